@@ -1,0 +1,1 @@
+"""Pure mesh and camera mathematics."""

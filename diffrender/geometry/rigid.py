@@ -1,0 +1,86 @@
+"""Rigid motions as [..., 4, 4] matrices: x' = rotation x + translation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_finite, check_float
+from diffrender.errors import ShapeError
+
+
+def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
+    """Matrices [..., 4, 4] of rotations [..., 3, 3] and translations [..., 3]; differentiable in both."""
+    if tuple(rotation.shape[-2:]) != (3, 3):
+        raise ShapeError(f"make_rigid: rotation must have shape [..., 3, 3], got {list(rotation.shape)}")
+    if translation.dim() < 1 or translation.shape[-1] != 3:
+        raise ShapeError(f"make_rigid: translation must have shape [..., 3], got {list(translation.shape)}")
+    # torch.broadcast_shapes would do, but its first call imports sympy: a third of a second.
+    batch = torch.broadcast_tensors(rotation[..., 0, 0], translation[..., 0])[0].shape
+    top = torch.cat([rotation.expand(*batch, 3, 3), translation.expand(*batch, 3)[..., None]], -1)
+    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*batch, 1, 4)
+    return torch.cat([top, bottom], -2)
+
+
+def invert_rigid(matrix: Tensor) -> Tensor:
+    """The inverse [..., 4, 4] of rigid motions [..., 4, 4]: (R, t) -> (R^T, -R^T t); differentiable."""
+    _check_4x4("invert_rigid", "matrix", matrix)
+    inverse_rotation = matrix[..., :3, :3].transpose(-1, -2)
+    return make_rigid(inverse_rotation, -(inverse_rotation @ matrix[..., :3, 3:]).squeeze(-1))
+
+
+def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4) -> None:
+    """Raise ShapeError unless `matrix` [..., 4, 4] is finite, a rotation and a translation, with last row 0 0 0 1.
+
+    tol: how far R R^T may be from the identity and the last row from (0, 0, 0, 1), per entry.
+    The message names the first bad matrix of a batch and what is wrong with it: a scale, a shear or a mirror image.
+    """
+    _check_4x4(function, argument, matrix)
+    check_float(function, argument, matrix)
+    check_finite(function, argument, matrix)
+    flat = matrix.detach().reshape(-1, 4, 4).double()
+    rotation = flat[:, :3, :3]
+    gram = rotation @ rotation.transpose(1, 2)
+    identity = torch.eye(3, dtype=flat.dtype, device=flat.device)
+    off_row = (flat[:, 3] - flat.new_tensor([0.0, 0.0, 0.0, 1.0])).abs().amax(-1)
+    off_orthonormal = (gram - identity).abs().amax((-1, -2))
+    mirrored = torch.linalg.det(rotation) < 0
+    bad = (off_row > tol) | (off_orthonormal > tol) | mirrored
+    if not bool(bad.any()):
+        return
+    index = int(bad.nonzero()[0])
+    if off_row[index] > tol:
+        fault = f"its last row is {_numbers(flat[index, 3])}, wanted [0, 0, 0, 1]"
+    elif off_orthonormal[index] > tol:
+        fault = _not_orthonormal(gram[index], tol)
+    else:
+        fault = "its determinant is negative, a mirror image; flip the sign of one axis"
+    place = _place(index, matrix.shape[:-2])
+    raise ShapeError(f"{function}: {argument}{place} must be a rigid motion (rotation and translation), but {fault}")
+
+
+def _not_orthonormal(gram: Tensor, tol: float) -> str:
+    """What is wrong with a matrix whose R R^T is `gram`."""
+    lengths = gram.diagonal().sqrt()
+    shear = gram - torch.diag(gram.diagonal())
+    if bool((lengths - lengths.mean()).abs().max() <= tol * lengths.mean()) and bool(
+        shear.abs().max() <= tol * lengths.mean() ** 2
+    ):
+        return f"its rotation is scaled by {lengths.mean():.6g}; divide the 3x3 part by that and keep scale apart"
+    return f"its 3x3 part is not orthonormal: rows of length {_numbers(lengths)}, a scale or a shear"
+
+
+def _numbers(values: Tensor) -> str:
+    return "[" + ", ".join(f"{value:.6g}" for value in values.tolist()) + "]"
+
+
+def _place(flat_index: int, batch: torch.Size) -> str:
+    if len(batch) == 0:
+        return ""
+    place = torch.unravel_index(torch.tensor(flat_index), batch)
+    return "[" + ", ".join(str(int(i)) for i in place) + "]"
+
+
+def _check_4x4(function: str, argument: str, value: Tensor) -> None:
+    if value.dim() < 2 or tuple(value.shape[-2:]) != (4, 4):
+        raise ShapeError(f"{function}: {argument} must have shape [..., 4, 4], got {list(value.shape)}")

@@ -1,0 +1,68 @@
+"""Topology: what touches what in a triangle mesh."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class EdgeCorners(NamedTuple):
+    """The corners that each edge leaves from, as a list of lists.
+
+    corner: [3F] int64; a corner is 3 f + c, and its half-edge runs from faces[f, c] to faces[f, (c + 1) % 3].
+    offset: [E + 1] int64; corner[offset[e] : offset[e + 1]] are the half-edges on edge e, one a face.
+    """
+
+    corner: Tensor
+    offset: Tensor
+
+
+class Topology:
+    """Edges and adjacency of `faces` [F, 3], each computed when first asked for and then kept.
+
+    Vertices are identified by index: positions that coincide must be one vertex (the mesh reader welds them).
+    """
+
+    def __init__(self, faces: Tensor) -> None:
+        self.faces = faces
+
+    @cached_property
+    def _sorted_half_edges(self) -> tuple[Tensor, Tensor, Tensor]:
+        start = self.faces.reshape(-1)
+        end = self.faces.roll(-1, 1).reshape(-1)
+        n_vertices = int(self.faces.max()) + 1 if self.faces.numel() else 1
+        key = torch.minimum(start, end) * n_vertices + torch.maximum(start, end)
+        key, corner = key.sort(stable=True)
+        key, count = torch.unique_consecutive(key, return_counts=True)
+        edges = torch.stack([key // n_vertices, key % n_vertices], 1)
+        return edges, corner, count
+
+    @cached_property
+    def edges(self) -> Tensor:
+        """[E, 2] int64: the two vertices of each undirected edge, the lower index first."""
+        return self._sorted_half_edges[0]
+
+    @cached_property
+    def edge_corners(self) -> EdgeCorners:
+        """Which faces meet at each edge."""
+        _, corner, count = self._sorted_half_edges
+        return EdgeCorners(corner, torch.cat([count.new_zeros(1), count.cumsum(0)]))
+
+    @cached_property
+    def edge_pairs(self) -> Tensor:
+        """[I, 2] int64: the faces on the two sides of every edge that has exactly two."""
+        _, corner, count = self._sorted_half_edges
+        first = torch.cat([count.new_zeros(1), count.cumsum(0)])[:-1][count == 2]
+        return torch.stack([corner[first] // 3, corner[first + 1] // 3], 1)
+
+    @cached_property
+    def is_closed(self) -> bool:
+        """Whether every edge has exactly two faces, which run along it in opposite directions."""
+        edges, corner, count = self._sorted_half_edges
+        if not self.faces.numel() or not bool((count == 2).all()):
+            return False
+        forward = self.faces.reshape(-1)[corner] == edges[:, 0].repeat_interleave(2)
+        return bool((forward[0::2] != forward[1::2]).all())

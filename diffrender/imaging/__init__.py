@@ -1,0 +1,1 @@
+"""Pure image mathematics: colour spaces, filters and measures of difference."""

@@ -1,0 +1,113 @@
+"""Filters on batches of channels-last images: shrinking, pyramids, blur."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_float, check_shape
+from diffrender.errors import ShapeError
+
+
+def downsample_by_two(images: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels: [N, ceil(H / 2), ceil(W / 2), C] of images [N, H, W, C]; differentiable.
+
+    An odd last row or column counts twice, as if the image went on with its border pixels.
+    """
+    _check_images("downsample_by_two", images)
+    height, width = images.shape[1:3]
+    if height % 2:
+        images = torch.cat([images, images[:, -1:]], 1)
+    if width % 2:
+        images = torch.cat([images, images[:, :, -1:]], 2)
+    rows = images[:, 0::2] + images[:, 1::2]
+    return (rows[:, :, 0::2] + rows[:, :, 1::2]) / 4
+
+
+def pyramid(images: Tensor, levels: int) -> list[Tensor]:
+    """The images [N, H, W, C] and their successive halves, `levels` in all, fewer where 1 x 1 is reached."""
+    _check_images("pyramid", images)
+    if levels < 1:
+        raise ShapeError(f"pyramid: levels must be at least 1, got {levels}")
+    result = [images]
+    while len(result) < levels and max(result[-1].shape[1:3]) > 1:
+        result.append(downsample_by_two(result[-1]))
+    return result
+
+
+def resize_area(images: Tensor, height: int, width: int) -> Tensor:
+    """Smaller images [N, height, width, C] of images [N, H, W, C]; differentiable.
+
+    Each new pixel is the exact mean of the old image over the area that it covers, for any ratio: no aliasing, and
+    the mean of the image stays. Feed it linear light; means of sRGB values are too dark.
+    Raises ShapeError if the new size is larger than the old one in either direction.
+    """
+    _check_images("resize_area", images)
+    have = f"{images.shape[1]} x {images.shape[2]}"
+    if height < 1 or width < 1:
+        raise ShapeError(f"resize_area: height and width must be at least 1, got {height} x {width}")
+    if height > images.shape[1] or width > images.shape[2]:
+        raise ShapeError(f"resize_area: only makes images smaller; wanted {height} x {width} of {have}")
+    for dim, size in ((1, height), (2, width)):
+        if size != images.shape[dim]:
+            images = _weighted_taps(images, dim, *_area_taps(images.shape[dim], size))
+    return images
+
+
+def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
+    """Images [N, H, W, C] convolved with a Gaussian of standard deviation `sigma_px`; differentiable.
+
+    Beyond its border the image goes on with its border pixels. The Gaussian is cut at four sigmas and normalised;
+    sigma_px = 0 gives the images back.
+    """
+    _check_images("gaussian_blur", images)
+    if not (math.isfinite(sigma_px) and sigma_px >= 0):
+        raise ShapeError(f"gaussian_blur: sigma_px must be at least 0, got {sigma_px}")
+    if sigma_px == 0:
+        return images
+    reach = math.ceil(4 * sigma_px)
+    offset = torch.arange(-reach, reach + 1)
+    weight = torch.exp(-0.5 * (offset.double() / sigma_px) ** 2)
+    weight = weight / weight.sum()
+    for dim in (1, 2):
+        size = images.shape[dim]
+        index = (torch.arange(size)[:, None] + offset).clamp(0, size - 1)
+        images = _weighted_taps(images, dim, index, weight.expand(size, -1))
+    return images
+
+
+def _area_taps(size: int, new_size: int) -> tuple[Tensor, Tensor]:
+    """Which old pixels each new one covers and by how much: index [new_size, K] int64, weight [new_size, K] float64."""
+    # Whole numbers until the division (an old pixel is new_size long, a new one size), so weights add up exactly.
+    start = torch.arange(new_size) * size
+    first = start // new_size
+    n_taps = -(-size // new_size) + 1
+    index = first[:, None] + torch.arange(n_taps)
+    overlap = torch.minimum((index + 1) * new_size, start[:, None] + size) - torch.maximum(
+        index * new_size, start[:, None]
+    )
+    weight = overlap.clamp_min(0).double() / size
+    used = weight.any(0)  # whole ratios leave the last tap empty
+    return index.clamp_max(size - 1)[:, used], weight[:, used]
+
+
+def _weighted_taps(images: Tensor, dim: int, index: Tensor, weight: Tensor) -> Tensor:
+    """Sums over k of weight[i, k] times slice index[i, k] of `images`, as slice i along `dim`."""
+    index = index.to(images.device)
+    weight = weight.to(images)
+    broadcast = [-1 if d == dim else 1 for d in range(images.dim())]
+    total = None
+    for k in range(index.shape[1]):
+        term = images.index_select(dim, index[:, k]) * weight[:, k].reshape(broadcast)
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def _check_images(function: str, images: Tensor) -> None:
+    check_shape(function, "images", images, ("N", "H", "W", "C"))
+    check_float(function, "images", images)
+    if 0 in images.shape[1:3]:
+        raise ShapeError(f"{function}: images must have at least one pixel, got {list(images.shape)}")

@@ -1,0 +1,81 @@
+"""How far images and masks are apart. Images are compared as they are: pass them sRGB-encoded, in 0..1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+
+_SSIM_WINDOW = 11
+_SSIM_SIGMA_PX = 1.5
+
+
+def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio [...] in dB of images [..., H, W, C] in 0..1: one number per image.
+
+    weight: [..., H, W] at least 0, how much each pixel counts, for example a mask; None counts all alike.
+    Identical images give infinity; an image whose weights are all zero gives NaN, as nothing was compared.
+    """
+    _check_pair("psnr_db", a, b, 3, "[..., H, W, C]")
+    error = ((a - b) ** 2).mean(-1)
+    if weight is None:
+        mean_error = error.mean((-1, -2))
+    else:
+        if weight.shape != error.shape:
+            raise ShapeError(f"psnr_db: weight must have shape {list(error.shape)}, got {list(weight.shape)}")
+        mean_error = (weight * error).sum((-1, -2)) / weight.sum((-1, -2))
+    return -10 * torch.log10(mean_error)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity [...] of images [..., H, W, C] in 0..1: 1 for identical images, one number per image.
+
+    The mean over channels and over all places where the 11 x 11 Gaussian window (sigma 1.5) lies inside the image.
+    Raises ShapeError for images smaller than the window.
+    Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13.
+    """
+    _check_pair("ssim", a, b, 3, "[..., H, W, C]")
+    height, width, channels = a.shape[-3:]
+    if min(height, width) < _SSIM_WINDOW:
+        raise ShapeError(f"ssim: images must be at least {_SSIM_WINDOW} pixels high and wide, got {height} x {width}")
+    # Every channel of every image is a picture of its own: [M, 1, H, W].
+    x, y = (image.movedim(-1, -3).reshape(-1, 1, height, width) for image in (a, b))
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    var_x = _window_mean(x * x) - mean_x**2
+    var_y = _window_mean(y * y) - mean_y**2
+    covariance = _window_mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2  # the constants of the paper, for a data range of 1
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    return (luminance * structure).mean((-1, -2, -3)).reshape(*a.shape[:-3], channels).mean(-1)
+
+
+def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5) -> Tensor:
+    """Intersection over union [...] of masks [..., H, W]: 1 for identical masks, also for two empty ones.
+
+    threshold: masks above it are inside and below it outside; None compares coverages 0..1 as they are, the
+    intersection being the smaller and the union the larger of the two.
+    """
+    _check_pair("mask_iou", a, b, 2, "[..., H, W]")
+    if threshold is not None:
+        a, b = (a > threshold).float(), (b > threshold).float()
+    intersection = torch.minimum(a, b).sum((-1, -2))
+    union = torch.maximum(a, b).sum((-1, -2))
+    return torch.where(union > 0, intersection / union.where(union > 0, 1.0), 1.0)
+
+
+def _window_mean(pictures: Tensor) -> Tensor:
+    """Gaussian-weighted means of pictures [M, 1, H, W] over every window that lies inside."""
+    offset = torch.arange(_SSIM_WINDOW, dtype=pictures.dtype, device=pictures.device) - _SSIM_WINDOW // 2
+    window = torch.exp(-0.5 * (offset / _SSIM_SIGMA_PX) ** 2)
+    window = window / window.sum()
+    down = torch.nn.functional.conv2d(pictures, window.reshape(1, 1, -1, 1))
+    return torch.nn.functional.conv2d(down, window.reshape(1, 1, 1, -1))
+
+
+def _check_pair(function: str, a: Tensor, b: Tensor, least_dims: int, wanted: str) -> None:
+    if a.dim() < least_dims:
+        raise ShapeError(f"{function}: a must have shape {wanted}, got {list(a.shape)}")
+    if a.shape != b.shape:
+        raise ShapeError(f"{function}: a and b must have one shape, got {list(a.shape)} and {list(b.shape)}")

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.rigid import check_rigid, invert_rigid, make_rigid
+from diffrender.geometry.rotations import quaternion_to_matrix
+
+
+def random_rigid(n):
+    generator = torch.Generator().manual_seed(0)
+    rotation = quaternion_to_matrix(torch.randn(n, 4, generator=generator, dtype=torch.float64))
+    return make_rigid(rotation, torch.randn(n, 3, generator=generator, dtype=torch.float64))
+
+
+def test_make_rigid_rotates_then_translates():
+    quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    moved = make_rigid(quarter, torch.tensor([10.0, 20, 30])) @ torch.tensor([1.0, 0, 0, 1])
+    torch.testing.assert_close(moved, torch.tensor([10.0, 21, 30, 1]))
+
+
+def test_make_rigid_broadcasts_one_rotation_over_translations():
+    assert make_rigid(torch.eye(3), torch.zeros(2, 5, 3)).shape == (2, 5, 4, 4)
+
+
+def test_inverse_undoes_the_motion_on_both_sides():
+    matrix = random_rigid(20)
+    identity = torch.eye(4, dtype=torch.float64).expand(20, 4, 4)
+    torch.testing.assert_close(invert_rigid(matrix) @ matrix, identity)
+    torch.testing.assert_close(matrix @ invert_rigid(matrix), identity)
+
+
+def test_gradients_reach_rotation_and_translation():
+    rotation = quaternion_to_matrix(torch.randn(2, 4, dtype=torch.float64)).requires_grad_()
+    translation = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda r, t: invert_rigid(make_rigid(r, t)), (rotation, translation))
+
+
+def test_check_rigid_accepts_rotations_in_any_batch_shape():
+    check_rigid("f", "pose", random_rigid(6).reshape(2, 3, 4, 4))
+    check_rigid("f", "pose", random_rigid(6).float())
+    check_rigid("f", "pose", torch.eye(4))
+
+
+def spoilt(row, column, value):
+    matrix = torch.eye(4)
+    matrix[row, column] = value
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (spoilt(0, 3, math.nan), "finite"),
+        (spoilt(1, 1, math.inf), "finite"),
+        (spoilt(3, 0, 0.1), "last row"),
+        (spoilt(0, 1, 0.2), "not orthonormal"),
+        (torch.diag(torch.tensor([1.0, 1.0, 2.0, 1.0])), "not orthonormal"),
+        (torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])), "scaled by 2;"),
+        (torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])), "mirror"),
+        (torch.zeros(4, 4), "last row"),
+        (torch.eye(3), r"\[\.\.\., 4, 4\]"),
+    ],
+)
+def test_check_rigid_says_what_is_wrong(matrix, message):
+    with pytest.raises(ShapeError, match=f"fit: pose.*{message}"):
+        check_rigid("fit", "pose", matrix)
+
+
+def test_check_rigid_names_the_bad_matrix_of_a_batch():
+    matrices = torch.eye(4).repeat(2, 3, 1, 1)
+    matrices[1, 2, 0, 0] = -1
+    with pytest.raises(ShapeError, match=r"pose\[1, 2\] must be a rigid motion"):
+        check_rigid("fit", "pose", matrices)
+
+
+def test_check_rigid_tolerance_is_respected():
+    slightly_off = spoilt(0, 1, 5e-4)
+    check_rigid("fit", "pose", slightly_off, tol=1e-3)
+    with pytest.raises(ShapeError):
+        check_rigid("fit", "pose", slightly_off, tol=1e-4)
