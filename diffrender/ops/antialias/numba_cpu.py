@@ -1,0 +1,105 @@
+"""The antialiased image and its gradient on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.antialias.op import LEAST_W, Outlines
+from diffrender.ops.scatter import sum_into
+from diffrender.ops.threads import parallel_for
+
+
+@njit(nogil=True, cache=True)
+def resolve(start, end, radiance, pixel, weight, image):
+    """Add the samples of every pixel whose first sample is among start..end-1."""
+    n_samples, n_channels = radiance.shape
+    m = start
+    while m > 0 and m < end and pixel[m] == pixel[start - 1]:
+        m += 1
+    if m == end:  # all these samples belong to a pixel that began before them
+        return
+    while m < n_samples and (m < end or pixel[m] == pixel[m - 1]):
+        row = pixel[m]
+        share = weight[m]
+        for c in range(n_channels):
+            image[row, c] += share * radiance[m, c]
+        image[row, n_channels] += share
+        m += 1
+
+
+@njit(nogil=True, cache=True)
+def spread(start, end, grad_image, pixel, weight, grad_radiance):
+    """Gradient with respect to the samples start..end-1."""
+    for m in range(start, end):
+        row = pixel[m]
+        share = weight[m]
+        for c in range(grad_radiance.shape[1]):
+            grad_radiance[m, c] = share * grad_image[row, c]
+
+
+@njit(nogil=True, cache=True)
+def add_outline_gradient(
+    start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal
+):  # fmt: skip
+    """Add the gradient of the outline pieces start..end-1 to total [N, V, 4]."""
+    for p in range(start, end):
+        row = pixel[p]
+        worth = 0.0
+        for c in range(jump.shape[1]):
+            worth += grad_image[row, c] * jump[p, c]
+        view = row // n_pixels
+        face = face_id[p]
+        x, y, w, size = 0.0, 0.0, 0.0, 0.0
+        for corner in range(3):
+            share = np.float64(bary[p, corner])
+            x += share * verts[view, faces[face, corner], 0]
+            y += share * verts[view, faces[face, corner], 1]
+            w += share * verts[view, faces[face, corner], 2]
+            size += abs(share * verts[view, faces[face, corner], 2])
+        if not w > LEAST_W * size:
+            continue
+        # The middle of the piece is at (x / w, y / w); a motion by d along the unit normal is worth d x length x worth.
+        gx, gy = worth * normal[p, 0] / w, worth * normal[p, 1] / w
+        gw = -(gx * x + gy * y) / w
+        for corner in range(3):
+            share = np.float64(bary[p, corner])
+            if share != 0.0:
+                vertex = faces[face, corner]
+                total[view, vertex, 0] += share * gx
+                total[view, vertex, 1] += share * gy
+                total[view, vertex, 2] += share * gw
+
+
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+
+
+def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """See op.antialias."""
+    n_views, height, width = size
+    image = torch.zeros((n_views, height, width, radiance.shape[1] + 1), dtype=radiance.dtype)
+    flat = image.numpy().reshape(n_views * height * width, -1)
+    parallel_for(resolve, len(pixel), 16384, *_arrays(radiance, pixel, weight), flat)
+    return image
+
+
+def backward_radiance(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
+    """Gradient with respect to radiance [M, C]."""
+    flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
+    grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
+    parallel_for(spread, len(pixel), 16384, flat, *_arrays(pixel, weight), grad_radiance.numpy())
+    return grad_radiance
+
+
+def backward_verts(grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, outlines: Outlines) -> Tensor:
+    """Gradient with respect to verts_hom [N, V, 4]."""
+    flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
+    n_pixels = grad_image.shape[1] * grad_image.shape[2]
+    arrays = _arrays(jump, verts_hom, faces)
+    return sum_into(
+        tuple(verts_hom.shape), verts_hom.dtype, len(outlines.pixel), add_outline_gradient,
+        flat, *arrays, n_pixels, *_arrays(*outlines),
+    )  # fmt: skip

@@ -1,0 +1,172 @@
+"""Outlines on the CPU: mark the edges, count their pieces, fill the list. Arithmetic in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.geometry.topology import Topology
+from diffrender.ops.contours.op import HIDDEN_MARGIN, PIECE_PX
+from diffrender.ops.threads import parallel_for
+
+
+@njit(nogil=True, cache=True)
+def outline_side(view, edge, edges, faces, corner, offset, facing):
+    """(side, half-edge): on which side of the edge all its faces lie (+1, -1; 0 for both), and a front one if any."""
+    chosen = np.int64(-1)
+    common = 0
+    for entry in range(offset[edge], offset[edge + 1]):
+        half_edge = corner[entry]
+        face = half_edge // 3
+        forward = faces[face, half_edge - 3 * face] == edges[edge, 0]
+        side = facing[view, face] if forward else -facing[view, face]
+        if common != 0 and side != common:
+            return 0, chosen
+        common = side
+        if chosen < 0 or (facing[view, face] > 0 and facing[view, chosen // 3] < 0):
+            chosen = half_edge
+    return common, chosen
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def clip_edge(verts, view, v0, v1, near, height, width):
+    """The part of an edge that can be seen: (t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b).
+
+    t: perspective-correct parameters where it meets the near plane; x, y, w there; u: the screen-space fractions of
+    that segment between which it lies inside the image (u_a >= u_b where nowhere).
+    """
+    z0, z1 = np.float64(verts[view, v0, 3]), np.float64(verts[view, v1, 3])
+    t_a, t_b = 0.0, 1.0
+    nothing = (0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0)
+    if not (z0 >= near or z1 >= near):
+        return nothing
+    if z0 < near:
+        t_a = (near - z0) / (z1 - z0)
+    elif z1 < near:
+        t_b = (near - z0) / (z1 - z0)
+    x0, y0, w0 = np.float64(verts[view, v0, 0]), np.float64(verts[view, v0, 1]), np.float64(verts[view, v0, 2])
+    dx, dy, dw = verts[view, v1, 0] - x0, verts[view, v1, 1] - y0, verts[view, v1, 2] - w0
+    w_a, w_b = w0 + t_a * dw, w0 + t_b * dw
+    if not (w_a > 0 and w_b > 0):
+        return nothing
+    x_a, y_a = (x0 + t_a * dx) / w_a, (y0 + t_a * dy) / w_a
+    x_b, y_b = (x0 + t_b * dx) / w_b, (y0 + t_b * dy) / w_b
+    u_a, u_b = 0.0, 1.0
+    for axis in range(2):
+        p, q, size = (x_a, x_b, width) if axis == 0 else (y_a, y_b, height)
+        if not (abs(p) < np.inf and abs(q) < np.inf):
+            return nothing
+        if p == q:
+            if p < 0 or p > size:
+                return nothing
+            continue
+        enter, leave = -p / (q - p), (size - p) / (q - p)
+        if enter > leave:
+            enter, leave = leave, enter
+        u_a, u_b = max(u_a, enter), min(u_b, leave)
+    return t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def count_pieces(start, end, verts, faces, edges, corner, offset, facing, near, height, width, count):
+    """How many pieces each edge of each view has (item = view E + edge)."""
+    n_edges = edges.shape[0]
+    for item in range(start, end):
+        view = item // n_edges
+        edge = item - view * n_edges
+        count[item] = 0
+        if outline_side(view, edge, edges, faces, corner, offset, facing)[0] == 0:
+            continue
+        clipped = clip_edge(verts, view, edges[edge, 0], edges[edge, 1], near, height, width)
+        u_a, u_b = clipped[8], clipped[9]
+        if u_b > u_a:
+            length = math.hypot(clipped[5] - clipped[2], clipped[6] - clipped[3]) * (u_b - u_a)
+            count[item] = max(1, math.ceil(length / PIECE_PX))
+
+
+@njit(nogil=True, cache=True)
+def plainly_hidden(depth, view, row, column, piece_depth):
+    """Whether every pixel of the 3 x 3 around (row, column) sees something nearer than piece_depth."""
+    height, width = depth.shape[1], depth.shape[2]
+    limit = piece_depth * (1 - HIDDEN_MARGIN)
+    for y in range(max(row - 1, 0), min(row + 2, height)):
+        for x in range(max(column - 1, 0), min(column + 2, width)):
+            seen = depth[view, y, x]
+            if seen == 0 or seen >= limit:
+                return False
+    return True
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def fill_pieces(
+    start, end, items, first, verts, faces, edges, corner, offset, facing, depth, near,
+    keep, pixel, face_out, bary, place, normal, depth_out,
+):  # fmt: skip
+    """The pieces of the edges items[start:end]; those of items[i] begin at first[i]."""
+    n_edges = edges.shape[0]
+    height, width = depth.shape[1], depth.shape[2]
+    for index in range(start, end):
+        view = items[index] // n_edges
+        edge = items[index] - view * n_edges
+        v0, v1 = edges[edge, 0], edges[edge, 1]
+        side, half_edge = outline_side(view, edge, edges, faces, corner, offset, facing)
+        t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b = clip_edge(verts, view, v0, v1, near, height, width)
+        n_pieces = first[index + 1] - first[index]
+        # The faces lie where side (v0 x v1) . p >= 0; (v0 x v1) is a positive multiple of the line a -> b, whose
+        # normal is (y_a - y_b, x_b - x_a). Outwards is the other way.
+        nx = -side * (y_a - y_b) * (u_b - u_a) / n_pieces
+        ny = -side * (x_b - x_a) * (u_b - u_a) / n_pieces
+        face = half_edge // 3
+        corner_0 = half_edge - 3 * face
+        corner_1 = (corner_0 + 1) % 3
+        if faces[face, corner_0] != v0:
+            corner_0, corner_1 = corner_1, corner_0
+        for piece in range(n_pieces):
+            out = first[index] + piece
+            u = u_a + (piece + 0.5) / n_pieces * (u_b - u_a)
+            t = t_a + (t_b - t_a) * (u * w_a / ((1 - u) * w_b + u * w_a))
+            x, y = x_a + u * (x_b - x_a), y_a + u * (y_b - y_a)
+            z = (1 - t) * verts[view, v0, 3] + t * verts[view, v1, 3]
+            column = min(max(np.int64(math.floor(x)), 0), width - 1)
+            row = min(max(np.int64(math.floor(y)), 0), height - 1)
+            keep[out] = not plainly_hidden(depth, view, row, column, z)
+            pixel[out] = (view * height + row) * width + column
+            face_out[out] = face
+            bary[out, 0] = 0
+            bary[out, 1] = 0
+            bary[out, 2] = 0
+            bary[out, corner_0] = 1 - t
+            bary[out, corner_1] = t
+            place[out, 0], place[out, 1] = x, y
+            normal[out, 0], normal[out, 1] = nx, ny
+            depth_out[out] = z
+
+
+def forward(
+    verts_hom: Tensor, topology: Topology, facing: Tensor, depth: Tensor, near: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See op.contours."""
+    verts = verts_hom.contiguous().numpy()
+    edges = topology.edges.numpy()
+    corner, offset = (part.numpy() for part in topology.edge_corners)
+    facing_array, depth_array = facing.contiguous().numpy(), depth.contiguous().numpy()
+    height, width = depth_array.shape[1:]
+    shared = (verts, topology.faces.contiguous().numpy(), edges, corner, offset, facing_array)
+    count = np.empty(len(verts) * len(edges), np.int32)
+    parallel_for(count_pieces, len(count), 4096, *shared, near, height, width, count)
+    items = np.flatnonzero(count)
+    first = np.zeros(len(items) + 1, np.int64)
+    np.cumsum(count[items], out=first[1:])
+    n_pieces = int(first[-1])
+    keep = np.empty(n_pieces, np.bool_)
+    pixel, face = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)
+    bary, place, normal, piece_depth = (
+        np.empty((n_pieces, *tail), verts.dtype) for tail in ((3,), (2,), (2,), ())
+    )
+    outputs = (pixel, face, bary, place, normal, piece_depth)
+    parallel_for(fill_pieces, len(items), 256, items, first, *shared, depth_array, near, keep, *outputs)
+    return tuple(torch.from_numpy(output[keep]) for output in outputs)  # type: ignore[return-value]

@@ -1,0 +1,86 @@
+"""Interpolation and its gradient on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.scatter import sum_into
+from diffrender.ops.threads import parallel_for
+
+
+@njit(nogil=True, cache=True)
+def evaluate(start, end, values, faces, face_id, bary, out):
+    """Values at the points start..end-1."""
+    for m in range(start, end):
+        face = face_id[m]
+        v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
+        b0, b1, b2 = bary[m, 0], bary[m, 1], bary[m, 2]
+        for c in range(values.shape[1]):
+            out[m, c] = b0 * values[v0, c] + b1 * values[v1, c] + b2 * values[v2, c]
+
+
+@njit(nogil=True, cache=True)
+def add_values_gradient(start, end, total, grad, faces, face_id, bary):
+    """Add bary times the gradient of the points start..end-1 to total [V, C]."""
+    for m in range(start, end):
+        face = face_id[m]
+        v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
+        b0, b1, b2 = bary[m, 0], bary[m, 1], bary[m, 2]
+        for c in range(grad.shape[1]):
+            g = grad[m, c]
+            total[v0, c] += b0 * g
+            total[v1, c] += b1 * g
+            total[v2, c] += b2 * g
+
+
+@njit(nogil=True, cache=True)
+def bary_gradient(start, end, grad, values, faces, face_id, out):
+    """Gradient with respect to the barycentric coordinates of the points start..end-1."""
+    for m in range(start, end):
+        face = face_id[m]
+        v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
+        s0, s1, s2 = 0.0, 0.0, 0.0
+        for c in range(grad.shape[1]):
+            g = grad[m, c]
+            s0 += g * values[v0, c]
+            s1 += g * values[v1, c]
+            s2 += g * values[v2, c]
+        out[m, 0], out[m, 1], out[m, 2] = s0, s1, s2
+
+
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+
+
+def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
+    """See op.interpolate."""
+    out = torch.empty((len(face_id), values.shape[1]), dtype=values.dtype)
+    parallel_for(evaluate, len(face_id), 8192, *_arrays(values, faces, face_id, bary), out.numpy())
+    return out
+
+
+def backward(
+    grad_out: Tensor,
+    values: Tensor,
+    faces: Tensor,
+    face_id: Tensor,
+    bary: Tensor,
+    wants_values: bool,
+    wants_bary: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients with respect to values and bary, None where not wanted."""
+    grad, values_array, faces_array, face_array, bary_array = _arrays(grad_out, values, faces, face_id, bary)
+    grad_values, grad_bary = None, None
+    if wants_values:
+        grad_values = sum_into(
+            tuple(values.shape), values.dtype, len(face_id), add_values_gradient,
+            grad, faces_array, face_array, bary_array,
+        )  # fmt: skip
+    if wants_bary:
+        grad_bary = torch.empty_like(bary, memory_format=torch.contiguous_format)
+        arguments = (grad, values_array, faces_array, face_array, grad_bary.numpy())
+        parallel_for(bary_gradient, len(face_id), 8192, *arguments)
+    return grad_values, grad_bary

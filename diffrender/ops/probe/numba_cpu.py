@@ -1,0 +1,157 @@
+"""A z-buffer over the points in each tile. Arithmetic in float64, as in rasterize."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.rasterize.numba_cpu import TILE, edge_functions, load_vertex
+from diffrender.ops.rasterize.op import FaceBins
+from diffrender.ops.threads import parallel_for
+
+
+@njit(nogil=True, cache=True, inline="always")
+def pixel_of(place, q, height, width):
+    """Column and row of the pixel that holds point q, the nearest one for points outside."""
+    column = min(max(np.int64(np.floor(place[q, 0])), 0), width - 1)
+    row = min(max(np.int64(np.floor(place[q, 1])), 0), height - 1)
+    return column, row
+
+
+@njit(nogil=True, cache=True)
+def file_points(view, place, height, width, tiles_x, tiles_y, offset, order):
+    """List the points of each tile: counting sort. Those of tile t become order[offset[t] : offset[t + 1]]."""
+    offset[:] = 0
+    tile_of = np.empty(len(view), np.int64)
+    for q in range(len(view)):
+        column, row = pixel_of(place, q, height, width)
+        tile_of[q] = (view[q] * tiles_y + row // TILE) * tiles_x + column // TILE
+        offset[tile_of[q] + 2] += 1
+    for tile in range(2, len(offset)):
+        offset[tile] += offset[tile - 1]
+    for q in range(len(view)):
+        order[offset[tile_of[q] + 1]] = q
+        offset[tile_of[q] + 1] += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def fill_points(
+    start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y,
+    height, width, place, offset, order, out_face, out_depth,
+):  # fmt: skip
+    """Z-buffer of the points in the tiles start..end-1."""
+    n_tiles = tiles_x * tiles_y
+    for item in range(start, end):
+        n_points = offset[item + 1] - offset[item]
+        if n_points == 0:
+            continue
+        view = item // n_tiles
+        left = (item % n_tiles) % tiles_x * TILE
+        top = (item % n_tiles) // tiles_x * TILE
+        # The points of the tile, sorted by pixel: those of pixel p are first[p] .. first[p + 1] - 1.
+        first = np.zeros(TILE * TILE + 2, np.int64)
+        local = np.empty(n_points, np.int64)
+        px = np.empty(n_points, np.float64)
+        py = np.empty(n_points, np.float64)
+        near_depth = np.full(n_points, np.inf)
+        near_face = np.full(n_points, -1)
+        low_x, low_y, high_x, high_y = TILE, TILE, -1, -1
+        for phase in range(2):
+            for entry in range(offset[item], offset[item + 1]):
+                q = order[entry]
+                column, row = pixel_of(place, q, height, width)
+                x, y = column - left, row - top
+                if phase == 0:
+                    first[y * TILE + x + 2] += 1
+                    low_x, high_x, low_y, high_y = min(low_x, x), max(high_x, x), min(low_y, y), max(high_y, y)
+                else:
+                    slot = first[y * TILE + x + 1]
+                    first[y * TILE + x + 1] += 1
+                    local[slot] = q
+                    px[slot], py[slot] = place[q, 0], place[q, 1]
+            if phase == 0:
+                for p in range(2, TILE * TILE + 2):
+                    first[p] += first[p - 1]
+        for face_entry in range(tile_offset[item], tile_offset[item + 1]):
+            face = np.int64(tile_faces[face_entry])
+            first_x = max(np.int64(bounds[view, face, 0]) - left, low_x)
+            first_y = max(np.int64(bounds[view, face, 1]) - top, low_y)
+            last_x = min(np.int64(bounds[view, face, 2]) - left, high_x)
+            last_y = min(np.int64(bounds[view, face, 3]) - top, high_y)
+            if first_x > last_x:
+                continue
+            ready = False
+            for y in range(first_y, last_y + 1):
+                begin, stop = first[y * TILE + first_x], first[y * TILE + last_x + 1]
+                if begin == stop:
+                    continue
+                if not ready:
+                    ready = True
+                    a = load_vertex(verts, view, faces[face, 0])
+                    b = load_vertex(verts, view, faces[face, 1])
+                    c = load_vertex(verts, view, faces[face, 2])
+                    a0, b0, c0, a1, b1, c1, a2, b2, c2, det = edge_functions(a, b, c)
+                    if det < 0:
+                        a0, b0, c0, a1, b1, c1, a2, b2, c2 = -a0, -b0, -c0, -a1, -b1, -c1, -a2, -b2, -c2
+                    keep0 = a0 > 0 or (a0 == 0 and b0 > 0)
+                    keep1 = a1 > 0 or (a1 == 0 and b1 > 0)
+                    keep2 = a2 > 0 or (a2 == 0 and b2 > 0)
+                for slot in range(begin, stop):
+                    e0 = a0 * px[slot] + (b0 * py[slot] + c0)
+                    e1 = a1 * px[slot] + (b1 * py[slot] + c1)
+                    e2 = a2 * px[slot] + (b2 * py[slot] + c2)
+                    if e0 < 0 or e1 < 0 or e2 < 0:
+                        continue
+                    if (e0 == 0 and not keep0) or (e1 == 0 and not keep1) or (e2 == 0 and not keep2):
+                        continue
+                    depth = (e0 * a[3] + e1 * b[3] + e2 * c[3]) / (e0 + e1 + e2)
+                    if depth >= near and depth < near_depth[slot]:
+                        near_depth[slot] = depth
+                        near_face[slot] = face
+        for slot in range(n_points):
+            out_face[local[slot]] = near_face[slot]
+            out_depth[local[slot]] = near_depth[slot] if near_face[slot] >= 0 else 0.0
+
+
+def forward(
+    verts_hom: Tensor,
+    faces: Tensor,
+    view: Tensor,
+    place_px: Tensor,
+    height: int,
+    width: int,
+    bins: FaceBins,
+    near: float,
+) -> tuple[Tensor, Tensor]:
+    """See op.probe."""
+    verts = verts_hom.contiguous().numpy()
+    place = place_px.contiguous().numpy()
+    tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
+    offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)
+    order = np.empty(len(place), np.int64)
+    file_points(view.contiguous().numpy(), place, height, width, tiles_x, tiles_y, offset, order)
+    out_face = torch.empty(len(place), dtype=torch.int64)
+    out_depth = torch.empty(len(place), dtype=verts_hom.dtype)
+    parallel_for(
+        fill_points,
+        len(verts) * tiles_x * tiles_y,
+        max(1, tiles_x // 2),
+        verts,
+        faces.contiguous().numpy(),
+        near,
+        bins.bounds.numpy(),
+        bins.tile_offset.numpy(),
+        bins.tile_faces.numpy(),
+        tiles_x,
+        tiles_y,
+        height,
+        width,
+        place,
+        offset,
+        order,
+        out_face.numpy(),
+        out_depth.numpy(),
+    )
+    return out_face, out_depth

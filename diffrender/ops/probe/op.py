@@ -1,0 +1,44 @@
+"""The op `probe`: contract, checks and choice of implementation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.ops.backend import implementation
+from diffrender.ops.rasterize import FaceBins
+
+
+def probe(
+    verts_hom: Tensor,
+    faces: Tensor,
+    view: Tensor,
+    place_px: Tensor,
+    height: int,
+    width: int,
+    *,
+    bins: FaceBins,
+    near: float = 1e-3,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(face_id, depth), both [Q]: the nearest face at each of Q points of the image, by the rules of `rasterize`.
+
+    face_id is -1 and depth 0 where nothing is. Points outside the image see what has pixels in it along its border.
+    Not differentiable: the result is discrete.
+
+    verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
+    view: [Q] int64; place_px: [Q, 2] (x, y) in pixels, same dtype as verts_hom.
+    height, width, near, backend, bins: as given to `rasterize`, and from its result.
+    """
+    check_shape("probe", "verts_hom", verts_hom, ("N", "V", 4))
+    check_float("probe", "verts_hom", verts_hom)
+    check_shape("probe", "faces", faces, ("F", 3))
+    check_shape("probe", "view", view, ("Q",))
+    check_index("probe", "view", view)
+    check_shape("probe", "place_px", place_px, (len(view), 2))
+    check_same_device("probe", verts_hom=verts_hom, faces=faces, view=view, place_px=place_px)
+    check_same_dtype("probe", verts_hom=verts_hom, place_px=place_px)
+    _, module = implementation("probe", verts_hom.device, backend)
+    with torch.no_grad():
+        return module.forward(verts_hom.detach(), faces, view, place_px, height, width, bins, near)

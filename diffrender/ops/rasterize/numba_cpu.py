@@ -1,0 +1,223 @@
+"""Tiled z-buffer for the CPU. The arithmetic is in float64 whatever the input: see NOTES.md.
+
+Kernels divide as NumPy does (`error_model`): what lies exactly in the plane of an edge-on face has the depth 0 / 0, a NaN
+that fails the test against `near`, where Python would end the render with a ZeroDivisionError.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.rasterize.op import FaceBins
+from diffrender.ops.threads import parallel_for
+
+TILE = 16
+# Faces of one view are counted and filed in this many pieces. A constant: the lists must not depend on the threads.
+BINNING_PIECES = 8
+
+
+@njit(nogil=True, cache=True, inline="always")
+def edge_functions(a, b, c):
+    """Coefficients (A, B, C) of the three edge functions A x + B y + C of a triangle, and its determinant.
+
+    The cross product of two homogeneous vertices is the line through them. Exchanging the two negates the line to the
+    last bit, which is what makes neighbours watertight.
+    """
+    a0 = b[1] * c[2] - b[2] * c[1]
+    b0 = b[2] * c[0] - b[0] * c[2]
+    c0 = b[0] * c[1] - b[1] * c[0]
+    a1 = c[1] * a[2] - c[2] * a[1]
+    b1 = c[2] * a[0] - c[0] * a[2]
+    c1 = c[0] * a[1] - c[1] * a[0]
+    a2 = a[1] * b[2] - a[2] * b[1]
+    b2 = a[2] * b[0] - a[0] * b[2]
+    c2 = a[0] * b[1] - a[1] * b[0]
+    det = a[0] * a0 + a[1] * b0 + a[2] * c0
+    return a0, b0, c0, a1, b1, c1, a2, b2, c2, det
+
+
+@njit(nogil=True, cache=True, inline="always")
+def load_vertex(verts, view, vertex):
+    """One vertex in float64: x w, y w, w, depth."""
+    return (
+        np.float64(verts[view, vertex, 0]),
+        np.float64(verts[view, vertex, 1]),
+        np.float64(verts[view, vertex, 2]),
+        np.float64(verts[view, vertex, 3]),
+    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def bound_faces(start, end, verts, faces, near, height, width, facing, bounds):
+    """Facing and touched pixels of the faces start..end-1 of all views (item = view F + face)."""
+    n_faces = faces.shape[0]
+    for item in range(start, end):
+        view = item // n_faces
+        face = item - view * n_faces
+        a = load_vertex(verts, view, faces[face, 0])
+        b = load_vertex(verts, view, faces[face, 1])
+        c = load_vertex(verts, view, faces[face, 2])
+        det = edge_functions(a, b, c)[9]
+        facing[view, face] = -1 if det < 0 else 1
+        bounds[view, face, 0] = 0
+        bounds[view, face, 1] = 0
+        bounds[view, face, 2] = -1
+        bounds[view, face, 3] = -1
+        if not (abs(det) > 0.0 and abs(det) < np.inf):
+            continue
+        x_low, y_low, x_high, y_high = np.inf, np.inf, -np.inf, -np.inf
+        for corner in range(3):
+            p, q = (a, b) if corner == 0 else ((b, c) if corner == 1 else (c, a))
+            if p[3] >= near and p[2] > 0:
+                x_low, x_high = min(x_low, p[0] / p[2]), max(x_high, p[0] / p[2])
+                y_low, y_high = min(y_low, p[1] / p[2]), max(y_high, p[1] / p[2])
+            if (p[3] >= near) != (q[3] >= near):
+                t = (near - p[3]) / (q[3] - p[3])
+                w = p[2] + t * (q[2] - p[2])
+                if w > 0:
+                    x = (p[0] + t * (q[0] - p[0])) / w
+                    y = (p[1] + t * (q[1] - p[1])) / w
+                    x_low, x_high = min(x_low, x), max(x_high, x)
+                    y_low, y_high = min(y_low, y), max(y_high, y)
+        if not (x_high >= 0 and y_high >= 0 and x_low < width and y_low < height):
+            continue
+        bounds[view, face, 0] = np.int16(math.floor(max(x_low, 0.0)))
+        bounds[view, face, 1] = np.int16(math.floor(max(y_low, 0.0)))
+        bounds[view, face, 2] = np.int16(math.floor(min(x_high, width - 1.0)))
+        bounds[view, face, 3] = np.int16(math.floor(min(y_high, height - 1.0)))
+
+
+@njit(nogil=True, cache=True)
+def file_faces(start, end, bounds, n_pieces, tiles_x, tiles_y, cursor, tile_faces, fill):
+    """Count (fill = False) or list (fill = True) the faces of each tile; item = view n_pieces + piece.
+
+    cursor: [N, tiles, pieces]; counts on the way in when counting, where to write next when filling.
+    """
+    n_faces = bounds.shape[1]
+    for item in range(start, end):
+        view = item // n_pieces
+        piece = item - view * n_pieces
+        for face in range(piece * n_faces // n_pieces, (piece + 1) * n_faces // n_pieces):
+            if bounds[view, face, 2] < bounds[view, face, 0]:
+                continue
+            for tile_y in range(bounds[view, face, 1] // TILE, bounds[view, face, 3] // TILE + 1):
+                for tile_x in range(bounds[view, face, 0] // TILE, bounds[view, face, 2] // TILE + 1):
+                    tile = tile_y * tiles_x + tile_x
+                    if fill:
+                        tile_faces[cursor[view, tile, piece]] = face
+                    cursor[view, tile, piece] += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def fill_tiles(start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y, out_face, out_depth):
+    """Z-buffer of the tiles start..end-1 (item = view tiles + tile), K layers sorted by depth."""
+    height, width, layers = out_face.shape[1], out_face.shape[2], out_face.shape[3]
+    n_tiles = tiles_x * tiles_y
+    near_depth = np.empty((TILE, TILE, layers), np.float64)
+    near_face = np.empty((TILE, TILE, layers), np.int64)
+    for item in range(start, end):
+        view = item // n_tiles
+        left = (item % n_tiles) % tiles_x * TILE
+        top = (item % n_tiles) // tiles_x * TILE
+        near_depth[:] = np.inf
+        near_face[:] = -1
+        for entry in range(tile_offset[item], tile_offset[item + 1]):
+            face = np.int64(tile_faces[entry])
+            first_x = max(np.int64(bounds[view, face, 0]), left)
+            first_y = max(np.int64(bounds[view, face, 1]), top)
+            last_x = min(np.int64(bounds[view, face, 2]), left + TILE - 1)
+            last_y = min(np.int64(bounds[view, face, 3]), top + TILE - 1)
+            a = load_vertex(verts, view, faces[face, 0])
+            b = load_vertex(verts, view, faces[face, 1])
+            c = load_vertex(verts, view, faces[face, 2])
+            a0, b0, c0, a1, b1, c1, a2, b2, c2, det = edge_functions(a, b, c)
+            if det < 0:
+                a0, b0, c0, a1, b1, c1, a2, b2, c2 = -a0, -b0, -c0, -a1, -b1, -c1, -a2, -b2, -c2
+            # Points exactly on an edge belong to the face whose left or top edge it is.
+            keep0 = a0 > 0 or (a0 == 0 and b0 > 0)
+            keep1 = a1 > 0 or (a1 == 0 and b1 > 0)
+            keep2 = a2 > 0 or (a2 == 0 and b2 > 0)
+            for y in range(first_y, last_y + 1):
+                py = y + 0.5
+                r0 = b0 * py + c0
+                r1 = b1 * py + c1
+                r2 = b2 * py + c2
+                for x in range(first_x, last_x + 1):
+                    px = x + 0.5
+                    e0 = a0 * px + r0
+                    e1 = a1 * px + r1
+                    e2 = a2 * px + r2
+                    if e0 < 0 or e1 < 0 or e2 < 0:
+                        continue
+                    if (e0 == 0 and not keep0) or (e1 == 0 and not keep1) or (e2 == 0 and not keep2):
+                        continue
+                    depth = (e0 * a[3] + e1 * b[3] + e2 * c[3]) / (e0 + e1 + e2)
+                    if not (depth >= near and depth < near_depth[y - top, x - left, layers - 1]):
+                        continue
+                    k = layers - 1
+                    while k > 0 and depth < near_depth[y - top, x - left, k - 1]:
+                        near_depth[y - top, x - left, k] = near_depth[y - top, x - left, k - 1]
+                        near_face[y - top, x - left, k] = near_face[y - top, x - left, k - 1]
+                        k -= 1
+                    near_depth[y - top, x - left, k] = depth
+                    near_face[y - top, x - left, k] = face
+        for y in range(top, min(top + TILE, height)):
+            for x in range(left, min(left + TILE, width)):
+                for k in range(layers):
+                    face = near_face[y - top, x - left, k]
+                    out_face[view, y, x, k] = face
+                    out_depth[view, y, x, k] = near_depth[y - top, x - left, k] if face >= 0 else 0.0
+
+
+def bin_faces(verts: np.ndarray, faces: np.ndarray, near: float, height: int, width: int) -> FaceBins:
+    """Facing, pixel bounds and exact tile lists: count, prefix sum, fill."""
+    n_views, n_faces = len(verts), len(faces)
+    tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
+    facing = torch.empty((n_views, n_faces), dtype=torch.int8)
+    bounds = torch.empty((n_views, n_faces, 4), dtype=torch.int16)
+    parallel_for(
+        bound_faces, n_views * n_faces, 4096, verts, faces, near, height, width, facing.numpy(), bounds.numpy()
+    )
+    n_pieces = BINNING_PIECES if n_faces > 16384 else 1
+    cursor = np.zeros((n_views, tiles_x * tiles_y, n_pieces), np.int64)
+    nothing = np.empty(0, np.int32)
+    arguments = (bounds.numpy(), n_pieces, tiles_x, tiles_y, cursor)
+    parallel_for(file_faces, n_views * n_pieces, 1, *arguments, nothing, False)
+    total = np.cumsum(cursor.reshape(-1))
+    tile_faces = torch.empty(int(total[-1]) if len(total) else 0, dtype=torch.int32)
+    tile_offset = np.concatenate([np.zeros(1, np.int64), total[n_pieces - 1 :: n_pieces]])
+    cursor[:] = (total - cursor.reshape(-1)).reshape(cursor.shape)
+    parallel_for(file_faces, n_views * n_pieces, 1, *arguments, tile_faces.numpy(), True)
+    return FaceBins(facing, bounds, torch.from_numpy(tile_offset), tile_faces)
+
+
+def forward(
+    verts_hom: Tensor, faces: Tensor, height: int, width: int, near: float, layers: int
+) -> tuple[Tensor, Tensor, FaceBins]:
+    """See op.rasterize."""
+    verts, faces_array = verts_hom.contiguous().numpy(), faces.contiguous().numpy()
+    bins = bin_faces(verts, faces_array, near, height, width)
+    face_id = torch.empty((len(verts), height, width, layers), dtype=torch.int64)
+    depth = torch.empty((len(verts), height, width, layers), dtype=verts_hom.dtype)
+    tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
+    parallel_for(
+        fill_tiles,
+        len(verts) * tiles_x * tiles_y,
+        max(1, tiles_x // 2),
+        verts,
+        faces_array,
+        near,
+        bins.bounds.numpy(),
+        bins.tile_offset.numpy(),
+        bins.tile_faces.numpy(),
+        tiles_x,
+        tiles_y,
+        face_id.numpy(),
+        depth.numpy(),
+    )
+    return face_id, depth, bins

@@ -1,0 +1,82 @@
+"""The op `rasterize`: contract, checks and choice of implementation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.errors import ShapeError
+from diffrender.ops.backend import implementation
+
+# Pixel bounds of faces are kept in 16 bits.
+LARGEST_IMAGE = 32767
+
+
+class FaceBins(NamedTuple):
+    """Where each face lies on the screen; later ops on the same faces reuse it.
+
+    facing: [N, F] int8; 1 where the front is seen (or the face is exactly edge-on), -1 where the back is.
+    bounds: [N, F, 4] int16; first column, first row, last column, last row of the pixels that the face may touch; the
+        last column is before the first for faces that touch none.
+    tile_offset: [N * tiles + 1] int64 and tile_faces: int32; the faces of tile t, in ascending order, are
+        tile_faces[tile_offset[t] : tile_offset[t + 1]]. Both are empty where the implementation uses no tiles.
+    """
+
+    facing: Tensor
+    bounds: Tensor
+    tile_offset: Tensor
+    tile_faces: Tensor
+
+
+class Raster(NamedTuple):
+    """What the centre of each pixel sees, nearest first.
+
+    face_id: [N, H, W, K] int64; `face_id[n, i, j, k] = f` means that the k-th nearest face at the centre of pixel
+        (i, j) of view n is faces[f]; -1 where there are fewer.
+    depth: [N, H, W, K] camera depth, 0 where face_id is -1.
+    bins: for other ops on the same faces.
+    """
+
+    face_id: Tensor
+    depth: Tensor
+    bins: FaceBins
+
+
+def rasterize(
+    verts_hom: Tensor,
+    faces: Tensor,
+    height: int,
+    width: int,
+    *,
+    near: float = 1e-3,
+    layers: int = 1,
+    backend: str | None = None,
+) -> Raster:
+    """The K = `layers` nearest faces at every pixel centre. Not differentiable: the result is discrete.
+
+    A point is covered by a face if its perspective-correct barycentric coordinates there are non-negative and its
+    depth is at least `near`: faces that cross the camera plane are clipped exactly. On an edge the top-left rule
+    decides, so faces that share an edge cover each pixel once. Of equally deep faces the one with the lower index is
+    nearer. Faces without area cover nothing. Both sides of a face are drawn.
+
+    verts_hom: [N, V, 4] homogeneous pixel coordinates (x w, y w, w, depth), float32 or float64.
+    faces: [F, 3] int64 into V.
+    height, width: image size in pixels, at most 32767.
+    near: smallest depth drawn.
+    Source: Olano & Greer 1997 (homogeneous edge functions).
+    """
+    check_shape("rasterize", "verts_hom", verts_hom, ("N", "V", 4))
+    check_float("rasterize", "verts_hom", verts_hom)
+    check_shape("rasterize", "faces", faces, ("F", 3))
+    check_index("rasterize", "faces", faces)
+    check_same_device("rasterize", verts_hom=verts_hom, faces=faces)
+    if not (1 <= height <= LARGEST_IMAGE and 1 <= width <= LARGEST_IMAGE):
+        raise ShapeError(f"rasterize: height and width must be in 1..{LARGEST_IMAGE}, got {height} x {width}")
+    if layers < 1:
+        raise ShapeError(f"rasterize: layers must be at least 1, got {layers}")
+    _, module = implementation("rasterize", verts_hom.device, backend)
+    with torch.no_grad():
+        return Raster(*module.forward(verts_hom.detach(), faces, height, width, near, layers))

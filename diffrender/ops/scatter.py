@@ -1,0 +1,33 @@
+"""Summing the gradients of many samples into few vertices, in an order that does not depend on the threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffrender.ops.threads import parallel_for
+
+# At most so many partial sums are kept; a constant, so that the order of summation is always the same.
+MOST_PARTS = 8
+
+
+def sum_into(shape: tuple[int, ...], dtype: torch.dtype, n_items: int, kernel: Callable[..., None], *arguments: object) -> Tensor:
+    """A tensor of `shape`, the sum of what `kernel(first, last, total, *arguments)` adds to `total` for all items.
+
+    The items are cut into a fixed number of parts, each with its own total; the totals are added in order. There are
+    fewer parts where the totals would cost more memory than the items themselves.
+    """
+    size = int(np.prod(shape))
+    n_parts = max(1, min(MOST_PARTS, n_items // 2048, 8 * n_items // max(1, size)))
+    totals = torch.zeros((n_parts, *shape), dtype=dtype)
+    array = totals.numpy()
+
+    def add_parts(start: int, end: int) -> None:
+        for part in range(start, end):
+            kernel(part * n_items // n_parts, (part + 1) * n_items // n_parts, array[part], *arguments)
+
+    parallel_for(add_parts, n_parts, 1)
+    return totals[0] if n_parts == 1 else totals.sum(0)
