@@ -1,0 +1,47 @@
+"""Geometry: all the triangles of a scene as one list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.topology import Topology
+from diffrender.scene.scene import Scene
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One triangle list for one raster pass, so that objects hide each other correctly.
+
+    verts_w: [V, 3] vertices of all objects in the world, one object after the other.
+    topology: of all faces [F, 3].
+    verts_by_object: each object's own world vertices.
+    first_face: for each object the index of its first face, and at the end F.
+    """
+
+    verts_w: Tensor
+    topology: Topology
+    verts_by_object: tuple[Tensor, ...]
+    first_face: tuple[int, ...]
+
+
+def gather_geometry(scene: Scene) -> Geometry:
+    """The scene's triangles; differentiable in vertices, poses and scales."""
+    if not scene.objects:
+        raise ShapeError("render: the scene has no objects; give it at least one")
+    objects = list(scene.objects.values())
+    verts = tuple(item.vertices_w() for item in objects)
+    first_face = [0]
+    for item in objects:
+        first_face.append(first_face[-1] + item.mesh.n_faces)
+    if len(objects) == 1:
+        return Geometry(verts[0], objects[0].mesh.topology, verts, tuple(first_face))
+    first_vertex = 0
+    faces = []
+    for item in objects:
+        faces.append(item.mesh.faces + first_vertex)
+        first_vertex += item.mesh.n_vertices
+    return Geometry(torch.cat(verts), Topology(torch.cat(faces)), verts, tuple(first_face))

@@ -1,0 +1,57 @@
+"""Radiance of the samples: the sum over lights of material times light."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.render.geometry import Geometry
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.light import Light
+from diffrender.scene.material import Material
+from diffrender.scene.scene import Scene
+from diffrender.scene.surface import Surface
+
+
+def radiance_of(surface: Surface, material: Material, lights: list[Light]) -> Tensor:
+    """[M, 3] linear radiance towards the camera: emitted, plus for every sample of every light bsdf x cos x Li."""
+    total = material.emitted(surface)
+    if material.needs_light:
+        for light in lights:
+            to_light_w, arriving = light.sample(surface)
+            reflected = (material.evaluate(surface, to_light_w) * arriving).sum(1)
+            total = reflected if total is None else total + reflected
+    if total is None:
+        return surface.vertices_w.new_zeros(len(surface), 3)
+    return total.expand(len(surface), 3)
+
+
+def shade(
+    scene: Scene,
+    geometry: Geometry,
+    cameras: Cameras,
+    face_id: Tensor,
+    bary: Tensor,
+    view: Tensor,
+    backend: str | None,
+) -> Tensor:
+    """[M, 3] radiance of M points, each shaded with its object's material.
+
+    face_id: [M] int64 into the scene's triangle list; bary: [M, 3]; view: [M] int64.
+    """
+    lights = list(scene.lights.values())
+    eyes_w = cameras.positions_w()
+    radiance = None
+    for index, item in enumerate(scene.objects.values()):
+        first, end = geometry.first_face[index], geometry.first_face[index + 1]
+        vertices_w = geometry.verts_by_object[index]
+        if len(scene.objects) == 1:
+            surface = Surface(item.mesh, vertices_w, face_id, bary, view, eyes_w, backend)
+            return radiance_of(surface, item.material, lights)
+        mine = torch.nonzero((face_id >= first) & (face_id < end))[:, 0]
+        surface = Surface(item.mesh, vertices_w, face_id[mine] - first, bary[mine], view[mine], eyes_w, backend)
+        if radiance is None:
+            radiance = bary.new_zeros(len(face_id), 3)
+        radiance = radiance.index_copy(0, mine, radiance_of(surface, item.material, lights))
+    assert radiance is not None  # a scene without objects was refused before
+    return radiance

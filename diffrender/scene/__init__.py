@@ -1,0 +1,1 @@
+"""What is rendered: objects, materials, lights, cameras and views."""

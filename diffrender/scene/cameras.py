@@ -1,0 +1,135 @@
+"""Cameras: a batch of pinhole or orthographic cameras that share one image size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_finite, check_shape
+from diffrender.errors import ShapeError
+from diffrender.geometry.projection import look_at, project, transform_points
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """N cameras, OpenCV frame: +x right, +y down, +z forward; pixel (row i, column j) has its centre at (j+.5, i+.5).
+
+    cam_from_world: [N, 4, 4] rigid.
+    focal_px: [N, 2] (x, y): focal lengths in pixels; for orthographic cameras, pixels per world unit.
+    center_px: [N, 2] (x, y): the principal point in pixels.
+    height, width: image size in pixels.
+    orthographic: parallel projection instead of perspective.
+    near: the smallest depth that is drawn, in world units; surfaces that cross it are clipped there.
+    """
+
+    cam_from_world: Tensor
+    focal_px: Tensor = field(metadata={"parametrization": "positive"})
+    center_px: Tensor
+    height: int
+    width: int
+    orthographic: bool = False
+    near: float = 1e-3
+
+    def __post_init__(self) -> None:
+        n_views = len(self.cam_from_world)
+        check_shape("Cameras", "cam_from_world", self.cam_from_world, ("N", 4, 4))
+        check_shape("Cameras", "focal_px", self.focal_px, (n_views, 2))
+        check_shape("Cameras", "center_px", self.center_px, (n_views, 2))
+        check_finite("Cameras", "cam_from_world", self.cam_from_world)
+        if self.height < 1 or self.width < 1:
+            raise ShapeError(f"Cameras: height and width must be at least 1, got {self.height} x {self.width}")
+        if not self.orthographic and not self.near > 0:
+            raise ShapeError(f"Cameras: near must be positive for perspective cameras, got {self.near}")
+
+    def __len__(self) -> int:
+        return len(self.cam_from_world)
+
+    @classmethod
+    def perspective(
+        cls,
+        eye: Tensor,
+        target: Tensor | Sequence[float] = (0.0, 0.0, 0.0),
+        up: Tensor | Sequence[float] = (0.0, 1.0, 0.0),
+        fov_deg: float = 45.0,
+        height: int = 256,
+        width: int = 256,
+        near: float = 1e-3,
+    ) -> Cameras:
+        """Cameras at `eye` [N, 3] that look at `target`; `fov_deg` is the vertical field of view."""
+        cam_from_world = look_at(eye, target, up)
+        focal = 0.5 * height / math.tan(math.radians(fov_deg) / 2)
+        return cls._centred(cam_from_world, focal, height, width, False, near)
+
+    @classmethod
+    def parallel(
+        cls,
+        eye: Tensor,
+        target: Tensor | Sequence[float] = (0.0, 0.0, 0.0),
+        up: Tensor | Sequence[float] = (0.0, 1.0, 0.0),
+        view_height: float = 2.0,
+        height: int = 256,
+        width: int = 256,
+    ) -> Cameras:
+        """Orthographic cameras at `eye` [N, 3]; the image is `view_height` world units high."""
+        cam_from_world = look_at(eye, target, up)
+        return cls._centred(cam_from_world, height / view_height, height, width, True, 0.0)
+
+    @classmethod
+    def _centred(
+        cls, cam_from_world: Tensor, focal: float, height: int, width: int, orthographic: bool, near: float
+    ) -> Cameras:
+        n_views = len(cam_from_world)
+        focal_px = cam_from_world.new_full((n_views, 2), focal)
+        center_px = cam_from_world.new_tensor([width / 2, height / 2]).expand(n_views, 2)
+        return cls(cam_from_world, focal_px, center_px, height, width, orthographic, near)
+
+    def select(self, index: Tensor | slice | Sequence[int]) -> Cameras:
+        """The cameras at `index`, as another batch."""
+        return replace(
+            self,
+            cam_from_world=self.cam_from_world[index],
+            focal_px=self.focal_px[index],
+            center_px=self.center_px[index],
+        )
+
+    def resized(self, height: int, width: int) -> Cameras:
+        """The same cameras with images of another size: focal lengths and centres scale along."""
+        ratio = self.focal_px.new_tensor([width / self.width, height / self.height])
+        return replace(
+            self, focal_px=self.focal_px * ratio, center_px=self.center_px * ratio, height=height, width=width
+        )
+
+    def to(self, device: torch.device | str) -> Cameras:
+        """The same cameras on `device`."""
+        return replace(
+            self,
+            cam_from_world=self.cam_from_world.to(device),
+            focal_px=self.focal_px.to(device),
+            center_px=self.center_px.to(device),
+        )
+
+    def positions_w(self) -> Tensor:
+        """[N, 3] camera centres in the world (for orthographic cameras: the origin of their frame)."""
+        rotation, translation = self.cam_from_world[:, :3, :3], self.cam_from_world[:, :3, 3]
+        return -(rotation.transpose(1, 2) @ translation[:, :, None])[:, :, 0]
+
+    def project(self, points_w: Tensor) -> Tensor:
+        """Homogeneous pixel coordinates [N, V, 4] = (x w, y w, w, depth) of world points [V, 3].
+
+        (x, y) is the place in the image in pixels; w is the depth for perspective and 1 for orthographic cameras, so
+        that points behind the camera keep their place in space and triangles that cross it can be clipped exactly.
+        Differentiable in points and cameras.
+        """
+        points_c = transform_points(self.cam_from_world, points_w)
+        return project(points_c, self.focal_px, self.center_px, self.orthographic)
+
+    def world_to_pixels(self, points_w: Tensor) -> Tensor:
+        """[N, V, 3]: x, y in pixels and camera depth of world points [V, 3]; NaN in x, y for points not in front."""
+        homogeneous = self.project(points_w)
+        w = homogeneous[..., 2:3]
+        pixels = homogeneous[..., :2] / w.where(w > 0, torch.nan)
+        return torch.cat([pixels, homogeneous[..., 3:4]], -1)

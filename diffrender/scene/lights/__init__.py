@@ -1,0 +1,8 @@
+"""The shelf of lights: scene.yaml's `lights: [{type: ...}]` picks from this table."""
+
+from diffrender.scene.light import Light
+from diffrender.scene.lights.ambient import Ambient
+from diffrender.scene.lights.directional import Directional
+from diffrender.scene.lights.point import Point
+
+LIGHTS: dict[str, type[Light]] = {"ambient": Ambient, "directional": Directional, "point": Point}

@@ -1,0 +1,7 @@
+"""The shelf of materials: scene.yaml's `material: {type: ...}` picks from this table."""
+
+from diffrender.scene.material import Material
+from diffrender.scene.materials.lambert import Lambert
+from diffrender.scene.materials.unlit import Unlit
+
+MATERIALS: dict[str, type[Material]] = {"lambert": Lambert, "unlit": Unlit}

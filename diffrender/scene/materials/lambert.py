@@ -1,0 +1,33 @@
+"""Ideal diffuse reflection."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from diffrender.scene.material import Material, SurfaceValue
+from diffrender.scene.surface import Surface
+
+
+@dataclass(frozen=True)
+class Lambert(Material):
+    """Reflects base_color / pi in every direction.
+
+    base_color: albedo, linear RGB in 0..1: uniform [3], per vertex [V, 3] or a Texture.
+    """
+
+    base_color: SurfaceValue = field(
+        default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
+    )
+
+    def emitted(self, surface: Surface) -> None:
+        """Nothing."""
+        return None
+
+    def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
+        """base_color / pi times the cosine between normal and light, zero from behind: [M, S, 3]."""
+        cosine = (surface.normal_w[:, None, :] * to_light_w).sum(-1, keepdim=True).clamp_min(0)
+        return surface.value(self.base_color)[:, None, :] * (cosine / math.pi)

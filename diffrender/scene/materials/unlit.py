@@ -1,0 +1,34 @@
+"""Colour that does not depend on light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from diffrender.scene.material import Material, SurfaceValue
+from diffrender.scene.surface import Surface
+
+
+@dataclass(frozen=True)
+class Unlit(Material):
+    """Looks the same from everywhere in any light; what a capture with baked lighting is.
+
+    base_color: radiance, linear RGB: uniform [3], per vertex [V, 3] or a Texture.
+    """
+
+    needs_light: ClassVar[bool] = False
+
+    base_color: SurfaceValue = field(
+        default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
+    )
+
+    def emitted(self, surface: Surface) -> Tensor:
+        """base_color at each point: [M, 3]."""
+        return surface.value(self.base_color)
+
+    def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
+        """Reflects nothing."""
+        return to_light_w.new_zeros(())

@@ -1,0 +1,71 @@
+"""Mesh: the triangles of one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_finite, check_float, check_indices_below, check_shape
+from diffrender.errors import ShapeError
+from diffrender.geometry.topology import Topology
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles in an object's own frame.
+
+    vertices: [V, 3] float, in object units.
+    faces: [F, 3] int64, corners counter-clockwise seen from outside; `faces[f, c] = v` means that corner c of
+        face f is at vertices[v]. Vertices are shared across UV seams: texture coordinates have their own indices.
+    uvs: [T, 2] float or None; origin and texel centres as glTF (u right, v down, 0..1).
+    uv_faces: [F, 3] int64 or None; `uv_faces[f, c] = t` means that corner c of face f has uvs[t].
+    topology: derived from faces, filled in when absent; `with_vertices` carries it along.
+    """
+
+    vertices: Tensor
+    faces: Tensor
+    uvs: Tensor | None = None
+    uv_faces: Tensor | None = None
+    topology: Topology = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        check_shape("Mesh", "vertices", self.vertices, ("V", 3))
+        check_float("Mesh", "vertices", self.vertices)
+        check_shape("Mesh", "faces", self.faces, ("F", 3))
+        if self.topology is not None and self.topology.faces is self.faces:
+            return
+        check_indices_below("Mesh", "faces", self.faces, len(self.vertices), "the number of vertices")
+        if (self.uvs is None) != (self.uv_faces is None):
+            raise ShapeError("Mesh: uvs and uv_faces belong together; give both or neither")
+        if self.uvs is not None and self.uv_faces is not None:
+            check_shape("Mesh", "uvs", self.uvs, ("T", 2))
+            check_shape("Mesh", "uv_faces", self.uv_faces, (len(self.faces), 3))
+            check_indices_below("Mesh", "uv_faces", self.uv_faces, len(self.uvs), "the number of uvs")
+        object.__setattr__(self, "topology", Topology(self.faces))
+
+    @property
+    def n_vertices(self) -> int:
+        """V."""
+        return len(self.vertices)
+
+    @property
+    def n_faces(self) -> int:
+        """F."""
+        return len(self.faces)
+
+    def with_vertices(self, vertices: Tensor) -> Mesh:
+        """The same triangles at other positions: [V, 3]."""
+        return replace(self, vertices=vertices)
+
+    def bounds(self) -> Tensor:
+        """[2, 3]: the lowest and the highest corner of the axis-aligned bounding box."""
+        return torch.stack([self.vertices.min(0).values, self.vertices.max(0).values])
+
+    def check(self, function: str = "Mesh") -> Mesh:
+        """Itself, or a ShapeError where it is empty or has a non-finite vertex (slow: reads every vertex)."""
+        if self.n_faces == 0:
+            raise ShapeError(f"{function}: the mesh has no faces; give one with at least one triangle")
+        check_finite(function, "vertices", self.vertices)
+        return self

@@ -1,0 +1,33 @@
+"""Scene: everything that is rendered, as plain tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_shape
+from diffrender.scene.light import Light
+from diffrender.scene.object import Object
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects, lights and the colour behind them.
+
+    objects: by name; the order is the order of their faces in the raster pass.
+    lights: by name.
+    background: [3] linear RGB.
+    """
+
+    objects: Mapping[str, Object]
+    lights: Mapping[str, Light] = field(default_factory=dict)
+    background: Tensor = field(default_factory=lambda: torch.zeros(3), metadata={"parametrization": "unit_interval"})
+
+    def __post_init__(self) -> None:
+        check_shape("Scene", "background", self.background, (3,))
+        object.__setattr__(self, "objects", MappingProxyType(dict(self.objects)))
+        object.__setattr__(self, "lights", MappingProxyType(dict(self.lights)))

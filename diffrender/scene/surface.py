@@ -1,0 +1,86 @@
+"""Surface: points of one object that the image's samples see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.normals import face_normals, vertex_normals
+from diffrender.ops.interpolate import interpolate
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.texture import Texture
+
+
+@dataclass(frozen=True)
+class Surface:
+    """M points on one object; whatever a material or a light asks of them is interpolated then and kept.
+
+    mesh: the object's mesh.
+    vertices_w: [V, 3] its vertices in the world.
+    face_id: [M] int64; `face_id[m] = f` means that point m lies on mesh.faces[f].
+    bary: [M, 3] perspective-correct barycentric coordinates, sum 1.
+    view: [M] int64 camera that sees the point.
+    eyes_w: [N, 3] camera centres.
+    backend: implementation of the ops, None for the device's own.
+    """
+
+    mesh: Mesh
+    vertices_w: Tensor
+    face_id: Tensor
+    bary: Tensor
+    view: Tensor
+    eyes_w: Tensor
+    backend: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.face_id)
+
+    def value(self, value: Tensor | Texture) -> Tensor:
+        """[M, C] (or [1, C] where uniform) of a quantity that is uniform [C], per vertex [V, C] or a Texture."""
+        if isinstance(value, Texture):
+            return value.sample(self.uv)
+        if value.dim() == 1:
+            return value[None, :]
+        if len(value) != self.mesh.n_vertices:
+            raise ShapeError(
+                f"Surface.value: a per-vertex value must have one row a vertex ({self.mesh.n_vertices}), "
+                f"got {list(value.shape)}"
+            )
+        return interpolate(value, self.mesh.faces, self.face_id, self.bary, backend=self.backend)
+
+    @cached_property
+    def uv(self) -> Tensor:
+        """[M, 2] texture coordinates."""
+        if self.mesh.uvs is None or self.mesh.uv_faces is None:
+            raise ShapeError("Surface.uv: a texture needs a mesh with texture coordinates; this one has none")
+        return interpolate(self.mesh.uvs, self.mesh.uv_faces, self.face_id, self.bary, backend=self.backend)
+
+    @cached_property
+    def position_w(self) -> Tensor:
+        """[M, 3] places in the world."""
+        return self.value(self.vertices_w)
+
+    @cached_property
+    def normal_w(self) -> Tensor:
+        """[M, 3] unit smooth normals; where a back face is seen (open meshes), turned towards the camera."""
+        normals = self.value(vertex_normals(self.vertices_w, self.mesh.faces))
+        if not self.mesh.topology.is_closed:
+            normals = normals * self._facing[:, None]
+        return torch.nn.functional.normalize(normals, dim=1)
+
+    @cached_property
+    def to_camera_w(self) -> Tensor:
+        """[M, 3] unit directions towards the camera."""
+        return torch.nn.functional.normalize(self.eyes_w[self.view] - self.position_w, dim=1)
+
+    @cached_property
+    def _facing(self) -> Tensor:
+        """[M] 1 where the front of the face is seen, -1 where the back is."""
+        with torch.no_grad():
+            normals = face_normals(self.vertices_w, self.mesh.faces)[self.face_id]
+            to_camera = self.eyes_w[self.view] - self.position_w
+            return torch.where((normals * to_camera).sum(1) < 0, -1.0, 1.0).to(normals.dtype)
