@@ -1,0 +1,1 @@
+"""How a scene is learned from images."""

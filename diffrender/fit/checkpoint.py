@@ -1,0 +1,62 @@
+"""A fit on disk, to go on from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from diffrender.errors import DataError, FitError
+from diffrender.fit.model import SceneModel
+from diffrender.fit.optimizer import FitOptimizer
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, steps_done: int) -> None:
+    """Write all that `fit(..., first_step=steps_done)` needs to go on; the order of views is a function of the step.
+
+    An older file at `path` stays whole until the new one is. Raises DataError where nothing can be written.
+    """
+    state = {
+        "format": FORMAT,
+        "steps_done": steps_done,
+        "latents": {name: latent.detach() for name, latent in model.latents.items()},
+        "optimizer": optimizer.state_dict(),
+    }
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        torch.save(state, unfinished)
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:  # torch reports a missing folder as a RuntimeError
+        raise DataError(f"{path}: cannot write the checkpoint ({error}); choose another folder with --out") from error
+
+
+def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> int:
+    """Put `model` and `optimizer` where the saved ones were; returns the steps that are behind them.
+
+    Raises DataError for a file that is missing or no checkpoint, FitError for one of another fit; then nothing has
+    changed.
+    """
+    device = next(iter(model.latents.values())).device
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        if state["format"] != FORMAT:
+            raise DataError(f"{path}: this is format {state['format']}, wanted {FORMAT}; use the version that wrote it")
+        steps_done, latents, moments = state["steps_done"], state["latents"], state["optimizer"]
+    except DataError:
+        raise
+    except Exception as error:  # torch.load raises OSError, RuntimeError, UnpicklingError, ... for a broken file
+        raise DataError(f"{path}: not a readable checkpoint ({error})") from error
+    have = {name: list(latent.shape) for name, latent in model.latents.items()}
+    saved = {name: list(latent.shape) for name, latent in latents.items()}
+    if have != saved:
+        raise FitError(
+            f"{path}: the checkpoint learned {saved}, this fit learns {have}; use the scene file it came from"
+        )
+    optimizer.load_state_dict(moments)
+    with torch.no_grad():
+        for name, latent in model.latents.items():
+            latent.copy_(latents[name])
+    return steps_done

@@ -1,0 +1,57 @@
+"""A copy of the latents to go back to, and the search for the latent that a step spoilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+
+class LastGood:
+    """Remembers the latents as they were before the step in progress.
+
+    The copies are made once and overwritten, so that remembering costs one pass over the latents a step.
+    """
+
+    def __init__(self, latents: Mapping[str, Tensor]) -> None:
+        self._latents = dict(latents)
+        self._kept = {path: latent.detach().clone() for path, latent in latents.items()}
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Remember the latents as they are now."""
+        for path, latent in self._latents.items():
+            self._kept[path].copy_(latent)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the remembered latents back."""
+        for path, latent in self._latents.items():
+            latent.copy_(self._kept[path])
+
+    @torch.no_grad()
+    def guilty(self, is_good: Callable[[], bool]) -> list[str]:
+        """The paths each of which, put back alone, makes `is_good` true."""
+        found = []
+        for path, latent in self._latents.items():
+            now = latent.detach().clone()
+            latent.copy_(self._kept[path])
+            if is_good():
+                found.append(path)
+            latent.copy_(now)
+        return found
+
+
+def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds a NaN or an infinity, or None; one wait for the device if all is well."""
+    if not tensors:
+        return None
+    # A sum is finite only if all its summands are: one cheap pass. It may also overflow, hence the second look.
+    sums = torch.stack([tensor.detach().sum() for tensor in tensors.values()])
+    if bool(torch.isfinite(sums).all()):
+        return None
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            return name
+    return None

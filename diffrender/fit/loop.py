@@ -1,0 +1,108 @@
+"""The loop that fits a scene to its target views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from diffrender.errors import ConfigError, ShapeError
+from diffrender.fit.batches import Batches
+from diffrender.fit.model import SceneModel
+from diffrender.fit.objective import Objective
+from diffrender.fit.optimizer import FitOptimizer
+from diffrender.fit.step import NonFiniteError, RenderViews, Stepper, StepRecord
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
+from diffrender.scene.views import Views
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and in which order.
+
+    steps: at least 1.
+    batch_size: views a step, at least 1; None for all of them.
+    seed: of the order of the views.
+    """
+
+    steps: int
+    batch_size: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"steps must be at least 1, got {self.steps}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+class Observer(Protocol):
+    """Somebody who watches a fit."""
+
+    def on_step(self, record: StepRecord, model: SceneModel) -> None:
+        """Called after each step; `model` has the step behind it already."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Where a fit came to.
+
+    scene, cameras: the last good state; all cameras of the fitted views.
+    stop_reason: "finished", "interrupted" (Ctrl-C) or "non_finite".
+    message: what became non-finite, where and through what, else None.
+    steps_done: how many steps the state has behind it.
+    seconds: how long it took.
+    """
+
+    scene: Scene
+    cameras: Cameras
+    stop_reason: Literal["finished", "interrupted", "non_finite"]
+    message: str | None
+    steps_done: int
+    seconds: float
+
+
+def fit(
+    model: SceneModel,
+    views: Views,
+    objective: Objective,
+    optimizer: FitOptimizer,
+    settings: FitSettings,
+    render_views: RenderViews,
+    observers: Sequence[Observer] = (),
+    first_step: int = 0,
+) -> FitResult:
+    """Moves the latents of `model` until its renderings look like `views`; returns the last good state.
+
+    model: holds one camera a view, in the same order; it ends in the returned state.
+    render_views: (scene, n cameras) -> their images, differentiable.
+    first_step: how many steps a checkpoint already has behind it.
+
+    Ctrl-C ends the fit after its last complete step. So does anything non-finite, a term of the objective, a gradient
+    or a value: the step that led to it is undone (the optimiser's moments are not).
+    Raises ConfigError or ShapeError where model, views and objective do not fit together, and FitError where a learned
+    value has no influence on the objective.
+    """
+    if len(views) != len(model.cameras()):
+        raise ShapeError(f"fit: the model must have one camera a view ({len(views)}), got {len(model.cameras())}")
+    if len(views) == 0:
+        raise ShapeError("fit: there are no views to fit; hold out fewer of them")
+    objective.check(views)
+    batches = Batches(len(views), settings.batch_size, settings.seed)
+    stepper = Stepper(model, views, objective, optimizer, render_views, batches, first_step)
+
+    stop_reason, message = "finished", None
+    try:
+        for step in range(first_step, settings.steps):
+            record = stepper.step(step)
+            for observer in observers:
+                observer.on_step(record, model)
+        stepper.finish()
+    except KeyboardInterrupt:
+        stop_reason = "interrupted"
+        stepper.undo_unfinished()
+    except NonFiniteError as error:
+        stop_reason, message = "non_finite", str(error)
+    return FitResult(*model.snapshot(), stop_reason, message, stepper.done, stepper.seconds())

@@ -1,0 +1,25 @@
+"""Losses that look at each colour value by itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from diffrender.fit.comparison import Comparison
+from diffrender.fit.objective import Loss
+from diffrender.fit.reduction import mean_per_view
+
+
+class PointwiseLoss(Loss):
+    """Base of the losses that are a mean over pixels and channels of a cost; a pyramid can use them at every level."""
+
+    space: str
+
+    @abstractmethod
+    def penalty(self, difference: Tensor) -> Tensor:
+        """The cost of each entry of `difference`, same shape: zero at zero, symmetric, differentiable."""
+
+    def __call__(self, comparison: Comparison) -> Tensor:
+        """[n] the mean cost of each view."""
+        return mean_per_view(self.penalty(comparison.difference(self.space)))

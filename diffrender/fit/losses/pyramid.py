@@ -1,0 +1,50 @@
+"""Differences of colours at several resolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffrender.errors import ConfigError
+from diffrender.fit.comparison import Comparison, check_space
+from diffrender.fit.losses.huber import Huber
+from diffrender.fit.losses.l1 import L1
+from diffrender.fit.losses.l2 import L2
+from diffrender.fit.losses.pointwise import PointwiseLoss
+from diffrender.fit.objective import Loss
+from diffrender.fit.reduction import mean_per_view
+from diffrender.imaging.filters import pyramid
+
+LEVEL_LOSSES: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
+
+
+@dataclass(frozen=True)
+class Pyramid(Loss):
+    """The mean of one loss over an image and its successive halves.
+
+    The coarse levels pull on things that do not overlap yet; the fine ones give the detail.
+
+    of: "l1", "l2" or "huber" (with its default delta), the loss at each level.
+    levels: at least 1; fewer are used where the image gets down to one pixel.
+    space: "srgb" or "linear", where colours are compared and averaged.
+    """
+
+    of: str = "l1"
+    levels: int = 4
+    space: str = "srgb"
+
+    def __post_init__(self) -> None:
+        if self.of not in LEVEL_LOSSES:
+            raise ConfigError(f"pyramid: of must be one of {', '.join(LEVEL_LOSSES)}, got {self.of!r}")
+        if self.levels < 1:
+            raise ConfigError(f"pyramid: levels must be at least 1, got {self.levels}")
+        check_space("pyramid", self.space)
+
+    def __call__(self, comparison: Comparison) -> Tensor:
+        """[n] mean over levels of the mean over pixels and channels."""
+        level_loss = LEVEL_LOSSES[self.of]()
+        # Averaging is linear: the pyramid of the difference is the difference of the pyramids, at half the cost.
+        differences = pyramid(comparison.difference(self.space), self.levels)
+        costs = [mean_per_view(level_loss.penalty(level)) for level in differences]
+        return sum(costs[1:], costs[0]) / len(costs)

@@ -1,0 +1,100 @@
+"""What is minimised: a weighted sum of named terms, losses on images and regularisers on the scene."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from diffrender.errors import ConfigError
+from diffrender.fit.comparison import Comparison, require_masks
+from diffrender.scene.scene import Scene
+from diffrender.scene.views import Views
+
+
+class Loss(ABC):
+    """Base of all losses on images: a frozen dataclass whose fields are its options in scene.yaml."""
+
+    needs_masks: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, comparison: Comparison) -> Tensor:
+        """[n] one number per view, zero where rendering and target are equal; differentiable in the rendering."""
+
+
+class Regularizer(ABC):
+    """Base of all regularisers: a frozen dataclass whose fields are its options in scene.yaml."""
+
+    @abstractmethod
+    def __call__(self, scene: Scene) -> Tensor:
+        """[] one number, at least zero; differentiable in the scene."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand: `weight` times a loss (mean over the views of a batch) or a regulariser."""
+
+    name: str
+    weight: float
+    measure: Loss | Regularizer
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ConfigError(f"loss.{self.name}: the weight must be a finite number of at least 0, got {self.weight}")
+
+
+class Terms(NamedTuple):
+    """The objective at one step.
+
+    total: [] weighted sum, the number that is minimised.
+    values: name -> [] unweighted value of each term.
+    per_view: name -> [n] unweighted values per view, for the terms that are losses on images.
+    """
+
+    total: Tensor
+    values: dict[str, Tensor]
+    per_view: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The terms that are minimised together; those with weight 0 are left out.
+
+    Raises ConfigError for two terms of one name, or when nothing has a positive weight.
+    """
+
+    terms: tuple[Term, ...]
+
+    def __post_init__(self) -> None:
+        names = [term.name for term in self.terms]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"loss: every term needs a name of its own, got {', '.join(names)}")
+        active = tuple(term for term in self.terms if term.weight > 0)
+        if not active:
+            raise ConfigError("loss: nothing to minimise; give at least one term a weight above 0, as in image: l1")
+        object.__setattr__(self, "terms", active)
+
+    def check(self, views: Views) -> None:
+        """Raise ConfigError unless `views` hold what every term needs."""
+        for term in self.terms:
+            if isinstance(term.measure, Loss) and term.measure.needs_masks:
+                require_masks(views, term.name)
+
+    def __call__(self, comparison: Comparison, scene: Scene) -> Terms:
+        """All terms for one batch of views and the scene that they show."""
+        total: Tensor | None = None
+        values: dict[str, Tensor] = {}
+        per_view: dict[str, Tensor] = {}
+        for name, weight, measure in ((term.name, term.weight, term.measure) for term in self.terms):
+            if isinstance(measure, Loss):
+                per_view[name] = measure(comparison)
+                values[name] = per_view[name].mean()
+            else:
+                values[name] = measure(scene)
+            weighted = weight * values[name]
+            total = weighted if total is None else total + weighted
+        assert total is not None
+        return Terms(total, values, per_view)

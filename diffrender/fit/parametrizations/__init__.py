@@ -1,0 +1,16 @@
+"""The shelf of parametrisations: scene.yaml's `optimize: {<path>: {method: ...}}` picks from this table."""
+
+from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrizations.direction import Direction
+from diffrender.fit.parametrizations.identity import Identity
+from diffrender.fit.parametrizations.pose import Pose
+from diffrender.fit.parametrizations.positive import Positive
+from diffrender.fit.parametrizations.unit_interval import UnitInterval
+
+PARAMETRIZATIONS: dict[str, type[Parametrization]] = {
+    "identity": Identity,
+    "positive": Positive,
+    "unit_interval": UnitInterval,
+    "direction": Direction,
+    "pose": Pose,
+}

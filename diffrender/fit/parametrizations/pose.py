@@ -1,0 +1,40 @@
+"""Rigid motions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_finite
+from diffrender.errors import ShapeError
+from diffrender.fit.parametrization import Parametrization
+from diffrender.geometry.rigid import check_rigid, make_rigid
+from diffrender.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
+
+# How far from orthonormal a matrix may be: files carry poses with 4 to 6 digits.
+RIGID_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Pose(Parametrization):
+    """Rigid motions [..., 4, 4]; the latent [..., 7] is a quaternion wxyz of any length and a translation.
+
+    The quaternion is normalised on the way to the value, so the rotation stays on its manifold, and nothing is
+    singular anywhere near (Grassia, Practical Parameterization of Rotations Using the Exponential Map, 1998, section
+    3, discusses the choice).
+    """
+
+    def value_of(self, latent: Tensor) -> Tensor:
+        """The rigid motion."""
+        return make_rigid(quaternion_to_matrix(latent[..., :4]), latent[..., 4:])
+
+    def latent_of(self, value: Tensor) -> Tensor:
+        """Unit quaternion and translation."""
+        if value.shape[-2:] != (4, 4):
+            raise ShapeError(f"pose: values must have shape [..., 4, 4], got {list(value.shape)}")
+        check_finite("pose", "value", value)
+        check_rigid("pose", "value", value, RIGID_TOLERANCE)
+        value = value.detach()
+        return torch.cat([matrix_to_quaternion(value[..., :3, :3]), value[..., :3, 3]], -1)

@@ -1,0 +1,12 @@
+"""The shelf of regularisers: scene.yaml's `loss:` names them with their weights, as in `laplacian: 0.1`."""
+
+from diffrender.fit.objective import Regularizer
+from diffrender.fit.regularizers.edge_length import EdgeLength
+from diffrender.fit.regularizers.laplacian import Laplacian
+from diffrender.fit.regularizers.normal_consistency import NormalConsistency
+
+REGULARIZERS: dict[str, type[Regularizer]] = {
+    "laplacian": Laplacian,
+    "normal_consistency": NormalConsistency,
+    "edge_length": EdgeLength,
+}

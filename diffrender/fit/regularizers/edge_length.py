@@ -1,0 +1,31 @@
+"""Evenness: edges of one length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.fit.objective import Regularizer
+from diffrender.fit.reduction import steady_mean
+from diffrender.fit.regularizers.edges import SHORTEST, edge_vectors
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.scene import Scene
+
+
+@dataclass(frozen=True)
+class EdgeLength(Regularizer):
+    """Variance of the edge lengths over their squared mean: keeps triangles of one size without shrinking the mesh.
+
+    Summed over the objects.
+    """
+
+    def __call__(self, scene: Scene) -> Tensor:
+        """[] zero where all edges are equally long."""
+        return sum((_unevenness(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
+
+
+def _unevenness(mesh: Mesh) -> Tensor:
+    length = torch.linalg.vector_norm(edge_vectors(mesh), dim=1)
+    return steady_mean((length / steady_mean(length).clamp_min(SHORTEST) - 1).square())

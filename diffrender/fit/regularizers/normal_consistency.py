@@ -1,0 +1,39 @@
+"""Smoothness: neighbouring faces that point the same way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.fit.objective import Regularizer
+from diffrender.fit.reduction import steady_mean
+from diffrender.fit.regularizers.edges import SHORTEST
+from diffrender.geometry.normals import face_normals
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.scene import Scene
+
+# Faces of less than this part of the mean area count as having no direction: their normals would turn by any angle at
+# the slightest move, with a gradient as large as 1 / length.
+SLIVER = 1e-4
+
+
+@dataclass(frozen=True)
+class NormalConsistency(Regularizer):
+    """Mean of 1 - cos of the angle between the normals of faces that share an edge. Summed over the objects."""
+
+    def __call__(self, scene: Scene) -> Tensor:
+        """[] zero for a flat mesh, up to 2."""
+        return sum((_bending(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
+
+
+def _bending(mesh: Mesh) -> Tensor:
+    normal = face_normals(mesh.vertices, mesh.faces)
+    length_squared = normal.square().sum(1, keepdim=True)
+    typical_squared = steady_mean(length_squared.detach())
+    smallest_squared = (SLIVER**2 * typical_squared).clamp_min(SHORTEST**2)
+    unit = normal * torch.rsqrt(length_squared + smallest_squared)
+    sides = unit.index_select(0, mesh.topology.edge_pairs.reshape(-1)).reshape(-1, 2, 3)
+    # 1 - cos = |a - b|^2 / 2 for unit vectors, and this form is exactly zero at equality.
+    return steady_mean((sides[:, 1] - sides[:, 0]).square().sum(1)) / 2

@@ -1,0 +1,203 @@
+"""One step of a fit, and the way back from a bad one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import DiffrenderError, FitError
+from diffrender.fit.batches import Batches
+from diffrender.fit.comparison import Comparison
+from diffrender.fit.diagnosis import bad_gradients, bad_terms, influences
+from diffrender.fit.last_good import LastGood, first_nonfinite
+from diffrender.fit.model import SceneModel
+from diffrender.fit.objective import Objective, Terms
+from diffrender.fit.optimizer import FitOptimizer
+from diffrender.fit.reduction import mean_per_view
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
+from diffrender.scene.views import Views
+
+if TYPE_CHECKING:
+    from diffrender.render.render import RenderOutput
+
+RenderViews: TypeAlias = "Callable[[Scene, Cameras], RenderOutput]"
+"""Scene and n cameras to their images, differentiable."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step saw: the scene as `step` earlier steps left it.
+
+    step: counted from 0.
+    total, terms: the objective and its unweighted terms.
+    psnr_db: mean over the step's views of the PSNR of the whole sRGB image.
+    seconds: since the fit began.
+    """
+
+    step: int
+    total: float
+    terms: dict[str, float]
+    psnr_db: float
+    seconds: float
+
+
+class NonFiniteError(Exception):
+    """Ends a fit from inside a step; the message is for people."""
+
+
+class Stepper:
+    """Takes the steps of one fit. `done` steps are complete; one is in progress while `started` is ahead of it."""
+
+    def __init__(
+        self,
+        model: SceneModel,
+        views: Views,
+        objective: Objective,
+        optimizer: FitOptimizer,
+        render_views: RenderViews,
+        batches: Batches,
+        first_step: int,
+    ) -> None:
+        self._model = model
+        self._latents = model.latents
+        self._views = views
+        self._objective = objective
+        self._optimizer = optimizer
+        self._render_views = render_views
+        self._batches = batches
+        self._last_good = LastGood(self._latents)
+        self._first = self.started = self.done = first_step
+        self._began = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Since the fit began."""
+        return time.perf_counter() - self._began
+
+    def step(self, step: int) -> StepRecord:
+        """One step. Raises NonFiniteError with the last good state in place."""
+        moving = self._optimizer.begin(step)
+        if step == self._first:
+            # Once with all gradients, so that a value that nothing depends on is found now and not at its late start.
+            for latent in self._latents.values():
+                latent.requires_grad_(True)
+        values = self._finite_values()
+        comparison, terms = self._evaluate(values, self._batches.at(step))
+        record = self._record(step, comparison, terms)
+        if not all(map(math.isfinite, (record.total, *record.terms.values()))):
+            self._stop_at_loss(step, terms)
+        if terms.total.requires_grad:
+            terms.total.backward()
+        if step == self._first:
+            self._check_influence(moving)
+        self._check_gradients(step)
+
+        # In this order Ctrl-C between any two lines leaves a state that undo_unfinished() puts right.
+        self._last_good.keep()
+        self.started = step + 1
+        self._optimizer.step()
+        self.done = step + 1
+        return record
+
+    def finish(self) -> None:
+        """Check what the last step left. Raises NonFiniteError with the last good state in place."""
+        with torch.no_grad():
+            self._finite_values()
+
+    def undo_unfinished(self) -> None:
+        """Go back to before the step in progress, if there is one."""
+        if self.started > self.done:
+            self._last_good.restore()
+            self.started = self.done
+
+    def _finite_values(self) -> dict[str, Tensor]:
+        values = self._model.values()
+        path = first_nonfinite(values)
+        if path is None:
+            return values
+        if self.done == self._first:
+            raise FitError(f"the value of {path} is not finite at the start of the fit; check where it comes from")
+        self.done -= 1
+        self._stop(f"step {self.done} made {path} non-finite")
+
+    def _evaluate(self, values: dict[str, Tensor], index: Tensor | None) -> tuple[Comparison, Terms]:
+        """Renderings and terms for the views at `index`, None for all."""
+        scene, cameras = self._model.state_at(values)
+        views = self._views
+        if index is not None:
+            views, cameras = views.select(index), cameras.select(index)
+        comparison = Comparison(self._render_views(scene, cameras), views)
+        return comparison, self._objective(comparison, scene)
+
+    def _record(self, step: int, comparison: Comparison, terms: Terms) -> StepRecord:
+        with torch.no_grad():
+            squared = mean_per_view(comparison.difference("srgb").detach().square())
+            psnr_db = (-10 * squared.log10()).mean()
+            # One wait for the device for everything that is written down.
+            total, psnr, *numbers = torch.stack([terms.total, psnr_db, *terms.values.values()]).tolist()
+        return StepRecord(step, total, dict(zip(terms.values, numbers, strict=True)), psnr, self.seconds())
+
+    def _check_influence(self, moving: Collection[str]) -> None:
+        """Raise FitError for values that nothing depends on, and drop the gradients that were asked for extra."""
+        idle = [path for path, latent in self._latents.items() if latent.grad is None]
+        if idle:
+            raise FitError(
+                f"{', '.join(idle)}: no term of the loss depends on it, so it cannot be learned; take it out of"
+                " `optimize:`, or check that the object is in view, that the material is lit where lights are learned,"
+                " and that render.edges is not hard where shapes are"
+            )
+        for path, latent in self._latents.items():
+            if path not in moving:
+                latent.grad = None
+                latent.requires_grad_(False)
+
+    def _check_gradients(self, step: int) -> None:
+        gradients = {path: latent.grad for path, latent in self._latents.items() if latent.grad is not None}
+        path = first_nonfinite(gradients)
+        if path is None:
+            return
+        causes = []
+        # View by view: an infinity in one of them times the zero that the others ask for would look like theirs too.
+        for index, view in zip(self._indices(step), self._batch_names(step), strict=True):
+            _, terms = self._evaluate(self._model.values(), index)
+            bad = bad_gradients(terms, self._latents[path])
+            causes += [f"loss term {name}" + (f" in {view}" if name in terms.per_view else "") for name in bad]
+        found = ", ".join(dict.fromkeys(causes)) or "the total"
+        self._stop(f"step {step}: the gradient of {path} is not finite, from {found}")
+
+    def _stop_at_loss(self, step: int, terms: Terms) -> NoReturn:
+        found = "; ".join(bad_terms(terms, self._batch_names(step)))
+        if self.done == self._first:
+            suspects = ", ".join(influences(terms, self._latents))
+            self._stop(f"step {step}: {found}, from the start; it depends on {suspects or 'nothing that is learned'}")
+        # From here on Ctrl-C goes back too, whatever the search has done to the latents by then.
+        self.done -= 1
+        guilty = self._last_good.guilty(lambda: self._is_finite_at(step)) or list(self._latents)
+        self._stop(f"step {step}: {found}, after the last change of {', '.join(guilty)}")
+
+    def _is_finite_at(self, step: int) -> bool:
+        try:
+            terms = self._evaluate(self._model.values(), self._batches.at(step))[1]
+        except DiffrenderError:
+            return False
+        return bool(torch.isfinite(terms.total))
+
+    def _batch_names(self, step: int) -> list[str]:
+        return [self._views.names[int(index)] for index in self._indices(step)]
+
+    def _indices(self, step: int) -> list[Tensor]:
+        """The views of `step`, each as a batch of one: [1] int64."""
+        index = self._batches.at(step)
+        return list((torch.arange(len(self._views)) if index is None else index).split(1))
+
+    def _stop(self, what: str) -> NoReturn:
+        self.undo_unfinished()
+        if self.done == self._first:
+            raise NonFiniteError(f"{what}. The fit stays at its start")
+        raise NonFiniteError(f"{what}. The state after {self.done} steps is kept; a smaller lr may help")

@@ -1,0 +1,178 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from diffrender.errors import ConfigError
+from diffrender.fit.comparison import Comparison
+from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
+from diffrender.fit.losses.huber import Huber
+from diffrender.fit.losses.l1 import L1
+from diffrender.fit.losses.l2 import L2
+from diffrender.fit.losses.mask_iou import MaskIoU
+from diffrender.fit.losses.pyramid import Pyramid
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.views import Views
+
+VARIANTS = {
+    "l1": [{}, {"space": "linear"}],
+    "l2": [{}, {"space": "linear"}],
+    "huber": [{}, {"delta": 0.02, "space": "linear"}],
+    "pyramid": [{}, {"of": "l2", "levels": 1}, {"of": "huber", "levels": 9, "space": "linear"}],
+    "mask_iou": [{}],
+}
+SHELF = {**IMAGE_LOSSES, **MASK_LOSSES}
+LOSSES = [pytest.param(SHELF[name](**options), id=f"{name}-{options}") for name in SHELF for options in VARIANTS[name]]
+
+
+def views_of(rgba):
+    n_views, height, width, _ = rgba.shape
+    cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]).expand(n_views, 3), height=height, width=width)
+    return Views(cameras, rgba[..., :3], rgba[..., 3], tuple(map(str, range(n_views))))
+
+
+def compare(rendered, target):
+    return Comparison(SimpleNamespace(rgba=rendered), views_of(target))
+
+
+def images(seed, n_views=3, height=7, width=9):
+    return torch.rand(n_views, height, width, 4, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_zero_at_equality_with_zero_gradient_or_none(loss):
+    rendered = images(0).requires_grad_()
+    value = loss(compare(rendered, images(0)))
+    assert torch.equal(value, torch.zeros(3))
+    (gradient,) = torch.autograd.grad(value.sum(), rendered)
+    assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_positive_otherwise_and_each_view_by_itself(loss):
+    rendered = images(0)
+    rendered[1] = images(1)[1]
+    value = loss(compare(rendered, images(0)))
+    assert value.shape == (3,)
+    assert value[1] > 0.01
+    assert value[0] == 0
+    assert value[2] == 0
+    alone = loss(compare(rendered[1:2], images(0)[1:2]))
+    torch.testing.assert_close(alone, value[1:2])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_step_down_the_gradient_lowers_it(loss):
+    rendered, target = images(2).requires_grad_(), images(3)
+    before = loss(compare(rendered, target)).sum()
+    (gradient,) = torch.autograd.grad(before, rendered)
+    after = loss(compare(rendered.detach() - 1e-3 * gradient / gradient.norm(), target)).sum()
+    assert after < before
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_is_finite_for_extreme_images(loss):
+    for fill in (0.0, 1.0, -0.5, 30.0):
+        rendered = torch.full((1, 4, 5, 4), fill, requires_grad=True)
+        for target in (torch.zeros(1, 4, 5, 4), torch.ones(1, 4, 5, 4)):
+            value = loss(compare(rendered, target)).sum()
+            (gradient,) = torch.autograd.grad(value, rendered)
+            assert torch.isfinite(value)
+            assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_same_bits_on_any_number_of_threads(loss):
+    # Large and odd: torch starts threads at 32768 numbers, and rounding may differ at the seams between them.
+    target, results = images(4, 2, 133, 157), []
+    threads = torch.get_num_threads()
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        for some in (slice(0, 2), slice(0, 1)):
+            rendered = images(5, 2, 133, 157)[some].requires_grad_()
+            value = loss(compare(rendered, target[some]))
+            results.append((value.detach(), torch.autograd.grad(value.sum(), rendered)[0]))
+    torch.set_num_threads(threads)
+    for one, two in zip(results[:2], results[2:], strict=True):
+        assert torch.equal(one[0], two[0])
+        assert torch.equal(one[1], two[1])
+
+
+def constant(red_difference):
+    target = torch.full((1, 2, 2, 4), 0.25)
+    rendered = target.clone()
+    rendered[..., 0] += red_difference
+    return compare(rendered, target)
+
+
+def test_worked_examples_in_linear_space():
+    difference = constant(0.5)
+    torch.testing.assert_close(L1(space="linear")(difference), torch.tensor([0.5 / 3]))
+    torch.testing.assert_close(L2(space="linear")(difference), torch.tensor([0.25 / 3]))
+    torch.testing.assert_close(Huber(delta=0.2, space="linear")(difference), torch.tensor([0.4 / 3]))
+    torch.testing.assert_close(Huber(delta=1.0, space="linear")(difference), torch.tensor([0.125 / 3]))
+
+
+def test_srgb_is_the_default_space():
+    # IEC 61966-2-1: linear 0.25 is 0.5370987 encoded, linear 0.75 is 0.8808250.
+    torch.testing.assert_close(L1()(constant(0.5)), torch.tensor([(0.8808250 - 0.5370987) / 3]), rtol=1e-5, atol=0)
+
+
+def test_a_pyramid_of_one_level_is_the_loss_itself():
+    pair = compare(images(0), images(1))
+    torch.testing.assert_close(Pyramid(of="l2", levels=1)(pair), L2()(pair))
+
+
+def test_coarse_levels_forgive_detail_but_not_the_mean():
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2
+    rendered = board[None, :, :, None].float().expand(1, 8, 8, 4)
+    average = torch.full((1, 8, 8, 4), 0.5)
+    # Level 0 differs by one half everywhere, every other level not at all.
+    torch.testing.assert_close(Pyramid(levels=4, space="linear")(compare(rendered, average)), torch.tensor([0.125]))
+    shifted = compare(average + 0.25, average)
+    torch.testing.assert_close(Pyramid(levels=4, space="linear")(shifted), torch.tensor([0.25]))
+
+
+def test_iou_of_squares():
+    rendered, target = torch.zeros(1, 6, 6, 4), torch.zeros(1, 6, 6, 4)
+    rendered[:, 0:4, 0:4] = 1
+    target[:, 2:6, 0:4] = 1
+    torch.testing.assert_close(MaskIoU()(compare(rendered, target)), torch.tensor([1 - 8 / 24]))
+    target[:] = 0
+    target[:, 4:6, 4:6] = 1
+    assert MaskIoU()(compare(rendered, target)) == 1
+    assert MaskIoU()(compare(torch.zeros(1, 6, 6, 4), torch.zeros(1, 6, 6, 4))) == 0
+
+
+def test_iou_is_the_product_form_for_binary_masks():
+    rendered, target = images(6), images(7).round()
+    a, m = rendered[..., 3].flatten(1), target[..., 3].flatten(1)
+    wanted = 1 - (a * m).sum(1) / (a + m - a * m).sum(1)
+    torch.testing.assert_close(MaskIoU()(compare(rendered, target)), wanted)
+
+
+def test_mask_loss_without_masks_says_what_to_do():
+    views = views_of(images(0))
+    bare = Views(views.cameras, views.images, None, views.names)
+    with pytest.raises(ConfigError, match="no masks; remove this term, or give images with an alpha channel"):
+        MaskIoU()(Comparison(SimpleNamespace(rgba=images(0)), bare))
+
+
+@pytest.mark.parametrize("name", IMAGE_LOSSES)
+def test_unknown_space_is_refused(name):
+    with pytest.raises(ConfigError, match=f"{name}: space must be one of linear, srgb, got 'rgb'"):
+        IMAGE_LOSSES[name](space="rgb")
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, math.nan, math.inf])
+def test_huber_refuses_bad_deltas(delta):
+    with pytest.raises(ConfigError, match="delta"):
+        Huber(delta=delta)
+
+
+def test_pyramid_refuses_bad_options():
+    with pytest.raises(ConfigError, match="of must be one of l1, l2, huber, got 'mask_iou'"):
+        Pyramid(of="mask_iou")
+    with pytest.raises(ConfigError, match="levels must be at least 1, got 0"):
+        Pyramid(levels=0)
