@@ -1,0 +1,217 @@
+"""Images with known cameras: what every capture reader (transforms.json and its like) ends in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import DataError
+from diffrender.imaging.filters import resize_area
+from diffrender.readers.images import ImageData, read_image, read_mask
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.views import Views
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """What a capture says about a lens, in pixels of the full image and radians; None where it says nothing.
+
+    orthographic: parallel projection; focal lengths are pixels per world unit then.
+    """
+
+    focal_x_px: float | None = None
+    focal_y_px: float | None = None
+    fov_x_rad: float | None = None
+    fov_y_rad: float | None = None
+    center_x_px: float | None = None
+    center_y_px: float | None = None
+    orthographic: bool = False
+
+    def resolved(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Focal lengths x, y and centre x, y in pixels for an image of this size.
+
+        A missing focal length follows from the field of view, else pixels are square; a missing centre is the middle.
+        """
+        focal_x = self.focal_x_px or _focal(width, self.fov_x_rad)
+        focal_y = self.focal_y_px or _focal(height, self.fov_y_rad)
+        if focal_x is None and focal_y is None:
+            raise ValueError("neither a focal length nor a field of view is known")
+        center_x = width / 2 if self.center_x_px is None else self.center_x_px
+        center_y = height / 2 if self.center_y_px is None else self.center_y_px
+        return focal_x or focal_y or 0.0, focal_y or focal_x or 0.0, center_x, center_y
+
+
+def _focal(size_px: int, fov_rad: float | None) -> float | None:
+    return None if fov_rad is None else 0.5 * size_px / math.tan(fov_rad / 2)
+
+
+@dataclass(frozen=True)
+class PosedImage:
+    """Where an image lies on disk, and the camera that took it.
+
+    name: for people. place: how messages call it, for example "frame 3 (images/0003.png)".
+    cam_from_world: [4, 4] float64, rigid, OpenCV axes.
+    stated_width, stated_height: the size in pixels that the capture says the image has, or None.
+    """
+
+    name: str
+    place: str
+    image_path: Path
+    mask_path: Path | None
+    cam_from_world: Tensor
+    intrinsics: Intrinsics
+    stated_width: int | None = None
+    stated_height: int | None = None
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An image after reading: its full size (width, height), and its pixels at the size wanted."""
+
+    size: tuple[int, int]
+    rgb: Tensor
+    mask: Tensor | None
+    opaque: bool
+
+
+def read_posed_images(
+    source: Path, frames: Sequence[PosedImage], resolution: int | None, background: Sequence[float], use_masks: bool
+) -> Views:
+    """The images of `frames` over `background`, masks and cameras, at `resolution`.
+
+    source: the file that lists the frames, for messages.
+    resolution: the long side in pixels; larger images are shrunk to it by exact area means in linear light.
+    background: linear RGB that stands wherever a mask (or the image's own transparency) leaves it free.
+    use_masks: False ignores mask files and gives no masks; transparency still lets the background through.
+    Raises one DataError that lists all that is wrong with all the images.
+    """
+    problems: list[str] = []
+    behind = torch.tensor(list(background), dtype=torch.float32)
+    loaded = [_load_or_note(frame, resolution, behind, use_masks, problems) for frame in frames]
+    good = [(frame, image) for frame, image in zip(frames, loaded, strict=True) if image is not None]
+    problems += _size_problems(good)
+    if len({frame.intrinsics.orthographic for frame in frames}) > 1:
+        problems.append("some cameras are orthographic and others are not; split the capture")
+    masked = use_masks and any(image.mask is not None and not image.opaque for _, image in good)
+    if masked:
+        problems += _mask_problems(good)
+    if problems:
+        raise problems_error(source, problems)
+
+    images = [image for _, image in good]
+    masks = torch.stack([image.mask for image in images if image.mask is not None]) if masked else None
+    cameras = _cameras(frames, *images[0].size)
+    height, width = images[0].rgb.shape[:2]
+    names = tuple(frame.name for frame in frames)
+    return Views(cameras.resized(height, width), torch.stack([image.rgb for image in images]), masks, names)
+
+
+def problems_error(source: Path, problems: Sequence[str]) -> DataError:
+    """One error for everything that is wrong with what `source` lists."""
+    if len(problems) == 1:
+        return DataError(f"{source}: {problems[0]}")
+    return DataError(f"{source}: {len(problems)} problems\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def _load_or_note(
+    frame: PosedImage, resolution: int | None, background: Tensor, use_masks: bool, problems: list[str]
+) -> _Loaded | None:
+    """The image, or None and an entry in `problems`."""
+    try:
+        return _load(frame, resolution, background, use_masks)
+    except DataError as error:
+        problems.append(f"{frame.place}: {error}")
+        return None
+
+
+def _load(frame: PosedImage, resolution: int | None, background: Tensor, use_masks: bool) -> _Loaded:
+    image = read_image(frame.image_path)
+    height, width = image.rgb.shape[:2]
+    for what, stated, found in (("w", frame.stated_width, width), ("h", frame.stated_height, height)):
+        if stated is not None and stated != found:
+            raise DataError(
+                f"the image is {width} x {height} (width x height), but {what} is stated as {stated};"
+                f" correct {what}, or give the image in that size"
+            )
+    mask = _mask(frame, image, use_masks)
+    opaque = mask is None or bool((mask == 1).all())
+    rgb = image.rgb
+    if mask is not None:
+        rgb = rgb * mask[..., None] + background * (1 - mask[..., None])
+    new_height, new_width = _fitted(height, width, resolution)
+    rgb = resize_area(rgb[None], new_height, new_width)[0]
+    if mask is not None:
+        mask = resize_area(mask[None, :, :, None], new_height, new_width)[0, :, :, 0]
+    return _Loaded((width, height), rgb, mask if use_masks else None, opaque)
+
+
+def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None:
+    """[H, W] what of the image belongs to the object: its transparency, its mask file, or where both say so."""
+    mask = image.alpha
+    if use_masks and frame.mask_path is not None:
+        from_file = read_mask(frame.mask_path)
+        if from_file.shape != image.rgb.shape[:2]:
+            raise DataError(
+                f"{frame.mask_path}: is {from_file.shape[1]} x {from_file.shape[0]} (width x height), but its image is"
+                f" {image.rgb.shape[1]} x {image.rgb.shape[0]}; a mask needs one pixel for each of the image"
+            )
+        mask = from_file if mask is None else mask * from_file
+    if use_masks and mask is not None and float(mask.max()) < 0.5:
+        where = frame.image_path if frame.mask_path is None else frame.mask_path
+        raise DataError(
+            f"{where}: the mask holds no object: its largest value is {round(float(mask.max()) * 255)} of 255"
+            " (0 is background, 255 is object); give a mask with an object in it, or leave this frame out"
+        )
+    return mask
+
+
+def _fitted(height: int, width: int, resolution: int | None) -> tuple[int, int]:
+    """The size whose long side is `resolution`, unless the image is smaller already."""
+    long_side = max(height, width)
+    if resolution is None or resolution >= long_side:
+        return height, width
+    return max(1, round(height * resolution / long_side)), max(1, round(width * resolution / long_side))
+
+
+def _size_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
+    """One entry for each size other than the first image's."""
+    by_size: dict[tuple[int, int], list[str]] = {}
+    for frame, image in good:
+        by_size.setdefault(image.size, []).append(frame.place)
+    if len(by_size) < 2:
+        return []
+    listing = "; ".join(f"{w} x {h}: {_some(places)}" for (w, h), places in by_size.items())
+    return [f"images must share one size (width x height), found {listing}; crop or resize them, or split the capture"]
+
+
+def _mask_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
+    """An entry where some images have masks and others none."""
+    without = [frame.place for frame, image in good if image.mask is None]
+    if not without:
+        return []
+    return [f"{_some(without)} has no mask while others have; give every frame one, or fit without masks"]
+
+
+def _some(places: Sequence[str]) -> str:
+    """The first few places, and how many more there are."""
+    return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+
+
+def _cameras(frames: Sequence[PosedImage], width: int, height: int) -> Cameras:
+    """Cameras for the full images, which all have one size."""
+    orthographic = frames[0].intrinsics.orthographic
+    resolved = [frame.intrinsics.resolved(width, height) for frame in frames]
+    return Cameras(
+        torch.stack([frame.cam_from_world for frame in frames]).float(),
+        torch.tensor([values[:2] for values in resolved]),
+        torch.tensor([values[2:] for values in resolved]),
+        height,
+        width,
+        orthographic=orthographic,
+        near=0.0 if orthographic else 1e-3,
+    )

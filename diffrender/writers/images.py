@@ -1,0 +1,43 @@
+"""Pictures as 8-bit sRGB files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.imaging.color import srgb_from_linear
+from diffrender.writers.atomic import replacing
+
+
+def encode_srgb8(image: Tensor) -> np.ndarray:
+    """uint8 [..., 3 or 4]: linear colour sRGB-encoded, clamped to 0..1 and rounded to the nearest step, no dithering.
+
+    image: [..., 3] linear RGB, or [..., 4] with coverage alpha, which is stored as it is. Colour is not divided by
+        alpha: what was composited over a background stays so. A NaN becomes black.
+    """
+    if image.dim() < 1 or image.shape[-1] not in (3, 4):
+        raise ShapeError(f"encode_srgb8: image must have shape [..., 3] or [..., 4], got {list(image.shape)}")
+    image = image.detach().to("cpu", torch.float32).nan_to_num(nan=0.0).clamp(0, 1)
+    encoded = torch.cat([srgb_from_linear(image[..., :3]), image[..., 3:]], -1)
+    return (encoded.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def write_png(path: Path, image: Tensor) -> None:
+    """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as an 8-bit sRGB PNG.
+
+    Raises: ShapeError for another shape; DataError where the file cannot be written.
+    """
+    if image.dim() != 3:
+        raise ShapeError(f"write_png: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
+    write_encoded_png(path, encode_srgb8(image))
+
+
+def write_encoded_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 [H, W, 3 or 4], already sRGB-encoded, as a PNG. Raises: DataError where it cannot be written."""
+    with replacing(Path(path)) as temporary:
+        Image.fromarray(pixels).save(temporary)

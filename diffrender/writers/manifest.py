@@ -1,0 +1,86 @@
+"""What a run was made with, so that it can be explained and repeated."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from diffrender.writers.metrics import write_json
+
+PACKAGES = ("diffrender", "torch", "numpy", "numba", "scipy", "trimesh", "pillow")
+
+
+def write_manifest(
+    path: Path,
+    *,
+    command: Sequence[str],
+    scene_file: Path | None,
+    device: torch.device | str,
+    backends: Mapping[str, str],
+    seed: int,
+    stop_reason: str,
+    message: str | None,
+    steps_done: int,
+    seconds: float,
+    started: datetime,
+) -> None:
+    """Write manifest.json.
+
+    command: the command line, as sys.argv.
+    scene_file: the scene file, or None where the scene was built in Python.
+    device: where the fit ran.
+    backends: the implementation each op used, by op.
+    stop_reason: "finished", "interrupted" or "non_finite"; message: its explanation, or None.
+    seconds: wall time of the whole run.
+    started: local time at which the run began.
+
+    Raises: DataError where the file cannot be written.
+    """
+    write_json(
+        path,
+        {
+            "command": list(command),
+            "scene_file": scene_file,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "stop_reason": stop_reason,
+            "message": message,
+            "steps_done": steps_done,
+            "seed": seed,
+            "device": describe_device(device),
+            "backends": dict(backends),
+            "versions": installed_versions(),
+            "platform": {
+                "system": platform.platform(),
+                "machine": platform.machine(),
+                "cores": os.cpu_count(),
+                "torch_threads": torch.get_num_threads(),
+            },
+        },
+    )
+
+
+def describe_device(device: torch.device | str) -> str:
+    """`cpu`, or a GPU with its name: `cuda:0 (NVIDIA H200)`."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def installed_versions() -> dict[str, str | None]:
+    """The version of Python and of each package that can change a result; None where it is not installed."""
+    return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

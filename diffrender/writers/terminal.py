@@ -1,0 +1,255 @@
+"""What a fit says in the terminal: what it is about to do, how it goes, and what came of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+# Without a live bar: about this many lines, so that logs stay readable.
+PLAIN_LINES = 20
+# A step's time in seconds is averaged over about this many steps.
+AVERAGED_STEPS = 20
+UNKNOWN = "-"
+
+
+class StepNumbers(Protocol):
+    """What the panel needs to know of a step; step counts from 0."""
+
+    @property
+    def step(self) -> int: ...  # noqa: D102
+    @property
+    def total(self) -> float: ...  # noqa: D102
+    @property
+    def psnr_db(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is said before the first step.
+
+    scene: its name. device: where it runs, with the backends.
+    n_fit, n_heldout: numbers of views; width, height: of their images.
+    start: the initial guess in words ("sphere, 2,562 vertices, 5,120 faces").
+    start_scores: (name, unit, value) of the initial guess, as ("held-out PSNR", "dB", 12.3); NaN where unknown.
+    parameters: what is optimised: (path, details such as "lr 0.01, 7,686 numbers").
+    folder: where the results go.
+    """
+
+    scene: str
+    device: str
+    n_fit: int
+    n_heldout: int
+    width: int
+    height: int
+    start: str
+    start_scores: Sequence[tuple[str, str, float]]
+    parameters: Sequence[tuple[str, str]]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What is said after the last step.
+
+    stop_reason: "finished", "interrupted" or "non_finite"; message: its explanation, or None.
+    steps_done, seconds: how far and how long.
+    scores: (name, unit, before, after), as ("held-out PSNR", "dB", 12.3, 29.8); NaN where unknown.
+    files: (what, where), as ("mesh", outputs/.../mesh/final.glb).
+    next_command: what to type next, or None.
+    """
+
+    stop_reason: str
+    message: str | None
+    steps_done: int
+    seconds: float
+    scores: Sequence[tuple[str, str, float, float]]
+    files: Sequence[tuple[str, Path]]
+    next_command: str | None = None
+
+
+@dataclass
+class Pace:
+    """Steps per second and time left, from when steps end.
+
+    The first step is left out: it holds the compilation of the kernels.
+    """
+
+    clock: Callable[[], float] = time.perf_counter
+    _last: float | None = None
+    _mean_s: float | None = None
+
+    def tick(self) -> None:
+        """Note that a step has ended."""
+        now = self.clock()
+        if self._last is not None:
+            elapsed = now - self._last
+            weight = 1 / AVERAGED_STEPS
+            self._mean_s = elapsed if self._mean_s is None else (1 - weight) * self._mean_s + weight * elapsed
+        self._last = now
+
+    @property
+    def steps_per_s(self) -> float | None:
+        """Steps a second, or None before the second step."""
+        return None if not self._mean_s else 1 / self._mean_s
+
+    def remaining_s(self, n_steps: int) -> float | None:
+        """Seconds that n_steps more steps take, or None before the second step."""
+        return None if self._mean_s is None else n_steps * self._mean_s
+
+
+@dataclass
+class FitPanel:
+    """A progress bar with loss, PSNR, steps/s and the time left; about 20 plain lines where there is no terminal.
+
+    Enter it around the fit and pass it as one of the fit's observers.
+
+    n_steps: how many steps the fit will take.
+    console: where to write; rich knows whether that is a terminal.
+    pace: measures; given in tests.
+    """
+
+    n_steps: int
+    console: Console = field(default_factory=Console)
+    pace: Pace = field(default_factory=Pace)
+    _progress: Progress | None = None
+    _task: TaskID | None = None
+
+    def opening(self, opening: Opening) -> None:
+        """Say what is about to happen."""
+        self._print(Text.assemble("\n  ", ("diffrender fit ", "dim"), (opening.scene, "bold"), "\n"))
+        heldout = f", {opening.n_heldout} held out" if opening.n_heldout else ""
+        total = opening.n_fit + opening.n_heldout
+        views = f"{total} {'view' if total == 1 else 'views'} of {opening.width} x {opening.height}"
+        scores = opening.start_scores
+        rows = [
+            ("targets", Text(f"{views}: {opening.n_fit} fitted{heldout}")),
+            ("start", Text(opening.start)),
+            ("", Text(", ".join(f"{name} {_score(value, unit)} {unit}".rstrip() for name, unit, value in scores))),
+        ]
+        width = max((len(path) for path, _ in opening.parameters), default=0)
+        for index, (path, details) in enumerate(opening.parameters):
+            line = Text.assemble((path.ljust(width), "cyan"), "  ", (details, "dim"))
+            rows.append(("optimise" if index == 0 else "", line))
+        rows += [("device", Text(opening.device)), ("results", Text(str(opening.folder)))]
+        self._rows([(name, line) for name, line in rows if line.plain])
+        self._print(Text(""))
+
+    def __enter__(self) -> FitPanel:
+        if self.console.is_terminal:
+            progress = Progress(
+                TextColumn(" "),
+                BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
+                TextColumn("{task.fields[status]}"),
+                console=self.console,
+                expand=True,
+            )
+            self._task = progress.add_task("fit", total=self.n_steps, status=_starting_status(self.n_steps))
+            self._progress = progress
+            progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = self._task = None
+
+    def on_step(self, record: StepNumbers, model: object) -> None:
+        """Show a finished step; `model` is not looked at."""
+        self.pace.tick()
+        done = record.step + 1
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, status=self._status(record, done))
+            return
+        every = max(1, self.n_steps // PLAIN_LINES)
+        if done % every == 0 or done in (1, self.n_steps):
+            self._print(Text("  step ").append_text(self._status(record, done)))
+
+    def closing(self, closing: Closing) -> None:
+        """Say what came of it."""
+        style = "green" if closing.stop_reason == "finished" else "yellow"
+        what = closing.stop_reason.replace("_", "-")
+        after = f" after {closing.steps_done:,} steps, {_duration(closing.seconds)}"
+        self._print(Text.assemble("\n  ", (what, f"bold {style}"), after))
+        if closing.message:
+            self._print(Text(f"  {closing.message}", style=style))
+        self._print(Text(""))
+        if closing.scores:
+            self._score_table(closing.scores)
+        rows = [(what, Text(str(where))) for what, where in closing.files]
+        if closing.next_command:
+            rows.append(("next", Text(closing.next_command, style="cyan")))
+        self._rows(rows)
+        self._print(Text(""))
+
+    def _status(self, record: StepNumbers, done: int) -> Text:
+        rate, left = self.pace.steps_per_s, self.pace.remaining_s(self.n_steps - done)
+        digits = len(str(self.n_steps))
+        score = f"{record.psnr_db:.1f}" if math.isfinite(record.psnr_db) else UNKNOWN
+        return Text.assemble(
+            (f"{done:>{digits}}", "bold"),
+            (f"/{self.n_steps}", "dim"),
+            ("   loss ", "dim"),
+            f"{_significant(record.total):<7}",
+            ("  PSNR ", "dim"),
+            f"{score:>4}",
+            (" dB   ", "dim"),
+            f"{UNKNOWN if rate is None else format(rate, '.1f'):>5}",
+            (" steps/s   ", "dim"),
+            f"{UNKNOWN if left is None else _clock(left):>5}",
+            (" left", "dim"),
+        )
+
+    def _score_table(self, scores: Sequence[tuple[str, str, float, float]]) -> None:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=True, header_style="dim")
+        table.add_column("  ")
+        table.add_column("start", justify="right")
+        table.add_column("end", justify="right")
+        table.add_column("")
+        for name, unit, before, after in scores:
+            table.add_row(f"  {name}", _score(before, unit), Text(_score(after, unit), style="bold"), unit)
+        self.console.print(table)
+        self._print(Text(""))
+
+    def _rows(self, rows: Sequence[tuple[str, Text]]) -> None:
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, line in rows:
+            self._print(Text.assemble("  ", (name.ljust(max(width, 8)), "dim"), "  ", line))
+
+    def _print(self, line: Text) -> None:
+        # Paths must stay whole to be copied: the terminal may break lines, we do not.
+        self.console.print(line, soft_wrap=True, highlight=False)
+
+
+def _starting_status(n_steps: int) -> Text:
+    return Text.assemble(("0", "bold"), (f"/{n_steps}   compiling and starting", "dim"))
+
+
+def _significant(value: float) -> str:
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 100 else f"{value:.2e}"
+
+
+def _score(value: float, unit: str) -> str:
+    """Decibels to a tenth, shares of one to a thousandth."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    return f"{value:.1f}" if unit == "dB" else f"{value:.3f}"
+
+
+def _clock(seconds: float) -> str:
+    """m:ss, or h:mm:ss from an hour on."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{second:02d}" if hours else f"{minutes}:{second:02d}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{_clock(seconds)} min"

@@ -1,0 +1,291 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffrender.errors import DataError
+from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+WIDTH, HEIGHT = 8, 6
+DISC = np.zeros((HEIGHT, WIDTH), np.uint8)
+DISC[1:5, 2:6] = 255
+
+# A camera at (0, 0, 5) that looks along -z with y up is the identity rotation in OpenGL's axes.
+AT_Z5 = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 5], [0, 0, 0, 1]]
+# One at (5, 0, 0) that looks along -x: its right is -z, its back is +x.
+AT_X5 = [[0.0, 0, 1, 5], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
+
+
+def save(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def flat(color, width=WIDTH, height=HEIGHT):
+    return np.full((height, width, 3), color, np.uint8)
+
+
+def capture(folder, changes=None, **top):
+    """A good two-frame capture in `folder`; `top` changes its top level and changes[i] its frame i."""
+    frames = []
+    for index, matrix in enumerate((AT_Z5, AT_X5)):
+        save(folder / "images" / f"{index}.png", flat((200, 100, 50 * index)))
+        save(folder / "masks" / f"{index}.png", DISC)
+        frames.append(
+            {"file_path": f"images/{index}.png", "mask_path": f"masks/{index}.png", "transform_matrix": matrix}
+        )
+    for index, change in (changes or {}).items():
+        frames[index] = {**frames[index], **change}
+    content = {"fl_x": 10.0, "fl_y": 12.0, "cx": 4.5, "cy": 2.5, "w": WIDTH, "h": HEIGHT, "frames": frames, **top}
+    content = {key: value for key, value in content.items() if value is not None}
+    (folder / "transforms.json").write_text(json.dumps(content))
+    return folder
+
+
+def read(folder, **options):
+    return read_transforms(TransformsOptions(folder, **options))
+
+
+def fails(folder, *messages, **options):
+    with pytest.raises(DataError) as caught:
+        read(folder, **options)
+    text = str(caught.value)
+    assert str(folder) in text
+    for message in messages:
+        assert message in text, text
+    return text
+
+
+def test_opengl_cameras_become_opencv_cameras(tmp_path):
+    cameras = read(capture(tmp_path)).cameras
+    torch.testing.assert_close(cameras.positions_w(), torch.tensor([[0.0, 0, 5], [5, 0, 0]]))
+    points = torch.tensor([[0.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    pixels = cameras.world_to_pixels(points)
+    # Up in the world is up in the image, so a smaller y; +x is right of the first camera, -z of the second.
+    torch.testing.assert_close(pixels[:, 0], torch.tensor([[4.5, 2.5, 5.0]]).expand(2, 3))
+    torch.testing.assert_close(pixels[:, 1, 1], torch.full((2,), 2.5 - 12 / 5))
+    torch.testing.assert_close(pixels[0, 2], torch.tensor([4.5 + 10 / 5, 2.5, 5.0]))
+    torch.testing.assert_close(pixels[1, 3], torch.tensor([4.5 - 10 / 5, 2.5, 5.0]))
+
+
+def test_images_are_linear_over_the_background_where_the_mask_is_off(tmp_path):
+    views = read(capture(tmp_path), background=(0.0, 0.25, 1.0))
+    inside = linear_from_srgb(torch.tensor([200, 100, 50]) / 255)
+    mask = torch.from_numpy(DISC / 255).float()
+    torch.testing.assert_close(views.masks, mask.expand(2, HEIGHT, WIDTH))
+    wanted = torch.where(mask[..., None] > 0, inside, torch.tensor([0.0, 0.25, 1.0]))
+    torch.testing.assert_close(views.images[1], wanted)
+    assert views.names == ("0", "1")
+
+
+def test_without_masks_the_images_stay_and_masks_are_none(tmp_path):
+    views = read(capture(tmp_path), use_masks=False, background=(0.0, 0.0, 1.0))
+    assert views.masks is None
+    torch.testing.assert_close(views.images[0, 0, 0], linear_from_srgb(torch.tensor([200, 100, 0]) / 255))
+
+
+def test_resolution_shrinks_images_masks_and_cameras_alike_but_never_enlarges(tmp_path):
+    folder = capture(tmp_path)
+    full, half = read(folder), read(folder, resolution=4)
+    assert half.images.shape == (2, 3, 4, 3)
+    torch.testing.assert_close(half.images, full.images.reshape(2, 3, 2, 4, 2, 3).mean((2, 4)))
+    torch.testing.assert_close(half.masks, full.masks.reshape(2, 3, 2, 4, 2).mean((2, 4)))
+    torch.testing.assert_close(half.cameras.focal_px, torch.tensor([[5.0, 6.0]] * 2))
+    torch.testing.assert_close(half.cameras.center_px, torch.tensor([[2.25, 1.25]] * 2))
+    assert read(folder, resolution=100).images.shape == full.images.shape
+
+
+def test_nerf_synthetic_dialect(tmp_path):
+    frames = [
+        {"file_path": "./train/r_0", "transform_matrix": AT_Z5},
+        {"file_path": "./train/r_1.5", "transform_matrix": AT_X5},
+    ]
+    for name in ("r_0", "r_1.5"):
+        save(tmp_path / "train" / f"{name}.png", np.dstack([flat((255, 0, 0)), DISC // 255 * 200]))
+    content = {"camera_angle_x": math.pi / 2, "frames": frames}
+    (tmp_path / "transforms_train.json").write_text(json.dumps(content))
+    views = read(tmp_path, background=(0.0, 0.0, 1.0))
+    torch.testing.assert_close(views.cameras.focal_px, torch.full((2, 2), WIDTH / 2))
+    torch.testing.assert_close(views.cameras.center_px, torch.tensor([[4.0, 3.0]] * 2))
+    alpha = 200 / 255
+    torch.testing.assert_close(views.images[0, 3, 3], torch.tensor([alpha, 0, 1 - alpha]), msg="not straight alpha")
+    torch.testing.assert_close(views.images[0, 0, 0], torch.tensor([0.0, 0, 1]))
+    torch.testing.assert_close(views.masks[0, 3, 3], torch.tensor(alpha))
+    assert views.names == ("r_0", "r_1.5")
+    assert find_transforms(tmp_path) == tmp_path / "transforms_train.json"
+
+
+def test_frames_override_the_values_for_all(tmp_path):
+    change = {"fl_x": 20.0, "fl_y": 21.0, "cx": 1.0}
+    cameras = read(capture(tmp_path, {1: change})).cameras
+    torch.testing.assert_close(cameras.focal_px, torch.tensor([[10.0, 12.0], [20.0, 21.0]]))
+    torch.testing.assert_close(cameras.center_px, torch.tensor([[4.5, 2.5], [1.0, 2.5]]))
+
+
+def test_pixels_are_square_and_centred_where_nothing_is_said(tmp_path):
+    folder = capture(tmp_path, fl_y=None, cx=None, cy=None, w=None, h=None)
+    cameras = read(folder).cameras
+    torch.testing.assert_close(cameras.focal_px, torch.full((2, 2), 10.0))
+    torch.testing.assert_close(cameras.center_px, torch.tensor([[4.0, 3.0]] * 2))
+
+
+def test_rounded_and_three_row_matrices_are_accepted_and_made_rigid(tmp_path):
+    turn = math.radians(30)
+    rounded = [[round(math.cos(turn), 4), 0, round(math.sin(turn), 4), 1], [0, 1, 0, 2]]
+    rounded.append([round(-math.sin(turn), 4), 0, round(math.cos(turn), 4), 3])
+    rotation = read(capture(tmp_path, {0: {"transform_matrix": rounded}})).cameras.cam_from_world[0, :3, :3].double()
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3, dtype=torch.float64), atol=2e-7, rtol=0)
+
+
+def test_alpha_that_is_opaque_everywhere_is_no_mask(tmp_path):
+    folder = capture(tmp_path, {0: {"mask_path": None}, 1: {"mask_path": None}})
+    for index in range(2):
+        save(folder / "images" / f"{index}.png", np.dstack([flat(99), np.full((HEIGHT, WIDTH), 255, np.uint8)]))
+    assert read(folder).masks is None
+
+
+def test_names_are_paths_where_stems_repeat(tmp_path):
+    folder = capture(tmp_path, {1: {"file_path": "other/0.png"}})
+    save(folder / "other" / "0.png", flat(7))
+    assert read(folder).names == ("images/0.png", "other/0.png")
+
+
+def test_aabb(tmp_path):
+    assert read_aabb(capture(tmp_path)) is None
+    assert read_aabb(capture(tmp_path, aabb=[[-1, -2, -3], [1, 2, 3]])).tolist() == [[-1, -2, -3], [1, 2, 3]]
+    for bad in ([[1, 1, 1], [0, 2, 2]], [[0, 0], [1, 1]], "box", [[0, 0, math.nan], [1, 1, 1]]):
+        with pytest.raises(DataError, match='"aabb" must be'):
+            read_aabb(capture(tmp_path, aabb=bad))
+
+
+def test_missing_captures_say_what_was_looked_for_and_found(tmp_path):
+    with pytest.raises(DataError, match=r"does not exist; wanted a folder with transforms\.json"):
+        read(tmp_path / "none")
+    save(tmp_path / "photo.png", flat(0))
+    with pytest.raises(DataError, match=r"holds no transforms\.json or transforms_train\.json; found photo\.png"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"frames": [,]}', "line 1, column 13: not valid JSON"),
+        ("[]", 'wanted an object with "frames"'),
+        ("{}", 'wanted a list "frames" with at least one frame, found nothing'),
+        ('{"frames": []}', "at least one frame"),
+        ('{"frames": [3]}', "frame 0: wanted an object with file_path, found 3"),
+        ('{"frames": [{}]}', "frame 0: wanted file_path"),
+    ],
+)
+def test_bad_json_is_refused_with_place(tmp_path, text, message):
+    (tmp_path / "transforms.json").write_text(text)
+    fails(tmp_path, message)
+
+
+SCALED = [[2.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 5], [0, 0, 0, 1]]
+NAN = [[math.nan, 0, 0, 0], *AT_Z5[1:]]
+MIRRORED = [[-1.0, 0, 0, 0], *AT_Z5[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"transform_matrix": None}, "transform_matrix must be 4 rows of 4 numbers (or 3 of 4), found nothing"),
+        ({"transform_matrix": AT_Z5[:2]}, "transform_matrix must be 4 rows"),
+        ({"transform_matrix": NAN}, "transform_matrix must be finite, got nan at index [0, 0]"),
+        ({"transform_matrix": SCALED}, "its rotation is scaled by 2"),
+        ({"transform_matrix": MIRRORED}, "mirror image"),
+        ({"fl_x": 0}, "fl_x must be a number above 0, found 0"),
+        ({"fl_y": math.inf}, "fl_y must be a number above 0, found Infinity"),
+        ({"cx": "middle"}, 'cx must be a finite number, found "middle"'),
+        ({"camera_angle_x": 40}, "camera_angle_x must be an angle in radians between 0 and pi, found 40"),
+        ({"w": 640}, "the image is 8 x 6 (width x height), but w is stated as 640"),
+        ({"h": 5}, "but h is stated as 5"),
+        ({"h": 5.5}, "h must be a whole number of pixels, found 5.5"),
+        ({"k1": 0.1, "p2": -0.01}, "lens distortion is not supported, found k1 = 0.1, p2 = -0.01; undistort"),
+        ({"camera_model": "OPENCV_FISHEYE"}, 'camera_model "OPENCV_FISHEYE" is not supported'),
+        ({"mask_path": 7}, "mask_path must be a path, found 7"),
+        ({"mask_path": "masks/none.png"}, "none.png: does not exist"),
+        ({"mask_path": None}, "frame 1 (images/1.png) has no mask while others have"),
+    ],
+)
+def test_bad_frames_are_refused_with_frame_and_value(tmp_path, change, message):
+    fails(capture(tmp_path, {1: change}), "frame 1 (images/1.png)", message)
+
+
+def test_missing_focal_length_is_named(tmp_path):
+    fails(capture(tmp_path, fl_x=None, fl_y=None), "no focal length; wanted fl_x (pixels) or camera_angle_x")
+
+
+def test_zero_distortion_is_accepted(tmp_path):
+    assert len(read(capture(tmp_path, k1=0, k2=0.0, p1=0, p2=0, camera_model="OPENCV"))) == 2
+
+
+def test_bad_images_and_masks_are_listed_all_at_once(tmp_path):
+    folder = capture(tmp_path)
+    (folder / "images" / "0.png").unlink()
+    save(folder / "masks" / "1.png", DISC[:, :4])
+    text = fails(folder, "2 problems", "frame 0 (images/0.png)", "does not exist", "frame 1 (images/1.png)")
+    assert "1.png: is 4 x 6 (width x height), but its image is 8 x 6" in text
+
+
+def test_orthographic_cameras(tmp_path):
+    cameras = read(capture(tmp_path, camera_model="ORTHOGRAPHIC")).cameras
+    assert cameras.orthographic
+    pixels = cameras.world_to_pixels(torch.tensor([[0.1, 0.2, 0.0]]))
+    torch.testing.assert_close(pixels[0, 0], torch.tensor([4.5 + 10 * 0.1, 2.5 - 12 * 0.2, 5.0]))
+    mixed = capture(tmp_path, {1: {"camera_model": "ORTHOGRAPHIC"}})
+    fails(mixed, "some cameras are orthographic and others are not")
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_mask_without_object_is_refused_also_if_it_holds_ones(tmp_path, value):
+    folder = capture(tmp_path)
+    save(folder / "masks" / "1.png", DISC // 255 * value)
+    fails(folder, "frame 1 (images/1.png)", "the mask holds no object", f"largest value is {value} of 255")
+    assert read(folder, use_masks=False).masks is None
+
+
+def test_images_of_several_sizes_are_refused(tmp_path):
+    folder = capture(tmp_path, w=None, h=None)
+    save(folder / "images" / "1.png", flat(9, 10, 6))
+    fails(folder, "images must share one size", "8 x 6: frame 0 (images/0.png)", "10 x 6: frame 1", use_masks=False)
+
+
+def test_the_same_image_twice_is_refused(tmp_path):
+    folder = capture(tmp_path, {1: {"file_path": "./images/../images/0.png"}})
+    fails(folder, "frame 1", "the same image as frame 0 (images/0.png)")
+
+
+def test_zero_resolution_is_refused(tmp_path):
+    fails(capture(tmp_path), "resolution must be at least 1 pixel, got 0", resolution=0)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is absent")
+def test_dino_photographs_their_object_projects_into_its_masks():
+    folder = DATA / "middlebury_dino_sparse_ring"
+    views = read(folder, resolution=80)
+    assert views.images.shape == (16, 60, 80, 3) and views.masks is not None
+    corners = read_aabb(folder)
+    assert corners is not None
+    box = torch.cartesian_prod(*corners.unbind(1))
+    pixels = views.cameras.world_to_pixels(box)[..., :2]
+    for mask, place in zip(views.masks, pixels, strict=True):
+        rows, columns = (mask > 0.5).nonzero().unbind(1)
+        low, high = place.amin(0), place.amax(0)
+        inside = (columns + 0.5 > low[0]) & (columns + 0.5 < high[0]) & (rows + 0.5 > low[1]) & (rows + 0.5 < high[1])
+        assert inside.float().mean() > 0.97, "the mask lies outside the projected box"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is absent")
+def test_lego_renders():
+    views = read(DATA / "nerf_synthetic_lego" / "transforms_test.json", resolution=50, background=(1.0, 1.0, 1.0))
+    assert views.images.shape == (13, 50, 50, 3) and views.masks is not None
+    torch.testing.assert_close(views.images[:, 0, 0], torch.ones(13, 3))
+    torch.testing.assert_close(views.cameras.positions_w().norm(dim=1), torch.full((13,), 4.0311), atol=1e-3, rtol=0)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from diffrender.errors import DataError
+from diffrender.writers.atomic import replacing, write_bytes, write_text
+
+
+def test_makes_folders_and_leaves_only_the_file(tmp_path):
+    write_text(tmp_path / "a" / "b" / "note.txt", "grün\n")
+    assert (tmp_path / "a" / "b" / "note.txt").read_bytes() == "grün\n".encode()
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["note.txt"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "data.bin"
+    write_bytes(path, b"old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_file_keeps_the_suffix(tmp_path):
+    with replacing(tmp_path / "film.mp4") as temporary:
+        assert temporary.suffix == ".mp4"
+        temporary.write_bytes(b"")
+
+
+def test_unwritable_folder_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot write .*file/x\.txt: .*; choose a writable folder with --out"):
+        write_text(tmp_path / "file" / "x.txt", "")

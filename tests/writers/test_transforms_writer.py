@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from diffrender.errors import ShapeError
+from diffrender.readers.transforms_json import TransformsOptions, read_transforms
+from diffrender.scene.cameras import Cameras
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.images import write_png
+
+
+def some_cameras() -> Cameras:
+    eye = torch.tensor([[0.0, 1.0, 4.0], [3.0, 0.5, 0.1], [-2.0, -3.0, 1.0]])
+    cameras = Cameras.perspective(eye, height=60, width=80)
+    return replace(
+        cameras,
+        focal_px=cameras.focal_px * torch.tensor([[1.0, 1.1], [1.2, 1.0], [0.9, 0.9]]),
+        center_px=cameras.center_px + torch.tensor([3.5, -2.0]),
+    )
+
+
+def test_matrices_and_intrinsics_project_like_our_cameras(tmp_path):
+    cameras = some_cameras()
+    write_transforms(tmp_path / "cameras" / "transforms.json", cameras, ["a.png", "b/c.png", "d"])
+    document = json.loads((tmp_path / "cameras" / "transforms.json").read_text())
+    assert [frame["file_path"] for frame in document["frames"]] == ["a.png", "b/c.png", "d"]
+    points = torch.randn(30, 3, generator=torch.Generator().manual_seed(0)) * 0.5
+    for frame, pixels in zip(document["frames"], cameras.world_to_pixels(points).numpy(), strict=True):
+        matrix = np.array(frame["transform_matrix"])
+        # OpenGL's camera: y up, looking along -z.
+        seen = np.c_[points.numpy(), np.ones(30)] @ np.linalg.inv(matrix).T
+        x = frame["cx"] + frame["fl_x"] * seen[:, 0] / -seen[:, 2]
+        y = frame["cy"] - frame["fl_y"] * seen[:, 1] / -seen[:, 2]
+        np.testing.assert_allclose(np.c_[x, y, -seen[:, 2]], pixels, atol=1e-4)
+        np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=1e-6)
+        assert (frame["w"], frame["h"]) == (80, 60)
+
+
+def test_the_camera_of_a_well_known_place(tmp_path):
+    # On the +z axis, looking at the origin: OpenGL's camera is then only moved.
+    cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 4.0]]))
+    write_transforms(tmp_path / "transforms.json", cameras, ["a"])
+    frame = json.loads((tmp_path / "transforms.json").read_text())["frames"][0]
+    expected = np.eye(4)
+    expected[2, 3] = 4
+    np.testing.assert_allclose(frame["transform_matrix"], expected, atol=1e-6)
+
+
+def test_our_reader_gives_the_cameras_back(tmp_path):
+    cameras = some_cameras()
+    for name in ("a", "b", "c"):
+        write_png(tmp_path / f"{name}.png", torch.full((60, 80, 3), 0.5))
+    write_transforms(tmp_path / "transforms.json", cameras, ["a.png", "b.png", "c.png"])
+    read = read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3))).cameras
+    torch.testing.assert_close(read.cam_from_world, cameras.cam_from_world, atol=1e-6, rtol=0)
+    torch.testing.assert_close(read.focal_px, cameras.focal_px)
+    torch.testing.assert_close(read.center_px, cameras.center_px)
+
+
+def test_orthographic_cameras_are_marked(tmp_path):
+    write_transforms(tmp_path / "transforms.json", Cameras.parallel(torch.tensor([[0.0, 0.0, 4.0]])), ["a"])
+    assert json.loads((tmp_path / "transforms.json").read_text())["camera_model"] == "ORTHOGRAPHIC"
+
+
+def test_names_must_match(tmp_path):
+    with pytest.raises(ShapeError, match=r"one entry a camera \(3\), got 1"):
+        write_transforms(tmp_path / "transforms.json", some_cameras(), ["a"])
