@@ -12,8 +12,14 @@ from diffrender.errors import ShapeError
 
 
 def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
-    """[N, V, 3]: `points` [V, 3] moved by each of the rigid or affine matrices `matrix` [N, 4, 4]."""
-    return points @ matrix[:, :3, :3].transpose(1, 2) + matrix[:, None, :3, 3]
+    """[N, V, 3]: `points` [V, 3] moved by each of the rigid or affine matrices `matrix` [N, 4, 4] or [N, 3, 4].
+
+    Written as sums of products: a matrix product of the library rounds differently from one number of threads to the
+    next, forwards and backwards.
+    """
+    columns = matrix[:, None, :3, :].unbind(-1)
+    x, y, z = points[:, :, None].unbind(1)
+    return x * columns[0] + y * columns[1] + z * columns[2] + columns[3]
 
 
 def project(points_c: Tensor, focal_px: Tensor, center_px: Tensor, orthographic: bool) -> Tensor:

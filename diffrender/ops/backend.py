@@ -15,7 +15,7 @@ import torch
 from diffrender.errors import BackendError
 
 BACKENDS = ("numba", "reference")
-OPS = ("rasterize", "contours", "probe", "barycentrics", "interpolate", "antialias")
+OPS = ("rasterize", "contours", "probe", "collect", "barycentrics", "interpolate", "antialias", "blur")
 _MODULES = {"numba": "numba_cpu", "reference": "reference"}
 
 
@@ -37,7 +37,9 @@ def implementation(op: str, device: torch.device, backend: str | None = None) ->
     """The chosen backend's name and its module for `op`, loaded when first used."""
     name = choose_backend(device, backend)
     if name == "numba" and find_spec("numba") is None:
-        raise BackendError("backend 'numba' needs the package numba; run `pip install numba` or use backend='reference'")
+        raise BackendError(
+            "backend 'numba' needs the package numba; run `pip install numba` or use backend='reference'"
+        )
     return name, import_module(f"diffrender.ops.{op}.{_MODULES[name]}")
 
 

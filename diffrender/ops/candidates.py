@@ -83,7 +83,7 @@ def face_pixel_pairs(bounds: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, T
 
 
 def covers(functions: EdgeFunctions, view: Tensor, face: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether the point (x, y) is inside the face, by the top-left rule, and the three edge functions there [..., 3]."""
+    """Whether the point (x, y) is inside the face, by the top-left rule; its three edge functions there [..., 3]."""
     lines = functions.lines[view, face]
     values = lines[..., 0] * x[..., None] + (lines[..., 1] * y[..., None] + lines[..., 2])
     owns = (lines[..., 0] > 0) | ((lines[..., 0] == 0) & (lines[..., 1] > 0))

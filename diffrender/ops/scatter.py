@@ -14,7 +14,9 @@ from diffrender.ops.threads import parallel_for
 MOST_PARTS = 8
 
 
-def sum_into(shape: tuple[int, ...], dtype: torch.dtype, n_items: int, kernel: Callable[..., None], *arguments: object) -> Tensor:
+def sum_into(
+    shape: tuple[int, ...], dtype: torch.dtype, n_items: int, kernel: Callable[..., None], *arguments: object
+) -> Tensor:
     """A tensor of `shape`, the sum of what `kernel(first, last, total, *arguments)` adds to `total` for all items.
 
     The items are cut into a fixed number of parts, each with its own total; the totals are added in order. There are

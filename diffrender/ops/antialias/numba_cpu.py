@@ -13,8 +13,8 @@ from diffrender.ops.threads import parallel_for
 
 
 @njit(nogil=True, cache=True)
-def resolve(start, end, radiance, pixel, weight, image):
-    """Add the samples of every pixel whose first sample is among start..end-1."""
+def resolve(start, end, radiance, pixel, weight, background, image):
+    """Add the samples of every pixel whose first sample is among start..end-1 to an image that is all background."""
     n_samples, n_channels = radiance.shape
     m = start
     while m > 0 and m < end and pixel[m] == pixel[start - 1]:
@@ -25,7 +25,7 @@ def resolve(start, end, radiance, pixel, weight, image):
         row = pixel[m]
         share = weight[m]
         for c in range(n_channels):
-            image[row, c] += share * radiance[m, c]
+            image[row, c] += share * (radiance[m, c] - background[c])
         image[row, n_channels] += share
         m += 1
 
@@ -77,12 +77,12 @@ def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
 
 
-def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, size: tuple[int, int, int]) -> Tensor:
+def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, background: Tensor, size: tuple[int, int, int]) -> Tensor:
     """See op.antialias."""
-    n_views, height, width = size
-    image = torch.zeros((n_views, height, width, radiance.shape[1] + 1), dtype=radiance.dtype)
-    flat = image.numpy().reshape(n_views * height * width, -1)
-    parallel_for(resolve, len(pixel), 16384, *_arrays(radiance, pixel, weight), flat)
+    image = torch.empty((*size, radiance.shape[1] + 1), dtype=radiance.dtype)
+    image[:] = torch.nn.functional.pad(background, (0, 1))
+    flat = image.numpy().reshape(-1, image.shape[-1])
+    parallel_for(resolve, len(pixel), 65536, *_arrays(radiance, pixel, weight, background), flat)
     return image
 
 
@@ -90,7 +90,7 @@ def backward_radiance(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tens
     """Gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
-    parallel_for(spread, len(pixel), 16384, flat, *_arrays(pixel, weight), grad_radiance.numpy())
+    parallel_for(spread, len(pixel), 65536, flat, *_arrays(pixel, weight), grad_radiance.numpy())
     return grad_radiance
 
 
@@ -103,3 +103,9 @@ def backward_verts(grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: T
         tuple(verts_hom.shape), verts_hom.dtype, len(outlines.pixel), add_outline_gradient,
         flat, *arrays, n_pixels, *_arrays(*outlines),
     )  # fmt: skip
+
+
+def backward_background(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
+    """Gradient with respect to background [C]: everything but what the samples cover."""
+    covered = backward_radiance(grad_image, pixel, weight).sum(0)
+    return grad_image[..., :-1].sum((0, 1, 2)) - covered

@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
 from diffrender.ops.backend import implementation
 
-# A piece of outline whose w is less than this fraction of the terms it is summed from (an edge that runs from far behind
-# the camera to the near plane) is only rounding: it is not moved.
+# A piece of outline whose w is less than this fraction of the terms it is summed from (an edge that runs from far
+# behind the camera to the near plane) is only rounding: it is not moved.
 LEAST_W = 1e-6
 
 
@@ -38,37 +38,44 @@ def antialias(
     pixel: Tensor,
     weight: Tensor,
     outlines: Outlines,
+    background: Tensor,
     size: tuple[int, int, int],
     *,
     backend: str | None = None,
 ) -> Tensor:
-    """Image [N, H, W, C + 1]: the weighted sum of each pixel's samples (premultiplied), and their coverage.
+    """Image [N, H, W, C + 1]: the weighted mean of each pixel's samples and the background, and the samples' coverage.
 
-    Differentiable in `radiance`, and in `verts_hom` through the outlines: where an outline moves outwards by d, its
-    pixel gains d x length x jump. That is the boundary term of the derivative of
-    the box-filtered image (NOTES.md); it is not the derivative of the sum, which is piecewise constant in where the
-    samples fall. The derivative inside the surfaces comes through `radiance`. `jump` gets no gradient.
+    Differentiable in `radiance`, in `background`, and in `verts_hom` through the outlines: where an outline moves
+    outwards by d, its pixel gains d x length x jump. That is the boundary term of the derivative of the box-filtered
+    image (NOTES.md); it is not the derivative of the mean, which is piecewise constant in where the samples fall. The
+    derivative inside the surfaces comes through `radiance`. `jump` gets no gradient.
 
     radiance: [M, C] of the samples.
-    jump: [P, C + 1] premultiplied colour and coverage on the outline minus those seen just outside it.
+    jump: [P, C + 1] colour and coverage on the outline minus those seen just outside it.
     verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
     pixel: [M] int64 (n H + i) W + j; samples of one pixel stand next to each other.
     weight: [M] share of its pixel that a sample stands for.
+    background: [C] colour where no sample is.
     size: N, H, W.
     """
     check_shape("antialias", "radiance", radiance, ("M", "C"))
     check_float("antialias", "radiance", radiance)
     check_shape("antialias", "verts_hom", verts_hom, (size[0], "V", 4))
+    check_shape("antialias", "faces", faces, ("F", 3))
+    check_index("antialias", "faces", faces)
     check_shape("antialias", "pixel", pixel, (len(radiance),))
     check_index("antialias", "pixel", pixel)
     check_shape("antialias", "weight", weight, (len(radiance),))
     check_shape("antialias", "jump", jump, (len(outlines.pixel), radiance.shape[1] + 1))
+    check_shape("antialias", "background", background, (radiance.shape[1],))
     check_same_device("antialias", radiance=radiance, verts_hom=verts_hom, faces=faces, pixel=pixel)
-    check_same_dtype("antialias", radiance=radiance, jump=jump, verts_hom=verts_hom, weight=weight)
+    check_same_dtype(
+        "antialias", radiance=radiance, jump=jump, verts_hom=verts_hom, weight=weight, background=background
+    )
     name, module = implementation("antialias", radiance.device, backend)
     if name == "reference":
-        return module.forward(radiance, jump, verts_hom, faces, pixel, weight, outlines, size)
-    return _Antialias.apply(radiance, jump, verts_hom, faces, pixel, weight, size, module, *outlines)  # type: ignore[return-value]
+        return module.forward(radiance, jump, verts_hom, faces, pixel, weight, outlines, background, size)
+    return _Antialias.apply(radiance, jump, verts_hom, faces, pixel, weight, background, size, module, *outlines)  # type: ignore[return-value]
 
 
 class _Antialias(torch.autograd.Function):
@@ -81,22 +88,27 @@ class _Antialias(torch.autograd.Function):
         faces: Tensor,
         pixel: Tensor,
         weight: Tensor,
+        background: Tensor,
         size: tuple[int, int, int],
         module: Any,
         *outlines: Tensor,
     ) -> Tensor:
+        image = module.forward(radiance, pixel, weight, background, size)
         ctx.save_for_backward(jump, verts_hom, faces, pixel, weight, *outlines)
         ctx.module = module
-        return module.forward(radiance, pixel, weight, size)
+        return image
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_image: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         jump, verts_hom, faces, pixel, weight, *outlines = ctx.saved_tensors
-        grad_radiance = grad_verts = None
+        grad_radiance = grad_verts = grad_background = None
         grad_image = grad_image.contiguous()
         if ctx.needs_input_grad[0]:
             grad_radiance = ctx.module.backward_radiance(grad_image, pixel, weight)
         if ctx.needs_input_grad[2]:
             grad_verts = ctx.module.backward_verts(grad_image, jump, verts_hom, faces, Outlines(*outlines))
-        return grad_radiance, None, grad_verts, None, None, None, None, None, None, None, None, None
+        if ctx.needs_input_grad[6]:
+            grad_background = ctx.module.backward_background(grad_image, pixel, weight)
+        nothing = (None,) * (2 + len(outlines))
+        return grad_radiance, None, grad_verts, None, None, None, grad_background, *nothing

@@ -16,6 +16,7 @@ def forward(
     pixel: Tensor,
     weight: Tensor,
     outlines: Outlines,
+    background: Tensor,
     size: tuple[int, int, int],
 ) -> Tensor:
     """See op.antialias."""
@@ -33,4 +34,6 @@ def forward(
     place = middle[:, :2] / w.where(is_sound, 1)
     moved_outwards = ((place - place.detach()) * outlines.normal_px).sum(1, keepdim=True).where(is_sound, 0)
     image = image.index_add(0, outlines.pixel, jump.detach() * moved_outwards)
-    return image.reshape(n_views, height, width, -1)
+    color, coverage = image[:, :-1], image[:, -1:]
+    bare = (1 - coverage).detach()  # what the outlines' motion does to the background is part of `jump`
+    return torch.cat([color + bare * background, coverage], 1).reshape(n_views, height, width, -1)

@@ -78,7 +78,7 @@ def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
 def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor) -> Tensor:
     """See op.barycentrics."""
     out = torch.empty((len(face_id), 3), dtype=verts_hom.dtype)
-    parallel_for(evaluate, len(face_id), 8192, *_arrays(verts_hom, faces, view, face_id, place_px), out.numpy())
+    parallel_for(evaluate, len(face_id), 32768, *_arrays(verts_hom, faces, view, face_id, place_px), out.numpy())
     return out
 
 

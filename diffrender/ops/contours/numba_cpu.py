@@ -157,16 +157,14 @@ def forward(
     height, width = depth_array.shape[1:]
     shared = (verts, topology.faces.contiguous().numpy(), edges, corner, offset, facing_array)
     count = np.empty(len(verts) * len(edges), np.int32)
-    parallel_for(count_pieces, len(count), 4096, *shared, near, height, width, count)
+    parallel_for(count_pieces, len(count), 16384, *shared, near, height, width, count)
     items = np.flatnonzero(count)
     first = np.zeros(len(items) + 1, np.int64)
     np.cumsum(count[items], out=first[1:])
     n_pieces = int(first[-1])
     keep = np.empty(n_pieces, np.bool_)
     pixel, face = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)
-    bary, place, normal, piece_depth = (
-        np.empty((n_pieces, *tail), verts.dtype) for tail in ((3,), (2,), (2,), ())
-    )
+    bary, place, normal, piece_depth = (np.empty((n_pieces, *tail), verts.dtype) for tail in ((3,), (2,), (2,), ()))
     outputs = (pixel, face, bary, place, normal, piece_depth)
     parallel_for(fill_pieces, len(items), 256, items, first, *shared, depth_array, near, keep, *outputs)
     return tuple(torch.from_numpy(output[keep]) for output in outputs)  # type: ignore[return-value]

@@ -58,7 +58,7 @@ def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
 def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
     """See op.interpolate."""
     out = torch.empty((len(face_id), values.shape[1]), dtype=values.dtype)
-    parallel_for(evaluate, len(face_id), 8192, *_arrays(values, faces, face_id, bary), out.numpy())
+    parallel_for(evaluate, len(face_id), 32768, *_arrays(values, faces, face_id, bary), out.numpy())
     return out
 
 
@@ -82,5 +82,5 @@ def backward(
     if wants_bary:
         grad_bary = torch.empty_like(bary, memory_format=torch.contiguous_format)
         arguments = (grad, values_array, faces_array, face_array, grad_bary.numpy())
-        parallel_for(bary_gradient, len(face_id), 8192, *arguments)
+        parallel_for(bary_gradient, len(face_id), 32768, *arguments)
     return grad_values, grad_bary

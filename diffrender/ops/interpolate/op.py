@@ -22,6 +22,7 @@ def interpolate(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor, *,
     check_shape("interpolate", "values", values, ("V", "C"))
     check_float("interpolate", "values", values)
     check_shape("interpolate", "faces", faces, ("F", 3))
+    check_index("interpolate", "faces", faces)
     check_shape("interpolate", "face_id", face_id, ("M",))
     check_index("interpolate", "face_id", face_id)
     check_shape("interpolate", "bary", bary, (len(face_id), 3))

@@ -34,6 +34,7 @@ def probe(
     check_shape("probe", "verts_hom", verts_hom, ("N", "V", 4))
     check_float("probe", "verts_hom", verts_hom)
     check_shape("probe", "faces", faces, ("F", 3))
+    check_index("probe", "faces", faces)
     check_shape("probe", "view", view, ("Q",))
     check_index("probe", "view", view)
     check_shape("probe", "place_px", place_px, (len(view), 2))

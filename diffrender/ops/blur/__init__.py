@@ -1,0 +1,5 @@
+"""Images convolved with a Gaussian."""
+
+from diffrender.ops.blur.op import blur
+
+__all__ = ["blur"]

@@ -1,0 +1,76 @@
+"""The list of samples on the CPU: count each image row, then fill it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.threads import parallel_for
+
+
+@njit(nogil=True, cache=True)
+def count_rows(start, end, face_id, refined, first_refined, sub_face, count):
+    """How many samples the image rows start..end-1 have (row = n H + i)."""
+    width = face_id.shape[1]
+    for row in range(start, end):
+        found = 0
+        for x in range(width):
+            found += face_id[row, x] >= 0
+        for r in range(first_refined[row], first_refined[row + 1]):
+            found -= face_id[row, refined[r] - row * width] >= 0
+            for s in range(sub_face.shape[1]):
+                found += sub_face[r, s] >= 0
+        count[row] = found
+
+
+@njit(nogil=True, cache=True)
+def fill_rows(
+    start, end, face_id, height, refined, first_refined, sub_face, offsets, first, pixel, view, face, place, weight
+):  # fmt: skip
+    """The samples of the image rows start..end-1; those of row r begin at first[r]."""
+    width = face_id.shape[1]
+    n_samples = sub_face.shape[1]
+    for row in range(start, end):
+        n = row // height
+        y = row - n * height
+        out = first[row]
+        r = first_refined[row]
+        for x in range(width):
+            if r < first_refined[row + 1] and refined[r] == row * width + x:
+                for s in range(n_samples):
+                    if sub_face[r, s] >= 0:
+                        pixel[out], view[out], face[out] = row * width + x, n, sub_face[r, s]
+                        place[out, 0], place[out, 1] = x + offsets[s, 0], y + offsets[s, 1]
+                        weight[out] = 1 / n_samples
+                        out += 1
+                r += 1
+            elif face_id[row, x] >= 0:
+                pixel[out], view[out], face[out] = row * width + x, n, face_id[row, x]
+                place[out, 0], place[out, 1] = x + 0.5, y + 0.5
+                weight[out] = 1
+                out += 1
+
+
+def forward(
+    face_id: Tensor, refined: Tensor, sub_face: Tensor, offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See op.collect."""
+    n_views, height, width = face_id.shape
+    rows = face_id.contiguous().numpy().reshape(n_views * height, width)
+    refined_array = refined.contiguous().numpy()
+    first_refined = np.searchsorted(refined_array, np.arange(len(rows) + 1) * width)
+    shared = (refined_array, first_refined, sub_face.contiguous().numpy())
+    count = np.empty(len(rows), np.int64)
+    grain = max(1, 32768 // width)
+    parallel_for(count_rows, len(rows), grain, rows, *shared, count)
+    first = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(count, out=first[1:])
+    n_samples = int(first[-1])
+    pixel, view, face = (torch.empty(n_samples, dtype=torch.int64) for _ in range(3))
+    place = torch.empty((n_samples, 2), dtype=offsets.dtype)
+    weight = torch.empty(n_samples, dtype=offsets.dtype)
+    outputs = tuple(tensor.numpy() for tensor in (pixel, view, face, place, weight))
+    parallel_for(fill_rows, len(rows), grain, rows, height, *shared, offsets.contiguous().numpy(), first, *outputs)
+    return pixel, view, face, place, weight

@@ -1,0 +1,54 @@
+"""The op `collect`: contract, checks and choice of implementation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.ops.backend import implementation
+
+
+class Samples(NamedTuple):
+    """M samples of an image that see a surface, ordered by pixel.
+
+    pixel: [M] int64 (n H + i) W + j.
+    view: [M] int64 n.
+    face_id: [M] int64.
+    place_px: [M, 2] (x, y) in pixels.
+    weight: [M] share of the pixel.
+    """
+
+    pixel: Tensor
+    view: Tensor
+    face_id: Tensor
+    place_px: Tensor
+    weight: Tensor
+
+
+def collect(
+    face_id: Tensor, refined: Tensor, sub_face: Tensor, offsets: Tensor, *, backend: str | None = None
+) -> Samples:
+    """One sample at the centre of each covered plain pixel, and every covered one of S in each refined pixel.
+
+    A sample at a centre has weight 1, one of S has 1 / S; what sees no face is left out. Not differentiable.
+
+    face_id: [N, H, W] int64 what pixel centres see, -1 for nothing.
+    refined: [R] int64 (n H + i) W + j, ascending.
+    sub_face: [R, S] int64 what the samples in refined pixels see.
+    offsets: [S, 2] float where in its pixel each sample lies, (x, y) in 0..1; its dtype is that of the result.
+    """
+    check_shape("collect", "face_id", face_id, ("N", "H", "W"))
+    check_index("collect", "face_id", face_id)
+    check_shape("collect", "refined", refined, ("R",))
+    check_index("collect", "refined", refined)
+    check_shape("collect", "sub_face", sub_face, (len(refined), len(offsets)))
+    check_index("collect", "sub_face", sub_face)
+    check_shape("collect", "offsets", offsets, ("S", 2))
+    check_float("collect", "offsets", offsets)
+    check_same_device("collect", face_id=face_id, refined=refined, sub_face=sub_face, offsets=offsets)
+    _, module = implementation("collect", face_id.device, backend)
+    with torch.no_grad():
+        return Samples(*module.forward(face_id, refined, sub_face, offsets))

@@ -1,0 +1,26 @@
+"""The list of samples in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def forward(
+    face_id: Tensor, refined: Tensor, sub_face: Tensor, offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See op.collect."""
+    height, width = face_id.shape[1:]
+    centers = face_id.reshape(-1).clone()
+    centers[refined] = -1
+    plain = torch.nonzero(centers >= 0)[:, 0]
+    row, column = torch.nonzero(sub_face >= 0, as_tuple=True)
+    pixel = torch.cat([plain, refined[row]])
+    face = torch.cat([centers[plain], sub_face[row, column]])
+    offset = torch.cat([offsets.new_full((len(plain), 2), 0.5), offsets[column]])
+    weight = offsets.new_full((len(pixel),), 1 / max(1, len(offsets)))
+    weight[: len(plain)] = 1
+    order = pixel.argsort(stable=True)
+    pixel, face, offset, weight = pixel[order], face[order], offset[order], weight[order]
+    corner = torch.stack([pixel % width, pixel // width % height], 1)
+    return pixel, pixel // (height * width), face, corner + offset, weight

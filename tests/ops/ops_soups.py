@@ -1,0 +1,126 @@
+"""Random and hand-made triangles for the tests of the ops, as homogeneous pixel coordinates (x w, y w, w, depth)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffrender.geometry.topology import Topology
+from diffrender.ops.contours import Contours, contours
+from diffrender.ops.rasterize import Raster, rasterize
+
+BACKENDS = ("numba", "reference")
+DTYPES = (torch.float32, torch.float64)
+HEIGHT, WIDTH = 29, 43  # odd, not square, several tiles
+both_backends = pytest.mark.parametrize("backend", BACKENDS)
+both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=("float32", "float64"))
+every_soup = pytest.mark.parametrize("kind", ("in_front", "crossing", "parallel", "degenerate"))
+
+
+def perspective_points(points_c: Tensor, focal_px: float = 25.0) -> Tensor:
+    """[..., 4] from camera-space points [..., 3], principal point in the middle of the image."""
+    x, y, z = points_c.unbind(-1)
+    return torch.stack([x * focal_px + WIDTH / 2 * z, y * focal_px + HEIGHT / 2 * z, z, z], -1)
+
+
+def parallel_points(points_px: Tensor) -> Tensor:
+    """[..., 4] of an orthographic camera, from (x, y in pixels, depth) [..., 3]."""
+    x, y, z = points_px.unbind(-1)
+    return torch.stack([x, y, torch.ones_like(x), z], -1)
+
+
+def soup(
+    kind: str, seed: int, *, n_views: int = 2, n_faces: int = 60, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """(verts_hom [N, V, 4], faces [F, 3]) of triangles that share vertices at random.
+
+    in_front: all before the near plane. crossing: around the camera, so that many pass the near plane and the camera.
+    parallel: orthographic, some of it too near. degenerate: on a coarse grid of space, with repeated corners, faces
+    without area and faces that lie upon one another.
+    """
+    generator = torch.Generator().manual_seed(1000 * seed + n_faces)
+    n_verts = max(3, 2 * n_faces // 3)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+    faces = torch.rand(n_faces, n_verts, generator=generator).argsort(1)[:, :3].contiguous()
+    if kind == "in_front":
+        points = uniform(n_views, n_verts, 3) * torch.tensor([4, 3, 3]) + torch.tensor([-2, -1.5, 0.7])
+        return perspective_points(points).to(dtype), faces
+    if kind == "crossing":
+        points = uniform(n_views, n_verts, 3) * torch.tensor([4, 3, 4]) + torch.tensor([-2, -1.5, -1.2])
+        return perspective_points(points).to(dtype), faces
+    if kind == "parallel":
+        points = uniform(n_views, n_verts, 3) * torch.tensor([WIDTH + 20, HEIGHT + 20, 4]) - torch.tensor([10, 10, 0.5])
+        return parallel_points(points).to(dtype), faces
+    assert kind == "degenerate"
+    points = (uniform(n_views, n_verts, 3) * torch.tensor([6, 5, 4])).floor() - torch.tensor([2.5, 2, 0.5])
+    faces = (uniform(n_faces, 3) * n_verts).long()
+    faces[n_faces // 2 :] = faces[: n_faces - n_faces // 2].flip(1)
+    return perspective_points(points).to(dtype), faces
+
+
+def raster_of(verts_hom: Tensor, faces: Tensor, backend: str, layers: int = 1, near: float = 0.1) -> Raster:
+    """rasterize at the size of this module."""
+    return rasterize(verts_hom, faces, HEIGHT, WIDTH, near=near, layers=layers, backend=backend)
+
+
+def contours_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> Contours:
+    """The outlines at the size of this module."""
+    raster = raster_of(verts_hom, faces, backend, near=near)
+    topology = Topology(faces)
+    return contours(verts_hom, topology, raster.bins.facing, raster.depth[..., 0], near=near, backend=backend)
+
+
+def seen_points(verts_hom: Tensor, faces: Tensor, n_points: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """(view, face_id, place_px) of points at random in covered pixels, on the face that the pixel's centre sees."""
+    face_id = raster_of(verts_hom, faces, "numba").face_id[..., 0]
+    covered = torch.nonzero(face_id >= 0)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = covered[torch.randint(len(covered), (n_points,), generator=generator)]
+    jitter = torch.rand(n_points, 2, generator=generator, dtype=verts_hom.dtype)
+    place_px = chosen[:, [2, 1]].to(verts_hom.dtype) + jitter
+    return chosen[:, 0].contiguous(), face_id[chosen[:, 0], chosen[:, 1], chosen[:, 2]], place_px
+
+
+def flatten(value: Any) -> list[Tensor]:
+    """All the tensors in nested tuples."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for part in value if part is not None for tensor in flatten(part)]
+
+
+def assert_same_bits(actual: Any, expected: Any) -> None:
+    """Fail unless two nested tuples of tensors are equal to the last bit."""
+    a, b = flatten(actual), flatten(expected)
+    assert len(a) == len(b)
+    for index, (x, y) in enumerate(zip(a, b, strict=True)):
+        assert x.dtype == y.dtype and x.shape == y.shape, f"tensor {index}: {x.dtype} {x.shape}, {y.dtype} {y.shape}"
+        assert torch.equal(x, y), f"tensor {index} differs at {(x != y).nonzero()[0].tolist()}"
+
+
+def assert_same_for_any_threads(work: Callable[[], Any]) -> None:
+    """Fail unless `work` gives the same bits again, and with two and three threads."""
+    torch.set_num_threads(1)
+    expected = work()
+    for n_threads in (1, 2, 3, 2):
+        torch.set_num_threads(n_threads)
+        assert_same_bits(work(), expected)
+
+
+def assert_all_finite(value: Any) -> None:
+    """Fail if any tensor in nested tuples holds a NaN or an infinity."""
+    for index, tensor in enumerate(flatten(value)):
+        assert not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"tensor {index} is not finite"
+
+
+def strided(tensor: Tensor) -> Tensor:
+    """The same values in memory that is not contiguous."""
+    wide = torch.stack([tensor, torch.full_like(tensor, 3)], -1)
+    assert not wide[..., 0].is_contiguous() or tensor.numel() <= 1
+    return wide[..., 0]

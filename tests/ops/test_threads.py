@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from diffrender.ops.threads import kernel_threads, parallel_for, threads_to_kernels
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize(("n_items", "grain"), [(1, 1), (7, 3), (6, 3), (100, 1), (5, 100), (1000, 7)])
+def test_every_item_is_handed_out_once(n_threads: int, n_items: int, grain: int) -> None:
+    torch.set_num_threads(n_threads)
+    visits = np.zeros(n_items, np.int64)
+
+    def visit(start: int, end: int, out: np.ndarray) -> None:
+        assert 0 <= start < end <= n_items
+        out[start:end] += 1
+
+    parallel_for(visit, n_items, grain, visits)
+    assert visits.tolist() == [1] * n_items
+
+
+def test_pieces_do_not_depend_on_the_threads() -> None:
+    pieces: list[tuple[int, int]] = []
+    for n_threads in (2, 3):
+        torch.set_num_threads(n_threads)
+        found: list[tuple[int, int]] = []
+        parallel_for(lambda start, end, found=found: found.append((start, end)), 10, 4)
+        pieces = pieces or sorted(found)
+        assert sorted(found) == pieces == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_nothing_to_do() -> None:
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        parallel_for(_fail, 0, 16)
+
+
+def _fail(start: int, end: int) -> None:
+    raise ArithmeticError(f"{start}..{end}")
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_an_error_in_a_kernel_reaches_the_caller_and_the_threads_live_on(n_threads: int) -> None:
+    torch.set_num_threads(n_threads)
+    with pytest.raises(ArithmeticError):
+        parallel_for(_fail, 100, 1)
+    test_every_item_is_handed_out_once(n_threads, 50, 3)
+
+
+def test_threads_work_at_the_same_time() -> None:
+    torch.set_num_threads(3)
+    barrier = threading.Barrier(3, timeout=10)
+    parallel_for(lambda start, end: barrier.wait() and None, 3, 1)
+    assert not barrier.broken
+
+
+def test_two_callers_at_once_do_not_wait_for_each_other() -> None:
+    torch.set_num_threads(2)
+    total = np.zeros((2, 4000), np.int64)
+
+    def add(start: int, end: int, row: int) -> None:
+        total[row, start:end] += 1
+
+    callers = [threading.Thread(target=parallel_for, args=(add, 4000, 1, row)) for row in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(20)
+        assert not caller.is_alive()
+    assert bool((total == 1).all())
+
+
+def test_threads_to_kernels_takes_them_from_torch_and_gives_them_back() -> None:
+    torch.set_num_threads(2)
+    assert kernel_threads() == 2
+    with threads_to_kernels(3):
+        assert (kernel_threads(), torch.get_num_threads()) == (3, 1)
+        _use_all(3)
+    assert (kernel_threads(), torch.get_num_threads()) == (2, 2)
+    with pytest.raises(ArithmeticError), threads_to_kernels(4):
+        parallel_for(_fail, 4, 1)
+    assert (kernel_threads(), torch.get_num_threads()) == (2, 2)
+
+
+def _use_all(n_threads: int) -> None:
+    barrier = threading.Barrier(n_threads, timeout=10)
+    work: Callable[[int, int], None] = lambda start, end: barrier.wait() and None  # noqa: E731
+    parallel_for(work, n_threads, 1)
