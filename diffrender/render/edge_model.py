@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
+from diffrender.ops.collect import Samples
 from diffrender.ops.rasterize import Raster
-from diffrender.render.fragments import Fragments
 
 
-@dataclass(frozen=True)
-class Visible:
+class Beyond(NamedTuple):
+    """What is seen just outside those pieces of outline that do not have the background there: B points.
+
+    outline: [B] int64 which piece. view, face_id: [B] int64. place_px: [B, 2].
+    """
+
+    outline: Tensor
+    view: Tensor
+    face_id: Tensor
+    place_px: Tensor
+
+
+class Visible(NamedTuple):
     """The discrete part of a render: what is seen where, without gradients.
 
     raster: what the pixel centres see.
-    fragments: M samples that make up the image.
-    outlines: P pieces of visible outlines, across which the image jumps.
-    beyond: what is seen just outside each piece; P fragments (their weight means nothing), face_id -1 for background.
+    samples: M samples that make up the image.
+    outlines: P pieces of visible outlines, across which the image jumps; outline_view: [P] int64 their views.
+    beyond: what is seen just outside them.
     """
 
     raster: Raster
-    fragments: Fragments
+    samples: Samples
     outlines: Outlines
-    beyond: Fragments
+    outline_view: Tensor
+    beyond: Beyond
 
 
 class EdgeModel(ABC):
     """Base of all edge models: a frozen dataclass whose fields are its options in scene.yaml."""
 
     @abstractmethod
-    def visible(self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None) -> Visible:
+    def visible(
+        self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
+    ) -> Visible:
         """Which samples and outlines the image needs, given what the pixel centres see."""
 
     @abstractmethod
@@ -44,9 +58,10 @@ class EdgeModel(ABC):
         verts_hom: Tensor,
         topology: Topology,
         visible: Visible,
+        background: Tensor,
         backend: str | None,
     ) -> Tensor:
-        """[N, H, W, C + 1] premultiplied colour and coverage, from the radiance [M, C] of the samples.
+        """[N, H, W, C + 1] colour over the background and coverage, from the radiance [M, C] of the samples.
 
-        jump: [P, C + 1] premultiplied colour and coverage on the outlines minus those just outside them.
+        jump: [P, C + 1] colour and coverage on the outlines minus those just outside them. background: [C].
         """

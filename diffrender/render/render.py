@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.collect import Samples
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.edge_model import EdgeModel, Visible
 from diffrender.render.edge_models.antialias import Antialias
-from diffrender.render.fragments import Fragments
 from diffrender.render.geometry import Geometry, gather_geometry
 from diffrender.render.shade import shade
 from diffrender.scene.cameras import Cameras
@@ -30,9 +30,9 @@ class RenderOutput:
     visible: Visible
 
     @property
-    def fragments(self) -> Fragments:
+    def fragments(self) -> Samples:
         """The samples that see a surface."""
-        return self.visible.fragments
+        return self.visible.samples
 
     @property
     def face_id(self) -> Tensor:
@@ -60,36 +60,34 @@ def render(
     raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
     visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend)
 
-    samples = visible.fragments
-    view = samples.pixel // (cameras.height * cameras.width)
-    bary = barycentrics(verts_hom, faces, view, samples.face_id, samples.place_px, backend=backend)
-    radiance = shade(scene, geometry, cameras, samples.face_id, bary, view, backend)
+    samples = visible.samples
+    bary = barycentrics(verts_hom, faces, samples.view, samples.face_id, samples.place_px, backend=backend)
+    radiance = shade(scene, geometry, cameras, samples.face_id, bary, samples.view, backend)
     jump = jump_across(scene, geometry, cameras, verts_hom, visible, backend)
-    image = edges.image(radiance, jump, verts_hom, geometry.topology, visible, backend)
-    color, alpha = image[..., :3], image[..., 3:]
-    return RenderOutput(torch.cat([color + (1 - alpha) * scene.background, alpha], -1), visible)
+    image = edges.image(radiance, jump, verts_hom, geometry.topology, visible, scene.background, backend)
+    return RenderOutput(image, visible)
 
 
 @torch.no_grad()
 def jump_across(
     scene: Scene, geometry: Geometry, cameras: Cameras, verts_hom: Tensor, visible: Visible, backend: str | None
 ) -> Tensor:
-    """[P, 4] premultiplied colour and coverage on each piece of outline, minus those seen just outside it."""
+    """[P, 4] colour and coverage on each piece of outline, minus those seen just outside it."""
     outlines, beyond = visible.outlines, visible.beyond
-    view = outlines.pixel // (cameras.height * cameras.width)
-    covered = torch.nonzero(beyond.face_id >= 0)[:, 0]
-    face_id, place_px = beyond.face_id[covered], beyond.place_px[covered]
+    if len(outlines.pixel) == 0:
+        return verts_hom.new_empty(0, 4)
     faces = geometry.topology.faces
-    bary = barycentrics(verts_hom, faces, view[covered], face_id, place_px, backend=backend)
+    bary = barycentrics(verts_hom, faces, beyond.view, beyond.face_id, beyond.place_px, backend=backend)
     radiance = shade(
         scene,
         geometry,
         cameras,
-        torch.cat([outlines.face, face_id]),
+        torch.cat([outlines.face, beyond.face_id]),
         torch.cat([outlines.bary, bary]),
-        torch.cat([view, view[covered]]),
+        torch.cat([visible.outline_view, beyond.view]),
         backend,
     )
-    radiance = torch.nn.functional.pad(radiance, (0, 1), value=1.0)
-    jump, outside = radiance.split([len(view), len(covered)])
-    return jump.index_add(0, covered, outside, alpha=-1)
+    outside = torch.nn.functional.pad(scene.background, (0, 1)).repeat(len(outlines.pixel), 1)
+    outside[beyond.outline, :3] = radiance[len(outlines.pixel) :]
+    outside[beyond.outline, 3] = 1
+    return torch.nn.functional.pad(radiance[: len(outlines.pixel)], (0, 1), value=1.0) - outside

@@ -40,16 +40,15 @@ def shade(
     face_id: [M] int64 into the scene's triangle list; bary: [M, 3]; view: [M] int64.
     """
     lights = list(scene.lights.values())
-    eyes_w = cameras.positions_w()
     radiance = None
     for index, item in enumerate(scene.objects.values()):
         first, end = geometry.first_face[index], geometry.first_face[index + 1]
         vertices_w = geometry.verts_by_object[index]
         if len(scene.objects) == 1:
-            surface = Surface(item.mesh, vertices_w, face_id, bary, view, eyes_w, backend)
+            surface = Surface(item.mesh, vertices_w, face_id, bary, view, cameras, backend)
             return radiance_of(surface, item.material, lights)
         mine = torch.nonzero((face_id >= first) & (face_id < end))[:, 0]
-        surface = Surface(item.mesh, vertices_w, face_id[mine] - first, bary[mine], view[mine], eyes_w, backend)
+        surface = Surface(item.mesh, vertices_w, face_id[mine] - first, bary[mine], view[mine], cameras, backend)
         if radiance is None:
             radiance = bary.new_zeros(len(face_id), 3)
         radiance = radiance.index_copy(0, mine, radiance_of(surface, item.material, lights))

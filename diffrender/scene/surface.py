@@ -11,6 +11,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals, vertex_normals
 from diffrender.ops.interpolate import interpolate
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
 
@@ -24,7 +25,7 @@ class Surface:
     face_id: [M] int64; `face_id[m] = f` means that point m lies on mesh.faces[f].
     bary: [M, 3] perspective-correct barycentric coordinates, sum 1.
     view: [M] int64 camera that sees the point.
-    eyes_w: [N, 3] camera centres.
+    cameras: N cameras.
     backend: implementation of the ops, None for the device's own.
     """
 
@@ -33,7 +34,7 @@ class Surface:
     face_id: Tensor
     bary: Tensor
     view: Tensor
-    eyes_w: Tensor
+    cameras: Cameras
     backend: str | None = None
 
     def __len__(self) -> int:
@@ -75,12 +76,12 @@ class Surface:
     @cached_property
     def to_camera_w(self) -> Tensor:
         """[M, 3] unit directions towards the camera."""
-        return torch.nn.functional.normalize(self.eyes_w[self.view] - self.position_w, dim=1)
+        return self.cameras.directions_to_w(self.position_w, self.view)
 
     @cached_property
     def _facing(self) -> Tensor:
         """[M] 1 where the front of the face is seen, -1 where the back is."""
-        with torch.no_grad():
-            normals = face_normals(self.vertices_w, self.mesh.faces)[self.face_id]
-            to_camera = self.eyes_w[self.view] - self.position_w
-            return torch.where((normals * to_camera).sum(1) < 0, -1.0, 1.0).to(normals.dtype)
+        # Detached, not under no_grad: the values asked for here are kept, and others want their gradients.
+        normals = face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id]
+        seen_from = (normals * self.to_camera_w.detach()).sum(1)
+        return torch.where(seen_from < 0, -1.0, 1.0).to(normals.dtype)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines, antialias
+from diffrender.ops.antialias import Outlines
+from diffrender.ops.collect import collect
 from diffrender.ops.contours import contours
 from diffrender.ops.probe import probe
 from diffrender.ops.rasterize import Raster
-from diffrender.render.edge_model import EdgeModel, Visible
-from diffrender.render.edge_models.hard import pixel_centers
-from diffrender.render.fragments import Fragments
+from diffrender.render.edge_model import Beyond, EdgeModel, Visible
+from diffrender.render.edge_models.hard import resolve
 
 # How far outside an outline one looks for what covers it or lies beyond it, in pixels: little, because an outline may
 # hide behind a fold of the surface that ends a hundredth of a pixel further out, yet far more than float32 resolves.
@@ -39,44 +39,39 @@ class Antialias(EdgeModel):
         if self.samples < 1:
             raise ShapeError(f"Antialias: samples must be at least 1, got {self.samples}")
 
-    def visible(self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None) -> Visible:
+    def visible(
+        self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
+    ) -> Visible:
         """Centres of plain pixels, several points in pixels on outlines, and the outlines that can be seen."""
-        height, width = raster.face_id.shape[1:3]
-        n_pixels = height * width
+        n_views, height, width = raster.face_id.shape[:3]
         depth = raster.depth[..., 0]
         lines = contours(verts_hom, topology, raster.bins.facing, depth, near=near, backend=backend)
+        on_outline = torch.zeros(n_views * height * width, dtype=torch.bool, device=verts_hom.device)
+        on_outline[lines.pixel] = True
+        refined = torch.nonzero(on_outline)[:, 0]
 
         # One probe for the samples in pixels on outlines and for the places just outside the outlines.
-        refined = torch.unique(lines.pixel)
-        offsets = verts_hom.new_tensor(sample_places(self.samples)) - 0.5
-        sub_place = (pixel_centers(refined, height, width, verts_hom.dtype)[:, None] + offsets).reshape(-1, 2)
-        outward = torch.nn.functional.normalize(lines.normal_px, dim=1)
-        beyond_place = lines.place_px + BEYOND_PX * outward
-        sub_pixel = refined.repeat_interleave(self.samples**2)
-        face_id, found_depth = probe(
-            verts_hom, topology.faces, torch.cat([sub_pixel, lines.pixel]) // n_pixels,
+        offsets = verts_hom.new_tensor(sample_places(self.samples))
+        refined_view = refined // (height * width)
+        corner = torch.stack([refined % width, refined // width - refined_view * height], 1)
+        sub_place = (corner[:, None] + offsets).reshape(-1, 2)
+        line_view = lines.pixel // (height * width)
+        beyond_place = lines.place_px + BEYOND_PX * torch.nn.functional.normalize(lines.normal_px, dim=1)
+        found_face, found_depth = probe(
+            verts_hom, topology.faces, torch.cat([refined_view.repeat_interleave(len(offsets)), line_view]),
             torch.cat([sub_place, beyond_place]), height, width, bins=raster.bins, near=near, backend=backend,
         )  # fmt: skip
-        sub_face, beyond_face = face_id.split([len(sub_pixel), len(lines.pixel)])
+        sub_face, beyond_face = found_face.split([len(sub_place), len(beyond_place)])
+        sub_face = sub_face.reshape(len(refined), len(offsets))
+        samples = collect(raster.face_id[..., 0], refined, sub_face, offsets, backend=backend)
 
-        center_face = raster.face_id.reshape(n_pixels * len(verts_hom), -1)[:, 0]
-        is_plain = center_face >= 0
-        is_plain[refined] = False
-        plain = torch.nonzero(is_plain)[:, 0]
-        covered = torch.nonzero(sub_face >= 0)[:, 0]
-        weight = verts_hom.new_ones(len(plain) + len(covered))
-        weight[len(plain) :] = 1 / self.samples**2
-        fragments = Fragments(
-            pixel=torch.cat([plain, sub_pixel[covered]]),
-            face_id=torch.cat([center_face[plain], sub_face[covered]]),
-            place_px=torch.cat([pixel_centers(plain, height, width, verts_hom.dtype), sub_place[covered]]),
-            weight=weight,
-        )
         # An outline is seen unless something nearer covers the place just outside it.
-        seen = torch.nonzero((beyond_face < 0) | (found_depth[len(sub_pixel) :] >= lines.depth))[:, 0]
+        is_seen = (beyond_face < 0) | (found_depth[len(sub_place) :] >= lines.depth)
+        seen = torch.nonzero(is_seen)[:, 0]
         outlines = Outlines(lines.pixel[seen], lines.face[seen], lines.bary[seen], lines.normal_px[seen])
-        beyond = Fragments(outlines.pixel, beyond_face[seen], beyond_place[seen], verts_hom.new_zeros(len(seen)))
-        return Visible(raster, fragments, outlines, beyond)
+        view, face, place = line_view[seen], beyond_face[seen], beyond_place[seen]
+        inner = torch.nonzero(face >= 0)[:, 0]
+        return Visible(raster, samples, outlines, view, Beyond(inner, view[inner], face[inner], place[inner]))
 
     def image(
         self,
@@ -85,19 +80,15 @@ class Antialias(EdgeModel):
         verts_hom: Tensor,
         topology: Topology,
         visible: Visible,
+        background: Tensor,
         backend: str | None,
     ) -> Tensor:
-        """Mean of each pixel's samples; outlines move it."""
-        size = tuple(visible.raster.face_id.shape[:3])
-        samples = visible.fragments
-        return antialias(
-            radiance, jump, verts_hom, topology.faces, samples.pixel, samples.weight, visible.outlines, size,
-            backend=backend,
-        )  # fmt: skip
+        """Each pixel the mean of its samples, moved by the outlines."""
+        return resolve(radiance, jump, verts_hom, topology, visible, background, backend)
 
 
 def sample_places(samples: int) -> list[tuple[float, float]]:
-    """(x, y) in 0..1 of the samples in a pixel; sample `r samples + c` lies in cell (row r, column c) of a regular grid.
+    """(x, y) in 0..1 of the samples in a pixel; sample `r samples + c` lies in cell (row r, column c) of a grid.
 
     Inside the cells the samples are sheared so that no two share a row or a column: an outline that is nearly
     horizontal or vertical then passes them one by one (n-rooks sampling, Shirley 1991).

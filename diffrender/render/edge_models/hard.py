@@ -4,35 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines, antialias
+from diffrender.ops.collect import collect
 from diffrender.ops.rasterize import Raster
-from diffrender.render.edge_model import EdgeModel, Visible
-from diffrender.render.fragments import Fragments
+from diffrender.render.edge_model import Beyond, EdgeModel, Visible
 
 
 @dataclass(frozen=True)
 class Hard(EdgeModel):
     """Every pixel shows what its centre sees. Jagged, and outlines have no gradient: only colours and light learn."""
 
-    def visible(self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None) -> Visible:
+    def visible(
+        self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
+    ) -> Visible:
         """The centres of covered pixels."""
-        width = raster.face_id.shape[2]
-        face_id = raster.face_id[..., 0].reshape(-1)
-        pixel = torch.nonzero(face_id >= 0)[:, 0]
-        fragments = Fragments(
-            pixel=pixel,
-            face_id=face_id[pixel],
-            place_px=pixel_centers(pixel, raster.face_id.shape[1], width, verts_hom.dtype),
-            weight=torch.ones(len(pixel), dtype=verts_hom.dtype, device=verts_hom.device),
-        )
-        none = pixel[:0]
-        floats = verts_hom.new_empty
-        outlines = Outlines(none, none, floats(0, 3), floats(0, 2))
-        return Visible(raster, fragments, outlines, Fragments(none, none, floats(0, 2), floats(0)))
+        face_id = raster.face_id[..., 0]
+        none = face_id.new_empty(0)
+        nowhere = verts_hom.new_empty(0, 2)
+        samples = collect(face_id, none, none[:, None], verts_hom.new_full((1, 2), 0.5), backend=backend)
+        outlines = Outlines(none, none, verts_hom.new_empty(0, 3), nowhere)
+        return Visible(raster, samples, outlines, none, Beyond(none, none, none, nowhere))
 
     def image(
         self,
@@ -41,19 +35,25 @@ class Hard(EdgeModel):
         verts_hom: Tensor,
         topology: Topology,
         visible: Visible,
+        background: Tensor,
         backend: str | None,
     ) -> Tensor:
         """Each sample is its pixel."""
-        size = tuple(visible.raster.face_id.shape[:3])
-        samples = visible.fragments
-        return antialias(
-            radiance, jump, verts_hom.detach(), topology.faces, samples.pixel, samples.weight,
-            visible.outlines, size, backend=backend,
-        )  # fmt: skip
+        return resolve(radiance, jump, verts_hom, topology, visible, background, backend)
 
 
-def pixel_centers(pixel: Tensor, height: int, width: int, dtype: torch.dtype) -> Tensor:
-    """[M, 2] (x, y) of the centres of pixels (n H + i) W + j."""
-    column = pixel % width
-    row = (pixel // width) % height
-    return torch.stack([column, row], 1).to(dtype) + 0.5
+def resolve(
+    radiance: Tensor,
+    jump: Tensor,
+    verts_hom: Tensor,
+    topology: Topology,
+    visible: Visible,
+    background: Tensor,
+    backend: str | None,
+) -> Tensor:
+    """[N, H, W, C + 1]: each pixel the mean of its samples, moved by the outlines."""
+    n_views, height, width = visible.raster.face_id.shape[:3]
+    return antialias(
+        radiance, jump, verts_hom, topology.faces, visible.samples.pixel, visible.samples.weight, visible.outlines,
+        background, (n_views, height, width), backend=backend,
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+import dataclasses
+
+import pytest
+import torch
+from support.shapes import bumpy, empty, square, triangle, wavy_sheet
+
+from diffrender.errors import ShapeError
+from diffrender.scene.mesh import Mesh
+
+FACES = torch.tensor([[0, 1, 2]])
+
+
+def test_counts_and_bounds():
+    mesh = square(side=2.0, z=0.5)
+    assert (mesh.n_vertices, mesh.n_faces) == (4, 2)
+    assert mesh.bounds().tolist() == [[-1.0, -1.0, 0.5], [1.0, 1.0, 0.5]]
+
+
+def test_moving_the_vertices_keeps_the_topology_and_the_texture_coordinates():
+    mesh = square()
+    edges = mesh.topology.edges
+    moved = mesh.with_vertices(2 * mesh.vertices)
+    assert moved.topology is mesh.topology and moved.topology.edges is edges
+    assert moved.uvs is mesh.uvs and moved.uv_faces is mesh.uv_faces and torch.equal(moved.vertices, 2 * mesh.vertices)
+
+
+def test_other_faces_get_their_own_topology():
+    mesh = square()
+    cut = dataclasses.replace(mesh, faces=mesh.faces[:1], uv_faces=mesh.faces[:1])
+    assert len(cut.topology.edges) == 3 and len(mesh.topology.edges) == 5
+
+
+def test_closed_and_open():
+    assert bumpy(1).topology.is_closed
+    assert not wavy_sheet(3).topology.is_closed and not triangle().topology.is_closed
+
+
+def test_check_accepts_good_meshes_and_names_what_is_wrong():
+    mesh = bumpy(1)
+    assert mesh.check() is mesh
+    with pytest.raises(ShapeError, match="reader: the mesh has no faces"):
+        empty().check("reader")
+    broken = mesh.vertices.clone()
+    broken[3, 1] = torch.nan
+    with pytest.raises(ShapeError, match=r"vertices must be finite, got nan at index \[3, 1\]"):
+        mesh.with_vertices(broken).check()
+
+
+def test_errors():
+    points = torch.zeros(3, 3)
+    with pytest.raises(ShapeError, match=r"vertices must have shape \[V, 3\], got \[3, 2\]"):
+        Mesh(points[:, :2], FACES)
+    with pytest.raises(ShapeError, match="vertices must be float32 or float64"):
+        Mesh(points.long(), FACES)
+    with pytest.raises(ShapeError, match=r"faces must have shape \[F, 3\]"):
+        Mesh(points, FACES[:, :2])
+    with pytest.raises(ShapeError, match="faces must be int64"):
+        Mesh(points, FACES.int())
+    for wrong in (3, -1):
+        with pytest.raises(ShapeError, match=rf"faces must lie in 0..2 \(the number of vertices\), found {wrong}"):
+            Mesh(points, torch.tensor([[0, 1, wrong]]))
+    with pytest.raises(ShapeError, match="uvs and uv_faces belong together"):
+        Mesh(points, FACES, uvs=torch.zeros(3, 2))
+    with pytest.raises(ShapeError, match=r"uv_faces must have shape \[1, 3\]"):
+        Mesh(points, FACES, torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int64))
+    with pytest.raises(ShapeError, match=r"uv_faces must lie in 0..2 \(the number of uvs\), found 7"):
+        Mesh(points, FACES, torch.zeros(3, 2), torch.tensor([[0, 1, 7]]))

@@ -1,0 +1,60 @@
+import pytest
+import torch
+from support.shapes import bumpy, placed, triangle
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.materials import Unlit
+from diffrender.scene.object import Object
+
+
+def posed(dtype=torch.float64):
+    pose = torch.eye(4, dtype=dtype)
+    pose[:3, :3] = axis_angle_to_matrix(torch.tensor([0.3, -0.5, 0.2], dtype=dtype))
+    pose[:3, 3] = torch.tensor([1.0, 2.0, 3.0], dtype=dtype)
+    return pose
+
+
+def test_scale_then_rotation_then_translation():
+    mesh, pose = bumpy(1, torch.float64), posed()
+    expected = torch.stack([pose[:3, :3] @ (2.5 * point) + pose[:3, 3] for point in mesh.vertices])
+    torch.testing.assert_close(placed(mesh, pose=pose, scale=2.5).vertices_w(), expected)
+
+
+def test_by_default_it_stands_where_the_mesh_is():
+    mesh = triangle()
+    assert torch.equal(Object(mesh, Unlit()).vertices_w(), mesh.vertices)
+
+
+def test_gradients_match_finite_differences():
+    mesh = triangle(torch.float64)
+
+    def world(vertices, pose, scale):
+        return Object(mesh.with_vertices(vertices), Unlit(), pose, scale).vertices_w()
+
+    leaves = (mesh.vertices, posed(), torch.tensor(1.3, dtype=torch.float64))
+    assert torch.autograd.gradcheck(world, [leaf.clone().requires_grad_() for leaf in leaves])
+
+
+def test_gradients_are_the_same_for_any_number_of_threads():
+    mesh = bumpy(6)
+    weights = torch.rand(mesh.n_vertices, 3, generator=torch.Generator().manual_seed(0))
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        leaves = [mesh.vertices.clone(), posed(torch.float32), torch.tensor(1.3)]
+        leaves = [leaf.requires_grad_() for leaf in leaves]
+        world = Object(mesh.with_vertices(leaves[0]), Unlit(), leaves[1], leaves[2]).vertices_w()
+        found.append([world.detach(), *torch.autograd.grad(world, leaves, weights)])
+    for one, two in zip(*found, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_errors():
+    mesh = triangle()
+    with pytest.raises(ShapeError, match=r"pose must have shape \[4, 4\]"):
+        Object(mesh, Unlit(), torch.eye(3))
+    with pytest.raises(ShapeError, match=r"pose must be finite, got nan at index \[0, 0\]"):
+        Object(mesh, Unlit(), torch.full((4, 4), torch.nan))
+    with pytest.raises(ShapeError, match=r"scale must have shape \[\]"):
+        Object(mesh, Unlit(), scale=torch.ones(1))

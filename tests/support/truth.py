@@ -1,0 +1,194 @@
+"""True directional derivatives of losses: central differences of densely supersampled hard images.
+
+A hard sample knows no edges and no gradients, so this shares nothing with what it judges but rasterisation and shading.
+The scene is a function of named leaves (tensors); a motion gives each leaf a direction. The two images of a motion are
+rendered once and serve all losses. Every image is the mean of two halves with different sample grids (s x s and one
+more): the disagreement of the halves is the noise of the truth itself, and must be small against what is asserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from support.comparators import assert_gradients_agree, relative_l2
+from torch import Tensor
+
+from diffrender.render.geometry import gather_geometry
+from diffrender.render.truth import render_supersampled
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
+
+Leaves = Mapping[str, Tensor]
+Build = Callable[[Leaves], tuple[Scene, Cameras]]
+Loss = Callable[[Tensor], Tensor]
+
+# A squared loss bends at the scale of a pixel, so motions stay well below it.
+STEP_PX = 0.15
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A way to change a scene: each named leaf along its tangent.
+
+    step: how far to each side, in units of the tangent; None takes what moves the fastest vertex by STEP_PX.
+    """
+
+    name: str
+    tangents: Leaves
+    step: float | None = None
+
+
+@dataclass(frozen=True)
+class MovedImages:
+    """The images on both sides of a motion, [2 halves, N, H, W, 4] each."""
+
+    motion: Motion
+    low: Tensor
+    high: Tensor
+    step: float
+
+    def derivative(self, loss: Loss) -> Tensor:
+        """[] of the loss along the motion."""
+        return (loss(self.high.mean(0)) - loss(self.low.mean(0))) / (2 * self.step)
+
+    def disagreement(self, loss: Loss) -> Tensor:
+        """[] half the difference of what the two halves of the samples say: the noise of `derivative`."""
+        halves = [(loss(high) - loss(low)) / (2 * self.step) for high, low in zip(self.high, self.low, strict=True)]
+        return (halves[0] - halves[1]) / 2
+
+
+def dense_image(scene: Scene, cameras: Cameras, samples: int) -> Tensor:
+    """[2, N, H, W, 4] float64: the box-filtered image, twice, by grids of samples and samples + 1 samples on a side."""
+    return torch.stack([render_supersampled(scene, cameras, s).double() for s in (samples, samples + 1)])
+
+
+def moved_leaves(leaves: Leaves, motion: Motion, distance: float) -> dict[str, Tensor]:
+    """The leaves, `distance` tangents further."""
+    moved = dict(leaves)
+    for name, tangent in motion.tangents.items():
+        moved[name] = leaves[name] + distance * tangent
+    return moved
+
+
+def step_of(build: Build, leaves: Leaves, motion: Motion) -> float:
+    """The step that moves the fastest vertex in the image by STEP_PX."""
+    if motion.step is not None:
+        return motion.step
+    probe = 1e-3  # far above the rounding of float32
+    places = []
+    for distance in (-probe, probe):
+        scene, cameras = build(moved_leaves(leaves, motion, distance))
+        places.append(cameras.world_to_pixels(gather_geometry(scene).verts_w)[..., :2])
+    middle = (places[0] + places[1]) / 2
+    size = middle.new_tensor([cameras.width, cameras.height])
+    # What lies far outside the image, or near the camera plane, moves arbitrarily fast and is not seen.
+    counts = ((middle > -0.5 * size) & (middle < 1.5 * size)).all(-1)
+    speed = float((places[1] - places[0])[counts].norm(dim=-1).max()) / (2 * probe)
+    assert speed > 0, f"motion {motion.name} moves nothing in the image; give it a step"
+    return STEP_PX / speed
+
+
+def moved_images(build: Build, leaves: Leaves, motions: Sequence[Motion], samples: int) -> list[MovedImages]:
+    """Both images of each motion."""
+    images = []
+    with torch.no_grad():
+        for motion in motions:
+            step = step_of(build, leaves, motion)
+            low, high = (dense_image(*build(moved_leaves(leaves, motion, side)), samples) for side in (-step, step))
+            images.append(MovedImages(motion, low, high, step))
+    return images
+
+
+def derivatives(images: Sequence[MovedImages], losses: Sequence[Loss], noise_at_most: float) -> Tensor:
+    """[losses x motions] true derivatives; fails where their own relative noise exceeds `noise_at_most`."""
+    truth = torch.stack([image.derivative(loss) for loss in losses for image in images])
+    noise = torch.stack([image.disagreement(loss) for loss in losses for image in images])
+    found = float(noise.norm() / truth.norm())
+    assert found <= noise_at_most, f"the truth has a noise of {found:.4f} of itself, wanted {noise_at_most:g}"
+    return truth
+
+
+def predictions(gradients: Sequence[Leaves], motions: Sequence[Motion]) -> Tensor:
+    """[losses x motions] derivatives along the motions that the losses' gradients of the leaves promise."""
+    return torch.stack([_along(gradient, motion.tangents) for gradient in gradients for motion in motions])
+
+
+def _along(gradient: Leaves, tangents: Leaves) -> Tensor:
+    parts = [(gradient[name].double() * tangent.double()).sum() for name, tangent in tangents.items()]
+    return torch.stack(parts).sum()
+
+
+def gradients_of(loss: Loss, image: Tensor, leaves: Leaves) -> dict[str, Tensor]:
+    """Gradient of loss(image) with respect to each leaf, all of which the image must depend on."""
+    found = torch.autograd.grad(loss(image.double()), list(leaves.values()), retain_graph=True)
+    return dict(zip(leaves, found, strict=True))
+
+
+def with_gradients(leaves: Leaves) -> dict[str, Tensor]:
+    """Copies of the leaves that record what is done with them."""
+    return {name: leaf.detach().clone().requires_grad_() for name, leaf in leaves.items()}
+
+
+def assert_derivatives_agree(
+    what: str, predicted: Tensor, truth: Tensor, *, cosine_at_least: float, relative_l2_at_most: float
+) -> None:
+    """Fail unless predicted derivatives along motions agree with the true ones in direction and relative L2 error."""
+    assert_gradients_agree(
+        predicted,
+        truth,
+        what=f"{what} (relative L2 {relative_l2(predicted, truth):.4f})",
+        cosine_at_least=cosine_at_least,
+        relative_l2_at_most=relative_l2_at_most,
+        bias_at_most=relative_l2_at_most,
+        row_ratio_error_at_most=float("inf"),
+    )
+
+
+def smooth_functional(shape: Sequence[int], seed: int) -> Loss:
+    """A random linear loss on images [N, H, W, 4]: its weights vary smoothly, six knots across."""
+    n_views, height, width, channels = shape
+    generator = torch.Generator().manual_seed(seed)
+    knots = torch.randn(n_views, channels, 6, 6, generator=generator, dtype=torch.float64)
+    weights = torch.nn.functional.interpolate(knots, (height, width), mode="bicubic", align_corners=False)
+    weights = weights.permute(0, 2, 3, 1)
+    return lambda image: (image * weights).sum()
+
+
+def squared_error(target: Tensor) -> Loss:
+    """The sum of squared differences to a target."""
+    return lambda image: ((image - target) ** 2).sum()
+
+
+def world_motions(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Generators [4, 4] of three translations, three rotations and a scaling, all about the world's origin."""
+    generators = {}
+    for axis, name in enumerate("xyz"):
+        generators[f"translation {name}"] = torch.zeros(4, 4, dtype=dtype)
+        generators[f"translation {name}"][axis, 3] = 1
+    for axis, name in enumerate("xyz"):
+        turn = torch.zeros(4, 4, dtype=dtype)
+        turn[(axis + 2) % 3, (axis + 1) % 3] = 1
+        turn[(axis + 1) % 3, (axis + 2) % 3] = -1
+        generators[f"rotation {name}"] = turn
+    generators["scale"] = torch.diag(torch.tensor([1, 1, 1, 0], dtype=dtype))
+    return generators
+
+
+def smooth_warps(points: Tensor, n: int, seed: int = 0) -> list[Tensor]:
+    """`n` random smooth vector fields at points [V, 3]."""
+    generator = torch.Generator().manual_seed(seed)
+    fields = []
+    for _ in range(n):
+        frequency = 2 * torch.randn(3, 3, generator=generator, dtype=torch.float64)
+        phase = 6.28 * torch.rand(3, generator=generator, dtype=torch.float64)
+        mixing = 0.5 * torch.randn(3, 3, generator=generator, dtype=torch.float64)
+        fields.append((torch.sin(points.double() @ frequency.T + phase) @ mixing.T).to(points.dtype))
+    return fields
+
+
+def vertex_motions(leaf: str, points: Tensor, n_warps: int) -> list[Motion]:
+    """Motions of a leaf of vertices [V, 3] in the world: 3 translations, 3 rotations, scale and `n_warps` warps."""
+    affine = [Motion(name, {leaf: points @ g[:3, :3].T + g[:3, 3]}) for name, g in world_motions(points.dtype).items()]
+    return affine + [Motion(f"warp {i}", {leaf: field}) for i, field in enumerate(smooth_warps(points, n_warps))]
