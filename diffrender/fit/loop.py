@@ -11,7 +11,7 @@ from diffrender.fit.batches import Batches
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer import FitOptimizer
-from diffrender.fit.step import NonFiniteError, RenderViews, Stepper, StepRecord
+from diffrender.fit.step import NonFiniteError, RenderStep, Stepper, StepRecord
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
@@ -70,14 +70,14 @@ def fit(
     objective: Objective,
     optimizer: FitOptimizer,
     settings: FitSettings,
-    render_views: RenderViews,
+    render_step: RenderStep,
     observers: Sequence[Observer] = (),
     first_step: int = 0,
 ) -> FitResult:
     """Moves the latents of `model` until its renderings look like `views`; returns the last good state.
 
     model: holds one camera a view, in the same order; it ends in the returned state.
-    render_views: (scene, n cameras) -> their images, differentiable.
+    render_step: (scene, n cameras, steps done) -> their images, differentiable; edges may sharpen with the steps.
     first_step: how many steps a checkpoint already has behind it.
 
     Ctrl-C ends the fit after its last complete step. So does anything non-finite, a term of the objective, a gradient
@@ -91,7 +91,7 @@ def fit(
         raise ShapeError("fit: there are no views to fit; hold out fewer of them")
     objective.check(views)
     batches = Batches(len(views), settings.batch_size, settings.seed)
-    stepper = Stepper(model, views, objective, optimizer, render_views, batches, first_step)
+    stepper = Stepper(model, views, objective, optimizer, render_step, batches, first_step)
 
     stop_reason, message = "finished", None
     try:

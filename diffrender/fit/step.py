@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 RenderViews: TypeAlias = "Callable[[Scene, Cameras], RenderOutput]"
 """Scene and n cameras to their images, differentiable."""
 
+RenderStep: TypeAlias = "Callable[[Scene, Cameras, int], RenderOutput]"
+"""Scene, n cameras and how many steps are done, to their images, differentiable."""
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -61,7 +64,7 @@ class Stepper:
         views: Views,
         objective: Objective,
         optimizer: FitOptimizer,
-        render_views: RenderViews,
+        render_step: RenderStep,
         batches: Batches,
         first_step: int,
     ) -> None:
@@ -70,7 +73,7 @@ class Stepper:
         self._views = views
         self._objective = objective
         self._optimizer = optimizer
-        self._render_views = render_views
+        self._render_step = render_step
         self._batches = batches
         self._last_good = LastGood(self._latents)
         self._first = self.started = self.done = first_step
@@ -88,7 +91,7 @@ class Stepper:
             for latent in self._latents.values():
                 latent.requires_grad_(True)
         values = self._finite_values()
-        comparison, terms = self._evaluate(values, self._batches.at(step))
+        comparison, terms = self._evaluate(values, self._batches.at(step), step)
         record = self._record(step, comparison, terms)
         if not all(map(math.isfinite, (record.total, *record.terms.values()))):
             self._stop_at_loss(step, terms)
@@ -126,13 +129,13 @@ class Stepper:
         self.done -= 1
         self._stop(f"step {self.done} made {path} non-finite")
 
-    def _evaluate(self, values: dict[str, Tensor], index: Tensor | None) -> tuple[Comparison, Terms]:
-        """Renderings and terms for the views at `index`, None for all."""
+    def _evaluate(self, values: dict[str, Tensor], index: Tensor | None, step: int) -> tuple[Comparison, Terms]:
+        """Renderings and terms of `step` for the views at `index`, None for all."""
         scene, cameras = self._model.state_at(values)
         views = self._views
         if index is not None:
             views, cameras = views.select(index), cameras.select(index)
-        comparison = Comparison(self._render_views(scene, cameras), views)
+        comparison = Comparison(self._render_step(scene, cameras, step), views)
         return comparison, self._objective(comparison, scene)
 
     def _record(self, step: int, comparison: Comparison, terms: Terms) -> StepRecord:
@@ -165,7 +168,7 @@ class Stepper:
         causes = []
         # View by view: an infinity in one of them times the zero that the others ask for would look like theirs too.
         for index, view in zip(self._indices(step), self._batch_names(step), strict=True):
-            _, terms = self._evaluate(self._model.values(), index)
+            _, terms = self._evaluate(self._model.values(), index, step)
             bad = bad_gradients(terms, self._latents[path])
             causes += [f"loss term {name}" + (f" in {view}" if name in terms.per_view else "") for name in bad]
         found = ", ".join(dict.fromkeys(causes)) or "the total"
@@ -183,7 +186,7 @@ class Stepper:
 
     def _is_finite_at(self, step: int) -> bool:
         try:
-            terms = self._evaluate(self._model.values(), self._batches.at(step))[1]
+            terms = self._evaluate(self._model.values(), self._batches.at(step), step)[1]
         except DiffrenderError:
             return False
         return bool(torch.isfinite(terms.total))

@@ -30,7 +30,7 @@ def blob_cameras(n_views=5, height=12, width=15):
     return Cameras.perspective(eye, height=height, width=width)
 
 
-def render_blob(scene, cameras):
+def render_blob(scene, cameras, step=0):
     """A Gaussian at the mean vertex as wide as the object, in its colour; lights change nothing."""
     (item,) = scene.objects.values()
     vertices = item.vertices_w()

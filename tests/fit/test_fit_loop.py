@@ -52,7 +52,11 @@ def run(rates, steps=20, batch_size=2, seed=0, objective=OBJECTIVE, render_views
     model, views, optimizer = problem(rates, steps)
     observers = () if watcher is None else (watcher,)
     settings = FitSettings(steps, batch_size, seed)
-    return fit(model, views, objective, optimizer, settings, render_views, observers, **more)
+
+    def render_step(scene, cameras, step):
+        return render_views(scene, cameras)
+
+    return fit(model, views, objective, optimizer, settings, render_step, observers, **more)
 
 
 def values_of(result, paths):

@@ -1,0 +1,47 @@
+"""How edges sharpen during a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffrender.errors import ConfigError
+from diffrender.render.edge_model import EdgeModel
+from diffrender.render.edge_models.soft import Soft
+
+
+@dataclass(frozen=True)
+class FixedEdges:
+    """The same edges at every step."""
+
+    edges: EdgeModel
+
+    def at(self, step: int) -> EdgeModel:
+        """The edges of a step, counted from 0."""
+        return self.edges
+
+
+@dataclass(frozen=True)
+class EdgeSchedule:
+    """Soft edges whose sigma shrinks by the same factor at each step, then another edge model.
+
+    first: the edges of step 0.
+    last_sigma: sigma in pixels that is reached at step `until`.
+    until: the first step with `then`, at least 1.
+    then: the edges of the rest of the fit, and of its scores and pictures.
+    """
+
+    first: Soft
+    last_sigma: float
+    until: int
+    then: EdgeModel
+
+    def __post_init__(self) -> None:
+        Soft(self.last_sigma)
+        if self.until < 1:
+            raise ConfigError(f"until must be at least step 1, got {self.until}")
+
+    def at(self, step: int) -> EdgeModel:
+        """The edges of a step, counted from 0."""
+        if step >= self.until:
+            return self.then
+        return Soft(self.first.sigma * (self.last_sigma / self.first.sigma) ** (step / self.until), self.first.samples)
