@@ -1,0 +1,71 @@
+"""Differentiable mesh rendering and inverse rendering in PyTorch.
+
+Names are loaded when they are first used, so that `import diffrender` and `--help` do not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+# Public name -> the module that it lives in, and its name there where that is another: `render` and `fit` are packages.
+_HOME = {
+    "Cameras": "diffrender.scene.cameras",
+    "Mesh": "diffrender.scene.mesh",
+    "Object": "diffrender.scene.object",
+    "Scene": "diffrender.scene.scene",
+    "Texture": "diffrender.scene.texture",
+    "Views": "diffrender.scene.views",
+    "Material": "diffrender.scene.material",
+    "Lambert": "diffrender.scene.materials",
+    "Unlit": "diffrender.scene.materials",
+    "Light": "diffrender.scene.light",
+    "Ambient": "diffrender.scene.lights",
+    "Directional": "diffrender.scene.lights",
+    "Point": "diffrender.scene.lights",
+    "render_scene": "diffrender.render.render:render",
+    "render_supersampled": "diffrender.render.truth",
+    "RenderOutput": "diffrender.render.render",
+    "EdgeModel": "diffrender.render.edge_model",
+    "Antialias": "diffrender.render.edge_models",
+    "Hard": "diffrender.render.edge_models",
+    "read_mesh": "diffrender.readers.meshes",
+    "read_image": "diffrender.readers.images",
+    "read_transforms": "diffrender.readers.transforms_json",
+    "TransformsOptions": "diffrender.readers.transforms_json",
+    "write_glb": "diffrender.writers.glb",
+    "GlbObject": "diffrender.writers.glb",
+    "write_obj": "diffrender.writers.obj",
+    "write_png": "diffrender.writers.images",
+    "SceneModel": "diffrender.fit.model",
+    "Objective": "diffrender.fit.objective",
+    "Term": "diffrender.fit.objective",
+    "FitOptimizer": "diffrender.fit.optimizer",
+    "Rate": "diffrender.fit.optimizer",
+    "FitSettings": "diffrender.fit.loop",
+    "fit_scene": "diffrender.fit.loop:fit",
+    "evaluate": "diffrender.fit.evaluate",
+    "load_config": "diffrender.config.parse",
+    "build_fit": "diffrender.config.build",
+    "run_fit": "diffrender.run",
+    "DiffrenderError": "diffrender.errors",
+    "ConfigError": "diffrender.errors",
+    "DataError": "diffrender.errors",
+    "ShapeError": "diffrender.errors",
+    "BackendError": "diffrender.errors",
+    "FitError": "diffrender.errors",
+}
+__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'diffrender' has no attribute {name!r}")
+    module, _, name_there = _HOME[name].partition(":")
+    value = getattr(import_module(module), name_there or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

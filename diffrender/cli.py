@@ -1,0 +1,115 @@
+"""The command line: load a scene file, fit it, say where the results are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffrender.errors import DiffrenderError
+
+if TYPE_CHECKING:
+    from diffrender.run import RunResult
+
+# What shells expect of a process that Ctrl-C ended: 128 + SIGINT.
+INTERRUPTED = 130
+STOPPED = 1
+
+app = typer.Typer(
+    name="diffrender",
+    help="Differentiable mesh rendering: images in; mesh, materials, lights and cameras out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"diffrender {version('diffrender')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Having this beside `fit` keeps `fit` a subcommand, the only one so far."""
+
+
+@app.command()
+def fit(
+    scene: Annotated[Path, typer.Argument(help="The scene file.", metavar="SCENE.YAML", show_default=False)],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Put a value over one of the scene file: --set optimize.mesh.vertices.lr=1e-3."
+            " May be repeated. Files named here are looked for from the working folder.",
+        ),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:1.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of all runs; this one goes to OUT/<scene>/<time>/.")] = Path(
+        "outputs"
+    ),
+    seed: Annotated[int | None, typer.Option(help="The seed of the order of the views.")] = None,
+    steps: Annotated[int | None, typer.Option(help="How many steps to fit.")] = None,
+) -> None:
+    """Fit a scene to its target images.
+
+    Ctrl-C ends the fit early and writes the results so far (exit status 130).
+    """
+    try:
+        result = _load_and_run(scene, set_ or [], device, out, seed, steps)
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the results are not complete", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if result.fit.stop_reason == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+    if result.fit.stop_reason != "finished":
+        raise typer.Exit(STOPPED)
+
+
+def _load_and_run(
+    scene: Path, sets: list[str], device: str | None, out: Path, seed: int | None, steps: int | None
+) -> RunResult:
+    # torch takes seconds to import: what is wrong with the scene file is said before that.
+    from diffrender.config.overrides import Override
+    from diffrender.config.parse import load_config
+
+    overrides = [Override.parse(text) for text in sets]
+    options = {"device": ("device", device), "optimize.seed": ("seed", seed), "optimize.steps": ("steps", steps)}
+    overrides += [
+        Override(key, str(value), f"--{option}") for key, (option, value) in options.items() if value is not None
+    ]
+    config = load_config(scene, overrides)
+
+    from diffrender.run import run_fit
+
+    return run_fit(config, scene.stem, scene, out)
+
+
+def fit_scene() -> None:
+    """`fit` alone, for scripts/fit_scene.py."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command()(fit)
+    single()
+
+
+def main() -> None:
+    """The entry point of the command `diffrender`."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""The composition root: from a FitConfig to everything that a fit needs. The device is chosen here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from diffrender.config.build_scene import build_scene, scene_to, shelf_options
+from diffrender.config.build_targets import build_targets
+from diffrender.config.schema import FitConfig, LossOptions, ParameterOptions
+from diffrender.config.shelf import (
+    Edges,
+    LaplacianOptions,
+    MaskIouOptions,
+    NormalConsistencyOptions,
+    Schedule,
+    SoftOptions,
+    TermOptions,
+)
+from diffrender.errors import BackendError
+from diffrender.fit import schedule
+from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
+from diffrender.fit.loop import FitSettings
+from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
+from diffrender.fit.model import SceneModel
+from diffrender.fit.objective import Objective, Term
+from diffrender.fit.optimizer import FitOptimizer, Rate
+from diffrender.fit.regularizers import REGULARIZERS
+from diffrender.fit.schedule import SCHEDULES
+from diffrender.render.edge_models import EDGE_MODELS
+from diffrender.render.edge_models.antialias import Antialias
+from diffrender.render.edge_models.soft import SHARPEST_PX, Soft
+from diffrender.render.render import RenderOutput, render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.paths import canonical_path, default_parametrization, get_value
+from diffrender.scene.scene import Scene
+from diffrender.scene.views import Views
+
+# Learning rates for values without one, by parametrisation; lengths are in radii of the object that they belong to.
+DEFAULT_RATES: Mapping[str, float] = {
+    "identity": 0.02,
+    "positive": 0.02,
+    "unit_interval": 0.05,
+    "direction": 0.02,
+    "pose": 0.01,
+}
+# Cameras of a capture are nearly right, and one that runs away takes the shape along.
+CAMERA_POSE_RATE = 0.001
+
+
+@dataclass(frozen=True)
+class FitSetup:
+    """Everything that a fit needs, on one device.
+
+    config: with all that was left out filled in; written out and read again, it gives the same fit.
+    scene: the initial guess.
+    fit_views, heldout_views: the targets; heldout_views is None where nothing is held out.
+    """
+
+    config: FitConfig
+    device: torch.device
+    scene: Scene
+    fit_views: Views
+    heldout_views: Views | None
+    model: SceneModel
+    objective: Objective
+    optimizer: FitOptimizer
+    settings: FitSettings
+    edges: EdgeSchedule | FixedEdges
+
+    def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
+        """The images of `scene` with the edges of a step of the fit, counted from 0."""
+        return render(scene, cameras, self.edges.at(step))
+
+    def render_views(self, scene: Scene, cameras: Cameras) -> RenderOutput:
+        """The images of `scene` with the edges of the end of the fit, as scores and pictures have them."""
+        return self.render_step(scene, cameras, self.settings.steps)
+
+
+def build_fit(config: FitConfig) -> FitSetup:
+    """All of a fit, ready to run. Reads or renders the targets, which may take seconds.
+
+    Raises ConfigError or DataError where the scene file and the files it names do not suit each other, BackendError
+    for a device that is not there.
+    """
+    device = choose_device(config.device)
+    targets = build_targets(config)
+    scene, config = build_scene(config.model_copy(update={"background": targets.background}), targets.region)
+    scene, fit_views = scene_to(scene, device), targets.fit.to(device)
+    parameters = _filled_parameters(config, scene, fit_views.cameras, targets.region.radius)
+    learns_shape = any(path.endswith("mesh.vertices") for path in parameters)
+    loss = config.loss or _default_loss(fit_views.masks is not None, learns_shape)
+    optimize = config.optimize.with_parameters(parameters)
+    edges = _filled_edges(config.render.edges, fit_views.cameras, optimize.steps)
+    config = config.model_copy(
+        update={
+            "optimize": optimize,
+            "loss": loss,
+            "device": str(device),
+            "render": config.render.model_copy(update={"edges": edges}),
+        }
+    )
+
+    objective = Objective(tuple(_terms(loss)))
+    objective.check(fit_views)
+    model = SceneModel(scene, fit_views.cameras, {path: options.method for path, options in parameters.items()})
+    rates = {path: _rate(options) for path, options in parameters.items()}
+    heldout = None if targets.heldout is None else targets.heldout.to(device)
+    return FitSetup(
+        config=config,
+        device=device,
+        scene=scene,
+        fit_views=fit_views,
+        heldout_views=heldout,
+        model=model,
+        objective=objective,
+        optimizer=FitOptimizer(model, rates, optimize.steps),
+        settings=FitSettings(optimize.steps, optimize.batch_size, optimize.seed),
+        edges=_edge_schedule(edges),
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; auto is the CUDA GPU where there is one. Raises BackendError where it is missing."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            have = f"this PyTorch sees {count} CUDA GPUs" if count else "this PyTorch sees no CUDA GPU"
+            raise BackendError(f"device: {name} is not there, {have}; use --device cpu or auto")
+    return device
+
+
+def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: float) -> dict[str, ParameterOptions]:
+    """What is optimised, with method and learning rate filled in; `size`: a length that is typical of the scene."""
+    parameters = config.optimize.parameters()
+    if not parameters:
+        prefixes = [f"objects.{name}." if config.objects is not None else "" for name in scene.objects]
+        parameters = {
+            f"{prefix}{value}": ParameterOptions()
+            for prefix in prefixes
+            for value in ("mesh.vertices", "material.base_color")
+        }
+    filled = {}
+    for path, options in parameters.items():
+        full = canonical_path(scene, cameras, path)
+        method = options.method or default_parametrization(scene, cameras, full)
+        lr = options.lr or DEFAULT_RATES[method] * _unit(full, method, scene, cameras, size)
+        filled[path] = options.model_copy(update={"method": method, "lr": lr})
+    return filled
+
+
+def _unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -> float:
+    """What a default learning rate is multiplied by: the length that the value is measured in, where it is a length."""
+    if path == "cameras.pose":
+        return CAMERA_POSE_RATE / DEFAULT_RATES["pose"]
+    if path.endswith(".mesh.vertices"):
+        vertices = get_value(scene, cameras, path)
+        return float((vertices - vertices.mean(0)).norm(dim=1).mean())
+    return size if method == "identity" and path.endswith(".position") else 1.0
+
+
+def _filled_edges(edges: Edges, cameras: Cameras, steps: int) -> Edges:
+    """The edges with the sigmas and the step that were left out."""
+    if not isinstance(edges, SoftOptions):
+        return edges
+    # Wide enough to reach what a rough start is off by, narrow enough to keep limbs apart; the same part of any image.
+    sigma = edges.sigma or max(SHARPEST_PX, min(cameras.height, cameras.width) / 32)
+    anneal = edges.anneal
+    first, last = anneal.sigma or (sigma, SHARPEST_PX)
+    until = anneal.until or max(1, steps // 2)
+    anneal = anneal.model_copy(update={"sigma": (first, last), "until": until})
+    return edges.model_copy(update={"sigma": first, "anneal": anneal})
+
+
+def _edge_schedule(edges: Edges) -> EdgeSchedule | FixedEdges:
+    if not isinstance(edges, SoftOptions):
+        return FixedEdges(EDGE_MODELS[edges.type](**shelf_options(edges)))
+    anneal = edges.anneal
+    assert anneal.sigma is not None and anneal.until is not None
+    first, last = anneal.sigma
+    then = Antialias(edges.samples) if anneal.then == "antialias" else Soft(last, edges.samples)
+    return EdgeSchedule(Soft(first, edges.samples), last, anneal.until, then)
+
+
+def _default_loss(has_masks: bool, learns_shape: bool) -> LossOptions:
+    return LossOptions(
+        mask=MaskIouOptions() if has_masks else None,
+        laplacian=LaplacianOptions(weight=0.1) if learns_shape else None,
+        normal_consistency=NormalConsistencyOptions(weight=0.01) if learns_shape else None,
+    )
+
+
+def _terms(loss: LossOptions) -> list[Term]:
+    terms = []
+    if loss.image is not None:
+        terms.append(
+            Term("image", loss.image.weight, IMAGE_LOSSES[loss.image.type](**shelf_options(loss.image, "weight")))
+        )
+    if loss.mask is not None:
+        terms.append(Term("mask", loss.mask.weight, MASK_LOSSES[loss.mask.type](**shelf_options(loss.mask, "weight"))))
+    for name, regularizer in REGULARIZERS.items():
+        options: TermOptions | None = getattr(loss, name)
+        if options is not None:
+            terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight"))))
+    return terms
+
+
+def _rate(options: ParameterOptions) -> Rate:
+    assert options.lr is not None
+    return Rate(options.lr, options.start, options.stop, _schedule(options.schedule))
+
+
+def _schedule(options: Schedule) -> schedule.Schedule:
+    return SCHEDULES[options.type](**shelf_options(options))

@@ -1,0 +1,210 @@
+"""From the options of a scene file to a Scene."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from pydantic import BaseModel
+
+from diffrender.config.region import Region, region_of_box
+from diffrender.config.schema import (
+    BoxMesh,
+    BumpyMesh,
+    FileMesh,
+    ObjectOptions,
+    PoseOptions,
+    SceneParts,
+    SphereMesh,
+    TorusMesh,
+)
+from diffrender.config.schema import Mesh as MeshOptions
+from diffrender.config.shelf import (
+    AmbientOptions,
+    LambertOptions,
+    Light,
+    Material,
+    TextureColors,
+    UnlitOptions,
+    VertexColors,
+)
+from diffrender.errors import ConfigError
+from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
+from diffrender.geometry.rigid import make_rigid
+from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.readers.images import read_image
+from diffrender.readers.mesh_data import MeshData
+from diffrender.readers.meshes import read_mesh
+from diffrender.scene import light as scene_light
+from diffrender.scene import material as scene_material
+from diffrender.scene.lights import LIGHTS
+from diffrender.scene.material import SurfaceValue
+from diffrender.scene.materials import MATERIALS
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.texture import Texture
+
+Parts = TypeVar("Parts", bound=SceneParts)
+
+# A vertex colour that leaves a fit room in every direction.
+GRAY = (0.5, 0.5, 0.5)
+
+
+def build_scene(parts: Parts, region: Region) -> tuple[Scene, Parts]:
+    """The scene that `parts` describe, on the CPU, and `parts` with all that was left out filled in.
+
+    region: where a sphere without radius or centre goes.
+    Raises ConfigError where options do not suit the files that they name, DataError where a file is wrong.
+    """
+    lights = _named_lights(parts)
+    default_material = LambertOptions() if parts.lights else UnlitOptions()
+    objects: dict[str, Object] = {}
+    filled: list[ObjectOptions] = []
+    for options in parts.all_objects():
+        where = f"objects.{options.name}." if parts.objects is not None else ""
+        # A pose says where the object is; its mesh is then about its own origin.
+        place = region if options.pose is None else region._replace(center=(0.0, 0.0, 0.0))
+        mesh_options, data = _build_mesh(options.mesh or SphereMesh(), place)
+        material_options = options.material or default_material
+        color_options = _filled_color(material_options, data)
+        color = _build_color(color_options, data, f"{where}material.base_color")
+        pose_options = options.pose or PoseOptions()
+        pose, scale = _build_pose(pose_options)
+        objects[options.name] = Object(data.mesh, _material(material_options.type, color), pose, scale)
+        material_options = material_options.model_copy(update={"base_color": color_options})
+        filled.append(ObjectOptions(name=options.name, mesh=mesh_options, material=material_options, pose=pose_options))
+    background = parts.background or (0.0, 0.0, 0.0)
+    scene = Scene(objects, {name: build_light(light) for name, light in lights.items()}, torch.tensor(background))
+    only = filled[0]
+    own = {"mesh": only.mesh, "material": only.material, "pose": only.pose}
+    update = {"objects": filled} if parts.objects is not None else own
+    return scene, parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
+
+
+def _material(name: str, base_color: SurfaceValue) -> scene_material.Material:
+    # Every material has a base colour; the base class does not say so, since a renderer need not know.
+    make: Any = MATERIALS[name]
+    return make(base_color=base_color)
+
+
+def shelf_options(options: BaseModel, *without: str) -> dict[str, Any]:
+    """The options of a shelf entry as keyword arguments of its class, but for those named."""
+    return {name: getattr(options, name) for name in type(options).model_fields if name not in ("type", *without)}
+
+
+def build_light(options: Light) -> scene_light.Light:
+    """The light that `options` describe."""
+    values = {name: torch.tensor(value) for name, value in shelf_options(options, "name").items()}
+    return LIGHTS[options.type](**values)
+
+
+def scene_to(scene: Scene, device: torch.device) -> Scene:
+    """The same scene on `device`."""
+    objects = {
+        name: Object(
+            Mesh(
+                **{part: _moved(getattr(item.mesh, part), device) for part in ("vertices", "faces", "uvs", "uv_faces")}
+            ),
+            _fields_to(item.material, device),
+            item.pose.to(device),
+            item.scale.to(device),
+        )
+        for name, item in scene.objects.items()
+    }
+    lights = {name: _fields_to(light, device) for name, light in scene.lights.items()}
+    return Scene(objects, lights, scene.background.to(device))
+
+
+def _fields_to(holder: Any, device: torch.device) -> Any:
+    moved = {field.name: _moved(getattr(holder, field.name), device) for field in dataclasses.fields(holder)}
+    return dataclasses.replace(holder, **moved)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Texture):
+        return Texture(value.texels.to(device))
+    return value.to(device) if isinstance(value, torch.Tensor) else value
+
+
+def _named_lights(parts: SceneParts) -> dict[str, Light]:
+    """The lights by name; where none are given and a material needs some, ambient light of radiance 1."""
+    lights = parts.lights
+    if lights is None:
+        materials = [options.material or UnlitOptions() for options in parts.all_objects()]
+        is_lit = any(MATERIALS[material.type].needs_light for material in materials)
+        lights = [AmbientOptions()] if is_lit else []
+    named = [light.model_copy(update={"name": light.name or light.type}) for light in lights]
+    return {str(light.name): light for light in named}
+
+
+def _build_mesh(options: MeshOptions, region: Region) -> tuple[MeshOptions, MeshData]:
+    if isinstance(options, FileMesh):
+        return options, read_mesh(options.file)
+    if isinstance(options, SphereMesh):
+        options = _filled_sphere(options, region)
+    triangles, colors = PRIMITIVES[type(options)](options)
+    return options, MeshData(Mesh(triangles.vertices, triangles.faces), colors, None)
+
+
+def _filled_sphere(options: SphereMesh, region: Region) -> SphereMesh:
+    if options.aabb is not None:
+        region = region_of_box(*torch.tensor(options.aabb))
+    center = region.center if options.center is None else options.center
+    radius = region.radius if options.radius is None else options.radius
+    return options.model_copy(update={"aabb": None, "center": center, "radius": radius})
+
+
+def _sphere(options: SphereMesh) -> tuple[Triangles, None]:
+    vertices, faces = icosphere(options.subdivisions, options.radius or 1.0)
+    return Triangles(vertices + torch.tensor(options.center or (0.0, 0.0, 0.0)), faces), None
+
+
+def _bumpy(options: BumpyMesh) -> tuple[Triangles, torch.Tensor]:
+    triangles = bumpy_sphere(options.subdivisions, options.radius)
+    return triangles, bumpy_sphere_colors(triangles.vertices)
+
+
+PRIMITIVES: Mapping[type[BaseModel], Callable[[Any], tuple[Triangles, torch.Tensor | None]]] = {
+    SphereMesh: _sphere,
+    BumpyMesh: _bumpy,
+    BoxMesh: lambda options: (box(options.size), None),
+    TorusMesh: lambda options: (torus(options.radius, options.tube, *options.segments), None),
+}
+
+
+def _filled_color(options: Material, data: MeshData) -> Any:
+    if options.base_color is not None:
+        return options.base_color
+    has_own = data.texture is not None or data.vertex_colors is not None
+    return "own" if has_own else VertexColors(vertex=GRAY)
+
+
+def _build_color(options: Any, data: MeshData, where: str) -> SurfaceValue:
+    if options == "own":
+        own = data.texture if data.texture is not None else data.vertex_colors
+        if own is None:
+            note = data.texture_note or "the mesh has neither a texture nor vertex colours"
+            raise ConfigError(f"{where}: own: {note}; give a colour, {{vertex: a colour}} or {{texture: file.png}}")
+        return own
+    if isinstance(options, VertexColors):
+        return torch.tensor(options.vertex).repeat(data.mesh.n_vertices, 1)
+    if not isinstance(options, TextureColors):
+        return torch.tensor(options)
+    if data.mesh.uvs is None:
+        raise ConfigError(f"{where}: a texture needs a mesh with texture coordinates; use {{vertex: a colour}} instead")
+    if isinstance(options.texture, str):
+        return Texture(read_image(options.texture).rgb)
+    return Texture(torch.tensor(options.texture).repeat(options.resolution, options.resolution, 1))
+
+
+def _build_pose(options: PoseOptions) -> tuple[torch.Tensor, torch.Tensor]:
+    turn = torch.zeros(3)
+    if options.rotation is not None:
+        axis = torch.nn.functional.normalize(torch.tensor(options.rotation.axis), dim=0)
+        turn = axis * math.radians(options.rotation.degrees)
+    pose = make_rigid(axis_angle_to_matrix(turn), torch.tensor(options.translation))
+    return pose, torch.tensor(options.scale)

@@ -1,0 +1,93 @@
+"""From `targets:` to the views that are fitted and those that are held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.config.build_scene import build_scene
+from diffrender.config.region import Region, region_of_box, region_of_views
+from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
+from diffrender.errors import ConfigError
+from diffrender.geometry.orbits import sphere_positions
+from diffrender.readers.synthetic import synthetic_views
+from diffrender.readers.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.views import Views
+
+SYNTHETIC_RESOLUTION = 128
+EVERY = 8
+# With fewer views than this, each is worth more in the fit than as a judge of it.
+FEWEST_TO_SPLIT = 4
+TRAIN, TEST = "transforms_train.json", "transforms_test.json"
+
+
+class Targets(NamedTuple):
+    """What the scene is fitted to.
+
+    fit: the views that the fit sees. heldout: those that only judge it, or None.
+    region: where the object seems to be. background: linear RGB behind it.
+    """
+
+    fit: Views
+    heldout: Views | None
+    region: Region
+    background: tuple[float, float, float]
+
+
+def build_targets(config: FitConfig) -> Targets:
+    """The target views of `config`, read or rendered, on the CPU. Raises DataError, ConfigError."""
+    options = config.targets
+    synthetic = options.synthetic
+    candidates = (config.background, options.background, synthetic.background if synthetic is not None else None)
+    background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
+    if synthetic is not None:
+        views = _render(synthetic.model_copy(update={"background": background}), options)
+        fit, heldout = _split(views, options)
+        aabb = None
+    else:
+        assert options.path is not None
+        fit, heldout = _read(Path(options.path), options, background)
+        aabb = read_aabb(options.path)
+    region = region_of_views(fit) if aabb is None else region_of_box(aabb[0], aabb[1])
+    return Targets(fit, heldout, region, background)
+
+
+def _read(path: Path, options: TargetsOptions, background: tuple[float, float, float]) -> tuple[Views, Views | None]:
+    def read(file: Path) -> Views:
+        return read_transforms(TransformsOptions(file, options.resolution, background, options.masks))
+
+    train = find_transforms(path)
+    test = train.with_name(TEST)
+    if options.test_every == "auto" and train.name == TRAIN and test.is_file():
+        return read(train), read(test)
+    return _split(read(train), options)
+
+
+def _render(options: SyntheticOptions, targets: TargetsOptions) -> Views:
+    size = targets.resolution or SYNTHETIC_RESOLUTION
+    low, high = options.elevation_deg
+    eyes = sphere_positions(options.views, options.radius, options.center, low, high)
+    cameras = Cameras.perspective(eyes, options.center, fov_deg=options.fov_deg, height=size, width=size)
+    scene, _ = build_scene(options, Region(options.center, 1.0))
+    views = synthetic_views(scene, cameras, options.samples)
+    return views if targets.masks else Views(views.cameras, views.images, None, views.names)
+
+
+def _split(views: Views, options: TargetsOptions) -> tuple[Views, Views | None]:
+    """Views index % test_every == 0 are held out."""
+    every = options.test_every
+    if every == "auto":
+        every = EVERY if len(views) >= FEWEST_TO_SPLIT else None
+    if every is None:
+        return views, None
+    index = torch.arange(len(views))
+    is_heldout: Tensor = index % every == 0
+    if bool(is_heldout.all()):
+        raise ConfigError(
+            f"targets.test_every: {every} holds out the only view; with {len(views)} view write test_every: null"
+        )
+    return views.select(index[~is_heldout]), views.select(index[is_heldout])

@@ -1,0 +1,177 @@
+"""What a type alone cannot see: names that must differ, dotted paths that must lead somewhere, options that exclude
+each other. Works on the plain data, so that these mistakes are shown together with those of the types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias, get_args
+
+from diffrender.config.kinds import is_number
+from diffrender.config.messages import place_of, shown_path
+from diffrender.config.mistakes import Mistake, did_you_mean
+from diffrender.config.raw_scene import as_list, as_mapping, is_lit, name_of, optimizable_paths
+from diffrender.config.schema import Method, OptimizeOptions
+from diffrender.config.yaml_source import Location, Tree
+
+OBJECT_KEYS = ("mesh", "material", "pose")
+
+
+def cross_checks(tree: Tree, source: str) -> list[Mistake]:
+    """All mistakes of that sort in `tree`; parts of a wrong type are passed over, since the types report them."""
+    return [
+        Mistake(place_of(location, tree, source, key=True), message, notes)
+        for location, message, notes in _findings(tree)
+    ]
+
+
+Finding: TypeAlias = tuple[Location, str, tuple[str, ...]]
+
+
+def _findings(tree: Tree) -> Iterator[Finding]:
+    data = tree.data
+    yield from _targets(data)
+    parts: list[tuple[Location, dict[str, Any]]] = [((), data)]
+    synthetic = as_mapping(as_mapping(data.get("targets")).get("synthetic"))
+    if synthetic:
+        parts.append((("targets", "synthetic"), synthetic))
+    for location, scene in parts:
+        yield from _two_ways_of_objects(location, scene)
+        yield from _same_names(location, scene, tree)
+        yield from _meshes(location, scene)
+    yield from _optimize(data)
+    yield from _loss(data)
+
+
+def _targets(data: dict[str, Any]) -> Iterator[Finding]:
+    targets = data.get("targets")
+    if "targets" not in data or not isinstance(targets, dict | None):
+        return
+    targets = as_mapping(targets)
+    given = [key for key in ("path", "synthetic") if targets.get(key) is not None]
+    if len(given) == 2:
+        yield ("targets", "synthetic"), "`targets` has both `path` and `synthetic`", ("take out one of them",)
+    if not given:
+        notes = (
+            "photographs: `path: folder_with_transforms_json`",
+            "rendered on the fly: `synthetic: {mesh: {init: bumpy}}`",
+        )
+        known = [key for key in targets if key not in ("resolution", "test_every", "background", "masks")]
+        if not any(did_you_mean(key, ["path", "synthetic"]) for key in known):
+            yield ("targets",), "`targets` lacks `path` or `synthetic`: where the images come from", notes
+
+
+def _two_ways_of_objects(location: Location, scene: dict[str, Any]) -> Iterator[Finding]:
+    if scene.get("objects") is None:
+        return
+    for key in OBJECT_KEYS:
+        if scene.get(key) is not None:
+            yield (*location, key), f"`{key}` beside `objects`", (f"move `{key}` into an entry of `objects`",)
+
+
+def _same_names(location: Location, scene: dict[str, Any], tree: Tree) -> Iterator[Finding]:
+    for key in ("objects", "lights"):
+        seen: dict[str, int] = {}
+        for i, item in enumerate(as_list(scene.get(key))):
+            name = name_of(item)
+            if name is not None and name in seen:
+                where = shown_path((*location, key), tree)
+                message = f"`{where}[{seen[name]}]` and `{where}[{i}]` are both named `{name}`"
+                notes = ("give each a `name:` of its own",)
+                yield (
+                    (*location, key, i, *(("name",) if isinstance(item, dict) and "name" in item else ())),
+                    message,
+                    notes,
+                )
+            elif name is not None:
+                seen[name] = i
+
+
+def _meshes(location: Location, scene: dict[str, Any]) -> Iterator[Finding]:
+    places = [((*location, "mesh"), scene.get("mesh"))]
+    for i, item in enumerate(as_list(scene.get("objects"))):
+        places.append(((*location, "objects", i, "mesh"), as_mapping(item).get("mesh")))
+    for place, mesh in places:
+        mesh = as_mapping(mesh)
+        if mesh.get("aabb") is not None:
+            for key in ("radius", "center"):
+                if mesh.get(key) is not None:
+                    yield (*place, key), f"`{key}` beside `aabb`, which already says it", ("take out one of them",)
+        tube, radius = mesh.get("tube", 0.3), mesh.get("radius", 0.7)
+        if mesh.get("init") == "torus" and is_number(tube) and is_number(radius) and tube >= radius:
+            message = f"the tube of radius {tube} leaves no hole in a ring of radius {radius}"
+            yield (*place, "tube" if "tube" in mesh else "radius"), message, ("make `tube` smaller than `radius`",)
+
+
+def _optimize(data: dict[str, Any]) -> Iterator[Finding]:
+    optimize = as_mapping(data.get("optimize"))
+    paths = optimizable_paths(data)
+    options = list(OptimizeOptions.model_fields)
+    steps = optimize.get("steps", OptimizeOptions().steps)
+    first: dict[str, str] = {}
+    entries = {key: as_mapping(entry) for key, entry in optimize.items() if key not in options}
+    if entries and all(is_number(entry.get("start", 0)) and entry.get("start", 0) > 0 for entry in entries.values()):
+        yield ("optimize",), "nothing moves at step 0: every value has a later `start`", ("let one begin at once",)
+    for key, entry in optimize.items():
+        location = ("optimize", key)
+        if key in options:
+            continue
+        if key not in paths:
+            yield location, *_unknown_path(key, entry, paths, options)
+            continue
+        if paths[key] in first:
+            yield location, f"`{key}` and `{first[paths[key]]}` are the same value", ("keep one of the two",)
+        first[paths[key]] = key
+        yield from _entry(location, as_mapping(entry), paths[key], steps)
+        if key.startswith("lights.") and not is_lit(data):
+            message = f"`{key}` changes nothing: no material here depends on light"
+            yield location, message, ("wanted a lit one: `material: {type: lambert}`",)
+
+
+def _unknown_path(key: str, entry: Any, paths: dict[str, str], options: list[str]) -> tuple[str, tuple[str, ...]]:
+    glued, colon, _ = key.partition(":")
+    if colon:
+        return f"unknown key `optimize.{key}`", (f"YAML wants a space after the colon: `{glued}: ...`",)
+    inner = [f"{key}.{name}" for name in entry] if isinstance(entry, dict) else []
+    written_out = [path for path in inner if path in paths]
+    if written_out:
+        return f"`{key}` is no value of this scene", (f"write the path in one piece: `{written_out[0]}: {{...}}`",)
+    suggestion = did_you_mean(key, [*paths, *options])
+    short = [path for path in paths if paths[path] != path or not _has_short(paths, path)]
+    notes = (f"known in `optimize`: {', '.join([*options, *short])}",)
+    return f"unknown key or path `{key}` in `optimize`", ((suggestion, *notes) if suggestion else notes)
+
+
+def _has_short(paths: dict[str, str], canonical: str) -> bool:
+    return any(full == canonical and path != canonical for path, full in paths.items())
+
+
+def _entry(location: Location, entry: dict[str, Any], path: str, steps: Any) -> Iterator[Finding]:
+    start: Any = entry.get("start", 0)
+    stop: Any = entry.get("stop")
+    method = entry.get("method")
+    if is_number(start) and is_number(steps) and 0 < steps <= start:
+        message = f"`{location[1]}` would never move: it starts at step {start} of {steps}"
+        yield (*location, "start"), message, ("make `start` smaller or `steps` larger",)
+    if is_number(start) and is_number(stop) and 0 < stop <= start:
+        yield (*location, "stop"), f"`stop` {stop} is not after `start` {start}", ("make `stop` larger",)
+    is_pose = path.endswith(".pose")
+    if method in get_args(Method) and (method == "pose") != is_pose:
+        wanted = "pose" if is_pose else "another method, or none for the usual one"
+        yield (*location, "method"), f"`{location[1]}` cannot have the method `{method}`; wanted {wanted}", ()
+
+
+def _loss(data: dict[str, Any]) -> Iterator[Finding]:
+    loss = data.get("loss")
+    if not isinstance(loss, dict):
+        return
+    masks = as_mapping(data.get("targets")).get("masks", True)
+    if masks is False and loss.get("mask") is not None and _weight(loss["mask"]) != 0:
+        yield ("loss", "mask"), "`loss.mask` wants masks, but `targets.masks` is false", ("take out one of the two",)
+    terms = {"image": "l1"} | loss
+    if all(term is None or _weight(term) == 0 for term in terms.values()):
+        yield ("loss",), "`loss` has no term: nothing would be fitted", ("for example: `loss: {image: l1}`",)
+
+
+def _weight(term: Any) -> Any:
+    return term.get("weight", 1) if isinstance(term, dict) else term

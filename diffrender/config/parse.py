@@ -1,0 +1,96 @@
+"""A scene file, read strictly: the whole FitConfig, or every mistake in the file at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from diffrender.config.cross_checks import cross_checks
+from diffrender.config.messages import MINIMAL_FILE, found, mistake_of
+from diffrender.config.mistakes import Mistake, Place, did_you_mean, report
+from diffrender.config.overrides import Override, apply_overrides
+from diffrender.config.raw_scene import optimizable_paths
+from diffrender.config.schema import FitConfig, OptimizeOptions, ParameterOptions
+from diffrender.config.yaml_source import Tree, YamlSyntaxError, read_yaml
+from diffrender.errors import ConfigError
+
+
+def load_config(path: str | Path, overrides: Sequence[Override | str] = ()) -> FitConfig:
+    """The FitConfig of the scene file at `path`, with `overrides` put over what it says.
+
+    overrides: Override, or text "key=value" as for `--set`; files named by them are relative to the working folder,
+        while those in the scene file are relative to its own folder.
+    Raises ConfigError with every mistake, each with file:line:column, the line itself and what was wanted.
+    """
+    path = Path(path)
+    text = _read_text(path)
+    return parse_config(text, path.parent, _short_name(path), overrides)
+
+
+def parse_config(
+    text: str, folder: Path, source: str = "scene.yaml", overrides: Sequence[Override | str] = ()
+) -> FitConfig:
+    """The FitConfig of a scene file's text; `folder` is where its file names start from, `source` is its name.
+
+    Raises ConfigError as load_config does.
+    """
+    try:
+        tree = read_yaml(text, source)
+    except YamlSyntaxError as error:
+        raise ConfigError(report([error.mistake])) from None
+    parsed = [Override.parse(item) if isinstance(item, str) else item for item in overrides]
+    if tree.data is None and not parsed:
+        raise ConfigError(report([Mistake(Place(source, 1, 1, ""), "the file is empty", (MINIMAL_FILE,))]))
+    if tree.data is not None and not isinstance(tree.data, dict):
+        message = f"the file is {found(tree.data)}; wanted a mapping, `key: value` line by line"
+        raise ConfigError(report([Mistake(tree.values[()], message, (MINIMAL_FILE,))]))
+    apply_overrides(tree, parsed, list(ParameterOptions.model_fields))
+    return _validated(tree, folder, source)
+
+
+def _validated(tree: Tree, folder: Path, source: str) -> FitConfig:
+    mistakes = list(tree.mistakes)
+    data = tree.data if tree.data is not None else {}
+    tree.data = data
+    config = None
+    try:
+        config = FitConfig.model_validate(data, context={"scene": folder, "shell": Path()})
+    except ValidationError as error:
+        known = {*OptimizeOptions.model_fields, *optimizable_paths(data)}
+        mistakes += [
+            mistake_of(details, FitConfig, tree, source)
+            for details in error.errors(include_url=False)
+            # What stands below a path that is unknown is not worth a message of its own.
+            if not (details["loc"][0] == "optimize" and len(details["loc"]) > 2 and details["loc"][1] not in known)
+        ]
+    mistakes += cross_checks(tree, source)
+    if mistakes or config is None:
+        raise ConfigError(report(mistakes))
+    return config
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        folder = path.parent
+        names = sorted(item.name for item in folder.glob("*.y*ml")) if folder.is_dir() else []
+        suggestion = did_you_mean(path.name, names)
+        there = f"; {folder} holds {', '.join(names[:8])}" if names else ""
+        raise ConfigError(f"{path}: no such scene file{there}{'; ' + suggestion if suggestion else ''}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: a folder; wanted a scene file, such as {path / 'scene.yaml'}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8 text; wanted a YAML file saved as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _short_name(path: Path) -> str:
+    """The file as the user may click on it: relative where it lies below the working folder."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

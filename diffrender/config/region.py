@@ -1,0 +1,87 @@
+"""Where the object of a capture is, and about how large: the start of a fit that begins with a sphere."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.views import Views
+
+# Of the radius that a region has room for, so that the first sphere lies inside of what it will become.
+INSIDE = 0.8
+# Without masks, the part of the narrowest view that the object is taken to fill.
+FILLED = 0.5
+
+
+class Region(NamedTuple):
+    """A ball in the world: center (x, y, z) and radius."""
+
+    center: tuple[float, float, float]
+    radius: float
+
+
+def region_of_box(low: Tensor, high: Tensor) -> Region:
+    """The largest ball about the middle of the box from `low` [3] to `high` [3], somewhat reduced."""
+    middle = (low + high) / 2
+    return Region(_triple(middle), INSIDE * float((high - low).min()) / 2)
+
+
+def region_of_views(views: Views) -> Region:
+    """The ball that the masks of `views` suggest; without masks, one about the place that all cameras look at.
+
+    The centre is the point nearest to the rays through the masks' centroids (in the least-squares sense; on the ray
+    of a single view, the point nearest to the world's origin). The radius is the mean over views of that of a disc of
+    the mask's area, brought to the depth of the centre.
+    """
+    cameras = views.cameras
+    if views.masks is None:
+        pixel = cameras.center_px
+        size_px = cameras.focal_px.new_full((len(views),), FILLED * min(cameras.height, cameras.width) / 2)
+    else:
+        pixel, size_px = _centroids(views.masks), (views.masks.sum((1, 2)) / math.pi).sqrt()
+    center = _nearest_point(*_rays(cameras, pixel))
+    depth = cameras.world_to_pixels(center[None])[:, 0, 2]
+    distance = torch.ones_like(depth) if cameras.orthographic else depth.clamp_min(cameras.near)
+    radii = size_px * distance / cameras.focal_px.mean(1)
+    return Region(_triple(center), INSIDE * float(radii.min() if views.masks is None else radii.mean()))
+
+
+def _centroids(masks: Tensor) -> Tensor:
+    """[N, 2] (x, y) in pixels."""
+    _, height, width = masks.shape
+    area = masks.sum((1, 2)).clamp_min(1e-6)
+    x = (masks.sum(1) * (torch.arange(width, device=masks.device) + 0.5)).sum(1) / area
+    y = (masks.sum(2) * (torch.arange(height, device=masks.device) + 0.5)).sum(1) / area
+    return torch.stack([x, y], 1)
+
+
+def _rays(cameras: Cameras, pixel: Tensor) -> tuple[Tensor, Tensor]:
+    """Origins and unit directions [N, 3] in the world of the rays through `pixel` [N, 2], one a camera."""
+    offset = (pixel - cameras.center_px) / cameras.focal_px
+    zero, one = torch.zeros_like(offset[:, :1]), torch.ones_like(offset[:, :1])
+    if cameras.orthographic:
+        origin_c, direction_c = torch.cat([offset, zero], 1), torch.cat([zero, zero, one], 1)
+    else:
+        origin_c, direction_c = torch.zeros_like(cameras.positions_w()), torch.cat([offset, one], 1)
+    world_from_cam = cameras.cam_from_world[:, :3, :3].transpose(1, 2)
+    origin = cameras.positions_w() + (world_from_cam @ origin_c[:, :, None])[:, :, 0]
+    direction = (world_from_cam @ direction_c[:, :, None])[:, :, 0]
+    return origin, torch.nn.functional.normalize(direction, dim=1)
+
+
+def _nearest_point(origin: Tensor, direction: Tensor) -> Tensor:
+    """[3]: minimises the sum of squared distances to the lines; of several such points, the one nearest to zero."""
+    origin, direction = origin.double(), direction.double()
+    across = torch.eye(3, dtype=torch.float64, device=origin.device) - direction[:, :, None] * direction[:, None, :]
+    total = across.sum(0)
+    # Parallel lines leave a direction undetermined; the cut-off keeps rounding from deciding about it.
+    return (torch.linalg.pinv(total, rtol=1e-6) @ (across @ origin[:, :, None]).sum(0))[:, 0].float()
+
+
+def _triple(point: Tensor) -> tuple[float, float, float]:
+    x, y, z = point.tolist()
+    return x, y, z

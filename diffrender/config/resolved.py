@@ -1,0 +1,41 @@
+"""A filled-in FitConfig written as a scene file of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from diffrender.config.schema import FitConfig
+from diffrender.config.yaml_source import write_yaml
+
+HEADER = """\
+# Written by diffrender: the scene file with all that it left out filled in and with absolute paths.
+# It gives the same fit again: diffrender fit scene.resolved.yaml
+"""
+# The order in which a person would write it.
+FIRST_KEYS = ("targets", "mesh", "material", "pose", "objects", "lights", "background", "render", "optimize", "loss")
+
+
+def resolved_text(config: FitConfig) -> str:
+    """`config` as a scene file; parsed again, it is `config`."""
+    data = _plain(config)
+    ordered = {key: data[key] for key in FIRST_KEYS if key in data}
+    return HEADER + write_yaml(ordered | data)
+
+
+def _plain(value: Any) -> Any:
+    """Models as dicts and tuples as lists. Nulls that are the default anyway are left out."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        # What an entry is comes before its options.
+        names = sorted(fields, key=lambda name: name not in ("name", "type"))
+        entries = {name: getattr(value, name) for name in names} | (value.model_extra or {})
+        return {
+            name: _plain(entry)
+            for name, entry in entries.items()
+            if entry is not None or name not in fields or fields[name].default is not None
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

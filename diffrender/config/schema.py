@@ -1,0 +1,273 @@
+"""The whole scene file as types: what may be written, what is the default. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from diffrender.config.kinds import (
+    Color,
+    Device,
+    Direction,
+    Every,
+    File,
+    FileOrFolder,
+    Named,
+    OneOf,
+    PositiveFloat,
+    PositiveInt,
+    Strict,
+    Vector,
+    wanted,
+)
+from diffrender.config.shelf import (
+    AntialiasOptions,
+    ConstantOptions,
+    EdgeLengthOptions,
+    Edges,
+    ImageLoss,
+    L1Options,
+    LaplacianOptions,
+    Light,
+    MaskLoss,
+    Material,
+    NormalConsistencyOptions,
+    Schedule,
+)
+
+Method: TypeAlias = Literal["identity", "positive", "unit_interval", "direction", "pose"]
+"""The parametrisations."""
+
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^.\s]+$")]
+"""A name without dots and spaces, so that it can be a part of a dotted path."""
+
+
+def _low_to_high(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    low, high = value
+    if isinstance(low, tuple):
+        if not all(a < b for a, b in zip(low, high, strict=True)):
+            raise wanted("a box [[low x, y, z], [high x, y, z]] with each low below its high")
+    elif low > high:
+        raise wanted("two numbers, the lower one first")
+    return value
+
+
+Box = Annotated[tuple[Vector, Vector], Field(strict=False), AfterValidator(_low_to_high)]
+Degrees = Annotated[float, Field(ge=-90, le=90)]
+
+
+class FileMesh(Named):
+    """A mesh from a file: .obj, .ply, .glb, .gltf or .stl."""
+
+    word_key: ClassVar[str | None] = "file"
+    file: File = Field(description="the mesh file")
+
+
+class SphereMesh(Strict):
+    """A sphere of equal triangles."""
+
+    init: Literal["sphere"] = "sphere"
+    subdivisions: int = Field(
+        default=4, ge=0, le=8, description="each makes four triangles of one: 4 gives 5,120 triangles"
+    )
+    radius: PositiveFloat | None = Field(default=None, description="left out: chosen to lie inside the targets' region")
+    center: Vector | None = Field(
+        default=None, description="left out: the middle of the targets' region, or [0, 0, 0] where there is a pose"
+    )
+    aabb: Box | None = Field(default=None, description="the region, where the targets' own is not wanted")
+
+
+class BumpyMesh(Strict):
+    """A smooth closed shape with lobes and colours of its own."""
+
+    init: Literal["bumpy"]
+    subdivisions: int = Field(default=4, ge=0, le=8, description="each makes four triangles of one")
+    radius: PositiveFloat = Field(default=1.0, description="about its mean radius")
+
+
+class BoxMesh(Strict):
+    """A box about the origin."""
+
+    init: Literal["box"]
+    size: Vector = Field(default=(1.0, 1.0, 1.0), description="edge lengths")
+
+
+class TorusMesh(Strict):
+    """A ring about the y axis."""
+
+    init: Literal["torus"]
+    radius: PositiveFloat = Field(default=0.7, description="of the ring")
+    tube: PositiveFloat = Field(default=0.3, description="radius of the tube")
+    segments: tuple[PositiveInt, PositiveInt] = Field(
+        default=(48, 24), strict=False, description="around ring and tube"
+    )
+
+
+INIT_MESHES = {"sphere": SphereMesh, "bumpy": BumpyMesh, "box": BoxMesh, "torus": TorusMesh}
+
+
+def _pick_mesh(value: Any) -> str | None:
+    if isinstance(value, str | FileMesh) or (isinstance(value, dict) and "file" in value):
+        return "file"
+    if isinstance(value, dict):
+        return value.get("init", "sphere")
+    return "sphere" if value is None else getattr(value, "init", None)
+
+
+Mesh: TypeAlias = Annotated[
+    FileMesh | SphereMesh | BumpyMesh | BoxMesh | TorusMesh,
+    OneOf(("file", *INIT_MESHES), _pick_mesh, (*INIT_MESHES, "a mesh file"), "init"),
+]
+
+
+class RotationOptions(Strict):
+    """A turn about an axis."""
+
+    axis: Direction = Field(description="need not be unit")
+    degrees: float = Field(description="counter-clockwise seen against the axis")
+
+
+class PoseOptions(Strict):
+    """Where an object stands: x_world = rotation (scale x_object) + translation."""
+
+    translation: Vector = Field(default=(0.0, 0.0, 0.0), description="in world units")
+    rotation: RotationOptions | None = Field(default=None, description="{axis: [x, y, z], degrees: a}")
+    scale: PositiveFloat = Field(default=1.0, description="uniform")
+
+
+class ObjectOptions(Strict):
+    """One of several objects."""
+
+    name: Name = Field(description="a name, for `optimize:` paths as objects.<name>.mesh.vertices")
+    mesh: Mesh | None = Field(default=None, description="a file, or {init: sphere}")
+    material: Material | None = Field(default=None, description="how its surface looks")
+    pose: PoseOptions | None = Field(default=None, description="where it stands")
+
+
+class SceneParts(Strict):
+    """What is rendered: one object written at the top, or several under `objects`; lights; background."""
+
+    mesh: Mesh | None = Field(default=None, description="a file, or {init: sphere}")
+    material: Material | None = Field(default=None, description="how the surface looks")
+    pose: PoseOptions | None = Field(default=None, description="where the object stands")
+    objects: list[ObjectOptions] | None = Field(
+        default=None, min_length=1, description="several objects, each with a name"
+    )
+    lights: list[Light] | None = Field(
+        default=None, description="left out: ambient light of radiance 1 where a material needs it"
+    )
+    background: Color | None = Field(default=None, description="linear RGB behind the objects; left out: black")
+
+    def all_objects(self) -> list[ObjectOptions]:
+        """The objects in either way of writing; the one written at the top is named `object`."""
+        if self.objects is not None:
+            return self.objects
+        return [ObjectOptions(name="object", mesh=self.mesh, material=self.material, pose=self.pose)]
+
+
+class SyntheticOptions(SceneParts):
+    """A target scene that is rendered on the fly, by dense supersampling, from cameras spread over a sphere."""
+
+    views: PositiveInt = Field(default=24, description="how many cameras")
+    radius: PositiveFloat = Field(default=3.0, description="distance of the cameras from `center`")
+    center: Vector = Field(default=(0.0, 0.0, 0.0), description="where the cameras look")
+    fov_deg: float = Field(default=40.0, gt=0, lt=180, description="vertical field of view in degrees")
+    elevation_deg: Annotated[tuple[Degrees, Degrees], AfterValidator(_low_to_high)] = Field(
+        default=(-30.0, 60.0),
+        strict=False,
+        description="lowest and highest camera, in degrees above the horizontal plane",
+    )
+    samples: int = Field(default=8, ge=1, le=32, description="samples along each side of a pixel")
+
+
+class TargetsOptions(Strict):
+    """The images that the scene is fitted to: `path` or `synthetic`."""
+
+    path: FileOrFolder | None = Field(default=None, description="a folder with transforms.json, or such a file")
+    synthetic: SyntheticOptions | None = Field(default=None, description="a target scene, rendered on the fly")
+    resolution: PositiveInt | None = Field(
+        default=None, description="long side in pixels; left out: the images' own, or 128"
+    )
+    test_every: Every = Field(
+        default="auto",
+        description="every so many-th view is held out of the fit; null: none;"
+        " auto: the views of transforms_test.json where there is one, else every 8th",
+    )
+    background: Color | None = Field(default=None, description="behind masked photographs; left out: the scene's")
+    masks: bool = Field(default=True, description="false: ignore masks and alpha")
+
+
+class RenderOptions(Strict):
+    """How the scene becomes images."""
+
+    edges: Edges = Field(default=AntialiasOptions(), description="what makes silhouettes")
+
+
+class ParameterOptions(Named):
+    """How one value of the scene is optimised."""
+
+    number_key: ClassVar[str | None] = "lr"
+    lr: PositiveFloat | None = Field(
+        default=None, description="Adam's learning rate; left out: a cautious one for its kind"
+    )
+    start: int = Field(default=0, ge=0, description="the step at which it begins to move")
+    stop: PositiveInt | None = Field(default=None, description="the step from which on it rests again")
+    schedule: Schedule = Field(default=ConstantOptions(), description="how the learning rate changes")
+    method: Method | None = Field(
+        default=None, description="the parametrisation; left out: the one that keeps the value in its domain"
+    )
+
+
+class OptimizeOptions(Strict, extra="allow"):
+    """What is optimised, and how long. Every other key is the dotted path of a value of the scene."""
+
+    extra_kind: ClassVar[type[BaseModel] | None] = ParameterOptions
+    __pydantic_extra__: dict[str, ParameterOptions] = Field(init=False)
+
+    steps: PositiveInt = Field(default=400, description="gradient steps")
+    batch_size: PositiveInt | None = Field(default=4, description="views in a step; null: all of them")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of the order of the views")
+
+    def parameters(self) -> dict[str, ParameterOptions]:
+        """The options of each dotted path."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def with_parameters(self, parameters: Mapping[str, ParameterOptions]) -> OptimizeOptions:
+        """The same with other dotted paths."""
+        own = {name: getattr(self, name) for name in OptimizeOptions.model_fields}
+        return OptimizeOptions.model_validate({**own, **parameters})
+
+
+class LossOptions(Strict):
+    """The terms that are added up; null or weight 0 leaves a term out."""
+
+    image: ImageLoss | None = Field(default=L1Options(), description="between images")
+    mask: MaskLoss | None = Field(default=None, description="between silhouettes")
+    laplacian: LaplacianOptions | None = Field(default=None, description="smoothness of vertices")
+    normal_consistency: NormalConsistencyOptions | None = Field(default=None, description="smoothness of normals")
+    edge_length: EdgeLengthOptions | None = Field(default=None, description="equal edges")
+
+
+class ProgressOptions(Strict):
+    """What is written while the fit runs."""
+
+    pictures: int = Field(default=8, ge=0, description="how many progress pictures, evenly over the steps")
+    views: int = Field(default=4, ge=1, le=16, description="how many views in each picture")
+    video: bool = Field(default=True, description="whether to make progress.mp4")
+
+
+class FitConfig(SceneParts):
+    """A whole scene file. Only `targets` is required."""
+
+    targets: TargetsOptions = Field(description="the images that the scene is fitted to")
+    render: RenderOptions = Field(default=RenderOptions(), description="how the scene becomes images")
+    optimize: OptimizeOptions = Field(default=OptimizeOptions(), description="what is optimised, and how long")
+    loss: LossOptions | None = Field(
+        default=None,
+        description="left out: image l1, mask 1 where the targets have masks, laplacian 0.1, normal_consistency 0.01",
+    )
+    progress: ProgressOptions = Field(default=ProgressOptions(), description="pictures while the fit runs")
+    export: list[Literal["obj", "glb"]] = Field(default=["obj", "glb"], description="formats of the meshes")
+    device: Device = Field(default="auto", description="where to compute; auto: on a CUDA GPU where there is one")

@@ -1,0 +1,294 @@
+"""The options of every entry of the shelves, as a scene file writes them.
+
+The tables of the shelves themselves hold tensors, and reading them would import torch; a test keeps the two alike.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
+
+from diffrender.config.kinds import (
+    Albedo,
+    Color,
+    Direction,
+    File,
+    Named,
+    OneOf,
+    PositiveFloat,
+    Strict,
+    Vector,
+    Weight,
+)
+
+
+class VertexColors(Strict):
+    """One colour a vertex."""
+
+    vertex: Albedo = Field(description="the colour that every vertex starts with")
+
+
+def _pick_texture(value: Any) -> str:
+    return "file" if isinstance(value, str) and value not in ("black", "white") else "color"
+
+
+class TextureColors(Strict):
+    """An image on the mesh, by its texture coordinates."""
+
+    texture: Annotated[File | Albedo, OneOf(("file", "color"), _pick_texture, ("file.png", "a colour"))] = Field(
+        description="an image file, or the colour that every texel starts with"
+    )
+    resolution: int = Field(
+        default=256, ge=1, le=16384, description="texels along each side, where `texture` is a colour"
+    )
+
+
+def _pick_colors(value: Any) -> str | None:
+    if isinstance(value, VertexColors) or (isinstance(value, dict) and "vertex" in value):
+        return "vertex"
+    if isinstance(value, TextureColors) or (isinstance(value, dict) and "texture" in value):
+        return "texture"
+    if value == "own":
+        return "own"
+    return None if isinstance(value, dict) else "color"
+
+
+SurfaceColor: TypeAlias = Annotated[
+    Albedo | Literal["own"] | VertexColors | TextureColors,
+    OneOf(
+        ("color", "own", "vertex", "texture"),
+        _pick_colors,
+        ("a colour", "own", "{vertex: a colour}", "{texture: file.png}", "{texture: a colour, resolution: 256}"),
+    ),
+]
+"""Uniform; `own`, the colours or the texture of the mesh file; one a vertex; or a texture."""
+
+
+class MaterialOptions(Named):
+    """Base of the materials' options."""
+
+    word_key: ClassVar[str | None] = "type"
+    base_color: SurfaceColor | None = Field(
+        default=None, description="linear RGB in 0..1; left out: the mesh's own colours, or 0.5 at every vertex"
+    )
+
+
+class LambertOptions(MaterialOptions):
+    """Ideal diffuse reflection."""
+
+    type: Literal["lambert"] = "lambert"
+
+
+class UnlitOptions(MaterialOptions):
+    """Colour that does not depend on light."""
+
+    type: Literal["unlit"] = "unlit"
+
+
+MATERIAL_OPTIONS = {"lambert": LambertOptions, "unlit": UnlitOptions}
+
+
+class LightOptions(Named):
+    """Base of the lights' options."""
+
+    word_key: ClassVar[str | None] = "type"
+    name: str | None = Field(
+        default=None, min_length=1, pattern=r"^[^.\s]+$", description="a name, for `optimize:`; left out: the type"
+    )
+
+
+class AmbientOptions(LightOptions):
+    """The same light from everywhere."""
+
+    type: Literal["ambient"] = "ambient"
+    radiance: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB")
+
+
+class DirectionalOptions(LightOptions):
+    """Light from very far away."""
+
+    type: Literal["directional"] = "directional"
+    direction: Direction = Field(default=(0.0, -1.0, 0.0), description="the way the light travels, in the world")
+    radiance: Color = Field(
+        default=(1.0, 1.0, 1.0), description="linear RGB; a white surface that faces it reflects 1/pi of it"
+    )
+
+
+class PointOptions(LightOptions):
+    """A bare bulb."""
+
+    type: Literal["point"] = "point"
+    position: Vector = Field(default=(0.0, 2.0, 0.0), description="where it is, in the world")
+    intensity: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB; falls off with the squared distance")
+
+
+LIGHT_OPTIONS = {"ambient": AmbientOptions, "directional": DirectionalOptions, "point": PointOptions}
+
+
+Sigma: TypeAlias = Annotated[float, Field(ge=0.5)]
+"""Width of soft edges in pixels."""
+
+
+class EdgeOptions(Named):
+    """Base of the edge models' options."""
+
+    word_key: ClassVar[str | None] = "type"
+
+
+class AntialiasOptions(EdgeOptions):
+    """Silhouettes by analytic coverage, with gradients."""
+
+    type: Literal["antialias"] = "antialias"
+    samples: int = Field(default=4, ge=1, le=16, description="points along each side of a pixel on an outline")
+
+
+class HardOptions(EdgeOptions):
+    """Whole pixels; no gradients from silhouettes."""
+
+    type: Literal["hard"] = "hard"
+
+
+class AnnealOptions(Strict):
+    """How soft edges sharpen during the fit."""
+
+    sigma: tuple[Sigma, Sigma] | None = Field(
+        default=None, description="first and last sigma in pixels; left out: from `sigma` of the edges to 0.5"
+    )
+    until: int | None = Field(
+        default=None, ge=1, description="the step from which on `then` holds; left out: half of the steps"
+    )
+    then: Literal["antialias", "soft"] = Field(
+        default="antialias", description="the edges after that, and of scores and pictures; soft: of the last sigma"
+    )
+
+
+class SoftOptions(EdgeOptions):
+    """The antialiased image blurred, for a wide basin; sharpens during the fit."""
+
+    type: Literal["soft"] = "soft"
+    sigma: Sigma | None = Field(
+        default=None, description="blur in pixels, 0.5 for none; left out: 1/32 of the image's shorter side"
+    )
+    samples: int = Field(default=4, ge=1, le=16, description="points along each side of a pixel on an outline")
+    anneal: AnnealOptions = Field(default=AnnealOptions(), description="how they sharpen during the fit")
+
+
+EDGE_OPTIONS = {"antialias": AntialiasOptions, "hard": HardOptions, "soft": SoftOptions}
+
+
+class TermOptions(Named):
+    """Base of the options of one term of the loss."""
+
+    number_key: ClassVar[str | None] = "weight"
+    weight: Weight = Field(default=1.0, description="what the term is multiplied with")
+
+
+class ImageLossOptions(TermOptions):
+    """Base of the options of losses between images."""
+
+    word_key: ClassVar[str | None] = "type"
+    space: Literal["srgb", "linear"] = Field(
+        default="srgb", description="the colour space in which images are compared"
+    )
+
+
+class L1Options(ImageLossOptions):
+    """Mean absolute difference."""
+
+    type: Literal["l1"] = "l1"
+
+
+class L2Options(ImageLossOptions):
+    """Mean squared difference."""
+
+    type: Literal["l2"] = "l2"
+
+
+class HuberOptions(ImageLossOptions):
+    """Squared for small differences, absolute for large ones."""
+
+    type: Literal["huber"] = "huber"
+    delta: PositiveFloat = Field(default=0.1, description="the difference from which on it is absolute")
+
+
+class PyramidOptions(ImageLossOptions):
+    """Another loss at several resolutions."""
+
+    type: Literal["pyramid"] = "pyramid"
+    of: Literal["l1", "l2", "huber"] = Field(default="l1", description="the loss at each resolution")
+    levels: int = Field(default=4, ge=1, le=16, description="how many resolutions, each half of the one before")
+
+
+IMAGE_LOSS_OPTIONS = {"l1": L1Options, "l2": L2Options, "huber": HuberOptions, "pyramid": PyramidOptions}
+
+
+class MaskIouOptions(TermOptions):
+    """One minus intersection over union of the silhouettes."""
+
+    word_key: ClassVar[str | None] = "type"
+    type: Literal["mask_iou"] = "mask_iou"
+
+
+MASK_LOSS_OPTIONS = {"mask_iou": MaskIouOptions}
+
+
+class LaplacianOptions(TermOptions):
+    """Vertices near the mean of their neighbours."""
+
+
+class NormalConsistencyOptions(TermOptions):
+    """Neighbouring faces that look the same way."""
+
+
+class EdgeLengthOptions(TermOptions):
+    """Edges of equal length."""
+
+
+REGULARIZER_OPTIONS = {
+    "laplacian": LaplacianOptions,
+    "normal_consistency": NormalConsistencyOptions,
+    "edge_length": EdgeLengthOptions,
+}
+
+
+class ScheduleOptions(Named):
+    """Base of the learning-rate schedules' options."""
+
+    word_key: ClassVar[str | None] = "type"
+
+
+class ConstantOptions(ScheduleOptions):
+    """The same learning rate at every step."""
+
+    type: Literal["constant"] = "constant"
+
+
+class CosineOptions(ScheduleOptions):
+    """Half a cosine wave down to `final` times the learning rate."""
+
+    type: Literal["cosine"] = "cosine"
+    final: float = Field(default=0.0, ge=0, le=1, description="the last learning rate, as a fraction of lr")
+
+
+class ExponentialOptions(ScheduleOptions):
+    """Down by the same factor at each step, to `final` times the learning rate."""
+
+    type: Literal["exponential"] = "exponential"
+    final: float = Field(default=0.1, gt=0, le=1, description="the last learning rate, as a fraction of lr")
+
+
+SCHEDULE_OPTIONS = {"constant": ConstantOptions, "cosine": CosineOptions, "exponential": ExponentialOptions}
+
+Material: TypeAlias = Annotated[LambertOptions | UnlitOptions, OneOf.by_key(MATERIAL_OPTIONS)]
+Light: TypeAlias = Annotated[AmbientOptions | DirectionalOptions | PointOptions, OneOf.by_key(LIGHT_OPTIONS)]
+Edges: TypeAlias = Annotated[
+    AntialiasOptions | HardOptions | SoftOptions, OneOf.by_key(EDGE_OPTIONS, otherwise="antialias")
+]
+ImageLoss: TypeAlias = Annotated[
+    L1Options | L2Options | HuberOptions | PyramidOptions, OneOf.by_key(IMAGE_LOSS_OPTIONS, otherwise="l1")
+]
+MaskLoss: TypeAlias = Annotated[MaskIouOptions, OneOf.by_key(MASK_LOSS_OPTIONS, otherwise="mask_iou")]
+Schedule: TypeAlias = Annotated[
+    ConstantOptions | CosineOptions | ExponentialOptions, OneOf.by_key(SCHEDULE_OPTIONS, otherwise="constant")
+]

@@ -1,0 +1,240 @@
+"""A whole run: build, score the initial guess, fit, score the result, and write everything into one folder."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diffrender.config.build import FitSetup, build_fit
+from diffrender.config.resolved import resolved_text
+from diffrender.config.schema import FitConfig
+from diffrender.fit.evaluate import evaluate
+from diffrender.fit.loop import FitResult, fit
+from diffrender.ops.backend import backends_by_op
+from diffrender.ops.threads import kernel_threads, threads_to_kernels
+from diffrender.recorder import Recorder
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.texture import Texture
+from diffrender.writers.atomic import write_text
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.curves import write_curves
+from diffrender.writers.glb import GlbObject, write_glb
+from diffrender.writers.lights import write_lights
+from diffrender.writers.manifest import describe_device, write_manifest
+from diffrender.writers.metrics import write_json
+from diffrender.writers.obj import write_obj
+from diffrender.writers.run_folder import RunFolder, create_run_folder
+from diffrender.writers.terminal import Closing, FitPanel, Opening
+
+LOG_WIDTH = 120
+# Names for people, and units, of the scores.
+SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
+
+Scores = dict[str, dict[str, float]]
+"""Scores of `fit` and, where there are held-out views, `heldout`."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    folder: where everything was written.
+    fit: the fitted scene and why the fit ended.
+    metrics: the content of metrics.json.
+    """
+
+    folder: Path
+    fit: FitResult
+    metrics: Mapping[str, Any]
+
+
+def run_fit(
+    config: FitConfig,
+    name: str = "scene",
+    scene_file: Path | None = None,
+    out: Path | str = "outputs",
+    console: Console | None = None,
+) -> RunResult:
+    """Fits `config` and writes <out>/<name>/<time>/; Ctrl-C and non-finite values end the fit, not the writing.
+
+    name: of the scene, a plain folder name.
+    scene_file: is copied into the folder as scene.yaml; None where the config was made in Python.
+    console: where progress is shown; by default standard output.
+    Raises ConfigError, DataError or BackendError before the fit where the scene cannot be built, DataError where the
+    folder cannot be written, FitError where nothing depends on an optimised value.
+    """
+    with threads_to_kernels(kernel_threads()):
+        return _run(config, name, scene_file, Path(out), console or Console())
+
+
+def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, console: Console) -> RunResult:
+    started, clock = datetime.now(), time.perf_counter()
+    setup = build_fit(config)
+    folder = create_run_folder(out, name, started)
+    if scene_file is not None:
+        write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
+    write_text(folder.path / "scene.resolved.yaml", resolved_text(setup.config))
+
+    with ExitStack() as stack:
+        log = stack.enter_context((folder.path / "log.txt").open("w", encoding="utf-8"))
+        consoles = [console, Console(file=log, width=LOG_WIDTH)]
+        panels = [FitPanel(setup.settings.steps, each) for each in consoles]
+        recorder = stack.enter_context(Recorder(setup, folder))
+        initial = _scores(setup, setup.scene, setup.fit_views.cameras)
+        _write_meshes(folder, "initial", setup.config, setup.scene, None)
+        recorder.start()
+        for panel in panels:
+            panel.opening(_opening(name, setup, initial, folder))
+        with ExitStack() as live:
+            for panel in panels:
+                live.enter_context(panel)
+            result = fit(
+                setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
+                observers=[recorder, *panels],
+            )  # fmt: skip
+        final = _scores(setup, result.scene, result.cameras)
+        _write_result(folder, setup, result, recorder)
+        seconds = time.perf_counter() - clock
+        metrics = _metrics(initial, final, result, seconds)
+        write_json(folder.path / "metrics.json", metrics)
+        _write_manifest(folder, setup, result, scene_file, started, seconds)
+        for panel in panels:
+            panel.closing(_closing(folder, setup, initial, final, result, seconds))
+    return RunResult(folder.path, result, metrics)
+
+
+def _scores(setup: FitSetup, scene: Scene, cameras: Cameras) -> Scores:
+    """Of the fitted views, seen by `cameras`, and of the held-out ones, seen by their own."""
+    scores = {"fit": evaluate(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
+    if setup.heldout_views is not None:
+        scores["heldout"] = evaluate(scene, setup.heldout_views, setup.render_views)
+    return scores
+
+
+def _metrics(initial: Scores, final: Scores, result: FitResult, seconds: float) -> dict[str, Any]:
+    return {
+        **final,
+        "initial": initial,
+        "wall_s": round(seconds, 3),
+        "fit_s": round(result.seconds, 3),
+        "steps": result.steps_done,
+        "steps_per_s": round(result.steps_done / max(result.seconds, 1e-9), 3),
+        "stop_reason": result.stop_reason,
+    }
+
+
+def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:
+    # The most valuable first: whatever goes wrong later, the mesh is there.
+    _write_meshes(folder, "final", setup.config, result.scene, result.cameras)
+    write_transforms(folder.cameras / "transforms.json", result.cameras, setup.fit_views.names)
+    write_lights(folder.lights / "lights.json", result.scene.lights)
+    recorder.end(result.steps_done)
+    if recorder.rows:
+        write_curves(recorder.rows, folder.path / "curves.png")
+
+
+def _write_meshes(folder: RunFolder, stem: str, config: FitConfig, scene: Scene, cameras: Cameras | None) -> None:
+    """mesh/<stem>.glb with all objects in their places; mesh/<stem>.obj, or one such file an object, in the world."""
+    if "glb" in config.export:
+        objects = [
+            GlbObject(each, item.mesh, _base_color(item), item.pose, item.scale, not item.material.needs_light)
+            for each, item in scene.objects.items()
+        ]
+        write_glb(folder.mesh / f"{stem}.glb", objects, cameras, scene.lights)
+    if "obj" in config.export:
+        for each, item in scene.objects.items():
+            file = f"{stem}.obj" if len(scene.objects) == 1 else f"{stem}_{each}.obj"
+            color = _base_color(item)
+            is_texture = isinstance(color, Texture)
+            mesh = item.mesh.with_vertices(item.vertices_w())
+            write_obj(folder.mesh / file, mesh, None if is_texture else color, color if is_texture else None)
+
+
+def _base_color(item: Object) -> Any:
+    return item.material.base_color  # type: ignore[attr-defined]
+
+
+def _write_manifest(
+    folder: RunFolder, setup: FitSetup, result: FitResult, scene_file: Path | None, started: datetime, seconds: float
+) -> None:
+    write_manifest(
+        folder.path / "manifest.json",
+        command=sys.argv,
+        scene_file=scene_file,
+        device=setup.device,
+        backends=backends_by_op(setup.device),
+        seed=setup.settings.seed,
+        stop_reason=result.stop_reason,
+        message=result.message,
+        steps_done=result.steps_done,
+        seconds=seconds,
+        started=started,
+    )
+
+
+def _opening(name: str, setup: FitSetup, initial: Scores, folder: RunFolder) -> Opening:
+    start = []
+    for each, item in setup.scene.objects.items():
+        prefix = f"{each}: " if len(setup.scene.objects) > 1 else ""
+        start.append(f"{prefix}{item.mesh.n_vertices:,} vertices, {item.mesh.n_faces:,} faces")
+    judged = "heldout" if "heldout" in initial else "fit"
+    scores = [(f"{_CALLED[judged]} {what}", unit, initial[judged][key]) for what, unit, key in SCORES]
+    parameters = []
+    for path, options in setup.config.optimize.parameters().items():
+        count = setup.model.latents[setup.model.full_path(path)].numel()
+        since = f", from step {options.start}" if options.start else ""
+        parameters.append((path, f"lr {options.lr:.3g}{since}, {count:,} numbers"))
+    backends = ", ".join(sorted(set(backends_by_op(setup.device).values())))
+    views = setup.fit_views
+    return Opening(
+        scene=name,
+        device=f"{describe_device(setup.device)}, {backends} kernels",
+        n_fit=len(views),
+        n_heldout=0 if setup.heldout_views is None else len(setup.heldout_views),
+        width=views.cameras.width,
+        height=views.cameras.height,
+        start="; ".join(start),
+        start_scores=[score for score in scores if math.isfinite(score[2])],
+        parameters=parameters,
+        folder=folder.path,
+    )
+
+
+_CALLED = {"fit": "fitted views,", "heldout": "held-out"}
+
+
+def _closing(
+    folder: RunFolder, setup: FitSetup, initial: Scores, final: Scores, result: FitResult, seconds: float
+) -> Closing:
+    scores = [
+        (f"{_CALLED[views]} {what}", unit, initial[views][key], final[views][key])
+        for views in final
+        for what, unit, key in SCORES
+        if math.isfinite(final[views][key])
+    ]
+    mesh = folder.mesh / f"final.{'glb' if 'glb' in setup.config.export else 'obj'}"
+    files = [
+        ("mesh", mesh),
+        ("film", folder.path / "progress.mp4"),
+        ("pictures", folder.progress),
+        ("all", folder.path),
+    ]
+    return Closing(
+        stop_reason=result.stop_reason,
+        message=result.message,
+        steps_done=result.steps_done,
+        seconds=seconds,
+        scores=scores,
+        files=[(what, where) for what, where in files if where.exists()],
+    )

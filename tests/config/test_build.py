@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrender.config.build import build_fit, choose_device
+from diffrender.config.parse import parse_config
+from diffrender.config.resolved import resolved_text
+from diffrender.errors import BackendError, ConfigError, DataError
+from diffrender.fit.loop import fit
+from diffrender.scene.lights import Ambient
+from diffrender.scene.materials import Lambert, Unlit
+from diffrender.scene.texture import Texture
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.images import write_png
+
+TARGETS = """
+targets:
+  resolution: 24
+  synthetic: {mesh: {init: bumpy, subdivisions: 2}, views: 9, samples: 2, background: [0, 0, 0.5]}
+"""
+SPHERE = "mesh: {subdivisions: 1}\noptimize: {steps: 3, batch_size: 2}\n"
+
+
+def built(text: str, folder: Path = Path()):
+    return build_fit(parse_config(TARGETS + text, folder))
+
+
+def test_a_file_with_targets_alone_fits_shape_and_colours_of_a_sphere() -> None:
+    setup = built("mesh: {subdivisions: 1}")
+    (item,) = setup.scene.objects.values()
+    assert isinstance(item.material, Unlit)
+    assert item.material.base_color.tolist() == [[0.5, 0.5, 0.5]] * 42  # type: ignore[union-attr]
+    assert setup.scene.background.tolist() == [0.0, 0.0, 0.5]
+    assert setup.scene.lights == {}
+    assert list(setup.model.latents) == ["objects.object.mesh.vertices", "objects.object.material.base_color"]
+    assert [term.name for term in setup.objective.terms] == ["image", "mask", "laplacian", "normal_consistency"]
+    # views 0 and 8 of 9
+    assert setup.heldout_views is not None
+    assert setup.heldout_views.names == ("view_000", "view_008")
+    assert setup.fit_views.names == tuple(f"view_{i:03d}" for i in range(1, 8))
+    # The sphere lies where the target is, inside of it.
+    assert item.mesh.vertices.mean(0).norm() < 0.1
+    assert 0.3 < float(item.mesh.vertices.norm(dim=1).mean()) < 0.9
+
+
+def test_options_arrive_where_they_belong() -> None:
+    setup = built(
+        """
+mesh: {init: box, size: [1, 2, 3]}
+material: {type: lambert, base_color: [0.1, 0.2, 0.3]}
+pose: {translation: [1, 2, 3], rotation: {axis: [0, 2, 0], degrees: 90}, scale: 2}
+lights: [{name: lamp, type: point, position: [1, 1, 1], intensity: 3}, ambient]
+background: white
+render: {edges: {type: antialias, samples: 2}}
+optimize:
+  steps: 7
+  batch_size: null
+  seed: 5
+  pose: {lr: 0.5, start: 2, stop: 6, schedule: {type: exponential, final: 0.25}}
+  lights.lamp.position:
+loss: {image: {type: huber, delta: 0.2, weight: 3, space: linear}, edge_length: 0.5}
+"""
+    )
+    (item,) = setup.scene.objects.values()
+    assert (item.mesh.bounds()[1] - item.mesh.bounds()[0]).tolist() == [1, 2, 3]
+    assert isinstance(item.material, Lambert)
+    assert item.material.base_color.tolist() == pytest.approx([0.1, 0.2, 0.3])  # type: ignore[union-attr]
+    moved = item.pose @ torch.tensor([0.0, 0.0, 1.0, 1.0])
+    assert moved.tolist() == pytest.approx([2.0, 2.0, 3.0, 1.0], abs=1e-6)
+    assert float(item.scale) == 2
+    assert setup.scene.lights["lamp"].intensity.tolist() == [3, 3, 3]  # type: ignore[attr-defined]
+    assert isinstance(setup.scene.lights["ambient"], Ambient)
+    assert setup.scene.background.tolist() == [1, 1, 1]
+    # The background of the targets is the scene's.
+    assert bool((setup.fit_views.images[setup.fit_views.masks == 0] == 1).all())
+    image, edge_length = setup.objective.terms
+    assert (image.name, image.weight, image.measure.delta, image.measure.space) == ("image", 3.0, 0.2, "linear")  # type: ignore[union-attr]
+    assert (edge_length.name, edge_length.weight) == ("edge_length", 0.5)
+    assert (setup.settings.steps, setup.settings.batch_size, setup.settings.seed) == (7, None, 5)
+    rate = setup.optimizer._rates["objects.object.pose"]
+    assert (rate.lr, rate.start, rate.stop) == (0.5, 2, 6)
+    assert rate.at(2, 7) == 0.5
+    assert rate.at(4, 7) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("text", "material", "lights"),
+    [
+        ("lights: [{name: a, type: directional}]", Lambert, ["a"]),
+        ("material: lambert", Lambert, ["ambient"]),
+        ("material: unlit", Unlit, []),
+    ],
+)
+def test_light_and_material_follow_each_other(text: str, material: type, lights: list[str]) -> None:
+    setup = built(SPHERE + text)
+    assert type(setup.scene.objects["object"].material) is material
+    assert list(setup.scene.lights) == lights
+
+
+def test_a_sphere_without_centre_stands_where_the_targets_are_unless_it_has_a_pose() -> None:
+    text = TARGETS.replace("views: 9", "views: 9, center: [0, 0, 1], pose: {translation: [0, 0, 1]}")
+    centers = []
+    for pose in ("", "pose: {translation: [0, 0, 0.5]}"):
+        setup = build_fit(
+            parse_config(text + "mesh: {subdivisions: 1, radius: 0.5}\noptimize: {steps: 2}\n" + pose, Path())
+        )
+        centers.append(setup.scene.objects["object"].mesh.vertices.mean(0).tolist())
+    assert centers[0] == pytest.approx([0, 0, 1], abs=0.1)
+    assert centers[1] == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_default_rates_follow_the_size_of_the_object() -> None:
+    small, large = (
+        built(f"mesh: {{subdivisions: 1, radius: {radius}}}\noptimize: {{steps: 3}}") for radius in (0.1, 1)
+    )
+    rates = [setup.config.optimize.parameters()["mesh.vertices"].lr for setup in (small, large)]
+    assert rates == pytest.approx([0.002, 0.02], rel=1e-3)
+
+
+def test_what_is_filled_in_gives_the_same_fit_when_read_again() -> None:
+    text = SPHERE + "lights: [{name: key, type: directional, radiance: 3}, ambient]\nloss: {mask: 0.5}\n"
+    text += "  \n".join(["background: 0.25", "export: [obj]"])
+    first = built(text)
+    again = build_fit(parse_config(resolved_text(first.config), Path("/elsewhere")))
+    assert again.config == first.config
+    fits = [fit(s.model, s.fit_views, s.objective, s.optimizer, s.settings, s.render_step) for s in (first, again)]
+    vertices = [result.scene.objects["object"].mesh.vertices for result in fits]
+    assert not torch.equal(vertices[0], first.scene.objects["object"].mesh.vertices)
+    assert torch.equal(vertices[0], vertices[1])
+
+
+def test_nulls_that_mean_something_survive_the_resolved_file() -> None:
+    text = "optimize: {steps: 3, batch_size: null}\nloss: {image: null, mask: 1}\nmesh: {subdivisions: 1}\n"
+    setup = build_fit(parse_config((TARGETS + text).replace("targets:", "targets:\n  test_every: null"), Path()))
+    again = parse_config(resolved_text(setup.config), Path())
+    assert again.optimize.batch_size is None
+    assert again.targets.test_every is None
+    assert again.loss is not None
+    assert again.loss.image is None
+
+
+def test_several_objects_have_their_own_names() -> None:
+    setup = built(
+        """
+objects:
+  - {name: ball, mesh: {subdivisions: 1, radius: 0.5}}
+  - {name: ring, mesh: {init: torus, segments: [8, 6]}, material: {type: unlit, base_color: 0.25}}
+optimize: {steps: 2, objects.ring.pose: 0.01}
+"""
+    )
+    assert list(setup.scene.objects) == ["ball", "ring"]
+    assert setup.scene.objects["ring"].mesh.n_vertices == 48
+    assert list(setup.model.latents) == ["objects.ring.pose"]
+    assert setup.config.objects is not None
+    assert build_fit(parse_config(resolved_text(setup.config), Path())).config == setup.config
+
+
+def square_obj(folder: Path) -> None:
+    (folder / "square.obj").write_text(
+        "v 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 1 1 0 1 0 0\nv 0 1 0 1 0 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+        "f 1/1 2/2 3/3\nf 1/1 3/3 4/4\n"
+    )
+
+
+def test_colours_of_a_mesh_file(tmp_path: Path) -> None:
+    square_obj(tmp_path)
+    write_png(tmp_path / "paint.png", torch.tensor([[[0.0, 1.0, 0.0]]]).expand(2, 3, 3))
+
+    def color(material: str):
+        setup = built(f"mesh: square.obj\nmaterial: {material}\noptimize: {{steps: 2}}", tmp_path)
+        return setup.scene.objects["object"].material.base_color  # type: ignore[attr-defined]
+
+    assert color("unlit").tolist() == [[1, 0, 0]] * 4
+    assert color("{type: unlit, base_color: own}").tolist() == [[1, 0, 0]] * 4
+    assert color("{type: unlit, base_color: {vertex: 0.25}}").tolist() == [[0.25] * 3] * 4
+    painted = color("{type: unlit, base_color: {texture: paint.png}}")
+    assert isinstance(painted, Texture)
+    assert painted.texels.shape == (2, 3, 3)
+    assert color("{type: unlit, base_color: {texture: 0.5, resolution: 8}}").texels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        (
+            SPHERE + "material: {type: unlit, base_color: own}",
+            ConfigError,
+            "material.base_color: own: the mesh has neither",
+        ),
+        (SPHERE + "material: {type: unlit, base_color: {texture: 0.5}}", ConfigError, "texture coordinates"),
+        ("mesh: broken.obj", DataError, "broken.obj"),
+    ],
+)
+def test_what_does_not_suit_the_files_is_told(text: str, error: type[Exception], words: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.obj").write_text("v 0 0 0\nf 1 2 3\n")
+    with pytest.raises(error, match=words):
+        built(text, tmp_path)
+
+
+def test_masks_are_wanted_where_the_loss_needs_them(tmp_path: Path) -> None:
+    write_capture(tmp_path, "transforms.json", 2)
+    with pytest.raises(ConfigError, match="no masks"):
+        build_fit(parse_config("targets: {path: .}\nmesh: {subdivisions: 0, radius: 1}\nloss: {mask: 1}", tmp_path))
+
+
+def write_capture(folder: Path, name: str, count: int) -> None:
+    setup = built("mesh: {subdivisions: 0}")
+    stem = Path(name).stem
+    for i in range(count):
+        write_png(folder / f"{stem}_{i}.png", setup.fit_views.images[i])
+    names = [f"{stem}_{i}.png" for i in range(count)]
+    write_transforms(folder / name, setup.fit_views.cameras.select(list(range(count))), names)
+
+
+@pytest.mark.parametrize(("test_every", "n_fit", "n_heldout"), [("auto", 5, 2), ("null", 5, 0), ("2", 2, 3)])
+def test_the_test_file_judges_unless_the_split_is_given(
+    tmp_path: Path, test_every: str, n_fit: int, n_heldout: int
+) -> None:
+    write_capture(tmp_path, "transforms_train.json", 5)
+    write_capture(tmp_path, "transforms_test.json", 2)
+    text = f"targets: {{path: ., test_every: {test_every}, resolution: 12}}\nmesh: {{subdivisions: 0}}\n"
+    setup = build_fit(parse_config(text, tmp_path))
+    assert len(setup.fit_views) == n_fit
+    assert (0 if setup.heldout_views is None else len(setup.heldout_views)) == n_heldout
+    assert setup.fit_views.images.shape[1:] == (12, 12, 3)
+    # Photographs without masks: no mask term, and the sphere where the cameras look.
+    assert "mask" not in [term.name for term in setup.objective.terms]
+
+
+def test_the_aabb_of_a_capture_is_where_the_sphere_begins(tmp_path: Path) -> None:
+    write_capture(tmp_path, "transforms.json", 5)
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    content["aabb"] = [[0, 0, 0], [2, 4, 4]]
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    setup = build_fit(parse_config("targets: {path: .}\nmesh: {subdivisions: 1}\n", tmp_path))
+    low, high = setup.scene.objects["object"].mesh.bounds()
+    assert bool((low > 0).all())
+    assert bool((high < torch.tensor([2.0, 4.0, 4.0])).all())
+    assert ((low + high) / 2).tolist() == pytest.approx([1, 2, 2], abs=1e-5)
+
+
+def test_a_device_that_is_not_there_is_told() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    count = torch.cuda.device_count()
+    assert choose_device("auto").type == ("cuda" if count else "cpu")
+    with pytest.raises(BackendError, match=r"cuda:99 is not there.*--device cpu"):
+        choose_device("cuda:99")

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffrender.config.parse import load_config, parse_config
+from diffrender.config.yaml_source import write_yaml
+from diffrender.errors import ConfigError
+
+TARGETS = "targets: {path: shots}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shots").mkdir()
+    (tmp_path / "shots" / "transforms.json").write_text(json.dumps({"frames": []}))
+    (tmp_path / "spot.obj").write_text("")
+    return tmp_path
+
+
+def mistakes_in(text: str, folder: Path, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, folder, "scene.yaml", overrides)
+    heading, *mistakes = str(caught.value).split("\n\n")
+    count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+    assert heading == f"the scene cannot be used: {count}"
+    return mistakes
+
+
+def test_only_targets_is_required(folder: Path) -> None:
+    config = parse_config(TARGETS, folder)
+    assert config.targets.path == str(folder / "shots")
+    assert config.optimize.steps == 400
+    assert config.export == ["obj", "glb"]
+
+
+def test_the_shape_of_the_readme_is_read(folder: Path) -> None:
+    config = parse_config(
+        """
+targets: {path: shots, resolution: 256, test_every: 8}
+mesh: {init: sphere, subdivisions: 4}
+material: {type: lambert, base_color: 0.5}
+lights:
+  - {name: key, type: directional, direction: [1, -1, -1], radiance: 2.0}
+  - {name: fill, type: ambient, radiance: 0.3}
+render: {edges: antialias}
+optimize:
+  steps: 400
+  mesh.vertices: {lr: 0.01}
+  material.base_color: {lr: 2e-2}
+  lights.key.direction: {lr: 0.02, start: 100}
+loss: {image: l1, mask: 1.0, laplacian: 0.1}
+export: [obj, glb]
+""",
+        folder,
+    )
+    parameters = config.optimize.parameters()
+    assert [options.lr for options in parameters.values()] == [0.01, 0.02, 0.02]
+    assert config.material is not None
+    assert config.material.base_color == (0.5, 0.5, 0.5)
+    assert config.loss is not None
+    assert config.loss.mask is not None
+    assert config.loss.mask.weight == 1.0
+    assert config.loss.edge_length is None
+
+
+# text below `targets:`, where it is wrong, what the message must say
+MISTAKES = [
+    # keys
+    ("optimise: {steps: 3}", "2:1", ["unknown key `optimise`", "did you mean `optimize`?"]),
+    ("optimize: {stepz: 3}", "2:12", ["`stepz`", "did you mean `steps`?"]),
+    ("optimize:\nsteps: 3", "3:1", ["`steps` belongs in `optimize`"]),
+    ("mesh.vertices: {lr: 0.1}", "2:1", ["to optimise it: `optimize: {mesh.vertices"]),
+    ("mesh: {subdivision: 3}", "2:8", ["unknown key `mesh.subdivision`", "did you mean `subdivisions`?"]),
+    ("lights:\n- {type: ambient, name: a, radianc: 1}", "3:28", ["`lights.a.radianc`", "did you mean `radiance`?"]),
+    ("mesh: {init: sphere}\nmesh: spot.obj", "3:1", ["duplicate key `mesh`", "line 2, column 1"]),
+    ("mesh: {init:sphere}", "2:8", ["space after the colon: `init: ...`"]),
+    ("optimize: {steps:300}", "2:12", ["space after the colon: `steps: ...`"]),
+    ("pose: {rotation: {axis: [0, 1, 0]}}", "2:8", ["`pose.rotation` lacks `degrees`"]),
+    ("lights: [{radiance: 1}]", "2:10", ["`lights[0]` lacks `type`: ambient, directional or point"]),
+    ("lights: [{typ: ambient}]", "2:10", ["write `type` instead of `typ`"]),
+    # kinds of values
+    ("optimize: {mesh.vertices: {lr: 1e-3x}}", "2:32", ["the text `1e-3x`", "a number above 0"]),
+    ("optimize: {mesh.vertices: {lr: '1e-3'}}", "2:32", ["take off the quotes"]),
+    ("optimize: {steps: 2.5}", "2:19", ["is 2.5; wanted an integer from 1 up"]),
+    ("optimize: {steps: true}", "2:19", ["is true; wanted an integer"]),
+    ("optimize: 100", "2:11", ["is 100; wanted a mapping with keys steps"]),
+    ("export: obj", "2:9", ["wanted a list (obj, glb)", "put `[ ]` around it"]),
+    ("lights: {type: ambient}", "2:9", ["wanted a list", "put `[ ]` around it"]),
+    ("progress: {video: yes}", "2:19", ["wanted true or false", "did you mean `true`?"]),
+    ("background: [1, 2]", "2:13", ["the list [1, 2]", "a colour"]),
+    ("background: red", "2:13", ["the text `red`", "black or white"]),
+    ("pose: {translation: [0, 1]}", "2:21", ["three numbers [x, y, z]"]),
+    ("loss: l1", "2:7", ["wanted a mapping with keys image, mask"]),
+    # ranges
+    ("optimize: {steps: 0}", "2:19", ["is 0; wanted an integer from 1 up"]),
+    ("optimize: {steps: -5}", "2:19", ["is -5"]),
+    ("optimize: {pose: {lr: 0}}", "2:23", ["is 0; wanted a number above 0", "learning rate"]),
+    ("optimize: {pose: {lr: -1e-3}}", "2:23", ["is -0.001"]),
+    ("optimize: {pose: {lr: .inf}}", "2:23", ["is inf"]),
+    ("mesh: {subdivisions: 40}", "2:22", ["is 40; wanted an integer from 0 to 8"]),
+    ("material: {type: unlit, base_color: 2}", "2:37", ["between 0 and 1"]),
+    ("background: -1", "2:13", ["from 0 up"]),
+    ("loss: {mask: -1}", "2:14", ["is -1; wanted a number from 0 up"]),
+    ("lights: [{type: directional, direction: [0, 0, 0]}]", "2:41", ["not [0, 0, 0]"]),
+    ("mesh: {aabb: [[0, 0, 0], [1, 1, -1]]}", "2:14", ["each low below its high"]),
+    # types and words
+    ("material: {type: lambrt}", "2:18", ["the text `lambrt`; wanted lambert or unlit", "did you mean `lambert`?"]),
+    ("mesh: {init: spere}", "2:14", ["did you mean `sphere`?"]),
+    ("loss: {image: l3}", "2:15", ["wanted l1, l2, huber or pyramid"]),
+    ("render: {edges: blurry}", "2:17", ["wanted antialias, hard or soft"]),
+    ("render: {edges: {type: soft, sigma: 0.4}}", "2:37", ["wanted a number from 0.5 up"]),
+    ("render: {edges: {type: soft, anneal: {then: hard}}}", "2:45", ["wanted antialias or soft"]),
+    ("optimize: {pose: {schedule: cosin}}", "2:29", ["did you mean `cosine`?"]),
+    ("optimize: {pose: {method: poes}}", "2:27", ["did you mean `pose`?"]),
+    ("export: [obj, fbx]", "2:15", ["`export[1]` is the text `fbx`; wanted obj or glb"]),
+    ("device: gpu", "2:9", ["wanted auto, cpu, cuda"]),
+    ("material: {type: unlit, base_color: {vertx: 1}}", "2:37", ["did you mean `vertex`?"]),
+    # files
+    ("mesh: spot.ob", "2:7", ["names no file that exists", "did you mean `spot.obj`?", "that file's folder"]),
+    ("mesh: {file: shots}", "2:14", ["names a folder; wanted a file"]),
+    # dotted paths
+    ("optimize: {mesh.vertexs: {lr: 1}}", "2:12", ["did you mean `mesh.vertices`?"]),
+    ("optimize: {lights.key.direction: {lr: 1}}", "2:12", ["unknown key or path", "known in `optimize`: steps"]),
+    ("optimize: {mesh: {vertices: {lr: 1}}}", "2:12", ["in one piece: `mesh.vertices: {...}`"]),
+    ("optimize: {scale: 1, pose: {start: 500}}", "2:29", ["would never move", "step 500 of 400"]),
+    ("optimize: {pose: 1, scale: {start: 9, stop: 9}}", "2:39", ["`stop` 9 is not after `start` 9"]),
+    ("optimize: {pose: {start: 9}}", "2:1", ["nothing moves at step 0"]),
+    ("optimize: {pose: {method: identity}}", "2:19", ["cannot have the method `identity`; wanted pose"]),
+    ("optimize: {pose: 1, objects.object.pose: 1}", "2:21", ["are the same value"]),
+    (
+        "lights: [{name: a, type: ambient}]\nmaterial: unlit\noptimize: {lights.a.radiance: 1}",
+        "4:12",
+        ["changes nothing", "type: lambert"],
+    ),
+    # things that exclude each other
+    ("objects: [{name: a}]\nmesh: spot.obj", "3:1", ["`mesh` beside `objects`"]),
+    ("objects: [{name: a}, {name: a}]", "2:23", ["`objects[0]` and `objects[1]` are both named `a`"]),
+    ("objects: [{name: a.b}]", "2:18", ["`a.b`"]),
+    ("lights: [ambient, ambient]", "2:19", ["are both named `ambient`", "`name:`"]),
+    ("mesh: {aabb: [[0, 0, 0], [1, 1, 1]], radius: 1}", "2:38", ["`radius` beside `aabb`"]),
+    ("mesh: {init: torus, tube: 0.9}", "2:21", ["leaves no hole"]),
+    ("loss: {image: null}", "2:1", ["has no term"]),
+]
+
+
+@pytest.mark.parametrize(("text", "place", "fragments"), MISTAKES, ids=[text for text, _, _ in MISTAKES])
+def test_each_mistake_is_found_at_its_place(folder: Path, text: str, place: str, fragments: list[str]) -> None:
+    (mistake,) = mistakes_in(TARGETS + text + "\n", folder)
+    assert mistake.startswith(f"scene.yaml:{place}: ")
+    for fragment in fragments:
+        assert fragment in mistake
+    # The line is quoted, and the caret stands below the place.
+    line, column = map(int, place.split(":"))
+    quoted, caret = mistake.splitlines()[1:3]
+    assert quoted == f"{line:5d} | {(TARGETS + text).splitlines()[line - 1]}"
+    assert caret.index("^") == len("      | ") + column - 1
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(folder: Path) -> None:
+    text = "\n".join(
+        text for text in (TARGETS.strip(), "meshh: 1", "device: gpu", "optimize: {steps: 0, poze: 1}", "mesh: 3")
+    )
+    places = [mistake.split(": ")[0] for mistake in mistakes_in(text, folder, "lossy=1", "background=red")]
+    assert places == [
+        "scene.yaml:2:1",
+        "scene.yaml:3:9",
+        "scene.yaml:4:19",
+        "scene.yaml:4:22",
+        "scene.yaml:5:7",
+        "--set",
+        "--set",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the file is empty"),
+        ("# nothing\n", "the file is empty"),
+        ("- a\n", "wanted a mapping"),
+        ("hello\n", "the text `hello`; wanted a mapping"),
+        ("mesh: spot.obj\n", "lacks `targets`"),
+        ("targets:\n", "`targets` lacks `path` or `synthetic`"),
+        ("targets: {pth: shots}\n", "did you mean `path`?"),
+        ("targets: {path: shots, synthetic: {}}\n", "both `path` and `synthetic`"),
+        ("targets: {path: shoots}\n", "did you mean `shots`?"),
+        ("targets: {path: shots, test_every: 1}\n", "an integer from 2 up, auto, or null"),
+        ("targets: {path: shots, masks: false}\nloss: {mask: 1}\n", "wants masks"),
+        ("targets: {synthetic: {objects: [{name: a}], mesh: spot.obj}}\n", "`mesh` beside `objects`"),
+        ("targets: {synthetic: {elevation_deg: [30, -30]}}\n", "the lower one first"),
+    ],
+)
+def test_mistakes_about_the_whole_and_the_targets(folder: Path, text: str, words: str) -> None:
+    (mistake,) = mistakes_in(text, folder)
+    assert mistake.startswith("scene.yaml:1:") or mistake.startswith("scene.yaml:2:")
+    assert words in mistake
+
+
+def test_a_block_whose_lines_are_commented_out_means_the_defaults(folder: Path) -> None:
+    assert parse_config(TARGETS + "optimize:\nprogress:\nrender:\n", folder) == parse_config(TARGETS, folder)
+
+
+def test_set_is_checked_like_the_file(folder: Path) -> None:
+    mistakes = mistakes_in(TARGETS, folder, "optimize.stepz=3", "optimize.pose.lr=0", "mesh.vertices.lr=1")
+    assert "did you mean `steps`?" in "".join(mistakes)
+    assert all(mistake.startswith("--set: ") for mistake in mistakes)
+    config = parse_config(TARGETS, folder, overrides=["optimize.pose.lr=1e-3", "optimize.cameras.pose=0.5"])
+    assert {path: options.lr for path, options in config.optimize.parameters().items()} == {
+        "pose": 1e-3,
+        "cameras.pose": 0.5,
+    }
+
+
+def test_files_are_relative_to_the_scene_file_but_those_of_set_to_the_working_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = folder / "work"
+    work.mkdir()
+    (work / "cube.obj").write_text("")
+    (folder / "scene.yaml").write_text(TARGETS + "mesh: spot.obj\n")
+    monkeypatch.chdir(work)
+    assert load_config(folder / "scene.yaml").mesh.file == str(folder / "spot.obj")  # type: ignore[union-attr]
+    assert load_config(folder / "scene.yaml", ["mesh=cube.obj"]).mesh.file == str(work / "cube.obj")  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="from the working folder"):
+        load_config(folder / "scene.yaml", ["mesh=spot.obj"])
+
+
+def test_a_scene_file_that_cannot_be_read_is_told(folder: Path) -> None:
+    (folder / "scene.yaml").write_text(TARGETS)
+    with pytest.raises(ConfigError, match=r"no such scene file.*did you mean `scene.yaml`\?"):
+        load_config(folder / "scenes.yaml")
+    with pytest.raises(ConfigError, match="a folder; wanted a scene file"):
+        load_config(folder)
+    (folder / "latin.yaml").write_bytes(b"mesh: caf\xe9.obj\n")
+    with pytest.raises(ConfigError, match="byte 9 is not UTF-8"):
+        load_config(folder / "latin.yaml")
+
+
+@pytest.mark.parametrize("name", ["quickstart", "pose", "light_and_color", "dino", "lego"])
+def test_the_scenes_that_come_along_are_right(name: str, folder: Path) -> None:
+    scene = Path(__file__).parents[2] / "scenes" / f"{name}.yaml"
+    overrides = [f"targets.path={folder / 'shots'}"] if name in ("dino", "lego") else []
+    config = load_config(scene, overrides)
+    assert config.optimize.parameters()
+    assert scene.read_text().startswith("# ")
+
+
+# Anything at all where the schema wants something: either it is read, or it is a ConfigError, never another exception.
+WORDS = """targets path synthetic mesh init file material type base_color vertex texture pose rotation axis objects name
+lights radiance direction optimize steps lr start stop schedule method mesh.vertices lights.a.radiance loss image mask
+export device aabb elevation_deg segments radius tube weight test_every background"""
+KEYS = st.sampled_from(WORDS.split())
+TEXTS = ["sphere", "torus", "l1", "lambert", "a", "a.b", "", "auto", "<lambert>", "own", "spot.obj", "yes", "x: y", "["]
+VALUES = st.none() | st.booleans() | st.integers(-3, 9) | st.floats() | st.sampled_from(TEXTS)
+ANYTHING = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(KEYS, ANYTHING, max_size=5), st.lists(st.tuples(st.lists(KEYS, max_size=3), ANYTHING), max_size=2)
+)
+def test_nothing_but_a_config_error_comes_out(data: dict[str, object], sets: list[tuple[list[str], object]]) -> None:
+    overrides = [f"{'.'.join(keys)}={json.dumps(value)}" for keys, value in sets]
+    try:
+        parse_config(write_yaml(data), Path("/nowhere"), "s.yaml", overrides)
+    except ConfigError as error:
+        assert "mistake" in str(error)
