@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -59,6 +60,25 @@ class Topology:
         return torch.stack([corner[first] // 3, corner[first + 1] // 3], 1)
 
     @cached_property
+    def face_component(self) -> Tensor:
+        """[F] int64: a number for each connected part of the mesh; faces that share a vertex belong together."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        if not self.faces.numel():
+            return self.faces.new_zeros(0)
+        edges = self.edges.cpu().numpy()
+        n_vertices = int(self.faces.max()) + 1
+        graph = coo_matrix((edges[:, 0] >= 0, (edges[:, 0], edges[:, 1])), shape=(n_vertices, n_vertices))
+        label = torch.from_numpy(connected_components(graph, directed=False)[1]).long().to(self.faces.device)
+        return label[self.faces[:, 0]]
+
+    @cached_property
+    def n_components(self) -> int:
+        """How many connected parts there are."""
+        return int(self.face_component.max()) + 1 if self.faces.numel() else 0
+
+    @cached_property
     def is_closed(self) -> bool:
         """Whether every edge has exactly two faces, which run along it in opposite directions."""
         edges, corner, count = self._sorted_half_edges
@@ -66,3 +86,24 @@ class Topology:
             return False
         forward = self.faces.reshape(-1)[corner] == edges[:, 0].repeat_interleave(2)
         return bool((forward[0::2] != forward[1::2]).all())
+
+
+def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:
+    """The topology of several meshes as one, whose vertices follow one another; reuses what is known of the parts."""
+    starts = [sum(n_vertices[:i]) for i in range(len(n_vertices))]
+    joined = Topology(torch.cat([part.faces + start for part, start in zip(topologies, starts, strict=True)]))
+    edges, corners, counts, components = [], [], [], []
+    first_face = first_component = 0
+    for part, start in zip(topologies, starts, strict=True):
+        part_edges, corner, count = part._sorted_half_edges
+        edges.append(part_edges + start)
+        corners.append(corner + 3 * first_face)
+        counts.append(count)
+        components.append(part.face_component + first_component)
+        first_face += len(part.faces)
+        first_component += part.n_components
+    # Where cached_property keeps its values.
+    joined.__dict__["_sorted_half_edges"] = (torch.cat(edges), torch.cat(corners), torch.cat(counts))
+    joined.__dict__["face_component"] = torch.cat(components)
+    joined.__dict__["n_components"] = first_component
+    return joined

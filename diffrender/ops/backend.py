@@ -15,7 +15,7 @@ import torch
 from diffrender.errors import BackendError
 
 BACKENDS = ("numba", "reference")
-OPS = ("rasterize", "contours", "probe", "collect", "barycentrics", "interpolate", "antialias", "blur")
+OPS = ("rasterize", "contours", "probe", "intersections", "collect", "barycentrics", "interpolate", "antialias", "blur")
 _MODULES = {"numba": "numba_cpu", "reference": "reference"}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.topology import Topology
+from diffrender.geometry.topology import Topology, join_topologies
 from diffrender.scene.scene import Scene
 
 
@@ -39,9 +39,5 @@ def gather_geometry(scene: Scene) -> Geometry:
         first_face.append(first_face[-1] + item.mesh.n_faces)
     if len(objects) == 1:
         return Geometry(verts[0], objects[0].mesh.topology, verts, tuple(first_face))
-    first_vertex = 0
-    faces = []
-    for item in objects:
-        faces.append(item.mesh.faces + first_vertex)
-        first_vertex += item.mesh.n_vertices
-    return Geometry(torch.cat(verts), Topology(torch.cat(faces)), verts, tuple(first_face))
+    topology = join_topologies([item.mesh.topology for item in objects], [item.mesh.n_vertices for item in objects])
+    return Geometry(torch.cat(verts), topology, verts, tuple(first_face))

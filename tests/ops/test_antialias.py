@@ -26,7 +26,9 @@ from torch import Tensor
 from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.antialias import Outlines, antialias
 
-NO_OUTLINES = Outlines(torch.zeros(0).long(), torch.zeros(0).long(), torch.zeros(0, 3), torch.zeros(0, 2))
+NO_OUTLINES = Outlines(
+    torch.zeros(0).long(), torch.zeros(0).long(), torch.zeros(0, 3), torch.zeros(0, 2), torch.zeros(0)
+)
 ONE = torch.tensor([[0, 1, 2]])
 
 
@@ -59,7 +61,9 @@ def problem(kind: str, dtype: torch.dtype, n_views: int = 2, n_faces: int = 60) 
         faces,
         pixel,
         torch.rand(len(pixel), generator=generator, dtype=dtype),
-        Outlines(lines.pixel, lines.face, lines.bary, lines.normal_px),
+        Outlines(
+            lines.pixel, lines.face, lines.bary, lines.normal_px, torch.linspace(-1, 1, len(lines.pixel), dtype=dtype)
+        ),
         torch.rand(3, generator=generator, dtype=dtype),
         (n_views, HEIGHT, WIDTH),
     )
@@ -102,7 +106,8 @@ def test_worked_example_of_an_outline_that_moves(backend: str, dtype: torch.dtyp
     verts = torch.tensor([[[6, 0, 2, 2], [3, 4, 1, 1], [0, 0, 1, 1]]], dtype=dtype).requires_grad_()
     bary, normal = torch.tensor([[0.5, 0.5, 0]], dtype=dtype), torch.tensor([[0.5, 0]], dtype=dtype)
     piece = torch.tensor([1 * 4 + 3])
-    outlines = Outlines(piece, torch.tensor([0]), bary, normal)
+    rise = torch.tensor([0.5], dtype=dtype)
+    outlines = Outlines(piece, torch.tensor([0]), bary, normal, rise)
     jump = torch.tensor([[0.2, 1]], dtype=dtype)
     none = torch.zeros(0, 1, dtype=dtype)
     gray = torch.full((1,), 0.5, dtype=dtype)
@@ -112,8 +117,8 @@ def test_worked_example_of_an_outline_that_moves(backend: str, dtype: torch.dtyp
     upstream[0, 1, 3] = torch.tensor([10, 3])
     (grad,) = torch.autograd.grad(image, verts, upstream)
     # Moving outwards by d is worth d x 0.5 px x (10 x 0.2 + 3 x 1) = 2.5 d. The middle is x w / w with w = 1.5: each of
-    # the two corners moves it by half of (d xw - 3 dw) / 1.5.
-    expected = torch.tensor([[2.5 / 3, 0, -2.5, 0], [2.5 / 3, 0, -2.5, 0], [0, 0, 0, 0]], dtype=dtype)
+    # the two corners moves it by half of (d xw - 3 dw) / 1.5, and raises it by half of d depth, worth 0.5 x 5.
+    expected = torch.tensor([[2.5 / 3, 0, -2.5, 1.25], [2.5 / 3, 0, -2.5, 1.25], [0, 0, 0, 0]], dtype=dtype)
     torch.testing.assert_close(grad[0], expected)
 
 
@@ -122,7 +127,7 @@ def test_a_square_that_grows_gains_its_outline(backend: str) -> None:
     verts = parallel_points(torch.tensor([[5.3, 7, 2], [15.3, 7, 2], [15.3, 17, 2], [5.3, 17, 2]]))[None]
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     lines = contours_of(verts, faces, backend)
-    outlines = Outlines(lines.pixel, lines.face, lines.bary, lines.normal_px)
+    outlines = Outlines(lines.pixel, lines.face, lines.bary, lines.normal_px, torch.zeros_like(lines.bary[:, 0]))
     jump, none = torch.ones(len(lines.pixel), 2), torch.zeros(0, 1)
     work = Work(none, jump, verts.requires_grad_(), faces, outlines.pixel[:0], none[:, 0], outlines, jump[0, :1],
                 (1, HEIGHT, WIDTH))  # fmt: skip
@@ -162,7 +167,8 @@ def test_gradient_of_radiance_and_background_is_the_derivative(backend: str) -> 
 
 @both_backends
 def test_gradient_of_the_vertices_is_the_derivative_of_the_moved_outlines(backend: str) -> None:
-    # Independent of both implementations: move a vertex, see how far the middles of the pieces go along the normals.
+    # Independent of both implementations: move a vertex, see how far the middles of the pieces go along the normals
+    # and in depth.
     work = problem("in_front", torch.float64, n_views=1, n_faces=6)
     grad = with_gradients(work, backend)[2]
     weight = torch.linspace(-1, 2, HEIGHT * WIDTH * 4, dtype=torch.float64).reshape(-1, 4).cos()
@@ -171,15 +177,16 @@ def test_gradient_of_the_vertices_is_the_derivative_of_the_moved_outlines(backen
 
     def place(verts: Tensor) -> Tensor:
         middle = (verts[0, corners] * work.outlines.bary[:, :, None]).sum(1)
-        return middle[:, :2] / middle[:, 2:3]
+        return torch.cat([middle[:, :2] / middle[:, 2:3], middle[:, 3:]], 1)
 
+    sweep = torch.cat([work.outlines.normal_px, work.outlines.rise[:, None]], 1)
     step = 1e-6
     for vertex in range(work.verts_hom.shape[1]):
         for axis in range(4):
             moved = torch.zeros_like(work.verts_hom)
             moved[0, vertex, axis] = step
             motion = (place(work.verts_hom + moved) - place(work.verts_hom - moved)) / (2 * step)
-            expected = float((worth * (motion * work.outlines.normal_px).sum(1)).sum())
+            expected = float((worth * (motion * sweep).sum(1)).sum())
             assert float(grad[0, vertex, axis]) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
@@ -202,7 +209,7 @@ def test_an_outline_of_pure_rounding_is_not_moved(backend: str) -> None:
     zero = torch.tensor([0])
     for share in (0.5, 0.5 - 1e-7, 0.5 + 1e-7):
         bary = torch.tensor([[share, 1 - share, 0]])
-        outlines = Outlines(zero, zero, bary, torch.tensor([[0.2, 0.1]]))
+        outlines = Outlines(zero, zero, bary, torch.tensor([[0.2, 0.1]]), torch.tensor([1.0]))
         work = Work(
             torch.rand(1, 3), torch.ones(1, 4), verts, ONE, zero, torch.ones(1), outlines, torch.rand(3), (1, 1, 1)
         )

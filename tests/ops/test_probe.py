@@ -211,7 +211,7 @@ def test_mistakes_are_named(backend: str) -> None:
         r"view must be int64": (verts, faces, view.int(), place),
         r"view must have shape \[Q\]": (verts, faces, view[:, None], place),
         r"place_px must have shape \[5, 2\]": (verts, faces, view, place[:4]),
-        r"one dtype, got verts_hom torch.float32, place_px torch.float64": (verts, faces, view, place.double()),
+        "place_px must be float32 or float64": (verts, faces, view, place.half()),
         r"one device": (verts, faces, view, place.to("meta")),
     }
     for message, arguments in cases.items():

@@ -42,7 +42,7 @@ def spread(start, end, grad_image, pixel, weight, grad_radiance):
 
 @njit(nogil=True, cache=True)
 def add_outline_gradient(
-    start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal
+    start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal, rise
 ):  # fmt: skip
     """Add the gradient of the outline pieces start..end-1 to total [N, V, 4]."""
     for p in range(start, end):
@@ -61,7 +61,7 @@ def add_outline_gradient(
             size += abs(share * verts[view, faces[face, corner], 2])
         if not w > LEAST_W * size:
             continue
-        # The middle of the piece is at (x / w, y / w); a motion by d along the unit normal is worth d x length x worth.
+        # The middle of the piece is at (x / w, y / w); what it sweeps is worth `worth` a square pixel.
         gx, gy = worth * normal[p, 0] / w, worth * normal[p, 1] / w
         gw = -(gx * x + gy * y) / w
         for corner in range(3):
@@ -71,6 +71,7 @@ def add_outline_gradient(
                 total[view, vertex, 0] += share * gx
                 total[view, vertex, 1] += share * gy
                 total[view, vertex, 2] += share * gw
+                total[view, vertex, 3] += share * worth * rise[p]
 
 
 def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:

@@ -21,13 +21,16 @@ class Outlines(NamedTuple):
 
     pixel: [P] int64 (n H + i) W + j.
     face, bary: [P] int64, [P, 3]; the middle of the piece as a fixed point of the surface that ends there.
-    normal_px: [P, 2] outward normal, as long as the piece, in pixels.
+    normal_px, rise: [P, 2], [P]; where that point moves by d in the image (pixels) and by z in depth, the outline
+        sweeps normal_px . d + rise z of the pixel's area. For the edge of a surface normal_px is the outward normal,
+        as long as the piece, and rise is 0; for lines of intersection see ops.intersections.
     """
 
     pixel: Tensor
     face: Tensor
     bary: Tensor
     normal_px: Tensor
+    rise: Tensor
 
 
 def antialias(
@@ -45,10 +48,10 @@ def antialias(
 ) -> Tensor:
     """Image [N, H, W, C + 1]: the weighted mean of each pixel's samples and the background, and the samples' coverage.
 
-    Differentiable in `radiance`, in `background`, and in `verts_hom` through the outlines: where an outline moves
-    outwards by d, its pixel gains d x length x jump. That is the boundary term of the derivative of the box-filtered
-    image (NOTES.md); it is not the derivative of the mean, which is piecewise constant in where the samples fall. The
-    derivative inside the surfaces comes through `radiance`. `jump` gets no gradient.
+    Differentiable in `radiance`, in `background`, and in `verts_hom` through the outlines: where an outline sweeps an
+    area, moving outwards, its pixel gains that area x jump. That is the boundary term of the derivative of the
+    box-filtered image (NOTES.md); it is not the derivative of the mean, which is piecewise constant in where the
+    samples fall. The derivative inside the surfaces comes through `radiance`. `jump` gets no gradient.
 
     radiance: [M, C] of the samples.
     jump: [P, C + 1] colour and coverage on the outline minus those seen just outside it.

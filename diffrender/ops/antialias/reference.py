@@ -32,8 +32,9 @@ def forward(
     w = middle[:, 2:3]
     is_sound = w > LEAST_W * terms[:, :, 2].abs().sum(1, keepdim=True)
     place = middle[:, :2] / w.where(is_sound, 1)
-    moved_outwards = ((place - place.detach()) * outlines.normal_px).sum(1, keepdim=True).where(is_sound, 0)
-    image = image.index_add(0, outlines.pixel, jump.detach() * moved_outwards)
+    moved, risen = place - place.detach(), middle[:, 3] - middle[:, 3].detach()
+    area = (moved * outlines.normal_px).sum(1) + risen * outlines.rise
+    image = image.index_add(0, outlines.pixel, jump.detach() * area[:, None].where(is_sound, 0))
     color, coverage = image[:, :-1], image[:, -1:]
     bare = (1 - coverage).detach()  # what the outlines' motion does to the background is part of `jump`
     return torch.cat([color + bare * background, coverage], 1).reshape(n_views, height, width, -1)

@@ -164,7 +164,8 @@ def forward(
     n_pieces = int(first[-1])
     keep = np.empty(n_pieces, np.bool_)
     pixel, face = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)
-    bary, place, normal, piece_depth = (np.empty((n_pieces, *tail), verts.dtype) for tail in ((3,), (2,), (2,), ()))
+    bary, normal = np.empty((n_pieces, 3), verts.dtype), np.empty((n_pieces, 2), verts.dtype)
+    place, piece_depth = np.empty((n_pieces, 2)), np.empty(n_pieces)
     outputs = (pixel, face, bary, place, normal, piece_depth)
     parallel_for(fill_pieces, len(items), 256, items, first, *shared, depth_array, near, keep, *outputs)
     return tuple(torch.from_numpy(output[keep]) for output in outputs)  # type: ignore[return-value]

@@ -81,5 +81,5 @@ def forward(
     bary = torch.zeros(len(index), 3, dtype=t.dtype, device=t.device)
     bary = bary.scatter(1, corner[:, None], (1 - along)[:, None]).scatter(1, following[:, None], along[:, None])
     pixel = (view[index] * height + row) * width + column
-    floats = (value[keep].to(verts_hom.dtype) for value in (bary, place, normal, piece_depth))
-    return pixel[keep], face[keep], *floats  # type: ignore[return-value]
+    bary, normal = bary[keep].to(verts_hom.dtype), normal[keep].to(verts_hom.dtype)
+    return pixel[keep], face[keep], bary, place[keep], normal, piece_depth[keep]

@@ -136,7 +136,7 @@ def forward(
     order = np.empty(len(place), np.int64)
     file_points(view.contiguous().numpy(), place, height, width, tiles_x, tiles_y, offset, order)
     out_face = torch.empty(len(place), dtype=torch.int64)
-    out_depth = torch.empty(len(place), dtype=verts_hom.dtype)
+    out_depth = torch.empty(len(place), dtype=place_px.dtype)
     parallel_for(
         fill_points,
         len(verts) * tiles_x * tiles_y,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.checks import check_float, check_index, check_same_device, check_shape
 from diffrender.ops.backend import implementation
 from diffrender.ops.rasterize import FaceBins
 
@@ -28,7 +28,8 @@ def probe(
     Not differentiable: the result is discrete.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
-    view: [Q] int64; place_px: [Q, 2] (x, y) in pixels, same dtype as verts_hom.
+    view: [Q] int64; place_px: [Q, 2] (x, y) in pixels, float32 or float64 (depth is of that dtype; places that must
+    lie on the right side of an edge by less than a thousandth of a pixel need float64).
     height, width, near, backend, bins: as given to `rasterize`, and from its result.
     """
     check_shape("probe", "verts_hom", verts_hom, ("N", "V", 4))
@@ -39,7 +40,7 @@ def probe(
     check_index("probe", "view", view)
     check_shape("probe", "place_px", place_px, (len(view), 2))
     check_same_device("probe", verts_hom=verts_hom, faces=faces, view=view, place_px=place_px)
-    check_same_dtype("probe", verts_hom=verts_hom, place_px=place_px)
+    check_float("probe", "place_px", place_px)
     _, module = implementation("probe", verts_hom.device, backend)
     with torch.no_grad():
         return module.forward(verts_hom.detach(), faces, view, place_px, height, width, bins, near)

@@ -22,7 +22,7 @@ def forward(
     """See op.probe."""
     functions = edge_functions(verts_hom, faces)
     face_id = faces.new_full((len(place_px),), -1)
-    depth = verts_hom.new_zeros(len(place_px))
+    depth = place_px.new_zeros(len(place_px))
     column = place_px[:, 0].floor().long().clamp(0, width - 1)
     row = place_px[:, 1].floor().long().clamp(0, height - 1)
     # The points sorted by pixel: those of pixel p are order[first[p] : first[p + 1]].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,14 +13,17 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
 from diffrender.ops.collect import collect
 from diffrender.ops.contours import contours
+from diffrender.ops.intersections import intersections
 from diffrender.ops.probe import probe
 from diffrender.ops.rasterize import Raster
 from diffrender.render.edge_model import Beyond, EdgeModel, Visible
 from diffrender.render.edge_models.hard import resolve
 
-# How far outside an outline one looks for what covers it or lies beyond it, in pixels: little, because an outline may
-# hide behind a fold of the surface that ends a hundredth of a pixel further out, yet far more than float32 resolves.
-BEYOND_PX = 0.002
+# How far outside an outline one looks for what covers it or lies beyond it, in pixels: very little, because on a mesh
+# of subpixel triangles an outline may hide behind a fold that ends a ten-thousandth of a pixel further out.
+BEYOND_PX = 1e-5
+# Faces whose depths differ by less than this fraction of them count as equally deep where they meet.
+SAME_DEPTH = 1e-6
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Antialias(EdgeModel):
 
     Pixels that an outline passes are the mean of samples x samples points, the others show their centre. Where an
     outline moves, its pixel gains the length of outline in it times the colour step across it; that holds against the
-    background, for one surface in front of another and for open boundaries.
+    background, for one surface in front of another, for open boundaries, and where separate parts (objects, or parts of
+    a mesh without a common vertex) pass through one another.
 
     samples: points along each side of a pixel on an outline.
     """
@@ -43,35 +48,87 @@ class Antialias(EdgeModel):
         self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
     ) -> Visible:
         """Centres of plain pixels, several points in pixels on outlines, and the outlines that can be seen."""
-        n_views, height, width = raster.face_id.shape[:3]
-        depth = raster.depth[..., 0]
-        lines = contours(verts_hom, topology, raster.bins.facing, depth, near=near, backend=backend)
-        on_outline = torch.zeros(n_views * height * width, dtype=torch.bool, device=verts_hom.device)
-        on_outline[lines.pixel] = True
-        refined = torch.nonzero(on_outline)[:, 0]
+        height, width = raster.face_id.shape[1:3]
+        center_face, center_depth = raster.face_id[..., 0], raster.depth[..., 0]
+        lines = contours(verts_hom, topology, raster.bins.facing, center_depth, near=near, backend=backend)
+        has_parts = topology.n_components > 1
+        is_refined = where_parts_meet(center_face, topology) if has_parts else torch.zeros_like(center_face == 0)
+        is_refined.view(-1)[lines.pixel] = True
+        refined = torch.nonzero(is_refined.view(-1))[:, 0]
 
         # One probe for the samples in pixels on outlines and for the places just outside the outlines.
         offsets = verts_hom.new_tensor(sample_places(self.samples))
         refined_view = refined // (height * width)
         corner = torch.stack([refined % width, refined // width - refined_view * height], 1)
-        sub_place = (corner[:, None] + offsets).reshape(-1, 2)
-        line_view = lines.pixel // (height * width)
-        beyond_place = lines.place_px + BEYOND_PX * torch.nn.functional.normalize(lines.normal_px, dim=1)
+        sub_place = (corner[:, None] + offsets.double()).reshape(-1, 2)
+        beyond_place = lines.place_px + BEYOND_PX * torch.nn.functional.normalize(lines.normal_px.double(), dim=1)
         found_face, found_depth = probe(
-            verts_hom, topology.faces, torch.cat([refined_view.repeat_interleave(len(offsets)), line_view]),
-            torch.cat([sub_place, beyond_place]), height, width, bins=raster.bins, near=near, backend=backend,
-        )  # fmt: skip
+            verts_hom,
+            topology.faces,
+            torch.cat([refined_view.repeat_interleave(len(offsets)), lines.pixel // (height * width)]),
+            torch.cat([sub_place, beyond_place]),
+            height,
+            width,
+            bins=raster.bins,
+            near=near,
+            backend=backend,
+        )
         sub_face, beyond_face = found_face.split([len(sub_place), len(beyond_place)])
         sub_face = sub_face.reshape(len(refined), len(offsets))
-        samples = collect(raster.face_id[..., 0], refined, sub_face, offsets, backend=backend)
+        samples = collect(center_face, refined, sub_face, offsets, backend=backend)
 
         # An outline is seen unless something nearer covers the place just outside it.
         is_seen = (beyond_face < 0) | (found_depth[len(sub_place) :] >= lines.depth)
         seen = torch.nonzero(is_seen)[:, 0]
-        outlines = Outlines(lines.pixel[seen], lines.face[seen], lines.bary[seen], lines.normal_px[seen])
-        view, face, place = line_view[seen], beyond_face[seen], beyond_place[seen]
-        inner = torch.nonzero(face >= 0)[:, 0]
-        return Visible(raster, samples, outlines, view, Beyond(inner, view[inner], face[inner], place[inner]))
+        outlines = Outlines(
+            lines.pixel[seen],
+            lines.face[seen],
+            lines.bary[seen],
+            lines.normal_px[seen],
+            lines.depth.new_zeros(len(seen), dtype=verts_hom.dtype),
+        )
+        beyond_face, beyond_place = beyond_face[seen], beyond_place[seen].to(verts_hom.dtype)
+        if has_parts:
+            crossing, other_face, place = self._crossings(verts_hom, topology, raster, refined, sub_face, near, backend)
+            outlines = Outlines(*(torch.cat(pair) for pair in zip(outlines, crossing, strict=True)))
+            beyond_face, beyond_place = torch.cat([beyond_face, other_face]), torch.cat([beyond_place, place])
+        view = outlines.pixel // (height * width)
+        inner = torch.nonzero(beyond_face >= 0)[:, 0]
+        beyond = Beyond(inner, view[inner], beyond_face[inner], beyond_place[inner])
+        return Visible(raster, samples, outlines, view, beyond)
+
+    def _crossings(
+        self,
+        verts_hom: Tensor,
+        topology: Topology,
+        raster: Raster,
+        refined: Tensor,
+        sub_face: Tensor,
+        near: float,
+        backend: str | None,
+    ) -> tuple[Outlines, Tensor, Tensor]:
+        """Lines where parts of the mesh pass through one another, as outlines of either face against the other.
+
+        Also that other face [2 I], and the place [2 I, 2].
+        """
+        height, width = raster.face_id.shape[1:3]
+        pixel, pair = meeting_pairs(refined, sub_face, topology, height, width)
+        found = intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
+        seen_face, seen_depth = probe(
+            verts_hom, topology.faces, found.pixel // (height * width), found.place_px, height, width,
+            bins=raster.bins, near=near, backend=backend,
+        )  # fmt: skip
+        is_seen = (seen_face[:, None] == found.face).any(1) | (seen_depth >= found.depth * (1 - SAME_DEPTH))
+        seen = torch.nonzero(is_seen)[:, 0]
+        face = found.face[seen]
+        outlines = Outlines(
+            found.pixel[seen].repeat_interleave(2),
+            face.reshape(-1),
+            found.bary[seen].reshape(-1, 3),
+            found.normal_px[seen].reshape(-1, 2),
+            found.rise[seen].reshape(-1),
+        )
+        return outlines, face.flip(1).reshape(-1), found.place_px[seen].repeat_interleave(2, 0).to(verts_hom.dtype)
 
     def image(
         self,
@@ -95,3 +152,44 @@ def sample_places(samples: int) -> list[tuple[float, float]]:
     """
     s = samples
     return [((c + (r + 0.5) / s) / s, (r + (c + 0.5) / s) / s) for r in range(s) for c in range(s)]
+
+
+def where_parts_meet(face_id: Tensor, topology: Topology) -> Tensor:
+    """[N, H, W] bool: pixels of face_id [N, H, W] that see another part of the mesh than a neighbour does."""
+    part = topology.face_component[face_id.clamp_min(0)].where(face_id >= 0, -1)
+    result = torch.zeros_like(face_id, dtype=torch.bool)
+    for dim in (1, 2):
+        size = part.shape[dim]
+        a, b = part.narrow(dim, 0, size - 1), part.narrow(dim, 1, size - 1)
+        differs = (a >= 0) & (b >= 0) & (a != b)
+        result.narrow(dim, 0, size - 1).logical_or_(differs)
+        result.narrow(dim, 1, size - 1).logical_or_(differs)
+    return result
+
+
+def meeting_pairs(
+    pixel: Tensor, sub_face: Tensor, topology: Topology, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Pixels [Q] and pairs of faces [Q, 2] of different parts that may intersect in them.
+
+    They are what neighbours among the s x s samples sub_face [R, s s] in the pixels [R] see, each pair also in the
+    eight pixels around: a line may pass through the corner of a pixel between its samples.
+    """
+    side = math.isqrt(sub_face.shape[1])
+    grid = sub_face.reshape(-1, side, side)
+    across = torch.stack([grid[:, :, :-1], grid[:, :, 1:]], -1).reshape(-1, 2)
+    down = torch.stack([grid[:, :-1], grid[:, 1:]], -1).reshape(-1, 2)
+    at = pixel.repeat_interleave(side * (side - 1)).repeat(2)
+    pairs = torch.cat([across, down])
+    part = topology.face_component[pairs.clamp_min(0)]
+    meets = torch.nonzero((pairs >= 0).all(1) & (part[:, 0] != part[:, 1]))[:, 0]
+    at, pairs = at[meets], pairs[meets].sort(1).values
+
+    step = torch.tensor([-1, 0, 1], device=pixel.device)
+    row = (at // width % height)[:, None, None] + step[:, None]
+    column = (at % width)[:, None, None] + step
+    around = at[:, None, None] + step[:, None] * width + step
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    found = torch.cat([around.reshape(-1, 1), pairs.repeat_interleave(9, 0)], 1)[inside.expand_as(around).reshape(-1)]
+    found = torch.unique(found, dim=0)
+    return found[:, 0], found[:, 1:]

@@ -25,7 +25,7 @@ class Hard(EdgeModel):
         none = face_id.new_empty(0)
         nowhere = verts_hom.new_empty(0, 2)
         samples = collect(face_id, none, none[:, None], verts_hom.new_full((1, 2), 0.5), backend=backend)
-        outlines = Outlines(none, none, verts_hom.new_empty(0, 3), nowhere)
+        outlines = Outlines(none, none, verts_hom.new_empty(0, 3), nowhere, nowhere[:, 0])
         return Visible(raster, samples, outlines, none, Beyond(none, none, none, nowhere))
 
     def image(

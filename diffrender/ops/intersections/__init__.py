@@ -1,0 +1,5 @@
+"""Where surfaces pass through one another."""
+
+from diffrender.ops.intersections.op import Intersections, intersections
+
+__all__ = ["Intersections", "intersections"]

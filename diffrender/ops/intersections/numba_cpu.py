@@ -1,0 +1,144 @@
+"""Lines of intersection on the CPU. Arithmetic in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.intersections.op import PIECE_PX
+from diffrender.ops.rasterize.numba_cpu import inward_lines, load_vertex
+from diffrender.ops.threads import parallel_for
+
+# A line crosses a pixel in at most sqrt(2) px, so in at most so many pieces.
+MOST_PIECES = math.ceil(math.sqrt(2) / PIECE_PX)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def load_face(verts, faces, view, face, lines, depth):
+    """Edge functions [3, 3] and corner depths [3] of a face; whether it is seen in perspective, and |det|."""
+    a = load_vertex(verts, view, faces[face, 0])
+    b = load_vertex(verts, view, faces[face, 1])
+    c = load_vertex(verts, view, faces[face, 2])
+    a0, b0, c0, _, a1, b1, c1, _, a2, b2, c2, _ = inward_lines(a, b, c)
+    lines[0, 0], lines[0, 1], lines[0, 2] = a0, b0, c0
+    lines[1, 0], lines[1, 1], lines[1, 2] = a1, b1, c1
+    lines[2, 0], lines[2, 1], lines[2, 2] = a2, b2, c2
+    depth[0], depth[1], depth[2] = a[3], b[3], c[3]
+    det = abs(a[0] * a0 + a[1] * b0 + a[2] * c0)
+    return a[2] == a[3] and b[2] == b[3] and c[2] == c[3], det
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values, slope, perspective):
+    """(low, high, foot x, foot y, along x, along y, steepness): the part of the line in the pixel and in both faces.
+
+    A point of it is (cx, cy) + foot + t along with t from low to high; there is none where high <= low. Fills what is
+    known of the two faces into the arrays.
+    """
+    nearness = 0.0
+    for k in range(2):
+        perspective[k], det = load_face(verts, faces, view, pair[k], lines[k], corner_depth[k])
+        slope[k] = 0
+        for i in range(3):
+            share = (1.0 if perspective[k] else -corner_depth[k, i]) / det
+            values[k, i] = lines[k, i, 0] * cx + lines[k, i, 1] * cy + lines[k, i, 2]
+            slope[k, 0] += share * lines[k, i, 0]
+            slope[k, 1] += share * lines[k, i, 1]
+            nearness += share * values[k, i] if k == 0 else -share * values[k, i]
+    gx, gy = slope[0, 0] - slope[1, 0], slope[0, 1] - slope[1, 1]
+    steepness = math.hypot(gx, gy)
+    if not (steepness > 0 and steepness < np.inf):
+        return 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0
+    foot_x, foot_y = -nearness / steepness * (gx / steepness), -nearness / steepness * (gy / steepness)
+    along_x, along_y = -gy / steepness, gx / steepness
+    low, high = -np.inf, np.inf
+    for bound in range(10):
+        if bound < 4:
+            at, rate = (foot_x, along_x) if bound % 2 == 0 else (foot_y, along_y)
+            offset = 0.5 - at if bound < 2 else 0.5 + at
+            rate = -rate if bound < 2 else rate
+        else:
+            k, i = (bound - 4) // 3, (bound - 4) % 3
+            offset = values[k, i] + lines[k, i, 0] * foot_x + lines[k, i, 1] * foot_y
+            rate = lines[k, i, 0] * along_x + lines[k, i, 1] * along_y
+        if rate > 0:
+            low = max(low, -offset / rate)
+        elif rate < 0:
+            high = min(high, -offset / rate)
+        elif not offset >= 0:
+            high = -np.inf
+    return low, high, foot_x, foot_y, along_x, along_y, steepness
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def find_pieces(
+    start, end, verts, faces, pixels, pairs, height, width, first, fill,
+    pixel_out, face_out, bary_out, place_out, depth_out, normal_out, rise_out,
+):  # fmt: skip
+    """Count (fill = False, into first) or write (from first on) the pieces of the pairs start..end-1."""
+    lines, corner_depth = np.empty((2, 3, 3)), np.empty((2, 3))
+    values, slope, perspective = np.empty((2, 3)), np.empty((2, 2)), np.empty(2, np.bool_)
+    for q in range(start, end):
+        view = pixels[q] // (height * width)
+        cx, cy = pixels[q] % width + 0.5, pixels[q] // width % height + 0.5
+        low, high, foot_x, foot_y, along_x, along_y, steepness = line_in_pixel(
+            verts, faces, view, pairs[q], cx, cy, lines, corner_depth, values, slope, perspective
+        )
+        n_pieces = 0
+        if high > low and high - low < 2:
+            n_pieces = min(max(1, math.ceil((high - low) / PIECE_PX)), MOST_PIECES)
+        if not fill:
+            first[q] = n_pieces
+            continue
+        length = (high - low) / max(1, n_pieces)
+        reach = length / steepness
+        for piece in range(n_pieces):
+            out = first[q] + piece
+            t = low + (piece + 0.5) * length
+            x, y = cx + (foot_x + t * along_x), cy + (foot_y + t * along_y)
+            pixel_out[out] = pixels[q]
+            place_out[out, 0], place_out[out, 1] = x, y
+            for k in range(2):
+                total, depth = 0.0, 0.0
+                for i in range(3):
+                    values[k, i] = lines[k, i, 0] * x + lines[k, i, 1] * y + lines[k, i, 2]
+                    total += values[k, i]
+                for i in range(3):
+                    bary_out[out, k, i] = values[k, i] / total
+                    depth += values[k, i] / total * corner_depth[k, i]
+                face_out[out, k] = pairs[q, k]
+                if k == 0:
+                    depth_out[out] = depth
+                normal_out[out, k, 0], normal_out[out, k, 1] = -slope[k, 0] * reach, -slope[k, 1] * reach
+                rise_out[out, k] = -reach / depth**2 if perspective[k] else -reach
+
+
+def forward(
+    verts_hom: Tensor, faces: Tensor, pixel: Tensor, pair: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See op.intersections."""
+    arrays = tuple(tensor.contiguous().numpy() for tensor in (verts_hom, faces, pixel, pair))
+
+    def outputs(count: int) -> tuple[Tensor, ...]:
+        return (
+            torch.empty(count, dtype=torch.int64),
+            torch.empty((count, 2), dtype=torch.int64),
+            torch.empty((count, 2, 3), dtype=verts_hom.dtype),
+            torch.empty((count, 2), dtype=torch.float64),
+            torch.empty(count, dtype=torch.float64),
+            torch.empty((count, 2, 2), dtype=verts_hom.dtype),
+            torch.empty((count, 2), dtype=verts_hom.dtype),
+        )
+
+    count = np.zeros(len(pixel), np.int64)
+    nothing = tuple(tensor.numpy() for tensor in outputs(0))
+    parallel_for(find_pieces, len(pixel), 1024, *arrays, height, width, count, False, *nothing)
+    first = np.cumsum(count) - count
+    found = outputs(int(count.sum()))
+    written = tuple(tensor.numpy() for tensor in found)
+    parallel_for(find_pieces, len(pixel), 1024, *arrays, height, width, first, True, *written)
+    return found  # type: ignore[return-value]

@@ -1,0 +1,69 @@
+"""The op `intersections`: contract, checks and choice of implementation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.ops.backend import implementation
+
+# Longest piece of a line of intersection, in pixels; see ops.contours.
+PIECE_PX = 0.25
+
+
+class Intersections(NamedTuple):
+    """I short pieces of the lines along which two faces meet, at most PIECE_PX long each.
+
+    pixel: [I] int64 (n H + i) W + j.
+    face: [I, 2] int64 the two faces.
+    bary: [I, 2, 3] the middle of the piece in each.
+    place_px: [I, 2] float64; depth: [I] float64.
+    normal_px, rise: [I, 2, 2], [I, 2]; where the point of face k at the middle moves by d in the image and by z in
+        depth, the line moves out of face k's part of the pixel and sweeps normal_px[k] . d + rise[k] z of its area.
+    """
+
+    pixel: Tensor
+    face: Tensor
+    bary: Tensor
+    place_px: Tensor
+    depth: Tensor
+    normal_px: Tensor
+    rise: Tensor
+
+
+def intersections(
+    verts_hom: Tensor,
+    faces: Tensor,
+    pixel: Tensor,
+    pair: Tensor,
+    height: int,
+    width: int,
+    *,
+    backend: str | None = None,
+) -> Intersections:
+    """The line of intersection of each of Q pairs of faces inside a pixel; many have none there.
+
+    Nearness is q = 1 / depth for perspective and q = -depth for orthographic views: linear in the image on each face.
+    The line is where q_0 = q_1. If the nearness of face 0 grows by dq at a fixed place of the image, the line moves out
+    of face 0's side by dq / |grad(q_0 - q_1)|. A point of the face that moves by d and z makes dq = dq/dz z - grad q d.
+    Faces without area, and parallel ones, do not intersect. Pieces may be hidden by other faces. Ordered as the pairs,
+    then along the line. Not differentiable.
+
+    verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
+    pixel: [Q] int64 (n H + i) W + j; pair: [Q, 2] int64 two faces.
+    """
+    check_shape("intersections", "verts_hom", verts_hom, ("N", "V", 4))
+    check_float("intersections", "verts_hom", verts_hom)
+    check_shape("intersections", "faces", faces, ("F", 3))
+    check_index("intersections", "faces", faces)
+    check_shape("intersections", "pixel", pixel, ("Q",))
+    check_index("intersections", "pixel", pixel)
+    check_shape("intersections", "pair", pair, (len(pixel), 2))
+    check_index("intersections", "pair", pair)
+    check_same_device("intersections", verts_hom=verts_hom, faces=faces, pixel=pixel, pair=pair)
+    _, module = implementation("intersections", verts_hom.device, backend)
+    with torch.no_grad():
+        return Intersections(*module.forward(verts_hom.detach(), faces, pixel, pair, height, width))

@@ -1,0 +1,57 @@
+"""Lines of intersection in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.ops.candidates import edge_functions
+from diffrender.ops.intersections.op import PIECE_PX
+
+
+def forward(
+    verts_hom: Tensor, faces: Tensor, pixel: Tensor, pair: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See op.intersections."""
+    corners = faces[pair]
+    view = pixel // (height * width)
+    center = torch.stack([pixel % width, pixel // width % height], 1) + 0.5
+
+    lines, det = edge_functions(verts_hom, faces)
+    lines, det = lines[view[:, None], pair], det[view[:, None], pair].abs()  # [I, 2, 3, 3], [I, 2]
+    values = lines[..., 0] * center[:, None, None, 0] + lines[..., 1] * center[:, None, None, 1] + lines[..., 2]
+    verts = verts_hom.double()[view[:, None, None], corners]
+    is_perspective = (verts[..., 2] == verts[..., 3]).all(-1)
+    share = torch.where(is_perspective[..., None], torch.ones_like(det)[..., None], -verts[..., 3])
+    slope = (lines[..., :2] * share[..., None]).sum(2) / det[..., None]  # gradient of nearness, [I, 2, 2]
+    nearness = (values * share).sum(2) / det
+
+    across = slope[:, 0] - slope[:, 1]
+    steepness = across.norm(dim=1)
+    foot = -(nearness[:, 0] - nearness[:, 1])[:, None] * across / steepness[:, None] ** 2  # from the pixel's centre
+    along = torch.stack([-across[:, 1], across[:, 0]], 1) / steepness[:, None]
+    # The line foot + t along, inside the pixel and both faces: each bound says start + t rate >= 0.
+    start = torch.cat([0.5 - foot, 0.5 + foot, (values + (lines[..., :2] * foot[:, None, None]).sum(-1)).flatten(1)], 1)
+    rate = torch.cat([-along, along, (lines[..., :2] * along[:, None, None]).sum(-1).flatten(1)], 1)
+    bound = -start / rate
+    low = bound.where(rate > 0, -torch.inf).amax(1)
+    high = bound.where(rate < 0, torch.inf).amin(1)
+    possible = (steepness > 0) & ~((rate == 0) & (start < 0)).any(1) & (high > low) & (high - low < 2)
+    pixel, pair, center = pixel[possible], pair[possible], center[possible]
+    low, high, foot, along = low[possible], high[possible], foot[possible], along[possible]
+    across, steepness, slope = across[possible], steepness[possible], slope[possible]
+    lines, verts, is_perspective = lines[possible], verts[possible], is_perspective[possible]
+
+    count = ((high - low) / PIECE_PX).ceil().clamp_min(1).long()
+    index = torch.arange(len(count), device=count.device).repeat_interleave(count)
+    within = torch.arange(len(index), device=count.device) - (count.cumsum(0) - count)[index]
+    length = ((high - low) / count)[index]
+    place = center[index] + foot[index] + (low[index] + (within + 0.5) * length)[:, None] * along[index]
+    values = (lines[index, ..., :2] * place[:, None, None]).sum(-1) + lines[index, ..., 2]
+    bary = values / values.sum(-1, keepdim=True)
+    depth = (bary * verts[index, ..., 3]).sum(-1)
+    reach = length / steepness[index]  # area swept by a unit of nearness
+    fall = torch.where(is_perspective[index], depth**-2, torch.ones_like(depth))  # of nearness with depth
+    normal = -slope[index] * reach[:, None, None]
+    bary, normal, rise = (value.to(verts_hom.dtype) for value in (bary, normal, -fall * reach[:, None]))
+    return pixel[index], pair[index], bary, place, depth[:, 0], normal, rise
