@@ -40,7 +40,7 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """Having this beside `fit` keeps `fit` a subcommand, the only one so far."""
+    """What `--version` belongs to."""
 
 
 @app.command()
@@ -77,7 +77,16 @@ def fit(
     if result.fit.stop_reason == "interrupted":
         raise typer.Exit(INTERRUPTED)
     if result.fit.stop_reason != "finished":
+        typer.echo(f"error: {result.fit.message}", err=True)
         raise typer.Exit(STOPPED)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the CPU kernels ahead; the first fit does not wait for them then."""
+    from diffrender.warmup import warmup as compile_kernels
+
+    typer.echo(f"all CPU kernels are ready, {compile_kernels():.1f} s")
 
 
 def _load_and_run(

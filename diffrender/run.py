@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from diffrender.config.build import FitSetup, build_fit
 from diffrender.config.resolved import resolved_text
 from diffrender.config.schema import FitConfig
+from diffrender.errors import ConfigError
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
@@ -34,7 +36,7 @@ from diffrender.writers.lights import write_lights
 from diffrender.writers.manifest import describe_device, write_manifest
 from diffrender.writers.metrics import write_json
 from diffrender.writers.obj import write_obj
-from diffrender.writers.run_folder import RunFolder, create_run_folder
+from diffrender.writers.run_folder import RunFolder, check_writable, create_run_folder
 from diffrender.writers.terminal import Closing, FitPanel, Opening
 
 LOG_WIDTH = 120
@@ -80,7 +82,9 @@ def run_fit(
 
 def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, console: Console) -> RunResult:
     started, clock = datetime.now(), time.perf_counter()
+    check_writable(out)
     setup = build_fit(config)
+    _check_in_view(setup)
     folder = create_run_folder(out, name, started)
     if scene_file is not None:
         write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
@@ -112,6 +116,24 @@ def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, conso
         for panel in panels:
             panel.closing(_closing(folder, setup, initial, final, result, seconds))
     return RunResult(folder.path, result, metrics)
+
+
+def _check_in_view(setup: FitSetup) -> None:
+    """Raise ConfigError where no fitted view sees anything of the start: there would be nothing to learn from."""
+    cameras = setup.fit_views.cameras
+    for view in range(len(cameras)):
+        with torch.no_grad():
+            seen = setup.render_views(setup.scene, cameras.select([view])).face_id >= 0
+        if bool(seen.any()):
+            return
+    corners = torch.cat([item.vertices_w() for item in setup.scene.objects.values()])
+    low, high = (", ".join(f"{x:.3g}" for x in end.tolist()) for end in (corners.amin(0), corners.amax(0)))
+    eye = ", ".join(f"{x:.3g}" for x in cameras.positions_w()[0].tolist())
+    raise ConfigError(
+        f"none of the {len(cameras)} fitted views sees anything of the start, which reaches from ({low}) to ({high});"
+        f" the first camera is at ({eye}). Put the start in front of the cameras with mesh.center, mesh.radius or pose,"
+        " or check which way the cameras look: transforms.json holds camera-to-world matrices that look along -z"
+    )
 
 
 def _scores(setup: FitSetup, scene: Scene, cameras: Cameras) -> Scores:
@@ -208,6 +230,7 @@ def _opening(name: str, setup: FitSetup, initial: Scores, folder: RunFolder) -> 
         start_scores=[score for score in scores if math.isfinite(score[2])],
         parameters=parameters,
         folder=folder.path,
+        warnings=setup.warnings(),
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,3 +91,10 @@ def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path)
     assert "Traceback" not in errors
     assert (out / "tiny" / "latest" / "mesh" / "final.obj").is_file()
     assert (out / "tiny" / "latest" / "manifest.json").is_file()
+
+
+def test_warmup_compiles_the_kernels_and_says_so() -> None:
+    command = [sys.executable, "-m", "diffrender.cli", "warmup"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"all CPU kernels are ready, [0-9.]+ s\n", result.stdout)

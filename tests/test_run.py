@@ -10,7 +10,7 @@ from rich.console import Console
 
 from diffrender.config.overrides import Override
 from diffrender.config.parse import load_config
-from diffrender.errors import DataError
+from diffrender.errors import ConfigError, DataError
 from diffrender.fit.step import StepRecord
 from diffrender.readers.meshes import read_mesh
 from diffrender.recorder import Recorder, evenly
@@ -173,3 +173,31 @@ def test_an_output_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None
 )
 def test_pictures_are_spread_evenly_with_both_ends(steps: int, count: int, expected: set[int]) -> None:
     assert evenly(steps, count) == expected
+
+
+def test_a_start_that_no_view_sees_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none of the \d+ fitted views sees anything of the start"):
+        run(tmp_path, Override("mesh", "{init: sphere, center: [0, 0, 50], radius: 0.5}"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unwritable_folder_is_found_before_the_targets_are_made(tmp_path: Path) -> None:
+    scene = tmp_path / "small.yaml"
+    scene.write_text(SCENE)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="is a file; choose a writable folder"):
+        run_fit(load_config(scene), "small", scene, tmp_path / "file" / "out")
+
+
+def test_hard_edges_are_warned_of_where_shapes_are_learned(tmp_path: Path) -> None:
+    warning = "silhouettes have no gradient"
+    assert warning in " ".join(run(tmp_path, Override("render.edges", "hard"))[1].split())
+    assert warning not in " ".join(run(tmp_path)[1].split())
+
+
+def test_annealed_soft_edges_run_and_come_back_from_the_resolved_scene(tmp_path: Path) -> None:
+    edges = "{type: soft, sigma: 4.0, anneal: {sigma: [3, 0.5], until: 2, then: antialias}}"
+    result, _ = run(tmp_path, Override("render.edges", edges))
+    again = load_config(result.folder / "scene.resolved.yaml")
+    assert again.render.edges.anneal.sigma == (3.0, 0.5)
+    assert again.render.edges.anneal.until == 2

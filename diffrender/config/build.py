@@ -31,6 +31,7 @@ from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.schedule import SCHEDULES
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias
+from diffrender.render.edge_models.hard import Hard
 from diffrender.render.edge_models.soft import SHARPEST_PX, Soft
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
@@ -69,6 +70,16 @@ class FitSetup:
     optimizer: FitOptimizer
     settings: FitSettings
     edges: EdgeSchedule | FixedEdges
+
+    def warnings(self) -> list[str]:
+        """What is probably not meant, in words."""
+        moving = [path for path in self.model.latents if path.endswith((".vertices", ".pose", ".scale", ".focal"))]
+        if moving and isinstance(self.edges.at(0), Hard):
+            return [
+                f"render.edges is hard: silhouettes have no gradient, so {', '.join(moving)} can only follow colours;"
+                " antialias or soft edges let silhouettes pull"
+            ]
+        return []
 
     def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
         """The images of `scene` with the edges of a step of the fit, counted from 0."""

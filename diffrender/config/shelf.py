@@ -153,7 +153,9 @@ class AnnealOptions(Strict):
     """How soft edges sharpen during the fit."""
 
     sigma: tuple[Sigma, Sigma] | None = Field(
-        default=None, description="first and last sigma in pixels; left out: from `sigma` of the edges to 0.5"
+        default=None,
+        strict=False,
+        description="first and last sigma in pixels; left out: from `sigma` of the edges to 0.5",
     )
     until: int | None = Field(
         default=None, ge=1, description="the step from which on `then` holds; left out: half of the steps"

@@ -65,6 +65,17 @@ class RunFolder:
         return self.progress / f"step_{step:05d}.png"
 
 
+def check_writable(root: Path) -> None:
+    """Raise DataError unless folders can be made in `root`, or it can be made itself. Makes nothing."""
+    existing = Path(root).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise unwritable(Path(root), NotADirectoryError(f"{existing} is a file"))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise unwritable(Path(root), PermissionError(f"no permission to write in {existing}"))
+
+
 def create_run_folder(root: Path, scene_name: str, now: datetime) -> RunFolder:
     """A new, empty folder <root>/<scene_name>/<time>/ and the link <root>/<scene_name>/latest to it.
 

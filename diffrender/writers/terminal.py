@@ -42,6 +42,7 @@ class Opening:
     start_scores: (name, unit, value) of the initial guess, as ("held-out PSNR", "dB", 12.3); NaN where unknown.
     parameters: what is optimised: (path, details such as "lr 0.01, 7,686 numbers").
     folder: where the results go.
+    warnings: what is probably not meant.
     """
 
     scene: str
@@ -54,6 +55,7 @@ class Opening:
     start_scores: Sequence[tuple[str, str, float]]
     parameters: Sequence[tuple[str, str]]
     folder: Path
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class FitPanel:
             line = Text.assemble((path.ljust(width), "cyan"), "  ", (details, "dim"))
             rows.append(("optimise" if index == 0 else "", line))
         rows += [("device", Text(opening.device)), ("results", Text(str(opening.folder)))]
+        rows += [("warning", Text(warning, style="yellow")) for warning in opening.warnings]
         self._rows([(name, line) for name, line in rows if line.plain])
         self._print(Text(""))
 

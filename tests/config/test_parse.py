@@ -112,6 +112,7 @@ MISTAKES = [
     ("material: {type: lambrt}", "2:18", ["the text `lambrt`; wanted lambert or unlit", "did you mean `lambert`?"]),
     ("mesh: {init: spere}", "2:14", ["did you mean `sphere`?"]),
     ("loss: {image: l3}", "2:15", ["wanted l1, l2, huber or pyramid"]),
+    ("render: {edges: {type: soft, anneal: {sigma: [4]}}}", "2:39", ["sigma` lacks `1`"]),
     ("render: {edges: blurry}", "2:17", ["wanted antialias, hard or soft"]),
     ("render: {edges: {type: soft, sigma: 0.4}}", "2:37", ["wanted a number from 0.5 up"]),
     ("render: {edges: {type: soft, anneal: {then: hard}}}", "2:45", ["wanted antialias or soft"]),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from diffrender.checks import check_float, check_shape
 from diffrender.errors import ShapeError
@@ -41,5 +42,6 @@ class _Blur(torch.autograd.Function):
         return module.forward(images, weights)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         return ctx.module.backward(grad, *ctx.saved_tensors), None, None

@@ -9,17 +9,14 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.intersections.op import PIECE_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_PIECES, PIECE_PX
 from diffrender.ops.rasterize.numba_cpu import inward_lines, load_vertex
 from diffrender.ops.threads import parallel_for
-
-# A line crosses a pixel in at most sqrt(2) px, so in at most so many pieces.
-MOST_PIECES = math.ceil(math.sqrt(2) / PIECE_PX)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def load_face(verts, faces, view, face, lines, depth):
-    """Edge functions [3, 3] and corner depths [3] of a face; whether it is seen in perspective, and |det|."""
+    """Edge functions [3, 3] and corner depths [3] of a face; whether its depth is its w, and |det|."""
     a = load_vertex(verts, view, faces[face, 0])
     b = load_vertex(verts, view, faces[face, 1])
     c = load_vertex(verts, view, faces[face, 2])
@@ -33,26 +30,31 @@ def load_face(verts, faces, view, face, lines, depth):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values, slope, perspective):
-    """(low, high, foot x, foot y, along x, along y, steepness): the part of the line in the pixel and in both faces.
+def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values, slope):
+    """(low, high, foot x, foot y, along x, along y, steepness, perspective): the line in the pixel and in both faces.
 
     A point of it is (cx, cy) + foot + t along with t from low to high; there is none where high <= low. Fills what is
     known of the two faces into the arrays.
     """
-    nearness = 0.0
+    first_perspective, first_det = load_face(verts, faces, view, pair[0], lines[0], corner_depth[0])
+    second_perspective, second_det = load_face(verts, faces, view, pair[1], lines[1], corner_depth[1])
+    # Of both: a face of a parallel view may happen to lie at depth 1, which is its w.
+    perspective = first_perspective and second_perspective
+    nearness, size = 0.0, 0.0
     for k in range(2):
-        perspective[k], det = load_face(verts, faces, view, pair[k], lines[k], corner_depth[k])
+        det = first_det if k == 0 else second_det
         slope[k] = 0
         for i in range(3):
-            share = (1.0 if perspective[k] else -corner_depth[k, i]) / det
+            share = (1.0 if perspective else -corner_depth[k, i]) / det
             values[k, i] = lines[k, i, 0] * cx + lines[k, i, 1] * cy + lines[k, i, 2]
             slope[k, 0] += share * lines[k, i, 0]
             slope[k, 1] += share * lines[k, i, 1]
             nearness += share * values[k, i] if k == 0 else -share * values[k, i]
+        size = abs(nearness) if k == 0 else size
     gx, gy = slope[0, 0] - slope[1, 0], slope[0, 1] - slope[1, 1]
     steepness = math.hypot(gx, gy)
-    if not (steepness > 0 and steepness < np.inf):
-        return 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0
+    if not (steepness > LEAST_STEEPNESS * size and steepness < np.inf):
+        return 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, perspective
     foot_x, foot_y = -nearness / steepness * (gx / steepness), -nearness / steepness * (gy / steepness)
     along_x, along_y = -gy / steepness, gx / steepness
     low, high = -np.inf, np.inf
@@ -71,7 +73,7 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
             high = min(high, -offset / rate)
         elif not offset >= 0:
             high = -np.inf
-    return low, high, foot_x, foot_y, along_x, along_y, steepness
+    return low, high, foot_x, foot_y, along_x, along_y, steepness, perspective
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -81,40 +83,43 @@ def find_pieces(
 ):  # fmt: skip
     """Count (fill = False, into first) or write (from first on) the pieces of the pairs start..end-1."""
     lines, corner_depth = np.empty((2, 3, 3)), np.empty((2, 3))
-    values, slope, perspective = np.empty((2, 3)), np.empty((2, 2)), np.empty(2, np.bool_)
+    values, slope, depth = np.empty((2, 3)), np.empty((2, 2)), np.empty(2)
     for q in range(start, end):
         view = pixels[q] // (height * width)
         cx, cy = pixels[q] % width + 0.5, pixels[q] // width % height + 0.5
-        low, high, foot_x, foot_y, along_x, along_y, steepness = line_in_pixel(
-            verts, faces, view, pairs[q], cx, cy, lines, corner_depth, values, slope, perspective
+        low, high, foot_x, foot_y, along_x, along_y, steepness, perspective = line_in_pixel(
+            verts, faces, view, pairs[q], cx, cy, lines, corner_depth, values, slope
         )
-        n_pieces = 0
-        if high > low and high - low < 2:
-            n_pieces = min(max(1, math.ceil((high - low) / PIECE_PX)), MOST_PIECES)
-        if not fill:
-            first[q] = n_pieces
-            continue
+        n_pieces, written = 0, 0
+        if high > low and high - low <= MOST_PIECES * PIECE_PX:
+            n_pieces = max(1, math.ceil((high - low) / PIECE_PX))
         length = (high - low) / max(1, n_pieces)
         reach = length / steepness
         for piece in range(n_pieces):
-            out = first[q] + piece
             t = low + (piece + 0.5) * length
             x, y = cx + (foot_x + t * along_x), cy + (foot_y + t * along_y)
-            pixel_out[out] = pixels[q]
-            place_out[out, 0], place_out[out, 1] = x, y
             for k in range(2):
-                total, depth = 0.0, 0.0
+                values[k] = lines[k, :, 0] * x + lines[k, :, 1] * y + lines[k, :, 2]
+                total = values[k, 0] + values[k, 1] + values[k, 2]
+                depth[k] = 0.0
                 for i in range(3):
-                    values[k, i] = lines[k, i, 0] * x + lines[k, i, 1] * y + lines[k, i, 2]
-                    total += values[k, i]
-                for i in range(3):
-                    bary_out[out, k, i] = values[k, i] / total
-                    depth += values[k, i] / total * corner_depth[k, i]
-                face_out[out, k] = pairs[q, k]
-                if k == 0:
-                    depth_out[out] = depth
-                normal_out[out, k, 0], normal_out[out, k, 1] = -slope[k, 0] * reach, -slope[k, 1] * reach
-                rise_out[out, k] = -reach / depth**2 if perspective[k] else -reach
+                    values[k, i] /= total
+                    depth[k] += values[k, i] * corner_depth[k, i]
+            if not (depth[0] > -np.inf and depth[1] > -np.inf):  # a face so thin that nothing is left of its area
+                continue
+            if fill:
+                out = first[q] + written
+                pixel_out[out] = pixels[q]
+                place_out[out, 0], place_out[out, 1] = x, y
+                depth_out[out] = depth[0]
+                for k in range(2):
+                    face_out[out, k] = pairs[q, k]
+                    bary_out[out, k] = values[k]
+                    normal_out[out, k, 0], normal_out[out, k, 1] = -slope[k, 0] * reach, -slope[k, 1] * reach
+                    rise_out[out, k] = -reach / depth[k] ** 2 if perspective else -reach
+            written += 1
+        if not fill:
+            first[q] = written
 
 
 def forward(

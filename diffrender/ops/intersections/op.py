@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,11 @@ from diffrender.ops.backend import implementation
 
 # Longest piece of a line of intersection, in pixels; see ops.contours.
 PIECE_PX = 0.25
+# So many of them fill a pixel's diagonal; a line that is longer is only rounding.
+MOST_PIECES = math.ceil(math.sqrt(2) / PIECE_PX)
+# Faces whose nearness diverges by less than this fraction of it over a pixel lie upon one another: where they meet is
+# rounding, and how fast that moves grows without bound.
+LEAST_STEEPNESS = 1e-6
 
 
 class Intersections(NamedTuple):
@@ -49,8 +55,8 @@ def intersections(
     Nearness is q = 1 / depth for perspective and q = -depth for orthographic views: linear in the image on each face.
     The line is where q_0 = q_1. If the nearness of face 0 grows by dq at a fixed place of the image, the line moves out
     of face 0's side by dq / |grad(q_0 - q_1)|. A point of the face that moves by d and z makes dq = dq/dz z - grad q d.
-    Faces without area, and parallel ones, do not intersect. Pieces may be hidden by other faces. Ordered as the pairs,
-    then along the line. Not differentiable.
+    Faces without area, and those that nearly lie in one plane, do not intersect. Pieces may be hidden by other faces.
+    Ordered as the pairs, then along the line. Not differentiable.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
     pixel: [Q] int64 (n H + i) W + j; pair: [Q, 2] int64 two faces.

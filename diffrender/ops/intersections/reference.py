@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffrender.ops.candidates import edge_functions
-from diffrender.ops.intersections.op import PIECE_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_PIECES, PIECE_PX
 
 
 def forward(
@@ -21,8 +21,9 @@ def forward(
     lines, det = lines[view[:, None], pair], det[view[:, None], pair].abs()  # [I, 2, 3, 3], [I, 2]
     values = lines[..., 0] * center[:, None, None, 0] + lines[..., 1] * center[:, None, None, 1] + lines[..., 2]
     verts = verts_hom.double()[view[:, None, None], corners]
-    is_perspective = (verts[..., 2] == verts[..., 3]).all(-1)
-    share = torch.where(is_perspective[..., None], torch.ones_like(det)[..., None], -verts[..., 3])
+    # Of both: a face of a parallel view may happen to lie at depth 1, which is its w.
+    is_perspective = (verts[..., 2] == verts[..., 3]).all(-1).all(-1)
+    share = torch.where(is_perspective[:, None, None], torch.ones_like(det)[..., None], -verts[..., 3])
     slope = (lines[..., :2] * share[..., None]).sum(2) / det[..., None]  # gradient of nearness, [I, 2, 2]
     nearness = (values * share).sum(2) / det
 
@@ -36,7 +37,8 @@ def forward(
     bound = -start / rate
     low = bound.where(rate > 0, -torch.inf).amax(1)
     high = bound.where(rate < 0, torch.inf).amin(1)
-    possible = (steepness > 0) & ~((rate == 0) & (start < 0)).any(1) & (high > low) & (high - low < 2)
+    possible = (steepness > LEAST_STEEPNESS * nearness[:, 0].abs()) & (high > low)
+    possible &= ~((rate == 0) & (start < 0)).any(1) & (high - low <= MOST_PIECES * PIECE_PX)
     pixel, pair, center = pixel[possible], pair[possible], center[possible]
     low, high, foot, along = low[possible], high[possible], foot[possible], along[possible]
     across, steepness, slope = across[possible], steepness[possible], slope[possible]
@@ -50,8 +52,10 @@ def forward(
     values = (lines[index, ..., :2] * place[:, None, None]).sum(-1) + lines[index, ..., 2]
     bary = values / values.sum(-1, keepdim=True)
     depth = (bary * verts[index, ..., 3]).sum(-1)
+    sound = depth.isfinite().all(1)  # not so where a face is so thin that nothing is left of its area
+    index, length, place, bary, depth = index[sound], length[sound], place[sound], bary[sound], depth[sound]
     reach = length / steepness[index]  # area swept by a unit of nearness
-    fall = torch.where(is_perspective[index], depth**-2, torch.ones_like(depth))  # of nearness with depth
+    fall = torch.where(is_perspective[index, None], depth**-2, torch.ones_like(depth))  # of nearness with depth
     normal = -slope[index] * reach[:, None, None]
     bary, normal, rise = (value.to(verts_hom.dtype) for value in (bary, normal, -fall * reach[:, None]))
     return pixel[index], pair[index], bary, place, depth[:, 0], normal, rise

@@ -1,0 +1,35 @@
+"""Compiles every CPU kernel ahead, so that the first fit does not wait for it."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from diffrender.ops.threads import threads_to_kernels
+from diffrender.render.edge_models import EDGE_MODELS
+from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+
+
+def warmup(dtype: torch.dtype = torch.float32) -> float:
+    """Renders and differentiates a tiny scene of two crossing triangles with every edge model; the seconds it took.
+
+    Numba keeps what it compiled on disk: the second time takes well under a second.
+    """
+    started = time.perf_counter()
+    corners = [[-1, -1, 0.5], [1, -1, -0.5], [0, 1, 0], [-1, -1, -0.5], [1, -1, 0.5], [0, 0.9, 0.1]]
+    vertices = torch.tensor(corners, dtype=dtype, requires_grad=True)
+    colors = torch.full((6, 3), 0.5, dtype=dtype, requires_grad=True)
+    mesh = Mesh(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]]))
+    item = Object(mesh, Unlit(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
+    background = torch.zeros(3, dtype=dtype, requires_grad=True)
+    cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]], dtype=dtype), height=16, width=16)
+    with threads_to_kernels(1):
+        for edges in EDGE_MODELS.values():
+            render(Scene({"object": item}, background=background), cameras, edges()).rgba.sum().backward()
+    return time.perf_counter() - started
