@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from benchmarks.ops_bench import COLUMNS, Settings, print_table
+from benchmarks.replay import recorded_calls
+from benchmarks.works import Work, image_task, knobbly_sphere, task_of
+
+SMALL = Work("antialias", 320, 32)
+
+
+def test_a_row_fills_every_column(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([SMALL], Settings(threads=(1, 2), seconds=0.0, memory=False))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    heading, one, two = cells
+    assert heading == list(COLUMNS)
+    assert one[:5] == ["image, antialias", "32", "320", "diffrender", "1"]
+    assert two[:5] == ["image, antialias", "32", "320", "diffrender", "2"]
+    for row in (one, two):
+        forward_ms, total_ms, forward_floors, total_floors = (float(row[i].replace(",", "")) for i in (5, 6, 8, 9))
+        assert 0 < forward_ms < total_ms
+        assert forward_floors > 1 and total_floors > 1
+        assert row[7] == "-"
+
+
+def test_an_op_is_measured_on_the_calls_of_the_image() -> None:
+    image = image_task(SMALL)
+    with recorded_calls() as calls:
+        output = image.forward()
+    task = task_of(Work("antialias", 320, 32, "rasterize"))
+    assert task.backward is None
+    [raster] = task.forward()
+    assert torch.equal(raster.face_id[..., 0], output.face_id)
+    assert [call.op for call in calls].count("rasterize") == 1
+    with recorded_calls() as after:
+        pass
+    image.forward()
+    assert after == []  # nothing is noted outside
+
+
+def test_the_mesh_is_closed_and_has_the_wanted_number_of_faces() -> None:
+    mesh = knobbly_sphere(1000)
+    assert mesh.n_faces == 980 and mesh.n_vertices == 492
+    assert mesh.topology.is_closed
+    assert mesh.vertices.norm(dim=1).max().item() == pytest.approx(1)

@@ -1,0 +1,168 @@
+"""What is measured: procedural scenes of a wanted number of faces, whole images of them, and the ops inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from benchmarks.replay import recorded_calls, replay
+from torch import Tensor
+
+from diffrender.geometry.primitives import bumpy_sphere_colors, icosphere
+from diffrender.ops.backend import OPS
+from diffrender.render.edge_model import EdgeModel
+from diffrender.render.edge_models import EDGE_MODELS
+from diffrender.render.render import RenderOutput, render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+
+# The reach of the soft edges that are measured, in pixels.
+SOFT_SIGMA_PX = 2.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """A row of the table: the whole image (op None), or the calls of one op that this image takes.
+
+    edges: a name in EDGE_MODELS; faces: about how many; size: height and width in pixels.
+    distance: of the camera from the middle of an object of radius 1.
+    """
+
+    edges: str
+    faces: int
+    size: int
+    op: str | None = None
+    distance: float = 2.85
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"image, {self.edges}" if self.op is None else self.op
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to time.
+
+    forward: gives what `backward` takes.
+    backward: None where nothing is differentiable.
+    frames: the buffers that the forward gives, and the gradients that come in for them.
+    """
+
+    forward: Callable[[], Any]
+    backward: Callable[[Any], object] | None
+    frames: tuple[Sequence[Tensor], Sequence[Tensor]] = ((), ())
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A mesh with vertex colours, one camera and a background."""
+
+    mesh: Mesh
+    colors: Tensor
+    cameras: Cameras
+    background: Tensor
+
+
+@lru_cache(maxsize=4)
+def knobbly_sphere(n_faces: int) -> Mesh:
+    """A closed mesh of radius 1 with twelve knobs that hide one another, of 20 n^2 faces: as near n_faces as may be.
+
+    The faces of an icosahedron are cut into n x n triangles and pulled out; `bumpy_sphere` knows only powers of four.
+    """
+    n = max(1, round((n_faces / 20) ** 0.5))
+    base = icosphere(0)
+    i, j = torch.meshgrid(torch.arange(n + 1), torch.arange(n + 1), indexing="ij")
+    inside = i + j <= n
+    number = torch.full((n + 1, n + 1), -1)
+    number[inside] = torch.arange(int(inside.sum()))
+    weights = torch.stack([n - i - j, i, j], -1)[inside].double() / n
+    points = torch.einsum("pc,fcx->fpx", weights, base.vertices.double()[base.faces])
+    up = torch.stack([number[:-1, :-1], number[1:, :-1], number[:-1, 1:]], -1)[(i + j < n)[:-1, :-1]]
+    down = torch.stack([number[1:, :-1], number[1:, 1:], number[:-1, 1:]], -1)[(i + j < n - 1)[:-1, :-1]]
+    local = torch.cat([up, down])
+    faces = (local + torch.arange(20)[:, None, None] * len(weights)).reshape(-1, 3)
+
+    # Points on the icosahedron's edges come once from each side: weld what agrees to a millionth.
+    _, weld = torch.unique((points.reshape(-1, 3) * 1e6).round().long(), dim=0, return_inverse=True)
+    vertices = torch.empty(int(weld.max()) + 1, 3, dtype=torch.float64)
+    vertices[weld] = torch.nn.functional.normalize(points.reshape(-1, 3), dim=1)
+    heights = 0.4 + 0.05 * torch.arange(12).double().remainder(5)
+    axes = torch.nn.functional.normalize(base.vertices.double(), dim=1)
+    distance = 0.5 + torch.exp(13 * (vertices @ axes.T - 1)) @ heights
+    vertices = vertices * (distance / distance.max())[:, None]
+    return Mesh(vertices.float(), weld[faces])
+
+
+def setting_of(work: Work) -> Setting:
+    """What `work` is an image of."""
+    mesh = knobbly_sphere(work.faces)
+    eye = torch.tensor([[0.42, 0.31, 0.85]])
+    eye = work.distance * torch.nn.functional.normalize(eye, dim=1)
+    cameras = Cameras.perspective(eye, fov_deg=45, height=work.size, width=work.size)
+    return Setting(mesh, bumpy_sphere_colors(mesh.vertices).float(), cameras, torch.tensor([0.1, 0.2, 0.3]))
+
+
+def edge_model(name: str) -> EdgeModel:
+    """The edge model with its own defaults; soft edges at a stated reach."""
+    return EDGE_MODELS[name](sigma=SOFT_SIGMA_PX) if name == "soft" else EDGE_MODELS[name]()
+
+
+def upstream_gradient(size: int) -> Tensor:
+    """[1, size, size, 4] the gradient that comes in from a loss: noise, so that nothing is skipped."""
+    return torch.randn(1, size, size, 4, generator=torch.Generator().manual_seed(0))
+
+
+def rendered(setting: Setting, edges: EdgeModel, vertices: Tensor, colors: Tensor) -> RenderOutput:
+    """The image of the setting with these vertices [V, 3] and colours [V, 3]."""
+    scene = Scene({"it": Object(setting.mesh.with_vertices(vertices), Unlit(colors))}, {}, setting.background)
+    return render(scene, setting.cameras, edges)
+
+
+def image_task(work: Work) -> Task:
+    """render() of the setting, and its gradient to all vertices and colours."""
+    setting = setting_of(work)
+    edges = edge_model(work.edges)
+    vertices = setting.mesh.vertices.clone().requires_grad_()
+    colors = setting.colors.clone().requires_grad_()
+    gradient = upstream_gradient(work.size)
+
+    def forward() -> RenderOutput:
+        return rendered(setting, edges, vertices, colors)
+
+    def backward(output: Any) -> object:
+        return torch.autograd.grad((output.rgba,), (vertices, colors), (gradient,))
+
+    with torch.no_grad():
+        output = forward()
+    return Task(forward, backward, ([output.rgba, output.depth, output.face_id], [gradient]))
+
+
+def op_task(work: Work) -> Task:
+    """The calls of `work.op` that the image takes, made again with the same arguments."""
+    image = image_task(work)
+    with recorded_calls() as calls:
+        image.forward()
+    mine = [call for call in calls if call.op == work.op]
+    if not mine:
+        raise ValueError(f"an image with {work.edges} edges does not take the op {work.op}")
+    return Task(*replay(mine))
+
+
+def ops_of(edges: str) -> list[str]:
+    """The ops that an image with these edges takes, in the order of OPS."""
+    with recorded_calls() as calls:
+        image_task(Work(edges, 320, 32))
+    taken = {call.op for call in calls}
+    return [op for op in OPS if op in taken]
+
+
+def task_of(work: Work) -> Task:
+    """What to time for a row."""
+    return image_task(work) if work.op is None else op_task(work)
