@@ -14,14 +14,14 @@ from diffrender.ops.threads import parallel_for
 
 @njit(nogil=True, cache=True)
 def resolve(start, end, radiance, pixel, weight, background, image):
-    """Add the samples of every pixel whose first sample is among start..end-1 to an image that is all background."""
-    n_samples, n_channels = radiance.shape
-    m = start
-    while m > 0 and m < end and pixel[m] == pixel[start - 1]:
-        m += 1
-    if m == end:  # all these samples belong to a pixel that began before them
-        return
-    while m < n_samples and (m < end or pixel[m] == pixel[m - 1]):
+    """The pixels start..end-1: background, and the samples of each over it. `pixel` is ascending."""
+    n_channels = radiance.shape[1]
+    for row in range(start, end):
+        for c in range(n_channels):
+            image[row, c] = background[c]
+        image[row, n_channels] = 0
+    m = np.searchsorted(pixel, start)
+    while m < len(pixel) and pixel[m] < end:
         row = pixel[m]
         share = weight[m]
         for c in range(n_channels):
@@ -81,9 +81,8 @@ def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
 def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, background: Tensor, size: tuple[int, int, int]) -> Tensor:
     """See op.antialias."""
     image = torch.empty((*size, radiance.shape[1] + 1), dtype=radiance.dtype)
-    image[:] = torch.nn.functional.pad(background, (0, 1))
     flat = image.numpy().reshape(-1, image.shape[-1])
-    parallel_for(resolve, len(pixel), 65536, *_arrays(radiance, pixel, weight, background), flat)
+    parallel_for(resolve, len(flat), 32768, *_arrays(radiance, pixel, weight, background), flat)
     return image
 
 

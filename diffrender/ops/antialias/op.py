@@ -56,7 +56,7 @@ def antialias(
     radiance: [M, C] of the samples.
     jump: [P, C + 1] colour and coverage on the outline minus those seen just outside it.
     verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
-    pixel: [M] int64 (n H + i) W + j; samples of one pixel stand next to each other.
+    pixel: [M] int64 (n H + i) W + j, ascending.
     weight: [M] share of its pixel that a sample stands for.
     background: [C] colour where no sample is.
     size: N, H, W.

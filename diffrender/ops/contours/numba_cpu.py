@@ -168,4 +168,5 @@ def forward(
     place, piece_depth = np.empty((n_pieces, 2)), np.empty(n_pieces)
     outputs = (pixel, face, bary, place, normal, piece_depth)
     parallel_for(fill_pieces, len(items), 256, items, first, *shared, depth_array, near, keep, *outputs)
-    return tuple(torch.from_numpy(output[keep]) for output in outputs)  # type: ignore[return-value]
+    kept = np.flatnonzero(keep)
+    return tuple(torch.from_numpy(output.take(kept, 0)) for output in outputs)  # type: ignore[return-value]

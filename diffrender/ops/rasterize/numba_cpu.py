@@ -146,7 +146,7 @@ def fill_row(
     All of the row, though the face may touch little of it, and without branches: that becomes a few vector
     instructions, and takes less time than to find out where to begin and end.
     """
-    for i in range(len(near_depth)):
+    for i in range(TILE):
         px = (first_x + i) + 0.5
         e0 = a0 * px + r0
         e1 = a1 * px + r1
@@ -193,7 +193,8 @@ def fill_tiles(
     height, width, layers = out_face.shape[1], out_face.shape[2], out_face.shape[3]
     n_tiles = tiles_x * tiles_y
     near_depth = np.empty((TILE * TILE, layers), np.float64)
-    near_face = np.empty((TILE * TILE, layers), np.int64)
+    # Face numbers as floats of the width of the depths, so that one vector mask serves both; exact below 2^53.
+    near_face = np.empty((TILE * TILE, layers), np.float64)
     first_depth, first_face = near_depth.reshape(-1), near_face.reshape(-1)
     row_depth = np.empty(TILE, np.float64)
     for item in range(start, end):
@@ -259,7 +260,7 @@ def fill_tiles(
             for x in range(left, right):
                 slot = (y - top) * TILE + x - left
                 for k in range(layers):
-                    face = near_face[slot, k]
+                    face = np.int64(near_face[slot, k])
                     out_face[view, y, x, k] = face
                     out_depth[view, y, x, k] = near_depth[slot, k] if face >= 0 else 0.0
 

@@ -52,7 +52,11 @@ class Antialias(EdgeModel):
         center_face, center_depth = raster.face_id[..., 0], raster.depth[..., 0]
         lines = contours(verts_hom, topology, raster.bins.facing, center_depth, near=near, backend=backend)
         has_parts = topology.n_components > 1
-        is_refined = where_parts_meet(center_face, topology) if has_parts else torch.zeros_like(center_face == 0)
+        is_refined = (
+            where_parts_meet(center_face, topology)
+            if has_parts
+            else torch.zeros(center_face.shape, dtype=torch.bool, device=center_face.device)
+        )
         is_refined.view(-1)[lines.pixel] = True
         refined = torch.nonzero(is_refined.view(-1))[:, 0]
 
