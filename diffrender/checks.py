@@ -14,12 +14,16 @@ def check_shape(function: str, argument: str, value: Tensor, shape: Sequence[int
     """Raise unless `value` is a tensor of `shape`; a name or None stands for any size, a number for that size."""
     if not isinstance(value, Tensor):
         raise ShapeError(f"{function}: {argument} must be a torch.Tensor, got {type(value).__name__}")
-    matches = value.dim() == len(shape) and all(
-        not isinstance(want, int) or have == want for have, want in zip(value.shape, shape, strict=True)
-    )
+    # A plain loop: this runs some forty times an image.
+    have = value.shape
+    matches = len(have) == len(shape)
+    if matches:
+        for size, want in zip(have, shape, strict=True):
+            if size != want and isinstance(want, int):
+                matches = False
     if not matches:
         wanted = ", ".join("*" if size is None else str(size) for size in shape)
-        raise ShapeError(f"{function}: {argument} must have shape [{wanted}], got {list(value.shape)}")
+        raise ShapeError(f"{function}: {argument} must have shape [{wanted}], got {list(have)}")
 
 
 def check_float(function: str, argument: str, value: Tensor) -> None:

@@ -39,7 +39,8 @@ from diffrender.scene.paths import canonical_path, default_parametrization, get_
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
-# Learning rates for values without one, by parametrisation; lengths are in radii of the object that they belong to.
+# Learning rates for values without one, by parametrisation; those of vertices and lights' positions are in radii of the
+# object and the region (`_unit`), all others as they stand.
 DEFAULT_RATES: Mapping[str, float] = {
     "identity": 0.02,
     "positive": 0.02,

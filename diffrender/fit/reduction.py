@@ -15,7 +15,7 @@ def steady_sum(values: Tensor) -> Tensor:
     whole = flat.numel() // ROW * ROW
     if whole < 2 * ROW:
         return flat.sum()
-    return flat[:whole].reshape(-1, ROW).sum(1).sum() + flat[whole:].sum()
+    return steady_sum(flat[:whole].reshape(-1, ROW).sum(1)) + flat[whole:].sum()
 
 
 def steady_mean(values: Tensor) -> Tensor:

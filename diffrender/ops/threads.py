@@ -67,4 +67,6 @@ def parallel_for(kernel: Callable[..., None], n_items: int, grain: int, *argumen
         work()
     finally:
         for other in others:
-            other.result()
+            # A thread that has not begun by now, because other programs keep its core busy, has nothing left to do.
+            if not other.cancel():
+                other.result()

@@ -56,7 +56,8 @@ class Mesh:
         return len(self.faces)
 
     def with_vertices(self, vertices: Tensor) -> Mesh:
-        """The same triangles at other positions: [V, 3]."""
+        """The same triangles at other positions: [V, 3], as many as before (indices are not checked again)."""
+        check_shape("Mesh.with_vertices", "vertices", vertices, (self.n_vertices, 3))
         return replace(self, vertices=vertices)
 
     def bounds(self) -> Tensor:

@@ -25,11 +25,19 @@ class StepNumbers(Protocol):
     """What the panel needs to know of a step; step counts from 0."""
 
     @property
-    def step(self) -> int: ...  # noqa: D102
+    def step(self) -> int:
+        """Its number."""
+        ...
+
     @property
-    def total(self) -> float: ...  # noqa: D102
+    def total(self) -> float:
+        """The objective."""
+        ...
+
     @property
-    def psnr_db(self) -> float: ...  # noqa: D102
+    def psnr_db(self) -> float:
+        """How close the renderings are to their targets."""
+        ...
 
 
 @dataclass(frozen=True)

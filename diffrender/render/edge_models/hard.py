@@ -15,7 +15,7 @@ from diffrender.render.edge_model import Beyond, EdgeModel, Visible
 
 @dataclass(frozen=True)
 class Hard(EdgeModel):
-    """Every pixel shows what its centre sees. Jagged, and outlines have no gradient: only colours and light learn."""
+    """Every pixel shows what its centre sees. Jagged, and outlines have no gradient: shapes only follow the shading."""
 
     def visible(
         self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
