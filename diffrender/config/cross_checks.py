@@ -11,7 +11,7 @@ from diffrender.config.kinds import is_number
 from diffrender.config.messages import place_of, shown_path
 from diffrender.config.mistakes import Mistake, did_you_mean
 from diffrender.config.raw_scene import as_list, as_mapping, is_lit, name_of, optimizable_paths
-from diffrender.config.schema import Method, OptimizeOptions
+from diffrender.config.schema import Method, OptimizeOptions, TorusMesh
 from diffrender.config.yaml_source import Location, Tree
 
 OBJECT_KEYS = ("mesh", "material", "pose")
@@ -97,7 +97,7 @@ def _meshes(location: Location, scene: dict[str, Any]) -> Iterator[Finding]:
             for key in ("radius", "center"):
                 if mesh.get(key) is not None:
                     yield (*place, key), f"`{key}` beside `aabb`, which already says it", ("take out one of them",)
-        tube, radius = mesh.get("tube", 0.3), mesh.get("radius", 0.7)
+        tube, radius = (mesh.get(key, TorusMesh.model_fields[key].default) for key in ("tube", "radius"))
         if mesh.get("init") == "torus" and is_number(tube) and is_number(radius) and tube >= radius:
             message = f"the tube of radius {tube} leaves no hole in a ring of radius {radius}"
             yield (*place, "tube" if "tube" in mesh else "radius"), message, ("make `tube` smaller than `radius`",)

@@ -196,7 +196,7 @@ class TargetsOptions(Strict):
         " auto: the views of transforms_test.json where there is one, else every 8th",
     )
     background: Color | None = Field(default=None, description="behind masked photographs; left out: the scene's")
-    masks: bool = Field(default=True, description="false: ignore masks and alpha")
+    masks: bool = Field(default=True, description="false: ignore masks; transparency still shows the background")
 
 
 class RenderOptions(Strict):

@@ -137,7 +137,7 @@ class EdgeOptions(Named):
 
 
 class AntialiasOptions(EdgeOptions):
-    """Silhouettes by analytic coverage, with gradients."""
+    """Silhouettes of a box filter one pixel wide, with the gradient of their motion."""
 
     type: Literal["antialias"] = "antialias"
     samples: int = Field(default=4, ge=1, le=16, description="points along each side of a pixel on an outline")

@@ -71,7 +71,8 @@ class Topology:
         n_vertices = int(self.faces.max()) + 1
         graph = coo_matrix((edges[:, 0] >= 0, (edges[:, 0], edges[:, 1])), shape=(n_vertices, n_vertices))
         label = torch.from_numpy(connected_components(graph, directed=False)[1]).long().to(self.faces.device)
-        return label[self.faces[:, 0]]
+        # Anew from 0: vertices without a face have labels of their own.
+        return label[self.faces[:, 0]].unique(return_inverse=True)[1]
 
     @cached_property
     def n_components(self) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines
+from diffrender.ops.antialias import Outlines, antialias
 from diffrender.ops.collect import Samples
 from diffrender.ops.rasterize import Raster
 
@@ -41,6 +41,21 @@ class Visible(NamedTuple):
     beyond: Beyond
 
 
+class Shaded(NamedTuple):
+    """The smooth part of a render: what the samples and outlines look like.
+
+    verts_hom: [N, V, 4] homogeneous pixel coordinates.
+    radiance: [M, C] of the samples.
+    jump: [P, C + 1] colour and coverage on the outlines minus those just outside them; without gradient.
+    background: [C] linear colour behind everything.
+    """
+
+    verts_hom: Tensor
+    radiance: Tensor
+    jump: Tensor
+    background: Tensor
+
+
 class EdgeModel(ABC):
     """Base of all edge models: a frozen dataclass whose fields are its options in scene.yaml."""
 
@@ -51,17 +66,22 @@ class EdgeModel(ABC):
         """Which samples and outlines the image needs, given what the pixel centres see."""
 
     @abstractmethod
-    def image(
-        self,
-        radiance: Tensor,
-        jump: Tensor,
-        verts_hom: Tensor,
-        topology: Topology,
-        visible: Visible,
-        background: Tensor,
-        backend: str | None,
-    ) -> Tensor:
-        """[N, H, W, C + 1] colour over the background and coverage, from the radiance [M, C] of the samples.
+    def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
+        """[N, H, W, C + 1] colour over the background, and coverage."""
 
-        jump: [P, C + 1] colour and coverage on the outlines minus those just outside them. background: [C].
-        """
+
+def resolve(shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
+    """[N, H, W, C + 1]: each pixel the mean of its samples, moved by the outlines. What most edge models build on."""
+    n_views, height, width = visible.raster.face_id.shape[:3]
+    return antialias(
+        shaded.radiance,
+        shaded.jump,
+        shaded.verts_hom,
+        topology.faces,
+        visible.samples.pixel,
+        visible.samples.weight,
+        visible.outlines,
+        shaded.background,
+        (n_views, height, width),
+        backend=backend,
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.collect import Samples
 from diffrender.ops.rasterize import rasterize
-from diffrender.render.edge_model import EdgeModel, Visible
+from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.geometry import Geometry, gather_geometry
 from diffrender.render.shade import shade
@@ -64,7 +64,8 @@ def render(
     bary = barycentrics(verts_hom, faces, samples.view, samples.face_id, samples.place_px, backend=backend)
     radiance = shade(scene, geometry, cameras, samples.face_id, bary, samples.view, backend)
     jump = jump_across(scene, geometry, cameras, verts_hom, visible, backend)
-    image = edges.image(radiance, jump, verts_hom, geometry.topology, visible, scene.background, backend)
+    shaded = Shaded(verts_hom, radiance, jump, scene.background)
+    image = edges.image(shaded, geometry.topology, visible, backend)
     return RenderOutput(image, visible)
 
 

@@ -40,6 +40,8 @@ class Cameras:
         check_shape("Cameras", "focal_px", self.focal_px, (n_views, 2))
         check_shape("Cameras", "center_px", self.center_px, (n_views, 2))
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
+        check_finite("Cameras", "focal_px", self.focal_px)
+        check_finite("Cameras", "center_px", self.center_px)
         if self.height < 1 or self.width < 1:
             raise ShapeError(f"Cameras: height and width must be at least 1, got {self.height} x {self.width}")
         if not self.orthographic and not self.near > 0:
@@ -60,6 +62,8 @@ class Cameras:
         near: float = 1e-3,
     ) -> Cameras:
         """Cameras at `eye` [N, 3] that look at `target`; `fov_deg` is the vertical field of view."""
+        if not 0 < fov_deg < 180:
+            raise ShapeError(f"Cameras.perspective: fov_deg must lie between 0 and 180, got {fov_deg}")
         cam_from_world = look_at(eye, target, up)
         focal = 0.5 * height / math.tan(math.radians(fov_deg) / 2)
         return cls._centred(cam_from_world, focal, height, width, False, near)
@@ -75,6 +79,8 @@ class Cameras:
         width: int = 256,
     ) -> Cameras:
         """Orthographic cameras at `eye` [N, 3]; the image is `view_height` world units high."""
+        if not (math.isfinite(view_height) and view_height > 0):
+            raise ShapeError(f"Cameras.parallel: view_height must be positive, got {view_height}")
         cam_from_world = look_at(eye, target, up)
         return cls._centred(cam_from_world, height / view_height, height, width, True, 0.0)
 

@@ -7,11 +7,22 @@ from typing import ClassVar, TypeAlias
 
 from torch import Tensor
 
+from diffrender.checks import check_shape
 from diffrender.scene.surface import Surface
 from diffrender.scene.texture import Texture
 
 SurfaceValue: TypeAlias = Tensor | Texture
 """A quantity on a surface: uniform [C], per vertex [V, C], or a Texture."""
+
+
+def check_color(function: str, argument: str, value: SurfaceValue) -> None:
+    """Raise ShapeError unless `value` is a colour [3], one a vertex [V, 3], or a Texture of three channels."""
+    if isinstance(value, Texture):
+        check_shape(function, f"{argument}.texels", value.texels, ("H", "W", 3))
+    elif isinstance(value, Tensor) and value.dim() == 1:
+        check_shape(function, argument, value, (3,))
+    else:
+        check_shape(function, argument, value, ("V", 3))
 
 
 class Material(ABC):

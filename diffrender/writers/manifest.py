@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from diffrender.ops.threads import kernel_threads
 from diffrender.writers.metrics import write_json
 
 PACKAGES = ("diffrender", "torch", "numpy", "numba", "scipy", "trimesh", "pillow")
@@ -60,7 +61,7 @@ def write_manifest(
                 "system": platform.platform(),
                 "machine": platform.machine(),
                 "cores": os.cpu_count(),
-                "torch_threads": torch.get_num_threads(),
+                "kernel_threads": kernel_threads(),
             },
         },
     )

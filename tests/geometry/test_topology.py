@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry.primitives import box, icosphere, plane, torus
-from diffrender.geometry.topology import Topology
+from diffrender.geometry.topology import Topology, join_topologies
 
 # Two triangles that share the edge (1, 2):   0 - 1
 #                                             | / |
@@ -87,10 +87,80 @@ def test_what_is_not_closed() -> None:
     assert Topology(torch.cat([sphere, sphere + 100])).is_closed
 
 
+def parts_by_hand(faces: Tensor) -> list[set[int]]:
+    """The faces of each connected part, by growing sets of vertices until nothing changes."""
+    parts: list[tuple[set[int], set[int]]] = []
+    for f, face in enumerate(faces.tolist()):
+        touching = [part for part in parts if part[0] & set(face)]
+        parts = [part for part in parts if not part[0] & set(face)]
+        parts.append((set(face).union(*(part[0] for part in touching)), {f}.union(*(part[1] for part in touching))))
+    return sorted((part[1] for part in parts), key=min)
+
+
+def test_components_by_hand() -> None:
+    # Two triangles with a common edge, one that only shares a vertex with them, and one apart; vertex 9 is in none.
+    topology = Topology(torch.tensor([[0, 2, 1], [6, 7, 8], [1, 2, 3], [3, 4, 5]]))
+    component = topology.face_component
+    assert topology.n_components == 2 and component.dtype == torch.int64
+    assert component[0] == component[2] == component[3] != component[1]
+    assert sorted(component.unique().tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize("n_vertices", [40, 90, 300])
+@pytest.mark.parametrize("seed", range(3))
+def test_components_are_the_connected_parts(n_vertices: int, seed: int) -> None:
+    faces = random_faces(40, n_vertices, seed)
+    topology = Topology(faces)
+    component = topology.face_component
+    found = [set(torch.nonzero(component == c)[:, 0].tolist()) for c in component.unique().tolist()]
+    assert sorted(found, key=min) == parts_by_hand(faces)
+    assert topology.n_components == len(found)
+    # Numbers are 0, 1, ... without gaps: every vertex is in some face, or in none that counts.
+    assert component.shape == (40,) and component.min() >= 0 and component.max() < topology.n_components
+
+
+def test_unused_vertices_are_no_components() -> None:
+    for faces in (PAIR + 50, torch.tensor([[3, 3, 3]]), PAIR * 1000):
+        topology = Topology(faces)
+        assert topology.n_components == 1 and not bool(topology.face_component.any())
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_joined_topologies_are_those_of_the_joined_faces(warm: bool) -> None:
+    sizes = [12, 7, 20, 5]  # more vertices than the faces use, in the last a gap
+    faces = [random_faces(30, 12, 0), PAIR, random_faces(8, 17, 1), torch.zeros(0, 3, dtype=torch.int64)]
+    parts = [Topology(part) for part in faces]
+    if warm:
+        for part in parts:
+            _ = part.edges, part.face_component, part.edge_pairs, part.is_closed
+    joined = join_topologies(parts, sizes)
+    starts = [0, 12, 19, 39]
+    expected = Topology(torch.cat([part + start for part, start in zip(faces, starts, strict=True)]))
+    assert torch.equal(joined.faces, expected.faces)
+    assert torch.equal(joined.edges, expected.edges)
+    assert torch.equal(joined.edge_corners.corner, expected.edge_corners.corner)
+    assert torch.equal(joined.edge_corners.offset, expected.edge_corners.offset)
+    assert torch.equal(joined.edge_pairs, expected.edge_pairs)
+    assert joined.n_components == expected.n_components == sum(part.n_components for part in parts)
+    same = joined.face_component[:, None] == joined.face_component
+    assert torch.equal(same, expected.face_component[:, None] == expected.face_component)
+    assert not joined.is_closed
+
+
+def test_joined_closed_meshes_are_closed_parts() -> None:
+    sphere, ring = icosphere(1), torus(1.0, 0.3, 6, 5)
+    parts = [Topology(sphere[1]), Topology(ring[1]), Topology(sphere[1])]
+    joined = join_topologies(parts, [len(sphere[0]), len(ring[0]), len(sphere[0])])
+    assert joined.is_closed and joined.n_components == 3
+    counts = joined.face_component.unique_consecutive(return_counts=True)[1].tolist()
+    assert counts == [len(sphere[1]), len(ring[1]), len(sphere[1])]
+
+
 def test_no_faces() -> None:
     topology = Topology(torch.zeros(0, 3, dtype=torch.int64))
     assert topology.edges.shape == (0, 2) and topology.edge_pairs.shape == (0, 2)
     assert topology.edge_corners.corner.shape == (0,) and topology.edge_corners.offset.tolist() == [0]
+    assert topology.face_component.shape == (0,) and topology.n_components == 0
 
 
 def test_indices_far_apart_and_memory_that_is_not_contiguous() -> None:
@@ -107,3 +177,4 @@ def test_each_part_is_computed_once() -> None:
     assert topology.edges is topology.edges
     assert topology.edge_corners is topology.edge_corners
     assert topology.edge_pairs is topology.edge_pairs
+    assert topology.face_component is topology.face_component

@@ -131,6 +131,17 @@ def test_errors():
         dataclasses.replace(good, near=0.0)
     with pytest.raises(ShapeError, match="cam_from_world must be finite"):
         dataclasses.replace(good, cam_from_world=good.cam_from_world / 0)
+    with pytest.raises(ShapeError, match="focal_px must be finite"):
+        dataclasses.replace(good, focal_px=good.focal_px / 0)
+    with pytest.raises(ShapeError, match="center_px must be finite"):
+        dataclasses.replace(good, center_px=good.center_px * torch.nan)
+    eye = torch.tensor([[0.0, 0.0, 3.0]])
+    for angle in (0.0, 180.0, -5.0, math.nan):
+        with pytest.raises(ShapeError, match="fov_deg must lie between 0 and 180"):
+            Cameras.perspective(eye, fov_deg=angle)
+    for size in (0.0, -1.0, math.inf):
+        with pytest.raises(ShapeError, match="view_height must be positive"):
+            Cameras.parallel(eye, view_height=size)
     with pytest.raises(ShapeError, match="eye must differ from target"):
         Cameras.perspective(torch.zeros(1, 3))
     with pytest.raises(ShapeError, match="up must not be parallel"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.shapes import bumpy, camera_at, square
 
+from diffrender.errors import ShapeError
 from diffrender.scene.material import Material
 from diffrender.scene.materials import MATERIALS, Lambert, Unlit
 from diffrender.scene.surface import Surface
@@ -129,3 +130,12 @@ def test_gradients_of_lambert_are_finite_where_light_grazes():
     value = Lambert(COLOR).evaluate(surface, torch.tensor([[[1.0, 0, 0]]], dtype=F64))
     (gradient,) = torch.autograd.grad(value.sum(), vertices)
     assert gradient.isfinite().all() and gradient.any()
+
+
+@pytest.mark.parametrize("material", [Lambert, Unlit])
+@pytest.mark.parametrize(
+    "color", [torch.zeros(2), torch.zeros(1), torch.zeros(()), torch.zeros(5, 4), Texture(torch.zeros(2, 2, 1))]
+)
+def test_colors_of_another_shape_are_refused(material, color):
+    with pytest.raises(ShapeError, match=rf"{material.__name__}: base_color.* must have shape \[.*3\], got"):
+        material(color)

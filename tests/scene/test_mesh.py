@@ -24,6 +24,13 @@ def test_moving_the_vertices_keeps_the_topology_and_the_texture_coordinates():
     assert moved.uvs is mesh.uvs and moved.uv_faces is mesh.uv_faces and torch.equal(moved.vertices, 2 * mesh.vertices)
 
 
+def test_moving_keeps_the_number_of_vertices():
+    """Kernels read what the indices say: fewer vertices would be memory of somebody else."""
+    for n_vertices in (3, 5):
+        with pytest.raises(ShapeError, match=r"with_vertices: vertices must have shape \[4, 3\]"):
+            square().with_vertices(torch.zeros(n_vertices, 3))
+
+
 def test_other_faces_get_their_own_topology():
     mesh = square()
     cut = dataclasses.replace(mesh, faces=mesh.faces[:1], uv_faces=mesh.faces[:1])

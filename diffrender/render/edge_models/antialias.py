@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +15,7 @@ from diffrender.ops.contours import contours
 from diffrender.ops.intersections import intersections
 from diffrender.ops.probe import probe
 from diffrender.ops.rasterize import Raster
-from diffrender.render.edge_model import Beyond, EdgeModel, Visible
-from diffrender.render.edge_models.hard import resolve
+from diffrender.render.edge_model import Beyond, EdgeModel, Shaded, Visible, resolve
 
 # How far outside an outline one looks for what covers it or lies beyond it, in pixels: very little, because on a mesh
 # of subpixel triangles an outline may hide behind a fold that ends a ten-thousandth of a pixel further out.
@@ -134,18 +132,9 @@ class Antialias(EdgeModel):
         )
         return outlines, face.flip(1).reshape(-1), found.place_px[seen].repeat_interleave(2, 0).to(verts_hom.dtype)
 
-    def image(
-        self,
-        radiance: Tensor,
-        jump: Tensor,
-        verts_hom: Tensor,
-        topology: Topology,
-        visible: Visible,
-        background: Tensor,
-        backend: str | None,
-    ) -> Tensor:
+    def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """Each pixel the mean of its samples, moved by the outlines."""
-        return resolve(radiance, jump, verts_hom, topology, visible, background, backend)
+        return resolve(shaded, topology, visible, backend)
 
 
 def sample_places(samples: int) -> list[tuple[float, float]]:
@@ -176,24 +165,23 @@ def meeting_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Pixels [Q] and pairs of faces [Q, 2] of different parts that may intersect in them.
 
-    They are what neighbours among the s x s samples sub_face [R, s s] in the pixels [R] see, each pair also in the
-    eight pixels around: a line may pass through the corner of a pixel between its samples.
+    They are what any two of the samples sub_face [R, S] in one of the pixels [R] see, each pair also in the eight
+    pixels around: a line may pass through the corner of a pixel between its samples.
     """
-    side = math.isqrt(sub_face.shape[1])
-    grid = sub_face.reshape(-1, side, side)
-    across = torch.stack([grid[:, :, :-1], grid[:, :, 1:]], -1).reshape(-1, 2)
-    down = torch.stack([grid[:, :-1], grid[:, 1:]], -1).reshape(-1, 2)
-    at = pixel.repeat_interleave(side * (side - 1)).repeat(2)
-    pairs = torch.cat([across, down])
+    first, second = torch.triu_indices(sub_face.shape[1], sub_face.shape[1], 1, device=pixel.device)
+    pairs = torch.stack([sub_face[:, first], sub_face[:, second]], -1).reshape(-1, 2)
     part = topology.face_component[pairs.clamp_min(0)]
     meets = torch.nonzero((pairs >= 0).all(1) & (part[:, 0] != part[:, 1]))[:, 0]
-    at, pairs = at[meets], pairs[meets].sort(1).values
+    at, pairs = pixel.repeat_interleave(len(first))[meets], pairs[meets].sort(1).values
+    n_faces = len(topology.faces)
+    pairs, which = torch.unique(pairs[:, 0] * n_faces + pairs[:, 1], return_inverse=True)
 
     step = torch.tensor([-1, 0, 1], device=pixel.device)
     row = (at // width % height)[:, None, None] + step[:, None]
     column = (at % width)[:, None, None] + step
     around = at[:, None, None] + step[:, None] * width + step
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    found = torch.cat([around.reshape(-1, 1), pairs.repeat_interleave(9, 0)], 1)[inside.expand_as(around).reshape(-1)]
-    found = torch.unique(found, dim=0)
-    return found[:, 0], found[:, 1:]
+    # One number for pixel and pair: rows of a table are sorted much more slowly.
+    found = torch.unique((around * max(1, len(pairs)) + which[:, None, None])[inside])
+    pair = pairs[found % max(1, len(pairs))]
+    return found // max(1, len(pairs)), torch.stack([pair // n_faces, pair % n_faces], 1)

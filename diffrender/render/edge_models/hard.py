@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines, antialias
+from diffrender.ops.antialias import Outlines
 from diffrender.ops.collect import collect
 from diffrender.ops.rasterize import Raster
-from diffrender.render.edge_model import Beyond, EdgeModel, Visible
+from diffrender.render.edge_model import Beyond, EdgeModel, Shaded, Visible, resolve
 
 
 @dataclass(frozen=True)
@@ -28,32 +28,6 @@ class Hard(EdgeModel):
         outlines = Outlines(none, none, verts_hom.new_empty(0, 3), nowhere, nowhere[:, 0])
         return Visible(raster, samples, outlines, none, Beyond(none, none, none, nowhere))
 
-    def image(
-        self,
-        radiance: Tensor,
-        jump: Tensor,
-        verts_hom: Tensor,
-        topology: Topology,
-        visible: Visible,
-        background: Tensor,
-        backend: str | None,
-    ) -> Tensor:
+    def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """Each sample is its pixel."""
-        return resolve(radiance, jump, verts_hom, topology, visible, background, backend)
-
-
-def resolve(
-    radiance: Tensor,
-    jump: Tensor,
-    verts_hom: Tensor,
-    topology: Topology,
-    visible: Visible,
-    background: Tensor,
-    backend: str | None,
-) -> Tensor:
-    """[N, H, W, C + 1]: each pixel the mean of its samples, moved by the outlines."""
-    n_views, height, width = visible.raster.face_id.shape[:3]
-    return antialias(
-        radiance, jump, verts_hom, topology.faces, visible.samples.pixel, visible.samples.weight, visible.outlines,
-        background, (n_views, height, width), backend=backend,
-    )  # fmt: skip
+        return resolve(shaded, topology, visible, backend)

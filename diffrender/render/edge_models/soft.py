@@ -11,9 +11,8 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.ops.blur import blur
 from diffrender.ops.rasterize import Raster
-from diffrender.render.edge_model import EdgeModel, Visible
+from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 from diffrender.render.edge_models.antialias import Antialias
-from diffrender.render.edge_models.hard import resolve
 
 # A box one pixel wide together with a Gaussian of sqrt(sigma^2 - 1/4) px is called sigma, so that 1/2 is the box alone.
 SHARPEST_PX = 0.5
@@ -47,16 +46,7 @@ class Soft(EdgeModel):
         """What antialiasing needs."""
         return Antialias(self.samples).visible(verts_hom, topology, raster, near, backend)
 
-    def image(
-        self,
-        radiance: Tensor,
-        jump: Tensor,
-        verts_hom: Tensor,
-        topology: Topology,
-        visible: Visible,
-        background: Tensor,
-        backend: str | None,
-    ) -> Tensor:
+    def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """The antialiased image, blurred; its gradient comes back through the blur to the outlines."""
-        image = resolve(radiance, jump, verts_hom, topology, visible, background, backend)
+        image = resolve(shaded, topology, visible, backend)
         return blur(image, math.sqrt(self.sigma**2 - SHARPEST_PX**2), backend=backend)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffrender.scene.material import Material, SurfaceValue
+from diffrender.scene.material import Material, SurfaceValue, check_color
 from diffrender.scene.surface import Surface
 
 
@@ -22,6 +22,9 @@ class Lambert(Material):
     base_color: SurfaceValue = field(
         default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
     )
+
+    def __post_init__(self) -> None:
+        check_color("Lambert", "base_color", self.base_color)
 
     def emitted(self, surface: Surface) -> None:
         """Nothing."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffrender.scene.material import Material, SurfaceValue
+from diffrender.scene.material import Material, SurfaceValue, check_color
 from diffrender.scene.surface import Surface
 
 
@@ -24,6 +24,9 @@ class Unlit(Material):
     base_color: SurfaceValue = field(
         default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
     )
+
+    def __post_init__(self) -> None:
+        check_color("Unlit", "base_color", self.base_color)
 
     def emitted(self, surface: Surface) -> Tensor:
         """base_color at each point: [M, 3]."""

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+import torch
+from ops_soups import (
+    BACKENDS,
+    DTYPES,
+    assert_all_finite,
+    assert_same_bits,
+    assert_same_for_any_threads,
+    both_backends,
+    both_dtypes,
+    strided,
+)
+from scipy.ndimage import gaussian_filter
+from support.comparators import assert_gradients_agree
+from torch import Tensor
+
+from diffrender.errors import BackendError, ShapeError
+from diffrender.ops.blur import blur
+from diffrender.ops.blur.numba_cpu import BAND
+
+
+def noise(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def with_gradient(images: Tensor, sigma_px: float, backend: str, upstream: Tensor | None = None) -> tuple[Tensor, ...]:
+    """The blurred images, and the gradient of their sum weighted with `upstream`."""
+    leaf = images.detach().clone().requires_grad_()
+    blurred = blur(leaf, sigma_px, backend=backend)
+    weight = noise(*images.shape, dtype=images.dtype, seed=1) if upstream is None else upstream
+    return blurred.detach(), *torch.autograd.grad(blurred, leaf, weight)
+
+
+@both_backends
+@both_dtypes
+def test_worked_example(backend: str, dtype: torch.dtype) -> None:
+    # sigma = 1/2 reaches two pixels; the weights are e^(-2 k^2), made to sum to one.
+    total = 1 + 2 * math.exp(-2) + 2 * math.exp(-8)
+    w0, w1, w2 = 1 / total, math.exp(-2) / total, math.exp(-8) / total
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-6
+
+    point = torch.zeros(1, 5, 7, 2, dtype=dtype)
+    point[0, 2, 3, 1] = 10
+    blurred = blur(point, 0.5, backend=backend)
+    assert blurred.dtype == dtype and not bool(blurred[..., 0].any())
+    assert blurred[0, 2, :, 1].tolist() == pytest.approx([0, 10 * w0 * w2, 10 * w0 * w1, 10 * w0 * w0,
+                                                          10 * w0 * w1, 10 * w0 * w2, 0], rel=tolerance)  # fmt: skip
+    assert blurred[0, :, 2, 1].tolist() == pytest.approx([10 * w1 * w for w in (w2, w1, w0, w1, w2)], rel=tolerance)
+
+    # A row of two pixels goes on as 6 6 | 6 0 | 0 0, its only row as itself.
+    pair = blur(torch.tensor([[[[6.0], [0.0]]]], dtype=dtype), 0.5, backend=backend)
+    assert pair.flatten().tolist() == pytest.approx([6 * (w0 + w1 + w2), 6 * (w1 + w2)], rel=tolerance)
+
+
+@both_backends
+@both_dtypes
+def test_worked_example_of_the_gradient(backend: str, dtype: torch.dtype) -> None:
+    # Pixel 0 of two is in its own mean by w0 + w1 + w2 and in the other's by w1 + w2.
+    total = 1 + 2 * math.exp(-2) + 2 * math.exp(-8)
+    far = (math.exp(-2) + math.exp(-8)) / total
+    pair, upstream = torch.zeros(1, 1, 2, 1, dtype=dtype), torch.tensor([10.0, 1.0], dtype=dtype).reshape(1, 1, 2, 1)
+    _, grad = with_gradient(pair, 0.5, backend, upstream)
+    assert grad.flatten().tolist() == pytest.approx([10 * (1 - far) + far, 10 * far + 1 - far], rel=1e-6)
+
+
+SHAPES = ((2, 29, 43, 4), (1, 1, 1, 1), (3, 1, 9, 2), (1, 9, 1, 5), (1, 3, 2 * BAND // 3 + 5, 3))
+
+
+@both_dtypes
+@pytest.mark.parametrize("sigma_px", [0.3, 1.0, 2.5, 20.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_matches_the_reference(shape: tuple[int, ...], sigma_px: float, dtype: torch.dtype) -> None:
+    images = noise(*shape, dtype=dtype)
+    found, grad = with_gradient(images, sigma_px, "numba")
+    expected, expected_grad = with_gradient(images, sigma_px, "reference")
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+    assert_gradients_agree(grad, expected_grad)
+
+
+@both_backends
+@pytest.mark.parametrize("sigma_px", [0.7, 3.0, 30.0])
+def test_is_the_gaussian_filter_of_scipy(backend: str, sigma_px: float) -> None:
+    images = noise(1, 17, 23, 1)
+    reach = math.ceil(4 * sigma_px)
+    expected = gaussian_filter(images[0, ..., 0].numpy(), sigma_px, mode="nearest", radius=reach)
+    torch.testing.assert_close(blur(images, sigma_px, backend=backend)[0, ..., 0], torch.from_numpy(expected))
+
+
+@both_backends
+@pytest.mark.parametrize("shape", [(1, 4, 5, 2), (2, 1, 3, 1)])
+@pytest.mark.parametrize("sigma_px", [0.4, 3.0])
+def test_gradcheck(backend: str, shape: tuple[int, ...], sigma_px: float) -> None:
+    images = noise(*shape).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: blur(x, sigma_px, backend=backend), images, fast_mode=False)
+
+
+@both_backends
+@both_dtypes
+@pytest.mark.parametrize("sigma_px", [0.5, 2.0, 50.0])
+def test_the_backward_pass_is_the_transposed_forward_pass(backend: str, dtype: torch.dtype, sigma_px: float) -> None:
+    """<blur x, y> = <x, blur^T y> for all x and y; the border makes blur^T another thing than blur."""
+    x, y = noise(2, 13, 600, 1, dtype=dtype), noise(2, 13, 600, 1, dtype=dtype, seed=3)
+    blurred, transposed = with_gradient(x, sigma_px, backend, y)
+    scale = float(x.double().norm() * y.double().norm())
+    difference = float((blurred.double() * y).sum() - (x.double() * transposed).sum())
+    assert abs(difference) <= (1e-14 if dtype == torch.float64 else 1e-6) * scale
+    assert float((transposed - blur(y, sigma_px, backend=backend)).abs().max()) > 1e-4
+
+
+@both_backends
+@both_dtypes
+@pytest.mark.parametrize("sigma_px", [0.5, 3.0, 100.0])
+def test_even_images_stay_and_every_pixel_hands_on_its_weight_once(
+    backend: str, dtype: torch.dtype, sigma_px: float
+) -> None:
+    even = torch.tensor([0.25, 3, -1], dtype=dtype).expand(2, 6, 11, 3)
+    blurred, grad = with_gradient(even, sigma_px, backend, torch.ones_like(even))
+    torch.testing.assert_close(blurred, even, rtol=1e-5, atol=0)
+    assert float(grad.double().sum()) == pytest.approx(even.numel(), rel=1e-5)
+
+
+@both_backends
+def test_channels_and_views_do_not_mix(backend: str) -> None:
+    images = noise(3, 9, 40, 4, dtype=torch.float32)
+    together = with_gradient(images, 2.0, backend, images)
+    for n in range(3):
+        assert_same_bits(tuple(part[n : n + 1] for part in together), with_gradient(images[n : n + 1], 2.0, backend,
+                                                                                   images[n : n + 1]))  # fmt: skip
+    for c in range(4):
+        alone = blur(images[..., c : c + 1].contiguous(), 2.0, backend=backend)
+        assert_same_bits(together[0][..., c : c + 1].contiguous(), alone)
+
+
+@both_backends
+def test_mirrored_images_blur_to_mirrored_images(backend: str) -> None:
+    images = noise(1, 12, 15, 2)
+    expected = blur(images, 1.7, backend=backend)
+    for axes in ((1,), (2,), (1, 2)):
+        torch.testing.assert_close(blur(images.flip(axes), 1.7, backend=backend), expected.flip(axes))
+    turned = blur(images.transpose(1, 2), 1.7, backend=backend).transpose(1, 2)
+    torch.testing.assert_close(turned, expected)
+
+
+@both_backends
+@both_dtypes
+def test_one_pixel_and_a_sigma_larger_than_the_image(backend: str, dtype: torch.dtype) -> None:
+    one = torch.tensor([[[[3.0, -2.0]]]], dtype=dtype)
+    blurred, grad = with_gradient(one, 5.0, backend, 7 * torch.ones_like(one))
+    torch.testing.assert_close(blurred, one)
+    torch.testing.assert_close(grad, 7 * torch.ones_like(one))
+    # So wide a blur sees next to nothing but the border: half of it left, half of it right.
+    row = torch.tensor([4.0, 100.0, 0.0], dtype=dtype).reshape(1, 1, 3, 1)
+    wide = blur(row, 1000.0, backend=backend)
+    torch.testing.assert_close(wide, torch.full_like(row, 2.0), atol=0.1, rtol=0)
+
+
+@both_backends
+def test_a_sigma_of_zero_and_empty_images_are_given_back(backend: str) -> None:
+    images = noise(1, 3, 4, 2).requires_grad_()
+    assert blur(images, 0.0, backend=backend) is images
+    for shape in ((0, 3, 4, 2), (1, 0, 4, 2), (1, 3, 0, 2), (1, 3, 4, 0)):
+        assert blur(torch.zeros(shape), 2.0, backend=backend).shape == shape
+
+
+def test_same_bits_for_any_number_of_threads() -> None:
+    images = noise(3, 130, 200, 4, dtype=torch.float32)
+    assert_same_for_any_threads(lambda: with_gradient(images, 3.0, "numba"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_result_does_not_depend_on_what_memory_held(
+    backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
+) -> None:
+    images = noise(2, 20, 300, 3, dtype=dtype)
+    expected = with_gradient(images, 2.0, backend)
+    with poisoned_memory():
+        found = with_gradient(images, 2.0, backend)
+    assert_all_finite(found)
+    assert_same_bits(found, expected)
+
+
+@both_backends
+def test_input_need_not_be_contiguous(backend: str) -> None:
+    images, upstream = noise(2, 7, 9, 3), noise(2, 7, 9, 3, seed=4)
+    expected = with_gradient(images, 1.5, backend, upstream)
+    leaf = strided(images).requires_grad_()
+    blurred = blur(leaf, 1.5, backend=backend)
+    found = torch.autograd.grad(blurred, leaf, strided(upstream))
+    assert_same_bits((blurred.detach(), *found), expected)
+    leaf = images.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(blur(leaf, 1.5, backend=backend).sum(), leaf)  # an expanded gradient
+    assert_same_bits(grad, with_gradient(images, 1.5, backend, torch.ones_like(images))[1])
+
+
+def test_a_second_derivative_is_refused_and_not_zero() -> None:
+    images = noise(1, 5, 6, 1).requires_grad_()
+    (grad,) = torch.autograd.grad(blur(images, 1.0).square().sum(), images, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+@both_backends
+def test_mistakes_are_named(backend: str) -> None:
+    images = noise(1, 4, 5, 2)
+    with pytest.raises(ShapeError, match=r"blur: images must have shape \[N, H, W, C\]"):
+        blur(images[0], 1.0, backend=backend)
+    with pytest.raises(ShapeError, match=r"blur: images must be float32 or float64"):
+        blur(images.half(), 1.0, backend=backend)
+    for sigma_px in (-0.1, math.nan, math.inf):
+        with pytest.raises(ShapeError, match=f"blur: sigma_px must be at least 0, got {sigma_px}"):
+            blur(images, sigma_px, backend=backend)
+    with pytest.raises(BackendError, match="'numba' runs on the CPU"):
+        blur(images.to("meta"), 1.0, backend="numba")
