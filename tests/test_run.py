@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,3 +204,29 @@ def test_annealed_soft_edges_run_and_come_back_from_the_resolved_scene(tmp_path:
     again = load_config(result.folder / "scene.resolved.yaml")
     assert again.render.edges.anneal.sigma == (3.0, 0.5)
     assert again.render.edges.anneal.until == 2
+
+
+def test_the_same_bits_on_one_and_two_threads(tmp_path: Path) -> None:
+    scene = tmp_path / "small.yaml"
+    scene.write_text(SCENE)
+    results = []
+    for threads in ("1", "2"):
+        # In a process of its own: what OMP_NUM_THREADS says counts from the start, for torch and for the kernels.
+        program = f"import torch; assert torch.get_num_threads() == {threads}; from diffrender.cli import main; main()"
+        out = tmp_path / threads
+        options = ["--out", str(out), "--set", "targets.resolution=72", "--set", "progress={pictures: 0, video: false}"]
+        subprocess.run(
+            [sys.executable, "-c", program, "fit", str(scene), *options],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(Path(__file__).parents[1])},
+            check=True,
+            capture_output=True,
+        )
+        latest = out / "small" / "latest"
+        latents = torch.load(latest / "checkpoints" / "last.pt")["latents"]
+        results.append(((latest / "mesh" / "final.obj").read_bytes(), read_json(latest / "metrics.json"), latents))
+    (mesh, metrics, latents), (other_mesh, other_metrics, other_latents) = results
+    assert metrics["steps"] == 4
+    assert mesh == other_mesh
+    for scores in ("fit", "heldout", "initial"):
+        assert metrics[scores] == other_metrics[scores]
+    assert all(torch.equal(latents[path], other_latents[path]) for path in latents)

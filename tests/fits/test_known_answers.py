@@ -1,0 +1,103 @@
+"""Fits whose answer is known are to find it, from a fixed seed, within a stated error."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrender.config.build import FitSetup, build_fit
+from diffrender.config.parse import parse_config
+from diffrender.fit.evaluate import evaluate
+from diffrender.fit.loop import FitResult, fit
+from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
+from diffrender.ops.threads import threads_to_kernels
+
+pytestmark = pytest.mark.slow
+
+POSE = """
+targets:
+  resolution: 64
+  test_every: null
+  synthetic:
+    views: 1
+    radius: 3.6
+    elevation_deg: [25, 25]
+    mesh: {init: bumpy, subdivisions: 3}
+    material: {type: lambert, base_color: own}
+    lights: &lights [{type: directional, direction: [-1, -1, -0.6], radiance: 2.2}, {type: ambient, radiance: 0.35}]
+    pose: {translation: [0.15, 0.1, 0.0], rotation: {axis: [0.3, 1, 0.2], degrees: 20}}
+mesh: {init: bumpy, subdivisions: 3}
+material: {type: lambert, base_color: own}
+lights: *lights
+pose: {translation: [-0.1, 0.0, 0.0]}
+optimize: {steps: 120, pose: {lr: 0.02, schedule: cosine}}
+loss: {image: {type: pyramid, levels: 4}}
+"""
+SHAPE = """
+targets: {resolution: 64, synthetic: {mesh: {init: bumpy, subdivisions: 3}, views: 12, samples: 4}}
+mesh: {subdivisions: 3}
+optimize: {steps: 200, mesh.vertices: {schedule: cosine}, material.base_color: {schedule: cosine}}
+"""
+LIGHT = """
+targets:
+  resolution: 48
+  synthetic:
+    views: 6
+    mesh: {init: sphere, subdivisions: 3, center: [0, 0, 0], radius: 1}
+    material: {type: lambert, base_color: [0.7, 0.4, 0.2]}
+    lights:
+      - {name: key, type: directional, direction: [-1, -2, -1], radiance: 2.5}
+      - {name: sky, type: ambient, radiance: 0.3}
+mesh: {init: sphere, subdivisions: 3, center: [0, 0, 0], radius: 1}
+material: {type: lambert, base_color: [0.7, 0.4, 0.2]}
+lights:
+  - {name: key, type: directional, direction: [1, -2, 0], radiance: 1.5}
+  - {name: sky, type: ambient, radiance: 0.6}
+optimize:
+  steps: 150
+  lights.key.direction: {lr: 0.05, schedule: cosine}
+  lights.key.radiance: {lr: 0.05, schedule: cosine}
+  lights.sky.radiance: {lr: 0.05, schedule: cosine}
+"""
+
+
+def fitted(text: str) -> tuple[FitSetup, FitResult]:
+    with threads_to_kernels(2):
+        setup = build_fit(parse_config(text, Path()))
+        result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
+    assert result.stop_reason == "finished"
+    return setup, result
+
+
+def test_the_pose_of_a_known_object_from_one_picture() -> None:
+    setup, result = fitted(POSE)
+    axis = torch.nn.functional.normalize(torch.tensor([0.3, 1.0, 0.2]), dim=0)
+    turn, place = axis_angle_to_matrix(axis * math.radians(20)), torch.tensor([0.15, 0.1, 0.0])
+    start, found = (scene.objects["object"].pose for scene in (setup.scene, result.scene))
+    assert math.degrees(float(rotation_angle(start[:3, :3], turn))) > 19
+    angle = math.degrees(float(rotation_angle(found[:3, :3], turn)))
+    off = float((found[:3, 3] - place).norm())
+    assert angle < 0.2
+    assert off < 0.006
+
+
+def test_shape_and_colours_from_a_sphere() -> None:
+    setup, result = fitted(SHAPE)
+    assert setup.heldout_views is not None
+    first, last = (evaluate(scene, setup.heldout_views, setup.render_views) for scene in (setup.scene, result.scene))
+    assert first["mask_iou"] < 0.7
+    assert last["mask_iou"] > 0.97
+    assert last["psnr_db"] > 28
+
+
+def test_the_light_on_a_known_object() -> None:
+    _, result = fitted(LIGHT)
+    key, sky = result.scene.lights["key"], result.scene.lights["sky"]
+    way = torch.nn.functional.normalize(torch.tensor([-1.0, -2.0, -1.0]), dim=0)
+    angle = math.degrees(math.acos(float((torch.nn.functional.normalize(key.direction, dim=0) * way).sum())))
+    assert angle < 0.1
+    torch.testing.assert_close(key.radiance, torch.full((3,), 2.5), rtol=1e-3, atol=0)
+    torch.testing.assert_close(sky.radiance, torch.full((3,), 0.3), rtol=1e-3, atol=0)
