@@ -1,8 +1,7 @@
 """Running a compiled kernel on several threads.
 
 A kernel is a function `kernel(start, end, *arguments)` that releases the interpreter lock and writes only what belongs
-to the items start..end-1. Items are handed out in fixed pieces, so what is computed does not depend on how many threads
-compute it.
+to the items start..end-1, so what is computed does not depend on how many threads compute it.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from functools import cache
 from itertools import count
 
 import torch
+
+PIECES_A_THREAD = 6
 
 _kernel_threads: ContextVar[int | None] = ContextVar("kernel_threads", default=None)
 
@@ -49,9 +50,14 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 
 
 def parallel_for(kernel: Callable[..., None], n_items: int, grain: int, *arguments: object) -> None:
-    """Run `kernel` over the items 0..n_items-1 in pieces of `grain`, in any order, on all kernel threads."""
-    n_pieces = -(-n_items // grain)
-    n_threads = min(kernel_threads(), n_pieces)
+    """Run `kernel` over the items 0..n_items-1 in pieces of about `grain` or more, in any order, on all kernel threads.
+
+    There are a few pieces a thread, for balance, and not more: each costs a turn with the interpreter lock. What the
+    kernel computes must not depend on where they begin and end.
+    """
+    n_threads = kernel_threads()
+    n_pieces = min(-(-n_items // grain), PIECES_A_THREAD * n_threads)
+    n_threads = min(n_threads, n_pieces)
     if n_threads <= 1:
         if n_items:
             kernel(0, n_items, *arguments)
@@ -60,7 +66,7 @@ def parallel_for(kernel: Callable[..., None], n_items: int, grain: int, *argumen
 
     def work() -> None:
         while (piece := next(pieces)) < n_pieces:
-            kernel(piece * grain, min((piece + 1) * grain, n_items), *arguments)
+            kernel(piece * n_items // n_pieces, (piece + 1) * n_items // n_pieces, *arguments)
 
     others = [_pool(n_threads - 1).submit(work) for _ in range(n_threads - 1)]
     try:

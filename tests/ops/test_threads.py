@@ -24,14 +24,16 @@ def test_every_item_is_handed_out_once(n_threads: int, n_items: int, grain: int)
     assert visits.tolist() == [1] * n_items
 
 
-def test_pieces_do_not_depend_on_the_threads() -> None:
-    pieces: list[tuple[int, int]] = []
-    for n_threads in (2, 3):
-        torch.set_num_threads(n_threads)
-        found: list[tuple[int, int]] = []
-        parallel_for(lambda start, end, found=found: found.append((start, end)), 10, 4)
-        pieces = pieces or sorted(found)
-        assert sorted(found) == pieces == [(0, 4), (4, 8), (8, 10)]
+@pytest.mark.parametrize(
+    ("n_threads", "n_items", "grain", "n_pieces"), [(2, 10, 4, 3), (3, 10, 4, 3), (2, 1000, 1, 12)]
+)
+def test_pieces_are_about_a_grain_and_a_few_a_thread(n_threads: int, n_items: int, grain: int, n_pieces: int) -> None:
+    torch.set_num_threads(n_threads)
+    found: list[tuple[int, int]] = []
+    parallel_for(lambda start, end: found.append((start, end)), n_items, grain)
+    sizes = [end - start for start, end in found]
+    assert len(found) == n_pieces and sum(sizes) == n_items
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_nothing_to_do() -> None:
