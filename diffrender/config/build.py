@@ -27,6 +27,9 @@ from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer import FitOptimizer, Rate
+from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrizations import PARAMETRIZATIONS
+from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.schedule import SCHEDULES
 from diffrender.render.edge_models import EDGE_MODELS
@@ -117,7 +120,8 @@ def build_fit(config: FitConfig) -> FitSetup:
 
     objective = Objective(tuple(_terms(loss)))
     objective.check(fit_views)
-    model = SceneModel(scene, fit_views.cameras, {path: options.method for path, options in parameters.items()})
+    methods = {path: _method(options, targets.region.radius) for path, options in parameters.items()}
+    model = SceneModel(scene, fit_views.cameras, methods)
     rates = {path: _rate(options) for path, options in parameters.items()}
     heldout = None if targets.heldout is None else targets.heldout.to(device)
     return FitSetup(
@@ -220,6 +224,11 @@ def _terms(loss: LossOptions) -> list[Term]:
         if options is not None:
             terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight"))))
     return terms
+
+
+def _method(options: ParameterOptions, size: float) -> Parametrization:
+    assert options.method is not None
+    return Pose(length_unit=size) if options.method == "pose" else PARAMETRIZATIONS[options.method]()
 
 
 def _rate(options: ParameterOptions) -> Rate:

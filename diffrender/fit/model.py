@@ -25,13 +25,14 @@ class SceneModel(nn.Module):
     """Owns a latent for each learned value; called, it returns the scene of the moment.
 
     scene, cameras: the starting guess. What is not learned is shared with them and never copied.
-    parameters: path (diffrender.scene.paths) -> name in PARAMETRIZATIONS, or None for the value's default.
+    parameters: path (diffrender.scene.paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for the value's
+        default.
 
     A latent lives on the device of its value and has its dtype. Raises ConfigError for an unknown path or
     parametrisation, or when nothing is learned; ShapeError, naming the path, for a value outside its domain.
     """
 
-    def __init__(self, scene: Scene, cameras: Cameras, parameters: Mapping[str, str | None]) -> None:
+    def __init__(self, scene: Scene, cameras: Cameras, parameters: Mapping[str, str | Parametrization | None]) -> None:
         super().__init__()
         if not parameters:
             available = ", ".join(learnable_paths(scene, cameras))
@@ -44,7 +45,9 @@ class SceneModel(nn.Module):
             canonical = canonical_path(scene, cameras, path)
             if canonical in self._parametrizations:
                 raise ConfigError(f"{canonical} is given twice, in full and in its short form; keep one of them")
-            parametrization = _parametrization(name or default_parametrization(scene, cameras, canonical), canonical)
+            parametrization = name or default_parametrization(scene, cameras, canonical)
+            if isinstance(parametrization, str):
+                parametrization = _parametrization(parametrization, canonical)
             self._parametrizations[canonical] = parametrization
             latents[_key(canonical)] = nn.Parameter(
                 _first_latent(parametrization, canonical, get_value(scene, cameras, canonical))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffrender.config.build import build_fit, choose_device
-from diffrender.config.parse import parse_config
+from diffrender.config.parse import load_config, parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import BackendError, ConfigError, DataError
 from diffrender.fit.loop import fit
@@ -249,3 +249,23 @@ def test_a_device_that_is_not_there_is_told() -> None:
     assert choose_device("auto").type == ("cuda" if count else "cpu")
     with pytest.raises(BackendError, match=r"cuda:99 is not there.*--device cpu"):
         choose_device("cuda:99")
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_one_pose_rate_suits_metres_and_millimetres(tmp_path: Path, scale: float) -> None:
+    file = tmp_path / "scaled.yaml"
+    file.write_text(
+        f"""
+targets:
+  resolution: 24
+  test_every: null
+  synthetic: {{views: 2, samples: 2, radius: {3 * scale}, mesh: {{init: bumpy, subdivisions: 2, radius: {scale}}}}}
+mesh: {{init: bumpy, subdivisions: 2, radius: {scale}}}
+pose: {{translation: [{0.2 * scale}, 0, 0]}}
+optimize: {{steps: 60, pose: {{schedule: cosine}}}}
+loss: {{image: l1}}
+"""
+    )
+    setup = build_fit(load_config(file))
+    result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
+    assert float(result.scene.objects["object"].pose[:3, 3].norm()) < 0.1 * scale

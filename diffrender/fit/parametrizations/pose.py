@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,14 +22,23 @@ RIGID_TOLERANCE = 1e-3
 class Pose(Parametrization):
     """Rigid motions [..., 4, 4]; the latent [..., 7] is a quaternion wxyz of any length and a translation.
 
+    length_unit: world units in which the latent counts the translation: the size of the scene, so that one learning
+        rate suits rotation and translation, whether a capture is in metres or in millimetres.
+
     The quaternion is normalised on the way to the value, so the rotation stays on its manifold, and nothing is
     singular anywhere near (Grassia, Practical Parameterization of Rotations Using the Exponential Map, 1998, section
     3, discusses the choice).
     """
 
+    length_unit: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.length_unit) and self.length_unit > 0):
+            raise ShapeError(f"pose: length_unit must be positive, got {self.length_unit}")
+
     def value_of(self, latent: Tensor) -> Tensor:
         """The rigid motion."""
-        return make_rigid(quaternion_to_matrix(latent[..., :4]), latent[..., 4:])
+        return make_rigid(quaternion_to_matrix(latent[..., :4]), latent[..., 4:] * self.length_unit)
 
     def latent_of(self, value: Tensor) -> Tensor:
         """Unit quaternion and translation."""
@@ -37,4 +47,4 @@ class Pose(Parametrization):
         check_finite("pose", "value", value)
         check_rigid("pose", "value", value, RIGID_TOLERANCE)
         value = value.detach()
-        return torch.cat([matrix_to_quaternion(value[..., :3, :3]), value[..., :3, 3]], -1)
+        return torch.cat([matrix_to_quaternion(value[..., :3, :3]), value[..., :3, 3] / self.length_unit], -1)
