@@ -63,7 +63,10 @@ def render(
     samples = visible.samples
     bary = barycentrics(verts_hom, faces, samples.view, samples.face_id, samples.place_px, backend=backend)
     radiance = shade(scene, geometry, cameras, samples.face_id, bary, samples.view, backend)
-    jump = jump_across(scene, geometry, cameras, verts_hom, visible, backend)
+    if verts_hom.requires_grad:  # without a gradient nothing moves, and never under torch.no_grad()
+        jump = jump_across(scene, geometry, cameras, verts_hom, visible, backend)
+    else:
+        jump = verts_hom.new_zeros(len(visible.outlines.pixel), 4)
     shaded = Shaded(verts_hom, radiance, jump, scene.background)
     image = edges.image(shaded, geometry.topology, visible, backend)
     return RenderOutput(image, visible)

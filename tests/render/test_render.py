@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 import torch
 from support.comparators import assert_gradients_agree
@@ -6,6 +8,7 @@ from support.shapes import (
     across_camera,
     behind_camera,
     bumpy,
+    camera_at,
     empty,
     flat_camera,
     front_camera,
@@ -29,6 +32,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional, Point
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 
 SMALL = {
@@ -300,3 +304,29 @@ def test_errors():
         render(scene_of(placed(triangle())), flat_camera(), backend="cuda")
     with pytest.raises(ShapeError, match="one row a vertex"):
         render(scene_of(placed(triangle(), Unlit(torch.ones(7, 3)))), flat_camera())
+
+
+def test_the_outlines_are_shaded_only_where_something_can_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("diffrender.render.render")
+    calls = []
+
+    def counted(*arguments):
+        calls.append(1)
+        return jump_across(*arguments)
+
+    jump_across = module.jump_across
+    monkeypatch.setattr(module, "jump_across", counted)
+    mesh, cameras = bumpy(1), camera_at((0.3, 0.2, 3.0)).resized(24, 24)
+    colors = torch.rand(mesh.n_vertices, 3, requires_grad=True)
+
+    def image(vertices: torch.Tensor) -> torch.Tensor:
+        return render(Scene({"o": Object(mesh.with_vertices(vertices), Unlit(colors))}), cameras).rgba
+
+    moving = mesh.vertices.clone().requires_grad_()
+    still = image(mesh.vertices)
+    with torch.no_grad():
+        unwatched = image(moving)
+    assert not calls
+    assert torch.equal(image(moving), still) and torch.equal(unwatched, still)
+    assert calls == [1]
+    assert bool(torch.autograd.grad(still.sum(), colors)[0].any())
