@@ -8,6 +8,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.antialias.op import LEAST_W, Outlines
+from diffrender.ops.arrays import arrays
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.threads import parallel_for
 
@@ -74,15 +75,11 @@ def add_outline_gradient(
                 total[view, vertex, 3] += share * worth * rise[p]
 
 
-def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
-
-
 def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, background: Tensor, size: tuple[int, int, int]) -> Tensor:
     """See op.antialias."""
     image = torch.empty((*size, radiance.shape[1] + 1), dtype=radiance.dtype)
     flat = image.numpy().reshape(-1, image.shape[-1])
-    parallel_for(resolve, len(flat), 32768, *_arrays(radiance, pixel, weight, background), flat)
+    parallel_for(resolve, len(flat), 32768, *arrays(radiance, pixel, weight, background), flat)
     return image
 
 
@@ -90,7 +87,7 @@ def backward_radiance(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tens
     """Gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
-    parallel_for(spread, len(pixel), 65536, flat, *_arrays(pixel, weight), grad_radiance.numpy())
+    parallel_for(spread, len(pixel), 65536, flat, *arrays(pixel, weight), grad_radiance.numpy())
     return grad_radiance
 
 
@@ -98,10 +95,10 @@ def backward_verts(grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: T
     """Gradient with respect to verts_hom [N, V, 4]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     n_pixels = grad_image.shape[1] * grad_image.shape[2]
-    arrays = _arrays(jump, verts_hom, faces)
+    scene = arrays(jump, verts_hom, faces)
     return sum_into(
         tuple(verts_hom.shape), verts_hom.dtype, len(outlines.pixel), add_outline_gradient,
-        flat, *arrays, n_pixels, *_arrays(*outlines),
+        flat, *scene, n_pixels, *arrays(*outlines),
     )  # fmt: skip
 
 

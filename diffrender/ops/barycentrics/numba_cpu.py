@@ -7,6 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender.ops.arrays import arrays
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.threads import parallel_for
 
@@ -71,14 +72,10 @@ def add_gradient(start, end, total_grad, grad, verts, faces, views, face_id, pla
         total_grad[view, v2, 2] -= px * dx2 + py * dy2
 
 
-def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
-
-
 def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor) -> Tensor:
     """See op.barycentrics."""
     out = torch.empty((len(face_id), 3), dtype=verts_hom.dtype)
-    parallel_for(evaluate, len(face_id), 32768, *_arrays(verts_hom, faces, view, face_id, place_px), out.numpy())
+    parallel_for(evaluate, len(face_id), 32768, *arrays(verts_hom, faces, view, face_id, place_px), out.numpy())
     return out
 
 
@@ -86,5 +83,5 @@ def backward(
     grad_bary: Tensor, verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor
 ) -> Tensor:
     """Gradient with respect to verts_hom [N, V, 4]."""
-    arrays = _arrays(grad_bary, verts_hom, faces, view, face_id, place_px)
-    return sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *arrays)
+    points = arrays(grad_bary, verts_hom, faces, view, face_id, place_px)
+    return sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *points)

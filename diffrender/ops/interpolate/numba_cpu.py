@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender.ops.arrays import arrays
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.threads import parallel_for
 
@@ -51,14 +51,10 @@ def bary_gradient(start, end, grad, values, faces, face_id, out):
         out[m, 0], out[m, 1], out[m, 2] = s0, s1, s2
 
 
-def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
-
-
 def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
     """See op.interpolate."""
     out = torch.empty((len(face_id), values.shape[1]), dtype=values.dtype)
-    parallel_for(evaluate, len(face_id), 32768, *_arrays(values, faces, face_id, bary), out.numpy())
+    parallel_for(evaluate, len(face_id), 32768, *arrays(values, faces, face_id, bary), out.numpy())
     return out
 
 
@@ -72,7 +68,7 @@ def backward(
     wants_bary: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients with respect to values and bary, None where not wanted."""
-    grad, values_array, faces_array, face_array, bary_array = _arrays(grad_out, values, faces, face_id, bary)
+    grad, values_array, faces_array, face_array, bary_array = arrays(grad_out, values, faces, face_id, bary)
     grad_values, grad_bary = None, None
     if wants_values:
         grad_values = sum_into(

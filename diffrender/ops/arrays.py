@@ -1,0 +1,11 @@
+"""Tensors as the arrays that compiled kernels take."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+
+def arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    """Contiguous NumPy views of CPU tensors, without their gradients; copies only of what is not contiguous."""
+    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
