@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -93,3 +94,20 @@ def _use_all(n_threads: int) -> None:
     barrier = threading.Barrier(n_threads, timeout=10)
     work: Callable[[int, int], None] = lambda start, end: barrier.wait() and None  # noqa: E731
     parallel_for(work, n_threads, 1)
+
+
+def test_it_comes_back_only_when_the_other_threads_are_done() -> None:
+    torch.set_num_threads(2)
+    main = threading.current_thread()
+    began, done = threading.Event(), []
+
+    def work(start: int, end: int) -> None:
+        if threading.current_thread() is main:
+            began.wait(10)  # until the other thread has a piece
+        else:
+            began.set()
+            time.sleep(0.2)
+        done.append((start, end))
+
+    parallel_for(work, 2, 1)
+    assert sorted(done) == [(0, 1), (1, 2)]

@@ -5,8 +5,9 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.orbits import circle_positions
 from diffrender.geometry.primitives import icosphere
 from diffrender.readers.synthetic import synthetic_views
+from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.materials import MATERIALS
+from diffrender.scene.materials import MATERIALS, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
@@ -44,3 +45,16 @@ def test_bad_arguments_are_named():
         synthetic_views(ball(), ring(1), samples=0)
     with pytest.raises(ShapeError, match="at least one camera"):
         synthetic_views(ball(), ring(1).select([]))
+
+
+def test_targets_are_not_made_by_the_renderer_that_is_fitted() -> None:
+    mesh = icosphere(2, 0.7)
+    scene = Scene({"ball": Object(Mesh(mesh.vertices, mesh.faces), Unlit(torch.tensor([0.9, 0.5, 0.1])))})
+    cameras = Cameras.perspective(torch.tensor([[0.3, 0.2, 3.0]]), height=24, width=24)
+    views = synthetic_views(scene, cameras, samples=5)
+    assert views.masks is not None
+    # The mean of 5 x 5 hard samples: coverage in steps of 1 / 25. Edges of the renderer come in steps of 1 / 16.
+    covered = views.masks * 25
+    torch.testing.assert_close(covered, covered.round(), rtol=0, atol=1e-4)
+    assert int(((views.masks > 0) & (views.masks < 1)).sum()) > 20
+    assert not torch.equal(views.masks, render(scene, cameras).rgba[..., 3])
