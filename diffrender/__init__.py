@@ -25,7 +25,7 @@ _HOME = {
     "Point": "diffrender.scene.lights",
     "render_scene": "diffrender.render.render:render",
     "render_supersampled": "diffrender.render.truth",
-    "threads_to_kernels": "diffrender.ops.threads",
+    "threads_to_kernels": "diffrender.threads",
     "RenderOutput": "diffrender.render.render",
     "EdgeModel": "diffrender.render.edge_model",
     "Antialias": "diffrender.render.edge_models",

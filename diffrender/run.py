@@ -22,12 +22,12 @@ from diffrender.errors import ConfigError
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
-from diffrender.ops.threads import kernel_threads, threads_to_kernels
 from diffrender.recorder import Recorder
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.texture import Texture
+from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.curves import write_curves

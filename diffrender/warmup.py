@@ -6,7 +6,6 @@ import time
 
 import torch
 
-from diffrender.ops.threads import threads_to_kernels
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -14,6 +13,7 @@ from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.threads import threads_to_kernels
 
 
 def warmup(dtype: torch.dtype = torch.float32) -> float:

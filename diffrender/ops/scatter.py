@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 # At most so many partial sums are kept; a constant, so that the order of summation is always the same.
 MOST_PARTS = 8

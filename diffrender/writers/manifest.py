@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from diffrender.ops.threads import kernel_threads
+from diffrender.threads import kernel_threads
 from diffrender.writers.metrics import write_json
 
 PACKAGES = ("diffrender", "torch", "numpy", "numba", "scipy", "trimesh", "pillow")

@@ -77,7 +77,7 @@ def _resident_bytes(field: str) -> int:
 
 
 def _main() -> None:
-    from diffrender.ops.threads import threads_to_kernels
+    from diffrender.threads import threads_to_kernels
 
     given = json.load(sys.stdin)
     make_task = task_of if given["by"] == OURS else PEERS[given["by"]]

@@ -20,8 +20,8 @@ from benchmarks.timing import Contestant, Times, floor_task, race
 from benchmarks.works import Work, knobbly_sphere, ops_of, task_of
 
 from diffrender.ops.backend import OPS
-from diffrender.ops.threads import threads_to_kernels
 from diffrender.render.edge_models import EDGE_MODELS
+from diffrender.threads import threads_to_kernels
 
 # The peers draw the same thing as this edge model.
 PEER_EDGES = "antialias"

@@ -13,7 +13,7 @@ from diffrender.config.parse import parse_config
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import FitResult, fit
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
-from diffrender.ops.threads import threads_to_kernels
+from diffrender.threads import threads_to_kernels
 
 pytestmark = pytest.mark.slow
 

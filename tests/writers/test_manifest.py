@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from diffrender.ops.threads import threads_to_kernels
+from diffrender.threads import threads_to_kernels
 from diffrender.writers.manifest import describe_device, installed_versions, write_manifest
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffrender.ops.antialias.op import LEAST_W, Outlines
 from diffrender.ops.arrays import arrays
 from diffrender.ops.scatter import sum_into
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True)

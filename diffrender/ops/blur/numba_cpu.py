@@ -7,7 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 # Columns are blurred in bands of so many numbers, which fit the first-level cache.
 BAND = 512

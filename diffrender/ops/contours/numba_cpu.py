@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.contours.op import HIDDEN_MARGIN, PIECE_PX
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_PIECES, PIECE_PX
 from diffrender.ops.rasterize.numba_cpu import inward_lines, load_vertex
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.ops.rasterize.numba_cpu import TILE, inward_lines, load_vertex
 from diffrender.ops.rasterize.op import FaceBins
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True, inline="always")

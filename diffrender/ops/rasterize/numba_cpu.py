@@ -14,7 +14,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.rasterize.op import FaceBins
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 TILE = 16
 # Faces of one view are counted and filed in this many pieces. A constant: the lists must not depend on the threads.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffrender.ops.threads import kernel_threads, parallel_for, threads_to_kernels
+from diffrender.threads import kernel_threads, parallel_for, threads_to_kernels
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
