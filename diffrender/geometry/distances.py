@@ -1,0 +1,171 @@
+"""How far surfaces are from one another: closest points, two-way distances, and the distance of their vertices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_finite, check_indices_below, check_shape
+from diffrender.errors import ShapeError
+from diffrender.geometry.normals import face_normals
+from diffrender.geometry.primitives import Triangles
+from diffrender.geometry.sampling import sample_surface
+
+# Enough that the mean distance of two surfaces varies by less than a percent with the seed.
+SAMPLES = 100_000
+
+
+class ClosestPoints(NamedTuple):
+    """Where a surface is closest to each of P points.
+
+    points: [P, 3] float64 on the surface.
+    face: [P] int64; `face[p] = f` means that points[p] lies on triangle f; of several, the lowest.
+    distance: [P] float64, >= 0.
+    """
+
+    points: Tensor
+    face: Tensor
+    distance: Tensor
+
+
+@dataclass(frozen=True)
+class OneWayDistance:
+    """How far points spread evenly over one surface are from another, in the unit of the surfaces.
+
+    rms, mean, p95, max: of the distances; p95 is what 95 percent of the surface are within.
+    normal_deg: the mean angle between the normals at a point and at the one closest to it, 0..180.
+    """
+
+    rms: float
+    mean: float
+    p95: float
+    max: float
+    normal_deg: float
+
+
+@dataclass(frozen=True)
+class SurfaceDistance:
+    """Distances of two surfaces, both ways, in the unit of the surfaces.
+
+    rms: sqrt((rms_there^2 + rms_back^2) / 2). mean, normal_deg: the mean of the two ways.
+    p95: of the distances of both ways together. max: the larger; points are samples, so a thin spike may be missed.
+    there: from points of the first surface to the second. back: from points of the second surface to the first.
+    """
+
+    rms: float
+    mean: float
+    p95: float
+    max: float
+    normal_deg: float
+    there: OneWayDistance
+    back: OneWayDistance
+
+
+class Surface:
+    """A triangle mesh, ready to be searched; made once for many questions.
+
+    triangles: vertices [V, 3] float, faces [F, 3] int64, F > 0; moved to the CPU and to float64.
+    Raises ShapeError without a face, for a wrong shape, index or a non-finite vertex.
+    """
+
+    def __init__(self, triangles: Triangles) -> None:
+        self.triangles = checked("Surface", triangles)
+        if not len(self.triangles.faces):
+            raise ShapeError("Surface: the mesh has no faces; give one with at least one triangle")
+        from diffrender.geometry.triangle_tree import build_tree
+
+        self._tree = build_tree(self.triangles.vertices.numpy(), self.triangles.faces.numpy())
+
+    def closest(self, points: Tensor) -> ClosestPoints:
+        """The point of the surface that is closest to each of `points` [P, 3]; exact, on the CPU, not differentiable.
+
+        Raises ShapeError for another shape or a non-finite point.
+        """
+        check_shape("Surface.closest", "points", points, ("P", 3))
+        check_finite("Surface.closest", "points", points)
+        from diffrender.geometry.closest_kernel import closest
+
+        found = closest(self._tree, np.ascontiguousarray(points.detach().cpu().double().numpy()))
+        return ClosestPoints(*(torch.from_numpy(array) for array in found))
+
+
+def surface_distance(first: Surface, second: Surface, n_samples: int = SAMPLES, seed: int = 0) -> SurfaceDistance:
+    """Distances both ways between two surfaces, from `n_samples` > 0 points spread evenly over each.
+
+    Raises ShapeError where a surface has no area, or for n_samples < 1.
+    """
+    if n_samples < 1:
+        raise ShapeError(f"surface_distance: n_samples must be at least 1, got {n_samples}")
+    there, there_deg = _one_way(first, second, n_samples, seed)
+    back, back_deg = _one_way(second, first, n_samples, seed)
+    one, other = _summary(there, there_deg), _summary(back, back_deg)
+    return SurfaceDistance(
+        rms=math.sqrt((one.rms**2 + other.rms**2) / 2),
+        mean=(one.mean + other.mean) / 2,
+        p95=_p95(torch.cat([there, back])),
+        max=max(one.max, other.max),
+        normal_deg=(one.normal_deg + other.normal_deg) / 2,
+        there=one,
+        back=other,
+    )
+
+
+def vertex_distance(first: Surface, second: Surface) -> float:
+    """sqrt((mean d1^2 + mean d2^2) / 2): d1 from the vertices of the first surface to the second, d2 from the vertices
+    of the second to the first; vertices without a face do not count.
+
+    Vertices of a fitted mesh lie on what they were fitted to, triangles between them cut its curves: for coarse meshes
+    this is smaller than the distance of the surfaces. Palfinger (2022), "Continuous remeshing for inverse rendering".
+    """
+    squares = [
+        float(to.closest(corners_of(of.triangles)).distance.square().mean())
+        for of, to in ((first, second), (second, first))
+    ]
+    return math.sqrt(sum(squares) / 2)
+
+
+def corners_of(triangles: Triangles) -> Tensor:
+    """[U, 3] the vertices that belong to a face."""
+    return triangles.vertices[triangles.faces.unique()]
+
+
+def checked(function: str, triangles: Triangles) -> Triangles:
+    """The same triangles on the CPU in float64, without gradients. Raises ShapeError, naming `function`."""
+    vertices, faces = triangles.vertices, triangles.faces
+    check_shape(function, "vertices", vertices, ("V", 3))
+    check_shape(function, "faces", faces, ("F", 3))
+    check_indices_below(function, "faces", faces, len(vertices), "the number of vertices")
+    check_finite(function, "vertices", vertices)
+    return Triangles(vertices.detach().cpu().double().contiguous(), faces.cpu().contiguous())
+
+
+def _one_way(start: Surface, goal: Surface, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The distance [P] of each sample, and the angle of the normals [P]; NaN where the closest face has no normal."""
+    samples = sample_surface(start.triangles, n_samples, seed)
+    found = goal.closest(samples.points)
+    here, there = (face_normals(*each.triangles) for each in (start, goal))
+    one, other = here[samples.face], there[found.face]
+    # By the tangent: the cosine of a small angle says little about it.
+    angle = torch.atan2(torch.linalg.cross(one, other, dim=-1).norm(dim=-1), (one * other).sum(-1))
+    has_normal = (one.square().sum(-1) > 0) & (other.square().sum(-1) > 0)
+    return found.distance, torch.rad2deg(angle).where(has_normal, torch.nan)
+
+
+def _summary(distance: Tensor, angle_deg: Tensor) -> OneWayDistance:
+    return OneWayDistance(
+        rms=float(distance.square().mean().sqrt()),
+        mean=float(distance.mean()),
+        p95=_p95(distance),
+        max=float(distance.max()),
+        normal_deg=float(angle_deg.nanmean()),
+    )
+
+
+def _p95(distance: Tensor) -> float:
+    # Not torch.quantile: it refuses more than 16 million values.
+    return float(np.quantile(distance.numpy(), 0.95))
