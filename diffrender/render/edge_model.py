@@ -45,13 +45,13 @@ class Shaded(NamedTuple):
     """The smooth part of a render: what the samples and outlines look like.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates.
-    radiance: [M, C] of the samples.
-    jump: [P, C + 1] colour and coverage on the outlines minus those just outside them; without gradient.
-    background: [C] linear colour behind everything.
+    values: [M, C] the buffers of the samples.
+    jump: [P, C + 1] buffers and coverage on the outlines minus those just outside them; without gradient.
+    background: [C] what lies behind everything.
     """
 
     verts_hom: Tensor
-    radiance: Tensor
+    values: Tensor
     jump: Tensor
     background: Tensor
 
@@ -74,7 +74,7 @@ def resolve(shaded: Shaded, topology: Topology, visible: Visible, backend: str |
     """[N, H, W, C + 1]: each pixel the mean of its samples, moved by the outlines. What most edge models build on."""
     n_views, height, width = visible.raster.face_id.shape[:3]
     return antialias(
-        shaded.radiance,
+        shaded.values,
         shaded.jump,
         shaded.verts_hom,
         topology.faces,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.collect import Samples
 from diffrender.ops.rasterize import rasterize
+from diffrender.render.buffers import BUFFERS, Buffer, background_of, channels_of, check_buffers
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.geometry import Geometry, gather_geometry
@@ -22,12 +25,34 @@ from diffrender.scene.scene import Scene
 class RenderOutput:
     """What `render` gives.
 
-    rgba: [N, H, W, 4] linear colour over the scene's background, and coverage in 0..1.
+    image: [N, H, W, C + 1] the buffers one after the other, and coverage in 0..1.
+    buffers: their names (diffrender.render.buffers).
     visible: the samples and outlines it was made of.
     """
 
-    rgba: Tensor
+    image: Tensor
+    buffers: tuple[str, ...]
     visible: Visible
+
+    @property
+    def rgba(self) -> Tensor:
+        """[N, H, W, 4] linear colour over the scene's background, and coverage. Raises ShapeError without colours."""
+        if self.buffers == ("color",):
+            return self.image
+        return torch.cat([self.buffer("color"), self.coverage[..., None]], -1)
+
+    @property
+    def coverage(self) -> Tensor:
+        """[N, H, W] how much of each pixel is covered, in 0..1."""
+        return self.image[..., -1]
+
+    def buffer(self, name: str) -> Tensor:
+        """[N, H, W, C] the buffer `name`: the box-filtered image of it. Raises ShapeError where it was not rendered."""
+        if name not in self.buffers:
+            raise ShapeError(
+                f"RenderOutput: there is no buffer {name!r}, only {', '.join(self.buffers)}; ask render for it"
+            )
+        return self.image[..., channels_of(self.buffers, name)]
 
     @property
     def fragments(self) -> Samples:
@@ -46,14 +71,21 @@ class RenderOutput:
 
 
 def render(
-    scene: Scene, cameras: Cameras, edges: EdgeModel | None = None, *, backend: str | None = None
+    scene: Scene,
+    cameras: Cameras,
+    edges: EdgeModel | None = None,
+    *,
+    buffers: Sequence[str] = ("color",),
+    backend: str | None = None,
 ) -> RenderOutput:
     """Images of `scene` from N `cameras`, differentiable in everything in the scene and in the cameras.
 
     edges: how edges are drawn and differentiated; Antialias() by default.
+    buffers: what the images hold, of BUFFERS: "color", "normal", "depth".
     backend: implementation of the ops; by default the device's own.
     """
     edges = Antialias() if edges is None else edges
+    buffers = check_buffers("render", buffers)
     geometry = gather_geometry(scene)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w)
@@ -62,36 +94,46 @@ def render(
 
     samples = visible.samples
     bary = barycentrics(verts_hom, faces, samples.view, samples.face_id, samples.place_px, backend=backend)
-    radiance = shade(scene, geometry, cameras, samples.face_id, bary, samples.view, backend)
+    wanted = [BUFFERS[name] for name in buffers]
+    values = shade(scene, geometry, cameras, wanted, samples.face_id, bary, samples.view, backend)
+    background = background_of(scene, buffers)
     if verts_hom.requires_grad:  # without a gradient nothing moves, and never under torch.no_grad()
-        jump = jump_across(scene, geometry, cameras, verts_hom, visible, backend)
+        jump = jump_across(scene, geometry, cameras, wanted, background, verts_hom, visible, backend)
     else:
-        jump = verts_hom.new_zeros(len(visible.outlines.pixel), 4)
-    shaded = Shaded(verts_hom, radiance, jump, scene.background)
+        jump = verts_hom.new_zeros(len(visible.outlines.pixel), len(background) + 1)
+    shaded = Shaded(verts_hom, values, jump, background)
     image = edges.image(shaded, geometry.topology, visible, backend)
-    return RenderOutput(image, visible)
+    return RenderOutput(image, buffers, visible)
 
 
 @torch.no_grad()
 def jump_across(
-    scene: Scene, geometry: Geometry, cameras: Cameras, verts_hom: Tensor, visible: Visible, backend: str | None
+    scene: Scene,
+    geometry: Geometry,
+    cameras: Cameras,
+    buffers: Sequence[Buffer],
+    background: Tensor,
+    verts_hom: Tensor,
+    visible: Visible,
+    backend: str | None,
 ) -> Tensor:
-    """[P, 4] colour and coverage on each piece of outline, minus those seen just outside it."""
+    """[P, C + 1] buffers and coverage on each piece of outline, minus those seen just outside it."""
     outlines, beyond = visible.outlines, visible.beyond
     if len(outlines.pixel) == 0:
-        return verts_hom.new_empty(0, 4)
+        return verts_hom.new_empty(0, len(background) + 1)
     faces = geometry.topology.faces
     bary = barycentrics(verts_hom, faces, beyond.view, beyond.face_id, beyond.place_px, backend=backend)
-    radiance = shade(
+    values = shade(
         scene,
         geometry,
         cameras,
+        buffers,
         torch.cat([outlines.face, beyond.face_id]),
         torch.cat([outlines.bary, bary]),
         torch.cat([visible.outline_view, beyond.view]),
         backend,
     )
-    outside = torch.nn.functional.pad(scene.background, (0, 1)).repeat(len(outlines.pixel), 1)
-    outside[beyond.outline, :3] = radiance[len(outlines.pixel) :]
-    outside[beyond.outline, 3] = 1
-    return torch.nn.functional.pad(radiance[: len(outlines.pixel)], (0, 1), value=1.0) - outside
+    outside = torch.nn.functional.pad(background, (0, 1)).repeat(len(outlines.pixel), 1)
+    outside[beyond.outline, :-1] = values[len(outlines.pixel) :]
+    outside[beyond.outline, -1] = 1
+    return torch.nn.functional.pad(values[: len(outlines.pixel)], (0, 1), value=1.0) - outside

@@ -1,6 +1,9 @@
-"""Radiance of the samples: the sum over lights of material times light."""
+"""What the samples look like; radiance is the sum over lights of material times light."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +14,9 @@ from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
 from diffrender.scene.surface import Surface
+
+if TYPE_CHECKING:
+    from diffrender.render.buffers import Buffer
 
 
 def radiance_of(surface: Surface, material: Material, lights: list[Light]) -> Tensor:
@@ -30,27 +36,33 @@ def shade(
     scene: Scene,
     geometry: Geometry,
     cameras: Cameras,
+    buffers: Sequence[Buffer],
     face_id: Tensor,
     bary: Tensor,
     view: Tensor,
     backend: str | None,
 ) -> Tensor:
-    """[M, 3] radiance of M points, each shaded with its object's material.
+    """[M, C] the `buffers` of M points, one after the other; colours are shaded with each object's material.
 
     face_id: [M] int64 into the scene's triangle list; bary: [M, 3]; view: [M] int64.
     """
     lights = list(scene.lights.values())
-    radiance = None
+
+    def values_of(surface: Surface, material: Material) -> Tensor:
+        values = [buffer.of(surface, material, lights) for buffer in buffers]
+        return values[0] if len(values) == 1 else torch.cat(values, 1)
+
+    result = None
     for index, item in enumerate(scene.objects.values()):
         first, end = geometry.first_face[index], geometry.first_face[index + 1]
         vertices_w = geometry.verts_by_object[index]
         if len(scene.objects) == 1:
             surface = Surface(item.mesh, vertices_w, face_id, bary, view, cameras, backend)
-            return radiance_of(surface, item.material, lights)
+            return values_of(surface, item.material)
         mine = torch.nonzero((face_id >= first) & (face_id < end))[:, 0]
         surface = Surface(item.mesh, vertices_w, face_id[mine] - first, bary[mine], view[mine], cameras, backend)
-        if radiance is None:
-            radiance = bary.new_zeros(len(face_id), 3)
-        radiance = radiance.index_copy(0, mine, radiance_of(surface, item.material, lights))
-    assert radiance is not None  # a scene without objects was refused before
-    return radiance
+        if result is None:
+            result = bary.new_zeros(len(face_id), sum(buffer.channels for buffer in buffers))
+        result = result.index_copy(0, mine, values_of(surface, item.material))
+    assert result is not None  # a scene without objects was refused before
+    return result

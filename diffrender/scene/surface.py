@@ -74,6 +74,12 @@ class Surface:
         return torch.nn.functional.normalize(normals, dim=1)
 
     @cached_property
+    def depth(self) -> Tensor:
+        """[M] camera depth: distance from the camera's plane, in world units."""
+        forward = self.cameras.cam_from_world[:, 2, :].index_select(0, self.view)
+        return (forward[:, :3] * self.position_w).sum(1) + forward[:, 3]
+
+    @cached_property
     def to_camera_w(self) -> Tensor:
         """[M, 3] unit directions towards the camera."""
         return self.cameras.directions_to_w(self.position_w, self.view)

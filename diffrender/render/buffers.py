@@ -1,0 +1,66 @@
+"""Buffers: the quantities that an image can hold at each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.render.shade import radiance_of
+from diffrender.scene.light import Light
+from diffrender.scene.material import Material
+from diffrender.scene.scene import Scene
+from diffrender.scene.surface import Surface
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One quantity of the points that an image sees; the edge model treats all of them alike.
+
+    channels: C.
+    of: (surface, its material, the scene's lights) -> [M, C].
+    behind: scene -> [C], what pixels show where nothing is.
+    """
+
+    channels: int
+    of: Callable[[Surface, Material, list[Light]], Tensor]
+    behind: Callable[[Scene], Tensor]
+
+
+def _nothing(channels: int) -> Callable[[Scene], Tensor]:
+    return lambda scene: scene.background.new_zeros(channels)
+
+
+BUFFERS: Mapping[str, Buffer] = {
+    "color": Buffer(3, radiance_of, lambda scene: scene.background),
+    "normal": Buffer(3, lambda surface, material, lights: surface.normal_w, _nothing(3)),
+    "depth": Buffer(1, lambda surface, material, lights: surface.depth[:, None], _nothing(1)),
+}
+"""color: linear radiance over the background. normal: unit smooth normals in the world. depth: camera depth.
+
+Normals and depths are means over the whole pixel, in which uncovered parts count as zero: the box-filtered image that
+has true gradients at silhouettes. Divided by coverage they are means over the covered part.
+"""
+
+
+def check_buffers(function: str, names: Sequence[str]) -> tuple[str, ...]:
+    """`names` as a tuple. Raises ShapeError for unknown, repeated and no names."""
+    unknown = [name for name in names if name not in BUFFERS]
+    if isinstance(names, str) or unknown or not names or len(set(names)) < len(names):
+        raise ShapeError(f"{function}: buffers must be different ones of {', '.join(BUFFERS)}, got {names!r}")
+    return tuple(names)
+
+
+def background_of(scene: Scene, names: Sequence[str]) -> Tensor:
+    """[C] what `names` show where nothing is, one after the other."""
+    parts = [BUFFERS[name].behind(scene) for name in names]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def channels_of(names: Sequence[str], name: str) -> slice:
+    """Where the channels of `name` lie among those of `names`."""
+    first = sum(BUFFERS[before].channels for before in names[: names.index(name)])
+    return slice(first, first + BUFFERS[name].channels)
