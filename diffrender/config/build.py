@@ -24,6 +24,7 @@ from diffrender.fit import schedule
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
+from diffrender.fit.losses.buffer import BufferLoss
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer import FitOptimizer, Rate
@@ -87,11 +88,11 @@ class FitSetup:
 
     def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
         """The images of `scene` with the edges of a step of the fit, counted from 0."""
-        return render(scene, cameras, self.edges.at(step))
+        return render(scene, cameras, self.edges.at(step), buffers=self.objective.buffers())
 
     def render_views(self, scene: Scene, cameras: Cameras) -> RenderOutput:
         """The images of `scene` with the edges of the end of the fit, as scores and pictures have them."""
-        return self.render_step(scene, cameras, self.settings.steps)
+        return render(scene, cameras, self.edges.at(self.settings.steps))
 
 
 def build_fit(config: FitConfig) -> FitSetup:
@@ -219,6 +220,9 @@ def _terms(loss: LossOptions) -> list[Term]:
         )
     if loss.mask is not None:
         terms.append(Term("mask", loss.mask.weight, MASK_LOSSES[loss.mask.type](**shelf_options(loss.mask, "weight"))))
+    for name, buffer in (("normal", loss.normal), ("depth", loss.depth)):
+        if buffer is not None:
+            terms.append(Term(name, buffer.weight, BufferLoss(name, buffer.type)))
     for name, regularizer in REGULARIZERS.items():
         options: TermOptions | None = getattr(loss, name)
         if options is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +13,11 @@ from diffrender.config.build_scene import build_scene
 from diffrender.config.region import Region, region_of_box, region_of_views
 from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
 from diffrender.errors import ConfigError
-from diffrender.geometry.orbits import sphere_positions
+from diffrender.geometry.orbits import grid_positions, sphere_positions
 from diffrender.readers.synthetic import synthetic_views
 from diffrender.readers.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
 SYNTHETIC_RESOLUTION = 128
@@ -44,21 +46,24 @@ def build_targets(config: FitConfig) -> Targets:
     synthetic = options.synthetic
     candidates = (config.background, options.background, synthetic.background if synthetic is not None else None)
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
+    buffers = config.loss.buffers() if config.loss is not None else ()
     if synthetic is not None:
-        views = _render(synthetic.model_copy(update={"background": background}), options)
+        views = _render(synthetic.model_copy(update={"background": background}), options, buffers)
         fit, heldout = _split(views, options)
         aabb = None
     else:
         assert options.path is not None
-        fit, heldout = _read(Path(options.path), options, background)
+        fit, heldout = _read(Path(options.path), options, background, buffers)
         aabb = read_aabb(options.path)
     region = region_of_views(fit) if aabb is None else region_of_box(aabb[0], aabb[1])
     return Targets(fit, heldout, region, background)
 
 
-def _read(path: Path, options: TargetsOptions, background: tuple[float, float, float]) -> tuple[Views, Views | None]:
+def _read(
+    path: Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
+) -> tuple[Views, Views | None]:
     def read(file: Path) -> Views:
-        return read_transforms(TransformsOptions(file, options.resolution, background, options.masks))
+        return read_transforms(TransformsOptions(file, options.resolution, background, options.masks, buffers))
 
     train = find_transforms(path)
     test = train.with_name(TEST)
@@ -67,14 +72,32 @@ def _read(path: Path, options: TargetsOptions, background: tuple[float, float, f
     return _split(read(train), options)
 
 
-def _render(options: SyntheticOptions, targets: TargetsOptions) -> Views:
+def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[str, ...]) -> Views:
     size = targets.resolution or SYNTHETIC_RESOLUTION
     low, high = options.elevation_deg
-    eyes = sphere_positions(options.views, options.radius, options.center, low, high)
+    if options.grid is None:
+        eyes = sphere_positions(options.views, options.radius, options.center, low, high)
+    else:
+        eyes = grid_positions(*options.grid, options.radius, options.center)
     cameras = Cameras.perspective(eyes, options.center, fov_deg=options.fov_deg, height=size, width=size)
     scene, _ = build_scene(options, Region(options.center, 1.0))
-    views = synthetic_views(scene, cameras, options.samples)
-    return views if targets.masks else Views(views.cameras, views.images, None, views.names)
+    if options.normalize:
+        scene = in_unit_sphere(scene)
+    views = synthetic_views(scene, cameras, options.samples, buffers)
+    return views if targets.masks else replace(views, masks=None)
+
+
+def in_unit_sphere(scene: Scene) -> Scene:
+    """All objects together, with the middle of their bounding box at the origin and the farthest vertex at 1."""
+    vertices_w = torch.cat([item.vertices_w() for item in scene.objects.values()])
+    middle = (vertices_w.amin(0) + vertices_w.amax(0)) / 2
+    scale = 1 / (vertices_w - middle).norm(dim=1).max()
+    objects = {}
+    for name, item in scene.objects.items():
+        pose = item.pose.clone()
+        pose[:3, 3] = (pose[:3, 3] - middle) * scale
+        objects[name] = replace(item, pose=pose, scale=item.scale * scale)
+    return replace(scene, objects=objects)
 
 
 def _split(views: Views, options: TargetsOptions) -> tuple[Views, Views | None]:

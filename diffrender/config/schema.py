@@ -24,6 +24,7 @@ from diffrender.config.kinds import (
 )
 from diffrender.config.shelf import (
     AntialiasOptions,
+    BufferLossOptions,
     ConstantOptions,
     EdgeLengthOptions,
     Edges,
@@ -170,7 +171,13 @@ class SceneParts(Strict):
 class SyntheticOptions(SceneParts):
     """A target scene that is rendered on the fly, by dense supersampling, from cameras spread over a sphere."""
 
+    normalize: bool = Field(
+        default=False, description="centre the objects on their bounding box and scale them into the unit sphere"
+    )
     views: PositiveInt = Field(default=24, description="how many cameras")
+    grid: tuple[PositiveInt, PositiveInt] | None = Field(
+        default=None, strict=False, description="instead: cameras on so many azimuths x polar angles, poles excluded"
+    )
     radius: PositiveFloat = Field(default=3.0, description="distance of the cameras from `center`")
     center: Vector = Field(default=(0.0, 0.0, 0.0), description="where the cameras look")
     fov_deg: float = Field(default=40.0, gt=0, lt=180, description="vertical field of view in degrees")
@@ -243,8 +250,14 @@ class OptimizeOptions(Strict, extra="allow"):
 class LossOptions(Strict):
     """The terms that are added up; null or weight 0 leaves a term out."""
 
+    def buffers(self) -> tuple[str, ...]:
+        """What is compared besides colours and silhouettes: "normal", "depth"."""
+        return tuple(name for name in ("normal", "depth") if getattr(self, name) is not None)
+
     image: ImageLoss | None = Field(default=L1Options(), description="between images")
     mask: MaskLoss | None = Field(default=None, description="between silhouettes")
+    normal: BufferLossOptions | None = Field(default=None, description="between images of world normals")
+    depth: BufferLossOptions | None = Field(default=None, description="between images of camera depth")
     laplacian: LaplacianOptions | None = Field(default=None, description="smoothness of vertices")
     normal_consistency: NormalConsistencyOptions | None = Field(default=None, description="smoothness of normals")
     edge_length: EdgeLengthOptions | None = Field(default=None, description="equal edges")

@@ -232,7 +232,21 @@ class MaskIouOptions(TermOptions):
     type: Literal["mask_iou"] = "mask_iou"
 
 
-MASK_LOSS_OPTIONS = {"mask_iou": MaskIouOptions}
+class MaskL1Options(TermOptions):
+    """Mean absolute difference of the silhouettes, over the whole image."""
+
+    word_key: ClassVar[str | None] = "type"
+    type: Literal["l1"] = "l1"
+
+
+MASK_LOSS_OPTIONS = {"mask_iou": MaskIouOptions, "l1": MaskL1Options}
+
+
+class BufferLossOptions(TermOptions):
+    """Between images of normals or of depths, for targets that have them."""
+
+    word_key: ClassVar[str | None] = "type"
+    type: Literal["l1", "l2", "huber"] = Field(default="l1", description="the cost of a difference")
 
 
 class LaplacianOptions(TermOptions):
@@ -290,7 +304,7 @@ Edges: TypeAlias = Annotated[
 ImageLoss: TypeAlias = Annotated[
     L1Options | L2Options | HuberOptions | PyramidOptions, OneOf.by_key(IMAGE_LOSS_OPTIONS, otherwise="l1")
 ]
-MaskLoss: TypeAlias = Annotated[MaskIouOptions, OneOf.by_key(MASK_LOSS_OPTIONS, otherwise="mask_iou")]
+MaskLoss: TypeAlias = Annotated[MaskIouOptions | MaskL1Options, OneOf.by_key(MASK_LOSS_OPTIONS, otherwise="mask_iou")]
 Schedule: TypeAlias = Annotated[
     ConstantOptions | CosineOptions | ExponentialOptions, OneOf.by_key(SCHEDULE_OPTIONS, otherwise="constant")
 ]

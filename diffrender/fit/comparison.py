@@ -26,7 +26,7 @@ SPACES: dict[str, Callable[[Tensor], Tensor]] = {"linear": _as_it_is, "srgb": sr
 class Comparison:
     """What the losses of one step see: n rendered views and their targets; conversions are made once and kept.
 
-    output: rgba [n, H, W, 4], linear.
+    output: the renderings, with the buffers that the objective asks for.
     views: the n targets of these renderings, in the same order.
     """
 
@@ -42,6 +42,18 @@ class Comparison:
             self._differences[space] = convert(self.output.rgba[..., :3]) - convert(self.views.images)
         return self._differences[space]
 
+    def buffer_difference(self, name: str) -> Tensor:
+        """[n, H, W, C] rendered minus target buffer `name`, zero where the target is NaN; differentiable.
+
+        Raises ConfigError where the targets have no such buffer.
+        """
+        if name not in self._differences:
+            target = require_buffer(self.views, name)
+            # The comparison is undone where nothing is known, not the difference: 0 x NaN would stay NaN.
+            known = target.where(~target.isnan(), self.output.buffer(name).detach())
+            self._differences[name] = self.output.buffer(name) - known
+        return self._differences[name]
+
     def masks(self) -> Tensor:
         """[n, H, W] target coverage. Raises ConfigError where the targets have none."""
         return require_masks(self.views, "mask")
@@ -55,6 +67,16 @@ def require_masks(views: Views, term: str) -> Tensor:
             " mask_path for every frame"
         )
     return views.masks
+
+
+def require_buffer(views: Views, name: str) -> Tensor:
+    """The targets' buffer `name`. Raises ConfigError where they have none."""
+    if name not in views.buffers:
+        raise ConfigError(
+            f"loss.{name}: the targets have no {name}s; remove this term, or give every frame of transforms.json a"
+            f" {name}_path, a .npy file"
+        )
+    return views.buffers[name]
 
 
 def check_space(loss: str, space: str) -> None:

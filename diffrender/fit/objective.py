@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.comparison import Comparison, require_masks
+from diffrender.fit.comparison import Comparison, require_buffer, require_masks
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
@@ -19,6 +19,11 @@ class Loss(ABC):
     """Base of all losses on images: a frozen dataclass whose fields are its options in scene.yaml."""
 
     needs_masks: ClassVar[bool] = False
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """The buffers (diffrender.render.buffers) that it compares: colours, where a loss does not say otherwise."""
+        return ("color",)
 
     @abstractmethod
     def __call__(self, comparison: Comparison) -> Tensor:
@@ -77,11 +82,19 @@ class Objective:
             raise ConfigError("loss: nothing to minimise; give at least one term a weight above 0, as in image: l1")
         object.__setattr__(self, "terms", active)
 
+    def buffers(self) -> tuple[str, ...]:
+        """The buffers that its terms compare, at least one: what a fit has to render."""
+        wanted = [name for term in self.terms if isinstance(term.measure, Loss) for name in term.measure.buffers]
+        return tuple(dict.fromkeys(wanted)) or ("color",)
+
     def check(self, views: Views) -> None:
         """Raise ConfigError unless `views` hold what every term needs."""
         for term in self.terms:
             if isinstance(term.measure, Loss) and term.measure.needs_masks:
                 require_masks(views, term.name)
+        for name in self.buffers():
+            if name != "color":
+                require_buffer(views, name)
 
     def __call__(self, comparison: Comparison, scene: Scene) -> Terms:
         """All terms for one batch of views and the scene that they show."""

@@ -40,7 +40,7 @@ class StepRecord:
 
     step: counted from 0.
     total, terms: the objective and its unweighted terms.
-    psnr_db: mean over the step's views of the PSNR of the whole sRGB image.
+    psnr_db: mean over the step's views of the PSNR of the whole sRGB image; NaN where colours are not compared.
     seconds: since the fit began.
     """
 
@@ -140,8 +140,10 @@ class Stepper:
 
     def _record(self, step: int, comparison: Comparison, terms: Terms) -> StepRecord:
         with torch.no_grad():
-            squared = mean_per_view(comparison.difference("srgb").detach().square())
-            psnr_db = (-10 * squared.log10()).mean()
+            psnr_db = terms.total.new_tensor(math.nan)
+            if "color" in self._objective.buffers():
+                squared = mean_per_view(comparison.difference("srgb").detach().square())
+                psnr_db = (-10 * squared.log10()).mean()
             # One wait for the device for everything that is written down.
             total, psnr, *numbers = torch.stack([terms.total, psnr_db, *terms.values.values()]).tolist()
         return StepRecord(step, total, dict(zip(terms.values, numbers, strict=True)), psnr, self.seconds())

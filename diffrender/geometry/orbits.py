@@ -58,6 +58,20 @@ def circle_positions(
     return _on_sphere(azimuth, height, radius, center)
 
 
+def grid_positions(
+    n_azimuth: int, n_polar: int, radius: float = 1.0, center: Sequence[float] | Tensor = (0.0, 0.0, 0.0)
+) -> Tensor:
+    """[n_azimuth n_polar, 3] places at equal steps of azimuth and of polar angle around `center`, poles excluded.
+
+    The polar angles, measured from +y, are 180 i / (n_polar + 1) degrees for i = 1..n_polar; azimuths begin towards +z.
+    radius: distance from `center`, in world units.
+    """
+    _check_orbit("grid_positions", min(n_azimuth, n_polar), radius)
+    azimuth = torch.arange(n_azimuth, dtype=torch.float64) * (2 * math.pi / n_azimuth)
+    polar = torch.arange(1, n_polar + 1, dtype=torch.float64) * (math.pi / (n_polar + 1))
+    return _on_sphere(azimuth.repeat(n_polar), polar.cos().repeat_interleave(n_azimuth), radius, center)
+
+
 def _on_sphere(azimuth: Tensor, height: Tensor, radius: float, center: Sequence[float] | Tensor) -> Tensor:
     across = (1 - height * height).clamp_min(0).sqrt()
     directions = torch.stack([across * azimuth.sin(), height, across * azimuth.cos()], -1)

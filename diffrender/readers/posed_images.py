@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -57,6 +57,7 @@ class PosedImage:
     name: for people. place: how messages call it, for example "frame 3 (images/0003.png)".
     cam_from_world: [4, 4] float64, rigid, OpenCV axes.
     stated_width, stated_height: the size in pixels that the capture says the image has, or None.
+    buffer_paths: where its "normal" and "depth" lie, if anywhere.
     """
 
     name: str
@@ -67,6 +68,7 @@ class PosedImage:
     intrinsics: Intrinsics
     stated_width: int | None = None
     stated_height: int | None = None
+    buffer_paths: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

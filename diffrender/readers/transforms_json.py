@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.rigid import check_rigid, invert_rigid, make_rigid
+from diffrender.readers.buffers import BUFFER_CHANNELS, read_buffer
 from diffrender.readers.posed_images import Intrinsics, PosedImage, problems_error, read_posed_images
 from diffrender.scene.views import Views
 
@@ -35,20 +36,23 @@ class TransformsOptions:
     resolution: the long side of the images in pixels; larger ones are shrunk, None keeps them.
     background: linear RGB that fills what masks and transparency leave free.
     use_masks: False ignores mask files and gives no masks.
+    buffers: which of "normal", "depth" to read from every frame's normal_path and depth_path.
     """
 
     path: str | Path
     resolution: int | None = None
     background: Sequence[float] = (0.0, 0.0, 0.0)
     use_masks: bool = True
+    buffers: tuple[str, ...] = ()
 
 
 def read_transforms(options: TransformsOptions) -> Views:
     """The images, masks and cameras of a capture, the frames in the order of the file.
 
     Per frame: `file_path` (relative to the JSON; the suffix may be missing), `transform_matrix` (camera to world,
-    OpenGL axes: x right, y up, looking along -z) and, optionally, `mask_path`. Per frame or for all: `fl_x`, `fl_y`,
-    `cx`, `cy`, `w`, `h`, or `camera_angle_x` (radians), `camera_angle_y`. Pixel centres are at +0.5.
+    OpenGL axes: x right, y up, looking along -z) and, optionally, `mask_path`, `normal_path` (.npy, [H, W, 3] world
+    normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN where unknown). Per frame or for all:
+    `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h`, or `camera_angle_x` (radians), `camera_angle_y`. Pixel centres are at +0.5.
     `camera_model` "ORTHOGRAPHIC" means parallel projection, `fl_x` and `fl_y` pixels per world unit then.
     Transparency and mask files are masks. Lens distortion is not supported and must be zero.
     Raises one DataError with everything that is wrong, each entry with the frame, what was found and what was wanted.
@@ -66,7 +70,9 @@ def read_transforms(options: TransformsOptions) -> Views:
     problems += _duplicates(posed)
     if problems:
         raise problems_error(path, problems)
-    return read_posed_images(path, _short_names(posed), options.resolution, options.background, options.use_masks)
+    frames = _short_names(posed)
+    views = read_posed_images(path, frames, options.resolution, options.background, options.use_masks)
+    return replace(views, buffers={name: read_buffer(path, frames, views, name) for name in options.buffers})
 
 
 def read_aabb(path: str | Path) -> Tensor | None:
@@ -117,6 +123,13 @@ def _posed_image(
     mask_path = frame.get("mask_path")
     if mask_path is not None and not isinstance(mask_path, str):
         own.append(f"mask_path must be a path, found {_short(mask_path)}")
+    buffer_paths = {}
+    for name in BUFFER_CHANNELS:
+        buffer_path = frame.get(f"{name}_path")
+        if isinstance(buffer_path, str):
+            buffer_paths[name] = path.parent / buffer_path
+        elif buffer_path is not None:
+            own.append(f"{name}_path must be a path, found {_short(buffer_path)}")
     if own or cam_from_world is None:
         problems.extend(f"{place}: {problem}" for problem in own)
         return None
@@ -129,6 +142,7 @@ def _posed_image(
         intrinsics=intrinsics,
         stated_width=width,
         stated_height=height,
+        buffer_paths=buffer_paths,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -20,18 +21,23 @@ class Views:
     images: [N, H, W, 3] linear RGB, already over the background where there are masks.
     masks: [N, H, W] coverage in 0..1, or None where unknown.
     names: N names for people, usually file names.
+    buffers: what else is known of each pixel, by name, as diffrender.render.buffers means it: "normal" [N, H, W, 3],
+        "depth" [N, H, W, 1]; uncovered parts of a pixel count as zero, NaN means unknown.
     """
 
     cameras: Cameras
     images: Tensor
     masks: Tensor | None
     names: tuple[str, ...]
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_views, height, width = len(self.cameras), self.cameras.height, self.cameras.width
         check_shape("Views", "images", self.images, (n_views, height, width, 3))
         if self.masks is not None:
             check_shape("Views", "masks", self.masks, (n_views, height, width))
+        for name, values in self.buffers.items():
+            check_shape("Views", f"buffers[{name!r}]", values, (n_views, height, width, "C"))
         if len(self.names) != n_views:
             raise ShapeError(f"Views: names must have one entry a camera ({n_views}), got {len(self.names)}")
 
@@ -47,6 +53,7 @@ class Views:
             images=self.images[index],
             masks=None if self.masks is None else self.masks[index],
             names=tuple(self.names[i] for i in index.tolist()),
+            buffers={name: values[index] for name, values in self.buffers.items()},
         )
 
     def to(self, device: torch.device | str) -> Views:
@@ -56,4 +63,5 @@ class Views:
             cameras=self.cameras.to(device),
             images=self.images.to(device),
             masks=None if self.masks is None else self.masks.to(device),
+            buffers={name: values.to(device) for name, values in self.buffers.items()},
         )

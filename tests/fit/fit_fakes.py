@@ -43,7 +43,8 @@ def render_blob(scene, cameras, step=0):
     radius = cameras.focal_px.mean(1) * spread / depth
     alpha = torch.exp(-0.5 * squared / radius[:, None, None] ** 2)[..., None]
     color = item.material.base_color
-    return SimpleNamespace(rgba=torch.cat([alpha * color + (1 - alpha) * scene.background, alpha], -1))
+    rgba = torch.cat([alpha * color + (1 - alpha) * scene.background, alpha], -1)
+    return SimpleNamespace(rgba=rgba, coverage=rgba[..., 3])
 
 
 def blob_views(scene, cameras):

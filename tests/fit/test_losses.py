@@ -20,10 +20,15 @@ VARIANTS = {
     "l2": [{}, {"space": "linear"}],
     "huber": [{}, {"delta": 0.02, "space": "linear"}],
     "pyramid": [{}, {"of": "l2", "levels": 1}, {"of": "huber", "levels": 9, "space": "linear"}],
-    "mask_iou": [{}],
 }
-SHELF = {**IMAGE_LOSSES, **MASK_LOSSES}
-LOSSES = [pytest.param(SHELF[name](**options), id=f"{name}-{options}") for name in SHELF for options in VARIANTS[name]]
+LOSSES = [
+    *(
+        pytest.param(IMAGE_LOSSES[each](**options), id=f"{each}-{options}")
+        for each in VARIANTS
+        for options in VARIANTS[each]
+    ),
+    *(pytest.param(MASK_LOSSES[name](), id=f"mask {name}") for name in MASK_LOSSES),
+]
 
 
 def views_of(rgba):
@@ -33,7 +38,7 @@ def views_of(rgba):
 
 
 def compare(rendered, target):
-    return Comparison(SimpleNamespace(rgba=rendered), views_of(target))
+    return Comparison(SimpleNamespace(rgba=rendered, coverage=rendered[..., 3]), views_of(target))
 
 
 def images(seed, n_views=3, height=7, width=9):
@@ -156,7 +161,7 @@ def test_mask_loss_without_masks_says_what_to_do():
     views = views_of(images(0))
     bare = Views(views.cameras, views.images, None, views.names)
     with pytest.raises(ConfigError, match="no masks; remove this term, or give images with an alpha channel"):
-        MaskIoU()(Comparison(SimpleNamespace(rgba=images(0)), bare))
+        MaskIoU()(Comparison(SimpleNamespace(rgba=images(0), coverage=images(0)[..., 3]), bare))
 
 
 @pytest.mark.parametrize("name", IMAGE_LOSSES)

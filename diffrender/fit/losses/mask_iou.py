@@ -21,11 +21,12 @@ class MaskIoU(Loss):
     that is the usual product form, and pixels half covered in both count as equal.
     """
 
+    buffers: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
     def __call__(self, comparison: Comparison) -> Tensor:
         """[n] 0 for equal silhouettes, also for two empty ones; 1 for disjoint ones."""
-        coverage, mask = comparison.output.rgba[..., 3], comparison.masks()
+        coverage, mask = comparison.output.coverage, comparison.masks()
         # A union below one pixel counts as one: the gradient stays bounded as everything vanishes.
         union = sum_per_view(torch.maximum(coverage, mask)).clamp_min(1)
         return sum_per_view((coverage - mask).abs()) / union

@@ -1,0 +1,45 @@
+"""Differences of normals and of depths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffrender.errors import ConfigError
+from diffrender.fit.comparison import Comparison
+from diffrender.fit.losses.huber import Huber
+from diffrender.fit.losses.l1 import L1
+from diffrender.fit.losses.l2 import L2
+from diffrender.fit.losses.pointwise import PointwiseLoss
+from diffrender.fit.objective import Loss
+from diffrender.fit.reduction import mean_per_view
+
+PENALTIES: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
+
+
+@dataclass(frozen=True)
+class BufferLoss(Loss):
+    """The mean over pixels and channels of a cost of the difference of one buffer (diffrender.render.buffers).
+
+    Pixels where the target is NaN are not compared.
+
+    buffer: "normal" (world normals) or "depth" (camera depth, in world units).
+    of: the cost: "l1", "l2" or "huber" with its default delta.
+    """
+
+    buffer: str
+    of: str = "l1"
+
+    def __post_init__(self) -> None:
+        if self.of not in PENALTIES:
+            raise ConfigError(f"{self.buffer}: type must be one of {', '.join(PENALTIES)}, got {self.of!r}")
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """The one it compares."""
+        return (self.buffer,)
+
+    def __call__(self, comparison: Comparison) -> Tensor:
+        """[n] the mean cost of each view."""
+        return mean_per_view(PENALTIES[self.of]().penalty(comparison.buffer_difference(self.buffer)))

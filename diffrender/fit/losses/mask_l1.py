@@ -1,0 +1,24 @@
+"""Absolute differences of coverage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from diffrender.fit.comparison import Comparison
+from diffrender.fit.objective import Loss
+from diffrender.fit.reduction import mean_per_view
+
+
+@dataclass(frozen=True)
+class MaskL1(Loss):
+    """Mean over the image of |coverage - target mask|: an alpha channel under l1, however large the object is."""
+
+    buffers: ClassVar[tuple[str, ...]] = ()
+    needs_masks: ClassVar[bool] = True
+
+    def __call__(self, comparison: Comparison) -> Tensor:
+        """[n] the mean difference of each view."""
+        return mean_per_view((comparison.output.coverage - comparison.masks()).abs())

@@ -1,0 +1,60 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffrender.errors import DataError
+from diffrender.readers.transforms_json import TransformsOptions, read_transforms
+
+
+def write_capture(folder, normal=None, depth=None):
+    rgba = np.full((4, 6, 4), 255, np.uint8)
+    rgba[:, :2, 3] = 0
+    Image.fromarray(rgba).save(folder / "a.png")
+    frame = {"file_path": "a.png", "transform_matrix": np.eye(4).tolist()}
+    for name, values in (("normal", normal), ("depth", depth)):
+        if values is not None:
+            np.save(folder / f"{name}.npy", values)
+            frame[f"{name}_path"] = f"{name}.npy"
+    (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.7, "frames": [frame]}))
+
+
+def read(folder, *buffers, resolution=None):
+    return read_transforms(TransformsOptions(folder, resolution, buffers=buffers)).buffers
+
+
+def test_normals_and_depths_come_with_the_images(tmp_path):
+    normal, depth = np.random.default_rng(0).normal(size=(4, 6, 3)), np.arange(1.0, 25).reshape(4, 6)
+    write_capture(tmp_path, normal, depth)
+    found = read(tmp_path, "normal", "depth")
+    assert found["normal"].shape == (1, 4, 6, 3) and found["depth"].shape == (1, 4, 6, 1)
+    np.testing.assert_allclose(found["normal"][0, :, 2:], normal[:, 2:], rtol=1e-6)
+    np.testing.assert_allclose(found["depth"][0, :, 2:, 0], depth[:, 2:], rtol=1e-6)
+    assert (found["depth"][0, :, :2] == 0).all() and (found["normal"][0, :, :2] == 0).all()
+    assert read(tmp_path) == {}
+
+
+def test_they_are_shrunk_with_the_images_and_unknown_depths_stay_unknown(tmp_path):
+    depth = np.full((4, 6), 2.0)
+    depth[0, 5] = 0
+    write_capture(tmp_path, depth=depth)
+    found = read(tmp_path, "depth", resolution=3)["depth"]
+    assert found.shape == (1, 2, 3, 1)
+    assert math.isnan(found[0, 0, 2, 0]) and found[0, 1, 2, 0] == 2 and found[0, 0, 0, 0] == 0
+    assert int(torch.isnan(found).sum()) == 1
+
+
+def test_what_is_missing_or_of_another_shape_is_named(tmp_path):
+    write_capture(tmp_path, normal=np.zeros((4, 6)), depth=np.zeros((2, 3)))
+    with pytest.raises(
+        DataError, match=r"a\.png.*normal\.npy: wanted numbers \[height, width, 3\], found float64 \[4, 6\]"
+    ):
+        read(tmp_path, "normal")
+    with pytest.raises(DataError, match=r"depth\.npy: is 3 x 2 .* smaller than the fitted images, 6 x 4"):
+        read(tmp_path, "depth")
+    write_capture(tmp_path)
+    with pytest.raises(DataError, match=r"has no normal_path, which loss\.normal wants"):
+        read(tmp_path, "normal")
