@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -30,9 +31,11 @@ from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer import FitOptimizer, Rate
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
+from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.schedule import SCHEDULES
+from diffrender.geometry.sparse_solve import choose_solver
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.edge_models.hard import Hard
@@ -51,6 +54,7 @@ DEFAULT_RATES: Mapping[str, float] = {
     "unit_interval": 0.05,
     "direction": 0.02,
     "pose": 0.01,
+    "large_steps": 0.1,
 }
 # Cameras of a capture are nearly right, and one that runs away takes the shape along.
 CAMERA_POSE_RATE = 0.001
@@ -167,8 +171,19 @@ def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: 
         full = canonical_path(scene, cameras, path)
         method = options.method or default_parametrization(scene, cameras, full)
         lr = options.lr or DEFAULT_RATES[method] * _unit(full, method, scene, cameras, size)
-        filled[path] = options.model_copy(update={"method": method, "lr": lr})
+        optimizer = options.optimizer or PARAMETRIZATIONS[method].optimizer
+        updates = {"method": method, "lr": lr, "optimizer": optimizer, **_large_steps_options(options, method)}
+        filled[path] = options.model_copy(update=updates)
     return filled
+
+
+def _large_steps_options(options: ParameterOptions, method: str) -> dict[str, Any]:
+    """What `large_steps` alone has, filled in; the solver is the one that will run, so that it can be read later."""
+    if method != "large_steps":
+        return {}
+    smoothness = getattr(options, "lambda")
+    smoothness = LargeSteps().smoothness if smoothness is None else smoothness
+    return {"lambda": smoothness, "solver": choose_solver(options.solver or "auto")}
 
 
 def _unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -> float:
@@ -232,12 +247,15 @@ def _terms(loss: LossOptions) -> list[Term]:
 
 def _method(options: ParameterOptions, size: float) -> Parametrization:
     assert options.method is not None
+    if options.method == "large_steps":
+        assert options.solver is not None
+        return LargeSteps(getattr(options, "lambda"), options.solver)
     return Pose(length_unit=size) if options.method == "pose" else PARAMETRIZATIONS[options.method]()
 
 
 def _rate(options: ParameterOptions) -> Rate:
     assert options.lr is not None
-    return Rate(options.lr, options.start, options.stop, _schedule(options.schedule))
+    return Rate(options.lr, options.start, options.stop, _schedule(options.schedule), options.optimizer, options.betas)
 
 
 def _schedule(options: Schedule) -> schedule.Schedule:

@@ -156,9 +156,16 @@ def _entry(location: Location, entry: dict[str, Any], path: str, steps: Any) -> 
     if is_number(start) and is_number(stop) and 0 < stop <= start:
         yield (*location, "stop"), f"`stop` {stop} is not after `start` {start}", ("make `stop` larger",)
     is_pose = path.endswith(".pose")
-    if method in get_args(Method) and (method == "pose") != is_pose:
+    is_shape = path.endswith(".mesh.vertices")
+    if method in get_args(Method) and ((method == "pose") != is_pose or (method == "large_steps" and not is_shape)):
         wanted = "pose" if is_pose else "another method, or none for the usual one"
-        yield (*location, "method"), f"`{location[1]}` cannot have the method `{method}`; wanted {wanted}", ()
+        notes = ("large_steps is for mesh.vertices",) if method == "large_steps" else ()
+        yield (*location, "method"), f"`{location[1]}` cannot have the method `{method}`; wanted {wanted}", notes
+    elif not (is_shape and method in (None, "large_steps")):
+        for key in ("lambda", "solver"):
+            if entry.get(key) is not None:
+                notes = ("write `method: large_steps`, or take it out",) if is_shape else ("take it out",)
+                yield (*location, key), f"`{key}` is an option of large_steps, which `{location[1]}` has not", notes
 
 
 def _loss(data: dict[str, Any]) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from diffrender.config.kinds import (
     Color,
@@ -20,6 +20,7 @@ from diffrender.config.kinds import (
     PositiveInt,
     Strict,
     Vector,
+    Weight,
     wanted,
 )
 from diffrender.config.shelf import (
@@ -38,8 +39,11 @@ from diffrender.config.shelf import (
     Schedule,
 )
 
-Method: TypeAlias = Literal["identity", "positive", "unit_interval", "direction", "pose"]
+Method: TypeAlias = Literal["identity", "positive", "unit_interval", "direction", "pose", "large_steps"]
 """The parametrisations."""
+
+Optimizer: TypeAlias = Literal["adam", "vector_adam", "adam_uniform"]
+"""What moves a value along its gradient."""
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^.\s]+$")]
 """A name without dots and spaces, so that it can be a part of a dotted path."""
@@ -212,18 +216,40 @@ class RenderOptions(Strict):
     edges: Edges = Field(default=AntialiasOptions(), description="what makes silhouettes")
 
 
-class ParameterOptions(Named):
-    """How one value of the scene is optimised."""
-
+class _ParameterBasics(Named):
     number_key: ClassVar[str | None] = "lr"
     lr: PositiveFloat | None = Field(
-        default=None, description="Adam's learning rate; left out: a cautious one for its kind"
+        default=None, description="the learning rate; left out: a cautious one for its kind"
     )
     start: int = Field(default=0, ge=0, description="the step at which it begins to move")
     stop: PositiveInt | None = Field(default=None, description="the step from which on it rests again")
     schedule: Schedule = Field(default=ConstantOptions(), description="how the learning rate changes")
     method: Method | None = Field(
-        default=None, description="the parametrisation; left out: the one that keeps the value in its domain"
+        default=None, description="the parametrisation; left out: the one that suits the value best"
+    )
+
+
+# A class body cannot name a field by one of Python's own words.
+_LAMBDA: Any = {
+    "lambda": (
+        Weight | None,  # type: ignore[operator]
+        Field(default=None, description="of large_steps: how far a pull at one vertex spreads; left out: 19"),
+    )
+}
+_WithLambda: Any = create_model("_WithLambda", __base__=_ParameterBasics, **_LAMBDA)
+
+
+class ParameterOptions(_WithLambda):
+    """How one value of the scene is optimised."""
+
+    solver: Literal["auto", "cholesky", "splu"] | None = Field(
+        default=None, description="of large_steps: what solves its system; auto: cholesky where cholespy is installed"
+    )
+    optimizer: Optimizer | None = Field(
+        default=None, description="left out: adam_uniform for large_steps, adam for all others"
+    )
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        default=(0.9, 0.999), strict=False, description="what the optimizer keeps of its two running means"
     )
 
 

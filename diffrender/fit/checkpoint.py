@@ -11,7 +11,7 @@ from diffrender.errors import DataError, FitError
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer import FitOptimizer
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, steps_done: int) -> None:

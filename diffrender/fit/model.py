@@ -16,6 +16,7 @@ from diffrender.scene.paths import (
     default_parametrization,
     get_value,
     learnable_paths,
+    object_of_vertices,
     replace_values,
 )
 from diffrender.scene.scene import Scene
@@ -48,6 +49,9 @@ class SceneModel(nn.Module):
             parametrization = name or default_parametrization(scene, cameras, canonical)
             if isinstance(parametrization, str):
                 parametrization = _parametrization(parametrization, canonical)
+            item = object_of_vertices(canonical)
+            if item is not None:
+                parametrization = parametrization.bound_to(scene.objects[item].mesh)
             self._parametrizations[canonical] = parametrization
             latents[_key(canonical)] = nn.Parameter(
                 _first_latent(parametrization, canonical, get_value(scene, cameras, canonical))
@@ -58,6 +62,10 @@ class SceneModel(nn.Module):
     def latents(self) -> dict[str, nn.Parameter]:
         """The latents by canonical path, in the order in which they were asked for."""
         return {path: self._latents[_key(path)] for path in self._parametrizations}
+
+    def parametrization(self, path: str) -> Parametrization:
+        """That of the value at a canonical path; of vertices, bound to their mesh."""
+        return self._parametrizations[path]
 
     def full_path(self, path: str) -> str:
         """`path` written in full. Raises ConfigError for one that is not in the scene."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor
+
+from diffrender.scene.mesh import Mesh
 
 
 class Parametrization(ABC):
@@ -12,7 +15,15 @@ class Parametrization(ABC):
 
     The optimiser moves the latent anywhere; `value_of` brings every latent into the domain, so that no step needs a
     clamp after it. `value_of(latent_of(value))` is `value` again, up to rounding.
+
+    optimizer: the name in diffrender.fit.adam.MOVES of what moves the latent best.
     """
+
+    optimizer: ClassVar[str] = "adam"
+
+    def bound_to(self, mesh: Mesh) -> Parametrization:
+        """The same for the vertices of `mesh`; itself where the mesh does not matter."""
+        return self
 
     @abstractmethod
     def value_of(self, latent: Tensor) -> Tensor:

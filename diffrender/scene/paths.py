@@ -53,6 +53,13 @@ def default_parametrization(scene: Scene, cameras: Cameras, path: str) -> str:
     return leaves[_resolve(scene, leaves, path)].parametrization
 
 
+def object_of_vertices(path: str) -> str | None:
+    """The name of the object whose vertices stand at a canonical path; None for the path of anything else."""
+    if path.startswith("objects.") and path.endswith(".mesh.vertices"):
+        return path.removeprefix("objects.").removesuffix(".mesh.vertices")
+    return None
+
+
 def get_value(scene: Scene, cameras: Cameras, path: str) -> Tensor:
     """The tensor at `path`."""
     leaves = _leaves(scene, cameras)

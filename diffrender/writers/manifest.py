@@ -14,7 +14,7 @@ import torch
 from diffrender.threads import kernel_threads
 from diffrender.writers.metrics import write_json
 
-PACKAGES = ("diffrender", "torch", "numpy", "numba", "scipy", "trimesh", "pillow")
+PACKAGES = ("diffrender", "torch", "numpy", "numba", "scipy", "cholespy", "trimesh", "pillow")
 
 
 def write_manifest(

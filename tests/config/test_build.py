@@ -11,6 +11,8 @@ from diffrender.config.parse import load_config, parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import BackendError, ConfigError, DataError
 from diffrender.fit.loop import fit
+from diffrender.fit.parametrizations.large_steps import LargeSteps
+from diffrender.geometry.sparse_solve import choose_solver
 from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.texture import Texture
@@ -119,6 +121,37 @@ def test_default_rates_follow_the_size_of_the_object() -> None:
     )
     rates = [setup.config.optimize.parameters()["mesh.vertices"].lr for setup in (small, large)]
     assert rates == pytest.approx([0.002, 0.02], rel=1e-3)
+
+
+def test_the_method_of_vertices_arrives_with_its_options() -> None:
+    text = """
+mesh: {subdivisions: 1}
+optimize:
+  mesh.vertices: {method: large_steps, lambda: 7, solver: splu, optimizer: vector_adam, betas: [0.8, 0.9]}
+  material.base_color: {lr: 0.1}
+"""
+    setup = built(text)
+    vertices = setup.scene.objects["object"].mesh.vertices
+    latent = setup.model.latents["objects.object.mesh.vertices"]
+    torch.testing.assert_close(
+        latent.detach(), LargeSteps(7.0, "splu").bound_to(setup.scene.objects["object"].mesh).latent_of(vertices)
+    )
+    shape, color = setup.config.optimize.parameters().values()
+    assert (getattr(shape, "lambda"), shape.solver, shape.optimizer, shape.betas) == (
+        7,
+        "splu",
+        "vector_adam",
+        (0.8, 0.9),
+    )
+    assert (getattr(color, "lambda"), color.solver, color.optimizer) == (None, None, "adam")
+    assert parse_config(resolved_text(setup.config), Path()) == setup.config
+
+
+def test_the_solver_that_will_run_is_written_down() -> None:
+    setup = built("mesh: {subdivisions: 1}\noptimize: {mesh.vertices: {method: large_steps}}")
+    (shape,) = setup.config.optimize.parameters().values()
+    assert (getattr(shape, "lambda"), shape.solver, shape.optimizer) == (19, choose_solver("auto"), "adam_uniform")
+    assert "lambda: 19" in resolved_text(setup.config)
 
 
 def test_what_is_filled_in_gives_the_same_fit_when_read_again() -> None:

@@ -132,6 +132,22 @@ MISTAKES = [
     ("optimize: {pose: 1, scale: {start: 9, stop: 9}}", "2:39", ["`stop` 9 is not after `start` 9"]),
     ("optimize: {pose: {start: 9}}", "2:1", ["nothing moves at step 0"]),
     ("optimize: {pose: {method: identity}}", "2:19", ["cannot have the method `identity`; wanted pose"]),
+    (
+        "optimize: {scale: {method: large_steps}}",
+        "2:20",
+        ["cannot have the method `large_steps`", "large_steps is for mesh.vertices"],
+    ),
+    ("optimize: {scale: {lambda: 3}}", "2:20", ["`lambda` is an option of large_steps, which `scale` has not"]),
+    (
+        "optimize: {mesh.vertices: {method: identity, solver: splu}}",
+        "2:46",
+        ["`solver` is an option of large_steps", "write `method: large_steps`"],
+    ),
+    ("optimize: {mesh.vertices: {lambda: -1}}", "2:36", ["`optimize.mesh.vertices.lambda` is -1", "from 0 up"]),
+    ("optimize: {mesh.vertices: {lambd: 1}}", "2:28", ["unknown key", "did you mean `lambda`?"]),
+    ("optimize: {mesh.vertices: {solver: lu}}", "2:36", ["wanted auto, cholesky or splu"]),
+    ("optimize: {mesh.vertices: {optimizer: adm}}", "2:39", ["did you mean `adam`?"]),
+    ("optimize: {mesh.vertices: {betas: [0.9, 1]}}", "2:41", ["betas[1]` is 1", "from 0 and below 1"]),
     ("optimize: {pose: 1, objects.object.pose: 1}", "2:21", ["are the same value"]),
     (
         "lights: [{name: a, type: ambient}]\nmaterial: unlit\noptimize: {lights.a.radiance: 1}",

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from diffrender.config import shelf
 from diffrender.config.raw_scene import UNLIT, optimizable_paths
-from diffrender.config.schema import Method
+from diffrender.config.schema import Method, Optimizer
+from diffrender.fit.adam import PACES
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.pyramid import LEVEL_LOSSES
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
@@ -59,6 +60,8 @@ def test_options_are_the_fields_with_the_same_defaults(options: type[BaseModel],
 
 def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(Method) == tuple(PARAMETRIZATIONS)
+    assert get_args(Optimizer) == tuple(PACES)
+    assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(PACES)
     assert get_args(shelf.PyramidOptions.model_fields["of"].annotation) == tuple(LEVEL_LOSSES)
     assert {name for name, material in MATERIALS.items() if not material.needs_light} == UNLIT
 

@@ -5,8 +5,17 @@ from diffrender.errors import ShapeError
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
+from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.mesh import Mesh
+
+BALL = icosphere(1)
+BALL = Mesh(BALL.vertices.double(), BALL.faces)
+
+
+def made(name):
+    return PARAMETRIZATIONS[name]().bound_to(BALL)
 
 
 def random_poses(generator):
@@ -26,6 +35,7 @@ DOMAINS = {
         lambda g: torch.nn.functional.normalize(torch.randn(40, 3, generator=g, dtype=torch.float64), dim=-1),
         lambda v: (v.norm(dim=-1) - 1).abs() < 1e-5,
     ),
+    "large_steps": (lambda g: torch.randn(42, 3, generator=g, dtype=torch.float64) * 100, torch.isfinite),
     "pose": (random_poses, lambda v: (v[:, :3, :3] @ v[:, :3, :3].mT - torch.eye(3)).abs() < 1e-5),
 }
 OUTSIDE = {
@@ -33,6 +43,7 @@ OUTSIDE = {
     "positive": [torch.tensor(0.0), torch.tensor([1.0, -1.0]), torch.tensor(float("inf")), torch.tensor(float("nan"))],
     "unit_interval": [torch.tensor([-0.1, 0.5]), torch.tensor(1.1), torch.tensor(float("nan"))],
     "direction": [torch.zeros(3), torch.ones(()), torch.ones(5, 1), torch.tensor([1.0, float("nan"), 0.0])],
+    "large_steps": [torch.zeros(41, 3), torch.full((42, 3), float("nan")), torch.zeros(42, 2)],
     "pose": [
         2 * torch.eye(4),
         torch.diag(torch.tensor([1.0, 1.0, -1.0, 1.0])),
@@ -49,14 +60,14 @@ def test_every_parametrisation_is_tested():
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_values_round_trip(name):
-    parametrization = PARAMETRIZATIONS[name]()
+    parametrization = made(name)
     value = DOMAINS[name][0](torch.Generator().manual_seed(0))
     torch.testing.assert_close(parametrization.value_of(parametrization.latent_of(value)), value, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_any_latent_gives_a_value_inside_the_domain(name):
-    parametrization = PARAMETRIZATIONS[name]()
+    parametrization = made(name)
     generator = torch.Generator().manual_seed(1)
     shape = parametrization.latent_of(DOMAINS[name][0](generator)).shape
     for size in (1e-3, 1.0, 20.0):
@@ -70,8 +81,8 @@ def test_any_latent_gives_a_value_inside_the_domain(name):
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_gradient(name):
-    parametrization = PARAMETRIZATIONS[name]()
-    latent = parametrization.latent_of(DOMAINS[name][0](torch.Generator().manual_seed(2))[:2]).requires_grad_()
+    parametrization = made(name)
+    latent = parametrization.latent_of(DOMAINS[name][0](torch.Generator().manual_seed(2))).requires_grad_()
     assert torch.autograd.gradcheck(parametrization.value_of, latent)
 
 
@@ -79,14 +90,14 @@ def test_gradient(name):
 def test_latents_share_no_memory_with_values(name):
     value = DOMAINS[name][0](torch.Generator().manual_seed(3))
     before = value.clone()
-    PARAMETRIZATIONS[name]().latent_of(value).fill_(7.0)
+    made(name).latent_of(value).fill_(7.0)
     assert torch.equal(value, before)
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in OUTSIDE.items() for value in values])
 def test_values_outside_the_domain_are_refused(name, value):
     with pytest.raises(ShapeError, match=name):
-        PARAMETRIZATIONS[name]().latent_of(value)
+        made(name).latent_of(value)
 
 
 def test_the_ends_of_the_unit_interval_can_still_move():

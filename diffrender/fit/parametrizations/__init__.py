@@ -3,6 +3,7 @@
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations.direction import Direction
 from diffrender.fit.parametrizations.identity import Identity
+from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.parametrizations.positive import Positive
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
@@ -13,4 +14,5 @@ PARAMETRIZATIONS: dict[str, type[Parametrization]] = {
     "unit_interval": UnitInterval,
     "direction": Direction,
     "pose": Pose,
+    "large_steps": LargeSteps,
 }

@@ -1,0 +1,86 @@
+"""Adam and two relatives of it that keep the direction of a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+# Means over pixels make gradients as small as 1e-7 for a texel of a large texture; Adam's usual 1e-8 would damp those.
+EPSILON = 1e-12
+
+# What the mean of a gradient is divided by, of the running mean of its squares, before the root.
+#   adam: every number has a pace of its own (Kingma & Ba, 2015).
+#   vector_adam: every row has, so that the same object turned learns the same turned (Ling et al., "VectorAdam", 2022).
+#   adam_uniform: all numbers have that of the largest (Nicolet et al., 2021, section 4.2).
+PACES: dict[str, Callable[[Tensor], Tensor]] = {
+    "adam": lambda square: square,
+    "vector_adam": lambda square: square,
+    "adam_uniform": lambda square: square.amax(),
+}
+
+
+@dataclass
+class Moments:
+    """What one of PACES remembers of the gradients of one latent.
+
+    count: [] float32, how many gradients there were.
+    mean: running mean of the gradients, shaped as the latent.
+    square: running mean of their squares, shaped as the latent; its last axis is 1 for the rows of `vector_adam`.
+    """
+
+    count: Tensor
+    mean: Tensor
+    square: Tensor
+
+    @staticmethod
+    def fresh(name: str, latent: Tensor) -> Moments:
+        """The moments before the first step of the optimiser called `name`."""
+        square = latent[..., :1] if name == "vector_adam" and latent.dim() > 1 else latent
+        count = torch.zeros((), dtype=torch.float32, device=latent.device)
+        return Moments(count, torch.zeros_like(latent.detach()), torch.zeros_like(square.detach()))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How one latent moves in one step.
+
+    name: in PACES.
+    lr: the length of a step along a steady gradient.
+    betas: how much of the running means of gradients and of squares is kept.
+    factor: multiplies the step, any shape that broadcasts to the latent, or None.
+    """
+
+    name: str
+    lr: float
+    betas: tuple[float, float]
+    factor: Tensor | None = None
+
+
+@torch.no_grad()
+def move(latent: Tensor, gradient: Tensor, moments: Moments, pace: Pace) -> None:
+    """Moves `latent` and brings `moments` up to date, both in place."""
+    beta_mean, beta_square = pace.betas
+    if pace.name == "adam" and pace.factor is None:
+        # The same numbers in one pass: textures are large.
+        adam(
+            [latent], [gradient], [moments.mean], [moments.square], [], [moments.count],
+            fused=True, amsgrad=False, beta1=beta_mean, beta2=beta_square, lr=pace.lr,
+            weight_decay=0.0, eps=EPSILON, maximize=False,
+        )  # fmt: skip
+        return
+    squared = gradient.square()
+    if moments.square.shape != squared.shape:
+        squared = squared.sum(-1, keepdim=True)
+    moments.count += 1
+    moments.mean.lerp_(gradient, 1 - beta_mean)
+    moments.square.lerp_(squared, 1 - beta_square)
+    # Both means begin at zero; the divisors make up for it.
+    count = float(moments.count)
+    mean = moments.mean / (1 - beta_mean**count)
+    square = PACES[pace.name](moments.square) / (1 - beta_square**count)
+    step = mean.div_(square.sqrt_().add_(EPSILON)).mul_(pace.lr)
+    latent.sub_(step if pace.factor is None else step * pace.factor)

@@ -1,0 +1,128 @@
+"""Vertices that move together, smoothly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_finite
+from diffrender.errors import ConfigError, ShapeError
+from diffrender.fit.parametrization import Parametrization
+from diffrender.geometry.laplacian import laplacian_vectors
+from diffrender.geometry.sparse_solve import SparseSystem, choose_solver
+from diffrender.scene.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class LargeSteps(Parametrization):
+    """Vertices x [V, 3] of a mesh; the latent is u = (I + lambda L) x with the combinatorial Laplacian L of the mesh.
+
+    A step of the latent reaches the vertices through the inverse, a smoothing filter: gradients that pull at a few
+    vertices, as silhouettes do, move whole regions, and triangles keep their shape (Nicolet, Jacobson & Jakob, "Large
+    Steps in Inverse Rendering of Geometry", 2021, section 4). Vertices at equal positions, as at a seam, are one in L
+    and stay together.
+
+    smoothness: lambda, at least 0; the square of about how many edges a pull at one vertex reaches.
+    solver: "cholesky", "splu", or "auto" (diffrender.geometry.sparse_solve.choose_solver).
+
+    Only after `bound_to(mesh)` it can be used. Raises ConfigError for a lambda that is negative or not finite.
+    """
+
+    optimizer: ClassVar[str] = "adam_uniform"
+
+    smoothness: float = 19.0
+    solver: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.smoothness) and self.smoothness >= 0):
+            raise ConfigError(f"large_steps: lambda must be a finite number of at least 0, got {self.smoothness}")
+
+    def bound_to(self, mesh: Mesh) -> Parametrization:
+        """The parametrisation of the vertices of `mesh`: its system, factored."""
+        return BoundLargeSteps(mesh, self.smoothness, self.solver)
+
+    def value_of(self, latent: Tensor) -> Tensor:
+        """Raises ShapeError: there is no mesh."""
+        raise ShapeError(_WITHOUT_MESH)
+
+    def latent_of(self, value: Tensor) -> Tensor:
+        """Raises ShapeError: there is no mesh."""
+        raise ShapeError(_WITHOUT_MESH)
+
+
+_WITHOUT_MESH = "large_steps: only the vertices of a mesh can have this method; leave it out"
+
+
+class BoundLargeSteps(Parametrization):
+    """LargeSteps on one mesh."""
+
+    optimizer: ClassVar[str] = LargeSteps.optimizer
+
+    def __init__(self, mesh: Mesh, smoothness: float, solver: str) -> None:
+        self._smoothness = smoothness
+        self._n_vertices = mesh.n_vertices
+        positions, group = mesh.vertices.detach().unique(dim=0, return_inverse=True)
+        self._group = None if len(positions) == mesh.n_vertices else group
+        self._n_groups = len(positions)
+        self._edges = _welded_edges(mesh.topology.edges, self._group)
+        ends = self._edges.reshape(-1)
+        self._degree = torch.bincount(ends, minlength=self._n_groups).double()[:, None]
+        self._size = torch.bincount(group, minlength=self._n_groups)[:, None]
+        self._system = _system(self._edges, self._degree[:, 0], smoothness, solver)
+
+    def value_of(self, latent: Tensor) -> Tensor:
+        """The vertices: one sparse solve, and one more for the gradient."""
+        # Mean over those that are one, solve, and each takes its copy: the transpose of all that is as simple.
+        welded = latent if self._group is None else self._summed(latent) / self._size
+        solved: Tensor = _Solve.apply(welded, self._system)  # type: ignore[assignment]
+        return solved if self._group is None else solved.index_select(0, self._group)
+
+    def latent_of(self, value: Tensor) -> Tensor:
+        """(I + lambda L) times the vertices, computed in float64."""
+        if value.shape != (self._n_vertices, 3):
+            raise ShapeError(f"large_steps: values must have shape {[self._n_vertices, 3]}, got {list(value.shape)}")
+        check_finite("large_steps", "value", value)
+        exact = value.detach().double()
+        welded = exact if self._group is None else self._summed(exact) / self._size
+        # laplacian_vectors is the mean of the neighbours minus the vertex: L x = -degree times that.
+        latent = welded - self._smoothness * self._degree * laplacian_vectors(welded, self._edges)
+        latent = latent.clone() if self._group is None else latent.index_select(0, self._group)
+        return latent.to(value.dtype)
+
+    def _summed(self, rows: Tensor) -> Tensor:
+        assert self._group is not None
+        return rows.new_zeros(self._n_groups, rows.shape[1]).index_add(0, self._group, rows)
+
+
+def _welded_edges(edges: Tensor, group: Tensor | None) -> Tensor:
+    """[E, 2] the edges between groups of vertices, each once."""
+    if group is None:
+        return edges
+    joined = group[edges].sort(1).values
+    return joined[joined[:, 0] != joined[:, 1]].unique(dim=0)
+
+
+def _system(edges: Tensor, degree: Tensor, smoothness: float, solver: str) -> SparseSystem:
+    """I + smoothness L."""
+    diagonal = torch.arange(len(degree), device=edges.device)
+    row = torch.cat([diagonal, edges[:, 0], edges[:, 1]])
+    column = torch.cat([diagonal, edges[:, 1], edges[:, 0]])
+    beside = degree.new_full((2 * len(edges),), -smoothness)
+    return SparseSystem(len(degree), row, column, torch.cat([1 + smoothness * degree, beside]), choose_solver(solver))
+
+
+class _Solve(torch.autograd.Function):
+    """The solution of a symmetric system; its gradient solves the same system."""
+
+    @staticmethod
+    def forward(ctx: Any, right: Tensor, system: SparseSystem) -> Tensor:
+        ctx.system = system
+        return system.solve(right)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Solve.apply(gradients[0], ctx.system), None  # type: ignore[return-value]
