@@ -15,7 +15,10 @@ import torch
 from diffrender.errors import BackendError
 
 BACKENDS = ("numba", "reference")
-OPS = ("rasterize", "contours", "probe", "intersections", "collect", "barycentrics", "interpolate", "antialias", "blur")
+OPS = (
+    "rasterize", "contours", "probe", "intersections", "collect", "barycentrics", "interpolate", "mip_pyramid",
+    "sample_texture", "antialias", "blur",
+)  # fmt: skip
 _MODULES = {"numba": "numba_cpu", "reference": "reference"}
 
 

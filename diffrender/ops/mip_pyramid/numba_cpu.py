@@ -1,0 +1,91 @@
+"""Mip levels and their gradient on the CPU: level by level, each row of the output by one thread."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.threads import parallel_for
+
+
+def taps(size: int, dtype: type) -> np.ndarray:
+    """[max(1, size // 2), K] weights of the texels 2 j, 2 j + 1 (and 2 j + 2 where `size` is odd) in texel j."""
+    if size == 1:
+        return np.ones((1, 1), dtype)
+    half = size // 2
+    if size % 2 == 0:
+        return np.full((half, 2), 0.5, dtype)
+    # Texel j covers j size / half to (j + 1) size / half: a part of its first and last texel, all of the middle one.
+    j = np.arange(half)
+    return (np.stack([half - j, np.full(half, half), j + 1], 1) / size).astype(dtype)
+
+
+@njit(nogil=True, cache=True)
+def shrink_rows(start, end, fine, row_taps, column_taps, coarse):
+    """The rows start..end-1 of `coarse` [h, w, C] from `fine` [H, W, C]."""
+    for i in range(start, end):
+        for j in range(coarse.shape[1]):
+            for c in range(coarse.shape[2]):
+                coarse[i, j, c] = 0
+            for a in range(row_taps.shape[1]):
+                for b in range(column_taps.shape[1]):
+                    weight = row_taps[i, a] * column_taps[j, b]
+                    for c in range(coarse.shape[2]):
+                        coarse[i, j, c] += weight * fine[2 * i + a, 2 * j + b, c]
+
+
+@njit(nogil=True, cache=True)
+def spread_rows(start, end, coarse, row_taps, column_taps, fine):
+    """Add to the rows start..end-1 of `fine` [H, W, C] what their texels gave to `coarse` [h, w, C]."""
+    for i in range(start, end):
+        for j in range(fine.shape[1]):
+            # The coarse texels that texel (i, j) is the tap 0 or 1 of, or the tap 2 (of the one before).
+            for coarse_i in range(i // 2 - 1, i // 2 + 1):
+                a = i - 2 * coarse_i
+                if coarse_i < 0 or coarse_i >= coarse.shape[0] or a >= row_taps.shape[1]:
+                    continue
+                for coarse_j in range(j // 2 - 1, j // 2 + 1):
+                    b = j - 2 * coarse_j
+                    if coarse_j < 0 or coarse_j >= coarse.shape[1] or b >= column_taps.shape[1]:
+                        continue
+                    weight = row_taps[coarse_i, a] * column_taps[coarse_j, b]
+                    for c in range(fine.shape[2]):
+                        fine[i, j, c] += weight * coarse[coarse_i, coarse_j, c]
+
+
+def forward(texels: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
+    """See op.mip_pyramid; [T, C]."""
+    channels = texels.shape[2]
+    out = torch.empty((sum(height * width for height, width in sizes), channels), dtype=texels.dtype)
+    levels = _levels(out.numpy(), sizes)
+    levels[0][...] = texels.detach().numpy()
+    for fine, coarse in pairwise(levels):
+        weights = (taps(size, coarse.dtype.type) for size in fine.shape[:2])
+        parallel_for(shrink_rows, len(coarse), _grain(coarse), fine, *weights, coarse)
+    return out
+
+
+def backward(grad: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
+    """Gradient with respect to the finest level, from that of all levels [T, C]."""
+    total = grad.clone(memory_format=torch.contiguous_format)
+    levels = _levels(total.numpy(), sizes)
+    for fine, coarse in reversed(list(pairwise(levels))):
+        weights = (taps(size, fine.dtype.type) for size in fine.shape[:2])
+        parallel_for(spread_rows, len(fine), _grain(fine), coarse, *weights, fine)
+    height, width = sizes[0]
+    return total[: height * width].unflatten(0, (height, width))
+
+
+def _levels(flat: np.ndarray, sizes: tuple[tuple[int, int], ...]) -> list[np.ndarray]:
+    ends = np.cumsum([height * width for height, width in sizes])
+    parts = np.split(flat, ends[:-1])
+    return [part.reshape(*size, flat.shape[1]) for part, size in zip(parts, sizes, strict=True)]
+
+
+def _grain(image: np.ndarray) -> int:
+    """So many rows are worth a turn of a thread."""
+    return max(1, 32768 // max(1, image.shape[1] * image.shape[2]))

@@ -1,0 +1,77 @@
+"""The op `mip_pyramid`: contract, checks, choice of implementation, autograd."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from diffrender.checks import check_float, check_shape
+from diffrender.errors import ShapeError
+from diffrender.ops.backend import implementation
+
+Sizes = tuple[tuple[int, int], ...]
+
+
+class MipPyramid(NamedTuple):
+    """An image at L sizes, each level half of the one before, rounded down but for 1.
+
+    texels: [T, C] the levels one after the other, the finest first, each row by row.
+    sizes: (height, width) of each level.
+    """
+
+    texels: Tensor
+    sizes: Sizes
+
+    def level(self, index: int) -> Tensor:
+        """[H, W, C] one level."""
+        first = sum(height * width for height, width in self.sizes[:index])
+        height, width = self.sizes[index]
+        return self.texels[first : first + height * width].unflatten(0, (height, width))
+
+
+def mip_pyramid(texels: Tensor, levels: int | None = None, *, backend: str | None = None) -> MipPyramid:
+    """The image [H, W, C] and its successive halves, down to 1 x 1 or `levels` in all; differentiable.
+
+    A texel of a level is the exact mean of the level before over its own area: of 2 x 2 texels where the size is even;
+    an odd number n of texels becomes (n - 1) / 2, each a little more than two wide. So each level keeps the mean.
+
+    texels: float32 or float64. Raises ShapeError for an image without pixels and for levels below 1.
+    Source: Williams 1983, "Pyramidal parametrics".
+    """
+    check_shape("mip_pyramid", "texels", texels, ("H", "W", "C"))
+    check_float("mip_pyramid", "texels", texels)
+    height, width, channels = texels.shape
+    if height < 1 or width < 1:
+        raise ShapeError(f"mip_pyramid: texels must have at least one pixel, got {list(texels.shape)}")
+    if levels is not None and levels < 1:
+        raise ShapeError(f"mip_pyramid: levels must be at least 1, got {levels}")
+    sizes = level_sizes(height, width, levels)
+    if len(sizes) == 1:
+        return MipPyramid(texels.reshape(height * width, channels), sizes)
+    name, module = implementation("mip_pyramid", texels.device, backend)
+    if name == "reference":
+        return MipPyramid(module.forward(texels, sizes), sizes)
+    return MipPyramid(_MipPyramid.apply(texels, sizes, module), sizes)  # type: ignore[arg-type]
+
+
+def level_sizes(height: int, width: int, levels: int | None = None) -> Sizes:
+    """(height, width) of each level of an image of this size, down to 1 x 1 or `levels` in all."""
+    sizes = [(height, width)]
+    while sizes[-1] != (1, 1) and len(sizes) != levels:
+        sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))
+    return tuple(sizes)
+
+
+class _MipPyramid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, texels: Tensor, sizes: Sizes, module: Any) -> Tensor:
+        ctx.sizes, ctx.module = sizes, module
+        return module.forward(texels, sizes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return ctx.module.backward(grad, ctx.sizes), None, None

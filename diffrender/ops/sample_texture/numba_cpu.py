@@ -1,0 +1,191 @@
+"""Trilinear texture sampling and its gradients on the CPU. Places and levels in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.arrays import arrays
+from diffrender.ops.scatter import sum_into
+from diffrender.ops.threads import parallel_for
+
+# Samples that are worth a turn of a thread.
+GRAIN = 8192
+
+
+@njit(nogil=True, cache=True, inline="always")
+def neighbours(coordinate, size, clamps):
+    """The two texels beside a place along one axis, and how far it is from the first to the second."""
+    u = np.float64(coordinate)
+    # np.floor stays a float; math.floor would go through an integer and overflow far away.
+    u = min(max(u, 0.0), 1.0) if clamps else u - np.floor(u)
+    x = u * size - 0.5
+    if not x >= -0.5:  # NaN, or an infinity that became one
+        return 0, 0, math.nan
+    low = np.floor(x)
+    first = int(low)
+    second = first + 1
+    if clamps:
+        return max(first, 0), min(second, size - 1), x - low
+    return first + size if first < 0 else first, second - size if second >= size else second, x - low
+
+
+@njit(nogil=True, cache=True, inline="always")
+def squared_width(footprint, m, height, width):
+    """The squared width of the footprint of sample m in texels; 0 where there are no footprints."""
+    if footprint.shape[1] == 0:
+        return 0.0
+    if footprint.shape[1] == 1:
+        return np.float64(footprint[m, 0]) * np.float64(footprint[m, 0])
+    xu, yu = np.float64(footprint[m, 0]) * width, np.float64(footprint[m, 1]) * width
+    xv, yv = np.float64(footprint[m, 2]) * height, np.float64(footprint[m, 3]) * height
+    return 0.5 * (xu * xu + yu * yu + xv * xv + yv * yv)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def level_of(squared, n_levels):
+    """The finer one of the two levels, the weight of the coarser one, and whether they are blended."""
+    if not squared > 1.0:
+        return 0, 0.0, False
+    level = 0.5 * math.log2(squared)
+    if level >= n_levels - 1:
+        return n_levels - 1, 0.0, False
+    return int(level), level - int(level), True
+
+
+@njit(nogil=True, cache=True)
+def evaluate(start, end, texels, sizes, first, uv, footprint, clamps, out):
+    """Values of the samples start..end-1."""
+    n_channels = out.shape[1]
+    for m in range(start, end):
+        level, t, blends = level_of(squared_width(footprint, m, sizes[0, 0], sizes[0, 1]), len(sizes))
+        for c in range(n_channels):
+            out[m, c] = 0
+        for index in range(level, level + 1 + blends):
+            height, width = sizes[index, 0], sizes[index, 1]
+            left, right, fx = neighbours(uv[m, 0], width, clamps)
+            above, below, fy = neighbours(uv[m, 1], height, clamps)
+            weight = t if index > level else 1.0 - t
+            a, b = first[index] + above * width, first[index] + below * width
+            w00, w01 = weight * (1 - fy) * (1 - fx), weight * (1 - fy) * fx
+            w10, w11 = weight * fy * (1 - fx), weight * fy * fx
+            for c in range(n_channels):
+                out[m, c] += (
+                    w00 * texels[a + left, c]
+                    + w01 * texels[a + right, c]
+                    + w10 * texels[b + left, c]
+                    + w11 * texels[b + right, c]
+                )
+
+
+@njit(nogil=True, cache=True)
+def add_texel_gradient(start, end, total, grad, sizes, first, uv, footprint, clamps):
+    """Add the gradient of the samples start..end-1 to total [T, C]."""
+    for m in range(start, end):
+        level, t, blends = level_of(squared_width(footprint, m, sizes[0, 0], sizes[0, 1]), len(sizes))
+        for index in range(level, level + 1 + blends):
+            height, width = sizes[index, 0], sizes[index, 1]
+            left, right, fx = neighbours(uv[m, 0], width, clamps)
+            above, below, fy = neighbours(uv[m, 1], height, clamps)
+            weight = t if index > level else 1.0 - t
+            a, b = first[index] + above * width, first[index] + below * width
+            w00, w01 = weight * (1 - fy) * (1 - fx), weight * (1 - fy) * fx
+            w10, w11 = weight * fy * (1 - fx), weight * fy * fx
+            for c in range(grad.shape[1]):
+                g = grad[m, c]
+                total[a + left, c] += w00 * g
+                total[a + right, c] += w01 * g
+                total[b + left, c] += w10 * g
+                total[b + right, c] += w11 * g
+
+
+@njit(nogil=True, cache=True)
+def place_gradient(start, end, grad, texels, sizes, first, uv, footprint, clamps, grad_uv, grad_footprint):
+    """Gradients with respect to uv [M, 2] and footprint [M, 0, 1 or 4] of the samples start..end-1."""
+    full_height, full_width = sizes[0, 0], sizes[0, 1]
+    for m in range(start, end):
+        squared = squared_width(footprint, m, full_height, full_width)
+        level, t, blends = level_of(squared, len(sizes))
+        du, dv, dt = 0.0, 0.0, 0.0
+        for index in range(level, level + 1 + blends):
+            height, width = sizes[index, 0], sizes[index, 1]
+            left, right, fx = neighbours(uv[m, 0], width, clamps)
+            above, below, fy = neighbours(uv[m, 1], height, clamps)
+            a, b = first[index] + above * width, first[index] + below * width
+            # The incoming gradient times each of the four texels.
+            g00, g01, g10, g11 = 0.0, 0.0, 0.0, 0.0
+            for c in range(grad.shape[1]):
+                g = np.float64(grad[m, c])
+                g00 += g * texels[a + left, c]
+                g01 += g * texels[a + right, c]
+                g10 += g * texels[b + left, c]
+                g11 += g * texels[b + right, c]
+            weight = t if index > level else 1.0 - t
+            upper, lower = g00 + (g01 - g00) * fx, g10 + (g11 - g10) * fx
+            du += weight * width * ((g01 - g00) * (1 - fy) + (g11 - g10) * fy)
+            dv += weight * height * (lower - upper)
+            value = upper + (lower - upper) * fy
+            dt += value if index > level else -value
+        grad_uv[m, 0], grad_uv[m, 1] = du, dv
+        # level = log2(squared) / 2; squared is f^2, or half the sum of the squares of the scaled derivatives.
+        d_squared = dt / (2 * math.log(2.0) * squared) if blends else 0.0
+        if footprint.shape[1] == 1:
+            grad_footprint[m, 0] = 2 * d_squared * footprint[m, 0]
+        elif footprint.shape[1] == 4:
+            grad_footprint[m, 0] = d_squared * full_width * full_width * footprint[m, 0]
+            grad_footprint[m, 1] = d_squared * full_width * full_width * footprint[m, 1]
+            grad_footprint[m, 2] = d_squared * full_height * full_height * footprint[m, 2]
+            grad_footprint[m, 3] = d_squared * full_height * full_height * footprint[m, 3]
+
+
+def forward(
+    texels: Tensor, sizes: tuple[tuple[int, int], ...], uv: Tensor, footprint: Tensor | None, wrap: str
+) -> Tensor:
+    """See op.sample_texture."""
+    out = torch.empty((len(uv), texels.shape[1]), dtype=texels.dtype)
+    places = _places(sizes, uv, footprint, wrap)
+    parallel_for(evaluate, len(uv), GRAIN, *arrays(texels), *places, out.numpy())
+    return out
+
+
+def backward(
+    grad_out: Tensor,
+    texels: Tensor,
+    sizes: tuple[tuple[int, int], ...],
+    uv: Tensor,
+    footprint: Tensor | None,
+    wrap: str,
+    wants_texels: bool,
+    wants_uv: bool,
+    wants_footprint: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients with respect to texels, uv and footprint, None where not wanted."""
+    (grad,) = arrays(grad_out)
+    places = _places(sizes, uv, footprint, wrap)
+    grad_texels, grad_uv, grad_footprint = None, None, None
+    if wants_texels:
+        grad_texels = sum_into(tuple(texels.shape), texels.dtype, len(uv), add_texel_gradient, grad, *places)
+    if wants_uv or wants_footprint:
+        grad_uv = torch.empty((len(uv), 2), dtype=uv.dtype)
+        flat = torch.empty((len(uv), places[3].shape[1]), dtype=uv.dtype)
+        arguments = (grad, *arrays(texels), *places, grad_uv.numpy(), flat.numpy())
+        parallel_for(place_gradient, len(uv), GRAIN, *arguments)
+        grad_footprint = flat.reshape(footprint.shape) if footprint is not None else None
+    return grad_texels, grad_uv if wants_uv else None, grad_footprint if wants_footprint else None
+
+
+def _places(
+    sizes: tuple[tuple[int, int], ...], uv: Tensor, footprint: Tensor | None, wrap: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+    """What all kernels take: sizes [L, 2], the first texel of each level [L], uv, footprint [M, 0, 1 or 4], clamps."""
+    size_array = np.array(sizes, dtype=np.int64)
+    first = np.concatenate([[0], np.cumsum(size_array.prod(1))])[:-1]
+    flat = (
+        uv.new_empty(len(uv), 0) if footprint is None else footprint.reshape(len(uv), 4 if footprint.dim() == 3 else 1)
+    )
+    uv_array, footprint_array = arrays(uv, flat)
+    return size_array, first, uv_array, footprint_array, wrap == "clamp"
