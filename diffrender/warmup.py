@@ -13,6 +13,7 @@ from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.scene.texture import Texture
 from diffrender.threads import threads_to_kernels
 
 
@@ -32,4 +33,12 @@ def warmup(dtype: torch.dtype = torch.float32) -> float:
     with threads_to_kernels(1):
         for edges in EDGE_MODELS.values():
             render(Scene({"object": item}, background=background), cameras, edges()).rgba.sum().backward()
+        _sample_a_texture(dtype)
     return time.perf_counter() - started
+
+
+def _sample_a_texture(dtype: torch.dtype) -> None:
+    """Compiles what only textured scenes need, for every kind of footprint."""
+    texels, uv = (torch.zeros(shape, dtype=dtype, requires_grad=True) for shape in ((2, 2, 3), (1, 2)))
+    for footprint in (None, torch.ones(1, dtype=dtype), torch.ones(1, 2, 2, dtype=dtype)):
+        Texture(texels).sample(uv, footprint).sum().backward()

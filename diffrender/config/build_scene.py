@@ -126,7 +126,7 @@ def _fields_to(holder: Any, device: torch.device) -> Any:
 
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Texture):
-        return Texture(value.texels.to(device))
+        return dataclasses.replace(value, texels=value.texels.to(device))
     return value.to(device) if isinstance(value, torch.Tensor) else value
 
 

@@ -147,4 +147,4 @@ def _replaced(node: Holder, changes: Mapping[tuple[str, ...], Tensor]) -> Holder
 def _replaced_at(node: Any, changes: Mapping[tuple[str, ...], Tensor]) -> Any:
     if () not in changes:
         return _replaced(node, changes)
-    return Texture(changes[()]) if isinstance(node, Texture) else changes[()]
+    return dataclasses.replace(node, texels=changes[()]) if isinstance(node, Texture) else changes[()]

@@ -43,7 +43,7 @@ class Surface:
     def value(self, value: Tensor | Texture) -> Tensor:
         """[M, C] (or [1, C] where uniform) of a quantity that is uniform [C], per vertex [V, C] or a Texture."""
         if isinstance(value, Texture):
-            return value.sample(self.uv)
+            return value.sample(self.uv, backend=self.backend)
         if value.dim() == 1:
             return value[None, :]
         if len(value) != self.mesh.n_vertices:

@@ -24,7 +24,8 @@ from diffrender.writers.gltf_file import GltfFile, Json
 from diffrender.writers.gltf_nodes import add_cameras, add_lights, rotation_entry
 from diffrender.writers.images import encode_srgb8
 
-LINEAR, LINEAR_MIPMAP_LINEAR, REPEAT = 9729, 9987, 10497
+LINEAR, LINEAR_MIPMAP_LINEAR = 9729, 9987
+WRAP_CODES = {"repeat": 10497, "clamp": 33071}
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _add_texture(gltf: GltfFile, texture: Texture, name: str) -> int:
     Image.fromarray(encode_srgb8(texture.texels)).save(stream, format="PNG", optimize=True)
     view = gltf.add_bytes(stream.getvalue())
     image = gltf.add("images", {"name": name, "bufferView": view, "mimeType": "image/png"})
-    wrap: Json = {"wrapS": REPEAT, "wrapT": REPEAT}
+    wrap: Json = {"wrapS": WRAP_CODES[texture.wrap], "wrapT": WRAP_CODES[texture.wrap]}
     sampler = gltf.add("samplers", {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR} | wrap)
     return gltf.add("textures", {"sampler": sampler, "source": image})
 

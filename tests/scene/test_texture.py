@@ -78,8 +78,24 @@ def test_a_textured_square_shows_its_texels_in_place():
     torch.testing.assert_close(image[0, ..., :3], texels, atol=1e-5, rtol=0)
 
 
+def test_a_clamped_texture_goes_on_with_its_border():
+    texture = Texture(numbered(2, 4), "clamp")
+    assert at(texture, 0.0, 0.25) == [0.0, 0.0] and at(texture, 7.0, -1.0) == [0.0, 3.0]
+
+
+def test_a_footprint_takes_means():
+    texels = torch.rand(8, 8, 3, dtype=torch.float64)
+    uv = torch.tensor([[0.25, 0.5]], dtype=torch.float64)
+    wide = Texture(texels).sample(uv, torch.tensor([8.0], dtype=torch.float64))
+    torch.testing.assert_close(wide[0], texels.mean((0, 1)))
+    four = Texture(texels).sample(uv, torch.tensor([4.0], dtype=torch.float64))
+    torch.testing.assert_close(four[0], texels[:, :4].mean((0, 1)))  # half way between the two quarters on the left
+
+
 def test_errors():
     with pytest.raises(ShapeError, match=r"texels must have shape \[H, W, C\]"):
         Texture(torch.zeros(4, 4))
     with pytest.raises(ShapeError, match="float32 or float64"):
         Texture(torch.zeros(4, 4, 3, dtype=torch.uint8))
+    with pytest.raises(ShapeError, match="wrap must be one of repeat, clamp, got 'mirror'"):
+        Texture(torch.zeros(4, 4, 3), "mirror")

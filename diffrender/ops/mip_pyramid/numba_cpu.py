@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 
 def taps(size: int, dtype: type) -> np.ndarray:

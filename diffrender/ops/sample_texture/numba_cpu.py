@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.ops.arrays import arrays
 from diffrender.ops.scatter import sum_into
-from diffrender.ops.threads import parallel_for
+from diffrender.threads import parallel_for
 
 # Samples that are worth a turn of a thread.
 GRAIN = 8192
