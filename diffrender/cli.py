@@ -82,6 +82,26 @@ def fit(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A mesh: .obj, .ply, .glb, .gltf or .stl.", metavar="A.OBJ")],
+    second: Annotated[Path, typer.Argument(help="The mesh to measure it by.", metavar="B.OBJ")],
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there too.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Points spread over each surface.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="The seed of the points.")] = 0,
+) -> None:
+    """Measure how far two meshes are apart, and what is wrong with each."""
+    try:
+        from rich.console import Console
+
+        from diffrender.compare import compare_files
+
+        compare_files(first, second, Console(), json_, samples, seed)
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+
+
+@app.command()
 def warmup() -> None:
     """Compile the CPU kernels ahead; the first fit does not wait for them then."""
     from diffrender.warmup import warmup as compile_kernels

@@ -20,7 +20,7 @@ FLOORS = (
     ("render",),
     ("fit", "readers", "writers", "warmup"),
     ("config",),
-    ("recorder",),
+    ("compare", "recorder"),
     ("run",),
     ("cli",),
 )
