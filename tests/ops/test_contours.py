@@ -144,8 +144,10 @@ def test_outlines_of_a_convex_solid_enclose_its_picture(backend: str, seed: int)
     assert enclosed_area(lines) == pytest.approx(hull.volume, rel=1e-9)
     assert length(lines) == pytest.approx(hull.area, rel=1e-9)
     torch.testing.assert_close(lines.normal_px.sum(0), torch.zeros(2, dtype=torch.float64), atol=1e-9, rtol=0)
-    # The face of each piece is the one that is seen.
-    assert bool((raster_of(verts, faces, backend).bins.facing[0, lines.face] == 1).all())
+    # The face of each piece is a front, and fronts are what is seen.
+    raster = raster_of(verts, faces, backend)
+    assert bool((raster.bins.facing[0, lines.face] == 1).all())
+    assert bool((raster.bins.facing[0, raster.face_id[raster.face_id >= 0]] == 1).all())
 
 
 @both_backends

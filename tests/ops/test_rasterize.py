@@ -67,9 +67,10 @@ def test_layers_are_sorted_by_depth_and_ties_by_face(backend: str) -> None:
 @both_backends
 def test_both_sides_are_drawn_and_facing_says_which(backend: str) -> None:
     points = torch.tensor([[[0.0, 0, 1], [8, 0, 1], [0, 8, 1], [16, 0, 1]]])
-    faces = torch.tensor([[0, 1, 2], [0, 2, 1], [0, 1, 3]])  # the last one is edge-on
+    # y runs down: the first one runs clockwise as seen, the last one is edge-on.
+    faces = torch.tensor([[0, 1, 2], [0, 2, 1], [0, 1, 3]])
     raster = rasterize(parallel_points(points), faces, 8, 8, layers=3, backend=backend)
-    assert raster.bins.facing.tolist() == [[1, -1, 1]]
+    assert raster.bins.facing.tolist() == [[-1, 1, 1]]
     assert raster.bins.facing.dtype == torch.int8
     assert raster.face_id[0, 0, 0].tolist() == [0, 1, -1]
 

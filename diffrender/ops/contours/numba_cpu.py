@@ -23,7 +23,7 @@ def outline_side(view, edge, edges, faces, corner, offset, facing):
         half_edge = corner[entry]
         face = half_edge // 3
         forward = faces[face, half_edge - 3 * face] == edges[edge, 0]
-        side = facing[view, face] if forward else -facing[view, face]
+        side = -facing[view, face] if forward else facing[view, face]
         if common != 0 and side != common:
             return 0, chosen
         common = side

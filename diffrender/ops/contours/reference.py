@@ -16,7 +16,7 @@ def outline_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor, T
     owner = torch.arange(n_edges, device=corner.device).repeat_interleave(offset[1:] - offset[:-1])
     forward = topology.faces.reshape(-1)[corner] == topology.edges[owner, 0]
     front = facing[:, corner // 3].long()
-    side = torch.where(forward, front, -front)
+    side = torch.where(forward, -front, front)
     owners = owner.expand_as(side)
     shape = (len(facing), n_edges)
     low = side.new_zeros(shape).scatter_reduce(1, owners, side, "amin", include_self=False)

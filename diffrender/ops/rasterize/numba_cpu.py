@@ -65,7 +65,7 @@ def bound_faces(start, end, verts, faces, near, height, width, facing, bounds):
         b = load_vertex(verts, view, faces[face, 1])
         c = load_vertex(verts, view, faces[face, 2])
         det = edge_functions(a, b, c)[9]
-        facing[view, face] = -1 if det < 0 else 1
+        facing[view, face] = -1 if det > 0 else 1
         bounds[view, face, 0] = 0
         bounds[view, face, 1] = 0
         bounds[view, face, 2] = -1

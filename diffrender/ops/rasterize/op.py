@@ -18,7 +18,8 @@ LARGEST_IMAGE = 32767
 class FaceBins(NamedTuple):
     """Where each face lies on the screen; later ops on the same faces reuse it.
 
-    facing: [N, F] int8; 1 where the front is seen (or the face is exactly edge-on), -1 where the back is.
+    facing: [N, F] int8; 1 where the front is seen, from which the corners run counter-clockwise, or the face is
+        exactly edge-on; -1 where the back is.
     bounds: [N, F, 4] int16; first column, first row, last column, last row of the pixels that the face may touch; the
         last column is before the first for faces that touch none.
     tile_offset: [N * tiles + 1] int64 and tile_faces: int32; the faces of tile t, in ascending order, are

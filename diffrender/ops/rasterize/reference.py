@@ -16,7 +16,7 @@ def forward(
     n_views = len(verts_hom)
     functions = edge_functions(verts_hom, faces)
     bounds = bound_faces(verts_hom, faces, functions.det, near, height, width)
-    facing = torch.where(functions.det < 0, -1, 1).to(torch.int8)
+    facing = torch.where(functions.det > 0, -1, 1).to(torch.int8)
     face_id = faces.new_full((n_views * height * width, layers), -1)
     depth = verts_hom.new_zeros((n_views * height * width, layers))
     found: list[tuple[Tensor, Tensor, Tensor]] = []
