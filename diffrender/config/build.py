@@ -107,9 +107,10 @@ def build_fit(config: FitConfig) -> FitSetup:
     """
     device = choose_device(config.device)
     targets = build_targets(config)
-    scene, config = build_scene(config.model_copy(update={"background": targets.background}), targets.region)
+    scene, config = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
+    size = targets.place.region.radius
     scene, fit_views = scene_to(scene, device), targets.fit.to(device)
-    parameters = _filled_parameters(config, scene, fit_views.cameras, targets.region.radius)
+    parameters = _filled_parameters(config, scene, fit_views.cameras, size)
     learns_shape = any(path.endswith("mesh.vertices") for path in parameters)
     loss = config.loss or _default_loss(fit_views.masks is not None, learns_shape)
     optimize = config.optimize.with_parameters(parameters)
@@ -125,7 +126,7 @@ def build_fit(config: FitConfig) -> FitSetup:
 
     objective = Objective(tuple(_terms(loss)))
     objective.check(fit_views)
-    methods = {path: _method(options, targets.region.radius) for path, options in parameters.items()}
+    methods = {path: _method(options, size) for path, options in parameters.items()}
     model = SceneModel(scene, fit_views.cameras, methods)
     rates = {path: _rate(options) for path, options in parameters.items()}
     heldout = None if targets.heldout is None else targets.heldout.to(device)

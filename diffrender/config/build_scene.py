@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel
 
-from diffrender.config.region import Region, region_of_box
-from diffrender.config.schema import (
-    BoxMesh,
-    BumpyMesh,
-    FileMesh,
-    ObjectOptions,
-    PoseOptions,
-    SceneParts,
-    SphereMesh,
-    TorusMesh,
-)
-from diffrender.config.schema import Mesh as MeshOptions
+from diffrender.config.build_mesh import Frame, build_mesh
+from diffrender.config.region import Place
+from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts, SphereMesh
 from diffrender.config.shelf import (
     AmbientOptions,
     LambertOptions,
@@ -32,12 +22,10 @@ from diffrender.config.shelf import (
     VertexColors,
 )
 from diffrender.errors import ConfigError
-from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.readers.images import read_image
 from diffrender.readers.mesh_data import MeshData
-from diffrender.readers.meshes import read_mesh
 from diffrender.scene import light as scene_light
 from diffrender.scene import material as scene_material
 from diffrender.scene.lights import LIGHTS
@@ -54,11 +42,12 @@ Parts = TypeVar("Parts", bound=SceneParts)
 GRAY = (0.5, 0.5, 0.5)
 
 
-def build_scene(parts: Parts, region: Region) -> tuple[Scene, Parts]:
+def build_scene(parts: Parts, place: Place) -> tuple[Scene, Parts]:
     """The scene that `parts` describe, on the CPU, and `parts` with all that was left out filled in.
 
-    region: where a sphere without radius or centre goes.
-    Raises ConfigError where options do not suit the files that they name, DataError where a file is wrong.
+    place: where a start without a place of its own goes, and the views that a visual hull is carved from.
+    Raises ConfigError where options do not suit the files that they name, DataError where a file is wrong or the masks
+    leave no visual hull.
     """
     lights = _named_lights(parts)
     default_material = LambertOptions() if parts.lights else UnlitOptions()
@@ -66,14 +55,13 @@ def build_scene(parts: Parts, region: Region) -> tuple[Scene, Parts]:
     filled: list[ObjectOptions] = []
     for options in parts.all_objects():
         where = f"objects.{options.name}." if parts.objects is not None else ""
-        # A pose says where the object is; its mesh is then about its own origin.
-        place = region if options.pose is None else region._replace(center=(0.0, 0.0, 0.0))
-        mesh_options, data = _build_mesh(options.mesh or SphereMesh(), place)
+        pose_options = options.pose or PoseOptions()
+        pose, scale = _build_pose(pose_options)
+        frame = None if options.pose is None else Frame(pose, scale)
+        mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh")
         material_options = options.material or default_material
         color_options = _filled_color(material_options, data)
         color = _build_color(color_options, data, f"{where}material.base_color")
-        pose_options = options.pose or PoseOptions()
-        pose, scale = _build_pose(pose_options)
         objects[options.name] = Object(data.mesh, _material(material_options.type, color), pose, scale)
         material_options = material_options.model_copy(update={"base_color": color_options})
         filled.append(ObjectOptions(name=options.name, mesh=mesh_options, material=material_options, pose=pose_options))
@@ -139,41 +127,6 @@ def _named_lights(parts: SceneParts) -> dict[str, Light]:
         lights = [AmbientOptions()] if is_lit else []
     named = [light.model_copy(update={"name": light.name or light.type}) for light in lights]
     return {str(light.name): light for light in named}
-
-
-def _build_mesh(options: MeshOptions, region: Region) -> tuple[MeshOptions, MeshData]:
-    if isinstance(options, FileMesh):
-        return options, read_mesh(options.file)
-    if isinstance(options, SphereMesh):
-        options = _filled_sphere(options, region)
-    triangles, colors = PRIMITIVES[type(options)](options)
-    return options, MeshData(Mesh(triangles.vertices, triangles.faces), colors, None)
-
-
-def _filled_sphere(options: SphereMesh, region: Region) -> SphereMesh:
-    if options.aabb is not None:
-        region = region_of_box(*torch.tensor(options.aabb))
-    center = region.center if options.center is None else options.center
-    radius = region.radius if options.radius is None else options.radius
-    return options.model_copy(update={"aabb": None, "center": center, "radius": radius})
-
-
-def _sphere(options: SphereMesh) -> tuple[Triangles, None]:
-    vertices, faces = icosphere(options.subdivisions, options.radius or 1.0)
-    return Triangles(vertices + torch.tensor(options.center or (0.0, 0.0, 0.0)), faces), None
-
-
-def _bumpy(options: BumpyMesh) -> tuple[Triangles, torch.Tensor]:
-    triangles = bumpy_sphere(options.subdivisions, options.radius)
-    return triangles, bumpy_sphere_colors(triangles.vertices)
-
-
-PRIMITIVES: Mapping[type[BaseModel], Callable[[Any], tuple[Triangles, torch.Tensor | None]]] = {
-    SphereMesh: _sphere,
-    BumpyMesh: _bumpy,
-    BoxMesh: lambda options: (box(options.size), None),
-    TorusMesh: lambda options: (torus(options.radius, options.tube, *options.segments), None),
-}
 
 
 def _filled_color(options: Material, data: MeshData) -> Any:

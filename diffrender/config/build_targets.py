@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrender.config.build_scene import build_scene
-from diffrender.config.region import Region, region_of_box, region_of_views
+from diffrender.config.region import Place, Region, region_of_box, region_of_views, triple
 from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
 from diffrender.errors import ConfigError
 from diffrender.geometry.orbits import grid_positions, sphere_positions
@@ -31,12 +31,12 @@ class Targets(NamedTuple):
     """What the scene is fitted to.
 
     fit: the views that the fit sees. heldout: those that only judge it, or None.
-    region: where the object seems to be. background: linear RGB behind it.
+    place: where the object seems to be. background: linear RGB behind it.
     """
 
     fit: Views
     heldout: Views | None
-    region: Region
+    place: Place
     background: tuple[float, float, float]
 
 
@@ -55,8 +55,12 @@ def build_targets(config: FitConfig) -> Targets:
         assert options.path is not None
         fit, heldout = _read(Path(options.path), options, background, buffers)
         aabb = read_aabb(options.path)
-    region = region_of_views(fit) if aabb is None else region_of_box(aabb[0], aabb[1])
-    return Targets(fit, heldout, region, background)
+    if aabb is None:
+        place = Place(region_of_views(fit), None, fit)
+    else:
+        low, high = aabb
+        place = Place(region_of_box(low, high), (triple(low), triple(high)), fit)
+    return Targets(fit, heldout, place, background)
 
 
 def _read(
@@ -80,7 +84,7 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
     else:
         eyes = grid_positions(*options.grid, options.radius, options.center)
     cameras = Cameras.perspective(eyes, options.center, fov_deg=options.fov_deg, height=size, width=size)
-    scene, _ = build_scene(options, Region(options.center, 1.0))
+    scene, _ = build_scene(options, Place(Region(options.center, 1.0), None, None))
     if options.normalize:
         scene = in_unit_sphere(scene)
     views = synthetic_views(scene, cameras, options.samples, buffers)

@@ -35,6 +35,7 @@ def _findings(tree: Tree) -> Iterator[Finding]:
     synthetic = as_mapping(as_mapping(data.get("targets")).get("synthetic"))
     if synthetic:
         parts.append((("targets", "synthetic"), synthetic))
+    yield from _hulls(data, parts)
     for location, scene in parts:
         yield from _two_ways_of_objects(location, scene)
         yield from _same_names(location, scene, tree)
@@ -87,14 +88,37 @@ def _same_names(location: Location, scene: dict[str, Any], tree: Tree) -> Iterat
                 seen[name] = i
 
 
-def _meshes(location: Location, scene: dict[str, Any]) -> Iterator[Finding]:
-    places = [((*location, "mesh"), scene.get("mesh"))]
+def _meshes_of(location: Location, scene: dict[str, Any]) -> list[tuple[Location, dict[str, Any]]]:
+    places = [((*location, "mesh"), as_mapping(scene.get("mesh")))]
     for i, item in enumerate(as_list(scene.get("objects"))):
-        places.append(((*location, "objects", i, "mesh"), as_mapping(item).get("mesh")))
-    for place, mesh in places:
-        mesh = as_mapping(mesh)
+        places.append(((*location, "objects", i, "mesh"), as_mapping(as_mapping(item).get("mesh"))))
+    return places
+
+
+def _hulls(data: dict[str, Any], parts: list[tuple[Location, dict[str, Any]]]) -> Iterator[Finding]:
+    hulls = [
+        (place, location)
+        for location, scene in parts
+        for place, mesh in _meshes_of(location, scene)
+        if mesh.get("init") == "visual_hull"
+    ]
+    own = [place for place, location in hulls if not location]
+    for place, location in hulls:
+        if location:
+            message = "a target has no visual hull to start from: the hull is carved from the targets"
+            yield (*place, "init"), message, ("use another shape here, or a mesh file",)
+    if own and as_mapping(data.get("targets")).get("masks", True) is False:
+        message = "`visual_hull` is carved from masks, but `targets.masks` is false"
+        yield (*own[0], "init"), message, ("take out `masks: false`, or start from `{init: sphere}`",)
+    for place in own[1:]:
+        message = "a second `visual_hull`: all objects share the masks, so the two would be the same shape"
+        yield (*place, "init"), message, ("give this object another start",)
+
+
+def _meshes(location: Location, scene: dict[str, Any]) -> Iterator[Finding]:
+    for place, mesh in _meshes_of(location, scene):
         if mesh.get("aabb") is not None:
-            for key in ("radius", "center"):
+            for key in ("radius", "radii", "size", "center"):
                 if mesh.get(key) is not None:
                     yield (*place, key), f"`{key}` beside `aabb`, which already says it", ("take out one of them",)
         tube, radius = (mesh.get(key, TorusMesh.model_fields[key].default) for key in ("tube", "radius"))

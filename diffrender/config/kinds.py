@@ -132,6 +132,12 @@ def _nonzero(value: tuple[float, float, float]) -> tuple[float, float, float]:
     return value
 
 
+def _all_positive(value: tuple[float, float, float]) -> tuple[float, float, float]:
+    if min(value) <= 0:
+        raise wanted("three numbers above 0")
+    return value
+
+
 def _color(value: Any) -> Any:
     words = {"black": (0.0,) * 3, "white": (1.0,) * 3}
     if isinstance(value, str) and value in words:
@@ -175,6 +181,9 @@ def _existing(kind: str) -> Callable[[Any, ValidationInfo], str]:
 Vector = Annotated[tuple[float, float, float], Field(strict=False), BeforeValidator(_three_numbers)]
 """[x, y, z]."""
 
+
+Sizes = Annotated[Vector, AfterValidator(_all_positive)]
+"""[x, y, z], all above zero."""
 
 Direction = Annotated[Vector, AfterValidator(_nonzero)]
 """[x, y, z], not all zero."""

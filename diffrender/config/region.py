@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,17 +17,32 @@ INSIDE = 0.8
 FILLED = 0.5
 
 
+Vector: TypeAlias = tuple[float, float, float]
+
+
 class Region(NamedTuple):
     """A ball in the world: center (x, y, z) and radius."""
 
-    center: tuple[float, float, float]
+    center: Vector
     radius: float
+
+
+class Place(NamedTuple):
+    """What is known of where a start goes.
+
+    region: about where, and how large. box: the corners, low and high, that the targets state, or None.
+    views: those that are fitted, or None in a scene that is itself a target.
+    """
+
+    region: Region
+    box: tuple[Vector, Vector] | None
+    views: Views | None
 
 
 def region_of_box(low: Tensor, high: Tensor) -> Region:
     """The largest ball about the middle of the box from `low` [3] to `high` [3], somewhat reduced."""
     middle = (low + high) / 2
-    return Region(_triple(middle), INSIDE * float((high - low).min()) / 2)
+    return Region(triple(middle), INSIDE * float((high - low).min()) / 2)
 
 
 def region_of_views(views: Views) -> Region:
@@ -44,10 +59,36 @@ def region_of_views(views: Views) -> Region:
     else:
         pixel, size_px = _centroids(views.masks), (views.masks.sum((1, 2)) / math.pi).sqrt()
     center = _nearest_point(*_rays(cameras, pixel))
-    depth = cameras.world_to_pixels(center[None])[:, 0, 2]
+    radii = size_px * _pixel_sizes(cameras, center)
+    return Region(triple(center), INSIDE * float(radii.min() if views.masks is None else radii.mean()))
+
+
+def box_of_views(views: Views) -> tuple[Tensor, Tensor]:
+    """The corners [3], low and high, of a cube that the object whose masks `views` hold does not leave.
+
+    Its middle is that of `region_of_views`. It reaches as far as any mask does from there, and somewhat further: what
+    is farther from the camera than the middle looks smaller than it is.
+    """
+    assert views.masks is not None
+    cameras = views.cameras
+    center = torch.tensor(region_of_views(views).center)
+    middle_px = cameras.world_to_pixels(center[None])[:, 0, :2]
+    row, column = (torch.arange(size) + 0.5 for size in (cameras.height, cameras.width))
+    x, y = column - middle_px[:, 0, None, None], row[:, None] - middle_px[:, 1, None, None]
+    reach_px = ((x.square() + y.square()).sqrt() * (views.masks >= 0.5)).amax((1, 2))
+    pixel = _pixel_sizes(cameras, center)
+    # A point at `reach` behind the middle, at `depth`, looks depth / (depth + reach) as large.
+    reach = reach_px * pixel
+    tangent = torch.zeros_like(reach) if cameras.orthographic else (reach_px / cameras.focal_px.mean(1)).clamp_max(0.5)
+    half = float((reach / (1 - tangent)).nan_to_num(0).max()) + float(pixel.max())
+    return center - half, center + half
+
+
+def _pixel_sizes(cameras: Cameras, point: Tensor) -> Tensor:
+    """[N] how large a pixel is in the world at the depth of `point` [3]."""
+    depth = cameras.world_to_pixels(point[None])[:, 0, 2]
     distance = torch.ones_like(depth) if cameras.orthographic else depth.clamp_min(cameras.near)
-    radii = size_px * distance / cameras.focal_px.mean(1)
-    return Region(_triple(center), INSIDE * float(radii.min() if views.masks is None else radii.mean()))
+    return distance / cameras.focal_px.mean(1)
 
 
 def _centroids(masks: Tensor) -> Tensor:
@@ -82,6 +123,7 @@ def _nearest_point(origin: Tensor, direction: Tensor) -> Tensor:
     return (torch.linalg.pinv(total, rtol=1e-6) @ (across @ origin[:, :, None]).sum(0))[:, 0].float()
 
 
-def _triple(point: Tensor) -> tuple[float, float, float]:
+def triple(point: Tensor) -> Vector:
+    """The three numbers of `point` [3]."""
     x, y, z = point.tolist()
     return x, y, z

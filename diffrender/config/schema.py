@@ -18,6 +18,7 @@ from diffrender.config.kinds import (
     OneOf,
     PositiveFloat,
     PositiveInt,
+    Sizes,
     Strict,
     Vector,
     Weight,
@@ -92,11 +93,43 @@ class BumpyMesh(Strict):
     radius: PositiveFloat = Field(default=1.0, description="about its mean radius")
 
 
+class EllipsoidMesh(Strict):
+    """A sphere stretched along x, y and z."""
+
+    init: Literal["ellipsoid"]
+    subdivisions: int = Field(default=4, ge=0, le=8, description="each makes four triangles of one")
+    radii: Sizes | None = Field(
+        default=None, description="along x, y and z; left out: chosen to lie inside the targets' aabb, or region"
+    )
+    center: Vector | None = Field(
+        default=None, description="left out: the middle of the targets' region, or [0, 0, 0] where there is a pose"
+    )
+    aabb: Box | None = Field(default=None, description="the box to lie in, where the targets' own is not wanted")
+
+
+class VisualHullMesh(Strict):
+    """What the masks of all fitted views have room for: closed, smooth, of even triangles."""
+
+    init: Literal["visual_hull"]
+    resolution: int | None = Field(
+        default=None, ge=8, le=256, description="cells along the longest side of its box; left out: from the images"
+    )
+    components: Literal["largest", "all"] = Field(
+        default="largest", description="which connected parts are kept: the one of the largest volume, or all"
+    )
+    tolerance: int = Field(
+        default=0, ge=0, description="so many views may see background at a point that still belongs to the hull"
+    )
+    aabb: Box | None = Field(default=None, description="the box to look in, where the targets' own is not wanted")
+
+
 class BoxMesh(Strict):
-    """A box about the origin."""
+    """A box."""
 
     init: Literal["box"]
-    size: Vector = Field(default=(1.0, 1.0, 1.0), description="edge lengths")
+    size: Sizes = Field(default=(1.0, 1.0, 1.0), description="edge lengths")
+    center: Vector = Field(default=(0.0, 0.0, 0.0), description="its middle")
+    aabb: Box | None = Field(default=None, description="its corners, instead of `size` and `center`")
 
 
 class TorusMesh(Strict):
@@ -110,7 +143,14 @@ class TorusMesh(Strict):
     )
 
 
-INIT_MESHES = {"sphere": SphereMesh, "bumpy": BumpyMesh, "box": BoxMesh, "torus": TorusMesh}
+INIT_MESHES = {
+    "sphere": SphereMesh,
+    "ellipsoid": EllipsoidMesh,
+    "visual_hull": VisualHullMesh,
+    "box": BoxMesh,
+    "bumpy": BumpyMesh,
+    "torus": TorusMesh,
+}
 
 
 def _pick_mesh(value: Any) -> str | None:
@@ -122,7 +162,7 @@ def _pick_mesh(value: Any) -> str | None:
 
 
 Mesh: TypeAlias = Annotated[
-    FileMesh | SphereMesh | BumpyMesh | BoxMesh | TorusMesh,
+    FileMesh | SphereMesh | EllipsoidMesh | VisualHullMesh | BoxMesh | BumpyMesh | TorusMesh,
     OneOf(("file", *INIT_MESHES), _pick_mesh, (*INIT_MESHES, "a mesh file"), "init"),
 ]
 

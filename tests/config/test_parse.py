@@ -160,6 +160,14 @@ MISTAKES = [
     ("objects: [{name: a.b}]", "2:18", ["`a.b`"]),
     ("lights: [ambient, ambient]", "2:19", ["are both named `ambient`", "`name:`"]),
     ("mesh: {aabb: [[0, 0, 0], [1, 1, 1]], radius: 1}", "2:38", ["`radius` beside `aabb`"]),
+    ("mesh: {init: ellipsoid, aabb: [[0, 0, 0], [1, 1, 1]], radii: [1, 1, 1]}", "2:55", ["`radii` beside `aabb`"]),
+    ("mesh: {init: box, size: [1, 0, 1]}", "2:25", ["three numbers above 0"]),
+    ("mesh: {init: visual_hull, components: most}", "2:39", ["wanted largest or all"]),
+    (
+        "objects: [{name: a, mesh: {init: visual_hull}}, {name: b, mesh: {init: visual_hull}}]",
+        "2:66",
+        ["a second `visual_hull`", "another start"],
+    ),
     ("mesh: {init: torus, tube: 0.9}", "2:21", ["leaves no hole"]),
     ("loss: {image: null}", "2:1", ["has no term"]),
 ]

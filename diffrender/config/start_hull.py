@@ -1,0 +1,58 @@
+"""A start carved from the targets' masks."""
+
+from __future__ import annotations
+
+import torch
+
+from diffrender.config.region import Place, box_of_views
+from diffrender.config.schema import VisualHullMesh
+from diffrender.errors import ConfigError, DataError
+from diffrender.geometry.primitives import Triangles
+from diffrender.geometry.silhouettes import SilhouetteField, Silhouettes
+from diffrender.geometry.visual_hull import visual_hull
+from diffrender.scene.views import Views
+
+# Edges of this many pixels: a fit can still move every pixel of an outline, and its steps stay cheap.
+EDGE_PX = 3.0
+# More cells than this along the box give more triangles than a start needs.
+MOST_CELLS = 24
+
+
+def build_hull(options: VisualHullMesh, place: Place, where: str) -> tuple[VisualHullMesh, Triangles]:
+    """The visual hull of the fitted views of `place`, in the world, and the options with all that was left out.
+
+    where: the key of the scene file, for messages.
+    Raises ConfigError where the views have no masks or are too few to tolerate some, DataError for an empty hull.
+    """
+    views = place.views
+    if views is None or views.masks is None:
+        raise ConfigError(
+            f"{where}: a visual hull is carved from masks, and the targets have none; give every frame a mask_path or"
+            " images with an alpha channel, or start from {init: sphere}"
+        )
+    if options.tolerance >= len(views):
+        raise ConfigError(f"{where}.tolerance: must be less than the number of fitted views, {len(views)}")
+    box = options.aabb or place.box
+    low, high = box_of_views(views) if box is None else torch.tensor(box)
+    options = options.model_copy(update={"resolution": options.resolution or _resolution(views, low, high)})
+    cameras = views.cameras
+    silhouettes = Silhouettes(
+        views.masks, cameras.cam_from_world, cameras.focal_px, cameras.center_px, views.names, cameras.orthographic,
+        cameras.near,
+    )  # fmt: skip
+    assert options.resolution is not None
+    cell = float((high - low).max()) / options.resolution
+    try:
+        return options, visual_hull(
+            SilhouetteField(silhouettes), low, high, cell, options.components, options.tolerance
+        )
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _resolution(views: Views, low: torch.Tensor, high: torch.Tensor) -> int:
+    """Cells along the longest side of the box, about EDGE_PX pixels each."""
+    cameras = views.cameras
+    depth = cameras.world_to_pixels(((low + high) / 2)[None])[:, 0, 2].clamp_min(cameras.near)
+    pixel = (torch.ones_like(depth) if cameras.orthographic else depth) / cameras.focal_px.mean(1)
+    return round(min(max(8.0, float((high - low).max() / pixel.median()) / EDGE_PX), MOST_CELLS))

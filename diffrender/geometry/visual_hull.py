@@ -1,0 +1,115 @@
+"""The visual hull: the largest shape whose outlines are those that cameras saw."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import DataError, ShapeError
+from diffrender.geometry.isosurface import Lattice, isosurface
+from diffrender.geometry.laplacian import laplacian_vectors
+from diffrender.geometry.primitives import Triangles
+from diffrender.geometry.silhouettes import SilhouetteField
+from diffrender.geometry.topology import Topology
+
+# Taubin's smoothing: so many times a step that shrinks and one that grows back.
+SMOOTHING = 10
+SHRINK, GROW = 0.5, -0.53
+# Cells along each side of a first, coarse look.
+COARSE = 40
+MOST_CELLS = 256
+
+
+def visual_hull(
+    field: SilhouetteField,
+    low: Tensor,
+    high: Tensor,
+    cell: float,
+    components: Literal["largest", "all"] = "largest",
+    tolerance: int = 0,
+) -> Triangles:
+    """A smooth, closed, manifold mesh of what the outlines of `field` have room for, inside the box `low`..`high` [3].
+
+    cell: the finest detail in world units; made larger where the hull would have more than 256 cells along a side.
+    components: keep the one of the largest volume, or all. Cavities that nobody can see are filled.
+    tolerance: so many views may have something against a point and it still stays.
+    Raises DataError where nothing is left, naming the views that alone carve away what all others leave.
+    Source: A. Laurentini, "The visual hull concept for silhouette-based image understanding" (1994); smoothing from
+    G. Taubin, "A signal processing approach to fair surface design" (1995).
+    """
+    if not cell > 0:
+        raise ShapeError(f"visual_hull: cell must be positive, got {cell}")
+    low, high = hull_bounds(field, low, high, tolerance)
+    cell = max(cell, float((high - low).max()) / MOST_CELLS)
+
+    def hull(points: Tensor) -> Tensor:
+        beyond = torch.maximum(low - points, points - high).amax(1)
+        return torch.maximum(field.hull(points, tolerance), beyond)
+
+    surface = isosurface(hull, Lattice.around(low, high, cell))
+    if not len(surface.faces):
+        raise DataError(_why_empty(field, low, high))
+    parts = _solid_parts(surface, components)
+    return Triangles(_smoothed(parts), parts.faces)
+
+
+def hull_bounds(field: SilhouetteField, low: Tensor, high: Tensor, tolerance: int = 0) -> tuple[Tensor, Tensor]:
+    """The part of the box from `low` to `high` [3] that the hull needs, found by a coarse look at it.
+
+    Raises DataError where nothing is left.
+    """
+    # Two looks: the second sees the detail that the first, in a box that may be far too large, does not.
+    for _ in range(2):
+        cell = (high - low) / COARSE
+        axes = [low[k] + cell[k] * (torch.arange(COARSE) + 0.5) for k in range(3)]
+        points = torch.cartesian_prod(*axes)
+        occupied = points[field.hull(points, tolerance) < float(cell.norm()) / 2]
+        if not len(occupied):
+            raise DataError(_why_empty(field, low, high))
+        low = torch.maximum(occupied.amin(0) - cell, low)
+        high = torch.minimum(occupied.amax(0) + cell, high)
+    return low, high
+
+
+def _why_empty(field: SilhouetteField, low: Tensor, high: Tensor) -> str:
+    axes = [torch.linspace(float(low[k]), float(high[k]), COARSE) for k in range(3)]
+    outside = field.outside(torch.cartesian_prod(*axes))
+    votes = (outside >= 0).sum(0)
+    alone = (outside[:, votes == 1] >= 0).sum(1)
+    guilty = [f"{field.names[i]}" for i in alone.argsort(descending=True).tolist() if alone[i] > 0][:3]
+    who = (
+        f"without {' or without '.join(guilty)} alone something would be left: look at that mask and camera first"
+        if guilty
+        else "no single view is to blame: probably the cameras' convention is wrong, or masks are inverted"
+        " (white is the object)"
+    )
+    corners = " to ".join("(" + ", ".join(f"{x:.3g}" for x in end.tolist()) + ")" for end in (low, high))
+    return (
+        f"the visual hull of {len(field)} masks is empty: no point from {corners} lies inside all of them; {who}."
+        " A tolerance lets views be outvoted"
+    )
+
+
+def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> Triangles:
+    """The component of the largest volume, or all that enclose one; not the walls of cavities, which face inwards."""
+    vertices, faces = surface
+    corners = vertices.double()[faces]
+    six_volumes = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(1)
+    topology = Topology(faces)
+    part = topology.face_component
+    volume = six_volumes.new_zeros(topology.n_components).index_add(0, part, six_volumes)
+    keep = volume > 0 if components == "all" else torch.arange(len(volume)) == volume.argmax()
+    faces = faces[keep[part]]
+    used, index = faces.unique(return_inverse=True)
+    return Triangles(vertices[used], index)
+
+
+def _smoothed(surface: Triangles) -> Tensor:
+    """[V, 3] the vertices after Taubin's smoothing, which keeps the volume of all that is larger than a few edges."""
+    vertices, edges = surface.vertices, Topology(surface.faces).edges
+    for _ in range(SMOOTHING):
+        for factor in (SHRINK, GROW):
+            vertices = vertices + factor * laplacian_vectors(vertices, edges)
+    return vertices

@@ -1,0 +1,167 @@
+"""Where a fit may begin: spheres, ellipsoids, boxes, and what the masks have room for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrender.config.build import build_fit
+from diffrender.config.parse import parse_config
+from diffrender.config.region import box_of_views
+from diffrender.config.resolved import resolved_text
+from diffrender.errors import ConfigError, DataError
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.views import Views
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.images import write_png
+
+TARGETS = "targets: {resolution: 64, synthetic: {mesh: %s, views: 12, samples: 2}}\noptimize: {steps: 2}\n"
+BUMPY = "{init: bumpy, subdivisions: 3}"
+HULL = "mesh: {init: visual_hull}\n"
+
+
+def built(text: str, target: str = BUMPY, folder: Path = Path()):
+    return build_fit(parse_config(TARGETS % target + text, folder))
+
+
+def start_of(setup):
+    (item,) = setup.scene.objects.values()
+    return item.mesh
+
+
+def test_the_hull_of_a_target_is_closed_in_its_place_and_holds_it() -> None:
+    setup = built(HULL)
+    mesh = start_of(setup)
+    assert mesh.topology.is_closed
+    assert mesh.topology.n_components == 1
+    setup_of_target = built("mesh: " + BUMPY)
+    low, high = start_of(setup_of_target).bounds()
+    assert bool((mesh.bounds()[0] < low + 0.05).all())
+    assert bool((mesh.bounds()[1] > high - 0.05).all())
+    with torch.no_grad():
+        covered = setup.render_views(setup.scene, setup.fit_views.cameras).rgba[..., 3]
+    masks = setup.fit_views.masks
+    assert float((masks - covered).clamp_min(0).sum() / masks.sum()) < 0.03
+    assert float((covered - masks).clamp_min(0).sum() / masks.sum()) < 0.08
+
+
+def test_the_hull_of_a_ring_has_its_hole() -> None:
+    mesh = start_of(built("mesh: {init: visual_hull, resolution: 24}", "{init: torus, segments: [24, 12]}"))
+    assert mesh.n_vertices - len(mesh.topology.edges) + mesh.n_faces == 0
+
+
+def test_held_out_views_do_not_carve() -> None:
+    """The same views with one of them held out: its own mask would have carved the last of this away."""
+    few = TARGETS.replace("views: 12", "views: 3").replace("resolution: 64", "resolution: 64, test_every: %s")
+    volumes = []
+    for every in ("null", "2"):
+        text = few % (every, BUMPY) + HULL
+        mesh = start_of(build_fit(parse_config(text, Path())))
+        extent = mesh.bounds()[1] - mesh.bounds()[0]
+        volumes.append(float(extent.prod()))
+    assert volumes[1] > 1.2 * volumes[0]
+
+
+def test_options_of_the_hull_arrive_and_are_filled_in() -> None:
+    setup = built("mesh: {init: visual_hull, aabb: [[-2, -2, -2], [0.1, 2, 2]], components: all, tolerance: 1}")
+    mesh = start_of(setup)
+    assert float(mesh.vertices[:, 0].max()) == pytest.approx(0.1, abs=0.1)
+    options = setup.config.mesh
+    assert (options.components, options.tolerance) == ("all", 1)
+    assert options.resolution >= 8
+    again = build_fit(parse_config(resolved_text(setup.config), Path()))
+    assert again.config == setup.config
+    assert torch.equal(start_of(again).vertices, mesh.vertices)
+
+
+def test_a_pose_leaves_the_hull_where_the_masks_are() -> None:
+    pose = "pose: {translation: [1, 2, 3], rotation: {axis: [1, 2, 0], degrees: 50}, scale: 2}\n"
+    plain, posed = (built(HULL + extra).scene.objects["object"] for extra in ("", pose))
+    torch.testing.assert_close(posed.vertices_w(), plain.vertices_w(), atol=1e-5, rtol=0)
+
+
+def write_capture(folder: Path, masked: bool, **more: object) -> None:
+    views = built("mesh: {subdivisions: 0}").fit_views
+    names = [f"{i}.png" for i in range(len(views))]
+    write_transforms(folder / "transforms.json", views.cameras, names)
+    content = json.loads((folder / "transforms.json").read_text())
+    for i, frame in enumerate(content["frames"]):
+        write_png(folder / names[i], views.images[i])
+        if masked:
+            write_png(folder / f"mask_{i}.png", views.masks[i, :, :, None].expand(-1, -1, 3))
+            frame["mask_path"] = f"mask_{i}.png"
+    (folder / "transforms.json").write_text(json.dumps(content | more))
+
+
+def test_photographs_without_masks_are_told_what_to_do(tmp_path: Path) -> None:
+    write_capture(tmp_path, masked=False)
+    with pytest.raises(ConfigError, match=r"mesh: a visual hull is carved from masks.*mask_path.*init: sphere"):
+        build_fit(parse_config("targets: {path: .}\n" + HULL, tmp_path))
+
+
+def test_the_hull_stays_in_the_aabb_of_a_capture_and_an_empty_one_is_told(tmp_path: Path) -> None:
+    write_capture(tmp_path, masked=True, aabb=[[-1.0, -1.0, -1.0], [1.0, 0.1, 1.0]])
+    mesh = start_of(build_fit(parse_config("targets: {path: .}\n" + HULL, tmp_path)))
+    assert mesh.topology.is_closed
+    assert float(mesh.vertices[:, 1].max()) == pytest.approx(0.1, abs=0.05)
+    write_capture(tmp_path, masked=True, aabb=[[5.0, 5.0, 5.0], [6.0, 6.0, 6.0]])
+    with pytest.raises(DataError, match=r"mesh: the visual hull of \d+ masks is empty"):
+        build_fit(parse_config("targets: {path: .}\n" + HULL, tmp_path))
+
+
+def test_too_much_tolerance_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"mesh.tolerance: must be less than the number of fitted views, 10"):
+        built("mesh: {init: visual_hull, tolerance: 10}")
+
+
+def test_ellipsoids_and_boxes_fill_their_box() -> None:
+    box = "aabb: [[-1, 0, 2], [1, 1, 5]]"
+    low, high = start_of(built(f"mesh: {{init: box, {box}}}")).bounds().tolist()
+    assert (low, high) == ([-1, 0, 2], [1, 1, 5])
+    ellipsoid = start_of(built(f"mesh: {{init: ellipsoid, {box}}}"))
+    low, high = ellipsoid.bounds()
+    assert ((low + high) / 2).tolist() == pytest.approx([0, 0.5, 3.5], abs=1e-5)
+    extent = high - low
+    assert extent.tolist() == pytest.approx((extent[0] * torch.tensor([1, 0.5, 1.5])).tolist(), rel=0.03)
+    assert float(extent[0]) < 2
+
+
+def test_an_ellipsoid_has_its_radii_and_lies_in_the_targets_place_otherwise() -> None:
+    mesh = start_of(built("mesh: {init: ellipsoid, radii: [0.5, 1, 2], center: [1, 0, 0], subdivisions: 5}"))
+    assert mesh.bounds().tolist()[1] == pytest.approx([1.5, 1, 2], abs=0.02)
+    sphere, ellipsoid = (start_of(built(f"mesh: {{init: {init}}}")) for init in ("sphere", "ellipsoid"))
+    torch.testing.assert_close(ellipsoid.vertices, sphere.vertices)
+    moved = built("mesh: {init: ellipsoid}\npose: {translation: [1, 0, 0]}")
+    assert start_of(moved).vertices.mean(0).norm() < 1e-5
+    assert build_fit(parse_config(resolved_text(moved.config), Path())).config == moved.config
+
+
+@pytest.mark.parametrize("orthographic", [False, True])
+def test_the_box_of_views_holds_what_their_masks_show(orthographic: bool) -> None:
+    place, radius = torch.tensor([0.4, -0.3, 0.2]), 0.7
+    eyes = torch.tensor([[4.0, 1.0, 0.0], [0.0, 2.0, 4.0], [-3.0, -1.0, 2.0], [1.0, 3.0, -3.0]])
+    cameras = (Cameras.parallel if orthographic else Cameras.perspective)(eyes, height=100, width=120)
+    row, column = torch.meshgrid(torch.arange(100) + 0.5, torch.arange(120) + 0.5, indexing="ij")
+    x, y, depth = cameras.world_to_pixels(place[None])[:, 0, :, None, None].unbind(1)
+    reach = radius * cameras.focal_px[:, :1, None] / (1 if orthographic else (depth.square() - radius**2).sqrt())
+    masks = ((column - x).square() + (row - y).square() < reach.square()).float()
+    views = Views(cameras, torch.zeros(4, 100, 120, 3), masks, tuple("abcd"))
+    low, high = box_of_views(views)
+    assert bool((low < place - radius).all())
+    assert bool((high > place + radius).all())
+    assert float((high - low).max()) < 4 * radius
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        ("{synthetic: {mesh: {init: visual_hull}}}", "a target has no visual hull"),
+        ("{synthetic: {mesh: {init: bumpy}}, masks: false}", "`targets.masks` is false"),
+    ],
+)
+def test_a_hull_without_masks_to_carve_it_is_a_mistake(targets: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config(f"targets: {targets}\n" + HULL, Path())

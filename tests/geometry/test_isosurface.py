@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.isosurface import Lattice, isosurface
+from diffrender.geometry.topology import Topology
+
+LOW, HIGH = torch.full((3,), -1.2), torch.full((3,), 1.2)
+
+
+def volume(vertices: torch.Tensor, faces: torch.Tensor) -> float:
+    corners = vertices.double()[faces]
+    return float((corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum() / 6)
+
+
+def euler(vertices: torch.Tensor, faces: torch.Tensor) -> int:
+    return len(vertices) - len(Topology(faces).edges) + len(faces)
+
+
+def is_manifold(n_vertices: int, faces: torch.Tensor) -> bool:
+    """Closed, all vertices in use, and the faces around each vertex make one single fan."""
+    topology = Topology(faces)
+    if not topology.is_closed or len(faces.unique()) != n_vertices:
+        return False
+    # Corners as nodes, joined across each edge at each of its ends: a vertex is one fan if its corners are one part.
+    parent = list(range(3 * len(faces)))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    corner_of = {(f, v): 3 * f + c for f, row in enumerate(faces.tolist()) for c, v in enumerate(row)}
+    offset, corner = topology.edge_corners.offset.tolist(), topology.edge_corners.corner.tolist()
+    for e, ends in enumerate(topology.edges.tolist()):
+        one, two = (half // 3 for half in corner[offset[e] : offset[e + 1]])
+        for v in ends:
+            parent[root(corner_of[one, v])] = root(corner_of[two, v])
+    return len({root(node) for node in range(3 * len(faces))}) == n_vertices
+
+
+def torus(points: torch.Tensor) -> torch.Tensor:
+    ring = points[:, [0, 2]].norm(dim=1) - 0.7
+    return (ring.square() + points[:, 1].square()).sqrt() - 0.3
+
+
+def test_a_sphere_has_its_radius_its_volume_and_faces_outwards() -> None:
+    vertices, faces = isosurface(lambda points: points.norm(dim=1) - 1, Lattice.around(LOW, HIGH, 0.1))
+    assert vertices.norm(dim=1) == pytest.approx(torch.ones(len(vertices)), abs=0.01)
+    assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi, rel=0.01)
+    assert is_manifold(len(vertices), faces)
+    assert euler(vertices, faces) == 2
+
+
+def test_a_torus_keeps_its_hole() -> None:
+    vertices, faces = isosurface(torus, Lattice.around(LOW, HIGH, 0.1))
+    assert is_manifold(len(vertices), faces)
+    assert euler(vertices, faces) == 0
+    assert volume(vertices, faces) == pytest.approx(2 * math.pi**2 * 0.7 * 0.09, rel=0.02)
+
+
+def test_the_error_falls_with_the_square_of_the_cell() -> None:
+    errors = []
+    for cell in (0.2, 0.1):
+        vertices, _ = isosurface(torus, Lattice.around(LOW, HIGH, cell))
+        errors.append(float(torus(vertices).abs().mean()))
+    assert errors[1] < errors[0] / 2.5
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), offset=st.floats(-1, 1))
+def test_any_function_gives_a_closed_manifold(seed: int, offset: float) -> None:
+    """Noise without any relation to distance, which jumps from point to point and passes through zero exactly."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(points: torch.Tensor) -> torch.Tensor:
+        values = torch.randn(len(points), generator=generator) + offset
+        return values.where(values.abs() > 0.1, 0.0)
+
+    vertices, faces = isosurface(noise, Lattice.around(torch.zeros(3), torch.ones(3), 0.25))
+    assert is_manifold(len(vertices), faces) or len(faces) == 0
+    assert torch.isfinite(vertices).all()
+
+
+def test_what_leaves_the_lattice_is_closed_off() -> None:
+    vertices, faces = isosurface(lambda points: points[:, 0] - 0.05, Lattice.around(LOW, HIGH, 0.2))
+    assert is_manifold(len(vertices), faces)
+    assert euler(vertices, faces) == 2
+    assert float(vertices[:, 0].max()) == pytest.approx(0.05, abs=1e-5)
+    assert float(vertices.abs().max()) < 1.2 + 0.2
+
+
+def test_nothing_inside_gives_no_faces() -> None:
+    vertices, faces = isosurface(lambda points: points.norm(dim=1) + 1, Lattice.around(LOW, HIGH, 0.2))
+    assert vertices.shape == (0, 3)
+    assert faces.shape == (0, 3)
+
+
+def test_few_points_are_asked_far_from_the_surface() -> None:
+    asked = []
+
+    def sphere(points: torch.Tensor) -> torch.Tensor:
+        asked.append(len(points))
+        return points.norm(dim=1) - 1
+
+    lattice = Lattice.around(LOW, HIGH, 0.03)
+    isosurface(sphere, lattice)
+    assert sum(asked) < 0.5 * 2 * math.prod(lattice.shape)
+
+
+def test_too_small_a_lattice_is_refused() -> None:
+    with pytest.raises(ShapeError, match="at least 3 cells"):
+        isosurface(lambda points: points[:, 0], Lattice((0.0, 0.0, 0.0), 1.0, (2, 3, 3)))

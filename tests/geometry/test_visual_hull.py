@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffrender.errors import DataError, ShapeError
+from diffrender.geometry.orbits import sphere_positions
+from diffrender.geometry.primitives import icosphere
+from diffrender.geometry.projection import look_at
+from diffrender.geometry.silhouettes import SilhouetteField, Silhouettes, signed_distance_px
+from diffrender.geometry.topology import Topology
+from diffrender.geometry.visual_hull import hull_bounds, visual_hull
+
+SIZE = 64
+LOW, HIGH = torch.full((3,), -1.5), torch.full((3,), 1.5)
+PIXEL = 4.0 / SIZE  # at the middle of the scenes below, whose images show 4 world units
+
+
+def views_of(
+    balls: list[tuple[tuple[float, float, float], float]],
+    n_views: int = 12,
+    orthographic: bool = True,
+    size: int = SIZE,
+) -> Silhouettes:
+    """What cameras around the origin see of balls (centre, radius): exact coverage along the radius of each disc."""
+    eyes = sphere_positions(n_views, 4.0, (0.0, 0.0, 0.0), -60, 60)
+    cam_from_world = look_at(eyes, (0.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    focal = size / 4.0 * (1.0 if orthographic else 4.0)
+    pixel = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="xy"), -1) + 0.5 - size / 2
+    masks = torch.zeros(n_views, size, size)
+    for center, radius in balls:
+        middle = cam_from_world[:, :3, :3] @ torch.tensor(center) + cam_from_world[:, :3, 3]
+        if orthographic:
+            distance = (pixel - focal * middle[:, None, None, :2]).norm(dim=-1) - focal * radius
+        else:
+            ray = torch.nn.functional.normalize(torch.cat([pixel / focal, torch.ones(size, size, 1)], -1), dim=-1)
+            along = (ray * middle[:, None, None]).sum(-1, keepdim=True)
+            distance = ((middle[:, None, None] - along * ray).norm(dim=-1) - radius) * focal / 4
+        masks = torch.maximum(masks, (0.5 - distance).clamp(0, 1))
+    names = tuple(f"view {i}" for i in range(n_views))
+    return Silhouettes(
+        masks,
+        cam_from_world,
+        torch.full((n_views, 2), focal),
+        torch.full((n_views, 2), size / 2),
+        names,
+        orthographic,
+        0.0 if orthographic else 1e-3,
+    )
+
+
+def with_masks(views: Silhouettes, masks: torch.Tensor) -> Silhouettes:
+    return Silhouettes(
+        masks, views.cam_from_world, views.focal_px, views.center_px, views.names, views.orthographic, views.near
+    )
+
+
+def hull_of(views: Silhouettes, cell: float = 0.1, **options):
+    return visual_hull(SilhouetteField(views), LOW, HIGH, cell, **options)
+
+
+def genus(vertices: torch.Tensor, faces: torch.Tensor) -> int:
+    topology = Topology(faces)
+    assert topology.is_closed
+    assert topology.n_components == 1
+    return (2 - (len(vertices) - len(topology.edges) + len(faces))) // 2
+
+
+@pytest.mark.parametrize("size", [8, 13])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_distance_to_a_straight_edge_is_exact(size: int, axis: int) -> None:
+    for edge in (3.0, 4.25, 5.9):
+        coverage = np.clip(edge - np.arange(size), 0, 1)
+        mask = np.moveaxis(np.repeat(coverage[:, None], 6, 1), 0, axis)
+        expected = np.arange(size) + 0.5 - edge
+        found = np.moveaxis(signed_distance_px(mask), axis, 0)
+        np.testing.assert_allclose(found, np.repeat(expected[:, None], 6, 1), atol=1e-6)
+
+
+def test_distance_without_an_outline_is_far_in_or_out() -> None:
+    assert (signed_distance_px(np.ones((3, 5))) == -5).all()
+    assert (signed_distance_px(np.zeros((3, 5))) == 5).all()
+
+
+@settings(deadline=None, max_examples=8)
+@given(
+    center=st.tuples(*[st.floats(-0.4, 0.4)] * 3),
+    radius=st.floats(0.3, 0.9),
+    n_views=st.integers(6, 20),
+    orthographic=st.booleans(),
+)
+def test_the_hull_of_a_ball_holds_it_and_is_little_larger(
+    center: tuple[float, float, float], radius: float, n_views: int, orthographic: bool
+) -> None:
+    views = views_of([(center, radius)], n_views, orthographic)
+    vertices, faces = hull_of(views, 0.08)
+    distance = (vertices - torch.tensor(center)).norm(dim=1)
+    # Smoothing rounds the creases where cones meet, by less than a cell; apart from that the ball is inside.
+    assert float(distance.min()) > radius - 0.04
+    # No view is against any vertex by more than a pixel.
+    assert float(SilhouetteField(views).outside(vertices).max()) < PIXEL
+    assert genus(vertices, faces) == 0
+
+
+def test_more_views_carve_closer() -> None:
+    over = []
+    for n_views in (6, 12, 48):
+        vertices, _ = hull_of(views_of([((0.0, 0.0, 0.0), 0.8)], n_views), 0.06)
+        over.append(float(vertices.norm(dim=1).mean()) - 0.8)
+    assert over[0] > over[1] > over[2] > -0.01
+    assert over[2] < 0.03
+
+
+def test_faces_look_outwards_and_edges_are_even() -> None:
+    vertices, faces = hull_of(views_of([((0.0, 0.0, 0.0), 0.8)]))
+    corners = vertices[faces]
+    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    assert bool(((normals * corners.mean(1)).sum(1) > 0).all())
+
+
+def test_the_largest_part_is_kept_unless_all_are_wanted() -> None:
+    views = views_of([((-0.7, 0.0, 0.0), 0.5), ((0.9, 0.0, 0.0), 0.2)], 30)
+    assert Topology(hull_of(views).faces).n_components == 1
+    assert float(hull_of(views).vertices[:, 0].max()) < 0
+    both = hull_of(views, components="all")
+    assert Topology(both.faces).n_components == 2
+    assert float(both.vertices[:, 0].max()) == pytest.approx(1.1, abs=0.05)
+
+
+def test_what_lies_outside_of_an_image_is_not_carved_where_the_object_is_cut_by_its_border() -> None:
+    views = views_of([((0.0, 0.0, 0.0), 0.9)], 16)
+    # The first camera sees the left half of the ball only; its image ends in the middle.
+    half = SIZE // 2
+    cut = views.masks.clone()
+    cut[0, :, half:] = 0
+    cropped = Silhouettes(
+        views.masks[:, :, :half], views.cam_from_world, views.focal_px, views.center_px, views.names, True
+    )
+    whole = hull_of(views).vertices.amax(0) - hull_of(views).vertices.amin(0)
+    carved = hull_of(with_masks(views, cut)).vertices
+    assert float((carved.amax(0) - carved.amin(0)).min()) < 0.75 * float(whole.min())
+    kept = hull_of(with_masks_of_first(views, cropped)).vertices
+    assert kept.amax(0) - kept.amin(0) == pytest.approx(whole, abs=0.1)
+
+
+def with_masks_of_first(views: Silhouettes, cropped: Silhouettes) -> Silhouettes:
+    """The first image half as wide; the others as wide, but about the whole object, which they show half as large."""
+    focal, center = views.focal_px.clone(), views.center_px.clone()
+    small = views_of([((0.0, 0.0, 0.0), 0.9)], len(views.masks), size=SIZE // 2)
+    masks = torch.zeros_like(cropped.masks)
+    masks[:, : SIZE // 2] = small.masks
+    masks[0] = cropped.masks[0]
+    focal[1:], center[1:] = small.focal_px[1:], small.center_px[1:]
+    return Silhouettes(masks, views.cam_from_world, focal, center, views.names, True)
+
+
+def test_a_view_does_not_carve_what_is_behind_its_camera() -> None:
+    views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
+    inside = views.cam_from_world.clone()
+    inside[0, :3, 3] = torch.tensor([0.0, 0.0, -0.2])  # stands beyond the middle, looking away from most of the ball
+    looking_out = Silhouettes(views.masks, inside, views.focal_px, views.center_px, views.names, False, 1e-3)
+    field = SilhouetteField(looking_out)
+    behind = torch.tensor([[0.0, 0.0, 0.0]]) @ inside[0, :3, :3] - inside[0, 2, :3] * 0.3
+    assert float(field.outside(behind)[0]) == -torch.inf
+    assert float(field.hull(behind)) < 0
+
+
+def test_a_wrong_mask_is_outvoted_where_that_is_asked_for() -> None:
+    views = views_of([((0.0, 0.0, 0.0), 0.8)], 24)
+    masks = views.masks.clone()
+    masks[3, 20:40, 20:36] = 0
+    wrong = with_masks(views, masks)
+    assert genus(*hull_of(views)) == 0
+    holed, tolerant = hull_of(wrong), hull_of(wrong, tolerance=1)
+    assert len(holed.faces) == 0 or genus(*holed) != 0 or float(holed.vertices.norm(dim=1).min()) < 0.7
+    assert genus(*tolerant) == 0
+    assert float(tolerant.vertices.norm(dim=1).min()) > 0.75
+
+
+def test_an_empty_hull_names_the_view_that_is_against_all_others() -> None:
+    views = views_of([((0.0, 0.0, 0.0), 0.5)])
+    masks = views.masks.clone()
+    masks[4] = masks[4].roll(28, 1)
+    with pytest.raises(DataError, match="without view 4 alone something would be left"):
+        hull_of(with_masks(views, masks))
+    inverted = with_masks(views, torch.zeros_like(masks))
+    with pytest.raises(DataError, match=r"no single view is to blame.*white is the object"):
+        hull_of(inverted)
+
+
+def test_bounds_hold_the_hull_closely() -> None:
+    views = views_of([((0.3, 0.2, -0.1), 0.4)], 20)
+    low, high = hull_bounds(SilhouetteField(views), 10 * LOW, 10 * HIGH)
+    vertices, _ = hull_of(views, 0.05)
+    assert bool((low <= vertices.amin(0)).all())
+    assert bool((vertices.amax(0) <= high).all())
+    assert bool((high - low < 1.5 * (vertices.amax(0) - vertices.amin(0))).all())
+
+
+def test_a_box_cuts_the_hull() -> None:
+    views = views_of([((0.0, 0.0, 0.0), 0.9)])
+    high = torch.tensor([1.5, 0.3, 1.5])
+    vertices, faces = visual_hull(SilhouetteField(views), LOW, high, 0.1)
+    assert Topology(faces).is_closed
+    assert float(vertices[:, 1].max()) == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_ring_keeps_its_hole() -> None:
+    angle = torch.arange(40) * (2 * torch.pi / 40)
+    ring = [((float(a.cos()) * 0.8, 0.0, float(a.sin()) * 0.8), 0.25) for a in angle]
+    assert genus(*hull_of(views_of(ring, 24), 0.08)) == 1
+
+
+@pytest.mark.parametrize("options", [{"cell": 0.0}, {"tolerance": 12}])
+def test_what_makes_no_sense_is_refused(options: dict) -> None:
+    with pytest.raises(ShapeError):
+        hull_of(views_of([((0.0, 0.0, 0.0), 0.5)]), **options)
+
+
+def test_the_sphere_of_the_primitives_is_its_own_hull() -> None:
+    """A check of the tests' own masks by another way: points of the sphere are on the edge of no view's outline."""
+    views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
+    outside = SilhouetteField(views).outside(icosphere(3, 0.8).vertices)
+    assert float(outside.max()) == pytest.approx(0, abs=0.5 * PIXEL)
