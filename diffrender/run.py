@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from diffrender.config.build import FitSetup, build_fit
 from diffrender.config.resolved import resolved_text
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
-from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
 from diffrender.recorder import Recorder
@@ -27,24 +25,20 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.texture import Texture
+from diffrender.summary import Judge, closing_words, metrics_of, opening_words
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.curves import write_curves
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.lights import write_lights
-from diffrender.writers.manifest import describe_device, write_manifest
+from diffrender.writers.manifest import write_manifest
 from diffrender.writers.metrics import write_json
 from diffrender.writers.obj import write_obj
 from diffrender.writers.run_folder import RunFolder, check_writable, create_run_folder
-from diffrender.writers.terminal import Closing, FitPanel, Opening
+from diffrender.writers.terminal import FitPanel
 
 LOG_WIDTH = 120
-# Names for people, and units, of the scores.
-SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
-
-Scores = dict[str, dict[str, float]]
-"""Scores of `fit` and, where there are held-out views, `heldout`."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +89,12 @@ def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, conso
         consoles = [console, Console(file=log, width=LOG_WIDTH)]
         panels = [FitPanel(setup.settings.steps, each) for each in consoles]
         recorder = stack.enter_context(Recorder(setup, folder))
-        initial = _scores(setup, setup.scene, setup.fit_views.cameras)
+        judge = Judge(setup)
+        initial = judge.judge(setup.scene, setup.fit_views.cameras)
         _write_meshes(folder, "initial", setup.config, setup.scene, None)
         recorder.start()
         for panel in panels:
-            panel.opening(_opening(name, setup, initial, folder))
+            panel.opening(opening_words(name, setup, initial, folder))
         with ExitStack() as live:
             for panel in panels:
                 live.enter_context(panel)
@@ -107,14 +102,14 @@ def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, conso
                 setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
                 observers=[recorder, *panels],
             )  # fmt: skip
-        final = _scores(setup, result.scene, result.cameras)
         _write_result(folder, setup, result, recorder)
+        final = judge.judge(result.scene, result.cameras)
         seconds = time.perf_counter() - clock
-        metrics = _metrics(initial, final, result, seconds)
+        metrics = metrics_of(initial, final, result, seconds)
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(folder, setup, result, scene_file, started, seconds)
         for panel in panels:
-            panel.closing(_closing(folder, setup, initial, final, result, seconds))
+            panel.closing(closing_words(folder, setup, initial, final, result, seconds))
     return RunResult(folder.path, result, metrics)
 
 
@@ -134,26 +129,6 @@ def _check_in_view(setup: FitSetup) -> None:
         f" the first camera is at ({eye}). Put the start in front of the cameras with mesh.center, mesh.radius or pose,"
         " or check which way the cameras look: transforms.json holds camera-to-world matrices that look along -z"
     )
-
-
-def _scores(setup: FitSetup, scene: Scene, cameras: Cameras) -> Scores:
-    """Of the fitted views, seen by `cameras`, and of the held-out ones, seen by their own."""
-    scores = {"fit": evaluate(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
-    if setup.heldout_views is not None:
-        scores["heldout"] = evaluate(scene, setup.heldout_views, setup.render_views)
-    return scores
-
-
-def _metrics(initial: Scores, final: Scores, result: FitResult, seconds: float) -> dict[str, Any]:
-    return {
-        **final,
-        "initial": initial,
-        "wall_s": round(seconds, 3),
-        "fit_s": round(result.seconds, 3),
-        "steps": result.steps_done,
-        "steps_per_s": round(result.steps_done / max(result.seconds, 1e-9), 3),
-        "stop_reason": result.stop_reason,
-    }
 
 
 def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:
@@ -202,62 +177,4 @@ def _write_manifest(
         steps_done=result.steps_done,
         seconds=seconds,
         started=started,
-    )
-
-
-def _opening(name: str, setup: FitSetup, initial: Scores, folder: RunFolder) -> Opening:
-    start = []
-    for each, item in setup.scene.objects.items():
-        prefix = f"{each}: " if len(setup.scene.objects) > 1 else ""
-        start.append(f"{prefix}{item.mesh.n_vertices:,} vertices, {item.mesh.n_faces:,} faces")
-    judged = "heldout" if "heldout" in initial else "fit"
-    scores = [(f"{_CALLED[judged]} {what}", unit, initial[judged][key]) for what, unit, key in SCORES]
-    parameters = []
-    for path, options in setup.config.optimize.parameters().items():
-        count = setup.model.latents[setup.model.full_path(path)].numel()
-        since = f", from step {options.start}" if options.start else ""
-        parameters.append((path, f"lr {options.lr:.3g}{since}, {count:,} numbers"))
-    backends = ", ".join(sorted(set(backends_by_op(setup.device).values())))
-    views = setup.fit_views
-    return Opening(
-        scene=name,
-        device=f"{describe_device(setup.device)}, {backends} kernels",
-        n_fit=len(views),
-        n_heldout=0 if setup.heldout_views is None else len(setup.heldout_views),
-        width=views.cameras.width,
-        height=views.cameras.height,
-        start="; ".join(start),
-        start_scores=[score for score in scores if math.isfinite(score[2])],
-        parameters=parameters,
-        folder=folder.path,
-        warnings=setup.warnings(),
-    )
-
-
-_CALLED = {"fit": "fitted views,", "heldout": "held-out"}
-
-
-def _closing(
-    folder: RunFolder, setup: FitSetup, initial: Scores, final: Scores, result: FitResult, seconds: float
-) -> Closing:
-    scores = [
-        (f"{_CALLED[views]} {what}", unit, initial[views][key], final[views][key])
-        for views in final
-        for what, unit, key in SCORES
-        if math.isfinite(final[views][key])
-    ]
-    mesh = folder.mesh / f"final.{'glb' if 'glb' in setup.config.export else 'obj'}"
-    files = [
-        ("mesh", mesh),
-        ("film", folder.path / "progress.mp4"),
-        ("pictures", folder.progress),
-        ("all", folder.path),
-    ]
-    return Closing(
-        stop_reason=result.stop_reason,
-        message=result.message,
-        steps_done=result.steps_done,
-        seconds=seconds,
-        scores=scores,
-        files=[(what, where) for what, where in files if where.exists()],
     )

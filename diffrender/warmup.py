@@ -6,6 +6,9 @@ import time
 
 import torch
 
+from diffrender.geometry.distances import Surface
+from diffrender.geometry.mesh_checks import self_intersections
+from diffrender.geometry.primitives import Triangles
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -18,7 +21,7 @@ from diffrender.threads import threads_to_kernels
 
 
 def warmup(dtype: torch.dtype = torch.float32) -> float:
-    """Renders and differentiates a tiny scene of two crossing triangles with every edge model; the seconds it took.
+    """Renders, differentiates and measures two crossing triangles, with every edge model; the seconds it took.
 
     Numba keeps what it compiled on disk: the second time takes well under a second.
     """
@@ -33,6 +36,10 @@ def warmup(dtype: torch.dtype = torch.float32) -> float:
     with threads_to_kernels(1):
         for edges in EDGE_MODELS.values():
             render(Scene({"object": item}, background=background), cameras, edges()).rgba.sum().backward()
+        # What looks at the mesh at the end of a fit.
+        triangles = Triangles(mesh.vertices, mesh.faces)
+        self_intersections(triangles)
+        Surface(triangles).closest(triangles.vertices)
         _sample_a_texture(dtype)
     return time.perf_counter() - started
 

@@ -20,7 +20,8 @@ FLOORS = (
     ("render",),
     ("fit", "readers", "writers", "warmup"),
     ("config",),
-    ("compare", "recorder"),
+    ("compare", "findings", "recorder"),
+    ("summary",),
     ("run",),
     ("cli",),
 )

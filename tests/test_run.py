@@ -77,6 +77,12 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert metrics["steps_per_s"] > 0
     assert metrics["steps"] == 4
 
+    geometry = metrics["geometry"]
+    assert (geometry["watertight"], geometry["components"], geometry["genus"]) == (True, 1, 0)
+    assert geometry["n_faces"] == result.fit.scene.objects["object"].mesh.n_faces
+    assert 0 < geometry["rms_to_target"] < metrics["initial"]["geometry"]["rms_to_target"]
+    assert 0 < geometry["surface_rms_to_target"] < 0.5
+
     rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     for row in rows:
@@ -97,6 +103,8 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
         assert "lights.key.direction" in text
         assert "held-out mask IoU" in text
         assert "finished after 4 steps" in text
+        assert "80 faces; watertight, one part, no handles; " in text
+        assert f"RMS {geometry['rms_to_target']:.4g} between the vertices (at the start " in text
 
 
 def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
@@ -160,6 +168,8 @@ def test_one_view_and_several_objects(tmp_path: Path) -> None:
     result, shown = run(tmp_path, *overrides)
     assert "heldout" not in result.metrics
     assert "1 view of 20 x 20: 1 fitted" in shown
+    assert result.metrics["geometry"]["components"] == 2
+    assert result.metrics["geometry"]["objects"]["b"]["n_faces"] == 12
     names = files_in(result.folder)
     assert {"mesh/final_a.obj", "mesh/final_b.obj", "mesh/final.glb"} <= set(names)
 

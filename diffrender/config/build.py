@@ -67,6 +67,7 @@ class FitSetup:
     config: with all that was left out filled in; written out and read again, it gives the same fit.
     scene: the initial guess.
     fit_views, heldout_views: the targets; heldout_views is None where nothing is held out.
+    target_scene: what the targets show, on the CPU; None for photographs.
     """
 
     config: FitConfig
@@ -79,6 +80,7 @@ class FitSetup:
     optimizer: FitOptimizer
     settings: FitSettings
     edges: EdgeSchedule | FixedEdges
+    target_scene: Scene | None = None
 
     def warnings(self) -> list[str]:
         """What is probably not meant, in words."""
@@ -141,6 +143,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         optimizer=FitOptimizer(model, rates, optimize.steps),
         settings=FitSettings(optimize.steps, optimize.batch_size, optimize.seed),
         edges=_edge_schedule(edges),
+        target_scene=targets.scene,
     )
 
 

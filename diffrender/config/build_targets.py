@@ -32,12 +32,14 @@ class Targets(NamedTuple):
 
     fit: the views that the fit sees. heldout: those that only judge it, or None.
     place: where the object seems to be. background: linear RGB behind it.
+    scene: what the views show, where that is known; None for photographs.
     """
 
     fit: Views
     heldout: Views | None
     place: Place
     background: tuple[float, float, float]
+    scene: Scene | None
 
 
 def build_targets(config: FitConfig) -> Targets:
@@ -48,11 +50,12 @@ def build_targets(config: FitConfig) -> Targets:
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
     buffers = config.loss.buffers() if config.loss is not None else ()
     if synthetic is not None:
-        views = _render(synthetic.model_copy(update={"background": background}), options, buffers)
+        views, scene = _render(synthetic.model_copy(update={"background": background}), options, buffers)
         fit, heldout = _split(views, options)
         aabb = None
     else:
         assert options.path is not None
+        scene = None
         fit, heldout = _read(Path(options.path), options, background, buffers)
         aabb = read_aabb(options.path)
     if aabb is None:
@@ -60,7 +63,7 @@ def build_targets(config: FitConfig) -> Targets:
     else:
         low, high = aabb
         place = Place(region_of_box(low, high), (triple(low), triple(high)), fit)
-    return Targets(fit, heldout, place, background)
+    return Targets(fit, heldout, place, background, scene)
 
 
 def _read(
@@ -76,7 +79,7 @@ def _read(
     return _split(read(train), options)
 
 
-def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[str, ...]) -> Views:
+def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[str, ...]) -> tuple[Views, Scene]:
     size = targets.resolution or SYNTHETIC_RESOLUTION
     low, high = options.elevation_deg
     if options.grid is None:
@@ -88,7 +91,7 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
     if options.normalize:
         scene = in_unit_sphere(scene)
     views = synthetic_views(scene, cameras, options.samples, buffers)
-    return views if targets.masks else replace(views, masks=None)
+    return views if targets.masks else replace(views, masks=None), scene
 
 
 def in_unit_sphere(scene: Scene) -> Scene:

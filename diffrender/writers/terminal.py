@@ -74,6 +74,7 @@ class Closing:
     steps_done, seconds: how far and how long.
     scores: (name, unit, before, after), as ("held-out PSNR", "dB", 12.3, 29.8); NaN where unknown.
     files: (what, where), as ("mesh", outputs/.../mesh/final.glb).
+    findings: (what, words), as ("geometry", "2,562 vertices, 5,120 faces; watertight, ...").
     next_command: what to type next, or None.
     """
 
@@ -83,6 +84,7 @@ class Closing:
     seconds: float
     scores: Sequence[tuple[str, str, float, float]]
     files: Sequence[tuple[str, Path]]
+    findings: Sequence[tuple[str, str]] = ()
     next_command: str | None = None
 
 
@@ -195,7 +197,8 @@ class FitPanel:
         self._print(Text(""))
         if closing.scores:
             self._score_table(closing.scores)
-        rows = [(what, Text(str(where))) for what, where in closing.files]
+        rows = [(what, Text(words)) for what, words in closing.findings]
+        rows += [(what, Text(str(where))) for what, where in closing.files]
         if closing.next_command:
             rows.append(("next", Text(closing.next_command, style="cyan")))
         self._rows(rows)

@@ -1,0 +1,86 @@
+"""What is found in the geometry of a scene, for metrics.json, the closing words and the report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from diffrender.geometry.distances import Surface, surface_distance, vertex_distance
+from diffrender.geometry.mesh_checks import MeshReport, check_mesh
+from diffrender.geometry.primitives import Triangles
+from diffrender.scene.scene import Scene
+
+# A fraction of a second, and good for two digits.
+SAMPLES = 20_000
+
+
+@dataclass(frozen=True)
+class GeometryFindings:
+    """The geometry of a scene, in the world.
+
+    whole: of all objects as one mesh. objects: of each, by name.
+    rms_to_target: `vertex_distance` of the whole to the known target; None where none is known.
+    surface_rms_to_target: the RMS distance of the two surfaces, both ways; likewise.
+    """
+
+    whole: MeshReport
+    objects: dict[str, MeshReport]
+    rms_to_target: float | None = None
+    surface_rms_to_target: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The numbers of the whole by name, with `objects` where there are several, and what is known of the target."""
+        numbers = asdict(self.whole)
+        if self.rms_to_target is not None:
+            numbers |= {"rms_to_target": self.rms_to_target, "surface_rms_to_target": self.surface_rms_to_target}
+        if len(self.objects) > 1:
+            numbers["objects"] = {name: asdict(report) for name, report in self.objects.items()}
+        return numbers
+
+
+class GeometryJudge:
+    """Looks at scenes, and measures them by the target's where that is known; made once for several scenes.
+
+    target: the scene that the target images show, or None where they are photographs.
+    """
+
+    def __init__(self, target: Scene | None) -> None:
+        self._target = None if target is None else Surface(_joined(triangles_w(target)))
+
+    def findings(self, scene: Scene) -> GeometryFindings:
+        """What is found in `scene`. A scene without area is at no known distance."""
+        parts = triangles_w(scene)
+        whole = _joined(parts)
+        reports = {name: check_mesh(part) for name, part in parts.items()}
+        # Of one object, both are the same; of several, the whole also says where they cross each other.
+        report = next(iter(reports.values())) if len(reports) == 1 else check_mesh(whole)
+        if self._target is None or not report.area > 0:
+            return GeometryFindings(report, reports)
+        surface = Surface(whole)
+        return GeometryFindings(
+            report,
+            reports,
+            rms_to_target=vertex_distance(surface, self._target),
+            surface_rms_to_target=surface_distance(surface, self._target, SAMPLES).rms,
+        )
+
+
+def triangles_w(scene: Scene) -> dict[str, Triangles]:
+    """The triangles of each object in the world, on the CPU in float64."""
+    placed = {}
+    for name, item in scene.objects.items():
+        pose, scale = item.pose.detach().cpu().double(), item.scale.detach().cpu().double()
+        vertices = item.mesh.vertices.detach().cpu().double()
+        placed[name] = Triangles(vertices @ (scale * pose[:3, :3]).T + pose[:3, 3], item.mesh.faces.cpu())
+    return placed
+
+
+def _joined(parts: dict[str, Triangles]) -> Triangles:
+    meshes = list(parts.values())
+    starts = [sum(len(mesh.vertices) for mesh in meshes[:index]) for index in range(len(meshes))]
+    return Triangles(
+        torch.cat([mesh.vertices for mesh in meshes]),
+        torch.cat([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)]),
+    )

@@ -1,0 +1,42 @@
+"""A mesh's report in words."""
+
+from __future__ import annotations
+
+from diffrender.geometry.mesh_checks import MeshReport
+
+
+def shape_in_words(report: MeshReport) -> str:
+    """Size and form: "2,562 vertices, 5,120 faces; watertight, one part, no handles"."""
+    size = f"{_counted(report.n_vertices, 'vertex', 'vertices')}, {_counted(report.n_faces, 'face')}"
+    form = "watertight" if report.watertight else f"not watertight ({_open_in_words(report)})"
+    parts = "one part" if report.components == 1 else _counted(report.components, "part")
+    return f"{size}; {form}, {parts}, {_counted(report.genus, 'handle')}"
+
+
+def faults_in_words(report: MeshReport) -> str:
+    """What is wrong: "no self-intersections, 3 slivers, no folds"."""
+    faults = [
+        _counted(report.self_intersections, "self-intersection"),
+        _counted(report.slivers, "sliver"),
+        _counted(report.folded_faces, "fold"),
+    ]
+    if not report.manifold:
+        faults.append("not manifold")
+    return ", ".join(faults)
+
+
+def is_sound(report: MeshReport) -> bool:
+    """Whether a solid can be made of it: watertight, manifold, nothing crosses and nothing is folded."""
+    return report.watertight and report.manifold and not report.self_intersections and not report.folded_faces
+
+
+def _open_in_words(report: MeshReport) -> str:
+    if report.boundary_edges:
+        return _counted(report.boundary_edges, "open edge")
+    return "edges with more than two faces, or faces that are turned round"
+
+
+def _counted(count: int, one: str, several: str | None = None) -> str:
+    if count == 0:
+        return f"no {several or one + 's'}"
+    return f"1 {one}" if count == 1 else f"{count:,} {several or one + 's'}"
