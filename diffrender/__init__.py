@@ -31,6 +31,8 @@ _HOME = {
     "Antialias": "diffrender.render.edge_models",
     "Hard": "diffrender.render.edge_models",
     "Soft": "diffrender.render.edge_models",
+    "remesh": "diffrender.geometry.remesh.remesh",
+    "RemeshOptions": "diffrender.geometry.remesh.remesh",
     "read_mesh": "diffrender.readers.meshes",
     "read_image": "diffrender.readers.images",
     "read_transforms": "diffrender.readers.transforms_json",
@@ -58,6 +60,7 @@ _HOME = {
     "ConfigError": "diffrender.errors",
     "DataError": "diffrender.errors",
     "ShapeError": "diffrender.errors",
+    "MeshError": "diffrender.errors",
     "BackendError": "diffrender.errors",
     "FitError": "diffrender.errors",
 }

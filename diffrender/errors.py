@@ -17,6 +17,10 @@ class ShapeError(DiffrenderError, ValueError):
     """A tensor argument has the wrong shape, dtype, device or value range."""
 
 
+class MeshError(DiffrenderError, ValueError):
+    """A mesh is not of the kind that is asked for: not manifold, degenerate, or out of proportion."""
+
+
 class BackendError(DiffrenderError, RuntimeError):
     """The requested implementation cannot run here; the message names the remedy."""
 

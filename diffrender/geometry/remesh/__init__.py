@@ -1,0 +1,1 @@
+"""Remeshing: edges of wanted length on the same surface."""

@@ -1,0 +1,296 @@
+"""Kernel: edges that are too short become a vertex."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from diffrender.geometry.remesh.halves import (
+    CORNER,
+    FREE,
+    after,
+    before,
+    length_of,
+    normal_at,
+    normal_of,
+    quality_of,
+    settle,
+    spread,
+    standing,
+    wanted_length,
+)
+from diffrender.geometry.remesh.limits import (
+    COLLAPSED,
+    COS_CORNER,
+    COS_TURN,
+    REFUSED_FEATURE,
+    REFUSED_LONG,
+    REFUSED_SLIVER,
+    REFUSED_TOPOLOGY,
+    REFUSED_TURN,
+    SLIVER,
+)
+
+# Where nothing else decides, the new vertex lies in the middle of the edge. This weighs as much as faces that the edge
+# leaves at 0.1 rad (6 degrees).
+MIDDLE_WEIGHT = 0.01
+
+
+@njit(cache=True, error_model="numpy")
+def short_edges(m, low):
+    """Half-edges of the edges shorter than `low` times the wanted length, one an edge, the shortest first."""
+    n_halves = 3 * m.used[1]
+    count = 0
+    for h in range(n_halves):
+        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) < low * wanted_length(m, h):
+            count += 1
+    found = np.empty(count, np.int64)
+    ratio = np.empty(count)
+    count = 0
+    for h in range(n_halves):
+        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) < low * wanted_length(m, h):
+            found[count] = h
+            ratio[count] = length_of(m, h) / wanted_length(m, h)
+            count += 1
+    return found[np.argsort(ratio, kind="mergesort")]
+
+
+@njit(cache=True)
+def _links_meet_once(m, h):
+    """The link condition: the ends of the edge share no neighbours but the third corners of its faces.
+
+    And those keep at least three neighbours (two at the boundary), or two faces would fall together.
+    """
+    a, b, t = m.corner[h], m.corner[after(h)], m.twin[h]
+    for k in (h, t):
+        if k >= 0:
+            c = m.corner[before(k)]
+            is_open = m.twin[m.start[c]] < 0
+            if m.valence[c] <= (2 if is_open else 3):
+                return False
+    m.used[2] += 1
+    mark = m.used[2]
+    k = m.start[a]
+    while True:
+        m.stamp[m.corner[after(k)]] = mark
+        m.stamp[m.corner[before(k)]] = mark
+        k = m.twin[before(k)]
+        if k < 0 or k == m.start[a]:
+            break
+    shared = 0
+    k = m.start[b]
+    while True:
+        shared += m.stamp[m.corner[after(k)]] == mark
+        last = m.corner[before(k)]
+        k = m.twin[before(k)]
+        if k < 0:
+            shared += m.stamp[last] == mark
+            break
+        if k == m.start[b]:
+            break
+    return shared == (1 if t < 0 else 2)
+
+
+@njit(cache=True, error_model="numpy")
+def _unevenness(m, v, ex, ey, ez):
+    """(sum of squared distances of v + e from the planes of the faces at v, weighted by area; sum of the areas)."""
+    off, area = 0.0, 0.0
+    k = m.start[v]
+    while True:
+        nx, ny, nz, _ = normal_at(m.place, v, m.corner[after(k)], m.corner[before(k)])
+        double_area = np.sqrt(nx * nx + ny * ny + nz * nz)
+        if double_area > 0:
+            off += (nx * ex + ny * ey + nz * ez) ** 2 / double_area
+            area += double_area
+        k = m.twin[before(k)]
+        if k < 0 or k == m.start[v]:
+            return off, area
+
+
+@njit(cache=True, error_model="numpy")
+def _best_share(m, a, b):
+    """Where on the edge a b (0..1) the new vertex is nearest to the planes of all faces at a and b."""
+    ex = m.place[b, 0] - m.place[a, 0]
+    ey = m.place[b, 1] - m.place[a, 1]
+    ez = m.place[b, 2] - m.place[a, 2]
+    off_a, area_a = _unevenness(m, a, ex, ey, ez)
+    off_b, area_b = _unevenness(m, b, ex, ey, ez)
+    middle = MIDDLE_WEIGHT * (area_a + area_b) * (ex * ex + ey * ey + ez * ez)
+    total = off_a + off_b + middle
+    return (off_b + 0.5 * middle) / total if total > 0 else 0.5
+
+
+@njit(cache=True, error_model="numpy")
+def _keeps_texture(m, k, value):
+    """Whether the face of half-edge k does not turn over in the texture when the corner that k leaves gets `value`."""
+    bx, by = m.wedge[after(k), 0], m.wedge[after(k), 1]
+    cx, cy = m.wedge[before(k), 0], m.wedge[before(k), 1]
+    ex, ey = cx - bx, cy - by
+    old = ex * (m.wedge[k, 1] - by) - ey * (m.wedge[k, 0] - bx)
+    return old == 0 or old * (ex * (value[1] - by) - ey * (value[0] - bx)) > 0
+
+
+@njit(cache=True, error_model="numpy")
+def _worst_around(m, v, other, x, y, z, target, high):
+    """(refusal or 0, worst quality now, worst quality then) of the faces at v without `other`, if v moved to x y z."""
+    p = m.place
+    worst_now, worst_then = 1.0, 1.0
+    k = m.start[v]
+    while True:
+        b, c = m.corner[after(k)], m.corner[before(k)]
+        nx, ny, nz, size = normal_at(p, v, b, c)
+        worst_now = min(worst_now, quality_of(nx, ny, nz, size))
+        if b != other and c != other:
+            mx, my, mz, size = normal_of(x, y, z, p[b, 0], p[b, 1], p[b, 2], p[c, 0], p[c, 1], p[c, 2])
+            worst_then = min(worst_then, quality_of(mx, my, mz, size))
+            old_size = np.sqrt(nx * nx + ny * ny + nz * nz)
+            new_size = np.sqrt(mx * mx + my * my + mz * mz)
+            if old_size > 0 and not nx * mx + ny * my + nz * mz > COS_TURN * old_size * new_size:
+                return REFUSED_TURN, 0.0, 0.0
+            for w in (b, c):
+                then = (p[w, 0] - x) ** 2 + (p[w, 1] - y) ** 2 + (p[w, 2] - z) ** 2
+                if then > (high * 0.5 * (target + m.target[w])) ** 2:
+                    now = (p[w, 0] - p[v, 0]) ** 2 + (p[w, 1] - p[v, 1]) ** 2 + (p[w, 2] - p[v, 2]) ** 2
+                    if then > now:
+                        return REFUSED_LONG, 0.0, 0.0
+        k = m.twin[before(k)]
+        if k < 0 or k == m.start[v]:
+            return 0, worst_now, worst_then
+
+
+@njit(cache=True, error_model="numpy")
+def _texture_stays(m, v, other, first_value, second_value, side):
+    """Whether no face at v without `other` turns over in the texture when v's corners change.
+
+    first_value: of the corners from half-edge side[0] (leaving v) counter-clockwise up to a special edge;
+    second_value: of those from side[1] clockwise; a side of -1 does not exist.
+    """
+    for i in range(2):
+        k = side[i]
+        first = k
+        while k >= 0:
+            value = first_value if i == 0 else second_value
+            if m.corner[after(k)] != other and m.corner[before(k)] != other and not _keeps_texture(m, k, value):
+                return False
+            crossed = before(k) if i == 0 else k
+            if m.kind[crossed] != 0:
+                break
+            k = m.twin[crossed] if i == 0 else after(m.twin[crossed])
+            if k == first:
+                break
+    return True
+
+
+@njit(cache=True)
+def _weld(m, h, a):
+    """Remove the face of h, whose edges to its third corner become one; all corners are renamed already."""
+    middle, last = after(h), before(h)
+    c = m.corner[last]
+    s, t = m.twin[middle], m.twin[last]
+    kind = m.kind[middle] | m.kind[last]
+    for k, other in ((s, t), (t, s)):
+        if k >= 0:
+            m.twin[k] = other
+            m.kind[k] = kind
+    m.corner[h] = m.corner[middle] = m.corner[last] = -1
+    m.valence[c] -= 1
+    # s leaves c towards a, t leaves a towards c; at the boundary one of them is missing.
+    settle(m, c, s if s >= 0 else after(t))
+    return t if t >= 0 else after(s)
+
+
+@njit(cache=True)
+def _merge(m, h, share, one, two):
+    """Collapse the edge of h to its origin, moved to `share` (0..1) of the edge; one, two: what the corners get."""
+    a, b, t = m.corner[h], m.corner[after(h)], m.twin[h]
+    for i in range(3):
+        m.place[a, i] += share * (m.place[b, i] - m.place[a, i])
+    for i in range(m.values.shape[1]):
+        m.values[a, i] += share * (m.values[b, i] - m.values[a, i])
+    m.target[a] += share * (m.target[b] - m.target[a])
+    if m.wedge.shape[1] > 0:
+        spread(m, h, True, one)
+        spread(m, after(h), False, one)
+        if t >= 0:
+            spread(m, after(t), False, two)
+            spread(m, t, True, two)
+    m.valence[a] += m.valence[b] - (4 if t >= 0 else 3)
+    k = m.start[b]
+    while True:
+        m.corner[k] = a
+        k = m.twin[before(k)]
+        if k < 0 or k == m.start[b]:
+            break
+    m.start[b] = -1
+    outgoing = _weld(m, h, a)
+    if t >= 0:
+        outgoing = _weld(m, t, a)
+    settle(m, a, outgoing)
+
+
+@njit(cache=True, error_model="numpy")
+def _share_of_collapse(m, h):
+    """Where on the edge of h its new vertex goes (0..1), or -1 if that would move a line of special edges."""
+    a, b = m.corner[h], m.corner[after(h)]
+    at_a, at_b = standing(m, a, COS_CORNER)[0], standing(m, b, COS_CORNER)[0]
+    if at_a == FREE and at_b == FREE:
+        return _best_share(m, a, b)
+    if at_a == FREE:
+        return 1.0
+    if at_b == FREE:
+        return 0.0
+    for k in (h, m.twin[h]):
+        # Two lines would become one.
+        if k >= 0 and m.kind[after(k)] != 0 and m.kind[before(k)] != 0:
+            return -1.0
+    if m.kind[h] == 0 or (at_a == CORNER and at_b == CORNER):
+        return -1.0
+    if at_a == CORNER:
+        return 0.0
+    if at_b == CORNER:
+        return 1.0
+    return _best_share(m, a, b)
+
+
+@njit(cache=True, error_model="numpy")
+def try_collapse(m, h, high, one, two):
+    """Collapse the edge of h if that harms nothing; COLLAPSED or the reason why not. one, two: [D] scratch."""
+    if not _links_meet_once(m, h):
+        return REFUSED_TOPOLOGY
+    share = _share_of_collapse(m, h)
+    if share < 0:
+        return REFUSED_FEATURE
+    a, b, t = m.corner[h], m.corner[after(h)], m.twin[h]
+    x = m.place[a, 0] + share * (m.place[b, 0] - m.place[a, 0])
+    y = m.place[a, 1] + share * (m.place[b, 1] - m.place[a, 1])
+    z = m.place[a, 2] + share * (m.place[b, 2] - m.place[a, 2])
+    target = m.target[a] + share * (m.target[b] - m.target[a])
+    refusal, worst_a, then_a = _worst_around(m, a, b, x, y, z, target, high)
+    if refusal:
+        return refusal
+    refusal, worst_b, then_b = _worst_around(m, b, a, x, y, z, target, high)
+    if refusal:
+        return refusal
+    if min(then_a, then_b) < min(SLIVER, min(worst_a, worst_b)):
+        return REFUSED_SLIVER
+    for i in range(m.wedge.shape[1]):
+        one[i] = m.wedge[h, i] + share * (m.wedge[after(h), i] - m.wedge[h, i])
+        if t >= 0:
+            two[i] = m.wedge[after(t), i] + share * (m.wedge[t, i] - m.wedge[after(t), i])
+    if m.wedge.shape[1] >= 2:
+        side_t = after(t) if t >= 0 else -1
+        if not _texture_stays(m, a, b, one, two, (h, side_t)):
+            return REFUSED_TURN
+        if not _texture_stays(m, b, a, two, one, (t, after(h))):
+            return REFUSED_TURN
+    _merge(m, h, share, one, two)
+    return COLLAPSED
+
+
+@njit(cache=True)
+def collapse_edges(m, edges, low, high, counts):
+    """Collapse the edges of these half-edges that are still there and still shorter than low times the target."""
+    one, two = np.empty(m.wedge.shape[1]), np.empty(m.wedge.shape[1])
+    for h in edges:
+        if m.corner[h] >= 0 and length_of(m, h) < low * wanted_length(m, h):
+            counts[try_collapse(m, h, high, one, two)] += 1

@@ -1,0 +1,198 @@
+"""The half-edge arrays that the remesher's kernels edit, and the walks around a vertex. Arithmetic in float64."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+# Kinds of special edges, as bits; an ordinary edge has none.
+BOUNDARY, SEAM, FEATURE = 1, 2, 4
+# How a vertex stands towards the special edges: on none, on a line of them, or where lines end, meet or turn.
+FREE, CURVE, CORNER = 0, 1, 2
+
+
+class Halves(NamedTuple):
+    """A triangle mesh with room for more. Half-edge h = 3 f + c runs from corner c of face f to the next corner.
+
+    corner: [3 Fmax] int64; the vertex that half-edge h leaves; -1 in a removed face.
+    twin: [3 Fmax] int64; the half-edge of the other face on that edge; -1 at the boundary.
+    kind: [3 Fmax] uint8; bits BOUNDARY, SEAM, FEATURE; the same on both sides of an edge.
+    wedge: [3 Fmax, D]; what the corner carries.
+    start: [Vmax] int64; a half-edge that leaves the vertex, at the boundary the one without twin; -1 if removed.
+    valence: [Vmax] int64; the number of neighbours.
+    place: [Vmax, 3]; values: [Vmax, C]; target: [Vmax]; position, carried values, wanted edge length.
+    stamp: [Vmax] int64; scratch: neighbours of one vertex are marked with a number never used before.
+    used: [3] int64; vertices in use (removed ones too), faces in use (removed ones too), the last stamp.
+    """
+
+    corner: np.ndarray
+    twin: np.ndarray
+    kind: np.ndarray
+    wedge: np.ndarray
+    start: np.ndarray
+    valence: np.ndarray
+    place: np.ndarray
+    values: np.ndarray
+    target: np.ndarray
+    stamp: np.ndarray
+    used: np.ndarray
+
+
+@njit(cache=True)
+def after(h):
+    """The next half-edge of the same face."""
+    return h + 1 if h % 3 < 2 else h - 2
+
+
+@njit(cache=True)
+def before(h):
+    """The previous half-edge of the same face."""
+    return h - 1 if h % 3 > 0 else h + 2
+
+
+@njit(cache=True, error_model="numpy")
+def length_of(m, h):
+    """The length of the edge of half-edge h."""
+    a, b = m.corner[h], m.corner[after(h)]
+    x = m.place[b, 0] - m.place[a, 0]
+    y = m.place[b, 1] - m.place[a, 1]
+    z = m.place[b, 2] - m.place[a, 2]
+    return np.sqrt(x * x + y * y + z * z)
+
+
+@njit(cache=True, error_model="numpy")
+def wanted_length(m, h):
+    """The mean of the target lengths at the two ends of half-edge h."""
+    return 0.5 * (m.target[m.corner[h]] + m.target[m.corner[after(h)]])
+
+
+@njit(cache=True, error_model="numpy")
+def normal_of(ax, ay, az, bx, by, bz, cx, cy, cz):
+    """The normal of triangle a b c, of twice its area in length, and the sum of its squared sides."""
+    ux, uy, uz = bx - ax, by - ay, bz - az
+    vx, vy, vz = cx - ax, cy - ay, cz - az
+    wx, wy, wz = cx - bx, cy - by, cz - bz
+    size = ux * ux + uy * uy + uz * uz + vx * vx + vy * vy + vz * vz + wx * wx + wy * wy + wz * wz
+    return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx, size
+
+
+@njit(cache=True, error_model="numpy")
+def normal_at(p, a, b, c):
+    """`normal_of` the triangle of three vertices whose positions are in p."""
+    return normal_of(p[a, 0], p[a, 1], p[a, 2], p[b, 0], p[b, 1], p[b, 2], p[c, 0], p[c, 1], p[c, 2])
+
+
+@njit(cache=True, error_model="numpy")
+def quality_of(nx, ny, nz, size):
+    """1 for an equilateral triangle down to 0 for a flat one: 4 sqrt(3) area / sum of squared sides."""
+    return 2 * np.sqrt(3.0) * np.sqrt(nx * nx + ny * ny + nz * nz) / size if size > 0 else 0.0
+
+
+@njit(cache=True)
+def settle(m, v, h):
+    """Make half-edge h, which leaves v, the start of v; at the boundary the first that leaves it instead."""
+    k = h
+    while True:
+        t = m.twin[k]
+        if t < 0:
+            break
+        k = after(t)
+        if k == h:
+            break
+    m.start[v] = k
+
+
+@njit(cache=True)
+def are_neighbours(m, v, w):
+    """Whether an edge joins vertices v and w."""
+    first = m.start[v]
+    k = first
+    while True:
+        if m.corner[after(k)] == w or m.corner[before(k)] == w:
+            return True
+        k = m.twin[before(k)]
+        if k < 0 or k == first:
+            return False
+
+
+@njit(cache=True)
+def spread(m, h, counterclockwise, value):
+    """Write `value` to the corners at the origin of h: from h's face on, up to a special edge or around to h."""
+    k = h
+    while True:
+        for i in range(len(value)):
+            m.wedge[k, i] = value[i]
+        crossed = before(k) if counterclockwise else k
+        if m.kind[crossed] != 0:
+            return
+        k = m.twin[crossed] if counterclockwise else after(m.twin[crossed])
+        if k == h:
+            return
+
+
+@njit(cache=True)
+def side_end(m, h):
+    """From half-edge h counter-clockwise around its origin: the last one whose face is not behind a special edge."""
+    k = h
+    while m.kind[before(k)] == 0:
+        k = m.twin[before(k)]
+        if k == h:
+            break
+    return k
+
+
+@njit(cache=True, error_model="numpy")
+def _wedge_turns(m, first, last, cos_corner):
+    """Whether the line of special edges turns at a vertex in the texture of one side, first and last as `side_end`."""
+    ux = m.wedge[first, 0] - m.wedge[before(last), 0]
+    uy = m.wedge[first, 1] - m.wedge[before(last), 1]
+    wx = m.wedge[after(first), 0] - m.wedge[first, 0]
+    wy = m.wedge[after(first), 1] - m.wedge[first, 1]
+    return ux * wx + uy * wy < cos_corner * np.sqrt((ux * ux + uy * uy) * (wx * wx + wy * wy))
+
+
+@njit(cache=True, error_model="numpy")
+def standing(m, v, cos_corner):
+    """(FREE, CURVE or CORNER, a half-edge that leaves v along a special edge or -1).
+
+    A line of special edges goes through a CURVE vertex: two edges of the same kinds that turn, in space and in the
+    texture of either side, by less than the angle whose cosine is cos_corner.
+    """
+    start = m.start[v]
+    count, first = 0, -1
+    k = start
+    while True:
+        if m.kind[k] != 0:
+            count += 1
+            if first < 0:
+                first = k
+        following = m.twin[before(k)]
+        if following < 0:
+            count += 1
+            break
+        if following == start:
+            break
+        k = following
+    if count == 0:
+        return FREE, -1
+    if count != 2:
+        return CORNER, first
+    last = side_end(m, first)
+    if m.kind[before(last)] != m.kind[first]:
+        return CORNER, first
+    u, w = m.corner[before(last)], m.corner[after(first)]
+    dot, uu, ww = 0.0, 0.0, 0.0
+    for i in range(3):
+        x, y = m.place[v, i] - m.place[u, i], m.place[w, i] - m.place[v, i]
+        dot, uu, ww = dot + x * y, uu + x * x, ww + y * y
+    if dot < cos_corner * np.sqrt(uu * ww):
+        return CORNER, first
+    if m.wedge.shape[1] >= 2 and m.kind[first] & (BOUNDARY | SEAM):
+        if _wedge_turns(m, first, last, cos_corner):
+            return CORNER, first
+        second = m.twin[before(last)]
+        if second >= 0 and _wedge_turns(m, second, side_end(m, second), cos_corner):
+            return CORNER, first
+    return CURVE, first

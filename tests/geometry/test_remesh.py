@@ -1,0 +1,416 @@
+"""Remeshing keeps the surface's shape, carries what its vertices carry, and makes even triangles."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.surfaces import (
+    area_and_volume,
+    assert_manifold,
+    boundary_edges,
+    edge_lengths,
+    face_qualities,
+    random_surface,
+    shape_of,
+)
+from torch import Tensor
+
+from diffrender.errors import MeshError, ShapeError
+from diffrender.geometry.primitives import box, bumpy_sphere, icosphere, plane, torus
+from diffrender.geometry.remesh.remesh import Remeshed, RemeshOptions, remesh
+
+# Error of a linear function of the position, whose values are 1 to 30 here, after some tens of float64 operations.
+EXACT = 1e-9
+N_SEEDS = 1000
+
+
+def is_manifold(faces: Tensor, n_vertices: int) -> bool:
+    try:
+        assert_manifold(faces, n_vertices)
+    except AssertionError:
+        return False
+    return True
+
+
+@cache
+def manifold_surface(seed: int) -> tuple[Tensor, Tensor]:
+    """A random one, in which no holes touch in a vertex."""
+    while True:
+        vertices, faces = random_surface(seed)
+        if is_manifold(faces, len(vertices)):
+            return vertices, faces
+        seed += N_SEEDS
+
+
+def linear_function(seed: int, n_values: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(3, n_values, generator=generator).double(), torch.randn(n_values, generator=generator).double()
+
+
+def points_to_segments(points: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """[P]: the distance of each point to the nearest segment."""
+    along = ends - starts
+    share = ((points[:, None] - starts) * along).sum(-1) / along.square().sum(-1)
+    nearest = starts + share.clamp(0, 1)[..., None] * along
+    return (points[:, None] - nearest).norm(dim=-1).min(1).values
+
+
+@pytest.mark.parametrize("group", range(10))
+def test_a_thousand_random_meshes_keep_their_shape_and_carry_linear_functions(group: int) -> None:
+    for number in range(group, N_SEEDS, 10):
+        vertices, faces = manifold_surface(number)
+        matrix, offset = linear_function(number, 4)
+        values = vertices @ matrix + offset
+        corners = values[faces][..., 2:]
+        spacing = float(edge_lengths(vertices, faces).median())
+        target = spacing * (0.4, 0.7, 1.0, 2.0)[number % 4]
+        result = remesh(vertices, faces, target, values[:, :2], corners, passes=1 + number % 2)
+        assert_manifold(result.faces, len(result.vertices))
+        assert shape_of(result.faces) == shape_of(faces), number
+        found = result.vertices @ matrix + offset
+        torch.testing.assert_close(result.attributes, found[:, :2], rtol=0, atol=EXACT)
+        torch.testing.assert_close(result.corner_attributes, found[result.faces][..., 2:], rtol=0, atol=EXACT)
+
+
+def settled(vertices: Tensor, faces: Tensor, target: float, passes: int = 8) -> Remeshed:
+    result = remesh(vertices, faces, target, passes=passes)
+    assert_manifold(result.faces, len(result.vertices))
+    return result
+
+
+def share_within(lengths: Tensor, target: float) -> float:
+    """Of the edges between 4/5 and 4/3 of the target."""
+    return float(((lengths > 0.8 * target) & (lengths < 4 / 3 * target)).double().mean())
+
+
+@pytest.mark.parametrize(
+    ("vertices", "faces", "target"),
+    [(*bumpy_sphere(4), 0.06), (*icosphere(1), 0.15), (*torus(1.0, 0.4, 10, 20), 0.12), (*bumpy_sphere(4), 0.12)],
+    ids=["finer", "much finer", "stretched", "coarser"],
+)
+def test_edges_become_as_long_as_wanted_and_triangles_round(vertices: Tensor, faces: Tensor, target: float) -> None:
+    result = settled(vertices, faces, target)
+    lengths = edge_lengths(result.vertices, result.faces)
+    assert share_within(lengths, target) > 0.95
+    assert 0.95 * target < lengths.median() < 1.05 * target
+    quality = face_qualities(result.vertices, result.faces)
+    assert quality.mean() > 0.95 and quality.min() > 0.2
+    area, volume = area_and_volume(vertices, faces)
+    new_area, new_volume = area_and_volume(result.vertices, result.faces)
+    # Larger triangles cut more off a round surface: about (target / radius of curvature)^2.
+    assert new_volume == pytest.approx(volume, rel=0.05) and new_area == pytest.approx(area, rel=0.05)
+
+
+def test_passes_on_a_good_mesh_change_little() -> None:
+    target = 0.08
+    mesh = settled(*bumpy_sphere(3), target, passes=10)
+    area, volume = area_and_volume(mesh.vertices, mesh.faces)
+    edits = 0
+    for _ in range(10):
+        mesh = remesh(mesh.vertices, mesh.faces, target)
+        edits += mesh.edits.splits + mesh.edits.collapses + mesh.edits.flips
+    assert edits / 10 < 0.005 * len(mesh.faces) * 1.5  # a half per cent of the edges
+    new_area, new_volume = area_and_volume(mesh.vertices, mesh.faces)
+    assert new_volume == pytest.approx(volume, rel=2e-3) and new_area == pytest.approx(area, rel=2e-3)
+
+
+def test_an_even_mesh_stays_as_it_is() -> None:
+    sphere = icosphere(3)
+    mesh = remesh(*sphere, float(edge_lengths(*sphere).mean()), options=RemeshOptions(relax=0))
+    assert torch.equal(mesh.vertices, sphere.vertices) and torch.equal(mesh.faces, sphere.faces)
+    assert mesh.edits.splits == mesh.edits.collapses == mesh.edits.flips == mesh.edits.slides == 0
+
+
+def test_sliding_keeps_the_volume_and_evens_the_triangles() -> None:
+    sphere = icosphere(3)
+    generator = torch.Generator().manual_seed(0)
+    target = float(edge_lengths(*sphere).mean())
+    vertices = sphere.vertices.double() + 0.02 * target * torch.randn(len(sphere.vertices), 3, generator=generator)
+    vertices = 2 * torch.nn.functional.normalize(vertices, dim=1)
+    # Edges between 4/5 and 4/3 of a target are left alone: sliding is all that happens.
+    lengths = edge_lengths(vertices, sphere.faces)
+    middle = float((lengths.min() * lengths.max()).sqrt())
+    assert lengths.min() > 0.8 * middle and lengths.max() < 4 / 3 * middle
+    result = remesh(vertices, sphere.faces, middle)
+    assert result.edits.splits == result.edits.collapses == result.edits.flips == 0
+    assert result.edits.slides > 600
+    assert torch.equal(result.faces, sphere.faces)
+    assert area_and_volume(result.vertices, result.faces)[1] == pytest.approx(
+        area_and_volume(vertices, sphere.faces)[1], rel=1e-6
+    )
+    assert face_qualities(result.vertices, result.faces).mean() > face_qualities(vertices, sphere.faces).mean() + 0.002
+
+
+def test_a_box_keeps_its_edges_and_corners() -> None:
+    shape = box((1.0, 0.7, 0.4))
+    result = settled(*shape, 0.06)
+    half = shape.vertices.amax(0)
+    on_side = (result.vertices.abs() - half).abs() < 1e-6
+    assert on_side.any(1).all(), "a vertex has left the sides"
+    assert (on_side.sum(1) == 3).sum() == 8, "the corners"
+    # Faces lie in the sides: area and volume are those of the box.
+    assert area_and_volume(result.vertices, result.faces) == pytest.approx((2 * (0.7 + 0.4 + 0.28), 0.28), rel=1e-5)
+    assert share_within(edge_lengths(result.vertices, result.faces), 0.06) > 0.9
+
+
+def test_without_features_a_box_is_rounded() -> None:
+    vertices, faces = settled(*box(1.0), 0.05).vertices, settled(*box(1.0), 0.05).faces
+    kept = remesh(vertices, faces, 0.15, passes=4)
+    rounded = remesh(vertices, faces, 0.15, passes=4, options=RemeshOptions(features_deg=None))
+    assert area_and_volume(kept.vertices, kept.faces)[1] == pytest.approx(1, rel=1e-5)
+    assert area_and_volume(rounded.vertices, rounded.faces)[1] < 0.999
+
+
+@pytest.mark.parametrize("target", [0.05, 0.3])
+def test_a_rectangle_keeps_its_outline(target: float) -> None:
+    vertices, faces = plane(2.0, 1.0, 11, 7)
+    result = settled(vertices, faces, target)
+    rim = torch.from_numpy(boundary_edges(result.faces)).unique()
+    x, _, z = result.vertices[rim].abs().unbind(1)
+    assert torch.equal((x == 1.0) | (z == 0.5), torch.ones(len(rim), dtype=torch.bool))
+    assert ((x == 1.0) & (z == 0.5)).sum() == 4
+    assert result.vertices[:, 1].abs().max() < 1e-7
+    assert area_and_volume(result.vertices, result.faces)[0] == pytest.approx(2, rel=1e-6)
+    rim_lengths = (result.vertices[boundary_edges(result.faces)].diff(dim=1)).norm(dim=-1)
+    assert 0.7 * target < rim_lengths.mean() < 1.4 * target
+
+
+@pytest.mark.parametrize("number", range(0, 60))
+def test_boundaries_of_random_meshes_stay_where_they_are(number: int) -> None:
+    vertices, faces = manifold_surface(number)
+    rim = torch.from_numpy(boundary_edges(faces))
+    if not len(rim):
+        return
+    spacing = float(edge_lengths(vertices, faces).median())
+    result = remesh(vertices, faces, spacing)
+    new_rim = torch.from_numpy(boundary_edges(result.faces))
+    off = points_to_segments(result.vertices[new_rim.unique()], *vertices[rim].unbind(1))
+    assert off.max() < 0.2 * spacing
+    # And no part of the old one is left behind: turns of 40 degrees and more are kept, the rest is cut a little.
+    off = points_to_segments(vertices[rim.unique()], *result.vertices[new_rim].unbind(1))
+    assert off.max() < 0.3 * spacing
+
+
+def grid_with_texture(n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A square whose left and right half have texture of their own: the middle line is a seam."""
+    vertices, faces = plane(2.0, 2.0, 2 * n, 2 * n)
+    vertices = vertices.double()
+    uv = 0.2 * vertices[faces][..., [0, 2]]
+    right = vertices[faces].mean(1)[:, 0] > 0
+    return vertices, faces, torch.where(right[:, None, None], uv.flip(-1) + 0.6, uv)
+
+
+@pytest.mark.parametrize("target", [0.08, 0.4])
+def test_a_seam_of_the_texture_stays_a_seam(target: float) -> None:
+    vertices, faces, uv = grid_with_texture(4)
+    result = remesh(vertices, faces, target, corner_attributes=uv, passes=6)
+    assert_manifold(result.faces, len(result.vertices))
+    corners = result.vertices[result.faces]
+    left, right = (corners[..., 0] <= 1e-12).all(1), (corners[..., 0] >= -1e-12).all(1)
+    assert (left ^ right).all(), "a face lies on both sides of the seam"
+    plain = 0.2 * corners[..., [0, 2]]
+    expected = torch.where(right[:, None, None], plain.flip(-1) + 0.6, plain)
+    torch.testing.assert_close(result.corner_attributes, expected, rtol=0, atol=EXACT)
+    on_seam = (result.vertices[:, 0].abs() < 1e-12).sum()
+    assert 0.7 * 2 / target < on_seam - 1 < 1.4 * 2 / target
+
+
+def test_texture_is_never_turned_over() -> None:
+    vertices, faces = bumpy_sphere(3)
+    # A map from above of a cap is one-to-one, but bent: a face could turn over in it and not in space.
+    faces = faces[vertices[faces][..., 1].mean(1) > 0.55]
+    used, faces = faces.unique(return_inverse=True)
+    vertices = vertices[used].double()
+    uv = vertices[:, [0, 2]] / (1.2 + vertices[:, 1:2])
+
+    def signs(corners: Tensor) -> Tensor:
+        a, b, c = corners.unbind(1)
+        return ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).sign()
+
+    before = signs(uv[faces])
+    faces = faces[before == before.mode().values]
+    used, faces = faces.unique(return_inverse=True)
+    vertices, uv = vertices[used], uv[used]
+    assert is_manifold(faces, len(vertices))
+    result = remesh(vertices, faces, 0.06, corner_attributes=uv[faces], passes=5)
+    assert (signs(result.corner_attributes) == before.mode().values).all()
+
+
+def test_targets_may_differ_from_vertex_to_vertex() -> None:
+    vertices, faces = icosphere(3)
+    target = 0.04 + 0.08 * (vertices[:, 1] + 1)
+    for _ in range(8):
+        result = remesh(vertices, faces, target)
+        vertices, faces = result.vertices, result.faces
+        target = 0.04 + 0.08 * (vertices[:, 1] + 1)
+    assert_manifold(faces, len(vertices))
+    edges = vertices[faces[:, [0, 1, 1, 2, 2, 0]]].reshape(-1, 2, 3)
+    lengths, height = edges.diff(dim=1).norm(dim=-1)[:, 0], edges.mean(1)[:, 1]
+    for low, high in ((-1.0, -0.6), (-0.2, 0.2), (0.6, 1.0)):
+        some = (height > low) & (height < high)
+        wanted = 0.04 + 0.08 * (height[some] + 1)
+        assert (lengths[some] / wanted).median() == pytest.approx(1, abs=0.1)
+    torch.testing.assert_close(result.target_length, target, rtol=0, atol=0.01)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    ratio=st.floats(0.3, 3.0),
+    features_deg=st.one_of(st.none(), st.floats(20, 170)),
+    relax=st.floats(0, 1),
+    spread=st.floats(0, 1),
+    with_corners=st.booleans(),
+)
+def test_any_options_keep_the_mesh_a_mesh(
+    seed: int, ratio: float, features_deg: float | None, relax: float, spread: float, with_corners: bool
+) -> None:
+    vertices, faces = manifold_surface(seed)
+    generator = torch.Generator().manual_seed(seed)
+    lengths = edge_lengths(vertices, faces)
+    target = ratio * lengths.median() * torch.exp(spread * torch.randn(len(vertices), generator=generator))
+    corners = torch.rand(len(faces), 3, 2, generator=generator) if with_corners else None
+    options = RemeshOptions(features_deg, relax)
+    result = remesh(vertices, faces, target, vertices, corners, passes=2, options=options)
+    assert_manifold(result.faces, len(result.vertices))
+    assert shape_of(result.faces) == shape_of(faces)
+    torch.testing.assert_close(result.attributes, result.vertices, rtol=0, atol=EXACT)
+    assert torch.isfinite(result.target_length).all() and (result.target_length > 0).all()
+    area, _ = area_and_volume(vertices, faces)
+    new_area, _ = area_and_volume(result.vertices, result.faces)
+    assert new_area < 1.2 * area
+
+
+def test_the_result_is_the_same_every_time_and_of_the_types_that_came_in() -> None:
+    vertices, faces = bumpy_sphere(3)
+    values, corners = torch.rand(len(vertices), 5), torch.rand(len(vertices), 2).double()[faces]
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(remesh(vertices, faces, 0.07, values, corners, passes=2))
+    first, second = results
+    for name in ("vertices", "faces", "attributes", "corner_attributes", "target_length"):
+        assert torch.equal(getattr(first, name), getattr(second, name))
+    assert first.edits == second.edits
+    assert first.vertices.dtype == first.attributes.dtype == torch.float32
+    assert first.corner_attributes.dtype == torch.float64 and first.faces.dtype == torch.int64
+    # What was given is untouched.
+    assert torch.equal(vertices, bumpy_sphere(3).vertices) and torch.equal(faces, bumpy_sphere(3).faces)
+
+
+def test_fresh_memory_does_not_matter(poisoned_memory) -> None:
+    mesh = bumpy_sphere(2)
+    values, corners = mesh.vertices.clone(), mesh.vertices[mesh.faces]
+    plain = remesh(*mesh, 0.1, values, corners, passes=3)
+    with poisoned_memory():
+        poisoned = remesh(*mesh, 0.1, values, corners, passes=3)
+    for name in ("vertices", "faces", "attributes", "corner_attributes", "target_length"):
+        assert torch.equal(getattr(plain, name), getattr(poisoned, name))
+
+
+def test_a_tetrahedron_cannot_collapse() -> None:
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    faces = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
+    result = remesh(vertices, faces, 100.0, passes=3, options=RemeshOptions(features_deg=None))
+    assert torch.equal(result.faces, faces) and result.edits.refused_topology == 3 * 6
+    alone = remesh(vertices, faces[:1], 100.0)
+    assert torch.equal(alone.faces, torch.tensor([[0, 2, 1]]).sort().values[:, [0, 2, 1]])
+    assert alone.edits.refused_topology == 3
+
+
+def test_one_split_by_hand() -> None:
+    #   3---2      The diagonal 0 2 is too long; its middle gets the number 4.
+    #   | / |
+    #   0---1
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    corners = torch.arange(12.0).reshape(2, 3, 2)
+    values = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    result = remesh(vertices, faces, 1.0, values, corners, options=RemeshOptions(relax=0))
+    assert result.edits.splits == 1 and result.vertices[4].tolist() == [0.5, 0.5, 0]
+    assert result.attributes[:, 0].tolist() == [1, 2, 3, 4, 2]
+    found = {
+        tuple(zip(face, map(tuple, uv), strict=True))
+        for face, uv in zip(result.faces.tolist(), result.corner_attributes.tolist(), strict=True)
+    }
+    turned = {min(face[i:] + face[:i] for i in range(3)) for face in found}
+    assert turned == {
+        ((0, (0, 1)), (1, (2, 3)), (4, (2, 3))),
+        ((1, (2, 3)), (2, (4, 5)), (4, (2, 3))),
+        ((0, (6, 7)), (4, (7, 8)), (3, (10, 11))),
+        ((2, (8, 9)), (3, (10, 11)), (4, (7, 8))),
+    }
+
+
+SQUARE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1]])
+FAULTS = {
+    "three different corners, found face 1": [[0, 1, 2], [2, 2, 3]],
+    "at most two faces at an edge, found 1 edges": [[0, 1, 2], [1, 0, 3], [0, 1, 4]],
+    "oriented alike": [[0, 1, 2], [0, 1, 3]],
+    "oriented alike and": [[0, 1, 2], [0, 1, 2]],
+    "pairs of faces with the same three corners": [[0, 1, 2], [0, 2, 1]],
+    "only touch, the first is vertex 0": [[0, 1, 2], [0, 3, 4]],
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_what_is_no_manifold_is_refused_with_a_reason(message: str) -> None:
+    with pytest.raises(MeshError, match=message):
+        remesh(SQUARE, torch.tensor(FAULTS[message]), 0.5)
+
+
+def test_bad_arguments_are_refused() -> None:
+    vertices, faces = icosphere(1)
+    broken = vertices.clone()
+    broken[3, 1] = torch.nan
+    with pytest.raises(ShapeError, match=r"vertices must be finite, got nan at index \[3, 1\]"):
+        remesh(broken, faces, 0.2)
+    with pytest.raises(ShapeError, match="attributes must be finite"):
+        remesh(vertices, faces, 0.2, broken)
+    with pytest.raises(ShapeError, match=r"attributes must have shape \[42, C\]"):
+        remesh(vertices, faces, 0.2, broken[:5])
+    with pytest.raises(ShapeError, match=r"corner_attributes must have shape \[80, 3, D\]"):
+        remesh(vertices, faces, 0.2, corner_attributes=vertices)
+    with pytest.raises(ShapeError, match=r"faces must lie in 0\.\.41"):
+        remesh(vertices, faces + 1, 0.2)
+    for target in (0.0, -1.0, float("nan"), torch.zeros(42), torch.inf):
+        with pytest.raises(ShapeError, match="target_length"):
+            remesh(vertices, faces, target)
+    with pytest.raises(ShapeError, match=r"target_length must have shape \[42\]"):
+        remesh(vertices, faces, torch.ones(7))
+    with pytest.raises(ShapeError, match="passes must be at least 1"):
+        remesh(vertices, faces, 0.2, passes=0)
+    with pytest.raises(ShapeError, match="relax must lie in"):
+        RemeshOptions(relax=1.5)
+    with pytest.raises(ShapeError, match="features_deg must lie in"):
+        RemeshOptions(features_deg=0)
+
+
+def test_a_target_that_is_far_too_short_is_refused() -> None:
+    with pytest.raises(MeshError, match="more than most_faces = 5000000; use a longer target_length"):
+        remesh(*icosphere(1), 1e-4)
+    with pytest.raises(MeshError, match="most_faces = 1000"):
+        remesh(*icosphere(1), 0.05, options=RemeshOptions(most_faces=1000))
+
+
+def test_empty_flat_and_unused() -> None:
+    nothing = remesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64), 1.0)
+    assert nothing.vertices.shape == (0, 3) and nothing.faces.shape == (0, 3) and nothing.attributes.shape == (0, 0)
+    only_points = remesh(torch.zeros(4, 3), torch.zeros(0, 3, dtype=torch.int64), 1.0)
+    assert only_points.vertices.shape == (0, 3)
+    # Faces without area, and vertices in one place: the mesh stays a manifold, nothing becomes NaN.
+    vertices, faces = icosphere(2)
+    flat = vertices * torch.tensor([1.0, 0.0, 0.0])
+    for place in (flat, torch.zeros_like(vertices), vertices.where(vertices[:, :1] > 0, 0)):
+        result = remesh(place, faces, 0.2, place, passes=2)
+        assert_manifold(result.faces, len(result.vertices))
+        assert torch.isfinite(result.vertices).all()
+        torch.testing.assert_close(result.attributes, result.vertices)
+    # A vertex in no face is left out.
+    result = remesh(torch.cat([torch.full((1, 3), 9.0), vertices]), faces + 1, 1.0, passes=1)
+    assert_manifold(result.faces, len(result.vertices))
+    assert result.vertices.abs().max() <= 1.01
