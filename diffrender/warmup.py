@@ -9,6 +9,7 @@ import torch
 from diffrender.geometry.distances import Surface
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles
+from diffrender.ops.uv_footprint import uv_footprint
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -46,6 +47,12 @@ def warmup(dtype: torch.dtype = torch.float32) -> float:
 
 def _sample_a_texture(dtype: torch.dtype) -> None:
     """Compiles what only textured scenes need, for every kind of footprint."""
-    texels, uv = (torch.zeros(shape, dtype=dtype, requires_grad=True) for shape in ((2, 2, 3), (1, 2)))
-    for footprint in (None, torch.ones(1, dtype=dtype), torch.ones(1, 2, 2, dtype=dtype)):
-        Texture(texels).sample(uv, footprint).sum().backward()
+    texels = torch.zeros(3, 2, 3, dtype=dtype, requires_grad=True)
+    corners = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]], dtype=dtype)
+    verts_hom, uvs = corners[None].requires_grad_(), corners[:, :2].clone().requires_grad_()
+    face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
+    bary = torch.full((1, 3), 1 / 3, dtype=dtype, requires_grad=True)
+    derivatives = uv_footprint(verts_hom, face, uvs, face, point, point, bary)
+    for footprint in (None, torch.ones(1, dtype=dtype), derivatives):
+        Texture(texels).sample(uvs[:1], footprint).sum().backward(retain_graph=True)
+    Texture(texels[:2]).sample(uvs[:1], derivatives).sum().backward()

@@ -17,7 +17,7 @@ from diffrender.errors import BackendError
 BACKENDS = ("numba", "reference")
 OPS = (
     "rasterize", "contours", "probe", "intersections", "collect", "barycentrics", "interpolate", "mip_pyramid",
-    "sample_texture", "antialias", "blur",
+    "uv_footprint", "sample_texture", "antialias", "blur",
 )  # fmt: skip
 _MODULES = {"numba": "numba_cpu", "reference": "reference"}
 

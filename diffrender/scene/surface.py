@@ -11,6 +11,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals, vertex_normals
 from diffrender.ops.interpolate import interpolate
+from diffrender.ops.uv_footprint import uv_footprint
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
@@ -43,7 +44,7 @@ class Surface:
     def value(self, value: Tensor | Texture) -> Tensor:
         """[M, C] (or [1, C] where uniform) of a quantity that is uniform [C], per vertex [V, C] or a Texture."""
         if isinstance(value, Texture):
-            return value.sample(self.uv, backend=self.backend)
+            return value.sample(self.uv, self.uv_footprint, backend=self.backend)
         if value.dim() == 1:
             return value[None, :]
         if len(value) != self.mesh.n_vertices:
@@ -59,6 +60,22 @@ class Surface:
         if self.mesh.uvs is None or self.mesh.uv_faces is None:
             raise ShapeError("Surface.uv: a texture needs a mesh with texture coordinates; this one has none")
         return interpolate(self.mesh.uvs, self.mesh.uv_faces, self.face_id, self.bary, backend=self.backend)
+
+    @cached_property
+    def uv_footprint(self) -> Tensor:
+        """[M, 2, 2] derivatives of the texture coordinates by the place in the image (x, y) in pixels."""
+        if self.mesh.uvs is None or self.mesh.uv_faces is None:
+            raise ShapeError("Surface.uv_footprint: the mesh has no texture coordinates")
+        return uv_footprint(
+            self.cameras.project(self.vertices_w),
+            self.mesh.faces,
+            self.mesh.uvs,
+            self.mesh.uv_faces,
+            self.view,
+            self.face_id,
+            self.bary,
+            backend=self.backend,
+        )
 
     @cached_property
     def position_w(self) -> Tensor:

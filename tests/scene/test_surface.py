@@ -102,8 +102,23 @@ def test_degenerate_faces_have_finite_normals_and_gradients():
     assert surface.normal_w.isfinite().all() and gradient.isfinite().all()
 
 
+def test_footprints_are_the_derivatives_of_uv():
+    mesh = square()
+    surface = Surface(
+        mesh, mesh.vertices, torch.tensor([0]), torch.full((1, 3), 1 / 3), torch.tensor([0]), flat_camera()
+    )
+    # 16 pixels a unit, and the texture a unit wide; v goes down, as rows do.
+    torch.testing.assert_close(surface.uv_footprint, torch.eye(2)[None] / 16)
+    at_an_angle = surface_of(square(torch.float64), eye=(3.0, 0.0, 1.0)).uv_footprint
+    straight = surface_of(square(torch.float64), eye=(0.0, 0.0, 10**0.5)).uv_footprint
+    ratio = at_an_angle[:, 0, 0] / straight[:, 0, 0]
+    assert 2.5 < float(ratio.mean()) < 4  # foreshortened about threefold
+
+
 def test_errors():
     with pytest.raises(ShapeError, match=r"one row a vertex \(4\), got \[5, 3\]"):
         surface_of(square()).value(torch.zeros(5, 3))
     with pytest.raises(ShapeError, match="needs a mesh with texture coordinates"):
         surface_of(bumpy(1)).value(Texture(torch.zeros(2, 2, 3)))
+    with pytest.raises(ShapeError, match="has no texture coordinates"):
+        _ = surface_of(bumpy(1)).uv_footprint

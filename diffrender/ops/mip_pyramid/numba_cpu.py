@@ -12,16 +12,16 @@ from torch import Tensor
 from diffrender.threads import parallel_for
 
 
-def taps(size: int, dtype: type) -> np.ndarray:
+def taps(size: int) -> np.ndarray:
     """[max(1, size // 2), K] weights of the texels 2 j, 2 j + 1 (and 2 j + 2 where `size` is odd) in texel j."""
     if size == 1:
-        return np.ones((1, 1), dtype)
+        return np.ones((1, 1))
     half = size // 2
     if size % 2 == 0:
-        return np.full((half, 2), 0.5, dtype)
+        return np.full((half, 2), 0.5)
     # Texel j covers j size / half to (j + 1) size / half: a part of its first and last texel, all of the middle one.
     j = np.arange(half)
-    return (np.stack([half - j, np.full(half, half), j + 1], 1) / size).astype(dtype)
+    return np.stack([half - j, np.full(half, half), j + 1], 1) / size
 
 
 @njit(nogil=True, cache=True)
@@ -30,12 +30,22 @@ def shrink_rows(start, end, fine, row_taps, column_taps, coarse):
     for i in range(start, end):
         for j in range(coarse.shape[1]):
             for c in range(coarse.shape[2]):
-                coarse[i, j, c] = 0
-            for a in range(row_taps.shape[1]):
-                for b in range(column_taps.shape[1]):
-                    weight = row_taps[i, a] * column_taps[j, b]
-                    for c in range(coarse.shape[2]):
-                        coarse[i, j, c] += weight * fine[2 * i + a, 2 * j + b, c]
+                total = 0.0
+                for a in range(row_taps.shape[1]):
+                    for b in range(column_taps.shape[1]):
+                        total += row_taps[i, a] * column_taps[j, b] * fine[2 * i + a, 2 * j + b, c]
+                coarse[i, j, c] = total
+
+
+@njit(nogil=True, cache=True)
+def shrink_even_rows(start, end, fine, coarse):
+    """The same where both sizes are even, several times as fast."""
+    for i in range(start, end):
+        for j in range(coarse.shape[1]):
+            for c in range(coarse.shape[2]):
+                above = fine[2 * i, 2 * j, c] + fine[2 * i, 2 * j + 1, c]
+                below = fine[2 * i + 1, 2 * j, c] + fine[2 * i + 1, 2 * j + 1, c]
+                coarse[i, j, c] = (above + below) * 0.25
 
 
 @njit(nogil=True, cache=True)
@@ -57,6 +67,17 @@ def spread_rows(start, end, coarse, row_taps, column_taps, fine):
                         fine[i, j, c] += weight * coarse[coarse_i, coarse_j, c]
 
 
+@njit(nogil=True, cache=True)
+def spread_even_rows(start, end, coarse, fine):
+    """The same where both sizes are even."""
+    for i in range(start, end):
+        for j in range(coarse.shape[1]):
+            for c in range(coarse.shape[2]):
+                quarter = coarse[i // 2, j, c] * 0.25
+                fine[i, 2 * j, c] += quarter
+                fine[i, 2 * j + 1, c] += quarter
+
+
 def forward(texels: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
     """See op.mip_pyramid; [T, C]."""
     channels = texels.shape[2]
@@ -64,8 +85,10 @@ def forward(texels: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
     levels = _levels(out.numpy(), sizes)
     levels[0][...] = texels.detach().numpy()
     for fine, coarse in pairwise(levels):
-        weights = (taps(size, coarse.dtype.type) for size in fine.shape[:2])
-        parallel_for(shrink_rows, len(coarse), _grain(coarse), fine, *weights, coarse)
+        if _is_even(fine):
+            parallel_for(shrink_even_rows, len(coarse), _grain(coarse), fine, coarse)
+        else:
+            parallel_for(shrink_rows, len(coarse), _grain(coarse), fine, *_taps_of(fine), coarse)
     return out
 
 
@@ -74,8 +97,10 @@ def backward(grad: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
     total = grad.clone(memory_format=torch.contiguous_format)
     levels = _levels(total.numpy(), sizes)
     for fine, coarse in reversed(list(pairwise(levels))):
-        weights = (taps(size, fine.dtype.type) for size in fine.shape[:2])
-        parallel_for(spread_rows, len(fine), _grain(fine), coarse, *weights, fine)
+        if _is_even(fine):
+            parallel_for(spread_even_rows, len(fine), _grain(fine), coarse, fine)
+        else:
+            parallel_for(spread_rows, len(fine), _grain(fine), coarse, *_taps_of(fine), fine)
     height, width = sizes[0]
     return total[: height * width].unflatten(0, (height, width))
 
@@ -84,6 +109,15 @@ def _levels(flat: np.ndarray, sizes: tuple[tuple[int, int], ...]) -> list[np.nda
     ends = np.cumsum([height * width for height, width in sizes])
     parts = np.split(flat, ends[:-1])
     return [part.reshape(*size, flat.shape[1]) for part, size in zip(parts, sizes, strict=True)]
+
+
+def _is_even(image: np.ndarray) -> bool:
+    return image.shape[0] % 2 == 0 and image.shape[1] % 2 == 0
+
+
+def _taps_of(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The taps of its rows and columns."""
+    return taps(image.shape[0]), taps(image.shape[1])
 
 
 def _grain(image: np.ndarray) -> int:
