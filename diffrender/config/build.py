@@ -126,7 +126,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         }
     )
 
-    objective = Objective(tuple(_terms(loss)))
+    objective = Objective(tuple(_terms(loss, scene)))
     objective.check(fit_views)
     methods = {path: _method(options, size) for path, options in parameters.items()}
     model = SceneModel(scene, fit_views.cameras, methods)
@@ -231,7 +231,7 @@ def _default_loss(has_masks: bool, learns_shape: bool) -> LossOptions:
     )
 
 
-def _terms(loss: LossOptions) -> list[Term]:
+def _terms(loss: LossOptions, start: Scene) -> list[Term]:
     terms = []
     if loss.image is not None:
         terms.append(
@@ -245,7 +245,7 @@ def _terms(loss: LossOptions) -> list[Term]:
     for name, regularizer in REGULARIZERS.items():
         options: TermOptions | None = getattr(loss, name)
         if options is not None:
-            terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight"))))
+            terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight")).bound_to(start)))
     return terms
 
 

@@ -26,6 +26,8 @@ from diffrender.config.kinds import (
 )
 from diffrender.config.shelf import (
     AntialiasOptions,
+    ArapOptions,
+    BilaplacianOptions,
     BufferLossOptions,
     ConstantOptions,
     EdgeLengthOptions,
@@ -38,6 +40,7 @@ from diffrender.config.shelf import (
     Material,
     NormalConsistencyOptions,
     Schedule,
+    SymmetryOptions,
 )
 
 Method: TypeAlias = Literal["identity", "positive", "unit_interval", "direction", "pose", "large_steps"]
@@ -324,9 +327,14 @@ class LossOptions(Strict):
     mask: MaskLoss | None = Field(default=None, description="between silhouettes")
     normal: BufferLossOptions | None = Field(default=None, description="between images of world normals")
     depth: BufferLossOptions | None = Field(default=None, description="between images of camera depth")
-    laplacian: LaplacianOptions | None = Field(default=None, description="smoothness of vertices")
+    laplacian: LaplacianOptions | None = Field(default=None, description="little curvature, even triangles")
+    bilaplacian: BilaplacianOptions | None = Field(
+        default=None, description="even curvature: no noise, bulges may stay"
+    )
     normal_consistency: NormalConsistencyOptions | None = Field(default=None, description="smoothness of normals")
     edge_length: EdgeLengthOptions | None = Field(default=None, description="equal edges")
+    arap: ArapOptions | None = Field(default=None, description="rigidity: near the start but for turns")
+    symmetry: SymmetryOptions | None = Field(default=None, description="equal to its mirror image")
 
 
 class ProgressOptions(Strict):

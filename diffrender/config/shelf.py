@@ -250,7 +250,11 @@ class BufferLossOptions(TermOptions):
 
 
 class LaplacianOptions(TermOptions):
-    """Vertices near the mean of their neighbours."""
+    """Vertices near the mean of their neighbours: little curvature, even triangles."""
+
+
+class BilaplacianOptions(TermOptions):
+    """Curvature near that of the neighbours: no noise, and bulges may stay."""
 
 
 class NormalConsistencyOptions(TermOptions):
@@ -261,10 +265,26 @@ class EdgeLengthOptions(TermOptions):
     """Edges of equal length."""
 
 
+class ArapOptions(TermOptions):
+    """As rigid as possible: every neighbourhood keeps the shape that it starts with, but may turn."""
+
+
+class SymmetryOptions(TermOptions):
+    """The mirror image of the surface lies on the surface."""
+
+    normal: Direction = Field(
+        default=(1.0, 0.0, 0.0), description="of the mirror plane, in the object's own frame; need not be unit"
+    )
+    point: Vector = Field(default=(0.0, 0.0, 0.0), description="a point of the plane, in the object's own frame")
+
+
 REGULARIZER_OPTIONS = {
     "laplacian": LaplacianOptions,
+    "bilaplacian": BilaplacianOptions,
     "normal_consistency": NormalConsistencyOptions,
     "edge_length": EdgeLengthOptions,
+    "arap": ArapOptions,
+    "symmetry": SymmetryOptions,
 }
 
 

@@ -33,6 +33,10 @@ class Loss(ABC):
 class Regularizer(ABC):
     """Base of all regularisers: a frozen dataclass whose fields are its options in scene.yaml."""
 
+    def bound_to(self, start: Scene) -> Regularizer:
+        """The regulariser of a fit that begins at `start`: itself, unless it compares with the start."""
+        return self
+
     @abstractmethod
     def __call__(self, scene: Scene) -> Tensor:
         """[] one number, at least zero; differentiable in the scene."""

@@ -68,6 +68,19 @@ def axis_angle_to_matrix(vector: Tensor) -> Tensor:
     return identity + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
 
 
+def nearest_rotations(matrix: Tensor) -> Tensor:
+    """[..., 3, 3] the rotations R that make trace(R^T matrix) largest for matrices [..., 3, 3]; without a gradient.
+
+    For the sum of w b a^T over pairs of vectors, R turns the a onto the b as well as any rotation can. Where several
+    are equally good, it is any of them; those of matrices with a NaN or an infinity are of no use, but finite.
+    Source: W. Kabsch, "A discussion of the solution for the best rotation to relate two sets of vectors" (1978).
+    """
+    _check_matrix("nearest_rotations", "matrix", matrix)
+    u, _, vh = torch.linalg.svd(matrix.detach().nan_to_num(0, 0, 0))
+    last = torch.linalg.det(u @ vh)[..., None, None]
+    return u @ torch.cat([vh[..., :2, :], vh[..., 2:, :] * last], -2)
+
+
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
     """Angle [...] in radians, 0..pi, of the rotation that takes `a` to `b`, both [..., 3, 3].
 

@@ -105,6 +105,7 @@ MISTAKES = [
     ("mesh: {subdivisions: 40}", "2:22", ["is 40; wanted an integer from 0 to 8"]),
     ("material: {type: unlit, base_color: 2}", "2:37", ["between 0 and 1"]),
     ("background: -1", "2:13", ["from 0 up"]),
+    ("loss: {symmetry: {normal: [0, 0, 0]}}", "2:27", ["not [0, 0, 0]"]),
     ("loss: {mask: -1}", "2:14", ["is -1; wanted a number from 0 up"]),
     ("lights: [{type: directional, direction: [0, 0, 0]}]", "2:41", ["not [0, 0, 0]"]),
     ("mesh: {aabb: [[0, 0, 0], [1, 1, -1]]}", "2:14", ["each low below its high"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from diffrender.config.region import box_of_views
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import ConfigError, DataError
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images import write_png
@@ -165,3 +167,16 @@ def test_the_box_of_views_holds_what_their_masks_show(orthographic: bool) -> Non
 def test_a_hull_without_masks_to_carve_it_is_a_mistake(targets: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_config(f"targets: {targets}\n" + HULL, Path())
+
+
+def test_arap_compares_with_the_start_and_symmetry_has_its_plane() -> None:
+    setup = built(
+        "mesh: {subdivisions: 1}\nloss: {arap: 0.5, symmetry: {weight: 2, normal: [0, 0, 3], point: [0, 0, 1]}}"
+    )
+    image, arap, symmetry = setup.objective.terms
+    assert (image.name, arap.name, arap.weight, symmetry.weight) == ("image", "arap", 0.5, 2.0)
+    assert float(arap.measure(setup.scene)) < 1e-10
+    (item,) = setup.scene.objects.values()
+    larger = replace(item, mesh=item.mesh.with_vertices(1.1 * item.mesh.vertices))
+    assert float(arap.measure(Scene({"object": larger}))) == pytest.approx(0.01, rel=1e-3)
+    assert (symmetry.measure.normal, symmetry.measure.point) == ((0, 0, 3), (0, 0, 1))

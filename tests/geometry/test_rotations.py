@@ -7,6 +7,7 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import (
     axis_angle_to_matrix,
     matrix_to_quaternion,
+    nearest_rotations,
     quaternion_to_matrix,
     rotation_angle,
 )
@@ -115,3 +116,25 @@ def _rodrigues(axis, angle):
     x, y, z = axis.tolist()
     cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=DOUBLE)
     return torch.eye(3, dtype=DOUBLE) + math.sin(angle) * cross + 2 * math.sin(angle / 2) ** 2 * (cross @ cross)
+
+
+def test_nearest_rotation_turns_one_set_of_vectors_onto_another():
+    generator = torch.Generator().manual_seed(0)
+    turn = axis_angle_to_matrix(torch.randn(20, 3, generator=generator, dtype=torch.float64))
+    vectors = torch.randn(20, 3, 5, generator=generator, dtype=torch.float64)
+    found = nearest_rotations(turn @ vectors @ vectors.transpose(1, 2))
+    torch.testing.assert_close(found, turn)
+
+
+def test_nearest_rotation_is_a_rotation_and_none_is_better():
+    generator = torch.Generator().manual_seed(1)
+    matrix = torch.randn(50, 3, 3, generator=generator, dtype=torch.float64)  # half of them mirror
+    found = nearest_rotations(matrix)
+    torch.testing.assert_close(found @ found.transpose(1, 2), torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
+    torch.testing.assert_close(torch.linalg.det(found), torch.ones(50, dtype=torch.float64))
+    best = (found * matrix).sum((1, 2))
+    for _ in range(50):
+        near = axis_angle_to_matrix(0.3 * torch.randn(50, 3, generator=generator, dtype=torch.float64))
+        assert bool(((near @ found * matrix).sum((1, 2)) <= best + 1e-12).all())
+    broken = torch.full((1, 3, 3), torch.nan)
+    assert bool(torch.isfinite(nearest_rotations(broken)).all())

@@ -1,12 +1,18 @@
 """The shelf of regularisers: scene.yaml's `loss:` names them with their weights, as in `laplacian: 0.1`."""
 
 from diffrender.fit.objective import Regularizer
+from diffrender.fit.regularizers.arap import Arap
+from diffrender.fit.regularizers.bilaplacian import Bilaplacian
 from diffrender.fit.regularizers.edge_length import EdgeLength
 from diffrender.fit.regularizers.laplacian import Laplacian
 from diffrender.fit.regularizers.normal_consistency import NormalConsistency
+from diffrender.fit.regularizers.symmetry import Symmetry
 
 REGULARIZERS: dict[str, type[Regularizer]] = {
     "laplacian": Laplacian,
+    "bilaplacian": Bilaplacian,
     "normal_consistency": NormalConsistency,
     "edge_length": EdgeLength,
+    "arap": Arap,
+    "symmetry": Symmetry,
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.reduction import steady_mean
-from diffrender.fit.regularizers.edges import SHORTEST
+from diffrender.fit.regularizers.edges import SHORTEST, USUAL_FACES
 from diffrender.geometry.normals import face_normals
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
@@ -21,10 +21,14 @@ SLIVER = 1e-4
 
 @dataclass(frozen=True)
 class NormalConsistency(Regularizer):
-    """Mean of 1 - cos of the angle between the normals of faces that share an edge. Summed over the objects."""
+    """Mean of 1 - cos of the angle between the normals of faces that share an edge, times F / 5,120.
+
+    The angles of a smooth shape fall with the number F of triangles; as a mesh of 5,120 would have them, a weight means
+    the same for any number. Summed over the objects.
+    """
 
     def __call__(self, scene: Scene) -> Tensor:
-        """[] zero for a flat mesh, up to 2."""
+        """[] zero for a flat mesh."""
         return sum((_bending(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
 
 
@@ -36,4 +40,4 @@ def _bending(mesh: Mesh) -> Tensor:
     unit = normal * torch.rsqrt(length_squared + smallest_squared)
     sides = unit.index_select(0, mesh.topology.edge_pairs.reshape(-1)).reshape(-1, 2, 3)
     # 1 - cos = |a - b|^2 / 2 for unit vectors, and this form is exactly zero at equality.
-    return steady_mean((sides[:, 1] - sides[:, 0]).square().sum(1)) / 2
+    return steady_mean((sides[:, 1] - sides[:, 0]).square().sum(1)) / 2 * (mesh.n_faces / USUAL_FACES)

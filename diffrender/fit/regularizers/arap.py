@@ -1,0 +1,87 @@
+"""Rigidity: every neighbourhood as it was at the start, but for a turn of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ConfigError
+from diffrender.fit.objective import Regularizer
+from diffrender.fit.reduction import steady_sum
+from diffrender.fit.regularizers.edges import SHORTEST
+from diffrender.geometry.cotangents import cotangent_weights
+from diffrender.geometry.rotations import nearest_rotations
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.scene import Scene
+
+
+@dataclass(frozen=True)
+class Arap(Regularizer):
+    """As rigid as possible to the start: how much edges differ from those of the start, turned with their vertex.
+
+    In squared edge lengths of the start, weighted by cotangents: 0.01 is a stretch of a tenth of the length, of a mesh
+    of any size and any number of triangles. Summed over the objects.
+    Source: O. Sorkine, M. Alexa, "As-rigid-as-possible surface modeling" (2007), equations 3 to 6. The best rotations
+    are found anew at every step and then held: at the optimum their motion does not change the energy.
+    """
+
+    def bound_to(self, start: Scene) -> Regularizer:
+        """The same, comparing with the meshes of `start`."""
+        return _ArapTo({name: _Rest.of(item.mesh) for name, item in start.objects.items()})
+
+    def __call__(self, scene: Scene) -> Tensor:
+        """Raises ConfigError: without a start there is nothing to compare with."""
+        raise ConfigError("loss.arap: compares with the start of a fit; make it by bound_to(start)")
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """The start of one mesh: edges [2E, 2] both ways, their vectors [2E, 3], weights [2E], and the energy's unit []."""
+
+    mesh: Mesh
+    edges: Tensor
+    vectors: Tensor
+    weights: Tensor
+    unit: Tensor
+
+    @staticmethod
+    def of(mesh: Mesh) -> _Rest:
+        vertices = mesh.vertices.detach()
+        edges = torch.cat([mesh.topology.edges, mesh.topology.edges.flip(1)])
+        vectors = _vectors(vertices, edges)
+        # An obtuse start has negative cotangents, with which the energy would have no lower bound.
+        weights = cotangent_weights(vertices, mesh.topology).clamp_min(0).repeat(2)
+        unit = steady_sum(weights * vectors.square().sum(1)).clamp_min(SHORTEST**2)
+        return _Rest(mesh, edges, vectors, weights, unit)
+
+
+@dataclass(frozen=True)
+class _ArapTo(Regularizer):
+    rest: Mapping[str, _Rest]
+
+    def __call__(self, scene: Scene) -> Tensor:
+        energies = [_energy(name, self.rest[name], item.mesh) for name, item in scene.objects.items()]
+        return sum(energies, scene.background.new_zeros(()))
+
+
+def _energy(name: str, rest: _Rest, mesh: Mesh) -> Tensor:
+    start = rest.mesh
+    if mesh.faces is not start.faces and not torch.equal(mesh.faces, start.faces):
+        raise ConfigError(
+            f"loss.arap: the triangles of {name} are no longer those of the start ({start.n_faces} then, {mesh.n_faces}"
+            " now), and vertices are compared one by one; take out `arap`, or what changes the triangles"
+        )
+    now = _vectors(mesh.vertices, rest.edges)
+    with torch.no_grad():
+        products = rest.weights[:, None, None] * now[:, :, None] * rest.vectors[:, None, :]
+        covariance = now.new_zeros(mesh.n_vertices, 3, 3).index_add(0, rest.edges[:, 0], products)
+        turned = nearest_rotations(covariance).index_select(0, rest.edges[:, 0]) @ rest.vectors[:, :, None]
+    return steady_sum(rest.weights * (now - turned[:, :, 0]).square().sum(1)) / rest.unit
+
+
+def _vectors(vertices: Tensor, edges: Tensor) -> Tensor:
+    ends = vertices.index_select(0, edges.reshape(-1)).reshape(-1, 2, 3)
+    return ends[:, 1] - ends[:, 0]

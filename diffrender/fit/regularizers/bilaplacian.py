@@ -1,0 +1,36 @@
+"""Smoothness of higher order: curvature near the mean of the neighbours' curvature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffrender.fit.objective import Regularizer
+from diffrender.fit.reduction import steady_mean
+from diffrender.fit.regularizers.edges import mean_squared_edge
+from diffrender.geometry.laplacian import laplacian_vectors
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.scene import Scene
+
+
+@dataclass(frozen=True)
+class Bilaplacian(Regularizer):
+    """Mean squared umbrella vector of the umbrella vectors, in mean squared edge lengths.
+
+    Noise costs about as much as in `Laplacian`; even bulges, which are alike from one vertex to the next, cost next to
+    nothing, so it contracts a mesh far less. Roughness is measured against the mesh's own edges: the same noise in edge
+    lengths costs the same at any number of triangles, and a smooth shape little at all of them. Summed over the
+    objects.
+    Source: L. Kobbelt et al., "Interactive multi-resolution modeling on arbitrary meshes" (1998), section 4.
+    """
+
+    def __call__(self, scene: Scene) -> Tensor:
+        """[] zero for a mesh that is one point or a regular flat grid without border."""
+        return sum((_roughness(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
+
+
+def _roughness(mesh: Mesh) -> Tensor:
+    edges = mesh.topology.edges
+    offset = laplacian_vectors(laplacian_vectors(mesh.vertices, edges), edges)
+    return steady_mean(offset.square().sum(1)) / mean_squared_edge(mesh)

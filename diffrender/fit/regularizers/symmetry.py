@@ -1,0 +1,68 @@
+"""Symmetry: the mirror image of the surface lies on the surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ConfigError
+from diffrender.fit.objective import Regularizer
+from diffrender.fit.reduction import steady_mean
+from diffrender.fit.regularizers.edges import mean_squared_radius
+from diffrender.geometry.distances import Surface
+from diffrender.geometry.primitives import Triangles
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.scene import Scene
+
+
+@dataclass(frozen=True)
+class Symmetry(Regularizer):
+    """Mean squared distance of the mirrored vertices from the surface, in mean squared radii of the mesh.
+
+    normal: of the mirror plane, of any length but zero; point: a point of the plane; both in the object's own frame.
+    Vertices need no partners, so it suits any triangles. The unit carries no gradient. Summed over the objects.
+    """
+
+    normal: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    point: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if not any(self.normal):
+            raise ConfigError("loss.symmetry: the normal of the plane must not be [0, 0, 0]")
+
+    def __call__(self, scene: Scene) -> Tensor:
+        """[] zero for a surface that is its own mirror image."""
+        energies = [self._asymmetry(item.mesh) for item in scene.objects.values()]
+        return sum(energies, scene.background.new_zeros(()))
+
+    def _asymmetry(self, mesh: Mesh) -> Tensor:
+        vertices = mesh.vertices
+        normal = torch.nn.functional.normalize(vertices.new_tensor(self.normal), dim=0)
+        height = ((vertices - vertices.new_tensor(self.point)) * normal).sum(1, keepdim=True)
+        mirrored = vertices - 2 * height * normal
+        if not mesh.n_faces or not bool(torch.isfinite(mirrored).all()):
+            return mirrored.sum() * 0  # a NaN is passed on, for the fit to find
+        corners, share = _closest(mesh, mirrored.detach())
+        # The closest point moves along the surface at no cost, so its place in the triangle is held.
+        nearest = (vertices.index_select(0, corners.reshape(-1)).reshape(-1, 3, 3) * share[:, :, None]).sum(1)
+        return steady_mean((mirrored - nearest).square().sum(1)) / mean_squared_radius(mesh)
+
+
+def _closest(mesh: Mesh, points: Tensor) -> tuple[Tensor, Tensor]:
+    """The corners [P, 3] of the triangle closest to each of `points` [P, 3], and their shares [P, 3] of that place."""
+    found = Surface(Triangles(mesh.vertices.detach(), mesh.faces)).closest(points)
+    corners = mesh.faces.index_select(0, found.face.to(mesh.faces.device))
+    a, b, c = mesh.vertices.detach().double()[corners].unbind(1)
+    # The place p as a + s (b - a) + t (c - a): two equations, from the products of both sides with b - a and c - a.
+    ab, ac, ap = b - a, c - a, found.points.to(a.device) - a
+    bb, cc, bc = (ab * ab).sum(1), (ac * ac).sum(1), (ab * ac).sum(1)
+    pb, pc = (ap * ab).sum(1), (ap * ac).sum(1)
+    determinant = bb * cc - bc * bc
+    sound = determinant > 1e-12 * bb * cc
+    safe = determinant.where(sound, torch.ones_like(determinant))
+    s, t = (cc * pb - bc * pc) / safe, (bb * pc - bc * pb) / safe
+    share = torch.stack([1 - s - t, s, t], 1)
+    third = torch.full_like(share, 1 / 3)
+    return corners, share.where(sound[:, None], third).to(mesh.vertices.dtype)
