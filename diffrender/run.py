@@ -25,7 +25,9 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.texture import Texture
-from diffrender.summary import Judge, closing_words, metrics_of, opening_words
+from diffrender.summary.judge import Judge, metrics_of
+from diffrender.summary.page import report_of
+from diffrender.summary.terminal_words import closing_words, opening_words
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
 from diffrender.writers.cameras import write_transforms
@@ -35,6 +37,7 @@ from diffrender.writers.lights import write_lights
 from diffrender.writers.manifest import write_manifest
 from diffrender.writers.metrics import write_json
 from diffrender.writers.obj import write_obj
+from diffrender.writers.report import write_report
 from diffrender.writers.run_folder import RunFolder, check_writable, create_run_folder
 from diffrender.writers.terminal import FitPanel
 
@@ -108,6 +111,8 @@ def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, conso
         metrics = metrics_of(initial, final, result, seconds)
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(folder, setup, result, scene_file, started, seconds)
+        report = report_of(name, folder, setup, initial, final, result, started, seconds)
+        write_report(folder.path / "report.html", report)
         for panel in panels:
             panel.closing(closing_words(folder, setup, initial, final, result, seconds))
     return RunResult(folder.path, result, metrics)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import html
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,7 @@ ALWAYS = [
     "metrics.jsonl",
     "progress.mp4",
     "progress/step_00000.png",
+    "report.html",
     "scene.resolved.yaml",
     "scene.yaml",
 ]
@@ -97,6 +100,17 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert not torch.allclose(read_mesh(result.folder / "mesh" / "initial.obj").mesh.vertices, vertices, atol=1e-4)
     assert len(read_json(result.folder / "cameras" / "transforms.json")["frames"]) == 7
 
+    page = (result.folder / "report.html").read_text()
+    heldout = metrics["heldout"]
+    for said in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
+                 f"{geometry['rms_to_target']:.3g}", "Judged by the 2 views that the fit never saw", "Watertight",
+                 "lights.key.direction", "No self-intersections."):  # fmt: skip
+        assert said in page
+    assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
+    linked = set(re.findall(r'href="([^"]+)"', page))
+    assert {"mesh/final.glb", "mesh/final.obj", "metrics.json", "progress.mp4"} <= linked
+    assert all((result.folder / link).exists() for link in linked)
+
     log = (result.folder / "log.txt").read_text()
     for text in (shown, log):
         assert "7 fitted, 2 held out" in text
@@ -117,7 +131,8 @@ def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
     assert first.metrics["heldout"] == second.metrics["heldout"]
     last = [torch.load(each.folder / "checkpoints" / "last.pt")["latents"] for each in (first, second)]
     assert all(torch.equal(last[0][path], last[1][path]) for path in last[0])
-    # Nothing that was not asked for.
+    # Nothing that was not asked for; the report does without.
+    assert "How it went" not in (first.folder / "report.html").read_text()
     assert "progress.mp4" not in files_in(first.folder)
     assert not any(name.startswith(("progress/", "mesh/")) for name in files_in(first.folder))
 
@@ -144,6 +159,7 @@ def test_ctrl_c_leaves_the_results_so_far(tmp_path: Path, monkeypatch: pytest.Mo
     assert read_json(result.folder / "metrics.json")["steps"] == step + 1
     assert torch.load(result.folder / "checkpoints" / "last.pt")["steps_done"] == step + 1
     assert "interrupted" in shown
+    assert f"Stopped by Ctrl-C after {step + 1} of 4 steps" in (result.folder / "report.html").read_text()
 
 
 def test_a_fit_that_runs_into_nan_keeps_the_last_good_state(tmp_path: Path) -> None:
@@ -155,6 +171,8 @@ def test_a_fit_that_runs_into_nan_keeps_the_last_good_state(tmp_path: Path) -> N
     message = read_json(result.folder / "manifest.json")["message"]
     assert "mesh.vertices" in message
     assert message.split(";")[0] in " ".join(shown.split())
+    page = (result.folder / "report.html").read_text()
+    assert "Stopped by a non-finite value" in page and html.escape(message.split(";")[0]) in page
 
 
 def test_one_view_and_several_objects(tmp_path: Path) -> None:
@@ -204,7 +222,9 @@ def test_an_unwritable_folder_is_found_before_the_targets_are_made(tmp_path: Pat
 
 def test_hard_edges_are_warned_of_where_shapes_are_learned(tmp_path: Path) -> None:
     warning = "silhouettes have no gradient"
-    assert warning in " ".join(run(tmp_path, Override("render.edges", "hard"))[1].split())
+    result, shown = run(tmp_path, Override("render.edges", "hard"))
+    assert warning in " ".join(shown.split())
+    assert warning in (result.folder / "report.html").read_text()
     assert warning not in " ".join(run(tmp_path)[1].split())
 
 

@@ -25,9 +25,24 @@ def faults_in_words(report: MeshReport) -> str:
     return ", ".join(faults)
 
 
-def is_sound(report: MeshReport) -> bool:
-    """Whether a solid can be made of it: watertight, manifold, nothing crosses and nothing is folded."""
-    return report.watertight and report.manifold and not report.self_intersections and not report.folded_faces
+def facts_in_words(report: MeshReport) -> list[tuple[bool, str]]:
+    """Each finding as a sentence, and whether it is as one wants it."""
+    size = f"{_counted(report.n_vertices, 'vertex', 'vertices')} and {_counted(report.n_faces, 'face')}"
+    facts = [(True, f"{size}, {_counted(report.components, 'part')}, {_counted(report.genus, 'handle')}.")]
+    if report.watertight:
+        facts.append((report.volume > 0, f"Watertight; it encloses a volume of {report.volume:.4g}."))
+    else:
+        facts.append((False, f"Not watertight: {_open_in_words(report)}."))
+    if not report.manifold:
+        facts.append((False, "Not manifold: some edge or vertex joins more than one sheet."))
+    for count, one, meaning in (
+        (report.self_intersections, "self-intersection", "pairs of faces that cross"),
+        (report.folded_faces, "fold", "neighbours that lie on one another"),
+        (report.slivers, "sliver", f"the smallest angle is {report.smallest_angle_deg:.1f} degrees"),
+    ):
+        text = _counted(count, one)
+        facts.append((count == 0, f"{text[0].upper()}{text[1:]}{f' ({meaning})' if count else ''}."))
+    return facts
 
 
 def _open_in_words(report: MeshReport) -> str:

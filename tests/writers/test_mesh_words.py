@@ -6,7 +6,7 @@ import torch
 
 from diffrender.geometry.mesh_checks import check_mesh
 from diffrender.geometry.primitives import Triangles, icosphere, plane, torus
-from diffrender.writers.mesh_words import faults_in_words, is_sound, shape_in_words
+from diffrender.writers.mesh_words import facts_in_words, faults_in_words, shape_in_words
 
 
 def test_shapes_in_words() -> None:
@@ -27,8 +27,20 @@ def test_faults_in_words() -> None:
     assert faults_in_words(broken) == "1 self-intersection, 2,000 slivers, 2 folds, not manifold"
 
 
-def test_what_is_sound() -> None:
-    sound = check_mesh(icosphere(1))
-    assert is_sound(sound) and is_sound(replace(sound, slivers=3))
-    for change in ({"watertight": False}, {"manifold": False}, {"self_intersections": 1}, {"folded_faces": 1}):
-        assert not is_sound(replace(sound, **change))
+def test_facts_are_sentences_with_a_judgement() -> None:
+    sound = check_mesh(icosphere(3))
+    assert facts_in_words(sound) == [
+        (True, "642 vertices and 1,280 faces, 1 part, no handles."),
+        (True, "Watertight; it encloses a volume of 4.153."),
+        (True, "No self-intersections."),
+        (True, "No folds."),
+        (True, "No slivers."),
+    ]
+    broken = replace(sound, self_intersections=3, slivers=1, manifold=False, volume=-4.0, smallest_angle_deg=1.25)
+    assert [text for good, text in facts_in_words(broken) if not good] == [
+        "Watertight; it encloses a volume of -4.",
+        "Not manifold: some edge or vertex joins more than one sheet.",
+        "3 self-intersections (pairs of faces that cross).",
+        "1 sliver (the smallest angle is 1.2 degrees).",
+    ]
+    assert (False, "Not watertight: 4 open edges.") in facts_in_words(check_mesh(plane()))

@@ -1,67 +1,18 @@
-"""What a run came to, in numbers and words: scores and geometry before and after the fit."""
+"""What the terminal says before and after a fit."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
 
 from diffrender.config.build import FitSetup
-from diffrender.findings import GeometryFindings, GeometryJudge
-from diffrender.fit.evaluate import evaluate
+from diffrender.findings import GeometryFindings
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
-from diffrender.scene.cameras import Cameras
-from diffrender.scene.scene import Scene
+from diffrender.summary.judge import CALLED, SCORES, Judged
 from diffrender.writers.manifest import describe_device
 from diffrender.writers.mesh_words import faults_in_words, shape_in_words
 from diffrender.writers.run_folder import RunFolder
 from diffrender.writers.terminal import Closing, Opening
-
-# Names for people, and units, of the scores.
-SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
-CALLED = {"fit": "fitted views,", "heldout": "held-out"}
-
-Scores = dict[str, dict[str, float]]
-"""Scores of `fit` and, where there are held-out views, `heldout`."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A scene's scores, and what is found in its geometry."""
-
-    scores: Scores
-    geometry: GeometryFindings
-
-
-class Judge:
-    """Judges scenes of one fit by its targets."""
-
-    def __init__(self, setup: FitSetup) -> None:
-        self._setup = setup
-        self._geometry = GeometryJudge(setup.target_scene)
-
-    def judge(self, scene: Scene, cameras: Cameras) -> Judged:
-        """`scene` in the fitted views, seen by `cameras`, in the held-out ones, seen by their own, and in itself."""
-        setup = self._setup
-        scores = {"fit": evaluate(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
-        if setup.heldout_views is not None:
-            scores["heldout"] = evaluate(scene, setup.heldout_views, setup.render_views)
-        return Judged(scores, self._geometry.findings(scene))
-
-
-def metrics_of(initial: Judged, final: Judged, result: FitResult, seconds: float) -> dict[str, Any]:
-    """The content of metrics.json. seconds: of the whole run."""
-    return {
-        **final.scores,
-        "geometry": final.geometry.as_json(),
-        "initial": {**initial.scores, "geometry": initial.geometry.as_json()},
-        "wall_s": round(seconds, 3),
-        "fit_s": round(result.seconds, 3),
-        "steps": result.steps_done,
-        "steps_per_s": round(result.steps_done / max(result.seconds, 1e-9), 3),
-        "stop_reason": result.stop_reason,
-    }
 
 
 def opening_words(name: str, setup: FitSetup, initial: Judged, folder: RunFolder) -> Opening:
@@ -106,6 +57,7 @@ def closing_words(
     ]
     mesh = folder.mesh / f"final.{'glb' if 'glb' in setup.config.export else 'obj'}"
     files = [
+        ("report", folder.path / "report.html"),
         ("mesh", mesh),
         ("film", folder.path / "progress.mp4"),
         ("pictures", folder.progress),

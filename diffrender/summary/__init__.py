@@ -1,0 +1,1 @@
+"""What a run came to, for metrics.json, the terminal and the report."""

@@ -1,0 +1,144 @@
+"""report.html: one page that says what a run came to, with everything that it shows inside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+
+from PIL import Image
+
+from diffrender.errors import DataError
+from diffrender.writers.atomic import write_text
+
+TEMPLATE, STYLE, SCRIPT = "report.html.jinja", "report.css", "report.js"
+# Of the progress pictures: at most so many, so wide, and so compressed that 8 of them are about a megabyte.
+MOST_PICTURES = 9
+WIDEST = 1600
+QUALITY = 86
+UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number before and after the fit; NaN where unknown. unit: "dB", or "" for plain numbers."""
+
+    what: str
+    unit: str
+    before: float
+    after: float
+
+    @property
+    def before_text(self) -> str:
+        """As a person reads it, with its unit."""
+        return _number(self.before, self.unit)
+
+    @property
+    def after_text(self) -> str:
+        """As a person reads it, with its unit."""
+        return _number(self.after, self.unit)
+
+
+@dataclass(frozen=True)
+class LearnedValue:
+    """A learned value. before, after: its numbers where they are few; words: what else there is to say.
+
+    before_color, after_color: a CSS colour where it is one.
+    """
+
+    path: str
+    before: str
+    after: str
+    words: str
+    before_color: str | None = None
+    after_color: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The content of the page.
+
+    scene: its name. started: local time.
+    is_finished: whether all steps were done; headline, verdict: how it ended and what came of it, in a sentence each.
+    message: why it ended early, or None. warnings: what is probably not meant.
+    scores: those that count most; other_scores: the others.
+    pictures: (caption, file) of the progress pictures in order. curves: a picture, or None.
+    mesh_facts: (whether it is as one wants it, a sentence) of all objects as one mesh; objects: (name, words) of each
+        where there are several. learned: see there. timing: (what, words).
+    files: (what, path inside the run's folder). command: what was typed.
+    """
+
+    scene: str
+    started: datetime
+    is_finished: bool
+    headline: str
+    verdict: str
+    message: str | None
+    warnings: Sequence[str]
+    scores: Sequence[Score]
+    other_scores: Sequence[Score]
+    pictures: Sequence[tuple[str, Path]]
+    curves: Path | None
+    learned: Sequence[LearnedValue]
+    mesh_facts: Sequence[tuple[bool, str]]
+    objects: Sequence[tuple[str, str]]
+    timing: Sequence[tuple[str, str]]
+    files: Sequence[tuple[str, str]]
+    command: str
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page. It needs no other file and no network; its links lead to files beside it.
+
+    Raises: DataError where a picture cannot be read or the page not be written.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(_packaged(TEMPLATE)).render(
+        report=report,
+        style=_packaged(STYLE),
+        script=_packaged(SCRIPT),
+        pictures=[(caption, _as_webp(file)) for caption, file in _some(report.pictures)],
+        curves=None if report.curves is None else _as_webp(report.curves),
+        paths=[place for _, place in report.files],
+    )
+    write_text(Path(path), page)
+
+
+def _some(pictures: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """The first, the last, and some evenly between."""
+    if len(pictures) <= MOST_PICTURES:
+        return list(pictures)
+    return [pictures[round(i * (len(pictures) - 1) / (MOST_PICTURES - 1))] for i in range(MOST_PICTURES)]
+
+
+def _as_webp(path: Path) -> str:
+    """The picture as a data URI."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            picture = picture.convert("RGB")
+    except OSError as error:
+        raise DataError(f"cannot read the picture {path} for the report: {error}") from error
+    if picture.width > WIDEST:
+        picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    picture.save(content, "webp", quality=QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode("ascii")
+
+
+def _packaged(name: str) -> str:
+    return resources.files("diffrender.writers").joinpath(name).read_text(encoding="utf-8")
+
+
+def _number(value: float, unit: str) -> str:
+    """Decibels to a tenth, everything else to three digits."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    return f"{value:.1f} {unit}" if unit == "dB" else f"{value:.3g} {unit}".rstrip()

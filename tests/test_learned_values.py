@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrender.config.build import FitSetup, build_fit
+from diffrender.config.parse import load_config
+from diffrender.fit.loop import FitResult
+from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.paths import get_value, replace_values
+from diffrender.summary.learned import learned_values
+from diffrender.writers.report import LearnedValue
+
+SCENE = """
+targets: {resolution: 8, synthetic: {mesh: {init: sphere, radius: 0.8, subdivisions: 1}, views: 4, samples: 1}}
+mesh: {subdivisions: 1}
+lights: [{name: key, type: directional, radiance: 3}]
+material: {type: lambert, base_color: [0.5, 0.5, 0.5]}
+optimize: {steps: 1, mesh.vertices: , material.base_color: , lights.key.direction: , pose: , cameras.pose: }
+"""
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> FitSetup:
+    scene = tmp_path / "small.yaml"
+    scene.write_text(SCENE)
+    return build_fit(load_config(scene))
+
+
+def rows(setup: FitSetup, changes: dict[str, torch.Tensor]) -> dict[str, LearnedValue]:
+    scene, cameras = replace_values(setup.scene, setup.fit_views.cameras, changes)
+    result = FitResult(scene, cameras, "finished", None, 1, 1.0)
+    return {row.path: row for row in learned_values(setup, result)}
+
+
+def value(setup: FitSetup, path: str) -> torch.Tensor:
+    return get_value(setup.scene, setup.fit_views.cameras, path)
+
+
+def test_few_numbers_are_shown_and_colours_seen(setup: FitSetup) -> None:
+    found = rows(setup, {"material.base_color": torch.tensor([1.0, 0.0, 0.216]),
+                         "lights.key.direction": torch.tensor([0.0, -0.6, 0.8])})  # fmt: skip
+    color = found["material.base_color"]
+    assert (color.before, color.after) == ("0.5, 0.5, 0.5", "1, 0, 0.216")
+    assert (color.before_color, color.after_color) == ("#bcbcbc", "#ff0080")
+    light = found["lights.key.direction"]
+    assert light.after == "0, -0.6, 0.8" and light.after_color is None
+
+
+def test_many_numbers_are_told_by_how_far_they_moved(setup: FitSetup) -> None:
+    vertices = value(setup, "mesh.vertices").clone()
+    vertices[0] += torch.tensor([0.0, 0.3, 0.4])
+    words = rows(setup, {"mesh.vertices": vertices})["mesh.vertices"].words
+    assert words == f"126 numbers; moved by {0.5 / 42:.3g} on average, at most 0.5"
+
+
+def test_poses_are_told_in_degrees_and_lengths(setup: FitSetup) -> None:
+    turn = torch.eye(4)
+    turn[:3, :3] = axis_angle_to_matrix(torch.tensor([0.0, math.radians(12.5), 0.0]))
+    turn[:3, 3] = torch.tensor([0.0, 0.3, 0.4])
+    cameras = value(setup, "cameras.pose").clone()
+    # Two of three cameras step back by 0.3 along their own axis.
+    cameras[:2, 2, 3] += 0.3
+    found = rows(setup, {"pose": turn @ value(setup, "pose"), "cameras.pose": cameras})
+    assert found["pose"].words == "turned by 12.5 degrees and moved by 0.5"
+    assert found["cameras.pose"].words == "turned by 0 degrees and moved by 0.2 on average"

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from dataclasses import replace
+from datetime import datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffrender.errors import DataError
+from diffrender.writers.report import MOST_PICTURES, WIDEST, LearnedValue, Report, Score, write_report
+
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+REPORT = Report(
+    scene="dino",
+    started=datetime(2026, 11, 23, 9, 30),
+    is_finished=True,
+    headline="Finished after 400 of 400 steps",
+    verdict="Judged by the 2 views that the fit never saw.",
+    message=None,
+    warnings=[],
+    scores=[Score("held-out PSNR", "dB", 12.34, 29.87), Score("held-out mask IoU", "", 0.61, 0.9712)],
+    other_scores=[Score("fitted views, PSNR", "dB", math.nan, 31.0)],
+    pictures=[],
+    curves=None,
+    learned=[
+        LearnedValue("lights.key.radiance", "1, 1, 1", "3.1, 3, 2.9", "", "#ffffff", "#ffeedd"),
+        LearnedValue("mesh.vertices", "", "", "7,686 numbers; moved by 0.1 on average, at most 0.4"),
+    ],
+    mesh_facts=[(True, "Watertight; it encloses a volume of 0.5."), (False, "3 slivers.")],
+    objects=[("ball", "42 vertices")],
+    timing=[("whole run", "46.1 s")],
+    files=[("the fitted mesh", "mesh/final.glb"), ("the scene file", "scene.yaml")],
+    command="diffrender fit scenes/dino.yaml",
+)
+
+
+class Page(HTMLParser):
+    """The tags of a page, whether they are nested soundly, what they refer to, and the text that is read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[tuple[str, str]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        names = ("src", "href", "srcset", "poster", "data", "action")
+        self.references += [(name, value or "") for name, value in attrs if name in names]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words += " " + " ".join(data.split())
+
+
+def picture(path: Path, width: int = 40, height: int = 30, value: int = 0) -> Path:
+    Image.fromarray(np.full((height, width, 3), value, np.uint8)).save(path)
+    return path
+
+
+def written(tmp_path: Path, report: Report) -> str:
+    write_report(tmp_path / "report.html", report)
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def with_pictures(tmp_path: Path, count: int) -> Report:
+    pictures = [(f"step {k}", picture(tmp_path / f"step_{k:05d}.png", value=10 * k)) for k in range(count)]
+    return replace(REPORT, pictures=pictures, curves=picture(tmp_path / "curves.png", 60, 20, 255))
+
+
+def test_the_page_parses_and_says_everything(tmp_path: Path) -> None:
+    page = Page(written(tmp_path, with_pictures(tmp_path, 3)))
+    for said in (
+        "dino", "2026-11-23 09:30", "Finished after 400 of 400 steps", "Judged by the 2 views", "29.9 dB",
+        "12.3 dB at the start", "0.971", "0.61 at the start", "31.0 dB", "step 2", "lights.key.radiance",
+        "3.1, 3, 2.9", "7,686 numbers", "Watertight; it encloses a volume of 0.5.", "3 slivers.", "ball", "42 vertices",
+        "46.1 s", "Blender", "glTF 2.0", "diffrender fit scenes/dino.yaml", "the scene file",
+    ):  # fmt: skip
+        assert said in page.words, said
+    assert re.search(r"fitted views, PSNR +- +31\.0 dB", page.words)
+    classes = [attributes.get("class") for tag, attributes in page.tags if tag == "li"]
+    assert classes == ["good", "doubtful"]
+
+
+def test_nothing_outside_is_asked_for(tmp_path: Path) -> None:
+    text = written(tmp_path, with_pictures(tmp_path, 3))
+    links = {place for _, place in REPORT.files}
+    for name, value in Page(text).references:
+        assert value.startswith("data:image/webp;base64,") if name != "href" else value in links, (name, value[:80])
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|fetch\(|XMLHttp|<link|<iframe", text)
+
+
+def test_pictures_are_inside_once_each_and_not_too_many(tmp_path: Path) -> None:
+    text = written(tmp_path, with_pictures(tmp_path, 24))
+    shown = re.findall(r'<button type="button" title="([^"]+)"', text)
+    assert len(shown) == MOST_PICTURES and shown[0] == "step 0" and shown[-1] == "step 23"
+    assert text.count("data:image/webp;base64,") == MOST_PICTURES + 2
+    assert text.count('aria-current="true"') == 1
+    wide = picture(tmp_path / "wide.png", 5000, 50)
+    page = Page(written(tmp_path, replace(REPORT, pictures=[("step 0", wide)])))
+    source = next(value for name, value in page.references if name == "src")
+    assert Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).size == (WIDEST, WIDEST // 100)
+
+
+def test_what_is_not_there_is_left_out(tmp_path: Path) -> None:
+    bare = replace(REPORT, files=[("the fitted mesh", "mesh/final.obj")], learned=[], other_scores=[], objects=[])
+    words = Page(written(tmp_path, bare)).words
+    assert "How it went" not in words and "Curves" not in words and "Other scores" not in words
+    assert "Wavefront" in words and "glTF" not in words
+    assert "Blender" not in Page(written(tmp_path, replace(bare, files=[]))).words
+
+
+def test_a_run_that_did_not_finish_says_why(tmp_path: Path) -> None:
+    stopped = replace(REPORT, is_finished=False, headline="Stopped", message="the loss is NaN", warnings=["mind it"])
+    text = written(tmp_path, stopped)
+    assert 'class="headline doubtful"' in text
+    assert re.findall(r'class="notice">([^<]+)<', text) == ["the loss is NaN", "mind it"]
+
+
+def test_names_cannot_become_markup(tmp_path: Path) -> None:
+    nasty = '<script>alert("x")</script>'
+    page = Page(written(tmp_path, replace(REPORT, scene=nasty, objects=[(nasty, nasty)], command=nasty)))
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert page.words.count(nasty) >= 3
+
+
+def test_files_that_cannot_be_read_or_written_are_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"cannot read the picture .*broken\.png"):
+        write_report(tmp_path / "report.html", replace(REPORT, curves=tmp_path / "broken.png"))
+    assert not (tmp_path / "report.html").exists()
+    with pytest.raises(DataError, match="cannot write"):
+        write_report(tmp_path / "broken.png" / "report.html", REPORT)
