@@ -90,9 +90,15 @@ def link_vertices(m, n_vertices, faults, places):
 def mark_edges(m, cos_feature):
     """Fill kind: edges without a second face, with other corner values on either side, with a sharp angle.
 
-    A sharp edge counts only where another one goes on from it: alone it is noise.
+    A sharp edge counts only where another one goes on from it: alone it is noise. So is one at a face that lies against
+    the faces around it, folded over.
     """
     n_halves = 3 * m.used[1]
+    around = np.zeros((m.used[0], 3))
+    for h in range(n_halves):
+        x, y, z, _ = normal_at(m.place, m.corner[h], m.corner[after(h)], m.corner[before(h)])
+        v = m.corner[h]
+        around[v, 0], around[v, 1], around[v, 2] = around[v, 0] + x, around[v, 1] + y, around[v, 2] + z
     sharp = np.zeros(m.used[0], np.int64)
     for h in range(n_halves):
         t = m.twin[h]
@@ -103,12 +109,17 @@ def mark_edges(m, cos_feature):
         for i in range(m.wedge.shape[1]):
             if m.wedge[h, i] != m.wedge[after(t), i] or m.wedge[after(h), i] != m.wedge[t, i]:
                 m.kind[h] = SEAM
-        fx, fy, fz, _ = normal_at(m.place, m.corner[h], m.corner[after(h)], m.corner[before(h)])
-        gx, gy, gz, _ = normal_at(m.place, m.corner[t], m.corner[after(t)], m.corner[before(t)])
+        a, b, c, d = m.corner[h], m.corner[t], m.corner[before(h)], m.corner[before(t)]
+        fx, fy, fz, _ = normal_at(m.place, a, b, c)
+        gx, gy, gz, _ = normal_at(m.place, b, a, d)
         both = np.sqrt((fx * fx + fy * fy + fz * fz) * (gx * gx + gy * gy + gz * gz))
         if both > 0 and fx * gx + fy * gy + fz * gz < cos_feature * both:
-            m.kind[h] |= FEATURE
-            sharp[m.corner[h]] += 1  # each edge is seen from both ends
+            rx = around[a, 0] + around[b, 0] + around[c, 0] + around[d, 0]
+            ry = around[a, 1] + around[b, 1] + around[c, 1] + around[d, 1]
+            rz = around[a, 2] + around[b, 2] + around[c, 2] + around[d, 2]
+            if fx * rx + fy * ry + fz * rz > 0 and gx * rx + gy * ry + gz * rz > 0:
+                m.kind[h] |= FEATURE
+                sharp[a] += 1  # each edge is seen from both ends
     for h in range(n_halves):
         if m.kind[h] & FEATURE and sharp[m.corner[h]] == 1 and sharp[m.corner[after(h)]] == 1:
             m.kind[h] -= FEATURE

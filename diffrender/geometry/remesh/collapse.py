@@ -13,16 +13,17 @@ from diffrender.geometry.remesh.halves import (
     length_of,
     normal_at,
     normal_of,
+    normals_around,
     quality_of,
     settle,
     spread,
     standing,
+    turns_over,
     wanted_length,
 )
 from diffrender.geometry.remesh.limits import (
     COLLAPSED,
     COS_CORNER,
-    COS_TURN,
     REFUSED_FEATURE,
     REFUSED_LONG,
     REFUSED_SLIVER,
@@ -131,8 +132,11 @@ def _keeps_texture(m, k, value):
 
 
 @njit(cache=True, error_model="numpy")
-def _worst_around(m, v, other, x, y, z, target, high):
-    """(refusal or 0, worst quality now, worst quality then) of the faces at v without `other`, if v moved to x y z."""
+def _worst_around(m, v, other, x, y, z, target, high, around):
+    """(refusal or 0, worst quality now, worst quality then) of the faces at v, if v moved to x, y, z.
+
+    Faces that have the vertex `other` too are left out. around: the sum of the normals of all faces at both.
+    """
     p = m.place
     worst_now, worst_then = 1.0, 1.0
     k = m.start[v]
@@ -143,9 +147,7 @@ def _worst_around(m, v, other, x, y, z, target, high):
         if b != other and c != other:
             mx, my, mz, size = normal_of(x, y, z, p[b, 0], p[b, 1], p[b, 2], p[c, 0], p[c, 1], p[c, 2])
             worst_then = min(worst_then, quality_of(mx, my, mz, size))
-            old_size = np.sqrt(nx * nx + ny * ny + nz * nz)
-            new_size = np.sqrt(mx * mx + my * my + mz * mz)
-            if old_size > 0 and not nx * mx + ny * my + nz * mz > COS_TURN * old_size * new_size:
+            if turns_over(nx, ny, nz, mx, my, mz, around[0], around[1], around[2]):
                 return REFUSED_TURN, 0.0, 0.0
             for w in (b, c):
                 then = (p[w, 0] - x) ** 2 + (p[w, 1] - y) ** 2 + (p[w, 2] - z) ** 2
@@ -265,10 +267,12 @@ def try_collapse(m, h, high, one, two):
     y = m.place[a, 1] + share * (m.place[b, 1] - m.place[a, 1])
     z = m.place[a, 2] + share * (m.place[b, 2] - m.place[a, 2])
     target = m.target[a] + share * (m.target[b] - m.target[a])
-    refusal, worst_a, then_a = _worst_around(m, a, b, x, y, z, target, high)
+    at_a, at_b = normals_around(m, a), normals_around(m, b)
+    around = (at_a[0] + at_b[0], at_a[1] + at_b[1], at_a[2] + at_b[2])
+    refusal, worst_a, then_a = _worst_around(m, a, b, x, y, z, target, high, around)
     if refusal:
         return refusal
-    refusal, worst_b, then_b = _worst_around(m, b, a, x, y, z, target, high)
+    refusal, worst_b, then_b = _worst_around(m, b, a, x, y, z, target, high, around)
     if refusal:
         return refusal
     if min(then_a, then_b) < min(SLIVER, min(worst_a, worst_b)):

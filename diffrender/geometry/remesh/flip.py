@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.remesh.halves import after, are_neighbours, before, normal_at, quality_of
+from diffrender.geometry.remesh.halves import (
+    after,
+    are_neighbours,
+    before,
+    normal_at,
+    normals_around,
+    quality_of,
+    turns_over,
+)
 from diffrender.geometry.remesh.limits import (
     COS_TURN,
     FLIPPED,
@@ -87,6 +95,8 @@ def try_flip(m, h, cos_feature):
     fx, fy, fz, f_size = normal_at(p, a, b, c)
     gx, gy, gz, g_size = normal_at(p, b, a, d)
     now = min(quality_of(fx, fy, fz, f_size), quality_of(gx, gy, gz, g_size))
+    if fx * gx + fy * gy + fz * gz < 0:
+        now = 0.0  # folded is as bad as flat
     ea, eb, ec, ed = _excess(m, a), _excess(m, b), _excess(m, c), _excess(m, d)
     # The sum of squared excesses changes by (e - 1)^2 - e^2 at a and b and by (e + 1)^2 - e^2 at c and d.
     evens = ec + ed - ea - eb + 2 < 0
@@ -95,21 +105,22 @@ def try_flip(m, h, cos_feature):
     mx, my, mz, m_size = normal_at(p, d, b, c)
     nx, ny, nz, n_size = normal_at(p, c, a, d)
     then = min(quality_of(mx, my, mz, m_size), quality_of(nx, ny, nz, n_size))
-    if not evens and then < LEAST_GAIN * now:
+    if not evens and then < max(LEAST_GAIN * now, SLIVER):
         return -1
     if m.kind[h] != 0:
         return REFUSED_FEATURE
     if (evens and then < min(SLIVER, now)) or then == 0:
         return REFUSED_SLIVER
-    f_len, g_len = np.sqrt(fx * fx + fy * fy + fz * fz), np.sqrt(gx * gx + gy * gy + gz * gz)
-    m_len, n_len = np.sqrt(mx * mx + my * my + mz * mz), np.sqrt(nx * nx + ny * ny + nz * nz)
-    for ox, oy, oz, length in ((fx, fy, fz, f_len), (gx, gy, gz, g_len)):
-        if length > 0:
-            if not ox * mx + oy * my + oz * mz > COS_TURN * length * m_len:
-                return REFUSED_TURN
-            if not ox * nx + oy * ny + oz * nz > COS_TURN * length * n_len:
-                return REFUSED_TURN
+    rx, ry, rz = 0.0, 0.0, 0.0
+    for v in (a, b, c, d):
+        x, y, z, _ = normals_around(m, v)
+        rx, ry, rz = rx + x, ry + y, rz + z
+    if turns_over(fx, fy, fz, mx, my, mz, rx, ry, rz) or turns_over(fx, fy, fz, nx, ny, nz, rx, ry, rz):
+        return REFUSED_TURN
+    if turns_over(gx, gy, gz, mx, my, mz, rx, ry, rz) or turns_over(gx, gy, gz, nx, ny, nz, rx, ry, rz):
+        return REFUSED_TURN
     # The new edge must be no crease.
+    m_len, n_len = np.sqrt(mx * mx + my * my + mz * mz), np.sqrt(nx * nx + ny * ny + nz * nz)
     if mx * nx + my * ny + mz * nz < max(cos_feature, COS_TURN) * m_len * n_len:
         return REFUSED_TURN
     for v in (a, b):

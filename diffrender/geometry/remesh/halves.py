@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from diffrender.geometry.remesh.limits import COS_TURN
+
 # Kinds of special edges, as bits; an ordinary edge has none.
 BOUNDARY, SEAM, FEATURE = 1, 2, 4
 # How a vertex stands towards the special edges: on none, on a line of them, or where lines end, meet or turn.
@@ -88,6 +90,32 @@ def normal_at(p, a, b, c):
 def quality_of(nx, ny, nz, size):
     """1 for an equilateral triangle down to 0 for a flat one: 4 sqrt(3) area / sum of squared sides."""
     return 2 * np.sqrt(3.0) * np.sqrt(nx * nx + ny * ny + nz * nz) / size if size > 0 else 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def normals_around(m, v):
+    """(x, y, z, size): the sum of the normals of the faces at v, and the sum of their lengths."""
+    x, y, z, size = 0.0, 0.0, 0.0, 0.0
+    k = m.start[v]
+    while True:
+        nx, ny, nz, _ = normal_at(m.place, v, m.corner[after(k)], m.corner[before(k)])
+        x, y, z, size = x + nx, y + ny, z + nz, size + np.sqrt(nx * nx + ny * ny + nz * nz)
+        k = m.twin[before(k)]
+        if k < 0 or k == m.start[v]:
+            return x, y, z, size
+
+
+@njit(cache=True, error_model="numpy")
+def turns_over(ox, oy, oz, nx, ny, nz, rx, ry, rz):
+    """Whether a face whose normal goes from o to n turns too far; r: the sum of the normals around.
+
+    A face without area has no normal to turn, and one folded over, against r, may turn to where r points.
+    """
+    old, new = ox * ox + oy * oy + oz * oz, nx * nx + ny * ny + nz * nz
+    if old == 0 or ox * nx + oy * ny + oz * nz > COS_TURN * np.sqrt(old * new):
+        return False
+    around = rx * rx + ry * ry + rz * rz
+    return not (ox * rx + oy * ry + oz * rz < 0 and nx * rx + ny * ry + nz * rz > COS_TURN * np.sqrt(new * around))
 
 
 @njit(cache=True)

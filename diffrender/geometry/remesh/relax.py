@@ -14,14 +14,16 @@ from diffrender.geometry.remesh.halves import (
     before,
     normal_at,
     normal_of,
+    normals_around,
     quality_of,
     side_end,
     spread,
     standing,
+    turns_over,
 )
-from diffrender.geometry.remesh.limits import COS_CORNER, COS_TURN, MOVED, SLIVER
+from diffrender.geometry.remesh.limits import COS_CORNER, MOVED, SLIVER
 
-# A vertex whose faces lean away from its normal by more is a tip that sliding would cut off.
+# A vertex whose faces on the whole lean away from its normal by more is a tip that sliding would cut off.
 COS_TIP = math.cos(math.radians(45))
 # How flat a ring of neighbours may be before its height no longer counts, as height^2 / width^2: far below what float32
 # tells, far above what a 3 x 3 inverse in float64 does.
@@ -38,6 +40,7 @@ LEAST_STEP = 1e-3
 def _spoils(m, v, x, y, z):
     """Whether a face at v would turn over or become worse than SLIVER and than the worst is now, if v went there."""
     p = m.place
+    rx, ry, rz, _ = normals_around(m, v)
     worst_now, worst_then = 1.0, 1.0
     k = m.start[v]
     while True:
@@ -46,8 +49,7 @@ def _spoils(m, v, x, y, z):
         worst_now = min(worst_now, quality_of(nx, ny, nz, size))
         mx, my, mz, size = normal_of(x, y, z, p[b, 0], p[b, 1], p[b, 2], p[c, 0], p[c, 1], p[c, 2])
         worst_then = min(worst_then, quality_of(mx, my, mz, size))
-        both = np.sqrt((nx * nx + ny * ny + nz * nz) * (mx * mx + my * my + mz * mz))
-        if not nx * mx + ny * my + nz * mz > COS_TURN * both:
+        if turns_over(nx, ny, nz, mx, my, mz, rx, ry, rz):
             return True
         k = m.twin[before(k)]
         if k < 0 or k == m.start[v]:
@@ -76,17 +78,18 @@ def _middle(m, v):
     """(x, y, z, ok): the step from v to the middle of its faces, in the plane at right angles to its normal.
 
     The middle of each face counts by area / target^4, the density that makes a centroidal tessellation of cells of
-    the target's size (Du, Faber, Gunzburger 1999). ok is false at a tip and where a face has no area.
+    the target's size (Du, Faber, Gunzburger 1999). ok is false at a tip.
     """
     p = m.place
     sx, sy, sz, weight = 0.0, 0.0, 0.0, 0.0
-    nx, ny, nz = 0.0, 0.0, 0.0
+    nx, ny, nz, size = 0.0, 0.0, 0.0, 0.0
     k = m.start[v]
     while True:
         b, c = m.corner[after(k)], m.corner[before(k)]
         x, y, z, _ = normal_at(p, v, b, c)
-        nx, ny, nz = nx + x, ny + y, nz + z
-        w = np.sqrt(x * x + y * y + z * z) / (m.target[v] + m.target[b] + m.target[c]) ** 4
+        double_area = np.sqrt(x * x + y * y + z * z)
+        nx, ny, nz, size = nx + x, ny + y, nz + z, size + double_area
+        w = double_area / (m.target[v] + m.target[b] + m.target[c]) ** 4
         weight += w
         sx += w * (p[b, 0] + p[c, 0] - 2 * p[v, 0])
         sy += w * (p[b, 1] + p[c, 1] - 2 * p[v, 1])
@@ -95,17 +98,9 @@ def _middle(m, v):
         if k < 0 or k == m.start[v]:
             break
     length = np.sqrt(nx * nx + ny * ny + nz * nz)
-    if not (length > 0 and weight > 0):
+    if not (length > COS_TIP * size and weight > 0):
         return 0.0, 0.0, 0.0, False
     nx, ny, nz = nx / length, ny / length, nz / length
-    k = m.start[v]
-    while True:
-        x, y, z, _ = normal_at(p, v, m.corner[after(k)], m.corner[before(k)])
-        if not x * nx + y * ny + z * nz > COS_TIP * np.sqrt(x * x + y * y + z * z):
-            return 0.0, 0.0, 0.0, False
-        k = m.twin[before(k)]
-        if k < 0 or k == m.start[v]:
-            break
     sx, sy, sz = sx / (3 * weight), sy / (3 * weight), sz / (3 * weight)
     along = sx * nx + sy * ny + sz * nz
     return sx - along * nx, sy - along * ny, sz - along * nz, True
