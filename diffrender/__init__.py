@@ -32,7 +32,6 @@ _HOME = {
     "Hard": "diffrender.render.edge_models",
     "Soft": "diffrender.render.edge_models",
     "remesh": "diffrender.geometry.remesh.remesh",
-    "RemeshOptions": "diffrender.geometry.remesh.remesh",
     "read_mesh": "diffrender.readers.meshes",
     "read_image": "diffrender.readers.images",
     "read_transforms": "diffrender.readers.transforms_json",

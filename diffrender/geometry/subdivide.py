@@ -1,0 +1,151 @@
+"""Subdivision: four faces for each one, on the same surface (midpoint) or on a smoother one (Loop)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_float, check_indices_below, check_shape
+from diffrender.errors import MeshError
+from diffrender.geometry.topology import Topology
+
+
+class Subdivided(NamedTuple):
+    """A mesh whose first vertices are the old ones, in their order; then comes one for each edge of `Topology.edges`.
+
+    vertices: [V + E, 3]. faces: [4F, 3] int64; faces 4 f to 4 f + 3 are parts of face f, the last the middle one.
+    attributes: [V + E, C]. corner_attributes: [4F, 3, D] or None.
+    """
+
+    vertices: Tensor
+    faces: Tensor
+    attributes: Tensor
+    corner_attributes: Tensor | None
+
+
+def subdivide_midpoint(
+    vertices: Tensor, faces: Tensor, attributes: Tensor | None = None, corner_attributes: Tensor | None = None
+) -> Subdivided:
+    """The same surface with a new vertex in the middle of every edge.
+
+    vertices: [V, 3] float; faces: [F, 3] int64.
+    attributes: [V, C] float, what vertices carry; a new vertex gets the mean of its edge's ends.
+    corner_attributes: [F, 3, D] float, what corners carry, as texture coordinates; the middle of a side gets the mean
+        of its own face's two corners, so that seams stay seams.
+    Differentiable in all floats. Takes any faces, manifold or not.
+    Raises ShapeError on other shapes and on indices out of range.
+    """
+    attributes = _checked("subdivide_midpoint", vertices, faces, attributes, corner_attributes)
+    topology = Topology(faces)
+    middles = _middles(vertices, topology.edges)
+    return _joined(topology, torch.cat([vertices, middles]), attributes, corner_attributes)
+
+
+def subdivide_loop(
+    vertices: Tensor, faces: Tensor, attributes: Tensor | None = None, corner_attributes: Tensor | None = None
+) -> Subdivided:
+    """The next mesh on the way to a smooth surface: positions by Loop's rules, all else as `subdivide_midpoint`.
+
+            1                 B                   new vertex of an edge: 3/8 of its ends, 1/8 of the two corners beyond;
+           / \\            /   \\                 a vertex with n neighbours: 1 - n B of itself and B of each,
+          3 - 3         B - 1-nB - B              B = (5/8 - (3/8 + cos(2 pi / n) / 4)^2) / n.
+           \\ /            \\   /                 Boundary: 1/2, 1/2 and 1/8, 3/4, 1/8: a cubic spline.
+            1                 B
+
+    A vertex where boundaries meet (not two boundary edges) stays, and one without faces does.
+    Arguments and gradients as `subdivide_midpoint`. Raises MeshError where an edge has more than two faces.
+    Source: C. Loop, "Smooth subdivision surfaces based on triangles" (1987); the boundary as in H. Hoppe et al.,
+    "Piecewise smooth surface reconstruction" (1994).
+    """
+    attributes = _checked("subdivide_loop", vertices, faces, attributes, corner_attributes)
+    topology = Topology(faces)
+    edges, (corner, offset) = topology.edges, topology.edge_corners
+    n_faces_at = offset.diff()
+    _check_two_faces(faces, edges, n_faces_at)
+    is_boundary = n_faces_at == 1
+    beyond = faces.roll(1, 1).reshape(-1)[corner]
+    edge_of = torch.arange(len(edges), device=faces.device).repeat_interleave(n_faces_at)
+    beyond_sum = vertices.new_zeros(len(edges), 3).index_add(0, edge_of, vertices.index_select(0, beyond))
+    middles = _middles(vertices, edges)
+    new = torch.where(is_boundary[:, None], middles, 0.75 * middles + 0.125 * beyond_sum)
+    return _joined(topology, torch.cat([_smoothed(vertices, edges, is_boundary), new]), attributes, corner_attributes)
+
+
+def _smoothed(vertices: Tensor, edges: Tensor, is_boundary: Tensor) -> Tensor:
+    """Where the old vertices go by Loop's rules."""
+    n_vertices = len(vertices)
+    n_rims = torch.bincount(edges[is_boundary].reshape(-1), minlength=n_vertices)
+    # Along a boundary only the neighbours on it count.
+    counts = is_boundary | (n_rims[edges] == 0).all(1)
+    start, end = torch.cat([edges, edges.flip(1)]).unbind(1)
+    counts_for = torch.cat([counts, counts]) | (n_rims[start] == 0)
+    start, end = start[counts_for], end[counts_for]
+    total = torch.zeros_like(vertices).index_add(0, start, vertices.index_select(0, end))
+    n_neighbours = torch.bincount(start, minlength=n_vertices).to(vertices.dtype)
+    inside = (0.625 - (0.375 + 0.25 * torch.cos(2 * math.pi / n_neighbours.clamp_min(1))).square()) / n_neighbours
+    weight = torch.where(n_rims == 0, inside, 0.125)[:, None]
+    moves = ((n_rims == 2) | ((n_rims == 0) & (n_neighbours > 0)))[:, None]
+    weight = weight.where(moves, 0)
+    return (1 - n_neighbours[:, None] * weight) * vertices + weight * total
+
+
+def _middles(values: Tensor, edges: Tensor) -> Tensor:
+    return 0.5 * (values.index_select(0, edges[:, 0]) + values.index_select(0, edges[:, 1]))
+
+
+def _joined(topology: Topology, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None) -> Subdivided:
+    """The mesh on vertices [V + E, 3], old ones first.
+
+         a
+        / \\        faces: a ab ca,  ab b bc,  ca bc c,  ab bc ca
+      ab - ca
+      / \\ / \\
+     b - bc - c
+    """
+    faces, edges, (corner, offset) = topology.faces, topology.edges, topology.edge_corners
+    n_old = len(vertices) - len(edges)
+    middle = torch.empty_like(corner)
+    middle[corner] = n_old + torch.arange(len(edges), device=faces.device).repeat_interleave(offset.diff())
+    parts = _quartered(faces, middle.reshape(-1, 3))
+    corners = None
+    if corner_attributes is not None:
+        corners = _quartered(corner_attributes, 0.5 * (corner_attributes + corner_attributes.roll(-1, 1)))
+    return Subdivided(vertices, parts, torch.cat([attributes, _middles(attributes, edges)]), corners)
+
+
+def _quartered(corners: Tensor, sides: Tensor) -> Tensor:
+    """[4F, 3, ...] from what is at the corners and in the middle of the sides, [F, 3, ...] each."""
+    a, b, c = corners.unbind(1)
+    ab, bc, ca = sides.unbind(1)
+    parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    return torch.stack([torch.stack(part, 1) for part in parts], 1).flatten(0, 1)
+
+
+def _checked(
+    function: str, vertices: Tensor, faces: Tensor, attributes: Tensor | None, corner_attributes: Tensor | None
+) -> Tensor:
+    """Attributes [V, C], empty where there are none; raises for bad arguments."""
+    check_shape(function, "vertices", vertices, ("V", 3))
+    check_float(function, "vertices", vertices)
+    check_shape(function, "faces", faces, ("F", 3))
+    check_indices_below(function, "faces", faces, len(vertices), "the number of vertices")
+    if corner_attributes is not None:
+        check_shape(function, "corner_attributes", corner_attributes, (len(faces), 3, "D"))
+    if attributes is None:
+        return vertices.new_zeros(len(vertices), 0)
+    check_shape(function, "attributes", attributes, (len(vertices), "C"))
+    return attributes
+
+
+def _check_two_faces(faces: Tensor, edges: Tensor, n_faces_at: Tensor) -> None:
+    crowded = (n_faces_at > 2).nonzero()[:, 0]
+    if len(crowded):
+        first = crowded[0]
+        raise MeshError(
+            f"subdivide_loop: faces must meet at most in twos at an edge, found {int(n_faces_at[first])} of"
+            f" {len(faces)} faces at the edge of vertices {edges[first].tolist()} ({len(crowded)} such edges in all);"
+            " remove the inner or doubled faces, or use subdivide_midpoint"
+        )
