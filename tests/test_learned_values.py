@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from diffrender.config.build import FitSetup, build_fit
 from diffrender.config.parse import load_config
 from diffrender.fit.loop import FitResult
+from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.mesh import Mesh
 from diffrender.scene.paths import get_value, replace_values
 from diffrender.summary.learned import learned_values
 from diffrender.writers.report import LearnedValue
@@ -55,6 +58,14 @@ def test_many_numbers_are_told_by_how_far_they_moved(setup: FitSetup) -> None:
     vertices[0] += torch.tensor([0.0, 0.3, 0.4])
     words = rows(setup, {"mesh.vertices": vertices})["mesh.vertices"].words
     assert words == f"126 numbers; moved by {0.5 / 42:.3g} on average, at most 0.5"
+
+
+def test_a_remeshed_object_is_told_by_its_counts(setup: FitSetup) -> None:
+    item = replace(setup.scene.objects["object"], mesh=Mesh(*icosphere(2)))
+    scene = replace(setup.scene, objects={"object": item})
+    result = FitResult(scene, setup.fit_views.cameras, "finished", None, 1, 1.0)
+    row = next(row for row in learned_values(setup, result) if row.path == "mesh.vertices")
+    assert (row.before, row.after) == ("42 vertices", "162 vertices")
 
 
 def test_poses_are_told_in_degrees_and_lengths(setup: FitSetup) -> None:

@@ -28,7 +28,9 @@ def learned_values(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
 
 def _row(path: str, kind: str, before: Tensor, after: Tensor) -> LearnedValue:
     if before.shape != after.shape:
-        return LearnedValue(path, f"{len(before):,} rows", f"{len(after):,} rows", "has other vertices than before")
+        # Values of vertices, after remeshing: none of them is the successor of a certain one before.
+        noun = "vertices" if path.endswith("vertices") else "values"
+        return LearnedValue(path, f"{len(before):,} {noun}", f"{len(after):,} {noun}", "")
     if kind == "pose":
         return LearnedValue(path, "", "", _motion_in_words(before, after))
     if after.numel() <= MOST_NUMBERS:

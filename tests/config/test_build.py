@@ -276,6 +276,28 @@ def test_the_aabb_of_a_capture_is_where_the_sphere_begins(tmp_path: Path) -> Non
     assert ((low + high) / 2).tolist() == pytest.approx([1, 2, 2], abs=1e-5)
 
 
+def test_what_the_targets_show_is_known_where_they_are_rendered(tmp_path: Path) -> None:
+    text = """
+targets:
+  resolution: 8
+  synthetic:
+    objects: [{name: a, mesh: {init: torus}}, {name: b, mesh: {init: box}, pose: {translation: [0, 5, 0]}}]
+    views: 2
+    samples: 1
+    normalize: NORMALIZE
+mesh: {subdivisions: 1, radius: 1}
+"""
+    for normalize, farthest in (("false", 5.545), ("true", 1.0)):
+        scene = build_fit(parse_config(text.replace("NORMALIZE", normalize), tmp_path)).target_scene
+        assert scene is not None and list(scene.objects) == ["a", "b"]
+        vertices_w = torch.cat([item.vertices_w() for item in scene.objects.values()])
+        # As it was rendered: put into the unit sphere where that was asked for.
+        assert float(vertices_w.norm(dim=1).max()) == pytest.approx(farthest, rel=1e-3)
+    write_capture(tmp_path, "transforms.json", 2)
+    setup = build_fit(parse_config("targets: {path: .}\nmesh: {subdivisions: 0, radius: 1}\n", tmp_path))
+    assert setup.target_scene is None
+
+
 def test_a_device_that_is_not_there_is_told() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     count = torch.cuda.device_count()
