@@ -70,7 +70,8 @@ class Recorder:
         """Write the step's line and, where its turn has come, the pictures of what it led to."""
         terms = {name: self._weights[name] * value for name, value in record.terms.items()}
         row = {"step": record.step, "total": record.total, "terms": terms}
-        self._log.append(row | {"psnr_db": record.psnr_db, "seconds": round(record.seconds, 4)})
+        geometry = {"geometry": dict(record.geometry)} if record.geometry else {}
+        self._log.append(row | {"psnr_db": record.psnr_db, "seconds": round(record.seconds, 4)} | geometry)
         self._loss = record.total
         done = record.step + 1
         self._draw(done, model)

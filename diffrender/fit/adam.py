@@ -43,6 +43,20 @@ class Moments:
         count = torch.zeros((), dtype=torch.float32, device=latent.device)
         return Moments(count, torch.zeros_like(latent.detach()), torch.zeros_like(square.detach()))
 
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Speed (mean over root of square) and root of square, both [V, ...]: what may be interpolated between rows.
+
+        The moments themselves may not: where a vertex slides a little beyond its neighbours, a square near zero beside
+        a mean that is not would make a step of any length.
+        """
+        root = self.square.sqrt()
+        return self.mean / (root + EPSILON), root
+
+    def with_rows(self, speed: Tensor, root: Tensor) -> Moments:
+        """The moments with these rows, and with the same count."""
+        root = root.clamp_min(0)
+        return Moments(self.count, speed * root, root.square())
+
 
 @dataclass(frozen=True)
 class Pace:

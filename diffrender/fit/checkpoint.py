@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from diffrender.errors import DataError, FitError
+from diffrender.fit.carry import vertex_fields, with_mesh_and_fields
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer import FitOptimizer
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, steps_done: int) -> None:
@@ -22,6 +26,7 @@ def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, step
     state = {
         "format": FORMAT,
         "steps_done": steps_done,
+        "meshes": {name: _mesh_state(item) for name, item in model.changed_objects.items()},
         "latents": {name: latent.detach() for name, latent in model.latents.items()},
         "optimizer": optimizer.state_dict(),
     }
@@ -45,18 +50,36 @@ def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> i
         if state["format"] != FORMAT:
             raise DataError(f"{path}: this is format {state['format']}, wanted {FORMAT}; use the version that wrote it")
         steps_done, latents, moments = state["steps_done"], state["latents"], state["optimizer"]
+        meshes = state["meshes"]
     except DataError:
         raise
     except Exception as error:  # torch.load raises OSError, RuntimeError, UnpicklingError, ... for a broken file
         raise DataError(f"{path}: not a readable checkpoint ({error})") from error
-    have = {name: list(latent.shape) for name, latent in model.latents.items()}
+    have, saved = list(model.latents), list(latents)
+    if have != saved or not set(meshes) <= set(model.frame.scene.objects):
+        raise FitError(
+            f"{path}: the checkpoint learned {saved}, this fit learns {have}; use the scene file it came from"
+        )
+    frame = model.initial_frame
+    for name, mesh in meshes.items():
+        frame = model.with_mesh(frame, name, _object_with(frame.scene.objects[name], mesh))
+    have = {name: list(latent.shape) for name, latent in model.first_latents(frame).items()}
     saved = {name: list(latent.shape) for name, latent in latents.items()}
     if have != saved:
         raise FitError(
             f"{path}: the checkpoint learned {saved}, this fit learns {have}; use the scene file it came from"
         )
     optimizer.load_state_dict(moments)
-    with torch.no_grad():
-        for name, latent in model.latents.items():
-            latent.copy_(latents[name])
+    model.put_back(frame, latents)
     return steps_done
+
+
+def _mesh_state(item: Object) -> dict[str, Any]:
+    """A mesh, and what stands at its vertices, as tensors."""
+    mesh = item.mesh
+    parts = {"vertices": mesh.vertices, "faces": mesh.faces, "uvs": mesh.uvs, "uv_faces": mesh.uv_faces}
+    return {"mesh": parts, "fields": vertex_fields(item)}
+
+
+def _object_with(item: Object, state: dict[str, Any]) -> Object:
+    return with_mesh_and_fields(item, Mesh(**state["mesh"]), state["fields"])

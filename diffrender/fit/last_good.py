@@ -7,34 +7,48 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from diffrender.fit.model import SceneModel
+from diffrender.fit.optimizer import FitOptimizer
+
 
 class LastGood:
-    """Remembers the latents as they were before the step in progress.
+    """Remembers the latents, and the meshes that they belong to, as they were before the step in progress.
 
-    The copies are made once and overwritten, so that remembering costs one pass over the latents a step.
+    The copies are made once a mesh and overwritten, so that remembering costs one pass over the latents a step.
     """
 
-    def __init__(self, latents: Mapping[str, Tensor]) -> None:
-        self._latents = dict(latents)
-        self._kept = {path: latent.detach().clone() for path, latent in latents.items()}
+    def __init__(self, model: SceneModel, optimizer: FitOptimizer) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._remember()
+
+    def _remember(self) -> None:
+        self._frame = self._model.frame
+        self._vertex_state = self._optimizer.per_mesh_state()
+        self._kept = {path: latent.detach().clone() for path, latent in self._model.latents.items()}
 
     @torch.no_grad()
     def keep(self) -> None:
         """Remember the latents as they are now."""
-        for path, latent in self._latents.items():
+        if self._model.frame is not self._frame:
+            self._remember()
+        for path, latent in self._model.latents.items():
             self._kept[path].copy_(latent)
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put the remembered latents back."""
-        for path, latent in self._latents.items():
+        """Put the remembered latents back; where the mesh was another then, that mesh and its moments too."""
+        if self._model.frame is not self._frame:
+            self._model.put_back(self._frame, {path: kept.clone() for path, kept in self._kept.items()})
+            self._optimizer.put_back(self._vertex_state)
+        for path, latent in self._model.latents.items():
             latent.copy_(self._kept[path])
 
     @torch.no_grad()
     def guilty(self, is_good: Callable[[], bool]) -> list[str]:
-        """The paths each of which, put back alone, makes `is_good` true."""
+        """The paths each of which, put back alone, makes `is_good` true; none where the mesh was another then."""
         found = []
-        for path, latent in self._latents.items():
+        for path, latent in self._model.latents.items() if self._model.frame is self._frame else ():
             now = latent.detach().clone()
             latent.copy_(self._kept[path])
             if is_good():

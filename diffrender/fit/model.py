@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.object import Object
 from diffrender.scene.paths import (
     canonical_path,
     default_parametrization,
@@ -22,6 +25,18 @@ from diffrender.scene.paths import (
 from diffrender.scene.scene import Scene
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What the learned values of a model are put into.
+
+    scene: the starting scene, or with other meshes than at the start.
+    parametrizations: by canonical path; of vertices, bound to the mesh in `scene`.
+    """
+
+    scene: Scene
+    parametrizations: Mapping[str, Parametrization]
+
+
 class SceneModel(nn.Module):
     """Owns a latent for each learned value; called, it returns the scene of the moment.
 
@@ -29,8 +44,10 @@ class SceneModel(nn.Module):
     parameters: path (diffrender.scene.paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for the value's
         default.
 
-    A latent lives on the device of its value and has its dtype. Raises ConfigError for an unknown path or
-    parametrisation, or when nothing is learned; ShapeError, naming the path, for a value outside its domain.
+    A latent lives on the device of its value and has its dtype. An object may change its mesh (`with_mesh`); then its
+    latents are other tensors, so whoever works on latents asks for them anew in each step.
+    Raises ConfigError for an unknown path or parametrisation, or when nothing is learned; ShapeError, naming the path,
+    for a value outside its domain.
     """
 
     def __init__(self, scene: Scene, cameras: Cameras, parameters: Mapping[str, str | Parametrization | None]) -> None:
@@ -40,32 +57,67 @@ class SceneModel(nn.Module):
             raise ConfigError(f"nothing to optimise; name at least one of: {available}")
         self._initial_scene = scene
         self._initial_cameras = cameras
-        self._parametrizations: dict[str, Parametrization] = {}
-        latents = {}
+        self._methods: dict[str, Parametrization] = {}
         for path, name in parameters.items():
             canonical = canonical_path(scene, cameras, path)
-            if canonical in self._parametrizations:
+            if canonical in self._methods:
                 raise ConfigError(f"{canonical} is given twice, in full and in its short form; keep one of them")
-            parametrization = name or default_parametrization(scene, cameras, canonical)
-            if isinstance(parametrization, str):
-                parametrization = _parametrization(parametrization, canonical)
-            item = object_of_vertices(canonical)
-            if item is not None:
-                parametrization = parametrization.bound_to(scene.objects[item].mesh)
-            self._parametrizations[canonical] = parametrization
-            latents[_key(canonical)] = nn.Parameter(
-                _first_latent(parametrization, canonical, get_value(scene, cameras, canonical))
-            )
-        self._latents = nn.ParameterDict(latents)
+            method = name or default_parametrization(scene, cameras, canonical)
+            self._methods[canonical] = _parametrization(method, canonical) if isinstance(method, str) else method
+        bound = {}
+        for path, method in self._methods.items():
+            item = object_of_vertices(path)
+            bound[path] = method if item is None else method.bound_to(scene.objects[item].mesh)
+        self.put_back(Frame(scene, bound), self.first_latents(Frame(scene, bound)))
+
+    def put_back(self, frame: Frame, latents: Mapping[str, Tensor]) -> None:
+        """Take over a frame, and a latent for each learned value that suits it."""
+        self._frame = frame
+        self._latents = nn.ParameterDict({_key(path): nn.Parameter(latents[path]) for path in self._methods})
+
+    def first_latents(self, frame: Frame) -> dict[str, Tensor]:
+        """Latents, by canonical path, that stand for the values in `frame`. Raises ShapeError, naming the path."""
+        return {
+            path: _first_latent(parametrization, path, get_value(frame.scene, self._initial_cameras, path))
+            for path, parametrization in frame.parametrizations.items()
+        }
+
+    def with_mesh(self, frame: Frame, name: str, item: Object) -> Frame:
+        """`frame` with another object called `name`, of another mesh; the model itself stays as it is."""
+        path = f"objects.{name}.mesh.vertices"
+        bound = dict(frame.parametrizations)
+        if path in bound:
+            bound[path] = self._methods[path].bound_to(item.mesh)
+        return Frame(dataclasses.replace(frame.scene, objects={**frame.scene.objects, name: item}), bound)
+
+    @property
+    def frame(self) -> Frame:
+        """What the learned values are put into."""
+        return self._frame
+
+    @property
+    def initial_frame(self) -> Frame:
+        """What they were put into at the start."""
+        frame = self._frame
+        for name, item in self._initial_scene.objects.items():
+            if frame.scene.objects[name] is not item:
+                frame = self.with_mesh(frame, name, item)
+        return frame
+
+    @property
+    def changed_objects(self) -> dict[str, Object]:
+        """The objects with another mesh than at the start, by name; their learned values are those of the change."""
+        initial = self._initial_scene.objects
+        return {name: item for name, item in self._frame.scene.objects.items() if item is not initial[name]}
 
     @property
     def latents(self) -> dict[str, nn.Parameter]:
         """The latents by canonical path, in the order in which they were asked for."""
-        return {path: self._latents[_key(path)] for path in self._parametrizations}
+        return {path: self._latents[_key(path)] for path in self._methods}
 
     def parametrization(self, path: str) -> Parametrization:
         """That of the value at a canonical path; of vertices, bound to their mesh."""
-        return self._parametrizations[path]
+        return self._frame.parametrizations[path]
 
     def full_path(self, path: str) -> str:
         """`path` written in full. Raises ConfigError for one that is not in the scene."""
@@ -73,11 +125,11 @@ class SceneModel(nn.Module):
 
     def values(self) -> dict[str, Tensor]:
         """The learned values by canonical path; differentiable in the latents."""
-        return {path: self._parametrizations[path].value_of(latent) for path, latent in self.latents.items()}
+        return {path: self._frame.parametrizations[path].value_of(latent) for path, latent in self.latents.items()}
 
     def state_at(self, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
-        """The starting scene and cameras with `values` in their places."""
-        return replace_values(self._initial_scene, self._initial_cameras, values)
+        """Scene and cameras with `values` in their places."""
+        return replace_values(self._frame.scene, self._initial_cameras, values)
 
     def state(self) -> tuple[Scene, Cameras]:
         """The scene and all its cameras; differentiable in the latents."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from diffrender.errors import ConfigError, FitError
 from diffrender.fit.adam import PACES, Moments, Pace, move
+from diffrender.fit.carry import carried, vertex_fields, with_mesh_and_fields
 from diffrender.fit.model import SceneModel
+from diffrender.fit.remeshing import Remeshing
 from diffrender.fit.schedule import Constant, Schedule
+from diffrender.fit.vertex_motion import Moment, VertexMotion
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.paths import object_of_vertices
 
 # Adam's usual ones.
 BETAS = (0.9, 0.999)
@@ -27,6 +34,7 @@ class Rate:
     schedule: what lr is multiplied by between start and stop.
     optimizer: its name in diffrender.fit.adam.PACES, or None for the one that the parametrisation prefers.
     betas: how much of the running means of gradients and of their squares is kept from step to step, each in 0..1.
+    in_edges: vertices of a remeshed object only: lr counts in the target length of the edges at each vertex.
     """
 
     lr: float
@@ -35,6 +43,7 @@ class Rate:
     schedule: Schedule = field(default_factory=Constant)
     optimizer: str | None = None
     betas: tuple[float, float] = BETAS
+    in_edges: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
@@ -52,68 +61,159 @@ class Rate:
 
     def at(self, step: int, steps: int) -> float:
         """The learning rate at `step` of a fit of `steps`; 0 where the value stays as it is."""
+        return self.lr * self.factor_at(step, steps)
+
+    def factor_at(self, step: int, steps: int) -> float:
+        """What lr is multiplied by at `step` of a fit of `steps`; 0 where the value stays as it is."""
         stop = steps if self.stop is None else min(self.stop, steps)
         if not self.start <= step < stop:
             return 0.0
-        return self.lr * self.schedule.factor((step - self.start) / (stop - self.start))
+        return self.schedule.factor((step - self.start) / (stop - self.start))
 
 
 class FitOptimizer:
-    """Adam over the latents of a model, each with a pace of its own.
+    """Adam over the latents of a model, each with a pace of its own; remeshes what is to be remeshed.
 
     model: whose latents are moved, in place.
     rates: by path, exactly the model's learned paths.
     steps: the length of the fit, which schedules refer to.
+    remeshing: by path of an object's vertices: how its mesh is remeshed as it is fitted.
 
-    Raises ConfigError where rates and learned paths differ, and where no value moves at step 0.
+    Raises ConfigError where rates and learned paths differ, where no value moves at step 0, and for remeshing of what
+    is not learned.
     """
 
-    def __init__(self, model: SceneModel, rates: Mapping[str, Rate], steps: int) -> None:
+    def __init__(
+        self,
+        model: SceneModel,
+        rates: Mapping[str, Rate],
+        steps: int,
+        remeshing: Mapping[str, Remeshing] | None = None,
+    ) -> None:
         self._model = model
         rates = {model.full_path(path): rate for path, rate in rates.items()}
-        if set(rates) != set(model.latents):
-            differing = ", ".join(sorted(set(rates) ^ set(model.latents)))
-            raise ConfigError(f"every learned value needs one rate and every rate a learned value; check {differing}")
-        if steps < 1:
-            raise ConfigError(f"steps must be at least 1, got {steps}")
-        if not any(rate.at(0, steps) > 0 for rate in rates.values()):
-            raise ConfigError("nothing moves at step 0; give at least one value start: 0")
-        late = [path for path, rate in rates.items() if rate.start >= steps]
-        if late:
-            raise ConfigError(f"{', '.join(late)}: start must come before the end of the fit, at step {steps}")
+        remeshing = {model.full_path(path): options for path, options in (remeshing or {}).items()}
+        _check_rates(rates, list(model.latents), steps)
         self._steps = steps
         self._rates = {path: rates[path] for path in model.latents}
         self._names = {path: rate.optimizer or model.parametrization(path).optimizer for path, rate in rates.items()}
-        self._lr = dict.fromkeys(self._rates, 0.0)
+        self._step = 0
         self._moments = {path: Moments.fresh(self._names[path], latent) for path, latent in model.latents.items()}
+        self._motions: dict[str, VertexMotion] = {}
+        for path, rate in self._rates.items():
+            name = object_of_vertices(path)
+            if name is not None:
+                mesh = model.frame.scene.objects[name].mesh
+                self._motions[path] = VertexMotion(mesh, remeshing.pop(path, None), rate.in_edges)
+        if remeshing:
+            wrong = ", ".join(remeshing)
+            raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
 
     def begin(self, step: int) -> list[str]:
         """Prepare `step`: learning rates set, gradients empty and asked for only where a value moves.
 
         Returns the paths that move.
         """
+        self._step = step
         moving = []
         for path, latent in self._model.latents.items():
-            self._lr[path] = self._rates[path].at(step, self._steps)
             latent.grad = None
-            latent.requires_grad_(self._lr[path] > 0)
+            latent.requires_grad_(self._rates[path].at(step, self._steps) > 0)
             if latent.requires_grad:
                 moving.append(path)
         return moving
 
     def step(self) -> None:
-        """Move the latents along their gradients; one without a gradient stays."""
+        """Move the latents along their gradients; one without a gradient stays. Remesh what is due."""
         for path, latent in self._model.latents.items():
-            if latent.grad is not None:
-                pace = Pace(self._names[path], self._lr[path], self._rates[path].betas)
+            if latent.grad is None:
+                continue
+            rate = self._rates[path]
+            pace = Pace(self._names[path], rate.at(self._step, self._steps), rate.betas)
+            motion = self._motions.get(path)
+            if motion is None:
                 move(latent, latent.grad, self._moments[path], pace)
+            else:
+                parametrization, mesh = self._model.parametrization(path), self._mesh(path)
+                now = Moment((self._step + 1) / self._steps, rate.factor_at(self._step, self._steps))
+                motion.move(parametrization, mesh, latent, self._moments[path], pace, now)
+        for path, motion in self._motions.items():
+            if motion.remeshing is not None and motion.remeshing.is_due(self._step + 1, self._steps):
+                self._remesh(path, motion)
+
+    def geometry(self) -> dict[str, int]:
+        """Of all learned meshes together: vertices now; damped vertices and flipped faces of the last step."""
+        motions = self._motions
+        return {
+            "vertices": sum(self._mesh(path).n_vertices for path in motions),
+            "damped": sum(motion.damped for motion in motions.values()),
+            "flipped": sum(motion.flipped for motion in motions.values()),
+        }
+
+    def _mesh(self, path: str) -> Mesh:
+        name = object_of_vertices(path)
+        assert name is not None
+        return self._model.frame.scene.objects[name].mesh
+
+    @torch.no_grad()
+    def _remesh(self, path: str, motion: VertexMotion) -> None:
+        """Other triangles for the object whose vertices stand at `path`; all that its vertices carry goes along."""
+        model, frame, latents = self._model, self._model.frame, self._model.latents
+        name = object_of_vertices(path)
+        assert name is not None and motion.remeshing is not None
+        assert motion.lengths is not None and motion.drift is not None
+        item = frame.scene.objects[name]
+        mesh = item.mesh.with_vertices(model.parametrization(path).value_of(latents[path].detach()))
+        if not bool(torch.isfinite(mesh.vertices.sum())):
+            return
+        fields = vertex_fields(item)
+        at_vertices = {f"objects.{name}.material.{field}": field for field in fields}
+        learned = [other for other in at_vertices if other in latents]
+        rows = {"drift": motion.drift} | {f"field {field}": value for field, value in fields.items()}
+        rows |= {f"latent {other}": latents[other] for other in learned}
+        for other in (path, *learned):
+            rows[f"speed {other}"], rows[f"root {other}"] = self._moments[other].rows()
+        stretch = motion.remeshing.stretch(mesh, motion.lengths)
+        found = carried(mesh, rows, motion.lengths * stretch, motion.remeshing.passes)
+
+        new_latents = {other: latent.detach() for other, latent in latents.items()}
+        new_fields = {field: found.rows[f"field {field}"] for field in fields}
+        for other in learned:
+            new_latents[other] = found.rows[f"latent {other}"]
+            new_fields[at_vertices[other]] = model.parametrization(other).value_of(new_latents[other])
+        frame = model.with_mesh(frame, name, with_mesh_and_fields(item, found.mesh, new_fields))
+        new_latents[path] = frame.parametrizations[path].latent_of(found.mesh.vertices)
+        moments = dict(self._moments)
+        for other in (path, *learned):
+            moments[other] = moments[other].with_rows(found.rows[f"speed {other}"], found.rows[f"root {other}"])
+        model.put_back(frame, new_latents)
+        self._moments = moments
+        motion.lengths, motion.drift = found.lengths / stretch, found.rows["drift"]
+
+    def per_mesh_state(self) -> PerMeshState:
+        """What a change of a mesh replaces: kept, and given to `put_back`, it belongs to the mesh of now again."""
+        return PerMeshState(self._moments, {path: (each.lengths, each.drift) for path, each in self._motions.items()})
+
+    def put_back(self, state: PerMeshState) -> None:
+        """Take over what `per_mesh_state` gave when the model had the meshes that it has now again."""
+        self._moments = state.moments
+        for path, (lengths, drift) in state.motions.items():
+            self._motions[path].lengths, self._motions[path].drift = lengths, drift
 
     def state_dict(self) -> dict[str, Any]:
-        """Paths, optimisers and moments, as tensors and plain containers."""
+        """Paths, optimisers, moments and target lengths, as tensors and plain containers."""
         return {
             "paths": list(self._rates),
             "optimizers": dict(self._names),
-            "moments": {path: dataclasses.asdict(moments) for path, moments in self._moments.items()},
+            "moments": {
+                path: {"count": each.count, "mean": each.mean, "square": each.square}
+                for path, each in self._moments.items()
+            },
+            "motions": {
+                path: {"lengths": each.lengths, "drift": each.drift}
+                for path, each in self._motions.items()
+                if each.remeshing is not None
+            },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -124,5 +224,34 @@ class FitOptimizer:
             raise FitError(
                 f"the saved state was moved by {state['optimizers']}, this fit by {self._names}; keep `optimize:`"
             )
-        for path, saved in state["moments"].items():
-            self._moments[path] = Moments(**{name: tensor.clone() for name, tensor in saved.items()})
+        remeshed = [path for path, motion in self._motions.items() if motion.remeshing is not None]
+        if list(state["motions"]) != remeshed:
+            raise FitError(
+                f"the saved state remeshed {list(state['motions'])}, this fit {remeshed}; keep `remesh:` as it was"
+            )
+        self._moments = {
+            path: Moments(*(saved[name].clone() for name in ("count", "mean", "square")))
+            for path, saved in state["moments"].items()
+        }
+        for path, saved in state["motions"].items():
+            self._motions[path].lengths, self._motions[path].drift = saved["lengths"], saved["drift"]
+
+
+class PerMeshState(NamedTuple):
+    """Moments by path, and target lengths and drifts by path of vertices."""
+
+    moments: dict[str, Moments]
+    motions: dict[str, tuple[Tensor | None, Tensor | None]]
+
+
+def _check_rates(rates: Mapping[str, Rate], paths: list[str], steps: int) -> None:
+    if set(rates) != set(paths):
+        differing = ", ".join(sorted(set(rates) ^ set(paths)))
+        raise ConfigError(f"every learned value needs one rate and every rate a learned value; check {differing}")
+    if steps < 1:
+        raise ConfigError(f"steps must be at least 1, got {steps}")
+    if not any(rate.at(0, steps) > 0 for rate in rates.values()):
+        raise ConfigError("nothing moves at step 0; give at least one value start: 0")
+    late = [path for path, rate in rates.items() if rate.start >= steps]
+    if late:
+        raise ConfigError(f"{', '.join(late)}: start must come before the end of the fit, at step {steps}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import torch
@@ -49,6 +49,7 @@ class StepRecord:
     terms: dict[str, float]
     psnr_db: float
     seconds: float
+    geometry: Mapping[str, int] = field(default_factory=dict)
 
 
 class NonFiniteError(Exception):
@@ -69,13 +70,12 @@ class Stepper:
         first_step: int,
     ) -> None:
         self._model = model
-        self._latents = model.latents
         self._views = views
         self._objective = objective
         self._optimizer = optimizer
         self._render_step = render_step
         self._batches = batches
-        self._last_good = LastGood(self._latents)
+        self._last_good = LastGood(model, optimizer)
         self._first = self.started = self.done = first_step
         self._began = time.perf_counter()
 
@@ -88,7 +88,7 @@ class Stepper:
         moving = self._optimizer.begin(step)
         if step == self._first:
             # Once with all gradients, so that a value that nothing depends on is found now and not at its late start.
-            for latent in self._latents.values():
+            for latent in self._model.latents.values():
                 latent.requires_grad_(True)
         values = self._finite_values()
         comparison, terms = self._evaluate(values, self._batches.at(step), step)
@@ -106,7 +106,7 @@ class Stepper:
         self.started = step + 1
         self._optimizer.step()
         self.done = step + 1
-        return record
+        return replace(record, geometry=self._optimizer.geometry())
 
     def finish(self) -> None:
         """Check what the last step left. Raises NonFiniteError with the last good state in place."""
@@ -150,20 +150,20 @@ class Stepper:
 
     def _check_influence(self, moving: Collection[str]) -> None:
         """Raise FitError for values that nothing depends on, and drop the gradients that were asked for extra."""
-        idle = [path for path, latent in self._latents.items() if latent.grad is None]
+        idle = [path for path, latent in self._model.latents.items() if latent.grad is None]
         if idle:
             raise FitError(
                 f"{', '.join(idle)}: no term of the loss depends on it, so it cannot be learned; take it out of"
                 " `optimize:`, or check that the object is in view, that the material is lit where lights are learned,"
                 " and that render.edges is not hard where shapes are"
             )
-        for path, latent in self._latents.items():
+        for path, latent in self._model.latents.items():
             if path not in moving:
                 latent.grad = None
                 latent.requires_grad_(False)
 
     def _check_gradients(self, step: int) -> None:
-        gradients = {path: latent.grad for path, latent in self._latents.items() if latent.grad is not None}
+        gradients = {path: latent.grad for path, latent in self._model.latents.items() if latent.grad is not None}
         path = first_nonfinite(gradients)
         if path is None:
             return
@@ -171,7 +171,7 @@ class Stepper:
         # View by view: an infinity in one of them times the zero that the others ask for would look like theirs too.
         for index, view in zip(self._indices(step), self._batch_names(step), strict=True):
             _, terms = self._evaluate(self._model.values(), index, step)
-            bad = bad_gradients(terms, self._latents[path])
+            bad = bad_gradients(terms, self._model.latents[path])
             causes += [f"loss term {name}" + (f" in {view}" if name in terms.per_view else "") for name in bad]
         found = ", ".join(dict.fromkeys(causes)) or "the total"
         self._stop(f"step {step}: the gradient of {path} is not finite, from {found}")
@@ -179,11 +179,11 @@ class Stepper:
     def _stop_at_loss(self, step: int, terms: Terms) -> NoReturn:
         found = "; ".join(bad_terms(terms, self._batch_names(step)))
         if self.done == self._first:
-            suspects = ", ".join(influences(terms, self._latents))
+            suspects = ", ".join(influences(terms, self._model.latents))
             self._stop(f"step {step}: {found}, from the start; it depends on {suspects or 'nothing that is learned'}")
         # From here on Ctrl-C goes back too, whatever the search has done to the latents by then.
         self.done -= 1
-        guilty = self._last_good.guilty(lambda: self._is_finite_at(step)) or list(self._latents)
+        guilty = self._last_good.guilty(lambda: self._is_finite_at(step)) or list(self._model.latents)
         self._stop(f"step {step}: {found}, after the last change of {', '.join(guilty)}")
 
     def _is_finite_at(self, step: int) -> bool:

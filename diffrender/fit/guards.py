@@ -1,0 +1,57 @@
+"""Steps of vertices that would turn faces over, shortened."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.geometry.normals import face_normals
+
+# Each round halves the steps that still turn a face over; after the last but one they are taken back altogether.
+ROUNDS = 5
+# Faces of less than this part of the mean area have no side to speak of: rounding turns them over.
+SLIVER = 1e-6
+
+
+class Guarded(NamedTuple):
+    """A step that was looked at.
+
+    vertices: [V, 3] where it leads.
+    damped: how many vertices move less than they were to.
+    flipped: how many faces it turns over nevertheless.
+    """
+
+    vertices: Tensor
+    damped: int
+    flipped: int
+
+
+@torch.no_grad()
+def guarded_step(before: Tensor, after: Tensor, faces: Tensor) -> Guarded:
+    """The step of vertices from `before` to `after`, both [V, 3], shortened where it would turn a face over.
+
+    faces: [F, 3] int64. A face is turned over where the step turns its normal by more than 90 degrees. `after` itself,
+    the same tensor, comes back where nothing is damped.
+    """
+    normal = face_normals(before, faces)
+    area = normal.norm(dim=1)
+    least = SLIVER * area.mean()
+    scale: Tensor | None = None
+    vertices = after
+    flipped = _flipped(normal, area, after, faces, least)
+    for halving in range(ROUNDS):
+        touched = faces[flipped].reshape(-1)
+        if not len(touched):
+            break
+        scale = torch.ones_like(before[:, :1]) if scale is None else scale
+        scale[touched.unique()] *= 0.5 if halving < ROUNDS - 2 else 0.0
+        vertices = before + scale * (after - before)
+        flipped = _flipped(normal, area, vertices, faces, least)
+    damped = 0 if scale is None else int((scale < 1).sum())
+    return Guarded(vertices, damped, int(flipped.sum()))
+
+
+def _flipped(normal: Tensor, area: Tensor, vertices: Tensor, faces: Tensor, least: Tensor) -> Tensor:
+    return ((normal * face_normals(vertices, faces)).sum(1) < 0) & (area > least)

@@ -1,0 +1,87 @@
+"""How the vertices of one object move: an Adam, then guards, then how long edges are to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from diffrender.fit.adam import Moments, Pace, move
+from diffrender.fit.guards import guarded_step
+from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.remeshing import Remeshing
+from diffrender.geometry.laplacian import laplacian_vectors
+from diffrender.scene.mesh import Mesh
+
+# How much of the running mean of a vertex's movements is kept in a step: some five steps count.
+MEMORY = 0.8
+
+
+class VertexMotion:
+    """Moves the latent of one object's vertices.
+
+    remeshing: how its mesh is remeshed, or None for never.
+    is_relative: whether learning rates are in target lengths of each vertex; only with remeshing.
+    lengths: [V] the target length of the edges at each vertex, or None without remeshing.
+    drift: [V, 3] running mean of how far each vertex went in a step, or None likewise.
+    damped, flipped: vertices and faces of the last step (diffrender.fit.guards).
+    """
+
+    def __init__(self, mesh: Mesh, remeshing: Remeshing | None, is_relative: bool) -> None:
+        self.remeshing = remeshing
+        self.lengths: Tensor | None = None
+        self.drift: Tensor | None = None
+        if remeshing is not None:
+            self.lengths, self.drift = remeshing.first_lengths(mesh), torch.zeros_like(mesh.vertices)
+        self.damped = self.flipped = 0
+        self._is_relative = is_relative
+
+    @torch.no_grad()
+    def move(
+        self, parametrization: Parametrization, mesh: Mesh, latent: Tensor, moments: Moments, pace: Pace, now: Moment
+    ) -> None:
+        """One step of `latent` along its gradient.
+
+        parametrization: bound to `mesh`, of which only faces and topology count.
+        """
+        assert latent.grad is not None
+        # A copy, because some values are views of their latent.
+        before = parametrization.value_of(latent.detach()).clone()
+        if self._is_relative and self.lengths is not None:
+            pace = replace(pace, factor=self.lengths[:, None])
+        move(latent, latent.grad, moments, pace)
+        after = parametrization.value_of(latent.detach())
+        self.damped = self.flipped = 0
+        # Something that is not finite is found, and named, before the next step.
+        if not bool(torch.isfinite(after.sum())):
+            return
+        wanted = after
+        if self.remeshing is not None and self.remeshing.smoothing > 0:
+            pull = laplacian_vectors(before, mesh.topology.edges)
+            wanted = after + self.remeshing.smoothing * now.lr_factor * pull
+        guarded = guarded_step(before, wanted, mesh.faces)
+        self.damped, self.flipped = guarded.damped, guarded.flipped
+        if guarded.vertices is not after:
+            latent.copy_(parametrization.latent_of(guarded.vertices))
+        if self.remeshing is not None:
+            self._adapt(self.remeshing, guarded.vertices - before, now)
+
+    def _adapt(self, remeshing: Remeshing, step: Tensor, now: Moment) -> None:
+        """New target lengths; anew as tensors, so that the old ones can be gone back to."""
+        assert self.lengths is not None and self.drift is not None
+        self.drift = self.drift.lerp(step, 1 - MEMORY)
+        full = remeshing.full_speed * now.lr_factor * self.lengths
+        self.lengths = remeshing.next_lengths(self.lengths, self.drift.norm(dim=1) / full, now.progress)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in a fit a step stands.
+
+    progress: 0..1 of the steps of the fit.
+    lr_factor: what the schedule multiplies the learning rate by.
+    """
+
+    progress: float
+    lr_factor: float

@@ -1,0 +1,58 @@
+import torch
+
+from diffrender.fit.guards import guarded_step
+from diffrender.geometry.normals import face_normals
+from diffrender.geometry.primitives import icosphere
+
+SQUARE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+TWO = torch.tensor([[0, 1, 2], [0, 2, 3]])
+
+
+def turned(before, after, faces):
+    return int(((face_normals(before, faces) * face_normals(after, faces)).sum(1) < 0).sum())
+
+
+def test_a_harmless_step_is_left_alone():
+    after = SQUARE + torch.tensor([5.0, -3.0, 2.0])
+    found = guarded_step(SQUARE, after, TWO)
+    assert found.vertices is after
+    assert (found.damped, found.flipped) == (0, 0)
+
+
+def test_a_corner_that_would_cross_the_diagonal_stops_before_it():
+    after = SQUARE.clone()
+    after[1] = torch.tensor([0.2, 0.8, 0.0])  # over the edge from 0 to 2
+    assert turned(SQUARE, after, TWO) == 1
+    found = guarded_step(SQUARE, after, TWO)
+    assert turned(SQUARE, found.vertices, TWO) == found.flipped == 0
+    # Half of the way lies on this side of the diagonal.
+    torch.testing.assert_close(found.vertices[1], torch.tensor([0.6, 0.4, 0.0]))
+    assert found.damped == 3  # the corners of the face, though two of them stay anyway
+    assert torch.equal(found.vertices[3], after[3])
+
+
+def test_rough_steps_of_a_sphere_turn_nothing_over_and_calm_parts_move_fully():
+    ball = icosphere(3)
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.08 * torch.randn(ball.vertices.shape, generator=generator) * (ball.vertices[:, :1] > 0)
+    after = ball.vertices + noise
+    assert turned(ball.vertices, after, ball.faces) > 20
+    found = guarded_step(ball.vertices, after, ball.faces)
+    assert found.flipped == turned(ball.vertices, found.vertices, ball.faces) == 0
+    assert 0 < found.damped < len(ball.vertices) / 2
+    calm = ball.vertices[:, 0] < -0.2
+    assert torch.equal(found.vertices[calm], after[calm])
+    share = (found.vertices - ball.vertices).norm() / noise.norm()
+    assert share > 0.5
+
+
+def test_faces_without_area_do_not_hold_anybody_up():
+    flat = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 1, 0]])
+    faces = torch.tensor([[0, 1, 2], [0, 1, 3]])
+    after = flat.clone()
+    after[2] += torch.tensor([0.0, 0.5, 0.0])
+    assert guarded_step(flat, after, faces).vertices is after
+
+
+def test_no_faces():
+    assert guarded_step(SQUARE, SQUARE + 1, TWO[:0]).damped == 0

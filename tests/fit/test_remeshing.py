@@ -1,0 +1,354 @@
+import math
+
+import pytest
+import torch
+from fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
+
+from diffrender.errors import ConfigError, FitError
+from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint
+from diffrender.fit.loop import FitSettings, fit
+from diffrender.fit.losses import IMAGE_LOSSES
+from diffrender.fit.model import SceneModel
+from diffrender.fit.objective import Objective, Term
+from diffrender.fit.optimizer import FitOptimizer, Rate
+from diffrender.fit.parametrizations.large_steps import LargeSteps
+from diffrender.fit.remeshing import Remeshing
+from diffrender.geometry.laplacian import laplacian_vectors
+from diffrender.geometry.normals import face_normals
+from diffrender.geometry.primitives import icosphere
+from diffrender.scene.materials import MATERIALS
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+
+OBJECTIVE = Objective((Term("image", 1.0, IMAGE_LOSSES["l1"]()),))
+VERTICES, COLOR = "objects.ball.mesh.vertices", "objects.ball.material.base_color"
+FINER = Remeshing(0.1, 0.15, at=(2, 5), gain=0.0, passes=2)
+STEPS = 8
+
+
+def ball(with_uvs=False):
+    triangles = icosphere(1, 0.5)
+    uvs = uv_faces = None
+    if with_uvs:
+        uvs, uv_faces = triangles.vertices[:, :2] + 0.5, triangles.faces
+    mesh = Mesh(triangles.vertices, triangles.faces, uvs, uv_faces)
+    return Object(mesh, MATERIALS["unlit"](base_color=0.5 + 0.4 * triangles.vertices))
+
+
+def render_vertices(scene, cameras, step=0):
+    """A blob in the mean of the vertices' colours."""
+    (item,) = scene.objects.values()
+    mean = MATERIALS["unlit"](base_color=item.material.base_color.mean(0))
+    return render_blob(Scene({"ball": Object(item.mesh, mean)}, {}, scene.background), cameras)
+
+
+def problem(method="identity", remeshing=FINER, colors="unit_interval", item=None):
+    scene, cameras = Scene({"ball": item or ball()}, {}, torch.tensor([0.1, 0.2, 0.3])), blob_cameras()
+    model = SceneModel(scene, cameras, {"mesh.vertices": method, "material.base_color": colors})
+    rates = {"mesh.vertices": Rate(0.02), "material.base_color": Rate(0.1, optimizer="vector_adam")}
+    optimizer = FitOptimizer(model, rates, STEPS, {"mesh.vertices": remeshing} if remeshing else None)
+    return model, blob_views(blob_scene(1), cameras), optimizer
+
+
+def run(model, views, optimizer, observers=(), first_step=0, render=render_vertices):
+    return fit(model, views, OBJECTIVE, optimizer, FitSettings(STEPS, 2), render, observers, first_step)
+
+
+def gradients(model, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    for latent in model.latents.values():
+        latent.grad = 1e-3 * torch.randn(latent.shape, generator=generator)
+
+
+def remeshed(method="identity", **options):
+    """A model and optimiser after two steps, the second of which remeshed."""
+    model, _, optimizer = problem(method, **options)
+    for step in range(2):
+        optimizer.begin(step)
+        gradients(model, step)
+        optimizer.step()
+    return model, optimizer
+
+
+@pytest.mark.parametrize("method", ["identity", "large_steps"])
+def test_everything_at_the_vertices_follows_the_mesh(method):
+    model, optimizer = remeshed(method, colors="identity")
+    mesh = model.frame.scene.objects["ball"].mesh
+    assert mesh.n_vertices > 42
+    assert mesh.topology.is_closed
+    scene = model()
+    item = scene.objects["ball"]
+    assert item.mesh.faces is mesh.faces
+    torch.testing.assert_close(item.mesh.vertices, mesh.vertices)
+    expected = model.frame.parametrizations[VERTICES].latent_of(mesh.vertices)
+    assert torch.equal(model.latents[VERTICES].detach(), expected)
+    state = optimizer.state_dict()
+    for path in (VERTICES, COLOR):
+        rows = len(model.latents[path])
+        assert rows == mesh.n_vertices
+        moments = state["moments"][path]
+        assert moments["mean"].shape == (rows, 3)
+        assert moments["square"].shape == (rows, 1 if path == COLOR else 3)
+        assert (moments["square"] >= 0).all()
+        assert (moments["mean"] != 0).any()
+        assert float(moments["count"]) == 2
+    assert state["motions"][VERTICES]["lengths"].shape == (mesh.n_vertices,)
+    assert state["motions"][VERTICES]["drift"].shape == (mesh.n_vertices, 3)
+    # And the fit goes on with it.
+    optimizer.begin(2)
+    gradients(model)
+    optimizer.step()
+
+
+def test_colours_stay_where_they_are_on_the_surface():
+    """A colour that is a linear function of the position is the same function afterwards."""
+    item = ball()
+    model, _, optimizer = problem(colors="identity", item=item)
+    for step in range(2):
+        optimizer.begin(step)
+        for latent in model.latents.values():
+            latent.grad = torch.zeros_like(latent)
+        optimizer.step()
+    after = model().objects["ball"]
+    assert after.mesh.n_vertices > 42
+    torch.testing.assert_close(after.material.base_color, 0.5 + 0.4 * after.mesh.vertices, rtol=0, atol=1e-6)
+
+
+def test_colours_that_are_not_learned_follow_too():
+    scene, cameras = Scene({"ball": ball()}, {}), blob_cameras()
+    model = SceneModel(scene, cameras, {"mesh.vertices": "identity"})
+    optimizer = FitOptimizer(model, {"mesh.vertices": Rate(0.01)}, STEPS, {"mesh.vertices": FINER})
+    optimizer.begin(1)
+    model.latents[VERTICES].grad = torch.zeros(42, 3)
+    optimizer.step()
+    item = model().objects["ball"]
+    assert len(item.material.base_color) == item.mesh.n_vertices > 42
+
+
+def test_texture_coordinates_follow_too():
+    model, _ = remeshed(item=ball(with_uvs=True))
+    mesh = model.frame.scene.objects["ball"].mesh
+    assert mesh.n_vertices > 42
+    assert mesh.uv_faces.shape == mesh.faces.shape
+    assert len(mesh.uvs) == mesh.n_vertices
+
+
+@pytest.mark.parametrize("method", ["identity", "large_steps"])
+def test_a_resumed_fit_ends_in_the_same_bits(tmp_path, method):
+    file = tmp_path / "checkpoint.pt"
+
+    class SaveAt:
+        def on_step(self, record, model):
+            if record.step == 3:
+                save_checkpoint(file, model, optimizer, 4)
+
+    model, views, optimizer = problem(method)
+    whole = run(model, views, optimizer, [SaveAt()])
+    model, views, optimizer = problem(method)
+    assert load_checkpoint(file, model, optimizer) == 4
+    assert model.frame.scene.objects["ball"].mesh.n_vertices > 42
+    resumed = run(model, views, optimizer, first_step=4)
+    one, two = (result.scene.objects["ball"] for result in (whole, resumed))
+    assert torch.equal(one.mesh.faces, two.mesh.faces)
+    assert torch.equal(one.mesh.vertices, two.mesh.vertices)
+    assert torch.equal(one.material.base_color, two.material.base_color)
+
+
+def test_an_early_checkpoint_brings_the_first_mesh_back(tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    model, views, optimizer = problem()
+    save_checkpoint(file, model, optimizer, 0)
+    run(model, views, optimizer)
+    assert model.frame.scene.objects["ball"].mesh.n_vertices > 42
+    load_checkpoint(file, model, optimizer)
+    assert torch.equal(model().objects["ball"].mesh.vertices, ball().mesh.vertices)
+    run(model, views, optimizer)
+
+
+def test_checkpoints_with_and_without_remeshing_are_told_apart(tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    model, _, optimizer = problem()
+    save_checkpoint(file, model, optimizer, 0)
+    model, _, optimizer = problem(remeshing=None)
+    with pytest.raises(FitError, match="keep `remesh:`"):
+        load_checkpoint(file, model, optimizer)
+
+
+def test_what_a_remeshed_step_spoilt_is_undone_with_its_mesh():
+    """Step 1 remeshes and what comes after is not finite: back to the mesh before it."""
+
+    def spoilt(scene, cameras, step):
+        output = render_vertices(scene, cameras)
+        if step == 2:
+            output.rgba = output.rgba * math.nan
+        return output
+
+    model, views, optimizer = problem()
+    result = run(model, views, optimizer, render=spoilt)
+    assert result.stop_reason == "non_finite"
+    assert result.steps_done == 1
+    assert result.scene.objects["ball"].mesh.n_vertices == 42
+    reference, views, other = problem()
+
+    class Stop:
+        def on_step(self, record, model):
+            raise KeyboardInterrupt
+
+    expected = run(reference, views, other, [Stop()])
+    assert torch.equal(expected.scene.objects["ball"].mesh.vertices, result.scene.objects["ball"].mesh.vertices)
+    # Model and optimiser still suit each other.
+    assert optimizer.state_dict()["moments"][VERTICES]["mean"].shape == model.latents[VERTICES].shape
+
+
+def test_an_interrupt_in_the_middle_of_remeshing_is_undone(monkeypatch):
+    model, views, optimizer = problem()
+    put_back = model.put_back
+
+    def interrupted(frame, latents):
+        put_back(frame, latents)
+        monkeypatch.setattr(model, "put_back", put_back)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "put_back", interrupted)
+    result = run(model, views, optimizer)
+    assert (result.stop_reason, result.steps_done) == ("interrupted", 1)
+    assert result.scene.objects["ball"].mesh.n_vertices == 42
+    assert optimizer.state_dict()["moments"][COLOR]["mean"].shape == model.latents[COLOR].shape
+    assert len(optimizer.state_dict()["motions"][VERTICES]["lengths"]) == 42
+
+
+def test_a_step_says_what_it_did_to_the_mesh():
+    seen = []
+
+    class Watch:
+        def on_step(self, record, model):
+            seen.append(dict(record.geometry))
+
+    model, views, optimizer = problem()
+    run(model, views, optimizer, [Watch()])
+    assert seen[0] == {"vertices": 42, "damped": 0, "flipped": 0}
+    assert seen[1]["vertices"] > 42
+
+
+@pytest.mark.parametrize("method", ["identity", LargeSteps(0.3)], ids=["identity", "large_steps"])
+def test_a_step_that_would_turn_faces_over_is_damped(method):
+    model, _, optimizer = problem(method, remeshing=None)
+    optimizer.begin(0)
+    generator = torch.Generator().manual_seed(0)
+    for latent in model.latents.values():
+        latent.grad = torch.zeros_like(latent)
+    # A single vertex is to leap across the ball.
+    model.latents[VERTICES].grad[7] = model.latents[VERTICES].detach()[7] * 1e3 + torch.rand(3, generator=generator)
+    optimizer._rates[VERTICES] = Rate(1.0 if method == "identity" else 10.0)
+    optimizer.step()
+    geometry = optimizer.geometry()
+    assert geometry["damped"] > 0
+    assert geometry["flipped"] == 0
+    start = ball().mesh
+    after = model().objects["ball"].mesh.vertices.detach()
+    turned = (face_normals(start.vertices, start.faces) * face_normals(after, start.faces)).sum(1) < 0
+    assert not turned.any()
+
+
+def test_only_learned_shapes_are_remeshed():
+    model = SceneModel(Scene({"ball": ball()}), blob_cameras(), {"pose": None})
+    with pytest.raises(ConfigError, match=r"only an object whose mesh\.vertices are learned can be remeshed"):
+        FitOptimizer(model, {"pose": Rate(0.1)}, 3, {"mesh.vertices": FINER})
+
+
+def test_steps_that_are_due():
+    def due(steps=10, **options):
+        remeshing = Remeshing(0.1, 0.2, **options)
+        return [done for done in range(1, steps + 1) if remeshing.is_due(done, steps)]
+
+    assert due() == list(range(1, 10))
+    assert due(every=3) == [3, 6, 9]
+    assert due(every=3, start=2, stop=8) == [2, 5]
+    assert due(at=(4, 7, 30)) == [4, 7]
+
+
+def test_target_lengths():
+    mesh = ball().mesh
+    ends = mesh.vertices[mesh.topology.edges]
+    length = (ends[:, 1] - ends[:, 0]).norm(dim=1)
+    first = Remeshing(0.01, 1.0).first_lengths(mesh)
+    around = (mesh.topology.edges == 5).any(1)
+    assert float(first[5]) == pytest.approx(float(length[around].mean()))
+    assert (Remeshing(0.5, 1.0).first_lengths(mesh) == 0.5).all()
+    remeshing = Remeshing(0.1, 0.2, gain=0.2, rest=0.3, settled=0.5)
+    lengths = remeshing.next_lengths(torch.full((4,), 0.15), torch.tensor([0.0, 0.3, 1.0, 7.0]), 0.0)
+    torch.testing.assert_close(lengths, 0.15 * torch.tensor([0.94, 1.0, 1.14, 1.14]))
+    bounds = torch.tensor([0.1, 0.2]), torch.tensor([0.0, 1.0])
+    assert remeshing.next_lengths(*bounds, 0.0).tolist() == pytest.approx([0.1, 0.2])
+    assert remeshing.next_lengths(*bounds, 0.25).tolist() == pytest.approx([0.1, 0.02**0.5])
+    assert remeshing.next_lengths(*bounds, 0.5).tolist() == pytest.approx([0.1, 0.1])
+    assert remeshing.next_lengths(*bounds, 0.9).tolist() == pytest.approx([0.1, 0.1])
+
+
+def motions(pulls, **options):
+    """The target lengths after steps with these gradients of a sphere, each [V, 3] or a number for all."""
+    model, _, optimizer = problem(
+        remeshing=Remeshing(0.01, 1.0, at=(), settled=100.0, **options), colors="identity", method="identity"
+    )
+    for step, pull in enumerate(pulls):
+        optimizer.begin(step)
+        for latent in model.latents.values():
+            latent.grad = torch.ones_like(latent) * pull
+        optimizer.step()
+    return optimizer.state_dict()["motions"][VERTICES]["lengths"]
+
+
+def test_travelling_vertices_get_longer_edges_and_trembling_ones_shorter():
+    first = motions([])
+    assert (motions([1.0] * 6, full_speed=0.1) > 1.05 * first).all()
+    assert (motions([1.0, -1.0] * 3, full_speed=0.1) < 0.95 * first).all()
+    torch.testing.assert_close(motions([1.0] * 6, gain=0.0), first)
+
+
+def test_smoothing_pulls_vertices_to_their_neighbours():
+    model, _, optimizer = problem(remeshing=Remeshing(0.01, 1.0, at=(), smoothing=0.25), colors="identity")
+    before = ball().mesh
+    optimizer.begin(0)
+    for latent in model.latents.values():
+        latent.grad = torch.zeros_like(latent)
+    optimizer.step()
+    pull = laplacian_vectors(before.vertices, before.topology.edges)
+    torch.testing.assert_close(model.latents[VERTICES].detach(), before.vertices + 0.25 * pull)
+
+
+def test_relative_rates_count_in_edges():
+    model = SceneModel(Scene({"ball": ball()}), blob_cameras(), {"mesh.vertices": "identity"})
+    rates = {"mesh.vertices": Rate(0.1, optimizer="vector_adam", in_edges=True)}
+    optimizer = FitOptimizer(model, rates, STEPS, {"mesh.vertices": Remeshing(0.01, 1.0, at=())})
+    lengths = optimizer.state_dict()["motions"][VERTICES]["lengths"]
+    before = model.latents[VERTICES].detach().clone()
+    optimizer.begin(0)
+    model.latents[VERTICES].grad = torch.ones(42, 3)
+    optimizer.step()
+    torch.testing.assert_close((before - model.latents[VERTICES].detach()).norm(dim=1), 0.1 * lengths)
+
+
+def test_there_are_never_more_faces_than_wanted():
+    mesh = ball().mesh
+    remeshing = Remeshing(0.001, 1.0, most_faces=1000)
+    stretch = remeshing.stretch(mesh, torch.full((42,), 0.001))
+    area = 4 * math.pi * 0.25
+    assert stretch == pytest.approx(math.sqrt(area / (math.sqrt(3) / 4 * 0.001**2) / 1000), rel=0.1)
+    assert remeshing.stretch(mesh, torch.full((42,), 0.5)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"shortest": 0.0}, "0 < shortest <= longest"),
+        ({"shortest": 0.3}, "0 < shortest <= longest, got 0.3 and 0.2"),
+        ({"every": 0}, "every must be at least 1"),
+        ({"gain": 2.0}, "gain must lie in"),
+        ({"full_speed": 0.0}, "full_speed must be above 0"),
+        ({"start": 3, "stop": 3}, "stop must come after start"),
+    ],
+)
+def test_wrong_options(options, complaint):
+    with pytest.raises(ConfigError, match=f"remesh: .*{complaint}"):
+        Remeshing(**{"shortest": 0.1, "longest": 0.2, **options})
