@@ -25,7 +25,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.texture import Texture
-from diffrender.summary.judge import Judge, metrics_of
+from diffrender.summary.judge import Judge, guarding_of, metrics_of
 from diffrender.summary.page import report_of
 from diffrender.summary.terminal_words import closing_words, opening_words
 from diffrender.threads import kernel_threads, threads_to_kernels
@@ -108,10 +108,11 @@ def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, conso
         _write_result(folder, setup, result, recorder)
         final = judge.judge(result.scene, result.cameras)
         seconds = time.perf_counter() - clock
-        metrics = metrics_of(initial, final, result, seconds)
+        guarding = guarding_of(recorder.rows)
+        metrics = metrics_of(initial, final, guarding, result, seconds)
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(folder, setup, result, scene_file, started, seconds)
-        report = report_of(name, folder, setup, initial, final, result, started, seconds)
+        report = report_of(name, folder, setup, initial, final, guarding, result, started, seconds)
         write_report(folder.path / "report.html", report)
         for panel in panels:
             panel.closing(closing_words(folder, setup, initial, final, result, seconds))

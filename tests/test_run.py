@@ -85,6 +85,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert geometry["n_faces"] == result.fit.scene.objects["object"].mesh.n_faces
     assert 0 < geometry["rms_to_target"] < metrics["initial"]["geometry"]["rms_to_target"]
     assert 0 < geometry["surface_rms_to_target"] < 0.5
+    assert geometry["flipped_faces"] == 0 and geometry["damped_vertices"] >= 0
 
     rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
@@ -104,7 +105,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     heldout = metrics["heldout"]
     for said in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
                  f"{geometry['rms_to_target']:.3g}", "Judged by the 2 views that the fit never saw", "Watertight",
-                 "lights.key.direction", "No self-intersections."):  # fmt: skip
+                 "lights.key.direction", "No self-intersections.", "No face was turned over by a step"):  # fmt: skip
         assert said in page
     assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
     linked = set(re.findall(r'href="([^"]+)"', page))
@@ -188,6 +189,8 @@ def test_one_view_and_several_objects(tmp_path: Path) -> None:
     assert "1 view of 20 x 20: 1 fitted" in shown
     assert result.metrics["geometry"]["components"] == 2
     assert result.metrics["geometry"]["objects"]["b"]["n_faces"] == 12
+    assert "flipped_faces" not in result.metrics["geometry"]  # no mesh is learned
+    assert "turned over" not in (result.folder / "report.html").read_text()
     names = files_in(result.folder)
     assert {"mesh/final_a.obj", "mesh/final_b.obj", "mesh/final.glb"} <= set(names)
 

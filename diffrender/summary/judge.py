@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from diffrender.config.build import FitSetup
@@ -44,11 +45,34 @@ class Judge:
         return Judged(scores, self._geometry.findings(scene))
 
 
-def metrics_of(initial: Judged, final: Judged, result: FitResult, seconds: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Guarding:
+    """What the guards of learned meshes did over a whole fit.
+
+    flipped_faces: how often a step turned a face over nevertheless.
+    damped_vertices: how often a vertex moved less than it was to, so that no face turned over.
+    """
+
+    flipped_faces: int
+    damped_vertices: int
+
+
+def guarding_of(rows: Sequence[Mapping[str, Any]]) -> Guarding | None:
+    """Added up over the rows of metrics.jsonl; None where no mesh is learned."""
+    counts = [row["geometry"] for row in rows if "geometry" in row and row["geometry"]["vertices"]]
+    if not counts:
+        return None
+    return Guarding(sum(each["flipped"] for each in counts), sum(each["damped"] for each in counts))
+
+
+def metrics_of(
+    initial: Judged, final: Judged, guarding: Guarding | None, result: FitResult, seconds: float
+) -> dict[str, Any]:
     """The content of metrics.json. seconds: of the whole run."""
+    guards = {} if guarding is None else asdict(guarding)
     return {
         **final.scores,
-        "geometry": final.geometry.as_json(),
+        "geometry": final.geometry.as_json() | guards,
         "initial": {**initial.scores, "geometry": initial.geometry.as_json()},
         "wall_s": round(seconds, 3),
         "fit_s": round(result.seconds, 3),

@@ -11,7 +11,7 @@ from pathlib import Path
 from diffrender.config.build import FitSetup
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
-from diffrender.summary.judge import CALLED, SCORES, Judged
+from diffrender.summary.judge import CALLED, SCORES, Guarding, Judged
 from diffrender.summary.learned import learned_values
 from diffrender.threads import kernel_threads
 from diffrender.writers.manifest import describe_device, installed_versions
@@ -44,8 +44,8 @@ STOPPED = {"finished": "Finished", "interrupted": "Stopped by Ctrl-C", "non_fini
 
 
 def report_of(
-    name: str, folder: RunFolder, setup: FitSetup, initial: Judged, final: Judged, result: FitResult,
-    started: datetime, seconds: float,
+    name: str, folder: RunFolder, setup: FitSetup, initial: Judged, final: Judged, guarding: Guarding | None,
+    result: FitResult, started: datetime, seconds: float,
 ) -> Report:  # fmt: skip
     """The content of report.html. name: of the scene. seconds: of the whole run so far."""
     judged = "heldout" if "heldout" in final.scores else "fit"
@@ -68,7 +68,7 @@ def report_of(
         pictures=_pictures(folder.progress),
         curves=folder.path / "curves.png" if (folder.path / "curves.png").exists() else None,
         learned=learned_values(setup, result),
-        mesh_facts=facts_in_words(final.geometry.whole),
+        mesh_facts=facts_in_words(final.geometry.whole) + _guarding_in_words(guarding),
         objects=[
             (each, f"{shape_in_words(found)}; {faults_in_words(found)}")
             for each, found in final.geometry.objects.items()
@@ -106,6 +106,15 @@ def _verdict(setup: FitSetup, final: Judged) -> str:
     found = final.geometry.whole
     form = "watertight" if found.watertight else "not watertight"
     return f"Judged by {views} {seen}. The mesh is {form}, with {faults_in_words(found)}."
+
+
+def _guarding_in_words(guarding: Guarding | None) -> list[tuple[bool, str]]:
+    if guarding is None:
+        return []
+    flips = guarding.flipped_faces
+    what = "No face was" if flips == 0 else "1 face was" if flips == 1 else f"{flips:,} faces were"
+    shortened = f"; {guarding.damped_vertices:,} moves of vertices were shortened to prevent it"
+    return [(flips == 0, f"{what} turned over by a step{shortened if guarding.damped_vertices else ''}.")]
 
 
 def _pictures(folder: Path) -> list[tuple[str, Path]]:
