@@ -8,7 +8,8 @@ import torch
 
 from diffrender.geometry.distances import Surface
 from diffrender.geometry.mesh_checks import self_intersections
-from diffrender.geometry.primitives import Triangles
+from diffrender.geometry.primitives import Triangles, icosphere
+from diffrender.geometry.remesh.remesh import remesh
 from diffrender.ops.uv_footprint import uv_footprint
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
@@ -22,7 +23,7 @@ from diffrender.threads import threads_to_kernels
 
 
 def warmup(dtype: torch.dtype = torch.float32) -> float:
-    """Renders, differentiates and measures two crossing triangles, with every edge model; the seconds it took.
+    """Renders, differentiates and measures two crossing triangles, with every edge model, and remeshes a ball; the seconds.
 
     Numba keeps what it compiled on disk: the second time takes well under a second.
     """
@@ -42,6 +43,7 @@ def warmup(dtype: torch.dtype = torch.float32) -> float:
         self_intersections(triangles)
         Surface(triangles).closest(triangles.vertices)
         _sample_a_texture(dtype)
+    remesh(*icosphere(0), target_length=0.5)
     return time.perf_counter() - started
 
 

@@ -10,6 +10,7 @@ from benchmarks.curve import print_curves
 from benchmarks.ops_bench import Settings, print_table, works
 from benchmarks.peers import require_deodr
 from benchmarks.pictures import save_comparison
+from benchmarks.remeshing import print_passes
 from benchmarks.works import Work
 
 from diffrender.errors import BackendError
@@ -28,6 +29,7 @@ def main(description: str) -> None:
     add("--pictures", type=Path, metavar="PNG", help="save our picture, deodr's and the difference")
     add("--curve", action="store_true", help="growth with faces, pixels and distance instead of the table")
     add("--curve-picture", type=Path, metavar="PNG", help="draw the curves as well")
+    add("--remesh", action="store_true", help="a pass of remeshing at several sizes instead of the table")
     options = parser.parse_args()
     if options.peers or options.pictures:
         try:
@@ -41,7 +43,9 @@ def main(description: str) -> None:
     )
     if options.pictures:
         save_comparison(options.pictures, Work("antialias", 6_000, 512))
-    if options.curve or options.curve_picture:
+    if options.remesh:
+        print_passes(settings, options.quick)
+    elif options.curve or options.curve_picture:
         print_curves(settings, options.curve_picture)
     else:
         print_table([work for work in works(options.quick) if options.only in work.name], settings)

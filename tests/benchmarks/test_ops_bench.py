@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from benchmarks.ops_bench import COLUMNS, Settings, print_table
+from benchmarks.remeshing import measure_passes
 from benchmarks.replay import recorded_calls
 from benchmarks.works import Work, image_task, knobbly_sphere, task_of
 
@@ -44,3 +45,10 @@ def test_the_mesh_is_closed_and_has_the_wanted_number_of_faces() -> None:
     assert mesh.n_faces == 980 and mesh.n_vertices == 492
     assert mesh.topology.is_closed
     assert mesh.vertices.norm(dim=1).max().item() == pytest.approx(1)
+
+
+def test_passes_of_remeshing_are_measured() -> None:
+    rows = {row.what: row for row in measure_passes(500, Settings(seconds=0.0))}
+    assert set(rows) == {"uneven", "good", "good, alone", "good, texture"}
+    assert all(row.milliseconds > 0 for row in rows.values())
+    assert rows["uneven"].edits > 5 * rows["good"].edits
