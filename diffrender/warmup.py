@@ -23,7 +23,7 @@ from diffrender.threads import threads_to_kernels
 
 
 def warmup(dtype: torch.dtype = torch.float32) -> float:
-    """Renders, differentiates and measures two crossing triangles, with every edge model, and remeshes a ball; the seconds.
+    """Renders, differentiates and measures two crossing triangles, remeshes a ball; gives the seconds it took.
 
     Numba keeps what it compiled on disk: the second time takes well under a second.
     """

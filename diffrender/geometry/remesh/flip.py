@@ -123,9 +123,7 @@ def try_flip(m, h, cos_feature):
     m_len, n_len = np.sqrt(mx * mx + my * my + mz * mz), np.sqrt(nx * nx + ny * ny + nz * nz)
     if mx * nx + my * ny + mz * nz < max(cos_feature, COS_TURN) * m_len * n_len:
         return REFUSED_TURN
-    for v in (a, b):
-        if m.valence[v] <= (2 if m.twin[m.start[v]] < 0 else 3):
-            return REFUSED_TOPOLOGY
+    # Also where a or b would be left with two neighbours: the third joins c and d.
     if are_neighbours(m, c, d):
         return REFUSED_TOPOLOGY
     if m.wedge.shape[1] >= 2 and not _texture_stays(m, h, t, before(h), before(t)):
