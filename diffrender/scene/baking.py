@@ -1,0 +1,130 @@
+"""Colours of vertices and textures, turned into one another; textures completed and carried to other meshes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_shape
+from diffrender.errors import ShapeError
+from diffrender.geometry.harmonic import fill_harmonic
+from diffrender.geometry.unwrap import UvLayout, unwrap
+from diffrender.imaging.fill import fill_nearest, fill_smooth
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.texel_map import TexelMap, texel_map
+from diffrender.scene.texture import Texture
+
+# Relative to the squares of barycentric coordinates, of which a vertex has several.
+LEAST_SQUARE = 1e-6
+
+
+def unwrapped(mesh: Mesh, resolution: int, padding: int | None = None) -> Mesh:
+    """The same triangles with new texture coordinates for a square texture (geometry.unwrap)."""
+    layout: UvLayout = unwrap(mesh.vertices, mesh.faces, resolution, padding)
+    return replace(mesh, uvs=layout.uvs, uv_faces=layout.uv_faces)
+
+
+def bake_to_texture(mesh: Mesh, vertex_values: Tensor, resolution: int) -> Texture:
+    """A square texture that shows `vertex_values` [V, C] on a mesh with texture coordinates; gutters are filled.
+
+    Raises ShapeError where the mesh has no texture coordinates.
+    """
+    check_shape("bake_to_texture", "vertex_values", vertex_values, (mesh.n_vertices, "C"))
+    texels_of = texel_map(mesh, resolution, resolution)
+    texels = vertex_values.new_zeros(resolution, resolution, vertex_values.shape[1])
+    texels[texels_of.covered] = texels_of.values(vertex_values, mesh.faces)
+    return Texture(fill_nearest(texels, texels_of.covered))
+
+
+def bake_to_vertices(mesh: Mesh, texture: Texture) -> Tensor:
+    """[V, C] values of vertices that show `texture` as well as such values can: with the least squares of differences.
+
+    A vertex on which no texel depends takes the texture's bilinear value at its own texture coordinates.
+    Raises ShapeError where the mesh has no texture coordinates.
+    """
+    from scipy.sparse import csr_matrix, diags
+    from scipy.sparse.linalg import splu
+
+    height, width, channels = texture.texels.shape
+    texels_of = texel_map(mesh, height, width)
+    assert mesh.uvs is not None and mesh.uv_faces is not None  # texel_map has refused others
+    own = texture.texels.new_zeros(mesh.n_vertices, channels)
+    own[mesh.faces.reshape(-1)] = texture.sample(mesh.uvs[mesh.uv_faces.reshape(-1)]).detach()
+    corners = mesh.faces[texels_of.face_id].cpu().numpy()
+    rows = np.repeat(np.arange(len(corners)), 3)
+    weights = texels_of.bary.double().cpu().numpy().ravel()
+    shares = csr_matrix((weights, (rows, corners.ravel())), shape=(len(corners), mesh.n_vertices))
+    seen = texture.texels.detach()[texels_of.covered].double().cpu().numpy()
+    # The difference to `own` is what is solved for, so that LEAST_SQUARE leaves it where nothing is known.
+    rest = seen - shares @ own.double().cpu().numpy()
+    system = (shares.T @ shares + LEAST_SQUARE * diags(np.ones(mesh.n_vertices))).tocsc()
+    return own + torch.from_numpy(splu(system).solve(shares.T @ rest)).to(own)
+
+
+def complete_texture(mesh: Mesh, texture: Texture, known: Tensor) -> Texture:
+    """`texture` with everything filled that is not `known` [H, W] bool: unseen parts of the surface, then gutters.
+
+    On the surface values fade along the mesh, also across seams: a smooth field through the means around its vertices,
+    plus the details of the known texels, faded out. Gutters take the nearest texel of a chart.
+    Raises ShapeError where the mesh has no texture coordinates.
+    """
+    texels = texture.texels.detach()
+    texels_of = texel_map(mesh, *texels.shape[:2])
+    covered = texels_of.covered
+    seen = known & covered
+    if bool(seen.any()) and not bool((known | ~covered).all()):
+        means, weight = _means_around_vertices(mesh, texels_of, texels[covered], seen[covered])
+        field = texels_of.values(fill_harmonic(means, weight > 0, mesh.faces), mesh.faces)
+        detail = torch.zeros_like(texels)
+        detail[covered] = texels[covered] - field
+        whole = torch.zeros_like(texels)
+        whole[covered] = field + fill_smooth(detail, seen)[covered]
+        texels = torch.where(seen[:, :, None], texels, whole)
+    return replace(texture, texels=torch.where(known[:, :, None], texture.texels, fill_nearest(texels, covered)))
+
+
+def _means_around_vertices(mesh: Mesh, texels_of: TexelMap, values: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """[V, C] means of the chosen ones of K texels, weighted by their barycentric coordinates; [V] the weights' sums."""
+    shares = (texels_of.bary * chosen[:, None]).reshape(-1)
+    corner = mesh.faces[texels_of.face_id].reshape(-1)
+    weight = shares.new_zeros(mesh.n_vertices).index_add(0, corner, shares)
+    total = values.new_zeros(mesh.n_vertices, values.shape[1])
+    total.index_add_(0, corner, values.repeat_interleave(3, 0) * shares[:, None])
+    return total / weight.where(weight > 0, 1)[:, None], weight
+
+
+def carry_texture(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
+    """`texture` of the mesh `old` on another mesh about the same surface: each texel takes what is closest to it.
+
+    new: with texture coordinates of its own. resolution: of the new texture; left out: that of the old one's height.
+    Raises ShapeError where one of the meshes has no texture coordinates.
+    """
+    from diffrender.geometry.distances import Surface
+    from diffrender.geometry.primitives import Triangles
+
+    if old.uvs is None or old.uv_faces is None:
+        raise ShapeError("carry_texture: the old mesh has no texture coordinates, so no texture can lie on it")
+    resolution = texture.texels.shape[0] if resolution is None else resolution
+    texels_of = texel_map(new, resolution, resolution)
+    points = texels_of.values(new.vertices.detach(), new.faces)
+    found = Surface(Triangles(old.vertices, old.faces)).closest(points)
+    bary = _barycentric(found.points, old.vertices.detach().double()[old.faces[found.face]])
+    uv = (old.uvs[old.uv_faces[found.face]] * bary[:, :, None].to(old.uvs)).sum(1)
+    texels = texture.texels.new_zeros(resolution, resolution, texture.texels.shape[2])
+    texels[texels_of.covered] = texture.sample(uv).to(texels)
+    return replace(texture, texels=fill_nearest(texels, texels_of.covered))
+
+
+def _barycentric(points: Tensor, corners: Tensor) -> Tensor:
+    """[P, 3] barycentric coordinates of points [P, 3] on triangles [P, 3, 3]; thirds where a triangle has no area."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    normal = torch.linalg.cross(a, b)
+    square = normal.square().sum(1, keepdim=True)
+    offset = points - corners[:, 0]
+    second = (torch.linalg.cross(offset, b) * normal).sum(1, keepdim=True)
+    third = (torch.linalg.cross(a, offset) * normal).sum(1, keepdim=True)
+    pair = torch.cat([second, third], 1) / square.where(square > 0, 1)
+    return torch.where(square > 0, torch.cat([1 - pair.sum(1, keepdim=True), pair], 1), 1 / 3)

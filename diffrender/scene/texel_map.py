@@ -1,0 +1,53 @@
+"""Which point of a mesh each texel of its texture shows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.rasterize import rasterize
+from diffrender.scene.mesh import Mesh
+
+
+class TexelMap(NamedTuple):
+    """The texels of an H x W texture whose centres lie on the mesh.
+
+    covered: [H, W] bool.
+    face_id: [K] int64 the face of each of the K covered texels, row by row; the lowest where faces overlap.
+    bary: [K, 3] where on it.
+    """
+
+    covered: Tensor
+    face_id: Tensor
+    bary: Tensor
+
+    def values(self, per_vertex: Tensor, faces: Tensor) -> Tensor:
+        """[K, C] of `per_vertex` [V, C] at the covered texels, by the corners faces [F, 3]."""
+        return (per_vertex[faces[self.face_id]] * self.bary[:, :, None]).sum(1)
+
+
+def texel_map(mesh: Mesh, height: int, width: int, *, backend: str | None = None) -> TexelMap:
+    """Draws the charts of `mesh` into a texture of height x width texels; without gradient.
+
+    Faces outside 0..1 are drawn where the repeated texture has them; one that crosses the border is cut there.
+    Raises ShapeError where the mesh has no texture coordinates.
+    """
+    if mesh.uvs is None or mesh.uv_faces is None:
+        raise ShapeError("texel_map: the mesh has no texture coordinates; unwrap it first")
+    with torch.no_grad():
+        corners = mesh.uvs.detach()[mesh.uv_faces]
+        corners = corners - corners.mean(1, keepdim=True).floor()
+        place = corners.reshape(1, -1, 2) * corners.new_tensor([width, height])
+        flat = torch.cat([place, torch.ones_like(place)], 2)
+        faces = torch.arange(flat.shape[1], device=flat.device).reshape(-1, 3)
+        seen = rasterize(flat, faces, height, width, near=0.0, backend=backend).face_id[0, :, :, 0]
+        covered = seen >= 0
+        row, column = torch.nonzero(covered, as_tuple=True)
+        centers = torch.stack([column, row], 1).to(flat.dtype) + 0.5
+        face_id = seen[covered]
+        bary = barycentrics(flat, faces, torch.zeros_like(face_id), face_id, centers, backend=backend)
+    return TexelMap(covered, face_id, bary)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, torus
+from diffrender.geometry.unwrap import UvLayout, default_padding, unwrap
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.texel_map import texel_map
+
+MESHES = {"bumpy": bumpy_sphere(3), "torus": torus(0.7, 0.3, 24, 12), "box": box()}
+every_mesh = pytest.mark.parametrize("name", MESHES)
+
+
+def charts_of(layout: UvLayout) -> np.ndarray:
+    """[F] the number of each face's chart."""
+    ends = layout.uv_faces[:, [0, 1, 1, 2]].reshape(-1, 2).numpy()
+    size = len(layout.uvs)
+    links = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (size, size))
+    return connected_components(links)[1][layout.uv_faces[:, 0].numpy()]
+
+
+def areas(corners: Tensor) -> Tensor:
+    """[F] areas of triangles [F, 3, 2 or 3]."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return 0.5 * ((a * a).sum(1) * (b * b).sum(1) - (a * b).sum(1) ** 2).clamp_min(0).sqrt()
+
+
+@every_mesh
+@pytest.mark.parametrize("resolution", [64, 256])
+def test_charts_lie_apart_in_the_unit_square(name: str, resolution: int) -> None:
+    vertices, faces = MESHES[name]
+    layout = unwrap(vertices, faces, resolution)
+    assert layout.uv_faces.shape == faces.shape and layout.uvs.dtype == vertices.dtype
+    assert layout.uvs.min() >= 0 and layout.uvs.max() <= 1
+    texels_of = texel_map(Mesh(vertices, faces, layout.uvs, layout.uv_faces), resolution, resolution)
+    assert texels_of.covered.float().mean() > (0.35 if resolution == 256 else 0.2)
+    chart = np.full((resolution, resolution), -1)
+    chart[texels_of.covered.numpy()] = charts_of(layout)[texels_of.face_id.numpy()]
+    for number in range(chart.max() + 1):
+        if (chart == number).any():
+            distance = distance_transform_edt(chart != number)
+            others = distance[(chart >= 0) & (chart != number)]
+            assert others.size == 0 or others.min() > default_padding(resolution)
+
+
+@every_mesh
+def test_no_two_faces_overlap_and_texels_have_one_size(name: str) -> None:
+    vertices, faces = MESHES[name]
+    layout = unwrap(vertices, faces, 512)
+    in_texture, on_surface = areas(layout.uvs[layout.uv_faces]), areas(vertices[faces])
+    texels_of = texel_map(Mesh(vertices, faces, layout.uvs, layout.uv_faces), 512, 512)
+    # What is covered is as large as all faces together, so none lies on another.
+    assert float(texels_of.covered.float().mean()) == pytest.approx(float(in_texture.sum()), rel=0.01)
+    scale = in_texture / on_surface
+    assert float(scale.quantile(0.05)) > 0.4 * float(scale.median())
+    assert float(scale.quantile(0.95)) < 2.5 * float(scale.median())
+
+
+def test_the_same_mesh_is_always_cut_in_the_same_way() -> None:
+    vertices, faces = MESHES["bumpy"]
+    first, again = unwrap(vertices, faces, 128), unwrap(vertices, faces, 128)
+    assert torch.equal(first.uvs, again.uvs) and torch.equal(first.uv_faces, again.uv_faces)
+
+
+@pytest.mark.parametrize("unit", [1e-5, 1e5])
+def test_the_unit_of_the_mesh_does_not_matter(unit: float) -> None:
+    vertices, faces = MESHES["torus"]
+    layout = unwrap(vertices * unit + 3 * unit, faces, 128)
+    expected = unwrap(vertices, faces, 128)
+    assert areas(layout.uvs[layout.uv_faces]).min() > 0
+    assert float(areas(layout.uvs[layout.uv_faces]).sum()) == pytest.approx(
+        float(areas(expected.uvs[expected.uv_faces]).sum()), rel=0.2
+    )
+
+
+def test_padding_is_as_told() -> None:
+    vertices, faces = MESHES["box"]
+    layouts = [unwrap(vertices, faces, 128, padding) for padding in (0, 16)]
+    narrow, wide = (areas(layout.uvs[layout.uv_faces]) for layout in layouts)
+    assert float(wide.sum()) < 0.8 * float(narrow.sum())
+    assert [default_padding(resolution) for resolution in (16, 256, 512, 2048)] == [2, 2, 4, 16]
+
+
+def test_degenerate_and_tangled_meshes_are_unwrapped() -> None:
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, -1, 0]])
+    # Three faces at an edge, one without area, one twice.
+    fan = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 1, 4], [1, 1, 2], [0, 1, 2]])
+    layout = unwrap(vertices, fan, 64)
+    assert layout.uv_faces.shape == (5, 3) and bool(layout.uvs.isfinite().all())
+    point = unwrap(torch.zeros(3, 3), torch.tensor([[0, 1, 2]]), 64)
+    assert bool(point.uvs.isfinite().all())
+
+
+def test_mistakes_are_named() -> None:
+    vertices, faces = MESHES["box"]
+    for message, arguments in {
+        "the mesh has no faces": (vertices, faces[:0], 64),
+        "resolution must be at least 1": (vertices, faces, 0),
+        "vertices must be finite": (vertices * torch.nan, faces, 64),
+        r"faces must lie in 0..2": (vertices[:3], faces, 64),
+    }.items():
+        with pytest.raises(ShapeError, match=f"unwrap: .*{message}"):
+            unwrap(*arguments)
+    with pytest.raises(ShapeError, match="texel_map: the mesh has no texture coordinates"):
+        texel_map(Mesh(*Triangles(vertices, faces)), 8, 8)

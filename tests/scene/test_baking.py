@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, square
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.primitives import bumpy_sphere, torus
+from diffrender.render.edge_models import Hard
+from diffrender.render.render import render
+from diffrender.scene.baking import bake_to_texture, bake_to_vertices, carry_texture, complete_texture, unwrapped
+from diffrender.scene.materials import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.texel_map import texel_map
+from diffrender.scene.texture import Texture
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    return unwrapped(bumpy(3), 256)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return float(-10 * (a - b).square().mean().log10())
+
+
+def seam_sides(mesh: Mesh) -> tuple[Tensor, Tensor]:
+    """[S, 2], [S, 2] uv of the middle of each seam edge on its two sides."""
+    assert mesh.uv_faces is not None and mesh.uvs is not None
+    sides: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for corners, uv_corners in zip(mesh.faces.tolist(), mesh.uv_faces.tolist(), strict=True):
+        for i in range(3):
+            a, b = (corners[i], uv_corners[i]), (corners[(i + 1) % 3], uv_corners[(i + 1) % 3])
+            (v0, t0), (v1, t1) = sorted((a, b))
+            sides.setdefault((v0, v1), []).append((t0, t1))
+    seams = [pair for pair in sides.values() if len(pair) == 2 and pair[0] != pair[1]]
+    ends = torch.tensor(seams)
+    middles = mesh.uvs[ends].mean(2)
+    return middles[:, 0], middles[:, 1]
+
+
+def test_unwrapping_leaves_the_mesh_as_it_is(mesh: Mesh) -> None:
+    plain = bumpy(3)
+    assert torch.equal(mesh.vertices, plain.vertices) and torch.equal(mesh.faces, plain.faces)
+    assert mesh.topology.is_closed and mesh.uvs is not None and len(mesh.uvs) > mesh.n_vertices  # seams
+
+
+def test_vertex_colours_survive_a_texture(mesh: Mesh) -> None:
+    colors = smooth_colors(mesh.vertices)
+    texture = bake_to_texture(mesh, colors, 256)
+    assert psnr(bake_to_vertices(mesh, texture), colors) > 60
+    noise = torch.rand(mesh.n_vertices, 3, generator=torch.Generator().manual_seed(0))
+    assert psnr(bake_to_vertices(mesh, bake_to_texture(mesh, noise, 256)), noise) > 45
+
+
+def test_a_smooth_texture_survives_vertex_colours(mesh: Mesh) -> None:
+    texels_of = texel_map(mesh, 256, 256)
+    texels = torch.zeros(256, 256, 3)
+    texels[texels_of.covered] = smooth_colors(texels_of.values(mesh.vertices, mesh.faces))
+    again = bake_to_texture(mesh, bake_to_vertices(mesh, Texture(texels)), 256).texels
+    assert psnr(again[texels_of.covered], texels[texels_of.covered]) > 38
+
+
+def test_a_baked_texture_looks_like_the_vertex_colours(mesh: Mesh) -> None:
+    colors = smooth_colors(mesh.vertices)
+    camera = flat_camera(96, 96, view_height=2.4)
+    by_vertex = render(scene_of(placed(mesh, Unlit(colors))), camera, Hard()).rgba
+    by_texture = render(scene_of(placed(mesh, Unlit(bake_to_texture(mesh, colors, 256)))), camera, Hard()).rgba
+    assert psnr(by_texture, by_vertex) > 38
+
+
+def test_baking_by_hand() -> None:
+    values = torch.tensor([[0.0], [1.0], [1.0], [0.0]])  # on the left 0, on the right 1
+    texture = bake_to_texture(square(), values, 4)
+    torch.testing.assert_close(texture.texels[:, :, 0], torch.tensor([0.125, 0.375, 0.625, 0.875]).expand(4, 4))
+    torch.testing.assert_close(bake_to_vertices(square(), texture), values, atol=1e-4, rtol=0)
+    # One texel for two triangles of which none has a vertex near: what bilinear sampling gives there.
+    assert bake_to_vertices(square(), Texture(torch.full((1, 1, 2), 0.7))).tolist() == [[pytest.approx(0.7)] * 2] * 4
+
+
+def test_both_sides_of_a_seam_show_the_same(mesh: Mesh) -> None:
+    """At every seam, at the finest level and at two coarser ones: gutters hold no background."""
+    left, right = seam_sides(mesh)
+    assert len(left) > 50
+    texture = bake_to_texture(mesh, smooth_colors(mesh.vertices), 256)
+    holes = texture.texels.where(texel_map(mesh, 256, 256).covered[:, :, None], 50.0)  # as if no gutter were filled
+    for width, largest in ((1.0, 0.05), (2.0, 0.1), (4.0, 0.25)):
+        footprint = torch.full((len(left),), width)
+        a, b = (texture.sample(side, footprint) for side in (left, right))
+        assert float((a - b).abs().max()) < largest
+        bleeding = Texture(holes).sample(left, footprint)
+        assert float((bleeding - a).abs().max()) > 1
+
+
+def test_unseen_parts_are_filled_smoothly_and_known_texels_kept(mesh: Mesh) -> None:
+    colors = smooth_colors(mesh.vertices)
+    truth = bake_to_texture(mesh, colors, 256).texels
+    texels_of = texel_map(mesh, 256, 256)
+    points = texels_of.values(mesh.vertices, mesh.faces)
+    known = texels_of.covered.clone()
+    known[texels_of.covered] = (points - torch.tensor([0.0, 0.0, 0.7])).norm(dim=1) > 0.35  # a patch is never seen
+    assert 0.02 < 1 - float(known.sum() / texels_of.covered.sum()) < 0.3
+    spoilt = Texture(torch.where(known[:, :, None], truth, 9.0))
+    filled = complete_texture(mesh, spoilt, known).texels
+    assert torch.equal(filled[known], truth[known])
+    assert float((filled - truth).abs().max()) < 0.5  # far from 9, and near what a smooth surface would have there
+    hole = texels_of.covered & ~known
+    assert float((filled - truth)[hole].abs().mean()) < 0.12
+    left, right = seam_sides(mesh)
+    assert float((Texture(filled).sample(left) - Texture(filled).sample(right)).abs().max()) < 0.1
+
+
+def test_a_texture_of_which_nothing_is_known_stays(mesh: Mesh) -> None:
+    texture = Texture(torch.full((64, 64, 3), 0.25))
+    assert torch.equal(complete_texture(mesh, texture, torch.zeros(64, 64, dtype=torch.bool)).texels, texture.texels)
+
+
+def test_a_texture_is_carried_to_another_mesh() -> None:
+    old = unwrapped(Mesh(*torus(0.7, 0.3, 48, 24)), 256)
+    new = unwrapped(Mesh(*torus(0.7, 0.3, 61, 37)), 256)
+    texture = bake_to_texture(old, smooth_colors(old.vertices), 256)
+    carried = carry_texture(texture, old, new)
+    texels_of = texel_map(new, 256, 256)
+    expected = smooth_colors(texels_of.values(new.vertices, new.faces))
+    assert psnr(carried.texels[texels_of.covered], expected) > 35
+    with pytest.raises(ShapeError, match="the old mesh has no texture coordinates"):
+        carry_texture(texture, Mesh(*torus(0.7, 0.3, 8, 8)), new)
+
+
+def test_repeated_texture_coordinates_find_their_texels() -> None:
+    plain = square()
+    assert plain.uvs is not None
+    moved = replace(plain, uvs=plain.uvs + torch.tensor([3.0, -2.0]))
+    assert bool(texel_map(moved, 8, 8).covered.all())
+    assert torch.equal(texel_map(moved, 8, 8).face_id, texel_map(plain, 8, 8).face_id)
+
+
+def test_mistakes_are_named() -> None:
+    plain = Mesh(*bumpy_sphere(1))
+    with pytest.raises(ShapeError, match="the mesh has no texture coordinates; unwrap it first"):
+        bake_to_texture(plain, torch.zeros(plain.n_vertices, 3), 8)
+    with pytest.raises(ShapeError, match="the mesh has no texture coordinates; unwrap it first"):
+        bake_to_vertices(plain, Texture(torch.zeros(4, 4, 3)))
+    with pytest.raises(ShapeError, match="vertex_values must have shape"):
+        bake_to_texture(square(), torch.zeros(5, 3), 8)
