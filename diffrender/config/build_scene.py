@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from pydantic import BaseModel
 
+from diffrender.config.build_color import build_color, with_layout
 from diffrender.config.build_mesh import Frame, build_mesh
 from diffrender.config.region import Place
 from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts, SphereMesh
@@ -17,14 +18,11 @@ from diffrender.config.shelf import (
     LambertOptions,
     Light,
     Material,
-    TextureColors,
     UnlitOptions,
     VertexColors,
 )
-from diffrender.errors import ConfigError
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.readers.images import read_image
 from diffrender.readers.mesh_data import MeshData
 from diffrender.scene import light as scene_light
 from diffrender.scene import material as scene_material
@@ -61,7 +59,8 @@ def build_scene(parts: Parts, place: Place) -> tuple[Scene, Parts]:
         mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh")
         material_options = options.material or default_material
         color_options = _filled_color(material_options, data)
-        color = _build_color(color_options, data, f"{where}material.base_color")
+        data = with_layout(data, [color_options], f"{where}material.base_color")
+        color = build_color(color_options, data, f"{where}material.base_color")
         objects[options.name] = Object(data.mesh, _material(material_options.type, color), pose, scale)
         material_options = material_options.model_copy(update={"base_color": color_options})
         filled.append(ObjectOptions(name=options.name, mesh=mesh_options, material=material_options, pose=pose_options))
@@ -134,24 +133,6 @@ def _filled_color(options: Material, data: MeshData) -> Any:
         return options.base_color
     has_own = data.texture is not None or data.vertex_colors is not None
     return "own" if has_own else VertexColors(vertex=GRAY)
-
-
-def _build_color(options: Any, data: MeshData, where: str) -> SurfaceValue:
-    if options == "own":
-        own = data.texture if data.texture is not None else data.vertex_colors
-        if own is None:
-            note = data.texture_note or "the mesh has neither a texture nor vertex colours"
-            raise ConfigError(f"{where}: own: {note}; give a colour, {{vertex: a colour}} or {{texture: file.png}}")
-        return own
-    if isinstance(options, VertexColors):
-        return torch.tensor(options.vertex).repeat(data.mesh.n_vertices, 1)
-    if not isinstance(options, TextureColors):
-        return torch.tensor(options)
-    if data.mesh.uvs is None:
-        raise ConfigError(f"{where}: a texture needs a mesh with texture coordinates; use {{vertex: a colour}} instead")
-    if isinstance(options.texture, str):
-        return Texture(read_image(options.texture).rgb)
-    return Texture(torch.tensor(options.texture).repeat(options.resolution, options.resolution, 1))
 
 
 def _build_pose(options: PoseOptions) -> tuple[torch.Tensor, torch.Tensor]:

@@ -30,17 +30,31 @@ class VertexColors(Strict):
 
 
 def _pick_texture(value: Any) -> str:
+    if value == "own":
+        return "own"
     return "file" if isinstance(value, str) and value not in ("black", "white") else "color"
 
 
 class TextureColors(Strict):
     """An image on the mesh, by its texture coordinates."""
 
-    texture: Annotated[File | Albedo, OneOf(("file", "color"), _pick_texture, ("file.png", "a colour"))] = Field(
-        description="an image file, or the colour that every texel starts with"
-    )
+    texture: Annotated[
+        File | Literal["own"] | Albedo,
+        OneOf(("file", "own", "color"), _pick_texture, ("file.png", "own", "a colour")),
+    ] = Field(description="an image file; own: the mesh's colours, baked; or the colour of every texel at the start")
     resolution: int = Field(
-        default=256, ge=1, le=16384, description="texels along each side, where `texture` is a colour"
+        default=256, ge=1, le=16384, description="texels along each side, where `texture` is a colour or own"
+    )
+    unwrap: bool | None = Field(
+        default=None,
+        description="whether to make texture coordinates; left out: where the mesh has none. A file's own ones may lie"
+        " over each other, as those of mirrored halves: such texels cannot be learned apart",
+    )
+    padding: int | None = Field(
+        default=None,
+        ge=0,
+        le=256,
+        description="texels between charts where it is unwrapped; left out: 1/128, at least 2",
     )
 
 

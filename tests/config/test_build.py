@@ -214,6 +214,34 @@ def test_colours_of_a_mesh_file(tmp_path: Path) -> None:
     assert isinstance(painted, Texture)
     assert painted.texels.shape == (2, 3, 3)
     assert color("{type: unlit, base_color: {texture: 0.5, resolution: 8}}").texels.shape == (8, 8, 3)
+    baked = color("{type: unlit, base_color: {texture: own, resolution: 8}}")
+    torch.testing.assert_close(baked.texels, torch.tensor([1.0, 0.0, 0.0]).expand(8, 8, 3))
+
+
+def test_a_mesh_without_texture_coordinates_is_unwrapped(tmp_path: Path) -> None:
+    square_obj(tmp_path)
+    write_png(tmp_path / "paint.png", torch.tensor([[[0.0, 1.0, 0.0]]]).expand(2, 3, 3))
+
+    def built_object(mesh: str, color: str):
+        text = f"mesh: {mesh}\nmaterial: {{type: unlit, base_color: {color}}}\n"
+        text += "optimize: {steps: 2, material.base_color: {}}"
+        return built(text, tmp_path).scene.objects["object"]
+
+    sphere = "{subdivisions: 1, radius: 1.0}"
+    plain = built_object(sphere, "0.5").mesh
+    assert plain.uvs is None
+    item = built_object(sphere, "{texture: 0.25, resolution: 64}")
+    assert torch.equal(item.mesh.vertices, plain.vertices) and torch.equal(item.mesh.faces, plain.faces)
+    assert item.mesh.uvs is not None and item.mesh.topology.is_closed
+    assert item.material.base_color.texels.shape == (64, 64, 3)
+    spread = built_object(sphere, "{texture: 0.25, resolution: 64, padding: 12}").mesh
+    assert not torch.equal(spread.uvs, item.mesh.uvs)
+
+    own = built_object("square.obj", "{texture: 0.5, resolution: 8}").mesh
+    assert own.uvs.tolist() == [[0, 1], [1, 1], [1, 0], [0, 0]]
+    again = built_object("square.obj", "{texture: own, resolution: 32, unwrap: true}")
+    assert not torch.equal(again.mesh.uvs, own.uvs)
+    torch.testing.assert_close(again.material.base_color.texels, torch.tensor([1.0, 0.0, 0.0]).expand(32, 32, 3))
 
 
 @pytest.mark.parametrize(
@@ -224,12 +252,28 @@ def test_colours_of_a_mesh_file(tmp_path: Path) -> None:
             ConfigError,
             "material.base_color: own: the mesh has neither",
         ),
-        (SPHERE + "material: {type: unlit, base_color: {texture: 0.5}}", ConfigError, "texture coordinates"),
+        (
+            SPHERE + "material: {type: unlit, base_color: {texture: paint.png}}",
+            ConfigError,
+            "material.base_color: an image file as a texture needs a mesh with texture coordinates",
+        ),
+        (
+            SPHERE + "material: {type: unlit, base_color: {texture: 0.5, unwrap: false}}",
+            ConfigError,
+            "needs a mesh with texture coordinates",
+        ),
+        (
+            "mesh: square.obj\nmaterial: {type: unlit, base_color: {texture: paint.png, unwrap: true}}",
+            ConfigError,
+            "unwrap: true would tear up .*paint.png",
+        ),
         ("mesh: broken.obj", DataError, "broken.obj"),
     ],
 )
 def test_what_does_not_suit_the_files_is_told(text: str, error: type[Exception], words: str, tmp_path: Path) -> None:
     (tmp_path / "broken.obj").write_text("v 0 0 0\nf 1 2 3\n")
+    square_obj(tmp_path)
+    write_png(tmp_path / "paint.png", torch.zeros(2, 2, 3))
     with pytest.raises(error, match=words):
         built(text, tmp_path)
 
