@@ -204,8 +204,9 @@ class ImageLossOptions(TermOptions):
     """Base of the options of losses between images."""
 
     word_key: ClassVar[str | None] = "type"
-    space: Literal["srgb", "linear"] = Field(
-        default="srgb", description="the colour space in which images are compared"
+    space: Literal["srgb", "linear", "log"] = Field(
+        default="srgb",
+        description="the colour space in which images are compared; log: log(1 + x), for targets far above 1",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
@@ -19,8 +20,14 @@ def _as_it_is(linear: Tensor) -> Tensor:
     return linear
 
 
-# The spaces in which images can be compared, by name. In "srgb" equal differences look about equally large.
-SPACES: dict[str, Callable[[Tensor], Tensor]] = {"linear": _as_it_is, "srgb": srgb_from_linear}
+def _log(linear: Tensor) -> Tensor:
+    # Below 0, where only noise and overshooting filters lie, it goes on straight: no infinity, no zero gradient.
+    return torch.where(linear > 0, (1 + linear.clamp_min(0)).log(), linear)
+
+
+# The spaces in which images can be compared, by name. In "srgb" equal differences look about equally large. "log", that
+# is log(1 + x), is for pictures far above 1: near black as linear, and in highlights by ratio.
+SPACES: dict[str, Callable[[Tensor], Tensor]] = {"linear": _as_it_is, "srgb": srgb_from_linear, "log": _log}
 
 
 class Comparison:

@@ -1,4 +1,4 @@
-"""Images and masks from 8-bit files: PNG, JPEG, WebP and whatever else Pillow opens."""
+"""Images and masks from files: PNG, JPEG, WebP and whatever else Pillow opens; deeper ones through OpenImageIO."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import struct
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
-from diffrender.imaging.color import linear_from_srgb
+from diffrender.imaging.color import linear_from_srgb, srgb_from_linear
+from diffrender.readers.deep_images import LINEAR_SUFFIXES, read_deep_image
+from diffrender.readers.image_data import ImageData
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,24 +24,15 @@ _EXIF_ORIENTATION = 0x0112
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class ImageData(NamedTuple):
-    """One image.
-
-    rgb: [H, W, 3] float32, linear, not multiplied by alpha.
-    alpha: [H, W] float32 in 0..1, or None where the file has none.
-    """
-
-    rgb: Tensor
-    alpha: Tensor | None
-
-
 def read_image(path: str | Path) -> ImageData:
-    """The colours (linear) and the transparency of an sRGB image file of 8 bits a channel.
+    """The colours (linear) and the transparency of an image file.
 
-    Gray, palette and transparent files of every kind are understood. Raises DataError, naming the file, where it is
-    missing, damaged, deeper than 8 bits, or marked by its camera to be turned.
+    Files of 8 and 16 bits a channel are sRGB; OpenEXR and Radiance HDR files are linear and keep values above 1. Gray,
+    palette and transparent files of every kind are understood. Raises DataError, naming the file, where it is missing,
+    damaged, or marked by its camera to be turned, and where a deep file needs OpenImageIO and it is not installed.
     """
-    return image_from_pillow(_open(Path(path)))
+    path = _existing_file(Path(path))
+    return read_deep_image(path) if _is_deep(path) else image_from_pillow(_open(path))
 
 
 def read_mask(path: str | Path) -> Tensor:
@@ -48,13 +41,25 @@ def read_mask(path: str | Path) -> Tensor:
     Colour files count by their brightness; files with a transparency that says something count by that.
     Raises DataError as `read_image` does.
     """
-    picture = _open(Path(path))
+    path = _existing_file(Path(path))
+    if _is_deep(path):
+        return _deep_mask(path)
+    picture = _open(path)
     if _has_alpha(picture):
         alpha = np.asarray(picture.convert("RGBA"))[:, :, 3]
         if alpha.min() < 255:
             return torch.from_numpy(alpha.astype(np.float32) / 255)
     gray = np.asarray(picture.convert("RGB").convert("L"))
     return torch.from_numpy(gray.astype(np.float32) / 255)
+
+
+def _deep_mask(path: Path) -> Tensor:
+    image = read_deep_image(path)
+    if image.alpha is not None and float(image.alpha.min()) < 1:
+        return image.alpha
+    # Whole numbers were taken for sRGB, but in a mask they count as they are.
+    rgb = image.rgb if path.suffix.lower() in LINEAR_SUFFIXES else srgb_from_linear(image.rgb)
+    return rgb.mean(2).clamp(0, 1)
 
 
 def image_from_pillow(picture: Image.Image) -> ImageData:
@@ -84,11 +89,7 @@ def _open(path: Path) -> Image.Image:
     """The decoded picture, or a DataError that says what is wrong with the file."""
     from PIL import Image
 
-    if not path.is_file():
-        what = "is a folder, not an image file" if path.is_dir() else "does not exist; check the path"
-        raise DataError(f"{path}: {what}")
     try:
-        _refuse_deep_png(path)
         with Image.open(path) as file:
             file.load()
             picture = file.copy()
@@ -115,9 +116,32 @@ def _open(path: Path) -> Image.Image:
     return picture
 
 
-def _refuse_deep_png(path: Path) -> None:
-    """Pillow reads 16-bit colour PNGs as 8 bits without a word; look at the header's depth instead."""
+def _is_deep(path: Path) -> bool:
+    """Whether the file has more than 8 bits a channel: Pillow reads 16-bit colour PNGs as 8 bits without a word."""
+    suffix = path.suffix.lower()
+    if suffix in LINEAR_SUFFIXES:
+        return True
+    if suffix in (".tif", ".tiff"):
+        return _tiff_is_deep(path)
     with path.open("rb") as file:
         header = file.read(26)
-    if header.startswith(_PNG_SIGNATURE) and len(header) == 26 and header[24] == 16:
-        raise DataError(f"{path}: has 16 bits a channel, wanted 8; save it as an 8-bit PNG")
+    return header.startswith(_PNG_SIGNATURE) and len(header) == 26 and header[24] == 16
+
+
+def _tiff_is_deep(path: Path) -> bool:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return picture.mode.startswith(("I", "F"))
+    except UnidentifiedImageError:
+        return True  # 16-bit colours, which Pillow does not know
+    except Exception:  # damaged: whoever reads it next says how
+        return False
+
+
+def _existing_file(path: Path) -> Path:
+    if not path.is_file():
+        what = "is a folder, not an image file" if path.is_dir() else "does not exist; check the path"
+        raise DataError(f"{path}: {what}")
+    return path

@@ -19,7 +19,7 @@ from diffrender.readers.posed_images import Intrinsics, PosedImage, problems_err
 from diffrender.scene.views import Views
 
 _FILE_NAMES = ("transforms.json", "transforms_train.json")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", ".JPEG", ".EXR")
 _CAMERA_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "ORTHOGRAPHIC")
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 _RIGID_TOLERANCE = 1e-3  # files are often rounded to a few digits; what is left of it is removed by `_nearest_rigid`

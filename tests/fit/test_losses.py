@@ -16,7 +16,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
 
 VARIANTS = {
-    "l1": [{}, {"space": "linear"}],
+    "l1": [{}, {"space": "linear"}, {"space": "log"}],
     "l2": [{}, {"space": "linear"}],
     "huber": [{}, {"delta": 0.02, "space": "linear"}],
     "pyramid": [{}, {"of": "l2", "levels": 1}, {"of": "huber", "levels": 9, "space": "linear"}],
@@ -124,6 +124,16 @@ def test_srgb_is_the_default_space():
     torch.testing.assert_close(L1()(constant(0.5)), torch.tensor([(0.8808250 - 0.5370987) / 3]), rtol=1e-5, atol=0)
 
 
+def test_log_space_compares_ratios_far_above_one_and_goes_on_below_zero():
+    bright, brighter = (torch.full((1, 2, 2, 4), value) for value in (99.0, 199.0))
+    torch.testing.assert_close(L1(space="log")(compare(brighter, bright)), torch.tensor([math.log(2)]))
+    negative = torch.full((1, 2, 2, 4), -0.5).requires_grad_()
+    value = L1(space="log")(compare(negative, torch.zeros(1, 2, 2, 4)))
+    torch.testing.assert_close(value.detach(), torch.tensor([0.5]))
+    (gradient,) = torch.autograd.grad(value, negative)
+    assert (gradient[..., :3] < 0).all()
+
+
 def test_a_pyramid_of_one_level_is_the_loss_itself():
     pair = compare(images(0), images(1))
     torch.testing.assert_close(Pyramid(of="l2", levels=1)(pair), L2()(pair))
@@ -166,7 +176,7 @@ def test_mask_loss_without_masks_says_what_to_do():
 
 @pytest.mark.parametrize("name", IMAGE_LOSSES)
 def test_unknown_space_is_refused(name):
-    with pytest.raises(ConfigError, match=f"{name}: space must be one of linear, srgb, got 'rgb'"):
+    with pytest.raises(ConfigError, match=f"{name}: space must be one of linear, srgb, log, got 'rgb'"):
         IMAGE_LOSSES[name](space="rgb")
 
 

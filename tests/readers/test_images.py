@@ -110,23 +110,22 @@ def test_damaged_files_give_data_errors_or_pixels_but_nothing_else(tmp_path, suf
     assert n_errors > 10
 
 
-@pytest.mark.parametrize("mode", ["I;16", "RGB"])
-def test_sixteen_bit_png_is_refused_not_truncated(tmp_path, mode):
-    path = tmp_path / "deep.png"
-    if mode == "I;16":
-        Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(path)
-    else:
-        path.write_bytes(_deep_colour_png())
-    with pytest.raises(DataError, match=r"deep\.png: has 16 bits a channel, wanted 8; save it as an 8-bit PNG"):
-        read_image(path)
+def test_sixteen_bit_png_keeps_all_its_bits(tmp_path):
+    """Pillow would read the colours as 8 bits without a word."""
+    (tmp_path / "rgb.png").write_bytes(_deep_colour_png())
+    expected = linear_from_srgb(torch.tensor([1000.0, 2000.0, 3000.0], dtype=torch.float64) / 65535).float()
+    torch.testing.assert_close(read_image(tmp_path / "rgb.png").rgb, expected.expand(1, 1, 3), rtol=1e-4, atol=0)
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "gray.png")
+    gray = float(linear_from_srgb(torch.tensor(40_000 / 65535)))
+    torch.testing.assert_close(read_image(tmp_path / "gray.png").rgb, torch.full((4, 4, 3), gray))
 
 
-def test_sixteen_bit_and_float_tiff_are_refused(tmp_path):
+def test_sixteen_bit_and_float_tiff_are_read(tmp_path):
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "a.tiff")
-    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "b.tiff")
-    for name in ("a.tiff", "b.tiff"):
-        with pytest.raises(DataError, match="more than 8 bits"):
-            read_image(tmp_path / name)
+    Image.fromarray(np.full((4, 4), 2.5, np.float32)).save(tmp_path / "b.tiff")
+    gray = float(linear_from_srgb(torch.tensor(40_000 / 65535)))
+    torch.testing.assert_close(read_image(tmp_path / "a.tiff").rgb, torch.full((4, 4, 3), gray))
+    torch.testing.assert_close(read_image(tmp_path / "b.tiff").rgb, torch.full((4, 4, 3), 2.5))  # floats are linear
 
 
 def test_photographs_marked_to_be_turned_are_refused(tmp_path):

@@ -19,7 +19,7 @@ class Huber(PointwiseLoss):
     Departs from the paper by a factor 1 / delta, so that large differences cost as in l1 and weights carry over.
 
     delta: colour difference, above 0, where the quadratic piece ends.
-    space: "srgb" or "linear", where colours are compared.
+    space: "srgb", "linear" or "log", where colours are compared.
     """
 
     delta: float = 0.1

@@ -14,7 +14,7 @@ from diffrender.fit.losses.pointwise import PointwiseLoss
 class L1(PointwiseLoss):
     """Mean absolute difference: a few wrong pixels, such as highlights, do not dominate.
 
-    space: "srgb" or "linear", where colours are compared.
+    space: "srgb", "linear" or "log", where colours are compared.
     """
 
     space: str = "srgb"

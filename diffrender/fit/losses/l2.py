@@ -14,7 +14,7 @@ from diffrender.fit.losses.pointwise import PointwiseLoss
 class L2(PointwiseLoss):
     """Mean squared difference: what PSNR measures; the pull fades as colours agree.
 
-    space: "srgb" or "linear", where colours are compared.
+    space: "srgb", "linear" or "log", where colours are compared.
     """
 
     space: str = "srgb"

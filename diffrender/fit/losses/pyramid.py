@@ -27,7 +27,7 @@ class Pyramid(Loss):
 
     of: "l1", "l2" or "huber" (with its default delta), the loss at each level.
     levels: at least 1; fewer are used where the image gets down to one pixel.
-    space: "srgb" or "linear", where colours are compared and averaged.
+    space: "srgb", "linear" or "log", where colours are compared and averaged.
     """
 
     of: str = "l1"

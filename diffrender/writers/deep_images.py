@@ -1,0 +1,71 @@
+"""Pictures with more than 8 bits a channel: OpenEXR and Radiance HDR in linear light, 16-bit PNG in sRGB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffrender.errors import DataError, ShapeError
+from diffrender.imaging.color import srgb_from_linear
+from diffrender.writers.atomic import replacing
+
+
+def write_float_image(path: Path, image: Tensor) -> None:
+    """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as .exr (float32) or .hdr; values above 1 stay.
+
+    Colour is not multiplied by alpha; OpenEXR wants it so, and it is done here. Radiance HDR has no alpha, no negative
+    numbers, and keeps three digits.
+
+    Raises: ShapeError for another shape or suffix; DataError where the file cannot be written or OpenImageIO
+    is missing.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    _check("write_float_image", image)
+    if suffix not in (".exr", ".hdr") or (suffix == ".hdr" and image.shape[2] == 4):
+        raise ShapeError(f"write_float_image: {path.name} must end in .exr, or without alpha in .hdr")
+    image = image.detach().to("cpu", torch.float32)
+    if image.shape[2] == 4:
+        image = torch.cat([image[:, :, :3] * image[:, :, 3:], image[:, :, 3:]], 2)
+    _write(path, image.contiguous().numpy(), "float")
+
+
+def write_png16(path: Path, image: Tensor) -> None:
+    """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as a 16-bit sRGB PNG, clamped to 0..1; a NaN is black.
+
+    Raises: ShapeError for another shape; DataError where the file cannot be written or OpenImageIO is missing.
+    """
+    _check("write_png16", image)
+    image = image.detach().to("cpu", torch.float64).nan_to_num(nan=0.0).clamp(0, 1)
+    encoded = torch.cat([srgb_from_linear(image[..., :3]), image[..., 3:]], -1).clamp(0, 1)
+    _write(Path(path), (encoded * 65535).round().numpy().astype(np.uint16), "uint16")
+
+
+def _check(function: str, image: Tensor) -> None:
+    if image.dim() != 3 or image.shape[2] not in (3, 4):
+        raise ShapeError(f"{function}: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
+
+
+def _write(path: Path, pixels: np.ndarray, kind: str) -> None:
+    oiio = _openimageio(path)
+    height, width, channels = pixels.shape
+    spec = oiio.ImageSpec(width, height, channels, kind)
+    # The colours that are given are not multiplied by alpha; OpenImageIO would divide them.
+    spec.attribute("oiio:UnassociatedAlpha", int(kind == "uint16"))
+    with replacing(path) as temporary:
+        file = oiio.ImageOutput.create(str(temporary))
+        if file is None or not file.open(str(temporary), spec) or not file.write_image(pixels) or not file.close():
+            reason = (file.geterror() if file is not None else oiio.geterror()).strip()
+            raise DataError(f"cannot write {path}: {reason or 'unknown reason'}; choose a writable folder")
+
+
+def _openimageio(path: Path) -> Any:
+    try:
+        import OpenImageIO
+    except ImportError:
+        raise DataError(f"cannot write {path}: it needs OpenImageIO; run `pip install OpenImageIO`") from None
+    return OpenImageIO
