@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from diffrender.config.build_remesh import build_remeshing, filled_remesh
 from diffrender.config.build_scene import build_scene, scene_to, shelf_options
 from diffrender.config.build_targets import build_targets
 from diffrender.config.schema import FitConfig, LossOptions, ParameterOptions
@@ -28,7 +29,7 @@ from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.buffer import BufferLoss
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
-from diffrender.fit.optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer import BETAS, FitOptimizer, Rate
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.parametrizations.large_steps import LargeSteps
@@ -42,7 +43,7 @@ from diffrender.render.edge_models.hard import Hard
 from diffrender.render.edge_models.soft import SHARPEST_PX, Soft
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.paths import canonical_path, default_parametrization, get_value
+from diffrender.scene.paths import canonical_path, default_parametrization, get_value, object_of_vertices
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
@@ -56,6 +57,10 @@ DEFAULT_RATES: Mapping[str, float] = {
     "pose": 0.01,
     "large_steps": 0.1,
 }
+# Of remeshed vertices without large_steps: in target lengths of their edges; and what is remembered of their gradients,
+# which is little, because a vertex soon stands elsewhere.
+RATE_IN_EDGES = 0.3
+BETAS_IN_EDGES = (0.8, 0.8)
 # Cameras of a capture are nearly right, and one that runs away takes the shape along.
 CAMERA_POSE_RATE = 0.001
 
@@ -140,7 +145,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         heldout_views=heldout,
         model=model,
         objective=objective,
-        optimizer=FitOptimizer(model, rates, optimize.steps),
+        optimizer=FitOptimizer(model, rates, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras)),
         settings=FitSettings(optimize.steps, optimize.batch_size, optimize.seed),
         edges=_edge_schedule(edges),
         target_scene=targets.scene,
@@ -174,9 +179,18 @@ def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: 
     for path, options in parameters.items():
         full = canonical_path(scene, cameras, path)
         method = options.method or default_parametrization(scene, cameras, full)
-        lr = options.lr or DEFAULT_RATES[method] * _unit(full, method, scene, cameras, size)
-        optimizer = options.optimizer or PARAMETRIZATIONS[method].optimizer
-        updates = {"method": method, "lr": lr, "optimizer": optimizer, **_large_steps_options(options, method)}
+        unit = _unit(full, method, scene, cameras, size)
+        in_edges = options.remesh is not None and method == "identity"
+        updates: dict[str, Any] = {
+            "method": method,
+            "lr": options.lr or (RATE_IN_EDGES if in_edges else DEFAULT_RATES[method] * unit),
+            "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
+            "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
+            **_large_steps_options(options, method),
+        }
+        name = object_of_vertices(full)
+        if options.remesh is not None and name is not None:
+            updates["remesh"] = filled_remesh(options.remesh, method, scene.objects[name], cameras, size)
         filled[path] = options.model_copy(update=updates)
     return filled
 
@@ -258,8 +272,10 @@ def _method(options: ParameterOptions, size: float) -> Parametrization:
 
 
 def _rate(options: ParameterOptions) -> Rate:
-    assert options.lr is not None
-    return Rate(options.lr, options.start, options.stop, _schedule(options.schedule), options.optimizer, options.betas)
+    assert options.lr is not None and options.betas is not None
+    in_edges = options.remesh is not None and options.method == "identity"
+    times = (options.start, options.stop, _schedule(options.schedule))
+    return Rate(options.lr, *times, options.optimizer, options.betas, in_edges)
 
 
 def _schedule(options: Schedule) -> schedule.Schedule:

@@ -5,12 +5,13 @@ each other. Works on the plain data, so that these mistakes are shown together w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias, get_args
+from typing import Any, get_args
 
 from diffrender.config.kinds import is_number
 from diffrender.config.messages import place_of, shown_path
 from diffrender.config.mistakes import Mistake, did_you_mean
 from diffrender.config.raw_scene import as_list, as_mapping, is_lit, name_of, optimizable_paths
+from diffrender.config.remesh_checks import Finding, remesh_checks
 from diffrender.config.schema import Method, OptimizeOptions, TorusMesh
 from diffrender.config.yaml_source import Location, Tree
 
@@ -23,9 +24,6 @@ def cross_checks(tree: Tree, source: str) -> list[Mistake]:
         Mistake(place_of(location, tree, source, key=True), message, notes)
         for location, message, notes in _findings(tree)
     ]
-
-
-Finding: TypeAlias = tuple[Location, str, tuple[str, ...]]
 
 
 def _findings(tree: Tree) -> Iterator[Finding]:
@@ -147,6 +145,7 @@ def _optimize(data: dict[str, Any]) -> Iterator[Finding]:
             yield location, f"`{key}` and `{first[paths[key]]}` are the same value", ("keep one of the two",)
         first[paths[key]] = key
         yield from _entry(location, as_mapping(entry), paths[key], steps)
+        yield from remesh_checks(location, as_mapping(entry).get("remesh"), paths[key], data, steps)
         if key.startswith("lights.") and not is_lit(data):
             message = f"`{key}` changes nothing: no material here depends on light"
             yield location, message, ("wanted a lit one: `material: {type: lambert}`",)

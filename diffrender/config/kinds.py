@@ -44,12 +44,13 @@ class Strict(BaseModel):
 class Named(Strict):
     """Base of options that one word or one number can stand for.
 
-    `word_key` and `number_key` say which option a bare word or number sets: `image: l1` is `image: {type: l1}`,
-    `mask: 1.0` is `mask: {weight: 1.0}`.
+    `word_key`, `number_key` and `list_key` say which option a bare word, number or list sets: `image: l1` is
+    `image: {type: l1}`, `mask: 1.0` is `mask: {weight: 1.0}`, `remesh: [200, 400]` is `remesh: {when: [200, 400]}`.
     """
 
     word_key: ClassVar[str | None] = None
     number_key: ClassVar[str | None] = None
+    list_key: ClassVar[str | None] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -58,6 +59,8 @@ class Named(Strict):
             return {cls.word_key: value}
         if cls.number_key and is_number(value):
             return {cls.number_key: value}
+        if cls.list_key and isinstance(value, list):
+            return {cls.list_key: value}
         return value
 
 

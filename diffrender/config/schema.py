@@ -24,6 +24,7 @@ from diffrender.config.kinds import (
     Weight,
     wanted,
 )
+from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.shelf import (
     AntialiasOptions,
     ArapOptions,
@@ -45,6 +46,8 @@ from diffrender.config.shelf import (
 
 Method: TypeAlias = Literal["identity", "positive", "unit_interval", "direction", "pose", "large_steps"]
 """The parametrisations."""
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 Optimizer: TypeAlias = Literal["adam", "vector_adam", "adam_uniform"]
 """What moves a value along its gradient."""
@@ -289,10 +292,19 @@ class ParameterOptions(_WithLambda):
         default=None, description="of large_steps: what solves its system; auto: cholesky where cholespy is installed"
     )
     optimizer: Optimizer | None = Field(
-        default=None, description="left out: adam_uniform for large_steps, adam for all others"
+        default=None,
+        description="left out: adam_uniform for large_steps, vector_adam for other remeshed vertices, else adam",
     )
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
-        default=(0.9, 0.999), strict=False, description="what the optimizer keeps of its two running means"
+    betas: tuple[Beta, Beta] | None = Field(
+        default=None,
+        strict=False,
+        description="what the optimizer keeps of its two running means;"
+        " left out: 0.9 and 0.999, or 0.8 and 0.8 for remeshed vertices without large_steps",
+    )
+    remesh: RemeshOptions | None = Field(
+        default=None,
+        description="of mesh.vertices: continuous, or the steps after which the mesh is remeshed; without large_steps,"
+        " lr then counts in edge lengths",
     )
 
 

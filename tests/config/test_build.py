@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from diffrender.config.parse import load_config, parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import BackendError, ConfigError, DataError
 from diffrender.fit.loop import fit
+from diffrender.fit.model import SceneModel
 from diffrender.fit.parametrizations.large_steps import LargeSteps
+from diffrender.fit.step import StepRecord
 from diffrender.geometry.sparse_solve import choose_solver
 from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert, Unlit
@@ -145,6 +148,53 @@ optimize:
     )
     assert (getattr(color, "lambda"), color.solver, color.optimizer) == (None, None, "adam")
     assert parse_config(resolved_text(setup.config), Path()) == setup.config
+
+
+REMESHED = "mesh: {subdivisions: 2}\noptimize: {steps: 6, mesh.vertices: {method: METHOD, remesh: REMESH}}"
+
+
+@pytest.mark.parametrize("method", ["identity", "large_steps"])
+@pytest.mark.parametrize("remesh", ["continuous", "[2, 4]", "{every: 2, passes: 2}"])
+def test_meshes_are_remeshed_as_the_file_says(method: str, remesh: str) -> None:
+    setup = built(REMESHED.replace("METHOD", method).replace("REMESH", remesh))
+    assert parse_config(resolved_text(setup.config), Path()) == setup.config
+    faces: list[int] = []
+
+    class Watch:
+        def on_step(self, record: StepRecord, model: SceneModel) -> None:
+            faces.append(id(model.frame.scene.objects["object"].mesh.faces))
+
+    result = fit(
+        setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step, [Watch()]
+    )
+    assert result.stop_reason == "finished"
+    changed = [step + 1 for step in range(1, 6) if faces[step] != faces[step - 1]]
+    every = {("continuous", "identity"): [2, 3, 4, 5], ("continuous", "large_steps"): [5]}
+    assert changed == every.get((remesh, method), [2, 4])
+
+
+def test_wanted_lengths_come_from_pixels_and_from_the_region() -> None:
+    """Pixels are 2 tan(20 deg) / 24 of the distance wide; cameras stand 3 away, give or take where the object is."""
+    setup = built(REMESHED.replace("METHOD", "identity").replace("REMESH", "continuous"))
+    (shape,) = setup.config.optimize.parameters().values()
+    pixel = 3 * 2 * math.tan(math.radians(20)) / 24
+    assert shape.remesh.shortest == pytest.approx(2 * pixel, rel=0.1)
+    assert shape.remesh.longest == pytest.approx(max(0.15 * 1.2, 2 * pixel), rel=0.3)
+    assert (shape.optimizer, shape.betas, shape.lr, shape.remesh.smoothing) == ("vector_adam", (0.8, 0.8), 0.3, 0.02)
+    smooth = built(REMESHED.replace("METHOD", "large_steps").replace("REMESH", "continuous"))
+    (shape,) = smooth.config.optimize.parameters().values()
+    assert (shape.optimizer, shape.betas) == (LargeSteps.optimizer, (0.9, 0.999))
+    assert (shape.remesh.every, shape.remesh.smoothing) == (5, 0.0)
+
+
+def test_a_start_that_cannot_be_remeshed_is_told(tmp_path: Path) -> None:
+    fan = "v 0 0 0\nv 0 0 1\nv 1 0 0\nv 0 1 0\nv -1 0 0\nf 1 2 3\nf 2 1 4\nf 1 2 5\n"
+    (tmp_path / "fan.obj").write_text(fan)
+    text = "mesh: fan.obj\noptimize: {mesh.vertices: {remesh: continuous}}"
+    with pytest.raises(
+        ConfigError, match=r"optimize\.mesh\.vertices\.remesh: the start cannot be remeshed: .*third face"
+    ):
+        built(text, tmp_path)
 
 
 def test_the_solver_that_will_run_is_written_down() -> None:

@@ -12,12 +12,14 @@ from pydantic import BaseModel
 
 from diffrender.config import shelf
 from diffrender.config.raw_scene import UNLIT, optimizable_paths
+from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.schema import Method, Optimizer
 from diffrender.fit.adam import PACES
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.pyramid import LEVEL_LOSSES
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.regularizers import REGULARIZERS
+from diffrender.fit.remeshing import Remeshing
 from diffrender.fit.schedule import SCHEDULES
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.scene.cameras import Cameras
@@ -56,6 +58,14 @@ def test_options_are_the_fields_with_the_same_defaults(options: type[BaseModel],
         default = getattr(made, name)
         if field.default is not None:
             assert field.default == (tuple(default.tolist()) if isinstance(default, torch.Tensor) else default)
+
+
+def test_the_options_of_remeshing_are_its_fields() -> None:
+    options = RemeshOptions.model_fields
+    fields = {field.name: field for field in dataclasses.fields(Remeshing)}
+    assert {*options} - {"when"} == {*fields} - {"at"}
+    for name in ("start", "settled", "gain", "rest", "full_speed", "passes"):
+        assert options[name].default == fields[name].default
 
 
 def test_words_of_the_schema_are_those_of_the_tables() -> None:

@@ -1,0 +1,84 @@
+"""From the options of `remesh` to remeshing: lengths from the images' resolution, starts that can be remeshed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from diffrender.config.build_scene import shelf_options
+from diffrender.config.remesh_options import RemeshOptions
+from diffrender.config.schema import ParameterOptions
+from diffrender.errors import ConfigError, MeshError
+from diffrender.fit.carry import carried
+from diffrender.fit.remeshing import Remeshing
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.object import Object
+from diffrender.scene.paths import canonical_path, object_of_vertices
+from diffrender.scene.scene import Scene
+
+# Images say little about what is smaller.
+SHORTEST_PX = 2.0
+# Of the radius of the region: some 500 faces around it, enough to go any way and few enough to go there fast.
+LONGEST = 0.15
+# A step of large_steps after a change of the mesh costs a new factorisation.
+EVERY_WITH_LARGE_STEPS = 5
+SMOOTHING = 0.02
+
+
+def filled_remesh(
+    options: RemeshOptions, method: str, item: Object, cameras: Cameras, region_radius: float
+) -> RemeshOptions:
+    """`options` with what was left out filled in.
+
+    method: of the vertices of `item`.
+    region_radius: of where the object is, in the world.
+    Raises ConfigError where the shortest length is above the longest.
+    """
+    world_per_object = float(item.scale.detach())
+    shortest = options.shortest or SHORTEST_PX * pixel_w(item, cameras) / world_per_object
+    longest = options.longest or max(LONGEST * region_radius / world_per_object, shortest)
+    if shortest > longest:
+        raise ConfigError(
+            f"remesh: the shortest length {shortest:.3g} (left out: {SHORTEST_PX:g} pixels) is above the longest,"
+            f" {longest:.3g}; give both, in object units"
+        )
+    is_smooth = method == "large_steps"
+    smoothing = options.smoothing if options.smoothing is not None else 0.0 if is_smooth else SMOOTHING
+    every = options.every
+    if options.when == "continuous" and every is None:
+        every = EVERY_WITH_LARGE_STEPS if is_smooth else 1
+    return options.model_copy(update={"shortest": shortest, "longest": longest, "smoothing": smoothing, "every": every})
+
+
+def pixel_w(item: Object, cameras: Cameras) -> float:
+    """The width of a pixel in the world at the middle of an object: the median over the cameras."""
+    with torch.no_grad():
+        middle = item.vertices_w().mean(0, keepdim=True)
+        depth = cameras.world_to_pixels(middle)[:, 0, 2]
+        return float((depth.abs() / cameras.focal_px.mean(1)).median())
+
+
+def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, cameras: Cameras) -> dict[str, Remeshing]:
+    """How each object is remeshed, by the path of its vertices, from filled options.
+
+    Raises ConfigError for a start that cannot be remeshed.
+    """
+    remeshing = {}
+    for path, options in parameters.items():
+        if options.remesh is None:
+            continue
+        name = object_of_vertices(canonical_path(scene, cameras, path))
+        assert name is not None
+        fields = shelf_options(options.remesh, "when")
+        if options.remesh.when != "continuous":
+            fields |= {"at": tuple(options.remesh.when), "every": 1}
+        remeshing[path] = Remeshing(**fields)
+        mesh = scene.objects[name].mesh
+        try:
+            carried(mesh, {}, remeshing[path].first_lengths(mesh), 1)
+        except MeshError as error:
+            raise ConfigError(
+                f"optimize.{path}.remesh: the start cannot be remeshed: {error}; or take out `remesh`"
+            ) from error
+    return remeshing
