@@ -12,10 +12,10 @@ from diffrender.geometry.silhouettes import SilhouetteField, Silhouettes
 from diffrender.geometry.visual_hull import visual_hull
 from diffrender.scene.views import Views
 
-# Edges of this many pixels: a fit can still move every pixel of an outline, and its steps stay cheap.
-EDGE_PX = 3.0
-# More cells than this along the box give more triangles than a start needs.
-MOST_CELLS = 24
+# Finer cells show the steps of pixels. They give edges of three pixels: enough for an outline.
+CELL_PX = 2.5
+# Fewer cells along the box would round small images off; more give more triangles than a start needs.
+FEWEST_CELLS, MOST_CELLS = 40, 80
 
 
 def build_hull(options: VisualHullMesh, place: Place, where: str) -> tuple[VisualHullMesh, Triangles]:
@@ -51,8 +51,8 @@ def build_hull(options: VisualHullMesh, place: Place, where: str) -> tuple[Visua
 
 
 def _resolution(views: Views, low: torch.Tensor, high: torch.Tensor) -> int:
-    """Cells along the longest side of the box, about EDGE_PX pixels each."""
+    """Cells along the longest side of the box, about CELL_PX pixels each."""
     cameras = views.cameras
     depth = cameras.world_to_pixels(((low + high) / 2)[None])[:, 0, 2].clamp_min(cameras.near)
     pixel = (torch.ones_like(depth) if cameras.orthographic else depth) / cameras.focal_px.mean(1)
-    return round(min(max(8.0, float((high - low).max() / pixel.median()) / EDGE_PX), MOST_CELLS))
+    return round(min(max(FEWEST_CELLS, float((high - low).max() / pixel.median()) / CELL_PX), MOST_CELLS))

@@ -42,11 +42,13 @@ class Lattice(NamedTuple):
         return cls((x, y, z), cell, (nx, ny, nz))
 
 
-def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice) -> Triangles:
+def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice, blur_cells: float = 0.0) -> Triangles:
     """The surface where `function` is zero, closed and manifold, with normals towards its positive side.
 
     function: points [M, 3] float32 -> [M], negative inside. It is taken to change at most twice as fast as distance,
         so that it need not be asked far from its surface; where it jumps, the surface stays closed but may be coarse.
+    blur_cells: standard deviation, in cells, of a Gaussian that the function is blurred with first: what is thinner
+        than about a cell, handles and holes alike, goes.
     What reaches the outermost cells is cut off there. The mesh is empty where nothing is inside.
 
     Each face between two cells, with the two middles, makes four tetrahedra. A tetrahedron whose corners differ in
@@ -56,7 +58,7 @@ def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice) -> Triang
     """
     if min(lattice.shape) < 3:
         raise ShapeError(f"isosurface: the lattice needs at least 3 cells along each axis, got {list(lattice.shape)}")
-    corners, middles = _lattice_values(function, lattice)
+    corners, middles = (_prepared(grid, lattice.cell, blur_cells) for grid in _lattice_values(function, lattice))
     values = np.concatenate([corners.reshape(-1), middles.reshape(-1)])
     faces = _march(values, _tetrahedra(corners, middles))
     # One number an edge: a sort of numbers is several times as quick as one of pairs.
@@ -69,9 +71,9 @@ def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice) -> Triang
 
 
 def _lattice_values(function: Callable[[Tensor], Tensor], lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
-    """The function at corners [nx + 1, ny + 1, nz + 1] and middles [nx, ny, nz], float32, never zero.
+    """The function at corners [nx + 1, ny + 1, nz + 1] and middles [nx, ny, nz], float32.
 
-    Far from the surface it stands for a whole block. The outermost layer of corners and middles is outside.
+    Far from the surface it stands for a whole block.
     """
     n_blocks = [-(-(size + 1) // BLOCK) for size in lattice.shape]
     low, cell = torch.tensor(lattice.low, dtype=torch.float64), lattice.cell
@@ -88,18 +90,24 @@ def _lattice_values(function: Callable[[Tensor], Tensor], lattice: Lattice) -> t
         filled[near] = function((low + points * cell).float()).reshape(-1, BLOCK**3)
         grid = filled.reshape(*n_blocks, *(BLOCK,) * 3).permute(0, 3, 1, 4, 2, 5)
         grid = grid.reshape([n * BLOCK for n in n_blocks]).numpy().copy()
-        grid = grid[tuple(slice(size + margin) for size in lattice.shape)]
-        _close(grid, cell)
-        fields.append(grid)
+        fields.append(grid[tuple(slice(size + margin) for size in lattice.shape)])
     return fields[0], fields[1]
 
 
-def _close(grid: np.ndarray, cell: float) -> None:
+def _prepared(grid: np.ndarray, cell: float, blur_cells: float) -> np.ndarray:
+    """`grid` blurred, the outermost layer outside, and nowhere zero."""
+    if blur_cells > 0:
+        from scipy.ndimage import gaussian_filter
+
+        # Infinities and the steps between blocks are far from the surface, and must not reach it.
+        far = STEEPEST * BLOCK * cell
+        grid = gaussian_filter(np.clip(grid, -far, far), blur_cells, mode="nearest")
     for axis in range(3):
         for layer in (0, -1):
             side = np.moveaxis(grid, axis, 0)[layer]
             np.maximum(side, np.float32(cell / 2), out=side)
     grid[grid == 0] = np.float32(1e-6 * cell)
+    return grid
 
 
 def _tetrahedra(corners: np.ndarray, middles: np.ndarray) -> np.ndarray:

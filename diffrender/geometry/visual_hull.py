@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -14,9 +15,19 @@ from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.silhouettes import SilhouetteField
 from diffrender.geometry.topology import Topology
 
-# Taubin's smoothing: so many times a step that shrinks and one that grows back.
-SMOOTHING = 10
+# Cells by which the hull is blurred where its topology is decided: handles and pits of a pixel, which contradictory
+# outlines make, close. And by which it is thickened there, so that thin parts outlive that.
+BLUR, THICKEN = 1.0, 0.4
+# Edges of the mesh, in cells.
+EDGE = 1.3
+REMESHING = 5
+# Rounds that bring the vertices back to the hull itself: each goes this part of the way, at most so many cells, and is
+# followed by a step of Taubin's smoothing, which shrinks and grows back.
+SETTLING = 4
+PART, FARTHEST = 0.7, 0.4
 SHRINK, GROW = 0.5, -0.53
+# Below this slope the function tells nothing about how far its zero is.
+FLATTEST = 0.3
 # Cells along each side of a first, coarse look.
 COARSE = 40
 MOST_CELLS = 256
@@ -32,6 +43,7 @@ def visual_hull(
 ) -> Triangles:
     """A smooth, closed, manifold mesh of what the outlines of `field` have room for, inside the box `low`..`high` [3].
 
+    Its triangles are even, with edges of about 1.3 cells.
     cell: the finest detail in world units; made larger where the hull would have more than 256 cells along a side.
     components: keep the one of the largest volume, or all. Cavities that nobody can see are filled.
     tolerance: so many views may have something against a point and it still stays.
@@ -48,11 +60,16 @@ def visual_hull(
         beyond = torch.maximum(low - points, points - high).amax(1)
         return torch.maximum(field.hull(points, tolerance), beyond)
 
-    surface = isosurface(hull, Lattice.around(low, high, cell))
+    lattice = Lattice.around(low - cell, high + cell, cell)
+    surface = isosurface(lambda points: hull(points) - THICKEN * cell, lattice, BLUR)
     if not len(surface.faces):
         raise DataError(_why_empty(field, low, high))
     parts = _solid_parts(surface, components)
-    return Triangles(_smoothed(parts), parts.faces)
+    from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
+
+    # The creases between cones are no features: nothing is known of the object there.
+    even = remesh(parts.vertices, parts.faces, EDGE * cell, passes=REMESHING, options=RemeshOptions(features_deg=None))
+    return Triangles(_settled(Triangles(even.vertices, even.faces), hull, cell), even.faces)
 
 
 def hull_bounds(field: SilhouetteField, low: Tensor, high: Tensor, tolerance: int = 0) -> tuple[Tensor, Tensor]:
@@ -106,10 +123,22 @@ def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> T
     return Triangles(vertices[used], index)
 
 
-def _smoothed(surface: Triangles) -> Tensor:
-    """[V, 3] the vertices after Taubin's smoothing, which keeps the volume of all that is larger than a few edges."""
+def _settled(surface: Triangles, function: Callable[[Tensor], Tensor], cell: float) -> Tensor:
+    """[V, 3] the vertices of `surface`, moved to where `function` is zero and smoothed on the way."""
     vertices, edges = surface.vertices, Topology(surface.faces).edges
-    for _ in range(SMOOTHING):
+    for _ in range(SETTLING):
+        value, slope = function(vertices), _slope(function, vertices, cell / 4)
+        squared = slope.square().sum(1)
+        way = PART * (value / squared.clamp_min(FLATTEST**2))[:, None] * slope
+        length = torch.linalg.vector_norm(way, dim=1, keepdim=True)
+        vertices = vertices - way * (FARTHEST * cell / length.clamp_min(FARTHEST * cell))
         for factor in (SHRINK, GROW):
             vertices = vertices + factor * laplacian_vectors(vertices, edges)
     return vertices
+
+
+def _slope(function: Callable[[Tensor], Tensor], points: Tensor, step: float) -> Tensor:
+    """[M, 3] central differences of `function` at `points` [M, 3]; zero where it jumps to infinity."""
+    steps = step * torch.eye(3)
+    slopes = [(function(points + way) - function(points - way)) / (2 * step) for way in steps]
+    return torch.stack(slopes, 1).nan_to_num(0, 0, 0)

@@ -97,6 +97,18 @@ def test_what_leaves_the_lattice_is_closed_off() -> None:
     assert float(vertices.abs().max()) < 1.2 + 0.2
 
 
+def test_blur_takes_away_what_is_thinner_than_a_cell_and_little_else() -> None:
+    def ball_and_hair(points: torch.Tensor) -> torch.Tensor:
+        hair = points[:, 1:].norm(dim=1) - 0.04
+        return torch.minimum(points.norm(dim=1) - 0.8, torch.maximum(hair, points[:, 0].abs() - 1.1))
+
+    lattice = Lattice.around(LOW, HIGH, 0.1)
+    sharp, blurred = isosurface(ball_and_hair, lattice), isosurface(ball_and_hair, lattice, 1.0)
+    assert float(sharp.vertices[:, 0].max()) > 1
+    assert blurred.vertices.norm(dim=1) == pytest.approx(0.8 * torch.ones(len(blurred.vertices)), abs=0.07)
+    assert is_manifold(len(blurred.vertices), blurred.faces)
+
+
 def test_nothing_inside_gives_no_faces() -> None:
     vertices, faces = isosurface(lambda points: points.norm(dim=1) + 1, Lattice.around(LOW, HIGH, 0.2))
     assert vertices.shape == (0, 3)

@@ -119,6 +119,29 @@ def test_faces_look_outwards_and_edges_are_even() -> None:
     corners = vertices[faces]
     normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     assert bool(((normals * corners.mean(1)).sum(1) > 0).all())
+    ends = vertices[Topology(faces).edges]
+    length = (ends[:, 1] - ends[:, 0]).norm(dim=1)
+    assert float(length.mean()) == pytest.approx(0.13, rel=0.15)
+    assert float(length.min()) > 0.3 * float(length.mean())
+
+
+def test_handles_of_a_pixel_are_closed_and_the_outline_is_still_met() -> None:
+    """Masks with holes of a pixel here and there, each a tunnel through the whole hull."""
+    views = views_of([((0.0, 0.0, 0.0), 0.9)], 12)
+    masks = views.masks.clone()
+    generator = torch.Generator().manual_seed(0)
+    for view in range(12):
+        x, y = torch.randint(-10, 11, (2,), generator=generator).tolist()
+        masks[view, SIZE // 2 + y, SIZE // 2 + x] = 0
+    vertices, faces = hull_of(with_masks(views, masks), 0.15)
+    assert genus(vertices, faces) == 0
+    assert float(vertices.norm(dim=1).min()) > 0.75
+
+
+def test_a_rod_of_a_few_pixels_survives() -> None:
+    balls = [((0.05 * i - 1, 0.0, 0.0), 0.12) for i in range(41)]
+    vertices, _ = hull_of(views_of(balls, 24), PIXEL * 1.5)
+    assert float(vertices[:, 0].max() - vertices[:, 0].min()) > 1.7
 
 
 def test_the_largest_part_is_kept_unless_all_are_wanted() -> None:
