@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,16 @@ class MeshData:
     vertex_colors: [V, 3] linear RGB, or None.
     texture: its one colour texture, linear RGB, or None.
     texture_note: why there is no texture although the file speaks of one, for whoever wanted it; else None.
+    maps: its other textures, as far as all parts share one. "metallic_roughness": [H, W, 3], roughness in green and
+        metallic in blue, 0..1. "normal": [H, W, 3] in -1..1, x along u, y against v (up in the picture), z outwards.
+        "emissive": linear RGB.
     """
 
     mesh: Mesh
     vertex_colors: Tensor | None
     texture: Texture | None
     texture_note: str | None = None
+    maps: Mapping[str, Texture] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class RawMesh:
     texture: Texture | None = None
     texture_note: str | None = None
     place_of_vertex: Callable[[int], str] = "vertex {}".format
+    maps: Mapping[str, Texture] = field(default_factory=dict)
 
 
 def clean_mesh(path: Path, raw: RawMesh) -> MeshData:
@@ -75,7 +80,7 @@ def clean_mesh(path: Path, raw: RawMesh) -> MeshData:
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
     if raw.colors is not None:
         colors = torch.from_numpy(_mean_by_group(raw.colors, inverse.reshape(-1))[inverse.reshape(-1)[used]])
-    return MeshData(Mesh(vertices, faces, uvs, uv_faces), colors, raw.texture, raw.texture_note)
+    return MeshData(Mesh(vertices, faces, uvs, uv_faces), colors, raw.texture, raw.texture_note, raw.maps)
 
 
 def _mean_by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:

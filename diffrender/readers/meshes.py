@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.gltf_maps import material_maps, tint_of, wrap_of
 from diffrender.readers.images import image_from_pillow
 from diffrender.readers.mesh_data import MeshData, RawMesh, clean_mesh
 from diffrender.readers.obj import read_obj
@@ -47,7 +48,7 @@ def _read_gltf(path: Path) -> RawMesh:
         if name in declared:
             raise DataError(f"{path}: is compressed with {name}, which is not supported; export it without compression")
     # glTF stores vertex colours in linear light; the other formats as shown on a screen.
-    return _read_with_trimesh(path, colors_are_linear=True)
+    return _read_with_trimesh(path, colors_are_linear=True, wrap=wrap_of(header))
 
 
 def _read_ply_or_stl(path: Path) -> RawMesh:
@@ -80,7 +81,7 @@ def _gltf_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _read_with_trimesh(path: Path, colors_are_linear: bool) -> RawMesh:
+def _read_with_trimesh(path: Path, colors_are_linear: bool, wrap: str = "repeat") -> RawMesh:
     import trimesh
 
     try:
@@ -95,11 +96,14 @@ def _read_with_trimesh(path: Path, colors_are_linear: bool) -> RawMesh:
         parts = [(loaded, np.eye(4))]
     parts = [(part, matrix) for part, matrix in parts if isinstance(part, trimesh.Trimesh)]
     textures = _distinct([_picture(part) for part, _ in parts])
+    materials = [getattr(part.visual, "material", None) for part, _ in parts]
+    tint = torch.tensor(tint_of(materials))
     several = f"it uses {len(textures)} different textures, wanted one; bake them into one"
     return _joined(
         [_raw_part(part, matrix, colors_are_linear) for part, matrix in parts],
-        texture=Texture(image_from_pillow(textures[0]).rgb) if len(textures) == 1 else None,
+        texture=Texture(image_from_pillow(textures[0]).rgb * tint, wrap) if len(textures) == 1 else None,
         texture_note=several if len(textures) > 1 else None,
+        maps=material_maps(materials, wrap),
     )
 
 
@@ -155,7 +159,9 @@ def _distinct(pictures: list[Any]) -> list[Any]:
     return result
 
 
-def _joined(parts: list[RawMesh], texture: Texture | None, texture_note: str | None) -> RawMesh:
+def _joined(
+    parts: list[RawMesh], texture: Texture | None, texture_note: str | None, maps: Mapping[str, Texture]
+) -> RawMesh:
     """Several meshes as one; what only some of them have (uvs, colours) is left out."""
     offsets = np.cumsum([0] + [len(part.positions) for part in parts])[: len(parts)]
     faces = [part.faces + offset for part, offset in zip(parts, offsets, strict=True)]
@@ -173,4 +179,5 @@ def _joined(parts: list[RawMesh], texture: Texture | None, texture_note: str | N
         colors=np.concatenate(colors) if parts and len(colors) == len(parts) else None,
         texture=texture,
         texture_note=texture_note,
+        maps=maps if has_uvs else {},
     )

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from PIL import Image
+from trimesh.visual.material import PBRMaterial
+from trimesh.visual.texture import TextureVisuals
+
+from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.meshes import read_mesh
+
+CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+FACES = np.array([[0, 1, 2], [0, 2, 3]])
+
+
+def picture(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8))
+
+
+def square(height: float = 0.0, **material: Any) -> trimesh.Trimesh:
+    visual = TextureVisuals(uv=CORNERS[:, :2], material=PBRMaterial(**material))
+    return trimesh.Trimesh(CORNERS + np.array([0, 0, height]), FACES, visual=visual, process=False)
+
+
+def write(path: Path, *parts: trimesh.Trimesh) -> Path:
+    trimesh.Scene(list(parts)).export(path)
+    return path
+
+
+def values(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(image).astype(np.float32) / 255)
+
+
+def test_all_maps_of_a_material_come_along(tmp_path: Path) -> None:
+    base, rough, normal, emissive = (picture(seed) for seed in range(4))
+    data = read_mesh(
+        write(
+            tmp_path / "a.glb",
+            square(
+                baseColorTexture=base, metallicRoughnessTexture=rough, normalTexture=normal, emissiveTexture=emissive
+            ),
+        )
+    )
+    assert data.texture is not None and set(data.maps) == {"metallic_roughness", "normal", "emissive"}
+    torch.testing.assert_close(data.texture.texels, linear_from_srgb(values(base)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(data.maps["emissive"].texels, linear_from_srgb(values(emissive)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(data.maps["metallic_roughness"].texels, values(rough))
+    torch.testing.assert_close(data.maps["normal"].texels, 2 * values(normal) - 1)
+
+
+def test_the_base_colour_is_tinted_by_its_factor(tmp_path: Path) -> None:
+    tinted = square(baseColorTexture=picture(0), baseColorFactor=[0.5, 1.0, 0.25, 1.0])
+    texture = read_mesh(write(tmp_path / "a.glb", tinted)).texture
+    assert texture is not None
+    expected = linear_from_srgb(values(picture(0))) * torch.tensor([0.5, 1.0, 0.25])
+    torch.testing.assert_close(texture.texels, expected, atol=2e-3, rtol=0)
+
+
+def test_maps_that_only_some_parts_have_are_left_out(tmp_path: Path) -> None:
+    base, rough = picture(0), picture(1)
+    one = square(baseColorTexture=base, metallicRoughnessTexture=rough)
+    other = square(1.0, baseColorTexture=base)
+    assert read_mesh(write(tmp_path / "a.glb", one, other)).maps == {}
+    both = square(1.0, baseColorTexture=base, metallicRoughnessTexture=rough)
+    assert set(read_mesh(write(tmp_path / "b.glb", one, both)).maps) == {"metallic_roughness"}
+
+
+def test_wrapping_is_that_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.glb", square(baseColorTexture=picture(0)))
+    plain = read_mesh(path).texture
+    assert plain is not None and plain.wrap == "repeat"
+    content = path.read_bytes()
+    (length,) = struct.unpack_from("<I", content, 12)
+    header = json.loads(content[20 : 20 + length])
+    header["samplers"] = [{"wrapS": 33071, "wrapT": 33071}]
+    for texture in header["textures"]:
+        texture["sampler"] = 0
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 4)
+    rest = content[20 + length :]
+    total = struct.pack("<4sIIII", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A)
+    path.write_bytes(total + text + rest)
+    clamped = read_mesh(path).texture
+    assert clamped is not None and clamped.wrap == "clamp"
+
+
+def test_formats_without_materials_have_no_maps(tmp_path: Path) -> None:
+    trimesh.Trimesh(CORNERS, FACES, process=False).export(tmp_path / "a.ply")
+    assert read_mesh(tmp_path / "a.ply").maps == {}
