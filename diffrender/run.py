@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from diffrender.config.resolved import resolved_text
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.fit.loop import FitResult, fit
+from diffrender.fit.textures import complete_textures
 from diffrender.ops.backend import backends_by_op
 from diffrender.recorder import Recorder
 from diffrender.scene.cameras import Cameras
@@ -105,6 +106,7 @@ def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, conso
                 setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
                 observers=[recorder, *panels],
             )  # fmt: skip
+        result = _completed(setup, result)
         _write_result(folder, setup, result, recorder)
         final = judge.judge(result.scene, result.cameras)
         seconds = time.perf_counter() - clock
@@ -135,6 +137,12 @@ def _check_in_view(setup: FitSetup) -> None:
         f" the first camera is at ({eye}). Put the start in front of the cameras with mesh.center, mesh.radius or pose,"
         " or check which way the cameras look: transforms.json holds camera-to-world matrices that look along -z"
     )
+
+
+def _completed(setup: FitSetup, result: FitResult) -> FitResult:
+    """The result with its learned textures filled where no fitted view shows them."""
+    scene = complete_textures(result.scene, result.cameras, setup.model.latents, setup.render_views)
+    return replace(result, scene=scene)
 
 
 def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:

@@ -1,0 +1,79 @@
+"""What a fit leaves undone on textures: the texels that no view ever showed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffrender.fit.step import RenderViews
+from diffrender.scene.baking import complete_texture
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.texel_map import texel_map
+from diffrender.scene.texture import Texture
+
+# A texel that counts for less than this share of what texels usually count for was hardly ever learned.
+HARDLY_SEEN = 0.01
+
+
+def complete_textures(scene: Scene, cameras: Cameras, paths: Iterable[str], render_views: RenderViews) -> Scene:
+    """`scene` with its learned textures filled where none of `cameras` sees them: on the surface and in the gutters.
+
+    paths: of the learned values, in full; those that are no texture are passed over. What was seen stays as it is.
+    """
+    objects = dict(scene.objects)
+    for path in paths:
+        parts = path.split(".")
+        if len(parts) != 4 or parts[0] != "objects" or parts[2] != "material":
+            continue
+        name, field = parts[1], parts[3]
+        item = objects[name]
+        texture = getattr(item.material, field)
+        if not isinstance(texture, Texture) or item.mesh.uvs is None:
+            continue
+        seen = seen_texels(scene, name, texture, cameras, render_views)
+        material: Any = item.material  # every material is a dataclass
+        material = dataclasses.replace(material, **{field: complete_texture(item.mesh, texture, seen)})
+        objects[name] = dataclasses.replace(item, material=material)
+    return dataclasses.replace(scene, objects=objects)
+
+
+def seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras, render_views: RenderViews) -> Tensor:
+    """[H, W] bool: the texels of a texture on the object `name` that count in the images of `cameras`.
+
+    By the gradient of the images with respect to the texels: hiding, filtering and mip levels are as in the fit.
+    """
+    texels = torch.zeros_like(texture.texels[:, :, :1]).requires_grad_()
+    item = scene.objects[name]
+    shown = Unlit(dataclasses.replace(texture, texels=texels.expand(-1, -1, 3)))
+    objects = {each: _without_gradient(other) for each, other in scene.objects.items()}
+    objects[name] = dataclasses.replace(objects[name], material=shown)
+    stage = Scene(objects, {}, torch.zeros_like(scene.background))
+    weight = torch.zeros_like(texels.detach())
+    with torch.enable_grad():
+        for view in range(len(cameras)):
+            image = render_views(stage, cameras.select([view])).rgba
+            if image.requires_grad:  # else nothing of the object is in view
+                weight += torch.autograd.grad(image[..., 0].sum(), texels)[0]
+    weight = weight[:, :, 0]
+    usual = weight[weight > 0].mean() if bool((weight > 0).any()) else weight.new_ones(())
+    return (weight > HARDLY_SEEN * usual) & _on_or_beside_charts(item.mesh, texture)
+
+
+def _on_or_beside_charts(mesh: Mesh, texture: Texture) -> Tensor:
+    """[H, W] bool: the texels that bilinear filtering reads for points of the mesh."""
+    covered = texel_map(mesh, *texture.texels.shape[:2]).covered
+    return torch.nn.functional.max_pool2d(covered[None, None].float(), 3, 1, 1)[0, 0] > 0
+
+
+def _without_gradient(item: Object) -> Object:
+    black = Unlit(item.mesh.vertices.new_zeros(3))
+    mesh = item.mesh.with_vertices(item.mesh.vertices.detach())
+    return Object(mesh, black, item.pose.detach(), item.scale.detach())

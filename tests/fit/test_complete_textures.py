@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import torch
+from support.shapes import bumpy, camera_at, placed, scene_of, smooth_colors
+
+from diffrender.fit.textures import complete_textures, seen_texels
+from diffrender.render.edge_models import Antialias
+from diffrender.render.render import render
+from diffrender.scene.baking import bake_to_texture, unwrapped
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.lights import Ambient, Directional
+from diffrender.scene.materials import Lambert, Unlit
+from diffrender.scene.scene import Scene
+from diffrender.scene.texel_map import texel_map
+from diffrender.scene.texture import Texture
+
+PATH = "objects.a.material.base_color"
+
+
+def draw(scene: Scene, cameras: Cameras):
+    return render(scene, cameras, Antialias())
+
+
+def scene_with(texture: Texture, mesh):
+    lights = {"sun": Directional(torch.tensor([0.0, 0.0, -1.0])), "sky": Ambient()}
+    hidden = placed(bumpy(1), Unlit(torch.ones(3)), pose=torch.eye(4))
+    return scene_of(placed(mesh, Lambert(texture)), hidden, lights=lights)
+
+
+def test_what_the_cameras_see_is_kept_and_the_rest_filled() -> None:
+    mesh = unwrapped(bumpy(3), 128)
+    truth = bake_to_texture(mesh, smooth_colors(mesh.vertices), 128)
+    front = camera_at((0.0, 0.0, 3.0)).resized(96, 96)
+    scene = scene_with(truth, mesh)
+    seen = seen_texels(scene, "a", truth, front, draw)
+    texels_of = texel_map(mesh, 128, 128)
+    z = torch.zeros(128, 128)
+    z[texels_of.covered] = texels_of.values(mesh.vertices, mesh.faces)[:, 2]
+    assert not bool((seen & texels_of.covered & (z < -0.6)).any())  # the back
+    share = (seen & texels_of.covered).sum() / texels_of.covered.sum()
+    assert 0.25 < float(share) < 0.65
+
+    spoilt = Texture(torch.where(seen[:, :, None], truth.texels, 9.0))
+    filled = complete_textures(scene_with(spoilt, mesh), front, ["background", PATH], draw)
+    texels = filled.objects["a"].material.base_color.texels  # type: ignore[attr-defined]
+    assert torch.equal(texels[seen], truth.texels[seen])
+    assert texels.max() <= 1.5  # nothing of the 9 is left, gutters included
+    # From in front nothing has changed.
+    torch.testing.assert_close(draw(filled, front).rgba, draw(scene, front).rgba, atol=0.02, rtol=0)
+
+
+def test_other_values_and_scenes_without_textures_stay() -> None:
+    scene = scene_of(placed(bumpy(1)))
+    same = complete_textures(scene, camera_at((0.0, 0.0, 3.0)), [PATH, "background"], draw)
+    assert same.objects["a"] is scene.objects["a"]
+
+
+def test_an_object_that_no_camera_sees_keeps_its_texture() -> None:
+    mesh = unwrapped(bumpy(1), 32)
+    scene = scene_of(placed(mesh, Unlit(Texture(torch.rand(32, 32, 3)))))
+    away = Cameras.perspective(torch.tensor([[0.0, 0.0, 9.0]]), (0.0, 0.0, 20.0), height=16, width=16)
+    same = complete_textures(scene, away, [PATH], draw)
+    before, after = (each.objects["a"].material.base_color.texels for each in (scene, same))  # type: ignore[attr-defined]
+    assert torch.equal(before[texel_map(mesh, 32, 32).covered], after[texel_map(mesh, 32, 32).covered])
