@@ -11,7 +11,7 @@ import torch
 from diffrender.config.build_remesh import build_remeshing, filled_remesh
 from diffrender.config.build_scene import build_scene, scene_to, shelf_options
 from diffrender.config.build_targets import build_targets
-from diffrender.config.schema import FitConfig, LossOptions, ParameterOptions
+from diffrender.config.schema import FitConfig, LossOptions, OptimizeOptions, ParameterOptions
 from diffrender.config.shelf import (
     Edges,
     LaplacianOptions,
@@ -36,6 +36,7 @@ from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.schedule import SCHEDULES
+from diffrender.fit.step_views import ResolutionSchedule
 from diffrender.geometry.sparse_solve import choose_solver
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias
@@ -120,7 +121,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     parameters = _filled_parameters(config, scene, fit_views.cameras, size)
     learns_shape = any(path.endswith("mesh.vertices") for path in parameters)
     loss = config.loss or _default_loss(fit_views.masks is not None, learns_shape)
-    optimize = config.optimize.with_parameters(parameters)
+    optimize = _filled_resolution(config.optimize.with_parameters(parameters))
     edges = _filled_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
         update={
@@ -134,6 +135,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     objective = Objective(tuple(_terms(loss, scene)))
     objective.check(fit_views)
     methods = {path: _method(options, size) for path, options in parameters.items()}
+    settings = _settings(optimize, config.targets.background == "random")
+    settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods)
     rates = {path: _rate(options) for path, options in parameters.items()}
     heldout = None if targets.heldout is None else targets.heldout.to(device)
@@ -146,10 +149,25 @@ def build_fit(config: FitConfig) -> FitSetup:
         model=model,
         objective=objective,
         optimizer=FitOptimizer(model, rates, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras)),
-        settings=FitSettings(optimize.steps, optimize.batch_size, optimize.seed),
+        settings=settings,
         edges=_edge_schedule(edges),
         target_scene=targets.scene,
     )
+
+
+def _filled_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
+    resolution = optimize.resolution
+    if resolution is None or resolution.until is not None:
+        return optimize
+    filled = resolution.model_copy(update={"until": max(1, optimize.steps // 2)})
+    return optimize.model_copy(update={"resolution": filled})
+
+
+def _settings(optimize: OptimizeOptions, random_background: bool) -> FitSettings:
+    resolution = ResolutionSchedule()
+    if optimize.resolution is not None:
+        resolution = ResolutionSchedule(**shelf_options(optimize.resolution))
+    return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background)
 
 
 def choose_device(name: str) -> torch.device:

@@ -46,7 +46,8 @@ def build_targets(config: FitConfig) -> Targets:
     """The target views of `config`, read or rendered, on the CPU. Raises DataError, ConfigError."""
     options = config.targets
     synthetic = options.synthetic
-    candidates = (config.background, options.background, synthetic.background if synthetic is not None else None)
+    fixed = None if options.background == "random" else options.background
+    candidates = (config.background, fixed, synthetic.background if synthetic is not None else None)
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
     buffers = config.loss.buffers() if config.loss is not None else ()
     if synthetic is not None:

@@ -34,6 +34,7 @@ def _findings(tree: Tree) -> Iterator[Finding]:
     if synthetic:
         parts.append((("targets", "synthetic"), synthetic))
     yield from _hulls(data, parts)
+    yield from _backgrounds(data)
     for location, scene in parts:
         yield from _two_ways_of_objects(location, scene)
         yield from _same_names(location, scene, tree)
@@ -58,6 +59,18 @@ def _targets(data: dict[str, Any]) -> Iterator[Finding]:
         known = [key for key in targets if key not in ("resolution", "test_every", "background", "masks")]
         if not any(did_you_mean(key, ["path", "synthetic"]) for key in known):
             yield ("targets",), "`targets` lacks `path` or `synthetic`: where the images come from", notes
+
+
+def _backgrounds(data: dict[str, Any]) -> Iterator[Finding]:
+    targets = as_mapping(data.get("targets"))
+    if targets.get("background") != "random":
+        return
+    location = ("targets", "background")
+    if targets.get("masks", True) is False:
+        yield location, "a random background wants masks, but `targets.masks` is false", ("take out one of the two",)
+    if "background" in as_mapping(data.get("optimize")):
+        message = "a random background leaves none to learn, but `optimize` has `background`"
+        yield location, message, ("take out one of the two",)
 
 
 def _two_ways_of_objects(location: Location, scene: dict[str, Any]) -> Iterator[Finding]:
@@ -131,6 +144,10 @@ def _optimize(data: dict[str, Any]) -> Iterator[Finding]:
     options = list(OptimizeOptions.model_fields)
     steps = optimize.get("steps", OptimizeOptions().steps)
     first: dict[str, str] = {}
+    until = as_mapping(optimize.get("resolution")).get("until")
+    if is_number(until) and is_number(steps) and 0 < steps < until:
+        message = f"whole images would come at step {until} of {steps}, which is never"
+        yield ("optimize", "resolution", "until"), message, ("make `until` smaller or `steps` larger",)
     entries = {key: as_mapping(entry) for key, entry in optimize.items() if key not in options}
     if entries and all(is_number(entry.get("start", 0)) and entry.get("start", 0) > 0 for entry in entries.values()):
         yield ("optimize",), "nothing moves at step 0: every value has a later `start`", ("let one begin at once",)

@@ -153,6 +153,15 @@ def _color(value: Any) -> Any:
     raise wanted("a colour: one number for gray, [red, green, blue], black or white")
 
 
+def _target_background(value: Any) -> Any:
+    if value == "random":
+        return value
+    try:
+        return _color(value)
+    except PydanticCustomError:
+        raise wanted("a colour (one number for gray, [red, green, blue], black or white) or random") from None
+
+
 def _albedo(value: Any) -> Any:
     color = _color(value)
     if max(color) > 1:
@@ -193,6 +202,9 @@ Direction = Annotated[Vector, AfterValidator(_nonzero)]
 
 Color = Annotated[tuple[float, float, float], Field(strict=False), BeforeValidator(_color)]
 """Linear RGB from 0 up: a number for gray, [r, g, b], black or white."""
+
+TargetBackground = Annotated[Color | Literal["random"], BeforeValidator(_target_background)]
+"""A colour, or random."""
 
 Albedo = Annotated[tuple[float, float, float], Field(strict=False), BeforeValidator(_albedo)]
 """Linear RGB in 0..1."""

@@ -20,6 +20,7 @@ from diffrender.config.kinds import (
     PositiveInt,
     Sizes,
     Strict,
+    TargetBackground,
     Vector,
     Weight,
     wanted,
@@ -252,8 +253,22 @@ class TargetsOptions(Strict):
         description="every so many-th view is held out of the fit; null: none;"
         " auto: the views of transforms_test.json where there is one, else every 8th",
     )
-    background: Color | None = Field(default=None, description="behind masked photographs; left out: the scene's")
+    background: TargetBackground | None = Field(
+        default=None,
+        description="behind masked photographs; left out: the scene's; random: another colour at each step, behind"
+        " renderings and targets alike (it wants masks)",
+    )
     masks: bool = Field(default=True, description="false: ignore masks; transparency still shows the background")
+
+
+class ResolutionOptions(Named):
+    """Smaller images in the first steps, which makes them cheap."""
+
+    number_key: ClassVar[str | None] = "scale"
+    scale: float = Field(gt=0, le=1, description="of the first images; it doubles until it is 1")
+    until: PositiveInt | None = Field(
+        default=None, description="the first step with whole images; left out: half of the steps"
+    )
 
 
 class RenderOptions(Strict):
@@ -316,7 +331,10 @@ class OptimizeOptions(Strict, extra="allow"):
 
     steps: PositiveInt = Field(default=400, description="gradient steps")
     batch_size: PositiveInt | None = Field(default=4, description="views in a step; null: all of them")
-    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of the order of the views")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of the order of the views and random backgrounds")
+    resolution: ResolutionOptions | None = Field(
+        default=None, description="smaller images at first, as 0.25; null: whole images at every step"
+    )
 
     def parameters(self) -> dict[str, ParameterOptions]:
         """The options of each dotted path."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from diffrender.errors import ConfigError, ShapeError
@@ -12,6 +12,7 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer import FitOptimizer
 from diffrender.fit.step import NonFiniteError, RenderStep, Stepper, StepRecord
+from diffrender.fit.step_views import ResolutionSchedule, StepViews, check_step_views
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
@@ -23,18 +24,26 @@ class FitSettings:
 
     steps: at least 1.
     batch_size: views a step, at least 1; None for all of them.
-    seed: of the order of the views.
+    seed: of the order of the views and of random backgrounds.
+    resolution: the size of the images as steps go by.
+    random_background: another colour behind everything at each step.
     """
 
     steps: int
     batch_size: int | None = None
     seed: int = 0
+    resolution: ResolutionSchedule = field(default_factory=ResolutionSchedule)
+    random_background: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ConfigError(f"steps must be at least 1, got {self.steps}")
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+
+    def check(self, views: Views) -> None:
+        """Raise ConfigError unless `views` have the masks and the size that these settings need."""
+        check_step_views(views, self.resolution, self.random_background)
 
 
 class Observer(Protocol):
@@ -77,6 +86,7 @@ def fit(
     """Moves the latents of `model` until its renderings look like `views`; returns the last good state.
 
     model: holds one camera a view, in the same order; it ends in the returned state.
+    views: whole images; for a random background they have masks, and stand over the background of the model's scene.
     render_step: (scene, n cameras, steps done) -> their images, differentiable; edges may sharpen with the steps.
     first_step: how many steps a checkpoint already has behind it.
 
@@ -90,8 +100,10 @@ def fit(
     if len(views) == 0:
         raise ShapeError("fit: there are no views to fit; hold out fewer of them")
     objective.check(views)
+    settings.check(views)
     batches = Batches(len(views), settings.batch_size, settings.seed)
-    stepper = Stepper(model, views, objective, optimizer, render_step, batches, first_step)
+    shown = StepViews(views, settings.resolution, settings.random_background, settings.seed)
+    stepper = Stepper(model, shown, views.names, objective, optimizer, render_step, batches, first_step)
 
     stop_reason, message = "finished", None
     try:

@@ -20,9 +20,9 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Terms
 from diffrender.fit.optimizer import FitOptimizer
 from diffrender.fit.reduction import mean_per_view
+from diffrender.fit.step_views import StepViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
 
 if TYPE_CHECKING:
     from diffrender.render.render import RenderOutput
@@ -62,7 +62,8 @@ class Stepper:
     def __init__(
         self,
         model: SceneModel,
-        views: Views,
+        views: StepViews,
+        names: tuple[str, ...],
         objective: Objective,
         optimizer: FitOptimizer,
         render_step: RenderStep,
@@ -71,6 +72,7 @@ class Stepper:
     ) -> None:
         self._model = model
         self._views = views
+        self._names = names
         self._objective = objective
         self._optimizer = optimizer
         self._render_step = render_step
@@ -131,10 +133,7 @@ class Stepper:
 
     def _evaluate(self, values: dict[str, Tensor], index: Tensor | None, step: int) -> tuple[Comparison, Terms]:
         """Renderings and terms of `step` for the views at `index`, None for all."""
-        scene, cameras = self._model.state_at(values)
-        views = self._views
-        if index is not None:
-            views, cameras = views.select(index), cameras.select(index)
+        scene, cameras, views = self._views.at(*self._model.state_at(values), index, step)
         comparison = Comparison(self._render_step(scene, cameras, step), views)
         return comparison, self._objective(comparison, scene)
 
@@ -194,12 +193,12 @@ class Stepper:
         return bool(torch.isfinite(terms.total))
 
     def _batch_names(self, step: int) -> list[str]:
-        return [self._views.names[int(index)] for index in self._indices(step)]
+        return [self._names[int(index)] for index in self._indices(step)]
 
     def _indices(self, step: int) -> list[Tensor]:
         """The views of `step`, each as a batch of one: [1] int64."""
         index = self._batches.at(step)
-        return list((torch.arange(len(self._views)) if index is None else index).split(1))
+        return list((torch.arange(len(self._names)) if index is None else index).split(1))
 
     def _stop(self, what: str) -> NoReturn:
         self.undo_unfinished()

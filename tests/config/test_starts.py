@@ -180,3 +180,38 @@ def test_arap_compares_with_the_start_and_symmetry_has_its_plane() -> None:
     larger = replace(item, mesh=item.mesh.with_vertices(1.1 * item.mesh.vertices))
     assert float(arap.measure(Scene({"object": larger}))) == pytest.approx(0.01, rel=1e-3)
     assert (symmetry.measure.normal, symmetry.measure.point) == ((0, 0, 3), (0, 0, 1))
+
+
+def test_images_may_begin_small_over_random_backgrounds() -> None:
+    text = TARGETS.replace("resolution: 64", "resolution: 64, background: random") % BUMPY
+    text = text.replace("steps: 2", "steps: 8, resolution: 0.25") + "mesh: {subdivisions: 1}\nbackground: [0, 0, 0.5]"
+    setup = build_fit(parse_config(text, Path()))
+    assert [setup.settings.resolution.at(step) for step in (0, 2, 4)] == [0.25, 0.5, 1]
+    assert setup.settings.random_background
+    # Scores and pictures have the scene's own background.
+    assert setup.scene.background.tolist() == [0, 0, 0.5]
+    assert setup.fit_views.images[0, 0, 0].tolist() == [0, 0, 0.5]
+    again = build_fit(parse_config(resolved_text(setup.config), Path()))
+    assert again.config == setup.config
+    assert again.settings == setup.settings
+
+
+def test_a_random_background_wants_masks(tmp_path: Path) -> None:
+    write_capture(tmp_path, masked=False)
+    with pytest.raises(ConfigError, match="random wants masks"):
+        build_fit(parse_config("targets: {path: ., background: random}\nmesh: {subdivisions: 1}", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("targets: {synthetic: {}, background: random, masks: false}", "random background wants masks"),
+        ("targets: {synthetic: {}, background: random}\noptimize: {background: 0.1}", "leaves none to learn"),
+        ("targets: {synthetic: {}, background: rando}", "or random"),
+        ("targets: {synthetic: {}}\noptimize: {resolution: {scale: 0.5, until: 500}}", "at step 500 of 400"),
+        ("targets: {synthetic: {}}\noptimize: {resolution: 2}", "wanted a number above 0 to 1"),
+    ],
+)
+def test_wrong_ways_to_begin_are_mistakes(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config(text, Path())
