@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from support.surfaces import (
     assert_manifold,
     boundary_edges,
     edge_lengths,
+    edges_of,
     face_qualities,
     random_surface,
     shape_of,
@@ -235,25 +237,86 @@ def test_a_seam_of_the_texture_stays_a_seam(target: float) -> None:
     assert 0.7 * 2 / target < on_seam - 1 < 1.4 * 2 / target
 
 
-def test_texture_is_never_turned_over() -> None:
-    vertices, faces = bumpy_sphere(3)
-    # A map from above of a cap is one-to-one, but bent: a face could turn over in it and not in space.
-    faces = faces[vertices[faces][..., 1].mean(1) > 0.55]
-    used, faces = faces.unique(return_inverse=True)
-    vertices = vertices[used].double()
-    uv = vertices[:, [0, 2]] / (1.2 + vertices[:, 1:2])
+def texture_sides(corners: Tensor) -> Tensor:
+    """[F]: which way round each face is in the texture: 1, -1, or 0."""
+    a, b, c = corners.unbind(1)
+    return ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).sign()
 
-    def signs(corners: Tensor) -> Tensor:
-        a, b, c = corners.unbind(1)
-        return ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).sign()
 
-    before = signs(uv[faces])
-    faces = faces[before == before.mode().values]
-    used, faces = faces.unique(return_inverse=True)
-    vertices, uv = vertices[used], uv[used]
-    assert is_manifold(faces, len(vertices))
-    result = remesh(vertices, faces, 0.06, corner_attributes=uv[faces], passes=5)
-    assert (signs(result.corner_attributes) == before.mode().values).all()
+def pushed_about(place: Tensor, faces: Tensor, rng: torch.Generator) -> Tensor:
+    """The points [V, 2] of a flat mesh moved one after the other, by as much as no face turning over allows."""
+    place = place.clone()
+    spacing = edge_lengths(torch.nn.functional.pad(place, (0, 1)), faces).mean()
+    for vertex in range(len(place)):
+        around = faces[(faces == vertex).any(1)]
+        side = texture_sides(place[around])
+        for share in (1.5, 0.7, 0.3):
+            moved = place.clone()
+            moved[vertex] += share * spacing * (torch.rand(2, generator=rng).double() - 0.5)
+            if torch.equal(texture_sides(moved[around]), side):
+                place = moved
+                break
+    return place
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_texture_is_never_turned_over(seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    grid, faces = plane(2.0, 2.0, 9, 9)
+    flat = grid[:, [0, 2]].double()
+    # The mesh and its texture are bent in different ways: what is sound in one may be a fold in the other.
+    vertices = torch.nn.functional.pad(pushed_about(flat, faces, rng), (0, 1))
+    uv = pushed_about(flat, faces, rng)[faces]
+    uv[faces.shape[0] // 2 :] += 10.0  # a seam
+    side = texture_sides(uv)
+    assert side.abs().min() == 1 and (side == side[0]).all()
+    for target in (0.15, 0.25, 0.5):
+        result = remesh(vertices, faces, target, corner_attributes=uv, passes=4)
+        assert (texture_sides(result.corner_attributes) == side[0]).all()
+        assert result.edits.refused_turn > 0
+
+
+def test_a_corner_of_the_texture_stays_though_the_seam_is_straight_in_space() -> None:
+    vertices, faces, uv = grid_with_texture(4)
+    right = vertices[faces].mean(1)[:, 0] > 0
+    uv[right] = vertices[faces][right][..., [0, 2]] + 5.0
+    uv[right, :, 0] += uv[right, :, 1].sub(5.0).abs()  # along the seam (|z|, z): a right angle at z = 0
+    result = remesh(vertices, faces, 0.6, corner_attributes=uv, passes=6)
+    assert result.edits.collapses > 20
+    at_corner = (result.vertices.abs() < 1e-12).all(1).nonzero()[:, 0]
+    assert len(at_corner) == 1, "the corner has been collapsed or has moved"
+    there = result.corner_attributes[result.faces == at_corner]
+    assert {(round(u, 9), round(v, 9)) for u, v in there.tolist()} == {(0.0, 0.0), (5.0, 5.0)}
+
+
+def test_a_thin_piece_of_the_texture_does_not_vanish() -> None:
+    # The triangle 4 5 6 has a texture of its own. Its side 4 6 is straight, 4 5 6 is nearly so, and all are too short.
+    place = [(-1.6, -1.6), (1.6, -1.6), (1.6, 1.6), (-1.6, 1.6), (-1, 0), (0, -0.15), (1, 0)]
+    vertices = torch.nn.functional.pad(torch.tensor(place), (0, 1))
+    faces = [[4, 5, 6], [0, 1, 5], [0, 5, 4], [1, 6, 5], [1, 2, 6], [4, 6, 3], [6, 2, 3], [4, 3, 0]]
+    uv = vertices[torch.tensor(faces)][..., :2].clone()
+    uv[0] += 100
+    result = remesh(vertices, torch.tensor(faces), 3.0, corner_attributes=uv, options=RemeshOptions(relax=0))
+    assert (result.corner_attributes > 50).all(2).all(1).any()
+    assert area_and_volume(result.vertices, result.faces[(result.corner_attributes > 50).all(2).all(1)])[0] > 0.14
+
+
+@pytest.mark.parametrize(("height", "flips"), [(0.3, True), (0.45, False)])
+def test_a_flip_makes_no_crease(height: float, flips: bool) -> None:
+    # The edge 0 1 lies in a valley under 2 and 3; its ends have eight neighbours each. Turned, it is a ridge with sides
+    # that fall by height / 0.7: by 46 degrees in all, or by 65, more than the 60 of a feature.
+    place = [(0.0, -0.7, 0), (0, 0.7, 0), (-1, 0, height), (1, 0, height)]
+    for sign in (-1, 1):
+        angles = torch.deg2rad(torch.linspace(145, 395, 7).double()[1:-1])
+        place += [(-sign * 1.45 * float(a.cos()), sign * (0.7 - 1.45 * float(a.sin())), 0.0) for a in angles]
+    faces = [[0, 1, 2], [1, 0, 3]]
+    vertices = torch.tensor(place).double()
+    faces += [[0, v, w] for v, w in pairwise([2, 4, 5, 6, 7, 8, 3])]
+    faces += [[1, v, w] for v, w in pairwise([3, 9, 10, 11, 12, 13, 2])]
+    result = remesh(vertices, torch.tensor(faces), 1.2, options=RemeshOptions(relax=0))
+    assert result.edits.splits == result.edits.collapses == 0
+    edges = {tuple(edge) for edge in edges_of(result.faces).tolist()}
+    assert ((2, 3) in edges, (0, 1) in edges) == (flips, not flips)
 
 
 def test_targets_may_differ_from_vertex_to_vertex() -> None:
