@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.ops.rasterize.op import AROUND_CENTER
+
 # So many face-sample pairs are tested at a time; bounds the memory.
 CHUNK = 2_000_000
 
@@ -40,8 +42,13 @@ def edge_functions(verts_hom: Tensor, faces: Tensor) -> EdgeFunctions:
     return EdgeFunctions(torch.where(det[..., None, None] < 0, -lines, lines), det)
 
 
-def bound_faces(verts_hom: Tensor, faces: Tensor, det: Tensor, near: float, height: int, width: int) -> Tensor:
-    """[N, F, 4] int16 first and last column and row of the pixels that each face may touch, clipped at near."""
+def bound_faces(
+    verts_hom: Tensor, faces: Tensor, det: Tensor, near: float, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """First and last column and row [N, F, 4] int16 of the pixels that each face, clipped at near, may touch.
+
+    Also of those whose centres it may cover.
+    """
     verts = verts_hom.double()
     p = verts[:, faces.reshape(-1)].reshape(len(verts), len(faces), 3, 4)
     q = p.roll(-1, 2)
@@ -55,10 +62,12 @@ def bound_faces(verts_hom: Tensor, faces: Tensor, det: Tensor, near: float, heig
     high = xy.where(valid[..., None], -torch.inf).amax(2)
     size = low.new_tensor([width, height])
     drawn = (det.abs() > 0) & det.isfinite() & (high >= 0).all(-1) & (low < size).all(-1)
-    first = low.clamp_min(0).floor()
-    last = torch.minimum(high, size - 1).floor()
+    touched = torch.cat([low.clamp_min(0).floor(), torch.minimum(high, size - 1).floor()], -1)
+    first = (low - AROUND_CENTER).clamp_min(0).ceil()
+    last = torch.minimum(high - 1 + AROUND_CENTER, size - 1).floor()
     empty = low.new_tensor([0, 0, -1, -1])
-    return torch.cat([first, last], -1).where(drawn[..., None], empty).to(torch.int16)
+    touched, covered = (box.where(drawn[..., None], empty) for box in (touched, torch.cat([first, last], -1)))
+    return touched.to(torch.int16), covered.to(torch.int16)
 
 
 def face_pixel_pairs(bounds: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:

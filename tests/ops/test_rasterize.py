@@ -86,6 +86,7 @@ def test_matches_the_reference(kind: str, dtype: torch.dtype, layers: int) -> No
         assert torch.equal(fast.face_id, plain.face_id)
         assert torch.equal(fast.bins.facing, plain.bins.facing)
         assert torch.equal(fast.bins.bounds, plain.bins.bounds)
+        assert torch.equal(fast.bins.centers, plain.bins.centers)
         torch.testing.assert_close(fast.depth, plain.depth, rtol=1e-6, atol=0)
 
 

@@ -13,10 +13,13 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.rasterize.op import FaceBins
+from diffrender.ops.rasterize.op import AROUND_CENTER, FaceBins
 from diffrender.threads import parallel_for
 
 TILE = 16
+HALF = TILE // 2
+# The farthest depth seen is known for blocks of so many pixels a side.
+BLOCK = 4
 # Faces of one view are counted and filed in this many pieces. A constant: the lists must not depend on the threads.
 BINNING_PIECES = 8
 # The largest number that is below 0 even where the processor flushes denormal numbers (torch.set_flush_denormal).
@@ -55,8 +58,8 @@ def load_vertex(verts, view, vertex):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def bound_faces(start, end, verts, faces, near, height, width, facing, bounds):
-    """Facing and touched pixels of the faces start..end-1 of all views (item = view F + face)."""
+def bound_faces(start, end, verts, faces, near, height, width, facing, bounds, centers):
+    """Facing, touched pixels and centres of the faces start..end-1 of all views (item = view F + face)."""
     n_faces = faces.shape[0]
     for item in range(start, end):
         view = item // n_faces
@@ -66,10 +69,11 @@ def bound_faces(start, end, verts, faces, near, height, width, facing, bounds):
         c = load_vertex(verts, view, faces[face, 2])
         det = edge_functions(a, b, c)[9]
         facing[view, face] = -1 if det > 0 else 1
-        bounds[view, face, 0] = 0
-        bounds[view, face, 1] = 0
-        bounds[view, face, 2] = -1
-        bounds[view, face, 3] = -1
+        for box in (bounds, centers):
+            box[view, face, 0] = 0
+            box[view, face, 1] = 0
+            box[view, face, 2] = -1
+            box[view, face, 3] = -1
         if not (abs(det) > 0.0 and abs(det) < np.inf):
             continue
         x_low, y_low, x_high, y_high = np.inf, np.inf, -np.inf, -np.inf
@@ -92,6 +96,10 @@ def bound_faces(start, end, verts, faces, near, height, width, facing, bounds):
         bounds[view, face, 1] = np.int16(math.floor(max(y_low, 0.0)))
         bounds[view, face, 2] = np.int16(math.floor(min(x_high, width - 1.0)))
         bounds[view, face, 3] = np.int16(math.floor(min(y_high, height - 1.0)))
+        centers[view, face, 0] = np.int16(math.ceil(max(x_low - AROUND_CENTER, 0.0)))
+        centers[view, face, 1] = np.int16(math.ceil(max(y_low - AROUND_CENTER, 0.0)))
+        centers[view, face, 2] = np.int16(math.floor(min(x_high - 1 + AROUND_CENTER, width - 1.0)))
+        centers[view, face, 3] = np.int16(math.floor(min(y_high - 1 + AROUND_CENTER, height - 1.0)))
 
 
 @njit(nogil=True, cache=True)
@@ -132,22 +140,21 @@ def inward_lines(a, b, c):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def misses_box(a, b, c, low_x, low_y, high_x, high_y):
-    """Whether a x + b y + c < 0 in the whole box."""
-    return a * (high_x if a > 0 else low_x) + b * (high_y if b > 0 else low_y) + c < 0
+def misses_box(a, b, c, bound, low_x, low_y, high_x, high_y):
+    """Whether a x + (b y + c) <= bound in the whole box; evaluated as at a point of it, so that rounding hides none."""
+    return a * (high_x if a > 0 else low_x) + (b * (high_y if b > 0 else low_y) + c) <= bound
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def fill_row(
-    a0, r0, bound0, z0, a1, r1, bound1, z1, a2, r2, bound2, z2, near, first_x, face, near_depth, near_face
+    a0, r0, bound0, z0, a1, r1, bound1, z1, a2, r2, bound2, z2, near, first_px, face, near_depth, near_face
 ):  # fmt: skip
-    """One face in a tile's row of pixels from column first_x on.
+    """One face in a row of pixels, the centre of the first at first_px.
 
-    All of the row, though the face may touch little of it, and without branches: that becomes a few vector
-    instructions, and takes less time than to find out where to begin and end.
+    Without branches and of a length that the compiler does not know: that becomes a loop over whole vector registers.
     """
-    for i in range(TILE):
-        px = (first_x + i) + 0.5
+    for i in range(len(near_depth)):
+        px = first_px + i
         e0 = a0 * px + r0
         e1 = a1 * px + r1
         e2 = a2 * px + r2
@@ -185,18 +192,77 @@ def fill_row_layers(
             near_face[i, k] = face
 
 
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+def draw_face(face, a, b, c, near, left, top, first_x, first_y, last_x, last_y, near_depth, near_face):
+    """One face in the pixels first_x..last_x, first_y..last_y of the tile whose corner is at (left, top)."""
+    first_depth, first_face = near_depth.reshape(-1), near_face.reshape(-1)
+    a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2 = inward_lines(a, b, c)
+    low_x, high_x, low_y, high_y = left + first_x + 0.5, left + last_x + 0.5, top + first_y + 0.5, top + last_y + 0.5
+    if (
+        misses_box(a0, b0, c0, bound0, low_x, low_y, high_x, high_y)
+        or misses_box(a1, b1, c1, bound1, low_x, low_y, high_x, high_y)
+        or misses_box(a2, b2, c2, bound2, low_x, low_y, high_x, high_y)
+    ):
+        return
+    layers = near_depth.shape[1]
+    # The nearest face alone is found in all of a row or in half of it, which takes less time than to begin and end with
+    # the face. Face numbers are floats of the width of the depths, so that one vector mask serves both.
+    start, columns = first_x, last_x + 1 - first_x
+    if layers == 1:
+        start, columns = (0, TILE) if columns > HALF else (min(first_x, HALF), HALF)
+    for y in range(first_y, last_y + 1):
+        py = (top + y) + 0.5
+        r0, r1, r2 = b0 * py + c0, b1 * py + c1, b2 * py + c2
+        row = slice(y * TILE + start, y * TILE + start + columns)
+        if layers == 1:
+            fill_row(
+                a0, r0, bound0, a[3], a1, r1, bound1, b[3], a2, r2, bound2, c[3], near, left + start + 0.5,
+                np.float64(face), first_depth[row], first_face[row],
+            )  # fmt: skip
+        else:
+            fill_row_layers(
+                a0, r0, bound0, a[3], a1, r1, bound1, b[3], a2, r2, bound2, c[3], near, left + start,
+                np.float64(face), near_depth[row], near_face[row],
+            )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def find_farthest(near_depth, block_depth):
+    """The largest depth in each block of a tile."""
+    block_depth[:] = 0
+    for y in range(TILE):
+        for x in range(TILE):
+            block_depth[y // BLOCK, x // BLOCK] = max(block_depth[y // BLOCK, x // BLOCK], near_depth[y * TILE + x, 0])
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def is_behind(depth, block_depth, first_x, first_y, last_x, last_y):
+    """Whether something nearer than depth is seen in all of these pixels of a tile."""
+    for y in range(first_y // BLOCK, last_y // BLOCK + 1):
+        for x in range(first_x // BLOCK, last_x // BLOCK + 1):
+            if not depth > block_depth[y, x]:
+                return False
+    return True
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def write_row(near_face, near_depth, out_face, out_depth):
+    """A row of a tile to its place in the image."""
+    for i in range(len(near_face)):
+        out_depth[i] = near_depth[i] if near_face[i] >= 0 else 0.0
+        out_face[i] = np.int64(near_face[i])
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_tiles(
-    start, end, verts, faces, near, facing, bounds, tile_offset, tile_faces, tiles_x, tiles_y, out_face, out_depth
+    start, end, verts, faces, near, facing, centers, tile_offset, tile_faces, tiles_x, tiles_y, out_face, out_depth
 ):  # fmt: skip
     """Z-buffer of the tiles start..end-1 (item = view tiles + tile), K layers sorted by depth."""
     height, width, layers = out_face.shape[1], out_face.shape[2], out_face.shape[3]
     n_tiles = tiles_x * tiles_y
     near_depth = np.empty((TILE * TILE, layers), np.float64)
-    # Face numbers as floats of the width of the depths, so that one vector mask serves both; exact below 2^53.
     near_face = np.empty((TILE * TILE, layers), np.float64)
-    first_depth, first_face = near_depth.reshape(-1), near_face.reshape(-1)
-    row_depth = np.empty(TILE, np.float64)
+    block_depth = np.full((TILE // BLOCK, TILE // BLOCK), np.inf)
     for item in range(start, end):
         view = item // n_tiles
         left = (item % n_tiles) % tiles_x * TILE
@@ -208,61 +274,35 @@ def fill_tiles(
             continue
         near_depth[:] = np.inf
         near_face[:] = -1
-        # Fronts first: behind a closed surface its back faces are then skipped, as a whole or row by row.
-        row_depth[:] = np.inf
-        tile_depth = np.inf
+        # Fronts first: behind a closed surface its back faces are then skipped.
         for side in range(1, -2, -2):
-            if side < 0 and layers == 1:
-                tile_depth = 0.0
-                for y in range(bottom - top):
-                    row_depth[y] = first_depth[y * TILE : y * TILE + right - left].max()
-                    tile_depth = max(tile_depth, row_depth[y])
+            can_skip = side < 0 and layers == 1
+            if can_skip:
+                find_farthest(near_depth, block_depth)
             for entry in range(tile_offset[item], tile_offset[item + 1]):
                 face = np.int64(tile_faces[entry])
                 if facing[view, face] != side:
                     continue
+                first_x = max(np.int64(centers[view, face, 0]) - left, 0)
+                first_y = max(np.int64(centers[view, face, 1]) - top, 0)
+                last_x = min(np.int64(centers[view, face, 2]), right - 1) - left
+                last_y = min(np.int64(centers[view, face, 3]), bottom - 1) - top
+                if last_x < first_x or last_y < first_y:
+                    continue
                 a = load_vertex(verts, view, faces[face, 0])
                 b = load_vertex(verts, view, faces[face, 1])
                 c = load_vertex(verts, view, faces[face, 2])
-                least_depth = min(a[3], min(b[3], c[3]))
-                if least_depth > tile_depth:
+                if can_skip and is_behind(min(a[3], b[3], c[3]), block_depth, first_x, first_y, last_x, last_y):
                     continue
-                first_x = max(np.int64(bounds[view, face, 0]), left)
-                first_y = max(np.int64(bounds[view, face, 1]), top)
-                end_x = min(np.int64(bounds[view, face, 2]) + 1, right)
-                end_y = min(np.int64(bounds[view, face, 3]) + 1, bottom)
-                a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2 = inward_lines(a, b, c)
-                if (
-                    misses_box(a0, b0, c0, first_x, first_y, end_x, end_y)
-                    or misses_box(a1, b1, c1, first_x, first_y, end_x, end_y)
-                    or misses_box(a2, b2, c2, first_x, first_y, end_x, end_y)
-                ):
-                    continue
-                for y in range(first_y, end_y):
-                    if least_depth > row_depth[y - top]:
-                        continue
-                    py = y + 0.5
-                    r0 = b0 * py + c0
-                    r1 = b1 * py + c1
-                    r2 = b2 * py + c2
-                    row = (y - top) * TILE - left
-                    if layers == 1:
-                        fill_row(
-                            a0, r0, bound0, a[3], a1, r1, bound1, b[3], a2, r2, bound2, c[3], near, left, face,
-                            first_depth[row + left : row + left + TILE], first_face[row + left : row + left + TILE],
-                        )  # fmt: skip
-                    else:
-                        fill_row_layers(
-                            a0, r0, bound0, a[3], a1, r1, bound1, b[3], a2, r2, bound2, c[3], near, first_x, face,
-                            near_depth[row + first_x : row + end_x], near_face[row + first_x : row + end_x],
-                        )  # fmt: skip
-        for y in range(top, bottom):
-            for x in range(left, right):
-                slot = (y - top) * TILE + x - left
-                for k in range(layers):
-                    face = np.int64(near_face[slot, k])
-                    out_face[view, y, x, k] = face
-                    out_depth[view, y, x, k] = near_depth[slot, k] if face >= 0 else 0.0
+                draw_face(face, a, b, c, near, left, top, first_x, first_y, last_x, last_y, near_depth, near_face)
+        for y in range(bottom - top):
+            source = slice(y * TILE * layers, (y * TILE + right - left) * layers)
+            first = ((view * height + top + y) * width + left) * layers
+            target = slice(first, first + (right - left) * layers)
+            write_row(
+                near_face.reshape(-1)[source], near_depth.reshape(-1)[source],
+                out_face.reshape(-1)[target], out_depth.reshape(-1)[target],
+            )  # fmt: skip
 
 
 def bin_faces(verts: np.ndarray, faces: np.ndarray, near: float, height: int, width: int) -> FaceBins:
@@ -270,10 +310,9 @@ def bin_faces(verts: np.ndarray, faces: np.ndarray, near: float, height: int, wi
     n_views, n_faces = len(verts), len(faces)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     facing = torch.empty((n_views, n_faces), dtype=torch.int8)
-    bounds = torch.empty((n_views, n_faces, 4), dtype=torch.int16)
-    parallel_for(
-        bound_faces, n_views * n_faces, 16384, verts, faces, near, height, width, facing.numpy(), bounds.numpy()
-    )
+    bounds, centers = (torch.empty((n_views, n_faces, 4), dtype=torch.int16) for _ in range(2))
+    outputs = (facing.numpy(), bounds.numpy(), centers.numpy())
+    parallel_for(bound_faces, n_views * n_faces, 16384, verts, faces, near, height, width, *outputs)
     n_pieces = BINNING_PIECES if n_faces > 16384 else 1
     cursor = np.zeros((n_views, tiles_x * tiles_y, n_pieces), np.int64)
     nothing = np.empty(0, np.int32)
@@ -284,7 +323,7 @@ def bin_faces(verts: np.ndarray, faces: np.ndarray, near: float, height: int, wi
     tile_offset = np.concatenate([np.zeros(1, np.int64), total[n_pieces - 1 :: n_pieces]])
     cursor[:] = (total - cursor.reshape(-1)).reshape(cursor.shape)
     parallel_for(file_faces, n_views * n_pieces, 1, *arguments, tile_faces.numpy(), True)
-    return FaceBins(facing, bounds, torch.from_numpy(tile_offset), tile_faces)
+    return FaceBins(facing, bounds, centers, torch.from_numpy(tile_offset), tile_faces)
 
 
 def forward(
@@ -304,7 +343,7 @@ def forward(
         faces_array,
         near,
         bins.facing.numpy(),
-        bins.bounds.numpy(),
+        bins.centers.numpy(),
         bins.tile_offset.numpy(),
         bins.tile_faces.numpy(),
         tiles_x,

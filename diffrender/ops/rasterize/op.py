@@ -11,6 +11,8 @@ from diffrender.checks import check_float, check_index, check_same_device, check
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
+# Half a pixel and a thousandth, so that rounding leaves out no centre that a face covers.
+AROUND_CENTER = 0.501
 # Pixel bounds of faces are kept in 16 bits.
 LARGEST_IMAGE = 32767
 
@@ -22,12 +24,14 @@ class FaceBins(NamedTuple):
         exactly edge-on; -1 where the back is.
     bounds: [N, F, 4] int16; first column, first row, last column, last row of the pixels that the face may touch; the
         last column is before the first for faces that touch none.
+    centers: [N, F, 4] int16; likewise the pixels whose centres the face may cover.
     tile_offset: [N * tiles + 1] int64 and tile_faces: int32; the faces of tile t, in ascending order, are
         tile_faces[tile_offset[t] : tile_offset[t + 1]]. Both are empty where the implementation uses no tiles.
     """
 
     facing: Tensor
     bounds: Tensor
+    centers: Tensor
     tile_offset: Tensor
     tile_faces: Tensor
 

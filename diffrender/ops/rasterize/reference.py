@@ -15,7 +15,7 @@ def forward(
     """See op.rasterize."""
     n_views = len(verts_hom)
     functions = edge_functions(verts_hom, faces)
-    bounds = bound_faces(verts_hom, faces, functions.det, near, height, width)
+    bounds, centers = bound_faces(verts_hom, faces, functions.det, near, height, width)
     facing = torch.where(functions.det > 0, -1, 1).to(torch.int8)
     face_id = faces.new_full((n_views * height * width, layers), -1)
     depth = verts_hom.new_zeros((n_views * height * width, layers))
@@ -33,4 +33,4 @@ def forward(
         depth[kept_pixel, rank] = z[kept].to(depth.dtype)
     shape = (n_views, height, width, layers)
     none = faces.new_empty(0)
-    return face_id.reshape(shape), depth.reshape(shape), FaceBins(facing, bounds, none, none.int())
+    return face_id.reshape(shape), depth.reshape(shape), FaceBins(facing, bounds, centers, none, none.int())
