@@ -53,6 +53,18 @@ class Topology:
         return EdgeCorners(corner, torch.cat([count.new_zeros(1), count.cumsum(0)]))
 
     @cached_property
+    def edge_sides(self) -> Tensor:
+        """[E, 2] int32: the two faces of each edge, f where f runs along it forwards and -1 - f where backwards.
+
+        An edge that has not exactly two faces has its first face twice.
+        """
+        edges, corner, count = self._sorted_half_edges
+        first = count.cumsum(0) - count
+        two = torch.stack([corner[first], corner[torch.where(count == 2, first + 1, first)]], 1)
+        forward = self.faces.reshape(-1)[two] == edges[:, :1]
+        return torch.where(forward, two // 3, -1 - two // 3).int()
+
+    @cached_property
     def edge_pairs(self) -> Tensor:
         """[I, 2] int64: the faces on the two sides of every edge that has exactly two."""
         _, corner, count = self._sorted_half_edges
@@ -93,18 +105,21 @@ def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -
     """The topology of several meshes as one, whose vertices follow one another; reuses what is known of the parts."""
     starts = [sum(n_vertices[:i]) for i in range(len(n_vertices))]
     joined = Topology(torch.cat([part.faces + start for part, start in zip(topologies, starts, strict=True)]))
-    edges, corners, counts, components = [], [], [], []
+    edges, corners, counts, sides, components = [], [], [], [], []
     first_face = first_component = 0
     for part, start in zip(topologies, starts, strict=True):
         part_edges, corner, count = part._sorted_half_edges
         edges.append(part_edges + start)
         corners.append(corner + 3 * first_face)
         counts.append(count)
+        # -1 - (f + n) is (-1 - f) - n.
+        sides.append(part.edge_sides + first_face * torch.where(part.edge_sides < 0, -1, 1).int())
         components.append(part.face_component + first_component)
         first_face += len(part.faces)
         first_component += part.n_components
     # Where cached_property keeps its values.
     joined.__dict__["_sorted_half_edges"] = (torch.cat(edges), torch.cat(corners), torch.cat(counts))
+    joined.__dict__["edge_sides"] = torch.cat(sides)
     joined.__dict__["face_component"] = torch.cat(components)
     joined.__dict__["n_components"] = first_component
     return joined

@@ -33,6 +33,8 @@ def test_worked_example() -> None:
     # Corner 2 is (1 -> 0), 0 is (0 -> 2), 1 is (2 -> 1), 3 is (1 -> 2), 5 is (3 -> 1), 4 is (2 -> 3).
     assert corner.tolist() == [2, 0, 1, 3, 5, 4]
     assert topology.edge_pairs.tolist() == [[0, 1]]
+    # Face 1 runs along (1, 2) forwards, face 0 backwards.
+    assert topology.edge_sides.tolist() == [[-1, -1], [0, 0], [-1, 1], [-2, -2], [1, 1]]
     assert not topology.is_closed
 
 
@@ -59,6 +61,16 @@ def test_pairs_are_the_faces_beside_edges_of_two(seed: int) -> None:
         beside.setdefault((min(a, b), max(a, b)), []).append(c // 3)
     expected = [beside[edge] for edge in sorted(beside) if len(beside[edge]) == 2]
     assert Topology(faces).edge_pairs.tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sides_are_the_two_faces_of_an_edge_and_how_they_run(seed: int) -> None:
+    faces = random_faces(40, 12, seed)
+    along: dict[tuple[int, int], list[int]] = {}
+    for c, (a, b) in enumerate(half_edges(faces)):
+        along.setdefault((min(a, b), max(a, b)), []).append(c // 3 if a <= b else -1 - c // 3)
+    expected = [along[edge] if len(along[edge]) == 2 else along[edge][:1] * 2 for edge in sorted(along)]
+    assert Topology(faces).edge_sides.tolist() == expected
 
 
 @pytest.mark.parametrize(("shape", "euler"), [(icosphere(2), 2), (box((1, 2, 3)), 2), (torus(1.0, 0.3, 12, 8), 0)])
@@ -141,6 +153,7 @@ def test_joined_topologies_are_those_of_the_joined_faces(warm: bool) -> None:
     assert torch.equal(joined.edge_corners.corner, expected.edge_corners.corner)
     assert torch.equal(joined.edge_corners.offset, expected.edge_corners.offset)
     assert torch.equal(joined.edge_pairs, expected.edge_pairs)
+    assert torch.equal(joined.edge_sides, expected.edge_sides)
     assert joined.n_components == expected.n_components == sum(part.n_components for part in parts)
     same = joined.face_component[:, None] == joined.face_component
     assert torch.equal(same, expected.face_component[:, None] == expected.face_component)

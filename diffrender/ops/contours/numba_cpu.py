@@ -15,6 +15,18 @@ from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True)
+def find_candidates(start, end, sides, facing, is_candidate):
+    """Which edges may be outlines (item = view E + edge): those whose two faces lie on one side, and unusual ones."""
+    n_edges = sides.shape[0]
+    for item in range(start, end):
+        view = item // n_edges
+        first, second = sides[item - view * n_edges, 0], sides[item - view * n_edges, 1]
+        first_side = facing[view, first] if first >= 0 else -facing[view, -1 - first]
+        second_side = facing[view, second] if second >= 0 else -facing[view, -1 - second]
+        is_candidate[item] = first_side == second_side
+
+
+@njit(nogil=True, cache=True)
 def outline_side(view, edge, edges, faces, corner, offset, facing):
     """(side, half-edge): on which side of the edge all its faces lie (+1, -1; 0 for both), and a front one if any."""
     chosen = np.int64(-1)
@@ -72,20 +84,20 @@ def clip_edge(verts, view, v0, v1, near, height, width):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def count_pieces(start, end, verts, faces, edges, corner, offset, facing, near, height, width, count):
-    """How many pieces each edge of each view has (item = view E + edge)."""
+def count_pieces(start, end, items, verts, faces, edges, corner, offset, facing, near, height, width, count):
+    """How many pieces each of the edges items[start:end] has (view E + edge)."""
     n_edges = edges.shape[0]
-    for item in range(start, end):
-        view = item // n_edges
-        edge = item - view * n_edges
-        count[item] = 0
+    for index in range(start, end):
+        view = items[index] // n_edges
+        edge = items[index] - view * n_edges
+        count[index] = 0
         if outline_side(view, edge, edges, faces, corner, offset, facing)[0] == 0:
             continue
         clipped = clip_edge(verts, view, edges[edge, 0], edges[edge, 1], near, height, width)
         u_a, u_b = clipped[8], clipped[9]
         if u_b > u_a:
             length = math.hypot(clipped[5] - clipped[2], clipped[6] - clipped[3]) * (u_b - u_a)
-            count[item] = max(1, math.ceil(length / PIECE_PX))
+            count[index] = max(1, math.ceil(length / PIECE_PX))
 
 
 @njit(nogil=True, cache=True)
@@ -156,11 +168,12 @@ def forward(
     facing_array, depth_array = facing.contiguous().numpy(), depth.contiguous().numpy()
     height, width = depth_array.shape[1:]
     shared = (verts, topology.faces.contiguous().numpy(), edges, corner, offset, facing_array)
-    count = np.empty(len(verts) * len(edges), np.int32)
-    parallel_for(count_pieces, len(count), 16384, *shared, near, height, width, count)
-    items = np.flatnonzero(count)
+    is_candidate = np.empty(len(verts) * len(edges), np.bool_)
+    parallel_for(find_candidates, len(is_candidate), 65536, topology.edge_sides.numpy(), facing_array, is_candidate)
+    items = np.flatnonzero(is_candidate)
     first = np.zeros(len(items) + 1, np.int64)
-    np.cumsum(count[items], out=first[1:])
+    parallel_for(count_pieces, len(items), 1024, items, *shared, near, height, width, first[1:])
+    np.cumsum(first, out=first)
     n_pieces = int(first[-1])
     keep = np.empty(n_pieces, np.bool_)
     pixel, face = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)
