@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+# The usual number of channels, for which kernels have loops of known length.
+COLOR = 3
+
 
 def arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     """Contiguous NumPy views of CPU tensors, without their gradients; copies only of what is not contiguous."""

@@ -19,6 +19,7 @@ from diffrender.render.geometry import Geometry, gather_geometry
 from diffrender.render.shade import shade
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
+from diffrender.scene.surface import Seen
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ def render(
     visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend)
 
     samples = visible.samples
-    bary = barycentrics(verts_hom, faces, samples.view, samples.face_id, samples.place_px, backend=backend)
+    seen = Seen(verts_hom, faces, samples.face_id, samples.view, samples.place_px, backend)
     wanted = [BUFFERS[name] for name in buffers]
-    values = shade(scene, geometry, cameras, wanted, samples.face_id, bary, samples.view, backend)
+    values = shade(scene, geometry, cameras, wanted, samples.face_id, seen, samples.view, backend)
     background = background_of(scene, buffers)
     if verts_hom.requires_grad:  # without a gradient nothing moves, and never under torch.no_grad()
         jump = jump_across(scene, geometry, cameras, wanted, background, verts_hom, visible, backend)

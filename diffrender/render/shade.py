@@ -13,7 +13,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
-from diffrender.scene.surface import Surface
+from diffrender.scene.surface import Seen, Surface
 
 if TYPE_CHECKING:
     from diffrender.render.buffers import Buffer
@@ -38,13 +38,14 @@ def shade(
     cameras: Cameras,
     buffers: Sequence[Buffer],
     face_id: Tensor,
-    bary: Tensor,
+    where: Tensor | Seen,
     view: Tensor,
     backend: str | None,
 ) -> Tensor:
     """[M, C] the `buffers` of M points, one after the other; colours are shaded with each object's material.
 
-    face_id: [M] int64 into the scene's triangle list; bary: [M, 3]; view: [M] int64.
+    face_id: [M] int64 into the scene's triangle list; view: [M] int64.
+    where: [M, 3] barycentric coordinates, or where in the image the points are seen.
     """
     lights = list(scene.lights.values())
 
@@ -57,12 +58,13 @@ def shade(
         first, end = geometry.first_face[index], geometry.first_face[index + 1]
         vertices_w = geometry.verts_by_object[index]
         if len(scene.objects) == 1:
-            surface = Surface(item.mesh, vertices_w, face_id, bary, view, cameras, backend)
+            surface = Surface(item.mesh, vertices_w, face_id, where, view, cameras, backend)
             return values_of(surface, item.material)
         mine = torch.nonzero((face_id >= first) & (face_id < end))[:, 0]
-        surface = Surface(item.mesh, vertices_w, face_id[mine] - first, bary[mine], view[mine], cameras, backend)
+        part = where.select(mine) if isinstance(where, Seen) else where[mine]
+        surface = Surface(item.mesh, vertices_w, face_id[mine] - first, part, view[mine], cameras, backend)
         if result is None:
-            result = bary.new_zeros(len(face_id), sum(buffer.channels for buffer in buffers))
+            result = vertices_w.new_zeros(len(face_id), sum(buffer.channels for buffer in buffers))
         result = result.index_copy(0, mine, values_of(surface, item.material))
     assert result is not None  # a scene without objects was refused before
     return result

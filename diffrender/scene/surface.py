@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -10,11 +10,46 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals, vertex_normals
+from diffrender.ops.attributes import attributes
+from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.uv_footprint import uv_footprint
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where in the image M points of a surface are seen; tells their barycentric coordinates when asked.
+
+    verts_hom: [N, V, 4] homogeneous pixel coordinates of the whole scene, faces: [F, 3] its faces.
+    face_id: [M] int64 into these faces. view: [M] int64. place_px: [M, 2].
+    backend: implementation of the ops, None for the device's own.
+    """
+
+    verts_hom: Tensor
+    faces: Tensor
+    face_id: Tensor
+    view: Tensor
+    place_px: Tensor
+    backend: str | None = None
+
+    def select(self, index: Tensor) -> Seen:
+        """The points at `index`."""
+        return replace(self, face_id=self.face_id[index], view=self.view[index], place_px=self.place_px[index])
+
+    @cached_property
+    def bary(self) -> Tensor:
+        """[M, 3] perspective-correct barycentric coordinates."""
+        return barycentrics(self.verts_hom, self.faces, self.view, self.face_id, self.place_px, backend=self.backend)
+
+    def value(self, value: Tensor, faces: Tensor, face_id: Tensor) -> Tensor:
+        """[M, C] of what the vertices have; faces and face_id as in `Surface`."""
+        return attributes(
+            value, faces, face_id, self.verts_hom, self.faces, self.face_id, self.view, self.place_px,
+            backend=self.backend,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,7 +59,7 @@ class Surface:
     mesh: the object's mesh.
     vertices_w: [V, 3] its vertices in the world.
     face_id: [M] int64; `face_id[m] = f` means that point m lies on mesh.faces[f].
-    bary: [M, 3] perspective-correct barycentric coordinates, sum 1.
+    where: [M, 3] perspective-correct barycentric coordinates, sum 1; or where in the image the points are seen.
     view: [M] int64 camera that sees the point.
     cameras: N cameras.
     backend: implementation of the ops, None for the device's own.
@@ -33,7 +68,7 @@ class Surface:
     mesh: Mesh
     vertices_w: Tensor
     face_id: Tensor
-    bary: Tensor
+    where: Tensor | Seen
     view: Tensor
     cameras: Cameras
     backend: str | None = None
@@ -52,14 +87,24 @@ class Surface:
                 f"Surface.value: a per-vertex value must have one row a vertex ({self.mesh.n_vertices}), "
                 f"got {list(value.shape)}"
             )
-        return interpolate(value, self.mesh.faces, self.face_id, self.bary, backend=self.backend)
+        return self._interpolated(value, self.mesh.faces)
+
+    @property
+    def bary(self) -> Tensor:
+        """[M, 3] barycentric coordinates."""
+        return self.where.bary if isinstance(self.where, Seen) else self.where
+
+    def _interpolated(self, value: Tensor, faces: Tensor) -> Tensor:
+        if isinstance(self.where, Seen):
+            return self.where.value(value, faces, self.face_id)
+        return interpolate(value, faces, self.face_id, self.where, backend=self.backend)
 
     @cached_property
     def uv(self) -> Tensor:
         """[M, 2] texture coordinates."""
         if self.mesh.uvs is None or self.mesh.uv_faces is None:
             raise ShapeError("Surface.uv: a texture needs a mesh with texture coordinates; this one has none")
-        return interpolate(self.mesh.uvs, self.mesh.uv_faces, self.face_id, self.bary, backend=self.backend)
+        return self._interpolated(self.mesh.uvs, self.mesh.uv_faces)
 
     @cached_property
     def uv_footprint(self) -> Tensor:

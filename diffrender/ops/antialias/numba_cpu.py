@@ -8,37 +8,53 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.antialias.op import LEAST_W, Outlines
-from diffrender.ops.arrays import arrays
+from diffrender.ops.arrays import COLOR, arrays
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def resolve_channels(start, end, n_channels, radiance, pixel, weight, background, image):
+    """resolve() of so many channels."""
+    m = np.searchsorted(pixel, start)
+    for row in range(start, end):
+        for c in range(n_channels):
+            image[row, c] = background[c]
+        image[row, n_channels] = 0
+        while m < len(pixel) and pixel[m] == row:
+            share = weight[m]
+            for c in range(n_channels):
+                image[row, c] += share * (radiance[m, c] - background[c])
+            image[row, n_channels] += share
+            m += 1
 
 
 @njit(nogil=True, cache=True)
 def resolve(start, end, radiance, pixel, weight, background, image):
     """The pixels start..end-1: background, and the samples of each over it. `pixel` is ascending."""
-    n_channels = radiance.shape[1]
-    for row in range(start, end):
-        for c in range(n_channels):
-            image[row, c] = background[c]
-        image[row, n_channels] = 0
-    m = np.searchsorted(pixel, start)
-    while m < len(pixel) and pixel[m] < end:
+    if radiance.shape[1] == COLOR:  # known to the compiler, the loops over channels vanish
+        resolve_channels(start, end, COLOR, radiance, pixel, weight, background, image)
+    else:
+        resolve_channels(start, end, radiance.shape[1], radiance, pixel, weight, background, image)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def spread_channels(start, end, n_channels, grad_image, pixel, weight, grad_radiance):
+    """spread() of so many channels."""
+    for m in range(start, end):
         row = pixel[m]
         share = weight[m]
         for c in range(n_channels):
-            image[row, c] += share * (radiance[m, c] - background[c])
-        image[row, n_channels] += share
-        m += 1
+            grad_radiance[m, c] = share * grad_image[row, c]
 
 
 @njit(nogil=True, cache=True)
 def spread(start, end, grad_image, pixel, weight, grad_radiance):
     """Gradient with respect to the samples start..end-1."""
-    for m in range(start, end):
-        row = pixel[m]
-        share = weight[m]
-        for c in range(grad_radiance.shape[1]):
-            grad_radiance[m, c] = share * grad_image[row, c]
+    if grad_radiance.shape[1] == COLOR:
+        spread_channels(start, end, COLOR, grad_image, pixel, weight, grad_radiance)
+    else:
+        spread_channels(start, end, grad_radiance.shape[1], grad_image, pixel, weight, grad_radiance)
 
 
 @njit(nogil=True, cache=True)

@@ -6,30 +6,39 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.arrays import arrays
+from diffrender.ops.arrays import COLOR, arrays
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def evaluate_channels(start, end, n_channels, values, faces, face_id, bary, out):
+    """evaluate() of so many channels."""
+    for m in range(start, end):
+        face = face_id[m]
+        v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
+        b0, b1, b2 = bary[m, 0], bary[m, 1], bary[m, 2]
+        for c in range(n_channels):
+            out[m, c] = b0 * values[v0, c] + b1 * values[v1, c] + b2 * values[v2, c]
 
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, values, faces, face_id, bary, out):
     """Values at the points start..end-1."""
+    if values.shape[1] == COLOR:  # known to the compiler, the loops over channels vanish
+        evaluate_channels(start, end, COLOR, values, faces, face_id, bary, out)
+    else:
+        evaluate_channels(start, end, values.shape[1], values, faces, face_id, bary, out)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def add_channels(start, end, n_channels, total, grad, faces, face_id, bary):
+    """add_values_gradient() of so many channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
         b0, b1, b2 = bary[m, 0], bary[m, 1], bary[m, 2]
-        for c in range(values.shape[1]):
-            out[m, c] = b0 * values[v0, c] + b1 * values[v1, c] + b2 * values[v2, c]
-
-
-@njit(nogil=True, cache=True)
-def add_values_gradient(start, end, total, grad, faces, face_id, bary):
-    """Add bary times the gradient of the points start..end-1 to total [V, C]."""
-    for m in range(start, end):
-        face = face_id[m]
-        v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
-        b0, b1, b2 = bary[m, 0], bary[m, 1], bary[m, 2]
-        for c in range(grad.shape[1]):
+        for c in range(n_channels):
             g = grad[m, c]
             total[v0, c] += b0 * g
             total[v1, c] += b1 * g
@@ -37,18 +46,36 @@ def add_values_gradient(start, end, total, grad, faces, face_id, bary):
 
 
 @njit(nogil=True, cache=True)
-def bary_gradient(start, end, grad, values, faces, face_id, out):
-    """Gradient with respect to the barycentric coordinates of the points start..end-1."""
+def add_values_gradient(start, end, total, grad, faces, face_id, bary):
+    """Add bary times the gradient of the points start..end-1 to total [V, C]."""
+    if grad.shape[1] == COLOR:
+        add_channels(start, end, COLOR, total, grad, faces, face_id, bary)
+    else:
+        add_channels(start, end, grad.shape[1], total, grad, faces, face_id, bary)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def bary_gradient_channels(start, end, n_channels, grad, values, faces, face_id, out):
+    """bary_gradient() of so many channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
         s0, s1, s2 = 0.0, 0.0, 0.0
-        for c in range(grad.shape[1]):
+        for c in range(n_channels):
             g = grad[m, c]
             s0 += g * values[v0, c]
             s1 += g * values[v1, c]
             s2 += g * values[v2, c]
         out[m, 0], out[m, 1], out[m, 2] = s0, s1, s2
+
+
+@njit(nogil=True, cache=True)
+def bary_gradient(start, end, grad, values, faces, face_id, out):
+    """Gradient with respect to the barycentric coordinates of the points start..end-1."""
+    if grad.shape[1] == COLOR:
+        bary_gradient_channels(start, end, COLOR, grad, values, faces, face_id, out)
+    else:
+        bary_gradient_channels(start, end, grad.shape[1], grad, values, faces, face_id, out)
 
 
 def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:

@@ -1,0 +1,183 @@
+"""Values at points of the image and their gradient on the CPU. Arithmetic in float64; channels go by threes.
+
+Neighbouring points mostly lie on the same face: what belongs to the face is loaded, and its gradient added, once for
+such a run. For the gradient the edge functions are lines e_i = l_i . (x, y, 1), in which x and y count from the first
+point of the run (the points are cut into parts that do not depend on the threads).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.arrays import arrays
+from diffrender.ops.scatter import sum_into
+from diffrender.threads import parallel_for
+
+CHANNELS = 3
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def corner_from(verts, view, vertex, px, py):
+    """A corner (x, y, w), times w, counted from the point (px, py)."""
+    w = np.float64(verts[view, vertex, 2])
+    return verts[view, vertex, 0] - px * w, verts[view, vertex, 1] - py * w, w
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def cross(a, b):
+    """The line through two points."""
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def value_of(values, vertex):
+    """The three channels of a vertex."""
+    return np.float64(values[vertex, 0]), np.float64(values[vertex, 1]), np.float64(values[vertex, 2])
+
+
+@njit(nogil=True, cache=True)
+def evaluate(start, end, values, faces, face_id, verts, seen_faces, seen_id, views, place, out):
+    """Values [M, 3] at the points start..end-1."""
+    m = start
+    while m < end:
+        face, view, own = seen_id[m], views[m], face_id[m]
+        x0, y0, w0 = corner_from(verts, view, seen_faces[face, 0], 0.0, 0.0)
+        x1, y1, w1 = corner_from(verts, view, seen_faces[face, 1], 0.0, 0.0)
+        x2, y2, w2 = corner_from(verts, view, seen_faces[face, 2], 0.0, 0.0)
+        a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
+        while m < end and seen_id[m] == face and views[m] == view:
+            # Corners counted from the point itself: where a run begins depends on the threads and must not show.
+            x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+            ax, ay, bx, by, cx, cy = x0 - x * w0, y0 - y * w0, x1 - x * w1, y1 - y * w1, x2 - x * w2, y2 - y * w2
+            e0, e1, e2 = bx * cy - cx * by, cx * ay - ax * cy, ax * by - bx * ay
+            total = e0 + e1 + e2
+            scale = 1.0 / total if total != 0.0 else 0.0
+            b0, b1, b2 = e0 * scale, e1 * scale, e2 * scale
+            out[m, 0] = b0 * a[0] + b1 * b[0] + b2 * c[0]
+            out[m, 1] = b0 * a[1] + b1 * b[1] + b2 * c[1]
+            out[m, 2] = b0 * a[2] + b1 * b[2] + b2 * c[2]
+            m += 1
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def add_to_corner(total, at, v_next, v_last, l_next, l_last, px, py):
+    """Add the gradient of l_next = v_last x v and l_last = v x v_next to the corner v at total[at:]."""
+    one, two = cross(l_next, v_last), cross(v_next, l_last)
+    gx, gy = one[0] + two[0], one[1] + two[1]
+    total[at] += gx
+    total[at + 1] += gy
+    total[at + 2] += one[2] + two[2] - px * gx - py * gy
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def add_to_value(total, at, r, g, b):
+    """Add the gradient of a vertex' channels to total[at:]."""
+    total[at] += r
+    total[at + 1] += g
+    total[at + 2] += b
+
+
+@njit(nogil=True, cache=True)
+def add_gradient(
+    start, end, total, grad, values, faces, face_id, verts, seen_faces, seen_id, views, place,
+    first_verts, wants_values, wants_verts,
+):  # fmt: skip
+    """Add the gradient of the points start..end-1 to total: of values from 0 on, of verts from first_verts on."""
+    m = start
+    while m < end:
+        face, view, own = seen_id[m], views[m], face_id[m]
+        px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
+        v0 = corner_from(verts, view, seen_faces[face, 0], px, py)
+        v1 = corner_from(verts, view, seen_faces[face, 1], px, py)
+        v2 = corner_from(verts, view, seen_faces[face, 2], px, py)
+        l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
+        a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
+        # Sums over the run: of the gradients of the values at each corner, and of those of the lines.
+        a0, a1, a2, b0, b1, b2, c0, c1, c2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        x0, y0, z0, x1, y1, z1, x2, y2, z2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        while m < end and seen_id[m] == face and views[m] == view:
+            x, y = place[m, 0] - px, place[m, 1] - py
+            e0 = l0[0] * x + l0[1] * y + l0[2]
+            e1 = l1[0] * x + l1[1] * y + l1[2]
+            e2 = l2[0] * x + l2[1] * y + l2[2]
+            total_e = e0 + e1 + e2
+            scale = 1.0 / total_e if total_e != 0.0 else 0.0
+            e0, e1, e2 = e0 * scale, e1 * scale, e2 * scale
+            r, g, h = np.float64(grad[m, 0]), np.float64(grad[m, 1]), np.float64(grad[m, 2])
+            a0, a1, a2 = a0 + e0 * r, a1 + e0 * g, a2 + e0 * h
+            b0, b1, b2 = b0 + e1 * r, b1 + e1 * g, b2 + e1 * h
+            c0, c1, c2 = c0 + e2 * r, c1 + e2 * g, c2 + e2 * h
+            # The coordinates are b_i = e_i / sum e: d e_i = (d b_i - sum_j d b_j b_j) / sum e.
+            s0 = r * a[0] + g * a[1] + h * a[2]
+            s1 = r * b[0] + g * b[1] + h * b[2]
+            s2 = r * c[0] + g * c[1] + h * c[2]
+            mean = s0 * e0 + s1 * e1 + s2 * e2
+            s0, s1, s2 = (s0 - mean) * scale, (s1 - mean) * scale, (s2 - mean) * scale
+            x0, y0, z0 = x0 + s0 * x, y0 + s0 * y, z0 + s0
+            x1, y1, z1 = x1 + s1 * x, y1 + s1 * y, z1 + s1
+            x2, y2, z2 = x2 + s2 * x, y2 + s2 * y, z2 + s2
+            m += 1
+        if wants_values:
+            add_to_value(total, 3 * faces[own, 0], a0, a1, a2)
+            add_to_value(total, 3 * faces[own, 1], b0, b1, b2)
+            add_to_value(total, 3 * faces[own, 2], c0, c1, c2)
+        if wants_verts:
+            d0, d1, d2 = (x0, y0, z0), (x1, y1, z1), (x2, y2, z2)
+            first = first_verts + 4 * view * verts.shape[1]
+            add_to_corner(total, first + 4 * seen_faces[face, 0], v1, v2, d1, d2, px, py)
+            add_to_corner(total, first + 4 * seen_faces[face, 1], v2, v0, d2, d0, px, py)
+            add_to_corner(total, first + 4 * seen_faces[face, 2], v0, v1, d0, d1, px, py)
+
+
+def _by_threes(values: Tensor) -> list[Tensor]:
+    """[rows, C] as contiguous [rows, 3], the last filled up with zeros."""
+    values = values.detach()
+    if values.shape[1] == CHANNELS:
+        return [values.contiguous()]
+    missing = -values.shape[1] % CHANNELS
+    padded = torch.nn.functional.pad(values, (0, missing))
+    return [padded[:, c : c + CHANNELS].contiguous() for c in range(0, values.shape[1], CHANNELS)]
+
+
+def forward(
+    values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, seen_faces: Tensor, seen_face_id: Tensor,
+    view: Tensor, place_px: Tensor,
+) -> Tensor:  # fmt: skip
+    """See op.attributes."""
+    points = arrays(faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    outputs = []
+    for part in _by_threes(values):
+        out = torch.empty((len(face_id), CHANNELS), dtype=values.dtype)
+        parallel_for(evaluate, len(face_id), 16384, part.numpy(), *points, out.numpy())
+        outputs.append(out)
+    if len(outputs) == 1 and values.shape[1] == CHANNELS:
+        return outputs[0]
+    joined = torch.cat(outputs, 1) if outputs else values.new_empty(len(face_id), 0)
+    return joined[:, : values.shape[1]].contiguous()
+
+
+def backward(
+    grad_out: Tensor, values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, seen_faces: Tensor,
+    seen_face_id: Tensor, view: Tensor, place_px: Tensor, wants_values: bool, wants_verts: bool,
+) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
+    """Gradients with respect to values and verts_hom, None where not wanted."""
+    points = arrays(faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    n_values = CHANNELS * len(values) if wants_values else 0
+    size = n_values + (verts_hom.numel() if wants_verts else 0)
+    grad_parts, grad_verts = [], None
+    for part, grad in zip(_by_threes(values), _by_threes(grad_out), strict=True):
+        total = sum_into(
+            (size,), values.dtype, len(face_id), add_gradient,
+            grad.numpy(), part.numpy(), *points, n_values, wants_values, wants_verts,
+        )  # fmt: skip
+        grad_parts.append(total[:n_values].reshape(-1, CHANNELS))
+        if wants_verts:
+            part_verts = total[n_values:].reshape(verts_hom.shape)
+            grad_verts = part_verts if grad_verts is None else grad_verts + part_verts
+    if not grad_parts:
+        return torch.zeros_like(values), torch.zeros_like(verts_hom)
+    grad_values = torch.cat(grad_parts, 1)[:, : values.shape[1]] if wants_values else None
+    return grad_values, grad_verts

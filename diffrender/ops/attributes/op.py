@@ -1,0 +1,72 @@
+"""The op `attributes`: contract, checks, choice of implementation, autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.ops.backend import implementation
+
+
+def attributes(
+    values: Tensor,
+    faces: Tensor,
+    face_id: Tensor,
+    verts_hom: Tensor,
+    seen_faces: Tensor,
+    seen_face_id: Tensor,
+    view: Tensor,
+    place_px: Tensor,
+    *,
+    backend: str | None = None,
+) -> Tensor:
+    """Values of vertices [M, C] at points of the image: `barycentrics` and `interpolate` in one.
+
+    The barycentric coordinates themselves are never stored. Differentiable in values and in verts_hom (columns x w,
+    y w, w); a face that the point's ray runs along gives zeros, with zero gradient.
+
+    values: [V, C]; faces: [F, 3] int64 into them; face_id: [M] int64.
+    verts_hom: [N, V', 4] homogeneous pixel coordinates; seen_faces: [F', 3] int64 into them; seen_face_id: [M] int64.
+        The same faces as above, corner by corner, in the numbering of the whole scene.
+    view: [M] int64; place_px: [M, 2] (x, y) in pixels.
+    """
+    check_shape("attributes", "values", values, ("V", "C"))
+    check_float("attributes", "values", values)
+    check_shape("attributes", "faces", faces, ("F", 3))
+    check_index("attributes", "faces", faces)
+    check_shape("attributes", "face_id", face_id, ("M",))
+    check_index("attributes", "face_id", face_id)
+    check_shape("attributes", "verts_hom", verts_hom, ("N", "V", 4))
+    check_shape("attributes", "seen_faces", seen_faces, ("F", 3))
+    check_index("attributes", "seen_faces", seen_faces)
+    check_shape("attributes", "seen_face_id", seen_face_id, (len(face_id),))
+    check_index("attributes", "seen_face_id", seen_face_id)
+    check_shape("attributes", "view", view, (len(face_id),))
+    check_index("attributes", "view", view)
+    check_shape("attributes", "place_px", place_px, (len(face_id), 2))
+    check_same_device("attributes", values=values, faces=faces, face_id=face_id, verts_hom=verts_hom, view=view)
+    check_same_dtype("attributes", values=values, verts_hom=verts_hom, place_px=place_px)
+    name, module = implementation("attributes", values.device, backend)
+    arguments = (values, faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    if name == "reference":
+        return module.forward(*arguments)
+    return _Attributes.apply(module, *arguments)  # type: ignore[return-value]
+
+
+class _Attributes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, module: Any, *arguments: Tensor) -> Tensor:
+        ctx.save_for_backward(*arguments)
+        ctx.module = module
+        return module.forward(*arguments)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        wants_values, wants_verts = ctx.needs_input_grad[1], ctx.needs_input_grad[4]
+        grad_values, grad_verts = ctx.module.backward(grad_out, *ctx.saved_tensors, wants_values, wants_verts)
+        return None, grad_values, None, None, grad_verts, None, None, None, None

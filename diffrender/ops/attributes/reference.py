@@ -1,0 +1,23 @@
+"""Barycentric coordinates, then interpolation, in plain PyTorch."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from diffrender.ops.barycentrics.reference import forward as barycentrics
+from diffrender.ops.interpolate.reference import forward as interpolate
+
+
+def forward(
+    values: Tensor,
+    faces: Tensor,
+    face_id: Tensor,
+    verts_hom: Tensor,
+    seen_faces: Tensor,
+    seen_face_id: Tensor,
+    view: Tensor,
+    place_px: Tensor,
+) -> Tensor:
+    """See op.attributes."""
+    bary = barycentrics(verts_hom, seen_faces, view, seen_face_id, place_px)
+    return interpolate(values, faces, face_id, bary)
