@@ -11,18 +11,7 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines, antialias
 from diffrender.ops.collect import Samples
 from diffrender.ops.rasterize import Raster
-
-
-class Beyond(NamedTuple):
-    """What is seen just outside those pieces of outline that do not have the background there: B points.
-
-    outline: [B] int64 which piece. view, face_id: [B] int64. place_px: [B, 2].
-    """
-
-    outline: Tensor
-    view: Tensor
-    face_id: Tensor
-    place_px: Tensor
+from diffrender.ops.refine import Beyond
 
 
 class Visible(NamedTuple):

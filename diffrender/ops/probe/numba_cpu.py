@@ -36,20 +36,40 @@ def file_points(view, place, height, width, tiles_x, tiles_y, offset, order):
         offset[tile_of[q] + 1] += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def fill_row(
-    a0, b0, c0, bound0, z0, a1, b1, c1, bound1, z1, a2, b2, c2, bound2, z2, near, face, px, py, near_depth, near_face
+@njit(nogil=True, cache=True)
+def sort_points(begin, end, order, place, left, top, height, width, first, local, px, py):
+    """Sort the points order[begin:end] of a tile by pixel.
+
+    Those of pixel p = y TILE + x become local, px, py[first[p] : first[p + 1]].
+    """
+    first[:] = 0
+    for entry in range(begin, end):
+        column, row = pixel_of(place, order[entry], height, width)
+        first[(row - top) * TILE + column - left + 2] += 1
+    for p in range(2, len(first)):
+        first[p] += first[p - 1]
+    for entry in range(begin, end):
+        q = order[entry]
+        column, row = pixel_of(place, q, height, width)
+        p = (row - top) * TILE + column - left + 1
+        local[first[p]], px[first[p]], py[first[p]] = q, place[q, 0], place[q, 1]
+        first[p] += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+def draw_points(
+    a0, b0, c0, bound0, z0, a1, b1, c1, bound1, z1, a2, b2, c2, bound2, z2, near, face,
+    begin, end, px, py, near_depth, near_face,
 ):  # fmt: skip
-    """One face at a run of points. Without branches, so that it becomes vector instructions."""
-    for i in range(len(px)):
-        e0 = a0 * px[i] + (b0 * py[i] + c0)
-        e1 = a1 * px[i] + (b1 * py[i] + c1)
-        e2 = a2 * px[i] + (b2 * py[i] + c2)
-        depth = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
-        old_depth, old_face = near_depth[i], near_face[i]
-        nearer = (e0 > bound0) & (e1 > bound1) & (e2 > bound2) & (depth >= near) & (depth < old_depth)
-        near_depth[i] = depth if nearer else old_depth
-        near_face[i] = face if nearer else old_face
+    """One face at the points begin..end-1 of a tile."""
+    for i in range(begin, end):
+        x, y = px[i], py[i]
+        e0, e1, e2 = a0 * x + (b0 * y + c0), a1 * x + (b1 * y + c1), a2 * x + (b2 * y + c2)
+        if e0 > bound0 and e1 > bound1 and e2 > bound2:
+            depth = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
+            if depth >= near and depth < near_depth[i]:
+                near_depth[i] = depth
+                near_face[i] = face
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -59,6 +79,7 @@ def fill_points(
 ):  # fmt: skip
     """Z-buffer of the points in the tiles start..end-1."""
     n_tiles = tiles_x * tiles_y
+    first = np.empty(TILE * TILE + 2, np.int64)
     for item in range(start, end):
         n_points = offset[item + 1] - offset[item]
         if n_points == 0:
@@ -66,52 +87,25 @@ def fill_points(
         view = item // n_tiles
         left = (item % n_tiles) % tiles_x * TILE
         top = (item % n_tiles) // tiles_x * TILE
-        # The points of the tile, sorted by pixel: those of pixel p are first[p] .. first[p + 1] - 1.
-        first = np.zeros(TILE * TILE + 2, np.int64)
-        local = np.empty(n_points, np.int64)
-        px = np.empty(n_points, np.float64)
-        py = np.empty(n_points, np.float64)
-        near_depth = np.full(n_points, np.inf)
-        near_face = np.full(n_points, -1)
-        low_x, low_y, high_x, high_y = TILE, TILE, -1, -1
-        for phase in range(2):
-            for entry in range(offset[item], offset[item + 1]):
-                q = order[entry]
-                column, row = pixel_of(place, q, height, width)
-                x, y = column - left, row - top
-                if phase == 0:
-                    first[y * TILE + x + 2] += 1
-                    low_x, high_x, low_y, high_y = min(low_x, x), max(high_x, x), min(low_y, y), max(high_y, y)
-                else:
-                    slot = first[y * TILE + x + 1]
-                    first[y * TILE + x + 1] += 1
-                    local[slot] = q
-                    px[slot], py[slot] = place[q, 0], place[q, 1]
-            if phase == 0:
-                for p in range(2, TILE * TILE + 2):
-                    first[p] += first[p - 1]
-        for face_entry in range(tile_offset[item], tile_offset[item + 1]):
-            face = np.int64(tile_faces[face_entry])
-            first_x = max(np.int64(bounds[view, face, 0]) - left, low_x)
-            first_y = max(np.int64(bounds[view, face, 1]) - top, low_y)
-            last_x = min(np.int64(bounds[view, face, 2]) - left, high_x)
-            last_y = min(np.int64(bounds[view, face, 3]) - top, high_y)
-            if first_x > last_x:
+        local, px, py = np.empty(n_points, np.int64), np.empty(n_points), np.empty(n_points)
+        near_depth, near_face = np.full(n_points, np.inf), np.full(n_points, -1)
+        sort_points(offset[item], offset[item + 1], order, place, left, top, height, width, first, local, px, py)
+        for entry in range(tile_offset[item], tile_offset[item + 1]):
+            face = np.int64(tile_faces[entry])
+            first_x = max(np.int64(bounds[view, face, 0]) - left, 0)
+            first_y = max(np.int64(bounds[view, face, 1]) - top, 0)
+            last_x = min(np.int64(bounds[view, face, 2]) - left, TILE - 1)
+            last_y = min(np.int64(bounds[view, face, 3]) - top, TILE - 1)
+            if first[first_y * TILE + first_x] == first[last_y * TILE + last_x + 1]:
                 continue
-            ready = False
+            a = load_vertex(verts, view, faces[face, 0])
+            b = load_vertex(verts, view, faces[face, 1])
+            c = load_vertex(verts, view, faces[face, 2])
+            a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2 = inward_lines(a, b, c)
             for y in range(first_y, last_y + 1):
-                begin, stop = first[y * TILE + first_x], first[y * TILE + last_x + 1]
-                if begin == stop:
-                    continue
-                if not ready:
-                    ready = True
-                    a = load_vertex(verts, view, faces[face, 0])
-                    b = load_vertex(verts, view, faces[face, 1])
-                    c = load_vertex(verts, view, faces[face, 2])
-                    a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2 = inward_lines(a, b, c)
-                fill_row(
+                draw_points(
                     a0, b0, c0, bound0, a[3], a1, b1, c1, bound1, b[3], a2, b2, c2, bound2, c[3], near, face,
-                    px[begin:stop], py[begin:stop], near_depth[begin:stop], near_face[begin:stop],
+                    first[y * TILE + first_x], first[y * TILE + last_x + 1], px, py, near_depth, near_face,
                 )  # fmt: skip
         for slot in range(n_points):
             out_face[local[slot]] = near_face[slot]

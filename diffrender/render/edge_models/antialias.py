@@ -10,16 +10,12 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
-from diffrender.ops.collect import collect
-from diffrender.ops.contours import contours
 from diffrender.ops.intersections import intersections
 from diffrender.ops.probe import probe
 from diffrender.ops.rasterize import Raster
-from diffrender.render.edge_model import Beyond, EdgeModel, Shaded, Visible, resolve
+from diffrender.ops.refine import Beyond, Refined, refine
+from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 
-# How far outside an outline one looks for what covers it or lies beyond it, in pixels: very little, because on a mesh
-# of subpixel triangles an outline may hide behind a fold that ends a ten-thousandth of a pixel further out.
-BEYOND_PX = 1e-5
 # Faces whose depths differ by less than this fraction of them count as equally deep where they meet.
 SAME_DEPTH = 1e-6
 
@@ -47,74 +43,36 @@ class Antialias(EdgeModel):
     ) -> Visible:
         """Centres of plain pixels, several points in pixels on outlines, and the outlines that can be seen."""
         height, width = raster.face_id.shape[1:3]
-        center_face, center_depth = raster.face_id[..., 0], raster.depth[..., 0]
-        lines = contours(verts_hom, topology, raster.bins.facing, center_depth, near=near, backend=backend)
         has_parts = topology.n_components > 1
-        is_refined = (
-            where_parts_meet(center_face, topology)
-            if has_parts
-            else torch.zeros(center_face.shape, dtype=torch.bool, device=center_face.device)
-        )
-        is_refined.view(-1)[lines.pixel] = True
-        refined = torch.nonzero(is_refined.view(-1))[:, 0]
-
-        # One probe for the samples in pixels on outlines and for the places just outside the outlines.
-        offsets = verts_hom.new_tensor(sample_places(self.samples))
-        refined_view = refined // (height * width)
-        corner = torch.stack([refined % width, refined // width - refined_view * height], 1)
-        sub_place = (corner[:, None] + offsets.double()).reshape(-1, 2)
-        beyond_place = lines.place_px + BEYOND_PX * torch.nn.functional.normalize(lines.normal_px.double(), dim=1)
-        found_face, found_depth = probe(
+        found = refine(
             verts_hom,
-            topology.faces,
-            torch.cat([refined_view.repeat_interleave(len(offsets)), lines.pixel // (height * width)]),
-            torch.cat([sub_place, beyond_place]),
-            height,
-            width,
-            bins=raster.bins,
+            topology,
+            raster,
+            verts_hom.new_tensor(sample_places(self.samples)),
             near=near,
+            also=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
             backend=backend,
         )
-        sub_face, beyond_face = found_face.split([len(sub_place), len(beyond_place)])
-        sub_face = sub_face.reshape(len(refined), len(offsets))
-        samples = collect(center_face, refined, sub_face, offsets, backend=backend)
-
-        # An outline is seen unless something nearer covers the place just outside it.
-        is_seen = (beyond_face < 0) | (found_depth[len(sub_place) :] >= lines.depth)
-        seen = torch.nonzero(is_seen)[:, 0]
-        outlines = Outlines(
-            lines.pixel[seen],
-            lines.face[seen],
-            lines.bary[seen],
-            lines.normal_px[seen],
-            lines.depth.new_zeros(len(seen), dtype=verts_hom.dtype),
-        )
-        beyond_face, beyond_place = beyond_face[seen], beyond_place[seen].to(verts_hom.dtype)
+        outlines, beyond = found.outlines, found.beyond
         if has_parts:
-            crossing, other_face, place = self._crossings(verts_hom, topology, raster, refined, sub_face, near, backend)
+            crossing, across = self._crossings(verts_hom, topology, raster, found, near, backend)
+            across = across._replace(outline=across.outline + len(outlines.pixel))
             outlines = Outlines(*(torch.cat(pair) for pair in zip(outlines, crossing, strict=True)))
-            beyond_face, beyond_place = torch.cat([beyond_face, other_face]), torch.cat([beyond_place, place])
-        view = outlines.pixel // (height * width)
-        inner = torch.nonzero(beyond_face >= 0)[:, 0]
-        beyond = Beyond(inner, view[inner], beyond_face[inner], beyond_place[inner])
-        return Visible(raster, samples, outlines, view, beyond)
+            beyond = Beyond(*(torch.cat(pair) for pair in zip(beyond, across, strict=True)))
+        return Visible(raster, found.samples, outlines, outlines.pixel // (height * width), beyond)
 
     def _crossings(
         self,
         verts_hom: Tensor,
         topology: Topology,
         raster: Raster,
-        refined: Tensor,
-        sub_face: Tensor,
+        refined: Refined,
         near: float,
         backend: str | None,
-    ) -> tuple[Outlines, Tensor, Tensor]:
-        """Lines where parts of the mesh pass through one another, as outlines of either face against the other.
-
-        Also that other face [2 I], and the place [2 I, 2].
-        """
+    ) -> tuple[Outlines, Beyond]:
+        """Lines where parts of the mesh pass through one another, as outlines of either face against the other."""
         height, width = raster.face_id.shape[1:3]
-        pixel, pair = meeting_pairs(refined, sub_face, topology, height, width)
+        pixel, pair = meeting_pairs(refined.pixel, refined.sub_face, topology, height, width)
         found = intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
         seen_face, seen_depth = probe(
             verts_hom, topology.faces, found.pixel // (height * width), found.place_px, height, width,
@@ -130,7 +88,13 @@ class Antialias(EdgeModel):
             found.normal_px[seen].reshape(-1, 2),
             found.rise[seen].reshape(-1),
         )
-        return outlines, face.flip(1).reshape(-1), found.place_px[seen].repeat_interleave(2, 0).to(verts_hom.dtype)
+        beyond = Beyond(
+            torch.arange(2 * len(seen), device=seen.device),
+            outlines.pixel // (height * width),
+            face.flip(1).reshape(-1),
+            found.place_px[seen].repeat_interleave(2, 0).to(verts_hom.dtype),
+        )
+        return outlines, beyond
 
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """Each pixel the mean of its samples, moved by the outlines."""

@@ -10,7 +10,8 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
 from diffrender.ops.collect import collect
 from diffrender.ops.rasterize import Raster
-from diffrender.render.edge_model import Beyond, EdgeModel, Shaded, Visible, resolve
+from diffrender.ops.refine import Beyond
+from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+"""The op `refine`: contract, checks and choice of implementation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.geometry.topology import Topology
+from diffrender.ops.antialias import Outlines
+from diffrender.ops.backend import implementation
+from diffrender.ops.collect import Samples
+from diffrender.ops.rasterize import Raster
+
+# How far outside an outline one looks for what covers it or lies beyond it, in pixels: very little, because on a mesh
+# of subpixel triangles an outline may hide behind a fold that ends a ten-thousandth of a pixel further out.
+BEYOND_PX = 1e-5
+
+
+class Beyond(NamedTuple):
+    """What is seen just outside those pieces of outline that do not have the background there: B points.
+
+    outline: [B] int64 which piece. view, face_id: [B] int64. place_px: [B, 2].
+    """
+
+    outline: Tensor
+    view: Tensor
+    face_id: Tensor
+    place_px: Tensor
+
+
+class Refined(NamedTuple):
+    """What an antialiased image is made of.
+
+    samples: one in each plain covered pixel, up to S in each refined one.
+    outlines: P pieces of the outlines that are seen; beyond: what is seen just outside them.
+    pixel: [R] int64 (n H + i) W + j, ascending: the refined pixels.
+    sub_face: [R, S] int64 what their samples see, -1 for nothing.
+    """
+
+    samples: Samples
+    outlines: Outlines
+    beyond: Beyond
+    pixel: Tensor
+    sub_face: Tensor
+
+
+def refine(
+    verts_hom: Tensor,
+    topology: Topology,
+    raster: Raster,
+    offsets: Tensor,
+    *,
+    near: float = 1e-3,
+    also: Tensor | None = None,
+    backend: str | None = None,
+) -> Refined:
+    """S samples in each pixel that an outline passes, the centre of the others; the pieces of outline that are seen.
+
+    One op for `contours`, `probe` and `collect` one after the other, which is how the reference is written. A piece of
+    outline is seen unless something nearer covers the place BEYOND_PX outside it. Not differentiable.
+
+    verts_hom: [N, V, 4] homogeneous pixel coordinates; topology: of the faces [F, 3].
+    raster: their nearest faces, from `rasterize`.
+    offsets: [S, 2] where in its pixel each sample lies, (x, y) in 0..1; dtype of verts_hom.
+    near, backend: as given to `rasterize`.
+    also: [N, H, W] bool other pixels to refine.
+    """
+    check_shape("refine", "verts_hom", verts_hom, ("N", "V", 4))
+    check_float("refine", "verts_hom", verts_hom)
+    check_index("refine", "topology.faces", topology.faces)
+    check_shape("refine", "raster.face_id", raster.face_id, (len(verts_hom), "H", "W", "K"))
+    check_shape("refine", "offsets", offsets, ("S", 2))
+    if also is not None:
+        check_shape("refine", "also", also, raster.face_id.shape[:3])
+        check_same_device("refine", raster=raster.face_id, also=also)
+    check_same_device("refine", verts_hom=verts_hom, faces=topology.faces, raster=raster.face_id, offsets=offsets)
+    check_same_dtype("refine", verts_hom=verts_hom, offsets=offsets)
+    _, module = implementation("refine", verts_hom.device, backend)
+    with torch.no_grad():
+        return module.forward(verts_hom.detach(), topology, raster, offsets, near, also)

@@ -1,0 +1,48 @@
+"""Outlines, probes and samples in plain PyTorch, one after the other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.geometry.topology import Topology
+from diffrender.ops.antialias import Outlines
+from diffrender.ops.collect import Samples
+from diffrender.ops.collect.reference import forward as collect
+from diffrender.ops.contours import Contours
+from diffrender.ops.contours.reference import forward as contours
+from diffrender.ops.probe.reference import forward as probe
+from diffrender.ops.rasterize import Raster
+from diffrender.ops.refine.op import BEYOND_PX, Beyond, Refined
+
+
+def forward(
+    verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, also: Tensor | None
+) -> Refined:
+    """See op.refine."""
+    center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
+    height, width = center_face.shape[1:]
+    n_pixels = height * width
+    lines = Contours(*contours(verts_hom, topology, bins.facing, center_depth, near))
+    is_refined = torch.zeros(center_face.numel(), dtype=torch.bool, device=center_face.device)
+    if also is not None:
+        is_refined |= also.reshape(-1)
+    is_refined[lines.pixel] = True
+    pixel = torch.nonzero(is_refined)[:, 0]
+
+    corner = torch.stack([pixel % width, pixel // width % height], 1)
+    place = (corner[:, None] + offsets.double()).reshape(-1, 2)
+    view = (pixel // n_pixels).repeat_interleave(len(offsets))
+    sub_face, _ = probe(verts_hom, topology.faces, view, place, height, width, bins, near)
+    sub_face = sub_face.reshape(len(pixel), len(offsets))
+    samples = Samples(*collect(center_face, pixel, sub_face, offsets))
+
+    view = lines.pixel // n_pixels
+    place = lines.place_px + BEYOND_PX * torch.nn.functional.normalize(lines.normal_px.double(), dim=1)
+    face, depth = probe(verts_hom, topology.faces, view, place, height, width, bins, near)
+    seen = torch.nonzero((face < 0) | (depth >= lines.depth))[:, 0]
+    rise = verts_hom.new_zeros(len(seen))
+    outlines = Outlines(lines.pixel[seen], lines.face[seen], lines.bary[seen], lines.normal_px[seen], rise)
+    view, face, place = view[seen], face[seen], place[seen].to(verts_hom.dtype)
+    inner = torch.nonzero(face >= 0)[:, 0]
+    return Refined(samples, outlines, Beyond(inner, view[inner], face[inner], place[inner]), pixel, sub_face)
