@@ -19,8 +19,8 @@ from diffrender.scene.scene import Scene
 
 # Images say little about what is smaller.
 SHORTEST_PX = 2.0
-# Of the radius of the region: some 500 faces around it, enough to go any way and few enough to go there fast.
-LONGEST = 0.15
+# Of the radius of the region: some 250 faces around it, enough to go any way and few enough to go there fast.
+LONGEST = 0.33
 # A step of large_steps after a change of the mesh costs a new factorisation.
 EVERY_WITH_LARGE_STEPS = 5
 SMOOTHING = 0.02

@@ -32,7 +32,7 @@ class RemeshOptions(Named):
         default=None, description="of the wanted edge lengths, in object units; left out: two pixels"
     )
     longest: PositiveFloat | None = Field(
-        default=None, description="of the wanted edge lengths, in object units; left out: 0.15 radii of the region"
+        default=None, description="of the wanted edge lengths, in object units; left out: 0.33 radii of the region"
     )
     settled: PositiveFloat = Field(
         default=0.6, description="the part of the fit after which all wanted lengths are the shortest"

@@ -210,7 +210,7 @@ class FitOptimizer:
                 for path, each in self._moments.items()
             },
             "motions": {
-                path: {"lengths": each.lengths, "drift": each.drift}
+                path: {"lengths": each.lengths, "drift": each.drift, "moves": each.moves}
                 for path, each in self._motions.items()
                 if each.remeshing is not None
             },
@@ -234,7 +234,8 @@ class FitOptimizer:
             for path, saved in state["moments"].items()
         }
         for path, saved in state["motions"].items():
-            self._motions[path].lengths, self._motions[path].drift = saved["lengths"], saved["drift"]
+            motion = self._motions[path]
+            motion.lengths, motion.drift, motion.moves = saved["lengths"], saved["drift"], saved["moves"]
 
 
 class PerMeshState(NamedTuple):

@@ -24,7 +24,7 @@ class VertexMotion:
     remeshing: how its mesh is remeshed, or None for never.
     is_relative: whether learning rates are in target lengths of each vertex; only with remeshing.
     lengths: [V] the target length of the edges at each vertex, or None without remeshing.
-    drift: [V, 3] running mean of how far each vertex went in a step, or None likewise.
+    drift: [V, 3] running mean of how far each vertex went in a step, or None likewise; moves: of so many steps.
     damped, flipped: vertices and faces of the last step (diffrender.fit.guards).
     """
 
@@ -34,7 +34,7 @@ class VertexMotion:
         self.drift: Tensor | None = None
         if remeshing is not None:
             self.lengths, self.drift = remeshing.first_lengths(mesh), torch.zeros_like(mesh.vertices)
-        self.damped = self.flipped = 0
+        self.moves = self.damped = self.flipped = 0
         self._is_relative = is_relative
 
     @torch.no_grad()
@@ -71,8 +71,11 @@ class VertexMotion:
         """New target lengths; anew as tensors, so that the old ones can be gone back to."""
         assert self.lengths is not None and self.drift is not None
         self.drift = self.drift.lerp(step, 1 - MEMORY)
+        self.moves += 1
+        # The mean begins at zero; the divisor makes up for it.
+        speed = self.drift.norm(dim=1) / (1 - MEMORY**self.moves)
         full = remeshing.full_speed * now.lr_factor * self.lengths
-        self.lengths = remeshing.next_lengths(self.lengths, self.drift.norm(dim=1) / full, now.progress)
+        self.lengths = remeshing.next_lengths(self.lengths, speed / full, now.progress)
 
 
 @dataclass(frozen=True)

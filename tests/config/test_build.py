@@ -179,7 +179,7 @@ def test_wanted_lengths_come_from_pixels_and_from_the_region() -> None:
     (shape,) = setup.config.optimize.parameters().values()
     pixel = 3 * 2 * math.tan(math.radians(20)) / 24
     assert shape.remesh.shortest == pytest.approx(2 * pixel, rel=0.1)
-    assert shape.remesh.longest == pytest.approx(max(0.15 * 1.2, 2 * pixel), rel=0.3)
+    assert shape.remesh.longest == pytest.approx(max(0.33 * 0.5, 2 * pixel), rel=0.3)
     assert (shape.optimizer, shape.betas, shape.lr, shape.remesh.smoothing) == ("vector_adam", (0.8, 0.8), 0.3, 0.02)
     smooth = built(REMESHED.replace("METHOD", "large_steps").replace("REMESH", "continuous"))
     (shape,) = smooth.config.optimize.parameters().values()
