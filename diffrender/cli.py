@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,13 @@ def _print_version(wanted: bool) -> None:
 
         typer.echo(f"diffrender {version('diffrender')}")
         raise typer.Exit
+
+
+class BakeTarget(str, Enum):
+    """Where `bake` moves colours."""
+
+    texture = "texture"
+    vertices = "vertices"
 
 
 @app.callback()
@@ -96,6 +104,28 @@ def compare(
         from diffrender.compare import compare_files
 
         compare_files(first, second, Console(), json_, samples, seed)
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+
+
+@app.command()
+def bake(
+    mesh: Annotated[Path, typer.Argument(help="A mesh: .obj, .ply, .glb, .gltf or .stl.", metavar="MESH.OBJ")],
+    to: Annotated[BakeTarget, typer.Option(help="Where the colours go.")],
+    out: Annotated[
+        Path | None, typer.Option(help="A .glb or .obj; left out: MESH_texture.glb or MESH_vertices.glb beside it.")
+    ] = None,
+    resolution: Annotated[int, typer.Option(min=1, max=16384, help="Texels along each side.")] = 512,
+    unwrap: Annotated[
+        bool, typer.Option("--unwrap", help="Make new texture coordinates even where the mesh has some.")
+    ] = False,
+) -> None:
+    """Move the colours of a mesh from its vertices into a texture, or from its texture to the vertices."""
+    try:
+        from diffrender.bake import bake_file
+
+        typer.echo(f"wrote {bake_file(mesh, to.value, out, resolution, unwrap)}")
     except DiffrenderError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(STOPPED) from None

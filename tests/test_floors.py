@@ -20,7 +20,7 @@ FLOORS = (
     ("render",),
     ("fit", "readers", "writers", "warmup"),
     ("config",),
-    ("compare", "findings", "recorder"),
+    ("bake", "compare", "findings", "recorder"),
     ("summary",),
     ("run",),
     ("cli",),

@@ -95,6 +95,27 @@ def test_both_sides_of_a_seam_show_the_same(mesh: Mesh) -> None:
         assert float((bleeding - a).abs().max()) > 1
 
 
+def test_a_seam_is_learned_from_both_sides(mesh: Mesh) -> None:
+    """Each side's texels get the gradient of what is seen there, and agree after learning the same from both."""
+    left, right = seam_sides(mesh)
+    places = torch.cat([left, right])
+    covered = texel_map(mesh, 256, 256).covered
+    wanted = bake_to_texture(mesh, smooth_colors(mesh.vertices), 256).sample(left)
+    texels = torch.full((256, 256, 3), 0.5, requires_grad=True)
+    for side in (left, right):
+        (gradient,) = torch.autograd.grad(Texture(texels).sample(side).sum(), texels)
+        assert float(gradient.sum()) == pytest.approx(3 * len(side), rel=1e-4)  # nothing is lost at the border
+        assert bool(((gradient[..., 0] > 0) & ~covered).any())  # gutters take part, so charts end without a dark rim
+    optimizer = torch.optim.Adam([texels], lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (Texture(texels).sample(places) - wanted.repeat(2, 1)).square().sum().backward()
+        optimizer.step()
+    with torch.no_grad():
+        a, b = (Texture(texels).sample(side) for side in (left, right))
+    assert float((a - b).abs().max()) < 0.05 and float((a - wanted).abs().mean()) < 0.01
+
+
 def test_unseen_parts_are_filled_smoothly_and_known_texels_kept(mesh: Mesh) -> None:
     colors = smooth_colors(mesh.vertices)
     truth = bake_to_texture(mesh, colors, 256).texels

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.shapes import bumpy, smooth_colors
+from typer.testing import CliRunner
+
+from diffrender.bake import bake_file
+from diffrender.cli import app
+from diffrender.errors import DataError
+from diffrender.readers.meshes import read_mesh
+from diffrender.writers.obj import write_obj
+
+
+@pytest.fixture
+def colored(tmp_path: Path) -> Path:
+    mesh = bumpy(2)
+    write_obj(tmp_path / "colored.obj", mesh, smooth_colors(mesh.vertices))
+    return tmp_path / "colored.obj"
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj"])
+def test_there_and_back(colored: Path, suffix: str) -> None:
+    before = read_mesh(colored)
+    textured = bake_file(colored, "texture", colored.with_name(f"textured{suffix}"), 128)
+    middle = read_mesh(textured)
+    assert middle.texture is not None and middle.texture.texels.shape == (128, 128, 3)
+    assert middle.mesh.n_vertices == before.mesh.n_vertices and middle.mesh.topology.is_closed
+    after = read_mesh(bake_file(textured, "vertices", colored.with_name(f"back{suffix}")))
+    assert after.texture is None and after.vertex_colors is not None and before.vertex_colors is not None
+    # A file format may order vertices anew: compare each with the one at its place.
+    nearest = torch.cdist(after.mesh.vertices, before.mesh.vertices).argmin(1)
+    difference = after.vertex_colors - before.vertex_colors[nearest]
+    assert float(difference.square().mean().log10() * -10) > 38
+    again = bake_file(textured, "texture", colored.with_name("again.glb"), 64, unwrap=True)
+    assert read_mesh(again).texture.texels.shape == (64, 64, 3)  # type: ignore[union-attr]
+
+
+def test_the_command(colored: Path) -> None:
+    result = CliRunner().invoke(app, ["bake", str(colored), "--to", "texture", "--resolution", "32"])
+    assert result.exit_code == 0, result.output
+    assert read_mesh(colored.with_name("colored_texture.glb")).texture is not None
+    again = CliRunner().invoke(app, ["bake", str(colored.with_name("colored_texture.glb")), "--to", "texture"])
+    assert again.exit_code == 1 and "has a texture already; --unwrap makes new" in again.output
+
+
+def test_what_has_no_colours_is_told(tmp_path: Path, colored: Path) -> None:
+    write_obj(tmp_path / "plain.obj", bumpy(1))
+    for to, message in (("texture", "neither vertex colours nor a texture"), ("vertices", "has no texture; so there")):
+        with pytest.raises(DataError, match=message):
+            bake_file(tmp_path / "plain.obj", to)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"can be written as \.glb or \.obj only, not \.ply"):
+        bake_file(colored, "texture", tmp_path / "a.ply")
