@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from diffrender.config.region import INSIDE, Place, Vector, region_of_box, triple
-from diffrender.config.schema import (
+from diffrender.config.mesh_options import (
     BoxMesh,
     BumpyMesh,
     EllipsoidMesh,
@@ -20,13 +20,20 @@ from diffrender.config.schema import (
     TorusMesh,
     VisualHullMesh,
 )
+from diffrender.config.region import INSIDE, Place, Vector, region_of_box, triple
 from diffrender.config.start_hull import build_hull
+from diffrender.errors import ConfigError, DataError, MeshError
+from diffrender.geometry.corners import corner_table
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
+from diffrender.geometry.subdivide import subdivide_loop, subdivide_midpoint
 from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes import read_mesh
 from diffrender.scene.mesh import Mesh as SceneMesh
 
 ORIGIN = (0.0, 0.0, 0.0)
+# As many as a subdivided mesh may have: half a gigabyte for a fit's gradients and moments.
+MOST_FACES = 5_000_000
+SCHEMES = {"loop": subdivide_loop, "midpoint": subdivide_midpoint}
 
 
 class Frame(NamedTuple):
@@ -41,7 +48,13 @@ def build_mesh(options: Mesh, place: Place, frame: Frame | None, where: str) -> 
 
     frame: of an object with a pose, which says where it is: its mesh is then about its own origin.
     where: the key of the scene file, for messages.
+    Raises ConfigError where options do not suit each other or a file, DataError for a file or masks of no use.
     """
+    options, data = _build(options, place, frame, where)
+    return options, _subdivided(data, options, f"{where}.subdivide")
+
+
+def _build(options: Mesh, place: Place, frame: Frame | None, where: str) -> tuple[Mesh, MeshData]:
     if isinstance(options, FileMesh):
         return options, read_mesh(options.file)
     if isinstance(options, VisualHullMesh):
@@ -55,6 +68,34 @@ def build_mesh(options: Mesh, place: Place, frame: Frame | None, where: str) -> 
         options = fill(options, place, frame is None)
     triangles, colors = PRIMITIVES[type(options)](options)
     return options, MeshData(SceneMesh(triangles.vertices, triangles.faces), colors, None)
+
+
+def _subdivided(data: MeshData, options: Mesh, where: str) -> MeshData:
+    """The mesh in finer triangles, where the options say so; colours and texture coordinates go along."""
+    wanted = options.subdivide if isinstance(options, FileMesh | BoxMesh | TorusMesh | VisualHullMesh) else None
+    if wanted is None:
+        return data
+    n_faces = data.mesh.n_faces * 4**wanted.times
+    if n_faces > MOST_FACES:
+        raise ConfigError(
+            f"{where}: {data.mesh.n_faces:,} triangles would become {n_faces:,}, more than {MOST_FACES:,}; subdivide"
+            " fewer times"
+        )
+    subdivide = SCHEMES[wanted.scheme]
+    for _ in range(wanted.times):
+        mesh = data.mesh
+        uvs = None if mesh.uvs is None or mesh.uv_faces is None else mesh.uvs[mesh.uv_faces]
+        try:
+            finer = subdivide(mesh.vertices, mesh.faces, data.vertex_colors, uvs)
+        except MeshError as error:
+            message = (
+                f"{where}: {error}; or write {{times: {wanted.times}, scheme: midpoint}}, which takes any triangles"
+            )
+            raise DataError(message) from error
+        table = None if finer.corner_attributes is None else corner_table(finer.faces, finer.corner_attributes)
+        mesh = SceneMesh(finer.vertices, finer.faces, *(table or (None, None)))
+        data = replace(data, mesh=mesh, vertex_colors=None if data.vertex_colors is None else finer.attributes)
+    return data
 
 
 def _filled_sphere(options: SphereMesh, place: Place, at_place: bool) -> SphereMesh:

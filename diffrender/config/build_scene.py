@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from diffrender.config.build_color import build_color, with_layout
 from diffrender.config.build_mesh import Frame, build_mesh
+from diffrender.config.mesh_options import SphereMesh
 from diffrender.config.region import Place
-from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts, SphereMesh
+from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts
 from diffrender.config.shelf import (
     AmbientOptions,
     LambertOptions,

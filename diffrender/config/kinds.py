@@ -135,6 +135,17 @@ def _nonzero(value: tuple[float, float, float]) -> tuple[float, float, float]:
     return value
 
 
+def low_to_high(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    """`value`, two numbers or two corners of a box, if the lower comes first; else an error for pydantic."""
+    low, high = value
+    if isinstance(low, tuple):
+        if not all(a < b for a, b in zip(low, high, strict=True)):
+            raise wanted("a box [[low x, y, z], [high x, y, z]] with each low below its high")
+    elif low > high:
+        raise wanted("two numbers, the lower one first")
+    return value
+
+
 def _all_positive(value: tuple[float, float, float]) -> tuple[float, float, float]:
     if min(value) <= 0:
         raise wanted("three numbers above 0")
@@ -193,6 +204,9 @@ def _existing(kind: str) -> Callable[[Any, ValidationInfo], str]:
 Vector = Annotated[tuple[float, float, float], Field(strict=False), BeforeValidator(_three_numbers)]
 """[x, y, z]."""
 
+
+Box = Annotated[tuple[Vector, Vector], Field(strict=False), AfterValidator(low_to_high)]
+"""[[low x, y, z], [high x, y, z]]."""
 
 Sizes = Annotated[Vector, AfterValidator(_all_positive)]
 """[x, y, z], all above zero."""

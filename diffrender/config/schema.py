@@ -12,19 +12,17 @@ from diffrender.config.kinds import (
     Device,
     Direction,
     Every,
-    File,
     FileOrFolder,
     Named,
-    OneOf,
     PositiveFloat,
     PositiveInt,
-    Sizes,
     Strict,
     TargetBackground,
     Vector,
     Weight,
-    wanted,
+    low_to_high,
 )
+from diffrender.config.mesh_options import Mesh
 from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.shelf import (
     AntialiasOptions,
@@ -57,121 +55,7 @@ Name = Annotated[str, Field(min_length=1, pattern=r"^[^.\s]+$")]
 """A name without dots and spaces, so that it can be a part of a dotted path."""
 
 
-def _low_to_high(value: tuple[Any, Any]) -> tuple[Any, Any]:
-    low, high = value
-    if isinstance(low, tuple):
-        if not all(a < b for a, b in zip(low, high, strict=True)):
-            raise wanted("a box [[low x, y, z], [high x, y, z]] with each low below its high")
-    elif low > high:
-        raise wanted("two numbers, the lower one first")
-    return value
-
-
-Box = Annotated[tuple[Vector, Vector], Field(strict=False), AfterValidator(_low_to_high)]
 Degrees = Annotated[float, Field(ge=-90, le=90)]
-
-
-class FileMesh(Named):
-    """A mesh from a file: .obj, .ply, .glb, .gltf or .stl."""
-
-    word_key: ClassVar[str | None] = "file"
-    file: File = Field(description="the mesh file")
-
-
-class SphereMesh(Strict):
-    """A sphere of equal triangles."""
-
-    init: Literal["sphere"] = "sphere"
-    subdivisions: int = Field(
-        default=4, ge=0, le=8, description="each makes four triangles of one: 4 gives 5,120 triangles"
-    )
-    radius: PositiveFloat | None = Field(default=None, description="left out: chosen to lie inside the targets' region")
-    center: Vector | None = Field(
-        default=None, description="left out: the middle of the targets' region, or [0, 0, 0] where there is a pose"
-    )
-    aabb: Box | None = Field(default=None, description="the region, where the targets' own is not wanted")
-
-
-class BumpyMesh(Strict):
-    """A smooth closed shape with lobes and colours of its own."""
-
-    init: Literal["bumpy"]
-    subdivisions: int = Field(default=4, ge=0, le=8, description="each makes four triangles of one")
-    radius: PositiveFloat = Field(default=1.0, description="about its mean radius")
-
-
-class EllipsoidMesh(Strict):
-    """A sphere stretched along x, y and z."""
-
-    init: Literal["ellipsoid"]
-    subdivisions: int = Field(default=4, ge=0, le=8, description="each makes four triangles of one")
-    radii: Sizes | None = Field(
-        default=None, description="along x, y and z; left out: chosen to lie inside the targets' aabb, or region"
-    )
-    center: Vector | None = Field(
-        default=None, description="left out: the middle of the targets' region, or [0, 0, 0] where there is a pose"
-    )
-    aabb: Box | None = Field(default=None, description="the box to lie in, where the targets' own is not wanted")
-
-
-class VisualHullMesh(Strict):
-    """What the masks of all fitted views have room for: closed, smooth, of even triangles."""
-
-    init: Literal["visual_hull"]
-    resolution: int | None = Field(
-        default=None, ge=8, le=256, description="cells along the longest side of its box; left out: from the images"
-    )
-    components: Literal["largest", "all"] = Field(
-        default="largest", description="which connected parts are kept: the one of the largest volume, or all"
-    )
-    tolerance: int = Field(
-        default=0, ge=0, description="so many views may see background at a point that still belongs to the hull"
-    )
-    aabb: Box | None = Field(default=None, description="the box to look in, where the targets' own is not wanted")
-
-
-class BoxMesh(Strict):
-    """A box."""
-
-    init: Literal["box"]
-    size: Sizes = Field(default=(1.0, 1.0, 1.0), description="edge lengths")
-    center: Vector = Field(default=(0.0, 0.0, 0.0), description="its middle")
-    aabb: Box | None = Field(default=None, description="its corners, instead of `size` and `center`")
-
-
-class TorusMesh(Strict):
-    """A ring about the y axis."""
-
-    init: Literal["torus"]
-    radius: PositiveFloat = Field(default=0.7, description="of the ring")
-    tube: PositiveFloat = Field(default=0.3, description="radius of the tube")
-    segments: tuple[PositiveInt, PositiveInt] = Field(
-        default=(48, 24), strict=False, description="around ring and tube"
-    )
-
-
-INIT_MESHES = {
-    "sphere": SphereMesh,
-    "ellipsoid": EllipsoidMesh,
-    "visual_hull": VisualHullMesh,
-    "box": BoxMesh,
-    "bumpy": BumpyMesh,
-    "torus": TorusMesh,
-}
-
-
-def _pick_mesh(value: Any) -> str | None:
-    if isinstance(value, str | FileMesh) or (isinstance(value, dict) and "file" in value):
-        return "file"
-    if isinstance(value, dict):
-        return value.get("init", "sphere")
-    return "sphere" if value is None else getattr(value, "init", None)
-
-
-Mesh: TypeAlias = Annotated[
-    FileMesh | SphereMesh | EllipsoidMesh | VisualHullMesh | BoxMesh | BumpyMesh | TorusMesh,
-    OneOf(("file", *INIT_MESHES), _pick_mesh, (*INIT_MESHES, "a mesh file"), "init"),
-]
 
 
 class RotationOptions(Strict):
@@ -232,7 +116,7 @@ class SyntheticOptions(SceneParts):
     radius: PositiveFloat = Field(default=3.0, description="distance of the cameras from `center`")
     center: Vector = Field(default=(0.0, 0.0, 0.0), description="where the cameras look")
     fov_deg: float = Field(default=40.0, gt=0, lt=180, description="vertical field of view in degrees")
-    elevation_deg: Annotated[tuple[Degrees, Degrees], AfterValidator(_low_to_high)] = Field(
+    elevation_deg: Annotated[tuple[Degrees, Degrees], AfterValidator(low_to_high)] = Field(
         default=(-30.0, 60.0),
         strict=False,
         description="lowest and highest camera, in degrees above the horizontal plane",

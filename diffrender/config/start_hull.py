@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from diffrender.config.mesh_options import VisualHullMesh
 from diffrender.config.region import Place, box_of_views
-from diffrender.config.schema import VisualHullMesh
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.silhouettes import SilhouetteField, Silhouettes

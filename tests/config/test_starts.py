@@ -215,3 +215,57 @@ def test_a_random_background_wants_masks(tmp_path: Path) -> None:
 def test_wrong_ways_to_begin_are_mistakes(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_config(text, Path())
+
+
+def write_square(folder: Path) -> None:
+    (folder / "square.obj").write_text(
+        "v 0 0 0 1 0 0\nv 1 0 0 0 1 0\nv 1 1 0 0 0 1\nv 0 1 0 1 1 1\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nvt 0.5 0.5\n"
+        "f 1/1 2/2 3/3\nf 1/5 3/3 4/4\n"
+    )
+    (folder / "fin.obj").write_text("v 0 0 0\nv 0 0 1\nv 1 0 0\nv 0 1 0\nv -1 0 0\nf 1 2 3\nf 1 2 4\nf 1 2 5\n")
+
+
+def test_subdivided_meshes_take_their_colours_and_texture_along(tmp_path: Path) -> None:
+    write_square(tmp_path)
+    coarse = built("mesh: square.obj", folder=tmp_path).scene.objects["object"]
+    setup = built("mesh: {file: square.obj, subdivide: {times: 2, scheme: midpoint}}", folder=tmp_path)
+    item = setup.scene.objects["object"]
+    mesh, color = item.mesh, item.material.base_color  # type: ignore[attr-defined]
+    assert (mesh.n_faces, mesh.n_vertices) == (32, 25)
+    assert mesh.bounds().tolist() == coarse.mesh.bounds().tolist()
+    assert color.shape == (25, 3)
+    middle = (mesh.vertices - torch.tensor([0.5, 0.5, 0.0])).norm(dim=1).argmin()
+    assert color[middle].tolist() == pytest.approx([0.5, 0, 0.5])
+    # The corner at (0, 0) has two texture coordinates, one a side of the diagonal, and so has what is split from it.
+    assert mesh.uvs is not None
+    assert mesh.uv_faces is not None
+    corner = mesh.faces == mesh.vertices.norm(dim=1).argmin()
+    assert {tuple(uv) for uv in mesh.uvs[mesh.uv_faces[corner]].tolist()} == {(0, 1), (0.5, 0.5)}
+    assert len(mesh.uvs) == 25 + 4
+    again = build_fit(parse_config(resolved_text(setup.config), Path()))
+    assert torch.equal(again.scene.objects["object"].mesh.vertices, mesh.vertices)
+
+
+def test_loop_rounds_and_counts_are_those_of_each_start() -> None:
+    rounded = start_of(built("mesh: {init: box, subdivide: 3}"))
+    assert rounded.n_faces == 12 * 64
+    assert float(rounded.vertices.abs().max()) < 0.5
+    flat = start_of(built("mesh: {init: torus, segments: [8, 6], subdivide: {times: 1, scheme: midpoint}}"))
+    assert flat.n_faces == 2 * 8 * 6 * 4
+    hull, finer = (
+        start_of(built(f"mesh: {{init: visual_hull, resolution: 12{more}}}")) for more in ("", ", subdivide: 1")
+    )
+    assert finer.n_faces == 4 * hull.n_faces
+
+
+@pytest.mark.parametrize(
+    ("mesh", "error", "words"),
+    [
+        ("{file: fin.obj, subdivide: 1}", DataError, r"mesh.subdivide: .*scheme: midpoint"),
+        ("{init: torus, segments: [500, 500], subdivide: 2}", ConfigError, "500,000 triangles would become 8,000,000"),
+    ],
+)
+def test_what_cannot_be_subdivided_is_told(mesh: str, error: type[Exception], words: str, tmp_path: Path) -> None:
+    write_square(tmp_path)
+    with pytest.raises(error, match=words):
+        built(f"mesh: {mesh}", folder=tmp_path)
