@@ -53,7 +53,10 @@ def _root(
 
 @app.command()
 def fit(
-    scene: Annotated[Path, typer.Argument(help="The scene file.", metavar="SCENE.YAML", show_default=False)],
+    scene: Annotated[
+        Path | None,
+        typer.Argument(help="The scene file; with --resume, the run's own.", metavar="SCENE.YAML", show_default=False),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,18 +67,31 @@ def fit(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:1.")] = None,
-    out: Annotated[Path, typer.Option(help="The folder of all runs; this one goes to OUT/<scene>/<time>/.")] = Path(
-        "outputs"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder of all runs; this one goes to OUT/<scene>/<time>/. By default outputs."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the order of the views.")] = None,
     steps: Annotated[int | None, typer.Option(help="How many steps to fit.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with the run in this folder, from its last checkpoint and in the same folder, as if it had"
+            " never stopped. With --steps, a finished one too.",
+        ),
+    ] = None,
 ) -> None:
     """Fit a scene to its target images.
 
-    Ctrl-C ends the fit early and writes the results so far (exit status 130).
+    Ctrl-C ends the fit early and writes the results so far (exit status 130); --resume goes on from there.
     """
+    if scene is None and resume is None:
+        raise typer.BadParameter("give a scene file, or --resume and the folder of a run", param_hint="SCENE.YAML")
+    if resume is not None and out is not None:
+        raise typer.BadParameter("a resumed run goes on in its own folder; leave --out out", param_hint="--out")
     try:
-        result = _load_and_run(scene, set_ or [], device, out, seed, steps)
+        result = _load_and_run(scene, set_ or [], device, out or Path("outputs"), seed, steps, resume)
     except DiffrenderError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(STOPPED) from None
@@ -140,7 +156,13 @@ def warmup() -> None:
 
 
 def _load_and_run(
-    scene: Path, sets: list[str], device: str | None, out: Path, seed: int | None, steps: int | None
+    scene: Path | None,
+    sets: list[str],
+    device: str | None,
+    out: Path,
+    seed: int | None,
+    steps: int | None,
+    resume: Path | None,
 ) -> RunResult:
     # torch takes seconds to import: what is wrong with the scene file is said before that.
     from diffrender.config.overrides import Override
@@ -151,11 +173,19 @@ def _load_and_run(
     overrides += [
         Override(key, str(value), f"--{option}") for key, (option, value) in options.items() if value is not None
     ]
-    config = load_config(scene, overrides)
+    if resume is None:
+        assert scene is not None
+        config, name = load_config(scene, overrides), scene.stem
+    else:
+        from diffrender.begun import RESOLVED, find_run, scene_name
+
+        folder = find_run(resume)
+        scene = scene or folder.path / RESOLVED
+        config, name = load_config(scene, overrides), scene_name(folder)
 
     from diffrender.run import run_fit
 
-    return run_fit(config, scene.stem, scene, out)
+    return run_fit(config, name, scene, out, resume=resume)
 
 
 def fit_scene() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diffrender.begun import CHECKPOINT, METRICS_LOG
 from diffrender.config.build import FitSetup
 from diffrender.fit.checkpoint import save_checkpoint
 from diffrender.fit.model import SceneModel
@@ -20,22 +22,25 @@ from diffrender.scene.views import Views
 from diffrender.writers.metrics import MetricsLog
 from diffrender.writers.progress import ProgressPanels
 from diffrender.writers.run_folder import RunFolder
-from diffrender.writers.video import write_video
+from diffrender.writers.video import read_frame, write_video
 
 # Enough for a film of some seconds that shows the shape flow, few enough to cost little beside the fit.
 FILM_FRAMES = 48
 FILM_FPS = 12.0
 FILM_HOLD_S = 1.5
-CHECKPOINT = "last.pt"
 
 
 class Recorder:
     """Writes metrics.jsonl, progress pictures, frames for progress.mp4 and checkpoints of one fit.
 
     Enter it around the fit, pass it as one of its observers, and call `start` before and `end` after it.
+
+    before: the rows of the steps that a run in this folder has done before. Its pictures up to there stay too, and what
+        was drawn as a picture begins the film.
+    seconds_before: how long those steps took.
     """
 
-    def __init__(self, setup: FitSetup, folder: RunFolder) -> None:
+    def __init__(self, setup: FitSetup, folder: RunFolder, before: Sequence[Mapping[str, Any]] = ()) -> None:
         options = setup.config.progress
         self._setup = setup
         self._folder = folder
@@ -46,9 +51,11 @@ class Recorder:
         self._shown = ShownViews(setup, options.views)
         self._panels = ProgressPanels(self._shown.views)
         self._film = _Film()
+        self._first_step = len(before)
         self._drawn: set[tuple[str, int]] = set()
-        self._loss: float | None = None
-        self._log = MetricsLog(folder.path / "metrics.jsonl")
+        self._loss: float | None = before[-1]["total"] if before else None
+        self.seconds_before: float = before[-1]["seconds"] if before else 0.0
+        self._log = MetricsLog(folder.path / METRICS_LOG, before)
 
     @property
     def rows(self) -> list[dict[str, object]]:
@@ -63,15 +70,26 @@ class Recorder:
         self._film.close()
 
     def start(self) -> None:
-        """Draw the initial guess."""
-        self._draw(0, self._setup.model)
+        """Draw the initial guess, or take up the pictures of the steps before."""
+        if self._first_step == 0:
+            self._draw(0, self._setup.model)
+            return
+        for step in range(self._first_step + 1):
+            picture = self._folder.progress_picture(step)
+            if picture.is_file():
+                self._drawn.add(("picture", step))
+                if self._frame_steps:
+                    self._film.append(read_frame(picture))
+                    self._drawn.add(("frame", step))
 
     def on_step(self, record: StepRecord, model: SceneModel) -> None:
         """Write the step's line and, where its turn has come, the pictures of what it led to."""
         terms = {name: self._weights[name] * value for name, value in record.terms.items()}
         row = {"step": record.step, "total": record.total, "terms": terms}
         geometry = {"geometry": dict(record.geometry)} if record.geometry else {}
-        self._log.append(row | {"psnr_db": record.psnr_db, "seconds": round(record.seconds, 4)} | geometry)
+        self._log.append(
+            row | {"psnr_db": record.psnr_db, "seconds": round(self.seconds_before + record.seconds, 4)} | geometry
+        )
         self._loss = record.total
         done = record.step + 1
         self._draw(done, model)

@@ -14,10 +14,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from diffrender.begun import RESOLVED, check_same_scene, check_unfinished, find_checkpoint, find_run, written_rows
 from diffrender.config.build import FitSetup, build_fit
+from diffrender.config.parse import load_config
 from diffrender.config.resolved import resolved_text
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
+from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.loop import FitResult, fit
 from diffrender.fit.textures import complete_textures
 from diffrender.ops.backend import backends_by_op
@@ -65,20 +68,38 @@ def run_fit(
     scene_file: Path | None = None,
     out: Path | str = "outputs",
     console: Console | None = None,
+    resume: Path | str | None = None,
 ) -> RunResult:
     """Fits `config` and writes <out>/<name>/<time>/; Ctrl-C and non-finite values end the fit, not the writing.
 
     name: of the scene, a plain folder name.
     scene_file: is copied into the folder as scene.yaml; None where the config was made in Python.
     console: where progress is shown; by default standard output.
-    Raises ConfigError, DataError or BackendError before the fit where the scene cannot be built, DataError where the
-    folder cannot be written, FitError where nothing depends on an optimised value.
+    resume: the folder of a run of the same scene, which goes on from its last checkpoint in the same folder (`out` is
+        not used); on the device that it ran on, it ends as if it had never stopped, bit for bit.
+    Raises ConfigError, DataError or BackendError before the fit where the scene cannot be built or the run not be
+    resumed, DataError where the folder cannot be written, FitError where nothing depends on an optimised value.
     """
     with threads_to_kernels(kernel_threads()):
-        return _run(config, name, scene_file, Path(out), console or Console())
+        if resume is None:
+            begun = _begin(config, name, scene_file, Path(out))
+        else:
+            begun = _take_up(config, find_run(Path(resume)))
+        return _run(begun, name, scene_file, console or Console())
 
 
-def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, console: Console) -> RunResult:
+@dataclass(frozen=True)
+class _Begun:
+    """A run that can start or go on: what it fits, its folder, rows of the steps done before, when all this began."""
+
+    setup: FitSetup
+    folder: RunFolder
+    before: list[dict[str, Any]]
+    started: datetime
+    clock: float
+
+
+def _begin(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> _Begun:
     started, clock = datetime.now(), time.perf_counter()
     check_writable(out)
     setup = build_fit(config)
@@ -86,13 +107,30 @@ def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, conso
     folder = create_run_folder(out, name, started)
     if scene_file is not None:
         write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
-    write_text(folder.path / "scene.resolved.yaml", resolved_text(setup.config))
+    write_text(folder.path / RESOLVED, resolved_text(setup.config))
+    return _Begun(setup, folder, [], started, clock)
 
+
+def _take_up(config: FitConfig, folder: RunFolder) -> _Begun:
+    started, clock = datetime.now(), time.perf_counter()
+    check_writable(folder.path)
+    checkpoint = find_checkpoint(folder)
+    setup = build_fit(config)
+    check_same_scene(folder, load_config(folder.path / RESOLVED), setup.config)
+    steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer)
+    check_unfinished(folder, steps_done, setup.settings.steps)
+    before = written_rows(folder, steps_done)
+    write_text(folder.path / RESOLVED, resolved_text(setup.config))
+    return _Begun(setup, folder, before, started, clock)
+
+
+def _run(begun: _Begun, name: str, scene_file: Path | None, console: Console) -> RunResult:
+    setup, folder, first_step = begun.setup, begun.folder, len(begun.before)
     with ExitStack() as stack:
-        log = stack.enter_context((folder.path / "log.txt").open("w", encoding="utf-8"))
+        log = stack.enter_context((folder.path / "log.txt").open("a" if first_step else "w", encoding="utf-8"))
         consoles = [console, Console(file=log, width=LOG_WIDTH)]
         panels = [FitPanel(setup.settings.steps, each) for each in consoles]
-        recorder = stack.enter_context(Recorder(setup, folder))
+        recorder = stack.enter_context(Recorder(setup, folder, begun.before))
         judge = Judge(setup)
         initial = judge.judge(setup.scene, setup.fit_views.cameras)
         _write_meshes(folder, "initial", setup.config, setup.scene, None)
@@ -104,17 +142,17 @@ def _run(config: FitConfig, name: str, scene_file: Path | None, out: Path, conso
                 live.enter_context(panel)
             result = fit(
                 setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
-                observers=[recorder, *panels],
+                observers=[recorder, *panels], first_step=first_step,
             )  # fmt: skip
-        result = _completed(setup, result)
+        result = _completed(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
         final = judge.judge(result.scene, result.cameras)
-        seconds = time.perf_counter() - clock
+        seconds = time.perf_counter() - begun.clock + recorder.seconds_before
         guarding = guarding_of(recorder.rows)
         metrics = metrics_of(initial, final, guarding, result, seconds)
         write_json(folder.path / "metrics.json", metrics)
-        _write_manifest(folder, setup, result, scene_file, started, seconds)
-        report = report_of(name, folder, setup, initial, final, guarding, result, started, seconds)
+        _write_manifest(begun, result, scene_file, seconds)
+        report = report_of(name, folder, setup, initial, final, guarding, result, begun.started, seconds)
         write_report(folder.path / "report.html", report)
         for panel in panels:
             panel.closing(closing_words(folder, setup, initial, final, result, seconds))
@@ -176,11 +214,10 @@ def _base_color(item: Object) -> Any:
     return item.material.base_color  # type: ignore[attr-defined]
 
 
-def _write_manifest(
-    folder: RunFolder, setup: FitSetup, result: FitResult, scene_file: Path | None, started: datetime, seconds: float
-) -> None:
+def _write_manifest(begun: _Begun, result: FitResult, scene_file: Path | None, seconds: float) -> None:
+    setup = begun.setup
     write_manifest(
-        folder.path / "manifest.json",
+        begun.folder.path / "manifest.json",
         command=sys.argv,
         scene_file=scene_file,
         device=setup.device,
@@ -190,5 +227,6 @@ def _write_manifest(
         message=result.message,
         steps_done=result.steps_done,
         seconds=seconds,
-        started=started,
+        started=begun.started,
+        first_step=len(begun.before),
     )

@@ -39,3 +39,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def differences(first: FitConfig, second: FitConfig) -> list[tuple[str, Any, Any]]:
+    """(dotted key, value there, value here) of all that differs; None where it is left out."""
+    return _differences("", _plain(first), _plain(second))
+
+
+def _differences(key: str, first: Any, second: Any) -> list[tuple[str, Any, Any]]:
+    if isinstance(first, dict) and isinstance(second, dict):
+        pairs = {name: (first.get(name), second.get(name)) for name in (*first, *second)}
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        pairs = {str(index): pair for index, pair in enumerate(zip(first, second, strict=True))}
+    else:
+        return [] if first == second else [(key, first, second)]
+    prefix = f"{key}." if key else ""
+    return [found for name, pair in pairs.items() for found in _differences(f"{prefix}{name}", *pair)]

@@ -30,6 +30,7 @@ def write_manifest(
     steps_done: int,
     seconds: float,
     started: datetime,
+    first_step: int = 0,
 ) -> None:
     """Write manifest.json.
 
@@ -39,7 +40,8 @@ def write_manifest(
     backends: the implementation each op used, by op.
     stop_reason: "finished", "interrupted" or "non_finite"; message: its explanation, or None.
     seconds: wall time of the whole run.
-    started: local time at which the run began.
+    started: local time at which the run began, or went on.
+    first_step: the steps that were done then.
 
     Raises: DataError where the file cannot be written.
     """
@@ -49,6 +51,7 @@ def write_manifest(
             "command": list(command),
             "scene_file": scene_file,
             "started": started.isoformat(timespec="seconds"),
+            "first_step": first_step,
             "seconds": round(seconds, 3),
             "stop_reason": stop_reason,
             "message": message,

@@ -51,23 +51,23 @@ class MetricsLog:
 
     Keeps the rows it wrote in `rows`, for the curves at the end. A context manager; `close` may be called twice.
 
+    before: the rows to begin with; what else the file held goes.
     Raises: DataError where the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before: Sequence[Mapping[str, object]] = ()) -> None:
         self.path = Path(path)
-        self.rows: list[Mapping[str, object]] = []
+        self.rows: list[Mapping[str, object]] = list(before)
+        write_text(self.path, "".join(_line(row) for row in before))
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8", newline="\n")
+            self._file = self.path.open("a", encoding="utf-8", newline="\n")
         except OSError as error:
             raise unwritable(self.path, error) from error
 
     def append(self, row: Mapping[str, object]) -> None:
         """Write one row; non-finite numbers as null."""
-        line = json.dumps(json_ready(row), ensure_ascii=False, allow_nan=False)
         try:
-            self._file.write(line + "\n")
+            self._file.write(_line(row))
             self._file.flush()
         except OSError as error:
             raise unwritable(self.path, error) from error
@@ -82,3 +82,7 @@ class MetricsLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _line(row: Mapping[str, object]) -> str:
+    return json.dumps(json_ready(row), ensure_ascii=False, allow_nan=False) + "\n"

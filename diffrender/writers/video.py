@@ -77,13 +77,18 @@ def _open_ffmpeg(path: Path, first: np.ndarray, fps: float) -> Generator[None, n
     return writer
 
 
+def read_frame(path: Path) -> np.ndarray:
+    """[H, W, 3] uint8 sRGB of a picture, as a frame. Raises: DataError where it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise DataError(f"cannot read the film's frame {path}: {error}") from error
+
+
 def _pixels(frame: np.ndarray | Path) -> np.ndarray:
     if isinstance(frame, Path):
-        try:
-            with Image.open(frame) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except OSError as error:
-            raise DataError(f"cannot read the film's frame {frame}: {error}") from error
+        return read_frame(frame)
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise ShapeError(f"write_video: a frame must be uint8 [H, W, 3], got {frame.dtype} {list(frame.shape)}")
     return frame
