@@ -25,6 +25,8 @@ from diffrender.threads import threads_to_kernels
 
 # The peers draw the same thing as this edge model.
 PEER_EDGES = "antialias"
+# Texels a side of the textured rows.
+TEXTURE = 512
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def peer_columns() -> dict[str, Callable[[Row], str]]:
 
 
 def works(quick: bool) -> list[Work]:
-    """The rows: whole images with every edge model that has an edge, then the ops of an antialiased image."""
+    """The rows: whole images with every edge model that has an edge, then the ops of an antialiased image; a textured
+    image and what it takes beside."""
     if quick:
         images = [("antialias", 6_000, 256), ("antialias", 6_000, 512), ("soft", 6_000, 256)]
     else:
@@ -119,6 +122,8 @@ def works(quick: bool) -> list[Work]:
     }
     for faces in (6_000,) if quick else (6_000, 100_000):
         rows += [Work(edges_of_op[op], faces, 512, op) for op in OPS if op in edges_of_op]
+        of_textures = [op for op in ops_of(PEER_EDGES, TEXTURE) if op not in edges_of_op]
+        rows += [Work(PEER_EDGES, faces, 512, op, texture=TEXTURE) for op in (None, *of_textures)]
     return rows
 
 
@@ -134,7 +139,7 @@ def time_work(work: Work, settings: Settings) -> dict[str, Times]:
 
 def has_peers(work: Work) -> bool:
     """Whether the peers do the same work."""
-    return work.op is None and work.edges == PEER_EDGES
+    return work.op is None and work.edges == PEER_EDGES and not work.texture
 
 
 def measure(some: Sequence[Work], settings: Settings) -> Iterator[Row]:

@@ -5,7 +5,7 @@ import torch
 from benchmarks.ops_bench import COLUMNS, Settings, print_table
 from benchmarks.remeshing import measure_passes
 from benchmarks.replay import recorded_calls
-from benchmarks.works import Work, image_task, knobbly_sphere, task_of
+from benchmarks.works import Work, image_task, knobbly_sphere, ops_of, task_of
 
 SMALL = Work("antialias", 320, 32)
 
@@ -38,6 +38,13 @@ def test_an_op_is_measured_on_the_calls_of_the_image() -> None:
         pass
     image.forward()
     assert after == []  # nothing is noted outside
+
+
+def test_a_textured_image_takes_ops_of_its_own() -> None:
+    assert {"mip_pyramid", "uv_footprint", "sample_texture"} <= set(ops_of("antialias", 64)) - set(ops_of("antialias"))
+    task = task_of(Work("antialias", 320, 32, "sample_texture", texture=64))
+    assert task.backward is not None
+    task.backward(task.forward())
 
 
 def test_the_mesh_is_closed_and_has_the_wanted_number_of_faces() -> None:

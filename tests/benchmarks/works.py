@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.scene.texture import Texture
 
 # The reach of the soft edges that are measured, in pixels.
 SOFT_SIGMA_PX = 2.0
@@ -32,6 +33,7 @@ class Work:
 
     edges: a name in EDGE_MODELS; faces: about how many; size: height and width in pixels.
     distance: of the camera from the middle of an object of radius 1.
+    texture: colours are in a texture of so many texels a side; 0: in the vertices.
     """
 
     edges: str
@@ -39,11 +41,14 @@ class Work:
     size: int
     op: str | None = None
     distance: float = 2.85
+    texture: int = 0
 
     @property
     def name(self) -> str:
         """What the table calls it."""
-        return f"image, {self.edges}" if self.op is None else self.op
+        if self.op is not None:
+            return self.op
+        return f"image, {self.edges}" + (f", texture {self.texture}" if self.texture else "")
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Setting:
-    """A mesh with vertex colours, one camera and a background."""
+    """A mesh with colours (of its vertices [V, 3], or of a texture [H, W, 3]), one camera and a background."""
 
     mesh: Mesh
     colors: Tensor
@@ -103,10 +108,17 @@ def knobbly_sphere(n_faces: int) -> Mesh:
 def setting_of(work: Work) -> Setting:
     """What `work` is an image of."""
     mesh = knobbly_sphere(work.faces)
+    colors = bumpy_sphere_colors(mesh.vertices).float()
+    if work.texture:
+        # Longitude and latitude; the strip of faces across the seam shows the whole texture, squeezed.
+        x, y, z = torch.nn.functional.normalize(mesh.vertices, dim=1).unbind(1)
+        uvs = torch.stack([torch.atan2(x, z) / (2 * torch.pi) + 0.5, torch.acos(y.clamp(-1, 1)) / torch.pi], 1)
+        mesh = replace(mesh, uvs=uvs, uv_faces=mesh.faces)
+        colors = torch.rand(work.texture, work.texture, 3, generator=torch.Generator().manual_seed(1))
     eye = torch.tensor([[0.42, 0.31, 0.85]])
     eye = work.distance * torch.nn.functional.normalize(eye, dim=1)
     cameras = Cameras.perspective(eye, fov_deg=45, height=work.size, width=work.size)
-    return Setting(mesh, bumpy_sphere_colors(mesh.vertices).float(), cameras, torch.tensor([0.1, 0.2, 0.3]))
+    return Setting(mesh, colors, cameras, torch.tensor([0.1, 0.2, 0.3]))
 
 
 def edge_model(name: str) -> EdgeModel:
@@ -120,8 +132,9 @@ def upstream_gradient(size: int) -> Tensor:
 
 
 def rendered(setting: Setting, edges: EdgeModel, vertices: Tensor, colors: Tensor) -> RenderOutput:
-    """The image of the setting with these vertices [V, 3] and colours [V, 3]."""
-    scene = Scene({"it": Object(setting.mesh.with_vertices(vertices), Unlit(colors))}, {}, setting.background)
+    """The image of the setting with these vertices [V, 3] and colours [V, 3] or [H, W, 3]."""
+    material = Unlit(colors if colors.dim() == 2 else Texture(colors))
+    scene = Scene({"it": Object(setting.mesh.with_vertices(vertices), material)}, {}, setting.background)
     return render(scene, setting.cameras, edges)
 
 
@@ -155,10 +168,10 @@ def op_task(work: Work) -> Task:
     return Task(*replay(mine))
 
 
-def ops_of(edges: str) -> list[str]:
+def ops_of(edges: str, texture: int = 0) -> list[str]:
     """The ops that an image with these edges takes, in the order of OPS."""
     with recorded_calls() as calls:
-        image_task(Work(edges, 320, 32))
+        image_task(Work(edges, 320, 32, texture=texture))
     taken = {call.op for call in calls}
     return [op for op in OPS if op in taken]
 

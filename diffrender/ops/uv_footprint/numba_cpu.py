@@ -17,58 +17,52 @@ GRAIN = 8192
 
 
 @njit(nogil=True, cache=True, inline="always")
-def read_point(m, verts, faces, uvs, uv_faces, views, face_id, bary, corner, uv, b):
-    """Corners [3, 3] (x w, y w, w), texture coordinates [3, 2] and barycentric coordinates [3] of a point."""
-    face = face_id[m]
-    for i in range(3):
-        for k in range(3):
-            corner[i, k] = verts[views[m], faces[face, i], k]
-        uv[i, 0], uv[i, 1] = uvs[uv_faces[face, i], 0], uvs[uv_faces[face, i], 1]
-        b[i] = bary[m, i]
+def corner_of(verts, view, v):
+    """(x w, y w, w) of a vertex in float64."""
+    return np.float64(verts[view, v, 0]), np.float64(verts[view, v, 1]), np.float64(verts[view, v, 2])
 
 
 @njit(nogil=True, cache=True, inline="always")
-def slopes_of(corner, slope):
-    """Fills the slopes [3, 2], and gives det; zeros where the face is seen edge-on."""
-    for i in range(3):
-        p, q = (i + 1) % 3, (i + 2) % 3
-        slope[i, 0] = corner[p, 1] * corner[q, 2] - corner[p, 2] * corner[q, 1]
-        slope[i, 1] = corner[p, 2] * corner[q, 0] - corner[p, 0] * corner[q, 2]
-    upright = corner[1, 0] * corner[2, 1] - corner[1, 1] * corner[2, 0]
-    det = corner[0, 0] * slope[0, 0] + corner[0, 1] * slope[0, 1] + corner[0, 2] * upright
-    scale = 1.0 / det if det != 0.0 else 0.0
-    for i in range(3):
-        slope[i, 0] *= scale
-        slope[i, 1] *= scale
-    return det
+def coordinate_of(uvs, t):
+    """(u, v) of a texture coordinate in float64."""
+    return np.float64(uvs[t, 0]), np.float64(uvs[t, 1])
 
 
 @njit(nogil=True, cache=True, inline="always")
-def derivatives_of(corner, uv, b, slope, total, mean, out):
-    """Fills S = total [2], the point's uv = mean [2] and d uv [2, 2]; gives w."""
-    w = b[0] * corner[0, 2] + b[1] * corner[1, 2] + b[2] * corner[2, 2]
-    for k in range(2):
-        total[k] = slope[0, k] + slope[1, k] + slope[2, k]
-        mean[k] = b[0] * uv[0, k] + b[1] * uv[1, k] + b[2] * uv[2, k]
-    for i in range(2):
-        for j in range(2):
-            over_w = uv[0, i] * slope[0, j] + uv[1, i] * slope[1, j] + uv[2, i] * slope[2, j]
-            out[i, j] = w * (over_w - mean[i] * total[j])
-    return w
+def cross(px, py, pw, qx, qy, qw):
+    """The cross product of two corners."""
+    return py * qw - pw * qy, pw * qx - px * qw, px * qy - py * qx
+
+
+@njit(nogil=True, cache=True, inline="always")
+def bounded(value):
+    """`value` within -LARGEST..LARGEST."""
+    return min(max(value, -LARGEST), LARGEST)
 
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, verts, faces, uvs, uv_faces, views, face_id, bary, out):
     """Derivatives [M, 2, 2] at the points start..end-1."""
-    corner, uv, b, slope = np.empty((3, 3)), np.empty((3, 2)), np.empty(3), np.empty((3, 2))
-    total, mean, found = np.empty(2), np.empty(2), np.empty((2, 2))
     for m in range(start, end):
-        read_point(m, verts, faces, uvs, uv_faces, views, face_id, bary, corner, uv, b)
-        slopes_of(corner, slope)
-        derivatives_of(corner, uv, b, slope, total, mean, found)
-        for i in range(2):
-            for j in range(2):
-                out[m, i, j] = min(max(found[i, j], -LARGEST), LARGEST)
+        face, view = face_id[m], views[m]
+        x0, y0, w0 = corner_of(verts, view, faces[face, 0])
+        x1, y1, w1 = corner_of(verts, view, faces[face, 1])
+        x2, y2, w2 = corner_of(verts, view, faces[face, 2])
+        u0, v0 = coordinate_of(uvs, uv_faces[face, 0])
+        u1, v1 = coordinate_of(uvs, uv_faces[face, 1])
+        u2, v2 = coordinate_of(uvs, uv_faces[face, 2])
+        b0, b1, b2 = np.float64(bary[m, 0]), np.float64(bary[m, 1]), np.float64(bary[m, 2])
+        kx0, ky0, kw0 = cross(x1, y1, w1, x2, y2, w2)
+        kx1, ky1, _ = cross(x2, y2, w2, x0, y0, w0)
+        kx2, ky2, _ = cross(x0, y0, w0, x1, y1, w1)
+        det = x0 * kx0 + y0 * ky0 + w0 * kw0
+        u, v = b0 * u0 + b1 * u1 + b2 * u2, b0 * v0 + b1 * v1 + b2 * v2
+        scale = (b0 * w0 + b1 * w1 + b2 * w2) / det if det != 0.0 else 0.0
+        # U - uv S, with both as sums over the corners.
+        out[m, 0, 0] = bounded(scale * ((u0 - u) * kx0 + (u1 - u) * kx1 + (u2 - u) * kx2))
+        out[m, 0, 1] = bounded(scale * ((u0 - u) * ky0 + (u1 - u) * ky1 + (u2 - u) * ky2))
+        out[m, 1, 0] = bounded(scale * ((v0 - v) * kx0 + (v1 - v) * kx1 + (v2 - v) * kx2))
+        out[m, 1, 1] = bounded(scale * ((v0 - v) * ky0 + (v1 - v) * ky1 + (v2 - v) * ky2))
 
 
 @njit(nogil=True, cache=True)
@@ -76,61 +70,64 @@ def add_gradients(start, end, grad_verts, grads, verts, faces, uvs, uv_faces, vi
     """Add the gradient of the points start..end-1 to grad_verts [N, V, 4]; write those of the corners' uvs [M, 3, 2]
     and of bary [M, 3]. Any of the three may be empty: it is not wanted then.
     """
-    corner, uv, b, slope = np.empty((3, 3)), np.empty((3, 2)), np.empty(3), np.empty((3, 2))
-    total, mean, found, g = np.empty(2), np.empty(2), np.empty((2, 2)), np.empty((2, 2))
-    g_total, g_mean, g_slope, g_corner = np.empty(2), np.empty(2), np.empty((3, 2)), np.empty((3, 3))
+    wants_verts, wants_uv, wants_bary = len(grad_verts) > 0, len(grad_uv) > 0, len(grad_bary) > 0
     for m in range(start, end):
-        read_point(m, verts, faces, uvs, uv_faces, views, face_id, bary, corner, uv, b)
-        det = slopes_of(corner, slope)
-        w = derivatives_of(corner, uv, b, slope, total, mean, found)
-        g_w = 0.0
-        for i in range(2):
-            for j in range(2):
-                inside = abs(found[i, j]) <= LARGEST and det != 0.0
-                g[i, j] = grads[m, i, j] if inside else 0.0
-                over_w = uv[0, i] * slope[0, j] + uv[1, i] * slope[1, j] + uv[2, i] * slope[2, j]
-                g_w += g[i, j] * (over_w - mean[i] * total[j])
-        for k in range(2):
-            g_total[k] = -w * (mean[0] * g[0, k] + mean[1] * g[1, k])
-            g_mean[k] = -w * (g[k, 0] * total[0] + g[k, 1] * total[1])
-        for i in range(3):
-            if len(grad_bary):
-                grad_bary[m, i] = g_mean[0] * uv[i, 0] + g_mean[1] * uv[i, 1] + g_w * corner[i, 2]
-            for k in range(2):
-                if len(grad_uv):
-                    grad_uv[m, i, k] = w * (g[k, 0] * slope[i, 0] + g[k, 1] * slope[i, 1]) + b[i] * g_mean[k]
-                g_slope[i, k] = w * (uv[i, 0] * g[0, k] + uv[i, 1] * g[1, k]) + g_total[k]
-        if len(grad_verts) == 0 or det == 0.0:
+        face, view = face_id[m], views[m]
+        x0, y0, w0 = corner_of(verts, view, faces[face, 0])
+        x1, y1, w1 = corner_of(verts, view, faces[face, 1])
+        x2, y2, w2 = corner_of(verts, view, faces[face, 2])
+        u0, v0 = coordinate_of(uvs, uv_faces[face, 0])
+        u1, v1 = coordinate_of(uvs, uv_faces[face, 1])
+        u2, v2 = coordinate_of(uvs, uv_faces[face, 2])
+        b0, b1, b2 = np.float64(bary[m, 0]), np.float64(bary[m, 1]), np.float64(bary[m, 2])
+        kx0, ky0, kw0 = cross(x1, y1, w1, x2, y2, w2)
+        kx1, ky1, kw1 = cross(x2, y2, w2, x0, y0, w0)
+        kx2, ky2, kw2 = cross(x0, y0, w0, x1, y1, w1)
+        det = x0 * kx0 + y0 * ky0 + w0 * kw0
+        inverse = 1.0 / det if det != 0.0 else 0.0
+        w = b0 * w0 + b1 * w1 + b2 * w2
+        u, v = b0 * u0 + b1 * u1 + b2 * u2, b0 * v0 + b1 * v1 + b2 * v2
+        # The four derivatives over w, and their gradients times w: zero where they are held.
+        dux = inverse * ((u0 - u) * kx0 + (u1 - u) * kx1 + (u2 - u) * kx2)
+        duy = inverse * ((u0 - u) * ky0 + (u1 - u) * ky1 + (u2 - u) * ky2)
+        dvx = inverse * ((v0 - v) * kx0 + (v1 - v) * kx1 + (v2 - v) * kx2)
+        dvy = inverse * ((v0 - v) * ky0 + (v1 - v) * ky1 + (v2 - v) * ky2)
+        gux = np.float64(grads[m, 0, 0]) if abs(w * dux) <= LARGEST else 0.0
+        guy = np.float64(grads[m, 0, 1]) if abs(w * duy) <= LARGEST else 0.0
+        gvx = np.float64(grads[m, 1, 0]) if abs(w * dvx) <= LARGEST else 0.0
+        gvy = np.float64(grads[m, 1, 1]) if abs(w * dvy) <= LARGEST else 0.0
+        g_w = gux * dux + guy * duy + gvx * dvx + gvy * dvy
+        scale = w * inverse
+        gux, guy, gvx, gvy = gux * scale, guy * scale, gvx * scale, gvy * scale
+        # From here on the gradients are those of sums of (u_i - u) k_i without any factor.
+        su0, su1, su2 = gux * kx0 + guy * ky0, gux * kx1 + guy * ky1, gux * kx2 + guy * ky2
+        sv0, sv1, sv2 = gvx * kx0 + gvy * ky0, gvx * kx1 + gvy * ky1, gvx * kx2 + gvy * ky2
+        g_u, g_v = -(su0 + su1 + su2), -(sv0 + sv1 + sv2)
+        if wants_bary:
+            grad_bary[m, 0] = g_u * u0 + g_v * v0 + g_w * w0
+            grad_bary[m, 1] = g_u * u1 + g_v * v1 + g_w * w1
+            grad_bary[m, 2] = g_u * u2 + g_v * v2 + g_w * w2
+        if wants_uv:
+            grad_uv[m, 0, 0], grad_uv[m, 0, 1] = su0 + b0 * g_u, sv0 + b0 * g_v
+            grad_uv[m, 1, 0], grad_uv[m, 1, 1] = su1 + b1 * g_u, sv1 + b1 * g_v
+            grad_uv[m, 2, 0], grad_uv[m, 2, 1] = su2 + b2 * g_u, sv2 + b2 * g_v
+        if not wants_verts or det == 0.0:
             continue
-        corner_gradient(corner, slope, det, g_slope, g_corner)
-        for i in range(3):
-            v = faces[face_id[m], i]
-            grad_verts[views[m], v, 0] += g_corner[i, 0]
-            grad_verts[views[m], v, 1] += g_corner[i, 1]
-            grad_verts[views[m], v, 2] += g_corner[i, 2] + b[i] * g_w
-
-
-@njit(nogil=True, cache=True, inline="always")
-def corner_gradient(corner, slope, det, g_slope, g_corner):
-    """Fills the gradient of the corners [3, 3] from that of the slopes: cross products over det."""
-    g_det = 0.0
-    for i in range(3):
-        g_det -= (g_slope[i, 0] * slope[i, 0] + g_slope[i, 1] * slope[i, 1]) / det
-    for i in range(3):
-        # det is linear in corner i, with the cross product of the other two as its gradient.
-        p, q = (i + 1) % 3, (i + 2) % 3
-        g_corner[i, 0] = g_det * slope[i, 0] * det
-        g_corner[i, 1] = g_det * slope[i, 1] * det
-        g_corner[i, 2] = g_det * (corner[p, 0] * corner[q, 1] - corner[p, 1] * corner[q, 0])
-    for i in range(3):
-        p, q = (i + 1) % 3, (i + 2) % 3
-        gx, gy = g_slope[i, 0] / det, g_slope[i, 1] / det
-        g_corner[p, 0] -= gy * corner[q, 2]
-        g_corner[p, 1] += gx * corner[q, 2]
-        g_corner[p, 2] += gy * corner[q, 0] - gx * corner[q, 1]
-        g_corner[q, 0] += gy * corner[p, 2]
-        g_corner[q, 1] -= gx * corner[p, 2]
-        g_corner[q, 2] += gx * corner[p, 1] - gy * corner[p, 0]
+        gx0, gy0 = (u0 - u) * gux + (v0 - v) * gvx, (u0 - u) * guy + (v0 - v) * gvy
+        gx1, gy1 = (u1 - u) * gux + (v1 - v) * gvx, (u1 - u) * guy + (v1 - v) * gvy
+        gx2, gy2 = (u2 - u) * gux + (v2 - v) * gvx, (u2 - u) * guy + (v2 - v) * gvy
+        # det is linear in each corner, with the cross product of the other two as its gradient.
+        g_det = -inverse * (gx0 * kx0 + gy0 * ky0 + gx1 * kx1 + gy1 * ky1 + gx2 * kx2 + gy2 * ky2)
+        p0, p1, p2 = faces[face, 0], faces[face, 1], faces[face, 2]
+        grad_verts[view, p0, 0] += g_det * kx0 + gy1 * w2 - gy2 * w1
+        grad_verts[view, p0, 1] += g_det * ky0 - gx1 * w2 + gx2 * w1
+        grad_verts[view, p0, 2] += g_det * kw0 + gx1 * y2 - gy1 * x2 + gy2 * x1 - gx2 * y1 + b0 * g_w
+        grad_verts[view, p1, 0] += g_det * kx1 + gy2 * w0 - gy0 * w2
+        grad_verts[view, p1, 1] += g_det * ky1 - gx2 * w0 + gx0 * w2
+        grad_verts[view, p1, 2] += g_det * kw1 + gx2 * y0 - gy2 * x0 + gy0 * x2 - gx0 * y2 + b1 * g_w
+        grad_verts[view, p2, 0] += g_det * kx2 + gy0 * w1 - gy1 * w0
+        grad_verts[view, p2, 1] += g_det * ky2 - gx0 * w1 + gx1 * w0
+        grad_verts[view, p2, 2] += g_det * kw2 + gx0 * y1 - gy0 * x1 + gy1 * x0 - gx1 * y0 + b2 * g_w
 
 
 @njit(nogil=True, cache=True)
