@@ -12,8 +12,17 @@ from diffrender.config.build import FitSetup, build_fit
 from diffrender.config.parse import parse_config
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import FitResult, fit
+from diffrender.fit.textures import seen_texels
+from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
+from diffrender.imaging.fill import fill_nearest
+from diffrender.imaging.metrics import psnr_db
+from diffrender.scene.baking import unwrapped
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.texel_map import texel_map
+from diffrender.scene.texture import Texture
 from diffrender.threads import threads_to_kernels
+from diffrender.writers.obj import write_obj
 
 pytestmark = pytest.mark.slow
 
@@ -62,11 +71,26 @@ optimize:
   lights.key.radiance: {lr: 0.05, schedule: cosine}
   lights.sky.radiance: {lr: 0.05, schedule: cosine}
 """
+TEXTURE = """
+targets:
+  resolution: 96
+  synthetic:
+    views: 20
+    samples: 6
+    mesh: painted.obj
+    material: {type: lambert, base_color: own}
+    lights: &lights [{type: directional, direction: [-1, -1, -0.6], radiance: 1.5}, {type: ambient, radiance: 0.5}]
+mesh: painted.obj
+material: {type: lambert, base_color: {texture: 0.5, resolution: 128}}
+lights: *lights
+optimize: {steps: 150, material.base_color: {lr: 0.1, schedule: {type: exponential, final: 0.1}}}
+loss: {image: l1}
+"""
 
 
-def fitted(text: str) -> tuple[FitSetup, FitResult]:
+def fitted(text: str, folder: Path = Path()) -> tuple[FitSetup, FitResult]:
     with threads_to_kernels(2):
-        setup = build_fit(parse_config(text, Path()))
+        setup = build_fit(parse_config(text, folder))
         result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
     assert result.stop_reason == "finished"
     return setup, result
@@ -101,3 +125,22 @@ def test_the_light_on_a_known_object() -> None:
     assert angle < 0.1
     torch.testing.assert_close(key.radiance, torch.full((3,), 2.5), rtol=1e-3, atol=0)
     torch.testing.assert_close(sky.radiance, torch.full((3,), 0.3), rtol=1e-3, atol=0)
+
+
+def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
+    """Stripes finer than the triangles come back, and a view that was not fitted shows them."""
+    mesh = unwrapped(Mesh(*bumpy_sphere(3)), 128)
+    texels_of = texel_map(mesh, 128, 128)
+    points = texels_of.values(mesh.vertices, mesh.faces)
+    truth = torch.zeros(128, 128, 3)
+    truth[texels_of.covered] = 0.5 + 0.35 * torch.sin(points * torch.tensor([9.0, 12.0, 15.0]))
+    write_obj(tmp_path / "painted.obj", mesh, texture=Texture(fill_nearest(truth, texels_of.covered)))
+
+    setup, result = fitted(TEXTURE, tmp_path)
+    item = result.scene.objects["object"]
+    found = item.material.base_color  # type: ignore[attr-defined]
+    seen = seen_texels(result.scene, "object", found, result.cameras, setup.render_views) & texels_of.covered
+    assert float(seen.sum() / texels_of.covered.sum()) > 0.9
+    assert float(psnr_db(found.texels, truth, seen.float())) > 37
+    assert setup.heldout_views is not None
+    assert evaluate(result.scene, setup.heldout_views, setup.render_views)["psnr_masked_db"] > 40
