@@ -17,12 +17,12 @@ _HOME = {
     "Texture": "diffrender.scene.texture",
     "Views": "diffrender.scene.views",
     "Material": "diffrender.scene.material",
-    "Lambert": "diffrender.scene.materials",
-    "Unlit": "diffrender.scene.materials",
+    **dict.fromkeys(("Lambert", "Phong", "Ggx", "Unlit"), "diffrender.scene.materials"),
     "Light": "diffrender.scene.light",
-    "Ambient": "diffrender.scene.lights",
-    "Directional": "diffrender.scene.lights",
-    "Point": "diffrender.scene.lights",
+    **dict.fromkeys(
+        ("Ambient", "Directional", "Point", "Spot", "SphericalHarmonics", "Environment"), "diffrender.scene.lights"
+    ),
+    "SkyMap": "diffrender.scene.skies.sky_map",
     "render_scene": "diffrender.render.render:render",
     "render_supersampled": "diffrender.render.truth",
     "threads_to_kernels": "diffrender.threads",
@@ -55,13 +55,10 @@ _HOME = {
     "check_mesh": "diffrender.geometry.mesh_checks",
     "Surface": "diffrender.geometry.distances",
     "surface_distance": "diffrender.geometry.distances",
-    "DiffrenderError": "diffrender.errors",
-    "ConfigError": "diffrender.errors",
-    "DataError": "diffrender.errors",
-    "ShapeError": "diffrender.errors",
-    "MeshError": "diffrender.errors",
-    "BackendError": "diffrender.errors",
-    "FitError": "diffrender.errors",
+    **dict.fromkeys(
+        ("DiffrenderError", "ConfigError", "DataError", "ShapeError", "MeshError", "BackendError", "FitError"),
+        "diffrender.errors",
+    ),
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

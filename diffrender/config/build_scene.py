@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel
 
-from diffrender.config.build_color import build_color, with_layout
+from diffrender.config.build_light import build_light, rotation_vector
+from diffrender.config.build_material import build_material
 from diffrender.config.build_mesh import Frame, build_mesh
 from diffrender.config.mesh_options import SphereMesh
 from diffrender.config.region import Place
 from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts
-from diffrender.config.shelf import (
-    AmbientOptions,
-    LambertOptions,
-    Light,
-    Material,
-    UnlitOptions,
-    VertexColors,
-)
+from diffrender.config.shelf import AmbientOptions, LambertOptions, Light, UnlitOptions
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.readers.mesh_data import MeshData
-from diffrender.scene import light as scene_light
-from diffrender.scene import material as scene_material
-from diffrender.scene.lights import LIGHTS
-from diffrender.scene.material import SurfaceValue
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.scene.texture import Texture
 
 Parts = TypeVar("Parts", bound=SceneParts)
-
-# A vertex colour that leaves a fit room in every direction.
-GRAY = (0.5, 0.5, 0.5)
 
 
 def build_scene(parts: Parts, place: Place) -> tuple[Scene, Parts]:
@@ -59,11 +45,8 @@ def build_scene(parts: Parts, place: Place) -> tuple[Scene, Parts]:
         frame = None if options.pose is None else Frame(pose, scale)
         mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh")
         material_options = options.material or default_material
-        color_options = _filled_color(material_options, data)
-        data = with_layout(data, [color_options], f"{where}material.base_color")
-        color = build_color(color_options, data, f"{where}material.base_color")
-        objects[options.name] = Object(data.mesh, _material(material_options.type, color), pose, scale)
-        material_options = material_options.model_copy(update={"base_color": color_options})
+        material, material_options, data = build_material(material_options, data, f"{where}material")
+        objects[options.name] = Object(data.mesh, material, pose, scale)
         filled.append(ObjectOptions(name=options.name, mesh=mesh_options, material=material_options, pose=pose_options))
     background = parts.background or (0.0, 0.0, 0.0)
     scene = Scene(objects, {name: build_light(light) for name, light in lights.items()}, torch.tensor(background))
@@ -73,21 +56,9 @@ def build_scene(parts: Parts, place: Place) -> tuple[Scene, Parts]:
     return scene, parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
 
 
-def _material(name: str, base_color: SurfaceValue) -> scene_material.Material:
-    # Every material has a base colour; the base class does not say so, since a renderer need not know.
-    make: Any = MATERIALS[name]
-    return make(base_color=base_color)
-
-
 def shelf_options(options: BaseModel, *without: str) -> dict[str, Any]:
     """The options of a shelf entry as keyword arguments of its class, but for those named."""
     return {name: getattr(options, name) for name in type(options).model_fields if name not in ("type", *without)}
-
-
-def build_light(options: Light) -> scene_light.Light:
-    """The light that `options` describe."""
-    values = {name: torch.tensor(value) for name, value in shelf_options(options, "name").items()}
-    return LIGHTS[options.type](**values)
 
 
 def scene_to(scene: Scene, device: torch.device) -> Scene:
@@ -113,7 +84,7 @@ def _fields_to(holder: Any, device: torch.device) -> Any:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Texture):
+    if isinstance(value, Texture | SkyMap):
         return dataclasses.replace(value, texels=value.texels.to(device))
     return value.to(device) if isinstance(value, torch.Tensor) else value
 
@@ -129,17 +100,6 @@ def _named_lights(parts: SceneParts) -> dict[str, Light]:
     return {str(light.name): light for light in named}
 
 
-def _filled_color(options: Material, data: MeshData) -> Any:
-    if options.base_color is not None:
-        return options.base_color
-    has_own = data.texture is not None or data.vertex_colors is not None
-    return "own" if has_own else VertexColors(vertex=GRAY)
-
-
 def _build_pose(options: PoseOptions) -> tuple[torch.Tensor, torch.Tensor]:
-    turn = torch.zeros(3)
-    if options.rotation is not None:
-        axis = torch.nn.functional.normalize(torch.tensor(options.rotation.axis), dim=0)
-        turn = axis * math.radians(options.rotation.degrees)
-    pose = make_rigid(axis_angle_to_matrix(turn), torch.tensor(options.translation))
+    pose = make_rigid(axis_angle_to_matrix(rotation_vector(options.rotation)), torch.tensor(options.translation))
     return pose, torch.tensor(options.scale)

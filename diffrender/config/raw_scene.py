@@ -7,6 +7,10 @@ from typing import Any
 from diffrender.config.shelf import LIGHT_OPTIONS, MATERIAL_OPTIONS
 
 UNLIT = {"unlit"}
+# Options of materials and lights that are no numbers of theirs.
+NEVER_LEARNED = ("type", "name", "frame", "order", "resolution")
+# Parts of a material that it does without unless the file has them.
+ONLY_WHERE_WRITTEN = ("normal", "emissive")
 
 
 def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
@@ -52,7 +56,9 @@ def _material_type(options: dict[str, Any], data: dict[str, Any]) -> str | None:
 def _material_fields(options: dict[str, Any]) -> list[str]:
     kind = _type_of(options.get("material"))
     models = [MATERIAL_OPTIONS[kind]] if kind in MATERIAL_OPTIONS else list(MATERIAL_OPTIONS.values())
-    return list(dict.fromkeys(field for model in models for field in _tensor_fields(model)))
+    written = as_mapping(options.get("material"))
+    fields = dict.fromkeys(field for model in models for field in _tensor_fields(model))
+    return [field for field in fields if field not in ONLY_WHERE_WRITTEN or written.get(field) is not None]
 
 
 def _type_of(item: Any) -> str | None:
@@ -61,7 +67,7 @@ def _type_of(item: Any) -> str | None:
 
 
 def _tensor_fields(model: Any) -> list[str]:
-    return [field for field in model.model_fields if field not in ("type", "name")]
+    return [field for field in model.model_fields if field not in NEVER_LEARNED]
 
 
 def name_of(item: Any) -> str | None:

@@ -10,7 +10,6 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 from diffrender.config.kinds import (
     Color,
     Device,
-    Direction,
     Every,
     FileOrFolder,
     Named,
@@ -39,6 +38,7 @@ from diffrender.config.shelf import (
     MaskLoss,
     Material,
     NormalConsistencyOptions,
+    RotationOptions,
     Schedule,
     SymmetryOptions,
 )
@@ -56,13 +56,6 @@ Name = Annotated[str, Field(min_length=1, pattern=r"^[^.\s]+$")]
 
 
 Degrees = Annotated[float, Field(ge=-90, le=90)]
-
-
-class RotationOptions(Strict):
-    """A turn about an axis."""
-
-    axis: Direction = Field(description="need not be unit")
-    degrees: float = Field(description="counter-clockwise seen against the axis")
 
 
 class PoseOptions(Strict):

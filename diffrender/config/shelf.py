@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from diffrender.config.kinds import (
-    Albedo,
     Color,
     Direction,
     File,
@@ -20,63 +19,10 @@ from diffrender.config.kinds import (
     Strict,
     Vector,
     Weight,
+    is_number,
+    wanted,
 )
-
-
-class VertexColors(Strict):
-    """One colour a vertex."""
-
-    vertex: Albedo = Field(description="the colour that every vertex starts with")
-
-
-def _pick_texture(value: Any) -> str:
-    if value == "own":
-        return "own"
-    return "file" if isinstance(value, str) and value not in ("black", "white") else "color"
-
-
-class TextureColors(Strict):
-    """An image on the mesh, by its texture coordinates."""
-
-    texture: Annotated[
-        File | Literal["own"] | Albedo,
-        OneOf(("file", "own", "color"), _pick_texture, ("file.png", "own", "a colour")),
-    ] = Field(description="an image file; own: the mesh's colours, baked; or the colour of every texel at the start")
-    resolution: int = Field(
-        default=256, ge=1, le=16384, description="texels along each side, where `texture` is a colour or own"
-    )
-    unwrap: bool | None = Field(
-        default=None,
-        description="whether to make texture coordinates; left out: where the mesh has none. A file's own ones may lie"
-        " over each other, as those of mirrored halves: such texels cannot be learned apart",
-    )
-    padding: int | None = Field(
-        default=None,
-        ge=0,
-        le=256,
-        description="texels between charts where it is unwrapped; left out: 1/128, at least 2",
-    )
-
-
-def _pick_colors(value: Any) -> str | None:
-    if isinstance(value, VertexColors) or (isinstance(value, dict) and "vertex" in value):
-        return "vertex"
-    if isinstance(value, TextureColors) or (isinstance(value, dict) and "texture" in value):
-        return "texture"
-    if value == "own":
-        return "own"
-    return None if isinstance(value, dict) else "color"
-
-
-SurfaceColor: TypeAlias = Annotated[
-    Albedo | Literal["own"] | VertexColors | TextureColors,
-    OneOf(
-        ("color", "own", "vertex", "texture"),
-        _pick_colors,
-        ("a colour", "own", "{vertex: a colour}", "{texture: file.png}", "{texture: a colour, resolution: 256}"),
-    ),
-]
-"""Uniform; `own`, the colours or the texture of the mesh file; one a vertex; or a texture."""
+from diffrender.config.surface_values import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
 
 
 class MaterialOptions(Named):
@@ -92,6 +38,26 @@ class LambertOptions(MaterialOptions):
     """Ideal diffuse reflection."""
 
     type: Literal["lambert"] = "lambert"
+    normal: NormalMap | None = Field(default=None, description="a normal map")
+
+
+class PhongOptions(MaterialOptions):
+    """A diffuse base under a normalised Blinn-Phong highlight."""
+
+    type: Literal["phong"] = "phong"
+    specular: SurfaceColor = Field(default=(0.1, 0.1, 0.1), description="colour of the highlight, linear RGB in 0..1")
+    shininess: SurfaceNumber = Field(default=32.0, description="exponent of the highlight: 10 dull, 1000 a mirror")
+    normal: NormalMap | None = Field(default=None, description="a normal map")
+
+
+class GgxOptions(MaterialOptions):
+    """glTF's metallic-roughness material."""
+
+    type: Literal["ggx"] = "ggx"
+    metallic: SurfaceShare = Field(default=0.0, description="0 for plastics, 1 for metals")
+    roughness: SurfaceShare = Field(default=0.5, description="0 for a mirror, 1 for chalk")
+    normal: NormalMap | None = Field(default=None, description="a normal map")
+    emissive: SurfaceLight | None = Field(default=None, description="radiance that the surface sends out by itself")
 
 
 class UnlitOptions(MaterialOptions):
@@ -100,7 +66,19 @@ class UnlitOptions(MaterialOptions):
     type: Literal["unlit"] = "unlit"
 
 
-MATERIAL_OPTIONS = {"lambert": LambertOptions, "unlit": UnlitOptions}
+MATERIAL_OPTIONS = {"lambert": LambertOptions, "phong": PhongOptions, "ggx": GgxOptions, "unlit": UnlitOptions}
+
+Frame: TypeAlias = Annotated[
+    Literal["world", "camera"],
+    Field(description="what the light is fixed to; camera: it goes with each camera, in its axes (x right, y down)"),
+]
+
+
+class RotationOptions(Strict):
+    """A turn about an axis."""
+
+    axis: Direction = Field(description="need not be unit")
+    degrees: float = Field(description="counter-clockwise seen against the axis")
 
 
 class LightOptions(Named):
@@ -123,21 +101,89 @@ class DirectionalOptions(LightOptions):
     """Light from very far away."""
 
     type: Literal["directional"] = "directional"
-    direction: Direction = Field(default=(0.0, -1.0, 0.0), description="the way the light travels, in the world")
+    direction: Direction = Field(default=(0.0, -1.0, 0.0), description="the way the light travels")
     radiance: Color = Field(
         default=(1.0, 1.0, 1.0), description="linear RGB; a white surface that faces it reflects 1/pi of it"
     )
+    frame: Frame = "world"
 
 
 class PointOptions(LightOptions):
     """A bare bulb."""
 
     type: Literal["point"] = "point"
-    position: Vector = Field(default=(0.0, 2.0, 0.0), description="where it is, in the world")
+    position: Vector = Field(default=(0.0, 2.0, 0.0), description="where it is")
     intensity: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB; falls off with the squared distance")
+    frame: Frame = "world"
 
 
-LIGHT_OPTIONS = {"ambient": AmbientOptions, "directional": DirectionalOptions, "point": PointOptions}
+ConeAngle: TypeAlias = Annotated[float, Field(gt=0, le=89)]
+"""Degrees between a cone and its axis."""
+
+
+class SpotOptions(LightOptions):
+    """A torch."""
+
+    type: Literal["spot"] = "spot"
+    position: Vector = Field(default=(0.0, 2.0, 0.0), description="where it is")
+    direction: Direction = Field(default=(0.0, -1.0, 0.0), description="the way its cone points")
+    intensity: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB; falls off with the squared distance")
+    inner_deg: ConeAngle = Field(default=20.0, description="up to this angle from the axis it is at its full")
+    outer_deg: ConeAngle = Field(default=30.0, description="from this angle on there is nothing")
+    frame: Frame = "world"
+
+
+def _coefficients(value: Any) -> Any:
+    rows = value if isinstance(value, list | tuple) else []
+    fits = all(isinstance(row, list | tuple) and len(row) == 3 and all(map(is_number, row)) for row in rows)
+    if len(rows) not in (9, 16) or not fits:
+        raise wanted("9 or 16 rows [r, g, b]")
+    return tuple(tuple(float(item) for item in row) for row in rows)
+
+
+class SphericalHarmonicsOptions(LightOptions):
+    """A smooth sky of a few coefficients."""
+
+    type: Literal["spherical_harmonics"] = "spherical_harmonics"
+    coefficients: Annotated[tuple[Any, ...], BeforeValidator(_coefficients)] | None = Field(
+        default=None, description="9 or 16 rows [r, g, b], z polar; left out: radiance 1 everywhere"
+    )
+    order: Literal[2, 3] = Field(default=2, description="9 or 16 coefficients, where they are left out")
+    frame: Frame = "world"
+
+
+def _pick_map(value: Any) -> str:
+    return "file" if isinstance(value, str) and value not in ("black", "white") else "color"
+
+
+def _map_height(value: int | None) -> int | None:
+    if value is not None and value % 16:
+        raise wanted("a multiple of 16")
+    return value
+
+
+class EnvironmentOptions(LightOptions):
+    """A sky as a lat-long image."""
+
+    type: Literal["environment"] = "environment"
+    radiance: Annotated[File | Color, OneOf(("file", "color"), _pick_map, ("sky.hdr", "a colour"))] = Field(
+        default=(1.0, 1.0, 1.0), description="a lat-long image (its middle is at +x), or a colour to start from"
+    )
+    resolution: Annotated[int | None, Field(ge=16, le=2048), AfterValidator(_map_height)] = Field(
+        default=None, description="rows of the map, half its columns; left out: the file's own, or 32"
+    )
+    rotation: RotationOptions | None = Field(default=None, description="{axis: [x, y, z], degrees: a}")
+    frame: Frame = "world"
+
+
+LIGHT_OPTIONS = {
+    "ambient": AmbientOptions,
+    "directional": DirectionalOptions,
+    "point": PointOptions,
+    "spot": SpotOptions,
+    "spherical_harmonics": SphericalHarmonicsOptions,
+    "environment": EnvironmentOptions,
+}
 
 
 Sigma: TypeAlias = Annotated[float, Field(ge=0.5)]
@@ -331,8 +377,13 @@ class ExponentialOptions(ScheduleOptions):
 
 SCHEDULE_OPTIONS = {"constant": ConstantOptions, "cosine": CosineOptions, "exponential": ExponentialOptions}
 
-Material: TypeAlias = Annotated[LambertOptions | UnlitOptions, OneOf.by_key(MATERIAL_OPTIONS)]
-Light: TypeAlias = Annotated[AmbientOptions | DirectionalOptions | PointOptions, OneOf.by_key(LIGHT_OPTIONS)]
+Material: TypeAlias = Annotated[
+    LambertOptions | PhongOptions | GgxOptions | UnlitOptions, OneOf.by_key(MATERIAL_OPTIONS)
+]
+Light: TypeAlias = Annotated[
+    AmbientOptions | DirectionalOptions | PointOptions | SpotOptions | SphericalHarmonicsOptions | EnvironmentOptions,
+    OneOf.by_key(LIGHT_OPTIONS),
+]
 Edges: TypeAlias = Annotated[
     AntialiasOptions | HardOptions | SoftOptions, OneOf.by_key(EDGE_OPTIONS, otherwise="antialias")
 ]

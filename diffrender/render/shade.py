@@ -1,8 +1,9 @@
-"""What the samples look like; radiance is the sum over lights of material times light."""
+"""What the samples look like; radiance is the sum over lights of what a material reflects of each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
 
 
 def radiance_of(surface: Surface, material: Material, lights: list[Light]) -> Tensor:
-    """[M, 3] linear radiance towards the camera: emitted, plus for every sample of every light bsdf x cos x Li."""
+    """[M, 3] linear radiance towards the camera: emitted, plus what the material reflects of every light."""
     total = material.emitted(surface)
     if material.needs_light:
         for light in lights:
-            to_light_w, arriving = light.sample(surface)
-            reflected = (material.evaluate(surface, to_light_w) * arriving).sum(1)
+            reflected = light.reflected(surface, material)
             total = reflected if total is None else total + reflected
     if total is None:
         return surface.vertices_w.new_zeros(len(surface), 3)
     return total.expand(len(surface), 3)
+
+
+def with_ready_lights(scene: Scene) -> Scene:
+    """`scene` with everything about its lights worked out that its surfaces share."""
+    return replace(scene, lights={name: light.ready() for name, light in scene.lights.items()})
 
 
 def shade(

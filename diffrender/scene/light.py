@@ -1,4 +1,9 @@
-"""What a light is: a list of directions and the radiance that arrives from each."""
+"""What a light is: a list of directions and the radiance that arrives from each.
+
+A `Lamp` is a short list, one entry as a rule: each is shaded by itself. A `Sky` shines from everywhere; its list is
+long and serves as the truth, while `reflected` goes the short way, by the means over hemispheres and lobes that the sky
+offers and the material's `Lobes` ask for.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from diffrender.scene.material import Material
 from diffrender.scene.surface import Surface
 
 
@@ -28,5 +34,50 @@ class Light(ABC):
     """
 
     @abstractmethod
+    def ready(self) -> Light:
+        """The same light, with all worked out that does not depend on surfaces: `render` asks once for an image."""
+
+    @abstractmethod
     def sample(self, surface: Surface) -> LightSamples:
         """The light that arrives at each point of `surface`."""
+
+    @abstractmethod
+    def reflected(self, surface: Surface, material: Material) -> Tensor:
+        """[M or 1, 3] linear radiance of this light that `material` sends from each point towards its camera."""
+
+
+class Lamp(Light):
+    """Base of the lights that shine from few directions."""
+
+    def ready(self) -> Lamp:
+        """Itself: there is nothing to work out."""
+        return self
+
+    def reflected(self, surface: Surface, material: Material) -> Tensor:
+        """The sum over its samples of bsdf x cosine x radiance."""
+        to_light_w, arriving = self.sample(surface)
+        return (material.evaluate(surface, to_light_w) * arriving).sum(1)
+
+
+class Sky(Light):
+    """Base of the lights that shine from everywhere."""
+
+    @abstractmethod
+    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+        """[M or 1, 3] mean radiance, weighted by the cosine, of the hemispheres around unit `normal_w` [M, 3].
+
+        That is irradiance / pi.
+        """
+
+    @abstractmethod
+    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """[M or 1, 3] mean radiance around unit `direction_w` [M, 3], as wide as Glossy's `roughness` [M or 1, 1]."""
+
+    def reflected(self, surface: Surface, material: Material) -> Tensor:
+        """The means that the material shows, times how much of them it reflects."""
+        lobes = material.lobes(surface)
+        total = lobes.diffuse * self.hemisphere(surface, lobes.normal_w)
+        if lobes.glossy is not None:
+            direction_w, roughness, weight = lobes.glossy
+            total = total + weight * self.lobe(surface, direction_w, roughness)
+        return total

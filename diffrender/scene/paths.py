@@ -4,7 +4,7 @@
     objects.<name>.scale                lights.<name>.<field>   background
     cameras.pose (cam_from_world)       cameras.focal (focal_px)
 
-A scene with exactly one object may leave out `objects.<name>.`. The value of a Texture is its texels.
+A scene with exactly one object may leave out `objects.<name>.`. The value of a Texture or SkyMap is its texels.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
+from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.scene.texture import Texture
 
 Holder = TypeVar("Holder")
@@ -26,6 +27,8 @@ Holder = TypeVar("Holder")
 # Name in a path -> (field of Cameras, parametrisation); the fields have longer names than a person wants to write.
 CAMERA_LEAVES = {"pose": ("cam_from_world", "pose"), "focal": ("focal_px", "positive")}
 SCENE, CAMERAS = "scene", "cameras"
+# Values that are images, which stand for their texels.
+IMAGES = (Texture, SkyMap)
 
 
 class _Leaf(NamedTuple):
@@ -108,7 +111,7 @@ def _marked_fields(start: str, place: tuple[str, ...], holder: Any) -> dict[str,
         if "parametrization" not in field.metadata:
             continue
         value = getattr(holder, field.name)
-        if isinstance(value, Texture):
+        if isinstance(value, IMAGES):
             value = value.texels
         if isinstance(value, Tensor):
             leaves[start + field.name] = _Leaf(SCENE, (*place, field.name), value, field.metadata["parametrization"])
@@ -147,4 +150,4 @@ def _replaced(node: Holder, changes: Mapping[tuple[str, ...], Tensor]) -> Holder
 def _replaced_at(node: Any, changes: Mapping[tuple[str, ...], Tensor]) -> Any:
     if () not in changes:
         return _replaced(node, changes)
-    return dataclasses.replace(node, texels=changes[()]) if isinstance(node, Texture) else changes[()]
+    return dataclasses.replace(node, texels=changes[()]) if isinstance(node, IMAGES) else changes[()]

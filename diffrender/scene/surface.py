@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals, vertex_normals
+from diffrender.geometry.tangents import corner_groups, group_tangents
 from diffrender.ops.attributes import attributes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
@@ -72,16 +73,25 @@ class Surface:
     view: Tensor
     cameras: Cameras
     backend: str | None = None
+    _kept: dict[int, tuple[Tensor | Texture, Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.face_id)
 
     def value(self, value: Tensor | Texture) -> Tensor:
         """[M, C] (or [1, C] where uniform) of a quantity that is uniform [C], per vertex [V, C] or a Texture."""
+        if not isinstance(value, Texture) and value.dim() == 1:
+            return value[None, :]
+        # By identity, together with the quantity itself, so that no other can take its place in memory.
+        if id(value) not in self._kept:
+            self._kept[id(value)] = (value, self._looked_up(value))
+        return self._kept[id(value)][1]
+
+    def _looked_up(self, value: Tensor | Texture) -> Tensor:
         if isinstance(value, Texture):
             return value.sample(self.uv, self.uv_footprint, backend=self.backend)
-        if value.dim() == 1:
-            return value[None, :]
         if len(value) != self.mesh.n_vertices:
             raise ShapeError(
                 f"Surface.value: a per-vertex value must have one row a vertex ({self.mesh.n_vertices}), "
@@ -123,6 +133,24 @@ class Surface:
         )
 
     @cached_property
+    def tangent_frame_w(self) -> tuple[Tensor, Tensor]:
+        """[M, 3] tangents (where u grows) and [M, 3] bitangents (up in the texture's image), interpolated.
+
+        Not unit and not exactly at right angles to one another: normal maps are written for them as they are. Both
+        turn round where a back face is seen, as `mean_normal_w` does.
+        """
+        if self.mesh.uvs is None or self.mesh.uv_faces is None:
+            raise ShapeError("Surface.tangent_frame_w: a normal map needs a mesh with texture coordinates; it has none")
+        faces, uvs, uv_faces = self.mesh.faces, self.mesh.uvs, self.mesh.uv_faces
+        group, vertex, handedness = corner_groups(faces, uvs, uv_faces)
+        tangents = group_tangents(self.vertices_w, faces, self._vertex_normals_w, uvs, uv_faces, group, len(vertex))
+        signed = torch.cat([tangents, handedness[:, None].to(tangents.dtype)], 1)
+        at_points = self._interpolated(signed, group)
+        tangent, sign = at_points[:, :3], at_points[:, 3:]
+        bitangent = torch.linalg.cross(self.mean_normal_w, tangent) * sign
+        return (tangent if self.mesh.topology.is_closed else tangent * self._facing[:, None]), bitangent
+
+    @cached_property
     def position_w(self) -> Tensor:
         """[M, 3] places in the world."""
         return self.value(self.vertices_w)
@@ -130,10 +158,17 @@ class Surface:
     @cached_property
     def normal_w(self) -> Tensor:
         """[M, 3] unit smooth normals; where a back face is seen (open meshes), turned towards the camera."""
-        normals = self.value(vertex_normals(self.vertices_w, self.mesh.faces))
-        if not self.mesh.topology.is_closed:
-            normals = normals * self._facing[:, None]
-        return torch.nn.functional.normalize(normals, dim=1)
+        return torch.nn.functional.normalize(self.mean_normal_w, dim=1)
+
+    @cached_property
+    def mean_normal_w(self) -> Tensor:
+        """[M, 3] `normal_w` before it is made unit: the mean of the corners' normals."""
+        normals = self.value(self._vertex_normals_w)
+        return normals if self.mesh.topology.is_closed else normals * self._facing[:, None]
+
+    @cached_property
+    def _vertex_normals_w(self) -> Tensor:
+        return vertex_normals(self.vertices_w, self.mesh.faces)
 
     @cached_property
     def depth(self) -> Tensor:

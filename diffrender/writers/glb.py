@@ -58,8 +58,9 @@ def write_glb(
 
     Vertices are split along UV seams; vertices that no face uses are left out. Colours are clamped to 0..1.
     cameras: glTF has no off-centre principal points; they are lost (transforms.json keeps them).
-    lights: directional and point (KHR_lights_punctual; 1 here is written as 1 lux and 1 candela, as viewers that
-        work without units read it). glTF has no ambient light: viewers bring their own surroundings; it is left out.
+    lights: directional, point and spot, fixed to the world (KHR_lights_punctual; 1 here is written as 1 lux and
+        1 candela, as viewers that work without units read it). glTF has no skies: viewers bring their own
+        surroundings; they are left out, and so are lights that go with the cameras.
 
     Raises: ShapeError where there is no object, a mesh is empty or not finite, a base_color has a wrong shape, or a
     texture has no uvs; DataError where the file cannot be written.

@@ -16,10 +16,13 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.point import Point
+from diffrender.scene.lights.spot import Spot
 from diffrender.writers.cameras import world_from_opengl_cameras
 from diffrender.writers.gltf_file import GltfFile, Json
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
+# Radians between a spot's two cones, where they are as good as one.
+LEAST_EDGE = 1e-4
 
 
 def rotation_entry(rotation: Tensor) -> list[float]:
@@ -29,16 +32,24 @@ def rotation_entry(rotation: Tensor) -> list[float]:
 
 
 def add_lights(gltf: GltfFile, lights: Mapping[str, Light]) -> list[int]:
-    """Add the lights that glTF knows; returns their nodes."""
+    """Add the lights that glTF knows and that are fixed to the world; returns their nodes."""
     entries: list[Json] = []
     nodes: list[int] = []
     for name, light in lights.items():
+        if isinstance(light, Directional | Point | Spot) and light.frame != "world":
+            continue
         if isinstance(light, Directional):
             entry = _colored("directional", light.radiance)
             place: Json = {"rotation": rotation_entry(_frame_along(light.direction))}
         elif isinstance(light, Point):
             entry = _colored("point", light.intensity)
             place = {"translation": light.position.tolist()}
+        elif isinstance(light, Spot):
+            entry = _colored("spot", light.intensity) | {"spot": _cones(light)}
+            place = {
+                "translation": light.position.tolist(),
+                "rotation": rotation_entry(_frame_along(light.direction)),
+            }
         else:
             continue
         reference: Json = {LIGHTS_EXTENSION: {"light": len(entries)}}
@@ -85,6 +96,13 @@ def _colored(kind: str, strength: Tensor) -> Json:
     intensity = float(values.max())
     color = (values / intensity).tolist() if intensity > 0 else [1.0, 1.0, 1.0]
     return {"type": kind, "color": color, "intensity": intensity}
+
+
+def _cones(light: Spot) -> Json:
+    """The inner cone must be narrower than the outer one, which must be at most a hemisphere."""
+    outer = min(math.radians(float(light.outer_deg)), math.pi / 2)
+    inner = min(math.radians(float(light.inner_deg)), outer - LEAST_EDGE)
+    return {"innerConeAngle": max(inner, 0.0), "outerConeAngle": outer}
 
 
 def _frame_along(direction: Tensor) -> Tensor:

@@ -5,21 +5,47 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from diffrender.scene.light import Light
+from diffrender.scene.lights import LIGHTS
+from diffrender.scene.lights.environment import Environment
+from diffrender.scene.skies.sky_map import SkyMap
+from diffrender.writers.deep_images import write_float_image
 from diffrender.writers.metrics import write_json
 
 
 def write_lights(path: Path, lights: Mapping[str, Light]) -> None:
     """Write `{"lights": [{"name": ..., "type": ..., option: value, ...}, ...]}`; it can be pasted into a scene file.
 
-    lights: by name; the type written is the class's name in lower case, its name in scene files.
+    lights: by name. The map of an environment is written beside it, as <name>.exr, which the entry names.
 
-    Raises: DataError where the file cannot be written.
+    Raises: DataError where a file cannot be written or OpenImageIO is missing.
     """
-    entries = [
-        {"name": name, "type": type(light).__name__.lower()}
-        | {field.name: getattr(light, field.name) for field in dataclasses.fields(light)}  # type: ignore[arg-type]
-        for name, light in lights.items()
-    ]
-    write_json(path, {"lights": entries})
+    write_json(path, {"lights": [_entry(path, name, light) for name, light in lights.items()]})
+
+
+def _entry(path: Path, name: str, light: Light) -> dict[str, Any]:
+    kind = next(kind for kind, light_class in LIGHTS.items() if isinstance(light, light_class))
+    entry: dict[str, Any] = {"name": name, "type": kind}
+    for field in dataclasses.fields(light):  # type: ignore[arg-type]
+        value = getattr(light, field.name)
+        if isinstance(value, SkyMap):
+            file = path.with_name(f"{name}.exr")
+            write_float_image(file, value.texels)
+            value = file.name
+        elif isinstance(light, Environment) and field.name == "rotation":
+            value = _rotation(value)
+        entry[field.name] = value
+    return entry
+
+
+def _rotation(vector: Tensor) -> dict[str, Any]:
+    """A rotation vector as scene files write it."""
+    vector = vector.detach().cpu().double()
+    angle = torch.linalg.vector_norm(vector)
+    axis = vector / angle if float(angle) > 0 else vector.new_tensor([0.0, 1.0, 0.0])
+    return {"axis": axis, "degrees": torch.rad2deg(angle)}

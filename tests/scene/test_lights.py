@@ -7,9 +7,14 @@ import pytest
 import torch
 from support.shapes import bumpy, camera_at, square
 
-from diffrender.scene.light import Light
-from diffrender.scene.lights import LIGHTS, Ambient, Directional, Point
-from diffrender.scene.materials import Lambert
+from diffrender.errors import ConfigError
+from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.light import Lamp, Light, Sky
+from diffrender.scene.lights import LIGHTS, Ambient, Directional, Point, SphericalHarmonics, Spot
+from diffrender.scene.lights.spherical_harmonics import harmonics
+from diffrender.scene.materials import Ggx, Lambert
+from diffrender.scene.skies.directions import even_directions
+from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.scene.surface import Surface
 
 F64 = torch.float64
@@ -22,6 +27,19 @@ def surface_of(mesh, n_points=50):
     bary = bary / bary.sum(1, keepdim=True)
     cameras = camera_at((0.0, 0.0, 3.0), dtype=mesh.vertices.dtype)
     return Surface(mesh, mesh.vertices, face_id, bary, torch.zeros_like(face_id), cameras)
+
+
+def learned(light):
+    """The fields of a light that can be learned, as tensors."""
+    values = {item.name: getattr(light, item.name) for item in dataclasses.fields(light) if item.metadata}
+    return {name: value.texels if isinstance(value, SkyMap) else value for name, value in values.items()}
+
+
+def with_values(light, values):
+    maps = {name for name in values if isinstance(getattr(light, name), SkyMap)}
+    return dataclasses.replace(
+        light, **{name: SkyMap(value) if name in maps else value for name, value in values.items()}
+    )
 
 
 @pytest.mark.parametrize("name", LIGHTS)
@@ -39,18 +57,34 @@ def test_samples_are_unit_directions_with_non_negative_radiance(name):
 @pytest.mark.parametrize("name", LIGHTS)
 def test_fields_are_learnable_and_frozen(name):
     light = LIGHTS[name]()
+    assert isinstance(light, Lamp | Sky)
     for item in dataclasses.fields(light):
-        assert item.metadata["parametrization"] in ("positive", "direction", "identity")
+        if item.name != "frame":
+            assert item.metadata["parametrization"] in ("positive", "direction", "identity")
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(light, item.name, torch.ones(3))
 
 
+@pytest.mark.parametrize("name", [name for name in LIGHTS if issubclass(LIGHTS[name], Sky)])
+@pytest.mark.parametrize("material", [Lambert(torch.tensor([0.9, 0.5, 0.2])), Ggx(roughness=torch.ones(1))])
+def test_skies_reflect_what_their_samples_do(name, material):
+    """Each sky starts as radiance 1 everywhere; its short way agrees with the sum over all directions."""
+    surface, sky = surface_of(bumpy(2)), LIGHTS[name]()
+    # Where the normal is turned away from the camera, nothing is seen.
+    seen = torch.nonzero((surface.normal_w * surface.to_camera_w).sum(1) > 0.1)[:, 0]
+    surface = dataclasses.replace(
+        surface, face_id=surface.face_id[seen], where=surface.bary[seen], view=surface.view[seen]
+    )
+    to_light, arriving = sky.sample(surface)
+    summed = (material.evaluate(surface, to_light) * arriving).sum(1)
+    assert len(surface) > 10
+    torch.testing.assert_close(sky.reflected(surface, material).expand_as(summed), summed, atol=6e-3, rtol=0)
+
+
 def test_ambient_light_on_lambert_gives_base_colour_times_radiance():
     color, radiance = torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0.3, 2.0, 1.0])
-    surface = surface_of(bumpy(2))
-    to_light, arriving = Ambient(radiance).sample(surface)
-    reflected = (Lambert(color).evaluate(surface, to_light) * arriving).sum(1)
-    torch.testing.assert_close(reflected, (color * radiance).expand(50, 3))
+    reflected = Ambient(radiance).reflected(surface_of(bumpy(2)), Lambert(color))
+    torch.testing.assert_close(reflected.expand(50, 3), (color * radiance).expand(50, 3))
 
 
 def test_directional_light_travels_its_direction_at_any_length():
@@ -114,15 +148,124 @@ def test_point_light_on_the_surface_stays_finite():
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("frame", ["world", "camera"])
 @pytest.mark.parametrize("name", LIGHTS)
-def test_gradients_match_finite_differences(name):
+def test_gradients_match_finite_differences(name, frame):
+    if frame == "camera" and name == "ambient":
+        return
     surface = surface_of(bumpy(1, F64), 5)
-    start = LIGHTS[name]()
-    fields = [item.name for item in dataclasses.fields(start)]
-    values = [(getattr(start, item).double() + torch.tensor([0.1, 0.2, 0.3])).requires_grad_() for item in fields]
+    generator = torch.Generator().manual_seed(0)
+    start = LIGHTS[name]() if name == "ambient" else LIGHTS[name](frame=frame)
+    values = {field: value.double() * 1.1 for field, value in learned(start).items()}
+    for field, value in values.items():
+        values[field] = (value + 0.1 * torch.rand(value.shape, generator=generator, dtype=F64)).requires_grad_()
+    if name == "spot":
+        values["direction"] = torch.tensor([0.3, -1.0, 0.1], dtype=F64, requires_grad=True)
+        values["outer_deg"] = torch.tensor(80.0, dtype=F64, requires_grad=True)
+        if frame == "camera":
+            values["position"] = torch.tensor([0.2, -1.5, 3.1], dtype=F64, requires_grad=True)
+            values["direction"] = torch.tensor([0.1, 1.0, 0.1], dtype=F64, requires_grad=True)
+    material = Ggx(*(torch.full((n,), x, dtype=F64) for n, x in ((3, 0.6), (1, 0.3), (1, 0.6))))
 
-    def sampled(*tensors):
-        samples = dataclasses.replace(start, **dict(zip(fields, tensors, strict=True))).sample(surface)
-        return samples.to_light_w * samples.radiance
+    def shown(*tensors):
+        light = with_values(start, dict(zip(values, tensors, strict=True)))
+        return light.reflected(surface, material)
 
-    assert torch.autograd.gradcheck(sampled, values)
+    leaves = tuple(values.values())
+    assert shown(*leaves).any()
+    # A map has some 1,500 numbers; the fast mode checks a random mixture of them.
+    assert torch.autograd.gradcheck(shown, leaves, atol=1e-6, fast_mode=name == "environment")
+
+
+def test_spot_light_is_a_point_light_inside_its_cone_and_dark_outside():
+    surface = surface_of(square(F64), 400)
+    place, axis = torch.tensor([0.1, 0.0, 1.0], dtype=F64), torch.tensor([0.0, 0.1, -2.0], dtype=F64)
+    intensity = torch.tensor([3.0, 2.0, 1.0], dtype=F64)
+    inner, outer = torch.tensor(12.0, dtype=F64), torch.tensor(22.0, dtype=F64)
+    spot, point = Spot(place, axis, intensity, inner, outer).sample(surface), Point(place, intensity).sample(surface)
+    assert torch.equal(spot.to_light_w, point.to_light_w)
+    cosine = -(spot.to_light_w[:, 0] @ torch.nn.functional.normalize(axis, dim=0))
+    angle = torch.rad2deg(cosine.acos())
+    share = (spot.radiance / point.radiance)[:, 0, 0]
+    assert torch.equal(share[angle < 12], torch.ones_like(share[angle < 12]))
+    assert not share[angle > 22].any() and (angle < 12).any() and (angle > 22).any()
+    between = (angle > 12) & (angle < 22)
+    cos_inner, cos_outer = math.cos(math.radians(12)), math.cos(math.radians(22))
+    expected = ((cosine[between] - cos_outer) / (cos_inner - cos_outer)) ** 2
+    assert between.any()
+    torch.testing.assert_close(share[between], expected)
+
+
+@pytest.mark.parametrize("size", [9, 16])
+def test_harmonics_are_orthonormal(size):
+    directions = even_directions(torch.zeros((), dtype=F64))
+    basis = harmonics(directions, size)
+    gram = basis.T @ basis * (4 * math.pi / len(directions))
+    torch.testing.assert_close(gram, torch.eye(size, dtype=F64), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("size", [9, 16])
+def test_harmonics_light_diffuse_surfaces_exactly_and_highlights_by_their_bands(size):
+    surface = surface_of(bumpy(2, F64))
+    coefficients = torch.randn(size, 3, generator=torch.Generator().manual_seed(2), dtype=F64)
+    sky = SphericalHarmonics(coefficients)
+    directions, radiance = sky.sample(surface)
+    normals = surface.normal_w
+    cosine = (normals[:, None] * directions).sum(-1, keepdim=True).clamp_min(0)
+    torch.testing.assert_close(
+        sky.hemisphere(surface, normals), (cosine * radiance).sum(1) / math.pi, atol=1e-2, rtol=0
+    )
+    # A mirror shows the sky itself.
+    mirror = sky.lobe(surface, normals, torch.zeros(1, 1, dtype=F64))
+    torch.testing.assert_close(mirror, harmonics(normals, size) @ coefficients, atol=1e-2, rtol=1e-2)
+
+
+def test_a_light_of_the_camera_goes_with_it():
+    """The same scene and camera turned together look the same; in the camera's own frame the light does not change."""
+    mesh = bumpy(2, F64)
+    turn = axis_angle_to_matrix(torch.tensor([0.3, 1.1, -0.4], dtype=F64))
+    offset = torch.tensor([1.0, 0.5, -2.0], dtype=F64)
+    before = surface_of(mesh)
+    cam_from_world = before.cameras.cam_from_world.clone()
+    cam_from_world[:, :3, :3] = before.cameras.cam_from_world[:, :3, :3] @ turn.T
+    cam_from_world[:, :3, 3] -= cam_from_world[:, :3, :3] @ offset
+    cameras = dataclasses.replace(before.cameras, cam_from_world=cam_from_world)
+    after = dataclasses.replace(before, vertices_w=mesh.vertices @ turn.T + offset, cameras=cameras)
+    material = Ggx(*(torch.full((n,), x, dtype=F64) for n, x in ((3, 0.6), (1, 0.3), (1, 0.6))))
+    generator = torch.Generator().manual_seed(0)
+    for name, kind in LIGHTS.items():
+        if name == "ambient":
+            continue
+        light = kind(frame="camera")
+        values = {
+            field: value.double() + 0.5 * torch.rand(value.shape, generator=generator, dtype=F64)
+            for field, value in learned(light).items()
+        }
+        if "position" in values:
+            values["position"] = torch.tensor([0.5, -0.7, 1.0], dtype=F64)
+        if "direction" in values:
+            values["direction"] = torch.tensor([-0.2, 0.3, 1.0], dtype=F64)
+        light = with_values(light, values)
+        seen = light.reflected(before, material)
+        assert seen.any()
+        torch.testing.assert_close(light.reflected(after, material), seen)
+        still = dataclasses.replace(light, frame="world")
+        assert not torch.allclose(still.reflected(after, material), seen)
+
+
+def test_camera_axes_are_right_down_and_forward():
+    surface = surface_of(square(F64))  # seen from +z, with +y up
+    torch.testing.assert_close(
+        Directional(torch.tensor([0.0, 1.0, 0.0], dtype=F64), torch.ones(3, dtype=F64), "camera").sample(surface)[0][
+            0, 0
+        ],
+        torch.tensor([0.0, 1.0, 0.0], dtype=F64),  # it travels down the image, so it comes from above
+    )
+    at_camera = Point(torch.zeros(3, dtype=F64), torch.ones(3, dtype=F64), "camera").sample(surface)
+    torch.testing.assert_close(at_camera.to_light_w[:, 0], surface.to_camera_w)
+
+
+@pytest.mark.parametrize("name", [name for name in LIGHTS if name != "ambient"])
+def test_unknown_frames_are_refused(name):
+    with pytest.raises(ConfigError, match="frame must be one of world, camera, got 'object'"):
+        LIGHTS[name](frame="object")

@@ -54,11 +54,14 @@ def test_all_paths_of_a_scene_in_order():
 
 @pytest.mark.parametrize("kind", MATERIALS)
 def test_every_material_field_with_a_parametrisation_has_a_path(kind):
-    scene = Scene({"a": Object(triangle().mesh, MATERIALS[kind]())})
     marked = [f.name for f in dataclasses.fields(MATERIALS[kind]) if "parametrization" in f.metadata]
     assert marked
-    for name in marked:
-        assert f"objects.a.material.{name}" in learnable_paths(scene, CAMERAS)
+    bare = MATERIALS[kind]()
+    absent = {name: torch.ones(3) for name in marked if getattr(bare, name) is None}
+    for material in (bare, dataclasses.replace(bare, **absent)):
+        present = {f"objects.a.material.{name}" for name in marked if getattr(material, name) is not None}
+        paths = learnable_paths(Scene({"a": Object(triangle().mesh, material)}), CAMERAS)
+        assert {path for path in paths if ".material." in path} == present
 
 
 @pytest.mark.parametrize("kind", LIGHTS)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.readers.meshes import read_mesh
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.lights import LIGHTS, Ambient, Directional, Point
+from diffrender.scene.lights import LIGHTS, Ambient, Directional, Point, Spot
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
 from diffrender.writers.glb import GlbObject, write_glb
@@ -162,6 +163,27 @@ def test_lights(tmp_path):
     np.testing.assert_allclose(glb.matrix("key")[:3, :3] @ [0, 0, -1], [0.6, -0.8, 0], atol=1e-7)
     np.testing.assert_allclose(glb.matrix("bulb")[:3, 3], [1, 2, 3])
     assert glb.node("bulb")["extensions"]["KHR_lights_punctual"]["light"] == 1
+
+
+def test_spot_lights_shine_along_their_axis_into_their_cones(tmp_path):
+    axis, place = torch.tensor([0.3, -0.5, -2.0]), torch.tensor([1.0, 2.0, 3.0])
+    spot = Spot(place, axis, torch.tensor([8.0, 4.0, 2.0]), torch.tensor(15.0), torch.tensor(40.0))
+    lights = {
+        "torch": spot,
+        "sharp": replace(spot, inner_deg=torch.tensor(50.0)),
+        "head": replace(spot, frame="camera"),
+    }
+    write_glb(tmp_path / "a.glb", [GlbObject("ball", sphere(), torch.ones(3))], lights=lights)
+    glb = parse_glb(tmp_path / "a.glb")
+    first, sharp = glb.document["extensions"]["KHR_lights_punctual"]["lights"]
+    assert (first["type"], first["intensity"], first["color"]) == ("spot", 8.0, [1.0, 0.5, 0.25])
+    cones = first["spot"]
+    assert math.degrees(cones["innerConeAngle"]) == pytest.approx(15)
+    assert math.degrees(cones["outerConeAngle"]) == pytest.approx(40)
+    assert 0 < sharp["spot"]["innerConeAngle"] < sharp["spot"]["outerConeAngle"]
+    np.testing.assert_allclose(glb.matrix("torch")[:3, 3], [1, 2, 3])
+    unit = torch.nn.functional.normalize(axis, dim=0)
+    np.testing.assert_allclose(glb.matrix("torch")[:3, :3] @ [0, 0, -1], unit, atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", range(6))

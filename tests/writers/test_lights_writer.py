@@ -1,22 +1,51 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 
-from diffrender.scene.lights import LIGHTS
+from diffrender.config.build_light import rotation_vector
+from diffrender.config.shelf import RotationOptions
+from diffrender.readers.images import read_image
+from diffrender.scene.lights import LIGHTS, Environment
+from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.writers.lights import write_lights
+
+
+def written(folder, lights):
+    write_lights(folder / "lights" / "final.json", lights)
+    return json.loads((folder / "lights" / "final.json").read_text())["lights"]
 
 
 def test_every_light_comes_back_from_its_entry(tmp_path):
     lights = {f"my {kind}": light_class() for kind, light_class in LIGHTS.items()}
-    write_lights(tmp_path / "lights" / "final.json", lights)
-    entries = json.loads((tmp_path / "lights" / "final.json").read_text())["lights"]
+    lights["turned"] = replace(
+        LIGHTS["environment"](SkyMap(torch.rand(16, 32, 3))), rotation=torch.tensor([0.3, -0.5, 0.2]), frame="camera"
+    )
+    entries = written(tmp_path, lights)
     assert [entry["name"] for entry in entries] == list(lights)
     for entry, (name, light) in zip(entries, lights.items(), strict=True):
-        values = {key: torch.tensor(value) for key, value in entry.items() if key not in ("name", "type")}
+        values = {key: value for key, value in entry.items() if key not in ("name", "type")}
+        for key, value in values.items():
+            if isinstance(light, Environment) and key == "radiance":
+                values[key] = SkyMap(read_image(tmp_path / "lights" / value).rgb)
+            elif isinstance(value, dict):
+                values[key] = rotation_vector(RotationOptions.model_validate(value))
+            elif key != "frame":
+                values[key] = torch.tensor(value)
         rebuilt = LIGHTS[entry["type"]](**values)
         assert type(rebuilt) is type(lights[name])
         for field in fields(light):
-            assert torch.equal(getattr(rebuilt, field.name), getattr(light, field.name))
+            found, expected = getattr(rebuilt, field.name), getattr(light, field.name)
+            if isinstance(expected, str):
+                assert found == expected
+            else:
+                found, expected = (item.texels if isinstance(item, SkyMap) else item for item in (found, expected))
+                torch.testing.assert_close(found, expected)
+
+
+def test_a_map_that_is_not_turned_has_some_axis(tmp_path):
+    (entry,) = written(tmp_path, {"sky": Environment()})
+    assert entry["rotation"] == {"axis": [0.0, 1.0, 0.0], "degrees": 0.0} and entry["radiance"] == "sky.exr"
+    assert entry["frame"] == "world"

@@ -3,6 +3,16 @@
 from diffrender.scene.light import Light
 from diffrender.scene.lights.ambient import Ambient
 from diffrender.scene.lights.directional import Directional
+from diffrender.scene.lights.environment import Environment
 from diffrender.scene.lights.point import Point
+from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics
+from diffrender.scene.lights.spot import Spot
 
-LIGHTS: dict[str, type[Light]] = {"ambient": Ambient, "directional": Directional, "point": Point}
+LIGHTS: dict[str, type[Light]] = {
+    "ambient": Ambient,
+    "directional": Directional,
+    "point": Point,
+    "spot": Spot,
+    "spherical_harmonics": SphericalHarmonics,
+    "environment": Environment,
+}

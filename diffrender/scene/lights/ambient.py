@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from diffrender.scene.light import Light, LightSamples
+from diffrender.scene.light import LightSamples, Sky
+from diffrender.scene.skies.directions import even_directions, solid_angles
 from diffrender.scene.surface import Surface
 
 
 @dataclass(frozen=True)
-class Ambient(Light):
+class Ambient(Sky):
     """Constant radiance from every direction, without shadows: a diffuse surface reflects base_color x radiance.
 
     radiance: [3] linear RGB, W / (m2 sr).
@@ -21,6 +21,19 @@ class Ambient(Light):
 
     radiance: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
 
+    def ready(self) -> Ambient:
+        """Itself."""
+        return self
+
     def sample(self, surface: Surface) -> LightSamples:
-        """One sample along the normal that carries the whole hemisphere's cosine-weighted solid angle, pi."""
-        return LightSamples(surface.normal_w[:, None, :], (math.pi * self.radiance)[None, None, :])
+        """The radiance from directions all around."""
+        to_light_w = even_directions(self.radiance)
+        return LightSamples(to_light_w[None], self.radiance * solid_angles(to_light_w))
+
+    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+        """The radiance itself: [1, 3]."""
+        return self.radiance[None]
+
+    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """The radiance itself: [1, 3]."""
+        return self.radiance[None]

@@ -7,25 +7,32 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffrender.scene.light import Light, LightSamples
+from diffrender.scene.frames import check_frame, direction_to_world
+from diffrender.scene.light import Lamp, LightSamples
 from diffrender.scene.surface import Surface
 
 
 @dataclass(frozen=True)
-class Directional(Light):
+class Directional(Lamp):
     """Parallel rays.
 
-    direction: [3] the way the light travels, in the world (as glTF's KHR_lights_punctual); need not be unit.
+    direction: [3] the way the light travels, in its frame (as glTF's KHR_lights_punctual); need not be unit.
     radiance: [3] linear RGB; radiance times the solid angle of the source, that is the irradiance in W / m2 on a
         surface that faces it. A white diffuse surface facing it reflects radiance / pi.
+    frame: world, or camera (scene.frames).
     """
 
     direction: Tensor = field(
         default_factory=lambda: torch.tensor([0.0, -1.0, 0.0]), metadata={"parametrization": "direction"}
     )
     radiance: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
+    frame: str = "world"
+
+    def __post_init__(self) -> None:
+        check_frame("Directional", self.frame)
 
     def sample(self, surface: Surface) -> LightSamples:
-        """One sample, the same at every point."""
-        to_light_w = -torch.nn.functional.normalize(self.direction, dim=0)
-        return LightSamples(to_light_w[None, None, :], self.radiance[None, None, :])
+        """One sample, the same at every point that one camera sees."""
+        to_light = -torch.nn.functional.normalize(self.direction, dim=0)
+        to_light_w = direction_to_world(surface, self.frame, to_light)
+        return LightSamples(to_light_w[:, None, :], self.radiance[None, None, :])

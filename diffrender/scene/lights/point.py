@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffrender.scene.light import Light, LightSamples
+from diffrender.scene.frames import check_frame, place_to_world
+from diffrender.scene.light import Lamp, LightSamples
 from diffrender.scene.surface import Surface
 
 # Squared distances below this (world units) count as this, so that a light on a surface stays finite.
@@ -15,20 +16,31 @@ NEAREST_SQUARED = 1e-8
 
 
 @dataclass(frozen=True)
-class Point(Light):
+class Point(Lamp):
     """Shines equally in all directions from one place and falls off with the squared distance.
 
-    position: [3] in the world.
+    position: [3] in its frame.
     intensity: [3] linear RGB, W / sr.
+    frame: world, or camera (scene.frames).
     """
 
     position: Tensor = field(
         default_factory=lambda: torch.tensor([0.0, 2.0, 0.0]), metadata={"parametrization": "identity"}
     )
     intensity: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
+    frame: str = "world"
+
+    def __post_init__(self) -> None:
+        check_frame("Point", self.frame)
 
     def sample(self, surface: Surface) -> LightSamples:
         """One sample: direction and intensity / distance squared differ from point to point."""
-        to_light = self.position - surface.position_w
-        squared = (to_light * to_light).sum(-1, keepdim=True).clamp_min(NEAREST_SQUARED)
-        return LightSamples((to_light * squared.rsqrt())[:, None, :], (self.intensity / squared)[:, None, :])
+        to_light_w, squared = towards(surface, place_to_world(surface, self.frame, self.position))
+        return LightSamples(to_light_w[:, None, :], (self.intensity / squared)[:, None, :])
+
+
+def towards(surface: Surface, place_w: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit directions [M, 3] from the surface to places [M or 1, 3], and squared distances [M, 1]."""
+    to_place = place_w - surface.position_w
+    squared = (to_place * to_place).sum(-1, keepdim=True).clamp_min(NEAREST_SQUARED)
+    return to_place * squared.rsqrt(), squared

@@ -1,7 +1,9 @@
 """The shelf of materials: scene.yaml's `material: {type: ...}` picks from this table."""
 
 from diffrender.scene.material import Material
+from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
+from diffrender.scene.materials.phong import Phong
 from diffrender.scene.materials.unlit import Unlit
 
-MATERIALS: dict[str, type[Material]] = {"lambert": Lambert, "unlit": Unlit}
+MATERIALS: dict[str, type[Material]] = {"lambert": Lambert, "phong": Phong, "ggx": Ggx, "unlit": Unlit}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffrender.scene.material import Material, SurfaceValue, check_color
+from diffrender.scene.material import Lobes, Material, SurfaceValue, check_color, shading_normal_w
 from diffrender.scene.surface import Surface
 
 
@@ -17,14 +17,18 @@ class Lambert(Material):
     """Reflects base_color / pi in every direction.
 
     base_color: albedo, linear RGB in 0..1: uniform [3], per vertex [V, 3] or a Texture.
+    normal: a normal map: vectors in the tangent frame (along u, up in the image, outwards), in the same forms; or None.
     """
 
     base_color: SurfaceValue = field(
         default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
     )
+    normal: SurfaceValue | None = field(default=None, metadata={"parametrization": "direction"})
 
     def __post_init__(self) -> None:
         check_color("Lambert", "base_color", self.base_color)
+        if self.normal is not None:
+            check_color("Lambert", "normal", self.normal)
 
     def emitted(self, surface: Surface) -> None:
         """Nothing."""
@@ -32,5 +36,10 @@ class Lambert(Material):
 
     def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
         """base_color / pi times the cosine between normal and light, zero from behind: [M, S, 3]."""
-        cosine = (surface.normal_w[:, None, :] * to_light_w).sum(-1, keepdim=True).clamp_min(0)
+        normal_w = shading_normal_w(surface, self.normal)
+        cosine = (normal_w[:, None, :] * to_light_w).sum(-1, keepdim=True).clamp_min(0)
         return surface.value(self.base_color)[:, None, :] * (cosine / math.pi)
+
+    def lobes(self, surface: Surface) -> Lobes:
+        """base_color times the mean of the hemisphere, exactly."""
+        return Lobes(shading_normal_w(surface, self.normal), surface.value(self.base_color), None)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffrender.scene.material import Material, SurfaceValue, check_color
+from diffrender.scene.material import Lobes, Material, SurfaceValue, check_color
 from diffrender.scene.surface import Surface
 
 
@@ -35,3 +35,7 @@ class Unlit(Material):
     def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
         """Reflects nothing."""
         return to_light_w.new_zeros(())
+
+    def lobes(self, surface: Surface) -> Lobes:
+        """Reflects nothing."""
+        return Lobes(surface.normal_w, surface.normal_w.new_zeros(1, 3), None)

@@ -1,0 +1,65 @@
+"""From the options of a light to a Light."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffrender.config.shelf import EnvironmentOptions, Light, RotationOptions, SphericalHarmonicsOptions
+from diffrender.readers.images import read_image
+from diffrender.scene import light as scene_light
+from diffrender.scene.lights import LIGHTS
+from diffrender.scene.lights.spherical_harmonics import uniform_sky
+from diffrender.scene.skies.map_blur import shrunk
+from diffrender.scene.skies.sky_map import HEIGHT_UNIT, SkyMap
+
+# Rows of a map that starts from a colour: enough for soft shadows of its sources, few enough to be learned.
+MAP_HEIGHT = 32
+
+
+def build_light(options: Light) -> scene_light.Light:
+    """The light that `options` describe. Raises DataError where an image file is wrong."""
+    if isinstance(options, EnvironmentOptions):
+        values: dict[str, Any] = {"radiance": _build_map(options), "rotation": rotation_vector(options.rotation)}
+    elif isinstance(options, SphericalHarmonicsOptions):
+        values = {"coefficients": _build_coefficients(options)}
+    else:
+        names = [name for name in type(options).model_fields if name not in ("type", "name", "frame")]
+        values = {name: torch.tensor(getattr(options, name)) for name in names}
+    if "frame" in type(options).model_fields:
+        values["frame"] = getattr(options, "frame")  # noqa: B009
+    return LIGHTS[options.type](**values)
+
+
+def rotation_vector(options: RotationOptions | None) -> Tensor:
+    """[3] axis times angle in radians."""
+    if options is None:
+        return torch.zeros(3)
+    return torch.nn.functional.normalize(torch.tensor(options.axis), dim=0) * math.radians(options.degrees)
+
+
+def _build_map(options: EnvironmentOptions) -> SkyMap:
+    if not isinstance(options.radiance, str):
+        height = options.resolution or MAP_HEIGHT
+        return SkyMap(torch.tensor(options.radiance).repeat(height, 2 * height, 1))
+    image = read_image(options.radiance).rgb
+    own = max(1, len(image) // HEIGHT_UNIT) * HEIGHT_UNIT
+    height = options.resolution or own
+    if height > len(image) or image.shape[1] != 2 * len(image):
+        # Larger, or not twice as wide as high: by the nearest texels, which shrunk() then averages.
+        rows, columns = (
+            (torch.arange(fine) * coarse // fine)
+            for fine, coarse in ((4 * height, len(image)), (8 * height, image.shape[1]))
+        )
+        image = image[rows][:, columns]
+    return SkyMap(shrunk(image, height))
+
+
+def _build_coefficients(options: SphericalHarmonicsOptions) -> Tensor:
+    if options.coefficients is not None:
+        return torch.tensor(options.coefficients)
+    sky = uniform_sky()
+    return sky if options.order == 2 else torch.cat([sky, torch.zeros(7, 3)])

@@ -1,0 +1,32 @@
+"""From the options of a material to a Material."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffrender.config.build_values import build_value, with_layout
+from diffrender.config.shelf import Material
+from diffrender.config.surface_values import VertexColors
+from diffrender.readers.mesh_data import MeshData
+from diffrender.scene import material as scene_material
+from diffrender.scene.materials import MATERIALS
+
+# A vertex colour that leaves a fit room in every direction.
+GRAY = (0.5, 0.5, 0.5)
+
+
+def build_material(options: Material, data: MeshData, where: str) -> tuple[scene_material.Material, Material, MeshData]:
+    """The material that `options` describe on a mesh; `options` with what was left out; the mesh, unwrapped if need be.
+
+    where: its dotted path, for messages. Raises ConfigError where options do not suit the mesh, DataError where an
+    image file is wrong.
+    """
+    if options.base_color is None:
+        has_own = data.texture is not None or data.vertex_colors is not None
+        options = options.model_copy(update={"base_color": "own" if has_own else VertexColors(vertex=GRAY)})
+    written = {name: getattr(options, name) for name in type(options).model_fields if name != "type"}
+    written = {name: value for name, value in written.items() if value is not None}
+    data = with_layout(data, written, where)
+    values = {name: build_value(name, value, data, f"{where}.{name}") for name, value in written.items()}
+    make: Any = MATERIALS[options.type]
+    return make(**values), options, data

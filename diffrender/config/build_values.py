@@ -1,0 +1,97 @@
+"""From what a scene file says about a quantity to what lies on a mesh, with texture coordinates where need be."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffrender.config.surface_values import TextureForm, VertexForm
+from diffrender.errors import ConfigError
+from diffrender.imaging.color import srgb_from_linear
+from diffrender.readers.deep_images import LINEAR_SUFFIXES
+from diffrender.readers.images import read_image
+from diffrender.readers.mesh_data import MeshData
+from diffrender.scene.baking import bake_to_texture, carry_texture, unwrapped
+from diffrender.scene.material import SurfaceValue
+from diffrender.scene.texture import Texture
+
+# A normal map's vector for a surface as smooth as its mesh.
+FLAT = (0.0, 0.0, 1.0)
+# Fields whose images hold colours, in sRGB; those of others hold numbers as they stand.
+COLORS = ("base_color", "specular", "emissive")
+
+
+def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshData:
+    """`data` whose mesh can carry a material's `options`: unwrapped where one of them is a texture that needs it.
+
+    A texture of the file itself is carried to the new layout. Raises ConfigError for an image file on a mesh whose
+    texture coordinates are missing, or would be replaced: it could not lie right.
+    """
+    textures = {name: each for name, each in options.items() if isinstance(each, TextureForm)}
+    wanted = [each for each in textures.values() if each.unwrap or (each.unwrap is None and data.mesh.uvs is None)]
+    files = {name: each.texture for name, each in textures.items() if isinstance(each.texture, str)}
+    files = {name: file for name, file in files.items() if file not in ("own", "flat")}
+    name, from_file = next(iter(files.items()), (next(iter(textures), ""), None))
+    where = f"{where}.{name}"
+    if data.mesh.uvs is None and (from_file is not None or len(wanted) < len(textures)):
+        raise ConfigError(
+            f"{where}: {'a texture' if from_file is None else 'an image file as a texture'} needs a mesh with texture"
+            " coordinates, and this one has none; use {texture: a colour}, which makes some, or {vertex: a colour}"
+        )
+    if not wanted:
+        return data
+    if from_file is not None:
+        raise ConfigError(f"{where}: unwrap: true would tear up {from_file}; take out `unwrap`")
+    paddings = [each.padding for each in wanted if each.padding is not None]
+    mesh = unwrapped(data.mesh, max(each.resolution for each in wanted), max(paddings) if paddings else None)
+    texture = data.texture
+    if texture is not None:
+        texture = carry_texture(texture, data.mesh, mesh)
+    return dataclasses.replace(data, mesh=mesh, texture=texture)
+
+
+def build_value(name: str, options: Any, data: MeshData, where: str) -> SurfaceValue:
+    """The quantity `name` of a material, as `options` describe it, on the mesh of `data`."""
+    if options == "own":
+        return _own(name, data, where)
+    if isinstance(options, VertexForm):
+        return _row(options.vertex).repeat(data.mesh.n_vertices, 1)
+    if not isinstance(options, TextureForm):
+        return _row(options)
+    texture = options.texture
+    if texture == "own":
+        own = _own(name, data, where)
+        return own if isinstance(own, Texture) else bake_to_texture(data.mesh, own, options.resolution)
+    if isinstance(texture, str) and texture != "flat":
+        return _read_texture(name, texture)
+    texel = _row(FLAT if texture == "flat" else texture)
+    return Texture(texel.repeat(options.resolution, options.resolution, 1))
+
+
+def _read_texture(name: str, file: str) -> Texture:
+    values = read_image(file).rgb
+    if name in COLORS:
+        return Texture(values)
+    # Files of numbers are not sRGB, whatever they were read as; those of floats were read as they are.
+    if not file.lower().endswith(LINEAR_SUFFIXES):
+        values = srgb_from_linear(values)
+    return Texture(2 * values - 1 if name == "normal" else values.mean(2, keepdim=True))
+
+
+def _own(name: str, data: MeshData, where: str) -> SurfaceValue:
+    if name != "base_color":
+        raise ConfigError(f"{where}: own: mesh files have no {name}; give a colour")
+    own = data.texture if data.texture is not None else data.vertex_colors
+    if own is None:
+        note = data.texture_note or "the mesh has neither a texture nor vertex colours"
+        raise ConfigError(f"{where}: own: {note}; give a colour, {{vertex: a colour}} or {{texture: file.png}}")
+    return own
+
+
+def _row(value: Any) -> Tensor:
+    """A number or a colour as [C]."""
+    return torch.tensor(value, dtype=torch.float32).reshape(-1)

@@ -1,0 +1,87 @@
+"""A sky as an image: light from real surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_shape
+from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.frames import check_frame, directions_from_world, directions_to_world
+from diffrender.scene.light import LightSamples, Sky
+from diffrender.scene.skies.directions import map_directions
+from diffrender.scene.skies.sky_map import BlurredSky, SkyMap
+from diffrender.scene.surface import Surface
+
+
+@dataclass(frozen=True)
+class Environment(Sky):
+    """Radiance from every direction, as a lat-long map.
+
+    radiance: the map; each of its texels may be learned.
+    rotation: [3] rotation vector in radians that turns the map in its frame (axis times angle).
+    frame: world, or camera (scene.frames).
+
+    Diffuse surfaces and highlights look up copies of the map that are blurred by the cosine and by highlights' lobes
+    (skies.sky_map): a fixed linear function of the texels, so their gradient is exact for the image that is shown. What
+    the image itself leaves out is stated at `Ggx.lobes`; `sample`, with one direction a texel, is the truth.
+    """
+
+    radiance: SkyMap = field(
+        default_factory=lambda: SkyMap(torch.ones(16, 32, 3)), metadata={"parametrization": "positive"}
+    )
+    rotation: Tensor = field(default_factory=lambda: torch.zeros(3), metadata={"parametrization": "identity"})
+    frame: str = "world"
+
+    def __post_init__(self) -> None:
+        check_frame("Environment", self.frame)
+        check_shape("Environment", "rotation", self.rotation, (3,))
+
+    def ready(self) -> Sky:
+        """With its blurred copies."""
+        return _Blurred(self, self.radiance.blurred())
+
+    def sample(self, surface: Surface) -> LightSamples:
+        """One direction a texel: H W of them, for tests and small maps."""
+        texels = self.radiance.texels
+        directions, solid_angle = map_directions(texels.shape[0], texels.shape[1], texels)
+        turned = (axis_angle_to_matrix(self.rotation) * directions[:, None, :]).sum(-1)
+        radiance = texels.reshape(-1, 3) * solid_angle[:, None]
+        return LightSamples(directions_to_world(surface, self.frame, turned), radiance[None])
+
+    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+        """A look-up in the map blurred by the cosine: [M, 3]."""
+        return self.ready().hemisphere(surface, normal_w)
+
+    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """A look-up between the two maps blurred by the next lobes: [M, 3]."""
+        return self.ready().lobe(surface, direction_w, roughness)
+
+    def map_directions_of(self, surface: Surface, directions_w: Tensor) -> Tensor:
+        """[M, 3] directions of the world at the points of the surface, in the map."""
+        in_frame = directions_from_world(surface, self.frame, directions_w)
+        return (axis_angle_to_matrix(self.rotation).T * in_frame[:, None, :]).sum(-1)
+
+
+@dataclass(frozen=True)
+class _Blurred(Sky):
+    """An environment with its blurred copies."""
+
+    environment: Environment
+    copies: BlurredSky
+
+    def ready(self) -> Sky:
+        return self
+
+    def sample(self, surface: Surface) -> LightSamples:
+        return self.environment.sample(surface)
+
+    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+        directions = self.environment.map_directions_of(surface, normal_w)
+        return self.copies.hemisphere(directions, surface.backend)
+
+    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        directions = self.environment.map_directions_of(surface, direction_w)
+        return self.copies.lobe(directions, roughness, surface.backend)

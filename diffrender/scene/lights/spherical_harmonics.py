@@ -1,0 +1,107 @@
+"""A smooth sky: a few spherical harmonics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_shape
+from diffrender.errors import ShapeError
+from diffrender.scene.frames import check_frame, directions_from_world, directions_to_world
+from diffrender.scene.light import LightSamples, Sky
+from diffrender.scene.skies.directions import even_directions, solid_angles
+from diffrender.scene.skies.lobe_kernels import lobe_bands
+from diffrender.scene.surface import Surface
+
+# Coefficients up to order 2 and 3.
+SIZES = (9, 16)
+# The clamped cosine over pi, band by band (Ramamoorthi & Hanrahan 2001, eq. 8): 1, 2/3, 1/4, 0.
+COSINE_BANDS = (1.0, 2 / 3, 1 / 4, 0.0)
+
+
+def uniform_sky() -> Tensor:
+    """Coefficients [9, 3] of radiance 1 everywhere."""
+    return torch.cat([torch.full((1, 3), math.sqrt(4 * math.pi)), torch.zeros(8, 3)])
+
+
+@dataclass(frozen=True)
+class SphericalHarmonics(Sky):
+    """Radiance as a sum of real spherical harmonics: sum of coefficients[k] Y_k(direction).
+
+    coefficients: [9, 3] (order 2) or [16, 3] (order 3), linear RGB; k = l^2 + l + m, without the Condon-Shortley phase,
+        z polar: Y_0 = 1 / sqrt(4 pi), Y_1..3 = sqrt(3 / 4 pi) (y, z, x), and so on. The first alone, sqrt(4 pi), is a
+        sky of radiance 1. Others may make parts of the sky negative; nothing is clamped.
+    frame: world, or camera (scene.frames).
+
+    Diffuse surfaces see it exactly (to order 2; the third order does nothing to them). A highlight sees it blurred by
+    the highlight's own lobe, which acts band by band, as it is round.
+    Source: Ramamoorthi & Hanrahan, An Efficient Representation for Irradiance Environment Maps (2001).
+    """
+
+    coefficients: Tensor = field(default_factory=uniform_sky, metadata={"parametrization": "identity"})
+    frame: str = "world"
+
+    def __post_init__(self) -> None:
+        check_frame("SphericalHarmonics", self.frame)
+        check_shape("SphericalHarmonics", "coefficients", self.coefficients, ("9 or 16", 3))
+        if len(self.coefficients) not in SIZES:
+            raise ShapeError(
+                "SphericalHarmonics: coefficients must have shape [9, 3] or [16, 3],"
+                f" got {list(self.coefficients.shape)}"
+            )
+
+    def ready(self) -> SphericalHarmonics:
+        """Itself."""
+        return self
+
+    def sample(self, surface: Surface) -> LightSamples:
+        """The radiance from directions all around."""
+        directions = even_directions(self.coefficients)
+        radiance = harmonics(directions, len(self.coefficients)) @ self.coefficients
+        return LightSamples(directions_to_world(surface, self.frame, directions), radiance * solid_angles(directions))
+
+    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+        """Each band times that of the cosine: [M, 3]."""
+        bands = self.coefficients.new_tensor(COSINE_BANDS)
+        return self._blurred(directions_from_world(surface, self.frame, normal_w), bands[None])
+
+    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """Each band times that of the lobe: [M, 3]."""
+        return self._blurred(directions_from_world(surface, self.frame, direction_w), lobe_bands(roughness))
+
+    def _blurred(self, directions: Tensor, bands: Tensor) -> Tensor:
+        band_of = [order for order in range(math.isqrt(len(self.coefficients))) for _ in range(2 * order + 1)]
+        basis = harmonics(directions, len(self.coefficients)) * bands[:, band_of]
+        return (basis[:, :, None] * self.coefficients).sum(1)
+
+
+def harmonics(directions: Tensor, size: int) -> Tensor:
+    """[M, size]: the first `size` (9 or 16) real spherical harmonics of unit directions [M, 3]."""
+    x, y, z = directions.unbind(-1)
+    found = [torch.full_like(x, math.sqrt(1 / (4 * math.pi)))]
+    first = math.sqrt(3 / (4 * math.pi))
+    found += [first * y, first * z, first * x]
+    second = math.sqrt(15 / (4 * math.pi))
+    found += [
+        second * x * y,
+        second * y * z,
+        math.sqrt(5 / (16 * math.pi)) * (3 * z * z - 1),
+        second * x * z,
+        second / 2 * (x * x - y * y),
+    ]
+    if size > len(found):
+        outer, middle = math.sqrt(35 / (32 * math.pi)), math.sqrt(21 / (32 * math.pi))
+        inner = math.sqrt(105 / (4 * math.pi))
+        found += [
+            outer * y * (3 * x * x - y * y),
+            inner * x * y * z,
+            middle * y * (5 * z * z - 1),
+            math.sqrt(7 / (16 * math.pi)) * z * (5 * z * z - 3),
+            middle * x * (5 * z * z - 1),
+            inner / 2 * z * (x * x - y * y),
+            outer * x * (x * x - 3 * y * y),
+        ]
+    return torch.stack(found, -1)

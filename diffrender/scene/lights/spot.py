@@ -1,0 +1,56 @@
+"""Light from one place into a cone: a torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from diffrender.checks import check_shape
+from diffrender.scene.frames import check_frame, direction_to_world, place_to_world
+from diffrender.scene.light import Lamp, LightSamples
+from diffrender.scene.lights.point import towards
+from diffrender.scene.surface import Surface
+
+# Cosines of the two cones differ at least by this, so that a sharp cone's edge has a derivative.
+NARROWEST_EDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Spot(Lamp):
+    """Shines as a point light inside a cone, and fades out between an inner and an outer cone.
+
+    position: [3] in its frame. direction: [3] the way the cone points; need not be unit.
+    intensity: [3] linear RGB, W / sr, inside the inner cone.
+    inner_deg, outer_deg: [] degrees between the axis and the cones, 0 <= inner < outer <= 90. At an angle a between
+        them the factor is ((cos a - cos outer) / (cos inner - cos outer))^2, as in glTF's KHR_lights_punctual.
+    frame: world, or camera (scene.frames).
+    """
+
+    position: Tensor = field(
+        default_factory=lambda: torch.tensor([0.0, 2.0, 0.0]), metadata={"parametrization": "identity"}
+    )
+    direction: Tensor = field(
+        default_factory=lambda: torch.tensor([0.0, -1.0, 0.0]), metadata={"parametrization": "direction"}
+    )
+    intensity: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
+    inner_deg: Tensor = field(default_factory=lambda: torch.tensor(20.0), metadata={"parametrization": "positive"})
+    outer_deg: Tensor = field(default_factory=lambda: torch.tensor(30.0), metadata={"parametrization": "positive"})
+    frame: str = "world"
+
+    def __post_init__(self) -> None:
+        check_frame("Spot", self.frame)
+        check_shape("Spot", "inner_deg", self.inner_deg, ())
+        check_shape("Spot", "outer_deg", self.outer_deg, ())
+
+    def sample(self, surface: Surface) -> LightSamples:
+        """One sample: a point light's, times the factor of the cone."""
+        to_light_w, squared = towards(surface, place_to_world(surface, self.frame, self.position))
+        axis = torch.nn.functional.normalize(self.direction, dim=0)
+        cosine = -(to_light_w * direction_to_world(surface, self.frame, axis)).sum(-1, keepdim=True)
+        cos_inner, cos_outer = (torch.deg2rad(angle).cos() for angle in (self.inner_deg, self.outer_deg))
+        # What a fit does to the angles may leave no edge between them.
+        edge = (cos_inner - cos_outer).clamp_min(NARROWEST_EDGE)
+        share = ((cosine - cos_outer) / edge).clamp(0, 1).square()
+        return LightSamples(to_light_w[:, None, :], (self.intensity * share / squared)[:, None, :])

@@ -1,0 +1,121 @@
+"""The metallic-roughness material of glTF."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from diffrender.scene.material import (
+    Glossy,
+    Lobes,
+    Material,
+    SurfaceValue,
+    check_color,
+    check_surface_value,
+    shading_normal_w,
+)
+from diffrender.scene.materials.microfacets import (
+    DIELECTRIC_F0,
+    LEAST_ROUGHNESS,
+    diffuse_share,
+    distribution,
+    reflected_shares,
+    schlick,
+    seen_lobe,
+    visibility,
+)
+from diffrender.scene.materials.tables import LEAST_COSINE
+from diffrender.scene.surface import Surface
+
+
+@dataclass(frozen=True)
+class Ggx(Material):
+    """A dielectric over a diffuse base, a metal, or a mixture: glTF 2.0's metallic-roughness material.
+
+        bsdf = D V F + (1 - metallic) base_color / pi T(n.l) T(n.v)       f0 = lerp(0.04, base_color, metallic)
+
+    with D, V, F of `microfacets`, as glTF's appendix B has them. The one difference: its sample code weights the
+    diffuse part by 1 - F(v.h), which reflects up to 1.27 times the light that arrives where a smooth white surface is
+    seen from the side; here it is weighted by T (`diffuse_share`), so that a white dielectric reflects exactly what it
+    receives. Straight on, and for rough surfaces, the two differ by about one in a hundred. Light that bounces between
+    facets is left out, as in the sample code: a white metal of roughness 1, seen from above, reflects a third of a
+    white sky.
+
+    base_color: linear RGB in 0..1: colour of the diffuse base, and of a metal's reflections.
+    metallic: in 0..1. roughness: in 0..1, alpha = roughness^2; below 0.045 it shades as 0.045.
+    normal: a normal map: vectors in the tangent frame (along u, up in the image, outwards); None for none.
+    emissive: linear radiance that the surface sends out by itself; None for none.
+
+    Each is uniform [C], per vertex [V, C] or a Texture, with C = 1 for metallic and roughness and else 3.
+    """
+
+    base_color: SurfaceValue = field(
+        default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
+    )
+    metallic: SurfaceValue = field(
+        default_factory=lambda: torch.zeros(1), metadata={"parametrization": "unit_interval"}
+    )
+    roughness: SurfaceValue = field(
+        default_factory=lambda: torch.full((1,), 0.5), metadata={"parametrization": "unit_interval"}
+    )
+    normal: SurfaceValue | None = field(default=None, metadata={"parametrization": "direction"})
+    emissive: SurfaceValue | None = field(default=None, metadata={"parametrization": "positive"})
+
+    def __post_init__(self) -> None:
+        check_color("Ggx", "base_color", self.base_color)
+        check_surface_value("Ggx", "metallic", self.metallic, 1)
+        check_surface_value("Ggx", "roughness", self.roughness, 1)
+        for name, value in (("normal", self.normal), ("emissive", self.emissive)):
+            if value is not None:
+                check_color("Ggx", name, value)
+
+    def emitted(self, surface: Surface) -> Tensor | None:
+        """emissive, or None."""
+        return None if self.emissive is None else surface.value(self.emissive)
+
+    def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
+        """bsdf times n.l, zero from behind: [M, S, 3]."""
+        normal_w = shading_normal_w(surface, self.normal)[:, None, :]
+        to_camera_w = surface.to_camera_w[:, None, :]
+        half_w = torch.nn.functional.normalize(to_light_w + to_camera_w, dim=-1)
+        cos_light = _dot(normal_w, to_light_w).clamp_min(0)
+        cos_camera = _dot(normal_w, to_camera_w).clamp_min(LEAST_COSINE)
+        across = torch.linalg.cross(normal_w.expand_as(half_w), half_w)
+
+        base_color, metallic = surface.value(self.base_color)[:, None, :], surface.value(self.metallic)[:, None, :]
+        roughness = surface.value(self.roughness)[:, None, :].clamp(LEAST_ROUGHNESS, 1)
+        alpha = roughness * roughness
+        grazing = schlick(_dot(to_camera_w, half_w))
+        f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
+        fresnel = f0 + (1 - f0) * grazing
+        shine = distribution(alpha, _dot(across, across)) * visibility(alpha, cos_light, cos_camera)
+        left_over = diffuse_share(roughness, cos_light) * diffuse_share(roughness, cos_camera)
+        diffuse = base_color * ((1 - metallic) * left_over / math.pi)
+        return (fresnel * shine + diffuse) * cos_light
+
+    def lobes(self, surface: Surface) -> Lobes:
+        """Exact for surroundings that are the same everywhere; how it sees others is approximated.
+
+        The diffuse base sees them weighted by the cosine alone, and the shine by a GGX lobe as it is seen straight on,
+        around a direction between the mirror's and the normal (the split sum of Karis 2013).
+        """
+        normal_w = shading_normal_w(surface, self.normal)
+        cos_camera = _dot(normal_w, surface.to_camera_w)
+        mirrored_w = 2 * cos_camera * normal_w - surface.to_camera_w
+        cos_camera = cos_camera.clamp_min(LEAST_COSINE)
+        base_color, metallic = surface.value(self.base_color), surface.value(self.metallic)
+        roughness = surface.value(self.roughness).clamp(LEAST_ROUGHNESS, 1)
+        straight, grazing = reflected_shares(roughness, cos_camera)
+        f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
+        left_over = 1 - (DIELECTRIC_F0 * straight + grazing)
+        diffuse = base_color * ((1 - metallic) * left_over)
+        towards_mirrored, width = seen_lobe(roughness, cos_camera)
+        direction_w = torch.nn.functional.normalize(torch.lerp(normal_w, mirrored_w, towards_mirrored), dim=1)
+        return Lobes(normal_w, diffuse, Glossy(direction_w, width, f0 * straight + grazing))
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(-1, keepdim=True)

@@ -1,0 +1,146 @@
+"""Microfacets: the GGX distribution, what it lets through, and tables of how much it reflects in all.
+
+With n the normal, h the half vector, l and v the directions to light and camera, alpha = roughness^2 (glTF 2.0
+specification, appendix B; Heitz, Understanding the Masking-Shadowing Function in Microfacet-Based BRDFs, 2014):
+
+    D = alpha^2 / (pi ((n.h)^2 (alpha^2 - 1) + 1)^2)                         how many facets look along h
+    V = 1 / (2 (n.v sqrt(alpha^2 + (1 - alpha^2) (n.l)^2) + n.l sqrt(alpha^2 + (1 - alpha^2) (n.v)^2)))
+    F = f0 + (1 - f0) (1 - v.h)^5                                            Schlick's Fresnel reflectance
+
+The integral of F D V n.l over all l, what a surface reflects of surroundings that are the same everywhere, is linear in
+f0: `f0 (A - B) + B`, with A that of F = 1 and B that of F = (1 - v.h)^5. It is tabulated over n.v and roughness (the
+"environment BRDF" of Karis, Real Shading in Unreal Engine 4, 2013).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from diffrender.scene.materials.tables import (
+    COSINE_STEPS,
+    LEAST_COSINE,
+    MOST_COSINE,
+    ROUGHNESS_STEPS,
+    integrated,
+    look_up,
+    table_of,
+)
+
+# Smaller roughness shades as this one: highlights of smooth surfaces under a point of light would be narrower than a
+# pixel, and their heights (1 / alpha^2) leave the range in which float32 has precise differences.
+LEAST_ROUGHNESS = 0.045
+# Reflectance of a dielectric with index of refraction 1.5, seen straight on.
+DIELECTRIC_F0 = 0.04
+
+
+def distribution(alpha: Tensor, sine_squared: Tensor) -> Tensor:
+    """D, from alpha and the squared sine of the angle between n and h (as |n x h|^2: 1 - (n.h)^2 loses its digits)."""
+    alpha_squared = alpha * alpha
+    spread = sine_squared + alpha_squared * (1 - sine_squared)
+    return alpha_squared / (math.pi * spread * spread)
+
+
+def visibility(alpha: Tensor, cos_light: Tensor, cos_camera: Tensor) -> Tensor:
+    """V, the height-correlated Smith term over 4 n.l n.v; cosines at least 0, one of them above."""
+    alpha_squared = alpha * alpha
+    light = (alpha_squared + (1 - alpha_squared) * cos_light * cos_light).sqrt()
+    camera = (alpha_squared + (1 - alpha_squared) * cos_camera * cos_camera).sqrt()
+    return 0.5 / (cos_camera * light + cos_light * camera)
+
+
+def schlick(cosine: Tensor) -> Tensor:
+    """(1 - v.h)^5."""
+    complement = (1 - cosine).clamp(0, 1)
+    squared = complement * complement
+    return squared * squared * complement
+
+
+def reflected_shares(roughness: Tensor, cos_camera: Tensor) -> tuple[Tensor, Tensor]:
+    """(A - B, B), each [..., 1], for roughness and n.v [..., 1] in 0..1."""
+    found = look_up(table_of(_reflected_table, roughness.dtype, roughness.device), roughness, cos_camera)
+    return found[..., :1], found[..., 1:]
+
+
+def diffuse_share(roughness: Tensor, cosine: Tensor) -> Tensor:
+    """[..., 1]: T(c), such that T(n.l) T(n.v) / pi reflects what a dielectric's shine leaves over: 1 - E(n.v) in all.
+
+    E is what the shine of a dielectric reflects; T(c) = (1 - E(c)) / sqrt(1 - mean of E). Source: Kulla & Conty,
+    Revisiting Physically Based Shading at Imageworks (2017), after Kelemen & Szirmay-Kalos (2001).
+    """
+    return look_up(table_of(_diffuse_table, roughness.dtype, roughness.device), roughness, cosine)
+
+
+def seen_lobe(roughness: Tensor, cos_camera: Tensor) -> tuple[Tensor, Tensor]:
+    """(w, r), each [..., 1]: where the lobe has its middle and how wide it is, for roughness and n.v [..., 1].
+
+    The middle is along (1 - w) n + w m, with m the mirror's direction: highlights seen from the side lie between the
+    two. Around it, the lobe is about as wide as that of roughness r is, seen straight on. Both are chosen so that the
+    mean of all directions of the light, weighted by how much each is reflected (F = 1), has the right direction and
+    length.
+    """
+    found = look_up(table_of(_lobe_table, roughness.dtype, roughness.device), roughness, cos_camera)
+    return found[..., :1], found[..., 1:]
+
+
+@cache
+def _reflected_table() -> Tensor:
+    """[R, C, 2] float64: (A - B, B)."""
+    return _moments()[..., :2]
+
+
+@cache
+def _lobe_table() -> Tensor:
+    """[R, C, 2] float64: (w, r)."""
+    straight, grazing, along_normal, along_mirrored = _moments().unbind(-1)
+    steps = torch.linspace(0, 1, COSINE_STEPS, dtype=torch.float64)
+    cos_camera = (steps**2).clamp(LEAST_COSINE, MOST_COSINE)
+    total = straight + grazing
+    squared = along_normal**2 + along_mirrored**2 + 2 * cos_camera * along_normal * along_mirrored
+    length = squared.sqrt() / total
+    # The length of the mean falls with roughness; the last column is seen straight on, or as good as.
+    roughness = torch.linspace(0, 1, ROUGHNESS_STEPS, dtype=torch.float64)
+    known = length[:, -1].contiguous()
+    row = torch.searchsorted(-known, -length.contiguous()).clamp(1, ROUGHNESS_STEPS - 1)
+    share = ((known[row - 1] - length) / (known[row - 1] - known[row])).clamp(0, 1)
+    width = roughness[row - 1] + share * (roughness[row] - roughness[row - 1])
+    return torch.stack([along_mirrored / (along_normal + along_mirrored), width], -1)
+
+
+@cache
+def _moments() -> Tensor:
+    """[R, C, 4] float64: A - B, B, and the mean direction of the light, unnormalised: a n + b m gives a and b.
+
+    Over half vectors drawn as D n.h is; with them the integrand is 4 V n.l v.h / n.h.
+    """
+
+    def alpha_of(roughness: float) -> Tensor:
+        return torch.tensor(max(roughness, LEAST_ROUGHNESS) ** 2, dtype=torch.float64)
+
+    def cos_half_of(roughness: float, uniform: Tensor) -> Tensor:
+        return ((1 - uniform) / (1 + (alpha_of(roughness) ** 2 - 1) * uniform)).sqrt()
+
+    def share_of(roughness: float, light: Tensor, camera: Tensor, half: Tensor, camera_half: Tensor) -> Tensor:
+        share = 4 * visibility(alpha_of(roughness), light, camera) * light * camera_half / half
+        grazing = share * schlick(camera_half)
+        # l = 2 (v.h) h - v; seen from above, v = -m, so that h.m is taken along v and turned round.
+        across = (camera_half - camera * half) / (1 - camera**2)
+        along_mirrored = 1 - 2 * camera_half * across
+        along_normal = light - camera * along_mirrored
+        return torch.stack([share - grazing, grazing, share * along_normal, share * along_mirrored])
+
+    return integrated(cos_half_of, share_of)
+
+
+@cache
+def _diffuse_table() -> Tensor:
+    """[R, C, 1] float64: T."""
+    straight, grazing = _reflected_table().unbind(-1)
+    left_over = 1 - (DIELECTRIC_F0 * straight + grazing)
+    # The mean over the hemisphere, weighted by the cosine c = s^2: 2 c dc = 4 s^3 ds.
+    s = torch.linspace(0, 1, COSINE_STEPS, dtype=torch.float64)
+    mean = torch.trapezoid(left_over * 4 * s**3, s, dim=1) / torch.trapezoid(4 * s**3, s)
+    return (left_over / mean.sqrt()[:, None])[..., None]

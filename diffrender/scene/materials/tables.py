@@ -1,0 +1,72 @@
+"""Tables of how much light a highlight reflects in all, over roughness and the cosine between normal and camera."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+# Cosines between normal and camera are at least this: interpolated normals turn away a little before the surface does.
+LEAST_COSINE = 1e-3
+# Directions closer to the normal than this have no plane of their own, in which their highlight would be shifted.
+MOST_COSINE = 0.9999
+# Rows (roughness) and columns (square root of the cosine: it changes fast at grazing angles).
+ROUGHNESS_STEPS, COSINE_STEPS = 17, 33
+# Half vectors an entry is integrated with: (over their polar angle, over half of the circle).
+QUADRATURE = (96, 32)
+
+
+def look_up(table: Tensor, roughness: Tensor, cosine: Tensor) -> Tensor:
+    """Bilinear values [..., C] of a table [ROUGHNESS_STEPS, COSINE_STEPS, C] at [..., 1]; differentiable in both."""
+    y = roughness.clamp(0, 1) * (ROUGHNESS_STEPS - 1)
+    x = cosine.clamp(LEAST_COSINE, 1).sqrt() * (COSINE_STEPS - 1)
+    top = y.detach().floor().clamp_max(ROUGHNESS_STEPS - 2)
+    left = x.detach().floor().clamp_max(COSINE_STEPS - 2)
+    shape = torch.broadcast_shapes(y.shape, x.shape)
+    fy, fx = (y - top).expand(shape), (x - left).expand(shape)
+    first = (top * COSINE_STEPS + left).long().expand(shape).reshape(-1)
+    flat = table.reshape(ROUGHNESS_STEPS * COSINE_STEPS, -1)
+
+    def entry(offset: int) -> Tensor:
+        return flat.index_select(0, first + offset).reshape(*shape[:-1], -1)
+
+    upper = entry(0) + fx * (entry(1) - entry(0))
+    lower = entry(COSINE_STEPS) + fx * (entry(COSINE_STEPS + 1) - entry(COSINE_STEPS))
+    return upper + fy * (lower - upper)
+
+
+@cache
+def table_of(make: Callable[[], Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The float64 table that `make` computes, in another dtype; each is computed once."""
+    with torch.no_grad():
+        return make().to(device, dtype)
+
+
+def integrated(
+    cos_half_of: Callable[[float, Tensor], Tensor], share_of: Callable[[float, Tensor, Tensor, Tensor, Tensor], Tensor]
+) -> Tensor:
+    """[R, C, channels] float64: means over half vectors h, for each roughness and cosine c = n.v of the tables.
+
+    cos_half_of: (roughness, uniform numbers in 0..1) to n.h, so that h is drawn from a density.
+    share_of: (roughness, n.l, n.v, n.h, v.h) to what is averaged, [channels, ...]; where light would come from below,
+        nothing is.
+    """
+    n_polar, n_around = QUADRATURE
+    uniform = (torch.arange(n_polar, dtype=torch.float64)[:, None] + 0.5) / n_polar
+    angle = math.pi * (torch.arange(n_around, dtype=torch.float64)[None, :] + 0.5) / n_around
+    steps = torch.arange(COSINE_STEPS, dtype=torch.float64) / (COSINE_STEPS - 1)
+    cos_camera = (steps**2).clamp(LEAST_COSINE, MOST_COSINE)[:, None, None]
+    rows = []
+    for step in range(ROUGHNESS_STEPS):
+        roughness = step / (ROUGHNESS_STEPS - 1)
+        cos_half = cos_half_of(roughness, uniform)
+        across = (1 - cos_half**2).clamp_min(0).sqrt() * angle.cos()
+        camera_half = (1 - cos_camera**2).sqrt() * across + cos_camera * cos_half
+        cos_light = 2 * camera_half * cos_half - cos_camera
+        is_above = (cos_light > 0) & (camera_half > 0)
+        share = share_of(roughness, cos_light.clamp_min(0), cos_camera, cos_half, camera_half.clamp_min(0))
+        rows.append(share.where(is_above, 0).mean((-2, -1)).T)
+    return torch.stack(rows)

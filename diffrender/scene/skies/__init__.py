@@ -1,0 +1,1 @@
+"""Radiance from everywhere: maps, their directions, and the lobes they are blurred with."""
