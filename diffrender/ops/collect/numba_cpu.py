@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffrender.threads import parallel_for
 
+
 @njit(nogil=True, cache=True)
 def count_rows(start, end, face_id, refined, first_refined, sub_face, count):
     """How many samples the image rows start..end-1 have (row = n H + i)."""
