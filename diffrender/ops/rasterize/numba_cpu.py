@@ -161,12 +161,6 @@ def inward_lines(a, b, c):
     return a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2
 
 
-@njit(nogil=True, cache=True, inline="always")
-def misses_box(a, b, c, bound, low_x, low_y, high_x, high_y):
-    """Whether a x + (b y + c) <= bound in the whole box; evaluated as at a point of it, so that rounding hides none."""
-    return a * (high_x if a > 0 else low_x) + (b * (high_y if b > 0 else low_y) + c) <= bound
-
-
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def fill_row(
     a0, r0, bound0, z0, a1, r1, bound1, z1, a2, r2, bound2, z2, near, first_px, face, near_depth, near_face
@@ -219,13 +213,6 @@ def draw_face(face, a, b, c, near, left, top, first_x, first_y, last_x, last_y, 
     """One face in the pixels first_x..last_x, first_y..last_y of the tile whose corner is at (left, top)."""
     first_depth, first_face = near_depth.reshape(-1), near_face.reshape(-1)
     a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2 = inward_lines(a, b, c)
-    low_x, high_x, low_y, high_y = left + first_x + 0.5, left + last_x + 0.5, top + first_y + 0.5, top + last_y + 0.5
-    if (
-        misses_box(a0, b0, c0, bound0, low_x, low_y, high_x, high_y)
-        or misses_box(a1, b1, c1, bound1, low_x, low_y, high_x, high_y)
-        or misses_box(a2, b2, c2, bound2, low_x, low_y, high_x, high_y)
-    ):
-        return
     layers = near_depth.shape[1]
     # The nearest face alone is found in all of a row or in half of it, which takes less time than to begin and end with
     # the face. Face numbers are floats of the width of the depths, so that one vector mask serves both.
