@@ -53,13 +53,13 @@ def grazing_view(squares: int) -> tuple[Scene, Cameras]:
 def test_a_checkerboard_at_a_grazing_angle_is_near_the_supersampled_one(squares: int) -> None:
     scene, camera = grazing_view(squares)
     truth = render_supersampled(scene, camera, 12)
-    assert covered_psnr(render(scene, camera).rgba, truth) > 22
+    assert covered_psnr(render(scene, camera).rgba, truth) > 21
 
 
 @pytest.mark.parametrize("squares", [16, 64])
 @pytest.mark.usefixtures("without_footprints")
 def test_without_footprints_it_is_noise(squares: int) -> None:
-    """What the test before is worth: the same picture is over 6 dB worse with bilinear textures."""
+    """What the test before is worth: the same picture is over 5 dB worse with bilinear textures."""
     scene, camera = grazing_view(squares)
     truth = render_supersampled(scene, camera, 12)
     assert covered_psnr(render(scene, camera).rgba, truth) < 16

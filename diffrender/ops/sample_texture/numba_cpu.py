@@ -43,7 +43,7 @@ def squared_width(footprint, m, height, width):
         return np.float64(footprint[m, 0]) * np.float64(footprint[m, 0])
     xu, yu = np.float64(footprint[m, 0]) * width, np.float64(footprint[m, 1]) * width
     xv, yv = np.float64(footprint[m, 2]) * height, np.float64(footprint[m, 3]) * height
-    return 0.5 * (xu * xu + yu * yu + xv * xv + yv * yv)
+    return 0.25 * (xu * xu + yu * yu + xv * xv + yv * yv)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -131,11 +131,12 @@ def place_gradient(start, end, grad, texels, sizes, first, uv, footprint, clamps
             value = upper + (lower - upper) * fy
             dt += value if index > level else -value
         grad_uv[m, 0], grad_uv[m, 1] = du, dv
-        # level = log2(squared) / 2; squared is f^2, or half the sum of the squares of the scaled derivatives.
+        # level = log2(squared) / 2; squared is f^2, or a quarter of the sum of the squares of the scaled derivatives.
         d_squared = dt / (2 * math.log(2.0) * squared) if blends else 0.0
         if footprint.shape[1] == 1:
             grad_footprint[m, 0] = 2 * d_squared * footprint[m, 0]
         elif footprint.shape[1] == 4:
+            d_squared *= 0.5
             grad_footprint[m, 0] = d_squared * full_width * full_width * footprint[m, 0]
             grad_footprint[m, 1] = d_squared * full_width * full_width * footprint[m, 1]
             grad_footprint[m, 2] = d_squared * full_height * full_height * footprint[m, 2]

@@ -34,9 +34,9 @@ def sample_texture(
         its centre at uv = ((j + 0.5) / W, (i + 0.5) / H).
     uv: [M, 2], u to the right and v down, 0..1 over the image; any value. A non-finite one gives NaN.
     footprint: [M] the width of the area in texels of the finest level, or [M, 2, 2] the derivatives of uv by the
-        pixel's (x, y), `footprint[m, i, j] = d uv_i / d pixel_j`. The width of such a one is the root mean square of
-        its longest and shortest axis: the isotropic filter of the same total variance, smooth in the derivatives. At
-        a grazing angle it is half a level sharper than the longest axis alone would be.
+        pixel's (x, y), `footprint[m, i, j] = d uv_i / d pixel_j`. The width of such a one is half the
+        Frobenius norm of the derivatives in texels: the root mean square of the longest and shortest axis, less half a
+        level, since bilinear filtering already weighs an area wider than a texel. It is smooth in the derivatives.
     wrap: one of WRAPS.
 
     Raises ShapeError for an unknown wrap, and for shapes, dtypes or devices that do not agree.

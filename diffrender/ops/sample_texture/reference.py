@@ -32,7 +32,7 @@ def _level(footprint: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
         squared = footprint.double().square()
     else:
         in_texels = footprint.double() * torch.tensor([[width], [height]], device=footprint.device)
-        squared = in_texels.square().sum((1, 2)) / 2
+        squared = in_texels.square().sum((1, 2)) / 4
     return (0.5 * squared.clamp_min(1).log2()).clamp_max(len(sizes) - 1)
 
 
