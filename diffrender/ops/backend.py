@@ -16,8 +16,8 @@ from diffrender.errors import BackendError
 
 BACKENDS = ("numba", "reference")
 OPS = (
-    "affine", "rasterize", "contours", "probe", "intersections", "collect", "refine", "barycentrics", "interpolate",
-    "attributes", "mip_pyramid", "uv_footprint", "sample_texture", "antialias", "blur",
+    "rasterize", "contours", "probe", "intersections", "collect", "refine", "barycentrics", "interpolate", "attributes",
+    "mip_pyramid", "uv_footprint", "sample_texture", "antialias", "blur",
 )  # fmt: skip
 _MODULES = {"numba": "numba_cpu", "reference": "reference"}
 

@@ -135,6 +135,7 @@ def jump_across(
         torch.cat([visible.outline_view, beyond.view]),
         backend,
     )
-    values = torch.nn.functional.pad(values, (0, 1), value=1.0)
-    outside = torch.nn.functional.pad(background, (0, 1)).expand(len(outlines.pixel), -1)
-    return values[: len(outlines.pixel)] - outside.index_copy(0, beyond.outline, values[len(outlines.pixel) :])
+    outside = torch.nn.functional.pad(background, (0, 1)).repeat(len(outlines.pixel), 1)
+    outside[beyond.outline, :-1] = values[len(outlines.pixel) :]
+    outside[beyond.outline, -1] = 1
+    return torch.nn.functional.pad(values[: len(outlines.pixel)], (0, 1), value=1.0) - outside

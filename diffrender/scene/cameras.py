@@ -11,8 +11,7 @@ from torch import Tensor
 
 from diffrender.checks import check_finite, check_shape
 from diffrender.errors import ShapeError
-from diffrender.geometry.projection import look_at
-from diffrender.ops.affine import affine
+from diffrender.geometry.projection import look_at, project, transform_points
 
 
 @dataclass(frozen=True)
@@ -137,17 +136,8 @@ class Cameras:
         that points behind the camera keep their place in space and triangles that cross it can be clipped exactly.
         Differentiable in points and cameras.
         """
-        return affine(self.matrices(), points_w)
-
-    def matrices(self) -> Tensor:
-        """[N, 4, 4] that take (x, y, z, 1) of the world to (x w, y w, w, depth): `project` as one linear map."""
-        motion = self.cam_from_world[:, :3]
-        depth = motion[:, 2:]
-        w = depth
-        if self.orthographic:
-            w = torch.zeros_like(depth)
-            w[..., 3] = 1
-        return torch.cat([motion[:, :2] * self.focal_px[:, :, None] + self.center_px[:, :, None] * w, w, depth], 1)
+        points_c = transform_points(self.cam_from_world, points_w)
+        return project(points_c, self.focal_px, self.center_px, self.orthographic)
 
     def world_to_pixels(self, points_w: Tensor) -> Tensor:
         """[N, V, 3]: x, y in pixels and camera depth of world points [V, 3]; NaN in x, y for points not in front."""

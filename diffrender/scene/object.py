@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_finite, check_shape
-from diffrender.ops.affine import affine
+from diffrender.geometry.projection import transform_points
 from diffrender.scene.material import Material
 from diffrender.scene.mesh import Mesh
 
@@ -34,4 +34,4 @@ class Object:
     def vertices_w(self) -> Tensor:
         """[V, 3] vertices in the world; differentiable in vertices, pose and scale."""
         world_from_object = torch.cat([self.pose[:3, :3] * self.scale, self.pose[:3, 3:]], 1)
-        return affine(world_from_object[None], self.mesh.vertices)[0]
+        return transform_points(world_from_object[None], self.mesh.vertices)[0]

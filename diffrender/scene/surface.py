@@ -36,7 +36,7 @@ class Seen:
     place_px: Tensor
     backend: str | None = None
 
-    def select(self, index: Tensor) -> Seen:
+    def select(self, index: Tensor | slice) -> Seen:
         """The points at `index`."""
         return replace(self, face_id=self.face_id[index], view=self.view[index], place_px=self.place_px[index])
 
@@ -79,6 +79,11 @@ class Surface:
 
     def __len__(self) -> int:
         return len(self.face_id)
+
+    def select(self, index: Tensor | slice) -> Surface:
+        """The points at `index`."""
+        where = self.where.select(index) if isinstance(self.where, Seen) else self.where[index]
+        return replace(self, face_id=self.face_id[index], where=where, view=self.view[index])
 
     def value(self, value: Tensor | Texture) -> Tensor:
         """[M, C] (or [1, C] where uniform) of a quantity that is uniform [C], per vertex [V, C] or a Texture."""

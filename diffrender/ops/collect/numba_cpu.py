@@ -9,6 +9,9 @@ from torch import Tensor
 
 from diffrender.threads import parallel_for
 
+# Larger than any face.
+AFTER_ALL = np.iinfo(np.int64).max
+
 
 @njit(nogil=True, cache=True)
 def count_rows(start, end, face_id, refined, first_refined, sub_face, count):
@@ -39,12 +42,22 @@ def fill_rows(
         r = first_refined[row]
         for x in range(width):
             if r < first_refined[row + 1] and refined[r] == row * width + x:
-                for s in range(n_samples):
-                    if sub_face[r, s] >= 0:
-                        pixel[out], view[out], face[out] = row * width + x, n, sub_face[r, s]
-                        place[out, 0], place[out, 1] = x + offsets[s, 0], y + offsets[s, 1]
-                        weight[out] = 1 / n_samples
-                        out += 1
+                last = np.int64(-1)
+                while True:
+                    # The samples of the lowest face that has not had its turn.
+                    lowest = AFTER_ALL
+                    for s in range(n_samples):
+                        if last < sub_face[r, s] < lowest:
+                            lowest = sub_face[r, s]
+                    if lowest == AFTER_ALL:
+                        break
+                    for s in range(n_samples):
+                        if sub_face[r, s] == lowest:
+                            pixel[out], view[out], face[out] = row * width + x, n, lowest
+                            place[out, 0], place[out, 1] = x + offsets[s, 0], y + offsets[s, 1]
+                            weight[out] = 1 / n_samples
+                            out += 1
+                    last = lowest
                 r += 1
             elif face_id[row, x] >= 0:
                 pixel[out], view[out], face[out] = row * width + x, n, face_id[row, x]

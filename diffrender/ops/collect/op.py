@@ -12,7 +12,7 @@ from diffrender.ops.backend import implementation
 
 
 class Samples(NamedTuple):
-    """M samples of an image that see a surface, ordered by pixel.
+    """M samples of an image that see a surface, ordered by pixel, in a pixel by face.
 
     pixel: [M] int64 (n H + i) W + j.
     view: [M] int64 n.

@@ -20,7 +20,8 @@ def forward(
     offset = torch.cat([offsets.new_full((len(plain), 2), 0.5), offsets[column]])
     weight = offsets.new_full((len(pixel),), 1 / max(1, len(offsets)))
     weight[: len(plain)] = 1
-    order = pixel.argsort(stable=True)
+    order = face.argsort(stable=True)
+    order = order[pixel[order].argsort(stable=True)]
     pixel, face, offset, weight = pixel[order], face[order], offset[order], weight[order]
     corner = torch.stack([pixel % width, pixel // width % height], 1)
     return pixel, pixel // (height * width), face, corner + offset, weight

@@ -20,11 +20,9 @@ def find_candidates(start, end, sides, facing, is_candidate):
     n_edges = sides.shape[0]
     for item in range(start, end):
         view = item // n_edges
-        first, second = np.int64(sides[item - view * n_edges, 0]), np.int64(sides[item - view * n_edges, 1])
-        # Without branches, which would go either way by turns: for f < 0, f >> 63 is -1 and f ^ (f >> 63) is -1 - f.
-        first_turn, second_turn = first >> 63, second >> 63
-        first_side = facing[view, first ^ first_turn] * (1 + 2 * first_turn)
-        second_side = facing[view, second ^ second_turn] * (1 + 2 * second_turn)
+        first, second = sides[item - view * n_edges, 0], sides[item - view * n_edges, 1]
+        first_side = facing[view, first] if first >= 0 else -facing[view, -1 - first]
+        second_side = facing[view, second] if second >= 0 else -facing[view, -1 - second]
         is_candidate[item] = first_side == second_side
 
 

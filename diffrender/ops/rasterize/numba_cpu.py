@@ -58,61 +58,39 @@ def load_vertex(verts, view, vertex):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def locate(start, end, verts, near, place):
-    """Where in the image the vertices start..end-1 of all views are (item = view V + vertex); NaN if not in front."""
-    n_verts = verts.shape[1]
-    for item in range(start, end):
-        view = item // n_verts
-        x, y, w, depth = load_vertex(verts, view, item - view * n_verts)
-        in_front = depth >= near and w > 0
-        place[item, 0] = x / w if in_front else np.nan
-        place[item, 1] = y / w if in_front else np.nan
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def clipped_box(a, b, c, near):
-    """The box (x_low, y_low, x_high, y_high) around the part of a face that is in front of the near plane."""
-    x_low, y_low, x_high, y_high = np.inf, np.inf, -np.inf, -np.inf
-    for corner in range(3):
-        p, q = (a, b) if corner == 0 else ((b, c) if corner == 1 else (c, a))
-        if p[3] >= near and p[2] > 0:
-            x_low, x_high = min(x_low, p[0] / p[2]), max(x_high, p[0] / p[2])
-            y_low, y_high = min(y_low, p[1] / p[2]), max(y_high, p[1] / p[2])
-        if (p[3] >= near) != (q[3] >= near):
-            t = (near - p[3]) / (q[3] - p[3])
-            w = p[2] + t * (q[2] - p[2])
-            if w > 0:
-                x = (p[0] + t * (q[0] - p[0])) / w
-                y = (p[1] + t * (q[1] - p[1])) / w
-                x_low, x_high = min(x_low, x), max(x_high, x)
-                y_low, y_high = min(y_low, y), max(y_high, y)
-    return x_low, y_low, x_high, y_high
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def bound_faces(start, end, verts, faces, near, height, width, place, facing, bounds, centers):
+def bound_faces(start, end, verts, faces, near, height, width, facing, bounds, centers):
     """Facing, touched pixels and centres of the faces start..end-1 of all views (item = view F + face)."""
-    n_faces, n_verts = faces.shape[0], verts.shape[1]
+    n_faces = faces.shape[0]
     for item in range(start, end):
         view = item // n_faces
         face = item - view * n_faces
-        v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
-        a, b, c = load_vertex(verts, view, v0), load_vertex(verts, view, v1), load_vertex(verts, view, v2)
+        a = load_vertex(verts, view, faces[face, 0])
+        b = load_vertex(verts, view, faces[face, 1])
+        c = load_vertex(verts, view, faces[face, 2])
         det = edge_functions(a, b, c)[9]
         facing[view, face] = -1 if det > 0 else 1
-        v0, v1, v2 = v0 + view * n_verts, v1 + view * n_verts, v2 + view * n_verts
-        x0, x1, x2 = place[v0, 0], place[v1, 0], place[v2, 0]
-        y0, y1, y2 = place[v0, 1], place[v1, 1], place[v2, 1]
-        x_low, y_low, x_high, y_high = min(x0, x1, x2), min(y0, y1, y2), max(x0, x1, x2), max(y0, y1, y2)
-        if not abs(x0 + x1 + x2) < np.inf:  # not all in front
-            x_low, y_low, x_high, y_high = clipped_box(a, b, c, near)
-        drawn = abs(det) > 0.0 and abs(det) < np.inf
-        if not (drawn and x_high >= 0 and y_high >= 0 and x_low < width and y_low < height):
-            for box in (bounds, centers):
-                box[view, face, 0] = 0
-                box[view, face, 1] = 0
-                box[view, face, 2] = -1
-                box[view, face, 3] = -1
+        for box in (bounds, centers):
+            box[view, face, 0] = 0
+            box[view, face, 1] = 0
+            box[view, face, 2] = -1
+            box[view, face, 3] = -1
+        if not (abs(det) > 0.0 and abs(det) < np.inf):
+            continue
+        x_low, y_low, x_high, y_high = np.inf, np.inf, -np.inf, -np.inf
+        for corner in range(3):
+            p, q = (a, b) if corner == 0 else ((b, c) if corner == 1 else (c, a))
+            if p[3] >= near and p[2] > 0:
+                x_low, x_high = min(x_low, p[0] / p[2]), max(x_high, p[0] / p[2])
+                y_low, y_high = min(y_low, p[1] / p[2]), max(y_high, p[1] / p[2])
+            if (p[3] >= near) != (q[3] >= near):
+                t = (near - p[3]) / (q[3] - p[3])
+                w = p[2] + t * (q[2] - p[2])
+                if w > 0:
+                    x = (p[0] + t * (q[0] - p[0])) / w
+                    y = (p[1] + t * (q[1] - p[1])) / w
+                    x_low, x_high = min(x_low, x), max(x_high, x)
+                    y_low, y_high = min(y_low, y), max(y_high, y)
+        if not (x_high >= 0 and y_high >= 0 and x_low < width and y_low < height):
             continue
         bounds[view, face, 0] = np.int16(math.floor(max(x_low, 0.0)))
         bounds[view, face, 1] = np.int16(math.floor(max(y_low, 0.0)))
@@ -159,6 +137,12 @@ def inward_lines(a, b, c):
     bound1 = BELOW_ZERO if a1 > 0 or (a1 == 0 and b1 > 0) else 0.0
     bound2 = BELOW_ZERO if a2 > 0 or (a2 == 0 and b2 > 0) else 0.0
     return a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2
+
+
+@njit(nogil=True, cache=True, inline="always")
+def misses_box(a, b, c, bound, low_x, low_y, high_x, high_y):
+    """Whether a x + (b y + c) <= bound in the whole box; evaluated as at a point of it, so that rounding hides none."""
+    return a * (high_x if a > 0 else low_x) + (b * (high_y if b > 0 else low_y) + c) <= bound
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
@@ -213,6 +197,13 @@ def draw_face(face, a, b, c, near, left, top, first_x, first_y, last_x, last_y, 
     """One face in the pixels first_x..last_x, first_y..last_y of the tile whose corner is at (left, top)."""
     first_depth, first_face = near_depth.reshape(-1), near_face.reshape(-1)
     a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2 = inward_lines(a, b, c)
+    low_x, high_x, low_y, high_y = left + first_x + 0.5, left + last_x + 0.5, top + first_y + 0.5, top + last_y + 0.5
+    if (
+        misses_box(a0, b0, c0, bound0, low_x, low_y, high_x, high_y)
+        or misses_box(a1, b1, c1, bound1, low_x, low_y, high_x, high_y)
+        or misses_box(a2, b2, c2, bound2, low_x, low_y, high_x, high_y)
+    ):
+        return
     layers = near_depth.shape[1]
     # The nearest face alone is found in all of a row or in half of it, which takes less time than to begin and end with
     # the face. Face numbers are floats of the width of the depths, so that one vector mask serves both.
@@ -320,10 +311,8 @@ def bin_faces(verts: np.ndarray, faces: np.ndarray, near: float, height: int, wi
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     facing = torch.empty((n_views, n_faces), dtype=torch.int8)
     bounds, centers = (torch.empty((n_views, n_faces, 4), dtype=torch.int16) for _ in range(2))
-    place = np.empty((n_views * verts.shape[1], 2))
-    parallel_for(locate, len(place), 32768, verts, near, place)
     outputs = (facing.numpy(), bounds.numpy(), centers.numpy())
-    parallel_for(bound_faces, n_views * n_faces, 16384, verts, faces, near, height, width, place, *outputs)
+    parallel_for(bound_faces, n_views * n_faces, 16384, verts, faces, near, height, width, *outputs)
     n_pieces = BINNING_PIECES if n_faces > 16384 else 1
     cursor = np.zeros((n_views, tiles_x * tiles_y, n_pieces), np.int64)
     nothing = np.empty(0, np.int32)

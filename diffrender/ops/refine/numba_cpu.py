@@ -18,7 +18,7 @@ from diffrender.ops.contours import Contours
 from diffrender.ops.contours.numba_cpu import forward as contours
 from diffrender.ops.probe.numba_cpu import draw_points, file_points, sort_points
 from diffrender.ops.rasterize import FaceBins, Raster
-from diffrender.ops.rasterize.numba_cpu import TILE, inward_lines, load_vertex
+from diffrender.ops.rasterize.numba_cpu import TILE, inward_lines, load_vertex, misses_box
 from diffrender.ops.refine.op import BEYOND_PX, Beyond, Refined
 from diffrender.threads import parallel_for
 
@@ -71,6 +71,12 @@ def draw_samples(
     low_x, low_y, offset_x, offset_y, near_depth, near_face,
 ):  # fmt: skip
     """One face in the samples of the pixel whose corner is at (low_x, low_y)."""
+    if (
+        misses_box(a0, b0, c0, bound0, low_x, low_y, low_x + 1, low_y + 1)
+        or misses_box(a1, b1, c1, bound1, low_x, low_y, low_x + 1, low_y + 1)
+        or misses_box(a2, b2, c2, bound2, low_x, low_y, low_x + 1, low_y + 1)
+    ):
+        return
     for s in range(len(near_depth)):
         px, py = low_x + offset_x[s], low_y + offset_y[s]
         e0 = a0 * px + (b0 * py + c0)

@@ -1,0 +1,125 @@
+"""Our scenes in Mitsuba 3, an independent renderer: what it says of materials and lights is evidence.
+
+Its conventions differ from ours in three ways, all of which are handled here and nowhere else:
+a camera looks along its +z with +x to the left and +y up (ours: +x right, +y down); the middle of an environment map is
+at +z (ours: +x); and the diffuse base of its `principled` dielectrics is Disney's, which sends light back towards where
+it came from: brighter than ours by some parts in a hundred where rough surfaces are seen from the side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from diffrender.geometry.normals import vertex_normals
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.light import Light
+from diffrender.scene.lights.directional import Directional
+from diffrender.scene.lights.environment import Environment
+from diffrender.scene.lights.point import Point
+from diffrender.scene.material import Material
+from diffrender.scene.materials.ggx import Ggx
+from diffrender.scene.materials.lambert import Lambert
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+
+
+def mitsuba() -> Any:
+    """The module, with its plain CPU variant chosen; skips the test where it is not installed."""
+    module = pytest.importorskip("mitsuba", reason="the independent renderer is not installed")
+    module.set_variant("scalar_rgb")
+    return module
+
+
+def mitsuba_image(scene: Scene, camera: Cameras, samples: int, max_depth: int = 2) -> Tensor:
+    """[H, W, 3] linear: what Mitsuba's path tracer makes of `scene` from one perspective camera, black behind it.
+
+    samples: paths a pixel. max_depth: 2 is direct light, with shadows.
+    """
+    mi = mitsuba()
+    parts: dict[str, Any] = {
+        "type": "scene",
+        "integrator": {"type": "path", "max_depth": max_depth, "hide_emitters": True},
+        "sensor": _sensor(mi, camera, samples),
+    }
+    for name, item in scene.objects.items():
+        parts[f"object_{name}"] = _shape(mi, name, item)
+    for name, light in scene.lights.items():
+        parts[f"light_{name}"] = _emitter(mi, light)
+    image = np.array(mi.render(mi.load_dict(parts), seed=1))
+    return torch.from_numpy(image[..., :3]).float()
+
+
+def _sensor(mi: Any, camera: Cameras, samples: int) -> dict[str, Any]:
+    world_from_camera = torch.linalg.inv(camera.cam_from_world[0].double())
+    world_from_camera[:, :2] *= -1
+    fov = 2 * math.degrees(math.atan(camera.height / (2 * float(camera.focal_px[0, 1]))))
+    return {
+        "type": "perspective",
+        "fov": fov,
+        "fov_axis": "y",
+        "to_world": mi.ScalarTransform4f(world_from_camera.numpy()),
+        "sampler": {"type": "independent", "sample_count": samples},
+        "film": {
+            "type": "hdrfilm",
+            "width": camera.width,
+            "height": camera.height,
+            "rfilter": {"type": "box"},
+            "pixel_format": "rgb",
+        },
+    }
+
+
+def _shape(mi: Any, name: str, item: Object) -> Any:
+    vertices, faces = item.vertices_w().detach(), item.mesh.faces
+    properties = mi.Properties()
+    properties["bsdf"] = mi.load_dict(_bsdf(item.material))
+    mesh = mi.Mesh(name, len(vertices), len(faces), has_vertex_normals=True, props=properties)
+    parameters = mi.traverse(mesh)
+    parameters["vertex_positions"] = vertices.flatten().numpy()
+    normals = torch.nn.functional.normalize(vertex_normals(vertices, faces), dim=1)
+    parameters["vertex_normals"] = normals.flatten().numpy()
+    parameters["faces"] = faces.int().flatten().numpy()
+    parameters.update()
+    return mesh
+
+
+def _bsdf(material: Material) -> dict[str, Any]:
+    if isinstance(material, Lambert):
+        return {"type": "diffuse", "reflectance": _rgb(material.base_color)}
+    assert isinstance(material, Ggx)
+    return {
+        "type": "principled",
+        "base_color": _rgb(material.base_color),
+        "roughness": _number(material.roughness),
+        "metallic": _number(material.metallic),
+        # f0 = 0.08 specular: that of glTF's dielectrics.
+        "specular": 0.5,
+    }
+
+
+def _emitter(mi: Any, light: Light) -> dict[str, Any]:
+    if isinstance(light, Directional):
+        return {"type": "directional", "direction": light.direction.tolist(), "irradiance": _rgb(light.radiance)}
+    if isinstance(light, Point):
+        return {"type": "point", "position": light.position.tolist(), "intensity": _rgb(light.intensity)}
+    assert isinstance(light, Environment)
+    angle = float(light.rotation.norm())
+    turn = mi.ScalarTransform4f()
+    if angle > 0:
+        turn = mi.ScalarTransform4f().rotate((light.rotation / angle).tolist(), math.degrees(angle))
+    bitmap = mi.Bitmap(light.radiance.texels.numpy())
+    return {"type": "envmap", "bitmap": bitmap, "to_world": turn @ mi.ScalarTransform4f().rotate([0, 1, 0], 90)}
+
+
+def _rgb(value: Any) -> dict[str, Any]:
+    return {"type": "rgb", "value": value.tolist()}
+
+
+def _number(value: Any) -> float:
+    return float(value)
