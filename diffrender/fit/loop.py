@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -63,6 +63,7 @@ class FitResult:
     message: what became non-finite, where and through what, else None.
     steps_done: how many steps the state has behind it.
     seconds: how long it took.
+    phase_seconds: what of it went where (diffrender.fit.phases).
     """
 
     scene: Scene
@@ -71,6 +72,7 @@ class FitResult:
     message: str | None
     steps_done: int
     seconds: float
+    phase_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def fit(
@@ -117,4 +119,4 @@ def fit(
         stepper.undo_unfinished()
     except NonFiniteError as error:
         stop_reason, message = "non_finite", str(error)
-    return FitResult(*model.snapshot(), stop_reason, message, stepper.done, stepper.seconds())
+    return FitResult(*model.snapshot(), stop_reason, message, stepper.done, stepper.seconds(), stepper.phases.seconds)

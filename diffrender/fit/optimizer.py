@@ -14,6 +14,7 @@ from diffrender.errors import ConfigError, FitError
 from diffrender.fit.adam import PACES, Moments, Pace, move
 from diffrender.fit.carry import carried, vertex_fields, with_mesh_and_fields
 from diffrender.fit.model import SceneModel
+from diffrender.fit.phases import Phases
 from diffrender.fit.remeshing import Remeshing
 from diffrender.fit.schedule import Constant, Schedule
 from diffrender.fit.vertex_motion import Moment, VertexMotion
@@ -123,8 +124,20 @@ class FitOptimizer:
                 moving.append(path)
         return moving
 
-    def step(self) -> None:
-        """Move the latents along their gradients; one without a gradient stays. Remesh what is due."""
+    def step(self, phases: Phases | None = None) -> None:
+        """Move the latents along their gradients; one without a gradient stays. Remesh what is due.
+
+        phases: adds up how long that takes.
+        """
+        phases = phases or Phases()
+        with phases.timed("update"):
+            self._move()
+        with phases.timed("remesh"):
+            for path, motion in self._motions.items():
+                if motion.remeshing is not None and motion.remeshing.is_due(self._step + 1, self._steps):
+                    self._remesh(path, motion)
+
+    def _move(self) -> None:
         for path, latent in self._model.latents.items():
             if latent.grad is None:
                 continue
@@ -137,9 +150,6 @@ class FitOptimizer:
                 parametrization, mesh = self._model.parametrization(path), self._mesh(path)
                 now = Moment((self._step + 1) / self._steps, rate.factor_at(self._step, self._steps))
                 motion.move(parametrization, mesh, latent, self._moments[path], pace, now)
-        for path, motion in self._motions.items():
-            if motion.remeshing is not None and motion.remeshing.is_due(self._step + 1, self._steps):
-                self._remesh(path, motion)
 
     def geometry(self) -> dict[str, int]:
         """Of all learned meshes together: vertices now; damped vertices and flipped faces of the last step."""

@@ -19,6 +19,7 @@ from diffrender.fit.last_good import LastGood, first_nonfinite
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Terms
 from diffrender.fit.optimizer import FitOptimizer
+from diffrender.fit.phases import Phases
 from diffrender.fit.reduction import mean_per_view
 from diffrender.fit.step_views import StepViews
 from diffrender.scene.cameras import Cameras
@@ -57,7 +58,10 @@ class NonFiniteError(Exception):
 
 
 class Stepper:
-    """Takes the steps of one fit. `done` steps are complete; one is in progress while `started` is ahead of it."""
+    """Takes the steps of one fit. `done` steps are complete; one is in progress while `started` is ahead of it.
+
+    phases: where the time went so far.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Stepper:
         self._batches = batches
         self._last_good = LastGood(model, optimizer)
         self._first = self.started = self.done = first_step
+        self.phases = Phases()
         self._began = time.perf_counter()
 
     def seconds(self) -> float:
@@ -92,13 +97,16 @@ class Stepper:
             # Once with all gradients, so that a value that nothing depends on is found now and not at its late start.
             for latent in self._model.latents.values():
                 latent.requires_grad_(True)
-        values = self._finite_values()
-        comparison, terms = self._evaluate(values, self._batches.at(step), step)
-        record = self._record(step, comparison, terms)
+        with self.phases.timed("solve"):
+            values = self._finite_values()
+        with self.phases.timed("render"):
+            comparison, terms = self._evaluate(values, self._batches.at(step), step)
+            record = self._record(step, comparison, terms)
         if not all(map(math.isfinite, (record.total, *record.terms.values()))):
             self._stop_at_loss(step, terms)
         if terms.total.requires_grad:
-            terms.total.backward()
+            with self.phases.timed("backward"):
+                terms.total.backward()
         if step == self._first:
             self._check_influence(moving)
         self._check_gradients(step)
@@ -106,7 +114,7 @@ class Stepper:
         # In this order Ctrl-C between any two lines leaves a state that undo_unfinished() puts right.
         self._last_good.keep()
         self.started = step + 1
-        self._optimizer.step()
+        self._optimizer.step(self.phases)
         self.done = step + 1
         return replace(record, geometry=self._optimizer.geometry())
 

@@ -76,6 +76,7 @@ def metrics_of(
         "initial": {**initial.scores, "geometry": initial.geometry.as_json()},
         "wall_s": round(seconds, 3),
         "fit_s": round(result.seconds, 3),
+        "phase_s": {phase: round(each, 3) for phase, each in result.phase_seconds.items()},
         "steps": result.steps_done,
         "steps_per_s": round(result.steps_done / max(result.seconds, 1e-9), 3),
         "stop_reason": result.stop_reason,

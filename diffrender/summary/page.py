@@ -139,6 +139,10 @@ def _timing(setup: FitSetup, result: FitResult, seconds: float) -> list[tuple[st
     return [
         ("whole run", f"{seconds:.1f} s"),
         ("fit", f"{result.seconds:.1f} s, {rate:.1f} steps/s"),
+        (
+            "of which",
+            ", ".join(f"{phase} {each:.1f} s" for phase, each in result.phase_seconds.items() if each >= 0.05),
+        ),
         ("targets", f"{n_fit} fitted and {n_heldout} held-out views of {cameras.width} x {cameras.height}"),
         ("device", f"{describe_device(setup.device)}, {backends} kernels on {kernel_threads()} threads"),
         ("versions", f"diffrender {versions['diffrender']}, torch {versions['torch']}, Python {versions['python']}"),

@@ -12,6 +12,7 @@ from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Loss, Objective, Term
 from diffrender.fit.optimizer import FitOptimizer, Rate
+from diffrender.fit.phases import PHASES
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.schedule import Cosine
 from diffrender.scene.paths import get_value
@@ -99,6 +100,13 @@ def test_the_record_of_the_first_step_is_the_starting_guess():
     assert watcher.records[0].psnr_db == pytest.approx(evaluate(model.snapshot()[0], views, render_blob)["psnr_db"])
 
 
+def test_the_time_of_a_fit_is_told_by_phases():
+    result = run({COLOR: Rate(0.1), VERTICES: Rate(0.01)}, steps=5)
+    assert tuple(result.phase_seconds) == PHASES
+    assert all(seconds > 0 for seconds in result.phase_seconds.values())
+    assert sum(result.phase_seconds.values()) <= result.seconds
+
+
 def test_every_learnable_value_can_be_learned():
     rates = {path: Rate(0.01) for path in (COLOR, SCALE, POSE, VERTICES, "background", "cameras.pose", "cameras.focal")}
     watcher = Watcher()
@@ -180,9 +188,9 @@ def test_control_c_in_the_middle_of_an_update_undoes_it(monkeypatch):
     steps = []
     whole_step = FitOptimizer.step
 
-    def half_a_step(self):
+    def half_a_step(self, phases):
         steps.append(None)
-        whole_step(self)
+        whole_step(self, phases)
         if len(steps) == 4:
             raise KeyboardInterrupt
 
