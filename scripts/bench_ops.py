@@ -4,6 +4,7 @@
     python scripts/bench_ops.py --quick --peers    fewer rows, raced against deodr (pip install deodr==0.2.3)
     python scripts/bench_ops.py --curve            how the cost grows with faces, pixels and distance
     python scripts/bench_ops.py --remesh           a pass of remeshing at several sizes
+    python scripts/bench_ops.py --smoothers spot.obj --pictures spot.png     Large Steps against Adam in equal time
 
 Only numbers of one run compare: all contestants of a row take turns.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +56,13 @@ DEFAULT_RATES: Mapping[str, float] = {
     "unit_interval": 0.05,
     "direction": 0.02,
     "pose": 0.01,
-    "large_steps": 0.1,
+    "large_steps": 0.05,
 }
 # Of remeshed vertices without large_steps: in target lengths of their edges; and what is remembered of their gradients,
 # which is little, because a vertex soon stands elsewhere.
 RATE_IN_EDGES = 0.3
+# In radii of the object: a mesh that begins coarse goes far in few steps, and what that spoils is made good when finer.
+RATE_OF_REMESHED_LARGE_STEPS = 0.2
 BETAS_IN_EDGES = (0.8, 0.8)
 # Cameras of a capture are nearly right, and one that runs away takes the shape along.
 CAMERA_POSE_RATE = 0.001
@@ -119,8 +121,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     size = targets.place.region.radius
     scene, fit_views = scene_to(scene, device), targets.fit.to(device)
     parameters = _filled_parameters(config, scene, fit_views.cameras, size)
-    learns_shape = any(path.endswith("mesh.vertices") for path in parameters)
-    loss = config.loss or _default_loss(fit_views.masks is not None, learns_shape)
+    shapes = [options for path, options in parameters.items() if path.endswith("mesh.vertices")]
+    loss = config.loss or _default_loss(fit_views.masks is not None, shapes)
     optimize = _filled_resolution(config.optimize.with_parameters(parameters))
     edges = _filled_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
@@ -197,11 +199,15 @@ def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: 
     for path, options in parameters.items():
         full = canonical_path(scene, cameras, path)
         method = options.method or default_parametrization(scene, cameras, full)
+        if options.remesh is not None and options.method is None:
+            # A new factorisation for every change of the mesh would cost more than it gains: remeshing smooths, too.
+            method = "identity"
         unit = _unit(full, method, scene, cameras, size)
         in_edges = options.remesh is not None and method == "identity"
+        rate = DEFAULT_RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS
         updates: dict[str, Any] = {
             "method": method,
-            "lr": options.lr or (RATE_IN_EDGES if in_edges else DEFAULT_RATES[method] * unit),
+            "lr": options.lr or (RATE_IN_EDGES if in_edges else rate * unit),
             "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
             "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
             **_large_steps_options(options, method),
@@ -255,11 +261,18 @@ def _edge_schedule(edges: Edges) -> EdgeSchedule | FixedEdges:
     return EdgeSchedule(Soft(first, edges.samples), last, anneal.until, then)
 
 
-def _default_loss(has_masks: bool, learns_shape: bool) -> LossOptions:
+def _default_loss(has_masks: bool, shapes: Sequence[ParameterOptions]) -> LossOptions:
+    """shapes: the options of all learned vertices. What keeps them smooth by itself needs little more of it."""
+    mask = MaskIouOptions() if has_masks else None
+    rough = [each for each in shapes if each.remesh is None]
+    if not rough:
+        return LossOptions(mask=mask)
+    if all(each.method == "large_steps" for each in rough):
+        return LossOptions(mask=mask, normal_consistency=NormalConsistencyOptions(weight=0.001))
     return LossOptions(
-        mask=MaskIouOptions() if has_masks else None,
-        laplacian=LaplacianOptions(weight=0.1) if learns_shape else None,
-        normal_consistency=NormalConsistencyOptions(weight=0.01) if learns_shape else None,
+        mask=mask,
+        laplacian=LaplacianOptions(weight=0.1),
+        normal_consistency=NormalConsistencyOptions(weight=0.01),
     )
 
 

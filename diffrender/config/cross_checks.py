@@ -202,7 +202,7 @@ def _entry(location: Location, entry: dict[str, Any], path: str, steps: Any) -> 
         wanted = "pose" if is_pose else "another method, or none for the usual one"
         notes = ("large_steps is for mesh.vertices",) if method == "large_steps" else ()
         yield (*location, "method"), f"`{location[1]}` cannot have the method `{method}`; wanted {wanted}", notes
-    elif not (is_shape and method in (None, "large_steps")):
+    elif not (is_shape and (method == "large_steps" or (method is None and entry.get("remesh") is None))):
         for key in ("lambda", "solver"):
             if entry.get(key) is not None:
                 notes = ("write `method: large_steps`, or take it out",) if is_shape else ("take it out",)

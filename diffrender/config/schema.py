@@ -163,7 +163,9 @@ class _ParameterBasics(Named):
     stop: PositiveInt | None = Field(default=None, description="the step from which on it rests again")
     schedule: Schedule = Field(default=ConstantOptions(), description="how the learning rate changes")
     method: Method | None = Field(
-        default=None, description="the parametrisation; left out: the one that suits the value best"
+        default=None,
+        description="the parametrisation; left out: the one that suits the value best; of mesh.vertices large_steps, or"
+        " identity where they are remeshed",
     )
 
 
@@ -171,7 +173,7 @@ class _ParameterBasics(Named):
 _LAMBDA: Any = {
     "lambda": (
         Weight | None,  # type: ignore[operator]
-        Field(default=None, description="of large_steps: how far a pull at one vertex spreads; left out: 19"),
+        Field(default=None, description="of large_steps: how far a pull at one vertex spreads; left out: 4"),
     )
 }
 _WithLambda: Any = create_model("_WithLambda", __base__=_ParameterBasics, **_LAMBDA)
@@ -185,7 +187,7 @@ class ParameterOptions(_WithLambda):
     )
     optimizer: Optimizer | None = Field(
         default=None,
-        description="left out: adam_uniform for large_steps, vector_adam for other remeshed vertices, else adam",
+        description="left out: vector_adam for large_steps and for remeshed vertices, adam for all others",
     )
     betas: tuple[Beta, Beta] | None = Field(
         default=None,
@@ -260,7 +262,8 @@ class FitConfig(SceneParts):
     optimize: OptimizeOptions = Field(default=OptimizeOptions(), description="what is optimised, and how long")
     loss: LossOptions | None = Field(
         default=None,
-        description="left out: image l1, mask 1 where the targets have masks, laplacian 0.1, normal_consistency 0.01",
+        description="left out: image l1; mask 1 where the targets have masks; normal_consistency 0.001 with"
+        " large_steps, or laplacian 0.1 and normal_consistency 0.01 without; neither for remeshed shapes",
     )
     progress: ProgressOptions = Field(default=ProgressOptions(), description="pictures while the fit runs")
     export: list[Literal["obj", "glb"]] = Field(default=["obj", "glb"], description="formats of the meshes")

@@ -93,7 +93,7 @@ def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
     leaves: dict[str, _Leaf] = {}
     for name, item in scene.objects.items():
         start, place = f"objects.{name}.", ("objects", name)
-        leaves[f"{start}mesh.vertices"] = _Leaf(SCENE, (*place, "mesh", "vertices"), item.mesh.vertices, "identity")
+        leaves[f"{start}mesh.vertices"] = _Leaf(SCENE, (*place, "mesh", "vertices"), item.mesh.vertices, "large_steps")
         leaves.update(_marked_fields(f"{start}material.", (*place, "material"), item.material))
         leaves.update(_marked_fields(start, place, item))
     for name, light in scene.lights.items():

@@ -11,6 +11,7 @@ from benchmarks.ops_bench import Settings, print_table, works
 from benchmarks.peers import require_deodr
 from benchmarks.pictures import save_comparison
 from benchmarks.remeshing import print_passes
+from benchmarks.smoothers import SHAPES, draw, race, table
 from benchmarks.works import Work
 
 from diffrender.errors import BackendError
@@ -30,8 +31,10 @@ def main(description: str) -> None:
     add("--curve", action="store_true", help="growth with faces, pixels and distance instead of the table")
     add("--curve-picture", type=Path, metavar="PNG", help="draw the curves as well")
     add("--remesh", action="store_true", help="a pass of remeshing at several sizes instead of the table")
+    add("--smoothers", nargs="*", metavar="SHAPE", help="large_steps against Adam: bumpy, box or mesh files")
+    add("--seconds", type=float, default=20.0, help="of --smoothers, for each contestant")
     options = parser.parse_args()
-    if options.peers or options.pictures:
+    if options.peers or (options.pictures and options.smoothers is None):
         try:
             require_deodr()
         except BackendError as error:
@@ -41,9 +44,14 @@ def main(description: str) -> None:
     settings = Settings(
         options.threads, 0.8 if options.quick else 3.0, options.best, options.processor_time, options.peers
     )
-    if options.pictures:
+    if options.pictures and options.smoothers is None:
         save_comparison(options.pictures, Work("antialias", 6_000, 512))
-    if options.remesh:
+    if options.smoothers is not None:
+        outcomes = [each for shape in options.smoothers or SHAPES for each in race(shape, options.seconds, 128, 4)]
+        print(table(outcomes))
+        if options.pictures:
+            draw(outcomes, options.pictures)
+    elif options.remesh:
         print_passes(settings, options.quick)
     elif options.curve or options.curve_picture:
         print_curves(settings, options.curve_picture)

@@ -42,7 +42,7 @@ def test_a_file_with_targets_alone_fits_shape_and_colours_of_a_sphere() -> None:
     assert setup.scene.background.tolist() == [0.0, 0.0, 0.5]
     assert setup.scene.lights == {}
     assert list(setup.model.latents) == ["objects.object.mesh.vertices", "objects.object.material.base_color"]
-    assert [term.name for term in setup.objective.terms] == ["image", "mask", "laplacian", "normal_consistency"]
+    assert [term.name for term in setup.objective.terms] == ["image", "mask", "normal_consistency"]
     # views 0 and 8 of 9
     assert setup.heldout_views is not None
     assert setup.heldout_views.names == ("view_000", "view_008")
@@ -123,7 +123,7 @@ def test_default_rates_follow_the_size_of_the_object() -> None:
         built(f"mesh: {{subdivisions: 1, radius: {radius}}}\noptimize: {{steps: 3}}") for radius in (0.1, 1)
     )
     rates = [setup.config.optimize.parameters()["mesh.vertices"].lr for setup in (small, large)]
-    assert rates == pytest.approx([0.002, 0.02], rel=1e-3)
+    assert rates == pytest.approx([0.005, 0.05], rel=1e-3)
 
 
 def test_the_method_of_vertices_arrives_with_its_options() -> None:
@@ -184,6 +184,9 @@ def test_wanted_lengths_come_from_pixels_and_from_the_region() -> None:
     smooth = built(REMESHED.replace("METHOD", "large_steps").replace("REMESH", "continuous"))
     (shape,) = smooth.config.optimize.parameters().values()
     assert (shape.optimizer, shape.betas) == (LargeSteps.optimizer, (0.9, 0.999))
+    assert shape.lr == pytest.approx(
+        0.2 * float(smooth.scene.objects["object"].mesh.vertices.norm(dim=1).mean()), rel=0.1
+    )
     assert (shape.remesh.every, shape.remesh.smoothing) == (5, 0.0)
 
 
@@ -197,11 +200,25 @@ def test_a_start_that_cannot_be_remeshed_is_told(tmp_path: Path) -> None:
         built(text, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("options", "terms"),
+    [
+        ("{}", ["image", "mask", "normal_consistency"]),
+        ("{method: identity}", ["image", "mask", "laplacian", "normal_consistency"]),
+        ("{remesh: continuous}", ["image", "mask"]),
+        ("{method: large_steps, remesh: continuous}", ["image", "mask"]),
+    ],
+)
+def test_what_keeps_shapes_smooth_depends_on_how_they_move(options: str, terms: list[str]) -> None:
+    setup = built(f"mesh: {{subdivisions: 1}}\noptimize: {{mesh.vertices: {options}}}")
+    assert [term.name for term in setup.objective.terms] == terms
+
+
 def test_the_solver_that_will_run_is_written_down() -> None:
     setup = built("mesh: {subdivisions: 1}\noptimize: {mesh.vertices: {method: large_steps}}")
     (shape,) = setup.config.optimize.parameters().values()
-    assert (getattr(shape, "lambda"), shape.solver, shape.optimizer) == (19, choose_solver("auto"), "adam_uniform")
-    assert "lambda: 19" in resolved_text(setup.config)
+    assert (getattr(shape, "lambda"), shape.solver, shape.optimizer) == (4, choose_solver("auto"), "vector_adam")
+    assert "lambda: 4" in resolved_text(setup.config)
 
 
 def test_what_is_filled_in_gives_the_same_fit_when_read_again() -> None:

@@ -89,7 +89,7 @@ def test_everything_at_the_vertices_follows_the_mesh(method):
         assert rows == mesh.n_vertices
         moments = state["moments"][path]
         assert moments["mean"].shape == (rows, 3)
-        assert moments["square"].shape == (rows, 1 if path == COLOR else 3)
+        assert moments["square"].shape == (rows, 3 if path == VERTICES and method == "identity" else 1)
         assert (moments["square"] >= 0).all()
         assert (moments["mean"] != 0).any()
         assert float(moments["count"]) == 2
