@@ -132,8 +132,8 @@ class TargetsOptions(Strict):
     )
     background: TargetBackground | None = Field(
         default=None,
-        description="behind masked photographs; left out: the scene's; random: another colour at each step, behind"
-        " renderings and targets alike (it wants masks)",
+        description="behind masked photographs; left out: the scene's; random: another colour in each view at"
+        " each step, behind renderings and targets alike (it wants masks)",
     )
     masks: bool = Field(default=True, description="false: ignore masks; transparency still shows the background")
 

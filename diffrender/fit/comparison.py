@@ -35,18 +35,27 @@ class Comparison:
 
     output: the renderings, with the buffers that the objective asks for.
     views: the n targets of these renderings, in the same order.
+    added_background: [n, 3] what is added to the background of both, or None; views have masks then.
     """
 
-    def __init__(self, output: RenderOutput, views: Views) -> None:
+    def __init__(self, output: RenderOutput, views: Views, added_background: Tensor | None = None) -> None:
         self.output = output
         self.views = views
+        self._added = added_background
         self._differences: dict[str, Tensor] = {}
 
     def difference(self, space: str) -> Tensor:
         """[n, H, W, 3] rendered minus target colours in `space`; differentiable."""
         if space not in self._differences:
             convert = SPACES[space]
-            self._differences[space] = convert(self.output.rgba[..., :3]) - convert(self.views.images)
+            rgba, images = self.output.rgba, self.views.images
+            rendered = rgba[..., :3]
+            if self._added is not None:
+                # Exact, since both are linear in what lies behind: the background times what they leave uncovered.
+                added = self._added[:, None, None]
+                rendered = rendered + (1 - rgba[..., 3:]) * added
+                images = images + (1 - self.masks()[..., None]) * added
+            self._differences[space] = convert(rendered) - convert(images)
         return self._differences[space]
 
     def buffer_difference(self, name: str) -> Tensor:

@@ -26,7 +26,7 @@ class FitSettings:
     batch_size: views a step, at least 1; None for all of them.
     seed: of the order of the views and of random backgrounds.
     resolution: the size of the images as steps go by.
-    random_background: another colour behind everything at each step.
+    random_background: another colour behind everything in each view at each step.
     """
 
     steps: int
@@ -88,7 +88,7 @@ def fit(
     """Moves the latents of `model` until its renderings look like `views`; returns the last good state.
 
     model: holds one camera a view, in the same order; it ends in the returned state.
-    views: whole images; for a random background they have masks, and stand over the background of the model's scene.
+    views: whole images; for random backgrounds they have masks, and stand over the background of the model's scene.
     render_step: (scene, n cameras, steps done) -> their images, differentiable; edges may sharpen with the steps.
     first_step: how many steps a checkpoint already has behind it.
 

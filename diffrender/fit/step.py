@@ -141,8 +141,10 @@ class Stepper:
 
     def _evaluate(self, values: dict[str, Tensor], index: Tensor | None, step: int) -> tuple[Comparison, Terms]:
         """Renderings and terms of `step` for the views at `index`, None for all."""
-        scene, cameras, views = self._views.at(*self._model.state_at(values), index, step)
-        comparison = Comparison(self._render_step(scene, cameras, step), views)
+        scene, cameras = self._model.state_at(values)
+        cameras, views = self._views.at(cameras, index, step)
+        added = self._views.added_background(scene.background, len(views), step)
+        comparison = Comparison(self._render_step(scene, cameras, step), views, added)
         return comparison, self._objective(comparison, scene)
 
     def _record(self, step: int, comparison: Comparison, terms: Terms) -> StepRecord:

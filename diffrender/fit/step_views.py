@@ -1,4 +1,4 @@
-"""What a step compares: views at the resolution of the moment, over the background of the moment."""
+"""What a step compares: views at the resolution of the moment, over the backgrounds of the moment."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 from diffrender.fit.batches import EPOCH_STRIDE
-from diffrender.imaging.color import linear_from_srgb
 from diffrender.imaging.filters import resize_area
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
 # Fewer pixels along a side than this tell next to nothing of a shape.
@@ -56,11 +54,12 @@ class ResolutionSchedule:
 
 
 class StepViews:
-    """The scene, cameras and targets of each step of a fit.
+    """The cameras and targets of each step of a fit, and what lies behind them.
 
-    views: all of them, whole, over the background of the scene that is fitted.
-    random_background: at each step, one colour behind renderings and targets alike, drawn from `seed` and the step
-        alone. What is background in one and object in the other then differs at some step whatever its colour is.
+    views: all of them, whole; for random backgrounds, over the background of the scene that is fitted.
+    random_background: at each step, a colour for each view, behind rendering and target alike, drawn from `seed` and
+        the step alone. What is background in one and object in the other then differs at most steps, whatever its
+        colour is.
     """
 
     def __init__(self, views: Views, resolution: ResolutionSchedule, random_background: bool, seed: int) -> None:
@@ -69,10 +68,10 @@ class StepViews:
         self._random_background = random_background
         self._seed = seed
 
-    def at(self, scene: Scene, cameras: Cameras, index: Tensor | None, step: int) -> tuple[Scene, Cameras, Views]:
+    def at(self, cameras: Cameras, index: Tensor | None, step: int) -> tuple[Cameras, Views]:
         """What `step` compares for the views at `index`, None for all.
 
-        scene, cameras: as they are now, all cameras and whole images.
+        cameras: as they are now, all of them and for whole images.
         """
         height, width = _scaled(self._whole.cameras, self._resolution.at(step))
         if (height, width) != (self._views.cameras.height, self._views.cameras.width):
@@ -82,14 +81,19 @@ class StepViews:
             views, cameras = views.select(index), cameras.select(index)
         if (height, width) != (cameras.height, cameras.width):
             cameras = cameras.resized(height, width)
-        if self._random_background:
-            scene, views = _over(scene, views, self._color(step).to(scene.background))
-        return scene, cameras, views
+        return cameras, views
 
-    def _color(self, step: int) -> Tensor:
-        """[3] linear RGB, evenly spread in sRGB, the space that most losses compare in."""
+    def added_background(self, background: Tensor, n_views: int, step: int) -> Tensor | None:
+        """[n_views, 3] what must be added to `background` [3], linear, for the backgrounds of `step`; None for nothing.
+
+        Each channel is either dark or bright, so that no colour of an object lies beyond it: an outline that begins to
+        cover a pixel is then pulled the right way in all of them, whatever its colour and the target's. Over colours
+        between, an outline whose colour is wrong is pulled the wrong way in some.
+        """
+        if not self._random_background:
+            return None
         generator = torch.Generator().manual_seed(self._seed * EPOCH_STRIDE + step)
-        return linear_from_srgb(torch.rand(3, generator=generator))
+        return torch.randint(0, 2, (n_views, 3), generator=generator).to(background) - background
 
 
 def check_step_views(views: Views, resolution: ResolutionSchedule, random_background: bool) -> None:
@@ -117,11 +121,3 @@ def _resized(views: Views, height: int, width: int) -> Views:
         masks=None if masks is None else resize_area(masks[..., None], height, width)[..., 0],
         buffers={name: resize_area(values, height, width) for name, values in views.buffers.items()},
     )
-
-
-def _over(scene: Scene, views: Views, color: Tensor) -> tuple[Scene, Views]:
-    """Scene and views over another colour: exact, since images hold the old one times what masks leave free."""
-    assert views.masks is not None
-    free = 1 - views.masks[..., None]
-    images = views.images + free * (color - scene.background)
-    return replace(scene, background=color), replace(views, images=images)

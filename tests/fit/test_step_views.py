@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,10 +8,13 @@ from fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 from test_fit_loop import COLOR, OBJECTIVE, POSE, SCALE, Watcher, problem
 
 from diffrender.errors import ConfigError
+from diffrender.fit.comparison import Comparison
 from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.optimizer import Rate
 from diffrender.fit.step_views import ResolutionSchedule, StepViews
+from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.filters import resize_area
+from diffrender.scene.views import Views
 
 RATES = {COLOR: Rate(0.1), SCALE: Rate(0.03), POSE: Rate(0.03)}
 
@@ -41,41 +45,63 @@ def test_smaller_views_are_area_means_seen_by_smaller_cameras():
     scene, cameras, views, steps = shown(ResolutionSchedule(0.5, 4))
     views_depth = replace(views, buffers={"depth": torch.rand(4, 24, 30, 1)})
     steps = StepViews(views_depth, ResolutionSchedule(0.5, 4), False, 0)
-    same, small_cameras, small = steps.at(scene, cameras, torch.tensor([2, 0]), 3)
-    assert same is scene
+    small_cameras, small = steps.at(cameras, torch.tensor([2, 0]), 3)
     assert (small_cameras.height, small_cameras.width) == (12, 15)
     torch.testing.assert_close(small_cameras.focal_px, cameras.focal_px[[2, 0]] / 2)
     torch.testing.assert_close(small.cameras.focal_px, small_cameras.focal_px)
     torch.testing.assert_close(small.images, resize_area(views.images, 12, 15)[[2, 0]])
     torch.testing.assert_close(small.masks, resize_area(views.masks[..., None], 12, 15)[[2, 0], ..., 0])
     torch.testing.assert_close(small.buffers["depth"], resize_area(views_depth.buffers["depth"], 12, 15)[[2, 0]])
-    _, whole_cameras, whole = steps.at(scene, cameras, None, 4)
+    whole_cameras, whole = steps.at(cameras, None, 4)
+    assert steps.added_background(scene.background, 4, 0) is None
     assert whole.images is views.images
     assert whole_cameras is cameras
 
 
 def test_a_background_over_another_is_what_rendering_over_it_gives():
-    scene, cameras, _, steps = shown(random=True)
-    for step in (0, 7):
-        other, _, views = steps.at(scene, cameras, torch.tensor([1, 3]), step)
-        rgba = render_blob(other, cameras.select(torch.tensor([1, 3]))).rgba
-        torch.testing.assert_close(views.images, rgba[..., :3])
-        torch.testing.assert_close(views.masks, rgba[..., 3])
+    scene, cameras, views, steps = shown(random=True)
+    added = steps.added_background(scene.background, 4, 7)
+    # A rendering that differs from its target in colour and in coverage.
+    (ball,) = scene.objects.values()
+    wrong = replace(scene, objects={"ball": replace(ball, scale=torch.tensor(1.5))})
+    found = Comparison(render_blob(wrong, cameras), views, added).difference("srgb")
+    for i in range(4):
+        camera, background = cameras.select([i]), scene.background + added[i]
+        rendered, target = (render_blob(replace(s, background=background), camera) for s in (wrong, scene))
+        expected = srgb_from_linear(rendered.rgba[0, ..., :3]) - srgb_from_linear(target.rgba[0, ..., :3])
+        torch.testing.assert_close(found[i], expected, atol=1e-5, rtol=0)
 
 
-def test_backgrounds_depend_on_seed_and_step_alone_and_fill_the_colours():
+def test_backgrounds_depend_on_seed_and_step_alone_and_are_the_corners_of_the_colours():
+    background = blob_scene().background
+
     def colors(seed, steps):
-        scene, cameras, _, shown_views = shown(random=True, seed=seed, n_views=2)
-        return [shown_views.at(scene, cameras, None, step)[0].background.tolist() for step in steps]
+        *_, shown_views = shown(random=True, seed=seed, n_views=2)
+        return [background + shown_views.added_background(background, 2, step) for step in steps]
 
     first = colors(0, range(200))
-    assert colors(0, [150, 3]) == [first[150], first[3]]
-    assert colors(1, range(20)) != first[:20]
-    assert len({tuple(color) for color in first}) == 200
-    values = torch.tensor(first)
-    assert bool(((values >= 0) & (values <= 1)).all())
-    # Even in sRGB: its middle is 0.214 in linear light.
-    assert values.median(0).values.tolist() == pytest.approx([0.214] * 3, abs=0.1)
+    assert all(torch.equal(a, b) for a, b in zip(colors(0, [150, 3]), [first[150], first[3]], strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(colors(1, range(20)), first, strict=False))
+    values = torch.stack(first)
+    torch.testing.assert_close(values, values.round())
+    counts = (values.round() @ torch.tensor([4.0, 2.0, 1.0])).long().reshape(-1).bincount(minlength=8)
+    assert len(counts) == 8
+    assert counts.min() > 25  # of 400, 50 expected
+
+
+@pytest.mark.parametrize("object_color", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("rim_color", [0.05, 0.5, 0.95])
+def test_outlines_are_pulled_the_right_way_whatever_the_colours(object_color, rim_color):
+    """An outline of one colour that begins to cover a pixel which the target covers in another, or leaves free."""
+    for covered, sign in ((1.0, -1), (0.0, 1)):
+        mask = torch.full((40, 1, 1), covered)
+        colors = object_color * mask[..., None].expand(-1, -1, -1, 3)
+        views = Views(blob_cameras(40, 1, 1), colors, mask, tuple(map(str, range(40))))
+        coverage = torch.full((40, 1, 1, 1), 0.02, requires_grad=True)
+        rgba = torch.cat([(coverage * rim_color).expand(-1, -1, -1, 3), coverage], -1)
+        added = StepViews(views, ResolutionSchedule(), True, 0).added_background(torch.zeros(3), 40, 0)
+        Comparison(SimpleNamespace(rgba=rgba), views, added).difference("linear").abs().sum().backward()
+        assert bool((coverage.grad * sign > 0).all())
 
 
 def test_a_fit_with_both_finds_what_it_looks_for_and_goes_on_from_a_checkpoint():
