@@ -18,7 +18,7 @@ class Phases:
     """
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
