@@ -148,6 +148,35 @@ def bake(
 
 
 @app.command()
+def options(
+    about: Annotated[
+        str, typer.Argument(help="Only places with this in their name, as loss or lights.", metavar="[KEY]")
+    ] = "",
+) -> None:
+    """List everything that a scene file may hold, with defaults."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from diffrender.config.reference import sections
+
+    found = sections(about)
+    if not found:
+        typer.echo(
+            f"error: no key of a scene file has {about!r} in its name; `diffrender options` lists them all", err=True
+        )
+        raise typer.Exit(STOPPED)
+    console = Console()
+    for section in found:
+        console.print(f"\n[bold]{escape(section.place or 'scene.yaml')}[/]  {escape(section.meaning)}")
+        table = Table("key", "wanted", "default", "meaning", box=box.SIMPLE_HEAD, pad_edge=False)
+        for option in section.options:
+            table.add_row(*map(escape, (option.key, option.wanted, option.default, option.meaning)))
+        console.print(table)
+
+
+@app.command()
 def warmup() -> None:
     """Compile the CPU kernels ahead; the first fit does not wait for them then."""
     from diffrender.warmup import warmup as compile_kernels

@@ -21,7 +21,7 @@ def type_at(root: type[BaseModel], location: Sequence[str | int]) -> tuple[Any, 
     kind: Any = root
     field: FieldInfo | None = None
     for part in location:
-        kind, choice = _without_null(kind)
+        kind, choice = split_choice(kind)
         if choice is not None:
             arms = get_args(kind) or (kind,)
             kind = arms[choice.tags.index(str(part)[1:-1])]
@@ -44,20 +44,20 @@ def is_tag(part: str | int) -> bool:
 
 def model_of(kind: Any) -> type[BaseModel] | None:
     """The mapping that a type stands for, if it is one."""
-    kind, _ = _without_null(kind)
+    kind, _ = split_choice(kind)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def words_of(kind: Any) -> list[str]:
     """The words that may be written there."""
-    kind, _ = _without_null(kind)
+    kind, _ = split_choice(kind)
     return [str(word) for word in get_args(kind)] if get_origin(kind) is Literal else []
 
 
 def describe(kind: Any) -> str:
     """What may be written there: "an integer from 0 to 8"; empty where there are no words for it."""
     limits = _limits(kind)
-    bare, _ = _without_null(kind)
+    bare, _ = split_choice(kind)
     if get_origin(bare) is Literal:
         words = words_of(bare)
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
@@ -74,7 +74,7 @@ def describe(kind: Any) -> str:
     return names[bare] + (f" {limits}" if limits and bare in (int, float) else "") if bare in names else ""
 
 
-def _without_null(kind: Any) -> tuple[Any, OneOf | None]:
+def split_choice(kind: Any) -> tuple[Any, OneOf | None]:
     """The type without Annotated and without the choice of null; and its OneOf, if it is such a union."""
     choice = None
     while True:

@@ -1,0 +1,37 @@
+from typer.testing import CliRunner
+
+from diffrender.cli import app
+from diffrender.config.reference import sections
+from diffrender.config.schema import FitConfig
+from diffrender.config.shelf import LIGHT_OPTIONS, MATERIAL_OPTIONS
+
+
+def test_every_mapping_of_a_scene_file_is_there_once_with_words_for_all_its_keys():
+    found = sections()
+    places = [section.place for section in found]
+    assert len(set(places)) == len(places)
+    assert {option.key for option in found[0].options} == set(FitConfig.model_fields)
+    for name in LIGHT_OPTIONS:
+        assert f"lights[] {{type: {name}}}" in places
+    for name in MATERIAL_OPTIONS:
+        assert f"material {{type: {name}}}" in places
+    assert "optimize.<path>" in places
+    wordless = [(section.place, option.key) for section in found for option in section.options if not option.meaning]
+    assert not [each for each in wordless if each[1] not in ("type", "init")], wordless
+    assert all(section.meaning for section in found)
+
+
+def test_what_is_told_of_a_key():
+    (section,) = [each for each in sections() if each.place == "optimize"]
+    told = {option.key: option for option in section.options}
+    assert told["steps"].default == "400"
+    assert "integer" in told["steps"].wanted and "gradient steps" in told["steps"].meaning
+    assert "<path>" in told
+
+
+def test_the_command_shows_what_is_asked_for():
+    result = CliRunner().invoke(app, ["options", "loss.laplacian"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "weight" in result.output and "targets" not in result.output
+    result = CliRunner().invoke(app, ["options", "nonsense"])
+    assert result.exit_code == 1 and "no key of a scene file has 'nonsense'" in result.output
