@@ -20,27 +20,21 @@ from diffrender.config.parse import load_config
 from diffrender.config.resolved import resolved_text
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
+from diffrender.export_proof import export_psnr_db
+from diffrender.exports import glb_path, write_appearance, write_meshes
 from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.loop import FitResult, fit
 from diffrender.fit.textures import complete_textures
 from diffrender.ops.backend import backends_by_op
 from diffrender.recorder import Recorder
-from diffrender.scene.cameras import Cameras
-from diffrender.scene.object import Object
-from diffrender.scene.scene import Scene
-from diffrender.scene.texture import Texture
 from diffrender.summary.judge import Judge, guarding_of, metrics_of
 from diffrender.summary.page import report_of
 from diffrender.summary.terminal_words import closing_words, opening_words
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
-from diffrender.writers.cameras import write_transforms
 from diffrender.writers.curves import write_curves
-from diffrender.writers.glb import GlbObject, write_glb
-from diffrender.writers.lights import write_lights
 from diffrender.writers.manifest import write_manifest
 from diffrender.writers.metrics import write_json
-from diffrender.writers.obj import write_obj
 from diffrender.writers.report import write_report
 from diffrender.writers.run_folder import RunFolder, check_writable, create_run_folder
 from diffrender.writers.terminal import FitPanel
@@ -133,7 +127,7 @@ def _run(begun: _Begun, name: str, scene_file: Path | None, console: Console) ->
         recorder = stack.enter_context(Recorder(setup, folder, begun.before))
         judge = Judge(setup)
         initial = judge.judge(setup.scene, setup.fit_views.cameras)
-        _write_meshes(folder, "initial", setup.config, setup.scene, None)
+        write_meshes(folder, "initial", setup.config.export, setup.scene)
         recorder.start()
         for panel in panels:
             panel.opening(opening_words(name, setup, initial, folder))
@@ -147,15 +141,16 @@ def _run(begun: _Begun, name: str, scene_file: Path | None, console: Console) ->
         result = _completed(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
         final = judge.judge(result.scene, result.cameras)
+        export_db = _proof(folder, setup, result)
         seconds = time.perf_counter() - begun.clock + recorder.seconds_before
         guarding = guarding_of(recorder.rows)
-        metrics = metrics_of(initial, final, guarding, result, seconds)
+        metrics = metrics_of(initial, final, guarding, export_db, result, seconds)
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(begun, result, scene_file, seconds)
-        report = report_of(name, folder, setup, initial, final, guarding, result, begun.started, seconds)
+        report = report_of(name, folder, setup, initial, final, guarding, export_db, result, begun.started, seconds)
         write_report(folder.path / "report.html", report)
         for panel in panels:
-            panel.closing(closing_words(folder, setup, initial, final, result, seconds))
+            panel.closing(closing_words(folder, setup, initial, final, export_db, result, seconds))
     return RunResult(folder.path, result, metrics)
 
 
@@ -185,33 +180,18 @@ def _completed(setup: FitSetup, result: FitResult) -> FitResult:
 
 def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:
     # The most valuable first: whatever goes wrong later, the mesh is there.
-    _write_meshes(folder, "final", setup.config, result.scene, result.cameras)
-    write_transforms(folder.cameras / "transforms.json", result.cameras, setup.fit_views.names)
-    write_lights(folder.lights / "lights.json", result.scene.lights)
+    write_meshes(folder, "final", setup.config.export, result.scene, result.cameras)
+    write_appearance(folder, result.scene, result.cameras, setup.fit_views.names)
     recorder.end(result.steps_done)
     if recorder.rows:
         write_curves(recorder.rows, folder.path / "curves.png")
 
 
-def _write_meshes(folder: RunFolder, stem: str, config: FitConfig, scene: Scene, cameras: Cameras | None) -> None:
-    """mesh/<stem>.glb with all objects in their places; mesh/<stem>.obj, or one such file an object, in the world."""
-    if "glb" in config.export:
-        objects = [
-            GlbObject(each, item.mesh, _base_color(item), item.pose, item.scale, not item.material.needs_light)
-            for each, item in scene.objects.items()
-        ]
-        write_glb(folder.mesh / f"{stem}.glb", objects, cameras, scene.lights)
-    if "obj" in config.export:
-        for each, item in scene.objects.items():
-            file = f"{stem}.obj" if len(scene.objects) == 1 else f"{stem}_{each}.obj"
-            color = _base_color(item)
-            is_texture = isinstance(color, Texture)
-            mesh = item.mesh.with_vertices(item.vertices_w())
-            write_obj(folder.mesh / file, mesh, None if is_texture else color, color if is_texture else None)
-
-
-def _base_color(item: Object) -> Any:
-    return item.material.base_color  # type: ignore[attr-defined]
+def _proof(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:
+    """How much the exported GLB looks like the fitted scene, in dB; None where none was exported."""
+    if "glb" not in setup.config.export:
+        return None
+    return export_psnr_db(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views)
 
 
 def _write_manifest(begun: _Begun, result: FitResult, scene_file: Path | None, seconds: float) -> None:

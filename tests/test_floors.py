@@ -20,7 +20,7 @@ FLOORS = (
     ("render",),
     ("fit", "readers", "writers", "warmup"),
     ("config",),
-    ("bake", "begun", "compare", "findings"),
+    ("bake", "begun", "compare", "export_proof", "exports", "findings"),
     ("recorder",),
     ("summary",),
     ("run",),

@@ -86,6 +86,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert 0 < geometry["rms_to_target"] < metrics["initial"]["geometry"]["rms_to_target"]
     assert 0 < geometry["surface_rms_to_target"] < 0.5
     assert geometry["flipped_faces"] == 0 and geometry["damped_vertices"] >= 0
+    assert 45 <= metrics["export"]["glb_psnr_db"] <= 99
 
     rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
@@ -105,7 +106,8 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     heldout = metrics["heldout"]
     for said in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
                  f"{geometry['rms_to_target']:.3g}", "Judged by the 2 views that the fit never saw", "Watertight",
-                 "lights.key.direction", "No self-intersections.", "No face was turned over by a step"):  # fmt: skip
+                 "lights.key.direction", "No self-intersections.", "No face was turned over by a step",
+                 "mesh/final.glb, read back and rendered in the same light, looks like the fitted scene"):  # fmt: skip
         assert said in page
     assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
     linked = set(re.findall(r'href="([^"]+)"', page))
@@ -118,6 +120,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
         assert "lights.key.direction" in text
         assert "held-out mask IoU" in text
         assert "finished after 4 steps" in text
+        assert "the GLB, read back and rendered in the same light, is " in text
         assert "80 faces; watertight, one part, no handles; " in text
         assert f"RMS {geometry['rms_to_target']:.4g} between the vertices (at the start " in text
 
@@ -263,3 +266,17 @@ def test_the_same_bits_on_one_and_two_threads(tmp_path: Path) -> None:
     for scores in ("fit", "heldout", "initial"):
         assert metrics[scores] == other_metrics[scores]
     assert all(torch.equal(latents[path], other_latents[path]) for path in latents)
+
+
+def test_a_textured_metal_leaves_all_its_maps(tmp_path: Path) -> None:
+    metal = "{type: ggx, base_color: {texture: 0.5, resolution: 16}, roughness: {texture: 0.5, resolution: 16}}"
+    overrides = [f"material={metal}", "optimize={steps: 1, material.roughness: , lights.environment.radiance: }"]
+    result, _ = run(tmp_path, *overrides, "lights=[{type: environment, resolution: 16}]", "progress.video=false")
+    names = files_in(result.folder)
+    assert {
+        "textures/object_base_color.png", "textures/object_roughness.png", "lights/environment.exr",
+        "mesh/final.mtl", "mesh/final.png", "mesh/final_roughness.png",
+    } <= set(names)  # fmt: skip
+    assert result.metrics["export"]["glb_psnr_db"] >= 45
+    without, _ = run(tmp_path, *overrides, "lights=[{type: environment, resolution: 16}]", "export=[obj]")
+    assert "export" not in without.metrics

@@ -66,14 +66,21 @@ def guarding_of(rows: Sequence[Mapping[str, Any]]) -> Guarding | None:
 
 
 def metrics_of(
-    initial: Judged, final: Judged, guarding: Guarding | None, result: FitResult, seconds: float
+    initial: Judged,
+    final: Judged,
+    guarding: Guarding | None,
+    export_db: float | None,
+    result: FitResult,
+    seconds: float,
 ) -> dict[str, Any]:
-    """The content of metrics.json. seconds: of the whole run."""
+    """The content of metrics.json. export_db: how much the exported GLB looks like the fit. seconds: of the run."""
     guards = {} if guarding is None else asdict(guarding)
+    export = {} if export_db is None else {"export": {"glb_psnr_db": round(export_db, 3)}}
     return {
         **final.scores,
         "geometry": final.geometry.as_json() | guards,
         "initial": {**initial.scores, "geometry": initial.geometry.as_json()},
+        **export,
         "wall_s": round(seconds, 3),
         "fit_s": round(result.seconds, 3),
         "phase_s": {phase: round(each, 3) for phase, each in result.phase_seconds.items()},

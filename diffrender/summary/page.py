@@ -40,12 +40,14 @@ FILES = (
 )
 # A shape that is nearer than this is the target's own.
 EXACT = 1e-12
+# Decibels from which an eye sees no difference.
+LIKE_DB = 45.0
 STOPPED = {"finished": "Finished", "interrupted": "Stopped by Ctrl-C", "non_finite": "Stopped by a non-finite value"}
 
 
 def report_of(
     name: str, folder: RunFolder, setup: FitSetup, initial: Judged, final: Judged, guarding: Guarding | None,
-    result: FitResult, started: datetime, seconds: float,
+    export_db: float | None, result: FitResult, started: datetime, seconds: float,
 ) -> Report:  # fmt: skip
     """The content of report.html. name: of the scene. seconds: of the whole run so far."""
     judged = "heldout" if "heldout" in final.scores else "fit"
@@ -68,7 +70,7 @@ def report_of(
         pictures=_pictures(folder.progress),
         curves=folder.path / "curves.png" if (folder.path / "curves.png").exists() else None,
         learned=learned_values(setup, result),
-        mesh_facts=facts_in_words(final.geometry.whole) + _guarding_in_words(guarding),
+        mesh_facts=facts_in_words(final.geometry.whole) + _guarding_in_words(guarding) + _export_in_words(export_db),
         objects=[
             (each, f"{shape_in_words(found)}; {faults_in_words(found)}")
             for each, found in final.geometry.objects.items()
@@ -115,6 +117,15 @@ def _guarding_in_words(guarding: Guarding | None) -> list[tuple[bool, str]]:
     what = "No face was" if flips == 0 else "1 face was" if flips == 1 else f"{flips:,} faces were"
     shortened = f"; {guarding.damped_vertices:,} moves of vertices were shortened to prevent it"
     return [(flips == 0, f"{what} turned over by a step{shortened if guarding.damped_vertices else ''}.")]
+
+
+def _export_in_words(export_db: float | None) -> list[tuple[bool, str]]:
+    if export_db is None or math.isnan(export_db):
+        return []
+    like = "looks like the fitted scene" if export_db >= LIKE_DB else "differs from the fitted scene, as glTF is poorer"
+    return [
+        (export_db >= LIKE_DB, f"mesh/final.glb, read back and rendered in the same light, {like}: {export_db:.1f} dB.")
+    ]
 
 
 def _pictures(folder: Path) -> list[tuple[str, Path]]:

@@ -46,7 +46,13 @@ def opening_words(name: str, setup: FitSetup, initial: Judged, folder: RunFolder
 
 
 def closing_words(
-    folder: RunFolder, setup: FitSetup, initial: Judged, final: Judged, result: FitResult, seconds: float
+    folder: RunFolder,
+    setup: FitSetup,
+    initial: Judged,
+    final: Judged,
+    export_db: float | None,
+    result: FitResult,
+    seconds: float,
 ) -> Closing:
     """What is said after the last step."""
     scores = [
@@ -69,7 +75,7 @@ def closing_words(
         steps_done=result.steps_done,
         seconds=seconds,
         scores=scores,
-        findings=findings_in_words(initial.geometry, final.geometry),
+        findings=findings_in_words(initial.geometry, final.geometry) + _export_in_words(export_db),
         files=[(what, where) for what, where in files if where.exists()],
     )
 
@@ -82,3 +88,9 @@ def findings_in_words(initial: GeometryFindings, final: GeometryFindings) -> lis
         surfaces = f"{final.surface_rms_to_target:.4g} between the surfaces"
         rows.append(("to target", f"RMS {final.rms_to_target:.4g} between the vertices{before}, {surfaces}"))
     return rows
+
+
+def _export_in_words(export_db: float | None) -> list[tuple[str, str]]:
+    if export_db is None or not math.isfinite(export_db):
+        return []
+    return [("export", f"the GLB, read back and rendered in the same light, is {export_db:.1f} dB from the fit")]

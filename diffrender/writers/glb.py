@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from diffrender.checks import check_shape
@@ -18,14 +16,12 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texture import Texture
+from diffrender.scene.object import Object
 from diffrender.writers.corners import CornerMesh, corner_mesh
 from diffrender.writers.gltf_file import GltfFile, Json
+from diffrender.writers.gltf_material import add_material, unit_interval
 from diffrender.writers.gltf_nodes import add_cameras, add_lights, rotation_entry
-from diffrender.writers.images import encode_srgb8
-
-LINEAR, LINEAR_MIPMAP_LINEAR = 9729, 9987
-WRAP_CODES = {"repeat": 10497, "clamp": 33071}
+from diffrender.writers.gltf_surface import GltfSurface, surface_of, with_textures
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class GlbObject:
     pose: [4, 4] world_from_object, rigid.
     scale: [] positive.
     unlit: shown without lights (KHR_materials_unlit) instead of as a rough, diffuse surface.
+    surface: all that glTF can say of the surface, in place of base_color and unlit.
     """
 
     name: str
@@ -46,6 +43,13 @@ class GlbObject:
     pose: Tensor = field(default_factory=lambda: torch.eye(4))
     scale: Tensor = field(default_factory=lambda: torch.ones(()))
     unlit: bool = False
+    surface: GltfSurface | None = None
+
+    @classmethod
+    def of(cls, name: str, item: Object) -> GlbObject:
+        """An object of a scene with its material, as far as glTF has it (gltf_surface.surface_of)."""
+        surface = surface_of(item.material)
+        return cls(name, item.mesh, surface.base_color, item.pose, item.scale, surface.unlit, surface)
 
 
 def write_glb(
@@ -56,7 +60,9 @@ def write_glb(
 ) -> None:
     """Write objects, cameras and lights as one GLB.
 
-    Vertices are split along UV seams; vertices that no face uses are left out. Colours are clamped to 0..1.
+    Vertices are split along UV seams; vertices that no face uses are left out. Colours are clamped to 0..1, and
+    textures have 8 bits. Roughness, metallic, normals and emission that stand at vertices are baked into textures.
+    Where there is a normal map, the tangents that it was made for are written.
     cameras: glTF has no off-centre principal points; they are lost (transforms.json keeps them).
     lights: directional, point and spot, fixed to the world (KHR_lights_punctual; 1 here is written as 1 lux and
         1 candela, as viewers that work without units read it). glTF has no skies: viewers bring their own
@@ -78,40 +84,27 @@ def write_glb(
 
 
 def _add_object(gltf: GltfFile, item: GlbObject) -> int:
-    corners = corner_mesh(item.mesh)
+    plain = GltfSurface(item.base_color, unlit=item.unlit)
+    mesh, surface = with_textures(item.mesh, item.surface or plain)
+    corners = corner_mesh(mesh, with_tangents=surface.normal is not None and mesh.uvs is not None)
     if len(corners.faces) == 0:
         raise ShapeError(f"write_glb: every face of object {item.name!r} uses a vertex twice; nothing could be seen")
+    material = add_material(gltf, item.name, mesh, surface)
     attributes: Json = {
         "POSITION": gltf.add_vertex_attribute(corners.positions, with_bounds=True),
         "NORMAL": gltf.add_vertex_attribute(corners.normals),
     }
+    if corners.tangents is not None:
+        attributes["TANGENT"] = gltf.add_vertex_attribute(corners.tangents)
     if corners.uvs is not None:
         attributes["TEXCOORD_0"] = gltf.add_vertex_attribute(corners.uvs)
-    material: Json = {"name": item.name, "doubleSided": True}
-    surface: Json = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
-    if isinstance(item.base_color, Texture):
-        if corners.uvs is None:
-            raise ShapeError(f"write_glb: object {item.name!r} has a texture, but its mesh has no uvs")
-        surface["baseColorTexture"] = {"index": _add_texture(gltf, item.base_color, item.name)}
-    elif item.base_color.dim() == 1:
-        check_shape("write_glb", f"base_color of object {item.name!r}", item.base_color, (3,))
-        surface["baseColorFactor"] = [*_unit_interval(item.base_color).tolist(), 1.0]
-    else:
-        attributes["COLOR_0"] = gltf.add_vertex_attribute(_vertex_colors(item, corners))
-    material["pbrMetallicRoughness"] = surface
-    if item.unlit:
-        gltf.extensions_used.add("KHR_materials_unlit")
-        material["extensions"] = {"KHR_materials_unlit": {}}
-    primitive: Json = {
-        "attributes": attributes,
-        "indices": gltf.add_indices(corners.faces),
-        "material": gltf.add("materials", material),
-    }
-    mesh = gltf.add("meshes", {"name": item.name, "primitives": [primitive]})
+    if isinstance(surface.base_color, Tensor) and surface.base_color.dim() != 1:
+        attributes["COLOR_0"] = gltf.add_vertex_attribute(_vertex_colors(item.name, mesh, surface.base_color, corners))
+    primitive: Json = {"attributes": attributes, "indices": gltf.add_indices(corners.faces), "material": material}
     scale = float(item.scale)
     node: Json = {
         "name": item.name,
-        "mesh": mesh,
+        "mesh": gltf.add("meshes", {"name": item.name, "primitives": [primitive]}),
         "translation": item.pose[:3, 3].tolist(),
         "rotation": rotation_entry(item.pose[:3, :3]),
         "scale": [scale, scale, scale],
@@ -119,23 +112,9 @@ def _add_object(gltf: GltfFile, item: GlbObject) -> int:
     return gltf.add("nodes", node)
 
 
-def _vertex_colors(item: GlbObject, corners: CornerMesh) -> np.ndarray:
-    check_shape("write_glb", f"base_color of object {item.name!r}", item.base_color, (item.mesh.n_vertices, 3))  # type: ignore[arg-type]
-    return _unit_interval(item.base_color)[corners.source]  # type: ignore[arg-type]
-
-
-def _add_texture(gltf: GltfFile, texture: Texture, name: str) -> int:
-    stream = io.BytesIO()
-    Image.fromarray(encode_srgb8(texture.texels)).save(stream, format="PNG", optimize=True)
-    view = gltf.add_bytes(stream.getvalue())
-    image = gltf.add("images", {"name": name, "bufferView": view, "mimeType": "image/png"})
-    wrap: Json = {"wrapS": WRAP_CODES[texture.wrap], "wrapT": WRAP_CODES[texture.wrap]}
-    sampler = gltf.add("samplers", {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR} | wrap)
-    return gltf.add("textures", {"sampler": sampler, "source": image})
-
-
-def _unit_interval(color: Tensor) -> np.ndarray:
-    return color.detach().to("cpu", torch.float32).nan_to_num(nan=0.0).clamp(0, 1).numpy()
+def _vertex_colors(name: str, mesh: Mesh, colors: Tensor, corners: CornerMesh) -> np.ndarray:
+    check_shape("write_glb", f"base_color of object {name!r}", colors, (mesh.n_vertices, 3))
+    return unit_interval(colors)[corners.source]
 
 
 def _reach(objects: Sequence[GlbObject]) -> float:

@@ -14,17 +14,25 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
 from diffrender.writers.atomic import write_text
-from diffrender.writers.images import write_png
+from diffrender.writers.gltf_surface import GltfSurface
+from diffrender.writers.mtl import MATERIAL_NAME, material_lines, write_maps
 
-MATERIAL_NAME = "surface"
 
-
-def write_obj(path: Path, mesh: Mesh, vertex_colors: Tensor | None = None, texture: Texture | None = None) -> None:
+def write_obj(
+    path: Path,
+    mesh: Mesh,
+    vertex_colors: Tensor | None = None,
+    texture: Texture | None = None,
+    surface: GltfSurface | None = None,
+) -> None:
     """Write `mesh` as an OBJ that keeps its vertices, their order and their sharing across UV seams.
 
     vertex_colors: [V, 3], or [3] for all vertices, linear; written sRGB-encoded after each position, the extension
         that MeshLab, Blender and trimesh read.
     texture: written as <stem>.png beside the OBJ, with a <stem>.mtl that names it; the mesh must have uvs.
+    surface: a whole material, in place of the two. Whatever of it is uniform or a texture and not plainly diffuse goes
+        into <stem>.mtl: roughness and metallic as Pr and Pm, emission as Ke, a normal map as norm, with their maps as
+        <stem>_roughness.png and so on; of what stands at vertices only the colour can be written.
 
     OBJ's v axis points up: it is flipped here. All 9 digits that a float32 can need are written.
 
@@ -33,21 +41,26 @@ def write_obj(path: Path, mesh: Mesh, vertex_colors: Tensor | None = None, textu
     """
     path = Path(path)
     mesh.check("write_obj")
-    if texture is not None and mesh.uvs is None:
+    if surface is not None:
+        is_texture = isinstance(surface.base_color, Texture)
+        vertex_colors = None if is_texture else surface.base_color  # type: ignore[assignment]
+        texture = surface.base_color if is_texture else None  # type: ignore[assignment]
+    material = material_lines(path, vertex_colors, texture, surface)
+    if mesh.uvs is None and any(line.startswith(("map_", "norm ")) for line in material):
         raise ShapeError("write_obj: a texture needs a mesh with uvs, this one has none; write vertex colours instead")
     lines = ["# written by diffrender"]
-    if texture is not None:
+    if material:
         lines.append(f"mtllib {path.stem}.mtl")
     lines += _vertex_lines(mesh.vertices, vertex_colors)
     if mesh.uvs is not None:
         flipped = mesh.uvs.detach().double().cpu() * torch.tensor([1.0, -1.0]) + torch.tensor([0.0, 1.0])
         lines += [f"vt {u:.9g} {v:.9g}" for u, v in flipped.tolist()]
     lines.append("s 1")  # smooth shading: without normals in the file, many programs would show facets
-    if texture is not None:
+    if material:
         lines.append(f"usemtl {MATERIAL_NAME}")
+        write_text(path.with_suffix(".mtl"), "\n".join(material) + "\n")
+        write_maps(path, texture, surface)
     lines += _face_lines(mesh)
-    if texture is not None:
-        _write_material(path, texture)
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -71,9 +84,3 @@ def _face_lines(mesh: Mesh) -> list[str]:
         return [f"f {a} {b} {c}" for a, b, c in faces.tolist()]
     corners = np.concatenate([faces, mesh.uv_faces.cpu().numpy() + 1], 1)
     return [f"f {a}/{ta} {b}/{tb} {c}/{tc}" for a, b, c, ta, tb, tc in corners.tolist()]
-
-
-def _write_material(path: Path, texture: Texture) -> None:
-    write_png(path.with_suffix(".png"), texture.texels)
-    text = f"newmtl {MATERIAL_NAME}\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {path.stem}.png\n"
-    write_text(path.with_suffix(".mtl"), text)

@@ -11,6 +11,7 @@ from diffrender.geometry.primitives import box, icosphere
 from diffrender.readers.meshes import read_mesh
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
+from diffrender.writers.gltf_surface import GltfSurface
 from diffrender.writers.obj import write_obj
 
 
@@ -101,3 +102,30 @@ def test_errors(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write"):
         write_obj(tmp_path / "file" / "a.obj", mesh)
+
+
+def test_a_physically_based_material_is_told_in_the_mtl(tmp_path):
+    numbers, image = torch.rand(4, 4, 1), torch.rand(8, 8, 3)
+    surface = GltfSurface(
+        Texture(image), torch.tensor([0.75]), Texture(numbers), Texture(image - 0.5), torch.tensor([0.0, 2.0, 0.5])
+    )
+    write_obj(tmp_path / "a.obj", quad(), surface=surface)
+    assert lines(tmp_path / "a.obj", "mtllib") == [["a.mtl"]]
+    told = {line.split()[0]: line.split()[1:] for line in (tmp_path / "a.mtl").read_text().splitlines()}
+    expected = {"Pr": ["1"], "Pm": ["0.75"], "Ke": ["0", "2", "0.5"], "map_Kd": ["a.png"], "norm": ["a_normal.png"]}
+    expected |= {"map_Pr": ["a_roughness.png"], "map_Bump": ["a_normal.png"], "Kd": ["1", "1", "1"]}
+    assert expected.items() <= told.items() and "map_Pm" not in told
+    files = {path.name for path in tmp_path.glob("*.png")}
+    assert files == {"a.png", "a_roughness.png", "a_normal.png"}
+    found = np.asarray(Image.open(tmp_path / "a_roughness.png")) / 255
+    np.testing.assert_allclose(found, numbers.expand(-1, -1, 3).numpy(), atol=0.51 / 255)
+
+
+def test_plain_surfaces_need_no_mtl(tmp_path):
+    colors = torch.rand(4, 3)
+    write_obj(tmp_path / "a.obj", quad(), surface=GltfSurface(colors, specular=False))
+    assert not (tmp_path / "a.mtl").exists() and len(lines(tmp_path / "a.obj", "v")[0]) == 6
+    write_obj(tmp_path / "b.obj", quad(), surface=GltfSurface(colors, roughness=torch.tensor([0.25])))
+    assert "Pr 0.25\nPm 0\n" in (tmp_path / "b.mtl").read_text() and len(lines(tmp_path / "b.obj", "v")[0]) == 6
+    with pytest.raises(ShapeError, match="a texture needs a mesh with uvs"):
+        write_obj(tmp_path / "c.obj", Mesh(*icosphere(0)), surface=GltfSurface(colors, Texture(torch.rand(2, 2, 1))))

@@ -1,0 +1,56 @@
+"""What others open of a scene: its meshes, textures, lights and cameras as files in a run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.texture import Texture
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.glb import GlbObject, write_glb
+from diffrender.writers.gltf_surface import surface_of
+from diffrender.writers.lights import write_lights
+from diffrender.writers.obj import write_obj
+from diffrender.writers.run_folder import RunFolder
+from diffrender.writers.textures import write_texture
+
+
+def glb_path(folder: RunFolder, stem: str) -> Path:
+    """Where `write_meshes` writes the scene called `stem`."""
+    return folder.mesh / f"{stem}.glb"
+
+
+def write_meshes(
+    folder: RunFolder, stem: str, formats: Collection[str], scene: Scene, cameras: Cameras | None = None
+) -> None:
+    """mesh/<stem>.glb with all objects in their places; mesh/<stem>.obj, or one such file an object, in the world.
+
+    formats: which of glb and obj.
+    """
+    if "glb" in formats:
+        objects = [GlbObject.of(name, item) for name, item in scene.objects.items()]
+        write_glb(glb_path(folder, stem), objects, cameras, scene.lights)
+    if "obj" in formats:
+        for name, item in scene.objects.items():
+            file = f"{stem}.obj" if len(scene.objects) == 1 else f"{stem}_{name}.obj"
+            write_obj(folder.mesh / file, item.mesh.with_vertices(item.vertices_w()), surface=surface_of(item.material))
+
+
+def write_appearance(folder: RunFolder, scene: Scene, cameras: Cameras, view_names: Sequence[str]) -> None:
+    """textures/<object>_<field>.png, lights/lights.json with the maps of its skies, and cameras/transforms.json."""
+    for name, item in scene.objects.items():
+        for field, texture in _textures(item).items():
+            write_texture(folder.folder("textures") / f"{name}_{field}.png", field, texture)
+    write_lights(folder.lights / "lights.json", scene.lights)
+    write_transforms(folder.cameras / "transforms.json", cameras, view_names)
+
+
+def _textures(item: Object) -> dict[str, Texture]:
+    """Those of an object's material, by field."""
+    material = item.material
+    values = {field.name: getattr(material, field.name) for field in dataclasses.fields(material)}  # type: ignore[arg-type]
+    return {name: value for name, value in values.items() if isinstance(value, Texture)}

@@ -1,0 +1,127 @@
+"""Lights and cameras from glTF.
+
+Source: glTF 2.0 specification, section 3.10 (Cameras), and the extension KHR_lights_punctual.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffrender.errors import DataError
+from diffrender.readers.gltf_document import GltfDocument
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.light import Light
+from diffrender.scene.lights.directional import Directional
+from diffrender.scene.lights.point import Point
+from diffrender.scene.lights.spot import Spot
+
+LIGHTS_EXTENSION = "KHR_lights_punctual"
+# The extension's own defaults.
+OUTER_CONE = math.pi / 4
+# From glTF's camera axes (y up, z backward) to ours.
+FLIPPED = np.diag([1.0, -1.0, -1.0, 1.0])
+SAME_LENS = 1e-5
+
+
+def placed_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """The nodes of the file's scene with their [4, 4] world_from_node, parents before children."""
+    scenes = document.entries("scenes")
+    nodes = document.entries("nodes")
+    roots = scenes[document.json.get("scene", 0)].get("nodes", []) if scenes else range(len(nodes))
+    waiting = [(index, np.eye(4)) for index in reversed(roots)]
+    seen: set[int] = set()
+    while waiting:
+        index, parent = waiting.pop()
+        if index in seen or not 0 <= index < len(nodes):
+            raise DataError(f"{document.path}: node {index} is not there or stands in two places; export it again")
+        seen.add(index)
+        world = parent @ _matrix(nodes[index])
+        yield nodes[index], world
+        waiting += [(child, world) for child in reversed(nodes[index].get("children", []))]
+
+
+def _matrix(node: Mapping[str, Any]) -> np.ndarray:
+    if "matrix" in node:
+        return np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
+    x, y, z, w = np.array(node.get("rotation", (0, 0, 0, 1)), dtype=np.float64)
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    matrix[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), dtype=np.float64)
+    matrix[:3, 3] = node.get("translation", (0, 0, 0))
+    return matrix
+
+
+def light_of(document: GltfDocument, node: Mapping[str, Any], world: np.ndarray) -> tuple[str, Light] | None:
+    """The name and the light of a node, or None where it has none."""
+    reference = node.get("extensions", {}).get(LIGHTS_EXTENSION)
+    if reference is None:
+        return None
+    entry = document.json["extensions"][LIGHTS_EXTENSION]["lights"][reference["light"]]
+    strength = _tensor(np.array(entry.get("color", (1, 1, 1)), dtype=np.float64) * entry.get("intensity", 1.0))
+    place, forward = _tensor(world[:3, 3]), _tensor(-world[:3, 2])
+    name = node.get("name") or entry.get("name") or f"light_{reference['light']}"
+    if entry["type"] == "directional":
+        return name, Directional(forward, strength)
+    if entry["type"] == "point":
+        return name, Point(place, strength)
+    if entry["type"] != "spot":
+        raise DataError(f"{document.path}: light {name!r} has the unknown type {entry['type']!r}")
+    cones = entry.get("spot", {})
+    inner, outer = cones.get("innerConeAngle", 0.0), cones.get("outerConeAngle", OUTER_CONE)
+    return name, Spot(place, forward, strength, _tensor(math.degrees(inner)), _tensor(math.degrees(outer)))
+
+
+def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], height: int) -> Cameras | None:
+    """The cameras (index, world_from_node) as views of `height` pixels; None without any, or where lenses differ.
+
+    Principal points are in the middle: glTF has no others.
+    """
+    if not placed:
+        return None
+    entries = document.entries("cameras")
+    kinds = {entries[index]["type"] for index, _ in placed}
+    if len(kinds) > 1:
+        return None
+    (kind,) = kinds
+    lenses = [entries[index][kind] for index, _ in placed]
+    if kind == "orthographic":
+        halves = np.array([(lens["xmag"], lens["ymag"]) for lens in lenses])
+    else:
+        half_height = np.tan(np.array([lens["yfov"] for lens in lenses]) / 2)
+        halves = np.stack([half_height * [lens.get("aspectRatio", 1.0) for lens in lenses], half_height], 1)
+    aspects = halves[:, 0] / halves[:, 1]
+    if np.ptp(aspects) > SAME_LENS * aspects.mean():
+        return None
+    width = max(1, round(height * float(aspects[0])))
+    size = np.array([width, height])
+    world_from_camera = np.stack([_unscaled(world) for _, world in placed]) @ FLIPPED
+    return Cameras(
+        cam_from_world=_tensor(np.linalg.inv(world_from_camera)),
+        focal_px=_tensor(size / 2 / halves),
+        center_px=_tensor(np.tile(size / 2, (len(placed), 1))),
+        height=height,
+        width=width,
+        orthographic=kind == "orthographic",
+        near=float(min(lens["znear"] for lens in lenses)),
+    )
+
+
+def _unscaled(matrix: np.ndarray) -> np.ndarray:
+    """A camera's frame is a rotation, whatever stands above it."""
+    result = np.array(matrix)
+    result[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)
+    return result
+
+
+def _tensor(values: Any) -> Tensor:
+    return torch.as_tensor(np.asarray(values), dtype=torch.float32)

@@ -1,0 +1,63 @@
+"""Materials as Wavefront MTL, with the extension for physically based materials (Pr, Pm, norm) that Blender reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from diffrender.scene.material import SurfaceValue
+from diffrender.scene.texture import Texture
+from diffrender.writers.gltf_material import unit_interval
+from diffrender.writers.gltf_surface import GltfSurface
+from diffrender.writers.images import encode_srgb8, write_encoded_png
+from diffrender.writers.textures import write_texture
+
+MATERIAL_NAME = "surface"
+# Field of the surface, MTL's number for it, and MTL's picture.
+NUMBERS = (("roughness", "Pr", "map_Pr"), ("metallic", "Pm", "map_Pm"))
+
+
+def material_lines(path: Path, color: Tensor | None, texture: Texture | None, surface: GltfSurface | None) -> list[str]:
+    """The lines of the material beside the OBJ at `path`; none where colours after the vertices say everything."""
+    lines = [] if surface is None or surface.unlit else _shading_lines(path, surface)
+    if texture is None and not lines:
+        return []
+    kd = "1 1 1" if color is None or color.dim() != 1 else _numbers(unit_interval(color).tolist())
+    head = [f"newmtl {MATERIAL_NAME}", "Ka 0 0 0", f"Kd {kd}", "Ks 0 0 0", "illum 1"]
+    return head + ([] if texture is None else [f"map_Kd {path.stem}.png"]) + lines
+
+
+def write_maps(path: Path, texture: Texture | None, surface: GltfSurface | None) -> None:
+    """Write the pictures that `material_lines` names. Raises: DataError where one cannot be written."""
+    if texture is not None:
+        write_encoded_png(path.with_suffix(".png"), encode_srgb8(texture.texels))
+    for field in ("roughness", "metallic", "normal", "emissive"):
+        value = None if surface is None else getattr(surface, field)
+        if isinstance(value, Texture):
+            write_texture(path.with_name(f"{path.stem}_{field}.png"), field, value)
+
+
+def _shading_lines(path: Path, surface: GltfSurface) -> list[str]:
+    if not surface.specular:
+        return []
+    lines = []
+    for field, number, picture in NUMBERS:
+        value: SurfaceValue = getattr(surface, field)
+        if isinstance(value, Texture):
+            lines += [f"{number} 1", f"{picture} {path.stem}_{field}.png"]
+        elif value.dim() == 1:
+            lines.append(f"{number} {_numbers(unit_interval(value).tolist())}")
+    if isinstance(surface.emissive, Texture):
+        lines += ["Ke 1 1 1", f"map_Ke {path.stem}_emissive.png"]
+    elif surface.emissive is not None and surface.emissive.dim() == 1:
+        lines.append(f"Ke {_numbers(surface.emissive.detach().tolist())}")
+    if isinstance(surface.normal, Texture):
+        name = f"{path.stem}_normal.png"
+        # Two names for the same: older programs know only the first.
+        lines += [f"map_Bump {name}", f"norm {name}"]
+    return lines
+
+
+def _numbers(values: list[float]) -> str:
+    return " ".join(f"{value:.6g}" for value in values)
