@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.buffer import BufferLoss
+from diffrender.fit.material_findings import Relit
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer import BETAS, FitOptimizer, Rate
@@ -76,6 +77,7 @@ class FitSetup:
     scene: the initial guess.
     fit_views, heldout_views: the targets; heldout_views is None where nothing is held out.
     target_scene: what the targets show, on the CPU; None for photographs.
+    relit: the same in other light, on the device, where the file has such light.
     """
 
     config: FitConfig
@@ -89,6 +91,7 @@ class FitSetup:
     settings: FitSettings
     edges: EdgeSchedule | FixedEdges
     target_scene: Scene | None = None
+    relit: Relit | None = None
 
     def warnings(self) -> list[str]:
         """What is probably not meant, in words."""
@@ -154,7 +157,12 @@ def build_fit(config: FitConfig) -> FitSetup:
         settings=settings,
         edges=_edge_schedule(edges),
         target_scene=targets.scene,
+        relit=None if targets.relit is None else _relit_to(targets.relit, scene, device),
     )
+
+
+def _relit_to(relit: Relit, scene: Scene, device: torch.device) -> Relit:
+    return Relit(scene_to(replace(scene, lights=relit.lights), device).lights, relit.views.to(device))
 
 
 def _filled_resolution(optimize: OptimizeOptions) -> OptimizeOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,6 +33,11 @@ def build_light(options: Light) -> scene_light.Light:
     if "frame" in type(options).model_fields:
         values["frame"] = getattr(options, "frame")  # noqa: B009
     return LIGHTS[options.type](**values)
+
+
+def named(lights: Sequence[Light]) -> dict[str, Light]:
+    """The options of lights by name; that of one without a name is its type."""
+    return {light.name or light.type: light.model_copy(update={"name": light.name or light.type}) for light in lights}
 
 
 def rotation_vector(options: RotationOptions | None) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from pydantic import BaseModel
 
-from diffrender.config.build_light import build_light, rotation_vector
+from diffrender.config.build_light import build_light, named, rotation_vector
 from diffrender.config.build_material import build_material
 from diffrender.config.build_mesh import Frame, build_mesh
 from diffrender.config.mesh_options import SphereMesh
@@ -96,8 +96,7 @@ def _named_lights(parts: SceneParts) -> dict[str, Light]:
         materials = [options.material or UnlitOptions() for options in parts.all_objects()]
         is_lit = any(MATERIALS[material.type].needs_light for material in materials)
         lights = [AmbientOptions()] if is_lit else []
-    named = [light.model_copy(update={"name": light.name or light.type}) for light in lights]
-    return {str(light.name): light for light in named}
+    return named(lights)
 
 
 def _build_pose(options: PoseOptions) -> tuple[torch.Tensor, torch.Tensor]:

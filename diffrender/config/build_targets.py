@@ -9,15 +9,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.config.build_light import build_light, named
 from diffrender.config.build_scene import build_scene
 from diffrender.config.region import Place, Region, region_of_box, region_of_views, triple
 from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
 from diffrender.errors import ConfigError
+from diffrender.fit.material_findings import Relit
 from diffrender.geometry.orbits import grid_positions, sphere_positions
 from diffrender.readers.synthetic import synthetic_views
 from diffrender.readers.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
+from diffrender.scene.skies.traced_sky import traced
 from diffrender.scene.views import Views
 
 SYNTHETIC_RESOLUTION = 128
@@ -33,6 +36,7 @@ class Targets(NamedTuple):
     fit: the views that the fit sees. heldout: those that only judge it, or None.
     place: where the object seems to be. background: linear RGB behind it.
     scene: what the views show, where that is known; None for photographs.
+    relit: the same in light that no view shows, where the file has such light.
     """
 
     fit: Views
@@ -40,6 +44,7 @@ class Targets(NamedTuple):
     place: Place
     background: tuple[float, float, float]
     scene: Scene | None
+    relit: Relit | None
 
 
 def build_targets(config: FitConfig) -> Targets:
@@ -53,10 +58,11 @@ def build_targets(config: FitConfig) -> Targets:
     if synthetic is not None:
         views, scene = _render(synthetic.model_copy(update={"background": background}), options, buffers)
         fit, heldout = _split(views, options)
+        relit = _relit(synthetic, scene, (heldout or fit).cameras)
         aabb = None
     else:
         assert options.path is not None
-        scene = None
+        scene = relit = None
         fit, heldout = _read(Path(options.path), options, background, buffers)
         aabb = read_aabb(options.path)
     if aabb is None:
@@ -64,7 +70,7 @@ def build_targets(config: FitConfig) -> Targets:
     else:
         low, high = aabb
         place = Place(region_of_box(low, high), (triple(low), triple(high)), fit)
-    return Targets(fit, heldout, place, background, scene)
+    return Targets(fit, heldout, place, background, scene, relit)
 
 
 def _read(
@@ -91,8 +97,23 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
     scene, _ = build_scene(options, Place(Region(options.center, 1.0), None, None))
     if options.normalize:
         scene = in_unit_sphere(scene)
-    views = synthetic_views(scene, cameras, options.samples, buffers)
+    views = synthetic_views(as_truth(scene, options.light_samples), cameras, options.samples, buffers)
     return views if targets.masks else replace(views, masks=None), scene
+
+
+def _relit(options: SyntheticOptions, scene: Scene, cameras: Cameras) -> Relit | None:
+    if options.relight is None:
+        return None
+    lights = {name: build_light(light) for name, light in named(options.relight).items()}
+    relit = as_truth(replace(scene, lights=lights), options.light_samples)
+    return Relit(lights, synthetic_views(relit, cameras, options.samples))
+
+
+def as_truth(scene: Scene, light_samples: int | None) -> Scene:
+    """`scene` whose environments shine by so many directions a point; None: as it is."""
+    if light_samples is None:
+        return scene
+    return replace(scene, lights={name: traced(light, light_samples) for name, light in scene.lights.items()})
 
 
 def in_unit_sphere(scene: Scene) -> Scene:

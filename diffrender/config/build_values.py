@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffrender.config.surface_values import TextureForm, VertexForm
+from diffrender.config.surface_values import Pattern, TextureForm, VertexForm
 from diffrender.errors import ConfigError
 from diffrender.imaging.color import srgb_from_linear
+from diffrender.imaging.fill import fill_nearest
 from diffrender.readers.deep_images import LINEAR_SUFFIXES
 from diffrender.readers.images import read_image
 from diffrender.readers.mesh_data import MeshData
 from diffrender.scene.baking import bake_to_texture, carry_texture, unwrapped
 from diffrender.scene.material import SurfaceValue
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.texel_map import texel_map
 from diffrender.scene.texture import Texture
 
 # A normal map's vector for a surface as smooth as its mesh.
 FLAT = (0.0, 0.0, 1.0)
+# Of patches: waves in all directions that are added up, and how much steeper than their sum the borders are.
+WAVES, PATCH_CONTRAST = 12, 5.0
 # Fields whose images hold colours, in sRGB; those of others hold numbers as they stand.
 COLORS = ("base_color", "specular", "emissive")
 
@@ -66,10 +72,30 @@ def build_value(name: str, options: Any, data: MeshData, where: str) -> SurfaceV
     if texture == "own":
         own = _own(name, data, where)
         return own if isinstance(own, Texture) else bake_to_texture(data.mesh, own, options.resolution)
+    if isinstance(texture, Pattern):
+        return patches(data.mesh, *(_row(value) for value in texture.between), texture, options.resolution)
     if isinstance(texture, str) and texture != "flat":
         return _read_texture(name, texture)
     texel = _row(FLAT if texture == "flat" else texture)
     return Texture(texel.repeat(options.resolution, options.resolution, 1))
+
+
+def patches(mesh: Mesh, first: Tensor, second: Tensor, options: Pattern, resolution: int) -> Texture:
+    """A texture of smooth patches of two values [C]: a function of the place on the object, so it knows no seams."""
+    generator = torch.Generator().manual_seed(options.seed)
+    vertices = mesh.vertices.double()
+    middle = (vertices.amin(0) + vertices.amax(0)) / 2
+    radius = (vertices - middle).norm(dim=1).max().clamp_min(1e-12)
+    texels_of = texel_map(mesh, resolution, resolution)
+    places = texels_of.values((vertices - middle) / radius, mesh.faces)
+    waves = torch.nn.functional.normalize(torch.randn(WAVES, 3, generator=generator, dtype=torch.float64), dim=1)
+    phases = 2 * math.pi * torch.rand(WAVES, generator=generator, dtype=torch.float64)
+    # A patch is half a wave wide.
+    height = torch.sin(places @ waves.T * (math.pi / options.size) + phases).mean(1, keepdim=True)
+    share = torch.sigmoid(height * (PATCH_CONTRAST * WAVES**0.5)).float()
+    texels = first.new_zeros(resolution, resolution, len(first))
+    texels[texels_of.covered] = first + share * (second - first)
+    return Texture(fill_nearest(texels, texels_of.covered))
 
 
 def _read_texture(name: str, file: str) -> Texture:

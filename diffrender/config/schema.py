@@ -115,6 +115,18 @@ class SyntheticOptions(SceneParts):
         description="lowest and highest camera, in degrees above the horizontal plane",
     )
     samples: int = Field(default=8, ge=1, le=32, description="samples along each side of a pixel")
+    light_samples: int | None = Field(
+        default=None,
+        ge=3,
+        le=4096,
+        description="directions to an environment's light, shaded one by one at each of these samples: the truth, where"
+        " the fit has means over lobes; left out: those means here too",
+    )
+    relight: list[Light] | None = Field(
+        default=None,
+        min_length=1,
+        description="light that the fit never sees: fitted and target materials are compared under it at the end",
+    )
 
 
 class TargetsOptions(Strict):

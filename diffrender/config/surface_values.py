@@ -13,6 +13,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 WORDS = ("black", "white", "flat")
 
 
+class Pattern(Strict):
+    """Base of smooth patches of two values all over a surface, whatever its texture coordinates."""
+
+    between: Any
+    size: PositiveFloat = Field(default=0.3, description="about that of a patch, in radii of the object")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="which pattern")
+
+
 class TextureForm(Strict):
     """Base of what lies on a mesh by its texture coordinates."""
 
@@ -42,6 +50,8 @@ class VertexForm(Strict):
 def _pick_texture(value: Any) -> str:
     if value == "own":
         return "own"
+    if isinstance(value, dict | Pattern):
+        return "pattern"
     return "file" if isinstance(value, str) and value not in WORDS else "value"
 
 
@@ -69,13 +79,25 @@ class VertexColors(VertexForm):
     vertex: Albedo = Field(description="the colour that every vertex starts with")
 
 
+class ColorPattern(Pattern):
+    """Patches of two colours."""
+
+    between: tuple[Albedo, Albedo] = Field(strict=False, description="the two colours")
+
+
 class TextureColors(TextureForm):
     """An image on the mesh, by its texture coordinates."""
 
     texture: Annotated[
-        File | Literal["own"] | Albedo,
-        OneOf(("file", "own", "value"), _pick_texture, ("file.png", "own", "a colour")),
-    ] = Field(description="an image file; own: the mesh's colours, baked; or the colour of every texel at the start")
+        File | Literal["own"] | Albedo | ColorPattern,
+        OneOf(
+            ("file", "own", "value", "pattern"),
+            _pick_texture,
+            ("file.png", "own", "a colour", "{between: [a colour, a colour]}"),
+        ),
+    ] = Field(
+        description="an image file; own: the mesh's colours, baked; the colour of every texel at the start; a pattern"
+    )
 
 
 SurfaceColor: TypeAlias = Annotated[
@@ -90,12 +112,25 @@ class VertexShares(VertexForm):
     vertex: Share = Field(description="the number that every vertex starts with")
 
 
+class SharePattern(Pattern):
+    """Patches of two numbers."""
+
+    between: tuple[Share, Share] = Field(strict=False, description="the two numbers")
+
+
 class TextureShares(TextureForm):
     """A gray image on the mesh."""
 
-    texture: Annotated[File | Share, OneOf(("file", "value"), _pick_texture, ("file.png", "a number in 0..1"))] = Field(
-        description="an image file whose values are taken as they stand (not sRGB), or the number that every texel"
-        " starts with"
+    texture: Annotated[
+        File | Share | SharePattern,
+        OneOf(
+            ("file", "value", "pattern"),
+            _pick_texture,
+            ("file.png", "a number in 0..1", "{between: [a number, a number]}"),
+        ),
+    ] = Field(
+        description="an image file whose values are taken as they stand (not sRGB), the number that every texel"
+        " starts with, or a pattern"
     )
 
 

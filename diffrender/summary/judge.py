@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from diffrender.config.build import FitSetup
+from diffrender.config.build_scene import scene_to
 from diffrender.findings import GeometryFindings, GeometryJudge
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import FitResult
+from diffrender.fit.material_findings import MaterialFindings, MaterialJudge
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 
@@ -23,10 +25,11 @@ Scores = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Judged:
-    """A scene's scores, and what is found in its geometry."""
+    """A scene's scores, and what is found in its geometry and its materials; None where these are not known."""
 
     scores: Scores
     geometry: GeometryFindings
+    material: MaterialFindings | None
 
 
 class Judge:
@@ -35,6 +38,11 @@ class Judge:
     def __init__(self, setup: FitSetup) -> None:
         self._setup = setup
         self._geometry = GeometryJudge(setup.target_scene)
+        self._materials = None
+        if setup.target_scene is not None:
+            target = scene_to(setup.target_scene, setup.device)
+            judged = setup.fit_views if setup.heldout_views is None else setup.heldout_views
+            self._materials = MaterialJudge(target, judged.cameras, setup.relit, setup.render_views)
 
     def judge(self, scene: Scene, cameras: Cameras) -> Judged:
         """`scene` in the fitted views, seen by `cameras`, in the held-out ones, seen by their own, and in itself."""
@@ -42,7 +50,8 @@ class Judge:
         scores = {"fit": evaluate(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
         if setup.heldout_views is not None:
             scores["heldout"] = evaluate(scene, setup.heldout_views, setup.render_views)
-        return Judged(scores, self._geometry.findings(scene))
+        material = None if self._materials is None else self._materials.findings(scene)
+        return Judged(scores, self._geometry.findings(scene), material)
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,9 @@ def metrics_of(
     export = {} if export_db is None else {"export": {"glb_psnr_db": round(export_db, 3)}}
     return {
         **final.scores,
+        **_material_json(final),
         "geometry": final.geometry.as_json() | guards,
-        "initial": {**initial.scores, "geometry": initial.geometry.as_json()},
+        "initial": {**initial.scores, **_material_json(initial), "geometry": initial.geometry.as_json()},
         **export,
         "wall_s": round(seconds, 3),
         "fit_s": round(result.seconds, 3),
@@ -88,3 +98,7 @@ def metrics_of(
         "steps_per_s": round(result.steps_done / max(result.seconds, 1e-9), 3),
         "stop_reason": result.stop_reason,
     }
+
+
+def _material_json(judged: Judged) -> dict[str, Any]:
+    return {} if judged.material is None else judged.material.as_json()

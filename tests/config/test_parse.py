@@ -314,7 +314,7 @@ def test_a_scene_file_that_cannot_be_read_is_told(folder: Path) -> None:
         load_config(folder / "latin.yaml")
 
 
-@pytest.mark.parametrize("name", ["quickstart", "pose", "light_and_color", "genus_one", "dino", "lego"])
+@pytest.mark.parametrize("name", ["quickstart", "pose", "light_and_color", "genus_one", "material", "dino", "lego"])
 def test_the_scenes_that_come_along_are_right(name: str, folder: Path) -> None:
     scene = Path(__file__).parents[2] / "scenes" / f"{name}.yaml"
     overrides = [f"targets.path={folder / 'shots'}"] if name in ("dino", "lego") else []
