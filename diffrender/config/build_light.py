@@ -9,11 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffrender.config.shelf import EnvironmentOptions, Light, RotationOptions, SphericalHarmonicsOptions
+from diffrender.config.light_options import (
+    EnvironmentOptions,
+    Light,
+    RotationOptions,
+    ShadowOptions,
+    SphericalHarmonicsOptions,
+)
 from diffrender.readers.images import read_image
 from diffrender.scene import light as scene_light
 from diffrender.scene.lights import LIGHTS
-from diffrender.scene.lights.spherical_harmonics import uniform_sky
+from diffrender.scene.lights.environment import Environment
+from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics, uniform_sky
+from diffrender.scene.shadow import Shadow
 from diffrender.scene.skies.map_blur import shrunk
 from diffrender.scene.skies.sky_map import HEIGHT_UNIT, SkyMap
 
@@ -24,14 +32,18 @@ MAP_HEIGHT = 32
 def build_light(options: Light) -> scene_light.Light:
     """The light that `options` describe. Raises DataError where an image file is wrong."""
     if isinstance(options, EnvironmentOptions):
-        values: dict[str, Any] = {"radiance": _build_map(options), "rotation": rotation_vector(options.rotation)}
-    elif isinstance(options, SphericalHarmonicsOptions):
-        values = {"coefficients": _build_coefficients(options)}
-    else:
-        names = [name for name in type(options).model_fields if name not in ("type", "name", "frame")]
-        values = {name: torch.tensor(getattr(options, name)) for name in names}
-    if "frame" in type(options).model_fields:
-        values["frame"] = getattr(options, "frame")  # noqa: B009
+        return Environment(_build_map(options), rotation_vector(options.rotation), options.frame)
+    if isinstance(options, SphericalHarmonicsOptions):
+        return SphericalHarmonics(_build_coefficients(options), options.frame)
+    values: dict[str, Any] = {}
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        if isinstance(value, ShadowOptions):
+            values[name] = Shadow(value.softness, value.resolution)
+        elif name in ("frame", "shadow"):
+            values[name] = value
+        elif name not in ("type", "name"):
+            values[name] = torch.tensor(value)
     return LIGHTS[options.type](**values)
 
 

@@ -11,10 +11,11 @@ from pydantic import BaseModel
 from diffrender.config.build_light import build_light, named, rotation_vector
 from diffrender.config.build_material import build_material
 from diffrender.config.build_mesh import Frame, build_mesh
+from diffrender.config.light_options import AmbientOptions, Light
 from diffrender.config.mesh_options import SphereMesh
 from diffrender.config.region import Place
 from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts
-from diffrender.config.shelf import AmbientOptions, LambertOptions, Light, UnlitOptions
+from diffrender.config.shelf import LambertOptions, UnlitOptions
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.materials import MATERIALS

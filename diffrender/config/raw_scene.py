@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffrender.config.shelf import LIGHT_OPTIONS, MATERIAL_OPTIONS
+from diffrender.config.light_options import LIGHT_OPTIONS
+from diffrender.config.shelf import MATERIAL_OPTIONS
 
 UNLIT = {"unlit"}
 # Options of materials and lights that are no numbers of theirs.
-NEVER_LEARNED = ("type", "name", "frame", "order", "resolution")
+NEVER_LEARNED = ("type", "name", "frame", "shadow", "order", "resolution")
 # Parts of a material that it does without unless the file has them.
 ONLY_WHERE_WRITTEN = ("normal", "emissive")
 

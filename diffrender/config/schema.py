@@ -21,6 +21,7 @@ from diffrender.config.kinds import (
     Weight,
     low_to_high,
 )
+from diffrender.config.light_options import Light, RotationOptions
 from diffrender.config.mesh_options import Mesh
 from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.shelf import (
@@ -34,11 +35,9 @@ from diffrender.config.shelf import (
     ImageLoss,
     L1Options,
     LaplacianOptions,
-    Light,
     MaskLoss,
     Material,
     NormalConsistencyOptions,
-    RotationOptions,
     Schedule,
     SymmetryOptions,
 )

@@ -5,23 +5,11 @@ The tables of the shelves themselves hold tensors, and reading them would import
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import Field
 
-from diffrender.config.kinds import (
-    Color,
-    Direction,
-    File,
-    Named,
-    OneOf,
-    PositiveFloat,
-    Strict,
-    Vector,
-    Weight,
-    is_number,
-    wanted,
-)
+from diffrender.config.kinds import Direction, Named, OneOf, PositiveFloat, Strict, Vector, Weight
 from diffrender.config.surface_values import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
 
 
@@ -67,123 +55,6 @@ class UnlitOptions(MaterialOptions):
 
 
 MATERIAL_OPTIONS = {"lambert": LambertOptions, "phong": PhongOptions, "ggx": GgxOptions, "unlit": UnlitOptions}
-
-Frame: TypeAlias = Annotated[
-    Literal["world", "camera"],
-    Field(description="what the light is fixed to; camera: it goes with each camera, in its axes (x right, y down)"),
-]
-
-
-class RotationOptions(Strict):
-    """A turn about an axis."""
-
-    axis: Direction = Field(description="need not be unit")
-    degrees: float = Field(description="counter-clockwise seen against the axis")
-
-
-class LightOptions(Named):
-    """Base of the lights' options."""
-
-    word_key: ClassVar[str | None] = "type"
-    name: str | None = Field(
-        default=None, min_length=1, pattern=r"^[^.\s]+$", description="a name, for `optimize:`; left out: the type"
-    )
-
-
-class AmbientOptions(LightOptions):
-    """The same light from everywhere."""
-
-    type: Literal["ambient"] = "ambient"
-    radiance: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB")
-
-
-class DirectionalOptions(LightOptions):
-    """Light from very far away."""
-
-    type: Literal["directional"] = "directional"
-    direction: Direction = Field(default=(0.0, -1.0, 0.0), description="the way the light travels")
-    radiance: Color = Field(
-        default=(1.0, 1.0, 1.0), description="linear RGB; a white surface that faces it reflects 1/pi of it"
-    )
-    frame: Frame = "world"
-
-
-class PointOptions(LightOptions):
-    """A bare bulb."""
-
-    type: Literal["point"] = "point"
-    position: Vector = Field(default=(0.0, 2.0, 0.0), description="where it is")
-    intensity: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB; falls off with the squared distance")
-    frame: Frame = "world"
-
-
-ConeAngle: TypeAlias = Annotated[float, Field(gt=0, le=89)]
-"""Degrees between a cone and its axis."""
-
-
-class SpotOptions(LightOptions):
-    """A torch."""
-
-    type: Literal["spot"] = "spot"
-    position: Vector = Field(default=(0.0, 2.0, 0.0), description="where it is")
-    direction: Direction = Field(default=(0.0, -1.0, 0.0), description="the way its cone points")
-    intensity: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB; falls off with the squared distance")
-    inner_deg: ConeAngle = Field(default=20.0, description="up to this angle from the axis it is at its full")
-    outer_deg: ConeAngle = Field(default=30.0, description="from this angle on there is nothing")
-    frame: Frame = "world"
-
-
-def _coefficients(value: Any) -> Any:
-    rows = value if isinstance(value, list | tuple) else []
-    fits = all(isinstance(row, list | tuple) and len(row) == 3 and all(map(is_number, row)) for row in rows)
-    if len(rows) not in (9, 16) or not fits:
-        raise wanted("9 or 16 rows [r, g, b]")
-    return tuple(tuple(float(item) for item in row) for row in rows)
-
-
-class SphericalHarmonicsOptions(LightOptions):
-    """A smooth sky of a few coefficients."""
-
-    type: Literal["spherical_harmonics"] = "spherical_harmonics"
-    coefficients: Annotated[tuple[Any, ...], BeforeValidator(_coefficients)] | None = Field(
-        default=None, description="9 or 16 rows [r, g, b], z polar; left out: radiance 1 everywhere"
-    )
-    order: Literal[2, 3] = Field(default=2, description="9 or 16 coefficients, where they are left out")
-    frame: Frame = "world"
-
-
-def _pick_map(value: Any) -> str:
-    return "file" if isinstance(value, str) and value not in ("black", "white") else "color"
-
-
-def _map_height(value: int | None) -> int | None:
-    if value is not None and value % 16:
-        raise wanted("a multiple of 16")
-    return value
-
-
-class EnvironmentOptions(LightOptions):
-    """A sky as a lat-long image."""
-
-    type: Literal["environment"] = "environment"
-    radiance: Annotated[File | Color, OneOf(("file", "color"), _pick_map, ("sky.hdr", "a colour"))] = Field(
-        default=(1.0, 1.0, 1.0), description="a lat-long image (its middle is at +x), or a colour to start from"
-    )
-    resolution: Annotated[int | None, Field(ge=16, le=2048), AfterValidator(_map_height)] = Field(
-        default=None, description="rows of the map, half its columns; left out: the file's own, or 32"
-    )
-    rotation: RotationOptions | None = Field(default=None, description="{axis: [x, y, z], degrees: a}")
-    frame: Frame = "world"
-
-
-LIGHT_OPTIONS = {
-    "ambient": AmbientOptions,
-    "directional": DirectionalOptions,
-    "point": PointOptions,
-    "spot": SpotOptions,
-    "spherical_harmonics": SphericalHarmonicsOptions,
-    "environment": EnvironmentOptions,
-}
 
 
 Sigma: TypeAlias = Annotated[float, Field(ge=0.5)]
@@ -379,10 +250,6 @@ SCHEDULE_OPTIONS = {"constant": ConstantOptions, "cosine": CosineOptions, "expon
 
 Material: TypeAlias = Annotated[
     LambertOptions | PhongOptions | GgxOptions | UnlitOptions, OneOf.by_key(MATERIAL_OPTIONS)
-]
-Light: TypeAlias = Annotated[
-    AmbientOptions | DirectionalOptions | PointOptions | SpotOptions | SphericalHarmonicsOptions | EnvironmentOptions,
-    OneOf.by_key(LIGHT_OPTIONS),
 ]
 Edges: TypeAlias = Annotated[
     AntialiasOptions | HardOptions | SoftOptions, OneOf.by_key(EDGE_OPTIONS, otherwise="antialias")

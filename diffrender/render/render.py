@@ -88,7 +88,7 @@ def render(
     edges = Antialias() if edges is None else edges
     buffers = check_buffers("render", buffers)
     geometry = gather_geometry(scene)
-    scene = with_ready_lights(scene)
+    scene = with_ready_lights(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w)
     raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)

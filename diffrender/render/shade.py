@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrender.render.geometry import Geometry
+from diffrender.render.shadows import with_shadows
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
@@ -32,9 +33,10 @@ def radiance_of(surface: Surface, material: Material, lights: list[Light]) -> Te
     return total.expand(len(surface), 3)
 
 
-def with_ready_lights(scene: Scene) -> Scene:
-    """`scene` with everything about its lights worked out that its surfaces share."""
-    return replace(scene, lights={name: light.ready() for name, light in scene.lights.items()})
+def with_ready_lights(scene: Scene, geometry: Geometry, cameras: Cameras, backend: str | None) -> Scene:
+    """`scene` with everything about its lights worked out that its surfaces share, shadow maps too."""
+    ready = {name: with_shadows(light.ready(), geometry, cameras, backend) for name, light in scene.lights.items()}
+    return replace(scene, lights=ready)
 
 
 def shade(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.surface import Surface
 
 FRAMES = ("world", "camera")
@@ -22,21 +23,31 @@ def check_frame(light: str, frame: str) -> None:
         raise ConfigError(f"{light}: frame must be one of {', '.join(FRAMES)}, got {frame!r}")
 
 
-def direction_to_world(surface: Surface, frame: str, direction: Tensor) -> Tensor:
-    """[M or 1, 3]: one direction [3] of the frame, in the world, at each point of the surface."""
+def directions_of_views(cameras: Cameras, frame: str, direction: Tensor) -> Tensor:
+    """[1 or N, 3]: one direction [3] of the frame in the world, once or for each of the N cameras."""
     if frame == "world":
         return direction[None]
-    rotation = surface.cameras.cam_from_world[:, :3, :3]
-    return (rotation * direction[None, :, None]).sum(1).index_select(0, surface.view)
+    return (cameras.cam_from_world[:, :3, :3] * direction[None, :, None]).sum(1)
+
+
+def places_of_views(cameras: Cameras, frame: str, place: Tensor) -> Tensor:
+    """[1 or N, 3]: one place [3] of the frame in the world, once or for each of the N cameras."""
+    if frame == "world":
+        return place[None]
+    offset = place - cameras.cam_from_world[:, :3, 3]
+    return (cameras.cam_from_world[:, :3, :3] * offset[:, :, None]).sum(1)
+
+
+def direction_to_world(surface: Surface, frame: str, direction: Tensor) -> Tensor:
+    """[M or 1, 3]: one direction [3] of the frame, in the world, at each point of the surface."""
+    found = directions_of_views(surface.cameras, frame, direction)
+    return found if frame == "world" else found.index_select(0, surface.view)
 
 
 def place_to_world(surface: Surface, frame: str, place: Tensor) -> Tensor:
     """[M or 1, 3]: one place [3] of the frame, in the world, at each point of the surface."""
-    if frame == "world":
-        return place[None]
-    cam_from_world = surface.cameras.cam_from_world
-    offset = place - cam_from_world[:, :3, 3]
-    return (cam_from_world[:, :3, :3] * offset[:, :, None]).sum(1).index_select(0, surface.view)
+    found = places_of_views(surface.cameras, frame, place)
+    return found if frame == "world" else found.index_select(0, surface.view)
 
 
 def directions_from_world(surface: Surface, frame: str, directions_w: Tensor) -> Tensor:

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.material import Material
+from diffrender.scene.shadow import Bounds, Shadow
 from diffrender.scene.surface import Surface
 
 
@@ -46,8 +48,26 @@ class Light(ABC):
         """[M or 1, 3] linear radiance of this light that `material` sends from each point towards its camera."""
 
 
+def reflected_samples(samples: LightSamples, surface: Surface, material: Material) -> Tensor:
+    """[M, 3] what `material` reflects of them: the sum of bsdf x cosine x radiance."""
+    return (material.evaluate(surface, samples.to_light_w) * samples.radiance).sum(1)
+
+
 class Lamp(Light):
-    """Base of the lights that shine from few directions."""
+    """Base of the lights that shine from few directions, and may cast shadows.
+
+    shadow: how, or None. frame: what the light is fixed to (scene.frames).
+    """
+
+    shadow: Shadow | None
+    frame: str
+
+    @abstractmethod
+    def shadow_cameras(self, bounds: Bounds, cameras: Cameras) -> Cameras:
+        """The cameras of its shadow maps, for a scene within `bounds`: one map or more, all in one place.
+
+        In a camera's frame: as many for each of `cameras`, one after the other.
+        """
 
     def ready(self) -> Lamp:
         """Itself: there is nothing to work out."""
@@ -55,8 +75,7 @@ class Lamp(Light):
 
     def reflected(self, surface: Surface, material: Material) -> Tensor:
         """The sum over its samples of bsdf x cosine x radiance."""
-        to_light_w, arriving = self.sample(surface)
-        return (material.evaluate(surface, to_light_w) * arriving).sum(1)
+        return reflected_samples(self.sample(surface), surface, material)
 
 
 class Sky(Light):

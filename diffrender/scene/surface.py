@@ -182,6 +182,14 @@ class Surface:
         return (forward[:, :3] * self.position_w).sum(1) + forward[:, 3]
 
     @cached_property
+    def face_normal_w(self) -> Tensor:
+        """[M, 3] unit normals of the faces themselves, turned towards the camera where `normal_w` is; no gradient."""
+        normals = face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id]
+        if not self.mesh.topology.is_closed:
+            normals = normals * self._facing[:, None]
+        return torch.nn.functional.normalize(normals, dim=1)
+
+    @cached_property
     def to_camera_w(self) -> Tensor:
         """[M, 3] unit directions towards the camera."""
         return self.cameras.directions_to_w(self.position_w, self.view)

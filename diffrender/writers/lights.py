@@ -13,6 +13,7 @@ from torch import Tensor
 from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
+from diffrender.scene.shadow import Shadow
 from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.writers.deep_images import write_float_image
 from diffrender.writers.metrics import write_json
@@ -39,6 +40,8 @@ def _entry(path: Path, name: str, light: Light) -> dict[str, Any]:
             value = file.name
         elif isinstance(light, Environment) and field.name == "rotation":
             value = _rotation(value)
+        elif isinstance(value, Shadow):
+            value = dataclasses.asdict(value)
         entry[field.name] = value
     return entry
 

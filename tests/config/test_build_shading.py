@@ -16,6 +16,7 @@ from diffrender.fit.loop import fit
 from diffrender.scene.lights import Directional, Environment, Point, SphericalHarmonics, Spot
 from diffrender.scene.materials import Ggx, Lambert, Phong
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.shadow import Shadow
 from diffrender.scene.texture import Texture
 from diffrender.writers.images import write_png
 from diffrender.writers.obj import write_obj
@@ -140,6 +141,22 @@ optimize:
     assert torch.equal(sky.radiance.texels, torch.tensor([1.0, 2, 3]).expand(16, 32, 3))
     torch.testing.assert_close(sky.rotation, torch.tensor([0, math.pi / 2, 0]))
     assert len(setup.model.latents) == 4
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("true", Shadow()),
+        ("false", None),
+        ("null", None),
+        ("0.03", Shadow(0.03)),
+        ("{resolution: 64}", Shadow(resolution=64)),
+    ],
+)
+def test_shadows_are_cast_where_they_are_wanted(written: str, expected: Shadow | None) -> None:
+    setup = built(f"lights: [{{type: point, shadow: {written}}}, {{type: spot}}, {{type: directional}}]")
+    assert setup.scene.lights["point"].shadow == expected  # type: ignore[attr-defined]
+    assert setup.scene.lights["spot"].shadow is None  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("resolution", "height"), [("", 48), (", resolution: 16", 16), (", resolution: 96", 96)])

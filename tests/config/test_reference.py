@@ -1,9 +1,10 @@
 from typer.testing import CliRunner
 
 from diffrender.cli import app
+from diffrender.config.light_options import LIGHT_OPTIONS
 from diffrender.config.reference import sections
 from diffrender.config.schema import FitConfig
-from diffrender.config.shelf import LIGHT_OPTIONS, MATERIAL_OPTIONS
+from diffrender.config.shelf import MATERIAL_OPTIONS
 
 
 def test_every_mapping_of_a_scene_file_is_there_once_with_words_for_all_its_keys():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from diffrender.config import shelf
+from diffrender.config import light_options, shelf
 from diffrender.config.raw_scene import UNLIT, optimizable_paths
 from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.schema import Method, Optimizer
@@ -29,11 +29,12 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.paths import canonical_path, learnable_paths
 from diffrender.scene.scene import Scene
+from diffrender.scene.shadow import Shadow
 from diffrender.scene.skies.sky_map import SkyMap
 
 PAIRS = [
     (shelf.MATERIAL_OPTIONS, MATERIALS),
-    (shelf.LIGHT_OPTIONS, LIGHTS),
+    (light_options.LIGHT_OPTIONS, LIGHTS),
     (shelf.EDGE_OPTIONS, EDGE_MODELS),
     (shelf.IMAGE_LOSS_OPTIONS, IMAGE_LOSSES),
     (shelf.MASK_LOSS_OPTIONS, MASK_LOSSES),
@@ -59,6 +60,10 @@ def test_options_are_the_fields_with_the_same_defaults(options: type[BaseModel],
         default = getattr(made, name)
         if field.default is not None:
             assert is_written(default, field.default)
+
+
+def test_options_of_shadows_are_the_fields_with_the_same_defaults() -> None:
+    assert light_options.ShadowOptions().model_dump() == dataclasses.asdict(Shadow())
 
 
 def is_written(default: Any, option: Any) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 import torch
 
 from diffrender.config.build_light import rotation_vector
-from diffrender.config.shelf import RotationOptions
+from diffrender.config.light_options import RotationOptions
 from diffrender.readers.images import read_image
 from diffrender.scene.lights import LIGHTS, Environment
+from diffrender.scene.shadow import Shadow
 from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.writers.lights import write_lights
 
@@ -23,6 +24,7 @@ def test_every_light_comes_back_from_its_entry(tmp_path):
     lights["turned"] = replace(
         LIGHTS["environment"](SkyMap(torch.rand(16, 32, 3))), rotation=torch.tensor([0.3, -0.5, 0.2]), frame="camera"
     )
+    lights["dark"] = replace(LIGHTS["point"](), shadow=Shadow(0.02, 64))
     entries = written(tmp_path, lights)
     assert [entry["name"] for entry in entries] == list(lights)
     for entry, (name, light) in zip(entries, lights.items(), strict=True):
@@ -30,6 +32,8 @@ def test_every_light_comes_back_from_its_entry(tmp_path):
         for key, value in values.items():
             if isinstance(light, Environment) and key == "radiance":
                 values[key] = SkyMap(read_image(tmp_path / "lights" / value).rgb)
+            elif key == "shadow":
+                values[key] = None if value is None else Shadow(**value)
             elif isinstance(value, dict):
                 values[key] = rotation_vector(RotationOptions.model_validate(value))
             elif key != "frame":
@@ -38,7 +42,7 @@ def test_every_light_comes_back_from_its_entry(tmp_path):
         assert type(rebuilt) is type(lights[name])
         for field in fields(light):
             found, expected = getattr(rebuilt, field.name), getattr(light, field.name)
-            if isinstance(expected, str):
+            if expected is None or isinstance(expected, str | Shadow):
                 assert found == expected
             else:
                 found, expected = (item.texels if isinstance(item, SkyMap) else item for item in (found, expected))

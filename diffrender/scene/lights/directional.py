@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffrender.scene.frames import check_frame, direction_to_world
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.frames import check_frame, direction_to_world, directions_of_views
 from diffrender.scene.light import Lamp, LightSamples
+from diffrender.scene.shadow import Bounds, Shadow, parallel_map
 from diffrender.scene.surface import Surface
 
 
@@ -20,6 +22,7 @@ class Directional(Lamp):
     radiance: [3] linear RGB; radiance times the solid angle of the source, that is the irradiance in W / m2 on a
         surface that faces it. A white diffuse surface facing it reflects radiance / pi.
     frame: world, or camera (scene.frames).
+    shadow: how it casts shadows, or None.
     """
 
     direction: Tensor = field(
@@ -27,6 +30,7 @@ class Directional(Lamp):
     )
     radiance: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
     frame: str = "world"
+    shadow: Shadow | None = None
 
     def __post_init__(self) -> None:
         check_frame("Directional", self.frame)
@@ -36,3 +40,7 @@ class Directional(Lamp):
         to_light = -torch.nn.functional.normalize(self.direction, dim=0)
         to_light_w = direction_to_world(surface, self.frame, to_light)
         return LightSamples(to_light_w[:, None, :], self.radiance[None, None, :])
+
+    def shadow_cameras(self, bounds: Bounds, cameras: Cameras) -> Cameras:
+        """One map of the whole scene."""
+        return parallel_map(self.shadow or Shadow(), bounds, directions_of_views(cameras, self.frame, self.direction))

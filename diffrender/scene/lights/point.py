@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffrender.scene.frames import check_frame, place_to_world
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.frames import check_frame, place_to_world, places_of_views
 from diffrender.scene.light import Lamp, LightSamples
+from diffrender.scene.shadow import Bounds, Shadow, cube_map
 from diffrender.scene.surface import Surface
 
 # Squared distances below this (world units) count as this, so that a light on a surface stays finite.
@@ -22,6 +24,7 @@ class Point(Lamp):
     position: [3] in its frame.
     intensity: [3] linear RGB, W / sr.
     frame: world, or camera (scene.frames).
+    shadow: how it casts shadows, or None.
     """
 
     position: Tensor = field(
@@ -29,6 +32,7 @@ class Point(Lamp):
     )
     intensity: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
     frame: str = "world"
+    shadow: Shadow | None = None
 
     def __post_init__(self) -> None:
         check_frame("Point", self.frame)
@@ -37,6 +41,10 @@ class Point(Lamp):
         """One sample: direction and intensity / distance squared differ from point to point."""
         to_light_w, squared = towards(surface, place_to_world(surface, self.frame, self.position))
         return LightSamples(to_light_w[:, None, :], (self.intensity / squared)[:, None, :])
+
+    def shadow_cameras(self, bounds: Bounds, cameras: Cameras) -> Cameras:
+        """Six maps all around."""
+        return cube_map(self.shadow or Shadow(), bounds, places_of_views(cameras, self.frame, self.position))
 
 
 def towards(surface: Surface, place_w: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.scene.frames import check_frame, direction_to_world, place_to_world
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.frames import (
+    check_frame,
+    direction_to_world,
+    directions_of_views,
+    place_to_world,
+    places_of_views,
+)
 from diffrender.scene.light import Lamp, LightSamples
 from diffrender.scene.lights.point import towards
+from diffrender.scene.shadow import Bounds, Shadow, cone_map
 from diffrender.scene.surface import Surface
 
 # Cosines of the two cones differ at least by this, so that a sharp cone's edge has a derivative.
@@ -26,6 +34,7 @@ class Spot(Lamp):
     inner_deg, outer_deg: [] degrees between the axis and the cones, 0 <= inner < outer <= 90. At an angle a between
         them the factor is ((cos a - cos outer) / (cos inner - cos outer))^2, as in glTF's KHR_lights_punctual.
     frame: world, or camera (scene.frames).
+    shadow: how it casts shadows, or None.
     """
 
     position: Tensor = field(
@@ -38,6 +47,7 @@ class Spot(Lamp):
     inner_deg: Tensor = field(default_factory=lambda: torch.tensor(20.0), metadata={"parametrization": "positive"})
     outer_deg: Tensor = field(default_factory=lambda: torch.tensor(30.0), metadata={"parametrization": "positive"})
     frame: str = "world"
+    shadow: Shadow | None = None
 
     def __post_init__(self) -> None:
         check_frame("Spot", self.frame)
@@ -54,3 +64,9 @@ class Spot(Lamp):
         edge = (cos_inner - cos_outer).clamp_min(NARROWEST_EDGE)
         share = ((cosine - cos_outer) / edge).clamp(0, 1).square()
         return LightSamples(to_light_w[:, None, :], (self.intensity * share / squared)[:, None, :])
+
+    def shadow_cameras(self, bounds: Bounds, cameras: Cameras) -> Cameras:
+        """One map of the cone."""
+        places_w = places_of_views(cameras, self.frame, self.position)
+        directions_w = directions_of_views(cameras, self.frame, self.direction)
+        return cone_map(self.shadow or Shadow(), bounds, places_w, directions_w, float(self.outer_deg))

@@ -1,0 +1,156 @@
+"""Shadows and their gradient on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.antialias import Outlines
+from diffrender.ops.antialias.numba_cpu import backward_verts as outline_gradient
+from diffrender.ops.arrays import arrays
+from diffrender.ops.scatter import sum_into
+from diffrender.ops.shadow.op import Occluders
+from diffrender.threads import parallel_for
+
+# A place farther than this from the map's corner, in texels, sees nothing of it; its texel would be no integer.
+FARTHEST = 1e9
+# Points that are worth a turn of a thread.
+GRAIN = 4096
+
+
+@njit(nogil=True, cache=True)
+def evaluate(start, end, map_depth, map_id, place, depth, slope, bias, radius, visible):
+    """What the points start..end-1 see of the light."""
+    height, width = map_depth.shape[1], map_depth.shape[2]
+    for m in range(start, end):
+        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        if not (abs(x) < FARTHEST and abs(y) < FARTHEST):
+            visible[m] = 1.0
+            continue
+        column, row = int(np.floor(x - radius - 0.5)) + 1, int(np.floor(y - radius - 0.5)) + 1
+        limit = np.float64(depth[m]) - np.float64(bias[m])
+        dark = 0.0
+        for i in range(max(row, 0), min(row + 2 * radius, height)):
+            dy = i + 0.5 - y
+            across = 1.0 - abs(dy) / radius
+            for j in range(max(column, 0), min(column + 2 * radius, width)):
+                dx = j + 0.5 - x
+                if map_depth[map_id[m], i, j] < limit + slope[m, 0] * dx + slope[m, 1] * dy:
+                    dark += across * max(0.0, 1.0 - abs(dx) / radius)
+        visible[m] = 1.0 - dark / (radius * radius)
+
+
+@njit(nogil=True, cache=True)
+def place_gradient(start, end, grad, map_depth, map_id, place, depth, slope, bias, radius, visible, out):
+    """Gradient with respect to the places of the points start..end-1: the derivative of the tent."""
+    height, width = map_depth.shape[1], map_depth.shape[2]
+    for m in range(start, end):
+        out[m, 0], out[m, 1] = 0, 0
+        if grad[m] == 0 or visible[m] >= 1:
+            continue
+        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        column, row = int(np.floor(x - radius - 0.5)) + 1, int(np.floor(y - radius - 0.5)) + 1
+        limit = np.float64(depth[m]) - np.float64(bias[m])
+        gx, gy = 0.0, 0.0
+        for i in range(max(row, 0), min(row + 2 * radius, height)):
+            dy = i + 0.5 - y
+            for j in range(max(column, 0), min(column + 2 * radius, width)):
+                dx = j + 0.5 - x
+                if map_depth[map_id[m], i, j] < limit + slope[m, 0] * dx + slope[m, 1] * dy:
+                    gx += np.sign(dx) * (1.0 - abs(dy) / radius)
+                    gy += np.sign(dy) * (1.0 - abs(dx) / radius)
+        scale = -grad[m] / (radius * radius * radius)
+        out[m, 0], out[m, 1] = scale * gx, scale * gy
+
+
+@njit(nogil=True, cache=True)
+def add_worth(
+    start, end, total, grad, size, map_id, place, depth, slope, bias, radius, first, middle, front, beyond
+):  # fmt: skip
+    """Add to total [P] what a square texel swept by each piece is worth to the points start..end-1."""
+    height, width = size[0], size[1]
+    for m in range(start, end):
+        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        if grad[m] == 0 or not (abs(x) < FARTHEST and abs(y) < FARTHEST):
+            continue
+        limit = np.float64(depth[m]) - np.float64(bias[m])
+        column, row = int(np.floor(x - radius)), int(np.floor(y - radius))
+        left, right = max(column, 0), min(column + 2 * radius + 1, width)
+        if left >= right:
+            continue
+        for i in range(max(row, 0), min(row + 2 * radius + 1, height)):
+            # Pieces are sorted by texel: those of a row of texels are one run.
+            start_of_row = (map_id[m] * height + i) * width
+            for p in range(first[start_of_row + left], first[start_of_row + right]):
+                dx, dy = middle[p, 0] - x, middle[p, 1] - y
+                tent = max(0.0, 1.0 - abs(dx) / radius) * max(0.0, 1.0 - abs(dy) / radius)
+                plane = limit + slope[m, 0] * dx + slope[m, 1] * dy
+                darker = (1.0 if front[p] < plane else 0.0) - (1.0 if beyond[p] < plane else 0.0)
+                total[p] -= grad[m] * tent * darker / (radius * radius)
+
+
+def forward(
+    map_depth: Tensor, map_id: Tensor, place_px: Tensor, depth: Tensor, slope: Tensor, bias: Tensor, radius: int
+) -> Tensor:
+    """See op.shadow."""
+    visible = torch.empty_like(depth, memory_format=torch.contiguous_format)
+    points = arrays(map_depth, map_id, place_px, depth, slope, bias)
+    parallel_for(evaluate, len(depth), GRAIN, *points, radius, visible.numpy())
+    return visible
+
+
+def backward_place(
+    grad: Tensor,
+    map_depth: Tensor,
+    map_id: Tensor,
+    place_px: Tensor,
+    depth: Tensor,
+    slope: Tensor,
+    bias: Tensor,
+    radius: int,
+    visible: Tensor,
+) -> Tensor:
+    """Gradient with respect to place_px [M, 2]."""
+    out = torch.empty_like(place_px, memory_format=torch.contiguous_format)
+    points = arrays(grad, map_depth, map_id, place_px, depth, slope, bias)
+    parallel_for(place_gradient, len(depth), GRAIN, *points, radius, *arrays(visible), out.numpy())
+    return out
+
+
+def backward_verts(
+    grad: Tensor,
+    map_depth: Tensor,
+    map_id: Tensor,
+    place_px: Tensor,
+    depth: Tensor,
+    slope: Tensor,
+    bias: Tensor,
+    radius: int,
+    occluders: Occluders,
+    verts_hom: Tensor,
+    faces: Tensor,
+) -> Tensor:
+    """Gradient with respect to verts_hom [L, V, 4]: what each piece's motion is worth, handed to its ends."""
+    n_maps, height, width = map_depth.shape
+    middle = middles(occluders, verts_hom, faces, height * width)
+    pixel, middle, front, beyond = arrays(occluders.pixel, middle, occluders.front, occluders.beyond)
+    first = np.searchsorted(pixel, np.arange(n_maps * height * width + 1))
+    points = arrays(map_id, place_px, depth, slope, bias)
+    worth = sum_into(
+        (len(pixel),), grad.dtype, len(depth), add_worth,
+        *arrays(grad), np.array([height, width]), *points, radius, first, middle, front, beyond,
+    )  # fmt: skip
+    outlines = Outlines(
+        occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, torch.zeros_like(occluders.front)
+    )
+    every = torch.ones((n_maps, height, width, 1), dtype=grad.dtype)
+    return outline_gradient(every, worth[:, None], verts_hom, faces, outlines)
+
+
+def middles(occluders: Occluders, verts_hom: Tensor, faces: Tensor, n_texels: int) -> Tensor:
+    """[P, 2] places of the pieces' middles in their maps."""
+    corners = verts_hom[(occluders.pixel // n_texels)[:, None], faces[occluders.face]].double()
+    middle = (corners * occluders.bary[:, :, None]).sum(1)
+    return middle[:, :2] / middle[:, 2:3]
