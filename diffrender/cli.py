@@ -126,6 +126,35 @@ def compare(
 
 
 @app.command()
+def relight(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, as outputs/<scene>/latest.", metavar="RUN")],
+    env: Annotated[
+        Path | None, typer.Option(metavar="FILE.HDR", help="An environment map: .hdr, .exr or any image.")
+    ] = None,
+    rotation: Annotated[float, typer.Option(metavar="DEGREES", help="Turn the environment about +y.")] = 0.0,
+    light: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LIGHT",
+            help="A light as scene files have them: --light '{type: directional, direction: [1, -1, 0], radiance: 3}'."
+            " May be repeated.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of the pictures; by default RUN/relight.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:1.")] = "auto",
+) -> None:
+    """Show what a run fitted in another light: pictures from its cameras, and a film of the object turning in it."""
+    try:
+        from diffrender.relight import relight_run
+
+        folder = relight_run(run, env, light or [], rotation, out, device)
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+    typer.echo(f"relit: {folder}")
+
+
+@app.command()
 def bake(
     mesh: Annotated[Path, typer.Argument(help="A mesh: .obj, .ply, .glb, .gltf or .stl.", metavar="MESH.OBJ")],
     to: Annotated[BakeTarget, typer.Option(help="Where the colours go.")],

@@ -27,10 +27,12 @@ from diffrender.fit.loop import FitResult, fit
 from diffrender.fit.textures import complete_textures
 from diffrender.ops.backend import backends_by_op
 from diffrender.recorder import Recorder
+from diffrender.saved_scene import SCENE_FILE, save_scene
 from diffrender.summary.judge import Judge, guarding_of, metrics_of
 from diffrender.summary.page import report_of
 from diffrender.summary.terminal_words import closing_words, opening_words
 from diffrender.threads import kernel_threads, threads_to_kernels
+from diffrender.turntable import write_turntable
 from diffrender.writers.atomic import write_text
 from diffrender.writers.curves import write_curves
 from diffrender.writers.manifest import write_manifest
@@ -182,9 +184,12 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
     # The most valuable first: whatever goes wrong later, the mesh is there.
     write_meshes(folder, "final", setup.config.export, result.scene, result.cameras)
     write_appearance(folder, result.scene, result.cameras, setup.fit_views.names)
+    save_scene(folder.path / SCENE_FILE, result.scene, result.cameras)
     recorder.end(result.steps_done)
     if recorder.rows:
         write_curves(recorder.rows, folder.path / "curves.png")
+    if setup.config.progress.turntable:
+        write_turntable(folder.path / "turntable.mp4", result.scene, result.cameras, setup.render_views)
 
 
 def _proof(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:

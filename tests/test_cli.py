@@ -19,7 +19,7 @@ SCENE = """
 targets: {resolution: 16, synthetic: {mesh: {init: bumpy, subdivisions: 1}, views: 4, samples: 1}}
 mesh: {subdivisions: 1}
 optimize: {steps: 3, mesh.vertices: 0.01}
-progress: {pictures: 1, views: 1, video: false}
+progress: {pictures: 1, views: 1, video: false, turntable: false}
 export: [obj]
 """
 

@@ -29,7 +29,7 @@ optimize:
   mesh.vertices: {schedule: cosine}
   material.base_color:
   lights.key.direction: {start: 5}
-progress: {pictures: 3, views: 2}
+progress: {pictures: 3, views: 2, turntable: false}
 """
 REMESHED = "optimize.mesh.vertices={schedule: cosine, remesh: {every: 2, shortest: 0.25, longest: 0.6}}"
 

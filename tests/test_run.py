@@ -27,7 +27,7 @@ targets: {resolution: 20, synthetic: {mesh: {init: bumpy, subdivisions: 2}, view
 mesh: {subdivisions: 1}
 lights: [{name: key, type: directional, radiance: 3}, ambient]
 optimize: {steps: 4, batch_size: 2, mesh.vertices: , material.base_color: , lights.key.direction: }
-progress: {pictures: 3, views: 2}
+progress: {pictures: 3, views: 2, turntable: false}
 """
 ALWAYS = [
     "cameras/transforms.json",
@@ -45,6 +45,7 @@ ALWAYS = [
     "progress.mp4",
     "progress/step_00000.png",
     "report.html",
+    "scene.pt",
     "scene.resolved.yaml",
     "scene.yaml",
 ]

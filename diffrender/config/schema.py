@@ -263,6 +263,7 @@ class ProgressOptions(Strict):
     pictures: int = Field(default=8, ge=0, description="how many progress pictures, evenly over the steps")
     views: int = Field(default=4, ge=1, le=16, description="how many views in each picture")
     video: bool = Field(default=True, description="whether to make progress.mp4")
+    turntable: bool = Field(default=True, description="whether to make turntable.mp4, in which the result turns")
 
 
 class FitConfig(SceneParts):

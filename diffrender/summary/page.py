@@ -29,6 +29,8 @@ FILES = (
     ("cameras", "cameras/transforms.json"),
     ("lights", "lights/lights.json"),
     ("the fit as a film", "progress.mp4"),
+    ("the result, turning", "turntable.mp4"),
+    ("the result to the last bit, for diffrender relight", "scene.pt"),
     ("progress pictures", "progress"),
     ("renderings", "renders"),
     ("all scores", "metrics.json"),

@@ -66,6 +66,7 @@ def closing_words(
         ("report", folder.path / "report.html"),
         ("mesh", mesh),
         ("film", folder.path / "progress.mp4"),
+        ("turning", folder.path / "turntable.mp4"),
         ("pictures", folder.progress),
         ("all", folder.path),
     ]
