@@ -14,6 +14,8 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.metrics import psnr_db
 from diffrender.readers.gltf_scene import read_gltf_scene
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.light import Light
+from diffrender.scene.lights import Directional, Point, Spot
 from diffrender.scene.scene import Scene
 
 VIEWS = 4
@@ -27,11 +29,11 @@ def export_psnr_db(path: Path, scene: Scene, cameras: Cameras, render_views: Ren
     """PSNR in dB of the GLB at `path`, read back, against `scene`, at most MOST_DB; NaN where nothing is in view.
 
     Over the pixels that either covers, sRGB clamped to 0..1, the mean over up to VIEWS of the cameras, spread evenly.
-    Lights come from the file as far as glTF has them; skies, lights that go with the cameras, and the background are
-    those of `scene`. Raises DataError where the file cannot be read.
+    Lights come from the file as far as glTF has them; skies, lights that go with the cameras, shadows and the
+    background are those of `scene`. Raises DataError where the file cannot be read.
     """
     found = read_gltf_scene(path).scene
-    lights = {name: found.lights.get(name, light) for name, light in scene.lights.items()}
+    lights = {name: _like(light, found.lights.get(name, light)) for name, light in scene.lights.items()}
     again = scene_to(replace(found, lights=lights, background=scene.background), scene.background.device)
     scores = []
     for view in spread(len(cameras), VIEWS):
@@ -40,6 +42,13 @@ def export_psnr_db(path: Path, scene: Scene, cameras: Cameras, render_views: Ren
         covered = (torch.maximum(images[0][..., 3], images[1][..., 3]) > 0).to(first.dtype)
         scores += [min(score, MOST_DB) for score in psnr_db(first, second, covered).tolist() if not math.isnan(score)]
     return sum(scores) / len(scores) if scores else math.nan
+
+
+def _like(light: Light, read: Light) -> Light:
+    """The light that was read, casting shadows as the one that was written: files do not say who casts any."""
+    if isinstance(light, Directional | Point | Spot) and isinstance(read, Directional | Point | Spot):
+        return replace(read, shadow=light.shadow)
+    return read
 
 
 def spread(total: int, count: int) -> list[int]:

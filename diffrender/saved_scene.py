@@ -17,6 +17,7 @@ from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.scene.shadow import Shadow
 from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.scene.texture import Texture
 
@@ -87,10 +88,14 @@ def _plain(value: Any) -> Any:
         return {"texture": _plain(value.texels), "wrap": value.wrap}
     if isinstance(value, SkyMap):
         return {"sky": _plain(value.texels)}
+    if isinstance(value, Shadow):
+        return {"shadow": {field.name: _plain(getattr(value, field.name)) for field in _fields(value)}}
     return value.detach().cpu() if isinstance(value, Tensor) else value
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return SkyMap(value["sky"]) if "sky" in value else Texture(value["texture"], value["wrap"])
-    return value
+    if not isinstance(value, dict):
+        return value
+    if "shadow" in value:
+        return Shadow(**value["shadow"])
+    return SkyMap(value["sky"]) if "sky" in value else Texture(value["texture"], value["wrap"])

@@ -13,6 +13,7 @@ from diffrender.scene.materials import Ggx, Lambert, Phong, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.scene.shadow import Shadow
 from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.scene.texture import Texture
 
@@ -61,7 +62,9 @@ def phong_object() -> Object:
 def lit_scene(item: Object) -> Scene:
     """`item` under lights of every kind that files do and do not have, dim enough that little is clamped."""
     lights = {
-        "key": Directional(torch.tensor([-1.0, -1.0, -0.7]), torch.tensor([1.0, 0.9, 0.7])),
+        "key": Directional(
+            torch.tensor([-1.0, -1.0, -0.7]), torch.tensor([1.0, 0.9, 0.7]), shadow=Shadow(softness=0.05, resolution=32)
+        ),
         "torch": Spot(torch.tensor([0.0, 1.0, 2.5]), torch.tensor([0.0, -0.3, -1.0]), torch.tensor([2.0, 2.0, 3.0])),
         "bulb": Point(torch.tensor([2.0, 0.0, 0.0]), torch.tensor([0.3, 0.6, 0.3])),
         "haze": Ambient(torch.full((3,), 0.1)),
