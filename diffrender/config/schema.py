@@ -184,7 +184,11 @@ class _ParameterBasics(Named):
 _LAMBDA: Any = {
     "lambda": (
         Weight | None,  # type: ignore[operator]
-        Field(default=None, description="of large_steps: how far a pull at one vertex spreads; left out: 4"),
+        Field(
+            default=None,
+            description="of large_steps: how far a pull at one vertex spreads; left out: 1 for each 640 vertices,"
+            " from 1 to 19; 4 with remesh",
+        ),
     )
 }
 _WithLambda: Any = create_model("_WithLambda", __base__=_ParameterBasics, **_LAMBDA)

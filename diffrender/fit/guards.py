@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,39 +19,45 @@ SLIVER = 1e-6
 class Guarded(NamedTuple):
     """A step that was looked at.
 
-    vertices: [V, 3] where it leads.
-    damped: how many vertices move less than they were to.
-    flipped: how many faces it turns over nevertheless.
+    latent: [V, 3] where it leads.
+    vertices: [V, 3] the vertices that `latent` stands for.
+    damped: how many rows of the latent move less than they were to.
+    flipped: how many faces the step turns over nevertheless.
     """
 
+    latent: Tensor
     vertices: Tensor
     damped: int
     flipped: int
 
 
 @torch.no_grad()
-def guarded_step(before: Tensor, after: Tensor, faces: Tensor) -> Guarded:
-    """The step of vertices from `before` to `after`, both [V, 3], shortened where it would turn a face over.
+def guarded_step(before: Tensor, after: Tensor, value_of: Callable[[Tensor], Tensor], faces: Tensor) -> Guarded:
+    """The step of a latent from `before` to `after`, both [V, 3], shortened where it would turn a face over.
 
-    faces: [F, 3] int64. A face is turned over where the step turns its normal by more than 90 degrees. `after` itself,
-    the same tensor, comes back where nothing is damped.
+    value_of: from the latent to the vertices [V, 3]. It is the latent that is held back, not the vertices: behind a
+        smoothing map, vertices that stop beside others that move would need a latent far from all that is smooth.
+    faces: [F, 3] int64. A face is turned over where the step turns its normal by more than 90 degrees.
+
+    `after` itself, the same tensor, comes back where nothing is damped.
     """
-    normal = face_normals(before, faces)
+    normal = face_normals(value_of(before), faces)
     area = normal.norm(dim=1)
     least = SLIVER * area.mean()
     scale: Tensor | None = None
-    vertices = after
-    flipped = _flipped(normal, area, after, faces, least)
+    latent, vertices = after, value_of(after)
+    flipped = _flipped(normal, area, vertices, faces, least)
     for halving in range(ROUNDS):
         touched = faces[flipped].reshape(-1)
         if not len(touched):
             break
         scale = torch.ones_like(before[:, :1]) if scale is None else scale
         scale[touched.unique()] *= 0.5 if halving < ROUNDS - 2 else 0.0
-        vertices = before + scale * (after - before)
+        latent = before + scale * (after - before)
+        vertices = value_of(latent)
         flipped = _flipped(normal, area, vertices, faces, least)
     damped = 0 if scale is None else int((scale < 1).sum())
-    return Guarded(vertices, damped, int(flipped.sum()))
+    return Guarded(latent, vertices, damped, int(flipped.sum()))
 
 
 def _flipped(normal: Tensor, area: Tensor, vertices: Tensor, faces: Tensor, least: Tensor) -> Tensor:

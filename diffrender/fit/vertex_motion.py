@@ -46,24 +46,24 @@ class VertexMotion:
         parametrization: bound to `mesh`, of which only faces and topology count.
         """
         assert latent.grad is not None
-        # A copy, because some values are views of their latent.
-        before = parametrization.value_of(latent.detach()).clone()
+        latent_before = latent.detach().clone()
+        before = parametrization.value_of(latent_before)
         if self._is_relative and self.lengths is not None:
             pace = replace(pace, factor=self.lengths[:, None])
         move(latent, latent.grad, moments, pace)
-        after = parametrization.value_of(latent.detach())
         self.damped = self.flipped = 0
         # Something that is not finite is found, and named, before the next step.
-        if not bool(torch.isfinite(after.sum())):
+        if not bool(torch.isfinite(latent.sum())):
             return
-        wanted = after
+        wanted = latent.detach()
         if self.remeshing is not None and self.remeshing.smoothing > 0:
             pull = laplacian_vectors(before, mesh.topology.edges)
-            wanted = after + self.remeshing.smoothing * now.lr_factor * pull
-        guarded = guarded_step(before, wanted, mesh.faces)
+            after = parametrization.value_of(wanted) + self.remeshing.smoothing * now.lr_factor * pull
+            wanted = parametrization.latent_of(after)
+        guarded = guarded_step(latent_before, wanted, parametrization.value_of, mesh.faces)
         self.damped, self.flipped = guarded.damped, guarded.flipped
-        if guarded.vertices is not after:
-            latent.copy_(parametrization.latent_of(guarded.vertices))
+        if guarded.latent is not wanted or self.remeshing is not None:
+            latent.copy_(guarded.latent)
         if self.remeshing is not None:
             self._adapt(self.remeshing, guarded.vertices - before, now)
 

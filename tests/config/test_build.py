@@ -217,8 +217,16 @@ def test_what_keeps_shapes_smooth_depends_on_how_they_move(options: str, terms: 
 def test_the_solver_that_will_run_is_written_down() -> None:
     setup = built("mesh: {subdivisions: 1}\noptimize: {mesh.vertices: {method: large_steps}}")
     (shape,) = setup.config.optimize.parameters().values()
-    assert (getattr(shape, "lambda"), shape.solver, shape.optimizer) == (4, choose_solver("auto"), "vector_adam")
-    assert "lambda: 4" in resolved_text(setup.config)
+    assert (getattr(shape, "lambda"), shape.solver, shape.optimizer) == (1, choose_solver("auto"), "vector_adam")
+    assert "lambda: 1" in resolved_text(setup.config)
+
+
+@pytest.mark.parametrize(("mesh", "smoothness"), [("1", 1), ("4", 2562 / 640), ("6", 19), ("4, radius: 9", 2562 / 640)])
+def test_lambda_follows_the_number_of_vertices(mesh: str, smoothness: float) -> None:
+    (shape,) = (
+        built(f"mesh: {{subdivisions: {mesh}}}\noptimize: {{mesh.vertices: }}").config.optimize.parameters().values()
+    )
+    assert getattr(shape, "lambda") == pytest.approx(smoothness)
 
 
 def test_what_is_filled_in_gives_the_same_fit_when_read_again() -> None:

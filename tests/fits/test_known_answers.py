@@ -10,6 +10,7 @@ import torch
 
 from diffrender.config.build import FitSetup, build_fit
 from diffrender.config.parse import parse_config
+from diffrender.findings import GeometryJudge
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import FitResult, fit
 from diffrender.fit.textures import seen_texels
@@ -49,6 +50,17 @@ SHAPE = """
 targets: {resolution: 64, synthetic: {mesh: {init: bumpy, subdivisions: 3}, views: 12, samples: 4}}
 mesh: {subdivisions: 3}
 optimize: {steps: 200, mesh.vertices: {schedule: cosine}, material.base_color: {schedule: cosine}}
+"""
+REMESHED = """
+targets:
+  resolution: 96
+  test_every: null
+  synthetic:
+    {mesh: {init: bumpy, subdivisions: 5}, normalize: true, grid: [4, 4], radius: 10, fov_deg: 11.6, samples: 4}
+mesh: {init: sphere, subdivisions: 1, radius: 0.5, center: [0, 0, 0]}
+material: {type: unlit, base_color: 0.5}
+optimize: {steps: 80, batch_size: 8, mesh.vertices: {method: METHOD, remesh: {shortest: 0.06}}}
+loss: {image: null, mask: {type: l1, weight: 1}, normal: 1}
 """
 LIGHT = """
 targets:
@@ -144,3 +156,17 @@ def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
     assert float(psnr_db(found.texels, truth, seen.float())) > 37
     assert setup.heldout_views is not None
     assert evaluate(result.scene, setup.heldout_views, setup.render_views)["psnr_masked_db"] > 40
+
+
+@pytest.mark.parametrize("method", ["identity", "large_steps"])
+def test_a_shape_from_a_coarse_sphere_that_is_remeshed(method: str) -> None:
+    setup, result = fitted(REMESHED.replace("METHOD", method))
+    assert setup.scene.objects["object"].mesh.n_vertices == 42
+    judge = GeometryJudge(setup.target_scene)
+    first, last = (judge.findings(scene) for scene in (setup.scene, result.scene))
+    assert first.surface_rms_to_target is not None and last.surface_rms_to_target is not None
+    assert first.surface_rms_to_target > 0.15
+    assert last.surface_rms_to_target < 0.004
+    assert last.whole.watertight and last.whole.self_intersections == 0
+    assert 1500 < last.whole.n_vertices < 3500
+    assert last.whole.smallest_angle_deg > 20
