@@ -14,13 +14,16 @@ from diffrender.config.build_scene import build_scene, scene_to, shelf_options
 from diffrender.config.build_targets import build_targets
 from diffrender.config.schema import FitConfig, LossOptions, OptimizeOptions, ParameterOptions
 from diffrender.config.shelf import (
+    ColorSmoothnessOptions,
     Edges,
     LaplacianOptions,
     MaskIouOptions,
+    MaterialSmoothnessOptions,
     NormalConsistencyOptions,
     Schedule,
     SoftOptions,
     TermOptions,
+    WhiteLightOptions,
 )
 from diffrender.errors import BackendError
 from diffrender.fit import schedule
@@ -70,6 +73,10 @@ BETAS_IN_EDGES = (0.8, 0.8)
 # vertices, within bounds of which the upper is the paper's own. Measured on spheres of 642 and 2,562 vertices.
 VERTICES_PER_LAMBDA = 640
 LAMBDAS = (1.0, 19.0)
+# What a material has besides its colour.
+FINISHES = ("material.roughness", "material.metallic", "material.specular", "material.shininess")
+# What the colour of a light is called.
+LIGHT_COLORS = ("radiance", "intensity", "coefficients")
 # Cameras of a capture are nearly right, and one that runs away takes the shape along.
 CAMERA_POSE_RATE = 0.001
 
@@ -130,7 +137,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     scene, fit_views = scene_to(scene, device), targets.fit.to(device)
     parameters = _filled_parameters(config, scene, fit_views.cameras, size)
     shapes = [options for path, options in parameters.items() if path.endswith("mesh.vertices")]
-    loss = config.loss or _default_loss(fit_views.masks is not None, shapes)
+    loss = config.loss or _default_loss(fit_views.masks is not None, shapes, list(parameters))
     optimize = _filled_resolution(config.optimize.with_parameters(parameters))
     edges = _filled_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
@@ -278,19 +285,35 @@ def _edge_schedule(edges: Edges) -> EdgeSchedule | FixedEdges:
     return EdgeSchedule(Soft(first, edges.samples), last, anneal.until, then)
 
 
-def _default_loss(has_masks: bool, shapes: Sequence[ParameterOptions]) -> LossOptions:
-    """shapes: the options of all learned vertices. What keeps them smooth by itself needs little more of it."""
-    mask = MaskIouOptions() if has_masks else None
+def _default_loss(has_masks: bool, shapes: Sequence[ParameterOptions], paths: Sequence[str]) -> LossOptions:
+    """shapes: the options of all learned vertices. What keeps them smooth by itself needs little more of it.
+
+    paths: all that is learned. Where a material is learned beyond its colour, or a colour together with the light, many
+    explanations look the same, and the simple ones are preferred; by weights found on scenes/material.yaml.
+    """
+    learns_finish = any(path.endswith(FINISHES) for path in paths)
+    learns_light = any(path.startswith("lights.") and path.endswith(LIGHT_COLORS) for path in paths)
+    learns_color = any(path.endswith("material.base_color") for path in paths)
+    priors = LossOptions(
+        mask=MaskIouOptions() if has_masks else None,
+        color_smoothness=ColorSmoothnessOptions(weight=3e-4) if learns_color and learns_finish else None,
+        material_smoothness=MaterialSmoothnessOptions(weight=3e-4) if learns_finish else None,
+        white_light=WhiteLightOptions(weight=1e-3) if learns_color and learns_light else None,
+    )
+    return priors.model_copy(update=_shape_terms(shapes))
+
+
+def _shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
+    """The terms that keep learned vertices in order."""
     rough = [each for each in shapes if each.remesh is None]
     if not rough:
-        return LossOptions(mask=mask)
+        return {}
     if all(each.method == "large_steps" for each in rough):
-        return LossOptions(mask=mask, normal_consistency=NormalConsistencyOptions(weight=0.001))
-    return LossOptions(
-        mask=mask,
-        laplacian=LaplacianOptions(weight=0.1),
-        normal_consistency=NormalConsistencyOptions(weight=0.01),
-    )
+        return {"normal_consistency": NormalConsistencyOptions(weight=0.001)}
+    return {
+        "laplacian": LaplacianOptions(weight=0.1),
+        "normal_consistency": NormalConsistencyOptions(weight=0.01),
+    }
 
 
 def _terms(loss: LossOptions, start: Scene) -> list[Term]:

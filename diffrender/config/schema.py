@@ -29,6 +29,7 @@ from diffrender.config.shelf import (
     ArapOptions,
     BilaplacianOptions,
     BufferLossOptions,
+    ColorSmoothnessOptions,
     ConstantOptions,
     EdgeLengthOptions,
     Edges,
@@ -37,9 +38,11 @@ from diffrender.config.shelf import (
     LaplacianOptions,
     MaskLoss,
     Material,
+    MaterialSmoothnessOptions,
     NormalConsistencyOptions,
     Schedule,
     SymmetryOptions,
+    WhiteLightOptions,
 )
 
 Method: TypeAlias = Literal["identity", "positive", "unit_interval", "direction", "pose", "large_steps"]
@@ -259,6 +262,11 @@ class LossOptions(Strict):
     edge_length: EdgeLengthOptions | None = Field(default=None, description="equal edges")
     arap: ArapOptions | None = Field(default=None, description="rigidity: near the start but for turns")
     symmetry: SymmetryOptions | None = Field(default=None, description="equal to its mirror image")
+    color_smoothness: ColorSmoothnessOptions | None = Field(default=None, description="few changes of base colour")
+    material_smoothness: MaterialSmoothnessOptions | None = Field(
+        default=None, description="few changes of roughness, metallic and normal maps, but where colours change"
+    )
+    white_light: WhiteLightOptions | None = Field(default=None, description="gray lights")
 
 
 class ProgressOptions(Strict):
@@ -279,7 +287,9 @@ class FitConfig(SceneParts):
     loss: LossOptions | None = Field(
         default=None,
         description="left out: image l1; mask 1 where the targets have masks; normal_consistency 0.001 with"
-        " large_steps, or laplacian 0.1 and normal_consistency 0.01 without; neither for remeshed shapes",
+        " large_steps, or laplacian 0.1 and normal_consistency 0.01 without; neither for remeshed shapes;"
+        " material_smoothness and color_smoothness 0.0003 where more than the colour of a material is learned,"
+        " white_light 0.001 where its colour is learned together with that of a light",
     )
     progress: ProgressOptions = Field(default=ProgressOptions(), description="pictures while the fit runs")
     export: list[Literal["obj", "glb"]] = Field(default=["obj", "glb"], description="formats of the meshes")

@@ -210,6 +210,25 @@ class SymmetryOptions(TermOptions):
     point: Vector = Field(default=(0.0, 0.0, 0.0), description="a point of the plane, in the object's own frame")
 
 
+class ColorSmoothnessOptions(TermOptions):
+    """Total variation of base colours."""
+
+
+class MaterialSmoothnessOptions(TermOptions):
+    """Total variation of roughness, metallic and normal maps."""
+
+    chroma: float = Field(
+        default=0.05,
+        ge=0,
+        description="a change of the base colour's chroma by this much lets the others change at 1/e of the cost;"
+        " 0: the cost is the same everywhere",
+    )
+
+
+class WhiteLightOptions(TermOptions):
+    """Gray lights."""
+
+
 REGULARIZER_OPTIONS = {
     "laplacian": LaplacianOptions,
     "bilaplacian": BilaplacianOptions,
@@ -217,6 +236,9 @@ REGULARIZER_OPTIONS = {
     "edge_length": EdgeLengthOptions,
     "arap": ArapOptions,
     "symmetry": SymmetryOptions,
+    "color_smoothness": ColorSmoothnessOptions,
+    "material_smoothness": MaterialSmoothnessOptions,
+    "white_light": WhiteLightOptions,
 }
 
 

@@ -214,3 +214,21 @@ optimize:
     assert result.stop_reason == "finished"
     for value, start in ((material.roughness, 0.5), (material.metallic, 0.1), (sky.radiance.texels, 0.5)):
         assert isinstance(value, torch.Tensor) and bool((value != start).any()) and bool(value.isfinite().all())
+
+
+def terms_of(text: str) -> dict[str, float]:
+    return {term.name: term.weight for term in built(text).objective.terms}
+
+
+def test_priors_come_with_what_they_are_for() -> None:
+    start = "mesh: {init: bumpy, subdivisions: 1}\nmaterial: {type: ggx, roughness: {vertex: 0.4}}\n"
+    start += "lights: [{type: environment, resolution: 16}]\n"
+    usual = {"image": 1.0, "mask": 1.0}
+    rough = {"color_smoothness": 3e-4, "material_smoothness": 3e-4}
+    assert terms_of(start + "optimize: {material.base_color: {}}") == usual
+    assert terms_of(start + "optimize: {material.base_color: {}, material.roughness: {}}") == usual | rough
+    both = "optimize: {material.base_color: {}, lights.environment.radiance: {}}"
+    assert terms_of(start + both) == usual | {"white_light": 1e-3}
+    turning = "optimize: {material.base_color: {}, lights.environment.rotation: {}}"
+    assert terms_of(start + turning) == usual
+    assert terms_of(start + both + "\nloss: {image: l2}") == {"image": 1.0}

@@ -1,0 +1,114 @@
+"""Smoothness of roughness, metallic and normal maps, but for where the base colour changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ConfigError
+from diffrender.fit.objective import Regularizer
+from diffrender.fit.regularizers.color_smoothness import base_color
+from diffrender.fit.regularizers.variation import covered_texels, edge_steps, steps_of, texel_steps, variation
+from diffrender.scene.material import SurfaceValue
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.texture import Texture
+
+# A colour darker than this has no chroma to speak of.
+DARKEST = 0.02
+
+
+@dataclass(frozen=True)
+class MaterialSmoothness(Regularizer):
+    """Total variation of everything about a material but its colours: roughness, metallic, specular, normal maps.
+
+    Counted as `color_smoothness` does, and numbers without an upper end (shininess) by their logarithm. One surface is
+    usually of few materials, and one material usually of one colour; shading changes brightness but hardly chroma. So
+    where the chroma of the base colour changes, the rest may change too.
+
+    chroma: a change of chroma (red, green and blue over their sum) by this much lets the others change at 1/e of the
+        cost; 0: the cost is the same everywhere.
+    """
+
+    chroma: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not self.chroma >= 0:
+            raise ConfigError(f"loss.material_smoothness: chroma must be at least 0, got {self.chroma}")
+
+    def bound_to(self, start: Scene) -> Regularizer:
+        """The same, knowing which texels lie on the meshes of `start`."""
+        covered = {
+            (name, quantity): covered_texels(item.mesh, value)
+            for name, item in start.objects.items()
+            for quantity, value, _ in _quantities(item)
+        }
+        return _MaterialSmoothnessOn(self.chroma, covered)
+
+    def __call__(self, scene: Scene) -> Tensor:
+        """[] zero where each object is of one material; of textures, over all texels, on the mesh or not."""
+        return _MaterialSmoothnessOn(self.chroma, {})(scene)
+
+
+@dataclass(frozen=True)
+class _MaterialSmoothnessOn(Regularizer):
+    chroma: float
+    covered: Mapping[tuple[str, str], Tensor | None]
+
+    def __call__(self, scene: Scene) -> Tensor:
+        total = scene.background.new_zeros(())
+        for name, item in scene.objects.items():
+            for quantity, value, is_unbounded in _quantities(item):
+                counted = _logarithm(value) if is_unbounded else value
+                steps = steps_of(item.mesh, counted, self.covered.get((name, quantity)))
+                if steps is not None:
+                    total = total + variation(steps, self._weights(item, value))
+        return total
+
+    @torch.no_grad()
+    def _weights(self, item: Object, value: SurfaceValue) -> tuple[Tensor, ...] | None:
+        """How much each difference counts; None where that is the same for all."""
+        color = base_color(item.material)
+        if self.chroma == 0 or color is None:
+            return None
+        changes = _chroma_steps(item.mesh, color, value)
+        return None if changes is None else tuple((-change.norm(dim=-1) / self.chroma).exp() for change in changes)
+
+
+def _quantities(item: Object) -> list[tuple[str, SurfaceValue, bool]]:
+    """(name, value, whether it has no upper end) of what is smoothed."""
+    found = []
+    for each in dataclasses.fields(item.material):  # type: ignore[arg-type]
+        value = getattr(item.material, each.name)
+        if each.name not in ("base_color", "emissive") and isinstance(value, Tensor | Texture):
+            found.append((each.name, value, each.metadata["parametrization"] == "positive"))
+    return found
+
+
+def _logarithm(value: SurfaceValue) -> SurfaceValue:
+    return dataclasses.replace(value, texels=value.texels.log()) if isinstance(value, Texture) else value.log()
+
+
+def _chroma_steps(mesh: Mesh, color: SurfaceValue, like: SurfaceValue) -> tuple[Tensor, ...] | None:
+    """The changes of a colour's chroma between the neighbours of `like`; None where the two do not lie alike."""
+    if isinstance(color, Texture) and isinstance(like, Texture):
+        return texel_steps(_chroma(_resized(color.texels, like.texels.shape[0], like.texels.shape[1])))
+    if isinstance(color, Texture) or isinstance(like, Texture) or color.dim() == 1:
+        return None
+    return (edge_steps(mesh, _chroma(color)),)
+
+
+def _resized(texels: Tensor, height: int, width: int) -> Tensor:
+    if texels.shape[:2] == (height, width):
+        return texels
+    images = texels.permute(2, 0, 1)[None]
+    return torch.nn.functional.interpolate(images, (height, width), mode="area")[0].permute(1, 2, 0)
+
+
+def _chroma(color: Tensor) -> Tensor:
+    return color / color.sum(-1, keepdim=True).clamp_min(DARKEST)

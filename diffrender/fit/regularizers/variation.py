@@ -1,0 +1,85 @@
+"""How much a quantity on a surface varies from place to place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.fit.reduction import steady_mean, steady_sum
+from diffrender.fit.regularizers.edges import SHORTEST, edge_vectors
+from diffrender.scene.material import SurfaceValue
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.texel_map import texel_map
+from diffrender.scene.texture import Texture
+
+# Differences below this count squared, so that the derivative is continuous; a step of a byte is four times as much.
+SMALL = 1e-3
+
+
+class Steps(NamedTuple):
+    """Differences between neighbours on a surface.
+
+    values: tensors [..., C], one for each direction along a texture; a single one [E, C] for the edges of a mesh.
+    counts: the same without C: 1 where the two are neighbours on the surface, else 0; None: everywhere.
+    per_length: what a difference is multiplied by to be one over the width of the texture, or over the mesh's size.
+    """
+
+    values: tuple[Tensor, ...]
+    counts: tuple[Tensor, ...] | None
+    per_length: Tensor
+
+
+def covered_texels(mesh: Mesh, value: SurfaceValue | None) -> Tensor | None:
+    """[H, W] bool: the texels of a texture that lie on the mesh; None for what is no texture."""
+    if not isinstance(value, Texture) or mesh.uvs is None:
+        return None
+    return texel_map(mesh, *value.texels.shape[:2]).covered
+
+
+def steps_of(mesh: Mesh, value: SurfaceValue, covered: Tensor | None) -> Steps | None:
+    """The differences of `value`; None where it is uniform. covered: [H, W] the texels that count; None for all."""
+    if isinstance(value, Texture):
+        texels = value.texels
+        counts = None
+        if covered is not None and covered.shape == texels.shape[:2]:
+            both = covered[1:] & covered[:-1], covered[:, 1:] & covered[:, :-1]
+            counts = tuple(mask.to(texels.dtype) for mask in both)
+        return Steps(texel_steps(texels), counts, texels.new_tensor(float(len(texels))))
+    if value.dim() == 1:
+        return None
+    with torch.no_grad():
+        size = (mesh.vertices - mesh.vertices.mean(0)).norm(dim=1).mean()
+        length = steady_mean(edge_vectors(mesh).norm(dim=1)).clamp_min(SHORTEST)
+    return Steps((edge_steps(mesh, value),), None, (size / length).to(value.dtype))
+
+
+def texel_steps(texels: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences of texels [H, W, C] down the columns and along the rows."""
+    return texels[1:] - texels[:-1], texels[:, 1:] - texels[:, :-1]
+
+
+def edge_steps(mesh: Mesh, value: Tensor) -> Tensor:
+    """[E, C] differences of a value [V, C] along the edges of a mesh."""
+    ends = value.index_select(0, mesh.topology.edges.reshape(-1)).unflatten(0, (-1, 2))
+    return ends[:, 1] - ends[:, 0]
+
+
+def variation(steps: Steps, weights: tuple[Tensor, ...] | None = None) -> Tensor:
+    """[] mean length of the differences, per width: 1 for a ramp from 0 to 1, whatever the resolution.
+
+    weights: of the differences, in the shapes of `counts`.
+    Source: the vectorial total variation of Bresson & Chan (2008), smoothed at zero.
+    """
+    total: Tensor | None = None
+    number: Tensor | float = 0.0
+    for i, values in enumerate(steps.values):
+        length = (values.square().sum(-1) + SMALL**2).sqrt() - SMALL
+        counts = None if steps.counts is None else steps.counts[i]
+        number = number + (length.numel() if counts is None else steady_sum(counts))
+        weight = counts if weights is None else weights[i] if counts is None else counts * weights[i]
+        part = steady_sum(length if weight is None else length * weight)
+        total = part if total is None else total + part
+    assert total is not None
+    return total / max(float(number), 1.0) * steps.per_length

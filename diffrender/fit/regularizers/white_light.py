@@ -1,0 +1,56 @@
+"""Lights without colour."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffrender.fit.objective import Regularizer
+from diffrender.fit.reduction import steady_mean
+from diffrender.scene.light import Light
+from diffrender.scene.scene import Scene
+from diffrender.scene.skies.directions import map_directions
+from diffrender.scene.skies.sky_map import SkyMap
+
+# Lights darker than this on the mean count as if they were so bright.
+DARKEST = 1e-6
+
+
+@dataclass(frozen=True)
+class WhiteLight(Regularizer):
+    """How far lights are from gray: what is colour of a surface and what of its light, a picture alone does not say.
+
+    The mean absolute difference of red, green and blue from their mean, over the mean radiance; of a map over all
+    directions. 0 for a gray light, 4/3 for one that is purely red. Summed over the lights.
+    Source: Munkberg et al., Extracting Triangular 3D Models, Materials, and Lighting From Images (2022), section 4.
+    """
+
+    def __call__(self, scene: Scene) -> Tensor:
+        """[] zero where all lights are gray."""
+        return sum((_chroma(light) for light in scene.lights.values()), scene.background.new_zeros(()))
+
+
+def _chroma(light: Light) -> Tensor:
+    for each in dataclasses.fields(light):  # type: ignore[arg-type]
+        value = getattr(light, each.name)
+        if isinstance(value, SkyMap):
+            height, width = value.texels.shape[:2]
+            _, solid_angle = map_directions(height, width, value.texels)
+            # Weights of mean 1, so that plain means are means over directions.
+            return _distance(value.texels.reshape(-1, 3) * (solid_angle / solid_angle.mean())[:, None])
+        if each.name in COLORS:
+            return _distance(value.reshape(-1, 3))
+    raise TypeError(f"{type(light).__name__} has no field of a colour")
+
+
+# What the colour of a light is called.
+COLORS = ("radiance", "intensity", "coefficients")
+
+
+def _distance(colors: Tensor) -> Tensor:
+    gray = colors.mean(1, keepdim=True)
+    # Coefficients of harmonics have signs.
+    strength = steady_mean(gray.abs()).detach().clamp_min(DARKEST)
+    return steady_mean((colors - gray).abs()) / strength
