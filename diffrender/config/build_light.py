@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,15 +12,18 @@ from torch import Tensor
 
 from diffrender.config.light_options import (
     EnvironmentOptions,
+    FlashesOptions,
     Light,
     RotationOptions,
     ShadowOptions,
     SphericalHarmonicsOptions,
 )
 from diffrender.readers.images import read_image
+from diffrender.readers.photometric_stereo import read_light_directions
 from diffrender.scene import light as scene_light
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
+from diffrender.scene.lights.flashes import Flashes
 from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics, uniform_sky
 from diffrender.scene.shadow import Shadow
 from diffrender.scene.skies.map_blur import shrunk
@@ -35,6 +39,8 @@ def build_light(options: Light) -> scene_light.Light:
         return Environment(_build_map(options), rotation_vector(options.rotation), options.frame)
     if isinstance(options, SphericalHarmonicsOptions):
         return SphericalHarmonics(_build_coefficients(options), options.frame)
+    if isinstance(options, FlashesOptions):
+        return _build_flashes(options)
     values: dict[str, Any] = {}
     for name in type(options).model_fields:
         value = getattr(options, name)
@@ -57,6 +63,14 @@ def rotation_vector(options: RotationOptions | None) -> Tensor:
     if options is None:
         return torch.zeros(3)
     return torch.nn.functional.normalize(torch.tensor(options.axis), dim=0) * math.radians(options.degrees)
+
+
+def _build_flashes(options: FlashesOptions) -> Flashes:
+    if isinstance(options.direction, str):
+        direction = read_light_directions(Path(options.direction))
+    else:
+        direction = torch.tensor(options.direction)
+    return Flashes(direction, torch.tensor(options.radiance).repeat(len(direction), 1), options.frame)
 
 
 def _build_map(options: EnvironmentOptions) -> SkyMap:

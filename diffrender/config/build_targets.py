@@ -16,6 +16,7 @@ from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
 from diffrender.errors import ConfigError
 from diffrender.fit.material_findings import Relit
 from diffrender.geometry.orbits import grid_positions, sphere_positions
+from diffrender.readers.photometric_stereo import is_photometric_stereo, read_photometric_stereo
 from diffrender.readers.synthetic import synthetic_views
 from diffrender.readers.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
 from diffrender.scene.cameras import Cameras
@@ -64,7 +65,7 @@ def build_targets(config: FitConfig) -> Targets:
         assert options.path is not None
         scene = relit = None
         fit, heldout = _read(Path(options.path), options, background, buffers)
-        aabb = read_aabb(options.path)
+        aabb = None if is_photometric_stereo(Path(options.path)) else read_aabb(options.path)
     if aabb is None:
         place = Place(region_of_views(fit), None, fit)
     else:
@@ -79,6 +80,13 @@ def _read(
     def read(file: Path) -> Views:
         return read_transforms(TransformsOptions(file, options.resolution, background, options.masks, buffers))
 
+    if is_photometric_stereo(path):
+        if buffers:
+            raise ConfigError(f"loss.{buffers[0]}: pictures of photometric stereo have no buffers; leave it out")
+        views = read_photometric_stereo(path, options.resolution, options.masks)
+        if options.test_every == "auto":
+            return views, None
+        return _split(views, options)
     train = find_transforms(path)
     test = train.with_name(TEST)
     if options.test_every == "auto" and train.name == TRAIN and test.is_file():

@@ -73,15 +73,16 @@ def build_value(name: str, options: Any, data: MeshData, where: str) -> SurfaceV
         own = _own(name, data, where)
         return own if isinstance(own, Texture) else bake_to_texture(data.mesh, own, options.resolution)
     if isinstance(texture, Pattern):
-        return patches(data.mesh, *(_row(value) for value in texture.between), texture, options.resolution)
+        return patches(data.mesh, texture, options.resolution)
     if isinstance(texture, str) and texture != "flat":
         return _read_texture(name, texture)
     texel = _row(FLAT if texture == "flat" else texture)
     return Texture(texel.repeat(options.resolution, options.resolution, 1))
 
 
-def patches(mesh: Mesh, first: Tensor, second: Tensor, options: Pattern, resolution: int) -> Texture:
+def patches(mesh: Mesh, options: Pattern, resolution: int) -> Texture:
     """A texture of smooth patches of two values [C]: a function of the place on the object, so it knows no seams."""
+    first, second = (_row(value) for value in options.between)
     generator = torch.Generator().manual_seed(options.seed)
     vertices = mesh.vertices.double()
     middle = (vertices.amin(0) + vertices.amax(0)) / 2

@@ -6,7 +6,18 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from diffrender.config.kinds import Color, Direction, File, Named, OneOf, Strict, Vector, is_number, wanted
+from diffrender.config.kinds import (
+    Color,
+    Direction,
+    File,
+    FileOrFolder,
+    Named,
+    OneOf,
+    Strict,
+    Vector,
+    is_number,
+    wanted,
+)
 
 Frame: TypeAlias = Annotated[
     Literal["world", "camera"],
@@ -142,6 +153,26 @@ class EnvironmentOptions(LightOptions):
     frame: Frame = "world"
 
 
+def _pick_directions(value: Any) -> str:
+    return "file" if isinstance(value, str) else "rows"
+
+
+class FlashesOptions(LightOptions):
+    """A distant lamp for each view."""
+
+    type: Literal["flashes"] = "flashes"
+    direction: Annotated[
+        FileOrFolder | Annotated[list[Direction], Field(min_length=1)],
+        OneOf(("file", "rows"), _pick_directions, ("lights.txt", "a folder of a mirror ball", "[[x, y, z], ...]")),
+    ] = Field(
+        default=[(0.0, 0.0, -1.0)],
+        description="the ways the lights travel, one a view; or a file with vectors towards them (first their number),"
+        " or a folder with pictures of a mirror ball",
+    )
+    radiance: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB of each")
+    frame: Frame = "world"
+
+
 LIGHT_OPTIONS = {
     "ambient": AmbientOptions,
     "directional": DirectionalOptions,
@@ -149,9 +180,16 @@ LIGHT_OPTIONS = {
     "spot": SpotOptions,
     "spherical_harmonics": SphericalHarmonicsOptions,
     "environment": EnvironmentOptions,
+    "flashes": FlashesOptions,
 }
 
 Light: TypeAlias = Annotated[
-    AmbientOptions | DirectionalOptions | PointOptions | SpotOptions | SphericalHarmonicsOptions | EnvironmentOptions,
+    AmbientOptions
+    | DirectionalOptions
+    | PointOptions
+    | SpotOptions
+    | SphericalHarmonicsOptions
+    | EnvironmentOptions
+    | FlashesOptions,
     OneOf.by_key(LIGHT_OPTIONS),
 ]

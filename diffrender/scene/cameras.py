@@ -24,6 +24,7 @@ class Cameras:
     height, width: image size in pixels.
     orthographic: parallel projection instead of perspective.
     near: the smallest depth that is drawn, in world units; surfaces that cross it are clipped there.
+    number: [N] int64, which picture of its capture each camera took, where light goes by that (lights.Flashes).
     """
 
     cam_from_world: Tensor
@@ -33,12 +34,15 @@ class Cameras:
     width: int
     orthographic: bool = False
     near: float = 1e-3
+    number: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.cam_from_world)
         check_shape("Cameras", "cam_from_world", self.cam_from_world, ("N", 4, 4))
         check_shape("Cameras", "focal_px", self.focal_px, (n_views, 2))
         check_shape("Cameras", "center_px", self.center_px, (n_views, 2))
+        if self.number is not None:
+            check_shape("Cameras", "number", self.number, (n_views,))
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
@@ -100,6 +104,7 @@ class Cameras:
             cam_from_world=self.cam_from_world[index],
             focal_px=self.focal_px[index],
             center_px=self.center_px[index],
+            number=None if self.number is None else self.number[index],
         )
 
     def resized(self, height: int, width: int) -> Cameras:
@@ -116,6 +121,7 @@ class Cameras:
             cam_from_world=self.cam_from_world.to(device),
             focal_px=self.focal_px.to(device),
             center_px=self.center_px.to(device),
+            number=None if self.number is None else self.number.to(device),
         )
 
     def positions_w(self) -> Tensor:

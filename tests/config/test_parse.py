@@ -317,10 +317,12 @@ def test_a_scene_file_that_cannot_be_read_is_told(folder: Path) -> None:
         load_config(folder / "latin.yaml")
 
 
-@pytest.mark.parametrize("name", ["quickstart", "pose", "light_and_color", "genus_one", "material", "dino", "lego"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "pose", "light_and_color", "genus_one", "material", "photometric_stereo", "dino", "lego"]
+)
 def test_the_scenes_that_come_along_are_right(name: str, folder: Path) -> None:
     scene = Path(__file__).parents[2] / "scenes" / f"{name}.yaml"
-    overrides = [f"targets.path={folder / 'shots'}"] if name in ("dino", "lego") else []
+    overrides = [f"targets.path={folder / 'shots'}"] if name in ("photometric_stereo", "dino", "lego") else []
     config = load_config(scene, overrides)
     assert config.optimize.parameters()
     assert scene.read_text().startswith("# ")

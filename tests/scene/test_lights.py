@@ -10,7 +10,7 @@ from support.shapes import bumpy, camera_at, square
 from diffrender.errors import ConfigError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.light import Lamp, Light, Sky
-from diffrender.scene.lights import LIGHTS, Ambient, Directional, Point, SphericalHarmonics, Spot
+from diffrender.scene.lights import LIGHTS, Ambient, Directional, Flashes, Point, SphericalHarmonics, Spot
 from diffrender.scene.lights.spherical_harmonics import harmonics
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.skies.directions import even_directions
@@ -57,7 +57,7 @@ def test_samples_are_unit_directions_with_non_negative_radiance(name):
 @pytest.mark.parametrize("name", LIGHTS)
 def test_fields_are_learnable_and_frozen(name):
     light = LIGHTS[name]()
-    assert isinstance(light, Lamp | Sky)
+    assert isinstance(light, Lamp | Sky | Flashes)
     for item in dataclasses.fields(light):
         if item.name not in ("frame", "shadow"):
             assert item.metadata["parametrization"] in ("positive", "direction", "identity")
@@ -244,7 +244,7 @@ def test_a_light_of_the_camera_goes_with_it():
         if "position" in values:
             values["position"] = torch.tensor([0.5, -0.7, 1.0], dtype=F64)
         if "direction" in values:
-            values["direction"] = torch.tensor([-0.2, 0.3, 1.0], dtype=F64)
+            values["direction"] = torch.tensor([-0.2, 0.3, 1.0], dtype=F64).expand_as(values["direction"])
         light = with_values(light, values)
         seen = light.reflected(before, material)
         assert seen.any()
@@ -269,3 +269,20 @@ def test_camera_axes_are_right_down_and_forward():
 def test_unknown_frames_are_refused(name):
     with pytest.raises(ConfigError, match="frame must be one of world, camera, got 'object'"):
         LIGHTS[name](frame="object")
+
+
+def test_each_numbered_view_sees_its_own_flash():
+    mesh = square()
+    cameras = camera_at((0.0, 0.0, 3.0))
+    three = dataclasses.replace(cameras.select([0, 0, 0]), number=torch.tensor([2, 0, 1]))
+    directions = torch.tensor([[0.0, 0.0, -1.0], [1.0, 0.0, -1.0], [0.0, 1.0, -1.0]])
+    light = Flashes(directions, torch.tensor([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]]))
+    view = torch.tensor([0, 1, 2, 0])
+    bary = torch.full((4, 3), 1 / 3)
+    seen = light.sample(Surface(mesh, mesh.vertices, torch.zeros_like(view), bary, view, three))
+    wanted = torch.tensor([2, 0, 1, 2])
+    torch.testing.assert_close(seen.to_light_w[:, 0], -torch.nn.functional.normalize(directions, dim=1)[wanted])
+    torch.testing.assert_close(seen.radiance[:, 0, 0], wanted + 1.0)
+    # A camera of no picture sees the first.
+    alone = light.sample(Surface(mesh, mesh.vertices, torch.zeros_like(view), bary, torch.zeros_like(view), cameras))
+    torch.testing.assert_close(alone.to_light_w, torch.tensor([[[0.0, 0.0, 1.0]]]))
