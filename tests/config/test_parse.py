@@ -84,7 +84,7 @@ MISTAKES = [
     (
         "lights: [{radiance: 1}]",
         "2:10",
-        ["`lights[0]` lacks `type`: ambient, directional, point, spot, spherical_harmonics or environment"],
+        ["`lights[0]` lacks `type`: ambient, directional, point, spot, spherical_harmonics, environment or flashes"],
     ),
     ("lights: [{type: point, shadow: {softnes: 1}}]", "2:33", ["did you mean `softness`?"]),
     ("lights: [{type: point, shadow: {softness: 2}}]", "2:43", ["softness", "2"]),
@@ -318,7 +318,8 @@ def test_a_scene_file_that_cannot_be_read_is_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart", "pose", "light_and_color", "genus_one", "material", "photometric_stereo", "dino", "lego"]
+    "name",
+    ["quickstart", "pose", "light_and_color", "genus_one", "material", "photometric_stereo", "shadow", "dino", "lego"],
 )
 def test_the_scenes_that_come_along_are_right(name: str, folder: Path) -> None:
     scene = Path(__file__).parents[2] / "scenes" / f"{name}.yaml"
