@@ -190,7 +190,7 @@ _LAMBDA: Any = {
         Field(
             default=None,
             description="of large_steps: how far a pull at one vertex spreads; left out: 1 for each 640 vertices,"
-            " from 1 to 19; 4 with remesh",
+            " from 1 to 4; 4 with remesh",
         ),
     )
 }

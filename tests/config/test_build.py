@@ -221,7 +221,9 @@ def test_the_solver_that_will_run_is_written_down() -> None:
     assert "lambda: 1" in resolved_text(setup.config)
 
 
-@pytest.mark.parametrize(("mesh", "smoothness"), [("1", 1), ("4", 2562 / 640), ("6", 19), ("4, radius: 9", 2562 / 640)])
+@pytest.mark.parametrize(
+    ("mesh", "smoothness"), [("1", 1), ("3", 642 / 640), ("4", 4), ("5", 4), ("3, radius: 9", 642 / 640)]
+)
 def test_lambda_follows_the_number_of_vertices(mesh: str, smoothness: float) -> None:
     (shape,) = (
         built(f"mesh: {{subdivisions: {mesh}}}\noptimize: {{mesh.vertices: }}").config.optimize.parameters().values()
