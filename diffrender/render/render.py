@@ -16,7 +16,7 @@ from diffrender.render.buffers import BUFFERS, Buffer, background_of, channels_o
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.geometry import Geometry, gather_geometry
-from diffrender.render.shade import shade, with_ready_lights
+from diffrender.render.shade import ready, shade
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.surface import Seen
@@ -88,7 +88,7 @@ def render(
     edges = Antialias() if edges is None else edges
     buffers = check_buffers("render", buffers)
     geometry = gather_geometry(scene)
-    scene = with_ready_lights(scene, geometry, cameras, backend)
+    scene = ready(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w)
     raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)

@@ -16,6 +16,7 @@ from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
 from diffrender.scene.surface import Seen, Surface
+from diffrender.scene.texture_pack import packed
 
 if TYPE_CHECKING:
     from diffrender.render.buffers import Buffer
@@ -33,10 +34,11 @@ def radiance_of(surface: Surface, material: Material, lights: list[Light]) -> Te
     return total.expand(len(surface), 3)
 
 
-def with_ready_lights(scene: Scene, geometry: Geometry, cameras: Cameras, backend: str | None) -> Scene:
-    """`scene` with everything about its lights worked out that its surfaces share, shadow maps too."""
-    ready = {name: with_shadows(light.ready(), geometry, cameras, backend) for name, light in scene.lights.items()}
-    return replace(scene, lights=ready)
+def ready(scene: Scene, geometry: Geometry, cameras: Cameras, backend: str | None) -> Scene:
+    """`scene` with everything worked out that its points share: shadow maps, blurred skies, textures' mip levels."""
+    objects = {name: replace(item, material=packed(item.material, backend)) for name, item in scene.objects.items()}
+    lights = {name: with_shadows(light.ready(), geometry, cameras, backend) for name, light in scene.lights.items()}
+    return replace(scene, objects=objects, lights=lights)
 
 
 def shade(

@@ -18,6 +18,7 @@ from diffrender.ops.uv_footprint import uv_footprint
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
+from diffrender.scene.texture_pack import PackedTexture
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Surface:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    _kept_packs: dict[int, tuple[Tensor, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
     def __len__(self) -> int:
         return len(self.face_id)
 
@@ -95,6 +98,10 @@ class Surface:
         return self._kept[id(value)][1]
 
     def _looked_up(self, value: Tensor | Texture) -> Tensor:
+        if isinstance(value, PackedTexture) and value.pack is not None:
+            if id(value.pack) not in self._kept_packs:
+                self._kept_packs[id(value.pack)] = value.pack.sample(self.uv, self.uv_footprint, backend=self.backend)
+            return self._kept_packs[id(value.pack)][value.index]
         if isinstance(value, Texture):
             return value.sample(self.uv, self.uv_footprint, backend=self.backend)
         if len(value) != self.mesh.n_vertices:
