@@ -16,7 +16,7 @@ from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.readers.meshes import read_mesh
 from diffrender.threads import threads_to_kernels
 
-MESHES = Path("/work/shared/data/meshes")
+MESHES = Path(__file__).parents[3] / "shared" / "data" / "meshes"
 TURN = axis_angle_to_matrix(torch.tensor([0.3, -0.5, 0.7], dtype=torch.float64))
 
 
