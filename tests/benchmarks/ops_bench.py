@@ -17,7 +17,7 @@ import torch
 from benchmarks.memory import OURS, bytes_per_pixel, can_measure
 from benchmarks.peers import PEERS, compare_with_deodr
 from benchmarks.timing import Contestant, Times, floor_task, race
-from benchmarks.works import Work, knobbly_sphere, ops_of, task_of
+from benchmarks.works import LIGHTINGS, Work, knobbly_sphere, ops_of, task_of
 
 from diffrender.ops.backend import OPS
 from diffrender.render.edge_models import EDGE_MODELS
@@ -94,7 +94,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 
 
 # Room for the longest entries.
-LEAST_WIDTHS = {"work": 16, "by": 11, "faces": 9, "fwd ms": 8}
+LEAST_WIDTHS = {"by": 11, "faces": 9, "fwd ms": 8}
 
 
 def peer_columns() -> dict[str, Callable[[Row], str]]:
@@ -108,7 +108,7 @@ def peer_columns() -> dict[str, Callable[[Row], str]]:
 
 def works(quick: bool) -> list[Work]:
     """The rows: whole images with every edge model that has an edge, then the ops of an antialiased image; a textured
-    image and what it takes beside."""
+    image and what it takes beside; glTF's material in two lights."""
     if quick:
         images = [("antialias", 6_000, 256), ("antialias", 6_000, 512), ("soft", 6_000, 256)]
     else:
@@ -124,7 +124,7 @@ def works(quick: bool) -> list[Work]:
         rows += [Work(edges_of_op[op], faces, 512, op) for op in OPS if op in edges_of_op]
         of_textures = [op for op in ops_of(PEER_EDGES, TEXTURE) if op not in edges_of_op]
         rows += [Work(PEER_EDGES, faces, 512, op, texture=TEXTURE) for op in (None, *of_textures)]
-    return rows
+    return rows + [Work(PEER_EDGES, 6_000, 256, texture=TEXTURE, lighting=lighting) for lighting in LIGHTINGS]
 
 
 def time_work(work: Work, settings: Settings) -> dict[str, Times]:
@@ -139,7 +139,7 @@ def time_work(work: Work, settings: Settings) -> dict[str, Times]:
 
 def has_peers(work: Work) -> bool:
     """Whether the peers do the same work."""
-    return work.op is None and work.edges == PEER_EDGES and not work.texture
+    return work.op is None and work.edges == PEER_EDGES and not work.texture and not work.lighting
 
 
 def measure(some: Sequence[Work], settings: Settings) -> Iterator[Row]:
@@ -185,6 +185,7 @@ def print_table(some: Sequence[Work], settings: Settings) -> None:
     columns = COLUMNS | peer_columns() if settings.peers else COLUMNS
     texts = ("work", "by")
     widths = {name: max(len(name), LEAST_WIDTHS.get(name, 0)) for name in columns}
+    widths["work"] = max((len(work.name) for work in some), default=0)
     print("\n| " + " | ".join(f"{name:{width}}" for name, width in widths.items()) + " |")
     print("|" + "|".join("-" * (width + 1) + ("-" if name in texts else ":") for name, width in widths.items()) + "|")
     for row in measure(some, settings):

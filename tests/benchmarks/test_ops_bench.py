@@ -5,7 +5,7 @@ import torch
 from benchmarks.ops_bench import COLUMNS, Settings, print_table
 from benchmarks.remeshing import measure_passes
 from benchmarks.replay import recorded_calls
-from benchmarks.works import Work, image_task, knobbly_sphere, ops_of, task_of
+from benchmarks.works import LIGHTINGS, Work, image_task, knobbly_sphere, ops_of, task_of
 
 SMALL = Work("antialias", 320, 32)
 
@@ -45,6 +45,15 @@ def test_a_textured_image_takes_ops_of_its_own() -> None:
     task = task_of(Work("antialias", 320, 32, "sample_texture", texture=64))
     assert task.backward is not None
     task.backward(task.forward())
+
+
+@pytest.mark.parametrize("lighting", LIGHTINGS)
+def test_an_image_in_light_has_gradients_to_all_it_is_made_of(lighting: str) -> None:
+    task = task_of(Work("antialias", 320, 32, texture=64, lighting=lighting))
+    assert task.backward is not None
+    gradients = task.backward(task.forward())
+    assert isinstance(gradients, tuple) and len(gradients) == 4 + len(LIGHTINGS[lighting].values)
+    assert all(bool(gradient.any()) for gradient in gradients)
 
 
 def test_the_mesh_is_closed_and_has_the_wanted_number_of_faces() -> None:

@@ -17,14 +17,43 @@ from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.materials import Unlit
+from diffrender.scene.light import Light
+from diffrender.scene.lights import Ambient, Directional, Environment
+from diffrender.scene.material import SurfaceValue
+from diffrender.scene.materials import Ggx, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.scene.texture import Texture
 
 # The reach of the soft edges that are measured, in pixels.
 SOFT_SIGMA_PX = 2.0
+# Rows of an environment map that is learned: as many as scenes/material.yaml takes.
+MAP_HEIGHT = 32
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """Lights that surfaces of glTF's material stand in.
+
+    values: the tensors they are made of, all learned. lights: makes them.
+    """
+
+    values: tuple[Tensor, ...]
+    lights: Callable[..., dict[str, Light]]
+
+
+LIGHTINGS = {
+    "sun": Lighting(
+        (torch.tensor([-0.3, -1.0, -0.5]), torch.ones(3), torch.full((3,), 0.3)),
+        lambda direction, radiance, sky: {"sun": Directional(direction, radiance), "sky": Ambient(sky)},
+    ),
+    "environment": Lighting(
+        (torch.rand(MAP_HEIGHT, 2 * MAP_HEIGHT, 3, generator=torch.Generator().manual_seed(2)),),
+        lambda texels: {"sky": Environment(SkyMap(texels))},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +63,8 @@ class Work:
     edges: a name in EDGE_MODELS; faces: about how many; size: height and width in pixels.
     distance: of the camera from the middle of an object of radius 1.
     texture: colours are in a texture of so many texels a side; 0: in the vertices.
+    lighting: a name in LIGHTINGS, under which the material is Ggx with metallic and roughness as its colour; or "": it
+        shows its colour without any light.
     """
 
     edges: str
@@ -42,13 +73,17 @@ class Work:
     op: str | None = None
     distance: float = 2.85
     texture: int = 0
+    lighting: str = ""
 
     @property
     def name(self) -> str:
         """What the table calls it."""
         if self.op is not None:
             return self.op
-        return f"image, {self.edges}" + (f", texture {self.texture}" if self.texture else "")
+        words = [f"image, {self.edges}"]
+        words += [f"{'3 textures' if self.lighting else 'texture'} {self.texture}"] if self.texture else []
+        words += [f"ggx, {self.lighting}"] if self.lighting else []
+        return ", ".join(words)
 
 
 @dataclass(frozen=True)
@@ -67,12 +102,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Setting:
-    """A mesh with colours (of its vertices [V, 3], or of a texture [H, W, 3]), one camera and a background."""
+    """A mesh with colours, one camera and a background.
+
+    colors: of its vertices [V, 3], or of a texture [H, W, 3].
+    others: in light, metallic and roughness in the same form, then what the lights are made of.
+    """
 
     mesh: Mesh
     colors: Tensor
     cameras: Cameras
     background: Tensor
+    lighting: str = ""
+    others: tuple[Tensor, ...] = ()
 
 
 @lru_cache(maxsize=4)
@@ -118,7 +159,12 @@ def setting_of(work: Work) -> Setting:
     eye = torch.tensor([[0.42, 0.31, 0.85]])
     eye = work.distance * torch.nn.functional.normalize(eye, dim=1)
     cameras = Cameras.perspective(eye, fov_deg=45, height=work.size, width=work.size)
-    return Setting(mesh, colors, cameras, torch.tensor([0.1, 0.2, 0.3]))
+    others = ()
+    if work.lighting:
+        generator = torch.Generator().manual_seed(3)
+        inputs = (torch.rand(*colors.shape[:-1], 1, generator=generator) for _ in ("metallic", "roughness"))
+        others = (*inputs, *LIGHTINGS[work.lighting].values)
+    return Setting(mesh, colors, cameras, torch.tensor([0.1, 0.2, 0.3]), work.lighting, others)
 
 
 def edge_model(name: str) -> EdgeModel:
@@ -131,26 +177,34 @@ def upstream_gradient(size: int) -> Tensor:
     return torch.randn(1, size, size, 4, generator=torch.Generator().manual_seed(0))
 
 
-def rendered(setting: Setting, edges: EdgeModel, vertices: Tensor, colors: Tensor) -> RenderOutput:
-    """The image of the setting with these vertices [V, 3] and colours [V, 3] or [H, W, 3]."""
-    material = Unlit(colors if colors.dim() == 2 else Texture(colors))
-    scene = Scene({"it": Object(setting.mesh.with_vertices(vertices), material)}, {}, setting.background)
+def rendered(
+    setting: Setting, edges: EdgeModel, vertices: Tensor, colors: Tensor, others: Sequence[Tensor] = ()
+) -> RenderOutput:
+    """The image of the setting with these vertices [V, 3], colours and others (as it has them itself)."""
+    color, *inputs = (_on_surface(value) for value in (colors, *others[:2]))
+    material = Ggx(color, *inputs) if setting.lighting else Unlit(color)
+    lights = LIGHTINGS[setting.lighting].lights(*others[2:]) if setting.lighting else {}
+    scene = Scene({"it": Object(setting.mesh.with_vertices(vertices), material)}, lights, setting.background)
     return render(scene, setting.cameras, edges)
 
 
+def _on_surface(value: Tensor) -> SurfaceValue:
+    return value if value.dim() == 2 else Texture(value)
+
+
 def image_task(work: Work) -> Task:
-    """render() of the setting, and its gradient to all vertices and colours."""
+    """render() of the setting, and its gradient to all vertices, colours and whatever else there is."""
     setting = setting_of(work)
     edges = edge_model(work.edges)
-    vertices = setting.mesh.vertices.clone().requires_grad_()
-    colors = setting.colors.clone().requires_grad_()
+    leaves = [part.clone().requires_grad_() for part in (setting.mesh.vertices, setting.colors, *setting.others)]
+    vertices, colors, *others = leaves
     gradient = upstream_gradient(work.size)
 
     def forward() -> RenderOutput:
-        return rendered(setting, edges, vertices, colors)
+        return rendered(setting, edges, vertices, colors, others)
 
     def backward(output: Any) -> object:
-        return torch.autograd.grad((output.rgba,), (vertices, colors), (gradient,))
+        return torch.autograd.grad((output.rgba,), leaves, (gradient,))
 
     with torch.no_grad():
         output = forward()
