@@ -138,18 +138,21 @@ class ShownViews:
         n_heldout = 0 if heldout is None else min(len(heldout), count // 2)
         self._fit_index = _spread(len(fit), count - n_heldout)
         self.views = fit.select(self._fit_index)
-        self._heldout: Views | None = None
+        self._heldout_index: list[int] = []
         if heldout is not None and n_heldout > 0:
-            some = heldout.select(_spread(len(heldout), n_heldout))
-            self._heldout = replace(some, names=tuple(f"{name}, held out" for name in some.names))
-            self.views = _joined(self.views, self._heldout)
+            self._heldout_index = _spread(len(heldout), n_heldout)
+            some = heldout.select(self._heldout_index)
+            some = replace(some, names=tuple(f"{name}, held out" for name in some.names))
+            self.views = _joined(self.views, some)
 
     @torch.no_grad()
     def render(self, scene: Scene, fit_cameras: Cameras) -> Tensor:
         """[n, H, W, 4] `scene` from the cameras of the shown views; those of fitted views may have moved."""
         images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
-        if self._heldout is not None:
-            images.append(self._setup.render_views(scene, self._heldout.cameras).rgba)
+        if self._heldout_index:
+            heldout = self._setup.heldout_as_judged(scene, self._heldout_index)
+            assert heldout is not None
+            images.append(self._setup.render_views(scene, heldout.cameras).rgba)
         return torch.cat(images)
 
 
@@ -195,10 +198,11 @@ def _spread(total: int, count: int) -> list[int]:
 
 
 def _joined(first: Views, second: Views) -> Views:
-    """The views of both, which have one image size; masks are not kept."""
+    """The views of both, which have one image size; neither masks nor what is said of single pictures are kept."""
     a, b = first.cameras, second.cameras
     cameras = replace(
-        a,
+        a.without_gains(),
+        number=None,
         cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
         focal_px=torch.cat([a.focal_px, b.focal_px]),
         center_px=torch.cat([a.center_px, b.center_px]),

@@ -61,7 +61,8 @@ def relight_run(
         )
     target = choose_device(device)
     scene = scene_to(replace(scene, lights=read_lights(env, lights, rotation_deg)), target)
-    cameras = cameras.to(target)
+    # In other light, what was found about each photograph's exposure means nothing.
+    cameras = cameras.without_gains().to(target)
     out = folder.path / FOLDER if out is None else out
     with threads_to_kernels(kernel_threads()), torch.no_grad():
         for number, view in enumerate(spread(len(cameras), VIEWS)):

@@ -146,7 +146,7 @@ def _run(begun: _Begun, name: str, scene_file: Path | None, console: Console) ->
         export_db = _proof(folder, setup, result)
         seconds = time.perf_counter() - begun.clock + recorder.seconds_before
         guarding = guarding_of(recorder.rows)
-        metrics = metrics_of(initial, final, guarding, export_db, result, seconds)
+        metrics = metrics_of(initial, final, guarding, export_db, result, seconds, setup.learned_gains())
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(begun, result, scene_file, seconds)
         report = report_of(name, folder, setup, initial, final, guarding, export_db, result, begun.started, seconds)

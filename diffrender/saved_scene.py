@@ -23,7 +23,10 @@ from diffrender.scene.texture import Texture
 
 FORMAT = 1
 SCENE_FILE = "scene.pt"
-CAMERA_FIELDS = ("cam_from_world", "focal_px", "center_px", "height", "width", "orthographic", "near")
+CAMERA_FIELDS = (
+    *("cam_from_world", "focal_px", "center_px", "height", "width", "orthographic", "near"),
+    *("number", "exposure", "white_balance"),
+)
 MESH_FIELDS = ("vertices", "faces", "uvs", "uv_faces")
 
 

@@ -33,6 +33,13 @@ progress: {pictures: 3, views: 2, turntable: false}
 """
 REMESHED = "optimize.mesh.vertices={schedule: cosine, remesh: {every: 2, shortest: 0.25, longest: 0.6}}"
 
+EXPOSED = (
+    "targets.synthetic.exposure_stops=1",
+    "targets.synthetic.color_cast=0.2",
+    "optimize.cameras.exposure=0.05",
+    "optimize.cameras.white_balance.start=5",
+)
+
 
 class Killed(BaseException):
     """What nothing in a run waits for."""
@@ -82,7 +89,7 @@ def rows_of(folder: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, Killed])
-@pytest.mark.parametrize("overrides", [(), (REMESHED,)], ids=["one mesh", "remeshed"])
+@pytest.mark.parametrize("overrides", [(), (REMESHED,), EXPOSED], ids=["one mesh", "remeshed", "exposed"])
 def test_a_resumed_run_ends_as_if_it_had_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], how: type[BaseException]
 ) -> None:
@@ -103,9 +110,10 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(
     assert resumed.fit.stop_reason == "finished" and resumed.fit.steps_done == 8
     last = [torch.load(each.folder / "checkpoints" / "last.pt") for each in (whole, resumed)]
     assert_same_state(*last)
-    if overrides:
-        assert last[0]["meshes"]
-    for name in ("mesh/final.glb", "mesh/final.obj", "mesh/initial.obj", "lights/lights.json", "scene.resolved.yaml"):
+    assert bool(last[0]["meshes"]) == (overrides == (REMESHED,))
+    assert ("cameras.exposure" in last[0]["latents"]) == (overrides == EXPOSED)
+    written = ("lights/lights.json", "cameras/transforms.json", "scene.resolved.yaml")
+    for name in ("mesh/final.glb", "mesh/final.obj", "mesh/initial.obj", *written):
         assert (whole.folder / name).read_bytes() == (begun / name).read_bytes()
     assert without_times(rows_of(begun)) == without_times(rows_of(whole.folder))
     times = [row["seconds"] for row in rows_of(begun)]

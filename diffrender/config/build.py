@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffrender.config.build_gains import with_learned_gains
 from diffrender.config.build_remesh import build_remeshing, filled_remesh
 from diffrender.config.build_scene import build_scene, scene_to, shelf_options
 from diffrender.config.build_targets import build_targets
@@ -28,6 +29,7 @@ from diffrender.config.shelf import (
 from diffrender.errors import BackendError
 from diffrender.fit import schedule
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
+from diffrender.fit.exposures import EXPOSURE, WHITE_BALANCE, matched_cameras
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.buffer import BufferLoss
@@ -62,6 +64,8 @@ DEFAULT_RATES: Mapping[str, float] = {
     "direction": 0.02,
     "pose": 0.01,
     "large_steps": 0.05,
+    "zero_mean": 0.02,
+    "balanced": 0.01,
 }
 # Of remeshed vertices without large_steps: in target lengths of their edges; and what is remembered of their gradients,
 # which is little, because a vertex soon stands elsewhere.
@@ -105,6 +109,21 @@ class FitSetup:
     target_scene: Scene | None = None
     relit: Relit | None = None
 
+    def heldout_as_judged(self, scene: Scene, index: list[int] | None = None) -> Views | None:
+        """The held-out views; where exposures are learned, with those that suit `scene` best (fit.exposures).
+
+        index: some of them; None: all.
+        """
+        views = self.heldout_views
+        if views is None:
+            return None
+        views = views if index is None else views.select(index)
+        return replace(views, cameras=matched_cameras(scene, views, self.render_views, self.learned_gains()))
+
+    def learned_gains(self) -> list[str]:
+        """What is learned of the exposure and the white balance of the fitted pictures, as paths."""
+        return [path for path in (EXPOSURE, WHITE_BALANCE) if path in self.model.latents]
+
     def warnings(self) -> list[str]:
         """What is probably not meant, in words."""
         moving = [path for path in self.model.latents if path.endswith((".vertices", ".pose", ".scale", ".focal"))]
@@ -135,6 +154,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     scene, config = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
     size = targets.place.region.radius
     scene, fit_views = scene_to(scene, device), targets.fit.to(device)
+    fit_views = with_learned_gains(fit_views, config)
     parameters = _filled_parameters(config, scene, fit_views.cameras, size)
     shapes = [options for path, options in parameters.items() if path.endswith("mesh.vertices")]
     loss = config.loss or _default_loss(fit_views.masks is not None, shapes, list(parameters))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.config.build_gains import synthetic_gains
 from diffrender.config.build_light import build_light, named
 from diffrender.config.build_scene import build_scene
 from diffrender.config.region import Place, Region, region_of_box, region_of_views, triple
@@ -105,7 +106,10 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
     scene, _ = build_scene(options, Place(Region(options.center, 1.0), None, None))
     if options.normalize:
         scene = in_unit_sphere(scene)
-    views = synthetic_views(as_truth(scene, options.light_samples), cameras, options.samples, buffers)
+    taken = synthetic_gains(cameras, options)
+    views = synthetic_views(as_truth(scene, options.light_samples), taken, options.samples, buffers)
+    # How a picture was exposed is not told.
+    views = replace(views, cameras=cameras)
     return views if targets.masks else replace(views, masks=None), scene
 
 

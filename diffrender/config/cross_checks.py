@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
+from diffrender.config.gain_checks import GAINS, gain_checks
 from diffrender.config.kinds import is_number
 from diffrender.config.mesh_options import TorusMesh
 from diffrender.config.messages import place_of, shown_path
@@ -163,6 +164,7 @@ def _optimize(data: dict[str, Any]) -> Iterator[Finding]:
             yield location, f"`{key}` and `{first[paths[key]]}` are the same value", ("keep one of the two",)
         first[paths[key]] = key
         yield from _entry(location, as_mapping(entry), paths[key], steps)
+        yield from gain_checks(location, paths[key], as_mapping(entry).get("method"), optimize, data)
         yield from remesh_checks(location, as_mapping(entry).get("remesh"), paths[key], data, steps)
         if key.startswith("lights.") and not is_lit(data):
             message = f"`{key}` changes nothing: no material here depends on light"
@@ -198,7 +200,9 @@ def _entry(location: Location, entry: dict[str, Any], path: str, steps: Any) -> 
         yield (*location, "stop"), f"`stop` {stop} is not after `start` {start}", ("make `stop` larger",)
     is_pose = path.endswith(".pose")
     is_shape = path.endswith(".mesh.vertices")
-    if method in get_args(Method) and ((method == "pose") != is_pose or (method == "large_steps" and not is_shape)):
+    if method in GAINS.values() or path in GAINS:
+        pass
+    elif method in get_args(Method) and ((method == "pose") != is_pose or (method == "large_steps" and not is_shape)):
         wanted = "pose" if is_pose else "another method, or none for the usual one"
         notes = ("large_steps is for mesh.vertices",) if method == "large_steps" else ()
         yield (*location, "method"), f"`{location[1]}` cannot have the method `{method}`; wanted {wanted}", notes

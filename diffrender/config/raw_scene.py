@@ -10,6 +10,8 @@ from diffrender.config.shelf import MATERIAL_OPTIONS
 UNLIT = {"unlit"}
 # Options of materials and lights that are no numbers of theirs.
 NEVER_LEARNED = ("type", "name", "frame", "shadow", "order", "resolution")
+# What the cameras of all views have.
+CAMERA_PATHS = ("cameras.pose", "cameras.focal", "cameras.exposure", "cameras.white_balance")
 # Parts of a material that it does without unless the file has them.
 ONLY_WHERE_WRITTEN = ("normal", "emissive")
 
@@ -23,11 +25,11 @@ def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
         full = {field: f"objects.{name}.{field}" for field in fields}
         paths |= full if len(names) == 1 else {}
         paths |= {path: path for path in full.values()}
-    for name, kind in _lights(data).items():
+    for name, kind in lights_by_name(data).items():
         models = [LIGHT_OPTIONS[kind]] if kind in LIGHT_OPTIONS else list(LIGHT_OPTIONS.values())
         for model in models:
             paths |= {f"lights.{name}.{field}": f"lights.{name}.{field}" for field in _tensor_fields(model)}
-    return paths | {path: path for path in ("background", "cameras.pose", "cameras.focal")}
+    return paths | {path: path for path in ("background", *CAMERA_PATHS)}
 
 
 def _object_names(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -36,7 +38,8 @@ def _object_names(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name_of(item) or str(i): as_mapping(item) for i, item in enumerate(as_list(data["objects"]))}
 
 
-def _lights(data: dict[str, Any]) -> dict[str, str | None]:
+def lights_by_name(data: dict[str, Any]) -> dict[str, str | None]:
+    """The type of each light by its name; None where it is not written properly."""
     if data.get("lights") is None:
         return {"ambient": "ambient"} if is_lit(data) else {}
     return {name_of(item) or str(i): _type_of(item) for i, item in enumerate(as_list(data["lights"]))}

@@ -45,7 +45,9 @@ from diffrender.config.shelf import (
     WhiteLightOptions,
 )
 
-Method: TypeAlias = Literal["identity", "positive", "unit_interval", "direction", "pose", "large_steps"]
+Method: TypeAlias = Literal[
+    "identity", "positive", "unit_interval", "direction", "pose", "large_steps", "zero_mean", "balanced"
+]
 """The parametrisations."""
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -123,6 +125,12 @@ class SyntheticOptions(SceneParts):
         le=4096,
         description="directions to an environment's light, shaded one by one at each of these samples: the truth, where"
         " the fit has means over lobes; left out: those means here too",
+    )
+    exposure_stops: float = Field(
+        default=0.0, ge=0, le=8, description="pictures are exposed differently, by up to so many stops either way"
+    )
+    color_cast: float = Field(
+        default=0.0, ge=0, lt=1, description="and each of their channels is off by up to such a part of itself"
     )
     relight: list[Light] | None = Field(
         default=None,

@@ -58,6 +58,7 @@ class PosedImage:
     cam_from_world: [4, 4] float64, rigid, OpenCV axes.
     stated_width, stated_height: the size in pixels that the capture says the image has, or None.
     buffer_paths: where its "normal" and "depth" lie, if anywhere.
+    exposure, white_balance: in stops, and [3] gains, as scene.cameras has them; None where the capture says nothing.
     """
 
     name: str
@@ -69,6 +70,8 @@ class PosedImage:
     stated_width: int | None = None
     stated_height: int | None = None
     buffer_paths: Mapping[str, Path] = field(default_factory=dict)
+    exposure: float | None = None
+    white_balance: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,11 @@ def _cameras(frames: Sequence[PosedImage], width: int, height: int) -> Cameras:
     """Cameras for the full images, which all have one size."""
     orthographic = frames[0].intrinsics.orthographic
     resolved = [frame.intrinsics.resolved(width, height) for frame in frames]
+    exposure = white_balance = None
+    if any(frame.exposure is not None for frame in frames):
+        exposure = torch.tensor([frame.exposure or 0.0 for frame in frames])
+    if any(frame.white_balance is not None for frame in frames):
+        white_balance = torch.tensor([frame.white_balance or (1.0, 1.0, 1.0) for frame in frames])
     return Cameras(
         torch.stack([frame.cam_from_world for frame in frames]).float(),
         torch.tensor([values[:2] for values in resolved]),
@@ -216,4 +224,6 @@ def _cameras(frames: Sequence[PosedImage], width: int, height: int) -> Cameras:
         width,
         orthographic=orthographic,
         near=0.0 if orthographic else 1e-3,
+        exposure=exposure,
+        white_balance=white_balance,
     )

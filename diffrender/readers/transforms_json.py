@@ -54,6 +54,7 @@ def read_transforms(options: TransformsOptions) -> Views:
     normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN where unknown). Per frame or for all:
     `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h`, or `camera_angle_x` (radians), `camera_angle_y`. Pixel centres are at +0.5.
     `camera_model` "ORTHOGRAPHIC" means parallel projection, `fl_x` and `fl_y` pixels per world unit then.
+    A frame may tell its `exposure` in stops and its `white_balance`, gains of R, G and B (scene.cameras).
     Transparency and mask files are masks. Lens distortion is not supported and must be zero.
     Raises one DataError with everything that is wrong, each entry with the frame, what was found and what was wanted.
     """
@@ -130,6 +131,7 @@ def _posed_image(
             buffer_paths[name] = path.parent / buffer_path
         elif buffer_path is not None:
             own.append(f"{name}_path must be a path, found {_short(buffer_path)}")
+    exposure, white_balance = _number(frame, "exposure", -math.inf, math.inf, own), _white_balance(frame, own)
     if own or cam_from_world is None:
         problems.extend(f"{place}: {problem}" for problem in own)
         return None
@@ -143,6 +145,8 @@ def _posed_image(
         stated_width=width,
         stated_height=height,
         buffer_paths=buffer_paths,
+        exposure=exposure,
+        white_balance=white_balance,
     )
 
 
@@ -190,6 +194,16 @@ def _number(lens: Mapping[str, Any], key: str, low: float, high: float, problems
     if low == 0 and high == math.pi:
         wanted = "an angle in radians between 0 and pi"
     problems.append(f"{key} must be {wanted}, found {_short(value)}")
+    return None
+
+
+def _white_balance(frame: Mapping[str, Any], problems: list[str]) -> tuple[float, ...] | None:
+    value = frame.get("white_balance")
+    row = None if value is None else _matrix([value], (1,), 3)
+    if row is not None and bool((row > 0).all()) and bool(torch.isfinite(row).all()):
+        return tuple(row[0].tolist())
+    if value is not None:
+        problems.append(f"white_balance must be three gains above 0, of R, G, B; found {_short(value)}")
     return None
 
 

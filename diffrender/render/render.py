@@ -104,8 +104,18 @@ def render(
     else:
         jump = verts_hom.new_zeros(len(visible.outlines.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
-    image = edges.image(shaded, geometry.topology, visible, backend)
+    image = exposed(edges.image(shaded, geometry.topology, visible, backend), cameras, buffers)
     return RenderOutput(image, buffers, visible)
+
+
+def exposed(image: Tensor, cameras: Cameras, buffers: Sequence[str]) -> Tensor:
+    """`image` [N, H, W, C + 1] with its colours as the exposure and the white balance of each camera make them."""
+    gains = cameras.gains()
+    if gains is None or "color" not in buffers:
+        return image
+    factors = image.new_ones(len(image), image.shape[-1])
+    factors[:, channels_of(buffers, "color")] = gains
+    return image * factors[:, None, None]
 
 
 @torch.no_grad()

@@ -25,6 +25,8 @@ class Cameras:
     orthographic: parallel projection instead of perspective.
     near: the smallest depth that is drawn, in world units; surfaces that cross it are clipped there.
     number: [N] int64, which picture of its capture each camera took, where light goes by that (lights.Flashes).
+    exposure: [N] in stops: pictures hold 2^exposure times the light that comes in, the background's too; None for 0.
+    white_balance: [N, 3] what the channels are multiplied by in addition, above 0; None for 1.
     """
 
     cam_from_world: Tensor
@@ -35,6 +37,8 @@ class Cameras:
     orthographic: bool = False
     near: float = 1e-3
     number: Tensor | None = None
+    exposure: Tensor | None = None
+    white_balance: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.cam_from_world)
@@ -43,6 +47,10 @@ class Cameras:
         check_shape("Cameras", "center_px", self.center_px, (n_views, 2))
         if self.number is not None:
             check_shape("Cameras", "number", self.number, (n_views,))
+        if self.exposure is not None:
+            check_shape("Cameras", "exposure", self.exposure, (n_views,))
+        if self.white_balance is not None:
+            check_shape("Cameras", "white_balance", self.white_balance, (n_views, 3))
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
@@ -104,7 +112,7 @@ class Cameras:
             cam_from_world=self.cam_from_world[index],
             focal_px=self.focal_px[index],
             center_px=self.center_px[index],
-            number=None if self.number is None else self.number[index],
+            **{name: values[index] for name, values in self._of_pictures().items()},
         )
 
     def resized(self, height: int, width: int) -> Cameras:
@@ -121,8 +129,24 @@ class Cameras:
             cam_from_world=self.cam_from_world.to(device),
             focal_px=self.focal_px.to(device),
             center_px=self.center_px.to(device),
-            number=None if self.number is None else self.number.to(device),
+            **{name: values.to(device) for name, values in self._of_pictures().items()},
         )
+
+    def gains(self) -> Tensor | None:
+        """[N, 3] what the colours of each picture are multiplied by, by exposure and white balance; None for 1."""
+        if self.exposure is None:
+            return self.white_balance
+        gain = torch.exp2(self.exposure)[:, None]
+        return gain.expand(-1, 3) if self.white_balance is None else gain * self.white_balance
+
+    def without_gains(self) -> Cameras:
+        """The same cameras, all with the exposure and the white balance of the scene itself."""
+        return replace(self, exposure=None, white_balance=None)
+
+    def _of_pictures(self) -> dict[str, Tensor]:
+        """What there is to say of each picture, by field."""
+        values = {"number": self.number, "exposure": self.exposure, "white_balance": self.white_balance}
+        return {name: value for name, value in values.items() if value is not None}
 
     def positions_w(self) -> Tensor:
         """[N, 3] camera centres in the world (for orthographic cameras: the origin of their frame)."""

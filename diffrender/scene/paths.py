@@ -3,6 +3,7 @@
     objects.<name>.mesh.vertices        objects.<name>.pose     objects.<name>.material.<field>
     objects.<name>.scale                lights.<name>.<field>   background
     cameras.pose (cam_from_world)       cameras.focal (focal_px)
+    cameras.exposure                    cameras.white_balance (both only where the cameras have them)
 
 A scene with exactly one object may leave out `objects.<name>.`. The value of a Texture or SkyMap is its texels.
 """
@@ -25,7 +26,12 @@ from diffrender.scene.texture import Texture
 Holder = TypeVar("Holder")
 
 # Name in a path -> (field of Cameras, parametrisation); the fields have longer names than a person wants to write.
-CAMERA_LEAVES = {"pose": ("cam_from_world", "pose"), "focal": ("focal_px", "positive")}
+CAMERA_LEAVES = {
+    "pose": ("cam_from_world", "pose"),
+    "focal": ("focal_px", "positive"),
+    "exposure": ("exposure", "zero_mean"),
+    "white_balance": ("white_balance", "balanced"),
+}
 SCENE, CAMERAS = "scene", "cameras"
 # Values that are images, which stand for their texels.
 IMAGES = (Texture, SkyMap)
@@ -100,7 +106,9 @@ def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
         leaves.update(_marked_fields(f"lights.{name}.", ("lights", name), light))
     leaves.update(_marked_fields("", (), scene))
     for name, (field, parametrization) in CAMERA_LEAVES.items():
-        leaves[f"cameras.{name}"] = _Leaf(CAMERAS, (field,), getattr(cameras, field), parametrization)
+        value = getattr(cameras, field)
+        if value is not None:
+            leaves[f"cameras.{name}"] = _Leaf(CAMERAS, (field,), value, parametrization)
     return leaves
 
 

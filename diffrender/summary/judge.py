@@ -15,6 +15,11 @@ from diffrender.fit.material_findings import MaterialFindings, MaterialJudge
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 
+# How held-out pictures are exposed where exposures are learned: nobody told, so each is judged at its best.
+AT_ITS_BEST = {
+    "cameras.exposure": "one gain a view, by least squares",
+    "cameras.white_balance": "one gain a view and channel, by least squares",
+}
 # Names for people, and units, of the scores.
 SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
 CALLED = {"fit": "fitted views,", "heldout": "held-out"}
@@ -48,8 +53,9 @@ class Judge:
         """`scene` in the fitted views, seen by `cameras`, in the held-out ones, seen by their own, and in itself."""
         setup = self._setup
         scores = {"fit": evaluate(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
-        if setup.heldout_views is not None:
-            scores["heldout"] = evaluate(scene, setup.heldout_views, setup.render_views)
+        heldout = setup.heldout_as_judged(scene)
+        if heldout is not None:
+            scores["heldout"] = evaluate(scene, heldout, setup.render_views)
         material = None if self._materials is None else self._materials.findings(scene)
         return Judged(scores, self._geometry.findings(scene), material)
 
@@ -81,13 +87,19 @@ def metrics_of(
     export_db: float | None,
     result: FitResult,
     seconds: float,
+    gains: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The content of metrics.json. export_db: how much the exported GLB looks like the fit. seconds: of the run."""
+    """The content of metrics.json.
+
+    export_db: how much the exported GLB looks like the fit. seconds: of the run.
+    gains: what is learned of exposure and white balance (FitSetup.learned_gains).
+    """
     guards = {} if guarding is None else asdict(guarding)
     export = {} if export_db is None else {"export": {"glb_psnr_db": round(export_db, 3)}}
     return {
         **final.scores,
         **_material_json(final),
+        **({"heldout_gains": AT_ITS_BEST[gains[-1]]} if gains and "heldout" in final.scores else {}),
         "geometry": final.geometry.as_json() | guards,
         "initial": {**initial.scores, **_material_json(initial), "geometry": initial.geometry.as_json()},
         **export,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diffrender.config.build import FitSetup
+from diffrender.fit.exposures import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.paths import default_parametrization, get_value
@@ -13,6 +14,8 @@ from diffrender.writers.report import LearnedValue
 
 # A value with more numbers is told by how far it moved.
 MOST_NUMBERS = 4
+# Told picture by picture.
+GAINS = (EXPOSURE, WHITE_BALANCE)
 
 
 def learned_values(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
@@ -22,8 +25,20 @@ def learned_values(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
         before = get_value(setup.scene, setup.fit_views.cameras, path).detach().cpu().double()
         after = get_value(result.scene, result.cameras, path).detach().cpu().double()
         kind = default_parametrization(setup.scene, setup.fit_views.cameras, path)
-        rows.append(_row(path, kind, before, after))
+        if path in GAINS:
+            rows.append(LearnedValue(path, "", "", _pictures_in_words(setup.fit_views.names, after)))
+        else:
+            rows.append(_row(path, kind, before, after))
     return rows
+
+
+def _pictures_in_words(names: tuple[str, ...], values: Tensor) -> str:
+    """What was found for each picture: its exposure in stops, or its gains."""
+    words = [
+        f"{name} {float(value):+.2f}" if value.dim() == 0 else f"{name} {' '.join(f'{gain:.3f}' for gain in value)}"
+        for name, value in zip(names, values, strict=True)
+    ]
+    return f"{'stops' if values.dim() == 1 else 'gains of red, green, blue'}: {', '.join(words)}"
 
 
 def _row(path: str, kind: str, before: Tensor, after: Tensor) -> LearnedValue:

@@ -11,7 +11,7 @@ from pathlib import Path
 from diffrender.config.build import FitSetup
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
-from diffrender.summary.judge import CALLED, SCORES, Guarding, Judged
+from diffrender.summary.judge import AT_ITS_BEST, CALLED, SCORES, Guarding, Judged
 from diffrender.summary.learned import learned_values
 from diffrender.threads import kernel_threads
 from diffrender.writers.manifest import describe_device, installed_versions
@@ -106,6 +106,8 @@ def _verdict(setup: FitSetup, final: Judged) -> str:
         n_views, seen = len(setup.fit_views), "it was fitted to; none was held out to say how it looks from elsewhere"
     else:
         n_views, seen = len(setup.heldout_views), "that the fit never saw"
+        gains = setup.learned_gains()
+        seen += f", at their best exposure ({AT_ITS_BEST[gains[-1]]})" if gains else ""
     views = "the one view" if n_views == 1 else f"the {n_views} views"
     found = final.geometry.whole
     form = "watertight" if found.watertight else "not watertight"

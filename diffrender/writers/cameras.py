@@ -30,6 +30,7 @@ def write_transforms(path: Path, cameras: Cameras, names: Sequence[str]) -> None
 
     names: one a camera, written as `file_path`.
 
+    A frame holds `exposure` (stops) and `white_balance` (gains of R, G, B) where the cameras have them.
     Orthographic cameras are marked `"camera_model": "ORTHOGRAPHIC"` (focal lengths in pixels per world unit).
 
     Raises: ShapeError where names and cameras differ in number; DataError where the file cannot be written.
@@ -49,8 +50,20 @@ def write_transforms(path: Path, cameras: Cameras, names: Sequence[str]) -> None
             "w": cameras.width,
             "h": cameras.height,
             "transform_matrix": matrix,
+            **gains,
         }
-        for name, matrix, focal, center in zip(names, matrices, focal_px, center_px, strict=True)
+        for name, matrix, focal, center, gains in zip(
+            names, matrices, focal_px, center_px, _gains(cameras), strict=True
+        )
     ]
     model = "ORTHOGRAPHIC" if cameras.orthographic else "PINHOLE"
     write_json(path, {"camera_model": model, "frames": frames})
+
+
+def _gains(cameras: Cameras) -> list[dict[str, object]]:
+    """What there is to say of the exposure of each picture."""
+    gains: list[dict[str, object]] = [{} for _ in range(len(cameras))]
+    for name, values in (("exposure", cameras.exposure), ("white_balance", cameras.white_balance)):
+        if values is not None:
+            gains = [each | {name: value} for each, value in zip(gains, values.detach().tolist(), strict=True)]
+    return gains

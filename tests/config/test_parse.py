@@ -205,6 +205,17 @@ MISTAKES = [
         "4:12",
         ["changes nothing", "type: lambert"],
     ),
+    (
+        "optimize: {mesh.vertices: 1, cameras.exposure: {method: identity}}",
+        "2:49",
+        ["cannot have the method `identity`; wanted zero_mean"],
+    ),
+    ("optimize: {pose: {method: balanced}}", "2:19", ["cannot have the method `balanced`", "cameras.white_balance"]),
+    (
+        "lights: [{name: a, type: flashes}]\nmaterial: lambert\noptimize: {lights.a.radiance: 1, cameras.exposure: 1}",
+        "4:34",
+        ["`cameras.exposure` beside `lights.a.radiance`", "take out one"],
+    ),
     # things that exclude each other
     ("objects: [{name: a}]\nmesh: spot.obj", "3:1", ["`mesh` beside `objects`"]),
     ("objects: [{name: a}, {name: a}]", "2:23", ["`objects[0]` and `objects[1]` are both named `a`"]),

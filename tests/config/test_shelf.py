@@ -15,6 +15,7 @@ from diffrender.config.raw_scene import UNLIT, optimizable_paths
 from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.schema import Method, Optimizer
 from diffrender.fit.adam import PACES
+from diffrender.fit.exposures import with_gains
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.pyramid import LEVEL_LOSSES
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
@@ -98,6 +99,7 @@ def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str])
         {name: light() for name, light in LIGHTS.items()},
     )
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]))
+    cameras = with_gains(cameras, ("cameras.exposure", "cameras.white_balance"))
     objects: dict[str, Any] = {"objects": [{"name": name, "material": "lambert"} for name in names]}
     data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": "lambert"})
     paths = optimizable_paths(data)

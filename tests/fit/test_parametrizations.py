@@ -23,6 +23,19 @@ def random_poses(generator):
     return make_rigid(turn, torch.randn(40, 3, generator=generator, dtype=torch.float64) * 10)
 
 
+def random_balances(generator):
+    log = torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    log = log - log.mean(0)
+    return (log - log.mean(1, keepdim=True)).exp()
+
+
+def is_balanced(gains):
+    """Each picture's gains, and each channel's, have a geometric mean of 1."""
+    log = gains.log()
+    slack = 1e-5 * (1 + log.abs().max())
+    return (gains > 0).all() & (log.mean(0).abs() < slack).all() & (log.mean(1).abs() < slack).all()
+
+
 # Name -> values inside the domain, and what it takes for a tensor to lie in the domain.
 DOMAINS = {
     "identity": (lambda g: torch.randn(40, 3, generator=g, dtype=torch.float64) * 100, torch.isfinite),
@@ -36,6 +49,11 @@ DOMAINS = {
         lambda v: (v.norm(dim=-1) - 1).abs() < 1e-5,
     ),
     "large_steps": (lambda g: torch.randn(42, 3, generator=g, dtype=torch.float64) * 100, torch.isfinite),
+    "zero_mean": (
+        lambda g: (lambda v: v - v.mean())(torch.randn(40, generator=g, dtype=torch.float64)),
+        lambda v: v.mean().abs() < 1e-5 * (1 + v.abs().max()),
+    ),
+    "balanced": (random_balances, is_balanced),
     "pose": (random_poses, lambda v: (v[:, :3, :3] @ v[:, :3, :3].mT - torch.eye(3)).abs() < 1e-5),
 }
 OUTSIDE = {
@@ -44,6 +62,8 @@ OUTSIDE = {
     "unit_interval": [torch.tensor([-0.1, 0.5]), torch.tensor(1.1), torch.tensor(float("nan"))],
     "direction": [torch.zeros(3), torch.ones(()), torch.ones(5, 1), torch.tensor([1.0, float("nan"), 0.0])],
     "large_steps": [torch.zeros(41, 3), torch.full((42, 3), float("nan")), torch.zeros(42, 2)],
+    "zero_mean": [torch.zeros(4, 3), torch.tensor([0.0, float("nan")]), torch.tensor(1.0)],
+    "balanced": [torch.ones(3), torch.tensor([[1.0, 0.0, 1.0]]), torch.full((2, 3), float("inf"))],
     "pose": [
         2 * torch.eye(4),
         torch.diag(torch.tensor([1.0, 1.0, -1.0, 1.0])),
