@@ -81,10 +81,12 @@ def find_pieces(
     start, end, verts, faces, pixels, pairs, height, width, first, fill,
     pixel_out, face_out, bary_out, place_out, depth_out, normal_out, rise_out,
 ):  # fmt: skip
-    """Count (fill = False, into first) or write (from first on) the pieces of the pairs start..end-1."""
+    """Count (fill = False, into first) or write (from first[q] to first[q + 1]) the pieces of the pairs start..end-1."""
     lines, corner_depth = np.empty((2, 3, 3)), np.empty((2, 3))
     values, slope, depth = np.empty((2, 3)), np.empty((2, 2)), np.empty(2)
     for q in range(start, end):
+        if fill and first[q] == first[q + 1]:
+            continue
         view = pixels[q] // (height * width)
         cx, cy = pixels[q] % width + 0.5, pixels[q] // width % height + 0.5
         low, high, foot_x, foot_y, along_x, along_y, steepness, perspective = line_in_pixel(
@@ -142,8 +144,8 @@ def forward(
     count = np.zeros(len(pixel), np.int64)
     nothing = tuple(tensor.numpy() for tensor in outputs(0))
     parallel_for(find_pieces, len(pixel), 1024, *arrays, height, width, count, False, *nothing)
-    first = np.cumsum(count) - count
-    found = outputs(int(count.sum()))
+    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])
+    found = outputs(int(first[-1]))
     written = tuple(tensor.numpy() for tensor in found)
     parallel_for(find_pieces, len(pixel), 1024, *arrays, height, width, first, True, *written)
     return found  # type: ignore[return-value]

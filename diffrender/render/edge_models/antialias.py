@@ -132,20 +132,28 @@ def meeting_pairs(
     They are what any two of the samples sub_face [R, S] in one of the pixels [R] see, each pair also in the eight
     pixels around: a line may pass through the corner of a pixel between its samples.
     """
+    part = topology.face_component[sub_face.clamp_min(0)]
+    is_seen = sub_face >= 0
+    # Most pixels see one part only. They are left out before pairs are made of all samples.
+    lowest, highest = part.where(is_seen, topology.n_components).amin(1), part.where(is_seen, -1).amax(1)
+    mixed = torch.nonzero(lowest < highest)[:, 0]
+    pixel, sub_face, part, is_seen = pixel[mixed], sub_face[mixed], part[mixed], is_seen[mixed]
     first, second = torch.triu_indices(sub_face.shape[1], sub_face.shape[1], 1, device=pixel.device)
-    pairs = torch.stack([sub_face[:, first], sub_face[:, second]], -1).reshape(-1, 2)
-    part = topology.face_component[pairs.clamp_min(0)]
-    meets = torch.nonzero((pairs >= 0).all(1) & (part[:, 0] != part[:, 1]))[:, 0]
-    at, pairs = pixel.repeat_interleave(len(first))[meets], pairs[meets].sort(1).values
+    meets = is_seen[:, first] & is_seen[:, second] & (part[:, first] != part[:, second])
+    row, which = torch.nonzero(meets, as_tuple=True)
+    pairs = torch.stack([sub_face[row, first[which]], sub_face[row, second[which]]], 1).sort(1).values
     n_faces = len(topology.faces)
     pairs, which = torch.unique(pairs[:, 0] * n_faces + pairs[:, 1], return_inverse=True)
+    # One number for pixel and pair: rows of a table are sorted much more slowly.
+    n_pairs = max(1, len(pairs))
+    at = torch.unique(pixel[row] * n_pairs + which)
+    at, which = at // n_pairs, at % n_pairs
 
     step = torch.tensor([-1, 0, 1], device=pixel.device)
     row = (at // width % height)[:, None, None] + step[:, None]
     column = (at % width)[:, None, None] + step
     around = at[:, None, None] + step[:, None] * width + step
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    # One number for pixel and pair: rows of a table are sorted much more slowly.
-    found = torch.unique((around * max(1, len(pairs)) + which[:, None, None])[inside])
-    pair = pairs[found % max(1, len(pairs))]
-    return found // max(1, len(pairs)), torch.stack([pair // n_faces, pair % n_faces], 1)
+    found = torch.unique((around * n_pairs + which[:, None, None])[inside])
+    pair = pairs[found % n_pairs]
+    return found // n_pairs, torch.stack([pair // n_faces, pair % n_faces], 1)
