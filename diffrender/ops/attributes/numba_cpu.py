@@ -63,24 +63,42 @@ def evaluate(start, end, values, faces, face_id, verts, seen_faces, seen_id, vie
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def add_to_corner(total, at, v_next, v_last, l_next, l_last, px, py):
-    """Add the gradient of l_next = v_last x v and l_last = v x v_next to the corner v at total[at:]."""
-    one, two = cross(l_next, v_last), cross(v_next, l_last)
-    gx, gy = one[0] + two[0], one[1] + two[1]
-    total[at] += gx
-    total[at + 1] += gy
-    total[at + 2] += one[2] + two[2] - px * gx - py * gy
+def dot(a, b):
+    """The inner product of two triples."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def add_to_value(total, at, r, g, b):
+def weighted(a, b, c, weights):
+    """The sum of three triples, times a weight each."""
+    u, v, w = weights
+    return a[0] * u + b[0] * v + c[0] * w, a[1] * u + b[1] * v + c[1] * w, a[2] * u + b[2] * v + c[2] * w
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def plus(a, b):
+    """The sum of two triples."""
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def add_to_corner(total, at, v_next, v_last, l_next, l_last, px, py):
+    """Add the gradient of l_next = v_last x v and l_last = v x v_next to the corner v at total[at:]."""
+    gx, gy, gw = plus(cross(l_next, v_last), cross(v_next, l_last))
+    total[at] += gx
+    total[at + 1] += gy
+    total[at + 2] += gw - px * gx - py * gy
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def add_to_value(total, at, line, red, green, blue):
     """Add the gradient of a vertex' channels to total[at:]."""
-    total[at] += r
-    total[at + 1] += g
-    total[at + 2] += b
+    total[at] += dot(line, red)
+    total[at + 1] += dot(line, green)
+    total[at + 2] += dot(line, blue)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"contract"})
 def add_gradient(
     start, end, total, grad, values, faces, face_id, verts, seen_faces, seen_id, views, place,
     first_verts, wants_values, wants_verts,
@@ -95,37 +113,33 @@ def add_gradient(
         v2 = corner_from(verts, view, seen_faces[face, 2], px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
-        # Sums over the run: of the gradients of the values at each corner, and of those of the lines.
-        a0, a1, a2, b0, b1, b2, c0, c1, c2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        x0, y0, z0, x1, y1, z1, x2, y2, z2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        # The channels are n / d, with these lines.
+        nx, ny, nz = weighted(l0, l1, l2, (a[0], b[0], c[0]))
+        ox, oy, oz = weighted(l0, l1, l2, (a[1], b[1], c[1]))
+        qx, qy, qz = weighted(l0, l1, l2, (a[2], b[2], c[2]))
+        dx, dy, dz = weighted(l0, l1, l2, (1.0, 1.0, 1.0))
+        # Their gradients, summed over the run.
+        rx, ry, rz, gx, gy, gz, hx, hy, hz, sx, sy, sz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         while m < end and seen_id[m] == face and views[m] == view:
             x, y = place[m, 0] - px, place[m, 1] - py
-            e0 = l0[0] * x + l0[1] * y + l0[2]
-            e1 = l1[0] * x + l1[1] * y + l1[2]
-            e2 = l2[0] * x + l2[1] * y + l2[2]
-            total_e = e0 + e1 + e2
-            scale = 1.0 / total_e if total_e != 0.0 else 0.0
-            e0, e1, e2 = e0 * scale, e1 * scale, e2 * scale
-            r, g, h = np.float64(grad[m, 0]), np.float64(grad[m, 1]), np.float64(grad[m, 2])
-            a0, a1, a2 = a0 + e0 * r, a1 + e0 * g, a2 + e0 * h
-            b0, b1, b2 = b0 + e1 * r, b1 + e1 * g, b2 + e1 * h
-            c0, c1, c2 = c0 + e2 * r, c1 + e2 * g, c2 + e2 * h
-            # The coordinates are b_i = e_i / sum e: d e_i = (d b_i - sum_j d b_j b_j) / sum e.
-            s0 = r * a[0] + g * a[1] + h * a[2]
-            s1 = r * b[0] + g * b[1] + h * b[2]
-            s2 = r * c[0] + g * c[1] + h * c[2]
-            mean = s0 * e0 + s1 * e1 + s2 * e2
-            s0, s1, s2 = (s0 - mean) * scale, (s1 - mean) * scale, (s2 - mean) * scale
-            x0, y0, z0 = x0 + s0 * x, y0 + s0 * y, z0 + s0
-            x1, y1, z1 = x1 + s1 * x, y1 + s1 * y, z1 + s1
-            x2, y2, z2 = x2 + s2 * x, y2 + s2 * y, z2 + s2
+            d = dx * x + dy * y + dz
+            scale = 1.0 / d if d != 0.0 else 0.0
+            r, g, h = grad[m, 0] * scale, grad[m, 1] * scale, grad[m, 2] * scale
+            s = -scale * (r * (nx * x + ny * y + nz) + g * (ox * x + oy * y + oz) + h * (qx * x + qy * y + qz))
+            rx, ry, rz = rx + r * x, ry + r * y, rz + r
+            gx, gy, gz = gx + g * x, gy + g * y, gz + g
+            hx, hy, hz = hx + h * x, hy + h * y, hz + h
+            sx, sy, sz = sx + s * x, sy + s * y, sz + s
             m += 1
+        red, green, blue, sums = (rx, ry, rz), (gx, gy, gz), (hx, hy, hz), (sx, sy, sz)
         if wants_values:
-            add_to_value(total, 3 * faces[own, 0], a0, a1, a2)
-            add_to_value(total, 3 * faces[own, 1], b0, b1, b2)
-            add_to_value(total, 3 * faces[own, 2], c0, c1, c2)
+            add_to_value(total, 3 * faces[own, 0], l0, red, green, blue)
+            add_to_value(total, 3 * faces[own, 1], l1, red, green, blue)
+            add_to_value(total, 3 * faces[own, 2], l2, red, green, blue)
         if wants_verts:
-            d0, d1, d2 = (x0, y0, z0), (x1, y1, z1), (x2, y2, z2)
+            d0 = plus(sums, weighted(red, green, blue, a))
+            d1 = plus(sums, weighted(red, green, blue, b))
+            d2 = plus(sums, weighted(red, green, blue, c))
             first = first_verts + 4 * view * verts.shape[1]
             add_to_corner(total, first + 4 * seen_faces[face, 0], v1, v2, d1, d2, px, py)
             add_to_corner(total, first + 4 * seen_faces[face, 1], v2, v0, d2, d0, px, py)

@@ -81,7 +81,7 @@ def find_pieces(
     start, end, verts, faces, pixels, pairs, height, width, first, fill,
     pixel_out, face_out, bary_out, place_out, depth_out, normal_out, rise_out,
 ):  # fmt: skip
-    """Count (fill = False, into first) or write (from first[q] to first[q + 1]) the pieces of the pairs start..end-1."""
+    """Count (fill = False, into first) or write (first[q] to first[q + 1]) the pieces of the pairs start..end-1."""
     lines, corner_depth = np.empty((2, 3, 3)), np.empty((2, 3))
     values, slope, depth = np.empty((2, 3)), np.empty((2, 2)), np.empty(2)
     for q in range(start, end):
