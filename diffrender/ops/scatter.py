@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from diffrender.threads import parallel_for
 
-# At most so many partial sums are kept; a constant, so that the order of summation is always the same.
+# At most so many partial sums are kept; constants, so that the order of summation is always the same.
 MOST_PARTS = 8
+# All of them together have at most so many numbers an item, about as many as the items themselves: memory stays in
+# proportion to the image, and what the sums cost to clear and to add is less than what they save.
+NUMBERS_AN_ITEM = 16
 
 
 def sum_into(
@@ -22,8 +25,9 @@ def sum_into(
     The items are cut into a fixed number of parts, each with its own total; the totals are added in order. There are
     fewer parts where the totals would cost more memory than the items themselves.
     """
-    size = int(np.prod(shape))
-    n_parts = max(1, min(MOST_PARTS, n_items // 2048, 8 * n_items // max(1, size)))
+    size = math.prod(shape)
+    most = min(MOST_PARTS, n_items // 2048, NUMBERS_AN_ITEM * n_items // max(1, size))
+    n_parts = 1 << max(0, most.bit_length() - 1)  # a power of two, which shares out evenly among threads
     totals = torch.zeros((n_parts, *shape), dtype=dtype)
     array = totals.numpy()
 
