@@ -13,7 +13,7 @@ from diffrender.config.build_gains import with_learned_gains
 from diffrender.config.build_remesh import build_remeshing, filled_remesh
 from diffrender.config.build_scene import build_scene, scene_to, shelf_options
 from diffrender.config.build_targets import build_targets
-from diffrender.config.schema import FitConfig, LossOptions, OptimizeOptions, ParameterOptions
+from diffrender.config.schema import LEAST_COARSE, FitConfig, LossOptions, OptimizeOptions, ParameterOptions
 from diffrender.config.shelf import (
     ColorSmoothnessOptions,
     Edges,
@@ -26,7 +26,7 @@ from diffrender.config.shelf import (
     TermOptions,
     WhiteLightOptions,
 )
-from diffrender.errors import BackendError
+from diffrender.errors import BackendError, ConfigError
 from diffrender.fit import schedule
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.fit.exposures import EXPOSURE, WHITE_BALANCE, matched_cameras
@@ -39,6 +39,7 @@ from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer import BETAS, FitOptimizer, Rate
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
+from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, is_image, most_levels
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.regularizers import REGULARIZERS
@@ -171,7 +172,10 @@ def build_fit(config: FitConfig) -> FitSetup:
 
     objective = Objective(tuple(_terms(loss, scene)))
     objective.check(fit_views)
-    methods = {path: _method(options, size) for path, options in parameters.items()}
+    methods = {
+        path: _method(options, size, path, get_value(scene, fit_views.cameras, path))
+        for path, options in parameters.items()
+    }
     settings = _settings(optimize, config.targets.background == "random")
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods)
@@ -250,6 +254,7 @@ def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: 
             "lr": options.lr or (RATE_IN_EDGES if in_edges else rate * unit),
             "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
             "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
+            "levels": _levels(path, options.levels, get_value(scene, cameras, full)),
             **_large_steps_options(options, method, get_value(scene, cameras, full)),
         }
         name = object_of_vertices(full)
@@ -257,6 +262,20 @@ def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: 
             updates["remesh"] = filled_remesh(options.remesh, method, scene.objects[name], cameras, size)
         filled[path] = options.model_copy(update=updates)
     return filled
+
+
+def _levels(path: str, levels: int | None, value: Tensor) -> int | None:
+    """How many coarser images of texels [H, W, C] are learned, filled in; None for a value that is no image."""
+    if not is_image(value):
+        return None
+    height, width = value.shape[:2]
+    most = most_levels(height, width, 1)
+    if levels is not None and levels > most:
+        raise ConfigError(
+            f"optimize.{path}: an image of {height} x {width} can be halved {most} times, but levels is {levels}; make"
+            " it smaller or leave it out"
+        )
+    return most_levels(height, width, LEAST_COARSE) if levels is None else levels
 
 
 def _large_steps_options(options: ParameterOptions, method: str, vertices: Tensor) -> dict[str, Any]:
@@ -354,7 +373,14 @@ def _terms(loss: LossOptions, start: Scene) -> list[Term]:
     return terms
 
 
-def _method(options: ParameterOptions, size: float) -> Parametrization:
+def _method(options: ParameterOptions, size: float, path: str, value: Tensor) -> Parametrization:
+    inner = _inner_method(options, size)
+    if not options.levels:
+        return inner
+    return CoarseToFine(inner, value.shape[0], value.shape[1], options.levels, closed=path.startswith("lights."))
+
+
+def _inner_method(options: ParameterOptions, size: float) -> Parametrization:
     assert options.method is not None
     if options.method == "large_steps":
         assert options.solver is not None

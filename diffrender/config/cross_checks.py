@@ -12,7 +12,7 @@ from diffrender.config.kinds import is_number
 from diffrender.config.mesh_options import TorusMesh
 from diffrender.config.messages import place_of, shown_path
 from diffrender.config.mistakes import Mistake, did_you_mean
-from diffrender.config.raw_scene import as_list, as_mapping, is_lit, name_of, optimizable_paths
+from diffrender.config.raw_scene import as_list, as_mapping, is_image, is_lit, name_of, optimizable_paths
 from diffrender.config.remesh_checks import Finding, remesh_checks
 from diffrender.config.schema import Method, OptimizeOptions
 from diffrender.config.yaml_source import Location, Tree
@@ -165,6 +165,9 @@ def _optimize(data: dict[str, Any]) -> Iterator[Finding]:
         first[paths[key]] = key
         yield from _entry(location, as_mapping(entry), paths[key], steps)
         yield from gain_checks(location, paths[key], as_mapping(entry).get("method"), optimize, data)
+        if as_mapping(entry).get("levels") and not is_image(data, paths[key]):
+            message = f"`levels` is for textures and environment maps, and `{key}` is neither"
+            yield (*location, "levels"), message, ("take it out",)
         yield from remesh_checks(location, as_mapping(entry).get("remesh"), paths[key], data, steps)
         if key.startswith("lights.") and not is_lit(data):
             message = f"`{key}` changes nothing: no material here depends on light"

@@ -32,6 +32,17 @@ def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
     return paths | {path: path for path in ("background", *CAMERA_PATHS)}
 
 
+def is_image(data: dict[str, Any], path: str) -> bool:
+    """Whether the value at a canonical path is a texture or an environment map, as far as the file says."""
+    root, *rest = path.split(".")
+    if root == "lights":
+        return rest[1] == "radiance" and lights_by_name(data).get(rest[0]) == "environment"
+    if root != "objects" or rest[1] != "material":
+        return False
+    written = as_mapping(_object_names(data)[rest[0]].get("material")).get(rest[2])
+    return written == "own" or "texture" in as_mapping(written)
+
+
 def _object_names(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if data.get("objects") is None:
         return {"object": data}

@@ -160,6 +160,10 @@ class TargetsOptions(Strict):
     masks: bool = Field(default=True, description="false: ignore masks; transparency still shows the background")
 
 
+# Texels along the shorter side of the coarsest image that is learned: with fewer, charts of a texture would share them.
+LEAST_COARSE = 8
+
+
 class ResolutionOptions(Named):
     """Smaller images in the first steps, which makes them cheap."""
 
@@ -220,6 +224,13 @@ class ParameterOptions(_WithLambda):
         strict=False,
         description="what the optimizer keeps of its two running means;"
         " left out: 0.9 and 0.999, or 0.8 and 0.8 for remeshed vertices without large_steps",
+    )
+    levels: int | None = Field(
+        default=None,
+        ge=0,
+        description="of textures and environment maps: how many coarser images, each half as large, are learned with"
+        " the finest and added to it; what whole regions have in common is found in few steps then; left out: as many"
+        f" as have at least {LEAST_COARSE} texels along each side; 0: none",
     )
     remesh: RemeshOptions | None = Field(
         default=None,

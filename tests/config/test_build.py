@@ -13,7 +13,10 @@ from diffrender.config.resolved import resolved_text
 from diffrender.errors import BackendError, ConfigError, DataError
 from diffrender.fit.loop import fit
 from diffrender.fit.model import SceneModel
+from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine
 from diffrender.fit.parametrizations.large_steps import LargeSteps
+from diffrender.fit.parametrizations.positive import Positive
+from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.step import StepRecord
 from diffrender.geometry.sparse_solve import choose_solver
 from diffrender.scene.lights import Ambient
@@ -445,3 +448,31 @@ loss: {{image: l1}}
     setup = build_fit(load_config(file))
     result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
     assert float(result.scene.objects["object"].pose[:3, 3].norm()) < 0.1 * scale
+
+
+IMAGES = """
+mesh: {subdivisions: 1}
+material: {type: lambert, base_color: {texture: 0.5, resolution: 48, unwrap: true}}
+lights: [{name: sky, type: environment, radiance: 0.5, resolution: 32}]
+optimize:
+  steps: 2
+  material.base_color: {COLOR}
+  lights.sky.radiance: {lr: 0.01}
+"""
+
+
+def test_textures_and_environment_maps_are_learned_with_coarser_images() -> None:
+    setup = built(IMAGES.replace("COLOR", "lr: 0.01"))
+    color, sky = (setup.model.parametrization(path) for path in setup.model.latents)
+    assert color == CoarseToFine(UnitInterval(), 48, 48, 2)
+    assert sky == CoarseToFine(Positive(), 32, 64, 2, closed=True)
+    assert [options.levels for options in setup.config.optimize.parameters().values()] == [2, 2]
+    alone = built(IMAGES.replace("COLOR", "levels: 0"))
+    assert alone.model.parametrization("objects.object.material.base_color") == UnitInterval()
+
+
+def test_an_image_cannot_be_halved_for_ever() -> None:
+    with pytest.raises(
+        ConfigError, match=r"material\.base_color: an image of 48 x 48 can be halved 4 times.*levels is 5"
+    ):
+        built(IMAGES.replace("COLOR", "levels: 5"))

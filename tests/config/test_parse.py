@@ -164,6 +164,16 @@ MISTAKES = [
         "2:46",
         ["`solver` is an option of large_steps", "write `method: large_steps`"],
     ),
+    (
+        "optimize: {mesh.vertices: {levels: 2}}",
+        "2:28",
+        ["`levels` is for textures and environment maps, and `mesh.vertices` is neither", "take it out"],
+    ),
+    (
+        "material: {type: lambert, base_color: {vertex: 0.5}}\noptimize: {material.base_color: {levels: 2}}",
+        "3:34",
+        ["`material.base_color` is neither"],
+    ),
     ("optimize: {scale: {remesh: continuous}}", "2:20", ["`scale` cannot be remeshed", "mesh.vertices: {remesh"]),
     (
         "optimize: {mesh.vertices: {remesh: continuos}}",

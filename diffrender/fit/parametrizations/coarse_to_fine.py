@@ -1,0 +1,105 @@
+"""Images that are learned at several sizes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ConfigError, ShapeError
+from diffrender.fit.parametrization import Parametrization
+
+# Coarser images count by this, so that under equal steps they move so much slower. At 1, textures with sharp edges (a
+# painted cow in known light) lost 1.4 dB on unseen pictures against texels alone, at 0.5 half a dB; where material and
+# light are both unknown, either gains 3 dB.
+COARSE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class CoarseToFine(Parametrization):
+    """Texels [H, W, C] of a texture or an environment map; the latent is a pyramid of images, which are added up.
+
+    The texels are `inner` of a sum: an image of H x W, and half of each of `levels` more, every one half as high and
+    wide as the one before and enlarged bilinearly. Under Adam every number makes steps of the same size, however weak
+    and noisy its gradient is: texels by themselves take their noise along and find slowly what a whole region has in
+    common. The coarse images find that in few steps, and what no picture tells apart stays smooth.
+
+    inner: the parametrisation of the texels, whose latents have the shape of its values.
+    height, width: H and W, each a multiple of 2^levels.
+    levels: how many coarser images, at least 1.
+    closed: True for maps that go once around, whose last column is beside the first.
+
+    The latent is [L, C]: the texels of all images, row by row, finest first.
+    Source: the sum of a Laplacian pyramid (Burt & Adelson 1983), here with an unconstrained image at each size.
+    """
+
+    inner: Parametrization
+    height: int
+    width: int
+    levels: int
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        unit = 2**self.levels
+        if self.levels < 1 or self.height % unit or self.width % unit:
+            most = most_levels(self.height, self.width, 1)
+            raise ConfigError(
+                f"coarse_to_fine: levels must be in 1..{most}, as often as an image of {self.height} x {self.width} can"
+                f" be halved, got {self.levels}"
+            )
+
+    def value_of(self, latent: Tensor) -> Tensor:
+        """[H, W, C]."""
+        sizes = self._sizes()
+        parts = latent.split([height * width for height, width in sizes])
+        total: Tensor | None = None
+        for part, (height, width) in zip(reversed(parts), reversed(sizes), strict=True):
+            image = part.reshape(height, width, -1)
+            image = image if height == self.height else COARSE_SHARE * image
+            total = image if total is None else image + _enlarged(total, self.closed)
+        assert total is not None
+        return self.inner.value_of(total)
+
+    def latent_of(self, value: Tensor) -> Tensor:
+        """All of it in the finest image. Raises ShapeError for an image of another size."""
+        if not is_image(value) or value.shape[:2] != (self.height, self.width):
+            raise ShapeError(
+                f"coarse_to_fine: values must be images [{self.height}, {self.width}, C], got {list(value.shape)}"
+            )
+        finest = self.inner.latent_of(value).flatten(0, 1)
+        coarser = sum(height * width for height, width in self._sizes()[1:])
+        return torch.cat([finest, finest.new_zeros(coarser, finest.shape[1])])
+
+    def _sizes(self) -> list[tuple[int, int]]:
+        return [(self.height >> level, self.width >> level) for level in range(self.levels + 1)]
+
+
+def is_image(value: Tensor) -> bool:
+    """Whether a value of a scene is texels [H, W, C]; colours and vertices have fewer axes, and poses are 4 x 4."""
+    return value.dim() == 3
+
+
+def most_levels(height: int, width: int, least: int) -> int:
+    """How often an image can be halved, both sides without a rest and none below `least`."""
+    levels = 0
+    while height % 2 == width % 2 == 0 and min(height, width) // 2 >= least:
+        height, width, levels = height // 2, width // 2, levels + 1
+    return levels
+
+
+def _enlarged(image: Tensor, closed: bool) -> Tensor:
+    """[2 H, 2 W, C] bilinear, with texel centres as in a mip pyramid; borders go on as they are.
+
+    By sums of shifted copies, whose gradient adds in one order on every device.
+    """
+    tall = _doubled(image, image[:1], image[-1:])
+    turned = tall.transpose(0, 1)
+    first, last = (turned[-1:], turned[:1]) if closed else (turned[:1], turned[-1:])
+    return _doubled(turned, first, last).transpose(0, 1)
+
+
+def _doubled(rows: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """[2 H, ...]: each row becomes two, a quarter of the way to either neighbour."""
+    above, below = torch.cat([before, rows[:-1]]), torch.cat([rows[1:], after])
+    return torch.stack([torch.lerp(rows, above, 0.25), torch.lerp(rows, below, 0.25)], 1).flatten(0, 1)
