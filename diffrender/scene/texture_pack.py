@@ -6,7 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from diffrender.ops.mip_pyramid import MipPyramid, mip_pyramid
@@ -54,9 +53,9 @@ def packed(holder: Holder, backend: str | None) -> Holder:
     changes: dict[str, Texture] = {}
     for names in groups.values():
         textures = [getattr(holder, name) for name in names]
-        texels = textures[0].texels if len(textures) == 1 else torch.cat([each.texels for each in textures], 2)
         sizes = tuple(each.texels.shape[2] for each in textures)
-        pack = TexturePack(mip_pyramid(texels, backend=backend), sizes, textures[0].wrap)
+        pyramid = mip_pyramid([each.texels for each in textures], backend=backend)
+        pack = TexturePack(pyramid, sizes, textures[0].wrap)
         for index, (name, texture) in enumerate(zip(names, textures, strict=True)):
             changes[name] = PackedTexture(texture.texels, texture.wrap, pack, index)
     return dataclasses.replace(holder, **changes) if changes else holder  # type: ignore[type-var]

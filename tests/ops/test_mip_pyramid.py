@@ -103,6 +103,28 @@ def test_matches_the_reference_in_value_and_gradient(dtype: torch.dtype, size: t
         assert_gradients_agree(found[1], expected[1])
 
 
+@every_size
+@both_backends
+def test_several_images_are_one_of_all_their_channels(backend: str, size: tuple[int, int]) -> None:
+    whole = image(*size, 6)
+    parts = [part.detach().requires_grad_() for part in whole.split([3, 1, 2], 2)]
+    expected, expected_gradient = with_gradient(whole, "reference")
+    out = mip_pyramid(parts, backend=backend).texels
+    torch.testing.assert_close(out, expected)
+    weight = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).reshape(out.shape).cos()
+    gradients = torch.autograd.grad(out, parts, weight)
+    assert all(gradient.is_contiguous() for gradient in gradients) or backend == "reference"
+    torch.testing.assert_close(torch.cat(gradients, 2), expected_gradient)
+
+
+@both_backends
+def test_only_what_is_wanted_gets_a_gradient(backend: str) -> None:
+    still, learned = image(4, 6, 3), image(4, 6, 1).requires_grad_()
+    mip_pyramid([still, learned], backend=backend).texels.sum().backward()
+    assert still.grad is None and learned.grad is not None
+    assert not mip_pyramid([still, still], backend=backend).texels.requires_grad
+
+
 @both_backends
 def test_gradients_are_the_derivatives(backend: str) -> None:
     texels = image(5, 6, 2).requires_grad_()
@@ -157,5 +179,11 @@ def test_mistakes_are_named(backend: str) -> None:
         mip_pyramid(torch.zeros(0, 4, 3), backend=backend)
     with pytest.raises(ShapeError, match="mip_pyramid: levels must be at least 1, got 0"):
         mip_pyramid(torch.zeros(4, 4, 3), 0, backend=backend)
+    with pytest.raises(ShapeError, match="mip_pyramid: texels must be an image or several, got none"):
+        mip_pyramid([], backend=backend)
+    with pytest.raises(ShapeError, match=r"mip_pyramid: texels\[1\] must have shape \[4, 4, C\], got \[4, 2, 3\]"):
+        mip_pyramid([torch.zeros(4, 4, 3), torch.zeros(4, 2, 3)], backend=backend)
+    with pytest.raises(ShapeError, match=r"one dtype, got texels\[0\] torch.float32, texels\[1\] torch.float64"):
+        mip_pyramid([torch.zeros(4, 4, 3), torch.zeros(4, 4, 3).double()], backend=backend)
     with pytest.raises(BackendError, match="'numba' runs on the CPU"):
         mip_pyramid(torch.zeros(4, 4, 3, device="meta"), backend="numba")

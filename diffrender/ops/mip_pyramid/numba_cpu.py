@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -49,10 +50,18 @@ def shrink_even_rows(start, end, fine, coarse):
 
 
 @njit(nogil=True, cache=True)
-def spread_rows(start, end, coarse, row_taps, column_taps, fine):
-    """Add to the rows start..end-1 of `fine` [H, W, C] what their texels gave to `coarse` [h, w, C]."""
+def spread_rows(start, end, given, coarse, row_taps, column_taps, first, step, out):
+    """The rows start..end-1 of a level's gradient: the one `given` [H, W, C] for it, and what its texels gave to the
+    level `coarse` [h, w, C].
+
+    Channel c of texel number n = i W + j goes to out[first[c] + n step[c]].
+    """
+    channels = given.shape[2]
     for i in range(start, end):
-        for j in range(fine.shape[1]):
+        for j in range(given.shape[1]):
+            n = i * given.shape[1] + j
+            for c in range(channels):
+                out[first[c] + n * step[c]] = given[i, j, c]
             # The coarse texels that texel (i, j) is the tap 0 or 1 of, or the tap 2 (of the one before).
             for coarse_i in range(i // 2 - 1, i // 2 + 1):
                 a = i - 2 * coarse_i
@@ -63,28 +72,31 @@ def spread_rows(start, end, coarse, row_taps, column_taps, fine):
                     if coarse_j < 0 or coarse_j >= coarse.shape[1] or b >= column_taps.shape[1]:
                         continue
                     weight = row_taps[coarse_i, a] * column_taps[coarse_j, b]
-                    for c in range(fine.shape[2]):
-                        fine[i, j, c] += weight * coarse[coarse_i, coarse_j, c]
+                    for c in range(channels):
+                        out[first[c] + n * step[c]] += weight * coarse[coarse_i, coarse_j, c]
 
 
 @njit(nogil=True, cache=True)
-def spread_even_rows(start, end, coarse, fine):
+def spread_even_rows(start, end, given, coarse, first, step, out):
     """The same where both sizes are even."""
     for i in range(start, end):
         for j in range(coarse.shape[1]):
-            for c in range(coarse.shape[2]):
+            n = i * given.shape[1] + 2 * j
+            for c in range(given.shape[2]):
                 quarter = coarse[i // 2, j, c] * 0.25
-                fine[i, 2 * j, c] += quarter
-                fine[i, 2 * j + 1, c] += quarter
+                at = first[c] + n * step[c]
+                out[at] = given[i, 2 * j, c] + quarter
+                out[at + step[c]] = given[i, 2 * j + 1, c] + quarter
 
 
-def forward(texels: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
+def forward(images: Sequence[Tensor], sizes: tuple[tuple[int, int], ...]) -> Tensor:
     """See op.mip_pyramid; [T, C]."""
-    channels = texels.shape[2]
-    out = torch.empty((sum(height * width for height, width in sizes), channels), dtype=texels.dtype)
-    levels = _levels(out.numpy(), sizes)
-    levels[0][...] = texels.detach().numpy()
-    for fine, coarse in pairwise(levels):
+    channels = sum(image.shape[2] for image in images)
+    out = torch.empty((sum(height * width for height, width in sizes), channels), dtype=images[0].dtype)
+    height, width = sizes[0]
+    finest = out[: height * width].unflatten(0, (height, width))
+    torch.cat([image.detach() for image in images], 2, out=finest)
+    for fine, coarse in pairwise(_levels(out.numpy(), sizes)):
         if _is_even(fine):
             parallel_for(shrink_even_rows, len(coarse), _grain(coarse), fine, coarse)
         else:
@@ -92,17 +104,35 @@ def forward(texels: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
     return out
 
 
-def backward(grad: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
-    """Gradient with respect to the finest level, from that of all levels [T, C]."""
-    total = grad.clone(memory_format=torch.contiguous_format)
-    levels = _levels(total.numpy(), sizes)
-    for fine, coarse in reversed(list(pairwise(levels))):
-        if _is_even(fine):
-            parallel_for(spread_even_rows, len(fine), _grain(fine), coarse, fine)
-        else:
-            parallel_for(spread_rows, len(fine), _grain(fine), coarse, *_taps_of(fine), fine)
+def backward(grad: Tensor, sizes: tuple[tuple[int, int], ...], channels: Sequence[int]) -> tuple[Tensor, ...]:
+    """Gradient with respect to images of so many channels each, from that of all levels [T, C]."""
+    levels = _levels(grad.contiguous().numpy(), sizes)
     height, width = sizes[0]
-    return total[: height * width].unflatten(0, (height, width))
+    total = levels[-1]
+    for index in range(len(sizes) - 2, 0, -1):
+        # A level is wanted as it is: texel by texel, all channels together.
+        joined = np.empty_like(levels[index])
+        _spread(levels[index], total, [joined.shape[2]], joined.reshape(-1))
+        total = joined
+    # The finest, image by image.
+    out = torch.empty(levels[0].size, dtype=grad.dtype)
+    _spread(levels[0], total, channels, out.numpy())
+    parts = out.split([height * width * count for count in channels])
+    return tuple(part.reshape(height, width, count) for part, count in zip(parts, channels, strict=True))
+
+
+def _spread(given: np.ndarray, coarse: np.ndarray, channels: Sequence[int], out: np.ndarray) -> None:
+    """Write the gradient of a level to the flat `out`, as images of so many channels each, one after the other."""
+    ends = np.cumsum(channels)
+    n_texels = given.shape[0] * given.shape[1]
+    first = np.concatenate(
+        [n_texels * (end - count) + np.arange(count) for end, count in zip(ends, channels, strict=True)]
+    )
+    layout = (first, np.repeat(np.asarray(channels), channels))
+    if _is_even(given):
+        parallel_for(spread_even_rows, len(given), _grain(given), given, coarse, *layout, out)
+    else:
+        parallel_for(spread_rows, len(given), _grain(given), given, coarse, *_taps_of(given), *layout, out)
 
 
 def _levels(flat: np.ndarray, sizes: tuple[tuple[int, int], ...]) -> list[np.ndarray]:

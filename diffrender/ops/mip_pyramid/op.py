@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffrender.checks import check_float, check_shape
+from diffrender.checks import check_float, check_same_device, check_same_dtype, check_shape
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
@@ -32,29 +33,41 @@ class MipPyramid(NamedTuple):
         return self.texels[first : first + height * width].unflatten(0, (height, width))
 
 
-def mip_pyramid(texels: Tensor, levels: int | None = None, *, backend: str | None = None) -> MipPyramid:
+def mip_pyramid(
+    texels: Tensor | Sequence[Tensor], levels: int | None = None, *, backend: str | None = None
+) -> MipPyramid:
     """The image [H, W, C] and its successive halves, down to 1 x 1 or `levels` in all; differentiable.
 
     A texel of a level is the exact mean of the level before over its own area: of 2 x 2 texels where the size is even;
     an odd number n of texels becomes (n - 1) / 2, each a little more than two wide. So each level keeps the mean.
 
-    texels: float32 or float64. Raises ShapeError for an image without pixels and for levels below 1.
+    texels: float32 or float64; or several images of one size and dtype, which become one of all their channels.
+    Raises ShapeError for an image without pixels, for images that do not agree and for levels below 1.
     Source: Williams 1983, "Pyramidal parametrics".
     """
-    check_shape("mip_pyramid", "texels", texels, ("H", "W", "C"))
-    check_float("mip_pyramid", "texels", texels)
-    height, width, channels = texels.shape
+    images = [texels] if isinstance(texels, Tensor) else list(texels)
+    if not images:
+        raise ShapeError("mip_pyramid: texels must be an image or several, got none")
+    check_shape("mip_pyramid", "texels", images[0], ("H", "W", "C"))
+    check_float("mip_pyramid", "texels", images[0])
+    height, width, _ = images[0].shape
+    named = {f"texels[{index}]": image for index, image in enumerate(images)}
+    for name, image in named.items():
+        check_shape("mip_pyramid", name, image, (height, width, "C"))
+    check_same_device("mip_pyramid", **named)
+    check_same_dtype("mip_pyramid", **named)
     if height < 1 or width < 1:
-        raise ShapeError(f"mip_pyramid: texels must have at least one pixel, got {list(texels.shape)}")
+        raise ShapeError(f"mip_pyramid: texels must have at least one pixel, got {list(images[0].shape)}")
     if levels is not None and levels < 1:
         raise ShapeError(f"mip_pyramid: levels must be at least 1, got {levels}")
     sizes = level_sizes(height, width, levels)
     if len(sizes) == 1:
-        return MipPyramid(texels.reshape(height * width, channels), sizes)
-    name, module = implementation("mip_pyramid", texels.device, backend)
+        joined = images[0] if len(images) == 1 else torch.cat(images, 2)
+        return MipPyramid(joined.reshape(height * width, -1), sizes)
+    name, module = implementation("mip_pyramid", images[0].device, backend)
     if name == "reference":
-        return MipPyramid(module.forward(texels, sizes), sizes)
-    return MipPyramid(_MipPyramid.apply(texels, sizes, module), sizes)  # type: ignore[arg-type]
+        return MipPyramid(module.forward(images, sizes), sizes)
+    return MipPyramid(_MipPyramid.apply(sizes, module, *images), sizes)  # type: ignore[arg-type]
 
 
 def level_sizes(height: int, width: int, levels: int | None = None) -> Sizes:
@@ -67,11 +80,13 @@ def level_sizes(height: int, width: int, levels: int | None = None) -> Sizes:
 
 class _MipPyramid(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, texels: Tensor, sizes: Sizes, module: Any) -> Tensor:
-        ctx.sizes, ctx.module = sizes, module
-        return module.forward(texels, sizes)
+    def forward(ctx: Any, sizes: Sizes, module: Any, *images: Tensor) -> Tensor:
+        ctx.sizes, ctx.module, ctx.channels = sizes, module, [image.shape[2] for image in images]
+        return module.forward(images, sizes)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return ctx.module.backward(grad, ctx.sizes), None, None
+        grads = ctx.module.backward(grad, ctx.sizes, ctx.channels)
+        # Autograd passes over what is not wanted.
+        return None, None, *grads
