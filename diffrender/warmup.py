@@ -15,7 +15,7 @@ from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Directional
-from diffrender.scene.materials import Lambert, Unlit
+from diffrender.scene.materials import Ggx, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
@@ -45,7 +45,7 @@ def warmup(dtype: torch.dtype = torch.float32) -> float:
         self_intersections(triangles)
         Surface(triangles).closest(triangles.vertices)
         _sample_a_texture(dtype)
-        lit = Object(mesh, Lambert(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
+        lit = Object(mesh, Ggx(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
         ones = torch.ones(3, dtype=dtype)
         sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
         render(Scene({"object": lit}, {"sun": sun}, background), cameras).rgba.sum().backward()

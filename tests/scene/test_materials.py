@@ -9,10 +9,10 @@ from support.comparators import relative_l2
 from support.shapes import bumpy, camera_at, square
 
 from diffrender.errors import ShapeError
+from diffrender.ops.ggx.formulas import distribution, visibility
 from diffrender.scene.lights import Ambient
 from diffrender.scene.material import Material
 from diffrender.scene.materials import MATERIALS, Ggx, Lambert, Phong, Unlit
-from diffrender.scene.materials.microfacets import distribution, visibility
 from diffrender.scene.surface import Surface
 from diffrender.scene.texture import Texture
 

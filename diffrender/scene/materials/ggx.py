@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from diffrender.ops.ggx import ggx
+from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
 from diffrender.scene.material import (
     Glossy,
     Lobes,
@@ -17,17 +18,7 @@ from diffrender.scene.material import (
     check_surface_value,
     shading_normal_w,
 )
-from diffrender.scene.materials.microfacets import (
-    DIELECTRIC_F0,
-    LEAST_ROUGHNESS,
-    diffuse_share,
-    distribution,
-    reflected_shares,
-    schlick,
-    seen_lobe,
-    visibility,
-)
-from diffrender.scene.materials.tables import LEAST_COSINE
+from diffrender.scene.materials.microfacets import diffuse_table, reflected_shares, seen_lobe
 from diffrender.scene.surface import Surface
 
 
@@ -37,9 +28,9 @@ class Ggx(Material):
 
         bsdf = D V F + (1 - metallic) base_color / pi T(n.l) T(n.v)       f0 = lerp(0.04, base_color, metallic)
 
-    with D, V, F of `microfacets`, as glTF's appendix B has them. The one difference: its sample code weights the
+    with D, V, F of `ops.ggx.formulas`, as glTF's appendix B has them. The one difference: its sample code weights the
     diffuse part by 1 - F(v.h), which reflects up to 1.27 times the light that arrives where a smooth white surface is
-    seen from the side; here it is weighted by T (`diffuse_share`), so that a white dielectric reflects exactly what it
+    seen from the side; here it is weighted by T (`diffuse_table`), so that a white dielectric reflects exactly what it
     receives. Straight on, and for rough surfaces, the two differ by about one in a hundred. Light that bounces between
     facets is left out, as in the sample code: a white metal of roughness 1, seen from above, reflects a third of a
     white sky.
@@ -78,23 +69,21 @@ class Ggx(Material):
 
     def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
         """bsdf times n.l, zero from behind: [M, S, 3]."""
-        normal_w = shading_normal_w(surface, self.normal)[:, None, :]
-        to_camera_w = surface.to_camera_w[:, None, :]
-        half_w = torch.nn.functional.normalize(to_light_w + to_camera_w, dim=-1)
-        cos_light = _dot(normal_w, to_light_w).clamp_min(0)
-        cos_camera = _dot(normal_w, to_camera_w).clamp_min(LEAST_COSINE)
-        across = torch.linalg.cross(normal_w.expand_as(half_w), half_w)
-
-        base_color, metallic = surface.value(self.base_color)[:, None, :], surface.value(self.metallic)[:, None, :]
-        roughness = surface.value(self.roughness)[:, None, :].clamp(LEAST_ROUGHNESS, 1)
-        alpha = roughness * roughness
-        grazing = schlick(_dot(to_camera_w, half_w))
-        f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
-        fresnel = f0 + (1 - f0) * grazing
-        shine = distribution(alpha, _dot(across, across)) * visibility(alpha, cos_light, cos_camera)
-        left_over = diffuse_share(roughness, cos_light) * diffuse_share(roughness, cos_camera)
-        diffuse = base_color * ((1 - metallic) * left_over / math.pi)
-        return (fresnel * shine + diffuse) * cos_light
+        normal_w = shading_normal_w(surface, self.normal)
+        # Defaults are float32, whatever the scene is in.
+        color, metallic, roughness = (
+            surface.value(value).to(normal_w.dtype) for value in (self.base_color, self.metallic, self.roughness)
+        )
+        return ggx(
+            normal_w,
+            surface.to_camera_w,
+            to_light_w.to(normal_w.dtype),
+            color,
+            metallic,
+            roughness,
+            diffuse_table(normal_w),
+            backend=surface.backend,
+        )
 
     def lobes(self, surface: Surface) -> Lobes:
         """Exact for surroundings that are the same everywhere; how it sees others is approximated.
@@ -103,7 +92,7 @@ class Ggx(Material):
         around a direction between the mirror's and the normal (the split sum of Karis 2013).
         """
         normal_w = shading_normal_w(surface, self.normal)
-        cos_camera = _dot(normal_w, surface.to_camera_w)
+        cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
         mirrored_w = 2 * cos_camera * normal_w - surface.to_camera_w
         cos_camera = cos_camera.clamp_min(LEAST_COSINE)
         base_color, metallic = surface.value(self.base_color), surface.value(self.metallic)
@@ -115,7 +104,3 @@ class Ggx(Material):
         towards_mirrored, width = seen_lobe(roughness, cos_camera)
         direction_w = torch.nn.functional.normalize(torch.lerp(normal_w, mirrored_w, towards_mirrored), dim=1)
         return Lobes(normal_w, diffuse, Glossy(direction_w, width, f0 * straight + grazing))
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum(-1, keepdim=True)

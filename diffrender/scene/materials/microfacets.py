@@ -1,11 +1,4 @@
-"""Microfacets: the GGX distribution, what it lets through, and tables of how much it reflects in all.
-
-With n the normal, h the half vector, l and v the directions to light and camera, alpha = roughness^2 (glTF 2.0
-specification, appendix B; Heitz, Understanding the Masking-Shadowing Function in Microfacet-Based BRDFs, 2014):
-
-    D = alpha^2 / (pi ((n.h)^2 (alpha^2 - 1) + 1)^2)                         how many facets look along h
-    V = 1 / (2 (n.v sqrt(alpha^2 + (1 - alpha^2) (n.l)^2) + n.l sqrt(alpha^2 + (1 - alpha^2) (n.v)^2)))
-    F = f0 + (1 - f0) (1 - v.h)^5                                            Schlick's Fresnel reflectance
+"""Tables of how much a surface of microfacets (ops.ggx.formulas) reflects in all, and of where its highlights lie.
 
 The integral of F D V n.l over all l, what a surface reflects of surroundings that are the same everywhere, is linear in
 f0: `f0 (A - B) + B`, with A that of F = 1 and B that of F = (1 - v.h)^5. It is tabulated over n.v and roughness (the
@@ -14,49 +7,20 @@ f0: `f0 (A - B) + B`, with A that of F = 1 and B that of F = (1 - v.h)^5. It is 
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from diffrender.scene.materials.tables import (
-    COSINE_STEPS,
+from diffrender.ops.ggx.formulas import (
+    DIELECTRIC_F0,
     LEAST_COSINE,
-    MOST_COSINE,
-    ROUGHNESS_STEPS,
-    integrated,
+    LEAST_ROUGHNESS,
     look_up,
-    table_of,
+    schlick,
+    visibility,
 )
-
-# Smaller roughness shades as this one: highlights of smooth surfaces under a point of light would be narrower than a
-# pixel, and their heights (1 / alpha^2) leave the range in which float32 has precise differences.
-LEAST_ROUGHNESS = 0.045
-# Reflectance of a dielectric with index of refraction 1.5, seen straight on.
-DIELECTRIC_F0 = 0.04
-
-
-def distribution(alpha: Tensor, sine_squared: Tensor) -> Tensor:
-    """D, from alpha and the squared sine of the angle between n and h (as |n x h|^2: 1 - (n.h)^2 loses its digits)."""
-    alpha_squared = alpha * alpha
-    spread = sine_squared + alpha_squared * (1 - sine_squared)
-    return alpha_squared / (math.pi * spread * spread)
-
-
-def visibility(alpha: Tensor, cos_light: Tensor, cos_camera: Tensor) -> Tensor:
-    """V, the height-correlated Smith term over 4 n.l n.v; cosines at least 0, one of them above."""
-    alpha_squared = alpha * alpha
-    light = (alpha_squared + (1 - alpha_squared) * cos_light * cos_light).sqrt()
-    camera = (alpha_squared + (1 - alpha_squared) * cos_camera * cos_camera).sqrt()
-    return 0.5 / (cos_camera * light + cos_light * camera)
-
-
-def schlick(cosine: Tensor) -> Tensor:
-    """(1 - v.h)^5."""
-    complement = (1 - cosine).clamp(0, 1)
-    squared = complement * complement
-    return squared * squared * complement
+from diffrender.scene.materials.tables import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS, integrated, table_of
 
 
 def reflected_shares(roughness: Tensor, cos_camera: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,13 +29,13 @@ def reflected_shares(roughness: Tensor, cos_camera: Tensor) -> tuple[Tensor, Ten
     return found[..., :1], found[..., 1:]
 
 
-def diffuse_share(roughness: Tensor, cosine: Tensor) -> Tensor:
-    """[..., 1]: T(c), such that T(n.l) T(n.v) / pi reflects what a dielectric's shine leaves over: 1 - E(n.v) in all.
+def diffuse_table(like: Tensor) -> Tensor:
+    """[R, K, 1]: T(c), such that T(n.l) T(n.v) / pi reflects what a dielectric's shine leaves over: 1 - E(n.v) in all.
 
     E is what the shine of a dielectric reflects; T(c) = (1 - E(c)) / sqrt(1 - mean of E). Source: Kulla & Conty,
     Revisiting Physically Based Shading at Imageworks (2017), after Kelemen & Szirmay-Kalos (2001).
     """
-    return look_up(table_of(_diffuse_table, roughness.dtype, roughness.device), roughness, cosine)
+    return table_of(_diffuse_table, like.dtype, like.device)
 
 
 def seen_lobe(roughness: Tensor, cos_camera: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS, look_up
 from diffrender.scene.material import (
     Glossy,
     Lobes,
@@ -18,8 +19,7 @@ from diffrender.scene.material import (
     check_surface_value,
     shading_normal_w,
 )
-from diffrender.scene.materials.microfacets import LEAST_ROUGHNESS
-from diffrender.scene.materials.tables import LEAST_COSINE, integrated, look_up, table_of
+from diffrender.scene.materials.tables import integrated, table_of
 from diffrender.scene.surface import Surface
 
 

@@ -9,33 +9,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-# Cosines between normal and camera are at least this: interpolated normals turn away a little before the surface does.
-LEAST_COSINE = 1e-3
+from diffrender.ops.ggx.formulas import LEAST_COSINE
+
 # Directions closer to the normal than this have no plane of their own, in which their highlight would be shifted.
 MOST_COSINE = 0.9999
 # Rows (roughness) and columns (square root of the cosine: it changes fast at grazing angles).
 ROUGHNESS_STEPS, COSINE_STEPS = 17, 33
 # Half vectors an entry is integrated with: (over their polar angle, over half of the circle).
 QUADRATURE = (96, 32)
-
-
-def look_up(table: Tensor, roughness: Tensor, cosine: Tensor) -> Tensor:
-    """Bilinear values [..., C] of a table [ROUGHNESS_STEPS, COSINE_STEPS, C] at [..., 1]; differentiable in both."""
-    y = roughness.clamp(0, 1) * (ROUGHNESS_STEPS - 1)
-    x = cosine.clamp(LEAST_COSINE, 1).sqrt() * (COSINE_STEPS - 1)
-    top = y.detach().floor().clamp_max(ROUGHNESS_STEPS - 2)
-    left = x.detach().floor().clamp_max(COSINE_STEPS - 2)
-    shape = torch.broadcast_shapes(y.shape, x.shape)
-    fy, fx = (y - top).expand(shape), (x - left).expand(shape)
-    first = (top * COSINE_STEPS + left).long().expand(shape).reshape(-1)
-    flat = table.reshape(ROUGHNESS_STEPS * COSINE_STEPS, -1)
-
-    def entry(offset: int) -> Tensor:
-        return flat.index_select(0, first + offset).reshape(*shape[:-1], -1)
-
-    upper = entry(0) + fx * (entry(1) - entry(0))
-    lower = entry(COSINE_STEPS) + fx * (entry(COSINE_STEPS + 1) - entry(COSINE_STEPS))
-    return upper + fy * (lower - upper)
 
 
 @cache

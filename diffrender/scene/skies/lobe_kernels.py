@@ -1,7 +1,7 @@
 """Round lobes that skies are blurred with: the clamped cosine, and a GGX highlight as it is seen straight on.
 
 Seen straight on (v = n), a highlight of roughness sqrt(alpha) reflects from the direction at the angle t to the normal
-D(t / 2) V(cos t, 1) cos t (`materials.microfacets`), whose half vector is at t / 2.
+D(t / 2) V(cos t, 1) cos t (`ops.ggx.formulas`), whose half vector is at t / 2.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from diffrender.scene.materials.microfacets import LEAST_ROUGHNESS, distribution, visibility
+from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution, visibility
 
 # Rows of the table of bands, over roughness; angles that a row is integrated over.
 BAND_ROWS, BAND_ANGLES = 33, 20000

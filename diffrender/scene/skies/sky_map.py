@@ -11,9 +11,9 @@ from torch import Tensor
 
 from diffrender.checks import check_float, check_shape
 from diffrender.errors import ShapeError
+from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS
 from diffrender.ops.mip_pyramid import MipPyramid
 from diffrender.ops.sample_texture import sample_texture
-from diffrender.scene.materials.microfacets import LEAST_ROUGHNESS
 from diffrender.scene.skies.directions import map_places
 from diffrender.scene.skies.map_blur import blurred_by_cosine, blurred_by_highlight, shrunk
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution
 from diffrender.scene.frames import directions_to_world
 from diffrender.scene.light import Light, LightSamples, Sky
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.material import Glossy, Material
-from diffrender.scene.materials.microfacets import LEAST_ROUGHNESS, distribution
 from diffrender.scene.skies.directions import map_directions, map_places
 from diffrender.scene.surface import Surface
 

@@ -1,0 +1,256 @@
+"""glTF's metallic-roughness material and its gradients on the CPU. Arithmetic in float64; names as in NOTES.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.arrays import arrays
+from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
+from diffrender.threads import parallel_for
+
+# Points that are worth a turn of a thread.
+GRAIN = 4096
+# What torch's normalize divides by where a vector has no length.
+LEAST_LENGTH = 1e-12
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def number(array, m):
+    """Row m of [M, 1], or the only row, in float64."""
+    return np.float64(array[m if len(array) > 1 else 0, 0])
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def vector(array, m, s):
+    """Row (m, s) of [M, S, 3], or (0, s) where there is one row, in float64."""
+    row = m if len(array) > 1 else 0
+    return np.float64(array[row, s, 0]), np.float64(array[row, s, 1]), np.float64(array[row, s, 2])
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def dot(a, b):
+    """a . b."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def cross(a, b):
+    """a x b."""
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def plus(a, s, b):
+    """a + s b."""
+    return a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2]
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def held(value, low, high):
+    """`value` within low..high; a NaN stays one."""
+    return low if value < low else (high if value > high else value)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def half_of(to, v):
+    """The half vector of two unit vectors, and the length of their sum."""
+    h = plus(to, 1.0, v)
+    length = max(math.sqrt(dot(h, h)), LEAST_LENGTH)
+    return (h[0] / length, h[1] / length, h[2] / length), length
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def cell(place, size):
+    """The cell of a table that a place is in; of a NaN the first."""
+    return min(int(place), size - 2) if place > 0.0 else 0
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def share_of(table, roughness, cosine):
+    """T, and its derivatives by roughness and cosine."""
+    rows, columns = table.shape[0] - 1, table.shape[1] - 1
+    root = math.sqrt(held(cosine, LEAST_COSINE, 1.0))
+    x, y = root * columns, roughness * rows
+    left, top = cell(x, columns + 1), cell(y, rows + 1)
+    fx, fy = x - left, y - top
+    a, b = np.float64(table[top, left, 0]), np.float64(table[top, left + 1, 0])
+    c, d = np.float64(table[top + 1, left, 0]), np.float64(table[top + 1, left + 1, 0])
+    upper, lower = a + fx * (b - a), c + fx * (d - c)
+    by_x = b - a + fy * (d - c - b + a)
+    by_cosine = by_x * columns / (2.0 * root) if LEAST_COSINE <= cosine <= 1.0 else 0.0
+    return upper + fy * (lower - upper), (lower - upper) * rows, by_cosine
+
+
+@njit(nogil=True, cache=True)
+def evaluate(start, end, normal, to_camera, to_light, base_color, metallic, roughness, table, out):
+    """BSDF times cosine [M, S, 3] at the points start..end-1."""
+    for m in range(start, end):
+        n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
+        metal = number(metallic, m)
+        rough = held(number(roughness, m), LEAST_ROUGHNESS, 1.0)
+        a2 = rough * rough * rough * rough
+        nv = held(dot(n, v), LEAST_COSINE, np.inf)
+        camera = math.sqrt(a2 + (1.0 - a2) * nv * nv)
+        dull = (1.0 - metal) * share_of(table, rough, nv)[0] / math.pi
+        for s in range(to_light.shape[1]):
+            to = vector(to_light, m, s)
+            nl = dot(n, to)
+            if nl <= 0.0:
+                out[m, s, 0], out[m, s, 1], out[m, s, 2] = 0.0, 0.0, 0.0
+                continue
+            h, _ = half_of(to, v)
+            x = cross(n, h)
+            s2 = dot(x, x)
+            q = s2 + a2 * (1.0 - s2)
+            light = math.sqrt(a2 + (1.0 - a2) * nl * nl)
+            shine = nl * a2 / (math.pi * q * q) * 0.5 / (nv * light + nl * camera)
+            e = held(1.0 - dot(v, h), 0.0, 1.0)
+            grazing = e * e * e * e * e
+            left_over = nl * dull * share_of(table, rough, nl)[0]
+            for c in range(3):
+                f0 = DIELECTRIC_F0 + metal * (color[c] - DIELECTRIC_F0)
+                out[m, s, c] = (f0 + (1.0 - f0) * grazing) * shine + color[c] * left_over
+
+
+@njit(nogil=True, cache=True)
+def gradients(
+    start, end, grad, normal, to_camera, to_light, base_color, metallic, roughness, table,
+    grad_normal, grad_camera, grad_light, grad_color, grad_metallic, grad_roughness,
+):  # fmt: skip
+    """Gradients of the points start..end-1 with respect to each input, those of the lights [M, S, 3]."""
+    for m in range(start, end):
+        n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
+        metal = number(metallic, m)
+        rough = held(number(roughness, m), LEAST_ROUGHNESS, 1.0)
+        a2 = rough * rough * rough * rough
+        raw_nv = dot(n, v)
+        nv = held(raw_nv, LEAST_COSINE, np.inf)
+        camera = math.sqrt(a2 + (1.0 - a2) * nv * nv)
+        tv, tv_by_rough, tv_by_nv = share_of(table, rough, nv)
+        g_n, g_v, g_color = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+        g_metal, g_rough, g_a2, g_nv = 0.0, 0.0, 0.0, 0.0
+        for s in range(to_light.shape[1]):
+            to = vector(to_light, m, s)
+            nl = dot(n, to)
+            if nl < 0.0:
+                if len(grad_light) > 0:
+                    grad_light[m, s, 0], grad_light[m, s, 1], grad_light[m, s, 2] = 0.0, 0.0, 0.0
+                continue
+            h, length = half_of(to, v)
+            x = cross(n, h)
+            s2 = dot(x, x)
+            q = s2 + a2 * (1.0 - s2)
+            light = math.sqrt(a2 + (1.0 - a2) * nl * nl)
+            facets, seen = a2 / (math.pi * q * q), 0.5 / (nv * light + nl * camera)
+            raw_e = 1.0 - dot(v, h)
+            e = held(raw_e, 0.0, 1.0)
+            e4 = e * e * e * e
+            grazing = e4 * e
+            tl, tl_by_rough, tl_by_nl = share_of(table, rough, nl)
+            # What comes in, times the colours that it meets.
+            g = vector(grad, m, s)
+            dull = (1.0 - metal) / math.pi
+            f0 = (
+                DIELECTRIC_F0 + metal * (color[0] - DIELECTRIC_F0),
+                DIELECTRIC_F0 + metal * (color[1] - DIELECTRIC_F0),
+                DIELECTRIC_F0 + metal * (color[2] - DIELECTRIC_F0),
+            )
+            g_total, g_f0, g_base = g[0] + g[1] + g[2], dot(g, f0), dot(g, color)
+            g_fresnel = g_f0 + (g_total - g_f0) * grazing
+            shine = facets * seen
+            by_f0, by_color = nl * shine * (1.0 - grazing), nl * dull * tl * tv
+            g_color = plus(g_color, by_f0 * metal + by_color, g)
+            g_metal += by_f0 * (g_base - DIELECTRIC_F0 * g_total) - nl * tl * tv / math.pi * g_base
+            # The shine: D and V; the share of the base: T(n.l) and T(n.v).
+            g_nl = g_fresnel * shine + g_base * dull * tl * tv
+            g_facets, g_seen = g_fresnel * nl * seen, g_fresnel * nl * facets
+            g_q = -2.0 * g_facets * facets / q
+            g_s2 = g_q * (1.0 - a2)
+            g_sum = -2.0 * g_seen * seen * seen
+            g_light, g_camera = 0.5 * g_sum * nv / light, 0.5 * g_sum * nl / camera
+            g_a2 += g_facets * facets / a2 + g_q * (1.0 - s2)
+            g_a2 += g_light * (1.0 - nl * nl) + g_camera * (1.0 - nv * nv)
+            g_nl += g_sum * camera + 2.0 * g_light * (1.0 - a2) * nl + g_base * nl * dull * tv * tl_by_nl
+            g_nv += g_sum * light + 2.0 * g_camera * (1.0 - a2) * nv + g_base * nl * dull * tl * tv_by_nv
+            g_rough += g_base * nl * dull * (tv * tl_by_rough + tl * tv_by_rough)
+            # Directions: the half vector is in n x h and v.h, and is made of l and v.
+            g_x = 2.0 * g_s2 * x[0], 2.0 * g_s2 * x[1], 2.0 * g_s2 * x[2]
+            g_vh = -5.0 * e4 * nl * shine * (g_total - g_f0) if 0.0 <= raw_e <= 1.0 else 0.0
+            g_h = plus(cross(g_x, n), g_vh, v)
+            g_a = plus(g_h, -dot(g_h, h), h)
+            g_n = plus(plus(g_n, 1.0, cross(h, g_x)), g_nl, to)
+            g_v = plus(plus(g_v, g_vh, h), 1.0 / length, g_a)
+            if len(grad_light) > 0:
+                g_l = plus((g_nl * n[0], g_nl * n[1], g_nl * n[2]), 1.0 / length, g_a)
+                grad_light[m, s, 0], grad_light[m, s, 1], grad_light[m, s, 2] = g_l
+        if raw_nv >= LEAST_COSINE:
+            g_n, g_v = plus(g_n, g_nv, v), plus(g_v, g_nv, n)
+        if len(grad_normal) > 0:
+            grad_normal[m, 0], grad_normal[m, 1], grad_normal[m, 2] = g_n
+        if len(grad_camera) > 0:
+            grad_camera[m, 0], grad_camera[m, 1], grad_camera[m, 2] = g_v
+        if len(grad_color) > 0:
+            grad_color[m, 0], grad_color[m, 1], grad_color[m, 2] = g_color
+        if len(grad_metallic) > 0:
+            grad_metallic[m, 0] = g_metal
+        if len(grad_roughness) > 0:
+            is_within = LEAST_ROUGHNESS <= number(roughness, m) <= 1.0
+            grad_roughness[m, 0] = g_rough + 4.0 * rough * rough * rough * g_a2 if is_within else 0.0
+
+
+def forward(
+    normal: Tensor,
+    to_camera: Tensor,
+    to_light: Tensor,
+    base_color: Tensor,
+    metallic: Tensor,
+    roughness: Tensor,
+    diffuse_table: Tensor,
+) -> Tensor:
+    """See op.ggx."""
+    inputs = _inputs(normal, to_camera, to_light, base_color, metallic, roughness, diffuse_table)
+    out = torch.empty((len(normal), to_light.shape[1], 3), dtype=normal.dtype)
+    parallel_for(evaluate, len(normal), GRAIN, *inputs, out.numpy())
+    return out
+
+
+def backward(
+    grad_out: Tensor,
+    normal: Tensor,
+    to_camera: Tensor,
+    to_light: Tensor,
+    base_color: Tensor,
+    metallic: Tensor,
+    roughness: Tensor,
+    diffuse_table: Tensor,
+    wanted: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """Gradients with respect to the first six inputs, None where not wanted."""
+    inputs = (normal, to_camera, to_light, base_color, metallic, roughness)
+    n_points = len(normal)
+    grads = [
+        torch.empty((n_points if wants else 0, *part.shape[1:]), dtype=part.dtype)
+        for part, wants in zip(inputs, wanted, strict=True)
+    ]
+    outputs = [grad.numpy() for grad in grads]
+    parallel_for(gradients, n_points, GRAIN, *arrays(grad_out), *_inputs(*inputs, diffuse_table), *outputs)
+    # What one row served all points with has the sum of their gradients.
+    return tuple(
+        (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wants else None
+        for grad, part, wants in zip(grads, inputs, wanted, strict=True)
+    )
+
+
+def _inputs(
+    normal: Tensor, to_camera: Tensor, to_light: Tensor, base_color: Tensor, metallic: Tensor, roughness: Tensor,
+    diffuse_table: Tensor,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """As the kernels take them: all vectors [rows, S, 3], numbers [rows, 1]."""
+    vectors = (normal[:, None], to_camera[:, None], to_light, base_color[:, None])
+    return arrays(*vectors, metallic, roughness, diffuse_table)
