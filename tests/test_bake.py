@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from support.shapes import bumpy, smooth_colors
+from support.shapes import bumpy, flat_camera, scene_of, smooth_colors
 from typer.testing import CliRunner
 
 from diffrender.bake import bake_file
 from diffrender.cli import app
 from diffrender.errors import DataError
+from diffrender.readers.gltf_scene import read_gltf_scene
 from diffrender.readers.meshes import read_mesh
+from diffrender.render.edge_models import Hard
+from diffrender.render.render import render
+from diffrender.scene.baking import bake_to_texture, unwrapped
+from diffrender.scene.lights import Directional
+from diffrender.scene.texture import Texture
+from diffrender.writers.glb import GlbObject, write_glb
+from diffrender.writers.gltf_surface import GltfSurface
 from diffrender.writers.obj import write_obj
 
 
@@ -36,6 +45,27 @@ def test_there_and_back(colored: Path, suffix: str) -> None:
     assert float(difference.square().mean().log10() * -10) > 38
     again = bake_file(textured, "texture", colored.with_name("again.glb"), 64, unwrap=True)
     assert read_mesh(again).texture.texels.shape == (64, 64, 3)  # type: ignore[union-attr]
+
+
+def test_all_textures_go_along_to_new_texture_coordinates(tmp_path: Path) -> None:
+    mesh = unwrapped(bumpy(2), 128)
+    paint = bake_to_texture(mesh, smooth_colors(mesh.vertices), 128)
+    rough, metal = (Texture(paint.texels[:, :, i : i + 1].contiguous()) for i in (0, 1))
+    tilted = Texture(torch.tensor([0.8, 0.0, 0.6]).expand(128, 128, 3))
+    surface = GltfSurface(paint, metal, rough, tilted, Texture(paint.texels * 0.5))
+    write_glb(tmp_path / "a.glb", [GlbObject("a", mesh, paint, surface=surface)])
+    (before,) = read_gltf_scene(tmp_path / "a.glb").scene.objects.values()
+    baked = bake_file(tmp_path / "a.glb", "texture", tmp_path / "b.glb", 256, unwrap=True)
+    (after,) = read_gltf_scene(baked).scene.objects.values()
+    assert after.mesh.uvs is not None and before.mesh.uvs is not None
+    assert not torch.equal(after.mesh.uvs, before.mesh.uvs)
+    camera = flat_camera(64, 64, view_height=2.6)
+    lamp = {"lamp": Directional(torch.tensor([-1.0, -0.5, -1.0]))}
+    first, second = (render(scene_of(item, lights=lamp), camera, Hard()).rgba for item in (before, after))
+    assert float((first - second).square().mean().log10() * -10) > 48
+    plain = replace(after, material=replace(after.material, normal=None))  # type: ignore[type-var,call-arg]
+    other = render(scene_of(plain, lights=lamp), camera, Hard()).rgba
+    assert float((first - other).square().mean().log10() * -10) < 35
 
 
 def test_the_command(colored: Path) -> None:

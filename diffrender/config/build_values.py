@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.fill import fill_nearest
 from diffrender.readers.deep_images import LINEAR_SUFFIXES
 from diffrender.readers.images import read_image
-from diffrender.readers.mesh_data import MeshData
-from diffrender.scene.baking import bake_to_texture, carry_texture, unwrapped
+from diffrender.readers.mesh_data import MeshData, with_mesh
+from diffrender.scene.baking import bake_to_texture, unwrapped
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texel_map import texel_map
@@ -27,6 +27,22 @@ from diffrender.scene.texture import Texture
 FLAT = (0.0, 0.0, 1.0)
 # Of patches: waves in all directions that are added up, and how much steeper than their sum the borders are.
 WAVES, PATCH_CONTRAST = 12, 5.0
+
+
+class _Map(NamedTuple):
+    """Which texture of a file (MeshData.maps) a quantity is read from, and which of its channels."""
+
+    file: str
+    channels: slice
+
+
+# Beside the colour, what mesh files may have of their own.
+MAPS: Mapping[str, _Map] = {
+    "roughness": _Map("metallic_roughness", slice(1, 2)),
+    "metallic": _Map("metallic_roughness", slice(2, 3)),
+    "normal": _Map("normal", slice(0, 3)),
+    "emissive": _Map("emissive", slice(0, 3)),
+}
 # Fields whose images hold colours, in sRGB; those of others hold numbers as they stand.
 COLORS = ("base_color", "specular", "emissive")
 
@@ -34,7 +50,7 @@ COLORS = ("base_color", "specular", "emissive")
 def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshData:
     """`data` whose mesh can carry a material's `options`: unwrapped where one of them is a texture that needs it.
 
-    A texture of the file itself is carried to the new layout. Raises ConfigError for an image file on a mesh whose
+    The textures of the file itself are carried to the new layout. Raises ConfigError for an image file on a mesh whose
     texture coordinates are missing, or would be replaced: it could not lie right.
     """
     textures = {name: each for name, each in options.items() if isinstance(each, TextureForm)}
@@ -54,10 +70,7 @@ def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshD
         raise ConfigError(f"{where}: unwrap: true would tear up {from_file}; take out `unwrap`")
     paddings = [each.padding for each in wanted if each.padding is not None]
     mesh = unwrapped(data.mesh, max(each.resolution for each in wanted), max(paddings) if paddings else None)
-    texture = data.texture
-    if texture is not None:
-        texture = carry_texture(texture, data.mesh, mesh)
-    return dataclasses.replace(data, mesh=mesh, texture=texture)
+    return with_mesh(data, mesh)
 
 
 def build_value(name: str, options: Any, data: MeshData, where: str) -> SurfaceValue:
@@ -110,6 +123,11 @@ def _read_texture(name: str, file: str) -> Texture:
 
 
 def _own(name: str, data: MeshData, where: str) -> SurfaceValue:
+    if name in MAPS:
+        found = data.maps.get(MAPS[name].file)
+        if found is None:
+            raise ConfigError(f"{where}: own: the mesh has no texture of its {name}; give a value, or an image file")
+        return dataclasses.replace(found, texels=found.texels[:, :, MAPS[name].channels].contiguous())
     if name != "base_color":
         raise ConfigError(f"{where}: own: mesh files have no {name}; give a colour")
     own = data.texture if data.texture is not None else data.vertex_colors

@@ -122,15 +122,15 @@ class TextureShares(TextureForm):
     """A gray image on the mesh."""
 
     texture: Annotated[
-        File | Share | SharePattern,
+        File | Literal["own"] | Share | SharePattern,
         OneOf(
-            ("file", "value", "pattern"),
+            ("file", "own", "value", "pattern"),
             _pick_texture,
-            ("file.png", "a number in 0..1", "{between: [a number, a number]}"),
+            ("file.png", "own", "a number in 0..1", "{between: [a number, a number]}"),
         ),
     ] = Field(
-        description="an image file whose values are taken as they stand (not sRGB), the number that every texel"
-        " starts with, or a pattern"
+        description="an image file whose values are taken as they stand (not sRGB); own: that of the mesh file; the"
+        " number that every texel starts with; a pattern"
     )
 
 
@@ -170,9 +170,10 @@ class VertexLight(VertexForm):
 class TextureLight(TextureForm):
     """An image of radiance on the mesh."""
 
-    texture: Annotated[File | Color, OneOf(("file", "value"), _pick_texture, ("file.png", "a colour"))] = Field(
-        description="an image file, or the radiance that every texel starts with"
-    )
+    texture: Annotated[
+        File | Literal["own"] | Color,
+        OneOf(("file", "own", "value"), _pick_texture, ("file.png", "own", "a colour")),
+    ] = Field(description="an image file; own: the glow of the mesh file; or the radiance that every texel starts with")
 
 
 SurfaceLight: TypeAlias = Annotated[Color | VertexLight | TextureLight, _forms("a colour")]
@@ -183,8 +184,11 @@ class TextureNormals(TextureForm):
     """A normal map."""
 
     texture: Annotated[
-        File | Literal["flat"], OneOf(("file", "value"), _pick_texture, ("a normal map, file.png", "flat"))
-    ] = Field(description="a normal map as glTF has them (green is up), or `flat` to start from")
+        File | Literal["own"] | Literal["flat"],
+        OneOf(("file", "own", "value"), _pick_texture, ("a normal map, file.png", "own", "flat")),
+    ] = Field(
+        description="a normal map as glTF has them (green is up); own: that of the mesh file; `flat` to start from"
+    )
 
 
 NormalMap: TypeAlias = Annotated[

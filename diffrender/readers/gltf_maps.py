@@ -36,13 +36,40 @@ _MAPS: Mapping[str, tuple[str, Callable[[Any], Tensor]]] = {
 
 
 def material_maps(materials: Sequence[Any], wrap: str) -> dict[str, Texture]:
-    """The maps of MeshData from the PBRMaterial of each part of a file; only those that all parts share."""
+    """The maps of MeshData from the PBRMaterial of each part of a file; only those that all parts share.
+
+    Multiplied with the factors that stand beside them, where all parts agree about these.
+    """
     maps: dict[str, Texture] = {}
     for name, (attribute, convert) in _MAPS.items():
         pictures = [getattr(material, attribute, None) for material in materials]
         if pictures and pictures[0] is not None and all(_same(picture, pictures[0]) for picture in pictures):
-            maps[name] = Texture(convert(pictures[0]), wrap)
+            factors = {_FACTORS[name](material) for material in materials}
+            factor = factors.pop() if len(factors) == 1 else (1.0, 1.0, 1.0)
+            maps[name] = Texture(convert(pictures[0]) * torch.tensor(factor), wrap)
     return maps
+
+
+def _metallic_roughness_factor(material: Any) -> tuple[float, float, float]:
+    roughness, metallic = (getattr(material, name, None) for name in ("roughnessFactor", "metallicFactor"))
+    return 1.0, 1.0 if roughness is None else float(roughness), 1.0 if metallic is None else float(metallic)
+
+
+def _emissive_factor(material: Any) -> tuple[float, float, float]:
+    factor = getattr(material, "emissiveFactor", None)
+    red, green, blue = (1.0, 1.0, 1.0) if factor is None else np.asarray(factor, np.float64).tolist()
+    return red, green, blue
+
+
+def _no_factor(material: Any) -> tuple[float, float, float]:
+    return 1.0, 1.0, 1.0
+
+
+_FACTORS: Mapping[str, Callable[[Any], tuple[float, float, float]]] = {
+    "metallic_roughness": _metallic_roughness_factor,
+    "normal": _no_factor,
+    "emissive": _emissive_factor,
+}
 
 
 def _same(a: Any, b: Any) -> bool:

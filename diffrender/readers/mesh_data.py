@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.scene.carrying import carry_normal_map, carry_texture
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
 
@@ -33,6 +34,20 @@ class MeshData:
     texture: Texture | None
     texture_note: str | None = None
     maps: Mapping[str, Texture] = field(default_factory=dict)
+
+
+def with_mesh(data: MeshData, mesh: Mesh, resolution: int | None = None) -> MeshData:
+    """`data` with other texture coordinates, or on another mesh about the same surface; all textures go along.
+
+    resolution: of the textures; left out: each keeps its height. Colours of vertices stay with the vertices.
+    """
+
+    def carried(name: str, texture: Texture) -> Texture:
+        return (carry_normal_map if name == "normal" else carry_texture)(texture, data.mesh, mesh, resolution)
+
+    texture = None if data.texture is None else carried("base_color", data.texture)
+    maps = {name: carried(name, each) for name, each in data.maps.items()}
+    return replace(data, mesh=mesh, texture=texture, maps=maps)
 
 
 @dataclass(frozen=True)

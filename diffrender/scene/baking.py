@@ -1,4 +1,4 @@
-"""Colours of vertices and textures, turned into one another; textures completed and carried to other meshes."""
+"""Colours of vertices and textures, turned into one another; textures completed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.errors import ShapeError
 from diffrender.geometry.harmonic import fill_harmonic
 from diffrender.geometry.unwrap import UvLayout, unwrap
 from diffrender.imaging.fill import fill_nearest, fill_smooth
@@ -94,37 +93,3 @@ def _means_around_vertices(mesh: Mesh, texels_of: TexelMap, values: Tensor, chos
     total = values.new_zeros(mesh.n_vertices, values.shape[1])
     total.index_add_(0, corner, values.repeat_interleave(3, 0) * shares[:, None])
     return total / weight.where(weight > 0, 1)[:, None], weight
-
-
-def carry_texture(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
-    """`texture` of the mesh `old` on another mesh about the same surface: each texel takes what is closest to it.
-
-    new: with texture coordinates of its own. resolution: of the new texture; left out: that of the old one's height.
-    Raises ShapeError where one of the meshes has no texture coordinates.
-    """
-    from diffrender.geometry.distances import Surface
-    from diffrender.geometry.primitives import Triangles
-
-    if old.uvs is None or old.uv_faces is None:
-        raise ShapeError("carry_texture: the old mesh has no texture coordinates, so no texture can lie on it")
-    resolution = texture.texels.shape[0] if resolution is None else resolution
-    texels_of = texel_map(new, resolution, resolution)
-    points = texels_of.values(new.vertices.detach(), new.faces)
-    found = Surface(Triangles(old.vertices, old.faces)).closest(points)
-    bary = _barycentric(found.points, old.vertices.detach().double()[old.faces[found.face]])
-    uv = (old.uvs[old.uv_faces[found.face]] * bary[:, :, None].to(old.uvs)).sum(1)
-    texels = texture.texels.new_zeros(resolution, resolution, texture.texels.shape[2])
-    texels[texels_of.covered] = texture.sample(uv).to(texels)
-    return replace(texture, texels=fill_nearest(texels, texels_of.covered))
-
-
-def _barycentric(points: Tensor, corners: Tensor) -> Tensor:
-    """[P, 3] barycentric coordinates of points [P, 3] on triangles [P, 3, 3]; thirds where a triangle has no area."""
-    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    normal = torch.linalg.cross(a, b)
-    square = normal.square().sum(1, keepdim=True)
-    offset = points - corners[:, 0]
-    second = (torch.linalg.cross(offset, b) * normal).sum(1, keepdim=True)
-    third = (torch.linalg.cross(a, offset) * normal).sum(1, keepdim=True)
-    pair = torch.cat([second, third], 1) / square.where(square > 0, 1)
-    return torch.where(square > 0, torch.cat([1 - pair.sum(1, keepdim=True), pair], 1), 1 / 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from diffrender.scene.materials import Ggx, Lambert, Phong
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.shadow import Shadow
 from diffrender.scene.texture import Texture
+from diffrender.writers.glb import GlbObject, write_glb
+from diffrender.writers.gltf_surface import GltfSurface
 from diffrender.writers.images import write_png
 from diffrender.writers.obj import write_obj
 
@@ -82,6 +85,37 @@ def test_phong_and_its_defaults() -> None:
     assert isinstance(material, Phong) and not isinstance(material.shininess, Texture)
     assert material.shininess.shape == (2562, 1) and float(material.shininess[0]) == 8
     assert isinstance(material.specular, torch.Tensor) and material.specular.tolist() == pytest.approx([0.1] * 3)
+
+
+@pytest.mark.parametrize("unwrap", ["", ", unwrap: true"])
+def test_what_a_mesh_file_has_of_its_own(tmp_path: Path, unwrap: str) -> None:
+    uvs = torch.tensor([[0.0, 1], [1, 1], [1, 0], [0, 0]])
+    mesh = Mesh(SQUARE, FACES, uvs, FACES.clone())
+    tilted = torch.tensor([0.6, 0.0, 0.8])
+    values = {"metallic": torch.tensor([0.2]), "roughness": torch.tensor([0.6]), "normal": tilted}
+    textures = {name: Texture(value.expand(16, 16, -1)) for name, value in values.items()}
+    surface = GltfSurface(Texture(torch.full((16, 16, 3), 0.5)), emissive=Texture(torch.full((16, 16, 3), 0.25)))
+    surface = dataclasses.replace(surface, **textures)
+    write_glb(tmp_path / "own.glb", [GlbObject("a", mesh, surface.base_color, surface=surface)])
+    forms = "".join(f", {name}: {{texture: own{unwrap}}}" for name in ("metallic", "roughness", "normal", "emissive"))
+    text = f"mesh: own.glb\nmaterial: {{type: ggx, base_color: {{texture: own{unwrap}}}{forms}}}\n"
+    material = material_of(built(text + "optimize: {steps: 1, material.base_color: {}}", tmp_path))
+    assert isinstance(material, Ggx)
+    assert isinstance(material.metallic, Texture) and isinstance(material.roughness, Texture)
+    assert isinstance(material.normal, Texture) and isinstance(material.emissive, Texture)
+    byte = 1 / 255
+    torch.testing.assert_close(material.metallic.texels, torch.full((16, 16, 1), 0.2), atol=byte, rtol=0)
+    torch.testing.assert_close(material.roughness.texels, torch.full((16, 16, 1), 0.6), atol=byte, rtol=0)
+    torch.testing.assert_close(material.emissive.texels, torch.full((16, 16, 3), 0.25), atol=0.01, rtol=0)
+    # The same direction on the surface: a new layout may be turned by right angles.
+    expected = torch.tensor([[0.6, 0.0, 0.8], [0.0, 0.6, 0.8], [-0.6, 0.0, 0.8], [0.0, -0.6, 0.8]])
+    assert float((material.normal.texels[8, 8] - expected).norm(dim=1).min()) < 0.03
+    assert unwrap or float((material.normal.texels - tilted).abs().max()) < 0.02
+
+
+def test_a_mesh_file_without_a_quantity_of_its_own_is_told(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"material\.roughness: own: the mesh has no texture of its roughness"):
+        built("mesh: square.obj\nmaterial: {type: ggx, base_color: 0.5, roughness: {texture: own}}", folder)
 
 
 def test_textures_of_a_material_share_one_unwrapping() -> None:

@@ -62,6 +62,19 @@ def test_the_base_colour_is_tinted_by_its_factor(tmp_path: Path) -> None:
     torch.testing.assert_close(texture.texels, expected, atol=2e-3, rtol=0)
 
 
+def test_maps_are_multiplied_by_their_factors(tmp_path: Path) -> None:
+    pictures = {"metallicRoughnessTexture": picture(1), "emissiveTexture": picture(2)}
+    factors = {"roughnessFactor": 0.5, "metallicFactor": 0.25, "emissiveFactor": [0.5, 1.0, 0.125]}
+    maps = read_mesh(write(tmp_path / "a.glb", square(**pictures, **factors))).maps
+    both = values(picture(1)) * torch.tensor([1.0, 0.5, 0.25])
+    torch.testing.assert_close(maps["metallic_roughness"].texels, both)
+    glow = linear_from_srgb(values(picture(2))) * torch.tensor([0.5, 1.0, 0.125])
+    torch.testing.assert_close(maps["emissive"].texels, glow, atol=1e-5, rtol=1e-4)
+    parts = square(**pictures, **factors), square(1.0, **pictures, **(factors | {"metallicFactor": 1.0}))
+    unlike = read_mesh(write(tmp_path / "b.glb", *parts)).maps["metallic_roughness"]
+    torch.testing.assert_close(unlike.texels, values(picture(1)))
+
+
 def test_maps_that_only_some_parts_have_are_left_out(tmp_path: Path) -> None:
     base, rough = picture(0), picture(1)
     one = square(baseColorTexture=base, metallicRoughnessTexture=rough)

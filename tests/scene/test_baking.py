@@ -8,10 +8,10 @@ from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, 
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.primitives import bumpy_sphere, torus
+from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
-from diffrender.scene.baking import bake_to_texture, bake_to_vertices, carry_texture, complete_texture, unwrapped
+from diffrender.scene.baking import bake_to_texture, bake_to_vertices, complete_texture, unwrapped
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texel_map import texel_map
@@ -137,18 +137,6 @@ def test_unseen_parts_are_filled_smoothly_and_known_texels_kept(mesh: Mesh) -> N
 def test_a_texture_of_which_nothing_is_known_stays(mesh: Mesh) -> None:
     texture = Texture(torch.full((64, 64, 3), 0.25))
     assert torch.equal(complete_texture(mesh, texture, torch.zeros(64, 64, dtype=torch.bool)).texels, texture.texels)
-
-
-def test_a_texture_is_carried_to_another_mesh() -> None:
-    old = unwrapped(Mesh(*torus(0.7, 0.3, 48, 24)), 256)
-    new = unwrapped(Mesh(*torus(0.7, 0.3, 61, 37)), 256)
-    texture = bake_to_texture(old, smooth_colors(old.vertices), 256)
-    carried = carry_texture(texture, old, new)
-    texels_of = texel_map(new, 256, 256)
-    expected = smooth_colors(texels_of.values(new.vertices, new.faces))
-    assert psnr(carried.texels[texels_of.covered], expected) > 35
-    with pytest.raises(ShapeError, match="the old mesh has no texture coordinates"):
-        carry_texture(texture, Mesh(*torus(0.7, 0.3, 8, 8)), new)
 
 
 def test_repeated_texture_coordinates_find_their_texels() -> None:

@@ -1,0 +1,150 @@
+"""Textures carried to other texture coordinates: those of the same triangles, or of another mesh about the surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.normals import vertex_normals
+from diffrender.geometry.tangents import corner_groups, group_tangents
+from diffrender.imaging.fill import fill_nearest
+from diffrender.ops.interpolate import interpolate
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.texel_map import TexelMap, texel_map
+from diffrender.scene.texture import Texture
+
+# Three directions that span less than this (1: at right angles) are no frame that a normal could be written in.
+LEAST_VOLUME = 1e-3
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """Where the texels of a new layout find what they show on an old one.
+
+    old, new: both with texture coordinates.
+    texels_of: the K texels of the new layout that lie on `new`.
+    face_id: [K] int64, bary: [K, 3]: the place of each on `old`.
+    """
+
+    old: Mesh
+    new: Mesh
+    texels_of: TexelMap
+    face_id: Tensor
+    bary: Tensor
+
+    def texels(self, texture: Texture) -> Tensor:
+        """[H, W, C] of the new layout: the old texture's bilinear values, gutters filled; without gradient."""
+        with torch.no_grad():
+            return self._spread(texture.sample(self._old_uv().to(texture.texels)))
+
+    def normals(self, texture: Texture) -> Tensor:
+        """[H, W, 3] of the new layout: unit vectors of a normal map, in the tangent frames that the new one has."""
+        with torch.no_grad():
+            written = texture.sample(self._old_uv().to(texture.texels)).to(self.bary)
+            direction = (_frames(self.old, self.face_id, self.bary) * written[:, :, None]).sum(1)
+            frames = _frames(self.new, self.texels_of.face_id, self.texels_of.bary)
+            return self._spread(_written_in(frames, direction).to(texture.texels))
+
+    def _old_uv(self) -> Tensor:
+        assert self.old.uvs is not None and self.old.uv_faces is not None  # carrier() has refused others
+        return interpolate(self.old.uvs, self.old.uv_faces, self.face_id, self.bary)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        covered = self.texels_of.covered
+        texels = values.new_zeros(*covered.shape, values.shape[1])
+        texels[covered] = values
+        return fill_nearest(texels, covered)
+
+
+def carrier(old: Mesh, new: Mesh, height: int, width: int) -> Carrier:
+    """How textures of `old` come to lie on `new`, as textures of height x width texels.
+
+    Where both are the same triangles, each place finds itself; else what is closest to it.
+    Raises ShapeError where one of the meshes has no texture coordinates.
+    """
+    if old.uvs is None or old.uv_faces is None:
+        raise ShapeError("carry_texture: the old mesh has no texture coordinates, so no texture can lie on it")
+    texels_of = texel_map(new, height, width)
+    if _same_triangles(old, new):
+        return Carrier(old, new, texels_of, texels_of.face_id, texels_of.bary)
+    from diffrender.geometry.distances import Surface
+    from diffrender.geometry.primitives import Triangles
+
+    points = texels_of.values(new.vertices.detach(), new.faces)
+    found = Surface(Triangles(old.vertices, old.faces)).closest(points)
+    bary = _barycentric(found.points, old.vertices.detach().double()[old.faces[found.face]])
+    return Carrier(old, new, texels_of, found.face, bary.to(old.uvs))
+
+
+def carry_texture(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
+    """`texture` of the mesh `old` on another mesh about the same surface: each texel takes what is closest to it.
+
+    new: with texture coordinates of its own. resolution: of the new texture; left out: that of the old one's height.
+    Raises ShapeError where one of the meshes has no texture coordinates.
+    """
+    resolution = texture.texels.shape[0] if resolution is None else resolution
+    return replace(texture, texels=carrier(old, new, resolution, resolution).texels(texture))
+
+
+def carry_normal_map(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
+    """A normal map carried as `carry_texture` does, and turned into the tangent frames of the new mesh.
+
+    Vectors come out as unit vectors. Raises ShapeError where one of the meshes has no texture coordinates.
+    """
+    resolution = texture.texels.shape[0] if resolution is None else resolution
+    return replace(texture, texels=carrier(old, new, resolution, resolution).normals(texture))
+
+
+def _same_triangles(old: Mesh, new: Mesh) -> bool:
+    return (
+        old.faces.shape == new.faces.shape
+        and old.vertices.shape == new.vertices.shape
+        and torch.equal(old.faces, new.faces)
+        and torch.equal(old.vertices, new.vertices)
+    )
+
+
+def _frames(mesh: Mesh, face_id: Tensor, bary: Tensor) -> Tensor:
+    """[K, 3, 3] at places of a mesh: rows along u, up in the image, and outwards, as `Surface` interpolates them."""
+    assert mesh.uvs is not None and mesh.uv_faces is not None
+    vertices = mesh.vertices.detach()
+    normals = vertex_normals(vertices, mesh.faces)
+    group, vertex, handedness = corner_groups(mesh.faces, mesh.uvs, mesh.uv_faces)
+    tangents = group_tangents(vertices, mesh.faces, normals, mesh.uvs, mesh.uv_faces, group, len(vertex))
+    outwards = interpolate(normals, mesh.faces, face_id, bary)
+    signed = interpolate(torch.cat([tangents, handedness[:, None].to(tangents)], 1), group, face_id, bary)
+    up = torch.linalg.cross(outwards, signed[:, :3]) * signed[:, 3:]
+    return torch.stack([signed[:, :3], up, outwards], 1)
+
+
+def _written_in(frames: Tensor, direction: Tensor) -> Tensor:
+    """[K, 3] unit: what of each of the rows of frames [K, 3, 3] `direction` [K, 3] is made of; outwards where flat."""
+    along, up, outwards = normalize(frames, dim=2).unbind(1)
+    lengths = frames.norm(dim=2)
+    volume = (torch.linalg.cross(along, up) * outwards).sum(1, keepdim=True)
+    is_sound = volume.abs() > LEAST_VOLUME
+    # Cramer's rule: the volume with the direction in the place of each axis, over that of the three axes.
+    parts = [
+        (torch.linalg.cross(first, second) * direction).sum(1)
+        for first, second in ((up, outwards), (outwards, along), (along, up))
+    ]
+    written = torch.stack(parts, 1) / volume.where(is_sound, 1) / lengths.where(lengths > 0, 1)
+    flat = torch.zeros_like(written)
+    flat[:, 2] = 1
+    return normalize(written.where(is_sound, flat), dim=1)
+
+
+def _barycentric(points: Tensor, corners: Tensor) -> Tensor:
+    """[P, 3] barycentric coordinates of points [P, 3] on triangles [P, 3, 3]; thirds where a triangle has no area."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    normal = torch.linalg.cross(a, b)
+    square = normal.square().sum(1, keepdim=True)
+    offset = points - corners[:, 0]
+    second = (torch.linalg.cross(offset, b) * normal).sum(1, keepdim=True)
+    third = (torch.linalg.cross(a, offset) * normal).sum(1, keepdim=True)
+    pair = torch.cat([second, third], 1) / square.where(square > 0, 1)
+    return torch.where(square > 0, torch.cat([1 - pair.sum(1, keepdim=True), pair], 1), 1 / 3)
