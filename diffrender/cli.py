@@ -140,14 +140,19 @@ def relight(
             " May be repeated.",
         ),
     ] = None,
+    exposure: Annotated[float, typer.Option(metavar="STOPS", help="Show it brighter, or darker below 0.")] = 0.0,
+    tone: Annotated[
+        str, typer.Option(help="What becomes of light brighter than 1: clip cuts it off, neutral rolls it off.")
+    ] = "clip",
     out: Annotated[Path | None, typer.Option(help="The folder of the pictures; by default RUN/relight.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
     """Show what a run fitted in another light: pictures from its cameras, and a film of the object turning in it."""
     try:
+        from diffrender.imaging.display import Display
         from diffrender.relight import relight_run
 
-        folder = relight_run(run, env, light or [], rotation, out, device)
+        folder = relight_run(run, env, light or [], rotation, out, device, Display(exposure, tone))
     except DiffrenderError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(STOPPED) from None

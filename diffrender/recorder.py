@@ -49,7 +49,7 @@ class Recorder:
         self._picture_steps = evenly(self._steps, options.pictures)
         self._frame_steps = evenly(self._steps, FILM_FRAMES) if options.video else set()
         self._shown = ShownViews(setup, options.views)
-        self._panels = ProgressPanels(self._shown.views)
+        self._panels = ProgressPanels(self._shown.views, display=setup.display)
         self._film = _Film()
         self._first_step = len(before)
         self._drawn: set[tuple[str, int]] = set()

@@ -16,6 +16,7 @@ from diffrender.config.overrides import Override
 from diffrender.config.parse import parse_config
 from diffrender.errors import ConfigError, DataError
 from diffrender.export_proof import spread
+from diffrender.imaging.display import PLAIN, Display
 from diffrender.render.render import render
 from diffrender.saved_scene import SCENE_FILE, load_scene
 from diffrender.scene.light import Light
@@ -37,12 +38,14 @@ def relight_run(
     rotation_deg: float = 0.0,
     out: Path | None = None,
     device: str = "auto",
+    display: Display = PLAIN,
 ) -> Path:
     """Renders the fitted scene of a run's folder under other lights: pictures and a film; returns their folder.
 
     env: an environment map (.hdr, .exr or an image), turned by `rotation_deg` about +y.
     lights: more, each as an entry of a scene file's `lights`: "{type: point, position: [0, 3, 0], intensity: 9}".
     out: left out: <run>/relight.
+    display: how light becomes a picture.
     Writes view_000.png and so on, from up to VIEWS of the fitted cameras, and relight.mp4, in which the objects turn
     while camera and lights stay. Raises ConfigError for lights that are none, a run without a fitted scene, or one
     whose materials do not depend on light; DataError where a file cannot be read or written.
@@ -67,8 +70,8 @@ def relight_run(
     with threads_to_kernels(kernel_threads()), torch.no_grad():
         for number, view in enumerate(spread(len(cameras), VIEWS)):
             image = render(scene, cameras.select([view])).rgba[0, ..., :3]
-            write_png(out / f"view_{number:03d}.png", image)
-        write_turntable(out / FILM, scene, cameras, render)
+            write_png(out / f"view_{number:03d}.png", display.shown(image))
+        write_turntable(out / FILM, scene, cameras, render, display=display)
     return out
 
 

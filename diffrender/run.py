@@ -189,7 +189,9 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
     if recorder.rows:
         write_curves(recorder.rows, folder.path / "curves.png")
     if setup.config.progress.turntable:
-        write_turntable(folder.path / "turntable.mp4", result.scene, result.cameras, setup.render_views)
+        write_turntable(
+            folder.path / "turntable.mp4", result.scene, result.cameras, setup.render_views, display=setup.display
+        )
 
 
 def _proof(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:

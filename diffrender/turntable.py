@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from diffrender.fit.step import RenderViews
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.imaging.display import PLAIN, Display
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.writers.images import encode_srgb8
@@ -32,17 +32,24 @@ LEAST_AGREEMENT = 0.1
 
 @torch.no_grad()
 def write_turntable(
-    path: Path, scene: Scene, cameras: Cameras, render_views: RenderViews, frames: int = FRAMES
+    path: Path,
+    scene: Scene,
+    cameras: Cameras,
+    render_views: RenderViews,
+    frames: int = FRAMES,
+    display: Display = PLAIN,
 ) -> None:
     """Write an MP4 of one turn of all objects about the vertical through their middle.
 
     Lights and camera stay; so does the world's sky. Up is where the cameras have it on average; the film's camera
     stands on the side of the first of them. Raises DataError where the film cannot be written.
+    display: how light becomes a picture.
     """
     up = upward(cameras)
     center, radius = _middle(scene)
     camera = _camera(cameras, up, center, radius)
-    write_video(_frames(scene, camera, up, center, render_views, frames), path, FPS)
+    turns = _frames(scene, camera, up, center, render_views, frames)
+    write_video((encode_srgb8(display.shown(image)) for image in turns), path, FPS)
 
 
 def upward(cameras: Cameras) -> Tensor:
@@ -63,10 +70,10 @@ def turned(scene: Scene, up: Tensor, center: Tensor, angle_rad: float) -> Scene:
 
 def _frames(
     scene: Scene, camera: Cameras, up: Tensor, center: Tensor, render_views: RenderViews, frames: int
-) -> Iterator[np.ndarray]:
+) -> Iterator[Tensor]:
     for frame in range(frames):
         moved = turned(scene, up, center, 2 * math.pi * frame / frames)
-        yield encode_srgb8(render_views(moved, camera).rgba[0, ..., :3])
+        yield render_views(moved, camera).rgba[0, ..., :3]
 
 
 def _middle(scene: Scene) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from diffrender.cli import app
 from diffrender.config.parse import load_config
 from diffrender.errors import DataError
+from diffrender.imaging.display import Display
 from diffrender.render.render import render
 from diffrender.run import run_fit
 from diffrender.saved_scene import load_scene, save_scene
@@ -110,6 +111,13 @@ def test_a_run_is_relit_by_an_environment_and_by_lights(tmp_path: Path) -> None:
     expected = encode_srgb8(render(dataclasses.replace(scene, lights=lights), seen_by.without_gains()).rgba[0, ..., :3])
     found = np.asarray(Image.open(tmp_path / "lamp" / "view_000.png"))
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
+    result = invoke(run, "--light", lamp, "--exposure", 2, "--tone", "neutral", "--out", tmp_path / "bright")
+    assert result.exit_code == 0, result.output
+    lamp_only = dataclasses.replace(scene, lights={"lamp": lights["lamp"]})
+    image = render(lamp_only, seen_by.without_gains()).rgba[0, ..., :3]
+    expected = encode_srgb8(Display(2.0, "neutral").shown(image))
+    bright = np.asarray(Image.open(tmp_path / "bright" / "view_000.png"))
+    assert np.abs(bright.astype(int) - expected.astype(int)).max() <= 1
     assert not np.array_equal(found, np.asarray(Image.open(run / "relight" / "view_000.png")))
 
 
@@ -129,6 +137,7 @@ def test_what_cannot_be_relit_is_told(tmp_path: Path) -> None:
     assert "--light" in refused(run, "--light", "{type: area}")
     (run / "scene.pt").unlink()
     assert "the run has not ended, go on with it" in refused(run, "--light", "ambient")
+    assert "there is no tone 'vivid'" in refused(run, "--light", "ambient", "--tone", "vivid")
     unlit = fitted(tmp_path, "material=unlit", "lights=[]")
     assert "cannot be relit: its material is unlit" in refused(unlit, "--light", "{type: ambient}")
 

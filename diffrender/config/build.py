@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,42 +10,34 @@ import torch
 from torch import Tensor
 
 from diffrender.config.build_gains import with_learned_gains
+from diffrender.config.build_loss import default_loss, terms_of
 from diffrender.config.build_remesh import build_remeshing, filled_remesh
 from diffrender.config.build_scene import build_scene, scene_to, shelf_options
 from diffrender.config.build_targets import build_targets
-from diffrender.config.schema import LEAST_COARSE, FitConfig, LossOptions, OptimizeOptions, ParameterOptions
+from diffrender.config.schema import LEAST_COARSE, FitConfig, OptimizeOptions, ParameterOptions
 from diffrender.config.shelf import (
-    ColorSmoothnessOptions,
     Edges,
-    LaplacianOptions,
-    MaskIouOptions,
-    MaterialSmoothnessOptions,
-    NormalConsistencyOptions,
     Schedule,
     SoftOptions,
-    TermOptions,
-    WhiteLightOptions,
 )
 from diffrender.errors import BackendError, ConfigError
 from diffrender.fit import schedule
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.fit.exposures import EXPOSURE, WHITE_BALANCE, matched_cameras
 from diffrender.fit.loop import FitSettings
-from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.losses.buffer import BufferLoss
 from diffrender.fit.material_findings import Relit
 from diffrender.fit.model import SceneModel
-from diffrender.fit.objective import Objective, Term
+from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer import BETAS, FitOptimizer, Rate
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, is_image, most_levels
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
-from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.schedule import SCHEDULES
 from diffrender.fit.step_views import ResolutionSchedule
 from diffrender.geometry.sparse_solve import choose_solver
+from diffrender.imaging.display import Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.edge_models.hard import Hard
@@ -78,10 +70,6 @@ BETAS_IN_EDGES = (0.8, 0.8)
 # (10,242 vertices) and of the dinosaur (2,562).
 VERTICES_PER_LAMBDA = 640
 LAMBDAS = (1.0, 4.0)
-# What a material has besides its colour.
-FINISHES = ("material.roughness", "material.metallic", "material.specular", "material.shininess")
-# What the colour of a light is called.
-LIGHT_COLORS = ("radiance", "intensity", "coefficients")
 # Cameras of a capture are nearly right, and one that runs away takes the shape along.
 CAMERA_POSE_RATE = 0.001
 
@@ -109,6 +97,11 @@ class FitSetup:
     edges: EdgeSchedule | FixedEdges
     target_scene: Scene | None = None
     relit: Relit | None = None
+
+    @property
+    def display(self) -> Display:
+        """How pictures and films show light."""
+        return Display(self.config.display.exposure, self.config.display.tone)
 
     def heldout_as_judged(self, scene: Scene, index: list[int] | None = None) -> Views | None:
         """The held-out views; where exposures are learned, with those that suit `scene` best (fit.exposures).
@@ -158,7 +151,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     fit_views = with_learned_gains(fit_views, config)
     parameters = _filled_parameters(config, scene, fit_views.cameras, size)
     shapes = [options for path, options in parameters.items() if path.endswith("mesh.vertices")]
-    loss = config.loss or _default_loss(fit_views.masks is not None, shapes, list(parameters))
+    loss = config.loss or default_loss(fit_views.masks is not None, shapes, list(parameters))
     optimize = _filled_resolution(config.optimize.with_parameters(parameters))
     edges = _filled_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
@@ -170,7 +163,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         }
     )
 
-    objective = Objective(tuple(_terms(loss, scene)))
+    objective = Objective(tuple(terms_of(loss, scene)))
     objective.check(fit_views)
     methods = {
         path: _method(options, size, path, get_value(scene, fit_views.cameras, path))
@@ -322,55 +315,6 @@ def _edge_schedule(edges: Edges) -> EdgeSchedule | FixedEdges:
     first, last = anneal.sigma
     then = Antialias(edges.samples) if anneal.then == "antialias" else Soft(last, edges.samples)
     return EdgeSchedule(Soft(first, edges.samples), last, anneal.until, then)
-
-
-def _default_loss(has_masks: bool, shapes: Sequence[ParameterOptions], paths: Sequence[str]) -> LossOptions:
-    """shapes: the options of all learned vertices. What keeps them smooth by itself needs little more of it.
-
-    paths: all that is learned. Where a material is learned beyond its colour, or a colour together with the light, many
-    explanations look the same, and the simple ones are preferred; by weights found on scenes/material.yaml.
-    """
-    learns_finish = any(path.endswith(FINISHES) for path in paths)
-    learns_light = any(path.startswith("lights.") and path.endswith(LIGHT_COLORS) for path in paths)
-    learns_color = any(path.endswith("material.base_color") for path in paths)
-    priors = LossOptions(
-        mask=MaskIouOptions() if has_masks else None,
-        color_smoothness=ColorSmoothnessOptions(weight=3e-4) if learns_color and learns_finish else None,
-        material_smoothness=MaterialSmoothnessOptions(weight=3e-4) if learns_finish else None,
-        white_light=WhiteLightOptions(weight=1e-3) if learns_color and learns_light else None,
-    )
-    return priors.model_copy(update=_shape_terms(shapes))
-
-
-def _shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
-    """The terms that keep learned vertices in order."""
-    rough = [each for each in shapes if each.remesh is None]
-    if not rough:
-        return {}
-    if all(each.method == "large_steps" for each in rough):
-        return {"normal_consistency": NormalConsistencyOptions(weight=0.001)}
-    return {
-        "laplacian": LaplacianOptions(weight=0.1),
-        "normal_consistency": NormalConsistencyOptions(weight=0.01),
-    }
-
-
-def _terms(loss: LossOptions, start: Scene) -> list[Term]:
-    terms = []
-    if loss.image is not None:
-        terms.append(
-            Term("image", loss.image.weight, IMAGE_LOSSES[loss.image.type](**shelf_options(loss.image, "weight")))
-        )
-    if loss.mask is not None:
-        terms.append(Term("mask", loss.mask.weight, MASK_LOSSES[loss.mask.type](**shelf_options(loss.mask, "weight"))))
-    for name, buffer in (("normal", loss.normal), ("depth", loss.depth)):
-        if buffer is not None:
-            terms.append(Term(name, buffer.weight, BufferLoss(name, buffer.type)))
-    for name, regularizer in REGULARIZERS.items():
-        options: TermOptions | None = getattr(loss, name)
-        if options is not None:
-            terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight")).bound_to(start)))
-    return terms
 
 
 def _method(options: ParameterOptions, size: float, path: str, value: Tensor) -> Parametrization:

@@ -297,6 +297,16 @@ class ProgressOptions(Strict):
     turntable: bool = Field(default=True, description="whether to make turntable.mp4, in which the result turns")
 
 
+class DisplayOptions(Strict):
+    """How light becomes pictures and films; nothing of it touches the fit or its scores."""
+
+    exposure: float = Field(default=0.0, ge=-20, le=20, description="in stops; light is multiplied by 2^exposure")
+    tone: Literal["clip", "neutral"] = Field(
+        default="clip",
+        description="what becomes of light brighter than 1: it is cut off, or rolled off (Khronos PBR Neutral)",
+    )
+
+
 class FitConfig(SceneParts):
     """A whole scene file. Only `targets` is required."""
 
@@ -311,5 +321,6 @@ class FitConfig(SceneParts):
         " white_light 0.001 where its colour is learned together with that of a light",
     )
     progress: ProgressOptions = Field(default=ProgressOptions(), description="pictures while the fit runs")
+    display: DisplayOptions = Field(default=DisplayOptions(), description="how light becomes pictures and films")
     export: list[Literal["obj", "glb"]] = Field(default=["obj", "glb"], description="formats of the meshes")
     device: Device = Field(default="auto", description="where to compute; auto: on a CUDA GPU where there is one")

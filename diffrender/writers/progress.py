@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
+from diffrender.imaging.display import PLAIN, Display
 from diffrender.imaging.metrics import psnr_db
 from diffrender.scene.views import Views
 from diffrender.writers.colormap import difference_colors
@@ -42,10 +43,12 @@ class ProgressPanels:
     difference_range: the absolute difference, in sRGB units of 0..1, that gets the brightest colour. It is the same
         in every picture of a fit, so that pictures of different steps can be compared. Colours follow the square
         root, so that the small differences at the end show as well as the large ones at the start.
+    display: how targets and renderings are shown; differences and PSNR are of the light as it is, clipped at 1.
     """
 
     targets: Views
     difference_range: float = 0.5
+    display: Display = PLAIN
 
     def __post_init__(self) -> None:
         if len(self.targets) == 0:
@@ -61,8 +64,9 @@ class ProgressPanels:
         The PSNR in the header is the mean over the views shown.
         """
         check_shape("ProgressPanels.picture", "rgba", rgba, (*self.targets.images.shape[:3], "C"))
-        target8 = encode_srgb8(self.targets.images)
-        render8 = encode_srgb8(rgba[..., :3])
+        images = self.targets.images, rgba[..., :3]
+        target8, render8 = (encode_srgb8(image) for image in images)
+        shown_target8, shown_render8 = (encode_srgb8(self.display.shown(image)) for image in images)
         scores_db = [_psnr_db(target, render) for target, render in zip(target8, render8, strict=True)]
         layout = _Layout.of(len(target8), *target8.shape[1:3])
         canvas = Image.new("RGB", layout.size, PAPER)
@@ -74,7 +78,7 @@ class ProgressPanels:
                 draw.text((x, y - 8), title, QUIET, _font(TEXT_SIZE), anchor="ls")
         for view, name in enumerate(self.targets.names):
             difference = self._difference(target8[view], render8[view])
-            for column, pixels in enumerate((target8[view], render8[view], difference)):
+            for column, pixels in enumerate((shown_target8[view], shown_render8[view], difference)):
                 x, y = layout.corner(view, column)
                 draw.rectangle((x - 1, y - 1, x + layout.cell[0], y + layout.cell[1]), outline=FRAME)
                 canvas.paste(_fitted(pixels, layout.cell), (x, y))

@@ -19,6 +19,7 @@ from diffrender.fit.parametrizations.positive import Positive
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.step import StepRecord
 from diffrender.geometry.sparse_solve import choose_solver
+from diffrender.imaging.display import Display
 from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.texture import Texture
@@ -53,6 +54,12 @@ def test_a_file_with_targets_alone_fits_shape_and_colours_of_a_sphere() -> None:
     # The sphere lies where the target is, inside of it.
     assert item.mesh.vertices.mean(0).norm() < 0.1
     assert 0.3 < float(item.mesh.vertices.norm(dim=1).mean()) < 0.9
+
+
+def test_pictures_are_shown_as_the_file_says() -> None:
+    setup = built("mesh: {subdivisions: 1}\ndisplay: {exposure: -1.5, tone: neutral}")
+    assert setup.display == Display(-1.5, "neutral")
+    assert "tone: neutral" in resolved_text(setup.config)
 
 
 def test_options_arrive_where_they_belong() -> None:

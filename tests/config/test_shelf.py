@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from diffrender.config import light_options, shelf
 from diffrender.config.raw_scene import UNLIT, optimizable_paths
 from diffrender.config.remesh_options import RemeshOptions
-from diffrender.config.schema import Method, Optimizer
+from diffrender.config.schema import DisplayOptions, Method, Optimizer
 from diffrender.fit.adam import PACES
 from diffrender.fit.exposures import with_gains
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
@@ -22,6 +22,7 @@ from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.remeshing import Remeshing
 from diffrender.fit.schedule import SCHEDULES
+from diffrender.imaging.display import TONE_CURVES, Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import LIGHTS
@@ -85,6 +86,8 @@ def test_the_options_of_remeshing_are_its_fields() -> None:
 
 def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(Method) == tuple(PARAMETRIZATIONS)
+    assert get_args(DisplayOptions.model_fields["tone"].annotation) == tuple(TONE_CURVES)
+    assert DisplayOptions().model_dump() == dataclasses.asdict(Display())
     assert get_args(Optimizer) == tuple(PACES)
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(PACES)
     assert get_args(shelf.PyramidOptions.model_fields["of"].annotation) == tuple(LEVEL_LOSSES)

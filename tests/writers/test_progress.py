@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from diffrender.errors import ShapeError
+from diffrender.imaging.display import Display
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
 from diffrender.writers.colormap import difference_colors
+from diffrender.writers.images import encode_srgb8
 from diffrender.writers.progress import GAP, HEADER, MARGIN, ProgressPanels, _Layout
 
 
@@ -40,6 +44,23 @@ def test_cells_hold_target_render_and_difference(n_views):
         index = np.sqrt(np.minimum(cell(pixels, layout, view, 0).mean(-1) / 255 / 0.5, 1)) * 255
         expected = difference_colors()[np.round(index).astype(int)]
         assert (cell(pixels, layout, view, 2) == expected).mean() > 0.999
+
+
+def test_a_tone_is_for_the_eye_alone():
+    target = views(1)
+    target = replace(target, images=target.images * 3)
+    render = torch.full((1, 160, 160, 3), 2.0)
+    layout = _Layout.of(1, 160, 160)
+    plain, toned = (
+        ProgressPanels(target, display=display).picture(render, 1, 2, None)
+        for display in (Display(), Display(-1.0, "neutral"))
+    )
+    for column, light in ((0, target.images[0]), (1, render[0])):
+        assert (cell(plain, layout, 0, column) == encode_srgb8(light)).all()
+        assert (cell(toned, layout, 0, column) == encode_srgb8(Display(-1.0, "neutral").shown(light))).all()
+    assert (cell(plain, layout, 0, 2) == cell(toned, layout, 0, 2)).all()
+    # The PSNR above them, too.
+    assert (plain[:HEADER] == toned[:HEADER]).all()
 
 
 def test_one_scale_for_all_pictures():

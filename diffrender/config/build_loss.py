@@ -1,0 +1,79 @@
+"""From `loss:` to the terms of the objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diffrender.config.build_scene import shelf_options
+from diffrender.config.schema import LossOptions, ParameterOptions
+from diffrender.config.shelf import (
+    ColorSmoothnessOptions,
+    LaplacianOptions,
+    MaskIouOptions,
+    MaterialSmoothnessOptions,
+    NormalConsistencyOptions,
+    TermOptions,
+    WhiteLightOptions,
+)
+from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
+from diffrender.fit.losses.buffer import BufferLoss
+from diffrender.fit.objective import Term
+from diffrender.fit.regularizers import REGULARIZERS
+from diffrender.scene.scene import Scene
+
+# What a material has besides its colour.
+FINISHES = ("material.roughness", "material.metallic", "material.specular", "material.shininess")
+# What the colour of a light is called.
+LIGHT_COLORS = ("radiance", "intensity", "coefficients")
+
+
+def default_loss(has_masks: bool, shapes: Sequence[ParameterOptions], paths: Sequence[str]) -> LossOptions:
+    """What is compared where the file does not say.
+
+    has_masks: whether the targets have masks.
+    shapes: the options of all learned vertices. What keeps them smooth by itself needs little more of it.
+    paths: all that is learned. Where a material is learned beyond its colour, or a colour together with the light, many
+    explanations look the same, and the simple ones are preferred; by weights found on scenes/material.yaml.
+    """
+    learns_finish = any(path.endswith(FINISHES) for path in paths)
+    learns_light = any(path.startswith("lights.") and path.endswith(LIGHT_COLORS) for path in paths)
+    learns_color = any(path.endswith("material.base_color") for path in paths)
+    priors = LossOptions(
+        mask=MaskIouOptions() if has_masks else None,
+        color_smoothness=ColorSmoothnessOptions(weight=3e-4) if learns_color and learns_finish else None,
+        material_smoothness=MaterialSmoothnessOptions(weight=3e-4) if learns_finish else None,
+        white_light=WhiteLightOptions(weight=1e-3) if learns_color and learns_light else None,
+    )
+    return priors.model_copy(update=_shape_terms(shapes))
+
+
+def _shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
+    """The terms that keep learned vertices in order."""
+    rough = [each for each in shapes if each.remesh is None]
+    if not rough:
+        return {}
+    if all(each.method == "large_steps" for each in rough):
+        return {"normal_consistency": NormalConsistencyOptions(weight=0.001)}
+    return {
+        "laplacian": LaplacianOptions(weight=0.1),
+        "normal_consistency": NormalConsistencyOptions(weight=0.01),
+    }
+
+
+def terms_of(loss: LossOptions, start: Scene) -> list[Term]:
+    """The terms of the objective; start: the scene that the fit starts from."""
+    terms = []
+    if loss.image is not None:
+        terms.append(
+            Term("image", loss.image.weight, IMAGE_LOSSES[loss.image.type](**shelf_options(loss.image, "weight")))
+        )
+    if loss.mask is not None:
+        terms.append(Term("mask", loss.mask.weight, MASK_LOSSES[loss.mask.type](**shelf_options(loss.mask, "weight"))))
+    for name, buffer in (("normal", loss.normal), ("depth", loss.depth)):
+        if buffer is not None:
+            terms.append(Term(name, buffer.weight, BufferLoss(name, buffer.type)))
+    for name, regularizer in REGULARIZERS.items():
+        options: TermOptions | None = getattr(loss, name)
+        if options is not None:
+            terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight")).bound_to(start)))
+    return terms
