@@ -83,29 +83,16 @@ def evaluate(start, end, texels, sizes, first, uv, footprint, clamps, out):
 
 
 @njit(nogil=True, cache=True)
-def add_texel_gradient(start, end, total, grad, sizes, first, uv, footprint, clamps):
-    """Add the gradient of the samples start..end-1 to total [T, C]."""
-    for m in range(start, end):
-        level, t, blends = level_of(squared_width(footprint, m, sizes[0, 0], sizes[0, 1]), len(sizes))
-        for index in range(level, level + 1 + blends):
-            height, width = sizes[index, 0], sizes[index, 1]
-            left, right, fx = neighbours(uv[m, 0], width, clamps)
-            above, below, fy = neighbours(uv[m, 1], height, clamps)
-            weight = t if index > level else 1.0 - t
-            a, b = first[index] + above * width, first[index] + below * width
-            w00, w01 = weight * (1 - fy) * (1 - fx), weight * (1 - fy) * fx
-            w10, w11 = weight * fy * (1 - fx), weight * fy * fx
-            for c in range(grad.shape[1]):
-                g = grad[m, c]
-                total[a + left, c] += w00 * g
-                total[a + right, c] += w01 * g
-                total[b + left, c] += w10 * g
-                total[b + right, c] += w11 * g
+def add_gradients(
+    start, end, total, grad, texels, sizes, first, uv, footprint, clamps, grad_uv, grad_footprint
+):  # fmt: skip
+    """Add the texels' gradient of the samples start..end-1 to total [T, C]; write those of uv [M, 2] and footprint
+    [M, 0, 1 or 4]. Total, or the other two, may be empty: they are not wanted then.
 
-
-@njit(nogil=True, cache=True)
-def place_gradient(start, end, grad, texels, sizes, first, uv, footprint, clamps, grad_uv, grad_footprint):
-    """Gradients with respect to uv [M, 2] and footprint [M, 0, 1 or 4] of the samples start..end-1."""
+    Both in one pass: the texels of a large texture come from far away, and their places take a logarithm.
+    """
+    wants_texels, wants_places = len(total) > 0, len(grad_uv) > 0
+    real = grad.dtype.type
     full_height, full_width = sizes[0, 0], sizes[0, 1]
     for m in range(start, end):
         squared = squared_width(footprint, m, full_height, full_width)
@@ -115,21 +102,33 @@ def place_gradient(start, end, grad, texels, sizes, first, uv, footprint, clamps
             height, width = sizes[index, 0], sizes[index, 1]
             left, right, fx = neighbours(uv[m, 0], width, clamps)
             above, below, fy = neighbours(uv[m, 1], height, clamps)
-            a, b = first[index] + above * width, first[index] + below * width
-            # The incoming gradient times each of the four texels.
-            g00, g01, g10, g11 = 0.0, 0.0, 0.0, 0.0
-            for c in range(grad.shape[1]):
-                g = np.float64(grad[m, c])
-                g00 += g * texels[a + left, c]
-                g01 += g * texels[a + right, c]
-                g10 += g * texels[b + left, c]
-                g11 += g * texels[b + right, c]
             weight = t if index > level else 1.0 - t
-            upper, lower = g00 + (g01 - g00) * fx, g10 + (g11 - g10) * fx
-            du += weight * width * ((g01 - g00) * (1 - fy) + (g11 - g10) * fy)
-            dv += weight * height * (lower - upper)
-            value = upper + (lower - upper) * fy
-            dt += value if index > level else -value
+            a, b = first[index] + above * width, first[index] + below * width
+            if wants_texels:
+                w00, w01 = real(weight * (1 - fy) * (1 - fx)), real(weight * (1 - fy) * fx)
+                w10, w11 = real(weight * fy * (1 - fx)), real(weight * fy * fx)
+                for c in range(grad.shape[1]):
+                    g = grad[m, c]
+                    total[a + left, c] += w00 * g
+                    total[a + right, c] += w01 * g
+                    total[b + left, c] += w10 * g
+                    total[b + right, c] += w11 * g
+            if wants_places:
+                # The incoming gradient times each of the four texels.
+                g00, g01, g10, g11 = 0.0, 0.0, 0.0, 0.0
+                for c in range(grad.shape[1]):
+                    g = np.float64(grad[m, c])
+                    g00 += g * texels[a + left, c]
+                    g01 += g * texels[a + right, c]
+                    g10 += g * texels[b + left, c]
+                    g11 += g * texels[b + right, c]
+                upper, lower = g00 + (g01 - g00) * fx, g10 + (g11 - g10) * fx
+                du += weight * width * ((g01 - g00) * (1 - fy) + (g11 - g10) * fy)
+                dv += weight * height * (lower - upper)
+                value = upper + (lower - upper) * fy
+                dt += value if index > level else -value
+        if not wants_places:
+            continue
         grad_uv[m, 0], grad_uv[m, 1] = du, dv
         # level = log2(squared) / 2; squared is f^2, or a quarter of the sum of the squares of the scaled derivatives.
         d_squared = dt / (2 * math.log(2.0) * squared) if blends else 0.0
@@ -165,18 +164,19 @@ def backward(
     wants_footprint: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients with respect to texels, uv and footprint, None where not wanted."""
-    (grad,) = arrays(grad_out)
     places = _places(sizes, uv, footprint, wrap)
-    grad_texels, grad_uv, grad_footprint = None, None, None
+    n_places = len(uv) if wants_uv or wants_footprint else 0
+    grad_uv = torch.empty((n_places, 2), dtype=uv.dtype)
+    flat = torch.empty((n_places, places[3].shape[1]), dtype=uv.dtype)
+    shared = (*arrays(grad_out, texels), *places, grad_uv.numpy(), flat.numpy())
+    grad_texels = None
     if wants_texels:
-        grad_texels = sum_into(tuple(texels.shape), texels.dtype, len(uv), add_texel_gradient, grad, *places)
-    if wants_uv or wants_footprint:
-        grad_uv = torch.empty((len(uv), 2), dtype=uv.dtype)
-        flat = torch.empty((len(uv), places[3].shape[1]), dtype=uv.dtype)
-        arguments = (grad, *arrays(texels), *places, grad_uv.numpy(), flat.numpy())
-        parallel_for(place_gradient, len(uv), GRAIN, *arguments)
-        grad_footprint = flat.reshape(footprint.shape) if footprint is not None else None
-    return grad_texels, grad_uv if wants_uv else None, grad_footprint if wants_footprint else None
+        grad_texels = sum_into(tuple(texels.shape), texels.dtype, len(uv), add_gradients, *shared)
+    else:
+        nowhere = np.empty((0, texels.shape[1]), shared[0].dtype)
+        parallel_for(add_gradients, len(uv), GRAIN, nowhere, *shared)
+    grad_footprint = flat.reshape(footprint.shape) if footprint is not None and wants_footprint else None
+    return grad_texels, grad_uv if wants_uv else None, grad_footprint
 
 
 def _places(

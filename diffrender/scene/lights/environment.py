@@ -62,7 +62,7 @@ class Environment(Sky):
     def map_directions_of(self, surface: Surface, directions_w: Tensor) -> Tensor:
         """[M, 3] directions of the world at the points of the surface, in the map."""
         in_frame = directions_from_world(surface, self.frame, directions_w)
-        return (axis_angle_to_matrix(self.rotation).T * in_frame[:, None, :]).sum(-1)
+        return in_frame @ axis_angle_to_matrix(self.rotation).to(in_frame.dtype)
 
 
 @dataclass(frozen=True)
