@@ -71,7 +71,7 @@ class AntialiasOptions(EdgeOptions):
     """Silhouettes of a box filter one pixel wide, with the gradient of their motion."""
 
     type: Literal["antialias"] = "antialias"
-    samples: int = Field(default=4, ge=1, le=16, description="points along each side of a pixel on an outline")
+    samples: int = Field(default=4, ge=1, le=16, description="a pixel on an outline is the mean of samples^2 points")
 
 
 class HardOptions(EdgeOptions):
@@ -103,7 +103,7 @@ class SoftOptions(EdgeOptions):
     sigma: Sigma | None = Field(
         default=None, description="blur in pixels, 0.5 for none; left out: 1/32 of the image's shorter side"
     )
-    samples: int = Field(default=4, ge=1, le=16, description="points along each side of a pixel on an outline")
+    samples: int = Field(default=4, ge=1, le=16, description="a pixel on an outline is the mean of samples^2 points")
     anneal: AnnealOptions = Field(default=AnnealOptions(), description="how they sharpen during the fit")
 
 

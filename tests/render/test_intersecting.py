@@ -45,7 +45,7 @@ def test_gradient_of_either(shapes, first_moves, camera):
     color = colors[mover].expand_as(mesh.vertices)
     step = 0.005 if camera.orthographic else None
     case = moving_mesh_case(mesh, camera, other, colors=color, samples=14, depth_step=step)
-    at_most = 0.025 if shapes is crossing_quads else 0.08
+    at_most = 0.03 if shapes is crossing_quads else 0.08
     case.check_all(shapes.__name__, linear=at_most, squared=at_most)
 
 

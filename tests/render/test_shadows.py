@@ -198,7 +198,7 @@ def test_gradients_of_what_casts_the_shadow_are_those_of_supersampled_images():
     gradients = [gradients_of(loss, image, learnt) for loss in losses]
     assert_derivatives_agree(
         "caster", predictions(gradients, motions), derivatives(images, losses, noise_at_most=0.1),
-        cosine_at_least=0.98, relative_l2_at_most=0.2,
+        cosine_at_least=0.97, relative_l2_at_most=0.25,
     )  # fmt: skip
 
 

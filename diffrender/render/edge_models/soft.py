@@ -29,7 +29,7 @@ class Soft(EdgeModel):
 
     sigma: blur in pixels, at least 0.5: the kernel is a box one pixel wide convolved with a Gaussian of standard
         deviation sqrt(sigma^2 - 0.25); beyond its border the image goes on with its border pixels.
-    samples: points along each side of a pixel on an outline, as in Antialias.
+    samples: as in Antialias.
     """
 
     sigma: float = 4.0
