@@ -10,7 +10,7 @@ from diffrender.geometry.distances import Surface
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
-from diffrender.ops.uv_footprint import uv_footprint
+from diffrender.ops.texture_places import texture_places
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -59,8 +59,8 @@ def _sample_a_texture(dtype: torch.dtype) -> None:
     corners = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]], dtype=dtype)
     verts_hom, uvs = corners[None].requires_grad_(), corners[:, :2].clone().requires_grad_()
     face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
-    bary = torch.full((1, 3), 1 / 3, dtype=dtype, requires_grad=True)
-    derivatives = uv_footprint(verts_hom, face, uvs, face, point, point, bary)
+    place = torch.full((1, 2), 1 / 3, dtype=dtype)
+    _, derivatives = texture_places(uvs, face, point, verts_hom, face, point, point, place)
     for footprint in (None, torch.ones(1, dtype=dtype), derivatives):
         Texture(texels).sample(uvs[:1], footprint).sum().backward(retain_graph=True)
     Texture(texels[:2]).sample(uvs[:1], derivatives).sum().backward()

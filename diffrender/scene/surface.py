@@ -14,7 +14,7 @@ from diffrender.geometry.tangents import corner_groups, group_tangents
 from diffrender.ops.attributes import attributes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
-from diffrender.ops.uv_footprint import uv_footprint
+from diffrender.ops.texture_places import texture_places
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
@@ -52,6 +52,14 @@ class Seen:
             value, faces, face_id, self.verts_hom, self.faces, self.face_id, self.view, self.place_px,
             backend=self.backend,
         )  # fmt: skip
+
+
+def seen_at(verts_hom: Tensor, faces: Tensor, face_id: Tensor, view: Tensor, bary: Tensor) -> Seen:
+    """Where in the image points of faces are seen, given by their barycentric coordinates [M, 3]."""
+    corners = verts_hom[view[:, None], faces[face_id], :3]
+    x, y, w = (corners * bary[:, :, None]).sum(1).unbind(1)
+    w = w.where(w != 0, 1)  # points in the camera's own plane are seen nowhere
+    return Seen(verts_hom, faces, face_id, view, torch.stack([x / w, y / w], 1))
 
 
 @dataclass(frozen=True)
@@ -126,21 +134,32 @@ class Surface:
         """[M, 2] texture coordinates."""
         if self.mesh.uvs is None or self.mesh.uv_faces is None:
             raise ShapeError("Surface.uv: a texture needs a mesh with texture coordinates; this one has none")
+        if isinstance(self.where, Seen):
+            return self._texture_places[0]
         return self._interpolated(self.mesh.uvs, self.mesh.uv_faces)
 
-    @cached_property
+    @property
     def uv_footprint(self) -> Tensor:
         """[M, 2, 2] derivatives of the texture coordinates by the place in the image (x, y) in pixels."""
+        return self._texture_places[1]
+
+    @cached_property
+    def _texture_places(self) -> tuple[Tensor, Tensor]:
+        """`uv` and `uv_footprint`."""
         if self.mesh.uvs is None or self.mesh.uv_faces is None:
             raise ShapeError("Surface.uv_footprint: the mesh has no texture coordinates")
-        return uv_footprint(
-            self.cameras.project(self.vertices_w),
-            self.mesh.faces,
+        seen = self.where
+        if not isinstance(seen, Seen):
+            seen = seen_at(self.cameras.project(self.vertices_w), self.mesh.faces, self.face_id, self.view, seen)
+        return texture_places(
             self.mesh.uvs,
             self.mesh.uv_faces,
-            self.view,
             self.face_id,
-            self.bary,
+            seen.verts_hom,
+            seen.faces,
+            seen.face_id,
+            seen.view,
+            seen.place_px,
             backend=self.backend,
         )
 

@@ -168,12 +168,13 @@ def backward(
     n_places = len(uv) if wants_uv or wants_footprint else 0
     grad_uv = torch.empty((n_places, 2), dtype=uv.dtype)
     flat = torch.empty((n_places, places[3].shape[1]), dtype=uv.dtype)
-    shared = (*arrays(grad_out, texels), *places, grad_uv.numpy(), flat.numpy())
+    grad, texel_array = arrays(grad_out, texels)
+    shared = (grad, texel_array, *places, grad_uv.numpy(), flat.numpy())
     grad_texels = None
     if wants_texels:
         grad_texels = sum_into(tuple(texels.shape), texels.dtype, len(uv), add_gradients, *shared)
     else:
-        nowhere = np.empty((0, texels.shape[1]), shared[0].dtype)
+        nowhere = np.empty((0, texels.shape[1]), grad.dtype)
         parallel_for(add_gradients, len(uv), GRAIN, nowhere, *shared)
     grad_footprint = flat.reshape(footprint.shape) if footprint is not None and wants_footprint else None
     return grad_texels, grad_uv if wants_uv else None, grad_footprint

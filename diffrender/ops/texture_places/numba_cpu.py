@@ -1,0 +1,165 @@
+"""Texture coordinates, their derivatives and the gradients of both on the CPU. Arithmetic in float64; see NOTES.md.
+
+As in ../attributes, points go by runs on one face, and places count from the first point of the run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.arrays import arrays
+from diffrender.ops.attributes.numba_cpu import add_to_corner, corner_from, cross, dot, weighted
+from diffrender.ops.scatter import sum_into
+from diffrender.ops.texture_places.limits import LARGEST
+from diffrender.threads import parallel_for
+
+# Points that are worth a turn of a thread.
+GRAIN = 16384
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def corners_from(verts, faces, face, view, px, py):
+    """The three corners of a face, counted from the point (px, py)."""
+    return (
+        corner_from(verts, view, faces[face, 0], px, py),
+        corner_from(verts, view, faces[face, 1], px, py),
+        corner_from(verts, view, faces[face, 2], px, py),
+    )
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def coordinates_of(uvs, uv_faces, face):
+    """(u of the three corners, v of the three corners)."""
+    a, b, c = uv_faces[face, 0], uv_faces[face, 1], uv_faces[face, 2]
+    return (
+        (np.float64(uvs[a, 0]), np.float64(uvs[b, 0]), np.float64(uvs[c, 0])),
+        (np.float64(uvs[a, 1]), np.float64(uvs[b, 1]), np.float64(uvs[c, 1])),
+    )
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def bounded(value):
+    """`value` within -LARGEST..LARGEST."""
+    return min(max(value, -LARGEST), LARGEST)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def evaluate(start, end, uvs, uv_faces, face_id, verts, seen_faces, seen_id, views, place, out_uv, out_derivatives):
+    """Coordinates [M, 2] and derivatives [M, 2, 2] at the points start..end-1."""
+    m = start
+    while m < end:
+        face, view, own = seen_id[m], views[m], face_id[m]
+        # Where a part of the points begins depends on the threads and must not show: back to where the run does.
+        begin = m
+        while begin > 0 and seen_id[begin - 1] == face and views[begin - 1] == view:
+            begin -= 1
+        px, py = np.float64(place[begin, 0]), np.float64(place[begin, 1])
+        v0, v1, v2 = corners_from(verts, seen_faces, face, view, px, py)
+        l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
+        u, v = coordinates_of(uvs, uv_faces, own)
+        nx, ny, nz = weighted(l0, l1, l2, u)
+        ox, oy, oz = weighted(l0, l1, l2, v)
+        dx, dy, dz = weighted(l0, l1, l2, (1.0, 1.0, 1.0))
+        while m < end and seen_id[m] == face and views[m] == view:
+            x, y = place[m, 0] - px, place[m, 1] - py
+            d = dx * x + dy * y + dz
+            scale = 1.0 / d if d != 0.0 else 0.0
+            here_u, here_v = scale * (nx * x + ny * y + nz), scale * (ox * x + oy * y + oz)
+            out_uv[m, 0], out_uv[m, 1] = here_u, here_v
+            out_derivatives[m, 0, 0] = bounded(scale * (nx - here_u * dx))
+            out_derivatives[m, 0, 1] = bounded(scale * (ny - here_u * dy))
+            out_derivatives[m, 1, 0] = bounded(scale * (ox - here_v * dx))
+            out_derivatives[m, 1, 1] = bounded(scale * (oy - here_v * dy))
+            m += 1
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def held_gradient(grad, value):
+    """The gradient of a derivative before it is held."""
+    return np.float64(grad) if abs(value) <= LARGEST else 0.0
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def add_gradients(
+    start, end, total, grad_uv, grad_derivatives, uvs, uv_faces, face_id, verts, seen_faces, seen_id, views, place,
+    first_verts, wants_uvs, wants_verts,
+):  # fmt: skip
+    """Add the gradient of the points start..end-1 to total: of uvs from 0 on, of verts from first_verts on."""
+    m = start
+    while m < end:
+        face, view, own = seen_id[m], views[m], face_id[m]
+        px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
+        v0, v1, v2 = corners_from(verts, seen_faces, face, view, px, py)
+        l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
+        u, v = coordinates_of(uvs, uv_faces, own)
+        nx, ny, nz = weighted(l0, l1, l2, u)
+        ox, oy, oz = weighted(l0, l1, l2, v)
+        dx, dy, dz = weighted(l0, l1, l2, (1.0, 1.0, 1.0))
+        # The gradients of these three lines, summed over the run.
+        rx, ry, rz, gx, gy, gz, sx, sy, sz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        while m < end and seen_id[m] == face and views[m] == view:
+            x, y = place[m, 0] - px, place[m, 1] - py
+            d = dx * x + dy * y + dz
+            scale = 1.0 / d if d != 0.0 else 0.0
+            here_u, here_v = scale * (nx * x + ny * y + nz), scale * (ox * x + oy * y + oz)
+            ux, uy = scale * (nx - here_u * dx), scale * (ny - here_u * dy)
+            vx, vy = scale * (ox - here_v * dx), scale * (oy - here_v * dy)
+            g_ux = held_gradient(grad_derivatives[m, 0, 0], ux) * scale
+            g_uy = held_gradient(grad_derivatives[m, 0, 1], uy) * scale
+            g_vx = held_gradient(grad_derivatives[m, 1, 0], vx) * scale
+            g_vy = held_gradient(grad_derivatives[m, 1, 1], vy) * scale
+            r = scale * (grad_uv[m, 0] - g_ux * dx - g_uy * dy)
+            g = scale * (grad_uv[m, 1] - g_vx * dx - g_vy * dy)
+            s = -(r * here_u + g * here_v + g_ux * ux + g_uy * uy + g_vx * vx + g_vy * vy)
+            rx, ry, rz = rx + r * x + g_ux, ry + r * y + g_uy, rz + r
+            gx, gy, gz = gx + g * x + g_vx, gy + g * y + g_vy, gz + g
+            sx += s * x - g_ux * here_u - g_vx * here_v
+            sy += s * y - g_uy * here_u - g_vy * here_v
+            sz += s
+            m += 1
+        of_u, of_v, sums = (rx, ry, rz), (gx, gy, gz), (sx, sy, sz)
+        if wants_uvs:
+            for c, line in enumerate((l0, l1, l2)):
+                total[2 * uv_faces[own, c]] += dot(line, of_u)
+                total[2 * uv_faces[own, c] + 1] += dot(line, of_v)
+        if wants_verts:
+            d0 = weighted(of_u, of_v, sums, (u[0], v[0], 1.0))
+            d1 = weighted(of_u, of_v, sums, (u[1], v[1], 1.0))
+            d2 = weighted(of_u, of_v, sums, (u[2], v[2], 1.0))
+            first = first_verts + 4 * view * verts.shape[1]
+            add_to_corner(total, first + 4 * seen_faces[face, 0], v1, v2, d1, d2, px, py)
+            add_to_corner(total, first + 4 * seen_faces[face, 1], v2, v0, d2, d0, px, py)
+            add_to_corner(total, first + 4 * seen_faces[face, 2], v0, v1, d0, d1, px, py)
+
+
+def forward(
+    uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor, seen_faces: Tensor, seen_face_id: Tensor,
+    view: Tensor, place_px: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """See op.texture_places."""
+    inputs = arrays(uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    uv = torch.empty((len(face_id), 2), dtype=uvs.dtype)
+    derivatives = torch.empty((len(face_id), 2, 2), dtype=uvs.dtype)
+    parallel_for(evaluate, len(face_id), GRAIN, *inputs, uv.numpy(), derivatives.numpy())
+    return uv, derivatives
+
+
+def backward(
+    grad_uv: Tensor, grad_derivatives: Tensor, uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor,
+    seen_faces: Tensor, seen_face_id: Tensor, view: Tensor, place_px: Tensor, wants_uvs: bool, wants_verts: bool,
+) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
+    """Gradients with respect to uvs and verts_hom, None where not wanted."""
+    grads = arrays(grad_uv, grad_derivatives)
+    inputs = arrays(uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    n_uvs = uvs.numel() if wants_uvs else 0
+    size = n_uvs + (verts_hom.numel() if wants_verts else 0)
+    total = sum_into(
+        (size,), uvs.dtype, len(face_id), add_gradients, *grads, *inputs, n_uvs, wants_uvs, wants_verts
+    )  # fmt: skip
+    return (
+        total[:n_uvs].reshape(uvs.shape) if wants_uvs else None,
+        total[n_uvs:].reshape(verts_hom.shape) if wants_verts else None,
+    )

@@ -1,0 +1,74 @@
+"""The op `texture_places`: contract, checks, choice of implementation, autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.ops.backend import implementation
+
+
+def texture_places(
+    uvs: Tensor,
+    uv_faces: Tensor,
+    face_id: Tensor,
+    verts_hom: Tensor,
+    seen_faces: Tensor,
+    seen_face_id: Tensor,
+    view: Tensor,
+    place_px: Tensor,
+    *,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Texture coordinates [M, 2] at points of the image, and their derivatives [M, 2, 2] by the place there.
+
+    `derivatives[m, i, j]` is d uv_i / d pixel_j (x, y) at point m, along the plane of its face, in closed form. Where a
+    face is seen nearly edge-on they are held within 1e4, with zero gradient; exactly edge-on all is zero.
+    Differentiable in uvs and in verts_hom (columns x w, y w, w).
+
+    uvs: [T, 2] float32 or float64; uv_faces: [F, 3] int64 into them; face_id: [M] int64.
+    verts_hom: [N, V, 4] homogeneous pixel coordinates; seen_faces: [F', 3] int64 into them; seen_face_id: [M] int64.
+        The same faces as above, corner by corner, in the numbering of the whole scene.
+    view: [M] int64; place_px: [M, 2] (x, y) in pixels.
+    Source: Heckbert & Moreton 1991, "Interpolation for polygon texture mapping and shading".
+    """
+    check_shape("texture_places", "uvs", uvs, ("T", 2))
+    check_float("texture_places", "uvs", uvs)
+    check_shape("texture_places", "uv_faces", uv_faces, ("F", 3))
+    check_shape("texture_places", "face_id", face_id, ("M",))
+    check_shape("texture_places", "verts_hom", verts_hom, ("N", "V", 4))
+    check_shape("texture_places", "seen_faces", seen_faces, ("F", 3))
+    check_shape("texture_places", "seen_face_id", seen_face_id, (len(face_id),))
+    check_shape("texture_places", "view", view, (len(face_id),))
+    check_shape("texture_places", "place_px", place_px, (len(face_id), 2))
+    indices = {"uv_faces": uv_faces, "face_id": face_id, "seen_faces": seen_faces, "seen_face_id": seen_face_id}
+    indices["view"] = view
+    for name, index in indices.items():
+        check_index("texture_places", name, index)
+    floats = {"uvs": uvs, "verts_hom": verts_hom, "place_px": place_px}
+    check_same_device("texture_places", **floats, **indices)
+    check_same_dtype("texture_places", **floats)
+    name, module = implementation("texture_places", uvs.device, backend)
+    arguments = (uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    if name == "reference":
+        return module.forward(*arguments)
+    return _TexturePlaces.apply(module, *arguments)  # type: ignore[return-value]
+
+
+class _TexturePlaces(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, module: Any, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(*arguments)
+        ctx.module = module
+        return module.forward(*arguments)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_uv: Tensor, grad_derivatives: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        wants_uvs, wants_verts = ctx.needs_input_grad[1], ctx.needs_input_grad[4]
+        grads = ctx.module.backward(grad_uv, grad_derivatives, *ctx.saved_tensors, wants_uvs, wants_verts)
+        return None, grads[0], None, None, grads[1], None, None, None, None
