@@ -22,6 +22,7 @@ from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.lights.point import Point
+from diffrender.scene.lights.spot import Spot
 from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
@@ -108,6 +109,17 @@ def _emitter(mi: Any, light: Light) -> dict[str, Any]:
         return {"type": "directional", "direction": light.direction.tolist(), "irradiance": _rgb(light.radiance)}
     if isinstance(light, Point):
         return {"type": "point", "position": light.position.tolist(), "intensity": _rgb(light.intensity)}
+    if isinstance(light, Spot):
+        place, along = light.position, torch.nn.functional.normalize(light.direction, dim=0)
+        # Any upward axis will do that is not the spot's own.
+        up = torch.zeros(3).index_fill(0, along.abs().argmin(), 1.0)
+        return {
+            "type": "spot",
+            "to_world": mi.ScalarTransform4f().look_at(place.tolist(), (place + along).tolist(), up.tolist()),
+            "intensity": _rgb(light.intensity),
+            "beam_width": _number(light.inner_deg),
+            "cutoff_angle": _number(light.outer_deg),
+        }
     assert isinstance(light, Environment)
     angle = float(light.rotation.norm())
     turn = mi.ScalarTransform4f()
