@@ -85,6 +85,24 @@ def test_only_texels_on_the_mesh_count_once_the_mesh_is_known():
     assert float(prior.bound_to(scene)(scene)) > 0.05
 
 
+def test_a_step_across_a_seam_counts_as_one_within_a_chart():
+    """A square in two halves: side by side in the texture, or one of them elsewhere."""
+    corners = torch.tensor([[x, y, 0.0] for y in (-0.5, 0.5) for x in (-0.5, 0.0, 0.5)])
+    faces = torch.tensor([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4]])
+    left = torch.tensor([[0.0, 0.5], [0.25, 0.5], [0.25, 0.0], [0.0, 0.0]])  # 0, 1, 4, 3
+    whole, apart = (torch.cat([left, left + torch.tensor([shift, 0.0])]) for shift in (0.25, 0.625))
+    uv_faces = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
+    costs = []
+    for uvs, step in ((whole, 16), (apart, 32)):
+        texels = torch.zeros(64, 64, 3)
+        texels[:, step:] = 0.5  # between the halves
+        scene = scene_with(Lambert(Texture(texels)), Mesh(corners, faces, uvs, uv_faces))
+        costs.append(float(ColorSmoothness().bound_to(scene)(scene)))
+    assert costs[0] > 0.1 and costs[1] == pytest.approx(costs[0], rel=0.05)
+    rough = scene_with(Ggx(roughness=Texture(texels[:, :, :1].contiguous())), Mesh(corners, faces, apart, uv_faces))
+    assert float(MaterialSmoothness().bound_to(rough)(rough)) == pytest.approx(costs[0] / 3**0.5, rel=0.05)
+
+
 def test_roughness_may_change_where_the_chroma_does_and_not_where_only_the_brightness_does():
     rough = halves(32, [0.2], [0.8])
     none = float(MaterialSmoothness(chroma=0)(scene_with(Ggx(halves(32, [0.2] * 3, [0.8] * 3), roughness=rough))))

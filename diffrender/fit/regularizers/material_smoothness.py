@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.color_smoothness import base_color
-from diffrender.fit.regularizers.variation import covered_texels, edge_steps, steps_of, texel_steps, variation
+from diffrender.fit.regularizers.variation import Layouts, edge_steps, steps_of, texel_steps, variation
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
@@ -42,30 +41,26 @@ class MaterialSmoothness(Regularizer):
             raise ConfigError(f"loss.material_smoothness: chroma must be at least 0, got {self.chroma}")
 
     def bound_to(self, start: Scene) -> Regularizer:
-        """The same, knowing which texels lie on the meshes of `start`."""
-        covered = {
-            (name, quantity): covered_texels(item.mesh, value)
-            for name, item in start.objects.items()
-            for quantity, value, _ in _quantities(item)
-        }
-        return _MaterialSmoothnessOn(self.chroma, covered)
+        """The same, counting only texels that lie on the meshes, and steps across their seams."""
+        return _MaterialSmoothnessOn(self.chroma, Layouts())
 
     def __call__(self, scene: Scene) -> Tensor:
         """[] zero where each object is of one material; of textures, over all texels, on the mesh or not."""
-        return _MaterialSmoothnessOn(self.chroma, {})(scene)
+        return _MaterialSmoothnessOn(self.chroma, None)(scene)
 
 
 @dataclass(frozen=True)
 class _MaterialSmoothnessOn(Regularizer):
     chroma: float
-    covered: Mapping[tuple[str, str], Tensor | None]
+    layouts: Layouts | None
 
     def __call__(self, scene: Scene) -> Tensor:
         total = scene.background.new_zeros(())
         for name, item in scene.objects.items():
             for quantity, value, is_unbounded in _quantities(item):
                 counted = _logarithm(value) if is_unbounded else value
-                steps = steps_of(item.mesh, counted, self.covered.get((name, quantity)))
+                layout = None if self.layouts is None else self.layouts.of(f"{name}.{quantity}", item.mesh, value)
+                steps = steps_of(item.mesh, counted, layout)
                 if steps is not None:
                     total = total + variation(steps, self._weights(item, value))
         return total

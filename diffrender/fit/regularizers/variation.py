@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffrender.fit.reduction import steady_mean, steady_sum
 from diffrender.fit.regularizers.edges import SHORTEST, edge_vectors
+from diffrender.geometry.seams import SeamPlaces, seam_places
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texel_map import texel_map
@@ -21,7 +22,8 @@ SMALL = 1e-3
 class Steps(NamedTuple):
     """Differences between neighbours on a surface.
 
-    values: tensors [..., C], one for each direction along a texture; a single one [E, C] for the edges of a mesh.
+    values: tensors [..., C]: of a texture down the columns, along the rows and, where its layout is known, across the
+        seams between charts; a single one [E, C] for the edges of a mesh.
     counts: the same without C: 1 where the two are neighbours on the surface, else 0; None: everywhere.
     per_length: what a difference is multiplied by to be one over the width of the texture, or over the mesh's size.
     """
@@ -31,22 +33,49 @@ class Steps(NamedTuple):
     per_length: Tensor
 
 
-def covered_texels(mesh: Mesh, value: SurfaceValue | None) -> Tensor | None:
-    """[H, W] bool: the texels of a texture that lie on the mesh; None for what is no texture."""
-    if not isinstance(value, Texture) or mesh.uvs is None:
-        return None
-    return texel_map(mesh, *value.texels.shape[:2]).covered
+class Layout(NamedTuple):
+    """How a texture of some size lies on a mesh.
+
+    covered: [H, W] bool, the texels on the mesh. seams: places where two charts meet, a texel apart.
+    """
+
+    covered: Tensor
+    seams: SeamPlaces
 
 
-def steps_of(mesh: Mesh, value: SurfaceValue, covered: Tensor | None) -> Steps | None:
-    """The differences of `value`; None where it is uniform. covered: [H, W] the texels that count; None for all."""
+class Layouts:
+    """How textures lie on their meshes, found once for each set of texture coordinates: remeshing may change them."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[Tensor, tuple[int, int], Layout]] = {}
+
+    def of(self, name: str, mesh: Mesh, value: SurfaceValue) -> Layout | None:
+        """That of `value`, called `name`, on `mesh`; None for what is no texture."""
+        if not isinstance(value, Texture) or mesh.uvs is None or mesh.uv_faces is None:
+            return None
+        height, width = value.texels.shape[:2]
+        known = self._found.get(name)
+        # By identity: a mesh whose vertices move keeps its texture coordinates.
+        if known is None or known[0] is not mesh.uvs or known[1] != (height, width):
+            seams = seam_places(mesh.topology, mesh.uvs, mesh.uv_faces, height, width)
+            known = (mesh.uvs, (height, width), Layout(texel_map(mesh, height, width).covered, seams))
+            self._found[name] = known
+        return known[2]
+
+
+def steps_of(mesh: Mesh, value: SurfaceValue, layout: Layout | None) -> Steps | None:
+    """The differences of `value`; None where it is uniform. layout: of a texture; None: all its texels count alike."""
     if isinstance(value, Texture):
         texels = value.texels
-        counts = None
-        if covered is not None and covered.shape == texels.shape[:2]:
-            both = covered[1:] & covered[:-1], covered[:, 1:] & covered[:, :-1]
-            counts = tuple(mask.to(texels.dtype) for mask in both)
-        return Steps(texel_steps(texels), counts, texels.new_tensor(float(len(texels))))
+        per_length = texels.new_tensor(float(len(texels)))
+        if layout is None:
+            return Steps(texel_steps(texels), None, per_length)
+        covered, seams = layout
+        counts = ((covered[1:] & covered[:-1]).to(texels.dtype), (covered[:, 1:] & covered[:, :-1]).to(texels.dtype))
+        both_sides = value.sample(torch.cat([seams.first, seams.second]).to(texels.dtype))
+        first, second = both_sides.unflatten(0, (2, len(seams.first)))
+        across = second - first
+        return Steps((*texel_steps(texels), across), (*counts, torch.ones_like(across[:, 0])), per_length)
     if value.dim() == 1:
         return None
     with torch.no_grad():
@@ -69,7 +98,7 @@ def edge_steps(mesh: Mesh, value: Tensor) -> Tensor:
 def variation(steps: Steps, weights: tuple[Tensor, ...] | None = None) -> Tensor:
     """[] mean length of the differences, per width: 1 for a ramp from 0 to 1, whatever the resolution.
 
-    weights: of the differences, in the shapes of `counts`.
+    weights: of the differences, in the shapes of `counts`; those beyond the last weight count whole.
     Source: the vectorial total variation of Bresson & Chan (2008), smoothed at zero.
     """
     total: Tensor | None = None
@@ -78,7 +107,9 @@ def variation(steps: Steps, weights: tuple[Tensor, ...] | None = None) -> Tensor
         length = (values.square().sum(-1) + SMALL**2).sqrt() - SMALL
         counts = None if steps.counts is None else steps.counts[i]
         number = number + (length.numel() if counts is None else steady_sum(counts))
-        weight = counts if weights is None else weights[i] if counts is None else counts * weights[i]
+        weight = counts
+        if weights is not None and i < len(weights):
+            weight = weights[i] if counts is None else counts * weights[i]
         part = steady_sum(length if weight is None else length * weight)
         total = part if total is None else total + part
     assert total is not None
