@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.config.build_gains import with_learned_gains
 from diffrender.config.build_loss import default_loss, terms_of
-from diffrender.config.build_remesh import build_remeshing, filled_remesh
+from diffrender.config.build_remesh import build_remeshing, filled_remesh, filled_unwrap
 from diffrender.config.build_scene import build_scene, scene_to, shelf_options
 from diffrender.config.build_targets import build_targets
 from diffrender.config.schema import LEAST_COARSE, FitConfig, OptimizeOptions, ParameterOptions
@@ -252,7 +252,9 @@ def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: 
         }
         name = object_of_vertices(full)
         if options.remesh is not None and name is not None:
-            updates["remesh"] = filled_remesh(options.remesh, method, scene.objects[name], cameras, size)
+            remesh = filled_remesh(options.remesh, method, scene.objects[name], cameras, size)
+            written = next(each for each in config.all_objects() if each.name == name)
+            updates["remesh"] = filled_unwrap(remesh, scene.objects[name], written, config.optimize.steps)
         filled[path] = options.model_copy(update=updates)
     return filled
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import torch
 
 from diffrender.config.build_scene import shelf_options
+from diffrender.config.mesh_options import FileMesh
 from diffrender.config.remesh_options import RemeshOptions
-from diffrender.config.schema import ParameterOptions
+from diffrender.config.schema import ObjectOptions, ParameterOptions
+from diffrender.config.surface_values import TextureForm
 from diffrender.errors import ConfigError, MeshError
-from diffrender.fit.carry import carried
+from diffrender.fit.carry import carried, texture_fields
 from diffrender.fit.remeshing import Remeshing
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
@@ -49,6 +51,26 @@ def filled_remesh(
     if options.when == "continuous" and every is None:
         every = EVERY_WITH_LARGE_STEPS if is_smooth else 1
     return options.model_copy(update={"shortest": shortest, "longest": longest, "smoothing": smoothing, "every": every})
+
+
+def filled_unwrap(options: RemeshOptions, item: Object, written: ObjectOptions, steps: int) -> RemeshOptions:
+    """`options` saying whether the object `item`, described by `written`, is unwrapped anew in a fit of `steps`.
+
+    Raises ConfigError where that is asked for and there is no texture to lie on it.
+    """
+    textures = texture_fields(item)
+    if options.unwrap and not textures:
+        raise ConfigError("remesh.unwrap: the object has no textures, so it needs no texture coordinates; take it out")
+    if options.unwrap is not None:
+        return options
+    ends = options.when != "continuous" or (options.stop is not None and options.stop < steps)
+    forms = {name: getattr(written.material, name) for name in textures}
+    made_here = [
+        isinstance(form, TextureForm)
+        and (form.unwrap or (form.unwrap is None and not isinstance(written.mesh, FileMesh)))
+        for form in forms.values()
+    ]
+    return options.model_copy(update={"unwrap": bool(ends and made_here and all(made_here))})
 
 
 def pixel_w(item: Object, cameras: Cameras) -> float:

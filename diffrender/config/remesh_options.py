@@ -47,3 +47,8 @@ class RemeshOptions(Named):
     )
     passes: PositiveInt = Field(default=1, description="of the remesher, each time")
     most_faces: PositiveInt = Field(default=100_000, description="wanted lengths are stretched to have no more")
+    unwrap: bool | None = Field(
+        default=None,
+        description="whether textures get new texture coordinates after the last remeshing, and are carried there;"
+        " left out: where remeshing ends before the fit does, and the mesh was unwrapped here at the start, too",
+    )

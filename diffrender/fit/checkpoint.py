@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import torch
 
 from diffrender.errors import DataError, FitError
-from diffrender.fit.carry import vertex_fields, with_mesh_and_fields
+from diffrender.fit.carry import texture_fields, vertex_fields, with_mesh_and_fields
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer import FitOptimizer
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 
-FORMAT = 3
+FORMAT = 4
 
 
 def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, steps_done: int) -> None:
@@ -75,11 +76,14 @@ def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> i
 
 
 def _mesh_state(item: Object) -> dict[str, Any]:
-    """A mesh, and what stands at its vertices, as tensors."""
+    """A mesh, what stands at its vertices, and its textures, as tensors: it may have been unwrapped anew."""
     mesh = item.mesh
     parts = {"vertices": mesh.vertices, "faces": mesh.faces, "uvs": mesh.uvs, "uv_faces": mesh.uv_faces}
-    return {"mesh": parts, "fields": vertex_fields(item)}
+    textures = {name: texture.texels for name, texture in texture_fields(item).items()}
+    return {"mesh": parts, "fields": vertex_fields(item), "textures": textures}
 
 
 def _object_with(item: Object, state: dict[str, Any]) -> Object:
-    return with_mesh_and_fields(item, Mesh(**state["mesh"]), state["fields"])
+    had = texture_fields(item)
+    textures = {name: dataclasses.replace(had[name], texels=texels) for name, texels in state["textures"].items()}
+    return with_mesh_and_fields(item, Mesh(**state["mesh"]), state["fields"] | textures)

@@ -15,6 +15,7 @@ from diffrender.fit.adam import PACES, Moments, Pace, move
 from diffrender.fit.carry import carried, vertex_fields, with_mesh_and_fields
 from diffrender.fit.model import SceneModel
 from diffrender.fit.phases import Phases
+from diffrender.fit.relayout import relaid, texture_fields
 from diffrender.fit.remeshing import Remeshing
 from diffrender.fit.schedule import Constant, Schedule
 from diffrender.fit.vertex_motion import Moment, VertexMotion
@@ -136,6 +137,8 @@ class FitOptimizer:
             for path, motion in self._motions.items():
                 if motion.remeshing is not None and motion.remeshing.is_due(self._step + 1, self._steps):
                     self._remesh(path, motion)
+                    if motion.remeshing.unwrap and motion.remeshing.is_last(self._step + 1, self._steps):
+                        self._unwrap(path)
 
     def _move(self) -> None:
         for path, latent in self._model.latents.items():
@@ -199,6 +202,18 @@ class FitOptimizer:
         model.put_back(frame, new_latents)
         self._moments = moments
         motion.lengths, motion.drift = found.lengths / stretch, found.rows["drift"]
+
+    @torch.no_grad()
+    def _unwrap(self, path: str) -> None:
+        """Other texture coordinates for the object whose vertices stand at `path`; its textures go along."""
+        name = object_of_vertices(path)
+        assert name is not None
+        is_finite = bool(torch.isfinite(self._model.latents[path].sum()))
+        if not (is_finite and texture_fields(self._model.frame.scene.objects[name])):
+            return
+        found = relaid(self._model, name, self._moments, self._names)
+        self._model.put_back(found.frame, found.latents)
+        self._moments = found.moments
 
     def per_mesh_state(self) -> PerMeshState:
         """What a change of a mesh replaces: kept, and given to `put_back`, it belongs to the mesh of now again."""

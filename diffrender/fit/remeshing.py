@@ -33,6 +33,8 @@ class Remeshing:
     smoothing: the part of the way to the mean of its neighbours that a vertex is pulled in each step.
     passes: of the remesher, each time.
     most_faces: target lengths are stretched where there would be more faces.
+    unwrap: whether an object with textures is unwrapped anew after the last remeshing: the layout of a start that has
+        become another shape is stretched.
     """
 
     shortest: float
@@ -48,6 +50,7 @@ class Remeshing:
     smoothing: float = 0.0
     passes: int = 1
     most_faces: int = 500_000
+    unwrap: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.shortest <= self.longest < math.inf:
@@ -75,6 +78,10 @@ class Remeshing:
             return done in self.at
         stop = steps if self.stop is None else self.stop
         return self.start <= done < stop and (done - self.start) % self.every == 0
+
+    def is_last(self, done: int, steps: int) -> bool:
+        """Whether the mesh is remeshed when `done` steps of `steps` are done, and not later."""
+        return self.is_due(done, steps) and not any(self.is_due(later, steps) for later in range(done + 1, steps))
 
     def first_lengths(self, mesh: Mesh) -> Tensor:
         """[V] the mean length of the edges at each vertex, within bounds."""

@@ -18,13 +18,17 @@ from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.positive import Positive
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.step import StepRecord
+from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.sparse_solve import choose_solver
 from diffrender.imaging.display import Display
+from diffrender.scene.baking import unwrapped
 from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert, Unlit
+from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images import write_png
+from diffrender.writers.obj import write_obj
 
 TARGETS = """
 targets:
@@ -198,6 +202,38 @@ def test_wanted_lengths_come_from_pixels_and_from_the_region() -> None:
         0.2 * float(smooth.scene.objects["object"].mesh.vertices.norm(dim=1).mean()), rel=0.1
     )
     assert (shape.remesh.every, shape.remesh.smoothing) == (5, 0.0)
+
+
+TEXTURE = "{texture: 0.5, resolution: 32}"
+
+
+@pytest.mark.parametrize(
+    ("mesh", "color", "remesh", "unwraps"),
+    [
+        ("{subdivisions: 2}", TEXTURE, "[2, 4]", True),
+        ("{subdivisions: 2}", TEXTURE, "{every: 2, stop: 4}", True),
+        ("{subdivisions: 2}", TEXTURE, "{every: 2}", False),  # to the end
+        ("{subdivisions: 2}", TEXTURE, "{when: [2], unwrap: false}", False),
+        ("{subdivisions: 2}", "{vertex: 0.5}", "[2, 4]", False),
+        ("own.obj", TEXTURE, "[2, 4]", False),  # somebody else's layout
+        ("own.obj", "{texture: 0.5, resolution: 32, unwrap: true}", "[2, 4]", True),
+    ],
+)
+def test_textures_get_a_layout_that_suits_the_remeshed_shape(
+    mesh: str, color: str, remesh: str, unwraps: bool, tmp_path: Path
+) -> None:
+    own = unwrapped(Mesh(*icosphere(2, 0.5)), 32)
+    write_obj(tmp_path / "own.obj", own)
+    text = f"mesh: {mesh}\nmaterial: {{type: unlit, base_color: {color}}}\n"
+    text += f"optimize: {{steps: 6, mesh.vertices: {{remesh: {remesh}}}, material.base_color: {{}}}}"
+    setup = built(text, tmp_path)
+    assert setup.config.optimize.parameters()["mesh.vertices"].remesh.unwrap is unwraps
+
+
+def test_a_layout_without_textures_is_refused() -> None:
+    text = "mesh: {subdivisions: 2}\noptimize: {mesh.vertices: {remesh: {unwrap: true}}}"
+    with pytest.raises(ConfigError, match=r"remesh\.unwrap: the object has no textures"):
+        built(text)
 
 
 def test_a_start_that_cannot_be_remeshed_is_told(tmp_path: Path) -> None:
