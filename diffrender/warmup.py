@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import torch
 
@@ -25,11 +27,19 @@ from diffrender.threads import threads_to_kernels
 
 
 def warmup(dtype: torch.dtype = torch.float32) -> float:
-    """Renders, differentiates and measures two crossing triangles, remeshes a ball; gives the seconds it took.
+    """Compiles the kernels of images and those of surfaces, each in a process of its own; gives the seconds it took.
 
-    Numba keeps what it compiled on disk: the second time takes well under a second.
+    Compiling takes the interpreter's lock, so that threads would not help. Numba keeps what it compiled on disk.
     """
     started = time.perf_counter()
+    with ProcessPoolExecutor(len(PARTS), mp_context=get_context("spawn")) as pool:
+        for part in [pool.submit(part, dtype) for part in PARTS]:
+            part.result()
+    return time.perf_counter() - started
+
+
+def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
+    """Renders and differentiates two crossing triangles with every edge model, and in a light that casts shadows."""
     corners = [[-1, -1, 0.5], [1, -1, -0.5], [0, 1, 0], [-1, -1, -0.5], [1, -1, 0.5], [0, 0.9, 0.1]]
     vertices = torch.tensor(corners, dtype=dtype, requires_grad=True)
     colors = torch.full((6, 3), 0.5, dtype=dtype, requires_grad=True)
@@ -40,17 +50,20 @@ def warmup(dtype: torch.dtype = torch.float32) -> float:
     with threads_to_kernels(1):
         for edges in EDGE_MODELS.values():
             render(Scene({"object": item}, background=background), cameras, edges()).rgba.sum().backward()
-        # What looks at the mesh at the end of a fit.
-        triangles = Triangles(mesh.vertices, mesh.faces)
-        self_intersections(triangles)
-        Surface(triangles).closest(triangles.vertices)
-        _sample_a_texture(dtype)
         lit = Object(mesh, Ggx(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
         ones = torch.ones(3, dtype=dtype)
         sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
         render(Scene({"object": lit}, {"sun": sun}, background), cameras).rgba.sum().backward()
-    remesh(*icosphere(0), target_length=0.5)
-    return time.perf_counter() - started
+
+
+def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
+    """Remeshes a ball, measures it, and looks a texture up."""
+    ball = icosphere(0)
+    remesh(*ball, target_length=0.5)
+    triangles = Triangles(*ball)
+    self_intersections(triangles)
+    Surface(triangles).closest(triangles.vertices)
+    _sample_a_texture(dtype)
 
 
 def _sample_a_texture(dtype: torch.dtype) -> None:
@@ -64,3 +77,7 @@ def _sample_a_texture(dtype: torch.dtype) -> None:
     for footprint in (None, torch.ones(1, dtype=dtype), derivatives):
         Texture(texels).sample(uvs[:1], footprint).sum().backward(retain_graph=True)
     Texture(texels[:2]).sample(uvs[:1], derivatives).sum().backward()
+
+
+# Of about the same length.
+PARTS = (warm_up_images, warm_up_surfaces)
