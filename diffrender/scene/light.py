@@ -96,7 +96,6 @@ class Sky(Light):
         """The means that the material shows, times how much of them it reflects."""
         lobes = material.lobes(surface)
         total = lobes.diffuse * self.hemisphere(surface, lobes.normal_w)
-        if lobes.glossy is not None:
-            direction_w, roughness, weight = lobes.glossy
+        for direction_w, roughness, weight in lobes.glossy:
             total = total + weight * self.lobe(surface, direction_w, roughness)
         return total

@@ -2,8 +2,8 @@
 
 Light that comes from a few directions is reflected direction by direction (`Material.evaluate`). Light that comes from
 everywhere, of which a sky is an image, would need hundreds of them. For it a material says, as `Lobes`, which part of
-its surroundings it shows: their mean over the hemisphere, as far as it is dull, and their mean around one direction,
-as far as it shines. A sky that knows its own means answers with two look-ups.
+its surroundings it shows: their mean over the hemisphere, as far as it is dull, and their means around a few
+directions, as far as it shines. A sky that knows its own means answers with a look-up for each.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def check_color(function: str, argument: str, value: SurfaceValue) -> None:
 
 
 class Glossy(NamedTuple):
-    """The shine of a surface under light from everywhere.
+    """The shine of a surface under light from everywhere, or a part of it: a round lobe.
 
     direction_w: [M, 3] unit; the middle of what it shows.
     roughness: [M or 1, 1] how wide around: that of a GGX lobe seen straight on (alpha = roughness^2).
@@ -55,12 +55,12 @@ class Lobes(NamedTuple):
 
     normal_w: [M, 3] unit; of the hemisphere.
     diffuse: [M or 1, 3] what it reflects of the hemisphere's mean (weighted by the cosine), in 0..1.
-    glossy: its shine, or None.
+    glossy: its shine, as a sum.
     """
 
     normal_w: Tensor
     diffuse: Tensor
-    glossy: Glossy | None
+    glossy: tuple[Glossy, ...] = ()
 
 
 class Material(ABC):

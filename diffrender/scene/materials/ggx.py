@@ -18,7 +18,8 @@ from diffrender.scene.material import (
     check_surface_value,
     shading_normal_w,
 )
-from diffrender.scene.materials.microfacets import diffuse_table, reflected_shares, seen_lobe
+from diffrender.scene.materials.lobe_table import seen_lobes
+from diffrender.scene.materials.microfacets import diffuse_table, reflected_shares
 from diffrender.scene.surface import Surface
 
 
@@ -88,8 +89,8 @@ class Ggx(Material):
     def lobes(self, surface: Surface) -> Lobes:
         """Exact for surroundings that are the same everywhere; how it sees others is approximated.
 
-        The diffuse base sees them weighted by the cosine alone, and the shine by a GGX lobe as it is seen straight on,
-        around a direction between the mirror's and the normal (the split sum of Karis 2013).
+        The diffuse base sees them weighted by the cosine alone, and the shine by three round lobes, each that of GGX as
+        it is seen straight on (the split sum of Karis 2013 with more lobes than one, `lobe_table`).
         """
         normal_w = shading_normal_w(surface, self.normal)
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
@@ -101,6 +102,9 @@ class Ggx(Material):
         f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
         left_over = 1 - (DIELECTRIC_F0 * straight + grazing)
         diffuse = base_color * ((1 - metallic) * left_over)
-        towards_mirrored, width = seen_lobe(roughness, cos_camera)
-        direction_w = torch.nn.functional.normalize(torch.lerp(normal_w, mirrored_w, towards_mirrored), dim=1)
-        return Lobes(normal_w, diffuse, Glossy(direction_w, width, f0 * straight + grazing))
+        seen = seen_lobes(roughness, cos_camera)
+        glossy = []
+        for towards, width, share, grazing_share in zip(*(each.split(1, -1) for each in seen), strict=True):
+            direction_w = torch.nn.functional.normalize(torch.lerp(normal_w, mirrored_w, towards), dim=1)
+            glossy.append(Glossy(direction_w, width, f0 * (straight * share) + grazing * grazing_share))
+        return Lobes(normal_w, diffuse, tuple(glossy))

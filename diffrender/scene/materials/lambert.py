@@ -42,4 +42,4 @@ class Lambert(Material):
 
     def lobes(self, surface: Surface) -> Lobes:
         """base_color times the mean of the hemisphere, exactly."""
-        return Lobes(shading_normal_w(surface, self.normal), surface.value(self.base_color), None)
+        return Lobes(shading_normal_w(surface, self.normal), surface.value(self.base_color))

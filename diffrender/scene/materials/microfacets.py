@@ -1,4 +1,4 @@
-"""Tables of how much a surface of microfacets (ops.ggx.formulas) reflects in all, and of where its highlights lie.
+"""Tables of how much a surface of microfacets (ops.ggx.formulas) reflects in all.
 
 The integral of F D V n.l over all l, what a surface reflects of surroundings that are the same everywhere, is linear in
 f0: `f0 (A - B) + B`, with A that of F = 1 and B that of F = (1 - v.h)^5. It is tabulated over n.v and roughness (the
@@ -14,13 +14,12 @@ from torch import Tensor
 
 from diffrender.ops.ggx.formulas import (
     DIELECTRIC_F0,
-    LEAST_COSINE,
     LEAST_ROUGHNESS,
     look_up,
     schlick,
     visibility,
 )
-from diffrender.scene.materials.tables import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS, integrated, table_of
+from diffrender.scene.materials.tables import COSINE_STEPS, integrated, table_of
 
 
 def reflected_shares(roughness: Tensor, cos_camera: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,45 +37,9 @@ def diffuse_table(like: Tensor) -> Tensor:
     return table_of(_diffuse_table, like.dtype, like.device)
 
 
-def seen_lobe(roughness: Tensor, cos_camera: Tensor) -> tuple[Tensor, Tensor]:
-    """(w, r), each [..., 1]: where the lobe has its middle and how wide it is, for roughness and n.v [..., 1].
-
-    The middle is along (1 - w) n + w m, with m the mirror's direction: highlights seen from the side lie between the
-    two. Around it, the lobe is about as wide as that of roughness r is, seen straight on. Both are chosen so that the
-    mean of all directions of the light, weighted by how much each is reflected (F = 1), has the right direction and
-    length.
-    """
-    found = look_up(table_of(_lobe_table, roughness.dtype, roughness.device), roughness, cos_camera)
-    return found[..., :1], found[..., 1:]
-
-
 @cache
 def _reflected_table() -> Tensor:
-    """[R, C, 2] float64: (A - B, B)."""
-    return _moments()[..., :2]
-
-
-@cache
-def _lobe_table() -> Tensor:
-    """[R, C, 2] float64: (w, r)."""
-    straight, grazing, along_normal, along_mirrored = _moments().unbind(-1)
-    steps = torch.linspace(0, 1, COSINE_STEPS, dtype=torch.float64)
-    cos_camera = (steps**2).clamp(LEAST_COSINE, MOST_COSINE)
-    total = straight + grazing
-    squared = along_normal**2 + along_mirrored**2 + 2 * cos_camera * along_normal * along_mirrored
-    length = squared.sqrt() / total
-    # The length of the mean falls with roughness; the last column is seen straight on, or as good as.
-    roughness = torch.linspace(0, 1, ROUGHNESS_STEPS, dtype=torch.float64)
-    known = length[:, -1].contiguous()
-    row = torch.searchsorted(-known, -length.contiguous()).clamp(1, ROUGHNESS_STEPS - 1)
-    share = ((known[row - 1] - length) / (known[row - 1] - known[row])).clamp(0, 1)
-    width = roughness[row - 1] + share * (roughness[row] - roughness[row - 1])
-    return torch.stack([along_mirrored / (along_normal + along_mirrored), width], -1)
-
-
-@cache
-def _moments() -> Tensor:
-    """[R, C, 4] float64: A - B, B, and the mean direction of the light, unnormalised: a n + b m gives a and b.
+    """[R, C, 2] float64: (A - B, B).
 
     Over half vectors drawn as D n.h is; with them the integrand is 4 V n.l v.h / n.h.
     """
@@ -90,11 +53,7 @@ def _moments() -> Tensor:
     def share_of(roughness: float, light: Tensor, camera: Tensor, half: Tensor, camera_half: Tensor) -> Tensor:
         share = 4 * visibility(alpha_of(roughness), light, camera) * light * camera_half / half
         grazing = share * schlick(camera_half)
-        # l = 2 (v.h) h - v; seen from above, v = -m, so that h.m is taken along v and turned round.
-        across = (camera_half - camera * half) / (1 - camera**2)
-        along_mirrored = 1 - 2 * camera_half * across
-        along_normal = light - camera * along_mirrored
-        return torch.stack([share - grazing, grazing, share * along_normal, share * along_mirrored])
+        return torch.stack([share - grazing, grazing])
 
     return integrated(cos_half_of, share_of)
 

@@ -90,7 +90,7 @@ class Phong(Material):
         table = table_of(_reflected_table, roughness.dtype, roughness.device)
         reflected = look_up(table, roughness, cos_camera.clamp_min(LEAST_COSINE))
         diffuse = (1 - specular) * surface.value(self.base_color)
-        return Lobes(normal_w, diffuse, Glossy(mirrored_w, roughness, specular * reflected))
+        return Lobes(normal_w, diffuse, (Glossy(mirrored_w, roughness, specular * reflected),))
 
 
 def normalization(exponent: Tensor) -> Tensor:

@@ -38,4 +38,4 @@ class Unlit(Material):
 
     def lobes(self, surface: Surface) -> Lobes:
         """Reflects nothing."""
-        return Lobes(surface.normal_w, surface.normal_w.new_zeros(1, 3), None)
+        return Lobes(surface.normal_w, surface.normal_w.new_zeros(1, 3))

@@ -32,7 +32,7 @@ class TracedSky(Sky):
     """An environment of which every point sums `samples` directions of its own, shaded one by one.
 
     A third of the directions is drawn in proportion to the map's radiance, a third as the cosine to the normal, a third
-    as the material's highlight; each counts by what all three had to do with it, so that the sum is right in the mean
+    as the material's highlights; each counts by what all three had to do with it, so that the sum is right in the mean
     whatever material and map are (the balance heuristic of Veach & Guibas, Optimally Combining Sampling Techniques for
     Monte Carlo Rendering, 1995). As with all skies, nothing hides anything. Without gradients; the same numbers are
     drawn for each image.
@@ -76,22 +76,21 @@ class TracedSky(Sky):
     def _reflected(self, surface: Surface, material: Material, generator: torch.Generator) -> Tensor:
         normal_w, _, glossy = material.lobes(surface)
         n_each = self.samples // 3
-        n_light, n_cosine, n_glossy = self.samples - 2 * n_each, n_each, n_each
-        if glossy is None:
-            n_light, n_glossy = self.samples - n_each, 0
+        n_glossy = [(n_each + k) // len(glossy) for k in range(len(glossy))]
+        n_cosine, n_light = n_each, self.samples - n_each - sum(n_glossy)
         world_from_map = self._world_from_map(surface)
         like = surface.vertices_w
         drawn = [self._drawn_light.directions(_uniforms(len(surface), n_light, generator, like)) @ world_from_map]
         drawn.append(_around(normal_w, *_cosine_lobe(_uniforms(len(surface), n_cosine, generator, like))))
-        if glossy is not None:
-            lobe = _highlight_lobe(glossy, _uniforms(len(surface), n_glossy, generator, like))
-            drawn.append(_around(glossy.direction_w, *lobe))
+        for lobe, count in zip(glossy, n_glossy, strict=True):
+            places = _highlight_lobe(lobe, _uniforms(len(surface), count, generator, like))
+            drawn.append(_around(lobe.direction_w, *places))
         to_light_w = torch.cat(drawn, 1)
         in_map = (to_light_w @ world_from_map.transpose(1, 2)).reshape(-1, 3)
         density = n_light * self._drawn_light.density(in_map).reshape(to_light_w.shape[:2])
         density = density + n_cosine * (to_light_w * normal_w[:, None]).sum(-1).clamp_min(0) / math.pi
-        if glossy is not None:
-            density = density + n_glossy * _highlight_density(glossy, to_light_w)
+        for lobe, count in zip(glossy, n_glossy, strict=True):
+            density = density + count * _highlight_density(lobe, to_light_w)
         copies = self.environment.radiance.blurred()
         arriving = copies.lobe(in_map, in_map.new_zeros(1, 1), surface.backend).reshape(to_light_w.shape)
         # What none of the three can draw, none did.
