@@ -10,9 +10,11 @@ from support.shapes import bumpy, camera_at, square
 
 from diffrender.errors import ShapeError
 from diffrender.ops.ggx.formulas import distribution, visibility
+from diffrender.ops.ggx.formulas import look_up as tabulated
 from diffrender.scene.lights import Ambient
 from diffrender.scene.material import Material
 from diffrender.scene.materials import MATERIALS, Ggx, Lambert, Phong, Unlit
+from diffrender.scene.materials.tables import look_up
 from diffrender.scene.surface import Surface
 from diffrender.scene.texture import Texture
 
@@ -127,6 +129,36 @@ def test_lobes_reflect_as_much_of_a_white_sky_as_directions_do(name, cosine):
         surface = seen_from(tilted(cosine))
         found = Ambient(torch.ones(3, dtype=F64)).reflected(surface, material).expand(1, 3)[0]
         torch.testing.assert_close(found, reflected_of_white_sky(material, tilted(cosine)), atol=6e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", MATERIALS)
+def test_reflectance_is_that_of_all_lobes_together(name):
+    for material in (*WHITE[name], in_float64(MATERIALS[name](base_color=COLOR))):
+        for cosine in (0.999, 0.4, 0.01):
+            surface = seen_from(tilted(cosine))
+            _, diffuse, glossy = material.lobes(surface)
+            together = diffuse + sum(lobe.weight for lobe in glossy)
+            torch.testing.assert_close(material.reflectance(surface), together)
+            for lobe in glossy:
+                torch.testing.assert_close(lobe.direction_w.norm(dim=1), torch.ones(1, dtype=F64))
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_tables_are_looked_up_as_textures(backend):
+    generator = torch.Generator().manual_seed(0)
+    table = torch.rand(5, 9, 3, generator=generator, dtype=F64)
+    # Inside, on the borders, beyond them, and at entries themselves.
+    ends = torch.tensor([[-0.2, 0.5], [1.3, 0.5], [0.5, -0.1], [0.5, 1.2], [0.0, 0.0], [1.0, 1.0], [0.25, 0.25]])
+    where = torch.cat([torch.rand(50, 2, generator=generator), ends]).double()
+    results = []
+    for function in (lambda *places: look_up(table, *places, backend), lambda *places: tabulated(table, *places)):
+        places = [part.clone().requires_grad_() for part in where.split(1, 1)]
+        found = function(*places)
+        results.append((found, *torch.autograd.grad(found[:50].square().sum(), places)))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+    one_row = look_up(table, where[:1, :1], where[:, 1:], backend)
+    torch.testing.assert_close(one_row, tabulated(table, where[:1, :1].expand(57, 1), where[:, 1:]))
 
 
 def test_the_shelf_is_of_frozen_materials_with_learnable_fields(material):

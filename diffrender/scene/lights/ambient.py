@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.light import LightSamples, Sky
+from diffrender.scene.material import Material
 from diffrender.scene.skies.directions import even_directions, solid_angles
 from diffrender.scene.surface import Surface
 
@@ -37,3 +38,7 @@ class Ambient(Sky):
     def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """The radiance itself: [1, 3]."""
         return self.radiance[None]
+
+    def reflected(self, surface: Surface, material: Material) -> Tensor:
+        """The radiance times all that the material reflects; where its lobes are makes no difference."""
+        return self.radiance * material.reflectance(surface)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,20 +72,19 @@ class Ggx(Material):
     def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
         """bsdf times n.l, zero from behind: [M, S, 3]."""
         normal_w = shading_normal_w(surface, self.normal)
-        # Defaults are float32, whatever the scene is in.
-        color, metallic, roughness = (
-            surface.value(value).to(normal_w.dtype) for value in (self.base_color, self.metallic, self.roughness)
-        )
         return ggx(
             normal_w,
             surface.to_camera_w,
             to_light_w.to(normal_w.dtype),
-            color,
-            metallic,
-            roughness,
+            *self._inputs(surface, normal_w.dtype),
             diffuse_table(normal_w),
             backend=surface.backend,
         )
+
+    def reflectance(self, surface: Surface) -> Tensor:
+        """Of the base and the shine together."""
+        shares = self._shares(surface, shading_normal_w(surface, self.normal))
+        return shares.diffuse + shares.f0 * shares.straight + shares.grazing
 
     def lobes(self, surface: Surface) -> Lobes:
         """Exact for surroundings that are the same everywhere; how it sees others is approximated.
@@ -93,18 +93,46 @@ class Ggx(Material):
         it is seen straight on (the split sum of Karis 2013 with more lobes than one, `lobe_table`).
         """
         normal_w = shading_normal_w(surface, self.normal)
+        cos_camera, roughness, f0, straight, grazing, diffuse = self._shares(surface, normal_w)
+        seen = seen_lobes(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
+        # (1 - w) n + w m with m = 2 c n - v and n.m = c, over its length.
+        w, c = seen.towards_mirrored, cos_camera
+        squared = (1 - w) ** 2 + w * w + 2 * w * (1 - w) * c
+        inverse = squared.clamp_min(LEAST_COSINE).rsqrt()
+        along_normal, along_camera = (1 - w + 2 * w * c) * inverse, w * inverse
+        parts = (along_normal, along_camera, seen.roughness, straight * seen.straight, grazing * seen.grazing)
+        glossy = []
+        for of_n, of_v, width, share, grazing_share in zip(*(part.split(1, 1) for part in parts), strict=True):
+            glossy.append(Glossy(of_n * normal_w - of_v * surface.to_camera_w, width, f0 * share + grazing_share))
+        return Lobes(normal_w, diffuse, tuple(glossy))
+
+    def _inputs(self, surface: Surface, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Base colour, metallic and roughness; in one dtype, as defaults are float32 whatever the scene is in."""
+        return (
+            surface.value(self.base_color).to(dtype),
+            surface.value(self.metallic).to(dtype),
+            surface.value(self.roughness).to(dtype),
+        )
+
+    def _shares(self, surface: Surface, normal_w: Tensor) -> _Shares:
+        base_color, metallic, roughness = self._inputs(surface, normal_w.dtype)
+        roughness = roughness.clamp(LEAST_ROUGHNESS, 1)
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
-        mirrored_w = 2 * cos_camera * normal_w - surface.to_camera_w
-        cos_camera = cos_camera.clamp_min(LEAST_COSINE)
-        base_color, metallic = surface.value(self.base_color), surface.value(self.metallic)
-        roughness = surface.value(self.roughness).clamp(LEAST_ROUGHNESS, 1)
-        straight, grazing = reflected_shares(roughness, cos_camera)
+        straight, grazing = reflected_shares(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
         f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
         left_over = 1 - (DIELECTRIC_F0 * straight + grazing)
-        diffuse = base_color * ((1 - metallic) * left_over)
-        seen = seen_lobes(roughness, cos_camera)
-        glossy = []
-        for towards, width, share, grazing_share in zip(*(each.split(1, -1) for each in seen), strict=True):
-            direction_w = torch.nn.functional.normalize(torch.lerp(normal_w, mirrored_w, towards), dim=1)
-            glossy.append(Glossy(direction_w, width, f0 * (straight * share) + grazing * grazing_share))
-        return Lobes(normal_w, diffuse, tuple(glossy))
+        return _Shares(cos_camera, roughness, f0, straight, grazing, base_color * ((1 - metallic) * left_over))
+
+
+class _Shares(NamedTuple):
+    """What a surface reflects of surroundings that are the same everywhere: diffuse + f0 straight + grazing.
+
+    cos_camera: [M, 1]. roughness: [M or 1, 1], as it counts. f0, diffuse: [M or 1, 3]. straight, grazing: [M, 1].
+    """
+
+    cos_camera: Tensor
+    roughness: Tensor
+    f0: Tensor
+    straight: Tensor
+    grazing: Tensor
+    diffuse: Tensor

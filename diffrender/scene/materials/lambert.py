@@ -40,6 +40,10 @@ class Lambert(Material):
         cosine = (normal_w[:, None, :] * to_light_w).sum(-1, keepdim=True).clamp_min(0)
         return surface.value(self.base_color)[:, None, :] * (cosine / math.pi)
 
+    def reflectance(self, surface: Surface) -> Tensor:
+        """base_color."""
+        return surface.value(self.base_color)
+
     def lobes(self, surface: Surface) -> Lobes:
         """base_color times the mean of the hemisphere, exactly."""
         return Lobes(shading_normal_w(surface, self.normal), surface.value(self.base_color))

@@ -14,15 +14,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.ops.ggx.formulas import look_up
-from diffrender.scene.materials.tables import table_of
+from diffrender.scene.materials.tables import look_up, table_of
 
 FILE = Path(__file__).with_name("lobe_table.npy")
 N_LOBES = 3
 
 
 class SeenLobes(NamedTuple):
-    """N_LOBES round lobes that a highlight looks like, each [..., N_LOBES].
+    """N_LOBES round lobes that a highlight looks like, each [M or 1, N_LOBES].
 
     towards_mirrored: w; the middle of a lobe is along (1 - w) n + w m, with n the normal and m the mirror's direction.
     roughness: of the GGX lobe that is as wide, seen straight on.
@@ -35,9 +34,9 @@ class SeenLobes(NamedTuple):
     grazing: Tensor
 
 
-def seen_lobes(roughness: Tensor, cos_camera: Tensor) -> SeenLobes:
-    """The lobes of a highlight of roughness and n.v, [..., 1] each; differentiable in both."""
-    found = look_up(table_of(lobe_table, roughness.dtype, roughness.device), roughness, cos_camera)
+def seen_lobes(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> SeenLobes:
+    """The lobes of a highlight of roughness and n.v, [M or 1, 1] each; differentiable in both."""
+    found = look_up(table_of(lobe_table, roughness.dtype, roughness.device), roughness, cos_camera, backend)
     return SeenLobes(*found.unflatten(-1, (4, N_LOBES)).unbind(-2))
 
 

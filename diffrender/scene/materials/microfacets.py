@@ -15,17 +15,17 @@ from torch import Tensor
 from diffrender.ops.ggx.formulas import (
     DIELECTRIC_F0,
     LEAST_ROUGHNESS,
-    look_up,
     schlick,
     visibility,
 )
-from diffrender.scene.materials.tables import COSINE_STEPS, integrated, table_of
+from diffrender.scene.materials.tables import COSINE_STEPS, integrated, look_up, table_of
 
 
-def reflected_shares(roughness: Tensor, cos_camera: Tensor) -> tuple[Tensor, Tensor]:
-    """(A - B, B), each [..., 1], for roughness and n.v [..., 1] in 0..1."""
-    found = look_up(table_of(_reflected_table, roughness.dtype, roughness.device), roughness, cos_camera)
-    return found[..., :1], found[..., 1:]
+def reflected_shares(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:
+    """(A - B, B), each [M or 1, 1], for roughness and n.v [M or 1, 1] in 0..1."""
+    table = table_of(_reflected_table, roughness.dtype, roughness.device)
+    straight, grazing = look_up(table, roughness, cos_camera, backend).split(1, 1)
+    return straight, grazing
 
 
 def diffuse_table(like: Tensor) -> Tensor:

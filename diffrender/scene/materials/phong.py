@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS, look_up
+from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS
 from diffrender.scene.material import (
     Glossy,
     Lobes,
@@ -19,7 +19,7 @@ from diffrender.scene.material import (
     check_surface_value,
     shading_normal_w,
 )
-from diffrender.scene.materials.tables import integrated, table_of
+from diffrender.scene.materials.tables import integrated, look_up, table_of
 from diffrender.scene.surface import Surface
 
 
@@ -77,20 +77,31 @@ class Phong(Material):
         base = surface.value(self.base_color)[:, None, :] / math.pi
         return (specular * highlight + (1 - specular) * base) * cos_light
 
+    def reflectance(self, surface: Surface) -> Tensor:
+        """Of the base and the highlight together."""
+        diffuse, _, weight = self._shares(surface, shading_normal_w(surface, self.normal))
+        return diffuse + weight
+
     def lobes(self, surface: Surface) -> Lobes:
         """The base exactly; the highlight as a GGX lobe of alpha^2 = 2 / (n + 2), around the mirror's direction.
 
         That exponent and that alpha have the same curvature at their peaks.
         """
         normal_w = shading_normal_w(surface, self.normal)
+        diffuse, roughness, weight = self._shares(surface, normal_w)
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
         mirrored_w = 2 * cos_camera * normal_w - surface.to_camera_w
+        return Lobes(normal_w, diffuse, (Glossy(mirrored_w, roughness, weight),))
+
+    def _shares(self, surface: Surface, normal_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the base reflects [M or 1, 3]; the highlight's equivalent roughness [M or 1, 1] and what it reflects."""
+        cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True).clamp_min(LEAST_COSINE)
         specular = surface.value(self.specular)
-        roughness = equivalent_roughness(surface.value(self.shininess))
+        # Defaults are float32, whatever the scene is in.
+        roughness = equivalent_roughness(surface.value(self.shininess).to(normal_w.dtype))
         table = table_of(_reflected_table, roughness.dtype, roughness.device)
-        reflected = look_up(table, roughness, cos_camera.clamp_min(LEAST_COSINE))
-        diffuse = (1 - specular) * surface.value(self.base_color)
-        return Lobes(normal_w, diffuse, (Glossy(mirrored_w, roughness, specular * reflected),))
+        reflected = look_up(table, roughness, cos_camera, surface.backend)
+        return (1 - specular) * surface.value(self.base_color), roughness, specular * reflected
 
 
 def normalization(exponent: Tensor) -> Tensor:

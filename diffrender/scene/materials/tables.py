@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_COSINE
+from diffrender.ops.mip_pyramid import MipPyramid
+from diffrender.ops.sample_texture import sample_texture
 
 # Directions closer to the normal than this have no plane of their own, in which their highlight would be shifted.
 MOST_COSINE = 0.9999
@@ -24,6 +26,19 @@ def table_of(make: Callable[[], Tensor], dtype: torch.dtype, device: torch.devic
     """The float64 table that `make` computes, in another dtype; each is computed once."""
     with torch.no_grad():
         return make().to(device, dtype)
+
+
+def look_up(table: Tensor, roughness: Tensor, cosine: Tensor, backend: str | None = None) -> Tensor:
+    """Bilinear values [M or 1, C] of a table [R, K, C] at [M or 1, 1]; differentiable in both.
+
+    What `ops.ggx.formulas.look_up` says of a table: it is a texture whose first and last texels are at the borders.
+    """
+    rows, columns, channels = table.shape
+    x = (cosine.clamp(LEAST_COSINE, 1).sqrt() * (columns - 1) + 0.5) / columns
+    y = (roughness.clamp(0, 1) * (rows - 1) + 0.5) / rows
+    places = torch.cat(torch.broadcast_tensors(x, y), 1)
+    texture = MipPyramid(table.reshape(rows * columns, channels), ((rows, columns),))
+    return sample_texture(texture, places, wrap="clamp", backend=backend)
 
 
 def integrated(

@@ -36,6 +36,10 @@ class Unlit(Material):
         """Reflects nothing."""
         return to_light_w.new_zeros(())
 
+    def reflectance(self, surface: Surface) -> Tensor:
+        """Reflects nothing."""
+        return surface.normal_w.new_zeros(1, 3)
+
     def lobes(self, surface: Surface) -> Lobes:
         """Reflects nothing."""
         return Lobes(surface.normal_w, surface.normal_w.new_zeros(1, 3))
