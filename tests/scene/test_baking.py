@@ -7,8 +7,12 @@ import torch
 from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, square
 from torch import Tensor
 
+from diffrender.config.build_values import patches
+from diffrender.config.surface_values import ColorPattern
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import bumpy_sphere
+from diffrender.geometry.topology import Topology
+from diffrender.imaging.fill import fill_nearest
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.baking import bake_to_texture, bake_to_vertices, complete_texture, unwrapped
@@ -93,6 +97,30 @@ def test_both_sides_of_a_seam_show_the_same(mesh: Mesh) -> None:
         assert float((a - b).abs().max()) < largest
         bleeding = Texture(holes).sample(left, footprint)
         assert float((bleeding - a).abs().max()) > 1
+
+
+def chart_of_faces(mesh: Mesh) -> Tensor:
+    """[F] a number for each chart."""
+    assert mesh.uv_faces is not None
+    return Topology(mesh.uv_faces).face_component
+
+
+def test_charts_hardly_mix_where_textures_are_seen_from_far(mesh: Mesh) -> None:
+    """Against charts each in a texture of its own, at coarser and coarser levels: gutters keep neighbours away."""
+    colors = patches(mesh, ColorPattern(between=((0.02, 0.02, 0.6), (0.9, 0.8, 0.05)), size=0.4), 256)
+    texels_of, chart = texel_map(mesh, 256, 256), chart_of_faces(mesh)
+    assert mesh.uvs is not None and mesh.uv_faces is not None and int(chart.max()) > 8
+    bary = torch.rand(mesh.n_faces, 3, generator=torch.Generator().manual_seed(0))
+    places = (mesh.uvs[mesh.uv_faces] * (bary / bary.sum(1, keepdim=True))[:, :, None]).sum(1)
+    chart_of_texel = torch.full((256, 256), -1)
+    chart_of_texel[texels_of.covered] = chart[texels_of.face_id]
+    for width, largest_mean in ((1.0, 1e-6), (2.0, 1e-6), (4.0, 0.001), (8.0, 0.01)):
+        footprint = torch.full((mesh.n_faces,), width)
+        apart = torch.zeros(mesh.n_faces, 3)
+        for each in chart.unique():
+            alone = Texture(fill_nearest(colors.texels, chart_of_texel == each))
+            apart[chart == each] = alone.sample(places[chart == each], footprint[chart == each])
+        assert float((colors.sample(places, footprint) - apart).abs().mean()) < largest_mean
 
 
 def test_a_seam_is_learned_from_both_sides(mesh: Mesh) -> None:
