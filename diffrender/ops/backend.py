@@ -17,7 +17,7 @@ from diffrender.errors import BackendError
 BACKENDS = ("numba", "reference")
 OPS = (
     "rasterize", "contours", "probe", "intersections", "collect", "refine", "barycentrics", "interpolate", "attributes",
-    "mip_pyramid", "texture_places", "sample_texture", "ggx", "shadow", "antialias", "blur",
+    "mip_pyramid", "texture_places", "sample_texture", "unit", "lambert", "ggx", "shadow", "antialias", "blur",
 )  # fmt: skip
 _MODULES = {"numba": "numba_cpu", "reference": "reference"}
 

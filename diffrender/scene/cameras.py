@@ -12,6 +12,7 @@ from torch import Tensor
 from diffrender.checks import check_finite, check_shape
 from diffrender.errors import ShapeError
 from diffrender.geometry.projection import look_at, project, transform_points
+from diffrender.ops.unit import unit
 
 
 @dataclass(frozen=True)
@@ -153,11 +154,11 @@ class Cameras:
         rotation, translation = self.cam_from_world[:, :3, :3], self.cam_from_world[:, :3, 3]
         return -(rotation.transpose(1, 2) @ translation[:, :, None])[:, :, 0]
 
-    def directions_to_w(self, points_w: Tensor, view: Tensor) -> Tensor:
+    def directions_to_w(self, points_w: Tensor, view: Tensor, backend: str | None = None) -> Tensor:
         """[M, 3] unit directions from points [M, 3] towards the camera view[m] that sees them; view: [M] int64."""
         if self.orthographic:
             return -self.cam_from_world[:, 2, :3].index_select(0, view)
-        return torch.nn.functional.normalize(self.positions_w().index_select(0, view) - points_w, dim=1)
+        return unit(self.positions_w().index_select(0, view) - points_w, backend=backend)
 
     def project(self, points_w: Tensor) -> Tensor:
         """Homogeneous pixel coordinates [N, V, 4] = (x w, y w, w, depth) of world points [V, 3].

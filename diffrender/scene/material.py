@@ -11,10 +11,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
+from diffrender.ops.unit import unit
 from diffrender.scene.surface import Surface
 from diffrender.scene.texture import Texture
 
@@ -98,4 +98,4 @@ def shading_normal_w(surface: Surface, normal: SurfaceValue | None) -> Tensor:
     x, y, z = surface.value(normal).unbind(-1)
     tangent, bitangent = surface.tangent_frame_w
     mapped = x[:, None] * tangent + y[:, None] * bitangent + z[:, None] * surface.mean_normal_w
-    return torch.nn.functional.normalize(mapped, dim=1)
+    return unit(mapped, backend=surface.backend)

@@ -15,6 +15,7 @@ from diffrender.ops.attributes import attributes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.texture_places import texture_places
+from diffrender.ops.unit import unit
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
@@ -189,7 +190,7 @@ class Surface:
     @cached_property
     def normal_w(self) -> Tensor:
         """[M, 3] unit smooth normals; where a back face is seen (open meshes), turned towards the camera."""
-        return torch.nn.functional.normalize(self.mean_normal_w, dim=1)
+        return unit(self.mean_normal_w, backend=self.backend)
 
     @cached_property
     def mean_normal_w(self) -> Tensor:
@@ -218,7 +219,7 @@ class Surface:
     @cached_property
     def to_camera_w(self) -> Tensor:
         """[M, 3] unit directions towards the camera."""
-        return self.cameras.directions_to_w(self.position_w, self.view)
+        return self.cameras.directions_to_w(self.position_w, self.view, self.backend)
 
     @cached_property
     def _facing(self) -> Tensor:

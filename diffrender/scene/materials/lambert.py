@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from diffrender.ops.lambert import lambert
 from diffrender.scene.material import Lobes, Material, SurfaceValue, check_color, shading_normal_w
 from diffrender.scene.surface import Surface
 
@@ -37,8 +37,9 @@ class Lambert(Material):
     def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
         """base_color / pi times the cosine between normal and light, zero from behind: [M, S, 3]."""
         normal_w = shading_normal_w(surface, self.normal)
-        cosine = (normal_w[:, None, :] * to_light_w).sum(-1, keepdim=True).clamp_min(0)
-        return surface.value(self.base_color)[:, None, :] * (cosine / math.pi)
+        # Defaults are float32, whatever the scene is in.
+        to_light_w, color = to_light_w.to(normal_w.dtype), surface.value(self.base_color).to(normal_w.dtype)
+        return lambert(normal_w, to_light_w, color, backend=surface.backend)
 
     def reflectance(self, surface: Surface) -> Tensor:
         """base_color."""

@@ -1,0 +1,75 @@
+"""A diffuse surface and its gradients on the CPU. Arithmetic in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.arrays import arrays
+from diffrender.ops.ggx.numba_cpu import dot, plus, vector
+from diffrender.threads import parallel_for
+
+# Points that are worth a turn of a thread.
+GRAIN = 16384
+ONE_OVER_PI = 1 / math.pi
+
+
+@njit(nogil=True, cache=True)
+def evaluate(start, end, normal, to_light, base_color, out):
+    """BSDF times cosine [M, S, 3] at the points start..end-1."""
+    for m in range(start, end):
+        n, color = vector(normal, m, 0), vector(base_color, m, 0)
+        for s in range(to_light.shape[1]):
+            cosine = dot(n, vector(to_light, m, s))
+            share = 0.0 if cosine < 0.0 else cosine * ONE_OVER_PI
+            out[m, s, 0], out[m, s, 1], out[m, s, 2] = color[0] * share, color[1] * share, color[2] * share
+
+
+@njit(nogil=True, cache=True)
+def gradients(start, end, grad, normal, to_light, base_color, grad_normal, grad_light, grad_color):
+    """Gradients of the points start..end-1 with respect to each input, those of the lights [M, S, 3]."""
+    for m in range(start, end):
+        n, color = vector(normal, m, 0), vector(base_color, m, 0)
+        g_n, g_color = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+        for s in range(to_light.shape[1]):
+            to, g = vector(to_light, m, s), vector(grad, m, s)
+            cosine = dot(n, to)
+            worth = 0.0 if cosine < 0.0 else dot(g, color) * ONE_OVER_PI
+            g_color = plus(g_color, 0.0 if cosine < 0.0 else cosine * ONE_OVER_PI, g)
+            g_n = plus(g_n, worth, to)
+            if len(grad_light) > 0:
+                grad_light[m, s, 0], grad_light[m, s, 1], grad_light[m, s, 2] = worth * n[0], worth * n[1], worth * n[2]
+        if len(grad_normal) > 0:
+            grad_normal[m, 0], grad_normal[m, 1], grad_normal[m, 2] = g_n
+        if len(grad_color) > 0:
+            grad_color[m, 0], grad_color[m, 1], grad_color[m, 2] = g_color
+
+
+def forward(normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:
+    """See op.lambert."""
+    out = torch.empty((len(normal), to_light.shape[1], 3), dtype=normal.dtype)
+    parallel_for(evaluate, len(normal), GRAIN, *arrays(normal[:, None], to_light, base_color[:, None], out))
+    return out
+
+
+def backward(
+    grad_out: Tensor, normal: Tensor, to_light: Tensor, base_color: Tensor, wanted: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """Gradients with respect to the inputs, None where not wanted."""
+    inputs = (normal, to_light, base_color)
+    n_points = len(normal)
+    grads = [
+        torch.empty((n_points if wants else 0, *part.shape[1:]), dtype=part.dtype)
+        for part, wants in zip(inputs, wanted, strict=True)
+    ]
+    vectors = arrays(grad_out, normal[:, None], to_light, base_color[:, None])
+    parallel_for(gradients, n_points, GRAIN, *vectors, *(grad.numpy() for grad in grads))
+    # What one row served all points with has the sum of their gradients.
+    return tuple(
+        (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wants else None
+        for grad, part, wants in zip(grads, inputs, wanted, strict=True)
+    )

@@ -1,0 +1,5 @@
+"""Vectors made unit."""
+
+from diffrender.ops.unit.op import unit
+
+__all__ = ["unit"]

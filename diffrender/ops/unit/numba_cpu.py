@@ -1,0 +1,58 @@
+"""Vectors made unit on the CPU. Arithmetic in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.arrays import arrays
+from diffrender.ops.unit.op import LEAST_LENGTH
+from diffrender.threads import parallel_for
+
+# Vectors that are worth a turn of a thread.
+GRAIN = 16384
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def load(vectors, m):
+    """A vector in float64, and one over its length, 0 where it has none."""
+    x, y, z = np.float64(vectors[m, 0]), np.float64(vectors[m, 1]), np.float64(vectors[m, 2])
+    length = math.sqrt(x * x + y * y + z * z)
+    return x, y, z, 0.0 if length < LEAST_LENGTH else 1.0 / length
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def evaluate(start, end, vectors, out):
+    """The vectors start..end-1."""
+    for m in range(start, end):
+        x, y, z, scale = load(vectors, m)
+        out[m, 0], out[m, 1], out[m, 2] = x * scale, y * scale, z * scale
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def gradients(start, end, vectors, grad, out):
+    """What comes in, without its part along the vector, over the length."""
+    for m in range(start, end):
+        x, y, z, scale = load(vectors, m)
+        x, y, z = x * scale, y * scale, z * scale
+        gx, gy, gz = np.float64(grad[m, 0]), np.float64(grad[m, 1]), np.float64(grad[m, 2])
+        along = gx * x + gy * y + gz * z
+        out[m, 0], out[m, 1], out[m, 2] = (gx - along * x) * scale, (gy - along * y) * scale, (gz - along * z) * scale
+
+
+def forward(vectors: Tensor) -> Tensor:
+    """See op.unit."""
+    out = torch.empty(vectors.shape, dtype=vectors.dtype)
+    parallel_for(evaluate, len(vectors), GRAIN, *arrays(vectors, out))
+    return out
+
+
+def backward(grad_out: Tensor, vectors: Tensor) -> Tensor:
+    """Gradient with respect to the vectors."""
+    grad = torch.empty(vectors.shape, dtype=vectors.dtype)
+    parallel_for(gradients, len(vectors), GRAIN, *arrays(vectors, grad_out, grad))
+    return grad
