@@ -10,6 +10,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology, join_topologies
 from diffrender.scene.scene import Scene
+from diffrender.scene.surface import VertexFrames
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,14 @@ class Geometry:
 
     verts_w: [V, 3] vertices of all objects in the world, one object after the other.
     topology: of all faces [F, 3].
-    verts_by_object: each object's own world vertices.
+    verts_by_object: each object's own world vertices. frames_by_object: likewise.
     first_face: for each object the index of its first face, and at the end F.
     """
 
     verts_w: Tensor
     topology: Topology
     verts_by_object: tuple[Tensor, ...]
+    frames_by_object: tuple[VertexFrames, ...]
     first_face: tuple[int, ...]
 
 
@@ -34,10 +36,11 @@ def gather_geometry(scene: Scene) -> Geometry:
         raise ShapeError("render: the scene has no objects; give it at least one")
     objects = list(scene.objects.values())
     verts = tuple(item.vertices_w() for item in objects)
+    frames = tuple(VertexFrames(item.mesh, each) for each, item in zip(verts, objects, strict=True))
     first_face = [0]
     for item in objects:
         first_face.append(first_face[-1] + item.mesh.n_faces)
     if len(objects) == 1:
-        return Geometry(verts[0], objects[0].mesh.topology, verts, tuple(first_face))
+        return Geometry(verts[0], objects[0].mesh.topology, verts, frames, tuple(first_face))
     topology = join_topologies([item.mesh.topology for item in objects], [item.mesh.n_vertices for item in objects])
-    return Geometry(torch.cat(verts), topology, verts, tuple(first_face))
+    return Geometry(torch.cat(verts), topology, verts, frames, tuple(first_face))

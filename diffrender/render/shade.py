@@ -65,13 +65,13 @@ def shade(
     result = None
     for index, item in enumerate(scene.objects.values()):
         first, end = geometry.first_face[index], geometry.first_face[index + 1]
-        vertices_w = geometry.verts_by_object[index]
+        vertices_w, frames = geometry.verts_by_object[index], geometry.frames_by_object[index]
         if len(scene.objects) == 1:
-            surface = Surface(item.mesh, vertices_w, face_id, where, view, cameras, backend)
+            surface = Surface(item.mesh, vertices_w, face_id, where, view, cameras, backend, frames)
             return values_of(surface, item.material)
         mine = torch.nonzero((face_id >= first) & (face_id < end))[:, 0]
         part = where.select(mine) if isinstance(where, Seen) else where[mine]
-        surface = Surface(item.mesh, vertices_w, face_id[mine] - first, part, view[mine], cameras, backend)
+        surface = Surface(item.mesh, vertices_w, face_id[mine] - first, part, view[mine], cameras, backend, frames)
         if result is None:
             result = vertices_w.new_zeros(len(face_id), sum(buffer.channels for buffer in buffers))
         result = result.index_copy(0, mine, values_of(surface, item.material))

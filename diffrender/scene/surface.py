@@ -22,6 +22,39 @@ from diffrender.scene.texture import Texture
 from diffrender.scene.texture_pack import PackedTexture
 
 
+@dataclass(frozen=True, eq=False)
+class VertexFrames:
+    """Normals and tangents of an object's vertices in the world, worked out when first asked for and kept.
+
+    What is kept has its gradient, also where it happens to be asked for first under no_grad.
+
+    mesh: the object's. vertices_w: [V, 3] its vertices in the world.
+    """
+
+    mesh: Mesh
+    vertices_w: Tensor
+
+    @cached_property
+    def normals_w(self) -> Tensor:
+        """[V, 3] unit."""
+        with torch.enable_grad():
+            return vertex_normals(self.vertices_w, self.mesh.faces)
+
+    @cached_property
+    def tangents_w(self) -> tuple[Tensor, Tensor]:
+        """(group [F, 3] int64, tangents [G, 4]): those of a face's corners are tangents[group], unit, +1 or -1 last.
+
+        -1 where the texture is mirrored. Raises ShapeError for a mesh without texture coordinates.
+        """
+        faces, uvs, uv_faces = self.mesh.faces, self.mesh.uvs, self.mesh.uv_faces
+        if uvs is None or uv_faces is None:
+            raise ShapeError("Surface.tangent_frame_w: a normal map needs a mesh with texture coordinates; it has none")
+        with torch.enable_grad():
+            group, vertex, handedness = corner_groups(faces, uvs, uv_faces)
+            tangents = group_tangents(self.vertices_w, faces, self.normals_w, uvs, uv_faces, group, len(vertex))
+            return group, torch.cat([tangents, handedness[:, None].to(tangents.dtype)], 1)
+
+
 @dataclass(frozen=True)
 class Seen:
     """Where in the image M points of a surface are seen; tells their barycentric coordinates when asked.
@@ -74,6 +107,7 @@ class Surface:
     view: [M] int64 camera that sees the point.
     cameras: N cameras.
     backend: implementation of the ops, None for the device's own.
+    vertex_frames: normals and tangents shared by all points of the object; None: they are worked out for these.
     """
 
     mesh: Mesh
@@ -83,6 +117,7 @@ class Surface:
     view: Tensor
     cameras: Cameras
     backend: str | None = None
+    vertex_frames: VertexFrames | None = None
     _kept: dict[int, tuple[Tensor | Texture, Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -171,13 +206,8 @@ class Surface:
         Not unit and not exactly at right angles to one another: normal maps are written for them as they are. Both
         turn round where a back face is seen, as `mean_normal_w` does.
         """
-        if self.mesh.uvs is None or self.mesh.uv_faces is None:
-            raise ShapeError("Surface.tangent_frame_w: a normal map needs a mesh with texture coordinates; it has none")
-        faces, uvs, uv_faces = self.mesh.faces, self.mesh.uvs, self.mesh.uv_faces
-        group, vertex, handedness = corner_groups(faces, uvs, uv_faces)
-        tangents = group_tangents(self.vertices_w, faces, self._vertex_normals_w, uvs, uv_faces, group, len(vertex))
-        signed = torch.cat([tangents, handedness[:, None].to(tangents.dtype)], 1)
-        at_points = self._interpolated(signed, group)
+        group, tangents = self._frames.tangents_w
+        at_points = self._interpolated(tangents, group)
         tangent, sign = at_points[:, :3], at_points[:, 3:]
         bitangent = torch.linalg.cross(self.mean_normal_w, tangent) * sign
         return (tangent if self.mesh.topology.is_closed else tangent * self._facing[:, None]), bitangent
@@ -195,12 +225,12 @@ class Surface:
     @cached_property
     def mean_normal_w(self) -> Tensor:
         """[M, 3] `normal_w` before it is made unit: the mean of the corners' normals."""
-        normals = self.value(self._vertex_normals_w)
+        normals = self.value(self._frames.normals_w)
         return normals if self.mesh.topology.is_closed else normals * self._facing[:, None]
 
     @cached_property
-    def _vertex_normals_w(self) -> Tensor:
-        return vertex_normals(self.vertices_w, self.mesh.faces)
+    def _frames(self) -> VertexFrames:
+        return self.vertex_frames or VertexFrames(self.mesh, self.vertices_w)
 
     @cached_property
     def depth(self) -> Tensor:

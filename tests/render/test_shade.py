@@ -2,14 +2,17 @@ import pytest
 import torch
 from support.shapes import bumpy, camera_at, flat_camera, oblique_cameras, placed, scene_of, square
 
+from diffrender.geometry.normals import vertex_normals
+from diffrender.geometry.tangents import group_tangents
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.render.shade import radiance_of
+from diffrender.scene.baking import unwrapped
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional, Point
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.surface import Surface
+from diffrender.scene.surface import Surface, VertexFrames
 
 COLOR = torch.tensor([0.8, 0.4, 0.2])
 
@@ -104,3 +107,42 @@ def test_a_ball_under_the_sun_has_the_cosine_of_the_angle():
     squared = 1 - (x**2 + y**2) / 0.81
     inside = squared > 0.05
     torch.testing.assert_close(output.rgba[0, ..., 1][inside], squared[inside].sqrt(), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_frames_of_vertices_are_worked_out_once_an_object(monkeypatch, mapped):
+    """Shading what lies across outlines, without gradients, takes those of the image's own points."""
+    calls = []
+    for name, function in (("normals", vertex_normals), ("tangents", group_tangents)):
+
+        def counted(*arguments, name=name, function=function):
+            calls.append((name, torch.is_grad_enabled()))
+            return function(*arguments)
+
+        whole = {"normals": "vertex_normals", "tangents": "group_tangents"}[name]
+        monkeypatch.setattr(f"diffrender.scene.surface.{whole}", counted)
+    mesh = unwrapped(bumpy(1), 16) if mapped else bumpy(1)
+    vertices = mesh.vertices.clone().requires_grad_()
+    material = Lambert(COLOR, normal=torch.tensor([0.3, 0.0, 1.0]) if mapped else None)
+    scene = scene_of(placed(mesh.with_vertices(vertices), material), lights={"sun": lights()[1]})
+    image = render(scene, oblique_cameras(2, 32)).rgba
+    assert calls == [("normals", True)] + [("tangents", True)] * mapped
+    (gradient,) = torch.autograd.grad(image.square().sum(), vertices)
+    assert gradient.any()
+
+
+def test_frames_that_are_asked_for_under_no_grad_have_their_gradient_later():
+    mesh = unwrapped(bumpy(1), 16)
+    vertices = mesh.vertices.clone().requires_grad_()
+
+    def tangents_of(frames):
+        return frames.tangents_w[1]
+
+    asked, fresh = VertexFrames(mesh, vertices), VertexFrames(mesh, vertices)
+    with torch.no_grad():
+        tangents_of(asked)
+    weight = torch.randn(tangents_of(fresh).shape, generator=torch.Generator().manual_seed(0))
+    (expected,) = torch.autograd.grad(tangents_of(fresh), vertices, weight)
+    (found,) = torch.autograd.grad(tangents_of(asked), vertices, weight)
+    assert expected.any()
+    torch.testing.assert_close(found, expected)
