@@ -77,6 +77,16 @@ def test_scenes_come_back_to_the_last_bit(tmp_path: Path, kind: str) -> None:
     assert torch.equal(render(scene, cameras()).rgba, render(again, seen_by).rgba)
 
 
+def test_what_is_known_of_each_picture_is_saved(tmp_path: Path) -> None:
+    seen_by = cameras()
+    count = torch.arange(len(seen_by))
+    taken = dataclasses.replace(
+        seen_by, number=count, exposure=0.5 - count, white_balance=torch.rand(len(seen_by), 3) + 0.5
+    )
+    save_scene(tmp_path / "scene.pt", lit_scene(OBJECTS["lambert_vertex"]), taken)
+    assert_same(load_scene(tmp_path / "scene.pt")[1], taken)
+
+
 def test_damaged_scenes_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no readable scene"):
         load_scene(tmp_path / "scene.pt")

@@ -42,8 +42,8 @@ def material_of(document: GltfDocument, entry: Mapping[str, Any], vertex_colors:
     normal = _normal(document, entry.get("normalTexture"))
     emissive = _emissive(document, entry)
     is_dull = extensions.get("KHR_materials_specular", {}).get("specularFactor", 1.0) == 0
-    if is_dull and normal is None and emissive is None and isinstance(metallic, Tensor) and not metallic.any():
-        return Lambert(base_color)
+    if is_dull and emissive is None and isinstance(metallic, Tensor) and not metallic.any():
+        return Lambert(base_color, normal)
     return Ggx(base_color, metallic, roughness, normal, emissive)
 
 

@@ -51,7 +51,7 @@ def surface_of(material: Material) -> GltfSurface:
     if isinstance(material, Unlit):
         return GltfSurface(material.base_color, unlit=True)
     if isinstance(material, Lambert):
-        return GltfSurface(material.base_color, specular=False)
+        return GltfSurface(material.base_color, normal=material.normal, specular=False)
     if isinstance(material, Ggx):
         return GltfSurface(
             material.base_color, material.metallic, material.roughness, material.normal, material.emissive

@@ -37,6 +37,7 @@ def exported_objects() -> dict[str, Object]:
         "lambert": (ball, Lambert(torch.tensor([0.2, 0.5, 0.7]))),
         "lambert_vertex": (ball, Lambert(heights)),
         "lambert_texture": (uv_ball, Lambert(Texture(smooth(3), wrap="clamp"))),
+        "lambert_normal_texture": (uv_ball, Lambert(torch.tensor([0.6, 0.5, 0.4]), Texture(bumps))),
         "unlit": (ball, Unlit(heights)),
         "ggx": (ball, Ggx(torch.tensor([0.8, 0.5, 0.2]), torch.tensor([0.9]), torch.tensor([0.3]))),
         "ggx_texture": (
