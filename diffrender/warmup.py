@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import torch
 
+from diffrender.errors import BackendError
 from diffrender.geometry.distances import Surface
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, icosphere
@@ -17,7 +18,7 @@ from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Directional
-from diffrender.scene.materials import Ggx, Unlit
+from diffrender.scene.materials import Ggx, Lambert, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
@@ -29,12 +30,16 @@ from diffrender.threads import threads_to_kernels
 def warmup(dtype: torch.dtype = torch.float32) -> float:
     """Compiles the kernels of images and those of surfaces, each in a process of its own; gives the seconds it took.
 
-    Compiling takes the interpreter's lock, so that threads would not help. Numba keeps what it compiled on disk.
+    Compiling holds the interpreter's lock, so that threads would not help. Numba keeps what it compiled on disk.
+    Raises BackendError where a process fails; it has said why on standard error.
     """
     started = time.perf_counter()
-    with ProcessPoolExecutor(len(PARTS), mp_context=get_context("spawn")) as pool:
-        for part in [pool.submit(part, dtype) for part in PARTS]:
-            part.result()
+    calls = [f"{part.__name__}({dtype})" for part in PARTS]
+    code = "import torch; from diffrender import warmup; warmup."
+    processes = [subprocess.Popen([sys.executable, "-c", code + call]) for call in calls]
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        raise BackendError("warmup: the kernels could not be compiled; the message above says why")
     return time.perf_counter() - started
 
 
@@ -50,10 +55,11 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
     with threads_to_kernels(1):
         for edges in EDGE_MODELS.values():
             render(Scene({"object": item}, background=background), cameras, edges()).rgba.sum().backward()
-        lit = Object(mesh, Ggx(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
         ones = torch.ones(3, dtype=dtype)
         sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
-        render(Scene({"object": lit}, {"sun": sun}, background), cameras).rgba.sum().backward()
+        for material in (Ggx, Lambert):
+            lit = Object(mesh, material(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
+            render(Scene({"object": lit}, {"sun": sun}, background), cameras).rgba.sum().backward()
 
 
 def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
