@@ -30,11 +30,21 @@ def _log(linear: Tensor) -> Tensor:
 SPACES: dict[str, Callable[[Tensor], Tensor]] = {"linear": _as_it_is, "srgb": srgb_from_linear, "log": _log}
 
 
+# How near to 1 a value must be that ended there: means of such values are off by roundings alone.
+AT_THE_END = 1e-4
+
+
+def is_clipped(images: Tensor) -> Tensor:
+    """[...] bool: the values that files of bytes have where a picture is too bright for them."""
+    return (images - 1).abs() < AT_THE_END
+
+
 class Comparison:
     """What the losses of one step see: n rendered views and their targets; conversions are made once and kept.
 
     output: the renderings, with the buffers that the objective asks for.
     views: the n targets of these renderings, in the same order.
+        Where their cameras have exposures, a rendering that is brighter than a clipped value agrees with it.
     added_background: [n, 3] what is added to the background of both, or None; views have masks then.
     """
 
@@ -50,6 +60,10 @@ class Comparison:
             convert = SPACES[space]
             rgba, images = self.output.rgba, self.views.images
             rendered = rgba[..., :3]
+            if self.views.cameras.gains() is not None:
+                # Where a photograph is overexposed, more light looks the same; else the highlights of bright pictures
+                # would pull down their exposure.
+                rendered = torch.where(is_clipped(images) & (rendered > images), images, rendered)
             if self._added is not None:
                 # Exact, since both are linear in what lies behind: the background times what they leave uncovered.
                 added = self._added[:, None, None]

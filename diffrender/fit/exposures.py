@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from diffrender.fit.comparison import is_clipped
 from diffrender.fit.step import RenderViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
@@ -35,8 +36,8 @@ def matched_cameras(scene: Scene, views: Views, render_views: RenderViews, paths
     """The cameras of `views` with the gains that bring the renderings of `scene` nearest to their images.
 
     Nobody can know how a picture that was held out was exposed; so it is judged at its best exposure, in closed form:
-    the gains g of each view that make sum (g rendering - image)^2 least, in linear light. Values at the upper end of
-    images that end there (clipped highlights) do not count.
+    the gains g of each view that make sum (g rendering - image)^2 least, in linear light. Clipped values do not
+    count.
     paths: what of it was learned: EXPOSURE alone gives a view one gain; with WHITE_BALANCE it has one for each channel.
     """
     cameras = views.cameras
@@ -61,6 +62,5 @@ def matched_cameras(scene: Scene, views: Views, render_views: RenderViews, paths
 
 def _gains(rendered: Tensor, image: Tensor) -> Tensor:
     """[2, 3] the sums of rendering times image and of rendering times rendering, over the pixels that count."""
-    counts = image < 1 if float(image.max()) <= 1 else torch.ones_like(image, dtype=torch.bool)
-    rendered = rendered * counts
+    rendered = rendered * ~is_clipped(image)
     return torch.stack([(rendered * image).sum((0, 1)), rendered.square().sum((0, 1))])

@@ -156,6 +156,19 @@ def test_exposures_and_colour_casts_are_recovered_and_the_colours_are_better_for
     assert evaluate(result.scene, at_best, setup.render_views)["psnr_masked_db"] > 38
 
 
+def test_overexposed_pictures_do_not_pull_down_their_exposure() -> None:
+    """Files of bytes end at 1, and so does more than a tenth of the object here."""
+    setup = build_fit(parse_config(SCENE.replace("radiance: 2.5", "radiance: 4") + LEARNED, Path()))
+    views = replace(setup.fit_views, images=setup.fit_views.images.clamp_max(1))
+    assert views.masks is not None and float((views.images == 1).any(-1)[views.masks > 0.5].float().mean()) > 0.1
+    result = fit(setup.model, views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
+    everywhere = Cameras.perspective(torch.randn(12, 3), height=32, width=32)
+    truth = synthetic_gains(everywhere, SyntheticOptions(exposure_stops=1, color_cast=0.2)).gains()
+    wanted = truth[torch.arange(12) % 8 != 0].log2()
+    found = result.cameras.gains().log2()
+    assert float((found - (wanted - wanted.mean(0))).abs().max()) < 0.02
+
+
 def photographed(folder: Path, background: str) -> str:
     """A capture of two masked pictures, and a scene file over a background."""
     Image.new("RGBA", (8, 8), (200, 100, 50, 255)).save(folder / "a.png")
