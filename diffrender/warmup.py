@@ -13,6 +13,8 @@ from diffrender.geometry.distances import Surface
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
+from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.interpolate import interpolate
 from diffrender.ops.texture_places import texture_places
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
@@ -53,8 +55,10 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
     background = torch.zeros(3, dtype=dtype, requires_grad=True)
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]], dtype=dtype), height=16, width=16)
     with threads_to_kernels(1):
+        scene = Scene({"object": item}, background=background)
         for edges in EDGE_MODELS.values():
-            render(Scene({"object": item}, background=background), cameras, edges()).rgba.sum().backward()
+            render(scene, cameras, edges()).rgba.sum().backward()
+        render(scene, cameras, buffers=("normal", "depth")).image.sum().backward()
         ones = torch.ones(3, dtype=dtype)
         sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
         for material in (Ggx, Lambert):
@@ -63,13 +67,23 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
 
 
 def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
-    """Remeshes a ball, measures it, and looks a texture up."""
+    """Remeshes a ball, measures it, looks a texture up and interpolates a value."""
     ball = icosphere(0)
     remesh(*ball, target_length=0.5)
     triangles = Triangles(*ball)
     self_intersections(triangles)
     Surface(triangles).closest(triangles.vertices)
     _sample_a_texture(dtype)
+    _interpolate(dtype)
+
+
+def _interpolate(dtype: torch.dtype) -> None:
+    """Compiles the two ops that a renderer of one's own would begin with."""
+    corners = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]], dtype=dtype)
+    values = corners[:, :3].clone().requires_grad_()
+    face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
+    bary = barycentrics(corners[None].requires_grad_(), face, point, point, torch.full((1, 2), 1 / 3, dtype=dtype))
+    interpolate(values, face, point, bary).sum().backward()
 
 
 def _sample_a_texture(dtype: torch.dtype) -> None:

@@ -15,6 +15,8 @@ from diffrender.errors import ConfigError
 _COMPRESSED_FROM = 0.8 - 0.04
 _DESATURATION = 0.15
 _REFLECTED = 0.04
+# Of exposure: a million times brighter or darker.
+MOST_STOPS = 20.0
 
 
 def _clipped(linear: Tensor) -> Tensor:
@@ -30,8 +32,8 @@ def _neutral(linear: Tensor) -> Tensor:
     new_peak = 1 - room**2 / (peak - _COMPRESSED_FROM + room).clamp_min(room)
     grayness = 1 - 1 / (_DESATURATION * (peak - new_peak) + 1)
     compressed = torch.lerp(color * new_peak / peak.clamp_min(_COMPRESSED_FROM), new_peak.expand_as(color), grayness)
-    # An infinity is as white as can be; the formula would make it none.
-    return torch.where(peak > _COMPRESSED_FROM, compressed, color).where(peak.isfinite(), 1.0)
+    # An infinity is as white as can be, which the formula would make a NaN; a NaN stays one.
+    return torch.where(peak > _COMPRESSED_FROM, compressed, color).where(~peak.isinf(), 1.0)
 
 
 # clip: as cameras do. neutral: the Khronos PBR Neutral tone mapper (2024), which keeps base colours and rolls
@@ -43,7 +45,7 @@ TONE_CURVES: dict[str, Callable[[Tensor], Tensor]] = {"clip": _clipped, "neutral
 class Display:
     """How linear light is shown.
 
-    exposure: in stops: light is multiplied by 2^exposure first.
+    exposure: in stops, -MOST_STOPS..MOST_STOPS: light is multiplied by 2^exposure first.
     tone: the name of a curve in TONE_CURVES, which brings it to 0..1.
     """
 
@@ -51,6 +53,10 @@ class Display:
     tone: str = "clip"
 
     def __post_init__(self) -> None:
+        if not abs(self.exposure) <= MOST_STOPS:  # a NaN neither
+            raise ConfigError(
+                f"display: exposure must be from -{MOST_STOPS:g} to {MOST_STOPS:g} stops, got {self.exposure}"
+            )
         if self.tone not in TONE_CURVES:
             raise ConfigError(f"display: there is no tone {self.tone!r}; choose from {', '.join(TONE_CURVES)}")
 

@@ -43,6 +43,7 @@ def test_curves_stay_in_range_and_never_turn_around(tone):
     # No jump anywhere: none larger than the light's own step.
     assert (shown.diff(dim=0).abs().amax() <= ramp.diff(dim=0).amax() * 1.001).all()
     assert Display(tone=tone).shown(torch.full((3,), torch.inf)).tolist() == [1.0, 1.0, 1.0]
+    assert Display(tone=tone).shown(torch.full((3,), torch.nan)).isnan().all()
 
 
 def test_coverage_stays_as_it_is():
@@ -52,3 +53,9 @@ def test_coverage_stays_as_it_is():
 def test_unknown_curves_are_refused():
     with pytest.raises(ConfigError, match="there is no tone 'aces'; choose from clip, neutral"):
         Display(tone="aces")
+
+
+@pytest.mark.parametrize("exposure", [2000.0, -20.5, float("nan")])
+def test_exposures_that_leave_nothing_to_see_are_refused(exposure):
+    with pytest.raises(ConfigError, match=r"exposure must be from -20 to 20 stops, got"):
+        Display(exposure)
