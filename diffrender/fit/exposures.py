@@ -38,15 +38,21 @@ def matched_cameras(scene: Scene, views: Views, render_views: RenderViews, paths
     Nobody can know how a picture that was held out was exposed; so it is judged at its best exposure, in closed form:
     the gains g of each view that make sum (g rendering - image)^2 least, in linear light. Clipped values do not
     count.
-    paths: what of it was learned: EXPOSURE alone gives a view one gain; with WHITE_BALANCE it has one for each channel.
+    paths: what of it was learned. EXPOSURE alone gives a view one gain, on top of the white balance that it has; with
+        WHITE_BALANCE it has one for each channel, whose mean in stops is added to an exposure that is not learned.
     """
     cameras = views.cameras
     if EXPOSURE not in paths and WHITE_BALANCE not in paths:
         return cameras
+    known = replace(
+        cameras,
+        exposure=None if EXPOSURE in paths else cameras.exposure,
+        white_balance=None if WHITE_BALANCE in paths else cameras.white_balance,
+    )
     gains = []
     for view in range(len(cameras)):
-        plain = cameras.select([view]).without_gains()
-        gains.append(_gains(render_views(scene, plain).rgba[0, ..., :3], views.images[view]))
+        rendered = render_views(scene, known.select([view])).rgba[0, ..., :3]
+        gains.append(_gains(rendered, views.images[view]))
     sums = torch.stack(gains)  # [N, 2, 3]
     if WHITE_BALANCE not in paths:
         sums = sums.sum(-1, keepdim=True)
@@ -54,9 +60,9 @@ def matched_cameras(scene: Scene, views: Views, render_views: RenderViews, paths
     best = torch.where(squares > LEAST_LIGHT, products / squares.clamp_min(LEAST_LIGHT), torch.ones_like(squares))
     stops = best.clamp_min(2**-MOST_STOPS).log2().clamp(-MOST_STOPS, MOST_STOPS)
     exposure, rest = stops.mean(1), stops - stops.mean(1, keepdim=True)
-    if EXPOSURE not in paths:
-        exposure = torch.zeros_like(exposure) if cameras.exposure is None else cameras.exposure
-    white_balance = torch.exp2(rest) if WHITE_BALANCE in paths else cameras.white_balance
+    if known.exposure is not None:
+        exposure = exposure + known.exposure
+    white_balance = torch.exp2(rest) if WHITE_BALANCE in paths else known.white_balance
     return replace(cameras, exposure=exposure, white_balance=white_balance)
 
 

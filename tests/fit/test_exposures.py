@@ -84,6 +84,28 @@ def test_pictures_of_the_scene_itself_are_matched_exactly(paths, balance):
     assert matched_cameras(ball(), views, render, ()) is views.cameras
 
 
+@pytest.mark.parametrize("learned", [EXPOSURE, WHITE_BALANCE])
+def test_gains_that_are_known_stay_and_only_the_rest_is_matched(learned):
+    """Casts so strong that a mean over channels of the rendering without them would be another."""
+    balance = torch.tensor([[2.0, 1.0, 0.5]]).expand(3, 3)
+    taken = replace(cameras(), exposure=STOPS, white_balance=balance)
+    unknown = {"exposure": None} if learned == EXPOSURE else {"white_balance": None}
+    views = replace(synthetic_views(ball(), taken), cameras=replace(taken, **unknown))
+    found = matched_cameras(ball(), views, lambda scene, each: render(scene, each, Antialias(8)), (learned,))
+    torch.testing.assert_close(found.exposure, STOPS, rtol=0, atol=7e-3)
+    torch.testing.assert_close(found.white_balance, balance, rtol=5e-3, atol=0)
+
+
+@pytest.mark.parametrize("known", [None, torch.full((3,), 0.5)], ids=["none", "half a stop"])
+def test_with_only_the_white_balance_learned_each_channel_has_a_gain_of_its_own(known):
+    taken = replace(cameras(), exposure=STOPS, white_balance=BALANCE)
+    views = replace(synthetic_views(ball(), taken), cameras=replace(cameras(), exposure=known))
+    found = matched_cameras(ball(), views, lambda scene, each: render(scene, each, Antialias(8)), (WHITE_BALANCE,))
+    torch.testing.assert_close(found.gains(), taken.gains(), rtol=5e-3, atol=0)
+    assert found.white_balance is not None
+    torch.testing.assert_close(found.white_balance.log2().mean(1), torch.zeros(3), rtol=0, atol=1e-6)
+
+
 def test_clipped_highlights_say_nothing():
     taken = replace(cameras(), exposure=torch.tensor([2.0, 1.5, 1.0]))
     views = synthetic_views(ball(), taken)
