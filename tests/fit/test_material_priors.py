@@ -11,6 +11,7 @@ from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
 from diffrender.fit.regularizers.material_smoothness import MaterialSmoothness
 from diffrender.fit.regularizers.white_light import WhiteLight
+from diffrender.scene.carrying import carry_normal_map
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, Environment
 from diffrender.scene.materials import Ggx, Lambert, Phong, Unlit
 from diffrender.scene.mesh import Mesh
@@ -101,6 +102,26 @@ def test_a_step_across_a_seam_counts_as_one_within_a_chart():
     assert costs[0] > 0.1 and costs[1] == pytest.approx(costs[0], rel=0.05)
     rough = scene_with(Ggx(roughness=Texture(texels[:, :, :1].contiguous())), Mesh(corners, faces, apart, uv_faces))
     assert float(MaterialSmoothness().bound_to(rough)(rough)) == pytest.approx(costs[0] / 3**0.5, rel=0.05)
+
+
+def test_one_tilt_costs_nothing_in_charts_that_are_turned_against_each_other():
+    """A flat square in two halves; the second lies apart in the texture, turned by 90 degrees, and its frame too."""
+    corners = torch.tensor([[x, y, 0.0] for y in (-0.5, 0.5) for x in (-0.5, 0.0, 0.5)])
+    faces = torch.tensor([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4]])
+    left = torch.tensor([[0.0, 0.5], [0.25, 0.5], [0.25, 0.0], [0.0, 0.0]])  # 0, 1, 4, 3
+    turned = torch.tensor([[0.5, 0.0], [0.5, 0.25], [1.0, 0.25], [1.0, 0.0]])  # 1, 2, 5, 4
+    uv_faces = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
+    whole = Mesh(corners, faces, torch.cat([left, left + torch.tensor([0.25, 0.0])]), uv_faces)
+    apart = Mesh(corners, faces, torch.cat([left, turned]), uv_faces)
+    tilt = Texture(torch.tensor([0.6, 0.0, 0.8]).expand(64, 64, 3).contiguous())
+    for mesh, normal in ((whole, tilt), (apart, carry_normal_map(tilt, whole, apart))):
+        scene = scene_with(Ggx(normal=normal), mesh)
+        assert float(MaterialSmoothness().bound_to(scene)(scene)) == pytest.approx(0, abs=1e-4)
+    # Within a chart a change of tilt still costs.
+    texels = tilt.texels.clone()
+    texels[:, 8:] = torch.tensor([0.0, 0.0, 1.0])
+    scene = scene_with(Ggx(normal=Texture(texels)), whole)
+    assert float(MaterialSmoothness().bound_to(scene)(scene)) > 0.1
 
 
 def test_roughness_may_change_where_the_chroma_does_and_not_where_only_the_brightness_does():

@@ -28,7 +28,8 @@ class MaterialSmoothness(Regularizer):
 
     Counted as `color_smoothness` does, and numbers without an upper end (shininess) by their logarithm. One surface is
     usually of few materials, and one material usually of one colour; shading changes brightness but hardly chroma. So
-    where the chroma of the base colour changes, the rest may change too.
+    where the chroma of the base colour changes, the rest may change too. Normal maps are not compared across seams:
+    there the frames change that their vectors are written in.
 
     chroma: a change of chroma (red, green and blue over their sum) by this much lets the others change at 1/e of the
         cost; 0: the cost is the same everywhere.
@@ -57,9 +58,11 @@ class _MaterialSmoothnessOn(Regularizer):
     def __call__(self, scene: Scene) -> Tensor:
         total = scene.background.new_zeros(())
         for name, item in scene.objects.items():
-            for quantity, value, is_unbounded in _quantities(item):
-                counted = _logarithm(value) if is_unbounded else value
+            for quantity, value, kind in _quantities(item):
+                counted = _logarithm(value) if kind == "positive" else value
                 layout = None if self.layouts is None else self.layouts.of(f"{name}.{quantity}", item.mesh, value)
+                if layout is not None and kind == "direction":
+                    layout = layout._replace(seams=None)  # each chart has a tangent frame of its own
                 steps = steps_of(item.mesh, counted, layout)
                 if steps is not None:
                     total = total + variation(steps, self._weights(item, value))
@@ -75,13 +78,13 @@ class _MaterialSmoothnessOn(Regularizer):
         return None if changes is None else tuple((-change.norm(dim=-1) / self.chroma).exp() for change in changes)
 
 
-def _quantities(item: Object) -> list[tuple[str, SurfaceValue, bool]]:
-    """(name, value, whether it has no upper end) of what is smoothed."""
+def _quantities(item: Object) -> list[tuple[str, SurfaceValue, str]]:
+    """(name, value, the parametrisation that says what kind of number it is) of what is smoothed."""
     found = []
     for each in dataclasses.fields(item.material):  # type: ignore[arg-type]
         value = getattr(item.material, each.name)
         if each.name not in ("base_color", "emissive") and isinstance(value, Tensor | Texture):
-            found.append((each.name, value, each.metadata["parametrization"] == "positive"))
+            found.append((each.name, value, each.metadata["parametrization"]))
     return found
 
 

@@ -36,11 +36,12 @@ class Steps(NamedTuple):
 class Layout(NamedTuple):
     """How a texture of some size lies on a mesh.
 
-    covered: [H, W] bool, the texels on the mesh. seams: places where two charts meet, a texel apart.
+    covered: [H, W] bool, the texels on the mesh.
+    seams: places where two charts meet, a texel apart; None: what the charts say there cannot be compared.
     """
 
     covered: Tensor
-    seams: SeamPlaces
+    seams: SeamPlaces | None
 
 
 class Layouts:
@@ -71,11 +72,14 @@ def steps_of(mesh: Mesh, value: SurfaceValue, layout: Layout | None) -> Steps | 
         if layout is None:
             return Steps(texel_steps(texels), None, per_length)
         covered, seams = layout
+        values = texel_steps(texels)
         counts = ((covered[1:] & covered[:-1]).to(texels.dtype), (covered[:, 1:] & covered[:, :-1]).to(texels.dtype))
+        if seams is None:
+            return Steps(values, counts, per_length)
         both_sides = value.sample(torch.cat([seams.first, seams.second]).to(texels.dtype))
         first, second = both_sides.unflatten(0, (2, len(seams.first)))
         across = second - first
-        return Steps((*texel_steps(texels), across), (*counts, torch.ones_like(across[:, 0])), per_length)
+        return Steps((*values, across), (*counts, torch.ones_like(across[:, 0])), per_length)
     if value.dim() == 1:
         return None
     with torch.no_grad():
