@@ -254,14 +254,23 @@ def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: 
         if options.remesh is not None and name is not None:
             remesh = filled_remesh(options.remesh, method, scene.objects[name], cameras, size)
             written = next(each for each in config.all_objects() if each.name == name)
-            updates["remesh"] = filled_unwrap(remesh, scene.objects[name], written, config.optimize.steps)
+            updates["remesh"] = filled_unwrap(path, remesh, scene.objects[name], written, config.optimize.steps)
         filled[path] = options.model_copy(update=updates)
     return filled
 
 
 def _levels(path: str, levels: int | None, value: Tensor) -> int | None:
-    """How many coarser images of texels [H, W, C] are learned, filled in; None for a value that is no image."""
+    """How many coarser images of texels [H, W, C] are learned, filled in; None for a value that is no image.
+
+    Raises ConfigError where `levels` is given for what is no image, or an image cannot be halved as often.
+    """
     if not is_image(value):
+        if levels:
+            # What a file brings along is only known here: `own` may be a texture or the colours of vertices.
+            raise ConfigError(
+                f"optimize.{path}: levels is {levels}, which is for textures and environment maps, but the value is"
+                f" {' x '.join(map(str, value.shape)) or 'one'} numbers and no image; take levels out"
+            )
         return None
     height, width = value.shape[:2]
     most = most_levels(height, width, 1)

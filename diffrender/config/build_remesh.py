@@ -53,14 +53,18 @@ def filled_remesh(
     return options.model_copy(update={"shortest": shortest, "longest": longest, "smoothing": smoothing, "every": every})
 
 
-def filled_unwrap(options: RemeshOptions, item: Object, written: ObjectOptions, steps: int) -> RemeshOptions:
+def filled_unwrap(path: str, options: RemeshOptions, item: Object, written: ObjectOptions, steps: int) -> RemeshOptions:
     """`options` saying whether the object `item`, described by `written`, is unwrapped anew in a fit of `steps`.
 
+    path: of the vertices, as the file has it.
     Raises ConfigError where that is asked for and there is no texture to lie on it.
     """
     textures = texture_fields(item)
     if options.unwrap and not textures:
-        raise ConfigError("remesh.unwrap: the object has no textures, so it needs no texture coordinates; take it out")
+        raise ConfigError(
+            f"optimize.{path}.remesh.unwrap: the object has no textures, so it needs no texture coordinates; take it"
+            " out"
+        )
     if options.unwrap is not None:
         return options
     ends = options.when != "continuous" or (options.stop is not None and options.stop < steps)

@@ -204,6 +204,15 @@ def test_wanted_lengths_come_from_pixels_and_from_the_region() -> None:
     assert (shape.remesh.every, shape.remesh.smoothing) == (5, 0.0)
 
 
+def test_colours_of_vertices_that_a_file_brings_along_have_no_coarser_images(tmp_path: Path) -> None:
+    write_obj(tmp_path / "own.obj", Mesh(*icosphere(1, 0.5)), vertex_colors=torch.tensor([0.2, 0.5, 0.8]))
+    text = "mesh: own.obj\nmaterial: {type: unlit, base_color: own}\noptimize: {material.base_color: {levels: LEVELS}}"
+    wanted = r"optimize\.material\.base_color: levels is 3, .* 42 x 3 numbers and no image; take levels out"
+    with pytest.raises(ConfigError, match=wanted):
+        built(text.replace("LEVELS", "3"), tmp_path)
+    assert built(text.replace("LEVELS", "0"), tmp_path)
+
+
 TEXTURE = "{texture: 0.5, resolution: 32}"
 
 
@@ -232,7 +241,7 @@ def test_textures_get_a_layout_that_suits_the_remeshed_shape(
 
 def test_a_layout_without_textures_is_refused() -> None:
     text = "mesh: {subdivisions: 2}\noptimize: {mesh.vertices: {remesh: {unwrap: true}}}"
-    with pytest.raises(ConfigError, match=r"remesh\.unwrap: the object has no textures"):
+    with pytest.raises(ConfigError, match=r"optimize\.mesh\.vertices\.remesh\.unwrap: the object has no textures"):
         built(text)
 
 
