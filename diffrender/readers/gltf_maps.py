@@ -9,6 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffrender.readers.gltf_factors import (
+    Factors,
+    base_color_factor,
+    emissive_factor,
+    metallic_factor,
+    normal_factor,
+    roughness_factor,
+)
 from diffrender.readers.images import image_from_pillow
 from diffrender.scene.texture import Texture
 
@@ -35,41 +43,43 @@ _MAPS: Mapping[str, tuple[str, Callable[[Any], Tensor]]] = {
 }
 
 
-def material_maps(materials: Sequence[Any], wrap: str) -> dict[str, Texture]:
+def material_maps(materials: Sequence[Any], entries: Sequence[Mapping[str, Any]], wrap: str) -> dict[str, Texture]:
     """The maps of MeshData from the PBRMaterial of each part of a file; only those that all parts share.
 
-    Multiplied with the factors that stand beside them, where all parts agree about these.
+    entries: the file's own descriptions of these materials (used_materials). The maps are multiplied with the factors
+        that stand there, where all agree about these; a map that counts nothing is left out.
     """
     maps: dict[str, Texture] = {}
     for name, (attribute, convert) in _MAPS.items():
         pictures = [getattr(material, attribute, None) for material in materials]
         if pictures and pictures[0] is not None and all(_same(picture, pictures[0]) for picture in pictures):
-            factors = {_FACTORS[name](material) for material in materials}
-            factor = factors.pop() if len(factors) == 1 else (1.0, 1.0, 1.0)
-            maps[name] = Texture(convert(pictures[0]) * torch.tensor(factor), wrap)
+            factor = _shared([_FACTORS[name](entry) for entry in entries])
+            if any(factor):
+                maps[name] = Texture(convert(pictures[0]) * torch.tensor(factor), wrap)
     return maps
 
 
-def _metallic_roughness_factor(material: Any) -> tuple[float, float, float]:
-    roughness, metallic = (getattr(material, name, None) for name in ("roughnessFactor", "metallicFactor"))
-    return 1.0, 1.0 if roughness is None else float(roughness), 1.0 if metallic is None else float(metallic)
+def used_materials(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries of a glTF document's `materials` that its meshes use; an empty one for what has none."""
+    primitives = [primitive for mesh in header.get("meshes", []) for primitive in mesh.get("primitives", [])]
+    indices = {primitive.get("material") for primitive in primitives}
+    return [{} if index is None else header["materials"][index] for index in indices]
 
 
-def _emissive_factor(material: Any) -> tuple[float, float, float]:
-    factor = getattr(material, "emissiveFactor", None)
-    red, green, blue = (1.0, 1.0, 1.0) if factor is None else np.asarray(factor, np.float64).tolist()
-    return red, green, blue
+def _metallic_roughness_factor(entry: Mapping[str, Any]) -> Factors:
+    return 1.0, roughness_factor(entry), metallic_factor(entry)
 
 
-def _no_factor(material: Any) -> tuple[float, float, float]:
-    return 1.0, 1.0, 1.0
-
-
-_FACTORS: Mapping[str, Callable[[Any], tuple[float, float, float]]] = {
+_FACTORS: Mapping[str, Callable[[Mapping[str, Any]], Factors]] = {
     "metallic_roughness": _metallic_roughness_factor,
-    "normal": _no_factor,
-    "emissive": _emissive_factor,
+    "normal": normal_factor,
+    "emissive": emissive_factor,
 }
+
+
+def _shared(factors: Sequence[Factors]) -> Factors:
+    """The factors that all parts have; ones where they do not agree."""
+    return factors[0] if len(set(factors)) == 1 else (1.0, 1.0, 1.0)
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -84,17 +94,6 @@ def wrap_of(header: Mapping[str, Any]) -> str:
     return "clamp" if clamped and all(clamped) else "repeat"
 
 
-def tint_of(materials: Sequence[Any]) -> tuple[float, float, float]:
+def tint_of(entries: Sequence[Mapping[str, Any]]) -> Factors:
     """The linear RGB that all the parts' base colours are multiplied with; white where they do not agree."""
-    factors = {_factor(material) for material in materials}
-    return factors.pop() if len(factors) == 1 else (1.0, 1.0, 1.0)
-
-
-def _factor(material: Any) -> tuple[float, float, float]:
-    factor = getattr(material, "baseColorFactor", None)
-    if factor is None:
-        return (1.0, 1.0, 1.0)
-    values = np.asarray(factor)
-    scale = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
-    red, green, blue = (values[:3].astype(np.float64) / scale).tolist()
-    return (red, green, blue)
+    return _shared([base_color_factor(entry) for entry in entries])

@@ -15,6 +15,13 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.gltf_document import GltfDocument
+from diffrender.readers.gltf_factors import (
+    base_color_factor,
+    emissive_factor,
+    metallic_factor,
+    normal_factor,
+    roughness_factor,
+)
 from diffrender.readers.images import image_from_pillow
 from diffrender.scene.material import Material, SurfaceValue
 from diffrender.scene.materials.ggx import Ggx
@@ -33,13 +40,13 @@ def material_of(document: GltfDocument, entry: Mapping[str, Any], vertex_colors:
     Raises DataError for what has no place in them.
     """
     pbr, extensions = entry.get("pbrMetallicRoughness", {}), entry.get("extensions", {})
-    base_color = _base_color(document, pbr, vertex_colors)
+    base_color = _base_color(document, entry, vertex_colors)
     if "KHR_materials_unlit" in extensions:
         return Unlit(base_color)
     both = _texture(document, pbr.get("metallicRoughnessTexture"), _as_it_is)
-    metallic = _channel(both, 2, pbr.get("metallicFactor", 1.0))
-    roughness = _channel(both, 1, pbr.get("roughnessFactor", 1.0))
-    normal = _normal(document, entry.get("normalTexture"))
+    metallic = _channel(both, 2, metallic_factor(entry))
+    roughness = _channel(both, 1, roughness_factor(entry))
+    normal = _normal(document, entry)
     emissive = _emissive(document, entry)
     is_dull = extensions.get("KHR_materials_specular", {}).get("specularFactor", 1.0) == 0
     if is_dull and emissive is None and isinstance(metallic, Tensor) and not metallic.any():
@@ -47,9 +54,9 @@ def material_of(document: GltfDocument, entry: Mapping[str, Any], vertex_colors:
     return Ggx(base_color, metallic, roughness, normal, emissive)
 
 
-def _base_color(document: GltfDocument, pbr: Mapping[str, Any], vertex_colors: Tensor | None) -> SurfaceValue:
-    factor = torch.tensor(pbr.get("baseColorFactor", (1.0, 1.0, 1.0, 1.0))[:3], dtype=torch.float32)
-    texture = _texture(document, pbr.get("baseColorTexture"), _linear)
+def _base_color(document: GltfDocument, entry: Mapping[str, Any], vertex_colors: Tensor | None) -> SurfaceValue:
+    factor = torch.tensor(base_color_factor(entry))
+    texture = _texture(document, entry.get("pbrMetallicRoughness", {}).get("baseColorTexture"), _linear)
     if texture is not None and vertex_colors is not None and bool((vertex_colors != 1).any()):
         raise DataError(f"{document.path}: a material has a texture and colours at vertices; bake them into one")
     if texture is not None:
@@ -58,21 +65,18 @@ def _base_color(document: GltfDocument, pbr: Mapping[str, Any], vertex_colors: T
 
 
 def _emissive(document: GltfDocument, entry: Mapping[str, Any]) -> SurfaceValue | None:
-    extension = entry.get("extensions", {}).get("KHR_materials_emissive_strength", {})
-    factor = torch.tensor(entry.get("emissiveFactor", (0.0, 0.0, 0.0)), dtype=torch.float32)
-    factor = factor * extension.get("emissiveStrength", 1.0)
+    factor = torch.tensor(emissive_factor(entry))
     texture = _texture(document, entry.get("emissiveTexture"), _linear)
     if not bool(factor.any()):
         return None
     return factor if texture is None else Texture(texture.texels * factor, texture.wrap)
 
 
-def _normal(document: GltfDocument, reference: Mapping[str, Any] | None) -> Texture | None:
-    texture = _texture(document, reference, _as_it_is)
-    if texture is None or reference is None:
+def _normal(document: GltfDocument, entry: Mapping[str, Any]) -> Texture | None:
+    texture = _texture(document, entry.get("normalTexture"), _as_it_is)
+    if texture is None:
         return None
-    scale = reference.get("scale", 1.0)
-    return Texture((2 * texture.texels - 1) * torch.tensor([scale, scale, 1.0]), texture.wrap)
+    return Texture((2 * texture.texels - 1) * torch.tensor(normal_factor(entry)), texture.wrap)
 
 
 def _channel(both: Texture | None, channel: int, factor: float) -> SurfaceValue:

@@ -13,7 +13,7 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.gltf_maps import material_maps, tint_of, wrap_of
+from diffrender.readers.gltf_maps import material_maps, tint_of, used_materials, wrap_of
 from diffrender.readers.images import image_from_pillow
 from diffrender.readers.mesh_data import MeshData, RawMesh, clean_mesh
 from diffrender.readers.obj import read_obj
@@ -48,7 +48,7 @@ def _read_gltf(path: Path) -> RawMesh:
         if name in declared:
             raise DataError(f"{path}: is compressed with {name}, which is not supported; export it without compression")
     # glTF stores vertex colours in linear light; the other formats as shown on a screen.
-    return _read_with_trimesh(path, colors_are_linear=True, wrap=wrap_of(header))
+    return _read_with_trimesh(path, colors_are_linear=True, header=header)
 
 
 def _read_ply_or_stl(path: Path) -> RawMesh:
@@ -81,7 +81,8 @@ def _gltf_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _read_with_trimesh(path: Path, colors_are_linear: bool, wrap: str = "repeat") -> RawMesh:
+def _read_with_trimesh(path: Path, colors_are_linear: bool, header: Mapping[str, Any] | None = None) -> RawMesh:
+    """header: the document of a glTF file, for what trimesh leaves out of its materials."""
     import trimesh
 
     try:
@@ -97,13 +98,14 @@ def _read_with_trimesh(path: Path, colors_are_linear: bool, wrap: str = "repeat"
     parts = [(part, matrix) for part, matrix in parts if isinstance(part, trimesh.Trimesh)]
     textures = _distinct([_picture(part) for part, _ in parts])
     materials = [getattr(part.visual, "material", None) for part, _ in parts]
-    tint = torch.tensor(tint_of(materials))
+    entries, wrap = used_materials(header or {}), wrap_of(header or {})
+    tint = torch.tensor(tint_of(entries))
     several = f"it uses {len(textures)} different textures, wanted one; bake them into one"
     return _joined(
         [_raw_part(part, matrix, colors_are_linear) for part, matrix in parts],
         texture=Texture(image_from_pillow(textures[0]).rgb * tint, wrap) if len(textures) == 1 else None,
         texture_note=several if len(textures) > 1 else None,
-        maps=material_maps(materials, wrap),
+        maps=material_maps(materials, entries, wrap),
     )
 
 
