@@ -12,6 +12,7 @@ from diffrender.config.parse import load_config
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.baking import unwrapped
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.paths import get_value, replace_values
 from diffrender.summary.learned import learned_values
@@ -66,6 +67,24 @@ def test_a_remeshed_object_is_told_by_its_counts(setup: FitSetup) -> None:
     result = FitResult(scene, setup.fit_views.cameras, "finished", None, 1, 1.0)
     row = next(row for row in learned_values(setup, result) if row.path == "mesh.vertices")
     assert (row.before, row.after) == ("42 vertices", "162 vertices")
+
+
+TEXTURED = SCENE.replace("[0.5, 0.5, 0.5]", "{texture: 0.5, resolution: 16}").replace(
+    "mesh.vertices: ", "mesh.vertices: {remesh: {when: [1], unwrap: UNWRAP}}"
+)
+
+
+@pytest.mark.parametrize("unwrap", [True, False])
+def test_textures_are_not_compared_across_layouts(tmp_path: Path, unwrap: bool) -> None:
+    (tmp_path / "textured.yaml").write_text(TEXTURED.replace("steps: 1", "steps: 2").replace("UNWRAP", str(unwrap)))
+    setup = build_fit(load_config(tmp_path / "textured.yaml"))
+    assert rows(setup, {})["material.base_color"].words == "768 numbers; changed by 0 on average, at most 0"
+    item = setup.scene.objects["object"]
+    scene = replace(setup.scene, objects={"object": replace(item, mesh=unwrapped(Mesh(*icosphere(2)), 16))})
+    result = FitResult(scene, setup.fit_views.cameras, "finished", None, 2, 1.0)
+    words = next(row.words for row in learned_values(setup, result) if row.path == "material.base_color")
+    told = "laid out anew on the remeshed object" if unwrap else "changed by 0 on average, at most 0"
+    assert words == f"768 numbers; {told}"
 
 
 def test_poses_are_told_in_degrees_and_lengths(setup: FitSetup) -> None:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from diffrender.config.build import FitSetup
+from diffrender.fit.carry import texture_fields
 from diffrender.fit.exposures import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.scene.paths import default_parametrization, get_value
+from diffrender.scene.paths import canonical_path, default_parametrization, get_value, object_of_vertices
 from diffrender.writers.report import LearnedValue
 
 # A value with more numbers is told by how far it moved.
@@ -21,15 +22,35 @@ GAINS = (EXPOSURE, WHITE_BALANCE)
 def learned_values(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
     """One row for each path under `optimize`."""
     rows = []
+    relaid = _relaid_textures(setup, result)
     for path in setup.config.optimize.parameters():
         before = get_value(setup.scene, setup.fit_views.cameras, path).detach().cpu().double()
         after = get_value(result.scene, result.cameras, path).detach().cpu().double()
         kind = default_parametrization(setup.scene, setup.fit_views.cameras, path)
         if path in GAINS:
             rows.append(LearnedValue(path, "", "", _pictures_in_words(setup.fit_views.names, after)))
+        elif canonical_path(setup.scene, setup.fit_views.cameras, path) in relaid:
+            rows.append(LearnedValue(path, "", "", f"{after.numel():,} numbers; laid out anew on the remeshed object"))
         else:
             rows.append(_row(path, kind, before, after))
     return rows
+
+
+def _relaid_textures(setup: FitSetup, result: FitResult) -> set[str]:
+    """The canonical paths of textures on objects that were unwrapped anew: a texel shows another place than before."""
+    paths = set()
+    for path, options in setup.config.optimize.parameters().items():
+        # Remeshing alone changes texture coordinates, too, but leaves what texels show where it was.
+        if options.remesh is None or not options.remesh.unwrap:
+            continue
+        name = object_of_vertices(canonical_path(setup.scene, setup.fit_views.cameras, path))
+        assert name is not None  # only vertices are remeshed
+        before, after = (scene.objects[name] for scene in (setup.scene, result.scene))
+        uvs = [each.mesh.uvs for each in (before, after)]
+        if uvs[0] is None or uvs[1] is None or torch.equal(uvs[0].cpu(), uvs[1].cpu()):
+            continue
+        paths |= {f"objects.{name}.material.{field}" for field in texture_fields(before)}
+    return paths
 
 
 def _pictures_in_words(names: tuple[str, ...], values: Tensor) -> str:
