@@ -29,12 +29,14 @@ def export_psnr_db(path: Path, scene: Scene, cameras: Cameras, render_views: Ren
     """PSNR in dB of the GLB at `path`, read back, against `scene`, at most MOST_DB; NaN where nothing is in view.
 
     Over the pixels that either covers, sRGB clamped to 0..1, the mean over up to VIEWS of the cameras, spread evenly.
+    All have the exposure of the scene itself: dark pictures would hide what differs.
     Lights come from the file as far as glTF has them; skies, lights that go with the cameras, shadows and the
     background are those of `scene`. Raises DataError where the file cannot be read.
     """
     found = read_gltf_scene(path).scene
     lights = {name: _like(light, found.lights.get(name, light)) for name, light in scene.lights.items()}
     again = scene_to(replace(found, lights=lights, background=scene.background), scene.background.device)
+    cameras = cameras.without_gains()
     scores = []
     for view in spread(len(cameras), VIEWS):
         images = [render_views(each, cameras.select([view])).rgba for each in (scene, again)]

@@ -18,10 +18,11 @@ from diffrender.writers.glb import GlbObject, write_glb
 OBJECTS = exported_objects()
 
 
-def proof(tmp_path: Path, written: Scene, fitted: Scene) -> float:
+def proof(tmp_path: Path, written: Scene, fitted: Scene, stops: float | None = None) -> float:
     objects = [GlbObject.of(name, item) for name, item in written.objects.items()]
     write_glb(tmp_path / "a.glb", objects, cameras(), written.lights)
-    return export_psnr_db(tmp_path / "a.glb", fitted, cameras(), render)
+    photographs = cameras() if stops is None else replace(cameras(), exposure=torch.full((len(cameras()),), stops))
+    return export_psnr_db(tmp_path / "a.glb", fitted, photographs, render)
 
 
 def moved(along_x: float) -> torch.Tensor:
@@ -43,6 +44,11 @@ def test_what_is_read_back_looks_like_what_was_written(tmp_path: Path, kind: str
 def test_a_material_that_gltf_does_not_have_is_told_by_its_number(tmp_path: Path) -> None:
     scene = lit_scene(phong_object())
     assert 20 < proof(tmp_path, scene, scene) < 40
+
+
+def test_dark_photographs_do_not_flatter_the_file(tmp_path: Path) -> None:
+    scene = lit_scene(phong_object())
+    assert proof(tmp_path, scene, scene, stops=-6.0) == proof(tmp_path, scene, scene)
 
 
 @pytest.mark.parametrize("wrong", ["colour", "light", "vertex", "pose"])

@@ -48,7 +48,8 @@ def complete_textures(scene: Scene, cameras: Cameras, paths: Iterable[str], rend
 def seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras, render_views: RenderViews) -> Tensor:
     """[H, W] bool: the texels of a texture on the object `name` that count in the images of `cameras`.
 
-    By the gradient of the images with respect to the texels: hiding, filtering and mip levels are as in the fit.
+    By the gradient of the images with respect to the texels: hiding, filtering and mip levels are as in the fit. All
+    cameras count alike, however their pictures are exposed.
     """
     texels = torch.zeros_like(texture.texels[:, :, :1]).requires_grad_()
     item = scene.objects[name]
@@ -57,6 +58,7 @@ def seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras, ren
     objects[name] = dataclasses.replace(objects[name], material=shown)
     stage = Scene(objects, {}, torch.zeros_like(scene.background))
     weight = torch.zeros_like(texels.detach())
+    cameras = cameras.without_gains()
     with torch.enable_grad():
         for view in range(len(cameras)):
             image = render_views(stage, cameras.select([view])).rgba

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from support.shapes import bumpy, camera_at, placed, scene_of, smooth_colors
 
@@ -47,6 +49,17 @@ def test_what_the_cameras_see_is_kept_and_the_rest_filled() -> None:
     assert texels.max() <= 1.5  # nothing of the 9 is left, gutters included
     # From in front nothing has changed.
     torch.testing.assert_close(draw(filled, front).rgba, draw(scene, front).rgba, atol=0.02, rtol=0)
+
+
+def test_what_only_a_dark_photograph_shows_is_seen_too() -> None:
+    mesh = unwrapped(bumpy(3), 64)
+    truth = bake_to_texture(mesh, smooth_colors(mesh.vertices), 64)
+    scene = scene_with(truth, mesh)
+    both = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0], [0.0, 0.0, -3.0]]), height=48, width=48)
+    dark = replace(both, exposure=torch.tensor([0.0, -10.0]))
+    expected = seen_texels(scene, "a", truth, both, draw)
+    assert torch.equal(seen_texels(scene, "a", truth, dark, draw), expected)
+    assert int(expected.sum()) > 1.5 * int(seen_texels(scene, "a", truth, both.select([0]), draw).sum())
 
 
 def test_other_values_and_scenes_without_textures_stay() -> None:
