@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from diffrender.errors import DataError
-from diffrender.readers.mesh_data import MeshData, with_mesh
+from diffrender.readers.mesh_data import Finish, MeshData, with_mesh
 from diffrender.readers.meshes import read_mesh
 from diffrender.scene.baking import bake_to_texture, bake_to_vertices, unwrapped
+from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.gltf_surface import GltfSurface
@@ -29,7 +32,8 @@ def bake_file(
 
     to: "texture": vertex colours into a square texture of `resolution` texels a side; the mesh is unwrapped where it
         has no texture coordinates, or where `unwrap` asks for new ones (its textures, also of roughness, metallic,
-        normals and emission, are carried along then). "vertices": the texture into vertex colours.
+        normals and emission, are carried along then). "vertices": the texture into vertex colours. What is uniform
+        about the surface of a glTF file, and its kind (unlit, ideally diffuse), stay as they are.
     out: left out: <source's name>_<to>.glb beside the source.
     Raises DataError where a file is wrong, or the mesh has no colours to move.
     """
@@ -49,7 +53,7 @@ def _to_vertices(source: Path, data: MeshData) -> tuple[Mesh, GltfSurface]:
     if data.texture is None:
         raise DataError(f"{source}: {data.texture_note or 'has no texture'}; so there is nothing to bake into vertices")
     mesh = replace(data.mesh, uvs=None, uv_faces=None)
-    return mesh, GltfSurface(bake_to_vertices(data.mesh, data.texture))
+    return mesh, _surface(bake_to_vertices(data.mesh, data.texture), data.finish)
 
 
 def _to_texture(source: Path, data: MeshData, resolution: int, unwrap: bool) -> tuple[Mesh, GltfSurface]:
@@ -61,12 +65,24 @@ def _to_texture(source: Path, data: MeshData, resolution: int, unwrap: bool) -> 
     mesh = unwrapped(data.mesh, resolution) if unwrap or data.mesh.uvs is None else data.mesh
     if data.texture is None:
         assert data.vertex_colors is not None
-        return mesh, GltfSurface(bake_to_texture(mesh, data.vertex_colors, resolution))
+        return mesh, _surface(bake_to_texture(mesh, data.vertex_colors, resolution), data.finish)
     data = with_mesh(data, mesh, resolution)
     assert data.texture is not None
-    surface = GltfSurface(data.texture, normal=data.maps.get("normal"), emissive=data.maps.get("emissive"))
+    surface = _surface(data.texture, data.finish)
+    surface = replace(surface, normal=data.maps.get("normal"), emissive=data.maps.get("emissive", surface.emissive))
     both = data.maps.get("metallic_roughness")
     if both is None:
         return mesh, surface
     roughness, metallic = (replace(both, texels=both.texels[:, :, i : i + 1]) for i in (1, 2))
     return mesh, replace(surface, roughness=roughness, metallic=metallic)
+
+
+def _surface(color: SurfaceValue, finish: Finish) -> GltfSurface:
+    return GltfSurface(
+        color,
+        metallic=torch.tensor([finish.metallic]),
+        roughness=torch.tensor([finish.roughness]),
+        emissive=None if finish.emissive is None else torch.tensor(finish.emissive),
+        specular=finish.specular,
+        unlit=finish.unlit,
+    )

@@ -17,6 +17,11 @@ from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.baking import bake_to_texture, unwrapped
 from diffrender.scene.lights import Directional
+from diffrender.scene.material import Material
+from diffrender.scene.materials.ggx import Ggx
+from diffrender.scene.materials.lambert import Lambert
+from diffrender.scene.materials.unlit import Unlit
+from diffrender.scene.object import Object
 from diffrender.scene.texture import Texture
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.gltf_surface import GltfSurface
@@ -66,6 +71,34 @@ def test_all_textures_go_along_to_new_texture_coordinates(tmp_path: Path) -> Non
     plain = replace(after, material=replace(after.material, normal=None))  # type: ignore[type-var,call-arg]
     other = render(scene_of(plain, lights=lamp), camera, Hard()).rgba
     assert float((first - other).square().mean().log10() * -10) < 35
+
+
+FINISHES: dict[str, Material] = {
+    "shiny": Ggx(torch.ones(3), torch.tensor([0.9]), torch.tensor([0.2])),
+    "glowing": Ggx(torch.ones(3), torch.tensor([0.0]), torch.tensor([0.5]), emissive=torch.tensor([3.0, 1.0, 0.0])),
+    "diffuse": Lambert(torch.ones(3)),
+    "unlit": Unlit(torch.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", FINISHES)
+def test_what_is_uniform_stays_through_all_ways_of_baking(tmp_path: Path, name: str) -> None:
+    mesh = bumpy(1)
+    before = replace(FINISHES[name], base_color=smooth_colors(mesh.vertices))  # type: ignore[type-var,call-arg]
+    write_glb(tmp_path / "a.glb", [GlbObject.of("a", Object(mesh, before))])
+    textured = bake_file(tmp_path / "a.glb", "texture", tmp_path / "b.glb", 64)
+    again = bake_file(textured, "texture", tmp_path / "c.glb", 64, unwrap=True)
+    back = bake_file(again, "vertices", tmp_path / "d.glb")
+    for path in (textured, again, back):
+        (item,) = read_gltf_scene(path).scene.objects.values()
+        after = item.material
+        assert type(after) is type(before)
+        if isinstance(before, Ggx) and isinstance(after, Ggx):
+            torch.testing.assert_close(after.metallic, before.metallic)
+            torch.testing.assert_close(after.roughness, before.roughness)
+            assert (after.emissive is None) == (before.emissive is None)
+            if before.emissive is not None:
+                torch.testing.assert_close(after.emissive, before.emissive)
 
 
 def test_the_command(colored: Path) -> None:

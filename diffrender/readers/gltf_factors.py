@@ -42,5 +42,15 @@ def normal_factor(entry: Mapping[str, Any]) -> Factors:
     return scale, scale, 1.0
 
 
+def reflects(entry: Mapping[str, Any]) -> bool:
+    """Whether a dielectric reflects at its boundary (KHR_materials_specular)."""
+    return entry.get("extensions", {}).get("KHR_materials_specular", {}).get("specularFactor", 1.0) != 0
+
+
+def is_unlit(entry: Mapping[str, Any]) -> bool:
+    """Whether the base colour is what is seen, without lights (KHR_materials_unlit)."""
+    return "KHR_materials_unlit" in entry.get("extensions", {})
+
+
 def _metallic_roughness(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return entry.get("pbrMetallicRoughness", {})

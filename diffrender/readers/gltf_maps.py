@@ -13,11 +13,14 @@ from diffrender.readers.gltf_factors import (
     Factors,
     base_color_factor,
     emissive_factor,
+    is_unlit,
     metallic_factor,
     normal_factor,
+    reflects,
     roughness_factor,
 )
 from diffrender.readers.images import image_from_pillow
+from diffrender.readers.mesh_data import Finish
 from diffrender.scene.texture import Texture
 
 CLAMP_TO_EDGE = 33071
@@ -97,3 +100,21 @@ def wrap_of(header: Mapping[str, Any]) -> str:
 def tint_of(entries: Sequence[Mapping[str, Any]]) -> Factors:
     """The linear RGB that all the parts' base colours are multiplied with; white where they do not agree."""
     return _shared([base_color_factor(entry) for entry in entries])
+
+
+def finish_of(entries: Sequence[Mapping[str, Any]]) -> Finish:
+    """What is uniform about the surface of all the parts; plainly diffuse where they do not agree."""
+    found = {_finish(entry) for entry in entries}
+    return found.pop() if len(found) == 1 else Finish()
+
+
+def _finish(entry: Mapping[str, Any]) -> Finish:
+    plain, glow = Finish(), emissive_factor(entry)
+    has_map = "metallicRoughnessTexture" in entry.get("pbrMetallicRoughness", {})
+    return Finish(
+        plain.metallic if has_map else metallic_factor(entry),
+        plain.roughness if has_map else roughness_factor(entry),
+        glow if any(glow) and "emissiveTexture" not in entry else None,
+        reflects(entry),
+        is_unlit(entry),
+    )

@@ -18,8 +18,10 @@ from diffrender.readers.gltf_document import GltfDocument
 from diffrender.readers.gltf_factors import (
     base_color_factor,
     emissive_factor,
+    is_unlit,
     metallic_factor,
     normal_factor,
+    reflects,
     roughness_factor,
 )
 from diffrender.readers.images import image_from_pillow
@@ -39,17 +41,15 @@ def material_of(document: GltfDocument, entry: Mapping[str, Any], vertex_colors:
     vertex_colors: [V, 3] linear, which the base colour is multiplied with, or None.
     Raises DataError for what has no place in them.
     """
-    pbr, extensions = entry.get("pbrMetallicRoughness", {}), entry.get("extensions", {})
     base_color = _base_color(document, entry, vertex_colors)
-    if "KHR_materials_unlit" in extensions:
+    if is_unlit(entry):
         return Unlit(base_color)
-    both = _texture(document, pbr.get("metallicRoughnessTexture"), _as_it_is)
+    both = _texture(document, entry.get("pbrMetallicRoughness", {}).get("metallicRoughnessTexture"), _as_it_is)
     metallic = _channel(both, 2, metallic_factor(entry))
     roughness = _channel(both, 1, roughness_factor(entry))
     normal = _normal(document, entry)
     emissive = _emissive(document, entry)
-    is_dull = extensions.get("KHR_materials_specular", {}).get("specularFactor", 1.0) == 0
-    if is_dull and emissive is None and isinstance(metallic, Tensor) and not metallic.any():
+    if not reflects(entry) and emissive is None and isinstance(metallic, Tensor) and not metallic.any():
         return Lambert(base_color, normal)
     return Ggx(base_color, metallic, roughness, normal, emissive)
 

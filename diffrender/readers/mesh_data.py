@@ -17,6 +17,21 @@ from diffrender.scene.texture import Texture
 
 
 @dataclass(frozen=True)
+class Finish:
+    """What a file says of a whole surface beside its colour and its textures.
+
+    metallic, roughness: in 0..1. emissive: linear RGB, or None. specular: whether a dielectric reflects at its
+    boundary. unlit: the colour is what is seen, without lights.
+    """
+
+    metallic: float = 0.0
+    roughness: float = 1.0
+    emissive: tuple[float, float, float] | None = None
+    specular: bool = True
+    unlit: bool = False
+
+
+@dataclass(frozen=True)
 class MeshData:
     """The content of a mesh file.
 
@@ -27,6 +42,7 @@ class MeshData:
     maps: its other textures, as far as all parts share one. "metallic_roughness": [H, W, 3], roughness in green and
         metallic in blue, 0..1. "normal": [H, W, 3] in -1..1, x along u, y against v (up in the picture), z outwards.
         "emissive": linear RGB.
+    finish: what is uniform where there is no such texture, if all parts agree about it; else plainly diffuse.
     """
 
     mesh: Mesh
@@ -34,6 +50,7 @@ class MeshData:
     texture: Texture | None
     texture_note: str | None = None
     maps: Mapping[str, Texture] = field(default_factory=dict)
+    finish: Finish = field(default_factory=Finish)
 
 
 def with_mesh(data: MeshData, mesh: Mesh, resolution: int | None = None) -> MeshData:
@@ -69,6 +86,7 @@ class RawMesh:
     texture_note: str | None = None
     place_of_vertex: Callable[[int], str] = "vertex {}".format
     maps: Mapping[str, Texture] = field(default_factory=dict)
+    finish: Finish = field(default_factory=Finish)
 
 
 def clean_mesh(path: Path, raw: RawMesh) -> MeshData:
@@ -95,7 +113,7 @@ def clean_mesh(path: Path, raw: RawMesh) -> MeshData:
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
     if raw.colors is not None:
         colors = torch.from_numpy(_mean_by_group(raw.colors, inverse.reshape(-1))[inverse.reshape(-1)[used]])
-    return MeshData(Mesh(vertices, faces, uvs, uv_faces), colors, raw.texture, raw.texture_note, raw.maps)
+    return MeshData(Mesh(vertices, faces, uvs, uv_faces), colors, raw.texture, raw.texture_note, raw.maps, raw.finish)
 
 
 def _mean_by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.gltf_maps import material_maps, tint_of, used_materials, wrap_of
+from diffrender.readers.gltf_maps import finish_of, material_maps, tint_of, used_materials, wrap_of
 from diffrender.readers.images import image_from_pillow
 from diffrender.readers.mesh_data import MeshData, RawMesh, clean_mesh
 from diffrender.readers.obj import read_obj
@@ -101,12 +102,13 @@ def _read_with_trimesh(path: Path, colors_are_linear: bool, header: Mapping[str,
     entries, wrap = used_materials(header or {}), wrap_of(header or {})
     tint = torch.tensor(tint_of(entries))
     several = f"it uses {len(textures)} different textures, wanted one; bake them into one"
-    return _joined(
+    joined = _joined(
         [_raw_part(part, matrix, colors_are_linear) for part, matrix in parts],
         texture=Texture(image_from_pillow(textures[0]).rgb * tint, wrap) if len(textures) == 1 else None,
         texture_note=several if len(textures) > 1 else None,
         maps=material_maps(materials, entries, wrap),
     )
+    return replace(joined, finish=finish_of(entries))
 
 
 def _raw_part(part: Any, matrix: np.ndarray, colors_are_linear: bool) -> RawMesh:

@@ -15,6 +15,7 @@ from trimesh.visual.texture import TextureVisuals
 
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.gltf_scene import read_gltf_scene
+from diffrender.readers.mesh_data import Finish
 from diffrender.readers.meshes import read_mesh
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.texture import Texture
@@ -143,6 +144,16 @@ def test_both_readers_of_gltf_find_the_same_maps(tmp_path: Path) -> None:
     torch.testing.assert_close(found["emissive"], bright, atol=1e-5, rtol=1e-4)
     flattened = (2 * values(picture(2)) - 1) * torch.tensor([0.375, 0.375, 1.0])
     torch.testing.assert_close(found["normal"], flattened)
+
+
+def test_a_finish_is_that_of_all_parts(tmp_path: Path) -> None:
+    shiny = {"baseColorTexture": picture(0), "metallicFactor": 0.75, "roughnessFactor": 0.25}
+    found = read_mesh(write(tmp_path / "a.glb", square(**shiny), square(1.0, **shiny))).finish
+    assert found == Finish(metallic=0.75, roughness=0.25)
+    unlike = square(**shiny), square(1.0, **(shiny | {"metallicFactor": 0.5}))
+    assert read_mesh(write(tmp_path / "b.glb", *unlike)).finish == Finish()
+    mapped = square(**shiny, metallicRoughnessTexture=picture(1))
+    assert read_mesh(write(tmp_path / "c.glb", mapped)).finish == Finish()
 
 
 def test_maps_that_only_some_parts_have_are_left_out(tmp_path: Path) -> None:
