@@ -31,13 +31,12 @@ def with_learned_gains(views: Views, config: FitConfig) -> Views:
             f"optimize.{paths[0]}: there is one fitted view, and only differences between pictures can be known; take"
             " it out, and learn the light instead"
         )
-    # Put behind masked photographs by their reader, and so in no camera's exposure.
-    is_pasted = config.targets.path is not None and views.masks is not None and config.targets.background != "random"
+    # Their reader put it there, and so it is in no camera's exposure; what a random background adds is in none either.
+    is_pasted = config.targets.path is not None and (views.masks is not None or views.is_composited)
     if is_pasted and any(config.background or ()):
         raise ConfigError(
             f"{f'optimize.{paths[0]}' if paths else config.targets.path}: exposures act on whole pictures, but the"
-            " background behind masked photographs was never exposed; make it black, or write targets.background:"
-            " random"
+            " background behind masked or transparent photographs was never exposed; write background: black"
         )
     return replace(views, cameras=with_gains(views.cameras, paths))
 

@@ -103,6 +103,7 @@ def read_posed_images(
     if len({frame.intrinsics.orthographic for frame in frames}) > 1:
         problems.append("some cameras are orthographic and others are not; split the capture")
     masked = use_masks and any(image.mask is not None and not image.opaque for _, image in good)
+    composited = any(not image.opaque for _, image in good)
     if masked:
         problems += _mask_problems(good)
     if problems:
@@ -113,7 +114,8 @@ def read_posed_images(
     cameras = _cameras(frames, *images[0].size)
     height, width = images[0].rgb.shape[:2]
     names = tuple(frame.name for frame in frames)
-    return Views(cameras.resized(height, width), torch.stack([image.rgb for image in images]), masks, names)
+    rgb = torch.stack([image.rgb for image in images])
+    return Views(cameras.resized(height, width), rgb, masks, names, is_composited=composited)
 
 
 def problems_error(source: Path, problems: Sequence[str]) -> DataError:

@@ -23,6 +23,7 @@ class Views:
     names: N names for people, usually file names.
     buffers: what else is known of each pixel, by name, as diffrender.render.buffers means it: "normal" [N, H, W, 3],
         "depth" [N, H, W, 1]; uncovered parts of a pixel count as zero, NaN means unknown.
+    is_composited: a background was put behind the images where masks or transparency leave it free.
     """
 
     cameras: Cameras
@@ -30,6 +31,7 @@ class Views:
     masks: Tensor | None
     names: tuple[str, ...]
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    is_composited: bool = False
 
     def __post_init__(self) -> None:
         n_views, height, width = len(self.cameras), self.cameras.height, self.cameras.width

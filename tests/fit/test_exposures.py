@@ -191,19 +191,37 @@ def test_overexposed_pictures_do_not_pull_down_their_exposure() -> None:
     assert float((found - (wanted - wanted.mean(0))).abs().max()) < 0.02
 
 
-def photographed(folder: Path, background: str) -> str:
-    """A capture of two masked pictures, and a scene file over a background."""
+def photographed(folder: Path, targets: str, alpha: int = 128) -> str:
+    """A capture of two pictures, the second of them so transparent, and a scene file with these options of targets."""
     Image.new("RGBA", (8, 8), (200, 100, 50, 255)).save(folder / "a.png")
-    Image.new("RGBA", (8, 8), (100, 50, 25, 128)).save(folder / "b.png")
+    Image.new("RGBA", (8, 8), (100, 50, 25, alpha)).save(folder / "b.png")
     write_transforms(folder / "transforms.json", cameras(8).select([0, 1]), ["a.png", "b.png"])
-    return f"targets: {{path: '{folder}', background: {background}}}\noptimize: {{cameras.exposure: }}\n"
+    return f"targets: {{path: '{folder}', {targets}}}\noptimize: {{cameras.exposure: }}\n"
 
 
-def test_what_no_camera_exposed_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"exposures act on whole pictures.* make it black"):
-        build_fit(parse_config(photographed(tmp_path, "white"), Path()))
-    for background in ("black", "random"):
-        assert build_fit(parse_config(photographed(tmp_path, background), Path())).learned_gains() == [EXPOSURE]
+@pytest.mark.parametrize(
+    ("targets", "scene"),
+    [
+        ("background: white", ""),
+        ("", "background: white\n"),
+        # Random colours stand in for the scene's own, which is exposed in the renderings alone.
+        ("background: random", "background: white\n"),
+        # Transparency is filled with the background, masks or not.
+        ("masks: false", "background: white\n"),
+    ],
+)
+def test_what_no_camera_exposed_is_refused(tmp_path: Path, targets: str, scene: str) -> None:
+    text = photographed(tmp_path, targets)
+    with pytest.raises(ConfigError, match=r"exposures act on whole pictures.* write background: black"):
+        build_fit(parse_config(text + scene, Path()))
+    # The remedy helps, whatever else is written.
+    assert build_fit(parse_config(text + "background: black\n", Path())).learned_gains() == [EXPOSURE]
+
+
+def test_pictures_without_gaps_are_exposed_together_with_their_background(tmp_path: Path) -> None:
+    text = photographed(tmp_path, "masks: false", alpha=255) + "background: white\n"
+    assert build_fit(parse_config(text, Path())).learned_gains() == [EXPOSURE]
+    assert build_fit(parse_config(photographed(tmp_path, "background: random"), Path())).learned_gains() == [EXPOSURE]
 
 
 def test_one_picture_has_no_exposure_of_its_own() -> None:
