@@ -22,6 +22,7 @@ _FILE_NAMES = ("transforms.json", "transforms_train.json")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", ".JPEG", ".EXR")
 _CAMERA_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "ORTHOGRAPHIC")
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+MOST_STOPS = 20  # either way, as scene files have it; beyond, a file means something else by the word
 _RIGID_TOLERANCE = 1e-3  # files are often rounded to a few digits; what is left of it is removed by `_nearest_rigid`
 
 # OpenGL's camera looks along -z with y up, ours along +z with y down: both turn about x.
@@ -54,7 +55,8 @@ def read_transforms(options: TransformsOptions) -> Views:
     normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN where unknown). Per frame or for all:
     `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h`, or `camera_angle_x` (radians), `camera_angle_y`. Pixel centres are at +0.5.
     `camera_model` "ORTHOGRAPHIC" means parallel projection, `fl_x` and `fl_y` pixels per world unit then.
-    A frame may tell its `exposure` in stops and its `white_balance`, gains of R, G and B (scene.cameras).
+    A frame may tell its `exposure`, -20..20 stops, and its `white_balance`, gains of R, G and B above 0
+    (scene.cameras); null for either says nothing.
     Transparency and mask files are masks. Lens distortion is not supported and must be zero.
     Raises one DataError with everything that is wrong, each entry with the frame, what was found and what was wanted.
     """
@@ -131,7 +133,7 @@ def _posed_image(
             buffer_paths[name] = path.parent / buffer_path
         elif buffer_path is not None:
             own.append(f"{name}_path must be a path, found {_short(buffer_path)}")
-    exposure, white_balance = _number(frame, "exposure", -math.inf, math.inf, own), _white_balance(frame, own)
+    exposure, white_balance = _exposure(frame, own), _white_balance(frame, own)
     if own or cam_from_world is None:
         problems.extend(f"{place}: {problem}" for problem in own)
         return None
@@ -197,9 +199,20 @@ def _number(lens: Mapping[str, Any], key: str, low: float, high: float, problems
     return None
 
 
+def _exposure(frame: Mapping[str, Any], problems: list[str]) -> float | None:
+    value = frame.get("exposure")
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -MOST_STOPS <= value <= MOST_STOPS:
+        return float(value)
+    if value is not None:
+        problems.append(f"exposure must lie in {-MOST_STOPS}..{MOST_STOPS}, in stops; found {_short(value)}")
+    return None
+
+
 def _white_balance(frame: Mapping[str, Any], problems: list[str]) -> tuple[float, ...] | None:
     value = frame.get("white_balance")
     row = None if value is None else _matrix([value], (1,), 3)
+    # In float32, as cameras have it: there 1e-50 is 0.
+    row = None if row is None else row.float()
     if row is not None and bool((row > 0).all()) and bool(torch.isfinite(row).all()):
         return tuple(row[0].tolist())
     if value is not None:

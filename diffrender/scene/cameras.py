@@ -50,8 +50,12 @@ class Cameras:
             check_shape("Cameras", "number", self.number, (n_views,))
         if self.exposure is not None:
             check_shape("Cameras", "exposure", self.exposure, (n_views,))
+            check_finite("Cameras", "exposure", self.exposure)
         if self.white_balance is not None:
             check_shape("Cameras", "white_balance", self.white_balance, (n_views, 3))
+            check_finite("Cameras", "white_balance", self.white_balance)
+            if not bool((self.white_balance > 0).all()):
+                raise ShapeError(f"Cameras: white_balance must be above 0, got {self.white_balance.min().item():g}")
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)

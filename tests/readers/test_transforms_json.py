@@ -128,6 +128,27 @@ def test_frames_override_the_values_for_all(tmp_path):
     torch.testing.assert_close(cameras.center_px, torch.tensor([[4.5, 2.5], [1.0, 2.5]]))
 
 
+def test_exposures_and_white_balances_are_read_and_null_says_nothing(tmp_path):
+    told = {"exposure": -20, "white_balance": [2, 1, 0.5]}
+    cameras = read(capture(tmp_path, {0: {"exposure": None, "white_balance": None}, 1: told})).cameras
+    assert cameras.exposure.tolist() == [0, -20]
+    assert cameras.white_balance.tolist() == [[1, 1, 1], [2, 1, 0.5]]
+    assert read(capture(tmp_path, {0: {"exposure": None, "white_balance": None}})).cameras.gains() is None
+
+
+@pytest.mark.parametrize("exposure", [600, -20.5, math.inf, math.nan, True, "1"])
+def test_exposures_that_no_picture_has_are_refused(tmp_path, exposure):
+    found = json.dumps(exposure)
+    message = f"frame 1 (images/1.png): exposure must lie in -20..20, in stops; found {found}"
+    fails(capture(tmp_path, {1: {"exposure": exposure}}), message)
+
+
+@pytest.mark.parametrize("gain", [0, -1, 1e-50, 1e39, math.nan])
+def test_white_balances_that_are_no_gains_are_refused(tmp_path, gain):
+    message = "frame 0 (images/0.png): white_balance must be three gains above 0, of R, G, B; found [1, 1,"
+    fails(capture(tmp_path, {0: {"white_balance": [1, 1, gain]}}), message)
+
+
 def test_pixels_are_square_and_centred_where_nothing_is_said(tmp_path):
     folder = capture(tmp_path, fl_y=None, cx=None, cy=None, w=None, h=None)
     cameras = read(folder).cameras

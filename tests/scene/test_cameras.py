@@ -135,6 +135,14 @@ def test_errors():
         dataclasses.replace(good, focal_px=good.focal_px / 0)
     with pytest.raises(ShapeError, match="center_px must be finite"):
         dataclasses.replace(good, center_px=good.center_px * torch.nan)
+    for wrong in (math.inf, math.nan):
+        with pytest.raises(ShapeError, match=r"exposure must be finite, got .* at index \[1\]"):
+            dataclasses.replace(good, exposure=torch.tensor([0.0, wrong]))
+        with pytest.raises(ShapeError, match="white_balance must be finite"):
+            dataclasses.replace(good, white_balance=torch.tensor([[1.0, 1, 1], [1, wrong, 1]]))
+    for wrong in (0.0, -0.5):
+        with pytest.raises(ShapeError, match=f"white_balance must be above 0, got {wrong:g}"):
+            dataclasses.replace(good, white_balance=torch.tensor([[1.0, 1, 1], [1, wrong, 1]]))
     eye = torch.tensor([[0.0, 0.0, 3.0]])
     for angle in (0.0, 180.0, -5.0, math.nan):
         with pytest.raises(ShapeError, match="fov_deg must lie between 0 and 180"):

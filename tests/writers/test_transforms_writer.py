@@ -83,7 +83,9 @@ def test_exposures_and_white_balances_come_back(tmp_path):
 
     document["frames"][1] |= {"white_balance": [1, 0, 1], "exposure": "bright"}
     (tmp_path / "transforms.json").write_text(json.dumps(document))
-    with pytest.raises(DataError, match=r'exposure must be a finite number, found "bright"(.|\n)*three gains above 0'):
+    with pytest.raises(
+        DataError, match=r'exposure must lie in -20..20, in stops; found "bright"(.|\n)*three gains above 0'
+    ):
         read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3)))
 
 
