@@ -29,7 +29,7 @@ mesh: *shape
 material: *paint
 lights: [{type: environment, radiance: SKY}]
 optimize:
-  steps: 45
+  steps: 80
   lights.environment.rotation: {lr: 0.05, schedule: cosine}
 """
 
