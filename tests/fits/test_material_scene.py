@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from diffrender.config.build import build_fit
 from diffrender.config.parse import load_config
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import fit
 from diffrender.fit.material_findings import MaterialJudge
 from diffrender.threads import threads_to_kernels
+
+pytestmark = pytest.mark.slow
 
 SCENE = Path(__file__).parents[2] / "scenes" / "material.yaml"
 SMALL = (

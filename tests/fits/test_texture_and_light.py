@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from diffrender.config.build import build_fit
@@ -12,6 +13,8 @@ from diffrender.fit.loop import fit
 from diffrender.fit.material_findings import MaterialFindings
 from diffrender.summary.judge import Judge, Judged
 from diffrender.threads import threads_to_kernels
+
+pytestmark = pytest.mark.slow
 
 SCENE = Path(__file__).parents[2] / "scenes" / "texture_and_light.yaml"
 SMALL = (
