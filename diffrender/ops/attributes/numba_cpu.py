@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffrender.ops.arrays import arrays
 from diffrender.ops.scatter import sum_into
+from diffrender.ops.triples import cross, dot, plus
 from diffrender.threads import parallel_for
 
 CHANNELS = 3
@@ -24,12 +25,6 @@ def corner_from(verts, view, vertex, px, py):
     """A corner (x, y, w), times w, counted from the point (px, py)."""
     w = np.float64(verts[view, vertex, 2])
     return verts[view, vertex, 0] - px * w, verts[view, vertex, 1] - py * w, w
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def cross(a, b):
-    """The line through two points."""
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -63,12 +58,6 @@ def evaluate(start, end, values, faces, face_id, verts, seen_faces, seen_id, vie
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def dot(a, b):
-    """The inner product of two triples."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@njit(nogil=True, cache=True, forceinline=True)
 def weighted(a, b, c, weights):
     """The sum of three triples, times a weight each."""
     u, v, w = weights
@@ -76,15 +65,9 @@ def weighted(a, b, c, weights):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def plus(a, b):
-    """The sum of two triples."""
-    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
-
-
-@njit(nogil=True, cache=True, forceinline=True)
 def add_to_corner(total, at, v_next, v_last, l_next, l_last, px, py):
     """Add the gradient of l_next = v_last x v and l_last = v x v_next to the corner v at total[at:]."""
-    gx, gy, gw = plus(cross(l_next, v_last), cross(v_next, l_last))
+    gx, gy, gw = plus(cross(l_next, v_last), 1.0, cross(v_next, l_last))
     total[at] += gx
     total[at + 1] += gy
     total[at + 2] += gw - px * gx - py * gy
@@ -137,9 +120,9 @@ def add_gradient(
             add_to_value(total, 3 * faces[own, 1], l1, red, green, blue)
             add_to_value(total, 3 * faces[own, 2], l2, red, green, blue)
         if wants_verts:
-            d0 = plus(sums, weighted(red, green, blue, a))
-            d1 = plus(sums, weighted(red, green, blue, b))
-            d2 = plus(sums, weighted(red, green, blue, c))
+            d0 = plus(sums, 1.0, weighted(red, green, blue, a))
+            d1 = plus(sums, 1.0, weighted(red, green, blue, b))
+            d2 = plus(sums, 1.0, weighted(red, green, blue, c))
             first = first_verts + 4 * view * verts.shape[1]
             add_to_corner(total, first + 4 * seen_faces[face, 0], v1, v2, d1, d2, px, py)
             add_to_corner(total, first + 4 * seen_faces[face, 1], v2, v0, d2, d0, px, py)

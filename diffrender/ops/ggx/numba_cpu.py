@@ -12,43 +12,13 @@ from torch import Tensor
 
 from diffrender.ops.arrays import arrays
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
+from diffrender.ops.triples import cross, dot, number, plus, put, vector
 from diffrender.threads import parallel_for
 
 # Points that are worth a turn of a thread.
 GRAIN = 4096
 # What torch's normalize divides by where a vector has no length.
 LEAST_LENGTH = 1e-12
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def number(array, m):
-    """Row m of [M, 1], or the only row, in float64."""
-    return np.float64(array[m if len(array) > 1 else 0, 0])
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def vector(array, m, s):
-    """Row (m, s) of [M, S, 3], or (0, s) where there is one row, in float64."""
-    row = m if len(array) > 1 else 0
-    return np.float64(array[row, s, 0]), np.float64(array[row, s, 1]), np.float64(array[row, s, 2])
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def dot(a, b):
-    """a . b."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def cross(a, b):
-    """a x b."""
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def plus(a, s, b):
-    """a + s b."""
-    return a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -85,6 +55,16 @@ def share_of(table, roughness, cosine):
     by_x = b - a + fy * (d - c - b + a)
     by_cosine = by_x * columns / (2.0 * root) if LEAST_COSINE <= cosine <= 1.0 else 0.0
     return upper + fy * (lower - upper), (lower - upper) * rows, by_cosine
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def straight_on(metal, color):
+    """f0, the reflectance seen straight on."""
+    return (
+        DIELECTRIC_F0 + metal * (color[0] - DIELECTRIC_F0),
+        DIELECTRIC_F0 + metal * (color[1] - DIELECTRIC_F0),
+        DIELECTRIC_F0 + metal * (color[2] - DIELECTRIC_F0),
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -156,11 +136,7 @@ def gradients(
             # What comes in, times the colours that it meets.
             g = vector(grad, m, s)
             dull = (1.0 - metal) / math.pi
-            f0 = (
-                DIELECTRIC_F0 + metal * (color[0] - DIELECTRIC_F0),
-                DIELECTRIC_F0 + metal * (color[1] - DIELECTRIC_F0),
-                DIELECTRIC_F0 + metal * (color[2] - DIELECTRIC_F0),
-            )
+            f0 = straight_on(metal, color)
             g_total, g_f0, g_base = g[0] + g[1] + g[2], dot(g, f0), dot(g, color)
             g_fresnel = g_f0 + (g_total - g_f0) * grazing
             shine = facets * seen
@@ -191,12 +167,9 @@ def gradients(
                 grad_light[m, s, 0], grad_light[m, s, 1], grad_light[m, s, 2] = g_l
         if raw_nv >= LEAST_COSINE:
             g_n, g_v = plus(g_n, g_nv, v), plus(g_v, g_nv, n)
-        if len(grad_normal) > 0:
-            grad_normal[m, 0], grad_normal[m, 1], grad_normal[m, 2] = g_n
-        if len(grad_camera) > 0:
-            grad_camera[m, 0], grad_camera[m, 1], grad_camera[m, 2] = g_v
-        if len(grad_color) > 0:
-            grad_color[m, 0], grad_color[m, 1], grad_color[m, 2] = g_color
+        put(grad_normal, m, g_n)
+        put(grad_camera, m, g_v)
+        put(grad_color, m, g_color)
         if len(grad_metallic) > 0:
             grad_metallic[m, 0] = g_metal
         if len(grad_roughness) > 0:

@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.arrays import arrays
-from diffrender.ops.ggx.numba_cpu import dot, plus, vector
+from diffrender.ops.triples import dot, plus, put, vector
 from diffrender.threads import parallel_for
 
 # Points that are worth a turn of a thread.
@@ -43,10 +43,8 @@ def gradients(start, end, grad, normal, to_light, base_color, grad_normal, grad_
             g_n = plus(g_n, worth, to)
             if len(grad_light) > 0:
                 grad_light[m, s, 0], grad_light[m, s, 1], grad_light[m, s, 2] = worth * n[0], worth * n[1], worth * n[2]
-        if len(grad_normal) > 0:
-            grad_normal[m, 0], grad_normal[m, 1], grad_normal[m, 2] = g_n
-        if len(grad_color) > 0:
-            grad_color[m, 0], grad_color[m, 1], grad_color[m, 2] = g_color
+        put(grad_normal, m, g_n)
+        put(grad_color, m, g_color)
 
 
 def forward(normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:

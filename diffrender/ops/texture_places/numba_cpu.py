@@ -11,9 +11,10 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.arrays import arrays
-from diffrender.ops.attributes.numba_cpu import add_to_corner, corner_from, cross, dot, weighted
+from diffrender.ops.attributes.numba_cpu import add_to_corner, corner_from, weighted
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.texture_places.limits import LARGEST
+from diffrender.ops.triples import cross, dot
 from diffrender.threads import parallel_for
 
 # Points that are worth a turn of a thread.
