@@ -1,0 +1,18 @@
+"""A fit of a sphere to a few small pictures, which tests complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffrender.config.build import build_fit
+from diffrender.config.parse import parse_config
+
+TARGETS = """
+targets:
+  resolution: 24
+  synthetic: {mesh: {init: bumpy, subdivisions: 2}, views: 9, samples: 2, background: [0, 0, 0.5]}
+"""
+
+
+def built(text: str, folder: Path = Path()):
+    return build_fit(parse_config(TARGETS + text, folder))
