@@ -49,7 +49,7 @@ _HOME = {
     "fit_scene": "diffrender.fit.loop:fit",
     "evaluate": "diffrender.fit.evaluate",
     "load_config": "diffrender.config.parse",
-    "build_fit": "diffrender.config.build",
+    "build_fit": "diffrender.setup.fit_setup",
     "run_fit": "diffrender.run",
     "compare_meshes": "diffrender.compare",
     "check_mesh": "diffrender.geometry.mesh_checks",

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from diffrender.config.build_scene import scene_to
 from diffrender.fit.step import RenderViews
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.metrics import psnr_db
@@ -17,6 +16,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.lights import Directional, Point, Spot
 from diffrender.scene.scene import Scene
+from diffrender.setup.scene import scene_to
 
 VIEWS = 4
 # Identical images have infinitely many decibels, which JSON has no number for; 8-bit images that differ have at most 96

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from diffrender.begun import CHECKPOINT, METRICS_LOG
-from diffrender.config.build import FitSetup
 from diffrender.fit.checkpoint import save_checkpoint
 from diffrender.fit.model import SceneModel
 from diffrender.fit.step import StepRecord
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
+from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.metrics import MetricsLog
 from diffrender.writers.progress import ProgressPanels
 from diffrender.writers.run_folder import RunFolder

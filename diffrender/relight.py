@@ -9,9 +9,6 @@ from pathlib import Path
 import torch
 
 from diffrender.begun import find_run
-from diffrender.config.build import choose_device
-from diffrender.config.build_light import build_light
-from diffrender.config.build_scene import scene_to
 from diffrender.config.overrides import Override
 from diffrender.config.parse import parse_config
 from diffrender.errors import ConfigError, DataError
@@ -20,6 +17,9 @@ from diffrender.imaging.display import PLAIN, Display
 from diffrender.render.render import render
 from diffrender.saved_scene import SCENE_FILE, load_scene
 from diffrender.scene.light import Light
+from diffrender.setup.fit_setup import choose_device
+from diffrender.setup.lights import build_light
+from diffrender.setup.scene import scene_to
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.turntable import write_turntable
 from diffrender.writers.images import write_png

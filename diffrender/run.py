@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 
 from diffrender.begun import RESOLVED, check_same_scene, check_unfinished, find_checkpoint, find_run, written_rows
-from diffrender.config.build import FitSetup, build_fit
 from diffrender.config.parse import load_config
 from diffrender.config.resolved import resolved_text
 from diffrender.config.schema import FitConfig
@@ -28,6 +27,7 @@ from diffrender.fit.textures import complete_textures
 from diffrender.ops.backend import backends_by_op
 from diffrender.recorder import Recorder
 from diffrender.saved_scene import SCENE_FILE, save_scene
+from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.summary.judge import Judge, guarding_of, metrics_of
 from diffrender.summary.page import report_of
 from diffrender.summary.terminal_words import closing_words, opening_words

@@ -1,7 +1,7 @@
-"""Compare what two checkouts compute: python scripts/compare_checkouts.py OLD NEW scenes/quickstart.yaml ... [-- fit options]
+"""Compare what two checkouts compute: python scripts/compare_checkouts.py OLD NEW scenes/pose.yaml ... [-- options]
 
-Fits each scene of NEW with the code of OLD and of NEW, and prints every number of metrics.json that differs. Times are left
-out. Exits with 1 if any number differs.
+Fits each scene with the code of OLD and of NEW, and prints every number of metrics.json that differs, times left out.
+What follows `--` are options of `fit_scene.py`, as --steps 20. Exits with 1 if any number differs.
 """
 
 import json

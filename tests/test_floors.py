@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "diffrender"
 # Low to high; what stands on one floor does not import each other.
 FLOORS = (
     ("errors",),
-    ("checks", "threads"),
+    ("checks", "threads", "config"),
     ("geometry", "imaging"),
     ("ops",),
     ("scene",),
     ("render",),
     ("fit", "readers", "writers", "warmup"),
-    ("config",),
+    ("setup",),
     ("bake", "begun", "compare", "export_proof", "exports", "findings", "saved_scene", "turntable"),
     ("relight",),
     ("recorder",),

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.build import FitSetup, build_fit
 from diffrender.config.parse import load_config
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.primitives import icosphere
@@ -15,6 +14,7 @@ from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.baking import unwrapped
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.paths import get_value, replace_values
+from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.summary.learned import learned_values
 from diffrender.writers.report import LearnedValue
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from diffrender.config.build import FitSetup
-from diffrender.config.build_scene import scene_to
 from diffrender.findings import GeometryFindings, GeometryJudge
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import FitResult
 from diffrender.fit.material_findings import MaterialFindings, MaterialJudge
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
+from diffrender.setup.fit_setup import FitSetup
+from diffrender.setup.scene import scene_to
 
 # How held-out pictures are exposed where exposures are learned: nobody told, so each is judged at its best.
 AT_ITS_BEST = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.config.build import FitSetup
 from diffrender.fit.carry import texture_fields
 from diffrender.fit.exposures import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.paths import canonical_path, default_parametrization, get_value, object_of_vertices
+from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report import LearnedValue
 
 # A value with more numbers is told by how far it moved.

@@ -8,9 +8,9 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from diffrender.config.build import FitSetup
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
+from diffrender.setup.fit_setup import FitSetup
 from diffrender.summary.judge import AT_ITS_BEST, CALLED, SCORES, Guarding, Judged
 from diffrender.summary.learned import learned_values
 from diffrender.threads import kernel_threads

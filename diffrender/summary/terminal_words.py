@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from diffrender.config.build import FitSetup
 from diffrender.findings import GeometryFindings
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
+from diffrender.setup.fit_setup import FitSetup
 from diffrender.summary.judge import CALLED, SCORES, Judged
 from diffrender.writers.manifest import describe_device
 from diffrender.writers.mesh_words import faults_in_words, shape_in_words

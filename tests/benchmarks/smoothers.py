@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import parse_config
 from diffrender.findings import GeometryFindings, GeometryJudge
 from diffrender.fit.loop import fit
@@ -25,6 +24,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.scene import Scene
+from diffrender.setup.fit_setup import build_fit
 from diffrender.threads import threads_to_kernels
 from diffrender.writers.images import write_png
 

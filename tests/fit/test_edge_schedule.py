@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from diffrender.config.build import build_fit
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.render.edge_models import Antialias, Hard, Soft
+from diffrender.setup.fit_setup import build_fit
 
 SCENE = {
     "targets": {"synthetic": {"views": 2, "samples": 2, "mesh": {"init": "box"}}, "resolution": 64, "test_every": None},

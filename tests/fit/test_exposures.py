@@ -13,8 +13,6 @@ from PIL import Image
 from rich.console import Console
 from support.shapes import bumpy, placed, scene_of
 
-from diffrender.config.build import FitSetup, build_fit
-from diffrender.config.build_gains import synthetic_gains
 from diffrender.config.parse import parse_config
 from diffrender.config.schema import SyntheticOptions
 from diffrender.errors import ConfigError
@@ -29,6 +27,8 @@ from diffrender.saved_scene import load_scene
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional
 from diffrender.scene.materials import Lambert
+from diffrender.setup.exposure import synthetic_gains
+from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.writers.cameras import write_transforms
 
 LIT = {

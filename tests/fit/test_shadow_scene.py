@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import load_config
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import fit
+from diffrender.setup.fit_setup import build_fit
 
 SCENE = Path(__file__).parents[2] / "scenes" / "shadow.yaml"
 SMALL = (

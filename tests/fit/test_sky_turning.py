@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import parse_config
 from diffrender.fit.loop import fit
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.setup.fit_setup import build_fit
 
 SKY = Path(__file__).parents[2] / "scenes" / "skies" / "evening.hdr"
 AXIS, DEGREES = (0.2, 1.0, 0.1), 35.0

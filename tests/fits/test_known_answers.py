@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.build import FitSetup, build_fit
 from diffrender.config.parse import parse_config
 from diffrender.findings import GeometryJudge
 from diffrender.fit.evaluate import evaluate
@@ -22,6 +21,7 @@ from diffrender.scene.baking import unwrapped
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texel_map import texel_map
 from diffrender.scene.texture import Texture
+from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import threads_to_kernels
 from diffrender.writers.obj import write_obj
 

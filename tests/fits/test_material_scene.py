@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import load_config
 from diffrender.fit.evaluate import evaluate
 from diffrender.fit.loop import fit
 from diffrender.fit.material_findings import MaterialJudge
+from diffrender.setup.fit_setup import build_fit
 from diffrender.threads import threads_to_kernels
 
 pytestmark = pytest.mark.slow

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import load_config
 from diffrender.fit.loop import fit
 from diffrender.fit.material_findings import MaterialFindings
+from diffrender.setup.fit_setup import build_fit
 from diffrender.summary.judge import Judge, Judged
 from diffrender.threads import threads_to_kernels
 

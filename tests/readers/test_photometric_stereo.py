@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import load_config
 from diffrender.errors import DataError
 from diffrender.fit.loop import fit
@@ -17,6 +16,7 @@ from diffrender.readers.photometric_stereo import (
     read_light_directions,
     read_photometric_stereo,
 )
+from diffrender.setup.fit_setup import build_fit
 from diffrender.threads import threads_to_kernels
 from diffrender.writers.images import write_encoded_png
 

@@ -7,7 +7,6 @@ import torch
 from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, square
 from torch import Tensor
 
-from diffrender.config.build_values import patches
 from diffrender.config.surface_values import ColorPattern
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import bumpy_sphere
@@ -20,6 +19,7 @@ from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texel_map import texel_map
 from diffrender.scene.texture import Texture
+from diffrender.setup.material_inputs import patches
 
 
 @pytest.fixture(scope="module")

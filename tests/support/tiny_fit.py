@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import parse_config
+from diffrender.setup.fit_setup import build_fit
 
 TARGETS = """
 targets:

@@ -5,12 +5,12 @@ from dataclasses import fields, replace
 
 import torch
 
-from diffrender.config.build_light import rotation_vector
 from diffrender.config.light_options import RotationOptions
 from diffrender.readers.images import read_image
 from diffrender.scene.lights import LIGHTS, Environment
 from diffrender.scene.shadow import Shadow
 from diffrender.scene.skies.sky_map import SkyMap
+from diffrender.setup.lights import rotation_vector
 from diffrender.writers.lights import write_lights
 
 

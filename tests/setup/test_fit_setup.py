@@ -7,7 +7,6 @@ import pytest
 import torch
 from support.tiny_fit import TARGETS, built
 
-from diffrender.config.build import build_fit, choose_device
 from diffrender.config.parse import load_config, parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import BackendError, ConfigError, DataError
@@ -21,6 +20,7 @@ from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texture import Texture
+from diffrender.setup.fit_setup import build_fit, choose_device
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images import write_png
 from diffrender.writers.obj import write_obj

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffrender.config.build_values import build_value, with_layout
 from diffrender.config.shelf import Material
 from diffrender.config.surface_values import VertexColors
 from diffrender.readers.mesh_data import MeshData
 from diffrender.scene import material as scene_material
 from diffrender.scene.materials import MATERIALS
+from diffrender.setup.material_inputs import build_value, with_layout
 
 # A vertex colour that leaves a fit room in every direction.
 GRAY = (0.5, 0.5, 0.5)

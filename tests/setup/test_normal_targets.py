@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import parse_config
 from diffrender.errors import ConfigError
+from diffrender.setup.fit_setup import build_fit
 
 SCENE = """
 targets:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffrender.config.region import INSIDE, region_of_box, region_of_views
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
+from diffrender.setup.region import INSIDE, region_of_box, region_of_views
 
 EYES = torch.tensor([[4.0, 1.0, 0.0], [0.0, 2.0, 4.0], [-3.0, -1.0, 2.0], [1.0, 3.0, -3.0]])
 PLACE = torch.tensor([0.3, -0.2, 0.1])

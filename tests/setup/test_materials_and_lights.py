@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import load_config, parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import ConfigError
@@ -19,6 +18,7 @@ from diffrender.scene.materials import Ggx, Lambert, Phong
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.shadow import Shadow
 from diffrender.scene.texture import Texture
+from diffrender.setup.fit_setup import build_fit
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.gltf_surface import GltfSurface
 from diffrender.writers.images import write_png

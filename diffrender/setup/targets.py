@@ -9,10 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.config.build_gains import synthetic_gains
-from diffrender.config.build_light import build_light, named
-from diffrender.config.build_scene import build_scene
-from diffrender.config.region import Place, Region, region_of_box, region_of_views, triple
 from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
 from diffrender.errors import ConfigError
 from diffrender.fit.material_findings import Relit
@@ -24,6 +20,10 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.skies.traced_sky import traced
 from diffrender.scene.views import Views
+from diffrender.setup.exposure import synthetic_gains
+from diffrender.setup.lights import build_light, named
+from diffrender.setup.region import Place, Region, region_of_box, region_of_views, triple
+from diffrender.setup.scene import build_scene
 
 SYNTHETIC_RESOLUTION = 128
 EVERY = 8

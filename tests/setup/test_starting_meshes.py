@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import parse_config
-from diffrender.config.region import box_of_views
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import ConfigError, DataError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
+from diffrender.setup.fit_setup import build_fit
+from diffrender.setup.region import box_of_views
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images import write_png
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.build import build_fit
 from diffrender.config.parse import parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import ConfigError
 from diffrender.scene.texture import Texture
+from diffrender.setup.fit_setup import build_fit
 
 SCENE = """
 targets:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from diffrender.config.mesh_options import VisualHullMesh
-from diffrender.config.region import Place, box_of_views
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.silhouettes import SilhouetteField, Silhouettes
 from diffrender.geometry.visual_hull import visual_hull
 from diffrender.scene.views import Views
+from diffrender.setup.region import Place, box_of_views
 
 # Finer cells show the steps of pixels. They give edges of three pixels: enough for an outline.
 CELL_PX = 2.5

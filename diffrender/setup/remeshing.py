@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import torch
 
-from diffrender.config.build_scene import shelf_options
 from diffrender.config.mesh_options import FileMesh
 from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.schema import ObjectOptions, ParameterOptions
@@ -18,6 +17,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.paths import canonical_path, object_of_vertices
 from diffrender.scene.scene import Scene
+from diffrender.setup.scene import shelf_options
 
 # Images say little about what is smaller.
 SHORTEST_PX = 2.0

@@ -8,12 +8,8 @@ from typing import Any, TypeVar
 import torch
 from pydantic import BaseModel
 
-from diffrender.config.build_light import build_light, named, rotation_vector
-from diffrender.config.build_material import build_material
-from diffrender.config.build_mesh import Frame, build_mesh
 from diffrender.config.light_options import AmbientOptions, Light
 from diffrender.config.mesh_options import SphereMesh
-from diffrender.config.region import Place
 from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts
 from diffrender.config.shelf import LambertOptions, UnlitOptions
 from diffrender.geometry.rigid import make_rigid
@@ -24,6 +20,10 @@ from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.skies.sky_map import SkyMap
 from diffrender.scene.texture import Texture
+from diffrender.setup.lights import build_light, named, rotation_vector
+from diffrender.setup.materials import build_material
+from diffrender.setup.meshes import Frame, build_mesh
+from diffrender.setup.region import Place
 
 Parts = TypeVar("Parts", bound=SceneParts)
 

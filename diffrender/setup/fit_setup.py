@@ -9,11 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffrender.config.build_gains import with_learned_gains
-from diffrender.config.build_loss import default_loss, terms_of
-from diffrender.config.build_remesh import build_remeshing, filled_remesh, filled_unwrap
-from diffrender.config.build_scene import build_scene, scene_to, shelf_options
-from diffrender.config.build_targets import build_targets
 from diffrender.config.schema import LEAST_COARSE, FitConfig, OptimizeOptions, ParameterOptions
 from diffrender.config.shelf import (
     Edges,
@@ -47,6 +42,11 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.paths import canonical_path, default_parametrization, get_value, object_of_vertices
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
+from diffrender.setup.exposure import with_learned_gains
+from diffrender.setup.objective import default_loss, terms_of
+from diffrender.setup.remeshing import build_remeshing, filled_remesh, filled_unwrap
+from diffrender.setup.scene import build_scene, scene_to, shelf_options
+from diffrender.setup.targets import build_targets
 
 # Learning rates for values without one, by parametrisation; those of vertices and lights' positions are in radii of the
 # object and the region (`_unit`), all others as they stand.

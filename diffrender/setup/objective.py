@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffrender.config.build_scene import shelf_options
 from diffrender.config.schema import LossOptions, ParameterOptions
 from diffrender.config.shelf import (
     ColorSmoothnessOptions,
@@ -20,6 +19,7 @@ from diffrender.fit.losses.buffer import BufferLoss
 from diffrender.fit.objective import Term
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.scene.scene import Scene
+from diffrender.setup.scene import shelf_options
 
 # What a material has besides its colour.
 FINISHES = ("material.roughness", "material.metallic", "material.specular", "material.shininess")

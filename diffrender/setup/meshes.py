@@ -20,8 +20,6 @@ from diffrender.config.mesh_options import (
     TorusMesh,
     VisualHullMesh,
 )
-from diffrender.config.region import INSIDE, Place, Vector, region_of_box, triple
-from diffrender.config.start_hull import build_hull
 from diffrender.errors import ConfigError, DataError, MeshError
 from diffrender.geometry.corners import corner_table
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
@@ -29,6 +27,8 @@ from diffrender.geometry.subdivide import subdivide_loop, subdivide_midpoint
 from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes import read_mesh
 from diffrender.scene.mesh import Mesh as SceneMesh
+from diffrender.setup.hull import build_hull
+from diffrender.setup.region import INSIDE, Place, Vector, region_of_box, triple
 
 ORIGIN = (0.0, 0.0, 0.0)
 # As many as a subdivided mesh may have: half a gigabyte for a fit's gradients and moments.
