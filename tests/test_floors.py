@@ -18,14 +18,10 @@ FLOORS = (
     ("ops",),
     ("scene",),
     ("render",),
-    ("fit", "readers", "writers", "warmup"),
+    ("fit", "readers", "writers"),
+    ("evaluate",),
     ("setup",),
-    ("bake", "begun", "compare", "export_proof", "exports", "findings", "saved_scene", "turntable"),
-    ("relight",),
-    ("recorder",),
-    ("summary",),
-    ("run",),
-    ("cli",),
+    ("app",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST_FILE = 400

@@ -28,7 +28,7 @@ def test_import_loads_nothing_heavy() -> None:
 def test_help_and_the_reading_of_a_scene_file_do_without_torch() -> None:
     code = """
 from typer.testing import CliRunner
-from diffrender.cli import app
+from diffrender.app.cli import app
 result = CliRunner().invoke(app, ["fit", "--help"])
 assert result.exit_code == 0 and "--set" in result.output, result.output
 result = CliRunner().invoke(app, ["fit", "scenes/quickstart.yaml", "--steps", "0"])
@@ -56,7 +56,7 @@ def test_no_public_name_is_that_of_a_subpackage() -> None:
     """Python would put the package in the name's place as soon as it is imported."""
     modules = {module.name for module in pkgutil.iter_modules(diffrender.__path__)}
     assert not modules & set(diffrender.__all__)
-    importlib.import_module("diffrender.run")
+    importlib.import_module("diffrender.app.run")
     assert callable(diffrender.render_scene)
     assert callable(diffrender.fit_scene)
 

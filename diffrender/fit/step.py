@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -22,17 +22,7 @@ from diffrender.fit.optimizer import FitOptimizer
 from diffrender.fit.phases import Phases
 from diffrender.fit.reduction import mean_per_view
 from diffrender.fit.step_views import StepViews
-from diffrender.scene.cameras import Cameras
-from diffrender.scene.scene import Scene
-
-if TYPE_CHECKING:
-    from diffrender.render.render import RenderOutput
-
-RenderViews: TypeAlias = "Callable[[Scene, Cameras], RenderOutput]"
-"""Scene and n cameras to their images, differentiable."""
-
-RenderStep: TypeAlias = "Callable[[Scene, Cameras, int], RenderOutput]"
-"""Scene, n cameras and how many steps are done, to their images, differentiable."""
+from diffrender.render.render import RenderStep
 
 
 @dataclass(frozen=True)

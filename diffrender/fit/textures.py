@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffrender.fit.step import RenderViews
+from diffrender.render.render import RenderViews
 from diffrender.scene.baking import complete_texture
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -69,6 +70,13 @@ class RenderOutput:
     def depth(self) -> Tensor:
         """[N, H, W] camera depth at pixel centres in world units, 0 where nothing is; without gradient."""
         return self.visible.raster.depth[..., 0]
+
+
+RenderViews: TypeAlias = Callable[[Scene, Cameras], RenderOutput]
+"""Scene and n cameras to their images, differentiable."""
+
+RenderStep: TypeAlias = Callable[[Scene, Cameras, int], RenderOutput]
+"""Scene, n cameras and how many steps are done, to their images, differentiable."""
 
 
 def render(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.config.schema import FitConfig, SyntheticOptions
 from diffrender.errors import ConfigError
-from diffrender.fit.exposures import EXPOSURE, WHITE_BALANCE, with_gains
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, with_gains
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
 

@@ -16,11 +16,11 @@ from diffrender.config.shelf import (
     SoftOptions,
 )
 from diffrender.errors import BackendError, ConfigError
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, matched_cameras
+from diffrender.evaluate.materials import Relit
 from diffrender.fit import schedule
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
-from diffrender.fit.exposures import EXPOSURE, WHITE_BALANCE, matched_cameras
 from diffrender.fit.loop import FitSettings
-from diffrender.fit.material_findings import Relit
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer import BETAS, FitOptimizer, Rate

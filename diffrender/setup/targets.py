@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
 from diffrender.errors import ConfigError
-from diffrender.fit.material_findings import Relit
+from diffrender.evaluate.materials import Relit
 from diffrender.geometry.orbits import grid_positions, sphere_positions
 from diffrender.readers.photometric_stereo import is_photometric_stereo, read_photometric_stereo
 from diffrender.readers.synthetic import synthetic_views

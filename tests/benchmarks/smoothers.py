@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from diffrender.config.parse import parse_config
-from diffrender.findings import GeometryFindings, GeometryJudge
+from diffrender.evaluate.geometry import GeometryFindings, GeometryJudge
 from diffrender.fit.loop import fit
 from diffrender.fit.model import SceneModel
 from diffrender.fit.step import StepRecord

@@ -1,6 +1,6 @@
 from typer.testing import CliRunner
 
-from diffrender.cli import app
+from diffrender.app.cli import app
 from diffrender.config.light_options import LIGHT_OPTIONS
 from diffrender.config.reference import sections
 from diffrender.config.schema import FitConfig

@@ -14,8 +14,8 @@ from diffrender.config import light_options, shelf
 from diffrender.config.raw_scene import UNLIT, optimizable_paths
 from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.schema import DisplayOptions, Method, Optimizer
+from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.adam import PACES
-from diffrender.fit.exposures import with_gains
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.pyramid import LEVEL_LOSSES
 from diffrender.fit.parametrizations import PARAMETRIZATIONS

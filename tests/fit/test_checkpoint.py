@@ -1,6 +1,6 @@
 import pytest
 import torch
-from fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
+from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import DataError, FitError
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
+from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import ConfigError, FitError, ShapeError
-from diffrender.fit.evaluate import evaluate
+from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.model import SceneModel
@@ -97,7 +97,9 @@ def test_the_record_of_the_first_step_is_the_starting_guess():
     watcher = Watcher()
     run({COLOR: Rate(0.1)}, steps=1, batch_size=None, watcher=watcher)
     model, views, _ = problem({COLOR: Rate(0.1)})
-    assert watcher.records[0].psnr_db == pytest.approx(evaluate(model.snapshot()[0], views, render_blob)["psnr_db"])
+    assert watcher.records[0].psnr_db == pytest.approx(
+        evaluate_views(model.snapshot()[0], views, render_blob)["psnr_db"]
+    )
 
 
 def test_the_time_of_a_fit_is_told_by_phases():

@@ -3,7 +3,7 @@ import importlib.util
 
 import pytest
 import torch
-from fit_fakes import blob_cameras, blob_scene
+from support.fit_fakes import blob_cameras, blob_scene
 
 from diffrender.errors import BackendError, ConfigError, ShapeError
 from diffrender.fit.model import SceneModel

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
+from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import ConfigError
 from diffrender.fit.comparison import Comparison

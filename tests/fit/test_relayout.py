@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fit_fakes import blob_cameras
+from support.fit_fakes import blob_cameras
 from support.shapes import bumpy, smooth_colors
 
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
+from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import ConfigError, FitError
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint

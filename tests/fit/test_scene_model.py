@@ -1,6 +1,6 @@
 import pytest
 import torch
-from fit_fakes import blob_cameras, blob_scene
+from support.fit_fakes import blob_cameras, blob_scene
 
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.model import SceneModel

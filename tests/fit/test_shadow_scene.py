@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from diffrender.config.parse import load_config
-from diffrender.fit.evaluate import evaluate
+from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import fit
 from diffrender.setup.fit_setup import build_fit
 
@@ -24,9 +24,9 @@ def test_the_lamp_and_the_place_of_the_ball_are_found() -> None:
     setup = build_fit(load_config(SCENE, SMALL))
     target = setup.target_scene
     assert target is not None
-    before = evaluate(setup.scene, setup.fit_views, setup.render_views)["psnr_db"]
+    before = evaluate_views(setup.scene, setup.fit_views, setup.render_views)["psnr_db"]
     result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
-    after = evaluate(result.scene, setup.fit_views, setup.render_views)["psnr_db"]
+    after = evaluate_views(result.scene, setup.fit_views, setup.render_views)["psnr_db"]
     found, wanted = (
         torch.nn.functional.normalize(scene.lights["sun"].direction, dim=0)  # type: ignore[attr-defined]
         for scene in (result.scene, target)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
+from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 from test_fit_loop import COLOR, OBJECTIVE, POSE, SCALE, Watcher, problem
 
 from diffrender.errors import ConfigError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from diffrender.app.run import run_fit
 from diffrender.config.parse import load_config
-from diffrender.run import run_fit
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from diffrender.config.parse import parse_config
-from diffrender.findings import GeometryJudge
-from diffrender.fit.evaluate import evaluate
+from diffrender.evaluate.geometry import GeometryJudge
+from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import FitResult, fit
 from diffrender.fit.textures import seen_texels
 from diffrender.geometry.primitives import bumpy_sphere
@@ -123,7 +123,9 @@ def test_the_pose_of_a_known_object_from_one_picture() -> None:
 def test_shape_and_colours_from_a_sphere() -> None:
     setup, result = fitted(SHAPE)
     assert setup.heldout_views is not None
-    first, last = (evaluate(scene, setup.heldout_views, setup.render_views) for scene in (setup.scene, result.scene))
+    first, last = (
+        evaluate_views(scene, setup.heldout_views, setup.render_views) for scene in (setup.scene, result.scene)
+    )
     assert first["mask_iou"] < 0.7
     assert last["mask_iou"] > 0.97
     assert last["psnr_db"] > 28
@@ -155,7 +157,7 @@ def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
     assert float(seen.sum() / texels_of.covered.sum()) > 0.9
     assert float(psnr_db(found.texels, truth, seen.float())) > 37
     assert setup.heldout_views is not None
-    assert evaluate(result.scene, setup.heldout_views, setup.render_views)["psnr_masked_db"] > 40
+    assert evaluate_views(result.scene, setup.heldout_views, setup.render_views)["psnr_masked_db"] > 40
 
 
 @pytest.mark.parametrize("method", ["identity", "large_steps"])

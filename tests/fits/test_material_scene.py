@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from diffrender.config.parse import load_config
-from diffrender.fit.evaluate import evaluate
+from diffrender.evaluate.materials import MaterialJudge
+from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import fit
-from diffrender.fit.material_findings import MaterialJudge
 from diffrender.setup.fit_setup import build_fit
 from diffrender.threads import threads_to_kernels
 
@@ -38,7 +38,9 @@ def test_materials_and_light_come_nearer_to_the_truth() -> None:
         before, after = judge.findings(setup.scene), judge.findings(result.scene)
         assert before is not None and after is not None
         assert before.relight is not None and after.relight is not None
-        unseen = [evaluate(scene, heldout, setup.render_views)["psnr_db"] for scene in (setup.scene, result.scene)]
+        unseen = [
+            evaluate_views(scene, heldout, setup.render_views)["psnr_db"] for scene in (setup.scene, result.scene)
+        ]
     assert after.base_color_psnr_db > before.base_color_psnr_db + 5
     assert after.roughness_mae is not None and before.roughness_mae is not None
     assert after.roughness_mae < before.roughness_mae - 0.025

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffrender.app.evaluation import Judge, Judged
 from diffrender.config.parse import load_config
+from diffrender.evaluate.materials import MaterialFindings
 from diffrender.fit.loop import fit
-from diffrender.fit.material_findings import MaterialFindings
 from diffrender.setup.fit_setup import build_fit
-from diffrender.summary.judge import Judge, Judged
 from diffrender.threads import threads_to_kernels
 
 pytestmark = pytest.mark.slow

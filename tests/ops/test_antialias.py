@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from ops_soups import (
+from support.comparators import assert_gradients_agree
+from support.triangle_soups import (
     HEIGHT,
     WIDTH,
     assert_all_finite,
@@ -20,7 +21,6 @@ from ops_soups import (
     soup,
     strided,
 )
-from support.comparators import assert_gradients_agree
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError

@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from ops_soups import (
+from scipy.ndimage import gaussian_filter
+from support.comparators import assert_gradients_agree
+from support.triangle_soups import (
     BACKENDS,
     DTYPES,
     assert_all_finite,
@@ -16,8 +18,6 @@ from ops_soups import (
     both_dtypes,
     strided,
 )
-from scipy.ndimage import gaussian_filter
-from support.comparators import assert_gradients_agree
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError

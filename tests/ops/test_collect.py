@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from ops_soups import assert_same_bits, assert_same_for_any_threads, both_backends, both_dtypes, strided
+from support.triangle_soups import assert_same_bits, assert_same_for_any_threads, both_backends, both_dtypes, strided
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError

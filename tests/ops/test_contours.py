@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from ops_soups import (
+from scipy.spatial import ConvexHull
+from support.triangle_soups import (
     HEIGHT,
     WIDTH,
     assert_all_finite,
@@ -21,7 +22,6 @@ from ops_soups import (
     soup,
     strided,
 )
-from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError

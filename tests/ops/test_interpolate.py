@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from ops_soups import (
+from support.comparators import assert_gradients_agree
+from support.triangle_soups import (
     assert_all_finite,
     assert_same_bits,
     assert_same_for_any_threads,
@@ -13,7 +14,6 @@ from ops_soups import (
     both_dtypes,
     strided,
 )
-from support.comparators import assert_gradients_agree
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from ops_soups import (
+from support.triangle_soups import (
     HEIGHT,
     WIDTH,
     assert_all_finite,

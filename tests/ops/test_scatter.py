@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import pytest
 import torch
-from ops_soups import DTYPES, assert_same_bits, assert_same_for_any_threads
+from support.triangle_soups import DTYPES, assert_same_bits, assert_same_for_any_threads
 
 from diffrender.ops import scatter
 from diffrender.ops.scatter import MOST_PARTS, sum_into

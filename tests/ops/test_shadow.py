@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from ops_soups import (
+from support.comparators import assert_gradients_agree, relative_l2
+from support.triangle_soups import (
     assert_all_finite,
     assert_same_bits,
     assert_same_for_any_threads,
@@ -15,7 +16,6 @@ from ops_soups import (
     both_dtypes,
     parallel_points,
 )
-from support.comparators import assert_gradients_agree, relative_l2
 from torch import Tensor
 
 from diffrender.errors import ShapeError

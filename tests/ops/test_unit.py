@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from ops_soups import (
+from support.triangle_soups import (
     assert_all_finite,
     assert_same_bits,
     assert_same_for_any_threads,

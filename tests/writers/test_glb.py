@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from glb_parsing import parse_glb
 from PIL import Image
+from support.glb_parsing import parse_glb
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.primitives import box, icosphere

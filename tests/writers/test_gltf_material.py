@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from glb_parsing import Glb, parse_glb
 from PIL import Image
+from support.glb_parsing import Glb, parse_glb
 from support.material_kinds import exported_objects, phong_object, smooth
 
 from diffrender.errors import ShapeError

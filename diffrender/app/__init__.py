@@ -1,0 +1,1 @@
+"""What the command `diffrender` does: fit, resume, export, report, relight, bake, compare."""

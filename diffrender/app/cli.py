@@ -1,0 +1,267 @@
+"""The command line: load a scene file, fit it, say where the results are."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffrender.errors import DiffrenderError
+
+if TYPE_CHECKING:
+    from diffrender.app.run import RunResult
+
+# What shells expect of a process that Ctrl-C ended: 128 + SIGINT.
+INTERRUPTED = 130
+STOPPED = 1
+
+app = typer.Typer(
+    name="diffrender",
+    help="Differentiable mesh rendering: images in; mesh, materials, lights and cameras out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"diffrender {version('diffrender')}")
+        raise typer.Exit
+
+
+class BakeTarget(str, Enum):
+    """Where `bake` moves colours."""
+
+    texture = "texture"
+    vertices = "vertices"
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """What `--version` belongs to."""
+
+
+@app.command()
+def fit(
+    scene: Annotated[
+        Path | None,
+        typer.Argument(help="The scene file; with --resume, the run's own.", metavar="SCENE.YAML", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Put a value over one of the scene file: --set optimize.mesh.vertices.lr=1e-3."
+            " May be repeated. Files named here are looked for from the working folder.",
+        ),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:1.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder of all runs; this one goes to OUT/<scene>/<time>/. By default outputs."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the order of the views.")] = None,
+    steps: Annotated[int | None, typer.Option(help="How many steps to fit.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with the run in this folder, from its last checkpoint and in the same folder, as if it had"
+            " never stopped. With --steps, a finished one too.",
+        ),
+    ] = None,
+) -> None:
+    """Fit a scene to its target images.
+
+    Ctrl-C ends the fit early and writes the results so far (exit status 130); --resume goes on from there.
+    """
+    if scene is None and resume is None:
+        raise typer.BadParameter("give a scene file, or --resume and the folder of a run", param_hint="SCENE.YAML")
+    if resume is not None and out is not None:
+        raise typer.BadParameter("a resumed run goes on in its own folder; leave --out out", param_hint="--out")
+    try:
+        result = _load_and_run(scene, set_ or [], device, out or Path("outputs"), seed, steps, resume)
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the results are not complete", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if result.fit.stop_reason == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+    if result.fit.stop_reason != "finished":
+        typer.echo(f"error: {result.fit.message}", err=True)
+        raise typer.Exit(STOPPED)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A mesh: .obj, .ply, .glb, .gltf or .stl.", metavar="A.OBJ")],
+    second: Annotated[Path, typer.Argument(help="The mesh to measure it by.", metavar="B.OBJ")],
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there too.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Points spread over each surface.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="The seed of the points.")] = 0,
+) -> None:
+    """Measure how far two meshes are apart, and what is wrong with each."""
+    try:
+        from rich.console import Console
+
+        from diffrender.app.compare import compare_files
+
+        compare_files(first, second, Console(), json_, samples, seed)
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+
+
+@app.command()
+def relight(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, as outputs/<scene>/latest.", metavar="RUN")],
+    env: Annotated[
+        Path | None, typer.Option(metavar="FILE.HDR", help="An environment map: .hdr, .exr or any image.")
+    ] = None,
+    rotation: Annotated[float, typer.Option(metavar="DEGREES", help="Turn the environment about +y.")] = 0.0,
+    light: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LIGHT",
+            help="A light as scene files have them: --light '{type: directional, direction: [1, -1, 0], radiance: 3}'."
+            " May be repeated.",
+        ),
+    ] = None,
+    exposure: Annotated[float, typer.Option(metavar="STOPS", help="Show it brighter, or darker below 0.")] = 0.0,
+    tone: Annotated[
+        str, typer.Option(help="What becomes of light brighter than 1: clip cuts it off, neutral rolls it off.")
+    ] = "clip",
+    out: Annotated[Path | None, typer.Option(help="The folder of the pictures; by default RUN/relight.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:1.")] = "auto",
+) -> None:
+    """Show what a run fitted in another light: pictures from its cameras, and a film of the object turning in it."""
+    try:
+        from diffrender.app.relight import relight_run
+        from diffrender.imaging.display import Display
+
+        folder = relight_run(run, env, light or [], rotation, out, device, Display(exposure, tone))
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+    typer.echo(f"relit: {folder}")
+
+
+@app.command()
+def bake(
+    mesh: Annotated[Path, typer.Argument(help="A mesh: .obj, .ply, .glb, .gltf or .stl.", metavar="MESH.OBJ")],
+    to: Annotated[BakeTarget, typer.Option(help="Where the colours go.")],
+    out: Annotated[
+        Path | None, typer.Option(help="A .glb or .obj; left out: MESH_texture.glb or MESH_vertices.glb beside it.")
+    ] = None,
+    resolution: Annotated[int, typer.Option(min=1, max=16384, help="Texels along each side.")] = 512,
+    unwrap: Annotated[
+        bool, typer.Option("--unwrap", help="Make new texture coordinates even where the mesh has some.")
+    ] = False,
+) -> None:
+    """Move the colours of a mesh from its vertices into a texture, or from its texture to the vertices."""
+    try:
+        from diffrender.app.bake import bake_file
+
+        typer.echo(f"wrote {bake_file(mesh, to.value, out, resolution, unwrap)}")
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+
+
+@app.command()
+def options(
+    about: Annotated[
+        str, typer.Argument(help="Only places with this in their name, as loss or lights.", metavar="[KEY]")
+    ] = "",
+) -> None:
+    """List everything that a scene file may hold, with defaults."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from diffrender.config.reference import sections
+
+    found = sections(about)
+    if not found:
+        typer.echo(
+            f"error: no key of a scene file has {about!r} in its name; `diffrender options` lists them all", err=True
+        )
+        raise typer.Exit(STOPPED)
+    console = Console()
+    for section in found:
+        console.print(f"\n[bold]{escape(section.place or 'scene.yaml')}[/]  {escape(section.meaning)}")
+        table = Table("key", "wanted", "default", "meaning", box=box.SIMPLE_HEAD, pad_edge=False)
+        for option in section.options:
+            table.add_row(*map(escape, (option.key, option.wanted, option.default, option.meaning)))
+        console.print(table)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the CPU kernels ahead; the first fit does not wait for them then."""
+    from diffrender.app.warmup import warmup as compile_kernels
+
+    typer.echo(f"all CPU kernels are ready, {compile_kernels():.1f} s")
+
+
+def _load_and_run(
+    scene: Path | None,
+    sets: list[str],
+    device: str | None,
+    out: Path,
+    seed: int | None,
+    steps: int | None,
+    resume: Path | None,
+) -> RunResult:
+    # torch takes seconds to import: what is wrong with the scene file is said before that.
+    from diffrender.config.overrides import Override
+    from diffrender.config.parse import load_config
+
+    overrides = [Override.parse(text) for text in sets]
+    options = {"device": ("device", device), "optimize.seed": ("seed", seed), "optimize.steps": ("steps", steps)}
+    overrides += [
+        Override(key, str(value), f"--{option}") for key, (option, value) in options.items() if value is not None
+    ]
+    if resume is None:
+        assert scene is not None
+        config, name = load_config(scene, overrides), scene.stem
+    else:
+        from diffrender.app.resume import RESOLVED, find_run, scene_name
+
+        folder = find_run(resume)
+        scene = scene or folder.path / RESOLVED
+        config, name = load_config(scene, overrides), scene_name(folder)
+
+    from diffrender.app.run import run_fit
+
+    return run_fit(config, name, scene, out, resume=resume)
+
+
+def fit_scene() -> None:
+    """`fit` alone, for scripts/fit_scene.py."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command()(fit)
+    single()
+
+
+def main() -> None:
+    """The entry point of the command `diffrender`."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Compare two mesh files and show the comparison in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from diffrender.evaluate.compare_meshes import LENGTHS, Comparison, compare_meshes
+from diffrender.geometry.distances import SAMPLES, OneWayDistance, SurfaceDistance
+from diffrender.geometry.mesh_checks import MeshReport
+from diffrender.readers.meshes import read_mesh
+from diffrender.writers.metrics import write_json
+
+
+def compare_files(
+    first: Path, second: Path, console: Console, json_file: Path | None = None, n_samples: int = SAMPLES, seed: int = 0
+) -> Comparison:
+    """Compares two mesh files, shows the comparison, and writes it to `json_file` where that is given.
+
+    Raises DataError where a file is missing, is no mesh, or cannot be written; ShapeError as `compare_meshes`.
+    """
+    comparison = compare_meshes(read_mesh(first).mesh, read_mesh(second).mesh, n_samples, seed)
+    show_comparison(comparison, (str(first), str(second)), console)
+    if json_file is not None:
+        write_json(json_file, {"files": [str(first), str(second)]} | comparison.as_json())
+    return comparison
+
+
+def show_comparison(comparison: Comparison, names: tuple[str, str], console: Console) -> None:
+    """Two tables: the distances, then the two meshes. names: what each mesh is called; the first is shown as A."""
+    for letter, name in zip("AB", names, strict=True):
+        # Paths must stay whole to be copied: the terminal may break lines, we do not.
+        console.print(Text.assemble("  ", (letter, "bold"), "  ", name), soft_wrap=True)
+    console.print()
+    console.print(_distance_table(comparison))
+    console.print()
+    console.print(_mesh_table(comparison))
+
+
+def _distance_table(comparison: Comparison) -> Table:
+    table = _table("", "both ways", "of B's diagonal", "A to B", "B to A")
+    distance = comparison.distance
+    for name, key in LENGTHS:
+        both, there, back = (getattr(each, key) for each in (distance, distance.there, distance.back))
+        table.add_row(name, _bold(f"{both:.4g}"), _percent(both, comparison), f"{there:.4g}", f"{back:.4g}")
+    there, back = (_degrees(each) for each in (distance.there, distance.back))
+    table.add_row("normals differ by", _bold(_degrees(distance)), "", there, back)
+    rms = comparison.vertex_rms
+    table.add_row("RMS distance of vertices", _bold(f"{rms:.4g}"), _percent(rms, comparison), "", "")
+    return table
+
+
+def _mesh_table(comparison: Comparison) -> Table:
+    table = _table("", "A", "B")
+    rows: Mapping[str, Callable[[MeshReport], str]] = {
+        "vertices": lambda report: f"{report.n_vertices:,}",
+        "faces": lambda report: f"{report.n_faces:,}",
+        "watertight": lambda report: _yes(report.watertight),
+        "manifold": lambda report: _yes(report.manifold),
+        "open edges": lambda report: f"{report.boundary_edges:,}",
+        "parts": lambda report: f"{report.components:,}",
+        "handles (genus)": lambda report: f"{report.genus:,}",
+        "self-intersections": lambda report: f"{report.self_intersections:,}",
+        "slivers": lambda report: f"{report.slivers:,}",
+        "folded neighbours": lambda report: f"{report.folded_faces:,}",
+        "smallest angle": lambda report: f"{report.smallest_angle_deg:.1f}°",
+        "volume": lambda report: f"{report.volume:.5g}" if report.watertight else "- (not closed)",
+        "area": lambda report: f"{report.area:.5g}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value(comparison.first), value(comparison.second))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=True, header_style="dim")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    return table
+
+
+def _bold(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _percent(length: float, comparison: Comparison) -> str:
+    return f"{100 * length / comparison.diagonal:.3g} %"
+
+
+def _degrees(distance: OneWayDistance | SurfaceDistance) -> str:
+    return f"{distance.normal_deg:.2f}°"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

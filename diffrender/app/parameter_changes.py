@@ -1,0 +1,108 @@
+"""What each learned value was before the fit, and what it became."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
+from diffrender.fit.carry import texture_fields
+from diffrender.fit.loop import FitResult
+from diffrender.imaging.color import srgb_from_linear
+from diffrender.scene.paths import canonical_path, default_parametrization, get_value, object_of_vertices
+from diffrender.setup.fit_setup import FitSetup
+from diffrender.writers.report import LearnedValue
+
+# A value with more numbers is told by how far it moved.
+MOST_NUMBERS = 4
+# Told picture by picture.
+GAINS = (EXPOSURE, WHITE_BALANCE)
+
+
+def learned_values(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
+    """One row for each path under `optimize`."""
+    rows = []
+    relaid = _relaid_textures(setup, result)
+    for path in setup.config.optimize.parameters():
+        before = get_value(setup.scene, setup.fit_views.cameras, path).detach().cpu().double()
+        after = get_value(result.scene, result.cameras, path).detach().cpu().double()
+        kind = default_parametrization(setup.scene, setup.fit_views.cameras, path)
+        if path in GAINS:
+            rows.append(LearnedValue(path, "", "", _pictures_in_words(setup.fit_views.names, after)))
+        elif canonical_path(setup.scene, setup.fit_views.cameras, path) in relaid:
+            rows.append(LearnedValue(path, "", "", f"{after.numel():,} numbers; laid out anew on the remeshed object"))
+        else:
+            rows.append(_row(path, kind, before, after))
+    return rows
+
+
+def _relaid_textures(setup: FitSetup, result: FitResult) -> set[str]:
+    """The canonical paths of textures on objects that were unwrapped anew: a texel shows another place than before."""
+    paths = set()
+    for path, options in setup.config.optimize.parameters().items():
+        # Remeshing alone changes texture coordinates, too, but leaves what texels show where it was.
+        if options.remesh is None or not options.remesh.unwrap:
+            continue
+        name = object_of_vertices(canonical_path(setup.scene, setup.fit_views.cameras, path))
+        assert name is not None  # only vertices are remeshed
+        before, after = (scene.objects[name] for scene in (setup.scene, result.scene))
+        uvs = [each.mesh.uvs for each in (before, after)]
+        if uvs[0] is None or uvs[1] is None or torch.equal(uvs[0].cpu(), uvs[1].cpu()):
+            continue
+        paths |= {f"objects.{name}.material.{field}" for field in texture_fields(before)}
+    return paths
+
+
+def _pictures_in_words(names: tuple[str, ...], values: Tensor) -> str:
+    """What was found for each picture: its exposure in stops, or its gains."""
+    words = [
+        f"{name} {float(value):+.2f}" if value.dim() == 0 else f"{name} {' '.join(f'{gain:.3f}' for gain in value)}"
+        for name, value in zip(names, values, strict=True)
+    ]
+    return f"{'stops' if values.dim() == 1 else 'gains of red, green, blue'}: {', '.join(words)}"
+
+
+def _row(path: str, kind: str, before: Tensor, after: Tensor) -> LearnedValue:
+    if before.shape != after.shape:
+        # Values of vertices, after remeshing: none of them is the successor of a certain one before.
+        noun = "vertices" if path.endswith("vertices") else "values"
+        return LearnedValue(path, f"{len(before):,} {noun}", f"{len(after):,} {noun}", "")
+    if kind == "pose":
+        return LearnedValue(path, "", "", _motion_in_words(before, after))
+    if after.numel() <= MOST_NUMBERS:
+        is_color = kind == "unit_interval" and after.shape == (3,)
+        colors = [_css_color(color) if is_color else None for color in (before, after)]
+        return LearnedValue(path, _numbers(before), _numbers(after), "", *colors)
+    moved = (after - before).norm(dim=-1) if after.dim() > 1 else (after - before).abs()
+    verb = "moved" if path.endswith("vertices") else "changed"
+    mean, most = float(moved.mean()), float(moved.max())
+    words = f"{after.numel():,} numbers; {verb} by {mean:.3g} on average, at most {most:.3g}"
+    return LearnedValue(path, "", "", words)
+
+
+def _motion_in_words(before: Tensor, after: Tensor) -> str:
+    """How far poses [..., 4, 4] have turned and moved."""
+    turn = after[..., :3, :3] @ before[..., :3, :3].mT
+    # From the sine and the cosine: the cosine alone says little about small angles.
+    axis = torch.stack([turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0],
+                        turn[..., 1, 0] - turn[..., 0, 1]], -1)  # fmt: skip
+    trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
+    degrees = torch.rad2deg(torch.atan2(axis.norm(dim=-1), trace - 1)).mean()
+    moved = (_place(after) - _place(before)).norm(dim=-1).mean()
+    average = " on average" if before.dim() > 2 else ""
+    return f"turned by {float(degrees):.3g} degrees and moved by {float(moved):.3g}{average}"
+
+
+def _place(pose: Tensor) -> Tensor:
+    """Where the origin of an object is; of cameras, which are given the other way round, where the camera stands."""
+    rotation, translation = pose[..., :3, :3], pose[..., :3, 3]
+    return translation if pose.dim() == 2 else -(rotation.mT @ translation[..., None])[..., 0]
+
+
+def _numbers(value: Tensor) -> str:
+    return ", ".join(f"{number:.3g}" for number in value.reshape(-1).tolist())
+
+
+def _css_color(linear: Tensor) -> str:
+    red, green, blue = (srgb_from_linear(linear).clamp(0, 1) * 255).round().int().tolist()
+    return f"#{red:02x}{green:02x}{blue:02x}"

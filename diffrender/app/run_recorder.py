@@ -1,0 +1,210 @@
+"""The observer that writes a fit down while it runs: a line a step, pictures, frames of the film, checkpoints."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffrender.app.resume import CHECKPOINT, METRICS_LOG
+from diffrender.fit.checkpoint import save_checkpoint
+from diffrender.fit.model import SceneModel
+from diffrender.fit.step import StepRecord
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
+from diffrender.scene.views import Views
+from diffrender.setup.fit_setup import FitSetup
+from diffrender.writers.metrics import MetricsLog
+from diffrender.writers.progress import ProgressPanels
+from diffrender.writers.run_folder import RunFolder
+from diffrender.writers.video import read_frame, write_video
+
+# Enough for a film of some seconds that shows the shape flow, few enough to cost little beside the fit.
+FILM_FRAMES = 48
+FILM_FPS = 12.0
+FILM_HOLD_S = 1.5
+
+
+class Recorder:
+    """Writes metrics.jsonl, progress pictures, frames for progress.mp4 and checkpoints of one fit.
+
+    Enter it around the fit, pass it as one of its observers, and call `start` before and `end` after it.
+
+    before: the rows of the steps that a run in this folder has done before. Its pictures up to there stay too, and what
+        was drawn as a picture begins the film.
+    seconds_before: how long those steps took.
+    """
+
+    def __init__(self, setup: FitSetup, folder: RunFolder, before: Sequence[Mapping[str, Any]] = ()) -> None:
+        options = setup.config.progress
+        self._setup = setup
+        self._folder = folder
+        self._steps = setup.settings.steps
+        self._weights = {term.name: term.weight for term in setup.objective.terms}
+        self._picture_steps = evenly(self._steps, options.pictures)
+        self._frame_steps = evenly(self._steps, FILM_FRAMES) if options.video else set()
+        self._shown = ShownViews(setup, options.views)
+        self._panels = ProgressPanels(self._shown.views, display=setup.display)
+        self._film = _Film()
+        self._first_step = len(before)
+        self._drawn: set[tuple[str, int]] = set()
+        self._loss: float | None = before[-1]["total"] if before else None
+        self.seconds_before: float = before[-1]["seconds"] if before else 0.0
+        self._log = MetricsLog(folder.path / METRICS_LOG, before)
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        """The lines of metrics.jsonl so far."""
+        return [dict(row) for row in self._log.rows]
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+        self._film.close()
+
+    def start(self) -> None:
+        """Draw the initial guess, or take up the pictures of the steps before."""
+        if self._first_step == 0:
+            self._draw(0, self._setup.model)
+            return
+        for step in range(self._first_step + 1):
+            picture = self._folder.progress_picture(step)
+            if picture.is_file():
+                self._drawn.add(("picture", step))
+                if self._frame_steps:
+                    self._film.append(read_frame(picture))
+                    self._drawn.add(("frame", step))
+
+    def on_step(self, record: StepRecord, model: SceneModel) -> None:
+        """Write the step's line and, where its turn has come, the pictures of what it led to."""
+        terms = {name: self._weights[name] * value for name, value in record.terms.items()}
+        row = {"step": record.step, "total": record.total, "terms": terms}
+        geometry = {"geometry": dict(record.geometry)} if record.geometry else {}
+        self._log.append(
+            row | {"psnr_db": record.psnr_db, "seconds": round(self.seconds_before + record.seconds, 4)} | geometry
+        )
+        self._loss = record.total
+        done = record.step + 1
+        self._draw(done, model)
+        if done in self._picture_steps:
+            save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, done)
+
+    def end(self, steps_done: int) -> None:
+        """Draw the state that the fit ended in, make the film and write the last checkpoint."""
+        model = self._setup.model
+        self._draw(steps_done, model, is_last=True)
+        save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, steps_done)
+        if len(self._film) > 0:
+            write_video(self._film.frames(), self._folder.path / "progress.mp4", FILM_FPS, FILM_HOLD_S)
+
+    def _is_due(self, kind: str, done: int, steps: set[int], is_last: bool) -> bool:
+        return bool(steps) and (is_last or done in steps) and (kind, done) not in self._drawn
+
+    def _draw(self, done: int, model: SceneModel, is_last: bool = False) -> None:
+        as_picture = self._is_due("picture", done, self._picture_steps, is_last)
+        as_frame = self._is_due("frame", done, self._frame_steps, is_last)
+        if not (as_picture or as_frame):
+            return
+        rgba = self._shown.render(*model.snapshot())
+        if as_picture:
+            path = self._folder.progress_picture(done)
+            pixels = self._panels.write(path, rgba, done, self._steps, self._loss)
+        else:
+            pixels = self._panels.picture(rgba, done, self._steps, self._loss)
+        if as_frame:
+            self._film.append(pixels)
+        self._drawn |= {("picture", done)} if as_picture else set()
+        self._drawn |= {("frame", done)} if as_frame else set()
+
+
+class ShownViews:
+    """The views in the progress pictures: some fitted ones and, where they have the same size, some held out.
+
+    views: what is shown, in order; names of held-out views say so.
+    """
+
+    def __init__(self, setup: FitSetup, count: int) -> None:
+        self._setup = setup
+        fit, heldout = setup.fit_views, setup.heldout_views
+        if heldout is not None and heldout.images.shape[1:] != fit.images.shape[1:]:
+            heldout = None
+        n_heldout = 0 if heldout is None else min(len(heldout), count // 2)
+        self._fit_index = _spread(len(fit), count - n_heldout)
+        self.views = fit.select(self._fit_index)
+        self._heldout_index: list[int] = []
+        if heldout is not None and n_heldout > 0:
+            self._heldout_index = _spread(len(heldout), n_heldout)
+            some = heldout.select(self._heldout_index)
+            some = replace(some, names=tuple(f"{name}, held out" for name in some.names))
+            self.views = _joined(self.views, some)
+
+    @torch.no_grad()
+    def render(self, scene: Scene, fit_cameras: Cameras) -> Tensor:
+        """[n, H, W, 4] `scene` from the cameras of the shown views; those of fitted views may have moved."""
+        images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
+        if self._heldout_index:
+            heldout = self._setup.heldout_as_judged(scene, self._heldout_index)
+            assert heldout is not None
+            images.append(self._setup.render_views(scene, heldout.cameras).rgba)
+        return torch.cat(images)
+
+
+class _Film:
+    """Pictures of one size, kept on disk until the film is made: many large ones would fill the memory."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the recorder)
+        self._shape: tuple[int, ...] = (0, 0, 3)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, pixels: np.ndarray) -> None:
+        self._shape = pixels.shape
+        self._file.write(pixels.tobytes())
+        self._count += 1
+
+    def frames(self) -> Iterator[np.ndarray]:
+        self._file.seek(0)
+        size = int(np.prod(self._shape))
+        for _ in range(self._count):
+            yield np.frombuffer(self._file.read(size), dtype=np.uint8).reshape(self._shape)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def evenly(steps: int, count: int) -> set[int]:
+    """`count` of the numbers 0..steps, evenly spread and with both ends; none for count 0, the last for count 1."""
+    if count == 0:
+        return set()
+    if count == 1:
+        return {steps}
+    return {round(i * steps / (count - 1)) for i in range(count)}
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Up to `count` indices below `total`, evenly spread."""
+    count = min(count, total)
+    return [i * total // count for i in range(count)]
+
+
+def _joined(first: Views, second: Views) -> Views:
+    """The views of both, which have one image size; neither masks nor what is said of single pictures are kept."""
+    a, b = first.cameras, second.cameras
+    cameras = replace(
+        a.without_gains(),
+        number=None,
+        cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
+        focal_px=torch.cat([a.focal_px, b.focal_px]),
+        center_px=torch.cat([a.center_px, b.center_px]),
+    )
+    return Views(cameras, torch.cat([first.images, second.images]), None, first.names + second.names)

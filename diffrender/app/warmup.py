@@ -1,0 +1,103 @@
+"""Compiles every CPU kernel ahead, so that the first fit does not wait for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import torch
+
+from diffrender.errors import BackendError
+from diffrender.geometry.distances import Surface
+from diffrender.geometry.mesh_checks import self_intersections
+from diffrender.geometry.primitives import Triangles, icosphere
+from diffrender.geometry.remesh.remesh import remesh
+from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.interpolate import interpolate
+from diffrender.ops.texture_places import texture_places
+from diffrender.render.edge_models import EDGE_MODELS
+from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.lights import Directional
+from diffrender.scene.materials import Ggx, Lambert, Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.shadow import Shadow
+from diffrender.scene.texture import Texture
+from diffrender.threads import threads_to_kernels
+
+
+def warmup(dtype: torch.dtype = torch.float32) -> float:
+    """Compiles the kernels of images and those of surfaces, each in a process of its own; gives the seconds it took.
+
+    Compiling holds the interpreter's lock, so that threads would not help. Numba keeps what it compiled on disk.
+    Raises BackendError where a process fails; it has said why on standard error.
+    """
+    started = time.perf_counter()
+    calls = [f"{part.__name__}({dtype})" for part in PARTS]
+    code = "import torch; from diffrender.app import warmup; warmup."
+    processes = [subprocess.Popen([sys.executable, "-c", code + call]) for call in calls]
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        raise BackendError("warmup: the kernels could not be compiled; the message above says why")
+    return time.perf_counter() - started
+
+
+def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
+    """Renders and differentiates two crossing triangles with every edge model, and in a light that casts shadows."""
+    corners = [[-1, -1, 0.5], [1, -1, -0.5], [0, 1, 0], [-1, -1, -0.5], [1, -1, 0.5], [0, 0.9, 0.1]]
+    vertices = torch.tensor(corners, dtype=dtype, requires_grad=True)
+    colors = torch.full((6, 3), 0.5, dtype=dtype, requires_grad=True)
+    mesh = Mesh(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]]))
+    item = Object(mesh, Unlit(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
+    background = torch.zeros(3, dtype=dtype, requires_grad=True)
+    cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]], dtype=dtype), height=16, width=16)
+    with threads_to_kernels(1):
+        scene = Scene({"object": item}, background=background)
+        for edges in EDGE_MODELS.values():
+            render(scene, cameras, edges()).rgba.sum().backward()
+        render(scene, cameras, buffers=("normal", "depth")).image.sum().backward()
+        ones = torch.ones(3, dtype=dtype)
+        sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
+        for material in (Ggx, Lambert):
+            lit = Object(mesh, material(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
+            render(Scene({"object": lit}, {"sun": sun}, background), cameras).rgba.sum().backward()
+
+
+def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
+    """Remeshes a ball, measures it, looks a texture up and interpolates a value."""
+    ball = icosphere(0)
+    remesh(*ball, target_length=0.5)
+    triangles = Triangles(*ball)
+    self_intersections(triangles)
+    Surface(triangles).closest(triangles.vertices)
+    _sample_a_texture(dtype)
+    _interpolate(dtype)
+
+
+def _interpolate(dtype: torch.dtype) -> None:
+    """Compiles the two ops that a renderer of one's own would begin with."""
+    corners = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]], dtype=dtype)
+    values = corners[:, :3].clone().requires_grad_()
+    face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
+    bary = barycentrics(corners[None].requires_grad_(), face, point, point, torch.full((1, 2), 1 / 3, dtype=dtype))
+    interpolate(values, face, point, bary).sum().backward()
+
+
+def _sample_a_texture(dtype: torch.dtype) -> None:
+    """Compiles what only textured scenes need, for every kind of footprint."""
+    texels = torch.zeros(3, 2, 3, dtype=dtype, requires_grad=True)
+    corners = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]], dtype=dtype)
+    verts_hom, uvs = corners[None].requires_grad_(), corners[:, :2].clone().requires_grad_()
+    face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
+    place = torch.full((1, 2), 1 / 3, dtype=dtype)
+    _, derivatives = texture_places(uvs, face, point, verts_hom, face, point, point, place)
+    for footprint in (None, torch.ones(1, dtype=dtype), derivatives):
+        Texture(texels).sample(uvs[:1], footprint).sum().backward(retain_graph=True)
+    Texture(texels[:2]).sample(uvs[:1], derivatives).sum().backward()
+
+
+# Of about the same length.
+PARTS = (warm_up_images, warm_up_surfaces)

@@ -1,0 +1,1 @@
+"""How good a scene is: scores of views, geometry, materials and exposure."""

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from support.shapes import bumpy, flat_camera, scene_of, smooth_colors
+from typer.testing import CliRunner
+
+from diffrender.app.bake import bake_file
+from diffrender.app.cli import app
+from diffrender.errors import DataError
+from diffrender.readers.gltf_scene import read_gltf_scene
+from diffrender.readers.meshes import read_mesh
+from diffrender.render.edge_models import Hard
+from diffrender.render.render import render
+from diffrender.scene.baking import bake_to_texture, unwrapped
+from diffrender.scene.lights import Directional
+from diffrender.scene.material import Material
+from diffrender.scene.materials.ggx import Ggx
+from diffrender.scene.materials.lambert import Lambert
+from diffrender.scene.materials.unlit import Unlit
+from diffrender.scene.object import Object
+from diffrender.scene.texture import Texture
+from diffrender.writers.glb import GlbObject, write_glb
+from diffrender.writers.gltf_surface import GltfSurface
+from diffrender.writers.obj import write_obj
+
+
+@pytest.fixture
+def colored(tmp_path: Path) -> Path:
+    mesh = bumpy(2)
+    write_obj(tmp_path / "colored.obj", mesh, smooth_colors(mesh.vertices))
+    return tmp_path / "colored.obj"
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj"])
+def test_there_and_back(colored: Path, suffix: str) -> None:
+    before = read_mesh(colored)
+    textured = bake_file(colored, "texture", colored.with_name(f"textured{suffix}"), 128)
+    middle = read_mesh(textured)
+    assert middle.texture is not None and middle.texture.texels.shape == (128, 128, 3)
+    assert middle.mesh.n_vertices == before.mesh.n_vertices and middle.mesh.topology.is_closed
+    after = read_mesh(bake_file(textured, "vertices", colored.with_name(f"back{suffix}")))
+    assert after.texture is None and after.vertex_colors is not None and before.vertex_colors is not None
+    # A file format may order vertices anew: compare each with the one at its place.
+    nearest = torch.cdist(after.mesh.vertices, before.mesh.vertices).argmin(1)
+    difference = after.vertex_colors - before.vertex_colors[nearest]
+    assert float(difference.square().mean().log10() * -10) > 38
+    again = bake_file(textured, "texture", colored.with_name("again.glb"), 64, unwrap=True)
+    assert read_mesh(again).texture.texels.shape == (64, 64, 3)  # type: ignore[union-attr]
+
+
+def test_all_textures_go_along_to_new_texture_coordinates(tmp_path: Path) -> None:
+    mesh = unwrapped(bumpy(2), 128)
+    paint = bake_to_texture(mesh, smooth_colors(mesh.vertices), 128)
+    rough, metal = (Texture(paint.texels[:, :, i : i + 1].contiguous()) for i in (0, 1))
+    tilted = Texture(torch.tensor([0.8, 0.0, 0.6]).expand(128, 128, 3))
+    surface = GltfSurface(paint, metal, rough, tilted, Texture(paint.texels * 0.5))
+    write_glb(tmp_path / "a.glb", [GlbObject("a", mesh, paint, surface=surface)])
+    (before,) = read_gltf_scene(tmp_path / "a.glb").scene.objects.values()
+    baked = bake_file(tmp_path / "a.glb", "texture", tmp_path / "b.glb", 256, unwrap=True)
+    (after,) = read_gltf_scene(baked).scene.objects.values()
+    assert after.mesh.uvs is not None and before.mesh.uvs is not None
+    assert not torch.equal(after.mesh.uvs, before.mesh.uvs)
+    camera = flat_camera(64, 64, view_height=2.6)
+    lamp = {"lamp": Directional(torch.tensor([-1.0, -0.5, -1.0]))}
+    first, second = (render(scene_of(item, lights=lamp), camera, Hard()).rgba for item in (before, after))
+    assert float((first - second).square().mean().log10() * -10) > 48
+    plain = replace(after, material=replace(after.material, normal=None))  # type: ignore[type-var,call-arg]
+    other = render(scene_of(plain, lights=lamp), camera, Hard()).rgba
+    assert float((first - other).square().mean().log10() * -10) < 35
+
+
+FINISHES: dict[str, Material] = {
+    "shiny": Ggx(torch.ones(3), torch.tensor([0.9]), torch.tensor([0.2])),
+    "glowing": Ggx(torch.ones(3), torch.tensor([0.0]), torch.tensor([0.5]), emissive=torch.tensor([3.0, 1.0, 0.0])),
+    "diffuse": Lambert(torch.ones(3)),
+    "unlit": Unlit(torch.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", FINISHES)
+def test_what_is_uniform_stays_through_all_ways_of_baking(tmp_path: Path, name: str) -> None:
+    mesh = bumpy(1)
+    before = replace(FINISHES[name], base_color=smooth_colors(mesh.vertices))  # type: ignore[type-var,call-arg]
+    write_glb(tmp_path / "a.glb", [GlbObject.of("a", Object(mesh, before))])
+    textured = bake_file(tmp_path / "a.glb", "texture", tmp_path / "b.glb", 64)
+    again = bake_file(textured, "texture", tmp_path / "c.glb", 64, unwrap=True)
+    back = bake_file(again, "vertices", tmp_path / "d.glb")
+    for path in (textured, again, back):
+        (item,) = read_gltf_scene(path).scene.objects.values()
+        after = item.material
+        assert type(after) is type(before)
+        if isinstance(before, Ggx) and isinstance(after, Ggx):
+            torch.testing.assert_close(after.metallic, before.metallic)
+            torch.testing.assert_close(after.roughness, before.roughness)
+            assert (after.emissive is None) == (before.emissive is None)
+            if before.emissive is not None:
+                torch.testing.assert_close(after.emissive, before.emissive)
+
+
+def test_the_command(colored: Path) -> None:
+    result = CliRunner().invoke(app, ["bake", str(colored), "--to", "texture", "--resolution", "32"])
+    assert result.exit_code == 0, result.output
+    assert read_mesh(colored.with_name("colored_texture.glb")).texture is not None
+    again = CliRunner().invoke(app, ["bake", str(colored.with_name("colored_texture.glb")), "--to", "texture"])
+    assert again.exit_code == 1 and "has a texture already; --unwrap makes new" in again.output
+
+
+def test_what_has_no_colours_is_told(tmp_path: Path, colored: Path) -> None:
+    write_obj(tmp_path / "plain.obj", bumpy(1))
+    for to, message in (("texture", "neither vertex colours nor a texture"), ("vertices", "has no texture; so there")):
+        with pytest.raises(DataError, match=message):
+            bake_file(tmp_path / "plain.obj", to)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"can be written as \.glb or \.obj only, not \.ply"):
+        bake_file(colored, "texture", tmp_path / "a.ply")

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from diffrender.app.evaluation import Guarding, guarding_of
+
+
+def row(vertices: int, damped: int, flipped: int) -> dict[str, object]:
+    return {"step": 0, "geometry": {"vertices": vertices, "damped": damped, "flipped": flipped}}
+
+
+def test_guards_are_added_up_over_the_steps() -> None:
+    assert guarding_of([row(42, 3, 1), row(50, 0, 0), row(60, 4, 2)]) == Guarding(flipped_faces=3, damped_vertices=7)
+
+
+def test_without_a_learned_mesh_there_is_nothing_to_guard() -> None:
+    assert guarding_of([]) is None
+    assert guarding_of([{"step": 0}, row(0, 0, 0)]) is None

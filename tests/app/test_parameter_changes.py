@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrender.app.parameter_changes import learned_values
+from diffrender.config.parse import load_config
+from diffrender.fit.loop import FitResult
+from diffrender.geometry.primitives import icosphere
+from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.baking import unwrapped
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.paths import get_value, replace_values
+from diffrender.setup.fit_setup import FitSetup, build_fit
+from diffrender.writers.report import LearnedValue
+
+SCENE = """
+targets: {resolution: 8, synthetic: {mesh: {init: sphere, radius: 0.8, subdivisions: 1}, views: 4, samples: 1}}
+mesh: {subdivisions: 1}
+lights: [{name: key, type: directional, radiance: 3}]
+material: {type: lambert, base_color: [0.5, 0.5, 0.5]}
+optimize: {steps: 1, mesh.vertices: , material.base_color: , lights.key.direction: , pose: , cameras.pose: }
+"""
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> FitSetup:
+    scene = tmp_path / "small.yaml"
+    scene.write_text(SCENE)
+    return build_fit(load_config(scene))
+
+
+def rows(setup: FitSetup, changes: dict[str, torch.Tensor]) -> dict[str, LearnedValue]:
+    scene, cameras = replace_values(setup.scene, setup.fit_views.cameras, changes)
+    result = FitResult(scene, cameras, "finished", None, 1, 1.0)
+    return {row.path: row for row in learned_values(setup, result)}
+
+
+def value(setup: FitSetup, path: str) -> torch.Tensor:
+    return get_value(setup.scene, setup.fit_views.cameras, path)
+
+
+def test_few_numbers_are_shown_and_colours_seen(setup: FitSetup) -> None:
+    found = rows(setup, {"material.base_color": torch.tensor([1.0, 0.0, 0.216]),
+                         "lights.key.direction": torch.tensor([0.0, -0.6, 0.8])})  # fmt: skip
+    color = found["material.base_color"]
+    assert (color.before, color.after) == ("0.5, 0.5, 0.5", "1, 0, 0.216")
+    assert (color.before_color, color.after_color) == ("#bcbcbc", "#ff0080")
+    light = found["lights.key.direction"]
+    assert light.after == "0, -0.6, 0.8" and light.after_color is None
+
+
+def test_many_numbers_are_told_by_how_far_they_moved(setup: FitSetup) -> None:
+    vertices = value(setup, "mesh.vertices").clone()
+    vertices[0] += torch.tensor([0.0, 0.3, 0.4])
+    words = rows(setup, {"mesh.vertices": vertices})["mesh.vertices"].words
+    assert words == f"126 numbers; moved by {0.5 / 42:.3g} on average, at most 0.5"
+
+
+def test_a_remeshed_object_is_told_by_its_counts(setup: FitSetup) -> None:
+    item = replace(setup.scene.objects["object"], mesh=Mesh(*icosphere(2)))
+    scene = replace(setup.scene, objects={"object": item})
+    result = FitResult(scene, setup.fit_views.cameras, "finished", None, 1, 1.0)
+    row = next(row for row in learned_values(setup, result) if row.path == "mesh.vertices")
+    assert (row.before, row.after) == ("42 vertices", "162 vertices")
+
+
+TEXTURED = SCENE.replace("[0.5, 0.5, 0.5]", "{texture: 0.5, resolution: 16}").replace(
+    "mesh.vertices: ", "mesh.vertices: {remesh: {when: [1], unwrap: UNWRAP}}"
+)
+
+
+@pytest.mark.parametrize("unwrap", [True, False])
+def test_textures_are_not_compared_across_layouts(tmp_path: Path, unwrap: bool) -> None:
+    (tmp_path / "textured.yaml").write_text(TEXTURED.replace("steps: 1", "steps: 2").replace("UNWRAP", str(unwrap)))
+    setup = build_fit(load_config(tmp_path / "textured.yaml"))
+    assert rows(setup, {})["material.base_color"].words == "768 numbers; changed by 0 on average, at most 0"
+    item = setup.scene.objects["object"]
+    scene = replace(setup.scene, objects={"object": replace(item, mesh=unwrapped(Mesh(*icosphere(2)), 16))})
+    result = FitResult(scene, setup.fit_views.cameras, "finished", None, 2, 1.0)
+    words = next(row.words for row in learned_values(setup, result) if row.path == "material.base_color")
+    told = "laid out anew on the remeshed object" if unwrap else "changed by 0 on average, at most 0"
+    assert words == f"768 numbers; {told}"
+
+
+def test_poses_are_told_in_degrees_and_lengths(setup: FitSetup) -> None:
+    turn = torch.eye(4)
+    turn[:3, :3] = axis_angle_to_matrix(torch.tensor([0.0, math.radians(12.5), 0.0]))
+    turn[:3, 3] = torch.tensor([0.0, 0.3, 0.4])
+    cameras = value(setup, "cameras.pose").clone()
+    # Two of three cameras step back by 0.3 along their own axis.
+    cameras[:2, 2, 3] += 0.3
+    found = rows(setup, {"pose": turn @ value(setup, "pose"), "cameras.pose": cameras})
+    assert found["pose"].words == "turned by 12.5 degrees and moved by 0.5"
+    assert found["cameras.pose"].words == "turned by 0 degrees and moved by 0.2 on average"

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from diffrender.app.cli import app
+from diffrender.app.run import RunResult, run_fit
+from diffrender.app.run_recorder import Recorder
+from diffrender.config.parse import load_config
+from diffrender.errors import ConfigError, DataError
+from diffrender.fit.step import StepRecord
+
+SCENE = """
+targets: {resolution: 20, synthetic: {mesh: {init: bumpy, subdivisions: 2}, views: 5, samples: 2}}
+mesh: {subdivisions: 1}
+lights: [{name: key, type: directional, radiance: 3}, ambient]
+render: {edges: {type: soft, samples: 2}}
+optimize:
+  steps: 8
+  batch_size: 2
+  mesh.vertices: {schedule: cosine}
+  material.base_color:
+  lights.key.direction: {start: 5}
+progress: {pictures: 3, views: 2, turntable: false}
+"""
+REMESHED = "optimize.mesh.vertices={schedule: cosine, remesh: {every: 2, shortest: 0.25, longest: 0.6}}"
+
+EXPOSED = (
+    "targets.synthetic.exposure_stops=1",
+    "targets.synthetic.color_cast=0.2",
+    "optimize.cameras.exposure=0.05",
+    "optimize.cameras.white_balance.start=5",
+)
+
+
+class Killed(BaseException):
+    """What nothing in a run waits for."""
+
+
+def run(folder: Path, *overrides: str, resume: Path | None = None) -> tuple[RunResult, str]:
+    scene = folder / "small.yaml"
+    scene.write_text(SCENE)
+    shown = io.StringIO()
+    config = load_config(scene, overrides)
+    result = run_fit(config, "small", scene, folder / "out", Console(file=shown, width=120), resume)
+    return result, shown.getvalue()
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, how: type[BaseException] = KeyboardInterrupt) -> None:
+    plain = Recorder.on_step
+
+    def on_step(self: Recorder, record: StepRecord, model) -> None:
+        plain(self, record, model)
+        if record.step == step:
+            monkeypatch.setattr(Recorder, "on_step", plain)
+            raise how
+
+    monkeypatch.setattr(Recorder, "on_step", on_step)
+
+
+def assert_same_state(first: object, second: object) -> None:
+    """Checkpoints down to the last bit."""
+    if isinstance(first, torch.Tensor):
+        assert isinstance(second, torch.Tensor) and first.dtype == second.dtype and torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert isinstance(second, dict) and list(first) == list(second)
+        for key in first:
+            assert_same_state(first[key], second[key])
+    else:
+        assert first == second
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {key: without_times(each) for key, each in value.items() if not key.endswith(("_s", "seconds", "per_s"))}
+    return [without_times(each) for each in value] if isinstance(value, list) else value
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, Killed])
+@pytest.mark.parametrize("overrides", [(), (REMESHED,), EXPOSED], ids=["one mesh", "remeshed", "exposed"])
+def test_a_resumed_run_ends_as_if_it_had_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], how: type[BaseException]
+) -> None:
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    whole, _ = run(tmp_path / "whole", *overrides)
+    stop_at(monkeypatch, 5, how)
+    if how is KeyboardInterrupt:
+        begun = run(tmp_path / "parts", *overrides)[0].folder
+    else:
+        with pytest.raises(Killed):
+            run(tmp_path / "parts", *overrides)
+        begun = (tmp_path / "parts" / "out" / "small" / "latest").resolve()
+        assert len(rows_of(begun)) == 6 and torch.load(begun / "checkpoints" / "last.pt")["steps_done"] == 4
+    resumed, _ = run(tmp_path / "parts", *overrides, resume=begun)
+
+    assert resumed.folder == begun
+    assert resumed.fit.stop_reason == "finished" and resumed.fit.steps_done == 8
+    last = [torch.load(each.folder / "checkpoints" / "last.pt") for each in (whole, resumed)]
+    assert_same_state(*last)
+    assert bool(last[0]["meshes"]) == (overrides == (REMESHED,))
+    assert ("cameras.exposure" in last[0]["latents"]) == (overrides == EXPOSED)
+    written = ("lights/lights.json", "cameras/transforms.json", "scene.resolved.yaml")
+    for name in ("mesh/final.glb", "mesh/final.obj", "mesh/initial.obj", *written):
+        assert (whole.folder / name).read_bytes() == (begun / name).read_bytes()
+    assert without_times(rows_of(begun)) == without_times(rows_of(whole.folder))
+    times = [row["seconds"] for row in rows_of(begun)]
+    assert times == sorted(times)
+    metrics = [json.loads((each.folder / "metrics.json").read_text()) for each in (whole, resumed)]
+    assert without_times(metrics[0]) == without_times(metrics[1])
+    manifest = json.loads((begun / "manifest.json").read_text())
+    assert (manifest["first_step"], manifest["steps_done"]) == (6 if how is KeyboardInterrupt else 4, 8)
+    for step in (0, 4, 8):
+        name = f"progress/step_{step:05d}.png"
+        assert (whole.folder / name).read_bytes() == (begun / name).read_bytes()
+
+
+def test_the_film_of_a_resumed_run_begins_with_the_pictures_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filmed: list[list[np.ndarray]] = []
+    monkeypatch.setattr("diffrender.app.run_recorder.write_video", lambda frames, *_: filmed.append(list(frames)))
+    stop_at(monkeypatch, 5)
+    begun, _ = run(tmp_path)
+    run(tmp_path, resume=begun.folder)
+    # At first steps 0 to 6, then the pictures of 0, 4 and 6 and the frames after them.
+    assert [len(frames) for frames in filmed] == [7, 5]
+    for there, here in zip((0, 4, 6), (0, 1, 2), strict=True):
+        assert np.array_equal(filmed[0][there], filmed[1][here])
+
+
+def test_what_cannot_be_resumed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, 3)
+    begun = run(tmp_path)[0].folder
+    with pytest.raises(ConfigError) as caught:
+        run(tmp_path, "optimize.mesh.vertices.lr=0.5", "lights.key.radiance=2", resume=begun)
+    message = str(caught.value)
+    assert "fitted to another scene: " in message and "Leave the scene file out" in message
+    assert "optimize.mesh.vertices.lr is " in message and "and 0.5 here" in message and "lights.0.radiance" in message
+    with pytest.raises(DataError, match="no such folder"):
+        run(tmp_path, resume=tmp_path / "nowhere")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DataError, match=r"not the folder of a run, it has no scene\.resolved\.yaml"):
+        run(tmp_path, resume=tmp_path / "other")
+
+    log = (begun / "metrics.jsonl").read_text()
+    for damaged in ("", log.replace('"step": 1', '"step": 2'), log[: len(log) // 2]):
+        (begun / "metrics.jsonl").write_text(damaged)
+        with pytest.raises(DataError, match=r"metrics\.jsonl: "):
+            run(tmp_path, resume=begun)
+    (begun / "metrics.jsonl").write_text(log)
+    run(tmp_path, resume=begun)
+    with pytest.raises(ConfigError, match=r"8 steps are done and 8 are wanted.*--steps 16 goes on"):
+        run(tmp_path, resume=begun)
+    shutil.rmtree(begun / "checkpoints")
+    with pytest.raises(DataError, match=r"last\.pt does not exist: the run ended before its first checkpoint"):
+        run(tmp_path, resume=begun)
+
+
+def test_the_command_resumes_by_the_folder_alone_and_goes_on_after_the_end(tmp_path: Path) -> None:
+    begun, _ = run(tmp_path, "optimize.steps=6", "progress.video=false", "export=[obj]")
+    latest = tmp_path / "out" / "small" / "latest"
+    result = CliRunner().invoke(app, ["fit", "--resume", str(latest), "--steps", "7"])
+    assert result.exit_code == 0, result.output
+    assert "finished after 7 steps" in result.output and "diffrender fit small" in result.output
+    assert [row["step"] for row in rows_of(begun.folder)] == list(range(7))
+    log = (begun.folder / "log.txt").read_text()
+    assert "finished after 6 steps" in log and "finished after 7 steps" in log
+    assert "steps: 7" in (begun.folder / "scene.resolved.yaml").read_text()
+    assert (begun.folder / "scene.yaml").read_text() == SCENE
+    assert len(list((tmp_path / "out" / "small").iterdir())) == 2  # the run and `latest`
+
+    result = CliRunner().invoke(app, ["fit", "--resume", str(latest)])
+    assert result.exit_code == 1 and "nothing left to do" in result.output and "Traceback" not in result.output
+    assert CliRunner().invoke(app, ["fit", "--resume", str(latest), "--out", "elsewhere"]).exit_code == 2

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import html
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from diffrender.app.run import RunResult, run_fit
+from diffrender.app.run_recorder import Recorder, evenly
+from diffrender.config.overrides import Override
+from diffrender.config.parse import load_config
+from diffrender.errors import ConfigError, DataError
+from diffrender.fit.step import StepRecord
+from diffrender.readers.meshes import read_mesh
+
+SCENE = """
+# A small fit.
+targets: {resolution: 20, synthetic: {mesh: {init: bumpy, subdivisions: 2}, views: 9, samples: 2}}
+mesh: {subdivisions: 1}
+lights: [{name: key, type: directional, radiance: 3}, ambient]
+optimize: {steps: 4, batch_size: 2, mesh.vertices: , material.base_color: , lights.key.direction: }
+progress: {pictures: 3, views: 2, turntable: false}
+"""
+ALWAYS = [
+    "cameras/transforms.json",
+    "checkpoints/last.pt",
+    "curves.png",
+    "lights/lights.json",
+    "log.txt",
+    "manifest.json",
+    "mesh/final.glb",
+    "mesh/final.obj",
+    "mesh/initial.glb",
+    "mesh/initial.obj",
+    "metrics.json",
+    "metrics.jsonl",
+    "progress.mp4",
+    "progress/step_00000.png",
+    "report.html",
+    "scene.pt",
+    "scene.resolved.yaml",
+    "scene.yaml",
+]
+
+
+def run(folder: Path, *overrides: str | Override) -> tuple[RunResult, str]:
+    scene = folder / "small.yaml"
+    scene.write_text(SCENE)
+    shown = io.StringIO()
+    result = run_fit(load_config(scene, overrides), "small", scene, folder / "out", Console(file=shown, width=120))
+    return result, shown.getvalue()
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def read_json(path: Path):
+    return json.loads(path.read_text())
+
+
+def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
+    result, shown = run(tmp_path)
+    assert files_in(result.folder) == sorted([*ALWAYS, "progress/step_00002.png", "progress/step_00004.png"])
+    assert (tmp_path / "out" / "small" / "latest").resolve() == result.folder.resolve()
+    assert (result.folder / "scene.yaml").read_text() == SCENE
+
+    metrics = read_json(result.folder / "metrics.json")
+    for scores in (metrics["heldout"], metrics["fit"], metrics["initial"]["heldout"], metrics["initial"]["fit"]):
+        assert 0 < scores["psnr_masked_db"] < scores["psnr_db"] < 60
+        assert 0 < scores["mask_iou"] <= 1
+    assert metrics["wall_s"] > 0
+    assert metrics["steps_per_s"] > 0
+    assert metrics["steps"] == 4
+
+    geometry = metrics["geometry"]
+    assert (geometry["watertight"], geometry["components"], geometry["genus"]) == (True, 1, 0)
+    assert geometry["n_faces"] == result.fit.scene.objects["object"].mesh.n_faces
+    assert 0 < geometry["rms_to_target"] < metrics["initial"]["geometry"]["rms_to_target"]
+    assert 0 < geometry["surface_rms_to_target"] < 0.5
+    assert geometry["flipped_faces"] == 0 and geometry["damped_vertices"] >= 0
+    assert 45 <= metrics["export"]["glb_psnr_db"] <= 99
+
+    rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    for row in rows:
+        assert row["total"] == pytest.approx(sum(row["terms"].values()), rel=1e-5)
+
+    manifest = read_json(result.folder / "manifest.json")
+    assert (manifest["stop_reason"], manifest["steps_done"], manifest["seed"]) == ("finished", 4, 0)
+    assert manifest["backends"]
+    final = read_mesh(result.folder / "mesh" / "final.obj").mesh
+    vertices = result.fit.scene.objects["object"].mesh.vertices
+    assert torch.allclose(final.vertices, vertices, atol=1e-6)
+    assert not torch.allclose(read_mesh(result.folder / "mesh" / "initial.obj").mesh.vertices, vertices, atol=1e-4)
+    assert len(read_json(result.folder / "cameras" / "transforms.json")["frames"]) == 7
+
+    page = (result.folder / "report.html").read_text()
+    heldout = metrics["heldout"]
+    for said in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
+                 f"{geometry['rms_to_target']:.3g}", "Judged by the 2 views that the fit never saw", "Watertight",
+                 "lights.key.direction", "No self-intersections.", "No face was turned over by a step",
+                 "mesh/final.glb, read back and rendered in the same light, looks like the fitted scene"):  # fmt: skip
+        assert said in page
+    assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
+    linked = set(re.findall(r'href="([^"]+)"', page))
+    assert {"mesh/final.glb", "mesh/final.obj", "metrics.json", "progress.mp4"} <= linked
+    assert all((result.folder / link).exists() for link in linked)
+
+    log = (result.folder / "log.txt").read_text()
+    for text in (shown, log):
+        assert "7 fitted, 2 held out" in text
+        assert "lights.key.direction" in text
+        assert "held-out mask IoU" in text
+        assert "finished after 4 steps" in text
+        assert "the GLB, read back and rendered in the same light, is " in text
+        assert "80 faces; watertight, one part, no handles; " in text
+        assert f"RMS {geometry['rms_to_target']:.4g} between the vertices (at the start " in text
+
+
+def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
+    first, _ = run(tmp_path, "optimize.seed=3", "progress.video=false", "progress.pictures=0", "export=[]")
+    resolved = first.folder / "scene.resolved.yaml"
+    second = run_fit(load_config(resolved), "again", resolved, tmp_path / "out", Console(file=io.StringIO()))
+    assert (second.folder / "scene.resolved.yaml").read_text() == resolved.read_text()
+    for metrics in (first.metrics, second.metrics):
+        assert metrics["steps"] == 4
+    assert first.metrics["heldout"] == second.metrics["heldout"]
+    last = [torch.load(each.folder / "checkpoints" / "last.pt")["latents"] for each in (first, second)]
+    assert all(torch.equal(last[0][path], last[1][path]) for path in last[0])
+    # Nothing that was not asked for; the report does without.
+    assert "How it went" not in (first.folder / "report.html").read_text()
+    assert "progress.mp4" not in files_in(first.folder)
+    assert not any(name.startswith(("progress/", "mesh/")) for name in files_in(first.folder))
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    plain = Recorder.on_step
+
+    def on_step(self: Recorder, record: StepRecord, model) -> None:
+        plain(self, record, model)
+        if record.step == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "on_step", on_step)
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_ctrl_c_leaves_the_results_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    interrupt_at(monkeypatch, step)
+    result, shown = run(tmp_path)
+    assert result.fit.stop_reason == "interrupted"
+    assert set(ALWAYS) <= set(files_in(result.folder))
+    assert f"progress/step_{step + 1:05d}.png" in files_in(result.folder)
+    assert read_json(result.folder / "manifest.json")["stop_reason"] == "interrupted"
+    assert read_json(result.folder / "metrics.json")["steps"] == step + 1
+    assert torch.load(result.folder / "checkpoints" / "last.pt")["steps_done"] == step + 1
+    assert "interrupted" in shown
+    assert f"Stopped by Ctrl-C after {step + 1} of 4 steps" in (result.folder / "report.html").read_text()
+
+
+def test_a_fit_that_runs_into_nan_keeps_the_last_good_state(tmp_path: Path) -> None:
+    # With a step this wide vertices overflow at once.
+    result, shown = run(tmp_path, "optimize.mesh.vertices.lr=1e38")
+    assert result.fit.stop_reason == "non_finite"
+    assert bool(torch.isfinite(result.fit.scene.objects["object"].mesh.vertices).all())
+    assert {"mesh/final.obj", "manifest.json", "metrics.json", "checkpoints/last.pt"} <= set(files_in(result.folder))
+    message = read_json(result.folder / "manifest.json")["message"]
+    assert "mesh.vertices" in message
+    assert message.split(";")[0] in " ".join(shown.split())
+    page = (result.folder / "report.html").read_text()
+    assert "Stopped by a non-finite value" in page and html.escape(message.split(";")[0]) in page
+
+
+def test_one_view_and_several_objects(tmp_path: Path) -> None:
+    overrides = [
+        "mesh=null",
+        "lights=null",
+        "targets.synthetic.views=1",
+        "objects=[{name: a, mesh: {subdivisions: 1, radius: 0.5}}, {name: b, mesh: {init: box}}]",
+        "optimize={steps: 2, objects.b.pose: 0.01, cameras.focal: 0.01}",
+    ]
+    result, shown = run(tmp_path, *overrides)
+    assert "heldout" not in result.metrics
+    assert "1 view of 20 x 20: 1 fitted" in shown
+    assert result.metrics["geometry"]["components"] == 2
+    assert result.metrics["geometry"]["objects"]["b"]["n_faces"] == 12
+    assert "flipped_faces" not in result.metrics["geometry"]  # no mesh is learned
+    assert "turned over" not in (result.folder / "report.html").read_text()
+    names = files_in(result.folder)
+    assert {"mesh/final_a.obj", "mesh/final_b.obj", "mesh/final.glb"} <= set(names)
+
+
+def test_an_output_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file, not a folder")
+    with pytest.raises(DataError, match="--out"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "count", "expected"),
+    [(10, 3, {0, 5, 10}), (400, 1, {400}), (400, 0, set()), (2, 8, {0, 1, 2}), (7, 2, {0, 7})],
+)
+def test_pictures_are_spread_evenly_with_both_ends(steps: int, count: int, expected: set[int]) -> None:
+    assert evenly(steps, count) == expected
+
+
+def test_a_start_that_no_view_sees_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none of the \d+ fitted views sees anything of the start"):
+        run(tmp_path, Override("mesh", "{init: sphere, center: [0, 0, 50], radius: 0.5}"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unwritable_folder_is_found_before_the_targets_are_made(tmp_path: Path) -> None:
+    scene = tmp_path / "small.yaml"
+    scene.write_text(SCENE)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="is a file; choose a writable folder"):
+        run_fit(load_config(scene), "small", scene, tmp_path / "file" / "out")
+
+
+def test_hard_edges_are_warned_of_where_shapes_are_learned(tmp_path: Path) -> None:
+    warning = "silhouettes have no gradient"
+    result, shown = run(tmp_path, Override("render.edges", "hard"))
+    assert warning in " ".join(shown.split())
+    assert warning in (result.folder / "report.html").read_text()
+    assert warning not in " ".join(run(tmp_path)[1].split())
+
+
+def test_annealed_soft_edges_run_and_come_back_from_the_resolved_scene(tmp_path: Path) -> None:
+    edges = "{type: soft, sigma: 4.0, anneal: {sigma: [3, 0.5], until: 2, then: antialias}}"
+    result, _ = run(tmp_path, Override("render.edges", edges))
+    again = load_config(result.folder / "scene.resolved.yaml")
+    assert again.render.edges.anneal.sigma == (3.0, 0.5)
+    assert again.render.edges.anneal.until == 2
+
+
+def test_the_same_bits_on_one_and_two_threads(tmp_path: Path) -> None:
+    scene = tmp_path / "small.yaml"
+    scene.write_text(SCENE)
+    results = []
+    for threads in ("1", "2"):
+        # In a process of its own: what OMP_NUM_THREADS says counts from the start, for torch and for the kernels.
+        program = (
+            f"import torch; assert torch.get_num_threads() == {threads}; from diffrender.app.cli import main; main()"
+        )
+        out = tmp_path / threads
+        options = ["--out", str(out), "--set", "targets.resolution=72", "--set", "progress={pictures: 0, video: false}"]
+        subprocess.run(
+            [sys.executable, "-c", program, "fit", str(scene), *options],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(Path(__file__).parents[2])},
+            check=True,
+            capture_output=True,
+        )
+        latest = out / "small" / "latest"
+        latents = torch.load(latest / "checkpoints" / "last.pt")["latents"]
+        results.append(((latest / "mesh" / "final.obj").read_bytes(), read_json(latest / "metrics.json"), latents))
+    (mesh, metrics, latents), (other_mesh, other_metrics, other_latents) = results
+    assert metrics["steps"] == 4
+    assert mesh == other_mesh
+    for scores in ("fit", "heldout", "initial"):
+        assert metrics[scores] == other_metrics[scores]
+    assert all(torch.equal(latents[path], other_latents[path]) for path in latents)
+
+
+def test_a_textured_metal_leaves_all_its_maps(tmp_path: Path) -> None:
+    metal = "{type: ggx, base_color: {texture: 0.5, resolution: 16}, roughness: {texture: 0.5, resolution: 16}}"
+    overrides = [f"material={metal}", "optimize={steps: 1, material.roughness: , lights.environment.radiance: }"]
+    result, _ = run(tmp_path, *overrides, "lights=[{type: environment, resolution: 16}]", "progress.video=false")
+    names = files_in(result.folder)
+    assert {
+        "textures/object_base_color.png", "textures/object_roughness.png", "lights/environment.exr",
+        "mesh/final.mtl", "mesh/final.png", "mesh/final_roughness.png",
+    } <= set(names)  # fmt: skip
+    assert result.metrics["export"]["glb_psnr_db"] >= 45
+    without, _ = run(tmp_path, *overrides, "lights=[{type: environment, resolution: 16}]", "export=[obj]")
+    assert "export" not in without.metrics

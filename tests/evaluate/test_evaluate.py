@@ -1,0 +1,89 @@
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
+
+from diffrender.errors import ShapeError
+from diffrender.evaluate.views import evaluate_views
+
+
+def shifted(amount):
+    """The blob, each sRGB value off by `amount` in its upper half."""
+
+    def render_views(scene, cameras):
+        rgba = torch.full((len(cameras), cameras.height, cameras.width, 4), 0.2)
+        rgba[:, : cameras.height // 2, :, :3] = linear(encoded(0.2) + amount)
+        return SimpleNamespace(rgba=rgba)
+
+    return render_views
+
+
+def encoded(linear_value):
+    return 1.055 * linear_value ** (1 / 2.4) - 0.055
+
+
+def linear(encoded_value):
+    return ((encoded_value + 0.055) / 1.055) ** 2.4
+
+
+def gray_views(masks):
+    views = blob_views(blob_scene(), blob_cameras(5, 8, 6))
+    return replace(views, images=torch.full_like(views.images, 0.2), masks=masks)
+
+
+def test_equal_images_are_infinitely_good():
+    scene, cameras = blob_scene(), blob_cameras(5)
+    scores = evaluate_views(scene, blob_views(scene, cameras), render_blob)
+    assert scores == {"psnr_db": math.inf, "psnr_masked_db": math.inf, "mask_iou": 1.0}
+
+
+def test_psnr_is_that_of_srgb_values_and_the_masked_one_looks_inside_only():
+    masks = torch.zeros(5, 8, 6)
+    masks[:, :2] = 1
+    scores = evaluate_views(blob_scene(), gray_views(masks), shifted(0.1))
+    # An error of 0.1 is 20 dB; over half of the pixels, 10 log10(2) more.
+    assert scores["psnr_masked_db"] == pytest.approx(20, abs=1e-3)
+    assert scores["psnr_db"] == pytest.approx(20 + 10 * math.log10(2), abs=1e-3)
+
+
+def test_views_with_an_empty_mask_do_not_count_inside_the_mask():
+    masks = torch.zeros(5, 8, 6)
+    masks[2] = 1
+    scores = evaluate_views(blob_scene(), gray_views(masks), shifted(0.1))
+    assert scores["psnr_masked_db"] == pytest.approx(
+        23.0103, abs=1e-3
+    )
+
+
+def test_overexposed_pixels_are_white():
+    def bright(scene, cameras):
+        return SimpleNamespace(rgba=torch.full((len(cameras), cameras.height, cameras.width, 4), 7.0))
+
+    views = gray_views(None)
+    assert evaluate_views(blob_scene(), replace(views, images=torch.ones_like(views.images)), bright)["psnr_db"] > 100
+
+
+def test_without_masks_the_mask_scores_are_no_numbers():
+    scores = evaluate_views(blob_scene(), gray_views(None), shifted(0.1))
+    assert math.isnan(scores["psnr_masked_db"])
+    assert math.isnan(scores["mask_iou"])
+    assert math.isfinite(scores["psnr_db"])
+
+
+def test_a_part_of_the_views_is_the_mean_of_their_scores():
+    scene, cameras = blob_scene(), blob_cameras(5)
+    views = blob_views(scene, cameras)
+    moved = replace(scene, background=torch.tensor([0.5, 0.1, 0.9]))
+    single = [evaluate_views(moved, views.select([i]), render_blob) for i in range(5)]
+    together = evaluate_views(moved, views, render_blob)
+    for name, score in together.items():
+        assert score == pytest.approx(sum(one[name] for one in single) / 5)
+
+
+def test_no_views():
+    scene, cameras = blob_scene(), blob_cameras(2)
+    with pytest.raises(ShapeError, match="no views"):
+        evaluate_views(scene, blob_views(scene, cameras).select([]), render_blob)
