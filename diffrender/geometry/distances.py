@@ -77,7 +77,7 @@ class Surface:
         self.triangles = checked("Surface", triangles)
         if not len(self.triangles.faces):
             raise ShapeError("Surface: the mesh has no faces; give one with at least one triangle")
-        from diffrender.geometry.triangle_tree import build_tree
+        from diffrender.geometry.bvh import build_tree
 
         self._tree = build_tree(self.triangles.vertices.numpy(), self.triangles.faces.numpy())
 
@@ -88,7 +88,7 @@ class Surface:
         """
         check_shape("Surface.closest", "points", points, ("P", 3))
         check_finite("Surface.closest", "points", points)
-        from diffrender.geometry.closest_kernel import closest
+        from diffrender.geometry.closest_point_kernel import closest
 
         found = closest(self._tree, np.ascontiguousarray(points.detach().cpu().double().numpy()))
         return ClosestPoints(*(torch.from_numpy(array) for array in found))

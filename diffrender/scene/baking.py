@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.geometry.harmonic import fill_harmonic
+from diffrender.geometry.harmonic_fill import fill_harmonic
 from diffrender.geometry.unwrap import UvLayout, unwrap
 from diffrender.imaging.fill import fill_nearest, fill_smooth
 from diffrender.scene.mesh import Mesh

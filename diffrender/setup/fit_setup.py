@@ -31,7 +31,7 @@ from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.schedule import SCHEDULES
 from diffrender.fit.step_views import ResolutionSchedule
-from diffrender.geometry.sparse_solve import choose_solver
+from diffrender.geometry.spd_solver import choose_solver
 from diffrender.imaging.display import Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias

@@ -21,7 +21,7 @@ from diffrender.config.mesh_options import (
     VisualHullMesh,
 )
 from diffrender.errors import ConfigError, DataError, MeshError
-from diffrender.geometry.corners import corner_table
+from diffrender.geometry.corner_table import corner_table
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
 from diffrender.geometry.subdivide import subdivide_loop, subdivide_midpoint
 from diffrender.readers.mesh_data import MeshData

@@ -53,9 +53,7 @@ def test_views_with_an_empty_mask_do_not_count_inside_the_mask():
     masks = torch.zeros(5, 8, 6)
     masks[2] = 1
     scores = evaluate_views(blob_scene(), gray_views(masks), shifted(0.1))
-    assert scores["psnr_masked_db"] == pytest.approx(
-        23.0103, abs=1e-3
-    )
+    assert scores["psnr_masked_db"] == pytest.approx(23.0103, abs=1e-3)
 
 
 def test_overexposed_pixels_are_white():

@@ -9,7 +9,7 @@ from diffrender.errors import BackendError, ConfigError, ShapeError
 from diffrender.fit.model import SceneModel
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.geometry.primitives import icosphere
-from diffrender.geometry.sparse_solve import SOLVERS, SparseSystem, choose_solver
+from diffrender.geometry.spd_solver import SOLVERS, SparseSystem, choose_solver
 from diffrender.scene.mesh import Mesh
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.corners import corner_table
+from diffrender.geometry.corner_table import corner_table
 from diffrender.geometry.primitives import icosphere
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from diffrender.geometry.harmonic import fill_harmonic
+from diffrender.geometry.harmonic_fill import fill_harmonic
 from diffrender.geometry.primitives import icosphere, plane
 
 

@@ -17,7 +17,7 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.step import StepRecord
 from diffrender.geometry.primitives import icosphere
-from diffrender.geometry.sparse_solve import choose_solver
+from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.baking import unwrapped
 from diffrender.scene.mesh import Mesh
 from diffrender.writers.obj import write_obj

@@ -13,7 +13,7 @@ from diffrender.checks import check_finite
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.geometry.laplacian import laplacian_vectors
-from diffrender.geometry.sparse_solve import SparseSystem, choose_solver
+from diffrender.geometry.spd_solver import SparseSystem, choose_solver
 from diffrender.scene.mesh import Mesh
 
 
@@ -28,7 +28,7 @@ class LargeSteps(Parametrization):
 
     smoothness: lambda, at least 0; the square of about how many edges a pull at one vertex reaches. The paper takes 19,
         for meshes of some ten thousand vertices; at a few thousand, 4 finds more and is as smooth.
-    solver: "cholesky", "splu", or "auto" (diffrender.geometry.sparse_solve.choose_solver).
+    solver: "cholesky", "splu", or "auto" (diffrender.geometry.spd_solver.choose_solver).
 
     The paper's adam_uniform is one choice of optimiser; vector_adam goes further in as many steps of few views each.
 

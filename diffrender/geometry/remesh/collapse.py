@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.remesh.halves import (
+from diffrender.geometry.remesh.halfedges import (
     CORNER,
     FREE,
     after,
@@ -21,7 +21,7 @@ from diffrender.geometry.remesh.halves import (
     turns_over,
     wanted_length,
 )
-from diffrender.geometry.remesh.limits import (
+from diffrender.geometry.remesh.constants import (
     COLLAPSED,
     COS_CORNER,
     REFUSED_FEATURE,

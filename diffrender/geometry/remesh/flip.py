@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.remesh.halves import (
+from diffrender.geometry.remesh.halfedges import (
     after,
     are_neighbours,
     before,
@@ -14,7 +14,7 @@ from diffrender.geometry.remesh.halves import (
     quality_of,
     turns_over,
 )
-from diffrender.geometry.remesh.limits import (
+from diffrender.geometry.remesh.constants import (
     COS_TURN,
     FLIPPED,
     REFUSED_FEATURE,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.checks import check_finite, check_float, check_indices_below, check_shape
 from diffrender.errors import MeshError, ShapeError
-from diffrender.geometry.remesh.limits import (
+from diffrender.geometry.remesh.constants import (
     COLLAPSED,
     FLIPPED,
     HIGH,
@@ -28,7 +28,7 @@ from diffrender.geometry.remesh.limits import (
 )
 
 if TYPE_CHECKING:
-    from diffrender.geometry.remesh.halves import Halves
+    from diffrender.geometry.remesh.halfedges import Halves
 
 # More faces than this are a slip in the target length rather than a wish.
 MOST_FACES = 5_000_000
@@ -197,8 +197,8 @@ def _halves(
     options: RemeshOptions,
 ) -> Halves:
     """The half-edges of a mesh; raises where it is not manifold."""
-    from diffrender.geometry.remesh.build import link_twins, link_vertices, mark_edges
-    from diffrender.geometry.remesh.halves import Halves
+    from diffrender.geometry.remesh.link_halfedges import link_twins, link_vertices, mark_edges
+    from diffrender.geometry.remesh.halfedges import Halves
 
     n_vertices, n_faces = len(vertices), len(faces)
     _check_faces(faces)
@@ -244,7 +244,7 @@ def _check_faces(faces: Tensor) -> None:
 
 def _raise_faults(faces: Tensor, faults: np.ndarray, places: np.ndarray) -> None:
     """Raise for the first kind of fault that there is."""
-    from diffrender.geometry.remesh.build import PINCHED, SAME_DIRECTION, SAME_FACE, THIRD_FACE
+    from diffrender.geometry.remesh.link_halfedges import PINCHED, SAME_DIRECTION, SAME_FACE, THIRD_FACE
 
     reasons = {
         THIRD_FACE: (
@@ -323,7 +323,7 @@ def _result(
     halves: Halves, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None, counts: np.ndarray
 ) -> Remeshed:
     """The mesh that the half-edges describe, without what was removed."""
-    from diffrender.geometry.remesh.build import compact
+    from diffrender.geometry.remesh.link_halfedges import compact
 
     n_vertices = int((halves.start[: halves.used[0]] >= 0).sum())
     n_faces = int((halves.corner[: 3 * halves.used[1] : 3] >= 0).sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.remesh.halves import after, before, length_of, wanted_length
+from diffrender.geometry.remesh.halfedges import after, before, length_of, wanted_length
 
 
 @njit(cache=True, error_model="numpy")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.triangle_tree import STACK, TriangleTree
+from diffrender.geometry.bvh import STACK, TriangleTree
 from diffrender.threads import parallel_for
 
 # Triangles handed to a thread at a time, at least.

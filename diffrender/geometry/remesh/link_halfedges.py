@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.remesh.halves import BOUNDARY, FEATURE, SEAM, after, before, normal_at
+from diffrender.geometry.remesh.halfedges import BOUNDARY, FEATURE, SEAM, after, before, normal_at
 
 # What can be wrong with an edge or a vertex.
 THIRD_FACE, SAME_DIRECTION, SAME_FACE, PINCHED = 0, 1, 2, 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.triangle_tree import STACK, TriangleTree, curve_order
+from diffrender.geometry.bvh import STACK, TriangleTree, curve_order
 from diffrender.threads import parallel_for
 
 # Points handed to a thread at a time, at least: a millisecond of work.

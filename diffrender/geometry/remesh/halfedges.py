@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.remesh.limits import COS_TURN
+from diffrender.geometry.remesh.constants import COS_TURN
 
 # Kinds of special edges, as bits; an ordinary edge has none.
 BOUNDARY, SEAM, FEATURE = 1, 2, 4
