@@ -150,7 +150,7 @@ def relight(
     """Show what a run fitted in another light: pictures from its cameras, and a film of the object turning in it."""
     try:
         from diffrender.app.relight import relight_run
-        from diffrender.imaging.display import Display
+        from diffrender.imaging.tone_mapping import Display
 
         folder = relight_run(run, env, light or [], rotation, out, device, Display(exposure, tone))
     except DiffrenderError as error:

@@ -15,7 +15,7 @@ from diffrender.app.turntable import write_turntable
 from diffrender.config.overrides import Override
 from diffrender.config.parse import parse_config
 from diffrender.errors import ConfigError, DataError
-from diffrender.imaging.display import PLAIN, Display
+from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.render.render import render
 from diffrender.scene.light import Light
 from diffrender.setup.fit_setup import choose_device

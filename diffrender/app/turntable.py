@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.imaging.display import PLAIN, Display
+from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.fit.adam import Moments
 from diffrender.fit.carry import texture_fields, with_mesh_and_fields
 from diffrender.fit.model import Frame, SceneModel
-from diffrender.imaging.fill import fill_nearest
+from diffrender.imaging.inpaint import fill_nearest
 from diffrender.scene.baking import unwrapped
 from diffrender.scene.carrying import Carrier, carrier
 from diffrender.scene.texel_map import texel_map

@@ -11,8 +11,8 @@ from torch import Tensor
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.isosurface import Lattice, isosurface
 from diffrender.geometry.laplacian import laplacian_vectors
-from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.mask_distance import SilhouetteField
+from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.topology import Topology
 
 # Cells by which the hull is blurred where its topology is decided: handles and pits of a pixel, which contradictory

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffrender.checks import check_shape
 from diffrender.geometry.harmonic_fill import fill_harmonic
 from diffrender.geometry.unwrap import UvLayout, unwrap
-from diffrender.imaging.fill import fill_nearest, fill_smooth
+from diffrender.imaging.inpaint import fill_nearest, fill_smooth
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texel_map import TexelMap, texel_map
 from diffrender.scene.texture import Texture

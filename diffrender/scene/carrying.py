@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import vertex_normals
 from diffrender.geometry.tangents import corner_groups, group_tangents
-from diffrender.imaging.fill import fill_nearest
+from diffrender.imaging.inpaint import fill_nearest
 from diffrender.ops.interpolate import interpolate
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.texel_map import TexelMap, texel_map

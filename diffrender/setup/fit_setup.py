@@ -32,7 +32,7 @@ from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.schedule import SCHEDULES
 from diffrender.fit.step_views import ResolutionSchedule
 from diffrender.geometry.spd_solver import choose_solver
-from diffrender.imaging.display import Display
+from diffrender.imaging.tone_mapping import Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.edge_models.hard import Hard

@@ -6,8 +6,8 @@ import torch
 
 from diffrender.config.mesh_options import VisualHullMesh
 from diffrender.errors import ConfigError, DataError
-from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.mask_distance import SilhouetteField, Silhouettes
+from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.visual_hull import visual_hull
 from diffrender.scene.views import Views
 from diffrender.setup.region import Place, box_of_views

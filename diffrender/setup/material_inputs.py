@@ -13,7 +13,7 @@ from torch import Tensor
 from diffrender.config.surface_values import Pattern, TextureForm, VertexForm
 from diffrender.errors import ConfigError
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.imaging.fill import fill_nearest
+from diffrender.imaging.inpaint import fill_nearest
 from diffrender.readers.deep_images import LINEAR_SUFFIXES
 from diffrender.readers.images import read_image
 from diffrender.readers.mesh_data import MeshData, with_mesh

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
-from diffrender.imaging.display import PLAIN, Display
 from diffrender.imaging.metrics import psnr_db
+from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.scene.views import Views
 from diffrender.writers.colormap import difference_colors
 from diffrender.writers.images import encode_srgb8, write_encoded_png

@@ -19,7 +19,7 @@ from diffrender.app.scene_file import load_scene, save_scene
 from diffrender.app.turntable import turned, upward, write_turntable
 from diffrender.config.parse import load_config
 from diffrender.errors import DataError
-from diffrender.imaging.display import Display
+from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import render
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import MATERIALS

@@ -22,7 +22,7 @@ from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.remeshing import Remeshing
 from diffrender.fit.schedule import SCHEDULES
-from diffrender.imaging.display import TONE_CURVES, Display
+from diffrender.imaging.tone_mapping import TONE_CURVES, Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import LIGHTS

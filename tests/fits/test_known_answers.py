@@ -15,7 +15,7 @@ from diffrender.fit.loop import FitResult, fit
 from diffrender.fit.textures import seen_texels
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
-from diffrender.imaging.fill import fill_nearest
+from diffrender.imaging.inpaint import fill_nearest
 from diffrender.imaging.metrics import psnr_db
 from diffrender.scene.baking import unwrapped
 from diffrender.scene.mesh import Mesh

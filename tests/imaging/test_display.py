@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError
-from diffrender.imaging.display import TONE_CURVES, Display
+from diffrender.imaging.tone_mapping import TONE_CURVES, Display
 
 GENERATOR = torch.Generator().manual_seed(0)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ShapeError
-from diffrender.imaging.fill import fill_nearest, fill_smooth
+from diffrender.imaging.inpaint import fill_nearest, fill_smooth
 
 
 def ramp(height: int = 24, width: int = 37) -> torch.Tensor:

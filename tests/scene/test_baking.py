@@ -11,7 +11,7 @@ from diffrender.config.surface_values import ColorPattern
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.topology import Topology
-from diffrender.imaging.fill import fill_nearest
+from diffrender.imaging.inpaint import fill_nearest
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.baking import bake_to_texture, bake_to_vertices, complete_texture, unwrapped

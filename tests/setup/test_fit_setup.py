@@ -15,7 +15,7 @@ from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine
 from diffrender.fit.parametrizations.positive import Positive
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.geometry.primitives import icosphere
-from diffrender.imaging.display import Display
+from diffrender.imaging.tone_mapping import Display
 from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from diffrender.errors import ShapeError
-from diffrender.imaging.display import Display
+from diffrender.imaging.tone_mapping import Display
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
 from diffrender.writers.colormap import difference_colors

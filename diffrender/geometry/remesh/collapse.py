@@ -5,6 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from diffrender.geometry.remesh.constants import (
+    COLLAPSED,
+    COS_CORNER,
+    REFUSED_FEATURE,
+    REFUSED_LONG,
+    REFUSED_SLIVER,
+    REFUSED_TOPOLOGY,
+    REFUSED_TURN,
+    SLIVER,
+)
 from diffrender.geometry.remesh.halfedges import (
     CORNER,
     FREE,
@@ -20,16 +30,6 @@ from diffrender.geometry.remesh.halfedges import (
     standing,
     turns_over,
     wanted_length,
-)
-from diffrender.geometry.remesh.constants import (
-    COLLAPSED,
-    COS_CORNER,
-    REFUSED_FEATURE,
-    REFUSED_LONG,
-    REFUSED_SLIVER,
-    REFUSED_TOPOLOGY,
-    REFUSED_TURN,
-    SLIVER,
 )
 
 # Where nothing else decides, the new vertex lies in the middle of the edge. This weighs as much as faces that the edge

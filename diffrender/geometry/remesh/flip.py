@@ -5,15 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.remesh.halfedges import (
-    after,
-    are_neighbours,
-    before,
-    normal_at,
-    normals_around,
-    quality_of,
-    turns_over,
-)
 from diffrender.geometry.remesh.constants import (
     COS_TURN,
     FLIPPED,
@@ -22,6 +13,15 @@ from diffrender.geometry.remesh.constants import (
     REFUSED_TOPOLOGY,
     REFUSED_TURN,
     SLIVER,
+)
+from diffrender.geometry.remesh.halfedges import (
+    after,
+    are_neighbours,
+    before,
+    normal_at,
+    normals_around,
+    quality_of,
+    turns_over,
 )
 
 # A flip that does not help the numbers of neighbours must raise the worse face's quality from under SLIVER by so much.

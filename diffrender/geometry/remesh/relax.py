@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
+from diffrender.geometry.remesh.constants import COS_CORNER, MOVED, SLIVER
 from diffrender.geometry.remesh.halfedges import (
     CURVE,
     FREE,
@@ -21,7 +22,6 @@ from diffrender.geometry.remesh.halfedges import (
     standing,
     turns_over,
 )
-from diffrender.geometry.remesh.constants import COS_CORNER, MOVED, SLIVER
 
 # A vertex whose faces on the whole lean away from its normal by more is a tip that sliding would cut off.
 COS_TIP = math.cos(math.radians(45))

@@ -197,8 +197,8 @@ def _halves(
     options: RemeshOptions,
 ) -> Halves:
     """The half-edges of a mesh; raises where it is not manifold."""
-    from diffrender.geometry.remesh.link_halfedges import link_twins, link_vertices, mark_edges
     from diffrender.geometry.remesh.halfedges import Halves
+    from diffrender.geometry.remesh.link_halfedges import link_twins, link_vertices, mark_edges
 
     n_vertices, n_faces = len(vertices), len(faces)
     _check_faces(faces)
