@@ -24,7 +24,7 @@ _HOME = {
     ),
     "SkyMap": "diffrender.scene.skies.sky_map",
     "render_scene": "diffrender.render.render:render",
-    "render_supersampled": "diffrender.render.truth",
+    "render_supersampled": "diffrender.render.supersample",
     "threads_to_kernels": "diffrender.threads",
     "RenderOutput": "diffrender.render.render",
     "EdgeModel": "diffrender.render.edge_model",

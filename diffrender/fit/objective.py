@@ -22,7 +22,7 @@ class Loss(ABC):
 
     @property
     def buffers(self) -> tuple[str, ...]:
-        """The buffers (diffrender.render.buffers) that it compares: colours, where a loss does not say otherwise."""
+        """The buffers (diffrender.render.aovs) that it compares: colours, where a loss does not say otherwise."""
         return ("color",)
 
     @abstractmethod

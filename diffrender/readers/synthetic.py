@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffrender.errors import ShapeError
-from diffrender.render.buffers import channels_of
-from diffrender.render.truth import render_supersampled
+from diffrender.render.aovs import channels_of
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views

@@ -13,11 +13,11 @@ from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.collect import Samples
 from diffrender.ops.rasterize import rasterize
-from diffrender.render.buffers import BUFFERS, Buffer, background_of, channels_of, check_buffers
+from diffrender.render.aovs import BUFFERS, Buffer, background_of, channels_of, check_buffers
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
-from diffrender.render.geometry import Geometry, gather_geometry
-from diffrender.render.shade import ready, shade
+from diffrender.render.scene_triangles import Geometry, gather_geometry
+from diffrender.render.shading import ready, shade
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.surface import Seen
@@ -28,7 +28,7 @@ class RenderOutput:
     """What `render` gives.
 
     image: [N, H, W, C + 1] the buffers one after the other, and coverage in 0..1.
-    buffers: their names (diffrender.render.buffers).
+    buffers: their names (diffrender.render.aovs).
     visible: the samples and outlines it was made of.
     """
 

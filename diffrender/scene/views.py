@@ -21,7 +21,7 @@ class Views:
     images: [N, H, W, 3] linear RGB, already over the background where there are masks.
     masks: [N, H, W] coverage in 0..1, or None where unknown.
     names: N names for people, usually file names.
-    buffers: what else is known of each pixel, by name, as diffrender.render.buffers means it: "normal" [N, H, W, 3],
+    buffers: what else is known of each pixel, by name, as diffrender.render.aovs means it: "normal" [N, H, W, 3],
         "depth" [N, H, W, 1]; uncovered parts of a pixel count as zero, NaN means unknown.
     is_composited: a background was put behind the images where masks or transparency leave it free.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.geometry.primitives import icosphere
 from diffrender.imaging.metrics import psnr_db
-from diffrender.render.truth import render_supersampled
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional

@@ -11,7 +11,7 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import icosphere
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
-from diffrender.render.truth import render_supersampled
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.mesh import Mesh

@@ -9,7 +9,7 @@ from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models import EDGE_MODELS, Antialias, Hard
 from diffrender.render.edge_models.antialias import sample_places
 from diffrender.render.render import render
-from diffrender.render.truth import render_supersampled
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.materials import Unlit
 
 WHITE = Unlit(torch.ones(3))

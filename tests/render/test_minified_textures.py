@@ -13,7 +13,7 @@ from torch import Tensor
 from diffrender.imaging.metrics import psnr_db
 from diffrender.render.edge_models import Antialias
 from diffrender.render.render import render
-from diffrender.render.truth import render_supersampled
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh

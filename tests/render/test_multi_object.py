@@ -15,8 +15,8 @@ from support.shapes import (
 
 from diffrender.geometry.topology import Topology
 from diffrender.render.edge_models import Antialias, Hard
-from diffrender.render.geometry import gather_geometry
 from diffrender.render.render import render
+from diffrender.render.scene_triangles import gather_geometry
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh

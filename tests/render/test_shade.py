@@ -6,7 +6,7 @@ from diffrender.geometry.normals import vertex_normals
 from diffrender.geometry.tangents import group_tangents
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
-from diffrender.render.shade import radiance_of
+from diffrender.render.shading import radiance_of
 from diffrender.scene.baking import unwrapped
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional, Point

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.geometry.primitives import bumpy_sphere, plane, torus
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
-from diffrender.render.truth import render_supersampled
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.lights import Directional, Point, Spot

@@ -35,7 +35,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.render.edge_models import Antialias, Soft
 from diffrender.render.render import render
-from diffrender.render.truth import render_supersampled
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 

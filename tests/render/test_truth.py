@@ -18,7 +18,7 @@ from support.truth import (
 
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
-from diffrender.render.truth import render_supersampled
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.materials import Unlit
 
 WHITE = Unlit(torch.ones(3))

@@ -15,8 +15,8 @@ import torch
 from support.comparators import assert_gradients_agree, relative_l2
 from torch import Tensor
 
-from diffrender.render.geometry import gather_geometry
-from diffrender.render.truth import render_supersampled
+from diffrender.render.scene_triangles import gather_geometry
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 

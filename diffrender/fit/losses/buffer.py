@@ -20,7 +20,7 @@ PENALTIES: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
 
 @dataclass(frozen=True)
 class BufferLoss(Loss):
-    """The mean over pixels and channels of a cost of the difference of one buffer (diffrender.render.buffers).
+    """The mean over pixels and channels of a cost of the difference of one buffer (diffrender.render.aovs).
 
     Pixels where the target is NaN are not compared.
 

@@ -11,7 +11,7 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import Raster, rasterize
 from diffrender.ops.shadow import Occluders, shadow
 from diffrender.render.edge_models.antialias import Antialias
-from diffrender.render.geometry import Geometry
+from diffrender.render.scene_triangles import Geometry
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Lamp, Light, LightSamples, reflected_samples
 from diffrender.scene.material import Material

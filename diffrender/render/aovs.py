@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.render.shade import radiance_of
+from diffrender.render.shading import radiance_of
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene

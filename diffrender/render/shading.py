@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from diffrender.render.geometry import Geometry
-from diffrender.render.shadows import with_shadows
+from diffrender.render.scene_triangles import Geometry
+from diffrender.render.shadow_maps import with_shadows
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
@@ -19,7 +19,7 @@ from diffrender.scene.surface import Seen, Surface
 from diffrender.scene.texture_pack import packed
 
 if TYPE_CHECKING:
-    from diffrender.render.buffers import Buffer
+    from diffrender.render.aovs import Buffer
 
 
 def radiance_of(surface: Surface, material: Material, lights: list[Light]) -> Tensor:
