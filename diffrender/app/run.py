@@ -28,8 +28,8 @@ from diffrender.config.resolved import resolved_text
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.fit.checkpoint import load_checkpoint
+from diffrender.fit.fill_unseen_texels import complete_textures
 from diffrender.fit.loop import FitResult, fit
-from diffrender.fit.textures import complete_textures
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import kernel_threads, threads_to_kernels

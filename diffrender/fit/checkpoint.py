@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from diffrender.errors import DataError, FitError
-from diffrender.fit.carry import texture_fields, vertex_fields, with_mesh_and_fields
 from diffrender.fit.model import SceneModel
-from diffrender.fit.optimizer import FitOptimizer
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.remeshing.remesh_object import texture_fields, vertex_fields, with_mesh_and_fields
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from diffrender.errors import ConfigError, ShapeError
+from diffrender.fit.batch_targets import ResolutionSchedule, StepViews, check_step_views
 from diffrender.fit.batches import Batches
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
-from diffrender.fit.optimizer import FitOptimizer
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.fit.step import NonFiniteError, RenderStep, Stepper, StepRecord
-from diffrender.fit.step_views import ResolutionSchedule, StepViews, check_step_views
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
@@ -63,7 +63,7 @@ class FitResult:
     message: what became non-finite, where and through what, else None.
     steps_done: how many steps the state has behind it.
     seconds: how long it took.
-    phase_seconds: what of it went where (diffrender.fit.phases).
+    phase_seconds: what of it went where (diffrender.fit.timings).
     """
 
     scene: Scene

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.comparison import Comparison, require_buffer, require_masks
+from diffrender.fit.loss_inputs import Comparison, require_buffer, require_masks
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DiffrenderError, FitError
+from diffrender.fit.batch_targets import StepViews
 from diffrender.fit.batches import Batches
-from diffrender.fit.comparison import Comparison
-from diffrender.fit.diagnosis import bad_gradients, bad_terms, influences
-from diffrender.fit.last_good import LastGood, first_nonfinite
+from diffrender.fit.deterministic_reduce import mean_per_view
+from diffrender.fit.loss_inputs import Comparison
 from diffrender.fit.model import SceneModel
+from diffrender.fit.nonfinite_diagnosis import bad_gradients, bad_terms, influences
 from diffrender.fit.objective import Objective, Terms
-from diffrender.fit.optimizer import FitOptimizer
-from diffrender.fit.phases import Phases
-from diffrender.fit.reduction import mean_per_view
-from diffrender.fit.step_views import StepViews
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.rollback import LastGood, first_nonfinite
+from diffrender.fit.timings import Phases
 from diffrender.render.render import RenderStep
 
 

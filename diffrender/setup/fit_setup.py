@@ -18,19 +18,19 @@ from diffrender.config.shelf import (
 from diffrender.errors import BackendError, ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, matched_cameras
 from diffrender.evaluate.materials import Relit
-from diffrender.fit import schedule
+from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
-from diffrender.fit.optimizer import BETAS, FitOptimizer, Rate
+from diffrender.fit.optimizer import schedules as schedule
+from diffrender.fit.optimizer.fit_optimizer import BETAS, FitOptimizer, Rate
+from diffrender.fit.optimizer.schedules import SCHEDULES
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, is_image, most_levels
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
-from diffrender.fit.schedule import SCHEDULES
-from diffrender.fit.step_views import ResolutionSchedule
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.edge_models import EDGE_MODELS

@@ -15,7 +15,7 @@ from diffrender.config.shelf import (
     WhiteLightOptions,
 )
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.losses.buffer import BufferLoss
+from diffrender.fit.losses.aov_loss import BufferLoss
 from diffrender.fit.objective import Term
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.scene.scene import Scene

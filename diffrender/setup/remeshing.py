@@ -11,8 +11,8 @@ from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.schema import ObjectOptions, ParameterOptions
 from diffrender.config.surface_values import TextureForm
 from diffrender.errors import ConfigError, MeshError
-from diffrender.fit.carry import carried, texture_fields
-from diffrender.fit.remeshing import Remeshing
+from diffrender.fit.remeshing.policy import Remeshing
+from diffrender.fit.remeshing.remesh_object import carried, texture_fields
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.paths import canonical_path, object_of_vertices

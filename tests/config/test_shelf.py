@@ -15,13 +15,13 @@ from diffrender.config.raw_scene import UNLIT, optimizable_paths
 from diffrender.config.remesh_options import RemeshOptions
 from diffrender.config.schema import DisplayOptions, Method, Optimizer
 from diffrender.evaluate.exposure import with_gains
-from diffrender.fit.adam import PACES
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.pyramid import LEVEL_LOSSES
+from diffrender.fit.optimizer.adam import PACES
+from diffrender.fit.optimizer.schedules import SCHEDULES
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.regularizers import REGULARIZERS
-from diffrender.fit.remeshing import Remeshing
-from diffrender.fit.schedule import SCHEDULES
+from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.imaging.tone_mapping import TONE_CURVES, Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.scene.cameras import Cameras

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError
-from diffrender.fit.adam import PACES, Moments, Pace, move
-from diffrender.fit.optimizer import Rate
+from diffrender.fit.optimizer.adam import PACES, Moments, Pace, move
+from diffrender.fit.optimizer.fit_optimizer import Rate
 from diffrender.geometry.rotations import axis_angle_to_matrix
 
 

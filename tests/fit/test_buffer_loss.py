@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError, ShapeError
-from diffrender.fit.comparison import Comparison
-from diffrender.fit.losses.buffer import BufferLoss
+from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.losses.aov_loss import BufferLoss
 from diffrender.fit.losses.l1 import L1
 from diffrender.fit.losses.mask_iou import MaskIoU
 from diffrender.fit.objective import Objective, Term

@@ -8,8 +8,8 @@ from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.losses import IMAGE_LOSSES
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
-from diffrender.fit.optimizer import FitOptimizer, Rate
-from diffrender.fit.schedule import Cosine
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.schedules import Cosine
 
 OBJECTIVE = Objective((Term("image", 1.0, IMAGE_LOSSES["l1"]()),))
 STEPS = 9

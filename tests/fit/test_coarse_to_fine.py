@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError, ShapeError
-from diffrender.fit.adam import Moments, Pace, move
+from diffrender.fit.optimizer.adam import Moments, Pace, move
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, most_levels
 from diffrender.fit.parametrizations.direction import Direction

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from support.shapes import bumpy, camera_at, placed, scene_of, smooth_colors
 
-from diffrender.fit.textures import complete_textures, seen_texels
+from diffrender.fit.fill_unseen_texels import complete_textures, seen_texels
 from diffrender.render.edge_models import Antialias
 from diffrender.render.render import render
 from diffrender.scene.baking import bake_to_texture, unwrapped

@@ -11,10 +11,10 @@ from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Loss, Objective, Term
-from diffrender.fit.optimizer import FitOptimizer, Rate
-from diffrender.fit.phases import PHASES
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.schedules import Cosine
 from diffrender.fit.regularizers import REGULARIZERS
-from diffrender.fit.schedule import Cosine
+from diffrender.fit.timings import PHASES
 from diffrender.scene.paths import get_value
 
 COLOR, SCALE, POSE, VERTICES = (

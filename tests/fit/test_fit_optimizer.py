@@ -4,8 +4,8 @@ from support.fit_fakes import blob_cameras, blob_scene
 
 from diffrender.errors import ConfigError, FitError
 from diffrender.fit.model import SceneModel
-from diffrender.fit.optimizer import FitOptimizer, Rate
-from diffrender.fit.schedule import Exponential
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.schedules import Exponential
 
 COLOR, SCALE = "objects.ball.material.base_color", "objects.ball.scale"
 

@@ -1,6 +1,6 @@
 import torch
 
-from diffrender.fit.guards import guarded_step
+from diffrender.fit.optimizer.flip_guard import guarded_step
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import icosphere

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError
-from diffrender.fit.comparison import Comparison
+from diffrender.fit.loss_inputs import Comparison
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.huber import Huber
 from diffrender.fit.losses.l1 import L1

@@ -6,7 +6,7 @@ import torch
 from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import ConfigError
-from diffrender.fit.comparison import Comparison
+from diffrender.fit.loss_inputs import Comparison
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.regularizers import REGULARIZERS

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from diffrender.fit.reduction import ROW, mean_per_view, steady_mean, steady_sum, sum_per_view
+from diffrender.fit.deterministic_reduce import ROW, mean_per_view, steady_mean, steady_sum, sum_per_view
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 2047, 2048, 100_001])

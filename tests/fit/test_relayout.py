@@ -9,12 +9,12 @@ from support.shapes import bumpy, smooth_colors
 
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint
 from diffrender.fit.model import SceneModel
-from diffrender.fit.optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
 from diffrender.fit.regularizers.material_smoothness import MaterialSmoothness
-from diffrender.fit.remeshing import Remeshing
+from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.scene.baking import bake_to_texture, unwrapped
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh

@@ -10,9 +10,9 @@ from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.losses import IMAGE_LOSSES
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
-from diffrender.fit.optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
 from diffrender.fit.parametrizations.large_steps import LargeSteps
-from diffrender.fit.remeshing import Remeshing
+from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import icosphere

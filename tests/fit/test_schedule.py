@@ -3,8 +3,8 @@ import itertools
 import pytest
 
 from diffrender.errors import ConfigError
-from diffrender.fit.optimizer import Rate
-from diffrender.fit.schedule import SCHEDULES, Constant, Cosine, Exponential
+from diffrender.fit.optimizer.fit_optimizer import Rate
+from diffrender.fit.optimizer.schedules import SCHEDULES, Constant, Cosine, Exponential
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

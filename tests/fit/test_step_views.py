@@ -8,10 +8,10 @@ from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 from test_fit_loop import COLOR, OBJECTIVE, POSE, SCALE, Watcher, problem
 
 from diffrender.errors import ConfigError
-from diffrender.fit.comparison import Comparison
+from diffrender.fit.batch_targets import ResolutionSchedule, StepViews
 from diffrender.fit.loop import FitSettings, fit
-from diffrender.fit.optimizer import Rate
-from diffrender.fit.step_views import ResolutionSchedule, StepViews
+from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.optimizer.fit_optimizer import Rate
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.filters import resize_area
 from diffrender.scene.views import Views

@@ -11,8 +11,8 @@ import torch
 from diffrender.config.parse import parse_config
 from diffrender.evaluate.geometry import GeometryJudge
 from diffrender.evaluate.views import evaluate_views
+from diffrender.fit.fill_unseen_texels import seen_texels
 from diffrender.fit.loop import FitResult, fit
-from diffrender.fit.textures import seen_texels
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
 from diffrender.imaging.inpaint import fill_nearest

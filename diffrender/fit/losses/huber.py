@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.comparison import check_space
+from diffrender.fit.loss_inputs import check_space
 from diffrender.fit.losses.pointwise import PointwiseLoss
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffrender.fit.comparison import check_space
+from diffrender.fit.loss_inputs import check_space
 from diffrender.fit.losses.pointwise import PointwiseLoss
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffrender.fit.comparison import Comparison
+from diffrender.fit.deterministic_reduce import sum_per_view
+from diffrender.fit.loss_inputs import Comparison
 from diffrender.fit.objective import Loss
-from diffrender.fit.reduction import sum_per_view
 
 
 @dataclass(frozen=True)

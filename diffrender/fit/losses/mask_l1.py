@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffrender.fit.comparison import Comparison
+from diffrender.fit.deterministic_reduce import mean_per_view
+from diffrender.fit.loss_inputs import Comparison
 from diffrender.fit.objective import Loss
-from diffrender.fit.reduction import mean_per_view
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """The shelf of parametrisations: scene.yaml's `optimize: {<path>: {method: ...}}` picks from this table."""
 
 from diffrender.fit.parametrization import Parametrization
-from diffrender.fit.parametrizations.balanced import Balanced
 from diffrender.fit.parametrizations.direction import Direction
 from diffrender.fit.parametrizations.identity import Identity
 from diffrender.fit.parametrizations.large_steps import LargeSteps
+from diffrender.fit.parametrizations.mean_free_gains import Balanced
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.parametrizations.positive import Positive
 from diffrender.fit.parametrizations.unit_interval import UnitInterval

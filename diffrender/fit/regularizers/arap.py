@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
+from diffrender.fit.deterministic_reduce import steady_sum
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.reduction import steady_sum
-from diffrender.fit.regularizers.edges import SHORTEST
+from diffrender.fit.regularizers.mesh_scale import SHORTEST
 from diffrender.geometry.cotangents import cotangent_weights
 from diffrender.geometry.rotations import nearest_rotations
 from diffrender.scene.mesh import Mesh

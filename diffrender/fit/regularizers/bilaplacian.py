@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from diffrender.fit.deterministic_reduce import steady_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.reduction import steady_mean
-from diffrender.fit.regularizers.edges import mean_squared_edge
+from diffrender.fit.regularizers.mesh_scale import mean_squared_edge
 from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene

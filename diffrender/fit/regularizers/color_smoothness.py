@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.variation import Layouts, steps_of, variation
+from diffrender.fit.regularizers.total_variation import Layouts, steps_of, variation
 from diffrender.scene.material import Material, SurfaceValue
 from diffrender.scene.scene import Scene
 

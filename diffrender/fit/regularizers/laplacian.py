@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffrender.fit.deterministic_reduce import steady_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.reduction import steady_mean
-from diffrender.fit.regularizers.edges import USUAL_FACES, mean_squared_edge
+from diffrender.fit.regularizers.mesh_scale import USUAL_FACES, mean_squared_edge
 from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.normals import vertex_normals
 from diffrender.scene.mesh import Mesh

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.color_smoothness import base_color
-from diffrender.fit.regularizers.variation import Layouts, edge_steps, steps_of, texel_steps, variation
+from diffrender.fit.regularizers.total_variation import Layouts, edge_steps, steps_of, texel_steps, variation
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffrender.fit.deterministic_reduce import steady_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.reduction import steady_mean
-from diffrender.fit.regularizers.edges import SHORTEST, USUAL_FACES
+from diffrender.fit.regularizers.mesh_scale import SHORTEST, USUAL_FACES
 from diffrender.geometry.normals import face_normals
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene

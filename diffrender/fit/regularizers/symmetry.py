@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
+from diffrender.fit.deterministic_reduce import steady_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.reduction import steady_mean
-from diffrender.fit.regularizers.edges import mean_squared_radius
+from diffrender.fit.regularizers.mesh_scale import mean_squared_radius
 from diffrender.geometry.distances import Surface
 from diffrender.geometry.primitives import Triangles
 from diffrender.scene.mesh import Mesh

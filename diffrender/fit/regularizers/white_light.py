@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from diffrender.fit.deterministic_reduce import steady_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.reduction import steady_mean
 from diffrender.scene.light import Light
 from diffrender.scene.scene import Scene
 from diffrender.scene.skies.directions import map_directions

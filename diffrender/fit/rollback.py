@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.fit.model import SceneModel
-from diffrender.fit.optimizer import FitOptimizer
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 
 
 class LastGood:

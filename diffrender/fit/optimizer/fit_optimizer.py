@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError, FitError
-from diffrender.fit.adam import PACES, Moments, Pace, move
-from diffrender.fit.carry import carried, vertex_fields, with_mesh_and_fields
 from diffrender.fit.model import SceneModel
-from diffrender.fit.phases import Phases
-from diffrender.fit.relayout import relaid, texture_fields
-from diffrender.fit.remeshing import Remeshing
-from diffrender.fit.schedule import Constant, Schedule
-from diffrender.fit.vertex_motion import Moment, VertexMotion
+from diffrender.fit.optimizer.adam import PACES, Moments, Pace, move
+from diffrender.fit.optimizer.schedules import Constant, Schedule
+from diffrender.fit.optimizer.vertex_optimizer import Moment, VertexMotion
+from diffrender.fit.remeshing.policy import Remeshing
+from diffrender.fit.remeshing.remesh_object import carried, vertex_fields, with_mesh_and_fields
+from diffrender.fit.remeshing.reunwrap import relaid, texture_fields
+from diffrender.fit.timings import Phases
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.paths import object_of_vertices
 
@@ -34,7 +34,7 @@ class Rate:
     start: the first step, from 0, at which it moves; before that it stays as it is and costs no gradient.
     stop: the first step at which it stays again, or None for the end of the fit.
     schedule: what lr is multiplied by between start and stop.
-    optimizer: its name in diffrender.fit.adam.PACES, or None for the one that the parametrisation prefers.
+    optimizer: its name in diffrender.fit.optimizer.adam.PACES, or None for the one that the parametrisation prefers.
     betas: how much of the running means of gradients and of their squares is kept from step to step, each in 0..1.
     in_edges: vertices of a remeshed object only: lr counts in the target length of the edges at each vertex.
     """

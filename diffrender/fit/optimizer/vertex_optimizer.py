@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from diffrender.fit.adam import Moments, Pace, move
-from diffrender.fit.guards import guarded_step
+from diffrender.fit.optimizer.adam import Moments, Pace, move
+from diffrender.fit.optimizer.flip_guard import guarded_step
 from diffrender.fit.parametrization import Parametrization
-from diffrender.fit.remeshing import Remeshing
+from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.scene.mesh import Mesh
 
@@ -25,7 +25,7 @@ class VertexMotion:
     is_relative: whether learning rates are in target lengths of each vertex; only with remeshing.
     lengths: [V] the target length of the edges at each vertex, or None without remeshing.
     drift: [V, 3] running mean of how far each vertex went in a step, or None likewise; moves: of so many steps.
-    damped, flipped: vertices and faces of the last step (diffrender.fit.guards).
+    damped, flipped: vertices and faces of the last step (diffrender.fit.optimizer.flip_guard).
     """
 
     def __init__(self, mesh: Mesh, remeshing: Remeshing | None, is_relative: bool) -> None:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.fit.adam import Moments
-from diffrender.fit.carry import texture_fields, with_mesh_and_fields
 from diffrender.fit.model import Frame, SceneModel
+from diffrender.fit.optimizer.adam import Moments
+from diffrender.fit.remeshing.remesh_object import texture_fields, with_mesh_and_fields
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.scene.baking import unwrapped
 from diffrender.scene.carrying import Carrier, carrier

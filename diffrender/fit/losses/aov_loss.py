@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.comparison import Comparison
+from diffrender.fit.deterministic_reduce import mean_per_view
+from diffrender.fit.loss_inputs import Comparison
 from diffrender.fit.losses.huber import Huber
 from diffrender.fit.losses.l1 import L1
 from diffrender.fit.losses.l2 import L2
 from diffrender.fit.losses.pointwise import PointwiseLoss
 from diffrender.fit.objective import Loss
-from diffrender.fit.reduction import mean_per_view
 
 PENALTIES: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
 

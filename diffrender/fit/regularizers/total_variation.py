@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.fit.reduction import steady_mean, steady_sum
-from diffrender.fit.regularizers.edges import SHORTEST, edge_vectors
+from diffrender.fit.deterministic_reduce import steady_mean, steady_sum
+from diffrender.fit.regularizers.mesh_scale import SHORTEST, edge_vectors
 from diffrender.geometry.seams import SeamPlaces, seam_places
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh

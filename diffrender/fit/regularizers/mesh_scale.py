@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.fit.reduction import steady_mean
+from diffrender.fit.deterministic_reduce import steady_mean
 from diffrender.scene.mesh import Mesh
 
 # Lengths are never divided by less than this (object units), so that a mesh shrunk to a point gives zeros, not NaN.
