@@ -14,7 +14,7 @@ _HOME = {
     "Mesh": "diffrender.scene.mesh",
     "Object": "diffrender.scene.object",
     "Scene": "diffrender.scene.scene",
-    "Texture": "diffrender.scene.texture",
+    "Texture": "diffrender.scene.textures.texture",
     "Views": "diffrender.scene.views",
     "Material": "diffrender.scene.material",
     **dict.fromkeys(("Lambert", "Phong", "Ggx", "Unlit"), "diffrender.scene.materials"),
@@ -22,7 +22,7 @@ _HOME = {
     **dict.fromkeys(
         ("Ambient", "Directional", "Point", "Spot", "SphericalHarmonics", "Environment"), "diffrender.scene.lights"
     ),
-    "SkyMap": "diffrender.scene.skies.sky_map",
+    "SkyMap": "diffrender.scene.environment.env_map",
     "render_scene": "diffrender.render.render:render",
     "render_supersampled": "diffrender.render.supersample",
     "threads_to_kernels": "diffrender.threads",

@@ -11,9 +11,9 @@ import torch
 from diffrender.errors import DataError
 from diffrender.readers.mesh_data import Finish, MeshData, with_mesh
 from diffrender.readers.meshes import read_mesh
-from diffrender.scene.baking import bake_to_texture, bake_to_vertices, unwrapped
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrapped
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.gltf_surface import GltfSurface
 from diffrender.writers.obj import write_obj

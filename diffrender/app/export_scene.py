@@ -9,7 +9,7 @@ from pathlib import Path
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.gltf_surface import surface_of

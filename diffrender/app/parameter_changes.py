@@ -9,7 +9,7 @@ from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.fit.remeshing.remesh_object import texture_fields
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.scene.paths import canonical_path, default_parametrization, get_value, object_of_vertices
+from diffrender.scene.parameter_paths import canonical_path, default_parametrization, get_value, object_of_vertices
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report import LearnedValue
 

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.shadow import Shadow
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.texture import Texture
+from diffrender.scene.shadow_cameras import Shadow
+from diffrender.scene.textures.texture import Texture
 
 FORMAT = 1
 SCENE_FILE = "scene.pt"

@@ -24,8 +24,8 @@ from diffrender.scene.materials import Ggx, Lambert, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.shadow import Shadow
-from diffrender.scene.texture import Texture
+from diffrender.scene.shadow_cameras import Shadow
+from diffrender.scene.textures.texture import Texture
 from diffrender.threads import threads_to_kernels
 
 

@@ -20,7 +20,7 @@ from diffrender.scene.material import SurfaceValue
 from diffrender.scene.materials import Unlit
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.scene.views import Views
 
 # Besides the base colour: numbers in 0..1 that two materials can be compared by.

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from diffrender.render.render import RenderViews
-from diffrender.scene.baking import complete_texture
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import complete_texture
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
 
 # A texel that counts for less than this share of what texels usually count for was hardly ever learned.
 HARDLY_SEEN = 0.01

@@ -14,7 +14,7 @@ from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
-from diffrender.scene.paths import (
+from diffrender.scene.parameter_paths import (
     canonical_path,
     default_parametrization,
     get_value,
@@ -41,7 +41,7 @@ class SceneModel(nn.Module):
     """Owns a latent for each learned value; called, it returns the scene of the moment.
 
     scene, cameras: the starting guess. What is not learned is shared with them and never copied.
-    parameters: path (diffrender.scene.paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for the value's
+    parameters: path (diffrender.scene.parameter_paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for the value's
         default.
 
     A latent lives on the device of its value and has its dtype. An object may change its mesh (`with_mesh`); then its

@@ -21,7 +21,7 @@ from diffrender.readers.gltf_factors import (
 )
 from diffrender.readers.images import image_from_pillow
 from diffrender.readers.mesh_data import Finish
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 CLAMP_TO_EDGE = 33071
 

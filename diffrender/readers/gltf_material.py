@@ -29,7 +29,7 @@ from diffrender.scene.material import Material, SurfaceValue
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.unlit import Unlit
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 REPEAT, CLAMP_TO_EDGE = 10497, 33071
 TRANSFORM = "KHR_texture_transform"

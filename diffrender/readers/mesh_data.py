@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
-from diffrender.scene.carrying import carry_normal_map, carry_texture
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
+from diffrender.scene.textures.transfer import carry_normal_map, carry_texture
 
 
 @dataclass(frozen=True)

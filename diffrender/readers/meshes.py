@@ -18,7 +18,7 @@ from diffrender.readers.gltf_maps import finish_of, material_maps, tint_of, used
 from diffrender.readers.images import image_from_pillow
 from diffrender.readers.mesh_data import MeshData, RawMesh, clean_mesh
 from diffrender.readers.obj import read_obj
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 __all__ = ["MESH_READERS", "MeshData", "read_mesh"]
 

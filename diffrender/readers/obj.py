@@ -13,7 +13,7 @@ from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.images import read_image
 from diffrender.readers.mesh_data import RawMesh
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 
 @dataclass

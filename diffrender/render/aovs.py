@@ -13,7 +13,7 @@ from diffrender.render.shading import radiance_of
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from diffrender.render.scene_triangles import Geometry, gather_geometry
 from diffrender.render.shading import ready, shade
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.surface import Seen
+from diffrender.scene.shading_points import Seen
 
 
 @dataclass(frozen=True)

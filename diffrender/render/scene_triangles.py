@@ -10,7 +10,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology, join_topologies
 from diffrender.scene.scene import Scene
-from diffrender.scene.surface import VertexFrames
+from diffrender.scene.shading_points import VertexFrames
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
-from diffrender.scene.surface import Seen, Surface
-from diffrender.scene.texture_pack import packed
+from diffrender.scene.shading_points import Seen, Surface
+from diffrender.scene.textures.pack import packed
 
 if TYPE_CHECKING:
     from diffrender.render.aovs import Buffer

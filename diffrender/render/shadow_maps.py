@@ -15,8 +15,8 @@ from diffrender.render.scene_triangles import Geometry
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Lamp, Light, LightSamples, reflected_samples
 from diffrender.scene.material import Material
-from diffrender.scene.shadow import Bounds, Shadow
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.shadow_cameras import Bounds, Shadow
 
 # Surfaces closer than this to another one, in texels of the map at their place, do not shade each other: facets of
 # a curved surface lie that far from one another's planes.

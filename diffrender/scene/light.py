@@ -14,8 +14,8 @@ from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.material import Material
-from diffrender.scene.shadow import Bounds, Shadow
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.shadow_cameras import Bounds, Shadow
 
 
 class LightSamples(NamedTuple):

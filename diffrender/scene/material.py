@@ -15,8 +15,8 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.ops.unit import unit
-from diffrender.scene.surface import Surface
-from diffrender.scene.texture import Texture
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.textures.texture import Texture
 
 SurfaceValue: TypeAlias = Tensor | Texture
 """A quantity on a surface: uniform [C], per vertex [V, C], or a Texture."""

@@ -39,7 +39,7 @@ from diffrender.render.edge_models.hard import Hard
 from diffrender.render.edge_models.soft import SHARPEST_PX, Soft
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.paths import canonical_path, default_parametrization, get_value, object_of_vertices
+from diffrender.scene.parameter_paths import canonical_path, default_parametrization, get_value, object_of_vertices
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import with_learned_gains

@@ -21,13 +21,13 @@ from diffrender.config.light_options import (
 from diffrender.readers.images import read_image
 from diffrender.readers.photometric_stereo import read_light_directions
 from diffrender.scene import light as scene_light
+from diffrender.scene.environment.env_map import HEIGHT_UNIT, SkyMap
+from diffrender.scene.environment.prefilter import shrunk
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
-from diffrender.scene.lights.flashes import Flashes
+from diffrender.scene.lights.per_view_directional import Flashes
 from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics, uniform_sky
-from diffrender.scene.shadow import Shadow
-from diffrender.scene.skies.map_blur import shrunk
-from diffrender.scene.skies.sky_map import HEIGHT_UNIT, SkyMap
+from diffrender.scene.shadow_cameras import Shadow
 
 # Rows of a map that starts from a colour: enough for soft shadows of its sources, few enough to be learned.
 MAP_HEIGHT = 32

@@ -17,11 +17,11 @@ from diffrender.imaging.inpaint import fill_nearest
 from diffrender.readers.deep_images import LINEAR_SUFFIXES
 from diffrender.readers.images import read_image
 from diffrender.readers.mesh_data import MeshData, with_mesh
-from diffrender.scene.baking import bake_to_texture, unwrapped
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
 
 # A normal map's vector for a surface as smooth as its mesh.
 FLAT = (0.0, 0.0, 1.0)

@@ -15,7 +15,7 @@ from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.fit.remeshing.remesh_object import carried, texture_fields
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
-from diffrender.scene.paths import canonical_path, object_of_vertices
+from diffrender.scene.parameter_paths import canonical_path, object_of_vertices
 from diffrender.scene.scene import Scene
 from diffrender.setup.scene import shelf_options
 

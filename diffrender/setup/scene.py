@@ -14,12 +14,12 @@ from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts
 from diffrender.config.shelf import LambertOptions, UnlitOptions
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.setup.lights import build_light, named, rotation_vector
 from diffrender.setup.materials import build_material
 from diffrender.setup.meshes import Frame, build_mesh

@@ -17,8 +17,8 @@ from diffrender.readers.photometric_stereo import is_photometric_stereo, read_ph
 from diffrender.readers.synthetic import synthetic_views
 from diffrender.readers.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.monte_carlo import traced
 from diffrender.scene.scene import Scene
-from diffrender.scene.skies.traced_sky import traced
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, named

@@ -18,7 +18,7 @@ from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf_file import GltfFile, Json
 from diffrender.writers.gltf_surface import GltfSurface, packed
 from diffrender.writers.images import encode_srgb8

@@ -15,7 +15,7 @@ from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.phong import Phong, equivalent_roughness
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 # Texels along each side of a texture that takes over what stands at vertices: some texels an edge, within bounds.
 TEXELS_AN_EDGE = 6
@@ -75,7 +75,7 @@ def with_textures(mesh: Mesh, surface: GltfSurface) -> tuple[Mesh, GltfSurface]:
     if not names:
         return mesh, surface
     # Slow to import, and rarely needed.
-    from diffrender.scene.baking import bake_to_texture, unwrapped
+    from diffrender.scene.textures.bake import bake_to_texture, unwrapped
 
     resolution = SMALLEST_BAKED
     while resolution < min(TEXELS_AN_EDGE * mesh.n_vertices**0.5, LARGEST_BAKED):

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
-from diffrender.scene.shadow import Shadow
-from diffrender.scene.skies.sky_map import SkyMap
+from diffrender.scene.shadow_cameras import Shadow
 from diffrender.writers.deep_images import write_float_image
 from diffrender.writers.metrics import write_json
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from diffrender.scene.material import SurfaceValue
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf_material import unit_interval
 from diffrender.writers.gltf_surface import GltfSurface
 from diffrender.writers.images import encode_srgb8, write_encoded_png

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.deep_images import write_float_image
 from diffrender.writers.gltf_material import encode_normals8, encode_numbers8
 from diffrender.writers.images import encode_srgb8, write_encoded_png

@@ -15,14 +15,14 @@ from diffrender.readers.gltf_scene import read_gltf_scene
 from diffrender.readers.meshes import read_mesh
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
-from diffrender.scene.baking import bake_to_texture, unwrapped
 from diffrender.scene.lights import Directional
 from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.object import Object
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.gltf_surface import GltfSurface
 from diffrender.writers.obj import write_obj

@@ -12,9 +12,9 @@ from diffrender.config.parse import load_config
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.scene.baking import unwrapped
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.paths import get_value, replace_values
+from diffrender.scene.parameter_paths import get_value, replace_values
+from diffrender.scene.textures.bake import unwrapped
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.writers.report import LearnedValue
 

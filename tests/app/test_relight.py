@@ -21,11 +21,11 @@ from diffrender.config.parse import load_config
 from diffrender.errors import DataError
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import render
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.object import Object
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.deep_images import write_float_image
 from diffrender.writers.images import encode_srgb8
 

@@ -17,6 +17,7 @@ from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.light import Light
 from diffrender.scene.lights import Ambient, Directional, Environment
 from diffrender.scene.material import SurfaceValue
@@ -24,8 +25,7 @@ from diffrender.scene.materials import Ggx, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 # The reach of the soft edges that are measured, in pixels.
 SOFT_SIGMA_PX = 2.0

@@ -25,14 +25,14 @@ from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.imaging.tone_mapping import TONE_CURVES, Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
-from diffrender.scene.paths import canonical_path, learnable_paths
+from diffrender.scene.parameter_paths import canonical_path, learnable_paths
 from diffrender.scene.scene import Scene
-from diffrender.scene.shadow import Shadow
-from diffrender.scene.skies.sky_map import SkyMap
+from diffrender.scene.shadow_cameras import Shadow
 
 PAIRS = [
     (shelf.MATERIAL_OPTIONS, MATERIALS),

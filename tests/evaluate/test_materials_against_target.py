@@ -10,7 +10,6 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.readers.synthetic import synthetic_views
 from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import RenderOutput, render
-from diffrender.scene.baking import bake_to_texture, unwrapped
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Directional
 from diffrender.scene.material import Material
@@ -18,6 +17,7 @@ from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.scene.textures.bake import bake_to_texture, unwrapped
 
 BALL = unwrapped(Mesh(*icosphere(3)), 64)
 COLORS = 0.2 + 0.3 * (1 + BALL.vertices) / 2

@@ -8,13 +8,13 @@ from support.shapes import bumpy, camera_at, placed, scene_of, smooth_colors
 from diffrender.fit.fill_unseen_texels import complete_textures, seen_texels
 from diffrender.render.edge_models import Antialias
 from diffrender.render.render import render
-from diffrender.scene.baking import bake_to_texture, unwrapped
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.scene import Scene
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
 
 PATH = "objects.a.material.base_color"
 

@@ -15,7 +15,7 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
 from diffrender.fit.optimizer.schedules import Cosine
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.timings import PHASES
-from diffrender.scene.paths import get_value
+from diffrender.scene.parameter_paths import get_value
 
 COLOR, SCALE, POSE, VERTICES = (
     f"objects.ball.{path}" for path in ("material.base_color", "scale", "pose", "mesh.vertices")

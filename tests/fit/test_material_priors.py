@@ -11,14 +11,14 @@ from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
 from diffrender.fit.regularizers.material_smoothness import MaterialSmoothness
 from diffrender.fit.regularizers.white_light import WhiteLight
-from diffrender.scene.carrying import carry_normal_map
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, Environment
 from diffrender.scene.materials import Ggx, Lambert, Phong, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
+from diffrender.scene.textures.transfer import carry_normal_map
 
 PRIORS = ("color_smoothness", "material_smoothness", "white_light")
 F64 = torch.float64

@@ -15,13 +15,13 @@ from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
 from diffrender.fit.regularizers.material_smoothness import MaterialSmoothness
 from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.scene.baking import bake_to_texture, unwrapped
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
 
 VERTICES, COLOR = "objects.it.mesh.vertices", "objects.it.material.base_color"
 STEPS = 6

@@ -4,7 +4,7 @@ from support.fit_fakes import blob_cameras, blob_scene
 
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.model import SceneModel
-from diffrender.scene.paths import get_value, learnable_paths
+from diffrender.scene.parameter_paths import get_value, learnable_paths
 
 SCENE, CAMERAS = blob_scene(), blob_cameras()
 EVERYTHING = dict.fromkeys(learnable_paths(SCENE, CAMERAS))

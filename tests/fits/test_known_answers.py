@@ -17,10 +17,10 @@ from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.imaging.metrics import psnr_db
-from diffrender.scene.baking import unwrapped
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import unwrapped
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import threads_to_kernels
 from diffrender.writers.obj import write_obj

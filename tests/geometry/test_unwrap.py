@@ -12,7 +12,7 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, torus
 from diffrender.geometry.unwrap import UvLayout, default_padding, unwrap
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texel_map import texel_map
+from diffrender.scene.textures.texel_to_surface import texel_map
 
 MESHES = {"bumpy": bumpy_sphere(3), "torus": torus(0.7, 0.3, 24, 12), "box": box()}
 every_mesh = pytest.mark.parametrize("name", MESHES)

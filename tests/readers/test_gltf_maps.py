@@ -18,7 +18,7 @@ from diffrender.readers.gltf_scene import read_gltf_scene
 from diffrender.readers.mesh_data import Finish
 from diffrender.readers.meshes import read_mesh
 from diffrender.scene.materials.ggx import Ggx
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
 FACES = np.array([[0, 1, 2], [0, 2, 3]])

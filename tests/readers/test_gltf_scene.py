@@ -20,7 +20,7 @@ from diffrender.errors import DataError
 from diffrender.readers.gltf_scene import GltfScene, read_gltf_scene
 from diffrender.scene.lights import Spot
 from diffrender.scene.materials import Ggx, Lambert, Unlit
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.glb import GlbObject, write_glb
 
 OBJECTS = exported_objects()

@@ -13,6 +13,9 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.imaging.metrics import psnr_db
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.directions import map_directions
+from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.monte_carlo import traced
 from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.environment import Environment
@@ -23,9 +26,6 @@ from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.skies.directions import map_directions
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.skies.traced_sky import traced
 
 SIZE, SAMPLES = 64, 64
 # A sky's image has the noise of its light samples too.

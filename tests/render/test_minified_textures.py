@@ -18,8 +18,8 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
-from diffrender.scene.surface import Surface
-from diffrender.scene.texture import Texture
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.textures.texture import Texture
 
 
 def floor(dtype: torch.dtype = torch.float32) -> Mesh:

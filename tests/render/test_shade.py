@@ -7,12 +7,12 @@ from diffrender.geometry.tangents import group_tangents
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.render.shading import radiance_of
-from diffrender.scene.baking import unwrapped
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional, Point
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.surface import Surface, VertexFrames
+from diffrender.scene.shading_points import Surface, VertexFrames
+from diffrender.scene.textures.bake import unwrapped
 
 COLOR = torch.tensor([0.8, 0.4, 0.2])
 
@@ -120,7 +120,7 @@ def test_frames_of_vertices_are_worked_out_once_an_object(monkeypatch, mapped):
             return function(*arguments)
 
         whole = {"normals": "vertex_normals", "tangents": "group_tangents"}[name]
-        monkeypatch.setattr(f"diffrender.scene.surface.{whole}", counted)
+        monkeypatch.setattr(f"diffrender.scene.shading_points.{whole}", counted)
     mesh = unwrapped(bumpy(1), 16) if mapped else bumpy(1)
     vertices = mesh.vertices.clone().requires_grad_()
     material = Lambert(COLOR, normal=torch.tensor([0.3, 0.0, 1.0]) if mapped else None)

@@ -26,7 +26,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional, Point, Spot
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.shadow import Shadow
+from diffrender.scene.shadow_cameras import Shadow
 
 CAMERA_EYE = torch.tensor([[1.0, 3.5, 3.0]])
 LIGHTS = {

@@ -20,7 +20,7 @@ from diffrender.scene.materials import Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.shadow import Shadow
+from diffrender.scene.shadow_cameras import Shadow
 
 SIZE, SAMPLES = 128, 16
 PLACE = torch.tensor([1.4, 2.2, 0.8])

@@ -14,11 +14,11 @@ from diffrender.geometry.topology import Topology
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
-from diffrender.scene.baking import bake_to_texture, bake_to_vertices, complete_texture, unwrapped
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, complete_texture, unwrapped
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
 from diffrender.setup.material_inputs import patches
 
 

@@ -11,13 +11,13 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import torus
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
-from diffrender.scene.baking import bake_to_texture, unwrapped
-from diffrender.scene.carrying import carry_normal_map, carry_texture
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import Ggx
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
+from diffrender.scene.textures.transfer import carry_normal_map, carry_texture
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

@@ -9,13 +9,13 @@ from support.shapes import bumpy, camera_at, square
 
 from diffrender.errors import ConfigError
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.environment.directions import even_directions
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.light import Lamp, Light, Sky
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, Flashes, Point, SphericalHarmonics, Spot
 from diffrender.scene.lights.spherical_harmonics import harmonics
 from diffrender.scene.materials import Ggx, Lambert
-from diffrender.scene.skies.directions import even_directions
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 F64 = torch.float64
 

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS
+from diffrender.scene.materials.albedo_tables import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS
 from diffrender.scene.materials.lobe_fit import fitted_table, highlights, misfits
 from diffrender.scene.materials.lobe_table import N_LOBES, SeenLobes, lobe_table, seen_lobes
-from diffrender.scene.materials.tables import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS
 
 
 def tabulated() -> SeenLobes:

@@ -14,9 +14,9 @@ from diffrender.ops.ggx.formulas import look_up as tabulated
 from diffrender.scene.lights import Ambient
 from diffrender.scene.material import Material
 from diffrender.scene.materials import MATERIALS, Ggx, Lambert, Phong, Unlit
-from diffrender.scene.materials.tables import look_up
-from diffrender.scene.surface import Surface
-from diffrender.scene.texture import Texture
+from diffrender.scene.materials.albedo_tables import look_up
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.textures.texture import Texture
 
 F64 = torch.float64
 COLOR = torch.tensor([0.9, 0.5, 0.2], dtype=F64)

@@ -10,7 +10,7 @@ from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
-from diffrender.scene.paths import (
+from diffrender.scene.parameter_paths import (
     canonical_path,
     default_parametrization,
     get_value,
@@ -19,7 +19,7 @@ from diffrender.scene.paths import (
     replace_values,
 )
 from diffrender.scene.scene import Scene
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 CAMERAS = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0], [3.0, 0.0, 0.0]]), height=8, width=8)
 

@@ -13,13 +13,13 @@ from support.shapes import bumpy, camera_at, oblique_cameras, placed, scene_of
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.render.render import render
+from diffrender.scene.environment.directions import map_directions, map_places
+from diffrender.scene.environment.env_map import BLURS, SkyMap
+from diffrender.scene.environment.lobes import highlight_kernel
+from diffrender.scene.environment.prefilter import blurred_by_cosine, blurred_by_highlight, shrunk
 from diffrender.scene.lights import Environment
 from diffrender.scene.materials import Ggx, Lambert
-from diffrender.scene.skies.directions import map_directions, map_places
-from diffrender.scene.skies.lobe_kernels import highlight_kernel
-from diffrender.scene.skies.map_blur import blurred_by_cosine, blurred_by_highlight, shrunk
-from diffrender.scene.skies.sky_map import BLURS, SkyMap
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 F64 = torch.float64
 

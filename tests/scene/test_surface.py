@@ -6,8 +6,8 @@ from support.shapes import bumpy, camera_at, flat_camera, square, wavy_sheet
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import icosphere
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.surface import Surface
-from diffrender.scene.texture import Texture
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.textures.texture import Texture
 
 
 def surface_of(mesh, face_id=None, bary=None, eye=(0.0, 0.0, 3.0), backend=None):

@@ -6,7 +6,7 @@ from diffrender.errors import ShapeError
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.materials import Unlit
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 
 def numbered(height, width, dtype=torch.float64):

@@ -9,9 +9,9 @@ from support.shapes import camera_at, oblique_cameras, placed, scene_of, square
 from diffrender.render.render import render
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import Ggx, Lambert
-from diffrender.scene.surface import Surface
-from diffrender.scene.texture import Texture
-from diffrender.scene.texture_pack import PackedTexture, packed
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.textures.pack import PackedTexture, packed
+from diffrender.scene.textures.texture import Texture
 
 F64 = torch.float64
 

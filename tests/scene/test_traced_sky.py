@@ -9,6 +9,8 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.monte_carlo import TracedSky, traced
 from diffrender.scene.light import Lamp, Light
 from diffrender.scene.lights.ambient import Ambient
 from diffrender.scene.lights.environment import Environment
@@ -18,8 +20,6 @@ from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.skies.traced_sky import TracedSky, traced
 
 MATERIALS: dict[str, Material] = {
     "lambert": Lambert(torch.tensor([0.8, 0.4, 0.2])),

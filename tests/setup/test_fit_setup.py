@@ -19,7 +19,7 @@ from diffrender.imaging.tone_mapping import Display
 from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit, choose_device
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images import write_png

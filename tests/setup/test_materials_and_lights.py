@@ -16,8 +16,8 @@ from diffrender.fit.loop import fit
 from diffrender.scene.lights import Directional, Environment, Point, SphericalHarmonics, Spot
 from diffrender.scene.materials import Ggx, Lambert, Phong
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.shadow import Shadow
-from diffrender.scene.texture import Texture
+from diffrender.scene.shadow_cameras import Shadow
+from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.gltf_surface import GltfSurface

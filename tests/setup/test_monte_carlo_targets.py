@@ -10,7 +10,7 @@ import torch
 from diffrender.config.parse import parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import ConfigError
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit
 
 SCENE = """

@@ -18,8 +18,8 @@ from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.step import StepRecord
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.spd_solver import choose_solver
-from diffrender.scene.baking import unwrapped
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.textures.bake import unwrapped
 from diffrender.writers.obj import write_obj
 
 

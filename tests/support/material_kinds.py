@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry.primitives import icosphere
-from diffrender.scene.baking import unwrapped
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.lights import Ambient, Directional, Environment, Point, Spot
 from diffrender.scene.materials import Ggx, Lambert, Phong, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.shadow import Shadow
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.texture import Texture
+from diffrender.scene.shadow_cameras import Shadow
+from diffrender.scene.textures.bake import unwrapped
+from diffrender.scene.textures.texture import Texture
 
 TEXELS = 32
 

@@ -19,7 +19,7 @@ from diffrender.readers.meshes import read_mesh
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, Point, Spot
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.glb import GlbObject, write_glb
 
 

@@ -16,7 +16,7 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.scene.materials import Ggx
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.glb import GlbObject, write_glb
 from diffrender.writers.gltf_surface import packed, surface_of
 from diffrender.writers.textures import write_texture

@@ -7,9 +7,9 @@ import torch
 
 from diffrender.config.light_options import RotationOptions
 from diffrender.readers.images import read_image
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.lights import LIGHTS, Environment
-from diffrender.scene.shadow import Shadow
-from diffrender.scene.skies.sky_map import SkyMap
+from diffrender.scene.shadow_cameras import Shadow
 from diffrender.setup.lights import rotation_vector
 from diffrender.writers.lights import write_lights
 

@@ -10,7 +10,7 @@ from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.readers.meshes import read_mesh
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf_surface import GltfSurface
 from diffrender.writers.obj import write_obj
 

@@ -20,7 +20,7 @@ from diffrender.fit.remeshing.remesh_object import carried, vertex_fields, with_
 from diffrender.fit.remeshing.reunwrap import relaid, texture_fields
 from diffrender.fit.timings import Phases
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.paths import object_of_vertices
+from diffrender.scene.parameter_paths import object_of_vertices
 
 # Adam's usual ones.
 BETAS = (0.9, 0.999)

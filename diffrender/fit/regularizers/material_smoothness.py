@@ -16,7 +16,7 @@ from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 # A colour darker than this has no chroma to speak of.
 DARKEST = 0.02

@@ -12,8 +12,8 @@ from diffrender.fit.regularizers.mesh_scale import SHORTEST, edge_vectors
 from diffrender.geometry.seams import SeamPlaces, seam_places
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
 
 # Differences below this count squared, so that the derivative is continuous; a step of a byte is four times as much.
 SMALL = 1e-3

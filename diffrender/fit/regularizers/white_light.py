@@ -9,10 +9,10 @@ from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import steady_mean
 from diffrender.fit.objective import Regularizer
+from diffrender.scene.environment.directions import map_directions
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.light import Light
 from diffrender.scene.scene import Scene
-from diffrender.scene.skies.directions import map_directions
-from diffrender.scene.skies.sky_map import SkyMap
 
 # Lights darker than this on the mean count as if they were so bright.
 DARKEST = 1e-6

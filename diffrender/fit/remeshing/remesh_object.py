@@ -13,7 +13,7 @@ from diffrender.geometry.remesh.remesh import Edits, RemeshOptions, remesh
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 # Sharp edges move during a fit as all others do; only boundaries and seams stay what they are.
 OPTIONS = RemeshOptions(features_deg=None)

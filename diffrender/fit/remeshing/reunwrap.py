@@ -13,10 +13,10 @@ from diffrender.fit.model import Frame, SceneModel
 from diffrender.fit.optimizer.adam import Moments
 from diffrender.fit.remeshing.remesh_object import texture_fields, with_mesh_and_fields
 from diffrender.imaging.inpaint import fill_nearest
-from diffrender.scene.baking import unwrapped
-from diffrender.scene.carrying import Carrier, carrier
-from diffrender.scene.texel_map import texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.bake import unwrapped
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
+from diffrender.scene.textures.transfer import Carrier, carrier
 
 # The field of a material whose vectors are written in the tangent frames of a layout.
 NORMALS = "normal"

@@ -4,7 +4,7 @@ from diffrender.scene.light import Light
 from diffrender.scene.lights.ambient import Ambient
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.environment import Environment
-from diffrender.scene.lights.flashes import Flashes
+from diffrender.scene.lights.per_view_directional import Flashes
 from diffrender.scene.lights.point import Point
 from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics
 from diffrender.scene.lights.spot import Spot

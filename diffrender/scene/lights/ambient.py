@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from diffrender.scene.environment.directions import even_directions, solid_angles
 from diffrender.scene.light import LightSamples, Sky
 from diffrender.scene.material import Material
-from diffrender.scene.skies.directions import even_directions, solid_angles
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 
 @dataclass(frozen=True)

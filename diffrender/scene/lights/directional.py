@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.frames import check_frame, direction_to_world, directions_of_views
 from diffrender.scene.light import Lamp, LightSamples
-from diffrender.scene.shadow import Bounds, Shadow, parallel_map
-from diffrender.scene.surface import Surface
+from diffrender.scene.light_frames import check_frame, direction_to_world, directions_of_views
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.shadow_cameras import Bounds, Shadow, parallel_map
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.scene.frames import check_frame, directions_from_world, directions_to_world
+from diffrender.scene.environment.directions import map_directions
+from diffrender.scene.environment.env_map import BlurredSky, SkyMap
 from diffrender.scene.light import LightSamples, Sky
-from diffrender.scene.skies.directions import map_directions
-from diffrender.scene.skies.sky_map import BlurredSky, SkyMap
-from diffrender.scene.surface import Surface
+from diffrender.scene.light_frames import check_frame, directions_from_world, directions_to_world
+from diffrender.scene.shading_points import Surface
 
 
 @dataclass(frozen=True)

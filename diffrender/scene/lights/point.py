@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.frames import check_frame, place_to_world, places_of_views
 from diffrender.scene.light import Lamp, LightSamples
-from diffrender.scene.shadow import Bounds, Shadow, cube_map
-from diffrender.scene.surface import Surface
+from diffrender.scene.light_frames import check_frame, place_to_world, places_of_views
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.shadow_cameras import Bounds, Shadow, cube_map
 
 # Squared distances below this (world units) count as this, so that a light on a surface stays finite.
 NEAREST_SQUARED = 1e-8

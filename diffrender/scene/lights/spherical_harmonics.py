@@ -10,11 +10,11 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
-from diffrender.scene.frames import check_frame, directions_from_world, directions_to_world
+from diffrender.scene.environment.directions import even_directions, solid_angles
+from diffrender.scene.environment.lobes import lobe_bands
 from diffrender.scene.light import LightSamples, Sky
-from diffrender.scene.skies.directions import even_directions, solid_angles
-from diffrender.scene.skies.lobe_kernels import lobe_bands
-from diffrender.scene.surface import Surface
+from diffrender.scene.light_frames import check_frame, directions_from_world, directions_to_world
+from diffrender.scene.shading_points import Surface
 
 # Coefficients up to order 2 and 3.
 SIZES = (9, 16)

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.frames import (
+from diffrender.scene.light import Lamp, LightSamples
+from diffrender.scene.light_frames import (
     check_frame,
     direction_to_world,
     directions_of_views,
     place_to_world,
     places_of_views,
 )
-from diffrender.scene.light import Lamp, LightSamples
 from diffrender.scene.lights.point import towards
-from diffrender.scene.shadow import Bounds, Shadow, cone_map
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
+from diffrender.scene.shadow_cameras import Bounds, Shadow, cone_map
 
 # Cosines of the two cones differ at least by this, so that a sharp cone's edge has a derivative.
 NARROWEST_EDGE = 1e-3

@@ -19,9 +19,9 @@ from diffrender.scene.material import (
     check_surface_value,
     shading_normal_w,
 )
+from diffrender.scene.materials.directional_albedo import diffuse_table, reflected_shares
 from diffrender.scene.materials.lobe_table import seen_lobes
-from diffrender.scene.materials.microfacets import diffuse_table, reflected_shares
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.ops.lambert import lambert
 from diffrender.scene.material import Lobes, Material, SurfaceValue, check_color, shading_normal_w
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from diffrender.ops.ggx.formulas import (
     schlick,
     visibility,
 )
+from diffrender.scene.materials.albedo_tables import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS
 from diffrender.scene.materials.lobe_table import N_LOBES
-from diffrender.scene.materials.tables import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS
 
 F0 = (DIELECTRIC_F0, 1.0)
 # Half vectors (over their polar angle, over half of the circle) that densities are compared at, and that moments are

@@ -19,8 +19,8 @@ from diffrender.scene.material import (
     check_surface_value,
     shading_normal_w,
 )
-from diffrender.scene.materials.tables import integrated, look_up, table_of
-from diffrender.scene.surface import Surface
+from diffrender.scene.materials.albedo_tables import integrated, look_up, table_of
+from diffrender.scene.shading_points import Surface
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.material import Lobes, Material, SurfaceValue, check_color
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 
 @dataclass(frozen=True)

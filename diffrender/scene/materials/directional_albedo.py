@@ -18,7 +18,7 @@ from diffrender.ops.ggx.formulas import (
     schlick,
     visibility,
 )
-from diffrender.scene.materials.tables import COSINE_STEPS, integrated, look_up, table_of
+from diffrender.scene.materials.albedo_tables import COSINE_STEPS, integrated, look_up, table_of
 
 
 def reflected_shares(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:

@@ -18,8 +18,8 @@ from diffrender.ops.texture_places import texture_places
 from diffrender.ops.unit import unit
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texture import Texture
-from diffrender.scene.texture_pack import PackedTexture
+from diffrender.scene.textures.pack import PackedTexture
+from diffrender.scene.textures.texture import Texture
 
 
 @dataclass(frozen=True, eq=False)

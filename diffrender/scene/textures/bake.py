@@ -13,8 +13,8 @@ from diffrender.geometry.harmonic_fill import fill_harmonic
 from diffrender.geometry.unwrap import UvLayout, unwrap
 from diffrender.imaging.inpaint import fill_nearest, fill_smooth
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texel_map import TexelMap, texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texel_to_surface import TexelMap, texel_map
+from diffrender.scene.textures.texture import Texture
 
 # Relative to the squares of barycentric coordinates, of which a vertex has several.
 LEAST_SQUARE = 1e-6

@@ -12,12 +12,12 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution
-from diffrender.scene.frames import directions_to_world
+from diffrender.scene.environment.directions import map_directions, map_places
 from diffrender.scene.light import Light, LightSamples, Sky
+from diffrender.scene.light_frames import directions_to_world
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.material import Glossy, Material
-from diffrender.scene.skies.directions import map_directions, map_places
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 FEWEST_SAMPLES = 3
 # Directions worked on at a time: some ten arrays of three floats of each then stay near the caches.

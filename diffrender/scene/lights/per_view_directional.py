@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.scene.frames import check_frame
 from diffrender.scene.light import Light, LightSamples, reflected_samples
+from diffrender.scene.light_frames import check_frame
 from diffrender.scene.material import Material
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 
 @dataclass(frozen=True)

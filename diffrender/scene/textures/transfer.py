@@ -14,8 +14,8 @@ from diffrender.geometry.tangents import corner_groups, group_tangents
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.ops.interpolate import interpolate
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.texel_map import TexelMap, texel_map
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texel_to_surface import TexelMap, texel_map
+from diffrender.scene.textures.texture import Texture
 
 # Three directions that span less than this (1: at right angles) are no frame that a normal could be written in.
 LEAST_VOLUME = 1e-3

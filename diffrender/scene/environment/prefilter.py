@@ -13,8 +13,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from diffrender.scene.skies.directions import map_directions
-from diffrender.scene.skies.lobe_kernels import cosine_kernel, highlight_kernel
+from diffrender.scene.environment.directions import map_directions
+from diffrender.scene.environment.lobes import cosine_kernel, highlight_kernel
 
 
 def shrunk(texels: Tensor, height: int) -> Tensor:

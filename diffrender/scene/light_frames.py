@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.surface import Surface
+from diffrender.scene.shading_points import Surface
 
 FRAMES = ("world", "camera")
 

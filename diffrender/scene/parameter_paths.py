@@ -19,9 +19,9 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.scene import Scene
-from diffrender.scene.skies.sky_map import SkyMap
-from diffrender.scene.texture import Texture
+from diffrender.scene.textures.texture import Texture
 
 Holder = TypeVar("Holder")
 

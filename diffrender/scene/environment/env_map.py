@@ -14,8 +14,8 @@ from diffrender.errors import ShapeError
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS
 from diffrender.ops.mip_pyramid import MipPyramid
 from diffrender.ops.sample_texture import sample_texture
-from diffrender.scene.skies.directions import map_places
-from diffrender.scene.skies.map_blur import blurred_by_cosine, blurred_by_highlight, shrunk
+from diffrender.scene.environment.directions import map_places
+from diffrender.scene.environment.prefilter import blurred_by_cosine, blurred_by_highlight, shrunk
 
 # Heights are multiples of this, so that all copies can be continued by the same part of their height beyond the poles.
 HEIGHT_UNIT = 16

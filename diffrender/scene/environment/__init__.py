@@ -1,0 +1,1 @@
+"""Light from all directions: environment maps, prefiltered or drawn by Monte Carlo."""

@@ -1,0 +1,1 @@
+"""Textures on surfaces: sampling, baking, packing, moving to other texture coordinates."""
