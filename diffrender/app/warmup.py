@@ -15,7 +15,7 @@ from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
-from diffrender.ops.texture_places import texture_places
+from diffrender.ops.screen_uvs import texture_places
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras

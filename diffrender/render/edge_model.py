@@ -9,9 +9,9 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines, antialias
-from diffrender.ops.collect import Samples
+from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.refine import Beyond
+from diffrender.ops.supersample_silhouettes import Beyond
 
 
 class Visible(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
-from diffrender.ops.collect import Samples
+from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import BUFFERS, Buffer, background_of, channels_of, check_buffers
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible

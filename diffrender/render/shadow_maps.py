@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import Raster, rasterize
-from diffrender.ops.shadow import Occluders, shadow
+from diffrender.ops.sample_shadow_map import Occluders, shadow
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.scene_triangles import Geometry
 from diffrender.scene.cameras import Cameras

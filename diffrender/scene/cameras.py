@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.checks import check_finite, check_shape
 from diffrender.errors import ShapeError
 from diffrender.geometry.projection import look_at, project, transform_points
-from diffrender.ops.unit import unit
+from diffrender.ops.normalize import unit
 
 
 @dataclass(frozen=True)

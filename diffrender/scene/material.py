@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.ops.unit import unit
+from diffrender.ops.normalize import unit
 from diffrender.scene.shading_points import Surface
 from diffrender.scene.textures.texture import Texture
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals, vertex_normals
 from diffrender.geometry.tangents import corner_groups, group_tangents
-from diffrender.ops.attributes import attributes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
-from diffrender.ops.texture_places import texture_places
-from diffrender.ops.unit import unit
+from diffrender.ops.interpolate_at_pixels import attributes
+from diffrender.ops.normalize import unit
+from diffrender.ops.screen_uvs import texture_places
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.pack import PackedTexture

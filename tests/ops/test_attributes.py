@@ -20,8 +20,8 @@ from support.triangle_soups import (
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.attributes import attributes
 from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.interpolate_at_pixels import attributes
 
 Work = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 visible_soups = pytest.mark.parametrize("kind", ("in_front", "crossing", "parallel"))

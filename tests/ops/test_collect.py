@@ -9,7 +9,7 @@ from support.triangle_soups import assert_same_bits, assert_same_for_any_threads
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.collect import collect
+from diffrender.ops.gather_samples import collect
 
 Work = tuple[Tensor, Tensor, Tensor, Tensor]
 

@@ -27,8 +27,8 @@ from torch import Tensor
 from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.geometry.topology import Topology
-from diffrender.ops.contours import Contours, contours
-from diffrender.ops.contours.op import PIECE_PX
+from diffrender.ops.silhouettes import Contours, contours
+from diffrender.ops.silhouettes.op import PIECE_PX
 
 SQUARE = torch.tensor([[0, 1, 2], [0, 2, 3]])
 

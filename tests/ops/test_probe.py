@@ -22,7 +22,7 @@ from support.triangle_soups import (
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.probe import probe
+from diffrender.ops.query_visibility import probe
 from diffrender.ops.rasterize import Raster, rasterize
 
 

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.topology import Topology
-from diffrender.ops.contours import contours
-from diffrender.ops.probe import probe
-from diffrender.ops.refine import Refined, refine
+from diffrender.ops.query_visibility import probe
+from diffrender.ops.silhouettes import contours
+from diffrender.ops.supersample_silhouettes import Refined, refine
 
 
 def offsets_of(n_samples: int, dtype: torch.dtype) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.ops.rasterize import rasterize
-from diffrender.ops.shadow import Occluders, shadow
+from diffrender.ops.sample_shadow_map import Occluders, shadow
 from diffrender.render.edge_models.antialias import Antialias
 
 SIZE = 40

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.barycentrics import barycentrics
-from diffrender.ops.texture_places import texture_places
-from diffrender.ops.texture_places.limits import LARGEST
+from diffrender.ops.screen_uvs import texture_places
+from diffrender.ops.screen_uvs.limits import LARGEST
 
 Work = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 FLOATS = (0, 3)

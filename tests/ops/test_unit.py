@@ -16,7 +16,7 @@ from support.triangle_soups import (
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.unit import unit
+from diffrender.ops.normalize import unit
 
 
 def problem(dtype: torch.dtype = torch.float64, n_vectors: int = 300) -> Tensor:

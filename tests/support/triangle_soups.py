@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.contours import Contours, contours
 from diffrender.ops.rasterize import Raster, rasterize
+from diffrender.ops.silhouettes import Contours, contours
 
 BACKENDS = ("numba", "reference")
 DTYPES = (torch.float32, torch.float64)

@@ -8,7 +8,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.antialias.op import LEAST_W, Outlines
-from diffrender.ops.arrays import COLOR, arrays
+from diffrender.ops.as_numpy import COLOR, arrays
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 

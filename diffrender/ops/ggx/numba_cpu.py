@@ -10,9 +10,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.arrays import arrays
+from diffrender.ops.as_numpy import arrays
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.ops.triples import cross, dot, number, plus, put, vector
+from diffrender.ops.vec3 import cross, dot, number, plus, put, vector
 from diffrender.threads import parallel_for
 
 # Points that are worth a turn of a thread.

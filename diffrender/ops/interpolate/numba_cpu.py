@@ -6,7 +6,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.arrays import COLOR, arrays
+from diffrender.ops.as_numpy import COLOR, arrays
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.ops.candidates import edge_functions
 from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_PIECES, PIECE_PX
+from diffrender.ops.reference_raster import edge_functions
 
 
 def forward(

@@ -9,8 +9,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.arrays import arrays
-from diffrender.ops.triples import dot, plus, put, vector
+from diffrender.ops.as_numpy import arrays
+from diffrender.ops.vec3 import dot, plus, put, vector
 from diffrender.threads import parallel_for
 
 # Points that are worth a turn of a thread.

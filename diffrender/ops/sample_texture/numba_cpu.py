@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.arrays import arrays
+from diffrender.ops.as_numpy import arrays
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 

@@ -12,9 +12,9 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
 from diffrender.ops.intersections import intersections
-from diffrender.ops.probe import probe
+from diffrender.ops.query_visibility import probe
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.refine import Beyond, Refined, refine
+from diffrender.ops.supersample_silhouettes import Beyond, Refined, refine
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 
 # Faces whose depths differ by less than this fraction of them count as equally deep where they meet.

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
-from diffrender.ops.collect import collect
+from diffrender.ops.gather_samples import collect
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.refine import Beyond
+from diffrender.ops.supersample_silhouettes import Beyond
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 
 

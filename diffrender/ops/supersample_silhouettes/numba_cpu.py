@@ -11,15 +11,15 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
-from diffrender.ops.arrays import arrays
-from diffrender.ops.collect import Samples
-from diffrender.ops.collect.numba_cpu import forward as collect
-from diffrender.ops.contours import Contours
-from diffrender.ops.contours.numba_cpu import forward as contours
-from diffrender.ops.probe.numba_cpu import draw_points, file_points, sort_points
+from diffrender.ops.as_numpy import arrays
+from diffrender.ops.gather_samples import Samples
+from diffrender.ops.gather_samples.numba_cpu import forward as collect
+from diffrender.ops.query_visibility.numba_cpu import draw_points, file_points, sort_points
 from diffrender.ops.rasterize import FaceBins, Raster
 from diffrender.ops.rasterize.numba_cpu import TILE, inward_lines, load_vertex, misses_box
-from diffrender.ops.refine.op import BEYOND_PX, Beyond, Refined
+from diffrender.ops.silhouettes import Contours
+from diffrender.ops.silhouettes.numba_cpu import forward as contours
+from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, Beyond, Refined
 from diffrender.threads import parallel_for
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffrender.ops.antialias.op import LEAST_W
-from diffrender.ops.shadow.op import Occluders
+from diffrender.ops.sample_shadow_map.op import Occluders
 
 
 def forward(

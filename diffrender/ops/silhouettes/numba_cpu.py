@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.contours.op import HIDDEN_MARGIN, PIECE_PX
+from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, PIECE_PX
 from diffrender.threads import parallel_for
 
 

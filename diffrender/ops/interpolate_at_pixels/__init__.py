@@ -1,5 +1,5 @@
 """Values of vertices at points of the image."""
 
-from diffrender.ops.attributes.op import attributes
+from diffrender.ops.interpolate_at_pixels.op import attributes
 
 __all__ = ["attributes"]

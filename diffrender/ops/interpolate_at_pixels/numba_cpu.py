@@ -12,9 +12,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.arrays import arrays
+from diffrender.ops.as_numpy import arrays
 from diffrender.ops.scatter import sum_into
-from diffrender.ops.triples import cross, dot, plus
+from diffrender.ops.vec3 import cross, dot, plus
 from diffrender.threads import parallel_for
 
 CHANNELS = 3

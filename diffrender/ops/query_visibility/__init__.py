@@ -1,5 +1,5 @@
 """What given points of the image see."""
 
-from diffrender.ops.probe.op import probe
+from diffrender.ops.query_visibility.op import probe
 
 __all__ = ["probe"]

@@ -9,8 +9,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.arrays import arrays
-from diffrender.ops.unit.op import LEAST_LENGTH
+from diffrender.ops.as_numpy import arrays
+from diffrender.ops.normalize.op import LEAST_LENGTH
 from diffrender.threads import parallel_for
 
 # Vectors that are worth a turn of a thread.

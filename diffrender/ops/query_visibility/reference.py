@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.ops.candidates import covers, depth_of, edge_functions, face_pixel_pairs, nearest
 from diffrender.ops.rasterize.op import FaceBins
+from diffrender.ops.reference_raster import covers, depth_of, edge_functions, face_pixel_pairs, nearest
 
 
 def forward(

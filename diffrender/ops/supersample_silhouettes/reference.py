@@ -7,13 +7,13 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
-from diffrender.ops.collect import Samples
-from diffrender.ops.collect.reference import forward as collect
-from diffrender.ops.contours import Contours
-from diffrender.ops.contours.reference import forward as contours
-from diffrender.ops.probe.reference import forward as probe
+from diffrender.ops.gather_samples import Samples
+from diffrender.ops.gather_samples.reference import forward as collect
+from diffrender.ops.query_visibility.reference import forward as probe
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.refine.op import BEYOND_PX, Beyond, Refined
+from diffrender.ops.silhouettes import Contours
+from diffrender.ops.silhouettes.reference import forward as contours
+from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, Beyond, Refined
 
 
 def forward(

@@ -1,5 +1,5 @@
 """Vectors made unit."""
 
-from diffrender.ops.unit.op import unit
+from diffrender.ops.normalize.op import unit
 
 __all__ = ["unit"]

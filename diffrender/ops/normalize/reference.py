@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from diffrender.ops.unit.op import LEAST_LENGTH
+from diffrender.ops.normalize.op import LEAST_LENGTH
 
 
 def forward(vectors: Tensor) -> Tensor:

@@ -10,11 +10,11 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.arrays import arrays
-from diffrender.ops.attributes.numba_cpu import add_to_corner, corner_from, weighted
+from diffrender.ops.as_numpy import arrays
+from diffrender.ops.interpolate_at_pixels.numba_cpu import add_to_corner, corner_from, weighted
 from diffrender.ops.scatter import sum_into
-from diffrender.ops.texture_places.limits import LARGEST
-from diffrender.ops.triples import cross, dot
+from diffrender.ops.screen_uvs.limits import LARGEST
+from diffrender.ops.vec3 import cross, dot
 from diffrender.threads import parallel_for
 
 # Points that are worth a turn of a thread.

@@ -11,7 +11,7 @@ from diffrender.checks import check_float, check_index, check_same_device, check
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
 from diffrender.ops.backend import implementation
-from diffrender.ops.collect import Samples
+from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import Raster
 
 # How far outside an outline one looks for what covers it or lies beyond it, in pixels: very little, because on a mesh

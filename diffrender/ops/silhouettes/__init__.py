@@ -1,5 +1,5 @@
 """Where the picture of a mesh has its outlines."""
 
-from diffrender.ops.contours.op import Contours, contours
+from diffrender.ops.silhouettes.op import Contours, contours
 
 __all__ = ["Contours", "contours"]

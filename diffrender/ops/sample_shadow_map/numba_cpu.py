@@ -9,9 +9,9 @@ from torch import Tensor
 
 from diffrender.ops.antialias import Outlines
 from diffrender.ops.antialias.numba_cpu import backward_verts as outline_gradient
-from diffrender.ops.arrays import arrays
+from diffrender.ops.as_numpy import arrays
+from diffrender.ops.sample_shadow_map.op import Occluders
 from diffrender.ops.scatter import sum_into
-from diffrender.ops.shadow.op import Occluders
 from diffrender.threads import parallel_for
 
 # A place farther than this from the map's corner, in texels, sees nothing of it; its texel would be no integer.

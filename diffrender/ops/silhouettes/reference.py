@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.contours.op import HIDDEN_MARGIN, PIECE_PX
+from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, PIECE_PX
 
 
 def outline_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
