@@ -15,7 +15,7 @@ from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
-from diffrender.ops.screen_uvs import texture_places
+from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -93,7 +93,7 @@ def _sample_a_texture(dtype: torch.dtype) -> None:
     verts_hom, uvs = corners[None].requires_grad_(), corners[:, :2].clone().requires_grad_()
     face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
     place = torch.full((1, 2), 1 / 3, dtype=dtype)
-    _, derivatives = texture_places(uvs, face, point, verts_hom, face, point, point, place)
+    _, derivatives = screen_uvs(uvs, face, point, verts_hom, face, point, point, place)
     for footprint in (None, torch.ones(1, dtype=dtype), derivatives):
         Texture(texels).sample(uvs[:1], footprint).sum().backward(retain_graph=True)
     Texture(texels[:2]).sample(uvs[:1], derivatives).sum().backward()

@@ -41,8 +41,8 @@ class SceneModel(nn.Module):
     """Owns a latent for each learned value; called, it returns the scene of the moment.
 
     scene, cameras: the starting guess. What is not learned is shared with them and never copied.
-    parameters: path (diffrender.scene.parameter_paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for the value's
-        default.
+    parameters: path (diffrender.scene.parameter_paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for
+        the value's default.
 
     A latent lives on the device of its value and has its dtype. An object may change its mesh (`with_mesh`); then its
     latents are other tensors, so whoever works on latents asks for them anew in each step.

@@ -16,8 +16,9 @@ from diffrender.errors import BackendError
 
 BACKENDS = ("numba", "reference")
 OPS = (
-    "rasterize", "contours", "probe", "intersections", "collect", "refine", "barycentrics", "interpolate", "attributes",
-    "mip_pyramid", "texture_places", "sample_texture", "unit", "lambert", "ggx", "shadow", "antialias", "blur",
+    "rasterize", "silhouettes", "query_visibility", "intersections", "gather_samples", "supersample_silhouettes",
+    "barycentrics", "interpolate", "interpolate_at_pixels", "mip_pyramid", "screen_uvs", "sample_texture", "normalize",
+    "lambert", "ggx", "sample_shadow_map", "antialias", "blur",
 )  # fmt: skip
 _MODULES = {"numba": "numba_cpu", "reference": "reference"}
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import Raster, rasterize
-from diffrender.ops.sample_shadow_map import Occluders, shadow
+from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.scene_triangles import Geometry
 from diffrender.scene.cameras import Cameras
@@ -40,7 +40,7 @@ class ShadowMaps:
     verts_hom: [L, V, 4] the scene in the maps, with gradient; faces: [F, 3].
     """
 
-    shadow: Shadow
+    sample_shadow_map: Shadow
     cameras: Cameras
     sides: int
     per_view: bool
@@ -170,7 +170,7 @@ def seen_part(maps: ShadowMaps, surface: Surface) -> Tensor:
         # Faces that turn away from the light get none of it; whatever their smooth normals say, no edge begins there.
         bias = bias.where(facing > 0, NOTHING)
         measure = _measure(depth, cameras)
-    return shadow(
+    return sample_shadow_map(
         maps.depth, map_id, place_px, measure, slope, bias, maps.shadow.radius, maps.occluders, maps.verts_hom,
         maps.faces, backend=surface.backend,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.checks import check_finite, check_shape
 from diffrender.errors import ShapeError
 from diffrender.geometry.projection import look_at, project, transform_points
-from diffrender.ops.normalize import unit
+from diffrender.ops.normalize import normalize
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Cameras:
         """[M, 3] unit directions from points [M, 3] towards the camera view[m] that sees them; view: [M] int64."""
         if self.orthographic:
             return -self.cam_from_world[:, 2, :3].index_select(0, view)
-        return unit(self.positions_w().index_select(0, view) - points_w, backend=backend)
+        return normalize(self.positions_w().index_select(0, view) - points_w, backend=backend)
 
     def project(self, points_w: Tensor) -> Tensor:
         """Homogeneous pixel coordinates [N, V, 4] = (x w, y w, w, depth) of world points [V, 3].

@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.ops.normalize import unit
+from diffrender.ops.normalize import normalize
 from diffrender.scene.shading_points import Surface
 from diffrender.scene.textures.texture import Texture
 
@@ -98,4 +98,4 @@ def shading_normal_w(surface: Surface, normal: SurfaceValue | None) -> Tensor:
     x, y, z = surface.value(normal).unbind(-1)
     tangent, bitangent = surface.tangent_frame_w
     mapped = x[:, None] * tangent + y[:, None] * bitangent + z[:, None] * surface.mean_normal_w
-    return unit(mapped, backend=surface.backend)
+    return normalize(mapped, backend=surface.backend)

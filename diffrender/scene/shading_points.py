@@ -13,9 +13,9 @@ from diffrender.geometry.normals import face_normals, vertex_normals
 from diffrender.geometry.tangents import corner_groups, group_tangents
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
-from diffrender.ops.interpolate_at_pixels import attributes
-from diffrender.ops.normalize import unit
-from diffrender.ops.screen_uvs import texture_places
+from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
+from diffrender.ops.normalize import normalize
+from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.pack import PackedTexture
@@ -82,7 +82,7 @@ class Seen:
 
     def value(self, value: Tensor, faces: Tensor, face_id: Tensor) -> Tensor:
         """[M, C] of what the vertices have; faces and face_id as in `Surface`."""
-        return attributes(
+        return interpolate_at_pixels(
             value, faces, face_id, self.verts_hom, self.faces, self.face_id, self.view, self.place_px,
             backend=self.backend,
         )  # fmt: skip
@@ -187,7 +187,7 @@ class Surface:
         seen = self.where
         if not isinstance(seen, Seen):
             seen = seen_at(self.cameras.project(self.vertices_w), self.mesh.faces, self.face_id, self.view, seen)
-        return texture_places(
+        return screen_uvs(
             self.mesh.uvs,
             self.mesh.uv_faces,
             self.face_id,
@@ -220,7 +220,7 @@ class Surface:
     @cached_property
     def normal_w(self) -> Tensor:
         """[M, 3] unit smooth normals; where a back face is seen (open meshes), turned towards the camera."""
-        return unit(self.mean_normal_w, backend=self.backend)
+        return normalize(self.mean_normal_w, backend=self.backend)
 
     @cached_property
     def mean_normal_w(self) -> Tensor:

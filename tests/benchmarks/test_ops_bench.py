@@ -41,9 +41,7 @@ def test_an_op_is_measured_on_the_calls_of_the_image() -> None:
 
 
 def test_a_textured_image_takes_ops_of_its_own() -> None:
-    assert {"mip_pyramid", "texture_places", "sample_texture"} <= set(ops_of("antialias", 64)) - set(
-        ops_of("antialias")
-    )
+    assert {"mip_pyramid", "screen_uvs", "sample_texture"} <= set(ops_of("antialias", 64)) - set(ops_of("antialias"))
     task = task_of(Work("antialias", 320, 32, "sample_texture", texture=64))
     assert task.backward is not None
     task.backward(task.forward())

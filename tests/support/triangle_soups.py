@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.rasterize import Raster, rasterize
-from diffrender.ops.silhouettes import Contours, contours
+from diffrender.ops.silhouettes import Contours, silhouettes
 
 BACKENDS = ("numba", "reference")
 DTYPES = (torch.float32, torch.float64)
@@ -74,7 +74,7 @@ def contours_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.
     """The outlines at the size of this module."""
     raster = raster_of(verts_hom, faces, backend, near=near)
     topology = Topology(faces)
-    return contours(verts_hom, topology, raster.bins.facing, raster.depth[..., 0], near=near, backend=backend)
+    return silhouettes(verts_hom, topology, raster.bins.facing, raster.depth[..., 0], near=near, backend=backend)
 
 
 def seen_points(verts_hom: Tensor, faces: Tensor, n_points: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,5 @@
 """The samples that an image is made of, in one list."""
 
-from diffrender.ops.gather_samples.op import Samples, collect
+from diffrender.ops.gather_samples.op import Samples, gather_samples
 
-__all__ = ["Samples", "collect"]
+__all__ = ["Samples", "gather_samples"]

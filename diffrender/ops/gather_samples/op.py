@@ -1,4 +1,4 @@
-"""The op `collect`: contract, checks and choice of implementation."""
+"""The op `gather_samples`: contract, checks and choice of implementation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Samples(NamedTuple):
     weight: Tensor
 
 
-def collect(
+def gather_samples(
     face_id: Tensor, refined: Tensor, sub_face: Tensor, offsets: Tensor, *, backend: str | None = None
 ) -> Samples:
     """One sample at the centre of each covered plain pixel, and every covered one of S in each refined pixel.
@@ -40,15 +40,15 @@ def collect(
     sub_face: [R, S] int64 what the samples in refined pixels see.
     offsets: [S, 2] float where in its pixel each sample lies, (x, y) in 0..1; its dtype is that of the result.
     """
-    check_shape("collect", "face_id", face_id, ("N", "H", "W"))
-    check_index("collect", "face_id", face_id)
-    check_shape("collect", "refined", refined, ("R",))
-    check_index("collect", "refined", refined)
-    check_shape("collect", "sub_face", sub_face, (len(refined), len(offsets)))
-    check_index("collect", "sub_face", sub_face)
-    check_shape("collect", "offsets", offsets, ("S", 2))
-    check_float("collect", "offsets", offsets)
-    check_same_device("collect", face_id=face_id, refined=refined, sub_face=sub_face, offsets=offsets)
-    _, module = implementation("collect", face_id.device, backend)
+    check_shape("gather_samples", "face_id", face_id, ("N", "H", "W"))
+    check_index("gather_samples", "face_id", face_id)
+    check_shape("gather_samples", "refined", refined, ("R",))
+    check_index("gather_samples", "refined", refined)
+    check_shape("gather_samples", "sub_face", sub_face, (len(refined), len(offsets)))
+    check_index("gather_samples", "sub_face", sub_face)
+    check_shape("gather_samples", "offsets", offsets, ("S", 2))
+    check_float("gather_samples", "offsets", offsets)
+    check_same_device("gather_samples", face_id=face_id, refined=refined, sub_face=sub_face, offsets=offsets)
+    _, module = implementation("gather_samples", face_id.device, backend)
     with torch.no_grad():
         return Samples(*module.forward(face_id, refined, sub_face, offsets))

@@ -1,5 +1,5 @@
 """Values of vertices at points of the image."""
 
-from diffrender.ops.interpolate_at_pixels.op import attributes
+from diffrender.ops.interpolate_at_pixels.op import interpolate_at_pixels
 
-__all__ = ["attributes"]
+__all__ = ["interpolate_at_pixels"]

@@ -1,4 +1,4 @@
-"""The op `attributes`: contract, checks, choice of implementation, autograd."""
+"""The op `interpolate_at_pixels`: contract, checks, choice of implementation, autograd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffrender.checks import check_float, check_index, check_same_device, check
 from diffrender.ops.backend import implementation
 
 
-def attributes(
+def interpolate_at_pixels(
     values: Tensor,
     faces: Tensor,
     face_id: Tensor,
@@ -34,23 +34,25 @@ def attributes(
         The same faces as above, corner by corner, in the numbering of the whole scene.
     view: [M] int64; place_px: [M, 2] (x, y) in pixels.
     """
-    check_shape("attributes", "values", values, ("V", "C"))
-    check_float("attributes", "values", values)
-    check_shape("attributes", "faces", faces, ("F", 3))
-    check_index("attributes", "faces", faces)
-    check_shape("attributes", "face_id", face_id, ("M",))
-    check_index("attributes", "face_id", face_id)
-    check_shape("attributes", "verts_hom", verts_hom, ("N", "V", 4))
-    check_shape("attributes", "seen_faces", seen_faces, ("F", 3))
-    check_index("attributes", "seen_faces", seen_faces)
-    check_shape("attributes", "seen_face_id", seen_face_id, (len(face_id),))
-    check_index("attributes", "seen_face_id", seen_face_id)
-    check_shape("attributes", "view", view, (len(face_id),))
-    check_index("attributes", "view", view)
-    check_shape("attributes", "place_px", place_px, (len(face_id), 2))
-    check_same_device("attributes", values=values, faces=faces, face_id=face_id, verts_hom=verts_hom, view=view)
-    check_same_dtype("attributes", values=values, verts_hom=verts_hom, place_px=place_px)
-    name, module = implementation("attributes", values.device, backend)
+    check_shape("interpolate_at_pixels", "values", values, ("V", "C"))
+    check_float("interpolate_at_pixels", "values", values)
+    check_shape("interpolate_at_pixels", "faces", faces, ("F", 3))
+    check_index("interpolate_at_pixels", "faces", faces)
+    check_shape("interpolate_at_pixels", "face_id", face_id, ("M",))
+    check_index("interpolate_at_pixels", "face_id", face_id)
+    check_shape("interpolate_at_pixels", "verts_hom", verts_hom, ("N", "V", 4))
+    check_shape("interpolate_at_pixels", "seen_faces", seen_faces, ("F", 3))
+    check_index("interpolate_at_pixels", "seen_faces", seen_faces)
+    check_shape("interpolate_at_pixels", "seen_face_id", seen_face_id, (len(face_id),))
+    check_index("interpolate_at_pixels", "seen_face_id", seen_face_id)
+    check_shape("interpolate_at_pixels", "view", view, (len(face_id),))
+    check_index("interpolate_at_pixels", "view", view)
+    check_shape("interpolate_at_pixels", "place_px", place_px, (len(face_id), 2))
+    check_same_device(
+        "interpolate_at_pixels", values=values, faces=faces, face_id=face_id, verts_hom=verts_hom, view=view
+    )
+    check_same_dtype("interpolate_at_pixels", values=values, verts_hom=verts_hom, place_px=place_px)
+    name, module = implementation("interpolate_at_pixels", values.device, backend)
     arguments = (values, faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
     if name == "reference":
         return module.forward(*arguments)

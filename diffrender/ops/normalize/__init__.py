@@ -1,5 +1,5 @@
 """Vectors made unit."""
 
-from diffrender.ops.normalize.op import unit
+from diffrender.ops.normalize.op import normalize
 
-__all__ = ["unit"]
+__all__ = ["normalize"]

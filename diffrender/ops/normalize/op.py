@@ -1,4 +1,4 @@
-"""The op `unit`: contract, checks, choice of implementation, autograd."""
+"""The op `normalize`: contract, checks, choice of implementation, autograd."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from diffrender.ops.backend import implementation
 LEAST_LENGTH = 1e-12
 
 
-def unit(vectors: Tensor, *, backend: str | None = None) -> Tensor:
+def normalize(vectors: Tensor, *, backend: str | None = None) -> Tensor:
     """[M, 3] the vectors [M, 3] divided by their lengths; zero, with zero gradient, where that is below LEAST_LENGTH.
 
     As torch.nn.functional.normalize, but for vectors without length, whose gradient there is 1e12 times what comes in.
     Float32 or float64. Differentiable.
     """
-    check_shape("unit", "vectors", vectors, ("M", 3))
-    check_float("unit", "vectors", vectors)
-    name, module = implementation("unit", vectors.device, backend)
+    check_shape("normalize", "vectors", vectors, ("M", 3))
+    check_float("normalize", "vectors", vectors)
+    name, module = implementation("normalize", vectors.device, backend)
     if name == "reference":
         return module.forward(vectors)
     return _Unit.apply(vectors, module)  # type: ignore[return-value]

@@ -1,5 +1,5 @@
 """What given points of the image see."""
 
-from diffrender.ops.query_visibility.op import probe
+from diffrender.ops.query_visibility.op import query_visibility
 
-__all__ = ["probe"]
+__all__ = ["query_visibility"]

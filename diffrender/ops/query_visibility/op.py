@@ -1,4 +1,4 @@
-"""The op `probe`: contract, checks and choice of implementation."""
+"""The op `query_visibility`: contract, checks and choice of implementation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffrender.ops.backend import implementation
 from diffrender.ops.rasterize import FaceBins
 
 
-def probe(
+def query_visibility(
     verts_hom: Tensor,
     faces: Tensor,
     view: Tensor,
@@ -32,15 +32,15 @@ def probe(
     lie on the right side of an edge by less than a thousandth of a pixel need float64).
     height, width, near, backend, bins: as given to `rasterize`, and from its result.
     """
-    check_shape("probe", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("probe", "verts_hom", verts_hom)
-    check_shape("probe", "faces", faces, ("F", 3))
-    check_index("probe", "faces", faces)
-    check_shape("probe", "view", view, ("Q",))
-    check_index("probe", "view", view)
-    check_shape("probe", "place_px", place_px, (len(view), 2))
-    check_same_device("probe", verts_hom=verts_hom, faces=faces, view=view, place_px=place_px)
-    check_float("probe", "place_px", place_px)
-    _, module = implementation("probe", verts_hom.device, backend)
+    check_shape("query_visibility", "verts_hom", verts_hom, ("N", "V", 4))
+    check_float("query_visibility", "verts_hom", verts_hom)
+    check_shape("query_visibility", "faces", faces, ("F", 3))
+    check_index("query_visibility", "faces", faces)
+    check_shape("query_visibility", "view", view, ("Q",))
+    check_index("query_visibility", "view", view)
+    check_shape("query_visibility", "place_px", place_px, (len(view), 2))
+    check_same_device("query_visibility", verts_hom=verts_hom, faces=faces, view=view, place_px=place_px)
+    check_float("query_visibility", "place_px", place_px)
+    _, module = implementation("query_visibility", verts_hom.device, backend)
     with torch.no_grad():
         return module.forward(verts_hom.detach(), faces, view, place_px, height, width, bins, near)

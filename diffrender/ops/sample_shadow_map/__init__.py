@@ -1,5 +1,5 @@
 """How much of a light points see, past what a shadow map holds."""
 
-from diffrender.ops.sample_shadow_map.op import Occluders, shadow
+from diffrender.ops.sample_shadow_map.op import Occluders, sample_shadow_map
 
-__all__ = ["Occluders", "shadow"]
+__all__ = ["Occluders", "sample_shadow_map"]

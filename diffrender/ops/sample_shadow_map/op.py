@@ -1,4 +1,4 @@
-"""The op `shadow`: contract, checks, choice of implementation, autograd."""
+"""The op `sample_shadow_map`: contract, checks, choice of implementation, autograd."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Occluders(NamedTuple):
     beyond: Tensor
 
 
-def shadow(
+def sample_shadow_map(
     map_depth: Tensor,
     map_id: Tensor,
     place_px: Tensor,
@@ -61,23 +61,23 @@ def shadow(
     verts_hom: [L, V, 4] homogeneous pixel coordinates in the maps; faces: [F, 3].
     """
     n_maps, n_points = len(map_depth), len(place_px)
-    check_shape("shadow", "map_depth", map_depth, ("L", "H", "W"))
-    check_float("shadow", "map_depth", map_depth)
-    check_shape("shadow", "place_px", place_px, ("M", 2))
-    check_shape("shadow", "map_id", map_id, (n_points,))
-    check_index("shadow", "map_id", map_id)
-    check_shape("shadow", "depth", depth, (n_points,))
-    check_shape("shadow", "bias", bias, (n_points,))
-    check_shape("shadow", "slope", slope, (n_points, 2))
-    check_shape("shadow", "verts_hom", verts_hom, (n_maps, "V", 4))
-    check_shape("shadow", "faces", faces, ("F", 3))
-    check_index("shadow", "faces", faces)
+    check_shape("sample_shadow_map", "map_depth", map_depth, ("L", "H", "W"))
+    check_float("sample_shadow_map", "map_depth", map_depth)
+    check_shape("sample_shadow_map", "place_px", place_px, ("M", 2))
+    check_shape("sample_shadow_map", "map_id", map_id, (n_points,))
+    check_index("sample_shadow_map", "map_id", map_id)
+    check_shape("sample_shadow_map", "depth", depth, (n_points,))
+    check_shape("sample_shadow_map", "bias", bias, (n_points,))
+    check_shape("sample_shadow_map", "slope", slope, (n_points, 2))
+    check_shape("sample_shadow_map", "verts_hom", verts_hom, (n_maps, "V", 4))
+    check_shape("sample_shadow_map", "faces", faces, ("F", 3))
+    check_index("sample_shadow_map", "faces", faces)
     if radius < 1:
         raise ShapeError(f"shadow: radius must be at least 1 texel, got {radius}")
     tensors = {"map_depth": map_depth, "place_px": place_px, "depth": depth, "slope": slope, "bias": bias}
-    check_same_dtype("shadow", **tensors, verts_hom=verts_hom)
-    check_same_device("shadow", **tensors, verts_hom=verts_hom, faces=faces, map_id=map_id)
-    name, module = implementation("shadow", map_depth.device, backend)
+    check_same_dtype("sample_shadow_map", **tensors, verts_hom=verts_hom)
+    check_same_device("sample_shadow_map", **tensors, verts_hom=verts_hom, faces=faces, map_id=map_id)
+    name, module = implementation("sample_shadow_map", map_depth.device, backend)
     points = (map_depth.detach(), map_id, place_px, depth.detach(), slope.detach(), bias.detach())
     if name == "reference":
         return module.forward(*points, radius, occluders, verts_hom, faces)

@@ -1,4 +1,4 @@
-"""The op `texture_places`: contract, checks, choice of implementation, autograd."""
+"""The op `screen_uvs`: contract, checks, choice of implementation, autograd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffrender.checks import check_float, check_index, check_same_device, check
 from diffrender.ops.backend import implementation
 
 
-def texture_places(
+def screen_uvs(
     uvs: Tensor,
     uv_faces: Tensor,
     face_id: Tensor,
@@ -36,23 +36,23 @@ def texture_places(
     view: [M] int64; place_px: [M, 2] (x, y) in pixels.
     Source: Heckbert & Moreton 1991, "Interpolation for polygon texture mapping and shading".
     """
-    check_shape("texture_places", "uvs", uvs, ("T", 2))
-    check_float("texture_places", "uvs", uvs)
-    check_shape("texture_places", "uv_faces", uv_faces, ("F", 3))
-    check_shape("texture_places", "face_id", face_id, ("M",))
-    check_shape("texture_places", "verts_hom", verts_hom, ("N", "V", 4))
-    check_shape("texture_places", "seen_faces", seen_faces, ("F", 3))
-    check_shape("texture_places", "seen_face_id", seen_face_id, (len(face_id),))
-    check_shape("texture_places", "view", view, (len(face_id),))
-    check_shape("texture_places", "place_px", place_px, (len(face_id), 2))
+    check_shape("screen_uvs", "uvs", uvs, ("T", 2))
+    check_float("screen_uvs", "uvs", uvs)
+    check_shape("screen_uvs", "uv_faces", uv_faces, ("F", 3))
+    check_shape("screen_uvs", "face_id", face_id, ("M",))
+    check_shape("screen_uvs", "verts_hom", verts_hom, ("N", "V", 4))
+    check_shape("screen_uvs", "seen_faces", seen_faces, ("F", 3))
+    check_shape("screen_uvs", "seen_face_id", seen_face_id, (len(face_id),))
+    check_shape("screen_uvs", "view", view, (len(face_id),))
+    check_shape("screen_uvs", "place_px", place_px, (len(face_id), 2))
     indices = {"uv_faces": uv_faces, "face_id": face_id, "seen_faces": seen_faces, "seen_face_id": seen_face_id}
     indices["view"] = view
     for name, index in indices.items():
-        check_index("texture_places", name, index)
+        check_index("screen_uvs", name, index)
     floats = {"uvs": uvs, "verts_hom": verts_hom, "place_px": place_px}
-    check_same_device("texture_places", **floats, **indices)
-    check_same_dtype("texture_places", **floats)
-    name, module = implementation("texture_places", uvs.device, backend)
+    check_same_device("screen_uvs", **floats, **indices)
+    check_same_dtype("screen_uvs", **floats)
+    name, module = implementation("screen_uvs", uvs.device, backend)
     arguments = (uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
     if name == "reference":
         return module.forward(*arguments)

@@ -1,5 +1,5 @@
 """Where the picture of a mesh has its outlines."""
 
-from diffrender.ops.silhouettes.op import Contours, contours
+from diffrender.ops.silhouettes.op import Contours, silhouettes
 
-__all__ = ["Contours", "contours"]
+__all__ = ["Contours", "silhouettes"]

@@ -1,4 +1,4 @@
-"""The op `contours`: contract, checks and choice of implementation."""
+"""The op `silhouettes`: contract, checks and choice of implementation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Contours(NamedTuple):
     depth: Tensor
 
 
-def contours(
+def silhouettes(
     verts_hom: Tensor,
     topology: Topology,
     facing: Tensor,
@@ -57,12 +57,12 @@ def contours(
     facing: [N, F] int8 as in FaceBins.
     depth: [N, H, W] depth of the nearest face at pixel centres, 0 where there is none.
     """
-    check_shape("contours", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("contours", "verts_hom", verts_hom)
-    check_shape("contours", "facing", facing, (len(verts_hom), len(topology.faces)))
-    check_shape("contours", "depth", depth, (len(verts_hom), "H", "W"))
-    check_index("contours", "topology.faces", topology.faces)
-    check_same_device("contours", verts_hom=verts_hom, facing=facing, depth=depth, faces=topology.faces)
-    _, module = implementation("contours", verts_hom.device, backend)
+    check_shape("silhouettes", "verts_hom", verts_hom, ("N", "V", 4))
+    check_float("silhouettes", "verts_hom", verts_hom)
+    check_shape("silhouettes", "facing", facing, (len(verts_hom), len(topology.faces)))
+    check_shape("silhouettes", "depth", depth, (len(verts_hom), "H", "W"))
+    check_index("silhouettes", "topology.faces", topology.faces)
+    check_same_device("silhouettes", verts_hom=verts_hom, facing=facing, depth=depth, faces=topology.faces)
+    _, module = implementation("silhouettes", verts_hom.device, backend)
     with torch.no_grad():
         return Contours(*module.forward(verts_hom.detach(), topology, facing, depth, near))

@@ -1,4 +1,4 @@
-"""The op `refine`: contract, checks and choice of implementation."""
+"""The op `supersample_silhouettes`: contract, checks and choice of implementation."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Refined(NamedTuple):
     sub_face: Tensor
 
 
-def refine(
+def supersample_silhouettes(
     verts_hom: Tensor,
     topology: Topology,
     raster: Raster,
@@ -68,16 +68,18 @@ def refine(
     near, backend: as given to `rasterize`.
     also: [N, H, W] bool other pixels to refine.
     """
-    check_shape("refine", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("refine", "verts_hom", verts_hom)
-    check_index("refine", "topology.faces", topology.faces)
-    check_shape("refine", "raster.face_id", raster.face_id, (len(verts_hom), "H", "W", "K"))
-    check_shape("refine", "offsets", offsets, ("S", 2))
+    check_shape("supersample_silhouettes", "verts_hom", verts_hom, ("N", "V", 4))
+    check_float("supersample_silhouettes", "verts_hom", verts_hom)
+    check_index("supersample_silhouettes", "topology.faces", topology.faces)
+    check_shape("supersample_silhouettes", "raster.face_id", raster.face_id, (len(verts_hom), "H", "W", "K"))
+    check_shape("supersample_silhouettes", "offsets", offsets, ("S", 2))
     if also is not None:
-        check_shape("refine", "also", also, raster.face_id.shape[:3])
-        check_same_device("refine", raster=raster.face_id, also=also)
-    check_same_device("refine", verts_hom=verts_hom, faces=topology.faces, raster=raster.face_id, offsets=offsets)
-    check_same_dtype("refine", verts_hom=verts_hom, offsets=offsets)
-    _, module = implementation("refine", verts_hom.device, backend)
+        check_shape("supersample_silhouettes", "also", also, raster.face_id.shape[:3])
+        check_same_device("supersample_silhouettes", raster=raster.face_id, also=also)
+    check_same_device(
+        "supersample_silhouettes", verts_hom=verts_hom, faces=topology.faces, raster=raster.face_id, offsets=offsets
+    )
+    check_same_dtype("supersample_silhouettes", verts_hom=verts_hom, offsets=offsets)
+    _, module = implementation("supersample_silhouettes", verts_hom.device, backend)
     with torch.no_grad():
         return module.forward(verts_hom.detach(), topology, raster, offsets, near, also)

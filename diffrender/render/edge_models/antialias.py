@@ -12,9 +12,9 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
 from diffrender.ops.intersections import intersections
-from diffrender.ops.query_visibility import probe
+from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.supersample_silhouettes import Beyond, Refined, refine
+from diffrender.ops.supersample_silhouettes import Beyond, Refined, supersample_silhouettes
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 
 # Faces whose depths differ by less than this fraction of them count as equally deep where they meet.
@@ -47,7 +47,7 @@ class Antialias(EdgeModel):
         """Centres of plain pixels, several points in pixels on outlines, and the outlines that can be seen."""
         height, width = raster.face_id.shape[1:3]
         has_parts = topology.n_components > 1
-        found = refine(
+        found = supersample_silhouettes(
             verts_hom,
             topology,
             raster,
@@ -77,7 +77,7 @@ class Antialias(EdgeModel):
         height, width = raster.face_id.shape[1:3]
         pixel, pair = meeting_pairs(refined.pixel, refined.sub_face, topology, height, width)
         found = intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
-        seen_face, seen_depth = probe(
+        seen_face, seen_depth = query_visibility(
             verts_hom, topology.faces, found.pixel // (height * width), found.place_px, height, width,
             bins=raster.bins, near=near, backend=backend,
         )  # fmt: skip

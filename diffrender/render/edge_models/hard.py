@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import Outlines
-from diffrender.ops.gather_samples import collect
+from diffrender.ops.gather_samples import gather_samples
 from diffrender.ops.rasterize import Raster
 from diffrender.ops.supersample_silhouettes import Beyond
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
@@ -25,7 +25,7 @@ class Hard(EdgeModel):
         face_id = raster.face_id[..., 0]
         none = face_id.new_empty(0)
         nowhere = verts_hom.new_empty(0, 2)
-        samples = collect(face_id, none, none[:, None], verts_hom.new_full((1, 2), 0.5), backend=backend)
+        samples = gather_samples(face_id, none, none[:, None], verts_hom.new_full((1, 2), 0.5), backend=backend)
         outlines = Outlines(none, none, verts_hom.new_empty(0, 3), nowhere, nowhere[:, 0])
         return Visible(raster, samples, outlines, none, Beyond(none, none, none, nowhere))
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.barycentrics import barycentrics
-from diffrender.ops.interpolate_at_pixels import attributes
+from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
 
 Work = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 visible_soups = pytest.mark.parametrize("kind", ("in_front", "crossing", "parallel"))
@@ -45,7 +45,7 @@ def problem(kind: str, dtype: torch.dtype, n_points: int = 300, n_channels: int 
 def with_gradients(work: Work, backend: str) -> tuple[Tensor, Tensor, Tensor]:
     """The values, and the gradients of a fixed sum of them with respect to values and verts_hom."""
     values, verts = (work[i].detach().clone().requires_grad_() for i in (0, 3))
-    out = attributes(values, *work[1:3], verts, *work[4:], backend=backend)
+    out = interpolate_at_pixels(values, *work[1:3], verts, *work[4:], backend=backend)
     weight = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).reshape(out.shape).cos()
     return (out.detach(), *torch.autograd.grad((out * weight).sum(), (values, verts)))  # type: ignore[return-value]
 
@@ -59,7 +59,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     values = torch.tensor([[24.0, 0], [48, 24], [0, 240]], dtype=dtype).requires_grad_()
     faces, zero = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
     place = torch.tensor([[0.5, 0.5]], dtype=dtype)
-    out = attributes(values, faces, zero, verts, faces, zero, zero, place, backend=backend)
+    out = interpolate_at_pixels(values, faces, zero, verts, faces, zero, zero, place, backend=backend)
     torch.testing.assert_close(out, torch.tensor([[17 + 6.0, 3 + 40]], dtype=dtype))
     grad_values, grad_verts = torch.autograd.grad(out[0, 0], (values, verts))
     bary = torch.tensor([17, 3, 4], dtype=dtype) / 24
@@ -87,7 +87,7 @@ def test_matches_the_reference_in_value_and_gradient(kind: str, dtype: torch.dty
 def test_gradients_are_the_derivatives(backend: str) -> None:
     values, faces, face_id, verts, seen_faces, seen_id, view, place = problem("in_front", torch.float64, 12)
     torch.autograd.gradcheck(
-        lambda a, v: attributes(a, faces, face_id, v, seen_faces, seen_id, view, place, backend=backend),
+        lambda a, v: interpolate_at_pixels(a, faces, face_id, v, seen_faces, seen_id, view, place, backend=backend),
         (values.requires_grad_(), verts.requires_grad_()), eps=1e-6, atol=1e-6, rtol=1e-5,
     )  # fmt: skip
 
@@ -98,13 +98,13 @@ def test_only_what_is_wanted_gets_a_gradient(backend: str) -> None:
     everything = with_gradients(work, backend)
     for wanted in ((True, False), (False, True)):
         values, verts = work[0].clone().requires_grad_(wanted[0]), work[3].clone().requires_grad_(wanted[1])
-        out = attributes(values, *work[1:3], verts, *work[4:], backend=backend)
+        out = interpolate_at_pixels(values, *work[1:3], verts, *work[4:], backend=backend)
         weight = torch.linspace(-1, 2, out.numel()).reshape(out.shape).cos()
         (out * weight).sum().backward()
         assert (values.grad is not None, verts.grad is not None) == wanted
         found, expected = (values.grad, everything[1]) if wanted[0] else (verts.grad, everything[2])
         torch.testing.assert_close(found, expected)
-    assert not attributes(*work, backend=backend).requires_grad
+    assert not interpolate_at_pixels(*work, backend=backend).requires_grad
 
 
 @both_backends
@@ -114,8 +114,17 @@ def test_the_place_itself_comes_back(backend: str) -> None:
     verts, faces, seen_id, view, place = work[3:]
     one_view = view == 0
     held = verts[0, :, :3]
-    out = attributes(held, faces, seen_id[one_view], verts, faces, seen_id[one_view], view[one_view], place[one_view],
-                     backend=backend)  # fmt: skip
+    out = interpolate_at_pixels(
+        held,
+        faces,
+        seen_id[one_view],
+        verts,
+        faces,
+        seen_id[one_view],
+        view[one_view],
+        place[one_view],
+        backend=backend,
+    )
     bary = barycentrics(verts, faces, view[one_view], seen_id[one_view], place[one_view])
     sound = bary.abs().amax(1) < 20
     torch.testing.assert_close((out[:, :2] / out[:, 2:])[sound], place[one_view][sound], rtol=1e-9, atol=1e-9)
@@ -126,7 +135,9 @@ def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str) -> None:
     verts = parallel_points(torch.tensor([[[1.0, 1, 1], [2, 2, 1], [5, 5, 1]]])).requires_grad_()
     values, faces = torch.ones(3, 3, requires_grad=True), torch.tensor([[0, 1, 2]])
     zero = torch.zeros(2, dtype=torch.int64)
-    out = attributes(values, faces, zero, verts, faces, zero, zero, torch.tensor([[1.5, 1.5], [3, 1]]), backend=backend)
+    out = interpolate_at_pixels(
+        values, faces, zero, verts, faces, zero, zero, torch.tensor([[1.5, 1.5], [3, 1]]), backend=backend
+    )
     grads = torch.autograd.grad(out.sum() + out.square().sum(), (values, verts))
     assert not any(bool(part.any()) for part in (out, *grads))
 
@@ -170,7 +181,7 @@ def test_no_points_and_no_channels(backend: str) -> None:
 def test_a_second_derivative_is_refused_and_not_zero() -> None:
     work = problem("in_front", torch.float64)
     values = work[0].requires_grad_()
-    (grad,) = torch.autograd.grad(attributes(values, *work[1:]).square().sum(), values, create_graph=True)
+    (grad,) = torch.autograd.grad(interpolate_at_pixels(values, *work[1:]).square().sum(), values, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
 
@@ -195,7 +206,7 @@ def test_mistakes_are_named(backend: str) -> None:
     for message, (position, wrong) in cases.items():
         arguments = [*good]
         arguments[position] = wrong
-        with pytest.raises(ShapeError, match=f"attributes: .*{message}"):
-            attributes(*arguments, backend=backend)
+        with pytest.raises(ShapeError, match=f"interpolate_at_pixels: .*{message}"):
+            interpolate_at_pixels(*arguments, backend=backend)
     with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        attributes(*(part.to("meta") for part in good), backend="numba")
+        interpolate_at_pixels(*(part.to("meta") for part in good), backend="numba")

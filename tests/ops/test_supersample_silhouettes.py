@@ -24,9 +24,9 @@ from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.topology import Topology
-from diffrender.ops.query_visibility import probe
-from diffrender.ops.silhouettes import contours
-from diffrender.ops.supersample_silhouettes import Refined, refine
+from diffrender.ops.query_visibility import query_visibility
+from diffrender.ops.silhouettes import silhouettes
+from diffrender.ops.supersample_silhouettes import Refined, supersample_silhouettes
 
 
 def offsets_of(n_samples: int, dtype: torch.dtype) -> Tensor:
@@ -36,7 +36,7 @@ def offsets_of(n_samples: int, dtype: torch.dtype) -> Tensor:
 def refine_of(verts: Tensor, faces: Tensor, backend: str, n_samples: int = 16, also: Tensor | None = None) -> Refined:
     raster = raster_of(verts, faces, backend)
     offsets = offsets_of(n_samples, verts.dtype)
-    return refine(verts, Topology(faces), raster, offsets, near=0.1, also=also, backend=backend)
+    return supersample_silhouettes(verts, Topology(faces), raster, offsets, near=0.1, also=also, backend=backend)
 
 
 @both_backends
@@ -49,7 +49,9 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     verts = parallel_points(torch.cat([near_square, far_square]).to(dtype))[None]
     faces = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
     offsets = torch.tensor([[0.125, 0.125], [0.375, 0.375]], dtype=dtype)
-    found = refine(verts, Topology(faces), raster_of(verts, faces, backend), offsets, near=0.1, backend=backend)
+    found = supersample_silhouettes(
+        verts, Topology(faces), raster_of(verts, faces, backend), offsets, near=0.1, backend=backend
+    )
     rows, columns = found.pixel // WIDTH, found.pixel % WIDTH
     ring_of = {1: [(i, j) for i in range(1, 4) for j in range(1, 4) if (i, j) != (2, 2)],
                2: [(i, j) for i in range(5) for j in range(5) if i in (0, 4) or j in (0, 4)]}  # fmt: skip
@@ -107,7 +109,7 @@ def test_it_is_contours_and_probe_one_after_the_other(kind: str, backend: str) -
     place = (corner[:, None] + offsets_of(4, torch.float64)).reshape(-1, 2)
     view = (expected // (HEIGHT * WIDTH)).repeat_interleave(4)
     bins = raster_of(verts, faces, backend).bins
-    face, _ = probe(verts, faces, view, place, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
+    face, _ = query_visibility(verts, faces, view, place, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
     assert torch.equal(found.sub_face.reshape(-1), face)
 
 
@@ -117,7 +119,7 @@ def test_hidden_outlines_are_left_out(backend: str) -> None:
     points = torch.tensor([[2.0, 2, 1], [30, 2, 1], [2, 25, 1], [2.2, 2.3, 3], [3.4, 2.3, 3], [2.2, 3.5, 3]])
     verts, faces = parallel_points(points)[None], torch.tensor([[0, 1, 2], [3, 4, 5]])
     raster = raster_of(verts, faces, backend)
-    lines = contours(verts, Topology(faces), raster.bins.facing, raster.depth[..., 0], near=0.1, backend=backend)
+    lines = silhouettes(verts, Topology(faces), raster.bins.facing, raster.depth[..., 0], near=0.1, backend=backend)
     assert bool((lines.face == 1).any())
     found = refine_of(verts, faces, backend)
     assert bool((found.outlines.face == 0).all()) and len(found.beyond.outline) == 0
@@ -169,8 +171,8 @@ def test_input_need_not_be_contiguous(backend: str) -> None:
     wide = raster._replace(face_id=strided(raster.face_id), depth=strided(raster.depth))
     offsets, also = offsets_of(4, torch.float32), torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
     also[:, 5:8, 3] = True
-    expected = refine(verts, Topology(faces), raster, offsets, near=0.1, also=also, backend=backend)
-    found = refine(strided(verts), Topology(strided(faces)), wide, strided(offsets), near=0.1,
+    expected = supersample_silhouettes(verts, Topology(faces), raster, offsets, near=0.1, also=also, backend=backend)
+    found = supersample_silhouettes(strided(verts), Topology(strided(faces)), wide, strided(offsets), near=0.1,
                    also=also.transpose(1, 2).contiguous().transpose(1, 2), backend=backend)  # fmt: skip
     assert_same_bits(found, expected)
 
@@ -206,9 +208,11 @@ def test_mistakes_are_named(backend: str) -> None:
         r"one device": (verts, topology, raster, offsets.to("meta"), None),
     }
     for message, (*arguments, extra) in cases.items():
-        with pytest.raises(ShapeError, match=f"refine: .*{message}"):
-            refine(*arguments, also=extra, backend=backend)
+        with pytest.raises(ShapeError, match=f"supersample_silhouettes: .*{message}"):
+            supersample_silhouettes(*arguments, also=extra, backend=backend)
     if backend == "numba":
         meta = raster._replace(face_id=raster.face_id.to("meta"))
         with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-            refine(verts.to("meta"), Topology(faces.to("meta")), meta, offsets.to("meta"), backend=backend)
+            supersample_silhouettes(
+                verts.to("meta"), Topology(faces.to("meta")), meta, offsets.to("meta"), backend=backend
+            )

@@ -22,7 +22,7 @@ from support.triangle_soups import (
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.query_visibility import probe
+from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.rasterize import Raster, rasterize
 
 
@@ -30,7 +30,7 @@ def probe_of(
     verts_hom: Tensor, faces: Tensor, view: Tensor, place_px: Tensor, backend: str, raster: Raster | None = None
 ) -> tuple[Tensor, Tensor]:
     bins = (raster or raster_of(verts_hom, faces, backend)).bins
-    return probe(verts_hom, faces, view, place_px, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
+    return query_visibility(verts_hom, faces, view, place_px, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
 
 
 def places(n_views: int, n_points: int, dtype: torch.dtype, beyond_px: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -51,7 +51,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     raster = rasterize(verts, faces, 3, 4, backend=backend)
     place = torch.tensor([[1.0, 1.0], [3.99, 0.001], [3.99, 0.02], [0.25, 2.5]], dtype=dtype)
     view = torch.zeros(4, dtype=torch.int64)
-    face_id, depth = probe(verts, faces, view, place, 3, 4, bins=raster.bins, backend=backend)
+    face_id, depth = query_visibility(verts, faces, view, place, 3, 4, bins=raster.bins, backend=backend)
     assert face_id.tolist() == [1, 1, 0, 1]
     # depth = 1 + (x / 4) 1 + (y / 3) 2
     assert depth.tolist() == pytest.approx(
@@ -165,7 +165,7 @@ def test_edge_on_faces_through_the_point_and_the_camera(backend: str) -> None:
     if backend == "numba":  # its own tile lists: rasterize itself has the same trouble
         bins = bins._replace(tile_offset=torch.tensor([0, 0, 0, 1, 1, 1]), tile_faces=torch.tensor([0]).int())
     place = torch.stack([torch.full((8,), 32.5), torch.arange(8) + 0.5], 1)
-    face_id, depth = probe(verts, faces, torch.zeros(8).long(), place, 8, 65, bins=bins, backend=backend)
+    face_id, depth = query_visibility(verts, faces, torch.zeros(8).long(), place, 8, 65, bins=bins, backend=backend)
     assert face_id.tolist() == [-1] * 8 and not bool(depth.any())
 
 
@@ -215,7 +215,7 @@ def test_mistakes_are_named(backend: str) -> None:
         r"one device": (verts, faces, view, place.to("meta")),
     }
     for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"probe: .*{message}"):
+        with pytest.raises(ShapeError, match=f"query_visibility: .*{message}"):
             probe_of(*arguments, backend, raster)
     with pytest.raises(BackendError, match="'numba' runs on the CPU"):
         probe_of(*(part.to("meta") for part in (verts, faces, view, place)), "numba", raster)  # type: ignore[misc]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.barycentrics import barycentrics
-from diffrender.ops.screen_uvs import texture_places
+from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.ops.screen_uvs.limits import LARGEST
 
 Work = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -50,7 +50,7 @@ def with_gradients(work: Work, backend: str) -> tuple[Tensor, ...]:
     arguments = list(work)
     for index in FLOATS:
         arguments[index] = work[index].detach().clone().requires_grad_()
-    out = texture_places(*arguments, backend=backend)
+    out = screen_uvs(*arguments, backend=backend)
     total = out[0].new_zeros(())
     for part, end in zip(out, (2, -1), strict=True):
         total = total + (part * torch.linspace(1, end, part.numel(), dtype=part.dtype).reshape(part.shape).cos()).sum()
@@ -65,14 +65,14 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     uvs = torch.tensor([[0.0, 0], [1, 0], [0, 1]], dtype=dtype)
     faces, zero = torch.tensor([[0, 1, 2]]), torch.zeros(2, dtype=torch.int64)
     place = torch.tensor([[0.0, 0], [3, 2]], dtype=dtype)
-    uv, derivatives = texture_places(uvs, faces, zero, flat, faces, zero, zero, place, backend=backend)
+    uv, derivatives = screen_uvs(uvs, faces, zero, flat, faces, zero, zero, place, backend=backend)
     torch.testing.assert_close(uv, torch.tensor([[0, 0], [0.3, 0.4]], dtype=dtype))
     torch.testing.assert_close(derivatives, torch.tensor([[[0.1, 0], [0, 0.2]]] * 2, dtype=dtype))
     # The right corner is twice as far away, w = 2. At place x, b_1 = (x / 10) / 2 over (1 - x / 10) + (x / 10) / 2, so
     # u = x / (20 - x) and du/dx = 20 / (20 - x)^2: 1/20 at the left corner and 1/5 at the right one.
     tilted = torch.tensor([[[0.0, 0, 1, 1], [20, 0, 2, 2], [0, 5, 1, 1]]], dtype=dtype).requires_grad_()
     place = torch.tensor([[0.0, 0], [10, 0]], dtype=dtype)
-    uv, derivatives = texture_places(uvs, faces, zero, tilted, faces, zero, zero, place, backend=backend)
+    uv, derivatives = screen_uvs(uvs, faces, zero, tilted, faces, zero, zero, place, backend=backend)
     assert uv[:, 0].tolist() == pytest.approx([0, 1])
     assert derivatives[:, 0, 0].tolist() == pytest.approx([1 / 20, 1 / 5])
     assert derivatives[:, 1, 0].tolist() == pytest.approx([0, 0]) and derivatives[0, 1, 1].item() == pytest.approx(0.2)
@@ -91,7 +91,7 @@ def test_is_what_corners_hold_and_its_derivative(backend: str, kind: str) -> Non
         there = barycentrics(verts_hom, faces, view, seen_id, places)
         return (uvs[uv_faces[face_id]] * there[:, :, None]).sum(1)
 
-    uv, derivatives = texture_places(*work, backend=backend)
+    uv, derivatives = screen_uvs(*work, backend=backend)
     torch.testing.assert_close(uv, uv_at(place_px), rtol=1e-9, atol=1e-9)
     step = 1e-3
     steps = step * torch.eye(2, dtype=torch.float64)
@@ -120,12 +120,12 @@ def test_matches_the_reference_in_value_and_gradient(dtype: torch.dtype, kind: s
 @both_backends
 def test_gradients_are_the_derivatives(backend: str, kind: str) -> None:
     work = problem(kind, n_points=24)
-    small = texture_places(*work)[1].abs().flatten(1).amax(1) < 1
+    small = screen_uvs(*work)[1].abs().flatten(1).amax(1) < 1
     face_id, seen_id, view, place_px = (work[index][small] for index in (2, 5, 6, 7))
 
     def function(uvs: Tensor, verts_hom: Tensor) -> tuple[Tensor, Tensor]:
         seen = (verts_hom, work[4], seen_id, view, place_px)
-        return texture_places(uvs, work[1], face_id, *seen, backend=backend)
+        return screen_uvs(uvs, work[1], face_id, *seen, backend=backend)
 
     leaves = tuple(work[index].clone().requires_grad_() for index in FLOATS)
     assert torch.autograd.gradcheck(function, leaves)
@@ -193,7 +193,7 @@ def test_only_what_is_wanted_gets_a_gradient(backend: str) -> None:
         arguments = list(work)
         for index, wants in zip(FLOATS, wanted, strict=True):
             arguments[index] = work[index].detach().clone().requires_grad_(wants)
-        uv, derivatives = texture_places(*arguments, backend=backend)
+        uv, derivatives = screen_uvs(*arguments, backend=backend)
         (uv.square().sum() + derivatives.sin().sum()).backward()
         found = [arguments[index].grad for index in FLOATS]
         assert tuple(grad is not None for grad in found) == wanted
@@ -201,13 +201,13 @@ def test_only_what_is_wanted_gets_a_gradient(backend: str) -> None:
         for grad, reference in zip(found, expected, strict=True):
             if grad is not None:
                 torch.testing.assert_close(grad, reference)
-    assert not texture_places(*work, backend=backend)[0].requires_grad
+    assert not screen_uvs(*work, backend=backend)[0].requires_grad
 
 
 def test_a_second_derivative_is_refused_and_not_zero() -> None:
     work = problem()
     uvs = work[0].clone().requires_grad_()
-    (grad,) = torch.autograd.grad(texture_places(uvs, *work[1:])[0].square().sum(), uvs, create_graph=True)
+    (grad,) = torch.autograd.grad(screen_uvs(uvs, *work[1:])[0].square().sum(), uvs, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
 
@@ -233,7 +233,7 @@ def test_mistakes_are_named(backend: str) -> None:
     for message, (position, wrong) in cases.items():
         arguments = [*good]
         arguments[position] = wrong
-        with pytest.raises(ShapeError, match=f"texture_places: .*{message}"):
-            texture_places(*arguments, backend=backend)
+        with pytest.raises(ShapeError, match=f"screen_uvs: .*{message}"):
+            screen_uvs(*arguments, backend=backend)
     with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        texture_places(*(part.to("meta") for part in good), backend="numba")
+        screen_uvs(*(part.to("meta") for part in good), backend="numba")

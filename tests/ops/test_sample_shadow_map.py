@@ -21,7 +21,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.ops.rasterize import rasterize
-from diffrender.ops.sample_shadow_map import Occluders, shadow
+from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
 from diffrender.render.edge_models.antialias import Antialias
 
 SIZE = 40
@@ -50,7 +50,7 @@ def hand_map(map_depth: Tensor, places: list[list[float]], radius: int, backend:
     points = place, values["depth"], values["slope"], values["bias"]
     map_id = torch.zeros(n, dtype=torch.int64)
     none = occluders_in(map_depth.dtype)
-    return shadow(map_depth[None], map_id, *points, radius, none, *triangle, backend=backend).tolist()
+    return sample_shadow_map(map_depth[None], map_id, *points, radius, none, *triangle, backend=backend).tolist()
 
 
 @both_backends
@@ -127,7 +127,9 @@ def problem(dtype: torch.dtype = torch.float64, radius: int = 3, n: int = 300) -
 
     def visible(place: Tensor, corners: Tensor, backend: str) -> Tensor:
         moved = parallel_points(corners)[None].to(dtype)
-        return shadow(map_depth, map_id, place, depth, slope, bias, radius, occluders, moved, faces, backend=backend)
+        return sample_shadow_map(
+            map_depth, map_id, place, depth, slope, bias, radius, occluders, moved, faces, backend=backend
+        )
 
     return visible, place, corners
 
@@ -241,10 +243,10 @@ def test_mistakes_are_named() -> None:
     zeros, triangle = torch.zeros(2), (torch.zeros(1, 3, 4), torch.tensor([[0, 1, 2]]))
     ids = torch.zeros(2, dtype=torch.int64)
     with pytest.raises(ShapeError, match="radius must be at least 1 texel, got 0"):
-        shadow(depth, ids, place, zeros, place, zeros, 0, NONE, *triangle)
+        sample_shadow_map(depth, ids, place, zeros, place, zeros, 0, NONE, *triangle)
     with pytest.raises(ShapeError, match=r"slope must have shape \[2, 2\]"):
-        shadow(depth, ids, place, zeros, zeros, zeros, 1, NONE, *triangle)
+        sample_shadow_map(depth, ids, place, zeros, zeros, zeros, 1, NONE, *triangle)
     with pytest.raises(ShapeError, match=r"verts_hom must have shape \[1, V, 4\]"):
-        shadow(depth, ids, place, zeros, place, zeros, 1, NONE, torch.zeros(2, 3, 4), triangle[1])
+        sample_shadow_map(depth, ids, place, zeros, place, zeros, 1, NONE, torch.zeros(2, 3, 4), triangle[1])
     with pytest.raises(ShapeError, match="one dtype"):
-        shadow(depth, ids, place.double(), zeros, place, zeros, 1, NONE, *triangle)
+        sample_shadow_map(depth, ids, place.double(), zeros, place, zeros, 1, NONE, *triangle)

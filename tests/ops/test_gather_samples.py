@@ -9,7 +9,7 @@ from support.triangle_soups import assert_same_bits, assert_same_for_any_threads
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.gather_samples import collect
+from diffrender.ops.gather_samples import gather_samples
 
 Work = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -31,7 +31,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     face_id = torch.tensor([[[3, 4, -1]], [[-1, 6, -1]]])
     sub_face = torch.tensor([[-1, 7], [8, 9]])
     offsets = torch.tensor([[0.25, 0.125], [0.75, 0.5]], dtype=dtype)
-    samples = collect(face_id, torch.tensor([1, 5]), sub_face, offsets, backend=backend)
+    samples = gather_samples(face_id, torch.tensor([1, 5]), sub_face, offsets, backend=backend)
     assert samples.pixel.tolist() == [0, 1, 4, 5, 5]
     assert samples.view.tolist() == [0, 0, 1, 1, 1]
     assert samples.face_id.tolist() == [3, 7, 6, 8, 9]
@@ -44,13 +44,13 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("n_samples", [1, 3, 16])
 def test_matches_the_reference(dtype: torch.dtype, n_samples: int) -> None:
     work = problem(dtype, n_samples=n_samples)
-    assert_same_bits(collect(*work, backend="numba"), collect(*work, backend="reference"))
+    assert_same_bits(gather_samples(*work, backend="numba"), gather_samples(*work, backend="reference"))
 
 
 @both_backends
 def test_every_covered_sample_is_there_once_and_pixels_stand_together(backend: str) -> None:
     face_id, refined, sub_face, offsets = problem(torch.float64)
-    samples = collect(face_id, refined, sub_face, offsets, backend=backend)
+    samples = gather_samples(face_id, refined, sub_face, offsets, backend=backend)
     assert bool((samples.pixel.diff() >= 0).all())
     assert bool((samples.face_id >= 0).all())
     coverage = torch.zeros(face_id.numel(), dtype=torch.float64).index_add(0, samples.pixel, samples.weight)
@@ -64,27 +64,29 @@ def test_every_covered_sample_is_there_once_and_pixels_stand_together(backend: s
 @both_backends
 def test_nothing_refined_nothing_covered_no_views(backend: str) -> None:
     face_id, refined, sub_face, offsets = problem(torch.float32)
-    plain = collect(face_id, refined[:0], sub_face[:0], offsets, backend=backend)
+    plain = gather_samples(face_id, refined[:0], sub_face[:0], offsets, backend=backend)
     assert torch.equal(plain.pixel, torch.nonzero(face_id.reshape(-1) >= 0)[:, 0])
-    none = collect(face_id * 0 - 1, refined, sub_face * 0 - 1, offsets, backend=backend)
+    none = gather_samples(face_id * 0 - 1, refined, sub_face * 0 - 1, offsets, backend=backend)
     assert [tuple(part.shape) for part in none] == [(0,), (0,), (0,), (0, 2), (0,)]
-    assert len(collect(face_id[:0], refined[:0], sub_face[:0], offsets, backend=backend).pixel) == 0
+    assert len(gather_samples(face_id[:0], refined[:0], sub_face[:0], offsets, backend=backend).pixel) == 0
 
 
 @both_backends
 def test_views_together_are_the_views_one_by_one(backend: str) -> None:
     face_id, refined, sub_face, offsets = problem(torch.float32, (3, 13, 21))
-    together = collect(face_id, refined, sub_face, offsets, backend=backend)
+    together = gather_samples(face_id, refined, sub_face, offsets, backend=backend)
     for n in range(3):
         mine, of_view = together.view == n, refined // (13 * 21) == n
-        alone = collect(face_id[n : n + 1], refined[of_view] - n * 13 * 21, sub_face[of_view], offsets, backend=backend)
+        alone = gather_samples(
+            face_id[n : n + 1], refined[of_view] - n * 13 * 21, sub_face[of_view], offsets, backend=backend
+        )
         assert_same_bits(together.pixel[mine] - n * 13 * 21, alone.pixel)
         assert_same_bits(tuple(part[mine] for part in together[2:]), alone[2:])
 
 
 def test_same_bits_for_any_number_of_threads() -> None:
     work = problem(torch.float32, (2, 300, 400))
-    assert_same_for_any_threads(lambda: collect(*work, backend="numba"))
+    assert_same_for_any_threads(lambda: gather_samples(*work, backend="numba"))
 
 
 @both_backends
@@ -93,16 +95,18 @@ def test_result_does_not_depend_on_what_memory_held(
     backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
 ) -> None:
     work = problem(dtype)
-    expected = collect(*work, backend=backend)
+    expected = gather_samples(*work, backend=backend)
     with poisoned_memory():
-        found = collect(*work, backend=backend)
+        found = gather_samples(*work, backend=backend)
     assert_same_bits(found, expected)
 
 
 @both_backends
 def test_input_need_not_be_contiguous(backend: str) -> None:
     work = problem(torch.float32)
-    assert_same_bits(collect(*(strided(part) for part in work), backend=backend), collect(*work, backend=backend))
+    assert_same_bits(
+        gather_samples(*(strided(part) for part in work), backend=backend), gather_samples(*work, backend=backend)
+    )
 
 
 @both_backends
@@ -120,7 +124,7 @@ def test_mistakes_are_named(backend: str) -> None:
         r"one device": (face_id, refined.to("meta"), sub_face, offsets),
     }
     for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"collect: .*{message}"):
-            collect(*arguments, backend=backend)
+        with pytest.raises(ShapeError, match=f"gather_samples: .*{message}"):
+            gather_samples(*arguments, backend=backend)
     with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        collect(*(part.to("meta") for part in (face_id, refined, sub_face, offsets)), backend="numba")
+        gather_samples(*(part.to("meta") for part in (face_id, refined, sub_face, offsets)), backend="numba")

@@ -27,7 +27,7 @@ from torch import Tensor
 from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.geometry.topology import Topology
-from diffrender.ops.silhouettes import Contours, contours
+from diffrender.ops.silhouettes import Contours, silhouettes
 from diffrender.ops.silhouettes.op import PIECE_PX
 
 SQUARE = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -255,7 +255,7 @@ def test_input_need_not_be_contiguous(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     raster, expected = raster_of(verts, faces, backend), contours_of(verts, faces, backend)
     facing, depth = strided(raster.bins.facing), strided(raster.depth[..., 0])
-    found = contours(strided(verts), Topology(strided(faces)), facing, depth, near=0.1, backend=backend)
+    found = silhouettes(strided(verts), Topology(strided(faces)), facing, depth, near=0.1, backend=backend)
     assert_same_bits(found, expected)
 
 
@@ -305,8 +305,8 @@ def test_mistakes_are_named(backend: str) -> None:
         r"one device": (verts, topology, facing, depth.to("meta")),
     }
     for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"contours: .*{message}"):
-            contours(*arguments, backend=backend)
+        with pytest.raises(ShapeError, match=f"silhouettes: .*{message}"):
+            silhouettes(*arguments, backend=backend)
     with pytest.raises(BackendError, match="'numba' runs on the CPU"):
         meta = (verts.to("meta"), Topology(faces.to("meta")), facing.to("meta"), depth.to("meta"))
-        contours(*meta, backend="numba")
+        silhouettes(*meta, backend="numba")

@@ -16,7 +16,7 @@ from support.triangle_soups import (
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.normalize import unit
+from diffrender.ops.normalize import normalize
 
 
 def problem(dtype: torch.dtype = torch.float64, n_vectors: int = 300) -> Tensor:
@@ -29,7 +29,7 @@ def problem(dtype: torch.dtype = torch.float64, n_vectors: int = 300) -> Tensor:
 def with_gradient(vectors: Tensor, backend: str) -> tuple[Tensor, Tensor]:
     """The unit vectors, and the gradient of a fixed sum of them."""
     leaf = vectors.detach().clone().requires_grad_()
-    out = unit(leaf, backend=backend)
+    out = normalize(leaf, backend=backend)
     weight = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).reshape(out.shape).cos()
     return out.detach(), torch.autograd.grad((out * weight).sum(), leaf)[0]
 
@@ -38,7 +38,7 @@ def with_gradient(vectors: Tensor, backend: str) -> tuple[Tensor, Tensor]:
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     vectors = torch.tensor([[0.0, 3, 4], [0, 0, 0], [2e-13, 0, 0]], dtype=dtype, requires_grad=True)
-    out = unit(vectors, backend=backend)
+    out = normalize(vectors, backend=backend)
     torch.testing.assert_close(out, torch.tensor([[0, 0.6, 0.8], [0, 0, 0], [0, 0, 0]], dtype=dtype))
     (grad,) = torch.autograd.grad(out.sum(), vectors)
     # g = (1, 1, 1) without its part 1.4 u along u, over the length 5.
@@ -69,7 +69,7 @@ def test_agrees_with_normalize(backend: str, dtype: torch.dtype) -> None:
 @both_backends
 def test_gradient_is_the_derivative(backend: str) -> None:
     torch.autograd.gradcheck(
-        lambda v: unit(v, backend=backend), torch.randn(8, 3, dtype=torch.float64, requires_grad=True)
+        lambda v: normalize(v, backend=backend), torch.randn(8, 3, dtype=torch.float64, requires_grad=True)
     )
 
 
@@ -77,7 +77,7 @@ def test_gradient_is_the_derivative(backend: str) -> None:
 def test_a_nan_stays_one(backend: str) -> None:
     vectors = problem(n_vectors=6)
     vectors[3, 1] = torch.nan
-    out = unit(vectors, backend=backend)
+    out = normalize(vectors, backend=backend)
     assert bool(out[3].isnan().all())
     assert_all_finite((out[:3], out[4:]))
 
@@ -103,15 +103,15 @@ def test_result_does_not_depend_on_what_memory_held(
 @both_backends
 def test_input_need_not_be_contiguous_and_may_be_empty(backend: str) -> None:
     vectors = problem()
-    assert_same_bits(unit(strided(vectors), backend=backend), unit(vectors, backend=backend))
+    assert_same_bits(normalize(strided(vectors), backend=backend), normalize(vectors, backend=backend))
     assert [part.shape for part in with_gradient(vectors[:0], backend)] == [(0, 3), (0, 3)]
 
 
 @both_backends
 def test_mistakes_are_named(backend: str) -> None:
-    with pytest.raises(ShapeError, match=r"unit: vectors must have shape \[M, 3\], got \[4, 2\]"):
-        unit(torch.ones(4, 2), backend=backend)
-    with pytest.raises(ShapeError, match="unit: vectors must be float32 or float64"):
-        unit(torch.ones(4, 3).half(), backend=backend)
+    with pytest.raises(ShapeError, match=r"normalize: vectors must have shape \[M, 3\], got \[4, 2\]"):
+        normalize(torch.ones(4, 2), backend=backend)
+    with pytest.raises(ShapeError, match="normalize: vectors must be float32 or float64"):
+        normalize(torch.ones(4, 3).half(), backend=backend)
     with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        unit(torch.ones(4, 3, device="meta"), backend="numba")
+        normalize(torch.ones(4, 3, device="meta"), backend="numba")
