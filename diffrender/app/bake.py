@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 
 from diffrender.errors import DataError
-from diffrender.readers.mesh_data import Finish, MeshData, with_mesh
-from diffrender.readers.meshes import read_mesh
+from diffrender.readers.meshes.mesh_data import Finish, MeshData, with_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrapped

@@ -12,7 +12,7 @@ from rich.text import Text
 from diffrender.evaluate.compare_meshes import LENGTHS, Comparison, compare_meshes
 from diffrender.geometry.distances import SAMPLES, OneWayDistance, SurfaceDistance
 from diffrender.geometry.mesh_checks import MeshReport
-from diffrender.readers.meshes import read_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.writers.metrics import write_json
 
 

@@ -10,7 +10,7 @@ import torch
 
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.metrics import psnr_db
-from diffrender.readers.gltf_scene import read_gltf_scene
+from diffrender.readers.gltf.scene import read_gltf_scene
 from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light

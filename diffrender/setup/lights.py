@@ -18,8 +18,8 @@ from diffrender.config.light_options import (
     ShadowOptions,
     SphericalHarmonicsOptions,
 )
-from diffrender.readers.images import read_image
-from diffrender.readers.photometric_stereo import read_light_directions
+from diffrender.readers.captures.photometric_stereo import read_light_directions
+from diffrender.readers.images.image import read_image
 from diffrender.scene import light as scene_light
 from diffrender.scene.environment.env_map import HEIGHT_UNIT, SkyMap
 from diffrender.scene.environment.prefilter import shrunk

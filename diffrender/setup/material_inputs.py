@@ -14,9 +14,9 @@ from diffrender.config.surface_values import Pattern, TextureForm, VertexForm
 from diffrender.errors import ConfigError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.inpaint import fill_nearest
-from diffrender.readers.deep_images import LINEAR_SUFFIXES
-from diffrender.readers.images import read_image
-from diffrender.readers.mesh_data import MeshData, with_mesh
+from diffrender.readers.images.hdr import LINEAR_SUFFIXES
+from diffrender.readers.images.image import read_image
+from diffrender.readers.meshes.mesh_data import MeshData, with_mesh
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.bake import bake_to_texture, unwrapped

@@ -6,7 +6,7 @@ from typing import Any
 
 from diffrender.config.shelf import Material
 from diffrender.config.surface_values import VertexColors
-from diffrender.readers.mesh_data import MeshData
+from diffrender.readers.meshes.mesh_data import MeshData
 from diffrender.scene import material as scene_material
 from diffrender.scene.materials import MATERIALS
 from diffrender.setup.material_inputs import build_value, with_layout

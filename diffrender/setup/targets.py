@@ -13,9 +13,9 @@ from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
 from diffrender.errors import ConfigError
 from diffrender.evaluate.materials import Relit
 from diffrender.geometry.orbits import grid_positions, sphere_positions
-from diffrender.readers.photometric_stereo import is_photometric_stereo, read_photometric_stereo
-from diffrender.readers.synthetic import synthetic_views
-from diffrender.readers.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
+from diffrender.readers.captures.photometric_stereo import is_photometric_stereo, read_photometric_stereo
+from diffrender.readers.captures.synthetic import synthetic_views
+from diffrender.readers.captures.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.monte_carlo import traced
 from diffrender.scene.scene import Scene

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from diffrender.app.bake import bake_file
 from diffrender.app.cli import app
 from diffrender.errors import DataError
-from diffrender.readers.gltf_scene import read_gltf_scene
-from diffrender.readers.meshes import read_mesh
+from diffrender.readers.gltf.scene import read_gltf_scene
+from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.lights import Directional

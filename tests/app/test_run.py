@@ -19,7 +19,7 @@ from diffrender.config.overrides import Override
 from diffrender.config.parse import load_config
 from diffrender.errors import ConfigError, DataError
 from diffrender.fit.step import StepRecord
-from diffrender.readers.meshes import read_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh
 
 SCENE = """
 # A small fit.

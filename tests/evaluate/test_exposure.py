@@ -21,7 +21,7 @@ from diffrender.errors import ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, matched_cameras
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import FitResult, fit
-from diffrender.readers.synthetic import synthetic_views
+from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.render.edge_models import Antialias, Hard, Soft
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras

@@ -7,7 +7,7 @@ import torch
 
 from diffrender.evaluate.materials import MaterialJudge, Relit
 from diffrender.geometry.primitives import icosphere
-from diffrender.readers.synthetic import synthetic_views
+from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras

@@ -13,7 +13,7 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, icosphere, plane, torus
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.readers.meshes import read_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.threads import threads_to_kernels
 
 MESHES = Path(__file__).parents[3] / "shared" / "data" / "meshes"

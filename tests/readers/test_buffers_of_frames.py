@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from diffrender.errors import DataError
-from diffrender.readers.transforms_json import TransformsOptions, read_transforms
+from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
 
 
 def write_capture(folder, normal=None, depth=None):

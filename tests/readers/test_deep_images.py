@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.readers.images import read_image, read_mask
-from diffrender.readers.transforms_json import TransformsOptions, read_transforms
+from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
+from diffrender.readers.images.image import read_image, read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.deep_images import write_float_image, write_png16

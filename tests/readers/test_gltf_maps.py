@@ -14,9 +14,9 @@ from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.gltf_scene import read_gltf_scene
-from diffrender.readers.mesh_data import Finish
-from diffrender.readers.meshes import read_mesh
+from diffrender.readers.gltf.scene import read_gltf_scene
+from diffrender.readers.meshes.mesh_data import Finish
+from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.textures.texture import Texture
 

@@ -17,7 +17,7 @@ from support.glb_edits import edited
 from support.material_kinds import cameras, exported_objects, lit_scene
 
 from diffrender.errors import DataError
-from diffrender.readers.gltf_scene import GltfScene, read_gltf_scene
+from diffrender.readers.gltf.scene import GltfScene, read_gltf_scene
 from diffrender.scene.lights import Spot
 from diffrender.scene.materials import Ggx, Lambert, Unlit
 from diffrender.scene.textures.texture import Texture

@@ -5,7 +5,7 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.images import read_image, read_mask
+from diffrender.readers.images.image import read_image, read_mask
 
 RGB = np.array([[[255, 0, 0], [0, 128, 0]], [[0, 0, 64], [10, 188, 255]], [[1, 2, 3], [254, 253, 252]]], np.uint8)
 ALPHA = np.array([[255, 0], [128, 64], [1, 254]], np.uint8)

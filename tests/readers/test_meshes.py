@@ -10,7 +10,7 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.meshes import MESH_READERS, read_mesh
+from diffrender.readers.meshes.read_mesh import MESH_READERS, read_mesh
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "meshes"
 

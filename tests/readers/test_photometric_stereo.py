@@ -11,7 +11,7 @@ from torch import Tensor
 from diffrender.config.parse import load_config
 from diffrender.errors import DataError
 from diffrender.fit.loop import fit
-from diffrender.readers.photometric_stereo import (
+from diffrender.readers.captures.photometric_stereo import (
     is_photometric_stereo,
     read_light_directions,
     read_photometric_stereo,

@@ -4,7 +4,7 @@ import torch
 from diffrender.errors import ShapeError
 from diffrender.geometry.orbits import circle_positions
 from diffrender.geometry.primitives import icosphere
-from diffrender.readers.synthetic import synthetic_views
+from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import MATERIALS, Unlit

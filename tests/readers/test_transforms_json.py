@@ -9,7 +9,7 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
+from diffrender.readers.captures.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 WIDTH, HEIGHT = 8, 6

@@ -15,7 +15,7 @@ from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.readers.meshes import read_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, Point, Spot
 from diffrender.scene.mesh import Mesh

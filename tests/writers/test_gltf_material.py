@@ -149,7 +149,7 @@ def test_textures_are_files_as_programs_want_them(tmp_path: Path, field: str, ch
 
 
 def test_emission_that_a_png_cannot_hold_is_also_written_as_it_is(tmp_path: Path) -> None:
-    from diffrender.readers.images import read_image
+    from diffrender.readers.images.image import read_image
 
     texture = Texture(smooth(3, high=5.0))
     write_texture(tmp_path / "a.png", "emissive", texture)

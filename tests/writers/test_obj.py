@@ -8,7 +8,7 @@ from PIL import Image
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
-from diffrender.readers.meshes import read_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf_surface import GltfSurface

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.readers.transforms_json import TransformsOptions, read_transforms
+from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
 from diffrender.scene.cameras import Cameras
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images import write_png

@@ -14,10 +14,10 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.gltf_maps import finish_of, material_maps, tint_of, used_materials, wrap_of
-from diffrender.readers.images import image_from_pillow
-from diffrender.readers.mesh_data import MeshData, RawMesh, clean_mesh
-from diffrender.readers.obj import read_obj
+from diffrender.readers.gltf.maps import finish_of, material_maps, tint_of, used_materials, wrap_of
+from diffrender.readers.images.image import image_from_pillow
+from diffrender.readers.meshes.mesh_data import MeshData, RawMesh, clean_mesh
+from diffrender.readers.meshes.obj import read_obj
 from diffrender.scene.textures.texture import Texture
 
 __all__ = ["MESH_READERS", "MeshData", "read_mesh"]

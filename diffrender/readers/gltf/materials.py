@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
-from diffrender.readers.gltf_document import GltfDocument
-from diffrender.readers.gltf_factors import (
+from diffrender.readers.gltf.document import GltfDocument
+from diffrender.readers.gltf.factors import (
     base_color_factor,
     emissive_factor,
     is_unlit,
@@ -24,7 +24,7 @@ from diffrender.readers.gltf_factors import (
     reflects,
     roughness_factor,
 )
-from diffrender.readers.images import image_from_pillow
+from diffrender.readers.images.image import image_from_pillow
 from diffrender.scene.material import Material, SurfaceValue
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert

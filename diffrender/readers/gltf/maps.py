@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.readers.gltf_factors import (
+from diffrender.readers.gltf.factors import (
     Factors,
     base_color_factor,
     emissive_factor,
@@ -19,8 +19,8 @@ from diffrender.readers.gltf_factors import (
     reflects,
     roughness_factor,
 )
-from diffrender.readers.images import image_from_pillow
-from diffrender.readers.mesh_data import Finish
+from diffrender.readers.images.image import image_from_pillow
+from diffrender.readers.meshes.mesh_data import Finish
 from diffrender.scene.textures.texture import Texture
 
 CLAMP_TO_EDGE = 33071

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
-from diffrender.readers.gltf_document import GltfDocument
+from diffrender.readers.gltf.document import GltfDocument
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional

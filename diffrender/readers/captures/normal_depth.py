@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
-from diffrender.readers.posed_images import PosedImage, problems_error
+from diffrender.readers.captures.posed_images import PosedImage, problems_error
 from diffrender.scene.views import Views
 
 BUFFER_CHANNELS: Mapping[str, int] = {"normal": 3, "depth": 1}

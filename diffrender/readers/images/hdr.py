@@ -10,7 +10,7 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.image_data import ImageData
+from diffrender.readers.images.image_data import ImageData
 
 LINEAR_SUFFIXES = (".exr", ".hdr")
 """Formats whose numbers are linear light, and may exceed 1."""

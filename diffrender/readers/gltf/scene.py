@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from diffrender.errors import DataError
-from diffrender.readers.gltf_document import GltfDocument, read_document
-from diffrender.readers.gltf_material import material_of
-from diffrender.readers.gltf_nodes import cameras_of, light_of, placed_nodes
-from diffrender.readers.mesh_data import RawMesh, clean_mesh
+from diffrender.readers.gltf.document import GltfDocument, read_document
+from diffrender.readers.gltf.materials import material_of
+from diffrender.readers.gltf.nodes import cameras_of, light_of, placed_nodes
+from diffrender.readers.meshes.mesh_data import RawMesh, clean_mesh
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.object import Object

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb, srgb_from_linear
-from diffrender.readers.deep_images import LINEAR_SUFFIXES, read_deep_image
-from diffrender.readers.image_data import ImageData
+from diffrender.readers.images.hdr import LINEAR_SUFFIXES, read_deep_image
+from diffrender.readers.images.image_data import ImageData
 
 if TYPE_CHECKING:
     from PIL import Image

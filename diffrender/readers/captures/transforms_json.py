@@ -14,8 +14,8 @@ from torch import Tensor
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.rigid import check_rigid, invert_rigid, make_rigid
-from diffrender.readers.buffers import BUFFER_CHANNELS, read_buffer
-from diffrender.readers.posed_images import Intrinsics, PosedImage, problems_error, read_posed_images
+from diffrender.readers.captures.normal_depth import BUFFER_CHANNELS, read_buffer
+from diffrender.readers.captures.posed_images import Intrinsics, PosedImage, problems_error, read_posed_images
 from diffrender.scene.views import Views
 
 _FILE_NAMES = ("transforms.json", "transforms_train.json")

@@ -1,0 +1,1 @@
+"""Captures: images with known cameras."""
