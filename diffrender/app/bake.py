@@ -14,9 +14,9 @@ from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrapped
-from diffrender.writers.glb import GlbObject, write_glb
-from diffrender.writers.gltf_surface import GltfSurface
-from diffrender.writers.obj import write_obj
+from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.pbr import GltfSurface
+from diffrender.writers.meshes.obj import write_obj
 
 WRITTEN = (".glb", ".obj")
 

@@ -13,7 +13,7 @@ from diffrender.evaluate.compare_meshes import LENGTHS, Comparison, compare_mesh
 from diffrender.geometry.distances import SAMPLES, OneWayDistance, SurfaceDistance
 from diffrender.geometry.mesh_checks import MeshReport
 from diffrender.readers.meshes.read_mesh import read_mesh
-from diffrender.writers.metrics import write_json
+from diffrender.writers.run.metrics import write_json
 
 
 def compare_files(

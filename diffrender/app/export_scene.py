@@ -11,12 +11,12 @@ from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.cameras import write_transforms
-from diffrender.writers.glb import GlbObject, write_glb
-from diffrender.writers.gltf_surface import surface_of
+from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.pbr import surface_of
+from diffrender.writers.images.textures import write_texture
 from diffrender.writers.lights import write_lights
-from diffrender.writers.obj import write_obj
-from diffrender.writers.run_folder import RunFolder
-from diffrender.writers.textures import write_texture
+from diffrender.writers.meshes.obj import write_obj
+from diffrender.writers.run.run_folder import RunFolder
 
 
 def glb_path(folder: RunFolder, stem: str) -> Path:

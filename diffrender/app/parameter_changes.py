@@ -11,7 +11,7 @@ from diffrender.fit.remeshing.remesh_object import texture_fields
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.parameter_paths import canonical_path, default_parametrization, get_value, object_of_vertices
 from diffrender.setup.fit_setup import FitSetup
-from diffrender.writers.report import LearnedValue
+from diffrender.writers.report.report import LearnedValue
 
 # A value with more numbers is told by how far it moved.
 MOST_NUMBERS = 4

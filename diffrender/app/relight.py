@@ -22,7 +22,7 @@ from diffrender.setup.fit_setup import choose_device
 from diffrender.setup.lights import build_light
 from diffrender.setup.scene import scene_to
 from diffrender.threads import kernel_threads, threads_to_kernels
-from diffrender.writers.images import write_png
+from diffrender.writers.images.png import write_png
 
 VIEWS = 8
 FOLDER = "relight"

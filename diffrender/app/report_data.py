@@ -14,10 +14,10 @@ from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.threads import kernel_threads
-from diffrender.writers.manifest import describe_device, installed_versions
-from diffrender.writers.mesh_words import facts_in_words, faults_in_words, shape_in_words
-from diffrender.writers.report import Report, Score
-from diffrender.writers.run_folder import RunFolder
+from diffrender.writers.report.mesh_text import facts_in_words, faults_in_words, shape_in_words
+from diffrender.writers.report.report import Report, Score
+from diffrender.writers.run.manifest import describe_device, installed_versions
+from diffrender.writers.run.run_folder import RunFolder
 
 # What is linked where it is there: (what, place in the run's folder).
 FILES = (

@@ -11,7 +11,7 @@ from typing import Any
 from diffrender.config.resolved import differences
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
-from diffrender.writers.run_folder import RunFolder
+from diffrender.writers.run.run_folder import RunFolder
 
 RESOLVED = "scene.resolved.yaml"
 METRICS_LOG = "metrics.jsonl"

@@ -34,12 +34,12 @@ from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
-from diffrender.writers.curves import write_curves
-from diffrender.writers.manifest import write_manifest
-from diffrender.writers.metrics import write_json
-from diffrender.writers.report import write_report
-from diffrender.writers.run_folder import RunFolder, check_writable, create_run_folder
-from diffrender.writers.terminal import FitPanel
+from diffrender.writers.report.curves import write_curves
+from diffrender.writers.report.report import write_report
+from diffrender.writers.report.terminal import FitPanel
+from diffrender.writers.run.manifest import write_manifest
+from diffrender.writers.run.metrics import write_json
+from diffrender.writers.run.run_folder import RunFolder, check_writable, create_run_folder
 
 LOG_WIDTH = 120
 

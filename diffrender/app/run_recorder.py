@@ -19,10 +19,10 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.fit_setup import FitSetup
-from diffrender.writers.metrics import MetricsLog
-from diffrender.writers.progress import ProgressPanels
-from diffrender.writers.run_folder import RunFolder
-from diffrender.writers.video import read_frame, write_video
+from diffrender.writers.images.video import read_frame, write_video
+from diffrender.writers.report.progress_panels import ProgressPanels
+from diffrender.writers.run.metrics import MetricsLog
+from diffrender.writers.run.run_folder import RunFolder
 
 # Enough for a film of some seconds that shows the shape flow, few enough to cost little beside the fit.
 FILM_FRAMES = 48

@@ -9,10 +9,10 @@ from diffrender.evaluate.geometry import GeometryFindings
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup
-from diffrender.writers.manifest import describe_device
-from diffrender.writers.mesh_words import faults_in_words, shape_in_words
-from diffrender.writers.run_folder import RunFolder
-from diffrender.writers.terminal import Closing, Opening
+from diffrender.writers.report.mesh_text import faults_in_words, shape_in_words
+from diffrender.writers.report.terminal import Closing, Opening
+from diffrender.writers.run.manifest import describe_device
+from diffrender.writers.run.run_folder import RunFolder
 
 
 def opening_words(name: str, setup: FitSetup, initial: Judged, folder: RunFolder) -> Opening:

@@ -16,8 +16,8 @@ from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.writers.images import encode_srgb8
-from diffrender.writers.video import write_video
+from diffrender.writers.images.png import encode_srgb8
+from diffrender.writers.images.video import write_video
 
 FRAMES = 48
 FPS = 16.0

@@ -9,7 +9,7 @@ import torch
 
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
-from diffrender.writers.metrics import write_json
+from diffrender.writers.run.metrics import write_json
 
 # From our camera axes (OpenCV: y down, z forward) to those of OpenGL and glTF (y up, z backward), and back.
 OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))

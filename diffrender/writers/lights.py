@@ -15,8 +15,8 @@ from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.shadow_cameras import Shadow
-from diffrender.writers.deep_images import write_float_image
-from diffrender.writers.metrics import write_json
+from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.run.metrics import write_json
 
 
 def write_lights(path: Path, lights: Mapping[str, Light]) -> None:

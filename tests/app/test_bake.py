@@ -23,9 +23,9 @@ from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.object import Object
 from diffrender.scene.textures.bake import bake_to_texture, unwrapped
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.glb import GlbObject, write_glb
-from diffrender.writers.gltf_surface import GltfSurface
-from diffrender.writers.obj import write_obj
+from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.pbr import GltfSurface
+from diffrender.writers.meshes.obj import write_obj
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from diffrender.evaluate.compare_meshes import compare_meshes
 from diffrender.geometry.distances import SAMPLES
 from diffrender.geometry.primitives import Triangles, box, icosphere, plane
 from diffrender.scene.mesh import Mesh
-from diffrender.writers.obj import write_obj
+from diffrender.writers.meshes.obj import write_obj
 
 
 def mesh_of(triangles: Triangles, by: float = 0.0) -> Mesh:

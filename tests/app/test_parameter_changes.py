@@ -16,7 +16,7 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import get_value, replace_values
 from diffrender.scene.textures.bake import unwrapped
 from diffrender.setup.fit_setup import FitSetup, build_fit
-from diffrender.writers.report import LearnedValue
+from diffrender.writers.report.report import LearnedValue
 
 SCENE = """
 targets: {resolution: 8, synthetic: {mesh: {init: sphere, radius: 0.8, subdivisions: 1}, views: 4, samples: 1}}

@@ -26,8 +26,8 @@ from diffrender.scene.lights import Directional
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.object import Object
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.deep_images import write_float_image
-from diffrender.writers.images import encode_srgb8
+from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.images.png import encode_srgb8
 
 OBJECTS = exported_objects()
 SCENE = """

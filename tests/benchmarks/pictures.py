@@ -8,7 +8,7 @@ import torch
 from benchmarks.peers import compare_with_deodr
 from benchmarks.works import Work
 
-from diffrender.writers.images import write_png
+from diffrender.writers.images.png import write_png
 
 # Differences are shown so many times as large as they are.
 GAIN = 4.0

@@ -26,7 +26,7 @@ from diffrender.scene.materials import MATERIALS
 from diffrender.scene.scene import Scene
 from diffrender.setup.fit_setup import build_fit
 from diffrender.threads import threads_to_kernels
-from diffrender.writers.images import write_png
+from diffrender.writers.images.png import write_png
 
 # Of a side of one picture.
 PIXELS = 384

@@ -23,7 +23,7 @@ from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import threads_to_kernels
-from diffrender.writers.obj import write_obj
+from diffrender.writers.meshes.obj import write_obj
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from diffrender.readers.captures.transforms_json import TransformsOptions, read_
 from diffrender.readers.images.image import read_image, read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.writers.cameras import write_transforms
-from diffrender.writers.deep_images import write_float_image, write_png16
+from diffrender.writers.images.hdr import write_float_image, write_png16
 
 
 def picture(channels: int = 3, top: float = 8.0) -> Tensor:

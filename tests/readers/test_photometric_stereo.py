@@ -18,7 +18,7 @@ from diffrender.readers.captures.photometric_stereo import (
 )
 from diffrender.setup.fit_setup import build_fit
 from diffrender.threads import threads_to_kernels
-from diffrender.writers.images import write_encoded_png
+from diffrender.writers.images.png import write_encoded_png
 
 HEIGHT, WIDTH, RADIUS = 80, 100, 30
 MIDDLE = (60.0, 35.0)  # x, y in pixels

@@ -22,8 +22,8 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit, choose_device
 from diffrender.writers.cameras import write_transforms
-from diffrender.writers.images import write_png
-from diffrender.writers.obj import write_obj
+from diffrender.writers.images.png import write_png
+from diffrender.writers.meshes.obj import write_obj
 
 SPHERE = "mesh: {subdivisions: 1}\noptimize: {steps: 3, batch_size: 2}\n"
 

@@ -19,10 +19,10 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit
-from diffrender.writers.glb import GlbObject, write_glb
-from diffrender.writers.gltf_surface import GltfSurface
-from diffrender.writers.images import write_png
-from diffrender.writers.obj import write_obj
+from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.pbr import GltfSurface
+from diffrender.writers.images.png import write_png
+from diffrender.writers.meshes.obj import write_obj
 
 TARGETS = """
 targets:

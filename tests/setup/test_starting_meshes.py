@@ -18,7 +18,7 @@ from diffrender.scene.views import Views
 from diffrender.setup.fit_setup import build_fit
 from diffrender.setup.region import box_of_views
 from diffrender.writers.cameras import write_transforms
-from diffrender.writers.images import write_png
+from diffrender.writers.images.png import write_png
 
 TARGETS = "targets: {resolution: 64, synthetic: {mesh: %s, views: 12, samples: 2}}\noptimize: {steps: 2}\n"
 BUMPY = "{init: bumpy, subdivisions: 3}"

@@ -20,7 +20,7 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.bake import unwrapped
-from diffrender.writers.obj import write_obj
+from diffrender.writers.meshes.obj import write_obj
 
 
 def test_the_method_of_vertices_arrives_with_its_options() -> None:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from diffrender.errors import DataError
-from diffrender.writers import curves
-from diffrender.writers.curves import write_curves
+from diffrender.writers.report import curves
+from diffrender.writers.report.curves import write_curves
 
 
 def rows(n_steps: int) -> list[dict[str, object]]:

@@ -17,9 +17,9 @@ from diffrender.scene.materials import Ggx
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.glb import GlbObject, write_glb
-from diffrender.writers.gltf_surface import packed, surface_of
-from diffrender.writers.textures import write_texture
+from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.pbr import packed, surface_of
+from diffrender.writers.images.textures import write_texture
 
 OBJECTS = exported_objects()
 

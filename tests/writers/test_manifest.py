@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from diffrender.threads import threads_to_kernels
-from diffrender.writers.manifest import describe_device, installed_versions, write_manifest
+from diffrender.writers.run.manifest import describe_device, installed_versions, write_manifest
 
 
 def test_everything_that_is_promised(tmp_path):

@@ -6,7 +6,7 @@ import torch
 
 from diffrender.geometry.mesh_checks import check_mesh
 from diffrender.geometry.primitives import Triangles, icosphere, plane, torus
-from diffrender.writers.mesh_words import facts_in_words, faults_in_words, shape_in_words
+from diffrender.writers.report.mesh_text import facts_in_words, faults_in_words, shape_in_words
 
 
 def test_shapes_in_words() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffrender.errors import DataError
-from diffrender.writers.metrics import MetricsLog, json_ready, write_json
+from diffrender.writers.run.metrics import MetricsLog, json_ready, write_json
 
 
 def strict(text: str):

@@ -11,8 +11,8 @@ from diffrender.geometry.primitives import box, icosphere
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf_surface import GltfSurface
-from diffrender.writers.obj import write_obj
+from diffrender.writers.gltf.pbr import GltfSurface
+from diffrender.writers.meshes.obj import write_obj
 
 
 def lines(path, word: str) -> list[list[str]]:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.writers.images import encode_srgb8, write_png
+from diffrender.writers.images.png import encode_srgb8, write_png
 
 
 def test_known_values():

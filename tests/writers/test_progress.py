@@ -11,9 +11,9 @@ from diffrender.errors import ShapeError
 from diffrender.imaging.tone_mapping import Display
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
-from diffrender.writers.colormap import difference_colors
-from diffrender.writers.images import encode_srgb8
-from diffrender.writers.progress import GAP, HEADER, MARGIN, ProgressPanels, _Layout
+from diffrender.writers.images.png import encode_srgb8
+from diffrender.writers.report.colormap import difference_colors
+from diffrender.writers.report.progress_panels import GAP, HEADER, MARGIN, ProgressPanels, _Layout
 
 
 def views(n_views: int, height: int = 160, width: int = 160, names: tuple[str, ...] | None = None) -> Views:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from diffrender.errors import DataError
-from diffrender.writers.report import MOST_PICTURES, WIDEST, LearnedValue, Report, Score, write_report
+from diffrender.writers.report.report import MOST_PICTURES, WIDEST, LearnedValue, Report, Score, write_report
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 REPORT = Report(

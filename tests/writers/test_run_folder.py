@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diffrender.errors import DataError
-from diffrender.writers.run_folder import create_run_folder
+from diffrender.writers.run.run_folder import create_run_folder
 
 NOW = datetime(2026, 11, 23, 6, 40, 5)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from diffrender.writers.terminal import Closing, FitPanel, Opening, Pace
+from diffrender.writers.report.terminal import Closing, FitPanel, Opening, Pace
 
 
 @dataclass

@@ -11,7 +11,7 @@ from diffrender.errors import DataError, ShapeError
 from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
 from diffrender.scene.cameras import Cameras
 from diffrender.writers.cameras import write_transforms
-from diffrender.writers.images import write_png
+from diffrender.writers.images.png import write_png
 
 
 def some_cameras() -> Cameras:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.writers.video import write_video
+from diffrender.writers.images.video import write_video
 
 
 def gray(level: int, height: int = 31, width: int = 45) -> np.ndarray:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.deep_images import write_float_image
-from diffrender.writers.gltf_material import encode_normals8, encode_numbers8
-from diffrender.writers.images import encode_srgb8, write_encoded_png
+from diffrender.writers.gltf.materials import encode_normals8, encode_numbers8
+from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.images.png import encode_srgb8, write_encoded_png
 
 COLORS = ("base_color", "specular", "emissive")
 # Of materials' fields that are not in 0..1: a float file holds them.

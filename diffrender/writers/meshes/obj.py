@@ -14,8 +14,8 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.atomic import write_text
-from diffrender.writers.gltf_surface import GltfSurface
-from diffrender.writers.mtl import MATERIAL_NAME, material_lines, write_maps
+from diffrender.writers.gltf.pbr import GltfSurface
+from diffrender.writers.meshes.mtl import MATERIAL_NAME, material_lines, write_maps
 
 
 def write_obj(

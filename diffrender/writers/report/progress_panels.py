@@ -17,8 +17,8 @@ from diffrender.errors import ShapeError
 from diffrender.imaging.metrics import psnr_db
 from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.scene.views import Views
-from diffrender.writers.colormap import difference_colors
-from diffrender.writers.images import encode_srgb8, write_encoded_png
+from diffrender.writers.images.png import encode_srgb8, write_encoded_png
+from diffrender.writers.report.colormap import difference_colors
 
 PAPER, INK, QUIET, FRAME = "#202226", "#f2f3f5", "#9aa0a8", "#34373d"
 COLUMNS = ("target", "render", "difference")

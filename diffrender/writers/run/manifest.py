@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from diffrender.threads import kernel_threads
-from diffrender.writers.metrics import write_json
+from diffrender.writers.run.metrics import write_json
 
 PACKAGES = ("diffrender", "torch", "numpy", "numba", "scipy", "cholespy", "trimesh", "pillow")
 

@@ -18,7 +18,7 @@ from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.point import Point
 from diffrender.scene.lights.spot import Spot
 from diffrender.writers.cameras import world_from_opengl_cameras
-from diffrender.writers.gltf_file import GltfFile, Json
+from diffrender.writers.gltf.file import GltfFile, Json
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 # Radians between a spot's two cones, where they are as good as one.

@@ -19,9 +19,9 @@ from diffrender.errors import ShapeError
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf_file import GltfFile, Json
-from diffrender.writers.gltf_surface import GltfSurface, packed
-from diffrender.writers.images import encode_srgb8
+from diffrender.writers.gltf.file import GltfFile, Json
+from diffrender.writers.gltf.pbr import GltfSurface, packed
+from diffrender.writers.images.png import encode_srgb8
 
 LINEAR, LINEAR_MIPMAP_LINEAR = 9729, 9987
 WRAP_CODES = {"repeat": 10497, "clamp": 33071}

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf_material import unit_interval
-from diffrender.writers.gltf_surface import GltfSurface
-from diffrender.writers.images import encode_srgb8, write_encoded_png
-from diffrender.writers.textures import write_texture
+from diffrender.writers.gltf.materials import unit_interval
+from diffrender.writers.gltf.pbr import GltfSurface
+from diffrender.writers.images.png import encode_srgb8, write_encoded_png
+from diffrender.writers.images.textures import write_texture
 
 MATERIAL_NAME = "surface"
 # Field of the surface, MTL's number for it, and MTL's picture.

@@ -17,11 +17,11 @@ from diffrender.scene.light import Light
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
-from diffrender.writers.corners import CornerMesh, corner_mesh
-from diffrender.writers.gltf_file import GltfFile, Json
-from diffrender.writers.gltf_material import add_material, unit_interval
-from diffrender.writers.gltf_nodes import add_cameras, add_lights, rotation_entry
-from diffrender.writers.gltf_surface import GltfSurface, surface_of, with_textures
+from diffrender.writers.gltf.file import GltfFile, Json
+from diffrender.writers.gltf.materials import add_material, unit_interval
+from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entry
+from diffrender.writers.gltf.pbr import GltfSurface, surface_of, with_textures
+from diffrender.writers.meshes.split_vertices import CornerMesh, corner_mesh
 
 
 @dataclass(frozen=True)

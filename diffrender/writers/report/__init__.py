@@ -1,0 +1,1 @@
+"""What people look at: the report page, progress pictures, curves, the terminal."""
