@@ -48,7 +48,7 @@ _HOME = {
     "FitSettings": "diffrender.fit.loop",
     "fit_scene": "diffrender.fit.loop:fit",
     "evaluate_views": "diffrender.evaluate.views",
-    "load_config": "diffrender.config.parse",
+    "load_config": "diffrender.config.load",
     "build_fit": "diffrender.setup.fit_setup",
     "run_fit": "diffrender.app.run",
     "compare_meshes": "diffrender.evaluate.compare_meshes",

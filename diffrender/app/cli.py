@@ -193,7 +193,7 @@ def options(
     from rich.markup import escape
     from rich.table import Table
 
-    from diffrender.config.reference import sections
+    from diffrender.config.options_reference import sections
 
     found = sections(about)
     if not found:
@@ -228,8 +228,8 @@ def _load_and_run(
     resume: Path | None,
 ) -> RunResult:
     # torch takes seconds to import: what is wrong with the scene file is said before that.
+    from diffrender.config.load import load_config
     from diffrender.config.overrides import Override
-    from diffrender.config.parse import load_config
 
     overrides = [Override.parse(text) for text in sets]
     options = {"device": ("device", device), "optimize.seed": ("seed", seed), "optimize.steps": ("steps", steps)}

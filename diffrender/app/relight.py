@@ -12,8 +12,8 @@ from diffrender.app.export_check import spread
 from diffrender.app.resume import find_run
 from diffrender.app.scene_file import SCENE_FILE, load_scene
 from diffrender.app.turntable import write_turntable
+from diffrender.config.load import parse_config
 from diffrender.config.overrides import Override
-from diffrender.config.parse import parse_config
 from diffrender.errors import ConfigError, DataError
 from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.render.render import render

@@ -23,7 +23,7 @@ from diffrender.app.run_recorder import Recorder
 from diffrender.app.scene_file import SCENE_FILE, save_scene
 from diffrender.app.terminal_text import closing_words, opening_words
 from diffrender.app.turntable import write_turntable
-from diffrender.config.parse import load_config
+from diffrender.config.load import load_config
 from diffrender.config.resolved import resolved_text
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError

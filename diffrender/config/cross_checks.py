@@ -7,15 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
+from diffrender.config.diagnostics import Mistake, did_you_mean
+from diffrender.config.error_messages import place_of, shown_path
 from diffrender.config.gain_checks import GAINS, gain_checks
-from diffrender.config.kinds import is_number
-from diffrender.config.mesh_options import TorusMesh
-from diffrender.config.messages import place_of, shown_path
-from diffrender.config.mistakes import Mistake, did_you_mean
-from diffrender.config.raw_scene import as_list, as_mapping, is_image, is_lit, name_of, optimizable_paths
+from diffrender.config.options.fields import is_number
+from diffrender.config.options.meshes import TorusMesh
 from diffrender.config.remesh_checks import Finding, remesh_checks
 from diffrender.config.schema import Method, OptimizeOptions
-from diffrender.config.yaml_source import Location, Tree
+from diffrender.config.untyped_config import as_list, as_mapping, is_image, is_lit, name_of, optimizable_paths
+from diffrender.config.yaml_tree import Location, Tree
 
 OBJECT_KEYS = ("mesh", "material", "pose")
 

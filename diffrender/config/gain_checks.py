@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from diffrender.config.raw_scene import lights_by_name
 from diffrender.config.remesh_checks import Finding
-from diffrender.config.yaml_source import Location
+from diffrender.config.untyped_config import lights_by_name
+from diffrender.config.yaml_tree import Location
 
 GAINS = {"cameras.exposure": "zero_mean", "cameras.white_balance": "balanced"}
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from diffrender.config.mistakes import Mistake, Place, did_you_mean
-from diffrender.config.yaml_source import Location, Tree, YamlSyntaxError, read_scalar_or_flow
+from diffrender.config.diagnostics import Mistake, Place, did_you_mean
+from diffrender.config.yaml_tree import Location, Tree, YamlSyntaxError, read_scalar_or_flow
 
 # Keys whose entries have names; there is nothing to name before the list is there.
 LISTS = ("lights", "objects")

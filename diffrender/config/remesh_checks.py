@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from diffrender.config.kinds import is_number
-from diffrender.config.raw_scene import as_mapping
-from diffrender.config.yaml_source import Location
+from diffrender.config.options.fields import is_number
+from diffrender.config.untyped_config import as_mapping
+from diffrender.config.yaml_tree import Location
 
 Finding: TypeAlias = tuple[Location, str, tuple[str, ...]]
 """Where a mistake stands, what it is, what helps."""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from diffrender.config.schema import FitConfig
-from diffrender.config.yaml_source import write_yaml
+from diffrender.config.yaml_tree import write_yaml
 
 HEADER = """\
 # Written by diffrender: the scene file with all that it left out filled in and with absolute paths.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
-from diffrender.config.kinds import (
+from diffrender.config.options.fields import (
     Color,
     Device,
     Every,
@@ -21,9 +21,9 @@ from diffrender.config.kinds import (
     Weight,
     low_to_high,
 )
-from diffrender.config.light_options import Light, RotationOptions
-from diffrender.config.mesh_options import Mesh
-from diffrender.config.remesh_options import RemeshOptions
+from diffrender.config.options.lights import Light, RotationOptions
+from diffrender.config.options.meshes import Mesh
+from diffrender.config.options.remeshing import RemeshOptions
 from diffrender.config.shelf import (
     AntialiasOptions,
     ArapOptions,

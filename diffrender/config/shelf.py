@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.kinds import Direction, Named, OneOf, PositiveFloat, Strict, Vector, Weight
-from diffrender.config.surface_values import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
+from diffrender.config.options.fields import Direction, Named, OneOf, PositiveFloat, Strict, Vector, Weight
+from diffrender.config.options.material_inputs import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
 
 
 class MaterialOptions(Named):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from diffrender.config.mesh_options import VisualHullMesh
+from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.mask_distance import SilhouetteField, Silhouettes
 from diffrender.geometry.primitives import Triangles

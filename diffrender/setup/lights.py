@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffrender.config.light_options import (
+from diffrender.config.options.lights import (
     EnvironmentOptions,
     FlashesOptions,
     Light,

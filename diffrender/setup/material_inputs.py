@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.config.surface_values import Pattern, TextureForm, VertexForm
+from diffrender.config.options.material_inputs import Pattern, TextureForm, VertexForm
 from diffrender.errors import ConfigError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.inpaint import fill_nearest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from diffrender.config.options.material_inputs import VertexColors
 from diffrender.config.shelf import Material
-from diffrender.config.surface_values import VertexColors
 from diffrender.readers.meshes.mesh_data import MeshData
 from diffrender.scene import material as scene_material
 from diffrender.scene.materials import MATERIALS

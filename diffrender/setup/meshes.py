@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from diffrender.config.mesh_options import (
+from diffrender.config.options.meshes import (
     BoxMesh,
     BumpyMesh,
     EllipsoidMesh,

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import torch
 
-from diffrender.config.mesh_options import FileMesh
-from diffrender.config.remesh_options import RemeshOptions
+from diffrender.config.options.material_inputs import TextureForm
+from diffrender.config.options.meshes import FileMesh
+from diffrender.config.options.remeshing import RemeshOptions
 from diffrender.config.schema import ObjectOptions, ParameterOptions
-from diffrender.config.surface_values import TextureForm
 from diffrender.errors import ConfigError, MeshError
 from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.fit.remeshing.remesh_object import carried, texture_fields

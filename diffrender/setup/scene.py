@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import torch
 from pydantic import BaseModel
 
-from diffrender.config.light_options import AmbientOptions, Light
-from diffrender.config.mesh_options import SphereMesh
+from diffrender.config.options.lights import AmbientOptions, Light
+from diffrender.config.options.meshes import SphereMesh
 from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts
 from diffrender.config.shelf import LambertOptions, UnlitOptions
 from diffrender.geometry.rigid import make_rigid

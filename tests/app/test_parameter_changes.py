@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffrender.app.parameter_changes import learned_values
-from diffrender.config.parse import load_config
+from diffrender.config.load import load_config
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix

@@ -17,7 +17,7 @@ from diffrender.app.cli import app
 from diffrender.app.run import run_fit
 from diffrender.app.scene_file import load_scene, save_scene
 from diffrender.app.turntable import turned, upward, write_turntable
-from diffrender.config.parse import load_config
+from diffrender.config.load import load_config
 from diffrender.errors import DataError
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import render

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from diffrender.app.cli import app
 from diffrender.app.run import RunResult, run_fit
 from diffrender.app.run_recorder import Recorder
-from diffrender.config.parse import load_config
+from diffrender.config.load import load_config
 from diffrender.errors import ConfigError, DataError
 from diffrender.fit.step import StepRecord
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from diffrender.app.run import RunResult, run_fit
 from diffrender.app.run_recorder import Recorder, evenly
+from diffrender.config.load import load_config
 from diffrender.config.overrides import Override
-from diffrender.config.parse import load_config
 from diffrender.errors import ConfigError, DataError
 from diffrender.fit.step import StepRecord
 from diffrender.readers.meshes.read_mesh import read_mesh

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffrender.config.parse import parse_config
+from diffrender.config.load import parse_config
 from diffrender.evaluate.geometry import GeometryFindings, GeometryJudge
 from diffrender.fit.loop import fit
 from diffrender.fit.model import SceneModel

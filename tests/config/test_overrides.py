@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diffrender.config.overrides import Override, ShellText, apply_overrides
-from diffrender.config.yaml_source import Tree, read_yaml
+from diffrender.config.yaml_tree import Tree, read_yaml
 
 TEXT = """\
 mesh: {init: sphere}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.parse import parse_config
+from diffrender.config.load import parse_config
 from diffrender.fit.loop import fit
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.setup.fit_setup import build_fit

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffrender.app.run import run_fit
-from diffrender.config.parse import load_config
+from diffrender.config.load import load_config
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.parse import parse_config
+from diffrender.config.load import parse_config
 from diffrender.evaluate.geometry import GeometryJudge
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.fill_unseen_texels import seen_texels

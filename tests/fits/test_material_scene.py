@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diffrender.config.parse import load_config
+from diffrender.config.load import load_config
 from diffrender.evaluate.materials import MaterialJudge
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import fit

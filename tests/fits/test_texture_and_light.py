@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffrender.app.evaluation import Judge, Judged
-from diffrender.config.parse import load_config
+from diffrender.config.load import load_config
 from diffrender.evaluate.materials import MaterialFindings
 from diffrender.fit.loop import fit
 from diffrender.setup.fit_setup import build_fit

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffrender.config.parse import load_config
+from diffrender.config.load import load_config
 from diffrender.errors import DataError
 from diffrender.fit.loop import fit
 from diffrender.readers.captures.photometric_stereo import (

@@ -7,7 +7,7 @@ import torch
 from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, square
 from torch import Tensor
 
-from diffrender.config.surface_values import ColorPattern
+from diffrender.config.options.material_inputs import ColorPattern
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.topology import Topology

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.tiny_fit import TARGETS, built
 
-from diffrender.config.parse import load_config, parse_config
+from diffrender.config.load import load_config, parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import BackendError, ConfigError, DataError
 from diffrender.fit.loop import fit

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.parse import load_config, parse_config
+from diffrender.config.load import load_config, parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import ConfigError
 from diffrender.fit.loop import fit

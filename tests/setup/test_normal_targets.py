@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from diffrender.config.parse import parse_config
+from diffrender.config.load import parse_config
 from diffrender.errors import ConfigError
 from diffrender.setup.fit_setup import build_fit
 

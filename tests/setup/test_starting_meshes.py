@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.config.parse import parse_config
+from diffrender.config.load import parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import ConfigError, DataError
 from diffrender.scene.cameras import Cameras

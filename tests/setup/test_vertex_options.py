@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.tiny_fit import built
 
-from diffrender.config.parse import parse_config
+from diffrender.config.load import parse_config
 from diffrender.config.resolved import resolved_text
 from diffrender.errors import ConfigError
 from diffrender.fit.loop import fit

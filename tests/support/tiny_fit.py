@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffrender.config.parse import parse_config
+from diffrender.config.load import parse_config
 from diffrender.setup.fit_setup import build_fit
 
 TARGETS = """

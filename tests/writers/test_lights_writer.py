@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import torch
 
-from diffrender.config.light_options import RotationOptions
+from diffrender.config.options.lights import RotationOptions
 from diffrender.readers.images.image import read_image
 from diffrender.scene.environment.env_map import SkyMap
 from diffrender.scene.lights import LIGHTS, Environment

@@ -8,7 +8,7 @@ import diffrender.writers
 
 
 def test_importing_the_writers_loads_nothing_heavy():
-    modules = [f"diffrender.writers.{module.name}" for module in pkgutil.iter_modules(diffrender.writers.__path__)]
+    modules = [module.name for module in pkgutil.walk_packages(diffrender.writers.__path__, "diffrender.writers.")]
     assert len(modules) > 10
     heavy = {"matplotlib", "imageio", "imageio_ffmpeg", "trimesh", "numba", "scipy"}
     program = f"import sys, {', '.join(modules)}; print(*({heavy!r} & sys.modules.keys()))"

@@ -134,7 +134,7 @@ def _as_webp(path: Path) -> str:
 
 
 def _packaged(name: str) -> str:
-    return resources.files("diffrender.writers").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("diffrender.writers.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _number(value: float, unit: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.kinds import Box, File, Named, OneOf, PositiveFloat, PositiveInt, Sizes, Strict, Vector
+from diffrender.config.options.fields import Box, File, Named, OneOf, PositiveFloat, PositiveInt, Sizes, Strict, Vector
 
 
 class SubdivideOptions(Named):

@@ -10,10 +10,11 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from diffrender.config import light_options, shelf
-from diffrender.config.raw_scene import UNLIT, optimizable_paths
-from diffrender.config.remesh_options import RemeshOptions
+from diffrender.config import shelf
+from diffrender.config.options import lights as light_options
+from diffrender.config.options.remeshing import RemeshOptions
 from diffrender.config.schema import DisplayOptions, Method, Optimizer
+from diffrender.config.untyped_config import UNLIT, optimizable_paths
 from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.pyramid import LEVEL_LOSSES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffrender.config.light_options import LIGHT_OPTIONS
+from diffrender.config.options.lights import LIGHT_OPTIONS
 from diffrender.config.shelf import MATERIAL_OPTIONS
 
 UNLIT = {"unlit"}

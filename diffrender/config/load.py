@@ -8,12 +8,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diffrender.config.cross_checks import cross_checks
-from diffrender.config.messages import MINIMAL_FILE, found, mistake_of
-from diffrender.config.mistakes import Mistake, Place, did_you_mean, report
+from diffrender.config.diagnostics import Mistake, Place, did_you_mean, report
+from diffrender.config.error_messages import MINIMAL_FILE, found, mistake_of
 from diffrender.config.overrides import Override, apply_overrides
-from diffrender.config.raw_scene import optimizable_paths
 from diffrender.config.schema import FitConfig, OptimizeOptions, ParameterOptions
-from diffrender.config.yaml_source import Tree, YamlSyntaxError, read_yaml
+from diffrender.config.untyped_config import optimizable_paths
+from diffrender.config.yaml_tree import Tree, YamlSyntaxError, read_yaml
 from diffrender.errors import ConfigError
 
 

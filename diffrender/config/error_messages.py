@@ -12,12 +12,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from diffrender.config.kinds import is_number
-from diffrender.config.mistakes import Mistake, Place, did_you_mean
+from diffrender.config.diagnostics import Mistake, Place, did_you_mean
+from diffrender.config.options.fields import is_number
 from diffrender.config.overrides import ShellText
-from diffrender.config.raw_scene import as_mapping, optimizable_paths
-from diffrender.config.schema_walk import describe, is_tag, model_of, type_at, words_of
-from diffrender.config.yaml_source import Location, Tree, read_scalar_or_flow
+from diffrender.config.schema_words import describe, is_tag, model_of, type_at, words_of
+from diffrender.config.untyped_config import as_mapping, optimizable_paths
+from diffrender.config.yaml_tree import Location, Tree, read_scalar_or_flow
 
 MINIMAL_FILE = "the shortest scene file: `targets: {path: folder_with_transforms_json}`"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from diffrender.config.kinds import (
+from diffrender.config.options.fields import (
     Color,
     Direction,
     File,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
-from diffrender.config.kinds import Albedo, Color, File, OneOf, PositiveFloat, Strict
+from diffrender.config.options.fields import Albedo, Color, File, OneOf, PositiveFloat, Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A number in 0..1."""

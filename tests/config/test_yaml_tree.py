@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffrender.config.yaml_source import YamlSyntaxError, read_scalar_or_flow, read_yaml, write_yaml
+from diffrender.config.yaml_tree import YamlSyntaxError, read_scalar_or_flow, read_yaml, write_yaml
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from diffrender.config.mistakes import Mistake, Place
+from diffrender.config.diagnostics import Mistake, Place
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and list indices from the top of the file down to a value."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from diffrender.config.kinds import Named, OneOf, PositiveFloat, PositiveInt
+from diffrender.config.options.fields import Named, OneOf, PositiveFloat, PositiveInt
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from diffrender.config.kinds import Strict
+from diffrender.config.options.fields import Strict
 from diffrender.config.schema import FitConfig
-from diffrender.config.schema_walk import describe, model_of, split_choice
+from diffrender.config.schema_words import describe, model_of, split_choice
 
 
 @dataclass(frozen=True)

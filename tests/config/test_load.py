@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffrender.config.parse import load_config, parse_config
-from diffrender.config.yaml_source import write_yaml
+from diffrender.config.load import load_config, parse_config
+from diffrender.config.yaml_tree import write_yaml
 from diffrender.errors import ConfigError
 
 TARGETS = "targets: {path: shots}\n"

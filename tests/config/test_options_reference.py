@@ -1,8 +1,8 @@
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
-from diffrender.config.light_options import LIGHT_OPTIONS
-from diffrender.config.reference import sections
+from diffrender.config.options.lights import LIGHT_OPTIONS
+from diffrender.config.options_reference import sections
 from diffrender.config.schema import FitConfig
 from diffrender.config.shelf import MATERIAL_OPTIONS
 

@@ -10,7 +10,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from diffrender.config.kinds import OneOf, Strict
+from diffrender.config.options.fields import OneOf, Strict
 
 
 def type_at(root: type[BaseModel], location: Sequence[str | int]) -> tuple[Any, FieldInfo | None]:
