@@ -22,7 +22,7 @@ _HOME = {
     **dict.fromkeys(
         ("Ambient", "Directional", "Point", "Spot", "SphericalHarmonics", "Environment"), "diffrender.scene.lights"
     ),
-    "SkyMap": "diffrender.scene.environment.env_map",
+    "EnvMap": "diffrender.scene.environment.env_map",
     "render_scene": "diffrender.render.render:render",
     "render_supersampled": "diffrender.render.supersample",
     "threads_to_kernels": "diffrender.threads",
@@ -44,7 +44,7 @@ _HOME = {
     "Objective": "diffrender.fit.objective",
     "Term": "diffrender.fit.objective",
     "FitOptimizer": "diffrender.fit.optimizer.fit_optimizer",
-    "Rate": "diffrender.fit.optimizer.fit_optimizer",
+    "ParamSettings": "diffrender.fit.optimizer.fit_optimizer",
     "FitSettings": "diffrender.fit.loop",
     "fit_scene": "diffrender.fit.loop:fit",
     "evaluate_views": "diffrender.evaluate.views",
@@ -53,7 +53,7 @@ _HOME = {
     "run_fit": "diffrender.app.run",
     "compare_meshes": "diffrender.evaluate.compare_meshes",
     "check_mesh": "diffrender.geometry.mesh_checks",
-    "Surface": "diffrender.geometry.distances",
+    "SurfaceQuery": "diffrender.geometry.distances",
     "surface_distance": "diffrender.geometry.distances",
     **dict.fromkeys(
         ("DiffrenderError", "ConfigError", "DataError", "ShapeError", "MeshError", "BackendError", "FitError"),

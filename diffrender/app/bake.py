@@ -13,7 +13,7 @@ from diffrender.readers.meshes.mesh_data import Finish, MeshData, with_mesh
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrapped
+from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrap_mesh
 from diffrender.writers.gltf.glb import GlbObject, write_glb
 from diffrender.writers.gltf.pbr import GltfSurface
 from diffrender.writers.meshes.obj import write_obj
@@ -62,7 +62,7 @@ def _to_texture(source: Path, data: MeshData, resolution: int, unwrap: bool) -> 
         raise DataError(f"{source}: {note}; so there is nothing to bake into a texture")
     if data.texture is not None and not unwrap:
         raise DataError(f"{source}: has a texture already; --unwrap makes new texture coordinates and carries it there")
-    mesh = unwrapped(data.mesh, resolution) if unwrap or data.mesh.uvs is None else data.mesh
+    mesh = unwrap_mesh(data.mesh, resolution) if unwrap or data.mesh.uvs is None else data.mesh
     if data.texture is None:
         assert data.vertex_colors is not None
         return mesh, _surface(bake_to_texture(mesh, data.vertex_colors, resolution), data.finish)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from diffrender.evaluate.compare_meshes import LENGTHS, Comparison, compare_meshes
+from diffrender.evaluate.compare_meshes import LENGTHS, MeshComparison, compare_meshes
 from diffrender.geometry.distances import SAMPLES, OneWayDistance, SurfaceDistance
 from diffrender.geometry.mesh_checks import MeshReport
 from diffrender.readers.meshes.read_mesh import read_mesh
@@ -18,7 +18,7 @@ from diffrender.writers.run.metrics import write_json
 
 def compare_files(
     first: Path, second: Path, console: Console, json_file: Path | None = None, n_samples: int = SAMPLES, seed: int = 0
-) -> Comparison:
+) -> MeshComparison:
     """Compares two mesh files, shows the comparison, and writes it to `json_file` where that is given.
 
     Raises DataError where a file is missing, is no mesh, or cannot be written; ShapeError as `compare_meshes`.
@@ -30,7 +30,7 @@ def compare_files(
     return comparison
 
 
-def show_comparison(comparison: Comparison, names: tuple[str, str], console: Console) -> None:
+def show_comparison(comparison: MeshComparison, names: tuple[str, str], console: Console) -> None:
     """Two tables: the distances, then the two meshes. names: what each mesh is called; the first is shown as A."""
     for letter, name in zip("AB", names, strict=True):
         # Paths must stay whole to be copied: the terminal may break lines, we do not.
@@ -41,7 +41,7 @@ def show_comparison(comparison: Comparison, names: tuple[str, str], console: Con
     console.print(_mesh_table(comparison))
 
 
-def _distance_table(comparison: Comparison) -> Table:
+def _distance_table(comparison: MeshComparison) -> Table:
     table = _table("", "both ways", "of B's diagonal", "A to B", "B to A")
     distance = comparison.distance
     for name, key in LENGTHS:
@@ -54,7 +54,7 @@ def _distance_table(comparison: Comparison) -> Table:
     return table
 
 
-def _mesh_table(comparison: Comparison) -> Table:
+def _mesh_table(comparison: MeshComparison) -> Table:
     table = _table("", "A", "B")
     rows: Mapping[str, Callable[[MeshReport], str]] = {
         "vertices": lambda report: f"{report.n_vertices:,}",
@@ -87,7 +87,7 @@ def _bold(text: str) -> Text:
     return Text(text, style="bold")
 
 
-def _percent(length: float, comparison: Comparison) -> str:
+def _percent(length: float, comparison: MeshComparison) -> str:
     return f"{100 * length / comparison.diagonal:.3g} %"
 
 

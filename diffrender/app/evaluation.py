@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from diffrender.evaluate.geometry import GeometryFindings, GeometryJudge
-from diffrender.evaluate.materials import MaterialFindings, MaterialJudge
+from diffrender.evaluate.geometry import GeometryEvaluator, GeometryReport
+from diffrender.evaluate.materials import MaterialEvaluator, MaterialReport
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import FitResult
 from diffrender.scene.cameras import Cameras
@@ -29,27 +29,27 @@ Scores = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """A scene's scores, and what is found in its geometry and its materials; None where these are not known."""
 
     scores: Scores
-    geometry: GeometryFindings
-    material: MaterialFindings | None
+    geometry: GeometryReport
+    material: MaterialReport | None
 
 
-class Judge:
+class Evaluator:
     """Judges scenes of one fit by its targets."""
 
     def __init__(self, setup: FitSetup) -> None:
         self._setup = setup
-        self._geometry = GeometryJudge(setup.target_scene)
+        self._geometry = GeometryEvaluator(setup.target_scene)
         self._materials = None
         if setup.target_scene is not None:
             target = scene_to(setup.target_scene, setup.device)
             judged = setup.fit_views if setup.heldout_views is None else setup.heldout_views
-            self._materials = MaterialJudge(target, judged.cameras, setup.relit, setup.render_views)
+            self._materials = MaterialEvaluator(target, judged.cameras, setup.relit, setup.render_views)
 
-    def judge(self, scene: Scene, cameras: Cameras) -> Judged:
+    def judge(self, scene: Scene, cameras: Cameras) -> Evaluation:
         """`scene` in the fitted views, seen by `cameras`, in the held-out ones, seen by their own, and in itself."""
         setup = self._setup
         scores = {"fit": evaluate_views(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
@@ -57,11 +57,11 @@ class Judge:
         if heldout is not None:
             scores["heldout"] = evaluate_views(scene, heldout, setup.render_views)
         material = None if self._materials is None else self._materials.findings(scene)
-        return Judged(scores, self._geometry.findings(scene), material)
+        return Evaluation(scores, self._geometry.findings(scene), material)
 
 
 @dataclass(frozen=True)
-class Guarding:
+class FlipStatistics:
     """What the guards of learned meshes did over a whole fit.
 
     flipped_faces: how often a step turned a face over nevertheless.
@@ -72,18 +72,18 @@ class Guarding:
     damped_vertices: int
 
 
-def guarding_of(rows: Sequence[Mapping[str, Any]]) -> Guarding | None:
+def flip_statistics(rows: Sequence[Mapping[str, Any]]) -> FlipStatistics | None:
     """Added up over the rows of metrics.jsonl; None where no mesh is learned."""
     counts = [row["geometry"] for row in rows if "geometry" in row and row["geometry"]["vertices"]]
     if not counts:
         return None
-    return Guarding(sum(each["flipped"] for each in counts), sum(each["damped"] for each in counts))
+    return FlipStatistics(sum(each["flipped"] for each in counts), sum(each["damped"] for each in counts))
 
 
 def metrics_of(
-    initial: Judged,
-    final: Judged,
-    guarding: Guarding | None,
+    initial: Evaluation,
+    final: Evaluation,
+    guarding: FlipStatistics | None,
     export_db: float | None,
     result: FitResult,
     seconds: float,
@@ -112,5 +112,5 @@ def metrics_of(
     }
 
 
-def _material_json(judged: Judged) -> dict[str, Any]:
+def _material_json(judged: Evaluation) -> dict[str, Any]:
     return {} if judged.material is None else judged.material.as_json()

@@ -38,7 +38,7 @@ def export_psnr_db(path: Path, scene: Scene, cameras: Cameras, render_views: Ren
     again = scene_to(replace(found, lights=lights, background=scene.background), scene.background.device)
     cameras = cameras.without_gains()
     scores = []
-    for view in spread(len(cameras), VIEWS):
+    for view in evenly_spaced_indices(len(cameras), VIEWS):
         images = [render_views(each, cameras.select([view])).rgba for each in (scene, again)]
         first, second = (srgb_from_linear(image[..., :3]).clamp(0, 1) for image in images)
         covered = (torch.maximum(images[0][..., 3], images[1][..., 3]) > 0).to(first.dtype)
@@ -53,7 +53,7 @@ def _like(light: Light, read: Light) -> Light:
     return read
 
 
-def spread(total: int, count: int) -> list[int]:
+def evenly_spaced_indices(total: int, count: int) -> list[int]:
     """Up to `count` indices below `total`, evenly spread."""
     count = min(count, total)
     return [i * total // count for i in range(count)]

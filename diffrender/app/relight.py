@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from diffrender.app.export_check import spread
+from diffrender.app.export_check import evenly_spaced_indices
 from diffrender.app.resume import find_run
 from diffrender.app.scene_file import SCENE_FILE, load_scene
 from diffrender.app.turntable import write_turntable
@@ -68,7 +68,7 @@ def relight_run(
     cameras = cameras.without_gains().to(target)
     out = folder.path / FOLDER if out is None else out
     with threads_to_kernels(kernel_threads()), torch.no_grad():
-        for number, view in enumerate(spread(len(cameras), VIEWS)):
+        for number, view in enumerate(evenly_spaced_indices(len(cameras), VIEWS)):
             image = render(scene, cameras.select([view])).rgba[0, ..., :3]
             write_png(out / f"view_{number:03d}.png", display.shown(image))
         write_turntable(out / FILM, scene, cameras, render, display=display)

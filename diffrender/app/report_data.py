@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from diffrender.app.evaluation import AT_ITS_BEST, CALLED, SCORES, Guarding, Judged
+from diffrender.app.evaluation import AT_ITS_BEST, CALLED, SCORES, Evaluation, FlipStatistics
 from diffrender.app.parameter_changes import learned_values
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
@@ -48,9 +48,17 @@ STOPPED = {"finished": "Finished", "interrupted": "Stopped by Ctrl-C", "non_fini
 
 
 def report_of(
-    name: str, folder: RunFolder, setup: FitSetup, initial: Judged, final: Judged, guarding: Guarding | None,
-    export_db: float | None, result: FitResult, started: datetime, seconds: float,
-) -> Report:  # fmt: skip
+    name: str,
+    folder: RunFolder,
+    setup: FitSetup,
+    initial: Evaluation,
+    final: Evaluation,
+    guarding: FlipStatistics | None,
+    export_db: float | None,
+    result: FitResult,
+    started: datetime,
+    seconds: float,
+) -> Report:
     """The content of report.html. name: of the scene. seconds: of the whole run so far."""
     judged = "heldout" if "heldout" in final.scores else "fit"
     scores = {views: _scores(views, initial, final) for views in final.scores}
@@ -84,7 +92,7 @@ def report_of(
     )
 
 
-def _scores(views: str, initial: Judged, final: Judged) -> list[Score]:
+def _scores(views: str, initial: Evaluation, final: Evaluation) -> list[Score]:
     return [
         Score(f"{CALLED[views]} {what}", unit, initial.scores[views][key], final.scores[views][key])
         for what, unit, key in SCORES
@@ -92,7 +100,7 @@ def _scores(views: str, initial: Judged, final: Judged) -> list[Score]:
     ]
 
 
-def _target_scores(initial: Judged, final: Judged) -> list[Score]:
+def _target_scores(initial: Evaluation, final: Evaluation) -> list[Score]:
     before, after = initial.geometry.rms_to_target, final.geometry.rms_to_target
     # Where the shape is given and not learned there is nothing to tell.
     if before is None or after is None or max(before, after) < EXACT:
@@ -100,7 +108,7 @@ def _target_scores(initial: Judged, final: Judged) -> list[Score]:
     return [Score("RMS distance to the target's shape", "", before, after)]
 
 
-def _verdict(setup: FitSetup, final: Judged) -> str:
+def _verdict(setup: FitSetup, final: Evaluation) -> str:
     """Who judges the fit, and whether its mesh is sound."""
     if setup.heldout_views is None:
         n_views, seen = len(setup.fit_views), "it was fitted to; none was held out to say how it looks from elsewhere"
@@ -114,7 +122,7 @@ def _verdict(setup: FitSetup, final: Judged) -> str:
     return f"Judged by {views} {seen}. The mesh is {form}, with {faults_in_words(found)}."
 
 
-def _guarding_in_words(guarding: Guarding | None) -> list[tuple[bool, str]]:
+def _guarding_in_words(guarding: FlipStatistics | None) -> list[tuple[bool, str]]:
     if guarding is None:
         return []
     flips = guarding.flipped_faces

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from diffrender.app.evaluation import Judge, guarding_of, metrics_of
+from diffrender.app.evaluation import Evaluator, flip_statistics, metrics_of
 from diffrender.app.export_check import export_psnr_db
 from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
 from diffrender.app.report_data import report_of
@@ -78,14 +78,14 @@ def run_fit(
     """
     with threads_to_kernels(kernel_threads()):
         if resume is None:
-            begun = _begin(config, name, scene_file, Path(out))
+            begun = _start(config, name, scene_file, Path(out))
         else:
-            begun = _take_up(config, find_run(Path(resume)))
+            begun = _resume(config, find_run(Path(resume)))
         return _run(begun, name, scene_file, console or Console())
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _RunState:
     """A run that can start or go on: what it fits, its folder, rows of the steps done before, when all this began."""
 
     setup: FitSetup
@@ -95,7 +95,7 @@ class _Begun:
     clock: float
 
 
-def _begin(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> _Begun:
+def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> _RunState:
     started, clock = datetime.now(), time.perf_counter()
     check_writable(out)
     setup = build_fit(config)
@@ -104,10 +104,10 @@ def _begin(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     if scene_file is not None:
         write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
     write_text(folder.path / RESOLVED, resolved_text(setup.config))
-    return _Begun(setup, folder, [], started, clock)
+    return _RunState(setup, folder, [], started, clock)
 
 
-def _take_up(config: FitConfig, folder: RunFolder) -> _Begun:
+def _resume(config: FitConfig, folder: RunFolder) -> _RunState:
     started, clock = datetime.now(), time.perf_counter()
     check_writable(folder.path)
     checkpoint = find_checkpoint(folder)
@@ -117,17 +117,17 @@ def _take_up(config: FitConfig, folder: RunFolder) -> _Begun:
     check_unfinished(folder, steps_done, setup.settings.steps)
     before = written_rows(folder, steps_done)
     write_text(folder.path / RESOLVED, resolved_text(setup.config))
-    return _Begun(setup, folder, before, started, clock)
+    return _RunState(setup, folder, before, started, clock)
 
 
-def _run(begun: _Begun, name: str, scene_file: Path | None, console: Console) -> RunResult:
+def _run(begun: _RunState, name: str, scene_file: Path | None, console: Console) -> RunResult:
     setup, folder, first_step = begun.setup, begun.folder, len(begun.before)
     with ExitStack() as stack:
         log = stack.enter_context((folder.path / "log.txt").open("a" if first_step else "w", encoding="utf-8"))
         consoles = [console, Console(file=log, width=LOG_WIDTH)]
         panels = [FitPanel(setup.settings.steps, each) for each in consoles]
         recorder = stack.enter_context(Recorder(setup, folder, begun.before))
-        judge = Judge(setup)
+        judge = Evaluator(setup)
         initial = judge.judge(setup.scene, setup.fit_views.cameras)
         write_meshes(folder, "initial", setup.config.export, setup.scene)
         recorder.start()
@@ -140,12 +140,12 @@ def _run(begun: _Begun, name: str, scene_file: Path | None, console: Console) ->
                 setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
                 observers=[recorder, *panels], first_step=first_step,
             )  # fmt: skip
-        result = _completed(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
+        result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
         final = judge.judge(result.scene, result.cameras)
-        export_db = _proof(folder, setup, result)
+        export_db = _check_export(folder, setup, result)
         seconds = time.perf_counter() - begun.clock + recorder.seconds_before
-        guarding = guarding_of(recorder.rows)
+        guarding = flip_statistics(recorder.rows)
         metrics = metrics_of(initial, final, guarding, export_db, result, seconds, setup.learned_gains())
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(begun, result, scene_file, seconds)
@@ -174,7 +174,7 @@ def _check_in_view(setup: FitSetup) -> None:
     )
 
 
-def _completed(setup: FitSetup, result: FitResult) -> FitResult:
+def _fill_unseen_texels(setup: FitSetup, result: FitResult) -> FitResult:
     """The result with its learned textures filled where no fitted view shows them."""
     scene = complete_textures(result.scene, result.cameras, setup.model.latents, setup.render_views)
     return replace(result, scene=scene)
@@ -194,14 +194,14 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
         )
 
 
-def _proof(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:
+def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:
     """How much the exported GLB looks like the fitted scene, in dB; None where none was exported."""
     if "glb" not in setup.config.export:
         return None
     return export_psnr_db(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views)
 
 
-def _write_manifest(begun: _Begun, result: FitResult, scene_file: Path | None, seconds: float) -> None:
+def _write_manifest(begun: _RunState, result: FitResult, scene_file: Path | None, seconds: float) -> None:
     setup = begun.setup
     write_manifest(
         begun.folder.path / "manifest.json",

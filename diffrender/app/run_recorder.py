@@ -136,14 +136,14 @@ class ShownViews:
         if heldout is not None and heldout.images.shape[1:] != fit.images.shape[1:]:
             heldout = None
         n_heldout = 0 if heldout is None else min(len(heldout), count // 2)
-        self._fit_index = _spread(len(fit), count - n_heldout)
+        self._fit_index = _evenly_spaced_indices(len(fit), count - n_heldout)
         self.views = fit.select(self._fit_index)
         self._heldout_index: list[int] = []
         if heldout is not None and n_heldout > 0:
-            self._heldout_index = _spread(len(heldout), n_heldout)
+            self._heldout_index = _evenly_spaced_indices(len(heldout), n_heldout)
             some = heldout.select(self._heldout_index)
             some = replace(some, names=tuple(f"{name}, held out" for name in some.names))
-            self.views = _joined(self.views, some)
+            self.views = _concatenate_views(self.views, some)
 
     @torch.no_grad()
     def render(self, scene: Scene, fit_cameras: Cameras) -> Tensor:
@@ -191,13 +191,13 @@ def evenly(steps: int, count: int) -> set[int]:
     return {round(i * steps / (count - 1)) for i in range(count)}
 
 
-def _spread(total: int, count: int) -> list[int]:
+def _evenly_spaced_indices(total: int, count: int) -> list[int]:
     """Up to `count` indices below `total`, evenly spread."""
     count = min(count, total)
     return [i * total // count for i in range(count)]
 
 
-def _joined(first: Views, second: Views) -> Views:
+def _concatenate_views(first: Views, second: Views) -> Views:
     """The views of both, which have one image size; neither masks nor what is said of single pictures are kept."""
     a, b = first.cameras, second.cameras
     cameras = replace(

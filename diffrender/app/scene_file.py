@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -89,7 +89,7 @@ def _fields(holder: Any) -> tuple[dataclasses.Field[Any], ...]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Texture):
         return {"texture": _plain(value.texels), "wrap": value.wrap}
-    if isinstance(value, SkyMap):
+    if isinstance(value, EnvMap):
         return {"sky": _plain(value.texels)}
     if isinstance(value, Shadow):
         return {"shadow": {field.name: _plain(getattr(value, field.name)) for field in _fields(value)}}
@@ -101,4 +101,4 @@ def _value(value: Any) -> Any:
         return value
     if "shadow" in value:
         return Shadow(**value["shadow"])
-    return SkyMap(value["sky"]) if "sky" in value else Texture(value["texture"], value["wrap"])
+    return EnvMap(value["sky"]) if "sky" in value else Texture(value["texture"], value["wrap"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from diffrender.app.evaluation import CALLED, SCORES, Judged
-from diffrender.evaluate.geometry import GeometryFindings
+from diffrender.app.evaluation import CALLED, SCORES, Evaluation
+from diffrender.evaluate.geometry import GeometryReport
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup
@@ -15,7 +15,7 @@ from diffrender.writers.run.manifest import describe_device
 from diffrender.writers.run.run_folder import RunFolder
 
 
-def opening_words(name: str, setup: FitSetup, initial: Judged, folder: RunFolder) -> Opening:
+def opening_words(name: str, setup: FitSetup, initial: Evaluation, folder: RunFolder) -> Opening:
     """What is said before the first step."""
     start = []
     for each, item in setup.scene.objects.items():
@@ -48,8 +48,8 @@ def opening_words(name: str, setup: FitSetup, initial: Judged, folder: RunFolder
 def closing_words(
     folder: RunFolder,
     setup: FitSetup,
-    initial: Judged,
-    final: Judged,
+    initial: Evaluation,
+    final: Evaluation,
     export_db: float | None,
     result: FitResult,
     seconds: float,
@@ -81,7 +81,7 @@ def closing_words(
     )
 
 
-def findings_in_words(initial: GeometryFindings, final: GeometryFindings) -> list[tuple[str, str]]:
+def findings_in_words(initial: GeometryReport, final: GeometryReport) -> list[tuple[str, str]]:
     """The geometry after the fit, and how far it is from the known target: (what, words)."""
     rows = [("geometry", f"{shape_in_words(final.whole)}; {faults_in_words(final.whole)}")]
     if final.rms_to_target is not None:

@@ -9,7 +9,7 @@ import time
 import torch
 
 from diffrender.errors import BackendError
-from diffrender.geometry.distances import Surface
+from diffrender.geometry.distances import SurfaceQuery
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
@@ -72,7 +72,7 @@ def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
     remesh(*ball, target_length=0.5)
     triangles = Triangles(*ball)
     self_intersections(triangles)
-    Surface(triangles).closest(triangles.vertices)
+    SurfaceQuery(triangles).closest(triangles.vertices)
     _sample_a_texture(dtype)
     _interpolate(dtype)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from diffrender.config.diagnostics import Mistake, did_you_mean
+from diffrender.config.diagnostics import Diagnostic, did_you_mean
 from diffrender.config.error_messages import place_of, shown_path
 from diffrender.config.gain_checks import GAINS, gain_checks
 from diffrender.config.options.fields import is_number
@@ -20,10 +20,10 @@ from diffrender.config.yaml_tree import Location, Tree
 OBJECT_KEYS = ("mesh", "material", "pose")
 
 
-def cross_checks(tree: Tree, source: str) -> list[Mistake]:
+def cross_checks(tree: Tree, source: str) -> list[Diagnostic]:
     """All mistakes of that sort in `tree`; parts of a wrong type are passed over, since the types report them."""
     return [
-        Mistake(place_of(location, tree, source, key=True), message, notes)
+        Diagnostic(place_of(location, tree, source, key=True), message, notes)
         for location, message, notes in _findings(tree)
     ]
 

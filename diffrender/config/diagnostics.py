@@ -11,7 +11,7 @@ LONGEST_SHOWN = 110
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceSpan:
     """A stretch of one line.
 
     source: the file's name, or the command-line option.
@@ -31,10 +31,10 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Mistake:
+class Diagnostic:
     """One thing that is wrong: a sentence at a place, with notes that help."""
 
-    place: Place
+    place: SourceSpan
     message: str
     notes: tuple[str, ...] = ()
 
@@ -43,7 +43,7 @@ class Mistake:
         return "\n".join(lines)
 
 
-def report(mistakes: Sequence[Mistake]) -> str:
+def report(mistakes: Sequence[Diagnostic]) -> str:
     """All mistakes as one text, in the order of the file, each of them once."""
     # The command line, which has no lines, comes last and keeps its order.
     ordered = sorted(mistakes, key=lambda m: (m.place.line == 0, m.place.line, m.place.column if m.place.line else 0))
@@ -60,7 +60,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{by_lower[near[0]]}`?" if near else None
 
 
-def _quote(place: Place) -> list[str]:
+def _quote(place: SourceSpan) -> list[str]:
     if not place.text.strip():
         return []
     text, column = place.text.replace("\t", " ").rstrip(), place.column - 1

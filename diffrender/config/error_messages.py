@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from diffrender.config.diagnostics import Mistake, Place, did_you_mean
+from diffrender.config.diagnostics import Diagnostic, SourceSpan, did_you_mean
 from diffrender.config.options.fields import is_number
 from diffrender.config.overrides import ShellText
 from diffrender.config.schema_words import describe, is_tag, model_of, type_at, words_of
@@ -22,7 +22,7 @@ from diffrender.config.yaml_tree import Location, Tree, read_scalar_or_flow
 MINIMAL_FILE = "the shortest scene file: `targets: {path: folder_with_transforms_json}`"
 
 
-def mistake_of(error: ErrorDetails, root: type[BaseModel], tree: Tree, source: str) -> Mistake:
+def mistake_of(error: ErrorDetails, root: type[BaseModel], tree: Tree, source: str) -> Diagnostic:
     """The mistake that one of pydantic's errors stands for.
 
     error: an entry of ValidationError.errors() of the model `root` on tree.data.
@@ -44,17 +44,17 @@ def mistake_of(error: ErrorDetails, root: type[BaseModel], tree: Tree, source: s
     as_a_list = ["put `[ ]` around it, or `- ` before each entry"] if kind == "list_type" and value is not None else []
     notes = [*as_a_list, *_hints(value, words_of(schema)), *_about(location, field)]
     message = f"{_shown(location, tree)} is {found(value)}; wanted {what}"
-    return Mistake(place_of(location, tree, source), message, tuple(notes))
+    return Diagnostic(place_of(location, tree, source), message, tuple(notes))
 
 
-def place_of(location: Location, tree: Tree, source: str, key: bool = False) -> Place:
+def place_of(location: Location, tree: Tree, source: str, key: bool = False) -> SourceSpan:
     """Where the value (or with `key` the key) at `location` stands, or else the nearest thing around it."""
     if key and location in tree.keys:
         return tree.keys[location]
     for end in range(len(location), 0, -1):
         if location[:end] in tree.values:
             return tree.values[location[:end]]
-    return Place(source, 1, 1, "")
+    return SourceSpan(source, 1, 1, "")
 
 
 def shown_path(location: Location, tree: Tree) -> str:
@@ -99,15 +99,15 @@ def _shown(location: Location, tree: Tree) -> str:
     return f"`{shown_path(location, tree)}`" if location else "the file"
 
 
-def _missing(location: Location, field: FieldInfo | None, tree: Tree, source: str) -> Mistake:
+def _missing(location: Location, field: FieldInfo | None, tree: Tree, source: str) -> Diagnostic:
     parent, name = location[:-1], location[-1]
     what = f": {field.description}" if field is not None and field.description else ""
     holder = _shown(parent, tree)
     notes = (MINIMAL_FILE,) if location == ("targets",) else ()
-    return Mistake(place_of(parent, tree, source, key=True), f"{holder} lacks `{name}`{what}", notes)
+    return Diagnostic(place_of(parent, tree, source, key=True), f"{holder} lacks `{name}`{what}", notes)
 
 
-def _unknown_key(location: Location, model: type[BaseModel] | None, tree: Tree, source: str) -> Mistake:
+def _unknown_key(location: Location, model: type[BaseModel] | None, tree: Tree, source: str) -> Diagnostic:
     name = str(location[-1])
     known = list(model.model_fields) if model is not None else []
     notes = []
@@ -123,7 +123,7 @@ def _unknown_key(location: Location, model: type[BaseModel] | None, tree: Tree, 
         notes += [f"`{name}` belongs in `{owners[0]}`: indent it below that"] if owners else []
     where = f"in `{shown_path(location[:-1], tree)}`" if location[:-1] else "at the top of the file"
     notes.append(f"known {where}: {', '.join(known)}")
-    return Mistake(place_of(location, tree, source, key=True), f"unknown key {_shown(location, tree)}", tuple(notes))
+    return Diagnostic(place_of(location, tree, source, key=True), f"unknown key {_shown(location, tree)}", tuple(notes))
 
 
 def _keys_of(field: FieldInfo) -> list[str]:
@@ -131,7 +131,7 @@ def _keys_of(field: FieldInfo) -> list[str]:
     return list(model.model_fields) if model is not None else []
 
 
-def _no_file(location: Location, value: Any, context: dict[str, Any], tree: Tree, source: str) -> Mistake:
+def _no_file(location: Location, value: Any, context: dict[str, Any], tree: Tree, source: str) -> Diagnostic:
     path = Path(context["path"])
     notes = []
     if path.is_dir():
@@ -149,17 +149,17 @@ def _no_file(location: Location, value: Any, context: dict[str, Any], tree: Tree
                 if from_shell
                 else "a file named in a scene file is looked for from that file's folder"
             )
-    return Mistake(place_of(location, tree, source), message, tuple(notes))
+    return Diagnostic(place_of(location, tree, source), message, tuple(notes))
 
 
-def _no_such_form(location: Location, value: Any, context: dict[str, Any], tree: Tree, source: str) -> Mistake:
+def _no_such_form(location: Location, value: Any, context: dict[str, Any], tree: Tree, source: str) -> Diagnostic:
     key, known = context["key"], context["known"].split("|")
     wanted = _either(known)
     if isinstance(value, dict) and key and key not in value:
         nearest = next((name for name in value if did_you_mean(name, [key])), None)
         notes = (f"write `{key}` instead of `{nearest}`",) if nearest else ()
         message = f"{_shown(location, tree)} lacks `{key}`: {wanted}"
-        return Mistake(place_of(location, tree, source, key=True), message, notes)
+        return Diagnostic(place_of(location, tree, source, key=True), message, notes)
     if isinstance(value, dict) and key:
         location, value = (*location, key), value[key]
     notes = []
@@ -169,7 +169,7 @@ def _no_such_form(location: Location, value: Any, context: dict[str, Any], tree:
     suggestions = [did_you_mean(word, words) for word in written]
     notes += [suggestion for suggestion in suggestions if suggestion is not None]
     message = f"{_shown(location, tree)} is {found(value)}; wanted {wanted}"
-    return Mistake(place_of(location, tree, source), message, tuple(notes))
+    return Diagnostic(place_of(location, tree, source), message, tuple(notes))
 
 
 def _hints(value: Any, words: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diffrender.config.cross_checks import cross_checks
-from diffrender.config.diagnostics import Mistake, Place, did_you_mean, report
+from diffrender.config.diagnostics import Diagnostic, SourceSpan, did_you_mean, report
 from diffrender.config.error_messages import MINIMAL_FILE, found, mistake_of
 from diffrender.config.overrides import Override, apply_overrides
 from diffrender.config.schema import FitConfig, OptimizeOptions, ParameterOptions
@@ -42,10 +42,10 @@ def parse_config(
         raise ConfigError(report([error.mistake])) from None
     parsed = [Override.parse(item) if isinstance(item, str) else item for item in overrides]
     if tree.data is None and not parsed:
-        raise ConfigError(report([Mistake(Place(source, 1, 1, ""), "the file is empty", (MINIMAL_FILE,))]))
+        raise ConfigError(report([Diagnostic(SourceSpan(source, 1, 1, ""), "the file is empty", (MINIMAL_FILE,))]))
     if tree.data is not None and not isinstance(tree.data, dict):
         message = f"the file is {found(tree.data)}; wanted a mapping, `key: value` line by line"
-        raise ConfigError(report([Mistake(tree.values[()], message, (MINIMAL_FILE,))]))
+        raise ConfigError(report([Diagnostic(tree.values[()], message, (MINIMAL_FILE,))]))
     apply_overrides(tree, parsed, list(ParameterOptions.model_fields))
     return _validated(tree, folder, source)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from diffrender.config.diagnostics import Mistake, Place, did_you_mean
+from diffrender.config.diagnostics import Diagnostic, SourceSpan, did_you_mean
 from diffrender.config.yaml_tree import Location, Tree, YamlSyntaxError, read_scalar_or_flow
 
 # Keys whose entries have names; there is nothing to name before the list is there.
@@ -43,18 +43,18 @@ class Override:
         key, equals, value = text.partition("=")
         return cls(key.strip(), value if equals else None)
 
-    def place_of_key(self) -> Place:
+    def place_of_key(self) -> SourceSpan:
         """The key on the command line."""
         start = len(self.option) + 1
         if self.option == "--set":
-            return Place(self.option, 0, start + 1, self._shown(), max(len(self.key), 1))
-        return Place(self.option, 0, 1, self._shown(), len(self.option))
+            return SourceSpan(self.option, 0, start + 1, self._shown(), max(len(self.key), 1))
+        return SourceSpan(self.option, 0, 1, self._shown(), len(self.option))
 
-    def place_of_value(self) -> Place:
+    def place_of_value(self) -> SourceSpan:
         """The value on the command line."""
         shown = self._shown()
         width = len(self.value or "")
-        return Place(self.option, 0, len(shown) - width + 1, shown, max(width, 1))
+        return SourceSpan(self.option, 0, len(shown) - width + 1, shown, max(width, 1))
 
     def _shown(self) -> str:
         if self.value is None:
@@ -74,15 +74,15 @@ def apply_overrides(tree: Tree, overrides: Sequence[Override], entry_options: Co
             tree.mistakes.append(mistake)
 
 
-def _apply(tree: Tree, override: Override, entry_options: Collection[str]) -> Mistake | None:
+def _apply(tree: Tree, override: Override, entry_options: Collection[str]) -> Diagnostic | None:
     if override.value is None or not override.key:
-        return Mistake(override.place_of_key(), "wanted key=value", ("for example: --set optimize.steps=200",))
+        return Diagnostic(override.place_of_key(), "wanted key=value", ("for example: --set optimize.steps=200",))
     if any(not part for part in override.key.split(".")):
-        return Mistake(override.place_of_key(), "a key with an empty part", ("one dot between two names",))
+        return Diagnostic(override.place_of_key(), "a key with an empty part", ("one dot between two names",))
     try:
         value = _from_shell(read_scalar_or_flow(override.value))
     except YamlSyntaxError as error:
-        return Mistake(override.place_of_value(), error.mistake.message, ())
+        return Diagnostic(override.place_of_value(), error.mistake.message, ())
     if tree.data is None:
         tree.data = {}
     return _Descent(tree, override, entry_options).put(value)
@@ -124,13 +124,13 @@ class _Descent:
         self.override = override
         self.entry_options = entry_options
 
-    def put(self, value: Any) -> Mistake | None:
+    def put(self, value: Any) -> Diagnostic | None:
         parent: Any = self.tree.data
         location: Location = ()
         parts = self.override.key.split(".")
         while True:
             step = self.step(parent, location, parts)
-            if isinstance(step, Mistake):
+            if isinstance(step, Diagnostic):
                 return step
             here, parts = (*location, step.key), parts[step.n_parts :]
             if not parts:
@@ -139,7 +139,9 @@ class _Descent:
             child = parent[key] if isinstance(parent, list) else parent.get(key)
             if child is None and here[-1] in LISTS:
                 message = f"there is no list `{here[-1]}` in the file that could hold `{parts[0]}`"
-                return Mistake(self.override.place_of_key(), message, (f"set all of it: --set '{here[-1]}=[{{...}}]'",))
+                return Diagnostic(
+                    self.override.place_of_key(), message, (f"set all of it: --set '{here[-1]}=[{{...}}]'",)
+                )
             spelled_out = {} if child is None else _spelled_out(here, child)
             if spelled_out is not None:
                 child = spelled_out
@@ -148,7 +150,7 @@ class _Descent:
         self.assign(parent, here[-1], value, here)
         return None
 
-    def step(self, parent: Any, location: Location, parts: list[str]) -> Step | Mistake:
+    def step(self, parent: Any, location: Location, parts: list[str]) -> Step | Diagnostic:
         """The next level below `parent`."""
         if isinstance(parent, dict):
             for count in range(len(parts), 0, -1):
@@ -162,13 +164,13 @@ class _Descent:
         if isinstance(parent, list):
             return self.list_item(parent, location, parts[0])
         where = ".".join(map(str, location))
-        return Mistake(
+        return Diagnostic(
             self.override.place_of_key(),
             f"`{where}` is the plain value `{parent}`, which has no `{parts[0]}`",
             (f"set all of it: --set '{where}={{...}}'",),
         )
 
-    def list_item(self, items: list[Any], location: Location, part: str) -> Step | Mistake:
+    def list_item(self, items: list[Any], location: Location, part: str) -> Step | Diagnostic:
         names = [str(item.get("name") or item.get("type")) if isinstance(item, dict) else None for item in items]
         if part in names:
             return Step(names.index(part), 1)
@@ -178,7 +180,7 @@ class _Descent:
         known = [name for name in names if name is not None]
         wanted = f"one of {', '.join(known)}, or an index" if known else "an index"
         suggestion = did_you_mean(part, known)
-        return Mistake(
+        return Diagnostic(
             self.override.place_of_key(),
             f"`{where}` has no entry `{part}`; wanted {wanted} (it has {len(items)})",
             (suggestion,) if suggestion else (),

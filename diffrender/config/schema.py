@@ -21,26 +21,26 @@ from diffrender.config.options.fields import (
     Weight,
     low_to_high,
 )
-from diffrender.config.options.lights import Light, RotationOptions
-from diffrender.config.options.meshes import Mesh
-from diffrender.config.options.remeshing import RemeshOptions
+from diffrender.config.options.lights import AnyLight, RotationOptions
+from diffrender.config.options.meshes import AnyMesh
+from diffrender.config.options.remeshing import RemeshScheduleOptions
 from diffrender.config.shelf import (
     AntialiasOptions,
+    AnyEdges,
+    AnyMaterial,
+    AnySchedule,
     ArapOptions,
     BilaplacianOptions,
     BufferLossOptions,
     ColorSmoothnessOptions,
     ConstantOptions,
     EdgeLengthOptions,
-    Edges,
     ImageLoss,
     L1Options,
     LaplacianOptions,
     MaskLoss,
-    Material,
     MaterialSmoothnessOptions,
     NormalConsistencyOptions,
-    Schedule,
     SymmetryOptions,
     WhiteLightOptions,
 )
@@ -74,21 +74,21 @@ class ObjectOptions(Strict):
     """One of several objects."""
 
     name: Name = Field(description="a name, for `optimize:` paths as objects.<name>.mesh.vertices")
-    mesh: Mesh | None = Field(default=None, description="a file, or {init: sphere}")
-    material: Material | None = Field(default=None, description="how its surface looks")
+    mesh: AnyMesh | None = Field(default=None, description="a file, or {init: sphere}")
+    material: AnyMaterial | None = Field(default=None, description="how its surface looks")
     pose: PoseOptions | None = Field(default=None, description="where it stands")
 
 
 class SceneParts(Strict):
     """What is rendered: one object written at the top, or several under `objects`; lights; background."""
 
-    mesh: Mesh | None = Field(default=None, description="a file, or {init: sphere}")
-    material: Material | None = Field(default=None, description="how the surface looks")
+    mesh: AnyMesh | None = Field(default=None, description="a file, or {init: sphere}")
+    material: AnyMaterial | None = Field(default=None, description="how the surface looks")
     pose: PoseOptions | None = Field(default=None, description="where the object stands")
     objects: list[ObjectOptions] | None = Field(
         default=None, min_length=1, description="several objects, each with a name"
     )
-    lights: list[Light] | None = Field(
+    lights: list[AnyLight] | None = Field(
         default=None, description="left out: ambient light of radiance 1 where a material needs it"
     )
     background: Color | None = Field(default=None, description="linear RGB behind the objects; left out: black")
@@ -132,7 +132,7 @@ class SyntheticOptions(SceneParts):
     color_cast: float = Field(
         default=0.0, ge=0, lt=1, description="and each of their channels is off by up to such a part of itself"
     )
-    relight: list[Light] | None = Field(
+    relight: list[AnyLight] | None = Field(
         default=None,
         min_length=1,
         description="light that the fit never sees: fitted and target materials are compared under it at the end",
@@ -177,7 +177,7 @@ class ResolutionOptions(Named):
 class RenderOptions(Strict):
     """How the scene becomes images."""
 
-    edges: Edges = Field(default=AntialiasOptions(), description="what makes silhouettes")
+    edges: AnyEdges = Field(default=AntialiasOptions(), description="what makes silhouettes")
 
 
 class _ParameterBasics(Named):
@@ -187,7 +187,7 @@ class _ParameterBasics(Named):
     )
     start: int = Field(default=0, ge=0, description="the step at which it begins to move")
     stop: PositiveInt | None = Field(default=None, description="the step from which on it rests again")
-    schedule: Schedule = Field(default=ConstantOptions(), description="how the learning rate changes")
+    schedule: AnySchedule = Field(default=ConstantOptions(), description="how the learning rate changes")
     method: Method | None = Field(
         default=None,
         description="the parametrisation; left out: the one that suits the value best; of mesh.vertices large_steps, or"
@@ -232,7 +232,7 @@ class ParameterOptions(_WithLambda):
         " the finest and added to it; what whole regions have in common is found in few steps then; left out: as many"
         f" as have at least {LEAST_COARSE} texels along each side; 0: none",
     )
-    remesh: RemeshOptions | None = Field(
+    remesh: RemeshScheduleOptions | None = Field(
         default=None,
         description="of mesh.vertices: continuous, or the steps after which the mesh is remeshed; without large_steps,"
         " lr then counts in edge lengths",

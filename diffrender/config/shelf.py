@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.options.fields import Direction, Named, OneOf, PositiveFloat, Strict, Vector, Weight
+from diffrender.config.options.fields import Named, NonzeroVector, OneOf, PositiveFloat, Strict, Vector, Weight
 from diffrender.config.options.material_inputs import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
 
 
@@ -204,7 +204,7 @@ class ArapOptions(TermOptions):
 class SymmetryOptions(TermOptions):
     """The mirror image of the surface lies on the surface."""
 
-    normal: Direction = Field(
+    normal: NonzeroVector = Field(
         default=(1.0, 0.0, 0.0), description="of the mirror plane, in the object's own frame; need not be unit"
     )
     point: Vector = Field(default=(0.0, 0.0, 0.0), description="a point of the plane, in the object's own frame")
@@ -270,16 +270,16 @@ class ExponentialOptions(ScheduleOptions):
 
 SCHEDULE_OPTIONS = {"constant": ConstantOptions, "cosine": CosineOptions, "exponential": ExponentialOptions}
 
-Material: TypeAlias = Annotated[
+AnyMaterial: TypeAlias = Annotated[
     LambertOptions | PhongOptions | GgxOptions | UnlitOptions, OneOf.by_key(MATERIAL_OPTIONS)
 ]
-Edges: TypeAlias = Annotated[
+AnyEdges: TypeAlias = Annotated[
     AntialiasOptions | HardOptions | SoftOptions, OneOf.by_key(EDGE_OPTIONS, otherwise="antialias")
 ]
 ImageLoss: TypeAlias = Annotated[
     L1Options | L2Options | HuberOptions | PyramidOptions, OneOf.by_key(IMAGE_LOSS_OPTIONS, otherwise="l1")
 ]
 MaskLoss: TypeAlias = Annotated[MaskIouOptions | MaskL1Options, OneOf.by_key(MASK_LOSS_OPTIONS, otherwise="mask_iou")]
-Schedule: TypeAlias = Annotated[
+AnySchedule: TypeAlias = Annotated[
     ConstantOptions | CosineOptions | ExponentialOptions, OneOf.by_key(SCHEDULE_OPTIONS, otherwise="constant")
 ]

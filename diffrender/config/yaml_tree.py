@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from diffrender.config.diagnostics import Mistake, Place
+from diffrender.config.diagnostics import Diagnostic, SourceSpan
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and list indices from the top of the file down to a value."""
@@ -20,7 +20,7 @@ Location: TypeAlias = tuple[str | int, ...]
 class YamlSyntaxError(Exception):
     """The text is no YAML at all; carries the one mistake that stopped the reading."""
 
-    def __init__(self, mistake: Mistake):
+    def __init__(self, mistake: Diagnostic):
         super().__init__(mistake.message)
         self.mistake = mistake
 
@@ -36,9 +36,9 @@ class Tree:
     """
 
     data: Any
-    keys: dict[Location, Place] = field(default_factory=dict)
-    values: dict[Location, Place] = field(default_factory=dict)
-    mistakes: list[Mistake] = field(default_factory=list)
+    keys: dict[Location, SourceSpan] = field(default_factory=dict)
+    values: dict[Location, SourceSpan] = field(default_factory=dict)
+    mistakes: list[Diagnostic] = field(default_factory=list)
 
 
 class _CoreLoader(yaml.SafeLoader):
@@ -108,12 +108,12 @@ class _NodeReader:
         self.source = source
         self.open_nodes: list[yaml.Node] = []
 
-    def place(self, node: yaml.Node) -> Place:
+    def place(self, node: yaml.Node) -> SourceSpan:
         start, end = node.start_mark, node.end_mark
         text = self.lines[start.line] if start.line < len(self.lines) else ""
         is_short = isinstance(node, yaml.ScalarNode) and end.line == start.line
         width = max(end.column - start.column, 1) if is_short else 1
-        return Place(self.source, start.line + 1, start.column + 1, text, width)
+        return SourceSpan(self.source, start.line + 1, start.column + 1, text, width)
 
     def read(self, node: yaml.Node, location: Location) -> Any:
         self.tree.values[location] = self.place(node)
@@ -168,10 +168,10 @@ class _NodeReader:
         return text
 
     def note(self, node: yaml.Node, message: str, remedy: str) -> None:
-        self.tree.mistakes.append(Mistake(self.place(node), message, (remedy,)))
+        self.tree.mistakes.append(Diagnostic(self.place(node), message, (remedy,)))
 
 
-def _syntax_mistake(error: yaml.YAMLError, text: str, source: str) -> Mistake:
+def _syntax_mistake(error: yaml.YAMLError, text: str, source: str) -> Diagnostic:
     lines = text.splitlines()
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         # Characters that YAML forbids have a position but no line of their own.
@@ -179,23 +179,25 @@ def _syntax_mistake(error: yaml.YAMLError, text: str, source: str) -> Mistake:
         line = text.count("\n", 0, position)
         column = position - (text.rfind("\n", 0, position) + 1)
         shown = lines[line] if line < len(lines) else ""
-        return Mistake(Place(source, line + 1, column + 1, shown, 1), "a character that YAML does not allow", ())
+        return Diagnostic(
+            SourceSpan(source, line + 1, column + 1, shown, 1), "a character that YAML does not allow", ()
+        )
     mark = error.problem_mark
     if "end of stream" in (error.problem or "") and "quoted" in (error.context or "") and error.context_mark:
         line, column = error.context_mark.line, error.context_mark.column
-        return Mistake(Place(source, line + 1, column + 1, lines[line], 1), "a quote that is never closed", ())
+        return Diagnostic(SourceSpan(source, line + 1, column + 1, lines[line], 1), "a quote that is never closed", ())
     shown = lines[mark.line] if mark.line < len(lines) else ""
-    place = Place(source, mark.line + 1, mark.column + 1, shown, 1)
+    place = SourceSpan(source, mark.line + 1, mark.column + 1, shown, 1)
     problem = error.problem or "cannot be read as YAML"
     notes: tuple[str, ...] = ()
     if "\\t" in problem or (shown[: mark.column + 1].strip() == "" and "\t" in shown[: mark.column + 1]):
-        return Mistake(place, "a tab; YAML indents with spaces only", ("replace the tab by spaces",))
+        return Diagnostic(place, "a tab; YAML indents with spaces only", ("replace the tab by spaces",))
     if error.context_mark is not None and error.context:
         notes = (f"{error.context}, which began in line {error.context_mark.line + 1}",)
     if "expected ':'" in problem or "mapping values are not allowed" in problem:
         notes = (*notes, "write `key: value`, with a space after the colon, and indent the keys of one block alike")
     elif "single document" in (error.context or ""):
-        return Mistake(place, "a second document begins here; wanted one", ("take out the line `---`",))
+        return Diagnostic(place, "a second document begins here; wanted one", ("take out the line `---`",))
     elif "expected ',' or" in problem:
         notes = (*notes, "close the bracket, or put a comma between the entries")
-    return Mistake(place, f"this is not YAML: {problem}", notes)
+    return Diagnostic(place, f"this is not YAML: {problem}", notes)

@@ -7,8 +7,8 @@ from typing import Any
 
 from diffrender.geometry.distances import (
     SAMPLES,
-    Surface,
     SurfaceDistance,
+    SurfaceQuery,
     surface_distance,
     vertex_distance,
 )
@@ -20,7 +20,7 @@ LENGTHS = (("RMS distance", "rms"), ("mean distance", "mean"), ("95 % are within
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MeshComparison:
     """Two meshes side by side; lengths are in the meshes' unit.
 
     first, second: what each mesh is like.
@@ -42,16 +42,16 @@ class Comparison:
         return asdict(self) | {"relative": relative}
 
 
-def compare_meshes(first: Mesh, second: Mesh, n_samples: int = SAMPLES, seed: int = 0) -> Comparison:
+def compare_meshes(first: Mesh, second: Mesh, n_samples: int = SAMPLES, seed: int = 0) -> MeshComparison:
     """How far two meshes are apart, from `n_samples` points spread over each, and what is found in each.
 
     first, second: in one frame; the second is the one that the other is measured by. Nothing is aligned.
     Raises ShapeError for n_samples < 1, and for a mesh without faces, without area or with a non-finite vertex.
     """
     triangles = [Triangles(mesh.vertices, mesh.faces) for mesh in (first, second)]
-    one, other = (Surface(each) for each in triangles)
+    one, other = (SurfaceQuery(each) for each in triangles)
     low, high = second.vertices[second.faces.unique()].double().aminmax(dim=0)
-    return Comparison(
+    return MeshComparison(
         first=check_mesh(triangles[0]),
         second=check_mesh(triangles[1]),
         distance=surface_distance(one, other, n_samples, seed),

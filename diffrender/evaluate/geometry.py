@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from diffrender.geometry.distances import Surface, surface_distance, vertex_distance
+from diffrender.geometry.distances import SurfaceQuery, surface_distance, vertex_distance
 from diffrender.geometry.mesh_checks import MeshReport, check_mesh
 from diffrender.geometry.primitives import Triangles
 from diffrender.scene.scene import Scene
@@ -17,7 +17,7 @@ SAMPLES = 20_000
 
 
 @dataclass(frozen=True)
-class GeometryFindings:
+class GeometryReport:
     """The geometry of a scene, in the world.
 
     whole: of all objects as one mesh. objects: of each, by name.
@@ -40,26 +40,26 @@ class GeometryFindings:
         return numbers
 
 
-class GeometryJudge:
+class GeometryEvaluator:
     """Looks at scenes, and measures them by the target's where that is known; made once for several scenes.
 
     target: the scene that the target images show, or None where they are photographs.
     """
 
     def __init__(self, target: Scene | None) -> None:
-        self._target = None if target is None else Surface(_joined(triangles_w(target)))
+        self._target = None if target is None else SurfaceQuery(_concatenate(triangles_w(target)))
 
-    def findings(self, scene: Scene) -> GeometryFindings:
+    def findings(self, scene: Scene) -> GeometryReport:
         """What is found in `scene`. A scene without area is at no known distance."""
         parts = triangles_w(scene)
-        whole = _joined(parts)
+        whole = _concatenate(parts)
         reports = {name: check_mesh(part) for name, part in parts.items()}
         # Of one object, both are the same; of several, the whole also says where they cross each other.
         report = next(iter(reports.values())) if len(reports) == 1 else check_mesh(whole)
         if self._target is None or not report.area > 0:
-            return GeometryFindings(report, reports)
-        surface = Surface(whole)
-        return GeometryFindings(
+            return GeometryReport(report, reports)
+        surface = SurfaceQuery(whole)
+        return GeometryReport(
             report,
             reports,
             rms_to_target=vertex_distance(surface, self._target),
@@ -77,7 +77,7 @@ def triangles_w(scene: Scene) -> dict[str, Triangles]:
     return placed
 
 
-def _joined(parts: dict[str, Triangles]) -> Triangles:
+def _concatenate(parts: dict[str, Triangles]) -> Triangles:
     meshes = list(parts.values())
     starts = [sum(len(mesh.vertices) for mesh in meshes[:index]) for index in range(len(meshes))]
     return Triangles(

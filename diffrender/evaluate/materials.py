@@ -39,7 +39,7 @@ class Relit:
 
 
 @dataclass(frozen=True)
-class MaterialFindings:
+class MaterialReport:
     """How near materials are to the target's, over the surface that the views see, each pixel counting alike.
 
     base_color_psnr_db: of sRGB colours, after one factor on all of them: brighter light on a darker surface looks the
@@ -65,7 +65,7 @@ class MaterialFindings:
         return found if relight is None else {**found, "relight": relight}
 
 
-class MaterialJudge:
+class MaterialEvaluator:
     """Measures the materials of scenes by a known target's; made once for several scenes.
 
     target: what the target images show. cameras: the views whose surface counts. relit: the target in other light.
@@ -76,7 +76,7 @@ class MaterialJudge:
         self._colors = _seen_values(target, "base_color", cameras)
         self._shares = {name: _seen_values(target, name, cameras) for name in SHARES}
 
-    def findings(self, scene: Scene) -> MaterialFindings | None:
+    def findings(self, scene: Scene) -> MaterialReport | None:
         """What is found in `scene`; None where its materials are of other kinds than the target's, or out of view."""
         if _kinds(scene) != _kinds(self._target):
             return None
@@ -90,7 +90,7 @@ class MaterialJudge:
             if target is not None:
                 first, second, _ = self._pairs(target, _seen_values(scene, name, self._cameras))
                 maes[name] = float((first - second).abs().mean())
-        return MaterialFindings(
+        return MaterialReport(
             _color_psnr_db(wanted, scale * found),
             scale,
             _color_psnr_db(wanted, balance * found),

@@ -9,18 +9,18 @@ from torch import Tensor
 ROW = 1024
 
 
-def steady_sum(values: Tensor) -> Tensor:
+def deterministic_sum(values: Tensor) -> Tensor:
     """The sum [] of all `values`, bitwise the same on CPU whatever the number of threads; differentiable."""
     flat = values.reshape(-1)
     whole = flat.numel() // ROW * ROW
     if whole < 2 * ROW:
         return flat.sum()
-    return steady_sum(flat[:whole].reshape(-1, ROW).sum(1)) + flat[whole:].sum()
+    return deterministic_sum(flat[:whole].reshape(-1, ROW).sum(1)) + flat[whole:].sum()
 
 
-def steady_mean(values: Tensor) -> Tensor:
+def deterministic_mean(values: Tensor) -> Tensor:
     """The mean [] of all `values`, likewise; zero where there are none."""
-    return steady_sum(values) / max(values.numel(), 1)
+    return deterministic_sum(values) / max(values.numel(), 1)
 
 
 def sum_per_view(images: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def is_clipped(images: Tensor) -> Tensor:
     return (images - 1).abs() < AT_THE_END
 
 
-class Comparison:
+class LossInputs:
     """What the losses of one step see: n rendered views and their targets; conversions are made once and kept.
 
     output: the renderings, with the buffers that the objective asks for.

@@ -26,7 +26,7 @@ from diffrender.scene.scene import Scene
 
 
 @dataclass(frozen=True)
-class Frame:
+class SceneTemplate:
     """What the learned values of a model are put into.
 
     scene: the starting scene, or with other meshes than at the start.
@@ -68,35 +68,35 @@ class SceneModel(nn.Module):
         for path, method in self._methods.items():
             item = object_of_vertices(path)
             bound[path] = method if item is None else method.bound_to(scene.objects[item].mesh)
-        self.put_back(Frame(scene, bound), self.first_latents(Frame(scene, bound)))
+        self.put_back(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
 
-    def put_back(self, frame: Frame, latents: Mapping[str, Tensor]) -> None:
+    def put_back(self, frame: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
         """Take over a frame, and a latent for each learned value that suits it."""
         self._frame = frame
         self._latents = nn.ParameterDict({_key(path): nn.Parameter(latents[path]) for path in self._methods})
 
-    def first_latents(self, frame: Frame) -> dict[str, Tensor]:
+    def first_latents(self, frame: SceneTemplate) -> dict[str, Tensor]:
         """Latents, by canonical path, that stand for the values in `frame`. Raises ShapeError, naming the path."""
         return {
             path: _first_latent(parametrization, path, get_value(frame.scene, self._initial_cameras, path))
             for path, parametrization in frame.parametrizations.items()
         }
 
-    def with_mesh(self, frame: Frame, name: str, item: Object) -> Frame:
+    def with_mesh(self, frame: SceneTemplate, name: str, item: Object) -> SceneTemplate:
         """`frame` with another object called `name`, of another mesh; the model itself stays as it is."""
         path = f"objects.{name}.mesh.vertices"
         bound = dict(frame.parametrizations)
         if path in bound:
             bound[path] = self._methods[path].bound_to(item.mesh)
-        return Frame(dataclasses.replace(frame.scene, objects={**frame.scene.objects, name: item}), bound)
+        return SceneTemplate(dataclasses.replace(frame.scene, objects={**frame.scene.objects, name: item}), bound)
 
     @property
-    def frame(self) -> Frame:
+    def frame(self) -> SceneTemplate:
         """What the learned values are put into."""
         return self._frame
 
     @property
-    def initial_frame(self) -> Frame:
+    def initial_frame(self) -> SceneTemplate:
         """What they were put into at the start."""
         frame = self._frame
         for name, item in self._initial_scene.objects.items():

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.loss_inputs import Comparison, require_buffer, require_masks
+from diffrender.fit.loss_inputs import LossInputs, require_buffer, require_masks
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
@@ -26,7 +26,7 @@ class Loss(ABC):
         return ("color",)
 
     @abstractmethod
-    def __call__(self, comparison: Comparison) -> Tensor:
+    def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] one number per view, zero where rendering and target are equal; differentiable in the rendering."""
 
 
@@ -100,7 +100,7 @@ class Objective:
             if name != "color":
                 require_buffer(views, name)
 
-    def __call__(self, comparison: Comparison, scene: Scene) -> Terms:
+    def __call__(self, comparison: LossInputs, scene: Scene) -> Terms:
         """All terms for one batch of views and the scene that they show."""
         total: Tensor | None = None
         values: dict[str, Tensor] = {}

@@ -15,7 +15,7 @@ from diffrender.errors import DiffrenderError, FitError
 from diffrender.fit.batch_targets import StepViews
 from diffrender.fit.batches import Batches
 from diffrender.fit.deterministic_reduce import mean_per_view
-from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.model import SceneModel
 from diffrender.fit.nonfinite_diagnosis import bad_gradients, bad_terms, influences
 from diffrender.fit.objective import Objective, Terms
@@ -129,15 +129,15 @@ class Stepper:
         self.done -= 1
         self._stop(f"step {self.done} made {path} non-finite")
 
-    def _evaluate(self, values: dict[str, Tensor], index: Tensor | None, step: int) -> tuple[Comparison, Terms]:
+    def _evaluate(self, values: dict[str, Tensor], index: Tensor | None, step: int) -> tuple[LossInputs, Terms]:
         """Renderings and terms of `step` for the views at `index`, None for all."""
         scene, cameras = self._model.state_at(values)
         cameras, views = self._views.at(cameras, index, step)
         added = self._views.added_background(scene.background, len(views), step)
-        comparison = Comparison(self._render_step(scene, cameras, step), views, added)
+        comparison = LossInputs(self._render_step(scene, cameras, step), views, added)
         return comparison, self._objective(comparison, scene)
 
-    def _record(self, step: int, comparison: Comparison, terms: Terms) -> StepRecord:
+    def _record(self, step: int, comparison: LossInputs, terms: Terms) -> StepRecord:
         with torch.no_grad():
             psnr_db = terms.total.new_tensor(math.nan)
             if "color" in self._objective.buffers():

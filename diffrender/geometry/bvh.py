@@ -15,7 +15,7 @@ STACK = 64
 BITS = 21
 
 
-class TriangleTree(NamedTuple):
+class BVH(NamedTuple):
     """A complete binary tree; node 1 is the root, the children of node n are 2 n and 2 n + 1.
 
     corners: [F, 3, 3] float64 corner positions, sorted along a space-filling curve.
@@ -30,7 +30,7 @@ class TriangleTree(NamedTuple):
     high: np.ndarray
 
 
-def build_tree(vertices: np.ndarray, faces: np.ndarray) -> TriangleTree:
+def build_bvh(vertices: np.ndarray, faces: np.ndarray) -> BVH:
     """The tree of the triangles `faces` [F, 3] int64, F > 0, of `vertices` [V, 3] float64, all finite."""
     corners = vertices[faces]
     order = np.argsort(curve_order(corners.mean(1)), kind="stable")
@@ -40,7 +40,7 @@ def build_tree(vertices: np.ndarray, faces: np.ndarray) -> TriangleTree:
         n_leaves *= 2
     low, high = np.empty((2 * n_leaves, 3)), np.empty((2 * n_leaves, 3))
     fill_boxes(corners, low, high)
-    return TriangleTree(corners, order, low, high)
+    return BVH(corners, order, low, high)
 
 
 def curve_order(points: np.ndarray) -> np.ndarray:

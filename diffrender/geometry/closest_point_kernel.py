@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.bvh import STACK, TriangleTree, curve_order
+from diffrender.geometry.bvh import BVH, STACK, curve_order
 from diffrender.threads import parallel_for
 
 # Points handed to a thread at a time, at least: a millisecond of work.
@@ -125,7 +125,7 @@ def find_closest(start, end, points, order, corners, face, low, high, out_point,
         out_distance[p] = np.sqrt(best)
 
 
-def closest(tree: TriangleTree, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def closest(tree: BVH, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For finite `points` [P, 3] float64: closest points [P, 3], their faces [P] int64, and distances [P]."""
     point, face, distance = np.empty_like(points), np.empty(len(points), np.int64), np.empty(len(points))
     if len(points):

@@ -66,7 +66,7 @@ class SurfaceDistance:
     back: OneWayDistance
 
 
-class Surface:
+class SurfaceQuery:
     """A triangle mesh, ready to be searched; made once for many questions.
 
     triangles: vertices [V, 3] float, faces [F, 3] int64, F > 0; moved to the CPU and to float64.
@@ -77,9 +77,9 @@ class Surface:
         self.triangles = checked("Surface", triangles)
         if not len(self.triangles.faces):
             raise ShapeError("Surface: the mesh has no faces; give one with at least one triangle")
-        from diffrender.geometry.bvh import build_tree
+        from diffrender.geometry.bvh import build_bvh
 
-        self._tree = build_tree(self.triangles.vertices.numpy(), self.triangles.faces.numpy())
+        self._tree = build_bvh(self.triangles.vertices.numpy(), self.triangles.faces.numpy())
 
     def closest(self, points: Tensor) -> ClosestPoints:
         """The point of the surface that is closest to each of `points` [P, 3]; exact, on the CPU, not differentiable.
@@ -94,7 +94,9 @@ class Surface:
         return ClosestPoints(*(torch.from_numpy(array) for array in found))
 
 
-def surface_distance(first: Surface, second: Surface, n_samples: int = SAMPLES, seed: int = 0) -> SurfaceDistance:
+def surface_distance(
+    first: SurfaceQuery, second: SurfaceQuery, n_samples: int = SAMPLES, seed: int = 0
+) -> SurfaceDistance:
     """Distances both ways between two surfaces, from `n_samples` > 0 points spread evenly over each.
 
     Raises ShapeError where a surface has no area, or for n_samples < 1.
@@ -115,7 +117,7 @@ def surface_distance(first: Surface, second: Surface, n_samples: int = SAMPLES, 
     )
 
 
-def vertex_distance(first: Surface, second: Surface) -> float:
+def vertex_distance(first: SurfaceQuery, second: SurfaceQuery) -> float:
     """sqrt((mean d1^2 + mean d2^2) / 2): d1 from the vertices of the first surface to the second, d2 from the vertices
     of the second to the first; vertices without a face do not count.
 
@@ -144,7 +146,7 @@ def checked(function: str, triangles: Triangles) -> Triangles:
     return Triangles(vertices.detach().cpu().double().contiguous(), faces.cpu().contiguous())
 
 
-def _one_way(start: Surface, goal: Surface, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+def _one_way(start: SurfaceQuery, goal: SurfaceQuery, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
     """The distance [P] of each sample, and the angle of the normals [P]; NaN where the closest face has no normal."""
     samples = sample_surface(start.triangles, n_samples, seed)
     found = goal.closest(samples.points)

@@ -22,7 +22,7 @@ PORTION = 1 << 16
 
 
 @dataclass(frozen=True)
-class Silhouettes:
+class MaskViews:
     """N outlines with the cameras that saw them (OpenCV frame, pixel centres at +0.5).
 
     masks: [N, H, W] float, coverage in 0..1; 0.5 and more is the object.
@@ -51,14 +51,14 @@ class Silhouettes:
             raise ShapeError(f"Silhouettes: masks must hold at least one pixel, got {list(self.masks.shape)}")
 
 
-class SilhouetteField:
+class MaskDistanceField:
     """For points of space, how far each view says that they are outside of the object, in world units.
 
     Negative inside of an outline, zero on it, at sub-pixel accuracy. A view has nothing against a point that it does
     not see: one behind its camera or, where the outline is cut by the image's border, one beside its image.
     """
 
-    def __init__(self, silhouettes: Silhouettes) -> None:
+    def __init__(self, silhouettes: MaskViews) -> None:
         self._views = silhouettes
         distances = [_padded_distance(mask.cpu().numpy()) for mask in silhouettes.masks]
         self._distance_px = torch.from_numpy(np.stack(distances)).float()

@@ -99,10 +99,10 @@ def self_intersections(surface: Triangles) -> Tensor:
     vertices, faces = checked("self_intersections", surface)
     if not len(faces):
         return faces.new_zeros(0, 2)
-    from diffrender.geometry.bvh import build_tree
+    from diffrender.geometry.bvh import build_bvh
     from diffrender.geometry.triangle_intersection_kernel import crossings
 
-    return torch.from_numpy(crossings(build_tree(vertices.numpy(), faces.numpy())))
+    return torch.from_numpy(crossings(build_bvh(vertices.numpy(), faces.numpy())))
 
 
 def flipped_faces(before: Tensor, after: Tensor, faces: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.bvh import STACK, TriangleTree
+from diffrender.geometry.bvh import BVH, STACK
 from diffrender.threads import parallel_for
 
 # Triangles handed to a thread at a time, at least.
@@ -153,7 +153,7 @@ def find_crossings(start, end, corners, face, low, high, first, fill, out):
             first[s] = found
 
 
-def crossings(tree: TriangleTree) -> np.ndarray:
+def crossings(tree: BVH) -> np.ndarray:
     """[K, 2] int64: the pairs of faces that cross, lower face first, sorted."""
     n_faces = len(tree.face)
     count = np.zeros(n_faces + 1, np.int64)

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.isosurface import Lattice, isosurface
 from diffrender.geometry.laplacian import laplacian_vectors
-from diffrender.geometry.mask_distance import SilhouetteField
+from diffrender.geometry.mask_distance import MaskDistanceField
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.topology import Topology
 
@@ -34,7 +34,7 @@ MOST_CELLS = 256
 
 
 def visual_hull(
-    field: SilhouetteField,
+    field: MaskDistanceField,
     low: Tensor,
     high: Tensor,
     cell: float,
@@ -72,7 +72,7 @@ def visual_hull(
     return Triangles(_settled(Triangles(even.vertices, even.faces), hull, cell), even.faces)
 
 
-def hull_bounds(field: SilhouetteField, low: Tensor, high: Tensor, tolerance: int = 0) -> tuple[Tensor, Tensor]:
+def hull_bounds(field: MaskDistanceField, low: Tensor, high: Tensor, tolerance: int = 0) -> tuple[Tensor, Tensor]:
     """The part of the box from `low` to `high` [3] that the hull needs, found by a coarse look at it.
 
     Raises DataError where nothing is left.
@@ -90,7 +90,7 @@ def hull_bounds(field: SilhouetteField, low: Tensor, high: Tensor, tolerance: in
     return low, high
 
 
-def _why_empty(field: SilhouetteField, low: Tensor, high: Tensor) -> str:
+def _why_empty(field: MaskDistanceField, low: Tensor, high: Tensor) -> str:
     axes = [torch.linspace(float(low[k]), float(high[k]), COARSE) for k in range(3)]
     outside = field.outside(torch.cartesian_prod(*axes))
     votes = (outside >= 0).sum(0)

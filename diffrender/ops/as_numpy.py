@@ -9,6 +9,6 @@ from torch import Tensor
 COLOR = 3
 
 
-def arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+def as_numpy(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     """Contiguous NumPy views of CPU tensors, without their gradients; copies only of what is not contiguous."""
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)

@@ -13,11 +13,11 @@ from diffrender.render.shading import radiance_of
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 
 @dataclass(frozen=True)
-class Buffer:
+class AOV:
     """One quantity of the points that an image sees; the edge model treats all of them alike.
 
     channels: C.
@@ -26,7 +26,7 @@ class Buffer:
     """
 
     channels: int
-    of: Callable[[Surface, Material, list[Light]], Tensor]
+    of: Callable[[ShadingPoints, Material, list[Light]], Tensor]
     behind: Callable[[Scene], Tensor]
 
 
@@ -34,10 +34,10 @@ def _nothing(channels: int) -> Callable[[Scene], Tensor]:
     return lambda scene: scene.background.new_zeros(channels)
 
 
-BUFFERS: Mapping[str, Buffer] = {
-    "color": Buffer(3, radiance_of, lambda scene: scene.background),
-    "normal": Buffer(3, lambda surface, material, lights: surface.normal_w, _nothing(3)),
-    "depth": Buffer(1, lambda surface, material, lights: surface.depth[:, None], _nothing(1)),
+BUFFERS: Mapping[str, AOV] = {
+    "color": AOV(3, radiance_of, lambda scene: scene.background),
+    "normal": AOV(3, lambda surface, material, lights: surface.normal_w, _nothing(3)),
+    "depth": AOV(1, lambda surface, material, lights: surface.depth[:, None], _nothing(1)),
 }
 """color: linear radiance over the background. normal: unit smooth normals in the world. depth: camera depth.
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines, antialias
+from diffrender.ops.antialias import VisibleSegments, antialias
 from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.supersample_silhouettes import Beyond
+from diffrender.ops.supersample_silhouettes import OutsidePoints
 
 
 class Visible(NamedTuple):
@@ -25,9 +25,9 @@ class Visible(NamedTuple):
 
     raster: Raster
     samples: Samples
-    outlines: Outlines
+    outlines: VisibleSegments
     outline_view: Tensor
-    beyond: Beyond
+    beyond: OutsidePoints
 
 
 class Shaded(NamedTuple):

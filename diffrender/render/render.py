@@ -13,14 +13,14 @@ from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import rasterize
-from diffrender.render.aovs import BUFFERS, Buffer, background_of, channels_of, check_buffers
+from diffrender.render.aovs import AOV, BUFFERS, background_of, channels_of, check_buffers
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
-from diffrender.render.scene_triangles import Geometry, gather_geometry
+from diffrender.render.scene_triangles import SceneTriangles, gather_triangles
 from diffrender.render.shading import ready, shade
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.shading_points import Seen
+from diffrender.scene.shading_points import ScreenPoints
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def render(
     """
     edges = Antialias() if edges is None else edges
     buffers = check_buffers("render", buffers)
-    geometry = gather_geometry(scene)
+    geometry = gather_triangles(scene)
     scene = ready(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w)
@@ -103,7 +103,7 @@ def render(
     visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend)
 
     samples = visible.samples
-    seen = Seen(verts_hom, faces, samples.face_id, samples.view, samples.place_px, backend)
+    seen = ScreenPoints(verts_hom, faces, samples.face_id, samples.view, samples.place_px, backend)
     wanted = [BUFFERS[name] for name in buffers]
     values = shade(scene, geometry, cameras, wanted, samples.face_id, seen, samples.view, backend)
     background = background_of(scene, buffers)
@@ -129,9 +129,9 @@ def exposed(image: Tensor, cameras: Cameras, buffers: Sequence[str]) -> Tensor:
 @torch.no_grad()
 def jump_across(
     scene: Scene,
-    geometry: Geometry,
+    geometry: SceneTriangles,
     cameras: Cameras,
-    buffers: Sequence[Buffer],
+    buffers: Sequence[AOV],
     background: Tensor,
     verts_hom: Tensor,
     visible: Visible,

@@ -14,7 +14,7 @@ from diffrender.scene.shading_points import VertexFrames
 
 
 @dataclass(frozen=True)
-class Geometry:
+class SceneTriangles:
     """One triangle list for one raster pass, so that objects hide each other correctly.
 
     verts_w: [V, 3] vertices of all objects in the world, one object after the other.
@@ -30,7 +30,7 @@ class Geometry:
     first_face: tuple[int, ...]
 
 
-def gather_geometry(scene: Scene) -> Geometry:
+def gather_triangles(scene: Scene) -> SceneTriangles:
     """The scene's triangles; differentiable in vertices, poses and scales."""
     if not scene.objects:
         raise ShapeError("render: the scene has no objects; give it at least one")
@@ -41,6 +41,6 @@ def gather_geometry(scene: Scene) -> Geometry:
     for item in objects:
         first_face.append(first_face[-1] + item.mesh.n_faces)
     if len(objects) == 1:
-        return Geometry(verts[0], objects[0].mesh.topology, verts, frames, tuple(first_face))
+        return SceneTriangles(verts[0], objects[0].mesh.topology, verts, frames, tuple(first_face))
     topology = join_topologies([item.mesh.topology for item in objects], [item.mesh.n_vertices for item in objects])
-    return Geometry(torch.cat(verts), topology, verts, frames, tuple(first_face))
+    return SceneTriangles(torch.cat(verts), topology, verts, frames, tuple(first_face))

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from diffrender.render.scene_triangles import Geometry
+from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.render.shadow_maps import with_shadows
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
-from diffrender.scene.shading_points import Seen, Surface
-from diffrender.scene.textures.pack import packed
+from diffrender.scene.shading_points import ScreenPoints, ShadingPoints
+from diffrender.scene.textures.pack import pack_textures
 
 if TYPE_CHECKING:
-    from diffrender.render.aovs import Buffer
+    from diffrender.render.aovs import AOV
 
 
-def radiance_of(surface: Surface, material: Material, lights: list[Light]) -> Tensor:
+def radiance_of(surface: ShadingPoints, material: Material, lights: list[Light]) -> Tensor:
     """[M, 3] linear radiance towards the camera: emitted, plus what the material reflects of every light."""
     total = material.emitted(surface)
     if material.needs_light:
@@ -34,20 +34,22 @@ def radiance_of(surface: Surface, material: Material, lights: list[Light]) -> Te
     return total.expand(len(surface), 3)
 
 
-def ready(scene: Scene, geometry: Geometry, cameras: Cameras, backend: str | None) -> Scene:
+def ready(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None) -> Scene:
     """`scene` with everything worked out that its points share: shadow maps, blurred skies, textures' mip levels."""
-    objects = {name: replace(item, material=packed(item.material, backend)) for name, item in scene.objects.items()}
+    objects = {
+        name: replace(item, material=pack_textures(item.material, backend)) for name, item in scene.objects.items()
+    }
     lights = {name: with_shadows(light.ready(), geometry, cameras, backend) for name, light in scene.lights.items()}
     return replace(scene, objects=objects, lights=lights)
 
 
 def shade(
     scene: Scene,
-    geometry: Geometry,
+    geometry: SceneTriangles,
     cameras: Cameras,
-    buffers: Sequence[Buffer],
+    buffers: Sequence[AOV],
     face_id: Tensor,
-    where: Tensor | Seen,
+    where: Tensor | ScreenPoints,
     view: Tensor,
     backend: str | None,
 ) -> Tensor:
@@ -58,7 +60,7 @@ def shade(
     """
     lights = list(scene.lights.values())
 
-    def values_of(surface: Surface, material: Material) -> Tensor:
+    def values_of(surface: ShadingPoints, material: Material) -> Tensor:
         values = [buffer.of(surface, material, lights) for buffer in buffers]
         return values[0] if len(values) == 1 else torch.cat(values, 1)
 
@@ -67,11 +69,13 @@ def shade(
         first, end = geometry.first_face[index], geometry.first_face[index + 1]
         vertices_w, frames = geometry.verts_by_object[index], geometry.frames_by_object[index]
         if len(scene.objects) == 1:
-            surface = Surface(item.mesh, vertices_w, face_id, where, view, cameras, backend, frames)
+            surface = ShadingPoints(item.mesh, vertices_w, face_id, where, view, cameras, backend, frames)
             return values_of(surface, item.material)
         mine = torch.nonzero((face_id >= first) & (face_id < end))[:, 0]
-        part = where.select(mine) if isinstance(where, Seen) else where[mine]
-        surface = Surface(item.mesh, vertices_w, face_id[mine] - first, part, view[mine], cameras, backend, frames)
+        part = where.select(mine) if isinstance(where, ScreenPoints) else where[mine]
+        surface = ShadingPoints(
+            item.mesh, vertices_w, face_id[mine] - first, part, view[mine], cameras, backend, frames
+        )
         if result is None:
             result = vertices_w.new_zeros(len(face_id), sum(buffer.channels for buffer in buffers))
         result = result.index_copy(0, mine, values_of(surface, item.material))

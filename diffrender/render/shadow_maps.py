@@ -11,11 +11,11 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import Raster, rasterize
 from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
 from diffrender.render.edge_models.antialias import Antialias
-from diffrender.render.scene_triangles import Geometry
+from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.light import Lamp, Light, LightSamples, reflected_samples
+from diffrender.scene.light import Light, LightSamples, PunctualLight, reflected_samples
 from diffrender.scene.material import Material
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow
 
 # Surfaces closer than this to another one, in texels of the map at their place, do not shade each other: facets of
@@ -40,7 +40,7 @@ class ShadowMaps:
     verts_hom: [L, V, 4] the scene in the maps, with gradient; faces: [F, 3].
     """
 
-    sample_shadow_map: Shadow
+    shadow: Shadow
     cameras: Cameras
     sides: int
     per_view: bool
@@ -54,27 +54,27 @@ class ShadowMaps:
 class Shadowed(Light):
     """A light, dimmed where something stands before it."""
 
-    light: Lamp
+    light: PunctualLight
     maps: ShadowMaps
 
     def ready(self) -> Shadowed:
         """Itself."""
         return self
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """The light's sample, times the part of it that each point sees."""
         samples = self.light.sample(surface)
         visible = seen_part(self.maps, surface)
         return LightSamples(samples.to_light_w, samples.radiance * visible[:, None, None])
 
-    def reflected(self, surface: Surface, material: Material) -> Tensor:
+    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
         """What the material reflects of its sample."""
         return reflected_samples(self.sample(surface), surface, material)
 
 
-def with_shadows(light: Light, geometry: Geometry, cameras: Cameras, backend: str | None) -> Light:
+def with_shadows(light: Light, geometry: SceneTriangles, cameras: Cameras, backend: str | None) -> Light:
     """`light`, with maps of the scene where it casts shadows."""
-    if not isinstance(light, Lamp) or light.shadow is None:
+    if not isinstance(light, PunctualLight) or light.shadow is None:
         return light
     vertices = geometry.verts_w.detach()
     low, high = vertices.amin(0), vertices.amax(0)
@@ -86,7 +86,7 @@ def with_shadows(light: Light, geometry: Geometry, cameras: Cameras, backend: st
 
 
 def _maps(
-    wanted: Shadow, cameras: Cameras, sides: int, per_view: bool, geometry: Geometry, backend: str | None
+    wanted: Shadow, cameras: Cameras, sides: int, per_view: bool, geometry: SceneTriangles, backend: str | None
 ) -> ShadowMaps:
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w)
@@ -108,7 +108,7 @@ def _no_occluders(verts_hom: Tensor) -> Occluders:
 
 @torch.no_grad()
 def _occluders(
-    cameras: Cameras, geometry: Geometry, verts_hom: Tensor, raster: Raster, backend: str | None
+    cameras: Cameras, geometry: SceneTriangles, verts_hom: Tensor, raster: Raster, backend: str | None
 ) -> Occluders:
     """The outlines in the maps."""
     topology, faces = geometry.topology, geometry.topology.faces
@@ -138,7 +138,7 @@ def _measure(depth: Tensor, cameras: Cameras) -> Tensor:
     return depth if cameras.orthographic else -1 / depth.clamp_min(cameras.near)
 
 
-def seen_part(maps: ShadowMaps, surface: Surface) -> Tensor:
+def seen_part(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
     """[M] in 0..1: the part of the light that each point of the surface sees."""
     cameras = maps.cameras
     base = surface.view * maps.sides if maps.per_view else torch.zeros_like(surface.view)
@@ -177,7 +177,7 @@ def seen_part(maps: ShadowMaps, surface: Surface) -> Tensor:
 
 
 @torch.no_grad()
-def _side(maps: ShadowMaps, surface: Surface, base: Tensor) -> Tensor:
+def _side(maps: ShadowMaps, surface: ShadingPoints, base: Tensor) -> Tensor:
     """[M] which of the maps around one place looks at each point: the one it lies deepest in."""
     forward = maps.cameras.cam_from_world[:, 2]
     rows = forward[base[:, None] + torch.arange(maps.sides, device=base.device)]

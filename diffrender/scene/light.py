@@ -1,8 +1,8 @@
 """What a light is: a list of directions and the radiance that arrives from each.
 
-A `Lamp` is a short list, one entry as a rule: each is shaded by itself. A `Sky` shines from everywhere; its list is
-long and serves as the truth, while `reflected` goes the short way, by the means over hemispheres and lobes that the sky
-offers and the material's `Lobes` ask for.
+A `PunctualLight` is a short list, one entry as a rule: each is shaded by itself. A `EnvironmentLight` shines from
+everywhere; its list is long and serves as the truth, while `reflected` goes the short way, by the means over
+hemispheres and lobes that the sky offers and the material's `ReflectionLobes` ask for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.material import Material
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow
 
 
@@ -40,20 +40,20 @@ class Light(ABC):
         """The same light, with all worked out that does not depend on surfaces: `render` asks once for an image."""
 
     @abstractmethod
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """The light that arrives at each point of `surface`."""
 
     @abstractmethod
-    def reflected(self, surface: Surface, material: Material) -> Tensor:
+    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
         """[M or 1, 3] linear radiance of this light that `material` sends from each point towards its camera."""
 
 
-def reflected_samples(samples: LightSamples, surface: Surface, material: Material) -> Tensor:
+def reflected_samples(samples: LightSamples, surface: ShadingPoints, material: Material) -> Tensor:
     """[M, 3] what `material` reflects of them: the sum of bsdf x cosine x radiance."""
     return (material.evaluate(surface, samples.to_light_w) * samples.radiance).sum(1)
 
 
-class Lamp(Light):
+class PunctualLight(Light):
     """Base of the lights that shine from few directions, and may cast shadows.
 
     shadow: how, or None. frame: what the light is fixed to (scene.frames).
@@ -69,30 +69,30 @@ class Lamp(Light):
         In a camera's frame: as many for each of `cameras`, one after the other.
         """
 
-    def ready(self) -> Lamp:
+    def ready(self) -> PunctualLight:
         """Itself: there is nothing to work out."""
         return self
 
-    def reflected(self, surface: Surface, material: Material) -> Tensor:
+    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The sum over its samples of bsdf x cosine x radiance."""
         return reflected_samples(self.sample(surface), surface, material)
 
 
-class Sky(Light):
+class EnvironmentLight(Light):
     """Base of the lights that shine from everywhere."""
 
     @abstractmethod
-    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """[M or 1, 3] mean radiance, weighted by the cosine, of the hemispheres around unit `normal_w` [M, 3].
 
         That is irradiance / pi.
         """
 
     @abstractmethod
-    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """[M or 1, 3] mean radiance around unit `direction_w` [M, 3], as wide as Glossy's `roughness` [M or 1, 1]."""
 
-    def reflected(self, surface: Surface, material: Material) -> Tensor:
+    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The means that the material shows, times how much of them it reflects."""
         lobes = material.lobes(surface)
         total = lobes.diffuse * self.hemisphere(surface, lobes.normal_w)

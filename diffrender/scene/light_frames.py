@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 FRAMES = ("world", "camera")
 
@@ -38,19 +38,19 @@ def places_of_views(cameras: Cameras, frame: str, place: Tensor) -> Tensor:
     return (cameras.cam_from_world[:, :3, :3] * offset[:, :, None]).sum(1)
 
 
-def direction_to_world(surface: Surface, frame: str, direction: Tensor) -> Tensor:
+def direction_to_world(surface: ShadingPoints, frame: str, direction: Tensor) -> Tensor:
     """[M or 1, 3]: one direction [3] of the frame, in the world, at each point of the surface."""
     found = directions_of_views(surface.cameras, frame, direction)
     return found if frame == "world" else found.index_select(0, surface.view)
 
 
-def place_to_world(surface: Surface, frame: str, place: Tensor) -> Tensor:
+def place_to_world(surface: ShadingPoints, frame: str, place: Tensor) -> Tensor:
     """[M or 1, 3]: one place [3] of the frame, in the world, at each point of the surface."""
     found = places_of_views(surface.cameras, frame, place)
     return found if frame == "world" else found.index_select(0, surface.view)
 
 
-def directions_from_world(surface: Surface, frame: str, directions_w: Tensor) -> Tensor:
+def directions_from_world(surface: ShadingPoints, frame: str, directions_w: Tensor) -> Tensor:
     """[M, 3] directions of the world at the points of the surface, in the frame."""
     if frame == "world":
         return directions_w
@@ -58,7 +58,7 @@ def directions_from_world(surface: Surface, frame: str, directions_w: Tensor) ->
     return (rotation * directions_w[:, None, :]).sum(-1)
 
 
-def directions_to_world(surface: Surface, frame: str, directions: Tensor) -> Tensor:
+def directions_to_world(surface: ShadingPoints, frame: str, directions: Tensor) -> Tensor:
     """[M or 1, S, 3]: S directions of the frame [S, 3], in the world, at each point of the surface."""
     if frame == "world":
         return directions[None]

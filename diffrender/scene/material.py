@@ -1,7 +1,8 @@
 """What a material is: one function from a point of a surface and a direction to light, to reflected light.
 
 Light that comes from a few directions is reflected direction by direction (`Material.evaluate`). Light that comes from
-everywhere, of which a sky is an image, would need hundreds of them. For it a material says, as `Lobes`, which part of
+everywhere, of which a sky is an image, would need hundreds of them. For it a material says, as `ReflectionLobes`, which
+part of
 its surroundings it shows: their mean over the hemisphere, as far as it is dull, and their means around a few
 directions, as far as it shines. A sky that knows its own means answers with a look-up for each.
 """
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.ops.normalize import normalize
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.textures.texture import Texture
 
 SurfaceValue: TypeAlias = Tensor | Texture
@@ -37,7 +38,7 @@ def check_color(function: str, argument: str, value: SurfaceValue) -> None:
     check_surface_value(function, argument, value, 3)
 
 
-class Glossy(NamedTuple):
+class SpecularLobe(NamedTuple):
     """The shine of a surface under light from everywhere, or a part of it: a round lobe.
 
     direction_w: [M, 3] unit; the middle of what it shows.
@@ -50,7 +51,7 @@ class Glossy(NamedTuple):
     weight: Tensor
 
 
-class Lobes(NamedTuple):
+class ReflectionLobes(NamedTuple):
     """What a material reflects of light from everywhere.
 
     normal_w: [M, 3] unit; of the hemisphere.
@@ -60,7 +61,7 @@ class Lobes(NamedTuple):
 
     normal_w: Tensor
     diffuse: Tensor
-    glossy: tuple[Glossy, ...] = ()
+    glossy: tuple[SpecularLobe, ...] = ()
 
 
 class Material(ABC):
@@ -72,23 +73,23 @@ class Material(ABC):
     needs_light: ClassVar[bool] = True
 
     @abstractmethod
-    def emitted(self, surface: Surface) -> Tensor | None:
+    def emitted(self, surface: ShadingPoints) -> Tensor | None:
         """[M or 1, 3] radiance that leaves the surface without any light falling on it, or None for none."""
 
     @abstractmethod
-    def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
+    def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
         """BSDF times cosine, [M, S, 3] in 1/sr, for unit directions `to_light_w` [M or 1, S, 3] towards the light."""
 
     @abstractmethod
-    def reflectance(self, surface: Surface) -> Tensor:
+    def reflectance(self, surface: ShadingPoints) -> Tensor:
         """[M or 1, 3] what it reflects of surroundings that are the same everywhere, in 0..1: as all its lobes do."""
 
     @abstractmethod
-    def lobes(self, surface: Surface) -> Lobes:
+    def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """What it reflects of light from everywhere."""
 
 
-def shading_normal_w(surface: Surface, normal: SurfaceValue | None) -> Tensor:
+def shading_normal_w(surface: ShadingPoints, normal: SurfaceValue | None) -> Tensor:
     """[M, 3] unit normals: the surface's smooth ones, or those of a normal map in its tangent frame.
 
     normal: vectors (along u, up in the image, outwards) of any length, as a quantity with 3 channels; None: no map.

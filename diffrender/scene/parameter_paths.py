@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
 
@@ -34,7 +34,7 @@ CAMERA_LEAVES = {
 }
 SCENE, CAMERAS = "scene", "cameras"
 # Values that are images, which stand for their texels.
-IMAGES = (Texture, SkyMap)
+IMAGES = (Texture, EnvMap)
 
 
 class _Leaf(NamedTuple):

@@ -56,7 +56,7 @@ class VertexFrames:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScreenPoints:
     """Where in the image M points of a surface are seen; tells their barycentric coordinates when asked.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates of the whole scene, faces: [F, 3] its faces.
@@ -71,7 +71,7 @@ class Seen:
     place_px: Tensor
     backend: str | None = None
 
-    def select(self, index: Tensor | slice) -> Seen:
+    def select(self, index: Tensor | slice) -> ScreenPoints:
         """The points at `index`."""
         return replace(self, face_id=self.face_id[index], view=self.view[index], place_px=self.place_px[index])
 
@@ -81,23 +81,23 @@ class Seen:
         return barycentrics(self.verts_hom, self.faces, self.view, self.face_id, self.place_px, backend=self.backend)
 
     def value(self, value: Tensor, faces: Tensor, face_id: Tensor) -> Tensor:
-        """[M, C] of what the vertices have; faces and face_id as in `Surface`."""
+        """[M, C] of what the vertices have; faces and face_id as in `SurfaceQuery`."""
         return interpolate_at_pixels(
             value, faces, face_id, self.verts_hom, self.faces, self.face_id, self.view, self.place_px,
             backend=self.backend,
         )  # fmt: skip
 
 
-def seen_at(verts_hom: Tensor, faces: Tensor, face_id: Tensor, view: Tensor, bary: Tensor) -> Seen:
+def screen_points(verts_hom: Tensor, faces: Tensor, face_id: Tensor, view: Tensor, bary: Tensor) -> ScreenPoints:
     """Where in the image points of faces are seen, given by their barycentric coordinates [M, 3]."""
     corners = verts_hom[view[:, None], faces[face_id], :3]
     x, y, w = (corners * bary[:, :, None]).sum(1).unbind(1)
     w = w.where(w != 0, 1)  # points in the camera's own plane are seen nowhere
-    return Seen(verts_hom, faces, face_id, view, torch.stack([x / w, y / w], 1))
+    return ScreenPoints(verts_hom, faces, face_id, view, torch.stack([x / w, y / w], 1))
 
 
 @dataclass(frozen=True)
-class Surface:
+class ShadingPoints:
     """M points on one object; whatever a material or a light asks of them is interpolated then and kept.
 
     mesh: the object's mesh.
@@ -113,7 +113,7 @@ class Surface:
     mesh: Mesh
     vertices_w: Tensor
     face_id: Tensor
-    where: Tensor | Seen
+    where: Tensor | ScreenPoints
     view: Tensor
     cameras: Cameras
     backend: str | None = None
@@ -127,9 +127,9 @@ class Surface:
     def __len__(self) -> int:
         return len(self.face_id)
 
-    def select(self, index: Tensor | slice) -> Surface:
+    def select(self, index: Tensor | slice) -> ShadingPoints:
         """The points at `index`."""
-        where = self.where.select(index) if isinstance(self.where, Seen) else self.where[index]
+        where = self.where.select(index) if isinstance(self.where, ScreenPoints) else self.where[index]
         return replace(self, face_id=self.face_id[index], where=where, view=self.view[index])
 
     def value(self, value: Tensor | Texture) -> Tensor:
@@ -158,10 +158,10 @@ class Surface:
     @property
     def bary(self) -> Tensor:
         """[M, 3] barycentric coordinates."""
-        return self.where.bary if isinstance(self.where, Seen) else self.where
+        return self.where.bary if isinstance(self.where, ScreenPoints) else self.where
 
     def _interpolated(self, value: Tensor, faces: Tensor) -> Tensor:
-        if isinstance(self.where, Seen):
+        if isinstance(self.where, ScreenPoints):
             return self.where.value(value, faces, self.face_id)
         return interpolate(value, faces, self.face_id, self.where, backend=self.backend)
 
@@ -170,7 +170,7 @@ class Surface:
         """[M, 2] texture coordinates."""
         if self.mesh.uvs is None or self.mesh.uv_faces is None:
             raise ShapeError("Surface.uv: a texture needs a mesh with texture coordinates; this one has none")
-        if isinstance(self.where, Seen):
+        if isinstance(self.where, ScreenPoints):
             return self._texture_places[0]
         return self._interpolated(self.mesh.uvs, self.mesh.uv_faces)
 
@@ -185,8 +185,8 @@ class Surface:
         if self.mesh.uvs is None or self.mesh.uv_faces is None:
             raise ShapeError("Surface.uv_footprint: the mesh has no texture coordinates")
         seen = self.where
-        if not isinstance(seen, Seen):
-            seen = seen_at(self.cameras.project(self.vertices_w), self.mesh.faces, self.face_id, self.view, seen)
+        if not isinstance(seen, ScreenPoints):
+            seen = screen_points(self.cameras.project(self.vertices_w), self.mesh.faces, self.face_id, self.view, seen)
         return screen_uvs(
             self.mesh.uvs,
             self.mesh.uv_faces,

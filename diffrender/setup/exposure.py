@@ -45,13 +45,15 @@ def synthetic_gains(cameras: Cameras, options: SyntheticOptions) -> Cameras:
     """`cameras` that expose and balance each picture differently, as `options` ask for."""
     exposure, white_balance = cameras.exposure, cameras.white_balance
     if options.exposure_stops > 0:
-        exposure = options.exposure_stops * _spread(len(cameras), SPREADS[0])
+        exposure = options.exposure_stops * _low_discrepancy(len(cameras), SPREADS[0])
     if options.color_cast > 0:
-        white_balance = 1 + options.color_cast * torch.stack([_spread(len(cameras), each) for each in SPREADS[1:]], 1)
+        white_balance = 1 + options.color_cast * torch.stack(
+            [_low_discrepancy(len(cameras), each) for each in SPREADS[1:]], 1
+        )
     return replace(cameras, exposure=exposure, white_balance=white_balance)
 
 
-def _spread(count: int, irrational: float) -> Tensor:
+def _low_discrepancy(count: int, irrational: float) -> Tensor:
     """[count] numbers in -1..1."""
     steps = torch.arange(1, count + 1, dtype=torch.float64)
     return (2 * (steps * irrational).frac() - 1).float()

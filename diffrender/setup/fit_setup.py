@@ -11,8 +11,8 @@ from torch import Tensor
 
 from diffrender.config.schema import LEAST_COARSE, FitConfig, OptimizeOptions, ParameterOptions
 from diffrender.config.shelf import (
-    Edges,
-    Schedule,
+    AnyEdges,
+    AnySchedule,
     SoftOptions,
 )
 from diffrender.errors import BackendError, ConfigError
@@ -24,7 +24,7 @@ from diffrender.fit.loop import FitSettings
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer import schedules as schedule
-from diffrender.fit.optimizer.fit_optimizer import BETAS, FitOptimizer, Rate
+from diffrender.fit.optimizer.fit_optimizer import BETAS, FitOptimizer, ParamSettings
 from diffrender.fit.optimizer.schedules import SCHEDULES
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
@@ -305,7 +305,7 @@ def _unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -
     return size if method == "identity" and path.endswith(".position") else 1.0
 
 
-def _filled_edges(edges: Edges, cameras: Cameras, steps: int) -> Edges:
+def _filled_edges(edges: AnyEdges, cameras: Cameras, steps: int) -> AnyEdges:
     """The edges with the sigmas and the step that were left out."""
     if not isinstance(edges, SoftOptions):
         return edges
@@ -318,7 +318,7 @@ def _filled_edges(edges: Edges, cameras: Cameras, steps: int) -> Edges:
     return edges.model_copy(update={"sigma": first, "anneal": anneal})
 
 
-def _edge_schedule(edges: Edges) -> EdgeSchedule | FixedEdges:
+def _edge_schedule(edges: AnyEdges) -> EdgeSchedule | FixedEdges:
     if not isinstance(edges, SoftOptions):
         return FixedEdges(EDGE_MODELS[edges.type](**shelf_options(edges)))
     anneal = edges.anneal
@@ -343,12 +343,12 @@ def _inner_method(options: ParameterOptions, size: float) -> Parametrization:
     return Pose(length_unit=size) if options.method == "pose" else PARAMETRIZATIONS[options.method]()
 
 
-def _rate(options: ParameterOptions) -> Rate:
+def _rate(options: ParameterOptions) -> ParamSettings:
     assert options.lr is not None and options.betas is not None
     in_edges = options.remesh is not None and options.method == "identity"
     times = (options.start, options.stop, _schedule(options.schedule))
-    return Rate(options.lr, *times, options.optimizer, options.betas, in_edges)
+    return ParamSettings(options.lr, *times, options.optimizer, options.betas, in_edges)
 
 
-def _schedule(options: Schedule) -> schedule.Schedule:
+def _schedule(options: AnySchedule) -> schedule.Schedule:
     return SCHEDULES[options.type](**shelf_options(options))

@@ -6,11 +6,11 @@ import torch
 
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.errors import ConfigError, DataError
-from diffrender.geometry.mask_distance import SilhouetteField, Silhouettes
+from diffrender.geometry.mask_distance import MaskDistanceField, MaskViews
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.visual_hull import visual_hull
 from diffrender.scene.views import Views
-from diffrender.setup.region import Place, box_of_views
+from diffrender.setup.region import InitRegion, box_of_views
 
 # Finer cells show the steps of pixels. They give edges of three pixels: enough for an outline.
 CELL_PX = 2.5
@@ -18,7 +18,7 @@ CELL_PX = 2.5
 FEWEST_CELLS, MOST_CELLS = 40, 80
 
 
-def build_hull(options: VisualHullMesh, place: Place, where: str) -> tuple[VisualHullMesh, Triangles]:
+def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[VisualHullMesh, Triangles]:
     """The visual hull of the fitted views of `place`, in the world, and the options with all that was left out.
 
     where: the key of the scene file, for messages.
@@ -36,7 +36,7 @@ def build_hull(options: VisualHullMesh, place: Place, where: str) -> tuple[Visua
     low, high = box_of_views(views) if box is None else torch.tensor(box)
     options = options.model_copy(update={"resolution": options.resolution or _resolution(views, low, high)})
     cameras = views.cameras
-    silhouettes = Silhouettes(
+    silhouettes = MaskViews(
         views.masks, cameras.cam_from_world, cameras.focal_px, cameras.center_px, views.names, cameras.orthographic,
         cameras.near,
     )  # fmt: skip
@@ -44,7 +44,7 @@ def build_hull(options: VisualHullMesh, place: Place, where: str) -> tuple[Visua
     cell = float((high - low).max()) / options.resolution
     try:
         return options, visual_hull(
-            SilhouetteField(silhouettes), low, high, cell, options.components, options.tolerance
+            MaskDistanceField(silhouettes), low, high, cell, options.components, options.tolerance
         )
     except DataError as error:
         raise DataError(f"{where}: {error}") from error

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from diffrender.config.options.lights import (
+    AnyLight,
     EnvironmentOptions,
     FlashesOptions,
-    Light,
     RotationOptions,
     ShadowOptions,
     SphericalHarmonicsOptions,
@@ -21,11 +21,11 @@ from diffrender.config.options.lights import (
 from diffrender.readers.captures.photometric_stereo import read_light_directions
 from diffrender.readers.images.image import read_image
 from diffrender.scene import light as scene_light
-from diffrender.scene.environment.env_map import HEIGHT_UNIT, SkyMap
-from diffrender.scene.environment.prefilter import shrunk
+from diffrender.scene.environment.env_map import HEIGHT_UNIT, EnvMap
+from diffrender.scene.environment.prefilter import downsample
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
-from diffrender.scene.lights.per_view_directional import Flashes
+from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics, uniform_sky
 from diffrender.scene.shadow_cameras import Shadow
 
@@ -33,7 +33,7 @@ from diffrender.scene.shadow_cameras import Shadow
 MAP_HEIGHT = 32
 
 
-def build_light(options: Light) -> scene_light.Light:
+def build_light(options: AnyLight) -> scene_light.Light:
     """The light that `options` describe. Raises DataError where an image file is wrong."""
     if isinstance(options, EnvironmentOptions):
         return Environment(_build_map(options), rotation_vector(options.rotation), options.frame)
@@ -53,7 +53,7 @@ def build_light(options: Light) -> scene_light.Light:
     return LIGHTS[options.type](**values)
 
 
-def named(lights: Sequence[Light]) -> dict[str, Light]:
+def named(lights: Sequence[AnyLight]) -> dict[str, AnyLight]:
     """The options of lights by name; that of one without a name is its type."""
     return {light.name or light.type: light.model_copy(update={"name": light.name or light.type}) for light in lights}
 
@@ -65,18 +65,18 @@ def rotation_vector(options: RotationOptions | None) -> Tensor:
     return torch.nn.functional.normalize(torch.tensor(options.axis), dim=0) * math.radians(options.degrees)
 
 
-def _build_flashes(options: FlashesOptions) -> Flashes:
+def _build_flashes(options: FlashesOptions) -> PerViewDirectional:
     if isinstance(options.direction, str):
         direction = read_light_directions(Path(options.direction))
     else:
         direction = torch.tensor(options.direction)
-    return Flashes(direction, torch.tensor(options.radiance).repeat(len(direction), 1), options.frame)
+    return PerViewDirectional(direction, torch.tensor(options.radiance).repeat(len(direction), 1), options.frame)
 
 
-def _build_map(options: EnvironmentOptions) -> SkyMap:
+def _build_map(options: EnvironmentOptions) -> EnvMap:
     if not isinstance(options.radiance, str):
         height = options.resolution or MAP_HEIGHT
-        return SkyMap(torch.tensor(options.radiance).repeat(height, 2 * height, 1))
+        return EnvMap(torch.tensor(options.radiance).repeat(height, 2 * height, 1))
     image = read_image(options.radiance).rgb
     own = max(1, len(image) // HEIGHT_UNIT) * HEIGHT_UNIT
     height = options.resolution or own
@@ -87,7 +87,7 @@ def _build_map(options: EnvironmentOptions) -> SkyMap:
             for fine, coarse in ((4 * height, len(image)), (8 * height, image.shape[1]))
         )
         image = image[rows][:, columns]
-    return SkyMap(shrunk(image, height))
+    return EnvMap(downsample(image, height))
 
 
 def _build_coefficients(options: SphericalHarmonicsOptions) -> Tensor:

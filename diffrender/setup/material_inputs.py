@@ -19,7 +19,7 @@ from diffrender.readers.images.image import read_image
 from diffrender.readers.meshes.mesh_data import MeshData, with_mesh
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 
@@ -69,7 +69,7 @@ def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshD
     if from_file is not None:
         raise ConfigError(f"{where}: unwrap: true would tear up {from_file}; take out `unwrap`")
     paddings = [each.padding for each in wanted if each.padding is not None]
-    mesh = unwrapped(data.mesh, max(each.resolution for each in wanted), max(paddings) if paddings else None)
+    mesh = unwrap_mesh(data.mesh, max(each.resolution for each in wanted), max(paddings) if paddings else None)
     return with_mesh(data, mesh)
 
 

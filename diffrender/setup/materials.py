@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffrender.config.options.material_inputs import VertexColors
-from diffrender.config.shelf import Material
+from diffrender.config.shelf import AnyMaterial
 from diffrender.readers.meshes.mesh_data import MeshData
 from diffrender.scene import material as scene_material
 from diffrender.scene.materials import MATERIALS
@@ -15,7 +15,9 @@ from diffrender.setup.material_inputs import build_value, with_layout
 GRAY = (0.5, 0.5, 0.5)
 
 
-def build_material(options: Material, data: MeshData, where: str) -> tuple[scene_material.Material, Material, MeshData]:
+def build_material(
+    options: AnyMaterial, data: MeshData, where: str
+) -> tuple[scene_material.Material, AnyMaterial, MeshData]:
     """The material that `options` describe on a mesh; `options` with what was left out; the mesh, unwrapped if need be.
 
     where: its dotted path, for messages. Raises ConfigError where options do not suit the mesh, DataError where an

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from diffrender.config.options.meshes import (
+    AnyMesh,
     BoxMesh,
     BumpyMesh,
     EllipsoidMesh,
     FileMesh,
-    Mesh,
     SphereMesh,
     TorusMesh,
     VisualHullMesh,
@@ -28,7 +28,7 @@ from diffrender.readers.meshes.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.mesh import Mesh as SceneMesh
 from diffrender.setup.hull import build_hull
-from diffrender.setup.region import INSIDE, Place, Vector, region_of_box, triple
+from diffrender.setup.region import INSIDE, InitRegion, Vector, region_of_box, triple
 
 ORIGIN = (0.0, 0.0, 0.0)
 # As many as a subdivided mesh may have: half a gigabyte for a fit's gradients and moments.
@@ -36,14 +36,14 @@ MOST_FACES = 5_000_000
 SCHEMES = {"loop": subdivide_loop, "midpoint": subdivide_midpoint}
 
 
-class Frame(NamedTuple):
+class ObjectPose(NamedTuple):
     """Where an object stands: its pose [4, 4] and its scale []."""
 
     pose: Tensor
     scale: Tensor
 
 
-def build_mesh(options: Mesh, place: Place, frame: Frame | None, where: str) -> tuple[Mesh, MeshData]:
+def build_mesh(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str) -> tuple[AnyMesh, MeshData]:
     """The mesh of `options`, and the options with all that was left out filled in.
 
     frame: of an object with a pose, which says where it is: its mesh is then about its own origin.
@@ -54,7 +54,7 @@ def build_mesh(options: Mesh, place: Place, frame: Frame | None, where: str) -> 
     return options, _subdivided(data, options, f"{where}.subdivide")
 
 
-def _build(options: Mesh, place: Place, frame: Frame | None, where: str) -> tuple[Mesh, MeshData]:
+def _build(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str) -> tuple[AnyMesh, MeshData]:
     if isinstance(options, FileMesh):
         return options, read_mesh(options.file)
     if isinstance(options, VisualHullMesh):
@@ -70,7 +70,7 @@ def _build(options: Mesh, place: Place, frame: Frame | None, where: str) -> tupl
     return options, MeshData(SceneMesh(triangles.vertices, triangles.faces), colors, None)
 
 
-def _subdivided(data: MeshData, options: Mesh, where: str) -> MeshData:
+def _subdivided(data: MeshData, options: AnyMesh, where: str) -> MeshData:
     """The mesh in finer triangles, where the options say so; colours and texture coordinates go along."""
     wanted = options.subdivide if isinstance(options, FileMesh | BoxMesh | TorusMesh | VisualHullMesh) else None
     if wanted is None:
@@ -98,7 +98,7 @@ def _subdivided(data: MeshData, options: Mesh, where: str) -> MeshData:
     return data
 
 
-def _filled_sphere(options: SphereMesh, place: Place, at_place: bool) -> SphereMesh:
+def _filled_sphere(options: SphereMesh, place: InitRegion, at_place: bool) -> SphereMesh:
     region = place.region if options.aabb is None else region_of_box(*torch.tensor(options.aabb))
     if options.aabb is None and not at_place:
         region = region._replace(center=ORIGIN)
@@ -107,7 +107,7 @@ def _filled_sphere(options: SphereMesh, place: Place, at_place: bool) -> SphereM
     return options.model_copy(update={"aabb": None, "center": center, "radius": radius})
 
 
-def _filled_ellipsoid(options: EllipsoidMesh, place: Place, at_place: bool) -> EllipsoidMesh:
+def _filled_ellipsoid(options: EllipsoidMesh, place: InitRegion, at_place: bool) -> EllipsoidMesh:
     aabb = options.aabb or place.box
     if aabb is None:
         middle, radii = place.region.center, (place.region.radius,) * 3
@@ -120,14 +120,14 @@ def _filled_ellipsoid(options: EllipsoidMesh, place: Place, at_place: bool) -> E
     return options.model_copy(update={"aabb": None, "center": center, "radii": options.radii or radii})
 
 
-def _filled_box(options: BoxMesh, place: Place, at_place: bool) -> BoxMesh:
+def _filled_box(options: BoxMesh, place: InitRegion, at_place: bool) -> BoxMesh:
     if options.aabb is None:
         return options
     low, high = torch.tensor(options.aabb)
     return options.model_copy(update={"aabb": None, "center": triple((low + high) / 2), "size": triple(high - low)})
 
 
-FILLED: Mapping[type[BaseModel], Callable[[Any, Place, bool], Any]] = {
+FILLED: Mapping[type[BaseModel], Callable[[Any, InitRegion, bool], Any]] = {
     SphereMesh: _filled_sphere,
     EllipsoidMesh: _filled_ellipsoid,
     BoxMesh: _filled_box,

@@ -27,7 +27,7 @@ class Region(NamedTuple):
     radius: float
 
 
-class Place(NamedTuple):
+class InitRegion(NamedTuple):
     """What is known of where a start goes.
 
     region: about where, and how large. box: the corners, low and high, that the targets state, or None.

@@ -8,11 +8,11 @@ import torch
 
 from diffrender.config.options.material_inputs import TextureForm
 from diffrender.config.options.meshes import FileMesh
-from diffrender.config.options.remeshing import RemeshOptions
+from diffrender.config.options.remeshing import RemeshScheduleOptions
 from diffrender.config.schema import ObjectOptions, ParameterOptions
 from diffrender.errors import ConfigError, MeshError
 from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.fit.remeshing.remesh_object import carried, texture_fields
+from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, texture_fields
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import canonical_path, object_of_vertices
@@ -29,8 +29,8 @@ SMOOTHING = 0.02
 
 
 def filled_remesh(
-    options: RemeshOptions, method: str, item: Object, cameras: Cameras, region_radius: float
-) -> RemeshOptions:
+    options: RemeshScheduleOptions, method: str, item: Object, cameras: Cameras, region_radius: float
+) -> RemeshScheduleOptions:
     """`options` with what was left out filled in.
 
     method: of the vertices of `item`.
@@ -53,7 +53,9 @@ def filled_remesh(
     return options.model_copy(update={"shortest": shortest, "longest": longest, "smoothing": smoothing, "every": every})
 
 
-def filled_unwrap(path: str, options: RemeshOptions, item: Object, written: ObjectOptions, steps: int) -> RemeshOptions:
+def filled_unwrap(
+    path: str, options: RemeshScheduleOptions, item: Object, written: ObjectOptions, steps: int
+) -> RemeshScheduleOptions:
     """`options` saying whether the object `item`, described by `written`, is unwrapped anew in a fit of `steps`.
 
     path: of the vertices, as the file has it.
@@ -102,7 +104,7 @@ def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, ca
         remeshing[path] = Remeshing(**fields)
         mesh = scene.objects[name].mesh
         try:
-            carried(mesh, {}, remeshing[path].first_lengths(mesh), 1)
+            remesh_with_attributes(mesh, {}, remeshing[path].first_lengths(mesh), 1)
         except MeshError as error:
             raise ConfigError(
                 f"optimize.{path}.remesh: the start cannot be remeshed: {error}; or take out `remesh`"

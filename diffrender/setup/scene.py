@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import torch
 from pydantic import BaseModel
 
-from diffrender.config.options.lights import AmbientOptions, Light
+from diffrender.config.options.lights import AmbientOptions, AnyLight
 from diffrender.config.options.meshes import SphereMesh
 from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts
 from diffrender.config.shelf import LambertOptions, UnlitOptions
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
@@ -22,13 +22,13 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.lights import build_light, named, rotation_vector
 from diffrender.setup.materials import build_material
-from diffrender.setup.meshes import Frame, build_mesh
-from diffrender.setup.region import Place
+from diffrender.setup.meshes import ObjectPose, build_mesh
+from diffrender.setup.region import InitRegion
 
 Parts = TypeVar("Parts", bound=SceneParts)
 
 
-def build_scene(parts: Parts, place: Place) -> tuple[Scene, Parts]:
+def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts]:
     """The scene that `parts` describe, on the CPU, and `parts` with all that was left out filled in.
 
     place: where a start without a place of its own goes, and the views that a visual hull is carved from.
@@ -43,7 +43,7 @@ def build_scene(parts: Parts, place: Place) -> tuple[Scene, Parts]:
         where = f"objects.{options.name}." if parts.objects is not None else ""
         pose_options = options.pose or PoseOptions()
         pose, scale = _build_pose(pose_options)
-        frame = None if options.pose is None else Frame(pose, scale)
+        frame = None if options.pose is None else ObjectPose(pose, scale)
         mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh")
         material_options = options.material or default_material
         material, material_options, data = build_material(material_options, data, f"{where}material")
@@ -85,12 +85,12 @@ def _fields_to(holder: Any, device: torch.device) -> Any:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Texture | SkyMap):
+    if isinstance(value, Texture | EnvMap):
         return dataclasses.replace(value, texels=value.texels.to(device))
     return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
-def _named_lights(parts: SceneParts) -> dict[str, Light]:
+def _named_lights(parts: SceneParts) -> dict[str, AnyLight]:
     """The lights by name; where none are given and a material needs some, ambient light of radiance 1."""
     lights = parts.lights
     if lights is None:

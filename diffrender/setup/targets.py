@@ -17,12 +17,12 @@ from diffrender.readers.captures.photometric_stereo import is_photometric_stereo
 from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.readers.captures.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.monte_carlo import traced
+from diffrender.scene.environment.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, named
-from diffrender.setup.region import Place, Region, region_of_box, region_of_views, triple
+from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, triple
 from diffrender.setup.scene import build_scene
 
 SYNTHETIC_RESOLUTION = 128
@@ -43,7 +43,7 @@ class Targets(NamedTuple):
 
     fit: Views
     heldout: Views | None
-    place: Place
+    place: InitRegion
     background: tuple[float, float, float]
     scene: Scene | None
     relit: Relit | None
@@ -68,10 +68,10 @@ def build_targets(config: FitConfig) -> Targets:
         fit, heldout = _read(Path(options.path), options, background, buffers)
         aabb = None if is_photometric_stereo(Path(options.path)) else read_aabb(options.path)
     if aabb is None:
-        place = Place(region_of_views(fit), None, fit)
+        place = InitRegion(region_of_views(fit), None, fit)
     else:
         low, high = aabb
-        place = Place(region_of_box(low, high), (triple(low), triple(high)), fit)
+        place = InitRegion(region_of_box(low, high), (triple(low), triple(high)), fit)
     return Targets(fit, heldout, place, background, scene, relit)
 
 
@@ -103,7 +103,7 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
     else:
         eyes = grid_positions(*options.grid, options.radius, options.center)
     cameras = Cameras.perspective(eyes, options.center, fov_deg=options.fov_deg, height=size, width=size)
-    scene, _ = build_scene(options, Place(Region(options.center, 1.0), None, None))
+    scene, _ = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
     if options.normalize:
         scene = in_unit_sphere(scene)
     taken = synthetic_gains(cameras, options)
@@ -125,7 +125,7 @@ def as_truth(scene: Scene, light_samples: int | None) -> Scene:
     """`scene` whose environments shine by so many directions a point; None: as it is."""
     if light_samples is None:
         return scene
-    return replace(scene, lights={name: traced(light, light_samples) for name, light in scene.lights.items()})
+    return replace(scene, lights={name: with_monte_carlo(light, light_samples) for name, light in scene.lights.items()})
 
 
 def in_unit_sphere(scene: Scene) -> Scene:

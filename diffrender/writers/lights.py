@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
@@ -34,7 +34,7 @@ def _entry(path: Path, name: str, light: Light) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "type": kind}
     for field in dataclasses.fields(light):  # type: ignore[arg-type]
         value = getattr(light, field.name)
-        if isinstance(value, SkyMap):
+        if isinstance(value, EnvMap):
             file = path.with_name(f"{name}.exr")
             write_float_image(file, value.texels)
             value = file.name

@@ -21,7 +21,7 @@ from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.object import Object
-from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.glb import GlbObject, write_glb
 from diffrender.writers.gltf.pbr import GltfSurface
@@ -53,7 +53,7 @@ def test_there_and_back(colored: Path, suffix: str) -> None:
 
 
 def test_all_textures_go_along_to_new_texture_coordinates(tmp_path: Path) -> None:
-    mesh = unwrapped(bumpy(2), 128)
+    mesh = unwrap_mesh(bumpy(2), 128)
     paint = bake_to_texture(mesh, smooth_colors(mesh.vertices), 128)
     rough, metal = (Texture(paint.texels[:, :, i : i + 1].contiguous()) for i in (0, 1))
     tilted = Texture(torch.tensor([0.8, 0.0, 0.6]).expand(128, 128, 3))

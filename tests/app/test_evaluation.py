@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from diffrender.app.evaluation import Guarding, guarding_of
+from diffrender.app.evaluation import FlipStatistics, flip_statistics
 
 
 def row(vertices: int, damped: int, flipped: int) -> dict[str, object]:
@@ -8,9 +8,11 @@ def row(vertices: int, damped: int, flipped: int) -> dict[str, object]:
 
 
 def test_guards_are_added_up_over_the_steps() -> None:
-    assert guarding_of([row(42, 3, 1), row(50, 0, 0), row(60, 4, 2)]) == Guarding(flipped_faces=3, damped_vertices=7)
+    assert flip_statistics([row(42, 3, 1), row(50, 0, 0), row(60, 4, 2)]) == FlipStatistics(
+        flipped_faces=3, damped_vertices=7
+    )
 
 
 def test_without_a_learned_mesh_there_is_nothing_to_guard() -> None:
-    assert guarding_of([]) is None
-    assert guarding_of([{"step": 0}, row(0, 0, 0)]) is None
+    assert flip_statistics([]) is None
+    assert flip_statistics([{"step": 0}, row(0, 0, 0)]) is None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.material_kinds import cameras, exported_objects, lit_scene, phong_object
 
-from diffrender.app.export_check import MOST_DB, export_psnr_db, spread
+from diffrender.app.export_check import MOST_DB, evenly_spaced_indices, export_psnr_db
 from diffrender.render.render import render
 from diffrender.scene.materials import Lambert
 from diffrender.scene.object import Object
@@ -88,4 +88,4 @@ def test_nothing_in_view_is_no_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("total", "expected"), [(1, [0]), (3, [0, 1, 2]), (8, [0, 2, 4, 6])])
 def test_views_are_spread_evenly(total: int, expected: list[int]) -> None:
-    assert spread(total, 4) == expected
+    assert evenly_spaced_indices(total, 4) == expected

@@ -14,7 +14,7 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import get_value, replace_values
-from diffrender.scene.textures.bake import unwrapped
+from diffrender.scene.textures.bake import unwrap_mesh
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.writers.report.report import LearnedValue
 
@@ -80,7 +80,7 @@ def test_textures_are_not_compared_across_layouts(tmp_path: Path, unwrap: bool) 
     setup = build_fit(load_config(tmp_path / "textured.yaml"))
     assert rows(setup, {})["material.base_color"].words == "768 numbers; changed by 0 on average, at most 0"
     item = setup.scene.objects["object"]
-    scene = replace(setup.scene, objects={"object": replace(item, mesh=unwrapped(Mesh(*icosphere(2)), 16))})
+    scene = replace(setup.scene, objects={"object": replace(item, mesh=unwrap_mesh(Mesh(*icosphere(2)), 16))})
     result = FitResult(scene, setup.fit_views.cameras, "finished", None, 2, 1.0)
     words = next(row.words for row in learned_values(setup, result) if row.path == "material.base_color")
     told = "laid out anew on the remeshed object" if unwrap else "changed by 0 on average, at most 0"

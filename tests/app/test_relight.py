@@ -21,7 +21,7 @@ from diffrender.config.load import load_config
 from diffrender.errors import DataError
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import render
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.object import Object
@@ -55,7 +55,7 @@ def assert_same(first: Any, second: Any) -> None:
     assert type(first) is type(second)
     if isinstance(first, torch.Tensor):
         assert torch.equal(first, second)
-    elif isinstance(first, Texture | SkyMap) or dataclasses.is_dataclass(first):
+    elif isinstance(first, Texture | EnvMap) or dataclasses.is_dataclass(first):
         for field in dataclasses.fields(first):  # type: ignore[arg-type]
             if field.name != "topology":  # follows from the faces
                 assert_same(getattr(first, field.name), getattr(second, field.name))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from diffrender.config.load import parse_config
-from diffrender.evaluate.geometry import GeometryFindings, GeometryJudge
+from diffrender.evaluate.geometry import GeometryEvaluator, GeometryReport
 from diffrender.fit.loop import fit
 from diffrender.fit.model import SceneModel
 from diffrender.fit.step import StepRecord
@@ -77,7 +77,7 @@ class Outcome:
     steps: int
     scene: Scene
     target: Scene
-    findings: GeometryFindings
+    findings: GeometryReport
 
 
 def race(shape: str, seconds: float, resolution: int, subdivisions: int) -> Iterator[Outcome]:
@@ -101,7 +101,7 @@ def race(shape: str, seconds: float, resolution: int, subdivisions: int) -> Iter
             fit(*parts, setup.render_step, [clock])
             scene, target = setup.model.snapshot()[0], setup.target_scene
             assert target is not None
-            found = GeometryJudge(target).findings(scene)
+            found = GeometryEvaluator(target).findings(scene)
             yield Outcome(contestant, Path(shape).stem, clock.steps, scene, target, found)
 
 

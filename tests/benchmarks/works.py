@@ -17,7 +17,7 @@ from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.light import Light
 from diffrender.scene.lights import Ambient, Directional, Environment
 from diffrender.scene.material import SurfaceValue
@@ -51,7 +51,7 @@ LIGHTINGS = {
     ),
     "environment": Lighting(
         (torch.rand(MAP_HEIGHT, 2 * MAP_HEIGHT, 3, generator=torch.Generator().manual_seed(2)),),
-        lambda texels: {"sky": Environment(SkyMap(texels))},
+        lambda texels: {"sky": Environment(EnvMap(texels))},
     ),
 }
 

@@ -12,13 +12,13 @@ from pydantic import BaseModel
 
 from diffrender.config import shelf
 from diffrender.config.options import lights as light_options
-from diffrender.config.options.remeshing import RemeshOptions
+from diffrender.config.options.remeshing import RemeshScheduleOptions
 from diffrender.config.schema import DisplayOptions, Method, Optimizer
 from diffrender.config.untyped_config import UNLIT, optimizable_paths
 from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.pyramid import LEVEL_LOSSES
-from diffrender.fit.optimizer.adam import PACES
+from diffrender.fit.optimizer.adam import ADAM_VARIANTS
 from diffrender.fit.optimizer.schedules import SCHEDULES
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.regularizers import REGULARIZERS
@@ -26,7 +26,7 @@ from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.imaging.tone_mapping import TONE_CURVES, Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -71,14 +71,14 @@ def test_options_of_shadows_are_the_fields_with_the_same_defaults() -> None:
 
 def is_written(default: Any, option: Any) -> bool:
     """Whether `option` is how a scene file writes the default of an entry; a map of one colour is that colour."""
-    values = default.texels if isinstance(default, SkyMap) else default
+    values = default.texels if isinstance(default, EnvMap) else default
     if not isinstance(values, torch.Tensor):
         return values == option
     return torch.equal(torch.tensor(option).expand_as(values), values)
 
 
 def test_the_options_of_remeshing_are_its_fields() -> None:
-    options = RemeshOptions.model_fields
+    options = RemeshScheduleOptions.model_fields
     fields = {field.name: field for field in dataclasses.fields(Remeshing)}
     assert {*options} - {"when"} == {*fields} - {"at"}
     for name in ("start", "settled", "gain", "rest", "full_speed", "passes"):
@@ -89,8 +89,8 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(Method) == tuple(PARAMETRIZATIONS)
     assert get_args(DisplayOptions.model_fields["tone"].annotation) == tuple(TONE_CURVES)
     assert DisplayOptions().model_dump() == dataclasses.asdict(Display())
-    assert get_args(Optimizer) == tuple(PACES)
-    assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(PACES)
+    assert get_args(Optimizer) == tuple(ADAM_VARIANTS)
+    assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
     assert get_args(shelf.PyramidOptions.model_fields["of"].annotation) == tuple(LEVEL_LOSSES)
     assert {name for name, material in MATERIALS.items() if not material.needs_light} == UNLIT
 

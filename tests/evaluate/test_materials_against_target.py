@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffrender.evaluate.materials import MaterialJudge, Relit
+from diffrender.evaluate.materials import MaterialEvaluator, Relit
 from diffrender.geometry.primitives import icosphere
 from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.render.edge_models.hard import Hard
@@ -17,9 +17,9 @@ from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 
-BALL = unwrapped(Mesh(*icosphere(3)), 64)
+BALL = unwrap_mesh(Mesh(*icosphere(3)), 64)
 COLORS = 0.2 + 0.3 * (1 + BALL.vertices) / 2
 CAMERAS = Cameras.perspective(torch.tensor([[0.0, 0.5, 3.0], [3.0, 0.5, 0.0]]), height=32, width=32)
 SUN = {"sun": Directional(torch.tensor([-1.0, -1.0, -1.0]), torch.full((3,), 3.0))}
@@ -37,9 +37,9 @@ def render_views(scene: Scene, cameras: Cameras) -> RenderOutput:
     return render(scene, cameras, Hard())
 
 
-def judge_of(target: Scene) -> MaterialJudge:
+def judge_of(target: Scene) -> MaterialEvaluator:
     views = synthetic_views(replace(target, lights=SUN), CAMERAS, 1)
-    return MaterialJudge(target, CAMERAS, Relit(SUN, views), render_views)
+    return MaterialEvaluator(target, CAMERAS, Relit(SUN, views), render_views)
 
 
 def test_the_target_itself_is_at_no_distance() -> None:

@@ -2,16 +2,16 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError
-from diffrender.fit.optimizer.adam import PACES, Moments, Pace, move
-from diffrender.fit.optimizer.fit_optimizer import Rate
+from diffrender.fit.optimizer.adam import ADAM_VARIANTS, AdamSettings, AdamState, adam_step
+from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.geometry.rotations import axis_angle_to_matrix
 
 
 def moved(name, gradients, factor=None, betas=(0.9, 0.999), lr=0.1):
     latent = torch.zeros_like(gradients[0])
-    moments = Moments.fresh(name, latent)
+    moments = AdamState.fresh(name, latent)
     for gradient in gradients:
-        move(latent, gradient, moments, Pace(name, lr, betas, factor))
+        adam_step(latent, gradient, moments, AdamSettings(name, lr, betas, factor))
     return latent
 
 
@@ -37,7 +37,7 @@ REDUCTIONS = {
 
 
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.8)])
-@pytest.mark.parametrize("name", PACES)
+@pytest.mark.parametrize("name", ADAM_VARIANTS)
 def test_the_formula(name, betas):
     gradients = random_gradients()
     expected = by_hand(gradients, REDUCTIONS[name], betas)
@@ -71,27 +71,27 @@ def test_vector_adam_turns_with_the_object():
     torch.testing.assert_close(turned, moved("vector_adam", gradients) @ turn)
 
 
-@pytest.mark.parametrize("name", PACES)
+@pytest.mark.parametrize("name", ADAM_VARIANTS)
 def test_a_factor_multiplies_the_step_of_each_row(name):
     gradients = random_gradients()
     factor = torch.rand(20, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(moved(name, gradients, factor), moved(name, gradients) * factor)
 
 
-@pytest.mark.parametrize("name", PACES)
+@pytest.mark.parametrize("name", ADAM_VARIANTS)
 def test_numbers_without_an_axis(name):
     gradient = torch.tensor(-3.0, dtype=torch.float64)
     assert float(moved(name, [gradient])) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("name", PACES)
+@pytest.mark.parametrize("name", ADAM_VARIANTS)
 def test_nothing_moves_where_no_gradient_is(name):
     assert torch.equal(moved(name, [torch.zeros(4, 3)] * 3), torch.zeros(4, 3))
 
 
 def test_wrong_options():
     with pytest.raises(ConfigError, match="there is no optimizer 'sgd'; choose from adam, vector_adam, adam_uniform"):
-        Rate(0.1, optimizer="sgd")
+        ParamSettings(0.1, optimizer="sgd")
     for betas in ((1.0, 0.9), (0.9, -0.1)):
         with pytest.raises(ConfigError, match="betas must lie in"):
-            Rate(0.1, betas=betas)
+            ParamSettings(0.1, betas=betas)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError, ShapeError
-from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses.aov_loss import BufferLoss
 from diffrender.fit.losses.l1 import L1
 from diffrender.fit.losses.mask_iou import MaskIoU
@@ -19,7 +19,7 @@ def views_with(buffers):
 
 
 def compare(name, rendered, target):
-    return Comparison(SimpleNamespace(buffer=lambda asked: {name: rendered}[asked]), views_with({name: target}))
+    return LossInputs(SimpleNamespace(buffer=lambda asked: {name: rendered}[asked]), views_with({name: target}))
 
 
 @pytest.mark.parametrize(("of", "wanted"), [("l1", [0.5, 0.0]), ("l2", [0.25, 0.0]), ("huber", [0.45, 0.0])])

@@ -10,13 +10,13 @@ from test_fit_loop import COLOR, OBJECTIVE, POSE, SCALE, Watcher, problem
 from diffrender.errors import ConfigError
 from diffrender.fit.batch_targets import ResolutionSchedule, StepViews
 from diffrender.fit.loop import FitSettings, fit
-from diffrender.fit.loss_inputs import Comparison
-from diffrender.fit.optimizer.fit_optimizer import Rate
+from diffrender.fit.loss_inputs import LossInputs
+from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.filters import resize_area
 from diffrender.scene.views import Views
 
-RATES = {COLOR: Rate(0.1), SCALE: Rate(0.03), POSE: Rate(0.03)}
+RATES = {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.03), POSE: ParamSettings(0.03)}
 
 
 def shown(resolution=None, random=False, seed=0, n_views=4, height=24, width=30):
@@ -64,7 +64,7 @@ def test_a_background_over_another_is_what_rendering_over_it_gives():
     # A rendering that differs from its target in colour and in coverage.
     (ball,) = scene.objects.values()
     wrong = replace(scene, objects={"ball": replace(ball, scale=torch.tensor(1.5))})
-    found = Comparison(render_blob(wrong, cameras), views, added).difference("srgb")
+    found = LossInputs(render_blob(wrong, cameras), views, added).difference("srgb")
     for i in range(4):
         camera, background = cameras.select([i]), scene.background + added[i]
         rendered, target = (render_blob(replace(s, background=background), camera) for s in (wrong, scene))
@@ -100,7 +100,7 @@ def test_outlines_are_pulled_the_right_way_whatever_the_colours(object_color, ri
         coverage = torch.full((40, 1, 1, 1), 0.02, requires_grad=True)
         rgba = torch.cat([(coverage * rim_color).expand(-1, -1, -1, 3), coverage], -1)
         added = StepViews(views, ResolutionSchedule(), True, 0).added_background(torch.zeros(3), 40, 0)
-        Comparison(SimpleNamespace(rgba=rgba), views, added).difference("linear").abs().sum().backward()
+        LossInputs(SimpleNamespace(rgba=rgba), views, added).difference("linear").abs().sum().backward()
         assert bool((coverage.grad * sign > 0).all())
 
 

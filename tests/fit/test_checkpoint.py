@@ -8,7 +8,7 @@ from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.losses import IMAGE_LOSSES
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
-from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.optimizer.schedules import Cosine
 
 OBJECTIVE = Objective((Term("image", 1.0, IMAGE_LOSSES["l1"]()),))
@@ -16,7 +16,10 @@ STEPS = 9
 
 
 def problem(rates=None):
-    rates = rates or {"scale": Rate(0.05, schedule=Cosine()), "material.base_color": Rate(0.1, start=4)}
+    rates = rates or {
+        "scale": ParamSettings(0.05, schedule=Cosine()),
+        "material.base_color": ParamSettings(0.1, start=4),
+    }
     scene, cameras = blob_scene(), blob_cameras()
     model = SceneModel(scene, cameras, dict.fromkeys(rates))
     with torch.no_grad():
@@ -55,7 +58,7 @@ def test_a_checkpoint_of_another_fit_changes_nothing(tmp_path):
     file = tmp_path / "checkpoint.pt"
     model, _, optimizer = problem()
     save_checkpoint(file, model, optimizer, 3)
-    other, _, other_optimizer = problem({"pose": Rate(0.1)})
+    other, _, other_optimizer = problem({"pose": ParamSettings(0.1)})
     before = other.state_dict()["_latents.objects/ball/pose"].clone()
     with pytest.raises(FitError, match="use the scene file it came from"):
         load_checkpoint(file, other, other_optimizer)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError, ShapeError
-from diffrender.fit.optimizer.adam import Moments, Pace, move
+from diffrender.fit.optimizer.adam import AdamSettings, AdamState, adam_step
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, most_levels
 from diffrender.fit.parametrizations.direction import Direction
@@ -74,12 +74,12 @@ def test_what_a_region_has_in_common_is_found_sooner_and_noise_later() -> None:
     for method in (UnitInterval(), CoarseToFine(UnitInterval(), 32, 32, 2)):
         generator = torch.Generator().manual_seed(0)
         latent = method.latent_of(torch.full((32, 32, 1), 0.9)).requires_grad_()
-        moments = Moments.fresh("adam", latent)
+        moments = AdamState.fresh("adam", latent)
         for _ in range(30):
             noise = torch.randn(32, 32, 1, generator=generator)
             loss = (method.value_of(latent) - ramp + 0.3 * noise).square().mean()
             (gradient,) = torch.autograd.grad(loss, latent)
-            move(latent, gradient, moments, Pace("adam", 0.05, (0.9, 0.999)))
+            adam_step(latent, gradient, moments, AdamSettings("adam", 0.05, (0.9, 0.999)))
         errors.append(float((method.value_of(latent) - ramp).detach().abs().mean()))
     assert errors[1] < 0.5 * errors[0]
 

@@ -1,15 +1,17 @@
 import pytest
 import torch
 
-from diffrender.fit.deterministic_reduce import ROW, mean_per_view, steady_mean, steady_sum, sum_per_view
+from diffrender.fit.deterministic_reduce import ROW, deterministic_mean, deterministic_sum, mean_per_view, sum_per_view
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 2047, 2048, 100_001])
 def test_sum_and_mean(size):
     values = torch.rand(size, generator=torch.Generator().manual_seed(size), dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(steady_sum(values), values.sum())
-    torch.testing.assert_close(steady_mean(values), values.mean() if size else torch.zeros((), dtype=torch.float64))
-    (gradient,) = torch.autograd.grad(steady_sum(values), values)
+    torch.testing.assert_close(deterministic_sum(values), values.sum())
+    torch.testing.assert_close(
+        deterministic_mean(values), values.mean() if size else torch.zeros((), dtype=torch.float64)
+    )
+    (gradient,) = torch.autograd.grad(deterministic_sum(values), values)
     assert torch.equal(gradient, torch.ones_like(values))
 
 
@@ -29,6 +31,6 @@ def test_the_same_bits_on_any_number_of_threads():
     results = []
     for n in (1, 2):
         torch.set_num_threads(n)
-        results.append(torch.cat([steady_sum(values)[None], mean_per_view(image)]))
+        results.append(torch.cat([deterministic_sum(values)[None], mean_per_view(image)]))
     torch.set_num_threads(threads)
     assert torch.equal(*results)

@@ -12,7 +12,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.scene import Scene
-from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 
@@ -30,7 +30,7 @@ def scene_with(texture: Texture, mesh):
 
 
 def test_what_the_cameras_see_is_kept_and_the_rest_filled() -> None:
-    mesh = unwrapped(bumpy(3), 128)
+    mesh = unwrap_mesh(bumpy(3), 128)
     truth = bake_to_texture(mesh, smooth_colors(mesh.vertices), 128)
     front = camera_at((0.0, 0.0, 3.0)).resized(96, 96)
     scene = scene_with(truth, mesh)
@@ -52,7 +52,7 @@ def test_what_the_cameras_see_is_kept_and_the_rest_filled() -> None:
 
 
 def test_what_only_a_dark_photograph_shows_is_seen_too() -> None:
-    mesh = unwrapped(bumpy(3), 64)
+    mesh = unwrap_mesh(bumpy(3), 64)
     truth = bake_to_texture(mesh, smooth_colors(mesh.vertices), 64)
     scene = scene_with(truth, mesh)
     both = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0], [0.0, 0.0, -3.0]]), height=48, width=48)
@@ -69,7 +69,7 @@ def test_other_values_and_scenes_without_textures_stay() -> None:
 
 
 def test_an_object_that_no_camera_sees_keeps_its_texture() -> None:
-    mesh = unwrapped(bumpy(1), 32)
+    mesh = unwrap_mesh(bumpy(1), 32)
     scene = scene_of(placed(mesh, Unlit(Texture(torch.rand(32, 32, 3)))))
     away = Cameras.perspective(torch.tensor([[0.0, 0.0, 9.0]]), (0.0, 0.0, 20.0), height=16, width=16)
     same = complete_textures(scene, away, [PATH], draw)

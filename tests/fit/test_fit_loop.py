@@ -11,7 +11,7 @@ from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Loss, Objective, Term
-from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.optimizer.schedules import Cosine
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.timings import PHASES
@@ -72,9 +72,9 @@ def assert_same(values, others):
 
 def test_finds_colour_size_and_place():
     rates = {
-        COLOR: Rate(0.2, schedule=Cosine()),
-        SCALE: Rate(0.05, schedule=Cosine()),
-        POSE: Rate(0.04, schedule=Cosine()),
+        COLOR: ParamSettings(0.2, schedule=Cosine()),
+        SCALE: ParamSettings(0.05, schedule=Cosine()),
+        POSE: ParamSettings(0.04, schedule=Cosine()),
     }
     watcher = Watcher()
     result = run(rates, steps=60, watcher=watcher)
@@ -95,22 +95,25 @@ def test_finds_colour_size_and_place():
 
 def test_the_record_of_the_first_step_is_the_starting_guess():
     watcher = Watcher()
-    run({COLOR: Rate(0.1)}, steps=1, batch_size=None, watcher=watcher)
-    model, views, _ = problem({COLOR: Rate(0.1)})
+    run({COLOR: ParamSettings(0.1)}, steps=1, batch_size=None, watcher=watcher)
+    model, views, _ = problem({COLOR: ParamSettings(0.1)})
     assert watcher.records[0].psnr_db == pytest.approx(
         evaluate_views(model.snapshot()[0], views, render_blob)["psnr_db"]
     )
 
 
 def test_the_time_of_a_fit_is_told_by_phases():
-    result = run({COLOR: Rate(0.1), VERTICES: Rate(0.01)}, steps=5)
+    result = run({COLOR: ParamSettings(0.1), VERTICES: ParamSettings(0.01)}, steps=5)
     assert tuple(result.phase_seconds) == PHASES
     assert all(seconds > 0 for seconds in result.phase_seconds.values())
     assert sum(result.phase_seconds.values()) <= result.seconds
 
 
 def test_every_learnable_value_can_be_learned():
-    rates = {path: Rate(0.01) for path in (COLOR, SCALE, POSE, VERTICES, "background", "cameras.pose", "cameras.focal")}
+    rates = {
+        path: ParamSettings(0.01)
+        for path in (COLOR, SCALE, POSE, VERTICES, "background", "cameras.pose", "cameras.focal")
+    }
     watcher = Watcher()
     result = run(rates, steps=20, batch_size=None, watcher=watcher)
     assert result.stop_reason == "finished"
@@ -121,7 +124,7 @@ def test_every_learnable_value_can_be_learned():
 
 
 def test_the_same_bits_twice_with_one_and_two_threads():
-    rates = {COLOR: Rate(0.1), VERTICES: Rate(0.01, start=1), "cameras.pose": Rate(0.01)}
+    rates = {COLOR: ParamSettings(0.1), VERTICES: ParamSettings(0.01, start=1), "cameras.pose": ParamSettings(0.01)}
     smooth = Term("laplacian", 0.1, REGULARIZERS["laplacian"]())
     results = []
     threads = torch.get_num_threads()
@@ -136,7 +139,7 @@ def test_the_same_bits_twice_with_one_and_two_threads():
 
 
 def test_the_seed_matters_for_batches():
-    rates = {COLOR: Rate(0.1)}
+    rates = {COLOR: ParamSettings(0.1)}
     parts = [values_of(run(rates, steps=5, seed=seed), rates)[COLOR] for seed in (0, 1)]
     assert not torch.equal(*parts)
     whole = [values_of(run(rates, steps=5, batch_size=None, seed=seed), rates) for seed in (0, 1)]
@@ -144,7 +147,7 @@ def test_the_seed_matters_for_batches():
 
 
 def test_a_late_value_waits():
-    rates = {COLOR: Rate(0.1), SCALE: Rate(0.03, start=3)}
+    rates = {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.03, start=3)}
     watcher = Watcher()
     run(rates, steps=5, watcher=watcher)
     start = problem(rates)[0].values()[SCALE].detach()
@@ -154,13 +157,13 @@ def test_a_late_value_waits():
 
 def test_a_step_on_which_nothing_moves_is_harmless():
     watcher = Watcher()
-    result = run({COLOR: Rate(0.1, stop=2)}, steps=4, watcher=watcher)
+    result = run({COLOR: ParamSettings(0.1, stop=2)}, steps=4, watcher=watcher)
     assert (result.stop_reason, result.steps_done, len(watcher.records)) == ("finished", 4, 4)
     assert_same(watcher.states[1], watcher.states[3])
 
 
 def test_control_c_between_steps_keeps_the_step():
-    rates = {COLOR: Rate(0.1), SCALE: Rate(0.03)}
+    rates = {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.03)}
     watcher = Watcher(stop_after=4)
     result = run(rates, watcher=watcher)
     assert (result.stop_reason, result.message, result.steps_done) == ("interrupted", None, 5)
@@ -169,7 +172,7 @@ def test_control_c_between_steps_keeps_the_step():
 
 @pytest.mark.parametrize("at", [0, 1, 7])
 def test_control_c_while_rendering_keeps_the_steps_before(at):
-    rates = {COLOR: Rate(0.1), SCALE: Rate(0.03)}
+    rates = {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.03)}
     calls = []
 
     def render_views(scene, cameras):
@@ -186,7 +189,7 @@ def test_control_c_while_rendering_keeps_the_steps_before(at):
 
 
 def test_control_c_in_the_middle_of_an_update_undoes_it(monkeypatch):
-    rates = {COLOR: Rate(0.1), SCALE: Rate(0.03)}
+    rates = {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.03)}
     steps = []
     whole_step = FitOptimizer.step
 
@@ -222,7 +225,7 @@ class Fragile(Loss):
 
 
 def grown(limit, **options):
-    rates = {COLOR: Rate(0.1), SCALE: Rate(0.2)}
+    rates = {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.2)}
     terms = (Term("image", 1.0, IMAGE_LOSSES["l2"]()), Term("size", 1.0, Fragile(limit, **options)))
     watcher = Watcher()
     result = run(rates, steps=40, batch_size=None, objective=Objective(terms), watcher=watcher)
@@ -258,7 +261,7 @@ def test_a_gradient_that_is_no_number_names_term_view_and_value():
 
 
 def test_a_value_that_runs_away_is_undone_even_in_the_last_step():
-    rates = {COLOR: Rate(0.1), SCALE: Rate(1e3)}
+    rates = {COLOR: ParamSettings(0.1), SCALE: ParamSettings(1e3)}
     for steps in (2, 1):
         watcher = Watcher()
         size = Objective((Term("size", 1.0, Fragile(2.0)),))
@@ -276,18 +279,20 @@ def test_a_value_without_influence_is_named_before_any_time_is_lost():
         return render_blob(scene, cameras)
 
     with pytest.raises(FitError, match=r"lights\.key\.direction: no term of the loss depends on it"):
-        run({COLOR: Rate(0.1), "lights.key.direction": Rate(0.1, start=10)}, render_views=render_views)
+        run(
+            {COLOR: ParamSettings(0.1), "lights.key.direction": ParamSettings(0.1, start=10)}, render_views=render_views
+        )
     assert len(calls) == 1
 
 
 def test_model_and_views_must_match():
-    model, views, optimizer = problem({COLOR: Rate(0.1)})
+    model, views, optimizer = problem({COLOR: ParamSettings(0.1)})
     with pytest.raises(ShapeError, match=r"one camera a view \(3\), got 5"):
         fit(model, views.select([0, 1, 2]), OBJECTIVE, optimizer, FitSettings(5), render_blob)
 
 
 def test_missing_masks_are_found_before_the_first_step():
-    model, views, optimizer = problem({COLOR: Rate(0.1)})
+    model, views, optimizer = problem({COLOR: ParamSettings(0.1)})
     with pytest.raises(ConfigError, match="no masks"):
         fit(model, replace(views, masks=None), OBJECTIVE, optimizer, FitSettings(5), render_blob)
 
@@ -299,7 +304,7 @@ def test_bad_settings_are_refused(options):
 
 
 def test_a_model_that_is_no_number_before_the_first_step_is_refused():
-    model, views, optimizer = problem({COLOR: Rate(0.1)})
+    model, views, optimizer = problem({COLOR: ParamSettings(0.1)})
     with torch.no_grad():
         model.latents[COLOR].fill_(math.nan)
     with pytest.raises(FitError, match=r"the value of objects\.ball\.material\.base_color is not finite at the start"):

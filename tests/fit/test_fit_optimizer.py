@@ -4,7 +4,7 @@ from support.fit_fakes import blob_cameras, blob_scene
 
 from diffrender.errors import ConfigError, FitError
 from diffrender.fit.model import SceneModel
-from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.optimizer.schedules import Exponential
 
 COLOR, SCALE = "objects.ball.material.base_color", "objects.ball.scale"
@@ -26,14 +26,14 @@ def take_step(optimizer, model, step):
 def test_the_first_step_of_adam_is_one_learning_rate_long():
     model = model_of(COLOR, SCALE)
     before = {path: latent.detach().clone() for path, latent in model.latents.items()}
-    take_step(FitOptimizer(model, {COLOR: Rate(0.1), SCALE: Rate(0.01)}, 10), model, 0)
+    take_step(FitOptimizer(model, {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.01)}, 10), model, 0)
     for path, lr in ((COLOR, 0.1), (SCALE, 0.01)):
         torch.testing.assert_close(model.latents[path].detach(), before[path] - lr)
 
 
 def test_tiny_gradients_move_as_far_as_large_ones():
     model = model_of(SCALE)
-    optimizer = FitOptimizer(model, {SCALE: Rate(0.1)}, 10)
+    optimizer = FitOptimizer(model, {SCALE: ParamSettings(0.1)}, 10)
     before = model.latents[SCALE].item()
     optimizer.begin(0)
     model.latents[SCALE].grad = torch.tensor(1e-9)
@@ -43,7 +43,9 @@ def test_tiny_gradients_move_as_far_as_large_ones():
 
 def test_a_value_stays_and_asks_for_no_gradient_before_start_and_from_stop_on():
     model = model_of(COLOR, SCALE)
-    optimizer = FitOptimizer(model, {"material.base_color": Rate(0.1), "scale": Rate(0.1, start=2, stop=4)}, 6)
+    optimizer = FitOptimizer(
+        model, {"material.base_color": ParamSettings(0.1), "scale": ParamSettings(0.1, start=2, stop=4)}, 6
+    )
     seen = []
     for step in range(6):
         before = model.latents[SCALE].item()
@@ -55,7 +57,7 @@ def test_a_value_stays_and_asks_for_no_gradient_before_start_and_from_stop_on():
 
 def test_schedules_shorten_the_steps():
     model = model_of(SCALE)
-    optimizer = FitOptimizer(model, {"scale": Rate(0.1, schedule=Exponential(final=0.01))}, 2)
+    optimizer = FitOptimizer(model, {"scale": ParamSettings(0.1, schedule=Exponential(final=0.01))}, 2)
     lengths = []
     for step in range(2):
         before = model.latents[SCALE].item()
@@ -65,23 +67,26 @@ def test_schedules_shorten_the_steps():
 
 
 def test_rates_and_learned_values_must_match():
-    for rates in ({COLOR: Rate(0.1)}, {COLOR: Rate(0.1), SCALE: Rate(0.1), "background": Rate(0.1)}):
+    for rates in (
+        {COLOR: ParamSettings(0.1)},
+        {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.1), "background": ParamSettings(0.1)},
+    ):
         with pytest.raises(ConfigError, match="every learned value needs one rate"):
             FitOptimizer(model_of(COLOR, SCALE), rates, 10)
 
 
 def test_nothing_that_moves_is_refused():
     with pytest.raises(ConfigError, match="nothing moves at step 0"):
-        FitOptimizer(model_of(SCALE), {SCALE: Rate(0.1, start=3)}, 10)
+        FitOptimizer(model_of(SCALE), {SCALE: ParamSettings(0.1, start=3)}, 10)
     with pytest.raises(
         ConfigError, match=r"objects\.ball\.scale: start must come before the end of the fit, at step 10"
     ):
-        FitOptimizer(model_of(SCALE, COLOR), {COLOR: Rate(0.1), SCALE: Rate(0.1, start=10)}, 10)
+        FitOptimizer(model_of(SCALE, COLOR), {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.1, start=10)}, 10)
     with pytest.raises(ConfigError, match="steps must be at least 1"):
-        FitOptimizer(model_of(SCALE), {SCALE: Rate(0.1)}, 0)
+        FitOptimizer(model_of(SCALE), {SCALE: ParamSettings(0.1)}, 0)
 
 
 def test_moments_of_other_values_are_refused():
-    state = FitOptimizer(model_of(SCALE), {SCALE: Rate(0.1)}, 10).state_dict()
+    state = FitOptimizer(model_of(SCALE), {SCALE: ParamSettings(0.1)}, 10).state_dict()
     with pytest.raises(FitError, match="the saved state learned"):
-        FitOptimizer(model_of(COLOR), {COLOR: Rate(0.1)}, 10).load_state_dict(state)
+        FitOptimizer(model_of(COLOR), {COLOR: ParamSettings(0.1)}, 10).load_state_dict(state)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diffrender.errors import ConfigError
-from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.huber import Huber
 from diffrender.fit.losses.l1 import L1
@@ -38,7 +38,7 @@ def views_of(rgba):
 
 
 def compare(rendered, target):
-    return Comparison(SimpleNamespace(rgba=rendered, coverage=rendered[..., 3]), views_of(target))
+    return LossInputs(SimpleNamespace(rgba=rendered, coverage=rendered[..., 3]), views_of(target))
 
 
 def images(seed, n_views=3, height=7, width=9):
@@ -171,7 +171,7 @@ def test_mask_loss_without_masks_says_what_to_do():
     views = views_of(images(0))
     bare = Views(views.cameras, views.images, None, views.names)
     with pytest.raises(ConfigError, match="no masks; remove this term, or give images with an alpha channel"):
-        MaskIoU()(Comparison(SimpleNamespace(rgba=images(0), coverage=images(0)[..., 3]), bare))
+        MaskIoU()(LossInputs(SimpleNamespace(rgba=images(0), coverage=images(0)[..., 3]), bare))
 
 
 @pytest.mark.parametrize("name", IMAGE_LOSSES)

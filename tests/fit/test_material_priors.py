@@ -11,14 +11,14 @@ from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
 from diffrender.fit.regularizers.material_smoothness import MaterialSmoothness
 from diffrender.fit.regularizers.white_light import WhiteLight
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, Environment
 from diffrender.scene.materials import Ggx, Lambert, Phong, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
-from diffrender.scene.textures.transfer import carry_normal_map
+from diffrender.scene.textures.transfer import transfer_normal_map
 
 PRIORS = ("color_smoothness", "material_smoothness", "white_light")
 F64 = torch.float64
@@ -114,7 +114,7 @@ def test_one_tilt_costs_nothing_in_charts_that_are_turned_against_each_other():
     whole = Mesh(corners, faces, torch.cat([left, left + torch.tensor([0.25, 0.0])]), uv_faces)
     apart = Mesh(corners, faces, torch.cat([left, turned]), uv_faces)
     tilt = Texture(torch.tensor([0.6, 0.0, 0.8]).expand(64, 64, 3).contiguous())
-    for mesh, normal in ((whole, tilt), (apart, carry_normal_map(tilt, whole, apart))):
+    for mesh, normal in ((whole, tilt), (apart, transfer_normal_map(tilt, whole, apart))):
         scene = scene_with(Ggx(normal=normal), mesh)
         assert float(MaterialSmoothness().bound_to(scene)(scene)) == pytest.approx(0, abs=1e-4)
     # Within a chart a change of tilt still costs.
@@ -162,14 +162,14 @@ def test_a_light_is_as_coloured_at_any_brightness():
     for factor in (1e-2, 1.0, 1e3):
         assert float(WhiteLight()(scene_with(Lambert(), lights={"a": Ambient(factor * red)}))) == pytest.approx(4 / 3)
     texels = red.expand(16, 32, 3)
-    lights = {"sky": Environment(SkyMap(texels)), "sun": Directional(radiance=torch.ones(3))}
+    lights = {"sky": Environment(EnvMap(texels)), "sun": Directional(radiance=torch.ones(3))}
     assert float(WhiteLight()(scene_with(Lambert(), lights=lights))) == pytest.approx(4 / 3)
     # A map counts by directions: rows near the poles are small.
     polar = torch.ones(16, 32, 3)
     polar[0] = red
     equator = torch.ones(16, 32, 3)
     equator[8] = red
-    costs = [float(WhiteLight()(scene_with(Lambert(), lights={"s": Environment(SkyMap(m))}))) for m in (polar, equator)]
+    costs = [float(WhiteLight()(scene_with(Lambert(), lights={"s": Environment(EnvMap(m))}))) for m in (polar, equator)]
     assert costs[0] < 0.2 * costs[1]
 
 
@@ -188,7 +188,7 @@ def test_gradients_match_finite_differences(name):
             mesh, Ggx(Texture(color), roughness=Texture(rough)), torch.eye(4).double(), torch.ones(()).double()
         )
         second = Object(mesh, Phong(shininess=shine), torch.eye(4).double(), torch.ones(()).double())
-        lights = {"sky": Environment(SkyMap(light))}
+        lights = {"sky": Environment(EnvMap(light))}
         scene = Scene({"a": first, "b": second}, lights, torch.zeros(3, dtype=F64))
         # The weights from the chroma carry no gradient.
         prior = MaterialSmoothness(chroma=0) if name == "material_smoothness" else REGULARIZERS[name]()

@@ -6,7 +6,7 @@ import torch
 from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import ConfigError
-from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.regularizers import REGULARIZERS
@@ -20,7 +20,7 @@ def example():
     scene, cameras = blob_scene(1), blob_cameras(3)
     views = blob_views(scene, cameras)
     moved = replace(scene, background=scene.background + 0.1)
-    return Comparison(render_blob(moved, cameras), views), moved
+    return LossInputs(render_blob(moved, cameras), views), moved
 
 
 def test_total_is_the_weighted_sum_of_unweighted_values():

@@ -10,7 +10,7 @@ from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.losses import IMAGE_LOSSES
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
-from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.geometry.laplacian import laplacian_vectors
@@ -46,7 +46,7 @@ def render_vertices(scene, cameras, step=0):
 def problem(method="identity", remeshing=FINER, colors="unit_interval", item=None):
     scene, cameras = Scene({"ball": item or ball()}, {}, torch.tensor([0.1, 0.2, 0.3])), blob_cameras()
     model = SceneModel(scene, cameras, {"mesh.vertices": method, "material.base_color": colors})
-    rates = {"mesh.vertices": Rate(0.02), "material.base_color": Rate(0.1, optimizer="vector_adam")}
+    rates = {"mesh.vertices": ParamSettings(0.02), "material.base_color": ParamSettings(0.1, optimizer="vector_adam")}
     optimizer = FitOptimizer(model, rates, STEPS, {"mesh.vertices": remeshing} if remeshing else None)
     return model, blob_views(blob_scene(1), cameras), optimizer
 
@@ -118,7 +118,7 @@ def test_colours_stay_where_they_are_on_the_surface():
 def test_colours_that_are_not_learned_follow_too():
     scene, cameras = Scene({"ball": ball()}, {}), blob_cameras()
     model = SceneModel(scene, cameras, {"mesh.vertices": "identity"})
-    optimizer = FitOptimizer(model, {"mesh.vertices": Rate(0.01)}, STEPS, {"mesh.vertices": FINER})
+    optimizer = FitOptimizer(model, {"mesh.vertices": ParamSettings(0.01)}, STEPS, {"mesh.vertices": FINER})
     optimizer.begin(1)
     model.latents[VERTICES].grad = torch.zeros(42, 3)
     optimizer.step()
@@ -240,7 +240,7 @@ def test_a_step_that_would_turn_faces_over_is_damped(method):
         latent.grad = torch.zeros_like(latent)
     # A single vertex is to leap across the ball.
     model.latents[VERTICES].grad[7] = model.latents[VERTICES].detach()[7] * 1e3 + torch.rand(3, generator=generator)
-    optimizer._rates[VERTICES] = Rate(1.0 if method == "identity" else 10.0)
+    optimizer._rates[VERTICES] = ParamSettings(1.0 if method == "identity" else 10.0)
     optimizer.step()
     geometry = optimizer.geometry()
     assert geometry["damped"] > 0
@@ -254,7 +254,7 @@ def test_a_step_that_would_turn_faces_over_is_damped(method):
 def test_only_learned_shapes_are_remeshed():
     model = SceneModel(Scene({"ball": ball()}), blob_cameras(), {"pose": None})
     with pytest.raises(ConfigError, match=r"only an object whose mesh\.vertices are learned can be remeshed"):
-        FitOptimizer(model, {"pose": Rate(0.1)}, 3, {"mesh.vertices": FINER})
+        FitOptimizer(model, {"pose": ParamSettings(0.1)}, 3, {"mesh.vertices": FINER})
 
 
 def test_steps_that_are_due():
@@ -320,7 +320,7 @@ def test_smoothing_pulls_vertices_to_their_neighbours():
 
 def test_relative_rates_count_in_edges():
     model = SceneModel(Scene({"ball": ball()}), blob_cameras(), {"mesh.vertices": "identity"})
-    rates = {"mesh.vertices": Rate(0.1, optimizer="vector_adam", in_edges=True)}
+    rates = {"mesh.vertices": ParamSettings(0.1, optimizer="vector_adam", in_edges=True)}
     optimizer = FitOptimizer(model, rates, STEPS, {"mesh.vertices": Remeshing(0.01, 1.0, at=())})
     lengths = optimizer.state_dict()["motions"][VERTICES]["lengths"]
     before = model.latents[VERTICES].detach().clone()

@@ -9,7 +9,7 @@ from support.shapes import bumpy, smooth_colors
 
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint
 from diffrender.fit.model import SceneModel
-from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, Rate
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
@@ -19,7 +19,7 @@ from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 
@@ -30,7 +30,7 @@ TWICE = Remeshing(0.12, 0.2, at=(2, 4), gain=0.0, unwrap=True)
 
 def start() -> Object:
     """A lobed shape with a learned colour, and a roughness and normals that are not learned."""
-    mesh = unwrapped(bumpy(2), 128)
+    mesh = unwrap_mesh(bumpy(2), 128)
     colors = bake_to_texture(mesh, smooth_colors(mesh.vertices) * 0.5 + 0.25, 128)
     rough = bake_to_texture(mesh, smooth_colors(mesh.vertices)[:, :1] * 0.5 + 0.25, 64)
     normals = Texture(torch.tensor([0.6, 0.0, 0.8]).expand(64, 64, 3))
@@ -40,7 +40,7 @@ def start() -> Object:
 def problem(remeshing=TWICE, method="unit_interval"):
     scene = Scene({"it": start()}, {})
     model = SceneModel(scene, blob_cameras(), {"mesh.vertices": "identity", "material.base_color": method})
-    rates = {"mesh.vertices": Rate(0.02), "material.base_color": Rate(0.05)}
+    rates = {"mesh.vertices": ParamSettings(0.02), "material.base_color": ParamSettings(0.05)}
     return model, FitOptimizer(model, rates, STEPS, {"mesh.vertices": remeshing})
 
 
@@ -121,7 +121,7 @@ def test_an_object_without_textures_is_left_alone():
     mesh = bumpy(2)
     scene = Scene({"it": Object(mesh, Lambert(torch.full((mesh.n_vertices, 3), 0.5)))}, {})
     model = SceneModel(scene, blob_cameras(), {"mesh.vertices": "identity"})
-    optimizer = FitOptimizer(model, {"mesh.vertices": Rate(0.02)}, STEPS, {"mesh.vertices": TWICE})
+    optimizer = FitOptimizer(model, {"mesh.vertices": ParamSettings(0.02)}, STEPS, {"mesh.vertices": TWICE})
     steps(model, optimizer, 0, STEPS)
     assert item_of(model).mesh.uvs is None
 

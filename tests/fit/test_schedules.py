@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from diffrender.errors import ConfigError
-from diffrender.fit.optimizer.fit_optimizer import Rate
+from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.fit.optimizer.schedules import SCHEDULES, Constant, Cosine, Exponential
 
 
@@ -29,23 +29,23 @@ def test_bad_ends_are_refused(schedule, final):
 
 
 def test_a_rate_acts_from_start_to_stop_only():
-    rate = Rate(lr=0.1, start=10, stop=20, schedule=Exponential(final=0.01))
+    rate = ParamSettings(lr=0.1, start=10, stop=20, schedule=Exponential(final=0.01))
     assert [rate.at(step, 100) for step in (0, 9, 20, 99)] == [0, 0, 0, 0]
     assert rate.at(10, 100) == 0.1
     assert rate.at(15, 100) == pytest.approx(0.01)
     assert rate.at(19, 100) > 0.001
-    assert Rate(lr=0.1, start=10).at(99, 100) == 0.1
-    assert Rate(lr=0.1, stop=500).at(99, 100) == 0.1
+    assert ParamSettings(lr=0.1, start=10).at(99, 100) == 0.1
+    assert ParamSettings(lr=0.1, stop=500).at(99, 100) == 0.1
 
 
 @pytest.mark.parametrize("lr", [0.0, -0.1, float("nan"), float("inf")])
 def test_bad_learning_rates_are_refused(lr):
     with pytest.raises(ConfigError, match="lr must be a finite number above 0"):
-        Rate(lr=lr)
+        ParamSettings(lr=lr)
 
 
 def test_bad_starts_and_stops_are_refused():
     with pytest.raises(ConfigError, match="start must be at least 0"):
-        Rate(lr=0.1, start=-1)
+        ParamSettings(lr=0.1, start=-1)
     with pytest.raises(ConfigError, match="stop must come after start"):
-        Rate(lr=0.1, start=5, stop=5)
+        ParamSettings(lr=0.1, start=5, stop=5)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.distances import Surface, surface_distance, vertex_distance
+from diffrender.geometry.distances import SurfaceQuery, surface_distance, vertex_distance
 from diffrender.geometry.primitives import Triangles, box, icosphere, plane, torus
 from diffrender.threads import threads_to_kernels
 
@@ -50,7 +50,7 @@ def test_closest_points_are_those_of_trying_every_triangle(seed: int, n_faces: i
     surface = soup(seed, n_faces)
     points = torch.randn((20, 3), generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
     points[:3] = surface.vertices[:3]
-    found = Surface(surface).closest(points)
+    found = SurfaceQuery(surface).closest(points)
     corners = surface.vertices[surface.faces]
     wanted = torch.tensor([[distance_by_trying(p, each) for each in corners] for p in points], dtype=torch.float64)
     assert torch.allclose(found.distance, wanted.min(1).values, atol=1e-7)
@@ -78,20 +78,20 @@ def test_all_regions_of_a_triangle(point: tuple[float, ...], closest: tuple[floa
     corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     for turn in range(3):
         faces = torch.arange(3).roll(turn)[None]
-        found = Surface(Triangles(corners, faces)).closest(torch.tensor([point]))
+        found = SurfaceQuery(Triangles(corners, faces)).closest(torch.tensor([point]))
         assert torch.allclose(found.points, torch.tensor([closest], dtype=torch.float64), atol=1e-15)
 
 
 def test_a_needle_is_measured_exactly() -> None:
     """Barycentrics of a triangle a billionth as high as long are mostly rounding."""
     corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.3, 1e-9, 0.0]], dtype=torch.float64)
-    found = Surface(Triangles(corners, torch.tensor([[0, 1, 2]]))).closest(torch.tensor([[0.7, 0.0, 0.5]]))
+    found = SurfaceQuery(Triangles(corners, torch.tensor([[0, 1, 2]]))).closest(torch.tensor([[0.7, 0.0, 0.5]]))
     assert torch.allclose(found.points, torch.tensor([[0.7, 0.0, 0.0]], dtype=torch.float64), atol=1e-8)
 
 
 def test_many_points_against_many_faces_and_any_number_of_threads() -> None:
     """On a finely divided torus the distance is that of the round one, up to the height of the arcs."""
-    surface = Surface(torus(1.0, 0.4, 300, 100))
+    surface = SurfaceQuery(torus(1.0, 0.4, 300, 100))
     points = torch.rand((5000, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 4 - 2
     exact = torch.hypot(torch.hypot(points[:, 0], points[:, 2]) - 1.0, points[:, 1]) - 0.4
     results = []
@@ -104,14 +104,14 @@ def test_many_points_against_many_faces_and_any_number_of_threads() -> None:
 
 def test_memory_is_fully_written(poisoned_memory) -> None:
     surface, points = torus(1.0, 0.3, 11, 7), torch.randn(300, 3)
-    wanted = Surface(surface).closest(points)
+    wanted = SurfaceQuery(surface).closest(points)
     with poisoned_memory():
-        found = Surface(surface).closest(points)
+        found = SurfaceQuery(surface).closest(points)
     assert all(torch.equal(one, other) for one, other in zip(wanted, found, strict=True))
 
 
 def test_two_spheres_are_apart_by_the_difference_of_their_radii() -> None:
-    small, large = Surface(icosphere(5, 1.0)), Surface(icosphere(5, 1.25))
+    small, large = SurfaceQuery(icosphere(5, 1.0)), SurfaceQuery(icosphere(5, 1.25))
     distance = surface_distance(small, large, 20_000)
     for measured in (distance, distance.there, distance.back):
         assert measured.rms == pytest.approx(0.25, abs=2e-4)
@@ -124,7 +124,7 @@ def test_two_spheres_are_apart_by_the_difference_of_their_radii() -> None:
 
 def test_the_two_ways_differ_where_one_surface_is_a_part_of_the_other() -> None:
     """A square of side 1 inside one of side 3: there all distances are 0, back they are known."""
-    part, whole = Surface(plane(1, 1)), Surface(plane(3, 3))
+    part, whole = SurfaceQuery(plane(1, 1)), SurfaceQuery(plane(3, 3))
     distance = surface_distance(part, whole, 50_000, seed=4)
     assert distance.there.max < 1e-14
     x = (np.arange(1500) + 0.5) / 1500 * 3 - 1.5
@@ -151,7 +151,7 @@ def test_the_angle_between_normals() -> None:
         # A plane through the same line, tilted about the z axis.
         rotation = torch.tensor([[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0], [0, 0, 1]])
         tilted = Triangles(flat.vertices.double() @ rotation.double().T, flat.faces)
-        measured = surface_distance(Surface(flat), Surface(tilted), 500).normal_deg
+        measured = surface_distance(SurfaceQuery(flat), SurfaceQuery(tilted), 500).normal_deg
         assert measured == pytest.approx(degrees, abs=1e-5)
 
 
@@ -159,7 +159,7 @@ def test_faces_without_a_normal_do_not_make_the_angle_nan() -> None:
     flat = plane(1, 1)
     dot = torch.tensor([[0.0, 0.01, 0.0]])
     with_dot = Triangles(torch.cat([flat.vertices, dot]), torch.cat([flat.faces, torch.tensor([[4, 4, 4]])]))
-    assert surface_distance(Surface(flat), Surface(with_dot), 200).normal_deg == 0.0
+    assert surface_distance(SurfaceQuery(flat), SurfaceQuery(with_dot), 200).normal_deg == 0.0
 
 
 def test_vertex_distance_is_palfingers_measure() -> None:
@@ -168,18 +168,18 @@ def test_vertex_distance_is_palfingers_measure() -> None:
     vertices = pulled.vertices.clone()
     vertices[7] = torch.tensor([0.5, 0.5, 0.9])
     pulled = Triangles(vertices, pulled.faces)
-    d2 = float(Surface(pulled).closest(plain.vertices[7:8]).distance)
+    d2 = float(SurfaceQuery(pulled).closest(plain.vertices[7:8]).distance)
     assert 0 <= d2 < 0.4
     expected = math.sqrt((0.4**2 / 8 + d2**2 / 8) / 2)
-    assert vertex_distance(Surface(plain), Surface(pulled)) == pytest.approx(expected, rel=1e-6)
-    assert vertex_distance(Surface(pulled), Surface(plain)) == pytest.approx(expected, rel=1e-6)
+    assert vertex_distance(SurfaceQuery(plain), SurfaceQuery(pulled)) == pytest.approx(expected, rel=1e-6)
+    assert vertex_distance(SurfaceQuery(pulled), SurfaceQuery(plain)) == pytest.approx(expected, rel=1e-6)
     # A vertex that no face uses is no part of the surface.
     stray = Triangles(torch.cat([vertices, torch.tensor([[100.0, 0.0, 0.0]])]), pulled.faces)
-    assert vertex_distance(Surface(plain), Surface(stray)) == pytest.approx(expected, rel=1e-6)
+    assert vertex_distance(SurfaceQuery(plain), SurfaceQuery(stray)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_surface_is_at_no_distance_from_itself() -> None:
-    surface = Surface(torus(1.0, 0.3, 20, 12))
+    surface = SurfaceQuery(torus(1.0, 0.3, 20, 12))
     distance = surface_distance(surface, surface, 2000)
     assert distance.max < 1e-12 and distance.normal_deg < 1e-5
     assert vertex_distance(surface, surface) < 1e-15
@@ -196,11 +196,11 @@ def test_a_surface_is_at_no_distance_from_itself() -> None:
 )
 def test_what_is_no_surface_is_told(vertices: Tensor, faces: Tensor, said: str) -> None:
     with pytest.raises(ShapeError, match=said):
-        Surface(Triangles(vertices, faces))
+        SurfaceQuery(Triangles(vertices, faces))
 
 
 def test_wrong_questions_are_told() -> None:
-    surface = Surface(box())
+    surface = SurfaceQuery(box())
     with pytest.raises(ShapeError, match="points must be finite"):
         surface.closest(torch.tensor([[0.0, torch.inf, 0.0]]))
     with pytest.raises(ShapeError, match="points must have shape"):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.geometry.mask_distance import SilhouetteField, Silhouettes, signed_distance_px
+from diffrender.geometry.mask_distance import MaskDistanceField, MaskViews, signed_distance_px
 from diffrender.geometry.orbits import sphere_positions
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.projection import look_at
@@ -24,7 +24,7 @@ def views_of(
     n_views: int = 12,
     orthographic: bool = True,
     size: int = SIZE,
-) -> Silhouettes:
+) -> MaskViews:
     """What cameras around the origin see of balls (centre, radius): exact coverage along the radius of each disc."""
     eyes = sphere_positions(n_views, 4.0, (0.0, 0.0, 0.0), -60, 60)
     cam_from_world = look_at(eyes, (0.0, 0.0, 0.0), (0.0, 1.0, 0.0))
@@ -41,7 +41,7 @@ def views_of(
             distance = ((middle[:, None, None] - along * ray).norm(dim=-1) - radius) * focal / 4
         masks = torch.maximum(masks, (0.5 - distance).clamp(0, 1))
     names = tuple(f"view {i}" for i in range(n_views))
-    return Silhouettes(
+    return MaskViews(
         masks,
         cam_from_world,
         torch.full((n_views, 2), focal),
@@ -52,14 +52,14 @@ def views_of(
     )
 
 
-def with_masks(views: Silhouettes, masks: torch.Tensor) -> Silhouettes:
-    return Silhouettes(
+def with_masks(views: MaskViews, masks: torch.Tensor) -> MaskViews:
+    return MaskViews(
         masks, views.cam_from_world, views.focal_px, views.center_px, views.names, views.orthographic, views.near
     )
 
 
-def hull_of(views: Silhouettes, cell: float = 0.1, **options):
-    return visual_hull(SilhouetteField(views), LOW, HIGH, cell, **options)
+def hull_of(views: MaskViews, cell: float = 0.1, **options):
+    return visual_hull(MaskDistanceField(views), LOW, HIGH, cell, **options)
 
 
 def genus(vertices: torch.Tensor, faces: torch.Tensor) -> int:
@@ -101,7 +101,7 @@ def test_the_hull_of_a_ball_holds_it_and_is_little_larger(
     # Smoothing rounds the creases where cones meet, by less than a cell; apart from that the ball is inside.
     assert float(distance.min()) > radius - 0.04
     # No view is against any vertex by more than a pixel.
-    assert float(SilhouetteField(views).outside(vertices).max()) < PIXEL
+    assert float(MaskDistanceField(views).outside(vertices).max()) < PIXEL
     assert genus(vertices, faces) == 0
 
 
@@ -159,7 +159,7 @@ def test_what_lies_outside_of_an_image_is_not_carved_where_the_object_is_cut_by_
     half = SIZE // 2
     cut = views.masks.clone()
     cut[0, :, half:] = 0
-    cropped = Silhouettes(
+    cropped = MaskViews(
         views.masks[:, :, :half], views.cam_from_world, views.focal_px, views.center_px, views.names, True
     )
     whole = hull_of(views).vertices.amax(0) - hull_of(views).vertices.amin(0)
@@ -169,7 +169,7 @@ def test_what_lies_outside_of_an_image_is_not_carved_where_the_object_is_cut_by_
     assert kept.amax(0) - kept.amin(0) == pytest.approx(whole, abs=0.1)
 
 
-def with_masks_of_first(views: Silhouettes, cropped: Silhouettes) -> Silhouettes:
+def with_masks_of_first(views: MaskViews, cropped: MaskViews) -> MaskViews:
     """The first image half as wide; the others as wide, but about the whole object, which they show half as large."""
     focal, center = views.focal_px.clone(), views.center_px.clone()
     small = views_of([((0.0, 0.0, 0.0), 0.9)], len(views.masks), size=SIZE // 2)
@@ -177,15 +177,15 @@ def with_masks_of_first(views: Silhouettes, cropped: Silhouettes) -> Silhouettes
     masks[:, : SIZE // 2] = small.masks
     masks[0] = cropped.masks[0]
     focal[1:], center[1:] = small.focal_px[1:], small.center_px[1:]
-    return Silhouettes(masks, views.cam_from_world, focal, center, views.names, True)
+    return MaskViews(masks, views.cam_from_world, focal, center, views.names, True)
 
 
 def test_a_view_does_not_carve_what_is_behind_its_camera() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
     inside = views.cam_from_world.clone()
     inside[0, :3, 3] = torch.tensor([0.0, 0.0, -0.2])  # stands beyond the middle, looking away from most of the ball
-    looking_out = Silhouettes(views.masks, inside, views.focal_px, views.center_px, views.names, False, 1e-3)
-    field = SilhouetteField(looking_out)
+    looking_out = MaskViews(views.masks, inside, views.focal_px, views.center_px, views.names, False, 1e-3)
+    field = MaskDistanceField(looking_out)
     behind = torch.tensor([[0.0, 0.0, 0.0]]) @ inside[0, :3, :3] - inside[0, 2, :3] * 0.3
     assert float(field.outside(behind)[0]) == -torch.inf
     assert float(field.hull(behind)) < 0
@@ -216,7 +216,7 @@ def test_an_empty_hull_names_the_view_that_is_against_all_others() -> None:
 
 def test_bounds_hold_the_hull_closely() -> None:
     views = views_of([((0.3, 0.2, -0.1), 0.4)], 20)
-    low, high = hull_bounds(SilhouetteField(views), 10 * LOW, 10 * HIGH)
+    low, high = hull_bounds(MaskDistanceField(views), 10 * LOW, 10 * HIGH)
     vertices, _ = hull_of(views, 0.05)
     assert bool((low <= vertices.amin(0)).all())
     assert bool((vertices.amax(0) <= high).all())
@@ -226,7 +226,7 @@ def test_bounds_hold_the_hull_closely() -> None:
 def test_a_box_cuts_the_hull() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.9)])
     high = torch.tensor([1.5, 0.3, 1.5])
-    vertices, faces = visual_hull(SilhouetteField(views), LOW, high, 0.1)
+    vertices, faces = visual_hull(MaskDistanceField(views), LOW, high, 0.1)
     assert Topology(faces).is_closed
     assert float(vertices[:, 1].max()) == pytest.approx(0.3, abs=0.03)
 
@@ -246,5 +246,5 @@ def test_what_makes_no_sense_is_refused(options: dict) -> None:
 def test_the_sphere_of_the_primitives_is_its_own_hull() -> None:
     """A check of the tests' own masks by another way: points of the sphere are on the edge of no view's outline."""
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
-    outside = SilhouetteField(views).outside(icosphere(3, 0.8).vertices)
+    outside = MaskDistanceField(views).outside(icosphere(3, 0.8).vertices)
     assert float(outside.max()) == pytest.approx(0, abs=0.5 * PIXEL)

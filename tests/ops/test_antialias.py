@@ -24,9 +24,9 @@ from support.triangle_soups import (
 from torch import Tensor
 
 from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.antialias import Outlines, antialias
+from diffrender.ops.antialias import VisibleSegments, antialias
 
-NO_OUTLINES = Outlines(
+NO_OUTLINES = VisibleSegments(
     torch.zeros(0).long(), torch.zeros(0).long(), torch.zeros(0, 3), torch.zeros(0, 2), torch.zeros(0)
 )
 ONE = torch.tensor([[0, 1, 2]])
@@ -41,7 +41,7 @@ class Work(NamedTuple):
     faces: Tensor
     pixel: Tensor
     weight: Tensor
-    outlines: Outlines
+    outlines: VisibleSegments
     background: Tensor
     size: tuple[int, int, int]
 
@@ -61,7 +61,7 @@ def problem(kind: str, dtype: torch.dtype, n_views: int = 2, n_faces: int = 60) 
         faces,
         pixel,
         torch.rand(len(pixel), generator=generator, dtype=dtype),
-        Outlines(
+        VisibleSegments(
             lines.pixel, lines.face, lines.bary, lines.normal_px, torch.linspace(-1, 1, len(lines.pixel), dtype=dtype)
         ),
         torch.rand(3, generator=generator, dtype=dtype),
@@ -107,7 +107,7 @@ def test_worked_example_of_an_outline_that_moves(backend: str, dtype: torch.dtyp
     bary, normal = torch.tensor([[0.5, 0.5, 0]], dtype=dtype), torch.tensor([[0.5, 0]], dtype=dtype)
     piece = torch.tensor([1 * 4 + 3])
     rise = torch.tensor([0.5], dtype=dtype)
-    outlines = Outlines(piece, torch.tensor([0]), bary, normal, rise)
+    outlines = VisibleSegments(piece, torch.tensor([0]), bary, normal, rise)
     jump = torch.tensor([[0.2, 1]], dtype=dtype)
     none = torch.zeros(0, 1, dtype=dtype)
     gray = torch.full((1,), 0.5, dtype=dtype)
@@ -127,7 +127,7 @@ def test_a_square_that_grows_gains_its_outline(backend: str) -> None:
     verts = parallel_points(torch.tensor([[5.3, 7, 2], [15.3, 7, 2], [15.3, 17, 2], [5.3, 17, 2]]))[None]
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     lines = contours_of(verts, faces, backend)
-    outlines = Outlines(lines.pixel, lines.face, lines.bary, lines.normal_px, torch.zeros_like(lines.bary[:, 0]))
+    outlines = VisibleSegments(lines.pixel, lines.face, lines.bary, lines.normal_px, torch.zeros_like(lines.bary[:, 0]))
     jump, none = torch.ones(len(lines.pixel), 2), torch.zeros(0, 1)
     work = Work(none, jump, verts.requires_grad_(), faces, outlines.pixel[:0], none[:, 0], outlines, jump[0, :1],
                 (1, HEIGHT, WIDTH))  # fmt: skip
@@ -209,7 +209,7 @@ def test_an_outline_of_pure_rounding_is_not_moved(backend: str) -> None:
     zero = torch.tensor([0])
     for share in (0.5, 0.5 - 1e-7, 0.5 + 1e-7):
         bary = torch.tensor([[share, 1 - share, 0]])
-        outlines = Outlines(zero, zero, bary, torch.tensor([[0.2, 0.1]]), torch.tensor([1.0]))
+        outlines = VisibleSegments(zero, zero, bary, torch.tensor([[0.2, 0.1]]), torch.tensor([1.0]))
         work = Work(
             torch.rand(1, 3), torch.ones(1, 4), verts, ONE, zero, torch.ones(1), outlines, torch.rand(3), (1, 1, 1)
         )
@@ -246,7 +246,7 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
     n_pixels = HEIGHT * WIDTH
     for n in range(3):
         samples, pieces = work.pixel // n_pixels == n, work.outlines.pixel // n_pixels == n
-        outlines = Outlines(*(part[pieces] for part in work.outlines))
+        outlines = VisibleSegments(*(part[pieces] for part in work.outlines))
         alone = Work(
             work.radiance[samples], work.jump[pieces], work.verts_hom[n : n + 1], work.faces,
             work.pixel[samples] - n * n_pixels, work.weight[samples],
@@ -273,7 +273,7 @@ def test_result_does_not_depend_on_what_memory_held(
 def test_input_need_not_be_contiguous(backend: str) -> None:
     work = problem("in_front", torch.float32)
     tensors = Work(*(strided(part) if isinstance(part, Tensor) else part for part in work))
-    tensors = tensors._replace(outlines=Outlines(*(strided(part) for part in work.outlines)))
+    tensors = tensors._replace(outlines=VisibleSegments(*(strided(part) for part in work.outlines)))
     assert_same_bits(with_gradients(tensors, backend), with_gradients(work, backend))
     verts = work.verts_hom.clone().requires_grad_()  # a gradient of the image that is expanded and one that is cropped
     for loss in (lambda image: image.sum(), lambda image: image[..., 1:2].square().sum()):

@@ -27,7 +27,7 @@ from torch import Tensor
 from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.geometry.topology import Topology
-from diffrender.ops.silhouettes import Contours, silhouettes
+from diffrender.ops.silhouettes import SilhouetteSegments, silhouettes
 from diffrender.ops.silhouettes.op import PIECE_PX
 
 SQUARE = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -40,11 +40,11 @@ def square_px(left: float, top: float, side: float, depth: float = 2.0) -> Tenso
     return torch.tensor(corners, dtype=torch.float32)
 
 
-def length(lines: Contours) -> float:
+def length(lines: SilhouetteSegments) -> float:
     return float(lines.normal_px.norm(dim=1).sum())
 
 
-def enclosed_area(lines: Contours) -> float:
+def enclosed_area(lines: SilhouetteSegments) -> float:
     """By the divergence theorem: half the sum of place . outward normal."""
     return float((lines.place_px * lines.normal_px).sum()) / 2
 
@@ -58,7 +58,7 @@ def test_worked_example_of_a_square(backend: str, dtype: torch.dtype) -> None:
     assert length(lines) == pytest.approx(40)
     assert enclosed_area(lines) == pytest.approx(100)
     # The pieces of the top side, which is the edge (0, 1) and comes first.
-    top = Contours(*(part[:40] for part in lines))
+    top = SilhouetteSegments(*(part[:40] for part in lines))
     assert top.face.tolist() == [0] * 40
     torch.testing.assert_close(top.place_px[:, 0], 5.125 + 0.25 * torch.arange(40, dtype=torch.float64))
     assert top.place_px[:, 1].tolist() == [7] * 40
@@ -113,7 +113,7 @@ def test_each_piece_is_where_it_says(kind: str, dtype: torch.dtype, backend: str
     assert bool((view.diff() >= 0).all())
 
 
-def edge_of(lines: Contours, faces: Tensor) -> Tensor:
+def edge_of(lines: SilhouetteSegments, faces: Tensor) -> Tensor:
     """[P, 2] the two vertices of each piece's edge, the lower first."""
     corners = faces[lines.face].gather(1, lines.bary.argsort(1, descending=True)[:, :2])
     return corners.sort(1).values
@@ -170,7 +170,7 @@ def test_boundaries_are_outlines_and_inner_edges_are_not(backend: str) -> None:
     edges = {tuple(edge) for edge in edge_of(lines, faces).tolist()}
     sides = {(2 * i + k, 2 * i + 2 + k) for i in range(3) for k in (0, 1)}
     assert edges == sides | {(0, 1), (6, 7)} | {(2, 3), (4, 5)}  # the two folds are edges between front and back
-    fold = Contours(*(part[(edge_of(lines, faces) == torch.tensor([2, 3])).all(1)] for part in lines))
+    fold = SilhouetteSegments(*(part[(edge_of(lines, faces) == torch.tensor([2, 3])).all(1)] for part in lines))
     assert bool((fold.normal_px[:, 0] > 0).all()) and length(fold) == pytest.approx(7)
 
 

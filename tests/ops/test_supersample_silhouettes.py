@@ -26,14 +26,16 @@ from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.silhouettes import silhouettes
-from diffrender.ops.supersample_silhouettes import Refined, supersample_silhouettes
+from diffrender.ops.supersample_silhouettes import AntialiasPlan, supersample_silhouettes
 
 
 def offsets_of(n_samples: int, dtype: torch.dtype) -> Tensor:
     return torch.rand(n_samples, 2, generator=torch.Generator().manual_seed(n_samples), dtype=dtype)
 
 
-def refine_of(verts: Tensor, faces: Tensor, backend: str, n_samples: int = 16, also: Tensor | None = None) -> Refined:
+def refine_of(
+    verts: Tensor, faces: Tensor, backend: str, n_samples: int = 16, also: Tensor | None = None
+) -> AntialiasPlan:
     raster = raster_of(verts, faces, backend)
     offsets = offsets_of(n_samples, verts.dtype)
     return supersample_silhouettes(verts, Topology(faces), raster, offsets, near=0.1, also=also, backend=backend)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffrender.config.load import parse_config
-from diffrender.evaluate.geometry import GeometryJudge
+from diffrender.evaluate.geometry import GeometryEvaluator
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.fill_unseen_texels import seen_texels
 from diffrender.fit.loop import FitResult, fit
@@ -18,7 +18,7 @@ from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.imaging.metrics import psnr_db
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.textures.bake import unwrapped
+from diffrender.scene.textures.bake import unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import FitSetup, build_fit
@@ -143,7 +143,7 @@ def test_the_light_on_a_known_object() -> None:
 
 def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
     """Stripes finer than the triangles come back, and a view that was not fitted shows them."""
-    mesh = unwrapped(Mesh(*bumpy_sphere(3)), 128)
+    mesh = unwrap_mesh(Mesh(*bumpy_sphere(3)), 128)
     texels_of = texel_map(mesh, 128, 128)
     points = texels_of.values(mesh.vertices, mesh.faces)
     truth = torch.zeros(128, 128, 3)
@@ -164,7 +164,7 @@ def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
 def test_a_shape_from_a_coarse_sphere_that_is_remeshed(method: str) -> None:
     setup, result = fitted(REMESHED.replace("METHOD", method))
     assert setup.scene.objects["object"].mesh.n_vertices == 42
-    judge = GeometryJudge(setup.target_scene)
+    judge = GeometryEvaluator(setup.target_scene)
     first, last = (judge.findings(scene) for scene in (setup.scene, result.scene))
     assert first.surface_rms_to_target is not None and last.surface_rms_to_target is not None
     assert first.surface_rms_to_target > 0.15

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffrender.config.load import load_config
-from diffrender.evaluate.materials import MaterialJudge
+from diffrender.evaluate.materials import MaterialEvaluator
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import fit
 from diffrender.setup.fit_setup import build_fit
@@ -33,7 +33,7 @@ def test_materials_and_light_come_nearer_to_the_truth() -> None:
         setup = build_fit(load_config(SCENE, SMALL))
         heldout = setup.heldout_views
         assert setup.target_scene is not None and heldout is not None
-        judge = MaterialJudge(setup.target_scene, heldout.cameras, setup.relit, setup.render_views)
+        judge = MaterialEvaluator(setup.target_scene, heldout.cameras, setup.relit, setup.render_views)
         result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
         before, after = judge.findings(setup.scene), judge.findings(result.scene)
         assert before is not None and after is not None

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.app.evaluation import Judge, Judged
+from diffrender.app.evaluation import Evaluation, Evaluator
 from diffrender.config.load import load_config
-from diffrender.evaluate.materials import MaterialFindings
+from diffrender.evaluate.materials import MaterialReport
 from diffrender.fit.loop import fit
 from diffrender.setup.fit_setup import build_fit
 from diffrender.threads import threads_to_kernels
@@ -30,7 +30,7 @@ SMALL = (
 )
 
 
-def relight_db(material: MaterialFindings) -> float:
+def relight_db(material: MaterialReport) -> float:
     assert material.relight is not None
     return material.relight["psnr_masked_db"]
 
@@ -38,7 +38,7 @@ def relight_db(material: MaterialFindings) -> float:
 def test_shape_material_and_light_are_found_together() -> None:
     with threads_to_kernels(2):
         setup = build_fit(load_config(SCENE, SMALL))
-        judge = Judge(setup)
+        judge = Evaluator(setup)
         before = judge.judge(setup.scene, setup.fit_views.cameras)
         result = fit(
             setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step
@@ -58,7 +58,7 @@ def test_shape_material_and_light_are_found_together() -> None:
     assert float(torch.log(sky[:4].mean() / sky[-4:].mean())) > 0.5
 
 
-def _check(before: Judged, after: Judged) -> None:
+def _check(before: Evaluation, after: Evaluation) -> None:
     gain = {name: after.scores["heldout"][name] - before.scores["heldout"][name] for name in after.scores["heldout"]}
     assert gain["psnr_masked_db"] > 6 and gain["mask_iou"] > 0
     assert before.material is not None and after.material is not None

@@ -14,8 +14,8 @@ from diffrender.imaging.metrics import psnr_db
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.directions import map_directions
-from diffrender.scene.environment.env_map import SkyMap
-from diffrender.scene.environment.monte_carlo import traced
+from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.environment.monte_carlo import with_monte_carlo
 from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.environment import Environment
@@ -54,7 +54,7 @@ def sky(rotation: tuple[float, float, float]) -> Environment:
     for middle, color, sharpness in sources:
         along = directions @ torch.nn.functional.normalize(torch.tensor(middle, dtype=torch.float32), dim=0)
         radiance = radiance + torch.exp(sharpness * (along - 1))[:, None] * torch.tensor(color)
-    return Environment(SkyMap(radiance.reshape(32, 64, 3)), torch.tensor(rotation))
+    return Environment(EnvMap(radiance.reshape(32, 64, 3)), torch.tensor(rotation))
 
 
 LIGHTS: dict[str, Light] = {
@@ -82,6 +82,6 @@ def test_direct_light_agrees(material: str, light: str) -> None:
     scene = Scene({"ball": Object(mesh, MATERIALS[material])}, {"light": LIGHTS[light]})
     camera = Cameras.perspective(torch.tensor([[1.0, 0.8, 2.5]]), fov_deg=45, height=SIZE, width=SIZE)
     theirs = mitsuba_image(scene, camera, SKY_SAMPLES if light not in LAMPS else SAMPLES)
-    shaded = replace(scene, lights={name: traced(light, DIRECTIONS) for name, light in scene.lights.items()})
+    shaded = replace(scene, lights={name: with_monte_carlo(light, DIRECTIONS) for name, light in scene.lights.items()})
     ours = render_supersampled(shaded, camera, 8)[0, ..., :3]
     assert float(psnr_db(shown(ours), shown(theirs))) >= 38

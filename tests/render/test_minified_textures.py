@@ -18,7 +18,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.textures.texture import Texture
 
 
@@ -41,7 +41,7 @@ def covered_psnr(image: Tensor, truth: Tensor) -> float:
 @pytest.fixture
 def without_footprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Textures are bilinear, as if every pixel were a point."""
-    monkeypatch.setattr(Surface, "uv_footprint", None)
+    monkeypatch.setattr(ShadingPoints, "uv_footprint", None)
 
 
 def grazing_view(squares: int) -> tuple[Scene, Cameras]:

@@ -16,7 +16,7 @@ from support.shapes import (
 from diffrender.geometry.topology import Topology
 from diffrender.render.edge_models import Antialias, Hard
 from diffrender.render.render import render
-from diffrender.render.scene_triangles import gather_geometry
+from diffrender.render.scene_triangles import gather_triangles
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
@@ -123,11 +123,11 @@ def test_numba_and_reference_agree_on_gradients_of_two_objects():
 
 def test_gathered_geometry_keeps_the_objects_apart():
     a, b = placed(bumpy(1)), placed(square())
-    geometry = gather_geometry(Scene({"a": a, "b": b}))
+    geometry = gather_triangles(Scene({"a": a, "b": b}))
     assert geometry.first_face == (0, 80, 82)
     assert torch.equal(geometry.topology.faces[80:], b.mesh.faces + 42)
     assert torch.equal(geometry.verts_w, torch.cat([a.mesh.vertices, b.mesh.vertices]))
-    assert not geometry.topology.is_closed and gather_geometry(Scene({"a": a})).topology.is_closed
+    assert not geometry.topology.is_closed and gather_triangles(Scene({"a": a})).topology.is_closed
     # A single object's topology, and what was derived from it, is used as it is.
-    assert gather_geometry(Scene({"a": a})).topology is a.mesh.topology
+    assert gather_triangles(Scene({"a": a})).topology is a.mesh.topology
     assert isinstance(geometry.topology, Topology)

@@ -11,8 +11,8 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional, Point
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.shading_points import Surface, VertexFrames
-from diffrender.scene.textures.bake import unwrapped
+from diffrender.scene.shading_points import ShadingPoints, VertexFrames
+from diffrender.scene.textures.bake import unwrap_mesh
 
 COLOR = torch.tensor([0.8, 0.4, 0.2])
 
@@ -23,7 +23,7 @@ def surface_of(mesh, n_points=200):
     bary = torch.rand(n_points, 3, generator=generator) + 0.05
     bary = bary / bary.sum(1, keepdim=True)
     view = torch.zeros(n_points, dtype=torch.int64)
-    return Surface(mesh, mesh.vertices, face_id, bary, view, camera_at((0.0, 0.0, 3.0)))
+    return ShadingPoints(mesh, mesh.vertices, face_id, bary, view, camera_at((0.0, 0.0, 3.0)))
 
 
 def lights(factor=1.0):
@@ -121,7 +121,7 @@ def test_frames_of_vertices_are_worked_out_once_an_object(monkeypatch, mapped):
 
         whole = {"normals": "vertex_normals", "tangents": "group_tangents"}[name]
         monkeypatch.setattr(f"diffrender.scene.shading_points.{whole}", counted)
-    mesh = unwrapped(bumpy(1), 16) if mapped else bumpy(1)
+    mesh = unwrap_mesh(bumpy(1), 16) if mapped else bumpy(1)
     vertices = mesh.vertices.clone().requires_grad_()
     material = Lambert(COLOR, normal=torch.tensor([0.3, 0.0, 1.0]) if mapped else None)
     scene = scene_of(placed(mesh.with_vertices(vertices), material), lights={"sun": lights()[1]})
@@ -132,7 +132,7 @@ def test_frames_of_vertices_are_worked_out_once_an_object(monkeypatch, mapped):
 
 
 def test_frames_that_are_asked_for_under_no_grad_have_their_gradient_later():
-    mesh = unwrapped(bumpy(1), 16)
+    mesh = unwrap_mesh(bumpy(1), 16)
     vertices = mesh.vertices.clone().requires_grad_()
 
     def tangents_of(frames):

@@ -16,7 +16,7 @@ from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, complete_texture, unwrapped
+from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, complete_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.material_inputs import patches
@@ -24,7 +24,7 @@ from diffrender.setup.material_inputs import patches
 
 @pytest.fixture(scope="module")
 def mesh() -> Mesh:
-    return unwrapped(bumpy(3), 256)
+    return unwrap_mesh(bumpy(3), 256)
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

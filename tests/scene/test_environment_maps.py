@@ -14,12 +14,12 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.render.render import render
 from diffrender.scene.environment.directions import map_directions, map_places
-from diffrender.scene.environment.env_map import BLURS, SkyMap
+from diffrender.scene.environment.env_map import BLURS, EnvMap
 from diffrender.scene.environment.lobes import highlight_kernel
-from diffrender.scene.environment.prefilter import blurred_by_cosine, blurred_by_highlight, shrunk
+from diffrender.scene.environment.prefilter import convolve_cosine, convolve_highlight, downsample
 from diffrender.scene.lights import Environment
 from diffrender.scene.materials import Ggx, Lambert
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 F64 = torch.float64
 
@@ -69,19 +69,19 @@ def test_shrinking_keeps_the_flux():
     texels = torch.rand(64, 128, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
     _, fine = map_directions(64, 128, texels)
     for height in (32, 16):
-        small = shrunk(texels, height)
+        small = downsample(texels, height)
         _, coarse = map_directions(height, 2 * height, texels)
         torch.testing.assert_close(
             (small.reshape(-1, 3) * coarse[:, None]).sum(0), (texels.reshape(-1, 3) * fine[:, None]).sum(0)
         )
 
 
-@pytest.mark.parametrize("blur", [blurred_by_cosine, lambda texels: blurred_by_highlight(texels, 0.5)])
+@pytest.mark.parametrize("blur", [convolve_cosine, lambda texels: convolve_highlight(texels, 0.5)])
 def test_blurring_is_the_mean_over_the_lobe(blur):
     """Against the sum over all texels, direction by direction."""
     texels = torch.rand(16, 32, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
     directions, solid_angle = map_directions(16, 32, texels)
-    kernel = (lambda c: c.clamp_min(0)) if blur is blurred_by_cosine else (lambda c: highlight_kernel(c, 0.5))
+    kernel = (lambda c: c.clamp_min(0)) if blur is convolve_cosine else (lambda c: highlight_kernel(c, 0.5))
     weights = kernel(directions @ directions.T) * solid_angle
     expected = weights @ texels.reshape(-1, 3) / weights.sum(1, keepdim=True)
     torch.testing.assert_close(blur(texels).reshape(-1, 3), expected, atol=1e-6, rtol=0)
@@ -90,7 +90,7 @@ def test_blurring_is_the_mean_over_the_lobe(blur):
 
 @pytest.mark.parametrize("roughness", [0.0, 0.1, BLURS[0], 0.3, 0.8, 1.0])
 def test_a_uniform_sky_looks_the_same_through_every_lobe(roughness):
-    sky = SkyMap(torch.full((64, 128, 3), 0.7, dtype=F64)).blurred()
+    sky = EnvMap(torch.full((64, 128, 3), 0.7, dtype=F64)).blurred()
     found = sky.lobe(random_directions(), torch.tensor([[roughness]], dtype=F64), None)
     torch.testing.assert_close(found, torch.full_like(found, 0.7), atol=1e-6, rtol=0)
     torch.testing.assert_close(
@@ -99,7 +99,7 @@ def test_a_uniform_sky_looks_the_same_through_every_lobe(roughness):
 
 
 def test_look_ups_go_on_across_the_poles_and_the_seam():
-    sky = SkyMap(smooth_map(64)).blurred()
+    sky = EnvMap(smooth_map(64)).blurred()
     step = 1e-5
     for middle in ([0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [-1.0, 0.2, 0.0]):
         around = torch.tensor(middle, dtype=F64) + step * random_directions(50)
@@ -116,7 +116,7 @@ def test_lobes_match_the_sum_over_the_map(roughness):
     middle = random_directions()
     weights = highlight_kernel(middle @ directions.T, roughness) * solid_angle
     expected = weights @ texels.reshape(-1, 3) / weights.sum(1, keepdim=True)
-    found = SkyMap(texels).blurred().lobe(middle, torch.tensor([[roughness]], dtype=F64), None)
+    found = EnvMap(texels).blurred().lobe(middle, torch.tensor([[roughness]], dtype=F64), None)
     assert relative_l2(found, expected) < 0.03
 
 
@@ -125,7 +125,7 @@ def on_bumpy(n_points=60):
     generator = torch.Generator().manual_seed(0)
     face_id = torch.randint(mesh.n_faces, (n_points,), generator=generator)
     bary = torch.full((n_points, 3), 1 / 3, dtype=F64)
-    surface = Surface(
+    surface = ShadingPoints(
         mesh, mesh.vertices, face_id, bary, torch.zeros_like(face_id), camera_at((0.0, 0.0, 3.0), dtype=F64)
     )
     seen = torch.nonzero((surface.normal_w * surface.to_camera_w).sum(1) > 0.15)[:, 0]
@@ -150,7 +150,7 @@ def material_of(metallic, roughness):
     ],
 )
 def test_environments_reflect_about_what_their_texels_do(material, at_most):
-    surface, sky = on_bumpy(), Environment(SkyMap(peaked_map(64)), torch.tensor([0.2, 0.4, -0.1], dtype=F64))
+    surface, sky = on_bumpy(), Environment(EnvMap(peaked_map(64)), torch.tensor([0.2, 0.4, -0.1], dtype=F64))
     to_light, arriving = sky.sample(surface)
     summed = (material.evaluate(surface, to_light) * arriving).sum(1)
     assert relative_l2(sky.reflected(surface, material), summed) < at_most
@@ -161,8 +161,8 @@ def test_turning_the_map_turns_what_is_seen():
     texels = smooth_map(64)
     surface = on_bumpy()
     normals = surface.normal_w
-    turned = Environment(SkyMap(texels), rotation).hemisphere(surface, normals @ axis_angle_to_matrix(rotation).T)
-    torch.testing.assert_close(turned, Environment(SkyMap(texels)).hemisphere(surface, normals))
+    turned = Environment(EnvMap(texels), rotation).hemisphere(surface, normals @ axis_angle_to_matrix(rotation).T)
+    torch.testing.assert_close(turned, Environment(EnvMap(texels)).hemisphere(surface, normals))
 
 
 def test_every_texel_has_its_gradient():
@@ -172,7 +172,7 @@ def test_every_texel_has_its_gradient():
 
     def image(texels):
         metal = Ggx(torch.full((3,), 0.7), torch.full((1,), 0.5), torch.full((1,), 0.4))
-        scene = scene_of(placed(bumpy(2), metal), lights={"sky": Environment(SkyMap(texels))})
+        scene = scene_of(placed(bumpy(2), metal), lights={"sky": Environment(EnvMap(texels))})
         return render(scene, camera).rgba[..., :3]
 
     texels = scene_map.clone().requires_grad_()
@@ -188,7 +188,7 @@ def test_every_texel_has_its_gradient():
 
 def test_a_map_that_is_learned_can_be_rendered_and_differentiated_again():
     texels = torch.ones(16, 32, 3, requires_grad=True)
-    scene = scene_of(placed(bumpy(1), Lambert(torch.ones(3))), lights={"sky": Environment(SkyMap(texels))})
+    scene = scene_of(placed(bumpy(1), Lambert(torch.ones(3))), lights={"sky": Environment(EnvMap(texels))})
     with torch.no_grad():
         render(scene, oblique_cameras(1, 8))
     gradients = []
@@ -199,7 +199,7 @@ def test_a_map_that_is_learned_can_be_rendered_and_differentiated_again():
 
 
 def test_copies_of_a_fixed_map_are_kept():
-    fixed = SkyMap(torch.ones(16, 32, 3))
+    fixed = EnvMap(torch.ones(16, 32, 3))
     assert fixed.blurred() is fixed.blurred()
 
 
@@ -208,4 +208,4 @@ def test_maps_of_another_size_are_refused(shape):
     with pytest.raises(
         ShapeError, match=r"twice as wide as high, and their height a multiple of 16.*resize the map, to"
     ):
-        SkyMap(torch.ones(shape))
+        EnvMap(torch.ones(shape))

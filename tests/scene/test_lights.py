@@ -10,12 +10,12 @@ from support.shapes import bumpy, camera_at, square
 from diffrender.errors import ConfigError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.environment.directions import even_directions
-from diffrender.scene.environment.env_map import SkyMap
-from diffrender.scene.light import Lamp, Light, Sky
-from diffrender.scene.lights import LIGHTS, Ambient, Directional, Flashes, Point, SphericalHarmonics, Spot
+from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.light import EnvironmentLight, Light, PunctualLight
+from diffrender.scene.lights import LIGHTS, Ambient, Directional, PerViewDirectional, Point, SphericalHarmonics, Spot
 from diffrender.scene.lights.spherical_harmonics import harmonics
 from diffrender.scene.materials import Ggx, Lambert
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 F64 = torch.float64
 
@@ -26,19 +26,19 @@ def surface_of(mesh, n_points=50):
     bary = torch.rand(n_points, 3, generator=generator, dtype=mesh.vertices.dtype) + 0.05
     bary = bary / bary.sum(1, keepdim=True)
     cameras = camera_at((0.0, 0.0, 3.0), dtype=mesh.vertices.dtype)
-    return Surface(mesh, mesh.vertices, face_id, bary, torch.zeros_like(face_id), cameras)
+    return ShadingPoints(mesh, mesh.vertices, face_id, bary, torch.zeros_like(face_id), cameras)
 
 
 def learned(light):
     """The fields of a light that can be learned, as tensors."""
     values = {item.name: getattr(light, item.name) for item in dataclasses.fields(light) if item.metadata}
-    return {name: value.texels if isinstance(value, SkyMap) else value for name, value in values.items()}
+    return {name: value.texels if isinstance(value, EnvMap) else value for name, value in values.items()}
 
 
 def with_values(light, values):
-    maps = {name for name in values if isinstance(getattr(light, name), SkyMap)}
+    maps = {name for name in values if isinstance(getattr(light, name), EnvMap)}
     return dataclasses.replace(
-        light, **{name: SkyMap(value) if name in maps else value for name, value in values.items()}
+        light, **{name: EnvMap(value) if name in maps else value for name, value in values.items()}
     )
 
 
@@ -57,7 +57,7 @@ def test_samples_are_unit_directions_with_non_negative_radiance(name):
 @pytest.mark.parametrize("name", LIGHTS)
 def test_fields_are_learnable_and_frozen(name):
     light = LIGHTS[name]()
-    assert isinstance(light, Lamp | Sky | Flashes)
+    assert isinstance(light, PunctualLight | EnvironmentLight | PerViewDirectional)
     for item in dataclasses.fields(light):
         if item.name not in ("frame", "shadow"):
             assert item.metadata["parametrization"] in ("positive", "direction", "identity")
@@ -65,7 +65,7 @@ def test_fields_are_learnable_and_frozen(name):
             setattr(light, item.name, torch.ones(3))
 
 
-@pytest.mark.parametrize("name", [name for name in LIGHTS if issubclass(LIGHTS[name], Sky)])
+@pytest.mark.parametrize("name", [name for name in LIGHTS if issubclass(LIGHTS[name], EnvironmentLight)])
 @pytest.mark.parametrize("material", [Lambert(torch.tensor([0.9, 0.5, 0.2])), Ggx(roughness=torch.ones(1))])
 def test_skies_reflect_what_their_samples_do(name, material):
     """Each sky starts as radiance 1 everywhere; its short way agrees with the sum over all directions."""
@@ -127,7 +127,7 @@ def test_point_light_conserves_power_through_any_ball_around_it():
         mesh = Mesh((radius * vertices).double(), faces)
         face_id = torch.arange(len(faces))
         bary = torch.full((len(faces), 3), 1 / 3, dtype=F64)
-        surface = Surface(
+        surface = ShadingPoints(
             mesh, mesh.vertices, face_id, bary, torch.zeros_like(face_id), camera_at((0.0, 0.0, 9.0), dtype=F64)
         )
         to_light, radiance = Point(torch.tensor([0.1, 0.05, 0.0]).double() * radius, torch.ones(3).double()).sample(
@@ -276,13 +276,15 @@ def test_each_numbered_view_sees_its_own_flash():
     cameras = camera_at((0.0, 0.0, 3.0))
     three = dataclasses.replace(cameras.select([0, 0, 0]), number=torch.tensor([2, 0, 1]))
     directions = torch.tensor([[0.0, 0.0, -1.0], [1.0, 0.0, -1.0], [0.0, 1.0, -1.0]])
-    light = Flashes(directions, torch.tensor([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]]))
+    light = PerViewDirectional(directions, torch.tensor([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]]))
     view = torch.tensor([0, 1, 2, 0])
     bary = torch.full((4, 3), 1 / 3)
-    seen = light.sample(Surface(mesh, mesh.vertices, torch.zeros_like(view), bary, view, three))
+    seen = light.sample(ShadingPoints(mesh, mesh.vertices, torch.zeros_like(view), bary, view, three))
     wanted = torch.tensor([2, 0, 1, 2])
     torch.testing.assert_close(seen.to_light_w[:, 0], -torch.nn.functional.normalize(directions, dim=1)[wanted])
     torch.testing.assert_close(seen.radiance[:, 0, 0], wanted + 1.0)
     # A camera of no picture sees the first.
-    alone = light.sample(Surface(mesh, mesh.vertices, torch.zeros_like(view), bary, torch.zeros_like(view), cameras))
+    alone = light.sample(
+        ShadingPoints(mesh, mesh.vertices, torch.zeros_like(view), bary, torch.zeros_like(view), cameras)
+    )
     torch.testing.assert_close(alone.to_light_w, torch.tensor([[[0.0, 0.0, 1.0]]]))

@@ -15,7 +15,7 @@ from diffrender.scene.lights import Ambient
 from diffrender.scene.material import Material
 from diffrender.scene.materials import MATERIALS, Ggx, Lambert, Phong, Unlit
 from diffrender.scene.materials.albedo_tables import look_up
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.textures.texture import Texture
 
 F64 = torch.float64
@@ -52,9 +52,11 @@ def seen_from(to_camera, n_points=1, dtype=F64):
     mesh = square(dtype)
     face_id = torch.zeros(n_points, dtype=torch.int64)
     bary = BARY.to(dtype).repeat(n_points, 1)
-    place = Surface(mesh, mesh.vertices, face_id, bary, face_id, camera_at((0.0, 0.1, 3.0), dtype=dtype)).position_w[0]
+    place = ShadingPoints(
+        mesh, mesh.vertices, face_id, bary, face_id, camera_at((0.0, 0.1, 3.0), dtype=dtype)
+    ).position_w[0]
     eye = place + 3 * torch.nn.functional.normalize(torch.as_tensor(to_camera, dtype=dtype), dim=0)
-    return Surface(mesh, mesh.vertices, face_id, bary, face_id, camera_at(tuple(eye.tolist()), dtype=dtype))
+    return ShadingPoints(mesh, mesh.vertices, face_id, bary, face_id, camera_at(tuple(eye.tolist()), dtype=dtype))
 
 
 def hemisphere(n=64):
@@ -364,7 +366,9 @@ def test_gradients_are_finite_where_light_and_view_graze(name):
     vertices = mesh.vertices.clone().requires_grad_()
     face_id = torch.arange(mesh.n_faces)
     bary = torch.full((mesh.n_faces, 3), 1 / 3, dtype=F64)
-    surface = Surface(mesh, vertices, face_id, bary, torch.zeros_like(face_id), camera_at((0.0, 0.0, 3.0), dtype=F64))
+    surface = ShadingPoints(
+        mesh, vertices, face_id, bary, torch.zeros_like(face_id), camera_at((0.0, 0.0, 3.0), dtype=F64)
+    )
     material = in_float64(MATERIALS[name]())
     value = shown(material, surface, torch.tensor([[[1.0, 0, 0]]], dtype=F64))
     if value.requires_grad:
@@ -392,6 +396,6 @@ def test_other_quantities_of_another_shape_are_refused(field):
 def test_a_normal_map_wants_texture_coordinates():
     mesh = bumpy(0, torch.float64)
     none = torch.zeros(1, dtype=torch.int64)
-    surface = Surface(mesh, mesh.vertices, none, BARY, none, camera_at((0.0, 0.0, 3.0), dtype=F64))
+    surface = ShadingPoints(mesh, mesh.vertices, none, BARY, none, camera_at((0.0, 0.0, 3.0), dtype=F64))
     with pytest.raises(ShapeError, match="a normal map needs a mesh with texture coordinates"):
         Lambert(COLOR, normal=torch.tensor([0.0, 0.0, 1.0], dtype=F64)).lobes(surface)

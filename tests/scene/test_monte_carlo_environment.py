@@ -9,9 +9,9 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.env_map import SkyMap
-from diffrender.scene.environment.monte_carlo import TracedSky, traced
-from diffrender.scene.light import Lamp, Light
+from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.environment.monte_carlo import MonteCarloEnvironment, with_monte_carlo
+from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.lights.ambient import Ambient
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.material import Material
@@ -31,7 +31,7 @@ MATERIALS: dict[str, Material] = {
 class OneByOne(Environment):
     """An environment whose texels are all shaded one by one."""
 
-    reflected = Lamp.reflected
+    reflected = PunctualLight.reflected
 
     def ready(self) -> OneByOne:
         return self
@@ -50,7 +50,7 @@ def random_map(height: int = 32, frame: str = "world") -> Environment:
     smooth = torch.nn.functional.interpolate(coarse[None], (height, 2 * height), mode="bicubic")[0]
     texels = smooth.permute(1, 2, 0).clamp_min(0.01).contiguous()
     texels[height // 4, height // 2] += 40
-    return Environment(SkyMap(texels), torch.tensor([0.3, 1.0, -0.2]), frame)
+    return Environment(EnvMap(texels), torch.tensor([0.3, 1.0, -0.2]), frame)
 
 
 @pytest.mark.parametrize("frame", ["world", "camera"])
@@ -58,7 +58,7 @@ def random_map(height: int = 32, frame: str = "world") -> Environment:
 def test_drawn_directions_tell_the_sum_over_all_texels(material: str, frame: str) -> None:
     sky = random_map(frame=frame)
     truth = image_of(OneByOne(sky.radiance, sky.rotation, frame), MATERIALS[material])
-    found = image_of(TracedSky(sky, 400), MATERIALS[material])
+    found = image_of(MonteCarloEnvironment(sky, 400), MATERIALS[material])
     seen = truth.amax(2) > 0
     assert (found - truth)[seen].norm() < 0.07 * truth[seen].norm()
     assert float(found.sum() / truth.sum()) == pytest.approx(1, abs=0.005)
@@ -66,7 +66,7 @@ def test_drawn_directions_tell_the_sum_over_all_texels(material: str, frame: str
 
 def test_a_smooth_dielectric_under_a_white_sky_reflects_what_it_gets() -> None:
     material = Ggx(torch.ones(3), torch.zeros(1), torch.tensor([0.1]))
-    image = image_of(TracedSky(Environment(SkyMap(torch.ones(16, 32, 3))), 300), material)
+    image = image_of(MonteCarloEnvironment(Environment(EnvMap(torch.ones(16, 32, 3))), 300), material)
     seen = image.amax(2) > 0
     assert image[seen].mean() == pytest.approx(1, abs=0.005)
     assert image[seen].std() < 0.05
@@ -74,30 +74,32 @@ def test_a_smooth_dielectric_under_a_white_sky_reflects_what_it_gets() -> None:
 
 def test_noise_falls_with_the_samples_and_is_the_same_each_time() -> None:
     sky, material = random_map(), MATERIALS["plastic"]
-    truth = image_of(TracedSky(sky, 900), material)
-    errors = [float((image_of(TracedSky(sky, samples), material) - truth).norm()) for samples in (12, 120)]
+    truth = image_of(MonteCarloEnvironment(sky, 900), material)
+    errors = [float((image_of(MonteCarloEnvironment(sky, samples), material) - truth).norm()) for samples in (12, 120)]
     assert errors[1] < 0.5 * errors[0]
-    assert torch.equal(image_of(TracedSky(sky, 12), material), image_of(TracedSky(sky, 12), material))
+    assert torch.equal(
+        image_of(MonteCarloEnvironment(sky, 12), material), image_of(MonteCarloEnvironment(sky, 12), material)
+    )
 
 
 def test_a_single_bright_texel_among_black_ones_is_found() -> None:
     texels = torch.zeros(64, 128, 3)
     texels[10, 40] = 1e4
-    sky = Environment(SkyMap(texels))
+    sky = Environment(EnvMap(texels))
     truth = image_of(OneByOne(sky.radiance), MATERIALS["lambert"])
-    found = image_of(TracedSky(sky, 30), MATERIALS["lambert"])
+    found = image_of(MonteCarloEnvironment(sky, 30), MATERIALS["lambert"])
     assert float(found.sum() / truth.sum()) == pytest.approx(1, abs=0.01)
 
 
 def test_what_is_outside_the_image_and_what_is_no_environment() -> None:
     ball = icosphere(1)
     away = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]), (0.0, 0.0, 6.0), height=8, width=8)
-    scene = Scene({"ball": Object(Mesh(*ball), MATERIALS["plastic"])}, {"sky": traced(random_map(), 6)})
+    scene = Scene({"ball": Object(Mesh(*ball), MATERIALS["plastic"])}, {"sky": with_monte_carlo(random_map(), 6)})
     assert not render(scene, away).image.any()
     ambient = Ambient(torch.ones(3))
-    assert traced(ambient, 6) is ambient
+    assert with_monte_carlo(ambient, 6) is ambient
 
 
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(ShapeError, match="samples must be at least 3, got 2"):
-        TracedSky(random_map(), 2)
+        MonteCarloEnvironment(random_map(), 2)

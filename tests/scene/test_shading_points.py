@@ -6,7 +6,7 @@ from support.shapes import bumpy, camera_at, flat_camera, square, wavy_sheet
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import icosphere
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.textures.texture import Texture
 
 
@@ -15,7 +15,7 @@ def surface_of(mesh, face_id=None, bary=None, eye=(0.0, 0.0, 3.0), backend=None)
     dtype = mesh.vertices.dtype
     bary = torch.full((len(face_id), 3), 1 / 3, dtype=dtype) if bary is None else torch.tensor(bary, dtype=dtype)
     cameras = camera_at(eye, dtype=dtype)
-    return Surface(mesh, mesh.vertices, face_id, bary, torch.zeros_like(face_id), cameras, backend)
+    return ShadingPoints(mesh, mesh.vertices, face_id, bary, torch.zeros_like(face_id), cameras, backend)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -65,14 +65,14 @@ def test_to_camera_points_at_the_view_that_sees_the_point():
     eyes = ((0.0, 0.0, 3.0), (4.0, 0.0, 0.0))
     face_id = torch.tensor([0, 0])
     bary = torch.tensor([[1.0, 0.0, 0.0]] * 2)
-    surface = Surface(mesh, mesh.vertices, face_id, bary, torch.tensor([0, 1]), camera_at(*eyes))
+    surface = ShadingPoints(mesh, mesh.vertices, face_id, bary, torch.tensor([0, 1]), camera_at(*eyes))
     expected = torch.nn.functional.normalize(torch.tensor(eyes) - torch.tensor([-0.5, -0.5, 0.0]), dim=1)
     torch.testing.assert_close(surface.to_camera_w, expected)
 
 
 def test_to_a_parallel_camera_every_direction_is_the_same():
     mesh = square()
-    surface = Surface(mesh, mesh.vertices, torch.tensor([0]), torch.eye(3)[:1], torch.tensor([0]), flat_camera())
+    surface = ShadingPoints(mesh, mesh.vertices, torch.tensor([0]), torch.eye(3)[:1], torch.tensor([0]), flat_camera())
     torch.testing.assert_close(surface.to_camera_w, torch.tensor([[0.0, 0.0, 1.0]]))
 
 
@@ -104,7 +104,7 @@ def test_degenerate_faces_have_finite_normals_and_gradients():
 
 def test_footprints_are_the_derivatives_of_uv():
     mesh = square()
-    surface = Surface(
+    surface = ShadingPoints(
         mesh, mesh.vertices, torch.tensor([0]), torch.full((1, 3), 1 / 3), torch.tensor([0]), flat_camera()
     )
     # 16 pixels a unit, and the texture a unit wide; v goes down, as rows do.

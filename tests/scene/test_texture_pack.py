@@ -9,8 +9,8 @@ from support.shapes import camera_at, oblique_cameras, placed, scene_of, square
 from diffrender.render.render import render
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import Ggx, Lambert
-from diffrender.scene.shading_points import Surface
-from diffrender.scene.textures.pack import PackedTexture, packed
+from diffrender.scene.shading_points import ShadingPoints
+from diffrender.scene.textures.pack import PackedTexture, pack_textures
 from diffrender.scene.textures.texture import Texture
 
 F64 = torch.float64
@@ -28,7 +28,7 @@ def on_a_square(n=60):
     bary = torch.rand(n, 3, generator=generator, dtype=F64) + 0.01
     view = torch.zeros_like(face_id)
     bary = bary / bary.sum(1, keepdim=True)
-    return Surface(mesh, mesh.vertices, face_id, bary, view, camera_at((0.3, 0.4, 2.0), dtype=F64))
+    return ShadingPoints(mesh, mesh.vertices, face_id, bary, view, camera_at((0.3, 0.4, 2.0), dtype=F64))
 
 
 @pytest.mark.parametrize("same_size", [True, False])
@@ -37,7 +37,7 @@ def test_packed_textures_look_the_same_with_the_same_gradients(same_size):
     roughness = texels(16, 16, 1, seed=2) if same_size else texels(8, 4, 1, seed=2)
     plain = Ggx(Texture(color), Texture(metallic), Texture(roughness, "clamp" if same_size else "repeat"))
     results = []
-    for material in (plain, packed(plain, None)):
+    for material in (plain, pack_textures(plain, None)):
         surface = on_a_square()
         shown = [surface.value(getattr(material, name)) for name in ("base_color", "metallic", "roughness")]
         total = sum(
@@ -50,12 +50,12 @@ def test_packed_textures_look_the_same_with_the_same_gradients(same_size):
 
 def test_textures_of_one_size_share_a_pack_and_others_have_their_own():
     material = Ggx(Texture(texels(8, 8, 3)), Texture(texels(8, 8, 1)), Texture(texels(4, 4, 1)))
-    found = packed(material, None)
+    found = pack_textures(material, None)
     packs = [getattr(found, name).pack for name in ("base_color", "metallic", "roughness")]
     assert packs[0] is packs[1] and packs[0].sizes == (3, 1) and packs[2].sizes == (1,)
     assert all(isinstance(getattr(found, name), PackedTexture) for name in ("base_color", "metallic", "roughness"))
     uniform = Lambert()
-    assert packed(uniform, None) is uniform
+    assert pack_textures(uniform, None) is uniform
 
 
 def test_an_image_looks_up_what_the_textures_themselves_hold():

@@ -14,10 +14,10 @@ from diffrender.render.render import render
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import Ggx
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
-from diffrender.scene.textures.transfer import carry_normal_map, carry_texture
+from diffrender.scene.textures.transfer import transfer_normal_map, transfer_texture
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -31,15 +31,15 @@ def mirrored(mesh: Mesh) -> Mesh:
 
 
 def test_a_texture_is_carried_to_another_mesh() -> None:
-    old = unwrapped(Mesh(*torus(0.7, 0.3, 48, 24)), 256)
-    new = unwrapped(Mesh(*torus(0.7, 0.3, 61, 37)), 256)
+    old = unwrap_mesh(Mesh(*torus(0.7, 0.3, 48, 24)), 256)
+    new = unwrap_mesh(Mesh(*torus(0.7, 0.3, 61, 37)), 256)
     texture = bake_to_texture(old, smooth_colors(old.vertices), 256)
-    carried = carry_texture(texture, old, new)
+    carried = transfer_texture(texture, old, new)
     texels_of = texel_map(new, 256, 256)
     expected = smooth_colors(texels_of.values(new.vertices, new.faces))
     assert psnr(carried.texels[texels_of.covered], expected) > 35
-    assert carry_texture(texture, old, new, 64).texels.shape == (64, 64, 3)
-    for carry in (carry_texture, carry_normal_map):
+    assert transfer_texture(texture, old, new, 64).texels.shape == (64, 64, 3)
+    for carry in (transfer_texture, transfer_normal_map):
         with pytest.raises(ShapeError, match="the old mesh has no texture coordinates"):
             carry(texture, Mesh(*torus(0.7, 0.3, 8, 8)), new)
         with pytest.raises(ShapeError, match="the mesh has no texture coordinates"):
@@ -58,7 +58,7 @@ def test_the_same_triangles_find_themselves_where_surfaces_touch() -> None:
     new = Mesh(vertices, faces, torch.cat([half + torch.tensor([0.5, 0.0]), half]), uv_faces)
     texels = torch.zeros(8, 8, 1)
     texels[:, 4:] = 1
-    assert torch.equal(carry_texture(Texture(texels), old, new).texels, 1 - texels)
+    assert torch.equal(transfer_texture(Texture(texels), old, new).texels, 1 - texels)
 
 
 def test_a_normal_map_by_hand() -> None:
@@ -69,17 +69,17 @@ def test_a_normal_map_by_hand() -> None:
     direction = torch.tensor([0.6, 0.0, 0.8])  # to the right, in a texture that is as the square
     texture = Texture(direction.expand(4, 4, 3))
     turned = replace(plain, uvs=torch.stack([v, 1 - u], 1))  # u runs down the square, the image's up to its right
-    torch.testing.assert_close(carry_normal_map(texture, plain, turned).texels[1, 2], torch.tensor([0.0, 0.6, 0.8]))
-    seen = carry_normal_map(texture, plain, mirrored(plain)).texels
+    torch.testing.assert_close(transfer_normal_map(texture, plain, turned).texels[1, 2], torch.tensor([0.0, 0.6, 0.8]))
+    seen = transfer_normal_map(texture, plain, mirrored(plain)).texels
     torch.testing.assert_close(seen, torch.tensor([-0.6, 0.0, 0.8]).expand(4, 4, 3))
-    again = carry_normal_map(Texture(3 * seen), mirrored(plain), plain).texels  # any length
+    again = transfer_normal_map(Texture(3 * seen), mirrored(plain), plain).texels  # any length
     torch.testing.assert_close(again, texture.texels)
 
 
 @pytest.mark.parametrize("same_triangles", [True, False])
 def test_a_carried_normal_map_is_lit_as_before(same_triangles: bool) -> None:
-    old = unwrapped(bumpy(4), 256)
-    new = mirrored(unwrapped(old if same_triangles else bumpy(5), 256, padding=9))
+    old = unwrap_mesh(bumpy(4), 256)
+    new = mirrored(unwrap_mesh(old if same_triangles else bumpy(5), 256, padding=9))
     texels_of = texel_map(old, 256, 256)
     places = texels_of.values(old.vertices, old.faces)
     texels = torch.zeros(256, 256, 3)
@@ -95,6 +95,6 @@ def test_a_carried_normal_map_is_lit_as_before(same_triangles: bool) -> None:
 
     wanted = seen(old, texture)
     # The frames along u of the two layouts differ by seams alone, and seams are rare.
-    assert psnr(seen(new, carry_normal_map(texture, old, new)), wanted) > (40 if same_triangles else 32)
-    assert psnr(seen(new, carry_texture(texture, old, new)), wanted) < 26  # without turning them
+    assert psnr(seen(new, transfer_normal_map(texture, old, new)), wanted) > (40 if same_triangles else 32)
+    assert psnr(seen(new, transfer_texture(texture, old, new)), wanted) < 26  # without turning them
     assert psnr(seen(new, None), wanted) < 26

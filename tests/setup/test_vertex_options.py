@@ -19,7 +19,7 @@ from diffrender.fit.step import StepRecord
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.textures.bake import unwrapped
+from diffrender.scene.textures.bake import unwrap_mesh
 from diffrender.writers.meshes.obj import write_obj
 
 
@@ -105,7 +105,7 @@ TEXTURE = "{texture: 0.5, resolution: 32}"
 def test_textures_get_a_layout_that_suits_the_remeshed_shape(
     mesh: str, color: str, remesh: str, unwraps: bool, tmp_path: Path
 ) -> None:
-    own = unwrapped(Mesh(*icosphere(2, 0.5)), 32)
+    own = unwrap_mesh(Mesh(*icosphere(2, 0.5)), 32)
     write_obj(tmp_path / "own.obj", own)
     text = f"mesh: {mesh}\nmaterial: {{type: unlit, base_color: {color}}}\n"
     text += f"optimize: {{steps: 6, mesh.vertices: {{remesh: {remesh}}}, material.base_color: {{}}}}"

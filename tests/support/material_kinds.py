@@ -7,14 +7,14 @@ from torch import Tensor
 
 from diffrender.geometry.primitives import icosphere
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import Ambient, Directional, Environment, Point, Spot
 from diffrender.scene.materials import Ggx, Lambert, Phong, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
-from diffrender.scene.textures.bake import unwrapped
+from diffrender.scene.textures.bake import unwrap_mesh
 from diffrender.scene.textures.texture import Texture
 
 TEXELS = 32
@@ -30,7 +30,7 @@ def smooth(channels: int, size: int = TEXELS, low: float = 0.0, high: float = 1.
 def exported_objects() -> dict[str, Object]:
     """An object of each kind of material and value, by a name for the kind."""
     ball = Mesh(*icosphere(2))
-    uv_ball = unwrapped(ball, TEXELS)
+    uv_ball = unwrap_mesh(ball, TEXELS)
     heights = ball.vertices / 2 + 0.5
     bumps = torch.cat([smooth(2, low=-0.4, high=0.4), torch.ones(TEXELS, TEXELS, 1)], 2)
     materials = {
@@ -69,7 +69,7 @@ def lit_scene(item: Object) -> Scene:
         "torch": Spot(torch.tensor([0.0, 1.0, 2.5]), torch.tensor([0.0, -0.3, -1.0]), torch.tensor([2.0, 2.0, 3.0])),
         "bulb": Point(torch.tensor([2.0, 0.0, 0.0]), torch.tensor([0.3, 0.6, 0.3])),
         "haze": Ambient(torch.full((3,), 0.1)),
-        "sky": Environment(SkyMap(smooth(3, 32, high=0.3)[:16])),
+        "sky": Environment(EnvMap(smooth(3, 32, high=0.3)[:16])),
     }
     return Scene({"thing": item}, lights, torch.full((3,), 0.1))
 

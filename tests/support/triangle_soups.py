@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.rasterize import Raster, rasterize
-from diffrender.ops.silhouettes import Contours, silhouettes
+from diffrender.ops.silhouettes import SilhouetteSegments, silhouettes
 
 BACKENDS = ("numba", "reference")
 DTYPES = (torch.float32, torch.float64)
@@ -70,7 +70,7 @@ def raster_of(verts_hom: Tensor, faces: Tensor, backend: str, layers: int = 1, n
     return rasterize(verts_hom, faces, HEIGHT, WIDTH, near=near, layers=layers, backend=backend)
 
 
-def contours_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> Contours:
+def contours_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> SilhouetteSegments:
     """The outlines at the size of this module."""
     raster = raster_of(verts_hom, faces, backend, near=near)
     topology = Topology(faces)

@@ -15,7 +15,7 @@ import torch
 from support.comparators import assert_gradients_agree, relative_l2
 from torch import Tensor
 
-from diffrender.render.scene_triangles import gather_geometry
+from diffrender.render.scene_triangles import gather_triangles
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
@@ -80,7 +80,7 @@ def step_of(build: Build, leaves: Leaves, motion: Motion) -> float:
     places = []
     for distance in (-probe, probe):
         scene, cameras = build(moved_leaves(leaves, motion, distance))
-        places.append(cameras.world_to_pixels(gather_geometry(scene).verts_w)[..., :2])
+        places.append(cameras.world_to_pixels(gather_triangles(scene).verts_w)[..., :2])
     middle = (places[0] + places[1]) / 2
     size = middle.new_tensor([cameras.width, cameras.height])
     # What lies far outside the image, or near the camera plane, moves arbitrarily fast and is not seen.

@@ -7,7 +7,7 @@ import torch
 
 from diffrender.config.options.lights import RotationOptions
 from diffrender.readers.images.image import read_image
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import LIGHTS, Environment
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.setup.lights import rotation_vector
@@ -22,7 +22,7 @@ def written(folder, lights):
 def test_every_light_comes_back_from_its_entry(tmp_path):
     lights = {f"my {kind}": light_class() for kind, light_class in LIGHTS.items()}
     lights["turned"] = replace(
-        LIGHTS["environment"](SkyMap(torch.rand(16, 32, 3))), rotation=torch.tensor([0.3, -0.5, 0.2]), frame="camera"
+        LIGHTS["environment"](EnvMap(torch.rand(16, 32, 3))), rotation=torch.tensor([0.3, -0.5, 0.2]), frame="camera"
     )
     lights["dark"] = replace(LIGHTS["point"](), shadow=Shadow(0.02, 64))
     entries = written(tmp_path, lights)
@@ -31,7 +31,7 @@ def test_every_light_comes_back_from_its_entry(tmp_path):
         values = {key: value for key, value in entry.items() if key not in ("name", "type")}
         for key, value in values.items():
             if isinstance(light, Environment) and key == "radiance":
-                values[key] = SkyMap(read_image(tmp_path / "lights" / value).rgb)
+                values[key] = EnvMap(read_image(tmp_path / "lights" / value).rgb)
             elif key == "shadow":
                 values[key] = None if value is None else Shadow(**value)
             elif isinstance(value, dict):
@@ -45,7 +45,7 @@ def test_every_light_comes_back_from_its_entry(tmp_path):
             if expected is None or isinstance(expected, str | Shadow):
                 assert found == expected
             else:
-                found, expected = (item.texels if isinstance(item, SkyMap) else item for item in (found, expected))
+                found, expected = (item.texels if isinstance(item, EnvMap) else item for item in (found, expected))
                 torch.testing.assert_close(found, expected)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from diffrender.writers.report.terminal import Closing, FitPanel, Opening, Pace
+from diffrender.writers.report.terminal import Closing, FitPanel, Opening, StepTimer
 
 
 @dataclass
@@ -53,7 +53,7 @@ CLOSING = Closing(
 def run(terminal: bool, n_steps: int, n_done: int | None = None, width: int = 80) -> str:
     stream, clock = io.StringIO(), Clock()
     console = Console(file=stream, force_terminal=terminal, width=width, color_system=None, _environ={})
-    panel = FitPanel(n_steps, console, Pace(clock))
+    panel = FitPanel(n_steps, console, StepTimer(clock))
     panel.opening(OPENING)
     with panel:
         for step in range(n_steps if n_done is None else n_done):

@@ -211,7 +211,7 @@ Box = Annotated[tuple[Vector, Vector], Field(strict=False), AfterValidator(low_t
 Sizes = Annotated[Vector, AfterValidator(_all_positive)]
 """[x, y, z], all above zero."""
 
-Direction = Annotated[Vector, AfterValidator(_nonzero)]
+NonzeroVector = Annotated[Vector, AfterValidator(_nonzero)]
 """[x, y, z], not all zero."""
 
 Color = Annotated[tuple[float, float, float], Field(strict=False), BeforeValidator(_color)]

@@ -8,10 +8,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from diffrender.config.options.fields import (
     Color,
-    Direction,
     File,
     FileOrFolder,
     Named,
+    NonzeroVector,
     OneOf,
     Strict,
     Vector,
@@ -19,7 +19,7 @@ from diffrender.config.options.fields import (
     wanted,
 )
 
-Frame: TypeAlias = Annotated[
+LightFrame: TypeAlias = Annotated[
     Literal["world", "camera"],
     Field(description="what the light is fixed to; camera: it goes with each camera, in its axes (x right, y down)"),
 ]
@@ -28,7 +28,7 @@ Frame: TypeAlias = Annotated[
 class RotationOptions(Strict):
     """A turn about an axis."""
 
-    axis: Direction = Field(description="need not be unit")
+    axis: NonzeroVector = Field(description="need not be unit")
     degrees: float = Field(description="counter-clockwise seen against the axis")
 
 
@@ -75,11 +75,11 @@ class DirectionalOptions(LightOptions):
     """Light from very far away."""
 
     type: Literal["directional"] = "directional"
-    direction: Direction = Field(default=(0.0, -1.0, 0.0), description="the way the light travels")
+    direction: NonzeroVector = Field(default=(0.0, -1.0, 0.0), description="the way the light travels")
     radiance: Color = Field(
         default=(1.0, 1.0, 1.0), description="linear RGB; a white surface that faces it reflects 1/pi of it"
     )
-    frame: Frame = "world"
+    frame: LightFrame = "world"
     shadow: CastShadow = None
 
 
@@ -89,7 +89,7 @@ class PointOptions(LightOptions):
     type: Literal["point"] = "point"
     position: Vector = Field(default=(0.0, 2.0, 0.0), description="where it is")
     intensity: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB; falls off with the squared distance")
-    frame: Frame = "world"
+    frame: LightFrame = "world"
     shadow: CastShadow = None
 
 
@@ -102,11 +102,11 @@ class SpotOptions(LightOptions):
 
     type: Literal["spot"] = "spot"
     position: Vector = Field(default=(0.0, 2.0, 0.0), description="where it is")
-    direction: Direction = Field(default=(0.0, -1.0, 0.0), description="the way its cone points")
+    direction: NonzeroVector = Field(default=(0.0, -1.0, 0.0), description="the way its cone points")
     intensity: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB; falls off with the squared distance")
     inner_deg: ConeAngle = Field(default=20.0, description="up to this angle from the axis it is at its full")
     outer_deg: ConeAngle = Field(default=30.0, description="from this angle on there is nothing")
-    frame: Frame = "world"
+    frame: LightFrame = "world"
     shadow: CastShadow = None
 
 
@@ -126,7 +126,7 @@ class SphericalHarmonicsOptions(LightOptions):
         default=None, description="9 or 16 rows [r, g, b], z polar; left out: radiance 1 everywhere"
     )
     order: Literal[2, 3] = Field(default=2, description="9 or 16 coefficients, where they are left out")
-    frame: Frame = "world"
+    frame: LightFrame = "world"
 
 
 def _pick_map(value: Any) -> str:
@@ -150,7 +150,7 @@ class EnvironmentOptions(LightOptions):
         default=None, description="rows of the map, half its columns; left out: the file's own, or 32"
     )
     rotation: RotationOptions | None = Field(default=None, description="{axis: [x, y, z], degrees: a}")
-    frame: Frame = "world"
+    frame: LightFrame = "world"
 
 
 def _pick_directions(value: Any) -> str:
@@ -162,7 +162,7 @@ class FlashesOptions(LightOptions):
 
     type: Literal["flashes"] = "flashes"
     direction: Annotated[
-        FileOrFolder | Annotated[list[Direction], Field(min_length=1)],
+        FileOrFolder | Annotated[list[NonzeroVector], Field(min_length=1)],
         OneOf(("file", "rows"), _pick_directions, ("lights.txt", "a folder of a mirror ball", "[[x, y, z], ...]")),
     ] = Field(
         default=[(0.0, 0.0, -1.0)],
@@ -170,7 +170,7 @@ class FlashesOptions(LightOptions):
         " or a folder with pictures of a mirror ball",
     )
     radiance: Color = Field(default=(1.0, 1.0, 1.0), description="linear RGB of each")
-    frame: Frame = "world"
+    frame: LightFrame = "world"
 
 
 LIGHT_OPTIONS = {
@@ -183,7 +183,7 @@ LIGHT_OPTIONS = {
     "flashes": FlashesOptions,
 }
 
-Light: TypeAlias = Annotated[
+AnyLight: TypeAlias = Annotated[
     AmbientOptions
     | DirectionalOptions
     | PointOptions

@@ -120,7 +120,7 @@ def _pick_mesh(value: Any) -> str | None:
     return "sphere" if value is None else getattr(value, "init", None)
 
 
-Mesh: TypeAlias = Annotated[
+AnyMesh: TypeAlias = Annotated[
     FileMesh | SphereMesh | EllipsoidMesh | VisualHullMesh | BoxMesh | BumpyMesh | TorusMesh,
     OneOf(("file", *INIT_MESHES), _pick_mesh, (*INIT_MESHES, "a mesh file"), "init"),
 ]

@@ -15,7 +15,7 @@ def _pick_when(value: Any) -> str:
     return "steps" if isinstance(value, list) else "word"
 
 
-class RemeshOptions(Named):
+class RemeshScheduleOptions(Named):
     """How a mesh is remeshed as it is fitted; `continuous` or a list of steps may stand for all of it."""
 
     word_key: ClassVar[str | None] = "when"

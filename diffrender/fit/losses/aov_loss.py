@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import mean_per_view
-from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses.huber import Huber
 from diffrender.fit.losses.l1 import L1
 from diffrender.fit.losses.l2 import L2
@@ -40,6 +40,6 @@ class BufferLoss(Loss):
         """The one it compares."""
         return (self.buffer,)
 
-    def __call__(self, comparison: Comparison) -> Tensor:
+    def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] the mean cost of each view."""
         return mean_per_view(PENALTIES[self.of]().penalty(comparison.buffer_difference(self.buffer)))

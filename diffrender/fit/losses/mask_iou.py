@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import sum_per_view
-from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.objective import Loss
 
 
@@ -24,7 +24,7 @@ class MaskIoU(Loss):
     buffers: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
-    def __call__(self, comparison: Comparison) -> Tensor:
+    def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] 0 for equal silhouettes, also for two empty ones; 1 for disjoint ones."""
         coverage, mask = comparison.output.coverage, comparison.masks()
         # A union below one pixel counts as one: the gradient stays bounded as everything vanishes.

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import mean_per_view
-from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.objective import Loss
 
 
@@ -19,6 +19,6 @@ class MaskL1(Loss):
     buffers: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
-    def __call__(self, comparison: Comparison) -> Tensor:
+    def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] the mean difference of each view."""
         return mean_per_view((comparison.output.coverage - comparison.masks()).abs())

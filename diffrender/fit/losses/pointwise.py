@@ -7,7 +7,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import mean_per_view
-from diffrender.fit.loss_inputs import Comparison
+from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.objective import Loss
 
 
@@ -20,6 +20,6 @@ class PointwiseLoss(Loss):
     def penalty(self, difference: Tensor) -> Tensor:
         """The cost of each entry of `difference`, same shape: zero at zero, symmetric, differentiable."""
 
-    def __call__(self, comparison: Comparison) -> Tensor:
+    def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] the mean cost of each view."""
         return mean_per_view(self.penalty(comparison.difference(self.space)))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import mean_per_view
-from diffrender.fit.loss_inputs import Comparison, check_space
+from diffrender.fit.loss_inputs import LossInputs, check_space
 from diffrender.fit.losses.huber import Huber
 from diffrender.fit.losses.l1 import L1
 from diffrender.fit.losses.l2 import L2
@@ -41,7 +41,7 @@ class Pyramid(Loss):
             raise ConfigError(f"pyramid: levels must be at least 1, got {self.levels}")
         check_space("pyramid", self.space)
 
-    def __call__(self, comparison: Comparison) -> Tensor:
+    def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] mean over levels of the mean over pixels and channels."""
         level_loss = LEVEL_LOSSES[self.of]()
         # Averaging is linear: the pyramid of the difference is the difference of the pyramids, at half the cost.

@@ -16,7 +16,7 @@ EPSILON = 1e-12
 #   adam: every number has a pace of its own (Kingma & Ba, 2015).
 #   vector_adam: every row has, so that the same object turned learns the same turned (Ling et al., "VectorAdam", 2022).
 #   adam_uniform: all numbers have that of the largest (Nicolet et al., 2021, section 4.2).
-PACES: dict[str, Callable[[Tensor], Tensor]] = {
+ADAM_VARIANTS: dict[str, Callable[[Tensor], Tensor]] = {
     "adam": lambda square: square,
     "vector_adam": lambda square: square,
     "adam_uniform": lambda square: square.amax(),
@@ -24,7 +24,7 @@ PACES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass
-class Moments:
+class AdamState:
     """What one of PACES remembers of the gradients of one latent.
 
     count: [] float32, how many gradients there were.
@@ -37,11 +37,11 @@ class Moments:
     square: Tensor
 
     @staticmethod
-    def fresh(name: str, latent: Tensor) -> Moments:
+    def fresh(name: str, latent: Tensor) -> AdamState:
         """The moments before the first step of the optimiser called `name`."""
         square = latent[..., :1] if name == "vector_adam" and latent.dim() > 1 else latent
         count = torch.zeros((), dtype=torch.float32, device=latent.device)
-        return Moments(count, torch.zeros_like(latent.detach()), torch.zeros_like(square.detach()))
+        return AdamState(count, torch.zeros_like(latent.detach()), torch.zeros_like(square.detach()))
 
     def rows(self) -> tuple[Tensor, Tensor]:
         """Speed (mean over root of square) and root of square, both [V, ...]: what may be interpolated between rows.
@@ -52,14 +52,14 @@ class Moments:
         root = self.square.sqrt()
         return self.mean / (root + EPSILON), root
 
-    def with_rows(self, speed: Tensor, root: Tensor) -> Moments:
+    def with_rows(self, speed: Tensor, root: Tensor) -> AdamState:
         """The moments with these rows, and with the same count."""
         root = root.clamp_min(0)
-        return Moments(self.count, speed * root, root.square())
+        return AdamState(self.count, speed * root, root.square())
 
 
 @dataclass(frozen=True)
-class Pace:
+class AdamSettings:
     """How one latent moves in one step.
 
     name: in PACES.
@@ -75,7 +75,7 @@ class Pace:
 
 
 @torch.no_grad()
-def move(latent: Tensor, gradient: Tensor, moments: Moments, pace: Pace) -> None:
+def adam_step(latent: Tensor, gradient: Tensor, moments: AdamState, pace: AdamSettings) -> None:
     """Moves `latent` and brings `moments` up to date, both in place."""
     beta_mean, beta_square = pace.betas
     if pace.name == "adam" and pace.factor is None:
@@ -95,6 +95,6 @@ def move(latent: Tensor, gradient: Tensor, moments: Moments, pace: Pace) -> None
     # Both means begin at zero; the divisors make up for it.
     count = float(moments.count)
     mean = moments.mean / (1 - beta_mean**count)
-    square = PACES[pace.name](moments.square) / (1 - beta_square**count)
+    square = ADAM_VARIANTS[pace.name](moments.square) / (1 - beta_square**count)
     step = mean.div_(square.sqrt_().add_(EPSILON)).mul_(pace.lr)
     latent.sub_(step if pace.factor is None else step * pace.factor)

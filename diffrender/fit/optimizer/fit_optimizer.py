@@ -12,12 +12,12 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError, FitError
 from diffrender.fit.model import SceneModel
-from diffrender.fit.optimizer.adam import PACES, Moments, Pace, move
+from diffrender.fit.optimizer.adam import ADAM_VARIANTS, AdamSettings, AdamState, adam_step
 from diffrender.fit.optimizer.schedules import Constant, Schedule
-from diffrender.fit.optimizer.vertex_optimizer import Moment, VertexMotion
+from diffrender.fit.optimizer.vertex_optimizer import StepProgress, VertexOptimizer
 from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.fit.remeshing.remesh_object import carried, vertex_fields, with_mesh_and_fields
-from diffrender.fit.remeshing.reunwrap import relaid, texture_fields
+from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, vertex_fields, with_mesh_and_fields
+from diffrender.fit.remeshing.reunwrap import reunwrap, texture_fields
 from diffrender.fit.timings import Phases
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import object_of_vertices
@@ -27,7 +27,7 @@ BETAS = (0.9, 0.999)
 
 
 @dataclass(frozen=True)
-class Rate:
+class ParamSettings:
     """How fast one value is learned, and when.
 
     lr: above 0, in units of the latent: of the value itself for identity, of its logarithm for positive.
@@ -56,8 +56,8 @@ class Rate:
             raise ConfigError(f"start must be at least 0, got {self.start}")
         if self.stop is not None and self.stop <= self.start:
             raise ConfigError(f"stop must come after start ({self.start}), got {self.stop}")
-        if self.optimizer is not None and self.optimizer not in PACES:
-            raise ConfigError(f"there is no optimizer {self.optimizer!r}; choose from {', '.join(PACES)}")
+        if self.optimizer is not None and self.optimizer not in ADAM_VARIANTS:
+            raise ConfigError(f"there is no optimizer {self.optimizer!r}; choose from {', '.join(ADAM_VARIANTS)}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"betas must lie in 0..1, 1 itself excluded, got {list(self.betas)}")
 
@@ -88,7 +88,7 @@ class FitOptimizer:
     def __init__(
         self,
         model: SceneModel,
-        rates: Mapping[str, Rate],
+        rates: Mapping[str, ParamSettings],
         steps: int,
         remeshing: Mapping[str, Remeshing] | None = None,
     ) -> None:
@@ -100,13 +100,13 @@ class FitOptimizer:
         self._rates = {path: rates[path] for path in model.latents}
         self._names = {path: rate.optimizer or model.parametrization(path).optimizer for path, rate in rates.items()}
         self._step = 0
-        self._moments = {path: Moments.fresh(self._names[path], latent) for path, latent in model.latents.items()}
-        self._motions: dict[str, VertexMotion] = {}
+        self._moments = {path: AdamState.fresh(self._names[path], latent) for path, latent in model.latents.items()}
+        self._motions: dict[str, VertexOptimizer] = {}
         for path, rate in self._rates.items():
             name = object_of_vertices(path)
             if name is not None:
                 mesh = model.frame.scene.objects[name].mesh
-                self._motions[path] = VertexMotion(mesh, remeshing.pop(path, None), rate.in_edges)
+                self._motions[path] = VertexOptimizer(mesh, remeshing.pop(path, None), rate.in_edges)
         if remeshing:
             wrong = ", ".join(remeshing)
             raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
@@ -145,13 +145,13 @@ class FitOptimizer:
             if latent.grad is None:
                 continue
             rate = self._rates[path]
-            pace = Pace(self._names[path], rate.at(self._step, self._steps), rate.betas)
+            pace = AdamSettings(self._names[path], rate.at(self._step, self._steps), rate.betas)
             motion = self._motions.get(path)
             if motion is None:
-                move(latent, latent.grad, self._moments[path], pace)
+                adam_step(latent, latent.grad, self._moments[path], pace)
             else:
                 parametrization, mesh = self._model.parametrization(path), self._mesh(path)
-                now = Moment((self._step + 1) / self._steps, rate.factor_at(self._step, self._steps))
+                now = StepProgress((self._step + 1) / self._steps, rate.factor_at(self._step, self._steps))
                 motion.move(parametrization, mesh, latent, self._moments[path], pace, now)
 
     def geometry(self) -> dict[str, int]:
@@ -169,7 +169,7 @@ class FitOptimizer:
         return self._model.frame.scene.objects[name].mesh
 
     @torch.no_grad()
-    def _remesh(self, path: str, motion: VertexMotion) -> None:
+    def _remesh(self, path: str, motion: VertexOptimizer) -> None:
         """Other triangles for the object whose vertices stand at `path`; all that its vertices carry goes along."""
         model, frame, latents = self._model, self._model.frame, self._model.latents
         name = object_of_vertices(path)
@@ -187,7 +187,7 @@ class FitOptimizer:
         for other in (path, *learned):
             rows[f"speed {other}"], rows[f"root {other}"] = self._moments[other].rows()
         stretch = motion.remeshing.stretch(mesh, motion.lengths)
-        found = carried(mesh, rows, motion.lengths * stretch, motion.remeshing.passes)
+        found = remesh_with_attributes(mesh, rows, motion.lengths * stretch, motion.remeshing.passes)
 
         new_latents = {other: latent.detach() for other, latent in latents.items()}
         new_fields = {field: found.rows[f"field {field}"] for field in fields}
@@ -211,7 +211,7 @@ class FitOptimizer:
         is_finite = bool(torch.isfinite(self._model.latents[path].sum()))
         if not (is_finite and texture_fields(self._model.frame.scene.objects[name])):
             return
-        found = relaid(self._model, name, self._moments, self._names)
+        found = reunwrap(self._model, name, self._moments, self._names)
         self._model.put_back(found.frame, found.latents)
         self._moments = found.moments
 
@@ -255,7 +255,7 @@ class FitOptimizer:
                 f"the saved state remeshed {list(state['motions'])}, this fit {remeshed}; keep `remesh:` as it was"
             )
         self._moments = {
-            path: Moments(*(saved[name].clone() for name in ("count", "mean", "square")))
+            path: AdamState(*(saved[name].clone() for name in ("count", "mean", "square")))
             for path, saved in state["moments"].items()
         }
         for path, saved in state["motions"].items():
@@ -266,11 +266,11 @@ class FitOptimizer:
 class PerMeshState(NamedTuple):
     """Moments by path, and target lengths and drifts by path of vertices."""
 
-    moments: dict[str, Moments]
+    moments: dict[str, AdamState]
     motions: dict[str, tuple[Tensor | None, Tensor | None]]
 
 
-def _check_rates(rates: Mapping[str, Rate], paths: list[str], steps: int) -> None:
+def _check_rates(rates: Mapping[str, ParamSettings], paths: list[str], steps: int) -> None:
     if set(rates) != set(paths):
         differing = ", ".join(sorted(set(rates) ^ set(paths)))
         raise ConfigError(f"every learned value needs one rate and every rate a learned value; check {differing}")

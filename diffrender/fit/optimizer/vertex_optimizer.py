@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from diffrender.fit.optimizer.adam import Moments, Pace, move
+from diffrender.fit.optimizer.adam import AdamSettings, AdamState, adam_step
 from diffrender.fit.optimizer.flip_guard import guarded_step
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.remeshing.policy import Remeshing
@@ -18,7 +18,7 @@ from diffrender.scene.mesh import Mesh
 MEMORY = 0.8
 
 
-class VertexMotion:
+class VertexOptimizer:
     """Moves the latent of one object's vertices.
 
     remeshing: how its mesh is remeshed, or None for never.
@@ -39,7 +39,13 @@ class VertexMotion:
 
     @torch.no_grad()
     def move(
-        self, parametrization: Parametrization, mesh: Mesh, latent: Tensor, moments: Moments, pace: Pace, now: Moment
+        self,
+        parametrization: Parametrization,
+        mesh: Mesh,
+        latent: Tensor,
+        moments: AdamState,
+        pace: AdamSettings,
+        now: StepProgress,
     ) -> None:
         """One step of `latent` along its gradient.
 
@@ -50,7 +56,7 @@ class VertexMotion:
         before = parametrization.value_of(latent_before)
         if self._is_relative and self.lengths is not None:
             pace = replace(pace, factor=self.lengths[:, None])
-        move(latent, latent.grad, moments, pace)
+        adam_step(latent, latent.grad, moments, pace)
         self.damped = self.flipped = 0
         # Something that is not finite is found, and named, before the next step.
         if not bool(torch.isfinite(latent.sum())):
@@ -67,7 +73,7 @@ class VertexMotion:
         if self.remeshing is not None:
             self._adapt(self.remeshing, guarded.vertices - before, now)
 
-    def _adapt(self, remeshing: Remeshing, step: Tensor, now: Moment) -> None:
+    def _adapt(self, remeshing: Remeshing, step: Tensor, now: StepProgress) -> None:
         """New target lengths; anew as tensors, so that the old ones can be gone back to."""
         assert self.lengths is not None and self.drift is not None
         self.drift = self.drift.lerp(step, 1 - MEMORY)
@@ -79,7 +85,7 @@ class VertexMotion:
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepProgress:
     """Where in a fit a step stands.
 
     progress: 0..1 of the steps of the fit.

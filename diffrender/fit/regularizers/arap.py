@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.deterministic_reduce import steady_sum
+from diffrender.fit.deterministic_reduce import deterministic_sum
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.mesh_scale import SHORTEST
 from diffrender.geometry.cotangents import cotangent_weights
@@ -54,7 +54,7 @@ class _Rest:
         vectors = _vectors(vertices, edges)
         # An obtuse start has negative cotangents, with which the energy would have no lower bound.
         weights = cotangent_weights(vertices, mesh.topology).clamp_min(0).repeat(2)
-        unit = steady_sum(weights * vectors.square().sum(1)).clamp_min(SHORTEST**2)
+        unit = deterministic_sum(weights * vectors.square().sum(1)).clamp_min(SHORTEST**2)
         return _Rest(mesh, edges, vectors, weights, unit)
 
 
@@ -79,7 +79,7 @@ def _energy(name: str, rest: _Rest, mesh: Mesh) -> Tensor:
         products = rest.weights[:, None, None] * now[:, :, None] * rest.vectors[:, None, :]
         covariance = now.new_zeros(mesh.n_vertices, 3, 3).index_add(0, rest.edges[:, 0], products)
         turned = nearest_rotations(covariance).index_select(0, rest.edges[:, 0]) @ rest.vectors[:, :, None]
-    return steady_sum(rest.weights * (now - turned[:, :, 0]).square().sum(1)) / rest.unit
+    return deterministic_sum(rest.weights * (now - turned[:, :, 0]).square().sum(1)) / rest.unit
 
 
 def _vectors(vertices: Tensor, edges: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import steady_mean
+from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.mesh_scale import mean_squared_edge
 from diffrender.geometry.laplacian import laplacian_vectors
@@ -33,4 +33,4 @@ class Bilaplacian(Regularizer):
 def _roughness(mesh: Mesh) -> Tensor:
     edges = mesh.topology.edges
     offset = laplacian_vectors(laplacian_vectors(mesh.vertices, edges), edges)
-    return steady_mean(offset.square().sum(1)) / mean_squared_edge(mesh)
+    return deterministic_mean(offset.square().sum(1)) / mean_squared_edge(mesh)

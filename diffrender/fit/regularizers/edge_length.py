@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import steady_mean
+from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.mesh_scale import SHORTEST, edge_vectors
 from diffrender.scene.mesh import Mesh
@@ -28,4 +28,4 @@ class EdgeLength(Regularizer):
 
 def _unevenness(mesh: Mesh) -> Tensor:
     length = torch.linalg.vector_norm(edge_vectors(mesh), dim=1)
-    return steady_mean((length / steady_mean(length).clamp_min(SHORTEST) - 1).square())
+    return deterministic_mean((length / deterministic_mean(length).clamp_min(SHORTEST) - 1).square())

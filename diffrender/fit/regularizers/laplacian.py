@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import steady_mean
+from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.mesh_scale import USUAL_FACES, mean_squared_edge
 from diffrender.geometry.laplacian import laplacian_vectors
@@ -33,7 +33,7 @@ class Laplacian(Regularizer):
 
 def _roughness(mesh: Mesh) -> Tensor:
     curvature, unevenness = curvature_and_unevenness(mesh)
-    return steady_mean(curvature + unevenness)
+    return deterministic_mean(curvature + unevenness)
 
 
 def curvature_and_unevenness(mesh: Mesh) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import steady_mean
+from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.scene.mesh import Mesh
 
 # Lengths are never divided by less than this (object units), so that a mesh shrunk to a point gives zeros, not NaN.
@@ -25,7 +25,7 @@ def edge_vectors(mesh: Mesh) -> Tensor:
 def mean_squared_edge(mesh: Mesh) -> Tensor:
     """[] the mean squared length of the edges, without a gradient, above zero."""
     with torch.no_grad():
-        return steady_mean(edge_vectors(mesh).square().sum(1)).clamp_min(SHORTEST**2)
+        return deterministic_mean(edge_vectors(mesh).square().sum(1)).clamp_min(SHORTEST**2)
 
 
 def mean_squared_radius(mesh: Mesh) -> Tensor:

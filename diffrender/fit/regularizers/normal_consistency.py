@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import steady_mean
+from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.mesh_scale import SHORTEST, USUAL_FACES
 from diffrender.geometry.normals import face_normals
@@ -35,9 +35,9 @@ class NormalConsistency(Regularizer):
 def _bending(mesh: Mesh) -> Tensor:
     normal = face_normals(mesh.vertices, mesh.faces)
     length_squared = normal.square().sum(1, keepdim=True)
-    typical_squared = steady_mean(length_squared.detach())
+    typical_squared = deterministic_mean(length_squared.detach())
     smallest_squared = (SLIVER**2 * typical_squared).clamp_min(SHORTEST**2)
     unit = normal * torch.rsqrt(length_squared + smallest_squared)
     sides = unit.index_select(0, mesh.topology.edge_pairs.reshape(-1)).reshape(-1, 2, 3)
     # 1 - cos = |a - b|^2 / 2 for unit vectors, and this form is exactly zero at equality.
-    return steady_mean((sides[:, 1] - sides[:, 0]).square().sum(1)) / 2 * (mesh.n_faces / USUAL_FACES)
+    return deterministic_mean((sides[:, 1] - sides[:, 0]).square().sum(1)) / 2 * (mesh.n_faces / USUAL_FACES)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.deterministic_reduce import steady_mean
+from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.mesh_scale import mean_squared_radius
-from diffrender.geometry.distances import Surface
+from diffrender.geometry.distances import SurfaceQuery
 from diffrender.geometry.primitives import Triangles
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
@@ -47,12 +47,12 @@ class Symmetry(Regularizer):
         corners, share = _closest(mesh, mirrored.detach())
         # The closest point moves along the surface at no cost, so its place in the triangle is held.
         nearest = (vertices.index_select(0, corners.reshape(-1)).reshape(-1, 3, 3) * share[:, :, None]).sum(1)
-        return steady_mean((mirrored - nearest).square().sum(1)) / mean_squared_radius(mesh)
+        return deterministic_mean((mirrored - nearest).square().sum(1)) / mean_squared_radius(mesh)
 
 
 def _closest(mesh: Mesh, points: Tensor) -> tuple[Tensor, Tensor]:
     """The corners [P, 3] of the triangle closest to each of `points` [P, 3], and their shares [P, 3] of that place."""
-    found = Surface(Triangles(mesh.vertices.detach(), mesh.faces)).closest(points)
+    found = SurfaceQuery(Triangles(mesh.vertices.detach(), mesh.faces)).closest(points)
     corners = mesh.faces.index_select(0, found.face.to(mesh.faces.device))
     a, b, c = mesh.vertices.detach().double()[corners].unbind(1)
     # The place p as a + s (b - a) + t (c - a): two equations, from the products of both sides with b - a and c - a.

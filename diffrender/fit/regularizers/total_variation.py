@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import steady_mean, steady_sum
+from diffrender.fit.deterministic_reduce import deterministic_mean, deterministic_sum
 from diffrender.fit.regularizers.mesh_scale import SHORTEST, edge_vectors
 from diffrender.geometry.seams import SeamPlaces, seam_places
 from diffrender.scene.material import SurfaceValue
@@ -84,7 +84,7 @@ def steps_of(mesh: Mesh, value: SurfaceValue, layout: Layout | None) -> Steps | 
         return None
     with torch.no_grad():
         size = (mesh.vertices - mesh.vertices.mean(0)).norm(dim=1).mean()
-        length = steady_mean(edge_vectors(mesh).norm(dim=1)).clamp_min(SHORTEST)
+        length = deterministic_mean(edge_vectors(mesh).norm(dim=1)).clamp_min(SHORTEST)
     return Steps((edge_steps(mesh, value),), None, (size / length).to(value.dtype))
 
 
@@ -110,11 +110,11 @@ def variation(steps: Steps, weights: tuple[Tensor, ...] | None = None) -> Tensor
     for i, values in enumerate(steps.values):
         length = (values.square().sum(-1) + SMALL**2).sqrt() - SMALL
         counts = None if steps.counts is None else steps.counts[i]
-        number = number + (length.numel() if counts is None else steady_sum(counts))
+        number = number + (length.numel() if counts is None else deterministic_sum(counts))
         weight = counts
         if weights is not None and i < len(weights):
             weight = weights[i] if counts is None else counts * weights[i]
-        part = steady_sum(length if weight is None else length * weight)
+        part = deterministic_sum(length if weight is None else length * weight)
         total = part if total is None else total + part
     assert total is not None
     return total / max(float(number), 1.0) * steps.per_length

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import steady_mean
+from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.scene.environment.directions import map_directions
-from diffrender.scene.environment.env_map import SkyMap
+from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.light import Light
 from diffrender.scene.scene import Scene
 
@@ -35,7 +35,7 @@ class WhiteLight(Regularizer):
 def _chroma(light: Light) -> Tensor:
     for each in dataclasses.fields(light):  # type: ignore[arg-type]
         value = getattr(light, each.name)
-        if isinstance(value, SkyMap):
+        if isinstance(value, EnvMap):
             height, width = value.texels.shape[:2]
             _, solid_angle = map_directions(height, width, value.texels)
             # Weights of mean 1, so that plain means are means over directions.
@@ -52,5 +52,5 @@ COLORS = ("radiance", "intensity", "coefficients")
 def _distance(colors: Tensor) -> Tensor:
     gray = colors.mean(1, keepdim=True)
     # Coefficients of harmonics have signs.
-    strength = steady_mean(gray.abs()).detach().clamp_min(DARKEST)
-    return steady_mean((colors - gray).abs()) / strength
+    strength = deterministic_mean(gray.abs()).detach().clamp_min(DARKEST)
+    return deterministic_mean((colors - gray).abs()) / strength

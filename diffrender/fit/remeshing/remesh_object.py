@@ -19,7 +19,7 @@ from diffrender.scene.textures.texture import Texture
 OPTIONS = RemeshOptions(features_deg=None)
 
 
-class Carried(NamedTuple):
+class RemeshedObject(NamedTuple):
     """A remeshed mesh.
 
     mesh: vertices, faces, and texture coordinates where there were some.
@@ -35,7 +35,7 @@ class Carried(NamedTuple):
 
 
 @torch.no_grad()
-def carried(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tensor, passes: int) -> Carried:
+def remesh_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tensor, passes: int) -> RemeshedObject:
     """`mesh` in triangles with edges about as long as `lengths` [V] say.
 
     rows: whatever else stands at the vertices, each [V, C] float, interpolated as the position is.
@@ -62,7 +62,7 @@ def carried(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tensor, passes: int
     parts = found.attributes.split(width, 1) if rows else ()
     new_rows = {name: part.to(rows[name]) for (name, part) in zip(rows, parts, strict=True)}
     new_mesh = Mesh(found.vertices.to(device), found.faces.to(device), uvs, uv_faces)
-    return Carried(new_mesh, new_rows, found.target_length.to(device), found.edits)
+    return RemeshedObject(new_mesh, new_rows, found.target_length.to(device), found.edits)
 
 
 def vertex_fields(item: Object) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from diffrender.geometry.remesh.halfedges import (
     CORNER,
     FREE,
     after,
+    assign_wedge,
     before,
     length_of,
     normal_at,
@@ -26,7 +27,6 @@ from diffrender.geometry.remesh.halfedges import (
     normals_around,
     quality_of,
     settle,
-    spread,
     standing,
     turns_over,
     wanted_length,
@@ -211,11 +211,11 @@ def _merge(m, h, share, one, two):
         m.values[a, i] += share * (m.values[b, i] - m.values[a, i])
     m.target[a] += share * (m.target[b] - m.target[a])
     if m.wedge.shape[1] > 0:
-        spread(m, h, True, one)
-        spread(m, after(h), False, one)
+        assign_wedge(m, h, True, one)
+        assign_wedge(m, after(h), False, one)
         if t >= 0:
-            spread(m, after(t), False, two)
-            spread(m, t, True, two)
+            assign_wedge(m, after(t), False, two)
+            assign_wedge(m, t, True, two)
     m.valence[a] += m.valence[b] - (4 if t >= 0 else 3)
     k = m.start[b]
     while True:

@@ -15,7 +15,7 @@ BOUNDARY, SEAM, FEATURE = 1, 2, 4
 FREE, CURVE, CORNER = 0, 1, 2
 
 
-class Halves(NamedTuple):
+class HalfEdges(NamedTuple):
     """A triangle mesh with room for more. Half-edge h = 3 f + c runs from corner c of face f to the next corner.
 
     corner: [3 Fmax] int64; the vertex that half-edge h leaves; -1 in a removed face.
@@ -146,7 +146,7 @@ def are_neighbours(m, v, w):
 
 
 @njit(cache=True)
-def spread(m, h, counterclockwise, value):
+def assign_wedge(m, h, counterclockwise, value):
     """Write `value` to the corners at the origin of h: from h's face on, up to a special edge or around to h."""
     k = h
     while True:

@@ -12,13 +12,13 @@ from diffrender.geometry.remesh.halfedges import (
     CURVE,
     FREE,
     after,
+    assign_wedge,
     before,
     normal_at,
     normal_of,
     normals_around,
     quality_of,
     side_end,
-    spread,
     standing,
     turns_over,
 )
@@ -197,7 +197,7 @@ def _slide_free(m, v, strength, moved, value, change):
             for i in range(3):
                 m.place[v, i] = moved[i]
             if len(value) > 0:
-                spread(m, m.start[v], True, value)
+                assign_wedge(m, m.start[v], True, value)
             return True
         yx, yy, yz = 0.5 * yx, 0.5 * yy, 0.5 * yz
     return False
@@ -251,9 +251,9 @@ def _slide_along(m, v, first, strength, one, two):
             m.target[v] += share * (m.target[end] - m.target[v])
             if len(one) > 0:
                 if on_left >= 0:
-                    spread(m, on_left, True, one)
+                    assign_wedge(m, on_left, True, one)
                 if on_right >= 0:
-                    spread(m, on_right, False, two)
+                    assign_wedge(m, on_right, False, two)
             return True
         share *= 0.5
     return False

@@ -28,7 +28,7 @@ from diffrender.geometry.remesh.constants import (
 )
 
 if TYPE_CHECKING:
-    from diffrender.geometry.remesh.halfedges import Halves
+    from diffrender.geometry.remesh.halfedges import HalfEdges
 
 # More faces than this are a slip in the target length rather than a wish.
 MOST_FACES = 5_000_000
@@ -195,9 +195,9 @@ def _halves(
     attributes: Tensor,
     corner_attributes: Tensor | None,
     options: RemeshOptions,
-) -> Halves:
+) -> HalfEdges:
     """The half-edges of a mesh; raises where it is not manifold."""
-    from diffrender.geometry.remesh.halfedges import Halves
+    from diffrender.geometry.remesh.halfedges import HalfEdges
     from diffrender.geometry.remesh.link_halfedges import link_twins, link_vertices, mark_edges
 
     n_vertices, n_faces = len(vertices), len(faces)
@@ -210,7 +210,7 @@ def _halves(
     wedge = np.zeros((3 * n_faces, 0))
     if corner_attributes is not None:
         wedge = _doubles(corner_attributes.reshape(3 * n_faces, corner_attributes.shape[2]))
-    halves = Halves(
+    halves = HalfEdges(
         corner, twin, np.zeros(3 * n_faces, np.uint8), wedge,
         np.empty(n_vertices, np.int64), np.empty(n_vertices, np.int64),
         _doubles(vertices), _doubles(attributes), _doubles(target),
@@ -274,7 +274,7 @@ def _raise_faults(faces: Tensor, faults: np.ndarray, places: np.ndarray) -> None
         )
 
 
-def _one_pass(halves: Halves, options: RemeshOptions, counts: np.ndarray) -> Halves:
+def _one_pass(halves: HalfEdges, options: RemeshOptions, counts: np.ndarray) -> HalfEdges:
     """Split, collapse, flip, slide."""
     from diffrender.geometry.remesh.collapse import collapse_edges, short_edges
     from diffrender.geometry.remesh.flip import flip_edges
@@ -296,7 +296,7 @@ def _one_pass(halves: Halves, options: RemeshOptions, counts: np.ndarray) -> Hal
     return halves
 
 
-def _with_room(halves: Halves, n_splits: int) -> Halves:
+def _with_room(halves: HalfEdges, n_splits: int) -> HalfEdges:
     """The same with room for so many more splits: a vertex and two faces each."""
     n_vertices, n_faces = int(halves.used[0]) + n_splits, int(halves.used[1]) + 2 * n_splits
     if n_vertices <= len(halves.start) and 3 * n_faces <= len(halves.corner):
@@ -320,7 +320,7 @@ def _with_room(halves: Halves, n_splits: int) -> Halves:
 
 
 def _result(
-    halves: Halves, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None, counts: np.ndarray
+    halves: HalfEdges, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None, counts: np.ndarray
 ) -> Remeshed:
     """The mesh that the half-edges describe, without what was removed."""
     from diffrender.geometry.remesh.link_halfedges import compact

@@ -1,5 +1,5 @@
 """From shaded samples to an image whose outlines have gradients."""
 
-from diffrender.ops.antialias.op import Outlines, antialias
+from diffrender.ops.antialias.op import VisibleSegments, antialias
 
-__all__ = ["Outlines", "antialias"]
+__all__ = ["VisibleSegments", "antialias"]

@@ -7,8 +7,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.antialias.op import LEAST_W, Outlines
-from diffrender.ops.as_numpy import COLOR, arrays
+from diffrender.ops.antialias.op import LEAST_W, VisibleSegments
+from diffrender.ops.as_numpy import COLOR, as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
@@ -95,7 +95,7 @@ def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, background: Tensor,
     """See op.antialias."""
     image = torch.empty((*size, radiance.shape[1] + 1), dtype=radiance.dtype)
     flat = image.numpy().reshape(-1, image.shape[-1])
-    parallel_for(resolve, len(flat), 32768, *arrays(radiance, pixel, weight, background), flat)
+    parallel_for(resolve, len(flat), 32768, *as_numpy(radiance, pixel, weight, background), flat)
     return image
 
 
@@ -103,18 +103,20 @@ def backward_radiance(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tens
     """Gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
-    parallel_for(spread, len(pixel), 65536, flat, *arrays(pixel, weight), grad_radiance.numpy())
+    parallel_for(spread, len(pixel), 65536, flat, *as_numpy(pixel, weight), grad_radiance.numpy())
     return grad_radiance
 
 
-def backward_verts(grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, outlines: Outlines) -> Tensor:
+def backward_verts(
+    grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, outlines: VisibleSegments
+) -> Tensor:
     """Gradient with respect to verts_hom [N, V, 4]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     n_pixels = grad_image.shape[1] * grad_image.shape[2]
-    scene = arrays(jump, verts_hom, faces)
+    scene = as_numpy(jump, verts_hom, faces)
     return sum_into(
         tuple(verts_hom.shape), verts_hom.dtype, len(outlines.pixel), add_outline_gradient,
-        flat, *scene, n_pixels, *arrays(*outlines),
+        flat, *scene, n_pixels, *as_numpy(*outlines),
     )  # fmt: skip
 
 

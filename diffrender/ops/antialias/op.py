@@ -16,7 +16,7 @@ from diffrender.ops.backend import implementation
 LEAST_W = 1e-6
 
 
-class Outlines(NamedTuple):
+class VisibleSegments(NamedTuple):
     """P visible pieces of outlines, across which the image jumps.
 
     pixel: [P] int64 (n H + i) W + j.
@@ -40,7 +40,7 @@ def antialias(
     faces: Tensor,
     pixel: Tensor,
     weight: Tensor,
-    outlines: Outlines,
+    outlines: VisibleSegments,
     background: Tensor,
     size: tuple[int, int, int],
     *,
@@ -110,7 +110,7 @@ class _Antialias(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_radiance = ctx.module.backward_radiance(grad_image, pixel, weight)
         if ctx.needs_input_grad[2]:
-            grad_verts = ctx.module.backward_verts(grad_image, jump, verts_hom, faces, Outlines(*outlines))
+            grad_verts = ctx.module.backward_verts(grad_image, jump, verts_hom, faces, VisibleSegments(*outlines))
         if ctx.needs_input_grad[6]:
             grad_background = ctx.module.backward_background(grad_image, pixel, weight)
         nothing = (None,) * (2 + len(outlines))

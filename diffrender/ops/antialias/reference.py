@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.ops.antialias.op import LEAST_W, Outlines
+from diffrender.ops.antialias.op import LEAST_W, VisibleSegments
 
 
 def forward(
@@ -15,7 +15,7 @@ def forward(
     faces: Tensor,
     pixel: Tensor,
     weight: Tensor,
-    outlines: Outlines,
+    outlines: VisibleSegments,
     background: Tensor,
     size: tuple[int, int, int],
 ) -> Tensor:

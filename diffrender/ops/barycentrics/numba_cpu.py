@@ -7,7 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
@@ -75,7 +75,7 @@ def add_gradient(start, end, total_grad, grad, verts, faces, views, face_id, pla
 def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor) -> Tensor:
     """See op.barycentrics."""
     out = torch.empty((len(face_id), 3), dtype=verts_hom.dtype)
-    parallel_for(evaluate, len(face_id), 32768, *arrays(verts_hom, faces, view, face_id, place_px), out.numpy())
+    parallel_for(evaluate, len(face_id), 32768, *as_numpy(verts_hom, faces, view, face_id, place_px), out.numpy())
     return out
 
 
@@ -83,5 +83,5 @@ def backward(
     grad_bary: Tensor, verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor
 ) -> Tensor:
     """Gradient with respect to verts_hom [N, V, 4]."""
-    points = arrays(grad_bary, verts_hom, faces, view, face_id, place_px)
+    points = as_numpy(grad_bary, verts_hom, faces, view, face_id, place_px)
     return sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *points)

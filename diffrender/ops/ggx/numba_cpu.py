@@ -10,7 +10,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
 from diffrender.ops.vec3 import cross, dot, number, plus, put, vector
 from diffrender.threads import parallel_for
@@ -212,7 +212,7 @@ def backward(
         for part, wants in zip(inputs, wanted, strict=True)
     ]
     outputs = [grad.numpy() for grad in grads]
-    parallel_for(gradients, n_points, GRAIN, *arrays(grad_out), *_inputs(*inputs, diffuse_table), *outputs)
+    parallel_for(gradients, n_points, GRAIN, *as_numpy(grad_out), *_inputs(*inputs, diffuse_table), *outputs)
     # What one row served all points with has the sum of their gradients.
     return tuple(
         (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wants else None
@@ -226,4 +226,4 @@ def _inputs(
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """As the kernels take them: all vectors [rows, S, 3], numbers [rows, 1]."""
     vectors = (normal[:, None], to_camera[:, None], to_light, base_color[:, None])
-    return arrays(*vectors, metallic, roughness, diffuse_table)
+    return as_numpy(*vectors, metallic, roughness, diffuse_table)

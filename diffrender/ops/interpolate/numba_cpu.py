@@ -6,7 +6,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.as_numpy import COLOR, arrays
+from diffrender.ops.as_numpy import COLOR, as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
@@ -81,7 +81,7 @@ def bary_gradient(start, end, grad, values, faces, face_id, out):
 def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
     """See op.interpolate."""
     out = torch.empty((len(face_id), values.shape[1]), dtype=values.dtype)
-    parallel_for(evaluate, len(face_id), 32768, *arrays(values, faces, face_id, bary), out.numpy())
+    parallel_for(evaluate, len(face_id), 32768, *as_numpy(values, faces, face_id, bary), out.numpy())
     return out
 
 
@@ -95,7 +95,7 @@ def backward(
     wants_bary: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients with respect to values and bary, None where not wanted."""
-    grad, values_array, faces_array, face_array, bary_array = arrays(grad_out, values, faces, face_id, bary)
+    grad, values_array, faces_array, face_array, bary_array = as_numpy(grad_out, values, faces, face_id, bary)
     grad_values, grad_bary = None, None
     if wants_values:
         grad_values = sum_into(

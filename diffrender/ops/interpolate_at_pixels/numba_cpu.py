@@ -12,7 +12,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.vec3 import cross, dot, plus
 from diffrender.threads import parallel_for
@@ -144,7 +144,7 @@ def forward(
     view: Tensor, place_px: Tensor,
 ) -> Tensor:  # fmt: skip
     """See op.attributes."""
-    points = arrays(faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    points = as_numpy(faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
     outputs = []
     for part in _by_threes(values):
         out = torch.empty((len(face_id), CHANNELS), dtype=values.dtype)
@@ -161,7 +161,7 @@ def backward(
     seen_face_id: Tensor, view: Tensor, place_px: Tensor, wants_values: bool, wants_verts: bool,
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
     """Gradients with respect to values and verts_hom, None where not wanted."""
-    points = arrays(faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    points = as_numpy(faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
     n_values = CHANNELS * len(values) if wants_values else 0
     size = n_values + (verts_hom.numel() if wants_verts else 0)
     grad_parts, grad_verts = [], None

@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.vec3 import dot, plus, put, vector
 from diffrender.threads import parallel_for
 
@@ -50,7 +50,7 @@ def gradients(start, end, grad, normal, to_light, base_color, grad_normal, grad_
 def forward(normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:
     """See op.lambert."""
     out = torch.empty((len(normal), to_light.shape[1], 3), dtype=normal.dtype)
-    parallel_for(evaluate, len(normal), GRAIN, *arrays(normal[:, None], to_light, base_color[:, None], out))
+    parallel_for(evaluate, len(normal), GRAIN, *as_numpy(normal[:, None], to_light, base_color[:, None], out))
     return out
 
 
@@ -64,7 +64,7 @@ def backward(
         torch.empty((n_points if wants else 0, *part.shape[1:]), dtype=part.dtype)
         for part, wants in zip(inputs, wanted, strict=True)
     ]
-    vectors = arrays(grad_out, normal[:, None], to_light, base_color[:, None])
+    vectors = as_numpy(grad_out, normal[:, None], to_light, base_color[:, None])
     parallel_for(gradients, n_points, GRAIN, *vectors, *(grad.numpy() for grad in grads))
     # What one row served all points with has the sum of their gradients.
     return tuple(

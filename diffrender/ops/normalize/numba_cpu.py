@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.normalize.op import LEAST_LENGTH
 from diffrender.threads import parallel_for
 
@@ -47,12 +47,12 @@ def gradients(start, end, vectors, grad, out):
 def forward(vectors: Tensor) -> Tensor:
     """See op.unit."""
     out = torch.empty(vectors.shape, dtype=vectors.dtype)
-    parallel_for(evaluate, len(vectors), GRAIN, *arrays(vectors, out))
+    parallel_for(evaluate, len(vectors), GRAIN, *as_numpy(vectors, out))
     return out
 
 
 def backward(grad_out: Tensor, vectors: Tensor) -> Tensor:
     """Gradient with respect to the vectors."""
     grad = torch.empty(vectors.shape, dtype=vectors.dtype)
-    parallel_for(gradients, len(vectors), GRAIN, *arrays(vectors, grad_out, grad))
+    parallel_for(gradients, len(vectors), GRAIN, *as_numpy(vectors, grad_out, grad))
     return grad

@@ -7,9 +7,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.antialias import Outlines
+from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.antialias.numba_cpu import backward_verts as outline_gradient
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.sample_shadow_map.op import Occluders
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
@@ -96,7 +96,7 @@ def forward(
 ) -> Tensor:
     """See op.shadow."""
     visible = torch.empty_like(depth, memory_format=torch.contiguous_format)
-    points = arrays(map_depth, map_id, place_px, depth, slope, bias)
+    points = as_numpy(map_depth, map_id, place_px, depth, slope, bias)
     parallel_for(evaluate, len(depth), GRAIN, *points, radius, visible.numpy())
     return visible
 
@@ -114,8 +114,8 @@ def backward_place(
 ) -> Tensor:
     """Gradient with respect to place_px [M, 2]."""
     out = torch.empty_like(place_px, memory_format=torch.contiguous_format)
-    points = arrays(grad, map_depth, map_id, place_px, depth, slope, bias)
-    parallel_for(place_gradient, len(depth), GRAIN, *points, radius, *arrays(visible), out.numpy())
+    points = as_numpy(grad, map_depth, map_id, place_px, depth, slope, bias)
+    parallel_for(place_gradient, len(depth), GRAIN, *points, radius, *as_numpy(visible), out.numpy())
     return out
 
 
@@ -135,14 +135,14 @@ def backward_verts(
     """Gradient with respect to verts_hom [L, V, 4]: what each piece's motion is worth, handed to its ends."""
     n_maps, height, width = map_depth.shape
     middle = middles(occluders, verts_hom, faces, height * width)
-    pixel, middle, front, beyond = arrays(occluders.pixel, middle, occluders.front, occluders.beyond)
+    pixel, middle, front, beyond = as_numpy(occluders.pixel, middle, occluders.front, occluders.beyond)
     first = np.searchsorted(pixel, np.arange(n_maps * height * width + 1))
-    points = arrays(map_id, place_px, depth, slope, bias)
+    points = as_numpy(map_id, place_px, depth, slope, bias)
     worth = sum_into(
         (len(pixel),), grad.dtype, len(depth), add_worth,
-        *arrays(grad), np.array([height, width]), *points, radius, first, middle, front, beyond,
+        *as_numpy(grad), np.array([height, width]), *points, radius, first, middle, front, beyond,
     )  # fmt: skip
-    outlines = Outlines(
+    outlines = VisibleSegments(
         occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, torch.zeros_like(occluders.front)
     )
     every = torch.ones((n_maps, height, width, 1), dtype=grad.dtype)

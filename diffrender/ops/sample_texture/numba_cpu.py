@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
@@ -148,7 +148,7 @@ def forward(
     """See op.sample_texture."""
     out = torch.empty((len(uv), texels.shape[1]), dtype=texels.dtype)
     places = _places(sizes, uv, footprint, wrap)
-    parallel_for(evaluate, len(uv), GRAIN, *arrays(texels), *places, out.numpy())
+    parallel_for(evaluate, len(uv), GRAIN, *as_numpy(texels), *places, out.numpy())
     return out
 
 
@@ -168,7 +168,7 @@ def backward(
     n_places = len(uv) if wants_uv or wants_footprint else 0
     grad_uv = torch.empty((n_places, 2), dtype=uv.dtype)
     flat = torch.empty((n_places, places[3].shape[1]), dtype=uv.dtype)
-    grad, texel_array = arrays(grad_out, texels)
+    grad, texel_array = as_numpy(grad_out, texels)
     shared = (grad, texel_array, *places, grad_uv.numpy(), flat.numpy())
     grad_texels = None
     if wants_texels:
@@ -189,5 +189,5 @@ def _places(
     flat = (
         uv.new_empty(len(uv), 0) if footprint is None else footprint.reshape(len(uv), 4 if footprint.dim() == 3 else 1)
     )
-    uv_array, footprint_array = arrays(uv, flat)
+    uv_array, footprint_array = as_numpy(uv, flat)
     return size_array, first, uv_array, footprint_array, wrap == "clamp"

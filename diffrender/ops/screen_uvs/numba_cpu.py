@@ -10,7 +10,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.interpolate_at_pixels.numba_cpu import add_to_corner, corner_from, weighted
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.screen_uvs.limits import LARGEST
@@ -141,7 +141,7 @@ def forward(
     view: Tensor, place_px: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """See op.texture_places."""
-    inputs = arrays(uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
     uv = torch.empty((len(face_id), 2), dtype=uvs.dtype)
     derivatives = torch.empty((len(face_id), 2, 2), dtype=uvs.dtype)
     parallel_for(evaluate, len(face_id), GRAIN, *inputs, uv.numpy(), derivatives.numpy())
@@ -153,8 +153,8 @@ def backward(
     seen_faces: Tensor, seen_face_id: Tensor, view: Tensor, place_px: Tensor, wants_uvs: bool, wants_verts: bool,
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
     """Gradients with respect to uvs and verts_hom, None where not wanted."""
-    grads = arrays(grad_uv, grad_derivatives)
-    inputs = arrays(uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    grads = as_numpy(grad_uv, grad_derivatives)
+    inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
     n_uvs = uvs.numel() if wants_uvs else 0
     size = n_uvs + (verts_hom.numel() if wants_verts else 0)
     total = sum_into(

@@ -1,5 +1,5 @@
 """Where the picture of a mesh has its outlines."""
 
-from diffrender.ops.silhouettes.op import Contours, silhouettes
+from diffrender.ops.silhouettes.op import SilhouetteSegments, silhouettes
 
-__all__ = ["Contours", "silhouettes"]
+__all__ = ["SilhouetteSegments", "silhouettes"]

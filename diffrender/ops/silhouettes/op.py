@@ -18,7 +18,7 @@ PIECE_PX = 0.25
 HIDDEN_MARGIN = 1e-4
 
 
-class Contours(NamedTuple):
+class SilhouetteSegments(NamedTuple):
     """P short pieces of outlines, at most PIECE_PX long each.
 
     pixel: [P] int64 (n H + i) W + j of the pixel that holds the middle of the piece.
@@ -45,7 +45,7 @@ def silhouettes(
     *,
     near: float = 1e-3,
     backend: str | None = None,
-) -> Contours:
+) -> SilhouetteSegments:
     """The outlines of a mesh in each view: edges all of whose faces lie on one side of them in the image.
 
     These are the edges between front and back faces, and the boundaries of open meshes. Pieces that are plainly hidden
@@ -65,4 +65,4 @@ def silhouettes(
     check_same_device("silhouettes", verts_hom=verts_hom, facing=facing, depth=depth, faces=topology.faces)
     _, module = implementation("silhouettes", verts_hom.device, backend)
     with torch.no_grad():
-        return Contours(*module.forward(verts_hom.detach(), topology, facing, depth, near))
+        return SilhouetteSegments(*module.forward(verts_hom.detach(), topology, facing, depth, near))

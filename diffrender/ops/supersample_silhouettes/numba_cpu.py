@@ -10,16 +10,16 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines
-from diffrender.ops.as_numpy import arrays
+from diffrender.ops.antialias import VisibleSegments
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.gather_samples import Samples
 from diffrender.ops.gather_samples.numba_cpu import forward as collect
 from diffrender.ops.query_visibility.numba_cpu import draw_points, file_points, sort_points
 from diffrender.ops.rasterize import FaceBins, Raster
 from diffrender.ops.rasterize.numba_cpu import TILE, inward_lines, load_vertex, misses_box
-from diffrender.ops.silhouettes import Contours
+from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.numba_cpu import forward as contours
-from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, Beyond, Refined
+from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, AntialiasPlan, OutsidePoints
 from diffrender.threads import parallel_for
 
 
@@ -207,11 +207,11 @@ def keep_seen(
 
 
 def seen_outlines(
-    lines: Contours, place: np.ndarray, other_face: np.ndarray, other_depth: np.ndarray, n_pixels: int
-) -> tuple[Outlines, Beyond]:
+    lines: SilhouetteSegments, place: np.ndarray, other_face: np.ndarray, other_depth: np.ndarray, n_pixels: int
+) -> tuple[VisibleSegments, OutsidePoints]:
     """Those pieces that are seen, and what is just outside them."""
     count, dtype = len(place), lines.bary.dtype
-    outlines = Outlines(
+    outlines = VisibleSegments(
         torch.empty(count, dtype=torch.int64),
         torch.empty(count, dtype=torch.int64),
         torch.empty((count, 3), dtype=dtype),
@@ -219,27 +219,29 @@ def seen_outlines(
         torch.empty(count, dtype=dtype),
     )
     numbers = [torch.empty(count, dtype=torch.int64) for _ in range(3)]
-    beyond = Beyond._make([*numbers, torch.empty((count, 2), dtype=dtype)])
-    found = arrays(lines.pixel, lines.face, lines.bary, lines.normal_px, lines.depth)
-    arguments = (*found, other_face, other_depth, place, *arrays(*outlines, *beyond))
+    beyond = OutsidePoints._make([*numbers, torch.empty((count, 2), dtype=dtype)])
+    found = as_numpy(lines.pixel, lines.face, lines.bary, lines.normal_px, lines.depth)
+    arguments = (*found, other_face, other_depth, place, *as_numpy(*outlines, *beyond))
     n_seen, n_inner = keep_seen(n_pixels, *arguments)
-    return Outlines._make(part[:n_seen] for part in outlines), Beyond._make(part[:n_inner] for part in beyond)
+    return VisibleSegments._make(part[:n_seen] for part in outlines), OutsidePoints._make(
+        part[:n_inner] for part in beyond
+    )
 
 
 def forward(
     verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, also: Tensor | None
-) -> Refined:
+) -> AntialiasPlan:
     """See op.refine."""
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
-    lines = Contours(*contours(verts_hom, topology, bins.facing, center_depth, near))
-    line_pixel, line_place, normal = arrays(lines.pixel, lines.place_px, lines.normal_px)
+    lines = SilhouetteSegments(*contours(verts_hom, topology, bins.facing, center_depth, near))
+    line_pixel, line_place, normal = as_numpy(lines.pixel, lines.place_px, lines.normal_px)
     is_refined = np.zeros(center_face.numel(), np.bool_) if also is None else also.numpy().flatten()
     is_refined[line_pixel] = True
     pixels = np.flatnonzero(is_refined)
     place = np.empty_like(line_place)
     parallel_for(step_outside, len(place), 4096, line_place, normal, place)
-    verts, faces, offset_array = arrays(verts_hom, topology.faces, offsets)
+    verts, faces, offset_array = as_numpy(verts_hom, topology.faces, offsets)
     view = line_pixel // (height * width)
     sub_face, other_face, other_depth = look(
         verts, faces, bins, (height, width), near, pixels, offset_array, view, place
@@ -247,4 +249,4 @@ def forward(
     pixel = torch.from_numpy(pixels)
     samples = Samples(*collect(center_face, pixel, sub_face, offsets))
     outlines, beyond = seen_outlines(lines, place, other_face, other_depth, height * width)
-    return Refined(samples, outlines, beyond, pixel, sub_face)
+    return AntialiasPlan(samples, outlines, beyond, pixel, sub_face)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines
+from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.backend import implementation
 from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import Raster
@@ -19,7 +19,7 @@ from diffrender.ops.rasterize import Raster
 BEYOND_PX = 1e-5
 
 
-class Beyond(NamedTuple):
+class OutsidePoints(NamedTuple):
     """What is seen just outside those pieces of outline that do not have the background there: B points.
 
     outline: [B] int64 which piece. view, face_id: [B] int64. place_px: [B, 2].
@@ -31,7 +31,7 @@ class Beyond(NamedTuple):
     place_px: Tensor
 
 
-class Refined(NamedTuple):
+class AntialiasPlan(NamedTuple):
     """What an antialiased image is made of.
 
     samples: one in each plain covered pixel, up to S in each refined one.
@@ -41,8 +41,8 @@ class Refined(NamedTuple):
     """
 
     samples: Samples
-    outlines: Outlines
-    beyond: Beyond
+    outlines: VisibleSegments
+    beyond: OutsidePoints
     pixel: Tensor
     sub_face: Tensor
 
@@ -56,7 +56,7 @@ def supersample_silhouettes(
     near: float = 1e-3,
     also: Tensor | None = None,
     backend: str | None = None,
-) -> Refined:
+) -> AntialiasPlan:
     """S samples in each pixel that an outline passes, the centre of the others; the pieces of outline that are seen.
 
     One op for `contours`, `probe` and `collect` one after the other, which is how the reference is written. A piece of

@@ -6,24 +6,24 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines
+from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.gather_samples import Samples
 from diffrender.ops.gather_samples.reference import forward as collect
 from diffrender.ops.query_visibility.reference import forward as probe
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.silhouettes import Contours
+from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.reference import forward as contours
-from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, Beyond, Refined
+from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, AntialiasPlan, OutsidePoints
 
 
 def forward(
     verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, also: Tensor | None
-) -> Refined:
+) -> AntialiasPlan:
     """See op.refine."""
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
     n_pixels = height * width
-    lines = Contours(*contours(verts_hom, topology, bins.facing, center_depth, near))
+    lines = SilhouetteSegments(*contours(verts_hom, topology, bins.facing, center_depth, near))
     is_refined = torch.zeros(center_face.numel(), dtype=torch.bool, device=center_face.device)
     if also is not None:
         is_refined |= also.reshape(-1)
@@ -42,7 +42,9 @@ def forward(
     face, depth = probe(verts_hom, topology.faces, view, place, height, width, bins, near)
     seen = torch.nonzero((face < 0) | (depth >= lines.depth))[:, 0]
     rise = verts_hom.new_zeros(len(seen))
-    outlines = Outlines(lines.pixel[seen], lines.face[seen], lines.bary[seen], lines.normal_px[seen], rise)
+    outlines = VisibleSegments(lines.pixel[seen], lines.face[seen], lines.bary[seen], lines.normal_px[seen], rise)
     view, face, place = view[seen], face[seen], place[seen].to(verts_hom.dtype)
     inner = torch.nonzero(face >= 0)[:, 0]
-    return Refined(samples, outlines, Beyond(inner, view[inner], face[inner], place[inner]), pixel, sub_face)
+    return AntialiasPlan(
+        samples, outlines, OutsidePoints(inner, view[inner], face[inner], place[inner]), pixel, sub_face
+    )

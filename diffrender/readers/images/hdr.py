@@ -18,7 +18,7 @@ LINEAR_SUFFIXES = (".exr", ".hdr")
 _COLOR_CHANNELS = (("R", "G", "B"), ("r", "g", "b"), ("Y",), ("y",))
 
 
-def read_deep_image(path: Path) -> ImageData:
+def read_hdr_image(path: Path) -> ImageData:
     """The colours (linear) and the transparency of an image file of any depth.
 
     Files of whole numbers (PNG, TIFF) are sRGB-encoded; those of floats are linear, and values above 1 stay.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb, srgb_from_linear
-from diffrender.readers.images.hdr import LINEAR_SUFFIXES, read_deep_image
+from diffrender.readers.images.hdr import LINEAR_SUFFIXES, read_hdr_image
 from diffrender.readers.images.image_data import ImageData
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def read_image(path: str | Path) -> ImageData:
     damaged, or marked by its camera to be turned, and where a deep file needs OpenImageIO and it is not installed.
     """
     path = _existing_file(Path(path))
-    return read_deep_image(path) if _is_deep(path) else image_from_pillow(_open(path))
+    return read_hdr_image(path) if _is_deep(path) else image_from_pillow(_open(path))
 
 
 def read_mask(path: str | Path) -> Tensor:
@@ -54,7 +54,7 @@ def read_mask(path: str | Path) -> Tensor:
 
 
 def _deep_mask(path: Path) -> Tensor:
-    image = read_deep_image(path)
+    image = read_hdr_image(path)
     if image.alpha is not None and float(image.alpha.min()) < 1:
         return image.alpha
     # Whole numbers were taken for sRGB, but in a mask they count as they are.

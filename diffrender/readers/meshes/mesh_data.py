@@ -13,7 +13,7 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
-from diffrender.scene.textures.transfer import carry_normal_map, carry_texture
+from diffrender.scene.textures.transfer import transfer_normal_map, transfer_texture
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def with_mesh(data: MeshData, mesh: Mesh, resolution: int | None = None) -> Mesh
     """
 
     def carried(name: str, texture: Texture) -> Texture:
-        return (carry_normal_map if name == "normal" else carry_texture)(texture, data.mesh, mesh, resolution)
+        return (transfer_normal_map if name == "normal" else transfer_texture)(texture, data.mesh, mesh, resolution)
 
     texture = None if data.texture is None else carried("base_color", data.texture)
     maps = {name: carried(name, each) for name, each in data.maps.items()}

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines
+from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.intersections import intersections
 from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.supersample_silhouettes import Beyond, Refined, supersample_silhouettes
+from diffrender.ops.supersample_silhouettes import AntialiasPlan, OutsidePoints, supersample_silhouettes
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 
 # Faces whose depths differ by less than this fraction of them count as equally deep where they meet.
@@ -60,8 +60,8 @@ class Antialias(EdgeModel):
         if has_parts:
             crossing, across = self._crossings(verts_hom, topology, raster, found, near, backend)
             across = across._replace(outline=across.outline + len(outlines.pixel))
-            outlines = Outlines(*(torch.cat(pair) for pair in zip(outlines, crossing, strict=True)))
-            beyond = Beyond(*(torch.cat(pair) for pair in zip(beyond, across, strict=True)))
+            outlines = VisibleSegments(*(torch.cat(pair) for pair in zip(outlines, crossing, strict=True)))
+            beyond = OutsidePoints(*(torch.cat(pair) for pair in zip(beyond, across, strict=True)))
         return Visible(raster, found.samples, outlines, outlines.pixel // (height * width), beyond)
 
     def _crossings(
@@ -69,10 +69,10 @@ class Antialias(EdgeModel):
         verts_hom: Tensor,
         topology: Topology,
         raster: Raster,
-        refined: Refined,
+        refined: AntialiasPlan,
         near: float,
         backend: str | None,
-    ) -> tuple[Outlines, Beyond]:
+    ) -> tuple[VisibleSegments, OutsidePoints]:
         """Lines where parts of the mesh pass through one another, as outlines of either face against the other."""
         height, width = raster.face_id.shape[1:3]
         pixel, pair = meeting_pairs(refined.pixel, refined.sub_face, topology, height, width)
@@ -84,14 +84,14 @@ class Antialias(EdgeModel):
         is_seen = (seen_face[:, None] == found.face).any(1) | (seen_depth >= found.depth * (1 - SAME_DEPTH))
         seen = torch.nonzero(is_seen)[:, 0]
         face = found.face[seen]
-        outlines = Outlines(
+        outlines = VisibleSegments(
             found.pixel[seen].repeat_interleave(2),
             face.reshape(-1),
             found.bary[seen].reshape(-1, 3),
             found.normal_px[seen].reshape(-1, 2),
             found.rise[seen].reshape(-1),
         )
-        beyond = Beyond(
+        beyond = OutsidePoints(
             torch.arange(2 * len(seen), device=seen.device),
             outlines.pixel // (height * width),
             face.flip(1).reshape(-1),

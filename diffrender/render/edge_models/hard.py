@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.antialias import Outlines
+from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.gather_samples import gather_samples
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.supersample_silhouettes import Beyond
+from diffrender.ops.supersample_silhouettes import OutsidePoints
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 
 
@@ -26,8 +26,8 @@ class Hard(EdgeModel):
         none = face_id.new_empty(0)
         nowhere = verts_hom.new_empty(0, 2)
         samples = gather_samples(face_id, none, none[:, None], verts_hom.new_full((1, 2), 0.5), backend=backend)
-        outlines = Outlines(none, none, verts_hom.new_empty(0, 3), nowhere, nowhere[:, 0])
-        return Visible(raster, samples, outlines, none, Beyond(none, none, none, nowhere))
+        outlines = VisibleSegments(none, none, verts_hom.new_empty(0, 3), nowhere, nowhere[:, 0])
+        return Visible(raster, samples, outlines, none, OutsidePoints(none, none, none, nowhere))
 
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """Each sample is its pixel."""

@@ -15,7 +15,7 @@ from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS
 from diffrender.ops.mip_pyramid import MipPyramid
 from diffrender.ops.sample_texture import sample_texture
 from diffrender.scene.environment.directions import map_places
-from diffrender.scene.environment.prefilter import blurred_by_cosine, blurred_by_highlight, shrunk
+from diffrender.scene.environment.prefilter import convolve_cosine, convolve_highlight, downsample
 
 # Heights are multiples of this, so that all copies can be continued by the same part of their height beyond the poles.
 HEIGHT_UNIT = 16
@@ -31,7 +31,7 @@ COSINE_HEIGHT = 32
 
 
 @dataclass(frozen=True)
-class SkyMap:
+class EnvMap:
     """A lat-long image of the sky, seen from inside.
 
     texels: [H, 2 H, 3] radiance, linear RGB; H a multiple of 16. Row 0 is around +y; the middle is at +x, and to the
@@ -51,18 +51,18 @@ class SkyMap:
                 f" {height} x {width}; resize the map, to {fitting} x {2 * fitting} for instance"
             )
 
-    def blurred(self) -> BlurredSky:
+    def blurred(self) -> PrefilteredEnvMap:
         """Its blurred copies: worked out once where the texels are fixed, anew where they carry a gradient."""
         # A graph that is kept could be gone through backwards only once.
-        return _blurred_sky(self.texels) if self.texels.requires_grad else self._kept
+        return _prefilter(self.texels) if self.texels.requires_grad else self._kept
 
     @cached_property
-    def _kept(self) -> BlurredSky:
-        return _blurred_sky(self.texels)
+    def _kept(self) -> PrefilteredEnvMap:
+        return _prefilter(self.texels)
 
 
 @dataclass(frozen=True)
-class BlurredSky:
+class PrefilteredEnvMap:
     """A sky's copies, blurred by lobes of all widths; means over lobes are look-ups in it.
 
     highlights: the map, and it blurred by highlights of each roughness of BLURS, continued beyond the poles.
@@ -86,14 +86,14 @@ class BlurredSky:
         return sample_texture(self.highlights, _places(directions), level.exp2(), backend=backend)
 
 
-def _blurred_sky(texels: Tensor) -> BlurredSky:
+def _prefilter(texels: Tensor) -> PrefilteredEnvMap:
     copies = [texels]
     for roughness in BLURS:
         height = HEIGHT_UNIT
         while height < min(TEXELS_OVER_ALPHA / roughness**2, TALLEST_BLUR) and 2 * height <= len(texels):
             height *= 2
-        copies.append(blurred_by_highlight(shrunk(texels, height), roughness))
-    return BlurredSky(_pyramid(copies), _pyramid([blurred_by_cosine(shrunk(texels, COSINE_HEIGHT))]))
+        copies.append(convolve_highlight(downsample(texels, height), roughness))
+    return PrefilteredEnvMap(_pyramid(copies), _pyramid([convolve_cosine(downsample(texels, COSINE_HEIGHT))]))
 
 
 def _pyramid(copies: list[Tensor]) -> MipPyramid:

@@ -13,11 +13,11 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution
 from diffrender.scene.environment.directions import map_directions, map_places
-from diffrender.scene.light import Light, LightSamples, Sky
+from diffrender.scene.light import EnvironmentLight, Light, LightSamples
 from diffrender.scene.light_frames import directions_to_world
 from diffrender.scene.lights.environment import Environment
-from diffrender.scene.material import Glossy, Material
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.material import Material, SpecularLobe
+from diffrender.scene.shading_points import ShadingPoints
 
 FEWEST_SAMPLES = 3
 # Directions worked on at a time: some ten arrays of three floats of each then stay near the caches.
@@ -28,7 +28,7 @@ PLASTIC = 1.32471795724474602596
 
 
 @dataclass(frozen=True)
-class TracedSky(Sky):
+class MonteCarloEnvironment(EnvironmentLight):
     """An environment of which every point sums `samples` directions of its own, shaded one by one.
 
     A third of the directions is drawn in proportion to the map's radiance, a third as the cosine to the normal, a third
@@ -47,24 +47,24 @@ class TracedSky(Sky):
         if self.samples < FEWEST_SAMPLES:
             raise ShapeError(f"TracedSky: samples must be at least {FEWEST_SAMPLES}, got {self.samples}")
 
-    def ready(self) -> TracedSky:
+    def ready(self) -> MonteCarloEnvironment:
         """Itself: what it needs of its map is worked out once and kept."""
         return self
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """One direction a texel."""
         return self.environment.sample(surface)
 
-    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """As the environment has it."""
         return self.environment.hemisphere(surface, normal_w)
 
-    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """As the environment has it."""
         return self.environment.lobe(surface, direction_w, roughness)
 
     @torch.no_grad()
-    def reflected(self, surface: Surface, material: Material) -> Tensor:
+    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
         """[M, 3] linear radiance that `material` sends towards its camera, with the noise of `samples` directions."""
         if len(surface) == 0:
             return surface.vertices_w.new_zeros(0, 3)
@@ -73,7 +73,7 @@ class TracedSky(Sky):
         parts = [surface.select(slice(start, start + step)) for start in range(0, len(surface), step)]
         return torch.cat([self._reflected(part, material, generator) for part in parts])
 
-    def _reflected(self, surface: Surface, material: Material, generator: torch.Generator) -> Tensor:
+    def _reflected(self, surface: ShadingPoints, material: Material, generator: torch.Generator) -> Tensor:
         normal_w, _, glossy = material.lobes(surface)
         n_each = self.samples // 3
         n_glossy = [(n_each + k) // len(glossy) for k in range(len(glossy))]
@@ -97,18 +97,18 @@ class TracedSky(Sky):
         weight = torch.where(density > 0, 1 / density, 0)
         return (material.evaluate(surface, to_light_w) * arriving * weight[..., None]).sum(1)
 
-    def _world_from_map(self, surface: Surface) -> Tensor:
+    def _world_from_map(self, surface: ShadingPoints) -> Tensor:
         """[M or 1, 3, 3]: row j is where axis j of the map points in the world."""
         axes = axis_angle_to_matrix(self.environment.rotation).T
         return directions_to_world(surface, self.environment.frame, axes)
 
     @cached_property
-    def _drawn_light(self) -> _DrawnLight:
-        return _DrawnLight.of_map(self.environment.radiance.texels)
+    def _drawn_light(self) -> _SampledLight:
+        return _SampledLight.of_map(self.environment.radiance.texels)
 
 
 @dataclass(frozen=True)
-class _DrawnLight:
+class _SampledLight:
     """Directions of a lat-long map drawn in proportion to its radiance.
 
     cumulative: [H W] float64, up to 1. per_solid_angle: [H W] density in 1/sr. height: H.
@@ -119,7 +119,7 @@ class _DrawnLight:
     height: int
 
     @classmethod
-    def of_map(cls, texels: Tensor) -> _DrawnLight:
+    def of_map(cls, texels: Tensor) -> _SampledLight:
         height, width = texels.shape[:2]
         _, solid_angle = map_directions(height, width, texels)
         # Bilinear look-ups carry the light of a texel half a texel into each neighbour.
@@ -167,20 +167,20 @@ def _cosine_lobe(uniforms: Tensor) -> tuple[Tensor, Tensor]:
     return (1 - uniforms[..., 0]).sqrt(), 2 * math.pi * uniforms[..., 1]
 
 
-def _highlight_lobe(glossy: Glossy, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def _highlight_lobe(glossy: SpecularLobe, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Likewise, as the highlight seen straight on: half vectors as densely as D times their cosine."""
     squared = _alpha(glossy) ** 2
     cos_half_squared = (1 - uniforms[..., 0]) / (1 + (squared - 1) * uniforms[..., 0])
     return 2 * cos_half_squared - 1, 2 * math.pi * uniforms[..., 1]
 
 
-def _highlight_density(glossy: Glossy, to_light_w: Tensor) -> Tensor:
+def _highlight_density(glossy: SpecularLobe, to_light_w: Tensor) -> Tensor:
     """[M, S] in 1/sr: D of the half vector, times its cosine, over 4 times that cosine."""
     cosine = (to_light_w * glossy.direction_w[:, None]).sum(-1)
     return distribution(_alpha(glossy), ((1 - cosine) / 2).clamp(0, 1)) / 4
 
 
-def _alpha(glossy: Glossy) -> Tensor:
+def _alpha(glossy: SpecularLobe) -> Tensor:
     return glossy.roughness.clamp_min(LEAST_ROUGHNESS) ** 2
 
 
@@ -195,6 +195,6 @@ def _around(middle_w: Tensor, cosine: Tensor, angle: Tensor) -> Tensor:
     return x * first[:, None] + y * second[:, None] + cosine[..., None] * middle_w[:, None]
 
 
-def traced(light: Light, samples: int) -> Light:
+def with_monte_carlo(light: Light, samples: int) -> Light:
     """`light` as the truth has it: an environment by `samples` directions a point, any other as it is."""
-    return TracedSky(light, samples) if isinstance(light, Environment) else light
+    return MonteCarloEnvironment(light, samples) if isinstance(light, Environment) else light

@@ -17,7 +17,7 @@ from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.lobes import cosine_kernel, highlight_kernel
 
 
-def shrunk(texels: Tensor, height: int) -> Tensor:
+def downsample(texels: Tensor, height: int) -> Tensor:
     """[height, 2 height, C]: the map [H, W, C] at a smaller size; each texel the mean over its solid angle."""
     if height >= len(texels):
         return texels
@@ -29,17 +29,17 @@ def shrunk(texels: Tensor, height: int) -> Tensor:
     return summed[0].permute(1, 2, 0)
 
 
-def blurred_by_highlight(texels: Tensor, roughness: float) -> Tensor:
+def convolve_highlight(texels: Tensor, roughness: float) -> Tensor:
     """[H, W, C]: in each direction the mean of the map [H, W, C] over a highlight's lobe of this roughness."""
-    return _blurred(texels, _highlight_weights(*texels.shape[:2], roughness))
+    return _convolve(texels, _highlight_weights(*texels.shape[:2], roughness))
 
 
-def blurred_by_cosine(texels: Tensor) -> Tensor:
+def convolve_cosine(texels: Tensor) -> Tensor:
     """[H, W, C]: in each direction the cosine-weighted mean of the map [H, W, C] over the hemisphere around it."""
-    return _blurred(texels, _cosine_weights(*texels.shape[:2]))
+    return _convolve(texels, _cosine_weights(*texels.shape[:2]))
 
 
-def _blurred(texels: Tensor, weights: Tensor) -> Tensor:
+def _convolve(texels: Tensor, weights: Tensor) -> Tensor:
     width, channels = texels.shape[1:]
     # [frequency, row, 2 C]: the weights are real, so real and imaginary parts are two more channels.
     waves = torch.view_as_real(torch.fft.rfft(texels, dim=1).permute(1, 0, 2)).flatten(2)

@@ -4,7 +4,7 @@ from diffrender.scene.light import Light
 from diffrender.scene.lights.ambient import Ambient
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.environment import Environment
-from diffrender.scene.lights.per_view_directional import Flashes
+from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.lights.point import Point
 from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics
 from diffrender.scene.lights.spot import Spot
@@ -16,5 +16,5 @@ LIGHTS: dict[str, type[Light]] = {
     "spot": Spot,
     "spherical_harmonics": SphericalHarmonics,
     "environment": Environment,
-    "flashes": Flashes,
+    "flashes": PerViewDirectional,
 }

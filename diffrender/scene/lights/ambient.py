@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.environment.directions import even_directions, solid_angles
-from diffrender.scene.light import LightSamples, Sky
+from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.material import Material
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 
 @dataclass(frozen=True)
-class Ambient(Sky):
+class Ambient(EnvironmentLight):
     """Constant radiance from every direction, without shadows: a diffuse surface reflects base_color x radiance.
 
     radiance: [3] linear RGB, W / (m2 sr).
@@ -26,19 +26,19 @@ class Ambient(Sky):
         """Itself."""
         return self
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """The radiance from directions all around."""
         to_light_w = even_directions(self.radiance)
         return LightSamples(to_light_w[None], self.radiance * solid_angles(to_light_w))
 
-    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """The radiance itself: [1, 3]."""
         return self.radiance[None]
 
-    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """The radiance itself: [1, 3]."""
         return self.radiance[None]
 
-    def reflected(self, surface: Surface, material: Material) -> Tensor:
+    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The radiance times all that the material reflects; where its lobes are makes no difference."""
         return self.radiance * material.reflectance(surface)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.light import Lamp, LightSamples
+from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import check_frame, direction_to_world, directions_of_views
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, parallel_map
 
 
 @dataclass(frozen=True)
-class Directional(Lamp):
+class Directional(PunctualLight):
     """Parallel rays.
 
     direction: [3] the way the light travels, in its frame (as glTF's KHR_lights_punctual); need not be unit.
@@ -35,7 +35,7 @@ class Directional(Lamp):
     def __post_init__(self) -> None:
         check_frame("Directional", self.frame)
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """One sample, the same at every point that one camera sees."""
         to_light = -torch.nn.functional.normalize(self.direction, dim=0)
         to_light_w = direction_to_world(surface, self.frame, to_light)

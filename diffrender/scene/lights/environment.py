@@ -10,14 +10,14 @@ from torch import Tensor
 from diffrender.checks import check_shape
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.environment.directions import map_directions
-from diffrender.scene.environment.env_map import BlurredSky, SkyMap
-from diffrender.scene.light import LightSamples, Sky
+from diffrender.scene.environment.env_map import EnvMap, PrefilteredEnvMap
+from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.light_frames import check_frame, directions_from_world, directions_to_world
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 
 @dataclass(frozen=True)
-class Environment(Sky):
+class Environment(EnvironmentLight):
     """Radiance from every direction, as a lat-long map.
 
     radiance: the map; each of its texels may be learned.
@@ -29,8 +29,8 @@ class Environment(Sky):
     the image itself leaves out is stated at `Ggx.lobes`; `sample`, with one direction a texel, is the truth.
     """
 
-    radiance: SkyMap = field(
-        default_factory=lambda: SkyMap(torch.ones(16, 32, 3)), metadata={"parametrization": "positive"}
+    radiance: EnvMap = field(
+        default_factory=lambda: EnvMap(torch.ones(16, 32, 3)), metadata={"parametrization": "positive"}
     )
     rotation: Tensor = field(default_factory=lambda: torch.zeros(3), metadata={"parametrization": "identity"})
     frame: str = "world"
@@ -39,11 +39,11 @@ class Environment(Sky):
         check_frame("Environment", self.frame)
         check_shape("Environment", "rotation", self.rotation, (3,))
 
-    def ready(self) -> Sky:
+    def ready(self) -> EnvironmentLight:
         """With its blurred copies."""
         return _Blurred(self, self.radiance.blurred())
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """One direction a texel: H W of them, for tests and small maps."""
         texels = self.radiance.texels
         directions, solid_angle = map_directions(texels.shape[0], texels.shape[1], texels)
@@ -51,37 +51,37 @@ class Environment(Sky):
         radiance = texels.reshape(-1, 3) * solid_angle[:, None]
         return LightSamples(directions_to_world(surface, self.frame, turned), radiance[None])
 
-    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """A look-up in the map blurred by the cosine: [M, 3]."""
         return self.ready().hemisphere(surface, normal_w)
 
-    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """A look-up between the two maps blurred by the next lobes: [M, 3]."""
         return self.ready().lobe(surface, direction_w, roughness)
 
-    def map_directions_of(self, surface: Surface, directions_w: Tensor) -> Tensor:
+    def map_directions_of(self, surface: ShadingPoints, directions_w: Tensor) -> Tensor:
         """[M, 3] directions of the world at the points of the surface, in the map."""
         in_frame = directions_from_world(surface, self.frame, directions_w)
         return in_frame @ axis_angle_to_matrix(self.rotation).to(in_frame.dtype)
 
 
 @dataclass(frozen=True)
-class _Blurred(Sky):
+class _Blurred(EnvironmentLight):
     """An environment with its blurred copies."""
 
     environment: Environment
-    copies: BlurredSky
+    copies: PrefilteredEnvMap
 
-    def ready(self) -> Sky:
+    def ready(self) -> EnvironmentLight:
         return self
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         return self.environment.sample(surface)
 
-    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         directions = self.environment.map_directions_of(surface, normal_w)
         return self.copies.hemisphere(directions, surface.backend)
 
-    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         directions = self.environment.map_directions_of(surface, direction_w)
         return self.copies.lobe(directions, roughness, surface.backend)

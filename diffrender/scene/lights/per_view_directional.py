@@ -11,11 +11,11 @@ from diffrender.checks import check_shape
 from diffrender.scene.light import Light, LightSamples, reflected_samples
 from diffrender.scene.light_frames import check_frame
 from diffrender.scene.material import Material
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 
 @dataclass(frozen=True)
-class Flashes(Light):
+class PerViewDirectional(Light):
     """L lamps very far away, of which each view sees one: that of the camera's `number` (scene.cameras).
 
     A camera that is not numbered, one that took none of the pictures, sees the first. They cast no shadows.
@@ -36,15 +36,15 @@ class Flashes(Light):
         check_shape("Flashes", "direction", self.direction, ("L", 3))
         check_shape("Flashes", "radiance", self.radiance, (len(self.direction), 3))
 
-    def ready(self) -> Flashes:
+    def ready(self) -> PerViewDirectional:
         """Itself: there is nothing to work out."""
         return self
 
-    def reflected(self, surface: Surface, material: Material) -> Tensor:
+    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The sum over its one sample of bsdf x cosine x radiance."""
         return reflected_samples(self.sample(surface), surface, material)
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """One sample, that of the view."""
         number = surface.cameras.number
         lamp = surface.view.new_zeros(1) if number is None else number.index_select(0, surface.view)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.light import Lamp, LightSamples
+from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import check_frame, place_to_world, places_of_views
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, cube_map
 
 # Squared distances below this (world units) count as this, so that a light on a surface stays finite.
@@ -18,7 +18,7 @@ NEAREST_SQUARED = 1e-8
 
 
 @dataclass(frozen=True)
-class Point(Lamp):
+class Point(PunctualLight):
     """Shines equally in all directions from one place and falls off with the squared distance.
 
     position: [3] in its frame.
@@ -37,7 +37,7 @@ class Point(Lamp):
     def __post_init__(self) -> None:
         check_frame("Point", self.frame)
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """One sample: direction and intensity / distance squared differ from point to point."""
         to_light_w, squared = towards(surface, place_to_world(surface, self.frame, self.position))
         return LightSamples(to_light_w[:, None, :], (self.intensity / squared)[:, None, :])
@@ -47,7 +47,7 @@ class Point(Lamp):
         return cube_map(self.shadow or Shadow(), bounds, places_of_views(cameras, self.frame, self.position))
 
 
-def towards(surface: Surface, place_w: Tensor) -> tuple[Tensor, Tensor]:
+def towards(surface: ShadingPoints, place_w: Tensor) -> tuple[Tensor, Tensor]:
     """Unit directions [M, 3] from the surface to places [M or 1, 3], and squared distances [M, 1]."""
     to_place = place_w - surface.position_w
     squared = (to_place * to_place).sum(-1, keepdim=True).clamp_min(NEAREST_SQUARED)

@@ -12,9 +12,9 @@ from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.scene.environment.directions import even_directions, solid_angles
 from diffrender.scene.environment.lobes import lobe_bands
-from diffrender.scene.light import LightSamples, Sky
+from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.light_frames import check_frame, directions_from_world, directions_to_world
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 # Coefficients up to order 2 and 3.
 SIZES = (9, 16)
@@ -28,7 +28,7 @@ def uniform_sky() -> Tensor:
 
 
 @dataclass(frozen=True)
-class SphericalHarmonics(Sky):
+class SphericalHarmonics(EnvironmentLight):
     """Radiance as a sum of real spherical harmonics: sum of coefficients[k] Y_k(direction).
 
     coefficients: [9, 3] (order 2) or [16, 3] (order 3), linear RGB; k = l^2 + l + m, without the Condon-Shortley phase,
@@ -57,18 +57,18 @@ class SphericalHarmonics(Sky):
         """Itself."""
         return self
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """The radiance from directions all around."""
         directions = even_directions(self.coefficients)
         radiance = harmonics(directions, len(self.coefficients)) @ self.coefficients
         return LightSamples(directions_to_world(surface, self.frame, directions), radiance * solid_angles(directions))
 
-    def hemisphere(self, surface: Surface, normal_w: Tensor) -> Tensor:
+    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """Each band times that of the cosine: [M, 3]."""
         bands = self.coefficients.new_tensor(COSINE_BANDS)
         return self._blurred(directions_from_world(surface, self.frame, normal_w), bands[None])
 
-    def lobe(self, surface: Surface, direction_w: Tensor, roughness: Tensor) -> Tensor:
+    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """Each band times that of the lobe: [M, 3]."""
         return self._blurred(directions_from_world(surface, self.frame, direction_w), lobe_bands(roughness))
 

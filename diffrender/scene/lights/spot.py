@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.light import Lamp, LightSamples
+from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import (
     check_frame,
     direction_to_world,
@@ -18,7 +18,7 @@ from diffrender.scene.light_frames import (
     places_of_views,
 )
 from diffrender.scene.lights.point import towards
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, cone_map
 
 # Cosines of the two cones differ at least by this, so that a sharp cone's edge has a derivative.
@@ -26,7 +26,7 @@ NARROWEST_EDGE = 1e-3
 
 
 @dataclass(frozen=True)
-class Spot(Lamp):
+class Spot(PunctualLight):
     """Shines as a point light inside a cone, and fades out between an inner and an outer cone.
 
     position: [3] in its frame. direction: [3] the way the cone points; need not be unit.
@@ -54,7 +54,7 @@ class Spot(Lamp):
         check_shape("Spot", "inner_deg", self.inner_deg, ())
         check_shape("Spot", "outer_deg", self.outer_deg, ())
 
-    def sample(self, surface: Surface) -> LightSamples:
+    def sample(self, surface: ShadingPoints) -> LightSamples:
         """One sample: a point light's, times the factor of the cone."""
         to_light_w, squared = towards(surface, place_to_world(surface, self.frame, self.position))
         axis = torch.nn.functional.normalize(self.direction, dim=0)

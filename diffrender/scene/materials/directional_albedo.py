@@ -21,7 +21,7 @@ from diffrender.ops.ggx.formulas import (
 from diffrender.scene.materials.albedo_tables import COSINE_STEPS, integrated, look_up, table_of
 
 
-def reflected_shares(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:
+def scale_and_bias(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:
     """(A - B, B), each [M or 1, 1], for roughness and n.v [M or 1, 1] in 0..1."""
     table = table_of(_reflected_table, roughness.dtype, roughness.device)
     straight, grazing = look_up(table, roughness, cos_camera, backend).split(1, 1)

@@ -11,17 +11,17 @@ from torch import Tensor
 from diffrender.ops.ggx import ggx
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
 from diffrender.scene.material import (
-    Glossy,
-    Lobes,
     Material,
+    ReflectionLobes,
+    SpecularLobe,
     SurfaceValue,
     check_color,
     check_surface_value,
     shading_normal_w,
 )
-from diffrender.scene.materials.directional_albedo import diffuse_table, reflected_shares
+from diffrender.scene.materials.directional_albedo import diffuse_table, scale_and_bias
 from diffrender.scene.materials.lobe_table import seen_lobes
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class Ggx(Material):
             if value is not None:
                 check_color("Ggx", name, value)
 
-    def emitted(self, surface: Surface) -> Tensor | None:
+    def emitted(self, surface: ShadingPoints) -> Tensor | None:
         """emissive, or None."""
         return None if self.emissive is None else surface.value(self.emissive)
 
-    def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
+    def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
         """bsdf times n.l, zero from behind: [M, S, 3]."""
         normal_w = shading_normal_w(surface, self.normal)
         return ggx(
@@ -81,12 +81,12 @@ class Ggx(Material):
             backend=surface.backend,
         )
 
-    def reflectance(self, surface: Surface) -> Tensor:
+    def reflectance(self, surface: ShadingPoints) -> Tensor:
         """Of the base and the shine together."""
         shares = self._shares(surface, shading_normal_w(surface, self.normal))
         return shares.diffuse + shares.f0 * shares.straight + shares.grazing
 
-    def lobes(self, surface: Surface) -> Lobes:
+    def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """Exact for surroundings that are the same everywhere; how it sees others is approximated.
 
         The diffuse base sees them weighted by the cosine alone, and the shine by three round lobes, each that of GGX as
@@ -103,10 +103,10 @@ class Ggx(Material):
         parts = (along_normal, along_camera, seen.roughness, straight * seen.straight, grazing * seen.grazing)
         glossy = []
         for of_n, of_v, width, share, grazing_share in zip(*(part.split(1, 1) for part in parts), strict=True):
-            glossy.append(Glossy(of_n * normal_w - of_v * surface.to_camera_w, width, f0 * share + grazing_share))
-        return Lobes(normal_w, diffuse, tuple(glossy))
+            glossy.append(SpecularLobe(of_n * normal_w - of_v * surface.to_camera_w, width, f0 * share + grazing_share))
+        return ReflectionLobes(normal_w, diffuse, tuple(glossy))
 
-    def _inputs(self, surface: Surface, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    def _inputs(self, surface: ShadingPoints, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Base colour, metallic and roughness; in one dtype, as defaults are float32 whatever the scene is in."""
         return (
             surface.value(self.base_color).to(dtype),
@@ -114,11 +114,11 @@ class Ggx(Material):
             surface.value(self.roughness).to(dtype),
         )
 
-    def _shares(self, surface: Surface, normal_w: Tensor) -> _Shares:
+    def _shares(self, surface: ShadingPoints, normal_w: Tensor) -> _Shares:
         base_color, metallic, roughness = self._inputs(surface, normal_w.dtype)
         roughness = roughness.clamp(LEAST_ROUGHNESS, 1)
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
-        straight, grazing = reflected_shares(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
+        straight, grazing = scale_and_bias(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
         f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
         left_over = 1 - (DIELECTRIC_F0 * straight + grazing)
         return _Shares(cos_camera, roughness, f0, straight, grazing, base_color * ((1 - metallic) * left_over))

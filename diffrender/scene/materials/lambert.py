@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from diffrender.ops.lambert import lambert
-from diffrender.scene.material import Lobes, Material, SurfaceValue, check_color, shading_normal_w
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.material import Material, ReflectionLobes, SurfaceValue, check_color, shading_normal_w
+from diffrender.scene.shading_points import ShadingPoints
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class Lambert(Material):
         if self.normal is not None:
             check_color("Lambert", "normal", self.normal)
 
-    def emitted(self, surface: Surface) -> None:
+    def emitted(self, surface: ShadingPoints) -> None:
         """Nothing."""
         return None
 
-    def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
+    def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
         """base_color / pi times the cosine between normal and light, zero from behind: [M, S, 3]."""
         normal_w = shading_normal_w(surface, self.normal)
         # Defaults are float32, whatever the scene is in.
         to_light_w, color = to_light_w.to(normal_w.dtype), surface.value(self.base_color).to(normal_w.dtype)
         return lambert(normal_w, to_light_w, color, backend=surface.backend)
 
-    def reflectance(self, surface: Surface) -> Tensor:
+    def reflectance(self, surface: ShadingPoints) -> Tensor:
         """base_color."""
         return surface.value(self.base_color)
 
-    def lobes(self, surface: Surface) -> Lobes:
+    def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """base_color times the mean of the hemisphere, exactly."""
-        return Lobes(shading_normal_w(surface, self.normal), surface.value(self.base_color))
+        return ReflectionLobes(shading_normal_w(surface, self.normal), surface.value(self.base_color))

@@ -58,7 +58,7 @@ class Highlights(NamedTuple):
     middle: Tensor
 
 
-class Lobes(NamedTuple):
+class LobeLatents(NamedTuple):
     """Latents of the table.
 
     offset: [R, C, K] of the angles. width: [R, C, K] log alpha. share: [R, C, K, 2] logits, straight and grazing.
@@ -74,7 +74,7 @@ def fitted_table(steps: int = STEPS) -> Tensor:
     truth = highlights()
     roughness = _roughness()[:, None, None]
     like = torch.zeros(ROUGHNESS_STEPS, COSINE_STEPS, 1)
-    lobes = Lobes(
+    lobes = LobeLatents(
         like + torch.linspace(-0.8, 0.5, N_LOBES),
         like + 2 * roughness.log() + torch.linspace(0.2, -0.4, N_LOBES),
         torch.zeros(ROUGHNESS_STEPS, COSINE_STEPS, N_LOBES, 2),
@@ -97,7 +97,7 @@ def fitted_table(steps: int = STEPS) -> Tensor:
         return torch.cat([towards, _log_alpha(lobes).mul(0.5).exp(), share[..., 0], share[..., 1]], -1)
 
 
-def cost(lobes: Lobes, truth: Highlights) -> Tensor:
+def cost(lobes: LobeLatents, truth: Highlights) -> Tensor:
     """[] what is made small."""
     rows = lobes.width - 2 * _roughness()[:, None, None].log()
     steps = sum(
@@ -205,7 +205,7 @@ def _cosines() -> Tensor:
     return torch.linspace(0, 1, COSINE_STEPS).square().clamp(LEAST_COSINE, MOST_COSINE)
 
 
-def _angles(lobes: Lobes, truth: Highlights) -> Tensor:
+def _angles(lobes: LobeLatents, truth: Highlights) -> Tensor:
     """[R, C, K] from the normal towards the mirror's direction: offsets in widths, and none seen straight on.
 
     The last column, where the plane is none, follows the one before, so that they can be interpolated.
@@ -216,7 +216,7 @@ def _angles(lobes: Lobes, truth: Highlights) -> Tensor:
     return torch.cat([angle[:, :-1], angle[:, -2:-1] * (sine[-1] / sine[-2])], 1)
 
 
-def _log_alpha(lobes: Lobes) -> Tensor:
+def _log_alpha(lobes: LobeLatents) -> Tensor:
     return lobes.width.clamp(2 * math.log(LEAST_ROUGHNESS), 0)
 
 

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS
 from diffrender.scene.material import (
-    Glossy,
-    Lobes,
     Material,
+    ReflectionLobes,
+    SpecularLobe,
     SurfaceValue,
     check_color,
     check_surface_value,
     shading_normal_w,
 )
 from diffrender.scene.materials.albedo_tables import integrated, look_up, table_of
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.shading_points import ShadingPoints
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Phong(Material):
         if self.normal is not None:
             check_color("Phong", "normal", self.normal)
 
-    def emitted(self, surface: Surface) -> None:
+    def emitted(self, surface: ShadingPoints) -> None:
         """Nothing."""
         return None
 
-    def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
+    def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
         """bsdf times the cosine between normal and light, zero from behind: [M, S, 3]."""
         normal_w = shading_normal_w(surface, self.normal)[:, None, :]
         half_w = torch.nn.functional.normalize(to_light_w + surface.to_camera_w[:, None, :], dim=-1)
@@ -77,12 +77,12 @@ class Phong(Material):
         base = surface.value(self.base_color)[:, None, :] / math.pi
         return (specular * highlight + (1 - specular) * base) * cos_light
 
-    def reflectance(self, surface: Surface) -> Tensor:
+    def reflectance(self, surface: ShadingPoints) -> Tensor:
         """Of the base and the highlight together."""
         diffuse, _, weight = self._shares(surface, shading_normal_w(surface, self.normal))
         return diffuse + weight
 
-    def lobes(self, surface: Surface) -> Lobes:
+    def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """The base exactly; the highlight as a GGX lobe of alpha^2 = 2 / (n + 2), around the mirror's direction.
 
         That exponent and that alpha have the same curvature at their peaks.
@@ -91,9 +91,9 @@ class Phong(Material):
         diffuse, roughness, weight = self._shares(surface, normal_w)
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
         mirrored_w = 2 * cos_camera * normal_w - surface.to_camera_w
-        return Lobes(normal_w, diffuse, (Glossy(mirrored_w, roughness, weight),))
+        return ReflectionLobes(normal_w, diffuse, (SpecularLobe(mirrored_w, roughness, weight),))
 
-    def _shares(self, surface: Surface, normal_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _shares(self, surface: ShadingPoints, normal_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the base reflects [M or 1, 3]; the highlight's equivalent roughness [M or 1, 1] and what it reflects."""
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True).clamp_min(LEAST_COSINE)
         specular = surface.value(self.specular)

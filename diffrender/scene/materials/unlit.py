@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffrender.scene.material import Lobes, Material, SurfaceValue, check_color
-from diffrender.scene.shading_points import Surface
+from diffrender.scene.material import Material, ReflectionLobes, SurfaceValue, check_color
+from diffrender.scene.shading_points import ShadingPoints
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class Unlit(Material):
     def __post_init__(self) -> None:
         check_color("Unlit", "base_color", self.base_color)
 
-    def emitted(self, surface: Surface) -> Tensor:
+    def emitted(self, surface: ShadingPoints) -> Tensor:
         """base_color at each point: [M, 3]."""
         return surface.value(self.base_color)
 
-    def evaluate(self, surface: Surface, to_light_w: Tensor) -> Tensor:
+    def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
         """Reflects nothing."""
         return to_light_w.new_zeros(())
 
-    def reflectance(self, surface: Surface) -> Tensor:
+    def reflectance(self, surface: ShadingPoints) -> Tensor:
         """Reflects nothing."""
         return surface.normal_w.new_zeros(1, 3)
 
-    def lobes(self, surface: Surface) -> Lobes:
+    def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """Reflects nothing."""
-        return Lobes(surface.normal_w, surface.normal_w.new_zeros(1, 3))
+        return ReflectionLobes(surface.normal_w, surface.normal_w.new_zeros(1, 3))

@@ -20,7 +20,7 @@ from diffrender.scene.textures.texture import Texture
 LEAST_SQUARE = 1e-6
 
 
-def unwrapped(mesh: Mesh, resolution: int, padding: int | None = None) -> Mesh:
+def unwrap_mesh(mesh: Mesh, resolution: int, padding: int | None = None) -> Mesh:
     """The same triangles with new texture coordinates for a square texture (geometry.unwrap)."""
     layout: UvLayout = unwrap(mesh.vertices, mesh.faces, resolution, padding)
     return replace(mesh, uvs=layout.uvs, uv_faces=layout.uv_faces)

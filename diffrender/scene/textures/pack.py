@@ -39,7 +39,7 @@ class PackedTexture(Texture):
     index: int = 0
 
 
-def packed(holder: Holder, backend: str | None) -> Holder:
+def pack_textures(holder: Holder, backend: str | None) -> Holder:
     """A dataclass whose textures of one size are packed, and have their mip levels; differentiable in all texels.
 
     An image looks each texture up several times; what all look-ups share is worked out once.

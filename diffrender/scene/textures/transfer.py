@@ -22,7 +22,7 @@ LEAST_VOLUME = 1e-3
 
 
 @dataclass(frozen=True)
-class Carrier:
+class TextureTransfer:
     """Where the texels of a new layout find what they show on an old one.
 
     old, new: both with texture coordinates.
@@ -60,7 +60,7 @@ class Carrier:
         return fill_nearest(texels, covered)
 
 
-def carrier(old: Mesh, new: Mesh, height: int, width: int) -> Carrier:
+def texture_transfer(old: Mesh, new: Mesh, height: int, width: int) -> TextureTransfer:
     """How textures of `old` come to lie on `new`, as textures of height x width texels.
 
     Where both are the same triangles, each place finds itself; else what is closest to it.
@@ -70,33 +70,33 @@ def carrier(old: Mesh, new: Mesh, height: int, width: int) -> Carrier:
         raise ShapeError("carry_texture: the old mesh has no texture coordinates, so no texture can lie on it")
     texels_of = texel_map(new, height, width)
     if _same_triangles(old, new):
-        return Carrier(old, new, texels_of, texels_of.face_id, texels_of.bary)
-    from diffrender.geometry.distances import Surface
+        return TextureTransfer(old, new, texels_of, texels_of.face_id, texels_of.bary)
+    from diffrender.geometry.distances import SurfaceQuery
     from diffrender.geometry.primitives import Triangles
 
     points = texels_of.values(new.vertices.detach(), new.faces)
-    found = Surface(Triangles(old.vertices, old.faces)).closest(points)
+    found = SurfaceQuery(Triangles(old.vertices, old.faces)).closest(points)
     bary = _barycentric(found.points, old.vertices.detach().double()[old.faces[found.face]])
-    return Carrier(old, new, texels_of, found.face, bary.to(old.uvs))
+    return TextureTransfer(old, new, texels_of, found.face, bary.to(old.uvs))
 
 
-def carry_texture(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
+def transfer_texture(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
     """`texture` of the mesh `old` on another mesh about the same surface: each texel takes what is closest to it.
 
     new: with texture coordinates of its own. resolution: of the new texture; left out: that of the old one's height.
     Raises ShapeError where one of the meshes has no texture coordinates.
     """
     resolution = texture.texels.shape[0] if resolution is None else resolution
-    return replace(texture, texels=carrier(old, new, resolution, resolution).texels(texture))
+    return replace(texture, texels=texture_transfer(old, new, resolution, resolution).texels(texture))
 
 
-def carry_normal_map(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
-    """A normal map carried as `carry_texture` does, and turned into the tangent frames of the new mesh.
+def transfer_normal_map(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
+    """A normal map carried as `transfer_texture` does, and turned into the tangent frames of the new mesh.
 
     Vectors come out as unit vectors. Raises ShapeError where one of the meshes has no texture coordinates.
     """
     resolution = texture.texels.shape[0] if resolution is None else resolution
-    return replace(texture, texels=carrier(old, new, resolution, resolution).normals(texture))
+    return replace(texture, texels=texture_transfer(old, new, resolution, resolution).normals(texture))
 
 
 def _same_triangles(old: Mesh, new: Mesh) -> bool:
@@ -109,7 +109,7 @@ def _same_triangles(old: Mesh, new: Mesh) -> bool:
 
 
 def _frames(mesh: Mesh, face_id: Tensor, bary: Tensor) -> Tensor:
-    """[K, 3, 3] at places of a mesh: rows along u, up in the image, and outwards, as `Surface` interpolates them."""
+    """[K, 3, 3] at points on a mesh: rows along u, up in the image, and outwards, as ShadingPoints has them."""
     assert mesh.uvs is not None and mesh.uv_faces is not None
     vertices = mesh.vertices.detach()
     normals = vertex_normals(vertices, mesh.faces)

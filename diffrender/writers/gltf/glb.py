@@ -21,7 +21,7 @@ from diffrender.writers.gltf.file import GltfFile, Json
 from diffrender.writers.gltf.materials import add_material, unit_interval
 from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entry
 from diffrender.writers.gltf.pbr import GltfSurface, surface_of, with_textures
-from diffrender.writers.meshes.split_vertices import CornerMesh, corner_mesh
+from diffrender.writers.meshes.split_vertices import SplitMesh, split_vertices
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def write_glb(
 def _add_object(gltf: GltfFile, item: GlbObject) -> int:
     plain = GltfSurface(item.base_color, unlit=item.unlit)
     mesh, surface = with_textures(item.mesh, item.surface or plain)
-    corners = corner_mesh(mesh, with_tangents=surface.normal is not None and mesh.uvs is not None)
+    corners = split_vertices(mesh, with_tangents=surface.normal is not None and mesh.uvs is not None)
     if len(corners.faces) == 0:
         raise ShapeError(f"write_glb: every face of object {item.name!r} uses a vertex twice; nothing could be seen")
     material = add_material(gltf, item.name, mesh, surface)
@@ -112,7 +112,7 @@ def _add_object(gltf: GltfFile, item: GlbObject) -> int:
     return gltf.add("nodes", node)
 
 
-def _vertex_colors(name: str, mesh: Mesh, colors: Tensor, corners: CornerMesh) -> np.ndarray:
+def _vertex_colors(name: str, mesh: Mesh, colors: Tensor, corners: SplitMesh) -> np.ndarray:
     check_shape("write_glb", f"base_color of object {name!r}", colors, (mesh.n_vertices, 3))
     return unit_interval(colors)[corners.source]
 

@@ -75,13 +75,13 @@ def with_textures(mesh: Mesh, surface: GltfSurface) -> tuple[Mesh, GltfSurface]:
     if not names:
         return mesh, surface
     # Slow to import, and rarely needed.
-    from diffrender.scene.textures.bake import bake_to_texture, unwrapped
+    from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 
     resolution = SMALLEST_BAKED
     while resolution < min(TEXELS_AN_EDGE * mesh.n_vertices**0.5, LARGEST_BAKED):
         resolution *= 2
     if mesh.uvs is None:
-        mesh = unwrapped(mesh, resolution)
+        mesh = unwrap_mesh(mesh, resolution)
     baked = {name: bake_to_texture(mesh, getattr(surface, name).detach(), resolution) for name in names}
     return mesh, replace(surface, **baked)
 

@@ -17,7 +17,7 @@ FALLBACK_NORMAL = (0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
-class CornerMesh:
+class SplitMesh:
     """A mesh whose vertices are split along UV seams; vertices that no face uses are left out.
 
     positions, normals: [P, 3] float32; a seam's copies share one smooth normal.
@@ -36,7 +36,7 @@ class CornerMesh:
     tangents: np.ndarray | None = None
 
 
-def corner_mesh(mesh: Mesh, with_tangents: bool = False) -> CornerMesh:
+def split_vertices(mesh: Mesh, with_tangents: bool = False) -> SplitMesh:
     """Split `mesh` along its UV seams; with tangents also where the texture is mirrored.
 
     Raises: ShapeError where it is empty, has a non-finite vertex, or tangents are wanted without uvs.
@@ -60,12 +60,10 @@ def corner_mesh(mesh: Mesh, with_tangents: bool = False) -> CornerMesh:
         pairs, faces_out = np.unique(corners * n_uvs + uv_corners, return_inverse=True)
         source = pairs // n_uvs
         uvs = mesh.uvs.detach().to("cpu", torch.float32).numpy()[pairs % n_uvs]
-    return CornerMesh(
-        vertices.numpy()[source], normals[source], uvs, faces_out.reshape(-1, 3).astype(np.uint32), source
-    )
+    return SplitMesh(vertices.numpy()[source], normals[source], uvs, faces_out.reshape(-1, 3).astype(np.uint32), source)
 
 
-def _with_tangents(mesh: Mesh, vertices: Tensor, faces: Tensor, normals: np.ndarray, kept: np.ndarray) -> CornerMesh:
+def _with_tangents(mesh: Mesh, vertices: Tensor, faces: Tensor, normals: np.ndarray, kept: np.ndarray) -> SplitMesh:
     if mesh.uvs is None or mesh.uv_faces is None:
         raise ShapeError("corner_mesh: tangents need a mesh with uvs; this one has none")
     uvs, uv_faces = mesh.uvs.detach().to("cpu", torch.float32), mesh.uv_faces.cpu()[torch.from_numpy(kept)]
@@ -79,7 +77,7 @@ def _with_tangents(mesh: Mesh, vertices: Tensor, faces: Tensor, normals: np.ndar
     tangents = torch.where(found.norm(dim=1, keepdim=True) > 0.5, found, instead)
     uv_of = torch.zeros(len(source), dtype=torch.int64)
     uv_of[group.reshape(-1)] = uv_faces.reshape(-1)
-    return CornerMesh(
+    return SplitMesh(
         vertices[source].numpy(),
         normals[source.numpy()],
         uvs[uv_of].numpy(),

@@ -89,7 +89,7 @@ class Closing:
 
 
 @dataclass
-class Pace:
+class StepTimer:
     """Steps per second and time left, from when steps end.
 
     The first step is left out: it holds the compilation of the kernels.
@@ -131,7 +131,7 @@ class FitPanel:
 
     n_steps: int
     console: Console = field(default_factory=Console)
-    pace: Pace = field(default_factory=Pace)
+    pace: StepTimer = field(default_factory=StepTimer)
     _progress: Progress | None = None
     _task: TaskID | None = None
 
