@@ -71,7 +71,7 @@ def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> i
             f"{path}: the checkpoint learned {saved}, this fit learns {have}; use the scene file it came from"
         )
     optimizer.load_state_dict(moments)
-    model.put_back(frame, latents)
+    model.restore(frame, latents)
     return steps_done
 
 

@@ -67,10 +67,10 @@ class SceneModel(nn.Module):
         bound = {}
         for path, method in self._methods.items():
             item = object_of_vertices(path)
-            bound[path] = method if item is None else method.bound_to(scene.objects[item].mesh)
-        self.put_back(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
+            bound[path] = method if item is None else method.bind(scene.objects[item].mesh)
+        self.restore(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
 
-    def put_back(self, frame: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
+    def restore(self, frame: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
         """Take over a frame, and a latent for each learned value that suits it."""
         self._frame = frame
         self._latents = nn.ParameterDict({_key(path): nn.Parameter(latents[path]) for path in self._methods})
@@ -87,7 +87,7 @@ class SceneModel(nn.Module):
         path = f"objects.{name}.mesh.vertices"
         bound = dict(frame.parametrizations)
         if path in bound:
-            bound[path] = self._methods[path].bound_to(item.mesh)
+            bound[path] = self._methods[path].bind(item.mesh)
         return SceneTemplate(dataclasses.replace(frame.scene, objects={**frame.scene.objects, name: item}), bound)
 
     @property

@@ -33,7 +33,7 @@ class Loss(ABC):
 class Regularizer(ABC):
     """Base of all regularisers: a frozen dataclass whose fields are its options in scene.yaml."""
 
-    def bound_to(self, start: Scene) -> Regularizer:
+    def bind(self, start: Scene) -> Regularizer:
         """The regulariser of a fit that begins at `start`: itself, unless it compares with the start."""
         return self
 

@@ -21,7 +21,7 @@ class Parametrization(ABC):
 
     optimizer: ClassVar[str] = "adam"
 
-    def bound_to(self, mesh: Mesh) -> Parametrization:
+    def bind(self, mesh: Mesh) -> Parametrization:
         """The same for the vertices of `mesh`; itself where the mesh does not matter."""
         return self
 

@@ -39,13 +39,13 @@ class LastGood:
     def restore(self) -> None:
         """Put the remembered latents back; where the mesh was another then, that mesh and its moments too."""
         if self._model.frame is not self._frame:
-            self._model.put_back(self._frame, {path: kept.clone() for path, kept in self._kept.items()})
-            self._optimizer.put_back(self._vertex_state)
+            self._model.restore(self._frame, {path: kept.clone() for path, kept in self._kept.items()})
+            self._optimizer.restore(self._vertex_state)
         for path, latent in self._model.latents.items():
             latent.copy_(self._kept[path])
 
     @torch.no_grad()
-    def guilty(self, is_good: Callable[[], bool]) -> list[str]:
+    def culprits(self, is_good: Callable[[], bool]) -> list[str]:
         """The paths each of which, put back alone, makes `is_good` true; none where the mesh was another then."""
         found = []
         for path, latent in self._model.latents.items() if self._model.frame is self._frame else ():

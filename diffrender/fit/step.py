@@ -182,7 +182,7 @@ class Stepper:
             self._stop(f"step {step}: {found}, from the start; it depends on {suspects or 'nothing that is learned'}")
         # From here on Ctrl-C goes back too, whatever the search has done to the latents by then.
         self.done -= 1
-        guilty = self._last_good.guilty(lambda: self._is_finite_at(step)) or list(self._model.latents)
+        guilty = self._last_good.culprits(lambda: self._is_finite_at(step)) or list(self._model.latents)
         self._stop(f"step {step}: {found}, after the last change of {', '.join(guilty)}")
 
     def _is_finite_at(self, step: int) -> bool:

@@ -17,7 +17,7 @@ from diffrender.render.aovs import AOV, BUFFERS, background_of, channels_of, che
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.scene_triangles import SceneTriangles, gather_triangles
-from diffrender.render.shading import ready, shade
+from diffrender.render.shading import prepare, shade
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import ScreenPoints
@@ -96,14 +96,14 @@ def render(
     edges = Antialias() if edges is None else edges
     buffers = check_buffers("render", buffers)
     geometry = gather_triangles(scene)
-    scene = ready(scene, geometry, cameras, backend)
+    scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w)
     raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
     visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend)
 
     samples = visible.samples
-    seen = ScreenPoints(verts_hom, faces, samples.face_id, samples.view, samples.place_px, backend)
+    seen = ScreenPoints(verts_hom, faces, samples.face_id, samples.view, samples.xy_px, backend)
     wanted = [BUFFERS[name] for name in buffers]
     values = shade(scene, geometry, cameras, wanted, samples.face_id, seen, samples.view, backend)
     background = background_of(scene, buffers)
@@ -142,7 +142,7 @@ def jump_across(
     if len(outlines.pixel) == 0:
         return verts_hom.new_empty(0, len(background) + 1)
     faces = geometry.topology.faces
-    bary = barycentrics(verts_hom, faces, beyond.view, beyond.face_id, beyond.place_px, backend=backend)
+    bary = barycentrics(verts_hom, faces, beyond.view, beyond.face_id, beyond.xy_px, backend=backend)
     values = shade(
         scene,
         geometry,

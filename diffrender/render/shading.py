@@ -27,19 +27,19 @@ def radiance_of(surface: ShadingPoints, material: Material, lights: list[Light])
     total = material.emitted(surface)
     if material.needs_light:
         for light in lights:
-            reflected = light.reflected(surface, material)
+            reflected = light.shade(surface, material)
             total = reflected if total is None else total + reflected
     if total is None:
         return surface.vertices_w.new_zeros(len(surface), 3)
     return total.expand(len(surface), 3)
 
 
-def ready(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None) -> Scene:
+def prepare(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None) -> Scene:
     """`scene` with everything worked out that its points share: shadow maps, blurred skies, textures' mip levels."""
     objects = {
         name: replace(item, material=pack_textures(item.material, backend)) for name, item in scene.objects.items()
     }
-    lights = {name: with_shadows(light.ready(), geometry, cameras, backend) for name, light in scene.lights.items()}
+    lights = {name: with_shadows(light.prepared(), geometry, cameras, backend) for name, light in scene.lights.items()}
     return replace(scene, objects=objects, lights=lights)
 
 

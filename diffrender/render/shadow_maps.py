@@ -57,7 +57,7 @@ class Shadowed(Light):
     light: PunctualLight
     maps: ShadowMaps
 
-    def ready(self) -> Shadowed:
+    def prepared(self) -> Shadowed:
         """Itself."""
         return self
 
@@ -67,7 +67,7 @@ class Shadowed(Light):
         visible = seen_part(self.maps, surface)
         return LightSamples(samples.to_light_w, samples.radiance * visible[:, None, None])
 
-    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
+    def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """What the material reflects of its sample."""
         return reflected_samples(self.sample(surface), surface, material)
 
@@ -117,7 +117,7 @@ def _occluders(
     order = outlines.pixel.argsort(stable=True)
     front = _depth_at(verts_hom, faces, visible.outline_view, outlines.face, outlines.bary)
     behind = front.new_full(front.shape, NOTHING)
-    bary = barycentrics(verts_hom, faces, beyond.view, beyond.face_id, beyond.place_px, backend=backend)
+    bary = barycentrics(verts_hom, faces, beyond.view, beyond.face_id, beyond.xy_px, backend=backend)
     behind[beyond.outline] = _measure(_depth_at(verts_hom, faces, beyond.view, beyond.face_id, bary), cameras)
     return Occluders(
         outlines.pixel[order],
@@ -148,7 +148,7 @@ def seen_part(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
     point = (rotation * surface.position_w[:, None, :]).sum(-1) + offset
     in_front = torch.ones_like(point[:, 2]) if cameras.orthographic else point[:, 2].clamp_min(cameras.near)
     focal, center = cameras.focal_px[0, 0], cameras.width / 2
-    place_px = point[:, :2] / in_front[:, None] * focal + center
+    xy_px = point[:, :2] / in_front[:, None] * focal + center
 
     with torch.no_grad():
         normal = (rotation * surface.face_normal_w[:, None, :]).sum(-1)
@@ -171,7 +171,7 @@ def seen_part(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
         bias = bias.where(facing > 0, NOTHING)
         measure = _measure(depth, cameras)
     return sample_shadow_map(
-        maps.depth, map_id, place_px, measure, slope, bias, maps.shadow.radius, maps.occluders, maps.verts_hom,
+        maps.depth, map_id, xy_px, measure, slope, bias, maps.shadow.radius, maps.occluders, maps.verts_hom,
         maps.faces, backend=surface.backend,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What a light is: a list of directions and the radiance that arrives from each.
 
 A `PunctualLight` is a short list, one entry as a rule: each is shaded by itself. A `EnvironmentLight` shines from
-everywhere; its list is long and serves as the truth, while `reflected` goes the short way, by the means over
+everywhere; its list is long and serves as the truth, while `shade` goes the short way, by the means over
 hemispheres and lobes that the sky offers and the material's `ReflectionLobes` ask for.
 """
 
@@ -36,7 +36,7 @@ class Light(ABC):
     """
 
     @abstractmethod
-    def ready(self) -> Light:
+    def prepared(self) -> Light:
         """The same light, with all worked out that does not depend on surfaces: `render` asks once for an image."""
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Light(ABC):
         """The light that arrives at each point of `surface`."""
 
     @abstractmethod
-    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
+    def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """[M or 1, 3] linear radiance of this light that `material` sends from each point towards its camera."""
 
 
@@ -69,11 +69,11 @@ class PunctualLight(Light):
         In a camera's frame: as many for each of `cameras`, one after the other.
         """
 
-    def ready(self) -> PunctualLight:
+    def prepared(self) -> PunctualLight:
         """Itself: there is nothing to work out."""
         return self
 
-    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
+    def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The sum over its samples of bsdf x cosine x radiance."""
         return reflected_samples(self.sample(surface), surface, material)
 
@@ -82,7 +82,7 @@ class EnvironmentLight(Light):
     """Base of the lights that shine from everywhere."""
 
     @abstractmethod
-    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
+    def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """[M or 1, 3] mean radiance, weighted by the cosine, of the hemispheres around unit `normal_w` [M, 3].
 
         That is irradiance / pi.
@@ -92,10 +92,10 @@ class EnvironmentLight(Light):
     def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """[M or 1, 3] mean radiance around unit `direction_w` [M, 3], as wide as Glossy's `roughness` [M or 1, 1]."""
 
-    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
+    def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The means that the material shows, times how much of them it reflects."""
         lobes = material.lobes(surface)
-        total = lobes.diffuse * self.hemisphere(surface, lobes.normal_w)
+        total = lobes.diffuse * self.mean_radiance(surface, lobes.normal_w)
         for direction_w, roughness, weight in lobes.glossy:
             total = total + weight * self.lobe(surface, direction_w, roughness)
         return total

@@ -81,7 +81,7 @@ class Material(ABC):
         """BSDF times cosine, [M, S, 3] in 1/sr, for unit directions `to_light_w` [M or 1, S, 3] towards the light."""
 
     @abstractmethod
-    def reflectance(self, surface: ShadingPoints) -> Tensor:
+    def albedo(self, surface: ShadingPoints) -> Tensor:
         """[M or 1, 3] what it reflects of surroundings that are the same everywhere, in 0..1: as all its lobes do."""
 
     @abstractmethod

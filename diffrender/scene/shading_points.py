@@ -60,7 +60,7 @@ class ScreenPoints:
     """Where in the image M points of a surface are seen; tells their barycentric coordinates when asked.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates of the whole scene, faces: [F, 3] its faces.
-    face_id: [M] int64 into these faces. view: [M] int64. place_px: [M, 2].
+    face_id: [M] int64 into these faces. view: [M] int64. xy_px: [M, 2].
     backend: implementation of the ops, None for the device's own.
     """
 
@@ -68,22 +68,22 @@ class ScreenPoints:
     faces: Tensor
     face_id: Tensor
     view: Tensor
-    place_px: Tensor
+    xy_px: Tensor
     backend: str | None = None
 
     def select(self, index: Tensor | slice) -> ScreenPoints:
         """The points at `index`."""
-        return replace(self, face_id=self.face_id[index], view=self.view[index], place_px=self.place_px[index])
+        return replace(self, face_id=self.face_id[index], view=self.view[index], xy_px=self.xy_px[index])
 
     @cached_property
     def bary(self) -> Tensor:
         """[M, 3] perspective-correct barycentric coordinates."""
-        return barycentrics(self.verts_hom, self.faces, self.view, self.face_id, self.place_px, backend=self.backend)
+        return barycentrics(self.verts_hom, self.faces, self.view, self.face_id, self.xy_px, backend=self.backend)
 
     def value(self, value: Tensor, faces: Tensor, face_id: Tensor) -> Tensor:
         """[M, C] of what the vertices have; faces and face_id as in `SurfaceQuery`."""
         return interpolate_at_pixels(
-            value, faces, face_id, self.verts_hom, self.faces, self.face_id, self.view, self.place_px,
+            value, faces, face_id, self.verts_hom, self.faces, self.face_id, self.view, self.xy_px,
             backend=self.backend,
         )  # fmt: skip
 
@@ -195,7 +195,7 @@ class ShadingPoints:
             seen.faces,
             seen.face_id,
             seen.view,
-            seen.place_px,
+            seen.xy_px,
             backend=self.backend,
         )
 

@@ -75,5 +75,5 @@ def terms_of(loss: LossOptions, start: Scene) -> list[Term]:
     for name, regularizer in REGULARIZERS.items():
         options: TermOptions | None = getattr(loss, name)
         if options is not None:
-            terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight")).bound_to(start)))
+            terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight")).bind(start)))
     return terms

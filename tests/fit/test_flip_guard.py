@@ -66,7 +66,7 @@ def test_no_faces():
 
 def test_behind_a_smoothing_map_the_latent_is_held_back():
     ball = icosphere(3)
-    method = LargeSteps(4.0).bound_to(Mesh(ball.vertices, ball.faces))
+    method = LargeSteps(4.0).bind(Mesh(ball.vertices, ball.faces))
     before = method.latent_of(ball.vertices)
     noise = torch.randn(before.shape, generator=torch.Generator().manual_seed(1)) * (ball.vertices[:, :1] > 0)
     after = before + 2 * noise

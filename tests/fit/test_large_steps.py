@@ -43,7 +43,7 @@ def dense_laplacian(mesh):
 def test_the_latent_is_the_smoothed_vertices_undone(solver, smoothness):
     mesh = ball(1)
     matrix = torch.eye(mesh.n_vertices) + smoothness * dense_laplacian(mesh)
-    parametrization = LargeSteps(smoothness, solver).bound_to(mesh)
+    parametrization = LargeSteps(smoothness, solver).bind(mesh)
     torch.testing.assert_close(parametrization.latent_of(mesh.vertices), matrix @ mesh.vertices)
     latent = torch.randn(mesh.n_vertices, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(parametrization.value_of(latent), torch.linalg.solve(matrix, latent))
@@ -52,7 +52,7 @@ def test_the_latent_is_the_smoothed_vertices_undone(solver, smoothness):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_gradient(solver):
     mesh, *_ = cut_ball()
-    parametrization = LargeSteps(solver=solver).bound_to(mesh)
+    parametrization = LargeSteps(solver=solver).bind(mesh)
     latent = parametrization.latent_of(mesh.vertices).requires_grad_()
     assert torch.autograd.gradcheck(parametrization.value_of, latent, fast_mode=True)
     assert torch.autograd.gradgradcheck(parametrization.value_of, latent, fast_mode=True)
@@ -60,7 +60,7 @@ def test_gradient(solver):
 
 def test_a_pull_at_one_vertex_spreads_and_fades():
     mesh = ball(3)
-    parametrization = LargeSteps().bound_to(mesh)
+    parametrization = LargeSteps().bind(mesh)
     latent = parametrization.latent_of(mesh.vertices).requires_grad_()
     parametrization.value_of(latent)[0, 0].backward()
     pull = latent.grad[:, 0]
@@ -76,7 +76,7 @@ def test_a_pull_at_one_vertex_spreads_and_fades():
 def test_vertices_at_one_position_are_one():
     cut, twin_of, whole = cut_ball()
     assert cut.n_vertices > whole.n_vertices
-    of_cut, of_whole = LargeSteps().bound_to(cut), LargeSteps().bound_to(whole)
+    of_cut, of_whole = LargeSteps().bind(cut), LargeSteps().bind(whole)
     torch.testing.assert_close(of_cut.latent_of(cut.vertices), of_whole.latent_of(whole.vertices)[twin_of])
     latent = torch.randn(whole.n_vertices, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(of_cut.value_of(latent[twin_of]), of_whole.value_of(latent)[twin_of])
@@ -90,7 +90,7 @@ def test_vertices_at_one_position_are_one():
 
 def test_float32_is_as_exact_as_float32_can_be():
     mesh = ball(4, torch.float32)
-    parametrization = LargeSteps().bound_to(mesh)
+    parametrization = LargeSteps().bind(mesh)
     value = parametrization.value_of(parametrization.latent_of(mesh.vertices))
     assert value.dtype == torch.float32
     assert (value - mesh.vertices).abs().max() < 3e-7
@@ -103,7 +103,7 @@ def test_the_same_bits_every_time_on_any_number_of_threads():
     found = []
     for n in (1, 2, 2):
         torch.set_num_threads(n)
-        found.append(LargeSteps().bound_to(mesh).value_of(latent))
+        found.append(LargeSteps().bind(mesh).value_of(latent))
     torch.set_num_threads(threads)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
@@ -112,7 +112,7 @@ def test_the_same_bits_every_time_on_any_number_of_threads():
 def test_vertices_without_faces_move_freely():
     mesh = ball(1)
     more = Mesh(torch.cat([mesh.vertices, torch.tensor([[5.0, 5.0, 5.0]]).double()]), mesh.faces)
-    parametrization = LargeSteps().bound_to(more)
+    parametrization = LargeSteps().bind(more)
     latent = parametrization.latent_of(more.vertices)
     assert torch.equal(latent[-1], more.vertices[-1])
     torch.testing.assert_close(parametrization.value_of(latent), more.vertices)

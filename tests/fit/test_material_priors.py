@@ -47,7 +47,7 @@ def test_uniform_materials_under_gray_lights_cost_nothing(name):
     for material in (Ggx(), Phong(), Lambert(), Unlit(), Ggx(Texture(torch.full((4, 4, 3), 0.3)))):
         scene = scene_with(material, lights=lights)
         assert float(REGULARIZERS[name]()(scene)) == pytest.approx(0, abs=1e-6)
-        assert float(REGULARIZERS[name]().bound_to(scene)(scene)) == pytest.approx(0, abs=1e-6)
+        assert float(REGULARIZERS[name]().bind(scene)(scene)) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("size", [16, 64, 256])
@@ -81,9 +81,9 @@ def test_only_texels_on_the_mesh_count_once_the_mesh_is_known():
     texels[:8, 24:] = 1.0
     scene = scene_with(Lambert(Texture(texels)), mesh)
     prior = ColorSmoothness()
-    assert float(prior(scene)) > 0.05 and float(prior.bound_to(scene)(scene)) == 0
+    assert float(prior(scene)) > 0.05 and float(prior.bind(scene)(scene)) == 0
     texels[24:, :8] = 1.0
-    assert float(prior.bound_to(scene)(scene)) > 0.05
+    assert float(prior.bind(scene)(scene)) > 0.05
 
 
 def test_a_step_across_a_seam_counts_as_one_within_a_chart():
@@ -98,10 +98,10 @@ def test_a_step_across_a_seam_counts_as_one_within_a_chart():
         texels = torch.zeros(64, 64, 3)
         texels[:, step:] = 0.5  # between the halves
         scene = scene_with(Lambert(Texture(texels)), Mesh(corners, faces, uvs, uv_faces))
-        costs.append(float(ColorSmoothness().bound_to(scene)(scene)))
+        costs.append(float(ColorSmoothness().bind(scene)(scene)))
     assert costs[0] > 0.1 and costs[1] == pytest.approx(costs[0], rel=0.05)
     rough = scene_with(Ggx(roughness=Texture(texels[:, :, :1].contiguous())), Mesh(corners, faces, apart, uv_faces))
-    assert float(MaterialSmoothness().bound_to(rough)(rough)) == pytest.approx(costs[0] / 3**0.5, rel=0.05)
+    assert float(MaterialSmoothness().bind(rough)(rough)) == pytest.approx(costs[0] / 3**0.5, rel=0.05)
 
 
 def test_one_tilt_costs_nothing_in_charts_that_are_turned_against_each_other():
@@ -116,12 +116,12 @@ def test_one_tilt_costs_nothing_in_charts_that_are_turned_against_each_other():
     tilt = Texture(torch.tensor([0.6, 0.0, 0.8]).expand(64, 64, 3).contiguous())
     for mesh, normal in ((whole, tilt), (apart, transfer_normal_map(tilt, whole, apart))):
         scene = scene_with(Ggx(normal=normal), mesh)
-        assert float(MaterialSmoothness().bound_to(scene)(scene)) == pytest.approx(0, abs=1e-4)
+        assert float(MaterialSmoothness().bind(scene)(scene)) == pytest.approx(0, abs=1e-4)
     # Within a chart a change of tilt still costs.
     texels = tilt.texels.clone()
     texels[:, 8:] = torch.tensor([0.0, 0.0, 1.0])
     scene = scene_with(Ggx(normal=Texture(texels)), whole)
-    assert float(MaterialSmoothness().bound_to(scene)(scene)) > 0.1
+    assert float(MaterialSmoothness().bind(scene)(scene)) > 0.1
 
 
 def test_roughness_may_change_where_the_chroma_does_and_not_where_only_the_brightness_does():
@@ -192,7 +192,7 @@ def test_gradients_match_finite_differences(name):
         scene = Scene({"a": first, "b": second}, lights, torch.zeros(3, dtype=F64))
         # The weights from the chroma carry no gradient.
         prior = MaterialSmoothness(chroma=0) if name == "material_smoothness" else REGULARIZERS[name]()
-        return prior.bound_to(scene)(scene)
+        return prior.bind(scene)(scene)
 
     leaves = (color, rough, shine, light)
     value = cost(*leaves)

@@ -15,7 +15,7 @@ BALL = Mesh(BALL.vertices.double(), BALL.faces)
 
 
 def made(name):
-    return PARAMETRIZATIONS[name]().bound_to(BALL)
+    return PARAMETRIZATIONS[name]().bind(BALL)
 
 
 def random_poses(generator):

@@ -48,7 +48,7 @@ def measure(name, *triangles, start=None):
     """`start`: what `arap` compares with; by default the same, pulled along x."""
     stretch = torch.tensor([1.1, 1.0, 1.0], dtype=torch.float64)
     start = start or [(vertices.detach() * stretch.to(vertices.dtype), faces) for vertices, faces in triangles]
-    return REGULARIZERS[name]().bound_to(scene_of(*start))(scene_of(*triangles))
+    return REGULARIZERS[name]().bind(scene_of(*start))(scene_of(*triangles))
 
 
 @pytest.mark.parametrize("name", INTRINSIC)

@@ -203,14 +203,14 @@ def test_what_a_remeshed_step_spoilt_is_undone_with_its_mesh():
 
 def test_an_interrupt_in_the_middle_of_remeshing_is_undone(monkeypatch):
     model, views, optimizer = problem()
-    put_back = model.put_back
+    restore = model.restore
 
     def interrupted(frame, latents):
-        put_back(frame, latents)
-        monkeypatch.setattr(model, "put_back", put_back)
+        restore(frame, latents)
+        monkeypatch.setattr(model, "restore", restore)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model, "put_back", interrupted)
+    monkeypatch.setattr(model, "restore", interrupted)
     result = run(model, views, optimizer)
     assert (result.stop_reason, result.steps_done) == ("interrupted", 1)
     assert result.scene.objects["ball"].mesh.n_vertices == 42

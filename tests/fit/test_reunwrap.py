@@ -143,5 +143,5 @@ def test_priors_count_the_texels_of_the_layout_of_now(prior):
     texels[:8, 24:] = 1.0  # seen in the upper layout alone
     material = Ggx(Texture(texels), roughness=Texture(texels[:, :, :1].contiguous()))
     scenes = [Scene({"it": Object(mesh, material)}, {}) for mesh in (lower, upper)]
-    bound = prior.bound_to(scenes[0])
+    bound = prior.bind(scenes[0])
     assert [float(bound(scene)) > 0.02 for scene in (scenes[0], scenes[1], scenes[0])] == [False, True, False]

@@ -106,8 +106,8 @@ def test_worked_example_of_an_outline_that_moves(backend: str, dtype: torch.dtyp
     verts = torch.tensor([[[6, 0, 2, 2], [3, 4, 1, 1], [0, 0, 1, 1]]], dtype=dtype).requires_grad_()
     bary, normal = torch.tensor([[0.5, 0.5, 0]], dtype=dtype), torch.tensor([[0.5, 0]], dtype=dtype)
     piece = torch.tensor([1 * 4 + 3])
-    rise = torch.tensor([0.5], dtype=dtype)
-    outlines = VisibleSegments(piece, torch.tensor([0]), bary, normal, rise)
+    depth_weight = torch.tensor([0.5], dtype=dtype)
+    outlines = VisibleSegments(piece, torch.tensor([0]), bary, normal, depth_weight)
     jump = torch.tensor([[0.2, 1]], dtype=dtype)
     none = torch.zeros(0, 1, dtype=dtype)
     gray = torch.full((1,), 0.5, dtype=dtype)
@@ -179,7 +179,7 @@ def test_gradient_of_the_vertices_is_the_derivative_of_the_moved_outlines(backen
         middle = (verts[0, corners] * work.outlines.bary[:, :, None]).sum(1)
         return torch.cat([middle[:, :2] / middle[:, 2:3], middle[:, 3:]], 1)
 
-    sweep = torch.cat([work.outlines.normal_px, work.outlines.rise[:, None]], 1)
+    sweep = torch.cat([work.outlines.normal_px, work.outlines.depth_weight[:, None]], 1)
     step = 1e-6
     for vertex in range(work.verts_hom.shape[1]):
         for axis in range(4):

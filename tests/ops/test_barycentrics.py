@@ -213,8 +213,8 @@ def test_mistakes_are_named(backend: str) -> None:
         r"face_id must have shape \[M\]": (verts, faces, view, face_id[:, None], place),
         r"view must have shape \[5\]": (verts, faces, view[:4], face_id, place),
         r"view must be int64": (verts, faces, view.int(), face_id, place),
-        r"place_px must have shape \[5, 2\]": (verts, faces, view, face_id, place[:, :1]),
-        r"one dtype, got verts_hom torch.float32, place_px torch.float64": (
+        r"xy_px must have shape \[5, 2\]": (verts, faces, view, face_id, place[:, :1]),
+        r"one dtype, got verts_hom torch.float32, xy_px torch.float64": (
             verts,
             faces,
             view,

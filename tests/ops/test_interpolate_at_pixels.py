@@ -85,9 +85,9 @@ def test_matches_the_reference_in_value_and_gradient(kind: str, dtype: torch.dty
 
 @both_backends
 def test_gradients_are_the_derivatives(backend: str) -> None:
-    values, faces, face_id, verts, seen_faces, seen_id, view, place = problem("in_front", torch.float64, 12)
+    values, faces, face_id, verts, scene_faces, seen_id, view, place = problem("in_front", torch.float64, 12)
     torch.autograd.gradcheck(
-        lambda a, v: interpolate_at_pixels(a, faces, face_id, v, seen_faces, seen_id, view, place, backend=backend),
+        lambda a, v: interpolate_at_pixels(a, faces, face_id, v, scene_faces, seen_id, view, place, backend=backend),
         (values.requires_grad_(), verts.requires_grad_()), eps=1e-6, atol=1e-6, rtol=1e-5,
     )  # fmt: skip
 
@@ -196,11 +196,11 @@ def test_mistakes_are_named(backend: str) -> None:
         r"faces must be int64": (1, good[1].int()),
         r"face_id must be int64": (2, good[2].int()),
         r"verts_hom must have shape \[N, V, 4\]": (3, good[3][0]),
-        r"seen_faces must be int64": (4, good[4].int()),
-        r"seen_face_id must have shape": (5, good[5][:-1]),
+        r"scene_faces must be int64": (4, good[4].int()),
+        r"scene_face_id must have shape": (5, good[5][:-1]),
         r"view must have shape": (6, good[6][:-1]),
-        r"place_px must have shape": (7, good[7][:-1]),
-        r"one dtype, got values torch.float32, verts_hom torch.float32, place_px torch.float64": (7, good[7].double()),
+        r"xy_px must have shape": (7, good[7][:-1]),
+        r"one dtype, got values torch.float32, verts_hom torch.float32, xy_px torch.float64": (7, good[7].double()),
         r"one device": (3, good[3].to("meta")),
     }
     for message, (position, wrong) in cases.items():

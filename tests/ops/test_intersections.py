@@ -73,16 +73,16 @@ def test_worked_example(backend: str, dtype: torch.dtype, depth: float) -> None:
     found = find(verts, faces, pixel, torch.tensor([[0, 1], [0, 1]]), backend)
     assert found.pixel.tolist() == [2 * WIDTH + 4] * 4 and found.face.tolist() == [[0, 1]] * 4
     y = 2.125 + 0.25 * torch.arange(4, dtype=torch.float64)
-    torch.testing.assert_close(found.place_px, torch.stack([torch.full_like(y, 4.25), y], 1))
+    torch.testing.assert_close(found.xy_px, torch.stack([torch.full_like(y, 4.25), y], 1))
     bary = torch.stack([1 - (4.25 + y) / 20, torch.full_like(y, 4.25 / 20), y / 20], 1).to(dtype)
     torch.testing.assert_close(found.bary, bary[:, None].expand(4, 2, 3))
     torch.testing.assert_close(found.depth, torch.full_like(y, depth))
     # Face 1 is seen on the left. A quarter of a pixel of line: face 1 gains d / 4 if it moves by d to the right, and
     # z / 4 if face 0 falls behind by z; moving face 0 sideways does nothing.
     torch.testing.assert_close(found.normal_px, torch.tensor([[0, 0], [0.25, 0]], dtype=dtype).expand(4, 2, 2))
-    torch.testing.assert_close(found.rise, torch.full((4, 2), -0.25, dtype=dtype))
-    assert found.bary.dtype == found.normal_px.dtype == found.rise.dtype == dtype
-    assert found.place_px.dtype == found.depth.dtype == torch.float64
+    torch.testing.assert_close(found.depth_weight, torch.full((4, 2), -0.25, dtype=dtype))
+    assert found.bary.dtype == found.normal_px.dtype == found.depth_weight.dtype == dtype
+    assert found.xy_px.dtype == found.depth.dtype == torch.float64
 
 
 @both_backends
@@ -95,12 +95,12 @@ def test_worked_example_in_perspective(backend: str) -> None:
     pixel = torch.tensor([10 * WIDTH + WIDTH // 2]).repeat(4)
     found = find(verts, QUADS, pixel, QUAD_PAIRS, backend)
     assert float(lengths(found).sum()) == pytest.approx(1)
-    torch.testing.assert_close(found.place_px[:, 0], torch.full_like(found.depth, WIDTH / 2))
+    torch.testing.assert_close(found.xy_px[:, 0], torch.full_like(found.depth, WIDTH / 2))
     torch.testing.assert_close(found.depth, torch.full_like(found.depth, 4))
     # The tilted wall is seen on the right: it gains by moving left, and the line goes by 1 / 0.32 px a unit of depth.
     expected = torch.tensor([[0.0, 0], [-1, 0]], dtype=torch.float64)
     torch.testing.assert_close(found.normal_px.sum(0), expected, atol=1e-12, rtol=0)
-    torch.testing.assert_close(found.rise.sum(0), torch.tensor([-1 / 0.32, -1 / 0.32], dtype=torch.float64))
+    torch.testing.assert_close(found.depth_weight.sum(0), torch.tensor([-1 / 0.32, -1 / 0.32], dtype=torch.float64))
 
 
 def crossing_quads(kind: str) -> tuple[Tensor, tuple[float, float], tuple[float, float]]:
@@ -129,7 +129,7 @@ def test_the_line_of_two_crossing_quads(kind: str, dtype: torch.dtype, backend: 
     assert float(lengths(found).sum()) == pytest.approx(math.hypot(bx - ax, by - ay), rel=1e-9 if exact else 1e-4)
     assert float(lengths(found).max()) <= PIECE_PX * (1 + 1e-5)
     # Every middle is on the line, between its ends, in its pixel.
-    x, y = found.place_px.unbind(1)
+    x, y = found.xy_px.unbind(1)
     off_line = ((x - ax) * (by - ay) - (y - ay) * (bx - ax)) / math.hypot(bx - ax, by - ay)
     assert float(off_line.abs().max()) < (1e-9 if exact else 1e-3)
     share = (y - ay) / (by - ay)
@@ -140,7 +140,7 @@ def test_the_line_of_two_crossing_quads(kind: str, dtype: torch.dtype, backend: 
     # The middle is the same point of both faces.
     points = (verts.to(dtype)[0, QUADS[found.face]] * found.bary[..., None]).sum(2).double()
     tolerance = 1e-9 if exact else 1e-3
-    torch.testing.assert_close(points[..., :2] / points[..., 2:3], found.place_px[:, None].expand(-1, 2, 2),
+    torch.testing.assert_close(points[..., :2] / points[..., 2:3], found.xy_px[:, None].expand(-1, 2, 2),
                                rtol=tolerance, atol=tolerance)  # fmt: skip
     depth = points[..., 3] / points[..., 2] if kind == "orthographic" else points[..., 3]
     torch.testing.assert_close(depth, found.depth[:, None].expand(-1, 2), rtol=tolerance, atol=tolerance)
@@ -158,9 +158,9 @@ def test_the_line_ends_at_the_smaller_triangle_and_at_the_image(backend: str) ->
         verts = parallel_points(torch.cat([sheet, upper]).double())[None]
         found = find(verts, faces, *everywhere(torch.tensor([[0, 1]])), backend)
         assert float(lengths(found).sum()) == pytest.approx(last - first, rel=1e-9)
-        assert first < float(found.place_px[:, 1].min()) < first + PIECE_PX
-        assert last - PIECE_PX < float(found.place_px[:, 1].max()) < last
-        torch.testing.assert_close(found.place_px[:, 0], torch.full_like(found.depth, 12.5))
+        assert first < float(found.xy_px[:, 1].min()) < first + PIECE_PX
+        assert last - PIECE_PX < float(found.xy_px[:, 1].max()) < last
+        torch.testing.assert_close(found.xy_px[:, 0], torch.full_like(found.depth, 12.5))
 
 
 @both_backends
@@ -171,9 +171,9 @@ def test_swapping_the_faces_swaps_the_sides(backend: str) -> None:
     assert len(found.pixel) == len(swapped.pixel)
 
     def rows(part: Intersections, flip: bool) -> Tensor:
-        sides = [part.face.double(), part.bary, part.normal_px, part.rise]
+        sides = [part.face.double(), part.bary, part.normal_px, part.depth_weight]
         flat = [(side.flip(1) if flip else side).reshape(len(part.pixel), -1) for side in sides]
-        return torch.cat([part.pixel[:, None].double(), *flat, part.place_px, part.depth[:, None]], 1)
+        return torch.cat([part.pixel[:, None].double(), *flat, part.xy_px, part.depth[:, None]], 1)
 
     a, b = rows(found, False), rows(swapped, True)  # the line runs the other way: sort along it
     a, b = (table[table[:, -2].argsort(stable=True)] for table in (a, b))
@@ -232,7 +232,7 @@ def test_normal_and_rise_are_the_area_that_is_gained(kind: str, backend: str) ->
             away_by = found.depth if kind == "perspective" else torch.ones_like(found.depth)
             move = verts.clone() if kind == "perspective" else torch.tensor([0.0, 0, 0, 1]).double().expand(6, 4)
             gained = (area(k, step * move) - area(k, -step * move)) / (2 * step)
-            assert float((found.rise[:, k] * away_by).sum()) == pytest.approx(gained, rel=1e-3, abs=1e-3)
+            assert float((found.depth_weight[:, k] * away_by).sum()) == pytest.approx(gained, rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["in_front", "crossing", "parallel"])
@@ -262,7 +262,7 @@ def test_pairs_in_nearly_one_plane_have_no_line(backend: str, dtype: torch.dtype
         pixel, pair = everywhere(torch.tensor([[0, 1]]))
         found = find(verts, torch.tensor([[0, 1, 2], [3, 4, 5]]), pixel, pair, backend)
         assert (len(found.pixel) > 0) == is_line
-        assert len(found.pixel) == 0 or float(found.rise.abs().max()) <= 0.26 / turn
+        assert len(found.pixel) == 0 or float(found.depth_weight.abs().max()) <= 0.26 / turn
 
 
 @both_backends
@@ -288,7 +288,7 @@ def test_huge_tiny_and_broken_coordinates(kind: str, backend: str, dtype: torch.
     assert len(found.pixel) > 10
     assert_all_finite(found)
     assert float(lengths(found).max()) <= PIECE_PX * (1 + 1e-4)
-    assert float(found.place_px.min()) >= -1e-6 and float(found.place_px.max()) <= WIDTH + 1e-6
+    assert float(found.xy_px.min()) >= -1e-6 and float(found.xy_px.max()) <= WIDTH + 1e-6
 
 
 @both_backends
@@ -350,7 +350,7 @@ def test_one_pixel(backend: str) -> None:
     faces, zero = torch.tensor([[0, 1, 2], [3, 4, 5]]), torch.zeros(1, dtype=torch.int64)
     found = intersections(verts, faces, zero, torch.tensor([[0, 1]]), 1, 1, backend=backend)
     assert len(found.pixel) == 6 and float(lengths(found).sum()) == pytest.approx(2**0.5)
-    torch.testing.assert_close(found.place_px[:, 0], found.place_px[:, 1])
+    torch.testing.assert_close(found.xy_px[:, 0], found.xy_px[:, 1])
 
 
 @both_backends

@@ -27,18 +27,18 @@ from diffrender.ops.rasterize import Raster, rasterize
 
 
 def probe_of(
-    verts_hom: Tensor, faces: Tensor, view: Tensor, place_px: Tensor, backend: str, raster: Raster | None = None
+    verts_hom: Tensor, faces: Tensor, view: Tensor, xy_px: Tensor, backend: str, raster: Raster | None = None
 ) -> tuple[Tensor, Tensor]:
     bins = (raster or raster_of(verts_hom, faces, backend)).bins
-    return query_visibility(verts_hom, faces, view, place_px, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
+    return query_visibility(verts_hom, faces, view, xy_px, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
 
 
 def places(n_views: int, n_points: int, dtype: torch.dtype, beyond_px: float = 0.0) -> tuple[Tensor, Tensor]:
-    """(view, place_px) at random, up to beyond_px outside the image."""
+    """(view, xy_px) at random, up to beyond_px outside the image."""
     generator = torch.Generator().manual_seed(n_points)
     unit = torch.rand(n_points, 2, generator=generator, dtype=torch.float64)
-    place_px = unit * (torch.tensor([WIDTH, HEIGHT]) + 2 * beyond_px) - beyond_px
-    return torch.randint(n_views, (n_points,), generator=generator), place_px.to(dtype)
+    xy_px = unit * (torch.tensor([WIDTH, HEIGHT]) + 2 * beyond_px) - beyond_px
+    return torch.randint(n_views, (n_points,), generator=generator), xy_px.to(dtype)
 
 
 @both_backends
@@ -210,8 +210,8 @@ def test_mistakes_are_named(backend: str) -> None:
         r"faces must be int64": (verts, faces.int(), view, place),
         r"view must be int64": (verts, faces, view.int(), place),
         r"view must have shape \[Q\]": (verts, faces, view[:, None], place),
-        r"place_px must have shape \[5, 2\]": (verts, faces, view, place[:4]),
-        "place_px must be float32 or float64": (verts, faces, view, place.half()),
+        r"xy_px must have shape \[5, 2\]": (verts, faces, view, place[:4]),
+        "xy_px must be float32 or float64": (verts, faces, view, place.half()),
         r"one device": (verts, faces, view, place.to("meta")),
     }
     for message, arguments in cases.items():

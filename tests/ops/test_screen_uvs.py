@@ -32,7 +32,7 @@ every_soup = pytest.mark.parametrize("kind", ("in_front", "crossing", "parallel"
 def problem(kind: str = "in_front", dtype: torch.dtype = torch.float64, n_points: int = 300) -> Work:
     """The op's arguments for points of visible faces; the last two thirds of the scene's faces are an object's own."""
     verts_hom, faces = soup(kind, 3, dtype=torch.float64)
-    view, seen_id, place_px = seen_points(verts_hom, faces, n_points)
+    view, seen_id, xy_px = seen_points(verts_hom, faces, n_points)
     first = len(faces) // 3
     # Points in the order of an image: some of them in runs on one face.
     order = torch.argsort(view * len(faces) + seen_id)
@@ -41,7 +41,7 @@ def problem(kind: str = "in_front", dtype: torch.dtype = torch.float64, n_points
     generator = torch.Generator().manual_seed(4)
     uvs = torch.rand(50, 2, generator=generator, dtype=torch.float64) * 3 - 1
     uv_faces = torch.randint(50, (len(faces) - first, 3), generator=generator)
-    seen = (verts_hom.to(dtype), faces, seen_id[order], view[order], place_px[order].to(dtype))
+    seen = (verts_hom.to(dtype), faces, seen_id[order], view[order], xy_px[order].to(dtype))
     return uvs.to(dtype), uv_faces, seen_id[order] - first, *seen
 
 
@@ -85,17 +85,17 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
 @both_backends
 def test_is_what_corners_hold_and_its_derivative(backend: str, kind: str) -> None:
     work = problem(kind)
-    uvs, uv_faces, face_id, verts_hom, faces, seen_id, view, place_px = work
+    uvs, uv_faces, face_id, verts_hom, faces, seen_id, view, xy_px = work
 
     def uv_at(places: Tensor) -> Tensor:
         there = barycentrics(verts_hom, faces, view, seen_id, places)
         return (uvs[uv_faces[face_id]] * there[:, :, None]).sum(1)
 
     uv, derivatives = screen_uvs(*work, backend=backend)
-    torch.testing.assert_close(uv, uv_at(place_px), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(uv, uv_at(xy_px), rtol=1e-9, atol=1e-9)
     step = 1e-3
     steps = step * torch.eye(2, dtype=torch.float64)
-    expected = torch.stack([(uv_at(place_px + d) - uv_at(place_px - d)) / (2 * step) for d in steps], 2)
+    expected = torch.stack([(uv_at(xy_px + d) - uv_at(xy_px - d)) / (2 * step) for d in steps], 2)
     small = (expected.abs() < 1).flatten(1).all(1)  # near the horizon the steps themselves are too long
     assert small.sum() > 120
     torch.testing.assert_close(derivatives[small], expected[small], rtol=1e-3, atol=1e-6)
@@ -121,10 +121,10 @@ def test_matches_the_reference_in_value_and_gradient(dtype: torch.dtype, kind: s
 def test_gradients_are_the_derivatives(backend: str, kind: str) -> None:
     work = problem(kind, n_points=24)
     small = screen_uvs(*work)[1].abs().flatten(1).amax(1) < 1
-    face_id, seen_id, view, place_px = (work[index][small] for index in (2, 5, 6, 7))
+    face_id, seen_id, view, xy_px = (work[index][small] for index in (2, 5, 6, 7))
 
     def function(uvs: Tensor, verts_hom: Tensor) -> tuple[Tensor, Tensor]:
-        seen = (verts_hom, work[4], seen_id, view, place_px)
+        seen = (verts_hom, work[4], seen_id, view, xy_px)
         return screen_uvs(uvs, work[1], face_id, *seen, backend=backend)
 
     leaves = tuple(work[index].clone().requires_grad_() for index in FLOATS)
@@ -223,10 +223,10 @@ def test_mistakes_are_named(backend: str) -> None:
         r"uv_faces must be int64": (1, good[1].int()),
         r"face_id must be int64": (2, good[2].int()),
         r"verts_hom must have shape \[N, V, 4\]": (3, good[3][0]),
-        r"seen_faces must have shape \[F, 3\]": (4, good[4][:, :1]),
-        rf"seen_face_id must have shape \[{n_points}\]": (5, good[5][:-1]),
+        r"scene_faces must have shape \[F, 3\]": (4, good[4][:, :1]),
+        rf"scene_face_id must have shape \[{n_points}\]": (5, good[5][:-1]),
         r"view must be int64": (6, good[6].int()),
-        rf"place_px must have shape \[{n_points}, 2\]": (7, good[7][:-1]),
+        rf"xy_px must have shape \[{n_points}, 2\]": (7, good[7][:-1]),
         r"one dtype": (3, good[3].float()),
         r"one device": (7, good[7].to("meta")),
     }

@@ -46,7 +46,7 @@ def length(lines: SilhouetteSegments) -> float:
 
 def enclosed_area(lines: SilhouetteSegments) -> float:
     """By the divergence theorem: half the sum of place . outward normal."""
-    return float((lines.place_px * lines.normal_px).sum()) / 2
+    return float((lines.xy_px * lines.normal_px).sum()) / 2
 
 
 @both_backends
@@ -60,15 +60,15 @@ def test_worked_example_of_a_square(backend: str, dtype: torch.dtype) -> None:
     # The pieces of the top side, which is the edge (0, 1) and comes first.
     top = SilhouetteSegments(*(part[:40] for part in lines))
     assert top.face.tolist() == [0] * 40
-    torch.testing.assert_close(top.place_px[:, 0], 5.125 + 0.25 * torch.arange(40, dtype=torch.float64))
-    assert top.place_px[:, 1].tolist() == [7] * 40
+    torch.testing.assert_close(top.xy_px[:, 0], 5.125 + 0.25 * torch.arange(40, dtype=torch.float64))
+    assert top.xy_px[:, 1].tolist() == [7] * 40
     assert top.normal_px.tolist() == [[0, -0.25]] * 40
     assert top.pixel.tolist() == [7 * WIDTH + 5 + p // 4 for p in range(40)]
     t = (torch.arange(40, dtype=dtype) + 0.5) / 40
     torch.testing.assert_close(top.bary, torch.stack([1 - t, t, torch.zeros_like(t)], 1))
     assert top.depth.tolist() == [2] * 40
     assert lines.normal_px.dtype == lines.bary.dtype == dtype
-    assert lines.place_px.dtype == lines.depth.dtype == torch.float64
+    assert lines.xy_px.dtype == lines.depth.dtype == torch.float64
 
 
 @both_backends
@@ -76,7 +76,7 @@ def test_worked_example_of_a_square(backend: str, dtype: torch.dtype) -> None:
 def test_normals_point_outwards_whichever_way_the_faces_turn(backend: str, turned: bool) -> None:
     faces = SQUARE.flip(1) if turned else SQUARE
     lines = contours_of(parallel_points(square_px(5, 7, 10))[None], faces, backend)
-    outward = lines.place_px - torch.tensor([10.0, 12.0])
+    outward = lines.xy_px - torch.tensor([10.0, 12.0])
     assert bool(((outward * lines.normal_px).sum(1) > 0).all())
 
 
@@ -102,11 +102,11 @@ def test_each_piece_is_where_it_says(kind: str, dtype: torch.dtype, backend: str
     view, row, column = lines.pixel // (HEIGHT * WIDTH), lines.pixel // WIDTH % HEIGHT, lines.pixel % WIDTH
     # The middle is in its pixel, on an edge of its face, at its depth, in front of the near plane.
     pixel = torch.stack([column, row], 1)
-    assert bool(((lines.place_px >= pixel - 1e-4) & (lines.place_px <= pixel + 1 + 1e-4)).all())
+    assert bool(((lines.xy_px >= pixel - 1e-4) & (lines.xy_px <= pixel + 1 + 1e-4)).all())
     assert bool((lines.bary == 0).any(1).all()) and bool((lines.bary >= 0).all())
     middle = (verts[view[:, None], faces[lines.face]] * lines.bary[:, :, None]).sum(1).double()
     tolerance = 1e-8 if dtype == torch.float64 else 2e-2
-    torch.testing.assert_close(middle[:, :2] / middle[:, 2:3], lines.place_px, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(middle[:, :2] / middle[:, 2:3], lines.xy_px, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(middle[:, 3], lines.depth, rtol=1e-3, atol=1e-6)
     assert bool((lines.depth >= 0.1 - 1e-6).all())
     assert float(lines.normal_px.norm(dim=1).max()) <= PIECE_PX * (1 + 1e-5)
@@ -188,7 +188,7 @@ def test_only_the_part_inside_the_image_counts(backend: str) -> None:
     verts = parallel_points(square_px(-20, -20, 30))[None]  # its lower right corner (10, 10) is inside
     lines = contours_of(verts, SQUARE, backend)
     assert length(lines) == pytest.approx(20)
-    assert float(lines.place_px.min()) > 0 and float(lines.place_px.max()) <= 10
+    assert float(lines.xy_px.min()) > 0 and float(lines.xy_px.max()) <= 10
     outside = parallel_points(square_px(-20, -20, 15))[None]
     around = parallel_points(square_px(-5, -5, 90))[None]
     for verts in (outside, around):
@@ -278,7 +278,7 @@ def test_huge_tiny_and_broken_coordinates(backend: str, dtype: torch.dtype, size
         lines = contours_of(verts, faces, backend)
         assert_all_finite(lines)
         assert len(lines.pixel) < 100_000
-        assert float(lines.place_px.min()) >= -1 and float(lines.place_px.max()) <= WIDTH + 1
+        assert float(lines.xy_px.min()) >= -1 and float(lines.xy_px.max()) <= WIDTH + 1
 
 
 @both_backends

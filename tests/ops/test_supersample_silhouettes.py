@@ -34,11 +34,13 @@ def offsets_of(n_samples: int, dtype: torch.dtype) -> Tensor:
 
 
 def refine_of(
-    verts: Tensor, faces: Tensor, backend: str, n_samples: int = 16, also: Tensor | None = None
+    verts: Tensor, faces: Tensor, backend: str, n_samples: int = 16, extra_pixels: Tensor | None = None
 ) -> AntialiasPlan:
     raster = raster_of(verts, faces, backend)
     offsets = offsets_of(n_samples, verts.dtype)
-    return supersample_silhouettes(verts, Topology(faces), raster, offsets, near=0.1, also=also, backend=backend)
+    return supersample_silhouettes(
+        verts, Topology(faces), raster, offsets, near=0.1, extra_pixels=extra_pixels, backend=backend
+    )
 
 
 @both_backends
@@ -59,7 +61,9 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
                2: [(i, j) for i in range(5) for j in range(5) if i in (0, 4) or j in (0, 4)]}  # fmt: skip
     assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == sorted(ring_of[1] + ring_of[2])
     # In the pixel of the first one's corner the sample before the corner sees the second one, the other the first.
-    sees = dict(zip(zip(rows.tolist(), columns.tolist(), strict=True), (found.sub_face // 2).tolist(), strict=True))
+    sees = dict(
+        zip(zip(rows.tolist(), columns.tolist(), strict=True), (found.sample_face_id // 2).tolist(), strict=True)
+    )
     assert sees[1, 1] == [1, 0] and sees[3, 3] == [0, 1] and sees[0, 0] == [-1, 1] and sees[1, 3] == [1, 1]
     assert found.samples.weight.sum().item() == 16  # all of the larger one: either sample 16 times
     # Both squares' outlines are seen in full: 4 x 2 px before the second one, 4 x 4 px before nothing.
@@ -69,7 +73,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert length[inner].sum().item() == pytest.approx(8, rel=1e-5)
     assert length[~inner].sum().item() == pytest.approx(16, rel=1e-5)
     assert bool((found.outlines.face[inner] < 2).all()) and bool((found.beyond.face_id >= 2).all())
-    assert not bool(found.outlines.rise.any())
+    assert not bool(found.outlines.depth_weight.any())
 
 
 @every_soup
@@ -78,10 +82,12 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
 def test_matches_the_reference(kind: str, dtype: torch.dtype, n_samples: int) -> None:
     for seed in range(2):
         verts, faces = soup(kind, seed, dtype=dtype)
-        also = torch.rand(2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed)) < 0.1
-        found, expected = (refine_of(verts, faces, backend, n_samples, also) for backend in ("numba", "reference"))
+        extra_pixels = torch.rand(2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed)) < 0.1
+        found, expected = (
+            refine_of(verts, faces, backend, n_samples, extra_pixels) for backend in ("numba", "reference")
+        )
         assert len(found.outlines.pixel) > 50 and len(found.beyond.outline) > 10
-        assert torch.equal(found.pixel, expected.pixel) and torch.equal(found.sub_face, expected.sub_face)
+        assert torch.equal(found.pixel, expected.pixel) and torch.equal(found.sample_face_id, expected.sample_face_id)
         assert_same_bits(found.samples, expected.samples)
         for part in ("pixel", "face"):
             assert torch.equal(getattr(found.outlines, part), getattr(expected.outlines, part))
@@ -91,28 +97,28 @@ def test_matches_the_reference(kind: str, dtype: torch.dtype, n_samples: int) ->
         same = len(faces) // 2 if kind == "degenerate" else len(faces)
         assert torch.equal(found.beyond.face_id % same, expected.beyond.face_id % same)
         tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-        for part in ("bary", "normal_px", "rise"):
+        for part in ("bary", "normal_px", "depth_weight"):
             actual, wanted = getattr(found.outlines, part), getattr(expected.outlines, part)
             torch.testing.assert_close(actual, wanted, rtol=tolerance, atol=tolerance)
-        torch.testing.assert_close(found.beyond.place_px, expected.beyond.place_px, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(found.beyond.xy_px, expected.beyond.xy_px, rtol=tolerance, atol=tolerance)
 
 
 @both_backends
 @every_soup
 def test_it_is_contours_and_probe_one_after_the_other(kind: str, backend: str) -> None:
     verts, faces = soup(kind, 3, dtype=torch.float64)
-    also = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
-    also[1, 3, 7] = also[0, HEIGHT - 1, WIDTH - 1] = True
-    found = refine_of(verts, faces, backend, 4, also)
+    extra_pixels = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
+    extra_pixels[1, 3, 7] = extra_pixels[0, HEIGHT - 1, WIDTH - 1] = True
+    found = refine_of(verts, faces, backend, 4, extra_pixels)
     lines = contours_of(verts, faces, backend)
-    expected = torch.cat([lines.pixel, torch.nonzero(also.reshape(-1))[:, 0]]).unique()
+    expected = torch.cat([lines.pixel, torch.nonzero(extra_pixels.reshape(-1))[:, 0]]).unique()
     assert torch.equal(found.pixel, expected)
     corner = torch.stack([expected % WIDTH, expected // WIDTH % HEIGHT], 1)
     place = (corner[:, None] + offsets_of(4, torch.float64)).reshape(-1, 2)
     view = (expected // (HEIGHT * WIDTH)).repeat_interleave(4)
     bins = raster_of(verts, faces, backend).bins
     face, _ = query_visibility(verts, faces, view, place, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
-    assert torch.equal(found.sub_face.reshape(-1), face)
+    assert torch.equal(found.sample_face_id.reshape(-1), face)
 
 
 @both_backends
@@ -171,11 +177,13 @@ def test_input_need_not_be_contiguous(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     raster = raster_of(verts, faces, backend)
     wide = raster._replace(face_id=strided(raster.face_id), depth=strided(raster.depth))
-    offsets, also = offsets_of(4, torch.float32), torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
-    also[:, 5:8, 3] = True
-    expected = supersample_silhouettes(verts, Topology(faces), raster, offsets, near=0.1, also=also, backend=backend)
+    offsets, extra_pixels = offsets_of(4, torch.float32), torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
+    extra_pixels[:, 5:8, 3] = True
+    expected = supersample_silhouettes(
+        verts, Topology(faces), raster, offsets, near=0.1, extra_pixels=extra_pixels, backend=backend
+    )
     found = supersample_silhouettes(strided(verts), Topology(strided(faces)), wide, strided(offsets), near=0.1,
-                   also=also.transpose(1, 2).contiguous().transpose(1, 2), backend=backend)  # fmt: skip
+                   extra_pixels=extra_pixels.transpose(1, 2).contiguous().transpose(1, 2), backend=backend)  # fmt: skip
     assert_same_bits(found, expected)
 
 
@@ -199,19 +207,19 @@ def test_huge_and_tiny_coordinates(backend: str, size: float) -> None:
 def test_mistakes_are_named(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     raster, topology, offsets = raster_of(verts, faces, backend), Topology(faces), offsets_of(4, torch.float32)
-    also = torch.zeros(2, HEIGHT, WIDTH - 1, dtype=torch.bool)
+    extra_pixels = torch.zeros(2, HEIGHT, WIDTH - 1, dtype=torch.bool)
     cases = {
         r"verts_hom must have shape \[N, V, 4\]": (verts[0], topology, raster, offsets, None),
         r"topology.faces must be int64": (verts, Topology(faces.int()), raster, offsets, None),
         r"raster.face_id must have shape \[1, H, W, K\]": (verts[:1], topology, raster, offsets, None),
         r"offsets must have shape \[S, 2\]": (verts, topology, raster, offsets[0], None),
-        r"also must have shape": (verts, topology, raster, offsets, also),
+        r"extra_pixels must have shape": (verts, topology, raster, offsets, extra_pixels),
         r"one dtype": (verts, topology, raster, offsets.double(), None),
         r"one device": (verts, topology, raster, offsets.to("meta"), None),
     }
     for message, (*arguments, extra) in cases.items():
         with pytest.raises(ShapeError, match=f"supersample_silhouettes: .*{message}"):
-            supersample_silhouettes(*arguments, also=extra, backend=backend)
+            supersample_silhouettes(*arguments, extra_pixels=extra, backend=backend)
     if backend == "numba":
         meta = raster._replace(face_id=raster.face_id.to("meta"))
         with pytest.raises(BackendError, match="'numba' runs on the CPU"):

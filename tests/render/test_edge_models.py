@@ -44,7 +44,7 @@ def test_weights_of_a_pixel_sum_to_its_coverage(edges, mesh):
     order, _ = torch.unique_consecutive(samples.pixel, return_counts=True)
     assert len(order) == len(order.unique())
     column, row = samples.pixel % 32, samples.pixel // 32 % 32
-    assert torch.equal(samples.place_px.floor().long(), torch.stack([column, row], 1))
+    assert torch.equal(samples.xy_px.floor().long(), torch.stack([column, row], 1))
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 4, 7])

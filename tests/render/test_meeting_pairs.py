@@ -13,11 +13,11 @@ from diffrender.render.edge_models.antialias import meeting_pairs
 HEIGHT, WIDTH, VIEWS = 5, 7, 2
 
 
-def expected(pixel, sub_face, topology):
+def expected(pixel, sample_face_id, topology):
     """The same with sets, straight from the definition."""
     part = topology.face_component.tolist()
     found = set()
-    for at, row in zip(pixel.tolist(), sub_face.tolist(), strict=True):
+    for at, row in zip(pixel.tolist(), sample_face_id.tolist(), strict=True):
         view, y, x = at // (HEIGHT * WIDTH), at // WIDTH % HEIGHT, at % WIDTH
         for one, other in itertools.combinations(sorted({face for face in row if face >= 0}), 2):
             if part[one] == part[other]:
@@ -36,9 +36,9 @@ def test_pairs_of_different_parts_in_a_pixel_and_in_those_around(seed):
     count = int(torch.randint(0, VIEWS * HEIGHT * WIDTH, (1,), generator=generator))
     pixel = torch.randperm(VIEWS * HEIGHT * WIDTH, generator=generator)[:count].sort().values
     samples = int(torch.randint(1, 10, (1,), generator=generator))
-    sub_face = torch.randint(-1, 2 * n_parts, (count, samples), generator=generator)
-    sub_face = torch.where(torch.rand(count, 1, generator=generator) < 0.7, sub_face[:, :1], sub_face)
-    at, pair = meeting_pairs(pixel, sub_face, topology, HEIGHT, WIDTH)
+    sample_face_id = torch.randint(-1, 2 * n_parts, (count, samples), generator=generator)
+    sample_face_id = torch.where(torch.rand(count, 1, generator=generator) < 0.7, sample_face_id[:, :1], sample_face_id)
+    at, pair = meeting_pairs(pixel, sample_face_id, topology, HEIGHT, WIDTH)
     found = list(zip(at.tolist(), *pair.T.tolist(), strict=True))
     assert found == sorted(set(found))
-    assert set(found) == expected(pixel, sub_face, topology)
+    assert set(found) == expected(pixel, sample_face_id, topology)

@@ -99,7 +99,7 @@ def test_barycentrics_of_what_is_seen_sum_to_one_and_are_inside(backend):
     samples = visible.samples
     verts_hom = cameras.project(scene.objects["a"].vertices_w())
     faces = scene.objects["a"].mesh.faces
-    bary = barycentrics(verts_hom, faces, samples.view, samples.face_id, samples.place_px, backend=backend)
+    bary = barycentrics(verts_hom, faces, samples.view, samples.face_id, samples.xy_px, backend=backend)
     assert len(bary) > 1000
     torch.testing.assert_close(bary.sum(1), torch.ones(len(bary)), atol=1e-6, rtol=0)
     assert bary.min() > -1e-4

@@ -93,7 +93,7 @@ def test_the_shadow_lies_where_rays_to_the_light_are_stopped(name):
     on_floor = fragments.face_id >= blob().n_faces
     # Where the pixels' rays meet the plane y = -1.
     world_from_cam = torch.linalg.inv(view.cam_from_world[0].double())
-    place = fragments.place_px[on_floor].double()
+    place = fragments.xy_px[on_floor].double()
     ray = torch.cat([(place - view.center_px[0]) / view.focal_px[0], torch.ones(len(place), 1)], 1)
     ray = ray @ world_from_cam[:3, :3].T
     eye = world_from_cam[:3, 3]

@@ -94,7 +94,7 @@ def test_a_uniform_sky_looks_the_same_through_every_lobe(roughness):
     found = sky.lobe(random_directions(), torch.tensor([[roughness]], dtype=F64), None)
     torch.testing.assert_close(found, torch.full_like(found, 0.7), atol=1e-6, rtol=0)
     torch.testing.assert_close(
-        sky.hemisphere(random_directions(), None), torch.full_like(found, 0.7), atol=1e-6, rtol=0
+        sky.mean_radiance(random_directions(), None), torch.full_like(found, 0.7), atol=1e-6, rtol=0
     )
 
 
@@ -153,7 +153,7 @@ def test_environments_reflect_about_what_their_texels_do(material, at_most):
     surface, sky = on_bumpy(), Environment(EnvMap(peaked_map(64)), torch.tensor([0.2, 0.4, -0.1], dtype=F64))
     to_light, arriving = sky.sample(surface)
     summed = (material.evaluate(surface, to_light) * arriving).sum(1)
-    assert relative_l2(sky.reflected(surface, material), summed) < at_most
+    assert relative_l2(sky.shade(surface, material), summed) < at_most
 
 
 def test_turning_the_map_turns_what_is_seen():
@@ -161,8 +161,8 @@ def test_turning_the_map_turns_what_is_seen():
     texels = smooth_map(64)
     surface = on_bumpy()
     normals = surface.normal_w
-    turned = Environment(EnvMap(texels), rotation).hemisphere(surface, normals @ axis_angle_to_matrix(rotation).T)
-    torch.testing.assert_close(turned, Environment(EnvMap(texels)).hemisphere(surface, normals))
+    turned = Environment(EnvMap(texels), rotation).mean_radiance(surface, normals @ axis_angle_to_matrix(rotation).T)
+    torch.testing.assert_close(turned, Environment(EnvMap(texels)).mean_radiance(surface, normals))
 
 
 def test_every_texel_has_its_gradient():

@@ -78,12 +78,12 @@ def test_skies_reflect_what_their_samples_do(name, material):
     to_light, arriving = sky.sample(surface)
     summed = (material.evaluate(surface, to_light) * arriving).sum(1)
     assert len(surface) > 10
-    torch.testing.assert_close(sky.reflected(surface, material).expand_as(summed), summed, atol=6e-3, rtol=0)
+    torch.testing.assert_close(sky.shade(surface, material).expand_as(summed), summed, atol=6e-3, rtol=0)
 
 
 def test_ambient_light_on_lambert_gives_base_colour_times_radiance():
     color, radiance = torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0.3, 2.0, 1.0])
-    reflected = Ambient(radiance).reflected(surface_of(bumpy(2)), Lambert(color))
+    reflected = Ambient(radiance).shade(surface_of(bumpy(2)), Lambert(color))
     torch.testing.assert_close(reflected.expand(50, 3), (color * radiance).expand(50, 3))
 
 
@@ -169,7 +169,7 @@ def test_gradients_match_finite_differences(name, frame):
 
     def shown(*tensors):
         light = with_values(start, dict(zip(values, tensors, strict=True)))
-        return light.reflected(surface, material)
+        return light.shade(surface, material)
 
     leaves = tuple(values.values())
     assert shown(*leaves).any()
@@ -213,7 +213,7 @@ def test_harmonics_light_diffuse_surfaces_exactly_and_highlights_by_their_bands(
     normals = surface.normal_w
     cosine = (normals[:, None] * directions).sum(-1, keepdim=True).clamp_min(0)
     torch.testing.assert_close(
-        sky.hemisphere(surface, normals), (cosine * radiance).sum(1) / math.pi, atol=1e-2, rtol=0
+        sky.mean_radiance(surface, normals), (cosine * radiance).sum(1) / math.pi, atol=1e-2, rtol=0
     )
     # A mirror shows the sky itself.
     mirror = sky.lobe(surface, normals, torch.zeros(1, 1, dtype=F64))
@@ -246,11 +246,11 @@ def test_a_light_of_the_camera_goes_with_it():
         if "direction" in values:
             values["direction"] = torch.tensor([-0.2, 0.3, 1.0], dtype=F64).expand_as(values["direction"])
         light = with_values(light, values)
-        seen = light.reflected(before, material)
+        seen = light.shade(before, material)
         assert seen.any()
-        torch.testing.assert_close(light.reflected(after, material), seen)
+        torch.testing.assert_close(light.shade(after, material), seen)
         still = dataclasses.replace(light, frame="world")
-        assert not torch.allclose(still.reflected(after, material), seen)
+        assert not torch.allclose(still.shade(after, material), seen)
 
 
 def test_camera_axes_are_right_down_and_forward():

@@ -21,8 +21,8 @@ def angles(towards_mirrored: Tensor) -> Tensor:
 
 def test_the_lobes_share_all_that_is_reflected() -> None:
     lobes = tabulated()
-    assert lobes.straight.shape == (ROUGHNESS_STEPS, COSINE_STEPS, N_LOBES)
-    for share in (lobes.straight, lobes.grazing):
+    assert lobes.scale.shape == (ROUGHNESS_STEPS, COSINE_STEPS, N_LOBES)
+    for share in (lobes.scale, lobes.bias):
         assert bool((share >= 0).all())
         torch.testing.assert_close(share.sum(-1), torch.ones_like(share[..., 0]))
     assert bool(((lobes.roughness > 0.999 * LEAST_ROUGHNESS) & (lobes.roughness <= 1)).all())
@@ -34,7 +34,7 @@ def test_the_table_is_that_of_the_fit() -> None:
     Smooth surfaces seen from the side, whose density one lobe hardly overlaps, are left out of the distance.
     """
     truth, lobes = highlights(), tabulated()
-    shares = torch.stack([lobes.straight, lobes.grazing], -1).float()
+    shares = torch.stack([lobes.scale, lobes.bias], -1).float()
     found = misfits(angles(lobes.towards_mirrored.float()), 2 * lobes.roughness.float().log(), shares, truth)
     roughness = torch.linspace(0, 1, ROUGHNESS_STEPS).clamp_min(LEAST_ROUGHNESS)[:, None, None]
     one_width = 2 * roughness.log().expand(-1, COSINE_STEPS, -1)

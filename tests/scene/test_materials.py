@@ -129,7 +129,7 @@ def test_reciprocity(name):
 def test_lobes_reflect_as_much_of_a_white_sky_as_directions_do(name, cosine):
     for material in (*WHITE[name], in_float64(MATERIALS[name](base_color=COLOR))):
         surface = seen_from(tilted(cosine))
-        found = Ambient(torch.ones(3, dtype=F64)).reflected(surface, material).expand(1, 3)[0]
+        found = Ambient(torch.ones(3, dtype=F64)).shade(surface, material).expand(1, 3)[0]
         torch.testing.assert_close(found, reflected_of_white_sky(material, tilted(cosine)), atol=6e-3, rtol=0)
 
 
@@ -140,7 +140,7 @@ def test_reflectance_is_that_of_all_lobes_together(name):
             surface = seen_from(tilted(cosine))
             _, diffuse, glossy = material.lobes(surface)
             together = diffuse + sum(lobe.weight for lobe in glossy)
-            torch.testing.assert_close(material.reflectance(surface), together)
+            torch.testing.assert_close(material.albedo(surface), together)
             for lobe in glossy:
                 torch.testing.assert_close(lobe.direction_w.norm(dim=1), torch.ones(1, dtype=F64))
 
@@ -188,7 +188,7 @@ def quantities(name):
 
 def shown(material, surface, to_light):
     """[M, 3] what the surface sends to its camera under one direction of light and a gray sky."""
-    total = Ambient(torch.full((3,), 0.3, dtype=to_light.dtype)).reflected(surface, material)
+    total = Ambient(torch.full((3,), 0.3, dtype=to_light.dtype)).shade(surface, material)
     if material.needs_light:
         total = total + material.evaluate(surface, to_light).sum(1)
     emitted = material.emitted(surface)
@@ -288,7 +288,7 @@ def test_a_smooth_metal_is_nearly_a_mirror():
     """All it reflects of a white sky is its colour by Schlick, and from near the mirror's direction."""
     metal = Ggx(COLOR, torch.ones(1, dtype=F64), torch.full((1,), 0.15, dtype=F64))
     cosine = 0.8
-    found = Ambient(torch.ones(3, dtype=F64)).reflected(seen_from(tilted(cosine)), metal)[0]
+    found = Ambient(torch.ones(3, dtype=F64)).shade(seen_from(tilted(cosine)), metal)[0]
     torch.testing.assert_close(found, COLOR + (1 - COLOR) * (1 - cosine) ** 5, atol=5e-3, rtol=0)
     glossy = metal.lobes(seen_from(tilted(cosine))).glossy
     mirrored = torch.tensor([-0.6, 0.0, 0.8], dtype=F64)

@@ -31,9 +31,9 @@ MATERIALS: dict[str, Material] = {
 class OneByOne(Environment):
     """An environment whose texels are all shaded one by one."""
 
-    reflected = PunctualLight.reflected
+    shade = PunctualLight.shade
 
-    def ready(self) -> OneByOne:
+    def prepared(self) -> OneByOne:
         return self
 
 

@@ -86,7 +86,7 @@ def test_every_default_parametrisation_is_on_the_shelf_and_suits_the_value():
         parametrization = PARAMETRIZATIONS[default_parametrization(scene, CAMERAS, path)]()
         name = object_of_vertices(path)
         if name is not None:
-            parametrization = parametrization.bound_to(scene.objects[name].mesh)
+            parametrization = parametrization.bind(scene.objects[name].mesh)
         value = get_value(scene, CAMERAS, path)
         assert parametrization.value_of(parametrization.latent_of(value)).shape == value.shape
 

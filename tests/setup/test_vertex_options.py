@@ -34,7 +34,7 @@ optimize:
     vertices = setup.scene.objects["object"].mesh.vertices
     latent = setup.model.latents["objects.object.mesh.vertices"]
     torch.testing.assert_close(
-        latent.detach(), LargeSteps(7.0, "splu").bound_to(setup.scene.objects["object"].mesh).latent_of(vertices)
+        latent.detach(), LargeSteps(7.0, "splu").bind(setup.scene.objects["object"].mesh).latent_of(vertices)
     )
     shape, color = setup.config.optimize.parameters().values()
     assert (getattr(shape, "lambda"), shape.solver, shape.optimizer, shape.betas) == (

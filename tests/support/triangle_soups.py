@@ -78,14 +78,14 @@ def contours_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.
 
 
 def seen_points(verts_hom: Tensor, faces: Tensor, n_points: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """(view, face_id, place_px) of points at random in covered pixels, on the face that the pixel's centre sees."""
+    """(view, face_id, xy_px) of points at random in covered pixels, on the face that the pixel's centre sees."""
     face_id = raster_of(verts_hom, faces, "numba").face_id[..., 0]
     covered = torch.nonzero(face_id >= 0)
     generator = torch.Generator().manual_seed(seed)
     chosen = covered[torch.randint(len(covered), (n_points,), generator=generator)]
     jitter = torch.rand(n_points, 2, generator=generator, dtype=verts_hom.dtype)
-    place_px = chosen[:, [2, 1]].to(verts_hom.dtype) + jitter
-    return chosen[:, 0].contiguous(), face_id[chosen[:, 0], chosen[:, 1], chosen[:, 2]], place_px
+    xy_px = chosen[:, [2, 1]].to(verts_hom.dtype) + jitter
+    return chosen[:, 0].contiguous(), face_id[chosen[:, 0], chosen[:, 1], chosen[:, 2]], xy_px
 
 
 def flatten(value: Any) -> list[Tensor]:

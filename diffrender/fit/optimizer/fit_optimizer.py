@@ -199,7 +199,7 @@ class FitOptimizer:
         moments = dict(self._moments)
         for other in (path, *learned):
             moments[other] = moments[other].with_rows(found.rows[f"speed {other}"], found.rows[f"root {other}"])
-        model.put_back(frame, new_latents)
+        model.restore(frame, new_latents)
         self._moments = moments
         motion.lengths, motion.drift = found.lengths / stretch, found.rows["drift"]
 
@@ -212,14 +212,14 @@ class FitOptimizer:
         if not (is_finite and texture_fields(self._model.frame.scene.objects[name])):
             return
         found = reunwrap(self._model, name, self._moments, self._names)
-        self._model.put_back(found.frame, found.latents)
+        self._model.restore(found.frame, found.latents)
         self._moments = found.moments
 
     def per_mesh_state(self) -> PerMeshState:
-        """What a change of a mesh replaces: kept, and given to `put_back`, it belongs to the mesh of now again."""
+        """What a change of a mesh replaces: kept, and given to `restore`, it belongs to the mesh of now again."""
         return PerMeshState(self._moments, {path: (each.lengths, each.drift) for path, each in self._motions.items()})
 
-    def put_back(self, state: PerMeshState) -> None:
+    def restore(self, state: PerMeshState) -> None:
         """Take over what `per_mesh_state` gave when the model had the meshes that it has now again."""
         self._moments = state.moments
         for path, (lengths, drift) in state.motions.items():

@@ -32,7 +32,7 @@ class LargeSteps(Parametrization):
 
     The paper's adam_uniform is one choice of optimiser; vector_adam goes further in as many steps of few views each.
 
-    Only after `bound_to(mesh)` it can be used. Raises ConfigError for a lambda that is negative or not finite.
+    Only after `bind(mesh)` it can be used. Raises ConfigError for a lambda that is negative or not finite.
     """
 
     optimizer: ClassVar[str] = "vector_adam"
@@ -44,7 +44,7 @@ class LargeSteps(Parametrization):
         if not (math.isfinite(self.smoothness) and self.smoothness >= 0):
             raise ConfigError(f"large_steps: lambda must be a finite number of at least 0, got {self.smoothness}")
 
-    def bound_to(self, mesh: Mesh) -> Parametrization:
+    def bind(self, mesh: Mesh) -> Parametrization:
         """The parametrisation of the vertices of `mesh`: its system, factored."""
         return BoundLargeSteps(mesh, self.smoothness, self.solver)
 

@@ -28,13 +28,13 @@ class Arap(Regularizer):
     are found anew at every step and then held: at the optimum their motion does not change the energy.
     """
 
-    def bound_to(self, start: Scene) -> Regularizer:
+    def bind(self, start: Scene) -> Regularizer:
         """The same, comparing with the meshes of `start`."""
         return _ArapTo({name: _Rest.of(item.mesh) for name, item in start.objects.items()})
 
     def __call__(self, scene: Scene) -> Tensor:
         """Raises ConfigError: without a start there is nothing to compare with."""
-        raise ConfigError("loss.arap: compares with the start of a fit; make it by bound_to(start)")
+        raise ConfigError("loss.arap: compares with the start of a fit; make it by bind(start)")
 
 
 @dataclass(frozen=True)

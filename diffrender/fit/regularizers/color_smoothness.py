@@ -21,7 +21,7 @@ class ColorSmoothness(Regularizer):
     resolution. Uniform colours count nothing. Summed over the objects.
     """
 
-    def bound_to(self, start: Scene) -> Regularizer:
+    def bind(self, start: Scene) -> Regularizer:
         """The same, counting only texels that lie on the meshes, and steps across their seams."""
         return _ColorSmoothnessOn(Layouts())
 

@@ -41,7 +41,7 @@ class MaterialSmoothness(Regularizer):
         if not self.chroma >= 0:
             raise ConfigError(f"loss.material_smoothness: chroma must be at least 0, got {self.chroma}")
 
-    def bound_to(self, start: Scene) -> Regularizer:
+    def bind(self, start: Scene) -> Regularizer:
         """The same, counting only texels that lie on the meshes, and steps across their seams."""
         return _MaterialSmoothnessOn(self.chroma, Layouts())
 

@@ -23,7 +23,7 @@ NORMALS = "normal"
 
 
 class Reunwrapped(NamedTuple):
-    """A model's state with one object in another layout: what `SceneModel.put_back` takes, and all moments."""
+    """A model's state with one object in another layout: what `SceneModel.restore` takes, and all moments."""
 
     frame: SceneTemplate
     latents: dict[str, Tensor]

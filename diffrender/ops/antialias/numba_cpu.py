@@ -59,7 +59,7 @@ def spread(start, end, grad_image, pixel, weight, grad_radiance):
 
 @njit(nogil=True, cache=True)
 def add_outline_gradient(
-    start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal, rise
+    start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal, depth_weight
 ):  # fmt: skip
     """Add the gradient of the outline pieces start..end-1 to total [N, V, 4]."""
     for p in range(start, end):
@@ -88,7 +88,7 @@ def add_outline_gradient(
                 total[view, vertex, 0] += share * gx
                 total[view, vertex, 1] += share * gy
                 total[view, vertex, 2] += share * gw
-                total[view, vertex, 3] += share * worth * rise[p]
+                total[view, vertex, 3] += share * worth * depth_weight[p]
 
 
 def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, background: Tensor, size: tuple[int, int, int]) -> Tensor:

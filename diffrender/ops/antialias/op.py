@@ -21,16 +21,16 @@ class VisibleSegments(NamedTuple):
 
     pixel: [P] int64 (n H + i) W + j.
     face, bary: [P] int64, [P, 3]; the middle of the piece as a fixed point of the surface that ends there.
-    normal_px, rise: [P, 2], [P]; where that point moves by d in the image (pixels) and by z in depth, the outline
-        sweeps normal_px . d + rise z of the pixel's area. For the edge of a surface normal_px is the outward normal,
-        as long as the piece, and rise is 0; for lines of intersection see ops.intersections.
+    normal_px, depth_weight: [P, 2], [P]; where that point moves by d in the image (pixels) and by z in depth, the
+        outline sweeps normal_px . d + depth_weight z of the pixel's area. For the edge of a surface normal_px is the
+        outward normal, as long as the piece, and depth_weight is 0; for lines of intersection see ops.intersections.
     """
 
     pixel: Tensor
     face: Tensor
     bary: Tensor
     normal_px: Tensor
-    rise: Tensor
+    depth_weight: Tensor
 
 
 def antialias(

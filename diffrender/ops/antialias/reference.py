@@ -33,7 +33,7 @@ def forward(
     is_sound = w > LEAST_W * terms[:, :, 2].abs().sum(1, keepdim=True)
     place = middle[:, :2] / w.where(is_sound, 1)
     moved, risen = place - place.detach(), middle[:, 3] - middle[:, 3].detach()
-    area = (moved * outlines.normal_px).sum(1) + risen * outlines.rise
+    area = (moved * outlines.normal_px).sum(1) + risen * outlines.depth_weight
     image = image.index_add(0, outlines.pixel, jump.detach() * area[:, None].where(is_sound, 0))
     color, coverage = image[:, :-1], image[:, -1:]
     bare = (1 - coverage).detach()  # what the outlines' motion does to the background is part of `jump`

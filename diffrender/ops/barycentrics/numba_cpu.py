@@ -72,16 +72,16 @@ def add_gradient(start, end, total_grad, grad, verts, faces, views, face_id, pla
         total_grad[view, v2, 2] -= px * dx2 + py * dy2
 
 
-def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor) -> Tensor:
+def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor) -> Tensor:
     """See op.barycentrics."""
     out = torch.empty((len(face_id), 3), dtype=verts_hom.dtype)
-    parallel_for(evaluate, len(face_id), 32768, *as_numpy(verts_hom, faces, view, face_id, place_px), out.numpy())
+    parallel_for(evaluate, len(face_id), 32768, *as_numpy(verts_hom, faces, view, face_id, xy_px), out.numpy())
     return out
 
 
 def backward(
-    grad_bary: Tensor, verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor
+    grad_bary: Tensor, verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor
 ) -> Tensor:
     """Gradient with respect to verts_hom [N, V, 4]."""
-    points = as_numpy(grad_bary, verts_hom, faces, view, face_id, place_px)
+    points = as_numpy(grad_bary, verts_hom, faces, view, face_id, xy_px)
     return sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *points)

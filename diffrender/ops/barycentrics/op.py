@@ -13,7 +13,7 @@ from diffrender.ops.backend import implementation
 
 
 def barycentrics(
-    verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor, *, backend: str | None = None
+    verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor, *, backend: str | None = None
 ) -> Tensor:
     """Perspective-correct barycentric coordinates [M, 3] of points of the image on given faces; they sum to 1.
 
@@ -24,7 +24,7 @@ def barycentrics(
     verts_hom: [N, V, 4] homogeneous pixel coordinates, float32 or float64.
     faces: [F, 3] int64.
     view, face_id: [M] int64; point m is seen in view[m] on faces[face_id[m]].
-    place_px: [M, 2] (x, y) in pixels, same dtype as verts_hom.
+    xy_px: [M, 2] (x, y) in pixels, same dtype as verts_hom.
     Source: Olano & Greer 1997.
     """
     check_shape("barycentrics", "verts_hom", verts_hom, ("N", "V", 4))
@@ -35,23 +35,23 @@ def barycentrics(
     check_index("barycentrics", "face_id", face_id)
     check_shape("barycentrics", "view", view, (len(face_id),))
     check_index("barycentrics", "view", view)
-    check_shape("barycentrics", "place_px", place_px, (len(face_id), 2))
-    check_same_device("barycentrics", verts_hom=verts_hom, faces=faces, view=view, face_id=face_id, place_px=place_px)
-    check_same_dtype("barycentrics", verts_hom=verts_hom, place_px=place_px)
+    check_shape("barycentrics", "xy_px", xy_px, (len(face_id), 2))
+    check_same_device("barycentrics", verts_hom=verts_hom, faces=faces, view=view, face_id=face_id, xy_px=xy_px)
+    check_same_dtype("barycentrics", verts_hom=verts_hom, xy_px=xy_px)
     name, module = implementation("barycentrics", verts_hom.device, backend)
     if name == "reference":
-        return module.forward(verts_hom, faces, view, face_id, place_px)
-    return _Barycentrics.apply(verts_hom, faces, view, face_id, place_px, module)  # type: ignore[return-value]
+        return module.forward(verts_hom, faces, view, face_id, xy_px)
+    return _Barycentrics.apply(verts_hom, faces, view, face_id, xy_px, module)  # type: ignore[return-value]
 
 
 class _Barycentrics(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, place_px: Tensor, module: Any
+        ctx: Any, verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor, module: Any
     ) -> Tensor:
-        ctx.save_for_backward(verts_hom, faces, view, face_id, place_px)
+        ctx.save_for_backward(verts_hom, faces, view, face_id, xy_px)
         ctx.module = module
-        return module.forward(verts_hom, faces, view, face_id, place_px)
+        return module.forward(verts_hom, faces, view, face_id, xy_px)
 
     @staticmethod
     @once_differentiable

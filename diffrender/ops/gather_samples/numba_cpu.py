@@ -14,7 +14,7 @@ AFTER_ALL = np.iinfo(np.int64).max
 
 
 @njit(nogil=True, cache=True)
-def count_rows(start, end, face_id, refined, first_refined, sub_face, count):
+def count_rows(start, end, face_id, refined, first_refined, sample_face_id, count):
     """How many samples the image rows start..end-1 have (row = n H + i)."""
     width = face_id.shape[1]
     for row in range(start, end):
@@ -23,18 +23,31 @@ def count_rows(start, end, face_id, refined, first_refined, sub_face, count):
             found += face_id[row, x] >= 0
         for r in range(first_refined[row], first_refined[row + 1]):
             found -= face_id[row, refined[r] - row * width] >= 0
-            for s in range(sub_face.shape[1]):
-                found += sub_face[r, s] >= 0
+            for s in range(sample_face_id.shape[1]):
+                found += sample_face_id[r, s] >= 0
         count[row] = found
 
 
 @njit(nogil=True, cache=True)
 def fill_rows(
-    start, end, face_id, height, refined, first_refined, sub_face, offsets, first, pixel, view, face, place, weight
-):  # fmt: skip
+    start,
+    end,
+    face_id,
+    height,
+    refined,
+    first_refined,
+    sample_face_id,
+    offsets,
+    first,
+    pixel,
+    view,
+    face,
+    place,
+    weight,
+):
     """The samples of the image rows start..end-1; those of row r begin at first[r]."""
     width = face_id.shape[1]
-    n_samples = sub_face.shape[1]
+    n_samples = sample_face_id.shape[1]
     for row in range(start, end):
         n = row // height
         y = row - n * height
@@ -47,12 +60,12 @@ def fill_rows(
                     # The samples of the lowest face that has not had its turn.
                     lowest = AFTER_ALL
                     for s in range(n_samples):
-                        if last < sub_face[r, s] < lowest:
-                            lowest = sub_face[r, s]
+                        if last < sample_face_id[r, s] < lowest:
+                            lowest = sample_face_id[r, s]
                     if lowest == AFTER_ALL:
                         break
                     for s in range(n_samples):
-                        if sub_face[r, s] == lowest:
+                        if sample_face_id[r, s] == lowest:
                             pixel[out], view[out], face[out] = row * width + x, n, lowest
                             place[out, 0], place[out, 1] = x + offsets[s, 0], y + offsets[s, 1]
                             weight[out] = 1 / n_samples
@@ -67,14 +80,14 @@ def fill_rows(
 
 
 def forward(
-    face_id: Tensor, refined: Tensor, sub_face: Tensor, offsets: Tensor
+    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See op.collect."""
     n_views, height, width = face_id.shape
     rows = face_id.contiguous().numpy().reshape(n_views * height, width)
     refined_array = refined.contiguous().numpy()
     first_refined = np.searchsorted(refined_array, np.arange(len(rows) + 1) * width)
-    shared = (refined_array, first_refined, sub_face.contiguous().numpy())
+    shared = (refined_array, first_refined, sample_face_id.contiguous().numpy())
     count = np.empty(len(rows), np.int64)
     grain = max(1, 32768 // width)
     parallel_for(count_rows, len(rows), grain, rows, *shared, count)

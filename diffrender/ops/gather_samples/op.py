@@ -17,19 +17,19 @@ class Samples(NamedTuple):
     pixel: [M] int64 (n H + i) W + j.
     view: [M] int64 n.
     face_id: [M] int64.
-    place_px: [M, 2] (x, y) in pixels.
+    xy_px: [M, 2] (x, y) in pixels.
     weight: [M] share of the pixel.
     """
 
     pixel: Tensor
     view: Tensor
     face_id: Tensor
-    place_px: Tensor
+    xy_px: Tensor
     weight: Tensor
 
 
 def gather_samples(
-    face_id: Tensor, refined: Tensor, sub_face: Tensor, offsets: Tensor, *, backend: str | None = None
+    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, *, backend: str | None = None
 ) -> Samples:
     """One sample at the centre of each covered plain pixel, and every covered one of S in each refined pixel.
 
@@ -37,18 +37,20 @@ def gather_samples(
 
     face_id: [N, H, W] int64 what pixel centres see, -1 for nothing.
     refined: [R] int64 (n H + i) W + j, ascending.
-    sub_face: [R, S] int64 what the samples in refined pixels see.
+    sample_face_id: [R, S] int64 what the samples in refined pixels see.
     offsets: [S, 2] float where in its pixel each sample lies, (x, y) in 0..1; its dtype is that of the result.
     """
     check_shape("gather_samples", "face_id", face_id, ("N", "H", "W"))
     check_index("gather_samples", "face_id", face_id)
     check_shape("gather_samples", "refined", refined, ("R",))
     check_index("gather_samples", "refined", refined)
-    check_shape("gather_samples", "sub_face", sub_face, (len(refined), len(offsets)))
-    check_index("gather_samples", "sub_face", sub_face)
+    check_shape("gather_samples", "sample_face_id", sample_face_id, (len(refined), len(offsets)))
+    check_index("gather_samples", "sample_face_id", sample_face_id)
     check_shape("gather_samples", "offsets", offsets, ("S", 2))
     check_float("gather_samples", "offsets", offsets)
-    check_same_device("gather_samples", face_id=face_id, refined=refined, sub_face=sub_face, offsets=offsets)
+    check_same_device(
+        "gather_samples", face_id=face_id, refined=refined, sample_face_id=sample_face_id, offsets=offsets
+    )
     _, module = implementation("gather_samples", face_id.device, backend)
     with torch.no_grad():
-        return Samples(*module.forward(face_id, refined, sub_face, offsets))
+        return Samples(*module.forward(face_id, refined, sample_face_id, offsets))

@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def forward(
-    face_id: Tensor, refined: Tensor, sub_face: Tensor, offsets: Tensor
+    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See op.collect."""
     height, width = face_id.shape[1:]
     centers = face_id.reshape(-1).clone()
     centers[refined] = -1
     plain = torch.nonzero(centers >= 0)[:, 0]
-    row, column = torch.nonzero(sub_face >= 0, as_tuple=True)
+    row, column = torch.nonzero(sample_face_id >= 0, as_tuple=True)
     pixel = torch.cat([plain, refined[row]])
-    face = torch.cat([centers[plain], sub_face[row, column]])
+    face = torch.cat([centers[plain], sample_face_id[row, column]])
     offset = torch.cat([offsets.new_full((len(plain), 2), 0.5), offsets[column]])
     weight = offsets.new_full((len(pixel),), 1 / max(1, len(offsets)))
     weight[: len(plain)] = 1

@@ -34,14 +34,14 @@ def value_of(values, vertex):
 
 
 @njit(nogil=True, cache=True)
-def evaluate(start, end, values, faces, face_id, verts, seen_faces, seen_id, views, place, out):
+def evaluate(start, end, values, faces, face_id, verts, scene_faces, seen_id, views, place, out):
     """Values [M, 3] at the points start..end-1."""
     m = start
     while m < end:
         face, view, own = seen_id[m], views[m], face_id[m]
-        x0, y0, w0 = corner_from(verts, view, seen_faces[face, 0], 0.0, 0.0)
-        x1, y1, w1 = corner_from(verts, view, seen_faces[face, 1], 0.0, 0.0)
-        x2, y2, w2 = corner_from(verts, view, seen_faces[face, 2], 0.0, 0.0)
+        x0, y0, w0 = corner_from(verts, view, scene_faces[face, 0], 0.0, 0.0)
+        x1, y1, w1 = corner_from(verts, view, scene_faces[face, 1], 0.0, 0.0)
+        x2, y2, w2 = corner_from(verts, view, scene_faces[face, 2], 0.0, 0.0)
         a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
         while m < end and seen_id[m] == face and views[m] == view:
             # Corners counted from the point itself: where a run begins depends on the threads and must not show.
@@ -83,7 +83,7 @@ def add_to_value(total, at, line, red, green, blue):
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def add_gradient(
-    start, end, total, grad, values, faces, face_id, verts, seen_faces, seen_id, views, place,
+    start, end, total, grad, values, faces, face_id, verts, scene_faces, seen_id, views, place,
     first_verts, wants_values, wants_verts,
 ):  # fmt: skip
     """Add the gradient of the points start..end-1 to total: of values from 0 on, of verts from first_verts on."""
@@ -91,9 +91,9 @@ def add_gradient(
     while m < end:
         face, view, own = seen_id[m], views[m], face_id[m]
         px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
-        v0 = corner_from(verts, view, seen_faces[face, 0], px, py)
-        v1 = corner_from(verts, view, seen_faces[face, 1], px, py)
-        v2 = corner_from(verts, view, seen_faces[face, 2], px, py)
+        v0 = corner_from(verts, view, scene_faces[face, 0], px, py)
+        v1 = corner_from(verts, view, scene_faces[face, 1], px, py)
+        v2 = corner_from(verts, view, scene_faces[face, 2], px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
         # The channels are n / d, with these lines.
@@ -124,9 +124,9 @@ def add_gradient(
             d1 = plus(sums, 1.0, weighted(red, green, blue, b))
             d2 = plus(sums, 1.0, weighted(red, green, blue, c))
             first = first_verts + 4 * view * verts.shape[1]
-            add_to_corner(total, first + 4 * seen_faces[face, 0], v1, v2, d1, d2, px, py)
-            add_to_corner(total, first + 4 * seen_faces[face, 1], v2, v0, d2, d0, px, py)
-            add_to_corner(total, first + 4 * seen_faces[face, 2], v0, v1, d0, d1, px, py)
+            add_to_corner(total, first + 4 * scene_faces[face, 0], v1, v2, d1, d2, px, py)
+            add_to_corner(total, first + 4 * scene_faces[face, 1], v2, v0, d2, d0, px, py)
+            add_to_corner(total, first + 4 * scene_faces[face, 2], v0, v1, d0, d1, px, py)
 
 
 def _by_threes(values: Tensor) -> list[Tensor]:
@@ -140,11 +140,11 @@ def _by_threes(values: Tensor) -> list[Tensor]:
 
 
 def forward(
-    values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, seen_faces: Tensor, seen_face_id: Tensor,
-    view: Tensor, place_px: Tensor,
+    values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
+    view: Tensor, xy_px: Tensor,
 ) -> Tensor:  # fmt: skip
     """See op.attributes."""
-    points = as_numpy(faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     outputs = []
     for part in _by_threes(values):
         out = torch.empty((len(face_id), CHANNELS), dtype=values.dtype)
@@ -157,11 +157,11 @@ def forward(
 
 
 def backward(
-    grad_out: Tensor, values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, seen_faces: Tensor,
-    seen_face_id: Tensor, view: Tensor, place_px: Tensor, wants_values: bool, wants_verts: bool,
+    grad_out: Tensor, values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor,
+    scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants_values: bool, wants_verts: bool,
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
     """Gradients with respect to values and verts_hom, None where not wanted."""
-    points = as_numpy(faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     n_values = CHANNELS * len(values) if wants_values else 0
     size = n_values + (verts_hom.numel() if wants_verts else 0)
     grad_parts, grad_verts = [], None

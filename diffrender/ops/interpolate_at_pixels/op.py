@@ -17,10 +17,10 @@ def interpolate_at_pixels(
     faces: Tensor,
     face_id: Tensor,
     verts_hom: Tensor,
-    seen_faces: Tensor,
-    seen_face_id: Tensor,
+    scene_faces: Tensor,
+    scene_face_id: Tensor,
     view: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     *,
     backend: str | None = None,
 ) -> Tensor:
@@ -30,9 +30,9 @@ def interpolate_at_pixels(
     y w, w); a face that the point's ray runs along gives zeros, with zero gradient.
 
     values: [V, C]; faces: [F, 3] int64 into them; face_id: [M] int64.
-    verts_hom: [N, V', 4] homogeneous pixel coordinates; seen_faces: [F', 3] int64 into them; seen_face_id: [M] int64.
+    verts_hom: [N, V', 4] homogeneous pixel coordinates; scene_faces: [F', 3] int64 into them; scene_face_id: [M] int64.
         The same faces as above, corner by corner, in the numbering of the whole scene.
-    view: [M] int64; place_px: [M, 2] (x, y) in pixels.
+    view: [M] int64; xy_px: [M, 2] (x, y) in pixels.
     """
     check_shape("interpolate_at_pixels", "values", values, ("V", "C"))
     check_float("interpolate_at_pixels", "values", values)
@@ -41,19 +41,19 @@ def interpolate_at_pixels(
     check_shape("interpolate_at_pixels", "face_id", face_id, ("M",))
     check_index("interpolate_at_pixels", "face_id", face_id)
     check_shape("interpolate_at_pixels", "verts_hom", verts_hom, ("N", "V", 4))
-    check_shape("interpolate_at_pixels", "seen_faces", seen_faces, ("F", 3))
-    check_index("interpolate_at_pixels", "seen_faces", seen_faces)
-    check_shape("interpolate_at_pixels", "seen_face_id", seen_face_id, (len(face_id),))
-    check_index("interpolate_at_pixels", "seen_face_id", seen_face_id)
+    check_shape("interpolate_at_pixels", "scene_faces", scene_faces, ("F", 3))
+    check_index("interpolate_at_pixels", "scene_faces", scene_faces)
+    check_shape("interpolate_at_pixels", "scene_face_id", scene_face_id, (len(face_id),))
+    check_index("interpolate_at_pixels", "scene_face_id", scene_face_id)
     check_shape("interpolate_at_pixels", "view", view, (len(face_id),))
     check_index("interpolate_at_pixels", "view", view)
-    check_shape("interpolate_at_pixels", "place_px", place_px, (len(face_id), 2))
+    check_shape("interpolate_at_pixels", "xy_px", xy_px, (len(face_id), 2))
     check_same_device(
         "interpolate_at_pixels", values=values, faces=faces, face_id=face_id, verts_hom=verts_hom, view=view
     )
-    check_same_dtype("interpolate_at_pixels", values=values, verts_hom=verts_hom, place_px=place_px)
+    check_same_dtype("interpolate_at_pixels", values=values, verts_hom=verts_hom, xy_px=xy_px)
     name, module = implementation("interpolate_at_pixels", values.device, backend)
-    arguments = (values, faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    arguments = (values, faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     if name == "reference":
         return module.forward(*arguments)
     return _Attributes.apply(module, *arguments)  # type: ignore[return-value]

@@ -13,11 +13,11 @@ def forward(
     faces: Tensor,
     face_id: Tensor,
     verts_hom: Tensor,
-    seen_faces: Tensor,
-    seen_face_id: Tensor,
+    scene_faces: Tensor,
+    scene_face_id: Tensor,
     view: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
 ) -> Tensor:
     """See op.attributes."""
-    bary = barycentrics(verts_hom, seen_faces, view, seen_face_id, place_px)
+    bary = barycentrics(verts_hom, scene_faces, view, scene_face_id, xy_px)
     return interpolate(values, faces, face_id, bary)

@@ -26,18 +26,19 @@ class Intersections(NamedTuple):
     pixel: [I] int64 (n H + i) W + j.
     face: [I, 2] int64 the two faces.
     bary: [I, 2, 3] the middle of the piece in each.
-    place_px: [I, 2] float64; depth: [I] float64.
-    normal_px, rise: [I, 2, 2], [I, 2]; where the point of face k at the middle moves by d in the image and by z in
-        depth, the line moves out of face k's part of the pixel and sweeps normal_px[k] . d + rise[k] z of its area.
+    xy_px: [I, 2] float64; depth: [I] float64.
+    normal_px, depth_weight: [I, 2, 2], [I, 2]; where the point of face k at the middle moves by d in the image and by z
+        in depth, the line moves out of face k's part of the pixel and sweeps normal_px[k] . d + depth_weight[k] z of
+        its area.
     """
 
     pixel: Tensor
     face: Tensor
     bary: Tensor
-    place_px: Tensor
+    xy_px: Tensor
     depth: Tensor
     normal_px: Tensor
-    rise: Tensor
+    depth_weight: Tensor
 
 
 def intersections(

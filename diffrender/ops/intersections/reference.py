@@ -57,5 +57,5 @@ def forward(
     reach = length / steepness[index]  # area swept by a unit of nearness
     fall = torch.where(is_perspective[index, None], depth**-2, torch.ones_like(depth))  # of nearness with depth
     normal = -slope[index] * reach[:, None, None]
-    bary, normal, rise = (value.to(verts_hom.dtype) for value in (bary, normal, -fall * reach[:, None]))
-    return pixel[index], pair[index], bary, place, depth[:, 0], normal, rise
+    bary, normal, depth_weight = (value.to(verts_hom.dtype) for value in (bary, normal, -fall * reach[:, None]))
+    return pixel[index], pair[index], bary, place, depth[:, 0], normal, depth_weight

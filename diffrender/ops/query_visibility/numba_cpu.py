@@ -116,7 +116,7 @@ def forward(
     verts_hom: Tensor,
     faces: Tensor,
     view: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     height: int,
     width: int,
     bins: FaceBins,
@@ -124,13 +124,13 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """See op.probe."""
     verts = verts_hom.contiguous().numpy()
-    place = place_px.contiguous().numpy()
+    place = xy_px.contiguous().numpy()
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)
     order = np.empty(len(place), np.int64)
     file_points(view.contiguous().numpy(), place, height, width, tiles_x, tiles_y, offset, order)
     out_face = torch.empty(len(place), dtype=torch.int64)
-    out_depth = torch.empty(len(place), dtype=place_px.dtype)
+    out_depth = torch.empty(len(place), dtype=xy_px.dtype)
     parallel_for(
         fill_points,
         len(verts) * tiles_x * tiles_y,

@@ -14,7 +14,7 @@ def query_visibility(
     verts_hom: Tensor,
     faces: Tensor,
     view: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     height: int,
     width: int,
     *,
@@ -28,7 +28,7 @@ def query_visibility(
     Not differentiable: the result is discrete.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
-    view: [Q] int64; place_px: [Q, 2] (x, y) in pixels, float32 or float64 (depth is of that dtype; places that must
+    view: [Q] int64; xy_px: [Q, 2] (x, y) in pixels, float32 or float64 (depth is of that dtype; places that must
     lie on the right side of an edge by less than a thousandth of a pixel need float64).
     height, width, near, backend, bins: as given to `rasterize`, and from its result.
     """
@@ -38,9 +38,9 @@ def query_visibility(
     check_index("query_visibility", "faces", faces)
     check_shape("query_visibility", "view", view, ("Q",))
     check_index("query_visibility", "view", view)
-    check_shape("query_visibility", "place_px", place_px, (len(view), 2))
-    check_same_device("query_visibility", verts_hom=verts_hom, faces=faces, view=view, place_px=place_px)
-    check_float("query_visibility", "place_px", place_px)
+    check_shape("query_visibility", "xy_px", xy_px, (len(view), 2))
+    check_same_device("query_visibility", verts_hom=verts_hom, faces=faces, view=view, xy_px=xy_px)
+    check_float("query_visibility", "xy_px", xy_px)
     _, module = implementation("query_visibility", verts_hom.device, backend)
     with torch.no_grad():
-        return module.forward(verts_hom.detach(), faces, view, place_px, height, width, bins, near)
+        return module.forward(verts_hom.detach(), faces, view, xy_px, height, width, bins, near)

@@ -13,7 +13,7 @@ def forward(
     verts_hom: Tensor,
     faces: Tensor,
     view: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     height: int,
     width: int,
     bins: FaceBins,
@@ -21,10 +21,10 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """See op.probe."""
     functions = edge_functions(verts_hom, faces)
-    face_id = faces.new_full((len(place_px),), -1)
-    depth = place_px.new_zeros(len(place_px))
-    column = place_px[:, 0].floor().long().clamp(0, width - 1)
-    row = place_px[:, 1].floor().long().clamp(0, height - 1)
+    face_id = faces.new_full((len(xy_px),), -1)
+    depth = xy_px.new_zeros(len(xy_px))
+    column = xy_px[:, 0].floor().long().clamp(0, width - 1)
+    row = xy_px[:, 1].floor().long().clamp(0, height - 1)
     # The points sorted by pixel: those of pixel p are order[first[p] : first[p + 1]].
     point_pixel = (view * height + row) * width + column
     order = point_pixel.argsort(stable=True)
@@ -38,7 +38,7 @@ def forward(
         within = torch.arange(len(pair), device=pixel.device) - (n_points.cumsum(0) - n_points)[pair]
         point = order[first[pixel[pair]] + within]
         face = pair_face[pair]
-        place = place_px[point].double()
+        place = xy_px[point].double()
         inside, values = covers(functions, pair_view[pair], face, place[:, 0], place[:, 1])
         z = depth_of(verts_hom, faces, pair_view[pair], face, values)
         drawn = inside & (z >= near)

@@ -92,11 +92,11 @@ def add_worth(
 
 
 def forward(
-    map_depth: Tensor, map_id: Tensor, place_px: Tensor, depth: Tensor, slope: Tensor, bias: Tensor, radius: int
+    map_depth: Tensor, map_id: Tensor, xy_px: Tensor, depth: Tensor, slope: Tensor, bias: Tensor, radius: int
 ) -> Tensor:
     """See op.shadow."""
     visible = torch.empty_like(depth, memory_format=torch.contiguous_format)
-    points = as_numpy(map_depth, map_id, place_px, depth, slope, bias)
+    points = as_numpy(map_depth, map_id, xy_px, depth, slope, bias)
     parallel_for(evaluate, len(depth), GRAIN, *points, radius, visible.numpy())
     return visible
 
@@ -105,16 +105,16 @@ def backward_place(
     grad: Tensor,
     map_depth: Tensor,
     map_id: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     depth: Tensor,
     slope: Tensor,
     bias: Tensor,
     radius: int,
     visible: Tensor,
 ) -> Tensor:
-    """Gradient with respect to place_px [M, 2]."""
-    out = torch.empty_like(place_px, memory_format=torch.contiguous_format)
-    points = as_numpy(grad, map_depth, map_id, place_px, depth, slope, bias)
+    """Gradient with respect to xy_px [M, 2]."""
+    out = torch.empty_like(xy_px, memory_format=torch.contiguous_format)
+    points = as_numpy(grad, map_depth, map_id, xy_px, depth, slope, bias)
     parallel_for(place_gradient, len(depth), GRAIN, *points, radius, *as_numpy(visible), out.numpy())
     return out
 
@@ -123,7 +123,7 @@ def backward_verts(
     grad: Tensor,
     map_depth: Tensor,
     map_id: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     depth: Tensor,
     slope: Tensor,
     bias: Tensor,
@@ -137,7 +137,7 @@ def backward_verts(
     middle = middles(occluders, verts_hom, faces, height * width)
     pixel, middle, front, beyond = as_numpy(occluders.pixel, middle, occluders.front, occluders.beyond)
     first = np.searchsorted(pixel, np.arange(n_maps * height * width + 1))
-    points = as_numpy(map_id, place_px, depth, slope, bias)
+    points = as_numpy(map_id, xy_px, depth, slope, bias)
     worth = sum_into(
         (len(pixel),), grad.dtype, len(depth), add_worth,
         *as_numpy(grad), np.array([height, width]), *points, radius, first, middle, front, beyond,

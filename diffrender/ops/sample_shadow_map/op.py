@@ -33,7 +33,7 @@ class Occluders(NamedTuple):
 def sample_shadow_map(
     map_depth: Tensor,
     map_id: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     depth: Tensor,
     slope: Tensor,
     bias: Tensor,
@@ -51,19 +51,19 @@ def sample_shadow_map(
     "Depth" may be anything that grows along rays from the light and is linear across a plane's image: camera depth for
     parallel rays, -1 / depth for those from a point.
 
-    Differentiable in `place_px`, and in `verts_hom` through the occluders: where an outline sweeps an area, moving
+    Differentiable in `xy_px`, and in `verts_hom` through the occluders: where an outline sweeps an area, moving
     outwards, points whose surface lies behind it, and not behind what it covers, lose the area times the tent there
     (NOTES.md). In nothing else: depths only decide.
 
     map_depth: [L, H, W] what each texel of L maps sees, infinite where nothing.
-    map_id: [M] int64 the map of each point. place_px: [M, 2] its (x, y) there; texel (i, j) is at (j + .5, i + .5).
+    map_id: [M] int64 the map of each point. xy_px: [M, 2] its (x, y) there; texel (i, j) is at (j + .5, i + .5).
     depth, bias: [M]. slope: [M, 2] per pixel. radius: in texels, at least 1.
     verts_hom: [L, V, 4] homogeneous pixel coordinates in the maps; faces: [F, 3].
     """
-    n_maps, n_points = len(map_depth), len(place_px)
+    n_maps, n_points = len(map_depth), len(xy_px)
     check_shape("sample_shadow_map", "map_depth", map_depth, ("L", "H", "W"))
     check_float("sample_shadow_map", "map_depth", map_depth)
-    check_shape("sample_shadow_map", "place_px", place_px, ("M", 2))
+    check_shape("sample_shadow_map", "xy_px", xy_px, ("M", 2))
     check_shape("sample_shadow_map", "map_id", map_id, (n_points,))
     check_index("sample_shadow_map", "map_id", map_id)
     check_shape("sample_shadow_map", "depth", depth, (n_points,))
@@ -74,11 +74,11 @@ def sample_shadow_map(
     check_index("sample_shadow_map", "faces", faces)
     if radius < 1:
         raise ShapeError(f"shadow: radius must be at least 1 texel, got {radius}")
-    tensors = {"map_depth": map_depth, "place_px": place_px, "depth": depth, "slope": slope, "bias": bias}
+    tensors = {"map_depth": map_depth, "xy_px": xy_px, "depth": depth, "slope": slope, "bias": bias}
     check_same_dtype("sample_shadow_map", **tensors, verts_hom=verts_hom)
     check_same_device("sample_shadow_map", **tensors, verts_hom=verts_hom, faces=faces, map_id=map_id)
     name, module = implementation("sample_shadow_map", map_depth.device, backend)
-    points = (map_depth.detach(), map_id, place_px, depth.detach(), slope.detach(), bias.detach())
+    points = (map_depth.detach(), map_id, xy_px, depth.detach(), slope.detach(), bias.detach())
     if name == "reference":
         return module.forward(*points, radius, occluders, verts_hom, faces)
     return _Shadow.apply(*points, radius, verts_hom, faces, module, *occluders)  # type: ignore[return-value]
@@ -90,7 +90,7 @@ class _Shadow(torch.autograd.Function):
         ctx: Any,
         map_depth: Tensor,
         map_id: Tensor,
-        place_px: Tensor,
+        xy_px: Tensor,
         depth: Tensor,
         slope: Tensor,
         bias: Tensor,
@@ -100,7 +100,7 @@ class _Shadow(torch.autograd.Function):
         module: Any,
         *occluders: Tensor,
     ) -> Tensor:
-        points = (map_depth, map_id, place_px, depth, slope, bias)
+        points = (map_depth, map_id, xy_px, depth, slope, bias)
         visible = module.forward(*points, radius)
         ctx.save_for_backward(*points, visible, verts_hom, faces, *occluders)
         ctx.radius, ctx.module = radius, module

@@ -12,7 +12,7 @@ from diffrender.ops.sample_shadow_map.op import Occluders
 def forward(
     map_depth: Tensor,
     map_id: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     depth: Tensor,
     slope: Tensor,
     bias: Tensor,
@@ -25,27 +25,27 @@ def forward(
     _, height, width = map_depth.shape
     visible = torch.zeros_like(depth)
     # What lies beyond the map by more than the tent sees nothing of it, nor does a place that is no number.
-    near = ((place_px > -radius) & (place_px < max(height, width) + radius)).all(1)
-    place_px = place_px.where(near[:, None], -float(radius))
+    near = ((xy_px > -radius) & (xy_px < max(height, width) + radius)).all(1)
+    xy_px = xy_px.where(near[:, None], -float(radius))
     # The first texel whose centre lies within the tent, and 2 radius of them each way.
-    first = (place_px.detach() - radius - 0.5).floor().long() + 1
+    first = (xy_px.detach() - radius - 0.5).floor().long() + 1
     for row in range(2 * radius):
         for column in range(2 * radius):
             j, i = first[:, 0] + column, first[:, 1] + row
             inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
             seen = map_depth[map_id, i.clamp(0, height - 1), j.clamp(0, width - 1)]
-            offset = torch.stack([j, i], 1) + 0.5 - place_px
+            offset = torch.stack([j, i], 1) + 0.5 - xy_px
             plane = depth + (slope * offset.detach()).sum(1)
             is_lit = ~inside | (seen + bias >= plane)
             visible = visible + _tent(offset, radius).where(is_lit, 0)
     return visible - _swept(
-        map_id, place_px.detach(), depth, slope, bias, radius, occluders, verts_hom, faces, height, width
+        map_id, xy_px.detach(), depth, slope, bias, radius, occluders, verts_hom, faces, height, width
     )
 
 
 def _swept(
     map_id: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     depth: Tensor,
     slope: Tensor,
     bias: Tensor,
@@ -68,7 +68,7 @@ def _swept(
     # The pieces in each texel, as a list of lists.
     n_texels = len(verts_hom) * height * width
     start = torch.searchsorted(occluders.pixel, torch.arange(n_texels + 1, device=view.device))
-    first = (place_px - radius).floor().long()
+    first = (xy_px - radius).floor().long()
     total = torch.zeros_like(depth)
     for row in range(2 * radius + 1):
         for column in range(2 * radius + 1):
@@ -79,7 +79,7 @@ def _swept(
             point = torch.arange(len(depth), device=view.device).repeat_interleave(count)
             rank = torch.arange(len(point), device=view.device) - (count.cumsum(0) - count)[point]
             piece = start[texel[point]] + rank
-            offset = middle_px.detach()[piece] - place_px[point]
+            offset = middle_px.detach()[piece] - xy_px[point]
             plane = depth[point] + (slope[point] * offset).sum(1) - bias[point]
             darker = (occluders.front[piece] < plane).to(depth.dtype) - (occluders.beyond[piece] < plane).to(
                 depth.dtype

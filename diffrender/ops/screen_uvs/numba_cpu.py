@@ -48,7 +48,7 @@ def bounded(value):
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def evaluate(start, end, uvs, uv_faces, face_id, verts, seen_faces, seen_id, views, place, out_uv, out_derivatives):
+def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, seen_id, views, place, out_uv, out_derivatives):
     """Coordinates [M, 2] and derivatives [M, 2, 2] at the points start..end-1."""
     m = start
     while m < end:
@@ -58,7 +58,7 @@ def evaluate(start, end, uvs, uv_faces, face_id, verts, seen_faces, seen_id, vie
         while begin > 0 and seen_id[begin - 1] == face and views[begin - 1] == view:
             begin -= 1
         px, py = np.float64(place[begin, 0]), np.float64(place[begin, 1])
-        v0, v1, v2 = corners_from(verts, seen_faces, face, view, px, py)
+        v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         u, v = coordinates_of(uvs, uv_faces, own)
         nx, ny, nz = weighted(l0, l1, l2, u)
@@ -85,7 +85,7 @@ def held_gradient(grad, value):
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def add_gradients(
-    start, end, total, grad_uv, grad_derivatives, uvs, uv_faces, face_id, verts, seen_faces, seen_id, views, place,
+    start, end, total, grad_uv, grad_derivatives, uvs, uv_faces, face_id, verts, scene_faces, seen_id, views, place,
     first_verts, wants_uvs, wants_verts,
 ):  # fmt: skip
     """Add the gradient of the points start..end-1 to total: of uvs from 0 on, of verts from first_verts on."""
@@ -93,7 +93,7 @@ def add_gradients(
     while m < end:
         face, view, own = seen_id[m], views[m], face_id[m]
         px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
-        v0, v1, v2 = corners_from(verts, seen_faces, face, view, px, py)
+        v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         u, v = coordinates_of(uvs, uv_faces, own)
         nx, ny, nz = weighted(l0, l1, l2, u)
@@ -131,17 +131,17 @@ def add_gradients(
             d1 = weighted(of_u, of_v, sums, (u[1], v[1], 1.0))
             d2 = weighted(of_u, of_v, sums, (u[2], v[2], 1.0))
             first = first_verts + 4 * view * verts.shape[1]
-            add_to_corner(total, first + 4 * seen_faces[face, 0], v1, v2, d1, d2, px, py)
-            add_to_corner(total, first + 4 * seen_faces[face, 1], v2, v0, d2, d0, px, py)
-            add_to_corner(total, first + 4 * seen_faces[face, 2], v0, v1, d0, d1, px, py)
+            add_to_corner(total, first + 4 * scene_faces[face, 0], v1, v2, d1, d2, px, py)
+            add_to_corner(total, first + 4 * scene_faces[face, 1], v2, v0, d2, d0, px, py)
+            add_to_corner(total, first + 4 * scene_faces[face, 2], v0, v1, d0, d1, px, py)
 
 
 def forward(
-    uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor, seen_faces: Tensor, seen_face_id: Tensor,
-    view: Tensor, place_px: Tensor,
+    uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
+    view: Tensor, xy_px: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """See op.texture_places."""
-    inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     uv = torch.empty((len(face_id), 2), dtype=uvs.dtype)
     derivatives = torch.empty((len(face_id), 2, 2), dtype=uvs.dtype)
     parallel_for(evaluate, len(face_id), GRAIN, *inputs, uv.numpy(), derivatives.numpy())
@@ -150,11 +150,11 @@ def forward(
 
 def backward(
     grad_uv: Tensor, grad_derivatives: Tensor, uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor,
-    seen_faces: Tensor, seen_face_id: Tensor, view: Tensor, place_px: Tensor, wants_uvs: bool, wants_verts: bool,
+    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants_uvs: bool, wants_verts: bool,
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
     """Gradients with respect to uvs and verts_hom, None where not wanted."""
     grads = as_numpy(grad_uv, grad_derivatives)
-    inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     n_uvs = uvs.numel() if wants_uvs else 0
     size = n_uvs + (verts_hom.numel() if wants_verts else 0)
     total = sum_into(

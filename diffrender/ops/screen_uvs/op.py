@@ -17,10 +17,10 @@ def screen_uvs(
     uv_faces: Tensor,
     face_id: Tensor,
     verts_hom: Tensor,
-    seen_faces: Tensor,
-    seen_face_id: Tensor,
+    scene_faces: Tensor,
+    scene_face_id: Tensor,
     view: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
     *,
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -31,9 +31,9 @@ def screen_uvs(
     Differentiable in uvs and in verts_hom (columns x w, y w, w).
 
     uvs: [T, 2] float32 or float64; uv_faces: [F, 3] int64 into them; face_id: [M] int64.
-    verts_hom: [N, V, 4] homogeneous pixel coordinates; seen_faces: [F', 3] int64 into them; seen_face_id: [M] int64.
+    verts_hom: [N, V, 4] homogeneous pixel coordinates; scene_faces: [F', 3] int64 into them; scene_face_id: [M] int64.
         The same faces as above, corner by corner, in the numbering of the whole scene.
-    view: [M] int64; place_px: [M, 2] (x, y) in pixels.
+    view: [M] int64; xy_px: [M, 2] (x, y) in pixels.
     Source: Heckbert & Moreton 1991, "Interpolation for polygon texture mapping and shading".
     """
     check_shape("screen_uvs", "uvs", uvs, ("T", 2))
@@ -41,19 +41,19 @@ def screen_uvs(
     check_shape("screen_uvs", "uv_faces", uv_faces, ("F", 3))
     check_shape("screen_uvs", "face_id", face_id, ("M",))
     check_shape("screen_uvs", "verts_hom", verts_hom, ("N", "V", 4))
-    check_shape("screen_uvs", "seen_faces", seen_faces, ("F", 3))
-    check_shape("screen_uvs", "seen_face_id", seen_face_id, (len(face_id),))
+    check_shape("screen_uvs", "scene_faces", scene_faces, ("F", 3))
+    check_shape("screen_uvs", "scene_face_id", scene_face_id, (len(face_id),))
     check_shape("screen_uvs", "view", view, (len(face_id),))
-    check_shape("screen_uvs", "place_px", place_px, (len(face_id), 2))
-    indices = {"uv_faces": uv_faces, "face_id": face_id, "seen_faces": seen_faces, "seen_face_id": seen_face_id}
+    check_shape("screen_uvs", "xy_px", xy_px, (len(face_id), 2))
+    indices = {"uv_faces": uv_faces, "face_id": face_id, "scene_faces": scene_faces, "scene_face_id": scene_face_id}
     indices["view"] = view
     for name, index in indices.items():
         check_index("screen_uvs", name, index)
-    floats = {"uvs": uvs, "verts_hom": verts_hom, "place_px": place_px}
+    floats = {"uvs": uvs, "verts_hom": verts_hom, "xy_px": xy_px}
     check_same_device("screen_uvs", **floats, **indices)
     check_same_dtype("screen_uvs", **floats)
     name, module = implementation("screen_uvs", uvs.device, backend)
-    arguments = (uvs, uv_faces, face_id, verts_hom, seen_faces, seen_face_id, view, place_px)
+    arguments = (uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     if name == "reference":
         return module.forward(*arguments)
     return _TexturePlaces.apply(module, *arguments)  # type: ignore[return-value]

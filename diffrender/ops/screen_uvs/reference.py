@@ -13,15 +13,15 @@ def forward(
     uv_faces: Tensor,
     face_id: Tensor,
     verts_hom: Tensor,
-    seen_faces: Tensor,
-    seen_face_id: Tensor,
+    scene_faces: Tensor,
+    scene_face_id: Tensor,
     view: Tensor,
-    place_px: Tensor,
+    xy_px: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """See op.texture_places."""
-    corners = verts_hom[view[:, None], seen_faces[seen_face_id], :3].double()
+    corners = verts_hom[view[:, None], scene_faces[scene_face_id], :3].double()
     # Counted from the point itself, which is then (0, 0, 1).
-    origin = torch.nn.functional.pad(place_px.double(), (0, 1))[:, None, :]
+    origin = torch.nn.functional.pad(xy_px.double(), (0, 1))[:, None, :]
     a, b, c = (corners - origin * corners[..., 2:]).unbind(1)
     lines = torch.stack([torch.linalg.cross(p, q) for p, q in ((b, c), (c, a), (a, b))], 1)
     uv_lines = torch.einsum("mci,mcj->mij", uvs[uv_faces[face_id]].double(), lines)

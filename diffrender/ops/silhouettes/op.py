@@ -24,7 +24,7 @@ class SilhouetteSegments(NamedTuple):
     pixel: [P] int64 (n H + i) W + j of the pixel that holds the middle of the piece.
     face: [P] int64 a face that ends at this outline, its front where there is one.
     bary: [P, 3] perspective-correct place of the middle in that face; on an edge, so one of the three is 0.
-    place_px: [P, 2] float64 the middle (x, y) in pixels.
+    xy_px: [P, 2] float64 the middle (x, y) in pixels.
     normal_px: [P, 2] outward normal in the image, as long as the piece, in pixels.
     depth: [P] float64 camera depth of the middle.
     """
@@ -32,7 +32,7 @@ class SilhouetteSegments(NamedTuple):
     pixel: Tensor
     face: Tensor
     bary: Tensor
-    place_px: Tensor
+    xy_px: Tensor
     normal_px: Tensor
     depth: Tensor
 

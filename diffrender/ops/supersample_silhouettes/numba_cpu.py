@@ -113,7 +113,7 @@ def draw_face(
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_tiles(
     start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y, height, width,
-    pixels, first_of_row, offset_x, offset_y, sub_face, place, point_offset, order, other_face, other_depth,
+    pixels, first_of_row, offset_x, offset_y, sample_face_id, place, point_offset, order, other_face, other_depth,
 ):  # fmt: skip
     """Z-buffer of the samples in refined pixels and of the points at `place`, in the tiles start..end-1."""
     n_tiles, n_samples = tiles_x * tiles_y, len(offset_x)
@@ -157,7 +157,7 @@ def fill_tiles(
             )  # fmt: skip
         for k in range(found):
             for s in range(n_samples):
-                sub_face[index[k], s] = np.int64(near_face[k, s])
+                sample_face_id[index[k], s] = np.int64(near_face[k, s])
         for k in range(n_points):
             other_face[local[k]], other_depth[local[k]] = point_face[k], point_depth[k]
 
@@ -172,28 +172,47 @@ def look(
     first_of_row = np.searchsorted(pixels, np.arange(len(verts) * height + 1) * width)
     point_offset, order = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64), np.empty(len(place), np.int64)
     file_points(view, place, height, width, tiles_x, tiles_y, point_offset, order)
-    sub_face = torch.empty((len(pixels), len(offsets)), dtype=torch.int64)
+    sample_face_id = torch.empty((len(pixels), len(offsets)), dtype=torch.int64)
     other_face, other_depth = np.empty(len(place), np.int64), np.empty(len(place))
     parallel_for(
-        fill_tiles, len(verts) * tiles_x * tiles_y, max(1, tiles_x // 2), verts, faces, near,
-        bins.bounds.numpy(), bins.tile_offset.numpy(), bins.tile_faces.numpy(), tiles_x, tiles_y, height, width,
-        pixels, first_of_row, offsets[:, 0].astype(np.float64), offsets[:, 1].astype(np.float64), sub_face.numpy(),
-        place, point_offset, order, other_face, other_depth,
-    )  # fmt: skip
-    return sub_face, other_face, other_depth
+        fill_tiles,
+        len(verts) * tiles_x * tiles_y,
+        max(1, tiles_x // 2),
+        verts,
+        faces,
+        near,
+        bins.bounds.numpy(),
+        bins.tile_offset.numpy(),
+        bins.tile_faces.numpy(),
+        tiles_x,
+        tiles_y,
+        height,
+        width,
+        pixels,
+        first_of_row,
+        offsets[:, 0].astype(np.float64),
+        offsets[:, 1].astype(np.float64),
+        sample_face_id.numpy(),
+        place,
+        point_offset,
+        order,
+        other_face,
+        other_depth,
+    )
+    return sample_face_id, other_face, other_depth
 
 
 @njit(nogil=True, cache=True)
 def keep_seen(
     n_pixels, pixel, face, bary, normal, depth, other_face, other_depth, place,
-    seen_pixel, seen_face, seen_bary, seen_normal, seen_rise, outline, view, beyond_face, beyond_place,
+    seen_pixel, seen_face, seen_bary, seen_normal, seen_depth_weight, outline, view, beyond_face, beyond_place,
 ):  # fmt: skip
     """The pieces that nothing nearer covers, and what lies beyond them; (how many, how many not the background)."""
     n_seen = n_inner = 0
     for p in range(len(pixel)):
         if other_face[p] >= 0 and not other_depth[p] >= depth[p]:
             continue
-        seen_pixel[n_seen], seen_face[n_seen], seen_rise[n_seen] = pixel[p], face[p], 0
+        seen_pixel[n_seen], seen_face[n_seen], seen_depth_weight[n_seen] = pixel[p], face[p], 0
         for i in range(3):
             seen_bary[n_seen, i] = bary[p, i]
         for i in range(2):
@@ -229,24 +248,24 @@ def seen_outlines(
 
 
 def forward(
-    verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, also: Tensor | None
+    verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, extra_pixels: Tensor | None
 ) -> AntialiasPlan:
     """See op.refine."""
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
     lines = SilhouetteSegments(*contours(verts_hom, topology, bins.facing, center_depth, near))
-    line_pixel, line_place, normal = as_numpy(lines.pixel, lines.place_px, lines.normal_px)
-    is_refined = np.zeros(center_face.numel(), np.bool_) if also is None else also.numpy().flatten()
+    line_pixel, line_place, normal = as_numpy(lines.pixel, lines.xy_px, lines.normal_px)
+    is_refined = np.zeros(center_face.numel(), np.bool_) if extra_pixels is None else extra_pixels.numpy().flatten()
     is_refined[line_pixel] = True
     pixels = np.flatnonzero(is_refined)
     place = np.empty_like(line_place)
     parallel_for(step_outside, len(place), 4096, line_place, normal, place)
     verts, faces, offset_array = as_numpy(verts_hom, topology.faces, offsets)
     view = line_pixel // (height * width)
-    sub_face, other_face, other_depth = look(
+    sample_face_id, other_face, other_depth = look(
         verts, faces, bins, (height, width), near, pixels, offset_array, view, place
     )
     pixel = torch.from_numpy(pixels)
-    samples = Samples(*collect(center_face, pixel, sub_face, offsets))
+    samples = Samples(*collect(center_face, pixel, sample_face_id, offsets))
     outlines, beyond = seen_outlines(lines, place, other_face, other_depth, height * width)
-    return AntialiasPlan(samples, outlines, beyond, pixel, sub_face)
+    return AntialiasPlan(samples, outlines, beyond, pixel, sample_face_id)

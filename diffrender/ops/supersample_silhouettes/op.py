@@ -22,13 +22,13 @@ BEYOND_PX = 1e-5
 class OutsidePoints(NamedTuple):
     """What is seen just outside those pieces of outline that do not have the background there: B points.
 
-    outline: [B] int64 which piece. view, face_id: [B] int64. place_px: [B, 2].
+    outline: [B] int64 which piece. view, face_id: [B] int64. xy_px: [B, 2].
     """
 
     outline: Tensor
     view: Tensor
     face_id: Tensor
-    place_px: Tensor
+    xy_px: Tensor
 
 
 class AntialiasPlan(NamedTuple):
@@ -37,14 +37,14 @@ class AntialiasPlan(NamedTuple):
     samples: one in each plain covered pixel, up to S in each refined one.
     outlines: P pieces of the outlines that are seen; beyond: what is seen just outside them.
     pixel: [R] int64 (n H + i) W + j, ascending: the refined pixels.
-    sub_face: [R, S] int64 what their samples see, -1 for nothing.
+    sample_face_id: [R, S] int64 what their samples see, -1 for nothing.
     """
 
     samples: Samples
     outlines: VisibleSegments
     beyond: OutsidePoints
     pixel: Tensor
-    sub_face: Tensor
+    sample_face_id: Tensor
 
 
 def supersample_silhouettes(
@@ -54,7 +54,7 @@ def supersample_silhouettes(
     offsets: Tensor,
     *,
     near: float = 1e-3,
-    also: Tensor | None = None,
+    extra_pixels: Tensor | None = None,
     backend: str | None = None,
 ) -> AntialiasPlan:
     """S samples in each pixel that an outline passes, the centre of the others; the pieces of outline that are seen.
@@ -66,20 +66,20 @@ def supersample_silhouettes(
     raster: their nearest faces, from `rasterize`.
     offsets: [S, 2] where in its pixel each sample lies, (x, y) in 0..1; dtype of verts_hom.
     near, backend: as given to `rasterize`.
-    also: [N, H, W] bool other pixels to refine.
+    extra_pixels: [N, H, W] bool other pixels to refine.
     """
     check_shape("supersample_silhouettes", "verts_hom", verts_hom, ("N", "V", 4))
     check_float("supersample_silhouettes", "verts_hom", verts_hom)
     check_index("supersample_silhouettes", "topology.faces", topology.faces)
     check_shape("supersample_silhouettes", "raster.face_id", raster.face_id, (len(verts_hom), "H", "W", "K"))
     check_shape("supersample_silhouettes", "offsets", offsets, ("S", 2))
-    if also is not None:
-        check_shape("supersample_silhouettes", "also", also, raster.face_id.shape[:3])
-        check_same_device("supersample_silhouettes", raster=raster.face_id, also=also)
+    if extra_pixels is not None:
+        check_shape("supersample_silhouettes", "extra_pixels", extra_pixels, raster.face_id.shape[:3])
+        check_same_device("supersample_silhouettes", raster=raster.face_id, extra_pixels=extra_pixels)
     check_same_device(
         "supersample_silhouettes", verts_hom=verts_hom, faces=topology.faces, raster=raster.face_id, offsets=offsets
     )
     check_same_dtype("supersample_silhouettes", verts_hom=verts_hom, offsets=offsets)
     _, module = implementation("supersample_silhouettes", verts_hom.device, backend)
     with torch.no_grad():
-        return module.forward(verts_hom.detach(), topology, raster, offsets, near, also)
+        return module.forward(verts_hom.detach(), topology, raster, offsets, near, extra_pixels)

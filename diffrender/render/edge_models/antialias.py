@@ -53,7 +53,7 @@ class Antialias(EdgeModel):
             raster,
             verts_hom.new_tensor(sample_places(self.samples)),
             near=near,
-            also=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
+            extra_pixels=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
             backend=backend,
         )
         outlines, beyond = found.outlines, found.beyond
@@ -75,10 +75,10 @@ class Antialias(EdgeModel):
     ) -> tuple[VisibleSegments, OutsidePoints]:
         """Lines where parts of the mesh pass through one another, as outlines of either face against the other."""
         height, width = raster.face_id.shape[1:3]
-        pixel, pair = meeting_pairs(refined.pixel, refined.sub_face, topology, height, width)
+        pixel, pair = meeting_pairs(refined.pixel, refined.sample_face_id, topology, height, width)
         found = intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
         seen_face, seen_depth = query_visibility(
-            verts_hom, topology.faces, found.pixel // (height * width), found.place_px, height, width,
+            verts_hom, topology.faces, found.pixel // (height * width), found.xy_px, height, width,
             bins=raster.bins, near=near, backend=backend,
         )  # fmt: skip
         is_seen = (seen_face[:, None] == found.face).any(1) | (seen_depth >= found.depth * (1 - SAME_DEPTH))
@@ -89,13 +89,13 @@ class Antialias(EdgeModel):
             face.reshape(-1),
             found.bary[seen].reshape(-1, 3),
             found.normal_px[seen].reshape(-1, 2),
-            found.rise[seen].reshape(-1),
+            found.depth_weight[seen].reshape(-1),
         )
         beyond = OutsidePoints(
             torch.arange(2 * len(seen), device=seen.device),
             outlines.pixel // (height * width),
             face.flip(1).reshape(-1),
-            found.place_px[seen].repeat_interleave(2, 0).to(verts_hom.dtype),
+            found.xy_px[seen].repeat_interleave(2, 0).to(verts_hom.dtype),
         )
         return outlines, beyond
 
@@ -132,23 +132,23 @@ def where_parts_meet(face_id: Tensor, topology: Topology) -> Tensor:
 
 
 def meeting_pairs(
-    pixel: Tensor, sub_face: Tensor, topology: Topology, height: int, width: int
+    pixel: Tensor, sample_face_id: Tensor, topology: Topology, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
     """Pixels [Q] and pairs of faces [Q, 2] of different parts that may intersect in them.
 
-    They are what any two of the samples sub_face [R, S] in one of the pixels [R] see, each pair also in the eight
+    They are what any two of the samples sample_face_id [R, S] in one of the pixels [R] see, each pair also in the eight
     pixels around: a line may pass through the corner of a pixel between its samples.
     """
-    part = topology.face_component[sub_face.clamp_min(0)]
-    is_seen = sub_face >= 0
+    part = topology.face_component[sample_face_id.clamp_min(0)]
+    is_seen = sample_face_id >= 0
     # Most pixels see one part only. They are left out before pairs are made of all samples.
     lowest, highest = part.where(is_seen, topology.n_components).amin(1), part.where(is_seen, -1).amax(1)
     mixed = torch.nonzero(lowest < highest)[:, 0]
-    pixel, sub_face, part, is_seen = pixel[mixed], sub_face[mixed], part[mixed], is_seen[mixed]
-    first, second = torch.triu_indices(sub_face.shape[1], sub_face.shape[1], 1, device=pixel.device)
+    pixel, sample_face_id, part, is_seen = pixel[mixed], sample_face_id[mixed], part[mixed], is_seen[mixed]
+    first, second = torch.triu_indices(sample_face_id.shape[1], sample_face_id.shape[1], 1, device=pixel.device)
     meets = is_seen[:, first] & is_seen[:, second] & (part[:, first] != part[:, second])
     row, which = torch.nonzero(meets, as_tuple=True)
-    pairs = torch.stack([sub_face[row, first[which]], sub_face[row, second[which]]], 1).sort(1).values
+    pairs = torch.stack([sample_face_id[row, first[which]], sample_face_id[row, second[which]]], 1).sort(1).values
     n_faces = len(topology.faces)
     pairs, which = torch.unique(pairs[:, 0] * n_faces + pairs[:, 1], return_inverse=True)
     # One number for pixel and pair: rows of a table are sorted much more slowly.

@@ -72,7 +72,7 @@ class PrefilteredEnvMap:
     highlights: MipPyramid
     hemispheres: MipPyramid
 
-    def hemisphere(self, directions: Tensor, backend: str | None) -> Tensor:
+    def mean_radiance(self, directions: Tensor, backend: str | None) -> Tensor:
         """[M, 3] cosine-weighted means around unit directions [M, 3] of the map; differentiable in all."""
         return sample_texture(self.hemispheres, _places(directions), backend=backend)
 

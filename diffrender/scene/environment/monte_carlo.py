@@ -47,7 +47,7 @@ class MonteCarloEnvironment(EnvironmentLight):
         if self.samples < FEWEST_SAMPLES:
             raise ShapeError(f"TracedSky: samples must be at least {FEWEST_SAMPLES}, got {self.samples}")
 
-    def ready(self) -> MonteCarloEnvironment:
+    def prepared(self) -> MonteCarloEnvironment:
         """Itself: what it needs of its map is worked out once and kept."""
         return self
 
@@ -55,16 +55,16 @@ class MonteCarloEnvironment(EnvironmentLight):
         """One direction a texel."""
         return self.environment.sample(surface)
 
-    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
+    def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """As the environment has it."""
-        return self.environment.hemisphere(surface, normal_w)
+        return self.environment.mean_radiance(surface, normal_w)
 
     def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """As the environment has it."""
         return self.environment.lobe(surface, direction_w, roughness)
 
     @torch.no_grad()
-    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
+    def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """[M, 3] linear radiance that `material` sends towards its camera, with the noise of `samples` directions."""
         if len(surface) == 0:
             return surface.vertices_w.new_zeros(0, 3)

@@ -22,7 +22,7 @@ class Ambient(EnvironmentLight):
 
     radiance: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
 
-    def ready(self) -> Ambient:
+    def prepared(self) -> Ambient:
         """Itself."""
         return self
 
@@ -31,7 +31,7 @@ class Ambient(EnvironmentLight):
         to_light_w = even_directions(self.radiance)
         return LightSamples(to_light_w[None], self.radiance * solid_angles(to_light_w))
 
-    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
+    def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """The radiance itself: [1, 3]."""
         return self.radiance[None]
 
@@ -39,6 +39,6 @@ class Ambient(EnvironmentLight):
         """The radiance itself: [1, 3]."""
         return self.radiance[None]
 
-    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
+    def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The radiance times all that the material reflects; where its lobes are makes no difference."""
-        return self.radiance * material.reflectance(surface)
+        return self.radiance * material.albedo(surface)

@@ -39,7 +39,7 @@ class Environment(EnvironmentLight):
         check_frame("Environment", self.frame)
         check_shape("Environment", "rotation", self.rotation, (3,))
 
-    def ready(self) -> EnvironmentLight:
+    def prepared(self) -> EnvironmentLight:
         """With its blurred copies."""
         return _Blurred(self, self.radiance.blurred())
 
@@ -51,13 +51,13 @@ class Environment(EnvironmentLight):
         radiance = texels.reshape(-1, 3) * solid_angle[:, None]
         return LightSamples(directions_to_world(surface, self.frame, turned), radiance[None])
 
-    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
+    def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """A look-up in the map blurred by the cosine: [M, 3]."""
-        return self.ready().hemisphere(surface, normal_w)
+        return self.prepared().mean_radiance(surface, normal_w)
 
     def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         """A look-up between the two maps blurred by the next lobes: [M, 3]."""
-        return self.ready().lobe(surface, direction_w, roughness)
+        return self.prepared().lobe(surface, direction_w, roughness)
 
     def map_directions_of(self, surface: ShadingPoints, directions_w: Tensor) -> Tensor:
         """[M, 3] directions of the world at the points of the surface, in the map."""
@@ -72,15 +72,15 @@ class _Blurred(EnvironmentLight):
     environment: Environment
     copies: PrefilteredEnvMap
 
-    def ready(self) -> EnvironmentLight:
+    def prepared(self) -> EnvironmentLight:
         return self
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
         return self.environment.sample(surface)
 
-    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
+    def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         directions = self.environment.map_directions_of(surface, normal_w)
-        return self.copies.hemisphere(directions, surface.backend)
+        return self.copies.mean_radiance(directions, surface.backend)
 
     def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         directions = self.environment.map_directions_of(surface, direction_w)

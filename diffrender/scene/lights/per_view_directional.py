@@ -36,11 +36,11 @@ class PerViewDirectional(Light):
         check_shape("Flashes", "direction", self.direction, ("L", 3))
         check_shape("Flashes", "radiance", self.radiance, (len(self.direction), 3))
 
-    def ready(self) -> PerViewDirectional:
+    def prepared(self) -> PerViewDirectional:
         """Itself: there is nothing to work out."""
         return self
 
-    def reflected(self, surface: ShadingPoints, material: Material) -> Tensor:
+    def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The sum over its one sample of bsdf x cosine x radiance."""
         return reflected_samples(self.sample(surface), surface, material)
 

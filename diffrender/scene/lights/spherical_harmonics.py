@@ -53,7 +53,7 @@ class SphericalHarmonics(EnvironmentLight):
                 f" got {list(self.coefficients.shape)}"
             )
 
-    def ready(self) -> SphericalHarmonics:
+    def prepared(self) -> SphericalHarmonics:
         """Itself."""
         return self
 
@@ -63,7 +63,7 @@ class SphericalHarmonics(EnvironmentLight):
         radiance = harmonics(directions, len(self.coefficients)) @ self.coefficients
         return LightSamples(directions_to_world(surface, self.frame, directions), radiance * solid_angles(directions))
 
-    def hemisphere(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
+    def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """Each band times that of the cosine: [M, 3]."""
         bands = self.coefficients.new_tensor(COSINE_BANDS)
         return self._blurred(directions_from_world(surface, self.frame, normal_w), bands[None])

@@ -24,8 +24,8 @@ from diffrender.scene.materials.albedo_tables import COSINE_STEPS, integrated, l
 def scale_and_bias(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:
     """(A - B, B), each [M or 1, 1], for roughness and n.v [M or 1, 1] in 0..1."""
     table = table_of(_reflected_table, roughness.dtype, roughness.device)
-    straight, grazing = look_up(table, roughness, cos_camera, backend).split(1, 1)
-    return straight, grazing
+    scale, bias = look_up(table, roughness, cos_camera, backend).split(1, 1)
+    return scale, bias
 
 
 def diffuse_table(like: Tensor) -> Tensor:
@@ -52,8 +52,8 @@ def _reflected_table() -> Tensor:
 
     def share_of(roughness: float, light: Tensor, camera: Tensor, half: Tensor, camera_half: Tensor) -> Tensor:
         share = 4 * visibility(alpha_of(roughness), light, camera) * light * camera_half / half
-        grazing = share * schlick(camera_half)
-        return torch.stack([share - grazing, grazing])
+        bias = share * schlick(camera_half)
+        return torch.stack([share - bias, bias])
 
     return integrated(cos_half_of, share_of)
 
@@ -61,8 +61,8 @@ def _reflected_table() -> Tensor:
 @cache
 def _diffuse_table() -> Tensor:
     """[R, C, 1] float64: T."""
-    straight, grazing = _reflected_table().unbind(-1)
-    left_over = 1 - (DIELECTRIC_F0 * straight + grazing)
+    scale, bias = _reflected_table().unbind(-1)
+    left_over = 1 - (DIELECTRIC_F0 * scale + bias)
     # The mean over the hemisphere, weighted by the cosine c = s^2: 2 c dc = 4 s^3 ds.
     s = torch.linspace(0, 1, COSINE_STEPS, dtype=torch.float64)
     mean = torch.trapezoid(left_over * 4 * s**3, s, dim=1) / torch.trapezoid(4 * s**3, s)

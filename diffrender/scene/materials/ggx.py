@@ -81,10 +81,10 @@ class Ggx(Material):
             backend=surface.backend,
         )
 
-    def reflectance(self, surface: ShadingPoints) -> Tensor:
+    def albedo(self, surface: ShadingPoints) -> Tensor:
         """Of the base and the shine together."""
         shares = self._shares(surface, shading_normal_w(surface, self.normal))
-        return shares.diffuse + shares.f0 * shares.straight + shares.grazing
+        return shares.diffuse + shares.f0 * shares.scale + shares.bias
 
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """Exact for surroundings that are the same everywhere; how it sees others is approximated.
@@ -93,17 +93,17 @@ class Ggx(Material):
         it is seen straight on (the split sum of Karis 2013 with more lobes than one, `lobe_table`).
         """
         normal_w = shading_normal_w(surface, self.normal)
-        cos_camera, roughness, f0, straight, grazing, diffuse = self._shares(surface, normal_w)
+        cos_camera, roughness, f0, scale, bias, diffuse = self._shares(surface, normal_w)
         seen = seen_lobes(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
         # (1 - w) n + w m with m = 2 c n - v and n.m = c, over its length.
         w, c = seen.towards_mirrored, cos_camera
         squared = (1 - w) ** 2 + w * w + 2 * w * (1 - w) * c
         inverse = squared.clamp_min(LEAST_COSINE).rsqrt()
         along_normal, along_camera = (1 - w + 2 * w * c) * inverse, w * inverse
-        parts = (along_normal, along_camera, seen.roughness, straight * seen.straight, grazing * seen.grazing)
+        parts = (along_normal, along_camera, seen.roughness, scale * seen.scale, bias * seen.bias)
         glossy = []
-        for of_n, of_v, width, share, grazing_share in zip(*(part.split(1, 1) for part in parts), strict=True):
-            glossy.append(SpecularLobe(of_n * normal_w - of_v * surface.to_camera_w, width, f0 * share + grazing_share))
+        for of_n, of_v, width, share, bias_share in zip(*(part.split(1, 1) for part in parts), strict=True):
+            glossy.append(SpecularLobe(of_n * normal_w - of_v * surface.to_camera_w, width, f0 * share + bias_share))
         return ReflectionLobes(normal_w, diffuse, tuple(glossy))
 
     def _inputs(self, surface: ShadingPoints, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,21 +118,21 @@ class Ggx(Material):
         base_color, metallic, roughness = self._inputs(surface, normal_w.dtype)
         roughness = roughness.clamp(LEAST_ROUGHNESS, 1)
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
-        straight, grazing = scale_and_bias(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
+        scale, bias = scale_and_bias(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
         f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
-        left_over = 1 - (DIELECTRIC_F0 * straight + grazing)
-        return _Shares(cos_camera, roughness, f0, straight, grazing, base_color * ((1 - metallic) * left_over))
+        left_over = 1 - (DIELECTRIC_F0 * scale + bias)
+        return _Shares(cos_camera, roughness, f0, scale, bias, base_color * ((1 - metallic) * left_over))
 
 
 class _Shares(NamedTuple):
-    """What a surface reflects of surroundings that are the same everywhere: diffuse + f0 straight + grazing.
+    """What a surface reflects of surroundings that are the same everywhere: diffuse + f0 scale + bias.
 
-    cos_camera: [M, 1]. roughness: [M or 1, 1], as it counts. f0, diffuse: [M or 1, 3]. straight, grazing: [M, 1].
+    cos_camera: [M, 1]. roughness: [M or 1, 1], as it counts. f0, diffuse: [M or 1, 3]. scale, bias: [M, 1].
     """
 
     cos_camera: Tensor
     roughness: Tensor
     f0: Tensor
-    straight: Tensor
-    grazing: Tensor
+    scale: Tensor
+    bias: Tensor
     diffuse: Tensor

@@ -41,7 +41,7 @@ class Lambert(Material):
         to_light_w, color = to_light_w.to(normal_w.dtype), surface.value(self.base_color).to(normal_w.dtype)
         return lambert(normal_w, to_light_w, color, backend=surface.backend)
 
-    def reflectance(self, surface: ShadingPoints) -> Tensor:
+    def albedo(self, surface: ShadingPoints) -> Tensor:
         """base_color."""
         return surface.value(self.base_color)
 

@@ -25,13 +25,13 @@ class SeenLobes(NamedTuple):
 
     towards_mirrored: w; the middle of a lobe is along (1 - w) n + w m, with n the normal and m the mirror's direction.
     roughness: of the GGX lobe that is as wide, seen straight on.
-    straight, grazing: which part of (A - B) and of B (`microfacets.reflected_shares`) goes to the lobe; each adds to 1.
+    scale, bias: which part of (A - B) and of B (`directional_albedo.scale_and_bias`) goes to the lobe; each adds to 1.
     """
 
     towards_mirrored: Tensor
     roughness: Tensor
-    straight: Tensor
-    grazing: Tensor
+    scale: Tensor
+    bias: Tensor
 
 
 def seen_lobes(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> SeenLobes:

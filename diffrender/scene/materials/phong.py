@@ -77,7 +77,7 @@ class Phong(Material):
         base = surface.value(self.base_color)[:, None, :] / math.pi
         return (specular * highlight + (1 - specular) * base) * cos_light
 
-    def reflectance(self, surface: ShadingPoints) -> Tensor:
+    def albedo(self, surface: ShadingPoints) -> Tensor:
         """Of the base and the highlight together."""
         diffuse, _, weight = self._shares(surface, shading_normal_w(surface, self.normal))
         return diffuse + weight

@@ -36,7 +36,7 @@ class Unlit(Material):
         """Reflects nothing."""
         return to_light_w.new_zeros(())
 
-    def reflectance(self, surface: ShadingPoints) -> Tensor:
+    def albedo(self, surface: ShadingPoints) -> Tensor:
         """Reflects nothing."""
         return surface.normal_w.new_zeros(1, 3)
 
