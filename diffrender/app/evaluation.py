@@ -49,15 +49,15 @@ class Evaluator:
             judged = setup.fit_views if setup.heldout_views is None else setup.heldout_views
             self._materials = MaterialEvaluator(target, judged.cameras, setup.relit, setup.render_views)
 
-    def judge(self, scene: Scene, cameras: Cameras) -> Evaluation:
+    def evaluate(self, scene: Scene, cameras: Cameras) -> Evaluation:
         """`scene` in the fitted views, seen by `cameras`, in the held-out ones, seen by their own, and in itself."""
         setup = self._setup
         scores = {"fit": evaluate_views(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
         heldout = setup.heldout_as_judged(scene)
         if heldout is not None:
             scores["heldout"] = evaluate_views(scene, heldout, setup.render_views)
-        material = None if self._materials is None else self._materials.findings(scene)
-        return Evaluation(scores, self._geometry.findings(scene), material)
+        material = None if self._materials is None else self._materials.report(scene)
+        return Evaluation(scores, self._geometry.report(scene), material)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def flip_statistics(rows: Sequence[Mapping[str, Any]]) -> FlipStatistics | None:
     return FlipStatistics(sum(each["flipped"] for each in counts), sum(each["damped"] for each in counts))
 
 
-def metrics_of(
+def collect_metrics(
     initial: Evaluation,
     final: Evaluation,
     guarding: FlipStatistics | None,

@@ -19,10 +19,10 @@ MOST_NUMBERS = 4
 GAINS = (EXPOSURE, WHITE_BALANCE)
 
 
-def learned_values(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
+def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
     """One row for each path under `optimize`."""
     rows = []
-    relaid = _relaid_textures(setup, result)
+    relaid = _describe_reunwrapped_textures(setup, result)
     for path in setup.config.optimize.parameters():
         before = get_value(setup.scene, setup.fit_views.cameras, path).detach().cpu().double()
         after = get_value(result.scene, result.cameras, path).detach().cpu().double()
@@ -36,7 +36,7 @@ def learned_values(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
     return rows
 
 
-def _relaid_textures(setup: FitSetup, result: FitResult) -> set[str]:
+def _describe_reunwrapped_textures(setup: FitSetup, result: FitResult) -> set[str]:
     """The canonical paths of textures on objects that were unwrapped anew: a texel shows another place than before."""
     paths = set()
     for path, options in setup.config.optimize.parameters().items():

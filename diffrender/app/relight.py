@@ -70,7 +70,7 @@ def relight_run(
     with threads_to_kernels(kernel_threads()), torch.no_grad():
         for number, view in enumerate(evenly_spaced_indices(len(cameras), VIEWS)):
             image = render(scene, cameras.select([view])).rgba[0, ..., :3]
-            write_png(out / f"view_{number:03d}.png", display.shown(image))
+            write_png(out / f"view_{number:03d}.png", display.map_tones(image))
         write_turntable(out / FILM, scene, cameras, render, display=display)
     return out
 

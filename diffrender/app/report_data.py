@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 from diffrender.app.evaluation import AT_ITS_BEST, CALLED, SCORES, Evaluation, FlipStatistics
-from diffrender.app.parameter_changes import learned_values
+from diffrender.app.parameter_changes import describe_parameter_changes
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.threads import kernel_threads
-from diffrender.writers.report.mesh_text import facts_in_words, faults_in_words, shape_in_words
+from diffrender.writers.report.mesh_text import describe_facts, describe_faults, describe_shape
 from diffrender.writers.report.report import Report, Score
 from diffrender.writers.run.manifest import describe_device, installed_versions
 from diffrender.writers.run.run_folder import RunFolder
@@ -47,7 +47,7 @@ LIKE_DB = 45.0
 STOPPED = {"finished": "Finished", "interrupted": "Stopped by Ctrl-C", "non_finite": "Stopped by a non-finite value"}
 
 
-def report_of(
+def build_report(
     name: str,
     folder: RunFolder,
     setup: FitSetup,
@@ -79,10 +79,10 @@ def report_of(
         other_scores=[score for rest in scores.values() for score in rest],
         pictures=_pictures(folder.progress),
         curves=folder.path / "curves.png" if (folder.path / "curves.png").exists() else None,
-        learned=learned_values(setup, result),
-        mesh_facts=facts_in_words(final.geometry.whole) + _guarding_in_words(guarding) + _export_in_words(export_db),
+        learned=describe_parameter_changes(setup, result),
+        mesh_facts=describe_facts(final.geometry.whole) + _guarding_in_words(guarding) + _export_in_words(export_db),
         objects=[
-            (each, f"{shape_in_words(found)}; {faults_in_words(found)}")
+            (each, f"{describe_shape(found)}; {describe_faults(found)}")
             for each, found in final.geometry.objects.items()
             if several
         ],
@@ -119,7 +119,7 @@ def _verdict(setup: FitSetup, final: Evaluation) -> str:
     views = "the one view" if n_views == 1 else f"the {n_views} views"
     found = final.geometry.whole
     form = "watertight" if found.watertight else "not watertight"
-    return f"Judged by {views} {seen}. The mesh is {form}, with {faults_in_words(found)}."
+    return f"Judged by {views} {seen}. The mesh is {form}, with {describe_faults(found)}."
 
 
 def _guarding_in_words(guarding: FlipStatistics | None) -> list[tuple[bool, str]]:

@@ -56,7 +56,10 @@ def check_same_scene(folder: RunFolder, run: FitConfig, now: FitConfig) -> None:
     found = [(key, there, here) for key, there, here in differences(run, now) if not _may_differ(key)]
     if not found:
         return
-    shown = [f"{key} is {_shown(there)} there and {_shown(here)} here" for key, there, here in found[:MOST_NAMED]]
+    shown = [
+        f"{key} is {_format_value(there)} there and {_format_value(here)} here"
+        for key, there, here in found[:MOST_NAMED]
+    ]
     more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     raise ConfigError(
         f"{folder.path} was fitted to another scene: {'; '.join(shown)}{more}. Leave the scene file out to go on with"
@@ -73,7 +76,7 @@ def check_unfinished(folder: RunFolder, steps_done: int, steps: int) -> None:
         )
 
 
-def written_rows(folder: RunFolder, steps_done: int) -> list[dict[str, Any]]:
+def read_metric_rows(folder: RunFolder, steps_done: int) -> list[dict[str, Any]]:
     """The first `steps_done` rows of metrics.jsonl; a run that was killed has written more than its checkpoint has.
 
     Raises DataError where one of them is missing or damaged.
@@ -101,5 +104,5 @@ def _may_differ(key: str) -> bool:
     return any(key == each or key.startswith(f"{each}.") for each in MAY_DIFFER)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "left out" if value is None else str(value)

@@ -14,21 +14,28 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from diffrender.app.evaluation import Evaluator, flip_statistics, metrics_of
+from diffrender.app.evaluation import Evaluator, collect_metrics, flip_statistics
 from diffrender.app.export_check import export_psnr_db
 from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
-from diffrender.app.report_data import report_of
-from diffrender.app.resume import RESOLVED, check_same_scene, check_unfinished, find_checkpoint, find_run, written_rows
+from diffrender.app.report_data import build_report
+from diffrender.app.resume import (
+    RESOLVED,
+    check_same_scene,
+    check_unfinished,
+    find_checkpoint,
+    find_run,
+    read_metric_rows,
+)
 from diffrender.app.run_recorder import Recorder
 from diffrender.app.scene_file import SCENE_FILE, save_scene
-from diffrender.app.terminal_text import closing_words, opening_words
+from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.turntable import write_turntable
 from diffrender.config.load import load_config
-from diffrender.config.resolved import resolved_text
+from diffrender.config.resolved import format_resolved
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.fit.checkpoint import load_checkpoint
-from diffrender.fit.fill_unseen_texels import complete_textures
+from diffrender.fit.fill_unseen_texels import fill_unseen_texels
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup, build_fit
@@ -103,7 +110,7 @@ def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     folder = create_run_folder(out, name, started)
     if scene_file is not None:
         write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
-    write_text(folder.path / RESOLVED, resolved_text(setup.config))
+    write_text(folder.path / RESOLVED, format_resolved(setup.config))
     return _RunState(setup, folder, [], started, clock)
 
 
@@ -115,8 +122,8 @@ def _resume(config: FitConfig, folder: RunFolder) -> _RunState:
     check_same_scene(folder, load_config(folder.path / RESOLVED), setup.config)
     steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer)
     check_unfinished(folder, steps_done, setup.settings.steps)
-    before = written_rows(folder, steps_done)
-    write_text(folder.path / RESOLVED, resolved_text(setup.config))
+    before = read_metric_rows(folder, steps_done)
+    write_text(folder.path / RESOLVED, format_resolved(setup.config))
     return _RunState(setup, folder, before, started, clock)
 
 
@@ -128,11 +135,11 @@ def _run(begun: _RunState, name: str, scene_file: Path | None, console: Console)
         panels = [FitPanel(setup.settings.steps, each) for each in consoles]
         recorder = stack.enter_context(Recorder(setup, folder, begun.before))
         judge = Evaluator(setup)
-        initial = judge.judge(setup.scene, setup.fit_views.cameras)
+        initial = judge.evaluate(setup.scene, setup.fit_views.cameras)
         write_meshes(folder, "initial", setup.config.export, setup.scene)
         recorder.start()
         for panel in panels:
-            panel.opening(opening_words(name, setup, initial, folder))
+            panel.opening(opening_text(name, setup, initial, folder))
         with ExitStack() as live:
             for panel in panels:
                 live.enter_context(panel)
@@ -142,17 +149,17 @@ def _run(begun: _RunState, name: str, scene_file: Path | None, console: Console)
             )  # fmt: skip
         result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
-        final = judge.judge(result.scene, result.cameras)
+        final = judge.evaluate(result.scene, result.cameras)
         export_db = _check_export(folder, setup, result)
         seconds = time.perf_counter() - begun.clock + recorder.seconds_before
         guarding = flip_statistics(recorder.rows)
-        metrics = metrics_of(initial, final, guarding, export_db, result, seconds, setup.learned_gains())
+        metrics = collect_metrics(initial, final, guarding, export_db, result, seconds, setup.learned_gains())
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(begun, result, scene_file, seconds)
-        report = report_of(name, folder, setup, initial, final, guarding, export_db, result, begun.started, seconds)
+        report = build_report(name, folder, setup, initial, final, guarding, export_db, result, begun.started, seconds)
         write_report(folder.path / "report.html", report)
         for panel in panels:
-            panel.closing(closing_words(folder, setup, initial, final, export_db, result, seconds))
+            panel.closing(closing_text(folder, setup, initial, final, export_db, result, seconds))
     return RunResult(folder.path, result, metrics)
 
 
@@ -176,7 +183,7 @@ def _check_in_view(setup: FitSetup) -> None:
 
 def _fill_unseen_texels(setup: FitSetup, result: FitResult) -> FitResult:
     """The result with its learned textures filled where no fitted view shows them."""
-    scene = complete_textures(result.scene, result.cameras, setup.model.latents, setup.render_views)
+    scene = fill_unseen_texels(result.scene, result.cameras, setup.model.latents, setup.render_views)
     return replace(result, scene=scene)
 
 

@@ -9,13 +9,13 @@ from diffrender.evaluate.geometry import GeometryReport
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup
-from diffrender.writers.report.mesh_text import faults_in_words, shape_in_words
+from diffrender.writers.report.mesh_text import describe_faults, describe_shape
 from diffrender.writers.report.terminal import Closing, Opening
 from diffrender.writers.run.manifest import describe_device
 from diffrender.writers.run.run_folder import RunFolder
 
 
-def opening_words(name: str, setup: FitSetup, initial: Evaluation, folder: RunFolder) -> Opening:
+def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFolder) -> Opening:
     """What is said before the first step."""
     start = []
     for each, item in setup.scene.objects.items():
@@ -45,7 +45,7 @@ def opening_words(name: str, setup: FitSetup, initial: Evaluation, folder: RunFo
     )
 
 
-def closing_words(
+def closing_text(
     folder: RunFolder,
     setup: FitSetup,
     initial: Evaluation,
@@ -76,14 +76,14 @@ def closing_words(
         steps_done=result.steps_done,
         seconds=seconds,
         scores=scores,
-        findings=findings_in_words(initial.geometry, final.geometry) + _export_in_words(export_db),
+        findings=describe_geometry(initial.geometry, final.geometry) + _describe_export(export_db),
         files=[(what, where) for what, where in files if where.exists()],
     )
 
 
-def findings_in_words(initial: GeometryReport, final: GeometryReport) -> list[tuple[str, str]]:
+def describe_geometry(initial: GeometryReport, final: GeometryReport) -> list[tuple[str, str]]:
     """The geometry after the fit, and how far it is from the known target: (what, words)."""
-    rows = [("geometry", f"{shape_in_words(final.whole)}; {faults_in_words(final.whole)}")]
+    rows = [("geometry", f"{describe_shape(final.whole)}; {describe_faults(final.whole)}")]
     if final.rms_to_target is not None:
         before = "" if initial.rms_to_target is None else f" (at the start {initial.rms_to_target:.4g})"
         surfaces = f"{final.surface_rms_to_target:.4g} between the surfaces"
@@ -91,7 +91,7 @@ def findings_in_words(initial: GeometryReport, final: GeometryReport) -> list[tu
     return rows
 
 
-def _export_in_words(export_db: float | None) -> list[tuple[str, str]]:
+def _describe_export(export_db: float | None) -> list[tuple[str, str]]:
     if export_db is None or not math.isfinite(export_db):
         return []
     return [("export", f"the GLB, read back and rendered in the same light, is {export_db:.1f} dB from the fit")]

@@ -49,7 +49,7 @@ def write_turntable(
     center, radius = _middle(scene)
     camera = _camera(cameras, up, center, radius)
     turns = _frames(scene, camera, up, center, render_views, frames)
-    write_video((encode_srgb8(display.shown(image)) for image in turns), path, FPS)
+    write_video((encode_srgb8(display.map_tones(image)) for image in turns), path, FPS)
 
 
 def upward(cameras: Cameras) -> Tensor:
@@ -60,7 +60,7 @@ def upward(cameras: Cameras) -> Tensor:
     return torch.nn.functional.normalize(mean, dim=0)
 
 
-def turned(scene: Scene, up: Tensor, center: Tensor, angle_rad: float) -> Scene:
+def rotate_objects(scene: Scene, up: Tensor, center: Tensor, angle_rad: float) -> Scene:
     """`scene` with its objects turned about `up` through `center`; lights stay."""
     rotation = axis_angle_to_matrix(up * angle_rad)
     motion = make_rigid(rotation, center - rotation @ center)
@@ -72,7 +72,7 @@ def _frames(
     scene: Scene, camera: Cameras, up: Tensor, center: Tensor, render_views: RenderViews, frames: int
 ) -> Iterator[Tensor]:
     for frame in range(frames):
-        moved = turned(scene, up, center, 2 * math.pi * frame / frames)
+        moved = rotate_objects(scene, up, center, 2 * math.pi * frame / frames)
         yield render_views(moved, camera).rgba[0, ..., :3]
 
 

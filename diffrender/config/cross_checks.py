@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from diffrender.config.diagnostics import Diagnostic, did_you_mean
-from diffrender.config.error_messages import place_of, shown_path
+from diffrender.config.error_messages import format_path, span_of
 from diffrender.config.gain_checks import GAINS, gain_checks
 from diffrender.config.options.fields import is_number
 from diffrender.config.options.meshes import TorusMesh
@@ -23,7 +23,7 @@ OBJECT_KEYS = ("mesh", "material", "pose")
 def cross_checks(tree: Tree, source: str) -> list[Diagnostic]:
     """All mistakes of that sort in `tree`; parts of a wrong type are passed over, since the types report them."""
     return [
-        Diagnostic(place_of(location, tree, source, key=True), message, notes)
+        Diagnostic(span_of(location, tree, source, key=True), message, notes)
         for location, message, notes in _findings(tree)
     ]
 
@@ -89,7 +89,7 @@ def _same_names(location: Location, scene: dict[str, Any], tree: Tree) -> Iterat
         for i, item in enumerate(as_list(scene.get(key))):
             name = name_of(item)
             if name is not None and name in seen:
-                where = shown_path((*location, key), tree)
+                where = format_path((*location, key), tree)
                 message = f"`{where}[{seen[name]}]` and `{where}[{i}]` are both named `{name}`"
                 notes = ("give each a `name:` of its own",)
                 yield (

@@ -22,7 +22,7 @@ from diffrender.config.yaml_tree import Location, Tree, read_scalar_or_flow
 MINIMAL_FILE = "the shortest scene file: `targets: {path: folder_with_transforms_json}`"
 
 
-def mistake_of(error: ErrorDetails, root: type[BaseModel], tree: Tree, source: str) -> Diagnostic:
+def to_diagnostic(error: ErrorDetails, root: type[BaseModel], tree: Tree, source: str) -> Diagnostic:
     """The mistake that one of pydantic's errors stands for.
 
     error: an entry of ValidationError.errors() of the model `root` on tree.data.
@@ -43,11 +43,11 @@ def mistake_of(error: ErrorDetails, root: type[BaseModel], tree: Tree, source: s
     what = str(context["what"]) if kind == "wanted" else describe(schema) or error["msg"]
     as_a_list = ["put `[ ]` around it, or `- ` before each entry"] if kind == "list_type" and value is not None else []
     notes = [*as_a_list, *_hints(value, words_of(schema)), *_about(location, field)]
-    message = f"{_shown(location, tree)} is {found(value)}; wanted {what}"
-    return Diagnostic(place_of(location, tree, source), message, tuple(notes))
+    message = f"{_format_value(location, tree)} is {describe_input(value)}; wanted {what}"
+    return Diagnostic(span_of(location, tree, source), message, tuple(notes))
 
 
-def place_of(location: Location, tree: Tree, source: str, key: bool = False) -> SourceSpan:
+def span_of(location: Location, tree: Tree, source: str, key: bool = False) -> SourceSpan:
     """Where the value (or with `key` the key) at `location` stands, or else the nearest thing around it."""
     if key and location in tree.keys:
         return tree.keys[location]
@@ -57,7 +57,7 @@ def place_of(location: Location, tree: Tree, source: str, key: bool = False) -> 
     return SourceSpan(source, 1, 1, "")
 
 
-def shown_path(location: Location, tree: Tree) -> str:
+def format_path(location: Location, tree: Tree) -> str:
     """The dotted path for messages: list items by their name where they have one, as `lights.key.radiance`."""
     path, data = "", tree.data
     for part in location:
@@ -72,7 +72,7 @@ def shown_path(location: Location, tree: Tree) -> str:
     return path
 
 
-def found(value: Any) -> str:
+def describe_input(value: Any) -> str:
     """A value as a message shows it."""
     if value is None:
         return "null"
@@ -92,19 +92,19 @@ def found(value: Any) -> str:
 def _flow(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
-    return "{...}" if isinstance(value, dict) else found(value).removeprefix("the text ")
+    return "{...}" if isinstance(value, dict) else describe_input(value).removeprefix("the text ")
 
 
-def _shown(location: Location, tree: Tree) -> str:
-    return f"`{shown_path(location, tree)}`" if location else "the file"
+def _format_value(location: Location, tree: Tree) -> str:
+    return f"`{format_path(location, tree)}`" if location else "the file"
 
 
 def _missing(location: Location, field: FieldInfo | None, tree: Tree, source: str) -> Diagnostic:
     parent, name = location[:-1], location[-1]
     what = f": {field.description}" if field is not None and field.description else ""
-    holder = _shown(parent, tree)
+    holder = _format_value(parent, tree)
     notes = (MINIMAL_FILE,) if location == ("targets",) else ()
-    return Diagnostic(place_of(parent, tree, source, key=True), f"{holder} lacks `{name}`{what}", notes)
+    return Diagnostic(span_of(parent, tree, source, key=True), f"{holder} lacks `{name}`{what}", notes)
 
 
 def _unknown_key(location: Location, model: type[BaseModel] | None, tree: Tree, source: str) -> Diagnostic:
@@ -116,14 +116,16 @@ def _unknown_key(location: Location, model: type[BaseModel] | None, tree: Tree, 
         notes.append(f"YAML wants a space after the colon: `{glued}: ...`")
     elif (suggestion := did_you_mean(name, known)) is not None:
         notes.append(suggestion)
-    elif shown_path(location, tree) in optimizable_paths(as_mapping(tree.data)):
-        notes.append(f"to optimise it: `optimize: {{{shown_path(location, tree)}: {{lr: ...}}}}`")
+    elif format_path(location, tree) in optimizable_paths(as_mapping(tree.data)):
+        notes.append(f"to optimise it: `optimize: {{{format_path(location, tree)}: {{lr: ...}}}}`")
     elif model is not None and len(location) == 1:
         owners = [key for key, field in model.model_fields.items() if name in _keys_of(field)]
         notes += [f"`{name}` belongs in `{owners[0]}`: indent it below that"] if owners else []
-    where = f"in `{shown_path(location[:-1], tree)}`" if location[:-1] else "at the top of the file"
+    where = f"in `{format_path(location[:-1], tree)}`" if location[:-1] else "at the top of the file"
     notes.append(f"known {where}: {', '.join(known)}")
-    return Diagnostic(place_of(location, tree, source, key=True), f"unknown key {_shown(location, tree)}", tuple(notes))
+    return Diagnostic(
+        span_of(location, tree, source, key=True), f"unknown key {_format_value(location, tree)}", tuple(notes)
+    )
 
 
 def _keys_of(field: FieldInfo) -> list[str]:
@@ -135,10 +137,10 @@ def _no_file(location: Location, value: Any, context: dict[str, Any], tree: Tree
     path = Path(context["path"])
     notes = []
     if path.is_dir():
-        message = f"{_shown(location, tree)} names a folder; wanted a file: {path}"
+        message = f"{_format_value(location, tree)} names a folder; wanted a file: {path}"
     else:
         what = "file" if context["kind"] == "file" else "file or folder"
-        message = f"{_shown(location, tree)} names no {what} that exists: {path}"
+        message = f"{_format_value(location, tree)} names no {what} that exists: {path}"
         neighbours = os.listdir(path.parent) if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
         suggestion = did_you_mean(path.name, sorted(neighbours))
         notes += [suggestion] if suggestion else []
@@ -149,7 +151,7 @@ def _no_file(location: Location, value: Any, context: dict[str, Any], tree: Tree
                 if from_shell
                 else "a file named in a scene file is looked for from that file's folder"
             )
-    return Diagnostic(place_of(location, tree, source), message, tuple(notes))
+    return Diagnostic(span_of(location, tree, source), message, tuple(notes))
 
 
 def _no_such_form(location: Location, value: Any, context: dict[str, Any], tree: Tree, source: str) -> Diagnostic:
@@ -158,8 +160,8 @@ def _no_such_form(location: Location, value: Any, context: dict[str, Any], tree:
     if isinstance(value, dict) and key and key not in value:
         nearest = next((name for name in value if did_you_mean(name, [key])), None)
         notes = (f"write `{key}` instead of `{nearest}`",) if nearest else ()
-        message = f"{_shown(location, tree)} lacks `{key}`: {wanted}"
-        return Diagnostic(place_of(location, tree, source, key=True), message, notes)
+        message = f"{_format_value(location, tree)} lacks `{key}`: {wanted}"
+        return Diagnostic(span_of(location, tree, source, key=True), message, notes)
     if isinstance(value, dict) and key:
         location, value = (*location, key), value[key]
     notes = []
@@ -168,8 +170,8 @@ def _no_such_form(location: Location, value: Any, context: dict[str, Any], tree:
     words = known + [word for form in known for word in re.findall(r"^\{(\w+):", form)]
     suggestions = [did_you_mean(word, words) for word in written]
     notes += [suggestion for suggestion in suggestions if suggestion is not None]
-    message = f"{_shown(location, tree)} is {found(value)}; wanted {wanted}"
-    return Diagnostic(place_of(location, tree, source), message, tuple(notes))
+    message = f"{_format_value(location, tree)} is {describe_input(value)}; wanted {wanted}"
+    return Diagnostic(span_of(location, tree, source), message, tuple(notes))
 
 
 def _hints(value: Any, words: Sequence[str]) -> list[str]:

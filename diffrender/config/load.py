@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from diffrender.config.cross_checks import cross_checks
 from diffrender.config.diagnostics import Diagnostic, SourceSpan, did_you_mean, report
-from diffrender.config.error_messages import MINIMAL_FILE, found, mistake_of
+from diffrender.config.error_messages import MINIMAL_FILE, describe_input, to_diagnostic
 from diffrender.config.overrides import Override, apply_overrides
 from diffrender.config.schema import FitConfig, OptimizeOptions, ParameterOptions
 from diffrender.config.untyped_config import optimizable_paths
@@ -44,13 +44,13 @@ def parse_config(
     if tree.data is None and not parsed:
         raise ConfigError(report([Diagnostic(SourceSpan(source, 1, 1, ""), "the file is empty", (MINIMAL_FILE,))]))
     if tree.data is not None and not isinstance(tree.data, dict):
-        message = f"the file is {found(tree.data)}; wanted a mapping, `key: value` line by line"
+        message = f"the file is {describe_input(tree.data)}; wanted a mapping, `key: value` line by line"
         raise ConfigError(report([Diagnostic(tree.values[()], message, (MINIMAL_FILE,))]))
     apply_overrides(tree, parsed, list(ParameterOptions.model_fields))
-    return _validated(tree, folder, source)
+    return _validate(tree, folder, source)
 
 
-def _validated(tree: Tree, folder: Path, source: str) -> FitConfig:
+def _validate(tree: Tree, folder: Path, source: str) -> FitConfig:
     mistakes = list(tree.mistakes)
     data = tree.data if tree.data is not None else {}
     tree.data = data
@@ -60,7 +60,7 @@ def _validated(tree: Tree, folder: Path, source: str) -> FitConfig:
     except ValidationError as error:
         known = {*OptimizeOptions.model_fields, *optimizable_paths(data)}
         mistakes += [
-            mistake_of(details, FitConfig, tree, source)
+            to_diagnostic(details, FitConfig, tree, source)
             for details in error.errors(include_url=False)
             # What stands below a path that is unknown is not worth a message of its own.
             if not (details["loc"][0] == "optimize" and len(details["loc"]) > 2 and details["loc"][1] not in known)

@@ -98,7 +98,7 @@ def _from_shell(value: Any) -> Any:
     return value
 
 
-def _spelled_out(location: Location, value: Any) -> dict[str, Any] | None:
+def _expand_shorthand(location: Location, value: Any) -> dict[str, Any] | None:
     """The mapping that a bare word or number at `location` stands for, or None where it stands for itself."""
     parent, name = location[:-1], location[-1]
     key = None
@@ -142,7 +142,7 @@ class _Descent:
                 return Diagnostic(
                     self.override.place_of_key(), message, (f"set all of it: --set '{here[-1]}=[{{...}}]'",)
                 )
-            spelled_out = {} if child is None else _spelled_out(here, child)
+            spelled_out = {} if child is None else _expand_shorthand(here, child)
             if spelled_out is not None:
                 child = spelled_out
                 self.assign(parent, step.key, child, here)

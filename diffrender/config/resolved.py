@@ -17,7 +17,7 @@ HEADER = """\
 FIRST_KEYS = ("targets", "mesh", "material", "pose", "objects", "lights", "background", "render", "optimize", "loss")
 
 
-def resolved_text(config: FitConfig) -> str:
+def format_resolved(config: FitConfig) -> str:
     """`config` as a scene file; parsed again, it is `config`."""
     data = _plain(config)
     ordered = {key: data[key] for key in FIRST_KEYS if key in data}

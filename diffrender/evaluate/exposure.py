@@ -32,7 +32,7 @@ def with_gains(cameras: Cameras, paths: Collection[str]) -> Cameras:
 
 
 @torch.no_grad()
-def matched_cameras(scene: Scene, views: Views, render_views: RenderViews, paths: Collection[str]) -> Cameras:
+def match_exposure(scene: Scene, views: Views, render_views: RenderViews, paths: Collection[str]) -> Cameras:
     """The cameras of `views` with the gains that bring the renderings of `scene` nearest to their images.
 
     Nobody can know how a picture that was held out was exposed; so it is judged at its best exposure, in closed form:

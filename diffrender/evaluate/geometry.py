@@ -49,7 +49,7 @@ class GeometryEvaluator:
     def __init__(self, target: Scene | None) -> None:
         self._target = None if target is None else SurfaceQuery(_concatenate(triangles_w(target)))
 
-    def findings(self, scene: Scene) -> GeometryReport:
+    def report(self, scene: Scene) -> GeometryReport:
         """What is found in `scene`. A scene without area is at no known distance."""
         parts = triangles_w(scene)
         whole = _concatenate(parts)

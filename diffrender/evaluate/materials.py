@@ -73,14 +73,14 @@ class MaterialEvaluator:
 
     def __init__(self, target: Scene, cameras: Cameras, relit: Relit | None, render_views: RenderViews) -> None:
         self._target, self._cameras, self._relit, self._render_views = target, cameras, relit, render_views
-        self._colors = _seen_values(target, "base_color", cameras)
-        self._shares = {name: _seen_values(target, name, cameras) for name in SHARES}
+        self._colors = _visible_values(target, "base_color", cameras)
+        self._shares = {name: _visible_values(target, name, cameras) for name in SHARES}
 
-    def findings(self, scene: Scene) -> MaterialReport | None:
+    def report(self, scene: Scene) -> MaterialReport | None:
         """What is found in `scene`; None where its materials are of other kinds than the target's, or out of view."""
         if _kinds(scene) != _kinds(self._target):
             return None
-        wanted, found, both = self._pairs(self._colors, _seen_values(scene, "base_color", self._cameras))
+        wanted, found, both = self._pairs(self._colors, _visible_values(scene, "base_color", self._cameras))
         if not bool(both.any()):
             return None
         scale = float((wanted * found).sum() / found.square().sum().clamp_min(1e-12))
@@ -88,7 +88,7 @@ class MaterialEvaluator:
         maes = {}
         for name, target in self._shares.items():
             if target is not None:
-                first, second, _ = self._pairs(target, _seen_values(scene, name, self._cameras))
+                first, second, _ = self._pairs(target, _visible_values(scene, name, self._cameras))
                 maes[name] = float((first - second).abs().mean())
         return MaterialReport(
             _color_psnr_db(wanted, scale * found),
@@ -102,7 +102,7 @@ class MaterialEvaluator:
     def _relight(self, scene: Scene, scale: float) -> dict[str, float] | None:
         if self._relit is None:
             return None
-        objects = {name: _scaled(item, scale) for name, item in scene.objects.items()}
+        objects = {name: _scale_base_color(item, scale) for name, item in scene.objects.items()}
         relit = dataclasses.replace(scene, objects=objects, lights=self._relit.lights)
         return evaluate_views(relit, self._relit.views, self._render_views)
 
@@ -118,7 +118,7 @@ def _kinds(scene: Scene) -> set[type]:
 
 
 @torch.no_grad()
-def _seen_values(scene: Scene, field: str, cameras: Cameras) -> Tensor | None:
+def _visible_values(scene: Scene, field: str, cameras: Cameras) -> Tensor | None:
     """[P, 4]: a quantity (three times, where it is one number) and whether there is anything, at all pixel centres.
 
     None where a material has no such quantity.
@@ -142,7 +142,7 @@ def _as_color(values: Tensor) -> Tensor:
     return values.detach().expand(*values.shape[:-1], 3).contiguous()
 
 
-def _scaled(item: Object, scale: float) -> Object:
+def _scale_base_color(item: Object, scale: float) -> Object:
     material: Any = item.material  # every material is a dataclass with a base colour
     color = material.base_color
     if isinstance(color, Texture):

@@ -45,7 +45,7 @@ class ResolutionSchedule:
 
     def check(self, views: Views) -> None:
         """Raise ConfigError where the first images would be too small."""
-        height, width = _scaled(views.cameras, self.scale)
+        height, width = _scale_views(views.cameras, self.scale)
         if self.scale < 1 and min(height, width) < FEWEST_PX:
             raise ConfigError(
                 f"optimize.resolution: images of {views.cameras.width} x {views.cameras.height} become {width} x"
@@ -73,9 +73,9 @@ class StepViews:
 
         cameras: as they are now, all of them and for whole images.
         """
-        height, width = _scaled(self._whole.cameras, self._resolution.at(step))
+        height, width = _scale_views(self._whole.cameras, self._resolution.at(step))
         if (height, width) != (self._views.cameras.height, self._views.cameras.width):
-            self._views = _resized(self._whole, height, width)
+            self._views = _resize_views(self._whole, height, width)
         views = self._views
         if index is not None:
             views, cameras = views.select(index), cameras.select(index)
@@ -106,11 +106,11 @@ def check_step_views(views: Views, resolution: ResolutionSchedule, random_backgr
     resolution.check(views)
 
 
-def _scaled(cameras: Cameras, scale: float) -> tuple[int, int]:
+def _scale_views(cameras: Cameras, scale: float) -> tuple[int, int]:
     return max(1, round(cameras.height * scale)), max(1, round(cameras.width * scale))
 
 
-def _resized(views: Views, height: int, width: int) -> Views:
+def _resize_views(views: Views, height: int, width: int) -> Views:
     if (height, width) == (views.cameras.height, views.cameras.width):
         return views
     masks = views.masks

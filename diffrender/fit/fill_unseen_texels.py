@@ -23,7 +23,7 @@ from diffrender.scene.textures.texture import Texture
 HARDLY_SEEN = 0.01
 
 
-def complete_textures(scene: Scene, cameras: Cameras, paths: Iterable[str], render_views: RenderViews) -> Scene:
+def fill_unseen_texels(scene: Scene, cameras: Cameras, paths: Iterable[str], render_views: RenderViews) -> Scene:
     """`scene` with its learned textures filled where none of `cameras` sees them: on the surface and in the gutters.
 
     paths: of the learned values, in full; those that are no texture are passed over. What was seen stays as it is.
@@ -38,14 +38,14 @@ def complete_textures(scene: Scene, cameras: Cameras, paths: Iterable[str], rend
         texture = getattr(item.material, field)
         if not isinstance(texture, Texture) or item.mesh.uvs is None:
             continue
-        seen = seen_texels(scene, name, texture, cameras, render_views)
+        seen = find_seen_texels(scene, name, texture, cameras, render_views)
         material: Any = item.material  # every material is a dataclass
         material = dataclasses.replace(material, **{field: complete_texture(item.mesh, texture, seen)})
         objects[name] = dataclasses.replace(item, material=material)
     return dataclasses.replace(scene, objects=objects)
 
 
-def seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras, render_views: RenderViews) -> Tensor:
+def find_seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras, render_views: RenderViews) -> Tensor:
     """[H, W] bool: the texels of a texture on the object `name` that count in the images of `cameras`.
 
     By the gradient of the images with respect to the texels: hiding, filtering and mip levels are as in the fit. All

@@ -74,7 +74,7 @@ class SurfaceQuery:
     """
 
     def __init__(self, triangles: Triangles) -> None:
-        self.triangles = checked("Surface", triangles)
+        self.triangles = check_triangles("Surface", triangles)
         if not len(self.triangles.faces):
             raise ShapeError("Surface: the mesh has no faces; give one with at least one triangle")
         from diffrender.geometry.bvh import build_bvh
@@ -136,7 +136,7 @@ def corners_of(triangles: Triangles) -> Tensor:
     return triangles.vertices[triangles.faces.unique()]
 
 
-def checked(function: str, triangles: Triangles) -> Triangles:
+def check_triangles(function: str, triangles: Triangles) -> Triangles:
     """The same triangles on the CPU in float64, without gradients. Raises ShapeError, naming `function`."""
     vertices, faces = triangles.vertices, triangles.faces
     check_shape(function, "vertices", vertices, ("V", 3))

@@ -58,7 +58,7 @@ def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice, blur_cell
     """
     if min(lattice.shape) < 3:
         raise ShapeError(f"isosurface: the lattice needs at least 3 cells along each axis, got {list(lattice.shape)}")
-    corners, middles = (_prepared(grid, lattice.cell, blur_cells) for grid in _lattice_values(function, lattice))
+    corners, middles = (_prepare(grid, lattice.cell, blur_cells) for grid in _lattice_values(function, lattice))
     values = np.concatenate([corners.reshape(-1), middles.reshape(-1)])
     faces = _march(values, _tetrahedra(corners, middles))
     # One number an edge: a sort of numbers is several times as quick as one of pairs.
@@ -94,7 +94,7 @@ def _lattice_values(function: Callable[[Tensor], Tensor], lattice: Lattice) -> t
     return fields[0], fields[1]
 
 
-def _prepared(grid: np.ndarray, cell: float, blur_cells: float) -> np.ndarray:
+def _prepare(grid: np.ndarray, cell: float, blur_cells: float) -> np.ndarray:
     """`grid` blurred, the outermost layer outside, and nowhere zero."""
     if blur_cells > 0:
         from scipy.ndimage import gaussian_filter

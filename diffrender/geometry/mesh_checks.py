@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.geometry.distances import checked
+from diffrender.geometry.distances import check_triangles
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.topology import Topology
@@ -62,7 +62,7 @@ def check_mesh(surface: Triangles) -> MeshReport:
 
     Raises ShapeError for a wrong shape or index, or a non-finite vertex.
     """
-    vertices, faces = surface = checked("check_mesh", surface)
+    vertices, faces = surface = check_triangles("check_mesh", surface)
     topology = Topology(faces)
     n_vertices = len(faces.unique())
     fan, n_fans = _fans(topology)
@@ -96,7 +96,7 @@ def self_intersections(surface: Triangles) -> Tensor:
     are the same corner. Contacts closer than the rounding of float64 count as touching. Faces without area cross none.
     Raises ShapeError as `check_mesh`.
     """
-    vertices, faces = checked("self_intersections", surface)
+    vertices, faces = check_triangles("self_intersections", surface)
     if not len(faces):
         return faces.new_zeros(0, 2)
     from diffrender.geometry.bvh import build_bvh
@@ -105,7 +105,7 @@ def self_intersections(surface: Triangles) -> Tensor:
     return torch.from_numpy(crossings(build_bvh(vertices.numpy(), faces.numpy())))
 
 
-def flipped_faces(before: Tensor, after: Tensor, faces: Tensor) -> Tensor:
+def find_flipped_faces(before: Tensor, after: Tensor, faces: Tensor) -> Tensor:
     """[F] bool: the faces whose normal turned by more than 90 degrees from vertices `before` to `after`, both [V, 3].
 
     A face without area, before or after, has not turned.
@@ -134,10 +134,10 @@ def _fans(topology: Topology) -> tuple[Tensor, int]:
     # The end of one half-edge is the start of the other.
     ends = torch.cat([torch.stack([joints[:, 0], _next(joints[:, 1])], 1),
                       torch.stack([_next(joints[:, 0]), joints[:, 1]], 1)])  # fmt: skip
-    return _linked(ends, 3 * len(topology.faces))
+    return _link(ends, 3 * len(topology.faces))
 
 
-def _linked(links: Tensor, count: int) -> tuple[Tensor, int]:
+def _link(links: Tensor, count: int) -> tuple[Tensor, int]:
     """A number for the connected part that each of `count` things is in, and how many there are."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -154,7 +154,7 @@ def _genus(topology: Topology, fan: Tensor) -> int:
     """Of the sheets, parts that hang together by joints, that are closed: (2 - fans + edges - faces) / 2 each."""
     n_faces = len(topology.faces)
     joints = _joints(topology)
-    sheet, n_sheets = _linked(joints // 3, n_faces)
+    sheet, n_sheets = _link(joints // 3, n_faces)
     faces_of = torch.bincount(sheet, minlength=n_sheets)
     joints_of = torch.bincount(sheet[joints[:, 0] // 3], minlength=n_sheets)
     fan_sheet = torch.zeros(len(fan), dtype=torch.int64)

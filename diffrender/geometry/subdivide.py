@@ -38,10 +38,10 @@ def subdivide_midpoint(
     Differentiable in all floats. Takes any faces, manifold or not.
     Raises ShapeError on other shapes and on indices out of range.
     """
-    attributes = _checked("subdivide_midpoint", vertices, faces, attributes, corner_attributes)
+    attributes = _check("subdivide_midpoint", vertices, faces, attributes, corner_attributes)
     topology = Topology(faces)
     middles = _middles(vertices, topology.edges)
-    return _joined(topology, torch.cat([vertices, middles]), attributes, corner_attributes)
+    return _join(topology, torch.cat([vertices, middles]), attributes, corner_attributes)
 
 
 def subdivide_loop(
@@ -60,7 +60,7 @@ def subdivide_loop(
     Source: C. Loop, "Smooth subdivision surfaces based on triangles" (1987); the boundary as in H. Hoppe et al.,
     "Piecewise smooth surface reconstruction" (1994).
     """
-    attributes = _checked("subdivide_loop", vertices, faces, attributes, corner_attributes)
+    attributes = _check("subdivide_loop", vertices, faces, attributes, corner_attributes)
     topology = Topology(faces)
     edges, (corner, offset) = topology.edges, topology.edge_corners
     n_faces_at = offset.diff()
@@ -71,10 +71,10 @@ def subdivide_loop(
     beyond_sum = vertices.new_zeros(len(edges), 3).index_add(0, edge_of, vertices.index_select(0, beyond))
     middles = _middles(vertices, edges)
     new = torch.where(is_boundary[:, None], middles, 0.75 * middles + 0.125 * beyond_sum)
-    return _joined(topology, torch.cat([_smoothed(vertices, edges, is_boundary), new]), attributes, corner_attributes)
+    return _join(topology, torch.cat([_smooth(vertices, edges, is_boundary), new]), attributes, corner_attributes)
 
 
-def _smoothed(vertices: Tensor, edges: Tensor, is_boundary: Tensor) -> Tensor:
+def _smooth(vertices: Tensor, edges: Tensor, is_boundary: Tensor) -> Tensor:
     """Where the old vertices go by Loop's rules."""
     n_vertices = len(vertices)
     n_rims = torch.bincount(edges[is_boundary].reshape(-1), minlength=n_vertices)
@@ -96,7 +96,7 @@ def _middles(values: Tensor, edges: Tensor) -> Tensor:
     return 0.5 * (values.index_select(0, edges[:, 0]) + values.index_select(0, edges[:, 1]))
 
 
-def _joined(topology: Topology, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None) -> Subdivided:
+def _join(topology: Topology, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None) -> Subdivided:
     """The mesh on vertices [V + E, 3], old ones first.
 
          a
@@ -109,14 +109,14 @@ def _joined(topology: Topology, vertices: Tensor, attributes: Tensor, corner_att
     n_old = len(vertices) - len(edges)
     middle = torch.empty_like(corner)
     middle[corner] = n_old + torch.arange(len(edges), device=faces.device).repeat_interleave(offset.diff())
-    parts = _quartered(faces, middle.reshape(-1, 3))
+    parts = _quarter(faces, middle.reshape(-1, 3))
     corners = None
     if corner_attributes is not None:
-        corners = _quartered(corner_attributes, 0.5 * (corner_attributes + corner_attributes.roll(-1, 1)))
+        corners = _quarter(corner_attributes, 0.5 * (corner_attributes + corner_attributes.roll(-1, 1)))
     return Subdivided(vertices, parts, torch.cat([attributes, _middles(attributes, edges)]), corners)
 
 
-def _quartered(corners: Tensor, sides: Tensor) -> Tensor:
+def _quarter(corners: Tensor, sides: Tensor) -> Tensor:
     """[4F, 3, ...] from what is at the corners and in the middle of the sides, [F, 3, ...] each."""
     a, b, c = corners.unbind(1)
     ab, bc, ca = sides.unbind(1)
@@ -124,7 +124,7 @@ def _quartered(corners: Tensor, sides: Tensor) -> Tensor:
     return torch.stack([torch.stack(part, 1) for part in parts], 1).flatten(0, 1)
 
 
-def _checked(
+def _check(
     function: str, vertices: Tensor, faces: Tensor, attributes: Tensor | None, corner_attributes: Tensor | None
 ) -> Tensor:
     """Attributes [V, C], empty where there are none; raises for bad arguments."""

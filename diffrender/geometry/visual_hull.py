@@ -69,7 +69,7 @@ def visual_hull(
 
     # The creases between cones are no features: nothing is known of the object there.
     even = remesh(parts.vertices, parts.faces, EDGE * cell, passes=REMESHING, options=RemeshOptions(features_deg=None))
-    return Triangles(_settled(Triangles(even.vertices, even.faces), hull, cell), even.faces)
+    return Triangles(_project_to_surface(Triangles(even.vertices, even.faces), hull, cell), even.faces)
 
 
 def hull_bounds(field: MaskDistanceField, low: Tensor, high: Tensor, tolerance: int = 0) -> tuple[Tensor, Tensor]:
@@ -123,7 +123,7 @@ def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> T
     return Triangles(vertices[used], index)
 
 
-def _settled(surface: Triangles, function: Callable[[Tensor], Tensor], cell: float) -> Tensor:
+def _project_to_surface(surface: Triangles, function: Callable[[Tensor], Tensor], cell: float) -> Tensor:
     """[V, 3] the vertices of `surface`, moved to where `function` is zero and smoothed on the way."""
     vertices, edges = surface.vertices, Topology(surface.faces).edges
     for _ in range(SETTLING):

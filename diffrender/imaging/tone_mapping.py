@@ -19,7 +19,7 @@ _REFLECTED = 0.04
 MOST_STOPS = 20.0
 
 
-def _clipped(linear: Tensor) -> Tensor:
+def _clip(linear: Tensor) -> Tensor:
     return linear.clamp(0, 1)
 
 
@@ -38,7 +38,7 @@ def _neutral(linear: Tensor) -> Tensor:
 
 # clip: as cameras do. neutral: the Khronos PBR Neutral tone mapper (2024), which keeps base colours and rolls
 # highlights off.
-TONE_CURVES: dict[str, Callable[[Tensor], Tensor]] = {"clip": _clipped, "neutral": _neutral}
+TONE_CURVES: dict[str, Callable[[Tensor], Tensor]] = {"clip": _clip, "neutral": _neutral}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Display:
         if self.tone not in TONE_CURVES:
             raise ConfigError(f"display: there is no tone {self.tone!r}; choose from {', '.join(TONE_CURVES)}")
 
-    def shown(self, linear: Tensor) -> Tensor:
+    def map_tones(self, linear: Tensor) -> Tensor:
         """[..., 3 or 4] linear RGB in 0..1 of linear RGB of any brightness; a fourth channel stays as it is."""
         color = TONE_CURVES[self.tone](linear[..., :3] * 2.0**self.exposure)
         return torch.cat([color, linear[..., 3:]], -1)

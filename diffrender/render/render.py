@@ -112,11 +112,11 @@ def render(
     else:
         jump = verts_hom.new_zeros(len(visible.outlines.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
-    image = exposed(edges.image(shaded, geometry.topology, visible, backend), cameras, buffers)
+    image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, buffers)
     return RenderOutput(image, buffers, visible)
 
 
-def exposed(image: Tensor, cameras: Cameras, buffers: Sequence[str]) -> Tensor:
+def apply_exposure(image: Tensor, cameras: Cameras, buffers: Sequence[str]) -> Tensor:
     """`image` [N, H, W, C + 1] with its colours as the exposure and the white balance of each camera make them."""
     gains = cameras.gains()
     if gains is None or "color" not in buffers:

@@ -13,7 +13,7 @@ from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.light import Light, LightSamples, PunctualLight, reflected_samples
+from diffrender.scene.light import Light, LightSamples, PunctualLight, shade_samples
 from diffrender.scene.material import Material
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow
@@ -64,12 +64,12 @@ class Shadowed(Light):
     def sample(self, surface: ShadingPoints) -> LightSamples:
         """The light's sample, times the part of it that each point sees."""
         samples = self.light.sample(surface)
-        visible = seen_part(self.maps, surface)
+        visible = visible_fraction(self.maps, surface)
         return LightSamples(samples.to_light_w, samples.radiance * visible[:, None, None])
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """What the material reflects of its sample."""
-        return reflected_samples(self.sample(surface), surface, material)
+        return shade_samples(self.sample(surface), surface, material)
 
 
 def with_shadows(light: Light, geometry: SceneTriangles, cameras: Cameras, backend: str | None) -> Light:
@@ -138,7 +138,7 @@ def _measure(depth: Tensor, cameras: Cameras) -> Tensor:
     return depth if cameras.orthographic else -1 / depth.clamp_min(cameras.near)
 
 
-def seen_part(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
+def visible_fraction(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
     """[M] in 0..1: the part of the light that each point of the surface sees."""
     cameras = maps.cameras
     base = surface.view * maps.sides if maps.per_view else torch.zeros_like(surface.view)

@@ -83,7 +83,7 @@ class Cameras:
             raise ShapeError(f"Cameras.perspective: fov_deg must lie between 0 and 180, got {fov_deg}")
         cam_from_world = look_at(eye, target, up)
         focal = 0.5 * height / math.tan(math.radians(fov_deg) / 2)
-        return cls._centred(cam_from_world, focal, height, width, False, near)
+        return cls._center(cam_from_world, focal, height, width, False, near)
 
     @classmethod
     def parallel(
@@ -99,10 +99,10 @@ class Cameras:
         if not (math.isfinite(view_height) and view_height > 0):
             raise ShapeError(f"Cameras.parallel: view_height must be positive, got {view_height}")
         cam_from_world = look_at(eye, target, up)
-        return cls._centred(cam_from_world, height / view_height, height, width, True, 0.0)
+        return cls._center(cam_from_world, height / view_height, height, width, True, 0.0)
 
     @classmethod
-    def _centred(
+    def _center(
         cls, cam_from_world: Tensor, focal: float, height: int, width: int, orthographic: bool, near: float
     ) -> Cameras:
         n_views = len(cam_from_world)

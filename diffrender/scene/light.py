@@ -48,7 +48,7 @@ class Light(ABC):
         """[M or 1, 3] linear radiance of this light that `material` sends from each point towards its camera."""
 
 
-def reflected_samples(samples: LightSamples, surface: ShadingPoints, material: Material) -> Tensor:
+def shade_samples(samples: LightSamples, surface: ShadingPoints, material: Material) -> Tensor:
     """[M, 3] what `material` reflects of them: the sum of bsdf x cosine x radiance."""
     return (material.evaluate(surface, samples.to_light_w) * samples.radiance).sum(1)
 
@@ -75,7 +75,7 @@ class PunctualLight(Light):
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The sum over its samples of bsdf x cosine x radiance."""
-        return reflected_samples(self.sample(surface), surface, material)
+        return shade_samples(self.sample(surface), surface, material)
 
 
 class EnvironmentLight(Light):

@@ -92,7 +92,7 @@ def replace_values(scene: Scene, cameras: Cameras, values: Mapping[str, Tensor])
         if leaf.place in changes[leaf.root]:
             raise ConfigError(f"{canonical} is given twice, in full and in its short form; keep one of them")
         changes[leaf.root][leaf.place] = value
-    return _replaced(scene, changes[SCENE]), _replaced(cameras, changes[CAMERAS])
+    return _replace(scene, changes[SCENE]), _replace(cameras, changes[CAMERAS])
 
 
 def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
@@ -100,11 +100,11 @@ def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
     for name, item in scene.objects.items():
         start, place = f"objects.{name}.", ("objects", name)
         leaves[f"{start}mesh.vertices"] = _Leaf(SCENE, (*place, "mesh", "vertices"), item.mesh.vertices, "large_steps")
-        leaves.update(_marked_fields(f"{start}material.", (*place, "material"), item.material))
-        leaves.update(_marked_fields(start, place, item))
+        leaves.update(_learnable_fields(f"{start}material.", (*place, "material"), item.material))
+        leaves.update(_learnable_fields(start, place, item))
     for name, light in scene.lights.items():
-        leaves.update(_marked_fields(f"lights.{name}.", ("lights", name), light))
-    leaves.update(_marked_fields("", (), scene))
+        leaves.update(_learnable_fields(f"lights.{name}.", ("lights", name), light))
+    leaves.update(_learnable_fields("", (), scene))
     for name, (field, parametrization) in CAMERA_LEAVES.items():
         value = getattr(cameras, field)
         if value is not None:
@@ -112,7 +112,7 @@ def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
     return leaves
 
 
-def _marked_fields(start: str, place: tuple[str, ...], holder: Any) -> dict[str, _Leaf]:
+def _learnable_fields(start: str, place: tuple[str, ...], holder: Any) -> dict[str, _Leaf]:
     """The fields of a dataclass that say in their metadata how they are parametrised."""
     leaves = {}
     for field in dataclasses.fields(holder):
@@ -142,7 +142,7 @@ def _resolve(scene: Scene, leaves: Mapping[str, _Leaf], path: str) -> str:
     raise ConfigError(f"there is no {path!r} in the scene{hint}\n  it has: {', '.join(shown)}")
 
 
-def _replaced(node: Holder, changes: Mapping[tuple[str, ...], Tensor]) -> Holder:
+def _replace(node: Holder, changes: Mapping[tuple[str, ...], Tensor]) -> Holder:
     """`node` with the tensors at the given places below it replaced."""
     if not changes:
         return node
@@ -150,12 +150,12 @@ def _replaced(node: Holder, changes: Mapping[tuple[str, ...], Tensor]) -> Holder
     for (head, *rest), value in changes.items():
         below.setdefault(head, {})[tuple(rest)] = value
     if isinstance(node, Mapping):
-        return {**node, **{name: _replaced_at(node[name], part) for name, part in below.items()}}  # type: ignore[return-value]
-    fields = {name: _replaced_at(getattr(node, name), part) for name, part in below.items()}
+        return {**node, **{name: _replace_at(node[name], part) for name, part in below.items()}}  # type: ignore[return-value]
+    fields = {name: _replace_at(getattr(node, name), part) for name, part in below.items()}
     return dataclasses.replace(node, **fields)  # type: ignore[type-var]
 
 
-def _replaced_at(node: Any, changes: Mapping[tuple[str, ...], Tensor]) -> Any:
+def _replace_at(node: Any, changes: Mapping[tuple[str, ...], Tensor]) -> Any:
     if () not in changes:
-        return _replaced(node, changes)
+        return _replace(node, changes)
     return dataclasses.replace(node, texels=changes[()]) if isinstance(node, IMAGES) else changes[()]

@@ -138,10 +138,10 @@ class ShadingPoints:
             return value[None, :]
         # By identity, together with the quantity itself, so that no other can take its place in memory.
         if id(value) not in self._kept:
-            self._kept[id(value)] = (value, self._looked_up(value))
+            self._kept[id(value)] = (value, self._look_up(value))
         return self._kept[id(value)][1]
 
-    def _looked_up(self, value: Tensor | Texture) -> Tensor:
+    def _look_up(self, value: Tensor | Texture) -> Tensor:
         if isinstance(value, PackedTexture) and value.pack is not None:
             if id(value.pack) not in self._kept_packs:
                 self._kept_packs[id(value.pack)] = value.pack.sample(self.uv, self.uv_footprint, backend=self.backend)
@@ -153,14 +153,14 @@ class ShadingPoints:
                 f"Surface.value: a per-vertex value must have one row a vertex ({self.mesh.n_vertices}), "
                 f"got {list(value.shape)}"
             )
-        return self._interpolated(value, self.mesh.faces)
+        return self._interpolate(value, self.mesh.faces)
 
     @property
     def bary(self) -> Tensor:
         """[M, 3] barycentric coordinates."""
         return self.where.bary if isinstance(self.where, ScreenPoints) else self.where
 
-    def _interpolated(self, value: Tensor, faces: Tensor) -> Tensor:
+    def _interpolate(self, value: Tensor, faces: Tensor) -> Tensor:
         if isinstance(self.where, ScreenPoints):
             return self.where.value(value, faces, self.face_id)
         return interpolate(value, faces, self.face_id, self.where, backend=self.backend)
@@ -172,7 +172,7 @@ class ShadingPoints:
             raise ShapeError("Surface.uv: a texture needs a mesh with texture coordinates; this one has none")
         if isinstance(self.where, ScreenPoints):
             return self._texture_places[0]
-        return self._interpolated(self.mesh.uvs, self.mesh.uv_faces)
+        return self._interpolate(self.mesh.uvs, self.mesh.uv_faces)
 
     @property
     def uv_footprint(self) -> Tensor:
@@ -207,7 +207,7 @@ class ShadingPoints:
         turn round where a back face is seen, as `mean_normal_w` does.
         """
         group, tangents = self._frames.tangents_w
-        at_points = self._interpolated(tangents, group)
+        at_points = self._interpolate(tangents, group)
         tangent, sign = at_points[:, :3], at_points[:, 3:]
         bitangent = torch.linalg.cross(self.mean_normal_w, tangent) * sign
         return (tangent if self.mesh.topology.is_closed else tangent * self._facing[:, None]), bitangent

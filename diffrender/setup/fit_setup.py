@@ -16,7 +16,7 @@ from diffrender.config.shelf import (
     SoftOptions,
 )
 from diffrender.errors import BackendError, ConfigError
-from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, matched_cameras
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
 from diffrender.evaluate.materials import Relit
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
@@ -44,7 +44,7 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.objective import default_loss, terms_of
-from diffrender.setup.remeshing import build_remeshing, filled_remesh, filled_unwrap
+from diffrender.setup.remeshing import build_remeshing, fill_remesh, fill_unwrap
 from diffrender.setup.scene import build_scene, scene_to, shelf_options
 from diffrender.setup.targets import build_targets
 
@@ -112,7 +112,7 @@ class FitSetup:
         if views is None:
             return None
         views = views if index is None else views.select(index)
-        return replace(views, cameras=matched_cameras(scene, views, self.render_views, self.learned_gains()))
+        return replace(views, cameras=match_exposure(scene, views, self.render_views, self.learned_gains()))
 
     def learned_gains(self) -> list[str]:
         """What is learned of the exposure and the white balance of the fitted pictures, as paths."""
@@ -149,11 +149,11 @@ def build_fit(config: FitConfig) -> FitSetup:
     size = targets.place.region.radius
     scene, fit_views = scene_to(scene, device), targets.fit.to(device)
     fit_views = with_learned_gains(fit_views, config)
-    parameters = _filled_parameters(config, scene, fit_views.cameras, size)
+    parameters = _fill_parameters(config, scene, fit_views.cameras, size)
     shapes = [options for path, options in parameters.items() if path.endswith("mesh.vertices")]
     loss = config.loss or default_loss(fit_views.masks is not None, shapes, list(parameters))
-    optimize = _filled_resolution(config.optimize.with_parameters(parameters))
-    edges = _filled_edges(config.render.edges, fit_views.cameras, optimize.steps)
+    optimize = _fill_resolution(config.optimize.with_parameters(parameters))
+    edges = _fill_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
         update={
             "optimize": optimize,
@@ -194,7 +194,7 @@ def _relit_to(relit: Relit, scene: Scene, device: torch.device) -> Relit:
     return Relit(scene_to(replace(scene, lights=relit.lights), device).lights, relit.views.to(device))
 
 
-def _filled_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
+def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
     resolution = optimize.resolution
     if resolution is None or resolution.until is not None:
         return optimize
@@ -222,7 +222,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: float) -> dict[str, ParameterOptions]:
+def _fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: float) -> dict[str, ParameterOptions]:
     """What is optimised, with method and learning rate filled in; `size`: a length that is typical of the scene."""
     parameters = config.optimize.parameters()
     if not parameters:
@@ -252,9 +252,9 @@ def _filled_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: 
         }
         name = object_of_vertices(full)
         if options.remesh is not None and name is not None:
-            remesh = filled_remesh(options.remesh, method, scene.objects[name], cameras, size)
+            remesh = fill_remesh(options.remesh, method, scene.objects[name], cameras, size)
             written = next(each for each in config.all_objects() if each.name == name)
-            updates["remesh"] = filled_unwrap(path, remesh, scene.objects[name], written, config.optimize.steps)
+            updates["remesh"] = fill_unwrap(path, remesh, scene.objects[name], written, config.optimize.steps)
         filled[path] = options.model_copy(update=updates)
     return filled
 
@@ -305,7 +305,7 @@ def _unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -
     return size if method == "identity" and path.endswith(".position") else 1.0
 
 
-def _filled_edges(edges: AnyEdges, cameras: Cameras, steps: int) -> AnyEdges:
+def _fill_edges(edges: AnyEdges, cameras: Cameras, steps: int) -> AnyEdges:
     """The edges with the sigmas and the step that were left out."""
     if not isinstance(edges, SoftOptions):
         return edges

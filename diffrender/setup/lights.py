@@ -53,7 +53,7 @@ def build_light(options: AnyLight) -> scene_light.Light:
     return LIGHTS[options.type](**values)
 
 
-def named(lights: Sequence[AnyLight]) -> dict[str, AnyLight]:
+def name_lights(lights: Sequence[AnyLight]) -> dict[str, AnyLight]:
     """The options of lights by name; that of one without a name is its type."""
     return {light.name or light.type: light.model_copy(update={"name": light.name or light.type}) for light in lights}
 

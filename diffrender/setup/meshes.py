@@ -51,7 +51,7 @@ def build_mesh(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, wh
     Raises ConfigError where options do not suit each other or a file, DataError for a file or masks of no use.
     """
     options, data = _build(options, place, frame, where)
-    return options, _subdivided(data, options, f"{where}.subdivide")
+    return options, _subdivide(data, options, f"{where}.subdivide")
 
 
 def _build(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str) -> tuple[AnyMesh, MeshData]:
@@ -63,14 +63,14 @@ def _build(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where:
         if frame is not None:
             vertices = (vertices - frame.pose[:3, 3]) @ frame.pose[:3, :3] / frame.scale
         return options, MeshData(SceneMesh(vertices, triangles.faces), None, None)
-    fill = FILLED.get(type(options))
+    fill = FILLERS.get(type(options))
     if fill is not None:
         options = fill(options, place, frame is None)
     triangles, colors = PRIMITIVES[type(options)](options)
     return options, MeshData(SceneMesh(triangles.vertices, triangles.faces), colors, None)
 
 
-def _subdivided(data: MeshData, options: AnyMesh, where: str) -> MeshData:
+def _subdivide(data: MeshData, options: AnyMesh, where: str) -> MeshData:
     """The mesh in finer triangles, where the options say so; colours and texture coordinates go along."""
     wanted = options.subdivide if isinstance(options, FileMesh | BoxMesh | TorusMesh | VisualHullMesh) else None
     if wanted is None:
@@ -98,7 +98,7 @@ def _subdivided(data: MeshData, options: AnyMesh, where: str) -> MeshData:
     return data
 
 
-def _filled_sphere(options: SphereMesh, place: InitRegion, at_place: bool) -> SphereMesh:
+def _fill_sphere(options: SphereMesh, place: InitRegion, at_place: bool) -> SphereMesh:
     region = place.region if options.aabb is None else region_of_box(*torch.tensor(options.aabb))
     if options.aabb is None and not at_place:
         region = region._replace(center=ORIGIN)
@@ -107,7 +107,7 @@ def _filled_sphere(options: SphereMesh, place: InitRegion, at_place: bool) -> Sp
     return options.model_copy(update={"aabb": None, "center": center, "radius": radius})
 
 
-def _filled_ellipsoid(options: EllipsoidMesh, place: InitRegion, at_place: bool) -> EllipsoidMesh:
+def _fill_ellipsoid(options: EllipsoidMesh, place: InitRegion, at_place: bool) -> EllipsoidMesh:
     aabb = options.aabb or place.box
     if aabb is None:
         middle, radii = place.region.center, (place.region.radius,) * 3
@@ -120,31 +120,31 @@ def _filled_ellipsoid(options: EllipsoidMesh, place: InitRegion, at_place: bool)
     return options.model_copy(update={"aabb": None, "center": center, "radii": options.radii or radii})
 
 
-def _filled_box(options: BoxMesh, place: InitRegion, at_place: bool) -> BoxMesh:
+def _fill_box(options: BoxMesh, place: InitRegion, at_place: bool) -> BoxMesh:
     if options.aabb is None:
         return options
     low, high = torch.tensor(options.aabb)
     return options.model_copy(update={"aabb": None, "center": triple((low + high) / 2), "size": triple(high - low)})
 
 
-FILLED: Mapping[type[BaseModel], Callable[[Any, InitRegion, bool], Any]] = {
-    SphereMesh: _filled_sphere,
-    EllipsoidMesh: _filled_ellipsoid,
-    BoxMesh: _filled_box,
+FILLERS: Mapping[type[BaseModel], Callable[[Any, InitRegion, bool], Any]] = {
+    SphereMesh: _fill_sphere,
+    EllipsoidMesh: _fill_ellipsoid,
+    BoxMesh: _fill_box,
 }
 
 
 def _sphere(options: SphereMesh) -> tuple[Triangles, None]:
-    return _moved(icosphere(options.subdivisions, options.radius or 1.0), options.center), None
+    return _translate(icosphere(options.subdivisions, options.radius or 1.0), options.center), None
 
 
 def _ellipsoid(options: EllipsoidMesh) -> tuple[Triangles, None]:
     unit = icosphere(options.subdivisions)
     scaled = Triangles(unit.vertices * torch.tensor(options.radii or (1.0,) * 3), unit.faces)
-    return _moved(scaled, options.center), None
+    return _translate(scaled, options.center), None
 
 
-def _moved(triangles: Triangles, center: Vector | None) -> Triangles:
+def _translate(triangles: Triangles, center: Vector | None) -> Triangles:
     return Triangles(triangles.vertices + torch.tensor(center or ORIGIN), triangles.faces)
 
 
@@ -157,6 +157,6 @@ PRIMITIVES: Mapping[type[BaseModel], Callable[[Any], tuple[Triangles, Tensor | N
     SphereMesh: _sphere,
     EllipsoidMesh: _ellipsoid,
     BumpyMesh: _bumpy,
-    BoxMesh: lambda options: (_moved(box(options.size), options.center), None),
+    BoxMesh: lambda options: (_translate(box(options.size), options.center), None),
     TorusMesh: lambda options: (torus(options.radius, options.tube, *options.segments), None),
 }

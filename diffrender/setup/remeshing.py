@@ -28,7 +28,7 @@ EVERY_WITH_LARGE_STEPS = 5
 SMOOTHING = 0.02
 
 
-def filled_remesh(
+def fill_remesh(
     options: RemeshScheduleOptions, method: str, item: Object, cameras: Cameras, region_radius: float
 ) -> RemeshScheduleOptions:
     """`options` with what was left out filled in.
@@ -53,7 +53,7 @@ def filled_remesh(
     return options.model_copy(update={"shortest": shortest, "longest": longest, "smoothing": smoothing, "every": every})
 
 
-def filled_unwrap(
+def fill_unwrap(
     path: str, options: RemeshScheduleOptions, item: Object, written: ObjectOptions, steps: int
 ) -> RemeshScheduleOptions:
     """`options` saying whether the object `item`, described by `written`, is unwrapped anew in a fit of `steps`.

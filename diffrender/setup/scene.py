@@ -20,7 +20,7 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
-from diffrender.setup.lights import build_light, named, rotation_vector
+from diffrender.setup.lights import build_light, name_lights, rotation_vector
 from diffrender.setup.materials import build_material
 from diffrender.setup.meshes import ObjectPose, build_mesh
 from diffrender.setup.region import InitRegion
@@ -35,7 +35,7 @@ def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts]:
     Raises ConfigError where options do not suit the files that they name, DataError where a file is wrong or the masks
     leave no visual hull.
     """
-    lights = _named_lights(parts)
+    lights = _name_lights(parts)
     default_material = LambertOptions() if parts.lights else UnlitOptions()
     objects: dict[str, Object] = {}
     filled: list[ObjectOptions] = []
@@ -67,7 +67,10 @@ def scene_to(scene: Scene, device: torch.device) -> Scene:
     objects = {
         name: Object(
             Mesh(
-                **{part: _moved(getattr(item.mesh, part), device) for part in ("vertices", "faces", "uvs", "uv_faces")}
+                **{
+                    part: _to_device(getattr(item.mesh, part), device)
+                    for part in ("vertices", "faces", "uvs", "uv_faces")
+                }
             ),
             _fields_to(item.material, device),
             item.pose.to(device),
@@ -80,24 +83,24 @@ def scene_to(scene: Scene, device: torch.device) -> Scene:
 
 
 def _fields_to(holder: Any, device: torch.device) -> Any:
-    moved = {field.name: _moved(getattr(holder, field.name), device) for field in dataclasses.fields(holder)}
+    moved = {field.name: _to_device(getattr(holder, field.name), device) for field in dataclasses.fields(holder)}
     return dataclasses.replace(holder, **moved)
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def _to_device(value: Any, device: torch.device) -> Any:
     if isinstance(value, Texture | EnvMap):
         return dataclasses.replace(value, texels=value.texels.to(device))
     return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
-def _named_lights(parts: SceneParts) -> dict[str, AnyLight]:
+def _name_lights(parts: SceneParts) -> dict[str, AnyLight]:
     """The lights by name; where none are given and a material needs some, ambient light of radiance 1."""
     lights = parts.lights
     if lights is None:
         materials = [options.material or UnlitOptions() for options in parts.all_objects()]
         is_lit = any(MATERIALS[material.type].needs_light for material in materials)
         lights = [AmbientOptions()] if is_lit else []
-    return named(lights)
+    return name_lights(lights)
 
 
 def _build_pose(options: PoseOptions) -> tuple[torch.Tensor, torch.Tensor]:

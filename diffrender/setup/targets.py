@@ -21,7 +21,7 @@ from diffrender.scene.environment.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import synthetic_gains
-from diffrender.setup.lights import build_light, named
+from diffrender.setup.lights import build_light, name_lights
 from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, triple
 from diffrender.setup.scene import build_scene
 
@@ -116,7 +116,7 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
 def _relit(options: SyntheticOptions, scene: Scene, cameras: Cameras) -> Relit | None:
     if options.relight is None:
         return None
-    lights = {name: build_light(light) for name, light in named(options.relight).items()}
+    lights = {name: build_light(light) for name, light in name_lights(options.relight).items()}
     relit = as_truth(replace(scene, lights=lights), options.light_samples)
     return Relit(lights, synthetic_views(relit, cameras, options.samples))
 

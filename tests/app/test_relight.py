@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from diffrender.app.cli import app
 from diffrender.app.run import run_fit
 from diffrender.app.scene_file import load_scene, save_scene
-from diffrender.app.turntable import turned, upward, write_turntable
+from diffrender.app.turntable import rotate_objects, upward, write_turntable
 from diffrender.config.load import load_config
 from diffrender.errors import DataError
 from diffrender.imaging.tone_mapping import Display
@@ -125,7 +125,7 @@ def test_a_run_is_relit_by_an_environment_and_by_lights(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     lamp_only = dataclasses.replace(scene, lights={"lamp": lights["lamp"]})
     image = render(lamp_only, seen_by.without_gains()).rgba[0, ..., :3]
-    expected = encode_srgb8(Display(2.0, "neutral").shown(image))
+    expected = encode_srgb8(Display(2.0, "neutral").map_tones(image))
     bright = np.asarray(Image.open(tmp_path / "bright" / "view_000.png"))
     assert np.abs(bright.astype(int) - expected.astype(int)).max() <= 1
     assert not np.array_equal(found, np.asarray(Image.open(run / "relight" / "view_000.png")))
@@ -155,11 +155,12 @@ def test_what_cannot_be_relit_is_told(tmp_path: Path) -> None:
 def test_objects_turn_about_their_middle_and_come_back() -> None:
     scene = lit_scene(OBJECTS["lambert_vertex"])
     up, center = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.5, 0.0, 0.0])
-    quarter = turned(scene, up, center, torch.pi / 2).objects["thing"].vertices_w()
+    quarter = rotate_objects(scene, up, center, torch.pi / 2).objects["thing"].vertices_w()
     x, y, z = (scene.objects["thing"].vertices_w() - center).unbind(1)
     torch.testing.assert_close(quarter, torch.stack([z, y, -x], 1) + center, atol=1e-6, rtol=1e-5)
     assert (
-        turned(scene, up, center, 1.0).lights is scene.lights or turned(scene, up, center, 1.0).lights == scene.lights
+        rotate_objects(scene, up, center, 1.0).lights is scene.lights
+        or rotate_objects(scene, up, center, 1.0).lights == scene.lights
     )
     torch.testing.assert_close(upward(cameras())[1], torch.tensor(0.9), atol=0.15, rtol=0)
 

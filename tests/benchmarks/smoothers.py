@@ -101,7 +101,7 @@ def race(shape: str, seconds: float, resolution: int, subdivisions: int) -> Iter
             fit(*parts, setup.render_step, [clock])
             scene, target = setup.model.snapshot()[0], setup.target_scene
             assert target is not None
-            found = GeometryEvaluator(target).findings(scene)
+            found = GeometryEvaluator(target).report(scene)
             yield Outcome(contestant, Path(shape).stem, clock.steps, scene, target, found)
 
 

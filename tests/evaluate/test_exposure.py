@@ -18,7 +18,7 @@ from diffrender.app.scene_file import load_scene
 from diffrender.config.load import parse_config
 from diffrender.config.schema import SyntheticOptions
 from diffrender.errors import ConfigError
-from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, matched_cameras
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import FitResult, fit
 from diffrender.readers.captures.synthetic import synthetic_views
@@ -79,9 +79,9 @@ def test_gains_go_along_with_their_cameras():
 def test_pictures_of_the_scene_itself_are_matched_exactly(paths, balance):
     taken = replace(cameras(), exposure=STOPS, white_balance=balance)
     views = replace(synthetic_views(ball(), taken), cameras=cameras())
-    found = matched_cameras(ball(), views, lambda scene, each: render(scene, each, Antialias(8)), paths)
+    found = match_exposure(ball(), views, lambda scene, each: render(scene, each, Antialias(8)), paths)
     torch.testing.assert_close(found.gains(), taken.gains(), rtol=5e-3, atol=0)
-    assert matched_cameras(ball(), views, render, ()) is views.cameras
+    assert match_exposure(ball(), views, render, ()) is views.cameras
 
 
 @pytest.mark.parametrize("learned", [EXPOSURE, WHITE_BALANCE])
@@ -91,7 +91,7 @@ def test_gains_that_are_known_stay_and_only_the_rest_is_matched(learned):
     taken = replace(cameras(), exposure=STOPS, white_balance=balance)
     unknown = {"exposure": None} if learned == EXPOSURE else {"white_balance": None}
     views = replace(synthetic_views(ball(), taken), cameras=replace(taken, **unknown))
-    found = matched_cameras(ball(), views, lambda scene, each: render(scene, each, Antialias(8)), (learned,))
+    found = match_exposure(ball(), views, lambda scene, each: render(scene, each, Antialias(8)), (learned,))
     torch.testing.assert_close(found.exposure, STOPS, rtol=0, atol=7e-3)
     torch.testing.assert_close(found.white_balance, balance, rtol=5e-3, atol=0)
 
@@ -100,7 +100,7 @@ def test_gains_that_are_known_stay_and_only_the_rest_is_matched(learned):
 def test_with_only_the_white_balance_learned_each_channel_has_a_gain_of_its_own(known):
     taken = replace(cameras(), exposure=STOPS, white_balance=BALANCE)
     views = replace(synthetic_views(ball(), taken), cameras=replace(cameras(), exposure=known))
-    found = matched_cameras(ball(), views, lambda scene, each: render(scene, each, Antialias(8)), (WHITE_BALANCE,))
+    found = match_exposure(ball(), views, lambda scene, each: render(scene, each, Antialias(8)), (WHITE_BALANCE,))
     torch.testing.assert_close(found.gains(), taken.gains(), rtol=5e-3, atol=0)
     assert found.white_balance is not None
     torch.testing.assert_close(found.white_balance.log2().mean(1), torch.zeros(3), rtol=0, atol=1e-6)
@@ -111,14 +111,14 @@ def test_clipped_highlights_say_nothing():
     views = synthetic_views(ball(), taken)
     views = replace(views, images=views.images.clamp_max(1), cameras=cameras())
     assert (views.images[0] == 1).float().mean() > 0.05
-    found = matched_cameras(ball(), views, render, (EXPOSURE,))
+    found = match_exposure(ball(), views, render, (EXPOSURE,))
     torch.testing.assert_close(found.exposure, taken.exposure, rtol=0, atol=0.05)
 
 
 def test_a_picture_that_shows_nothing_keeps_finite_gains():
     views = synthetic_views(replace(ball(), background=torch.zeros(3)), cameras())
     away = replace(views, cameras=replace(cameras(), center_px=cameras().center_px + 1000))
-    found = matched_cameras(replace(ball(), background=torch.zeros(3)), away, render, (EXPOSURE, WHITE_BALANCE))
+    found = match_exposure(replace(ball(), background=torch.zeros(3)), away, render, (EXPOSURE, WHITE_BALANCE))
     assert torch.equal(found.gains(), torch.ones(3, 3))
 
 

@@ -22,7 +22,7 @@ def placed(triangles: Triangles, x: float = 0.0, scale: float = 1.0) -> Object:
 
 
 def test_one_object_is_reported_in_the_world() -> None:
-    numbers = GeometryEvaluator(None).findings(Scene({"ball": placed(icosphere(3), 5.0, 2.0)})).as_json()
+    numbers = GeometryEvaluator(None).report(Scene({"ball": placed(icosphere(3), 5.0, 2.0)})).as_json()
     assert numbers["volume"] == pytest.approx(8 * 4.1527, rel=1e-4)
     assert (numbers["watertight"], numbers["components"], numbers["genus"]) == (True, 1, 0)
     assert "objects" not in numbers and "rms_to_target" not in numbers
@@ -31,7 +31,7 @@ def test_one_object_is_reported_in_the_world() -> None:
 
 def test_several_objects_are_reported_together_and_under_their_names() -> None:
     scene = Scene({"ball": placed(icosphere(2)), "ring": placed(torus(), 0.8)})
-    findings = GeometryEvaluator(None).findings(scene)
+    findings = GeometryEvaluator(None).report(scene)
     numbers = findings.as_json()
     assert (numbers["components"], numbers["genus"], numbers["n_faces"]) == (2, 1, 320 + 2 * 48 * 24)
     # They cross each other; neither crosses itself.
@@ -43,19 +43,19 @@ def test_several_objects_are_reported_together_and_under_their_names() -> None:
 def test_the_distance_to_a_known_target_is_measured_in_the_world() -> None:
     target, scene = (Scene({"ball": placed(icosphere(4), 1.0, size)}) for size in (1.0, 1.1))
     judge = GeometryEvaluator(target)
-    findings = judge.findings(scene)
+    findings = judge.report(scene)
     assert findings.rms_to_target == pytest.approx(0.1, rel=0.01)
     assert findings.surface_rms_to_target == pytest.approx(0.1, rel=0.01)
     surfaces = [SurfaceQuery(triangles_w(each)["ball"]) for each in (scene, target)]
     assert findings.rms_to_target == vertex_distance(*surfaces)
     assert findings.as_json()["surface_rms_to_target"] == findings.surface_rms_to_target
-    assert judge.findings(target).rms_to_target == pytest.approx(0.0, abs=1e-12)
+    assert judge.report(target).rms_to_target == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_scene_without_area_is_at_no_known_distance() -> None:
     target = Scene({"ball": placed(icosphere(1))})
     point = Scene({"ball": placed(Triangles(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])))})
-    assert GeometryEvaluator(target).findings(point).rms_to_target is None
+    assert GeometryEvaluator(target).report(point).rms_to_target is None
 
 
 def test_world_triangles_are_those_of_the_object() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from support.shapes import bumpy, camera_at, placed, scene_of, smooth_colors
 
-from diffrender.fit.fill_unseen_texels import complete_textures, seen_texels
+from diffrender.fit.fill_unseen_texels import fill_unseen_texels, find_seen_texels
 from diffrender.render.edge_models import Antialias
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -34,7 +34,7 @@ def test_what_the_cameras_see_is_kept_and_the_rest_filled() -> None:
     truth = bake_to_texture(mesh, smooth_colors(mesh.vertices), 128)
     front = camera_at((0.0, 0.0, 3.0)).resized(96, 96)
     scene = scene_with(truth, mesh)
-    seen = seen_texels(scene, "a", truth, front, draw)
+    seen = find_seen_texels(scene, "a", truth, front, draw)
     texels_of = texel_map(mesh, 128, 128)
     z = torch.zeros(128, 128)
     z[texels_of.covered] = texels_of.values(mesh.vertices, mesh.faces)[:, 2]
@@ -43,7 +43,7 @@ def test_what_the_cameras_see_is_kept_and_the_rest_filled() -> None:
     assert 0.25 < float(share) < 0.65
 
     spoilt = Texture(torch.where(seen[:, :, None], truth.texels, 9.0))
-    filled = complete_textures(scene_with(spoilt, mesh), front, ["background", PATH], draw)
+    filled = fill_unseen_texels(scene_with(spoilt, mesh), front, ["background", PATH], draw)
     texels = filled.objects["a"].material.base_color.texels  # type: ignore[attr-defined]
     assert torch.equal(texels[seen], truth.texels[seen])
     assert texels.max() <= 1.5  # nothing of the 9 is left, gutters included
@@ -57,14 +57,14 @@ def test_what_only_a_dark_photograph_shows_is_seen_too() -> None:
     scene = scene_with(truth, mesh)
     both = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0], [0.0, 0.0, -3.0]]), height=48, width=48)
     dark = replace(both, exposure=torch.tensor([0.0, -10.0]))
-    expected = seen_texels(scene, "a", truth, both, draw)
-    assert torch.equal(seen_texels(scene, "a", truth, dark, draw), expected)
-    assert int(expected.sum()) > 1.5 * int(seen_texels(scene, "a", truth, both.select([0]), draw).sum())
+    expected = find_seen_texels(scene, "a", truth, both, draw)
+    assert torch.equal(find_seen_texels(scene, "a", truth, dark, draw), expected)
+    assert int(expected.sum()) > 1.5 * int(find_seen_texels(scene, "a", truth, both.select([0]), draw).sum())
 
 
 def test_other_values_and_scenes_without_textures_stay() -> None:
     scene = scene_of(placed(bumpy(1)))
-    same = complete_textures(scene, camera_at((0.0, 0.0, 3.0)), [PATH, "background"], draw)
+    same = fill_unseen_texels(scene, camera_at((0.0, 0.0, 3.0)), [PATH, "background"], draw)
     assert same.objects["a"] is scene.objects["a"]
 
 
@@ -72,6 +72,6 @@ def test_an_object_that_no_camera_sees_keeps_its_texture() -> None:
     mesh = unwrap_mesh(bumpy(1), 32)
     scene = scene_of(placed(mesh, Unlit(Texture(torch.rand(32, 32, 3)))))
     away = Cameras.perspective(torch.tensor([[0.0, 0.0, 9.0]]), (0.0, 0.0, 20.0), height=16, width=16)
-    same = complete_textures(scene, away, [PATH], draw)
+    same = fill_unseen_texels(scene, away, [PATH], draw)
     before, after = (each.objects["a"].material.base_color.texels for each in (scene, same))  # type: ignore[attr-defined]
     assert torch.equal(before[texel_map(mesh, 32, 32).covered], after[texel_map(mesh, 32, 32).covered])

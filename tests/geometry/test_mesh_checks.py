@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.mesh_checks import check_mesh, flipped_faces
+from diffrender.geometry.mesh_checks import check_mesh, find_flipped_faces
 from diffrender.geometry.primitives import Triangles, box, icosphere, plane, torus
 
 
@@ -178,7 +178,7 @@ def test_flipped_faces_are_those_that_turned_over() -> None:
     middle = int(before.norm(dim=1).argmin())
     after = before.clone()
     after[middle] = torch.tensor([1.6, 0.0, 0.1])  # past its neighbours at the right
-    flipped = flipped_faces(before, after, flat.faces)
+    flipped = find_flipped_faces(before, after, flat.faces)
 
     def signed_area(vertices: Tensor) -> Tensor:
         a, b, c = vertices[flat.faces][:, :, [2, 0]].unbind(1)
@@ -186,7 +186,7 @@ def test_flipped_faces_are_those_that_turned_over() -> None:
 
     assert flipped.tolist() == (signed_area(after) < 0).tolist()
     assert 0 < int(flipped.sum()) < len(flat.faces)
-    assert not bool(flipped_faces(before, before * 3, flat.faces).any())
-    assert not bool(flipped_faces(before, torch.zeros_like(before), flat.faces).any())
+    assert not bool(find_flipped_faces(before, before * 3, flat.faces).any())
+    assert not bool(find_flipped_faces(before, torch.zeros_like(before), flat.faces).any())
     with pytest.raises(ShapeError, match="flipped_faces: after must have shape"):
-        flipped_faces(before, after[1:], flat.faces)
+        find_flipped_faces(before, after[1:], flat.faces)

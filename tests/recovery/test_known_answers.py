@@ -11,7 +11,7 @@ import torch
 from diffrender.config.load import parse_config
 from diffrender.evaluate.geometry import GeometryEvaluator
 from diffrender.evaluate.views import evaluate_views
-from diffrender.fit.fill_unseen_texels import seen_texels
+from diffrender.fit.fill_unseen_texels import find_seen_texels
 from diffrender.fit.loop import FitResult, fit
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
@@ -153,7 +153,7 @@ def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
     setup, result = fitted(TEXTURE, tmp_path)
     item = result.scene.objects["object"]
     found = item.material.base_color  # type: ignore[attr-defined]
-    seen = seen_texels(result.scene, "object", found, result.cameras, setup.render_views) & texels_of.covered
+    seen = find_seen_texels(result.scene, "object", found, result.cameras, setup.render_views) & texels_of.covered
     assert float(seen.sum() / texels_of.covered.sum()) > 0.9
     assert float(psnr_db(found.texels, truth, seen.float())) > 37
     assert setup.heldout_views is not None
@@ -165,7 +165,7 @@ def test_a_shape_from_a_coarse_sphere_that_is_remeshed(method: str) -> None:
     setup, result = fitted(REMESHED.replace("METHOD", method))
     assert setup.scene.objects["object"].mesh.n_vertices == 42
     judge = GeometryEvaluator(setup.target_scene)
-    first, last = (judge.findings(scene) for scene in (setup.scene, result.scene))
+    first, last = (judge.report(scene) for scene in (setup.scene, result.scene))
     assert first.surface_rms_to_target is not None and last.surface_rms_to_target is not None
     assert first.surface_rms_to_target > 0.15
     assert last.surface_rms_to_target < 0.004

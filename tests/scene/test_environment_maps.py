@@ -90,7 +90,7 @@ def test_blurring_is_the_mean_over_the_lobe(blur):
 
 @pytest.mark.parametrize("roughness", [0.0, 0.1, BLURS[0], 0.3, 0.8, 1.0])
 def test_a_uniform_sky_looks_the_same_through_every_lobe(roughness):
-    sky = EnvMap(torch.full((64, 128, 3), 0.7, dtype=F64)).blurred()
+    sky = EnvMap(torch.full((64, 128, 3), 0.7, dtype=F64)).prefiltered()
     found = sky.lobe(random_directions(), torch.tensor([[roughness]], dtype=F64), None)
     torch.testing.assert_close(found, torch.full_like(found, 0.7), atol=1e-6, rtol=0)
     torch.testing.assert_close(
@@ -99,7 +99,7 @@ def test_a_uniform_sky_looks_the_same_through_every_lobe(roughness):
 
 
 def test_look_ups_go_on_across_the_poles_and_the_seam():
-    sky = EnvMap(smooth_map(64)).blurred()
+    sky = EnvMap(smooth_map(64)).prefiltered()
     step = 1e-5
     for middle in ([0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [-1.0, 0.2, 0.0]):
         around = torch.tensor(middle, dtype=F64) + step * random_directions(50)
@@ -116,7 +116,7 @@ def test_lobes_match_the_sum_over_the_map(roughness):
     middle = random_directions()
     weights = highlight_kernel(middle @ directions.T, roughness) * solid_angle
     expected = weights @ texels.reshape(-1, 3) / weights.sum(1, keepdim=True)
-    found = EnvMap(texels).blurred().lobe(middle, torch.tensor([[roughness]], dtype=F64), None)
+    found = EnvMap(texels).prefiltered().lobe(middle, torch.tensor([[roughness]], dtype=F64), None)
     assert relative_l2(found, expected) < 0.03
 
 
@@ -200,7 +200,7 @@ def test_a_map_that_is_learned_can_be_rendered_and_differentiated_again():
 
 def test_copies_of_a_fixed_map_are_kept():
     fixed = EnvMap(torch.ones(16, 32, 3))
-    assert fixed.blurred() is fixed.blurred()
+    assert fixed.prefiltered() is fixed.prefiltered()
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (20, 40, 3), (0, 0, 3)])

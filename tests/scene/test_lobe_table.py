@@ -6,12 +6,12 @@ from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS
 from diffrender.scene.materials.albedo_tables import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS
-from diffrender.scene.materials.lobe_fit import fitted_table, highlights, misfits
-from diffrender.scene.materials.lobe_table import N_LOBES, SeenLobes, lobe_table, seen_lobes
+from diffrender.scene.materials.lobe_fit import fit_table, highlights, misfits
+from diffrender.scene.materials.lobe_table import N_LOBES, HighlightLobes, lobe_table, lobes_of_highlight
 
 
-def tabulated() -> SeenLobes:
-    return SeenLobes(*lobe_table().unflatten(-1, (4, N_LOBES)).unbind(-2))
+def tabulated() -> HighlightLobes:
+    return HighlightLobes(*lobe_table().unflatten(-1, (4, N_LOBES)).unbind(-2))
 
 
 def angles(towards_mirrored: Tensor) -> Tensor:
@@ -51,14 +51,14 @@ def test_neighbouring_entries_can_be_interpolated() -> None:
     assert float((angle[1:, 1:] - angle[1:, :-1]).abs().max()) < 0.5
     cosine = torch.linspace(0.94, 1, 30, dtype=torch.float64)[:, None]
     for roughness in (0.2, 0.6, 0.95):
-        lobes = seen_lobes(torch.full_like(cosine, roughness), cosine)
+        lobes = lobes_of_highlight(torch.full_like(cosine, roughness), cosine)
         theta = cosine.acos()
         middle = torch.atan2(lobes.towards_mirrored * theta.sin(), 1 - lobes.towards_mirrored * (1 - cosine))
         assert float(middle.abs().max()) < 1.2
 
 
 def test_the_fit_runs() -> None:
-    table = fitted_table(steps=2)
+    table = fit_table(steps=2)
     assert table.shape == (ROUGHNESS_STEPS, COSINE_STEPS, 4 * N_LOBES)
     assert bool(table.isfinite().all())
 
@@ -68,7 +68,7 @@ def test_lobes_are_differentiable_in_roughness_and_view(dtype: torch.dtype) -> N
     roughness = torch.tensor([[0.13], [0.4], [0.77]], dtype=dtype, requires_grad=True)
     cosine = torch.tensor([[0.9], [0.31], [0.6]], dtype=dtype, requires_grad=True)
     if dtype == torch.float64:
-        assert torch.autograd.gradcheck(lambda *where: tuple(seen_lobes(*where)), (roughness, cosine))
-    total = sum((part * part).sum() for part in seen_lobes(roughness, cosine))
+        assert torch.autograd.gradcheck(lambda *where: tuple(lobes_of_highlight(*where)), (roughness, cosine))
+    total = sum((part * part).sum() for part in lobes_of_highlight(roughness, cosine))
     for gradient in torch.autograd.grad(total, (roughness, cosine)):
         assert bool((gradient != 0).all())

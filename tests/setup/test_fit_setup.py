@@ -8,7 +8,7 @@ import torch
 from support.tiny_fit import TARGETS, built
 
 from diffrender.config.load import load_config, parse_config
-from diffrender.config.resolved import resolved_text
+from diffrender.config.resolved import format_resolved
 from diffrender.errors import BackendError, ConfigError, DataError
 from diffrender.fit.loop import fit
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine
@@ -49,7 +49,7 @@ def test_a_file_with_targets_alone_fits_shape_and_colours_of_a_sphere() -> None:
 def test_pictures_are_shown_as_the_file_says() -> None:
     setup = built("mesh: {subdivisions: 1}\ndisplay: {exposure: -1.5, tone: neutral}")
     assert setup.display == Display(-1.5, "neutral")
-    assert "tone: neutral" in resolved_text(setup.config)
+    assert "tone: neutral" in format_resolved(setup.config)
 
 
 def test_options_arrive_where_they_belong() -> None:
@@ -139,7 +139,7 @@ def test_what_is_filled_in_gives_the_same_fit_when_read_again() -> None:
     text = SPHERE + "lights: [{name: key, type: directional, radiance: 3}, ambient]\nloss: {mask: 0.5}\n"
     text += "  \n".join(["background: 0.25", "export: [obj]"])
     first = built(text)
-    again = build_fit(parse_config(resolved_text(first.config), Path("/elsewhere")))
+    again = build_fit(parse_config(format_resolved(first.config), Path("/elsewhere")))
     assert again.config == first.config
     fits = [fit(s.model, s.fit_views, s.objective, s.optimizer, s.settings, s.render_step) for s in (first, again)]
     vertices = [result.scene.objects["object"].mesh.vertices for result in fits]
@@ -150,7 +150,7 @@ def test_what_is_filled_in_gives_the_same_fit_when_read_again() -> None:
 def test_nulls_that_mean_something_survive_the_resolved_file() -> None:
     text = "optimize: {steps: 3, batch_size: null}\nloss: {image: null, mask: 1}\nmesh: {subdivisions: 1}\n"
     setup = build_fit(parse_config((TARGETS + text).replace("targets:", "targets:\n  test_every: null"), Path()))
-    again = parse_config(resolved_text(setup.config), Path())
+    again = parse_config(format_resolved(setup.config), Path())
     assert again.optimize.batch_size is None
     assert again.targets.test_every is None
     assert again.loss is not None
@@ -170,7 +170,7 @@ optimize: {steps: 2, objects.ring.pose: 0.01}
     assert setup.scene.objects["ring"].mesh.n_vertices == 48
     assert list(setup.model.latents) == ["objects.ring.pose"]
     assert setup.config.objects is not None
-    assert build_fit(parse_config(resolved_text(setup.config), Path())).config == setup.config
+    assert build_fit(parse_config(format_resolved(setup.config), Path())).config == setup.config
 
 
 def square_obj(folder: Path) -> None:

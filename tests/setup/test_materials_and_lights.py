@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from diffrender.config.load import load_config, parse_config
-from diffrender.config.resolved import resolved_text
+from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError
 from diffrender.fit.loop import fit
 from diffrender.scene.lights import Directional, Environment, Point, SphericalHarmonics, Spot
@@ -220,9 +220,9 @@ optimize: {steps: 2}
 """
     )
     path = tmp_path / "again.yaml"
-    path.write_text(resolved_text(setup.config))
+    path.write_text(format_resolved(setup.config))
     again = build_fit(load_config(path))
-    assert resolved_text(again.config) == resolved_text(setup.config)
+    assert format_resolved(again.config) == format_resolved(setup.config)
 
 
 def test_a_fit_learns_material_and_sky_together() -> None:

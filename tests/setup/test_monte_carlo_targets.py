@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffrender.config.load import parse_config
-from diffrender.config.resolved import resolved_text
+from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit
@@ -52,8 +52,8 @@ def test_a_pattern_reaches_both_values_and_stays_between_them() -> None:
 def test_a_pattern_can_be_a_start_and_its_file_can_be_read_again() -> None:
     text = SCENE + "material: {type: ggx, roughness: {texture: {between: [0.2, 0.7]}, resolution: 8}}\n"
     setup = built(text + "optimize: {steps: 1, material.roughness: {}}\n")
-    resolved = resolved_text(setup.config)
-    assert resolved_text(built(resolved).config) == resolved
+    resolved = format_resolved(setup.config)
+    assert format_resolved(built(resolved).config) == resolved
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from diffrender.config.load import parse_config
-from diffrender.config.resolved import resolved_text
+from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError, DataError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
@@ -74,7 +74,7 @@ def test_options_of_the_hull_arrive_and_are_filled_in() -> None:
     options = setup.config.mesh
     assert (options.components, options.tolerance) == ("all", 1)
     assert options.resolution >= 8
-    again = build_fit(parse_config(resolved_text(setup.config), Path()))
+    again = build_fit(parse_config(format_resolved(setup.config), Path()))
     assert again.config == setup.config
     assert torch.equal(start_of(again).vertices, mesh.vertices)
 
@@ -138,7 +138,7 @@ def test_an_ellipsoid_has_its_radii_and_lies_in_the_targets_place_otherwise() ->
     torch.testing.assert_close(ellipsoid.vertices, sphere.vertices)
     moved = built("mesh: {init: ellipsoid}\npose: {translation: [1, 0, 0]}")
     assert start_of(moved).vertices.mean(0).norm() < 1e-5
-    assert build_fit(parse_config(resolved_text(moved.config), Path())).config == moved.config
+    assert build_fit(parse_config(format_resolved(moved.config), Path())).config == moved.config
 
 
 @pytest.mark.parametrize("orthographic", [False, True])
@@ -191,7 +191,7 @@ def test_images_may_begin_small_over_random_backgrounds() -> None:
     # Scores and pictures have the scene's own background.
     assert setup.scene.background.tolist() == [0, 0, 0.5]
     assert setup.fit_views.images[0, 0, 0].tolist() == [0, 0, 0.5]
-    again = build_fit(parse_config(resolved_text(setup.config), Path()))
+    again = build_fit(parse_config(format_resolved(setup.config), Path()))
     assert again.config == setup.config
     assert again.settings == setup.settings
 
@@ -242,7 +242,7 @@ def test_subdivided_meshes_take_their_colours_and_texture_along(tmp_path: Path) 
     corner = mesh.faces == mesh.vertices.norm(dim=1).argmin()
     assert {tuple(uv) for uv in mesh.uvs[mesh.uv_faces[corner]].tolist()} == {(0, 1), (0.5, 0.5)}
     assert len(mesh.uvs) == 25 + 4
-    again = build_fit(parse_config(resolved_text(setup.config), Path()))
+    again = build_fit(parse_config(format_resolved(setup.config), Path()))
     assert torch.equal(again.scene.objects["object"].mesh.vertices, mesh.vertices)
 
 

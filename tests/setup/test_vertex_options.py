@@ -10,7 +10,7 @@ import torch
 from support.tiny_fit import built
 
 from diffrender.config.load import parse_config
-from diffrender.config.resolved import resolved_text
+from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError
 from diffrender.fit.loop import fit
 from diffrender.fit.model import SceneModel
@@ -44,7 +44,7 @@ optimize:
         (0.8, 0.9),
     )
     assert (getattr(color, "lambda"), color.solver, color.optimizer) == (None, None, "adam")
-    assert parse_config(resolved_text(setup.config), Path()) == setup.config
+    assert parse_config(format_resolved(setup.config), Path()) == setup.config
 
 
 REMESHED = "mesh: {subdivisions: 2}\noptimize: {steps: 6, mesh.vertices: {method: METHOD, remesh: REMESH}}"
@@ -54,7 +54,7 @@ REMESHED = "mesh: {subdivisions: 2}\noptimize: {steps: 6, mesh.vertices: {method
 @pytest.mark.parametrize("remesh", ["continuous", "[2, 4]", "{every: 2, passes: 2}"])
 def test_meshes_are_remeshed_as_the_file_says(method: str, remesh: str) -> None:
     setup = built(REMESHED.replace("METHOD", method).replace("REMESH", remesh))
-    assert parse_config(resolved_text(setup.config), Path()) == setup.config
+    assert parse_config(format_resolved(setup.config), Path()) == setup.config
     faces: list[int] = []
 
     class Watch:
@@ -147,7 +147,7 @@ def test_the_solver_that_will_run_is_written_down() -> None:
     setup = built("mesh: {subdivisions: 1}\noptimize: {mesh.vertices: {method: large_steps}}")
     (shape,) = setup.config.optimize.parameters().values()
     assert (getattr(shape, "lambda"), shape.solver, shape.optimizer) == (1, choose_solver("auto"), "vector_adam")
-    assert "lambda: 1" in resolved_text(setup.config)
+    assert "lambda: 1" in format_resolved(setup.config)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.glb import GlbObject, write_glb
-from diffrender.writers.gltf.pbr import packed, surface_of
+from diffrender.writers.gltf.pbr import pack_metallic_roughness, surface_of
 from diffrender.writers.images.textures import write_texture
 
 OBJECTS = exported_objects()
@@ -45,7 +45,7 @@ def test_roughness_is_green_and_metallic_blue(tmp_path: Path) -> None:
     for channel, texture in ((1, roughness), (2, metallic)):
         assert np.abs(pixels[..., channel] / 255 - texture.texels[..., 0].numpy()).max() <= 0.5 / 255 + 1e-6
 
-    half = packed(torch.tensor([0.4]), roughness)
+    half = pack_metallic_roughness(torch.tensor([0.4]), roughness)
     assert half.texture is not None and (half.metallic_factor, half.roughness_factor) == (pytest.approx(0.4), 1.0)
     assert torch.equal(half.texture.texels[..., 1:2], roughness.texels) and (half.texture.texels[..., 2] == 1).all()
 

@@ -57,7 +57,7 @@ def test_a_tone_is_for_the_eye_alone():
     )
     for column, light in ((0, target.images[0]), (1, render[0])):
         assert (cell(plain, layout, 0, column) == encode_srgb8(light)).all()
-        assert (cell(toned, layout, 0, column) == encode_srgb8(Display(-1.0, "neutral").shown(light))).all()
+        assert (cell(toned, layout, 0, column) == encode_srgb8(Display(-1.0, "neutral").map_tones(light))).all()
     assert (cell(plain, layout, 0, 2) == cell(toned, layout, 0, 2)).all()
     # The PSNR above them, too.
     assert (plain[:HEADER] == toned[:HEADER]).all()

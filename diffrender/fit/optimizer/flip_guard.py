@@ -16,7 +16,7 @@ ROUNDS = 5
 SLIVER = 1e-6
 
 
-class Guarded(NamedTuple):
+class DampedStep(NamedTuple):
     """A step that was looked at.
 
     latent: [V, 3] where it leads.
@@ -32,7 +32,9 @@ class Guarded(NamedTuple):
 
 
 @torch.no_grad()
-def guarded_step(before: Tensor, after: Tensor, value_of: Callable[[Tensor], Tensor], faces: Tensor) -> Guarded:
+def damp_flipping_steps(
+    before: Tensor, after: Tensor, value_of: Callable[[Tensor], Tensor], faces: Tensor
+) -> DampedStep:
     """The step of a latent from `before` to `after`, both [V, 3], shortened where it would turn a face over.
 
     value_of: from the latent to the vertices [V, 3]. It is the latent that is held back, not the vertices: behind a
@@ -46,7 +48,7 @@ def guarded_step(before: Tensor, after: Tensor, value_of: Callable[[Tensor], Ten
     least = SLIVER * area.mean()
     scale: Tensor | None = None
     latent, vertices = after, value_of(after)
-    flipped = _flipped(normal, area, vertices, faces, least)
+    flipped = _find_flipped(normal, area, vertices, faces, least)
     for halving in range(ROUNDS):
         touched = faces[flipped].reshape(-1)
         if not len(touched):
@@ -55,10 +57,10 @@ def guarded_step(before: Tensor, after: Tensor, value_of: Callable[[Tensor], Ten
         scale[touched.unique()] *= 0.5 if halving < ROUNDS - 2 else 0.0
         latent = before + scale * (after - before)
         vertices = value_of(latent)
-        flipped = _flipped(normal, area, vertices, faces, least)
+        flipped = _find_flipped(normal, area, vertices, faces, least)
     damped = 0 if scale is None else int((scale < 1).sum())
-    return Guarded(latent, vertices, damped, int(flipped.sum()))
+    return DampedStep(latent, vertices, damped, int(flipped.sum()))
 
 
-def _flipped(normal: Tensor, area: Tensor, vertices: Tensor, faces: Tensor, least: Tensor) -> Tensor:
+def _find_flipped(normal: Tensor, area: Tensor, vertices: Tensor, faces: Tensor, least: Tensor) -> Tensor:
     return ((normal * face_normals(vertices, faces)).sum(1) < 0) & (area > least)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.fit.optimizer.adam import AdamSettings, AdamState, adam_step
-from diffrender.fit.optimizer.flip_guard import guarded_step
+from diffrender.fit.optimizer.flip_guard import damp_flipping_steps
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.geometry.laplacian import laplacian_vectors
@@ -66,7 +66,7 @@ class VertexOptimizer:
             pull = laplacian_vectors(before, mesh.topology.edges)
             after = parametrization.value_of(wanted) + self.remeshing.smoothing * now.lr_factor * pull
             wanted = parametrization.latent_of(after)
-        guarded = guarded_step(latent_before, wanted, parametrization.value_of, mesh.faces)
+        guarded = damp_flipping_steps(latent_before, wanted, parametrization.value_of, mesh.faces)
         self.damped, self.flipped = guarded.damped, guarded.flipped
         if guarded.latent is not wanted or self.remeshing is not None:
             latent.copy_(guarded.latent)

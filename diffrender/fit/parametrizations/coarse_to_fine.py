@@ -57,7 +57,7 @@ class CoarseToFine(Parametrization):
         for part, (height, width) in zip(reversed(parts), reversed(sizes), strict=True):
             image = part.reshape(height, width, -1)
             image = image if height == self.height else COARSE_SHARE * image
-            total = image if total is None else image + _enlarged(total, self.closed)
+            total = image if total is None else image + _enlarge(total, self.closed)
         assert total is not None
         return self.inner.value_of(total)
 
@@ -88,18 +88,18 @@ def most_levels(height: int, width: int, least: int) -> int:
     return levels
 
 
-def _enlarged(image: Tensor, closed: bool) -> Tensor:
+def _enlarge(image: Tensor, closed: bool) -> Tensor:
     """[2 H, 2 W, C] bilinear, with texel centres as in a mip pyramid; borders go on as they are.
 
     By sums of shifted copies, whose gradient adds in one order on every device.
     """
-    tall = _doubled(image, image[:1], image[-1:])
+    tall = _double(image, image[:1], image[-1:])
     turned = tall.transpose(0, 1)
     first, last = (turned[-1:], turned[:1]) if closed else (turned[:1], turned[-1:])
-    return _doubled(turned, first, last).transpose(0, 1)
+    return _double(turned, first, last).transpose(0, 1)
 
 
-def _doubled(rows: Tensor, before: Tensor, after: Tensor) -> Tensor:
+def _double(rows: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """[2 H, ...]: each row becomes two, a quarter of the way to either neighbour."""
     above, below = torch.cat([before, rows[:-1]]), torch.cat([rows[1:], after])
     return torch.stack([torch.lerp(rows, above, 0.25), torch.lerp(rows, below, 0.25)], 1).flatten(0, 1)

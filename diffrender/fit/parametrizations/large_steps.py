@@ -71,7 +71,7 @@ class BoundLargeSteps(Parametrization):
         positions, group = mesh.vertices.detach().unique(dim=0, return_inverse=True)
         self._group = None if len(positions) == mesh.n_vertices else group
         self._n_groups = len(positions)
-        self._edges = _welded_edges(mesh.topology.edges, self._group)
+        self._edges = _weld_edges(mesh.topology.edges, self._group)
         ends = self._edges.reshape(-1)
         self._degree = torch.bincount(ends, minlength=self._n_groups).double()[:, None]
         self._size = torch.bincount(group, minlength=self._n_groups)[:, None]
@@ -101,7 +101,7 @@ class BoundLargeSteps(Parametrization):
         return rows.new_zeros(self._n_groups, rows.shape[1]).index_add(0, self._group, rows)
 
 
-def _welded_edges(edges: Tensor, group: Tensor | None) -> Tensor:
+def _weld_edges(edges: Tensor, group: Tensor | None) -> Tensor:
     """[E, 2] the edges between groups of vertices, each once."""
     if group is None:
         return edges

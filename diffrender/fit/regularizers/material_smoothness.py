@@ -95,13 +95,13 @@ def _logarithm(value: SurfaceValue) -> SurfaceValue:
 def _chroma_steps(mesh: Mesh, color: SurfaceValue, like: SurfaceValue) -> tuple[Tensor, ...] | None:
     """The changes of a colour's chroma between the neighbours of `like`; None where the two do not lie alike."""
     if isinstance(color, Texture) and isinstance(like, Texture):
-        return texel_steps(_chroma(_resized(color.texels, like.texels.shape[0], like.texels.shape[1])))
+        return texel_steps(_chroma(_resize(color.texels, like.texels.shape[0], like.texels.shape[1])))
     if isinstance(color, Texture) or isinstance(like, Texture) or color.dim() == 1:
         return None
     return (edge_steps(mesh, _chroma(color)),)
 
 
-def _resized(texels: Tensor, height: int, width: int) -> Tensor:
+def _resize(texels: Tensor, height: int, width: int) -> Tensor:
     if texels.shape[:2] == (height, width):
         return texels
     images = texels.permute(2, 0, 1)[None]

@@ -28,8 +28,8 @@ from diffrender.geometry.remesh.halfedges import (
     quality_of,
     settle,
     standing,
+    target_length_at,
     turns_over,
-    wanted_length,
 )
 
 # Where nothing else decides, the new vertex lies in the middle of the edge. This weighs as much as faces that the edge
@@ -43,15 +43,15 @@ def short_edges(m, low):
     n_halves = 3 * m.used[1]
     count = 0
     for h in range(n_halves):
-        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) < low * wanted_length(m, h):
+        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) < low * target_length_at(m, h):
             count += 1
     found = np.empty(count, np.int64)
     ratio = np.empty(count)
     count = 0
     for h in range(n_halves):
-        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) < low * wanted_length(m, h):
+        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) < low * target_length_at(m, h):
             found[count] = h
-            ratio[count] = length_of(m, h) / wanted_length(m, h)
+            ratio[count] = length_of(m, h) / target_length_at(m, h)
             count += 1
     return found[np.argsort(ratio, kind="mergesort")]
 
@@ -296,5 +296,5 @@ def collapse_edges(m, edges, low, high, counts):
     """Collapse the edges of these half-edges that are still there and still shorter than low times the target."""
     one, two = np.empty(m.wedge.shape[1]), np.empty(m.wedge.shape[1])
     for h in edges:
-        if m.corner[h] >= 0 and length_of(m, h) < low * wanted_length(m, h):
+        if m.corner[h] >= 0 and length_of(m, h) < low * target_length_at(m, h):
             counts[try_collapse(m, h, high, one, two)] += 1

@@ -65,7 +65,7 @@ def length_of(m, h):
 
 
 @njit(cache=True, error_model="numpy")
-def wanted_length(m, h):
+def target_length_at(m, h):
     """The mean of the target lengths at the two ends of half-edge h."""
     return 0.5 * (m.target[m.corner[h]] + m.target[m.corner[after(h)]])
 

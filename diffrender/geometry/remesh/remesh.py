@@ -132,7 +132,7 @@ def remesh(
     """
     options = RemeshOptions() if options is None else options
     attributes = vertices.new_zeros(len(vertices), 0) if attributes is None else attributes
-    target = _checked_target(vertices, faces, target_length, attributes, corner_attributes, passes)
+    target = _check_target(vertices, faces, target_length, attributes, corner_attributes, passes)
     _check_size(vertices, faces, target, options.most_faces)
     counts = np.zeros(N_COUNTS, np.int64)
     halves = _halves(vertices, faces, target, attributes, corner_attributes, options)
@@ -141,7 +141,7 @@ def remesh(
     return _result(halves, vertices, attributes, corner_attributes, counts)
 
 
-def _checked_target(
+def _check_target(
     vertices: Tensor,
     faces: Tensor,
     target_length: float | Tensor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from diffrender.geometry.remesh.halfedges import after, before, length_of, wanted_length
+from diffrender.geometry.remesh.halfedges import after, before, length_of, target_length_at
 
 
 @njit(cache=True, error_model="numpy")
@@ -14,15 +14,15 @@ def long_edges(m, high):
     n_halves = 3 * m.used[1]
     count = 0
     for h in range(n_halves):
-        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) > high * wanted_length(m, h):
+        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) > high * target_length_at(m, h):
             count += 1
     found = np.empty(count, np.int64)
     ratio = np.empty(count)
     count = 0
     for h in range(n_halves):
-        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) > high * wanted_length(m, h):
+        if m.corner[h] >= 0 and m.twin[h] < h and length_of(m, h) > high * target_length_at(m, h):
             found[count] = h
-            ratio[count] = -length_of(m, h) / wanted_length(m, h)
+            ratio[count] = -length_of(m, h) / target_length_at(m, h)
             count += 1
     return found[np.argsort(ratio, kind="mergesort")]
 

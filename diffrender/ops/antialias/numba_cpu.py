@@ -39,7 +39,7 @@ def resolve(start, end, radiance, pixel, weight, background, image):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def spread_channels(start, end, n_channels, grad_image, pixel, weight, grad_radiance):
+def scatter_channels(start, end, n_channels, grad_image, pixel, weight, grad_radiance):
     """spread() of so many channels."""
     for m in range(start, end):
         row = pixel[m]
@@ -49,12 +49,12 @@ def spread_channels(start, end, n_channels, grad_image, pixel, weight, grad_radi
 
 
 @njit(nogil=True, cache=True)
-def spread(start, end, grad_image, pixel, weight, grad_radiance):
+def scatter_rows(start, end, grad_image, pixel, weight, grad_radiance):
     """Gradient with respect to the samples start..end-1."""
     if grad_radiance.shape[1] == COLOR:
-        spread_channels(start, end, COLOR, grad_image, pixel, weight, grad_radiance)
+        scatter_channels(start, end, COLOR, grad_image, pixel, weight, grad_radiance)
     else:
-        spread_channels(start, end, grad_radiance.shape[1], grad_image, pixel, weight, grad_radiance)
+        scatter_channels(start, end, grad_radiance.shape[1], grad_image, pixel, weight, grad_radiance)
 
 
 @njit(nogil=True, cache=True)
@@ -103,7 +103,7 @@ def backward_radiance(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tens
     """Gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
-    parallel_for(spread, len(pixel), 65536, flat, *as_numpy(pixel, weight), grad_radiance.numpy())
+    parallel_for(scatter_rows, len(pixel), 65536, flat, *as_numpy(pixel, weight), grad_radiance.numpy())
     return grad_radiance
 
 

@@ -22,7 +22,7 @@ LEAST_LENGTH = 1e-12
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def held(value, low, high):
+def clamp(value, low, high):
     """`value` within low..high; a NaN stays one."""
     return low if value < low else (high if value > high else value)
 
@@ -45,7 +45,7 @@ def cell(place, size):
 def share_of(table, roughness, cosine):
     """T, and its derivatives by roughness and cosine."""
     rows, columns = table.shape[0] - 1, table.shape[1] - 1
-    root = math.sqrt(held(cosine, LEAST_COSINE, 1.0))
+    root = math.sqrt(clamp(cosine, LEAST_COSINE, 1.0))
     x, y = root * columns, roughness * rows
     left, top = cell(x, columns + 1), cell(y, rows + 1)
     fx, fy = x - left, y - top
@@ -73,9 +73,9 @@ def evaluate(start, end, normal, to_camera, to_light, base_color, metallic, roug
     for m in range(start, end):
         n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
         metal = number(metallic, m)
-        rough = held(number(roughness, m), LEAST_ROUGHNESS, 1.0)
+        rough = clamp(number(roughness, m), LEAST_ROUGHNESS, 1.0)
         a2 = rough * rough * rough * rough
-        nv = held(dot(n, v), LEAST_COSINE, np.inf)
+        nv = clamp(dot(n, v), LEAST_COSINE, np.inf)
         camera = math.sqrt(a2 + (1.0 - a2) * nv * nv)
         dull = (1.0 - metal) * share_of(table, rough, nv)[0] / math.pi
         for s in range(to_light.shape[1]):
@@ -90,7 +90,7 @@ def evaluate(start, end, normal, to_camera, to_light, base_color, metallic, roug
             q = s2 + a2 * (1.0 - s2)
             light = math.sqrt(a2 + (1.0 - a2) * nl * nl)
             shine = nl * a2 / (math.pi * q * q) * 0.5 / (nv * light + nl * camera)
-            e = held(1.0 - dot(v, h), 0.0, 1.0)
+            e = clamp(1.0 - dot(v, h), 0.0, 1.0)
             grazing = e * e * e * e * e
             left_over = nl * dull * share_of(table, rough, nl)[0]
             for c in range(3):
@@ -107,10 +107,10 @@ def gradients(
     for m in range(start, end):
         n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
         metal = number(metallic, m)
-        rough = held(number(roughness, m), LEAST_ROUGHNESS, 1.0)
+        rough = clamp(number(roughness, m), LEAST_ROUGHNESS, 1.0)
         a2 = rough * rough * rough * rough
         raw_nv = dot(n, v)
-        nv = held(raw_nv, LEAST_COSINE, np.inf)
+        nv = clamp(raw_nv, LEAST_COSINE, np.inf)
         camera = math.sqrt(a2 + (1.0 - a2) * nv * nv)
         tv, tv_by_rough, tv_by_nv = share_of(table, rough, nv)
         g_n, g_v, g_color = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
@@ -129,7 +129,7 @@ def gradients(
             light = math.sqrt(a2 + (1.0 - a2) * nl * nl)
             facets, seen = a2 / (math.pi * q * q), 0.5 / (nv * light + nl * camera)
             raw_e = 1.0 - dot(v, h)
-            e = held(raw_e, 0.0, 1.0)
+            e = clamp(raw_e, 0.0, 1.0)
             e4 = e * e * e * e
             grazing = e4 * e
             tl, tl_by_rough, tl_by_nl = share_of(table, rough, nl)

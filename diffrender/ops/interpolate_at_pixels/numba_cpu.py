@@ -58,7 +58,7 @@ def evaluate(start, end, values, faces, face_id, verts, scene_faces, seen_id, vi
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def weighted(a, b, c, weights):
+def weighted_sum(a, b, c, weights):
     """The sum of three triples, times a weight each."""
     u, v, w = weights
     return a[0] * u + b[0] * v + c[0] * w, a[1] * u + b[1] * v + c[1] * w, a[2] * u + b[2] * v + c[2] * w
@@ -97,10 +97,10 @@ def add_gradient(
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
         # The channels are n / d, with these lines.
-        nx, ny, nz = weighted(l0, l1, l2, (a[0], b[0], c[0]))
-        ox, oy, oz = weighted(l0, l1, l2, (a[1], b[1], c[1]))
-        qx, qy, qz = weighted(l0, l1, l2, (a[2], b[2], c[2]))
-        dx, dy, dz = weighted(l0, l1, l2, (1.0, 1.0, 1.0))
+        nx, ny, nz = weighted_sum(l0, l1, l2, (a[0], b[0], c[0]))
+        ox, oy, oz = weighted_sum(l0, l1, l2, (a[1], b[1], c[1]))
+        qx, qy, qz = weighted_sum(l0, l1, l2, (a[2], b[2], c[2]))
+        dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
         # Their gradients, summed over the run.
         rx, ry, rz, gx, gy, gz, hx, hy, hz, sx, sy, sz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         while m < end and seen_id[m] == face and views[m] == view:
@@ -120,9 +120,9 @@ def add_gradient(
             add_to_value(total, 3 * faces[own, 1], l1, red, green, blue)
             add_to_value(total, 3 * faces[own, 2], l2, red, green, blue)
         if wants_verts:
-            d0 = plus(sums, 1.0, weighted(red, green, blue, a))
-            d1 = plus(sums, 1.0, weighted(red, green, blue, b))
-            d2 = plus(sums, 1.0, weighted(red, green, blue, c))
+            d0 = plus(sums, 1.0, weighted_sum(red, green, blue, a))
+            d1 = plus(sums, 1.0, weighted_sum(red, green, blue, b))
+            d2 = plus(sums, 1.0, weighted_sum(red, green, blue, c))
             first = first_verts + 4 * view * verts.shape[1]
             add_to_corner(total, first + 4 * scene_faces[face, 0], v1, v2, d1, d2, px, py)
             add_to_corner(total, first + 4 * scene_faces[face, 1], v2, v0, d2, d0, px, py)

@@ -50,7 +50,7 @@ def shrink_even_rows(start, end, fine, coarse):
 
 
 @njit(nogil=True, cache=True)
-def spread_rows(start, end, given, coarse, row_taps, column_taps, first, step, out):
+def scatter_rows(start, end, given, coarse, row_taps, column_taps, first, step, out):
     """The rows start..end-1 of a level's gradient: the one `given` [H, W, C] for it, and what its texels gave to the
     level `coarse` [h, w, C].
 
@@ -77,7 +77,7 @@ def spread_rows(start, end, given, coarse, row_taps, column_taps, first, step, o
 
 
 @njit(nogil=True, cache=True)
-def spread_even_rows(start, end, given, coarse, first, step, out):
+def scatter_even_rows(start, end, given, coarse, first, step, out):
     """The same where both sizes are even."""
     for i in range(start, end):
         for j in range(coarse.shape[1]):
@@ -112,16 +112,16 @@ def backward(grad: Tensor, sizes: tuple[tuple[int, int], ...], channels: Sequenc
     for index in range(len(sizes) - 2, 0, -1):
         # A level is wanted as it is: texel by texel, all channels together.
         joined = np.empty_like(levels[index])
-        _spread(levels[index], total, [joined.shape[2]], joined.reshape(-1))
+        _scatter(levels[index], total, [joined.shape[2]], joined.reshape(-1))
         total = joined
     # The finest, image by image.
     out = torch.empty(levels[0].size, dtype=grad.dtype)
-    _spread(levels[0], total, channels, out.numpy())
+    _scatter(levels[0], total, channels, out.numpy())
     parts = out.split([height * width * count for count in channels])
     return tuple(part.reshape(height, width, count) for part, count in zip(parts, channels, strict=True))
 
 
-def _spread(given: np.ndarray, coarse: np.ndarray, channels: Sequence[int], out: np.ndarray) -> None:
+def _scatter(given: np.ndarray, coarse: np.ndarray, channels: Sequence[int], out: np.ndarray) -> None:
     """Write the gradient of a level to the flat `out`, as images of so many channels each, one after the other."""
     ends = np.cumsum(channels)
     n_texels = given.shape[0] * given.shape[1]
@@ -130,9 +130,9 @@ def _spread(given: np.ndarray, coarse: np.ndarray, channels: Sequence[int], out:
     )
     layout = (first, np.repeat(np.asarray(channels), channels))
     if _is_even(given):
-        parallel_for(spread_even_rows, len(given), _grain(given), given, coarse, *layout, out)
+        parallel_for(scatter_even_rows, len(given), _grain(given), given, coarse, *layout, out)
     else:
-        parallel_for(spread_rows, len(given), _grain(given), given, coarse, *_taps_of(given), *layout, out)
+        parallel_for(scatter_rows, len(given), _grain(given), given, coarse, *_taps_of(given), *layout, out)
 
 
 def _levels(flat: np.ndarray, sizes: tuple[tuple[int, int], ...]) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.as_numpy import as_numpy
-from diffrender.ops.interpolate_at_pixels.numba_cpu import add_to_corner, corner_from, weighted
+from diffrender.ops.interpolate_at_pixels.numba_cpu import add_to_corner, corner_from, weighted_sum
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.screen_uvs.limits import LARGEST
 from diffrender.ops.vec3 import cross, dot
@@ -42,7 +42,7 @@ def coordinates_of(uvs, uv_faces, face):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def bounded(value):
+def bound(value):
     """`value` within -LARGEST..LARGEST."""
     return min(max(value, -LARGEST), LARGEST)
 
@@ -61,24 +61,24 @@ def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, seen_id, vi
         v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         u, v = coordinates_of(uvs, uv_faces, own)
-        nx, ny, nz = weighted(l0, l1, l2, u)
-        ox, oy, oz = weighted(l0, l1, l2, v)
-        dx, dy, dz = weighted(l0, l1, l2, (1.0, 1.0, 1.0))
+        nx, ny, nz = weighted_sum(l0, l1, l2, u)
+        ox, oy, oz = weighted_sum(l0, l1, l2, v)
+        dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
         while m < end and seen_id[m] == face and views[m] == view:
             x, y = place[m, 0] - px, place[m, 1] - py
             d = dx * x + dy * y + dz
             scale = 1.0 / d if d != 0.0 else 0.0
             here_u, here_v = scale * (nx * x + ny * y + nz), scale * (ox * x + oy * y + oz)
             out_uv[m, 0], out_uv[m, 1] = here_u, here_v
-            out_derivatives[m, 0, 0] = bounded(scale * (nx - here_u * dx))
-            out_derivatives[m, 0, 1] = bounded(scale * (ny - here_u * dy))
-            out_derivatives[m, 1, 0] = bounded(scale * (ox - here_v * dx))
-            out_derivatives[m, 1, 1] = bounded(scale * (oy - here_v * dy))
+            out_derivatives[m, 0, 0] = bound(scale * (nx - here_u * dx))
+            out_derivatives[m, 0, 1] = bound(scale * (ny - here_u * dy))
+            out_derivatives[m, 1, 0] = bound(scale * (ox - here_v * dx))
+            out_derivatives[m, 1, 1] = bound(scale * (oy - here_v * dy))
             m += 1
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def held_gradient(grad, value):
+def bound_gradient(grad, value):
     """The gradient of a derivative before it is held."""
     return np.float64(grad) if abs(value) <= LARGEST else 0.0
 
@@ -96,9 +96,9 @@ def add_gradients(
         v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         u, v = coordinates_of(uvs, uv_faces, own)
-        nx, ny, nz = weighted(l0, l1, l2, u)
-        ox, oy, oz = weighted(l0, l1, l2, v)
-        dx, dy, dz = weighted(l0, l1, l2, (1.0, 1.0, 1.0))
+        nx, ny, nz = weighted_sum(l0, l1, l2, u)
+        ox, oy, oz = weighted_sum(l0, l1, l2, v)
+        dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
         # The gradients of these three lines, summed over the run.
         rx, ry, rz, gx, gy, gz, sx, sy, sz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         while m < end and seen_id[m] == face and views[m] == view:
@@ -108,10 +108,10 @@ def add_gradients(
             here_u, here_v = scale * (nx * x + ny * y + nz), scale * (ox * x + oy * y + oz)
             ux, uy = scale * (nx - here_u * dx), scale * (ny - here_u * dy)
             vx, vy = scale * (ox - here_v * dx), scale * (oy - here_v * dy)
-            g_ux = held_gradient(grad_derivatives[m, 0, 0], ux) * scale
-            g_uy = held_gradient(grad_derivatives[m, 0, 1], uy) * scale
-            g_vx = held_gradient(grad_derivatives[m, 1, 0], vx) * scale
-            g_vy = held_gradient(grad_derivatives[m, 1, 1], vy) * scale
+            g_ux = bound_gradient(grad_derivatives[m, 0, 0], ux) * scale
+            g_uy = bound_gradient(grad_derivatives[m, 0, 1], uy) * scale
+            g_vx = bound_gradient(grad_derivatives[m, 1, 0], vx) * scale
+            g_vy = bound_gradient(grad_derivatives[m, 1, 1], vy) * scale
             r = scale * (grad_uv[m, 0] - g_ux * dx - g_uy * dy)
             g = scale * (grad_uv[m, 1] - g_vx * dx - g_vy * dy)
             s = -(r * here_u + g * here_v + g_ux * ux + g_uy * uy + g_vx * vx + g_vy * vy)
@@ -127,9 +127,9 @@ def add_gradients(
                 total[2 * uv_faces[own, c]] += dot(line, of_u)
                 total[2 * uv_faces[own, c] + 1] += dot(line, of_v)
         if wants_verts:
-            d0 = weighted(of_u, of_v, sums, (u[0], v[0], 1.0))
-            d1 = weighted(of_u, of_v, sums, (u[1], v[1], 1.0))
-            d2 = weighted(of_u, of_v, sums, (u[2], v[2], 1.0))
+            d0 = weighted_sum(of_u, of_v, sums, (u[0], v[0], 1.0))
+            d1 = weighted_sum(of_u, of_v, sums, (u[1], v[1], 1.0))
+            d2 = weighted_sum(of_u, of_v, sums, (u[2], v[2], 1.0))
             first = first_verts + 4 * view * verts.shape[1]
             add_to_corner(total, first + 4 * scene_faces[face, 0], v1, v2, d1, d2, px, py)
             add_to_corner(total, first + 4 * scene_faces[face, 1], v2, v0, d2, d0, px, py)

@@ -225,7 +225,7 @@ def keep_seen(
     return n_seen, n_inner
 
 
-def seen_outlines(
+def find_visible_segments(
     lines: SilhouetteSegments, place: np.ndarray, other_face: np.ndarray, other_depth: np.ndarray, n_pixels: int
 ) -> tuple[VisibleSegments, OutsidePoints]:
     """Those pieces that are seen, and what is just outside them."""
@@ -267,5 +267,5 @@ def forward(
     )
     pixel = torch.from_numpy(pixels)
     samples = Samples(*collect(center_face, pixel, sample_face_id, offsets))
-    outlines, beyond = seen_outlines(lines, place, other_face, other_depth, height * width)
+    outlines, beyond = find_visible_segments(lines, place, other_face, other_depth, height * width)
     return AntialiasPlan(samples, outlines, beyond, pixel, sample_face_id)

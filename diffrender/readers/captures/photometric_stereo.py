@@ -32,7 +32,7 @@ class _Pictures:
 
 def is_photometric_stereo(folder: Path) -> bool:
     """Whether the folder holds <name>.<number>.png and <name>.mask.png."""
-    return folder.is_dir() and len(list(folder.glob("*.mask.png"))) == 1 and bool(_numbered(folder))
+    return folder.is_dir() and len(list(folder.glob("*.mask.png"))) == 1 and bool(_number_of(folder))
 
 
 def read_photometric_stereo(folder: Path, resolution: int | None, use_masks: bool = True) -> Views:
@@ -47,8 +47,8 @@ def read_photometric_stereo(folder: Path, resolution: int | None, use_masks: boo
     pictures = _pictures(folder)
     rows, columns = torch.nonzero(pictures.mask > 0.5, as_tuple=True)
     top, left, side = _square(rows, columns)
-    mask = _cut(pictures.mask[..., None], top, left, side)
-    images = torch.stack([_cut(_linear(file, pictures.mask), top, left, side) * mask for file in pictures.files])
+    mask = _crop(pictures.mask[..., None], top, left, side)
+    images = torch.stack([_crop(_linear(file, pictures.mask), top, left, side) * mask for file in pictures.files])
     size = side if resolution is None else min(side, resolution)
     images, masks = resize_area(images, size, size), resize_area(mask[None], size, size)[..., 0]
     eye = torch.tensor([[0.0, 0.0, 4.0]]).repeat(len(images), 1)
@@ -100,7 +100,7 @@ def _from_mirror_ball(folder: Path) -> Tensor:
 
 
 def _pictures(folder: Path) -> _Pictures:
-    masks, files = sorted(folder.glob("*.mask.png")), _numbered(folder)
+    masks, files = sorted(folder.glob("*.mask.png")), _number_of(folder)
     if len(masks) != 1 or not files:
         raise DataError(
             f"{folder}: wanted pictures <name>.0.png, <name>.1.png, ... and one <name>.mask.png, found {len(files)} and"
@@ -112,7 +112,7 @@ def _pictures(folder: Path) -> _Pictures:
     return _Pictures(files, mask)
 
 
-def _numbered(folder: Path) -> list[Path]:
+def _number_of(folder: Path) -> list[Path]:
     numbers = {int(found[1]): file for file in folder.iterdir() if (found := re.search(r"\.(\d+)\.png$", file.name))}
     return [numbers[number] for number in sorted(numbers)]
 
@@ -134,7 +134,7 @@ def _square(rows: Tensor, columns: Tensor) -> tuple[int, int, int]:
     return int(rows.min()) - (side - height) // 2, int(columns.min()) - (side - width) // 2, side
 
 
-def _cut(image: Tensor, top: int, left: int, side: int) -> Tensor:
+def _crop(image: Tensor, top: int, left: int, side: int) -> Tensor:
     """[side, side, C] of an image [H, W, C]; black where there is none."""
     height, width = image.shape[:2]
     around = (0, 0, max(0, -left), max(0, left + side - width), max(0, -top), max(0, top + side - height))

@@ -150,7 +150,7 @@ def _load(frame: PosedImage, resolution: int | None, background: Tensor, use_mas
     rgb = image.rgb
     if mask is not None:
         rgb = rgb * mask[..., None] + background * (1 - mask[..., None])
-    new_height, new_width = _fitted(height, width, resolution)
+    new_height, new_width = _resize_to_fit(height, width, resolution)
     rgb = resize_area(rgb[None], new_height, new_width)[0]
     if mask is not None:
         mask = resize_area(mask[None, :, :, None], new_height, new_width)[0, :, :, 0]
@@ -177,7 +177,7 @@ def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None
     return mask
 
 
-def _fitted(height: int, width: int, resolution: int | None) -> tuple[int, int]:
+def _resize_to_fit(height: int, width: int, resolution: int | None) -> tuple[int, int]:
     """The size whose long side is `resolution`, unless the image is smaller already."""
     long_side = max(height, width)
     if resolution is None or resolution >= long_side:

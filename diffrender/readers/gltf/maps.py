@@ -56,13 +56,13 @@ def material_maps(materials: Sequence[Any], entries: Sequence[Mapping[str, Any]]
     for name, (attribute, convert) in _MAPS.items():
         pictures = [getattr(material, attribute, None) for material in materials]
         if pictures and pictures[0] is not None and all(_same(picture, pictures[0]) for picture in pictures):
-            factor = _shared([_FACTORS[name](entry) for entry in entries])
+            factor = _share([_FACTORS[name](entry) for entry in entries])
             if any(factor):
                 maps[name] = Texture(convert(pictures[0]) * torch.tensor(factor), wrap)
     return maps
 
 
-def used_materials(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def find_used_materials(header: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The entries of a glTF document's `materials` that its meshes use; an empty one for what has none."""
     primitives = [primitive for mesh in header.get("meshes", []) for primitive in mesh.get("primitives", [])]
     indices = {primitive.get("material") for primitive in primitives}
@@ -80,7 +80,7 @@ _FACTORS: Mapping[str, Callable[[Mapping[str, Any]], Factors]] = {
 }
 
 
-def _shared(factors: Sequence[Factors]) -> Factors:
+def _share(factors: Sequence[Factors]) -> Factors:
     """The factors that all parts have; ones where they do not agree."""
     return factors[0] if len(set(factors)) == 1 else (1.0, 1.0, 1.0)
 
@@ -99,7 +99,7 @@ def wrap_of(header: Mapping[str, Any]) -> str:
 
 def tint_of(entries: Sequence[Mapping[str, Any]]) -> Factors:
     """The linear RGB that all the parts' base colours are multiplied with; white where they do not agree."""
-    return _shared([base_color_factor(entry) for entry in entries])
+    return _share([base_color_factor(entry) for entry in entries])
 
 
 def finish_of(entries: Sequence[Mapping[str, Any]]) -> Finish:

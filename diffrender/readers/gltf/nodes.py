@@ -29,7 +29,7 @@ FLIPPED = np.diag([1.0, -1.0, -1.0, 1.0])
 SAME_LENS = 1e-5
 
 
-def placed_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def place_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """The nodes of the file's scene with their [4, 4] world_from_node, parents before children."""
     scenes = document.entries("scenes")
     nodes = document.entries("nodes")
@@ -104,7 +104,7 @@ def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], hei
         return None
     width = max(1, round(height * float(aspects[0])))
     size = np.array([width, height])
-    world_from_camera = np.stack([_unscaled(world) for _, world in placed]) @ FLIPPED
+    world_from_camera = np.stack([_without_scale(world) for _, world in placed]) @ FLIPPED
     return Cameras(
         cam_from_world=_tensor(np.linalg.inv(world_from_camera)),
         focal_px=_tensor(size / 2 / halves),
@@ -116,7 +116,7 @@ def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], hei
     )
 
 
-def _unscaled(matrix: np.ndarray) -> np.ndarray:
+def _without_scale(matrix: np.ndarray) -> np.ndarray:
     """A camera's frame is a rotation, whatever stands above it."""
     result = np.array(matrix)
     result[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)

@@ -13,7 +13,7 @@ import torch
 from diffrender.errors import DataError
 from diffrender.readers.gltf.document import GltfDocument, read_document
 from diffrender.readers.gltf.materials import material_of
-from diffrender.readers.gltf.nodes import cameras_of, light_of, placed_nodes
+from diffrender.readers.gltf.nodes import cameras_of, light_of, place_nodes
 from diffrender.readers.meshes.mesh_data import RawMesh, clean_mesh
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
@@ -59,7 +59,7 @@ def read_gltf_scene(path: str | Path, height: int = VIEW_HEIGHT) -> GltfScene:
     lights: dict[str, Light] = {}
     cameras = []
     try:
-        for node, world in placed_nodes(document):
+        for node, world in place_nodes(document):
             if "mesh" in node:
                 mesh = document.entries("meshes")[node["mesh"]]
                 name = node.get("name") or mesh.get("name") or "object"

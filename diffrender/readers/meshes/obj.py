@@ -53,7 +53,7 @@ def read_obj(path: Path) -> RawMesh:
     return RawMesh(
         positions=np.array(content.positions, dtype=np.float64).reshape(-1, 3),
         faces=np.array(content.faces, dtype=np.int64).reshape(-1, 3),
-        uvs=_flipped(np.array(content.uvs, dtype=np.float64)) if has_uvs else None,
+        uvs=_flip_v(np.array(content.uvs, dtype=np.float64)) if has_uvs else None,
         uv_faces=np.array(content.uv_faces, dtype=np.int64) if has_uvs else None,
         colors=_linear_colors(content),
         texture=texture,
@@ -125,7 +125,7 @@ def _floats(words: list[str], least: int, wanted: str) -> list[float]:
     return values
 
 
-def _flipped(uvs: np.ndarray) -> np.ndarray:
+def _flip_v(uvs: np.ndarray) -> np.ndarray:
     """OBJ counts v upwards from the bottom of the picture, we count down from its top."""
     return np.stack([uvs[:, 0], 1 - uvs[:, 1]], 1)
 

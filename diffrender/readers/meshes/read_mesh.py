@@ -14,7 +14,7 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.gltf.maps import finish_of, material_maps, tint_of, used_materials, wrap_of
+from diffrender.readers.gltf.maps import find_used_materials, finish_of, material_maps, tint_of, wrap_of
 from diffrender.readers.images.image import image_from_pillow
 from diffrender.readers.meshes.mesh_data import MeshData, RawMesh, clean_mesh
 from diffrender.readers.meshes.obj import read_obj
@@ -99,10 +99,10 @@ def _read_with_trimesh(path: Path, colors_are_linear: bool, header: Mapping[str,
     parts = [(part, matrix) for part, matrix in parts if isinstance(part, trimesh.Trimesh)]
     textures = _distinct([_picture(part) for part, _ in parts])
     materials = [getattr(part.visual, "material", None) for part, _ in parts]
-    entries, wrap = used_materials(header or {}), wrap_of(header or {})
+    entries, wrap = find_used_materials(header or {}), wrap_of(header or {})
     tint = torch.tensor(tint_of(entries))
     several = f"it uses {len(textures)} different textures, wanted one; bake them into one"
-    joined = _joined(
+    joined = _join(
         [_raw_part(part, matrix, colors_are_linear) for part, matrix in parts],
         texture=Texture(image_from_pillow(textures[0]).rgb * tint, wrap) if len(textures) == 1 else None,
         texture_note=several if len(textures) > 1 else None,
@@ -163,7 +163,7 @@ def _distinct(pictures: list[Any]) -> list[Any]:
     return result
 
 
-def _joined(
+def _join(
     parts: list[RawMesh], texture: Texture | None, texture_note: str | None, maps: Mapping[str, Texture]
 ) -> RawMesh:
     """Several meshes as one; what only some of them have (uvs, colours) is left out."""

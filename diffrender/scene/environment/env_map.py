@@ -51,7 +51,7 @@ class EnvMap:
                 f" {height} x {width}; resize the map, to {fitting} x {2 * fitting} for instance"
             )
 
-    def blurred(self) -> PrefilteredEnvMap:
+    def prefiltered(self) -> PrefilteredEnvMap:
         """Its blurred copies: worked out once where the texels are fixed, anew where they carry a gradient."""
         # A graph that is kept could be gone through backwards only once.
         return _prefilter(self.texels) if self.texels.requires_grad else self._kept

@@ -91,7 +91,7 @@ class MonteCarloEnvironment(EnvironmentLight):
         density = density + n_cosine * (to_light_w * normal_w[:, None]).sum(-1).clamp_min(0) / math.pi
         for lobe, count in zip(glossy, n_glossy, strict=True):
             density = density + count * _highlight_density(lobe, to_light_w)
-        copies = self.environment.radiance.blurred()
+        copies = self.environment.radiance.prefiltered()
         arriving = copies.lobe(in_map, in_map.new_zeros(1, 1), surface.backend).reshape(to_light_w.shape)
         # What none of the three can draw, none did.
         weight = torch.where(density > 0, 1 / density, 0)

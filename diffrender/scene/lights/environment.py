@@ -41,7 +41,7 @@ class Environment(EnvironmentLight):
 
     def prepared(self) -> EnvironmentLight:
         """With its blurred copies."""
-        return _Blurred(self, self.radiance.blurred())
+        return _Blurred(self, self.radiance.prefiltered())
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
         """One direction a texel: H W of them, for tests and small maps."""

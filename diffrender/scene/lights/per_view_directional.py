@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.scene.light import Light, LightSamples, reflected_samples
+from diffrender.scene.light import Light, LightSamples, shade_samples
 from diffrender.scene.light_frames import check_frame
 from diffrender.scene.material import Material
 from diffrender.scene.shading_points import ShadingPoints
@@ -42,7 +42,7 @@ class PerViewDirectional(Light):
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """The sum over its one sample of bsdf x cosine x radiance."""
-        return reflected_samples(self.sample(surface), surface, material)
+        return shade_samples(self.sample(surface), surface, material)
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
         """One sample, that of the view."""

@@ -41,7 +41,7 @@ def look_up(table: Tensor, roughness: Tensor, cosine: Tensor, backend: str | Non
     return sample_texture(texture, places, wrap="clamp", backend=backend)
 
 
-def integrated(
+def integrate(
     cos_half_of: Callable[[float, Tensor], Tensor], share_of: Callable[[float, Tensor, Tensor, Tensor, Tensor], Tensor]
 ) -> Tensor:
     """[R, C, channels] float64: means over half vectors h, for each roughness and cosine c = n.v of the tables.

@@ -18,12 +18,12 @@ from diffrender.ops.ggx.formulas import (
     schlick,
     visibility,
 )
-from diffrender.scene.materials.albedo_tables import COSINE_STEPS, integrated, look_up, table_of
+from diffrender.scene.materials.albedo_tables import COSINE_STEPS, integrate, look_up, table_of
 
 
 def scale_and_bias(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:
     """(A - B, B), each [M or 1, 1], for roughness and n.v [M or 1, 1] in 0..1."""
-    table = table_of(_reflected_table, roughness.dtype, roughness.device)
+    table = table_of(_albedo_table, roughness.dtype, roughness.device)
     scale, bias = look_up(table, roughness, cos_camera, backend).split(1, 1)
     return scale, bias
 
@@ -38,7 +38,7 @@ def diffuse_table(like: Tensor) -> Tensor:
 
 
 @cache
-def _reflected_table() -> Tensor:
+def _albedo_table() -> Tensor:
     """[R, C, 2] float64: (A - B, B).
 
     Over half vectors drawn as D n.h is; with them the integrand is 4 V n.l v.h / n.h.
@@ -55,13 +55,13 @@ def _reflected_table() -> Tensor:
         bias = share * schlick(camera_half)
         return torch.stack([share - bias, bias])
 
-    return integrated(cos_half_of, share_of)
+    return integrate(cos_half_of, share_of)
 
 
 @cache
 def _diffuse_table() -> Tensor:
     """[R, C, 1] float64: T."""
-    scale, bias = _reflected_table().unbind(-1)
+    scale, bias = _albedo_table().unbind(-1)
     left_over = 1 - (DIELECTRIC_F0 * scale + bias)
     # The mean over the hemisphere, weighted by the cosine c = s^2: 2 c dc = 4 s^3 ds.
     s = torch.linspace(0, 1, COSINE_STEPS, dtype=torch.float64)

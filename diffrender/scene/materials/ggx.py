@@ -20,7 +20,7 @@ from diffrender.scene.material import (
     shading_normal_w,
 )
 from diffrender.scene.materials.directional_albedo import diffuse_table, scale_and_bias
-from diffrender.scene.materials.lobe_table import seen_lobes
+from diffrender.scene.materials.lobe_table import lobes_of_highlight
 from diffrender.scene.shading_points import ShadingPoints
 
 
@@ -94,7 +94,7 @@ class Ggx(Material):
         """
         normal_w = shading_normal_w(surface, self.normal)
         cos_camera, roughness, f0, scale, bias, diffuse = self._shares(surface, normal_w)
-        seen = seen_lobes(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
+        seen = lobes_of_highlight(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
         # (1 - w) n + w m with m = 2 c n - v and n.m = c, over its length.
         w, c = seen.towards_mirrored, cos_camera
         squared = (1 - w) ** 2 + w * w + 2 * w * (1 - w) * c

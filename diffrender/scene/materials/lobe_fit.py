@@ -69,7 +69,7 @@ class LobeLatents(NamedTuple):
     share: Tensor
 
 
-def fitted_table(steps: int = STEPS) -> Tensor:
+def fit_table(steps: int = STEPS) -> Tensor:
     """[R, C, 4 K]: the table; takes about a minute."""
     truth = highlights()
     roughness = _roughness()[:, None, None]
@@ -135,10 +135,10 @@ def highlights() -> Highlights:
     below = _below_surface()
     rows = []
     for roughness in _roughness().tolist():
-        direction, parts, density = _drawn(roughness, *COMPARED)
+        direction, parts, density = _sample(roughness, *COMPARED)
         total = parts.mean(1)
         spacing = torch.where(density > 0, 1 / (density * parts.shape[1]), 0)
-        exact, exact_parts, _ = _drawn(roughness, *INTEGRATED)
+        exact, exact_parts, _ = _sample(roughness, *INTEGRATED)
         x, y, z = exact.unbind(-1)
         moments = torch.stack([x, z, x * x - 1 / 3, z * z - 1 / 3, x * z, y * y - 1 / 3], -1)
         means = torch.einsum("cqm,cqs->csm", moments, exact_parts) / exact_parts.sum(1)[..., None]
@@ -166,7 +166,7 @@ def highlights() -> Highlights:
     )
 
 
-def _drawn(roughness: float, n_polar: int, n_around: int) -> tuple[Tensor, Tensor, Tensor]:
+def _sample(roughness: float, n_polar: int, n_around: int) -> tuple[Tensor, Tensor, Tensor]:
     """[C, Q, 3] directions for half vectors drawn as D n.h is, [C, Q, 2] what they stand for, [C, Q] their density.
 
     What they stand for: the straight and the grazing part, 4 V n.l v.h / n.h times 1 - F and F.

@@ -20,7 +20,7 @@ FILE = Path(__file__).with_name("lobe_table.npy")
 N_LOBES = 3
 
 
-class SeenLobes(NamedTuple):
+class HighlightLobes(NamedTuple):
     """N_LOBES round lobes that a highlight looks like, each [M or 1, N_LOBES].
 
     towards_mirrored: w; the middle of a lobe is along (1 - w) n + w m, with n the normal and m the mirror's direction.
@@ -34,10 +34,10 @@ class SeenLobes(NamedTuple):
     bias: Tensor
 
 
-def seen_lobes(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> SeenLobes:
+def lobes_of_highlight(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> HighlightLobes:
     """The lobes of a highlight of roughness and n.v, [M or 1, 1] each; differentiable in both."""
     found = look_up(table_of(lobe_table, roughness.dtype, roughness.device), roughness, cos_camera, backend)
-    return SeenLobes(*found.unflatten(-1, (4, N_LOBES)).unbind(-2))
+    return HighlightLobes(*found.unflatten(-1, (4, N_LOBES)).unbind(-2))
 
 
 @cache

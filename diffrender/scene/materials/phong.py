@@ -19,7 +19,7 @@ from diffrender.scene.material import (
     check_surface_value,
     shading_normal_w,
 )
-from diffrender.scene.materials.albedo_tables import integrated, look_up, table_of
+from diffrender.scene.materials.albedo_tables import integrate, look_up, table_of
 from diffrender.scene.shading_points import ShadingPoints
 
 
@@ -99,7 +99,7 @@ class Phong(Material):
         specular = surface.value(self.specular)
         # Defaults are float32, whatever the scene is in.
         roughness = equivalent_roughness(surface.value(self.shininess).to(normal_w.dtype))
-        table = table_of(_reflected_table, roughness.dtype, roughness.device)
+        table = table_of(_albedo_table, roughness.dtype, roughness.device)
         reflected = look_up(table, roughness, cos_camera, surface.backend)
         return (1 - specular) * surface.value(self.base_color), roughness, specular * reflected
 
@@ -115,7 +115,7 @@ def equivalent_roughness(exponent: Tensor) -> Tensor:
 
 
 @cache
-def _reflected_table() -> Tensor:
+def _albedo_table() -> Tensor:
     """[R, C, 1] float64: what a highlight reflects of a white sky, over equivalent roughness and n.v.
 
     Over half vectors drawn as (n.h)^n is; with them the integrand is normalization 2 pi / (n + 1) 4 n.l v.h.
@@ -131,4 +131,4 @@ def _reflected_table() -> Tensor:
         exponent = exponent_of(roughness)
         return (normalization(exponent) * 2 * math.pi / (exponent + 1) * 4 * light * camera_half)[None]
 
-    return integrated(cos_half_of, share_of)
+    return integrate(cos_half_of, share_of)

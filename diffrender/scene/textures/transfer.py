@@ -39,7 +39,7 @@ class TextureTransfer:
     def texels(self, texture: Texture) -> Tensor:
         """[H, W, C] of the new layout: the old texture's bilinear values, gutters filled; without gradient."""
         with torch.no_grad():
-            return self._spread(texture.sample(self._old_uv().to(texture.texels)))
+            return self._scatter(texture.sample(self._old_uv().to(texture.texels)))
 
     def normals(self, texture: Texture) -> Tensor:
         """[H, W, 3] of the new layout: unit vectors of a normal map, in the tangent frames that the new one has."""
@@ -47,13 +47,13 @@ class TextureTransfer:
             written = texture.sample(self._old_uv().to(texture.texels)).to(self.bary)
             direction = (_frames(self.old, self.face_id, self.bary) * written[:, :, None]).sum(1)
             frames = _frames(self.new, self.texels_of.face_id, self.texels_of.bary)
-            return self._spread(_written_in(frames, direction).to(texture.texels))
+            return self._scatter(_express_in(frames, direction).to(texture.texels))
 
     def _old_uv(self) -> Tensor:
         assert self.old.uvs is not None and self.old.uv_faces is not None  # carrier() has refused others
         return interpolate(self.old.uvs, self.old.uv_faces, self.face_id, self.bary)
 
-    def _spread(self, values: Tensor) -> Tensor:
+    def _scatter(self, values: Tensor) -> Tensor:
         covered = self.texels_of.covered
         texels = values.new_zeros(*covered.shape, values.shape[1])
         texels[covered] = values
@@ -121,7 +121,7 @@ def _frames(mesh: Mesh, face_id: Tensor, bary: Tensor) -> Tensor:
     return torch.stack([signed[:, :3], up, outwards], 1)
 
 
-def _written_in(frames: Tensor, direction: Tensor) -> Tensor:
+def _express_in(frames: Tensor, direction: Tensor) -> Tensor:
     """[K, 3] unit: what of each of the rows of frames [K, 3, 3] `direction` [K, 3] is made of; outwards where flat."""
     along, up, outwards = normalize(frames, dim=2).unbind(1)
     lengths = frames.norm(dim=2)

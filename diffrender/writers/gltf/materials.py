@@ -20,7 +20,7 @@ from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.file import GltfFile, Json
-from diffrender.writers.gltf.pbr import GltfSurface, packed
+from diffrender.writers.gltf.pbr import GltfSurface, pack_metallic_roughness
 from diffrender.writers.images.png import encode_srgb8
 
 LINEAR, LINEAR_MIPMAP_LINEAR = 9729, 9987
@@ -51,7 +51,7 @@ def add_material(gltf: GltfFile, name: str, mesh: Mesh, surface: GltfSurface) ->
         base |= {"metallicFactor": 0.0, "roughnessFactor": 1.0}
         extensions[UNLIT] = {}
     else:
-        both = packed(surface.metallic, surface.roughness)
+        both = pack_metallic_roughness(surface.metallic, surface.roughness)
         base |= {"metallicFactor": both.metallic_factor, "roughnessFactor": both.roughness_factor}
         if both.texture is not None:
             texture = _reference(gltf, f"{name}_metallic_roughness", both.texture, encode_numbers8)

@@ -39,13 +39,13 @@ def add_lights(gltf: GltfFile, lights: Mapping[str, Light]) -> list[int]:
         if isinstance(light, Directional | Point | Spot) and light.frame != "world":
             continue
         if isinstance(light, Directional):
-            entry = _colored("directional", light.radiance)
+            entry = _add_color("directional", light.radiance)
             place: Json = {"rotation": rotation_entry(_frame_along(light.direction))}
         elif isinstance(light, Point):
-            entry = _colored("point", light.intensity)
+            entry = _add_color("point", light.intensity)
             place = {"translation": light.position.tolist()}
         elif isinstance(light, Spot):
-            entry = _colored("spot", light.intensity) | {"spot": _cones(light)}
+            entry = _add_color("spot", light.intensity) | {"spot": _cones(light)}
             place = {
                 "translation": light.position.tolist(),
                 "rotation": rotation_entry(_frame_along(light.direction)),
@@ -90,7 +90,7 @@ def add_cameras(gltf: GltfFile, cameras: Cameras, reach: float) -> list[int]:
     return nodes
 
 
-def _colored(kind: str, strength: Tensor) -> Json:
+def _add_color(kind: str, strength: Tensor) -> Json:
     """glTF wants colours in 0..1 and one intensity: the largest channel goes there."""
     values = strength.detach().cpu().double().clamp_min(0)
     intensity = float(values.max())

@@ -102,7 +102,7 @@ class MetallicRoughness(NamedTuple):
     roughness_factor: float
 
 
-def packed(metallic: SurfaceValue, roughness: SurfaceValue) -> MetallicRoughness:
+def pack_metallic_roughness(metallic: SurfaceValue, roughness: SurfaceValue) -> MetallicRoughness:
     """Both in one texture of the larger one's size; none of them stands at vertices."""
     textures = [value for value in (metallic, roughness) if isinstance(value, Texture)]
     factors = [1.0 if isinstance(value, Texture) else float(value.clamp(0, 1)) for value in (metallic, roughness)]
@@ -111,7 +111,7 @@ def packed(metallic: SurfaceValue, roughness: SurfaceValue) -> MetallicRoughness
     largest = max(textures, key=lambda texture: texture.texels.shape[0] * texture.texels.shape[1])
     height, width = largest.texels.shape[:2]
     channels = [
-        _resized(value, height, width)
+        _resize(value, height, width)
         if isinstance(value, Texture)
         else torch.ones(height, width, 1, dtype=largest.texels.dtype, device=largest.texels.device)
         for value in (roughness, metallic)
@@ -120,7 +120,7 @@ def packed(metallic: SurfaceValue, roughness: SurfaceValue) -> MetallicRoughness
     return MetallicRoughness(Texture(torch.cat([occlusion, *channels], 2), largest.wrap), *factors)
 
 
-def _resized(texture: Texture, height: int, width: int) -> Tensor:
+def _resize(texture: Texture, height: int, width: int) -> Tensor:
     """[height, width, C]: the texture at the centres of other texels."""
     texels = texture.texels.detach()
     if texels.shape[:2] == (height, width):

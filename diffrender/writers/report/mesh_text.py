@@ -5,34 +5,34 @@ from __future__ import annotations
 from diffrender.geometry.mesh_checks import MeshReport
 
 
-def shape_in_words(report: MeshReport) -> str:
+def describe_shape(report: MeshReport) -> str:
     """Size and form: "2,562 vertices, 5,120 faces; watertight, one part, no handles"."""
-    size = f"{_counted(report.n_vertices, 'vertex', 'vertices')}, {_counted(report.n_faces, 'face')}"
-    form = "watertight" if report.watertight else f"not watertight ({_open_in_words(report)})"
-    parts = "one part" if report.components == 1 else _counted(report.components, "part")
-    return f"{size}; {form}, {parts}, {_counted(report.genus, 'handle')}"
+    size = f"{_count(report.n_vertices, 'vertex', 'vertices')}, {_count(report.n_faces, 'face')}"
+    form = "watertight" if report.watertight else f"not watertight ({_describe_open(report)})"
+    parts = "one part" if report.components == 1 else _count(report.components, "part")
+    return f"{size}; {form}, {parts}, {_count(report.genus, 'handle')}"
 
 
-def faults_in_words(report: MeshReport) -> str:
+def describe_faults(report: MeshReport) -> str:
     """What is wrong: "no self-intersections, 3 slivers, no folds"."""
     faults = [
-        _counted(report.self_intersections, "self-intersection"),
-        _counted(report.slivers, "sliver"),
-        _counted(report.folded_faces, "fold"),
+        _count(report.self_intersections, "self-intersection"),
+        _count(report.slivers, "sliver"),
+        _count(report.folded_faces, "fold"),
     ]
     if not report.manifold:
         faults.append("not manifold")
     return ", ".join(faults)
 
 
-def facts_in_words(report: MeshReport) -> list[tuple[bool, str]]:
+def describe_facts(report: MeshReport) -> list[tuple[bool, str]]:
     """Each finding as a sentence, and whether it is as one wants it."""
-    size = f"{_counted(report.n_vertices, 'vertex', 'vertices')} and {_counted(report.n_faces, 'face')}"
-    facts = [(True, f"{size}, {_counted(report.components, 'part')}, {_counted(report.genus, 'handle')}.")]
+    size = f"{_count(report.n_vertices, 'vertex', 'vertices')} and {_count(report.n_faces, 'face')}"
+    facts = [(True, f"{size}, {_count(report.components, 'part')}, {_count(report.genus, 'handle')}.")]
     if report.watertight:
         facts.append((report.volume > 0, f"Watertight; it encloses a volume of {report.volume:.4g}."))
     else:
-        facts.append((False, f"Not watertight: {_open_in_words(report)}."))
+        facts.append((False, f"Not watertight: {_describe_open(report)}."))
     if not report.manifold:
         facts.append((False, "Not manifold: some edge or vertex joins more than one sheet."))
     for count, one, meaning in (
@@ -40,18 +40,18 @@ def facts_in_words(report: MeshReport) -> list[tuple[bool, str]]:
         (report.folded_faces, "fold", "neighbours that lie on one another"),
         (report.slivers, "sliver", f"the smallest angle is {report.smallest_angle_deg:.1f} degrees"),
     ):
-        text = _counted(count, one)
+        text = _count(count, one)
         facts.append((count == 0, f"{text[0].upper()}{text[1:]}{f' ({meaning})' if count else ''}."))
     return facts
 
 
-def _open_in_words(report: MeshReport) -> str:
+def _describe_open(report: MeshReport) -> str:
     if report.boundary_edges:
-        return _counted(report.boundary_edges, "open edge")
+        return _count(report.boundary_edges, "open edge")
     return "edges with more than two faces, or faces that are turned round"
 
 
-def _counted(count: int, one: str, several: str | None = None) -> str:
+def _count(count: int, one: str, several: str | None = None) -> str:
     if count == 0:
         return f"no {several or one + 's'}"
     return f"1 {one}" if count == 1 else f"{count:,} {several or one + 's'}"

@@ -66,7 +66,7 @@ class ProgressPanels:
         check_shape("ProgressPanels.picture", "rgba", rgba, (*self.targets.images.shape[:3], "C"))
         images = self.targets.images, rgba[..., :3]
         target8, render8 = (encode_srgb8(image) for image in images)
-        shown_target8, shown_render8 = (encode_srgb8(self.display.shown(image)) for image in images)
+        shown_target8, shown_render8 = (encode_srgb8(self.display.map_tones(image)) for image in images)
         scores_db = [_psnr_db(target, render) for target, render in zip(target8, render8, strict=True)]
         layout = _Layout.of(len(target8), *target8.shape[1:3])
         canvas = Image.new("RGB", layout.size, PAPER)
@@ -81,7 +81,7 @@ class ProgressPanels:
             for column, pixels in enumerate((shown_target8[view], shown_render8[view], difference)):
                 x, y = layout.corner(view, column)
                 draw.rectangle((x - 1, y - 1, x + layout.cell[0], y + layout.cell[1]), outline=FRAME)
-                canvas.paste(_fitted(pixels, layout.cell), (x, y))
+                canvas.paste(_fit(pixels, layout.cell), (x, y))
             _draw_caption(draw, layout, view, name, scores_db[view])
         self._draw_scale(canvas, draw, layout)
         return np.asarray(canvas)
@@ -154,7 +154,7 @@ def _cell_size(height: int, width: int) -> tuple[int, int]:
     return width * factor, height * factor
 
 
-def _fitted(pixels: np.ndarray, cell: tuple[int, int]) -> Image.Image:
+def _fit(pixels: np.ndarray, cell: tuple[int, int]) -> Image.Image:
     picture = Image.fromarray(pixels)
     if picture.size == cell:
         return picture
@@ -185,11 +185,11 @@ def _draw_caption(draw: ImageDraw.ImageDraw, layout: _Layout, view: int, name: s
     font = _font(SMALL_SIZE)
     x, y = layout.corner(view, 0)
     below = y + layout.cell[1] + 5
-    draw.text((x, below), _shortened(draw, name, font, layout.cell[0]), QUIET, font, anchor="la")
+    draw.text((x, below), _shorten(draw, name, font, layout.cell[0]), QUIET, font, anchor="la")
     draw.text((layout.corner(view, 1)[0], below), _decibels(score_db), QUIET, font, anchor="la")
 
 
-def _shortened(draw: ImageDraw.ImageDraw, name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _shorten(draw: ImageDraw.ImageDraw, name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """The name, without its beginning where it is too wide: file names differ at their end."""
     if draw.textlength(name, font) <= width:
         return name

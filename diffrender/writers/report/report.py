@@ -100,10 +100,10 @@ def write_report(path: Path, report: Report) -> None:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(_packaged(TEMPLATE)).render(
+    page = environment.from_string(_read_packaged(TEMPLATE)).render(
         report=report,
-        style=_packaged(STYLE),
-        script=_packaged(SCRIPT),
+        style=_read_packaged(STYLE),
+        script=_read_packaged(SCRIPT),
         pictures=[(caption, _as_webp(file)) for caption, file in _some(report.pictures)],
         curves=None if report.curves is None else _as_webp(report.curves),
         paths=[place for _, place in report.files],
@@ -133,7 +133,7 @@ def _as_webp(path: Path) -> str:
     return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode("ascii")
 
 
-def _packaged(name: str) -> str:
+def _read_packaged(name: str) -> str:
     return resources.files("diffrender.writers.report").joinpath(name).read_text(encoding="utf-8")
 
 
