@@ -206,5 +206,6 @@ def _concatenate_views(first: Views, second: Views) -> Views:
         cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
         focal_px=torch.cat([a.focal_px, b.focal_px]),
         center_px=torch.cat([a.center_px, b.center_px]),
+        projection=a.projection.concatenate(b.projection),
     )
     return Views(cameras, torch.cat([first.images, second.images]), None, first.names + second.names)

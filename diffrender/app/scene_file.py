@@ -17,6 +17,7 @@ from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.scene.textures.texture import Texture
@@ -24,7 +25,7 @@ from diffrender.scene.textures.texture import Texture
 FORMAT = 1
 SCENE_FILE = "scene.pt"
 CAMERA_FIELDS = (
-    *("cam_from_world", "focal_px", "center_px", "height", "width", "orthographic", "near"),
+    *("cam_from_world", "focal_px", "center_px", "height", "width", "near"),
     *("number", "exposure", "white_balance"),
 )
 MESH_FIELDS = ("vertices", "faces", "uvs", "uv_faces")
@@ -45,7 +46,10 @@ def save_scene(path: Path, scene: Scene, cameras: Cameras) -> None:
         },
         "lights": {name: _entry(light, LIGHTS) for name, light in scene.lights.items()},
         "background": _plain(scene.background),
-        "cameras": {field: _plain(getattr(cameras, field)) for field in CAMERA_FIELDS},
+        "cameras": {
+            **{field: _plain(getattr(cameras, field)) for field in CAMERA_FIELDS},
+            "projection": _entry(cameras.projection, PROJECTIONS),
+        },
     }
     unfinished = path.with_name(path.name + ".part")
     try:
@@ -66,11 +70,18 @@ def load_scene(path: Path) -> tuple[Scene, Cameras]:
             for name, item in state["objects"].items()
         }
         lights = {name: _from_entry(entry, LIGHTS) for name, entry in state["lights"].items()}
-        return Scene(objects, lights, state["background"]), Cameras(**state["cameras"])
+        return Scene(objects, lights, state["background"]), _cameras(state["cameras"])
     except DataError:
         raise
     except Exception as error:  # torch.load raises OSError, RuntimeError, UnpicklingError, ... for a broken file
         raise DataError(f"{path}: is no readable scene ({error})") from error
+
+
+def _cameras(state: dict[str, Any]) -> Cameras:
+    fields = {field: state[field] for field in CAMERA_FIELDS}
+    if "orthographic" in state:  # written when there were no other projections
+        return Cameras(**fields, projection=PROJECTIONS["ORTHOGRAPHIC" if state["orthographic"] else "PINHOLE"]())
+    return Cameras(**fields, projection=_from_entry(state["projection"], PROJECTIONS))
 
 
 def _entry(holder: Any, shelf: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
-from diffrender.geometry.projection import project, transform_points
 
 # Staircases of hard masks are smoothed by this many pixels; less leaves steps, more rounds corners.
 BLUR_PX = 0.7
@@ -23,32 +23,30 @@ PORTION = 1 << 16
 
 @dataclass(frozen=True)
 class MaskViews:
-    """N outlines with the cameras that saw them (OpenCV frame, pixel centres at +0.5).
+    """N outlines with the cameras that saw them (pixel centres at +0.5).
 
     masks: [N, H, W] float, coverage in 0..1; 0.5 and more is the object.
-    cam_from_world: [N, 4, 4] rigid. focal_px, center_px: [N, 2] as in `geometry.projection.project`.
     names: N names for people.
+    project: homogeneous pixel coordinates [N, M, 4] = (x w, y w, w, depth) of world points [M, 3] in the N images; w
+        is how many world units focal_px pixels are wide there.
+    focal_px: [N, 2] focal lengths (x, y) in pixels.
     near: the depth up to which a camera sees nothing, in world units.
     """
 
     masks: Tensor
-    cam_from_world: Tensor
-    focal_px: Tensor
-    center_px: Tensor
     names: tuple[str, ...]
-    orthographic: bool = False
-    near: float = 0.0
+    project: Callable[[Tensor], Tensor]
+    focal_px: Tensor
+    near: float
 
     def __post_init__(self) -> None:
         n_views = len(self.masks)
-        check_shape("Silhouettes", "masks", self.masks, ("N", "H", "W"))
-        check_shape("Silhouettes", "cam_from_world", self.cam_from_world, (n_views, 4, 4))
-        check_shape("Silhouettes", "focal_px", self.focal_px, (n_views, 2))
-        check_shape("Silhouettes", "center_px", self.center_px, (n_views, 2))
+        check_shape("MaskViews", "masks", self.masks, ("N", "H", "W"))
+        check_shape("MaskViews", "focal_px", self.focal_px, (n_views, 2))
         if len(self.names) != n_views:
-            raise ShapeError(f"Silhouettes: names must have one entry a mask ({n_views}), got {len(self.names)}")
+            raise ShapeError(f"MaskViews: names must have one entry a mask ({n_views}), got {len(self.names)}")
         if 0 in self.masks.shape:
-            raise ShapeError(f"Silhouettes: masks must hold at least one pixel, got {list(self.masks.shape)}")
+            raise ShapeError(f"MaskViews: masks must hold at least one pixel, got {list(self.masks.shape)}")
 
 
 class MaskDistanceField:
@@ -74,9 +72,7 @@ class MaskDistanceField:
     def outside(self, points_w: Tensor) -> Tensor:
         """[N, M] world units for points [M, 3] float32: the pixel distance to the outline, brought to their depth."""
         views = self._views
-        homogeneous = project(
-            transform_points(views.cam_from_world, points_w), views.focal_px, views.center_px, views.orthographic
-        )
+        homogeneous = views.project(points_w)
         w, depth = homogeneous[..., 2], homogeneous[..., 3]
         seen = depth > views.near
         xy = homogeneous[..., :2] / w.where(seen, torch.ones_like(w))[..., None] + PAD_PX

@@ -15,6 +15,7 @@ from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light, LightSamples, PunctualLight, shade_samples
 from diffrender.scene.material import Material
+from diffrender.scene.projection import Rectilinear
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow
 
@@ -134,8 +135,14 @@ def _depth_at(verts_hom: Tensor, faces: Tensor, view: Tensor, face: Tensor, bary
 
 
 def _measure(depth: Tensor, cameras: Cameras) -> Tensor:
-    """Depths as they are for parallel rays, and -1 / depth for others: linear across the image of a plane."""
-    return depth if cameras.orthographic else -1 / depth.clamp_min(cameras.near)
+    """Depths in the measure that is linear across the image of a plane."""
+    return _lens(cameras).screen_depth(depth.clamp_min(cameras.near))
+
+
+def _lens(cameras: Cameras) -> Rectilinear:
+    """The projection of a shadow map, one of those that image planes as planes (scene.shadow_cameras)."""
+    assert isinstance(cameras.projection, Rectilinear)
+    return cameras.projection
 
 
 def visible_fraction(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
@@ -146,30 +153,17 @@ def visible_fraction(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
     rotation = cameras.cam_from_world[:, :3, :3].index_select(0, map_id)
     offset = cameras.cam_from_world[:, :3, 3].index_select(0, map_id)
     point = (rotation * surface.position_w[:, None, :]).sum(-1) + offset
-    in_front = torch.ones_like(point[:, 2]) if cameras.orthographic else point[:, 2].clamp_min(cameras.near)
-    focal, center = cameras.focal_px[0, 0], cameras.width / 2
-    xy_px = point[:, :2] / in_front[:, None] * focal + center
+    depth = point[:, 2].clamp_min(cameras.near)
+    lens, focal, center = _lens(cameras), cameras.focal_px[0, 0], cameras.width / 2
+    xy_px = point[:, :2] / lens.scale(depth)[:, None] * focal + center
 
     with torch.no_grad():
         normal = (rotation * surface.face_normal_w[:, None, :]).sum(-1)
-        depth = point[:, 2] if cameras.orthographic else in_front
-        texel = 1 / focal if cameras.orthographic else in_front / focal
-        # How far the plane's depth rises from texel to texel: with n . X = n . point on it.
-        if cameras.orthographic:
-            facing = -normal[:, 2]
-            slope = normal[:, :2] / (facing.clamp_min(1e-6) * focal)[:, None]
-            steepest = STEEPEST / focal
-            bias = torch.full_like(depth, float(BIAS_TEXELS * texel))
-        else:
-            facing = -(normal * point).sum(1) / point.norm(dim=1).clamp_min(1e-20)
-            to_plane = (facing * point.norm(dim=1)).clamp_min(1e-6 * in_front)
-            slope = normal[:, :2] / (to_plane * focal)[:, None]
-            steepest = STEEPEST / (focal * in_front)[:, None]
-            bias = BIAS_TEXELS * texel / in_front**2
-        slope = slope.clamp(-steepest, steepest)
+        facing, slope = lens.plane_slope(point, normal, depth, focal, STEEPEST)
+        bias = lens.screen_depth_step(depth, BIAS_TEXELS * (lens.scale(depth) / focal))
         # Faces that turn away from the light get none of it; whatever their smooth normals say, no edge begins there.
         bias = bias.where(facing > 0, NOTHING)
-        measure = _measure(depth, cameras)
+        measure = lens.screen_depth(depth)
     return sample_shadow_map(
         maps.depth, map_id, xy_px, measure, slope, bias, maps.shadow.radius, maps.occluders, maps.verts_hom,
         maps.faces, backend=surface.backend,

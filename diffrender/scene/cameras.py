@@ -1,9 +1,9 @@
-"""Cameras: a batch of pinhole or orthographic cameras that share one image size."""
+"""Cameras: a batch of cameras that share one image size and one kind of projection."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from diffrender.checks import check_finite, check_shape
 from diffrender.errors import ShapeError
-from diffrender.geometry.projection import look_at, project, transform_points
-from diffrender.ops.normalize import normalize
+from diffrender.geometry.rigid import look_at, transform_points
+from diffrender.scene.projection import Projection
+from diffrender.scene.projections.orthographic import Orthographic
+from diffrender.scene.projections.perspective import Perspective
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,11 @@ class Cameras:
     """N cameras, OpenCV frame: +x right, +y down, +z forward; pixel (row i, column j) has its centre at (j+.5, i+.5).
 
     cam_from_world: [N, 4, 4] rigid.
-    focal_px: [N, 2] (x, y): focal lengths in pixels; for orthographic cameras, pixels per world unit.
+    focal_px: [N, 2] (x, y): pixels per unit of the normalized image plane: focal lengths in pixels; for parallel rays,
+        pixels per world unit.
     center_px: [N, 2] (x, y): the principal point in pixels.
     height, width: image size in pixels.
-    orthographic: parallel projection instead of perspective.
+    projection: how points in a camera's frame are imaged on the normalized image plane (scene.projections).
     near: the smallest depth that is drawn, in world units; surfaces that cross it are clipped there.
     number: [N] int64, which picture of its capture each camera took, where light goes by that (lights.Flashes).
     exposure: [N] in stops: pictures hold 2^exposure times the light that comes in, the background's too; None for 0.
@@ -35,7 +38,7 @@ class Cameras:
     center_px: Tensor
     height: int
     width: int
-    orthographic: bool = False
+    projection: Projection = field(default_factory=Perspective)
     near: float = 1e-3
     number: Tensor | None = None
     exposure: Tensor | None = None
@@ -61,8 +64,13 @@ class Cameras:
         check_finite("Cameras", "center_px", self.center_px)
         if self.height < 1 or self.width < 1:
             raise ShapeError(f"Cameras: height and width must be at least 1, got {self.height} x {self.width}")
-        if not self.orthographic and not self.near > 0:
-            raise ShapeError(f"Cameras: near must be positive for perspective cameras, got {self.near}")
+        for name, value in self.projection.parameters().items():
+            check_shape("Cameras", f"projection.{name}", value, (n_views,))
+            check_finite("Cameras", f"projection.{name}", value)
+        # Where nothing has a width, the image would divide by zero.
+        if not self.projection.scale(torch.tensor(self.near)) > 0:
+            kind = type(self.projection).__name__.lower()
+            raise ShapeError(f"Cameras: near must be positive for {kind} cameras, got {self.near}")
 
     def __len__(self) -> int:
         return len(self.cam_from_world)
@@ -83,7 +91,7 @@ class Cameras:
             raise ShapeError(f"Cameras.perspective: fov_deg must lie between 0 and 180, got {fov_deg}")
         cam_from_world = look_at(eye, target, up)
         focal = 0.5 * height / math.tan(math.radians(fov_deg) / 2)
-        return cls._center(cam_from_world, focal, height, width, False, near)
+        return cls._center(cam_from_world, focal, height, width, Perspective(), near)
 
     @classmethod
     def parallel(
@@ -99,26 +107,21 @@ class Cameras:
         if not (math.isfinite(view_height) and view_height > 0):
             raise ShapeError(f"Cameras.parallel: view_height must be positive, got {view_height}")
         cam_from_world = look_at(eye, target, up)
-        return cls._center(cam_from_world, height / view_height, height, width, True, 0.0)
+        projection = Orthographic()
+        return cls._center(cam_from_world, height / view_height, height, width, projection, projection.default_near)
 
     @classmethod
     def _center(
-        cls, cam_from_world: Tensor, focal: float, height: int, width: int, orthographic: bool, near: float
+        cls, cam_from_world: Tensor, focal: float, height: int, width: int, projection: Projection, near: float
     ) -> Cameras:
         n_views = len(cam_from_world)
         focal_px = cam_from_world.new_full((n_views, 2), focal)
         center_px = cam_from_world.new_tensor([width / 2, height / 2]).expand(n_views, 2)
-        return cls(cam_from_world, focal_px, center_px, height, width, orthographic, near)
+        return cls(cam_from_world, focal_px, center_px, height, width, projection, near)
 
     def select(self, index: Tensor | slice | Sequence[int]) -> Cameras:
         """The cameras at `index`, as another batch."""
-        return replace(
-            self,
-            cam_from_world=self.cam_from_world[index],
-            focal_px=self.focal_px[index],
-            center_px=self.center_px[index],
-            **{name: values[index] for name, values in self._of_pictures().items()},
-        )
+        return self._map(lambda value: value[index])
 
     def resized(self, height: int, width: int) -> Cameras:
         """The same cameras with images of another size: focal lengths and centres scale along."""
@@ -129,13 +132,7 @@ class Cameras:
 
     def to(self, device: torch.device | str) -> Cameras:
         """The same cameras on `device`."""
-        return replace(
-            self,
-            cam_from_world=self.cam_from_world.to(device),
-            focal_px=self.focal_px.to(device),
-            center_px=self.center_px.to(device),
-            **{name: values.to(device) for name, values in self._of_pictures().items()},
-        )
+        return self._map(lambda value: value.to(device))
 
     def gains(self) -> Tensor | None:
         """[N, 3] what the colours of each picture are multiplied by, by exposure and white balance; None for 1."""
@@ -148,31 +145,32 @@ class Cameras:
         """The same cameras, all with the exposure and the white balance of the scene itself."""
         return replace(self, exposure=None, white_balance=None)
 
-    def _of_pictures(self) -> dict[str, Tensor]:
-        """What there is to say of each picture, by field."""
-        values = {"number": self.number, "exposure": self.exposure, "white_balance": self.white_balance}
-        return {name: value for name, value in values.items() if value is not None}
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Cameras:
+        """The same cameras with `change` applied to each tensor, all of which have one row per camera."""
+        names = ("cam_from_world", "focal_px", "center_px", "number", "exposure", "white_balance")
+        values = {name: getattr(self, name) for name in names}
+        changed = {name: change(value) for name, value in values.items() if value is not None}
+        return replace(self, projection=self.projection.map(change), **changed)
 
     def positions_w(self) -> Tensor:
-        """[N, 3] camera centres in the world (for orthographic cameras: the origin of their frame)."""
+        """[N, 3] camera centres in the world (for parallel rays: the origin of their frame)."""
         rotation, translation = self.cam_from_world[:, :3, :3], self.cam_from_world[:, :3, 3]
         return -(rotation.transpose(1, 2) @ translation[:, :, None])[:, :, 0]
 
     def directions_to_w(self, points_w: Tensor, view: Tensor, backend: str | None = None) -> Tensor:
         """[M, 3] unit directions from points [M, 3] towards the camera view[m] that sees them; view: [M] int64."""
-        if self.orthographic:
-            return -self.cam_from_world[:, 2, :3].index_select(0, view)
-        return normalize(self.positions_w().index_select(0, view) - points_w, backend=backend)
+        forward_w = self.cam_from_world[:, 2, :3]
+        return self.projection.directions_to_camera(points_w, self.positions_w(), forward_w, view, backend)
 
     def project(self, points_w: Tensor) -> Tensor:
         """Homogeneous pixel coordinates [N, V, 4] = (x w, y w, w, depth) of world points [V, 3].
 
-        (x, y) is the place in the image in pixels; w is the depth for perspective and 1 for orthographic cameras, so
-        that points behind the camera keep their place in space and triangles that cross it can be clipped exactly.
-        Differentiable in points and cameras.
+        (x, y) is the point of the image in pixels; w is the depth for perspective and 1 for orthographic cameras (see
+        `Projection.to_image_plane`). Points behind the camera keep their place in space, so that triangles that cross
+        it can be clipped exactly. Differentiable in points and cameras.
         """
         points_c = transform_points(self.cam_from_world, points_w)
-        return project(points_c, self.focal_px, self.center_px, self.orthographic)
+        return self.projection.project(points_c, self.focal_px, self.center_px)
 
     def world_to_pixels(self, points_w: Tensor) -> Tensor:
         """[N, V, 3]: x, y in pixels and camera depth of world points [V, 3]; NaN in x, y for points not in front."""
@@ -180,3 +178,20 @@ class Cameras:
         w = homogeneous[..., 2:3]
         pixels = homogeneous[..., :2] / w.where(w > 0, torch.nan)
         return torch.cat([pixels, homogeneous[..., 3:4]], -1)
+
+    def rays(self, xy_px: Tensor) -> tuple[Tensor, Tensor]:
+        """Origins and unit directions, [N, P, 3] each in the world, of the rays through `xy_px` [N, P, 2] pixels."""
+        start = torch.zeros_like(xy_px[..., :1])
+        origin_c = self.projection.unproject(xy_px, start, self.focal_px, self.center_px)
+        direction_c = self.projection.unproject(xy_px, start + 1, self.focal_px, self.center_px) - origin_c
+        world_from_cam = self.cam_from_world[:, :3, :3].transpose(1, 2)
+        origin_w = self.positions_w()[:, None] + (world_from_cam @ origin_c.mT).mT
+        return origin_w, torch.nn.functional.normalize((world_from_cam @ direction_c.mT).mT, dim=-1)
+
+    def pixel_size(self, points_w: Tensor) -> Tensor:
+        """[N, P] world units that a pixel in the middle of the image is wide at the depths of points [P, 3].
+
+        Points before `near` count as if they were there.
+        """
+        depth = self.project(points_w)[..., 3].clamp_min(self.near)
+        return self.projection.pixel_size(depth, self.focal_px)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_finite, check_shape
-from diffrender.geometry.projection import transform_points
+from diffrender.geometry.rigid import transform_points
 from diffrender.scene.material import Material
 from diffrender.scene.mesh import Mesh
 

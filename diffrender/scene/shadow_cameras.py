@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.geometry.projection import look_at
+from diffrender.geometry.rigid import look_at
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.projection import Rectilinear
+from diffrender.scene.projections.orthographic import Orthographic
+from diffrender.scene.projections.perspective import Perspective
 
 # Perspective maps begin at this part of the scene's radius from the light.
 NEAREST = 1e-3
@@ -63,14 +66,14 @@ def parallel_map(shadow: Shadow, bounds: Bounds, directions_w: Tensor) -> Camera
     """Maps of rays along `directions_w` [L, 3] that show the whole scene; differentiable in the directions."""
     eye = bounds.center - 2 * bounds.radius * torch.nn.functional.normalize(directions_w, dim=1)
     cam_from_world = _looking_along(eye, directions_w)
-    return _cameras(shadow, cam_from_world, float(shadow.inner / bounds.radius), True, 0.0)
+    return _cameras(shadow, cam_from_world, float(shadow.inner / bounds.radius), Orthographic(), 0.0)
 
 
 def cone_map(shadow: Shadow, bounds: Bounds, places_w: Tensor, directions_w: Tensor, outer_deg: float) -> Cameras:
     """Maps of the cones of `outer_deg` degrees around `directions_w` [L, 3] from `places_w` [L, 3]."""
     cam_from_world = _looking_along(places_w, directions_w)
     focal = shadow.inner / math.tan(math.radians(min(outer_deg, WIDEST_DEG)))
-    return _cameras(shadow, cam_from_world, focal, False, NEAREST * float(bounds.radius))
+    return _cameras(shadow, cam_from_world, focal, Perspective(), NEAREST * float(bounds.radius))
 
 
 def cube_map(shadow: Shadow, bounds: Bounds, places_w: Tensor) -> Cameras:
@@ -78,7 +81,7 @@ def cube_map(shadow: Shadow, bounds: Bounds, places_w: Tensor) -> Cameras:
     forward, up = (places_w.new_tensor(rows).repeat(len(places_w), 1) for rows in (SIDES, UPS))
     eye = places_w.repeat_interleave(len(SIDES), 0)
     cam_from_world = look_at(eye, eye + forward, up)
-    return _cameras(shadow, cam_from_world, shadow.inner, False, NEAREST * float(bounds.radius))
+    return _cameras(shadow, cam_from_world, shadow.inner, Perspective(), NEAREST * float(bounds.radius))
 
 
 def _looking_along(eye: Tensor, directions: Tensor) -> Tensor:
@@ -87,8 +90,8 @@ def _looking_along(eye: Tensor, directions: Tensor) -> Tensor:
     return look_at(eye, eye + torch.nn.functional.normalize(directions, dim=1), up)
 
 
-def _cameras(shadow: Shadow, cam_from_world: Tensor, focal: float, orthographic: bool, near: float) -> Cameras:
+def _cameras(shadow: Shadow, cam_from_world: Tensor, focal: float, projection: Rectilinear, near: float) -> Cameras:
     size, n_maps = shadow.resolution, len(cam_from_world)
     focal_px = cam_from_world.new_full((n_maps, 2), focal)
     center_px = cam_from_world.new_full((n_maps, 2), size / 2)
-    return Cameras(cam_from_world, focal_px, center_px, size, size, orthographic, near)
+    return Cameras(cam_from_world, focal_px, center_px, size, size, projection, near)

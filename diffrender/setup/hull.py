@@ -36,10 +36,7 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
     low, high = box_of_views(views) if box is None else torch.tensor(box)
     options = options.model_copy(update={"resolution": options.resolution or _resolution(views, low, high)})
     cameras = views.cameras
-    silhouettes = MaskViews(
-        views.masks, cameras.cam_from_world, cameras.focal_px, cameras.center_px, views.names, cameras.orthographic,
-        cameras.near,
-    )  # fmt: skip
+    silhouettes = MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near)
     assert options.resolution is not None
     cell = float((high - low).max()) / options.resolution
     try:
@@ -52,7 +49,5 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
 
 def _resolution(views: Views, low: torch.Tensor, high: torch.Tensor) -> int:
     """Cells along the longest side of the box, about CELL_PX pixels each."""
-    cameras = views.cameras
-    depth = cameras.world_to_pixels(((low + high) / 2)[None])[:, 0, 2].clamp_min(cameras.near)
-    pixel = (torch.ones_like(depth) if cameras.orthographic else depth) / cameras.focal_px.mean(1)
+    pixel = views.cameras.pixel_size(((low + high) / 2)[None])
     return round(min(max(FEWEST_CELLS, float((high - low).max() / pixel.median()) / CELL_PX), MOST_CELLS))

@@ -8,7 +8,6 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
 
 # Of the radius that a region has room for, so that the first sphere lies inside of what it will become.
@@ -58,8 +57,9 @@ def region_of_views(views: Views) -> Region:
         size_px = cameras.focal_px.new_full((len(views),), FILLED * min(cameras.height, cameras.width) / 2)
     else:
         pixel, size_px = _centroids(views.masks), (views.masks.sum((1, 2)) / math.pi).sqrt()
-    center = _nearest_point(*_rays(cameras, pixel))
-    radii = size_px * _pixel_sizes(cameras, center)
+    origin, direction = cameras.rays(pixel[:, None])
+    center = _nearest_point(origin[:, 0], direction[:, 0])
+    radii = size_px * cameras.pixel_size(center[None])[:, 0]
     return Region(triple(center), INSIDE * float(radii.min() if views.masks is None else radii.mean()))
 
 
@@ -76,19 +76,14 @@ def box_of_views(views: Views) -> tuple[Tensor, Tensor]:
     row, column = (torch.arange(size) + 0.5 for size in (cameras.height, cameras.width))
     x, y = column - middle_px[:, 0, None, None], row[:, None] - middle_px[:, 1, None, None]
     reach_px = ((x.square() + y.square()).sqrt() * (views.masks >= 0.5)).amax((1, 2))
-    pixel = _pixel_sizes(cameras, center)
-    # A point at `reach` behind the middle, at `depth`, looks depth / (depth + reach) as large.
+    pixel = cameras.pixel_size(center[None])[:, 0]
     reach = reach_px * pixel
-    tangent = torch.zeros_like(reach) if cameras.orthographic else (reach_px / cameras.focal_px.mean(1)).clamp_max(0.5)
+    # What is `reach` behind the middle looks smaller by as much as rays part from one unit of depth to the next.
+    scale = cameras.projection.scale
+    parting = scale(torch.ones_like(reach)) - scale(torch.zeros_like(reach))
+    tangent = (parting * reach_px / cameras.focal_px.mean(1)).clamp_max(0.5)
     half = float((reach / (1 - tangent)).nan_to_num(0).max()) + float(pixel.max())
     return center - half, center + half
-
-
-def _pixel_sizes(cameras: Cameras, point: Tensor) -> Tensor:
-    """[N] how large a pixel is in the world at the depth of `point` [3]."""
-    depth = cameras.world_to_pixels(point[None])[:, 0, 2]
-    distance = torch.ones_like(depth) if cameras.orthographic else depth.clamp_min(cameras.near)
-    return distance / cameras.focal_px.mean(1)
 
 
 def _centroids(masks: Tensor) -> Tensor:
@@ -98,20 +93,6 @@ def _centroids(masks: Tensor) -> Tensor:
     x = (masks.sum(1) * (torch.arange(width, device=masks.device) + 0.5)).sum(1) / area
     y = (masks.sum(2) * (torch.arange(height, device=masks.device) + 0.5)).sum(1) / area
     return torch.stack([x, y], 1)
-
-
-def _rays(cameras: Cameras, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """Origins and unit directions [N, 3] in the world of the rays through `pixel` [N, 2], one a camera."""
-    offset = (pixel - cameras.center_px) / cameras.focal_px
-    zero, one = torch.zeros_like(offset[:, :1]), torch.ones_like(offset[:, :1])
-    if cameras.orthographic:
-        origin_c, direction_c = torch.cat([offset, zero], 1), torch.cat([zero, zero, one], 1)
-    else:
-        origin_c, direction_c = torch.zeros_like(cameras.positions_w()), torch.cat([offset, one], 1)
-    world_from_cam = cameras.cam_from_world[:, :3, :3].transpose(1, 2)
-    origin = cameras.positions_w() + (world_from_cam @ origin_c[:, :, None])[:, :, 0]
-    direction = (world_from_cam @ direction_c[:, :, None])[:, :, 0]
-    return origin, torch.nn.functional.normalize(direction, dim=1)
 
 
 def _nearest_point(origin: Tensor, direction: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.projections import projection_name
 from diffrender.writers.run.metrics import write_json
 
 # From our camera axes (OpenCV: y down, z forward) to those of OpenGL and glTF (y up, z backward), and back.
@@ -31,7 +32,8 @@ def write_transforms(path: Path, cameras: Cameras, names: Sequence[str]) -> None
     names: one a camera, written as `file_path`.
 
     A frame holds `exposure` (stops) and `white_balance` (gains of R, G, B) where the cameras have them.
-    Orthographic cameras are marked `"camera_model": "ORTHOGRAPHIC"` (focal lengths in pixels per world unit).
+    `camera_model` is the projection's name in scene.projections.PROJECTIONS; the parameters of a lens stand in the
+    frames. Of "ORTHOGRAPHIC" cameras, focal lengths are in pixels per world unit.
 
     Raises: ShapeError where names and cameras differ in number; DataError where the file cannot be written.
     """
@@ -50,20 +52,20 @@ def write_transforms(path: Path, cameras: Cameras, names: Sequence[str]) -> None
             "w": cameras.width,
             "h": cameras.height,
             "transform_matrix": matrix,
-            **gains,
+            **others,
         }
-        for name, matrix, focal, center, gains in zip(
-            names, matrices, focal_px, center_px, _gains(cameras), strict=True
+        for name, matrix, focal, center, others in zip(
+            names, matrices, focal_px, center_px, _lens_and_gains(cameras), strict=True
         )
     ]
-    model = "ORTHOGRAPHIC" if cameras.orthographic else "PINHOLE"
-    write_json(path, {"camera_model": model, "frames": frames})
+    write_json(path, {"camera_model": projection_name(cameras.projection), "frames": frames})
 
 
-def _gains(cameras: Cameras) -> list[dict[str, object]]:
-    """What there is to say of the exposure of each picture."""
-    gains: list[dict[str, object]] = [{} for _ in range(len(cameras))]
-    for name, values in (("exposure", cameras.exposure), ("white_balance", cameras.white_balance)):
+def _lens_and_gains(cameras: Cameras) -> list[dict[str, object]]:
+    """What else there is to say of each picture: the parameters of its lens, and its exposure."""
+    rows: list[dict[str, object]] = [{} for _ in range(len(cameras))]
+    columns = {**cameras.projection.parameters(), "exposure": cameras.exposure, "white_balance": cameras.white_balance}
+    for name, values in columns.items():
         if values is not None:
-            gains = [each | {name: value} for each, value in zip(gains, values.detach().tolist(), strict=True)]
-    return gains
+            rows = [row | {name: value} for row, value in zip(rows, values.detach().tolist(), strict=True)]
+    return rows

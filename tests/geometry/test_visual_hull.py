@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +13,15 @@ from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.mask_distance import MaskDistanceField, MaskViews, signed_distance_px
 from diffrender.geometry.orbits import sphere_positions
 from diffrender.geometry.primitives import icosphere
-from diffrender.geometry.projection import look_at
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.visual_hull import hull_bounds, visual_hull
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.views import Views
 
 SIZE = 64
 LOW, HIGH = torch.full((3,), -1.5), torch.full((3,), 1.5)
 PIXEL = 4.0 / SIZE  # at the middle of the scenes below, whose images show 4 world units
+FOV_DEG = 2 * math.degrees(math.atan(0.5))  # of cameras at a distance of 4
 
 
 def views_of(
@@ -24,11 +29,14 @@ def views_of(
     n_views: int = 12,
     orthographic: bool = True,
     size: int = SIZE,
-) -> MaskViews:
+) -> Views:
     """What cameras around the origin see of balls (centre, radius): exact coverage along the radius of each disc."""
     eyes = sphere_positions(n_views, 4.0, (0.0, 0.0, 0.0), -60, 60)
-    cam_from_world = look_at(eyes, (0.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-    focal = size / 4.0 * (1.0 if orthographic else 4.0)
+    if orthographic:
+        cameras = Cameras.parallel(eyes, view_height=4.0, height=size, width=size)
+    else:
+        cameras = Cameras.perspective(eyes, fov_deg=FOV_DEG, height=size, width=size)
+    cam_from_world, focal = cameras.cam_from_world, float(cameras.focal_px[0, 0])
     pixel = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="xy"), -1) + 0.5 - size / 2
     masks = torch.zeros(n_views, size, size)
     for center, radius in balls:
@@ -41,25 +49,16 @@ def views_of(
             distance = ((middle[:, None, None] - along * ray).norm(dim=-1) - radius) * focal / 4
         masks = torch.maximum(masks, (0.5 - distance).clamp(0, 1))
     names = tuple(f"view {i}" for i in range(n_views))
-    return MaskViews(
-        masks,
-        cam_from_world,
-        torch.full((n_views, 2), focal),
-        torch.full((n_views, 2), size / 2),
-        names,
-        orthographic,
-        0.0 if orthographic else 1e-3,
-    )
+    return Views(cameras, torch.zeros(n_views, size, size, 3), masks, names)
 
 
-def with_masks(views: MaskViews, masks: torch.Tensor) -> MaskViews:
-    return MaskViews(
-        masks, views.cam_from_world, views.focal_px, views.center_px, views.names, views.orthographic, views.near
-    )
+def field_of(views: Views) -> MaskDistanceField:
+    cameras = views.cameras
+    return MaskDistanceField(MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near))
 
 
-def hull_of(views: MaskViews, cell: float = 0.1, **options):
-    return visual_hull(MaskDistanceField(views), LOW, HIGH, cell, **options)
+def hull_of(views: Views, cell: float = 0.1, **options):
+    return visual_hull(field_of(views), LOW, HIGH, cell, **options)
 
 
 def genus(vertices: torch.Tensor, faces: torch.Tensor) -> int:
@@ -101,7 +100,7 @@ def test_the_hull_of_a_ball_holds_it_and_is_little_larger(
     # Smoothing rounds the creases where cones meet, by less than a cell; apart from that the ball is inside.
     assert float(distance.min()) > radius - 0.04
     # No view is against any vertex by more than a pixel.
-    assert float(MaskDistanceField(views).outside(vertices).max()) < PIXEL
+    assert float(field_of(views).outside(vertices).max()) < PIXEL
     assert genus(vertices, faces) == 0
 
 
@@ -133,7 +132,7 @@ def test_handles_of_a_pixel_are_closed_and_the_outline_is_still_met() -> None:
     for view in range(12):
         x, y = torch.randint(-10, 11, (2,), generator=generator).tolist()
         masks[view, SIZE // 2 + y, SIZE // 2 + x] = 0
-    vertices, faces = hull_of(with_masks(views, masks), 0.15)
+    vertices, faces = hull_of(replace(views, masks=masks), 0.15)
     assert genus(vertices, faces) == 0
     assert float(vertices.norm(dim=1).min()) > 0.75
 
@@ -163,7 +162,7 @@ def test_what_lies_outside_of_an_image_is_not_carved_where_the_object_is_cut_by_
         views.masks[:, :, :half], views.cam_from_world, views.focal_px, views.center_px, views.names, True
     )
     whole = hull_of(views).vertices.amax(0) - hull_of(views).vertices.amin(0)
-    carved = hull_of(with_masks(views, cut)).vertices
+    carved = hull_of(replace(views, masks=cut)).vertices
     assert float((carved.amax(0) - carved.amin(0)).min()) < 0.75 * float(whole.min())
     kept = hull_of(with_masks_of_first(views, cropped)).vertices
     assert kept.amax(0) - kept.amin(0) == pytest.approx(whole, abs=0.1)
@@ -195,7 +194,7 @@ def test_a_wrong_mask_is_outvoted_where_that_is_asked_for() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 24)
     masks = views.masks.clone()
     masks[3, 20:40, 20:36] = 0
-    wrong = with_masks(views, masks)
+    wrong = replace(views, masks=masks)
     assert genus(*hull_of(views)) == 0
     holed, tolerant = hull_of(wrong), hull_of(wrong, tolerance=1)
     assert len(holed.faces) == 0 or genus(*holed) != 0 or float(holed.vertices.norm(dim=1).min()) < 0.7
@@ -208,15 +207,15 @@ def test_an_empty_hull_names_the_view_that_is_against_all_others() -> None:
     masks = views.masks.clone()
     masks[4] = masks[4].roll(28, 1)
     with pytest.raises(DataError, match="without view 4 alone something would be left"):
-        hull_of(with_masks(views, masks))
-    inverted = with_masks(views, torch.zeros_like(masks))
+        hull_of(replace(views, masks=masks))
+    inverted = replace(views, masks=torch.zeros_like(masks))
     with pytest.raises(DataError, match=r"no single view is to blame.*white is the object"):
         hull_of(inverted)
 
 
 def test_bounds_hold_the_hull_closely() -> None:
     views = views_of([((0.3, 0.2, -0.1), 0.4)], 20)
-    low, high = hull_bounds(MaskDistanceField(views), 10 * LOW, 10 * HIGH)
+    low, high = hull_bounds(field_of(views), 10 * LOW, 10 * HIGH)
     vertices, _ = hull_of(views, 0.05)
     assert bool((low <= vertices.amin(0)).all())
     assert bool((vertices.amax(0) <= high).all())
@@ -226,7 +225,7 @@ def test_bounds_hold_the_hull_closely() -> None:
 def test_a_box_cuts_the_hull() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.9)])
     high = torch.tensor([1.5, 0.3, 1.5])
-    vertices, faces = visual_hull(MaskDistanceField(views), LOW, high, 0.1)
+    vertices, faces = visual_hull(field_of(views), LOW, high, 0.1)
     assert Topology(faces).is_closed
     assert float(vertices[:, 1].max()) == pytest.approx(0.3, abs=0.03)
 
@@ -246,5 +245,5 @@ def test_what_makes_no_sense_is_refused(options: dict) -> None:
 def test_the_sphere_of_the_primitives_is_its_own_hull() -> None:
     """A check of the tests' own masks by another way: points of the sphere are on the edge of no view's outline."""
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
-    outside = MaskDistanceField(views).outside(icosphere(3, 0.8).vertices)
+    outside = field_of(views).outside(icosphere(3, 0.8).vertices)
     assert float(outside.max()) == pytest.approx(0, abs=0.5 * PIXEL)

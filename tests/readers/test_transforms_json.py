@@ -10,6 +10,7 @@ from PIL import Image
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.captures.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
+from diffrender.scene.projections.orthographic import Orthographic
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 WIDTH, HEIGHT = 8, 6
@@ -258,11 +259,11 @@ def test_bad_images_and_masks_are_listed_all_at_once(tmp_path):
 
 def test_orthographic_cameras(tmp_path):
     cameras = read(capture(tmp_path, camera_model="ORTHOGRAPHIC")).cameras
-    assert cameras.orthographic
+    assert cameras.projection == Orthographic() and cameras.near == 0
     pixels = cameras.world_to_pixels(torch.tensor([[0.1, 0.2, 0.0]]))
     torch.testing.assert_close(pixels[0, 0], torch.tensor([4.5 + 10 * 0.1, 2.5 - 12 * 0.2, 5.0]))
     mixed = capture(tmp_path, {1: {"camera_model": "ORTHOGRAPHIC"}})
-    fails(mixed, "some cameras are orthographic and others are not")
+    fails(mixed, "some cameras are orthographic and others perspective; split the capture")
 
 
 @pytest.mark.parametrize("value", [0, 1])

@@ -13,6 +13,7 @@ from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.render.render import render
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.projections.orthographic import Orthographic
 
 RED, BLUE = torch.tensor([0.9, 0.1, 0.2]), torch.tensor([0.1, 0.3, 0.8])
 SIZE = 64
@@ -43,7 +44,7 @@ def test_gradient_of_either(shapes, first_moves, camera):
     other = placed(meshes[still], Unlit(colors[still]))
     mesh = meshes[mover]
     color = colors[mover].expand_as(mesh.vertices)
-    step = 0.005 if camera.orthographic else None
+    step = 0.005 if camera.projection == Orthographic() else None
     case = moving_mesh_case(mesh, camera, other, colors=color, samples=14, depth_step=step)
     at_most = 0.03 if shapes is crossing_quads else 0.08
     case.check_all(shapes.__name__, linear=at_most, squared=at_most)

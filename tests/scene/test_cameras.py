@@ -3,10 +3,12 @@ import math
 
 import pytest
 import torch
+from support.lenses import lens
 from support.shapes import bumpy, oblique_cameras
 
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.projections import PROJECTIONS
 
 EYE = torch.tensor([[0.0, 0.0, 3.0]], dtype=torch.float64)
 
@@ -90,14 +92,14 @@ def test_select(index):
     assert len(chosen) == len(chosen.cam_from_world)
 
 
-@pytest.mark.parametrize("orthographic", [False, True])
-def test_gradients_match_finite_differences(orthographic):
+@pytest.mark.parametrize("kind", PROJECTIONS.values())
+def test_gradients_match_finite_differences(kind):
     start = oblique_cameras(2, 32, torch.float64)
     points = bumpy(0, torch.float64).vertices[:4]
 
     def projected(points, pose, focal, center):
         cameras = dataclasses.replace(
-            start, cam_from_world=pose, focal_px=focal, center_px=center, orthographic=orthographic
+            start, cam_from_world=pose, focal_px=focal, center_px=center, projection=lens(kind, 2)
         )
         return cameras.project(points)
 

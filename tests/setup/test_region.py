@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.views import Views
 from diffrender.setup.region import INSIDE, region_of_box, region_of_views
 
@@ -14,7 +15,7 @@ PLACE = torch.tensor([0.3, -0.2, 0.1])
 def disc_views(cameras: Cameras, center: torch.Tensor, radius: float) -> Views:
     """Masks of a ball, drawn as discs."""
     x, y, depth = cameras.world_to_pixels(center[None])[:, 0].unbind(1)
-    distance = torch.ones_like(depth) if cameras.orthographic else depth
+    distance = torch.ones_like(depth) if cameras.projection == Orthographic() else depth
     radius_px = radius * cameras.focal_px[:, 0] / distance
     column = torch.arange(cameras.width) + 0.5
     row = torch.arange(cameras.height) + 0.5

@@ -207,15 +207,7 @@ def test_cameras_project_like_ours(tmp_path, orthographic):
         cameras = Cameras.parallel(eye, view_height=3.0, height=90, width=120)
     else:
         cameras = Cameras.perspective(eye, fov_deg=40.0, height=90, width=120)
-    cameras = Cameras(
-        cameras.cam_from_world,
-        cameras.focal_px * torch.tensor([1.25, 1.0]),
-        cameras.center_px,
-        90,
-        120,
-        orthographic,
-        cameras.near,
-    )
+    cameras = replace(cameras, focal_px=cameras.focal_px * torch.tensor([1.25, 1.0]))
     write_glb(tmp_path / "a.glb", [GlbObject("ball", sphere(), torch.ones(3))], cameras)
     glb = parse_glb(tmp_path / "a.glb")
     points = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))

@@ -14,6 +14,8 @@ from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.images.image import ImageData, read_image, read_mask
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.projection import Projection
+from diffrender.scene.projections.perspective import Perspective
 from diffrender.scene.views import Views
 
 
@@ -21,7 +23,8 @@ from diffrender.scene.views import Views
 class Intrinsics:
     """What a capture says about a lens, in pixels of the full image and radians; None where it says nothing.
 
-    orthographic: parallel projection; focal lengths are pixels per world unit then.
+    projection: the kind of projection; for parallel rays, focal lengths are pixels per world unit.
+    parameters: the numbers of the lens by name; all that `projection` has.
     """
 
     focal_x_px: float | None = None
@@ -30,7 +33,8 @@ class Intrinsics:
     fov_y_rad: float | None = None
     center_x_px: float | None = None
     center_y_px: float | None = None
-    orthographic: bool = False
+    projection: type[Projection] = Perspective
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
     def resolved(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Focal lengths x, y and centre x, y in pixels for an image of this size.
@@ -100,8 +104,9 @@ def read_posed_images(
     loaded = [_load_or_note(frame, resolution, behind, use_masks, problems) for frame in frames]
     good = [(frame, image) for frame, image in zip(frames, loaded, strict=True) if image is not None]
     problems += _size_problems(good)
-    if len({frame.intrinsics.orthographic for frame in frames}) > 1:
-        problems.append("some cameras are orthographic and others are not; split the capture")
+    kinds = sorted({frame.intrinsics.projection.__name__.lower() for frame in frames})
+    if len(kinds) > 1:
+        problems.append(f"some cameras are {' and others '.join(kinds)}; split the capture")
     masked = use_masks and any(image.mask is not None and not image.opaque for _, image in good)
     composited = any(not image.opaque for _, image in good)
     if masked:
@@ -211,8 +216,12 @@ def _some(places: Sequence[str]) -> str:
 
 def _cameras(frames: Sequence[PosedImage], width: int, height: int) -> Cameras:
     """Cameras for the full images, which all have one size."""
-    orthographic = frames[0].intrinsics.orthographic
-    resolved = [frame.intrinsics.resolved(width, height) for frame in frames]
+    intrinsics = [frame.intrinsics for frame in frames]
+    kind = intrinsics[0].projection
+    projection = kind(
+        **{name: torch.tensor([each.parameters[name] for each in intrinsics]) for name in kind.parameter_names()}
+    )
+    resolved = [each.resolved(width, height) for each in intrinsics]
     exposure = white_balance = None
     if any(frame.exposure is not None for frame in frames):
         exposure = torch.tensor([frame.exposure or 0.0 for frame in frames])
@@ -224,8 +233,8 @@ def _cameras(frames: Sequence[PosedImage], width: int, height: int) -> Cameras:
         torch.tensor([values[2:] for values in resolved]),
         height,
         width,
-        orthographic=orthographic,
-        near=0.0 if orthographic else 1e-3,
+        projection=projection,
+        near=projection.default_near,
         exposure=exposure,
         white_balance=white_balance,
     )

@@ -16,11 +16,14 @@ from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.rigid import check_rigid, invert_rigid, make_rigid
 from diffrender.readers.captures.normal_depth import BUFFER_CHANNELS, read_buffer
 from diffrender.readers.captures.posed_images import Intrinsics, PosedImage, problems_error, read_posed_images
+from diffrender.scene.projections import PROJECTIONS
+from diffrender.scene.projections.perspective import Perspective
 from diffrender.scene.views import Views
 
 _FILE_NAMES = ("transforms.json", "transforms_train.json")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", ".JPEG", ".EXR")
-_CAMERA_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "ORTHOGRAPHIC")
+# Camera models that are pinholes where all their distortion is zero.
+_UNDISTORTED = dict.fromkeys(("SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL"), Perspective)
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 MOST_STOPS = 20  # either way, as scene files have it; beyond, a file means something else by the word
 _RIGID_TOLERANCE = 1e-3  # files are often rounded to a few digits; what is left of it is removed by `_nearest_rigid`
@@ -54,10 +57,11 @@ def read_transforms(options: TransformsOptions) -> Views:
     OpenGL axes: x right, y up, looking along -z) and, optionally, `mask_path`, `normal_path` (.npy, [H, W, 3] world
     normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN where unknown). Per frame or for all:
     `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h`, or `camera_angle_x` (radians), `camera_angle_y`. Pixel centres are at +0.5.
-    `camera_model` "ORTHOGRAPHIC" means parallel projection, `fl_x` and `fl_y` pixels per world unit then.
+    `camera_model` is a name in scene.projections.PROJECTIONS, whose parameters stand beside the focal lengths; for
+    "ORTHOGRAPHIC", parallel projection, `fl_x` and `fl_y` are pixels per world unit.
     A frame may tell its `exposure`, -20..20 stops, and its `white_balance`, gains of R, G and B above 0
     (scene.cameras); null for either says nothing.
-    Transparency and mask files are masks. Lens distortion is not supported and must be zero.
+    Transparency and mask files are masks. Distortion that the camera model does not have must be zero.
     Raises one DataError with everything that is wrong, each entry with the frame, what was found and what was wanted.
     """
     if options.resolution is not None and options.resolution < 1:
@@ -163,9 +167,12 @@ def _with_suffix(path: Path) -> Path:
 
 def _intrinsics(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:
     model = lens.get("camera_model", "PINHOLE")
-    if model not in _CAMERA_MODELS:
+    projection = (_UNDISTORTED | PROJECTIONS).get(model) if isinstance(model, str) else None
+    if projection is None:
         problems.append(f"camera_model {_short(model)} is not supported; undistort the images to PINHOLE first")
-    bent = [f"{key} = {lens[key]}" for key in _DISTORTION if key in lens and lens[key] != 0]
+        projection = Perspective
+    names = projection.parameter_names()
+    bent = [f"{key} = {lens[key]}" for key in _DISTORTION if key not in names and key in lens and lens[key] != 0]
     if bent:
         problems.append(
             f"lens distortion is not supported, found {', '.join(bent)}; undistort the images first"
@@ -178,7 +185,8 @@ def _intrinsics(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:
         fov_y_rad=_number(lens, "camera_angle_y", 0, math.pi, problems),
         center_x_px=_number(lens, "cx", -math.inf, math.inf, problems),
         center_y_px=_number(lens, "cy", -math.inf, math.inf, problems),
-        orthographic=model == "ORTHOGRAPHIC",
+        projection=projection,
+        parameters={name: _number(lens, name, -math.inf, math.inf, problems) or 0.0 for name in names},
     )
     if not any(key in lens for key in ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y")):
         problems.append("no focal length; wanted fl_x (pixels) or camera_angle_x (radians), for all frames or for each")

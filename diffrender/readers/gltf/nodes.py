@@ -20,6 +20,8 @@ from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.point import Point
 from diffrender.scene.lights.spot import Spot
+from diffrender.scene.projections.orthographic import Orthographic
+from diffrender.scene.projections.perspective import Perspective
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 # The extension's own defaults.
@@ -111,7 +113,7 @@ def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], hei
         center_px=_tensor(np.tile(size / 2, (len(placed), 1))),
         height=height,
         width=width,
-        orthographic=kind == "orthographic",
+        projection=Orthographic() if kind == "orthographic" else Perspective(),
         near=float(min(lens["znear"] for lens in lenses)),
     )
 

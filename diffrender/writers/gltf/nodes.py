@@ -17,6 +17,8 @@ from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.point import Point
 from diffrender.scene.lights.spot import Spot
+from diffrender.scene.projections.orthographic import Orthographic
+from diffrender.scene.projections.perspective import Perspective
 from diffrender.writers.cameras import world_from_opengl_cameras
 from diffrender.writers.gltf.file import GltfFile, Json
 
@@ -62,16 +64,18 @@ def add_lights(gltf: GltfFile, lights: Mapping[str, Light]) -> list[int]:
 
 
 def add_cameras(gltf: GltfFile, cameras: Cameras, reach: float) -> list[int]:
-    """Add every camera, named camera_000 and so on; returns their nodes.
+    """Add every camera, named camera_000 and so on; returns their nodes, none for a lens that glTF does not know.
 
     reach: the largest distance of anything from the world's origin; orthographic cameras must say where they end.
     """
+    if not isinstance(cameras.projection, Perspective | Orthographic):
+        return []
     nodes = []
     poses = world_from_opengl_cameras(cameras)
     for index, (pose, focal) in enumerate(zip(poses, cameras.focal_px.detach().cpu().tolist(), strict=True)):
         name = f"camera_{index:03d}"
         half_width, half_height = cameras.width / 2 / focal[0], cameras.height / 2 / focal[1]
-        if cameras.orthographic:
+        if isinstance(cameras.projection, Orthographic):
             near = max(cameras.near, 0.0)
             far = near + float(pose[:3, 3].norm()) + reach + 1.0
             lens: Json = {"xmag": half_width, "ymag": half_height, "znear": near, "zfar": far}
