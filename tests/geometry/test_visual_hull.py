@@ -158,33 +158,33 @@ def test_what_lies_outside_of_an_image_is_not_carved_where_the_object_is_cut_by_
     half = SIZE // 2
     cut = views.masks.clone()
     cut[0, :, half:] = 0
-    cropped = MaskViews(
-        views.masks[:, :, :half], views.cam_from_world, views.focal_px, views.center_px, views.names, True
-    )
+    cropped = views.masks[:, :, :half]
     whole = hull_of(views).vertices.amax(0) - hull_of(views).vertices.amin(0)
     carved = hull_of(replace(views, masks=cut)).vertices
     assert float((carved.amax(0) - carved.amin(0)).min()) < 0.75 * float(whole.min())
-    kept = hull_of(with_masks_of_first(views, cropped)).vertices
+    kept = hull_of(with_first_mask_cropped(views, cropped)).vertices
     assert kept.amax(0) - kept.amin(0) == pytest.approx(whole, abs=0.1)
 
 
-def with_masks_of_first(views: MaskViews, cropped: MaskViews) -> MaskViews:
+def with_first_mask_cropped(views: Views, cropped: torch.Tensor) -> Views:
     """The first image half as wide; the others as wide, but about the whole object, which they show half as large."""
-    focal, center = views.focal_px.clone(), views.center_px.clone()
-    small = views_of([((0.0, 0.0, 0.0), 0.9)], len(views.masks), size=SIZE // 2)
-    masks = torch.zeros_like(cropped.masks)
+    cameras = views.cameras
+    focal, center = cameras.focal_px.clone(), cameras.center_px.clone()
+    small = views_of([((0.0, 0.0, 0.0), 0.9)], len(views), size=SIZE // 2)
+    assert small.masks is not None
+    masks = torch.zeros_like(cropped)
     masks[:, : SIZE // 2] = small.masks
-    masks[0] = cropped.masks[0]
-    focal[1:], center[1:] = small.focal_px[1:], small.center_px[1:]
-    return MaskViews(masks, views.cam_from_world, focal, center, views.names, True)
+    masks[0] = cropped[0]
+    focal[1:], center[1:] = small.cameras.focal_px[1:], small.cameras.center_px[1:]
+    cameras = replace(cameras, width=SIZE // 2, focal_px=focal, center_px=center)
+    return Views(cameras, torch.zeros(*masks.shape, 3), masks, views.names)
 
 
 def test_a_view_does_not_carve_what_is_behind_its_camera() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
-    inside = views.cam_from_world.clone()
+    inside = views.cameras.cam_from_world.clone()
     inside[0, :3, 3] = torch.tensor([0.0, 0.0, -0.2])  # stands beyond the middle, looking away from most of the ball
-    looking_out = MaskViews(views.masks, inside, views.focal_px, views.center_px, views.names, False, 1e-3)
-    field = MaskDistanceField(looking_out)
+    field = field_of(replace(views, cameras=replace(views.cameras, cam_from_world=inside)))
     behind = torch.tensor([[0.0, 0.0, 0.0]]) @ inside[0, :3, :3] - inside[0, 2, :3] * 0.3
     assert float(field.outside(behind)[0]) == -torch.inf
     assert float(field.hull(behind)) < 0
