@@ -128,14 +128,14 @@ def test_a_foreign_file_with_all_left_out_has_gltf_s_defaults(tmp_path: Path) ->
 
 Change = Callable[[dict[str, Any]], object]
 WRONG: dict[str, tuple[Change, str]] = {
-    "compressed": (lambda d: d.update(extensionsUsed=["KHR_draco_mesh_compression"]), "needs KHR_draco"),
+    "compressed": (lambda d: d.update(extensionsUsed=["KHR_draco_mesh_compression"]), "is compressed with KHR_draco"),
     "required": (lambda d: d.update(extensionsRequired=["EXT_new"]), "needs EXT_new, which is not supported"),
-    "lines": (lambda d: d["meshes"][0]["primitives"][0].update(mode=1), "lines, points or strips"),
+    "lines": (lambda d: d["meshes"][0]["primitives"][0].update(mode=1), "holds lines or points"),
     "empty": (lambda d: d.update(nodes=[], scenes=[]), "holds no triangles"),
     "no accessor": (lambda d: d["meshes"][0]["primitives"][0].update(indices=99), "accessors has no entry 99"),
     "cut": (lambda d: d["accessors"][0].update(count=10**6), "beyond the end of its buffer"),
-    "no position": (lambda d: d["meshes"][0]["primitives"][0]["attributes"].pop("POSITION"), "is no sound glTF"),
-    "circle": (lambda d: d["nodes"][0].update(children=[0]), "stands in two places"),
+    "no position": (lambda d: d["meshes"][0]["primitives"][0]["attributes"].pop("POSITION"), "is not valid glTF"),
+    "circle": (lambda d: d["nodes"][0].update(children=[0]), "has two parents"),
     "second uvs": (
         lambda d: d["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"].update(texCoord=1),
         "coordinates of its own",
@@ -166,7 +166,7 @@ def test_files_that_are_no_gltf_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is cut off after 22 bytes"):
         read_gltf_scene(tmp_path / "a.glb")
     (tmp_path / "a.gltf").write_text("[]")
-    with pytest.raises(DataError, match="is a list, wanted an object"):
+    with pytest.raises(DataError, match="must be an object, got a list"):
         read_gltf_scene(tmp_path / "a.gltf")
 
 

@@ -157,7 +157,7 @@ BAD_FILES = {
     "junk.glb": ("not a glb at all", "junk.glb: its glTF header is not valid JSON"),
     "cut.glb": ("glTF", "cut.glb: is cut off after 4 bytes"),
     "junk.ply": ("hello", "junk.ply: cannot be read as ply"),
-    "mesh.xyz": ("", r"unknown mesh format \.xyz; wanted \.obj, \.ply"),
+    "mesh.xyz": ("", r"unknown mesh format \.xyz; it must be one of \.obj, \.ply"),
 }
 
 

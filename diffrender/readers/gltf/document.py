@@ -1,6 +1,7 @@
-"""The container of glTF 2.0: a JSON document and the numbers and pictures that it refers to.
+"""The container of glTF 2.0: a JSON document, and the arrays and images it refers to.
 
-Source: glTF 2.0 specification, sections 3.6 (Binary Data Storage) and 4 (GLB File Format Specification).
+Source: glTF 2.0 specification, sections 3.6 (Binary Data Storage) and 4 (GLB File Format Specification), and the
+extension EXT_texture_webp.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import base64
 import io
 import json
 import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,45 +26,56 @@ from diffrender.errors import DataError
 DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 HEADER = 12
+WEBP = "EXT_texture_webp"
+# Without decompression there is nothing left to read: accessors hold placeholders.
+COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
 @dataclass(frozen=True)
 class GltfDocument:
-    """A .glb or .gltf file. path: for messages and for the files that it names. json: its document."""
+    """A .glb or .gltf file.
+
+    path: for messages, and to find the files it names. json: the document. binary: the GLB's own buffer, if any.
+    """
 
     path: Path
     json: dict[str, Any]
     binary: bytes
 
     def entries(self, name: str) -> list[dict[str, Any]]:
-        """A top-level array, empty where there is none."""
+        """Return a top-level array; empty if the document has none."""
         return self.json.get(name, [])
 
     def array(self, index: int) -> np.ndarray:
-        """[count, size] the values of an accessor; normalised integers as float64. Raises DataError where damaged."""
+        """Return the values of an accessor, [count, size]; normalized integers as float64.
+
+        Raises DataError if the accessor reaches beyond its buffer.
+        """
         accessor = self._entry("accessors", index)
         dtype, size = np.dtype(DTYPES[accessor["componentType"]]), SIZES[accessor["type"]]
-        count = accessor["count"]
-        if "sparse" in accessor or "bufferView" not in accessor:
-            raise DataError(f"{self.path}: accessor {index} is sparse, which is not supported; export it without")
-        view = self._entry("bufferViews", accessor["bufferView"])
-        data = self._buffers[view["buffer"]]
-        start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
-        stride = view.get("byteStride", dtype.itemsize * size)
-        if count and start + (count - 1) * stride + dtype.itemsize * size > len(data):
-            raise DataError(f"{self.path}: accessor {index} reaches beyond the end of its buffer; the file is cut off")
-        shape, strides = (count, size), (stride, dtype.itemsize)
-        values = np.ndarray(shape, dtype, data, start, strides)
+        values = self._elements(accessor, dtype, size, accessor["count"])
+        if "sparse" in accessor:
+            sparse = accessor["sparse"]
+            index_type = np.dtype(DTYPES[sparse["indices"]["componentType"]])
+            rows = self._elements(sparse["indices"], index_type, 1, sparse["count"])[:, 0]
+            values[rows] = self._elements(sparse["values"], dtype, size, sparse["count"])
         if not accessor.get("normalized", False):
-            return np.array(values)
+            return values
         return np.maximum(values.astype(np.float64) / np.iinfo(dtype).max, -1.0)
 
-    def picture(self, texture_index: int) -> Image.Image:
-        """The picture of a texture. Raises DataError where it cannot be read."""
+    def image_index(self, texture_index: int) -> int:
+        """Return the index of a texture's image. Raises DataError if it has none that can be read."""
         texture = self._entry("textures", texture_index)
-        if "source" not in texture:
-            raise DataError(f"{self.path}: texture {texture_index} has no PNG or JPEG; export it with one")
-        image = self._entry("images", texture["source"])
+        source = texture.get("extensions", {}).get(WEBP, texture).get("source", texture.get("source"))
+        if source is None:
+            raise DataError(
+                f"{self.path}: texture {texture_index} has no PNG, JPEG or WebP image; export it with one of these"
+            )
+        return source
+
+    def image(self, index: int) -> Image.Image:
+        """Decode an image. Raises DataError if it cannot be read."""
+        image = self._entry("images", index)
         try:
             if "bufferView" in image:
                 view = self._entry("bufferViews", image["bufferView"])
@@ -69,14 +83,14 @@ class GltfDocument:
                 data = self._buffers[view["buffer"]][start : start + view["byteLength"]]
             else:
                 data = self._resource(image["uri"])
-            picture = Image.open(io.BytesIO(data))
-            picture.load()
+            decoded = Image.open(io.BytesIO(data))
+            decoded.load()
         except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{self.path}: image {texture['source']} cannot be read ({error})") from error
-        return picture
+            raise DataError(f"{self.path}: image {index} cannot be read ({error}); export it again") from error
+        return decoded
 
     def sampler(self, texture_index: int) -> dict[str, Any]:
-        """The sampler of a texture, empty where it has none."""
+        """Return the sampler of a texture; empty if it has none."""
         texture = self._entry("textures", texture_index)
         return self._entry("samplers", texture["sampler"]) if "sampler" in texture else {}
 
@@ -86,10 +100,22 @@ class GltfDocument:
             self._resource(buffer["uri"]) if "uri" in buffer else self.binary for buffer in self.json.get("buffers", [])
         ]
 
+    def _elements(self, reference: Mapping[str, Any], dtype: np.dtype, size: int, count: int) -> np.ndarray:
+        """A copy [count, size] of what an accessor or a part of a sparse one refers to; zeros without a buffer view."""
+        if "bufferView" not in reference:
+            return np.zeros((count, size), dtype)
+        view = self._entry("bufferViews", reference["bufferView"])
+        data = self._buffers[view["buffer"]]
+        start = view.get("byteOffset", 0) + reference.get("byteOffset", 0)
+        stride = view.get("byteStride", dtype.itemsize * size)
+        if count and start + (count - 1) * stride + dtype.itemsize * size > len(data):
+            raise DataError(f"{self.path}: an accessor reaches beyond the end of its buffer; the file is cut off")
+        return np.array(np.ndarray((count, size), dtype, data, start, (stride, dtype.itemsize)))
+
     def _entry(self, name: str, index: int) -> dict[str, Any]:
         entries = self.entries(name)
         if not 0 <= index < len(entries):
-            raise DataError(f"{self.path}: {name} has no entry {index}, only {len(entries)}; export it again")
+            raise DataError(f"{self.path}: {name} has no entry {index}, only {len(entries)}; export the file again")
         return entries[index]
 
     def _resource(self, uri: str) -> bytes:
@@ -99,11 +125,13 @@ class GltfDocument:
         try:
             return file.read_bytes()
         except OSError as error:
-            raise DataError(f"{self.path}: its file {file} cannot be read; put it there") from error
+            raise DataError(
+                f"{self.path}: the file {file}, to which it refers, cannot be read; put it there"
+            ) from error
 
 
 def read_document(path: Path) -> GltfDocument:
-    """The glTF file at `path`. Raises DataError where it is missing or damaged."""
+    """Read a .glb or .gltf file. Raises DataError if it is missing, damaged, compressed or of glTF 1.0."""
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -111,6 +139,8 @@ def read_document(path: Path) -> GltfDocument:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     chunks = {b"JSON": content}
     if content.startswith(b"glTF"):
+        if len(content) < HEADER + 8:
+            raise DataError(f"{path}: is cut off after {len(content)} bytes; export it again")
         chunks, start = {}, HEADER
         while start + 8 <= len(content):
             length, kind = struct.unpack_from("<I4s", content, start)
@@ -123,5 +153,26 @@ def read_document(path: Path) -> GltfDocument:
     except (ValueError, KeyError) as error:
         raise DataError(f"{path}: its glTF header is not valid JSON ({error}); export it again") from None
     if not isinstance(document, dict):
-        raise DataError(f"{path}: its glTF header is a {type(document).__name__}, wanted an object; export it again")
+        raise DataError(f"{path}: its glTF header must be an object, got a {type(document).__name__}; export it again")
+    with valid_gltf(path):
+        _check_readable(path, document)
     return GltfDocument(path, document, chunks.get(b"BIN\0", b""))
+
+
+@contextmanager
+def valid_gltf(path: Path) -> Iterator[None]:
+    """Turn the errors that a document with missing or wrong entries leads to into a DataError that names `path`."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: is not valid glTF ({type(error).__name__}: {error}); export it again") from error
+
+
+def _check_readable(path: Path, document: Mapping[str, Any]) -> None:
+    version = document.get("asset", {}).get("version", "2.0")
+    if str(version).startswith("1."):
+        raise DataError(f"{path}: is glTF {version}, but only glTF 2 is supported; export it as that")
+    declared = {*document.get("extensionsUsed", []), *document.get("extensionsRequired", [])}
+    for name in COMPRESSIONS:
+        if name in declared:
+            raise DataError(f"{path}: is compressed with {name}, which is not supported; export it without compression")

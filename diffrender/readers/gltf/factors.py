@@ -1,7 +1,8 @@
-"""The numbers of glTF's materials that stand beside their textures: what multiplies these, or stands alone.
+"""The numbers of glTF's materials: uniform values, or what a texture is multiplied by.
 
-Each function takes an entry of the document's `materials`; what is left out counts as the specification says.
-Source: glTF 2.0 specification, section 5.19 and following, and the extension KHR_materials_emissive_strength.
+Each function takes an entry of the document's `materials`; an omitted number has the default of the specification.
+Source: glTF 2.0 specification, section 5.19 and following, and the extensions KHR_materials_emissive_strength,
+KHR_materials_specular, KHR_materials_unlit and (archived) KHR_materials_pbrSpecularGlossiness.
 """
 
 from __future__ import annotations
@@ -11,25 +12,40 @@ from typing import Any
 
 Factors = tuple[float, float, float]
 
+# Theirs -> ours: what of the archived extension a dielectric shares with the metallic-roughness model.
+_DIFFUSE = {"diffuseTexture": "baseColorTexture", "diffuseFactor": "baseColorFactor"}
+
+
+def metallic_roughness(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the entry's `pbrMetallicRoughness`.
+
+    Of a specular-glossiness material: that of a dielectric with its diffuse colour and (uniform) glossiness.
+    """
+    glossy = entry.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness")
+    if glossy is None:
+        return entry.get("pbrMetallicRoughness", {})
+    diffuse = {ours: glossy[theirs] for theirs, ours in _DIFFUSE.items() if theirs in glossy}
+    return diffuse | {"metallicFactor": 0.0, "roughnessFactor": 1.0 - glossy.get("glossinessFactor", 1.0)}
+
 
 def base_color_factor(entry: Mapping[str, Any]) -> Factors:
-    """Linear RGB that the base colour is multiplied with."""
-    red, green, blue = _metallic_roughness(entry).get("baseColorFactor", (1.0, 1.0, 1.0))[:3]
+    """Return the linear RGB that the base colour is multiplied by."""
+    red, green, blue = metallic_roughness(entry).get("baseColorFactor", (1.0, 1.0, 1.0))[:3]
     return float(red), float(green), float(blue)
 
 
 def metallic_factor(entry: Mapping[str, Any]) -> float:
-    """In 0..1; multiplies the blue channel of the metallic-roughness texture."""
-    return float(_metallic_roughness(entry).get("metallicFactor", 1.0))
+    """Return metallic in 0..1, which multiplies the blue channel of the metallic-roughness texture."""
+    return float(metallic_roughness(entry).get("metallicFactor", 1.0))
 
 
 def roughness_factor(entry: Mapping[str, Any]) -> float:
-    """In 0..1; multiplies the green channel of the metallic-roughness texture."""
-    return float(_metallic_roughness(entry).get("roughnessFactor", 1.0))
+    """Return roughness in 0..1, which multiplies the green channel of the metallic-roughness texture."""
+    return float(metallic_roughness(entry).get("roughnessFactor", 1.0))
 
 
 def emissive_factor(entry: Mapping[str, Any]) -> Factors:
-    """Linear RGB that the emission is multiplied with, its strength included; black where the surface does not glow."""
+    """Return the linear RGB that the emission is multiplied by, including its strength; black if nothing glows."""
     extension = entry.get("extensions", {}).get("KHR_materials_emissive_strength", {})
     strength = float(extension.get("emissiveStrength", 1.0))
     red, green, blue = entry.get("emissiveFactor", (0.0, 0.0, 0.0))
@@ -37,20 +53,16 @@ def emissive_factor(entry: Mapping[str, Any]) -> Factors:
 
 
 def normal_factor(entry: Mapping[str, Any]) -> Factors:
-    """What the vectors of the normal map, already in -1..1, are multiplied with."""
+    """Return what the vectors of the normal map, in -1..1, are multiplied by."""
     scale = float(entry.get("normalTexture", {}).get("scale", 1.0))
     return scale, scale, 1.0
 
 
 def reflects(entry: Mapping[str, Any]) -> bool:
-    """Whether a dielectric reflects at its boundary (KHR_materials_specular)."""
+    """Return whether a dielectric reflects at its boundary (KHR_materials_specular)."""
     return entry.get("extensions", {}).get("KHR_materials_specular", {}).get("specularFactor", 1.0) != 0
 
 
 def is_unlit(entry: Mapping[str, Any]) -> bool:
-    """Whether the base colour is what is seen, without lights (KHR_materials_unlit)."""
+    """Return whether the base colour is shown as it is, without lights (KHR_materials_unlit)."""
     return "KHR_materials_unlit" in entry.get("extensions", {})
-
-
-def _metallic_roughness(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    return entry.get("pbrMetallicRoughness", {})

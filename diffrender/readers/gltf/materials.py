@@ -6,10 +6,9 @@ and KHR_materials_emissive_strength.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,34 +19,30 @@ from diffrender.readers.gltf.factors import (
     emissive_factor,
     is_unlit,
     metallic_factor,
-    normal_factor,
     reflects,
     roughness_factor,
 )
-from diffrender.readers.images.image import image_from_pillow
+from diffrender.readers.gltf.textures import CLAMP_TO_EDGE, REPEAT, TEXTURES, has_own_coordinates, wrap_codes
 from diffrender.scene.material import Material, SurfaceValue
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.textures.texture import Texture
 
-REPEAT, CLAMP_TO_EDGE = 10497, 33071
-TRANSFORM = "KHR_texture_transform"
-
 
 def material_of(document: GltfDocument, entry: Mapping[str, Any], vertex_colors: Tensor | None) -> Material:
-    """One of our materials: unlit; lambert, for a dielectric without reflections at its boundary; else ggx.
+    """Build one of our materials: unlit; lambert for a dielectric that does not reflect at its boundary; else ggx.
 
-    vertex_colors: [V, 3] linear, which the base colour is multiplied with, or None.
-    Raises DataError for what has no place in them.
+    vertex_colors: [V, 3] linear, which the base colour is multiplied by, or None.
+    Raises DataError for what these materials cannot represent.
     """
     base_color = _base_color(document, entry, vertex_colors)
     if is_unlit(entry):
         return Unlit(base_color)
-    both = _texture(document, entry.get("pbrMetallicRoughness", {}).get("metallicRoughnessTexture"), _as_it_is)
+    both = _texture(document, entry, "metallic_roughness")
     metallic = _channel(both, 2, metallic_factor(entry))
     roughness = _channel(both, 1, roughness_factor(entry))
-    normal = _normal(document, entry)
+    normal = _texture(document, entry, "normal")
     emissive = _emissive(document, entry)
     if not reflects(entry) and emissive is None and isinstance(metallic, Tensor) and not metallic.any():
         return Lambert(base_color, normal)
@@ -55,54 +50,41 @@ def material_of(document: GltfDocument, entry: Mapping[str, Any], vertex_colors:
 
 
 def _base_color(document: GltfDocument, entry: Mapping[str, Any], vertex_colors: Tensor | None) -> SurfaceValue:
-    factor = torch.tensor(base_color_factor(entry))
-    texture = _texture(document, entry.get("pbrMetallicRoughness", {}).get("baseColorTexture"), _linear)
+    texture = _texture(document, entry, "base_color")
     if texture is not None and vertex_colors is not None and bool((vertex_colors != 1).any()):
-        raise DataError(f"{document.path}: a material has a texture and colours at vertices; bake them into one")
+        raise DataError(f"{document.path}: a material has both a texture and vertex colours; bake them into one")
     if texture is not None:
-        return Texture(texture.texels * factor, texture.wrap)
+        return texture
+    factor = torch.tensor(base_color_factor(entry))
     return factor if vertex_colors is None else vertex_colors * factor
 
 
 def _emissive(document: GltfDocument, entry: Mapping[str, Any]) -> SurfaceValue | None:
     factor = torch.tensor(emissive_factor(entry))
-    texture = _texture(document, entry.get("emissiveTexture"), _linear)
+    texture = _texture(document, entry, "emissive")
     if not bool(factor.any()):
         return None
-    return factor if texture is None else Texture(texture.texels * factor, texture.wrap)
-
-
-def _normal(document: GltfDocument, entry: Mapping[str, Any]) -> Texture | None:
-    texture = _texture(document, entry.get("normalTexture"), _as_it_is)
-    if texture is None:
-        return None
-    return Texture((2 * texture.texels - 1) * torch.tensor(normal_factor(entry)), texture.wrap)
+    return factor if texture is None else texture
 
 
 def _channel(both: Texture | None, channel: int, factor: float) -> SurfaceValue:
     if both is None:
         return torch.tensor([factor], dtype=torch.float32)
-    return Texture(both.texels[:, :, channel : channel + 1] * factor, both.wrap)
+    return Texture(both.texels[:, :, channel : channel + 1], both.wrap)
 
 
-def _texture(
-    document: GltfDocument, reference: Mapping[str, Any] | None, convert: Callable[[Any], Tensor]
-) -> Texture | None:
+def _texture(document: GltfDocument, entry: Mapping[str, Any], name: str) -> Texture | None:
+    """One of TEXTURES, multiplied by its factor, or None if the material has no such texture."""
+    kind = TEXTURES[name]
+    reference = kind.reference(entry)
     if reference is None:
         return None
-    if reference.get("texCoord", 0) != 0 or TRANSFORM in reference.get("extensions", {}):
-        raise DataError(f"{document.path}: a texture has coordinates of its own; only the first set is understood")
-    sampler = document.sampler(reference["index"])
-    wraps = {sampler.get("wrapS", REPEAT), sampler.get("wrapT", REPEAT)}
+    if has_own_coordinates(reference):
+        raise DataError(
+            f"{document.path}: a texture has coordinates of its own; only the first set, as it is, is supported"
+        )
+    wraps = wrap_codes(document, reference)
     if wraps not in ({REPEAT}, {CLAMP_TO_EDGE}):
-        raise DataError(f"{document.path}: a texture is mirrored outside 0..1, or each direction continues differently")
-    wrap = "repeat" if wraps == {REPEAT} else "clamp"
-    return Texture(convert(document.picture(reference["index"])), wrap)
-
-
-def _linear(picture: Any) -> Tensor:
-    return image_from_pillow(picture).rgb
-
-
-def _as_it_is(picture: Any) -> Tensor:
-    return torch.from_numpy(np.asarray(picture.convert("RGB")).astype(np.float32) / 255)
+        raise DataError(f"{document.path}: a texture is mirrored outside 0..1, or continues differently along u and v")
+    texels = kind.decode(document.image(document.image_index(reference["index"])))
+    return Texture(texels * torch.tensor(kind.factor(entry)), "repeat" if wraps == {REPEAT} else "clamp")

@@ -1,6 +1,6 @@
-"""Lights and cameras from glTF.
+"""Nodes of glTF with their transforms, and the lights and cameras at them.
 
-Source: glTF 2.0 specification, section 3.10 (Cameras), and the extension KHR_lights_punctual.
+Source: glTF 2.0 specification, sections 3.5 (Scenes) and 3.10 (Cameras), and the extension KHR_lights_punctual.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.geometry.rotations import quaternion_to_matrix
 from diffrender.readers.gltf.document import GltfDocument
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
@@ -27,21 +28,27 @@ LIGHTS_EXTENSION = "KHR_lights_punctual"
 # The extension's own defaults.
 OUTER_CONE = math.pi / 4
 # From glTF's camera axes (y up, z backward) to ours.
-FLIPPED = np.diag([1.0, -1.0, -1.0, 1.0])
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 SAME_LENS = 1e-5
 
 
 def place_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """The nodes of the file's scene with their [4, 4] world_from_node, parents before children."""
+    """Yield the nodes of the file's scene with their [4, 4] world_from_node, parents before children.
+
+    Without a scene, all nodes count.
+    """
     scenes = document.entries("scenes")
     nodes = document.entries("nodes")
-    roots = scenes[document.json.get("scene", 0)].get("nodes", []) if scenes else range(len(nodes))
+    children = {child for node in nodes for child in node.get("children", [])}
+    roots = (
+        scenes[document.json.get("scene", 0)].get("nodes", []) if scenes else sorted({*range(len(nodes))} - children)
+    )
     waiting = [(index, np.eye(4)) for index in reversed(roots)]
     seen: set[int] = set()
     while waiting:
         index, parent = waiting.pop()
         if index in seen or not 0 <= index < len(nodes):
-            raise DataError(f"{document.path}: node {index} is not there or stands in two places; export it again")
+            raise DataError(f"{document.path}: node {index} does not exist or has two parents; export it again")
         seen.add(index)
         world = parent @ _matrix(nodes[index])
         yield nodes[index], world
@@ -51,40 +58,36 @@ def place_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.nda
 def _matrix(node: Mapping[str, Any]) -> np.ndarray:
     if "matrix" in node:
         return np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
-    x, y, z, w = np.array(node.get("rotation", (0, 0, 0, 1)), dtype=np.float64)
+    x, y, z, w = node.get("rotation", (0, 0, 0, 1))
     matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    matrix[:3, :3] = quaternion_to_matrix(torch.tensor([w, x, y, z], dtype=torch.float64)).numpy()
     matrix[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), dtype=np.float64)
     matrix[:3, 3] = node.get("translation", (0, 0, 0))
     return matrix
 
 
 def light_of(document: GltfDocument, node: Mapping[str, Any], world: np.ndarray) -> tuple[str, Light] | None:
-    """The name and the light of a node, or None where it has none."""
+    """Return the name and the light of a node, or None if it has no light."""
     reference = node.get("extensions", {}).get(LIGHTS_EXTENSION)
     if reference is None:
         return None
     entry = document.json["extensions"][LIGHTS_EXTENSION]["lights"][reference["light"]]
     strength = _tensor(np.array(entry.get("color", (1, 1, 1)), dtype=np.float64) * entry.get("intensity", 1.0))
-    place, forward = _tensor(world[:3, 3]), _tensor(-world[:3, 2])
+    position, forward = _tensor(world[:3, 3]), _tensor(-world[:3, 2])
     name = node.get("name") or entry.get("name") or f"light_{reference['light']}"
     if entry["type"] == "directional":
         return name, Directional(forward, strength)
     if entry["type"] == "point":
-        return name, Point(place, strength)
+        return name, Point(position, strength)
     if entry["type"] != "spot":
         raise DataError(f"{document.path}: light {name!r} has the unknown type {entry['type']!r}")
     cones = entry.get("spot", {})
     inner, outer = cones.get("innerConeAngle", 0.0), cones.get("outerConeAngle", OUTER_CONE)
-    return name, Spot(place, forward, strength, _tensor(math.degrees(inner)), _tensor(math.degrees(outer)))
+    return name, Spot(position, forward, strength, _tensor(math.degrees(inner)), _tensor(math.degrees(outer)))
 
 
 def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], height: int) -> Cameras | None:
-    """The cameras (index, world_from_node) as views of `height` pixels; None without any, or where lenses differ.
+    """Build one Cameras of `height` pixels from (index, world_from_node); None without any, or if lenses differ.
 
     Principal points are in the middle: glTF has no others.
     """
@@ -106,7 +109,7 @@ def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], hei
         return None
     width = max(1, round(height * float(aspects[0])))
     size = np.array([width, height])
-    world_from_camera = np.stack([_without_scale(world) for _, world in placed]) @ FLIPPED
+    world_from_camera = np.stack([_without_scale(world) for _, world in placed]) @ OPENCV_FROM_OPENGL
     return Cameras(
         cam_from_world=_tensor(np.linalg.inv(world_from_camera)),
         focal_px=_tensor(size / 2 / halves),
@@ -119,7 +122,7 @@ def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], hei
 
 
 def _without_scale(matrix: np.ndarray) -> np.ndarray:
-    """A camera's frame is a rotation, whatever stands above it."""
+    """A camera's frame is a rotation, whatever scale its parents have."""
     result = np.array(matrix)
     result[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)
     return result

@@ -1,0 +1,77 @@
+"""The triangles of glTF's primitives.
+
+Source: glTF 2.0 specification, section 3.7.2 (Meshes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from diffrender.errors import DataError
+from diffrender.readers.gltf.document import GltfDocument
+from diffrender.readers.meshes.clean import RawMesh
+
+TRIANGLES, STRIP, FAN = 4, 5, 6
+
+
+def read_triangles(document: GltfDocument, primitive: Mapping[str, Any]) -> RawMesh | None:
+    """Read the triangles of a primitive in its node's frame; None if it holds points or lines.
+
+    With the first texture coordinates and vertex colours, if there are any.
+    Raises DataError if attributes differ in number or an index is out of range.
+    """
+    attributes = primitive["attributes"]
+    positions = document.array(attributes["POSITION"]).astype(np.float64)
+    if "indices" in primitive:
+        corners = document.array(primitive["indices"]).astype(np.int64).reshape(-1)
+    else:
+        corners = np.arange(len(positions))
+    faces = _faces(corners, primitive.get("mode", TRIANGLES))
+    if faces is None:
+        return None
+    if len(faces) and faces.max() >= len(positions):
+        raise DataError(
+            f"{document.path}: an index is {faces.max()}, but its primitive has only {len(positions)} vertices;"
+            " the file is damaged"
+        )
+    optional = {
+        name: document.array(attributes[name]).astype(np.float64)
+        for name in ("TEXCOORD_0", "COLOR_0")
+        if name in attributes
+    }
+    for name, values in optional.items():
+        if len(values) != len(positions):
+            raise DataError(
+                f"{document.path}: is not valid glTF: {name} has {len(values)} entries for {len(positions)} vertices;"
+                " export it again"
+            )
+    uvs, colors = optional.get("TEXCOORD_0"), optional.get("COLOR_0")
+    return RawMesh(positions, faces, uvs, None if uvs is None else faces, None if colors is None else colors[:, :3])
+
+
+def _faces(corners: np.ndarray, mode: int) -> np.ndarray | None:
+    """[F, 3] from the vertices of a primitive in their order; None if it is not made of triangles."""
+    if mode == TRIANGLES:
+        return corners.reshape(-1, 3)
+    if mode == STRIP:
+        faces = np.stack([corners[:-2], corners[1:-1], corners[2:]], 1)
+        faces[1::2] = faces[1::2][:, [0, 2, 1]]  # every other triangle of a strip is given the other way round
+        return faces
+    if mode == FAN:
+        return np.stack([corners[1:-1], corners[2:], np.full(max(len(corners) - 2, 0), corners[0])], 1)
+    return None
+
+
+def transform(mesh: RawMesh, world_from_mesh: np.ndarray) -> RawMesh:
+    """Move a mesh by a [4, 4] matrix; a mirror image keeps its outside."""
+    if np.array_equal(world_from_mesh, np.eye(4)):
+        return mesh  # the product would spread one NaN over its whole vertex and hide which number it was
+    linear, faces = world_from_mesh[:3, :3], mesh.faces
+    if np.linalg.det(linear) < 0:
+        faces = faces[:, ::-1]
+    positions = mesh.positions @ linear.T + world_from_mesh[:3, 3]
+    return replace(mesh, positions=positions, faces=faces, uv_faces=None if mesh.uv_faces is None else faces)

@@ -1,0 +1,49 @@
+"""PLY and STL, by trimesh."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from diffrender.errors import DataError
+from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.images.image import image_from_pillow
+from diffrender.readers.meshes.clean import RawMesh, join
+from diffrender.scene.textures.texture import Texture
+
+
+def read_ply_or_stl(path: Path) -> RawMesh:
+    """Read the triangles of a PLY or STL file, several solids as one mesh.
+
+    Vertex colours are taken as sRGB. Raises DataError if the file cannot be read.
+    """
+    import trimesh
+
+    try:
+        loaded = trimesh.load(path, process=False)
+    except Exception as error:  # a third-party parser on a file from anywhere: it may raise anything
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({reason}); export it again") from error
+    solids = loaded.geometry.values() if isinstance(loaded, trimesh.Scene) else [loaded]
+    parts = [_raw_mesh(solid) for solid in solids if isinstance(solid, trimesh.Trimesh)]
+    return parts[0] if len(parts) == 1 else join(parts)
+
+
+def _raw_mesh(solid: Any) -> RawMesh:
+    """The arrays of one trimesh.Trimesh."""
+    faces = np.asarray(solid.faces, dtype=np.int64)
+    mesh = RawMesh(np.asarray(solid.vertices, dtype=np.float64), faces)
+    if solid.visual.kind == "vertex":
+        values = np.asarray(solid.visual.vertex_colors)[:, :3].astype(np.float64) / 255
+        return replace(mesh, colors=linear_from_srgb(torch.from_numpy(values)).numpy())
+    if solid.visual.kind == "texture" and solid.visual.uv is not None:
+        # trimesh counts v upwards from the bottom of the picture.
+        uvs = np.stack([solid.visual.uv[:, 0], 1 - solid.visual.uv[:, 1]], 1)
+        picture = solid.visual.material.image
+        texture = None if picture is None else Texture(image_from_pillow(picture).rgb)
+        return replace(mesh, uvs=uvs, uv_faces=faces, texture=texture)
+    return mesh
