@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 import pytest
 import torch
 from scipy.spatial import ConvexHull
@@ -11,23 +8,18 @@ from support.triangle_soups import (
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    assert_same_for_any_threads,
     both_backends,
     both_dtypes,
     contours_of,
-    every_soup,
     parallel_points,
     perspective_points,
     raster_of,
     soup,
-    strided,
 )
 from torch import Tensor
 
-from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
-from diffrender.geometry.topology import Topology
-from diffrender.ops.silhouettes import SilhouetteSegments, silhouettes
+from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.op import PIECE_PX
 
 SQUARE = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -78,19 +70,6 @@ def test_normals_point_outwards_whichever_way_the_faces_turn(backend: str, turne
     lines = contours_of(parallel_points(square_px(5, 7, 10))[None], faces, backend)
     outward = lines.xy_px - torch.tensor([10.0, 12.0])
     assert bool(((outward * lines.normal_px).sum(1) > 0).all())
-
-
-@every_soup
-@both_dtypes
-def test_matches_the_reference(kind: str, dtype: torch.dtype) -> None:
-    for seed in range(3):
-        verts, faces = soup(kind, seed, dtype=dtype)
-        found, expected = contours_of(verts, faces, "numba"), contours_of(verts, faces, "reference")
-        assert len(found.pixel) > 100
-        assert torch.equal(found.pixel, expected.pixel) and torch.equal(found.face, expected.face)
-        tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-        for actual, wanted in zip(found[2:], expected[2:], strict=True):
-            torch.testing.assert_close(actual, wanted, rtol=tolerance, atol=tolerance)
 
 
 @both_backends
@@ -233,32 +212,6 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         assert_same_bits(tuple(part[mine] for part in together[1:]), alone[1:])
 
 
-def test_same_bits_for_any_number_of_threads() -> None:
-    verts, faces = soup("crossing", 1, n_faces=300)
-    assert_same_for_any_threads(lambda: contours_of(verts, faces, "numba"))
-
-
-@both_backends
-@both_dtypes
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    verts, faces = soup("crossing", 4, dtype=dtype)
-    expected = contours_of(verts, faces, backend)
-    with poisoned_memory():
-        found = contours_of(verts, faces, backend)
-    assert_same_bits(found, expected)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    raster, expected = raster_of(verts, faces, backend), contours_of(verts, faces, backend)
-    facing, depth = strided(raster.bins.facing), strided(raster.depth[..., 0])
-    found = silhouettes(strided(verts), Topology(strided(faces)), facing, depth, near=0.1, backend=backend)
-    assert_same_bits(found, expected)
-
-
 @both_backends
 def test_nothing_to_outline(backend: str) -> None:
     verts, faces = soup("in_front", 0)
@@ -289,24 +242,3 @@ def test_faces_without_area(backend: str) -> None:
     lines = contours_of(parallel_points(points)[None], faces, backend)
     assert_all_finite(lines)
     assert length(lines) == pytest.approx(40)
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    topology, raster = Topology(faces), raster_of(verts, faces, backend)
-    facing, depth = raster.bins.facing, raster.depth[..., 0]
-    cases = {
-        r"verts_hom must have shape \[N, V, 4\]": (verts[0], topology, facing, depth),
-        r"verts_hom must be float32 or float64": (verts.half(), topology, facing, depth),
-        r"facing must have shape \[2, 60\]": (verts, topology, facing[:, :3], depth),
-        r"depth must have shape \[2, H, W\]": (verts, topology, facing, raster.depth),
-        r"topology.faces must be int64": (verts, Topology(faces.int()), facing, depth),
-        r"one device": (verts, topology, facing, depth.to("meta")),
-    }
-    for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"silhouettes: .*{message}"):
-            silhouettes(*arguments, backend=backend)
-    with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        meta = (verts.to("meta"), Topology(faces.to("meta")), facing.to("meta"), depth.to("meta"))
-        silhouettes(*meta, backend="numba")

@@ -89,10 +89,10 @@ def seen_points(verts_hom: Tensor, faces: Tensor, n_points: int, seed: int = 0) 
 
 
 def flatten(value: Any) -> list[Tensor]:
-    """All the tensors in nested tuples."""
+    """All the tensors in nested tuples and lists; other values are passed over."""
     if isinstance(value, Tensor):
         return [value]
-    return [tensor for part in value if part is not None for tensor in flatten(part)]
+    return [tensor for part in value for tensor in flatten(part)] if isinstance(value, tuple | list) else []
 
 
 def assert_same_bits(actual: Any, expected: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -91,15 +93,52 @@ def add_outline_gradient(
                 total[view, vertex, 3] += share * worth * depth_weight[p]
 
 
-def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, background: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """See op.antialias."""
+def forward(
+    radiance: Tensor,
+    jump: Tensor,
+    verts_hom: Tensor,
+    faces: Tensor,
+    pixel: Tensor,
+    weight: Tensor,
+    outlines: VisibleSegments,
+    background: Tensor,
+    size: tuple[int, int, int],
+) -> Tensor:
+    """See op.antialias; outlines have a gradient and no value."""
     image = torch.empty((*size, radiance.shape[1] + 1), dtype=radiance.dtype)
     flat = image.numpy().reshape(-1, image.shape[-1])
     parallel_for(resolve, len(flat), 32768, *as_numpy(radiance, pixel, weight, background), flat)
     return image
 
 
-def backward_radiance(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
+def backward(
+    grad_image: Tensor,
+    radiance: Tensor,
+    jump: Tensor,
+    verts_hom: Tensor,
+    faces: Tensor,
+    pixel: Tensor,
+    weight: Tensor,
+    outlines: VisibleSegments,
+    background: Tensor,
+    size: tuple[int, int, int],
+    wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
+    wants_radiance, _, wants_verts, _, _, _, _, wants_background, _ = wants
+    grad_image = grad_image.contiguous()
+    grad_radiance = grad_verts = grad_background = None
+    if wants_radiance:
+        grad_radiance = radiance_gradient(grad_image, pixel, weight)
+    if wants_verts:
+        grad_verts = outline_gradient(grad_image, jump, verts_hom, faces, outlines)
+    if wants_background:  # everything but what the samples cover
+        covered = radiance_gradient(grad_image, pixel, weight).sum(0)
+        grad_background = grad_image[..., :-1].sum((0, 1, 2)) - covered
+    return grad_radiance, None, grad_verts, None, None, None, None, grad_background, None
+
+
+def radiance_gradient(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
     """Gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
@@ -107,10 +146,10 @@ def backward_radiance(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tens
     return grad_radiance
 
 
-def backward_verts(
+def outline_gradient(
     grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, outlines: VisibleSegments
 ) -> Tensor:
-    """Gradient with respect to verts_hom [N, V, 4]."""
+    """Gradient with respect to verts_hom [N, V, 4] of the area that outlines sweep, times its jump."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     n_pixels = grad_image.shape[1] * grad_image.shape[2]
     scene = as_numpy(jump, verts_hom, faces)
@@ -118,9 +157,3 @@ def backward_verts(
         tuple(verts_hom.shape), verts_hom.dtype, len(outlines.pixel), add_outline_gradient,
         flat, *scene, n_pixels, *as_numpy(*outlines),
     )  # fmt: skip
-
-
-def backward_background(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
-    """Gradient with respect to background [C]: everything but what the samples cover."""
-    covered = backward_radiance(grad_image, pixel, weight).sum(0)
-    return grad_image[..., :-1].sum((0, 1, 2)) - covered

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
-from diffrender.ops.backend import implementation
+from diffrender.checks import check_tensors
+from diffrender.ops.differentiable import run_differentiable
 
 # A piece of outline whose w is less than this fraction of the terms it is summed from (an edge that runs from far
 # behind the camera to the near plane) is only rounding: it is not moved.
@@ -61,57 +59,23 @@ def antialias(
     background: [C] colour where no sample is.
     size: N, H, W.
     """
-    check_shape("antialias", "radiance", radiance, ("M", "C"))
-    check_float("antialias", "radiance", radiance)
-    check_shape("antialias", "verts_hom", verts_hom, (size[0], "V", 4))
-    check_shape("antialias", "faces", faces, ("F", 3))
-    check_index("antialias", "faces", faces)
-    check_shape("antialias", "pixel", pixel, (len(radiance),))
-    check_index("antialias", "pixel", pixel)
-    check_shape("antialias", "weight", weight, (len(radiance),))
-    check_shape("antialias", "jump", jump, (len(outlines.pixel), radiance.shape[1] + 1))
-    check_shape("antialias", "background", background, (radiance.shape[1],))
-    check_same_device("antialias", radiance=radiance, verts_hom=verts_hom, faces=faces, pixel=pixel)
-    check_same_dtype(
-        "antialias", radiance=radiance, jump=jump, verts_hom=verts_hom, weight=weight, background=background
+    check_tensors(
+        "antialias",
+        radiance=(radiance, "M C"),
+        jump=(jump, "P C+1"),
+        verts_hom=(verts_hom, f"{size[0]} V 4"),
+        faces=(faces, "int64: F 3"),
+        pixel=(pixel, "int64: M"),
+        weight=(weight, "M"),
+        background=(background, "C"),
+        **{
+            "outlines.pixel": (outlines.pixel, "int64: P"),
+            "outlines.face": (outlines.face, "int64: P"),
+            "outlines.bary": (outlines.bary, "P 3"),
+            "outlines.normal_px": (outlines.normal_px, "P 2"),
+            "outlines.depth_weight": (outlines.depth_weight, "P"),
+        },
     )
-    name, module = implementation("antialias", radiance.device, backend)
-    if name == "reference":
-        return module.forward(radiance, jump, verts_hom, faces, pixel, weight, outlines, background, size)
-    return _Antialias.apply(radiance, jump, verts_hom, faces, pixel, weight, background, size, module, *outlines)  # type: ignore[return-value]
-
-
-class _Antialias(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        radiance: Tensor,
-        jump: Tensor,
-        verts_hom: Tensor,
-        faces: Tensor,
-        pixel: Tensor,
-        weight: Tensor,
-        background: Tensor,
-        size: tuple[int, int, int],
-        module: Any,
-        *outlines: Tensor,
-    ) -> Tensor:
-        image = module.forward(radiance, pixel, weight, background, size)
-        ctx.save_for_backward(jump, verts_hom, faces, pixel, weight, *outlines)
-        ctx.module = module
-        return image
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_image: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        jump, verts_hom, faces, pixel, weight, *outlines = ctx.saved_tensors
-        grad_radiance = grad_verts = grad_background = None
-        grad_image = grad_image.contiguous()
-        if ctx.needs_input_grad[0]:
-            grad_radiance = ctx.module.backward_radiance(grad_image, pixel, weight)
-        if ctx.needs_input_grad[2]:
-            grad_verts = ctx.module.backward_verts(grad_image, jump, verts_hom, faces, VisibleSegments(*outlines))
-        if ctx.needs_input_grad[6]:
-            grad_background = ctx.module.backward_background(grad_image, pixel, weight)
-        nothing = (None,) * (2 + len(outlines))
-        return grad_radiance, None, grad_verts, None, None, None, grad_background, *nothing
+    return run_differentiable(
+        "antialias", backend, radiance, jump, verts_hom, faces, pixel, weight, outlines, background, size
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -80,8 +82,15 @@ def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_
 
 
 def backward(
-    grad_bary: Tensor, verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor
-) -> Tensor:
-    """Gradient with respect to verts_hom [N, V, 4]."""
+    grad_bary: Tensor,
+    verts_hom: Tensor,
+    faces: Tensor,
+    view: Tensor,
+    face_id: Tensor,
+    xy_px: Tensor,
+    wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
     points = as_numpy(grad_bary, verts_hom, faces, view, face_id, xy_px)
-    return sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *points)
+    grad_verts = sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *points)
+    return grad_verts, None, None, None, None

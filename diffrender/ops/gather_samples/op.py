@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.ops.backend import implementation
 
 
@@ -40,16 +40,12 @@ def gather_samples(
     sample_face_id: [R, S] int64 what the samples in refined pixels see.
     offsets: [S, 2] float where in its pixel each sample lies, (x, y) in 0..1; its dtype is that of the result.
     """
-    check_shape("gather_samples", "face_id", face_id, ("N", "H", "W"))
-    check_index("gather_samples", "face_id", face_id)
-    check_shape("gather_samples", "refined", refined, ("R",))
-    check_index("gather_samples", "refined", refined)
-    check_shape("gather_samples", "sample_face_id", sample_face_id, (len(refined), len(offsets)))
-    check_index("gather_samples", "sample_face_id", sample_face_id)
-    check_shape("gather_samples", "offsets", offsets, ("S", 2))
-    check_float("gather_samples", "offsets", offsets)
-    check_same_device(
-        "gather_samples", face_id=face_id, refined=refined, sample_face_id=sample_face_id, offsets=offsets
+    check_tensors(
+        "gather_samples",
+        face_id=(face_id, "int64: N H W"),
+        refined=(refined, "int64: R"),
+        offsets=(offsets, "S 2"),
+        sample_face_id=(sample_face_id, "int64: R S"),
     )
     _, module = implementation("gather_samples", face_id.device, backend)
     with torch.no_grad():

@@ -202,22 +202,23 @@ def backward(
     metallic: Tensor,
     roughness: Tensor,
     diffuse_table: Tensor,
-    wanted: Sequence[bool],
+    wants: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients with respect to the first six inputs, None where not wanted."""
+    """See run_differentiable."""
     inputs = (normal, to_camera, to_light, base_color, metallic, roughness)
     n_points = len(normal)
     grads = [
-        torch.empty((n_points if wants else 0, *part.shape[1:]), dtype=part.dtype)
-        for part, wants in zip(inputs, wanted, strict=True)
+        torch.empty((n_points if wanted else 0, *part.shape[1:]), dtype=part.dtype)
+        for part, wanted in zip(inputs, wants[:-1], strict=True)
     ]
     outputs = [grad.numpy() for grad in grads]
     parallel_for(gradients, n_points, GRAIN, *as_numpy(grad_out), *_inputs(*inputs, diffuse_table), *outputs)
     # What one row served all points with has the sum of their gradients.
-    return tuple(
-        (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wants else None
-        for grad, part, wants in zip(grads, inputs, wanted, strict=True)
+    sums = (
+        (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wanted else None
+        for grad, part, wanted in zip(grads, inputs, wants[:-1], strict=True)
     )
+    return *sums, None
 
 
 def _inputs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from numba import njit
 from torch import Tensor
@@ -86,15 +88,10 @@ def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Ten
 
 
 def backward(
-    grad_out: Tensor,
-    values: Tensor,
-    faces: Tensor,
-    face_id: Tensor,
-    bary: Tensor,
-    wants_values: bool,
-    wants_bary: bool,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients with respect to values and bary, None where not wanted."""
+    grad_out: Tensor, values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor, wants: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
+    wants_values, _, _, wants_bary = wants
     grad, values_array, faces_array, face_array, bary_array = as_numpy(grad_out, values, faces, face_id, bary)
     grad_values, grad_bary = None, None
     if wants_values:
@@ -106,4 +103,4 @@ def backward(
         grad_bary = torch.empty_like(bary, memory_format=torch.contiguous_format)
         arguments = (grad, values_array, faces_array, face_array, grad_bary.numpy())
         parallel_for(bary_gradient, len(face_id), 32768, *arguments)
-    return grad_values, grad_bary
+    return grad_values, None, None, grad_bary

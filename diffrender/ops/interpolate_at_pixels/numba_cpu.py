@@ -7,6 +7,8 @@ point of the run (the points are cut into parts that do not depend on the thread
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -158,9 +160,10 @@ def forward(
 
 def backward(
     grad_out: Tensor, values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor,
-    scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants_values: bool, wants_verts: bool,
-) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients with respect to values and verts_hom, None where not wanted."""
+    scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """See run_differentiable."""
+    wants_values, wants_verts = wants[0], wants[3]
     points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     n_values = CHANNELS * len(values) if wants_values else 0
     size = n_values + (verts_hom.numel() if wants_verts else 0)
@@ -174,7 +177,7 @@ def backward(
         if wants_verts:
             part_verts = total[n_values:].reshape(verts_hom.shape)
             grad_verts = part_verts if grad_verts is None else grad_verts + part_verts
-    if not grad_parts:
-        return torch.zeros_like(values), torch.zeros_like(verts_hom)
+    if not grad_parts:  # there are no channels
+        grad_parts, grad_verts = [torch.zeros_like(values)], torch.zeros_like(verts_hom)
     grad_values = torch.cat(grad_parts, 1)[:, : values.shape[1]] if wants_values else None
-    return grad_values, grad_verts
+    return grad_values, None, None, grad_verts if wants_verts else None, None, None, None, None

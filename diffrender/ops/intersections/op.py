@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.ops.backend import implementation
 
 # Longest piece of a line of intersection, in pixels; see ops.contours.
@@ -62,15 +62,13 @@ def intersections(
     verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
     pixel: [Q] int64 (n H + i) W + j; pair: [Q, 2] int64 two faces.
     """
-    check_shape("intersections", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("intersections", "verts_hom", verts_hom)
-    check_shape("intersections", "faces", faces, ("F", 3))
-    check_index("intersections", "faces", faces)
-    check_shape("intersections", "pixel", pixel, ("Q",))
-    check_index("intersections", "pixel", pixel)
-    check_shape("intersections", "pair", pair, (len(pixel), 2))
-    check_index("intersections", "pair", pair)
-    check_same_device("intersections", verts_hom=verts_hom, faces=faces, pixel=pixel, pair=pair)
+    check_tensors(
+        "intersections",
+        verts_hom=(verts_hom, "N V 4"),
+        faces=(faces, "int64: F 3"),
+        pixel=(pixel, "int64: Q"),
+        pair=(pair, "int64: Q 2"),
+    )
     _, module = implementation("intersections", verts_hom.device, backend)
     with torch.no_grad():
         return Intersections(*module.forward(verts_hom.detach(), faces, pixel, pair, height, width))

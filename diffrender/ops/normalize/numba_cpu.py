@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -51,8 +52,8 @@ def forward(vectors: Tensor) -> Tensor:
     return out
 
 
-def backward(grad_out: Tensor, vectors: Tensor) -> Tensor:
-    """Gradient with respect to the vectors."""
+def backward(grad_out: Tensor, vectors: Tensor, wants: Sequence[bool]) -> tuple[Tensor]:
+    """See run_differentiable."""
     grad = torch.empty(vectors.shape, dtype=vectors.dtype)
     parallel_for(gradients, len(vectors), GRAIN, *as_numpy(vectors, grad_out, grad))
-    return grad
+    return (grad,)

@@ -7,6 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.rasterize.numba_cpu import TILE, inward_lines, load_vertex
 from diffrender.ops.rasterize.op import FaceBins
 from diffrender.threads import parallel_for
@@ -123,12 +124,11 @@ def forward(
     near: float,
 ) -> tuple[Tensor, Tensor]:
     """See op.probe."""
-    verts = verts_hom.contiguous().numpy()
-    place = xy_px.contiguous().numpy()
+    verts, faces_array, view_array, place = as_numpy(verts_hom, faces, view, xy_px)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)
     order = np.empty(len(place), np.int64)
-    file_points(view.contiguous().numpy(), place, height, width, tiles_x, tiles_y, offset, order)
+    file_points(view_array, place, height, width, tiles_x, tiles_y, offset, order)
     out_face = torch.empty(len(place), dtype=torch.int64)
     out_depth = torch.empty(len(place), dtype=xy_px.dtype)
     parallel_for(
@@ -136,11 +136,9 @@ def forward(
         len(verts) * tiles_x * tiles_y,
         max(1, tiles_x // 2),
         verts,
-        faces.contiguous().numpy(),
+        faces_array,
         near,
-        bins.bounds.numpy(),
-        bins.tile_offset.numpy(),
-        bins.tile_faces.numpy(),
+        *as_numpy(bins.bounds, bins.tile_offset, bins.tile_faces),
         tiles_x,
         tiles_y,
         height,

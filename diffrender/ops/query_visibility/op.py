@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.ops.backend import implementation
 from diffrender.ops.rasterize import FaceBins
 
@@ -32,15 +32,18 @@ def query_visibility(
     lie on the right side of an edge by less than a thousandth of a pixel need float64).
     height, width, near, backend, bins: as given to `rasterize`, and from its result.
     """
-    check_shape("query_visibility", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("query_visibility", "verts_hom", verts_hom)
-    check_shape("query_visibility", "faces", faces, ("F", 3))
-    check_index("query_visibility", "faces", faces)
-    check_shape("query_visibility", "view", view, ("Q",))
-    check_index("query_visibility", "view", view)
-    check_shape("query_visibility", "xy_px", xy_px, (len(view), 2))
-    check_same_device("query_visibility", verts_hom=verts_hom, faces=faces, view=view, xy_px=xy_px)
-    check_float("query_visibility", "xy_px", xy_px)
+    check_tensors(
+        "query_visibility",
+        verts_hom=(verts_hom, "N V 4"),
+        faces=(faces, "int64: F 3"),
+        view=(view, "int64: Q"),
+        xy_px=(xy_px, "float: Q 2"),
+        **{
+            "bins.bounds": (bins.bounds, "int16: N F 4"),
+            "bins.tile_offset": (bins.tile_offset, "int64: T"),
+            "bins.tile_faces": (bins.tile_faces, "int32: L"),
+        },
+    )
     _, module = implementation("query_visibility", verts_hom.device, backend)
     with torch.no_grad():
         return module.forward(verts_hom.detach(), faces, view, xy_px, height, width, bins, near)

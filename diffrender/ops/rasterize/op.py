@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
@@ -73,11 +73,7 @@ def rasterize(
     near: smallest depth drawn.
     Source: Olano & Greer 1997 (homogeneous edge functions).
     """
-    check_shape("rasterize", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("rasterize", "verts_hom", verts_hom)
-    check_shape("rasterize", "faces", faces, ("F", 3))
-    check_index("rasterize", "faces", faces)
-    check_same_device("rasterize", verts_hom=verts_hom, faces=faces)
+    check_tensors("rasterize", verts_hom=(verts_hom, "N V 4"), faces=(faces, "int64: F 3"))
     if not (1 <= height <= LARGEST_IMAGE and 1 <= width <= LARGEST_IMAGE):
         raise ShapeError(f"rasterize: height and width must be in 1..{LARGEST_IMAGE}, got {height} x {width}")
     if layers < 1:

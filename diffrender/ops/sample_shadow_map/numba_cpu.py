@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 
 from diffrender.ops.antialias import VisibleSegments
-from diffrender.ops.antialias.numba_cpu import backward_verts as outline_gradient
+from diffrender.ops.antialias.numba_cpu import outline_gradient
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.sample_shadow_map.op import Occluders
 from diffrender.ops.scatter import sum_into
@@ -43,7 +45,7 @@ def evaluate(start, end, map_depth, map_id, place, depth, slope, bias, radius, v
 
 
 @njit(nogil=True, cache=True)
-def place_gradient(start, end, grad, map_depth, map_id, place, depth, slope, bias, radius, visible, out):
+def xy_gradient(start, end, grad, map_depth, map_id, place, depth, slope, bias, radius, visible, out):
     """Gradient with respect to the places of the points start..end-1: the derivative of the tent."""
     height, width = map_depth.shape[1], map_depth.shape[2]
     for m in range(start, end):
@@ -101,25 +103,7 @@ def forward(
     return visible
 
 
-def backward_place(
-    grad: Tensor,
-    map_depth: Tensor,
-    map_id: Tensor,
-    xy_px: Tensor,
-    depth: Tensor,
-    slope: Tensor,
-    bias: Tensor,
-    radius: int,
-    visible: Tensor,
-) -> Tensor:
-    """Gradient with respect to xy_px [M, 2]."""
-    out = torch.empty_like(xy_px, memory_format=torch.contiguous_format)
-    points = as_numpy(grad, map_depth, map_id, xy_px, depth, slope, bias)
-    parallel_for(place_gradient, len(depth), GRAIN, *points, radius, *as_numpy(visible), out.numpy())
-    return out
-
-
-def backward_verts(
+def backward(
     grad: Tensor,
     map_depth: Tensor,
     map_id: Tensor,
@@ -131,22 +115,33 @@ def backward_verts(
     occluders: Occluders,
     verts_hom: Tensor,
     faces: Tensor,
-) -> Tensor:
-    """Gradient with respect to verts_hom [L, V, 4]: what each piece's motion is worth, handed to its ends."""
-    n_maps, height, width = map_depth.shape
-    middle = middles(occluders, verts_hom, faces, height * width)
-    pixel, middle, front, beyond = as_numpy(occluders.pixel, middle, occluders.front, occluders.beyond)
-    first = np.searchsorted(pixel, np.arange(n_maps * height * width + 1))
+    visible: Tensor,
+    wants: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients with respect to xy_px [M, 2] and verts_hom [L, V, 4], None where not wanted."""
+    wants_xy, wants_verts = wants
     points = as_numpy(map_id, xy_px, depth, slope, bias)
-    worth = sum_into(
-        (len(pixel),), grad.dtype, len(depth), add_worth,
-        *as_numpy(grad), np.array([height, width]), *points, radius, first, middle, front, beyond,
-    )  # fmt: skip
-    outlines = VisibleSegments(
-        occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, torch.zeros_like(occluders.front)
-    )
-    every = torch.ones((n_maps, height, width, 1), dtype=grad.dtype)
-    return outline_gradient(every, worth[:, None], verts_hom, faces, outlines)
+    grad_xy = grad_verts = None
+    if wants_xy:
+        grad_xy = torch.empty_like(xy_px, memory_format=torch.contiguous_format)
+        arguments = (*as_numpy(grad, map_depth), *points, radius, *as_numpy(visible), grad_xy.numpy())
+        parallel_for(xy_gradient, len(depth), GRAIN, *arguments)
+    if wants_verts:
+        # What each piece's motion is worth, handed to its ends.
+        n_maps, height, width = map_depth.shape
+        middle = middles(occluders, verts_hom, faces, height * width)
+        pixel, middle, front, beyond = as_numpy(occluders.pixel, middle, occluders.front, occluders.beyond)
+        first = np.searchsorted(pixel, np.arange(n_maps * height * width + 1))
+        worth = sum_into(
+            (len(pixel),), grad.dtype, len(depth), add_worth,
+            *as_numpy(grad), np.array([height, width]), *points, radius, first, middle, front, beyond,
+        )  # fmt: skip
+        outlines = VisibleSegments(
+            occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, torch.zeros_like(occluders.front)
+        )
+        every = torch.ones((n_maps, height, width, 1), dtype=grad.dtype)
+        grad_verts = outline_gradient(every, worth[:, None], verts_hom, faces, outlines)
+    return grad_xy, grad_verts
 
 
 def middles(occluders: Occluders, verts_hom: Tensor, faces: Tensor, n_texels: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
@@ -60,23 +60,27 @@ def sample_shadow_map(
     depth, bias: [M]. slope: [M, 2] per pixel. radius: in texels, at least 1.
     verts_hom: [L, V, 4] homogeneous pixel coordinates in the maps; faces: [F, 3].
     """
-    n_maps, n_points = len(map_depth), len(xy_px)
-    check_shape("sample_shadow_map", "map_depth", map_depth, ("L", "H", "W"))
-    check_float("sample_shadow_map", "map_depth", map_depth)
-    check_shape("sample_shadow_map", "xy_px", xy_px, ("M", 2))
-    check_shape("sample_shadow_map", "map_id", map_id, (n_points,))
-    check_index("sample_shadow_map", "map_id", map_id)
-    check_shape("sample_shadow_map", "depth", depth, (n_points,))
-    check_shape("sample_shadow_map", "bias", bias, (n_points,))
-    check_shape("sample_shadow_map", "slope", slope, (n_points, 2))
-    check_shape("sample_shadow_map", "verts_hom", verts_hom, (n_maps, "V", 4))
-    check_shape("sample_shadow_map", "faces", faces, ("F", 3))
-    check_index("sample_shadow_map", "faces", faces)
+    check_tensors(
+        "sample_shadow_map",
+        map_depth=(map_depth, "L H W"),
+        map_id=(map_id, "int64: M"),
+        xy_px=(xy_px, "M 2"),
+        depth=(depth, "M"),
+        slope=(slope, "M 2"),
+        bias=(bias, "M"),
+        verts_hom=(verts_hom, "L V 4"),
+        faces=(faces, "int64: F 3"),
+        **{
+            "occluders.pixel": (occluders.pixel, "int64: P"),
+            "occluders.face": (occluders.face, "int64: P"),
+            "occluders.bary": (occluders.bary, "P 3"),
+            "occluders.normal_px": (occluders.normal_px, "P 2"),
+            "occluders.front": (occluders.front, "P"),
+            "occluders.beyond": (occluders.beyond, "P"),
+        },
+    )
     if radius < 1:
-        raise ShapeError(f"shadow: radius must be at least 1 texel, got {radius}")
-    tensors = {"map_depth": map_depth, "xy_px": xy_px, "depth": depth, "slope": slope, "bias": bias}
-    check_same_dtype("sample_shadow_map", **tensors, verts_hom=verts_hom)
-    check_same_device("sample_shadow_map", **tensors, verts_hom=verts_hom, faces=faces, map_id=map_id)
+        raise ShapeError(f"sample_shadow_map: radius must be at least 1 texel, got {radius}")
     name, module = implementation("sample_shadow_map", map_depth.device, backend)
     points = (map_depth.detach(), map_id, xy_px, depth.detach(), slope.detach(), bias.detach())
     if name == "reference":
@@ -111,10 +115,9 @@ class _Shadow(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         *points, visible, verts_hom, faces = ctx.saved_tensors[:9]
         occluders = Occluders(*ctx.saved_tensors[9:])
-        grad_place = grad_verts = None
-        if ctx.needs_input_grad[2]:
-            grad_place = ctx.module.backward_place(grad, *points, ctx.radius, visible)
-        if ctx.needs_input_grad[7]:
-            grad_verts = ctx.module.backward_verts(grad, *points, ctx.radius, occluders, verts_hom, faces)
+        wants = (ctx.needs_input_grad[2], ctx.needs_input_grad[7])
+        grad_xy, grad_verts = ctx.module.backward(
+            grad, *points, ctx.radius, occluders, verts_hom, faces, visible, wants
+        )
         nothing = (None,) * (2 + len(occluders))
-        return None, None, grad_place, None, None, None, None, grad_verts, *nothing
+        return None, None, grad_xy, None, None, None, None, grad_verts, *nothing

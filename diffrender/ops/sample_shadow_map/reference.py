@@ -67,7 +67,7 @@ def _swept(
 
     # The pieces in each texel, as a list of lists.
     n_texels = len(verts_hom) * height * width
-    start = torch.searchsorted(occluders.pixel, torch.arange(n_texels + 1, device=view.device))
+    start = torch.searchsorted(occluders.pixel.contiguous(), torch.arange(n_texels + 1, device=view.device))
     first = (xy_px - radius).floor().long()
     total = torch.zeros_like(depth)
     for row in range(2 * radius + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -159,11 +160,10 @@ def backward(
     uv: Tensor,
     footprint: Tensor | None,
     wrap: str,
-    wants_texels: bool,
-    wants_uv: bool,
-    wants_footprint: bool,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients with respect to texels, uv and footprint, None where not wanted."""
+    wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
+    wants_texels, _, wants_uv, wants_footprint, _ = wants
     places = _places(sizes, uv, footprint, wrap)
     n_places = len(uv) if wants_uv or wants_footprint else 0
     grad_uv = torch.empty((n_places, 2), dtype=uv.dtype)
@@ -177,7 +177,7 @@ def backward(
         nowhere = np.empty((0, texels.shape[1]), grad.dtype)
         parallel_for(add_gradients, len(uv), GRAIN, nowhere, *shared)
     grad_footprint = flat.reshape(footprint.shape) if footprint is not None and wants_footprint else None
-    return grad_texels, grad_uv if wants_uv else None, grad_footprint
+    return grad_texels, None, grad_uv if wants_uv else None, grad_footprint, None
 
 
 def _places(

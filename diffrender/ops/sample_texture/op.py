@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from diffrender.checks import check_float, check_same_device, check_same_dtype, check_shape
+from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
-from diffrender.ops.backend import implementation
+from diffrender.ops.differentiable import run_differentiable
 from diffrender.ops.mip_pyramid import MipPyramid
 
 WRAPS = ("repeat", "clamp")
@@ -42,42 +38,13 @@ def sample_texture(
     Raises ShapeError for an unknown wrap, and for shapes, dtypes or devices that do not agree.
     Source: Williams 1983, "Pyramidal parametrics"; Heckbert 1986, "Survey of texture mapping".
     """
-    texels = pyramid.texels
-    check_shape("sample_texture", "pyramid.texels", texels, (sum(h * w for h, w in pyramid.sizes), "C"))
-    check_float("sample_texture", "pyramid.texels", texels)
-    check_shape("sample_texture", "uv", uv, ("M", 2))
-    tensors = {"pyramid.texels": texels, "uv": uv}
+    tensors = {"pyramid.texels": (pyramid.texels, f"{sum(h * w for h, w in pyramid.sizes)} C"), "uv": (uv, "M 2")}
     if footprint is not None:
-        shape = (len(uv),) if isinstance(footprint, Tensor) and footprint.dim() == 1 else (len(uv), 2, 2)
-        check_shape("sample_texture", "footprint", footprint, shape)
-        tensors["footprint"] = footprint
-    check_same_device("sample_texture", **tensors)
-    check_same_dtype("sample_texture", **tensors)
+        is_width = isinstance(footprint, Tensor) and footprint.dim() == 1
+        tensors["footprint"] = (footprint, "M" if is_width else "M 2 2")
+    check_tensors("sample_texture", **tensors)
     if wrap not in WRAPS:
         raise ShapeError(f"sample_texture: wrap must be one of {', '.join(WRAPS)}, got {wrap!r}")
-    name, module = implementation("sample_texture", texels.device, backend)
-    if footprint is not None and len(pyramid.sizes) == 1:
+    if len(pyramid.sizes) == 1:
         footprint = None
-    if name == "reference":
-        return module.forward(texels, pyramid.sizes, uv, footprint, wrap)
-    return _SampleTexture.apply(texels, uv, footprint, pyramid.sizes, wrap, module)  # type: ignore[return-value]
-
-
-class _SampleTexture(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, texels: Tensor, uv: Tensor, footprint: Tensor | None, sizes: Any, wrap: str, module: Any
-    ) -> Tensor:
-        ctx.save_for_backward(texels, uv, footprint)
-        ctx.sizes, ctx.wrap, ctx.module = sizes, wrap, module
-        return module.forward(texels, sizes, uv, footprint, wrap)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        texels, uv, footprint = ctx.saved_tensors
-        wants_texels, wants_uv, wants_footprint = ctx.needs_input_grad[:3]
-        grads = ctx.module.backward(
-            grad_out, texels, ctx.sizes, uv, footprint, ctx.wrap, wants_texels, wants_uv, wants_footprint
-        )
-        return *grads, None, None, None
+    return run_differentiable("sample_texture", backend, pyramid.texels, pyramid.sizes, uv, footprint, wrap)

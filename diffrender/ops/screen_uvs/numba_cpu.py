@@ -5,6 +5,8 @@ As in ../attributes, points go by runs on one face, and places count from the fi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -150,9 +152,10 @@ def forward(
 
 def backward(
     grad_uv: Tensor, grad_derivatives: Tensor, uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor,
-    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants_uvs: bool, wants_verts: bool,
-) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients with respect to uvs and verts_hom, None where not wanted."""
+    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """See run_differentiable."""
+    wants_uvs, wants_verts = wants[0], wants[3]
     grads = as_numpy(grad_uv, grad_derivatives)
     inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     n_uvs = uvs.numel() if wants_uvs else 0
@@ -160,7 +163,6 @@ def backward(
     total = sum_into(
         (size,), uvs.dtype, len(face_id), add_gradients, *grads, *inputs, n_uvs, wants_uvs, wants_verts
     )  # fmt: skip
-    return (
-        total[:n_uvs].reshape(uvs.shape) if wants_uvs else None,
-        total[n_uvs:].reshape(verts_hom.shape) if wants_verts else None,
-    )
+    grad_uvs = total[:n_uvs].reshape(uvs.shape) if wants_uvs else None
+    grad_verts = total[n_uvs:].reshape(verts_hom.shape) if wants_verts else None
+    return grad_uvs, None, None, grad_verts, None, None, None, None

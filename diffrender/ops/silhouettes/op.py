@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.geometry.topology import Topology
 from diffrender.ops.backend import implementation
 
@@ -57,12 +57,13 @@ def silhouettes(
     facing: [N, F] int8 as in FaceBins.
     depth: [N, H, W] depth of the nearest face at pixel centres, 0 where there is none.
     """
-    check_shape("silhouettes", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("silhouettes", "verts_hom", verts_hom)
-    check_shape("silhouettes", "facing", facing, (len(verts_hom), len(topology.faces)))
-    check_shape("silhouettes", "depth", depth, (len(verts_hom), "H", "W"))
-    check_index("silhouettes", "topology.faces", topology.faces)
-    check_same_device("silhouettes", verts_hom=verts_hom, facing=facing, depth=depth, faces=topology.faces)
+    check_tensors(
+        "silhouettes",
+        verts_hom=(verts_hom, "N V 4"),
+        **{"topology.faces": (topology.faces, "int64: F 3")},
+        facing=(facing, "int8: N F"),
+        depth=(depth, "N H W"),
+    )
     _, module = implementation("silhouettes", verts_hom.device, backend)
     with torch.no_grad():
         return SilhouetteSegments(*module.forward(verts_hom.detach(), topology, facing, depth, near))

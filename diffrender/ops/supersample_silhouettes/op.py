@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.checks import check_tensors
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.backend import implementation
@@ -68,18 +68,20 @@ def supersample_silhouettes(
     near, backend: as given to `rasterize`.
     extra_pixels: [N, H, W] bool other pixels to refine.
     """
-    check_shape("supersample_silhouettes", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("supersample_silhouettes", "verts_hom", verts_hom)
-    check_index("supersample_silhouettes", "topology.faces", topology.faces)
-    check_shape("supersample_silhouettes", "raster.face_id", raster.face_id, (len(verts_hom), "H", "W", "K"))
-    check_shape("supersample_silhouettes", "offsets", offsets, ("S", 2))
+    tensors = {
+        "verts_hom": (verts_hom, "N V 4"),
+        "topology.faces": (topology.faces, "int64: F 3"),
+        "raster.face_id": (raster.face_id, "int64: N H W K"),
+        "raster.depth": (raster.depth, "N H W K"),
+        "raster.bins.facing": (raster.bins.facing, "int8: N F"),
+        "raster.bins.bounds": (raster.bins.bounds, "int16: N F 4"),
+        "raster.bins.tile_offset": (raster.bins.tile_offset, "int64: T"),
+        "raster.bins.tile_faces": (raster.bins.tile_faces, "int32: L"),
+        "offsets": (offsets, "S 2"),
+    }
     if extra_pixels is not None:
-        check_shape("supersample_silhouettes", "extra_pixels", extra_pixels, raster.face_id.shape[:3])
-        check_same_device("supersample_silhouettes", raster=raster.face_id, extra_pixels=extra_pixels)
-    check_same_device(
-        "supersample_silhouettes", verts_hom=verts_hom, faces=topology.faces, raster=raster.face_id, offsets=offsets
-    )
-    check_same_dtype("supersample_silhouettes", verts_hom=verts_hom, offsets=offsets)
+        tensors["extra_pixels"] = (extra_pixels, "bool: N H W")
+    check_tensors("supersample_silhouettes", **tensors)
     _, module = implementation("supersample_silhouettes", verts_hom.device, backend)
     with torch.no_grad():
         return module.forward(verts_hom.detach(), topology, raster, offsets, near, extra_pixels)
