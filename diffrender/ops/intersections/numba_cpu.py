@@ -10,23 +10,20 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_PIECES, PIECE_PX
-from diffrender.ops.rasterize.numba_cpu import inward_lines, load_vertex
+from diffrender.ops.numba_raster import inward_edges, load_corners
 from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def load_face(verts, faces, view, face, lines, depth):
     """Edge functions [3, 3] and corner depths [3] of a face; whether its depth is its w, and |det|."""
-    a = load_vertex(verts, view, faces[face, 0])
-    b = load_vertex(verts, view, faces[face, 1])
-    c = load_vertex(verts, view, faces[face, 2])
-    a0, b0, c0, _, a1, b1, c1, _, a2, b2, c2, _ = inward_lines(a, b, c)
-    lines[0, 0], lines[0, 1], lines[0, 2] = a0, b0, c0
-    lines[1, 0], lines[1, 1], lines[1, 2] = a1, b1, c1
-    lines[2, 0], lines[2, 1], lines[2, 2] = a2, b2, c2
-    depth[0], depth[1], depth[2] = a[3], b[3], c[3]
-    det = abs(a[0] * a0 + a[1] * b0 + a[2] * c0)
-    return a[2] == a[3] and b[2] == b[3] and c[2] == c[3], det
+    a, b, c = load_corners(verts, faces, view, face)
+    edges = inward_edges(a, b, c)
+    for i in range(3):
+        lines[i, 0], lines[i, 1], lines[i, 2] = edges[i].a, edges[i].b, edges[i].c
+        depth[i] = edges[i].depth
+    det = abs(a.x * edges[0].a + a.y * edges[0].b + a.w * edges[0].c)
+    return a.w == a.depth and b.w == b.depth and c.w == c.depth, det
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -14,9 +14,9 @@ from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.gather_samples import Samples
 from diffrender.ops.gather_samples.numba_cpu import forward as collect
+from diffrender.ops.numba_raster import TILE, box_in_tile, corner_of_tile, inward_edges, load_corners, misses_box
 from diffrender.ops.query_visibility.numba_cpu import draw_points, file_points, sort_points
 from diffrender.ops.rasterize import FaceBins, Raster
-from diffrender.ops.rasterize.numba_cpu import TILE, inward_lines, load_vertex, misses_box
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.numba_cpu import forward as contours
 from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, AntialiasPlan, OutsidePoints
@@ -66,48 +66,42 @@ def mark_columns(first, column, point_first, marks):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
-def draw_samples(
-    a0, b0, c0, bound0, z0, a1, b1, c1, bound1, z1, a2, b2, c2, bound2, z2, near, face,
-    low_x, low_y, offset_x, offset_y, near_depth, near_face,
-):  # fmt: skip
+def draw_samples(edges, near, face, low_x, low_y, offset_x, offset_y, near_depth, near_face):
     """One face in the samples of the pixel whose corner is at (low_x, low_y)."""
+    e, f, g = edges
     if (
-        misses_box(a0, b0, c0, bound0, low_x, low_y, low_x + 1, low_y + 1)
-        or misses_box(a1, b1, c1, bound1, low_x, low_y, low_x + 1, low_y + 1)
-        or misses_box(a2, b2, c2, bound2, low_x, low_y, low_x + 1, low_y + 1)
+        misses_box(e, low_x, low_y, low_x + 1, low_y + 1)
+        or misses_box(f, low_x, low_y, low_x + 1, low_y + 1)
+        or misses_box(g, low_x, low_y, low_x + 1, low_y + 1)
     ):
         return
     for s in range(len(near_depth)):
         px, py = low_x + offset_x[s], low_y + offset_y[s]
-        e0 = a0 * px + (b0 * py + c0)
-        e1 = a1 * px + (b1 * py + c1)
-        e2 = a2 * px + (b2 * py + c2)
-        depth = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
+        e0, e1, e2 = e.a * px + (e.b * py + e.c), f.a * px + (f.b * py + f.c), g.a * px + (g.b * py + g.c)
+        depth = (e0 * e.depth + e1 * f.depth + e2 * g.depth) / (e0 + e1 + e2)
         old_depth, old_face = near_depth[s], near_face[s]
-        nearer = (e0 > bound0) & (e1 > bound1) & (e2 > bound2) & (depth >= near) & (depth < old_depth)
+        nearer = (e0 > e.bound) & (e1 > f.bound) & (e2 > g.bound) & (depth >= near) & (depth < old_depth)
         near_depth[s] = depth if nearer else old_depth
         near_face[s] = face if nearer else old_face
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def draw_face(
-    face, a, b, c, near, left, top, first_x, first_y, last_x, last_y, first, column, offset_x, offset_y,
+    face, corners, near, left, top, box, first, column, offset_x, offset_y,
     near_depth, near_face, point_first, px, py, point_depth, point_face,
 ):  # fmt: skip
-    """One face in the samples and points of a tile that lie in the pixels first_x..last_x, first_y..last_y."""
-    a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2 = inward_lines(a, b, c)
-    for y in range(first_y, last_y + 1):
+    """One face in the samples and points of a tile that lie in the pixels `box`."""
+    a, b, c = corners
+    edges = inward_edges(a, b, c)
+    for y in range(box.first_y, box.last_y + 1):
         for k in range(first[y], first[y + 1]):
-            if first_x <= column[k] <= last_x:
+            if box.first_x <= column[k] <= box.last_x:
                 draw_samples(
-                    a0, b0, c0, bound0, a[3], a1, b1, c1, bound1, b[3], a2, b2, c2, bound2, c[3], near,
-                    np.float64(face), np.float64(left + column[k]), np.float64(top + y), offset_x, offset_y,
-                    near_depth[k], near_face[k],
+                    edges, near, np.float64(face), np.float64(left + column[k]), np.float64(top + y),
+                    offset_x, offset_y, near_depth[k], near_face[k],
                 )  # fmt: skip
-        draw_points(
-            a0, b0, c0, bound0, a[3], a1, b1, c1, bound1, b[3], a2, b2, c2, bound2, c[3], near, face,
-            point_first[y * TILE + first_x], point_first[y * TILE + last_x + 1], px, py, point_depth, point_face,
-        )  # fmt: skip
+        begin, end = point_first[y * TILE + box.first_x], point_first[y * TILE + box.last_x + 1]
+        draw_points(edges, near, face, begin, end, px, py, point_depth, point_face)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -116,15 +110,14 @@ def fill_tiles(
     pixels, first_of_row, offset_x, offset_y, sample_face_id, place, point_offset, order, other_face, other_depth,
 ):  # fmt: skip
     """Z-buffer of the samples in refined pixels and of the points at `place`, in the tiles start..end-1."""
-    n_tiles, n_samples = tiles_x * tiles_y, len(offset_x)
+    n_samples = len(offset_x)
     first, point_first = np.empty(TILE + 1, np.int64), np.empty(TILE * TILE + 2, np.int64)
     column, index = np.empty(TILE * TILE, np.int64), np.empty(TILE * TILE, np.int64)
     marks = np.empty(TILE, np.int64)
     near_depth, near_face = np.empty((TILE * TILE, n_samples)), np.empty((TILE * TILE, n_samples))
     for item in range(start, end):
-        view = item // n_tiles
-        left = (item % n_tiles) % tiles_x * TILE
-        top = (item % n_tiles) // tiles_x * TILE
+        # The refined pixels of the tile, and its points sorted by pixel.
+        view, left, top = corner_of_tile(item, tiles_x, tiles_y)
         n_rows, right = min(top + TILE, height) - top, min(left + TILE, width)
         row = view * height + top
         found = pixels_of_tile(pixels, first_of_row, row, n_rows, width, left, right, first, column, index)
@@ -137,24 +130,21 @@ def fill_tiles(
         mark_columns(first, column, point_first, marks)
         near_depth[:found] = np.inf
         near_face[:found] = -1
+
+        # The faces whose bounds hold any of them; ascending, so that ties go to the lower one.
         for entry in range(tile_offset[item], tile_offset[item + 1]):
             face = np.int64(tile_faces[entry])
-            first_x = max(np.int64(bounds[view, face, 0]) - left, 0)
-            first_y = max(np.int64(bounds[view, face, 1]) - top, 0)
-            last_x = min(np.int64(bounds[view, face, 2]) - left, TILE - 1)
-            last_y = min(np.int64(bounds[view, face, 3]) - top, TILE - 1)
+            box = box_in_tile(bounds, view, face, left, top)
             marked = 0
-            for y in range(first_y, last_y + 1):
+            for y in range(box.first_y, box.last_y + 1):
                 marked |= marks[y]
-            if marked & ((2 << last_x) - (1 << first_x)) == 0:
+            if marked & ((2 << box.last_x) - (1 << box.first_x)) == 0:
                 continue
-            a = load_vertex(verts, view, faces[face, 0])
-            b = load_vertex(verts, view, faces[face, 1])
-            c = load_vertex(verts, view, faces[face, 2])
             draw_face(
-                face, a, b, c, near, left, top, first_x, first_y, last_x, last_y, first, column, offset_x, offset_y,
+                face, load_corners(verts, faces, view, face), near, left, top, box, first, column, offset_x, offset_y,
                 near_depth, near_face, point_first, px, py, point_depth, point_face,
             )  # fmt: skip
+
         for k in range(found):
             for s in range(n_samples):
                 sample_face_id[index[k], s] = np.int64(near_face[k, s])
