@@ -11,8 +11,8 @@ from support.triangle_soups import (
     assert_same_bits,
     both_backends,
     both_dtypes,
-    contours_of,
     parallel_points,
+    segments_of,
 )
 from torch import Tensor
 
@@ -30,12 +30,12 @@ class Work(NamedTuple):
     faces: Tensor
     pixel: Tensor
     weight: Tensor
-    outlines: VisibleSegments
+    segments: VisibleSegments
     background: Tensor
     size: tuple[int, int, int]
 
 
-def no_outlines(dtype: torch.dtype) -> VisibleSegments:
+def no_segments(dtype: torch.dtype) -> VisibleSegments:
     none, number = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3, dtype=dtype)
     return VisibleSegments(none, none, number, number[:, :2], number[:, 0])
 
@@ -60,7 +60,7 @@ def test_worked_example_of_the_image(backend: str, dtype: torch.dtype) -> None:
         ONE,
         torch.tensor([0, 1, 1, 3]),
         torch.tensor([1, 0.25, 0.5, 1], dtype=dtype),
-        no_outlines(dtype),
+        no_segments(dtype),
         torch.tensor([8, 16], dtype=dtype),
         (2, 1, 2),
     )
@@ -78,11 +78,11 @@ def test_worked_example_of_an_outline_that_moves(backend: str, dtype: torch.dtyp
     bary, normal = torch.tensor([[0.5, 0.5, 0]], dtype=dtype), torch.tensor([[0.5, 0]], dtype=dtype)
     piece = torch.tensor([1 * 4 + 3])
     depth_weight = torch.tensor([0.5], dtype=dtype)
-    outlines = VisibleSegments(piece, torch.tensor([0]), bary, normal, depth_weight)
+    segments = VisibleSegments(piece, torch.tensor([0]), bary, normal, depth_weight)
     jump = torch.tensor([[0.2, 1]], dtype=dtype)
     none = torch.zeros(0, 1, dtype=dtype)
     gray = torch.full((1,), 0.5, dtype=dtype)
-    image = antialias(none, jump, verts, ONE, piece[:0], none[:, 0], outlines, gray, (1, 2, 4), backend=backend)
+    image = antialias(none, jump, verts, ONE, piece[:0], none[:, 0], segments, gray, (1, 2, 4), backend=backend)
     assert image.tolist() == [[[[0.5, 0]] * 4] * 2]  # outlines have a gradient and no value
     upstream = torch.zeros(1, 2, 4, 2, dtype=dtype)
     upstream[0, 1, 3] = torch.tensor([10, 3])
@@ -97,10 +97,10 @@ def test_worked_example_of_an_outline_that_moves(backend: str, dtype: torch.dtyp
 def test_a_square_that_grows_gains_its_outline(backend: str) -> None:
     verts = parallel_points(torch.tensor([[5.3, 7, 2], [15.3, 7, 2], [15.3, 17, 2], [5.3, 17, 2]]))[None]
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
-    lines = contours_of(verts, faces, backend)
-    outlines = VisibleSegments(lines.pixel, lines.face, lines.bary, lines.normal_px, torch.zeros_like(lines.bary[:, 0]))
+    lines = segments_of(verts, faces, backend)
+    segments = VisibleSegments(lines.pixel, lines.face, lines.bary, lines.normal_px, torch.zeros_like(lines.bary[:, 0]))
     jump, none = torch.ones(len(lines.pixel), 2), torch.zeros(0, 1)
-    work = Work(none, jump, verts.requires_grad_(), faces, outlines.pixel[:0], none[:, 0], outlines, jump[0, :1],
+    work = Work(none, jump, verts.requires_grad_(), faces, segments.pixel[:0], none[:, 0], segments, jump[0, :1],
                 (1, HEIGHT, WIDTH))  # fmt: skip
     image = antialias(*work, backend=backend)
     (grad,) = torch.autograd.grad(image[..., 1].sum(), verts)  # of the covered area, in square pixels
@@ -119,20 +119,20 @@ def test_gradient_of_the_vertices_is_the_derivative_of_the_moved_outlines(backen
     work = Work(*antialias_problem("in_front", torch.float64, n_views=1, n_faces=6))
     grad = with_gradients(work, backend)[2]
     weight = torch.linspace(-1, 2, HEIGHT * WIDTH * 4, dtype=torch.float64).reshape(-1, 4).cos()
-    worth = (weight[work.outlines.pixel] * work.jump).sum(1)
-    corners = work.faces[work.outlines.face]
+    worth = (weight[work.segments.pixel] * work.jump).sum(1)
+    corners = work.faces[work.segments.face]
 
-    def place(verts: Tensor) -> Tensor:
-        middle = (verts[0, corners] * work.outlines.bary[:, :, None]).sum(1)
+    def xy(verts: Tensor) -> Tensor:
+        middle = (verts[0, corners] * work.segments.bary[:, :, None]).sum(1)
         return torch.cat([middle[:, :2] / middle[:, 2:3], middle[:, 3:]], 1)
 
-    sweep = torch.cat([work.outlines.normal_px, work.outlines.depth_weight[:, None]], 1)
+    sweep = torch.cat([work.segments.normal_px, work.segments.depth_weight[:, None]], 1)
     step = 1e-6
     for vertex in range(work.verts_hom.shape[1]):
         for axis in range(4):
             moved = torch.zeros_like(work.verts_hom)
             moved[0, vertex, axis] = step
-            motion = (place(work.verts_hom + moved) - place(work.verts_hom - moved)) / (2 * step)
+            motion = (xy(work.verts_hom + moved) - xy(work.verts_hom - moved)) / (2 * step)
             expected = float((worth * (motion * sweep).sum(1)).sum())
             assert float(grad[0, vertex, axis]) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
@@ -145,9 +145,9 @@ def test_an_outline_of_pure_rounding_is_not_moved(backend: str) -> None:
     zero = torch.tensor([0])
     for share in (0.5, 0.5 - 1e-7, 0.5 + 1e-7):
         bary = torch.tensor([[share, 1 - share, 0]])
-        outlines = VisibleSegments(zero, zero, bary, torch.tensor([[0.2, 0.1]]), torch.tensor([1.0]))
+        segments = VisibleSegments(zero, zero, bary, torch.tensor([[0.2, 0.1]]), torch.tensor([1.0]))
         work = Work(
-            torch.rand(1, 3), torch.ones(1, 4), verts, ONE, zero, torch.ones(1), outlines, torch.rand(3), (1, 1, 1)
+            torch.rand(1, 3), torch.ones(1, 4), verts, ONE, zero, torch.ones(1), segments, torch.rand(3), (1, 1, 1)
         )
         image = antialias(*work, backend=backend)
         (grad,) = torch.autograd.grad(image.sum(), verts)
@@ -173,12 +173,12 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
     image, grad_radiance, grad_verts, _ = with_gradients(work, backend, square=True)
     n_pixels = HEIGHT * WIDTH
     for n in range(3):
-        samples, pieces = work.pixel // n_pixels == n, work.outlines.pixel // n_pixels == n
-        outlines = VisibleSegments(*(part[pieces] for part in work.outlines))
+        samples, pieces = work.pixel // n_pixels == n, work.segments.pixel // n_pixels == n
+        segments = VisibleSegments(*(part[pieces] for part in work.segments))
         alone = Work(
             work.radiance[samples], work.jump[pieces], work.verts_hom[n : n + 1], work.faces,
             work.pixel[samples] - n * n_pixels, work.weight[samples],
-            outlines._replace(pixel=outlines.pixel - n * n_pixels), work.background, (1, HEIGHT, WIDTH),
+            segments._replace(pixel=segments.pixel - n * n_pixels), work.background, (1, HEIGHT, WIDTH),
         )  # fmt: skip
         together = (image[n : n + 1], grad_radiance[samples], grad_verts[n : n + 1])
         assert_same_bits(together, with_gradients(alone, backend, square=True)[:3])
@@ -192,7 +192,7 @@ def test_nothing_to_draw(backend: str) -> None:
         jump=work.jump[:0],
         pixel=work.pixel[:0],
         weight=work.weight[:0],
-        outlines=no_outlines(torch.float32),
+        segments=no_segments(torch.float32),
     )
     for case in (empty, empty._replace(faces=work.faces[:0])):
         image, grad_radiance, grad_verts, grad_background = with_gradients(case, backend)

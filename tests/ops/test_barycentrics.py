@@ -37,8 +37,8 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     xy = torch.tensor([[0.0, 0], [4, 0], [0, 3]], dtype=dtype)
     verts = torch.cat([xy * w[:, None], w[:, None], w[:, None]], 1)[None]
     zero = torch.zeros(1, dtype=torch.int64)
-    place = torch.tensor([[0.5, 0.5]], dtype=dtype)
-    bary = barycentrics(verts, torch.tensor([[0, 1, 2]]), zero, zero, place, backend=backend)
+    xy = torch.tensor([[0.5, 0.5]], dtype=dtype)
+    bary = barycentrics(verts, torch.tensor([[0, 1, 2]]), zero, zero, xy, backend=backend)
     assert bary[0].tolist() == pytest.approx([34 / 39, 3 / 39, 2 / 39], rel=1e-6)
     assert bary.dtype == dtype
 
@@ -59,15 +59,15 @@ def test_worked_example_of_the_gradient(backend: str) -> None:
 @both_dtypes
 @visible_soups
 def test_they_sum_to_one_and_give_the_place_back(kind: str, dtype: torch.dtype, backend: str) -> None:
-    verts, faces, view, face_id, place = problem(kind, dtype)
-    bary = barycentrics(verts, faces, view, face_id, place, backend=backend)
+    verts, faces, view, face_id, xy = problem(kind, dtype)
+    bary = barycentrics(verts, faces, view, face_id, xy, backend=backend)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-4
     torch.testing.assert_close(bary.sum(1), torch.ones_like(bary[:, 0]), rtol=tolerance, atol=tolerance)
     point = (verts[view[:, None], faces[face_id]] * bary[:, :, None]).sum(1).double()
     near_enough = bary.abs().amax(1) < 20  # further outside the face rounding shows
     assert int(near_enough.sum()) > 200
     torch.testing.assert_close(
-        (point[:, :2] / point[:, 2:3])[near_enough], place.double()[near_enough], rtol=1e-3, atol=100 * tolerance
+        (point[:, :2] / point[:, 2:3])[near_enough], xy.double()[near_enough], rtol=1e-3, atol=100 * tolerance
     )
 
 
@@ -86,9 +86,9 @@ def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str, dtype: torc
     points = torch.tensor([[[1.0, 1, 1], [2, 2, 1], [5, 5, 1], [5, 5, 1]]], dtype=dtype)
     verts = parallel_points(points).requires_grad_()
     faces = torch.tensor([[0, 1, 2], [2, 2, 3], [0, 0, 1]])
-    place = torch.tensor([[1.5, 1.5], [3, 1], [5, 5], [1, 1], [8, 8]], dtype=dtype)
+    xy = torch.tensor([[1.5, 1.5], [3, 1], [5, 5], [1, 1], [8, 8]], dtype=dtype)
     view = torch.zeros(5, dtype=torch.int64)
-    bary = barycentrics(verts, faces, view, torch.tensor([0, 0, 1, 2, 2]), place, backend=backend)
+    bary = barycentrics(verts, faces, view, torch.tensor([0, 0, 1, 2, 2]), xy, backend=backend)
     (grad,) = torch.autograd.grad(bary.square().sum() + bary.sum(), verts)
     assert not bool(bary.any()) and not bool(grad.any())
 
@@ -97,11 +97,11 @@ def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str, dtype: torc
 @both_dtypes
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e20])
 def test_size_does_not_matter(backend: str, dtype: torch.dtype, size: float) -> None:
-    verts, faces, view, face_id, place = problem("crossing", dtype, 100)
-    expected = barycentrics(verts, faces, view, face_id, place, backend="numba")
+    verts, faces, view, face_id, xy = problem("crossing", dtype, 100)
+    expected = barycentrics(verts, faces, view, face_id, xy, backend="numba")
     if backend == "reference" and dtype == torch.float32 and size == 1e20:
-        pytest.skip("the plain reference computes in the dtype of its input: 1e20 squared is beyond float32")
-    scaled = (verts * size, faces, view, face_id, place)
+        pytest.skip("the plain reference computes in the dtype of its input: 1e20 squared is more than float32 holds")
+    scaled = (verts * size, faces, view, face_id, xy)
     bary, grad = with_gradient(scaled, backend)
     tolerance = 1e-8 if dtype == torch.float64 else 1e-2
     torch.testing.assert_close(bary, expected, rtol=tolerance, atol=tolerance)
@@ -111,12 +111,12 @@ def test_size_does_not_matter(backend: str, dtype: torch.dtype, size: float) -> 
 @both_backends
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
-    verts, faces, view, face_id, place = problem("crossing", dtype, 600, n_views=3)
+    verts, faces, view, face_id, xy = problem("crossing", dtype, 600, n_views=3)
     verts = verts.requires_grad_()
-    together = barycentrics(verts, faces, view, face_id, place, backend=backend)
+    together = barycentrics(verts, faces, view, face_id, xy, backend=backend)
     (grad,) = torch.autograd.grad(together.square().sum(), verts)
     for n in range(3):
         mine = view == n
         one = verts.detach()[n : n + 1].requires_grad_()
-        alone = barycentrics(one, faces, view[mine] * 0, face_id[mine], place[mine], backend=backend)
+        alone = barycentrics(one, faces, view[mine] * 0, face_id[mine], xy[mine], backend=backend)
         assert_same_bits((together[mine], grad[n : n + 1]), (alone, *torch.autograd.grad(alone.square().sum(), one)))

@@ -20,8 +20,8 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     verts = parallel_points(torch.tensor([[[0, 0, 1], [4, 0, 1], [0, 3, 1]]], dtype=dtype)).requires_grad_()
     values = torch.tensor([[24.0, 0], [48, 24], [0, 240]], dtype=dtype).requires_grad_()
     faces, zero = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
-    place = torch.tensor([[0.5, 0.5]], dtype=dtype)
-    out = interpolate_at_pixels(values, faces, zero, verts, faces, zero, zero, place, backend=backend)
+    xy = torch.tensor([[0.5, 0.5]], dtype=dtype)
+    out = interpolate_at_pixels(values, faces, zero, verts, faces, zero, zero, xy, backend=backend)
     torch.testing.assert_close(out, torch.tensor([[17 + 6.0, 3 + 40]], dtype=dtype))
     grad_values, grad_verts = torch.autograd.grad(out[0, 0], (values, verts))
     bary = torch.tensor([17, 3, 4], dtype=dtype) / 24
@@ -33,23 +33,23 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
 def test_the_place_itself_comes_back(backend: str) -> None:
     # What the corners hold is their place times 1 / w: interpolated and divided, the place of the point.
     work = problem("in_front", torch.float64)
-    verts, faces, seen_id, view, place = work[3:]
+    verts, faces, scene_face_id, view, xy = work[3:]
     one_view = view == 0
     held = verts[0, :, :3]
     out = interpolate_at_pixels(
         held,
         faces,
-        seen_id[one_view],
+        scene_face_id[one_view],
         verts,
         faces,
-        seen_id[one_view],
+        scene_face_id[one_view],
         view[one_view],
-        place[one_view],
+        xy[one_view],
         backend=backend,
     )
-    bary = barycentrics(verts, faces, view[one_view], seen_id[one_view], place[one_view])
+    bary = barycentrics(verts, faces, view[one_view], scene_face_id[one_view], xy[one_view])
     sound = bary.abs().amax(1) < 20
-    torch.testing.assert_close((out[:, :2] / out[:, 2:])[sound], place[one_view][sound], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close((out[:, :2] / out[:, 2:])[sound], xy[one_view][sound], rtol=1e-9, atol=1e-9)
 
 
 @both_backends

@@ -19,7 +19,7 @@ from support.triangle_soups import (
 from torch import Tensor
 
 from diffrender.ops.intersections import Intersections, intersections
-from diffrender.ops.intersections.op import PIECE_PX
+from diffrender.ops.intersections.op import SEGMENT_PX
 
 QUADS = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
 QUAD_PAIRS = torch.tensor([[0, 2], [0, 3], [1, 2], [1, 3]])
@@ -113,7 +113,7 @@ def test_the_line_of_two_crossing_quads(kind: str, dtype: torch.dtype, backend: 
     found = find(verts.to(dtype), QUADS, *everywhere(QUAD_PAIRS), backend)
     exact = dtype == torch.float64
     assert float(lengths(found).sum()) == pytest.approx(math.hypot(bx - ax, by - ay), rel=1e-9 if exact else 1e-4)
-    assert float(lengths(found).max()) <= PIECE_PX * (1 + 1e-5)
+    assert float(lengths(found).max()) <= SEGMENT_PX * (1 + 1e-5)
     # Every middle is on the line, between its ends, in its pixel.
     x, y = found.xy_px.unbind(1)
     off_line = ((x - ax) * (by - ay) - (y - ay) * (bx - ax)) / math.hypot(bx - ax, by - ay)
@@ -144,8 +144,8 @@ def test_the_line_ends_at_the_smaller_triangle_and_at_the_image(backend: str) ->
         verts = parallel_points(torch.cat([sheet, upper]).double())[None]
         found = find(verts, faces, *everywhere(torch.tensor([[0, 1]])), backend)
         assert float(lengths(found).sum()) == pytest.approx(last - first, rel=1e-9)
-        assert first < float(found.xy_px[:, 1].min()) < first + PIECE_PX
-        assert last - PIECE_PX < float(found.xy_px[:, 1].max()) < last
+        assert first < float(found.xy_px[:, 1].min()) < first + SEGMENT_PX
+        assert last - SEGMENT_PX < float(found.xy_px[:, 1].max()) < last
         torch.testing.assert_close(found.xy_px[:, 0], torch.full_like(found.depth, 12.5))
 
 
@@ -258,7 +258,7 @@ def test_huge_tiny_and_broken_coordinates(kind: str, backend: str, dtype: torch.
     found = intersections(verts, *more, backend=backend)
     assert len(found.pixel) > 10
     assert_all_finite(found)
-    assert float(lengths(found).max()) <= PIECE_PX * (1 + 1e-4)
+    assert float(lengths(found).max()) <= SEGMENT_PX * (1 + 1e-4)
     assert float(found.xy_px.min()) >= -1e-6 and float(found.xy_px.max()) <= WIDTH + 1e-6
 
 

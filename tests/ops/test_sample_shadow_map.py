@@ -16,12 +16,12 @@ from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
 
 def hand_map(map_depth: Tensor, places: list[list[float]], radius: int, backend: str, **more: Any) -> list[float]:
     """What points of depth 2 at `places` see through one map, with no slope and no bias unless told."""
-    place = torch.tensor(places, dtype=map_depth.dtype).reshape(-1, 2)
+    xy = torch.tensor(places, dtype=map_depth.dtype).reshape(-1, 2)
     n = len(places)
     full = map_depth.new_full
     values = {"slope": full((n, 2), 0.0), "bias": full((n,), 0.0), "depth": full((n,), 2.0)} | more
     triangle = torch.zeros(1, 3, 4, dtype=map_depth.dtype), torch.tensor([[0, 1, 2]])
-    points = place, values["depth"], values["slope"], values["bias"]
+    points = xy, values["depth"], values["slope"], values["bias"]
     map_id = torch.zeros(n, dtype=torch.int64)
     index, number = torch.zeros(0, dtype=torch.int64), map_depth.new_zeros
     none = Occluders(index, index, number(0, 3), number(0, 2), number(0), number(0))
@@ -54,11 +54,11 @@ def test_a_slanting_surface_does_not_shade_itself(backend: str) -> None:
     columns = torch.arange(16, dtype=torch.float64) + 0.5
     depth = (0.3 * columns)[None, :].expand(16, 16).contiguous()
     slope = torch.tensor([[0.3, 0.0]], dtype=torch.float64)
-    place = [[7.3, 8.0]]
+    xy = [[7.3, 8.0]]
     here = torch.tensor([0.3 * 7.3], dtype=torch.float64)
     slight = torch.full((1,), 1e-9, dtype=torch.float64)
-    assert hand_map(depth, place, 3, backend, depth=here, slope=slope, bias=slight) == [1.0]
-    assert hand_map(depth, place, 3, backend, depth=here, bias=slight)[0] < 0.65
+    assert hand_map(depth, xy, 3, backend, depth=here, slope=slope, bias=slight) == [1.0]
+    assert hand_map(depth, xy, 3, backend, depth=here, bias=slight)[0] < 0.65
 
 
 @both_backends
@@ -86,11 +86,11 @@ def moving_problem(radius: int, n: int) -> tuple[tuple[Any, ...], Tensor, Tensor
 def test_gradient_of_vertices_is_that_of_the_finely_resolved_shadow(backend: str) -> None:
     """Against differences of the area that the moved triangles cover, by many points a texel."""
     radius = 3
-    work, place, corners = moving_problem(radius, 300)
+    work, xy, corners = moving_problem(radius, 300)
     far = torch.arange(300) % 3 != 0
     leaf = corners.clone().requires_grad_()
-    weight = torch.sin(0.2 * place[:, 0] + 1) * torch.cos(0.15 * place[:, 1]) * far
-    (gradient,) = torch.autograd.grad((visible_of(work, place, leaf, backend) * weight).sum(), leaf)
+    weight = torch.sin(0.2 * xy[:, 0] + 1) * torch.cos(0.15 * xy[:, 1]) * far
+    (gradient,) = torch.autograd.grad((visible_of(work, xy, leaf, backend) * weight).sum(), leaf)
 
     fine = 6
     grid = (torch.arange(MAP_SIZE * fine, dtype=torch.float64) + 0.5) / fine
@@ -112,7 +112,7 @@ def test_gradient_of_vertices_is_that_of_the_finely_resolved_shadow(backend: str
 
     tents = []
     for start in range(0, 300, 100):
-        offset = (points[None] - place[start : start + 100, None]).abs() / radius
+        offset = (points[None] - xy[start : start + 100, None]).abs() / radius
         tents.append((1 - offset).clamp_min(0).prod(2) / radius**2 / fine**2)
     tent = torch.cat(tents)
     for vertex, axis in ((0, 0), (1, 1), (2, 0), (4, 0), (5, 1)):
@@ -126,10 +126,10 @@ def test_gradient_of_vertices_is_that_of_the_finely_resolved_shadow(backend: str
 
 @both_backends
 def test_moving_map_and_points_together_changes_nothing(backend: str) -> None:
-    work, place, corners = moving_problem(radius=4, n=900)
-    place, corners = place.clone().requires_grad_(), corners.clone().requires_grad_()
-    weight = (place.detach()[:, 0] > MAP_SIZE / 2).double()  # the whole would cancel by itself
-    moved = torch.autograd.grad((visible_of(work, place, corners, backend) * weight).sum(), (place, corners))
+    work, xy, corners = moving_problem(radius=4, n=900)
+    xy, corners = xy.clone().requires_grad_(), corners.clone().requires_grad_()
+    weight = (xy.detach()[:, 0] > MAP_SIZE / 2).double()  # the whole would cancel by itself
+    moved = torch.autograd.grad((visible_of(work, xy, corners, backend) * weight).sum(), (xy, corners))
     assert relative_l2(moved[0].sum(0)[:1], -moved[1][:, :2].sum(0)[:1]) < 0.03
     assert float(moved[0].sum(0)[0].abs()) > 5
 

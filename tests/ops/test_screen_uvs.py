@@ -39,15 +39,15 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     flat = torch.tensor([[[0.0, 0, 1, 1], [10, 0, 1, 1], [0, 5, 1, 1]]], dtype=dtype)
     uvs = torch.tensor([[0.0, 0], [1, 0], [0, 1]], dtype=dtype)
     faces, zero = torch.tensor([[0, 1, 2]]), torch.zeros(2, dtype=torch.int64)
-    place = torch.tensor([[0.0, 0], [3, 2]], dtype=dtype)
-    uv, derivatives = screen_uvs(uvs, faces, zero, flat, faces, zero, zero, place, backend=backend)
+    xy = torch.tensor([[0.0, 0], [3, 2]], dtype=dtype)
+    uv, derivatives = screen_uvs(uvs, faces, zero, flat, faces, zero, zero, xy, backend=backend)
     torch.testing.assert_close(uv, torch.tensor([[0, 0], [0.3, 0.4]], dtype=dtype))
     torch.testing.assert_close(derivatives, torch.tensor([[[0.1, 0], [0, 0.2]]] * 2, dtype=dtype))
     # The right corner is twice as far away, w = 2. At place x, b_1 = (x / 10) / 2 over (1 - x / 10) + (x / 10) / 2, so
     # u = x / (20 - x) and du/dx = 20 / (20 - x)^2: 1/20 at the left corner and 1/5 at the right one.
     tilted = torch.tensor([[[0.0, 0, 1, 1], [20, 0, 2, 2], [0, 5, 1, 1]]], dtype=dtype).requires_grad_()
-    place = torch.tensor([[0.0, 0], [10, 0]], dtype=dtype)
-    uv, derivatives = screen_uvs(uvs, faces, zero, tilted, faces, zero, zero, place, backend=backend)
+    xy = torch.tensor([[0.0, 0], [10, 0]], dtype=dtype)
+    uv, derivatives = screen_uvs(uvs, faces, zero, tilted, faces, zero, zero, xy, backend=backend)
     assert uv[:, 0].tolist() == pytest.approx([0, 1])
     assert derivatives[:, 0, 0].tolist() == pytest.approx([1 / 20, 1 / 5])
     assert derivatives[:, 1, 0].tolist() == pytest.approx([0, 0]) and derivatives[0, 1, 1].item() == pytest.approx(0.2)
@@ -60,10 +60,10 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
 @both_backends
 def test_is_what_corners_hold_and_its_derivative(backend: str, kind: str) -> None:
     work = problem(kind)
-    uvs, uv_faces, face_id, verts_hom, faces, seen_id, view, xy_px = work
+    uvs, uv_faces, face_id, verts_hom, faces, scene_face_id, view, xy_px = work
 
     def uv_at(places: Tensor) -> Tensor:
-        there = barycentrics(verts_hom, faces, view, seen_id, places)
+        there = barycentrics(verts_hom, faces, view, scene_face_id, places)
         return (uvs[uv_faces[face_id]] * there[:, :, None]).sum(1)
 
     uv, derivatives = screen_uvs(*work, backend=backend)
@@ -84,8 +84,8 @@ def test_finite_however_grazing(backend: str, dtype: torch.dtype) -> None:
     uvs = torch.tensor([[0.0, 0], [1, 0], [0, 1]], dtype=dtype)
     for height in (1.0, 1e-3, 1e-6, 1e-12, 1e-30, 0.0):
         verts_hom = torch.tensor([[[0.0, 0, 1, 1], [20, 0, 2, 2], [0, 5 * height, 3, 3]]], dtype=dtype)
-        place = torch.tensor([[4.0, 0.9 * height]], dtype=dtype)
-        results = with_gradients((uvs, faces, zero, verts_hom, faces, zero, zero, place), backend)
+        xy = torch.tensor([[4.0, 0.9 * height]], dtype=dtype)
+        results = with_gradients((uvs, faces, zero, verts_hom, faces, zero, zero, xy), backend)
         assert_all_finite(results)
         assert float(results[1].abs().max()) <= LARGEST
         assert bool(results[1].any()) == (height > 0)
@@ -95,6 +95,6 @@ def test_finite_however_grazing(backend: str, dtype: torch.dtype) -> None:
 def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str) -> None:
     verts = parallel_points(torch.tensor([[[1.0, 1, 1], [2, 2, 1], [5, 5, 1]]]))
     uvs, faces, zero = torch.rand(3, 2), torch.tensor([[0, 1, 2]]), torch.zeros(2, dtype=torch.int64)
-    place = torch.tensor([[1.5, 1.5], [3, 1]])
-    results = with_gradients((uvs, faces, zero, verts, faces, zero, zero, place), backend)
+    xy = torch.tensor([[1.5, 1.5], [3, 1]])
+    results = with_gradients((uvs, faces, zero, verts, faces, zero, zero, xy), backend)
     assert not any(bool(part.any()) for part in results)

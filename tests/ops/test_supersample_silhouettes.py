@@ -10,10 +10,10 @@ from support.triangle_soups import (
     assert_same_bits,
     both_backends,
     both_dtypes,
-    contours_of,
     every_soup,
     parallel_points,
     raster_of,
+    segments_of,
     soup,
 )
 from torch import Tensor
@@ -24,7 +24,7 @@ from diffrender.ops.silhouettes import silhouettes
 from diffrender.ops.supersample_silhouettes import AntialiasPlan, supersample_silhouettes
 
 
-def refine_of(
+def plan_of(
     verts: Tensor, faces: Tensor, backend: str, n_samples: int = 16, extra_pixels: Tensor | None = None
 ) -> AntialiasPlan:
     raster = raster_of(verts, faces, backend)
@@ -58,13 +58,13 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert sees[1, 1] == [1, 0] and sees[3, 3] == [0, 1] and sees[0, 0] == [-1, 1] and sees[1, 3] == [1, 1]
     assert found.samples.weight.sum().item() == 16  # all of the larger one: either sample 16 times
     # Both squares' outlines are seen in full: 4 x 2 px before the second one, 4 x 4 px before nothing.
-    length = found.outlines.normal_px.norm(dim=1)
+    length = found.segments.normal_px.norm(dim=1)
     inner = torch.zeros(len(length), dtype=torch.bool)
-    inner[found.beyond.outline] = True
+    inner[found.outside.segment] = True
     assert length[inner].sum().item() == pytest.approx(8, rel=1e-5)
     assert length[~inner].sum().item() == pytest.approx(16, rel=1e-5)
-    assert bool((found.outlines.face[inner] < 2).all()) and bool((found.beyond.face_id >= 2).all())
-    assert not bool(found.outlines.depth_weight.any())
+    assert bool((found.segments.face[inner] < 2).all()) and bool((found.outside.face_id >= 2).all())
+    assert not bool(found.segments.depth_weight.any())
 
 
 @both_backends
@@ -73,15 +73,15 @@ def test_it_is_contours_and_probe_one_after_the_other(kind: str, backend: str) -
     verts, faces = soup(kind, 3, dtype=torch.float64)
     extra_pixels = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
     extra_pixels[1, 3, 7] = extra_pixels[0, HEIGHT - 1, WIDTH - 1] = True
-    found = refine_of(verts, faces, backend, 4, extra_pixels)
-    lines = contours_of(verts, faces, backend)
+    found = plan_of(verts, faces, backend, 4, extra_pixels)
+    lines = segments_of(verts, faces, backend)
     expected = torch.cat([lines.pixel, torch.nonzero(extra_pixels.reshape(-1))[:, 0]]).unique()
     assert torch.equal(found.pixel, expected)
     corner = torch.stack([expected % WIDTH, expected // WIDTH % HEIGHT], 1)
-    place = (corner[:, None] + offsets_of(4, torch.float64)).reshape(-1, 2)
+    xy = (corner[:, None] + offsets_of(4, torch.float64)).reshape(-1, 2)
     view = (expected // (HEIGHT * WIDTH)).repeat_interleave(4)
     bins = raster_of(verts, faces, backend).bins
-    face, _ = query_visibility(verts, faces, view, place, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
+    face, _ = query_visibility(verts, faces, view, xy, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
     assert torch.equal(found.sample_face_id.reshape(-1), face)
 
 
@@ -93,27 +93,27 @@ def test_hidden_outlines_are_left_out(backend: str) -> None:
     raster = raster_of(verts, faces, backend)
     lines = silhouettes(verts, Topology(faces), raster.bins.facing, raster.depth[..., 0], near=0.1, backend=backend)
     assert bool((lines.face == 1).any())
-    found = refine_of(verts, faces, backend)
-    assert bool((found.outlines.face == 0).all()) and len(found.beyond.outline) == 0
+    found = plan_of(verts, faces, backend)
+    assert bool((found.segments.face == 0).all()) and len(found.outside.segment) == 0
 
 
 @both_backends
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 2, n_views=3, dtype=dtype)
-    together = refine_of(verts, faces, backend)
+    together = plan_of(verts, faces, backend)
     first_outline = first_sample = 0
     for view in range(3):
-        alone = refine_of(verts[view : view + 1], faces, backend)
-        mine = together.outlines.pixel // (HEIGHT * WIDTH) == view
+        alone = plan_of(verts[view : view + 1], faces, backend)
+        mine = together.segments.pixel // (HEIGHT * WIDTH) == view
         shift = view * HEIGHT * WIDTH
-        assert torch.equal(together.outlines.pixel[mine] - shift, alone.outlines.pixel)
-        assert_same_bits(tuple(part[mine] for part in together.outlines[1:]), alone.outlines[1:])
+        assert torch.equal(together.segments.pixel[mine] - shift, alone.segments.pixel)
+        assert_same_bits(tuple(part[mine] for part in together.segments[1:]), alone.segments[1:])
         samples = tuple(part[together.samples.view == view] for part in together.samples)
         assert_same_bits((samples[0] - shift, *samples[2:]), (alone.samples[0], *alone.samples[2:]))
-        beyond = tuple(part[together.beyond.view == view] for part in together.beyond)
-        assert_same_bits((beyond[0] - first_outline, *beyond[2:]), (alone.beyond[0], *alone.beyond[2:]))
-        first_outline += len(alone.outlines.pixel)
+        outside = tuple(part[together.outside.view == view] for part in together.outside)
+        assert_same_bits((outside[0] - first_outline, *outside[2:]), (alone.outside[0], *alone.outside[2:]))
+        first_outline += len(alone.segments.pixel)
         first_sample += len(alone.samples.pixel)
     assert first_sample == len(together.samples.pixel)
 
@@ -122,8 +122,8 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
 def test_nothing_to_see(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     for nothing in ((verts, faces[:0]), (-verts, faces)):
-        found = refine_of(*nothing, backend)
-        lists = (found.pixel, found.samples.pixel, found.outlines.pixel, found.beyond.outline)
+        found = plan_of(*nothing, backend)
+        lists = (found.pixel, found.samples.pixel, found.segments.pixel, found.outside.segment)
         assert not any(len(each) for each in lists)
 
 
@@ -131,4 +131,4 @@ def test_nothing_to_see(backend: str) -> None:
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e18])
 def test_huge_and_tiny_coordinates(backend: str, size: float) -> None:
     verts, faces = soup("crossing", 3)
-    assert_all_finite(refine_of(verts * size, faces, backend))
+    assert_all_finite(plan_of(verts * size, faces, backend))

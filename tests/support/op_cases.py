@@ -162,8 +162,8 @@ def _supersampled(arguments: Arguments, result: Any) -> Any:
     faces = arguments["topology"].faces
     half = len(faces) // 2
     twins = torch.equal(faces[half:], faces[:half].flip(1))
-    beyond = result.beyond
-    return result._replace(beyond=beyond._replace(face_id=beyond.face_id % half if twins else beyond.face_id))
+    outside = result.outside
+    return result._replace(outside=outside._replace(face_id=outside.face_id % half if twins else outside.face_id))
 
 
 def _several_images(dtype: torch.dtype, seed: int) -> Arguments:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from support.triangle_soups import HEIGHT, WIDTH, contours_of, parallel_points, raster_of, seen_points, soup
+from support.triangle_soups import HEIGHT, WIDTH, parallel_points, raster_of, seen_points, segments_of, soup
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -40,17 +40,17 @@ def antialias_problem(
     face_id = raster_of(verts, faces, "numba").face_id.reshape(-1)
     pixel = torch.nonzero(face_id >= 0)[:, 0]
     pixel = pixel.repeat_interleave(torch.randint(0, 5, (len(pixel),), generator=generator))
-    lines = contours_of(verts, faces, "numba")
-    n_pieces = len(lines.pixel)
+    lines = segments_of(verts, faces, "numba")
+    n_segments = len(lines.pixel)
     return (
         torch.rand(len(pixel), 3, generator=generator, dtype=dtype),
-        torch.randn(n_pieces, 4, generator=generator, dtype=dtype),
+        torch.randn(n_segments, 4, generator=generator, dtype=dtype),
         verts,
         faces,
         pixel,
         torch.rand(len(pixel), generator=generator, dtype=dtype),
         VisibleSegments(
-            lines.pixel, lines.face, lines.bary, lines.normal_px, torch.linspace(-1, 1, n_pieces).to(dtype)
+            lines.pixel, lines.face, lines.bary, lines.normal_px, torch.linspace(-1, 1, n_segments).to(dtype)
         ),
         torch.rand(3, generator=generator, dtype=dtype),
         (n_views, HEIGHT, WIDTH),
@@ -241,13 +241,13 @@ def shadow_problem(
     verts = parallel_points(corners)[None].to(dtype)
     raster = rasterize(verts, faces, MAP_SIZE, MAP_SIZE, near=0)
     seen = Antialias(1).visible(verts, Topology(faces), raster, 0.0, None)
-    outlines = seen.outlines
-    order = outlines.pixel.argsort(stable=True)
-    front = (verts[0, faces[outlines.face], 3] * outlines.bary).sum(1)
+    segments = seen.segments
+    order = segments.pixel.argsort(stable=True)
+    front = (verts[0, faces[segments.face], 3] * segments.bary).sum(1)
     # What the nearer triangle's outline covers is the farther one.
     behind = torch.full_like(front, math.inf)
-    behind[seen.beyond.outline] = 2.0
-    parts = (outlines.pixel, outlines.face, outlines.bary, outlines.normal_px, front, behind)
+    behind[seen.outside.segment] = 2.0
+    parts = (segments.pixel, segments.face, segments.bary, segments.normal_px, front, behind)
     map_depth = raster.depth[..., 0].where(raster.face_id[..., 0] >= 0, math.inf)
     slope, bias = torch.zeros(n, 2, dtype=dtype), torch.full((n,), 1e-3, dtype=dtype)
     map_id = torch.zeros(n, dtype=torch.int64)

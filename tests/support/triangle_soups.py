@@ -70,7 +70,7 @@ def raster_of(verts_hom: Tensor, faces: Tensor, backend: str, layers: int = 1, n
     return rasterize(verts_hom, faces, HEIGHT, WIDTH, near=near, layers=layers, backend=backend)
 
 
-def contours_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> SilhouetteSegments:
+def segments_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> SilhouetteSegments:
     """The outlines at the size of this module."""
     raster = raster_of(verts_hom, faces, backend, near=near)
     topology = Topology(faces)

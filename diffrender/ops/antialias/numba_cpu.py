@@ -60,7 +60,7 @@ def scatter_rows(start, end, grad_image, pixel, weight, grad_radiance):
 
 
 @njit(nogil=True, cache=True)
-def add_outline_gradient(
+def add_segment_gradient(
     start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal, depth_weight
 ):  # fmt: skip
     """Add the gradient of the outline pieces start..end-1 to total [N, V, 4]."""
@@ -100,7 +100,7 @@ def forward(
     faces: Tensor,
     pixel: Tensor,
     weight: Tensor,
-    outlines: VisibleSegments,
+    segments: VisibleSegments,
     background: Tensor,
     size: tuple[int, int, int],
 ) -> Tensor:
@@ -119,7 +119,7 @@ def backward(
     faces: Tensor,
     pixel: Tensor,
     weight: Tensor,
-    outlines: VisibleSegments,
+    segments: VisibleSegments,
     background: Tensor,
     size: tuple[int, int, int],
     wants: Sequence[bool],
@@ -131,7 +131,7 @@ def backward(
     if wants_radiance:
         grad_radiance = radiance_gradient(grad_image, pixel, weight)
     if wants_verts:
-        grad_verts = outline_gradient(grad_image, jump, verts_hom, faces, outlines)
+        grad_verts = segment_gradient(grad_image, jump, verts_hom, faces, segments)
     if wants_background:  # everything but what the samples cover
         covered = radiance_gradient(grad_image, pixel, weight).sum(0)
         grad_background = grad_image[..., :-1].sum((0, 1, 2)) - covered
@@ -146,14 +146,14 @@ def radiance_gradient(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tens
     return grad_radiance
 
 
-def outline_gradient(
-    grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, outlines: VisibleSegments
+def segment_gradient(
+    grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, segments: VisibleSegments
 ) -> Tensor:
     """Gradient with respect to verts_hom [N, V, 4] of the area that outlines sweep, times its jump."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     n_pixels = grad_image.shape[1] * grad_image.shape[2]
     scene = as_numpy(jump, verts_hom, faces)
     return sum_into(
-        tuple(verts_hom.shape), verts_hom.dtype, len(outlines.pixel), add_outline_gradient,
-        flat, *scene, n_pixels, *as_numpy(*outlines),
+        tuple(verts_hom.shape), verts_hom.dtype, len(segments.pixel), add_segment_gradient,
+        flat, *scene, n_pixels, *as_numpy(*segments),
     )  # fmt: skip

@@ -38,7 +38,7 @@ def antialias(
     faces: Tensor,
     pixel: Tensor,
     weight: Tensor,
-    outlines: VisibleSegments,
+    segments: VisibleSegments,
     background: Tensor,
     size: tuple[int, int, int],
     *,
@@ -69,13 +69,13 @@ def antialias(
         weight=(weight, "M"),
         background=(background, "C"),
         **{
-            "outlines.pixel": (outlines.pixel, "int64: P"),
-            "outlines.face": (outlines.face, "int64: P"),
-            "outlines.bary": (outlines.bary, "P 3"),
-            "outlines.normal_px": (outlines.normal_px, "P 2"),
-            "outlines.depth_weight": (outlines.depth_weight, "P"),
+            "segments.pixel": (segments.pixel, "int64: P"),
+            "segments.face": (segments.face, "int64: P"),
+            "segments.bary": (segments.bary, "P 3"),
+            "segments.normal_px": (segments.normal_px, "P 2"),
+            "segments.depth_weight": (segments.depth_weight, "P"),
         },
     )
     return run_differentiable(
-        "antialias", backend, radiance, jump, verts_hom, faces, pixel, weight, outlines, background, size
+        "antialias", backend, radiance, jump, verts_hom, faces, pixel, weight, segments, background, size
     )

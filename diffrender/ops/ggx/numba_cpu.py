@@ -36,9 +36,9 @@ def half_of(to, v):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def cell(place, size):
+def cell(xy, size):
     """The cell of a table that a place is in; of a NaN the first."""
-    return min(int(place), size - 2) if place > 0.0 else 0
+    return min(int(xy), size - 2) if xy > 0.0 else 0
 
 
 @njit(nogil=True, cache=True, forceinline=True)

@@ -36,18 +36,18 @@ def value_of(values, vertex):
 
 
 @njit(nogil=True, cache=True)
-def evaluate(start, end, values, faces, face_id, verts, scene_faces, seen_id, views, place, out):
+def evaluate(start, end, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy, out):
     """Values [M, 3] at the points start..end-1."""
     m = start
     while m < end:
-        face, view, own = seen_id[m], views[m], face_id[m]
+        face, view, own = scene_face_id[m], views[m], face_id[m]
         x0, y0, w0 = corner_from(verts, view, scene_faces[face, 0], 0.0, 0.0)
         x1, y1, w1 = corner_from(verts, view, scene_faces[face, 1], 0.0, 0.0)
         x2, y2, w2 = corner_from(verts, view, scene_faces[face, 2], 0.0, 0.0)
         a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
-        while m < end and seen_id[m] == face and views[m] == view:
+        while m < end and scene_face_id[m] == face and views[m] == view:
             # Corners counted from the point itself: where a run begins depends on the threads and must not show.
-            x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+            x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
             ax, ay, bx, by, cx, cy = x0 - x * w0, y0 - y * w0, x1 - x * w1, y1 - y * w1, x2 - x * w2, y2 - y * w2
             e0, e1, e2 = bx * cy - cx * by, cx * ay - ax * cy, ax * by - bx * ay
             total = e0 + e1 + e2
@@ -85,14 +85,14 @@ def add_to_value(total, at, line, red, green, blue):
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def add_gradient(
-    start, end, total, grad, values, faces, face_id, verts, scene_faces, seen_id, views, place,
+    start, end, total, grad, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy,
     first_verts, wants_values, wants_verts,
 ):  # fmt: skip
     """Add the gradient of the points start..end-1 to total: of values from 0 on, of verts from first_verts on."""
     m = start
     while m < end:
-        face, view, own = seen_id[m], views[m], face_id[m]
-        px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
+        face, view, own = scene_face_id[m], views[m], face_id[m]
+        px, py = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         v0 = corner_from(verts, view, scene_faces[face, 0], px, py)
         v1 = corner_from(verts, view, scene_faces[face, 1], px, py)
         v2 = corner_from(verts, view, scene_faces[face, 2], px, py)
@@ -105,8 +105,8 @@ def add_gradient(
         dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
         # Their gradients, summed over the run.
         rx, ry, rz, gx, gy, gz, hx, hy, hz, sx, sy, sz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        while m < end and seen_id[m] == face and views[m] == view:
-            x, y = place[m, 0] - px, place[m, 1] - py
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            x, y = xy[m, 0] - px, xy[m, 1] - py
             d = dx * x + dy * y + dz
             scale = 1.0 / d if d != 0.0 else 0.0
             r, g, h = grad[m, 0] * scale, grad[m, 1] * scale, grad[m, 2] * scale

@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_PIECES, PIECE_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX
 from diffrender.ops.numba_raster import inward_edges, load_corners
 from diffrender.threads import parallel_for
 
@@ -74,7 +74,7 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def find_pieces(
+def find_segments(
     start, end, verts, faces, pixels, pairs, height, width, first, fill,
     pixel_out, face_out, bary_out, place_out, depth_out, normal_out, rise_out,
 ):  # fmt: skip
@@ -89,13 +89,13 @@ def find_pieces(
         low, high, foot_x, foot_y, along_x, along_y, steepness, perspective = line_in_pixel(
             verts, faces, view, pairs[q], cx, cy, lines, corner_depth, values, slope
         )
-        n_pieces, written = 0, 0
-        if high > low and high - low <= MOST_PIECES * PIECE_PX:
-            n_pieces = max(1, math.ceil((high - low) / PIECE_PX))
-        length = (high - low) / max(1, n_pieces)
+        n_segments, written = 0, 0
+        if high > low and high - low <= MOST_SEGMENTS * SEGMENT_PX:
+            n_segments = max(1, math.ceil((high - low) / SEGMENT_PX))
+        length = (high - low) / max(1, n_segments)
         reach = length / steepness
-        for piece in range(n_pieces):
-            t = low + (piece + 0.5) * length
+        for segment in range(n_segments):
+            t = low + (segment + 0.5) * length
             x, y = cx + (foot_x + t * along_x), cy + (foot_y + t * along_y)
             for k in range(2):
                 values[k] = lines[k, :, 0] * x + lines[k, :, 1] * y + lines[k, :, 2]
@@ -140,9 +140,9 @@ def forward(
 
     count = np.zeros(len(pixel), np.int64)
     nothing = tuple(tensor.numpy() for tensor in outputs(0))
-    parallel_for(find_pieces, len(pixel), 1024, *arrays, height, width, count, False, *nothing)
+    parallel_for(find_segments, len(pixel), 1024, *arrays, height, width, count, False, *nothing)
     first = np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])
     found = outputs(int(first[-1]))
     written = tuple(tensor.numpy() for tensor in found)
-    parallel_for(find_pieces, len(pixel), 1024, *arrays, height, width, first, True, *written)
+    parallel_for(find_segments, len(pixel), 1024, *arrays, height, width, first, True, *written)
     return found  # type: ignore[return-value]

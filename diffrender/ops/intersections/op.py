@@ -12,16 +12,16 @@ from diffrender.checks import check_tensors
 from diffrender.ops.backend import implementation
 
 # Longest piece of a line of intersection, in pixels; see ops.contours.
-PIECE_PX = 0.25
+SEGMENT_PX = 0.25
 # So many of them fill a pixel's diagonal; a line that is longer is only rounding.
-MOST_PIECES = math.ceil(math.sqrt(2) / PIECE_PX)
+MOST_SEGMENTS = math.ceil(math.sqrt(2) / SEGMENT_PX)
 # Faces whose nearness diverges by less than this fraction of it over a pixel lie upon one another: where they meet is
 # rounding, and how fast that moves grows without bound.
 LEAST_STEEPNESS = 1e-6
 
 
 class Intersections(NamedTuple):
-    """I short pieces of the lines along which two faces meet, at most PIECE_PX long each.
+    """I short pieces of the lines along which two faces meet, at most SEGMENT_PX long each.
 
     pixel: [I] int64 (n H + i) W + j.
     face: [I, 2] int64 the two faces.

@@ -14,20 +14,20 @@ from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True, inline="always")
-def pixel_of(place, q, height, width):
+def pixel_of(xy, q, height, width):
     """Column and row of the pixel that holds point q, the nearest one for points outside."""
-    column = min(max(np.int64(np.floor(place[q, 0])), 0), width - 1)
-    row = min(max(np.int64(np.floor(place[q, 1])), 0), height - 1)
+    column = min(max(np.int64(np.floor(xy[q, 0])), 0), width - 1)
+    row = min(max(np.int64(np.floor(xy[q, 1])), 0), height - 1)
     return column, row
 
 
 @njit(nogil=True, cache=True)
-def file_points(view, place, height, width, tiles_x, tiles_y, offset, order):
+def file_points(view, xy, height, width, tiles_x, tiles_y, offset, order):
     """List the points of each tile: counting sort. Those of tile t become order[offset[t] : offset[t + 1]]."""
     offset[:] = 0
     tile_of = np.empty(len(view), np.int64)
     for q in range(len(view)):
-        column, row = pixel_of(place, q, height, width)
+        column, row = pixel_of(xy, q, height, width)
         tile_of[q] = (view[q] * tiles_y + row // TILE) * tiles_x + column // TILE
         offset[tile_of[q] + 2] += 1
     for tile in range(2, len(offset)):
@@ -38,22 +38,22 @@ def file_points(view, place, height, width, tiles_x, tiles_y, offset, order):
 
 
 @njit(nogil=True, cache=True)
-def sort_points(begin, end, order, place, left, top, height, width, first, local, px, py):
+def sort_points(begin, end, order, xy, left, top, height, width, first, local, px, py):
     """Sort the points order[begin:end] of a tile by pixel.
 
     Those of pixel p = y TILE + x become local, px, py[first[p] : first[p + 1]].
     """
     first[:] = 0
     for entry in range(begin, end):
-        column, row = pixel_of(place, order[entry], height, width)
+        column, row = pixel_of(xy, order[entry], height, width)
         first[(row - top) * TILE + column - left + 2] += 1
     for p in range(2, len(first)):
         first[p] += first[p - 1]
     for entry in range(begin, end):
         q = order[entry]
-        column, row = pixel_of(place, q, height, width)
+        column, row = pixel_of(xy, q, height, width)
         p = (row - top) * TILE + column - left + 1
-        local[first[p]], px[first[p]], py[first[p]] = q, place[q, 0], place[q, 1]
+        local[first[p]], px[first[p]], py[first[p]] = q, xy[q, 0], xy[q, 1]
         first[p] += 1
 
 
@@ -74,7 +74,7 @@ def draw_points(edges, near, face, begin, end, px, py, near_depth, near_face):
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_points(
     start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y,
-    height, width, place, offset, order, out_face, out_depth,
+    height, width, xy, offset, order, out_face, out_depth,
 ):  # fmt: skip
     """Z-buffer of the points in the tiles start..end-1."""
     first = np.empty(TILE * TILE + 2, np.int64)
@@ -87,7 +87,7 @@ def fill_points(
         # The points of the tile, sorted by pixel; nothing is seen yet.
         local, px, py = np.empty(n_points, np.int64), np.empty(n_points), np.empty(n_points)
         near_depth, near_face = np.full(n_points, np.inf), np.full(n_points, -1)
-        sort_points(offset[item], offset[item + 1], order, place, left, top, height, width, first, local, px, py)
+        sort_points(offset[item], offset[item + 1], order, xy, left, top, height, width, first, local, px, py)
 
         # Each face at the points in its bounds, row by row; ascending faces, so that ties go to the lower one.
         for entry in range(tile_offset[item], tile_offset[item + 1]):
@@ -117,13 +117,13 @@ def forward(
     near: float,
 ) -> tuple[Tensor, Tensor]:
     """See op.probe."""
-    verts, faces_array, view_array, place = as_numpy(verts_hom, faces, view, xy_px)
+    verts, faces_array, view_array, xy = as_numpy(verts_hom, faces, view, xy_px)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)
-    order = np.empty(len(place), np.int64)
-    file_points(view_array, place, height, width, tiles_x, tiles_y, offset, order)
-    out_face = torch.empty(len(place), dtype=torch.int64)
-    out_depth = torch.empty(len(place), dtype=xy_px.dtype)
+    order = np.empty(len(xy), np.int64)
+    file_points(view_array, xy, height, width, tiles_x, tiles_y, offset, order)
+    out_face = torch.empty(len(xy), dtype=torch.int64)
+    out_depth = torch.empty(len(xy), dtype=xy_px.dtype)
     parallel_for(
         fill_points,
         len(verts) * tiles_x * tiles_y,
@@ -136,7 +136,7 @@ def forward(
         tiles_y,
         height,
         width,
-        place,
+        xy,
         offset,
         order,
         out_face.numpy(),

@@ -38,8 +38,8 @@ def forward(
         within = torch.arange(len(pair), device=pixel.device) - (n_points.cumsum(0) - n_points)[pair]
         point = order[first[pixel[pair]] + within]
         face = pair_face[pair]
-        place = xy_px[point].double()
-        inside, values = covers(functions, pair_view[pair], face, place[:, 0], place[:, 1])
+        xy = xy_px[point].double()
+        inside, values = covers(functions, pair_view[pair], face, xy[:, 0], xy[:, 1])
         z = depth_of(verts_hom, faces, pair_view[pair], face, values)
         drawn = inside & (z >= near)
         found.append((point[drawn], z[drawn], face[drawn]))

@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.ops.antialias import VisibleSegments
-from diffrender.ops.antialias.numba_cpu import outline_gradient
+from diffrender.ops.antialias.numba_cpu import segment_gradient
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.sample_shadow_map.op import Occluders
 from diffrender.ops.scatter import sum_into
@@ -23,11 +23,11 @@ GRAIN = 4096
 
 
 @njit(nogil=True, cache=True)
-def evaluate(start, end, map_depth, map_id, place, depth, slope, bias, radius, visible):
+def evaluate(start, end, map_depth, map_id, xy, depth, slope, bias, radius, visible):
     """What the points start..end-1 see of the light."""
     height, width = map_depth.shape[1], map_depth.shape[2]
     for m in range(start, end):
-        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         if not (abs(x) < FARTHEST and abs(y) < FARTHEST):
             visible[m] = 1.0
             continue
@@ -45,14 +45,14 @@ def evaluate(start, end, map_depth, map_id, place, depth, slope, bias, radius, v
 
 
 @njit(nogil=True, cache=True)
-def xy_gradient(start, end, grad, map_depth, map_id, place, depth, slope, bias, radius, visible, out):
+def xy_gradient(start, end, grad, map_depth, map_id, xy, depth, slope, bias, radius, visible, out):
     """Gradient with respect to the places of the points start..end-1: the derivative of the tent."""
     height, width = map_depth.shape[1], map_depth.shape[2]
     for m in range(start, end):
         out[m, 0], out[m, 1] = 0, 0
         if grad[m] == 0 or visible[m] >= 1:
             continue
-        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         column, row = int(np.floor(x - radius - 0.5)) + 1, int(np.floor(y - radius - 0.5)) + 1
         limit = np.float64(depth[m]) - np.float64(bias[m])
         gx, gy = 0.0, 0.0
@@ -69,12 +69,12 @@ def xy_gradient(start, end, grad, map_depth, map_id, place, depth, slope, bias, 
 
 @njit(nogil=True, cache=True)
 def add_worth(
-    start, end, total, grad, size, map_id, place, depth, slope, bias, radius, first, middle, front, beyond
+    start, end, total, grad, size, map_id, xy, depth, slope, bias, radius, first, middle, front, outside
 ):  # fmt: skip
     """Add to total [P] what a square texel swept by each piece is worth to the points start..end-1."""
     height, width = size[0], size[1]
     for m in range(start, end):
-        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         if grad[m] == 0 or not (abs(x) < FARTHEST and abs(y) < FARTHEST):
             continue
         limit = np.float64(depth[m]) - np.float64(bias[m])
@@ -89,7 +89,7 @@ def add_worth(
                 dx, dy = middle[p, 0] - x, middle[p, 1] - y
                 tent = max(0.0, 1.0 - abs(dx) / radius) * max(0.0, 1.0 - abs(dy) / radius)
                 plane = limit + slope[m, 0] * dx + slope[m, 1] * dy
-                darker = (1.0 if front[p] < plane else 0.0) - (1.0 if beyond[p] < plane else 0.0)
+                darker = (1.0 if front[p] < plane else 0.0) - (1.0 if outside[p] < plane else 0.0)
                 total[p] -= grad[m] * tent * darker / (radius * radius)
 
 
@@ -130,17 +130,17 @@ def backward(
         # What each piece's motion is worth, handed to its ends.
         n_maps, height, width = map_depth.shape
         middle = middles(occluders, verts_hom, faces, height * width)
-        pixel, middle, front, beyond = as_numpy(occluders.pixel, middle, occluders.front, occluders.beyond)
+        pixel, middle, front, outside = as_numpy(occluders.pixel, middle, occluders.front, occluders.outside)
         first = np.searchsorted(pixel, np.arange(n_maps * height * width + 1))
         worth = sum_into(
             (len(pixel),), grad.dtype, len(depth), add_worth,
-            *as_numpy(grad), np.array([height, width]), *points, radius, first, middle, front, beyond,
+            *as_numpy(grad), np.array([height, width]), *points, radius, first, middle, front, outside,
         )  # fmt: skip
-        outlines = VisibleSegments(
+        segments = VisibleSegments(
             occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, torch.zeros_like(occluders.front)
         )
         every = torch.ones((n_maps, height, width, 1), dtype=grad.dtype)
-        grad_verts = outline_gradient(every, worth[:, None], verts_hom, faces, outlines)
+        grad_verts = segment_gradient(every, worth[:, None], verts_hom, faces, segments)
     return grad_xy, grad_verts
 
 

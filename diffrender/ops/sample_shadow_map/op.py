@@ -27,7 +27,7 @@ class Occluders(NamedTuple):
     bary: Tensor
     normal_px: Tensor
     front: Tensor
-    beyond: Tensor
+    outside: Tensor
 
 
 def sample_shadow_map(
@@ -76,7 +76,7 @@ def sample_shadow_map(
             "occluders.bary": (occluders.bary, "P 3"),
             "occluders.normal_px": (occluders.normal_px, "P 2"),
             "occluders.front": (occluders.front, "P"),
-            "occluders.beyond": (occluders.beyond, "P"),
+            "occluders.outside": (occluders.outside, "P"),
         },
     )
     if radius < 1:

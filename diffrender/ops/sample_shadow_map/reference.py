@@ -78,13 +78,13 @@ def _swept(
             count = (start[texel + 1] - start[texel]).where(inside, 0)
             point = torch.arange(len(depth), device=view.device).repeat_interleave(count)
             rank = torch.arange(len(point), device=view.device) - (count.cumsum(0) - count)[point]
-            piece = start[texel[point]] + rank
-            offset = middle_px.detach()[piece] - xy_px[point]
+            segment = start[texel[point]] + rank
+            offset = middle_px.detach()[segment] - xy_px[point]
             plane = depth[point] + (slope[point] * offset).sum(1) - bias[point]
-            darker = (occluders.front[piece] < plane).to(depth.dtype) - (occluders.beyond[piece] < plane).to(
+            darker = (occluders.front[segment] < plane).to(depth.dtype) - (occluders.outside[segment] < plane).to(
                 depth.dtype
             )
-            total = total.index_add(0, point, _tent(offset, radius) * darker * area[piece])
+            total = total.index_add(0, point, _tent(offset, radius) * darker * area[segment])
     return total
 
 

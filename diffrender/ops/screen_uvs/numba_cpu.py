@@ -50,24 +50,24 @@ def bound(value):
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, seen_id, views, place, out_uv, out_derivatives):
+def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, scene_face_id, views, xy, out_uv, out_derivatives):
     """Coordinates [M, 2] and derivatives [M, 2, 2] at the points start..end-1."""
     m = start
     while m < end:
-        face, view, own = seen_id[m], views[m], face_id[m]
+        face, view, own = scene_face_id[m], views[m], face_id[m]
         # Where a part of the points begins depends on the threads and must not show: back to where the run does.
         begin = m
-        while begin > 0 and seen_id[begin - 1] == face and views[begin - 1] == view:
+        while begin > 0 and scene_face_id[begin - 1] == face and views[begin - 1] == view:
             begin -= 1
-        px, py = np.float64(place[begin, 0]), np.float64(place[begin, 1])
+        px, py = np.float64(xy[begin, 0]), np.float64(xy[begin, 1])
         v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         u, v = coordinates_of(uvs, uv_faces, own)
         nx, ny, nz = weighted_sum(l0, l1, l2, u)
         ox, oy, oz = weighted_sum(l0, l1, l2, v)
         dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
-        while m < end and seen_id[m] == face and views[m] == view:
-            x, y = place[m, 0] - px, place[m, 1] - py
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            x, y = xy[m, 0] - px, xy[m, 1] - py
             d = dx * x + dy * y + dz
             scale = 1.0 / d if d != 0.0 else 0.0
             here_u, here_v = scale * (nx * x + ny * y + nz), scale * (ox * x + oy * y + oz)
@@ -87,14 +87,14 @@ def bound_gradient(grad, value):
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def add_gradients(
-    start, end, total, grad_uv, grad_derivatives, uvs, uv_faces, face_id, verts, scene_faces, seen_id, views, place,
+    start, end, total, grad_uv, grad_derivatives, uvs, uv_faces, face_id, verts, scene_faces, scene_face_id, views, xy,
     first_verts, wants_uvs, wants_verts,
 ):  # fmt: skip
     """Add the gradient of the points start..end-1 to total: of uvs from 0 on, of verts from first_verts on."""
     m = start
     while m < end:
-        face, view, own = seen_id[m], views[m], face_id[m]
-        px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
+        face, view, own = scene_face_id[m], views[m], face_id[m]
+        px, py = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         u, v = coordinates_of(uvs, uv_faces, own)
@@ -103,8 +103,8 @@ def add_gradients(
         dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
         # The gradients of these three lines, summed over the run.
         rx, ry, rz, gx, gy, gz, sx, sy, sz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        while m < end and seen_id[m] == face and views[m] == view:
-            x, y = place[m, 0] - px, place[m, 1] - py
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            x, y = xy[m, 0] - px, xy[m, 1] - py
             d = dx * x + dy * y + dz
             scale = 1.0 / d if d != 0.0 else 0.0
             here_u, here_v = scale * (nx * x + ny * y + nz), scale * (ox * x + oy * y + oz)

@@ -13,13 +13,13 @@ from diffrender.ops.backend import implementation
 
 # Longest piece of an outline, in pixels: short against a pixel, so that the pixel of a piece's middle may stand for all
 # of it, and so that visibility is decided finely enough.
-PIECE_PX = 0.25
+SEGMENT_PX = 0.25
 # A piece is dropped early if all nine pixels around it see something nearer by this fraction of its depth.
 HIDDEN_MARGIN = 1e-4
 
 
 class SilhouetteSegments(NamedTuple):
-    """P short pieces of outlines, at most PIECE_PX long each.
+    """P short pieces of outlines, at most SEGMENT_PX long each.
 
     pixel: [P] int64 (n H + i) W + j of the pixel that holds the middle of the piece.
     face: [P] int64 a face that ends at this outline, its front where there is one.

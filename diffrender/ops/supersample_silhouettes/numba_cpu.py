@@ -13,24 +13,24 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.gather_samples import Samples
-from diffrender.ops.gather_samples.numba_cpu import forward as collect
+from diffrender.ops.gather_samples.numba_cpu import forward as gather_samples
 from diffrender.ops.numba_raster import TILE, box_in_tile, corner_of_tile, inward_edges, load_corners, misses_box
 from diffrender.ops.query_visibility.numba_cpu import draw_points, file_points, sort_points
 from diffrender.ops.rasterize import FaceBins, Raster
 from diffrender.ops.silhouettes import SilhouetteSegments
-from diffrender.ops.silhouettes.numba_cpu import forward as contours
-from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, AntialiasPlan, OutsidePoints
+from diffrender.ops.silhouettes.numba_cpu import forward as silhouettes
+from diffrender.ops.supersample_silhouettes.op import OUTSIDE_PX, AntialiasPlan, OutsidePoints
 from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True)
-def step_outside(start, end, place, normal, out):
-    """The places BEYOND_PX outside the pieces start..end-1."""
+def step_outside(start, end, xy, normal, out):
+    """The places OUTSIDE_PX outside the pieces start..end-1."""
     for p in range(start, end):
         nx, ny = np.float64(normal[p, 0]), np.float64(normal[p, 1])
         length = max(math.sqrt(nx * nx + ny * ny), 1e-12)
-        out[p, 0] = place[p, 0] + BEYOND_PX * (nx / length)
-        out[p, 1] = place[p, 1] + BEYOND_PX * (ny / length)
+        out[p, 0] = xy[p, 0] + OUTSIDE_PX * (nx / length)
+        out[p, 1] = xy[p, 1] + OUTSIDE_PX * (ny / length)
 
 
 @njit(nogil=True, cache=True)
@@ -107,7 +107,7 @@ def draw_face(
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_tiles(
     start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y, height, width,
-    pixels, first_of_row, offset_x, offset_y, sample_face_id, place, point_offset, order, other_face, other_depth,
+    pixels, first_of_row, offset_x, offset_y, sample_face_id, xy, point_offset, order, outside_face, outside_depth,
 ):  # fmt: skip
     """Z-buffer of the samples in refined pixels and of the points at `place`, in the tiles start..end-1."""
     n_samples = len(offset_x)
@@ -126,7 +126,7 @@ def fill_tiles(
             continue
         local, px, py = np.empty(n_points, np.int64), np.empty(n_points), np.empty(n_points)
         point_depth, point_face = np.full(n_points, np.inf), np.full(n_points, -1)
-        sort_points(begin, begin + n_points, order, place, left, top, height, width, point_first, local, px, py)
+        sort_points(begin, begin + n_points, order, xy, left, top, height, width, point_first, local, px, py)
         mark_columns(first, column, point_first, marks)
         near_depth[:found] = np.inf
         near_face[:found] = -1
@@ -149,21 +149,21 @@ def fill_tiles(
             for s in range(n_samples):
                 sample_face_id[index[k], s] = np.int64(near_face[k, s])
         for k in range(n_points):
-            other_face[local[k]], other_depth[local[k]] = point_face[k], point_depth[k]
+            outside_face[local[k]], outside_depth[local[k]] = point_face[k], point_depth[k]
 
 
-def look(
+def query_tiles(
     verts: np.ndarray, faces: np.ndarray, bins: FaceBins, size: tuple[int, int], near: float,
-    pixels: np.ndarray, offsets: np.ndarray, view: np.ndarray, place: np.ndarray,
+    pixels: np.ndarray, offsets: np.ndarray, view: np.ndarray, xy: np.ndarray,
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:  # fmt: skip
     """[R, S] faces that the samples in these pixels see; faces (-1 for none) and depths that the places [Q, 2] see."""
     height, width = size
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     first_of_row = np.searchsorted(pixels, np.arange(len(verts) * height + 1) * width)
-    point_offset, order = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64), np.empty(len(place), np.int64)
-    file_points(view, place, height, width, tiles_x, tiles_y, point_offset, order)
+    point_offset, order = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64), np.empty(len(xy), np.int64)
+    file_points(view, xy, height, width, tiles_x, tiles_y, point_offset, order)
     sample_face_id = torch.empty((len(pixels), len(offsets)), dtype=torch.int64)
-    other_face, other_depth = np.empty(len(place), np.int64), np.empty(len(place))
+    outside_face, outside_depth = np.empty(len(xy), np.int64), np.empty(len(xy))
     parallel_for(
         fill_tiles,
         len(verts) * tiles_x * tiles_y,
@@ -181,44 +181,44 @@ def look(
         offsets[:, 0].astype(np.float64),
         offsets[:, 1].astype(np.float64),
         sample_face_id.numpy(),
-        place,
+        xy,
         point_offset,
         order,
-        other_face,
-        other_depth,
+        outside_face,
+        outside_depth,
     )
-    return sample_face_id, other_face, other_depth
+    return sample_face_id, outside_face, outside_depth
 
 
 @njit(nogil=True, cache=True)
-def keep_seen(
-    n_pixels, pixel, face, bary, normal, depth, other_face, other_depth, place,
-    seen_pixel, seen_face, seen_bary, seen_normal, seen_depth_weight, outline, view, beyond_face, beyond_place,
+def keep_visible(
+    n_pixels, pixel, face, bary, normal, depth, outside_face, outside_depth, xy,
+    seen_pixel, seen_face, seen_bary, seen_normal, seen_depth_weight, segment, view, outside_face_id, outside_xy,
 ):  # fmt: skip
     """The pieces that nothing nearer covers, and what lies beyond them; (how many, how many not the background)."""
     n_seen = n_inner = 0
     for p in range(len(pixel)):
-        if other_face[p] >= 0 and not other_depth[p] >= depth[p]:
+        if outside_face[p] >= 0 and not outside_depth[p] >= depth[p]:
             continue
         seen_pixel[n_seen], seen_face[n_seen], seen_depth_weight[n_seen] = pixel[p], face[p], 0
         for i in range(3):
             seen_bary[n_seen, i] = bary[p, i]
         for i in range(2):
             seen_normal[n_seen, i] = normal[p, i]
-        if other_face[p] >= 0:
-            outline[n_inner], view[n_inner], beyond_face[n_inner] = n_seen, pixel[p] // n_pixels, other_face[p]
-            beyond_place[n_inner, 0], beyond_place[n_inner, 1] = place[p, 0], place[p, 1]
+        if outside_face[p] >= 0:
+            segment[n_inner], view[n_inner], outside_face_id[n_inner] = n_seen, pixel[p] // n_pixels, outside_face[p]
+            outside_xy[n_inner, 0], outside_xy[n_inner, 1] = xy[p, 0], xy[p, 1]
             n_inner += 1
         n_seen += 1
     return n_seen, n_inner
 
 
 def find_visible_segments(
-    lines: SilhouetteSegments, place: np.ndarray, other_face: np.ndarray, other_depth: np.ndarray, n_pixels: int
+    segments: SilhouetteSegments, xy: np.ndarray, outside_face: np.ndarray, outside_depth: np.ndarray, n_pixels: int
 ) -> tuple[VisibleSegments, OutsidePoints]:
     """Those pieces that are seen, and what is just outside them."""
-    count, dtype = len(place), lines.bary.dtype
-    outlines = VisibleSegments(
+    count, dtype = len(xy), segments.bary.dtype
+    visible = VisibleSegments(
         torch.empty(count, dtype=torch.int64),
         torch.empty(count, dtype=torch.int64),
         torch.empty((count, 3), dtype=dtype),
@@ -226,12 +226,12 @@ def find_visible_segments(
         torch.empty(count, dtype=dtype),
     )
     numbers = [torch.empty(count, dtype=torch.int64) for _ in range(3)]
-    beyond = OutsidePoints._make([*numbers, torch.empty((count, 2), dtype=dtype)])
-    found = as_numpy(lines.pixel, lines.face, lines.bary, lines.normal_px, lines.depth)
-    arguments = (*found, other_face, other_depth, place, *as_numpy(*outlines, *beyond))
-    n_seen, n_inner = keep_seen(n_pixels, *arguments)
-    return VisibleSegments._make(part[:n_seen] for part in outlines), OutsidePoints._make(
-        part[:n_inner] for part in beyond
+    outside = OutsidePoints._make([*numbers, torch.empty((count, 2), dtype=dtype)])
+    found = as_numpy(segments.pixel, segments.face, segments.bary, segments.normal_px, segments.depth)
+    arguments = (*found, outside_face, outside_depth, xy, *as_numpy(*visible, *outside))
+    n_seen, n_inner = keep_visible(n_pixels, *arguments)
+    return VisibleSegments._make(part[:n_seen] for part in visible), OutsidePoints._make(
+        part[:n_inner] for part in outside
     )
 
 
@@ -241,19 +241,19 @@ def forward(
     """See op.refine."""
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
-    lines = SilhouetteSegments(*contours(verts_hom, topology, bins.facing, center_depth, near))
-    line_pixel, line_place, normal = as_numpy(lines.pixel, lines.xy_px, lines.normal_px)
+    segments = SilhouetteSegments(*silhouettes(verts_hom, topology, bins.facing, center_depth, near))
+    segment_pixel, segment_xy, normal = as_numpy(segments.pixel, segments.xy_px, segments.normal_px)
     is_refined = np.zeros(center_face.numel(), np.bool_) if extra_pixels is None else extra_pixels.numpy().flatten()
-    is_refined[line_pixel] = True
+    is_refined[segment_pixel] = True
     pixels = np.flatnonzero(is_refined)
-    place = np.empty_like(line_place)
-    parallel_for(step_outside, len(place), 4096, line_place, normal, place)
+    xy = np.empty_like(segment_xy)
+    parallel_for(step_outside, len(xy), 4096, segment_xy, normal, xy)
     verts, faces, offset_array = as_numpy(verts_hom, topology.faces, offsets)
-    view = line_pixel // (height * width)
-    sample_face_id, other_face, other_depth = look(
-        verts, faces, bins, (height, width), near, pixels, offset_array, view, place
+    view = segment_pixel // (height * width)
+    sample_face_id, outside_face, outside_depth = query_tiles(
+        verts, faces, bins, (height, width), near, pixels, offset_array, view, xy
     )
     pixel = torch.from_numpy(pixels)
-    samples = Samples(*collect(center_face, pixel, sample_face_id, offsets))
-    outlines, beyond = find_visible_segments(lines, place, other_face, other_depth, height * width)
-    return AntialiasPlan(samples, outlines, beyond, pixel, sample_face_id)
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets))
+    visible, outside = find_visible_segments(segments, xy, outside_face, outside_depth, height * width)
+    return AntialiasPlan(samples, visible, outside, pixel, sample_face_id)

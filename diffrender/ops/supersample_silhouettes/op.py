@@ -16,7 +16,7 @@ from diffrender.ops.rasterize import Raster
 
 # How far outside an outline one looks for what covers it or lies beyond it, in pixels: very little, because on a mesh
 # of subpixel triangles an outline may hide behind a fold that ends a ten-thousandth of a pixel further out.
-BEYOND_PX = 1e-5
+OUTSIDE_PX = 1e-5
 
 
 class OutsidePoints(NamedTuple):
@@ -25,7 +25,7 @@ class OutsidePoints(NamedTuple):
     outline: [B] int64 which piece. view, face_id: [B] int64. xy_px: [B, 2].
     """
 
-    outline: Tensor
+    segment: Tensor
     view: Tensor
     face_id: Tensor
     xy_px: Tensor
@@ -41,8 +41,8 @@ class AntialiasPlan(NamedTuple):
     """
 
     samples: Samples
-    outlines: VisibleSegments
-    beyond: OutsidePoints
+    segments: VisibleSegments
+    outside: OutsidePoints
     pixel: Tensor
     sample_face_id: Tensor
 
@@ -60,7 +60,7 @@ def supersample_silhouettes(
     """S samples in each pixel that an outline passes, the centre of the others; the pieces of outline that are seen.
 
     One op for `contours`, `probe` and `collect` one after the other, which is how the reference is written. A piece of
-    outline is seen unless something nearer covers the place BEYOND_PX outside it. Not differentiable.
+    outline is seen unless something nearer covers the place OUTSIDE_PX outside it. Not differentiable.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; topology: of the faces [F, 3].
     raster: their nearest faces, from `rasterize`.
