@@ -53,20 +53,20 @@ def check_tensors(function: str, /, **arguments: tuple[Tensor, str]) -> None:
     `float:` is float32 or float64, whatever the others are.
     """
     sizes: dict[str, int] = {}
-    floats: dict[str, Tensor] = {}
-    tensors: dict[str, Tensor] = {}
+    floats: dict[str, object] = {}
+    devices: dict[str, object] = {}
     for argument, (value, declaration) in arguments.items():
-        kind, shape = _parse(declaration)
+        dtype, shape = _parse(declaration)
         _check_sizes(function, argument, value, shape, sizes)
-        if kind in ("", "float"):
-            check_float(function, argument, value)
+        if isinstance(dtype, torch.dtype):
+            _check_dtype(function, argument, value, dtype)
         else:
-            _check_dtype(function, argument, value, getattr(torch, kind))
-        if kind == "":
-            floats[argument] = value
-        tensors[argument] = value
-    _check_same(function, "device", {argument: value.device for argument, value in tensors.items()})
-    _check_same(function, "dtype", {argument: value.dtype for argument, value in floats.items()})
+            check_float(function, argument, value)
+            if not dtype:
+                floats[argument] = value.dtype
+        devices[argument] = value.device
+    _check_same(function, "device", devices)
+    _check_same(function, "dtype", floats)
 
 
 class _Size(NamedTuple):
@@ -80,22 +80,22 @@ class _Size(NamedTuple):
 
 
 @cache
-def _parse(declaration: str) -> tuple[str, tuple[_Size, ...]]:
-    """The dtype's name, if any, and the sizes of what check_tensors takes."""
+def _parse(declaration: str) -> tuple[torch.dtype | str, tuple[_Size, ...]]:
+    """Return the dtype ("float" and "" as they are) and the sizes that a declaration to check_tensors holds."""
     kind, _, shape = declaration.rpartition(":")
     sizes = []
     for text in shape.split():
         name, _, more = text.removeprefix("1|").partition("+")
         fixed = int(name) if name.isdecimal() else None
         sizes.append(_Size(text.replace("1|", "1 or "), fixed, name, int(more or 0), text.startswith("1|")))
-    return kind, tuple(sizes)
+    return (kind if kind in ("", "float") else getattr(torch, kind)), tuple(sizes)
 
 
 def _check_sizes(function: str, argument: str, value: Tensor, shape: Sequence[_Size], known: dict[str, int]) -> None:
     """Raise unless `value` is a tensor of `shape`; `known` sizes of names are added to."""
     if not isinstance(value, Tensor):
         raise ShapeError(f"{function}: {argument} must be a torch.Tensor, got {type(value).__name__}")
-    before = dict(known)
+    n_known = len(known)
     matches = value.dim() == len(shape)
     if matches:
         for have, (_, fixed, name, more, or_one) in zip(value.shape, shape, strict=True):
@@ -104,7 +104,8 @@ def _check_sizes(function: str, argument: str, value: Tensor, shape: Sequence[_S
             elif not (or_one and have == 1):
                 matches = matches and known.setdefault(name, have - more) == have - more
     if not matches:
-        given = ", ".join(f"{size.name} = {before[size.name]}" for size in shape if size.name in before)
+        names = {size.name for size in shape}
+        given = ", ".join(f"{name} = {size}" for name, size in list(known.items())[:n_known] if name in names)
         wanted = ", ".join(size.text for size in shape)
         raise ShapeError(
             f"{function}: {argument} must have shape [{wanted}]{given and ' with '}{given}, got {list(value.shape)}"

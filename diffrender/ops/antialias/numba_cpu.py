@@ -17,7 +17,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, forceinline=True)
 def resolve_channels(start, end, n_channels, radiance, pixel, weight, background, image):
-    """resolve() of so many channels."""
+    """resolve() of a known number of channels."""
     m = np.searchsorted(pixel, start)
     for row in range(start, end):
         for c in range(n_channels):
@@ -42,7 +42,7 @@ def resolve(start, end, radiance, pixel, weight, background, image):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def scatter_channels(start, end, n_channels, grad_image, pixel, weight, grad_radiance):
-    """spread() of so many channels."""
+    """spread() of a known number of channels."""
     for m in range(start, end):
         row = pixel[m]
         share = weight[m]

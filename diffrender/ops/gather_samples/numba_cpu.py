@@ -82,7 +82,7 @@ def fill_rows(
 def forward(
     face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See op.collect."""
+    """See op.gather_samples."""
     n_views, height, width = face_id.shape
     rows = face_id.contiguous().numpy().reshape(n_views * height, width)
     refined_array = refined.contiguous().numpy()

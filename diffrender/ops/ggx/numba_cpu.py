@@ -15,7 +15,7 @@ from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGH
 from diffrender.ops.vec3 import cross, dot, number, plus, put, vector
 from diffrender.threads import parallel_for
 
-# Points that are worth a turn of a thread.
+# Minimum number of points per thread.
 GRAIN = 4096
 # What torch's normalize divides by where a vector has no length.
 LEAST_LENGTH = 1e-12

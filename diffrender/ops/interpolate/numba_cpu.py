@@ -15,7 +15,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, forceinline=True)
 def evaluate_channels(start, end, n_channels, values, faces, face_id, bary, out):
-    """evaluate() of so many channels."""
+    """evaluate() of a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -35,7 +35,7 @@ def evaluate(start, end, values, faces, face_id, bary, out):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def add_channels(start, end, n_channels, total, grad, faces, face_id, bary):
-    """add_values_gradient() of so many channels."""
+    """add_values_gradient() of a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -58,7 +58,7 @@ def add_values_gradient(start, end, total, grad, faces, face_id, bary):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def bary_gradient_channels(start, end, n_channels, grad, values, faces, face_id, out):
-    """bary_gradient() of so many channels."""
+    """bary_gradient() of a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]

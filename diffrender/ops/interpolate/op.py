@@ -1,4 +1,4 @@
-"""The op `interpolate`: contract, checks, choice of implementation, autograd."""
+"""Interpolate values of vertices at points on faces."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from diffrender.ops.differentiable import run_differentiable
 
 
 def interpolate(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor, *, backend: str | None = None) -> Tensor:
-    """[M, C]: out[m] = sum over corners c of bary[m, c] values[faces[face_id[m], c]].
+    """Interpolate values of vertices at points on faces.
 
-    Differentiable in values and bary.
+    [M, C]: out[m] = sum over corners c of bary[m, c] values[faces[face_id[m], c]]. Differentiable in values and bary.
 
-    values: [V, C] float32 or float64; faces: [F, 3] int64; face_id: [M] int64; bary: [M, 3], dtype of values.
+        normals = interpolate(vertex_normals, faces, face_id, bary)             # [M, 3], not of unit length
+
+    values: [V, C] of each vertex, float32 or float64. Colours, normals, positions: anything that is linear over a face.
+    faces: [F, 3] int64 into V. Other faces than those that were rasterized serve as well, if they are numbered alike:
+        texture coordinates have faces of their own.
+    face_id: [M] int64; -1 is not allowed, as in `barycentrics`.
+    bary: [M, 3] weights of the corners, as from `barycentrics`.
+    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+
+    Raises ShapeError for shapes, dtypes or devices that do not agree.
     """
     check_tensors(
         "interpolate",

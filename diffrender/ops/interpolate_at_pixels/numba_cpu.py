@@ -145,7 +145,7 @@ def forward(
     values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
     view: Tensor, xy_px: Tensor,
 ) -> Tensor:  # fmt: skip
-    """See op.attributes."""
+    """See op.interpolate_at_pixels."""
     points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     outputs = []
     for part in _by_threes(values):

@@ -1,4 +1,4 @@
-"""The op `interpolate_at_pixels`: contract, checks, choice of implementation, autograd."""
+"""Interpolate values of vertices at points of the image."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def interpolate_at_pixels(
     *,
     backend: str | None = None,
 ) -> Tensor:
-    """Values of vertices [M, C] at points of the image: `barycentrics` and `interpolate` in one.
+    """Interpolate values of vertices at points of the image, [M, C]: `barycentrics` and `interpolate` in one.
 
     The barycentric coordinates themselves are never stored. Differentiable in values and in verts_hom (columns x w,
     y w, w); a face that the point's ray runs along gives zeros, with zero gradient.
 
     values: [V, C]; faces: [F, 3] int64 into them; face_id: [M] int64.
-    verts_hom: [N, V', 4] homogeneous pixel coordinates; scene_faces: [F', 3] int64 into them; scene_face_id: [M] int64.
-        The same faces as above, corner by corner, in the numbering of the whole scene.
+    verts_hom: [N, V', 4] homogeneous pixel coordinates; scene_faces: [F', 3] int64 into them.
+    scene_face_id: [M] int64. The same faces as face_id, corner by corner, in the numbering of the whole scene.
     view: [M] int64; xy_px: [M, 2] (x, y) in pixels.
     """
     check_tensors(

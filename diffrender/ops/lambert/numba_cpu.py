@@ -13,7 +13,7 @@ from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.vec3 import dot, plus, put, vector
 from diffrender.threads import parallel_for
 
-# Points that are worth a turn of a thread.
+# Minimum number of points per thread.
 GRAIN = 16384
 ONE_OVER_PI = 1 / math.pi
 

@@ -1,4 +1,4 @@
-"""The op `lambert`: contract, checks, choice of implementation, autograd."""
+"""Shade a diffuse surface under single lights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from diffrender.ops.differentiable import run_differentiable
 
 
 def lambert(normal: Tensor, to_light: Tensor, base_color: Tensor, *, backend: str | None = None) -> Tensor:
-    """[M, S, 3] BSDF times cosine of a diffuse surface: base_color / pi n.l, zero for light from behind.
+    """Return BSDF times cosine [M, S, 3] of a diffuse surface: base_color / pi n.l, zero for light from behind.
 
     Differentiable in all three.
 
-    normal: [M, 3] unit, at each of M points. to_light: [M or 1, S, 3] unit, S lights.
+    normal: [M, 3] unit, at each of M points.
+    to_light: [M or 1, S, 3] unit, towards S lights.
     base_color: [M or 1, 3] linear RGB.
 
     Raises ShapeError for shapes, dtypes or devices that do not agree.

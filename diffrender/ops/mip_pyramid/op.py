@@ -1,4 +1,4 @@
-"""The op `mip_pyramid`: contract, checks, choice of implementation, autograd."""
+"""Build the mip levels of an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Sizes = tuple[tuple[int, int], ...]
 
 
 class MipPyramid(NamedTuple):
-    """An image at L sizes, each level half of the one before, rounded down but for 1.
+    """An image at L sizes, each level half of the one before, rounded down but not below 1.
 
     texels: [T, C] the levels one after the other, the finest first, each row by row.
     sizes: (height, width) of each level.
@@ -36,7 +36,7 @@ class MipPyramid(NamedTuple):
 def mip_pyramid(
     texels: Tensor | Sequence[Tensor], levels: int | None = None, *, backend: str | None = None
 ) -> MipPyramid:
-    """The image [H, W, C] and its successive halves, down to 1 x 1 or `levels` in all; differentiable.
+    """Build the image's successive halves, down to 1 x 1 or `levels` in all; differentiable.
 
     A texel of a level is the exact mean of the level before over its own area: of 2 x 2 texels where the size is even;
     an odd number n of texels becomes (n - 1) / 2, each a little more than two wide. So each level keeps the mean.

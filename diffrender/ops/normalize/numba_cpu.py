@@ -14,7 +14,7 @@ from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.normalize.op import LEAST_LENGTH
 from diffrender.threads import parallel_for
 
-# Vectors that are worth a turn of a thread.
+# Minimum number of vectors per thread.
 GRAIN = 16384
 
 
@@ -46,7 +46,7 @@ def gradients(start, end, vectors, grad, out):
 
 
 def forward(vectors: Tensor) -> Tensor:
-    """See op.unit."""
+    """See op.normalize."""
     out = torch.empty(vectors.shape, dtype=vectors.dtype)
     parallel_for(evaluate, len(vectors), GRAIN, *as_numpy(vectors, out))
     return out

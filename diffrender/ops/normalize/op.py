@@ -1,4 +1,4 @@
-"""The op `normalize`: contract, checks, choice of implementation, autograd."""
+"""Divide vectors by their lengths."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ LEAST_LENGTH = 1e-12
 
 
 def normalize(vectors: Tensor, *, backend: str | None = None) -> Tensor:
-    """[M, 3] the vectors [M, 3] divided by their lengths; zero, with zero gradient, where that is below LEAST_LENGTH.
+    """Divide vectors by their lengths; zero vectors stay zero.
 
-    As torch.nn.functional.normalize, but for vectors without length, whose gradient there is 1e12 times what comes in.
-    Float32 or float64. Differentiable.
+    As torch.nn.functional.normalize(vectors, dim=1), except for vectors shorter than LEAST_LENGTH: they become zero and
+    get a gradient of zero, where PyTorch multiplies what comes in by 1e12. Differentiable.
+
+        to_camera = normalize(eye - position)                                   # [M, 3]
+
+    vectors: [M, 3] float32 or float64. A NaN stays one.
+    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+
+    Raises ShapeError for another shape or dtype.
     """
     check_tensors("normalize", vectors=(vectors, "M 3"))
     return run_differentiable("normalize", backend, vectors)

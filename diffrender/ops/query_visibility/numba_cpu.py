@@ -116,7 +116,7 @@ def forward(
     bins: FaceBins,
     near: float,
 ) -> tuple[Tensor, Tensor]:
-    """See op.probe."""
+    """See op.query_visibility."""
     verts, faces_array, view_array, xy = as_numpy(verts_hom, faces, view, xy_px)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)

@@ -1,4 +1,4 @@
-"""The op `query_visibility`: contract, checks and choice of implementation."""
+"""Find the nearest face at given points of the image."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ def query_visibility(
     near: float = 1e-3,
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(face_id, depth), both [Q]: the nearest face at each of Q points of the image, by the rules of `rasterize`.
+    """Find (face_id, depth), both [Q]: the nearest face at each of Q points of the image, by the rules of `rasterize`.
 
     face_id is -1 and depth 0 where nothing is. Points outside the image see what has pixels in it along its border.
     Not differentiable: the result is discrete.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
-    view: [Q] int64; xy_px: [Q, 2] (x, y) in pixels, float32 or float64 (depth is of that dtype; places that must
-    lie on the right side of an edge by less than a thousandth of a pixel need float64).
-    height, width, near, backend, bins: as given to `rasterize`, and from its result.
+    view: [Q] int64.
+    xy_px: [Q, 2] (x, y) in pixels, float32 or float64 whatever verts_hom is (depth is of that dtype). Points that must
+        be on the right side of an edge by less than a thousandth of a pixel need float64.
+    height, width, near, backend: as given to `rasterize`; bins: from its result.
     """
     check_tensors(
         "query_visibility",

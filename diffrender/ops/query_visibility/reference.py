@@ -19,7 +19,7 @@ def forward(
     bins: FaceBins,
     near: float,
 ) -> tuple[Tensor, Tensor]:
-    """See op.probe."""
+    """See op.query_visibility."""
     functions = edge_functions(verts_hom, faces)
     face_id = faces.new_full((len(xy_px),), -1)
     depth = xy_px.new_zeros(len(xy_px))

@@ -18,7 +18,7 @@ from diffrender.threads import parallel_for
 
 # A place farther than this from the map's corner, in texels, sees nothing of it; its texel would be no integer.
 FARTHEST = 1e9
-# Points that are worth a turn of a thread.
+# Minimum number of points per thread.
 GRAIN = 4096
 
 
@@ -96,7 +96,7 @@ def add_worth(
 def forward(
     map_depth: Tensor, map_id: Tensor, xy_px: Tensor, depth: Tensor, slope: Tensor, bias: Tensor, radius: int
 ) -> Tensor:
-    """See op.shadow."""
+    """See op.sample_shadow_map."""
     visible = torch.empty_like(depth, memory_format=torch.contiguous_format)
     points = as_numpy(map_depth, map_id, xy_px, depth, slope, bias)
     parallel_for(evaluate, len(depth), GRAIN, *points, radius, visible.numpy())

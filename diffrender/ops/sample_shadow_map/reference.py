@@ -21,7 +21,7 @@ def forward(
     verts_hom: Tensor,
     faces: Tensor,
 ) -> Tensor:
-    """See op.shadow."""
+    """See op.sample_shadow_map."""
     _, height, width = map_depth.shape
     visible = torch.zeros_like(depth)
     # What lies beyond the map by more than the tent sees nothing of it, nor does a place that is no number.

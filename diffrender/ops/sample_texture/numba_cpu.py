@@ -14,7 +14,7 @@ from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
-# Samples that are worth a turn of a thread.
+# Minimum number of samples per thread.
 GRAIN = 8192
 
 

@@ -1,6 +1,6 @@
 """Texture coordinates, their derivatives and the gradients of both on the CPU. Arithmetic in float64; see NOTES.md.
 
-As in ../attributes, points go by runs on one face, and places count from the first point of the run.
+As in ../interpolate_at_pixels, points go by runs on one face, and places count from the first point of the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from diffrender.ops.screen_uvs.limits import LARGEST
 from diffrender.ops.vec3 import cross, dot
 from diffrender.threads import parallel_for
 
-# Points that are worth a turn of a thread.
+# Minimum number of points per thread.
 GRAIN = 16384
 
 
@@ -142,7 +142,7 @@ def forward(
     uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
     view: Tensor, xy_px: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """See op.texture_places."""
+    """See op.screen_uvs."""
     inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     uv = torch.empty((len(face_id), 2), dtype=uvs.dtype)
     derivatives = torch.empty((len(face_id), 2, 2), dtype=uvs.dtype)

@@ -1,4 +1,4 @@
-"""The op `screen_uvs`: contract, checks, choice of implementation, autograd."""
+"""Find the texture coordinates that points of the image see, and their derivatives."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def screen_uvs(
     *,
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Texture coordinates [M, 2] at points of the image, and their derivatives [M, 2, 2] by the place there.
+    """Return texture coordinates [M, 2] at points of the image, and their derivatives [M, 2, 2] by the position there.
 
     `derivatives[m, i, j]` is d uv_i / d pixel_j (x, y) at point m, along the plane of its face, in closed form. Where a
-    face is seen nearly edge-on they are held within 1e4, with zero gradient; exactly edge-on all is zero.
+    face is seen nearly edge-on they are held within LARGEST, with zero gradient; exactly edge-on all is zero.
     Differentiable in uvs and in verts_hom (columns x w, y w, w).
 
     uvs: [T, 2] float32 or float64; uv_faces: [F, 3] int64 into them; face_id: [M] int64.
-    verts_hom: [N, V, 4] homogeneous pixel coordinates; scene_faces: [F', 3] int64 into them; scene_face_id: [M] int64.
-        The same faces as above, corner by corner, in the numbering of the whole scene.
+    verts_hom: [N, V, 4] homogeneous pixel coordinates; scene_faces: [F', 3] int64 into them.
+    scene_face_id: [M] int64. The same faces as face_id, corner by corner, in the numbering of the whole scene.
     view: [M] int64; xy_px: [M, 2] (x, y) in pixels.
     Source: Heckbert & Moreton 1991, "Interpolation for polygon texture mapping and shading".
     """

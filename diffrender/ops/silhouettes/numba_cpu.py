@@ -161,7 +161,7 @@ def fill_segments(
 def forward(
     verts_hom: Tensor, topology: Topology, facing: Tensor, depth: Tensor, near: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See op.contours."""
+    """See op.silhouettes."""
     verts = verts_hom.contiguous().numpy()
     edges = topology.edges.numpy()
     corner, offset = (part.numpy() for part in topology.edge_corners)

@@ -32,7 +32,7 @@ def silhouette_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor
 def forward(
     verts_hom: Tensor, topology: Topology, facing: Tensor, depth: Tensor, near: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See op.contours."""
+    """See op.silhouettes."""
     height, width = depth.shape[1:]
     view, edge, side, half_edge = silhouette_edges(topology, facing)
     ends = topology.edges[edge]

@@ -238,7 +238,7 @@ def find_visible_segments(
 def forward(
     verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, extra_pixels: Tensor | None
 ) -> AntialiasPlan:
-    """See op.refine."""
+    """See op.supersample_silhouettes."""
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
     segments = SilhouetteSegments(*silhouettes(verts_hom, topology, bins.facing, center_depth, near))

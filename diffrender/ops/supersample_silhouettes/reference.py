@@ -19,7 +19,7 @@ from diffrender.ops.supersample_silhouettes.op import OUTSIDE_PX, AntialiasPlan,
 def forward(
     verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, extra_pixels: Tensor | None
 ) -> AntialiasPlan:
-    """See op.refine."""
+    """See op.supersample_silhouettes."""
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
     n_pixels = height * width
