@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.screen_uvs import screen_uvs
-from diffrender.ops.screen_uvs.limits import LARGEST
+from diffrender.ops.screen_uvs.op import LARGEST
 
 Work = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 FLOATS = (0, 3)

@@ -17,7 +17,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, forceinline=True)
 def resolve_channels(start, end, n_channels, radiance, pixel, weight, background, image):
-    """resolve() of a known number of channels."""
+    """Do as resolve(), for a known number of channels."""
     m = np.searchsorted(pixel, start)
     for row in range(start, end):
         for c in range(n_channels):
@@ -33,7 +33,7 @@ def resolve_channels(start, end, n_channels, radiance, pixel, weight, background
 
 @njit(nogil=True, cache=True)
 def resolve(start, end, radiance, pixel, weight, background, image):
-    """The pixels start..end-1: background, and the samples of each over it. `pixel` is ascending."""
+    """Write the pixels start..end-1: the background, and the samples of each over it. `pixel` is ascending."""
     if radiance.shape[1] == COLOR:  # known to the compiler, the loops over channels vanish
         resolve_channels(start, end, COLOR, radiance, pixel, weight, background, image)
     else:
@@ -42,7 +42,7 @@ def resolve(start, end, radiance, pixel, weight, background, image):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def scatter_channels(start, end, n_channels, grad_image, pixel, weight, grad_radiance):
-    """spread() of a known number of channels."""
+    """Do as scatter_rows(), for a known number of channels."""
     for m in range(start, end):
         row = pixel[m]
         share = weight[m]
@@ -52,7 +52,7 @@ def scatter_channels(start, end, n_channels, grad_image, pixel, weight, grad_rad
 
 @njit(nogil=True, cache=True)
 def scatter_rows(start, end, grad_image, pixel, weight, grad_radiance):
-    """Gradient with respect to the samples start..end-1."""
+    """Write the gradient with respect to the samples start..end-1."""
     if grad_radiance.shape[1] == COLOR:
         scatter_channels(start, end, COLOR, grad_image, pixel, weight, grad_radiance)
     else:
@@ -63,7 +63,7 @@ def scatter_rows(start, end, grad_image, pixel, weight, grad_radiance):
 def add_segment_gradient(
     start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal, depth_weight
 ):  # fmt: skip
-    """Add the gradient of the outline pieces start..end-1 to total [N, V, 4]."""
+    """Add the gradient of the segments start..end-1 to total [N, V, 4]."""
     for p in range(start, end):
         row = pixel[p]
         worth = 0.0
@@ -80,7 +80,7 @@ def add_segment_gradient(
             size += abs(share * verts[view, faces[face, corner], 2])
         if not w > LEAST_W * size:
             continue
-        # The middle of the piece is at (x / w, y / w); what it sweeps is worth `worth` a square pixel.
+        # The middle of the segment is at (x / w, y / w); what it sweeps is worth `worth` per square pixel.
         gx, gy = worth * normal[p, 0] / w, worth * normal[p, 1] / w
         gw = -(gx * x + gy * y) / w
         for corner in range(3):
@@ -104,7 +104,7 @@ def forward(
     background: Tensor,
     size: tuple[int, int, int],
 ) -> Tensor:
-    """See op.antialias; outlines have a gradient and no value."""
+    """See op.antialias; segments have a gradient and no value."""
     image = torch.empty((*size, radiance.shape[1] + 1), dtype=radiance.dtype)
     flat = image.numpy().reshape(-1, image.shape[-1])
     parallel_for(resolve, len(flat), 32768, *as_numpy(radiance, pixel, weight, background), flat)
@@ -139,7 +139,7 @@ def backward(
 
 
 def radiance_gradient(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
-    """Gradient with respect to radiance [M, C]."""
+    """Return the gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
     parallel_for(scatter_rows, len(pixel), 65536, flat, *as_numpy(pixel, weight), grad_radiance.numpy())
@@ -149,7 +149,7 @@ def radiance_gradient(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tens
 def segment_gradient(
     grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, segments: VisibleSegments
 ) -> Tensor:
-    """Gradient with respect to verts_hom [N, V, 4] of the area that outlines sweep, times its jump."""
+    """Return the gradient with respect to verts_hom [N, V, 4] of the area that segments sweep, times its jump."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     n_pixels = grad_image.shape[1] * grad_image.shape[2]
     scene = as_numpy(jump, verts_hom, faces)

@@ -1,4 +1,4 @@
-"""The antialiased image in plain PyTorch; the outlines enter as a term that is zero but has the right derivative."""
+"""The antialiased image in plain PyTorch; silhouettes enter as a term that is zero but has the right derivative."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def forward(
     area = (moved * segments.normal_px).sum(1) + risen * segments.depth_weight
     image = image.index_add(0, segments.pixel, jump.detach() * area[:, None].where(is_sound, 0))
     color, coverage = image[:, :-1], image[:, -1:]
-    bare = (1 - coverage).detach()  # what the outlines' motion does to the background is part of `jump`
+    bare = (1 - coverage).detach()  # what the segments' motion does to the background is part of `jump`
     return torch.cat([color + bare * background, coverage], 1).reshape(n_views, height, width, -1)

@@ -15,7 +15,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, forceinline=True)
 def evaluate_channels(start, end, n_channels, values, faces, face_id, bary, out):
-    """evaluate() of a known number of channels."""
+    """Do as evaluate(), for a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -26,7 +26,7 @@ def evaluate_channels(start, end, n_channels, values, faces, face_id, bary, out)
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, values, faces, face_id, bary, out):
-    """Values at the points start..end-1."""
+    """Write the values at the points start..end-1."""
     if values.shape[1] == COLOR:  # known to the compiler, the loops over channels vanish
         evaluate_channels(start, end, COLOR, values, faces, face_id, bary, out)
     else:
@@ -35,7 +35,7 @@ def evaluate(start, end, values, faces, face_id, bary, out):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def add_channels(start, end, n_channels, total, grad, faces, face_id, bary):
-    """add_values_gradient() of a known number of channels."""
+    """Do as add_values_gradient(), for a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -58,7 +58,7 @@ def add_values_gradient(start, end, total, grad, faces, face_id, bary):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def bary_gradient_channels(start, end, n_channels, grad, values, faces, face_id, out):
-    """bary_gradient() of a known number of channels."""
+    """Do as bary_gradient(), for a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -73,7 +73,7 @@ def bary_gradient_channels(start, end, n_channels, grad, values, faces, face_id,
 
 @njit(nogil=True, cache=True)
 def bary_gradient(start, end, grad, values, faces, face_id, out):
-    """Gradient with respect to the barycentric coordinates of the points start..end-1."""
+    """Write the gradient with respect to the barycentric coordinates of the points start..end-1."""
     if grad.shape[1] == COLOR:
         bary_gradient_channels(start, end, COLOR, grad, values, faces, face_id, out)
     else:

@@ -16,7 +16,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def load_face(verts, faces, view, face, lines, depth):
-    """Edge functions [3, 3] and corner depths [3] of a face; whether its depth is its w, and |det|."""
+    """Fill in the edge functions [3, 3] and corner depths [3] of a face; whether its depth is its w, and |det|."""
     a, b, c = load_corners(verts, faces, view, face)
     edges = inward_edges(a, b, c)
     for i in range(3):
@@ -35,8 +35,10 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
     """
     first_perspective, first_det = load_face(verts, faces, view, pair[0], lines[0], corner_depth[0])
     second_perspective, second_det = load_face(verts, faces, view, pair[1], lines[1], corner_depth[1])
-    # Of both: a face of a parallel view may happen to lie at depth 1, which is its w.
+    # Of both: a face of an orthographic view may happen to be at depth 1, which is its w.
     perspective = first_perspective and second_perspective
+
+    # Nearness of the first face minus that of the second at the pixel's centre, and the gradient of each.
     nearness, size = 0.0, 0.0
     for k in range(2):
         det = first_det if k == 0 else second_det
@@ -48,12 +50,16 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
             slope[k, 1] += share * lines[k, i, 1]
             nearness += share * values[k, i] if k == 0 else -share * values[k, i]
         size = abs(nearness) if k == 0 else size
+
+    # The line nearness = 0, from the point of it that is nearest to the pixel's centre.
     gx, gy = slope[0, 0] - slope[1, 0], slope[0, 1] - slope[1, 1]
     steepness = math.hypot(gx, gy)
     if not (steepness > LEAST_STEEPNESS * size and steepness < np.inf):
         return 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, perspective
     foot_x, foot_y = -nearness / steepness * (gx / steepness), -nearness / steepness * (gy / steepness)
     along_x, along_y = -gy / steepness, gx / steepness
+
+    # Cut by the four sides of the pixel and the three edges of either face: offset + t rate >= 0.
     low, high = -np.inf, np.inf
     for bound in range(10):
         if bound < 4:
@@ -78,7 +84,7 @@ def find_segments(
     start, end, verts, faces, pixels, pairs, height, width, first, fill,
     pixel_out, face_out, bary_out, place_out, depth_out, normal_out, rise_out,
 ):  # fmt: skip
-    """Count (fill = False, into first) or write (first[q] to first[q + 1]) the pieces of the pairs start..end-1."""
+    """Count (fill = False, into first) or write (first[q] to first[q + 1]) the segments of the pairs start..end-1."""
     lines, corner_depth = np.empty((2, 3, 3)), np.empty((2, 3))
     values, slope, depth = np.empty((2, 3)), np.empty((2, 2)), np.empty(2)
     for q in range(start, end):

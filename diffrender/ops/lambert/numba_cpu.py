@@ -66,7 +66,7 @@ def backward(
     ]
     vectors = as_numpy(grad_out, normal[:, None], to_light, base_color[:, None])
     parallel_for(gradients, n_points, GRAIN, *vectors, *(grad.numpy() for grad in grads))
-    # What one row served all points with has the sum of their gradients.
+    # One row that serves all points has the sum of their gradients.
     return tuple(
         (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wanted else None
         for grad, part, wanted in zip(grads, inputs, wants, strict=True)

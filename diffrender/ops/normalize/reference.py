@@ -1,4 +1,4 @@
-"""Vectors made unit, in plain PyTorch."""
+"""Normalized vectors in plain PyTorch."""
 
 from __future__ import annotations
 

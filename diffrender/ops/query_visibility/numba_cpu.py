@@ -59,7 +59,7 @@ def sort_points(begin, end, order, xy, left, top, height, width, first, local, p
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def draw_points(edges, near, face, begin, end, px, py, near_depth, near_face):
-    """One face at the points begin..end-1 of a tile."""
+    """Draw one face at the points begin..end-1 of a tile."""
     e, f, g = edges
     for i in range(begin, end):
         x, y = px[i], py[i]
@@ -76,7 +76,7 @@ def fill_points(
     start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y,
     height, width, xy, offset, order, out_face, out_depth,
 ):  # fmt: skip
-    """Z-buffer of the points in the tiles start..end-1."""
+    """Z-buffer the points in the tiles start..end-1."""
     first = np.empty(TILE * TILE + 2, np.int64)
     for item in range(start, end):
         n_points = offset[item + 1] - offset[item]

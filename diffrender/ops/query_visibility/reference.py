@@ -1,4 +1,4 @@
-"""Points of the image in plain PyTorch: every point in a pixel of every face's bounds, sorted by depth."""
+"""Visibility in plain PyTorch: every point in a pixel of every face's bounds, sorted by depth."""
 
 from __future__ import annotations
 

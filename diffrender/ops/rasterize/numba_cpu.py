@@ -27,15 +27,15 @@ from diffrender.ops.rasterize.op import AROUND_CENTER, FaceBins
 from diffrender.threads import parallel_for
 
 HALF = TILE // 2
-# The farthest depth seen is known for blocks of so many pixels a side.
+# Pixels per side of the blocks for which the farthest depth seen is known.
 BLOCK = 4
-# Faces of one view are counted and filed in this many pieces. A constant: the lists must not depend on the threads.
-BINNING_PIECES = 8
+# Faces of one view are counted and filed in this many parts. A constant: the lists must not depend on the threads.
+BINNING_PARTS = 8
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def bound_faces(start, end, verts, faces, near, height, width, facing, bounds, centers):
-    """Facing, touched pixels and centres of the faces start..end-1 of all views (item = view F + face)."""
+    """Write facing, touched pixels and centres of the faces start..end-1 of all views (item = view F + face)."""
     n_faces = faces.shape[0]
     for item in range(start, end):
         view = item // n_faces
@@ -78,29 +78,29 @@ def bound_faces(start, end, verts, faces, near, height, width, facing, bounds, c
 
 
 @njit(nogil=True, cache=True)
-def file_faces(start, end, bounds, n_pieces, tiles_x, tiles_y, cursor, tile_faces, fill):
-    """Count (fill = False) or list (fill = True) the faces of each tile; item = view n_pieces + piece.
+def file_faces(start, end, bounds, n_parts, tiles_x, tiles_y, cursor, tile_faces, fill):
+    """Count (fill = False) or list (fill = True) the faces of each tile; item = view n_parts + part.
 
-    cursor: [N, tiles, pieces]; counts on the way in when counting, where to write next when filling.
+    cursor: [N, tiles, parts]; counts on the way in when counting, where to write next when filling.
     """
     n_faces = bounds.shape[1]
     for item in range(start, end):
-        view = item // n_pieces
-        piece = item - view * n_pieces
-        for face in range(piece * n_faces // n_pieces, (piece + 1) * n_faces // n_pieces):
+        view = item // n_parts
+        part = item - view * n_parts
+        for face in range(part * n_faces // n_parts, (part + 1) * n_faces // n_parts):
             if bounds[view, face, 2] < bounds[view, face, 0]:
                 continue
             for tile_y in range(bounds[view, face, 1] // TILE, bounds[view, face, 3] // TILE + 1):
                 for tile_x in range(bounds[view, face, 0] // TILE, bounds[view, face, 2] // TILE + 1):
                     tile = tile_y * tiles_x + tile_x
                     if fill:
-                        tile_faces[cursor[view, tile, piece]] = face
-                    cursor[view, tile, piece] += 1
+                        tile_faces[cursor[view, tile, part]] = face
+                    cursor[view, tile, part] += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def fill_row(edges, near, first_px, py, face, near_depth, near_face):
-    """One face in a row of pixels, the centre of the first at (first_px, py).
+    """Draw one face in a row of pixels, the centre of the first at (first_px, py).
 
     Without branches and of a length that the compiler does not know: that becomes a loop over whole vector registers.
     """
@@ -119,7 +119,7 @@ def fill_row(edges, near, first_px, py, face, near_depth, near_face):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_row_layers(edges, near, first_x, py, face, near_depth, near_face):
-    """As fill_row, from column first_x, keeping the K nearest of each pixel in order (near_depth [columns, K])."""
+    """Do as fill_row, from column first_x, keeping the K nearest of each pixel in order (near_depth [columns, K])."""
     e, f, g = edges
     row_e, row_f, row_g = e.b * py + e.c, f.b * py + f.c, g.b * py + g.c
     last = near_depth.shape[1] - 1
@@ -143,7 +143,7 @@ def fill_row_layers(edges, near, first_x, py, face, near_depth, near_face):
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def draw_face(face, corners, near, left, top, box, near_depth, near_face):
-    """One face in the pixels `box` of the tile whose corner is at (left, top)."""
+    """Draw one face in the pixels `box` of the tile whose corner is at (left, top)."""
     first_depth, first_face = near_depth.reshape(-1), near_face.reshape(-1)
     a, b, c = corners
     edges = inward_edges(a, b, c)
@@ -172,7 +172,7 @@ def draw_face(face, corners, near, left, top, box, near_depth, near_face):
 
 @njit(nogil=True, cache=True)
 def find_farthest(near_depth, block_depth):
-    """The largest depth in each block of a tile."""
+    """Find the largest depth in each block of a tile."""
     block_depth[:] = 0
     for y in range(TILE):
         for x in range(TILE):
@@ -181,7 +181,7 @@ def find_farthest(near_depth, block_depth):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def is_behind(depth, block_depth, box):
-    """Whether something nearer than depth is seen in all of these pixels of a tile."""
+    """Return whether something nearer than depth is seen in all of these pixels of a tile."""
     for y in range(box.first_y // BLOCK, box.last_y // BLOCK + 1):
         for x in range(box.first_x // BLOCK, box.last_x // BLOCK + 1):
             if not depth > block_depth[y, x]:
@@ -201,7 +201,7 @@ def write_row(near_face, near_depth, out_face, out_depth):
 def fill_tiles(
     start, end, verts, faces, near, facing, centers, tile_offset, tile_faces, tiles_x, tiles_y, out_face, out_depth
 ):  # fmt: skip
-    """Z-buffer of the tiles start..end-1 (item = view tiles + tile), K layers sorted by depth."""
+    """Z-buffer the tiles start..end-1 (item = view tiles + tile), K layers sorted by depth."""
     height, width, layers = out_face.shape[1], out_face.shape[2], out_face.shape[3]
     near_depth = np.empty((TILE * TILE, layers), np.float64)
     near_face = np.empty((TILE * TILE, layers), np.float64)
@@ -248,23 +248,23 @@ def fill_tiles(
 
 
 def bin_faces(verts: np.ndarray, faces: np.ndarray, near: float, height: int, width: int) -> FaceBins:
-    """Facing, pixel bounds and exact tile lists: count, prefix sum, fill."""
+    """Return facing, pixel bounds and exact tile lists: count, prefix sum, fill."""
     n_views, n_faces = len(verts), len(faces)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     facing = torch.empty((n_views, n_faces), dtype=torch.int8)
     bounds, centers = (torch.empty((n_views, n_faces, 4), dtype=torch.int16) for _ in range(2))
     outputs = (facing.numpy(), bounds.numpy(), centers.numpy())
     parallel_for(bound_faces, n_views * n_faces, 16384, verts, faces, near, height, width, *outputs)
-    n_pieces = BINNING_PIECES if n_faces > 16384 else 1
-    cursor = np.zeros((n_views, tiles_x * tiles_y, n_pieces), np.int64)
+    n_parts = BINNING_PARTS if n_faces > 16384 else 1
+    cursor = np.zeros((n_views, tiles_x * tiles_y, n_parts), np.int64)
     nothing = np.empty(0, np.int32)
-    arguments = (bounds.numpy(), n_pieces, tiles_x, tiles_y, cursor)
-    parallel_for(file_faces, n_views * n_pieces, 1, *arguments, nothing, False)
+    arguments = (bounds.numpy(), n_parts, tiles_x, tiles_y, cursor)
+    parallel_for(file_faces, n_views * n_parts, 1, *arguments, nothing, False)
     total = np.cumsum(cursor.reshape(-1))
     tile_faces = torch.empty(int(total[-1]) if len(total) else 0, dtype=torch.int32)
-    tile_offset = np.concatenate([np.zeros(1, np.int64), total[n_pieces - 1 :: n_pieces]])
+    tile_offset = np.concatenate([np.zeros(1, np.int64), total[n_parts - 1 :: n_parts]])
     cursor[:] = (total - cursor.reshape(-1)).reshape(cursor.shape)
-    parallel_for(file_faces, n_views * n_pieces, 1, *arguments, tile_faces.numpy(), True)
+    parallel_for(file_faces, n_views * n_parts, 1, *arguments, tile_faces.numpy(), True)
     return FaceBins(facing, bounds, centers, torch.from_numpy(tile_offset), tile_faces)
 
 

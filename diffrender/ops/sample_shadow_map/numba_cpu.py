@@ -16,7 +16,7 @@ from diffrender.ops.sample_shadow_map.op import Occluders
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
-# A place farther than this from the map's corner, in texels, sees nothing of it; its texel would be no integer.
+# A point farther than this from the map's corner, in texels, sees nothing of it; its texel would not fit an integer.
 FARTHEST = 1e9
 # Minimum number of points per thread.
 GRAIN = 4096
@@ -24,7 +24,7 @@ GRAIN = 4096
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, map_depth, map_id, xy, depth, slope, bias, radius, visible):
-    """What the points start..end-1 see of the light."""
+    """Write what the points start..end-1 see of the light."""
     height, width = map_depth.shape[1], map_depth.shape[2]
     for m in range(start, end):
         x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
@@ -46,7 +46,7 @@ def evaluate(start, end, map_depth, map_id, xy, depth, slope, bias, radius, visi
 
 @njit(nogil=True, cache=True)
 def xy_gradient(start, end, grad, map_depth, map_id, xy, depth, slope, bias, radius, visible, out):
-    """Gradient with respect to the places of the points start..end-1: the derivative of the tent."""
+    """Write the gradient with respect to the positions of the points start..end-1: the derivative of the tent."""
     height, width = map_depth.shape[1], map_depth.shape[2]
     for m in range(start, end):
         out[m, 0], out[m, 1] = 0, 0
@@ -71,7 +71,7 @@ def xy_gradient(start, end, grad, map_depth, map_id, xy, depth, slope, bias, rad
 def add_worth(
     start, end, total, grad, size, map_id, xy, depth, slope, bias, radius, first, middle, front, outside
 ):  # fmt: skip
-    """Add to total [P] what a square texel swept by each piece is worth to the points start..end-1."""
+    """Add to total [P] what a square texel swept by each segment is worth to the points start..end-1."""
     height, width = size[0], size[1]
     for m in range(start, end):
         x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
@@ -83,7 +83,7 @@ def add_worth(
         if left >= right:
             continue
         for i in range(max(row, 0), min(row + 2 * radius + 1, height)):
-            # Pieces are sorted by texel: those of a row of texels are one run.
+            # Segments are sorted by texel: those of a row of texels are one run.
             start_of_row = (map_id[m] * height + i) * width
             for p in range(first[start_of_row + left], first[start_of_row + right]):
                 dx, dy = middle[p, 0] - x, middle[p, 1] - y
@@ -118,7 +118,7 @@ def backward(
     visible: Tensor,
     wants: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients with respect to xy_px [M, 2] and verts_hom [L, V, 4], None where not wanted."""
+    """Return the gradients with respect to xy_px [M, 2] and verts_hom [L, V, 4], None where not wanted."""
     wants_xy, wants_verts = wants
     points = as_numpy(map_id, xy_px, depth, slope, bias)
     grad_xy = grad_verts = None
@@ -127,7 +127,7 @@ def backward(
         arguments = (*as_numpy(grad, map_depth), *points, radius, *as_numpy(visible), grad_xy.numpy())
         parallel_for(xy_gradient, len(depth), GRAIN, *arguments)
     if wants_verts:
-        # What each piece's motion is worth, handed to its ends.
+        # What each segment's motion is worth goes to the ends of its edge.
         n_maps, height, width = map_depth.shape
         middle = middles(occluders, verts_hom, faces, height * width)
         pixel, middle, front, outside = as_numpy(occluders.pixel, middle, occluders.front, occluders.outside)
@@ -145,7 +145,7 @@ def backward(
 
 
 def middles(occluders: Occluders, verts_hom: Tensor, faces: Tensor, n_texels: int) -> Tensor:
-    """[P, 2] places of the pieces' middles in their maps."""
+    """Return where [P, 2] the middles of the segments are in their maps."""
     corners = verts_hom[(occluders.pixel // n_texels)[:, None], faces[occluders.face]].double()
     middle = (corners * occluders.bary[:, :, None]).sum(1)
     return middle[:, :2] / middle[:, 2:3]

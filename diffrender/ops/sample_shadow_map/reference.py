@@ -1,4 +1,4 @@
-"""Shadows in plain PyTorch; the outlines enter as a term that is zero but has the right derivative."""
+"""Shadows in plain PyTorch; silhouettes enter as a term that is zero but has the right derivative."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def forward(
     """See op.sample_shadow_map."""
     _, height, width = map_depth.shape
     visible = torch.zeros_like(depth)
-    # What lies beyond the map by more than the tent sees nothing of it, nor does a place that is no number.
+    # Points outside of the map by more than the tent see nothing of it, nor does one that is not a number.
     near = ((xy_px > -radius) & (xy_px < max(height, width) + radius)).all(1)
     xy_px = xy_px.where(near[:, None], -float(radius))
-    # The first texel whose centre lies within the tent, and 2 radius of them each way.
+    # The first texel whose centre is within the tent, and 2 radius of them each way.
     first = (xy_px.detach() - radius - 0.5).floor().long() + 1
     for row in range(2 * radius):
         for column in range(2 * radius):
@@ -56,7 +56,7 @@ def _swept(
     height: int,
     width: int,
 ) -> Tensor:
-    """[M] zero; its derivative by verts_hom is what the outlines' motion takes from each point."""
+    """[M] zero; its derivative by verts_hom is what the segments' motion takes from each point."""
     view = occluders.pixel // (height * width)
     terms = verts_hom[view[:, None], faces[occluders.face]] * occluders.bary[:, :, None]
     middle = terms.sum(1)
@@ -65,7 +65,7 @@ def _swept(
     middle_px = middle[:, :2] / w.where(is_sound, 1)
     area = ((middle_px - middle_px.detach()) * occluders.normal_px).sum(1).where(is_sound[:, 0], 0)
 
-    # The pieces in each texel, as a list of lists.
+    # The segments in each texel, as a list of lists.
     n_texels = len(verts_hom) * height * width
     start = torch.searchsorted(occluders.pixel.contiguous(), torch.arange(n_texels + 1, device=view.device))
     first = (xy_px - radius).floor().long()

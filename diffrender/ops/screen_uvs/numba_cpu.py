@@ -15,7 +15,7 @@ from torch import Tensor
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.interpolate_at_pixels.numba_cpu import add_to_corner, corner_from, weighted_sum
 from diffrender.ops.scatter import sum_into
-from diffrender.ops.screen_uvs.limits import LARGEST
+from diffrender.ops.screen_uvs.op import LARGEST
 from diffrender.ops.vec3 import cross, dot
 from diffrender.threads import parallel_for
 

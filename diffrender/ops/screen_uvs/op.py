@@ -7,6 +7,10 @@ from torch import Tensor
 from diffrender.checks import check_tensors
 from diffrender.ops.differentiable import run_differentiable
 
+# Derivatives are held within this, in widths of the texture per pixel: far more than any mip level tells apart, far
+# less than what overflows when squared.
+LARGEST = 1e4
+
 
 def screen_uvs(
     uvs: Tensor,

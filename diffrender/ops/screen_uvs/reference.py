@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.ops.screen_uvs.limits import LARGEST
+from diffrender.ops.screen_uvs.op import LARGEST
 
 
 def forward(

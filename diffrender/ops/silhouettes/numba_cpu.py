@@ -1,4 +1,4 @@
-"""Outlines on the CPU: mark the edges, count their pieces, fill the list. Arithmetic in float64."""
+"""Silhouettes on the CPU: mark the edges, count their segments, fill the list. Arithmetic in float64."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True)
 def find_candidates(start, end, sides, facing, is_candidate):
-    """Which edges may be outlines (item = view E + edge): those whose two faces lie on one side, and unusual ones."""
+    """Mark the edges that may be silhouettes: both faces on one side, or not two faces (item = view E + edge)."""
     n_edges = sides.shape[0]
     for item in range(start, end):
         view = item // n_edges
@@ -28,7 +28,7 @@ def find_candidates(start, end, sides, facing, is_candidate):
 
 @njit(nogil=True, cache=True)
 def silhouette_side(view, edge, edges, faces, corner, offset, facing):
-    """(side, half-edge): on which side of the edge all its faces lie (+1, -1; 0 for both), and a front one if any."""
+    """Return (side, half-edge): where all faces of the edge are (+1, -1; 0 on both sides), and a front one if any."""
     chosen = np.int64(-1)
     common = 0
     for entry in range(offset[edge], offset[edge + 1]):
@@ -46,7 +46,7 @@ def silhouette_side(view, edge, edges, faces, corner, offset, facing):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def clip_edge(verts, view, v0, v1, near, height, width):
-    """The part of an edge that can be seen: (t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b).
+    """Return the part of an edge that can be seen: (t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b).
 
     t: perspective-correct parameters where it meets the near plane; x, y, w there; u: the screen-space fractions of
     that segment between which it lies inside the image (u_a >= u_b where nowhere).
@@ -85,7 +85,7 @@ def clip_edge(verts, view, v0, v1, near, height, width):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def count_segments(start, end, items, verts, faces, edges, corner, offset, facing, near, height, width, count):
-    """How many pieces each of the edges items[start:end] has (view E + edge)."""
+    """Count the segments of each of the edges items[start:end] (view E + edge)."""
     n_edges = edges.shape[0]
     for index in range(start, end):
         view = items[index] // n_edges
@@ -102,7 +102,7 @@ def count_segments(start, end, items, verts, faces, edges, corner, offset, facin
 
 @njit(nogil=True, cache=True)
 def plainly_hidden(depth, view, row, column, segment_depth):
-    """Whether every pixel of the 3 x 3 around (row, column) sees something nearer than segment_depth."""
+    """Return whether every pixel of the 3 x 3 around (row, column) sees something nearer than segment_depth."""
     height, width = depth.shape[1], depth.shape[2]
     limit = segment_depth * (1 - HIDDEN_MARGIN)
     for y in range(max(row - 1, 0), min(row + 2, height)):
@@ -118,7 +118,7 @@ def fill_segments(
     start, end, items, first, verts, faces, edges, corner, offset, facing, depth, near,
     keep, pixel, face_out, bary, xy, normal, depth_out,
 ):  # fmt: skip
-    """The pieces of the edges items[start:end]; those of items[i] begin at first[i]."""
+    """Write the segments of the edges items[start:end]; those of items[i] begin at first[i]."""
     n_edges = edges.shape[0]
     height, width = depth.shape[1], depth.shape[2]
     for index in range(start, end):
@@ -128,15 +128,20 @@ def fill_segments(
         side, half_edge = silhouette_side(view, edge, edges, faces, corner, offset, facing)
         t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b = clip_edge(verts, view, v0, v1, near, height, width)
         n_segments = first[index + 1] - first[index]
-        # The faces lie where side (v0 x v1) . p >= 0; (v0 x v1) is a positive multiple of the line a -> b, whose
+
+        # The faces are where side (v0 x v1) . p >= 0; (v0 x v1) is a positive multiple of the line a -> b, whose
         # normal is (y_a - y_b, x_b - x_a). Outwards is the other way.
         nx = -side * (y_a - y_b) * (u_b - u_a) / n_segments
         ny = -side * (x_b - x_a) * (u_b - u_a) / n_segments
+
+        # The edge's ends as corners of the face.
         face = half_edge // 3
         corner_0 = half_edge - 3 * face
         corner_1 = (corner_0 + 1) % 3
         if faces[face, corner_0] != v0:
             corner_0, corner_1 = corner_1, corner_0
+
+        # Each segment by its middle: u in the image, t in space.
         for segment in range(n_segments):
             out = first[index] + segment
             u = u_a + (segment + 0.5) / n_segments * (u_b - u_a)

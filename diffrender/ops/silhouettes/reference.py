@@ -1,4 +1,4 @@
-"""Outlines in plain PyTorch."""
+"""Silhouettes in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, SEGMENT_PX
 
 
 def silhouette_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(view, edge, side, half-edge) of every edge all of whose faces lie on one side of it."""
+    """Return (view, edge, side, half-edge) of every edge all of whose faces are on one side of it."""
     corner, offset = topology.edge_corners
     n_edges = len(topology.edges)
     owner = torch.arange(n_edges, device=corner.device).repeat_interleave(offset[1:] - offset[:-1])

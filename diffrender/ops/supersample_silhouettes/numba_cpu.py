@@ -1,4 +1,4 @@
-"""Samples in pixels on outlines, and the outlines that are seen, on the CPU. Arithmetic in float64, as in rasterize."""
+"""Samples in silhouette pixels, and the visible segments, on the CPU. Arithmetic in float64, as in rasterize."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True)
 def step_outside(start, end, xy, normal, out):
-    """The places OUTSIDE_PX outside the pieces start..end-1."""
+    """Write the points OUTSIDE_PX outside the segments start..end-1."""
     for p in range(start, end):
         nx, ny = np.float64(normal[p, 0]), np.float64(normal[p, 1])
         length = max(math.sqrt(nx * nx + ny * ny), 1e-12)
@@ -35,7 +35,7 @@ def step_outside(start, end, xy, normal, out):
 
 @njit(nogil=True, cache=True)
 def pixels_of_tile(pixels, first_of_row, row, n_rows, width, left, right, first, column, index):
-    """The refined pixels of a tile by rows: those of row y are column, index[first[y] : first[y + 1]]; their number."""
+    """List the refined pixels of a tile, those of row y in column, index[first[y] : first[y + 1]]; return how many."""
     found = 0
     for y in range(n_rows):
         first[y] = found
@@ -54,7 +54,7 @@ def pixels_of_tile(pixels, first_of_row, row, n_rows, width, left, right, first,
 
 @njit(nogil=True, cache=True)
 def mark_columns(first, column, point_first, marks):
-    """Where a tile has refined pixels or points: bit x of marks[y]."""
+    """Mark where a tile has refined pixels or points: bit x of marks[y]."""
     for y in range(TILE):
         bits = 0
         for k in range(first[y], first[y + 1]):
@@ -67,7 +67,7 @@ def mark_columns(first, column, point_first, marks):
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def draw_samples(edges, near, face, low_x, low_y, offset_x, offset_y, near_depth, near_face):
-    """One face in the samples of the pixel whose corner is at (low_x, low_y)."""
+    """Draw one face in the samples of the pixel whose corner is at (low_x, low_y)."""
     e, f, g = edges
     if (
         misses_box(e, low_x, low_y, low_x + 1, low_y + 1)
@@ -90,7 +90,7 @@ def draw_face(
     face, corners, near, left, top, box, first, column, offset_x, offset_y,
     near_depth, near_face, point_first, px, py, point_depth, point_face,
 ):  # fmt: skip
-    """One face in the samples and points of a tile that lie in the pixels `box`."""
+    """Draw one face in the samples and points of a tile that are in the pixels `box`."""
     a, b, c = corners
     edges = inward_edges(a, b, c)
     for y in range(box.first_y, box.last_y + 1):
@@ -109,7 +109,7 @@ def fill_tiles(
     start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y, height, width,
     pixels, first_of_row, offset_x, offset_y, sample_face_id, xy, point_offset, order, outside_face, outside_depth,
 ):  # fmt: skip
-    """Z-buffer of the samples in refined pixels and of the points at `place`, in the tiles start..end-1."""
+    """Z-buffer the samples in refined pixels and the points at `xy`, in the tiles start..end-1."""
     n_samples = len(offset_x)
     first, point_first = np.empty(TILE + 1, np.int64), np.empty(TILE * TILE + 2, np.int64)
     column, index = np.empty(TILE * TILE, np.int64), np.empty(TILE * TILE, np.int64)
@@ -156,7 +156,7 @@ def query_tiles(
     verts: np.ndarray, faces: np.ndarray, bins: FaceBins, size: tuple[int, int], near: float,
     pixels: np.ndarray, offsets: np.ndarray, view: np.ndarray, xy: np.ndarray,
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:  # fmt: skip
-    """[R, S] faces that the samples in these pixels see; faces (-1 for none) and depths that the places [Q, 2] see."""
+    """Return the faces [R, S] that samples in pixels see, and the faces and depths at the points xy [Q, 2]."""
     height, width = size
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     first_of_row = np.searchsorted(pixels, np.arange(len(verts) * height + 1) * width)
@@ -195,7 +195,7 @@ def keep_visible(
     n_pixels, pixel, face, bary, normal, depth, outside_face, outside_depth, xy,
     seen_pixel, seen_face, seen_bary, seen_normal, seen_depth_weight, segment, view, outside_face_id, outside_xy,
 ):  # fmt: skip
-    """The pieces that nothing nearer covers, and what lies beyond them; (how many, how many not the background)."""
+    """List the segments that nothing nearer covers, and what is outside them; return how many there are of each."""
     n_seen = n_inner = 0
     for p in range(len(pixel)):
         if outside_face[p] >= 0 and not outside_depth[p] >= depth[p]:
@@ -216,7 +216,7 @@ def keep_visible(
 def find_visible_segments(
     segments: SilhouetteSegments, xy: np.ndarray, outside_face: np.ndarray, outside_depth: np.ndarray, n_pixels: int
 ) -> tuple[VisibleSegments, OutsidePoints]:
-    """Those pieces that are seen, and what is just outside them."""
+    """Return the segments that are seen, and what is just outside them."""
     count, dtype = len(xy), segments.bary.dtype
     visible = VisibleSegments(
         torch.empty(count, dtype=torch.int64),

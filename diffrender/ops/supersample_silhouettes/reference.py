@@ -1,4 +1,4 @@
-"""Outlines, probes and samples in plain PyTorch, one after the other."""
+"""Silhouettes, visibility and samples in plain PyTorch, one op after the other."""
 
 from __future__ import annotations
 
