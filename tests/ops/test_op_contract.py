@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from support.triangle_soups import (
 )
 from torch import Tensor
 
+from diffrender import ops
 from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.backend import OPS
 
@@ -95,6 +97,14 @@ def assert_values_agree(case: OpCase, actual: Tensor, expected: Tensor, dtype: t
 
 def test_every_op_has_a_case() -> None:
     assert sorted(CASES) == sorted(OPS)
+
+
+def test_the_readme_lists_every_op_with_its_files() -> None:
+    folder = Path(ops.__file__).parent
+    row = r"^\| \[(\w+)\]\((.*?)\) .* \[notes\]\((.*?)\) \|$"
+    rows = re.findall(row, (folder / "README.md").read_text(encoding="utf-8"), re.M)
+    assert tuple(name for name, _, _ in rows) == OPS
+    assert all((folder / path).is_file() for _, *paths in rows for path in paths)
 
 
 @every("problems")
