@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,24 +38,93 @@ def check_float(function: str, argument: str, value: Tensor) -> None:
 
 def check_index(function: str, argument: str, value: Tensor) -> None:
     """Raise unless `value` is int64."""
-    if value.dtype != torch.int64:
-        raise ShapeError(f"{function}: {argument} must be int64, got {value.dtype}; convert it with .long()")
+    _check_dtype(function, argument, value, torch.int64)
 
 
-def check_same_device(function: str, **tensors: Tensor) -> None:
-    """Raise unless all the named tensors live on one device."""
-    devices = {name: value.device for name, value in tensors.items()}
-    if len(set(devices.values())) > 1:
-        listing = ", ".join(f"{name} on {device}" for name, device in devices.items())
-        raise ShapeError(f"{function}: arguments must share one device, got {listing}; move them with .to(device)")
+def check_tensors(function: str, /, **arguments: tuple[Tensor, str]) -> None:
+    """Raise unless each argument is a tensor of the declared dtype and sizes, all of them on one device.
+
+        check_tensors("interpolate", values=(values, "V C"), faces=(faces, "int64: F 3"),
+                      face_id=(face_id, "int64: M"), bary=(bary, "M 3"))
+
+    Sizes, separated by spaces: a number; a name, which stands for the same size wherever it occurs; `1|M` for 1 or M;
+    `C+1` for one more than C. The first argument with a name tells its size.
+    Dtype, before a colon: `int64`, `bool` and so on. Without it: float32 or float64, the same for all such arguments.
+    `float:` is float32 or float64, whatever the others are.
+    """
+    sizes: dict[str, int] = {}
+    floats: dict[str, object] = {}
+    devices: dict[str, object] = {}
+    for argument, (value, declaration) in arguments.items():
+        dtype, shape = _parse(declaration)
+        _check_sizes(function, argument, value, shape, sizes)
+        if isinstance(dtype, torch.dtype):
+            _check_dtype(function, argument, value, dtype)
+        else:
+            check_float(function, argument, value)
+            if not dtype:
+                floats[argument] = value.dtype
+        devices[argument] = value.device
+    _check_same(function, "device", devices)
+    _check_same(function, "dtype", floats)
 
 
-def check_same_dtype(function: str, **tensors: Tensor) -> None:
-    """Raise unless all the named tensors have one dtype."""
-    dtypes = {name: value.dtype for name, value in tensors.items()}
-    if len(set(dtypes.values())) > 1:
-        listing = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
-        raise ShapeError(f"{function}: arguments must share one dtype, got {listing}; convert them with .to(dtype)")
+class _Size(NamedTuple):
+    """One size of a declared shape: `fixed`, or what `name` stands for plus `more`, or 1 as well where `or_one`."""
+
+    text: str
+    fixed: int | None
+    name: str
+    more: int
+    or_one: bool
+
+
+@cache
+def _parse(declaration: str) -> tuple[torch.dtype | str, tuple[_Size, ...]]:
+    """Return the dtype ("float" and "" as they are) and the sizes that a declaration to check_tensors holds."""
+    kind, _, shape = declaration.rpartition(":")
+    sizes = []
+    for text in shape.split():
+        name, _, more = text.removeprefix("1|").partition("+")
+        fixed = int(name) if name.isdecimal() else None
+        sizes.append(_Size(text.replace("1|", "1 or "), fixed, name, int(more or 0), text.startswith("1|")))
+    return (kind if kind in ("", "float") else getattr(torch, kind)), tuple(sizes)
+
+
+def _check_sizes(function: str, argument: str, value: Tensor, shape: Sequence[_Size], known: dict[str, int]) -> None:
+    """Raise unless `value` is a tensor of `shape`; `known` sizes of names are added to."""
+    if not isinstance(value, Tensor):
+        raise ShapeError(f"{function}: {argument} must be a torch.Tensor, got {type(value).__name__}")
+    n_known = len(known)
+    matches = value.dim() == len(shape)
+    if matches:
+        for have, (_, fixed, name, more, or_one) in zip(value.shape, shape, strict=True):
+            if fixed is not None:
+                matches = matches and have == fixed
+            elif not (or_one and have == 1):
+                matches = matches and known.setdefault(name, have - more) == have - more
+    if not matches:
+        names = {size.name for size in shape}
+        given = ", ".join(f"{name} = {size}" for name, size in list(known.items())[:n_known] if name in names)
+        wanted = ", ".join(size.text for size in shape)
+        raise ShapeError(
+            f"{function}: {argument} must have shape [{wanted}]{given and ' with '}{given}, got {list(value.shape)}"
+        )
+
+
+def _check_dtype(function: str, argument: str, value: Tensor, dtype: torch.dtype) -> None:
+    if value.dtype != dtype:
+        raise ShapeError(
+            f"{function}: {argument} must be {str(dtype).removeprefix('torch.')}, got {value.dtype};"
+            f" convert it with .to({dtype})"
+        )
+
+
+def _check_same(function: str, what: str, values: dict[str, object]) -> None:
+    """Raise unless all arguments have one dtype or device."""
+    if len(set(values.values())) > 1:
+        listing = ", ".join(f"{argument} {value}" for argument, value in values.items())
+        raise ShapeError(f"{function}: arguments must share one {what}, got {listing}; use .to({what})")
 
 
 def check_finite(function: str, argument: str, value: Tensor) -> None:

@@ -1,1 +1,1 @@
-"""The renderer's kernels: raw tensors in, tensors out; a folder an op, a file an implementation."""
+"""The renderer's kernels: raw tensors in, tensors out; a folder per op, a file per implementation. See README.md."""

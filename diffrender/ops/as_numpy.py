@@ -10,5 +10,5 @@ COLOR = 3
 
 
 def as_numpy(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    """Contiguous NumPy views of CPU tensors, without their gradients; copies only of what is not contiguous."""
+    """Return contiguous NumPy views of CPU tensors, without their gradients; copies only of what is not contiguous."""
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)

@@ -1,4 +1,4 @@
-"""Which implementation runs: every line of dispatch in the project.
+"""Choose which implementation of an op runs: every line of dispatch in the project.
 
 On the CPU the Numba kernels run, on any other device the plain PyTorch reference; `backend=` overrides. Nothing falls
 back silently: what cannot run is a BackendError.
@@ -24,7 +24,7 @@ _MODULES = {"numba": "numba_cpu", "reference": "reference"}
 
 
 def choose_backend(device: torch.device, backend: str | None = None) -> str:
-    """The name of the implementation that runs on `device`: `backend` if it can, or the device's own.
+    """Return the name of the implementation that runs on `device`: `backend` if it can, or the device's own.
 
     Raises BackendError for an unknown name and for one that cannot run on the device.
     """
@@ -38,7 +38,7 @@ def choose_backend(device: torch.device, backend: str | None = None) -> str:
 
 
 def implementation(op: str, device: torch.device, backend: str | None = None) -> tuple[str, ModuleType]:
-    """The chosen backend's name and its module for `op`, loaded when first used."""
+    """Return the chosen backend's name and its module for `op`, loaded when first used."""
     name = choose_backend(device, backend)
     if name == "numba" and find_spec("numba") is None:
         raise BackendError(
@@ -48,5 +48,5 @@ def implementation(op: str, device: torch.device, backend: str | None = None) ->
 
 
 def backends_by_op(device: torch.device) -> dict[str, str]:
-    """The implementation that each op uses on `device`, for a run's manifest."""
+    """Return the implementation that each op uses on `device`, for a run's manifest."""
     return {op: choose_backend(device) for op in OPS}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffrender.ops.rasterize.op import AROUND_CENTER
 
-# So many face-sample pairs are tested at a time; bounds the memory.
+# Face-sample pairs that are tested at a time; bounds the memory.
 CHUNK = 2_000_000
 
 

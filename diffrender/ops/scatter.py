@@ -1,4 +1,4 @@
-"""Summing the gradients of many samples into few vertices, in an order that does not depend on the threads."""
+"""Sum the gradients of many samples into few vertices, in an order that does not depend on the threads."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from torch import Tensor
 
 from diffrender.threads import parallel_for
 
-# At most so many partial sums are kept; constants, so that the order of summation is always the same.
+# The greatest number of partial sums; a constant, so that the order of summation is always the same.
 MOST_PARTS = 8
-# All of them together have at most so many numbers an item, about as many as the items themselves: memory stays in
-# proportion to the image, and what the sums cost to clear and to add is less than what they save.
-NUMBERS_AN_ITEM = 16
+# The greatest number of entries in all of them together per item, about as many as an item has itself: memory stays in
+# proportion to the image, and the sums cost less to clear and to add than they save.
+ENTRIES_PER_ITEM = 16
 
 
 def sum_into(
     shape: tuple[int, ...], dtype: torch.dtype, n_items: int, kernel: Callable[..., None], *arguments: object
 ) -> Tensor:
-    """A tensor of `shape`, the sum of what `kernel(first, last, total, *arguments)` adds to `total` for all items.
+    """Return the sum, of `shape`, of what `kernel(first, last, total, *arguments)` adds to `total` for all items.
 
     The items are cut into a fixed number of parts, each with its own total; the totals are added in order. There are
     fewer parts where the totals would cost more memory than the items themselves.
     """
     size = math.prod(shape)
-    most = min(MOST_PARTS, n_items // 2048, NUMBERS_AN_ITEM * n_items // max(1, size))
+    most = min(MOST_PARTS, n_items // 2048, ENTRIES_PER_ITEM * n_items // max(1, size))
     n_parts = 1 << max(0, most.bit_length() - 1)  # a power of two, which shares out evenly among threads
     totals = torch.zeros((n_parts, *shape), dtype=dtype)
     array = totals.numpy()

@@ -1,4 +1,4 @@
-"""Triples of numbers in compiled kernels: vectors and colours, in float64."""
+"""Vectors and colours in compiled kernels, as triples of float64."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def plus(a, s, b):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def put(array, m, value):
-    """Write row m of [M, 3]; nothing where the array is empty, as those of what nobody wants are."""
+    """Write row m of [M, 3]; do nothing where the array is empty, as those of gradients not needed are."""
     if len(array) > 0:
         array[m, 0], array[m, 1], array[m, 2] = value

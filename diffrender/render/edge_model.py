@@ -19,23 +19,23 @@ class Visible(NamedTuple):
 
     raster: what the pixel centres see.
     samples: M samples that make up the image.
-    outlines: P pieces of visible outlines, across which the image jumps; outline_view: [P] int64 their views.
-    beyond: what is seen just outside them.
+    segments: P visible silhouette segments, across which the image jumps; segment_view: [P] int64 their views.
+    outside: what is seen just outside them.
     """
 
     raster: Raster
     samples: Samples
-    outlines: VisibleSegments
-    outline_view: Tensor
-    beyond: OutsidePoints
+    segments: VisibleSegments
+    segment_view: Tensor
+    outside: OutsidePoints
 
 
 class Shaded(NamedTuple):
-    """The smooth part of a render: what the samples and outlines look like.
+    """The smooth part of a render: what the samples and silhouettes look like.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates.
     values: [M, C] the buffers of the samples.
-    jump: [P, C + 1] buffers and coverage on the outlines minus those just outside them; without gradient.
+    jump: [P, C + 1] buffers and coverage on the silhouettes minus those just outside them; without gradient.
     background: [C] what lies behind everything.
     """
 
@@ -52,7 +52,7 @@ class EdgeModel(ABC):
     def visible(
         self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
     ) -> Visible:
-        """Which samples and outlines the image needs, given what the pixel centres see."""
+        """Return the samples and silhouette segments that the image needs, given what the pixel centres see."""
 
     @abstractmethod
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
@@ -60,7 +60,7 @@ class EdgeModel(ABC):
 
 
 def resolve(shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
-    """[N, H, W, C + 1]: each pixel the mean of its samples, moved by the outlines. What most edge models build on."""
+    """[N, H, W, C + 1]: each pixel the mean of its samples, moved by the silhouettes. Most edge models build on it."""
     n_views, height, width = visible.raster.face_id.shape[:3]
     return antialias(
         shaded.values,
@@ -69,7 +69,7 @@ def resolve(shaded: Shaded, topology: Topology, visible: Visible, backend: str |
         topology.faces,
         visible.samples.pixel,
         visible.samples.weight,
-        visible.outlines,
+        visible.segments,
         shaded.background,
         (n_views, height, width),
         backend=backend,

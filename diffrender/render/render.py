@@ -29,7 +29,7 @@ class RenderOutput:
 
     image: [N, H, W, C + 1] the buffers one after the other, and coverage in 0..1.
     buffers: their names (diffrender.render.aovs).
-    visible: the samples and outlines it was made of.
+    visible: the samples and silhouette segments it was made of.
     """
 
     image: Tensor
@@ -110,7 +110,7 @@ def render(
     if verts_hom.requires_grad:  # without a gradient nothing moves, and never under torch.no_grad()
         jump = jump_across(scene, geometry, cameras, wanted, background, verts_hom, visible, backend)
     else:
-        jump = verts_hom.new_zeros(len(visible.outlines.pixel), len(background) + 1)
+        jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
     image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, buffers)
     return RenderOutput(image, buffers, visible)
@@ -137,23 +137,24 @@ def jump_across(
     visible: Visible,
     backend: str | None,
 ) -> Tensor:
-    """[P, C + 1] buffers and coverage on each piece of outline, minus those seen just outside it."""
-    outlines, beyond = visible.outlines, visible.beyond
-    if len(outlines.pixel) == 0:
+    """[P, C + 1] buffers and coverage on each silhouette segment, minus those seen just outside it."""
+    segments, outside = visible.segments, visible.outside
+    if len(segments.pixel) == 0:
         return verts_hom.new_empty(0, len(background) + 1)
     faces = geometry.topology.faces
-    bary = barycentrics(verts_hom, faces, beyond.view, beyond.face_id, beyond.xy_px, backend=backend)
+    bary = barycentrics(verts_hom, faces, outside.view, outside.face_id, outside.xy_px, backend=backend)
     values = shade(
         scene,
         geometry,
         cameras,
         buffers,
-        torch.cat([outlines.face, beyond.face_id]),
-        torch.cat([outlines.bary, bary]),
-        torch.cat([visible.outline_view, beyond.view]),
+        torch.cat([segments.face, outside.face_id]),
+        torch.cat([segments.bary, bary]),
+        torch.cat([visible.segment_view, outside.view]),
         backend,
     )
-    outside = torch.nn.functional.pad(background, (0, 1)).repeat(len(outlines.pixel), 1)
-    outside[beyond.outline, :-1] = values[len(outlines.pixel) :]
-    outside[beyond.outline, -1] = 1
-    return torch.nn.functional.pad(values[: len(outlines.pixel)], (0, 1), value=1.0) - outside
+    n_segments = len(segments.pixel)
+    subtracted = torch.nn.functional.pad(background, (0, 1)).repeat(n_segments, 1)
+    subtracted[outside.segment, :-1] = values[n_segments:]
+    subtracted[outside.segment, -1] = 1
+    return torch.nn.functional.pad(values[:n_segments], (0, 1), value=1.0) - subtracted

@@ -37,7 +37,7 @@ class ShadowMaps:
     sides: maps that look different ways from one place.
     per_view: whether each camera of the image has its own.
     depth: [L, H, W] depths in a measure that is linear across the image of a plane (`_measure`).
-    occluders: the outlines in the maps.
+    occluders: the silhouette segments in the maps.
     verts_hom: [L, V, 4] the scene in the maps, with gradient; faces: [F, 3].
     """
 
@@ -111,20 +111,20 @@ def _no_occluders(verts_hom: Tensor) -> Occluders:
 def _occluders(
     cameras: Cameras, geometry: SceneTriangles, verts_hom: Tensor, raster: Raster, backend: str | None
 ) -> Occluders:
-    """The outlines in the maps."""
+    """Return the silhouette segments in the maps."""
     topology, faces = geometry.topology, geometry.topology.faces
     visible = Antialias(1).visible(verts_hom, topology, raster, cameras.near, backend)
-    outlines, beyond = visible.outlines, visible.beyond
-    order = outlines.pixel.argsort(stable=True)
-    front = _depth_at(verts_hom, faces, visible.outline_view, outlines.face, outlines.bary)
+    segments, outside = visible.segments, visible.outside
+    order = segments.pixel.argsort(stable=True)
+    front = _depth_at(verts_hom, faces, visible.segment_view, segments.face, segments.bary)
     behind = front.new_full(front.shape, NOTHING)
-    bary = barycentrics(verts_hom, faces, beyond.view, beyond.face_id, beyond.xy_px, backend=backend)
-    behind[beyond.outline] = _measure(_depth_at(verts_hom, faces, beyond.view, beyond.face_id, bary), cameras)
+    bary = barycentrics(verts_hom, faces, outside.view, outside.face_id, outside.xy_px, backend=backend)
+    behind[outside.segment] = _measure(_depth_at(verts_hom, faces, outside.view, outside.face_id, bary), cameras)
     return Occluders(
-        outlines.pixel[order],
-        outlines.face[order],
-        outlines.bary[order],
-        outlines.normal_px[order],
+        segments.pixel[order],
+        segments.face[order],
+        segments.bary[order],
+        segments.normal_px[order],
         _measure(front, cameras)[order],
         behind[order],
     )

@@ -1,26 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
-import pytest
 import torch
-from support.triangle_soups import assert_same_bits, assert_same_for_any_threads, both_backends, both_dtypes, strided
-from torch import Tensor
+from support.op_problems import gather_problem as problem
+from support.triangle_soups import assert_same_bits, both_backends, both_dtypes
 
-from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.gather_samples import gather_samples
-
-Work = tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-def problem(dtype: torch.dtype, size: tuple[int, int, int] = (2, 13, 21), n_samples: int = 4) -> Work:
-    """What the centres see, a tenth of the pixels refined, what their samples see, where the samples are."""
-    generator = torch.Generator().manual_seed(n_samples)
-    face_id = torch.randint(-2, 5, size, generator=generator).clamp_min(-1)
-    refined = torch.nonzero(torch.rand(face_id.numel(), generator=generator) < 0.1)[:, 0]
-    sample_face_id = torch.randint(-2, 5, (len(refined), n_samples), generator=generator).clamp_min(-1)
-    return face_id, refined, sample_face_id, torch.rand(n_samples, 2, generator=generator, dtype=dtype)
 
 
 @both_backends
@@ -38,13 +22,6 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert samples.xy_px.tolist() == [[0.5, 0.5], [1.75, 0.5], [1.5, 0.5], [2.25, 0.125], [2.75, 0.5]]
     assert samples.weight.tolist() == [1, 0.5, 1, 0.5, 0.5]
     assert samples.xy_px.dtype == samples.weight.dtype == dtype
-
-
-@both_dtypes
-@pytest.mark.parametrize("n_samples", [1, 3, 16])
-def test_matches_the_reference(dtype: torch.dtype, n_samples: int) -> None:
-    work = problem(dtype, n_samples=n_samples)
-    assert_same_bits(gather_samples(*work, backend="numba"), gather_samples(*work, backend="reference"))
 
 
 @both_backends
@@ -82,49 +59,3 @@ def test_views_together_are_the_views_one_by_one(backend: str) -> None:
         )
         assert_same_bits(together.pixel[mine] - n * 13 * 21, alone.pixel)
         assert_same_bits(tuple(part[mine] for part in together[2:]), alone[2:])
-
-
-def test_same_bits_for_any_number_of_threads() -> None:
-    work = problem(torch.float32, (2, 300, 400))
-    assert_same_for_any_threads(lambda: gather_samples(*work, backend="numba"))
-
-
-@both_backends
-@both_dtypes
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    work = problem(dtype)
-    expected = gather_samples(*work, backend=backend)
-    with poisoned_memory():
-        found = gather_samples(*work, backend=backend)
-    assert_same_bits(found, expected)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    work = problem(torch.float32)
-    assert_same_bits(
-        gather_samples(*(strided(part) for part in work), backend=backend), gather_samples(*work, backend=backend)
-    )
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    face_id, refined, sample_face_id, offsets = problem(torch.float32)
-    cases = {
-        r"face_id must have shape \[N, H, W\]": (face_id[0], refined, sample_face_id, offsets),
-        r"face_id must be int64": (face_id.int(), refined, sample_face_id, offsets),
-        r"refined must have shape \[R\]": (face_id, refined[None], sample_face_id, offsets),
-        r"refined must be int64": (face_id, refined.int(), sample_face_id, offsets),
-        r"sample_face_id must have shape": (face_id, refined, sample_face_id[:, :3], offsets),
-        r"sample_face_id must be int64": (face_id, refined, sample_face_id.int(), offsets),
-        r"offsets must have shape \[S, 2\]": (face_id, refined, sample_face_id, offsets[:, :1]),
-        r"offsets must be float32 or float64": (face_id, refined, sample_face_id, offsets.long()),
-        r"one device": (face_id, refined.to("meta"), sample_face_id, offsets),
-    }
-    for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"gather_samples: .*{message}"):
-            gather_samples(*arguments, backend=backend)
-    with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        gather_samples(*(part.to("meta") for part in (face_id, refined, sample_face_id, offsets)), backend="numba")

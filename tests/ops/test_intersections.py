@@ -1,30 +1,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import pytest
 import torch
+from support.op_problems import intersections_problem
 from support.triangle_soups import (
     HEIGHT,
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    assert_same_for_any_threads,
     both_backends,
     both_dtypes,
     every_soup,
     parallel_points,
     perspective_points,
-    soup,
-    strided,
 )
 from torch import Tensor
 
-from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.intersections import Intersections, intersections
-from diffrender.ops.intersections.op import PIECE_PX
+from diffrender.ops.intersections.op import SEGMENT_PX
 
 QUADS = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
 QUAD_PAIRS = torch.tensor([[0, 2], [0, 3], [1, 2], [1, 3]])
@@ -38,15 +33,6 @@ def everywhere(pairs: Tensor, n_views: int = 1) -> tuple[Tensor, Tensor]:
 
 def find(verts_hom: Tensor, faces: Tensor, pixel: Tensor, pair: Tensor, backend: str) -> Intersections:
     return intersections(verts_hom, faces, pixel, pair, HEIGHT, WIDTH, backend=backend)
-
-
-def at_random(n_views: int, faces: Tensor, n_pairs: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Pixels, and pairs of faces without a common vertex."""
-    generator = torch.Generator().manual_seed(seed)
-    pixel = torch.randint(n_views * HEIGHT * WIDTH, (n_pairs,), generator=generator).sort().values
-    pair = torch.randint(len(faces), (n_pairs, 2), generator=generator)
-    apart = (faces[pair[:, 0], :, None] != faces[pair[:, 1], None, :]).flatten(1).all(1)
-    return pixel[apart], pair[apart]
 
 
 def lengths(found: Intersections) -> Tensor:
@@ -127,7 +113,7 @@ def test_the_line_of_two_crossing_quads(kind: str, dtype: torch.dtype, backend: 
     found = find(verts.to(dtype), QUADS, *everywhere(QUAD_PAIRS), backend)
     exact = dtype == torch.float64
     assert float(lengths(found).sum()) == pytest.approx(math.hypot(bx - ax, by - ay), rel=1e-9 if exact else 1e-4)
-    assert float(lengths(found).max()) <= PIECE_PX * (1 + 1e-5)
+    assert float(lengths(found).max()) <= SEGMENT_PX * (1 + 1e-5)
     # Every middle is on the line, between its ends, in its pixel.
     x, y = found.xy_px.unbind(1)
     off_line = ((x - ax) * (by - ay) - (y - ay) * (bx - ax)) / math.hypot(bx - ax, by - ay)
@@ -158,8 +144,8 @@ def test_the_line_ends_at_the_smaller_triangle_and_at_the_image(backend: str) ->
         verts = parallel_points(torch.cat([sheet, upper]).double())[None]
         found = find(verts, faces, *everywhere(torch.tensor([[0, 1]])), backend)
         assert float(lengths(found).sum()) == pytest.approx(last - first, rel=1e-9)
-        assert first < float(found.xy_px[:, 1].min()) < first + PIECE_PX
-        assert last - PIECE_PX < float(found.xy_px[:, 1].max()) < last
+        assert first < float(found.xy_px[:, 1].min()) < first + SEGMENT_PX
+        assert last - SEGMENT_PX < float(found.xy_px[:, 1].max()) < last
         torch.testing.assert_close(found.xy_px[:, 0], torch.full_like(found.depth, 12.5))
 
 
@@ -235,21 +221,6 @@ def test_normal_and_rise_are_the_area_that_is_gained(kind: str, backend: str) ->
             assert float((found.depth_weight[:, k] * away_by).sum()) == pytest.approx(gained, rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["in_front", "crossing", "parallel"])
-@both_dtypes
-def test_matches_the_reference(kind: str, dtype: torch.dtype) -> None:
-    for seed in range(2):
-        verts, faces = soup(kind, seed, dtype=dtype)
-        pixel, pair = at_random(2, faces, 60_000, seed)
-        found, expected = (find(verts, faces, pixel, pair, backend) for backend in ("numba", "reference"))
-        assert len(found.pixel) > 20
-        assert torch.equal(found.pixel, expected.pixel) and torch.equal(found.face, expected.face)
-        tolerance = 1e-8 if dtype == torch.float64 else 1e-4
-        for actual, wanted in zip(found[2:], expected[2:], strict=True):
-            scale = wanted.abs().amax(tuple(range(1, wanted.dim())), keepdim=True).clamp_min(1)
-            torch.testing.assert_close(actual / scale, wanted / scale, rtol=tolerance, atol=tolerance)
-
-
 @both_backends
 @both_dtypes
 def test_pairs_in_nearly_one_plane_have_no_line(backend: str, dtype: torch.dtype) -> None:
@@ -282,20 +253,19 @@ def test_parallel_and_degenerate_pairs_do_not_intersect(backend: str, dtype: tor
 @every_soup
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e20, 1e30, torch.inf, torch.nan])
 def test_huge_tiny_and_broken_coordinates(kind: str, backend: str, dtype: torch.dtype, size: float) -> None:
-    verts, faces = soup(kind, 5, dtype=dtype)
+    verts, *more = intersections_problem(kind, dtype, seed=5)
     verts[:, :6] *= size
-    found = find(verts, faces, *at_random(2, faces, 60_000, 0), backend)
+    found = intersections(verts, *more, backend=backend)
     assert len(found.pixel) > 10
     assert_all_finite(found)
-    assert float(lengths(found).max()) <= PIECE_PX * (1 + 1e-4)
+    assert float(lengths(found).max()) <= SEGMENT_PX * (1 + 1e-4)
     assert float(found.xy_px.min()) >= -1e-6 and float(found.xy_px.max()) <= WIDTH + 1e-6
 
 
 @both_backends
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
-    verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
-    pixel, pair = at_random(3, faces, 60_000, 1)
+    verts, faces, pixel, pair, _, _ = intersections_problem("crossing", dtype, n_views=3, seed=3)
     together = find(verts, faces, pixel, pair, backend)
     for n in range(3):
         asked, mine = pixel // (HEIGHT * WIDTH) == n, together.pixel // (HEIGHT * WIDTH) == n
@@ -303,43 +273,6 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         assert len(alone.pixel) > 10
         assert_same_bits(together.pixel[mine] - n * HEIGHT * WIDTH, alone.pixel)
         assert_same_bits(tuple(part[mine] for part in together[1:]), alone[1:])
-
-
-def test_same_bits_for_any_number_of_threads() -> None:
-    verts, faces = soup("in_front", 1)
-    pixel, pair = at_random(2, faces, 20_000, 2)
-    assert_same_for_any_threads(lambda: find(verts, faces, pixel, pair, "numba"))
-
-
-@both_backends
-@both_dtypes
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    verts, faces = soup("crossing", 4, dtype=dtype)
-    pixel, pair = at_random(2, faces, 60_000, 3)
-    expected = find(verts, faces, pixel, pair, backend)
-    with poisoned_memory():
-        found = find(verts, faces, pixel, pair, backend)
-    assert len(found.pixel) > 10
-    assert_same_bits(found, expected)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    pixel, pair = at_random(2, faces, 5000, 4)
-    found = find(strided(verts), strided(faces), strided(pixel), strided(pair), backend)
-    assert_same_bits(found, find(verts, faces, pixel, pair, backend))
-
-
-@both_backends
-def test_no_pairs(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    pixel, pair = at_random(2, faces, 5, 4)
-    for case in ((verts, faces), (verts, faces[:0]), (verts[:0], faces)):
-        found = find(*case, pixel[:0], pair[:0], backend)
-        assert [tuple(part.shape) for part in found] == [(0,), (0, 2), (0, 2, 3), (0, 2), (0,), (0, 2, 2), (0, 2)]
 
 
 @both_backends
@@ -351,25 +284,3 @@ def test_one_pixel(backend: str) -> None:
     found = intersections(verts, faces, zero, torch.tensor([[0, 1]]), 1, 1, backend=backend)
     assert len(found.pixel) == 6 and float(lengths(found).sum()) == pytest.approx(2**0.5)
     torch.testing.assert_close(found.xy_px[:, 0], found.xy_px[:, 1])
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    pixel, pair = torch.arange(5), torch.tensor([[0, 1]]).repeat(5, 1)
-    cases = {
-        r"verts_hom must have shape \[N, V, 4\]": (verts[0], faces, pixel, pair),
-        r"verts_hom must be float32 or float64": (verts.half(), faces, pixel, pair),
-        r"faces must have shape \[F, 3\]": (verts, faces[0], pixel, pair),
-        r"faces must be int64": (verts, faces.int(), pixel, pair),
-        r"pixel must be int64": (verts, faces, pixel.int(), pair),
-        r"pixel must have shape \[Q\]": (verts, faces, pixel[:, None], pair),
-        r"pair must have shape \[5, 2\]": (verts, faces, pixel, pair[:4]),
-        r"pair must be int64": (verts, faces, pixel, pair.int()),
-        r"one device": (verts, faces, pixel, pair.to("meta")),
-    }
-    for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"intersections: .*{message}"):
-            find(*arguments, backend)
-    with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        find(*(part.to("meta") for part in (verts, faces, pixel, pair)), "numba")  # type: ignore[misc]

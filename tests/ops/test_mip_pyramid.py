@@ -1,32 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 import pytest
 import torch
-from support.comparators import assert_gradients_agree
+from support.op_problems import texels_of
 from support.triangle_soups import (
-    assert_all_finite,
-    assert_same_bits,
-    assert_same_for_any_threads,
     both_backends,
     both_dtypes,
-    strided,
 )
 from torch import Tensor
 
-from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.mip_pyramid import mip_pyramid
 from diffrender.ops.mip_pyramid.op import level_sizes
 
 SIZES = ((8, 8), (1, 1), (1, 7), (6, 1), (5, 9), (13, 6), (3, 2))
 every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-
-
-def image(height: int, width: int, channels: int = 3, dtype: torch.dtype = torch.float64) -> Tensor:
-    generator = torch.Generator().manual_seed(100 * height + width)
-    return torch.rand(height, width, channels, generator=generator, dtype=torch.float64).to(dtype)
 
 
 def with_gradient(texels: Tensor, backend: str, levels: int | None = None) -> tuple[Tensor, Tensor]:
@@ -69,7 +56,7 @@ def test_sizes() -> None:
 @every_size
 @both_backends
 def test_every_level_has_the_mean_of_the_image(backend: str, size: tuple[int, int]) -> None:
-    texels = image(*size)
+    texels = texels_of(*size)
     pyramid = mip_pyramid(texels, backend=backend)
     for index in range(len(pyramid.sizes)):
         level = pyramid.level(index)
@@ -93,20 +80,9 @@ def test_a_level_does_not_shift_the_image(backend: str) -> None:
 
 
 @every_size
-@both_dtypes
-def test_matches_the_reference_in_value_and_gradient(dtype: torch.dtype, size: tuple[int, int]) -> None:
-    for channels in (1, 3, 5):
-        texels = image(*size, channels, dtype)
-        found, expected = with_gradient(texels, "numba"), with_gradient(texels, "reference")
-        tolerance = 1e-12 if dtype == torch.float64 else 1e-6
-        torch.testing.assert_close(found[0], expected[0], rtol=tolerance, atol=tolerance)
-        assert_gradients_agree(found[1], expected[1])
-
-
-@every_size
 @both_backends
 def test_several_images_are_one_of_all_their_channels(backend: str, size: tuple[int, int]) -> None:
-    whole = image(*size, 6)
+    whole = texels_of(*size, 6)
     parts = [part.detach().requires_grad_() for part in whole.split([3, 1, 2], 2)]
     expected, expected_gradient = with_gradient(whole, "reference")
     out = mip_pyramid(parts, backend=backend).texels
@@ -118,72 +94,7 @@ def test_several_images_are_one_of_all_their_channels(backend: str, size: tuple[
 
 
 @both_backends
-def test_only_what_is_wanted_gets_a_gradient(backend: str) -> None:
-    still, learned = image(4, 6, 3), image(4, 6, 1).requires_grad_()
-    mip_pyramid([still, learned], backend=backend).texels.sum().backward()
-    assert still.grad is None and learned.grad is not None
-    assert not mip_pyramid([still, still], backend=backend).texels.requires_grad
-
-
-@both_backends
-def test_gradients_are_the_derivatives(backend: str) -> None:
-    texels = image(5, 6, 2).requires_grad_()
-    assert torch.autograd.gradcheck(lambda t: mip_pyramid(t, backend=backend).texels, (texels,))
-
-
-def test_same_bits_for_any_number_of_threads() -> None:
-    texels = image(301, 260, 3, torch.float32)
-    assert_same_for_any_threads(lambda: with_gradient(texels, "numba"))
-
-
-@both_backends
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    texels = image(7, 12, 3, torch.float32)
-    expected = with_gradient(texels, backend)
-    with poisoned_memory():
-        found = with_gradient(texels, backend)
-    assert_same_bits(found, expected)
-    assert_all_finite(found)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    texels = image(6, 7)
-    assert_same_bits(with_gradient(strided(texels), backend), with_gradient(texels, backend))
-
-
-@both_backends
 def test_one_level_is_the_image_itself(backend: str) -> None:
-    texels = image(4, 6)
+    texels = texels_of(4, 6)
     pyramid = mip_pyramid(texels, 1, backend=backend)
     assert pyramid.sizes == ((4, 6),) and pyramid.texels.data_ptr() == texels.data_ptr()
-
-
-def test_a_second_derivative_is_refused_and_not_zero() -> None:
-    texels = image(4, 4).requires_grad_()
-    out = mip_pyramid(texels).texels
-    (grad,) = torch.autograd.grad(out.square().sum(), texels, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    with pytest.raises(ShapeError, match=r"mip_pyramid: texels must have shape \[H, W, C\]"):
-        mip_pyramid(torch.zeros(4, 4), backend=backend)
-    with pytest.raises(ShapeError, match="mip_pyramid: texels must be float32 or float64"):
-        mip_pyramid(torch.zeros(4, 4, 3, dtype=torch.uint8), backend=backend)
-    with pytest.raises(ShapeError, match="mip_pyramid: texels must have at least one pixel"):
-        mip_pyramid(torch.zeros(0, 4, 3), backend=backend)
-    with pytest.raises(ShapeError, match="mip_pyramid: levels must be at least 1, got 0"):
-        mip_pyramid(torch.zeros(4, 4, 3), 0, backend=backend)
-    with pytest.raises(ShapeError, match="mip_pyramid: texels must be an image or several, got none"):
-        mip_pyramid([], backend=backend)
-    with pytest.raises(ShapeError, match=r"mip_pyramid: texels\[1\] must have shape \[4, 4, C\], got \[4, 2, 3\]"):
-        mip_pyramid([torch.zeros(4, 4, 3), torch.zeros(4, 2, 3)], backend=backend)
-    with pytest.raises(ShapeError, match=r"one dtype, got texels\[0\] torch.float32, texels\[1\] torch.float64"):
-        mip_pyramid([torch.zeros(4, 4, 3), torch.zeros(4, 4, 3).double()], backend=backend)
-    with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        mip_pyramid(torch.zeros(4, 4, 3, device="meta"), backend="numba")

@@ -1,44 +1,31 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 import pytest
 import torch
+from support.op_problems import points_in_image
 from support.triangle_soups import (
     HEIGHT,
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    assert_same_for_any_threads,
     both_backends,
     both_dtypes,
     every_soup,
     parallel_points,
     raster_of,
     soup,
-    strided,
 )
 from torch import Tensor
 
-from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.rasterize import Raster, rasterize
 
 
-def probe_of(
+def visible_at(
     verts_hom: Tensor, faces: Tensor, view: Tensor, xy_px: Tensor, backend: str, raster: Raster | None = None
 ) -> tuple[Tensor, Tensor]:
     bins = (raster or raster_of(verts_hom, faces, backend)).bins
     return query_visibility(verts_hom, faces, view, xy_px, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
-
-
-def places(n_views: int, n_points: int, dtype: torch.dtype, beyond_px: float = 0.0) -> tuple[Tensor, Tensor]:
-    """(view, xy_px) at random, up to beyond_px outside the image."""
-    generator = torch.Generator().manual_seed(n_points)
-    unit = torch.rand(n_points, 2, generator=generator, dtype=torch.float64)
-    xy_px = unit * (torch.tensor([WIDTH, HEIGHT]) + 2 * beyond_px) - beyond_px
-    return torch.randint(n_views, (n_points,), generator=generator), xy_px.to(dtype)
 
 
 @both_backends
@@ -49,9 +36,9 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     verts = parallel_points(torch.tensor([points], dtype=dtype))
     faces = torch.tensor([[3, 4, 5], [0, 1, 2]])
     raster = rasterize(verts, faces, 3, 4, backend=backend)
-    place = torch.tensor([[1.0, 1.0], [3.99, 0.001], [3.99, 0.02], [0.25, 2.5]], dtype=dtype)
+    xy = torch.tensor([[1.0, 1.0], [3.99, 0.001], [3.99, 0.02], [0.25, 2.5]], dtype=dtype)
     view = torch.zeros(4, dtype=torch.int64)
-    face_id, depth = query_visibility(verts, faces, view, place, 3, 4, bins=raster.bins, backend=backend)
+    face_id, depth = query_visibility(verts, faces, view, xy, 3, 4, bins=raster.bins, backend=backend)
     assert face_id.tolist() == [1, 1, 0, 1]
     # depth = 1 + (x / 4) 1 + (y / 3) 2
     assert depth.tolist() == pytest.approx(
@@ -67,23 +54,10 @@ def test_at_pixel_centres_it_is_rasterize(kind: str, dtype: torch.dtype, backend
     verts, faces = soup(kind, 1, dtype=dtype)
     raster = raster_of(verts, faces, backend)
     pixel = torch.randperm(2 * HEIGHT * WIDTH, generator=torch.Generator().manual_seed(0))
-    place = torch.stack([pixel % WIDTH, pixel // WIDTH % HEIGHT], 1).to(dtype) + 0.5
-    face_id, depth = probe_of(verts, faces, pixel // (HEIGHT * WIDTH), place, backend, raster)
+    xy = torch.stack([pixel % WIDTH, pixel // WIDTH % HEIGHT], 1).to(dtype) + 0.5
+    face_id, depth = visible_at(verts, faces, pixel // (HEIGHT * WIDTH), xy, backend, raster)
     assert torch.equal(face_id, raster.face_id.reshape(-1)[pixel])
     assert torch.equal(depth, raster.depth.reshape(-1)[pixel])
-
-
-@every_soup
-@both_dtypes
-def test_matches_the_reference(kind: str, dtype: torch.dtype) -> None:
-    for seed in range(3):
-        verts, faces = soup(kind, seed, dtype=dtype)
-        view, place = places(2, 3000, dtype, beyond_px=4)
-        face_id, depth = probe_of(verts, faces, view, place, "numba")
-        expected_id, expected_depth = probe_of(verts, faces, view, place, "reference")
-        assert bool((face_id >= 0).any())
-        assert torch.equal(face_id, expected_id)
-        torch.testing.assert_close(depth, expected_depth, rtol=1e-6, atol=0)
 
 
 @both_backends
@@ -93,11 +67,11 @@ def test_points_on_shared_edges_see_exactly_one_face(backend: str) -> None:
     verts = parallel_points(ring)[None]
     faces = torch.tensor([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]])
     t = torch.tensor([0.0, 0.25, 0.5, 0.75])  # these places are exact in binary
-    place = torch.cat([ring[4, :2] + t[:, None] * (ring[i, :2] - ring[4, :2]) for i in range(4)])
-    view = torch.zeros(len(place), dtype=torch.int64)
-    alone = torch.stack([probe_of(verts, faces[f : f + 1], view, place, backend)[0] for f in range(4)])
-    assert (alone >= 0).sum(0).tolist() == [1] * len(place)
-    assert torch.equal(probe_of(verts, faces, view, place, backend)[0], (alone >= 0).int().argmax(0))
+    xy = torch.cat([ring[4, :2] + t[:, None] * (ring[i, :2] - ring[4, :2]) for i in range(4)])
+    view = torch.zeros(len(xy), dtype=torch.int64)
+    alone = torch.stack([visible_at(verts, faces[f : f + 1], view, xy, backend)[0] for f in range(4)])
+    assert (alone >= 0).sum(0).tolist() == [1] * len(xy)
+    assert torch.equal(visible_at(verts, faces, view, xy, backend)[0], (alone >= 0).int().argmax(0))
 
 
 @both_backends
@@ -105,7 +79,7 @@ def test_of_equal_depths_the_lower_face_is_seen(backend: str) -> None:
     verts = parallel_points(torch.tensor([[[0.0, 0, 2], [40, 0, 2], [0, 40, 2], [40, 40, 2]]]))
     faces = torch.tensor([[0, 2, 3], [0, 1, 2], [2, 0, 1]])
     view = torch.zeros(1, dtype=torch.int64)
-    assert probe_of(verts, faces, view, torch.tensor([[3.3, 3.2]]), backend)[0].tolist() == [1]
+    assert visible_at(verts, faces, view, torch.tensor([[3.3, 3.2]]), backend)[0].tolist() == [1]
 
 
 @both_backends
@@ -113,8 +87,8 @@ def test_outside_the_image_only_what_touches_its_border_is_seen(backend: str) ->
     # The first triangle reaches from inside over the left border, the second lies wholly outside.
     points = torch.tensor([[[-9.0, 3, 1], [5, 3, 1], [5, 20, 1], [-9, 10, 2], [-2, 10, 2], [-2, 28, 2]]])
     verts, faces = parallel_points(points), torch.tensor([[0, 1, 2], [3, 4, 5]])
-    place = torch.tensor([[-0.5, 5.0], [-3.0, 12.0]])
-    face_id, depth = probe_of(verts, faces, torch.zeros(2, dtype=torch.int64), place, backend)
+    xy = torch.tensor([[-0.5, 5.0], [-3.0, 12.0]])
+    face_id, depth = visible_at(verts, faces, torch.zeros(2, dtype=torch.int64), xy, backend)
     assert face_id.tolist() == [0, -1]
     assert depth.tolist() == [1, 0]
 
@@ -123,21 +97,19 @@ def test_outside_the_image_only_what_touches_its_border_is_seen(backend: str) ->
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
-    view, place = places(3, 500, dtype)
-    together = probe_of(verts, faces, view, place, backend)
+    view, xy = points_in_image(3, 500, dtype)
+    together = visible_at(verts, faces, view, xy, backend)
     for n in range(3):
         mine = view == n
-        alone = probe_of(verts[n : n + 1], faces, view[mine] * 0, place[mine], backend)
+        alone = visible_at(verts[n : n + 1], faces, view[mine] * 0, xy[mine], backend)
         assert_same_bits((together[0][mine], together[1][mine]), alone)
 
 
 @both_backends
-def test_no_points_no_faces(backend: str) -> None:
+def test_no_faces(backend: str) -> None:
     verts, faces = soup("in_front", 0)
-    view, place = places(2, 50, torch.float32)
-    face_id, depth = probe_of(verts, faces, view[:0], place[:0], backend)
-    assert face_id.shape == depth.shape == (0,)
-    face_id, depth = probe_of(verts, faces[:0], view, place, backend)
+    view, xy = points_in_image(2, 50, torch.float32)
+    face_id, depth = visible_at(verts, faces[:0], view, xy, backend)
     assert face_id.tolist() == [-1] * 50 and not bool(depth.any())
 
 
@@ -147,11 +119,11 @@ def test_no_points_no_faces(backend: str) -> None:
 def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: float) -> None:
     verts, faces = soup("crossing", 5, dtype=dtype)
     verts[:, :20] *= size
-    view, place = places(2, 300, dtype)
-    place[:100] *= size
-    found = probe_of(verts, faces, view, place, backend)
+    view, xy = points_in_image(2, 300, dtype)
+    xy[:100] *= size
+    found = visible_at(verts, faces, view, xy, backend)
     assert_all_finite(found)
-    assert torch.equal(found[0], probe_of(verts, faces, view, place, "reference")[0])
+    assert torch.equal(found[0], visible_at(verts, faces, view, xy, "reference")[0])
 
 
 @both_backends
@@ -164,58 +136,6 @@ def test_edge_on_faces_through_the_point_and_the_camera(backend: str) -> None:
     bins = rasterize(verts, faces, 8, 65, backend="reference").bins
     if backend == "numba":  # its own tile lists: rasterize itself has the same trouble
         bins = bins._replace(tile_offset=torch.tensor([0, 0, 0, 1, 1, 1]), tile_faces=torch.tensor([0]).int())
-    place = torch.stack([torch.full((8,), 32.5), torch.arange(8) + 0.5], 1)
-    face_id, depth = query_visibility(verts, faces, torch.zeros(8).long(), place, 8, 65, bins=bins, backend=backend)
+    xy = torch.stack([torch.full((8,), 32.5), torch.arange(8) + 0.5], 1)
+    face_id, depth = query_visibility(verts, faces, torch.zeros(8).long(), xy, 8, 65, bins=bins, backend=backend)
     assert face_id.tolist() == [-1] * 8 and not bool(depth.any())
-
-
-def test_same_bits_for_any_number_of_threads() -> None:
-    verts, faces = soup("crossing", 1)
-    view, place = places(2, 3000, torch.float32)
-    assert_same_for_any_threads(lambda: probe_of(verts, faces, view, place, "numba"))
-
-
-@both_backends
-@both_dtypes
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    verts, faces = soup("crossing", 4, dtype=dtype)
-    view, place = places(2, 400, dtype)
-    raster = raster_of(verts, faces, backend)
-    expected = probe_of(verts, faces, view, place, backend, raster)
-    with poisoned_memory():
-        found = probe_of(verts, faces, view, place, backend, raster)
-    assert_same_bits(found, expected)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    view, place = places(2, 400, torch.float32)
-    raster = raster_of(verts, faces, backend)
-    expected = probe_of(verts, faces, view, place, backend, raster)
-    assert_same_bits(probe_of(strided(verts), strided(faces), strided(view), strided(place), backend, raster), expected)
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    view, place = places(2, 5, torch.float32)
-    raster = raster_of(verts, faces, backend)
-    cases = {
-        r"verts_hom must have shape \[N, V, 4\]": (verts[0], faces, view, place),
-        r"verts_hom must be float32 or float64": (verts.half(), faces, view, place),
-        r"faces must have shape \[F, 3\]": (verts, faces[0], view, place),
-        r"faces must be int64": (verts, faces.int(), view, place),
-        r"view must be int64": (verts, faces, view.int(), place),
-        r"view must have shape \[Q\]": (verts, faces, view[:, None], place),
-        r"xy_px must have shape \[5, 2\]": (verts, faces, view, place[:4]),
-        "xy_px must be float32 or float64": (verts, faces, view, place.half()),
-        r"one device": (verts, faces, view, place.to("meta")),
-    }
-    for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"query_visibility: .*{message}"):
-            probe_of(*arguments, backend, raster)
-    with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        probe_of(*(part.to("meta") for part in (verts, faces, view, place)), "numba", raster)  # type: ignore[misc]

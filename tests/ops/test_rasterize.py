@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 import pytest
 import torch
 from support.triangle_soups import (
@@ -10,19 +7,15 @@ from support.triangle_soups import (
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    assert_same_for_any_threads,
     both_backends,
     both_dtypes,
-    every_soup,
     parallel_points,
     perspective_points,
     raster_of,
     soup,
-    strided,
 )
 from torch import Tensor
 
-from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.rasterize import rasterize
 from diffrender.ops.rasterize.numba_cpu import TILE
 
@@ -73,21 +66,6 @@ def test_both_sides_are_drawn_and_facing_says_which(backend: str) -> None:
     assert raster.bins.facing.tolist() == [[-1, 1, 1]]
     assert raster.bins.facing.dtype == torch.int8
     assert raster.face_id[0, 0, 0].tolist() == [0, 1, -1]
-
-
-@every_soup
-@both_dtypes
-@pytest.mark.parametrize("layers", [1, 2, 3, 4])
-def test_matches_the_reference(kind: str, dtype: torch.dtype, layers: int) -> None:
-    for seed in range(3):
-        verts, faces = soup(kind, seed, dtype=dtype)
-        fast, plain = raster_of(verts, faces, "numba", layers), raster_of(verts, faces, "reference", layers)
-        assert bool((fast.face_id >= 0).any())
-        assert torch.equal(fast.face_id, plain.face_id)
-        assert torch.equal(fast.bins.facing, plain.bins.facing)
-        assert torch.equal(fast.bins.bounds, plain.bins.bounds)
-        assert torch.equal(fast.bins.centers, plain.bins.centers)
-        torch.testing.assert_close(fast.depth, plain.depth, rtol=1e-6, atol=0)
 
 
 def cast_rays(points_c: Tensor, faces: Tensor, focal_px: float, near: float) -> tuple[Tensor, Tensor]:
@@ -198,15 +176,6 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         assert_same_bits((together.bins.facing[view], together.bins.bounds[view]), (alone.bins[0][0], alone.bins[1][0]))
 
 
-def test_same_bits_for_any_number_of_threads() -> None:
-    verts, faces = soup("crossing", 1)
-    assert_same_for_any_threads(lambda: raster_of(verts, faces, "numba", layers=2))
-    # So many faces that they are filed into the tile lists in several pieces.
-    points = torch.rand(20000, 1, 3) * torch.tensor([WIDTH, HEIGHT, 1.0]) + torch.rand(20000, 3, 3)
-    many = parallel_points(points.reshape(1, 60000, 3))
-    assert_same_for_any_threads(lambda: raster_of(many, torch.arange(60000).reshape(-1, 3), "numba", layers=2))
-
-
 def test_tile_lists_hold_the_faces_of_each_tile_in_order() -> None:
     verts, faces = soup("crossing", 2, n_faces=200)
     bins = raster_of(verts, faces, "numba").bins
@@ -219,25 +188,6 @@ def test_tile_lists_hold_the_faces_of_each_tile_in_order() -> None:
         touches = ((low[view] <= high[view]) & (low[view] < first + TILE) & (high[view] >= first)).all(1)
         listed = bins.tile_faces[bins.tile_offset[tile] : bins.tile_offset[tile + 1]]
         assert listed.tolist() == torch.nonzero(touches)[:, 0].tolist()
-
-
-@both_backends
-@both_dtypes
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    verts, faces = soup("crossing", 4, dtype=dtype)
-    expected = raster_of(verts, faces, backend, layers=3)
-    with poisoned_memory():
-        found = raster_of(verts, faces, backend, layers=3)
-    assert_same_bits(found, expected)
-    assert_all_finite(found)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    assert_same_bits(raster_of(strided(verts), strided(faces), backend), raster_of(verts, faces, backend))
 
 
 @both_backends
@@ -303,40 +253,6 @@ def test_one_pixel_and_one_row(backend: str) -> None:
     assert rasterize(verts, ONE, 1, 1, backend=backend).face_id.tolist() == [[[[0]]]]
     assert rasterize(verts, ONE, 1, 33, backend=backend).face_id.flatten().tolist() == [0] * 33
     assert rasterize(verts, ONE, 33, 1, backend=backend).face_id.flatten().tolist() == [0] * 33
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    cases: list[tuple[str, Callable[[], object]]] = [
-        (r"verts_hom must have shape \[N, V, 4\]", lambda: raster_of(verts[..., :3], faces, backend)),
-        (r"verts_hom must have shape", lambda: raster_of(verts[0], faces, backend)),
-        (r"verts_hom must be a torch.Tensor, got ndarray", lambda: raster_of(verts.numpy(), faces, backend)),  # type: ignore[arg-type]
-        (r"verts_hom must be float32 or float64, got torch.float16", lambda: raster_of(verts.half(), faces, backend)),
-        (r"faces must have shape \[F, 3\]", lambda: raster_of(verts, faces[:, :2], backend)),
-        (r"faces must be int64, got torch.int32", lambda: raster_of(verts, faces.int(), backend)),
-        (r"height and width must be in 1\.\.32767, got 0 x 4", lambda: rasterize(verts, faces, 0, 4)),
-        (r"got 4 x 40000", lambda: rasterize(verts, faces, 4, 40000)),
-        (r"layers must be at least 1, got 0", lambda: raster_of(verts, faces, backend, layers=0)),
-        (r"must share one device", lambda: raster_of(verts.to("meta"), faces, "reference")),
-    ]
-    for message, call in cases:
-        with pytest.raises(ShapeError, match=f"rasterize: .*{message}"):
-            call()
-
-
-def test_no_implementation_is_swapped_in_silently() -> None:
-    verts, faces = soup("in_front", 0)
-    with pytest.raises(BackendError, match="'numba' runs on the CPU, but the tensors are on meta"):
-        raster_of(verts.to("meta"), faces.to("meta"), "numba")
-    with pytest.raises(BackendError, match="backend must be one of numba, reference or None, got 'cuda'"):
-        raster_of(verts, faces, "cuda")
-
-
-def test_is_not_differentiable() -> None:
-    verts, faces = soup("in_front", 0)
-    for backend in ("numba", "reference"):
-        assert not raster_of(verts.requires_grad_(), faces, backend).depth.requires_grad
 
 
 def test_the_top_left_rule_survives_a_processor_that_flushes_tiny_numbers_to_zero() -> None:

@@ -1,49 +1,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from support.comparators import assert_gradients_agree
+from support.op_problems import texture_problem as problem
 from support.triangle_soups import (
     assert_all_finite,
-    assert_same_bits,
-    assert_same_for_any_threads,
     both_backends,
     both_dtypes,
-    strided,
 )
 from torch import Tensor
 
-from diffrender.errors import BackendError, ShapeError
-from diffrender.ops.mip_pyramid import MipPyramid, mip_pyramid
+from diffrender.ops.mip_pyramid import mip_pyramid
 from diffrender.ops.sample_texture import WRAPS, sample_texture
 
 both_wraps = pytest.mark.parametrize("wrap", WRAPS)
-every_footprint = pytest.mark.parametrize("kind", ("none", "width", "derivatives"))
 Work = tuple[Tensor, Tensor, Tensor | None]
-
-
-def problem(
-    kind: str, dtype: torch.dtype = torch.float64, n: int = 400, size: tuple[int, int] = (13, 20), channels: int = 3
-) -> Work:
-    """(texels, uv, footprint) with uv in -1.5..2.5, and footprints from a third of a texel to twice the image."""
-    generator = torch.Generator().manual_seed(n)
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, dtype=torch.float64)
-
-    texels, uv = uniform(*size, channels), 4 * uniform(n, 2) - 1.5
-    width = 2 ** (uniform(n) * 7 - 1.5)
-    if kind == "none":
-        return texels.to(dtype), uv.to(dtype), None
-    if kind == "width":
-        return texels.to(dtype), uv.to(dtype), width.to(dtype)
-    direction = torch.randn(n, 2, 2, generator=generator, dtype=torch.float64)
-    derivatives = direction * width[:, None, None] / torch.tensor([[size[1]], [size[0]]])
-    return texels.to(dtype), uv.to(dtype), derivatives.to(dtype)
 
 
 def sampled(work: Work, wrap: str, backend: str) -> Tensor:
@@ -101,27 +74,6 @@ def test_gradients_of_the_worked_example(backend: str) -> None:
     # Half of: two texels a unit of uv, times the differences between columns (1 and 4) and rows (3 and 6).
     assert grads[1][0].tolist() == pytest.approx([0.5 * 2 * 2.5, 0.5 * 2 * (3 * 0.75 + 6 * 0.25)])
     assert grads[2].tolist() == pytest.approx([(3.75 - 3.125) / (math.log(2) * math.sqrt(2))])
-
-
-@every_footprint
-@both_wraps
-@both_dtypes
-def test_matches_the_reference_in_value_and_gradient(dtype: torch.dtype, wrap: str, kind: str) -> None:
-    for size, channels in (((13, 20), 3), ((16, 8), 1), ((1, 6), 4), ((5, 1), 2)):
-        work = problem(kind, dtype, size=size, channels=channels)
-        found, expected = with_gradients(work, wrap, "numba"), with_gradients(work, wrap, "reference")
-        tolerance = 1e-12 if dtype == torch.float64 else 1e-5
-        torch.testing.assert_close(found[0], expected[0], rtol=tolerance, atol=tolerance)
-        for actual, wanted in zip(found[1:], expected[1:], strict=True):
-            assert_gradients_agree(actual, wanted)
-
-
-@every_footprint
-@both_wraps
-@both_backends
-def test_gradients_are_the_derivatives(backend: str, wrap: str, kind: str) -> None:
-    leaves = [part.requires_grad_() for part in problem(kind, n=12, size=(6, 5), channels=2) if part is not None]
-    assert torch.autograd.gradcheck(lambda *leaves: sampled((*leaves, None)[:3], wrap, backend), leaves)
 
 
 @both_backends
@@ -199,49 +151,6 @@ def test_a_footprint_without_levels_changes_nothing(backend: str) -> None:
     torch.testing.assert_close(sampled((texels, uv, small), "repeat", backend), plain)
 
 
-def test_same_bits_for_any_number_of_threads() -> None:
-    work = problem("derivatives", torch.float32, n=40_000)
-    assert_same_for_any_threads(lambda: with_gradients(work, "repeat", "numba"))
-
-
-@every_footprint
-@both_backends
-@both_dtypes
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, dtype: torch.dtype, kind: str, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    work = problem(kind, dtype)
-    expected = with_gradients(work, "repeat", backend)
-    with poisoned_memory():
-        found = with_gradients(work, "repeat", backend)
-    assert_same_bits(found, expected)
-    assert_all_finite(found)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    texels, uv, derivatives = problem("derivatives")
-    assert derivatives is not None
-    wide = (strided(texels), strided(uv), strided(derivatives))
-    expected = sampled((texels, uv, derivatives), "repeat", backend)
-    assert_same_bits(sampled(wide, "repeat", backend), expected)
-    leaf = uv.clone().requires_grad_()
-    (grad,) = torch.autograd.grad(sampled((texels, leaf, derivatives), "repeat", backend).sum(), leaf)  # expanded
-    (wanted,) = torch.autograd.grad(sampled((texels, leaf, derivatives), "repeat", "reference").sum(), leaf)
-    torch.testing.assert_close(grad, wanted)
-
-
-@every_footprint
-@both_backends
-def test_no_samples_and_no_channels(backend: str, kind: str) -> None:
-    texels, uv, footprint = problem(kind)
-    none = with_gradients((texels, uv[:0], None if footprint is None else footprint[:0]), "repeat", backend)
-    assert none[0].shape == (0, 3) and none[2].shape == (0, 2)
-    assert none[1].shape == texels.shape and not bool(none[1].any())
-    blank = with_gradients((texels[..., :0], uv, footprint), "repeat", backend)
-    assert blank[0].shape == (400, 0) and not bool(blank[2].any())
-
-
 @both_wraps
 @both_backends
 def test_places_far_away_are_finite_and_no_places_are_nan(backend: str, wrap: str) -> None:
@@ -254,43 +163,3 @@ def test_places_far_away_are_finite_and_no_places_are_nan(backend: str, wrap: st
     uv[3, 0], uv[5, 1] = math.nan, math.nan
     bad = sampled((texels, uv, width), wrap, backend).isnan().all(1)
     assert torch.nonzero(bad)[:, 0].tolist() == [3, 5]
-
-
-@both_backends
-def test_only_what_is_wanted_gets_a_gradient(backend: str) -> None:
-    work = problem("width")
-    for wanted in range(3):
-        leaves = [part.clone().requires_grad_(i == wanted) for i, part in enumerate(work) if part is not None]
-        sampled(tuple(leaves), "repeat", backend).sum().backward()  # type: ignore[arg-type]
-        assert [leaf.grad is not None for leaf in leaves] == [i == wanted for i in range(3)]
-    assert not sampled(work, "repeat", backend).requires_grad
-
-
-def test_a_second_derivative_is_refused_and_not_zero() -> None:
-    texels, uv, width = problem("width")
-    out = sampled((texels, uv.requires_grad_(), width), "repeat", "numba")
-    (grad,) = torch.autograd.grad(out.square().sum(), uv, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    texels, uv, width = problem("width", torch.float32, n=5)
-    pyramid = mip_pyramid(texels)
-    cases = {
-        r"pyramid.texels must have shape \[260, C\]": (MipPyramid(pyramid.texels, ((13, 20),)), uv, width),
-        r"pyramid.texels must be float32 or float64": (MipPyramid(pyramid.texels.half(), pyramid.sizes), uv, width),
-        r"uv must have shape \[M, 2\]": (pyramid, uv[0], width),
-        r"footprint must have shape \[5\]": (pyramid, uv, uv[:4, 0]),
-        r"footprint must have shape \[5, 2, 2\]": (pyramid, uv, uv),
-        r"one dtype": (pyramid, uv.double(), width),
-        r"one device": (pyramid, uv.to("meta"), width),
-    }
-    for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"sample_texture: .*{message}"):
-            sample_texture(*arguments, backend=backend)
-    with pytest.raises(ShapeError, match="wrap must be one of repeat, clamp, got 'mirror'"):
-        sample_texture(pyramid, uv, wrap="mirror", backend=backend)
-    with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        sample_texture(MipPyramid(pyramid.texels.to("meta"), pyramid.sizes), uv.to("meta"), backend="numba")

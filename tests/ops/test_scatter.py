@@ -11,8 +11,6 @@ from support.triangle_soups import DTYPES, assert_same_bits, assert_same_for_any
 from diffrender.ops import scatter
 from diffrender.ops.scatter import MOST_PARTS, sum_into
 
-Kernel = Callable[..., None]
-
 
 def add_rows(start: int, end: int, total: np.ndarray, values: np.ndarray, target: np.ndarray) -> None:
     np.add.at(total, target[start:end], values[start:end])

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 import pytest
 import torch
 from scipy.spatial import ConvexHull
@@ -11,24 +8,19 @@ from support.triangle_soups import (
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    assert_same_for_any_threads,
     both_backends,
     both_dtypes,
-    contours_of,
-    every_soup,
     parallel_points,
     perspective_points,
     raster_of,
+    segments_of,
     soup,
-    strided,
 )
 from torch import Tensor
 
-from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
-from diffrender.geometry.topology import Topology
-from diffrender.ops.silhouettes import SilhouetteSegments, silhouettes
-from diffrender.ops.silhouettes.op import PIECE_PX
+from diffrender.ops.silhouettes import SilhouetteSegments
+from diffrender.ops.silhouettes.op import SEGMENT_PX
 
 SQUARE = torch.tensor([[0, 1, 2], [0, 2, 3]])
 
@@ -53,7 +45,7 @@ def enclosed_area(lines: SilhouetteSegments) -> float:
 @both_dtypes
 def test_worked_example_of_a_square(backend: str, dtype: torch.dtype) -> None:
     verts = parallel_points(square_px(5, 7, 10)).to(dtype)[None]
-    lines = contours_of(verts, SQUARE, backend)
+    lines = segments_of(verts, SQUARE, backend)
     assert len(lines.pixel) == 160  # four sides of 10 px in pieces of 1/4 px; the diagonal is no outline
     assert length(lines) == pytest.approx(40)
     assert enclosed_area(lines) == pytest.approx(100)
@@ -75,22 +67,9 @@ def test_worked_example_of_a_square(backend: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("turned", [False, True])
 def test_normals_point_outwards_whichever_way_the_faces_turn(backend: str, turned: bool) -> None:
     faces = SQUARE.flip(1) if turned else SQUARE
-    lines = contours_of(parallel_points(square_px(5, 7, 10))[None], faces, backend)
+    lines = segments_of(parallel_points(square_px(5, 7, 10))[None], faces, backend)
     outward = lines.xy_px - torch.tensor([10.0, 12.0])
     assert bool(((outward * lines.normal_px).sum(1) > 0).all())
-
-
-@every_soup
-@both_dtypes
-def test_matches_the_reference(kind: str, dtype: torch.dtype) -> None:
-    for seed in range(3):
-        verts, faces = soup(kind, seed, dtype=dtype)
-        found, expected = contours_of(verts, faces, "numba"), contours_of(verts, faces, "reference")
-        assert len(found.pixel) > 100
-        assert torch.equal(found.pixel, expected.pixel) and torch.equal(found.face, expected.face)
-        tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-        for actual, wanted in zip(found[2:], expected[2:], strict=True):
-            torch.testing.assert_close(actual, wanted, rtol=tolerance, atol=tolerance)
 
 
 @both_backends
@@ -98,7 +77,7 @@ def test_matches_the_reference(kind: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("kind", ["in_front", "crossing", "parallel"])
 def test_each_piece_is_where_it_says(kind: str, dtype: torch.dtype, backend: str) -> None:
     verts, faces = soup(kind, 4, dtype=dtype)
-    lines = contours_of(verts, faces, backend)
+    lines = segments_of(verts, faces, backend)
     view, row, column = lines.pixel // (HEIGHT * WIDTH), lines.pixel // WIDTH % HEIGHT, lines.pixel % WIDTH
     # The middle is in its pixel, on an edge of its face, at its depth, in front of the near plane.
     pixel = torch.stack([column, row], 1)
@@ -109,7 +88,7 @@ def test_each_piece_is_where_it_says(kind: str, dtype: torch.dtype, backend: str
     torch.testing.assert_close(middle[:, :2] / middle[:, 2:3], lines.xy_px, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(middle[:, 3], lines.depth, rtol=1e-3, atol=1e-6)
     assert bool((lines.depth >= 0.1 - 1e-6).all())
-    assert float(lines.normal_px.norm(dim=1).max()) <= PIECE_PX * (1 + 1e-5)
+    assert float(lines.normal_px.norm(dim=1).max()) <= SEGMENT_PX * (1 + 1e-5)
     assert bool((view.diff() >= 0).all())
 
 
@@ -122,7 +101,7 @@ def edge_of(lines: SilhouetteSegments, faces: Tensor) -> Tensor:
 @both_backends
 def test_order_is_by_view_then_edge_then_along_it(backend: str) -> None:
     verts, faces = soup("in_front", 1)
-    lines = contours_of(verts, faces, backend)
+    lines = segments_of(verts, faces, backend)
     view, edge = lines.pixel // (HEIGHT * WIDTH), edge_of(lines, faces)
     key = (view * len(verts[0]) + edge[:, 0]) * len(verts[0]) + edge[:, 1]
     assert bool((key.diff() >= 0).all())
@@ -139,7 +118,7 @@ def test_outlines_of_a_convex_solid_enclose_its_picture(backend: str, seed: int)
     rotation = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
     points = (vertices.double() * stretch) @ rotation.T * 0.5 + torch.tensor([0.1, -0.05, 2.2])
     verts = perspective_points(points)[None]
-    lines = contours_of(verts, faces, backend)
+    lines = segments_of(verts, faces, backend)
     hull = ConvexHull((verts[0, :, :2] / verts[0, :, 2:3]).numpy())
     assert enclosed_area(lines) == pytest.approx(hull.volume, rel=1e-9)
     assert length(lines) == pytest.approx(hull.area, rel=1e-9)
@@ -156,7 +135,7 @@ def test_a_box_seen_straight_on_has_its_outline_once(backend: str) -> None:
     # one that borders the back is an outline.
     vertices, faces = box((10.0, 10.0, 1.0))
     verts = parallel_points(vertices.float() + torch.tensor([20, 15, 5]))[None]
-    lines = contours_of(verts, faces, backend)
+    lines = segments_of(verts, faces, backend)
     assert length(lines) == pytest.approx(40)
     assert enclosed_area(lines) == pytest.approx(100)
 
@@ -166,7 +145,7 @@ def test_boundaries_are_outlines_and_inner_edges_are_not(backend: str) -> None:
     # A strip of three squares, the middle one folded over so that its back is seen.
     points = torch.tensor([[x, y, 2.0] for x in (4, 16, 10, 24) for y in (5, 12)])
     faces = torch.cat([torch.tensor([[0, 2, 3], [0, 3, 1]]) + 2 * i for i in range(3)])
-    lines = contours_of(parallel_points(points)[None], faces, backend)
+    lines = segments_of(parallel_points(points)[None], faces, backend)
     edges = {tuple(edge) for edge in edge_of(lines, faces).tolist()}
     sides = {(2 * i + k, 2 * i + 2 + k) for i in range(3) for k in (0, 1)}
     assert edges == sides | {(0, 1), (6, 7)} | {(2, 3), (4, 5)}  # the two folds are edges between front and back
@@ -178,46 +157,46 @@ def test_boundaries_are_outlines_and_inner_edges_are_not(backend: str) -> None:
 def test_three_faces_at_an_edge(backend: str) -> None:
     points = torch.tensor([[10.0, 5, 2], [10, 20, 2], [20, 12, 2], [25, 12, 2], [2, 12, 2]])
     one_side, both_sides = torch.tensor([[0, 2, 1], [0, 3, 1]]), torch.tensor([[0, 2, 1], [0, 3, 1], [0, 4, 1]])
-    for faces, is_outline in ((one_side, True), (both_sides, False)):
-        lines = contours_of(parallel_points(points)[None], faces, backend)
-        assert bool((edge_of(lines, faces) == torch.tensor([0, 1])).all(1).any()) == is_outline
+    for faces, is_silhouette in ((one_side, True), (both_sides, False)):
+        lines = segments_of(parallel_points(points)[None], faces, backend)
+        assert bool((edge_of(lines, faces) == torch.tensor([0, 1])).all(1).any()) == is_silhouette
 
 
 @both_backends
 def test_only_the_part_inside_the_image_counts(backend: str) -> None:
     verts = parallel_points(square_px(-20, -20, 30))[None]  # its lower right corner (10, 10) is inside
-    lines = contours_of(verts, SQUARE, backend)
+    lines = segments_of(verts, SQUARE, backend)
     assert length(lines) == pytest.approx(20)
     assert float(lines.xy_px.min()) > 0 and float(lines.xy_px.max()) <= 10
     outside = parallel_points(square_px(-20, -20, 15))[None]
     around = parallel_points(square_px(-5, -5, 90))[None]
     for verts in (outside, around):
-        assert len(contours_of(verts, SQUARE, backend).pixel) == 0
+        assert len(segments_of(verts, SQUARE, backend).pixel) == 0
 
 
 @both_backends
 def test_an_edge_that_passes_the_near_plane_starts_there(backend: str) -> None:
     # A wall x = 1 whose lower edge y = 1 runs from behind the camera to depth 50; near = 2.
     wall = perspective_points(torch.tensor([[[1.0, 1, -10], [1, 1, 50], [1, -30, 50]]]))
-    lines = contours_of(wall, torch.tensor([[0, 1, 2]]), backend, near=2.0)
+    lines = segments_of(wall, torch.tensor([[0, 1, 2]]), backend, near=2.0)
     lower = (edge_of(lines, torch.tensor([[0, 1, 2]])) == torch.tensor([0, 1])).all(1)
     assert float(lines.depth[lower].min()) == pytest.approx(2, rel=0.02)
     assert float(lines.depth[lower].max()) == pytest.approx(50, rel=0.3)
     start, end = (torch.tensor([WIDTH / 2, HEIGHT / 2]) + 25 / depth for depth in (2.0, 50.0))
     assert float(lines.normal_px[lower].norm(dim=1).sum()) == pytest.approx(float((start - end).norm()), rel=1e-4)
     behind = perspective_points(torch.tensor([[[1.0, 1, -10], [1, 1, 1.9], [1, -30, 0.5]]]))
-    assert len(contours_of(behind, torch.tensor([[0, 1, 2]]), backend, near=2.0).pixel) == 0
+    assert len(segments_of(behind, torch.tensor([[0, 1, 2]]), backend, near=2.0).pixel) == 0
 
 
 @both_backends
 def test_what_is_plainly_hidden_is_left_out_and_what_may_show_is_kept(backend: str) -> None:
     screen, small = square_px(3, 3, 24, depth=2), square_px(10, 10, 6, depth=3)
     faces = torch.cat([SQUARE, SQUARE + 4])
-    hidden = contours_of(parallel_points(torch.cat([screen, small]))[None], faces, backend)
+    hidden = segments_of(parallel_points(torch.cat([screen, small]))[None], faces, backend)
     assert set(hidden.face.tolist()) <= {0, 1} and length(hidden) == pytest.approx(96)
     # Behind by less than the margin, or peeping out from behind the screen: kept.
     for corners in (square_px(10, 10, 6, depth=2.0001), square_px(24, 10, 6, depth=3)):
-        lines = contours_of(parallel_points(torch.cat([screen, corners]))[None], faces, backend)
+        lines = segments_of(parallel_points(torch.cat([screen, corners]))[None], faces, backend)
         assert float(lines.normal_px[lines.face >= 2].norm(dim=1).sum()) > 11
 
 
@@ -225,38 +204,12 @@ def test_what_is_plainly_hidden_is_left_out_and_what_may_show_is_kept(backend: s
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
-    together = contours_of(verts, faces, backend)
+    together = segments_of(verts, faces, backend)
     for n in range(3):
         mine = together.pixel // (HEIGHT * WIDTH) == n
-        alone = contours_of(verts[n : n + 1], faces, backend)
+        alone = segments_of(verts[n : n + 1], faces, backend)
         assert_same_bits(together.pixel[mine] - n * HEIGHT * WIDTH, alone.pixel)
         assert_same_bits(tuple(part[mine] for part in together[1:]), alone[1:])
-
-
-def test_same_bits_for_any_number_of_threads() -> None:
-    verts, faces = soup("crossing", 1, n_faces=300)
-    assert_same_for_any_threads(lambda: contours_of(verts, faces, "numba"))
-
-
-@both_backends
-@both_dtypes
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    verts, faces = soup("crossing", 4, dtype=dtype)
-    expected = contours_of(verts, faces, backend)
-    with poisoned_memory():
-        found = contours_of(verts, faces, backend)
-    assert_same_bits(found, expected)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    raster, expected = raster_of(verts, faces, backend), contours_of(verts, faces, backend)
-    facing, depth = strided(raster.bins.facing), strided(raster.depth[..., 0])
-    found = silhouettes(strided(verts), Topology(strided(faces)), facing, depth, near=0.1, backend=backend)
-    assert_same_bits(found, expected)
 
 
 @both_backends
@@ -264,7 +217,7 @@ def test_nothing_to_outline(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     behind = verts * torch.tensor([1, 1, -1, -1])
     for case_verts, case_faces in ((verts, faces[:0]), (verts[:, :0], faces[:0]), (behind, faces), (verts[:0], faces)):
-        lines = contours_of(case_verts, case_faces, backend)
+        lines = segments_of(case_verts, case_faces, backend)
         assert [tuple(part.shape) for part in lines] == [(0,), (0,), (0, 3), (0, 2), (0, 2), (0,)]
 
 
@@ -275,7 +228,7 @@ def test_huge_tiny_and_broken_coordinates(backend: str, dtype: torch.dtype, size
     for kind in ("crossing", "parallel"):
         verts, faces = soup(kind, 5, dtype=dtype)
         verts[:, :20] *= size
-        lines = contours_of(verts, faces, backend)
+        lines = segments_of(verts, faces, backend)
         assert_all_finite(lines)
         assert len(lines.pixel) < 100_000
         assert float(lines.xy_px.min()) >= -1 and float(lines.xy_px.max()) <= WIDTH + 1
@@ -286,27 +239,6 @@ def test_faces_without_area(backend: str) -> None:
     # A repeated corner and a point: nothing that is longer than nothing.
     points = torch.cat([square_px(5, 7, 10), torch.tensor([[9.0, 9, 2]])])
     faces = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 4, 4]])
-    lines = contours_of(parallel_points(points)[None], faces, backend)
+    lines = segments_of(parallel_points(points)[None], faces, backend)
     assert_all_finite(lines)
     assert length(lines) == pytest.approx(40)
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    topology, raster = Topology(faces), raster_of(verts, faces, backend)
-    facing, depth = raster.bins.facing, raster.depth[..., 0]
-    cases = {
-        r"verts_hom must have shape \[N, V, 4\]": (verts[0], topology, facing, depth),
-        r"verts_hom must be float32 or float64": (verts.half(), topology, facing, depth),
-        r"facing must have shape \[2, 60\]": (verts, topology, facing[:, :3], depth),
-        r"depth must have shape \[2, H, W\]": (verts, topology, facing, raster.depth),
-        r"topology.faces must be int64": (verts, Topology(faces.int()), facing, depth),
-        r"one device": (verts, topology, facing, depth.to("meta")),
-    }
-    for message, arguments in cases.items():
-        with pytest.raises(ShapeError, match=f"silhouettes: .*{message}"):
-            silhouettes(*arguments, backend=backend)
-    with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-        meta = (verts.to("meta"), Topology(faces.to("meta")), facing.to("meta"), depth.to("meta"))
-        silhouettes(*meta, backend="numba")

@@ -1,39 +1,30 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
 import pytest
 import torch
+from support.op_problems import offsets_of
 from support.triangle_soups import (
     HEIGHT,
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    assert_same_for_any_threads,
     both_backends,
     both_dtypes,
-    contours_of,
     every_soup,
     parallel_points,
     raster_of,
+    segments_of,
     soup,
-    strided,
 )
 from torch import Tensor
 
-from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.silhouettes import silhouettes
 from diffrender.ops.supersample_silhouettes import AntialiasPlan, supersample_silhouettes
 
 
-def offsets_of(n_samples: int, dtype: torch.dtype) -> Tensor:
-    return torch.rand(n_samples, 2, generator=torch.Generator().manual_seed(n_samples), dtype=dtype)
-
-
-def refine_of(
+def plan_of(
     verts: Tensor, faces: Tensor, backend: str, n_samples: int = 16, extra_pixels: Tensor | None = None
 ) -> AntialiasPlan:
     raster = raster_of(verts, faces, backend)
@@ -67,40 +58,13 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert sees[1, 1] == [1, 0] and sees[3, 3] == [0, 1] and sees[0, 0] == [-1, 1] and sees[1, 3] == [1, 1]
     assert found.samples.weight.sum().item() == 16  # all of the larger one: either sample 16 times
     # Both squares' outlines are seen in full: 4 x 2 px before the second one, 4 x 4 px before nothing.
-    length = found.outlines.normal_px.norm(dim=1)
+    length = found.segments.normal_px.norm(dim=1)
     inner = torch.zeros(len(length), dtype=torch.bool)
-    inner[found.beyond.outline] = True
+    inner[found.outside.segment] = True
     assert length[inner].sum().item() == pytest.approx(8, rel=1e-5)
     assert length[~inner].sum().item() == pytest.approx(16, rel=1e-5)
-    assert bool((found.outlines.face[inner] < 2).all()) and bool((found.beyond.face_id >= 2).all())
-    assert not bool(found.outlines.depth_weight.any())
-
-
-@every_soup
-@both_dtypes
-@pytest.mark.parametrize("n_samples", [1, 5, 16])
-def test_matches_the_reference(kind: str, dtype: torch.dtype, n_samples: int) -> None:
-    for seed in range(2):
-        verts, faces = soup(kind, seed, dtype=dtype)
-        extra_pixels = torch.rand(2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed)) < 0.1
-        found, expected = (
-            refine_of(verts, faces, backend, n_samples, extra_pixels) for backend in ("numba", "reference")
-        )
-        assert len(found.outlines.pixel) > 50 and len(found.beyond.outline) > 10
-        assert torch.equal(found.pixel, expected.pixel) and torch.equal(found.sample_face_id, expected.sample_face_id)
-        assert_same_bits(found.samples, expected.samples)
-        for part in ("pixel", "face"):
-            assert torch.equal(getattr(found.outlines, part), getattr(expected.outlines, part))
-        assert torch.equal(found.beyond.outline, expected.beyond.outline)
-        assert torch.equal(found.beyond.view, expected.beyond.view)
-        # Of two degenerate faces that lie upon one another (f and f + 30) rounding of the place decides.
-        same = len(faces) // 2 if kind == "degenerate" else len(faces)
-        assert torch.equal(found.beyond.face_id % same, expected.beyond.face_id % same)
-        tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-        for part in ("bary", "normal_px", "depth_weight"):
-            actual, wanted = getattr(found.outlines, part), getattr(expected.outlines, part)
-            torch.testing.assert_close(actual, wanted, rtol=tolerance, atol=tolerance)
-        torch.testing.assert_close(found.beyond.xy_px, expected.beyond.xy_px, rtol=tolerance, atol=tolerance)
+    assert bool((found.segments.face[inner] < 2).all()) and bool((found.outside.face_id >= 2).all())
+    assert not bool(found.segments.depth_weight.any())
 
 
 @both_backends
@@ -109,15 +73,15 @@ def test_it_is_contours_and_probe_one_after_the_other(kind: str, backend: str) -
     verts, faces = soup(kind, 3, dtype=torch.float64)
     extra_pixels = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
     extra_pixels[1, 3, 7] = extra_pixels[0, HEIGHT - 1, WIDTH - 1] = True
-    found = refine_of(verts, faces, backend, 4, extra_pixels)
-    lines = contours_of(verts, faces, backend)
+    found = plan_of(verts, faces, backend, 4, extra_pixels)
+    lines = segments_of(verts, faces, backend)
     expected = torch.cat([lines.pixel, torch.nonzero(extra_pixels.reshape(-1))[:, 0]]).unique()
     assert torch.equal(found.pixel, expected)
     corner = torch.stack([expected % WIDTH, expected // WIDTH % HEIGHT], 1)
-    place = (corner[:, None] + offsets_of(4, torch.float64)).reshape(-1, 2)
+    xy = (corner[:, None] + offsets_of(4, torch.float64)).reshape(-1, 2)
     view = (expected // (HEIGHT * WIDTH)).repeat_interleave(4)
     bins = raster_of(verts, faces, backend).bins
-    face, _ = query_visibility(verts, faces, view, place, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
+    face, _ = query_visibility(verts, faces, view, xy, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
     assert torch.equal(found.sample_face_id.reshape(-1), face)
 
 
@@ -129,70 +93,37 @@ def test_hidden_outlines_are_left_out(backend: str) -> None:
     raster = raster_of(verts, faces, backend)
     lines = silhouettes(verts, Topology(faces), raster.bins.facing, raster.depth[..., 0], near=0.1, backend=backend)
     assert bool((lines.face == 1).any())
-    found = refine_of(verts, faces, backend)
-    assert bool((found.outlines.face == 0).all()) and len(found.beyond.outline) == 0
+    found = plan_of(verts, faces, backend)
+    assert bool((found.segments.face == 0).all()) and len(found.outside.segment) == 0
 
 
 @both_backends
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 2, n_views=3, dtype=dtype)
-    together = refine_of(verts, faces, backend)
+    together = plan_of(verts, faces, backend)
     first_outline = first_sample = 0
     for view in range(3):
-        alone = refine_of(verts[view : view + 1], faces, backend)
-        mine = together.outlines.pixel // (HEIGHT * WIDTH) == view
+        alone = plan_of(verts[view : view + 1], faces, backend)
+        mine = together.segments.pixel // (HEIGHT * WIDTH) == view
         shift = view * HEIGHT * WIDTH
-        assert torch.equal(together.outlines.pixel[mine] - shift, alone.outlines.pixel)
-        assert_same_bits(tuple(part[mine] for part in together.outlines[1:]), alone.outlines[1:])
+        assert torch.equal(together.segments.pixel[mine] - shift, alone.segments.pixel)
+        assert_same_bits(tuple(part[mine] for part in together.segments[1:]), alone.segments[1:])
         samples = tuple(part[together.samples.view == view] for part in together.samples)
         assert_same_bits((samples[0] - shift, *samples[2:]), (alone.samples[0], *alone.samples[2:]))
-        beyond = tuple(part[together.beyond.view == view] for part in together.beyond)
-        assert_same_bits((beyond[0] - first_outline, *beyond[2:]), (alone.beyond[0], *alone.beyond[2:]))
-        first_outline += len(alone.outlines.pixel)
+        outside = tuple(part[together.outside.view == view] for part in together.outside)
+        assert_same_bits((outside[0] - first_outline, *outside[2:]), (alone.outside[0], *alone.outside[2:]))
+        first_outline += len(alone.segments.pixel)
         first_sample += len(alone.samples.pixel)
     assert first_sample == len(together.samples.pixel)
-
-
-def test_same_bits_for_any_number_of_threads() -> None:
-    verts, faces = soup("crossing", 1)
-    assert_same_for_any_threads(lambda: refine_of(verts, faces, "numba"))
-
-
-@both_backends
-@both_dtypes
-def test_result_does_not_depend_on_what_memory_held(
-    backend: str, dtype: torch.dtype, poisoned_memory: Callable[[], AbstractContextManager[None]]
-) -> None:
-    verts, faces = soup("crossing", 4, dtype=dtype)
-    expected = refine_of(verts, faces, backend)
-    with poisoned_memory():
-        found = refine_of(verts, faces, backend)
-    assert_same_bits(found, expected)
-    assert_all_finite(found)
-
-
-@both_backends
-def test_input_need_not_be_contiguous(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    raster = raster_of(verts, faces, backend)
-    wide = raster._replace(face_id=strided(raster.face_id), depth=strided(raster.depth))
-    offsets, extra_pixels = offsets_of(4, torch.float32), torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
-    extra_pixels[:, 5:8, 3] = True
-    expected = supersample_silhouettes(
-        verts, Topology(faces), raster, offsets, near=0.1, extra_pixels=extra_pixels, backend=backend
-    )
-    found = supersample_silhouettes(strided(verts), Topology(strided(faces)), wide, strided(offsets), near=0.1,
-                   extra_pixels=extra_pixels.transpose(1, 2).contiguous().transpose(1, 2), backend=backend)  # fmt: skip
-    assert_same_bits(found, expected)
 
 
 @both_backends
 def test_nothing_to_see(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     for nothing in ((verts, faces[:0]), (-verts, faces)):
-        found = refine_of(*nothing, backend)
-        lists = (found.pixel, found.samples.pixel, found.outlines.pixel, found.beyond.outline)
+        found = plan_of(*nothing, backend)
+        lists = (found.pixel, found.samples.pixel, found.segments.pixel, found.outside.segment)
         assert not any(len(each) for each in lists)
 
 
@@ -200,29 +131,4 @@ def test_nothing_to_see(backend: str) -> None:
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e18])
 def test_huge_and_tiny_coordinates(backend: str, size: float) -> None:
     verts, faces = soup("crossing", 3)
-    assert_all_finite(refine_of(verts * size, faces, backend))
-
-
-@both_backends
-def test_mistakes_are_named(backend: str) -> None:
-    verts, faces = soup("in_front", 0)
-    raster, topology, offsets = raster_of(verts, faces, backend), Topology(faces), offsets_of(4, torch.float32)
-    extra_pixels = torch.zeros(2, HEIGHT, WIDTH - 1, dtype=torch.bool)
-    cases = {
-        r"verts_hom must have shape \[N, V, 4\]": (verts[0], topology, raster, offsets, None),
-        r"topology.faces must be int64": (verts, Topology(faces.int()), raster, offsets, None),
-        r"raster.face_id must have shape \[1, H, W, K\]": (verts[:1], topology, raster, offsets, None),
-        r"offsets must have shape \[S, 2\]": (verts, topology, raster, offsets[0], None),
-        r"extra_pixels must have shape": (verts, topology, raster, offsets, extra_pixels),
-        r"one dtype": (verts, topology, raster, offsets.double(), None),
-        r"one device": (verts, topology, raster, offsets.to("meta"), None),
-    }
-    for message, (*arguments, extra) in cases.items():
-        with pytest.raises(ShapeError, match=f"supersample_silhouettes: .*{message}"):
-            supersample_silhouettes(*arguments, extra_pixels=extra, backend=backend)
-    if backend == "numba":
-        meta = raster._replace(face_id=raster.face_id.to("meta"))
-        with pytest.raises(BackendError, match="'numba' runs on the CPU"):
-            supersample_silhouettes(
-                verts.to("meta"), Topology(faces.to("meta")), meta, offsets.to("meta"), backend=backend
-            )
+    assert_all_finite(plan_of(verts * size, faces, backend))

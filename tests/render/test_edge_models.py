@@ -125,15 +125,15 @@ def test_edges_inside_a_surface_are_not_outlines():
     """The diagonal of the square leaves no trace in the image and none in the outlines."""
     output = render(scene_of(placed(at(0.3), WHITE)), flat_camera(16, 16))
     torch.testing.assert_close(output.rgba[0, 5:11, 5:11], torch.ones(6, 6, 4))
-    inside = (output.visible.outlines.pixel % 16 > 4) & (output.visible.outlines.pixel % 16 < 12)
-    row = output.visible.outlines.pixel // 16
+    inside = (output.visible.segments.pixel % 16 > 4) & (output.visible.segments.pixel % 16 < 12)
+    row = output.visible.segments.pixel // 16
     assert not (inside & (row > 4) & (row < 11)).any()
 
 
 def test_outlines_have_the_length_of_the_square():
     output = render(scene_of(placed(at(0.3, 0.2), WHITE)), flat_camera(16, 16))
-    assert float(output.visible.outlines.normal_px.norm(dim=1).sum()) == pytest.approx(32, rel=1e-4)
-    torch.testing.assert_close(output.visible.outlines.normal_px.sum(0), torch.zeros(2), atol=1e-4, rtol=0)
+    assert float(output.visible.segments.normal_px.norm(dim=1).sum()) == pytest.approx(32, rel=1e-4)
+    torch.testing.assert_close(output.visible.segments.normal_px.sum(0), torch.zeros(2), atol=1e-4, rtol=0)
 
 
 def test_errors():

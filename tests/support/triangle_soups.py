@@ -70,7 +70,7 @@ def raster_of(verts_hom: Tensor, faces: Tensor, backend: str, layers: int = 1, n
     return rasterize(verts_hom, faces, HEIGHT, WIDTH, near=near, layers=layers, backend=backend)
 
 
-def contours_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> SilhouetteSegments:
+def segments_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> SilhouetteSegments:
     """The outlines at the size of this module."""
     raster = raster_of(verts_hom, faces, backend, near=near)
     topology = Topology(faces)
@@ -89,10 +89,10 @@ def seen_points(verts_hom: Tensor, faces: Tensor, n_points: int, seed: int = 0) 
 
 
 def flatten(value: Any) -> list[Tensor]:
-    """All the tensors in nested tuples."""
+    """All the tensors in nested tuples and lists; other values are passed over."""
     if isinstance(value, Tensor):
         return [value]
-    return [tensor for part in value if part is not None for tensor in flatten(part)]
+    return [tensor for part in value for tensor in flatten(part)] if isinstance(value, tuple | list) else []
 
 
 def assert_same_bits(actual: Any, expected: Any) -> None:

@@ -1,4 +1,4 @@
-"""From shaded samples to an image whose outlines have gradients."""
+"""Turn shaded samples into an image whose silhouettes have gradients."""
 
 from diffrender.ops.antialias.op import VisibleSegments, antialias
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -15,7 +17,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, forceinline=True)
 def resolve_channels(start, end, n_channels, radiance, pixel, weight, background, image):
-    """resolve() of so many channels."""
+    """Do as resolve(), for a known number of channels."""
     m = np.searchsorted(pixel, start)
     for row in range(start, end):
         for c in range(n_channels):
@@ -31,7 +33,7 @@ def resolve_channels(start, end, n_channels, radiance, pixel, weight, background
 
 @njit(nogil=True, cache=True)
 def resolve(start, end, radiance, pixel, weight, background, image):
-    """The pixels start..end-1: background, and the samples of each over it. `pixel` is ascending."""
+    """Write the pixels start..end-1: the background, and the samples of each over it. `pixel` is ascending."""
     if radiance.shape[1] == COLOR:  # known to the compiler, the loops over channels vanish
         resolve_channels(start, end, COLOR, radiance, pixel, weight, background, image)
     else:
@@ -40,7 +42,7 @@ def resolve(start, end, radiance, pixel, weight, background, image):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def scatter_channels(start, end, n_channels, grad_image, pixel, weight, grad_radiance):
-    """spread() of so many channels."""
+    """Do as scatter_rows(), for a known number of channels."""
     for m in range(start, end):
         row = pixel[m]
         share = weight[m]
@@ -50,7 +52,7 @@ def scatter_channels(start, end, n_channels, grad_image, pixel, weight, grad_rad
 
 @njit(nogil=True, cache=True)
 def scatter_rows(start, end, grad_image, pixel, weight, grad_radiance):
-    """Gradient with respect to the samples start..end-1."""
+    """Write the gradient with respect to the samples start..end-1."""
     if grad_radiance.shape[1] == COLOR:
         scatter_channels(start, end, COLOR, grad_image, pixel, weight, grad_radiance)
     else:
@@ -58,10 +60,10 @@ def scatter_rows(start, end, grad_image, pixel, weight, grad_radiance):
 
 
 @njit(nogil=True, cache=True)
-def add_outline_gradient(
+def add_segment_gradient(
     start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal, depth_weight
 ):  # fmt: skip
-    """Add the gradient of the outline pieces start..end-1 to total [N, V, 4]."""
+    """Add the gradient of the segments start..end-1 to total [N, V, 4]."""
     for p in range(start, end):
         row = pixel[p]
         worth = 0.0
@@ -78,7 +80,7 @@ def add_outline_gradient(
             size += abs(share * verts[view, faces[face, corner], 2])
         if not w > LEAST_W * size:
             continue
-        # The middle of the piece is at (x / w, y / w); what it sweeps is worth `worth` a square pixel.
+        # The middle of the segment is at (x / w, y / w); what it sweeps is worth `worth` per square pixel.
         gx, gy = worth * normal[p, 0] / w, worth * normal[p, 1] / w
         gw = -(gx * x + gy * y) / w
         for corner in range(3):
@@ -91,36 +93,67 @@ def add_outline_gradient(
                 total[view, vertex, 3] += share * worth * depth_weight[p]
 
 
-def forward(radiance: Tensor, pixel: Tensor, weight: Tensor, background: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """See op.antialias."""
+def forward(
+    radiance: Tensor,
+    jump: Tensor,
+    verts_hom: Tensor,
+    faces: Tensor,
+    pixel: Tensor,
+    weight: Tensor,
+    segments: VisibleSegments,
+    background: Tensor,
+    size: tuple[int, int, int],
+) -> Tensor:
+    """See op.antialias; segments have a gradient and no value."""
     image = torch.empty((*size, radiance.shape[1] + 1), dtype=radiance.dtype)
     flat = image.numpy().reshape(-1, image.shape[-1])
     parallel_for(resolve, len(flat), 32768, *as_numpy(radiance, pixel, weight, background), flat)
     return image
 
 
-def backward_radiance(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
-    """Gradient with respect to radiance [M, C]."""
+def backward(
+    grad_image: Tensor,
+    radiance: Tensor,
+    jump: Tensor,
+    verts_hom: Tensor,
+    faces: Tensor,
+    pixel: Tensor,
+    weight: Tensor,
+    segments: VisibleSegments,
+    background: Tensor,
+    size: tuple[int, int, int],
+    wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
+    wants_radiance, _, wants_verts, _, _, _, _, wants_background, _ = wants
+    grad_image = grad_image.contiguous()
+    grad_radiance = grad_verts = grad_background = None
+    if wants_radiance:
+        grad_radiance = radiance_gradient(grad_image, pixel, weight)
+    if wants_verts:
+        grad_verts = segment_gradient(grad_image, jump, verts_hom, faces, segments)
+    if wants_background:  # everything but what the samples cover
+        covered = radiance_gradient(grad_image, pixel, weight).sum(0)
+        grad_background = grad_image[..., :-1].sum((0, 1, 2)) - covered
+    return grad_radiance, None, grad_verts, None, None, None, None, grad_background, None
+
+
+def radiance_gradient(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
     parallel_for(scatter_rows, len(pixel), 65536, flat, *as_numpy(pixel, weight), grad_radiance.numpy())
     return grad_radiance
 
 
-def backward_verts(
-    grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, outlines: VisibleSegments
+def segment_gradient(
+    grad_image: Tensor, jump: Tensor, verts_hom: Tensor, faces: Tensor, segments: VisibleSegments
 ) -> Tensor:
-    """Gradient with respect to verts_hom [N, V, 4]."""
+    """Return the gradient with respect to verts_hom [N, V, 4] of the area that segments sweep, times its jump."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
     n_pixels = grad_image.shape[1] * grad_image.shape[2]
     scene = as_numpy(jump, verts_hom, faces)
     return sum_into(
-        tuple(verts_hom.shape), verts_hom.dtype, len(outlines.pixel), add_outline_gradient,
-        flat, *scene, n_pixels, *as_numpy(*outlines),
+        tuple(verts_hom.shape), verts_hom.dtype, len(segments.pixel), add_segment_gradient,
+        flat, *scene, n_pixels, *as_numpy(*segments),
     )  # fmt: skip
-
-
-def backward_background(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
-    """Gradient with respect to background [C]: everything but what the samples cover."""
-    covered = backward_radiance(grad_image, pixel, weight).sum(0)
-    return grad_image[..., :-1].sum((0, 1, 2)) - covered

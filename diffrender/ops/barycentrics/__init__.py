@@ -1,4 +1,4 @@
-"""Where on its face each sample lies: smooth in the vertices."""
+"""Locate points of the image on given faces: smooth in the vertices."""
 
 from diffrender.ops.barycentrics.op import barycentrics
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -27,11 +29,11 @@ def relative_corners(verts, view, v0, v1, v2, px, py):
 
 
 @njit(nogil=True, cache=True)
-def evaluate(start, end, verts, faces, views, face_id, place, out):
+def evaluate(start, end, verts, faces, views, face_id, xy, out):
     """Coordinates of the points start..end-1."""
     for m in range(start, end):
         face = face_id[m]
-        px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
+        px, py = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         x0, y0, x1, y1, x2, y2 = relative_corners(
             verts, views[m], faces[face, 0], faces[face, 1], faces[face, 2], px, py
         )
@@ -42,13 +44,13 @@ def evaluate(start, end, verts, faces, views, face_id, place, out):
 
 
 @njit(nogil=True, cache=True)
-def add_gradient(start, end, total_grad, grad, verts, faces, views, face_id, place):
+def add_gradient(start, end, total_grad, grad, verts, faces, views, face_id, xy):
     """Add the gradient of the points start..end-1 to total_grad [N, V, 4]."""
     for m in range(start, end):
         face = face_id[m]
         view = views[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
-        px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
+        px, py = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         x0, y0, x1, y1, x2, y2 = relative_corners(verts, view, v0, v1, v2, px, py)
         e0, e1, e2 = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
         total = e0 + e1 + e2
@@ -80,8 +82,15 @@ def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_
 
 
 def backward(
-    grad_bary: Tensor, verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor
-) -> Tensor:
-    """Gradient with respect to verts_hom [N, V, 4]."""
+    grad_bary: Tensor,
+    verts_hom: Tensor,
+    faces: Tensor,
+    view: Tensor,
+    face_id: Tensor,
+    xy_px: Tensor,
+    wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
     points = as_numpy(grad_bary, verts_hom, faces, view, face_id, xy_px)
-    return sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *points)
+    grad_verts = sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *points)
+    return grad_verts, None, None, None, None

@@ -1,4 +1,4 @@
-"""Images convolved with a Gaussian."""
+"""Blur images with a Gaussian."""
 
 from diffrender.ops.blur.op import blur
 

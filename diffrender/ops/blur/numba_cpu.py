@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.threads import parallel_for
 
-# Columns are blurred in bands of so many numbers, which fit the first-level cache.
+# Columns are blurred in bands of this many numbers, which fit the first-level cache.
 BAND = 512
 
 

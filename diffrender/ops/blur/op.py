@@ -1,4 +1,4 @@
-"""The op `blur`: contract, checks, choice of implementation, autograd."""
+"""Blur images with a Gaussian."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffrender.checks import check_float, check_shape
+from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
 
 def blur(images: Tensor, sigma_px: float, *, backend: str | None = None) -> Tensor:
-    """Images [N, H, W, C] convolved with a Gaussian of standard deviation `sigma_px`; differentiable in images.
+    """Blur images with a Gaussian of standard deviation `sigma_px`; differentiable in images.
 
-    Beyond its border the image goes on with its border pixels. The Gaussian is sampled at whole pixels, cut at four
-    sigmas and normalised; sigma_px = 0 gives the images back. The same as imaging.filters.gaussian_blur, faster.
+    Outside of its border the image continues with its border pixels. The Gaussian is sampled at whole pixels, cut at
+    four sigmas and normalized; sigma_px = 0 gives the images back. The same as imaging.filters.gaussian_blur, faster.
+
+    images: [N, H, W, C] float32 or float64.
+    Raises ShapeError for another shape or dtype, and for a sigma_px that is negative or not finite.
     """
-    check_shape("blur", "images", images, ("N", "H", "W", "C"))
-    check_float("blur", "images", images)
+    check_tensors("blur", images=(images, "N H W C"))
     if not (math.isfinite(sigma_px) and sigma_px >= 0):
         raise ShapeError(f"blur: sigma_px must be at least 0, got {sigma_px}")
     if sigma_px == 0 or images.numel() == 0:

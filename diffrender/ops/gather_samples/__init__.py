@@ -1,4 +1,4 @@
-"""The samples that an image is made of, in one list."""
+"""List the samples that an image is made of."""
 
 from diffrender.ops.gather_samples.op import Samples, gather_samples
 

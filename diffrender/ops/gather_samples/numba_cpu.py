@@ -42,7 +42,7 @@ def fill_rows(
     pixel,
     view,
     face,
-    place,
+    xy,
     weight,
 ):
     """The samples of the image rows start..end-1; those of row r begin at first[r]."""
@@ -67,14 +67,14 @@ def fill_rows(
                     for s in range(n_samples):
                         if sample_face_id[r, s] == lowest:
                             pixel[out], view[out], face[out] = row * width + x, n, lowest
-                            place[out, 0], place[out, 1] = x + offsets[s, 0], y + offsets[s, 1]
+                            xy[out, 0], xy[out, 1] = x + offsets[s, 0], y + offsets[s, 1]
                             weight[out] = 1 / n_samples
                             out += 1
                     last = lowest
                 r += 1
             elif face_id[row, x] >= 0:
                 pixel[out], view[out], face[out] = row * width + x, n, face_id[row, x]
-                place[out, 0], place[out, 1] = x + 0.5, y + 0.5
+                xy[out, 0], xy[out, 1] = x + 0.5, y + 0.5
                 weight[out] = 1
                 out += 1
 
@@ -82,7 +82,7 @@ def fill_rows(
 def forward(
     face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See op.collect."""
+    """See op.gather_samples."""
     n_views, height, width = face_id.shape
     rows = face_id.contiguous().numpy().reshape(n_views * height, width)
     refined_array = refined.contiguous().numpy()
@@ -95,8 +95,8 @@ def forward(
     np.cumsum(count, out=first[1:])
     n_samples = int(first[-1])
     pixel, view, face = (torch.empty(n_samples, dtype=torch.int64) for _ in range(3))
-    place = torch.empty((n_samples, 2), dtype=offsets.dtype)
+    xy = torch.empty((n_samples, 2), dtype=offsets.dtype)
     weight = torch.empty(n_samples, dtype=offsets.dtype)
-    outputs = tuple(tensor.numpy() for tensor in (pixel, view, face, place, weight))
+    outputs = tuple(tensor.numpy() for tensor in (pixel, view, face, xy, weight))
     parallel_for(fill_rows, len(rows), grain, rows, height, *shared, offsets.contiguous().numpy(), first, *outputs)
-    return pixel, view, face, place, weight
+    return pixel, view, face, xy, weight

@@ -1,4 +1,4 @@
-"""The op `gather_samples`: contract, checks and choice of implementation."""
+"""List the samples that an image is made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.ops.backend import implementation
 
 
@@ -31,25 +31,21 @@ class Samples(NamedTuple):
 def gather_samples(
     face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, *, backend: str | None = None
 ) -> Samples:
-    """One sample at the centre of each covered plain pixel, and every covered one of S in each refined pixel.
+    """List one sample at the centre of each covered plain pixel, and every covered one of S in each refined pixel.
 
-    A sample at a centre has weight 1, one of S has 1 / S; what sees no face is left out. Not differentiable.
+    A sample at a centre has weight 1, one of S has 1 / S; what sees no face is not listed. Not differentiable.
 
     face_id: [N, H, W] int64 what pixel centres see, -1 for nothing.
     refined: [R] int64 (n H + i) W + j, ascending.
-    sample_face_id: [R, S] int64 what the samples in refined pixels see.
-    offsets: [S, 2] float where in its pixel each sample lies, (x, y) in 0..1; its dtype is that of the result.
+    sample_face_id: [R, S] int64 what the samples in refined pixels see, -1 for nothing.
+    offsets: [S, 2] where in its pixel each sample is, (x, y) in 0..1; its dtype is that of the result.
     """
-    check_shape("gather_samples", "face_id", face_id, ("N", "H", "W"))
-    check_index("gather_samples", "face_id", face_id)
-    check_shape("gather_samples", "refined", refined, ("R",))
-    check_index("gather_samples", "refined", refined)
-    check_shape("gather_samples", "sample_face_id", sample_face_id, (len(refined), len(offsets)))
-    check_index("gather_samples", "sample_face_id", sample_face_id)
-    check_shape("gather_samples", "offsets", offsets, ("S", 2))
-    check_float("gather_samples", "offsets", offsets)
-    check_same_device(
-        "gather_samples", face_id=face_id, refined=refined, sample_face_id=sample_face_id, offsets=offsets
+    check_tensors(
+        "gather_samples",
+        face_id=(face_id, "int64: N H W"),
+        refined=(refined, "int64: R"),
+        offsets=(offsets, "S 2"),
+        sample_face_id=(sample_face_id, "int64: R S"),
     )
     _, module = implementation("gather_samples", face_id.device, backend)
     with torch.no_grad():

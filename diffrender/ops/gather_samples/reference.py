@@ -9,7 +9,7 @@ from torch import Tensor
 def forward(
     face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See op.collect."""
+    """See op.gather_samples."""
     height, width = face_id.shape[1:]
     centers = face_id.reshape(-1).clone()
     centers[refined] = -1

@@ -1,4 +1,4 @@
-"""What a surface of glTF's metallic-roughness material reflects of light from single directions."""
+"""Shade glTF's metallic-roughness material under single lights."""
 
 from diffrender.ops.ggx.op import ggx
 

@@ -15,7 +15,7 @@ from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGH
 from diffrender.ops.vec3 import cross, dot, number, plus, put, vector
 from diffrender.threads import parallel_for
 
-# Points that are worth a turn of a thread.
+# Minimum number of points per thread.
 GRAIN = 4096
 # What torch's normalize divides by where a vector has no length.
 LEAST_LENGTH = 1e-12
@@ -36,9 +36,9 @@ def half_of(to, v):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def cell(place, size):
-    """The cell of a table that a place is in; of a NaN the first."""
-    return min(int(place), size - 2) if place > 0.0 else 0
+def cell(position, size):
+    """Return the cell of a table that a position is in; of a NaN the first."""
+    return min(int(position), size - 2) if position > 0.0 else 0
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -77,7 +77,7 @@ def evaluate(start, end, normal, to_camera, to_light, base_color, metallic, roug
         a2 = rough * rough * rough * rough
         nv = clamp(dot(n, v), LEAST_COSINE, np.inf)
         camera = math.sqrt(a2 + (1.0 - a2) * nv * nv)
-        dull = (1.0 - metal) * share_of(table, rough, nv)[0] / math.pi
+        diffuse = (1.0 - metal) * share_of(table, rough, nv)[0] / math.pi
         for s in range(to_light.shape[1]):
             to = vector(to_light, m, s)
             nl = dot(n, to)
@@ -89,13 +89,13 @@ def evaluate(start, end, normal, to_camera, to_light, base_color, metallic, roug
             s2 = dot(x, x)
             q = s2 + a2 * (1.0 - s2)
             light = math.sqrt(a2 + (1.0 - a2) * nl * nl)
-            shine = nl * a2 / (math.pi * q * q) * 0.5 / (nv * light + nl * camera)
+            specular = nl * a2 / (math.pi * q * q) * 0.5 / (nv * light + nl * camera)
             e = clamp(1.0 - dot(v, h), 0.0, 1.0)
             grazing = e * e * e * e * e
-            left_over = nl * dull * share_of(table, rough, nl)[0]
+            left_over = nl * diffuse * share_of(table, rough, nl)[0]
             for c in range(3):
                 f0 = DIELECTRIC_F0 + metal * (color[c] - DIELECTRIC_F0)
-                out[m, s, c] = (f0 + (1.0 - f0) * grazing) * shine + color[c] * left_over
+                out[m, s, c] = (f0 + (1.0 - f0) * grazing) * specular + color[c] * left_over
 
 
 @njit(nogil=True, cache=True)
@@ -133,18 +133,18 @@ def gradients(
             e4 = e * e * e * e
             grazing = e4 * e
             tl, tl_by_rough, tl_by_nl = share_of(table, rough, nl)
-            # What comes in, times the colours that it meets.
+            # The incoming gradient, times the colours that it meets.
             g = vector(grad, m, s)
-            dull = (1.0 - metal) / math.pi
+            diffuse = (1.0 - metal) / math.pi
             f0 = straight_on(metal, color)
             g_total, g_f0, g_base = g[0] + g[1] + g[2], dot(g, f0), dot(g, color)
             g_fresnel = g_f0 + (g_total - g_f0) * grazing
-            shine = facets * seen
-            by_f0, by_color = nl * shine * (1.0 - grazing), nl * dull * tl * tv
+            specular = facets * seen
+            by_f0, by_color = nl * specular * (1.0 - grazing), nl * diffuse * tl * tv
             g_color = plus(g_color, by_f0 * metal + by_color, g)
             g_metal += by_f0 * (g_base - DIELECTRIC_F0 * g_total) - nl * tl * tv / math.pi * g_base
-            # The shine: D and V; the share of the base: T(n.l) and T(n.v).
-            g_nl = g_fresnel * shine + g_base * dull * tl * tv
+            # The specular term: D and V; the share of the base: T(n.l) and T(n.v).
+            g_nl = g_fresnel * specular + g_base * diffuse * tl * tv
             g_facets, g_seen = g_fresnel * nl * seen, g_fresnel * nl * facets
             g_q = -2.0 * g_facets * facets / q
             g_s2 = g_q * (1.0 - a2)
@@ -152,12 +152,12 @@ def gradients(
             g_light, g_camera = 0.5 * g_sum * nv / light, 0.5 * g_sum * nl / camera
             g_a2 += g_facets * facets / a2 + g_q * (1.0 - s2)
             g_a2 += g_light * (1.0 - nl * nl) + g_camera * (1.0 - nv * nv)
-            g_nl += g_sum * camera + 2.0 * g_light * (1.0 - a2) * nl + g_base * nl * dull * tv * tl_by_nl
-            g_nv += g_sum * light + 2.0 * g_camera * (1.0 - a2) * nv + g_base * nl * dull * tl * tv_by_nv
-            g_rough += g_base * nl * dull * (tv * tl_by_rough + tl * tv_by_rough)
+            g_nl += g_sum * camera + 2.0 * g_light * (1.0 - a2) * nl + g_base * nl * diffuse * tv * tl_by_nl
+            g_nv += g_sum * light + 2.0 * g_camera * (1.0 - a2) * nv + g_base * nl * diffuse * tl * tv_by_nv
+            g_rough += g_base * nl * diffuse * (tv * tl_by_rough + tl * tv_by_rough)
             # Directions: the half vector is in n x h and v.h, and is made of l and v.
             g_x = 2.0 * g_s2 * x[0], 2.0 * g_s2 * x[1], 2.0 * g_s2 * x[2]
-            g_vh = -5.0 * e4 * nl * shine * (g_total - g_f0) if 0.0 <= raw_e <= 1.0 else 0.0
+            g_vh = -5.0 * e4 * nl * specular * (g_total - g_f0) if 0.0 <= raw_e <= 1.0 else 0.0
             g_h = plus(cross(g_x, n), g_vh, v)
             g_a = plus(g_h, -dot(g_h, h), h)
             g_n = plus(plus(g_n, 1.0, cross(h, g_x)), g_nl, to)
@@ -202,22 +202,23 @@ def backward(
     metallic: Tensor,
     roughness: Tensor,
     diffuse_table: Tensor,
-    wanted: Sequence[bool],
+    wants: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients with respect to the first six inputs, None where not wanted."""
+    """See run_differentiable."""
     inputs = (normal, to_camera, to_light, base_color, metallic, roughness)
     n_points = len(normal)
     grads = [
-        torch.empty((n_points if wants else 0, *part.shape[1:]), dtype=part.dtype)
-        for part, wants in zip(inputs, wanted, strict=True)
+        torch.empty((n_points if wanted else 0, *part.shape[1:]), dtype=part.dtype)
+        for part, wanted in zip(inputs, wants[:-1], strict=True)
     ]
     outputs = [grad.numpy() for grad in grads]
     parallel_for(gradients, n_points, GRAIN, *as_numpy(grad_out), *_inputs(*inputs, diffuse_table), *outputs)
-    # What one row served all points with has the sum of their gradients.
-    return tuple(
-        (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wants else None
-        for grad, part, wants in zip(grads, inputs, wanted, strict=True)
+    # One row that serves all points has the sum of their gradients.
+    sums = (
+        (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wanted else None
+        for grad, part, wanted in zip(grads, inputs, wants[:-1], strict=True)
     )
+    return *sums, None
 
 
 def _inputs(

@@ -39,10 +39,10 @@ def forward(
     alpha = roughness * roughness
     f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
     fresnel = f0 + (1 - f0) * schlick(_dot(to_camera, half))
-    shine = distribution(alpha, _dot(across, across)) * visibility(alpha, cos_light, cos_camera)
+    specular = distribution(alpha, _dot(across, across)) * visibility(alpha, cos_light, cos_camera)
     left_over = look_up(diffuse_table, roughness, cos_light) * look_up(diffuse_table, roughness, cos_camera)
     diffuse = base_color * ((1 - metallic) * left_over / math.pi)
-    return (fresnel * shine + diffuse) * cos_light
+    return (fresnel * specular + diffuse) * cos_light
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

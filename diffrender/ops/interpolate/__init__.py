@@ -1,4 +1,4 @@
-"""Values of vertices carried to points on faces."""
+"""Interpolate values of vertices at points on faces."""
 
 from diffrender.ops.interpolate.op import interpolate
 

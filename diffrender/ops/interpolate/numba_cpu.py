@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from numba import njit
 from torch import Tensor
@@ -13,7 +15,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, forceinline=True)
 def evaluate_channels(start, end, n_channels, values, faces, face_id, bary, out):
-    """evaluate() of so many channels."""
+    """Do as evaluate(), for a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -24,7 +26,7 @@ def evaluate_channels(start, end, n_channels, values, faces, face_id, bary, out)
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, values, faces, face_id, bary, out):
-    """Values at the points start..end-1."""
+    """Write the values at the points start..end-1."""
     if values.shape[1] == COLOR:  # known to the compiler, the loops over channels vanish
         evaluate_channels(start, end, COLOR, values, faces, face_id, bary, out)
     else:
@@ -33,7 +35,7 @@ def evaluate(start, end, values, faces, face_id, bary, out):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def add_channels(start, end, n_channels, total, grad, faces, face_id, bary):
-    """add_values_gradient() of so many channels."""
+    """Do as add_values_gradient(), for a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -56,7 +58,7 @@ def add_values_gradient(start, end, total, grad, faces, face_id, bary):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def bary_gradient_channels(start, end, n_channels, grad, values, faces, face_id, out):
-    """bary_gradient() of so many channels."""
+    """Do as bary_gradient(), for a known number of channels."""
     for m in range(start, end):
         face = face_id[m]
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -71,7 +73,7 @@ def bary_gradient_channels(start, end, n_channels, grad, values, faces, face_id,
 
 @njit(nogil=True, cache=True)
 def bary_gradient(start, end, grad, values, faces, face_id, out):
-    """Gradient with respect to the barycentric coordinates of the points start..end-1."""
+    """Write the gradient with respect to the barycentric coordinates of the points start..end-1."""
     if grad.shape[1] == COLOR:
         bary_gradient_channels(start, end, COLOR, grad, values, faces, face_id, out)
     else:
@@ -86,15 +88,10 @@ def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Ten
 
 
 def backward(
-    grad_out: Tensor,
-    values: Tensor,
-    faces: Tensor,
-    face_id: Tensor,
-    bary: Tensor,
-    wants_values: bool,
-    wants_bary: bool,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients with respect to values and bary, None where not wanted."""
+    grad_out: Tensor, values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor, wants: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
+    wants_values, _, _, wants_bary = wants
     grad, values_array, faces_array, face_array, bary_array = as_numpy(grad_out, values, faces, face_id, bary)
     grad_values, grad_bary = None, None
     if wants_values:
@@ -106,4 +103,4 @@ def backward(
         grad_bary = torch.empty_like(bary, memory_format=torch.contiguous_format)
         arguments = (grad, values_array, faces_array, face_array, grad_bary.numpy())
         parallel_for(bary_gradient, len(face_id), 32768, *arguments)
-    return grad_values, grad_bary
+    return grad_values, None, None, grad_bary

@@ -1,4 +1,4 @@
-"""Values of vertices at points of the image."""
+"""Interpolate values of vertices at points of the image."""
 
 from diffrender.ops.interpolate_at_pixels.op import interpolate_at_pixels
 

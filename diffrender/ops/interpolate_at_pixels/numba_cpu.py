@@ -7,6 +7,8 @@ point of the run (the points are cut into parts that do not depend on the thread
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
@@ -34,18 +36,18 @@ def value_of(values, vertex):
 
 
 @njit(nogil=True, cache=True)
-def evaluate(start, end, values, faces, face_id, verts, scene_faces, seen_id, views, place, out):
+def evaluate(start, end, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy, out):
     """Values [M, 3] at the points start..end-1."""
     m = start
     while m < end:
-        face, view, own = seen_id[m], views[m], face_id[m]
+        face, view, own = scene_face_id[m], views[m], face_id[m]
         x0, y0, w0 = corner_from(verts, view, scene_faces[face, 0], 0.0, 0.0)
         x1, y1, w1 = corner_from(verts, view, scene_faces[face, 1], 0.0, 0.0)
         x2, y2, w2 = corner_from(verts, view, scene_faces[face, 2], 0.0, 0.0)
         a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
-        while m < end and seen_id[m] == face and views[m] == view:
+        while m < end and scene_face_id[m] == face and views[m] == view:
             # Corners counted from the point itself: where a run begins depends on the threads and must not show.
-            x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+            x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
             ax, ay, bx, by, cx, cy = x0 - x * w0, y0 - y * w0, x1 - x * w1, y1 - y * w1, x2 - x * w2, y2 - y * w2
             e0, e1, e2 = bx * cy - cx * by, cx * ay - ax * cy, ax * by - bx * ay
             total = e0 + e1 + e2
@@ -83,14 +85,14 @@ def add_to_value(total, at, line, red, green, blue):
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def add_gradient(
-    start, end, total, grad, values, faces, face_id, verts, scene_faces, seen_id, views, place,
+    start, end, total, grad, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy,
     first_verts, wants_values, wants_verts,
 ):  # fmt: skip
     """Add the gradient of the points start..end-1 to total: of values from 0 on, of verts from first_verts on."""
     m = start
     while m < end:
-        face, view, own = seen_id[m], views[m], face_id[m]
-        px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
+        face, view, own = scene_face_id[m], views[m], face_id[m]
+        px, py = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         v0 = corner_from(verts, view, scene_faces[face, 0], px, py)
         v1 = corner_from(verts, view, scene_faces[face, 1], px, py)
         v2 = corner_from(verts, view, scene_faces[face, 2], px, py)
@@ -103,8 +105,8 @@ def add_gradient(
         dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
         # Their gradients, summed over the run.
         rx, ry, rz, gx, gy, gz, hx, hy, hz, sx, sy, sz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        while m < end and seen_id[m] == face and views[m] == view:
-            x, y = place[m, 0] - px, place[m, 1] - py
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            x, y = xy[m, 0] - px, xy[m, 1] - py
             d = dx * x + dy * y + dz
             scale = 1.0 / d if d != 0.0 else 0.0
             r, g, h = grad[m, 0] * scale, grad[m, 1] * scale, grad[m, 2] * scale
@@ -143,7 +145,7 @@ def forward(
     values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
     view: Tensor, xy_px: Tensor,
 ) -> Tensor:  # fmt: skip
-    """See op.attributes."""
+    """See op.interpolate_at_pixels."""
     points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     outputs = []
     for part in _by_threes(values):
@@ -158,9 +160,10 @@ def forward(
 
 def backward(
     grad_out: Tensor, values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor,
-    scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants_values: bool, wants_verts: bool,
-) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients with respect to values and verts_hom, None where not wanted."""
+    scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """See run_differentiable."""
+    wants_values, wants_verts = wants[0], wants[3]
     points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     n_values = CHANNELS * len(values) if wants_values else 0
     size = n_values + (verts_hom.numel() if wants_verts else 0)
@@ -174,7 +177,7 @@ def backward(
         if wants_verts:
             part_verts = total[n_values:].reshape(verts_hom.shape)
             grad_verts = part_verts if grad_verts is None else grad_verts + part_verts
-    if not grad_parts:
-        return torch.zeros_like(values), torch.zeros_like(verts_hom)
+    if not grad_parts:  # there are no channels
+        grad_parts, grad_verts = [torch.zeros_like(values)], torch.zeros_like(verts_hom)
     grad_values = torch.cat(grad_parts, 1)[:, : values.shape[1]] if wants_values else None
-    return grad_values, grad_verts
+    return grad_values, None, None, grad_verts if wants_verts else None, None, None, None, None

@@ -18,6 +18,6 @@ def forward(
     view: Tensor,
     xy_px: Tensor,
 ) -> Tensor:
-    """See op.attributes."""
+    """See op.interpolate_at_pixels."""
     bary = barycentrics(verts_hom, scene_faces, view, scene_face_id, xy_px)
     return interpolate(values, faces, face_id, bary)

@@ -1,4 +1,4 @@
-"""Where surfaces pass through one another."""
+"""Find the lines along which faces pass through one another."""
 
 from diffrender.ops.intersections.op import Intersections, intersections
 

@@ -9,24 +9,21 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_PIECES, PIECE_PX
-from diffrender.ops.rasterize.numba_cpu import inward_lines, load_vertex
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX
+from diffrender.ops.numba_raster import inward_edges, load_corners
 from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def load_face(verts, faces, view, face, lines, depth):
-    """Edge functions [3, 3] and corner depths [3] of a face; whether its depth is its w, and |det|."""
-    a = load_vertex(verts, view, faces[face, 0])
-    b = load_vertex(verts, view, faces[face, 1])
-    c = load_vertex(verts, view, faces[face, 2])
-    a0, b0, c0, _, a1, b1, c1, _, a2, b2, c2, _ = inward_lines(a, b, c)
-    lines[0, 0], lines[0, 1], lines[0, 2] = a0, b0, c0
-    lines[1, 0], lines[1, 1], lines[1, 2] = a1, b1, c1
-    lines[2, 0], lines[2, 1], lines[2, 2] = a2, b2, c2
-    depth[0], depth[1], depth[2] = a[3], b[3], c[3]
-    det = abs(a[0] * a0 + a[1] * b0 + a[2] * c0)
-    return a[2] == a[3] and b[2] == b[3] and c[2] == c[3], det
+    """Fill in the edge functions [3, 3] and corner depths [3] of a face; whether its depth is its w, and |det|."""
+    a, b, c = load_corners(verts, faces, view, face)
+    edges = inward_edges(a, b, c)
+    for i in range(3):
+        lines[i, 0], lines[i, 1], lines[i, 2] = edges[i].a, edges[i].b, edges[i].c
+        depth[i] = edges[i].depth
+    det = abs(a.x * edges[0].a + a.y * edges[0].b + a.w * edges[0].c)
+    return a.w == a.depth and b.w == b.depth and c.w == c.depth, det
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -38,8 +35,10 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
     """
     first_perspective, first_det = load_face(verts, faces, view, pair[0], lines[0], corner_depth[0])
     second_perspective, second_det = load_face(verts, faces, view, pair[1], lines[1], corner_depth[1])
-    # Of both: a face of a parallel view may happen to lie at depth 1, which is its w.
+    # Of both: a face of an orthographic view may happen to be at depth 1, which is its w.
     perspective = first_perspective and second_perspective
+
+    # Nearness of the first face minus that of the second at the pixel's centre, and the gradient of each.
     nearness, size = 0.0, 0.0
     for k in range(2):
         det = first_det if k == 0 else second_det
@@ -51,12 +50,16 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
             slope[k, 1] += share * lines[k, i, 1]
             nearness += share * values[k, i] if k == 0 else -share * values[k, i]
         size = abs(nearness) if k == 0 else size
+
+    # The line nearness = 0, from the point of it that is nearest to the pixel's centre.
     gx, gy = slope[0, 0] - slope[1, 0], slope[0, 1] - slope[1, 1]
     steepness = math.hypot(gx, gy)
     if not (steepness > LEAST_STEEPNESS * size and steepness < np.inf):
         return 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, perspective
     foot_x, foot_y = -nearness / steepness * (gx / steepness), -nearness / steepness * (gy / steepness)
     along_x, along_y = -gy / steepness, gx / steepness
+
+    # Cut by the four sides of the pixel and the three edges of either face: offset + t rate >= 0.
     low, high = -np.inf, np.inf
     for bound in range(10):
         if bound < 4:
@@ -77,11 +80,11 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def find_pieces(
+def find_segments(
     start, end, verts, faces, pixels, pairs, height, width, first, fill,
     pixel_out, face_out, bary_out, place_out, depth_out, normal_out, rise_out,
 ):  # fmt: skip
-    """Count (fill = False, into first) or write (first[q] to first[q + 1]) the pieces of the pairs start..end-1."""
+    """Count (fill = False, into first) or write (first[q] to first[q + 1]) the segments of the pairs start..end-1."""
     lines, corner_depth = np.empty((2, 3, 3)), np.empty((2, 3))
     values, slope, depth = np.empty((2, 3)), np.empty((2, 2)), np.empty(2)
     for q in range(start, end):
@@ -92,13 +95,13 @@ def find_pieces(
         low, high, foot_x, foot_y, along_x, along_y, steepness, perspective = line_in_pixel(
             verts, faces, view, pairs[q], cx, cy, lines, corner_depth, values, slope
         )
-        n_pieces, written = 0, 0
-        if high > low and high - low <= MOST_PIECES * PIECE_PX:
-            n_pieces = max(1, math.ceil((high - low) / PIECE_PX))
-        length = (high - low) / max(1, n_pieces)
+        n_segments, written = 0, 0
+        if high > low and high - low <= MOST_SEGMENTS * SEGMENT_PX:
+            n_segments = max(1, math.ceil((high - low) / SEGMENT_PX))
+        length = (high - low) / max(1, n_segments)
         reach = length / steepness
-        for piece in range(n_pieces):
-            t = low + (piece + 0.5) * length
+        for segment in range(n_segments):
+            t = low + (segment + 0.5) * length
             x, y = cx + (foot_x + t * along_x), cy + (foot_y + t * along_y)
             for k in range(2):
                 values[k] = lines[k, :, 0] * x + lines[k, :, 1] * y + lines[k, :, 2]
@@ -143,9 +146,9 @@ def forward(
 
     count = np.zeros(len(pixel), np.int64)
     nothing = tuple(tensor.numpy() for tensor in outputs(0))
-    parallel_for(find_pieces, len(pixel), 1024, *arrays, height, width, count, False, *nothing)
+    parallel_for(find_segments, len(pixel), 1024, *arrays, height, width, count, False, *nothing)
     first = np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])
     found = outputs(int(first[-1]))
     written = tuple(tensor.numpy() for tensor in found)
-    parallel_for(find_pieces, len(pixel), 1024, *arrays, height, width, first, True, *written)
+    parallel_for(find_segments, len(pixel), 1024, *arrays, height, width, first, True, *written)
     return found  # type: ignore[return-value]

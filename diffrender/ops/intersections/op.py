@@ -1,4 +1,4 @@
-"""The op `intersections`: contract, checks and choice of implementation."""
+"""Find the lines along which faces pass through one another."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.ops.backend import implementation
 
-# Longest piece of a line of intersection, in pixels; see ops.contours.
-PIECE_PX = 0.25
-# So many of them fill a pixel's diagonal; a line that is longer is only rounding.
-MOST_PIECES = math.ceil(math.sqrt(2) / PIECE_PX)
-# Faces whose nearness diverges by less than this fraction of it over a pixel lie upon one another: where they meet is
-# rounding, and how fast that moves grows without bound.
+# Greatest length of a segment, in pixels; see ops.silhouettes.
+SEGMENT_PX = 0.25
+# Their number in a pixel's diagonal; a line that is longer is only rounding.
+MOST_SEGMENTS = math.ceil(math.sqrt(2) / SEGMENT_PX)
+# Faces whose nearness diverges by less than this fraction of it over a pixel coincide: where they meet is rounding, and
+# how fast that moves grows without bound.
 LEAST_STEEPNESS = 1e-6
 
 
 class Intersections(NamedTuple):
-    """I short pieces of the lines along which two faces meet, at most PIECE_PX long each.
+    """I short segments of the lines along which two faces meet, at most SEGMENT_PX long each.
 
     pixel: [I] int64 (n H + i) W + j.
     face: [I, 2] int64 the two faces.
-    bary: [I, 2, 3] the middle of the piece in each.
+    bary: [I, 2, 3] the middle of the segment in each.
     xy_px: [I, 2] float64; depth: [I] float64.
     normal_px, depth_weight: [I, 2, 2], [I, 2]; where the point of face k at the middle moves by d in the image and by z
         in depth, the line moves out of face k's part of the pixel and sweeps normal_px[k] . d + depth_weight[k] z of
@@ -51,26 +51,24 @@ def intersections(
     *,
     backend: str | None = None,
 ) -> Intersections:
-    """The line of intersection of each of Q pairs of faces inside a pixel; many have none there.
+    """Find the line of intersection of each of Q pairs of faces inside a pixel; many have none there.
 
     Nearness is q = 1 / depth for perspective and q = -depth for orthographic views: linear in the image on each face.
-    The line is where q_0 = q_1. If the nearness of face 0 grows by dq at a fixed place of the image, the line moves out
+    The line is where q_0 = q_1. If the nearness of face 0 grows by dq at a fixed point of the image, the line moves out
     of face 0's side by dq / |grad(q_0 - q_1)|. A point of the face that moves by d and z makes dq = dq/dz z - grad q d.
-    Faces without area, and those that nearly lie in one plane, do not intersect. Pieces may be hidden by other faces.
+    Faces without area, and those that are nearly in one plane, do not intersect. Segments may be hidden by other faces.
     Ordered as the pairs, then along the line. Not differentiable.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; faces: [F, 3] int64.
     pixel: [Q] int64 (n H + i) W + j; pair: [Q, 2] int64 two faces.
     """
-    check_shape("intersections", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("intersections", "verts_hom", verts_hom)
-    check_shape("intersections", "faces", faces, ("F", 3))
-    check_index("intersections", "faces", faces)
-    check_shape("intersections", "pixel", pixel, ("Q",))
-    check_index("intersections", "pixel", pixel)
-    check_shape("intersections", "pair", pair, (len(pixel), 2))
-    check_index("intersections", "pair", pair)
-    check_same_device("intersections", verts_hom=verts_hom, faces=faces, pixel=pixel, pair=pair)
+    check_tensors(
+        "intersections",
+        verts_hom=(verts_hom, "N V 4"),
+        faces=(faces, "int64: F 3"),
+        pixel=(pixel, "int64: Q"),
+        pair=(pair, "int64: Q 2"),
+    )
     _, module = implementation("intersections", verts_hom.device, backend)
     with torch.no_grad():
         return Intersections(*module.forward(verts_hom.detach(), faces, pixel, pair, height, width))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_PIECES, PIECE_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX
 from diffrender.ops.reference_raster import edge_functions
 
 
@@ -21,7 +21,7 @@ def forward(
     lines, det = lines[view[:, None], pair], det[view[:, None], pair].abs()  # [I, 2, 3, 3], [I, 2]
     values = lines[..., 0] * center[:, None, None, 0] + lines[..., 1] * center[:, None, None, 1] + lines[..., 2]
     verts = verts_hom.double()[view[:, None, None], corners]
-    # Of both: a face of a parallel view may happen to lie at depth 1, which is its w.
+    # Of both: a face of an orthographic view may happen to be at depth 1, which is its w.
     is_perspective = (verts[..., 2] == verts[..., 3]).all(-1).all(-1)
     share = torch.where(is_perspective[:, None, None], torch.ones_like(det)[..., None], -verts[..., 3])
     slope = (lines[..., :2] * share[..., None]).sum(2) / det[..., None]  # gradient of nearness, [I, 2, 2]
@@ -38,24 +38,24 @@ def forward(
     low = bound.where(rate > 0, -torch.inf).amax(1)
     high = bound.where(rate < 0, torch.inf).amin(1)
     possible = (steepness > LEAST_STEEPNESS * nearness[:, 0].abs()) & (high > low)
-    possible &= ~((rate == 0) & (start < 0)).any(1) & (high - low <= MOST_PIECES * PIECE_PX)
+    possible &= ~((rate == 0) & (start < 0)).any(1) & (high - low <= MOST_SEGMENTS * SEGMENT_PX)
     pixel, pair, center = pixel[possible], pair[possible], center[possible]
     low, high, foot, along = low[possible], high[possible], foot[possible], along[possible]
     across, steepness, slope = across[possible], steepness[possible], slope[possible]
     lines, verts, is_perspective = lines[possible], verts[possible], is_perspective[possible]
 
-    count = ((high - low) / PIECE_PX).ceil().clamp_min(1).long()
+    count = ((high - low) / SEGMENT_PX).ceil().clamp_min(1).long()
     index = torch.arange(len(count), device=count.device).repeat_interleave(count)
     within = torch.arange(len(index), device=count.device) - (count.cumsum(0) - count)[index]
     length = ((high - low) / count)[index]
-    place = center[index] + foot[index] + (low[index] + (within + 0.5) * length)[:, None] * along[index]
-    values = (lines[index, ..., :2] * place[:, None, None]).sum(-1) + lines[index, ..., 2]
+    xy = center[index] + foot[index] + (low[index] + (within + 0.5) * length)[:, None] * along[index]
+    values = (lines[index, ..., :2] * xy[:, None, None]).sum(-1) + lines[index, ..., 2]
     bary = values / values.sum(-1, keepdim=True)
     depth = (bary * verts[index, ..., 3]).sum(-1)
     sound = depth.isfinite().all(1)  # not so where a face is so thin that nothing is left of its area
-    index, length, place, bary, depth = index[sound], length[sound], place[sound], bary[sound], depth[sound]
+    index, length, xy, bary, depth = index[sound], length[sound], xy[sound], bary[sound], depth[sound]
     reach = length / steepness[index]  # area swept by a unit of nearness
     fall = torch.where(is_perspective[index, None], depth**-2, torch.ones_like(depth))  # of nearness with depth
     normal = -slope[index] * reach[:, None, None]
     bary, normal, depth_weight = (value.to(verts_hom.dtype) for value in (bary, normal, -fall * reach[:, None]))
-    return pixel[index], pair[index], bary, place, depth[:, 0], normal, depth_weight
+    return pixel[index], pair[index], bary, xy, depth[:, 0], normal, depth_weight

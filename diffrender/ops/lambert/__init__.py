@@ -1,4 +1,4 @@
-"""What a diffuse surface reflects of light from single directions."""
+"""Shade a diffuse surface under single lights."""
 
 from diffrender.ops.lambert.op import lambert
 

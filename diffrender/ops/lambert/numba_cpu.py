@@ -13,7 +13,7 @@ from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.vec3 import dot, plus, put, vector
 from diffrender.threads import parallel_for
 
-# Points that are worth a turn of a thread.
+# Minimum number of points per thread.
 GRAIN = 16384
 ONE_OVER_PI = 1 / math.pi
 
@@ -55,19 +55,19 @@ def forward(normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:
 
 
 def backward(
-    grad_out: Tensor, normal: Tensor, to_light: Tensor, base_color: Tensor, wanted: Sequence[bool]
+    grad_out: Tensor, normal: Tensor, to_light: Tensor, base_color: Tensor, wants: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
-    """Gradients with respect to the inputs, None where not wanted."""
+    """See run_differentiable."""
     inputs = (normal, to_light, base_color)
     n_points = len(normal)
     grads = [
-        torch.empty((n_points if wants else 0, *part.shape[1:]), dtype=part.dtype)
-        for part, wants in zip(inputs, wanted, strict=True)
+        torch.empty((n_points if wanted else 0, *part.shape[1:]), dtype=part.dtype)
+        for part, wanted in zip(inputs, wants, strict=True)
     ]
     vectors = as_numpy(grad_out, normal[:, None], to_light, base_color[:, None])
     parallel_for(gradients, n_points, GRAIN, *vectors, *(grad.numpy() for grad in grads))
-    # What one row served all points with has the sum of their gradients.
+    # One row that serves all points has the sum of their gradients.
     return tuple(
-        (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wants else None
-        for grad, part, wants in zip(grads, inputs, wanted, strict=True)
+        (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wanted else None
+        for grad, part, wanted in zip(grads, inputs, wants, strict=True)
     )

@@ -1,4 +1,4 @@
-"""An image and its successive halves."""
+"""Build the mip levels of an image."""
 
 from diffrender.ops.mip_pyramid.op import MipPyramid, mip_pyramid
 

@@ -51,8 +51,8 @@ def shrink_even_rows(start, end, fine, coarse):
 
 @njit(nogil=True, cache=True)
 def scatter_rows(start, end, given, coarse, row_taps, column_taps, first, step, out):
-    """The rows start..end-1 of a level's gradient: the one `given` [H, W, C] for it, and what its texels gave to the
-    level `coarse` [h, w, C].
+    """Write the rows start..end-1 of a level's gradient: `given` [H, W, C], and its texels' share of that of the next
+    level, `coarse` [h, w, C].
 
     Channel c of texel number n = i W + j goes to out[first[c] + n step[c]].
     """
@@ -105,12 +105,12 @@ def forward(images: Sequence[Tensor], sizes: tuple[tuple[int, int], ...]) -> Ten
 
 
 def backward(grad: Tensor, sizes: tuple[tuple[int, int], ...], channels: Sequence[int]) -> tuple[Tensor, ...]:
-    """Gradient with respect to images of so many channels each, from that of all levels [T, C]."""
+    """Return the gradients of images with these numbers of channels, from that of all levels [T, C]."""
     levels = _levels(grad.contiguous().numpy(), sizes)
     height, width = sizes[0]
     total = levels[-1]
     for index in range(len(sizes) - 2, 0, -1):
-        # A level is wanted as it is: texel by texel, all channels together.
+        # A level is needed as it is: texel by texel, all channels together.
         joined = np.empty_like(levels[index])
         _scatter(levels[index], total, [joined.shape[2]], joined.reshape(-1))
         total = joined
@@ -122,7 +122,7 @@ def backward(grad: Tensor, sizes: tuple[tuple[int, int], ...], channels: Sequenc
 
 
 def _scatter(given: np.ndarray, coarse: np.ndarray, channels: Sequence[int], out: np.ndarray) -> None:
-    """Write the gradient of a level to the flat `out`, as images of so many channels each, one after the other."""
+    """Write the gradient of a level to the flat `out`, as images with these channels, one after the other."""
     ends = np.cumsum(channels)
     n_texels = given.shape[0] * given.shape[1]
     first = np.concatenate(
@@ -151,5 +151,5 @@ def _taps_of(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _grain(image: np.ndarray) -> int:
-    """So many rows are worth a turn of a thread."""
+    """Return the minimum number of rows per thread."""
     return max(1, 32768 // max(1, image.shape[1] * image.shape[2]))

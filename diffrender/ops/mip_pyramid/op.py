@@ -1,4 +1,4 @@
-"""The op `mip_pyramid`: contract, checks, choice of implementation, autograd."""
+"""Build the mip levels of an image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffrender.checks import check_float, check_same_device, check_same_dtype, check_shape
+from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
@@ -17,7 +17,7 @@ Sizes = tuple[tuple[int, int], ...]
 
 
 class MipPyramid(NamedTuple):
-    """An image at L sizes, each level half of the one before, rounded down but for 1.
+    """An image at L sizes, each level half of the one before, rounded down but not below 1.
 
     texels: [T, C] the levels one after the other, the finest first, each row by row.
     sizes: (height, width) of each level.
@@ -36,26 +36,24 @@ class MipPyramid(NamedTuple):
 def mip_pyramid(
     texels: Tensor | Sequence[Tensor], levels: int | None = None, *, backend: str | None = None
 ) -> MipPyramid:
-    """The image [H, W, C] and its successive halves, down to 1 x 1 or `levels` in all; differentiable.
+    """Build the image's successive halves, down to 1 x 1 or `levels` in all; differentiable.
 
     A texel of a level is the exact mean of the level before over its own area: of 2 x 2 texels where the size is even;
     an odd number n of texels becomes (n - 1) / 2, each a little more than two wide. So each level keeps the mean.
 
-    texels: float32 or float64; or several images of one size and dtype, which become one of all their channels.
+    texels: [H, W, C] float32 or float64; or several images of one size and dtype, which become one of all their
+        channels.
     Raises ShapeError for an image without pixels, for images that do not agree and for levels below 1.
     Source: Williams 1983, "Pyramidal parametrics".
     """
-    images = [texels] if isinstance(texels, Tensor) else list(texels)
+    images = list(texels) if isinstance(texels, Sequence) else [texels]
     if not images:
         raise ShapeError("mip_pyramid: texels must be an image or several, got none")
-    check_shape("mip_pyramid", "texels", images[0], ("H", "W", "C"))
-    check_float("mip_pyramid", "texels", images[0])
+    if isinstance(texels, Sequence):
+        check_tensors("mip_pyramid", **{f"texels[{i}]": (image, f"H W C{i}") for i, image in enumerate(images)})
+    else:
+        check_tensors("mip_pyramid", texels=(texels, "H W C"))
     height, width, _ = images[0].shape
-    named = {f"texels[{index}]": image for index, image in enumerate(images)}
-    for name, image in named.items():
-        check_shape("mip_pyramid", name, image, (height, width, "C"))
-    check_same_device("mip_pyramid", **named)
-    check_same_dtype("mip_pyramid", **named)
     if height < 1 or width < 1:
         raise ShapeError(f"mip_pyramid: texels must have at least one pixel, got {list(images[0].shape)}")
     if levels is not None and levels < 1:

@@ -1,4 +1,4 @@
-"""Vectors made unit."""
+"""Divide vectors by their lengths."""
 
 from diffrender.ops.normalize.op import normalize
 

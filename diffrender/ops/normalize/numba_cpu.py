@@ -1,8 +1,9 @@
-"""Vectors made unit on the CPU. Arithmetic in float64."""
+"""Normalized vectors on the CPU. Arithmetic in float64."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,13 +14,13 @@ from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.normalize.op import LEAST_LENGTH
 from diffrender.threads import parallel_for
 
-# Vectors that are worth a turn of a thread.
+# Minimum number of vectors per thread.
 GRAIN = 16384
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def load(vectors, m):
-    """A vector in float64, and one over its length, 0 where it has none."""
+    """Return a vector in float64, and 1 / its length, 0 where it has none."""
     x, y, z = np.float64(vectors[m, 0]), np.float64(vectors[m, 1]), np.float64(vectors[m, 2])
     length = math.sqrt(x * x + y * y + z * z)
     return x, y, z, 0.0 if length < LEAST_LENGTH else 1.0 / length
@@ -27,7 +28,7 @@ def load(vectors, m):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def evaluate(start, end, vectors, out):
-    """The vectors start..end-1."""
+    """Write the vectors start..end-1."""
     for m in range(start, end):
         x, y, z, scale = load(vectors, m)
         out[m, 0], out[m, 1], out[m, 2] = x * scale, y * scale, z * scale
@@ -35,7 +36,7 @@ def evaluate(start, end, vectors, out):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def gradients(start, end, vectors, grad, out):
-    """What comes in, without its part along the vector, over the length."""
+    """Write the incoming gradient, without its part along the vector, over the length."""
     for m in range(start, end):
         x, y, z, scale = load(vectors, m)
         x, y, z = x * scale, y * scale, z * scale
@@ -45,14 +46,14 @@ def gradients(start, end, vectors, grad, out):
 
 
 def forward(vectors: Tensor) -> Tensor:
-    """See op.unit."""
+    """See op.normalize."""
     out = torch.empty(vectors.shape, dtype=vectors.dtype)
     parallel_for(evaluate, len(vectors), GRAIN, *as_numpy(vectors, out))
     return out
 
 
-def backward(grad_out: Tensor, vectors: Tensor) -> Tensor:
-    """Gradient with respect to the vectors."""
+def backward(grad_out: Tensor, vectors: Tensor, wants: Sequence[bool]) -> tuple[Tensor]:
+    """See run_differentiable."""
     grad = torch.empty(vectors.shape, dtype=vectors.dtype)
     parallel_for(gradients, len(vectors), GRAIN, *as_numpy(vectors, grad_out, grad))
-    return grad
+    return (grad,)

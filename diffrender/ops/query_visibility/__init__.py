@@ -1,4 +1,4 @@
-"""What given points of the image see."""
+"""Find the nearest face at given points of the image."""
 
 from diffrender.ops.query_visibility.op import query_visibility
 

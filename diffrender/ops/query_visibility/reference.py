@@ -1,4 +1,4 @@
-"""Points of the image in plain PyTorch: every point in a pixel of every face's bounds, sorted by depth."""
+"""Visibility in plain PyTorch: every point in a pixel of every face's bounds, sorted by depth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def forward(
     bins: FaceBins,
     near: float,
 ) -> tuple[Tensor, Tensor]:
-    """See op.probe."""
+    """See op.query_visibility."""
     functions = edge_functions(verts_hom, faces)
     face_id = faces.new_full((len(xy_px),), -1)
     depth = xy_px.new_zeros(len(xy_px))
@@ -38,8 +38,8 @@ def forward(
         within = torch.arange(len(pair), device=pixel.device) - (n_points.cumsum(0) - n_points)[pair]
         point = order[first[pixel[pair]] + within]
         face = pair_face[pair]
-        place = xy_px[point].double()
-        inside, values = covers(functions, pair_view[pair], face, place[:, 0], place[:, 1])
+        xy = xy_px[point].double()
+        inside, values = covers(functions, pair_view[pair], face, xy[:, 0], xy[:, 1])
         z = depth_of(verts_hom, faces, pair_view[pair], face, values)
         drawn = inside & (z >= near)
         found.append((point[drawn], z[drawn], face[drawn]))

@@ -1,4 +1,4 @@
-"""Which faces does each pixel see."""
+"""Find the nearest faces at every pixel centre."""
 
 from diffrender.ops.rasterize.op import FaceBins, Raster, rasterize
 

@@ -1,4 +1,4 @@
-"""The op `rasterize`: contract, checks and choice of implementation."""
+"""Find the nearest faces at every pixel centre."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
-# Half a pixel and a thousandth, so that rounding leaves out no centre that a face covers.
+# Half a pixel and a thousandth, so that rounding misses no centre that a face covers.
 AROUND_CENTER = 0.501
 # Pixel bounds of faces are kept in 16 bits.
 LARGEST_IMAGE = 32767
 
 
 class FaceBins(NamedTuple):
-    """Where each face lies on the screen; later ops on the same faces reuse it.
+    """What is known of each face on the screen; later ops on the same faces reuse it.
 
     facing: [N, F] int8; 1 where the front is seen, from which the corners run counter-clockwise, or the face is
         exactly edge-on; -1 where the back is.
     bounds: [N, F, 4] int16; first column, first row, last column, last row of the pixels that the face may touch; the
         last column is before the first for faces that touch none.
-    centers: [N, F, 4] int16; likewise the pixels whose centres the face may cover.
+    centers: [N, F, 4] int16; the same of the pixels whose centres the face may cover.
     tile_offset: [N * tiles + 1] int64 and tile_faces: int32; the faces of tile t, in ascending order, are
         tile_faces[tile_offset[t] : tile_offset[t + 1]]. Both are empty where the implementation uses no tiles.
     """
@@ -60,24 +60,34 @@ def rasterize(
     layers: int = 1,
     backend: str | None = None,
 ) -> Raster:
-    """The K = `layers` nearest faces at every pixel centre. Not differentiable: the result is discrete.
+    """Find the K = `layers` nearest faces at every pixel centre.
 
     A point is covered by a face if its perspective-correct barycentric coordinates there are non-negative and its
     depth is at least `near`: faces that cross the camera plane are clipped exactly. On an edge the top-left rule
     decides, so faces that share an edge cover each pixel once. Of equally deep faces the one with the lower index is
     nearer. Faces without area cover nothing. Both sides of a face are drawn.
 
-    verts_hom: [N, V, 4] homogeneous pixel coordinates (x w, y w, w, depth), float32 or float64.
-    faces: [F, 3] int64 into V.
-    height, width: image size in pixels, at most 32767.
-    near: smallest depth drawn.
+    Not differentiable: which face is seen is discrete. Where on it a pixel looks is smooth (`barycentrics`), and so is
+    how silhouettes move (`antialias`).
+
+        raster = rasterize(cameras.project(vertices), faces, 480, 640)
+        n, i, j = torch.nonzero(raster.face_id[..., 0] >= 0, as_tuple=True)     # the M covered pixels
+        centers = torch.stack([j, i], 1) + 0.5                                  # [M, 2] (x, y) in pixels
+        depth = raster.depth[n, i, j, 0]                                        # [M]
+
+    verts_hom: [N, V, 4] homogeneous pixel coordinates (x w, y w, w, depth), float32 or float64. Do not divide by w:
+        surfaces would be drawn without perspective, and faces that pass the camera plane mirrored.
+    faces: [F, 3] int64 into V. Indices are not checked: others than 0..V-1 read foreign memory, which gives a wrong
+        image or ends the process.
+    height, width: size of the image in pixels, at most 32767.
+    near: the smallest depth drawn, in units of the world.
+    layers: 1 is quickest, since faces behind others are skipped; more where something is to be seen through.
+    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+
+    Raises ShapeError for shapes, dtypes or devices that do not agree, and for sizes out of range.
     Source: Olano & Greer 1997 (homogeneous edge functions).
     """
-    check_shape("rasterize", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("rasterize", "verts_hom", verts_hom)
-    check_shape("rasterize", "faces", faces, ("F", 3))
-    check_index("rasterize", "faces", faces)
-    check_same_device("rasterize", verts_hom=verts_hom, faces=faces)
+    check_tensors("rasterize", verts_hom=(verts_hom, "N V 4"), faces=(faces, "int64: F 3"))
     if not (1 <= height <= LARGEST_IMAGE and 1 <= width <= LARGEST_IMAGE):
         raise ShapeError(f"rasterize: height and width must be in 1..{LARGEST_IMAGE}, got {height} x {width}")
     if layers < 1:

@@ -1,4 +1,4 @@
-"""How much of a light points see, past what a shadow map holds."""
+"""Sample how much of a light each point sees, past what a shadow map holds."""
 
 from diffrender.ops.sample_shadow_map.op import Occluders, sample_shadow_map
 

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 
 from diffrender.ops.antialias import VisibleSegments
-from diffrender.ops.antialias.numba_cpu import backward_verts as outline_gradient
+from diffrender.ops.antialias.numba_cpu import segment_gradient
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.sample_shadow_map.op import Occluders
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
-# A place farther than this from the map's corner, in texels, sees nothing of it; its texel would be no integer.
+# A point farther than this from the map's corner, in texels, sees nothing of it; its texel would not fit an integer.
 FARTHEST = 1e9
-# Points that are worth a turn of a thread.
+# Minimum number of points per thread.
 GRAIN = 4096
 
 
 @njit(nogil=True, cache=True)
-def evaluate(start, end, map_depth, map_id, place, depth, slope, bias, radius, visible):
-    """What the points start..end-1 see of the light."""
+def evaluate(start, end, map_depth, map_id, xy, depth, slope, bias, radius, visible):
+    """Write what the points start..end-1 see of the light."""
     height, width = map_depth.shape[1], map_depth.shape[2]
     for m in range(start, end):
-        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         if not (abs(x) < FARTHEST and abs(y) < FARTHEST):
             visible[m] = 1.0
             continue
@@ -43,14 +45,14 @@ def evaluate(start, end, map_depth, map_id, place, depth, slope, bias, radius, v
 
 
 @njit(nogil=True, cache=True)
-def place_gradient(start, end, grad, map_depth, map_id, place, depth, slope, bias, radius, visible, out):
-    """Gradient with respect to the places of the points start..end-1: the derivative of the tent."""
+def xy_gradient(start, end, grad, map_depth, map_id, xy, depth, slope, bias, radius, visible, out):
+    """Write the gradient with respect to the positions of the points start..end-1: the derivative of the tent."""
     height, width = map_depth.shape[1], map_depth.shape[2]
     for m in range(start, end):
         out[m, 0], out[m, 1] = 0, 0
         if grad[m] == 0 or visible[m] >= 1:
             continue
-        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         column, row = int(np.floor(x - radius - 0.5)) + 1, int(np.floor(y - radius - 0.5)) + 1
         limit = np.float64(depth[m]) - np.float64(bias[m])
         gx, gy = 0.0, 0.0
@@ -67,12 +69,12 @@ def place_gradient(start, end, grad, map_depth, map_id, place, depth, slope, bia
 
 @njit(nogil=True, cache=True)
 def add_worth(
-    start, end, total, grad, size, map_id, place, depth, slope, bias, radius, first, middle, front, beyond
+    start, end, total, grad, size, map_id, xy, depth, slope, bias, radius, first, middle, front, outside
 ):  # fmt: skip
-    """Add to total [P] what a square texel swept by each piece is worth to the points start..end-1."""
+    """Add to total [P] what a square texel swept by each segment is worth to the points start..end-1."""
     height, width = size[0], size[1]
     for m in range(start, end):
-        x, y = np.float64(place[m, 0]), np.float64(place[m, 1])
+        x, y = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         if grad[m] == 0 or not (abs(x) < FARTHEST and abs(y) < FARTHEST):
             continue
         limit = np.float64(depth[m]) - np.float64(bias[m])
@@ -81,45 +83,27 @@ def add_worth(
         if left >= right:
             continue
         for i in range(max(row, 0), min(row + 2 * radius + 1, height)):
-            # Pieces are sorted by texel: those of a row of texels are one run.
+            # Segments are sorted by texel: those of a row of texels are one run.
             start_of_row = (map_id[m] * height + i) * width
             for p in range(first[start_of_row + left], first[start_of_row + right]):
                 dx, dy = middle[p, 0] - x, middle[p, 1] - y
                 tent = max(0.0, 1.0 - abs(dx) / radius) * max(0.0, 1.0 - abs(dy) / radius)
                 plane = limit + slope[m, 0] * dx + slope[m, 1] * dy
-                darker = (1.0 if front[p] < plane else 0.0) - (1.0 if beyond[p] < plane else 0.0)
+                darker = (1.0 if front[p] < plane else 0.0) - (1.0 if outside[p] < plane else 0.0)
                 total[p] -= grad[m] * tent * darker / (radius * radius)
 
 
 def forward(
     map_depth: Tensor, map_id: Tensor, xy_px: Tensor, depth: Tensor, slope: Tensor, bias: Tensor, radius: int
 ) -> Tensor:
-    """See op.shadow."""
+    """See op.sample_shadow_map."""
     visible = torch.empty_like(depth, memory_format=torch.contiguous_format)
     points = as_numpy(map_depth, map_id, xy_px, depth, slope, bias)
     parallel_for(evaluate, len(depth), GRAIN, *points, radius, visible.numpy())
     return visible
 
 
-def backward_place(
-    grad: Tensor,
-    map_depth: Tensor,
-    map_id: Tensor,
-    xy_px: Tensor,
-    depth: Tensor,
-    slope: Tensor,
-    bias: Tensor,
-    radius: int,
-    visible: Tensor,
-) -> Tensor:
-    """Gradient with respect to xy_px [M, 2]."""
-    out = torch.empty_like(xy_px, memory_format=torch.contiguous_format)
-    points = as_numpy(grad, map_depth, map_id, xy_px, depth, slope, bias)
-    parallel_for(place_gradient, len(depth), GRAIN, *points, radius, *as_numpy(visible), out.numpy())
-    return out
-
-
-def backward_verts(
+def backward(
     grad: Tensor,
     map_depth: Tensor,
     map_id: Tensor,
@@ -131,26 +115,37 @@ def backward_verts(
     occluders: Occluders,
     verts_hom: Tensor,
     faces: Tensor,
-) -> Tensor:
-    """Gradient with respect to verts_hom [L, V, 4]: what each piece's motion is worth, handed to its ends."""
-    n_maps, height, width = map_depth.shape
-    middle = middles(occluders, verts_hom, faces, height * width)
-    pixel, middle, front, beyond = as_numpy(occluders.pixel, middle, occluders.front, occluders.beyond)
-    first = np.searchsorted(pixel, np.arange(n_maps * height * width + 1))
+    visible: Tensor,
+    wants: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients with respect to xy_px [M, 2] and verts_hom [L, V, 4], None where not wanted."""
+    wants_xy, wants_verts = wants
     points = as_numpy(map_id, xy_px, depth, slope, bias)
-    worth = sum_into(
-        (len(pixel),), grad.dtype, len(depth), add_worth,
-        *as_numpy(grad), np.array([height, width]), *points, radius, first, middle, front, beyond,
-    )  # fmt: skip
-    outlines = VisibleSegments(
-        occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, torch.zeros_like(occluders.front)
-    )
-    every = torch.ones((n_maps, height, width, 1), dtype=grad.dtype)
-    return outline_gradient(every, worth[:, None], verts_hom, faces, outlines)
+    grad_xy = grad_verts = None
+    if wants_xy:
+        grad_xy = torch.empty_like(xy_px, memory_format=torch.contiguous_format)
+        arguments = (*as_numpy(grad, map_depth), *points, radius, *as_numpy(visible), grad_xy.numpy())
+        parallel_for(xy_gradient, len(depth), GRAIN, *arguments)
+    if wants_verts:
+        # What each segment's motion is worth goes to the ends of its edge.
+        n_maps, height, width = map_depth.shape
+        middle = middles(occluders, verts_hom, faces, height * width)
+        pixel, middle, front, outside = as_numpy(occluders.pixel, middle, occluders.front, occluders.outside)
+        first = np.searchsorted(pixel, np.arange(n_maps * height * width + 1))
+        worth = sum_into(
+            (len(pixel),), grad.dtype, len(depth), add_worth,
+            *as_numpy(grad), np.array([height, width]), *points, radius, first, middle, front, outside,
+        )  # fmt: skip
+        segments = VisibleSegments(
+            occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, torch.zeros_like(occluders.front)
+        )
+        every = torch.ones((n_maps, height, width, 1), dtype=grad.dtype)
+        grad_verts = segment_gradient(every, worth[:, None], verts_hom, faces, segments)
+    return grad_xy, grad_verts
 
 
 def middles(occluders: Occluders, verts_hom: Tensor, faces: Tensor, n_texels: int) -> Tensor:
-    """[P, 2] places of the pieces' middles in their maps."""
+    """Return where [P, 2] the middles of the segments are in their maps."""
     corners = verts_hom[(occluders.pixel // n_texels)[:, None], faces[occluders.face]].double()
     middle = (corners * occluders.bary[:, :, None]).sum(1)
     return middle[:, :2] / middle[:, 2:3]

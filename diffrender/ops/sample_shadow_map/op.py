@@ -1,4 +1,4 @@
-"""The op `sample_shadow_map`: contract, checks, choice of implementation, autograd."""
+"""Sample how much of a light each point sees, past what a shadow map holds."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
 
 class Occluders(NamedTuple):
-    """P pieces of the outlines that a shadow map shows: where shadows begin.
+    """P silhouette segments that a shadow map shows: where shadows begin.
 
     pixel: [P] int64 (l H + i) W + j, ascending.
-    face, bary: [P], [P, 3]; the middle of the piece as a fixed point of the surface that ends there.
-    normal_px: [P, 2] outward normal, as long as the piece.
-    front, beyond: [P] depth of that surface there, and of what is seen just outside it: infinite where nothing is.
+    face, bary: [P], [P, 3]; the middle of the segment as a fixed point of the surface that ends there.
+    normal_px: [P, 2] outward normal, as long as the segment.
+    front, outside: [P] depth of that surface there, and of what is seen just outside it: infinite where nothing is.
     """
 
     pixel: Tensor
@@ -27,7 +27,7 @@ class Occluders(NamedTuple):
     bary: Tensor
     normal_px: Tensor
     front: Tensor
-    beyond: Tensor
+    outside: Tensor
 
 
 def sample_shadow_map(
@@ -44,39 +44,58 @@ def sample_shadow_map(
     *,
     backend: str | None = None,
 ) -> Tensor:
-    """[M] in 0..1: the part of the map around each point's place that nothing covers before the point's surface.
+    """Return the part [M], 0..1, of the map around each point that nothing covers before the point's surface.
 
-    Texels count by a tent of half-width `radius` around the place; one is lit unless its depth is less, by more than
-    the bias, than that of the plane through the point: depth + slope . (texel - place). Beyond the map all is lit.
+    Texels count by a tent of half-width `radius` around xy_px; one is lit unless its depth is less, by more than the
+    bias, than that of the plane through the point: depth + slope . (texel - xy_px). Outside of the map all is lit.
     "Depth" may be anything that grows along rays from the light and is linear across a plane's image: camera depth for
     parallel rays, -1 / depth for those from a point.
 
-    Differentiable in `xy_px`, and in `verts_hom` through the occluders: where an outline sweeps an area, moving
-    outwards, points whose surface lies behind it, and not behind what it covers, lose the area times the tent there
-    (NOTES.md). In nothing else: depths only decide.
+    Differentiable in `xy_px`, and in `verts_hom` through the occluders: where a silhouette sweeps an area, moving
+    outwards, points whose surface is behind it, and not behind what it covers, lose the area times the tent there
+    (NOTES.md). In nothing else: depths only decide. Without occluders the gradient lacks how shadows move.
+
+        xy_px = point[:, :2] / point[:, 2:] * focal_px + center_px          # point [M, 3] as the light sees it
+        lit = sample_shadow_map(map_depth, map_id, xy_px, depth, slope, bias, 2, occluders, verts_hom, faces)
+        color = color * lit[:, None]
 
     map_depth: [L, H, W] what each texel of L maps sees, infinite where nothing.
-    map_id: [M] int64 the map of each point. xy_px: [M, 2] its (x, y) there; texel (i, j) is at (j + .5, i + .5).
-    depth, bias: [M]. slope: [M, 2] per pixel. radius: in texels, at least 1.
-    verts_hom: [L, V, 4] homogeneous pixel coordinates in the maps; faces: [F, 3].
+    map_id: [M] int64 the map of each point.
+    xy_px: [M, 2] its (x, y) there, in texels; texel (i, j) is at (j + 0.5, i + 0.5).
+    depth: [M] of the point, in the map's measure.
+    slope: [M, 2] how much that measure grows per texel along the point's surface. Zero, slanting surfaces shade
+        themselves in stripes.
+    bias: [M] in the map's measure. Too small gives the same stripes on curved surfaces, too large detaches shadows from
+        what casts them; 1.5 texels' worth is usual.
+    radius: half the width of the soft edge, in texels, at least 1; the cost grows with its square.
+    occluders: the silhouette segments in the maps; none where only xy_px needs a gradient.
+    verts_hom: [L, V, 4] homogeneous pixel coordinates in the maps.
+    faces: [F, 3] int64 into V.
+    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+
+    Raises ShapeError for shapes, dtypes or devices that do not agree, and for a radius below 1.
     """
-    n_maps, n_points = len(map_depth), len(xy_px)
-    check_shape("sample_shadow_map", "map_depth", map_depth, ("L", "H", "W"))
-    check_float("sample_shadow_map", "map_depth", map_depth)
-    check_shape("sample_shadow_map", "xy_px", xy_px, ("M", 2))
-    check_shape("sample_shadow_map", "map_id", map_id, (n_points,))
-    check_index("sample_shadow_map", "map_id", map_id)
-    check_shape("sample_shadow_map", "depth", depth, (n_points,))
-    check_shape("sample_shadow_map", "bias", bias, (n_points,))
-    check_shape("sample_shadow_map", "slope", slope, (n_points, 2))
-    check_shape("sample_shadow_map", "verts_hom", verts_hom, (n_maps, "V", 4))
-    check_shape("sample_shadow_map", "faces", faces, ("F", 3))
-    check_index("sample_shadow_map", "faces", faces)
+    check_tensors(
+        "sample_shadow_map",
+        map_depth=(map_depth, "L H W"),
+        map_id=(map_id, "int64: M"),
+        xy_px=(xy_px, "M 2"),
+        depth=(depth, "M"),
+        slope=(slope, "M 2"),
+        bias=(bias, "M"),
+        verts_hom=(verts_hom, "L V 4"),
+        faces=(faces, "int64: F 3"),
+        **{
+            "occluders.pixel": (occluders.pixel, "int64: P"),
+            "occluders.face": (occluders.face, "int64: P"),
+            "occluders.bary": (occluders.bary, "P 3"),
+            "occluders.normal_px": (occluders.normal_px, "P 2"),
+            "occluders.front": (occluders.front, "P"),
+            "occluders.outside": (occluders.outside, "P"),
+        },
+    )
     if radius < 1:
-        raise ShapeError(f"shadow: radius must be at least 1 texel, got {radius}")
-    tensors = {"map_depth": map_depth, "xy_px": xy_px, "depth": depth, "slope": slope, "bias": bias}
-    check_same_dtype("sample_shadow_map", **tensors, verts_hom=verts_hom)
-    check_same_device("sample_shadow_map", **tensors, verts_hom=verts_hom, faces=faces, map_id=map_id)
+        raise ShapeError(f"sample_shadow_map: radius must be at least 1 texel, got {radius}")
     name, module = implementation("sample_shadow_map", map_depth.device, backend)
     points = (map_depth.detach(), map_id, xy_px, depth.detach(), slope.detach(), bias.detach())
     if name == "reference":
@@ -111,10 +130,9 @@ class _Shadow(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         *points, visible, verts_hom, faces = ctx.saved_tensors[:9]
         occluders = Occluders(*ctx.saved_tensors[9:])
-        grad_place = grad_verts = None
-        if ctx.needs_input_grad[2]:
-            grad_place = ctx.module.backward_place(grad, *points, ctx.radius, visible)
-        if ctx.needs_input_grad[7]:
-            grad_verts = ctx.module.backward_verts(grad, *points, ctx.radius, occluders, verts_hom, faces)
+        wants = (ctx.needs_input_grad[2], ctx.needs_input_grad[7])
+        grad_xy, grad_verts = ctx.module.backward(
+            grad, *points, ctx.radius, occluders, verts_hom, faces, visible, wants
+        )
         nothing = (None,) * (2 + len(occluders))
-        return None, None, grad_place, None, None, None, None, grad_verts, *nothing
+        return None, None, grad_xy, None, None, None, None, grad_verts, *nothing

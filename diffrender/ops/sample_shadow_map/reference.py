@@ -1,4 +1,4 @@
-"""Shadows in plain PyTorch; the outlines enter as a term that is zero but has the right derivative."""
+"""Shadows in plain PyTorch; silhouettes enter as a term that is zero but has the right derivative."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def forward(
     verts_hom: Tensor,
     faces: Tensor,
 ) -> Tensor:
-    """See op.shadow."""
+    """See op.sample_shadow_map."""
     _, height, width = map_depth.shape
     visible = torch.zeros_like(depth)
-    # What lies beyond the map by more than the tent sees nothing of it, nor does a place that is no number.
+    # Points outside of the map by more than the tent see nothing of it, nor does one that is not a number.
     near = ((xy_px > -radius) & (xy_px < max(height, width) + radius)).all(1)
     xy_px = xy_px.where(near[:, None], -float(radius))
-    # The first texel whose centre lies within the tent, and 2 radius of them each way.
+    # The first texel whose centre is within the tent, and 2 radius of them each way.
     first = (xy_px.detach() - radius - 0.5).floor().long() + 1
     for row in range(2 * radius):
         for column in range(2 * radius):
@@ -56,7 +56,7 @@ def _swept(
     height: int,
     width: int,
 ) -> Tensor:
-    """[M] zero; its derivative by verts_hom is what the outlines' motion takes from each point."""
+    """[M] zero; its derivative by verts_hom is what the segments' motion takes from each point."""
     view = occluders.pixel // (height * width)
     terms = verts_hom[view[:, None], faces[occluders.face]] * occluders.bary[:, :, None]
     middle = terms.sum(1)
@@ -65,9 +65,9 @@ def _swept(
     middle_px = middle[:, :2] / w.where(is_sound, 1)
     area = ((middle_px - middle_px.detach()) * occluders.normal_px).sum(1).where(is_sound[:, 0], 0)
 
-    # The pieces in each texel, as a list of lists.
+    # The segments in each texel, as a list of lists.
     n_texels = len(verts_hom) * height * width
-    start = torch.searchsorted(occluders.pixel, torch.arange(n_texels + 1, device=view.device))
+    start = torch.searchsorted(occluders.pixel.contiguous(), torch.arange(n_texels + 1, device=view.device))
     first = (xy_px - radius).floor().long()
     total = torch.zeros_like(depth)
     for row in range(2 * radius + 1):
@@ -78,13 +78,13 @@ def _swept(
             count = (start[texel + 1] - start[texel]).where(inside, 0)
             point = torch.arange(len(depth), device=view.device).repeat_interleave(count)
             rank = torch.arange(len(point), device=view.device) - (count.cumsum(0) - count)[point]
-            piece = start[texel[point]] + rank
-            offset = middle_px.detach()[piece] - xy_px[point]
+            segment = start[texel[point]] + rank
+            offset = middle_px.detach()[segment] - xy_px[point]
             plane = depth[point] + (slope[point] * offset).sum(1) - bias[point]
-            darker = (occluders.front[piece] < plane).to(depth.dtype) - (occluders.beyond[piece] < plane).to(
+            darker = (occluders.front[segment] < plane).to(depth.dtype) - (occluders.outside[segment] < plane).to(
                 depth.dtype
             )
-            total = total.index_add(0, point, _tent(offset, radius) * darker * area[piece])
+            total = total.index_add(0, point, _tent(offset, radius) * darker * area[segment])
     return total
 
 

@@ -1,4 +1,4 @@
-"""Values of an image at any place."""
+"""Sample a texture at given coordinates."""
 
 from diffrender.ops.sample_texture.op import WRAPS, sample_texture
 

@@ -1,8 +1,9 @@
-"""Trilinear texture sampling and its gradients on the CPU. Places and levels in float64."""
+"""Trilinear texture sampling and its gradients on the CPU. Positions and levels in float64."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,13 +14,13 @@ from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
-# Samples that are worth a turn of a thread.
+# Minimum number of samples per thread.
 GRAIN = 8192
 
 
 @njit(nogil=True, cache=True, inline="always")
 def neighbours(coordinate, size, clamps):
-    """The two texels beside a place along one axis, and how far it is from the first to the second."""
+    """Return the two texels on either side of a coordinate, and its fraction of the way from first to second."""
     u = np.float64(coordinate)
     # np.floor stays a float; math.floor would go through an integer and overflow far away.
     u = min(max(u, 0.0), 1.0) if clamps else u - np.floor(u)
@@ -87,23 +88,27 @@ def add_gradients(
     start, end, total, grad, texels, sizes, first, uv, footprint, clamps, grad_uv, grad_footprint
 ):  # fmt: skip
     """Add the texels' gradient of the samples start..end-1 to total [T, C]; write those of uv [M, 2] and footprint
-    [M, 0, 1 or 4]. Total, or the other two, may be empty: they are not wanted then.
+    [M, 0, 1 or 4]. Total, or the other two, are empty where not wanted.
 
-    Both in one pass: the texels of a large texture come from far away, and their places take a logarithm.
+    Both in one pass: the texels of a large texture come from far away, and their levels take a logarithm.
     """
-    wants_texels, wants_places = len(total) > 0, len(grad_uv) > 0
+    wants_texels, wants_positions = len(total) > 0, len(grad_uv) > 0
     real = grad.dtype.type
     full_height, full_width = sizes[0, 0], sizes[0, 1]
     for m in range(start, end):
         squared = squared_width(footprint, m, full_height, full_width)
         level, t, blends = level_of(squared, len(sizes))
         du, dv, dt = 0.0, 0.0, 0.0
+
+        # One level, or the two next to each other that are blended.
         for index in range(level, level + 1 + blends):
             height, width = sizes[index, 0], sizes[index, 1]
             left, right, fx = neighbours(uv[m, 0], width, clamps)
             above, below, fy = neighbours(uv[m, 1], height, clamps)
             weight = t if index > level else 1.0 - t
             a, b = first[index] + above * width, first[index] + below * width
+
+            # Each of the four texels gets its weight of the incoming gradient.
             if wants_texels:
                 w00, w01 = real(weight * (1 - fy) * (1 - fx)), real(weight * (1 - fy) * fx)
                 w10, w11 = real(weight * fy * (1 - fx)), real(weight * fy * fx)
@@ -113,8 +118,9 @@ def add_gradients(
                     total[a + right, c] += w01 * g
                     total[b + left, c] += w10 * g
                     total[b + right, c] += w11 * g
-            if wants_places:
-                # The incoming gradient times each of the four texels.
+
+            # The incoming gradient times each of the four texels, and what it says of uv and of the level.
+            if wants_positions:
                 g00, g01, g10, g11 = 0.0, 0.0, 0.0, 0.0
                 for c in range(grad.shape[1]):
                     g = np.float64(grad[m, c])
@@ -127,9 +133,10 @@ def add_gradients(
                 dv += weight * height * (lower - upper)
                 value = upper + (lower - upper) * fy
                 dt += value if index > level else -value
-        if not wants_places:
+        if not wants_positions:
             continue
         grad_uv[m, 0], grad_uv[m, 1] = du, dv
+
         # level = log2(squared) / 2; squared is f^2, or a quarter of the sum of the squares of the scaled derivatives.
         d_squared = dt / (2 * math.log(2.0) * squared) if blends else 0.0
         if footprint.shape[1] == 1:
@@ -147,8 +154,8 @@ def forward(
 ) -> Tensor:
     """See op.sample_texture."""
     out = torch.empty((len(uv), texels.shape[1]), dtype=texels.dtype)
-    places = _places(sizes, uv, footprint, wrap)
-    parallel_for(evaluate, len(uv), GRAIN, *as_numpy(texels), *places, out.numpy())
+    positions = _positions(sizes, uv, footprint, wrap)
+    parallel_for(evaluate, len(uv), GRAIN, *as_numpy(texels), *positions, out.numpy())
     return out
 
 
@@ -159,17 +166,16 @@ def backward(
     uv: Tensor,
     footprint: Tensor | None,
     wrap: str,
-    wants_texels: bool,
-    wants_uv: bool,
-    wants_footprint: bool,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients with respect to texels, uv and footprint, None where not wanted."""
-    places = _places(sizes, uv, footprint, wrap)
-    n_places = len(uv) if wants_uv or wants_footprint else 0
-    grad_uv = torch.empty((n_places, 2), dtype=uv.dtype)
-    flat = torch.empty((n_places, places[3].shape[1]), dtype=uv.dtype)
+    wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
+    wants_texels, _, wants_uv, wants_footprint, _ = wants
+    positions = _positions(sizes, uv, footprint, wrap)
+    n_points = len(uv) if wants_uv or wants_footprint else 0
+    grad_uv = torch.empty((n_points, 2), dtype=uv.dtype)
+    flat = torch.empty((n_points, positions[3].shape[1]), dtype=uv.dtype)
     grad, texel_array = as_numpy(grad_out, texels)
-    shared = (grad, texel_array, *places, grad_uv.numpy(), flat.numpy())
+    shared = (grad, texel_array, *positions, grad_uv.numpy(), flat.numpy())
     grad_texels = None
     if wants_texels:
         grad_texels = sum_into(tuple(texels.shape), texels.dtype, len(uv), add_gradients, *shared)
@@ -177,10 +183,10 @@ def backward(
         nowhere = np.empty((0, texels.shape[1]), grad.dtype)
         parallel_for(add_gradients, len(uv), GRAIN, nowhere, *shared)
     grad_footprint = flat.reshape(footprint.shape) if footprint is not None and wants_footprint else None
-    return grad_texels, grad_uv if wants_uv else None, grad_footprint
+    return grad_texels, None, grad_uv if wants_uv else None, grad_footprint, None
 
 
-def _places(
+def _positions(
     sizes: tuple[tuple[int, int], ...], uv: Tensor, footprint: Tensor | None, wrap: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
     """What all kernels take: sizes [L, 2], the first texel of each level [L], uv, footprint [M, 0, 1 or 4], clamps."""

@@ -11,7 +11,7 @@ from diffrender.ops.mip_pyramid import MipPyramid
 def forward(
     texels: Tensor, sizes: tuple[tuple[int, int], ...], uv: Tensor, footprint: Tensor | None, wrap: str
 ) -> Tensor:
-    """See op.sample_texture. Places and levels in float64."""
+    """See op.sample_texture. Positions and levels in float64."""
     pyramid = MipPyramid(texels, sizes)
     if footprint is None:
         return _bilinear(pyramid.level(0), uv, wrap)
@@ -53,7 +53,7 @@ def _bilinear(image: Tensor, uv: Tensor, wrap: str) -> Tensor:
 
 
 def _neighbours(coordinate: Tensor, size: int, wrap: str) -> tuple[Tensor, Tensor, Tensor]:
-    """The two texels beside each place along one axis, and how far it is from the first to the second."""
+    """Return the two texels on either side of each coordinate, and its fraction of the way from first to second."""
     coordinate = coordinate.double()
     coordinate = coordinate - coordinate.detach().floor() if wrap == "repeat" else coordinate.clamp(0, 1)
     x = coordinate * size - 0.5

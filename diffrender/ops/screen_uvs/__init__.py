@@ -1,4 +1,4 @@
-"""Where in a texture a pixel looks, and how much of it it sees."""
+"""Find the texture coordinates that points of the image see, and their derivatives."""
 
 from diffrender.ops.screen_uvs.op import screen_uvs
 

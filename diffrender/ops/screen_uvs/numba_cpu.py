@@ -1,9 +1,11 @@
 """Texture coordinates, their derivatives and the gradients of both on the CPU. Arithmetic in float64; see NOTES.md.
 
-As in ../attributes, points go by runs on one face, and places count from the first point of the run.
+As in ../interpolate_at_pixels, points go by runs on one face, and places count from the first point of the run.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,11 +15,11 @@ from torch import Tensor
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.interpolate_at_pixels.numba_cpu import add_to_corner, corner_from, weighted_sum
 from diffrender.ops.scatter import sum_into
-from diffrender.ops.screen_uvs.limits import LARGEST
+from diffrender.ops.screen_uvs.op import LARGEST
 from diffrender.ops.vec3 import cross, dot
 from diffrender.threads import parallel_for
 
-# Points that are worth a turn of a thread.
+# Minimum number of points per thread.
 GRAIN = 16384
 
 
@@ -48,24 +50,24 @@ def bound(value):
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, seen_id, views, place, out_uv, out_derivatives):
+def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, scene_face_id, views, xy, out_uv, out_derivatives):
     """Coordinates [M, 2] and derivatives [M, 2, 2] at the points start..end-1."""
     m = start
     while m < end:
-        face, view, own = seen_id[m], views[m], face_id[m]
+        face, view, own = scene_face_id[m], views[m], face_id[m]
         # Where a part of the points begins depends on the threads and must not show: back to where the run does.
         begin = m
-        while begin > 0 and seen_id[begin - 1] == face and views[begin - 1] == view:
+        while begin > 0 and scene_face_id[begin - 1] == face and views[begin - 1] == view:
             begin -= 1
-        px, py = np.float64(place[begin, 0]), np.float64(place[begin, 1])
+        px, py = np.float64(xy[begin, 0]), np.float64(xy[begin, 1])
         v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         u, v = coordinates_of(uvs, uv_faces, own)
         nx, ny, nz = weighted_sum(l0, l1, l2, u)
         ox, oy, oz = weighted_sum(l0, l1, l2, v)
         dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
-        while m < end and seen_id[m] == face and views[m] == view:
-            x, y = place[m, 0] - px, place[m, 1] - py
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            x, y = xy[m, 0] - px, xy[m, 1] - py
             d = dx * x + dy * y + dz
             scale = 1.0 / d if d != 0.0 else 0.0
             here_u, here_v = scale * (nx * x + ny * y + nz), scale * (ox * x + oy * y + oz)
@@ -85,14 +87,14 @@ def bound_gradient(grad, value):
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def add_gradients(
-    start, end, total, grad_uv, grad_derivatives, uvs, uv_faces, face_id, verts, scene_faces, seen_id, views, place,
+    start, end, total, grad_uv, grad_derivatives, uvs, uv_faces, face_id, verts, scene_faces, scene_face_id, views, xy,
     first_verts, wants_uvs, wants_verts,
 ):  # fmt: skip
     """Add the gradient of the points start..end-1 to total: of uvs from 0 on, of verts from first_verts on."""
     m = start
     while m < end:
-        face, view, own = seen_id[m], views[m], face_id[m]
-        px, py = np.float64(place[m, 0]), np.float64(place[m, 1])
+        face, view, own = scene_face_id[m], views[m], face_id[m]
+        px, py = np.float64(xy[m, 0]), np.float64(xy[m, 1])
         v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
         u, v = coordinates_of(uvs, uv_faces, own)
@@ -101,8 +103,8 @@ def add_gradients(
         dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
         # The gradients of these three lines, summed over the run.
         rx, ry, rz, gx, gy, gz, sx, sy, sz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        while m < end and seen_id[m] == face and views[m] == view:
-            x, y = place[m, 0] - px, place[m, 1] - py
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            x, y = xy[m, 0] - px, xy[m, 1] - py
             d = dx * x + dy * y + dz
             scale = 1.0 / d if d != 0.0 else 0.0
             here_u, here_v = scale * (nx * x + ny * y + nz), scale * (ox * x + oy * y + oz)
@@ -140,7 +142,7 @@ def forward(
     uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
     view: Tensor, xy_px: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """See op.texture_places."""
+    """See op.screen_uvs."""
     inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     uv = torch.empty((len(face_id), 2), dtype=uvs.dtype)
     derivatives = torch.empty((len(face_id), 2, 2), dtype=uvs.dtype)
@@ -150,9 +152,10 @@ def forward(
 
 def backward(
     grad_uv: Tensor, grad_derivatives: Tensor, uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor,
-    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants_uvs: bool, wants_verts: bool,
-) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients with respect to uvs and verts_hom, None where not wanted."""
+    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor, wants: Sequence[bool],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """See run_differentiable."""
+    wants_uvs, wants_verts = wants[0], wants[3]
     grads = as_numpy(grad_uv, grad_derivatives)
     inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     n_uvs = uvs.numel() if wants_uvs else 0
@@ -160,7 +163,6 @@ def backward(
     total = sum_into(
         (size,), uvs.dtype, len(face_id), add_gradients, *grads, *inputs, n_uvs, wants_uvs, wants_verts
     )  # fmt: skip
-    return (
-        total[:n_uvs].reshape(uvs.shape) if wants_uvs else None,
-        total[n_uvs:].reshape(verts_hom.shape) if wants_verts else None,
-    )
+    grad_uvs = total[:n_uvs].reshape(uvs.shape) if wants_uvs else None
+    grad_verts = total[n_uvs:].reshape(verts_hom.shape) if wants_verts else None
+    return grad_uvs, None, None, grad_verts, None, None, None, None

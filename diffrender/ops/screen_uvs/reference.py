@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.ops.screen_uvs.limits import LARGEST
+from diffrender.ops.screen_uvs.op import LARGEST
 
 
 def forward(
@@ -18,7 +18,7 @@ def forward(
     view: Tensor,
     xy_px: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """See op.texture_places."""
+    """See op.screen_uvs."""
     corners = verts_hom[view[:, None], scene_faces[scene_face_id], :3].double()
     # Counted from the point itself, which is then (0, 0, 1).
     origin = torch.nn.functional.pad(xy_px.double(), (0, 1))[:, None, :]

@@ -1,4 +1,4 @@
-"""Where the picture of a mesh has its outlines."""
+"""Find the silhouettes of a mesh in the image, as short segments."""
 
 from diffrender.ops.silhouettes.op import SilhouetteSegments, silhouettes
 

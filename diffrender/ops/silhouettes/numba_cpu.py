@@ -1,4 +1,4 @@
-"""Outlines on the CPU: mark the edges, count their pieces, fill the list. Arithmetic in float64."""
+"""Silhouettes on the CPU: mark the edges, count their segments, fill the list. Arithmetic in float64."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numba import njit
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, PIECE_PX
+from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, SEGMENT_PX
 from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True)
 def find_candidates(start, end, sides, facing, is_candidate):
-    """Which edges may be outlines (item = view E + edge): those whose two faces lie on one side, and unusual ones."""
+    """Mark the edges that may be silhouettes: both faces on one side, or not two faces (item = view E + edge)."""
     n_edges = sides.shape[0]
     for item in range(start, end):
         view = item // n_edges
@@ -27,8 +27,8 @@ def find_candidates(start, end, sides, facing, is_candidate):
 
 
 @njit(nogil=True, cache=True)
-def outline_side(view, edge, edges, faces, corner, offset, facing):
-    """(side, half-edge): on which side of the edge all its faces lie (+1, -1; 0 for both), and a front one if any."""
+def silhouette_side(view, edge, edges, faces, corner, offset, facing):
+    """Return (side, half-edge): where all faces of the edge are (+1, -1; 0 on both sides), and a front one if any."""
     chosen = np.int64(-1)
     common = 0
     for entry in range(offset[edge], offset[edge + 1]):
@@ -46,7 +46,7 @@ def outline_side(view, edge, edges, faces, corner, offset, facing):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def clip_edge(verts, view, v0, v1, near, height, width):
-    """The part of an edge that can be seen: (t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b).
+    """Return the part of an edge that can be seen: (t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b).
 
     t: perspective-correct parameters where it meets the near plane; x, y, w there; u: the screen-space fractions of
     that segment between which it lies inside the image (u_a >= u_b where nowhere).
@@ -84,27 +84,27 @@ def clip_edge(verts, view, v0, v1, near, height, width):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def count_pieces(start, end, items, verts, faces, edges, corner, offset, facing, near, height, width, count):
-    """How many pieces each of the edges items[start:end] has (view E + edge)."""
+def count_segments(start, end, items, verts, faces, edges, corner, offset, facing, near, height, width, count):
+    """Count the segments of each of the edges items[start:end] (view E + edge)."""
     n_edges = edges.shape[0]
     for index in range(start, end):
         view = items[index] // n_edges
         edge = items[index] - view * n_edges
         count[index] = 0
-        if outline_side(view, edge, edges, faces, corner, offset, facing)[0] == 0:
+        if silhouette_side(view, edge, edges, faces, corner, offset, facing)[0] == 0:
             continue
         clipped = clip_edge(verts, view, edges[edge, 0], edges[edge, 1], near, height, width)
         u_a, u_b = clipped[8], clipped[9]
         if u_b > u_a:
             length = math.hypot(clipped[5] - clipped[2], clipped[6] - clipped[3]) * (u_b - u_a)
-            count[index] = max(1, math.ceil(length / PIECE_PX))
+            count[index] = max(1, math.ceil(length / SEGMENT_PX))
 
 
 @njit(nogil=True, cache=True)
-def plainly_hidden(depth, view, row, column, piece_depth):
-    """Whether every pixel of the 3 x 3 around (row, column) sees something nearer than piece_depth."""
+def plainly_hidden(depth, view, row, column, segment_depth):
+    """Return whether every pixel of the 3 x 3 around (row, column) sees something nearer than segment_depth."""
     height, width = depth.shape[1], depth.shape[2]
-    limit = piece_depth * (1 - HIDDEN_MARGIN)
+    limit = segment_depth * (1 - HIDDEN_MARGIN)
     for y in range(max(row - 1, 0), min(row + 2, height)):
         for x in range(max(column - 1, 0), min(column + 2, width)):
             seen = depth[view, y, x]
@@ -114,32 +114,37 @@ def plainly_hidden(depth, view, row, column, piece_depth):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def fill_pieces(
+def fill_segments(
     start, end, items, first, verts, faces, edges, corner, offset, facing, depth, near,
-    keep, pixel, face_out, bary, place, normal, depth_out,
+    keep, pixel, face_out, bary, xy, normal, depth_out,
 ):  # fmt: skip
-    """The pieces of the edges items[start:end]; those of items[i] begin at first[i]."""
+    """Write the segments of the edges items[start:end]; those of items[i] begin at first[i]."""
     n_edges = edges.shape[0]
     height, width = depth.shape[1], depth.shape[2]
     for index in range(start, end):
         view = items[index] // n_edges
         edge = items[index] - view * n_edges
         v0, v1 = edges[edge, 0], edges[edge, 1]
-        side, half_edge = outline_side(view, edge, edges, faces, corner, offset, facing)
+        side, half_edge = silhouette_side(view, edge, edges, faces, corner, offset, facing)
         t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b = clip_edge(verts, view, v0, v1, near, height, width)
-        n_pieces = first[index + 1] - first[index]
-        # The faces lie where side (v0 x v1) . p >= 0; (v0 x v1) is a positive multiple of the line a -> b, whose
+        n_segments = first[index + 1] - first[index]
+
+        # The faces are where side (v0 x v1) . p >= 0; (v0 x v1) is a positive multiple of the line a -> b, whose
         # normal is (y_a - y_b, x_b - x_a). Outwards is the other way.
-        nx = -side * (y_a - y_b) * (u_b - u_a) / n_pieces
-        ny = -side * (x_b - x_a) * (u_b - u_a) / n_pieces
+        nx = -side * (y_a - y_b) * (u_b - u_a) / n_segments
+        ny = -side * (x_b - x_a) * (u_b - u_a) / n_segments
+
+        # The edge's ends as corners of the face.
         face = half_edge // 3
         corner_0 = half_edge - 3 * face
         corner_1 = (corner_0 + 1) % 3
         if faces[face, corner_0] != v0:
             corner_0, corner_1 = corner_1, corner_0
-        for piece in range(n_pieces):
-            out = first[index] + piece
-            u = u_a + (piece + 0.5) / n_pieces * (u_b - u_a)
+
+        # Each segment by its middle: u in the image, t in space.
+        for segment in range(n_segments):
+            out = first[index] + segment
+            u = u_a + (segment + 0.5) / n_segments * (u_b - u_a)
             t = t_a + (t_b - t_a) * (u * w_a / ((1 - u) * w_b + u * w_a))
             x, y = x_a + u * (x_b - x_a), y_a + u * (y_b - y_a)
             z = (1 - t) * verts[view, v0, 3] + t * verts[view, v1, 3]
@@ -153,7 +158,7 @@ def fill_pieces(
             bary[out, 2] = 0
             bary[out, corner_0] = 1 - t
             bary[out, corner_1] = t
-            place[out, 0], place[out, 1] = x, y
+            xy[out, 0], xy[out, 1] = x, y
             normal[out, 0], normal[out, 1] = nx, ny
             depth_out[out] = z
 
@@ -161,7 +166,7 @@ def fill_pieces(
 def forward(
     verts_hom: Tensor, topology: Topology, facing: Tensor, depth: Tensor, near: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See op.contours."""
+    """See op.silhouettes."""
     verts = verts_hom.contiguous().numpy()
     edges = topology.edges.numpy()
     corner, offset = (part.numpy() for part in topology.edge_corners)
@@ -172,14 +177,14 @@ def forward(
     parallel_for(find_candidates, len(is_candidate), 65536, topology.edge_sides.numpy(), facing_array, is_candidate)
     items = np.flatnonzero(is_candidate)
     first = np.zeros(len(items) + 1, np.int64)
-    parallel_for(count_pieces, len(items), 1024, items, *shared, near, height, width, first[1:])
+    parallel_for(count_segments, len(items), 1024, items, *shared, near, height, width, first[1:])
     np.cumsum(first, out=first)
-    n_pieces = int(first[-1])
-    keep = np.empty(n_pieces, np.bool_)
-    pixel, face = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)
-    bary, normal = np.empty((n_pieces, 3), verts.dtype), np.empty((n_pieces, 2), verts.dtype)
-    place, piece_depth = np.empty((n_pieces, 2)), np.empty(n_pieces)
-    outputs = (pixel, face, bary, place, normal, piece_depth)
-    parallel_for(fill_pieces, len(items), 256, items, first, *shared, depth_array, near, keep, *outputs)
+    n_segments = int(first[-1])
+    keep = np.empty(n_segments, np.bool_)
+    pixel, face = np.empty(n_segments, np.int64), np.empty(n_segments, np.int64)
+    bary, normal = np.empty((n_segments, 3), verts.dtype), np.empty((n_segments, 2), verts.dtype)
+    xy, segment_depth = np.empty((n_segments, 2)), np.empty(n_segments)
+    outputs = (pixel, face, bary, xy, normal, segment_depth)
+    parallel_for(fill_segments, len(items), 256, items, first, *shared, depth_array, near, keep, *outputs)
     kept = np.flatnonzero(keep)
     return tuple(torch.from_numpy(output.take(kept, 0)) for output in outputs)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The op `silhouettes`: contract, checks and choice of implementation."""
+"""Find the silhouettes of a mesh in the image, as short segments."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_shape
+from diffrender.checks import check_tensors
 from diffrender.geometry.topology import Topology
 from diffrender.ops.backend import implementation
 
-# Longest piece of an outline, in pixels: short against a pixel, so that the pixel of a piece's middle may stand for all
-# of it, and so that visibility is decided finely enough.
-PIECE_PX = 0.25
-# A piece is dropped early if all nine pixels around it see something nearer by this fraction of its depth.
+# Greatest length of a segment, in pixels: short against a pixel, so that the pixel of its middle may stand for all of
+# it, and so that visibility is decided finely enough.
+SEGMENT_PX = 0.25
+# A segment is dropped early if all nine pixels around it see something nearer by this fraction of its depth.
 HIDDEN_MARGIN = 1e-4
 
 
 class SilhouetteSegments(NamedTuple):
-    """P short pieces of outlines, at most PIECE_PX long each.
+    """P short silhouette segments, at most SEGMENT_PX long each.
 
-    pixel: [P] int64 (n H + i) W + j of the pixel that holds the middle of the piece.
-    face: [P] int64 a face that ends at this outline, its front where there is one.
-    bary: [P, 3] perspective-correct place of the middle in that face; on an edge, so one of the three is 0.
+    pixel: [P] int64 (n H + i) W + j of the pixel that holds the middle of the segment.
+    face: [P] int64 a face that ends at this silhouette, its front where there is one.
+    bary: [P, 3] perspective-correct coordinates of the middle in that face; on an edge, so one of the three is 0.
     xy_px: [P, 2] float64 the middle (x, y) in pixels.
-    normal_px: [P, 2] outward normal in the image, as long as the piece, in pixels.
+    normal_px: [P, 2] outward normal in the image, as long as the segment, in pixels.
     depth: [P] float64 camera depth of the middle.
     """
 
@@ -46,23 +46,25 @@ def silhouettes(
     near: float = 1e-3,
     backend: str | None = None,
 ) -> SilhouetteSegments:
-    """The outlines of a mesh in each view: edges all of whose faces lie on one side of them in the image.
+    """Find the silhouettes of a mesh in each view: edges all of whose faces are on one side of them in the image.
 
-    These are the edges between front and back faces, and the boundaries of open meshes. Pieces that are plainly hidden
-    (behind everything in the 3 x 3 pixels around them) are left out; others may still be hidden. Ordered by view, then
-    edge, then along the edge. Not differentiable: the list is discrete.
+    These are the edges between front and back faces, and the boundaries of open meshes. Segments that are plainly
+    hidden (behind everything in the 3 x 3 pixels around them) are not listed; others may still be hidden. Ordered by
+    view, then edge, then along the edge. Not differentiable: the list is discrete.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates.
     topology: of the faces [F, 3].
     facing: [N, F] int8 as in FaceBins.
     depth: [N, H, W] depth of the nearest face at pixel centres, 0 where there is none.
+    near, backend: as given to `rasterize`.
     """
-    check_shape("silhouettes", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("silhouettes", "verts_hom", verts_hom)
-    check_shape("silhouettes", "facing", facing, (len(verts_hom), len(topology.faces)))
-    check_shape("silhouettes", "depth", depth, (len(verts_hom), "H", "W"))
-    check_index("silhouettes", "topology.faces", topology.faces)
-    check_same_device("silhouettes", verts_hom=verts_hom, facing=facing, depth=depth, faces=topology.faces)
+    check_tensors(
+        "silhouettes",
+        verts_hom=(verts_hom, "N V 4"),
+        **{"topology.faces": (topology.faces, "int64: F 3")},
+        facing=(facing, "int8: N F"),
+        depth=(depth, "N H W"),
+    )
     _, module = implementation("silhouettes", verts_hom.device, backend)
     with torch.no_grad():
         return SilhouetteSegments(*module.forward(verts_hom.detach(), topology, facing, depth, near))

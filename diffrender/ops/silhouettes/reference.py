@@ -1,4 +1,4 @@
-"""Outlines in plain PyTorch."""
+"""Silhouettes in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, PIECE_PX
+from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, SEGMENT_PX
 
 
-def outline_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(view, edge, side, half-edge) of every edge all of whose faces lie on one side of it."""
+def silhouette_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return (view, edge, side, half-edge) of every edge all of whose faces are on one side of it."""
     corner, offset = topology.edge_corners
     n_edges = len(topology.edges)
     owner = torch.arange(n_edges, device=corner.device).repeat_interleave(offset[1:] - offset[:-1])
@@ -22,8 +22,8 @@ def outline_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor, T
     low = side.new_zeros(shape).scatter_reduce(1, owners, side, "amin", include_self=False)
     high = side.new_zeros(shape).scatter_reduce(1, owners, side, "amax", include_self=False)
     # The first front half-edge of each edge, or the first of all.
-    place = torch.arange(len(corner), device=corner.device).expand_as(side)
-    first = torch.where(front > 0, place, place + len(corner))
+    xy = torch.arange(len(corner), device=corner.device).expand_as(side)
+    first = torch.where(front > 0, xy, xy + len(corner))
     first = first.new_zeros(shape).scatter_reduce(1, owners, first, "amin", include_self=False) % max(1, len(corner))
     view, edge = torch.nonzero(low == high, as_tuple=True)
     return view, edge, low[view, edge], corner[first[view, edge]]
@@ -32,9 +32,9 @@ def outline_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor, T
 def forward(
     verts_hom: Tensor, topology: Topology, facing: Tensor, depth: Tensor, near: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See op.contours."""
+    """See op.silhouettes."""
     height, width = depth.shape[1:]
-    view, edge, side, half_edge = outline_edges(topology, facing)
+    view, edge, side, half_edge = silhouette_edges(topology, facing)
     ends = topology.edges[edge]
     p, q = (verts_hom[view, ends[:, i]].double() for i in range(2))
     # Clip at the near plane: perspective-correct parameters t_a, t_b.
@@ -54,7 +54,7 @@ def forward(
     u_b = bounds.amax(0).where(~flat, 1.0).amin(1).clamp_max(1)
     drawn = in_front & (inside | ~flat).all(1) & (u_b > u_a) & xy_a.isfinite().all(1) & xy_b.isfinite().all(1)
     length = step.norm(dim=1) * (u_b - u_a)
-    count = torch.where(drawn, (length / PIECE_PX).ceil().clamp_min(1), 0).nan_to_num(0, 0, 0).long()
+    count = torch.where(drawn, (length / SEGMENT_PX).ceil().clamp_min(1), 0).nan_to_num(0, 0, 0).long()
 
     index = torch.arange(len(count), device=count.device).repeat_interleave(count)
     within = torch.arange(len(index), device=count.device) - (count.cumsum(0) - count).repeat_interleave(count)
@@ -62,16 +62,16 @@ def forward(
     u = u_a[index] + (within + 0.5) * share
     w_a, w_b = a[index, 2], b[index, 2]
     t = t_a[index] + (t_b - t_a)[index] * (u * w_a / ((1 - u) * w_b + u * w_a))
-    place = xy_a[index] + u[:, None] * step[index]
-    piece_depth = (1 - t) * p[index, 3] + t * q[index, 3]
+    xy = xy_a[index] + u[:, None] * step[index]
+    segment_depth = (1 - t) * p[index, 3] + t * q[index, 3]
     outward = torch.stack([step[:, 1], -step[:, 0]], 1)[index]
     normal = outward * (side[index] * share)[:, None]
 
-    column = place[:, 0].floor().long().clamp(0, width - 1)
-    row = place[:, 1].floor().long().clamp(0, height - 1)
+    column = xy[:, 0].floor().long().clamp(0, width - 1)
+    row = xy[:, 1].floor().long().clamp(0, height - 1)
     farthest_near = depth.where(depth > 0, torch.inf)[:, None]
     farthest_near = torch.nn.functional.max_pool2d(farthest_near, 3, 1, 1)[:, 0]
-    keep = ~(farthest_near[view[index], row, column] < piece_depth * (1 - HIDDEN_MARGIN))
+    keep = ~(farthest_near[view[index], row, column] < segment_depth * (1 - HIDDEN_MARGIN))
 
     face = half_edge[index] // 3
     corner = half_edge[index] % 3
@@ -82,4 +82,4 @@ def forward(
     bary = bary.scatter(1, corner[:, None], (1 - along)[:, None]).scatter(1, following[:, None], along[:, None])
     pixel = (view[index] * height + row) * width + column
     bary, normal = bary[keep].to(verts_hom.dtype), normal[keep].to(verts_hom.dtype)
-    return pixel[keep], face[keep], bary, place[keep], normal, piece_depth[keep]
+    return pixel[keep], face[keep], bary, xy[keep], normal, segment_depth[keep]

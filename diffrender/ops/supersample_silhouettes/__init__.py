@@ -1,4 +1,4 @@
-"""More samples where outlines pass, and the outlines that are seen."""
+"""Take more samples where silhouettes pass, and find the silhouette segments that are seen."""
 
 from diffrender.ops.supersample_silhouettes.op import AntialiasPlan, OutsidePoints, supersample_silhouettes
 

@@ -1,4 +1,4 @@
-"""Samples in pixels on outlines, and the outlines that are seen, on the CPU. Arithmetic in float64, as in rasterize."""
+"""Samples in silhouette pixels, and the visible segments, on the CPU. Arithmetic in float64, as in rasterize."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.gather_samples import Samples
-from diffrender.ops.gather_samples.numba_cpu import forward as collect
+from diffrender.ops.gather_samples.numba_cpu import forward as gather_samples
+from diffrender.ops.numba_raster import TILE, box_in_tile, corner_of_tile, inward_edges, load_corners, misses_box
 from diffrender.ops.query_visibility.numba_cpu import draw_points, file_points, sort_points
 from diffrender.ops.rasterize import FaceBins, Raster
-from diffrender.ops.rasterize.numba_cpu import TILE, inward_lines, load_vertex, misses_box
 from diffrender.ops.silhouettes import SilhouetteSegments
-from diffrender.ops.silhouettes.numba_cpu import forward as contours
-from diffrender.ops.supersample_silhouettes.op import BEYOND_PX, AntialiasPlan, OutsidePoints
+from diffrender.ops.silhouettes.numba_cpu import forward as silhouettes
+from diffrender.ops.supersample_silhouettes.op import OUTSIDE_PX, AntialiasPlan, OutsidePoints
 from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True)
-def step_outside(start, end, place, normal, out):
-    """The places BEYOND_PX outside the pieces start..end-1."""
+def step_outside(start, end, xy, normal, out):
+    """Write the points OUTSIDE_PX outside the segments start..end-1."""
     for p in range(start, end):
         nx, ny = np.float64(normal[p, 0]), np.float64(normal[p, 1])
         length = max(math.sqrt(nx * nx + ny * ny), 1e-12)
-        out[p, 0] = place[p, 0] + BEYOND_PX * (nx / length)
-        out[p, 1] = place[p, 1] + BEYOND_PX * (ny / length)
+        out[p, 0] = xy[p, 0] + OUTSIDE_PX * (nx / length)
+        out[p, 1] = xy[p, 1] + OUTSIDE_PX * (ny / length)
 
 
 @njit(nogil=True, cache=True)
 def pixels_of_tile(pixels, first_of_row, row, n_rows, width, left, right, first, column, index):
-    """The refined pixels of a tile by rows: those of row y are column, index[first[y] : first[y + 1]]; their number."""
+    """List the refined pixels of a tile, those of row y in column, index[first[y] : first[y + 1]]; return how many."""
     found = 0
     for y in range(n_rows):
         first[y] = found
@@ -54,7 +54,7 @@ def pixels_of_tile(pixels, first_of_row, row, n_rows, width, left, right, first,
 
 @njit(nogil=True, cache=True)
 def mark_columns(first, column, point_first, marks):
-    """Where a tile has refined pixels or points: bit x of marks[y]."""
+    """Mark where a tile has refined pixels or points: bit x of marks[y]."""
     for y in range(TILE):
         bits = 0
         for k in range(first[y], first[y + 1]):
@@ -66,65 +66,58 @@ def mark_columns(first, column, point_first, marks):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
-def draw_samples(
-    a0, b0, c0, bound0, z0, a1, b1, c1, bound1, z1, a2, b2, c2, bound2, z2, near, face,
-    low_x, low_y, offset_x, offset_y, near_depth, near_face,
-):  # fmt: skip
-    """One face in the samples of the pixel whose corner is at (low_x, low_y)."""
+def draw_samples(edges, near, face, low_x, low_y, offset_x, offset_y, near_depth, near_face):
+    """Draw one face in the samples of the pixel whose corner is at (low_x, low_y)."""
+    e, f, g = edges
     if (
-        misses_box(a0, b0, c0, bound0, low_x, low_y, low_x + 1, low_y + 1)
-        or misses_box(a1, b1, c1, bound1, low_x, low_y, low_x + 1, low_y + 1)
-        or misses_box(a2, b2, c2, bound2, low_x, low_y, low_x + 1, low_y + 1)
+        misses_box(e, low_x, low_y, low_x + 1, low_y + 1)
+        or misses_box(f, low_x, low_y, low_x + 1, low_y + 1)
+        or misses_box(g, low_x, low_y, low_x + 1, low_y + 1)
     ):
         return
     for s in range(len(near_depth)):
         px, py = low_x + offset_x[s], low_y + offset_y[s]
-        e0 = a0 * px + (b0 * py + c0)
-        e1 = a1 * px + (b1 * py + c1)
-        e2 = a2 * px + (b2 * py + c2)
-        depth = (e0 * z0 + e1 * z1 + e2 * z2) / (e0 + e1 + e2)
+        e0, e1, e2 = e.a * px + (e.b * py + e.c), f.a * px + (f.b * py + f.c), g.a * px + (g.b * py + g.c)
+        depth = (e0 * e.depth + e1 * f.depth + e2 * g.depth) / (e0 + e1 + e2)
         old_depth, old_face = near_depth[s], near_face[s]
-        nearer = (e0 > bound0) & (e1 > bound1) & (e2 > bound2) & (depth >= near) & (depth < old_depth)
+        nearer = (e0 > e.bound) & (e1 > f.bound) & (e2 > g.bound) & (depth >= near) & (depth < old_depth)
         near_depth[s] = depth if nearer else old_depth
         near_face[s] = face if nearer else old_face
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def draw_face(
-    face, a, b, c, near, left, top, first_x, first_y, last_x, last_y, first, column, offset_x, offset_y,
+    face, corners, near, left, top, box, first, column, offset_x, offset_y,
     near_depth, near_face, point_first, px, py, point_depth, point_face,
 ):  # fmt: skip
-    """One face in the samples and points of a tile that lie in the pixels first_x..last_x, first_y..last_y."""
-    a0, b0, c0, bound0, a1, b1, c1, bound1, a2, b2, c2, bound2 = inward_lines(a, b, c)
-    for y in range(first_y, last_y + 1):
+    """Draw one face in the samples and points of a tile that are in the pixels `box`."""
+    a, b, c = corners
+    edges = inward_edges(a, b, c)
+    for y in range(box.first_y, box.last_y + 1):
         for k in range(first[y], first[y + 1]):
-            if first_x <= column[k] <= last_x:
+            if box.first_x <= column[k] <= box.last_x:
                 draw_samples(
-                    a0, b0, c0, bound0, a[3], a1, b1, c1, bound1, b[3], a2, b2, c2, bound2, c[3], near,
-                    np.float64(face), np.float64(left + column[k]), np.float64(top + y), offset_x, offset_y,
-                    near_depth[k], near_face[k],
+                    edges, near, np.float64(face), np.float64(left + column[k]), np.float64(top + y),
+                    offset_x, offset_y, near_depth[k], near_face[k],
                 )  # fmt: skip
-        draw_points(
-            a0, b0, c0, bound0, a[3], a1, b1, c1, bound1, b[3], a2, b2, c2, bound2, c[3], near, face,
-            point_first[y * TILE + first_x], point_first[y * TILE + last_x + 1], px, py, point_depth, point_face,
-        )  # fmt: skip
+        begin, end = point_first[y * TILE + box.first_x], point_first[y * TILE + box.last_x + 1]
+        draw_points(edges, near, face, begin, end, px, py, point_depth, point_face)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_tiles(
     start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y, height, width,
-    pixels, first_of_row, offset_x, offset_y, sample_face_id, place, point_offset, order, other_face, other_depth,
+    pixels, first_of_row, offset_x, offset_y, sample_face_id, xy, point_offset, order, outside_face, outside_depth,
 ):  # fmt: skip
-    """Z-buffer of the samples in refined pixels and of the points at `place`, in the tiles start..end-1."""
-    n_tiles, n_samples = tiles_x * tiles_y, len(offset_x)
+    """Z-buffer the samples in refined pixels and the points at `xy`, in the tiles start..end-1."""
+    n_samples = len(offset_x)
     first, point_first = np.empty(TILE + 1, np.int64), np.empty(TILE * TILE + 2, np.int64)
     column, index = np.empty(TILE * TILE, np.int64), np.empty(TILE * TILE, np.int64)
     marks = np.empty(TILE, np.int64)
     near_depth, near_face = np.empty((TILE * TILE, n_samples)), np.empty((TILE * TILE, n_samples))
     for item in range(start, end):
-        view = item // n_tiles
-        left = (item % n_tiles) % tiles_x * TILE
-        top = (item % n_tiles) // tiles_x * TILE
+        # The refined pixels of the tile, and its points sorted by pixel.
+        view, left, top = corner_of_tile(item, tiles_x, tiles_y)
         n_rows, right = min(top + TILE, height) - top, min(left + TILE, width)
         row = view * height + top
         found = pixels_of_tile(pixels, first_of_row, row, n_rows, width, left, right, first, column, index)
@@ -133,47 +126,44 @@ def fill_tiles(
             continue
         local, px, py = np.empty(n_points, np.int64), np.empty(n_points), np.empty(n_points)
         point_depth, point_face = np.full(n_points, np.inf), np.full(n_points, -1)
-        sort_points(begin, begin + n_points, order, place, left, top, height, width, point_first, local, px, py)
+        sort_points(begin, begin + n_points, order, xy, left, top, height, width, point_first, local, px, py)
         mark_columns(first, column, point_first, marks)
         near_depth[:found] = np.inf
         near_face[:found] = -1
+
+        # The faces whose bounds hold any of them; ascending, so that ties go to the lower one.
         for entry in range(tile_offset[item], tile_offset[item + 1]):
             face = np.int64(tile_faces[entry])
-            first_x = max(np.int64(bounds[view, face, 0]) - left, 0)
-            first_y = max(np.int64(bounds[view, face, 1]) - top, 0)
-            last_x = min(np.int64(bounds[view, face, 2]) - left, TILE - 1)
-            last_y = min(np.int64(bounds[view, face, 3]) - top, TILE - 1)
+            box = box_in_tile(bounds, view, face, left, top)
             marked = 0
-            for y in range(first_y, last_y + 1):
+            for y in range(box.first_y, box.last_y + 1):
                 marked |= marks[y]
-            if marked & ((2 << last_x) - (1 << first_x)) == 0:
+            if marked & ((2 << box.last_x) - (1 << box.first_x)) == 0:
                 continue
-            a = load_vertex(verts, view, faces[face, 0])
-            b = load_vertex(verts, view, faces[face, 1])
-            c = load_vertex(verts, view, faces[face, 2])
             draw_face(
-                face, a, b, c, near, left, top, first_x, first_y, last_x, last_y, first, column, offset_x, offset_y,
+                face, load_corners(verts, faces, view, face), near, left, top, box, first, column, offset_x, offset_y,
                 near_depth, near_face, point_first, px, py, point_depth, point_face,
             )  # fmt: skip
+
         for k in range(found):
             for s in range(n_samples):
                 sample_face_id[index[k], s] = np.int64(near_face[k, s])
         for k in range(n_points):
-            other_face[local[k]], other_depth[local[k]] = point_face[k], point_depth[k]
+            outside_face[local[k]], outside_depth[local[k]] = point_face[k], point_depth[k]
 
 
-def look(
+def query_tiles(
     verts: np.ndarray, faces: np.ndarray, bins: FaceBins, size: tuple[int, int], near: float,
-    pixels: np.ndarray, offsets: np.ndarray, view: np.ndarray, place: np.ndarray,
+    pixels: np.ndarray, offsets: np.ndarray, view: np.ndarray, xy: np.ndarray,
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:  # fmt: skip
-    """[R, S] faces that the samples in these pixels see; faces (-1 for none) and depths that the places [Q, 2] see."""
+    """Return the faces [R, S] that samples in pixels see, and the faces and depths at the points xy [Q, 2]."""
     height, width = size
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     first_of_row = np.searchsorted(pixels, np.arange(len(verts) * height + 1) * width)
-    point_offset, order = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64), np.empty(len(place), np.int64)
-    file_points(view, place, height, width, tiles_x, tiles_y, point_offset, order)
+    point_offset, order = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64), np.empty(len(xy), np.int64)
+    file_points(view, xy, height, width, tiles_x, tiles_y, point_offset, order)
     sample_face_id = torch.empty((len(pixels), len(offsets)), dtype=torch.int64)
-    other_face, other_depth = np.empty(len(place), np.int64), np.empty(len(place))
+    outside_face, outside_depth = np.empty(len(xy), np.int64), np.empty(len(xy))
     parallel_for(
         fill_tiles,
         len(verts) * tiles_x * tiles_y,
@@ -181,9 +171,7 @@ def look(
         verts,
         faces,
         near,
-        bins.bounds.numpy(),
-        bins.tile_offset.numpy(),
-        bins.tile_faces.numpy(),
+        *as_numpy(bins.bounds, bins.tile_offset, bins.tile_faces),
         tiles_x,
         tiles_y,
         height,
@@ -193,44 +181,44 @@ def look(
         offsets[:, 0].astype(np.float64),
         offsets[:, 1].astype(np.float64),
         sample_face_id.numpy(),
-        place,
+        xy,
         point_offset,
         order,
-        other_face,
-        other_depth,
+        outside_face,
+        outside_depth,
     )
-    return sample_face_id, other_face, other_depth
+    return sample_face_id, outside_face, outside_depth
 
 
 @njit(nogil=True, cache=True)
-def keep_seen(
-    n_pixels, pixel, face, bary, normal, depth, other_face, other_depth, place,
-    seen_pixel, seen_face, seen_bary, seen_normal, seen_depth_weight, outline, view, beyond_face, beyond_place,
+def keep_visible(
+    n_pixels, pixel, face, bary, normal, depth, outside_face, outside_depth, xy,
+    seen_pixel, seen_face, seen_bary, seen_normal, seen_depth_weight, segment, view, outside_face_id, outside_xy,
 ):  # fmt: skip
-    """The pieces that nothing nearer covers, and what lies beyond them; (how many, how many not the background)."""
+    """List the segments that nothing nearer covers, and what is outside them; return how many there are of each."""
     n_seen = n_inner = 0
     for p in range(len(pixel)):
-        if other_face[p] >= 0 and not other_depth[p] >= depth[p]:
+        if outside_face[p] >= 0 and not outside_depth[p] >= depth[p]:
             continue
         seen_pixel[n_seen], seen_face[n_seen], seen_depth_weight[n_seen] = pixel[p], face[p], 0
         for i in range(3):
             seen_bary[n_seen, i] = bary[p, i]
         for i in range(2):
             seen_normal[n_seen, i] = normal[p, i]
-        if other_face[p] >= 0:
-            outline[n_inner], view[n_inner], beyond_face[n_inner] = n_seen, pixel[p] // n_pixels, other_face[p]
-            beyond_place[n_inner, 0], beyond_place[n_inner, 1] = place[p, 0], place[p, 1]
+        if outside_face[p] >= 0:
+            segment[n_inner], view[n_inner], outside_face_id[n_inner] = n_seen, pixel[p] // n_pixels, outside_face[p]
+            outside_xy[n_inner, 0], outside_xy[n_inner, 1] = xy[p, 0], xy[p, 1]
             n_inner += 1
         n_seen += 1
     return n_seen, n_inner
 
 
 def find_visible_segments(
-    lines: SilhouetteSegments, place: np.ndarray, other_face: np.ndarray, other_depth: np.ndarray, n_pixels: int
+    segments: SilhouetteSegments, xy: np.ndarray, outside_face: np.ndarray, outside_depth: np.ndarray, n_pixels: int
 ) -> tuple[VisibleSegments, OutsidePoints]:
-    """Those pieces that are seen, and what is just outside them."""
-    count, dtype = len(place), lines.bary.dtype
-    outlines = VisibleSegments(
+    """Return the segments that are seen, and what is just outside them."""
+    count, dtype = len(xy), segments.bary.dtype
+    visible = VisibleSegments(
         torch.empty(count, dtype=torch.int64),
         torch.empty(count, dtype=torch.int64),
         torch.empty((count, 3), dtype=dtype),
@@ -238,34 +226,34 @@ def find_visible_segments(
         torch.empty(count, dtype=dtype),
     )
     numbers = [torch.empty(count, dtype=torch.int64) for _ in range(3)]
-    beyond = OutsidePoints._make([*numbers, torch.empty((count, 2), dtype=dtype)])
-    found = as_numpy(lines.pixel, lines.face, lines.bary, lines.normal_px, lines.depth)
-    arguments = (*found, other_face, other_depth, place, *as_numpy(*outlines, *beyond))
-    n_seen, n_inner = keep_seen(n_pixels, *arguments)
-    return VisibleSegments._make(part[:n_seen] for part in outlines), OutsidePoints._make(
-        part[:n_inner] for part in beyond
+    outside = OutsidePoints._make([*numbers, torch.empty((count, 2), dtype=dtype)])
+    found = as_numpy(segments.pixel, segments.face, segments.bary, segments.normal_px, segments.depth)
+    arguments = (*found, outside_face, outside_depth, xy, *as_numpy(*visible, *outside))
+    n_seen, n_inner = keep_visible(n_pixels, *arguments)
+    return VisibleSegments._make(part[:n_seen] for part in visible), OutsidePoints._make(
+        part[:n_inner] for part in outside
     )
 
 
 def forward(
     verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, extra_pixels: Tensor | None
 ) -> AntialiasPlan:
-    """See op.refine."""
+    """See op.supersample_silhouettes."""
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
-    lines = SilhouetteSegments(*contours(verts_hom, topology, bins.facing, center_depth, near))
-    line_pixel, line_place, normal = as_numpy(lines.pixel, lines.xy_px, lines.normal_px)
+    segments = SilhouetteSegments(*silhouettes(verts_hom, topology, bins.facing, center_depth, near))
+    segment_pixel, segment_xy, normal = as_numpy(segments.pixel, segments.xy_px, segments.normal_px)
     is_refined = np.zeros(center_face.numel(), np.bool_) if extra_pixels is None else extra_pixels.numpy().flatten()
-    is_refined[line_pixel] = True
+    is_refined[segment_pixel] = True
     pixels = np.flatnonzero(is_refined)
-    place = np.empty_like(line_place)
-    parallel_for(step_outside, len(place), 4096, line_place, normal, place)
+    xy = np.empty_like(segment_xy)
+    parallel_for(step_outside, len(xy), 4096, segment_xy, normal, xy)
     verts, faces, offset_array = as_numpy(verts_hom, topology.faces, offsets)
-    view = line_pixel // (height * width)
-    sample_face_id, other_face, other_depth = look(
-        verts, faces, bins, (height, width), near, pixels, offset_array, view, place
+    view = segment_pixel // (height * width)
+    sample_face_id, outside_face, outside_depth = query_tiles(
+        verts, faces, bins, (height, width), near, pixels, offset_array, view, xy
     )
     pixel = torch.from_numpy(pixels)
-    samples = Samples(*collect(center_face, pixel, sample_face_id, offsets))
-    outlines, beyond = find_visible_segments(lines, place, other_face, other_depth, height * width)
-    return AntialiasPlan(samples, outlines, beyond, pixel, sample_face_id)
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets))
+    visible, outside = find_visible_segments(segments, xy, outside_face, outside_depth, height * width)
+    return AntialiasPlan(samples, visible, outside, pixel, sample_face_id)

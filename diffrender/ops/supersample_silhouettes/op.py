@@ -1,4 +1,4 @@
-"""The op `supersample_silhouettes`: contract, checks and choice of implementation."""
+"""Take more samples where silhouettes pass, and find the silhouette segments that are seen."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_float, check_index, check_same_device, check_same_dtype, check_shape
+from diffrender.checks import check_tensors
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.backend import implementation
 from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import Raster
 
-# How far outside an outline one looks for what covers it or lies beyond it, in pixels: very little, because on a mesh
-# of subpixel triangles an outline may hide behind a fold that ends a ten-thousandth of a pixel further out.
-BEYOND_PX = 1e-5
+# How far outside a silhouette to look for what covers it or is behind it, in pixels: very little, because on a mesh of
+# subpixel triangles a silhouette may hide behind a fold that ends a ten-thousandth of a pixel further out.
+OUTSIDE_PX = 1e-5
 
 
 class OutsidePoints(NamedTuple):
-    """What is seen just outside those pieces of outline that do not have the background there: B points.
+    """What is seen just outside those silhouette segments that do not have the background there: B points.
 
-    outline: [B] int64 which piece. view, face_id: [B] int64. xy_px: [B, 2].
+    segment: [B] int64 which one. view, face_id: [B] int64. xy_px: [B, 2].
     """
 
-    outline: Tensor
+    segment: Tensor
     view: Tensor
     face_id: Tensor
     xy_px: Tensor
@@ -35,14 +35,14 @@ class AntialiasPlan(NamedTuple):
     """What an antialiased image is made of.
 
     samples: one in each plain covered pixel, up to S in each refined one.
-    outlines: P pieces of the outlines that are seen; beyond: what is seen just outside them.
+    segments: P silhouette segments that are seen; outside: what is seen just outside them.
     pixel: [R] int64 (n H + i) W + j, ascending: the refined pixels.
     sample_face_id: [R, S] int64 what their samples see, -1 for nothing.
     """
 
     samples: Samples
-    outlines: VisibleSegments
-    beyond: OutsidePoints
+    segments: VisibleSegments
+    outside: OutsidePoints
     pixel: Tensor
     sample_face_id: Tensor
 
@@ -57,29 +57,31 @@ def supersample_silhouettes(
     extra_pixels: Tensor | None = None,
     backend: str | None = None,
 ) -> AntialiasPlan:
-    """S samples in each pixel that an outline passes, the centre of the others; the pieces of outline that are seen.
+    """Take S samples in each pixel that a silhouette passes, the centre of the others; find the visible segments.
 
-    One op for `contours`, `probe` and `collect` one after the other, which is how the reference is written. A piece of
-    outline is seen unless something nearer covers the place BEYOND_PX outside it. Not differentiable.
+    One op for `silhouettes`, `query_visibility` and `gather_samples` one after the other, which is how the reference is
+    written. A segment is seen unless something nearer covers the point OUTSIDE_PX outside of it. Not differentiable.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; topology: of the faces [F, 3].
     raster: their nearest faces, from `rasterize`.
-    offsets: [S, 2] where in its pixel each sample lies, (x, y) in 0..1; dtype of verts_hom.
+    offsets: [S, 2] where in its pixel each sample is, (x, y) in 0..1; dtype of verts_hom.
     near, backend: as given to `rasterize`.
     extra_pixels: [N, H, W] bool other pixels to refine.
     """
-    check_shape("supersample_silhouettes", "verts_hom", verts_hom, ("N", "V", 4))
-    check_float("supersample_silhouettes", "verts_hom", verts_hom)
-    check_index("supersample_silhouettes", "topology.faces", topology.faces)
-    check_shape("supersample_silhouettes", "raster.face_id", raster.face_id, (len(verts_hom), "H", "W", "K"))
-    check_shape("supersample_silhouettes", "offsets", offsets, ("S", 2))
+    tensors = {
+        "verts_hom": (verts_hom, "N V 4"),
+        "topology.faces": (topology.faces, "int64: F 3"),
+        "raster.face_id": (raster.face_id, "int64: N H W K"),
+        "raster.depth": (raster.depth, "N H W K"),
+        "raster.bins.facing": (raster.bins.facing, "int8: N F"),
+        "raster.bins.bounds": (raster.bins.bounds, "int16: N F 4"),
+        "raster.bins.tile_offset": (raster.bins.tile_offset, "int64: T"),
+        "raster.bins.tile_faces": (raster.bins.tile_faces, "int32: L"),
+        "offsets": (offsets, "S 2"),
+    }
     if extra_pixels is not None:
-        check_shape("supersample_silhouettes", "extra_pixels", extra_pixels, raster.face_id.shape[:3])
-        check_same_device("supersample_silhouettes", raster=raster.face_id, extra_pixels=extra_pixels)
-    check_same_device(
-        "supersample_silhouettes", verts_hom=verts_hom, faces=topology.faces, raster=raster.face_id, offsets=offsets
-    )
-    check_same_dtype("supersample_silhouettes", verts_hom=verts_hom, offsets=offsets)
+        tensors["extra_pixels"] = (extra_pixels, "bool: N H W")
+    check_tensors("supersample_silhouettes", **tensors)
     _, module = implementation("supersample_silhouettes", verts_hom.device, backend)
     with torch.no_grad():
         return module.forward(verts_hom.detach(), topology, raster, offsets, near, extra_pixels)

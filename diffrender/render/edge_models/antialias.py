@@ -56,13 +56,13 @@ class Antialias(EdgeModel):
             extra_pixels=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
             backend=backend,
         )
-        outlines, beyond = found.outlines, found.beyond
+        segments, outside = found.segments, found.outside
         if has_parts:
             crossing, across = self._crossings(verts_hom, topology, raster, found, near, backend)
-            across = across._replace(outline=across.outline + len(outlines.pixel))
-            outlines = VisibleSegments(*(torch.cat(pair) for pair in zip(outlines, crossing, strict=True)))
-            beyond = OutsidePoints(*(torch.cat(pair) for pair in zip(beyond, across, strict=True)))
-        return Visible(raster, found.samples, outlines, outlines.pixel // (height * width), beyond)
+            across = across._replace(segment=across.segment + len(segments.pixel))
+            segments = VisibleSegments(*(torch.cat(pair) for pair in zip(segments, crossing, strict=True)))
+            outside = OutsidePoints(*(torch.cat(pair) for pair in zip(outside, across, strict=True)))
+        return Visible(raster, found.samples, segments, segments.pixel // (height * width), outside)
 
     def _crossings(
         self,
@@ -73,7 +73,7 @@ class Antialias(EdgeModel):
         near: float,
         backend: str | None,
     ) -> tuple[VisibleSegments, OutsidePoints]:
-        """Lines where parts of the mesh pass through one another, as outlines of either face against the other."""
+        """Lines where parts of the mesh pass through one another, as silhouettes of either face against the other."""
         height, width = raster.face_id.shape[1:3]
         pixel, pair = meeting_pairs(refined.pixel, refined.sample_face_id, topology, height, width)
         found = intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
@@ -84,20 +84,20 @@ class Antialias(EdgeModel):
         is_seen = (seen_face[:, None] == found.face).any(1) | (seen_depth >= found.depth * (1 - SAME_DEPTH))
         seen = torch.nonzero(is_seen)[:, 0]
         face = found.face[seen]
-        outlines = VisibleSegments(
+        segments = VisibleSegments(
             found.pixel[seen].repeat_interleave(2),
             face.reshape(-1),
             found.bary[seen].reshape(-1, 3),
             found.normal_px[seen].reshape(-1, 2),
             found.depth_weight[seen].reshape(-1),
         )
-        beyond = OutsidePoints(
+        outside = OutsidePoints(
             torch.arange(2 * len(seen), device=seen.device),
-            outlines.pixel // (height * width),
+            segments.pixel // (height * width),
             face.flip(1).reshape(-1),
             found.xy_px[seen].repeat_interleave(2, 0).to(verts_hom.dtype),
         )
-        return outlines, beyond
+        return segments, outside
 
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """Each pixel the mean of its samples, moved by the outlines."""

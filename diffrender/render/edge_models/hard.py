@@ -26,8 +26,8 @@ class Hard(EdgeModel):
         none = face_id.new_empty(0)
         nowhere = verts_hom.new_empty(0, 2)
         samples = gather_samples(face_id, none, none[:, None], verts_hom.new_full((1, 2), 0.5), backend=backend)
-        outlines = VisibleSegments(none, none, verts_hom.new_empty(0, 3), nowhere, nowhere[:, 0])
-        return Visible(raster, samples, outlines, none, OutsidePoints(none, none, none, nowhere))
+        segments = VisibleSegments(none, none, verts_hom.new_empty(0, 3), nowhere, nowhere[:, 0])
+        return Visible(raster, samples, segments, none, OutsidePoints(none, none, none, nowhere))
 
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """Each sample is its pixel."""

@@ -1,0 +1,339 @@
+"""What holds for every op. One that is listed in ops.backend.OPS and in support.op_cases is tested here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.comparators import assert_gradients_agree
+from support.op_arguments import (
+    Arguments,
+    Outcome,
+    get,
+    mapped,
+    steps_of,
+    tensors_in,
+    value_and_gradients,
+    waves,
+    with_all,
+)
+from support.op_cases import CASES, OpCase, Problem
+from support.triangle_soups import (
+    assert_all_finite,
+    assert_same_bits,
+    assert_same_for_any_threads,
+    both_backends,
+    both_dtypes,
+    flatten,
+    strided,
+)
+from torch import Tensor
+
+from diffrender import ops
+from diffrender.errors import BackendError, ShapeError
+from diffrender.ops.backend import OPS
+
+Poison = Callable[[], AbstractContextManager[None]]
+BOTH = ("numba", "reference")
+every_op = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+every_differentiable_op = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=name) for name, case in CASES.items() if case.differentiable]
+)
+
+
+def every(kind: str) -> pytest.MarkDecorator:
+    """Each of the `problems`, `large` or `small` of all ops."""
+    found = [
+        pytest.param(case, problem, id=f"{name}: {label}")
+        for name, case in CASES.items()
+        for label, problem in getattr(case, kind).items()
+    ]
+    return pytest.mark.parametrize(("case", "problem"), found)
+
+
+def leaves_of(case: OpCase, arguments: Arguments) -> list[str]:
+    """The paths of the tensors among these arguments that the op is differentiable in."""
+    return [
+        path
+        for path, _ in tensors_in(arguments)
+        if any(path == name or path.startswith(f"{name}[") for name in case.differentiable)
+    ]
+
+
+def outcome(case: OpCase, arguments: Arguments, backend: str, **more: Any) -> Outcome:
+    return value_and_gradients(case.op, arguments, leaves_of(case, arguments), backend, **more)
+
+
+def declared(case: OpCase, arguments: Arguments) -> dict[str, tuple[Tensor, str]]:
+    """What the op declares of these arguments to check_tensors."""
+    found: dict[str, tuple[Tensor, str]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        module = import_module(f"diffrender.ops.{case.name}.op")
+        patch.setattr(module, "check_tensors", lambda function, /, **tensors: found.update(tensors))
+        case.op(**arguments, backend="reference")
+    return found
+
+
+def assert_values_agree(case: OpCase, actual: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
+    tolerance = case.tolerance[0 if dtype == torch.float64 else 1]
+    if not actual.is_floating_point():
+        assert torch.equal(actual, expected)
+    elif case.relative == "length":
+        bounds = case.gradients[0 if dtype == torch.float64 else 1]
+        assert_gradients_agree(actual, expected.to(actual.dtype), what="value", **bounds)
+    elif case.relative == "rows":
+        scale = expected.abs().amax(tuple(range(1, expected.dim())), keepdim=True).clamp_min(1)
+        torch.testing.assert_close(actual / scale, expected / scale, rtol=tolerance, atol=tolerance)
+    else:
+        atol = 0 if case.relative == "only" else tolerance
+        torch.testing.assert_close(actual.to(expected.dtype), expected, rtol=tolerance, atol=atol)
+
+
+def test_every_op_has_a_case() -> None:
+    assert sorted(CASES) == sorted(OPS)
+
+
+def test_the_readme_lists_every_op_with_its_files() -> None:
+    folder = Path(ops.__file__).parent
+    row = r"^\| \[(\w+)\]\((.*?)\) .* \[notes\]\((.*?)\) \|$"
+    rows = re.findall(row, (folder / "README.md").read_text(encoding="utf-8"), re.M)
+    assert tuple(name for name, _, _ in rows) == OPS
+    assert all((folder / path).is_file() for _, *paths in rows for path in paths)
+
+
+@every("problems")
+@both_dtypes
+def test_matches_the_reference_in_value_and_gradient(case: OpCase, problem: Problem, dtype: torch.dtype) -> None:
+    for seed in range(case.seeds):
+        arguments = problem(dtype, seed)
+        precise = mapped(arguments, lambda t: t.double() if t.is_floating_point() else t) if case.precise else arguments
+        found, expected = outcome(case, arguments, "numba"), outcome(case, precise, "reference")
+        results = [flatten(case.comparable(arguments, part.result)) for part in (found, expected)]
+        for actual, wanted in zip(*results, strict=True):
+            assert actual.numel() > 0 and actual.shape == wanted.shape
+            assert actual.dtype == wanted.dtype or (case.precise and actual.dtype == dtype)
+            assert_values_agree(case, actual.detach(), wanted.detach(), dtype)
+        bounds = case.gradients[0 if dtype == torch.float64 else 1]
+        for path, actual, wanted in zip(leaves_of(case, arguments), found.grads, expected.grads, strict=True):
+            assert wanted is not None and bool(wanted.any()), "a gradient of zero proves nothing"
+            assert_gradients_agree(actual, wanted.to(dtype), what=path, **bounds)
+
+
+@every("small")
+@both_backends
+def test_gradients_are_the_derivatives(case: OpCase, problem: Problem, backend: str) -> None:
+    arguments = problem(torch.float64, 0)
+    paths = [path for path in leaves_of(case, arguments) if path not in case.not_in_gradcheck]
+
+    def function(*leaves: Tensor) -> tuple[Tensor, ...]:
+        result = case.op(**with_all(arguments, dict(zip(paths, leaves, strict=True))), backend=backend)
+        return tuple(part for part in flatten(result) if part.is_floating_point())
+
+    leaves = [get(arguments, steps_of(path)).clone().requires_grad_() for path in paths]
+    assert torch.autograd.gradcheck(function, leaves)
+
+
+def test_every_differentiable_op_has_small_problems() -> None:
+    assert all(bool(case.small) == bool(case.differentiable) for case in CASES.values())
+
+
+@every_op
+def test_only_what_is_wanted_gets_a_gradient_and_it_is_the_same(case: OpCase) -> None:
+    for arguments, backend in ((problem(torch.float32, 0), b) for problem in case.problems.values() for b in BOTH):
+        leaves = leaves_of(case, arguments)
+        everything = outcome(case, arguments, backend)
+        for path, expected in zip(leaves, everything.grads, strict=True):
+            fresh = {leaf: get(arguments, steps_of(leaf)).clone().requires_grad_(leaf == path) for leaf in leaves}
+            constants = {name: arguments[name].clone().requires_grad_() for name in case.constants}
+            result = case.op(**with_all(arguments, fresh | constants), backend=backend)
+            outputs = [part for part in flatten(result) if part.is_floating_point()]
+            torch.autograd.backward(outputs, [waves(part.detach()) for part in outputs])
+            assert [leaf for leaf in leaves if fresh[leaf].grad is not None] == [path]
+            torch.testing.assert_close(fresh[path].grad, expected)
+            assert not any(bool(part.grad.any()) for part in constants.values() if part.grad is not None)
+
+
+@every_op
+@both_backends
+def test_what_has_no_gradient_gives_none(case: OpCase, backend: str) -> None:
+    arguments = case.first()
+    if not case.differentiable:
+        arguments = mapped(arguments, lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
+    result = case.op(**arguments, backend=backend)
+    assert not any(part.requires_grad for part in flatten(result))
+
+
+@every_differentiable_op
+def test_a_second_derivative_is_refused_and_not_zero(case: OpCase) -> None:
+    arguments = case.first(torch.float64)
+    leaves = {path: get(arguments, steps_of(path)).clone().requires_grad_() for path in leaves_of(case, arguments)}
+    result = case.op(**with_all(arguments, leaves), backend="numba")
+    total = sum((part.square().sum() for part in flatten(result) if part.is_floating_point()), torch.zeros(()))
+    grads = torch.autograd.grad(total, list(leaves.values()), create_graph=True)
+    for grad in grads:
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            grad.sum().backward(retain_graph=True)
+
+
+@every("large")
+@both_dtypes
+def test_same_bits_for_any_number_of_threads(case: OpCase, problem: Problem, dtype: torch.dtype) -> None:
+    arguments = problem(dtype, 1)
+    assert_same_for_any_threads(lambda: outcome(case, arguments, "numba"))
+
+
+@every("problems")
+@both_dtypes
+@both_backends
+def test_result_does_not_depend_on_what_memory_held(
+    case: OpCase, problem: Problem, dtype: torch.dtype, backend: str, poisoned_memory: Poison
+) -> None:
+    arguments = problem(dtype, 4)
+    expected = outcome(case, arguments, backend)
+    with poisoned_memory():
+        found = outcome(case, arguments, backend)
+    assert_same_bits(found, expected)
+    assert_all_finite(found)
+
+
+@every("problems")
+@both_backends
+def test_input_need_not_be_contiguous(case: OpCase, problem: Problem, backend: str) -> None:
+    arguments = problem(torch.float32, 0)
+    found, expected = outcome(case, mapped(arguments, strided), backend), outcome(case, arguments, backend)
+    assert_same_bits(found, expected)
+
+
+@every("problems")
+@both_backends
+def test_gradients_that_come_in_need_not_be_contiguous(case: OpCase, problem: Problem, backend: str) -> None:
+    arguments = problem(torch.float32, 0)
+    found = outcome(case, arguments, backend, upstream=lambda out: strided(waves(out)))
+    assert_same_bits(found, outcome(case, arguments, backend))
+    expanded = outcome(case, arguments, backend, upstream=lambda out: out.new_ones(()).expand(out.shape))
+    assert_same_bits(expanded, outcome(case, arguments, backend, upstream=torch.ones_like))
+
+
+def without(tensors: dict[str, tuple[Tensor, str]], sizes: tuple[str, ...]) -> dict[str, Tensor]:
+    """The declared tensors that have any of these sizes, with 0 instead of it."""
+    known = {
+        name: size
+        for tensor, declaration in tensors.values()
+        for name, size in zip(declaration.split(": ")[-1].split(), tensor.shape, strict=True)
+    }
+    found = {}
+    for path, (tensor, declaration) in tensors.items():
+        shape = declaration.split(": ")[-1].split()
+        for dim, text in enumerate(shape):
+            name, _, more = text.removeprefix("1|").partition("+")
+            if name in sizes and tensor.shape[dim] == known[name] + int(more or 0):
+                tensor = tensor.narrow(dim, 0, int(more or 0))
+        found[path] = tensor
+    return found
+
+
+@pytest.mark.parametrize(
+    ("case", "sizes"),
+    [pytest.param(case, sizes, id=f"{name}: {sizes}") for name, case in CASES.items() for sizes in case.empty],
+)
+@both_backends
+def test_nothing_to_do(case: OpCase, sizes: tuple[str, ...], backend: str) -> None:
+    arguments = case.first(torch.float64)
+    nothing = with_all(arguments, without(declared(case, arguments), sizes))
+    found, expected = outcome(case, nothing, backend), outcome(case, nothing, "reference")
+    results = [flatten(case.comparable(nothing, part.result)) for part in (found, expected)]
+    for actual, wanted in zip(*results, strict=True):
+        assert actual.dtype == wanted.dtype
+        torch.testing.assert_close(actual, wanted)
+    for path, actual, wanted in zip(leaves_of(case, nothing), found.grads, expected.grads, strict=True):
+        assert actual is not None and actual.shape == get(nothing, steps_of(path)).shape
+        torch.testing.assert_close(actual, torch.zeros_like(actual) if wanted is None else wanted)
+        if not any(part.numel() for part in results[0] if part.is_floating_point()):
+            assert not bool(actual.any())
+
+
+@every_op
+def test_every_tensor_is_declared(case: OpCase) -> None:
+    for problem in case.problems.values():
+        arguments = problem(torch.float32, 0)
+        expected = {path for path, _ in tensors_in(arguments)} - set(case.unchecked)
+        assert set(declared(case, arguments)) == expected
+
+
+@every_op
+def test_the_docstring_tells_the_declared_shapes(case: OpCase) -> None:
+    doc = " ".join((case.op.__doc__ or "").split())
+    for path, (_, declaration) in declared(case, case.first()).items():
+        sizes = [
+            r"\w+" if size.isdecimal() and dim == 0 else re.escape(re.sub(r"1\|(\w+)", r"\1 or 1", size))
+            for dim, size in enumerate(declaration.split(": ")[-1].replace("+", " + ").split(" "))
+        ]
+        shape = ", ".join(sizes).replace(r", \+, ", r" \+ ")
+        if "." not in path and "[" not in path:
+            assert re.search(rf"\b{path}\b[^\[]*\[{shape}\]", doc), f"{path}: [{shape}]"
+
+
+def mistakes_in(tensors: dict[str, tuple[Tensor, str]], path: str) -> list[tuple[Any, str]]:
+    """(wrong value, message) for what can be wrong with one of the declared tensors."""
+    tensor, declaration = tensors[path]
+    kind, _, shape = declaration.rpartition(": ")
+    sizes = [size.removeprefix("1|").split("+")[0] for size in shape.split()]
+    everywhere = [
+        (name, size.removeprefix("1|").split("+")[0])
+        for name, (_, other) in tensors.items()
+        for size in other.split(": ")[-1].split()
+    ]
+    found: list[tuple[Any, str]] = [
+        (tensor.numpy(), f"{path} must be a torch.Tensor, got ndarray"),
+        (tensor[None], f"{path} must have shape"),
+    ]
+    for dim, size in enumerate(sizes):
+        sharing = [name for name, other in everywhere if other == size]
+        if size.isdecimal() or len(sharing) > 1:
+            longer = torch.cat([tensor, tensor.narrow(dim, 0, 1)], dim)
+            # Where it tells the size to others, one of them is named.
+            who = path if size.isdecimal() else f"({'|'.join(re.escape(name) for name in sharing)})"
+            found.append((longer, f"{who} must have shape"))
+    if kind in ("", "float"):
+        found.append((tensor.half(), f"{path} must be float32 or float64, got torch.float16"))
+    else:
+        other = torch.int64 if kind != "int64" else torch.int32
+        found.append((tensor.to(other), f"{path} must be {kind}, got {other}"))
+    if kind == "" and sum(":" not in declared for _, declared in tensors.values()) > 1:
+        found.append((tensor.double(), f"one dtype, got .*{path} torch.float64"))
+    if len(tensors) > 1:
+        found.append((tensor.to("meta"), f"one device, got .*{path} meta"))
+    return [(value, message.replace("[", r"\[").replace("]", r"\]")) for value, message in found]
+
+
+@every_op
+def test_mistakes_in_tensors_are_named(case: OpCase) -> None:
+    arguments = case.first()
+    tensors = declared(case, arguments)
+    for path in tensors:
+        for wrong, message in mistakes_in(tensors, path):
+            with pytest.raises(ShapeError, match=f"^{case.name}: .*{message}"):
+                case.op(**with_all(arguments, {path: wrong}))
+
+
+@every_op
+@both_backends
+def test_other_mistakes_are_named(case: OpCase, backend: str) -> None:
+    for message, change in case.mistakes.items():
+        with pytest.raises(ShapeError, match=f"^{case.name}: .*{re.escape(message)}"):
+            case.op(**(case.first() | change), backend=backend)
+
+
+@every_op
+def test_no_implementation_is_swapped_in_silently(case: OpCase) -> None:
+    arguments = case.first()
+    with pytest.raises(BackendError, match="'numba' runs on the CPU, but the tensors are on meta"):
+        case.op(**mapped(arguments, lambda tensor: tensor.to("meta")), backend="numba")
+    with pytest.raises(BackendError, match="backend must be one of numba, reference or None, got 'cuda'"):
+        case.op(**arguments, backend="cuda")

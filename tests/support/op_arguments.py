@@ -1,0 +1,105 @@
+"""Arguments of ops by path (`texels`, `outlines.face`, `texels[1]`): to read, replace and differentiate them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from support.triangle_soups import flatten
+from torch import Tensor
+
+from diffrender.geometry.topology import Topology
+
+Arguments = dict[str, Any]
+
+
+def steps_of(path: str) -> list[str]:
+    """`texels[1]` as texels, 1."""
+    return path.replace("[", ".").replace("]", "").split(".")
+
+
+def get(value: Any, steps: Sequence[str]) -> Any:
+    """What the steps lead to."""
+    for step in steps:
+        if isinstance(value, dict):
+            value = value[step]
+        else:
+            value = value[int(step)] if step.isdecimal() else getattr(value, step)
+    return value
+
+
+def replaced(value: Any, steps: Sequence[str], new: Any) -> Any:
+    """A copy of nested arguments, with `new` where the steps lead to."""
+    if not steps:
+        return new
+    step, inner = steps[0], replaced(get(value, steps[:1]), steps[1:], new)
+    if isinstance(value, dict):
+        return value | {step: inner}
+    if isinstance(value, Topology):
+        return Topology(inner)
+    if isinstance(value, list):
+        return [inner if index == int(step) else part for index, part in enumerate(value)]
+    return value._replace(**{step: inner})
+
+
+def with_all(arguments: Arguments, new: dict[str, Any]) -> Arguments:
+    """`arguments` with several replaced, by path."""
+    for path, value in new.items():
+        arguments = replaced(arguments, steps_of(path), value)
+    return arguments
+
+
+def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """(path, tensor) of all tensors in nested arguments."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from tensors_in(part, name)
+    elif isinstance(value, Topology):
+        yield f"{path}.faces", value.faces
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from tensors_in(part, f"{path}[{index}]")
+    elif hasattr(value, "_fields"):
+        for name in value._fields:
+            yield from tensors_in(getattr(value, name), f"{path}.{name}")
+
+
+def mapped(arguments: Arguments, function: Callable[[Tensor], Tensor]) -> Arguments:
+    """`arguments` with `function` of each tensor instead of it."""
+    return with_all(arguments, {path: function(tensor) for path, tensor in tensors_in(arguments)})
+
+
+class Outcome(NamedTuple):
+    """What an op gives: its result, and the gradient of a sum of it with respect to each leaf."""
+
+    result: Any
+    grads: list[Tensor | None]
+
+
+def waves(tensor: Tensor) -> Tensor:
+    """Weights for the entries of a tensor, between -1 and 1."""
+    return torch.linspace(-1, 2, tensor.numel(), dtype=tensor.dtype).reshape(tensor.shape).cos()
+
+
+def value_and_gradients(
+    op: Callable[..., Any],
+    arguments: Arguments,
+    leaves: Sequence[str],
+    backend: str,
+    upstream: Callable[[Tensor], Tensor] = waves,
+) -> Outcome:
+    """The result of an op, and gradients of the sum of its floats, weighted by `upstream` of them."""
+    tensors = [get(arguments, steps_of(path)) for path in leaves]
+    # Copies that keep the layout: a strided leaf stays one.
+    fresh = [tensor.detach().as_strided(tensor.shape, tensor.stride()).requires_grad_() for tensor in tensors]
+    result = op(**with_all(arguments, dict(zip(leaves, fresh, strict=True))), backend=backend)
+    grads: list[Tensor | None] = []
+    if leaves:
+        outputs = [part for part in flatten(result) if part.is_floating_point()]
+        grads = list(
+            torch.autograd.grad(outputs, fresh, [upstream(part.detach()) for part in outputs], allow_unused=True)
+        )
+    return Outcome(result, grads)

@@ -1,0 +1,417 @@
+"""The table of ops for the contract tests: what is particular to each."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import torch
+from support import op_problems as make
+from support.triangle_soups import HEIGHT, WIDTH, parallel_points, soup
+
+from diffrender.ops.antialias import antialias
+from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.blur import blur
+from diffrender.ops.blur.numba_cpu import BAND
+from diffrender.ops.gather_samples import gather_samples
+from diffrender.ops.ggx import ggx
+from diffrender.ops.interpolate import interpolate
+from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
+from diffrender.ops.intersections import intersections
+from diffrender.ops.lambert import lambert
+from diffrender.ops.mip_pyramid import mip_pyramid
+from diffrender.ops.normalize import normalize
+from diffrender.ops.query_visibility import query_visibility
+from diffrender.ops.rasterize import rasterize
+from diffrender.ops.sample_shadow_map import sample_shadow_map
+from diffrender.ops.sample_texture import WRAPS, sample_texture
+from diffrender.ops.screen_uvs import screen_uvs
+from diffrender.ops.silhouettes import silhouettes
+from diffrender.ops.supersample_silhouettes import supersample_silhouettes
+
+Arguments = dict[str, Any]
+# Makes arguments by name, of a dtype and for a seed.
+Problem = Callable[[torch.dtype, int], Arguments]
+
+IN_SIGHT = ("in_front", "crossing", "parallel")
+SOUPS = (*IN_SIGHT, "degenerate")
+
+
+@dataclass(frozen=True)
+class OpCase:
+    """What the contract tests know of an op. Arguments are named by path: `texels`, `outlines.face`, `texels[1]`.
+
+    op: the public function.
+    problems: arguments that differ in what code they run, or in how hard they are; `seeds` of each are compared with
+        the reference.
+    large: arguments of so many items that several threads share them.
+    differentiable: the arguments it is differentiable in; constants: floats documented to get no gradient.
+    small: float64 arguments for gradcheck, in all that it is differentiable in but `not_in_gradcheck`.
+    empty: names of sizes that may be 0 together.
+    tolerance: of values against the reference, (float64, float32); relative: of each row's largest number, and 0 near
+        zero, instead of both absolute and relative.
+    gradients: bounds of assert_gradients_agree, (float64, float32).
+    precise: the reference computes in float64, because in float32 it is only as good as float32 can tell.
+    comparable: of arguments and result, what the implementations must agree on.
+    unchecked: tensors among the arguments that it does not use.
+    mistakes: changes of arguments that are refused, by message, beyond those of declared shapes and dtypes.
+    """
+
+    op: Callable[..., Any]
+    problems: Mapping[str, Problem]
+    large: Mapping[str, Problem]
+    differentiable: tuple[str, ...] = ()
+    constants: tuple[str, ...] = ()
+    small: Mapping[str, Problem] = field(default_factory=dict)
+    not_in_gradcheck: tuple[str, ...] = ()
+    empty: tuple[tuple[str, ...], ...] = ()
+    seeds: int = 1
+    tolerance: tuple[float, float] = (1e-12, 1e-5)
+    relative: str = "both"
+    gradients: tuple[dict[str, float], dict[str, float]] = (
+        {"relative_l2_at_most": 1e-9},
+        {"relative_l2_at_most": 1e-4},
+    )
+    precise: bool = False
+    comparable: Callable[[Arguments, Any], Any] = lambda arguments, result: result
+    unchecked: tuple[str, ...] = ()
+    mistakes: Mapping[str, Arguments] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As in ops.backend.OPS."""
+        return self.op.__name__
+
+    def first(self, dtype: torch.dtype = torch.float32) -> Arguments:
+        """The first problem."""
+        return next(iter(self.problems.values()))(dtype, 0)
+
+
+def named(op: Callable[..., Any], *arguments: Any, **options: Any) -> Arguments:
+    """Arguments by name."""
+    return dict(inspect.signature(op).bind(*arguments, **options).arguments)
+
+
+def each(op: Callable[..., Any], make_one: Callable[..., tuple[Any, ...]], **of: tuple[Any, ...]) -> dict[str, Problem]:
+    """A problem for each combination of the values `of` that `make_one(..., dtype=)` takes, named by them."""
+
+    def problem(chosen: Arguments) -> Problem:
+        return lambda dtype, seed: named(op, *make_one(dtype=dtype, **chosen))
+
+    combinations = [dict(zip(of, values, strict=True)) for values in product(*of.values())]
+    return {" ".join(str(value) for value in chosen.values()): problem(chosen) for chosen in combinations}
+
+
+def seeded(names: tuple[str, ...], problem: Callable[[str, torch.dtype, int], Arguments]) -> dict[str, Problem]:
+    """A problem for each of `names`."""
+    return {name: lambda dtype, seed, name=name: problem(name, dtype, seed) for name in names}
+
+
+def _many_samples(dtype: torch.dtype, seed: int) -> Arguments:
+    # Runs of one pixel reach over the ends of what a thread takes at a time.
+    radiance = torch.rand(40_000, 3, dtype=dtype)
+    arguments = named(antialias, *make.antialias_problem("in_front", dtype))
+    return arguments | {
+        "radiance": radiance, "pixel": torch.arange(40_000) // 7, "weight": radiance[:, 0], "size": (2, 60, 60),
+    }  # fmt: skip
+
+
+def _few_samples(dtype: torch.dtype, seed: int) -> Arguments:
+    arguments = named(antialias, *make.antialias_problem("in_front", dtype, n_views=1, n_faces=2))
+    return arguments | {name: arguments[name][:40] for name in ("radiance", "pixel", "weight")}
+
+
+def _blur(sigma_px: float, *shape: int) -> Problem:
+    return lambda dtype, seed: {"images": make.gaussian(*shape).to(dtype), "sigma_px": sigma_px}
+
+
+def _many_faces(dtype: torch.dtype, seed: int) -> Arguments:
+    # So many that they are filed into the tile lists in several parts.
+    points = make.uniform(20_000, 1, 3) * torch.tensor([WIDTH, HEIGHT, 1.0]) + make.uniform(20_000, 3, 3, seed=1)
+    verts = parallel_points(points.reshape(1, 60_000, 3)).to(dtype)
+    return named(rasterize, verts, torch.arange(60_000).reshape(-1, 3), HEIGHT, WIDTH, near=0.1, layers=2)
+
+
+def _rasterize(kind: str, layers: int) -> Problem:
+    return lambda dtype, seed: named(rasterize, *soup(kind, seed, dtype=dtype), HEIGHT, WIDTH, near=0.1, layers=layers)
+
+
+def _query_visibility(kind: str, dtype: torch.dtype, seed: int) -> Arguments:
+    arguments, bins = make.visibility_problem(kind, dtype, seed)
+    return named(query_visibility, *arguments, bins=bins, near=0.1)
+
+
+def _silhouettes(kind: str, dtype: torch.dtype, seed: int) -> Arguments:
+    return named(silhouettes, *make.silhouettes_problem(kind, dtype, seed), near=0.1)
+
+
+def _supersample(kind: str, n_samples: int) -> Problem:
+    def problem(dtype: torch.dtype, seed: int) -> Arguments:
+        arguments, extra_pixels = make.supersample_problem(kind, dtype, seed, n_samples)
+        return named(supersample_silhouettes, *arguments, near=0.1, extra_pixels=extra_pixels)
+
+    return problem
+
+
+def _supersampled(arguments: Arguments, result: Any) -> Any:
+    # Of two degenerate faces that lie upon one another (f and f + 30) rounding of the position decides.
+    faces = arguments["topology"].faces
+    half = len(faces) // 2
+    twins = torch.equal(faces[half:], faces[:half].flip(1))
+    outside = result.outside
+    return result._replace(outside=outside._replace(face_id=outside.face_id % half if twins else outside.face_id))
+
+
+def _several_images(dtype: torch.dtype, seed: int) -> Arguments:
+    return {"texels": [make.texels_of(9, 6, channels, dtype) for channels in (3, 1, 2)]}
+
+
+def _few_visible(kind: str) -> Problem:
+    """Texture coordinates whose derivatives are small enough for differences."""
+
+    def problem(dtype: torch.dtype, seed: int) -> Arguments:
+        work = named(screen_uvs, *make.screen_uvs_problem(kind, dtype, 24))
+        small = screen_uvs(**work)[1].abs().flatten(1).amax(1) < 1
+        of_points = ("face_id", "scene_face_id", "view", "xy_px")
+        return work | {name: work[name][small] for name in of_points}
+
+    return problem
+
+
+_SHARED_BY_GGX = ((), ("to_light",), ("base_color", "metallic", "roughness"), ("to_light", "base_color", "roughness"))
+_SHARED_BY_LAMBERT = ((), ("to_light",), ("base_color",), ("to_light", "base_color"))
+_BLUR_SHAPES = ((2, 29, 43, 4), (1, 1, 1, 1), (3, 1, 9, 2), (1, 9, 1, 5), (1, 3, 2 * BAND // 3 + 5, 3))
+_MIP_SIZES = ((8, 8), (1, 1), (1, 7), (6, 1), (5, 9), (13, 6), (3, 2))
+_DEFAULT: tuple[dict[str, float], dict[str, float]] = ({}, {})
+
+_CASES = (
+    OpCase(
+        rasterize,
+        {f"{kind} {layers}": _rasterize(kind, layers) for kind, layers in product(SOUPS, (1, 2, 3, 4))},
+        {"soup": _rasterize("crossing", 2), "many faces": _many_faces},
+        empty=(("F",), ("N",), ("V", "F")),
+        seeds=3,
+        tolerance=(1e-6, 1e-6),
+        relative="only",
+        comparable=lambda arguments, raster: (raster.face_id, raster.depth, raster.bins[:3]),
+        mistakes={
+            "height and width must be in 1..32767, got 0 x 4": {"height": 0, "width": 4},
+            "height and width must be in 1..32767, got 4 x 40000": {"height": 4, "width": 40000},
+            "layers must be at least 1, got 0": {"layers": 0},
+        },
+    ),
+    OpCase(
+        silhouettes,
+        seeded(SOUPS, _silhouettes),
+        {"soup": lambda dtype, seed: named(
+            silhouettes, *make.silhouettes_problem("crossing", dtype, 1, n_faces=300), near=0.1)},
+        empty=(("F",), ("N",), ("V", "F")),
+        seeds=3,
+        tolerance=(1e-9, 1e-5),
+    ),
+    OpCase(
+        query_visibility,
+        seeded(SOUPS, _query_visibility),
+        seeded(("crossing",), _query_visibility),
+        empty=(("Q",),),
+        seeds=3,
+        tolerance=(1e-6, 1e-6),
+        relative="only",
+        unchecked=("bins.facing", "bins.centers"),
+    ),
+    OpCase(
+        intersections,
+        seeded(IN_SIGHT, lambda kind, dtype, seed: named(
+            intersections, *make.intersections_problem(kind, dtype, seed=seed))),
+        seeded(("in_front",), lambda kind, dtype, seed: named(intersections, *make.intersections_problem(kind, dtype))),
+        empty=(("Q",), ("Q", "F"), ("Q", "N")),
+        seeds=2,
+        tolerance=(1e-8, 1e-4),
+        relative="rows",
+    ),
+    OpCase(
+        gather_samples,
+        each(gather_samples, make.gather_problem, n_samples=(1, 3, 4, 16)),
+        each(gather_samples, make.gather_problem, size=((2, 300, 400),)),
+        empty=(("R",), ("N", "R")),
+        tolerance=(0, 0),
+    ),
+    OpCase(
+        supersample_silhouettes,
+        {f"{kind} {n}": _supersample(kind, n) for kind, n in product(SOUPS, (1, 5, 16))},
+        {"soup": _supersample("crossing", 16)},
+        seeds=2,
+        tolerance=(1e-9, 1e-5),
+        comparable=_supersampled,
+        unchecked=("raster.bins.centers",),
+    ),
+    OpCase(
+        barycentrics,
+        each(barycentrics, make.barycentrics_problem, kind=IN_SIGHT),
+        each(barycentrics, make.barycentrics_problem, kind=("crossing",), n_points=(40_000,)),
+        differentiable=("verts_hom",),
+        small=each(barycentrics, make.barycentrics_problem, kind=("in_front",), n_points=(8,)),
+        empty=(("M",),),
+        tolerance=(1e-9, 1e-5),
+        precise=True,
+    ),
+    OpCase(
+        interpolate,
+        each(interpolate, make.interpolate_problem, n_channels=(1, 3, 4, 7)),
+        each(interpolate, make.interpolate_problem, n_points=(40_000,)),
+        differentiable=("values", "bary"),
+        small=each(interpolate, make.interpolate_problem, n_points=(6,)),
+        empty=(("M",), ("C",)),
+    ),
+    OpCase(
+        interpolate_at_pixels,
+        each(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=IN_SIGHT, n_channels=(1, 3, 4, 7)),
+        each(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=("crossing",), n_points=(100_000,)),
+        differentiable=("values", "verts_hom"),
+        small=each(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=("in_front",), n_points=(12,)),
+        empty=(("M",), ("C",)),
+        tolerance=(1e-9, 1e-4),
+        precise=True,
+    ),
+    OpCase(
+        mip_pyramid,
+        {
+            f"{height}x{width} {channels}": lambda dtype, seed, shape=(height, width, channels): {
+                "texels": make.texels_of(*shape, dtype)
+            }
+            for (height, width), channels in product(_MIP_SIZES, (1, 3, 5))
+        }
+        | {"several images": _several_images},
+        {"one image": lambda dtype, seed: {"texels": make.texels_of(301, 260, 3, dtype)}},
+        differentiable=("texels",),
+        small={"odd and even": lambda dtype, seed: {"texels": make.texels_of(5, 6, 2, dtype)}},
+        empty=(("C",),),
+        tolerance=(1e-12, 1e-6),
+        gradients=_DEFAULT,
+        mistakes={
+            "texels must have at least one pixel, got [0, 4, 3]": {"texels": torch.zeros(0, 4, 3)},
+            "levels must be at least 1, got 0": {"levels": 0},
+            "texels must be an image or several, got none": {"texels": []},
+            "texels[1] must have shape [H, W, C1] with H = 4, W = 4, got [4, 2, 3]": {
+                "texels": [torch.zeros(4, 4, 3), torch.zeros(4, 2, 3)]
+            },
+            "one dtype, got texels[0] torch.float32, texels[1] torch.float64": {
+                "texels": [torch.zeros(4, 4, 3), torch.zeros(4, 4, 3).double()]
+            },
+        },
+    ),
+    OpCase(
+        screen_uvs,
+        each(screen_uvs, make.screen_uvs_problem, kind=IN_SIGHT),
+        each(screen_uvs, make.screen_uvs_problem, n_points=(100_000,)),
+        differentiable=("uvs", "verts_hom"),
+        small={kind: _few_visible(kind) for kind in IN_SIGHT},
+        empty=(("M",),),
+        relative="length",
+        # In float32 sums over grazing faces are only as good as float32 can tell.
+        gradients=({}, {"row_ratio_error_at_most": 0.1}),
+        precise=True,
+    ),
+    OpCase(
+        sample_texture,
+        {
+            f"{kind} {wrap} {size[0]}x{size[1]} {channels}": lambda dtype, seed, kind=kind, wrap=wrap, more=more: named(
+                sample_texture, *make.pyramid_problem(kind, wrap, dtype, **more)
+            )
+            for kind, wrap, (size, channels) in product(
+                ("none", "width", "derivatives"), WRAPS, (((13, 20), 3), ((16, 8), 1), ((1, 6), 4), ((5, 1), 2))
+            )
+            for more in ({"size": size, "channels": channels},)
+        },
+        each(sample_texture, make.pyramid_problem, kind=("derivatives",), wrap=("repeat",), n=(40_000,)),
+        differentiable=("pyramid.texels", "uv", "footprint"),
+        small=each(
+            sample_texture, make.pyramid_problem, kind=("none", "width", "derivatives"), wrap=WRAPS, n=(12,),
+            size=((6, 5),), channels=(2,),
+        ),
+        empty=(("M",), ("C",)),
+        gradients=_DEFAULT,
+        mistakes={
+            "wrap must be one of repeat, clamp, got 'mirror'": {"wrap": "mirror"},
+            "footprint must have shape [M] with M = 400, got [3]": {"footprint": torch.zeros(3)},
+            "footprint must have shape [M, 2, 2] with M = 400, got [400, 2]": {"footprint": torch.zeros(400, 2)},
+        },
+    ),
+    OpCase(
+        normalize,
+        {"all lengths": lambda dtype, seed: {"vectors": make.vectors_of_all_lengths(dtype)}},
+        {"all lengths": lambda dtype, seed: {"vectors": make.vectors_of_all_lengths(dtype, 60_000)}},
+        differentiable=("vectors",),
+        small={"a few": lambda dtype, seed: {"vectors": make.gaussian(8, 3)}},
+        empty=(("M",),),
+        tolerance=(1e-12, 1e-6),
+        gradients=_DEFAULT,
+    ),
+    OpCase(
+        lambert,
+        each(lambert, make.lambert_problem, shared=_SHARED_BY_LAMBERT),
+        each(lambert, make.lambert_problem, n_points=(60_000,), n_lights=(1,), shared=_SHARED_BY_LAMBERT[3:]),
+        differentiable=make.LAMBERT_INPUTS,
+        small=each(lambert, make.lambert_problem, n_points=(6,), n_lights=(2,)),
+        empty=(("M",), ("S",)),
+        tolerance=(1e-12, 1e-6),
+        gradients=({"relative_l2_at_most": 1e-11}, {"relative_l2_at_most": 1e-5}),
+        precise=True,
+    ),
+    OpCase(
+        ggx,
+        each(ggx, make.ggx_problem, shared=_SHARED_BY_GGX),
+        each(ggx, make.ggx_problem, n_points=(30_000,), n_lights=(1,), shared=(("to_light", "base_color"),)),
+        differentiable=make.GGX_INPUTS,
+        # Smooth surfaces have derivatives too steep for differences.
+        small=each(ggx, make.ggx_problem, n_points=(6,), n_lights=(2,), rough=(0.4,)),
+        empty=(("M",), ("S",)),
+        tolerance=(1e-12, 1e-6),
+        gradients=({"relative_l2_at_most": 1e-10}, {"relative_l2_at_most": 1e-5}),
+        precise=True,
+    ),
+    OpCase(
+        sample_shadow_map,
+        each(sample_shadow_map, make.shadow_problem, radius=(1, 2, 3, 5)),
+        each(sample_shadow_map, make.shadow_problem, n=(20_000,)),
+        differentiable=("xy_px", "verts_hom"),
+        constants=("map_depth", "depth", "slope", "bias"),
+        small=each(sample_shadow_map, make.shadow_problem, n=(12,)),
+        # Compared with the finely resolved shadow, in the op's own tests.
+        not_in_gradcheck=("verts_hom",),
+        empty=(("M",), ("P",)),
+        gradients=_DEFAULT,
+        mistakes={"radius must be at least 1 texel, got 0": {"radius": 0}},
+    ),
+    OpCase(
+        antialias,
+        each(antialias, make.antialias_problem, kind=SOUPS),
+        {"soup": lambda dtype, seed: named(antialias, *make.antialias_problem("in_front", dtype)),
+         "many samples": _many_samples},
+        differentiable=("radiance", "verts_hom", "background"),
+        constants=("jump",),
+        small={"a few samples": _few_samples},
+        # Compared with how far the outlines move, in the op's own tests.
+        not_in_gradcheck=("verts_hom",),
+        empty=(("M",), ("P",), ("M", "P")),
+    ),
+    OpCase(
+        blur,
+        {f"{sigma} {shape}": _blur(sigma, *shape) for shape, sigma in product(_BLUR_SHAPES, (0.3, 1.0, 2.5, 20.0))},
+        {"images": _blur(3.0, 3, 130, 200, 4)},
+        differentiable=("images",),
+        small={f"{sigma} {shape}": _blur(sigma, *shape)
+               for shape, sigma in product(((1, 4, 5, 2), (2, 1, 3, 1)), (0.4, 3.0))},
+        empty=(("N",), ("H",), ("W",), ("C",)),
+        gradients=_DEFAULT,
+        mistakes={
+            f"sigma_px must be at least 0, got {sigma_px}": {"sigma_px": sigma_px}
+            for sigma_px in (-0.1, math.nan, math.inf)
+        },
+    ),
+)  # fmt: skip
+CASES: dict[str, OpCase] = {case.name: case for case in _CASES}

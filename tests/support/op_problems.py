@@ -1,0 +1,290 @@
+"""Arguments for each op, made at random: what the contract tests and the op's own tests start from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from support.triangle_soups import HEIGHT, WIDTH, parallel_points, raster_of, seen_points, segments_of, soup
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diffrender.geometry.topology import Topology
+from diffrender.ops.antialias import VisibleSegments
+from diffrender.ops.mip_pyramid import MipPyramid, mip_pyramid
+from diffrender.ops.rasterize import FaceBins, Raster, rasterize
+from diffrender.ops.sample_shadow_map import Occluders
+from diffrender.render.edge_models.antialias import Antialias
+
+F64 = torch.float64
+MAP_SIZE = 40
+FAR = 9.0  # depth of what is below all triangles of a shadow map
+
+
+def uniform(*shape: int, seed: int = 0) -> Tensor:
+    """Numbers in 0..1, in float64."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def gaussian(*shape: int, seed: int = 0) -> Tensor:
+    """Normally distributed numbers, in float64."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def antialias_problem(
+    kind: str, dtype: torch.dtype, n_views: int = 2, n_faces: int = 60
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, VisibleSegments, Tensor, tuple[int, int, int]]:
+    """Samples and outlines of a soup, with radiances and jumps at random."""
+    verts, faces = soup(kind, 6, n_views=n_views, n_faces=n_faces, dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    face_id = raster_of(verts, faces, "numba").face_id.reshape(-1)
+    pixel = torch.nonzero(face_id >= 0)[:, 0]
+    pixel = pixel.repeat_interleave(torch.randint(0, 5, (len(pixel),), generator=generator))
+    lines = segments_of(verts, faces, "numba")
+    n_segments = len(lines.pixel)
+    return (
+        torch.rand(len(pixel), 3, generator=generator, dtype=dtype),
+        torch.randn(n_segments, 4, generator=generator, dtype=dtype),
+        verts,
+        faces,
+        pixel,
+        torch.rand(len(pixel), generator=generator, dtype=dtype),
+        VisibleSegments(
+            lines.pixel, lines.face, lines.bary, lines.normal_px, torch.linspace(-1, 1, n_segments).to(dtype)
+        ),
+        torch.rand(3, generator=generator, dtype=dtype),
+        (n_views, HEIGHT, WIDTH),
+    )
+
+
+def barycentrics_problem(
+    kind: str, dtype: torch.dtype, n_points: int = 300, n_views: int = 2
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Points in visible faces of a soup."""
+    verts, faces = soup(kind, 6, n_views=n_views, dtype=dtype)
+    return (verts, faces, *seen_points(verts, faces, n_points))
+
+
+def gather_problem(
+    dtype: torch.dtype, size: tuple[int, int, int] = (2, 13, 21), n_samples: int = 4
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What the centres see, a tenth of the pixels refined, what their samples see, where the samples are."""
+    generator = torch.Generator().manual_seed(n_samples)
+    face_id = torch.randint(-2, 5, size, generator=generator).clamp_min(-1)
+    refined = torch.nonzero(torch.rand(face_id.numel(), generator=generator) < 0.1)[:, 0]
+    sample_face_id = torch.randint(-2, 5, (len(refined), n_samples), generator=generator).clamp_min(-1)
+    return face_id, refined, sample_face_id, torch.rand(n_samples, 2, generator=generator, dtype=dtype)
+
+
+GGX_INPUTS = ("normal", "to_camera", "to_light", "base_color", "metallic", "roughness")
+
+
+def ggx_table(dtype: torch.dtype, rows: int = 5, columns: int = 9) -> Tensor:
+    """A table of T that is curved in both directions."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, rows), torch.linspace(0, 1, columns), indexing="ij")
+    return (0.6 + 0.3 * x * (1 - 0.5 * y) - 0.1 * y * y)[..., None].to(dtype)
+
+
+def ggx_problem(
+    dtype: torch.dtype = F64, n_points: int = 200, n_lights: int = 3, shared: tuple[str, ...] = (), rough: float = 0.05
+) -> tuple[Tensor, ...]:
+    """Normals all around, cameras mostly and lights often before them; roughness from `rough` to 1.
+
+    shared: inputs that have one row for all points.
+    """
+    normal = normalize(gaussian(n_points, 3, seed=1), dim=-1)
+    to_camera = normalize(normalize(gaussian(n_points, 3, seed=2), dim=-1) + 1.3 * normal, dim=1)
+    lights = normalize(gaussian(n_points, n_lights, 3, seed=3), dim=-1)
+    to_light = normalize(lights + 0.8 * normal[:, None], dim=2)
+    roughness = rough + (1 - rough) * uniform(n_points, 1, seed=4)
+    parts = (normal, to_camera, to_light, uniform(n_points, 3, seed=5), uniform(n_points, 1, seed=6), roughness)
+    rows = (part[:1] if name in shared else part for name, part in zip(GGX_INPUTS, parts, strict=True))
+    return *(part.to(dtype) for part in rows), ggx_table(dtype)
+
+
+def interpolate_problem(
+    dtype: torch.dtype, n_points: int = 300, n_channels: int = 4
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Faces, corners and coordinates at random."""
+    generator = torch.Generator().manual_seed(n_points)
+    values = torch.randn(50, n_channels, generator=generator, dtype=dtype)
+    faces = torch.randint(50, (80, 3), generator=generator)
+    bary = torch.rand(n_points, 3, generator=generator, dtype=dtype)
+    return values, faces, torch.randint(80, (n_points,), generator=generator), bary / bary.sum(1, keepdim=True)
+
+
+def object_points(
+    verts_hom: Tensor, faces: Tensor, n_points: int
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+    """Points on the last two thirds of a scene's faces, which belong to an object that numbers them from 0.
+
+    (face_id, (verts_hom, scene_faces, scene_face_id, view, xy_px)), in the order of an image: most in runs on one face.
+    """
+    view, face_id, xy_px = seen_points(verts_hom, faces, n_points)
+    first = len(faces) // 3
+    order = torch.argsort(view * len(faces) + face_id)
+    order = order[face_id[order] >= first]
+    shuffled = torch.randperm(len(order) // 3, generator=torch.Generator().manual_seed(n_points))
+    order[: len(order) // 3] = order[: len(order) // 3][shuffled]
+    return face_id[order] - first, (verts_hom, faces, face_id[order], view[order], xy_px[order])
+
+
+def interpolate_at_pixels_problem(
+    kind: str, dtype: torch.dtype, n_points: int = 300, n_channels: int = 3
+) -> tuple[Tensor, ...]:
+    """An object that is a part of a soup and has its own vertices, in another order."""
+    verts, faces = soup(kind, 6, dtype=dtype)
+    face_id, seen = object_points(verts, faces, n_points)
+    generator = torch.Generator().manual_seed(n_channels)
+    values = torch.randn(verts.shape[1] + 5, n_channels, generator=generator, dtype=dtype)
+    own = torch.randperm(len(values), generator=generator)[: verts.shape[1]][faces[len(faces) // 3 :]]
+    return values, own, face_id, *seen
+
+
+def screen_uvs_problem(kind: str = "in_front", dtype: torch.dtype = F64, n_points: int = 300) -> tuple[Tensor, ...]:
+    """An object that is a part of a soup and has texture coordinates."""
+    verts, faces = soup(kind, 3, dtype=F64)
+    face_id, seen = object_points(verts, faces, n_points)
+    generator = torch.Generator().manual_seed(4)
+    uvs = torch.rand(50, 2, generator=generator, dtype=F64) * 3 - 1
+    uv_faces = torch.randint(50, (len(faces) - len(faces) // 3, 3), generator=generator)
+    parts = (uvs, uv_faces, face_id, *seen)
+    return tuple(part.to(dtype) if part.is_floating_point() else part for part in parts)
+
+
+def intersections_problem(
+    kind: str, dtype: torch.dtype, n_pairs: int = 60_000, n_views: int = 2, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int, int]:
+    """Pixels of a soup, and pairs of its faces without a common vertex."""
+    verts, faces = soup(kind, seed, n_views=n_views, dtype=dtype)
+    generator = torch.Generator().manual_seed(seed)
+    pixel = torch.randint(n_views * HEIGHT * WIDTH, (n_pairs,), generator=generator).sort().values
+    pair = torch.randint(len(faces), (n_pairs, 2), generator=generator)
+    apart = (faces[pair[:, 0], :, None] != faces[pair[:, 1], None, :]).flatten(1).all(1)
+    return verts, faces, pixel[apart], pair[apart], HEIGHT, WIDTH
+
+
+LAMBERT_INPUTS = ("normal", "to_light", "base_color")
+
+
+def lambert_problem(
+    dtype: torch.dtype = F64, n_points: int = 200, n_lights: int = 3, shared: tuple[str, ...] = ()
+) -> tuple[Tensor, ...]:
+    """Normals and lights all around: half of the lights behind the surface."""
+    normal = normalize(gaussian(n_points, 3, seed=1), dim=1)
+    to_light = normalize(gaussian(n_points, n_lights, 3, seed=2), dim=2)
+    parts = (normal, to_light, uniform(n_points, 3))
+    rows = (part[:1] if name in shared else part for name, part in zip(LAMBERT_INPUTS, parts, strict=True))
+    return tuple(part.to(dtype) for part in rows)
+
+
+def texels_of(height: int, width: int, channels: int = 3, dtype: torch.dtype = F64) -> Tensor:
+    """An image [H, W, C] of noise."""
+    return uniform(height, width, channels, seed=100 * height + width).to(dtype)
+
+
+def vectors_of_all_lengths(dtype: torch.dtype = F64, n_vectors: int = 300) -> Tensor:
+    """Vectors of lengths from 1e-5 to 1e5, some of them zero."""
+    vectors = gaussian(n_vectors, 3) * 10 ** torch.linspace(-5, 5, n_vectors)[:, None]
+    vectors[::7] = 0
+    return vectors.to(dtype)
+
+
+def points_in_image(n_views: int, n_points: int, dtype: torch.dtype, beyond_px: float = 0.0) -> tuple[Tensor, Tensor]:
+    """(view, xy_px) at random, up to beyond_px outside the image."""
+    generator = torch.Generator().manual_seed(n_points)
+    unit = torch.rand(n_points, 2, generator=generator, dtype=F64)
+    xy_px = unit * (torch.tensor([WIDTH, HEIGHT]) + 2 * beyond_px) - beyond_px
+    return torch.randint(n_views, (n_points,), generator=generator), xy_px.to(dtype)
+
+
+def visibility_problem(
+    kind: str, dtype: torch.dtype, seed: int = 0, n_points: int = 3000
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor, int, int], FaceBins]:
+    """Points of the image of a soup and a little outside; the lists of its faces."""
+    verts, faces = soup(kind, seed, dtype=dtype)
+    points = points_in_image(2, n_points, dtype, beyond_px=4)
+    return (verts, faces, *points, HEIGHT, WIDTH), raster_of(verts, faces, "numba").bins
+
+
+def silhouettes_problem(
+    kind: str, dtype: torch.dtype, seed: int = 0, n_faces: int = 60
+) -> tuple[Tensor, Topology, Tensor, Tensor]:
+    """A soup, and what its pixel centres see."""
+    verts, faces = soup(kind, seed, n_faces=n_faces, dtype=dtype)
+    raster = raster_of(verts, faces, "numba")
+    return verts, Topology(faces), raster.bins.facing, raster.depth[..., 0]
+
+
+def offsets_of(n_samples: int, dtype: torch.dtype) -> Tensor:
+    """Where samples are in their pixel."""
+    return torch.rand(n_samples, 2, generator=torch.Generator().manual_seed(n_samples), dtype=dtype)
+
+
+def supersample_problem(
+    kind: str, dtype: torch.dtype, seed: int = 0, n_samples: int = 16
+) -> tuple[tuple[Tensor, Topology, Raster, Tensor], Tensor]:
+    """A soup, what its pixel centres see, samples; a tenth of the pixels that are refined in any case."""
+    verts, faces = soup(kind, seed, dtype=dtype)
+    extra_pixels = torch.rand(2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed)) < 0.1
+    return (verts, Topology(faces), raster_of(verts, faces, "numba"), offsets_of(n_samples, dtype)), extra_pixels
+
+
+def shadow_problem(
+    dtype: torch.dtype = F64, radius: int = 3, n: int = 300
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int, Occluders, Tensor, Tensor]:
+    """Points below two triangles, one of them before the other; some points lie between the two."""
+    corners = torch.tensor([[6, 5, 2], [33, 9, 2], [15, 31, 2], [3, 22, 1], [36, 17, 1.5], [28, 36, 1]], dtype=F64)
+    faces = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    xy_px = (MAP_SIZE * uniform(n, 2, seed=n)).to(dtype)
+    depth = torch.where(torch.arange(n) % 3 == 0, 1.8, FAR).to(dtype)
+    verts = parallel_points(corners)[None].to(dtype)
+    raster = rasterize(verts, faces, MAP_SIZE, MAP_SIZE, near=0)
+    seen = Antialias(1).visible(verts, Topology(faces), raster, 0.0, None)
+    segments = seen.segments
+    order = segments.pixel.argsort(stable=True)
+    front = (verts[0, faces[segments.face], 3] * segments.bary).sum(1)
+    # What the nearer triangle's outline covers is the farther one.
+    behind = torch.full_like(front, math.inf)
+    behind[seen.outside.segment] = 2.0
+    parts = (segments.pixel, segments.face, segments.bary, segments.normal_px, front, behind)
+    map_depth = raster.depth[..., 0].where(raster.face_id[..., 0] >= 0, math.inf)
+    slope, bias = torch.zeros(n, 2, dtype=dtype), torch.full((n,), 1e-3, dtype=dtype)
+    map_id = torch.zeros(n, dtype=torch.int64)
+    occluders = Occluders(*(part[order] for part in parts))
+    return map_depth, map_id, xy_px, depth, slope, bias, radius, occluders, verts, faces
+
+
+def texture_problem(
+    kind: str,
+    dtype: torch.dtype = F64,
+    n: int = 400,
+    size: tuple[int, int] = (13, 20),
+    channels: int = 3,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(texels, uv, footprint) with uv in -1.5..2.5, and footprints from a third of a texel to twice the image.
+
+    kind: "none", "width" or "derivatives", which are those of a footprint.
+    """
+    generator = torch.Generator().manual_seed(n)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=F64)
+
+    texels, uv = draw(*size, channels).to(dtype), (4 * draw(n, 2) - 1.5).to(dtype)
+    width = 2 ** (draw(n) * 7 - 1.5)
+    if kind == "none":
+        return texels, uv, None
+    if kind == "width":
+        return texels, uv, width.to(dtype)
+    direction = torch.randn(n, 2, 2, generator=generator, dtype=F64)
+    derivatives = direction * width[:, None, None] / torch.tensor([[size[1]], [size[0]]])
+    return texels, uv, derivatives.to(dtype)
+
+
+def pyramid_problem(
+    kind: str, wrap: str, dtype: torch.dtype, **more: object
+) -> tuple[MipPyramid, Tensor, Tensor | None, str]:
+    """The arguments of sample_texture for a texture_problem."""
+    texels, uv, footprint = texture_problem(kind, dtype, **more)  # type: ignore[arg-type]
+    return mip_pyramid(texels), uv, footprint, wrap
