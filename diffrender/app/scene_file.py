@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.fields import fields_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -74,7 +74,7 @@ def load_scene(path: Path) -> tuple[Scene, Cameras]:
     except DataError:
         raise
     except Exception as error:  # torch.load raises OSError, RuntimeError, UnpicklingError, ... for a broken file
-        raise DataError(f"{path}: is no readable scene ({error})") from error
+        raise DataError(f"{path}: is not a readable scene file ({error})") from error
 
 
 def _cameras(state: dict[str, Any]) -> Cameras:
@@ -86,15 +86,11 @@ def _cameras(state: dict[str, Any]) -> Cameras:
 
 def _entry(holder: Any, shelf: dict[str, Any]) -> dict[str, Any]:
     kind = next(kind for kind, each in shelf.items() if type(holder) is each)
-    return {"type": kind, "fields": {field.name: _plain(getattr(holder, field.name)) for field in _fields(holder)}}
+    return {"type": kind, "fields": {name: _plain(value) for name, value in fields_of(holder).items()}}
 
 
 def _from_entry(entry: dict[str, Any], shelf: dict[str, Any]) -> Any:
     return shelf[entry["type"]](**{name: _value(value) for name, value in entry["fields"].items()})
-
-
-def _fields(holder: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(holder)
 
 
 def _plain(value: Any) -> Any:
@@ -103,7 +99,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, EnvMap):
         return {"sky": _plain(value.texels)}
     if isinstance(value, Shadow):
-        return {"shadow": {field.name: _plain(getattr(value, field.name)) for field in _fields(value)}}
+        return {"shadow": fields_of(value)}
     return value.detach().cpu() if isinstance(value, Tensor) else value
 
 

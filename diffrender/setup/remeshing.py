@@ -12,8 +12,9 @@ from diffrender.config.options.remeshing import RemeshScheduleOptions
 from diffrender.config.schema import ObjectOptions, ParameterOptions
 from diffrender.errors import ConfigError, MeshError
 from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, texture_fields
+from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import textures_of
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import canonical_path, object_of_vertices
 from diffrender.scene.scene import Scene
@@ -61,7 +62,7 @@ def fill_unwrap(
     path: of the vertices, as the file has it.
     Raises ConfigError where that is asked for and there is no texture to lie on it.
     """
-    textures = texture_fields(item)
+    textures = textures_of(item.material)
     if options.unwrap and not textures:
         raise ConfigError(
             f"optimize.{path}.remesh.unwrap: the object has no textures, so it needs no texture coordinates; take it"
