@@ -1,4 +1,4 @@
-"""Arguments of ops by path (`texels`, `outlines.face`, `texels[1]`): to read, replace and differentiate them."""
+"""Arguments of ops by path (`texels`, `segments.face`, `texels[1]`): to read, replace and differentiate them."""
 
 from __future__ import annotations
 

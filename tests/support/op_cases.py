@@ -43,7 +43,7 @@ SOUPS = (*IN_SIGHT, "degenerate")
 
 @dataclass(frozen=True)
 class OpCase:
-    """What the contract tests know of an op. Arguments are named by path: `texels`, `outlines.face`, `texels[1]`.
+    """What the contract tests know of an op. Arguments are named by path: `texels`, `segments.face`, `texels[1]`.
 
     op: the public function.
     problems: arguments that differ in what code they run, or in how hard they are; `seeds` of each are compared with
@@ -395,7 +395,7 @@ _CASES = (
         differentiable=("radiance", "verts_hom", "background"),
         constants=("jump",),
         small={"a few samples": _few_samples},
-        # Compared with how far the outlines move, in the op's own tests.
+        # Compared with how far the segments move, in the op's own tests.
         not_in_gradcheck=("verts_hom",),
         empty=(("M",), ("P",), ("M", "P")),
     ),

@@ -34,7 +34,7 @@ def gaussian(*shape: int, seed: int = 0) -> Tensor:
 def antialias_problem(
     kind: str, dtype: torch.dtype, n_views: int = 2, n_faces: int = 60
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, VisibleSegments, Tensor, tuple[int, int, int]]:
-    """Samples and outlines of a soup, with radiances and jumps at random."""
+    """Samples and silhouettes of a soup, with radiances and jumps at random."""
     verts, faces = soup(kind, 6, n_views=n_views, n_faces=n_faces, dtype=dtype)
     generator = torch.Generator().manual_seed(0)
     face_id = raster_of(verts, faces, "numba").face_id.reshape(-1)

@@ -71,7 +71,7 @@ def raster_of(verts_hom: Tensor, faces: Tensor, backend: str, layers: int = 1, n
 
 
 def segments_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> SilhouetteSegments:
-    """The outlines at the size of this module."""
+    """The silhouettes at the size of this module."""
     raster = raster_of(verts_hom, faces, backend, near=near)
     topology = Topology(faces)
     return silhouettes(verts_hom, topology, raster.bins.facing, raster.depth[..., 0], near=near, backend=backend)

@@ -55,7 +55,7 @@ def antialias(
 
         plan = supersample_silhouettes(verts_hom, topology, raster, offsets)
         radiance = shade(plan.samples)                                          # [M, C]
-        jump = shade_with_coverage(plan.segments) - shade_with_coverage(plan.outside)       # [P, C + 1]
+        jump = colors_on(plan.segments) - colors_outside(plan)                  # [P, C + 1]
         image = antialias(radiance, jump, verts_hom, faces, plan.samples.pixel, plan.samples.weight, plan.segments,
                           background, (n_views, height, width))
 
