@@ -1,0 +1,69 @@
+"""What README.md and scenes/README.md say is true: examples run, files that are named exist, scenes are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from diffrender.app import cli
+from diffrender.config.load import load_config, parse_config
+from diffrender.config.overrides import Override
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SCENES = sorted((ROOT / "scenes").glob("*.yaml"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_library_example_prints_what_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (program,) = blocks("python")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "README.md", "exec"), {})
+    found = re.fullmatch(r"loss ([\d.]+), color \[(.*)\]\n", capsys.readouterr().out)
+    assert found is not None and float(found[1]) == pytest.approx(0.003, abs=0.001)
+    assert [float(part) for part in found[2].split(",")] == pytest.approx([0.9, 0.4, 0.1], abs=0.02)
+    assert (tmp_path / "egg.png").is_file()
+
+
+def test_the_scene_files_shown_are_valid(tmp_path: Path) -> None:
+    (tmp_path / "my_capture").mkdir()
+    texts = blocks("yaml")
+    assert len(texts) >= 2
+    for text in texts:
+        assert parse_config(text, tmp_path).targets.path is not None
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "scenes/README.md", "tests/benchmarks/README.md", "diffrender/ops/README.md"]
+)
+def test_links_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert targets or document.startswith("tests")
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_commands_that_are_named_exist() -> None:
+    named = set(re.findall(r"(?m)^diffrender (\w+)", "".join(blocks("bash"))))
+    known = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+    assert named and named <= known
+
+
+def test_the_gallery_has_every_scene() -> None:
+    listed = set(re.findall(r"`(\w+\.yaml)`", (ROOT / "scenes" / "README.md").read_text(encoding="utf-8")))
+    assert {path.name for path in SCENES} <= listed
+
+
+@pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)
+def test_every_scene_is_read(path: Path, tmp_path: Path) -> None:
+    brings_data = path.stem in ("dino", "lego", "photometric_stereo")
+    overrides = [Override.parse(f"targets.path={tmp_path}")] if brings_data else []
+    config = load_config(path, overrides)
+    assert (config.targets.path is not None) == brings_data
