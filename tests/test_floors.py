@@ -57,18 +57,13 @@ def imported(tree: ast.AST, known: set[str]) -> Iterator[str]:
 
 
 def at_import_time(tree: ast.Module) -> ast.Module:
-    """`tree` without what does not run when the module is imported: bodies of functions, and TYPE_CHECKING."""
+    """`tree` without the bodies of functions, which run later; imports for types alone count: they hide circles."""
 
     class Pruned(ast.NodeTransformer):
         def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
             return None
 
         visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]  # noqa: N815
-
-        def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-            if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                return node.orelse
-            return self.generic_visit(node)
 
     return Pruned().visit(ast.parse(ast.unparse(tree)))
 

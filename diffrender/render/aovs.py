@@ -1,4 +1,4 @@
-"""Buffers: the quantities that an image can hold at each pixel."""
+"""AOVs (arbitrary output variables): the quantities that an image can hold at each pixel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.render.shading import radiance_of
+from diffrender.render.radiance import radiance_of
 from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene

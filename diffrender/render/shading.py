@@ -1,37 +1,21 @@
-"""What the samples look like; radiance is the sum over lights of what a material reflects of each."""
+"""Shade the samples of an image: the AOVs of each, by the object that it sees."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from diffrender.render.aovs import AOV
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.render.shadow_maps import with_shadows
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.light import Light
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import ScreenPoints, ShadingPoints
 from diffrender.scene.textures.pack import pack_textures
-
-if TYPE_CHECKING:
-    from diffrender.render.aovs import AOV
-
-
-def radiance_of(surface: ShadingPoints, material: Material, lights: list[Light]) -> Tensor:
-    """[M, 3] linear radiance towards the camera: emitted, plus what the material reflects of every light."""
-    total = material.emitted(surface)
-    if material.needs_light:
-        for light in lights:
-            reflected = light.shade(surface, material)
-            total = reflected if total is None else total + reflected
-    if total is None:
-        return surface.vertices_w.new_zeros(len(surface), 3)
-    return total.expand(len(surface), 3)
 
 
 def prepare(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None) -> Scene:

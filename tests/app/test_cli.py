@@ -93,6 +93,7 @@ def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path)
     assert (out / "tiny" / "latest" / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_warmup_compiles_the_kernels_and_says_so() -> None:
     command = [sys.executable, "-m", "diffrender.app.cli", "warmup"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -243,6 +243,7 @@ def test_annealed_soft_edges_run_and_come_back_from_the_resolved_scene(tmp_path:
     assert again.render.edges.anneal.until == 2
 
 
+@pytest.mark.slow
 def test_the_same_bits_on_one_and_two_threads(tmp_path: Path) -> None:
     scene = tmp_path / "small.yaml"
     scene.write_text(SCENE)

@@ -5,8 +5,8 @@ from support.shapes import bumpy, camera_at, flat_camera, oblique_cameras, place
 from diffrender.geometry.normals import vertex_normals
 from diffrender.geometry.tangents import group_tangents
 from diffrender.render.edge_models import Hard
+from diffrender.render.radiance import radiance_of
 from diffrender.render.render import render
-from diffrender.render.shading import radiance_of
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional, Point
 from diffrender.scene.materials import Lambert, Unlit

@@ -1,0 +1,21 @@
+"""Radiance: the sum over lights of what a material reflects of each."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from diffrender.scene.light import Light
+from diffrender.scene.material import Material
+from diffrender.scene.shading_points import ShadingPoints
+
+
+def radiance_of(surface: ShadingPoints, material: Material, lights: list[Light]) -> Tensor:
+    """[M, 3] linear radiance towards the camera: emitted, plus what the material reflects of every light."""
+    total = material.emitted(surface)
+    if material.needs_light:
+        for light in lights:
+            reflected = light.shade(surface, material)
+            total = reflected if total is None else total + reflected
+    if total is None:
+        return surface.vertices_w.new_zeros(len(surface), 3)
+    return total.expand(len(surface), 3)
