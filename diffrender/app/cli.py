@@ -203,7 +203,10 @@ def options(
         raise typer.Exit(STOPPED)
     console = Console()
     for section in found:
-        console.print(f"\n[bold]{escape(section.place or 'scene.yaml')}[/]  {escape(section.meaning)}")
+        first, *others = section.places
+        console.print(f"\n[bold]{escape(first or 'scene.yaml')}[/]  {escape(section.meaning)}")
+        if others:
+            console.print(f"[dim]also {escape(', '.join(others))}[/]")
         table = Table("key", "wanted", "default", "meaning", box=box.SIMPLE_HEAD, pad_edge=False)
         for option in section.options:
             table.add_row(*map(escape, (option.key, option.wanted, option.default, option.meaning)))

@@ -43,6 +43,14 @@ class Diagnostic:
         return "\n".join(lines)
 
 
+class MistakeError(Exception):
+    """Raised with the one mistake that stopped the reading of a text."""
+
+    def __init__(self, mistake: Diagnostic):
+        super().__init__(mistake.message)
+        self.mistake = mistake
+
+
 def report(mistakes: Sequence[Diagnostic]) -> str:
     """All mistakes as one text, in the order of the file, each of them once."""
     # The command line, which has no lines, comes last and keeps its order.

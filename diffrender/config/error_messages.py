@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as sentences at places of the scene file."""
+"""What pydantic found wrong, as sentences at positions of the scene file."""
 
 from __future__ import annotations
 
@@ -8,72 +8,81 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from diffrender.config.diagnostics import Diagnostic, SourceSpan, did_you_mean
-from diffrender.config.options.fields import is_number
-from diffrender.config.overrides import ShellText
-from diffrender.config.schema_words import describe, is_tag, model_of, type_at, words_of
-from diffrender.config.untyped_config import as_mapping, optimizable_paths
-from diffrender.config.yaml_tree import Location, Tree, read_scalar_or_flow
+from diffrender.config.options.base import Finding, Strict, is_number, model_of, shape_of, words_of
+from diffrender.config.schema_words import describe, either, forms, is_tag, type_at
+from diffrender.config.untyped_config import as_mapping, item_name, optimizable_paths
+from diffrender.config.yaml_tree import Location, ShellText, Tree, read_scalar_or_flow
 
 MINIMAL_FILE = "the shortest scene file: `targets: {path: folder_with_transforms_json}`"
 
 
-def to_diagnostic(error: ErrorDetails, root: type[BaseModel], tree: Tree, source: str) -> Diagnostic:
-    """The mistake that one of pydantic's errors stands for.
+def to_diagnostic(error: ErrorDetails, root: type[Strict], tree: Tree, source: str) -> Diagnostic:
+    """Return the mistake that one of pydantic's errors means.
 
     error: an entry of ValidationError.errors() of the model `root` on tree.data.
-    source: the scene file's name.
+    source: name of the scene file.
     """
     location = tuple(part for part in error["loc"] if not is_tag(part))
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     schema, field = type_at(root, error["loc"])
+    if kind == "rule":
+        return at_key(Finding(location, context["message"], context["notes"]), tree, source)
     if kind == "missing":
         return _missing(location, field, tree, source)
     if kind == "extra_forbidden":
-        parent, _ = type_at(root, error["loc"][:-1])
-        return _unknown_key(location, model_of(parent), tree, source)
+        model = model_of(type_at(root, error["loc"][:-1])[0])
+        assert model is not None
+        return at_key(_unknown_key(location, model, tree), tree, source)
     if kind == "no_file":
-        return _no_file(location, value, context, tree, source)
-    if kind == "choice":
-        return _no_such_form(location, value, context, tree, source)
-    what = str(context["what"]) if kind == "wanted" else describe(schema) or error["msg"]
-    as_a_list = ["put `[ ]` around it, or `- ` before each entry"] if kind == "list_type" and value is not None else []
-    notes = [*as_a_list, *_hints(value, words_of(schema)), *_about(location, field)]
-    message = f"{_format_value(location, tree)} is {describe_input(value)}; wanted {what}"
-    return Diagnostic(span_of(location, tree, source), message, tuple(notes))
+        finding = _no_file(location, value, context, tree)
+    elif kind == "choice":
+        key = getattr(shape_of(schema).choice, "key", "")
+        if isinstance(value, dict) and key and key not in value:
+            return at_key(_no_key(location, value, key, schema, tree), tree, source)
+        finding = _no_such_form(location, value, key, schema, tree)
+    else:
+        what = str(context["what"]) if kind == "wanted" else describe(schema) or error["msg"]
+        in_list = (
+            ["put `[ ]` around it, or `- ` before each entry"] if kind == "list_type" and value is not None else []
+        )
+        notes = (*in_list, *_hints(value, words_of(schema)), *_about(location, field))
+        finding = Finding(location, f"{_named(location, tree)} is {describe_input(value)}; wanted {what}", notes)
+    return Diagnostic(_span_of(finding.location, tree, source), finding.message, finding.notes)
 
 
-def span_of(location: Location, tree: Tree, source: str, key: bool = False) -> SourceSpan:
-    """Where the value (or with `key` the key) at `location` stands, or else the nearest thing around it."""
+def at_key(finding: Finding, tree: Tree, source: str) -> Diagnostic:
+    """Return the mistake that a finding means, shown at the key of its location."""
+    return Diagnostic(_span_of(finding.location, tree, source, key=True), finding.message, finding.notes)
+
+
+def _span_of(location: Location, tree: Tree, source: str, key: bool = False) -> SourceSpan:
+    """Return where the value (or with `key` the key) at `location` is, or else the nearest thing around it."""
     if key and location in tree.keys:
         return tree.keys[location]
-    for end in range(len(location), 0, -1):
-        if location[:end] in tree.values:
-            return tree.values[location[:end]]
-    return SourceSpan(source, 1, 1, "")
+    inside = (location[:end] for end in range(len(location), 0, -1))
+    return next((tree.values[outer] for outer in inside if outer in tree.values), SourceSpan(source, 1, 1, ""))
 
 
-def format_path(location: Location, tree: Tree) -> str:
-    """The dotted path for messages: list items by their name where they have one, as `lights.key.radiance`."""
-    path, data = "", tree.data
+def format_path(location: Location, data: Any) -> str:
+    """Return the dotted path for messages: list items by their name if they have one, as `lights.key.radiance`."""
+    path = ""
     for part in location:
         if isinstance(part, int):
-            item = data[part] if isinstance(data, list) and part < len(data) else None
-            name = item.get("name") if isinstance(item, dict) else None
-            path += f".{name}" if isinstance(name, str) else f"[{part}]"
-            data = item
+            data = data[part] if isinstance(data, list) and part < len(data) else None
+            name = item_name(data)
+            path += f"[{part}]" if name is None else f".{name}"
         else:
             path += f".{part}" if path else part
-            data = data.get(part) if isinstance(data, dict) else None
+            data = as_mapping(data).get(part)
     return path
 
 
 def describe_input(value: Any) -> str:
-    """A value as a message shows it."""
+    """Return a value as a message shows it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -95,87 +104,71 @@ def _flow(value: Any) -> str:
     return "{...}" if isinstance(value, dict) else describe_input(value).removeprefix("the text ")
 
 
-def _format_value(location: Location, tree: Tree) -> str:
-    return f"`{format_path(location, tree)}`" if location else "the file"
+def _named(location: Location, tree: Tree) -> str:
+    return f"`{format_path(location, tree.data)}`" if location else "the file"
 
 
 def _missing(location: Location, field: FieldInfo | None, tree: Tree, source: str) -> Diagnostic:
-    parent, name = location[:-1], location[-1]
-    what = f": {field.description}" if field is not None and field.description else ""
-    holder = _format_value(parent, tree)
+    about = f": {field.description}" if field is not None and field.description else ""
     notes = (MINIMAL_FILE,) if location == ("targets",) else ()
-    return Diagnostic(span_of(parent, tree, source, key=True), f"{holder} lacks `{name}`{what}", notes)
+    message = f"{_named(location[:-1], tree)} lacks `{location[-1]}`{about}"
+    return at_key(Finding(location[:-1], message, notes), tree, source)
 
 
-def _unknown_key(location: Location, model: type[BaseModel] | None, tree: Tree, source: str) -> Diagnostic:
-    name = str(location[-1])
-    known = list(model.model_fields) if model is not None else []
+def _unknown_key(location: Location, model: type[Strict], tree: Tree) -> Finding:
+    name, path = str(location[-1]), format_path(location, tree.data)
+    known = model.fields_by_key()
     notes = []
     glued, colon, _ = name.partition(":")
     if colon:
-        notes.append(f"YAML wants a space after the colon: `{glued}: ...`")
+        notes.append(f"YAML needs a space after the colon: `{glued}: ...`")
     elif (suggestion := did_you_mean(name, known)) is not None:
         notes.append(suggestion)
-    elif format_path(location, tree) in optimizable_paths(as_mapping(tree.data)):
-        notes.append(f"to optimise it: `optimize: {{{format_path(location, tree)}: {{lr: ...}}}}`")
-    elif model is not None and len(location) == 1:
-        owners = [key for key, field in model.model_fields.items() if name in _keys_of(field)]
-        notes += [f"`{name}` belongs in `{owners[0]}`: indent it below that"] if owners else []
-    where = f"in `{format_path(location[:-1], tree)}`" if location[:-1] else "at the top of the file"
-    notes.append(f"known {where}: {', '.join(known)}")
-    return Diagnostic(
-        span_of(location, tree, source, key=True), f"unknown key {_format_value(location, tree)}", tuple(notes)
-    )
+    elif path in optimizable_paths(as_mapping(tree.data)):
+        notes.append(f"to optimise it: `optimize: {{{path}: {{lr: ...}}}}`")
+    elif len(location) == 1:
+        models = {key: model_of(field.rebuild_annotation()) for key, field in known.items()}
+        owners = [key for key, inner in models.items() if inner is not None and name in inner.fields_by_key()]
+        notes += [f"`{name}` belongs in `{key}`: indent it below that" for key in owners[:1]]
+    where = f"in {_named(location[:-1], tree)}" if location[:-1] else "at the top of the file"
+    return Finding(location, f"unknown key `{path}`", (*notes, f"known {where}: {', '.join(known)}"))
 
 
-def _keys_of(field: FieldInfo) -> list[str]:
-    model = model_of(field.rebuild_annotation())
-    return list(model.model_fields) if model is not None else []
-
-
-def _no_file(location: Location, value: Any, context: dict[str, Any], tree: Tree, source: str) -> Diagnostic:
+def _no_file(location: Location, value: Any, context: dict[str, Any], tree: Tree) -> Finding:
     path = Path(context["path"])
-    notes = []
     if path.is_dir():
-        message = f"{_format_value(location, tree)} names a folder; wanted a file: {path}"
-    else:
-        what = "file" if context["kind"] == "file" else "file or folder"
-        message = f"{_format_value(location, tree)} names no {what} that exists: {path}"
-        neighbours = os.listdir(path.parent) if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
-        suggestion = did_you_mean(path.name, sorted(neighbours))
-        notes += [suggestion] if suggestion else []
-        if not Path(value).is_absolute():
-            from_shell = isinstance(value, ShellText)
-            notes.append(
-                "a file named on the command line is looked for from the working folder"
-                if from_shell
-                else "a file named in a scene file is looked for from that file's folder"
-            )
-    return Diagnostic(span_of(location, tree, source), message, tuple(notes))
+        return Finding(location, f"{_named(location, tree)} names a folder; wanted a file: {path}")
+    what = "file" if context["kind"] == "file" else "file or folder"
+    neighbours = os.listdir(path.parent) if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
+    suggestion = did_you_mean(path.name, sorted(neighbours))
+    notes = [suggestion] if suggestion else []
+    if not Path(value).is_absolute():
+        from_shell = "a file named on the command line is looked for from the working folder"
+        from_file = "a file named in a scene file is looked for from that file's folder"
+        notes.append(from_shell if isinstance(value, ShellText) else from_file)
+    return Finding(location, f"{_named(location, tree)} names no {what} that exists: {path}", tuple(notes))
 
 
-def _no_such_form(location: Location, value: Any, context: dict[str, Any], tree: Tree, source: str) -> Diagnostic:
-    key, known = context["key"], context["known"].split("|")
-    wanted = _either(known)
-    if isinstance(value, dict) and key and key not in value:
-        nearest = next((name for name in value if did_you_mean(name, [key])), None)
-        notes = (f"write `{key}` instead of `{nearest}`",) if nearest else ()
-        message = f"{_format_value(location, tree)} lacks `{key}`: {wanted}"
-        return Diagnostic(span_of(location, tree, source, key=True), message, notes)
+def _no_key(location: Location, value: dict[str, Any], key: str, schema: Any, tree: Tree) -> Finding:
+    nearest = next((name for name in value if did_you_mean(name, [key])), None)
+    notes = (f"write `{key}` instead of `{nearest}`",) if nearest else ()
+    return Finding(location, f"{_named(location, tree)} lacks `{key}`: {either(forms(schema))}", notes)
+
+
+def _no_such_form(location: Location, value: Any, key: str, schema: Any, tree: Tree) -> Finding:
     if isinstance(value, dict) and key:
         location, value = (*location, key), value[key]
-    notes = []
-    written = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+    known = forms(schema)
+    written = [value] if isinstance(value, str) else list(as_mapping(value))
     # "{vertex: a colour}" is a form that begins with the key vertex.
     words = known + [word for form in known for word in re.findall(r"^\{(\w+):", form)]
     suggestions = [did_you_mean(word, words) for word in written]
-    notes += [suggestion for suggestion in suggestions if suggestion is not None]
-    message = f"{_format_value(location, tree)} is {describe_input(value)}; wanted {wanted}"
-    return Diagnostic(span_of(location, tree, source), message, tuple(notes))
+    message = f"{_named(location, tree)} is {describe_input(value)}; wanted {either(known)}"
+    return Finding(location, message, tuple(filter(None, suggestions)))
 
 
 def _hints(value: Any, words: Sequence[str]) -> list[str]:
-    """What helps with a value of a wrong kind."""
+    """Return what helps with a value of a wrong kind."""
     if not isinstance(value, str):
         return []
     if value.lower() in ("yes", "on", "no", "off", "y", "n"):
@@ -188,9 +181,9 @@ def _hints(value: Any, words: Sequence[str]) -> list[str]:
     except Exception:  # Whatever stops the reading of this text as YAML, there is then no hint to give.
         return []
     if is_number(plain) or isinstance(plain, list):
-        return ["take off the quotes"]
+        return ["remove the quotes"]
     name, colon, _ = value.partition(":")
-    return [f"YAML wants a space after the colon: `{name}: ...`"] if colon and name.isidentifier() else []
+    return [f"YAML needs a space after the colon: `{name}: ...`"] if colon and name.isidentifier() else []
 
 
 def _about(location: Location, field: FieldInfo | None) -> list[str]:
@@ -198,7 +191,3 @@ def _about(location: Location, field: FieldInfo | None) -> list[str]:
         return []
     names = [part for part in location if isinstance(part, str)]
     return [f"{names[-1]}: {field.description}"]
-
-
-def _either(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -1,4 +1,4 @@
-"""A scene file, read strictly: the whole FitConfig, or every mistake in the file at once."""
+"""Read a scene file strictly: the whole FitConfig, or every mistake in the file at once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diffrender.config.cross_checks import cross_checks
-from diffrender.config.diagnostics import Diagnostic, SourceSpan, did_you_mean, report
-from diffrender.config.error_messages import MINIMAL_FILE, describe_input, to_diagnostic
-from diffrender.config.overrides import Override, apply_overrides
-from diffrender.config.schema import FitConfig, OptimizeOptions, ParameterOptions
+from diffrender.config.diagnostics import Diagnostic, MistakeError, SourceSpan, did_you_mean, report
+from diffrender.config.error_messages import MINIMAL_FILE, at_key, describe_input, to_diagnostic
+from diffrender.config.overrides import Override, apply_override
+from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.config.untyped_config import optimizable_paths
-from diffrender.config.yaml_tree import Tree, YamlSyntaxError, read_yaml
+from diffrender.config.yaml_tree import Tree, read_yaml
 from diffrender.errors import ConfigError
 
 
 def load_config(path: str | Path, overrides: Sequence[Override | str] = ()) -> FitConfig:
-    """The FitConfig of the scene file at `path`, with `overrides` put over what it says.
+    """Return the FitConfig of the scene file at `path`, with `overrides` put over what it says.
 
     overrides: Override, or text "key=value" as for `--set`; files named by them are relative to the working folder,
         while those in the scene file are relative to its own folder.
-    Raises ConfigError with every mistake, each with file:line:column, the line itself and what was wanted.
+    Raises ConfigError with every mistake, each with file:line:column, the line itself and what was expected.
     """
     path = Path(path)
     text = _read_text(path)
@@ -32,13 +32,13 @@ def load_config(path: str | Path, overrides: Sequence[Override | str] = ()) -> F
 def parse_config(
     text: str, folder: Path, source: str = "scene.yaml", overrides: Sequence[Override | str] = ()
 ) -> FitConfig:
-    """The FitConfig of a scene file's text; `folder` is where its file names start from, `source` is its name.
+    """Return the FitConfig of a scene file's text; its file names start from `folder`, `source` is its name.
 
     Raises ConfigError as load_config does.
     """
     try:
         tree = read_yaml(text, source)
-    except YamlSyntaxError as error:
+    except MistakeError as error:
         raise ConfigError(report([error.mistake])) from None
     parsed = [Override.parse(item) if isinstance(item, str) else item for item in overrides]
     if tree.data is None and not parsed:
@@ -46,7 +46,8 @@ def parse_config(
     if tree.data is not None and not isinstance(tree.data, dict):
         message = f"the file is {describe_input(tree.data)}; wanted a mapping, `key: value` line by line"
         raise ConfigError(report([Diagnostic(tree.values[()], message, (MINIMAL_FILE,))]))
-    apply_overrides(tree, parsed, list(ParameterOptions.model_fields))
+    for override in parsed:
+        apply_override(tree, override)
     return _validate(tree, folder, source)
 
 
@@ -62,10 +63,10 @@ def _validate(tree: Tree, folder: Path, source: str) -> FitConfig:
         mistakes += [
             to_diagnostic(details, FitConfig, tree, source)
             for details in error.errors(include_url=False)
-            # What stands below a path that is unknown is not worth a message of its own.
+            # What is below an unknown path is not worth a message of its own.
             if not (details["loc"][0] == "optimize" and len(details["loc"]) > 2 and details["loc"][1] not in known)
         ]
-    mistakes += cross_checks(tree, source)
+    mistakes += [at_key(finding, tree, source) for finding in cross_checks(data)]
     if mistakes or config is None:
         raise ConfigError(report(mistakes))
     return config
@@ -89,7 +90,7 @@ def _read_text(path: Path) -> str:
 
 
 def _short_name(path: Path) -> str:
-    """The file as the user may click on it: relative where it lies below the working folder."""
+    """Return the file as the user may click on it: relative if it is below the working folder."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

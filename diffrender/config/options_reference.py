@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -10,14 +11,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from diffrender.config.options.fields import Strict
+from diffrender.config.options.base import Strict, arms_of, model_of, shape_of
 from diffrender.config.schema import FitConfig
-from diffrender.config.schema_words import describe, model_of, split_choice
+from diffrender.config.schema_words import describe, forms
+from diffrender.config.yaml_tree import write_flow
 
 
 @dataclass(frozen=True)
 class Option:
-    """One key: how it is written, what it wants, its default, what it means."""
+    """One key: how it is written, what it accepts, its default, what it means."""
 
     key: str
     wanted: str
@@ -27,63 +29,65 @@ class Option:
 
 @dataclass(frozen=True)
 class Section:
-    """The keys of one mapping. place: its dotted path, and which of several forms. meaning: what it is."""
+    """The keys of one mapping: the dotted paths where it may be, what it is, its options."""
 
-    place: str
+    places: tuple[str, ...]
     meaning: str
     options: tuple[Option, ...]
 
 
 def sections(about: str = "") -> list[Section]:
-    """The mappings of a scene file, each once, outer ones first; only those whose place holds `about`."""
-    found = [Section("", FitConfig.__doc__ or "", tuple(_options(FitConfig)))]
-    found += _below(FitConfig, "", {FitConfig})
-    return [section for section in found if about.lower() in section.place.lower()]
+    """Return the mappings of a scene file, each once, outer ones first; only those with a place that holds `about`."""
+    places: dict[type[Strict], list[str]] = {FitConfig: [""]}
+    _collect(FitConfig, places)
+    found = [
+        Section(tuple(where), inspect.getdoc(model) or "", tuple(_options(model))) for model, where in places.items()
+    ]
+    return [section for section in found if any(about.lower() in place.lower() for place in section.places)]
 
 
-def _options(model: type[BaseModel]) -> Iterator[Option]:
-    for key, field in model.model_fields.items():
+def _collect(model: type[Strict], places: dict[type[Strict], list[str]]) -> None:
+    """Add the mappings below `model` to `places`."""
+    start = f"{places[model][0]}." if places[model][0] else ""
+    inner = [
+        item
+        for key, field in model.fields_by_key().items()
+        for item in _models(field.rebuild_annotation(), start + key)
+    ]
+    new = {}
+    for place, each in [*inner, *_models(model.extra_kind, f"{start}<path>")]:
+        if each not in places:
+            new[each] = places[each] = []
+        places[each].append(place)
+    for each in new:
+        _collect(each, places)
+
+
+def _models(kind: Any, place: str) -> Iterator[tuple[str, type[Strict]]]:
+    """Yield the mappings that may be at a place, with what tells them from one another."""
+    shape, model, choice = shape_of(kind), model_of(kind), shape_of(kind).choice
+    for tag, arm in arms_of(kind).items():
+        told_by = f"{{{choice.key}: {tag}}}" if choice is not None and choice.is_keyed(arm) else f"({tag})"
+        yield from _models(arm, f"{place} {told_by}")
+    if get_origin(shape.kind) is list:
+        yield from _models(get_args(shape.kind)[0], f"{place}[]")
+    if model is not None:
+        yield place, model
+
+
+def _options(model: type[Strict]) -> Iterator[Option]:
+    for key, field in model.fields_by_key().items():
         kind = field.rebuild_annotation()
-        _, choice = split_choice(kind)
-        wanted = " | ".join(choice.known) if choice is not None else describe(kind)
-        yield Option(
-            key, "a mapping" if wanted.startswith("a mapping") else wanted, _default(field), field.description or ""
-        )
-    if issubclass(model, Strict) and model.extra_kind is not None:
+        wanted = " | ".join(forms(kind)) if arms_of(kind) else describe(kind)
+        wanted = "a mapping" if wanted.startswith("a mapping") else wanted
+        yield Option(key, wanted, _default(field), field.description or "")
+    if model.extra_kind is not None:
         yield Option("<path>", "a number or a mapping", "", "the dotted path of a value, as mesh.vertices")
 
 
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
-        return "" if field.default_factory is None else "..."
-    default = field.default
-    if isinstance(default, BaseModel):
-        return str(getattr(default, "type", "{}"))
-    if default is None or isinstance(default, bool):
-        return {None: "null", True: "true", False: "false"}[default]
-    return str(list(default) if isinstance(default, tuple) else default)
-
-
-def _below(model: type[BaseModel], place: str, seen: set[type[BaseModel]]) -> Iterator[Section]:
-    inner: list[tuple[str, type[BaseModel]]] = []
-    for key, field in model.model_fields.items():
-        inner += _models(field.rebuild_annotation(), f"{place}.{key}" if place else key)
-    if issubclass(model, Strict) and model.extra_kind is not None:
-        inner.append((f"{place}.<path>", model.extra_kind))
-    for where, each in inner:
-        if each not in seen:
-            seen.add(each)
-            yield Section(where, (each.__doc__ or "").strip(), tuple(_options(each)))
-            yield from _below(each, where, seen)
-
-
-def _models(kind: Any, place: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The mappings that may stand at a place, with what tells them from one another."""
-    kind, choice = split_choice(kind)
-    if choice is not None:
-        for tag, arm in zip(choice.tags, get_args(kind) or (kind,), strict=True):
-            yield from _models(arm, f"{place} {{{choice.key}: {tag}}}" if choice.key else f"{place} ({tag})")
-    elif get_origin(kind) is list:
-        yield from _models(get_args(kind)[0], f"{place}[]")
-    elif (model := model_of(kind)) is not None:
-        yield place, model
+        return ""
+    if isinstance(field.default, BaseModel):
+        return str(getattr(field.default, "type", "{}"))
+    return write_flow(list(field.default) if isinstance(field.default, tuple) else field.default)

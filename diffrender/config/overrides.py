@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, get_origin
 
-from diffrender.config.diagnostics import Diagnostic, SourceSpan, did_you_mean
-from diffrender.config.yaml_tree import Location, Tree, YamlSyntaxError, read_scalar_or_flow
-
-# Keys whose entries have names; there is nothing to name before the list is there.
-LISTS = ("lights", "objects")
-
-
-# What a bare word below a key, and a bare number in a mapping, stands for: `image: l1` is `image: {type: l1}`.
-WORD_KEYS = {"mesh": "file"} | dict.fromkeys(("material", "edges", "image", "mask", "schedule"), "type")
-NUMBER_KEYS: dict[Location, str] = {("optimize",): "lr", ("loss",): "weight"}
-
-
-class ShellText(str):
-    """Text that was typed on the command line: a file named by it is relative to the working folder."""
-
-    __slots__ = ()
+from diffrender.config.diagnostics import Diagnostic, MistakeError, SourceSpan, did_you_mean
+from diffrender.config.error_messages import format_path
+from diffrender.config.options.base import model_of, shape_of
+from diffrender.config.schema import FitConfig
+from diffrender.config.schema_words import type_below, type_of_value
+from diffrender.config.untyped_config import item_name
+from diffrender.config.yaml_tree import Location, ShellText, Tree, read_scalar_or_flow, write_flow
 
 
 @dataclass(frozen=True)
@@ -62,30 +52,93 @@ class Override:
         return f"{self.option} {self.key}={self.value}" if self.option == "--set" else f"{self.option} {self.value}"
 
 
-def apply_overrides(tree: Tree, overrides: Sequence[Override], entry_options: Collection[str]) -> None:
-    """Put the overrides into `tree`, later ones over earlier ones; what cannot be placed becomes a mistake there.
-
-    entry_options: the options of one entry of `optimize:`. They end its dotted name, so that
-        `optimize.mesh.vertices.lr=0.1` means the option lr of the entry `mesh.vertices`.
-    """
-    for override in overrides:
-        mistake = _apply(tree, override, entry_options)
-        if mistake is not None:
-            tree.mistakes.append(mistake)
-
-
-def _apply(tree: Tree, override: Override, entry_options: Collection[str]) -> Diagnostic | None:
-    if override.value is None or not override.key:
-        return Diagnostic(override.place_of_key(), "wanted key=value", ("for example: --set optimize.steps=200",))
-    if any(not part for part in override.key.split(".")):
-        return Diagnostic(override.place_of_key(), "a key with an empty part", ("one dot between two names",))
+def apply_override(tree: Tree, override: Override) -> None:
+    """Put the override into `tree`; if it cannot be placed, it becomes a mistake there."""
     try:
-        value = _from_shell(read_scalar_or_flow(override.value))
-    except YamlSyntaxError as error:
-        return Diagnostic(override.place_of_value(), error.mistake.message, ())
-    if tree.data is None:
-        tree.data = {}
-    return _Descent(tree, override, entry_options).put(value)
+        if override.value is None or not override.key:
+            raise _misplaced(override, "wanted key=value", "for example: --set optimize.steps=200")
+        parts = override.key.split(".")
+        if not all(parts):
+            raise _misplaced(override, "a key with an empty part", "one dot between two names")
+        try:
+            value = _from_shell(read_scalar_or_flow(override.value))
+        except MistakeError as error:
+            raise MistakeError(Diagnostic(override.place_of_value(), error.mistake.message)) from None
+        _put(tree, parts, value, override)
+    except MistakeError as error:
+        tree.mistakes.append(error.mistake)
+
+
+def _misplaced(override: Override, message: str, *notes: str) -> MistakeError:
+    return MistakeError(Diagnostic(override.place_of_key(), message, notes))
+
+
+def _put(tree: Tree, parts: list[str], value: Any, override: Override) -> None:
+    """Walk down the tree and the schema along `parts`, and put `value` there."""
+    location: Location = ()
+    parent: Any = {} if tree.data is None else tree.data
+    tree.data = parent
+    kind: Any = FitConfig
+    while True:
+        key, n_parts = _step(parent, location, parts, kind, override)
+        location, parts = (*location, key), parts[n_parts:]
+        if not parts:
+            return _assign(tree, parent, location, value, override)
+        child: Any = parent[key] if isinstance(parent, list) else parent.get(key)  # type: ignore[index]
+        kind = type_below(kind, key)
+        if child is None and get_origin(shape_of(kind).kind) is list:
+            message = f"there is no list `{key}` in the file that could hold `{parts[0]}`"
+            raise _misplaced(override, message, f"set all of it: --set '{key}=[{{...}}]'")
+        # A shorthand is spelled out, so that a key can be added to it.
+        kind = type_of_value(kind, child)
+        model = model_of(kind)
+        expanded = {} if child is None else child if model is None else model.expand(child)
+        if expanded is not child:
+            _assign(tree, parent, location, expanded, override)
+        if not isinstance(expanded, dict | list):
+            where = format_path(location, tree.data)
+            message = f"`{where}` is the plain value `{write_flow(expanded)}`, which has no `{parts[0]}`"
+            raise _misplaced(override, message, f"set all of it: --set '{where}={{...}}'")
+        parent = expanded
+
+
+def _step(parent: Any, location: Location, parts: list[str], kind: Any, override: Override) -> tuple[str | int, int]:
+    """Return the key or index of the next level below `parent`, and how many parts of the dotted key it takes."""
+    if isinstance(parent, list):
+        return _index(parent, location, parts[0], override), 1
+    for count in range(len(parts), 0, -1):
+        if ".".join(parts[:count]) in parent:
+            return ".".join(parts[:count]), count
+    entry = model_of(getattr(kind, "extra_kind", None))
+    if entry is None:
+        return parts[0], 1
+    # Dotted names end at the options of their values: `optimize.mesh.vertices.lr` is the option lr of `mesh.vertices`.
+    options = entry.fields_by_key()
+    ends = [i for i, part in enumerate(parts) if part in options and i > 0]
+    count = ends[-1] if ends else len(parts)
+    return ".".join(parts[:count]), count
+
+
+def _index(items: list[Any], location: Location, part: str, override: Override) -> int:
+    names = [item_name(item) for item in items]
+    if part in names:
+        return names.index(part)
+    if part.isdigit() and int(part) < len(items):
+        return int(part)
+    known = [name for name in names if name is not None]
+    wanted = f"one of {', '.join(known)}, or an index" if known else "an index"
+    suggestion = did_you_mean(part, known)
+    message = f"`{'.'.join(map(str, location))}` has no entry `{part}`; wanted {wanted} (it has {len(items)})"
+    raise _misplaced(override, message, *([suggestion] if suggestion else []))
+
+
+def _assign(tree: Tree, parent: Any, location: Location, value: Any, override: Override) -> None:
+    parent[location[-1]] = value
+    for places in (tree.keys, tree.values):
+        for stale in [other for other in places if other[: len(location)] == location]:
+            del places[stale]
+    tree.keys[location] = override.place_of_key()
+    tree.values[location] = override.place_of_value()
 
 
 def _from_shell(value: Any) -> Any:
@@ -93,103 +146,4 @@ def _from_shell(value: Any) -> Any:
         return ShellText(value)
     if isinstance(value, list):
         return [_from_shell(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _from_shell(item) for key, item in value.items()}
-    return value
-
-
-def _expand_shorthand(location: Location, value: Any) -> dict[str, Any] | None:
-    """The mapping that a bare word or number at `location` stands for, or None where it stands for itself."""
-    parent, name = location[:-1], location[-1]
-    key = None
-    if isinstance(value, str):
-        key = "type" if isinstance(name, int) else WORD_KEYS.get(name)
-    elif isinstance(value, int | float) and not isinstance(value, bool) and parent in NUMBER_KEYS:
-        key = NUMBER_KEYS[parent]
-    return None if key is None else {key: value}
-
-
-class Step(NamedTuple):
-    """One level down: the key or index there, and how many parts of the dotted key it takes."""
-
-    key: str | int
-    n_parts: int
-
-
-class _Descent:
-    """The walk from the top of a tree along a dotted key."""
-
-    def __init__(self, tree: Tree, override: Override, entry_options: Collection[str]):
-        self.tree = tree
-        self.override = override
-        self.entry_options = entry_options
-
-    def put(self, value: Any) -> Diagnostic | None:
-        parent: Any = self.tree.data
-        location: Location = ()
-        parts = self.override.key.split(".")
-        while True:
-            step = self.step(parent, location, parts)
-            if isinstance(step, Diagnostic):
-                return step
-            here, parts = (*location, step.key), parts[step.n_parts :]
-            if not parts:
-                break
-            key: Any = step.key
-            child = parent[key] if isinstance(parent, list) else parent.get(key)
-            if child is None and here[-1] in LISTS:
-                message = f"there is no list `{here[-1]}` in the file that could hold `{parts[0]}`"
-                return Diagnostic(
-                    self.override.place_of_key(), message, (f"set all of it: --set '{here[-1]}=[{{...}}]'",)
-                )
-            spelled_out = {} if child is None else _expand_shorthand(here, child)
-            if spelled_out is not None:
-                child = spelled_out
-                self.assign(parent, step.key, child, here)
-            parent, location = child, here
-        self.assign(parent, here[-1], value, here)
-        return None
-
-    def step(self, parent: Any, location: Location, parts: list[str]) -> Step | Diagnostic:
-        """The next level below `parent`."""
-        if isinstance(parent, dict):
-            for count in range(len(parts), 0, -1):
-                if ".".join(parts[:count]) in parent:
-                    return Step(".".join(parts[:count]), count)
-            if location == ("optimize",):
-                ends = [i for i, part in enumerate(parts) if part in self.entry_options and i > 0]
-                count = ends[-1] if ends else len(parts)
-                return Step(".".join(parts[:count]), count)
-            return Step(parts[0], 1)
-        if isinstance(parent, list):
-            return self.list_item(parent, location, parts[0])
-        where = ".".join(map(str, location))
-        return Diagnostic(
-            self.override.place_of_key(),
-            f"`{where}` is the plain value `{parent}`, which has no `{parts[0]}`",
-            (f"set all of it: --set '{where}={{...}}'",),
-        )
-
-    def list_item(self, items: list[Any], location: Location, part: str) -> Step | Diagnostic:
-        names = [str(item.get("name") or item.get("type")) if isinstance(item, dict) else None for item in items]
-        if part in names:
-            return Step(names.index(part), 1)
-        if part.isdigit() and int(part) < len(items):
-            return Step(int(part), 1)
-        where = ".".join(str(key) for key in location)
-        known = [name for name in names if name is not None]
-        wanted = f"one of {', '.join(known)}, or an index" if known else "an index"
-        suggestion = did_you_mean(part, known)
-        return Diagnostic(
-            self.override.place_of_key(),
-            f"`{where}` has no entry `{part}`; wanted {wanted} (it has {len(items)})",
-            (suggestion,) if suggestion else (),
-        )
-
-    def assign(self, parent: Any, key: Any, value: Any, location: Location) -> None:
-        parent[key] = value
-        for places in (self.tree.keys, self.tree.values):
-            for stale in [other for other in places if other[: len(location)] == location]:
-                del places[stale]
-        self.tree.keys[location] = self.override.place_of_key()
-        self.tree.values[location] = self.override.place_of_value()
+    return {key: _from_shell(item) for key, item in value.items()} if isinstance(value, dict) else value

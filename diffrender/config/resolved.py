@@ -1,16 +1,15 @@
-"""A filled-in FitConfig written as a scene file of its own."""
+"""Write a filled-in FitConfig as a scene file of its own."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
+from diffrender.config.options.base import Strict
 from diffrender.config.schema import FitConfig
 from diffrender.config.yaml_tree import write_yaml
 
 HEADER = """\
-# Written by diffrender: the scene file with all that it left out filled in and with absolute paths.
+# Written by diffrender: the scene file with everything it omits filled in and with absolute paths.
 # It gives the same fit again: diffrender fit scene.resolved.yaml
 """
 # The order in which a person would write it.
@@ -18,31 +17,28 @@ FIRST_KEYS = ("targets", "mesh", "material", "pose", "objects", "lights", "backg
 
 
 def format_resolved(config: FitConfig) -> str:
-    """`config` as a scene file; parsed again, it is `config`."""
+    """Return `config` as a scene file; parsed again, it is `config`."""
     data = _plain(config)
     ordered = {key: data[key] for key in FIRST_KEYS if key in data}
     return HEADER + write_yaml(ordered | data)
 
 
 def _plain(value: Any) -> Any:
-    """Models as dicts and tuples as lists. Nulls that are the default anyway are left out."""
-    if isinstance(value, BaseModel):
-        fields = type(value).model_fields
+    """Return models as dicts and tuples as lists. Nulls that are the default anyway are omitted."""
+    if isinstance(value, Strict):
+        fields = value.fields_by_key()
         # What an entry is comes before its options.
-        names = sorted(fields, key=lambda name: name not in ("name", "type"))
-        entries = {name: getattr(value, name) for name in names} | (value.model_extra or {})
+        entries = sorted(value.entries().items(), key=lambda entry: entry[0] not in ("name", "type"))
         return {
-            name: _plain(entry)
-            for name, entry in entries.items()
-            if entry is not None or name not in fields or fields[name].default is not None
+            key: _plain(entry)
+            for key, entry in entries
+            if entry is not None or key not in fields or fields[key].default is not None
         }
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def differences(first: FitConfig, second: FitConfig) -> list[tuple[str, Any, Any]]:
-    """(dotted key, value there, value here) of all that differs; None where it is left out."""
+    """Return (dotted key, value there, value here) of all that differs; None if it is omitted."""
     return _differences("", _plain(first), _plain(second))
 
 

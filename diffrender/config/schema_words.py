@@ -1,124 +1,117 @@
-"""What the schema wants at a place of the scene file, in words."""
+"""What the schema accepts at a position of the scene file: its type, and that type in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-import annotated_types
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from diffrender.config.options.fields import OneOf, Strict
+from diffrender.config.options.base import Shape, Strict, arms_of, model_of, shape_of, words_of
+
+LIMITS = ("ge", "gt", "le", "lt", "min_length")
 
 
-def type_at(root: type[BaseModel], location: Sequence[str | int]) -> tuple[Any, FieldInfo | None]:
-    """The type at one of pydantic's locations (tags included), and the last field on the way there.
+def type_at(root: type[Strict], location: Sequence[str | int]) -> tuple[Any, FieldInfo | None]:
+    """Return the type at one of pydantic's locations (tags included), and the last field on the way there.
 
     The type is None where the location leaves the schema, as that of an unknown key does.
     """
     kind: Any = root
     field: FieldInfo | None = None
     for part in location:
-        kind, choice = split_choice(kind)
-        if choice is not None:
-            arms = get_args(kind) or (kind,)
-            kind = arms[choice.tags.index(str(part)[1:-1])]
-        elif (model := model_of(kind)) is not None:
-            field = model.model_fields.get(str(part))
-            kind = field.rebuild_annotation() if field is not None else getattr(model, "extra_kind", None)
-        elif get_origin(kind) is list:
-            kind = get_args(kind)[0]
-        elif get_origin(kind) is tuple and isinstance(part, int) and part < len(get_args(kind)):
-            kind = get_args(kind)[part]
-        else:
-            return None, field
+        model = model_of(kind)
+        field = field if model is None else model.fields_by_key().get(str(part))
+        kind = type_below(kind, part)
     return kind, field
 
 
+def type_below(kind: Any, part: str | int) -> Any:
+    """Return the type under a key, at an index, or of the arm with a tag; None if there is no such thing."""
+    shape, model = shape_of(kind), model_of(kind)
+    if shape.choice is not None:
+        return arms_of(kind).get(str(part)[1:-1])
+    if model is not None:
+        field = model.fields_by_key().get(str(part))
+        return model.extra_kind if field is None else field.rebuild_annotation()
+    items = get_args(shape.kind)
+    if get_origin(shape.kind) is list:
+        return items[0]
+    return items[part] if get_origin(shape.kind) is tuple and isinstance(part, int) and part < len(items) else None
+
+
+def type_of_value(kind: Any, value: Any) -> Any:
+    """Return the type that `value` means where `kind` is accepted: the arm of a union, or `kind` itself."""
+    choice = shape_of(kind).choice
+    return kind if choice is None else arms_of(kind).get(choice.pick(arms_of(kind), value) or "")
+
+
 def is_tag(part: str | int) -> bool:
-    """Whether a part of one of pydantic's locations is the tag of a choice, and no key or index."""
+    """Whether a part of one of pydantic's locations is the tag of an arm, and not a key or index."""
     return isinstance(part, str) and part.startswith("<") and part.endswith(">")
 
 
-def model_of(kind: Any) -> type[BaseModel] | None:
-    """The mapping that a type stands for, if it is one."""
-    kind, _ = split_choice(kind)
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+def either(words: Sequence[str]) -> str:
+    """Return "a, b or c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def words_of(kind: Any) -> list[str]:
-    """The words that may be written there."""
-    kind, _ = split_choice(kind)
-    return [str(word) for word in get_args(kind)] if get_origin(kind) is Literal else []
+def forms(kind: Any) -> list[str]:
+    """Return how values of a type are written, each form once: "l1", "a colour", "{vertex: a colour}"."""
+    shape, model = shape_of(kind), model_of(kind)
+    if shape.form is not None:
+        return [shape.form.words]
+    if shape.choice is not None:
+        is_keyed = shape.choice.is_keyed
+        return [form for tag, arm in arms_of(kind).items() for form in ([tag] if is_keyed(arm) else forms(arm))]
+    if model is not None:
+        key, field = next(iter(model.fields_by_key().items()))
+        inner = forms(field.rebuild_annotation())
+        return (
+            inner if model.shorthands.get("word") == key else [f"{{{key}: {form}}}" for form in inner if form[0] != "{"]
+        )
+    if get_origin(shape.kind) is tuple:
+        return [f"[{', '.join(describe(item) for item in get_args(shape.kind))}]"]
+    return words_of(kind) or [describe(kind)]
 
 
 def describe(kind: Any) -> str:
-    """What may be written there: "an integer from 0 to 8"; empty where there are no words for it."""
-    limits = _limits(kind)
-    bare, _ = split_choice(kind)
-    if get_origin(bare) is Literal:
-        words = words_of(bare)
-        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
-    if get_origin(bare) is list:
-        (item,) = get_args(bare)
-        inner = " (" + ", ".join(words_of(item)) + ")" if words_of(item) else ""
-        return f"a list{' with an entry or more' if limits else ''}{inner}"
-    if get_origin(bare) is tuple:
-        return f"a list of {len(get_args(bare))}, each {describe(get_args(bare)[0])}"
-    if (model := model_of(bare)) is not None:
-        more = " and dotted paths" if issubclass(model, Strict) and model.extra_kind else ""
-        return f"a mapping with keys {', '.join(model.model_fields)}{more}"
+    """Return what may be written: "an integer from 0 to 8"; nothing if there are no words for it."""
+    shape, model = shape_of(kind), model_of(kind)
+    if shape.form is not None or shape.choice is not None or words_of(kind):
+        return either(list(map(str, forms(kind))))
+    if model is not None:
+        more = " and dotted paths" if model.extra_kind else ""
+        return f"a mapping with keys {', '.join(model.fields_by_key())}{more}"
+    if get_origin(shape.kind) is list:
+        words = words_of(get_args(shape.kind)[0])
+        return (
+            "a list" + (" with an entry or more" if limits(shape) else "") + (f" ({', '.join(words)})" if words else "")
+        )
+    if get_origin(shape.kind) is tuple:
+        return f"a list of {len(get_args(shape.kind))}, each {describe(get_args(shape.kind)[0])}"
     names: dict[Any, str] = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
-    return names[bare] + (f" {limits}" if limits and bare in (int, float) else "") if bare in names else ""
+    return " ".join(filter(None, (names.get(shape.kind, ""), _range(**limits(shape)))))
 
 
-def split_choice(kind: Any) -> tuple[Any, OneOf | None]:
-    """The type without Annotated and without the choice of null; and its OneOf, if it is such a union."""
-    choice = None
-    while True:
-        if get_origin(kind) is Annotated:
-            kind, *metadata = get_args(kind)
-            choice = next((item for item in metadata if isinstance(item, OneOf)), choice)
-        elif choice is None and get_origin(kind) in (Union, UnionType):
-            arms = [arm for arm in get_args(kind) if arm is not type(None)]
-            if len(arms) != 1:
-                return kind, None
-            kind = arms[0]
-        else:
-            return kind, choice
+def limits(shape: Shape) -> dict[str, float]:
+    """Return the limits that annotations set, by their names in annotated_types."""
+    named = ((name, getattr(item, name, None)) for item in shape.metadata for name in LIMITS)
+    return {name: limit for name, limit in named if limit is not None}
 
 
-def _limits(kind: Any) -> str:
-    """The range that annotations allow: "from 1 up", "above 0", "from 0 to 8"."""
-    low = high = None
-    for item in _metadata(kind):
-        if isinstance(item, annotated_types.Ge):
-            low = f"from {_number(item.ge)}"
-        elif isinstance(item, annotated_types.Gt):
-            low = f"above {_number(item.gt)}"
-        elif isinstance(item, annotated_types.Le):
-            high = f"to {_number(item.le)}"
-        elif isinstance(item, annotated_types.Lt):
-            high = f"below {_number(item.lt)}"
-        elif isinstance(item, annotated_types.MinLen):
-            low = f"from {item.min_length}"
-    if low and high:
-        return f"{low} {high}" if high.startswith("to") else f"{low} and {high}"
-    return f"{low} up" if low and low.startswith("from") else low or high or ""
+def _range(
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> str:
+    """Return "from 1 up", "above 0", "from 0 to 8"."""
+    low = f"from {_number(ge)}" if ge is not None else f"above {_number(gt)}" if gt is not None else ""
+    if le is not None or lt is not None:
+        return f"{low} to {_number(le)}" if le is not None else f"{low} and below {_number(lt)}"
+    return f"{low} up" if ge is not None else low
 
 
-def _number(limit: Any) -> str:
+def _number(limit: float | None) -> str:
     return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
-
-
-def _metadata(kind: Any) -> list[Any]:
-    """All annotations of a type, those inside of a choice of null included."""
-    if get_origin(kind) is Annotated:
-        inner, *metadata = get_args(kind)
-        flat = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
-        return [*_metadata(inner), *flat]
-    if get_origin(kind) in (Union, UnionType):
-        return [item for arm in get_args(kind) if arm is not type(None) for item in _metadata(arm)]
-    return []

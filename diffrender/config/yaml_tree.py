@@ -5,24 +5,23 @@ Scalars follow the YAML 1.2 core schema: `1e-3` is a number, `yes` and `on` are 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
 
-from diffrender.config.diagnostics import Diagnostic, SourceSpan
+from diffrender.config.diagnostics import Diagnostic, MistakeError, SourceSpan
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and list indices from the top of the file down to a value."""
 
 
-class YamlSyntaxError(Exception):
-    """The text is no YAML at all; carries the one mistake that stopped the reading."""
+class ShellText(str):
+    """Text that was typed on the command line: a file named by it is relative to the working folder."""
 
-    def __init__(self, mistake: Diagnostic):
-        super().__init__(mistake.message)
-        self.mistake = mistake
+    __slots__ = ()
 
 
 @dataclass
@@ -70,12 +69,12 @@ _CoreDumper.yaml_implicit_resolvers = _CoreLoader.yaml_implicit_resolvers
 def read_yaml(text: str, source: str) -> Tree:
     """The Tree of one YAML document; `source` is the file's name in messages.
 
-    Raises YamlSyntaxError where the text cannot be read as one document.
+    Raises MistakeError where the text cannot be read as one document.
     """
     try:
         node = yaml.compose(text, Loader=_CoreLoader)
     except yaml.YAMLError as error:
-        raise YamlSyntaxError(_syntax_mistake(error, text, source)) from None
+        raise MistakeError(_syntax_mistake(error, text, source)) from None
     tree = Tree(None)
     if node is not None:
         reader = _NodeReader(tree, text.splitlines(), source)
@@ -86,17 +85,23 @@ def read_yaml(text: str, source: str) -> Tree:
 def read_scalar_or_flow(text: str) -> Any:
     """The value of one piece of YAML, as it would be read after a colon: `1e-3`, `[1, 2]`, `{lr: 0.1}`.
 
-    Raises YamlSyntaxError.
+    Raises MistakeError.
     """
     tree = read_yaml(text, "value")
     if tree.mistakes:
-        raise YamlSyntaxError(tree.mistakes[0])
+        raise MistakeError(tree.mistakes[0])
     return tree.data
 
 
 def write_yaml(data: Any) -> str:
     """`data` (dicts, lists, scalars) as YAML that read_yaml gives back exactly; innermost lists in one line."""
     return yaml.dump(data, Dumper=_CoreDumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
+def write_flow(data: Any) -> str:
+    """Return `data` as YAML in one line, as it may stand after a colon."""
+    text = yaml.dump([data], Dumper=_CoreDumper, sort_keys=False, default_flow_style=True, width=math.inf)
+    return text.strip()[1:-1]
 
 
 class _NodeReader:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffrender.config.schema import FitConfig, SyntheticOptions
+from diffrender.config.options.targets import SyntheticOptions
+from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, with_gains
 from diffrender.scene.cameras import Cameras

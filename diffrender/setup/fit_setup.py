@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffrender.config.schema import LEAST_COARSE, FitConfig, OptimizeOptions, ParameterOptions
-from diffrender.config.shelf import (
-    AnyEdges,
-    AnySchedule,
-    SoftOptions,
+from diffrender.config.defaults import (
+    BETAS,
+    BETAS_IN_EDGES,
+    CAMERA_POSE_RATE,
+    LAMBDA_OF_REMESHED,
+    LAMBDAS,
+    LEAST_COARSE,
+    RATE_IN_EDGES,
+    RATE_OF_REMESHED_LARGE_STEPS,
+    RATES,
+    SHARPEST_PX,
+    SIGMAS_PER_SIDE,
+    VERTICES_PER_LAMBDA,
+    end_of_coarse_steps,
 )
+from diffrender.config.options.edges import AnyEdges, SoftOptions
+from diffrender.config.options.parameters import ParameterOptions
+from diffrender.config.options.schedules import AnySchedule
+from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import BackendError, ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
 from diffrender.evaluate.materials import Relit
@@ -24,7 +36,7 @@ from diffrender.fit.loop import FitSettings
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer import schedules as schedule
-from diffrender.fit.optimizer.fit_optimizer import BETAS, FitOptimizer, ParamSettings
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.optimizer.schedules import SCHEDULES
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
@@ -36,7 +48,7 @@ from diffrender.imaging.tone_mapping import Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.edge_models.hard import Hard
-from diffrender.render.edge_models.soft import SHARPEST_PX, Soft
+from diffrender.render.edge_models.soft import Soft
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.parameter_paths import canonical_path, default_parametrization, get_value, object_of_vertices
@@ -47,31 +59,6 @@ from diffrender.setup.objective import default_loss, terms_of
 from diffrender.setup.remeshing import build_remeshing, fill_remesh, fill_unwrap
 from diffrender.setup.scene import build_scene, scene_to, shelf_options
 from diffrender.setup.targets import build_targets
-
-# Learning rates for values without one, by parametrisation; those of vertices and lights' positions are in radii of the
-# object and the region (`_unit`), all others as they stand.
-DEFAULT_RATES: Mapping[str, float] = {
-    "identity": 0.02,
-    "positive": 0.02,
-    "unit_interval": 0.05,
-    "direction": 0.02,
-    "pose": 0.01,
-    "large_steps": 0.05,
-    "zero_mean": 0.02,
-    "balanced": 0.01,
-}
-# Of remeshed vertices without large_steps: in target lengths of their edges; and what is remembered of their gradients,
-# which is little, because a vertex soon stands elsewhere.
-RATE_IN_EDGES = 0.3
-# In radii of the object: a mesh that begins coarse goes far in few steps, and what that spoils is made good when finer.
-RATE_OF_REMESHED_LARGE_STEPS = 0.2
-BETAS_IN_EDGES = (0.8, 0.8)
-# Few large triangles want little smoothing. More of it, as the paper's 19, lost detail in the pictures of the bulldozer
-# (10,242 vertices) and of the dinosaur (2,562).
-VERTICES_PER_LAMBDA = 640
-LAMBDAS = (1.0, 4.0)
-# Cameras of a capture are nearly right, and one that runs away takes the shape along.
-CAMERA_POSE_RATE = 0.001
 
 
 @dataclass(frozen=True)
@@ -198,7 +185,7 @@ def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
     resolution = optimize.resolution
     if resolution is None or resolution.until is not None:
         return optimize
-    filled = resolution.model_copy(update={"until": max(1, optimize.steps // 2)})
+    filled = resolution.model_copy(update={"until": end_of_coarse_steps(optimize.steps)})
     return optimize.model_copy(update={"resolution": filled})
 
 
@@ -241,7 +228,7 @@ def _fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: fl
             method = "identity"
         unit = _unit(full, method, scene, cameras, size)
         in_edges = options.remesh is not None and method == "identity"
-        rate = DEFAULT_RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS
+        rate = RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS
         updates: dict[str, Any] = {
             "method": method,
             "lr": options.lr or (RATE_IN_EDGES if in_edges else rate * unit),
@@ -286,19 +273,19 @@ def _large_steps_options(options: ParameterOptions, method: str, vertices: Tenso
     """What `large_steps` alone has, filled in; the solver is the one that will run, so that it can be read later."""
     if method != "large_steps":
         return {}
-    smoothness = getattr(options, "lambda")
+    smoothness = options.smoothness
     if smoothness is None and options.remesh is None:
         low, high = LAMBDAS
         smoothness = min(max(len(vertices) / VERTICES_PER_LAMBDA, low), high)
     elif smoothness is None:
-        smoothness = LargeSteps().smoothness
-    return {"lambda": smoothness, "solver": choose_solver(options.solver or "auto")}
+        smoothness = LAMBDA_OF_REMESHED
+    return {"smoothness": smoothness, "solver": choose_solver(options.solver or "auto")}
 
 
 def _unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -> float:
     """What a default learning rate is multiplied by: the length that the value is measured in, where it is a length."""
     if path == "cameras.pose":
-        return CAMERA_POSE_RATE / DEFAULT_RATES["pose"]
+        return CAMERA_POSE_RATE / RATES["pose"]
     if path.endswith(".mesh.vertices"):
         vertices = get_value(scene, cameras, path)
         return float((vertices - vertices.mean(0)).norm(dim=1).mean())
@@ -309,11 +296,10 @@ def _fill_edges(edges: AnyEdges, cameras: Cameras, steps: int) -> AnyEdges:
     """The edges with the sigmas and the step that were left out."""
     if not isinstance(edges, SoftOptions):
         return edges
-    # Wide enough to reach what a rough start is off by, narrow enough to keep limbs apart; the same part of any image.
-    sigma = edges.sigma or max(SHARPEST_PX, min(cameras.height, cameras.width) / 32)
+    sigma = edges.sigma or max(SHARPEST_PX, min(cameras.height, cameras.width) / SIGMAS_PER_SIDE)
     anneal = edges.anneal
     first, last = anneal.sigma or (sigma, SHARPEST_PX)
-    until = anneal.until or max(1, steps // 2)
+    until = anneal.until or end_of_coarse_steps(steps)
     anneal = anneal.model_copy(update={"sigma": (first, last), "until": until})
     return edges.model_copy(update={"sigma": first, "anneal": anneal})
 
@@ -338,8 +324,8 @@ def _method(options: ParameterOptions, size: float, path: str, value: Tensor) ->
 def _inner_method(options: ParameterOptions, size: float) -> Parametrization:
     assert options.method is not None
     if options.method == "large_steps":
-        assert options.solver is not None
-        return LargeSteps(getattr(options, "lambda"), options.solver)
+        assert options.smoothness is not None and options.solver is not None
+        return LargeSteps(options.smoothness, options.solver)
     return Pose(length_unit=size) if options.method == "pose" else PARAMETRIZATIONS[options.method]()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffrender.config.defaults import MAP_HEIGHT
 from diffrender.config.options.lights import (
     AnyLight,
     EnvironmentOptions,
@@ -28,9 +29,6 @@ from diffrender.scene.lights.environment import Environment
 from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics, uniform_sky
 from diffrender.scene.shadow_cameras import Shadow
-
-# Rows of a map that starts from a colour: enough for soft shadows of its sources, few enough to be learned.
-MAP_HEIGHT = 32
 
 
 def build_light(options: AnyLight) -> scene_light.Light:

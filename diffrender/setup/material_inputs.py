@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.config.options.material_inputs import Pattern, TextureForm, VertexForm
+from diffrender.config.options.material_inputs import Pattern, PerVertex, TextureOf
 from diffrender.errors import ConfigError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.inpaint import fill_nearest
@@ -53,7 +53,7 @@ def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshD
     The textures of the file itself are carried to the new layout. Raises ConfigError for an image file on a mesh whose
     texture coordinates are missing, or would be replaced: it could not lie right.
     """
-    textures = {name: each for name, each in options.items() if isinstance(each, TextureForm)}
+    textures = {name: each for name, each in options.items() if isinstance(each, TextureOf)}
     wanted = [each for each in textures.values() if each.unwrap or (each.unwrap is None and data.mesh.uvs is None)]
     files = {name: each.texture for name, each in textures.items() if isinstance(each.texture, str)}
     files = {name: file for name, file in files.items() if file not in ("own", "flat")}
@@ -77,9 +77,9 @@ def build_value(name: str, options: Any, data: MeshData, where: str) -> SurfaceV
     """The quantity `name` of a material, as `options` describe it, on the mesh of `data`."""
     if options == "own":
         return _own(name, data, where)
-    if isinstance(options, VertexForm):
+    if isinstance(options, PerVertex):
         return _row(options.vertex).repeat(data.mesh.n_vertices, 1)
-    if not isinstance(options, TextureForm):
+    if not isinstance(options, TextureOf):
         return _row(options)
     texture = options.texture
     if texture == "own":

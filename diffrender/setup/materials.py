@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffrender.config.options.material_inputs import VertexColors
-from diffrender.config.shelf import AnyMaterial
+from diffrender.config.defaults import GRAY
+from diffrender.config.options.fields import Albedo
+from diffrender.config.options.material_inputs import PerVertex
+from diffrender.config.options.materials import AnyMaterial
 from diffrender.readers.meshes.mesh_data import MeshData
 from diffrender.scene import material as scene_material
 from diffrender.scene.materials import MATERIALS
 from diffrender.setup.material_inputs import build_value, with_layout
-
-# A vertex colour that leaves a fit room in every direction.
-GRAY = (0.5, 0.5, 0.5)
 
 
 def build_material(
@@ -25,7 +24,7 @@ def build_material(
     """
     if options.base_color is None:
         has_own = data.texture is not None or data.vertex_colors is not None
-        options = options.model_copy(update={"base_color": "own" if has_own else VertexColors(vertex=GRAY)})
+        options = options.model_copy(update={"base_color": "own" if has_own else PerVertex[Albedo](vertex=GRAY)})
     written = {name: getattr(options, name) for name in type(options).model_fields if name != "type"}
     written = {name: value for name, value in written.items() if value is not None}
     data = with_layout(data, written, where)

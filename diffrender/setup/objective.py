@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffrender.config.schema import LossOptions, ParameterOptions
-from diffrender.config.shelf import (
-    ColorSmoothnessOptions,
-    LaplacianOptions,
-    MaskIouOptions,
-    MaterialSmoothnessOptions,
-    NormalConsistencyOptions,
-    TermOptions,
-    WhiteLightOptions,
+from diffrender.config.defaults import (
+    LAPLACIAN,
+    NORMAL_CONSISTENCY,
+    NORMAL_CONSISTENCY_WITH_LARGE_STEPS,
+    SMOOTHNESS,
+    WHITE_LIGHT,
 )
+from diffrender.config.options.losses import LossOptions, MaskIouOptions, MaterialSmoothnessOptions, TermOptions
+from diffrender.config.options.parameters import ParameterOptions
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import BufferLoss
 from diffrender.fit.objective import Term
@@ -33,16 +32,16 @@ def default_loss(has_masks: bool, shapes: Sequence[ParameterOptions], paths: Seq
     has_masks: whether the targets have masks.
     shapes: the options of all learned vertices. What keeps them smooth by itself needs little more of it.
     paths: all that is learned. Where a material is learned beyond its colour, or a colour together with the light, many
-    explanations look the same, and the simple ones are preferred; by weights found on scenes/material.yaml.
+    explanations look the same, and the simple ones are preferred.
     """
     learns_finish = any(path.endswith(FINISHES) for path in paths)
     learns_light = any(path.startswith("lights.") and path.endswith(LIGHT_COLORS) for path in paths)
     learns_color = any(path.endswith("material.base_color") for path in paths)
     priors = LossOptions(
         mask=MaskIouOptions() if has_masks else None,
-        color_smoothness=ColorSmoothnessOptions(weight=3e-4) if learns_color and learns_finish else None,
-        material_smoothness=MaterialSmoothnessOptions(weight=3e-4) if learns_finish else None,
-        white_light=WhiteLightOptions(weight=1e-3) if learns_color and learns_light else None,
+        color_smoothness=TermOptions(weight=SMOOTHNESS) if learns_color and learns_finish else None,
+        material_smoothness=MaterialSmoothnessOptions(weight=SMOOTHNESS) if learns_finish else None,
+        white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,
     )
     return priors.model_copy(update=_shape_terms(shapes))
 
@@ -53,10 +52,10 @@ def _shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
     if not rough:
         return {}
     if all(each.method == "large_steps" for each in rough):
-        return {"normal_consistency": NormalConsistencyOptions(weight=0.001)}
+        return {"normal_consistency": TermOptions(weight=NORMAL_CONSISTENCY_WITH_LARGE_STEPS)}
     return {
-        "laplacian": LaplacianOptions(weight=0.1),
-        "normal_consistency": NormalConsistencyOptions(weight=0.01),
+        "laplacian": TermOptions(weight=LAPLACIAN),
+        "normal_consistency": TermOptions(weight=NORMAL_CONSISTENCY),
     }
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
-from diffrender.config.options.material_inputs import TextureForm
+from diffrender.config.defaults import EVERY_WITH_LARGE_STEPS, LONGEST, SHORTEST_PX, SMOOTHING
+from diffrender.config.options.material_inputs import TextureOf
 from diffrender.config.options.meshes import FileMesh
-from diffrender.config.options.remeshing import RemeshScheduleOptions
-from diffrender.config.schema import ObjectOptions, ParameterOptions
+from diffrender.config.options.objects import ObjectOptions
+from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.errors import ConfigError, MeshError
 from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, texture_fields
@@ -18,14 +19,6 @@ from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import canonical_path, object_of_vertices
 from diffrender.scene.scene import Scene
 from diffrender.setup.scene import shelf_options
-
-# Images say little about what is smaller.
-SHORTEST_PX = 2.0
-# Of the radius of the region: some 250 faces around it, enough to go any way and few enough to go there fast.
-LONGEST = 0.33
-# A step of large_steps after a change of the mesh costs a new factorisation.
-EVERY_WITH_LARGE_STEPS = 5
-SMOOTHING = 0.02
 
 
 def fill_remesh(
@@ -72,7 +65,7 @@ def fill_unwrap(
     ends = options.when != "continuous" or (options.stop is not None and options.stop < steps)
     forms = {name: getattr(written.material, name) for name in textures}
     made_here = [
-        isinstance(form, TextureForm)
+        isinstance(form, TextureOf)
         and (form.unwrap or (form.unwrap is None and not isinstance(written.mesh, FileMesh)))
         for form in forms.values()
     ]

@@ -9,9 +9,9 @@ import torch
 from pydantic import BaseModel
 
 from diffrender.config.options.lights import AmbientOptions, AnyLight
+from diffrender.config.options.materials import LambertOptions, UnlitOptions
 from diffrender.config.options.meshes import SphereMesh
-from diffrender.config.schema import ObjectOptions, PoseOptions, SceneParts
-from diffrender.config.shelf import LambertOptions, UnlitOptions
+from diffrender.config.options.objects import ObjectOptions, PoseOptions, SceneParts
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.environment.env_map import EnvMap

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.config.schema import FitConfig, SyntheticOptions, TargetsOptions
+from diffrender.config.defaults import EVERY, FEWEST_TO_SPLIT, SYNTHETIC_RESOLUTION
+from diffrender.config.options.targets import SyntheticOptions, TargetsOptions
+from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.evaluate.materials import Relit
 from diffrender.geometry.orbits import grid_positions, sphere_positions
@@ -25,10 +27,6 @@ from diffrender.setup.lights import build_light, name_lights
 from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, triple
 from diffrender.setup.scene import build_scene
 
-SYNTHETIC_RESOLUTION = 128
-EVERY = 8
-# With fewer views than this, each is worth more in the fit than as a judge of it.
-FEWEST_TO_SPLIT = 4
 TRAIN, TEST = "transforms_train.json", "transforms_test.json"
 
 

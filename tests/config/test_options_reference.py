@@ -1,15 +1,14 @@
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
-from diffrender.config.options.lights import LIGHT_OPTIONS
 from diffrender.config.options_reference import sections
 from diffrender.config.schema import FitConfig
-from diffrender.config.shelf import MATERIAL_OPTIONS
+from diffrender.config.untyped_config import LIGHT_OPTIONS, MATERIAL_OPTIONS
 
 
 def test_every_mapping_of_a_scene_file_is_there_once_with_words_for_all_its_keys():
     found = sections()
-    places = [section.place for section in found]
+    places = [place for section in found for place in section.places]
     assert len(set(places)) == len(places)
     assert {option.key for option in found[0].options} == set(FitConfig.model_fields)
     for name in LIGHT_OPTIONS:
@@ -17,13 +16,13 @@ def test_every_mapping_of_a_scene_file_is_there_once_with_words_for_all_its_keys
     for name in MATERIAL_OPTIONS:
         assert f"material {{type: {name}}}" in places
     assert "optimize.<path>" in places
-    wordless = [(section.place, option.key) for section in found for option in section.options if not option.meaning]
+    wordless = [(section.places, option.key) for section in found for option in section.options if not option.meaning]
     assert not [each for each in wordless if each[1] not in ("type", "init")], wordless
     assert all(section.meaning for section in found)
 
 
 def test_what_is_told_of_a_key():
-    (section,) = [each for each in sections() if each.place == "optimize"]
+    (section,) = [each for each in sections() if each.places == ("optimize",)]
     told = {option.key: option for option in section.options}
     assert told["steps"].default == "400"
     assert "integer" in told["steps"].wanted and "gradient steps" in told["steps"].meaning

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from diffrender.config.overrides import Override, ShellText, apply_overrides
-from diffrender.config.yaml_tree import Tree, read_yaml
+from diffrender.config.overrides import Override, apply_override
+from diffrender.config.yaml_tree import ShellText, Tree, read_yaml
 
 TEXT = """\
 mesh: {init: sphere}
@@ -21,7 +21,8 @@ loss: {image: l1, mask: 2}
 
 def overridden(*texts: str) -> Tree:
     tree = read_yaml(TEXT, "s.yaml")
-    apply_overrides(tree, [Override.parse(text) for text in texts], ["lr", "start", "schedule"])
+    for text in texts:
+        apply_override(tree, Override.parse(text))
     return tree
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffrender.config.yaml_tree import YamlSyntaxError, read_scalar_or_flow, read_yaml, write_yaml
+from diffrender.config.diagnostics import MistakeError
+from diffrender.config.yaml_tree import read_scalar_or_flow, read_yaml, write_yaml
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_aliases_are_read_but_not_those_that_contain_themselves() -> None:
     ],
 )
 def test_what_is_no_yaml_is_explained_at_its_place(text: str, place: str, words: str) -> None:
-    with pytest.raises(YamlSyntaxError) as caught:
+    with pytest.raises(MistakeError) as caught:
         read_yaml(text, "s")
     assert str(caught.value.mistake).startswith(place + ":")
     assert words in str(caught.value.mistake)

@@ -16,7 +16,7 @@ from support.shapes import bumpy, placed, scene_of
 from diffrender.app.run import run_fit
 from diffrender.app.scene_file import load_scene
 from diffrender.config.load import parse_config
-from diffrender.config.schema import SyntheticOptions
+from diffrender.config.options.targets import SyntheticOptions
 from diffrender.errors import ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
 from diffrender.evaluate.views import evaluate_views

@@ -7,7 +7,8 @@ import torch
 from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, square
 from torch import Tensor
 
-from diffrender.config.options.material_inputs import ColorPattern
+from diffrender.config.options.fields import Albedo
+from diffrender.config.options.material_inputs import Pattern
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.topology import Topology
@@ -107,7 +108,7 @@ def chart_of_faces(mesh: Mesh) -> Tensor:
 
 def test_charts_hardly_mix_where_textures_are_seen_from_far(mesh: Mesh) -> None:
     """Against charts each in a texture of its own, at coarser and coarser levels: gutters keep neighbours away."""
-    colors = patches(mesh, ColorPattern(between=((0.02, 0.02, 0.6), (0.9, 0.8, 0.05)), size=0.4), 256)
+    colors = patches(mesh, Pattern[Albedo](between=((0.02, 0.02, 0.6), (0.9, 0.8, 0.05)), size=0.4), 256)
     texels_of, chart = texel_map(mesh, 256, 256), chart_of_faces(mesh)
     assert mesh.uvs is not None and mesh.uv_faces is not None and int(chart.max()) > 8
     bary = torch.rand(mesh.n_faces, 3, generator=torch.Generator().manual_seed(0))

@@ -205,7 +205,7 @@ def test_a_random_background_wants_masks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("targets: {synthetic: {}, background: random, masks: false}", "random background wants masks"),
+        ("targets: {synthetic: {}, background: random, masks: false}", "random background needs masks"),
         ("targets: {synthetic: {}, background: random}\noptimize: {background: 0.1}", "leaves none to learn"),
         ("targets: {synthetic: {}, background: rando}", "or random"),
         ("targets: {synthetic: {}}\noptimize: {resolution: {scale: 0.5, until: 500}}", "at step 500 of 400"),

@@ -37,13 +37,13 @@ optimize:
         latent.detach(), LargeSteps(7.0, "splu").bind(setup.scene.objects["object"].mesh).latent_of(vertices)
     )
     shape, color = setup.config.optimize.parameters().values()
-    assert (getattr(shape, "lambda"), shape.solver, shape.optimizer, shape.betas) == (
+    assert (shape.smoothness, shape.solver, shape.optimizer, shape.betas) == (
         7,
         "splu",
         "vector_adam",
         (0.8, 0.9),
     )
-    assert (getattr(color, "lambda"), color.solver, color.optimizer) == (None, None, "adam")
+    assert (color.smoothness, color.solver, color.optimizer) == (None, None, "adam")
     assert parse_config(format_resolved(setup.config), Path()) == setup.config
 
 
@@ -146,7 +146,7 @@ def test_what_keeps_shapes_smooth_depends_on_how_they_move(options: str, terms: 
 def test_the_solver_that_will_run_is_written_down() -> None:
     setup = built("mesh: {subdivisions: 1}\noptimize: {mesh.vertices: {method: large_steps}}")
     (shape,) = setup.config.optimize.parameters().values()
-    assert (getattr(shape, "lambda"), shape.solver, shape.optimizer) == (1, choose_solver("auto"), "vector_adam")
+    assert (shape.smoothness, shape.solver, shape.optimizer) == (1, choose_solver("auto"), "vector_adam")
     assert "lambda: 1" in format_resolved(setup.config)
 
 
@@ -157,4 +157,4 @@ def test_lambda_follows_the_number_of_vertices(mesh: str, smoothness: float) -> 
     (shape,) = (
         built(f"mesh: {{subdivisions: {mesh}}}\noptimize: {{mesh.vertices: }}").config.optimize.parameters().values()
     )
-    assert getattr(shape, "lambda") == pytest.approx(smoothness)
+    assert shape.smoothness == pytest.approx(smoothness)

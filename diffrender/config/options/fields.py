@@ -1,192 +1,153 @@
-"""The kinds of values a scene file is made of: strict mappings, numbers in a range, colours, files, choices."""
+"""The values that a scene file is made of: numbers in a range, vectors, colours, names, files."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    ValidationInfo,
-    model_validator,
-)
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
 
-from diffrender.config.overrides import ShellText
+from diffrender.config.options.base import Form, is_number, wanted
+from diffrender.config.yaml_tree import ShellText
 
+T = TypeVar("T")
 
-class Strict(BaseModel):
-    """Base of all mappings in a scene file: no unknown keys, no silent conversions, no infinities, no changes later.
+PositiveFloat: TypeAlias = Annotated[float, Field(gt=0)]
+PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
+Weight: TypeAlias = Annotated[float, Field(ge=0)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Seed: TypeAlias = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
-    extra_kind: the type of the values under keys that are not fields, where there may be such.
-    """
-
-    extra_kind: ClassVar[type[BaseModel] | None] = None
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing(cls, value: Any) -> Any:
-        # A key whose lines are all commented out is null to YAML, and means the defaults to a person.
-        return {} if value is None else value
+Pair: TypeAlias = Annotated[tuple[T, T], Field(strict=False)]
+"""Two values in a list."""
 
 
-class Named(Strict):
-    """Base of options that one word or one number can stand for.
+def must(be: str, test: Callable[[Any], bool]) -> AfterValidator:
+    """Return the validator that refuses a value without `test`; `be` says what it must be."""
 
-    `word_key`, `number_key` and `list_key` say which option a bare word, number or list sets: `image: l1` is
-    `image: {type: l1}`, `mask: 1.0` is `mask: {weight: 1.0}`, `remesh: [200, 400]` is `remesh: {when: [200, 400]}`.
-    """
-
-    word_key: ClassVar[str | None] = None
-    number_key: ClassVar[str | None] = None
-    list_key: ClassVar[str | None] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        if cls.word_key and isinstance(value, str):
-            return {cls.word_key: value}
-        if cls.number_key and is_number(value):
-            return {cls.number_key: value}
-        if cls.list_key and isinstance(value, list):
-            return {cls.list_key: value}
+    def check(value: Any) -> Any:
+        if not test(value):
+            raise wanted(be)
         return value
 
-
-def is_number(value: Any) -> bool:
-    """Whether `value` is an int or a float, and no bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return AfterValidator(check)
 
 
-def wanted(what: str) -> PydanticCustomError:
-    """The error of a value of a wrong kind: `what` says which kind was wanted."""
-    return PydanticCustomError("wanted", "{what}", {"what": what})
+def is_ascending(pair: tuple[Any, Any]) -> bool:
+    """Whether the first of two numbers is not above the second."""
+    return pair[0] <= pair[1]
 
 
-@dataclass(frozen=True)
-class OneOf:
-    """Metadata of a union, Annotated[A | B, OneOf(...)]: which arm a value means.
-
-    tags: a name for each arm, in order. Locations of errors hold them in angle brackets, which no key of a scene
-        file has, so that they can be told from keys.
-    pick: the tag that a value means, or None.
-    known: what may be written, for the message when no arm fits.
-    key: the key that holds the tag, or "" where the form of the value decides.
-    """
-
-    tags: tuple[str, ...]
-    pick: Callable[[Any], str | None]
-    known: tuple[str, ...]
-    key: str = ""
-
-    @classmethod
-    def by_key(cls, tags: Iterable[str], key: str = "type", otherwise: str | None = None) -> OneOf:
-        """The arm whose tag stands under `key`, or is the whole value; `otherwise` for null and for a bare number."""
-
-        def pick(value: Any) -> str | None:
-            if isinstance(value, BaseModel):
-                return getattr(value, key)
-            if isinstance(value, dict):
-                value = value.get(key)
-            if isinstance(value, str):
-                return value
-            return otherwise if value is None or is_number(value) else None
-
-        return cls(tuple(tags), pick, tuple(tags), key)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        kinds = get_args(source) or (source,)
-        arms = {f"<{tag}>": handler.generate_schema(kind) for tag, kind in zip(self.tags, kinds, strict=True)}
-
-        def choose(value: Any) -> str | None:
-            tag = self.pick(value)
-            return None if tag is None else f"<{tag}>"
-
-        return core_schema.tagged_union_schema(
-            arms,
-            choose,
-            custom_error_type="choice",
-            custom_error_message="no such form",
-            custom_error_context={"key": self.key, "known": "|".join(self.known)},
-        )
+def is_numbers(value: Any, count: int) -> bool:
+    """Whether `value` is a list of so many finite numbers."""
+    is_list = isinstance(value, list | tuple) and len(value) == count
+    return is_list and all(is_number(item) and math.isfinite(item) for item in value)
 
 
 def _three_numbers(value: Any) -> Any:
-    is_triple = isinstance(value, list | tuple) and len(value) == 3
-    if is_triple and all(is_number(item) and math.isfinite(item) for item in value):
-        return tuple(float(item) for item in value)
-    raise wanted("three numbers [x, y, z]")
+    if not is_numbers(value, 3):
+        raise wanted("three numbers [x, y, z]")
+    return tuple(map(float, value))
 
 
-def _nonzero(value: tuple[float, float, float]) -> tuple[float, float, float]:
-    if not any(value):
-        raise wanted("a direction that is not [0, 0, 0]")
-    return value
+Vector: TypeAlias = Annotated[
+    tuple[float, float, float], BeforeValidator(_three_numbers), Form("three numbers [x, y, z]")
+]
+NonzeroVector: TypeAlias = Annotated[Vector, must("a direction that is not [0, 0, 0]", any)]
+Sizes: TypeAlias = Annotated[Vector, must("three numbers above 0", lambda sizes: min(sizes) > 0)]
+Box: TypeAlias = Annotated[
+    Pair[Vector],
+    must(
+        "a box [[low x, y, z], [high x, y, z]] with each low below its high",
+        lambda box: all(low < high for low, high in zip(*box, strict=True)),
+    ),
+    Form("a box [[low x, y, z], [high x, y, z]]"),
+]
 
-
-def low_to_high(value: tuple[Any, Any]) -> tuple[Any, Any]:
-    """`value`, two numbers or two corners of a box, if the lower comes first; else an error for pydantic."""
-    low, high = value
-    if isinstance(low, tuple):
-        if not all(a < b for a, b in zip(low, high, strict=True)):
-            raise wanted("a box [[low x, y, z], [high x, y, z]] with each low below its high")
-    elif low > high:
-        raise wanted("two numbers, the lower one first")
-    return value
-
-
-def _all_positive(value: tuple[float, float, float]) -> tuple[float, float, float]:
-    if min(value) <= 0:
-        raise wanted("three numbers above 0")
-    return value
+GRAYS = {"black": 0.0, "white": 1.0}
 
 
 def _color(value: Any) -> Any:
-    words = {"black": (0.0,) * 3, "white": (1.0,) * 3}
-    if isinstance(value, str) and value in words:
-        return words[value]
+    if isinstance(value, str):
+        value = GRAYS.get(value)
     items: Any = [value] * 3 if is_number(value) else value
-    if isinstance(items, list | tuple) and len(items) == 3 and all(is_number(item) for item in items):
-        if all(math.isfinite(item) and item >= 0 for item in items):
-            return tuple(float(item) for item in items)
+    if not (isinstance(items, list | tuple) and len(items) == 3 and all(map(is_number, items))):
+        raise wanted("a colour: one number for gray, [red, green, blue], black or white")
+    if not all(math.isfinite(item) and item >= 0 for item in items):
         raise wanted("a colour of finite numbers from 0 up")
-    raise wanted("a colour: one number for gray, [red, green, blue], black or white")
+    return tuple(map(float, items))
 
 
 def _target_background(value: Any) -> Any:
-    if value == "random":
-        return value
     try:
-        return _color(value)
+        return value if value == "random" else _color(value)
     except PydanticCustomError:
         raise wanted("a colour (one number for gray, [red, green, blue], black or white) or random") from None
 
 
-def _albedo(value: Any) -> Any:
-    color = _color(value)
-    if max(color) > 1:
-        raise wanted("a colour between 0 and 1")
-    return color
+def _color_schema(*words: str, **limits: float) -> dict[str, Any]:
+    number = {"type": "number", "minimum": 0} | limits
+    row = {"type": "array", "items": number, "minItems": 3, "maxItems": 3}
+    return {"anyOf": [number, row, {"enum": [*GRAYS, *words]}]}
+
+
+def _is_color(value: Any) -> bool:
+    return is_number(value) or isinstance(value, list) or (isinstance(value, str) and value in GRAYS)
+
+
+Color: TypeAlias = Annotated[
+    tuple[float, float, float], BeforeValidator(_color), Form("a colour", _color_schema(), _is_color)
+]
+"""Linear RGB from 0 up: a number for gray, [r, g, b], black or white."""
+
+Albedo: TypeAlias = Annotated[
+    Color,
+    must("a colour between 0 and 1", lambda color: max(color) <= 1),
+    Form("a colour", _color_schema(maximum=1), _is_color),
+]
+"""Linear RGB in 0..1."""
+
+TargetBackground: TypeAlias = Annotated[
+    Color | Literal["random"], BeforeValidator(_target_background), Form("a colour or random", _color_schema("random"))
+]
 
 
 def _every(value: Any) -> Any:
-    if value in ("auto", None) or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
+    if value in ("auto", None) or (is_number(value) and isinstance(value, int) and value >= 2):
         return value
     raise wanted("an integer from 2 up, auto, or null")
 
 
-def _existing(kind: str) -> Callable[[Any, ValidationInfo], str]:
+Every: TypeAlias = Annotated[
+    int | Literal["auto"] | None,
+    BeforeValidator(_every),
+    Form(
+        "an integer from 2 up, auto, or null",
+        {"anyOf": [{"type": "integer", "minimum": 2}, {"enum": ["auto", None]}]},
+    ),
+]
+"""How many views apart; null for never."""
+
+
+NAME = r"^[^.\s]+$"
+Name: TypeAlias = Annotated[
+    str, Field(pattern=NAME), Form("a name without dots and spaces", {"type": "string", "pattern": NAME})
+]
+"""What can be a part of a dotted path."""
+
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+Device: TypeAlias = Annotated[
+    str,
+    Field(pattern=DEVICE),
+    Form("auto, cpu, cuda, or one of several as cuda:1", {"type": "string", "pattern": DEVICE}),
+]
+"""Where to compute."""
+
+
+def _existing(kind: str) -> BeforeValidator:
     def resolve(value: Any, info: ValidationInfo) -> str:
         if not isinstance(value, str) or not value:
             raise wanted("the name of a file" if kind == "file" else "the name of a folder or of a json file")
@@ -195,53 +156,21 @@ def _existing(kind: str) -> Callable[[Any, ValidationInfo], str]:
         path = Path(folder, Path(value).expanduser()).resolve()
         fits = path.is_file() if kind == "file" else path.exists()
         if not fits:
-            raise PydanticCustomError("no_file", "{path}", {"path": str(path), "kind": kind, "base": str(folder)})
+            raise PydanticCustomError("no_file", "{path}", {"path": str(path), "kind": kind})
         return str(path)
 
-    return resolve
+    return BeforeValidator(resolve)
 
 
-Vector = Annotated[tuple[float, float, float], Field(strict=False), BeforeValidator(_three_numbers)]
-"""[x, y, z]."""
+def is_text(value: Any) -> bool:
+    """Whether `value` is text."""
+    return isinstance(value, str)
 
 
-Box = Annotated[tuple[Vector, Vector], Field(strict=False), AfterValidator(low_to_high)]
-"""[[low x, y, z], [high x, y, z]]."""
-
-Sizes = Annotated[Vector, AfterValidator(_all_positive)]
-"""[x, y, z], all above zero."""
-
-NonzeroVector = Annotated[Vector, AfterValidator(_nonzero)]
-"""[x, y, z], not all zero."""
-
-Color = Annotated[tuple[float, float, float], Field(strict=False), BeforeValidator(_color)]
-"""Linear RGB from 0 up: a number for gray, [r, g, b], black or white."""
-
-TargetBackground = Annotated[Color | Literal["random"], BeforeValidator(_target_background)]
-"""A colour, or random."""
-
-Albedo = Annotated[tuple[float, float, float], Field(strict=False), BeforeValidator(_albedo)]
-"""Linear RGB in 0..1."""
-
-File = Annotated[str, Field(strict=False), BeforeValidator(_existing("file"))]
+File: TypeAlias = Annotated[str, _existing("file"), Form("a file", fits=is_text)]
 """The absolute path of a file that exists; written relative to the scene file."""
 
-FileOrFolder = Annotated[str, Field(strict=False), BeforeValidator(_existing("folder"))]
+ImageFile: TypeAlias = Annotated[File, Form("file.png", fits=is_text)]
+
+FileOrFolder: TypeAlias = Annotated[str, _existing("folder"), Form("a folder or a file", fits=is_text)]
 """The absolute path of a folder or file that exists; written relative to the scene file."""
-
-
-def _device(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-        return value
-    raise wanted("auto, cpu, cuda, or one of several as cuda:1")
-
-
-Device = Annotated[str, BeforeValidator(_device)]
-"""Where to compute."""
-
-Every = Annotated[int | Literal["auto"] | None, BeforeValidator(_every)]
-"""An integer from 2 up; auto; or null for never."""
-
-PositiveFloat = Annotated[float, Field(gt=0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]

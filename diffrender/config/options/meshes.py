@@ -1,126 +1,131 @@
-"""What a scene file may say of a mesh. Imports no torch."""
+"""What a mesh starts as: a file, or a shape made here."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.options.fields import Box, File, Named, OneOf, PositiveFloat, PositiveInt, Sizes, Strict, Vector
+from diffrender.config.options.base import Finding, Form, OneOf, Strict
+from diffrender.config.options.fields import Box, File, Pair, PositiveFloat, PositiveInt, Sizes, Vector, is_text
 
 
-class SubdivideOptions(Named):
-    """Four triangles for each one, so many times."""
+class SubdivideOptions(Strict, number="times"):
+    """Four triangles for each one, N times."""
 
-    number_key: ClassVar[str | None] = "times"
     times: int = Field(ge=0, le=6, description="each makes four triangles of one")
     scheme: Literal["loop", "midpoint"] = Field(
-        default="loop", description="loop: on the way to a smooth surface; midpoint: on the same surface"
+        default="loop", description="loop: towards a smooth surface; midpoint: on the same surface"
     )
 
 
-class FileMesh(Named):
+Subdivide: TypeAlias = Annotated[
+    SubdivideOptions | None, Field(description="finer triangles: a number of times, or {times: 1, scheme: midpoint}")
+]
+Subdivisions: TypeAlias = Annotated[
+    int, Field(ge=0, le=8, description="each makes four triangles of one: 4 gives 5,120 triangles")
+]
+Aabb: TypeAlias = Annotated[Box | None, Field(description="its box or region, instead of that of the targets")]
+Center: TypeAlias = Annotated[
+    Vector | None,
+    Field(description="if omitted: the middle of the targets' region, or [0, 0, 0] if there is a pose"),
+]
+
+
+class ShapeOptions(Strict):
+    """Base of shapes that a box can give the size of."""
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield sizes that `aabb` replaces."""
+        if getattr(self, "aabb", None) is not None:
+            for key in ("radius", "radii", "size", "center"):
+                if key in self.model_fields_set and getattr(self, key) is not None:
+                    yield Finding((key,), f"`{key}` beside `aabb`, which already says it", ("remove one of them",))
+
+
+class FileMesh(Strict, word="file"):
     """A mesh from a file: .obj, .ply, .glb, .gltf or .stl."""
 
-    word_key: ClassVar[str | None] = "file"
-    file: File = Field(description="the mesh file")
-    subdivide: SubdivideOptions | None = Field(default=None, description="finer triangles: a number of times")
+    file: Annotated[File, Form("a mesh file", fits=is_text)] = Field(description="the mesh file")
+    subdivide: Subdivide = None
 
 
-class SphereMesh(Strict):
+class SphereMesh(ShapeOptions):
     """A sphere of equal triangles."""
 
     init: Literal["sphere"] = "sphere"
-    subdivisions: int = Field(
-        default=4, ge=0, le=8, description="each makes four triangles of one: 4 gives 5,120 triangles"
-    )
-    radius: PositiveFloat | None = Field(default=None, description="left out: chosen to lie inside the targets' region")
-    center: Vector | None = Field(
-        default=None, description="left out: the middle of the targets' region, or [0, 0, 0] where there is a pose"
-    )
-    aabb: Box | None = Field(default=None, description="the region, where the targets' own is not wanted")
+    subdivisions: Subdivisions = 4
+    radius: PositiveFloat | None = Field(default=None, description="if omitted: inside the targets' region")
+    center: Center = None
+    aabb: Aabb = None
 
 
-class BumpyMesh(Strict):
-    """A smooth closed shape with lobes and colours of its own."""
-
-    init: Literal["bumpy"]
-    subdivisions: int = Field(default=4, ge=0, le=8, description="each makes four triangles of one")
-    radius: PositiveFloat = Field(default=1.0, description="about its mean radius")
-
-
-class EllipsoidMesh(Strict):
+class EllipsoidMesh(ShapeOptions):
     """A sphere stretched along x, y and z."""
 
-    init: Literal["ellipsoid"]
-    subdivisions: int = Field(default=4, ge=0, le=8, description="each makes four triangles of one")
+    init: Literal["ellipsoid"] = "ellipsoid"
+    subdivisions: Subdivisions = 4
     radii: Sizes | None = Field(
-        default=None, description="along x, y and z; left out: chosen to lie inside the targets' aabb, or region"
+        default=None, description="along x, y and z; if omitted: inside the targets' aabb, or region"
     )
-    center: Vector | None = Field(
-        default=None, description="left out: the middle of the targets' region, or [0, 0, 0] where there is a pose"
-    )
-    aabb: Box | None = Field(default=None, description="the box to lie in, where the targets' own is not wanted")
+    center: Center = None
+    aabb: Aabb = None
 
 
 class VisualHullMesh(Strict):
     """What the masks of all fitted views have room for: closed, smooth, of even triangles."""
 
-    init: Literal["visual_hull"]
+    init: Literal["visual_hull"] = "visual_hull"
     resolution: int | None = Field(
-        default=None, ge=8, le=256, description="cells along the longest side of its box; left out: from the images"
+        default=None, ge=8, le=256, description="cells along the longest side of its box; if omitted: from the images"
     )
     components: Literal["largest", "all"] = Field(
-        default="largest", description="which connected parts are kept: the one of the largest volume, or all"
+        default="largest", description="connected parts that are kept: the one of the largest volume, or all"
     )
     tolerance: int = Field(
-        default=0, ge=0, description="so many views may see background at a point that still belongs to the hull"
+        default=0, ge=0, description="number of views that may see background at a point inside the hull"
     )
-    aabb: Box | None = Field(default=None, description="the box to look in, where the targets' own is not wanted")
-    subdivide: SubdivideOptions | None = Field(default=None, description="finer triangles: a number of times")
+    aabb: Aabb = None
+    subdivide: Subdivide = None
 
 
-class BoxMesh(Strict):
+class BoxMesh(ShapeOptions):
     """A box."""
 
-    init: Literal["box"]
+    init: Literal["box"] = "box"
     size: Sizes = Field(default=(1.0, 1.0, 1.0), description="edge lengths")
     center: Vector = Field(default=(0.0, 0.0, 0.0), description="its middle")
     aabb: Box | None = Field(default=None, description="its corners, instead of `size` and `center`")
-    subdivide: SubdivideOptions | None = Field(default=None, description="finer triangles: a number of times")
+    subdivide: Subdivide = None
+
+
+class BumpyMesh(Strict):
+    """A smooth closed shape with lobes and colours of its own."""
+
+    init: Literal["bumpy"] = "bumpy"
+    subdivisions: Subdivisions = 4
+    radius: PositiveFloat = Field(default=1.0, description="about its mean radius")
 
 
 class TorusMesh(Strict):
     """A ring about the y axis."""
 
-    init: Literal["torus"]
+    init: Literal["torus"] = "torus"
     radius: PositiveFloat = Field(default=0.7, description="of the ring")
     tube: PositiveFloat = Field(default=0.3, description="radius of the tube")
-    segments: tuple[PositiveInt, PositiveInt] = Field(
-        default=(48, 24), strict=False, description="around ring and tube"
-    )
-    subdivide: SubdivideOptions | None = Field(default=None, description="finer triangles: a number of times")
+    segments: Pair[PositiveInt] = Field(default=(48, 24), description="around ring and tube")
+    subdivide: Subdivide = None
 
-
-INIT_MESHES = {
-    "sphere": SphereMesh,
-    "ellipsoid": EllipsoidMesh,
-    "visual_hull": VisualHullMesh,
-    "box": BoxMesh,
-    "bumpy": BumpyMesh,
-    "torus": TorusMesh,
-}
-
-
-def _pick_mesh(value: Any) -> str | None:
-    if isinstance(value, str | FileMesh) or (isinstance(value, dict) and "file" in value):
-        return "file"
-    if isinstance(value, dict):
-        return value.get("init", "sphere")
-    return "sphere" if value is None else getattr(value, "init", None)
+    def rules(self) -> Iterator[Finding]:
+        """Yield the tube, if it fills the ring."""
+        if self.tube >= self.radius:
+            key = "tube" if "tube" in self.model_fields_set else "radius"
+            message = f"the tube of radius {self.tube:g} leaves no hole in a ring of radius {self.radius:g}"
+            yield Finding((key,), message, ("make `tube` smaller than `radius`",))
 
 
 AnyMesh: TypeAlias = Annotated[
-    FileMesh | SphereMesh | EllipsoidMesh | VisualHullMesh | BoxMesh | BumpyMesh | TorusMesh,
-    OneOf(("file", *INIT_MESHES), _pick_mesh, (*INIT_MESHES, "a mesh file"), "init"),
+    SphereMesh | EllipsoidMesh | VisualHullMesh | BoxMesh | BumpyMesh | TorusMesh | FileMesh,
+    OneOf("init", otherwise="sphere"),
 ]

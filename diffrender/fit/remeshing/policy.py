@@ -49,7 +49,7 @@ class Remeshing:
     settled: float = 0.6
     smoothing: float = 0.0
     passes: int = 1
-    most_faces: int = 500_000
+    most_faces: int = 100_000
     unwrap: bool = False
 
     def __post_init__(self) -> None:

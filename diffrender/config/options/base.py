@@ -1,0 +1,256 @@
+"""What options are made of: strict mappings with shorthands, unions told apart by form, types and their metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    GetCoreSchemaHandler,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+from typing_extensions import Self
+
+from diffrender.config.yaml_tree import Location
+
+
+class Finding(NamedTuple):
+    """What is wrong with values that are valid one by one: where to point, what it is, what helps."""
+
+    location: Location
+    message: str
+    notes: tuple[str, ...] = ()
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raise the findings, if any, for pydantic; their locations start at the value that is being validated."""
+    errors = [
+        InitErrorDetails(type=PydanticCustomError("rule", "{message}", found._asdict()), loc=found.location, input=None)
+        for found in findings
+    ]
+    if errors:
+        raise ValidationError.from_exception_data("rule", errors)
+
+
+def wanted(what: str) -> PydanticCustomError:
+    """Return the error of a value of a wrong kind: `what` says which kind is needed."""
+    return PydanticCustomError("wanted", "{what}", {"what": what})
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is an int or a float, and not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# What may be written instead of a mapping.
+SHORTHAND_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    "word": lambda value: isinstance(value, str),
+    "number": is_number,
+    "items": lambda value: isinstance(value, list),
+    "switch": lambda value: value is True,
+}
+
+
+class Strict(BaseModel):
+    """Base of all mappings in a scene file: no unknown keys, no silent conversions, no infinities, no changes later.
+
+    Class keywords say which key a shorthand stands for: with `word="type"`, `image: l1` is `image: {type: l1}`; with
+    `number="weight"`, `mask: 1.0` is `mask: {weight: 1.0}`; with `items="when"`, `remesh: [200, 400]` is
+    `remesh: {when: [200, 400]}`; with `switch=""`, `shadow: true` is `shadow: {}`.
+
+    extra_kind: type of the values under keys that are not fields, if such keys are allowed.
+    """
+
+    shorthands: ClassVar[Mapping[str, str]] = {}
+    extra_kind: ClassVar[type[BaseModel] | None] = None
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def __init_subclass__(cls, **keywords: Any):
+        super().__init_subclass__()
+        cls.shorthands = {**cls.shorthands, **{form: keywords[form] for form in SHORTHAND_FORMS if form in keywords}}
+
+    @classmethod
+    def fields_by_key(cls) -> dict[str, FieldInfo]:
+        """Return the fields by the keys that a scene file has for them."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
+
+    def entries(self) -> dict[str, Any]:
+        """Return all values by key, those under keys that are not fields included."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return dict(zip(self.fields_by_key(), values, strict=True)) | (self.model_extra or {})
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Return the mapping that a shorthand or null stands for; anything else as it is."""
+        if (
+            value is None
+        ):  # A key whose lines are all commented out is null to YAML, and means the defaults to a person.
+            return {}
+        for form, key in cls.shorthands.items():
+            if SHORTHAND_FORMS[form](value):
+                return {key: value} if key else {}
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return cls.expand(value)
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield what is wrong with the values together."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        refuse(self.rules())
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """Metadata of a type whose values are written in a form of their own.
+
+    words: the form, in words.
+    schema: its JSON schema; None: that of the bare type.
+    fits: whether a value looks like one, be it valid or not.
+    """
+
+    words: str
+    schema: Mapping[str, Any] | None = None
+    fits: Callable[[Any], bool] = lambda value: isinstance(value, list)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Metadata of a union, Annotated[A | B, OneOf(...)]: a value means the first arm whose form it has.
+
+    key: the key that tells mappings apart, for arms with such a key; others are known by their first key.
+    otherwise: the arm of mappings without `key`, and of null and shorthands without a word.
+
+    Locations of errors hold the tag of the arm in angle brackets, which no key of a scene file has.
+    """
+
+    key: str = ""
+    otherwise: str | None = None
+
+    def arms(self, union: Any) -> dict[str, Any]:
+        """Return the arms of `union` by tag: the word under `key`, the first key, or the position."""
+        kinds = get_args(union) if get_origin(union) in (Union, UnionType) else (union,)
+        return {self._tag(kind) or str(position): kind for position, kind in enumerate(kinds)}
+
+    def is_keyed(self, kind: Any) -> bool:
+        """Whether mappings of this arm are told by `key`."""
+        model = model_of(kind)
+        return model is not None and self.key in model.model_fields
+
+    def _telling_key(self, model: type[Strict]) -> str:
+        return self.key if self.is_keyed(model) else next(iter(model.model_fields))
+
+    def _tag(self, kind: Any) -> str:
+        model = model_of(kind)
+        if model is None:
+            return ""
+        key = self._telling_key(model)
+        return words_of(model.model_fields[key].annotation)[0] if self.is_keyed(kind) else key
+
+    def pick(self, arms: Mapping[str, Any], value: Any) -> str | None:
+        """Return the tag of the arm that `value` means, or None."""
+        for tag, kind in arms.items():
+            if self._has_form(kind, value):
+                return tag
+        if self.otherwise is None:
+            return None
+        expanded = arms[self.otherwise].expand(value)
+        return self.otherwise if isinstance(expanded, dict) and self.key not in expanded else None
+
+    def _has_form(self, kind: Any, value: Any) -> bool:
+        shape = shape_of(kind)
+        model = model_of(kind)
+        if model is not None:
+            written = model.expand(value) if isinstance(value, str) else value
+            key = self._telling_key(model)
+            if not isinstance(written, dict) or key not in written:
+                return isinstance(value, model)
+            return not self.is_keyed(kind) or written[key] == self._tag(kind)
+        if shape.form is not None:
+            return shape.form.fits(value)
+        words = words_of(kind)
+        return value in words if words else is_number(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        arms = self.arms(source)
+        tagged = tuple(Annotated[kind, Tag(f"<{tag}>")] for tag, kind in arms.items())
+
+        def choose(value: Any) -> str | None:
+            tag = self.pick(arms, value)
+            return None if tag is None else f"<{tag}>"
+
+        # pydantic's own error would list the tags; `error_messages` says the same in words.
+        pick = Discriminator(choose, custom_error_type="choice", custom_error_message="no such form")
+        return handler.generate_schema(Annotated[Union[tagged], pick])  # type: ignore[valid-type]  # noqa: UP007
+
+
+class Shape(NamedTuple):
+    """A type without what Annotated and the choice of null put around it.
+
+    kind: the bare type, or a union of several.
+    metadata: of Annotated, outermost first.
+    """
+
+    kind: Any
+    is_nullable: bool
+    metadata: tuple[Any, ...]
+
+    @property
+    def form(self) -> Form | None:
+        """The form that values are written in, if it is of their own."""
+        return next((item for item in self.metadata if isinstance(item, Form)), None)
+
+    @property
+    def choice(self) -> OneOf | None:
+        """What tells the arms of the union apart."""
+        return next((item for item in self.metadata if isinstance(item, OneOf)), None)
+
+
+def shape_of(kind: Any) -> Shape:
+    """Return the Shape of a type."""
+    metadata: list[Any] = []
+    is_nullable = False
+    while True:
+        if get_origin(kind) is Annotated:
+            kind, *outer = get_args(kind)
+            for item in reversed(outer):
+                metadata += item.metadata if isinstance(item, FieldInfo) else [item]
+        elif get_origin(kind) in (Union, UnionType) and type(None) in get_args(kind):
+            is_nullable = True
+            kind = Union[tuple(arm for arm in get_args(kind) if arm is not type(None))]  # noqa: UP007
+        else:
+            return Shape(kind, is_nullable, tuple(metadata))
+
+
+def arms_of(kind: Any) -> dict[str, Any]:
+    """Return the arms of a union with a OneOf by tag."""
+    shape = shape_of(kind)
+    return {} if shape.choice is None else shape.choice.arms(shape.kind)
+
+
+def model_of(kind: Any) -> type[Strict] | None:
+    """Return the mapping that a type is, if it is one."""
+    kind = shape_of(kind).kind
+    return kind if isinstance(kind, type) and issubclass(kind, Strict) else None
+
+
+def words_of(kind: Any) -> list[str]:
+    """Return the words that may be written, if the type is a choice of words."""
+    kind = shape_of(kind).kind
+    return list(get_args(kind)) if get_origin(kind) is Literal else []

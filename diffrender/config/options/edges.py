@@ -1,0 +1,65 @@
+"""The options of each edge model: what makes silhouettes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from diffrender.config.defaults import SHARPEST_PX, SIGMAS_PER_SIDE
+from diffrender.config.options.base import OneOf, Strict
+from diffrender.config.options.fields import Pair, PositiveInt
+
+Sigma: TypeAlias = Annotated[float, Field(ge=SHARPEST_PX)]
+"""Width of soft edges in pixels."""
+
+Samples: TypeAlias = Annotated[
+    int, Field(ge=1, le=16, description="a pixel on a silhouette is the mean of samples^2 points")
+]
+
+
+class EdgeOptions(Strict, word="type"):
+    """Base of the edge models' options."""
+
+
+class AntialiasOptions(EdgeOptions):
+    """Silhouettes under a box filter of one pixel, with the gradient of their motion."""
+
+    type: Literal["antialias"] = "antialias"
+    samples: Samples = 4
+
+
+class HardOptions(EdgeOptions):
+    """Whole pixels; no gradients from silhouettes."""
+
+    type: Literal["hard"] = "hard"
+
+
+class AnnealOptions(Strict):
+    """How soft edges sharpen during the fit."""
+
+    sigma: Pair[Sigma] | None = Field(
+        default=None,
+        description=f"first and last sigma in pixels; if omitted: from `sigma` of the edges to {SHARPEST_PX}",
+    )
+    until: PositiveInt | None = Field(
+        default=None, description="step from which `then` applies; if omitted: half of the steps"
+    )
+    then: Literal["antialias", "soft"] = Field(
+        default="antialias", description="edges after that, and of scores and pictures; soft: with the last sigma"
+    )
+
+
+class SoftOptions(EdgeOptions):
+    """The antialiased image blurred, for a wide basin; sharpens during the fit."""
+
+    type: Literal["soft"] = "soft"
+    sigma: Sigma | None = Field(
+        default=None,
+        description=f"blur in pixels, {SHARPEST_PX} for none; if omitted: 1/{SIGMAS_PER_SIDE} of the shorter side",
+    )
+    samples: Samples = 4
+    anneal: AnnealOptions = Field(default=AnnealOptions(), description="how they sharpen during the fit")
+
+
+AnyEdges: TypeAlias = Annotated[AntialiasOptions | HardOptions | SoftOptions, OneOf("type", otherwise="antialias")]

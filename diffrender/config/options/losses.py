@@ -1,0 +1,135 @@
+"""The options of `loss`: terms between images, masks and AOVs, and regularisers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from diffrender.config.options.base import Finding, OneOf, Strict
+from diffrender.config.options.fields import NonzeroVector, PositiveFloat, Vector, Weight
+
+Pointwise: TypeAlias = Literal["l1", "l2", "huber"]
+"""The costs of one difference."""
+
+
+class TermOptions(Strict, number="weight"):
+    """One term of the loss."""
+
+    weight: Weight = Field(default=1.0, description="factor of the term")
+
+
+class ImageLossOptions(TermOptions, word="type"):
+    """Base of the options of losses between images."""
+
+    space: Literal["srgb", "linear", "log"] = Field(
+        default="srgb",
+        description="colour space in which images are compared; log: log(1 + x), for targets far above 1",
+    )
+
+
+class L1Options(ImageLossOptions):
+    """Mean absolute difference."""
+
+    type: Literal["l1"] = "l1"
+
+
+class L2Options(ImageLossOptions):
+    """Mean squared difference."""
+
+    type: Literal["l2"] = "l2"
+
+
+class HuberOptions(ImageLossOptions):
+    """Squared for small differences, absolute for large ones."""
+
+    type: Literal["huber"] = "huber"
+    delta: PositiveFloat = Field(default=0.1, description="difference from which it is absolute")
+
+
+class PyramidOptions(ImageLossOptions):
+    """Another loss at several resolutions."""
+
+    type: Literal["pyramid"] = "pyramid"
+    of: Pointwise = Field(default="l1", description="the loss at each resolution")
+    levels: int = Field(default=4, ge=1, le=16, description="number of resolutions, each half of the one before")
+
+
+ImageLoss: TypeAlias = Annotated[L1Options | L2Options | HuberOptions | PyramidOptions, OneOf("type", otherwise="l1")]
+
+
+class MaskIouOptions(TermOptions, word="type"):
+    """One minus intersection over union of the silhouettes."""
+
+    type: Literal["mask_iou"] = "mask_iou"
+
+
+class MaskL1Options(TermOptions, word="type"):
+    """Mean absolute difference of the silhouettes, over the whole image."""
+
+    type: Literal["l1"] = "l1"
+
+
+MaskLoss: TypeAlias = Annotated[MaskIouOptions | MaskL1Options, OneOf("type", otherwise="mask_iou")]
+
+
+class BufferLossOptions(TermOptions, word="type"):
+    """Between images of normals or of depths, for targets that have them."""
+
+    type: Pointwise = Field(default="l1", description="the cost of a difference")
+
+
+class SymmetryOptions(TermOptions):
+    """The mirror image of the surface is on the surface."""
+
+    normal: NonzeroVector = Field(
+        default=(1.0, 0.0, 0.0), description="of the mirror plane, in the object's own frame; need not be unit"
+    )
+    point: Vector = Field(default=(0.0, 0.0, 0.0), description="a point of the plane, in the object's own frame")
+
+
+class MaterialSmoothnessOptions(TermOptions):
+    """Total variation of roughness, metallic and normal maps."""
+
+    chroma: Weight = Field(
+        default=0.05,
+        description="a change of the base colour's chroma by this much lets the others change at 1/e of the cost;"
+        " 0: the cost is the same everywhere",
+    )
+
+
+def _term(description: str) -> Any:
+    return Field(default=None, description=description)
+
+
+class LossOptions(Strict):
+    """The terms that are added up; null or weight 0 omits a term."""
+
+    image: ImageLoss | None = Field(default=L1Options(), description="between images")
+    mask: MaskLoss | None = _term("between silhouettes")
+    normal: BufferLossOptions | None = _term("between images of world normals")
+    depth: BufferLossOptions | None = _term("between images of camera depth")
+    laplacian: TermOptions | None = _term(
+        "vertices near the mean of their neighbours: little curvature, even triangles"
+    )
+    bilaplacian: TermOptions | None = _term("curvature near that of the neighbours: no noise, and bulges may stay")
+    normal_consistency: TermOptions | None = _term("neighbouring faces that look the same way: smooth normals")
+    edge_length: TermOptions | None = _term("edges of equal length")
+    arap: TermOptions | None = _term("as rigid as possible: neighbourhoods keep their first shape, but may rotate")
+    symmetry: SymmetryOptions | None = _term("equal to its mirror image")
+    color_smoothness: TermOptions | None = _term("total variation of base colours: few changes")
+    material_smoothness: MaterialSmoothnessOptions | None = _term(
+        "few changes of roughness, metallic and normal maps, except where colours change"
+    )
+    white_light: TermOptions | None = _term("gray lights")
+
+    def buffers(self) -> tuple[str, ...]:
+        """Return the AOVs that are compared: "normal", "depth"."""
+        return tuple(name for name in ("normal", "depth") if getattr(self, name) is not None)
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield what is wrong with the terms together."""
+        terms = [getattr(self, name) for name in type(self).model_fields]
+        if all(term is None or term.weight == 0 for term in terms):
+            yield Finding((), "`loss` has no term: nothing would be fitted", ("for example: `loss: {image: l1}`",))

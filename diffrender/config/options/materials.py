@@ -1,0 +1,57 @@
+"""The options of each material."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from diffrender.config.defaults import GRAY
+from diffrender.config.options.base import OneOf, Strict
+from diffrender.config.options.material_inputs import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
+
+Normal: TypeAlias = Annotated[NormalMap | None, Field(description="a normal map")]
+
+
+class MaterialOptions(Strict, word="type"):
+    """Base of the materials' options."""
+
+    base_color: SurfaceColor | None = Field(
+        default=None,
+        description=f"linear RGB in 0..1; if omitted: the mesh's own colours, or {GRAY[0]:g} at every vertex",
+    )
+
+
+class LambertOptions(MaterialOptions):
+    """Ideal diffuse reflection."""
+
+    type: Literal["lambert"] = "lambert"
+    normal: Normal = None
+
+
+class PhongOptions(MaterialOptions):
+    """A diffuse base under a normalized Blinn-Phong highlight."""
+
+    type: Literal["phong"] = "phong"
+    specular: SurfaceColor = Field(default=(0.1, 0.1, 0.1), description="colour of the highlight, linear RGB in 0..1")
+    shininess: SurfaceNumber = Field(default=32.0, description="exponent of the highlight: 10 dull, 1000 a mirror")
+    normal: Normal = None
+
+
+class GgxOptions(MaterialOptions):
+    """The metallic-roughness material of glTF."""
+
+    type: Literal["ggx"] = "ggx"
+    metallic: SurfaceShare = Field(default=0.0, description="0 for plastics, 1 for metals")
+    roughness: SurfaceShare = Field(default=0.5, description="0 for a mirror, 1 for chalk")
+    normal: Normal = None
+    emissive: SurfaceLight | None = Field(default=None, description="radiance that the surface emits")
+
+
+class UnlitOptions(MaterialOptions):
+    """Colour that does not depend on light."""
+
+    type: Literal["unlit"] = "unlit"
+
+
+AnyMaterial: TypeAlias = Annotated[LambertOptions | PhongOptions | GgxOptions | UnlitOptions, OneOf("type")]

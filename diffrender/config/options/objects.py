@@ -1,0 +1,74 @@
+"""What is rendered: objects, lights, background."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, Field
+
+from diffrender.config.options.base import Finding, Strict, refuse
+from diffrender.config.options.fields import Color, Name, PositiveFloat, T, Vector
+from diffrender.config.options.lights import AnyLight, Rotation
+from diffrender.config.options.materials import AnyMaterial
+from diffrender.config.options.meshes import AnyMesh
+
+
+class PoseOptions(Strict):
+    """Where an object is: x_world = rotation (scale x_object) + translation."""
+
+    translation: Vector = Field(default=(0.0, 0.0, 0.0), description="in world units")
+    rotation: Rotation = None
+    scale: PositiveFloat = Field(default=1.0, description="uniform")
+
+
+Mesh: TypeAlias = Annotated[AnyMesh | None, Field(description="a file, or {init: sphere}")]
+Material: TypeAlias = Annotated[AnyMaterial | None, Field(description="how the surface looks")]
+Pose: TypeAlias = Annotated[PoseOptions | None, Field(description="where the object is")]
+
+
+class ObjectOptions(Strict):
+    """One of several objects."""
+
+    name: Name = Field(description="a name, for `optimize:` paths as objects.<name>.mesh.vertices")
+    mesh: Mesh = None
+    material: Material = None
+    pose: Pose = None
+
+
+def _check_names(items: list[Any]) -> list[Any]:
+    names = [item.name or item.type for item in items]
+    refuse(
+        Finding(
+            (i, "name") if items[i].name else (i,),
+            f"entries [{names.index(name)}] and [{i}] are both named `{name}`",
+            ("give each a `name:` of its own",),
+        )
+        for i, name in enumerate(names)
+        if names.index(name) < i
+    )
+    return items
+
+
+Named: TypeAlias = Annotated[list[T], AfterValidator(_check_names)]
+"""A list whose entries have names that differ; the name of a light without one is its type."""
+
+
+class SceneParts(Strict):
+    """What is rendered: one object written at the top, or several under `objects`; lights; background."""
+
+    mesh: Mesh = None
+    material: Material = None
+    pose: Pose = None
+    objects: Annotated[Named[ObjectOptions], Field(min_length=1)] | None = Field(
+        default=None, description="several objects, each with a name"
+    )
+    lights: Named[AnyLight] | None = Field(
+        default=None, description="if omitted: ambient light of radiance 1 where a material needs it"
+    )
+    background: Color | None = Field(default=None, description="linear RGB behind the objects; if omitted: black")
+
+    def all_objects(self) -> list[ObjectOptions]:
+        """Return the objects, however they are written; the one at the top is named `object`."""
+        if self.objects is not None:
+            return self.objects
+        return [ObjectOptions(name="object", mesh=self.mesh, material=self.material, pose=self.pose)]

@@ -1,0 +1,166 @@
+"""How one value of the scene is optimised, and how a mesh is remeshed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from diffrender.config import defaults
+from diffrender.config.options.base import Finding, Form, OneOf, Strict
+from diffrender.config.options.fields import Fraction, Pair, PositiveFloat, PositiveInt, Weight
+from diffrender.config.options.schedules import AnySchedule, ConstantOptions
+
+Method: TypeAlias = Literal[
+    "identity", "positive", "unit_interval", "direction", "pose", "large_steps", "zero_mean", "balanced"
+]
+"""The parametrisations."""
+
+Optimizer: TypeAlias = Literal["adam", "vector_adam", "adam_uniform"]
+"""What moves a value along its gradient."""
+
+# Methods that suit one kind of value only.
+MADE_FOR = {"large_steps": "mesh.vertices", "zero_mean": "cameras.exposure", "balanced": "cameras.white_balance"}
+
+Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Steps: TypeAlias = Annotated[list[PositiveInt], Form("[200, 400]")]
+
+
+def stop_after_start(options: RemeshScheduleOptions | ParameterOptions) -> Iterator[Finding]:
+    """Yield `stop`, if it is not after `start`."""
+    if options.stop is not None and options.stop <= options.start:
+        yield Finding(("stop",), f"`stop` {options.stop} is not after `start` {options.start}", ("make `stop` larger",))
+
+
+class RemeshScheduleOptions(Strict, word="when", items="when"):
+    """How a mesh is remeshed as it is fitted."""
+
+    when: Annotated[Literal["continuous"] | Steps, OneOf()] = Field(
+        default="continuous", description="continuous, or the numbers of steps after which to remesh"
+    )
+    every: PositiveInt | None = Field(
+        default=None,
+        description=f"continuous only: steps from one time to the next; if omitted: 1, or"
+        f" {defaults.EVERY_WITH_LARGE_STEPS} with large_steps",
+    )
+    start: int = Field(default=0, ge=0, description="continuous only: first step")
+    stop: PositiveInt | None = Field(default=None, description="continuous only: last step (exclusive)")
+    shortest: PositiveFloat | None = Field(
+        default=None,
+        description=f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels",
+    )
+    longest: PositiveFloat | None = Field(
+        default=None,
+        description=f"target edge length, in object units; if omitted: {defaults.LONGEST:g} radii of the region",
+    )
+    settled: PositiveFloat = Field(
+        default=0.6, description="the part of the fit after which all target lengths are the shortest"
+    )
+    gain: Fraction = Field(default=0.3, description="how quickly target lengths follow the speed of vertices")
+    rest: Fraction = Field(default=0.3, description="the speed, 0 to 1, at which a target length stays")
+    full_speed: PositiveFloat = Field(default=0.3, description="what speed 1 is, in target lengths per step")
+    smoothing: Fraction | None = Field(
+        default=None,
+        description="part of the way to their neighbours' mean that vertices are pulled per step;"
+        f" if omitted: {defaults.SMOOTHING:g}, or 0 with large_steps",
+    )
+    passes: PositiveInt = Field(default=1, description="of the remesher, each time")
+    most_faces: PositiveInt = Field(default=100_000, description="target lengths are stretched to have no more")
+    unwrap: bool | None = Field(
+        default=None,
+        description="whether textures get new texture coordinates after the last remeshing, and are transferred there;"
+        " if omitted: where remeshing ends before the fit does, and the mesh was unwrapped here at the start, too",
+    )
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield what is wrong with the steps and lengths together."""
+        if self.when != "continuous":
+            for key in ("every", "start", "stop"):
+                if getattr(self, key):
+                    yield Finding((key,), f"`{key}` beside a list of steps, which already says when", ("remove it",))
+        else:
+            yield from stop_after_start(self)
+        if self.shortest is not None and self.longest is not None and self.shortest > self.longest:
+            message = f"`shortest` {self.shortest:g} is above `longest` {self.longest:g}"
+            yield Finding(("shortest",), message, ("make it smaller",))
+
+
+class ParameterOptions(Strict, number="lr"):
+    """How one value of the scene is optimised."""
+
+    lr: PositiveFloat | None = Field(
+        default=None,
+        description="the learning rate; if omitted, by its method:"
+        f" {', '.join(f'{method} {rate:g}' for method, rate in defaults.RATES.items())} (in radii, for lengths);"
+        f" {defaults.CAMERA_POSE_RATE:g} for cameras.pose; for remeshed vertices {defaults.RATE_IN_EDGES:g} edge"
+        f" lengths, or {defaults.RATE_OF_REMESHED_LARGE_STEPS:g} radii with large_steps",
+    )
+    start: int = Field(default=0, ge=0, description="step at which optimisation of this value starts")
+    stop: PositiveInt | None = Field(default=None, description="step at which optimisation of this value stops")
+    schedule: AnySchedule = Field(default=ConstantOptions(), description="how the learning rate changes")
+    method: Method | None = Field(
+        default=None,
+        description="the parametrisation; if omitted: the one that suits the value best; of mesh.vertices large_steps,"
+        " or identity if they are remeshed",
+    )
+    # Python has a use of its own for the word.
+    smoothness: Weight | None = Field(
+        default=None,
+        alias="lambda",
+        description="large_steps only: how far a pull at one vertex spreads; if omitted: 1 per"
+        f" {defaults.VERTICES_PER_LAMBDA} vertices, from {defaults.LAMBDAS[0]:g} to {defaults.LAMBDAS[1]:g};"
+        f" {defaults.LAMBDA_OF_REMESHED:g} with remesh",
+    )
+    solver: Literal["auto", "cholesky", "splu"] | None = Field(
+        default=None, description="large_steps only: what solves its system; auto: cholesky if cholespy is installed"
+    )
+    optimizer: Optimizer | None = Field(
+        default=None,
+        description="if omitted: vector_adam for large_steps and for remeshed vertices, adam for all others",
+    )
+    betas: Pair[Beta] | None = Field(
+        default=None,
+        description="what the optimizer keeps of its two running means; if omitted:"
+        f" {defaults.BETAS}, or {defaults.BETAS_IN_EDGES} for remeshed vertices without large_steps",
+    )
+    levels: int | None = Field(
+        default=None,
+        ge=0,
+        description="textures and environment maps only: number of coarser images, each half as large, that are learned"
+        " with the finest and added to it, so that what whole regions have in common is found in few steps; if omitted:"
+        f" all with at least {defaults.LEAST_COARSE} texels along each side; 0: none",
+    )
+    remesh: RemeshScheduleOptions | None = Field(
+        default=None,
+        description="mesh.vertices only: continuous, or the steps after which the mesh is remeshed; without"
+        " large_steps, lr is then in edge lengths",
+    )
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield what is wrong with the steps together."""
+        yield from stop_after_start(self)
+
+    def rules_at(self, path: str) -> Iterator[Finding]:
+        """Yield what does not suit the value at `path`, in short or in full."""
+        is_shape, is_pose = path.endswith("mesh.vertices"), path.split(".")[-1] == "pose"
+        own = next(
+            (method for method, of in MADE_FOR.items() if path == of and not is_shape), "pose" if is_pose else None
+        )
+        suits = self.method == own if own else self.method != "pose" and (is_shape or self.method not in MADE_FOR)
+        if self.method is not None and not suits:
+            notes = [f"{self.method} is for {MADE_FOR[self.method]}"] if self.method in MADE_FOR else []
+            if own in MADE_FOR:
+                notes.append("remove it: overall brightness is already set by the lights")
+            message = (
+                f"`{path}` cannot have the method `{self.method}`; wanted {own or 'another, or none for the usual one'}"
+            )
+            yield Finding(("method",), message, tuple(notes))
+        elif not (is_shape and (self.method == "large_steps" or (self.method is None and self.remesh is None))):
+            for key, value in (("lambda", self.smoothness), ("solver", self.solver)):
+                if value is not None:
+                    notes = ["write `method: large_steps`, or remove it" if is_shape else "remove it"]
+                    yield Finding((key,), f"`{key}` only applies to `method: large_steps`", tuple(notes))
+        if self.remesh is not None and not is_shape:
+            note = "write it below the vertices of the object: `mesh.vertices: {remesh: continuous}`"
+            yield Finding(("remesh",), f"`{path}` cannot be remeshed", (note,))
