@@ -214,6 +214,16 @@ def options(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON schema of scene files, for editors that complete and check them."""
+    import json
+
+    from diffrender.config.json_schema import scene_schema
+
+    typer.echo(json.dumps(scene_schema(), indent=1, ensure_ascii=False))
+
+
+@app.command()
 def warmup() -> None:
     """Compile the CPU kernels ahead; the first fit does not wait for them then."""
     from diffrender.app.warmup import warmup as compile_kernels

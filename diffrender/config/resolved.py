@@ -18,28 +18,28 @@ FIRST_KEYS = ("targets", "mesh", "material", "pose", "objects", "lights", "backg
 
 def format_resolved(config: FitConfig) -> str:
     """Return `config` as a scene file; parsed again, it is `config`."""
-    data = _plain(config)
+    data = plain(config)
     ordered = {key: data[key] for key in FIRST_KEYS if key in data}
     return HEADER + write_yaml(ordered | data)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return models as dicts and tuples as lists. Nulls that are the default anyway are omitted."""
     if isinstance(value, Strict):
         fields = value.fields_by_key()
         # What an entry is comes before its options.
         entries = sorted(value.entries().items(), key=lambda entry: entry[0] not in ("name", "type"))
         return {
-            key: _plain(entry)
+            key: plain(entry)
             for key, entry in entries
             if entry is not None or key not in fields or fields[key].default is not None
         }
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def differences(first: FitConfig, second: FitConfig) -> list[tuple[str, Any, Any]]:
     """Return (dotted key, value there, value here) of all that differs; None if it is omitted."""
-    return _differences("", _plain(first), _plain(second))
+    return _differences("", plain(first), plain(second))
 
 
 def _differences(key: str, first: Any, second: Any) -> list[tuple[str, Any, Any]]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from diffrender.config import defaults
-from diffrender.config.options.base import Finding, Strict
+from diffrender.config.options.base import Finding, Strict, option
 from diffrender.config.options.edges import AntialiasOptions, AnyEdges
 from diffrender.config.options.fields import Device, PositiveInt, Seed
 from diffrender.config.options.losses import LossOptions
@@ -21,15 +21,13 @@ class ResolutionOptions(Strict, number="scale"):
     """Smaller images in the first steps, which makes them cheap."""
 
     scale: float = Field(gt=0, le=1, description="of the first images; it doubles until it is 1")
-    until: PositiveInt | None = Field(
-        default=None, description="the first step with whole images; if omitted: half of the steps"
-    )
+    until: PositiveInt | None = option(None, "the first step with whole images; if omitted: half of the steps")
 
 
 class RenderOptions(Strict):
     """How the scene becomes images."""
 
-    edges: AnyEdges = Field(default=AntialiasOptions(), description="what makes silhouettes")
+    edges: AnyEdges = option(AntialiasOptions(), "what makes silhouettes")
 
 
 class OptimizeOptions(Strict, extra="allow"):
@@ -38,11 +36,11 @@ class OptimizeOptions(Strict, extra="allow"):
     extra_kind: ClassVar[type[BaseModel] | None] = ParameterOptions
     __pydantic_extra__: dict[str, ParameterOptions] = Field(init=False)
 
-    steps: PositiveInt = Field(default=400, description="gradient steps")
-    batch_size: PositiveInt | None = Field(default=4, description="views per step; null: all of them")
-    seed: Seed = Field(default=0, description="of the order of the views and random backgrounds")
-    resolution: ResolutionOptions | None = Field(
-        default=None, description="smaller images at first, as 0.25; null: whole images at every step"
+    steps: PositiveInt = option(400, "gradient steps")
+    batch_size: PositiveInt | None = option(4, "views per step; null: all of them")
+    seed: Seed = option(0, "of the order of the views and random backgrounds")
+    resolution: ResolutionOptions | None = option(
+        None, "smaller images at first, as 0.25; null: whole images at every step"
     )
 
     def parameters(self) -> dict[str, ParameterOptions]:
@@ -78,19 +76,18 @@ class OptimizeOptions(Strict, extra="allow"):
 class ProgressOptions(Strict):
     """What is written while the fit runs."""
 
-    pictures: int = Field(default=8, ge=0, description="number of progress pictures, evenly over the steps")
-    views: int = Field(default=4, ge=1, le=16, description="number of views per picture")
-    video: bool = Field(default=True, description="whether to make progress.mp4")
-    turntable: bool = Field(default=True, description="whether to make turntable.mp4, in which the result turns")
+    pictures: int = option(8, "number of progress pictures, evenly over the steps", ge=0)
+    views: int = option(4, "number of views per picture", ge=1, le=16)
+    video: bool = option(True, "whether to make progress.mp4")
+    turntable: bool = option(True, "whether to make turntable.mp4, in which the result turns")
 
 
 class DisplayOptions(Strict):
     """How light becomes pictures and films; none of it touches the fit or its scores."""
 
-    exposure: float = Field(default=0.0, ge=-20, le=20, description="in stops; light is multiplied by 2^exposure")
-    tone: Literal["clip", "neutral"] = Field(
-        default="clip",
-        description="what becomes of light brighter than 1: it is cut off, or rolled off (Khronos PBR Neutral)",
+    exposure: float = option(0.0, "in stops; light is multiplied by 2^exposure", ge=-20, le=20)
+    tone: Literal["clip", "neutral"] = option(
+        "clip", "what becomes of light brighter than 1: it is cut off, or rolled off (Khronos PBR Neutral)"
     )
 
 
@@ -98,17 +95,17 @@ class FitConfig(SceneParts):
     """A whole scene file. Only `targets` is required."""
 
     targets: TargetsOptions = Field(description="the images that the scene is fitted to")
-    render: RenderOptions = Field(default=RenderOptions(), description="how the scene becomes images")
-    optimize: OptimizeOptions = Field(default=OptimizeOptions(), description="what is optimised, and how long")
-    loss: LossOptions | None = Field(
-        default=None,
-        description="if omitted: image l1; mask 1 if the targets have masks; for vertices that are not remeshed,"
+    render: RenderOptions = option(RenderOptions(), "how the scene becomes images")
+    optimize: OptimizeOptions = option(OptimizeOptions(), "what is optimised, and how long")
+    loss: LossOptions | None = option(
+        None,
+        "if omitted: image l1; mask 1 if the targets have masks; for vertices that are not remeshed,"
         f" normal_consistency {defaults.NORMAL_CONSISTENCY_WITH_LARGE_STEPS:g} with large_steps, else laplacian"
         f" {defaults.LAPLACIAN:g} and normal_consistency {defaults.NORMAL_CONSISTENCY:g}; material_smoothness and"
         f" color_smoothness {defaults.SMOOTHNESS:g} if more than the colour of a material is learned; white_light"
         f" {defaults.WHITE_LIGHT:g} if its colour is learned together with that of a light",
     )
-    progress: ProgressOptions = Field(default=ProgressOptions(), description="pictures while the fit runs")
-    display: DisplayOptions = Field(default=DisplayOptions(), description="how light becomes pictures and films")
-    export: list[Literal["obj", "glb"]] = Field(default=["obj", "glb"], description="formats of the meshes")
-    device: Device = Field(default="auto", description="where to compute; auto: on a CUDA GPU if there is one")
+    progress: ProgressOptions = option(ProgressOptions(), "pictures while the fit runs")
+    display: DisplayOptions = option(DisplayOptions(), "how light becomes pictures and films")
+    export: list[Literal["obj", "glb"]] = option(["obj", "glb"], "formats of the meshes")
+    device: Device = option("auto", "where to compute; auto: on a CUDA GPU if there is one")

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Discriminator,
+    Field,
     GetCoreSchemaHandler,
     Tag,
     ValidationError,
@@ -114,6 +115,11 @@ class Strict(BaseModel):
     def _check_rules(self) -> Self:
         refuse(self.rules())
         return self
+
+
+def option(default: Any, description: str, **more: Any) -> Any:
+    """Return the field of an option that may be omitted; `more`: limits and others, as for pydantic's Field."""
+    return Field(default=default, description=description, **more)
 
 
 @dataclass(frozen=True, eq=False)

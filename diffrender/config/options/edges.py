@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from diffrender.config.defaults import SHARPEST_PX, SIGMAS_PER_SIDE
-from diffrender.config.options.base import OneOf, Strict
+from diffrender.config.options.base import OneOf, Strict, option
 from diffrender.config.options.fields import Pair, PositiveInt
 
 Sigma: TypeAlias = Annotated[float, Field(ge=SHARPEST_PX)]
@@ -38,15 +38,12 @@ class HardOptions(EdgeOptions):
 class AnnealOptions(Strict):
     """How soft edges sharpen during the fit."""
 
-    sigma: Pair[Sigma] | None = Field(
-        default=None,
-        description=f"first and last sigma in pixels; if omitted: from `sigma` of the edges to {SHARPEST_PX}",
+    sigma: Pair[Sigma] | None = option(
+        None, f"first and last sigma in pixels; if omitted: from `sigma` of the edges to {SHARPEST_PX}"
     )
-    until: PositiveInt | None = Field(
-        default=None, description="step from which `then` applies; if omitted: half of the steps"
-    )
-    then: Literal["antialias", "soft"] = Field(
-        default="antialias", description="edges after that, and of scores and pictures; soft: with the last sigma"
+    until: PositiveInt | None = option(None, "step from which `then` applies; if omitted: half of the steps")
+    then: Literal["antialias", "soft"] = option(
+        "antialias", "edges after that, and of scores and pictures; soft: with the last sigma"
     )
 
 
@@ -54,12 +51,11 @@ class SoftOptions(EdgeOptions):
     """The antialiased image blurred, for a wide basin; sharpens during the fit."""
 
     type: Literal["soft"] = "soft"
-    sigma: Sigma | None = Field(
-        default=None,
-        description=f"blur in pixels, {SHARPEST_PX} for none; if omitted: 1/{SIGMAS_PER_SIDE} of the shorter side",
+    sigma: Sigma | None = option(
+        None, f"blur in pixels, {SHARPEST_PX} for none; if omitted: 1/{SIGMAS_PER_SIDE} of the shorter side"
     )
     samples: Samples = 4
-    anneal: AnnealOptions = Field(default=AnnealOptions(), description="how they sharpen during the fit")
+    anneal: AnnealOptions = option(AnnealOptions(), "how they sharpen during the fit")
 
 
 AnyEdges: TypeAlias = Annotated[AntialiasOptions | HardOptions | SoftOptions, OneOf("type", otherwise="antialias")]

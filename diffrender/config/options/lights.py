@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from diffrender.config.defaults import HEIGHT_UNIT, MAP_HEIGHT
-from diffrender.config.options.base import Form, OneOf, Strict, wanted
+from diffrender.config.options.base import Form, OneOf, Strict, option, wanted
 from diffrender.config.options.fields import (
     Color,
     File,
@@ -33,10 +33,8 @@ class RotationOptions(Strict):
 class ShadowOptions(Strict, number="softness", switch=""):
     """How a light casts shadows."""
 
-    softness: float = Field(
-        default=0.01, gt=0, le=0.25, description="half the width of a shadow's edge, as a part of its map's width"
-    )
-    resolution: int = Field(default=512, ge=16, le=8192, description="texels along each side of a shadow map")
+    softness: float = option(0.01, "half the width of a shadow's edge, as a part of its map's width", gt=0, le=0.25)
+    resolution: int = option(512, "texels along each side of a shadow map", ge=16, le=8192)
 
 
 LightFrame: TypeAlias = Annotated[
@@ -58,22 +56,22 @@ ConeAngle: TypeAlias = Annotated[float, Field(gt=0, le=89)]
 class LightOptions(Strict, word="type"):
     """Base of the lights' options."""
 
-    name: Name | None = Field(default=None, description="a name, for `optimize:`; if omitted: the type")
+    name: Name | None = option(None, "a name, for `optimize:`; if omitted: the type")
 
 
 class AmbientOptions(LightOptions):
     """The same light from everywhere."""
 
     type: Literal["ambient"] = "ambient"
-    radiance: Color = Field(default=WHITE, description="linear RGB")
+    radiance: Color = option(WHITE, "linear RGB")
 
 
 class DirectionalOptions(LightOptions):
     """Light from very far away."""
 
     type: Literal["directional"] = "directional"
-    direction: NonzeroVector = Field(default=(0.0, -1.0, 0.0), description="the way the light travels")
-    radiance: Color = Field(default=WHITE, description="linear RGB; a white surface that faces it reflects 1/pi of it")
+    direction: NonzeroVector = option((0.0, -1.0, 0.0), "the way the light travels")
+    radiance: Color = option(WHITE, "linear RGB; a white surface that faces it reflects 1/pi of it")
     frame: LightFrame = "world"
     shadow: CastShadow = None
 
@@ -93,10 +91,10 @@ class SpotOptions(LightOptions):
 
     type: Literal["spot"] = "spot"
     position: Position = (0.0, 2.0, 0.0)
-    direction: NonzeroVector = Field(default=(0.0, -1.0, 0.0), description="the way its cone points")
+    direction: NonzeroVector = option((0.0, -1.0, 0.0), "the way its cone points")
     intensity: Intensity = WHITE
-    inner_deg: ConeAngle = Field(default=20.0, description="up to this angle from the axis it has full intensity")
-    outer_deg: ConeAngle = Field(default=30.0, description="from this angle it has none")
+    inner_deg: ConeAngle = option(20.0, "up to this angle from the axis it has full intensity")
+    outer_deg: ConeAngle = option(30.0, "from this angle it has none")
     frame: LightFrame = "world"
     shadow: CastShadow = None
 
@@ -120,10 +118,10 @@ class SphericalHarmonicsOptions(LightOptions):
     """A smooth sky of a few coefficients."""
 
     type: Literal["spherical_harmonics"] = "spherical_harmonics"
-    coefficients: Coefficients | None = Field(
-        default=None, description="9 or 16 rows [r, g, b], z polar; if omitted: radiance 1 everywhere"
+    coefficients: Coefficients | None = option(
+        None, "9 or 16 rows [r, g, b], z polar; if omitted: radiance 1 everywhere"
     )
-    order: Literal[2, 3] = Field(default=2, description="9 or 16 coefficients, if they are omitted")
+    order: Literal[2, 3] = option(2, "9 or 16 coefficients, if they are omitted")
     frame: LightFrame = "world"
 
 
@@ -136,12 +134,11 @@ class EnvironmentOptions(LightOptions):
     """A sky as a lat-long image."""
 
     type: Literal["environment"] = "environment"
-    radiance: Annotated[Color | Annotated[File, Form("sky.hdr", fits=is_text)], OneOf()] = Field(
-        default=WHITE, description="a lat-long image (its middle is at +x), or a colour to start from"
+    radiance: Annotated[Color | Annotated[File, Form("sky.hdr", fits=is_text)], OneOf()] = option(
+        WHITE, "a lat-long image (its middle is at +x), or a colour to start from"
     )
-    resolution: MapHeight | None = Field(
-        default=None,
-        description=f"rows of the map, half its columns; if omitted: the file's own, or {MAP_HEIGHT}",
+    resolution: MapHeight | None = option(
+        None, f"rows of the map, half its columns; if omitted: the file's own, or {MAP_HEIGHT}"
     )
     rotation: Rotation = None
     frame: LightFrame = "world"
@@ -155,12 +152,12 @@ class FlashesOptions(LightOptions):
         Annotated[FileOrFolder, Form("lights.txt or a folder of a mirror ball", fits=is_text)]
         | Annotated[list[NonzeroVector], Field(min_length=1), Form("[[x, y, z], ...]")],
         OneOf(),
-    ] = Field(
-        default=[(0.0, 0.0, -1.0)],
-        description="the ways the lights travel, one per view; or a file with vectors towards them (first"
+    ] = option(
+        [(0.0, 0.0, -1.0)],
+        "the ways the lights travel, one per view; or a file with vectors towards them (first"
         " their number), or a folder with pictures of a mirror ball",
     )
-    radiance: Color = Field(default=WHITE, description="linear RGB of each")
+    radiance: Color = option(WHITE, "linear RGB of each")
     frame: LightFrame = "world"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.options.base import Finding, OneOf, Strict
+from diffrender.config.options.base import Finding, OneOf, Strict, option
 from diffrender.config.options.fields import NonzeroVector, PositiveFloat, Vector, Weight
 
 Pointwise: TypeAlias = Literal["l1", "l2", "huber"]
@@ -17,15 +17,14 @@ Pointwise: TypeAlias = Literal["l1", "l2", "huber"]
 class TermOptions(Strict, number="weight"):
     """One term of the loss."""
 
-    weight: Weight = Field(default=1.0, description="factor of the term")
+    weight: Weight = option(1.0, "factor of the term")
 
 
 class ImageLossOptions(TermOptions, word="type"):
     """Base of the options of losses between images."""
 
-    space: Literal["srgb", "linear", "log"] = Field(
-        default="srgb",
-        description="colour space in which images are compared; log: log(1 + x), for targets far above 1",
+    space: Literal["srgb", "linear", "log"] = option(
+        "srgb", "colour space in which images are compared; log: log(1 + x), for targets far above 1"
     )
 
 
@@ -45,15 +44,15 @@ class HuberOptions(ImageLossOptions):
     """Squared for small differences, absolute for large ones."""
 
     type: Literal["huber"] = "huber"
-    delta: PositiveFloat = Field(default=0.1, description="difference from which it is absolute")
+    delta: PositiveFloat = option(0.1, "difference from which it is absolute")
 
 
 class PyramidOptions(ImageLossOptions):
     """Another loss at several resolutions."""
 
     type: Literal["pyramid"] = "pyramid"
-    of: Pointwise = Field(default="l1", description="the loss at each resolution")
-    levels: int = Field(default=4, ge=1, le=16, description="number of resolutions, each half of the one before")
+    of: Pointwise = option("l1", "the loss at each resolution")
+    levels: int = option(4, "number of resolutions, each half of the one before", ge=1, le=16)
 
 
 ImageLoss: TypeAlias = Annotated[L1Options | L2Options | HuberOptions | PyramidOptions, OneOf("type", otherwise="l1")]
@@ -77,24 +76,22 @@ MaskLoss: TypeAlias = Annotated[MaskIouOptions | MaskL1Options, OneOf("type", ot
 class BufferLossOptions(TermOptions, word="type"):
     """Between images of normals or of depths, for targets that have them."""
 
-    type: Pointwise = Field(default="l1", description="the cost of a difference")
+    type: Pointwise = option("l1", "the cost of a difference")
 
 
 class SymmetryOptions(TermOptions):
     """The mirror image of the surface is on the surface."""
 
-    normal: NonzeroVector = Field(
-        default=(1.0, 0.0, 0.0), description="of the mirror plane, in the object's own frame; need not be unit"
-    )
-    point: Vector = Field(default=(0.0, 0.0, 0.0), description="a point of the plane, in the object's own frame")
+    normal: NonzeroVector = option((1.0, 0.0, 0.0), "of the mirror plane, in the object's own frame; need not be unit")
+    point: Vector = option((0.0, 0.0, 0.0), "a point of the plane, in the object's own frame")
 
 
 class MaterialSmoothnessOptions(TermOptions):
     """Total variation of roughness, metallic and normal maps."""
 
-    chroma: Weight = Field(
-        default=0.05,
-        description="a change of the base colour's chroma by this much lets the others change at 1/e of the cost;"
+    chroma: Weight = option(
+        0.05,
+        "a change of the base colour's chroma by this much lets the others change at 1/e of the cost;"
         " 0: the cost is the same everywhere",
     )
 
@@ -106,7 +103,7 @@ def _term(description: str) -> Any:
 class LossOptions(Strict):
     """The terms that are added up; null or weight 0 omits a term."""
 
-    image: ImageLoss | None = Field(default=L1Options(), description="between images")
+    image: ImageLoss | None = option(L1Options(), "between images")
     mask: MaskLoss | None = _term("between silhouettes")
     normal: BufferLossOptions | None = _term("between images of world normals")
     depth: BufferLossOptions | None = _term("between images of camera depth")

@@ -6,7 +6,7 @@ from typing import Annotated, Generic, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.options.base import OneOf, Strict
+from diffrender.config.options.base import OneOf, Strict, option
 from diffrender.config.options.fields import (
     Albedo,
     Color,
@@ -31,8 +31,8 @@ class Pattern(Strict, Generic[T]):
     """Smooth patches of two values all over a surface, whatever its texture coordinates."""
 
     between: Pair[T] = Field(description="the two values")
-    size: PositiveFloat = Field(default=0.3, description="of a patch, roughly, in radii of the object")
-    seed: Seed = Field(default=0, description="which pattern")
+    size: PositiveFloat = option(0.3, "of a patch, roughly, in radii of the object")
+    seed: Seed = option(0, "which pattern")
 
 
 class TextureOf(Strict, Generic[T]):
@@ -42,19 +42,14 @@ class TextureOf(Strict, Generic[T]):
         description="an image file (colours in sRGB, numbers as they are, normal maps as in glTF: green is up); own:"
         " the texture of the mesh file, or its colours, baked; a pattern; or what every texel starts with"
     )
-    resolution: int = Field(
-        default=256, ge=1, le=16384, description="texels along each side, if `texture` is not a file"
-    )
-    unwrap: bool | None = Field(
-        default=None,
-        description="whether to make texture coordinates; if omitted: where the mesh has none. Those of a file may"
+    resolution: int = option(256, "texels along each side, if `texture` is not a file", ge=1, le=16384)
+    unwrap: bool | None = option(
+        None,
+        "whether to make texture coordinates; if omitted: where the mesh has none. Those of a file may"
         " overlap, as for mirrored halves: such texels cannot be learned apart",
     )
-    padding: int | None = Field(
-        default=None,
-        ge=0,
-        le=256,
-        description="texels between charts if it is unwrapped; if omitted: 1/128 of `resolution`, at least 2",
+    padding: int | None = option(
+        None, "texels between charts if it is unwrapped; if omitted: 1/128 of `resolution`, at least 2", ge=0, le=256
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from diffrender.config.defaults import GRAY
-from diffrender.config.options.base import OneOf, Strict
+from diffrender.config.options.base import OneOf, Strict, option
 from diffrender.config.options.material_inputs import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
 
 Normal: TypeAlias = Annotated[NormalMap | None, Field(description="a normal map")]
@@ -16,9 +16,8 @@ Normal: TypeAlias = Annotated[NormalMap | None, Field(description="a normal map"
 class MaterialOptions(Strict, word="type"):
     """Base of the materials' options."""
 
-    base_color: SurfaceColor | None = Field(
-        default=None,
-        description=f"linear RGB in 0..1; if omitted: the mesh's own colours, or {GRAY[0]:g} at every vertex",
+    base_color: SurfaceColor | None = option(
+        None, f"linear RGB in 0..1; if omitted: the mesh's own colours, or {GRAY[0]:g} at every vertex"
     )
 
 
@@ -33,8 +32,8 @@ class PhongOptions(MaterialOptions):
     """A diffuse base under a normalized Blinn-Phong highlight."""
 
     type: Literal["phong"] = "phong"
-    specular: SurfaceColor = Field(default=(0.1, 0.1, 0.1), description="colour of the highlight, linear RGB in 0..1")
-    shininess: SurfaceNumber = Field(default=32.0, description="exponent of the highlight: 10 dull, 1000 a mirror")
+    specular: SurfaceColor = option((0.1, 0.1, 0.1), "colour of the highlight, linear RGB in 0..1")
+    shininess: SurfaceNumber = option(32.0, "exponent of the highlight: 10 dull, 1000 a mirror")
     normal: Normal = None
 
 
@@ -42,10 +41,10 @@ class GgxOptions(MaterialOptions):
     """The metallic-roughness material of glTF."""
 
     type: Literal["ggx"] = "ggx"
-    metallic: SurfaceShare = Field(default=0.0, description="0 for plastics, 1 for metals")
-    roughness: SurfaceShare = Field(default=0.5, description="0 for a mirror, 1 for chalk")
+    metallic: SurfaceShare = option(0.0, "0 for plastics, 1 for metals")
+    roughness: SurfaceShare = option(0.5, "0 for a mirror, 1 for chalk")
     normal: Normal = None
-    emissive: SurfaceLight | None = Field(default=None, description="radiance that the surface emits")
+    emissive: SurfaceLight | None = option(None, "radiance that the surface emits")
 
 
 class UnlitOptions(MaterialOptions):

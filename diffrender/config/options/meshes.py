@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.options.base import Finding, Form, OneOf, Strict
+from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
 from diffrender.config.options.fields import Box, File, Pair, PositiveFloat, PositiveInt, Sizes, Vector, is_text
 
 
@@ -15,8 +15,8 @@ class SubdivideOptions(Strict, number="times"):
     """Four triangles for each one, N times."""
 
     times: int = Field(ge=0, le=6, description="each makes four triangles of one")
-    scheme: Literal["loop", "midpoint"] = Field(
-        default="loop", description="loop: towards a smooth surface; midpoint: on the same surface"
+    scheme: Literal["loop", "midpoint"] = option(
+        "loop", "loop: towards a smooth surface; midpoint: on the same surface"
     )
 
 
@@ -56,7 +56,7 @@ class SphereMesh(ShapeOptions):
 
     init: Literal["sphere"] = "sphere"
     subdivisions: Subdivisions = 4
-    radius: PositiveFloat | None = Field(default=None, description="if omitted: inside the targets' region")
+    radius: PositiveFloat | None = option(None, "if omitted: inside the targets' region")
     center: Center = None
     aabb: Aabb = None
 
@@ -66,9 +66,7 @@ class EllipsoidMesh(ShapeOptions):
 
     init: Literal["ellipsoid"] = "ellipsoid"
     subdivisions: Subdivisions = 4
-    radii: Sizes | None = Field(
-        default=None, description="along x, y and z; if omitted: inside the targets' aabb, or region"
-    )
+    radii: Sizes | None = option(None, "along x, y and z; if omitted: inside the targets' aabb, or region")
     center: Center = None
     aabb: Aabb = None
 
@@ -77,15 +75,13 @@ class VisualHullMesh(Strict):
     """What the masks of all fitted views have room for: closed, smooth, of even triangles."""
 
     init: Literal["visual_hull"] = "visual_hull"
-    resolution: int | None = Field(
-        default=None, ge=8, le=256, description="cells along the longest side of its box; if omitted: from the images"
+    resolution: int | None = option(
+        None, "cells along the longest side of its box; if omitted: from the images", ge=8, le=256
     )
-    components: Literal["largest", "all"] = Field(
-        default="largest", description="connected parts that are kept: the one of the largest volume, or all"
+    components: Literal["largest", "all"] = option(
+        "largest", "connected parts that are kept: the one of the largest volume, or all"
     )
-    tolerance: int = Field(
-        default=0, ge=0, description="number of views that may see background at a point inside the hull"
-    )
+    tolerance: int = option(0, "number of views that may see background at a point inside the hull", ge=0)
     aabb: Aabb = None
     subdivide: Subdivide = None
 
@@ -94,9 +90,9 @@ class BoxMesh(ShapeOptions):
     """A box."""
 
     init: Literal["box"] = "box"
-    size: Sizes = Field(default=(1.0, 1.0, 1.0), description="edge lengths")
-    center: Vector = Field(default=(0.0, 0.0, 0.0), description="its middle")
-    aabb: Box | None = Field(default=None, description="its corners, instead of `size` and `center`")
+    size: Sizes = option((1.0, 1.0, 1.0), "edge lengths")
+    center: Vector = option((0.0, 0.0, 0.0), "its middle")
+    aabb: Box | None = option(None, "its corners, instead of `size` and `center`")
     subdivide: Subdivide = None
 
 
@@ -105,16 +101,16 @@ class BumpyMesh(Strict):
 
     init: Literal["bumpy"] = "bumpy"
     subdivisions: Subdivisions = 4
-    radius: PositiveFloat = Field(default=1.0, description="about its mean radius")
+    radius: PositiveFloat = option(1.0, "about its mean radius")
 
 
 class TorusMesh(Strict):
     """A ring about the y axis."""
 
     init: Literal["torus"] = "torus"
-    radius: PositiveFloat = Field(default=0.7, description="of the ring")
-    tube: PositiveFloat = Field(default=0.3, description="radius of the tube")
-    segments: Pair[PositiveInt] = Field(default=(48, 24), description="around ring and tube")
+    radius: PositiveFloat = option(0.7, "of the ring")
+    tube: PositiveFloat = option(0.3, "radius of the tube")
+    segments: Pair[PositiveInt] = option((48, 24), "around ring and tube")
     subdivide: Subdivide = None
 
     def rules(self) -> Iterator[Finding]:

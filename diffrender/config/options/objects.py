@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from diffrender.config.options.base import Finding, Strict, refuse
+from diffrender.config.options.base import Finding, Strict, option, refuse
 from diffrender.config.options.fields import Color, Name, PositiveFloat, T, Vector
 from diffrender.config.options.lights import AnyLight, Rotation
 from diffrender.config.options.materials import AnyMaterial
@@ -16,9 +16,9 @@ from diffrender.config.options.meshes import AnyMesh
 class PoseOptions(Strict):
     """Where an object is: x_world = rotation (scale x_object) + translation."""
 
-    translation: Vector = Field(default=(0.0, 0.0, 0.0), description="in world units")
+    translation: Vector = option((0.0, 0.0, 0.0), "in world units")
     rotation: Rotation = None
-    scale: PositiveFloat = Field(default=1.0, description="uniform")
+    scale: PositiveFloat = option(1.0, "uniform")
 
 
 Mesh: TypeAlias = Annotated[AnyMesh | None, Field(description="a file, or {init: sphere}")]
@@ -59,13 +59,11 @@ class SceneParts(Strict):
     mesh: Mesh = None
     material: Material = None
     pose: Pose = None
-    objects: Annotated[Named[ObjectOptions], Field(min_length=1)] | None = Field(
-        default=None, description="several objects, each with a name"
+    objects: Annotated[Named[ObjectOptions], Field(min_length=1)] | None = option(
+        None, "several objects, each with a name"
     )
-    lights: Named[AnyLight] | None = Field(
-        default=None, description="if omitted: ambient light of radiance 1 where a material needs it"
-    )
-    background: Color | None = Field(default=None, description="linear RGB behind the objects; if omitted: black")
+    lights: Named[AnyLight] | None = option(None, "if omitted: ambient light of radiance 1 where a material needs it")
+    background: Color | None = option(None, "linear RGB behind the objects; if omitted: black")
 
     def all_objects(self) -> list[ObjectOptions]:
         """Return the objects, however they are written; the one at the top is named `object`."""

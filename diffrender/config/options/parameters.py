@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from diffrender.config import defaults
-from diffrender.config.options.base import Finding, Form, OneOf, Strict
+from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
 from diffrender.config.options.fields import Fraction, Pair, PositiveFloat, PositiveInt, Weight
 from diffrender.config.options.schedules import AnySchedule, ConstantOptions
 
@@ -36,40 +36,36 @@ def stop_after_start(options: RemeshScheduleOptions | ParameterOptions) -> Itera
 class RemeshScheduleOptions(Strict, word="when", items="when"):
     """How a mesh is remeshed as it is fitted."""
 
-    when: Annotated[Literal["continuous"] | Steps, OneOf()] = Field(
-        default="continuous", description="continuous, or the numbers of steps after which to remesh"
+    when: Annotated[Literal["continuous"] | Steps, OneOf()] = option(
+        "continuous", "continuous, or the numbers of steps after which to remesh"
     )
-    every: PositiveInt | None = Field(
-        default=None,
-        description=f"continuous only: steps from one time to the next; if omitted: 1, or"
+    every: PositiveInt | None = option(
+        None,
+        f"continuous only: steps from one time to the next; if omitted: 1, or"
         f" {defaults.EVERY_WITH_LARGE_STEPS} with large_steps",
     )
-    start: int = Field(default=0, ge=0, description="continuous only: first step")
-    stop: PositiveInt | None = Field(default=None, description="continuous only: last step (exclusive)")
-    shortest: PositiveFloat | None = Field(
-        default=None,
-        description=f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels",
+    start: int = option(0, "continuous only: first step", ge=0)
+    stop: PositiveInt | None = option(None, "continuous only: last step (exclusive)")
+    shortest: PositiveFloat | None = option(
+        None, f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels"
     )
-    longest: PositiveFloat | None = Field(
-        default=None,
-        description=f"target edge length, in object units; if omitted: {defaults.LONGEST:g} radii of the region",
+    longest: PositiveFloat | None = option(
+        None, f"target edge length, in object units; if omitted: {defaults.LONGEST:g} radii of the region"
     )
-    settled: PositiveFloat = Field(
-        default=0.6, description="the part of the fit after which all target lengths are the shortest"
-    )
-    gain: Fraction = Field(default=0.3, description="how quickly target lengths follow the speed of vertices")
-    rest: Fraction = Field(default=0.3, description="the speed, 0 to 1, at which a target length stays")
-    full_speed: PositiveFloat = Field(default=0.3, description="what speed 1 is, in target lengths per step")
-    smoothing: Fraction | None = Field(
-        default=None,
-        description="part of the way to their neighbours' mean that vertices are pulled per step;"
+    settled: PositiveFloat = option(0.6, "the part of the fit after which all target lengths are the shortest")
+    gain: Fraction = option(0.3, "how quickly target lengths follow the speed of vertices")
+    rest: Fraction = option(0.3, "the speed, 0 to 1, at which a target length stays")
+    full_speed: PositiveFloat = option(0.3, "what speed 1 is, in target lengths per step")
+    smoothing: Fraction | None = option(
+        None,
+        "part of the way to their neighbours' mean that vertices are pulled per step;"
         f" if omitted: {defaults.SMOOTHING:g}, or 0 with large_steps",
     )
-    passes: PositiveInt = Field(default=1, description="of the remesher, each time")
-    most_faces: PositiveInt = Field(default=100_000, description="target lengths are stretched to have no more")
-    unwrap: bool | None = Field(
-        default=None,
-        description="whether textures get new texture coordinates after the last remeshing, and are transferred there;"
+    passes: PositiveInt = option(1, "of the remesher, each time")
+    most_faces: PositiveInt = option(100_000, "target lengths are stretched to have no more")
+    unwrap: bool | None = option(
+        None,
+        "whether textures get new texture coordinates after the last remeshing, and are transferred there;"
         " if omitted: where remeshing ends before the fit does, and the mesh was unwrapped here at the start, too",
     )
 
@@ -89,51 +85,50 @@ class RemeshScheduleOptions(Strict, word="when", items="when"):
 class ParameterOptions(Strict, number="lr"):
     """How one value of the scene is optimised."""
 
-    lr: PositiveFloat | None = Field(
-        default=None,
-        description="the learning rate; if omitted, by its method:"
+    lr: PositiveFloat | None = option(
+        None,
+        "the learning rate; if omitted, by its method:"
         f" {', '.join(f'{method} {rate:g}' for method, rate in defaults.RATES.items())} (in radii, for lengths);"
         f" {defaults.CAMERA_POSE_RATE:g} for cameras.pose; for remeshed vertices {defaults.RATE_IN_EDGES:g} edge"
         f" lengths, or {defaults.RATE_OF_REMESHED_LARGE_STEPS:g} radii with large_steps",
     )
-    start: int = Field(default=0, ge=0, description="step at which optimisation of this value starts")
-    stop: PositiveInt | None = Field(default=None, description="step at which optimisation of this value stops")
-    schedule: AnySchedule = Field(default=ConstantOptions(), description="how the learning rate changes")
-    method: Method | None = Field(
-        default=None,
-        description="the parametrisation; if omitted: the one that suits the value best; of mesh.vertices large_steps,"
+    start: int = option(0, "step at which optimisation of this value starts", ge=0)
+    stop: PositiveInt | None = option(None, "step at which optimisation of this value stops")
+    schedule: AnySchedule = option(ConstantOptions(), "how the learning rate changes")
+    method: Method | None = option(
+        None,
+        "the parametrisation; if omitted: the one that suits the value best; of mesh.vertices large_steps,"
         " or identity if they are remeshed",
     )
     # Python has a use of its own for the word.
-    smoothness: Weight | None = Field(
-        default=None,
-        alias="lambda",
-        description="large_steps only: how far a pull at one vertex spreads; if omitted: 1 per"
+    smoothness: Weight | None = option(
+        None,
+        "large_steps only: how far a pull at one vertex spreads; if omitted: 1 per"
         f" {defaults.VERTICES_PER_LAMBDA} vertices, from {defaults.LAMBDAS[0]:g} to {defaults.LAMBDAS[1]:g};"
         f" {defaults.LAMBDA_OF_REMESHED:g} with remesh",
+        alias="lambda",
     )
-    solver: Literal["auto", "cholesky", "splu"] | None = Field(
-        default=None, description="large_steps only: what solves its system; auto: cholesky if cholespy is installed"
+    solver: Literal["auto", "cholesky", "splu"] | None = option(
+        None, "large_steps only: what solves its system; auto: cholesky if cholespy is installed"
     )
-    optimizer: Optimizer | None = Field(
-        default=None,
-        description="if omitted: vector_adam for large_steps and for remeshed vertices, adam for all others",
+    optimizer: Optimizer | None = option(
+        None, "if omitted: vector_adam for large_steps and for remeshed vertices, adam for all others"
     )
-    betas: Pair[Beta] | None = Field(
-        default=None,
-        description="what the optimizer keeps of its two running means; if omitted:"
+    betas: Pair[Beta] | None = option(
+        None,
+        "what the optimizer keeps of its two running means; if omitted:"
         f" {defaults.BETAS}, or {defaults.BETAS_IN_EDGES} for remeshed vertices without large_steps",
     )
-    levels: int | None = Field(
-        default=None,
-        ge=0,
-        description="textures and environment maps only: number of coarser images, each half as large, that are learned"
+    levels: int | None = option(
+        None,
+        "textures and environment maps only: number of coarser images, each half as large, that are learned"
         " with the finest and added to it, so that what whole regions have in common is found in few steps; if omitted:"
         f" all with at least {defaults.LEAST_COARSE} texels along each side; 0: none",
+        ge=0,
     )
-    remesh: RemeshScheduleOptions | None = Field(
-        default=None,
-        description="mesh.vertices only: continuous, or the steps after which the mesh is remeshed; without"
+    remesh: RemeshScheduleOptions | None = option(
+        None,
+        "mesh.vertices only: continuous, or the steps after which the mesh is remeshed; without"
         " large_steps, lr is then in edge lengths",
     )
 

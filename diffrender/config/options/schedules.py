@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
-
-from diffrender.config.options.base import OneOf, Strict
+from diffrender.config.options.base import OneOf, Strict, option
 
 FINAL = "the last learning rate, as a fraction of lr"
 
@@ -25,14 +23,14 @@ class CosineOptions(ScheduleOptions):
     """Half a cosine wave down to `final` times the learning rate."""
 
     type: Literal["cosine"] = "cosine"
-    final: float = Field(default=0.0, ge=0, le=1, description=FINAL)
+    final: float = option(0.0, FINAL, ge=0, le=1)
 
 
 class ExponentialOptions(ScheduleOptions):
     """Down by the same factor at each step, to `final` times the learning rate."""
 
     type: Literal["exponential"] = "exponential"
-    final: float = Field(default=0.1, gt=0, le=1, description=FINAL)
+    final: float = option(0.1, FINAL, gt=0, le=1)
 
 
 AnySchedule: TypeAlias = Annotated[

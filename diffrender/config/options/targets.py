@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from diffrender.config.defaults import EVERY, SYNTHETIC_RESOLUTION
-from diffrender.config.options.base import Finding, Strict
+from diffrender.config.options.base import Finding, Strict, option
 from diffrender.config.options.fields import (
     Every,
     FileOrFolder,
@@ -29,59 +29,49 @@ Degrees: TypeAlias = Annotated[float, Field(ge=-90, le=90)]
 class SyntheticOptions(SceneParts):
     """A target scene that is rendered on the fly, by dense supersampling, from cameras spread over a sphere."""
 
-    normalize: bool = Field(
-        default=False, description="center the objects on their bounding box and scale them into the unit sphere"
+    normalize: bool = option(False, "center the objects on their bounding box and scale them into the unit sphere")
+    views: PositiveInt = option(24, "number of cameras")
+    grid: Pair[PositiveInt] | None = option(None, "instead: cameras on N azimuths x M polar angles, poles excluded")
+    radius: PositiveFloat = option(3.0, "distance of the cameras from `center`")
+    center: Vector = option((0.0, 0.0, 0.0), "where the cameras look")
+    fov_deg: float = option(40.0, "vertical field of view in degrees", gt=0, lt=180)
+    elevation_deg: Annotated[Pair[Degrees], must("two numbers, the lower one first", is_ascending)] = option(
+        (-30.0, 60.0), "lowest and highest camera, in degrees above the horizontal plane"
     )
-    views: PositiveInt = Field(default=24, description="number of cameras")
-    grid: Pair[PositiveInt] | None = Field(
-        default=None, description="instead: cameras on N azimuths x M polar angles, poles excluded"
-    )
-    radius: PositiveFloat = Field(default=3.0, description="distance of the cameras from `center`")
-    center: Vector = Field(default=(0.0, 0.0, 0.0), description="where the cameras look")
-    fov_deg: float = Field(default=40.0, gt=0, lt=180, description="vertical field of view in degrees")
-    elevation_deg: Annotated[Pair[Degrees], must("two numbers, the lower one first", is_ascending)] = Field(
-        default=(-30.0, 60.0), description="lowest and highest camera, in degrees above the horizontal plane"
-    )
-    samples: int = Field(default=8, ge=1, le=32, description="samples along each side of a pixel")
-    light_samples: int | None = Field(
-        default=None,
+    samples: int = option(8, "samples along each side of a pixel", ge=1, le=32)
+    light_samples: int | None = option(
+        None,
+        "directions to an environment's light, shaded one by one at each of these samples: the truth, where"
+        " the fit has means over lobes; if omitted: those means here too",
         ge=3,
         le=4096,
-        description="directions to an environment's light, shaded one by one at each of these samples: the truth, where"
-        " the fit has means over lobes; if omitted: those means here too",
     )
-    exposure_stops: float = Field(
-        default=0.0, ge=0, le=8, description="pictures are exposed differently, by up to N stops either way"
-    )
-    color_cast: float = Field(
-        default=0.0, ge=0, lt=1, description="and each of their channels is off by up to this part of itself"
-    )
-    relight: Annotated[Named[AnyLight], Field(min_length=1)] | None = Field(
-        default=None,
-        description="light that the fit never sees: fitted and target materials are compared under it at the end",
+    exposure_stops: float = option(0.0, "pictures are exposed differently, by up to N stops either way", ge=0, le=8)
+    color_cast: float = option(0.0, "and each of their channels is off by up to this part of itself", ge=0, lt=1)
+    relight: Annotated[Named[AnyLight], Field(min_length=1)] | None = option(
+        None, "light that the fit never sees: fitted and target materials are compared under it at the end"
     )
 
 
 class TargetsOptions(Strict):
     """The images that the scene is fitted to: `path` or `synthetic`."""
 
-    path: FileOrFolder | None = Field(default=None, description="a folder with transforms.json, or such a file")
-    synthetic: SyntheticOptions | None = Field(default=None, description="a target scene, rendered on the fly")
-    resolution: PositiveInt | None = Field(
-        default=None,
-        description=f"long side in pixels; if omitted: the images' own, or {SYNTHETIC_RESOLUTION} for `synthetic`",
+    path: FileOrFolder | None = option(None, "a folder with transforms.json, or such a file")
+    synthetic: SyntheticOptions | None = option(None, "a target scene, rendered on the fly")
+    resolution: PositiveInt | None = option(
+        None, f"long side in pixels; if omitted: the images' own, or {SYNTHETIC_RESOLUTION} for `synthetic`"
     )
-    test_every: Every = Field(
-        default="auto",
-        description="hold out every Nth view; null: none; auto: the views of transforms_test.json if there is one, else"
+    test_every: Every = option(
+        "auto",
+        "hold out every Nth view; null: none; auto: the views of transforms_test.json if there is one, else"
         f" every {EVERY}th",
     )
-    background: TargetBackground | None = Field(
-        default=None,
-        description="behind masked photographs; if omitted: the scene's; random: another colour in each view at"
+    background: TargetBackground | None = option(
+        None,
+        "behind masked photographs; if omitted: the scene's; random: another colour in each view at"
         " each step, behind renderings and targets alike (it needs masks)",
     )
-    masks: bool = Field(default=True, description="false: ignore masks; transparency still shows the background")
+    masks: bool = option(True, "false: ignore masks; transparency still shows the background")
 
     def rules(self) -> Iterator[Finding]:
         """Yield what is wrong with the ways to give targets."""
