@@ -76,9 +76,7 @@ def fill_unwrap(
 def pixel_w(item: Object, cameras: Cameras) -> float:
     """The width of a pixel in the world at the middle of an object: the median over the cameras."""
     with torch.no_grad():
-        middle = item.vertices_w().mean(0, keepdim=True)
-        depth = cameras.world_to_pixels(middle)[:, 0, 2]
-        return float((depth.abs() / cameras.focal_px.mean(1)).median())
+        return float(cameras.pixel_size(item.vertices_w().mean(0, keepdim=True)).median())
 
 
 def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, cameras: Cameras) -> dict[str, Remeshing]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from support.lenses import KINDS, lens
 from support.material_kinds import cameras, exported_objects, lit_scene, smooth
 from typer.testing import CliRunner
 
@@ -25,6 +26,7 @@ from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.object import Object
+from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.images.hdr import write_float_image
 from diffrender.writers.images.png import encode_srgb8
@@ -85,6 +87,26 @@ def test_what_is_known_of_each_picture_is_saved(tmp_path: Path) -> None:
     )
     save_scene(tmp_path / "scene.pt", lit_scene(OBJECTS["lambert_vertex"]), taken)
     assert_same(load_scene(tmp_path / "scene.pt")[1], taken)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_projections_are_saved_with_their_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(PROJECTIONS, name, KINDS[name])
+    taken = dataclasses.replace(cameras(), projection=lens(KINDS[name], len(cameras()), torch.float32))
+    save_scene(tmp_path / "scene.pt", lit_scene(OBJECTS["lambert_vertex"]), taken)
+    assert_same(load_scene(tmp_path / "scene.pt")[1], taken)
+
+
+@pytest.mark.parametrize(("orthographic", "name"), [(False, "PINHOLE"), (True, "ORTHOGRAPHIC")])
+def test_scenes_from_when_there_were_two_projections_are_read(tmp_path: Path, orthographic: bool, name: str) -> None:
+    save_scene(tmp_path / "scene.pt", lit_scene(OBJECTS["lambert_vertex"]), cameras())
+    state = torch.load(tmp_path / "scene.pt", weights_only=True)
+    del state["cameras"]["projection"]
+    state["cameras"]["orthographic"] = orthographic
+    torch.save(state, tmp_path / "scene.pt")
+    assert load_scene(tmp_path / "scene.pt")[1].projection == PROJECTIONS[name]()
 
 
 def test_damaged_scenes_are_told(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from support.lenses import lens
+from support.lenses import RadialLens, lens
 from support.shapes import bumpy, oblique_cameras
 
 from diffrender.errors import ShapeError
@@ -90,6 +90,8 @@ def test_select(index):
     assert torch.equal(chosen.cam_from_world, cameras.cam_from_world[index])
     assert torch.equal(chosen.focal_px, cameras.focal_px[index]) and chosen.width == 32
     assert len(chosen) == len(chosen.cam_from_world)
+    lenses = dataclasses.replace(cameras, projection=RadialLens(torch.tensor([0.1, 0.2, 0.3])))
+    assert torch.equal(lenses.select(index).projection.k1, lenses.projection.k1[index])
 
 
 @pytest.mark.parametrize("kind", PROJECTIONS.values())
@@ -129,8 +131,12 @@ def test_errors():
         dataclasses.replace(good, focal_px=torch.ones(2))
     with pytest.raises(ShapeError, match="height and width must be at least 1"):
         dataclasses.replace(good, height=0)
-    with pytest.raises(ShapeError, match="near must be positive"):
+    with pytest.raises(ShapeError, match="near must be positive for perspective cameras, got 0"):
         dataclasses.replace(good, near=0.0)
+    with pytest.raises(ShapeError, match=r"projection.k1 must have shape \[2\]"):
+        dataclasses.replace(good, projection=RadialLens(torch.zeros(3)))
+    with pytest.raises(ShapeError, match=r"projection\.k1 must be finite"):
+        dataclasses.replace(good, projection=RadialLens(torch.tensor([0.0, math.nan])))
     with pytest.raises(ShapeError, match="cam_from_world must be finite"):
         dataclasses.replace(good, cam_from_world=good.cam_from_world / 0)
     with pytest.raises(ShapeError, match="focal_px must be finite"):

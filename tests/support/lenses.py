@@ -1,4 +1,4 @@
-"""A camera of each projection, and a lens that bends lines: what the contract of projections is tested with."""
+"""Each kind of projection with parameters, and a lens that bends lines, to test the contract of projections with."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from diffrender.scene.projections import PROJECTIONS
 
 @dataclass(frozen=True)
 class RadialLens(Projection):
-    """A pinhole whose image is stretched: (x, y) / z (1 + k1 r^2), with r the distance from the middle.
+    """A pinhole whose image is stretched by 1 + k1 r^2, with r the distance from its middle: COLMAP's SIMPLE_RADIAL.
 
-    k1: [N], at least 0.
+    k1: [N], small.
     """
 
     k1: Tensor
 
     def to_image_plane(self, points_c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x and y times their stretch, w = depth = z."""
-        depth = points_c[..., 2:3]
-        stretch = 1 + self.k1[:, None, None] * (points_c[..., :2] / depth).square().sum(-1, keepdim=True)
-        return points_c[..., :2] * stretch, depth, depth
+        """x and y times their stretch, w = depth = z; finite also where z is 0."""
+        xy, depth = points_c[..., :2], points_c[..., 2:3]
+        squared = xy.square().sum(-1, keepdim=True) / depth.clamp_min(0.1).square()
+        return xy * (1 + self.k1[:, None, None] * squared), depth, depth
 
     def from_image_plane(self, xy: Tensor, depth: Tensor) -> Tensor:
-        """The radius by Newton's method on r (1 + k1 r^2); (x, y) along it."""
-        k1, stretched = self.k1[:, None, None], xy.norm(dim=-1, keepdim=True)
-        radius = stretched
-        for _ in range(30):
-            radius = radius - (radius * (1 + k1 * radius**2) - stretched) / (1 + 3 * k1 * radius**2)
-        inward = (radius / stretched.clamp_min(1e-12)).where(stretched > 0, 1.0)
-        return torch.cat([xy * inward * depth, depth], -1)
+        """By fixed-point iteration."""
+        straight = xy
+        for _ in range(60):
+            straight = xy / (1 + self.k1[:, None, None] * straight.square().sum(-1, keepdim=True))
+        return torch.cat([straight * depth, depth], -1)
 
 
-def lens(kind: type[Projection], n_views: int, amount: float = 0.1) -> Projection:
-    """A projection of a kind for `n_views` cameras, each of its parameters `amount`."""
+def lens(kind: type[Projection], n: int, dtype: torch.dtype = torch.float64) -> Projection:
+    """A projection of `n` cameras, whose parameters, if any, all differ."""
+    generator = torch.Generator().manual_seed(0)
     names = kind.parameter_names()
-    return kind(**{name: torch.full((n_views,), amount, dtype=torch.float64) for name in names})
+    values = {name: 0.1 * torch.rand(n, generator=generator, dtype=torch.float64) + 0.05 for name in names}
+    return kind(**{name: value.to(dtype) for name, value in values.items()})
 
 
-KINDS = {**PROJECTIONS, "RADIAL": RadialLens}
+KINDS = {**PROJECTIONS, "SIMPLE_RADIAL": RadialLens}

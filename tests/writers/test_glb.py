@@ -10,6 +10,7 @@ import torch
 import trimesh
 from PIL import Image
 from support.glb_parsing import parse_glb
+from support.lenses import RadialLens
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
@@ -224,6 +225,13 @@ def test_cameras_project_like_ours(tmp_path, orthographic):
         x, y = (clip[:, 0] + 1) / 2 * 120, (1 - clip[:, 1]) / 2 * 90
         np.testing.assert_allclose(np.c_[x, y], pixels[:, :2], atol=1e-3)
         np.testing.assert_allclose(-seen[:, 2], pixels[:, 2], atol=1e-5)
+
+
+def test_cameras_of_a_lens_that_gltf_does_not_know_are_left_out(tmp_path):
+    cameras = replace(Cameras.perspective(torch.tensor([[0.0, 1.0, 4.0]])), projection=RadialLens(torch.tensor([0.1])))
+    write_glb(tmp_path / "a.glb", [GlbObject("ball", sphere(), torch.ones(3))], cameras)
+    document = parse_glb(tmp_path / "a.glb").document
+    assert "cameras" not in document and [node["name"] for node in document["nodes"]] == ["ball"]
 
 
 def test_degenerate_faces_and_unused_vertices_are_left_out(tmp_path):

@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.lenses import KINDS, lens
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.projections import PROJECTIONS
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images.png import write_png
 
@@ -89,9 +91,19 @@ def test_exposures_and_white_balances_come_back(tmp_path):
         read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3)))
 
 
-def test_orthographic_cameras_are_marked(tmp_path):
-    write_transforms(tmp_path / "transforms.json", Cameras.parallel(torch.tensor([[0.0, 0.0, 4.0]])), ["a"])
-    assert json.loads((tmp_path / "transforms.json").read_text())["camera_model"] == "ORTHOGRAPHIC"
+@pytest.mark.parametrize("name", KINDS)
+def test_projections_and_their_parameters_come_back(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(PROJECTIONS, name, KINDS[name])
+    projection = lens(KINDS[name], 3, torch.float32)
+    cameras = replace(some_cameras(), projection=projection, near=projection.default_near)
+    for stem in ("a", "b", "c"):
+        write_png(tmp_path / f"{stem}.png", torch.full((60, 80, 3), 0.5))
+    write_transforms(tmp_path / "transforms.json", cameras, ["a.png", "b.png", "c.png"])
+    assert json.loads((tmp_path / "transforms.json").read_text())["camera_model"] == name
+    read = read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3))).cameras
+    assert type(read.projection) is KINDS[name] and read.near == cameras.near
+    for parameter, values in projection.parameters().items():
+        torch.testing.assert_close(read.projection.parameters()[parameter], values)
 
 
 def test_names_must_match(tmp_path):
