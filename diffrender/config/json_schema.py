@@ -8,7 +8,6 @@ from typing import Any, get_args, get_origin
 from diffrender.config.options.base import Strict, arms_of, model_of, shape_of, words_of
 from diffrender.config.resolved import plain
 from diffrender.config.schema import FitConfig
-from diffrender.config.schema_words import limits
 
 SCALARS = {int: "integer", float: "number", str: "string", bool: "boolean"}
 LIMITS = {
@@ -17,6 +16,7 @@ LIMITS = {
     "le": "maximum",
     "lt": "exclusiveMaximum",
     "min_length": "minItems",
+    "pattern": "pattern",
 }
 NULL = {"type": "null"}
 
@@ -58,7 +58,7 @@ class _Writer:
             return self.mapping_or_shorthand(model)
         if words_of(kind):
             return [{"enum": words_of(kind)}]
-        named = {LIMITS[name]: limit for name, limit in limits(shape).items()}
+        named = {LIMITS[name]: limit for name, limit in shape.limits.items()}
         items = get_args(shape.kind)
         if get_origin(shape.kind) is tuple:
             return [{"type": "array", "items": self.schema(items[0]), "minItems": len(items), "maxItems": len(items)}]
@@ -78,20 +78,14 @@ class _Writer:
     def mapping_or_shorthand(self, model: type[Strict]) -> list[dict[str, Any]]:
         if model not in self.names:
             name = model.__name__.partition("[")[0]
-            taken = sum(other == name or other.rstrip("0123456789") == name for other in self.definitions)
-            self.names[model] = f"{name}{taken + 1}" if taken else name
+            taken = sum(other.__name__.partition("[")[0] == name for other in self.names)
+            self.names[model] = f"{name}{taken + 1 if taken else ''}"
             self.definitions[self.names[model]] = {}
             self.definitions[self.names[model]] |= self.mapping(model)
-        keys = dict.fromkeys(model.shorthands.values())
-        shorthands = [
-            form
-            for key in keys
-            for form in (
-                self.alternatives(model.fields_by_key()[key].rebuild_annotation()) if key else [{"type": "boolean"}]
-            )
-        ]
-        is_optional = not any(field.is_required() for field in model.model_fields.values())
-        return [{"$ref": f"#/definitions/{self.names[model]}"}, *shorthands, *([NULL] if is_optional else [])]
+        fields, forms = model.fields_by_key(), [{"$ref": f"#/definitions/{self.names[model]}"}]
+        for key in dict.fromkeys(model.shorthands.values()):
+            forms += self.alternatives(fields[key].rebuild_annotation() if key else bool)
+        return forms if any(field.is_required() for field in fields.values()) else [*forms, NULL]
 
     def mapping(self, model: type[Strict]) -> dict[str, Any]:
         properties = {}

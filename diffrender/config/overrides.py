@@ -86,9 +86,11 @@ def _put(tree: Tree, parts: list[str], value: Any, override: Override) -> None:
             return _assign(tree, parent, location, value, override)
         child: Any = parent[key] if isinstance(parent, list) else parent.get(key)  # type: ignore[index]
         kind = type_below(kind, key)
+        where = format_path(location, tree.data)
+        where = format_path(location, tree.data)
         if child is None and get_origin(shape_of(kind).kind) is list:
-            message = f"there is no list `{key}` in the file that could hold `{parts[0]}`"
-            raise _misplaced(override, message, f"set all of it: --set '{key}=[{{...}}]'")
+            message = f"there is no list `{where}` in the file that could hold `{parts[0]}`"
+            raise _misplaced(override, message, f"set all of it: --set '{where}=[{{...}}]'")
         # A shorthand is spelled out, so that a key can be added to it.
         kind = type_of_value(kind, child)
         model = model_of(kind)
@@ -96,7 +98,6 @@ def _put(tree: Tree, parts: list[str], value: Any, override: Override) -> None:
         if expanded is not child:
             _assign(tree, parent, location, expanded, override)
         if not isinstance(expanded, dict | list):
-            where = format_path(location, tree.data)
             message = f"`{where}` is the plain value `{write_flow(expanded)}`, which has no `{parts[0]}`"
             raise _misplaced(override, message, f"set all of it: --set '{where}={{...}}'")
         parent = expanded

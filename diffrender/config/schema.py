@@ -17,7 +17,7 @@ from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.options.targets import TargetsOptions
 
 
-class ResolutionOptions(Strict, number="scale"):
+class ResolutionOptions(Strict, shorthands={float: "scale"}):
     """Smaller images in the first steps, which makes them cheap."""
 
     scale: float = Field(gt=0, le=1, description="of the first images; it doubles until it is 1")

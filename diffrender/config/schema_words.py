@@ -7,9 +7,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from diffrender.config.options.base import Shape, Strict, arms_of, model_of, shape_of, words_of
-
-LIMITS = ("ge", "gt", "le", "lt", "min_length")
+from diffrender.config.options.base import Strict, arms_of, model_of, shape_of, words_of
 
 
 def type_at(root: type[Strict], location: Sequence[str | int]) -> tuple[Any, FieldInfo | None]:
@@ -67,9 +65,7 @@ def forms(kind: Any) -> list[str]:
     if model is not None:
         key, field = next(iter(model.fields_by_key().items()))
         inner = forms(field.rebuild_annotation())
-        return (
-            inner if model.shorthands.get("word") == key else [f"{{{key}: {form}}}" for form in inner if form[0] != "{"]
-        )
+        return inner if model.shorthands.get(str) == key else [f"{{{key}: {form}}}" for form in inner if form[0] != "{"]
     if get_origin(shape.kind) is tuple:
         return [f"[{', '.join(describe(item) for item in get_args(shape.kind))}]"]
     return words_of(kind) or [describe(kind)]
@@ -86,32 +82,20 @@ def describe(kind: Any) -> str:
     if get_origin(shape.kind) is list:
         words = words_of(get_args(shape.kind)[0])
         return (
-            "a list" + (" with an entry or more" if limits(shape) else "") + (f" ({', '.join(words)})" if words else "")
+            "a list" + (" with an entry or more" if shape.limits else "") + (f" ({', '.join(words)})" if words else "")
         )
     if get_origin(shape.kind) is tuple:
         return f"a list of {len(get_args(shape.kind))}, each {describe(get_args(shape.kind)[0])}"
     names: dict[Any, str] = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
-    return " ".join(filter(None, (names.get(shape.kind, ""), _range(**limits(shape)))))
+    return " ".join(filter(None, (names.get(shape.kind, ""), _range(shape.limits))))
 
 
-def limits(shape: Shape) -> dict[str, float]:
-    """Return the limits that annotations set, by their names in annotated_types."""
-    named = ((name, getattr(item, name, None)) for item in shape.metadata for name in LIMITS)
-    return {name: limit for name, limit in named if limit is not None}
+def _range(limits: dict[str, float]) -> str:
+    """Return "from 1 up", "above 0", "from 0 to 8", "above 0 and below 180"."""
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "and below"}
+    parts = [f"{word} {_number(limits[name])}" for name, word in words.items() if name in limits]
+    return " ".join([*parts, "up"] if list(limits) == ["ge"] else parts)
 
 
-def _range(
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
-) -> str:
-    """Return "from 1 up", "above 0", "from 0 to 8"."""
-    low = f"from {_number(ge)}" if ge is not None else f"above {_number(gt)}" if gt is not None else ""
-    if le is not None or lt is not None:
-        return f"{low} to {_number(le)}" if le is not None else f"{low} and below {_number(lt)}"
-    return f"{low} up" if ge is not None else low
-
-
-def _number(limit: float | None) -> str:
+def _number(limit: float) -> str:
     return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"

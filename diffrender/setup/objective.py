@@ -11,7 +11,7 @@ from diffrender.config.defaults import (
     SMOOTHNESS,
     WHITE_LIGHT,
 )
-from diffrender.config.options.losses import LossOptions, MaskIouOptions, MaterialSmoothnessOptions, TermOptions
+from diffrender.config.options.losses import LossOptions, MaskLossOptions, MaterialSmoothnessOptions, TermOptions
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import BufferLoss
@@ -38,7 +38,7 @@ def default_loss(has_masks: bool, shapes: Sequence[ParameterOptions], paths: Seq
     learns_light = any(path.startswith("lights.") and path.endswith(LIGHT_COLORS) for path in paths)
     learns_color = any(path.endswith("material.base_color") for path in paths)
     priors = LossOptions(
-        mask=MaskIouOptions() if has_masks else None,
+        mask=MaskLossOptions() if has_masks else None,
         color_smoothness=TermOptions(weight=SMOOTHNESS) if learns_color and learns_finish else None,
         material_smoothness=MaterialSmoothnessOptions(weight=SMOOTHNESS) if learns_finish else None,
         white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,

@@ -14,7 +14,7 @@ from diffrender.config import defaults
 from diffrender.config.options.base import arms_of
 from diffrender.config.options.edges import AnyEdges
 from diffrender.config.options.lights import AnyLight, ShadowOptions
-from diffrender.config.options.losses import BufferLossOptions, ImageLoss, LossOptions, MaskLoss, Pointwise
+from diffrender.config.options.losses import BufferLossOptions, ImageLoss, LossOptions, MaskLossOptions, Pointwise
 from diffrender.config.options.materials import AnyMaterial
 from diffrender.config.options.parameters import (
     MADE_FOR,
@@ -62,7 +62,6 @@ SHELVES = [
     (arms_of(AnyLight), LIGHTS),
     (arms_of(AnyEdges), EDGE_MODELS),
     (arms_of(ImageLoss), IMAGE_LOSSES),
-    (arms_of(MaskLoss), MASK_LOSSES),
     (REGULARIZER_OPTIONS, REGULARIZERS),
     (arms_of(AnySchedule), SCHEDULES),
 ]
@@ -127,6 +126,7 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(DisplayOptions.model_fields["tone"].annotation) == tuple(TONE_CURVES)
     assert get_args(Optimizer) == tuple(ADAM_VARIANTS)
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
+    assert get_args(MaskLossOptions.model_fields["type"].annotation) == tuple(MASK_LOSSES)
     assert get_args(Pointwise) == tuple(LEVEL_LOSSES) == tuple(PENALTIES)
     assert {name for name, material in MATERIALS.items() if not material.needs_light} == UNLIT
     for method in ("zero_mean", "balanced"):

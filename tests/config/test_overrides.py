@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, get_args, get_origin
 
 import pytest
 
+from diffrender.config.options.base import Strict, arms_of, model_of, shape_of, words_of
 from diffrender.config.overrides import Override, apply_override
+from diffrender.config.schema import FitConfig
+from diffrender.config.schema_words import type_of_value
 from diffrender.config.yaml_tree import ShellText, Tree, read_yaml
 
 TEXT = """\
@@ -16,6 +21,7 @@ optimize:
   mesh.vertices: {lr: 0.1, schedule: {type: cosine}}
   pose: 0.5
 loss: {image: l1, mask: 2}
+progress: {video: true}
 """
 
 
@@ -61,6 +67,72 @@ def test_a_dotted_key_leads_to_its_value(text: str, location: tuple[str | int, .
     assert found == value
 
 
+class Written(NamedTuple):
+    """A shorthand: its dotted key, the bare value, what it is short for, and how to write a scene file around it."""
+
+    key: str
+    bare: Any
+    model: type[Strict]
+    around: Callable[[Any], Any]
+
+
+def shorthands(
+    kind: Any, key: str, around: Callable[[Any], Any], known: dict[str, Any], seen: tuple[Any, ...] = ()
+) -> Iterator[Written]:
+    """All shorthands of a type and below; known: the key that tells a mapping of this type from others."""
+    choice, model = shape_of(kind).choice, model_of(kind)
+    for tag, arm in arms_of(kind).items():
+        known = {choice.key: tag} if choice is not None and choice.is_keyed(arm) else {tag: "a.obj"}
+        found = shorthands(arm, key, around, known, seen)
+        yield from (each for each in found if each.key != key or type_of_value(kind, each.bare) is arm)
+    if get_origin(shape_of(kind).kind) is list:
+        yield from shorthands(get_args(shape_of(kind).kind)[0], f"{key}.0", lambda item: around([item]), {}, seen)
+    if model is None or model in seen:
+        return
+    fields = {name: field.rebuild_annotation() for name, field in model.fields_by_key().items()}
+    for form, name in model.shorthands.items():
+        word = (words_of(fields[name]) or ["continuous"])[0] if name else ""
+        yield Written(key, {str: word, float: 0.5, list: [3], bool: True}[form], model, around)
+    more = {} if model.extra_kind is None else {"mesh.vertices": model.extra_kind}
+    for name, field in (fields | more).items():
+        inner = f"{key}.{name}".removeprefix(".")
+        yield from shorthands(field, inner, lambda value, name=name: around(known | {name: value}), {}, (*seen, model))
+
+
+SHORTHANDS = {(each.key, str(each.bare)): each for each in shorthands(FitConfig, "", lambda data: data, {})}
+
+
+@pytest.mark.parametrize("short", SHORTHANDS.values(), ids=map(" ".join, SHORTHANDS))
+def test_any_key_can_be_set_beside_any_shorthand(short: Written) -> None:
+    for key in short.model.fields_by_key():
+        tree, longhand = (read_yaml(json.dumps(short.around(value)), "s.yaml") for value in (short.bare, "LONGHAND"))
+        apply_override(tree, Override.parse(f"{short.key}.{key}=7"))
+        assert tree.mistakes == []
+        expected = short.model.expand(short.bare) | {key: 7}
+        assert json.dumps(tree.data) == json.dumps(longhand.data).replace('"LONGHAND"', json.dumps(expected))
+
+
+def test_the_walk_finds_the_shorthands() -> None:
+    names = {(key.replace(".0", "[]"), bare) for key, bare in SHORTHANDS}
+    assert names >= {
+        ("loss.normal", "l1"),
+        ("loss.white_light", "0.5"),
+        ("mesh", "continuous"),
+        ("mesh.subdivide", "0.5"),
+        ("lights[]", "flashes"),
+        ("lights[].shadow", "True"),
+        ("lights[].shadow", "0.5"),
+        ("render.edges", "soft"),
+        ("optimize.resolution", "0.5"),
+        ("optimize.mesh.vertices", "0.5"),
+        ("optimize.mesh.vertices.schedule", "cosine"),
+        ("optimize.mesh.vertices.remesh", "[3]"),
+        ("optimize.mesh.vertices.remesh", "continuous"),
+        ("targets.synthetic.objects[].material", "ggx"),
+        ("targets.synthetic.relight[]", "ambient"),
+    }
+
+
 def test_only_what_is_named_changes_and_the_last_of_two_wins() -> None:
     before = read_yaml(TEXT, "s.yaml").data
     tree = overridden("optimize.mesh.vertices.lr=1", "optimize.mesh.vertices.lr=2")
@@ -83,6 +155,9 @@ def test_text_from_the_command_line_is_marked() -> None:
         ("mesh..init=3", "empty part"),
         ("mesh.init=[", "not YAML"),
         ("mesh.init.x=3", "`mesh.init` is the plain value `sphere`"),
+        ("lights.point.type.x=3", "`lights.point.type` is the plain value `point`"),
+        ("progress.video.x=3", "`progress.video` is the plain value `true`"),
+        ("targets.synthetic.relight.a.radiance=1", "there is no list `targets.synthetic.relight`"),
         ("lights.kei.radiance=3", "did you mean `key`?"),
         ("lights.7.radiance=3", "wanted one of key, point, or an index (it has 2)"),
         ("objects.a.mesh=3", "there is no list `objects`"),

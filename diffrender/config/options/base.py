@@ -42,43 +42,27 @@ def refuse(findings: Iterable[Finding]) -> None:
         raise ValidationError.from_exception_data("rule", errors)
 
 
-def wanted(what: str) -> PydanticCustomError:
-    """Return the error of a value of a wrong kind: `what` says which kind is needed."""
-    return PydanticCustomError("wanted", "{what}", {"what": what})
-
-
 def is_number(value: Any) -> bool:
     """Whether `value` is an int or a float, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-# What may be written instead of a mapping.
-SHORTHAND_FORMS: Mapping[str, Callable[[Any], bool]] = {
-    "word": lambda value: isinstance(value, str),
-    "number": is_number,
-    "items": lambda value: isinstance(value, list),
-    "switch": lambda value: value is True,
-}
-
-
 class Strict(BaseModel):
     """Base of all mappings in a scene file: no unknown keys, no silent conversions, no infinities, no changes later.
 
-    Class keywords say which key a shorthand stands for: with `word="type"`, `image: l1` is `image: {type: l1}`; with
-    `number="weight"`, `mask: 1.0` is `mask: {weight: 1.0}`; with `items="when"`, `remesh: [200, 400]` is
-    `remesh: {when: [200, 400]}`; with `switch=""`, `shadow: true` is `shadow: {}`.
-
+    shorthands: the key that a bare value of a type stands for. With {str: "type"}, `image: l1` is `image: {type: l1}`;
+        with {float: "weight"}, `mask: 1` is `mask: {weight: 1}`; with {bool: ""}, `shadow: true` is `shadow: {}`.
     extra_kind: type of the values under keys that are not fields, if such keys are allowed.
     """
 
-    shorthands: ClassVar[Mapping[str, str]] = {}
+    shorthands: ClassVar[Mapping[type, str]] = {}
     extra_kind: ClassVar[type[BaseModel] | None] = None
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    def __init_subclass__(cls, **keywords: Any):
-        super().__init_subclass__()
-        cls.shorthands = {**cls.shorthands, **{form: keywords[form] for form in SHORTHAND_FORMS if form in keywords}}
+    def __init_subclass__(cls, shorthands: Mapping[type, str] | None = None, **config: Any):
+        super().__init_subclass__(**config)
+        cls.shorthands = {**cls.shorthands, **(shorthands or {})}
 
     @classmethod
     def fields_by_key(cls) -> dict[str, FieldInfo]:
@@ -93,12 +77,11 @@ class Strict(BaseModel):
     @classmethod
     def expand(cls, value: Any) -> Any:
         """Return the mapping that a shorthand or null stands for; anything else as it is."""
-        if (
-            value is None
-        ):  # A key whose lines are all commented out is null to YAML, and means the defaults to a person.
+        # A key whose lines are all commented out is null to YAML, and means the defaults to a person.
+        if value is None:
             return {}
-        for form, key in cls.shorthands.items():
-            if SHORTHAND_FORMS[form](value):
+        for kind, key in cls.shorthands.items():
+            if is_number(value) if kind is float else isinstance(value, kind):
                 return {key: value} if key else {}
         return value
 
@@ -128,12 +111,12 @@ class Form:
 
     words: the form, in words.
     schema: its JSON schema; None: that of the bare type.
-    fits: whether a value looks like one, be it valid or not.
+    fits: whether a value looks like one, be it valid or not; None: where it is text or a list, as the bare type is.
     """
 
     words: str
     schema: Mapping[str, Any] | None = None
-    fits: Callable[[Any], bool] = lambda value: isinstance(value, list)
+    fits: Callable[[Any], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,39 +142,37 @@ class OneOf:
         model = model_of(kind)
         return model is not None and self.key in model.model_fields
 
-    def _telling_key(self, model: type[Strict]) -> str:
-        return self.key if self.is_keyed(model) else next(iter(model.model_fields))
-
     def _tag(self, kind: Any) -> str:
         model = model_of(kind)
-        if model is None:
-            return ""
-        key = self._telling_key(model)
-        return words_of(model.model_fields[key].annotation)[0] if self.is_keyed(kind) else key
+        return "" if model is None else next(iter(self._words(model)), self._key(model))
+
+    def _key(self, model: type[Strict]) -> str:
+        return self.key if self.key in model.model_fields else next(iter(model.model_fields))
+
+    def _words(self, model: type[Strict]) -> list[str]:
+        return words_of(model.model_fields[self._key(model)].annotation)
 
     def pick(self, arms: Mapping[str, Any], value: Any) -> str | None:
         """Return the tag of the arm that `value` means, or None."""
-        for tag, kind in arms.items():
-            if self._has_form(kind, value):
-                return tag
-        if self.otherwise is None:
-            return None
+        fitting = next((tag for tag, kind in arms.items() if self._has_form(kind, value)), None)
+        if fitting is not None or self.otherwise is None:
+            return fitting
         expanded = arms[self.otherwise].expand(value)
         return self.otherwise if isinstance(expanded, dict) and self.key not in expanded else None
 
     def _has_form(self, kind: Any, value: Any) -> bool:
-        shape = shape_of(kind)
-        model = model_of(kind)
+        shape, model = shape_of(kind), model_of(kind)
         if model is not None:
             written = model.expand(value) if isinstance(value, str) else value
-            key = self._telling_key(model)
-            if not isinstance(written, dict) or key not in written:
+            if not isinstance(written, dict) or self._key(model) not in written:
                 return isinstance(value, model)
-            return not self.is_keyed(kind) or written[key] == self._tag(kind)
-        if shape.form is not None:
+            return not self._words(model) or written[self._key(model)] in self._words(model)
+        if shape.form is not None and shape.form.fits is not None:
             return shape.form.fits(value)
-        words = words_of(kind)
-        return value in words if words else is_number(value)
+        if words_of(kind):
+            return value in words_of(kind)
+        bare = get_origin(shape.kind) or shape.kind
+        return isinstance(value, bare) if bare in (str, list) else is_number(value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         arms = self.arms(source)
@@ -210,38 +191,38 @@ class Shape(NamedTuple):
     """A type without what Annotated and the choice of null put around it.
 
     kind: the bare type, or a union of several.
-    metadata: of Annotated, outermost first.
+    form, choice: how values are written, and what tells the arms of the union apart, if that is annotated.
+    limits: those of annotated_types and pydantic, by name.
     """
 
     kind: Any
     is_nullable: bool
-    metadata: tuple[Any, ...]
+    form: Form | None
+    choice: OneOf | None
+    limits: dict[str, Any]
 
-    @property
-    def form(self) -> Form | None:
-        """The form that values are written in, if it is of their own."""
-        return next((item for item in self.metadata if isinstance(item, Form)), None)
 
-    @property
-    def choice(self) -> OneOf | None:
-        """What tells the arms of the union apart."""
-        return next((item for item in self.metadata if isinstance(item, OneOf)), None)
+LIMITS = ("ge", "gt", "le", "lt", "min_length", "pattern")
 
 
 def shape_of(kind: Any) -> Shape:
     """Return the Shape of a type."""
-    metadata: list[Any] = []
+    metadata: list[Any] = []  # outermost first
     is_nullable = False
-    while True:
+    while get_origin(kind) is Annotated or type(None) in get_args(kind):
         if get_origin(kind) is Annotated:
             kind, *outer = get_args(kind)
             for item in reversed(outer):
                 metadata += item.metadata if isinstance(item, FieldInfo) else [item]
-        elif get_origin(kind) in (Union, UnionType) and type(None) in get_args(kind):
+        else:
             is_nullable = True
             kind = Union[tuple(arm for arm in get_args(kind) if arm is not type(None))]  # noqa: UP007
-        else:
-            return Shape(kind, is_nullable, tuple(metadata))
+    limits = {
+        name: getattr(item, name) for item in metadata for name in LIMITS if getattr(item, name, None) is not None
+    }
+    form = next((item for item in metadata if isinstance(item, Form)), None)
+    choice = next((item for item in metadata if isinstance(item, OneOf)), None)
+    return Shape(kind, is_nullable, form, choice, limits)
 
 
 def arms_of(kind: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ Samples: TypeAlias = Annotated[
 ]
 
 
-class EdgeOptions(Strict, word="type"):
+class EdgeOptions(Strict, shorthands={str: "type"}):
     """Base of the edge models' options."""
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from diffrender.config.options.base import Form, is_number, wanted
+from diffrender.config.options.base import Form, is_number
 from diffrender.config.yaml_tree import ShellText
 
 T = TypeVar("T")
@@ -25,6 +25,11 @@ Pair: TypeAlias = Annotated[tuple[T, T], Field(strict=False)]
 """Two values in a list."""
 
 
+def wanted(what: str) -> PydanticCustomError:
+    """Return the error of a value of a wrong kind: `what` says which kind is needed."""
+    return PydanticCustomError("wanted", "{what}", {"what": what})
+
+
 def must(be: str, test: Callable[[Any], bool]) -> AfterValidator:
     """Return the validator that refuses a value without `test`; `be` says what it must be."""
 
@@ -36,19 +41,9 @@ def must(be: str, test: Callable[[Any], bool]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def is_ascending(pair: tuple[Any, Any]) -> bool:
-    """Whether the first of two numbers is not above the second."""
-    return pair[0] <= pair[1]
-
-
-def is_numbers(value: Any, count: int) -> bool:
-    """Whether `value` is a list of so many finite numbers."""
-    is_list = isinstance(value, list | tuple) and len(value) == count
-    return is_list and all(is_number(item) and math.isfinite(item) for item in value)
-
-
 def _three_numbers(value: Any) -> Any:
-    if not is_numbers(value, 3):
+    is_triple = isinstance(value, list | tuple) and len(value) == 3
+    if not (is_triple and all(is_number(item) and math.isfinite(item) for item in value)):
         raise wanted("three numbers [x, y, z]")
     return tuple(map(float, value))
 
@@ -81,68 +76,26 @@ def _color(value: Any) -> Any:
     return tuple(map(float, items))
 
 
-def _target_background(value: Any) -> Any:
-    try:
-        return value if value == "random" else _color(value)
-    except PydanticCustomError:
-        raise wanted("a colour (one number for gray, [red, green, blue], black or white) or random") from None
-
-
-def _color_schema(*words: str, **limits: float) -> dict[str, Any]:
+def _color_form(**limits: float) -> Form:
     number = {"type": "number", "minimum": 0} | limits
     row = {"type": "array", "items": number, "minItems": 3, "maxItems": 3}
-    return {"anyOf": [number, row, {"enum": [*GRAYS, *words]}]}
+    schema = {"anyOf": [number, row, {"enum": list(GRAYS)}]}
+    return Form("a colour", schema, lambda value: isinstance(value, list) or is_number(value) or value in list(GRAYS))
 
 
-def _is_color(value: Any) -> bool:
-    return is_number(value) or isinstance(value, list) or (isinstance(value, str) and value in GRAYS)
-
-
-Color: TypeAlias = Annotated[
-    tuple[float, float, float], BeforeValidator(_color), Form("a colour", _color_schema(), _is_color)
-]
+Color: TypeAlias = Annotated[tuple[float, float, float], BeforeValidator(_color), _color_form()]
 """Linear RGB from 0 up: a number for gray, [r, g, b], black or white."""
 
 Albedo: TypeAlias = Annotated[
-    Color,
-    must("a colour between 0 and 1", lambda color: max(color) <= 1),
-    Form("a colour", _color_schema(maximum=1), _is_color),
+    Color, must("a colour between 0 and 1", lambda color: max(color) <= 1), _color_form(maximum=1)
 ]
 """Linear RGB in 0..1."""
 
-TargetBackground: TypeAlias = Annotated[
-    Color | Literal["random"], BeforeValidator(_target_background), Form("a colour or random", _color_schema("random"))
-]
-
-
-def _every(value: Any) -> Any:
-    if value in ("auto", None) or (is_number(value) and isinstance(value, int) and value >= 2):
-        return value
-    raise wanted("an integer from 2 up, auto, or null")
-
-
-Every: TypeAlias = Annotated[
-    int | Literal["auto"] | None,
-    BeforeValidator(_every),
-    Form(
-        "an integer from 2 up, auto, or null",
-        {"anyOf": [{"type": "integer", "minimum": 2}, {"enum": ["auto", None]}]},
-    ),
-]
-"""How many views apart; null for never."""
-
-
-NAME = r"^[^.\s]+$"
-Name: TypeAlias = Annotated[
-    str, Field(pattern=NAME), Form("a name without dots and spaces", {"type": "string", "pattern": NAME})
-]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[^.\s]+$"), Form("a name without dots and spaces")]
 """What can be a part of a dotted path."""
 
-DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 Device: TypeAlias = Annotated[
-    str,
-    Field(pattern=DEVICE),
-    Form("auto, cpu, cuda, or one of several as cuda:1", {"type": "string", "pattern": DEVICE}),
+    str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"), Form("auto, cpu, cuda, or one of several as cuda:1")
 ]
 """Where to compute."""
 
@@ -162,15 +115,10 @@ def _existing(kind: str) -> BeforeValidator:
     return BeforeValidator(resolve)
 
 
-def is_text(value: Any) -> bool:
-    """Whether `value` is text."""
-    return isinstance(value, str)
-
-
-File: TypeAlias = Annotated[str, _existing("file"), Form("a file", fits=is_text)]
+File: TypeAlias = Annotated[str, _existing("file"), Form("a file")]
 """The absolute path of a file that exists; written relative to the scene file."""
 
-ImageFile: TypeAlias = Annotated[File, Form("file.png", fits=is_text)]
+ImageFile: TypeAlias = Annotated[File, Form("file.png")]
 
-FileOrFolder: TypeAlias = Annotated[str, _existing("folder"), Form("a folder or a file", fits=is_text)]
+FileOrFolder: TypeAlias = Annotated[str, _existing("folder"), Form("a folder or a file")]
 """The absolute path of a folder or file that exists; written relative to the scene file."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
 from diffrender.config.defaults import HEIGHT_UNIT, MAP_HEIGHT
-from diffrender.config.options.base import Form, OneOf, Strict, option, wanted
+from diffrender.config.options.base import Form, OneOf, Strict, option
 from diffrender.config.options.fields import (
     Color,
     File,
@@ -15,8 +15,6 @@ from diffrender.config.options.fields import (
     Name,
     NonzeroVector,
     Vector,
-    is_numbers,
-    is_text,
     must,
 )
 
@@ -30,7 +28,7 @@ class RotationOptions(Strict):
     degrees: float = Field(description="counter-clockwise seen against the axis")
 
 
-class ShadowOptions(Strict, number="softness", switch=""):
+class ShadowOptions(Strict, shorthands={float: "softness", bool: ""}):
     """How a light casts shadows."""
 
     softness: float = option(0.01, "half the width of a shadow's edge, as a part of its map's width", gt=0, le=0.25)
@@ -53,7 +51,7 @@ ConeAngle: TypeAlias = Annotated[float, Field(gt=0, le=89)]
 """Degrees between a cone and its axis."""
 
 
-class LightOptions(Strict, word="type"):
+class LightOptions(Strict, shorthands={str: "type"}):
     """Base of the lights' options."""
 
     name: Name | None = option(None, "a name, for `optimize:`; if omitted: the type")
@@ -99,18 +97,8 @@ class SpotOptions(LightOptions):
     shadow: CastShadow = None
 
 
-def _coefficients(value: Any) -> Any:
-    rows = value if isinstance(value, list | tuple) else []
-    if len(rows) not in (9, 16) or not all(is_numbers(row, 3) for row in rows):
-        raise wanted("9 or 16 rows [r, g, b]")
-    return tuple(tuple(map(float, row)) for row in rows)
-
-
-ROW = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}
 Coefficients: TypeAlias = Annotated[
-    tuple[tuple[float, float, float], ...],
-    BeforeValidator(_coefficients),
-    Form("9 or 16 rows [r, g, b]", {"type": "array", "items": ROW, "minItems": 9, "maxItems": 16}),
+    list[Vector], must("9 or 16 rows [r, g, b]", lambda rows: len(rows) in (9, 16)), Form("9 or 16 rows [r, g, b]")
 ]
 
 
@@ -134,7 +122,7 @@ class EnvironmentOptions(LightOptions):
     """A sky as a lat-long image."""
 
     type: Literal["environment"] = "environment"
-    radiance: Annotated[Color | Annotated[File, Form("sky.hdr", fits=is_text)], OneOf()] = option(
+    radiance: Annotated[Color | Annotated[File, Form("sky.hdr")], OneOf()] = option(
         WHITE, "a lat-long image (its middle is at +x), or a colour to start from"
     )
     resolution: MapHeight | None = option(
@@ -149,7 +137,7 @@ class FlashesOptions(LightOptions):
 
     type: Literal["flashes"] = "flashes"
     direction: Annotated[
-        Annotated[FileOrFolder, Form("lights.txt or a folder of a mirror ball", fits=is_text)]
+        Annotated[FileOrFolder, Form("lights.txt or a folder of a mirror ball")]
         | Annotated[list[NonzeroVector], Field(min_length=1), Form("[[x, y, z], ...]")],
         OneOf(),
     ] = option(

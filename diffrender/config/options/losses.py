@@ -14,13 +14,13 @@ Pointwise: TypeAlias = Literal["l1", "l2", "huber"]
 """The costs of one difference."""
 
 
-class TermOptions(Strict, number="weight"):
+class TermOptions(Strict, shorthands={float: "weight"}):
     """One term of the loss."""
 
     weight: Weight = option(1.0, "factor of the term")
 
 
-class ImageLossOptions(TermOptions, word="type"):
+class ImageLossOptions(TermOptions, shorthands={str: "type"}):
     """Base of the options of losses between images."""
 
     space: Literal["srgb", "linear", "log"] = option(
@@ -58,22 +58,15 @@ class PyramidOptions(ImageLossOptions):
 ImageLoss: TypeAlias = Annotated[L1Options | L2Options | HuberOptions | PyramidOptions, OneOf("type", otherwise="l1")]
 
 
-class MaskIouOptions(TermOptions, word="type"):
-    """One minus intersection over union of the silhouettes."""
+class MaskLossOptions(TermOptions, shorthands={str: "type"}):
+    """Between silhouettes."""
 
-    type: Literal["mask_iou"] = "mask_iou"
-
-
-class MaskL1Options(TermOptions, word="type"):
-    """Mean absolute difference of the silhouettes, over the whole image."""
-
-    type: Literal["l1"] = "l1"
+    type: Literal["mask_iou", "l1"] = option(
+        "mask_iou", "mask_iou: one minus intersection over union; l1: mean absolute difference, over the whole image"
+    )
 
 
-MaskLoss: TypeAlias = Annotated[MaskIouOptions | MaskL1Options, OneOf("type", otherwise="mask_iou")]
-
-
-class BufferLossOptions(TermOptions, word="type"):
+class BufferLossOptions(TermOptions, shorthands={str: "type"}):
     """Between images of normals or of depths, for targets that have them."""
 
     type: Pointwise = option("l1", "the cost of a difference")
@@ -104,7 +97,7 @@ class LossOptions(Strict):
     """The terms that are added up; null or weight 0 omits a term."""
 
     image: ImageLoss | None = option(L1Options(), "between images")
-    mask: MaskLoss | None = _term("between silhouettes")
+    mask: MaskLossOptions | None = _term("between silhouettes")
     normal: BufferLossOptions | None = _term("between images of world normals")
     depth: BufferLossOptions | None = _term("between images of camera depth")
     laplacian: TermOptions | None = _term(

@@ -13,7 +13,7 @@ from diffrender.config.options.material_inputs import NormalMap, SurfaceColor, S
 Normal: TypeAlias = Annotated[NormalMap | None, Field(description="a normal map")]
 
 
-class MaterialOptions(Strict, word="type"):
+class MaterialOptions(Strict, shorthands={str: "type"}):
     """Base of the materials' options."""
 
     base_color: SurfaceColor | None = option(

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
-from diffrender.config.options.fields import Box, File, Pair, PositiveFloat, PositiveInt, Sizes, Vector, is_text
+from diffrender.config.options.fields import Box, File, Pair, PositiveFloat, PositiveInt, Sizes, Vector
 
 
-class SubdivideOptions(Strict, number="times"):
+class SubdivideOptions(Strict, shorthands={float: "times"}):
     """Four triangles for each one, N times."""
 
     times: int = Field(ge=0, le=6, description="each makes four triangles of one")
@@ -44,10 +44,10 @@ class ShapeOptions(Strict):
                     yield Finding((key,), f"`{key}` beside `aabb`, which already says it", ("remove one of them",))
 
 
-class FileMesh(Strict, word="file"):
+class FileMesh(Strict, shorthands={str: "file"}):
     """A mesh from a file: .obj, .ply, .glb, .gltf or .stl."""
 
-    file: Annotated[File, Form("a mesh file", fits=is_text)] = Field(description="the mesh file")
+    file: Annotated[File, Form("a mesh file")] = Field(description="the mesh file")
     subdivide: Subdivide = None
 
 

@@ -33,7 +33,7 @@ def stop_after_start(options: RemeshScheduleOptions | ParameterOptions) -> Itera
         yield Finding(("stop",), f"`stop` {options.stop} is not after `start` {options.start}", ("make `stop` larger",))
 
 
-class RemeshScheduleOptions(Strict, word="when", items="when"):
+class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     """How a mesh is remeshed as it is fitted."""
 
     when: Annotated[Literal["continuous"] | Steps, OneOf()] = option(
@@ -82,7 +82,7 @@ class RemeshScheduleOptions(Strict, word="when", items="when"):
             yield Finding(("shortest",), message, ("make it smaller",))
 
 
-class ParameterOptions(Strict, number="lr"):
+class ParameterOptions(Strict, shorthands={float: "lr"}):
     """How one value of the scene is optimised."""
 
     lr: PositiveFloat | None = option(

@@ -9,7 +9,7 @@ from diffrender.config.options.base import OneOf, Strict, option
 FINAL = "the last learning rate, as a fraction of lr"
 
 
-class ScheduleOptions(Strict, word="type"):
+class ScheduleOptions(Strict, shorthands={str: "type"}):
     """Base of the learning-rate schedules' options."""
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from diffrender.config.defaults import EVERY, SYNTHETIC_RESOLUTION
-from diffrender.config.options.base import Finding, Strict, option
+from diffrender.config.options.base import Finding, OneOf, Strict, option
 from diffrender.config.options.fields import (
-    Every,
+    Color,
     FileOrFolder,
     Pair,
     PositiveFloat,
     PositiveInt,
-    TargetBackground,
     Vector,
-    is_ascending,
     must,
 )
 from diffrender.config.options.lights import AnyLight
@@ -35,9 +33,9 @@ class SyntheticOptions(SceneParts):
     radius: PositiveFloat = option(3.0, "distance of the cameras from `center`")
     center: Vector = option((0.0, 0.0, 0.0), "where the cameras look")
     fov_deg: float = option(40.0, "vertical field of view in degrees", gt=0, lt=180)
-    elevation_deg: Annotated[Pair[Degrees], must("two numbers, the lower one first", is_ascending)] = option(
-        (-30.0, 60.0), "lowest and highest camera, in degrees above the horizontal plane"
-    )
+    elevation_deg: Annotated[
+        Pair[Degrees], must("two numbers, the lower one first", lambda ends: ends[0] <= ends[1])
+    ] = option((-30.0, 60.0), "lowest and highest camera, in degrees above the horizontal plane")
     samples: int = option(8, "samples along each side of a pixel", ge=1, le=32)
     light_samples: int | None = option(
         None,
@@ -61,12 +59,12 @@ class TargetsOptions(Strict):
     resolution: PositiveInt | None = option(
         None, f"long side in pixels; if omitted: the images' own, or {SYNTHETIC_RESOLUTION} for `synthetic`"
     )
-    test_every: Every = option(
+    test_every: Annotated[Annotated[int, Field(ge=2)] | Literal["auto"], OneOf()] | None = option(
         "auto",
         "hold out every Nth view; null: none; auto: the views of transforms_test.json if there is one, else"
         f" every {EVERY}th",
     )
-    background: TargetBackground | None = option(
+    background: Annotated[Color | Literal["random"], OneOf()] | None = option(
         None,
         "behind masked photographs; if omitted: the scene's; random: another colour in each view at"
         " each step, behind renderings and targets alike (it needs masks)",
