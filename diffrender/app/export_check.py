@@ -16,6 +16,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.lights import Directional, Point, Spot
 from diffrender.scene.scene import Scene
+from diffrender.setup.scene import scene_to
 
 VIEWS = 4
 # Identical images have infinitely many decibels, which JSON has no number for; 8-bit images that differ have at most 96
@@ -34,7 +35,7 @@ def export_psnr_db(path: Path, scene: Scene, cameras: Cameras, render_views: Ren
     """
     found = read_gltf_scene(path).scene
     lights = {name: _like(light, found.lights.get(name, light)) for name, light in scene.lights.items()}
-    again = replace(found, lights=lights, background=scene.background).to(scene.background.device)
+    again = scene_to(replace(found, lights=lights, background=scene.background), scene.background.device)
     cameras = cameras.without_gains()
     scores = []
     for view in evenly_spaced_indices(len(cameras), VIEWS):

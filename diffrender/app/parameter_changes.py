@@ -7,8 +7,8 @@ from torch import Tensor
 
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
+from diffrender.fit.remeshing.remesh_object import texture_fields
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.scene.fields import textures_of
 from diffrender.scene.parameter_paths import canonical_path, default_parametrization, get_value, object_of_vertices
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.report import LearnedValue
@@ -49,7 +49,7 @@ def _describe_reunwrapped_textures(setup: FitSetup, result: FitResult) -> set[st
         uvs = [each.mesh.uvs for each in (before, after)]
         if uvs[0] is None or uvs[1] is None or torch.equal(uvs[0].cpu(), uvs[1].cpu()):
             continue
-        paths |= {f"objects.{name}.material.{field}" for field in textures_of(before.material)}
+        paths |= {f"objects.{name}.material.{field}" for field in texture_fields(before)}
     return paths
 
 

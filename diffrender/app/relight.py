@@ -20,6 +20,7 @@ from diffrender.render.render import render
 from diffrender.scene.light import Light
 from diffrender.setup.fit_setup import choose_device
 from diffrender.setup.lights import build_light
+from diffrender.setup.scene import scene_to
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.images.png import write_png
 
@@ -62,7 +63,7 @@ def relight_run(
             " part of its colours; fit it with a material that needs light (lambert, phong, ggx) and `lights`"
         )
     target = choose_device(device)
-    scene = replace(scene, lights=read_lights(env, lights, rotation_deg)).to(target)
+    scene = scene_to(replace(scene, lights=read_lights(env, lights, rotation_deg)), target)
     # In other light, what was found about each photograph's exposure means nothing.
     cameras = cameras.without_gains().to(target)
     out = folder.path / FOLDER if out is None else out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.fields import fields_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -74,7 +74,7 @@ def load_scene(path: Path) -> tuple[Scene, Cameras]:
     except DataError:
         raise
     except Exception as error:  # torch.load raises OSError, RuntimeError, UnpicklingError, ... for a broken file
-        raise DataError(f"{path}: is not a readable scene file ({error})") from error
+        raise DataError(f"{path}: is no readable scene ({error})") from error
 
 
 def _cameras(state: dict[str, Any]) -> Cameras:
@@ -86,11 +86,15 @@ def _cameras(state: dict[str, Any]) -> Cameras:
 
 def _entry(holder: Any, shelf: dict[str, Any]) -> dict[str, Any]:
     kind = next(kind for kind, each in shelf.items() if type(holder) is each)
-    return {"type": kind, "fields": {name: _plain(value) for name, value in fields_of(holder).items()}}
+    return {"type": kind, "fields": {field.name: _plain(getattr(holder, field.name)) for field in _fields(holder)}}
 
 
 def _from_entry(entry: dict[str, Any], shelf: dict[str, Any]) -> Any:
     return shelf[entry["type"]](**{name: _value(value) for name, value in entry["fields"].items()})
+
+
+def _fields(holder: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(holder)
 
 
 def _plain(value: Any) -> Any:
@@ -99,7 +103,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, EnvMap):
         return {"sky": _plain(value.texels)}
     if isinstance(value, Shadow):
-        return {"shadow": fields_of(value)}
+        return {"shadow": {field.name: _plain(getattr(value, field.name)) for field in _fields(value)}}
     return value.detach().cpu() if isinstance(value, Tensor) else value
 
 

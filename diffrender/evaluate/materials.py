@@ -15,7 +15,6 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import RenderViews, render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import fields_of, with_fields
 from diffrender.scene.light import Light
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.materials import Unlit
@@ -126,7 +125,7 @@ def _visible_values(scene: Scene, field: str, cameras: Cameras) -> Tensor | None
     """
     objects = {}
     for name, item in scene.objects.items():
-        if field not in fields_of(item.material):
+        if field not in {each.name for each in dataclasses.fields(item.material)}:  # type: ignore[arg-type]
             return None
         value: Any = getattr(item.material, field)
         if isinstance(value, Texture):
@@ -150,7 +149,7 @@ def _scale_base_color(item: Object, scale: float) -> Object:
         color = dataclasses.replace(color, texels=(color.texels * scale).clamp(0, 1))
     else:
         color = (color * scale).clamp(0, 1)
-    return dataclasses.replace(item, material=with_fields(item.material, {"base_color": color}))
+    return dataclasses.replace(item, material=dataclasses.replace(material, base_color=color))
 
 
 def _color_psnr_db(wanted: Tensor, found: Tensor) -> float:

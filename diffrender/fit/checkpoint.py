@@ -12,8 +12,7 @@ import torch
 from diffrender.errors import DataError, FitError
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
-from diffrender.fit.remeshing.remesh_object import vertex_fields, with_mesh_and_fields
-from diffrender.scene.fields import textures_of
+from diffrender.fit.remeshing.remesh_object import texture_fields, vertex_fields, with_mesh_and_fields
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 
@@ -80,11 +79,11 @@ def _mesh_state(item: Object) -> dict[str, Any]:
     """A mesh, what stands at its vertices, and its textures, as tensors: it may have been unwrapped anew."""
     mesh = item.mesh
     parts = {"vertices": mesh.vertices, "faces": mesh.faces, "uvs": mesh.uvs, "uv_faces": mesh.uv_faces}
-    textures = {name: texture.texels for name, texture in textures_of(item.material).items()}
+    textures = {name: texture.texels for name, texture in texture_fields(item).items()}
     return {"mesh": parts, "fields": vertex_fields(item), "textures": textures}
 
 
 def _object_with(item: Object, state: dict[str, Any]) -> Object:
-    had = textures_of(item.material)
+    had = texture_fields(item)
     textures = {name: dataclasses.replace(had[name], texels=texels) for name, texels in state["textures"].items()}
     return with_mesh_and_fields(item, Mesh(**state["mesh"]), state["fields"] | textures)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import with_fields
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
@@ -39,7 +39,8 @@ def fill_unseen_texels(scene: Scene, cameras: Cameras, paths: Iterable[str], ren
         if not isinstance(texture, Texture) or item.mesh.uvs is None:
             continue
         seen = find_seen_texels(scene, name, texture, cameras, render_views)
-        material = with_fields(item.material, {field: complete_texture(item.mesh, texture, seen)})
+        material: Any = item.material  # every material is a dataclass
+        material = dataclasses.replace(material, **{field: complete_texture(item.mesh, texture, seen)})
         objects[name] = dataclasses.replace(item, material=material)
     return dataclasses.replace(scene, objects=objects)
 

@@ -17,21 +17,16 @@ from diffrender.scene.mesh import Mesh
 class Object:
     """A mesh, its material and where it stands: x_world = rotation (scale x_object) + translation.
 
-    pose: [4, 4] world_from_object, a rigid motion; if omitted, the identity on the mesh's device.
-    scale: [] positive, uniform; if omitted, 1 on the mesh's device.
+    pose: [4, 4] world_from_object, a rigid motion.
+    scale: [] positive, uniform.
     """
 
     mesh: Mesh
     material: Material
-    pose: Tensor = field(default=None, metadata={"parametrization": "pose"})  # type: ignore[assignment]
-    scale: Tensor = field(default=None, metadata={"parametrization": "positive"})  # type: ignore[assignment]
+    pose: Tensor = field(default_factory=lambda: torch.eye(4), metadata={"parametrization": "pose"})
+    scale: Tensor = field(default_factory=lambda: torch.ones(()), metadata={"parametrization": "positive"})
 
     def __post_init__(self) -> None:
-        device = self.mesh.vertices.device
-        if self.pose is None:
-            object.__setattr__(self, "pose", torch.eye(4, device=device))
-        if self.scale is None:
-            object.__setattr__(self, "scale", torch.ones((), device=device))
         check_shape("Object", "pose", self.pose, (4, 4))
         check_finite("Object", "pose", self.pose)
         check_shape("Object", "scale", self.scale, ())

@@ -5,7 +5,7 @@
     cameras.pose (cam_from_world)       cameras.focal (focal_px)
     cameras.exposure                    cameras.white_balance (both only where the cameras have them)
 
-A scene with exactly one object may leave out `objects.<name>.`. The value of a Texture or EnvMap is its texels.
+A scene with exactly one object may leave out `objects.<name>.`. The value of a Texture or SkyMap is its texels.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.scene.fields import map_tensors
 from diffrender.scene.light import Light
 from diffrender.scene.object import Object
 
@@ -21,21 +20,14 @@ class Scene:
 
     objects: by name; the order is the order of their faces in the raster pass.
     lights: by name.
-    background: [3] linear RGB; if omitted, black on the device of the first object.
+    background: [3] linear RGB.
     """
 
     objects: Mapping[str, Object]
     lights: Mapping[str, Light] = field(default_factory=dict)
-    background: Tensor = field(default=None, metadata={"parametrization": "unit_interval"})  # type: ignore[assignment]
+    background: Tensor = field(default_factory=lambda: torch.zeros(3), metadata={"parametrization": "unit_interval"})
 
     def __post_init__(self) -> None:
-        if self.background is None:
-            device = next((item.mesh.vertices.device for item in self.objects.values()), "cpu")
-            object.__setattr__(self, "background", torch.zeros(3, device=device))
         check_shape("Scene", "background", self.background, (3,))
         object.__setattr__(self, "objects", MappingProxyType(dict(self.objects)))
         object.__setattr__(self, "lights", MappingProxyType(dict(self.lights)))
-
-    def to(self, device: torch.device | str) -> Scene:
-        """Return the same scene on `device`."""
-        return map_tensors(self, lambda value: value.to(device))

@@ -57,7 +57,7 @@ from diffrender.scene.views import Views
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.objective import default_loss, terms_of
 from diffrender.setup.remeshing import build_remeshing, fill_remesh, fill_unwrap
-from diffrender.setup.scene import build_scene, shelf_options
+from diffrender.setup.scene import build_scene, scene_to, shelf_options
 from diffrender.setup.targets import build_targets
 
 
@@ -134,7 +134,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     targets = build_targets(config)
     scene, config = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
     size = targets.place.region.radius
-    scene, fit_views = scene.to(device), targets.fit.to(device)
+    scene, fit_views = scene_to(scene, device), targets.fit.to(device)
     fit_views = with_learned_gains(fit_views, config)
     parameters = _fill_parameters(config, scene, fit_views.cameras, size)
     shapes = [options for path, options in parameters.items() if path.endswith("mesh.vertices")]
@@ -178,7 +178,7 @@ def build_fit(config: FitConfig) -> FitSetup:
 
 
 def _relit_to(relit: Relit, scene: Scene, device: torch.device) -> Relit:
-    return Relit(replace(scene, lights=relit.lights).to(device).lights, relit.views.to(device))
+    return Relit(scene_to(replace(scene, lights=relit.lights), device).lights, relit.views.to(device))
 
 
 def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:

@@ -13,9 +13,8 @@ from diffrender.config.options.objects import ObjectOptions
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.errors import ConfigError, MeshError
 from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
+from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, texture_fields
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import textures_of
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import canonical_path, object_of_vertices
 from diffrender.scene.scene import Scene
@@ -55,7 +54,7 @@ def fill_unwrap(
     path: of the vertices, as the file has it.
     Raises ConfigError where that is asked for and there is no texture to lie on it.
     """
-    textures = textures_of(item.material)
+    textures = texture_fields(item)
     if options.unwrap and not textures:
         raise ConfigError(
             f"optimize.{path}.remesh.unwrap: the object has no textures, so it needs no texture coordinates; take it"

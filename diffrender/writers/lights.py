@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.fields import fields_of
 from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
@@ -32,16 +32,17 @@ def write_lights(path: Path, lights: Mapping[str, Light]) -> None:
 def _entry(path: Path, name: str, light: Light) -> dict[str, Any]:
     kind = next(kind for kind, light_class in LIGHTS.items() if isinstance(light, light_class))
     entry: dict[str, Any] = {"name": name, "type": kind}
-    for field, value in fields_of(light).items():
+    for field in dataclasses.fields(light):  # type: ignore[arg-type]
+        value = getattr(light, field.name)
         if isinstance(value, EnvMap):
             file = path.with_name(f"{name}.exr")
             write_float_image(file, value.texels)
             value = file.name
-        elif isinstance(light, Environment) and field == "rotation":
+        elif isinstance(light, Environment) and field.name == "rotation":
             value = _rotation(value)
         elif isinstance(value, Shadow):
-            value = fields_of(value)
-        entry[field] = value
+            value = dataclasses.asdict(value)
+        entry[field.name] = value
     return entry
 
 

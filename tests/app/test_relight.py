@@ -110,7 +110,7 @@ def test_scenes_from_when_there_were_two_projections_are_read(tmp_path: Path, or
 
 
 def test_damaged_scenes_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a readable scene file"):
+    with pytest.raises(DataError, match="is no readable scene"):
         load_scene(tmp_path / "scene.pt")
     torch.save({"format": 99}, tmp_path / "scene.pt")
     with pytest.raises(DataError, match="format 99, wanted 1"):

@@ -17,9 +17,8 @@ from diffrender.fit.optimizer.schedules import Constant, Schedule
 from diffrender.fit.optimizer.vertex_optimizer import StepProgress, VertexOptimizer
 from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, vertex_fields, with_mesh_and_fields
-from diffrender.fit.remeshing.reunwrap import reunwrap
+from diffrender.fit.remeshing.reunwrap import reunwrap, texture_fields
 from diffrender.fit.timings import Phases
-from diffrender.scene.fields import textures_of
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import object_of_vertices
 
@@ -210,7 +209,7 @@ class FitOptimizer:
         name = object_of_vertices(path)
         assert name is not None
         is_finite = bool(torch.isfinite(self._model.latents[path].sum()))
-        if not (is_finite and textures_of(self._model.frame.scene.objects[name].material)):
+        if not (is_finite and texture_fields(self._model.frame.scene.objects[name])):
             return
         found = reunwrap(self._model, name, self._moments, self._names)
         self._model.restore(found.frame, found.latents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,7 +11,6 @@ from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.fields import fields_of
 from diffrender.scene.light import Light
 from diffrender.scene.scene import Scene
 
@@ -33,13 +33,14 @@ class WhiteLight(Regularizer):
 
 
 def _chroma(light: Light) -> Tensor:
-    for name, value in fields_of(light).items():
+    for each in dataclasses.fields(light):  # type: ignore[arg-type]
+        value = getattr(light, each.name)
         if isinstance(value, EnvMap):
             height, width = value.texels.shape[:2]
             _, solid_angle = map_directions(height, width, value.texels)
             # Weights of mean 1, so that plain means are means over directions.
             return _distance(value.texels.reshape(-1, 3) * (solid_angle / solid_angle.mean())[:, None])
-        if name in COLORS:
+        if each.name in COLORS:
             return _distance(value.reshape(-1, 3))
     raise TypeError(f"{type(light).__name__} has no field of a colour")
 

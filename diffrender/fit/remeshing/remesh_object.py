@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffrender.geometry.remesh.remesh import Edits, RemeshOptions, remesh
-from diffrender.scene.fields import fields_of, with_fields
 from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.textures.texture import Texture
 
 # Sharp edges move during a fit as all others do; only boundaries and seams stay what they are.
 OPTIONS = RemeshOptions(features_deg=None)
@@ -70,11 +70,22 @@ def vertex_fields(item: Object) -> dict[str, Tensor]:
     n_vertices = item.mesh.n_vertices
     return {
         name: value
-        for name, value in fields_of(item.material).items()
+        for name, value in _fields(item).items()
         if isinstance(value, Tensor) and value.dim() == 2 and len(value) == n_vertices
     }
 
 
+def texture_fields(item: Object) -> dict[str, Texture]:
+    """The textures of an object's material, by the name of the field."""
+    return {name: value for name, value in _fields(item).items() if isinstance(value, Texture)}
+
+
 def with_mesh_and_fields(item: Object, mesh: Mesh, fields: Mapping[str, SurfaceValue]) -> Object:
     """`item` with another mesh, and with other values of its material."""
-    return replace(item, mesh=mesh, material=with_fields(item.material, fields))
+    material = dataclasses.replace(item.material, **fields)  # type: ignore[type-var]
+    return dataclasses.replace(item, mesh=mesh, material=material)
+
+
+def _fields(item: Object) -> dict[str, Any]:
+    fields = dataclasses.fields(item.material)  # type: ignore[arg-type]  # every material is a dataclass
+    return {field.name: getattr(item.material, field.name) for field in fields}

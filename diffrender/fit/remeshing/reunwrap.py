@@ -11,9 +11,8 @@ from torch import Tensor
 
 from diffrender.fit.model import SceneModel, SceneTemplate
 from diffrender.fit.optimizer.adam import AdamState
-from diffrender.fit.remeshing.remesh_object import with_mesh_and_fields
+from diffrender.fit.remeshing.remesh_object import texture_fields, with_mesh_and_fields
 from diffrender.imaging.inpaint import fill_nearest
-from diffrender.scene.fields import textures_of
 from diffrender.scene.textures.bake import unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
@@ -46,7 +45,7 @@ def reunwrap(
     old = item.mesh
     if path in latents:
         old = old.with_vertices(model.parametrization(path).value_of(latents[path]))
-    textures = textures_of(item.material)
+    textures = texture_fields(item)
     new = unwrap_mesh(old, max(max(each.texels.shape[:2]) for each in textures.values()))
     sizes = {(each.texels.shape[0], each.texels.shape[1]) for each in textures.values()}
     carriers = {size: texture_transfer(old, new, *size) for size in sizes}

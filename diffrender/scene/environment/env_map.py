@@ -1,4 +1,4 @@
-"""EnvMap: radiance from every direction as an image, and its blurred copies."""
+"""SkyMap: radiance from every direction as an image, and its blurred copies."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class EnvMap:
     texels: Tensor
 
     def __post_init__(self) -> None:
-        check_shape("EnvMap", "texels", self.texels, ("H", "2 H", 3))
-        check_float("EnvMap", "texels", self.texels)
+        check_shape("SkyMap", "texels", self.texels, ("H", "2 H", 3))
+        check_float("SkyMap", "texels", self.texels)
         height, width = self.texels.shape[:2]
         if height == 0 or height % HEIGHT_UNIT or width != 2 * height:
             fitting = max(1, math.ceil(height / HEIGHT_UNIT)) * HEIGHT_UNIT
             raise ShapeError(
-                f"EnvMap: texels must be twice as wide as high, and their height a multiple of {HEIGHT_UNIT}, got"
+                f"SkyMap: texels must be twice as wide as high, and their height a multiple of {HEIGHT_UNIT}, got"
                 f" {height} x {width}; resize the map, to {fitting} x {2 * fitting} for instance"
             )
 

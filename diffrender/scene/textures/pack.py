@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,7 +10,6 @@ from torch import Tensor
 
 from diffrender.ops.mip_pyramid import MipPyramid, mip_pyramid
 from diffrender.ops.sample_texture import sample_texture
-from diffrender.scene.fields import textures_of, with_fields
 from diffrender.scene.textures.texture import Texture
 
 Holder = TypeVar("Holder")
@@ -45,9 +45,11 @@ def pack_textures(holder: Holder, backend: str | None) -> Holder:
     An image looks each texture up several times; what all look-ups share is worked out once.
     """
     groups: dict[tuple[Any, ...], list[str]] = {}
-    for name, value in textures_of(holder).items():
-        kind = (value.texels.shape[:2], value.wrap, value.texels.dtype, value.texels.device)
-        groups.setdefault(kind, []).append(name)
+    for field in dataclasses.fields(holder):  # type: ignore[arg-type]
+        value = getattr(holder, field.name)
+        if isinstance(value, Texture):
+            kind = (value.texels.shape[:2], value.wrap, value.texels.dtype, value.texels.device)
+            groups.setdefault(kind, []).append(field.name)
     changes: dict[str, Texture] = {}
     for names in groups.values():
         textures = [getattr(holder, name) for name in names]
@@ -56,4 +58,4 @@ def pack_textures(holder: Holder, backend: str | None) -> Holder:
         pack = TexturePack(pyramid, sizes, textures[0].wrap)
         for index, (name, texture) in enumerate(zip(names, textures, strict=True)):
             changes[name] = PackedTexture(texture.texels, texture.wrap, pack, index)
-    return with_fields(holder, changes) if changes else holder
+    return dataclasses.replace(holder, **changes) if changes else holder  # type: ignore[type-var]
