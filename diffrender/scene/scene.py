@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
+from diffrender.scene.fields import COLOR, map_tensors, quantity
 from diffrender.scene.light import Light
 from diffrender.scene.object import Object
 
@@ -25,9 +26,13 @@ class Scene:
 
     objects: Mapping[str, Object]
     lights: Mapping[str, Light] = field(default_factory=dict)
-    background: Tensor = field(default_factory=lambda: torch.zeros(3), metadata={"parametrization": "unit_interval"})
+    background: Tensor = quantity(COLOR, lambda: torch.zeros(3))
 
     def __post_init__(self) -> None:
         check_shape("Scene", "background", self.background, (3,))
         object.__setattr__(self, "objects", MappingProxyType(dict(self.objects)))
         object.__setattr__(self, "lights", MappingProxyType(dict(self.lights)))
+
+    def to(self, device: torch.device | str) -> Scene:
+        """The same scene on `device`."""
+        return map_tensors(self, lambda tensor: tensor.to(device))

@@ -88,10 +88,10 @@ def test_what_is_known_of_each_picture_is_saved(tmp_path: Path) -> None:
 
 
 def test_damaged_scenes_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no readable scene"):
+    with pytest.raises(DataError, match="is not a readable scene file"):
         load_scene(tmp_path / "scene.pt")
     torch.save({"format": 99}, tmp_path / "scene.pt")
-    with pytest.raises(DataError, match="format 99, wanted 1"):
+    with pytest.raises(DataError, match="format 99, wanted 2"):
         load_scene(tmp_path / "scene.pt")
     with pytest.raises(DataError, match="cannot be written"):
         save_scene(tmp_path / "no" / "scene.pt", lit_scene(OBJECTS["ggx"]), cameras())

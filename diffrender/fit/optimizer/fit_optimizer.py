@@ -16,11 +16,12 @@ from diffrender.fit.optimizer.adam import ADAM_VARIANTS, AdamSettings, AdamState
 from diffrender.fit.optimizer.schedules import Constant, Schedule
 from diffrender.fit.optimizer.vertex_optimizer import StepProgress, VertexOptimizer
 from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, vertex_fields, with_mesh_and_fields
-from diffrender.fit.remeshing.reunwrap import reunwrap, texture_fields
+from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
+from diffrender.fit.remeshing.reunwrap import reunwrap
 from diffrender.fit.timings import Phases
+from diffrender.scene.fields import textures_of, vertex_fields_of
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.parameter_paths import object_of_vertices
+from diffrender.scene.parameter_paths import ParameterPath
 
 # Adam's usual ones.
 BETAS = (0.9, 0.999)
@@ -103,10 +104,8 @@ class FitOptimizer:
         self._moments = {path: AdamState.fresh(self._names[path], latent) for path, latent in model.latents.items()}
         self._motions: dict[str, VertexOptimizer] = {}
         for path, rate in self._rates.items():
-            name = object_of_vertices(path)
-            if name is not None:
-                mesh = model.frame.scene.objects[name].mesh
-                self._motions[path] = VertexOptimizer(mesh, remeshing.pop(path, None), rate.in_edges)
+            if ParameterPath.parse(path).is_vertices:
+                self._motions[path] = VertexOptimizer(self._mesh(path), remeshing.pop(path, None), rate.in_edges)
         if remeshing:
             wrong = ", ".join(remeshing)
             raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
@@ -164,23 +163,21 @@ class FitOptimizer:
         }
 
     def _mesh(self, path: str) -> Mesh:
-        name = object_of_vertices(path)
-        assert name is not None
-        return self._model.frame.scene.objects[name].mesh
+        return self._model.frame.scene.objects[ParameterPath.parse(path).name].mesh
 
     @torch.no_grad()
     def _remesh(self, path: str, motion: VertexOptimizer) -> None:
         """Other triangles for the object whose vertices stand at `path`; all that its vertices carry goes along."""
         model, frame, latents = self._model, self._model.frame, self._model.latents
-        name = object_of_vertices(path)
-        assert name is not None and motion.remeshing is not None
+        name = ParameterPath.parse(path).name
+        assert motion.remeshing is not None
         assert motion.lengths is not None and motion.drift is not None
         item = frame.scene.objects[name]
         mesh = item.mesh.with_vertices(model.parametrization(path).value_of(latents[path].detach()))
         if not bool(torch.isfinite(mesh.vertices.sum())):
             return
-        fields = vertex_fields(item)
-        at_vertices = {f"objects.{name}.material.{field}": field for field in fields}
+        fields = vertex_fields_of(item.material, item.mesh.n_vertices)
+        at_vertices = {str(ParameterPath.material(name, field)): field for field in fields}
         learned = [other for other in at_vertices if other in latents]
         rows = {"drift": motion.drift} | {f"field {field}": value for field, value in fields.items()}
         rows |= {f"latent {other}": latents[other] for other in learned}
@@ -194,7 +191,7 @@ class FitOptimizer:
         for other in learned:
             new_latents[other] = found.rows[f"latent {other}"]
             new_fields[at_vertices[other]] = model.parametrization(other).value_of(new_latents[other])
-        frame = model.with_mesh(frame, name, with_mesh_and_fields(item, found.mesh, new_fields))
+        frame = model.with_mesh(frame, name, item.with_values(new_fields, found.mesh))
         new_latents[path] = frame.parametrizations[path].latent_of(found.mesh.vertices)
         moments = dict(self._moments)
         for other in (path, *learned):
@@ -206,10 +203,9 @@ class FitOptimizer:
     @torch.no_grad()
     def _unwrap(self, path: str) -> None:
         """Other texture coordinates for the object whose vertices stand at `path`; its textures go along."""
-        name = object_of_vertices(path)
-        assert name is not None
+        name = ParameterPath.parse(path).name
         is_finite = bool(torch.isfinite(self._model.latents[path].sum()))
-        if not (is_finite and texture_fields(self._model.frame.scene.objects[name])):
+        if not (is_finite and textures_of(self._model.frame.scene.objects[name].material)):
             return
         found = reunwrap(self._model, name, self._moments, self._names)
         self._model.restore(found.frame, found.latents)

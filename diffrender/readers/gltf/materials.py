@@ -25,7 +25,8 @@ from diffrender.readers.gltf.factors import (
     roughness_factor,
 )
 from diffrender.readers.images.image import image_from_pillow
-from diffrender.scene.material import Material, SurfaceValue
+from diffrender.scene.fields import SurfaceValue
+from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.unlit import Unlit
