@@ -13,7 +13,6 @@ from diffrender.fit.loop import FitResult
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.setup.fit_setup import FitSetup
-from diffrender.setup.scene import scene_to
 
 # How held-out pictures are exposed where exposures are learned: nobody told, so each is judged at its best.
 AT_ITS_BEST = {
@@ -45,7 +44,7 @@ class Evaluator:
         self._geometry = GeometryEvaluator(setup.target_scene)
         self._materials = None
         if setup.target_scene is not None:
-            target = scene_to(setup.target_scene, setup.device)
+            target = setup.target_scene.to(setup.device)
             judged = setup.fit_views if setup.heldout_views is None else setup.heldout_views
             self._materials = MaterialEvaluator(target, judged.cameras, setup.relit, setup.render_views)
 

@@ -13,10 +13,8 @@ from diffrender.imaging.metrics import psnr_db
 from diffrender.readers.gltf.scene import read_gltf_scene
 from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.light import Light
-from diffrender.scene.lights import Directional, Point, Spot
+from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.scene import Scene
-from diffrender.setup.scene import scene_to
 
 VIEWS = 4
 # Identical images have infinitely many decibels, which JSON has no number for; 8-bit images that differ have at most 96
@@ -35,7 +33,7 @@ def export_psnr_db(path: Path, scene: Scene, cameras: Cameras, render_views: Ren
     """
     found = read_gltf_scene(path).scene
     lights = {name: _like(light, found.lights.get(name, light)) for name, light in scene.lights.items()}
-    again = scene_to(replace(found, lights=lights, background=scene.background), scene.background.device)
+    again = replace(found, lights=lights, background=scene.background).to(scene.background.device)
     cameras = cameras.without_gains()
     scores = []
     for view in evenly_spaced_indices(len(cameras), VIEWS):
@@ -48,8 +46,8 @@ def export_psnr_db(path: Path, scene: Scene, cameras: Cameras, render_views: Ren
 
 def _like(light: Light, read: Light) -> Light:
     """The light that was read, casting shadows as the one that was written: files do not say who casts any."""
-    if isinstance(light, Directional | Point | Spot) and isinstance(read, Directional | Point | Spot):
-        return replace(read, shadow=light.shadow)
+    if isinstance(light, PunctualLight) and isinstance(read, PunctualLight):
+        return replace(read, shadow=light.shadow)  # type: ignore[arg-type]
     return read
 
 

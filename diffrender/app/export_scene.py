@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.object import Object
+from diffrender.scene.fields import kinds_of, textures_of
 from diffrender.scene.scene import Scene
-from diffrender.scene.textures.texture import Texture
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.gltf.glb import GlbObject, write_glb
-from diffrender.writers.gltf.pbr import surface_of
 from diffrender.writers.images.textures import write_texture
 from diffrender.writers.lights import write_lights
 from diffrender.writers.meshes.obj import write_obj
@@ -37,20 +34,14 @@ def write_meshes(
     if "obj" in formats:
         for name, item in scene.objects.items():
             file = f"{stem}.obj" if len(scene.objects) == 1 else f"{stem}_{name}.obj"
-            write_obj(folder.mesh / file, item.mesh.with_vertices(item.vertices_w()), surface=surface_of(item.material))
+            write_obj(folder.mesh / file, item.mesh.with_vertices(item.vertices_w()), surface=item.material.to_gltf())
 
 
 def write_appearance(folder: RunFolder, scene: Scene, cameras: Cameras, view_names: Sequence[str]) -> None:
     """textures/<object>_<field>.png, lights/lights.json with the maps of its skies, and cameras/transforms.json."""
     for name, item in scene.objects.items():
-        for field, texture in _textures(item).items():
-            write_texture(folder.folder("textures") / f"{name}_{field}.png", field, texture)
+        kinds = kinds_of(item.material)
+        for field, texture in textures_of(item.material).items():
+            write_texture(folder.folder("textures") / f"{name}_{field}.png", kinds[field], texture)
     write_lights(folder.lights / "lights.json", scene.lights)
     write_transforms(folder.cameras / "transforms.json", cameras, view_names)
-
-
-def _textures(item: Object) -> dict[str, Texture]:
-    """Those of an object's material, by field."""
-    material = item.material
-    values = {field.name: getattr(material, field.name) for field in dataclasses.fields(material)}  # type: ignore[arg-type]
-    return {name: value for name, value in values.items() if isinstance(value, Texture)}

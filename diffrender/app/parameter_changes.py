@@ -7,9 +7,9 @@ from torch import Tensor
 
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
-from diffrender.fit.remeshing.remesh_object import texture_fields
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.scene.parameter_paths import canonical_path, default_parametrization, get_value, object_of_vertices
+from diffrender.scene.fields import COLOR, POSE, VERTICES, Kind, textures_of
+from diffrender.scene.parameter_paths import ParameterPath, get_value, kind_of
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.report import LearnedValue
 
@@ -26,10 +26,10 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[Learn
     for path in setup.config.optimize.parameters():
         before = get_value(setup.scene, setup.fit_views.cameras, path).detach().cpu().double()
         after = get_value(result.scene, result.cameras, path).detach().cpu().double()
-        kind = default_parametrization(setup.scene, setup.fit_views.cameras, path)
+        kind = kind_of(setup.scene, setup.fit_views.cameras, path)
         if path in GAINS:
             rows.append(LearnedValue(path, "", "", _pictures_in_words(setup.fit_views.names, after)))
-        elif canonical_path(setup.scene, setup.fit_views.cameras, path) in relaid:
+        elif setup.model.full_path(path) in relaid:
             rows.append(LearnedValue(path, "", "", f"{after.numel():,} numbers; laid out anew on the remeshed object"))
         else:
             rows.append(_row(path, kind, before, after))
@@ -43,13 +43,12 @@ def _describe_reunwrapped_textures(setup: FitSetup, result: FitResult) -> set[st
         # Remeshing alone changes texture coordinates, too, but leaves what texels show where it was.
         if options.remesh is None or not options.remesh.unwrap:
             continue
-        name = object_of_vertices(canonical_path(setup.scene, setup.fit_views.cameras, path))
-        assert name is not None  # only vertices are remeshed
+        name = ParameterPath.parse(setup.model.full_path(path)).name
         before, after = (scene.objects[name] for scene in (setup.scene, result.scene))
         uvs = [each.mesh.uvs for each in (before, after)]
         if uvs[0] is None or uvs[1] is None or torch.equal(uvs[0].cpu(), uvs[1].cpu()):
             continue
-        paths |= {f"objects.{name}.material.{field}" for field in texture_fields(before)}
+        paths |= {str(ParameterPath.material(name, field)) for field in textures_of(before.material)}
     return paths
 
 
@@ -62,19 +61,19 @@ def _pictures_in_words(names: tuple[str, ...], values: Tensor) -> str:
     return f"{'stops' if values.dim() == 1 else 'gains of red, green, blue'}: {', '.join(words)}"
 
 
-def _row(path: str, kind: str, before: Tensor, after: Tensor) -> LearnedValue:
+def _row(path: str, kind: Kind, before: Tensor, after: Tensor) -> LearnedValue:
     if before.shape != after.shape:
         # Values of vertices, after remeshing: none of them is the successor of a certain one before.
-        noun = "vertices" if path.endswith("vertices") else "values"
+        noun = "vertices" if kind == VERTICES else "values"
         return LearnedValue(path, f"{len(before):,} {noun}", f"{len(after):,} {noun}", "")
-    if kind == "pose":
+    if kind == POSE:
         return LearnedValue(path, "", "", _motion_in_words(before, after))
     if after.numel() <= MOST_NUMBERS:
-        is_color = kind == "unit_interval" and after.shape == (3,)
+        is_color = kind == COLOR and after.shape == (3,)
         colors = [_css_color(color) if is_color else None for color in (before, after)]
         return LearnedValue(path, _numbers(before), _numbers(after), "", *colors)
     moved = (after - before).norm(dim=-1) if after.dim() > 1 else (after - before).abs()
-    verb = "moved" if path.endswith("vertices") else "changed"
+    verb = "moved" if kind == VERTICES else "changed"
     mean, most = float(moved.mean()), float(moved.max())
     words = f"{after.numel():,} numbers; {verb} by {mean:.3g} on average, at most {most:.3g}"
     return LearnedValue(path, "", "", words)

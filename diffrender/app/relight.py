@@ -18,9 +18,9 @@ from diffrender.errors import ConfigError, DataError
 from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.render.render import render
 from diffrender.scene.light import Light
+from diffrender.scene.materials import MATERIALS
 from diffrender.setup.fit_setup import choose_device
 from diffrender.setup.lights import build_light
-from diffrender.setup.scene import scene_to
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.images.png import write_png
 
@@ -58,12 +58,13 @@ def relight_run(
     scene, cameras = load_scene(folder.path / SCENE_FILE)
     baked = [name for name, item in scene.objects.items() if not item.material.needs_light]
     if len(baked) == len(scene.objects):
+        lit = ", ".join(name for name, material in MATERIALS.items() if material.needs_light)
         raise ConfigError(
             f"{run}: {', '.join(baked)} cannot be relit: its material is unlit, and the light that it was seen in is"
-            " part of its colours; fit it with a material that needs light (lambert, phong, ggx) and `lights`"
+            f" part of its colours; fit it with a material that needs light ({lit}) and `lights`"
         )
     target = choose_device(device)
-    scene = scene_to(replace(scene, lights=read_lights(env, lights, rotation_deg)), target)
+    scene = replace(scene, lights=read_lights(env, lights, rotation_deg)).to(target)
     # In other light, what was found about each photograph's exposure means nothing.
     cameras = cameras.without_gains().to(target)
     out = folder.path / FOLDER if out is None else out

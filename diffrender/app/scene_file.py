@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.fields import fields_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -22,35 +24,24 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.scene.textures.texture import Texture
 
-FORMAT = 1
+FORMAT = 2
 SCENE_FILE = "scene.pt"
-CAMERA_FIELDS = (
-    *("cam_from_world", "focal_px", "center_px", "height", "width", "near"),
-    *("number", "exposure", "white_balance"),
-)
-MESH_FIELDS = ("vertices", "faces", "uvs", "uv_faces")
+
+
+def _types() -> dict[str, type]:
+    """What is saved field by field, by the name that it has in the file."""
+    return {
+        **{"scene": Scene, "cameras": Cameras, "object": Object, "mesh": Mesh},
+        **{"texture": Texture, "environment_map": EnvMap, "shadow": Shadow},
+        **MATERIALS,
+        **LIGHTS,
+        **PROJECTIONS,
+    }
 
 
 def save_scene(path: Path, scene: Scene, cameras: Cameras) -> None:
     """Write `scene` and `cameras` as tensors and plain containers. Raises DataError where that cannot be done."""
-    state = {
-        "format": FORMAT,
-        "objects": {
-            name: {
-                "mesh": {field: _plain(getattr(item.mesh, field)) for field in MESH_FIELDS},
-                "material": _entry(item.material, MATERIALS),
-                "pose": _plain(item.pose),
-                "scale": _plain(item.scale),
-            }
-            for name, item in scene.objects.items()
-        },
-        "lights": {name: _entry(light, LIGHTS) for name, light in scene.lights.items()},
-        "background": _plain(scene.background),
-        "cameras": {
-            **{field: _plain(getattr(cameras, field)) for field in CAMERA_FIELDS},
-            "projection": _entry(cameras.projection, PROJECTIONS),
-        },
-    }
+    state = {"format": FORMAT, "scene": _pack(scene), "cameras": _pack(cameras)}
     unfinished = path.with_name(path.name + ".part")
     try:
         torch.save(state, unfinished)
@@ -65,51 +56,28 @@ def load_scene(path: Path) -> tuple[Scene, Cameras]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
             raise DataError(f"{path}: this is format {state['format']}, wanted {FORMAT}; use the version that wrote it")
-        objects = {
-            name: Object(Mesh(**item["mesh"]), _from_entry(item["material"], MATERIALS), item["pose"], item["scale"])
-            for name, item in state["objects"].items()
-        }
-        lights = {name: _from_entry(entry, LIGHTS) for name, entry in state["lights"].items()}
-        return Scene(objects, lights, state["background"]), _cameras(state["cameras"])
+        return _unpack(state["scene"]), _unpack(state["cameras"])
     except DataError:
         raise
     except Exception as error:  # torch.load raises OSError, RuntimeError, UnpicklingError, ... for a broken file
-        raise DataError(f"{path}: is no readable scene ({error})") from error
+        raise DataError(f"{path}: is not a readable scene file ({error})") from error
 
 
-def _cameras(state: dict[str, Any]) -> Cameras:
-    fields = {field: state[field] for field in CAMERA_FIELDS}
-    if "orthographic" in state:  # written when there were no other projections
-        return Cameras(**fields, projection=PROJECTIONS["ORTHOGRAPHIC" if state["orthographic"] else "PINHOLE"]())
-    return Cameras(**fields, projection=_from_entry(state["projection"], PROJECTIONS))
-
-
-def _entry(holder: Any, shelf: dict[str, Any]) -> dict[str, Any]:
-    kind = next(kind for kind, each in shelf.items() if type(holder) is each)
-    return {"type": kind, "fields": {field.name: _plain(getattr(holder, field.name)) for field in _fields(holder)}}
-
-
-def _from_entry(entry: dict[str, Any], shelf: dict[str, Any]) -> Any:
-    return shelf[entry["type"]](**{name: _value(value) for name, value in entry["fields"].items()})
-
-
-def _fields(holder: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(holder)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Texture):
-        return {"texture": _plain(value.texels), "wrap": value.wrap}
-    if isinstance(value, EnvMap):
-        return {"sky": _plain(value.texels)}
-    if isinstance(value, Shadow):
-        return {"shadow": {field.name: _plain(getattr(value, field.name)) for field in _fields(value)}}
-    return value.detach().cpu() if isinstance(value, Tensor) else value
-
-
-def _value(value: Any) -> Any:
-    if not isinstance(value, dict):
+def _pack(value: Any) -> Any:
+    """`value` as tensors on the CPU and plain containers."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {name: _pack(part) for name, part in value.items()}
+    if not dataclasses.is_dataclass(value):
         return value
-    if "shadow" in value:
-        return Shadow(**value["shadow"])
-    return EnvMap(value["sky"]) if "sky" in value else Texture(value["texture"], value["wrap"])
+    name = next(name for name, kind in _types().items() if type(value) is kind)
+    return {"type": name, "fields": _pack(fields_of(value))}
+
+
+def _unpack(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(value.get("type"), str):  # under a name, as an object's, is a mapping
+        return _types()[value["type"]](**_unpack(value["fields"]))
+    return {name: _unpack(part) for name, part in value.items()}

@@ -15,16 +15,12 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import RenderViews, render
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import SHARE, kinds_of, map_tensors
 from diffrender.scene.light import Light
-from diffrender.scene.material import SurfaceValue
 from diffrender.scene.materials import Unlit
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.textures.texture import Texture
 from diffrender.scene.views import Views
-
-# Besides the base colour: numbers in 0..1 that two materials can be compared by.
-SHARES = ("roughness", "metallic")
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class MaterialReport:
     base_color_psnr_db: of sRGB colours, after one factor on all of them: brighter light on a darker surface looks the
         same. base_color_scale: that factor.
     base_color_balanced_psnr_db: after one factor a channel instead: so does light of another colour.
-    roughness_mae, metallic_mae: mean absolute differences; None for materials without them.
+    share_mae: mean absolute differences of roughness, metallic and all else in 0..1 that the materials have, by name.
     relight: scores of images under other light, as of `evaluate_views`, base colours scaled by base_color_scale; None
         where there is no such light.
     """
@@ -53,15 +49,14 @@ class MaterialReport:
     base_color_psnr_db: float
     base_color_scale: float
     base_color_balanced_psnr_db: float
-    roughness_mae: float | None
-    metallic_mae: float | None
+    share_mae: Mapping[str, float]
     relight: dict[str, float] | None
 
     def as_json(self) -> dict[str, Any]:
         """`material` and, where there is one, `relight`, with the numbers that are known."""
         numbers = dataclasses.asdict(self)
-        relight = numbers.pop("relight")
-        found = {"material": {name: value for name, value in numbers.items() if value is not None}}
+        relight, shares = numbers.pop("relight"), numbers.pop("share_mae")
+        found = {"material": numbers | {f"{name}_mae": value for name, value in shares.items()}}
         return found if relight is None else {**found, "relight": relight}
 
 
@@ -74,7 +69,7 @@ class MaterialEvaluator:
     def __init__(self, target: Scene, cameras: Cameras, relit: Relit | None, render_views: RenderViews) -> None:
         self._target, self._cameras, self._relit, self._render_views = target, cameras, relit, render_views
         self._colors = _visible_values(target, "base_color", cameras)
-        self._shares = {name: _visible_values(target, name, cameras) for name in SHARES}
+        self._shares = {name: _visible_values(target, name, cameras) for name in _common_shares(target)}
 
     def report(self, scene: Scene) -> MaterialReport | None:
         """What is found in `scene`; None where its materials are of other kinds than the target's, or out of view."""
@@ -87,15 +82,13 @@ class MaterialEvaluator:
         balance = (wanted * found).sum(0) / found.square().sum(0).clamp_min(1e-12)
         maes = {}
         for name, target in self._shares.items():
-            if target is not None:
-                first, second, _ = self._pairs(target, _visible_values(scene, name, self._cameras))
-                maes[name] = float((first - second).abs().mean())
+            first, second, _ = self._pairs(target, _visible_values(scene, name, self._cameras))
+            maes[name] = float((first - second).abs().mean())
         return MaterialReport(
             _color_psnr_db(wanted, scale * found),
             scale,
             _color_psnr_db(wanted, balance * found),
-            maes.get("roughness"),
-            maes.get("metallic"),
+            maes,
             self._relight(scene, scale),
         )
 
@@ -106,9 +99,8 @@ class MaterialEvaluator:
         relit = dataclasses.replace(scene, objects=objects, lights=self._relit.lights)
         return evaluate_views(relit, self._relit.views, self._render_views)
 
-    def _pairs(self, wanted: Tensor | None, found: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _pairs(self, wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[K, 3] values of the target and of a scene where both are seen, and where that is, [P] bool."""
-        assert wanted is not None and found is not None  # of the same kinds of material
         both = (wanted[:, 3] > 0) & (found[:, 3] > 0)
         return wanted[both, :3], found[both, :3], both
 
@@ -117,22 +109,19 @@ def _kinds(scene: Scene) -> set[type]:
     return {type(item.material) for item in scene.objects.values()}
 
 
-@torch.no_grad()
-def _visible_values(scene: Scene, field: str, cameras: Cameras) -> Tensor | None:
-    """[P, 4]: a quantity (three times, where it is one number) and whether there is anything, at all pixel centres.
+def _common_shares(scene: Scene) -> list[str]:
+    """The fields in 0..1 that the materials of all objects have."""
+    kinds = [kinds_of(item.material) for item in scene.objects.values()]
+    return [name for name, kind in kinds[0].items() if kind == SHARE and all(name in others for others in kinds)]
 
-    None where a material has no such quantity.
-    """
-    objects = {}
-    for name, item in scene.objects.items():
-        if field not in {each.name for each in dataclasses.fields(item.material)}:  # type: ignore[arg-type]
-            return None
-        value: Any = getattr(item.material, field)
-        if isinstance(value, Texture):
-            shown: SurfaceValue = dataclasses.replace(value, texels=_as_color(value.texels))
-        else:
-            shown = _as_color(value)
-        objects[name] = dataclasses.replace(item, material=Unlit(shown))
+
+@torch.no_grad()
+def _visible_values(scene: Scene, field: str, cameras: Cameras) -> Tensor:
+    """[P, 4]: a quantity (three times, where it is one number) and whether there is anything, at all pixel centres."""
+    objects = {
+        name: dataclasses.replace(item, material=Unlit(map_tensors(getattr(item.material, field), _as_color)))
+        for name, item in scene.objects.items()
+    }
     stage = Scene(objects, {}, torch.zeros_like(scene.background))
     images = [render(stage, cameras.select([view]), Hard()).image for view in range(len(cameras))]
     return torch.cat(images).reshape(-1, 4)
@@ -143,13 +132,8 @@ def _as_color(values: Tensor) -> Tensor:
 
 
 def _scale_base_color(item: Object, scale: float) -> Object:
-    material: Any = item.material  # every material is a dataclass with a base colour
-    color = material.base_color
-    if isinstance(color, Texture):
-        color = dataclasses.replace(color, texels=(color.texels * scale).clamp(0, 1))
-    else:
-        color = (color * scale).clamp(0, 1)
-    return dataclasses.replace(item, material=dataclasses.replace(material, base_color=color))
+    color = map_tensors(item.material.base_color, lambda values: (values * scale).clamp(0, 1))
+    return item.with_values({"base_color": color})
 
 
 def _color_psnr_db(wanted: Tensor, found: Tensor) -> float:

@@ -12,7 +12,7 @@ import torch
 from diffrender.errors import DataError, FitError
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
-from diffrender.fit.remeshing.remesh_object import texture_fields, vertex_fields, with_mesh_and_fields
+from diffrender.scene.fields import fields_of, textures_of, vertex_fields_of
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 
@@ -77,13 +77,12 @@ def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> i
 
 def _mesh_state(item: Object) -> dict[str, Any]:
     """A mesh, what stands at its vertices, and its textures, as tensors: it may have been unwrapped anew."""
-    mesh = item.mesh
-    parts = {"vertices": mesh.vertices, "faces": mesh.faces, "uvs": mesh.uvs, "uv_faces": mesh.uv_faces}
-    textures = {name: texture.texels for name, texture in texture_fields(item).items()}
-    return {"mesh": parts, "fields": vertex_fields(item), "textures": textures}
+    at_vertices = vertex_fields_of(item.material, item.mesh.n_vertices)
+    textures = {name: texture.texels for name, texture in textures_of(item.material).items()}
+    return {"mesh": fields_of(item.mesh), "fields": at_vertices, "textures": textures}
 
 
 def _object_with(item: Object, state: dict[str, Any]) -> Object:
-    had = texture_fields(item)
+    had = textures_of(item.material)
     textures = {name: dataclasses.replace(had[name], texels=texels) for name, texels in state["textures"].items()}
-    return with_mesh_and_fields(item, Mesh(**state["mesh"]), state["fields"] | textures)
+    return item.with_values(state["fields"] | textures, Mesh(**state["mesh"]))

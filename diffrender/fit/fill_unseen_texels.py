@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.bake import complete_texture
 from diffrender.scene.textures.texel_to_surface import texel_map
@@ -30,18 +30,15 @@ def fill_unseen_texels(scene: Scene, cameras: Cameras, paths: Iterable[str], ren
     """
     objects = dict(scene.objects)
     for path in paths:
-        parts = path.split(".")
-        if len(parts) != 4 or parts[0] != "objects" or parts[2] != "material":
+        parts = ParameterPath.parse(path)
+        if parts.part != "material":
             continue
-        name, field = parts[1], parts[3]
-        item = objects[name]
-        texture = getattr(item.material, field)
+        item = objects[parts.name]
+        texture = getattr(item.material, parts.field)
         if not isinstance(texture, Texture) or item.mesh.uvs is None:
             continue
-        seen = find_seen_texels(scene, name, texture, cameras, render_views)
-        material: Any = item.material  # every material is a dataclass
-        material = dataclasses.replace(material, **{field: complete_texture(item.mesh, texture, seen)})
-        objects[name] = dataclasses.replace(item, material=material)
+        seen = find_seen_texels(scene, parts.name, texture, cameras, render_views)
+        objects[parts.name] = item.with_values({parts.field: complete_texture(item.mesh, texture, seen)})
     return dataclasses.replace(scene, objects=objects)
 
 

@@ -13,13 +13,14 @@ from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import Kind
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import (
+    ParameterPath,
     canonical_path,
-    default_parametrization,
     get_value,
+    kind_of,
     learnable_paths,
-    object_of_vertices,
     replace_values,
 )
 from diffrender.scene.scene import Scene
@@ -62,12 +63,12 @@ class SceneModel(nn.Module):
             canonical = canonical_path(scene, cameras, path)
             if canonical in self._methods:
                 raise ConfigError(f"{canonical} is given twice, in full and in its short form; keep one of them")
-            method = name or default_parametrization(scene, cameras, canonical)
+            method = name or kind_of(scene, cameras, canonical).parametrization
             self._methods[canonical] = _parametrization(method, canonical) if isinstance(method, str) else method
         bound = {}
         for path, method in self._methods.items():
-            item = object_of_vertices(path)
-            bound[path] = method if item is None else method.bind(scene.objects[item].mesh)
+            parts = ParameterPath.parse(path)
+            bound[path] = method.bind(scene.objects[parts.name].mesh) if parts.is_vertices else method
         self.restore(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
 
     def restore(self, frame: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
@@ -84,7 +85,7 @@ class SceneModel(nn.Module):
 
     def with_mesh(self, frame: SceneTemplate, name: str, item: Object) -> SceneTemplate:
         """`frame` with another object called `name`, of another mesh; the model itself stays as it is."""
-        path = f"objects.{name}.mesh.vertices"
+        path = str(ParameterPath.vertices(name))
         bound = dict(frame.parametrizations)
         if path in bound:
             bound[path] = self._methods[path].bind(item.mesh)
@@ -118,6 +119,10 @@ class SceneModel(nn.Module):
     def parametrization(self, path: str) -> Parametrization:
         """That of the value at a canonical path; of vertices, bound to their mesh."""
         return self._frame.parametrizations[path]
+
+    def kind(self, path: str) -> Kind:
+        """What sort of quantity is at `path`."""
+        return kind_of(self._initial_scene, self._initial_cameras, path)
 
     def full_path(self, path: str) -> str:
         """`path` written in full. Raises ConfigError for one that is not in the scene."""

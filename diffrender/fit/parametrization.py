@@ -16,7 +16,7 @@ class Parametrization(ABC):
     The optimiser moves the latent anywhere; `value_of` brings every latent into the domain, so that no step needs a
     clamp after it. `value_of(latent_of(value))` is `value` again, up to rounding.
 
-    optimizer: the name in diffrender.fit.optimizer.adam.MOVES of what moves the latent best.
+    optimizer: the name in diffrender.fit.optimizer.adam.ADAM_VARIANTS of what moves the latent best.
     """
 
     optimizer: ClassVar[str] = "adam"

@@ -20,6 +20,7 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.nonfinite_diagnosis import bad_gradients, bad_terms, influences
 from diffrender.fit.objective import Objective, Terms
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.rollback import LastGood, first_nonfinite
 from diffrender.fit.timings import Phases
 from diffrender.render.render import RenderStep
@@ -104,7 +105,10 @@ class Stepper:
         # In this order Ctrl-C between any two lines leaves a state that undo_unfinished() puts right.
         self._last_good.keep()
         self.started = step + 1
-        self._optimizer.step(self.phases)
+        with self.phases.timed("update"):
+            self._optimizer.step()
+        with self.phases.timed("remesh"):
+            remesh_due(self._model, self._optimizer, step + 1)
         self.done = step + 1
         return replace(record, geometry=self._optimizer.geometry())
 

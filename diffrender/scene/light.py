@@ -30,10 +30,7 @@ class LightSamples(NamedTuple):
 
 
 class Light(ABC):
-    """Base of all lights: a frozen dataclass whose fields are its options in scene.yaml.
-
-    A field's metadata {"parametrization": name} says which latent keeps it in its domain when it is optimised.
-    """
+    """Base of all lights: a frozen dataclass whose fields are its options; what can be learned is a `quantity`."""
 
     @abstractmethod
     def prepared(self) -> Light:

@@ -2,40 +2,24 @@
 
 Light that comes from a few directions is reflected direction by direction (`Material.evaluate`). Light that comes from
 everywhere, of which a sky is an image, would need hundreds of them. For it a material says, as `ReflectionLobes`, which
-part of
-its surroundings it shows: their mean over the hemisphere, as far as it is dull, and their means around a few
+part of its surroundings it shows: their mean over the hemisphere, as far as it is dull, and their means around a few
 directions, as far as it shines. A sky that knows its own means answers with a look-up for each.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.errors import ShapeError
 from diffrender.ops.normalize import normalize
+from diffrender.scene.fields import COLOR, SurfaceValue, check_surface_values, quantity
+from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.shading_points import ShadingPoints
-from diffrender.scene.textures.texture import Texture
-
-SurfaceValue: TypeAlias = Tensor | Texture
-"""A quantity on a surface: uniform [C], per vertex [V, C], or a Texture."""
-
-
-def check_surface_value(function: str, argument: str, value: SurfaceValue, channels: int) -> None:
-    """Raise ShapeError unless `value` is uniform [channels], per vertex [V, channels], or such a Texture."""
-    if isinstance(value, Texture):
-        check_shape(function, f"{argument}.texels", value.texels, ("H", "W", channels))
-    elif isinstance(value, Tensor) and value.dim() == 1:
-        check_shape(function, argument, value, (channels,))
-    else:
-        check_shape(function, argument, value, ("V", channels))
-
-
-def check_color(function: str, argument: str, value: SurfaceValue) -> None:
-    """Raise ShapeError unless `value` is a colour [3], one a vertex [V, 3], or a Texture of three channels."""
-    check_surface_value(function, argument, value, 3)
 
 
 class SpecularLobe(NamedTuple):
@@ -64,13 +48,19 @@ class ReflectionLobes(NamedTuple):
     glossy: tuple[SpecularLobe, ...] = ()
 
 
+@dataclass(frozen=True)
 class Material(ABC):
-    """Base of all materials: a frozen dataclass whose fields are its options in scene.yaml.
+    """Base of all materials: a frozen dataclass whose fields, each a `scene.fields.quantity`, are its options.
 
-    A field's metadata {"parametrization": name} says which latent keeps it in its domain when it is optimised.
+    base_color: the colour that people would name, linear RGB in 0..1; every material has one.
     """
 
     needs_light: ClassVar[bool] = True
+
+    base_color: SurfaceValue = quantity(COLOR, lambda: torch.full((3,), 0.5))
+
+    def __post_init__(self) -> None:
+        check_surface_values(self)
 
     @abstractmethod
     def emitted(self, surface: ShadingPoints) -> Tensor | None:
@@ -87,6 +77,10 @@ class Material(ABC):
     @abstractmethod
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """What it reflects of light from everywhere."""
+
+    def to_gltf(self) -> GltfSurface:
+        """The same as glTF can say it, or what is nearest. Raises ShapeError where glTF has nothing for it."""
+        raise ShapeError(f"glTF: there is nothing for a material of type {type(self).__name__}")
 
 
 def shading_normal_w(surface: ShadingPoints, normal: SurfaceValue | None) -> Tensor:

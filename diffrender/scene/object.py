@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from diffrender.checks import check_finite, check_shape
 from diffrender.geometry.rigid import transform_points
+from diffrender.scene.fields import POSE, SCALE, SurfaceValue, quantity
 from diffrender.scene.material import Material
 from diffrender.scene.mesh import Mesh
 
@@ -17,16 +19,21 @@ from diffrender.scene.mesh import Mesh
 class Object:
     """A mesh, its material and where it stands: x_world = rotation (scale x_object) + translation.
 
-    pose: [4, 4] world_from_object, a rigid motion.
-    scale: [] positive, uniform.
+    pose: [4, 4] world_from_object, a rigid motion; if omitted, the identity on the mesh's device.
+    scale: [] positive, uniform; if omitted, 1 on the mesh's device.
     """
 
     mesh: Mesh
     material: Material
-    pose: Tensor = field(default_factory=lambda: torch.eye(4), metadata={"parametrization": "pose"})
-    scale: Tensor = field(default_factory=lambda: torch.ones(()), metadata={"parametrization": "positive"})
+    pose: Tensor = quantity(POSE, None)
+    scale: Tensor = quantity(SCALE, None)
 
     def __post_init__(self) -> None:
+        device = self.mesh.vertices.device
+        if self.pose is None:
+            object.__setattr__(self, "pose", torch.eye(4, device=device))
+        if self.scale is None:
+            object.__setattr__(self, "scale", torch.ones((), device=device))
         check_shape("Object", "pose", self.pose, (4, 4))
         check_finite("Object", "pose", self.pose)
         check_shape("Object", "scale", self.scale, ())
@@ -35,3 +42,8 @@ class Object:
         """[V, 3] vertices in the world; differentiable in vertices, pose and scale."""
         world_from_object = torch.cat([self.pose[:3, :3] * self.scale, self.pose[:3, 3:]], 1)
         return transform_points(world_from_object[None], self.mesh.vertices)[0]
+
+    def with_values(self, values: Mapping[str, SurfaceValue], mesh: Mesh | None = None) -> Object:
+        """The same with other values of its material, by field, and on `mesh`; None: on its own."""
+        material = replace(self.material, **values)
+        return replace(self, mesh=self.mesh if mesh is None else mesh, material=material)

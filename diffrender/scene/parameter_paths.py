@@ -5,7 +5,7 @@
     cameras.pose (cam_from_world)       cameras.focal (focal_px)
     cameras.exposure                    cameras.white_balance (both only where the cameras have them)
 
-A scene with exactly one object may leave out `objects.<name>.`. The value of a Texture or SkyMap is its texels.
+A scene with exactly one object may leave out `objects.<name>.`. The value of a Texture or EnvMap is its texels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
@@ -20,30 +21,78 @@ from torch import Tensor
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.fields import EXPOSURE, POSE, SCALE, VERTICES, WHITE_BALANCE, Kind, kinds_of, map_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
 
 Holder = TypeVar("Holder")
 
-# Name in a path -> (field of Cameras, parametrisation); the fields have longer names than a person wants to write.
+# Name in a path -> (field of Cameras, its kind); the fields have longer names than a person wants to write.
 CAMERA_LEAVES = {
-    "pose": ("cam_from_world", "pose"),
-    "focal": ("focal_px", "positive"),
-    "exposure": ("exposure", "zero_mean"),
-    "white_balance": ("white_balance", "balanced"),
+    "pose": ("cam_from_world", POSE),
+    "focal": ("focal_px", SCALE),
+    "exposure": ("exposure", EXPOSURE),
+    "white_balance": ("white_balance", WHITE_BALANCE),
 }
-SCENE, CAMERAS = "scene", "cameras"
+PARTS = ("mesh", "material")
 # Values that are images, which stand for their texels.
 IMAGES = (Texture, EnvMap)
 
 
-class _Leaf(NamedTuple):
-    """Where a value stands (the attributes and keys on the way from the scene or the cameras) and what it is."""
+@dataclass(frozen=True)
+class ParameterPath:
+    """A canonical path in its parts; `str` writes it.
+
+    root: "objects", "lights", "cameras", or "" for the scene's own. name: of the object or light, else "".
+    part: "mesh" or "material" of an object, else "". field: what it is there, as "roughness".
+    """
 
     root: str
-    place: tuple[str, ...]
+    name: str
+    part: str
+    field: str
+
+    @classmethod
+    def parse(cls, path: str) -> ParameterPath:
+        """The parts of a canonical path. Names may hold dots."""
+        owner, _, field = path.rpartition(".")
+        root, _, name = owner.partition(".")
+        before, _, last = name.rpartition(".")
+        if root == "objects" and before and last in PARTS:
+            return cls(root, before, last, field)
+        return cls(root, name, "", field)
+
+    @classmethod
+    def vertices(cls, name: str) -> ParameterPath:
+        """That of the vertices of the object `name`."""
+        return cls("objects", name, "mesh", "vertices")
+
+    @classmethod
+    def material(cls, name: str, field: str) -> ParameterPath:
+        """That of a field of the material of the object `name`."""
+        return cls("objects", name, "material", field)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The attributes and keys on the way from the scene to the value."""
+        return tuple(filter(None, (self.root, self.name, self.part, self.field)))
+
+    @property
+    def is_vertices(self) -> bool:
+        """Whether it is that of an object's vertices."""
+        return (self.part, self.field) == ("mesh", "vertices")
+
+    def __str__(self) -> str:
+        return ".".join(self.steps)
+
+
+class _Leaf(NamedTuple):
+    """Where a value is, by attributes and keys from the scene or from the cameras, and what it is."""
+
+    of_cameras: bool
+    steps: tuple[str, ...]
     value: Tensor
-    parametrization: str
+    kind: Kind
 
 
 def learnable_paths(scene: Scene, cameras: Cameras) -> list[str]:
@@ -56,17 +105,10 @@ def canonical_path(scene: Scene, cameras: Cameras, path: str) -> str:
     return _resolve(scene, _leaves(scene, cameras), path)
 
 
-def default_parametrization(scene: Scene, cameras: Cameras, path: str) -> str:
-    """The name of the parametrisation that keeps the value at `path` in its domain."""
+def kind_of(scene: Scene, cameras: Cameras, path: str) -> Kind:
+    """What sort of quantity is at `path`."""
     leaves = _leaves(scene, cameras)
-    return leaves[_resolve(scene, leaves, path)].parametrization
-
-
-def object_of_vertices(path: str) -> str | None:
-    """The name of the object whose vertices stand at a canonical path; None for the path of anything else."""
-    if path.startswith("objects.") and path.endswith(".mesh.vertices"):
-        return path.removeprefix("objects.").removesuffix(".mesh.vertices")
-    return None
+    return leaves[_resolve(scene, leaves, path)].kind
 
 
 def get_value(scene: Scene, cameras: Cameras, path: str) -> Tensor:
@@ -81,7 +123,7 @@ def replace_values(scene: Scene, cameras: Cameras, values: Mapping[str, Tensor])
     Raises ConfigError for an unknown path or one given twice, ShapeError for a value of another shape than before.
     """
     leaves = _leaves(scene, cameras)
-    changes: dict[str, dict[tuple[str, ...], Tensor]] = {SCENE: {}, CAMERAS: {}}
+    changes: dict[bool, dict[tuple[str, ...], Tensor]] = {False: {}, True: {}}
     for path, value in values.items():
         canonical = _resolve(scene, leaves, path)
         leaf = leaves[canonical]
@@ -89,40 +131,38 @@ def replace_values(scene: Scene, cameras: Cameras, values: Mapping[str, Tensor])
             raise ShapeError(
                 f"replace_values: {canonical} must keep its shape {list(leaf.value.shape)}, got {list(value.shape)}"
             )
-        if leaf.place in changes[leaf.root]:
+        if leaf.steps in changes[leaf.of_cameras]:
             raise ConfigError(f"{canonical} is given twice, in full and in its short form; keep one of them")
-        changes[leaf.root][leaf.place] = value
-    return _replace(scene, changes[SCENE]), _replace(cameras, changes[CAMERAS])
+        changes[leaf.of_cameras][leaf.steps] = value
+    return _replace(scene, changes[False]), _replace(cameras, changes[True])
 
 
 def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
     leaves: dict[str, _Leaf] = {}
     for name, item in scene.objects.items():
-        start, place = f"objects.{name}.", ("objects", name)
-        leaves[f"{start}mesh.vertices"] = _Leaf(SCENE, (*place, "mesh", "vertices"), item.mesh.vertices, "large_steps")
-        leaves.update(_learnable_fields(f"{start}material.", (*place, "material"), item.material))
-        leaves.update(_learnable_fields(start, place, item))
+        vertices = ParameterPath.vertices(name)
+        leaves[str(vertices)] = _Leaf(False, vertices.steps, item.mesh.vertices, VERTICES)
+        leaves |= _leaves_of(item.material, "objects", name, "material")
+        leaves |= _leaves_of(item, "objects", name)
     for name, light in scene.lights.items():
-        leaves.update(_learnable_fields(f"lights.{name}.", ("lights", name), light))
-    leaves.update(_learnable_fields("", (), scene))
-    for name, (field, parametrization) in CAMERA_LEAVES.items():
+        leaves |= _leaves_of(light, "lights", name)
+    leaves |= _leaves_of(scene)
+    for name, (field, kind) in CAMERA_LEAVES.items():
         value = getattr(cameras, field)
         if value is not None:
-            leaves[f"cameras.{name}"] = _Leaf(CAMERAS, (field,), value, parametrization)
+            leaves[str(ParameterPath("cameras", "", "", name))] = _Leaf(True, (field,), value, kind)
     return leaves
 
 
-def _learnable_fields(start: str, place: tuple[str, ...], holder: Any) -> dict[str, _Leaf]:
-    """The fields of a dataclass that say in their metadata how they are parametrised."""
+def _leaves_of(holder: Any, root: str = "", name: str = "", part: str = "") -> dict[str, _Leaf]:
+    """The quantities of a dataclass, those that it has."""
     leaves = {}
-    for field in dataclasses.fields(holder):
-        if "parametrization" not in field.metadata:
-            continue
-        value = getattr(holder, field.name)
+    for field, kind in kinds_of(holder).items():
+        path, value = ParameterPath(root, name, part, field), getattr(holder, field)
         if isinstance(value, IMAGES):
             value = value.texels
         if isinstance(value, Tensor):
-            leaves[start + field.name] = _Leaf(SCENE, (*place, field.name), value, field.metadata["parametrization"])
+            leaves[str(path)] = _Leaf(False, path.steps, value, kind)
     return leaves
 
 
@@ -156,6 +196,4 @@ def _replace(node: Holder, changes: Mapping[tuple[str, ...], Tensor]) -> Holder:
 
 
 def _replace_at(node: Any, changes: Mapping[tuple[str, ...], Tensor]) -> Any:
-    if () not in changes:
-        return _replace(node, changes)
-    return dataclasses.replace(node, texels=changes[()]) if isinstance(node, IMAGES) else changes[()]
+    return map_tensors(node, lambda _: changes[()]) if () in changes else _replace(node, changes)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
+from diffrender.scene.fields import COLOR, map_tensors, quantity
 from diffrender.scene.light import Light
 from diffrender.scene.object import Object
 
@@ -20,14 +21,21 @@ class Scene:
 
     objects: by name; the order is the order of their faces in the raster pass.
     lights: by name.
-    background: [3] linear RGB.
+    background: [3] linear RGB; if omitted, black on the device of the first object.
     """
 
     objects: Mapping[str, Object]
     lights: Mapping[str, Light] = field(default_factory=dict)
-    background: Tensor = field(default_factory=lambda: torch.zeros(3), metadata={"parametrization": "unit_interval"})
+    background: Tensor = quantity(COLOR, None)
 
     def __post_init__(self) -> None:
+        if self.background is None:
+            device = next((item.mesh.vertices.device for item in self.objects.values()), "cpu")
+            object.__setattr__(self, "background", torch.zeros(3, device=device))
         check_shape("Scene", "background", self.background, (3,))
         object.__setattr__(self, "objects", MappingProxyType(dict(self.objects)))
         object.__setattr__(self, "lights", MappingProxyType(dict(self.lights)))
+
+    def to(self, device: torch.device | str) -> Scene:
+        """The same scene on `device`."""
+        return map_tensors(self, lambda tensor: tensor.to(device))

@@ -51,13 +51,14 @@ from diffrender.render.edge_models.hard import Hard
 from diffrender.render.edge_models.soft import Soft
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.parameter_paths import canonical_path, default_parametrization, get_value, object_of_vertices
+from diffrender.scene.fields import POSE, POSITION, SCALE, VERTICES
+from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.objective import default_loss, terms_of
 from diffrender.setup.remeshing import build_remeshing, fill_remesh, fill_unwrap
-from diffrender.setup.scene import build_scene, scene_to, shelf_options
+from diffrender.setup.scene import build_scene, shelf_options
 from diffrender.setup.targets import build_targets
 
 
@@ -107,7 +108,7 @@ class FitSetup:
 
     def warnings(self) -> list[str]:
         """What is probably not meant, in words."""
-        moving = [path for path in self.model.latents if path.endswith((".vertices", ".pose", ".scale", ".focal"))]
+        moving = [path for path in self.model.latents if self.model.kind(path) in (VERTICES, POSE, SCALE)]
         if moving and isinstance(self.edges.at(0), Hard):
             return [
                 f"render.edges is hard: silhouettes have no gradient, so {', '.join(moving)} can only follow colours;"
@@ -134,11 +135,13 @@ def build_fit(config: FitConfig) -> FitSetup:
     targets = build_targets(config)
     scene, config = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
     size = targets.place.region.radius
-    scene, fit_views = scene_to(scene, device), targets.fit.to(device)
+    scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_gains(fit_views, config)
     parameters = _fill_parameters(config, scene, fit_views.cameras, size)
-    shapes = [options for path, options in parameters.items() if path.endswith("mesh.vertices")]
-    loss = config.loss or default_loss(fit_views.masks is not None, shapes, list(parameters))
+    learned = {path: ParameterPath.parse(canonical_path(scene, fit_views.cameras, path)) for path in parameters}
+    shapes = [options for path, options in parameters.items() if learned[path].is_vertices]
+    kinds = {parts: kind_of(scene, fit_views.cameras, str(parts)) for parts in learned.values()}
+    loss = config.loss or default_loss(fit_views.masks is not None, shapes, kinds)
     optimize = _fill_resolution(config.optimize.with_parameters(parameters))
     edges = _fill_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
@@ -178,7 +181,7 @@ def build_fit(config: FitConfig) -> FitSetup:
 
 
 def _relit_to(relit: Relit, scene: Scene, device: torch.device) -> Relit:
-    return Relit(scene_to(replace(scene, lights=relit.lights), device).lights, relit.views.to(device))
+    return Relit(replace(scene, lights=relit.lights).to(device).lights, relit.views.to(device))
 
 
 def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
@@ -222,7 +225,7 @@ def _fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: fl
     filled = {}
     for path, options in parameters.items():
         full = canonical_path(scene, cameras, path)
-        method = options.method or default_parametrization(scene, cameras, full)
+        method = options.method or kind_of(scene, cameras, full).parametrization
         if options.remesh is not None and options.method is None:
             # A new factorisation for every change of the mesh would cost more than it gains: remeshing smooths, too.
             method = "identity"
@@ -237,8 +240,8 @@ def _fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: fl
             "levels": _levels(path, options.levels, get_value(scene, cameras, full)),
             **_large_steps_options(options, method, get_value(scene, cameras, full)),
         }
-        name = object_of_vertices(full)
-        if options.remesh is not None and name is not None:
+        name = ParameterPath.parse(full).name
+        if options.remesh is not None:
             remesh = fill_remesh(options.remesh, method, scene.objects[name], cameras, size)
             written = next(each for each in config.all_objects() if each.name == name)
             updates["remesh"] = fill_unwrap(path, remesh, scene.objects[name], written, config.optimize.steps)
@@ -286,10 +289,11 @@ def _unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -
     """What a default learning rate is multiplied by: the length that the value is measured in, where it is a length."""
     if path == "cameras.pose":
         return CAMERA_POSE_RATE / RATES["pose"]
-    if path.endswith(".mesh.vertices"):
+    kind = kind_of(scene, cameras, path)
+    if kind == VERTICES:
         vertices = get_value(scene, cameras, path)
         return float((vertices - vertices.mean(0)).norm(dim=1).mean())
-    return size if method == "identity" and path.endswith(".position") else 1.0
+    return size if method == "identity" and kind == POSITION else 1.0
 
 
 def _fill_edges(edges: AnyEdges, cameras: Cameras, steps: int) -> AnyEdges:
@@ -318,7 +322,9 @@ def _method(options: ParameterOptions, size: float, path: str, value: Tensor) ->
     inner = _inner_method(options, size)
     if not options.levels:
         return inner
-    return CoarseToFine(inner, value.shape[0], value.shape[1], options.levels, closed=path.startswith("lights."))
+    return CoarseToFine(
+        inner, value.shape[0], value.shape[1], options.levels, closed=ParameterPath.parse(path).root == "lights"
+    )
 
 
 def _inner_method(options: ParameterOptions, size: float) -> Parametrization:

@@ -17,7 +17,7 @@ from diffrender.imaging.inpaint import fill_nearest
 from diffrender.readers.images.hdr import LINEAR_SUFFIXES
 from diffrender.readers.images.image import read_image
 from diffrender.readers.meshes.mesh_data import MeshData, with_mesh
-from diffrender.scene.material import SurfaceValue
+from diffrender.scene.fields import NORMAL, Kind, SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
@@ -43,8 +43,6 @@ MAPS: Mapping[str, _Map] = {
     "normal": _Map("normal", slice(0, 3)),
     "emissive": _Map("emissive", slice(0, 3)),
 }
-# Fields whose images hold colours, in sRGB; those of others hold numbers as they stand.
-COLORS = ("base_color", "specular", "emissive")
 
 
 def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshData:
@@ -73,7 +71,7 @@ def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshD
     return with_mesh(data, mesh)
 
 
-def build_value(name: str, options: Any, data: MeshData, where: str) -> SurfaceValue:
+def build_value(name: str, kind: Kind, options: Any, data: MeshData, where: str) -> SurfaceValue:
     """The quantity `name` of a material, as `options` describe it, on the mesh of `data`."""
     if options == "own":
         return _own(name, data, where)
@@ -88,7 +86,7 @@ def build_value(name: str, options: Any, data: MeshData, where: str) -> SurfaceV
     if isinstance(texture, Pattern):
         return patches(data.mesh, texture, options.resolution)
     if isinstance(texture, str) and texture != "flat":
-        return _read_texture(name, texture)
+        return _read_texture(kind, texture)
     texel = _row(FLAT if texture == "flat" else texture)
     return Texture(texel.repeat(options.resolution, options.resolution, 1))
 
@@ -112,14 +110,14 @@ def patches(mesh: Mesh, options: Pattern, resolution: int) -> Texture:
     return Texture(fill_nearest(texels, texels_of.covered))
 
 
-def _read_texture(name: str, file: str) -> Texture:
+def _read_texture(kind: Kind, file: str) -> Texture:
     values = read_image(file).rgb
-    if name in COLORS:
+    if kind.is_color:
         return Texture(values)
     # Files of numbers are not sRGB, whatever they were read as; those of floats were read as they are.
     if not file.lower().endswith(LINEAR_SUFFIXES):
         values = srgb_from_linear(values)
-    return Texture(2 * values - 1 if name == "normal" else values.mean(2, keepdim=True))
+    return Texture(2 * values - 1 if kind == NORMAL else values.mean(2, keepdim=True))
 
 
 def _own(name: str, data: MeshData, where: str) -> SurfaceValue:

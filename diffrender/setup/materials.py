@@ -10,6 +10,7 @@ from diffrender.config.options.material_inputs import PerVertex
 from diffrender.config.options.materials import AnyMaterial
 from diffrender.readers.meshes.mesh_data import MeshData
 from diffrender.scene import material as scene_material
+from diffrender.scene.fields import kinds_of
 from diffrender.scene.materials import MATERIALS
 from diffrender.setup.material_inputs import build_value, with_layout
 
@@ -28,6 +29,7 @@ def build_material(
     written = {name: getattr(options, name) for name in type(options).model_fields if name != "type"}
     written = {name: value for name, value in written.items() if value is not None}
     data = with_layout(data, written, where)
-    values = {name: build_value(name, value, data, f"{where}.{name}") for name, value in written.items()}
     make: Any = MATERIALS[options.type]
+    kinds = kinds_of(make)
+    values = {name: build_value(name, kinds[name], value, data, f"{where}.{name}") for name, value in written.items()}
     return make(**values), options, data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from diffrender.config.defaults import (
     LAPLACIAN,
@@ -17,26 +17,29 @@ from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import BufferLoss
 from diffrender.fit.objective import Term
 from diffrender.fit.regularizers import REGULARIZERS
+from diffrender.scene.fields import COLOR, NUMBER, SHARE, Kind
+from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.scene import Scene
 from diffrender.setup.scene import shelf_options
 
-# What a material has besides its colour.
-FINISHES = ("material.roughness", "material.metallic", "material.specular", "material.shininess")
-# What the colour of a light is called.
-LIGHT_COLORS = ("radiance", "intensity", "coefficients")
+# What a material may have besides its colour: roughness, shininess, the colour of a highlight.
+FINISHES = (COLOR, SHARE, NUMBER)
 
 
-def default_loss(has_masks: bool, shapes: Sequence[ParameterOptions], paths: Sequence[str]) -> LossOptions:
+def default_loss(
+    has_masks: bool, shapes: Sequence[ParameterOptions], learned: Mapping[ParameterPath, Kind]
+) -> LossOptions:
     """What is compared where the file does not say.
 
     has_masks: whether the targets have masks.
     shapes: the options of all learned vertices. What keeps them smooth by itself needs little more of it.
-    paths: all that is learned. Where a material is learned beyond its colour, or a colour together with the light, many
-    explanations look the same, and the simple ones are preferred.
+    learned: all that is learned, and its kind. Where a material is learned beyond its colour, or a colour together with
+        the light, many explanations look the same, and the simple ones are preferred.
     """
-    learns_finish = any(path.endswith(FINISHES) for path in paths)
-    learns_light = any(path.startswith("lights.") and path.endswith(LIGHT_COLORS) for path in paths)
-    learns_color = any(path.endswith("material.base_color") for path in paths)
+    of_materials = {path.field: kind for path, kind in learned.items() if path.part == "material"}
+    learns_color = of_materials.pop("base_color", None) is not None
+    learns_finish = any(kind in FINISHES for kind in of_materials.values())
+    learns_light = any(path.root == "lights" and kind.is_color for path, kind in learned.items())
     priors = LossOptions(
         mask=MaskLossOptions() if has_masks else None,
         color_smoothness=TermOptions(weight=SMOOTHNESS) if learns_color and learns_finish else None,

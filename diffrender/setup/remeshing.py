@@ -13,10 +13,11 @@ from diffrender.config.options.objects import ObjectOptions
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.errors import ConfigError, MeshError
 from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, texture_fields
+from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import textures_of
 from diffrender.scene.object import Object
-from diffrender.scene.parameter_paths import canonical_path, object_of_vertices
+from diffrender.scene.parameter_paths import ParameterPath, canonical_path
 from diffrender.scene.scene import Scene
 from diffrender.setup.scene import shelf_options
 
@@ -54,7 +55,7 @@ def fill_unwrap(
     path: of the vertices, as the file has it.
     Raises ConfigError where that is asked for and there is no texture to lie on it.
     """
-    textures = texture_fields(item)
+    textures = textures_of(item.material)
     if options.unwrap and not textures:
         raise ConfigError(
             f"optimize.{path}.remesh.unwrap: the object has no textures, so it needs no texture coordinates; take it"
@@ -87,8 +88,7 @@ def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, ca
     for path, options in parameters.items():
         if options.remesh is None:
             continue
-        name = object_of_vertices(canonical_path(scene, cameras, path))
-        assert name is not None
+        name = ParameterPath.parse(canonical_path(scene, cameras, path)).name
         fields = shelf_options(options.remesh, "when")
         if options.remesh.when != "continuous":
             fields |= {"at": tuple(options.remesh.when), "every": 1}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, TypeVar
 
 import torch
@@ -14,12 +13,9 @@ from diffrender.config.options.meshes import SphereMesh
 from diffrender.config.options.objects import ObjectOptions, PoseOptions, SceneParts
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.materials import MATERIALS
-from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.textures.texture import Texture
 from diffrender.setup.lights import build_light, name_lights, rotation_vector
 from diffrender.setup.materials import build_material
 from diffrender.setup.meshes import ObjectPose, build_mesh
@@ -60,37 +56,6 @@ def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts]:
 def shelf_options(options: BaseModel, *without: str) -> dict[str, Any]:
     """The options of a shelf entry as keyword arguments of its class, but for those named."""
     return {name: getattr(options, name) for name in type(options).model_fields if name not in ("type", *without)}
-
-
-def scene_to(scene: Scene, device: torch.device) -> Scene:
-    """The same scene on `device`."""
-    objects = {
-        name: Object(
-            Mesh(
-                **{
-                    part: _to_device(getattr(item.mesh, part), device)
-                    for part in ("vertices", "faces", "uvs", "uv_faces")
-                }
-            ),
-            _fields_to(item.material, device),
-            item.pose.to(device),
-            item.scale.to(device),
-        )
-        for name, item in scene.objects.items()
-    }
-    lights = {name: _fields_to(light, device) for name, light in scene.lights.items()}
-    return Scene(objects, lights, scene.background.to(device))
-
-
-def _fields_to(holder: Any, device: torch.device) -> Any:
-    moved = {field.name: _to_device(getattr(holder, field.name), device) for field in dataclasses.fields(holder)}
-    return dataclasses.replace(holder, **moved)
-
-
-def _to_device(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Texture | EnvMap):
-        return dataclasses.replace(value, texels=value.texels.to(device))
-    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 def _name_lights(parts: SceneParts) -> dict[str, AnyLight]:

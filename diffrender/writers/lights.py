@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.fields import ROTATION, fields_of, kinds_of
 from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
-from diffrender.scene.lights.environment import Environment
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.writers.images.hdr import write_float_image
 from diffrender.writers.run.metrics import write_json
@@ -30,19 +29,19 @@ def write_lights(path: Path, lights: Mapping[str, Light]) -> None:
 
 
 def _entry(path: Path, name: str, light: Light) -> dict[str, Any]:
-    kind = next(kind for kind, light_class in LIGHTS.items() if isinstance(light, light_class))
+    kind = next(kind for kind, light_class in LIGHTS.items() if type(light) is light_class)
     entry: dict[str, Any] = {"name": name, "type": kind}
-    for field in dataclasses.fields(light):  # type: ignore[arg-type]
-        value = getattr(light, field.name)
+    kinds = kinds_of(light)
+    for field, value in fields_of(light).items():
         if isinstance(value, EnvMap):
             file = path.with_name(f"{name}.exr")
             write_float_image(file, value.texels)
             value = file.name
-        elif isinstance(light, Environment) and field.name == "rotation":
+        elif kinds.get(field) == ROTATION:
             value = _rotation(value)
         elif isinstance(value, Shadow):
-            value = dataclasses.asdict(value)
-        entry[field.name] = value
+            value = fields_of(value)
+        entry[field] = value
     return entry
 
 

@@ -15,6 +15,7 @@ from diffrender.readers.gltf.scene import read_gltf_scene
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
+from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.lights import Directional
 from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
@@ -24,7 +25,6 @@ from diffrender.scene.object import Object
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.glb import GlbObject, write_glb
-from diffrender.writers.gltf.pbr import GltfSurface
 from diffrender.writers.meshes.obj import write_obj
 
 

@@ -46,7 +46,7 @@ def test_the_target_itself_is_at_no_distance() -> None:
     found = judge_of(scene_of(ggx())).report(scene_of(ggx()))
     assert found is not None and found.relight is not None
     assert found.base_color_psnr_db == pytest.approx(100) and found.base_color_scale == pytest.approx(1)
-    assert (found.roughness_mae, found.metallic_mae) == (0, 0)
+    assert found.share_mae == {"roughness": 0, "metallic": 0}
     assert found.relight["psnr_db"] == float("inf")
     numbers = found.as_json()
     assert set(numbers) == {"material", "relight"}
@@ -56,8 +56,8 @@ def test_the_target_itself_is_at_no_distance() -> None:
 def test_differences_are_told_apart() -> None:
     found = judge_of(scene_of(ggx())).report(scene_of(ggx(roughness=0.6, metallic=0.55)))
     assert found is not None
-    assert found.roughness_mae == pytest.approx(0.1, abs=1e-5)
-    assert found.metallic_mae == pytest.approx(0.3, abs=1e-5)
+    assert found.share_mae["roughness"] == pytest.approx(0.1, abs=1e-5)
+    assert found.share_mae["metallic"] == pytest.approx(0.3, abs=1e-5)
     assert found.base_color_psnr_db > 99
 
 
@@ -68,7 +68,7 @@ def test_a_darker_surface_is_the_same_up_to_brighter_light() -> None:
     assert found.base_color_scale == pytest.approx(2, rel=1e-5)
     assert found.base_color_psnr_db > 99
     assert found.relight["psnr_masked_db"] > 90
-    assert found.roughness_mae is None and "roughness_mae" not in found.as_json()["material"]
+    assert found.share_mae == {} and "roughness_mae" not in found.as_json()["material"]
 
 
 def test_a_tint_is_the_same_up_to_tinted_light_alone() -> None:

@@ -13,6 +13,7 @@ from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.remeshing.policy import Remeshing
+from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import icosphere
@@ -61,13 +62,19 @@ def gradients(model, seed=0):
         latent.grad = 1e-3 * torch.randn(latent.shape, generator=generator)
 
 
+def take_step(model, optimizer, step):
+    """As a fit does it; `begin` and gradients come before."""
+    optimizer.step()
+    remesh_due(model, optimizer, step + 1)
+
+
 def remeshed(method="identity", **options):
     """A model and optimiser after two steps, the second of which remeshed."""
     model, _, optimizer = problem(method, **options)
     for step in range(2):
         optimizer.begin(step)
         gradients(model, step)
-        optimizer.step()
+        take_step(model, optimizer, step)
     return model, optimizer
 
 
@@ -109,7 +116,7 @@ def test_colours_stay_where_they_are_on_the_surface():
         optimizer.begin(step)
         for latent in model.latents.values():
             latent.grad = torch.zeros_like(latent)
-        optimizer.step()
+        take_step(model, optimizer, step)
     after = model().objects["ball"]
     assert after.mesh.n_vertices > 42
     torch.testing.assert_close(after.material.base_color, 0.5 + 0.4 * after.mesh.vertices, rtol=0, atol=1e-6)
@@ -121,7 +128,7 @@ def test_colours_that_are_not_learned_follow_too():
     optimizer = FitOptimizer(model, {"mesh.vertices": ParamSettings(0.01)}, STEPS, {"mesh.vertices": FINER})
     optimizer.begin(1)
     model.latents[VERTICES].grad = torch.zeros(42, 3)
-    optimizer.step()
+    take_step(model, optimizer, 1)
     item = model().objects["ball"]
     assert len(item.material.base_color) == item.mesh.n_vertices > 42
 

@@ -15,6 +15,7 @@ from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
 from diffrender.fit.regularizers.material_smoothness import MaterialSmoothness
 from diffrender.fit.remeshing.policy import Remeshing
+from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
@@ -51,6 +52,7 @@ def steps(model, optimizer, first, last, size=0.0):
         for latent in model.latents.values():
             latent.grad = size * torch.randn(latent.shape, generator=generator)
         optimizer.step()
+        remesh_due(model, optimizer, step + 1)
 
 
 def item_of(model: SceneModel) -> Object:

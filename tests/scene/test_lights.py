@@ -11,6 +11,7 @@ from diffrender.errors import ConfigError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.environment.directions import even_directions
 from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.fields import kinds_of
 from diffrender.scene.light import EnvironmentLight, Light, PunctualLight
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, PerViewDirectional, Point, SphericalHarmonics, Spot
 from diffrender.scene.lights.spherical_harmonics import harmonics
@@ -31,7 +32,7 @@ def surface_of(mesh, n_points=50):
 
 def learned(light):
     """The fields of a light that can be learned, as tensors."""
-    values = {item.name: getattr(light, item.name) for item in dataclasses.fields(light) if item.metadata}
+    values = {name: getattr(light, name) for name in kinds_of(light)}
     return {name: value.texels if isinstance(value, EnvMap) else value for name, value in values.items()}
 
 
@@ -60,7 +61,7 @@ def test_fields_are_learnable_and_frozen(name):
     assert isinstance(light, PunctualLight | EnvironmentLight | PerViewDirectional)
     for item in dataclasses.fields(light):
         if item.name not in ("frame", "shadow"):
-            assert item.metadata["parametrization"] in ("positive", "direction", "identity")
+            assert item.metadata["kind"].parametrization in ("positive", "direction", "identity")
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(light, item.name, torch.ones(3))
 

@@ -166,7 +166,7 @@ def test_tables_are_looked_up_as_textures(backend):
 def test_the_shelf_is_of_frozen_materials_with_learnable_fields(material):
     assert isinstance(material, Material)
     for item in dataclasses.fields(material):
-        assert item.metadata["parametrization"] in ("unit_interval", "positive", "identity", "direction")
+        assert item.metadata["kind"].parametrization in ("unit_interval", "positive", "identity", "direction")
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(material, item.name, COLOR)
     assert type(material)() is not None  # every field has a default
@@ -177,8 +177,7 @@ def quantities(name):
     generator = torch.Generator().manual_seed(1)
     values = {}
     for item in dataclasses.fields(MATERIALS[name]):
-        channels = 1 if item.name in ("metallic", "roughness", "shininess") else 3
-        values[item.name] = 0.3 + 0.4 * torch.rand(channels, generator=generator, dtype=F64)
+        values[item.name] = 0.3 + 0.4 * torch.rand(item.metadata["kind"].channels, generator=generator, dtype=F64)
     if "normal" in values:
         values["normal"] = torch.tensor([0.2, -0.1, 0.9], dtype=F64)
     if "shininess" in values:

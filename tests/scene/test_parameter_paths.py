@@ -6,16 +6,17 @@ import torch
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import (
+    ParameterPath,
     canonical_path,
-    default_parametrization,
     get_value,
+    kind_of,
     learnable_paths,
-    object_of_vertices,
     replace_values,
 )
 from diffrender.scene.scene import Scene
@@ -61,7 +62,7 @@ def test_all_paths_of_a_scene_in_order():
 
 @pytest.mark.parametrize("kind", MATERIALS)
 def test_every_material_field_with_a_parametrisation_has_a_path(kind):
-    marked = [f.name for f in dataclasses.fields(MATERIALS[kind]) if "parametrization" in f.metadata]
+    marked = list(kinds_of(MATERIALS[kind]))
     assert marked
     bare = MATERIALS[kind]()
     absent = {name: torch.ones(3) for name in marked if getattr(bare, name) is None}
@@ -74,7 +75,7 @@ def test_every_material_field_with_a_parametrisation_has_a_path(kind):
 @pytest.mark.parametrize("kind", LIGHTS)
 def test_every_light_field_with_a_parametrisation_has_a_path(kind):
     scene = Scene({"a": triangle()}, {"l": LIGHTS[kind]()})
-    marked = [f.name for f in dataclasses.fields(LIGHTS[kind]) if "parametrization" in f.metadata]
+    marked = list(kinds_of(LIGHTS[kind]))
     assert [f"lights.l.{name}" for name in marked] == [
         path for path in learnable_paths(scene, CAMERAS) if path.startswith("lights.")
     ]
@@ -83,10 +84,10 @@ def test_every_light_field_with_a_parametrisation_has_a_path(kind):
 def test_every_default_parametrisation_is_on_the_shelf_and_suits_the_value():
     scene = one_object()
     for path in learnable_paths(scene, CAMERAS):
-        parametrization = PARAMETRIZATIONS[default_parametrization(scene, CAMERAS, path)]()
-        name = object_of_vertices(path)
-        if name is not None:
-            parametrization = parametrization.bind(scene.objects[name].mesh)
+        parametrization = PARAMETRIZATIONS[kind_of(scene, CAMERAS, path).parametrization]()
+        parts = ParameterPath.parse(path)
+        if parts.is_vertices:
+            parametrization = parametrization.bind(scene.objects[parts.name].mesh)
         value = get_value(scene, CAMERAS, path)
         assert parametrization.value_of(parametrization.latent_of(value)).shape == value.shape
 
@@ -105,7 +106,18 @@ def test_every_default_parametrisation_is_on_the_shelf_and_suits_the_value():
     ],
 )
 def test_default_parametrisations(path, name):
-    assert default_parametrization(one_object(), CAMERAS, path) == name
+    assert kind_of(one_object(), CAMERAS, path).parametrization == name
+
+
+def test_the_parts_of_a_path():
+    for path in learnable_paths(one_object(), CAMERAS):
+        assert str(ParameterPath.parse(path)) == path
+    assert ParameterPath.parse("objects.my.thing.mesh.vertices") == ParameterPath.vertices("my.thing")
+    assert ParameterPath.parse("objects.a.material.roughness") == ParameterPath.material("a", "roughness")
+    assert ParameterPath.parse("objects.mesh.pose") == ParameterPath("objects", "mesh", "", "pose")
+    assert ParameterPath.parse("lights.key.radiance") == ParameterPath("lights", "key", "", "radiance")
+    assert ParameterPath.parse("cameras.pose") == ParameterPath("cameras", "", "", "pose")
+    assert ParameterPath.parse("background") == ParameterPath("", "", "", "background")
 
 
 @pytest.mark.parametrize("path", learnable_paths(one_object(), CAMERAS))

@@ -13,6 +13,7 @@ from diffrender.config.load import load_config, parse_config
 from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError
 from diffrender.fit.loop import fit
+from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.lights import Directional, Environment, Point, SphericalHarmonics, Spot
 from diffrender.scene.materials import Ggx, Lambert, Phong
 from diffrender.scene.mesh import Mesh
@@ -20,7 +21,6 @@ from diffrender.scene.shadow_cameras import Shadow
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit
 from diffrender.writers.gltf.glb import GlbObject, write_glb
-from diffrender.writers.gltf.pbr import GltfSurface
 from diffrender.writers.images.png import write_png
 from diffrender.writers.meshes.obj import write_obj
 

@@ -13,12 +13,13 @@ from support.material_kinds import exported_objects, phong_object, smooth
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import icosphere
+from diffrender.scene.fields import RADIANCE, kinds_of
 from diffrender.scene.materials import Ggx
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.glb import GlbObject, write_glb
-from diffrender.writers.gltf.pbr import pack_metallic_roughness, surface_of
+from diffrender.writers.gltf.pbr import pack_metallic_roughness
 from diffrender.writers.images.textures import write_texture
 
 OBJECTS = exported_objects()
@@ -125,7 +126,7 @@ def test_diffuse_materials_have_no_reflection_and_phong_the_width_of_its_highlig
     surface = written(tmp_path, phong_object()).material("thing")["pbrMetallicRoughness"]
     assert surface["roughnessFactor"] == pytest.approx((2 / 34) ** 0.25) and surface["metallicFactor"] == 0
     textured = replace(phong_object().material, shininess=Texture(torch.full((2, 2, 1), 32.0)))
-    roughness = surface_of(textured).roughness
+    roughness = textured.to_gltf().roughness
     assert isinstance(roughness, Texture) and roughness.texels[0, 0, 0] == pytest.approx((2 / 34) ** 0.25)
     with pytest.raises(ShapeError, match="has a texture, but its mesh has no uvs"):
         written(tmp_path, Object(Mesh(*icosphere(1)), Ggx(roughness=Texture(smooth(1)))))
@@ -134,7 +135,7 @@ def test_diffuse_materials_have_no_reflection_and_phong_the_width_of_its_highlig
 @pytest.mark.parametrize(("field", "channels"), [("base_color", 3), ("roughness", 1), ("normal", 3), ("emissive", 3)])
 def test_textures_are_files_as_programs_want_them(tmp_path: Path, field: str, channels: int) -> None:
     texture = Texture(smooth(channels, high=0.9))
-    write_texture(tmp_path / "a.png", field, texture)
+    write_texture(tmp_path / "a.png", kinds_of(Ggx)[field], texture)
     pixels = np.asarray(Image.open(tmp_path / "a.png")).astype(float) / 255
     assert pixels.shape == (32, 32, 3)
     linear = texture.texels.numpy().astype(float)
@@ -152,5 +153,5 @@ def test_emission_that_a_png_cannot_hold_is_also_written_as_it_is(tmp_path: Path
     from diffrender.readers.images.image import read_image
 
     texture = Texture(smooth(3, high=5.0))
-    write_texture(tmp_path / "a.png", "emissive", texture)
+    write_texture(tmp_path / "a.png", RADIANCE, texture)
     torch.testing.assert_close(read_image(tmp_path / "a.exr").rgb, texture.texels)

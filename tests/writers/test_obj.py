@@ -9,9 +9,9 @@ from PIL import Image
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf.pbr import GltfSurface
 from diffrender.writers.meshes.obj import write_obj
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,24 +12,34 @@ from torch.optim.adam import adam
 # Means over pixels make gradients as small as 1e-7 for a texel of a large texture; Adam's usual 1e-8 would damp those.
 EPSILON = 1e-12
 
-# What the mean of a gradient is divided by, of the running mean of its squares, before the root.
-#   adam: every number has a pace of its own (Kingma & Ba, 2015).
-#   vector_adam: every row has, so that the same object turned learns the same turned (Ling et al., "VectorAdam", 2022).
-#   adam_uniform: all numbers have that of the largest (Nicolet et al., 2021, section 4.2).
-ADAM_VARIANTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "adam": lambda square: square,
-    "vector_adam": lambda square: square,
-    "adam_uniform": lambda square: square.amax(),
+
+class AdamVariant(NamedTuple):
+    """Which numbers of a latent share what the mean of their gradients is divided by: the root of a mean of squares.
+
+    by_row: the numbers of a row, the sum of their squares. by_largest: all numbers, the largest square.
+    """
+
+    by_row: bool = False
+    by_largest: bool = False
+
+
+ADAM_VARIANTS: dict[str, AdamVariant] = {
+    # Every number has a pace of its own (Kingma & Ba, 2015).
+    "adam": AdamVariant(),
+    # So that the same object turned learns the same turned (Ling et al., "VectorAdam", 2022).
+    "vector_adam": AdamVariant(by_row=True),
+    # Nicolet et al., 2021, section 4.2.
+    "adam_uniform": AdamVariant(by_largest=True),
 }
 
 
 @dataclass
 class AdamState:
-    """What one of PACES remembers of the gradients of one latent.
+    """What one of ADAM_VARIANTS remembers of the gradients of one latent.
 
     count: [] float32, how many gradients there were.
     mean: running mean of the gradients, shaped as the latent.
-    square: running mean of their squares, shaped as the latent; its last axis is 1 for the rows of `vector_adam`.
+    square: running mean of their squares, shaped as the latent; its last axis is 1 for the rows of a variant by_row.
     """
 
     count: Tensor
@@ -39,7 +49,7 @@ class AdamState:
     @staticmethod
     def fresh(name: str, latent: Tensor) -> AdamState:
         """The moments before the first step of the optimiser called `name`."""
-        square = latent[..., :1] if name == "vector_adam" and latent.dim() > 1 else latent
+        square = latent[..., :1] if ADAM_VARIANTS[name].by_row and latent.dim() > 1 else latent
         count = torch.zeros((), dtype=torch.float32, device=latent.device)
         return AdamState(count, torch.zeros_like(latent.detach()), torch.zeros_like(square.detach()))
 
@@ -62,7 +72,7 @@ class AdamState:
 class AdamSettings:
     """How one latent moves in one step.
 
-    name: in PACES.
+    name: in ADAM_VARIANTS.
     lr: the length of a step along a steady gradient.
     betas: how much of the running means of gradients and of squares is kept.
     factor: multiplies the step, any shape that broadcasts to the latent, or None.
@@ -78,7 +88,8 @@ class AdamSettings:
 def adam_step(latent: Tensor, gradient: Tensor, moments: AdamState, pace: AdamSettings) -> None:
     """Moves `latent` and brings `moments` up to date, both in place."""
     beta_mean, beta_square = pace.betas
-    if pace.name == "adam" and pace.factor is None:
+    variant = ADAM_VARIANTS[pace.name]
+    if variant == AdamVariant() and pace.factor is None:
         # The same numbers in one pass: textures are large.
         adam(
             [latent], [gradient], [moments.mean], [moments.square], [], [moments.count],
@@ -95,6 +106,6 @@ def adam_step(latent: Tensor, gradient: Tensor, moments: AdamState, pace: AdamSe
     # Both means begin at zero; the divisors make up for it.
     count = float(moments.count)
     mean = moments.mean / (1 - beta_mean**count)
-    square = ADAM_VARIANTS[pace.name](moments.square) / (1 - beta_square**count)
+    square = (moments.square.amax() if variant.by_largest else moments.square) / (1 - beta_square**count)
     step = mean.div_(square.sqrt_().add_(EPSILON)).mul_(pace.lr)
     latent.sub_(step if pace.factor is None else step * pace.factor)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError, FitError
@@ -16,11 +15,9 @@ from diffrender.fit.optimizer.adam import ADAM_VARIANTS, AdamSettings, AdamState
 from diffrender.fit.optimizer.schedules import Constant, Schedule
 from diffrender.fit.optimizer.vertex_optimizer import StepProgress, VertexOptimizer
 from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.fit.remeshing.remesh_object import remesh_with_attributes, vertex_fields, with_mesh_and_fields
-from diffrender.fit.remeshing.reunwrap import reunwrap, texture_fields
-from diffrender.fit.timings import Phases
+from diffrender.fit.remeshing.target_lengths import TargetLengths
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.parameter_paths import object_of_vertices
+from diffrender.scene.parameter_paths import ParameterPath
 
 # Adam's usual ones.
 BETAS = (0.9, 0.999)
@@ -34,7 +31,7 @@ class ParamSettings:
     start: the first step, from 0, at which it moves; before that it stays as it is and costs no gradient.
     stop: the first step at which it stays again, or None for the end of the fit.
     schedule: what lr is multiplied by between start and stop.
-    optimizer: its name in diffrender.fit.optimizer.adam.PACES, or None for the one that the parametrisation prefers.
+    optimizer: its name in ADAM_VARIANTS, or None for the one that the parametrisation prefers.
     betas: how much of the running means of gradients and of their squares is kept from step to step, each in 0..1.
     in_edges: vertices of a remeshed object only: lr counts in the target length of the edges at each vertex.
     """
@@ -74,12 +71,16 @@ class ParamSettings:
 
 
 class FitOptimizer:
-    """Adam over the latents of a model, each with a pace of its own; remeshes what is to be remeshed.
+    """Adam over the latents of a model, each with a pace of its own.
 
     model: whose latents are moved, in place.
     rates: by path, exactly the model's learned paths.
     steps: the length of the fit, which schedules refer to.
-    remeshing: by path of an object's vertices: how its mesh is remeshed as it is fitted.
+    remeshing: by path of an object's vertices: how its mesh is remeshed as it is fitted (fit.remeshing.surgery).
+
+    moments, variants: what is remembered of the gradients, and the kind of Adam (ADAM_VARIANTS), by canonical path.
+    targets: how long the edges of each remeshed object are to be, by path of its vertices.
+    A change of a mesh replaces `moments`, and the tensors in `targets`.
 
     Raises ConfigError where rates and learned paths differ, where no value moves at step 0, and for remeshing of what
     is not learned.
@@ -94,22 +95,21 @@ class FitOptimizer:
     ) -> None:
         self._model = model
         rates = {model.full_path(path): rate for path, rate in rates.items()}
-        remeshing = {model.full_path(path): options for path, options in (remeshing or {}).items()}
+        policies = {model.full_path(path): policy for path, policy in (remeshing or {}).items()}
         _check_rates(rates, list(model.latents), steps)
-        self._steps = steps
+        self.steps = steps
         self._rates = {path: rates[path] for path in model.latents}
-        self._names = {path: rate.optimizer or model.parametrization(path).optimizer for path, rate in rates.items()}
+        self.variants = {path: rate.optimizer or model.parametrization(path).optimizer for path, rate in rates.items()}
         self._step = 0
-        self._moments = {path: AdamState.fresh(self._names[path], latent) for path, latent in model.latents.items()}
-        self._motions: dict[str, VertexOptimizer] = {}
-        for path, rate in self._rates.items():
-            name = object_of_vertices(path)
-            if name is not None:
-                mesh = model.frame.scene.objects[name].mesh
-                self._motions[path] = VertexOptimizer(mesh, remeshing.pop(path, None), rate.in_edges)
-        if remeshing:
-            wrong = ", ".join(remeshing)
+        self.moments = {path: AdamState.fresh(self.variants[path], latent) for path, latent in model.latents.items()}
+        vertices = [path for path in self._rates if ParameterPath.parse(path).is_vertices]
+        if not policies.keys() <= set(vertices):
+            wrong = ", ".join(path for path in policies if path not in vertices)
             raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
+        self.targets = {path: TargetLengths(policies[path], self._mesh(path)) for path in vertices if path in policies}
+        self._vertices = {
+            path: VertexOptimizer(self.targets.get(path), self._rates[path].in_edges) for path in vertices
+        }
 
     def begin(self, step: int) -> list[str]:
         """Prepare `step`: learning rates set, gradients empty and asked for only where a value moves.
@@ -120,124 +120,58 @@ class FitOptimizer:
         moving = []
         for path, latent in self._model.latents.items():
             latent.grad = None
-            latent.requires_grad_(self._rates[path].at(step, self._steps) > 0)
+            latent.requires_grad_(self._rates[path].at(step, self.steps) > 0)
             if latent.requires_grad:
                 moving.append(path)
         return moving
 
-    def step(self, phases: Phases | None = None) -> None:
-        """Move the latents along their gradients; one without a gradient stays. Remesh what is due.
-
-        phases: adds up how long that takes.
-        """
-        phases = phases or Phases()
-        with phases.timed("update"):
-            self._move()
-        with phases.timed("remesh"):
-            for path, motion in self._motions.items():
-                if motion.remeshing is not None and motion.remeshing.is_due(self._step + 1, self._steps):
-                    self._remesh(path, motion)
-                    if motion.remeshing.unwrap and motion.remeshing.is_last(self._step + 1, self._steps):
-                        self._unwrap(path)
-
-    def _move(self) -> None:
+    def step(self) -> None:
+        """Move the latents along their gradients; one without a gradient stays."""
         for path, latent in self._model.latents.items():
             if latent.grad is None:
                 continue
-            rate = self._rates[path]
-            pace = AdamSettings(self._names[path], rate.at(self._step, self._steps), rate.betas)
-            motion = self._motions.get(path)
-            if motion is None:
-                adam_step(latent, latent.grad, self._moments[path], pace)
+            rate, moments = self._rates[path], self.moments[path]
+            pace = AdamSettings(self.variants[path], rate.at(self._step, self.steps), rate.betas)
+            vertices = self._vertices.get(path)
+            if vertices is None:
+                adam_step(latent, latent.grad, moments, pace)
             else:
-                parametrization, mesh = self._model.parametrization(path), self._mesh(path)
-                now = StepProgress((self._step + 1) / self._steps, rate.factor_at(self._step, self._steps))
-                motion.move(parametrization, mesh, latent, self._moments[path], pace, now)
+                now = StepProgress((self._step + 1) / self.steps, rate.factor_at(self._step, self.steps))
+                vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, pace, now)
 
     def geometry(self) -> dict[str, int]:
         """Of all learned meshes together: vertices now; damped vertices and flipped faces of the last step."""
-        motions = self._motions
         return {
-            "vertices": sum(self._mesh(path).n_vertices for path in motions),
-            "damped": sum(motion.damped for motion in motions.values()),
-            "flipped": sum(motion.flipped for motion in motions.values()),
+            "vertices": sum(self._mesh(path).n_vertices for path in self._vertices),
+            "damped": sum(each.damped for each in self._vertices.values()),
+            "flipped": sum(each.flipped for each in self._vertices.values()),
         }
 
     def _mesh(self, path: str) -> Mesh:
-        name = object_of_vertices(path)
-        assert name is not None
-        return self._model.frame.scene.objects[name].mesh
-
-    @torch.no_grad()
-    def _remesh(self, path: str, motion: VertexOptimizer) -> None:
-        """Other triangles for the object whose vertices stand at `path`; all that its vertices carry goes along."""
-        model, frame, latents = self._model, self._model.frame, self._model.latents
-        name = object_of_vertices(path)
-        assert name is not None and motion.remeshing is not None
-        assert motion.lengths is not None and motion.drift is not None
-        item = frame.scene.objects[name]
-        mesh = item.mesh.with_vertices(model.parametrization(path).value_of(latents[path].detach()))
-        if not bool(torch.isfinite(mesh.vertices.sum())):
-            return
-        fields = vertex_fields(item)
-        at_vertices = {f"objects.{name}.material.{field}": field for field in fields}
-        learned = [other for other in at_vertices if other in latents]
-        rows = {"drift": motion.drift} | {f"field {field}": value for field, value in fields.items()}
-        rows |= {f"latent {other}": latents[other] for other in learned}
-        for other in (path, *learned):
-            rows[f"speed {other}"], rows[f"root {other}"] = self._moments[other].rows()
-        stretch = motion.remeshing.stretch(mesh, motion.lengths)
-        found = remesh_with_attributes(mesh, rows, motion.lengths * stretch, motion.remeshing.passes)
-
-        new_latents = {other: latent.detach() for other, latent in latents.items()}
-        new_fields = {field: found.rows[f"field {field}"] for field in fields}
-        for other in learned:
-            new_latents[other] = found.rows[f"latent {other}"]
-            new_fields[at_vertices[other]] = model.parametrization(other).value_of(new_latents[other])
-        frame = model.with_mesh(frame, name, with_mesh_and_fields(item, found.mesh, new_fields))
-        new_latents[path] = frame.parametrizations[path].latent_of(found.mesh.vertices)
-        moments = dict(self._moments)
-        for other in (path, *learned):
-            moments[other] = moments[other].with_rows(found.rows[f"speed {other}"], found.rows[f"root {other}"])
-        model.restore(frame, new_latents)
-        self._moments = moments
-        motion.lengths, motion.drift = found.lengths / stretch, found.rows["drift"]
-
-    @torch.no_grad()
-    def _unwrap(self, path: str) -> None:
-        """Other texture coordinates for the object whose vertices stand at `path`; its textures go along."""
-        name = object_of_vertices(path)
-        assert name is not None
-        is_finite = bool(torch.isfinite(self._model.latents[path].sum()))
-        if not (is_finite and texture_fields(self._model.frame.scene.objects[name])):
-            return
-        found = reunwrap(self._model, name, self._moments, self._names)
-        self._model.restore(found.frame, found.latents)
-        self._moments = found.moments
+        return self._model.frame.scene.objects[ParameterPath.parse(path).name].mesh
 
     def per_mesh_state(self) -> PerMeshState:
-        """What a change of a mesh replaces: kept, and given to `restore`, it belongs to the mesh of now again."""
-        return PerMeshState(self._moments, {path: (each.lengths, each.drift) for path, each in self._motions.items()})
+        """What a change of a mesh replaces: the state to `restore` when the model has the meshes of now again."""
+        return PerMeshState(self.moments, {path: (each.lengths, each.drift) for path, each in self.targets.items()})
 
     def restore(self, state: PerMeshState) -> None:
         """Take over what `per_mesh_state` gave when the model had the meshes that it has now again."""
-        self._moments = state.moments
-        for path, (lengths, drift) in state.motions.items():
-            self._motions[path].lengths, self._motions[path].drift = lengths, drift
+        self.moments = state.moments
+        for path, (lengths, drift) in state.targets.items():
+            self.targets[path].lengths, self.targets[path].drift = lengths, drift
 
     def state_dict(self) -> dict[str, Any]:
         """Paths, optimisers, moments and target lengths, as tensors and plain containers."""
         return {
             "paths": list(self._rates),
-            "optimizers": dict(self._names),
+            "optimizers": dict(self.variants),
             "moments": {
                 path: {"count": each.count, "mean": each.mean, "square": each.square}
-                for path, each in self._moments.items()
+                for path, each in self.moments.items()
             },
             "motions": {
                 path: {"lengths": each.lengths, "drift": each.drift, "moves": each.moves}
-                for path, each in self._motions.items()
-                if each.remeshing is not None
+                for path, each in self.targets.items()
             },
         }
 
@@ -245,29 +179,29 @@ class FitOptimizer:
         """Take over the moments of another optimiser of the same paths. Raises FitError for other paths."""
         if state["paths"] != list(self._rates):
             raise FitError(f"the saved state learned {state['paths']}, this fit {list(self._rates)}; keep `optimize:`")
-        if state["optimizers"] != self._names:
+        if state["optimizers"] != self.variants:
             raise FitError(
-                f"the saved state was moved by {state['optimizers']}, this fit by {self._names}; keep `optimize:`"
+                f"the saved state was moved by {state['optimizers']}, this fit by {self.variants}; keep `optimize:`"
             )
-        remeshed = [path for path, motion in self._motions.items() if motion.remeshing is not None]
-        if list(state["motions"]) != remeshed:
+        if list(state["motions"]) != list(self.targets):
             raise FitError(
-                f"the saved state remeshed {list(state['motions'])}, this fit {remeshed}; keep `remesh:` as it was"
+                f"the saved state remeshed {list(state['motions'])}, this fit {list(self.targets)}; keep `remesh:`"
+                " as it was"
             )
-        self._moments = {
+        self.moments = {
             path: AdamState(*(saved[name].clone() for name in ("count", "mean", "square")))
             for path, saved in state["moments"].items()
         }
         for path, saved in state["motions"].items():
-            motion = self._motions[path]
-            motion.lengths, motion.drift, motion.moves = saved["lengths"], saved["drift"], saved["moves"]
+            targets = self.targets[path]
+            targets.lengths, targets.drift, targets.moves = saved["lengths"], saved["drift"], saved["moves"]
 
 
 class PerMeshState(NamedTuple):
     """Moments by path, and target lengths and drifts by path of vertices."""
 
     moments: dict[str, AdamState]
-    motions: dict[str, tuple[Tensor | None, Tensor | None]]
+    targets: dict[str, tuple[Tensor, Tensor]]
 
 
 def _check_rates(rates: Mapping[str, ParamSettings], paths: list[str], steps: int) -> None:

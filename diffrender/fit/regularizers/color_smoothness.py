@@ -8,7 +8,6 @@ from torch import Tensor
 
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.total_variation import Layouts, steps_of, variation
-from diffrender.scene.material import Material, SurfaceValue
 from diffrender.scene.scene import Scene
 
 
@@ -41,13 +40,7 @@ class _ColorSmoothnessOn(Regularizer):
 def _total(scene: Scene, layouts: Layouts | None) -> Tensor:
     total = scene.background.new_zeros(())
     for name, item in scene.objects.items():
-        color = base_color(item.material)
-        if color is not None:
-            steps = steps_of(item.mesh, color, None if layouts is None else layouts.of(name, item.mesh, color))
-            total = total if steps is None else total + variation(steps)
+        color = item.material.base_color
+        steps = steps_of(item.mesh, color, None if layouts is None else layouts.of(name, item.mesh, color))
+        total = total if steps is None else total + variation(steps)
     return total
-
-
-def base_color(material: Material) -> SurfaceValue | None:
-    """The base colour of a material, which every one on the shelf has."""
-    return getattr(material, "base_color", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +9,8 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.color_smoothness import base_color
 from diffrender.fit.regularizers.total_variation import Layouts, edge_steps, steps_of, texel_steps, variation
-from diffrender.scene.material import SurfaceValue
+from diffrender.scene.fields import NORMAL, NUMBER, RADIANCE, Kind, SurfaceValue, kinds_of, map_tensors
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
@@ -59,9 +57,9 @@ class _MaterialSmoothnessOn(Regularizer):
         total = scene.background.new_zeros(())
         for name, item in scene.objects.items():
             for quantity, value, kind in _quantities(item):
-                counted = _logarithm(value) if kind == "positive" else value
+                counted = map_tensors(value, torch.log) if kind == NUMBER else value
                 layout = None if self.layouts is None else self.layouts.of(f"{name}.{quantity}", item.mesh, value)
-                if layout is not None and kind == "direction":
+                if layout is not None and kind == NORMAL:
                     layout = layout._replace(seams=None)  # each chart has a tangent frame of its own
                 steps = steps_of(item.mesh, counted, layout)
                 if steps is not None:
@@ -71,25 +69,17 @@ class _MaterialSmoothnessOn(Regularizer):
     @torch.no_grad()
     def _weights(self, item: Object, value: SurfaceValue) -> tuple[Tensor, ...] | None:
         """How much each difference counts; None where that is the same for all."""
-        color = base_color(item.material)
-        if self.chroma == 0 or color is None:
+        if self.chroma == 0:
             return None
-        changes = _chroma_steps(item.mesh, color, value)
+        changes = _chroma_steps(item.mesh, item.material.base_color, value)
         return None if changes is None else tuple((-change.norm(dim=-1) / self.chroma).exp() for change in changes)
 
 
-def _quantities(item: Object) -> list[tuple[str, SurfaceValue, str]]:
-    """(name, value, the parametrisation that says what kind of number it is) of what is smoothed."""
-    found = []
-    for each in dataclasses.fields(item.material):  # type: ignore[arg-type]
-        value = getattr(item.material, each.name)
-        if each.name not in ("base_color", "emissive") and isinstance(value, Tensor | Texture):
-            found.append((each.name, value, each.metadata["parametrization"]))
-    return found
-
-
-def _logarithm(value: SurfaceValue) -> SurfaceValue:
-    return dataclasses.replace(value, texels=value.texels.log()) if isinstance(value, Texture) else value.log()
+def _quantities(item: Object) -> list[tuple[str, SurfaceValue, Kind]]:
+    """(name, value, kind) of what is smoothed."""
+    kinds = kinds_of(item.material)
+    found = [(name, getattr(item.material, name), kind) for name, kind in kinds.items()]
+    return [each for each in found if each[0] != "base_color" and each[2] != RADIANCE and each[1] is not None]
 
 
 def _chroma_steps(mesh: Mesh, color: SurfaceValue, like: SurfaceValue) -> tuple[Tensor, ...] | None:

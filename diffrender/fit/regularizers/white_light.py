@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,6 +10,7 @@ from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.fields import kinds_of
 from diffrender.scene.light import Light
 from diffrender.scene.scene import Scene
 
@@ -33,20 +33,13 @@ class WhiteLight(Regularizer):
 
 
 def _chroma(light: Light) -> Tensor:
-    for each in dataclasses.fields(light):  # type: ignore[arg-type]
-        value = getattr(light, each.name)
-        if isinstance(value, EnvMap):
-            height, width = value.texels.shape[:2]
-            _, solid_angle = map_directions(height, width, value.texels)
-            # Weights of mean 1, so that plain means are means over directions.
-            return _distance(value.texels.reshape(-1, 3) * (solid_angle / solid_angle.mean())[:, None])
-        if each.name in COLORS:
-            return _distance(value.reshape(-1, 3))
-    raise TypeError(f"{type(light).__name__} has no field of a colour")
-
-
-# What the colour of a light is called.
-COLORS = ("radiance", "intensity", "coefficients")
+    value = getattr(light, next(name for name, kind in kinds_of(light).items() if kind.is_color))
+    if not isinstance(value, EnvMap):
+        return _distance(value.reshape(-1, 3))
+    height, width = value.texels.shape[:2]
+    _, solid_angle = map_directions(height, width, value.texels)
+    # Weights of mean 1, so that plain means are means over directions.
+    return _distance(value.texels.reshape(-1, 3) * (solid_angle / solid_angle.mean())[:, None])
 
 
 def _distance(colors: Tensor) -> Tensor:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffrender.geometry.remesh.remesh import Edits, RemeshOptions, remesh
-from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.object import Object
-from diffrender.scene.textures.texture import Texture
 
 # Sharp edges move during a fit as all others do; only boundaries and seams stay what they are.
 OPTIONS = RemeshOptions(features_deg=None)
@@ -63,29 +59,3 @@ def remesh_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tens
     new_rows = {name: part.to(rows[name]) for (name, part) in zip(rows, parts, strict=True)}
     new_mesh = Mesh(found.vertices.to(device), found.faces.to(device), uvs, uv_faces)
     return RemeshedObject(new_mesh, new_rows, found.target_length.to(device), found.edits)
-
-
-def vertex_fields(item: Object) -> dict[str, Tensor]:
-    """The values of an object's material that have one row a vertex, by the name of the field."""
-    n_vertices = item.mesh.n_vertices
-    return {
-        name: value
-        for name, value in _fields(item).items()
-        if isinstance(value, Tensor) and value.dim() == 2 and len(value) == n_vertices
-    }
-
-
-def texture_fields(item: Object) -> dict[str, Texture]:
-    """The textures of an object's material, by the name of the field."""
-    return {name: value for name, value in _fields(item).items() if isinstance(value, Texture)}
-
-
-def with_mesh_and_fields(item: Object, mesh: Mesh, fields: Mapping[str, SurfaceValue]) -> Object:
-    """`item` with another mesh, and with other values of its material."""
-    material = dataclasses.replace(item.material, **fields)  # type: ignore[type-var]
-    return dataclasses.replace(item, mesh=mesh, material=material)
-
-
-def _fields(item: Object) -> dict[str, Any]:
-    fields = dataclasses.fields(item.material)  # type: ignore[arg-type]  # every material is a dataclass
-    return {field.name: getattr(item.material, field.name) for field in fields}

@@ -11,15 +11,13 @@ from torch import Tensor
 
 from diffrender.fit.model import SceneModel, SceneTemplate
 from diffrender.fit.optimizer.adam import AdamState
-from diffrender.fit.remeshing.remesh_object import texture_fields, with_mesh_and_fields
 from diffrender.imaging.inpaint import fill_nearest
+from diffrender.scene.fields import NORMAL, Kind, kinds_of, textures_of
+from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.textures.bake import unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 from diffrender.scene.textures.transfer import TextureTransfer, texture_transfer
-
-# The field of a material whose vectors are written in the tangent frames of a layout.
-NORMALS = "normal"
 
 
 class Reunwrapped(NamedTuple):
@@ -41,33 +39,35 @@ def reunwrap(
     """
     frame, latents = model.frame, {path: latent.detach() for path, latent in model.latents.items()}
     item = frame.scene.objects[name]
-    path = f"objects.{name}.mesh.vertices"
+    path = str(ParameterPath.vertices(name))
     old = item.mesh
     if path in latents:
         old = old.with_vertices(model.parametrization(path).value_of(latents[path]))
-    textures = texture_fields(item)
+    textures = textures_of(item.material)
     new = unwrap_mesh(old, max(max(each.texels.shape[:2]) for each in textures.values()))
     sizes = {(each.texels.shape[0], each.texels.shape[1]) for each in textures.values()}
+    kinds = kinds_of(item.material)
     carriers = {size: texture_transfer(old, new, *size) for size in sizes}
     new_latents, new_moments, fields = dict(latents), dict(moments), {}
     for field, texture in textures.items():
         size = texture.texels.shape[0], texture.texels.shape[1]
-        at = f"objects.{name}.material.{field}"
+        at = str(ParameterPath.material(name, field))
         if at in latents:
             method = model.parametrization(at)
             # Texels beside the charts are seen through their corners only, and may have learned anything.
             texels = fill_nearest(method.value_of(latents[at]), texel_map(old, *size).covered)
             texture = dataclasses.replace(texture, texels=texels)
-        fields[field] = _transfer_textures(carriers[size], field, texture)
+        fields[field] = _transfer_texture(carriers[size], kinds[field], texture)
         if at in latents:
             new_latents[at] = method.latent_of(fields[field].texels)
             new_moments[at] = AdamState.fresh(optimizers[at], new_latents[at])
-    frame = model.with_mesh(frame, name, with_mesh_and_fields(item, new, fields))
+    frame = model.with_mesh(frame, name, item.with_values(fields, new))
     if path in latents:
         new_latents[path] = frame.parametrizations[path].latent_of(new.vertices)
     return Reunwrapped(frame, new_latents, new_moments)
 
 
-def _transfer_textures(mover: TextureTransfer, field: str, texture: Texture) -> Texture:
-    texels = mover.normals(texture) if field == NORMALS else mover.texels(texture)
+def _transfer_texture(mover: TextureTransfer, kind: Kind, texture: Texture) -> Texture:
+    # Normals are written in the tangent frames of a layout.
+    texels = mover.normals(texture) if kind == NORMAL else mover.texels(texture)
     return dataclasses.replace(texture, texels=texels)

@@ -23,7 +23,8 @@ from diffrender.readers.gltf.factors import (
     roughness_factor,
 )
 from diffrender.readers.gltf.textures import CLAMP_TO_EDGE, REPEAT, TEXTURES, has_own_coordinates, wrap_codes
-from diffrender.scene.material import Material, SurfaceValue
+from diffrender.scene.fields import SurfaceValue
+from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.unlit import Unlit

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from diffrender.scene.environment.directions import even_directions, solid_angles
+from diffrender.scene.fields import RADIANCE, quantity
 from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.material import Material
 from diffrender.scene.shading_points import ShadingPoints
@@ -20,7 +21,7 @@ class Ambient(EnvironmentLight):
     radiance: [3] linear RGB, W / (m2 sr).
     """
 
-    radiance: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
+    radiance: Tensor = quantity(RADIANCE, lambda: torch.ones(3))
 
     def prepared(self) -> Ambient:
         """Itself."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import DIRECTION, RADIANCE, quantity
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import check_frame, direction_to_world, directions_of_views
 from diffrender.scene.shading_points import ShadingPoints
@@ -25,10 +26,8 @@ class Directional(PunctualLight):
     shadow: how it casts shadows, or None.
     """
 
-    direction: Tensor = field(
-        default_factory=lambda: torch.tensor([0.0, -1.0, 0.0]), metadata={"parametrization": "direction"}
-    )
-    radiance: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
+    direction: Tensor = quantity(DIRECTION, lambda: torch.tensor([0.0, -1.0, 0.0]))
+    radiance: Tensor = quantity(RADIANCE, lambda: torch.ones(3))
     frame: str = "world"
     shadow: Shadow | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from diffrender.checks import check_shape
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.env_map import EnvMap, PrefilteredEnvMap
+from diffrender.scene.fields import RADIANCE, ROTATION, quantity
 from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.light_frames import check_frame, directions_from_world, directions_to_world
 from diffrender.scene.shading_points import ShadingPoints
@@ -29,10 +30,8 @@ class Environment(EnvironmentLight):
     the image itself leaves out is stated at `Ggx.lobes`; `sample`, with one direction a texel, is the truth.
     """
 
-    radiance: EnvMap = field(
-        default_factory=lambda: EnvMap(torch.ones(16, 32, 3)), metadata={"parametrization": "positive"}
-    )
-    rotation: Tensor = field(default_factory=lambda: torch.zeros(3), metadata={"parametrization": "identity"})
+    radiance: EnvMap = quantity(RADIANCE, lambda: EnvMap(torch.ones(16, 32, 3)))
+    rotation: Tensor = quantity(ROTATION, lambda: torch.zeros(3))
     frame: str = "world"
 
     def __post_init__(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
+from diffrender.scene.fields import DIRECTION, RADIANCE, quantity
 from diffrender.scene.light import Light, LightSamples, shade_samples
 from diffrender.scene.light_frames import check_frame
 from diffrender.scene.material import Material
@@ -25,10 +26,8 @@ class PerViewDirectional(Light):
     frame: world, or camera (scene.frames).
     """
 
-    direction: Tensor = field(
-        default_factory=lambda: torch.tensor([[0.0, 0.0, -1.0]]), metadata={"parametrization": "direction"}
-    )
-    radiance: Tensor = field(default_factory=lambda: torch.ones(1, 3), metadata={"parametrization": "positive"})
+    direction: Tensor = quantity(DIRECTION, lambda: torch.tensor([[0.0, 0.0, -1.0]]))
+    radiance: Tensor = quantity(RADIANCE, lambda: torch.ones(1, 3))
     frame: str = "world"
 
     def __post_init__(self) -> None:

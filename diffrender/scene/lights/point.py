@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import POSITION, RADIANCE, quantity
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import check_frame, place_to_world, places_of_views
 from diffrender.scene.shading_points import ShadingPoints
@@ -27,10 +28,8 @@ class Point(PunctualLight):
     shadow: how it casts shadows, or None.
     """
 
-    position: Tensor = field(
-        default_factory=lambda: torch.tensor([0.0, 2.0, 0.0]), metadata={"parametrization": "identity"}
-    )
-    intensity: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
+    position: Tensor = quantity(POSITION, lambda: torch.tensor([0.0, 2.0, 0.0]))
+    intensity: Tensor = quantity(RADIANCE, lambda: torch.ones(3))
     frame: str = "world"
     shadow: Shadow | None = None
 

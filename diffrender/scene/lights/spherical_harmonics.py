@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.scene.environment.directions import even_directions, solid_angles
 from diffrender.scene.environment.lobes import lobe_bands
+from diffrender.scene.fields import HARMONICS, quantity
 from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.light_frames import check_frame, directions_from_world, directions_to_world
 from diffrender.scene.shading_points import ShadingPoints
@@ -41,7 +42,7 @@ class SphericalHarmonics(EnvironmentLight):
     Source: Ramamoorthi & Hanrahan, An Efficient Representation for Irradiance Environment Maps (2001).
     """
 
-    coefficients: Tensor = field(default_factory=uniform_sky, metadata={"parametrization": "identity"})
+    coefficients: Tensor = quantity(HARMONICS, uniform_sky)
     frame: str = "world"
 
     def __post_init__(self) -> None:

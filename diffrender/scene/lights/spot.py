@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import ANGLE, DIRECTION, POSITION, RADIANCE, quantity
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import (
     check_frame,
@@ -37,15 +38,11 @@ class Spot(PunctualLight):
     shadow: how it casts shadows, or None.
     """
 
-    position: Tensor = field(
-        default_factory=lambda: torch.tensor([0.0, 2.0, 0.0]), metadata={"parametrization": "identity"}
-    )
-    direction: Tensor = field(
-        default_factory=lambda: torch.tensor([0.0, -1.0, 0.0]), metadata={"parametrization": "direction"}
-    )
-    intensity: Tensor = field(default_factory=lambda: torch.ones(3), metadata={"parametrization": "positive"})
-    inner_deg: Tensor = field(default_factory=lambda: torch.tensor(20.0), metadata={"parametrization": "positive"})
-    outer_deg: Tensor = field(default_factory=lambda: torch.tensor(30.0), metadata={"parametrization": "positive"})
+    position: Tensor = quantity(POSITION, lambda: torch.tensor([0.0, 2.0, 0.0]))
+    direction: Tensor = quantity(DIRECTION, lambda: torch.tensor([0.0, -1.0, 0.0]))
+    intensity: Tensor = quantity(RADIANCE, lambda: torch.ones(3))
+    inner_deg: Tensor = quantity(ANGLE, lambda: torch.tensor(20.0))
+    outer_deg: Tensor = quantity(ANGLE, lambda: torch.tensor(30.0))
     frame: str = "world"
     shadow: Shadow | None = None
 

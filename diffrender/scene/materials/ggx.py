@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,15 +10,9 @@ from torch import Tensor
 
 from diffrender.ops.ggx import ggx
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.scene.material import (
-    Material,
-    ReflectionLobes,
-    SpecularLobe,
-    SurfaceValue,
-    check_color,
-    check_surface_value,
-    shading_normal_w,
-)
+from diffrender.scene.fields import NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
+from diffrender.scene.gltf_surface import GltfSurface
+from diffrender.scene.material import Material, ReflectionLobes, SpecularLobe, shading_normal_w
 from diffrender.scene.materials.directional_albedo import diffuse_table, scale_and_bias
 from diffrender.scene.materials.lobe_table import lobes_of_highlight
 from diffrender.scene.shading_points import ShadingPoints
@@ -45,25 +39,10 @@ class Ggx(Material):
     Each is uniform [C], per vertex [V, C] or a Texture, with C = 1 for metallic and roughness and else 3.
     """
 
-    base_color: SurfaceValue = field(
-        default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
-    )
-    metallic: SurfaceValue = field(
-        default_factory=lambda: torch.zeros(1), metadata={"parametrization": "unit_interval"}
-    )
-    roughness: SurfaceValue = field(
-        default_factory=lambda: torch.full((1,), 0.5), metadata={"parametrization": "unit_interval"}
-    )
-    normal: SurfaceValue | None = field(default=None, metadata={"parametrization": "direction"})
-    emissive: SurfaceValue | None = field(default=None, metadata={"parametrization": "positive"})
-
-    def __post_init__(self) -> None:
-        check_color("Ggx", "base_color", self.base_color)
-        check_surface_value("Ggx", "metallic", self.metallic, 1)
-        check_surface_value("Ggx", "roughness", self.roughness, 1)
-        for name, value in (("normal", self.normal), ("emissive", self.emissive)):
-            if value is not None:
-                check_color("Ggx", name, value)
+    metallic: SurfaceValue = quantity(SHARE, lambda: torch.zeros(1))
+    roughness: SurfaceValue = quantity(SHARE, lambda: torch.full((1,), 0.5))
+    normal: SurfaceValue | None = quantity(NORMAL)
+    emissive: SurfaceValue | None = quantity(RADIANCE)
 
     def emitted(self, surface: ShadingPoints) -> Tensor | None:
         """emissive, or None."""
@@ -105,6 +84,10 @@ class Ggx(Material):
         for of_n, of_v, width, share, bias_share in zip(*(part.split(1, 1) for part in parts), strict=True):
             glossy.append(SpecularLobe(of_n * normal_w - of_v * surface.to_camera_w, width, f0 * share + bias_share))
         return ReflectionLobes(normal_w, diffuse, tuple(glossy))
+
+    def to_gltf(self) -> GltfSurface:
+        """Exactly this."""
+        return GltfSurface(self.base_color, self.metallic, self.roughness, self.normal, self.emissive)
 
     def _inputs(self, surface: ShadingPoints, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Base colour, metallic and roughness; in one dtype, as defaults are float32 whatever the scene is in."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from diffrender.ops.lambert import lambert
-from diffrender.scene.material import Material, ReflectionLobes, SurfaceValue, check_color, shading_normal_w
+from diffrender.scene.fields import NORMAL, SurfaceValue, quantity
+from diffrender.scene.gltf_surface import GltfSurface
+from diffrender.scene.material import Material, ReflectionLobes, shading_normal_w
 from diffrender.scene.shading_points import ShadingPoints
 
 
@@ -20,15 +21,7 @@ class Lambert(Material):
     normal: a normal map: vectors in the tangent frame (along u, up in the image, outwards), in the same forms; or None.
     """
 
-    base_color: SurfaceValue = field(
-        default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
-    )
-    normal: SurfaceValue | None = field(default=None, metadata={"parametrization": "direction"})
-
-    def __post_init__(self) -> None:
-        check_color("Lambert", "base_color", self.base_color)
-        if self.normal is not None:
-            check_color("Lambert", "normal", self.normal)
+    normal: SurfaceValue | None = quantity(NORMAL)
 
     def emitted(self, surface: ShadingPoints) -> None:
         """Nothing."""
@@ -48,3 +41,7 @@ class Lambert(Material):
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """base_color times the mean of the hemisphere, exactly."""
         return ReflectionLobes(shading_normal_w(surface, self.normal), surface.value(self.base_color))
+
+    def to_gltf(self) -> GltfSurface:
+        """Exactly this."""
+        return GltfSurface(self.base_color, normal=self.normal, specular=False)

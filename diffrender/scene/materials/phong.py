@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.scene.material import (
-    Material,
-    ReflectionLobes,
-    SpecularLobe,
-    SurfaceValue,
-    check_color,
-    check_surface_value,
-    shading_normal_w,
-)
+from diffrender.scene.fields import COLOR, NORMAL, NUMBER, SurfaceValue, map_tensors, quantity
+from diffrender.scene.gltf_surface import GltfSurface
+from diffrender.scene.material import Material, ReflectionLobes, SpecularLobe, shading_normal_w
 from diffrender.scene.materials.albedo_tables import integrate, look_up, table_of
 from diffrender.scene.shading_points import ShadingPoints
 
@@ -43,23 +37,9 @@ class Phong(Material):
     at normal incidence.
     """
 
-    base_color: SurfaceValue = field(
-        default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
-    )
-    specular: SurfaceValue = field(
-        default_factory=lambda: torch.full((3,), 0.1), metadata={"parametrization": "unit_interval"}
-    )
-    shininess: SurfaceValue = field(
-        default_factory=lambda: torch.full((1,), 32.0), metadata={"parametrization": "positive"}
-    )
-    normal: SurfaceValue | None = field(default=None, metadata={"parametrization": "direction"})
-
-    def __post_init__(self) -> None:
-        check_color("Phong", "base_color", self.base_color)
-        check_color("Phong", "specular", self.specular)
-        check_surface_value("Phong", "shininess", self.shininess, 1)
-        if self.normal is not None:
-            check_color("Phong", "normal", self.normal)
+    specular: SurfaceValue = quantity(COLOR, lambda: torch.full((3,), 0.1))
+    shininess: SurfaceValue = quantity(NUMBER, lambda: torch.full((1,), 32.0))
+    normal: SurfaceValue | None = quantity(NORMAL)
 
     def emitted(self, surface: ShadingPoints) -> None:
         """Nothing."""
@@ -92,6 +72,12 @@ class Phong(Material):
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
         mirrored_w = 2 * cos_camera * normal_w - surface.to_camera_w
         return ReflectionLobes(normal_w, diffuse, (SpecularLobe(mirrored_w, roughness, weight),))
+
+    def to_gltf(self) -> GltfSurface:
+        """The nearest: a highlight as wide, and the reflection of a dielectric's boundary in place of `specular`."""
+        return GltfSurface(
+            self.base_color, roughness=map_tensors(self.shininess, equivalent_roughness), normal=self.normal
+        )
 
     def _shares(self, surface: ShadingPoints, normal_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the base reflects [M or 1, 3]; the highlight's equivalent roughness [M or 1, 1] and what it reflects."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from diffrender.scene.material import Material, ReflectionLobes, SurfaceValue, check_color
+from diffrender.scene.gltf_surface import GltfSurface
+from diffrender.scene.material import Material, ReflectionLobes
 from diffrender.scene.shading_points import ShadingPoints
 
 
@@ -20,13 +20,6 @@ class Unlit(Material):
     """
 
     needs_light: ClassVar[bool] = False
-
-    base_color: SurfaceValue = field(
-        default_factory=lambda: torch.full((3,), 0.5), metadata={"parametrization": "unit_interval"}
-    )
-
-    def __post_init__(self) -> None:
-        check_color("Unlit", "base_color", self.base_color)
 
     def emitted(self, surface: ShadingPoints) -> Tensor:
         """base_color at each point: [M, 3]."""
@@ -43,3 +36,7 @@ class Unlit(Material):
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """Reflects nothing."""
         return ReflectionLobes(surface.normal_w, surface.normal_w.new_zeros(1, 3))
+
+    def to_gltf(self) -> GltfSurface:
+        """Exactly this."""
+        return GltfSurface(self.base_color, unlit=True)

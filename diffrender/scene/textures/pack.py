@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffrender.ops.mip_pyramid import MipPyramid, mip_pyramid
 from diffrender.ops.sample_texture import sample_texture
+from diffrender.scene.fields import textures_of
 from diffrender.scene.textures.texture import Texture
 
 Holder = TypeVar("Holder")
@@ -45,11 +46,9 @@ def pack_textures(holder: Holder, backend: str | None) -> Holder:
     An image looks each texture up several times; what all look-ups share is worked out once.
     """
     groups: dict[tuple[Any, ...], list[str]] = {}
-    for field in dataclasses.fields(holder):  # type: ignore[arg-type]
-        value = getattr(holder, field.name)
-        if isinstance(value, Texture):
-            kind = (value.texels.shape[:2], value.wrap, value.texels.dtype, value.texels.device)
-            groups.setdefault(kind, []).append(field.name)
+    for name, texture in textures_of(holder).items():
+        kind = (texture.texels.shape[:2], texture.wrap, texture.texels.dtype, texture.texels.device)
+        groups.setdefault(kind, []).append(name)
     changes: dict[str, Texture] = {}
     for names in groups.values():
         textures = [getattr(holder, name) for name in names]

@@ -13,14 +13,15 @@ from torch import Tensor
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import SurfaceValue
+from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.light import Light
-from diffrender.scene.material import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.writers.gltf.file import GltfFile, Json
 from diffrender.writers.gltf.materials import add_material, unit_interval
 from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entry
-from diffrender.writers.gltf.pbr import GltfSurface, surface_of, with_textures
+from diffrender.writers.gltf.pbr import with_textures
 from diffrender.writers.meshes.split_vertices import SplitMesh, split_vertices
 
 
@@ -47,8 +48,8 @@ class GlbObject:
 
     @classmethod
     def of(cls, name: str, item: Object) -> GlbObject:
-        """An object of a scene with its material, as far as glTF has it (gltf_surface.surface_of)."""
-        surface = surface_of(item.material)
+        """An object of a scene with its material, as far as glTF has it (Material.to_gltf)."""
+        surface = item.material.to_gltf()
         return cls(name, item.mesh, surface.base_color, item.pose, item.scale, surface.unlit, surface)
 
 

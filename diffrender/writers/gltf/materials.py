@@ -16,11 +16,12 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
-from diffrender.scene.material import SurfaceValue
+from diffrender.scene.fields import SurfaceValue, textures_of
+from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.file import GltfFile, Json
-from diffrender.writers.gltf.pbr import GltfSurface, pack_metallic_roughness
+from diffrender.writers.gltf.pbr import pack_metallic_roughness
 from diffrender.writers.images.png import encode_srgb8
 
 LINEAR, LINEAR_MIPMAP_LINEAR = 9729, 9987
@@ -35,9 +36,8 @@ def add_material(gltf: GltfFile, name: str, mesh: Mesh, surface: GltfSurface) ->
 
     Raises ShapeError where a texture lies on a mesh without texture coordinates.
     """
-    for value in (surface.base_color, surface.metallic, surface.roughness, surface.normal, surface.emissive):
-        if isinstance(value, Texture) and mesh.uvs is None:
-            raise ShapeError(f"write_glb: object {name!r} has a texture, but its mesh has no uvs")
+    if textures_of(surface) and mesh.uvs is None:
+        raise ShapeError(f"write_glb: object {name!r} has a texture, but its mesh has no uvs")
     base: Json = {}
     material: Json = {"name": name, "doubleSided": True, "pbrMetallicRoughness": base}
     extensions: Json = {}

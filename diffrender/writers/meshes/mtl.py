@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from diffrender.scene.material import SurfaceValue
+from diffrender.scene.fields import SurfaceValue, kinds_of, textures_of
+from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.materials import unit_interval
-from diffrender.writers.gltf.pbr import GltfSurface
 from diffrender.writers.images.png import encode_srgb8, write_encoded_png
 from diffrender.writers.images.textures import write_texture
 
@@ -32,10 +32,11 @@ def write_maps(path: Path, texture: Texture | None, surface: GltfSurface | None)
     """Write the pictures that `material_lines` names. Raises: DataError where one cannot be written."""
     if texture is not None:
         write_encoded_png(path.with_suffix(".png"), encode_srgb8(texture.texels))
-    for field in ("roughness", "metallic", "normal", "emissive"):
-        value = None if surface is None else getattr(surface, field)
-        if isinstance(value, Texture):
-            write_texture(path.with_name(f"{path.stem}_{field}.png"), field, value)
+    if surface is None:
+        return
+    for field, value in textures_of(surface).items():
+        if field != "base_color":
+            write_texture(path.with_name(f"{path.stem}_{field}.png"), kinds_of(surface)[field], value)
 
 
 def _shading_lines(path: Path, surface: GltfSurface) -> list[str]:

@@ -11,10 +11,10 @@ from torch import Tensor
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.imaging.color import srgb_from_linear
+from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.atomic import write_text
-from diffrender.writers.gltf.pbr import GltfSurface
 from diffrender.writers.meshes.mtl import MATERIAL_NAME, material_lines, write_maps
 
 

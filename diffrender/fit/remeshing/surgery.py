@@ -1,0 +1,63 @@
+"""Change the meshes of a fit between two steps, with everything that is learned or remembered at their vertices."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.fit.model import SceneModel
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
+from diffrender.fit.remeshing.reunwrap import reunwrap
+from diffrender.fit.remeshing.target_lengths import TargetLengths
+from diffrender.scene.fields import textures_of, vertex_fields_of
+from diffrender.scene.parameter_paths import ParameterPath
+
+
+@torch.no_grad()
+def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int) -> None:
+    """Remesh the objects whose turn it is once `done` steps are done, and unwrap those that are not remeshed again."""
+    steps = optimizer.steps
+    for path, targets in optimizer.targets.items():
+        policy = targets.policy
+        if not policy.is_due(done, steps):
+            continue
+        vertices = model.parametrization(path).value_of(model.latents[path])
+        if not bool(torch.isfinite(vertices.sum())):
+            continue  # found, and named, before the next step
+        _remesh(model, optimizer, path, vertices, targets)
+        name = ParameterPath.parse(path).name
+        if policy.unwrap and policy.is_last(done, steps) and textures_of(model.frame.scene.objects[name].material):
+            change = reunwrap(model, name, optimizer.moments, optimizer.variants)
+            model.restore(change.frame, change.latents)
+            optimizer.moments = change.moments
+
+
+def _remesh(model: SceneModel, optimizer: FitOptimizer, path: str, vertices: Tensor, targets: TargetLengths) -> None:
+    """New triangles for the object whose vertices are at `path`; fields, latents and moments are interpolated."""
+    frame, latents, moments = model.frame, model.latents, dict(optimizer.moments)
+    name = ParameterPath.parse(path).name
+    item = frame.scene.objects[name]
+    mesh = item.mesh.with_vertices(vertices)
+    fields = vertex_fields_of(item.material, mesh.n_vertices)
+    field_of = {str(ParameterPath.material(name, field)): field for field in fields}
+    learned = [other for other in field_of if other in latents]
+    rows = {"drift": targets.drift} | {f"field {field}": value for field, value in fields.items()}
+    rows |= {f"latent {other}": latents[other] for other in learned}
+    for other in (path, *learned):
+        rows[f"speed {other}"], rows[f"root {other}"] = moments[other].rows()
+    stretch = targets.policy.stretch(mesh, targets.lengths)
+    found = remesh_with_attributes(mesh, rows, targets.lengths * stretch, targets.policy.passes)
+
+    new_latents = {other: latent.detach() for other, latent in latents.items()}
+    new_fields = {field: found.rows[f"field {field}"] for field in fields}
+    for other in learned:
+        new_latents[other] = found.rows[f"latent {other}"]
+        new_fields[field_of[other]] = model.parametrization(other).value_of(new_latents[other])
+    frame = model.with_mesh(frame, name, item.with_values(new_fields, found.mesh))
+    new_latents[path] = frame.parametrizations[path].latent_of(found.mesh.vertices)
+    for other in (path, *learned):
+        moments[other] = moments[other].with_rows(found.rows[f"speed {other}"], found.rows[f"root {other}"])
+    model.restore(frame, new_latents)
+    optimizer.moments = moments
+    targets.lengths, targets.drift = found.lengths / stretch, found.rows["drift"]

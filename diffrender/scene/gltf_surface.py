@@ -1,0 +1,29 @@
+"""What glTF can say of a surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from diffrender.scene.fields import COLOR, NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
+
+
+@dataclass(frozen=True)
+class GltfSurface:
+    """glTF's metallic-roughness material, or an unlit one.
+
+    base_color: linear RGB in 0..1. metallic, roughness: in 0..1. normal: vectors in the tangent frame (along u, up in
+        the image, outwards), or None. emissive: linear radiance, or None. Each uniform [C], per vertex [V, C] or a
+        Texture, C being 1 for metallic and roughness and else 3.
+    specular: whether a dielectric reflects at its boundary; False is ideally diffuse (KHR_materials_specular).
+    unlit: base_color is what is seen, without lights (KHR_materials_unlit).
+    """
+
+    base_color: SurfaceValue = quantity(COLOR, lambda: torch.ones(3))
+    metallic: SurfaceValue = quantity(SHARE, lambda: torch.zeros(1))
+    roughness: SurfaceValue = quantity(SHARE, lambda: torch.ones(1))
+    normal: SurfaceValue | None = quantity(NORMAL)
+    emissive: SurfaceValue | None = quantity(RADIANCE)
+    specular: bool = True
+    unlit: bool = False
