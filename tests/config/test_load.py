@@ -355,8 +355,14 @@ lights: [{type: point, shadow: 0.02}, {type: spot, shadow: true}]
 optimize: {resolution: 0.25, mesh.vertices: {remesh: continuous}}
 loss: {normal: l1}
 """
-    overrides = """mesh.subdivide.scheme=midpoint lights.point.shadow.resolution=64 lights.spot.shadow.resolution=64
-        optimize.resolution.until=50 optimize.mesh.vertices.remesh.every=3 loss.normal.weight=2""".split()
+    overrides = [
+        "mesh.subdivide.scheme=midpoint",
+        "lights.point.shadow.resolution=64",
+        "lights.spot.shadow.resolution=64",
+        "optimize.resolution.until=50",
+        "optimize.mesh.vertices.remesh.every=3",
+        "loss.normal.weight=2",
+    ]
     written_out = """
 mesh: {init: box, subdivide: {times: 1, scheme: midpoint}}
 lights: [{type: point, shadow: {softness: 0.02, resolution: 64}}, {type: spot, shadow: {resolution: 64}}]
