@@ -1,1 +1,1 @@
-"""The scene file: read strictly, checked as a whole, and turned into everything that a fit needs."""
+"""Read a scene file strictly and check it as a whole: YAML in, FitConfig out. Imports no torch."""

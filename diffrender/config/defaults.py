@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 # Targets rendered on the fly: pixels along each side.
 SYNTHETIC_RESOLUTION = 128
-# Every so many views one is held out, but not where each is worth more in the fit than as a judge of it.
+# Every Nth view is held out, but of fewer views each is worth more in the fit than as a judge of it.
 EVERY = 8
 FEWEST_TO_SPLIT = 4
 

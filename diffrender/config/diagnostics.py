@@ -1,4 +1,4 @@
-"""How a mistake in a scene file is shown: where it stands, what it is, what helps."""
+"""How a mistake in a scene file is shown: where it is, what it is, what helps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SourceSpan:
     """A stretch of one line.
 
     source: the file's name, or the command-line option.
-    line, column: counted from 1; line 0 stands for the command line.
+    line, column: counted from 1; line 0 is the command line.
     text: the whole line.
     width: how many characters are meant.
     """
@@ -32,7 +32,7 @@ class SourceSpan:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One thing that is wrong: a sentence at a place, with notes that help."""
+    """One thing that is wrong: a sentence at a span of the source, with notes that help."""
 
     place: SourceSpan
     message: str
@@ -52,7 +52,7 @@ class MistakeError(Exception):
 
 
 def report(mistakes: Sequence[Diagnostic]) -> str:
-    """All mistakes as one text, in the order of the file, each of them once."""
+    """Return all mistakes as one text, in the order of the file, each of them once."""
     # The command line, which has no lines, comes last and keeps its order.
     ordered = sorted(mistakes, key=lambda m: (m.place.line == 0, m.place.line, m.place.column if m.place.line else 0))
     unique = list(dict.fromkeys(ordered))
@@ -61,7 +61,7 @@ def report(mistakes: Sequence[Diagnostic]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The nearest of the `known` words as a question, or None where none is near."""
+    """Return the nearest of the `known` words as a question, or None if none is near."""
     known = list(known)
     by_lower = {name.lower(): name for name in reversed(known)}
     near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)

@@ -5,19 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any, get_args, get_origin
 
-from diffrender.config.options.base import Strict, arms_of, model_of, shape_of, words_of
+from diffrender.config.options.base import LIMITS, Strict, arms_of, model_of, shape_of, words_of
 from diffrender.config.resolved import plain
 from diffrender.config.schema import FitConfig
 
 SCALARS = {int: "integer", float: "number", str: "string", bool: "boolean"}
-LIMITS = {
-    "ge": "minimum",
-    "gt": "exclusiveMinimum",
-    "le": "maximum",
-    "lt": "exclusiveMaximum",
-    "min_length": "minItems",
-    "pattern": "pattern",
-}
 NULL = {"type": "null"}
 
 

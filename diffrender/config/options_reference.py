@@ -77,12 +77,21 @@ def _models(kind: Any, place: str) -> Iterator[tuple[str, type[Strict]]]:
 
 def _options(model: type[Strict]) -> Iterator[Option]:
     for key, field in model.fields_by_key().items():
-        kind = field.rebuild_annotation()
-        wanted = " | ".join(forms(kind)) if arms_of(kind) else describe(kind)
-        wanted = "a mapping" if wanted.startswith("a mapping") else wanted
-        yield Option(key, wanted, _default(field), field.description or "")
+        accepted = _accepted(field.rebuild_annotation(), field.default is None)
+        yield Option(key, " | ".join(accepted), _default(field), field.description or "")
     if model.extra_kind is not None:
         yield Option("<path>", "a number or a mapping", "", "the dotted path of a value, as mesh.vertices")
+
+
+def _accepted(kind: Any, is_null: bool) -> list[str]:
+    """Return the forms that may be written; `is_null`: null is the default, which needs no mention."""
+    model = model_of(kind)
+    accepted = forms(kind) if arms_of(kind) else [describe(kind)]
+    if model is not None and not arms_of(kind):
+        fields = model.fields_by_key()
+        shorthands = dict.fromkeys(model.shorthands.values())
+        accepted = [*(describe(fields[key].rebuild_annotation()) if key else "true" for key in shorthands), "a mapping"]
+    return [*accepted, "null"] if shape_of(kind).is_nullable and not is_null else accepted
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,4 +1,4 @@
-"""Values from the command line, put into a scene file's tree as if they had been written there."""
+"""Put values from the command line into a scene file's tree as if they had been written there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Override:
     """One value from the command line.
 
     key: dotted path, as `optimize.steps` or `lights.key.direction`; list items by their name or index.
-    value: the value, as YAML; None where it was left out.
+    value: the value, as YAML; None if it was omitted.
     option: the option that set it, for messages: "--set", "--seed".
     """
 
@@ -29,19 +29,19 @@ class Override:
 
     @classmethod
     def parse(cls, text: str) -> Override:
-        """The override that `--set text` stands for; a missing `=` is reported when it is applied."""
+        """Return the override that `--set text` means; a missing `=` is reported when it is applied."""
         key, equals, value = text.partition("=")
         return cls(key.strip(), value if equals else None)
 
     def place_of_key(self) -> SourceSpan:
-        """The key on the command line."""
+        """Return where the key is on the command line."""
         start = len(self.option) + 1
         if self.option == "--set":
             return SourceSpan(self.option, 0, start + 1, self._shown(), max(len(self.key), 1))
         return SourceSpan(self.option, 0, 1, self._shown(), len(self.option))
 
     def place_of_value(self) -> SourceSpan:
-        """The value on the command line."""
+        """Return where the value is on the command line."""
         shown = self._shown()
         width = len(self.value or "")
         return SourceSpan(self.option, 0, len(shown) - width + 1, shown, max(width, 1))

@@ -1,4 +1,4 @@
-"""YAML with the place of every value: plain data beside file, line and column of each key and value.
+"""Read YAML with source spans: plain data beside the file, line and column of each key and value.
 
 Scalars follow the YAML 1.2 core schema: `1e-3` is a number, `yes` and `on` are text, `012` is twelve.
 """
@@ -26,11 +26,11 @@ class ShellText(str):
 
 @dataclass
 class Tree:
-    """Plain data (dicts, lists, scalars) with its places.
+    """Plain data (dicts, lists, scalars) with its source spans.
 
     data: the value at the top; None for an empty file.
-    keys: where the key of a mapping entry stands, by location.
-    values: where a value stands, by location.
+    keys: where the key of a mapping entry is, by location.
+    values: where a value is, by location.
     mistakes: what was wrong but did not stop the reading: duplicate keys, keys that are not text.
     """
 
@@ -67,9 +67,9 @@ _CoreDumper.yaml_implicit_resolvers = _CoreLoader.yaml_implicit_resolvers
 
 
 def read_yaml(text: str, source: str) -> Tree:
-    """The Tree of one YAML document; `source` is the file's name in messages.
+    """Return the Tree of one YAML document; `source` is the file's name in messages.
 
-    Raises MistakeError where the text cannot be read as one document.
+    Raises MistakeError if the text cannot be read as one document.
     """
     try:
         node = yaml.compose(text, Loader=_CoreLoader)
@@ -83,7 +83,7 @@ def read_yaml(text: str, source: str) -> Tree:
 
 
 def read_scalar_or_flow(text: str) -> Any:
-    """The value of one piece of YAML, as it would be read after a colon: `1e-3`, `[1, 2]`, `{lr: 0.1}`.
+    """Return the value of one piece of YAML, as it would be read after a colon: `1e-3`, `[1, 2]`, `{lr: 0.1}`.
 
     Raises MistakeError.
     """
@@ -94,7 +94,7 @@ def read_scalar_or_flow(text: str) -> Any:
 
 
 def write_yaml(data: Any) -> str:
-    """`data` (dicts, lists, scalars) as YAML that read_yaml gives back exactly; innermost lists in one line."""
+    """Return `data` (dicts, lists, scalars) as YAML that read_yaml gives back exactly; innermost lists in one line."""
     return yaml.dump(data, Dumper=_CoreDumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
 
 
@@ -105,7 +105,7 @@ def write_flow(data: Any) -> str:
 
 
 class _NodeReader:
-    """Turns YAML nodes into data and notes places on the way."""
+    """Turns YAML nodes into data and notes source spans on the way."""
 
     def __init__(self, tree: Tree, lines: list[str], source: str):
         self.tree = tree
@@ -147,7 +147,7 @@ class _NodeReader:
                 first = self.tree.keys[here]
                 self.note(
                     key_node,
-                    f"duplicate key `{key}`: it already stands in line {first.line}, column {first.column}",
+                    f"duplicate key `{key}`: it is already in line {first.line}, column {first.column}",
                     "keep one of the two",
                 )
             self.tree.keys[here] = self.place(key_node)
@@ -169,7 +169,7 @@ class _NodeReader:
         except ValueError:
             pass
         if kind != "str":
-            self.note(node, f"cannot read `{text}` as `{node.tag}`", "leave the tag out")
+            self.note(node, f"cannot read `{text}` as `{node.tag}`", "remove the tag")
         return text
 
     def note(self, node: yaml.Node, message: str, remedy: str) -> None:
@@ -196,13 +196,13 @@ def _syntax_mistake(error: yaml.YAMLError, text: str, source: str) -> Diagnostic
     problem = error.problem or "cannot be read as YAML"
     notes: tuple[str, ...] = ()
     if "\\t" in problem or (shown[: mark.column + 1].strip() == "" and "\t" in shown[: mark.column + 1]):
-        return Diagnostic(place, "a tab; YAML indents with spaces only", ("replace the tab by spaces",))
+        return Diagnostic(place, "a tab; YAML indents with spaces only", ("replace the tab with spaces",))
     if error.context_mark is not None and error.context:
         notes = (f"{error.context}, which began in line {error.context_mark.line + 1}",)
     if "expected ':'" in problem or "mapping values are not allowed" in problem:
         notes = (*notes, "write `key: value`, with a space after the colon, and indent the keys of one block alike")
     elif "single document" in (error.context or ""):
-        return Diagnostic(place, "a second document begins here; wanted one", ("take out the line `---`",))
+        return Diagnostic(place, "a second document begins here; one is allowed", ("remove the line `---`",))
     elif "expected ',' or" in problem:
         notes = (*notes, "close the bracket, or put a comma between the entries")
     return Diagnostic(place, f"this is not YAML: {problem}", notes)

@@ -1,1 +1,1 @@
-"""What a scene file may say of each noun: one file a noun, with its defaults, ranges and descriptions."""
+"""What a scene file may say of each noun: one file per noun, with its defaults, ranges and descriptions."""

@@ -202,7 +202,15 @@ class Shape(NamedTuple):
     limits: dict[str, Any]
 
 
-LIMITS = ("ge", "gt", "le", "lt", "min_length", "pattern")
+# Names of limits in annotated_types and pydantic, and in JSON schemas.
+LIMITS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "min_length": "minItems",
+    "pattern": "pattern",
+}
 
 
 def shape_of(kind: Any) -> Shape:
