@@ -130,7 +130,7 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(Pointwise) == tuple(LEVEL_LOSSES) == tuple(PENALTIES)
     assert {name for name, material in MATERIALS.items() if not material.needs_light} == UNLIT
     for method in ("zero_mean", "balanced"):
-        assert CAMERA_LEAVES[MADE_FOR[method].removeprefix("cameras.")][1] == method
+        assert CAMERA_LEAVES[MADE_FOR[method].removeprefix("cameras.")][1].parametrization == method
 
 
 @pytest.mark.parametrize("names", [["object"], ["cow", "floor"]])
