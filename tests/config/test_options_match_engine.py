@@ -17,7 +17,7 @@ from diffrender.config.schema import DisplayOptions, Method, Optimizer
 from diffrender.config.untyped_config import UNLIT, optimizable_paths
 from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.losses.pyramid import LEVEL_LOSSES
+from diffrender.fit.losses.pointwise import POINTWISE
 from diffrender.fit.optimizer.adam import ADAM_VARIANTS
 from diffrender.fit.optimizer.schedules import SCHEDULES
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
@@ -91,7 +91,7 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert DisplayOptions().model_dump() == dataclasses.asdict(Display())
     assert get_args(Optimizer) == tuple(ADAM_VARIANTS)
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
-    assert get_args(shelf.PyramidOptions.model_fields["of"].annotation) == tuple(LEVEL_LOSSES)
+    assert get_args(shelf.PyramidOptions.model_fields["of"].annotation) == tuple(POINTWISE)
     assert {name for name, material in MATERIALS.items() if not material.needs_light} == UNLIT
 
 
