@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
 from diffrender.evaluate.geometry import GeometryEvaluator, GeometryReport
 from diffrender.evaluate.materials import MaterialEvaluator, MaterialReport
 from diffrender.evaluate.views import evaluate_views
-from diffrender.fit.loop import FitResult
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
+from diffrender.scene.views import Views
 from diffrender.setup.fit_setup import FitSetup
 
 # How held-out pictures are exposed where exposures are learned: nobody told, so each is judged at its best.
 AT_ITS_BEST = {
-    "cameras.exposure": "one gain a view, by least squares",
-    "cameras.white_balance": "one gain a view and channel, by least squares",
+    EXPOSURE: "one gain a view, by least squares",
+    WHITE_BALANCE: "one gain a view and channel, by least squares",
 }
 # Names for people, and units, of the scores.
 SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
@@ -52,11 +53,23 @@ class Evaluator:
         """`scene` in the fitted views, seen by `cameras`, in the held-out ones, seen by their own, and in itself."""
         setup = self._setup
         scores = {"fit": evaluate_views(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
-        heldout = setup.heldout_as_judged(scene)
+        heldout = heldout_at_best_exposure(setup, scene)
         if heldout is not None:
             scores["heldout"] = evaluate_views(scene, heldout, setup.render_views)
         material = None if self._materials is None else self._materials.report(scene)
         return Evaluation(scores, self._geometry.report(scene), material)
+
+
+def heldout_at_best_exposure(setup: FitSetup, scene: Scene, index: list[int] | None = None) -> Views | None:
+    """The held-out views; where exposures are learned, with those that suit `scene` best (match_exposure).
+
+    index: some of them; None: all.
+    """
+    views = setup.heldout_views
+    if views is None:
+        return None
+    views = views if index is None else views.select(index)
+    return replace(views, cameras=match_exposure(scene, views, setup.render_views, setup.learned_gains()))
 
 
 @dataclass(frozen=True)
@@ -77,39 +90,3 @@ def flip_statistics(rows: Sequence[Mapping[str, Any]]) -> FlipStatistics | None:
     if not counts:
         return None
     return FlipStatistics(sum(each["flipped"] for each in counts), sum(each["damped"] for each in counts))
-
-
-def collect_metrics(
-    initial: Evaluation,
-    final: Evaluation,
-    guarding: FlipStatistics | None,
-    export_db: float | None,
-    result: FitResult,
-    seconds: float,
-    gains: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The content of metrics.json.
-
-    export_db: how much the exported GLB looks like the fit. seconds: of the run.
-    gains: what is learned of exposure and white balance (FitSetup.learned_gains).
-    """
-    guards = {} if guarding is None else asdict(guarding)
-    export = {} if export_db is None else {"export": {"glb_psnr_db": round(export_db, 3)}}
-    return {
-        **final.scores,
-        **_material_json(final),
-        **({"heldout_gains": AT_ITS_BEST[gains[-1]]} if gains and "heldout" in final.scores else {}),
-        "geometry": final.geometry.as_json() | guards,
-        "initial": {**initial.scores, **_material_json(initial), "geometry": initial.geometry.as_json()},
-        **export,
-        "wall_s": round(seconds, 3),
-        "fit_s": round(result.seconds, 3),
-        "phase_s": {phase: round(each, 3) for phase, each in result.phase_seconds.items()},
-        "steps": result.steps_done,
-        "steps_per_s": round(result.steps_done / max(result.seconds, 1e-9), 3),
-        "stop_reason": result.stop_reason,
-    }
-
-
-def _material_json(judged: Evaluation) -> dict[str, Any]:
-    return {} if judged.material is None else judged.material.as_json()

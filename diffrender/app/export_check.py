@@ -15,6 +15,7 @@ from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.scene import Scene
+from diffrender.scene.views import evenly_spaced_indices
 
 VIEWS = 4
 # Identical images have infinitely many decibels, which JSON has no number for; 8-bit images that differ have at most 96
@@ -49,9 +50,3 @@ def _like(light: Light, read: Light) -> Light:
     if isinstance(light, PunctualLight) and isinstance(read, PunctualLight):
         return replace(read, shadow=light.shadow)  # type: ignore[arg-type]
     return read
-
-
-def evenly_spaced_indices(total: int, count: int) -> list[int]:
-    """Up to `count` indices below `total`, evenly spread."""
-    count = min(count, total)
-    return [i * total // count for i in range(count)]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
+from diffrender.geometry.rotations import rotation_angle
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.fields import COLOR, POSE, VERTICES, Kind, textures_of
 from diffrender.scene.parameter_paths import ParameterPath, get_value, kind_of
@@ -81,12 +82,7 @@ def _row(path: str, kind: Kind, before: Tensor, after: Tensor) -> LearnedValue:
 
 def _motion_in_words(before: Tensor, after: Tensor) -> str:
     """How far poses [..., 4, 4] have turned and moved."""
-    turn = after[..., :3, :3] @ before[..., :3, :3].mT
-    # From the sine and the cosine: the cosine alone says little about small angles.
-    axis = torch.stack([turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0],
-                        turn[..., 1, 0] - turn[..., 0, 1]], -1)  # fmt: skip
-    trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
-    degrees = torch.rad2deg(torch.atan2(axis.norm(dim=-1), trace - 1)).mean()
+    degrees = torch.rad2deg(rotation_angle(before[..., :3, :3], after[..., :3, :3])).mean()
     moved = (_place(after) - _place(before)).norm(dim=-1).mean()
     average = " on average" if before.dim() > 2 else ""
     return f"turned by {float(degrees):.3g} degrees and moved by {float(moved):.3g}{average}"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from diffrender.app.export_check import evenly_spaced_indices
 from diffrender.app.resume import find_run
 from diffrender.app.scene_file import SCENE_FILE, load_scene
 from diffrender.app.turntable import write_turntable
@@ -19,6 +18,7 @@ from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.render.render import render
 from diffrender.scene.light import Light
 from diffrender.scene.materials import MATERIALS
+from diffrender.scene.views import evenly_spaced_indices
 from diffrender.setup.fit_setup import choose_device
 from diffrender.setup.lights import build_light
 from diffrender.threads import kernel_threads, threads_to_kernels

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from diffrender.app.evaluation import AT_ITS_BEST, CALLED, SCORES, Evaluation, FlipStatistics
 from diffrender.app.parameter_changes import describe_parameter_changes
+from diffrender.app.run_outcome import RunOutcome
+from diffrender.app.terminal_text import warnings_of
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup
@@ -17,7 +18,6 @@ from diffrender.threads import kernel_threads
 from diffrender.writers.report.mesh_text import describe_facts, describe_faults, describe_shape
 from diffrender.writers.report.report import Report, Score
 from diffrender.writers.run.manifest import describe_device, installed_versions
-from diffrender.writers.run.run_folder import RunFolder
 
 # What is linked where it is there: (what, place in the run's folder).
 FILES = (
@@ -47,19 +47,9 @@ LIKE_DB = 45.0
 STOPPED = {"finished": "Finished", "interrupted": "Stopped by Ctrl-C", "non_finite": "Stopped by a non-finite value"}
 
 
-def build_report(
-    name: str,
-    folder: RunFolder,
-    setup: FitSetup,
-    initial: Evaluation,
-    final: Evaluation,
-    guarding: FlipStatistics | None,
-    export_db: float | None,
-    result: FitResult,
-    started: datetime,
-    seconds: float,
-) -> Report:
-    """The content of report.html. name: of the scene. seconds: of the whole run so far."""
+def build_report(run: RunOutcome) -> Report:
+    """The content of report.html."""
+    folder, setup, initial, final, result = run.folder, run.setup, run.initial, run.final, run.result
     judged = "heldout" if "heldout" in final.scores else "fit"
     scores = {views: _scores(views, initial, final) for views in final.scores}
     several = len(final.geometry.objects) > 1
@@ -68,25 +58,25 @@ def build_report(
         files = [("a fitted mesh", f"mesh/final_{each}.obj") for each in setup.scene.objects
                  if (folder.path / "mesh" / f"final_{each}.obj").exists()] + files  # fmt: skip
     return Report(
-        scene=name,
-        started=started,
+        scene=run.name,
+        started=run.started,
         is_finished=result.stop_reason == "finished",
         headline=f"{STOPPED[result.stop_reason]} after {result.steps_done:,} of {setup.settings.steps:,} steps",
         verdict=_verdict(setup, final),
         message=result.message,
-        warnings=setup.warnings(),
+        warnings=warnings_of(setup),
         scores=[*scores.pop(judged), *_target_scores(initial, final)],
         other_scores=[score for rest in scores.values() for score in rest],
         pictures=_pictures(folder.progress),
         curves=folder.path / "curves.png" if (folder.path / "curves.png").exists() else None,
         learned=describe_parameter_changes(setup, result),
-        mesh_facts=describe_facts(final.geometry.whole) + _guarding_in_words(guarding) + _export_in_words(export_db),
+        mesh_facts=describe_facts(final.geometry.whole) + _flips_in_words(run.flips) + _export_in_words(run.export_db),
         objects=[
             (each, f"{describe_shape(found)}; {describe_faults(found)}")
             for each, found in final.geometry.objects.items()
             if several
         ],
-        timing=_timing(setup, result, seconds),
+        timing=_timing(setup, result, run.seconds),
         files=files,
         command=_command(sys.argv),
     )
@@ -122,13 +112,13 @@ def _verdict(setup: FitSetup, final: Evaluation) -> str:
     return f"Judged by {views} {seen}. The mesh is {form}, with {describe_faults(found)}."
 
 
-def _guarding_in_words(guarding: FlipStatistics | None) -> list[tuple[bool, str]]:
-    if guarding is None:
+def _flips_in_words(flips: FlipStatistics | None) -> list[tuple[bool, str]]:
+    if flips is None:
         return []
-    flips = guarding.flipped_faces
-    what = "No face was" if flips == 0 else "1 face was" if flips == 1 else f"{flips:,} faces were"
-    shortened = f"; {guarding.damped_vertices:,} moves of vertices were shortened to prevent it"
-    return [(flips == 0, f"{what} turned over by a step{shortened if guarding.damped_vertices else ''}.")]
+    count = flips.flipped_faces
+    what = "No face was" if count == 0 else "1 face was" if count == 1 else f"{count:,} faces were"
+    shortened = f"; {flips.damped_vertices:,} moves of vertices were shortened to prevent it"
+    return [(count == 0, f"{what} turned over by a step{shortened if flips.damped_vertices else ''}.")]
 
 
 def _export_in_words(export_db: float | None) -> list[tuple[bool, str]]:

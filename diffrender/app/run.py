@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from diffrender.app.evaluation import Evaluator, collect_metrics, flip_statistics
+from diffrender.app.evaluation import Evaluator, flip_statistics
 from diffrender.app.export_check import export_psnr_db
 from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
 from diffrender.app.report_data import build_report
@@ -26,6 +26,7 @@ from diffrender.app.resume import (
     find_run,
     read_metric_rows,
 )
+from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.run_recorder import Recorder
 from diffrender.app.scene_file import SCENE_FILE, save_scene
 from diffrender.app.terminal_text import closing_text, opening_text
@@ -152,14 +153,14 @@ def _run(begun: _RunState, name: str, scene_file: Path | None, console: Console)
         final = judge.evaluate(result.scene, result.cameras)
         export_db = _check_export(folder, setup, result)
         seconds = time.perf_counter() - begun.clock + recorder.seconds_before
-        guarding = flip_statistics(recorder.rows)
-        metrics = collect_metrics(initial, final, guarding, export_db, result, seconds, setup.learned_gains())
+        flips = flip_statistics(recorder.rows)
+        outcome = RunOutcome(name, folder, setup, initial, final, flips, export_db, result, begun.started, seconds)
+        metrics = outcome.as_json()
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(begun, result, scene_file, seconds)
-        report = build_report(name, folder, setup, initial, final, guarding, export_db, result, begun.started, seconds)
-        write_report(folder.path / "report.html", report)
+        write_report(folder.path / "report.html", build_report(outcome))
         for panel in panels:
-            panel.closing(closing_text(folder, setup, initial, final, export_db, result, seconds))
+            panel.closing(closing_text(outcome))
     return RunResult(folder.path, result, metrics)
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffrender.app.evaluation import heldout_at_best_exposure
 from diffrender.app.resume import CHECKPOINT, METRICS_LOG
 from diffrender.fit.checkpoint import save_checkpoint
 from diffrender.fit.model import SceneModel
 from diffrender.fit.step import StepRecord
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.views import Views, evenly_spaced_indices
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.images.video import read_frame, write_video
 from diffrender.writers.report.progress_panels import ProgressPanels
@@ -136,11 +137,11 @@ class ShownViews:
         if heldout is not None and heldout.images.shape[1:] != fit.images.shape[1:]:
             heldout = None
         n_heldout = 0 if heldout is None else min(len(heldout), count // 2)
-        self._fit_index = _evenly_spaced_indices(len(fit), count - n_heldout)
+        self._fit_index = evenly_spaced_indices(len(fit), count - n_heldout)
         self.views = fit.select(self._fit_index)
         self._heldout_index: list[int] = []
         if heldout is not None and n_heldout > 0:
-            self._heldout_index = _evenly_spaced_indices(len(heldout), n_heldout)
+            self._heldout_index = evenly_spaced_indices(len(heldout), n_heldout)
             some = heldout.select(self._heldout_index)
             some = replace(some, names=tuple(f"{name}, held out" for name in some.names))
             self.views = _concatenate_views(self.views, some)
@@ -150,7 +151,7 @@ class ShownViews:
         """[n, H, W, 4] `scene` from the cameras of the shown views; those of fitted views may have moved."""
         images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
         if self._heldout_index:
-            heldout = self._setup.heldout_as_judged(scene, self._heldout_index)
+            heldout = heldout_at_best_exposure(self._setup, scene, self._heldout_index)
             assert heldout is not None
             images.append(self._setup.render_views(scene, heldout.cameras).rgba)
         return torch.cat(images)
@@ -189,12 +190,6 @@ def evenly(steps: int, count: int) -> set[int]:
     if count == 1:
         return {steps}
     return {round(i * steps / (count - 1)) for i in range(count)}
-
-
-def _evenly_spaced_indices(total: int, count: int) -> list[int]:
-    """Up to `count` indices below `total`, evenly spread."""
-    count = min(count, total)
-    return [i * total // count for i in range(count)]
 
 
 def _concatenate_views(first: Views, second: Views) -> Views:

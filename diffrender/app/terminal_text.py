@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from diffrender.app.evaluation import CALLED, SCORES, Evaluation
+from diffrender.app.run_outcome import RunOutcome
 from diffrender.evaluate.geometry import GeometryReport
-from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
+from diffrender.render.edge_models.hard import Hard
+from diffrender.scene.fields import POSE, SCALE, VERTICES
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.mesh_text import describe_faults, describe_shape
 from diffrender.writers.report.terminal import Closing, Opening
@@ -41,27 +43,31 @@ def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFol
         start_scores=[score for score in scores if math.isfinite(score[2])],
         parameters=parameters,
         folder=folder.path,
-        warnings=setup.warnings(),
+        warnings=warnings_of(setup),
     )
 
 
-def closing_text(
-    folder: RunFolder,
-    setup: FitSetup,
-    initial: Evaluation,
-    final: Evaluation,
-    export_db: float | None,
-    result: FitResult,
-    seconds: float,
-) -> Closing:
+def warnings_of(setup: FitSetup) -> list[str]:
+    """What is probably not meant, in words."""
+    moving = [path for path in setup.model.latents if setup.model.kind(path) in (VERTICES, POSE, SCALE)]
+    if moving and isinstance(setup.edges.at(0), Hard):
+        return [
+            f"render.edges is hard: silhouettes have no gradient, so {', '.join(moving)} can only follow colours;"
+            " antialias or soft edges let silhouettes pull"
+        ]
+    return []
+
+
+def closing_text(run: RunOutcome) -> Closing:
     """What is said after the last step."""
+    initial, final, folder = run.initial, run.final, run.folder
     scores = [
         (f"{CALLED[views]} {what}", unit, initial.scores[views][key], final.scores[views][key])
         for views in final.scores
         for what, unit, key in SCORES
         if math.isfinite(final.scores[views][key])
     ]
-    mesh = folder.mesh / f"final.{'glb' if 'glb' in setup.config.export else 'obj'}"
+    mesh = folder.mesh / f"final.{'glb' if 'glb' in run.setup.config.export else 'obj'}"
     files = [
         ("report", folder.path / "report.html"),
         ("mesh", mesh),
@@ -71,12 +77,12 @@ def closing_text(
         ("all", folder.path),
     ]
     return Closing(
-        stop_reason=result.stop_reason,
-        message=result.message,
-        steps_done=result.steps_done,
-        seconds=seconds,
+        stop_reason=run.result.stop_reason,
+        message=run.result.message,
+        steps_done=run.result.steps_done,
+        seconds=run.seconds,
         scores=scores,
-        findings=describe_geometry(initial.geometry, final.geometry) + _describe_export(export_db),
+        findings=describe_geometry(initial.geometry, final.geometry) + _describe_export(run.export_db),
         files=[(what, where) for what, where in files if where.exists()],
     )
 

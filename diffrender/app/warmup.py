@@ -20,7 +20,7 @@ from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Directional
-from diffrender.scene.materials import Ggx, Lambert, Unlit
+from diffrender.scene.materials import MATERIALS, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
@@ -61,7 +61,7 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
         render(scene, cameras, buffers=("normal", "depth")).image.sum().backward()
         ones = torch.ones(3, dtype=dtype)
         sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
-        for material in (Ggx, Lambert):
+        for material in MATERIALS.values():
             lit = Object(mesh, material(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
             render(Scene({"object": lit}, {"sun": sun}, background), cameras).rgba.sum().backward()
 

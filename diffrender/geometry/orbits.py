@@ -40,24 +40,6 @@ def sphere_positions(
     return _on_sphere(golden_angle * step, height, radius, center)
 
 
-def circle_positions(
-    n: int,
-    radius: float = 1.0,
-    elevation_deg: float = 0.0,
-    center: Sequence[float] | Tensor = (0.0, 0.0, 0.0),
-) -> Tensor:
-    """[n, 3] places evenly spaced on one horizontal turn around `center`; the first is towards +z, the next to +x.
-
-    radius: distance from `center`, in world units, whatever the elevation.
-    elevation_deg: angle above the horizontal plane, -90..90.
-    """
-    _check_orbit("circle_positions", n, radius)
-    _check_elevation("circle_positions", "elevation_deg", elevation_deg)
-    azimuth = torch.arange(n, dtype=torch.float64) * (2 * math.pi / n)
-    height = torch.full((n,), math.sin(math.radians(elevation_deg)), dtype=torch.float64)
-    return _on_sphere(azimuth, height, radius, center)
-
-
 def grid_positions(
     n_azimuth: int, n_polar: int, radius: float = 1.0, center: Sequence[float] | Tensor = (0.0, 0.0, 0.0)
 ) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
-from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, BUFFERS, background_of, channels_of, check_buffers
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
@@ -55,11 +54,6 @@ class RenderOutput:
                 f"RenderOutput: there is no buffer {name!r}, only {', '.join(self.buffers)}; ask render for it"
             )
         return self.image[..., channels_of(self.buffers, name)]
-
-    @property
-    def fragments(self) -> Samples:
-        """The samples that see a surface."""
-        return self.visible.samples
 
     @property
     def face_id(self) -> Tensor:

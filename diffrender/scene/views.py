@@ -67,3 +67,9 @@ class Views:
             masks=None if self.masks is None else self.masks.to(device),
             buffers={name: values.to(device) for name, values in self.buffers.items()},
         )
+
+
+def evenly_spaced_indices(total: int, count: int) -> list[int]:
+    """Up to `count` indices below `total`, evenly spaced: some views that stand for all."""
+    count = min(count, total)
+    return [i * total // count for i in range(count)]

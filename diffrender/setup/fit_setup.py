@@ -28,7 +28,7 @@ from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import BackendError, ConfigError
-from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.evaluate.materials import Relit
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
@@ -47,11 +47,10 @@ from diffrender.geometry.spd_solver import choose_solver
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias
-from diffrender.render.edge_models.hard import Hard
 from diffrender.render.edge_models.soft import Soft
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import POSE, POSITION, SCALE, VERTICES
+from diffrender.scene.fields import POSITION, VERTICES
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
@@ -91,30 +90,9 @@ class FitSetup:
         """How pictures and films show light."""
         return Display(self.config.display.exposure, self.config.display.tone)
 
-    def heldout_as_judged(self, scene: Scene, index: list[int] | None = None) -> Views | None:
-        """The held-out views; where exposures are learned, with those that suit `scene` best (fit.exposures).
-
-        index: some of them; None: all.
-        """
-        views = self.heldout_views
-        if views is None:
-            return None
-        views = views if index is None else views.select(index)
-        return replace(views, cameras=match_exposure(scene, views, self.render_views, self.learned_gains()))
-
     def learned_gains(self) -> list[str]:
         """What is learned of the exposure and the white balance of the fitted pictures, as paths."""
         return [path for path in (EXPOSURE, WHITE_BALANCE) if path in self.model.latents]
-
-    def warnings(self) -> list[str]:
-        """What is probably not meant, in words."""
-        moving = [path for path in self.model.latents if self.model.kind(path) in (VERTICES, POSE, SCALE)]
-        if moving and isinstance(self.edges.at(0), Hard):
-            return [
-                f"render.edges is hard: silhouettes have no gradient, so {', '.join(moving)} can only follow colours;"
-                " antialias or soft edges let silhouettes pull"
-            ]
-        return []
 
     def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
         """The images of `scene` with the edges of a step of the fit, counted from 0."""

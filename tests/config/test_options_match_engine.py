@@ -31,8 +31,8 @@ from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.losses.aov_loss import PENALTIES, BufferLoss
-from diffrender.fit.losses.pyramid import LEVEL_LOSSES
+from diffrender.fit.losses.aov_loss import BufferLoss
+from diffrender.fit.losses.pointwise import POINTWISE
 from diffrender.fit.optimizer.adam import ADAM_VARIANTS
 from diffrender.fit.optimizer.fit_optimizer import BETAS, ParamSettings
 from diffrender.fit.optimizer.schedules import SCHEDULES
@@ -127,7 +127,7 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(Optimizer) == tuple(ADAM_VARIANTS)
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
     assert get_args(MaskLossOptions.model_fields["type"].annotation) == tuple(MASK_LOSSES)
-    assert get_args(Pointwise) == tuple(LEVEL_LOSSES) == tuple(PENALTIES)
+    assert get_args(Pointwise) == tuple(POINTWISE)
     assert {name for name, material in MATERIALS.items() if not material.needs_light} == UNLIT
     for method in ("zero_mean", "balanced"):
         assert CAMERA_LEAVES[MADE_FOR[method].removeprefix("cameras.")][1].parametrization == method

@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 from support.shapes import bumpy, placed, scene_of
 
+from diffrender.app.evaluation import heldout_at_best_exposure
 from diffrender.app.run import run_fit
 from diffrender.app.scene_file import load_scene
 from diffrender.config.load import parse_config
@@ -173,7 +174,7 @@ def test_exposures_and_colour_casts_are_recovered_and_the_colours_are_better_for
     without = evaluate_views(plain.scene, judged, plain_setup.render_views)["psnr_masked_db"]
     assert score > 38 and score > without + 10
     # In pictures as they were taken, held-out views are judged at their best exposure.
-    at_best = setup.heldout_as_judged(result.scene)
+    at_best = heldout_at_best_exposure(setup, result.scene)
     assert at_best is not None
     assert evaluate_views(result.scene, at_best, setup.render_views)["psnr_masked_db"] > 38
 

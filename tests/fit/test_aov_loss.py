@@ -6,8 +6,8 @@ import torch
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses.aov_loss import BufferLoss
-from diffrender.fit.losses.l1 import L1
-from diffrender.fit.losses.mask_iou import MaskIoU
+from diffrender.fit.losses.mask_losses import MaskIoU
+from diffrender.fit.losses.pointwise import L1
 from diffrender.fit.objective import Objective, Term
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views

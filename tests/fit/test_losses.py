@@ -7,10 +7,8 @@ import torch
 from diffrender.errors import ConfigError
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.losses.huber import Huber
-from diffrender.fit.losses.l1 import L1
-from diffrender.fit.losses.l2 import L2
-from diffrender.fit.losses.mask_iou import MaskIoU
+from diffrender.fit.losses.mask_losses import MaskIoU
+from diffrender.fit.losses.pointwise import L1, L2, Huber
 from diffrender.fit.losses.pyramid import Pyramid
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views

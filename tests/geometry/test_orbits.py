@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.orbits import circle_positions, sphere_positions
+from diffrender.geometry.orbits import sphere_positions
 
 CENTER = torch.tensor([1.0, 2.0, 3.0])
 
@@ -27,13 +27,6 @@ def test_sphere_positions_are_spread_evenly(n):
     assert places.mean(0).norm() < 0.1
 
 
-def test_circle_positions_by_hand():
-    places = circle_positions(4, 2.0, 30.0, CENTER) - CENTER
-    low, high = 2 * math.cos(math.pi / 6), 1.0
-    wanted = torch.tensor([[0, high, low], [low, high, 0], [0, high, -low], [-low, high, 0]])
-    torch.testing.assert_close(places, wanted, atol=1e-6, rtol=0)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -41,7 +34,6 @@ def test_circle_positions_by_hand():
         (lambda: sphere_positions(3, -1.0), "radius must be positive"),
         (lambda: sphere_positions(3, 1.0, CENTER, 50, 20), "swap"),
         (lambda: sphere_positions(3, 1.0, CENTER, -91, 20), "-90..90"),
-        (lambda: circle_positions(3, 1.0, 100.0), "-90..90"),
     ],
 )
 def test_impossible_orbits_are_refused(make, message):

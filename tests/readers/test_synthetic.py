@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.orbits import circle_positions
+from diffrender.geometry.orbits import grid_positions
 from diffrender.geometry.primitives import icosphere
 from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.render.render import render
@@ -24,7 +24,7 @@ def ball():
 
 
 def ring(n):
-    return Cameras.parallel(circle_positions(n, 3.0), view_height=4.0, height=16, width=20)
+    return Cameras.parallel(grid_positions(n, 1, 3.0), view_height=4.0, height=16, width=20)
 
 
 def test_synthetic_views_are_the_area_means_of_the_scene():

@@ -89,7 +89,7 @@ def test_the_shadow_lies_where_rays_to_the_light_are_stopped(name):
     with torch.no_grad():
         lit = render(two_objects(LIGHTS[name]), view, Hard())
         shaded = render(scene, view, Hard())
-    fragments = lit.fragments
+    fragments = lit.visible.samples
     on_floor = fragments.face_id >= blob().n_faces
     # Where the pixels' rays meet the plane y = -1.
     world_from_cam = torch.linalg.inv(view.cam_from_world[0].double())

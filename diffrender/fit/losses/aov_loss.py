@@ -9,13 +9,8 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.fit.loss_inputs import LossInputs
-from diffrender.fit.losses.huber import Huber
-from diffrender.fit.losses.l1 import L1
-from diffrender.fit.losses.l2 import L2
-from diffrender.fit.losses.pointwise import PointwiseLoss
+from diffrender.fit.losses.pointwise import POINTWISE
 from diffrender.fit.objective import Loss
-
-PENALTIES: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
 
 
 @dataclass(frozen=True)
@@ -32,8 +27,8 @@ class BufferLoss(Loss):
     of: str = "l1"
 
     def __post_init__(self) -> None:
-        if self.of not in PENALTIES:
-            raise ConfigError(f"{self.buffer}: type must be one of {', '.join(PENALTIES)}, got {self.of!r}")
+        if self.of not in POINTWISE:
+            raise ConfigError(f"{self.buffer}: type must be one of {', '.join(POINTWISE)}, got {self.of!r}")
 
     @property
     def buffers(self) -> tuple[str, ...]:
@@ -42,4 +37,4 @@ class BufferLoss(Loss):
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] the mean cost of each view."""
-        return mean_per_view(PENALTIES[self.of]().penalty(comparison.buffer_difference(self.buffer)))
+        return mean_per_view(POINTWISE[self.of]().penalty(comparison.buffer_difference(self.buffer)))

@@ -1,20 +1,29 @@
-"""Losses that look at each colour value by itself."""
+"""Losses that look at each value by itself."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import mean_per_view
-from diffrender.fit.loss_inputs import LossInputs
+from diffrender.fit.loss_inputs import LossInputs, check_space
 from diffrender.fit.objective import Loss
 
 
 class PointwiseLoss(Loss):
-    """Base of the losses that are a mean over pixels and channels of a cost; a pyramid can use them at every level."""
+    """Base of the losses that are a mean over pixels and channels of a penalty: dataclasses with a `space`.
+
+    space: "srgb", "linear" or "log", where colours are compared.
+    """
 
     space: str
+
+    def __post_init__(self) -> None:
+        check_space(type(self).__name__.lower(), self.space)
 
     @abstractmethod
     def penalty(self, difference: Tensor) -> Tensor:
@@ -23,3 +32,54 @@ class PointwiseLoss(Loss):
     def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] the mean cost of each view."""
         return mean_per_view(self.penalty(comparison.difference(self.space)))
+
+
+@dataclass(frozen=True)
+class L1(PointwiseLoss):
+    """Mean absolute difference: a few wrong pixels, such as highlights, do not dominate."""
+
+    space: str = "srgb"
+
+    def penalty(self, difference: Tensor) -> Tensor:
+        """|d|."""
+        return difference.abs()
+
+
+@dataclass(frozen=True)
+class L2(PointwiseLoss):
+    """Mean squared difference: what PSNR measures; the pull fades as colours agree."""
+
+    space: str = "srgb"
+
+    def penalty(self, difference: Tensor) -> Tensor:
+        """d^2."""
+        return difference * difference
+
+
+@dataclass(frozen=True)
+class Huber(PointwiseLoss):
+    """Quadratic below `delta`, linear above (P. Huber, Robust Estimation of a Location Parameter, 1964).
+
+    Departs from the paper by a factor 1 / delta, so that large differences cost as in l1 and weights carry over.
+
+    delta: difference, above 0, where the quadratic piece ends.
+    """
+
+    delta: float = 0.1
+    space: str = "srgb"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.delta) and self.delta > 0):
+            raise ConfigError(f"huber: delta must be a finite number above 0, got {self.delta}")
+        super().__post_init__()
+
+    def penalty(self, difference: Tensor) -> Tensor:
+        """d^2 / (2 delta) where |d| < delta, else |d| - delta / 2."""
+        # Not torch's smooth_l1_loss: on CPU its gradient rounds differently at the seams between threads.
+        size = difference.abs()
+        inner = size.clamp_max(self.delta)
+        return inner * (size - 0.5 * inner) / self.delta
+
+
+POINTWISE: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
+"""What images are compared by, and, with their defaults, the levels of a pyramid and other buffers than colours."""

@@ -9,14 +9,9 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.fit.loss_inputs import LossInputs, check_space
-from diffrender.fit.losses.huber import Huber
-from diffrender.fit.losses.l1 import L1
-from diffrender.fit.losses.l2 import L2
-from diffrender.fit.losses.pointwise import PointwiseLoss
+from diffrender.fit.losses.pointwise import POINTWISE
 from diffrender.fit.objective import Loss
 from diffrender.imaging.filters import pyramid
-
-LEVEL_LOSSES: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
 
 
 @dataclass(frozen=True)
@@ -35,15 +30,15 @@ class Pyramid(Loss):
     space: str = "srgb"
 
     def __post_init__(self) -> None:
-        if self.of not in LEVEL_LOSSES:
-            raise ConfigError(f"pyramid: of must be one of {', '.join(LEVEL_LOSSES)}, got {self.of!r}")
+        if self.of not in POINTWISE:
+            raise ConfigError(f"pyramid: of must be one of {', '.join(POINTWISE)}, got {self.of!r}")
         if self.levels < 1:
             raise ConfigError(f"pyramid: levels must be at least 1, got {self.levels}")
         check_space("pyramid", self.space)
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """[n] mean over levels of the mean over pixels and channels."""
-        level_loss = LEVEL_LOSSES[self.of]()
+        level_loss = POINTWISE[self.of]()
         # Averaging is linear: the pyramid of the difference is the difference of the pyramids, at half the cost.
         differences = pyramid(comparison.difference(self.space), self.levels)
         costs = [mean_per_view(level_loss.penalty(level)) for level in differences]

@@ -1,4 +1,4 @@
-"""Highlights as sums of three round lobes: a small table, fitted to GGX (`lobe_fit`).
+"""Highlights as sums of three round lobes: a small table, fitted to GGX (scripts/fit_lobes.py).
 
 Seen from the side, a highlight is longer than wide, and lies between the mirror's direction and the normal; the part of
 it that grows towards grazing angles (Schlick's Fresnel term) lies elsewhere than the rest. Skies know means over round
@@ -42,7 +42,7 @@ def lobes_of_highlight(roughness: Tensor, cos_camera: Tensor, backend: str | Non
 
 @cache
 def lobe_table() -> Tensor:
-    """[R, C, 4 N_LOBES] float64: the fields of SeenLobes, one after the other; from the file beside this one."""
+    """[R, C, 4 N_LOBES] float64: the fields of HighlightLobes, one after the other; from the file beside this one."""
     import numpy as np
 
     table = torch.from_numpy(np.load(FILE).astype("float64")).unflatten(-1, (4, N_LOBES))

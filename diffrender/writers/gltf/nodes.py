@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffrender.geometry.rotations import matrix_to_quaternion
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import DIRECTION, POSITION, RADIANCE, kinds_of
 from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.point import Point
@@ -23,6 +24,8 @@ from diffrender.writers.cameras import world_from_opengl_cameras
 from diffrender.writers.gltf.file import GltfFile, Json
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
+# The lights that it has, by its names.
+LIGHT_TYPES: Mapping[type[Light], str] = {Directional: "directional", Point: "point", Spot: "spot"}
 # Radians between a spot's two cones, where they are as good as one.
 LEAST_EDGE = 1e-4
 
@@ -38,22 +41,20 @@ def add_lights(gltf: GltfFile, lights: Mapping[str, Light]) -> list[int]:
     entries: list[Json] = []
     nodes: list[int] = []
     for name, light in lights.items():
-        if isinstance(light, Directional | Point | Spot) and light.frame != "world":
+        if type(light) not in LIGHT_TYPES or light.frame != "world":  # type: ignore[attr-defined]
             continue
-        if isinstance(light, Directional):
-            entry = _add_color("directional", light.radiance)
-            place: Json = {"rotation": rotation_entry(_frame_along(light.direction))}
-        elif isinstance(light, Point):
-            entry = _add_color("point", light.intensity)
-            place = {"translation": light.position.tolist()}
-        elif isinstance(light, Spot):
-            entry = _add_color("spot", light.intensity) | {"spot": _cones(light)}
-            place = {
-                "translation": light.position.tolist(),
-                "rotation": rotation_entry(_frame_along(light.direction)),
-            }
-        else:
-            continue
+        entry: Json = {"type": LIGHT_TYPES[type(light)]}
+        place: Json = {}
+        for field, kind in kinds_of(light).items():
+            value = getattr(light, field)
+            if kind == RADIANCE:
+                entry |= _color_and_intensity(value)
+            elif kind == POSITION:
+                place["translation"] = value.tolist()
+            elif kind == DIRECTION:
+                place["rotation"] = rotation_entry(_frame_along(value))
+        if isinstance(light, Spot):
+            entry["spot"] = _cones(light)
         reference: Json = {LIGHTS_EXTENSION: {"light": len(entries)}}
         entries.append(entry | {"name": name})
         nodes.append(gltf.add("nodes", {"name": name, "extensions": reference} | place))
@@ -94,12 +95,12 @@ def add_cameras(gltf: GltfFile, cameras: Cameras, reach: float) -> list[int]:
     return nodes
 
 
-def _add_color(kind: str, strength: Tensor) -> Json:
+def _color_and_intensity(strength: Tensor) -> Json:
     """glTF wants colours in 0..1 and one intensity: the largest channel goes there."""
     values = strength.detach().cpu().double().clamp_min(0)
     intensity = float(values.max())
     color = (values / intensity).tolist() if intensity > 0 else [1.0, 1.0, 1.0]
-    return {"type": kind, "color": color, "intensity": intensity}
+    return {"color": color, "intensity": intensity}
 
 
 def _cones(light: Spot) -> Json:

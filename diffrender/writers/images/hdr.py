@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits a channel: OpenEXR and Radiance HDR in linear light, 16-bit PNG in sRGB."""
+"""Images of floats: OpenEXR and Radiance HDR, in linear light."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.imaging.color import srgb_from_linear
 from diffrender.writers.atomic import replacing
 
 
@@ -25,37 +24,20 @@ def write_float_image(path: Path, image: Tensor) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    _check("write_float_image", image)
+    if image.dim() != 3 or image.shape[2] not in (3, 4):
+        raise ShapeError(f"write_float_image: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
     if suffix not in (".exr", ".hdr") or (suffix == ".hdr" and image.shape[2] == 4):
         raise ShapeError(f"write_float_image: {path.name} must end in .exr, or without alpha in .hdr")
     image = image.detach().to("cpu", torch.float32)
     if image.shape[2] == 4:
         image = torch.cat([image[:, :, :3] * image[:, :, 3:], image[:, :, 3:]], 2)
-    _write(path, image.contiguous().numpy(), "float")
+    _write(path, image.contiguous().numpy())
 
 
-def write_png16(path: Path, image: Tensor) -> None:
-    """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as a 16-bit sRGB PNG, clamped to 0..1; a NaN is black.
-
-    Raises: ShapeError for another shape; DataError where the file cannot be written or OpenImageIO is missing.
-    """
-    _check("write_png16", image)
-    image = image.detach().to("cpu", torch.float64).nan_to_num(nan=0.0).clamp(0, 1)
-    encoded = torch.cat([srgb_from_linear(image[..., :3]), image[..., 3:]], -1).clamp(0, 1)
-    _write(Path(path), (encoded * 65535).round().numpy().astype(np.uint16), "uint16")
-
-
-def _check(function: str, image: Tensor) -> None:
-    if image.dim() != 3 or image.shape[2] not in (3, 4):
-        raise ShapeError(f"{function}: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
-
-
-def _write(path: Path, pixels: np.ndarray, kind: str) -> None:
+def _write(path: Path, pixels: np.ndarray) -> None:
     oiio = _openimageio(path)
     height, width, channels = pixels.shape
-    spec = oiio.ImageSpec(width, height, channels, kind)
-    # The colours that are given are not multiplied by alpha; OpenImageIO would divide them.
-    spec.attribute("oiio:UnassociatedAlpha", int(kind == "uint16"))
+    spec = oiio.ImageSpec(width, height, channels, "float")
     with replacing(path) as temporary:
         file = oiio.ImageOutput.create(str(temporary))
         if file is None or not file.open(str(temporary), spec) or not file.write_image(pixels) or not file.close():

@@ -1,4 +1,4 @@
-"""Overlap of silhouettes."""
+"""Losses between coverages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import sum_per_view
+from diffrender.fit.deterministic_reduce import mean_per_view, sum_per_view
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.objective import Loss
 
@@ -30,3 +30,18 @@ class MaskIoU(Loss):
         # A union below one pixel counts as one: the gradient stays bounded as everything vanishes.
         union = sum_per_view(torch.maximum(coverage, mask)).clamp_min(1)
         return sum_per_view((coverage - mask).abs()) / union
+
+
+@dataclass(frozen=True)
+class MaskL1(Loss):
+    """Mean over the image of |coverage - target mask|: an alpha channel under l1, however large the object is."""
+
+    buffers: ClassVar[tuple[str, ...]] = ()
+    needs_masks: ClassVar[bool] = True
+
+    def __call__(self, comparison: LossInputs) -> Tensor:
+        """[n] the mean difference of each view."""
+        return mean_per_view((comparison.output.coverage - comparison.masks()).abs())
+
+
+MASK_LOSSES: dict[str, type[Loss]] = {"mask_iou": MaskIoU, "l1": MaskL1}
