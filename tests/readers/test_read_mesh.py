@@ -1,5 +1,4 @@
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -207,8 +206,7 @@ def test_gltf_without_its_buffer_is_refused(tmp_path):
     trimesh.Scene(trimesh.creation.box()).export(tmp_path / "box.gltf")
     for buffer in tmp_path.glob("*.bin"):
         buffer.unlink()
-    logging.getLogger("trimesh").setLevel(logging.CRITICAL)
-    with pytest.raises(DataError, match=r"box\.gltf"):
+    with pytest.raises(DataError, match=r"box\.gltf: the file \S+\.bin, to which it refers, cannot be read"):
         read_mesh(tmp_path / "box.gltf")
 
 

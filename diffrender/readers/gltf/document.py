@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from diffrender.errors import DataError
 
@@ -85,7 +85,9 @@ class GltfDocument:
                 data = self._resource(image["uri"])
             decoded = Image.open(io.BytesIO(data))
             decoded.load()
-        except (OSError, KeyError, ValueError) as error:
+        except UnidentifiedImageError:
+            raise DataError(f"{self.path}: image {index} cannot be read (its format is not known)") from None
+        except (OSError, ValueError) as error:
             raise DataError(f"{self.path}: image {index} cannot be read ({error}); export it again") from error
         return decoded
 

@@ -66,7 +66,7 @@ def _with_materials(document: GltfDocument, mesh: RawMesh, entries: Sequence[Ent
     texture, note = _base_color(document, entries)
     maps = {name: found for name in MAPS if (found := _shared_map(document, entries, name)) is not None}
     if mesh.uvs is None:
-        some = None if texture is None else "only some of its parts have texture coordinates"
+        some = None if texture is None else "not all of its parts have texture coordinates"
         texture, note, maps = None, some or note, {}
     finishes = {_finish(entry) for entry in entries}
     finish = finishes.pop() if len(finishes) == 1 else Finish()
