@@ -15,7 +15,7 @@ from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.shadow_cameras import Shadow
-from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.images.hdr import write_hdr_image
 from diffrender.writers.run.metrics import write_json
 
 
@@ -36,7 +36,7 @@ def _entry(path: Path, name: str, light: Light) -> dict[str, Any]:
         value = getattr(light, field.name)
         if isinstance(value, EnvMap):
             file = path.with_name(f"{name}.exr")
-            write_float_image(file, value.texels)
+            write_hdr_image(file, value.texels)
             value = file.name
         elif isinstance(light, Environment) and field.name == "rotation":
             value = _rotation(value)

@@ -141,7 +141,7 @@ WRONG: dict[str, tuple[Change, str]] = {
         "coordinates of its own",
     ),
     "mirrored": (lambda d: [each.update(wrapS=33648) for each in d["samplers"]], "mirrored outside 0..1"),
-    "no picture": (lambda d: d["images"][0].update(bufferView=1), "image 0 cannot be read"),
+    "no picture": (lambda d: d["images"][0].update(bufferView=1), "image 0: is not an image"),
     "light": (
         lambda d: d["extensions"]["KHR_lights_punctual"]["lights"][0].update(type="area"),
         "unknown type 'area'",

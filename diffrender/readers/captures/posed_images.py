@@ -12,7 +12,9 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
-from diffrender.readers.images.image import ImageData, read_image, read_mask
+from diffrender.readers.images.image import read_image
+from diffrender.readers.images.image_data import ImageData
+from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
 

@@ -19,9 +19,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from diffrender.errors import DataError
+from diffrender.readers.images.image import decode_picture
 
 DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -76,20 +77,13 @@ class GltfDocument:
     def image(self, index: int) -> Image.Image:
         """Decode an image. Raises DataError if it cannot be read."""
         image = self._entry("images", index)
-        try:
-            if "bufferView" in image:
-                view = self._entry("bufferViews", image["bufferView"])
-                start = view.get("byteOffset", 0)
-                data = self._buffers[view["buffer"]][start : start + view["byteLength"]]
-            else:
-                data = self._resource(image["uri"])
-            decoded = Image.open(io.BytesIO(data))
-            decoded.load()
-        except UnidentifiedImageError:
-            raise DataError(f"{self.path}: image {index} cannot be read (its format is not known)") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.path}: image {index} cannot be read ({error}); export it again") from error
-        return decoded
+        if "bufferView" in image:
+            view = self._entry("bufferViews", image["bufferView"])
+            start = view.get("byteOffset", 0)
+            data = self._buffers[view["buffer"]][start : start + view["byteLength"]]
+        else:
+            data = self._resource(image["uri"])
+        return decode_picture(io.BytesIO(data), f"{self.path}: image {index}")
 
     def sampler(self, texture_index: int) -> dict[str, Any]:
         """Return the sampler of a texture; empty if it has none."""

@@ -14,7 +14,7 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.writers.atomic import replacing
 
 
-def write_float_image(path: Path, image: Tensor) -> None:
+def write_hdr_image(path: Path, image: Tensor) -> None:
     """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as .exr (float32) or .hdr; values above 1 stay.
 
     Colour is not multiplied by alpha; OpenEXR wants it so, and it is done here. Radiance HDR has no alpha, no negative
@@ -25,9 +25,9 @@ def write_float_image(path: Path, image: Tensor) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    _check("write_float_image", image)
+    _check("write_hdr_image", image)
     if suffix not in (".exr", ".hdr") or (suffix == ".hdr" and image.shape[2] == 4):
-        raise ShapeError(f"write_float_image: {path.name} must end in .exr, or without alpha in .hdr")
+        raise ShapeError(f"write_hdr_image: {path.name} must end in .exr, or without alpha in .hdr")
     image = image.detach().to("cpu", torch.float32)
     if image.shape[2] == 4:
         image = torch.cat([image[:, :, :3] * image[:, :, 3:], image[:, :, 3:]], 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.materials import encode_normals8, encode_numbers8
-from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.images.hdr import write_hdr_image
 from diffrender.writers.images.png import encode_srgb8, write_encoded_png
 
 COLORS = ("base_color", "specular", "emissive")
@@ -29,4 +29,4 @@ def write_texture(path: Path, field: str, texture: Texture) -> None:
     else:
         write_encoded_png(path, encode_numbers8(texels.expand(-1, -1, 3)))
     if field in UNBOUNDED and float(texels.max()) > 1:
-        write_float_image(path.with_suffix(".exr"), texels.expand(-1, -1, 3))
+        write_hdr_image(path.with_suffix(".exr"), texels.expand(-1, -1, 3))
