@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.transforms_json import read_transforms
 from diffrender.readers.images.image import read_image
 from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
@@ -106,7 +107,7 @@ def test_a_capture_of_exr_images(tmp_path: Path) -> None:
     write_transforms(tmp_path / "transforms.json", cameras, ["0.exr", "1.exr"])
     frames = json.loads((tmp_path / "transforms.json").read_text())["frames"]
     assert [Path(frame["file_path"]).suffix for frame in frames] == [".exr"] * 2
-    views = read_transforms(TransformsOptions(tmp_path, background=(0.5, 0.5, 0.5)))
+    views = read_transforms(tmp_path, CaptureOptions(background=(0.5, 0.5, 0.5)))
     for i, image in enumerate(images):
         expected = torch.where(image[..., 3:] > 0, image[..., :3], 0.5)
         torch.testing.assert_close(views.images[i], expected)

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from diffrender.errors import DataError
-from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.transforms_json import read_transforms
 
 
 def write_capture(folder, normal=None, depth=None):
@@ -23,7 +24,7 @@ def write_capture(folder, normal=None, depth=None):
 
 
 def read(folder, *buffers, resolution=None):
-    return read_transforms(TransformsOptions(folder, resolution, buffers=buffers)).buffers
+    return read_transforms(folder, CaptureOptions(resolution, buffers=buffers)).buffers
 
 
 def test_normals_and_depths_come_with_the_images(tmp_path):

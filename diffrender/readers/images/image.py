@@ -68,7 +68,7 @@ def _linear_of_byte() -> np.ndarray:
 
 
 def decode_picture(file: Path | IO[bytes], name: str) -> Image.Image:
-    """Decode an image with Pillow. Raises DataError that begins with `name` if it is damaged or of an unknown format."""
+    """Decode an image with Pillow. Raises DataError, with `name`, if it is damaged or in an unknown format."""
     from PIL import Image
 
     try:
