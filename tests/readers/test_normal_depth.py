@@ -51,11 +51,11 @@ def test_they_are_shrunk_with_the_images_and_unknown_depths_stay_unknown(tmp_pat
 def test_what_is_missing_or_of_another_shape_is_named(tmp_path):
     write_capture(tmp_path, normal=np.zeros((4, 6)), depth=np.zeros((2, 3)))
     with pytest.raises(
-        DataError, match=r"a\.png.*normal\.npy: wanted numbers \[height, width, 3\], found float64 \[4, 6\]"
+        DataError, match=r"a\.png.*normal\.npy: must be numbers \[height, width, 3\], got float64 \[4, 6\]"
     ):
         read(tmp_path, "normal")
     with pytest.raises(DataError, match=r"depth\.npy: is 3 x 2 .* smaller than the fitted images, 6 x 4"):
         read(tmp_path, "depth")
     write_capture(tmp_path)
-    with pytest.raises(DataError, match=r"has no normal_path, which loss\.normal wants"):
+    with pytest.raises(DataError, match=r"has no normal_path, which loss\.normal needs"):
         read(tmp_path, "normal")

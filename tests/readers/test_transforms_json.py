@@ -234,7 +234,7 @@ MIRRORED = [[-1.0, 0, 0, 0], *AT_Z5[1:]]
         ({"camera_model": "OPENCV_FISHEYE"}, 'camera_model "OPENCV_FISHEYE" is not supported'),
         ({"mask_path": 7}, "mask_path must be a path, got 7"),
         ({"mask_path": "masks/none.png"}, "none.png: does not exist"),
-        ({"mask_path": None}, "frame 1 (images/1.png) has no mask while others have"),
+        ({"mask_path": None}, "frame 1 (images/1.png) has no mask while others have one"),
     ],
 )
 def test_bad_frames_are_refused_with_frame_and_value(tmp_path, change, message):

@@ -95,5 +95,5 @@ def test_orthographic_cameras_are_marked(tmp_path):
 
 
 def test_names_must_match(tmp_path):
-    with pytest.raises(ShapeError, match=r"one entry a camera \(3\), got 1"):
+    with pytest.raises(ShapeError, match=r"one entry per camera \(3\), got 1"):
         write_transforms(tmp_path / "transforms.json", some_cameras(), ["a"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.rigid import check_rigid, invert_rigid, make_rigid
+from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, check_rigid, invert_rigid, make_rigid
 from diffrender.readers.captures.normal_depth import BUFFER_CHANNELS
 from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
 
@@ -21,9 +21,6 @@ _CAMERA_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIA
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 MOST_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
 _RIGID_TOLERANCE = 1e-3  # files are often rounded to a few digits; what is left of it is removed by `_nearest_rigid`
-
-# OpenGL's camera looks along -z with y up, ours along +z with y down: both turn about x.
-_OPENGL_FROM_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
 
 def posed_image(
@@ -168,7 +165,7 @@ def _cam_from_world(value: Any, problems: list[str]) -> Tensor | None:
     except ShapeError as error:
         problems.append(str(error).removeprefix(": "))
         return None
-    return invert_rigid(_nearest_rigid(matrix) @ _OPENGL_FROM_OPENCV)
+    return invert_rigid(_nearest_rigid(matrix) @ OPENCV_FROM_OPENGL)
 
 
 def _nearest_rigid(matrix: Tensor) -> Tensor:

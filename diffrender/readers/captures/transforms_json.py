@@ -58,7 +58,7 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     if problems:
         raise problems_error(path, problems)
     frames = _short_names(posed)
-    views = read_posed_images(path, frames, options.resolution, options.background, options.use_masks)
+    views = read_posed_images(path, frames, options)
     return replace(views, buffers={name: read_buffer(path, frames, views, name) for name in options.buffers})
 
 
@@ -112,7 +112,7 @@ def _duplicates(frames: Sequence[PosedImage]) -> list[str]:
 
 
 def _short_names(frames: Sequence[PosedImage]) -> list[PosedImage]:
-    """The frames named by the stems of their files, or by their paths where stems repeat."""
+    """Name the frames by the stems of their files, or by their paths if stems repeat."""
     stems = [frame.image_path.stem for frame in frames]
     if len(set(stems)) < len(stems):
         stems = [frame.name.removeprefix("./") for frame in frames]
@@ -125,7 +125,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a JSON text ({error})") from error
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
         raise DataError(f'{path}: must be an object with "frames", got {shorten(content)}')
     return content

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.geometry.rigid import OPENCV_FROM_OPENGL
 from diffrender.geometry.rotations import quaternion_to_matrix
 from diffrender.readers.gltf.document import GltfDocument
 from diffrender.scene.cameras import Cameras
@@ -25,8 +26,6 @@ from diffrender.scene.lights.spot import Spot
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 # The extension's own defaults.
 OUTER_CONE = math.pi / 4
-# From glTF's camera axes (y up, z backward) to ours.
-OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 SAME_LENS = 1e-5
 
 
@@ -107,7 +106,7 @@ def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], hei
         return None
     width = max(1, round(height * float(aspects[0])))
     size = np.array([width, height])
-    world_from_camera = np.stack([_without_scale(world) for _, world in placed]) @ OPENCV_FROM_OPENGL
+    world_from_camera = np.stack([_without_scale(world) for _, world in placed]) @ OPENCV_FROM_OPENGL.numpy()
     return Cameras(
         cam_from_world=_tensor(np.linalg.inv(world_from_camera)),
         focal_px=_tensor(size / 2 / halves),
