@@ -1,4 +1,4 @@
-"""Lights as JSON, in the shape of a scene file's `lights:`."""
+"""Lights as JSON, in the form of a scene file's `lights:`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from diffrender.writers.run.metrics import write_json
 def write_lights(path: Path, lights: Mapping[str, Light]) -> None:
     """Write `{"lights": [{"name": ..., "type": ..., option: value, ...}, ...]}`; it can be pasted into a scene file.
 
-    lights: by name. The map of an environment is written beside it, as <name>.exr, which the entry names.
+    lights: by name. The map of an environment is written beside the file, as <name>.exr, and named by its entry.
 
-    Raises: DataError where a file cannot be written or OpenImageIO is missing.
+    Raises DataError if a file cannot be written or OpenImageIO is missing.
     """
     write_json(path, {"lights": [_entry(path, name, light) for name, light in lights.items()]})
 

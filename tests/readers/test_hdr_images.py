@@ -141,7 +141,7 @@ def test_without_openimageio_the_remedy_is_told(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "OpenImageIO", None)
     with pytest.raises(DataError, match=r"a\.exr: this kind of image needs the package OpenImageIO; run `pip install"):
         read_image(tmp_path / "a.exr")
-    with pytest.raises(DataError, match=r"cannot write .*needs OpenImageIO; run `pip install"):
+    with pytest.raises(DataError, match=r"cannot write .*needs the package OpenImageIO; run `pip install"):
         write_hdr_image(tmp_path / "b.exr", picture())
 
 

@@ -147,7 +147,7 @@ BAD_FILES = {
     "negative.obj": (TRIANGLE + "f -4 1 2\n", r"line 4: a face uses vertex -4"),
     "uv.obj": (TRIANGLE + "vt 0 0\nf 1/1 2/2 3/1\n", r"line 5: a face uses texture coordinate 2"),
     "nan.obj": ("v 0 0 0\nv 1 nan 0\nv 0 1 0\nf 1 2 3\n", r"line 2 \(vertex 2\) is \[1\.0, nan, 0\.0\]"),
-    "words.obj": ("v a b c\n", r"line 1: a vertex needs three numbers.*found 'v a b c'"),
+    "words.obj": ("v a b c\n", r"line 1: a vertex needs three numbers.*the line is 'v a b c'"),
     "short.obj": (TRIANGLE + "f 1 2\n", "line 4: a face needs at least three corners, got 2"),
     "float.obj": (TRIANGLE + "f 1 2 3.5\n", "line 4: .*3.5"),
     "empty.obj": ("", r"has no triangles \(0 vertices, 0 faces\)"),

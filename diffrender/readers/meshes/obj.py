@@ -45,7 +45,7 @@ def read_obj(path: Path) -> RawMesh:
         try:
             _read_line(content, number, words)
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}, got {line.strip()!r}") from None
+            raise DataError(f"{path}, line {number}: {error}; the line is {line.strip()!r}") from None
     texture, note = _texture(content)
     has_uvs = bool(content.faces) and len(content.uv_faces) == len(content.faces)
     if content.uv_faces and not has_uvs:

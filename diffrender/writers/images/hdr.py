@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits a channel: OpenEXR and Radiance HDR in linear light, 16-bit PNG in sRGB."""
+"""Images of more than 8 bits per channel: OpenEXR and Radiance HDR in linear light, 16-bit PNG in sRGB."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from diffrender.writers.atomic import replacing
 
 
 def write_hdr_image(path: Path, image: Tensor) -> None:
-    """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as .exr (float32) or .hdr; values above 1 stay.
+    """Write a linear image, [H, W, 3] or [H, W, 4] with alpha, as .exr (float32) or .hdr; values above 1 are kept.
 
-    Colour is not multiplied by alpha; OpenEXR wants it so, and it is done here. Radiance HDR has no alpha, no negative
-    numbers, and keeps three digits.
+    Colours must not be multiplied by alpha: OpenEXR stores them so, and it is done here. Radiance HDR has no alpha and
+    no negative values, and keeps three digits.
 
-    Raises: ShapeError for another shape or suffix; DataError where the file cannot be written or OpenImageIO
+    Raises ShapeError for another shape or suffix, DataError if the file cannot be written or OpenImageIO
     is missing.
     """
     path = Path(path)
@@ -35,9 +35,9 @@ def write_hdr_image(path: Path, image: Tensor) -> None:
 
 
 def write_png16(path: Path, image: Tensor) -> None:
-    """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as a 16-bit sRGB PNG, clamped to 0..1; a NaN is black.
+    """Write a linear image, [H, W, 3] or [H, W, 4] with alpha, as a 16-bit sRGB PNG, clamped to 0..1; NaN is black.
 
-    Raises: ShapeError for another shape; DataError where the file cannot be written or OpenImageIO is missing.
+    Raises ShapeError for another shape, DataError if the file cannot be written or OpenImageIO is missing.
     """
     _check("write_png16", image)
     image = image.detach().to("cpu", torch.float64).nan_to_num(nan=0.0).clamp(0, 1)
@@ -54,7 +54,7 @@ def _write(path: Path, pixels: np.ndarray, kind: str) -> None:
     oiio = _openimageio(path)
     height, width, channels = pixels.shape
     spec = oiio.ImageSpec(width, height, channels, kind)
-    # The colours that are given are not multiplied by alpha; OpenImageIO would divide them.
+    # These colours are not multiplied by alpha; OpenImageIO would divide them by it.
     spec.attribute("oiio:UnassociatedAlpha", int(kind == "uint16"))
     with replacing(path) as temporary:
         file = oiio.ImageOutput.create(str(temporary))
@@ -67,5 +67,7 @@ def _openimageio(path: Path) -> Any:
     try:
         import OpenImageIO
     except ImportError:
-        raise DataError(f"cannot write {path}: it needs OpenImageIO; run `pip install OpenImageIO`") from None
+        raise DataError(
+            f"cannot write {path}: this needs the package OpenImageIO; run `pip install OpenImageIO`"
+        ) from None
     return OpenImageIO
