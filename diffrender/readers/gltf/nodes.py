@@ -63,7 +63,7 @@ def _matrix(node: Mapping[str, Any]) -> np.ndarray:
     return matrix
 
 
-def light_of(document: GltfDocument, node: Mapping[str, Any], world: np.ndarray) -> tuple[str, Light] | None:
+def read_light(document: GltfDocument, node: Mapping[str, Any], world: np.ndarray) -> tuple[str, Light] | None:
     """Return the name and the light of a node, or None if it has no light."""
     reference = node.get("extensions", {}).get(LIGHTS_EXTENSION)
     if reference is None:
@@ -83,7 +83,7 @@ def light_of(document: GltfDocument, node: Mapping[str, Any], world: np.ndarray)
     return name, Spot(position, forward, strength, _tensor(math.degrees(inner)), _tensor(math.degrees(outer)))
 
 
-def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], height: int) -> Cameras | None:
+def read_cameras(document: GltfDocument, placed: list[tuple[int, np.ndarray]], height: int) -> Cameras | None:
     """Build one Cameras of `height` pixels from (index, world_from_node); None without any, or if lenses differ.
 
     Principal points are in the middle: glTF has no others.

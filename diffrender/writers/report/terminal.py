@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,10 +13,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from diffrender.writers.report.step_timer import StepTimer
+
 # Lines without a live bar, about: few enough for readable logs.
 PLAIN_LINES = 20
-# A step's time in seconds is averaged over about this many steps.
-AVERAGED_STEPS = 20
 UNKNOWN = "-"
 
 
@@ -86,36 +85,6 @@ class Closing:
     files: Sequence[tuple[str, Path]]
     findings: Sequence[tuple[str, str]] = ()
     next_command: str | None = None
-
-
-@dataclass
-class StepTimer:
-    """Steps per second and time left, from when steps end.
-
-    The first step is not counted: it includes the compilation of the kernels.
-    """
-
-    clock: Callable[[], float] = time.perf_counter
-    _last: float | None = None
-    _mean_s: float | None = None
-
-    def tick(self) -> None:
-        """Note that a step has ended."""
-        now = self.clock()
-        if self._last is not None:
-            elapsed = now - self._last
-            weight = 1 / AVERAGED_STEPS
-            self._mean_s = elapsed if self._mean_s is None else (1 - weight) * self._mean_s + weight * elapsed
-        self._last = now
-
-    @property
-    def steps_per_s(self) -> float | None:
-        """Steps per second, or None before the second step."""
-        return None if not self._mean_s else 1 / self._mean_s
-
-    def remaining_s(self, n_steps: int) -> float | None:
-        """Return how many seconds n_steps more steps take, or None before the second step."""
-        return None if self._mean_s is None else n_steps * self._mean_s
 
 
 @dataclass
