@@ -64,6 +64,10 @@ class GltfDocument:
             return values
         return np.maximum(values.astype(np.float64) / np.iinfo(dtype).max, -1.0)
 
+    def material(self, primitive: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the material of a primitive; empty, which is glTF's default, if it has none."""
+        return self._entry("materials", primitive["material"]) if "material" in primitive else {}
+
     def image_index(self, texture_index: int) -> int:
         """Return the index of a texture's image. Raises DataError if it has none that can be read."""
         texture = self._entry("textures", texture_index)

@@ -45,13 +45,12 @@ def read_gltf_mesh(path: Path) -> RawMesh:
     parts: list[RawMesh] = []
     entries: list[Entry] = []
     with valid_gltf(path):
-        materials = document.entries("materials")
         for node, world in place_nodes(document):
             mesh = document.entries("meshes")[node["mesh"]] if "mesh" in node else {"primitives": []}
             for primitive in mesh["primitives"]:
                 part = read_triangles(document, primitive)
                 if part is not None:
-                    entry = materials[primitive["material"]] if "material" in primitive else {}
+                    entry = document.material(primitive)
                     parts.append(_tint(transform(part, world), entry))
                     entries.append(entry)
         return _with_materials(document, join(parts), entries)

@@ -96,11 +96,9 @@ def _object(document: GltfDocument, primitive: Mapping[str, Any], world: np.ndar
         # A mirror image, or not the same scale in all directions: the vertices themselves are moved.
         raw, scale = transform(raw, world), 1.0
     data = clean_mesh(document.path, raw)
-    materials = document.entries("materials")
-    entry = materials[primitive["material"]] if "material" in primitive else {}
     return Object(
         data.mesh,
-        read_material(document, entry, data.vertex_colors),
+        read_material(document, document.material(primitive), data.vertex_colors),
         torch.from_numpy(pose).float(),
         torch.tensor(scale, dtype=torch.float32),
     )
