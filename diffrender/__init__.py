@@ -35,7 +35,7 @@ _HOME = {
     "read_mesh": "diffrender.readers.meshes.read_mesh",
     "read_image": "diffrender.readers.images.image",
     "read_transforms": "diffrender.readers.captures.transforms_json",
-    "TransformsOptions": "diffrender.readers.captures.transforms_json",
+    "CaptureOptions": "diffrender.readers.captures.capture",
     "write_glb": "diffrender.writers.gltf.glb",
     "GlbObject": "diffrender.writers.gltf.glb",
     "write_obj": "diffrender.writers.meshes.obj",

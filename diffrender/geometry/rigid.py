@@ -10,6 +10,10 @@ from torch import Tensor
 from diffrender.checks import check_finite, check_float, check_shape
 from diffrender.errors import ShapeError
 
+# Between the camera axes of OpenGL and glTF (x right, y up, looking along -z) and ours, those of OpenCV (y down, z
+# forward): half a turn about x, the same in both directions.
+OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
+
 
 def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     """Matrices [..., 4, 4] of rotations [..., 3, 3] and translations [..., 3]; differentiable in both."""

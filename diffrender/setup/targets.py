@@ -15,9 +15,9 @@ from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.evaluate.materials import Relit
 from diffrender.geometry.orbits import grid_positions, sphere_positions
-from diffrender.readers.captures.photometric_stereo import is_photometric_stereo, read_photometric_stereo
+from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.synthetic import synthetic_views
-from diffrender.readers.captures.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene
@@ -26,8 +26,6 @@ from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
 from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, triple
 from diffrender.setup.scene import build_scene
-
-TRAIN, TEST = "transforms_train.json", "transforms_test.json"
 
 
 class Targets(NamedTuple):
@@ -63,8 +61,7 @@ def build_targets(config: FitConfig) -> Targets:
     else:
         assert options.path is not None
         scene = relit = None
-        fit, heldout = _read(Path(options.path), options, background, buffers)
-        aabb = None if is_photometric_stereo(Path(options.path)) else read_aabb(options.path)
+        fit, heldout, aabb = _read(options.path, options, background, buffers)
     if aabb is None:
         place = InitRegion(region_of_views(fit), None, fit)
     else:
@@ -74,23 +71,13 @@ def build_targets(config: FitConfig) -> Targets:
 
 
 def _read(
-    path: Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
-) -> tuple[Views, Views | None]:
-    def read(file: Path) -> Views:
-        return read_transforms(TransformsOptions(file, options.resolution, background, options.masks, buffers))
-
-    if is_photometric_stereo(path):
-        if buffers:
-            raise ConfigError(f"loss.{buffers[0]}: pictures of photometric stereo have no buffers; leave it out")
-        views = read_photometric_stereo(path, options.resolution, options.masks)
-        if options.test_every == "auto":
-            return views, None
-        return _split(views, options)
-    train = find_transforms(path)
-    test = train.with_name(TEST)
-    if options.test_every == "auto" and train.name == TRAIN and test.is_file():
-        return read(train), read(test)
-    return _split(read(train), options)
+    path: str | Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
+) -> tuple[Views, Views | None, Tensor | None]:
+    """The views to fit, those held out, and the box around the object."""
+    capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, buffers))
+    if options.test_every != "auto" or capture.holds_out:
+        return *_split(capture.views, options), capture.aabb
+    return capture.views, None if capture.read_heldout is None else capture.read_heldout(), capture.aabb
 
 
 def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[str, ...]) -> tuple[Views, Scene]:

@@ -1,1 +1,1 @@
-"""What a fit leaves behind: pictures, meshes, cameras, numbers. The only place, with the readers, where sRGB exists."""
+"""Files that a fit writes: pictures, meshes, cameras, numbers. Only here and in the readers is anything sRGB."""

@@ -1,4 +1,4 @@
-"""Lights as JSON, in the shape of a scene file's `lights:`."""
+"""Lights as JSON, in the form of a scene file's `lights:`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from diffrender.scene.fields import ROTATION, fields_of, kinds_of
 from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.shadow_cameras import Shadow
-from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.images.hdr import write_hdr_image
 from diffrender.writers.run.metrics import write_json
 
 
 def write_lights(path: Path, lights: Mapping[str, Light]) -> None:
     """Write `{"lights": [{"name": ..., "type": ..., option: value, ...}, ...]}`; it can be pasted into a scene file.
 
-    lights: by name. The map of an environment is written beside it, as <name>.exr, which the entry names.
+    lights: by name. The map of an environment is written beside the file, as <name>.exr, and named by its entry.
 
-    Raises: DataError where a file cannot be written or OpenImageIO is missing.
+    Raises DataError if a file cannot be written or OpenImageIO is missing.
     """
     write_json(path, {"lights": [_entry(path, name, light) for name, light in lights.items()]})
 
@@ -35,7 +35,7 @@ def _entry(path: Path, name: str, light: Light) -> dict[str, Any]:
     for field, value in fields_of(light).items():
         if isinstance(value, EnvMap):
             file = path.with_name(f"{name}.exr")
-            write_float_image(file, value.texels)
+            write_hdr_image(file, value.texels)
             value = file.name
         elif kinds.get(field) == ROTATION:
             value = _rotation(value)

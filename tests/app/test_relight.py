@@ -28,7 +28,7 @@ from diffrender.scene.materials import MATERIALS
 from diffrender.scene.object import Object
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.images.hdr import write_hdr_image
 from diffrender.writers.images.png import encode_srgb8
 
 OBJECTS = exported_objects()
@@ -112,7 +112,7 @@ def test_damaged_scenes_are_told(tmp_path: Path) -> None:
 def test_a_run_is_relit_by_an_environment_and_by_lights(tmp_path: Path) -> None:
     run = fitted(tmp_path, "targets.synthetic.exposure_stops=1", "optimize.cameras.exposure=0.5")
     sky = smooth(3, 32, high=2.0)[:16]
-    write_float_image(tmp_path / "it's a sky.exr", sky)
+    write_hdr_image(tmp_path / "it's a sky.exr", sky)
     result = invoke(run, "--env", tmp_path / "it's a sky.exr", "--rotation", 90)
     assert result.exit_code == 0, result.output
     assert f"relit: {run.resolve() / 'relight'}" in result.output

@@ -141,7 +141,7 @@ WRONG: dict[str, tuple[Change, str]] = {
         "coordinates of its own",
     ),
     "mirrored": (lambda d: [each.update(wrapS=33648) for each in d["samplers"]], "mirrored outside 0..1"),
-    "no picture": (lambda d: d["images"][0].update(bufferView=1), "image 0 cannot be read"),
+    "no picture": (lambda d: d["images"][0].update(bufferView=1), "image 0: is not an image"),
     "light": (
         lambda d: d["extensions"]["KHR_lights_punctual"]["lights"][0].update(type="area"),
         "unknown type 'area'",
@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_cannot_be_read_is_told(tmp_path: Path, what: str) -> None:
+def test_what_cannot_be_read_is_refused(tmp_path: Path, what: str) -> None:
     scene = lit_scene(OBJECTS["lambert_texture"])
     write_glb(tmp_path / "a.glb", [GlbObject.of("thing", OBJECTS["lambert_texture"])], cameras(), scene.lights)
     change, message = WRONG[what]
@@ -159,7 +159,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, what: str) -> None:
         read_gltf_scene(tmp_path / "a.glb")
 
 
-def test_files_that_are_no_gltf_are_told(tmp_path: Path) -> None:
+def test_files_that_are_not_gltf_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_gltf_scene(tmp_path / "missing.glb")
     (tmp_path / "a.glb").write_bytes(b"glTF" + struct.pack("<II", 2, 100) + struct.pack("<I4s", 80, b"JSON") + b"{}")

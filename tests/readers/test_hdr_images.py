@@ -11,11 +11,13 @@ from torch import Tensor
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
-from diffrender.readers.images.image import read_image, read_mask
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.transforms_json import read_transforms
+from diffrender.readers.images.image import read_image
+from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.writers.cameras import write_transforms
-from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.images.hdr import write_hdr_image
 
 
 def picture(channels: int = 3, top: float = 8.0) -> Tensor:
@@ -51,13 +53,13 @@ def write_raw(path: Path, pixels: np.ndarray, names: tuple[str, ...]) -> None:
 
 
 def test_exr_keeps_every_bit_and_values_above_one(tmp_path: Path) -> None:
-    write_float_image(tmp_path / "a.exr", picture())
+    write_hdr_image(tmp_path / "a.exr", picture())
     image = read_image(tmp_path / "a.exr")
     assert torch.equal(image.rgb, picture()) and image.alpha is None and image.rgb.max() > 7
 
 
 def test_hdr_keeps_values_above_one_to_three_digits(tmp_path: Path) -> None:
-    write_float_image(tmp_path / "a.hdr", picture(top=300.0))
+    write_hdr_image(tmp_path / "a.hdr", picture(top=300.0))
     difference = (read_image(tmp_path / "a.hdr").rgb - picture(top=300.0)).abs()
     assert float((difference / picture(top=300.0).amax(-1, keepdim=True)).max()) < 0.01
 
@@ -71,7 +73,7 @@ def test_png16_is_srgb_to_a_hundred_thousandth(tmp_path: Path) -> None:
 def test_alpha_does_not_change_the_colours(tmp_path: Path, name: str, tolerance: float) -> None:
     """Neither file may come back with colours multiplied, or divided, by alpha."""
     wanted = picture(4, top=1.0)
-    (write_float_image if name.endswith("exr") else write_png16)(tmp_path / name, wanted)
+    (write_hdr_image if name.endswith("exr") else write_png16)(tmp_path / name, wanted)
     image = read_image(tmp_path / name)
     assert image.alpha is not None
     torch.testing.assert_close(image.rgb, wanted[..., :3], atol=tolerance, rtol=0)
@@ -95,9 +97,9 @@ def test_gray_and_further_channels(tmp_path: Path) -> None:
 
 def test_masks(tmp_path: Path) -> None:
     mask = torch.tensor([[0.0, 1.0], [0.5, 0.25]])
-    write_float_image(tmp_path / "a.exr", mask[..., None].expand(2, 2, 3))
+    write_hdr_image(tmp_path / "a.exr", mask[..., None].expand(2, 2, 3))
     torch.testing.assert_close(read_mask(tmp_path / "a.exr"), mask)
-    write_float_image(tmp_path / "b.exr", torch.cat([torch.ones(2, 2, 3), mask[..., None]], 2))
+    write_hdr_image(tmp_path / "b.exr", torch.cat([torch.ones(2, 2, 3), mask[..., None]], 2))
     torch.testing.assert_close(read_mask(tmp_path / "b.exr"), mask)
     import OpenImageIO
 
@@ -114,11 +116,11 @@ def test_a_capture_of_exr_images(tmp_path: Path) -> None:
     for i, image in enumerate(images):
         image[..., :3] *= 4
         image[..., 3] = (image[..., 3] > 1).float()
-        write_float_image(tmp_path / f"{i}.exr", image)
+        write_hdr_image(tmp_path / f"{i}.exr", image)
     write_transforms(tmp_path / "transforms.json", cameras, ["0.exr", "1.exr"])
     frames = json.loads((tmp_path / "transforms.json").read_text())["frames"]
     assert [Path(frame["file_path"]).suffix for frame in frames] == [".exr"] * 2
-    views = read_transforms(TransformsOptions(tmp_path, background=(0.5, 0.5, 0.5)))
+    views = read_transforms(tmp_path, CaptureOptions(background=(0.5, 0.5, 0.5)))
     for i, image in enumerate(images):
         expected = torch.where(image[..., 3:] > 0, image[..., :3], 0.5)
         torch.testing.assert_close(views.images[i], expected)
@@ -126,8 +128,8 @@ def test_a_capture_of_exr_images(tmp_path: Path) -> None:
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
-    write_float_image(tmp_path / "a.exr", picture())
-    write_float_image(tmp_path / "a.hdr", picture())
+    write_hdr_image(tmp_path / "a.exr", picture())
+    write_hdr_image(tmp_path / "a.hdr", picture())
     for name in ("a.exr", "a.hdr"):
         content = (tmp_path / name).read_bytes()
         (tmp_path / f"cut.{name}").write_bytes(content[:-20])
@@ -138,31 +140,31 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.exr: does not exist"):
         read_image(tmp_path / "none.exr")
     write_raw(tmp_path / "normals.exr", np.zeros((2, 2, 3)), ("N.X", "N.Y", "N.Z"))
-    with pytest.raises(DataError, match=r"has the channels N.X, N.Y, N.Z; wanted R, G, B or Y"):
+    with pytest.raises(DataError, match=r"has the channels N.X, N.Y, N.Z; it must have R, G, B or Y"):
         read_image(tmp_path / "normals.exr")
     bad = picture()
     bad[2, 3, 1] = torch.nan
-    write_float_image(tmp_path / "nan.exr", bad)
-    with pytest.raises(DataError, match=r"row 2, column 3 is .*nan.*; wanted finite numbers"):
+    write_hdr_image(tmp_path / "nan.exr", bad)
+    with pytest.raises(DataError, match=r"row 2, column 3 is .*nan.*; it must be finite"):
         read_image(tmp_path / "nan.exr")
 
 
 def test_without_openimageio_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_float_image(tmp_path / "a.exr", picture())
+    write_hdr_image(tmp_path / "a.exr", picture())
     monkeypatch.setitem(sys.modules, "OpenImageIO", None)
     with pytest.raises(DataError, match=r"a\.exr: this kind of image needs the package OpenImageIO; run `pip install"):
         read_image(tmp_path / "a.exr")
-    with pytest.raises(DataError, match=r"cannot write .*needs OpenImageIO; run `pip install"):
-        write_float_image(tmp_path / "b.exr", picture())
+    with pytest.raises(DataError, match=r"cannot write .*needs the package OpenImageIO; run `pip install"):
+        write_hdr_image(tmp_path / "b.exr", picture())
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match=r"must end in \.exr"):
-        write_float_image(tmp_path / "a.png", picture())
+        write_hdr_image(tmp_path / "a.png", picture())
     with pytest.raises(ShapeError, match=r"without alpha in \.hdr"):
-        write_float_image(tmp_path / "a.hdr", picture(4))
+        write_hdr_image(tmp_path / "a.hdr", picture(4))
     with pytest.raises(ShapeError, match=r"image must have shape \[H, W, 3\]"):
-        write_float_image(tmp_path / "a.exr", picture()[0])
+        write_hdr_image(tmp_path / "a.exr", picture()[0])
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write"):
-        write_float_image(tmp_path / "file" / "a.exr", picture())
+        write_hdr_image(tmp_path / "file" / "a.exr", picture())

@@ -5,7 +5,8 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.images.image import read_image, read_mask
+from diffrender.readers.images.image import read_image
+from diffrender.readers.images.masks import read_mask
 
 RGB = np.array([[[255, 0, 0], [0, 128, 0]], [[0, 0, 64], [10, 188, 255]], [[1, 2, 3], [254, 253, 252]]], np.uint8)
 ALPHA = np.array([[255, 0], [128, 64], [1, 254]], np.uint8)
@@ -111,8 +112,8 @@ def test_damaged_files_give_data_errors_or_pixels_but_nothing_else(tmp_path, suf
 
 
 def test_sixteen_bit_png_keeps_all_its_bits(tmp_path):
-    """Pillow would read the colours as 8 bits without a word."""
-    (tmp_path / "rgb.png").write_bytes(_deep_colour_png())
+    """Pillow would silently read the colours as 8 bits."""
+    (tmp_path / "rgb.png").write_bytes(_colour_png_of_16_bits())
     expected = linear_from_srgb(torch.tensor([1000.0, 2000.0, 3000.0], dtype=torch.float64) / 65535).float()
     torch.testing.assert_close(read_image(tmp_path / "rgb.png").rgb, expected.expand(1, 1, 3), rtol=1e-4, atol=0)
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "gray.png")
@@ -140,7 +141,7 @@ def test_photographs_marked_to_be_turned_are_refused(tmp_path):
     assert read_image(tmp_path / "a.jpg").rgb.shape == (3, 2, 3)
 
 
-def _deep_colour_png():
+def _colour_png_of_16_bits():
     """A 1 x 1 PNG of 16 bits a channel, which Pillow would read as 8-bit RGB without a word."""
     import struct
     import zlib

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from diffrender.errors import DataError
-from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.transforms_json import read_transforms
 
 
 def write_capture(folder, normal=None, depth=None):
@@ -23,7 +24,7 @@ def write_capture(folder, normal=None, depth=None):
 
 
 def read(folder, *buffers, resolution=None):
-    return read_transforms(TransformsOptions(folder, resolution, buffers=buffers)).buffers
+    return read_transforms(folder, CaptureOptions(resolution, buffers=buffers)).buffers
 
 
 def test_normals_and_depths_come_with_the_images(tmp_path):
@@ -50,11 +51,11 @@ def test_they_are_shrunk_with_the_images_and_unknown_depths_stay_unknown(tmp_pat
 def test_what_is_missing_or_of_another_shape_is_named(tmp_path):
     write_capture(tmp_path, normal=np.zeros((4, 6)), depth=np.zeros((2, 3)))
     with pytest.raises(
-        DataError, match=r"a\.png.*normal\.npy: wanted numbers \[height, width, 3\], found float64 \[4, 6\]"
+        DataError, match=r"a\.png.*normal\.npy: must be numbers \[height, width, 3\], got float64 \[4, 6\]"
     ):
         read(tmp_path, "normal")
     with pytest.raises(DataError, match=r"depth\.npy: is 3 x 2 .* smaller than the fitted images, 6 x 4"):
         read(tmp_path, "depth")
     write_capture(tmp_path)
-    with pytest.raises(DataError, match=r"has no normal_path, which loss\.normal wants"):
+    with pytest.raises(DataError, match=r"has no normal_path, which loss\.normal needs"):
         read(tmp_path, "normal")

@@ -11,11 +11,8 @@ from torch import Tensor
 from diffrender.config.load import load_config
 from diffrender.errors import DataError
 from diffrender.fit.loop import fit
-from diffrender.readers.captures.photometric_stereo import (
-    is_photometric_stereo,
-    read_light_directions,
-    read_photometric_stereo,
-)
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.photometric_stereo import read_light_directions, read_photometric_stereo
 from diffrender.setup.fit_setup import build_fit
 from diffrender.threads import threads_to_kernels
 from diffrender.writers.images.png import write_encoded_png
@@ -61,8 +58,7 @@ def mirror_ball(tmp_path: Path) -> Path:
 
 
 def test_pictures_are_cut_about_the_mask_and_stay_linear(gray: Path) -> None:
-    assert is_photometric_stereo(gray) and not is_photometric_stereo(gray.parent)
-    views = read_photometric_stereo(gray, None)
+    views = read_photometric_stereo(gray, CaptureOptions())
     side = round(1.04 * 2 * RADIUS)
     assert views.images.shape == (len(LAMPS), side, side, 3) and views.masks is not None
     assert views.names[:2] == ("ball.0", "ball.1")
@@ -71,7 +67,7 @@ def test_pictures_are_cut_about_the_mask_and_stay_linear(gray: Path) -> None:
     # The ball's middle faces the viewer; it is in the middle of the square.
     middle = views.images[:, side // 2, side // 2, 0]
     torch.testing.assert_close(middle, 0.6 * LAMPS[:, 2], atol=0.02, rtol=0)
-    assert read_photometric_stereo(gray, 24).images.shape[1:3] == (24, 24)
+    assert read_photometric_stereo(gray, CaptureOptions(24)).images.shape[1:3] == (24, 24)
     # What is one unit to the right in the world is at the border of the square.
     edge = views.cameras.world_to_pixels(torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))[0]
     torch.testing.assert_close(edge[:, :2], torch.tensor([[side, side / 2], [side / 2, 0.0]]))
@@ -88,16 +84,16 @@ def test_lights_from_a_file_and_from_a_mirror_ball(mirror: Path, tmp_path: Path)
 
 def test_wrong_files_are_told(gray: Path, tmp_path: Path) -> None:
     (tmp_path / "lights.txt").write_text("2\n0 0 1\n")
-    with pytest.raises(DataError, match="three numbers for each, found 4 numbers"):
+    with pytest.raises(DataError, match="three numbers for each, got 4 numbers"):
         read_light_directions(tmp_path / "lights.txt")
     (tmp_path / "zero.txt").write_text("1\n0 0 0\n")
     with pytest.raises(DataError, match="a direction is zero"):
         read_light_directions(tmp_path / "zero.txt")
-    with pytest.raises(DataError, match=r"wanted pictures <name>\.0\.png"):
+    with pytest.raises(DataError, match=r"must hold pictures <name>\.0\.png"):
         read_light_directions(tmp_path)
     write_encoded_png(gray / "ball.1.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match="is 8 x 8, but the mask is 100 x 80"):
-        read_photometric_stereo(gray, None)
+        read_photometric_stereo(gray, CaptureOptions())
 
 
 @pytest.mark.parametrize("lights", ["known", "mirror ball"])

@@ -1,5 +1,4 @@
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +147,7 @@ BAD_FILES = {
     "negative.obj": (TRIANGLE + "f -4 1 2\n", r"line 4: a face uses vertex -4"),
     "uv.obj": (TRIANGLE + "vt 0 0\nf 1/1 2/2 3/1\n", r"line 5: a face uses texture coordinate 2"),
     "nan.obj": ("v 0 0 0\nv 1 nan 0\nv 0 1 0\nf 1 2 3\n", r"line 2 \(vertex 2\) is \[1\.0, nan, 0\.0\]"),
-    "words.obj": ("v a b c\n", r"line 1: a vertex needs three numbers.*found 'v a b c'"),
+    "words.obj": ("v a b c\n", r"line 1: a vertex needs three numbers.*the line is 'v a b c'"),
     "short.obj": (TRIANGLE + "f 1 2\n", "line 4: a face needs at least three corners, got 2"),
     "float.obj": (TRIANGLE + "f 1 2 3.5\n", "line 4: .*3.5"),
     "empty.obj": ("", r"has no triangles \(0 vertices, 0 faces\)"),
@@ -207,8 +206,7 @@ def test_gltf_without_its_buffer_is_refused(tmp_path):
     trimesh.Scene(trimesh.creation.box()).export(tmp_path / "box.gltf")
     for buffer in tmp_path.glob("*.bin"):
         buffer.unlink()
-    logging.getLogger("trimesh").setLevel(logging.CRITICAL)
-    with pytest.raises(DataError, match=r"box\.gltf"):
+    with pytest.raises(DataError, match=r"box\.gltf: the file \S+\.bin, to which it refers, cannot be read"):
         read_mesh(tmp_path / "box.gltf")
 
 

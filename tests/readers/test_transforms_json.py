@@ -9,7 +9,8 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.captures.transforms_json import TransformsOptions, find_transforms, read_aabb, read_transforms
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.transforms_json import find_transforms, read_aabb, read_transforms
 from diffrender.scene.projections.orthographic import Orthographic
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -50,7 +51,7 @@ def capture(folder, changes=None, **top):
 
 
 def read(folder, **options):
-    return read_transforms(TransformsOptions(folder, **options))
+    return read_transforms(folder, CaptureOptions(**options))
 
 
 def fails(folder, *messages, **options):
@@ -140,13 +141,13 @@ def test_exposures_and_white_balances_are_read_and_null_says_nothing(tmp_path):
 @pytest.mark.parametrize("exposure", [600, -20.5, math.inf, math.nan, True, "1"])
 def test_exposures_that_no_picture_has_are_refused(tmp_path, exposure):
     found = json.dumps(exposure)
-    message = f"frame 1 (images/1.png): exposure must lie in -20..20, in stops; found {found}"
+    message = f"frame 1 (images/1.png): exposure must be in -20..20, in stops, got {found}"
     fails(capture(tmp_path, {1: {"exposure": exposure}}), message)
 
 
 @pytest.mark.parametrize("gain", [0, -1, 1e-50, 1e39, math.nan])
 def test_white_balances_that_are_no_gains_are_refused(tmp_path, gain):
-    message = "frame 0 (images/0.png): white_balance must be three gains above 0, of R, G, B; found [1, 1,"
+    message = "frame 0 (images/0.png): white_balance must be three gains above 0, for R, G and B, got [1, 1,"
     fails(capture(tmp_path, {0: {"white_balance": [1, 1, gain]}}), message)
 
 
@@ -187,10 +188,10 @@ def test_aabb(tmp_path):
 
 
 def test_missing_captures_say_what_was_looked_for_and_found(tmp_path):
-    with pytest.raises(DataError, match=r"does not exist; wanted a folder with transforms\.json"):
+    with pytest.raises(DataError, match=r"does not exist; it must be a folder with transforms\.json"):
         read(tmp_path / "none")
     save(tmp_path / "photo.png", flat(0))
-    with pytest.raises(DataError, match=r"holds no transforms\.json or transforms_train\.json; found photo\.png"):
+    with pytest.raises(DataError, match=r"is a folder with photo\.png; it must be a folder with transforms\.json"):
         read(tmp_path)
 
 
@@ -198,11 +199,11 @@ def test_missing_captures_say_what_was_looked_for_and_found(tmp_path):
     ("text", "message"),
     [
         ('{"frames": [,]}', "line 1, column 13: not valid JSON"),
-        ("[]", 'wanted an object with "frames"'),
-        ("{}", 'wanted a list "frames" with at least one frame, found nothing'),
+        ("[]", 'must be an object with "frames"'),
+        ("{}", '"frames" must be a list with at least one frame, got nothing'),
         ('{"frames": []}', "at least one frame"),
-        ('{"frames": [3]}', "frame 0: wanted an object with file_path, found 3"),
-        ('{"frames": [{}]}', "frame 0: wanted file_path"),
+        ('{"frames": [3]}', "frame 0: must be an object with file_path, got 3"),
+        ('{"frames": [{}]}', "frame 0: file_path must be"),
     ],
 )
 def test_bad_json_is_refused_with_place(tmp_path, text, message):
@@ -218,23 +219,23 @@ MIRRORED = [[-1.0, 0, 0, 0], *AT_Z5[1:]]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"transform_matrix": None}, "transform_matrix must be 4 rows of 4 numbers (or 3 of 4), found nothing"),
+        ({"transform_matrix": None}, "transform_matrix must be 4 rows of 4 numbers (or 3 of 4), got nothing"),
         ({"transform_matrix": AT_Z5[:2]}, "transform_matrix must be 4 rows"),
         ({"transform_matrix": NAN}, "transform_matrix must be finite, got nan at index [0, 0]"),
         ({"transform_matrix": SCALED}, "its rotation is scaled by 2"),
         ({"transform_matrix": MIRRORED}, "mirror image"),
-        ({"fl_x": 0}, "fl_x must be a number above 0, found 0"),
-        ({"fl_y": math.inf}, "fl_y must be a number above 0, found Infinity"),
-        ({"cx": "middle"}, 'cx must be a finite number, found "middle"'),
-        ({"camera_angle_x": 40}, "camera_angle_x must be an angle in radians between 0 and pi, found 40"),
+        ({"fl_x": 0}, "fl_x must be a number above 0, got 0"),
+        ({"fl_y": math.inf}, "fl_y must be a number above 0, got Infinity"),
+        ({"cx": "middle"}, 'cx must be a finite number, got "middle"'),
+        ({"camera_angle_x": 40}, "camera_angle_x must be an angle in radians between 0 and pi, got 40"),
         ({"w": 640}, "the image is 8 x 6 (width x height), but w is stated as 640"),
         ({"h": 5}, "but h is stated as 5"),
-        ({"h": 5.5}, "h must be a whole number of pixels, found 5.5"),
+        ({"h": 5.5}, "h must be a whole number of pixels, got 5.5"),
         ({"k1": 0.1, "p2": -0.01}, "lens distortion is not supported, found k1 = 0.1, p2 = -0.01; undistort"),
         ({"camera_model": "OPENCV_FISHEYE"}, 'camera_model "OPENCV_FISHEYE" is not supported'),
-        ({"mask_path": 7}, "mask_path must be a path, found 7"),
+        ({"mask_path": 7}, "mask_path must be a path, got 7"),
         ({"mask_path": "masks/none.png"}, "none.png: does not exist"),
-        ({"mask_path": None}, "frame 1 (images/1.png) has no mask while others have"),
+        ({"mask_path": None}, "frame 1 (images/1.png) has no mask while others have one"),
     ],
 )
 def test_bad_frames_are_refused_with_frame_and_value(tmp_path, change, message):
@@ -242,7 +243,7 @@ def test_bad_frames_are_refused_with_frame_and_value(tmp_path, change, message):
 
 
 def test_missing_focal_length_is_named(tmp_path):
-    fails(capture(tmp_path, fl_x=None, fl_y=None), "no focal length; wanted fl_x (pixels) or camera_angle_x")
+    fails(capture(tmp_path, fl_x=None, fl_y=None), "no focal length; give fl_x (pixels) or camera_angle_x")
 
 
 def test_zero_distortion_is_accepted(tmp_path):

@@ -17,7 +17,7 @@ def test_shapes_in_words() -> None:
     twice = Triangles(torch.cat([sphere.vertices, sphere.vertices + 5]), torch.cat([sphere.faces, sphere.faces + 42]))
     assert describe_shape(check_mesh(twice)).endswith("watertight, 2 parts, no handles")
     turned = Triangles(sphere.vertices, torch.cat([sphere.faces[:1].flip(1), sphere.faces[1:]]))
-    assert "faces that are turned round" in describe_shape(check_mesh(turned))
+    assert "faces of opposite orientation" in describe_shape(check_mesh(turned))
 
 
 def test_faults_in_words() -> None:

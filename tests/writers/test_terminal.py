@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from diffrender.writers.report.terminal import Closing, FitPanel, Opening, StepTimer
+from diffrender.writers.report.step_timer import StepTimer
+from diffrender.writers.report.terminal import Closing, FitPanel, Opening
 
 
 @dataclass

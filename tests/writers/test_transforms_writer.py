@@ -9,7 +9,7 @@ import torch
 from support.lenses import KINDS, lens
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.readers.captures.transforms_json import TransformsOptions, read_transforms
+from diffrender.readers.captures.transforms_json import read_transforms
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.writers.cameras import write_transforms
@@ -58,7 +58,7 @@ def test_our_reader_gives_the_cameras_back(tmp_path):
     for name in ("a", "b", "c"):
         write_png(tmp_path / f"{name}.png", torch.full((60, 80, 3), 0.5))
     write_transforms(tmp_path / "transforms.json", cameras, ["a.png", "b.png", "c.png"])
-    read = read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3))).cameras
+    read = read_transforms(tmp_path).cameras
     torch.testing.assert_close(read.cam_from_world, cameras.cam_from_world, atol=1e-6, rtol=0)
     torch.testing.assert_close(read.focal_px, cameras.focal_px)
     torch.testing.assert_close(read.center_px, cameras.center_px)
@@ -74,21 +74,21 @@ def test_exposures_and_white_balances_come_back(tmp_path):
     for name in ("a", "b", "c"):
         write_png(tmp_path / f"{name}.png", torch.full((60, 80, 3), 0.5))
     write_transforms(tmp_path / "transforms.json", taken, ["a.png", "b.png", "c.png"])
-    read = read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3))).cameras
+    read = read_transforms(tmp_path).cameras
     torch.testing.assert_close(read.gains(), taken.gains())
 
     document = json.loads((tmp_path / "transforms.json").read_text())
     del document["frames"][0]["exposure"], document["frames"][0]["white_balance"]
     (tmp_path / "transforms.json").write_text(json.dumps(document))
-    read = read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3))).cameras
+    read = read_transforms(tmp_path).cameras
     torch.testing.assert_close(read.gains(), torch.cat([torch.ones(1, 3), taken.gains()[1:]]))
 
     document["frames"][1] |= {"white_balance": [1, 0, 1], "exposure": "bright"}
     (tmp_path / "transforms.json").write_text(json.dumps(document))
     with pytest.raises(
-        DataError, match=r'exposure must lie in -20..20, in stops; found "bright"(.|\n)*three gains above 0'
+        DataError, match=r'exposure must be in -20..20, in stops, got "bright"(.|\n)*three gains above 0'
     ):
-        read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3)))
+        read_transforms(tmp_path)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -100,12 +100,12 @@ def test_projections_and_their_parameters_come_back(tmp_path, monkeypatch, name)
         write_png(tmp_path / f"{stem}.png", torch.full((60, 80, 3), 0.5))
     write_transforms(tmp_path / "transforms.json", cameras, ["a.png", "b.png", "c.png"])
     assert json.loads((tmp_path / "transforms.json").read_text())["camera_model"] == name
-    read = read_transforms(TransformsOptions(tmp_path, None, torch.zeros(3))).cameras
+    read = read_transforms(tmp_path).cameras
     assert type(read.projection) is KINDS[name] and read.near == cameras.near
     for parameter, values in projection.parameters().items():
         torch.testing.assert_close(read.projection.parameters()[parameter], values)
 
 
 def test_names_must_match(tmp_path):
-    with pytest.raises(ShapeError, match=r"one entry a camera \(3\), got 1"):
+    with pytest.raises(ShapeError, match=r"one entry per camera \(3\), got 1"):
         write_transforms(tmp_path / "transforms.json", some_cameras(), ["a"])

@@ -1,8 +1,9 @@
-"""Images of normals and of depth that belong to the frames of a capture."""
+"""Images of normals and depth that belong to the frames of a capture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,48 +12,36 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
-from diffrender.readers.captures.posed_images import PosedImage, problems_error
+from diffrender.readers.captures.posed_images import PosedImage, load_or_note, problems_error
 from diffrender.scene.views import Views
 
 BUFFER_CHANNELS: Mapping[str, int] = {"normal": 3, "depth": 1}
 
 
 def read_buffer(source: Path, frames: Sequence[PosedImage], views: Views, name: str) -> Tensor:
-    """[N, H, W, C] the buffer `name` of `frames` at the size of `views`, as `Views.buffers` means it.
+    """Read "normal" or "depth" of `frames` as `Views.buffers` has it: [N, H, W, C], in the size of `views`.
 
     The files are .npy arrays [H, W, C] (or [H, W] for depth) of numbers, at least as large as the views: world normals,
-    zero where nothing is; camera depths, 0 or less where unknown. NaN is unknown, and so is a pixel any part of which
-    is; pixels outside the views' masks are zero.
+    zero where there is no surface; camera depths, 0 or less where unknown. NaN is unknown, and so is a pixel if any
+    part of it is; pixels outside the views' masks are zero.
     Raises one DataError that lists all frames whose file is missing or of another shape.
     """
     problems: list[str] = []
     found = []
     for index, frame in enumerate(frames):
         mask = None if views.masks is None else views.masks[index]
-        loaded = _load_or_note(frame, name, (views.cameras.height, views.cameras.width), mask, problems)
-        if loaded is not None:
-            found.append(loaded)
+        size = (views.cameras.height, views.cameras.width)
+        found.append(load_or_note(frame, problems, partial(_load, frame, name, size, mask)))
     if problems:
         raise problems_error(source, problems)
-    return torch.stack(found)
-
-
-def _load_or_note(
-    frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | None, problems: list[str]
-) -> Tensor | None:
-    """[H, W, C] of one frame, or None and an entry in `problems`."""
-    try:
-        return _load(frame, name, size, mask)
-    except DataError as error:
-        problems.append(f"{frame.place}: {error}")
-        return None
+    return torch.stack([image for image in found if image is not None])
 
 
 def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | None) -> Tensor:
     height, width = size
     path = frame.buffer_paths.get(name)
     if path is None:
-        raise DataError(f"has no {name}_path, which loss.{name} wants; give it a .npy file, or take out loss.{name}")
+        raise DataError(f"has no {name}_path, which loss.{name} needs; give it a .npy file, or remove loss.{name}")
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -62,20 +51,18 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
         values = values[..., None]
     is_numeric = values.dtype.kind in "fiu"
     if values.ndim != 3 or values.shape[2] != channels or not is_numeric or min(values.shape[:2]) < 1:
-        raise DataError(
-            f"{path}: wanted numbers [height, width, {channels}], found {values.dtype} {list(values.shape)}"
-        )
+        raise DataError(f"{path}: must be numbers [height, width, {channels}], got {values.dtype} {list(values.shape)}")
     tensor = torch.from_numpy(values.astype(np.float32))
     if tensor.shape[0] < height or tensor.shape[1] < width:
         raise DataError(
             f"{path}: is {tensor.shape[1]} x {tensor.shape[0]} (width x height), smaller than the fitted images,"
-            f" {width} x {height}; lower targets.resolution, or give it in that size"
+            f" {width} x {height}; lower targets.resolution, or give a larger file"
         )
     if name == "depth":
         tensor = tensor.where(tensor > 0, torch.nan)
     resized = resize_area(tensor[None], height, width)[0]
     if mask is None:
         return resized
-    # Normals are zero where nothing is, so their mean over a pixel has its coverage in it already.
+    # Normals are zero where there is no surface, so their mean over a pixel already includes its coverage.
     covered = resized * mask[..., None] if name == "depth" else resized
     return covered.where(mask[..., None] > 0, 0.0)

@@ -1,27 +1,34 @@
-"""Images with known cameras: what every capture reader (transforms.json and its like) ends in."""
+"""Images with known cameras: what readers of photographs (transforms.json and the like) end in."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
-from diffrender.readers.images.image import ImageData, read_image, read_mask
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.images.image import read_image
+from diffrender.readers.images.image_data import ImageData
+from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.perspective import Perspective
 from diffrender.scene.views import Views
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """What a capture says about a lens, in pixels of the full image and radians; None where it says nothing.
+    """What a capture says about a lens, in pixels of the full image and radians; None for what it omits.
 
     projection: the kind of projection; for parallel rays, focal lengths are pixels per world unit.
     parameters: the numbers of the lens by name; all that `projection` has.
@@ -37,9 +44,10 @@ class Intrinsics:
     parameters: Mapping[str, float] = field(default_factory=dict)
 
     def resolved(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Focal lengths x, y and centre x, y in pixels for an image of this size.
+        """Return focal lengths x, y and centre x, y in pixels for an image of this size.
 
-        A missing focal length follows from the field of view, else pixels are square; a missing centre is the middle.
+        An omitted focal length follows from the field of view, or else from square pixels; an omitted centre is the
+        middle.
         """
         focal_x = self.focal_x_px or _focal(width, self.fov_x_rad)
         focal_y = self.focal_y_px or _focal(height, self.fov_y_rad)
@@ -56,13 +64,13 @@ def _focal(size_px: int, fov_rad: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class PosedImage:
-    """Where an image lies on disk, and the camera that took it.
+    """The files of an image, and the camera that took it.
 
-    name: for people. place: how messages call it, for example "frame 3 (images/0003.png)".
+    name: for people. place: its name in messages, for example "frame 3 (images/0003.png)".
     cam_from_world: [4, 4] float64, rigid, OpenCV axes.
     stated_width, stated_height: the size in pixels that the capture says the image has, or None.
-    buffer_paths: where its "normal" and "depth" lie, if anywhere.
-    exposure, white_balance: in stops, and [3] gains, as scene.cameras has them; None where the capture says nothing.
+    buffer_paths: the files of its "normal" and "depth", if there are any.
+    exposure, white_balance: in stops, and [3] gains, as in scene.cameras; None if the capture omits them.
     """
 
     name: str
@@ -80,7 +88,7 @@ class PosedImage:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """An image after reading: its full size (width, height), and its pixels at the size wanted."""
+    """An image after reading: its full size (width, height), and its pixels at the requested size."""
 
     size: tuple[int, int]
     rgb: Tensor
@@ -88,26 +96,22 @@ class _Loaded:
     opaque: bool
 
 
-def read_posed_images(
-    source: Path, frames: Sequence[PosedImage], resolution: int | None, background: Sequence[float], use_masks: bool
-) -> Views:
-    """The images of `frames` over `background`, masks and cameras, at `resolution`.
+def read_posed_images(source: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
+    """Read the images, masks and cameras of `frames`.
 
     source: the file that lists the frames, for messages.
-    resolution: the long side in pixels; larger images are shrunk to it by exact area means in linear light.
-    background: linear RGB that stands wherever a mask (or the image's own transparency) leaves it free.
-    use_masks: False ignores mask files and gives no masks; transparency still lets the background through.
-    Raises one DataError that lists all that is wrong with all the images.
+    options: images are shrunk by exact area means in linear light; without masks, transparency still shows the
+        background. Its buffers are left to the caller.
+    Raises one DataError that lists everything that is wrong with all the images.
     """
     problems: list[str] = []
-    behind = torch.tensor(list(background), dtype=torch.float32)
-    loaded = [_load_or_note(frame, resolution, behind, use_masks, problems) for frame in frames]
+    loaded = [load_or_note(frame, problems, partial(_load, frame, options)) for frame in frames]
     good = [(frame, image) for frame, image in zip(frames, loaded, strict=True) if image is not None]
     problems += _size_problems(good)
     kinds = sorted({frame.intrinsics.projection.__name__.lower() for frame in frames})
     if len(kinds) > 1:
         problems.append(f"some cameras are {' and others '.join(kinds)}; split the capture")
-    masked = use_masks and any(image.mask is not None and not image.opaque for _, image in good)
+    masked = options.use_masks and any(image.mask is not None and not image.opaque for _, image in good)
     composited = any(not image.opaque for _, image in good)
     if masked:
         problems += _mask_problems(good)
@@ -124,24 +128,22 @@ def read_posed_images(
 
 
 def problems_error(source: Path, problems: Sequence[str]) -> DataError:
-    """One error for everything that is wrong with what `source` lists."""
+    """Return one error for everything that is wrong with what `source` lists."""
     if len(problems) == 1:
         return DataError(f"{source}: {problems[0]}")
     return DataError(f"{source}: {len(problems)} problems\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
-def _load_or_note(
-    frame: PosedImage, resolution: int | None, background: Tensor, use_masks: bool, problems: list[str]
-) -> _Loaded | None:
-    """The image, or None and an entry in `problems`."""
+def load_or_note(frame: PosedImage, problems: list[str], load: Callable[[], T]) -> T | None:
+    """Return `load()`, or None and add an entry to `problems` if it raises DataError."""
     try:
-        return _load(frame, resolution, background, use_masks)
+        return load()
     except DataError as error:
         problems.append(f"{frame.place}: {error}")
         return None
 
 
-def _load(frame: PosedImage, resolution: int | None, background: Tensor, use_masks: bool) -> _Loaded:
+def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
     image = read_image(frame.image_path)
     height, width = image.rgb.shape[:2]
     for what, stated, found in (("w", frame.stated_width, width), ("h", frame.stated_height, height)):
@@ -150,40 +152,41 @@ def _load(frame: PosedImage, resolution: int | None, background: Tensor, use_mas
                 f"the image is {width} x {height} (width x height), but {what} is stated as {stated};"
                 f" correct {what}, or give the image in that size"
             )
-    mask = _mask(frame, image, use_masks)
+    mask = _mask(frame, image, options.use_masks)
     opaque = mask is None or bool((mask == 1).all())
     rgb = image.rgb
     if mask is not None:
+        background = torch.tensor(list(options.background), dtype=torch.float32)
         rgb = rgb * mask[..., None] + background * (1 - mask[..., None])
-    new_height, new_width = _resize_to_fit(height, width, resolution)
+    new_height, new_width = _fit_size(height, width, options.resolution)
     rgb = resize_area(rgb[None], new_height, new_width)[0]
     if mask is not None:
         mask = resize_area(mask[None, :, :, None], new_height, new_width)[0, :, :, 0]
-    return _Loaded((width, height), rgb, mask if use_masks else None, opaque)
+    return _Loaded((width, height), rgb, mask if options.use_masks else None, opaque)
 
 
 def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None:
-    """[H, W] what of the image belongs to the object: its transparency, its mask file, or where both say so."""
+    """The part of the image that shows the object, [H, W]: its transparency, its mask file, or the product of both."""
     mask = image.alpha
     if use_masks and frame.mask_path is not None:
         from_file = read_mask(frame.mask_path)
         if from_file.shape != image.rgb.shape[:2]:
             raise DataError(
                 f"{frame.mask_path}: is {from_file.shape[1]} x {from_file.shape[0]} (width x height), but its image is"
-                f" {image.rgb.shape[1]} x {image.rgb.shape[0]}; a mask needs one pixel for each of the image"
+                f" {image.rgb.shape[1]} x {image.rgb.shape[0]}; a mask must have one pixel for each of the image"
             )
         mask = from_file if mask is None else mask * from_file
     if use_masks and mask is not None and float(mask.max()) < 0.5:
-        where = frame.image_path if frame.mask_path is None else frame.mask_path
+        file = frame.image_path if frame.mask_path is None else frame.mask_path
         raise DataError(
-            f"{where}: the mask holds no object: its largest value is {round(float(mask.max()) * 255)} of 255"
-            " (0 is background, 255 is object); give a mask with an object in it, or leave this frame out"
+            f"{file}: the mask holds no object: its largest value is {round(float(mask.max()) * 255)} of 255"
+            " (0 is background, 255 is object); give a mask with an object in it, or remove this frame"
         )
     return mask
 
 
-def _resize_to_fit(height: int, width: int, resolution: int | None) -> tuple[int, int]:
-    """The size whose long side is `resolution`, unless the image is smaller already."""
+def _fit_size(height: int, width: int, resolution: int | None) -> tuple[int, int]:
+    """The size, of the same shape, whose long side is `resolution`, unless the image is smaller already."""
     long_side = max(height, width)
     if resolution is None or resolution >= long_side:
         return height, width
@@ -191,7 +194,7 @@ def _resize_to_fit(height: int, width: int, resolution: int | None) -> tuple[int
 
 
 def _size_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
-    """One entry for each size other than the first image's."""
+    """One entry that lists the sizes, if there are several."""
     by_size: dict[tuple[int, int], list[str]] = {}
     for frame, image in good:
         by_size.setdefault(image.size, []).append(frame.place)
@@ -202,11 +205,11 @@ def _size_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
 
 
 def _mask_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
-    """An entry where some images have masks and others none."""
+    """One entry if only some images have masks."""
     without = [frame.place for frame, image in good if image.mask is None]
     if not without:
         return []
-    return [f"{_some(without)} has no mask while others have; give every frame one, or fit without masks"]
+    return [f"{_some(without)} has no mask while others have one; give every frame a mask, or fit without masks"]
 
 
 def _some(places: Sequence[str]) -> str:

@@ -13,13 +13,13 @@ from diffrender.scene.views import Views
 
 
 def synthetic_views(scene: Scene, cameras: Cameras, samples: int = 8, buffers: Sequence[str] = ()) -> Views:
-    """What `cameras` see of `scene`: images over its background, masks, and names view_000, view_001, ...
+    """Render `scene` as target views: images over its background, masks, and names view_000, view_001, ...
 
-    Every pixel is the mean of samples x samples points with hard edges, not the picture of the edge model that is
+    Every pixel is the mean of samples x samples points with hard edges, not a rendering by the edge model that is
     fitted to it: a fit cannot reach zero by sharing the errors of its targets.
     samples: points along each side of a pixel, at least 1.
-    buffers: what to render beside colours, "normal" or "depth".
-    Raises ShapeError for no camera and no sample.
+    buffers: what to render besides colours, "normal" or "depth".
+    Raises ShapeError for less than one camera or sample.
     """
     if samples < 1:
         raise ShapeError(f"synthetic_views: samples must be at least 1, got {samples}")

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from diffrender.errors import DataError
+from diffrender.readers.images.image import decode_picture
 
 DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -63,6 +64,10 @@ class GltfDocument:
             return values
         return np.maximum(values.astype(np.float64) / np.iinfo(dtype).max, -1.0)
 
+    def material(self, primitive: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the material of a primitive; empty, which is glTF's default, if it has none."""
+        return self._entry("materials", primitive["material"]) if "material" in primitive else {}
+
     def image_index(self, texture_index: int) -> int:
         """Return the index of a texture's image. Raises DataError if it has none that can be read."""
         texture = self._entry("textures", texture_index)
@@ -76,18 +81,13 @@ class GltfDocument:
     def image(self, index: int) -> Image.Image:
         """Decode an image. Raises DataError if it cannot be read."""
         image = self._entry("images", index)
-        try:
-            if "bufferView" in image:
-                view = self._entry("bufferViews", image["bufferView"])
-                start = view.get("byteOffset", 0)
-                data = self._buffers[view["buffer"]][start : start + view["byteLength"]]
-            else:
-                data = self._resource(image["uri"])
-            decoded = Image.open(io.BytesIO(data))
-            decoded.load()
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{self.path}: image {index} cannot be read ({error}); export it again") from error
-        return decoded
+        if "bufferView" in image:
+            view = self._entry("bufferViews", image["bufferView"])
+            start = view.get("byteOffset", 0)
+            data = self._buffers[view["buffer"]][start : start + view["byteLength"]]
+        else:
+            data = self._resource(image["uri"])
+        return decode_picture(io.BytesIO(data), f"{self.path}: image {index}")
 
     def sampler(self, texture_index: int) -> dict[str, Any]:
         """Return the sampler of a texture; empty if it has none."""

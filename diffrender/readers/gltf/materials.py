@@ -31,7 +31,7 @@ from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.textures.texture import Texture
 
 
-def material_of(document: GltfDocument, entry: Mapping[str, Any], vertex_colors: Tensor | None) -> Material:
+def read_material(document: GltfDocument, entry: Mapping[str, Any], vertex_colors: Tensor | None) -> Material:
     """Build one of our materials: unlit; lambert for a dielectric that does not reflect at its boundary; else ggx.
 
     vertex_colors: [V, 3] linear, which the base colour is multiplied by, or None.

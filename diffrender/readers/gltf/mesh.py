@@ -45,13 +45,12 @@ def read_gltf_mesh(path: Path) -> RawMesh:
     parts: list[RawMesh] = []
     entries: list[Entry] = []
     with valid_gltf(path):
-        materials = document.entries("materials")
         for node, world in place_nodes(document):
             mesh = document.entries("meshes")[node["mesh"]] if "mesh" in node else {"primitives": []}
             for primitive in mesh["primitives"]:
                 part = read_triangles(document, primitive)
                 if part is not None:
-                    entry = materials[primitive["material"]] if "material" in primitive else {}
+                    entry = document.material(primitive)
                     parts.append(_tint(transform(part, world), entry))
                     entries.append(entry)
         return _with_materials(document, join(parts), entries)
@@ -66,7 +65,7 @@ def _with_materials(document: GltfDocument, mesh: RawMesh, entries: Sequence[Ent
     texture, note = _base_color(document, entries)
     maps = {name: found for name in MAPS if (found := _shared_map(document, entries, name)) is not None}
     if mesh.uvs is None:
-        some = None if texture is None else "only some of its parts have texture coordinates"
+        some = None if texture is None else "not all of its parts have texture coordinates"
         texture, note, maps = None, some or note, {}
     finishes = {_finish(entry) for entry in entries}
     finish = finishes.pop() if len(finishes) == 1 else Finish()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.geometry.rigid import OPENCV_FROM_OPENGL
 from diffrender.geometry.rotations import quaternion_to_matrix
 from diffrender.readers.gltf.document import GltfDocument
 from diffrender.scene.cameras import Cameras
@@ -27,8 +28,6 @@ from diffrender.scene.projections.perspective import Perspective
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 # The extension's own defaults.
 OUTER_CONE = math.pi / 4
-# From glTF's camera axes (y up, z backward) to ours.
-OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 SAME_LENS = 1e-5
 
 
@@ -66,7 +65,7 @@ def _matrix(node: Mapping[str, Any]) -> np.ndarray:
     return matrix
 
 
-def light_of(document: GltfDocument, node: Mapping[str, Any], world: np.ndarray) -> tuple[str, Light] | None:
+def read_light(document: GltfDocument, node: Mapping[str, Any], world: np.ndarray) -> tuple[str, Light] | None:
     """Return the name and the light of a node, or None if it has no light."""
     reference = node.get("extensions", {}).get(LIGHTS_EXTENSION)
     if reference is None:
@@ -86,7 +85,7 @@ def light_of(document: GltfDocument, node: Mapping[str, Any], world: np.ndarray)
     return name, Spot(position, forward, strength, _tensor(math.degrees(inner)), _tensor(math.degrees(outer)))
 
 
-def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], height: int) -> Cameras | None:
+def read_cameras(document: GltfDocument, placed: list[tuple[int, np.ndarray]], height: int) -> Cameras | None:
     """Build one Cameras of `height` pixels from (index, world_from_node); None without any, or if lenses differ.
 
     Principal points are in the middle: glTF has no others.
@@ -109,7 +108,7 @@ def cameras_of(document: GltfDocument, placed: list[tuple[int, np.ndarray]], hei
         return None
     width = max(1, round(height * float(aspects[0])))
     size = np.array([width, height])
-    world_from_camera = np.stack([_without_scale(world) for _, world in placed]) @ OPENCV_FROM_OPENGL
+    world_from_camera = np.stack([_without_scale(world) for _, world in placed]) @ OPENCV_FROM_OPENGL.numpy()
     return Cameras(
         cam_from_world=_tensor(np.linalg.inv(world_from_camera)),
         focal_px=_tensor(size / 2 / halves),

@@ -35,8 +35,8 @@ def read_triangles(document: GltfDocument, primitive: Mapping[str, Any]) -> RawM
         return None
     if len(faces) and faces.max() >= len(positions):
         raise DataError(
-            f"{document.path}: an index is {faces.max()}, but its primitive has only {len(positions)} vertices;"
-            " the file is damaged"
+            f"{document.path}: a face uses vertex {faces.max()}, but there are only {len(positions)}"
+            f" (0..{len(positions) - 1}); the file is damaged or cut off"
         )
     optional = {
         name: document.array(attributes[name]).astype(np.float64)

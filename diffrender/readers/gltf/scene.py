@@ -12,8 +12,8 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.readers.gltf.document import WEBP, GltfDocument, read_document, valid_gltf
-from diffrender.readers.gltf.materials import material_of
-from diffrender.readers.gltf.nodes import cameras_of, light_of, place_nodes
+from diffrender.readers.gltf.materials import read_material
+from diffrender.readers.gltf.nodes import place_nodes, read_cameras, read_light
 from diffrender.readers.gltf.primitives import read_triangles, transform
 from diffrender.readers.gltf.textures import TRANSFORM
 from diffrender.readers.meshes.clean import clean_mesh
@@ -66,12 +66,12 @@ def read_gltf_scene(path: str | Path, height: int = VIEW_HEIGHT) -> GltfScene:
                 name = node.get("name") or mesh.get("name") or "object"
                 for primitive in mesh["primitives"]:
                     objects[_free_name(name, objects)] = _object(document, primitive, world)
-            light = light_of(document, node, world)
+            light = read_light(document, node, world)
             if light is not None:
                 lights[_free_name(light[0], lights)] = light[1]
             if "camera" in node:
                 cameras.append((node["camera"], world))
-        found = cameras_of(document, cameras, height)
+        found = read_cameras(document, cameras, height)
     if not objects:
         raise DataError(f"{path}: holds no triangles")
     return GltfScene(Scene(objects, lights), found)
@@ -96,11 +96,9 @@ def _object(document: GltfDocument, primitive: Mapping[str, Any], world: np.ndar
         # A mirror image, or not the same scale in all directions: the vertices themselves are moved.
         raw, scale = transform(raw, world), 1.0
     data = clean_mesh(document.path, raw)
-    materials = document.entries("materials")
-    entry = materials[primitive["material"]] if "material" in primitive else {}
     return Object(
         data.mesh,
-        material_of(document, entry, data.vertex_colors),
+        read_material(document, document.material(primitive), data.vertex_colors),
         torch.from_numpy(pose).float(),
         torch.tensor(scale, dtype=torch.float32),
     )

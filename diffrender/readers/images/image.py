@@ -1,4 +1,4 @@
-"""Images and masks from files: PNG, JPEG, WebP and whatever else Pillow opens; deeper ones through OpenImageIO."""
+"""Images from files: PNG, JPEG, WebP and whatever else Pillow opens; those of more than 8 bits by OpenImageIO."""
 
 from __future__ import annotations
 
@@ -6,72 +6,54 @@ import struct
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
-from diffrender.imaging.color import linear_from_srgb, srgb_from_linear
-from diffrender.readers.images.hdr import LINEAR_SUFFIXES, read_hdr_image
+from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.images.hdr import has_high_bit_depth, read_hdr_image
 from diffrender.readers.images.image_data import ImageData
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _EXIF_ORIENTATION = 0x0112
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def read_image(path: str | Path) -> ImageData:
-    """The colours (linear) and the transparency of an image file.
+    """Read an image file as linear colours and transparency.
 
-    Files of 8 and 16 bits a channel are sRGB; OpenEXR and Radiance HDR files are linear and keep values above 1. Gray,
-    palette and transparent files of every kind are understood. Raises DataError, naming the file, where it is missing,
-    damaged, or marked by its camera to be turned, and where a deep file needs OpenImageIO and it is not installed.
+    path: a file of any format that Pillow opens, of 8 bits per channel, or OpenEXR, Radiance HDR, or PNG or TIFF with
+        more bits, which need the package OpenImageIO. Gray, palette and transparent files of every kind are
+        understood.
+
+    Returns ImageData: `rgb` [H, W, 3] float32 in linear light, row 0 at the top, and `alpha` [H, W] in 0..1, or None
+    if the file has no transparency. Integer files are decoded from sRGB; OpenEXR and Radiance HDR files are linear, and
+    values above 1 are kept. Colours are not multiplied by alpha.
+
+    Raises DataError, with the file's name, if it is missing, damaged, marked by its camera to be turned, or if
+    OpenImageIO is needed and not installed.
+
+        rgb, alpha = read_image("photo.png")
     """
-    path = _existing_file(Path(path))
-    return read_hdr_image(path) if _is_deep(path) else image_from_pillow(_open(path))
-
-
-def read_mask(path: str | Path) -> Tensor:
-    """[H, W] float32 in 0..1 from a mask file: black is 0 and white is 1.
-
-    Colour files count by their brightness; files with a transparency that says something count by that.
-    Raises DataError as `read_image` does.
-    """
-    path = _existing_file(Path(path))
-    if _is_deep(path):
-        return _deep_mask(path)
-    picture = _open(path)
-    if _has_alpha(picture):
-        alpha = np.asarray(picture.convert("RGBA"))[:, :, 3]
-        if alpha.min() < 255:
-            return torch.from_numpy(alpha.astype(np.float32) / 255)
-    gray = np.asarray(picture.convert("RGB").convert("L"))
-    return torch.from_numpy(gray.astype(np.float32) / 255)
-
-
-def _deep_mask(path: Path) -> Tensor:
-    image = read_hdr_image(path)
-    if image.alpha is not None and float(image.alpha.min()) < 1:
-        return image.alpha
-    # Whole numbers were taken for sRGB, but in a mask they count as they are.
-    rgb = image.rgb if path.suffix.lower() in LINEAR_SUFFIXES else srgb_from_linear(image.rgb)
-    return rgb.mean(2).clamp(0, 1)
+    path = existing_file(Path(path))
+    return read_hdr_image(path) if has_high_bit_depth(path) else image_from_pillow(open_picture(path))
 
 
 def image_from_pillow(picture: Image.Image) -> ImageData:
-    """The colours (linear) and the transparency of a Pillow image of 8 bits a channel."""
-    if not _has_alpha(picture):
+    """Convert a Pillow image of 8 bits per channel to linear colours and transparency."""
+    if not has_alpha(picture):
         return ImageData(_linear_from_bytes(np.asarray(picture.convert("RGB"))), None)
     values = np.asarray(picture.convert("RGBA"))
     alpha = torch.from_numpy(values[:, :, 3].astype(np.float32) / 255)
     return ImageData(_linear_from_bytes(values[:, :, :3]), alpha)
 
 
-def _has_alpha(picture: Image.Image) -> bool:
+def has_alpha(picture: Image.Image) -> bool:
+    """Return whether a Pillow image has transparency, as a channel or as a colour."""
     return picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info
 
 
@@ -81,20 +63,20 @@ def _linear_from_bytes(values: np.ndarray) -> Tensor:
 
 @cache
 def _linear_of_byte() -> np.ndarray:
-    """[256]: the linear value of each sRGB byte; a table is exact and far faster than a power a pixel."""
+    """[256]: the linear value of each sRGB byte; a table is exact and far faster than a power per pixel."""
     return linear_from_srgb(torch.arange(256, dtype=torch.float64) / 255).float().numpy()
 
 
-def _open(path: Path) -> Image.Image:
-    """The decoded picture, or a DataError that says what is wrong with the file."""
+def decode_picture(file: Path | IO[bytes], name: str) -> Image.Image:
+    """Decode an image with Pillow. Raises DataError, with `name`, if it is damaged or in an unknown format."""
     from PIL import Image
 
     try:
-        with Image.open(path) as file:
-            file.load()
-            picture = file.copy()
+        with Image.open(file) as opened:
+            opened.load()
+            return opened.copy()
     except Image.UnidentifiedImageError:
-        raise DataError(f"{path}: is not an image in a known format; save it as PNG or JPEG") from None
+        raise DataError(f"{name}: is not an image in a known format; save it as PNG or JPEG") from None
     except (
         OSError,
         SyntaxError,
@@ -105,42 +87,24 @@ def _open(path: Path) -> Image.Image:
         Image.DecompressionBombError,
     ) as error:
         # What Pillow's decoders raise on damaged files: see the corruptions in the tests.
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace or re-export the file") from error
+        raise DataError(f"{name}: cannot be read as an image ({error}); replace or re-export the file") from error
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Decode an image file of 8 bits per channel whose pixels are stored upright. Raises DataError for any other."""
+    picture = decode_picture(path, str(path))
     if picture.mode.startswith(("I", "F")):
-        raise DataError(f"{path}: has more than 8 bits a channel (Pillow mode {picture.mode}); save it with 8 bits")
+        raise DataError(f"{path}: has more than 8 bits per channel (Pillow mode {picture.mode}); save it with 8 bits")
     if picture.getexif().get(_EXIF_ORIENTATION) not in (None, 0, 1):
         raise DataError(
-            f"{path}: carries an EXIF orientation, which programs apply or ignore as they like, so its pixels need"
-            " not match the camera; turn the pixels for good and remove the tag (mogrify -auto-orient)"
+            f"{path}: has an EXIF orientation, which some programs apply and others ignore, so its pixels may not match"
+            " the camera; rotate the pixels and remove the tag (mogrify -auto-orient)"
         )
     return picture
 
 
-def _is_deep(path: Path) -> bool:
-    """Whether the file has more than 8 bits a channel: Pillow reads 16-bit colour PNGs as 8 bits without a word."""
-    suffix = path.suffix.lower()
-    if suffix in LINEAR_SUFFIXES:
-        return True
-    if suffix in (".tif", ".tiff"):
-        return _tiff_is_deep(path)
-    with path.open("rb") as file:
-        header = file.read(26)
-    return header.startswith(_PNG_SIGNATURE) and len(header) == 26 and header[24] == 16
-
-
-def _tiff_is_deep(path: Path) -> bool:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            return picture.mode.startswith(("I", "F"))
-    except UnidentifiedImageError:
-        return True  # 16-bit colours, which Pillow does not know
-    except Exception:  # damaged: whoever reads it next says how
-        return False
-
-
-def _existing_file(path: Path) -> Path:
+def existing_file(path: Path) -> Path:
+    """Return `path`. Raises DataError if it is not a file."""
     if not path.is_file():
         what = "is a folder, not an image file" if path.is_dir() else "does not exist; check the path"
         raise DataError(f"{path}: {what}")

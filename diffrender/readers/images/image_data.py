@@ -1,4 +1,4 @@
-"""ImageData: what every image reader gives."""
+"""What every image reader returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class ImageData(NamedTuple):
     """One image.
 
     rgb: [H, W, 3] float32, linear, not multiplied by alpha.
-    alpha: [H, W] float32 in 0..1, or None where the file has none.
+    alpha: [H, W] float32 in 0..1, or None if the file has none.
     """
 
     rgb: Tensor

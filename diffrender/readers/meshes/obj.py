@@ -1,4 +1,4 @@
-"""Wavefront OBJ. Read here, not by a library, to keep texture coordinates apart from vertices and to name lines."""
+"""Wavefront OBJ: read here, not by a library, to keep texture coordinates apart from vertices and to name lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from diffrender.scene.textures.texture import Texture
 
 @dataclass
 class _Content:
-    """What has been read so far; indices as the file means them, but counted from 0."""
+    """What has been read so far; indices count from 0."""
 
     path: Path
     positions: list[list[float]] = field(default_factory=list)
@@ -32,10 +32,10 @@ class _Content:
 
 
 def read_obj(path: Path) -> RawMesh:
-    """The triangles of an OBJ file; polygons become fans, all objects and groups one mesh.
+    """Read the triangles of an OBJ file; polygons become fans, and all objects and groups one mesh.
 
     Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1. The texture is the one `map_Kd` of the
-    materials that faces use. Raises DataError with the line for numbers that are none and indices out of range.
+    materials that faces use. Raises DataError, with the line, for invalid numbers and indices out of range.
     """
     content = _Content(path)
     for number, line in _logical_lines(path.read_text(encoding="utf-8", errors="replace")):
@@ -45,11 +45,11 @@ def read_obj(path: Path) -> RawMesh:
         try:
             _read_line(content, number, words)
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}; found {line.strip()!r}") from None
+            raise DataError(f"{path}, line {number}: {error}; the line is {line.strip()!r}") from None
     texture, note = _texture(content)
     has_uvs = bool(content.faces) and len(content.uv_faces) == len(content.faces)
     if content.uv_faces and not has_uvs:
-        texture, note = None, "only some of its faces have texture coordinates"
+        texture, note = None, "not all of its faces have texture coordinates"
     return RawMesh(
         positions=np.array(content.positions, dtype=np.float64).reshape(-1, 3),
         faces=np.array(content.faces, dtype=np.int64).reshape(-1, 3),
@@ -63,14 +63,14 @@ def read_obj(path: Path) -> RawMesh:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines, those that end in a backslash joined with the next."""
-    begun = ""
+    """Numbered lines; those that end in a backslash are joined with the next."""
+    continued = ""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.endswith("\\"):
-            begun += line[:-1] + " "
+            continued += line[:-1] + " "
         else:
-            yield number, begun + line
-            begun = ""
+            yield number, continued + line
+            continued = ""
 
 
 def _read_line(content: _Content, number: int, words: list[str]) -> None:
@@ -108,25 +108,25 @@ def _fan(corners: list[int]) -> list[tuple[int, int, int]]:
 
 
 def _index(word: str, count: int, what: str) -> int:
-    """The index from 0 of OBJ's: from 1 upwards, or from -1 (the last so far) downwards."""
+    """The index from 0 for one of OBJ, which counts from 1 upwards, or from -1 (the last so far) downwards."""
     index = int(word)
     if not 1 <= abs(index) <= count:
         raise ValueError(f"a face uses {what} {index}, but the file has {count} up to here (counted from 1)")
     return index - 1 if index > 0 else count + index
 
 
-def _floats(words: list[str], least: int, wanted: str) -> list[float]:
+def _floats(words: list[str], least: int, rule: str) -> list[float]:
     try:
         values = [float(word) for word in words[1:]]
     except ValueError:
-        raise ValueError(wanted) from None
+        raise ValueError(rule) from None
     if len(values) < least:
-        raise ValueError(wanted)
+        raise ValueError(rule)
     return values
 
 
 def _flip_v(uvs: np.ndarray) -> np.ndarray:
-    """OBJ counts v upwards from the bottom of the picture, we count down from its top."""
+    """OBJ counts v upwards from the bottom of the picture, we count downwards from the top."""
     return np.stack([uvs[:, 0], 1 - uvs[:, 1]], 1)
 
 
@@ -137,7 +137,7 @@ def _linear_colors(content: _Content) -> np.ndarray | None:
 
 
 def _texture(content: _Content) -> tuple[Texture | None, str | None]:
-    """The one colour texture of the materials in use, or None and the reason if one is named but cannot be had."""
+    """The one colour texture of the materials in use, or None and the reason if one is named but cannot be used."""
     maps = {
         picture
         for library in content.libraries
@@ -147,9 +147,9 @@ def _texture(content: _Content) -> tuple[Texture | None, str | None]:
     if not maps:
         return None, None
     if len(maps) > 1:
-        return None, f"its materials use {len(maps)} different textures, wanted one; bake them into one"
+        return None, f"its materials use {len(maps)} different textures, but one is needed; bake them into one"
     name = maps.pop()
-    # Exporters write absolute paths of other machines: the picture then usually lies beside the mesh.
+    # Some exporters write absolute paths; on another machine the picture is usually beside the mesh.
     for picture in (content.path.parent / name, content.path.parent / Path(name.replace("\\", "/")).name):
         if picture.is_file():
             return Texture(read_image(picture).rgb), None

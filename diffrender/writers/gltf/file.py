@@ -25,10 +25,10 @@ TARGET_VERTICES, TARGET_INDICES = 34962, 34963
 
 @dataclass
 class GltfFile:
-    """A glTF document that is being put together; the one mutable thing of the writers.
+    """A glTF document under construction.
 
-    lists: the top-level arrays by their glTF name ("nodes", "meshes", ...); empty ones are not written.
-    extensions: document-level extension objects by name. extensions_used: names, without order.
+    lists: the top-level arrays by their glTF names ("nodes", "meshes", ...); empty ones are not written.
+    extensions: document-level extension objects by name. extensions_used: names.
     """
 
     lists: dict[str, list[Json]] = field(default_factory=dict)
@@ -37,13 +37,13 @@ class GltfFile:
     _buffer: bytearray = field(default_factory=bytearray)
 
     def add(self, list_name: str, entry: Json) -> int:
-        """Append `entry` to a top-level array; returns its index, which is how glTF refers to it."""
+        """Append `entry` to a top-level array; return its index, by which glTF refers to it."""
         entries = self.lists.setdefault(list_name, [])
         entries.append(entry)
         return len(entries) - 1
 
     def add_bytes(self, data: bytes, target: int | None = None) -> int:
-        """Store `data` in a new buffer view that begins at a multiple of 4; returns the view's index."""
+        """Store `data` in a new buffer view, aligned to 4 bytes; return the view's index."""
         view: Json = {"buffer": 0, "byteOffset": len(self._buffer), "byteLength": len(data)}
         if target is not None:
             view["target"] = target
@@ -51,12 +51,12 @@ class GltfFile:
         return self.add("bufferViews", view)
 
     def add_vertex_attribute(self, values: np.ndarray, with_bounds: bool = False) -> int:
-        """Store float32 [P, 2..4]; returns the accessor's index. with_bounds: glTF wants min and max of positions."""
+        """Store float32 [P, 2..4]; return the accessor's index. with_bounds: glTF needs min and max of positions."""
         bounds = {"min": values.min(0).tolist(), "max": values.max(0).tolist()} if with_bounds else {}
         return self._add_accessor(values, TARGET_VERTICES, ELEMENT_TYPES[values.shape[1]], bounds)
 
     def add_indices(self, faces: np.ndarray) -> int:
-        """Store uint32 [F, 3] as one list of indices; returns the accessor's index."""
+        """Store uint32 [F, 3] as one list of indices; return the accessor's index."""
         return self._add_accessor(faces.reshape(-1), TARGET_INDICES, "SCALAR", {})
 
     def _add_accessor(self, values: np.ndarray, target: int, element_type: str, bounds: Json) -> int:
@@ -67,7 +67,7 @@ class GltfFile:
         return self.add("accessors", accessor | {"type": element_type} | bounds)
 
     def write(self, path: Path, asset: Json, scene: int) -> None:
-        """Write the GLB. Raises: DataError where the file cannot be written."""
+        """Write the GLB. Raises DataError if the file cannot be written."""
         document: Json = {"asset": asset, "scene": scene}
         if self.extensions_used:
             document["extensionsUsed"] = sorted(self.extensions_used)

@@ -27,15 +27,15 @@ from diffrender.writers.meshes.split_vertices import SplitMesh, split_vertices
 
 @dataclass(frozen=True)
 class GlbObject:
-    """One object as a GLB shows it.
+    """One object of a GLB.
 
     name: the node's name.
     mesh: in object space.
     base_color: linear RGB in 0..1: uniform [3], per vertex [V, 3] or a Texture (the mesh must have uvs).
     pose: [4, 4] world_from_object, rigid.
     scale: [] positive.
-    unlit: shown without lights (KHR_materials_unlit) instead of as a rough, diffuse surface.
-    surface: all that glTF can say of the surface, in place of base_color and unlit.
+    unlit: base_color is shown without lights (KHR_materials_unlit) instead of as a rough, diffuse surface.
+    surface: the whole glTF material, instead of base_color and unlit.
     """
 
     name: str
@@ -48,7 +48,7 @@ class GlbObject:
 
     @classmethod
     def of(cls, name: str, item: Object) -> GlbObject:
-        """An object of a scene with its material, as far as glTF has it (Material.to_gltf)."""
+        """Convert an object of a scene with its material, as far as glTF has one (see `Material.to_gltf`)."""
         surface = item.material.to_gltf()
         return cls(name, item.mesh, surface.base_color, item.pose, item.scale, surface.unlit, surface)
 
@@ -59,18 +59,22 @@ def write_glb(
     cameras: Cameras | None = None,
     lights: Mapping[str, Light] | None = None,
 ) -> None:
-    """Write objects, cameras and lights as one GLB.
+    """Write objects, cameras and lights as one binary glTF 2.0 file, which browsers, Blender and game engines open.
 
-    Vertices are split along UV seams; vertices that no face uses are left out. Colours are clamped to 0..1, and
-    textures have 8 bits. Roughness, metallic, normals and emission that stand at vertices are baked into textures.
-    Where there is a normal map, the tangents that it was made for are written.
-    cameras: glTF has no off-centre principal points; they are lost (transforms.json keeps them).
-    lights: directional, point and spot, fixed to the world (KHR_lights_punctual; 1 here is written as 1 lux and
-        1 candela, as viewers that work without units read it). glTF has no skies: viewers bring their own
-        surroundings; they are left out, and so are lights that go with the cameras.
+    path: the .glb file; missing folders are made, and an earlier file is replaced.
+    objects: at least one. Vertices are split along UV seams; vertices that no face uses are omitted. Colours are
+        clamped to 0..1, and textures have 8 bits. Roughness, metallic, normals and emission per vertex are baked into
+        textures. With a normal map, the tangents that it was made for are written.
+    cameras: a node for each. glTF has no off-centre principal points: they are lost (transforms.json keeps them).
+    lights: by name. Directional, point and spot lights fixed to the world are written (KHR_lights_punctual; 1 here is
+        1 lux or 1 candela, as viewers without units read it). Others are omitted: glTF has no environments, and no
+        lights that move with the camera.
 
-    Raises: ShapeError where there is no object, a mesh is empty or not finite, a base_color has a wrong shape, or a
-    texture has no uvs; DataError where the file cannot be written.
+    Raises ShapeError if there is no object, a mesh is empty or not finite, a base_color has a wrong shape, or a texture
+    has no uvs; DataError if the file cannot be written.
+
+        objects = [GlbObject.of(name, item) for name, item in scene.objects.items()]
+        write_glb("scene.glb", objects, cameras, scene.lights)
     """
     if not objects:
         raise ShapeError("write_glb: objects must hold at least one object, got none")
@@ -89,7 +93,7 @@ def _add_object(gltf: GltfFile, item: GlbObject) -> int:
     mesh, surface = with_textures(item.mesh, item.surface or plain)
     corners = split_vertices(mesh, with_tangents=surface.normal is not None and mesh.uvs is not None)
     if len(corners.faces) == 0:
-        raise ShapeError(f"write_glb: every face of object {item.name!r} uses a vertex twice; nothing could be seen")
+        raise ShapeError(f"write_glb: every face of object {item.name!r} uses a vertex twice; nothing would be visible")
     material = add_material(gltf, item.name, mesh, surface)
     attributes: Json = {
         "POSITION": gltf.add_vertex_attribute(corners.positions, with_bounds=True),

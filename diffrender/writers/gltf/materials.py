@@ -32,9 +32,9 @@ OUTWARDS = (0.0, 0.0, 1.0)
 
 
 def add_material(gltf: GltfFile, name: str, mesh: Mesh, surface: GltfSurface) -> int:
-    """Add a material and its textures; colours of vertices are left to the mesh. Returns the material's index.
+    """Add a material and its textures, but not vertex colours, which belong to the mesh; return the material's index.
 
-    Raises ShapeError where a texture lies on a mesh without texture coordinates.
+    Raises ShapeError if there is a texture, but the mesh has no texture coordinates.
     """
     if textures_of(surface) and mesh.uvs is None:
         raise ShapeError(f"write_glb: object {name!r} has a texture, but its mesh has no uvs")
@@ -47,7 +47,7 @@ def add_material(gltf: GltfFile, name: str, mesh: Mesh, surface: GltfSurface) ->
         check_shape("write_glb", f"base_color of object {name!r}", surface.base_color, (3,))
         base["baseColorFactor"] = [*unit_interval(surface.base_color).tolist(), 1.0]
     if surface.unlit:
-        # What viewers without the extension show then.
+        # For viewers without the extension.
         base |= {"metallicFactor": 0.0, "roughnessFactor": 1.0}
         extensions[UNLIT] = {}
     else:

@@ -1,4 +1,4 @@
-"""glTF's nodes of lights and cameras.
+"""Nodes of glTF for lights and cameras.
 
 Source: glTF 2.0 specification, section 3.10 (Cameras), and the extension KHR_lights_punctual.
 """
@@ -26,18 +26,18 @@ from diffrender.writers.gltf.file import GltfFile, Json
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 # The lights that it has, by its names.
 LIGHT_TYPES: Mapping[type[Light], str] = {Directional: "directional", Point: "point", Spot: "spot"}
-# Radians between a spot's two cones, where they are as good as one.
+# Radians that must be between a spot's two cones: glTF does not allow equal ones.
 LEAST_EDGE = 1e-4
 
 
 def rotation_entry(rotation: Tensor) -> list[float]:
-    """A node's `rotation` (unit quaternion xyzw) for a rotation matrix [3, 3]."""
+    """Return a node's `rotation` (unit quaternion x, y, z, w) for a rotation matrix [3, 3]."""
     w, x, y, z = matrix_to_quaternion(rotation.detach().to("cpu", torch.float64)).tolist()
     return [x, y, z, w]
 
 
 def add_lights(gltf: GltfFile, lights: Mapping[str, Light]) -> list[int]:
-    """Add the lights that glTF knows and that are fixed to the world; returns their nodes."""
+    """Add the lights that glTF has and that are fixed to the world; return their nodes."""
     entries: list[Json] = []
     nodes: list[int] = []
     for name, light in lights.items():
@@ -65,9 +65,9 @@ def add_lights(gltf: GltfFile, lights: Mapping[str, Light]) -> list[int]:
 
 
 def add_cameras(gltf: GltfFile, cameras: Cameras, reach: float) -> list[int]:
-    """Add every camera, named camera_000 and so on; returns their nodes, none for a lens that glTF does not know.
+    """Add every camera, named camera_000 and so on; return their nodes, none for a lens that glTF does not know.
 
-    reach: the largest distance of anything from the world's origin; orthographic cameras must say where they end.
+    reach: the largest distance of anything from the world's origin; orthographic cameras must state their far plane.
     """
     if not isinstance(cameras.projection, Perspective | Orthographic):
         return []
@@ -96,7 +96,7 @@ def add_cameras(gltf: GltfFile, cameras: Cameras, reach: float) -> list[int]:
 
 
 def _color_and_intensity(strength: Tensor) -> Json:
-    """glTF wants colours in 0..1 and one intensity: the largest channel goes there."""
+    """Split into a colour in 0..1 and an intensity, the largest channel, as glTF has them."""
     values = strength.detach().cpu().double().clamp_min(0)
     intensity = float(values.max())
     color = (values / intensity).tolist() if intensity > 0 else [1.0, 1.0, 1.0]
@@ -104,17 +104,17 @@ def _color_and_intensity(strength: Tensor) -> Json:
 
 
 def _cones(light: Spot) -> Json:
-    """The inner cone must be narrower than the outer one, which must be at most a hemisphere."""
+    """The two cones in radians; the inner must be narrower than the outer, and that at most a hemisphere."""
     outer = min(math.radians(float(light.outer_deg)), math.pi / 2)
     inner = min(math.radians(float(light.inner_deg)), outer - LEAST_EDGE)
     return {"innerConeAngle": max(inner, 0.0), "outerConeAngle": outer}
 
 
 def _frame_along(direction: Tensor) -> Tensor:
-    """A rotation matrix that turns -z, the way glTF's lights shine, to `direction` [3]."""
+    """A rotation matrix that turns -z, along which lights of glTF shine, to `direction` [3]."""
     forward = torch.nn.functional.normalize(direction.detach().cpu().double(), dim=0)
     backward = -forward
-    # Any frame around the direction will do: begin with the axis that is least parallel to it.
+    # Any rotation about the direction will do: begin with the axis least parallel to it.
     helper = torch.zeros(3, dtype=torch.float64)
     helper[backward.abs().argmin()] = 1.0
     right = torch.nn.functional.normalize(torch.linalg.cross(helper, backward), dim=0)

@@ -13,21 +13,21 @@ from diffrender.errors import DataError, ShapeError
 from diffrender.writers.atomic import replacing
 
 
-def write_float_image(path: Path, image: Tensor) -> None:
-    """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as .exr (float32) or .hdr; values above 1 stay.
+def write_hdr_image(path: Path, image: Tensor) -> None:
+    """Write a linear image, [H, W, 3] or [H, W, 4] with alpha, as .exr (float32) or .hdr; values above 1 are kept.
 
-    Colour is not multiplied by alpha; OpenEXR wants it so, and it is done here. Radiance HDR has no alpha, no negative
-    numbers, and keeps three digits.
+    Colours must not be multiplied by alpha: OpenEXR stores them so, and it is done here. Radiance HDR has no alpha and
+    no negative values, and keeps three digits.
 
-    Raises: ShapeError for another shape or suffix; DataError where the file cannot be written or OpenImageIO
+    Raises ShapeError for another shape or suffix, DataError if the file cannot be written or OpenImageIO
     is missing.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if image.dim() != 3 or image.shape[2] not in (3, 4):
-        raise ShapeError(f"write_float_image: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
+        raise ShapeError(f"write_hdr_image: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
     if suffix not in (".exr", ".hdr") or (suffix == ".hdr" and image.shape[2] == 4):
-        raise ShapeError(f"write_float_image: {path.name} must end in .exr, or without alpha in .hdr")
+        raise ShapeError(f"write_hdr_image: {path.name} must end in .exr, or without alpha in .hdr")
     image = image.detach().to("cpu", torch.float32)
     if image.shape[2] == 4:
         image = torch.cat([image[:, :, :3] * image[:, :, 3:], image[:, :, 3:]], 2)
@@ -49,5 +49,7 @@ def _openimageio(path: Path) -> Any:
     try:
         import OpenImageIO
     except ImportError:
-        raise DataError(f"cannot write {path}: it needs OpenImageIO; run `pip install OpenImageIO`") from None
+        raise DataError(
+            f"cannot write {path}: this needs the package OpenImageIO; run `pip install OpenImageIO`"
+        ) from None
     return OpenImageIO

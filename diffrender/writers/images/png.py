@@ -1,4 +1,4 @@
-"""Pictures as 8-bit sRGB files."""
+"""Images as 8-bit sRGB PNG."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from diffrender.writers.atomic import replacing
 
 
 def encode_srgb8(image: Tensor) -> np.ndarray:
-    """uint8 [..., 3 or 4]: linear colour sRGB-encoded, clamped to 0..1 and rounded to the nearest step, no dithering.
+    """Encode linear colours as sRGB, uint8 [..., 3 or 4]: clamped to 0..1, rounded to the nearest step, not dithered.
 
     image: [..., 3] linear RGB, or [..., 4] with coverage alpha, which is stored as it is. Colour is not divided by
-        alpha: what was composited over a background stays so. A NaN becomes black.
+        alpha: an image composited over a background stays so. NaN becomes black.
     """
     if image.dim() < 1 or image.shape[-1] not in (3, 4):
         raise ShapeError(f"encode_srgb8: image must have shape [..., 3] or [..., 4], got {list(image.shape)}")
@@ -28,9 +28,15 @@ def encode_srgb8(image: Tensor) -> np.ndarray:
 
 
 def write_png(path: Path, image: Tensor) -> None:
-    """Write a linear picture, [H, W, 3] or [H, W, 4] with alpha, as an 8-bit sRGB PNG.
+    """Write an image as an 8-bit sRGB PNG.
 
-    Raises: ShapeError for another shape; DataError where the file cannot be written.
+    path: the file; missing folders are made, and an earlier file is replaced.
+    image: [H, W, 3] linear RGB, row 0 at the top, or [H, W, 4] with alpha in 0..1, by which the colours are neither
+        multiplied nor divided. Values are clamped to 0..1; NaN becomes black.
+
+    Raises ShapeError for another shape, DataError if the file cannot be written.
+
+        write_png("view.png", render_scene(scene, cameras).rgba[0, :, :, :3])
     """
     if image.dim() != 3:
         raise ShapeError(f"write_png: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
@@ -38,6 +44,6 @@ def write_png(path: Path, image: Tensor) -> None:
 
 
 def write_encoded_png(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 [H, W, 3 or 4], already sRGB-encoded, as a PNG. Raises: DataError where it cannot be written."""
+    """Write uint8 [H, W, 3 or 4], already sRGB-encoded, as a PNG. Raises DataError if it cannot be written."""
     with replacing(Path(path)) as temporary:
         Image.fromarray(pixels).save(temporary)

@@ -7,7 +7,7 @@ from pathlib import Path
 from diffrender.scene.fields import NORMAL, Kind
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.materials import encode_normals8, encode_numbers8
-from diffrender.writers.images.hdr import write_float_image
+from diffrender.writers.images.hdr import write_hdr_image
 from diffrender.writers.images.png import encode_srgb8, write_encoded_png
 
 
@@ -26,4 +26,4 @@ def write_texture(path: Path, kind: Kind, texture: Texture) -> None:
     else:
         write_encoded_png(path, encode_numbers8(texels.expand(-1, -1, 3)))
     if not kind.is_bounded and float(texels.max()) > 1:
-        write_float_image(path.with_suffix(".exr"), texels.expand(-1, -1, 3))
+        write_hdr_image(path.with_suffix(".exr"), texels.expand(-1, -1, 3))

@@ -1,4 +1,4 @@
-"""Pictures as an MP4 film."""
+"""Images as an MP4 video."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ QUALITY = 7
 
 
 def write_video(frames: Iterable[np.ndarray | Path], path: Path, fps: float, hold_last_s: float = 0.0) -> int:
-    """Write an H.264 film that browsers and phones play (yuv420p, index at the front); returns the number of frames.
+    """Write an H.264 video that browsers and phones play (yuv420p, index at the front); return the number of frames.
 
-    frames: uint8 [H, W, 3] sRGB, or paths of pictures; all of one size. Read one at a time, so an iterator may render
-        them. Odd sizes grow by one row or column (yuv420p needs even ones), a copy of the last.
-    fps: frames a second.
-    hold_last_s: how long the last frame stays in addition, in seconds.
+    frames: uint8 [H, W, 3] sRGB, or paths of images; all of one size. They are taken one at a time, so an iterator may
+        render them. Odd sizes grow by a copy of the last row or column (yuv420p needs even ones).
+    fps: frames per second.
+    hold_last_s: how much longer the last frame stays, in seconds.
 
-    Raises: DataError without any frame, or where the file cannot be written; ShapeError for a frame of another size
-    or type; BackendError where ffmpeg is missing.
+    Raises DataError without any frame or if the file cannot be written, ShapeError for a frame of another size or type,
+    BackendError if ffmpeg is missing.
     """
     source = iter(frames)
     first = next(source, None)
     if first is None:
-        raise DataError(f"cannot write {path}: a film needs at least one frame")
+        raise DataError(f"cannot write {path}: a video needs at least one frame")
     first = _even(_pixels(first))
     with replacing(Path(path)) as temporary:
         writer = _open_ffmpeg(temporary, first, fps)
@@ -64,7 +64,7 @@ def _open_ffmpeg(path: Path, first: np.ndarray, fps: float) -> Generator[None, n
     writer = imageio_ffmpeg.write_frames(
         str(path),
         (width, height),
-        fps=fps,  # type: ignore[arg-type]  any number will do
+        fps=fps,  # type: ignore[arg-type]  any number is accepted
         codec="libx264",
         pix_fmt_in="rgb24",
         pix_fmt_out="yuv420p",
@@ -78,12 +78,12 @@ def _open_ffmpeg(path: Path, first: np.ndarray, fps: float) -> Generator[None, n
 
 
 def read_frame(path: Path) -> np.ndarray:
-    """[H, W, 3] uint8 sRGB of a picture, as a frame. Raises: DataError where it cannot be read."""
+    """Read an image file as a frame, [H, W, 3] uint8 sRGB. Raises DataError if it cannot be read."""
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
     except OSError as error:
-        raise DataError(f"cannot read the film's frame {path}: {error}") from error
+        raise DataError(f"cannot read the video's frame {path}: {error}") from error
 
 
 def _pixels(frame: np.ndarray | Path) -> np.ndarray:

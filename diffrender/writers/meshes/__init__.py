@@ -1,1 +1,1 @@
-"""Meshes to OBJ and MTL."""
+"""Meshes as OBJ and MTL."""

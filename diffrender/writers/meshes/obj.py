@@ -25,19 +25,22 @@ def write_obj(
     texture: Texture | None = None,
     surface: GltfSurface | None = None,
 ) -> None:
-    """Write `mesh` as an OBJ that keeps its vertices, their order and their sharing across UV seams.
+    """Write a mesh as Wavefront OBJ; vertices, their order and their sharing across UV seams are kept.
 
-    vertex_colors: [V, 3], or [3] for all vertices, linear; written sRGB-encoded after each position, the extension
-        that MeshLab, Blender and trimesh read.
-    texture: written as <stem>.png beside the OBJ, with a <stem>.mtl that names it; the mesh must have uvs.
-    surface: a whole material, in place of the two. Whatever of it is uniform or a texture and not plainly diffuse goes
-        into <stem>.mtl: roughness and metallic as Pr and Pm, emission as Ke, a normal map as norm, with their maps as
-        <stem>_roughness.png and so on; of what stands at vertices only the colour can be written.
+    path: the .obj file; the others are written beside it.
+    mesh: vertices [V, 3] and faces [F, 3], with or without texture coordinates. Positions are written with the 9 digits
+        that a float32 can need.
+    vertex_colors: linear RGB in 0..1, [V, 3], or [3] for all vertices; written sRGB-encoded after each position, an
+        extension that MeshLab, Blender and trimesh read.
+    texture: linear RGB, written as <stem>.png, with a <stem>.mtl that names it; the mesh must have uvs.
+    surface: a whole material instead of these two. What is uniform or a texture and not plainly diffuse is written to
+        <stem>.mtl: roughness and metallic as Pr and Pm, emission as Ke, a normal map as norm, with their maps as
+        <stem>_roughness.png and so on. Of values per vertex only the colour can be written.
 
-    OBJ's v axis points up: it is flipped here. All 9 digits that a float32 can need are written.
-
-    Raises: ShapeError for an empty or non-finite mesh, wrong shapes, or a texture without uvs; DataError where a file
+    Raises ShapeError for an empty or non-finite mesh, wrong shapes, or a texture without uvs, DataError if a file
     cannot be written.
+
+        write_obj("mesh.obj", item.mesh, texture=item.material.base_color)
     """
     path = Path(path)
     mesh.check("write_obj")
@@ -47,15 +50,18 @@ def write_obj(
         texture = surface.base_color if is_texture else None  # type: ignore[assignment]
     material = material_lines(path, vertex_colors, texture, surface)
     if mesh.uvs is None and any(line.startswith(("map_", "norm ")) for line in material):
-        raise ShapeError("write_obj: a texture needs a mesh with uvs, this one has none; write vertex colours instead")
+        raise ShapeError(
+            "write_obj: a texture needs a mesh with uvs, but this one has none; write vertex colours instead"
+        )
     lines = ["# written by diffrender"]
     if material:
         lines.append(f"mtllib {path.stem}.mtl")
     lines += _vertex_lines(mesh.vertices, vertex_colors)
     if mesh.uvs is not None:
+        # OBJ counts v upwards from the bottom of the picture.
         flipped = mesh.uvs.detach().double().cpu() * torch.tensor([1.0, -1.0]) + torch.tensor([0.0, 1.0])
         lines += [f"vt {u:.9g} {v:.9g}" for u, v in flipped.tolist()]
-    lines.append("s 1")  # smooth shading: without normals in the file, many programs would show facets
+    lines.append("s 1")  # smooth shading: without normals in the file, many programs show facets otherwise
     if material:
         lines.append(f"usemtl {MATERIAL_NAME}")
         write_text(path.with_suffix(".mtl"), "\n".join(material) + "\n")

@@ -1,4 +1,4 @@
-"""Meshes as files want them: one index a corner, for place and texture coordinate together."""
+"""Meshes with one index per corner, for position and texture coordinate together, as glTF needs them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FALLBACK_NORMAL = (0.0, 1.0, 0.0)
 
 @dataclass(frozen=True)
 class SplitMesh:
-    """A mesh whose vertices are split along UV seams; vertices that no face uses are left out.
+    """A mesh whose vertices are split along UV seams; vertices that no face uses are omitted.
 
     positions, normals: [P, 3] float32; a seam's copies share one smooth normal.
     uvs: [P, 2] float32 or None.
-    faces: [F, 3] uint32; faces that use a vertex twice are left out.
+    faces: [F, 3] uint32; faces that use a vertex twice are omitted.
     source: [P] int64; `source[p] = v` means that p is a copy of vertices[v] of the mesh.
-    tangents: [P, 4] float32 or None: unit, where u grows, and the sign that cross(normal, tangent) is to be multiplied
-        with to point up in the texture's image.
+    tangents: [P, 4] float32 or None: the unit direction in which u grows, and the sign that turns
+        cross(normal, tangent) up in the texture's image.
     """
 
     positions: np.ndarray
@@ -37,15 +37,15 @@ class SplitMesh:
 
 
 def split_vertices(mesh: Mesh, with_tangents: bool = False) -> SplitMesh:
-    """Split `mesh` along its UV seams; with tangents also where the texture is mirrored.
+    """Split `mesh` along its UV seams and, with tangents, also where the texture is mirrored.
 
-    Raises: ShapeError where it is empty, has a non-finite vertex, or tangents are wanted without uvs.
+    Raises ShapeError if it is empty, has a non-finite vertex, or has no uvs for tangents.
     """
-    mesh.check("corner_mesh")
+    mesh.check("split_vertices")
     vertices = mesh.vertices.detach().to("cpu", torch.float32)
     faces = mesh.faces.cpu()
     normals = vertex_normals(vertices.double(), faces).float().numpy()
-    # Without a direction (its faces cancel or have no area) a normal must still be a unit vector in a file.
+    # A normal without direction (its faces cancel or have no area) must still be a unit vector in a file.
     normals[np.linalg.norm(normals, axis=1) < 0.5] = FALLBACK_NORMAL
     kept = ((faces != faces.roll(1, 1)).all(1)).numpy()
     if with_tangents:
@@ -65,13 +65,13 @@ def split_vertices(mesh: Mesh, with_tangents: bool = False) -> SplitMesh:
 
 def _with_tangents(mesh: Mesh, vertices: Tensor, faces: Tensor, normals: np.ndarray, kept: np.ndarray) -> SplitMesh:
     if mesh.uvs is None or mesh.uv_faces is None:
-        raise ShapeError("corner_mesh: tangents need a mesh with uvs; this one has none")
+        raise ShapeError("split_vertices: tangents need a mesh with uvs, but this one has none")
     uvs, uv_faces = mesh.uvs.detach().to("cpu", torch.float32), mesh.uv_faces.cpu()[torch.from_numpy(kept)]
     group, source, handedness = corner_groups(faces, uvs, uv_faces)
     vertex_normals_64 = torch.from_numpy(normals).double()
     found = group_tangents(vertices.double(), faces, vertex_normals_64, uvs.double(), uv_faces, group, len(source))
     normal = vertex_normals_64[source]
-    # Where no face says: anything at right angles to the normal.
+    # If no face determines it: anything perpendicular to the normal.
     helper = torch.zeros_like(normal).scatter_(1, normal.abs().argmin(1, keepdim=True), 1.0)
     instead = torch.nn.functional.normalize(torch.linalg.cross(helper, normal), dim=1)
     tangents = torch.where(found.norm(dim=1, keepdim=True) > 0.5, found, instead)

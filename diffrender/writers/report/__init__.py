@@ -1,1 +1,1 @@
-"""What people look at: the report page, progress pictures, curves, the terminal."""
+"""Files for people: the report page, progress pictures and curves; and the terminal."""

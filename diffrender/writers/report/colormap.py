@@ -1,4 +1,4 @@
-"""The colours of a difference: black for none, through violet and orange, to pale yellow for the most."""
+"""The colour map of differences: from black for none, through violet and orange, to pale yellow for the largest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RGB_FROM_LMS = np.array(
 
 @cache
 def difference_colors() -> np.ndarray:
-    """uint8 [256, 3] sRGB of the differences 0..1: lightness rises evenly while the hue turns from violet to yellow.
+    """Return the sRGB colours, uint8 [256, 3], of differences 0..1: lightness rises evenly from violet to yellow.
 
     Even lightness in OKLab makes equal steps of difference look equal, and keeps the order in a grey copy.
     """

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, QUIET, GRID = "#24292f", "#6e7781", "#e6e8eb"
-# Okabe and Ito (2008), distinguishable with every kind of colour vision; the total is ink.
+# Okabe and Ito (2008), distinguishable with all kinds of colour vision; the total has the colour of ink.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1")
 # A batch's loss jumps with the views in it: the bold line is a running mean over this share of the steps.
 SMOOTHED_SHARE = 0.04
 
 
 def write_curves(rows: Sequence[Mapping[str, object]], path: Path) -> None:
-    """Draw the loss terms (logarithmic) and the PSNR against the step; a faint line each step, a bold running mean.
+    """Draw the loss terms (logarithmic) and the PSNR against the step: a faint line and its bold running mean.
 
-    rows: one mapping a step, as in metrics.jsonl: "step" (int), "total" (float), "terms" (mapping of name to float),
+    rows: one mapping per step, as in metrics.jsonl: "step" (int), "total" (float), "terms" (mapping of name to float),
         "psnr_db" (float). Missing, zero and non-finite values leave gaps.
 
-    Raises: DataError without any row, or where the file cannot be written.
+    Raises DataError without any row, or if the file cannot be written.
     """
     if not rows:
         raise DataError(f"cannot draw {path}: there is no step to draw")
-    # The object-oriented interface: pyplot would keep the figure alive and choose a screen.
+    # Not pyplot, which would keep the figure alive and look for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -53,7 +53,7 @@ def _draw_losses(axes: Axes, rows: Sequence[Mapping[str, object]], steps: np.nda
     for row in rows:
         names.update(dict.fromkeys(_terms(row)))
     curves = {"total": (_series(rows, "total"), INK)}
-    # One term is the total: drawing it twice would only hide a line.
+    # A single term equals the total: one line would hide the other.
     if len(names) > 1:
         for index, name in enumerate(names):
             values = np.array([_number(_terms(row)[name]) if name in _terms(row) else np.nan for row in rows])
@@ -69,7 +69,7 @@ def _draw_losses(axes: Axes, rows: Sequence[Mapping[str, object]], steps: np.nda
 
 
 def _label_ends(axes: Axes, steps: np.ndarray, drawn: Mapping[str, tuple[np.ndarray, str]]) -> None:
-    """Write each curve's name at its right end, moved apart where they would overlap: quicker to read than a legend."""
+    """Write each curve's name at its right end, quicker to read than a legend; names that would overlap move apart."""
     ends = {name: _smooth(values)[np.isfinite(values)][-1] for name, (values, _) in drawn.items()}
     low, high = (np.log10(limit) for limit in axes.get_ylim())
     spacing = 0.065
@@ -78,7 +78,7 @@ def _label_ends(axes: Axes, steps: np.ndarray, drawn: Mapping[str, tuple[np.ndar
     for name in sorted(ends, key=lambda key: ends[key]):
         heights[name] = max((np.log10(ends[name]) - low) / (high - low), floor)
         floor = heights[name] + spacing
-    # Those pushed above the frame go back down, in order.
+    # Names pushed above the frame move back down, in order.
     ceiling = 1.0
     for name in sorted(heights, key=lambda key: -heights[key]):
         heights[name] = min(heights[name], ceiling)

@@ -1,4 +1,4 @@
-"""A mesh's report in words."""
+"""A MeshReport in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from diffrender.geometry.mesh_checks import MeshReport
 
 
 def describe_shape(report: MeshReport) -> str:
-    """Size and form: "2,562 vertices, 5,120 faces; watertight, one part, no handles"."""
+    """Describe size and form: "2,562 vertices, 5,120 faces; watertight, one part, no handles"."""
     size = f"{_count(report.n_vertices, 'vertex', 'vertices')}, {_count(report.n_faces, 'face')}"
     form = "watertight" if report.watertight else f"not watertight ({_describe_open(report)})"
     parts = "one part" if report.components == 1 else _count(report.components, "part")
@@ -14,7 +14,7 @@ def describe_shape(report: MeshReport) -> str:
 
 
 def describe_faults(report: MeshReport) -> str:
-    """What is wrong: "no self-intersections, 3 slivers, no folds"."""
+    """Describe faults: "no self-intersections, 3 slivers, no folds"."""
     faults = [
         _count(report.self_intersections, "self-intersection"),
         _count(report.slivers, "sliver"),
@@ -26,7 +26,7 @@ def describe_faults(report: MeshReport) -> str:
 
 
 def describe_facts(report: MeshReport) -> list[tuple[bool, str]]:
-    """Each finding as a sentence, and whether it is as one wants it."""
+    """Describe each property in a sentence, and say whether it is as it should be."""
     size = f"{_count(report.n_vertices, 'vertex', 'vertices')} and {_count(report.n_faces, 'face')}"
     facts = [(True, f"{size}, {_count(report.components, 'part')}, {_count(report.genus, 'handle')}.")]
     if report.watertight:
@@ -37,7 +37,7 @@ def describe_facts(report: MeshReport) -> list[tuple[bool, str]]:
         facts.append((False, "Not manifold: some edge or vertex joins more than one sheet."))
     for count, one, meaning in (
         (report.self_intersections, "self-intersection", "pairs of faces that cross"),
-        (report.folded_faces, "fold", "neighbours that lie on one another"),
+        (report.folded_faces, "fold", "neighbouring faces that lie on one another"),
         (report.slivers, "sliver", f"the smallest angle is {report.smallest_angle_deg:.1f} degrees"),
     ):
         text = _count(count, one)
@@ -48,7 +48,7 @@ def describe_facts(report: MeshReport) -> list[tuple[bool, str]]:
 def _describe_open(report: MeshReport) -> str:
     if report.boundary_edges:
         return _count(report.boundary_edges, "open edge")
-    return "edges with more than two faces, or faces that are turned round"
+    return "edges with more than two faces, or faces of opposite orientation"
 
 
 def _count(count: int, one: str, several: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Progress pictures: target, render and their difference, side by side, for a few views."""
+"""Progress pictures: target, rendering and their difference, side by side, for a few views."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from diffrender.writers.report.colormap import difference_colors
 
 PAPER, INK, QUIET, FRAME = "#202226", "#f2f3f5", "#9aa0a8", "#34373d"
 COLUMNS = ("target", "render", "difference")
-# Distances in pixels of the picture.
+# In pixels of the picture.
 MARGIN, GAP, BLOCK_GAP, CAPTION, HEADER, FOOTER = 24, 8, 28, 26, 78, 50
-# The long side of a cell. Small images are enlarged by whole factors, so that all pixels count alike.
+# The long side of a cell. Small images are enlarged by whole factors, so that all pixels look alike.
 SMALLEST_CELL, LARGEST_CELL = 160, 320
-# The header and the scale need this much, also above a single narrow view.
+# The header and the scale need this width, even above a single narrow view.
 SMALLEST_WIDTH = 560
-# Where the colour bar has numbers, as shares of its range.
+# Positions of numbers at the colour bar, as shares of its range.
 SCALE_TICKS = (0.0, 0.04, 0.2, 0.5, 1.0)
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 22, 15, 13
 
 
 @dataclass(frozen=True)
 class ProgressPanels:
-    """Draws progress pictures of a few views: target | render | difference a view.
+    """Draws progress pictures of a few views: target | render | difference for each.
 
-    Up to three views stand below one another; more stand in two blocks, so that the picture stays wide.
+    Up to three views are below one another; more are in two blocks, so that the picture stays wide.
 
     targets: the views to show.
     difference_range: the absolute difference, in sRGB units of 0..1, that gets the brightest colour. It is the same
         in every picture of a fit, so that pictures of different steps can be compared. Colours follow the square
-        root, so that the small differences at the end show as well as the large ones at the start.
-    display: how targets and renderings are shown; differences and PSNR are of the light as it is, clipped at 1.
+        root, so that the small differences at the end are as visible as the large ones at the start.
+    display: how targets and renderings are shown; differences and PSNR are of linear light, clipped at 1.
     """
 
     targets: Views
@@ -57,10 +57,10 @@ class ProgressPanels:
             raise ShapeError(f"ProgressPanels: difference_range must be positive, got {self.difference_range}")
 
     def picture(self, rgba: Tensor, step: int, n_steps: int, loss: float | None) -> np.ndarray:
-        """The picture as uint8 [h, w, 3] sRGB; its size depends on the views only.
+        """Draw the picture, uint8 [h, w, 3] sRGB; its size depends on the views only.
 
-        rgba: [n, H, W, 3 or 4] linear, rendered from the targets' cameras; alpha is not looked at.
-        step, n_steps: for the header. loss: likewise; None where it is not known yet.
+        rgba: [n, H, W, 3 or 4] linear, rendered from the targets' cameras; alpha is ignored.
+        step, n_steps, loss: for the header; the loss is None if it is not known yet.
         The PSNR in the header is the mean over the views shown.
         """
         check_shape("ProgressPanels.picture", "rgba", rgba, (*self.targets.images.shape[:3], "C"))
@@ -87,7 +87,7 @@ class ProgressPanels:
         return np.asarray(canvas)
 
     def write(self, path: Path, rgba: Tensor, step: int, n_steps: int, loss: float | None) -> np.ndarray:
-        """Write `picture(...)` as a PNG, and give it. Raises: DataError where the file cannot be written."""
+        """Write `picture(...)` as a PNG, and return it. Raises DataError if the file cannot be written."""
         pixels = self.picture(rgba, step, n_steps, loss)
         write_encoded_png(path, pixels)
         return pixels
@@ -99,7 +99,7 @@ class ProgressPanels:
         return colors[np.round(index).astype(np.int64)]
 
     def _draw_scale(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, layout: _Layout) -> None:
-        """The bar of the difference's colours, below the last difference column, and what it means."""
+        """The colour bar of differences, below their last column, and its caption."""
         width, height = max(layout.cell[0], SMALLEST_CELL), 10
         x, y = layout.size[0] - MARGIN - width, layout.size[1] - FOOTER
         bar = Image.fromarray(difference_colors()[None]).resize((width, height), Image.Resampling.BILINEAR)
@@ -107,15 +107,15 @@ class ProgressPanels:
         draw.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
         font, below = _font(SMALL_SIZE), y + height + 6
         for share in SCALE_TICKS:
-            place = x + math.sqrt(share) * width
+            tick = x + math.sqrt(share) * width
             anchor = "la" if share == 0 else "ra" if share == 1 else "ma"
-            draw.text((place, below), f"{share * self.difference_range:.3g}", QUIET, font, anchor=anchor)
+            draw.text((tick, below), f"{share * self.difference_range:.3g}", QUIET, font, anchor=anchor)
         draw.text((x - 14, y + height / 2), "mean absolute difference of R, G, B (sRGB 0-1)", QUIET, font, anchor="rm")
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the cells are: n_blocks side by side, each n_rows views high and three columns wide.
+    """The grid of cells: n_blocks side by side, each n_rows views high and three columns wide.
 
     cell: (width, height) of a shown image. size: (width, height) of the picture.
     """
@@ -165,7 +165,7 @@ def _fit(pixels: np.ndarray, cell: tuple[int, int]) -> Image.Image:
 def _draw_header(
     draw: ImageDraw.ImageDraw, layout: _Layout, step: int, n_steps: int, loss: float | None, score_db: float
 ) -> None:
-    """The step at the left; loss and PSNR at the right, each number in ink after its quiet name."""
+    """The step on the left; loss and PSNR on the right, each number in ink after its quiet name."""
     baseline = MARGIN + 14
     title, text = _font(TITLE_SIZE), _font(TEXT_SIZE)
     x = MARGIN
@@ -190,7 +190,7 @@ def _draw_caption(draw: ImageDraw.ImageDraw, layout: _Layout, view: int, name: s
 
 
 def _shorten(draw: ImageDraw.ImageDraw, name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The name, without its beginning where it is too wide: file names differ at their end."""
+    """The name, without its beginning if it is too wide: file names differ at their end."""
     if draw.textlength(name, font) <= width:
         return name
     while name and draw.textlength("…" + name, font) > width:

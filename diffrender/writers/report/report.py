@@ -1,4 +1,4 @@
-"""report.html: one page that says what a run came to, with everything that it shows inside it."""
+"""report.html: one self-contained page with the results of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from diffrender.errors import DataError
 from diffrender.writers.atomic import write_text
 
 TEMPLATE, STYLE, SCRIPT = "report.html.jinja", "report.css", "report.js"
-# Of the progress pictures: at most so many, so wide, and so compressed that 8 of them are about a megabyte.
+# Of the progress pictures: how many at most, their width, and a WebP quality at which 8 are about a megabyte.
 MOST_PICTURES = 9
 WIDEST = 1600
 QUALITY = 86
@@ -26,7 +26,7 @@ UNKNOWN = "-"
 
 @dataclass(frozen=True)
 class Score:
-    """A number before and after the fit; NaN where unknown. unit: "dB", or "" for plain numbers."""
+    """A number before and after the fit; NaN if unknown. unit: "dB", or "" for plain numbers."""
 
     what: str
     unit: str
@@ -46,9 +46,9 @@ class Score:
 
 @dataclass(frozen=True)
 class LearnedValue:
-    """A learned value. before, after: its numbers where they are few; words: what else there is to say.
+    """A learned value. before, after: its numbers, if they are few; words: a remark.
 
-    before_color, after_color: a CSS colour where it is one.
+    before_color, after_color: in CSS, if the value is a colour.
     """
 
     path: str
@@ -64,13 +64,13 @@ class Report:
     """The content of the page.
 
     scene: its name. started: local time.
-    is_finished: whether all steps were done; headline, verdict: how it ended and what came of it, in a sentence each.
+    is_finished: whether all steps were done; headline, verdict: how the run ended and its result, a sentence each.
     message: why it ended early, or None. warnings: what is probably not meant.
     scores: those that count most; other_scores: the others.
     pictures: (caption, file) of the progress pictures in order. curves: a picture, or None.
-    mesh_facts: (whether it is as one wants it, a sentence) of all objects as one mesh; objects: (name, words) of each
-        where there are several. learned: see there. timing: (what, words).
-    files: (what, path inside the run's folder). command: what was typed.
+    mesh_facts: (whether it is as it should be, a sentence) of all objects as one mesh; objects: (name, words) of each
+        if there are several. learned: see there. timing: (what, words).
+    files: (what, path inside the run's folder). command: the command line.
     """
 
     scene: str
@@ -93,9 +93,9 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page. It needs no other file and no network; its links lead to files beside it.
+    """Write the page. It needs no other file and no network; its links are to files beside it.
 
-    Raises: DataError where a picture cannot be read or the page not be written.
+    Raises DataError if a picture cannot be read or the page cannot be written.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -112,7 +112,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def _some(pictures: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
-    """The first, the last, and some evenly between."""
+    """The first, the last, and some evenly spaced between them."""
     if len(pictures) <= MOST_PICTURES:
         return list(pictures)
     return [pictures[round(i * (len(pictures) - 1) / (MOST_PICTURES - 1))] for i in range(MOST_PICTURES)]

@@ -1,10 +1,9 @@
-"""What a fit says in the terminal: what it is about to do, how it goes, and what came of it."""
+"""Messages of a fit in the terminal: what it is about to do, its progress, and its results."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,19 +13,19 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-# Without a live bar: about this many lines, so that logs stay readable.
+from diffrender.writers.report.step_timer import StepTimer
+
+# Lines without a live bar, about: few enough for readable logs.
 PLAIN_LINES = 20
-# A step's time in seconds is averaged over about this many steps.
-AVERAGED_STEPS = 20
 UNKNOWN = "-"
 
 
 class StepNumbers(Protocol):
-    """What the panel needs to know of a step; step counts from 0."""
+    """What the panel shows of a step."""
 
     @property
     def step(self) -> int:
-        """Its number."""
+        """Its number, from 0."""
         ...
 
     @property
@@ -36,19 +35,19 @@ class StepNumbers(Protocol):
 
     @property
     def psnr_db(self) -> float:
-        """How close the renderings are to their targets."""
+        """PSNR of the batch's renderings."""
         ...
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What is said before the first step.
+    """Content of the message before the first step.
 
-    scene: its name. device: where it runs, with the backends.
+    scene: its name. device: with the backends.
     n_fit, n_heldout: numbers of views; width, height: of their images.
     start: the initial guess in words ("sphere, 2,562 vertices, 5,120 faces").
-    start_scores: (name, unit, value) of the initial guess, as ("held-out PSNR", "dB", 12.3); NaN where unknown.
-    parameters: what is optimised: (path, details such as "lr 0.01, 7,686 numbers").
+    start_scores: (name, unit, value) of the initial guess, such as ("held-out PSNR", "dB", 12.3); NaN if unknown.
+    parameters: what is optimised: (path, details), such as ("mesh.vertices", "lr 0.01, 7,686 numbers").
     folder: where the results go.
     warnings: what is probably not meant.
     """
@@ -68,14 +67,14 @@ class Opening:
 
 @dataclass(frozen=True)
 class Closing:
-    """What is said after the last step.
+    """Content of the message after the last step.
 
     stop_reason: "finished", "interrupted" or "non_finite"; message: its explanation, or None.
-    steps_done, seconds: how far and how long.
-    scores: (name, unit, before, after), as ("held-out PSNR", "dB", 12.3, 29.8); NaN where unknown.
-    files: (what, where), as ("mesh", outputs/.../mesh/final.glb).
-    findings: (what, words), as ("geometry", "2,562 vertices, 5,120 faces; watertight, ...").
-    next_command: what to type next, or None.
+    steps_done, seconds: of the whole run.
+    scores: (name, unit, before, after), such as ("held-out PSNR", "dB", 12.3, 29.8); NaN if unknown.
+    files: (what, path), such as ("mesh", outputs/.../mesh/final.glb).
+    findings: (what, words), such as ("geometry", "2,562 vertices, 5,120 faces; watertight, ...").
+    next_command: a command to try next, or None.
     """
 
     stop_reason: str
@@ -89,54 +88,24 @@ class Closing:
 
 
 @dataclass
-class StepTimer:
-    """Steps per second and time left, from when steps end.
-
-    The first step is left out: it holds the compilation of the kernels.
-    """
-
-    clock: Callable[[], float] = time.perf_counter
-    _last: float | None = None
-    _mean_s: float | None = None
-
-    def tick(self) -> None:
-        """Note that a step has ended."""
-        now = self.clock()
-        if self._last is not None:
-            elapsed = now - self._last
-            weight = 1 / AVERAGED_STEPS
-            self._mean_s = elapsed if self._mean_s is None else (1 - weight) * self._mean_s + weight * elapsed
-        self._last = now
-
-    @property
-    def steps_per_s(self) -> float | None:
-        """Steps a second, or None before the second step."""
-        return None if not self._mean_s else 1 / self._mean_s
-
-    def remaining_s(self, n_steps: int) -> float | None:
-        """Seconds that n_steps more steps take, or None before the second step."""
-        return None if self._mean_s is None else n_steps * self._mean_s
-
-
-@dataclass
 class FitPanel:
-    """A progress bar with loss, PSNR, steps/s and the time left; about 20 plain lines where there is no terminal.
+    """A progress bar with loss, PSNR, steps/s and the time left; without a terminal, about 20 plain lines.
 
     Enter it around the fit and pass it as one of the fit's observers.
 
-    n_steps: how many steps the fit will take.
-    console: where to write; rich knows whether that is a terminal.
-    pace: measures; given in tests.
+    n_steps: number of steps of the fit.
+    console: to write to; rich knows whether it is a terminal.
+    timer: replaced in tests.
     """
 
     n_steps: int
     console: Console = field(default_factory=Console)
-    pace: StepTimer = field(default_factory=StepTimer)
+    timer: StepTimer = field(default_factory=StepTimer)
     _progress: Progress | None = None
     _task: TaskID | None = None
 
     def opening(self, opening: Opening) -> None:
-        """Say what is about to happen."""
+        """Print the message before the first step."""
         self._print(Text.assemble("\n  ", ("diffrender fit ", "dim"), (opening.scene, "bold"), "\n"))
         heldout = f", {opening.n_heldout} held out" if opening.n_heldout else ""
         total = opening.n_fit + opening.n_heldout
@@ -176,8 +145,8 @@ class FitPanel:
             self._progress = self._task = None
 
     def on_step(self, record: StepNumbers, model: object) -> None:
-        """Show a finished step; `model` is not looked at."""
-        self.pace.tick()
+        """Show a finished step; `model` is not used."""
+        self.timer.tick()
         done = record.step + 1
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, status=self._status(record, done))
@@ -187,7 +156,7 @@ class FitPanel:
             self._print(Text("  step ").append_text(self._status(record, done)))
 
     def closing(self, closing: Closing) -> None:
-        """Say what came of it."""
+        """Print the message after the last step."""
         style = "green" if closing.stop_reason == "finished" else "yellow"
         what = closing.stop_reason.replace("_", "-")
         after = f" after {closing.steps_done:,} steps, {_duration(closing.seconds)}"
@@ -205,7 +174,7 @@ class FitPanel:
         self._print(Text(""))
 
     def _status(self, record: StepNumbers, done: int) -> Text:
-        rate, left = self.pace.steps_per_s, self.pace.remaining_s(self.n_steps - done)
+        rate, left = self.timer.steps_per_s, self.timer.remaining_s(self.n_steps - done)
         digits = len(str(self.n_steps))
         score = f"{record.psnr_db:.1f}" if math.isfinite(record.psnr_db) else UNKNOWN
         return Text.assemble(
@@ -239,7 +208,7 @@ class FitPanel:
             self._print(Text.assemble("  ", (name.ljust(max(width, 8)), "dim"), "  ", line))
 
     def _print(self, line: Text) -> None:
-        # Paths must stay whole to be copied: the terminal may break lines, we do not.
+        # Without line breaks of our own, so that paths can be copied whole.
         self.console.print(line, soft_wrap=True, highlight=False)
 
 

@@ -1,1 +1,1 @@
-"""What a run writes about itself: its folder, manifest and metrics."""
+"""Files that a run writes about itself: its folder, manifest and metrics."""

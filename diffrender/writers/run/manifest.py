@@ -1,4 +1,4 @@
-"""What a run was made with, so that it can be explained and repeated."""
+"""How a run was made: its command, versions and machine, so that it can be explained and repeated."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def write_manifest(
     """Write manifest.json.
 
     command: the command line, as sys.argv.
-    scene_file: the scene file, or None where the scene was built in Python.
-    device: where the fit ran.
-    backends: the implementation each op used, by op.
+    scene_file: the scene file, or None if the scene was built in Python.
+    device: that of the fit.
+    backends: the implementation used, by op.
     stop_reason: "finished", "interrupted" or "non_finite"; message: its explanation, or None.
     seconds: wall time of the whole run.
-    started: local time at which the run began, or went on.
-    first_step: the steps that were done then.
+    started: local time at which the run began or was resumed.
+    first_step: steps that were done then.
 
-    Raises: DataError where the file cannot be written.
+    Raises DataError if the file cannot be written.
     """
     write_json(
         path,
@@ -71,7 +71,7 @@ def write_manifest(
 
 
 def describe_device(device: torch.device | str) -> str:
-    """`cpu`, or a GPU with its name: `cuda:0 (NVIDIA H200)`."""
+    """Return `cpu`, or a GPU with its name: `cuda:0 (NVIDIA H200)`."""
     device = torch.device(device)
     if device.type != "cuda":
         return str(device)
@@ -79,7 +79,7 @@ def describe_device(device: torch.device | str) -> str:
 
 
 def installed_versions() -> dict[str, str | None]:
-    """The version of Python and of each package that can change a result; None where it is not installed."""
+    """Return the versions of Python and of each package that can change a result; None if it is not installed."""
     return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
 
 

@@ -1,4 +1,4 @@
-"""Numbers: a JSON line a step, and whole JSON files."""
+"""Numbers as JSON: one line per step, and whole files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from diffrender.writers.atomic import unwritable, write_text
 
 
 def json_ready(value: object) -> object:
-    """`value` in JSON's types: tensors and arrays as lists, paths as text, non-finite numbers as None.
+    """Convert `value` to JSON's types: tensors and arrays to lists, paths to text, non-finite numbers to None.
 
-    JSON has no NaN or infinity; most parsers stop at the ones that Python would write.
+    JSON has no NaN or infinity; most parsers reject those that Python would write.
 
-    Raises: DataError for a type that has no place in JSON.
+    Raises DataError for a type that JSON does not have.
     """
     if isinstance(value, torch.Tensor):
         return json_ready(value.detach().cpu().tolist())
@@ -41,18 +41,18 @@ def json_ready(value: object) -> object:
 def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write `value` as indented JSON, whole or not at all; non-finite numbers as null.
 
-    Raises: DataError where the file cannot be written.
+    Raises DataError if the file cannot be written.
     """
     write_text(Path(path), json.dumps(json_ready(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 class MetricsLog:
-    """A growing metrics.jsonl: one JSON object a line, on disk as soon as it is appended.
+    """A growing metrics.jsonl: one JSON object per line, on disk as soon as it is appended.
 
-    Keeps the rows it wrote in `rows`, for the curves at the end. A context manager; `close` may be called twice.
+    `rows` keeps what was written, for the curves at the end. A context manager; `close` may be called twice.
 
-    before: the rows to begin with; what else the file held goes.
-    Raises: DataError where the file cannot be written.
+    before: the rows to begin with; they replace the file.
+    Raises DataError if the file cannot be written.
     """
 
     def __init__(self, path: Path, before: Sequence[Mapping[str, object]] = ()) -> None:

@@ -13,21 +13,21 @@ from diffrender.writers.atomic import unwritable
 
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 LATEST = "latest"
-# Runs that may start within one second; reaching it means that something else is wrong.
+# Runs that may start within one second; beyond it, something else is wrong.
 SUFFIX_LIMIT = 1000
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where the files of one run go; each subfolder is made when it is first asked for.
+    """The folder of one run; each subfolder is made when it is first used.
 
-    path: the run's own, new folder.
+    path: the run's own folder.
     """
 
     path: Path
 
     def folder(self, name: str) -> Path:
-        """The subfolder `name` (it may hold slashes), made if it is missing."""
+        """Return the subfolder `name` (it may contain slashes), made if it is missing."""
         folder = self.path / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class RunFolder:
 
     @property
     def progress(self) -> Path:
-        """The folder of the progress pictures."""
+        """The folder of progress pictures."""
         return self.folder("progress")
 
     @property
@@ -61,12 +61,12 @@ class RunFolder:
         return self.folder("checkpoints")
 
     def progress_picture(self, step: int) -> Path:
-        """The path of the progress picture of `step`; names sort by step."""
+        """Return the path of the progress picture of `step`; names sort by step."""
         return self.progress / f"step_{step:05d}.png"
 
 
 def check_writable(root: Path) -> None:
-    """Raise DataError unless folders can be made in `root`, or it can be made itself. Makes nothing."""
+    """Raise DataError unless `root`, or folders in it, can be made. Nothing is made."""
     existing = Path(root).absolute()
     while not existing.exists():
         existing = existing.parent
@@ -77,15 +77,15 @@ def check_writable(root: Path) -> None:
 
 
 def create_run_folder(root: Path, scene_name: str, now: datetime) -> RunFolder:
-    """A new, empty folder <root>/<scene_name>/<time>/ and the link <root>/<scene_name>/latest to it.
+    """Make the new folder <root>/<scene_name>/<time>/ and the link <root>/<scene_name>/latest to it.
 
     root: the folder of all runs, made if missing.
     scene_name: a folder name, usually the scene file's stem.
-    now: the time in the folder's name; where that folder exists, `_2`, `_3`, ... is appended.
+    now: the time in the folder's name; if that folder exists, `_2`, `_3`, ... is appended.
 
-    Where links are not allowed (some network drives, Windows), `latest` is a text file that holds the folder's name.
+    If links are not allowed (some network drives, Windows), `latest` is a text file with the folder's name.
 
-    Raises: DataError where the folder cannot be made, or where scene_name is not a plain folder name.
+    Raises DataError if the folder cannot be made, or if scene_name is not a plain folder name.
     """
     if not scene_name or scene_name in (".", "..") or "/" in scene_name or "\\" in scene_name:
         raise DataError(f"the scene name {scene_name!r} cannot be a folder name; rename the scene file")
@@ -112,9 +112,9 @@ def _make_unique(parent: Path, name: str) -> Path:
 
 def _point_latest_at(path: Path) -> None:
     latest = path.parent / LATEST
-    # Made under another name and moved over the old one: at no moment does `latest` not exist.
+    # Made under another name and moved over the old one, so that `latest` exists at any time.
     temporary = path.parent / f".{LATEST}.{os.getpid()}"
-    # Where even the text file fails, or somebody made a real folder called latest: the run matters more.
+    # If even the text file fails, or there is a real folder called latest: the run matters more.
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
         try:

@@ -110,7 +110,7 @@ def test_without_a_factor_nothing_glows(tmp_path: Path, written: dict[str, Any])
     assert "emissiveTexture" in header["materials"][0] and read_mesh(path).maps == {}
 
 
-def test_both_readers_of_gltf_find_the_same_maps(tmp_path: Path) -> None:
+def test_meshes_and_scenes_have_the_same_textures(tmp_path: Path) -> None:
     names = ("baseColorTexture", "metallicRoughnessTexture", "normalTexture", "emissiveTexture")
     path = write(tmp_path / "a.glb", square(**{name: picture(seed) for seed, name in enumerate(names)}))
     header = header_of(path)
@@ -165,7 +165,7 @@ def test_maps_that_only_some_parts_have_are_left_out(tmp_path: Path) -> None:
     assert set(read_mesh(write(tmp_path / "b.glb", one, both)).maps) == {"metallic_roughness"}
 
 
-def test_wrapping_is_that_of_the_file(tmp_path: Path) -> None:
+def test_wrapping_is_that_of_the_texture(tmp_path: Path) -> None:
     path = write(tmp_path / "a.glb", square(baseColorTexture=picture(0)))
     plain = read_mesh(path).texture
     assert plain is not None and plain.wrap == "repeat"

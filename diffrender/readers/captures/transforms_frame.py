@@ -1,0 +1,201 @@
+"""One frame of a transforms.json: its image, lens and pose, checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, check_rigid, invert_rigid, make_rigid
+from diffrender.readers.captures.normal_depth import BUFFER_CHANNELS
+from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
+from diffrender.scene.projections import PROJECTIONS
+from diffrender.scene.projections.perspective import Perspective
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", ".JPEG", ".EXR")
+# Camera models that are pinholes if all their distortion is zero.
+_UNDISTORTED = dict.fromkeys(("SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL"), Perspective)
+_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+MOST_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
+_RIGID_TOLERANCE = 1e-3  # files are often rounded to a few digits; what is left of it is removed by `_nearest_rigid`
+
+
+def posed_image(
+    path: Path, content: Mapping[str, Any], index: int, frame: Any, problems: list[str]
+) -> PosedImage | None:
+    """Read entry `index` of "frames" in the file `path`; None and entries in `problems` if something in it is wrong.
+
+    content: the whole file, with the values for all frames.
+    """
+    if not isinstance(frame, dict):
+        problems.append(f"frame {index}: must be an object with file_path, got {shorten(frame)}")
+        return None
+    file_path = frame.get("file_path")
+    if not isinstance(file_path, str) or not file_path:
+        problems.append(f"frame {index}: file_path must be the image's path, got {shorten(file_path)}")
+        return None
+    place = f"frame {index} ({file_path})"
+    own: list[str] = []
+    # A frame's own value comes before the one for all frames.
+    lens = {**{key: value for key, value in content.items() if key != "frames"}, **frame}
+    intrinsics = _intrinsics(lens, own)
+    width, height = _size(lens, "w", own), _size(lens, "h", own)
+    cam_from_world = _cam_from_world(frame.get("transform_matrix"), own)
+    mask_path = frame.get("mask_path")
+    if mask_path is not None and not isinstance(mask_path, str):
+        own.append(f"mask_path must be a path, got {shorten(mask_path)}")
+    buffer_paths = {}
+    for name in BUFFER_CHANNELS:
+        buffer_path = frame.get(f"{name}_path")
+        if isinstance(buffer_path, str):
+            buffer_paths[name] = path.parent / buffer_path
+        elif buffer_path is not None:
+            own.append(f"{name}_path must be a path, got {shorten(buffer_path)}")
+    exposure, white_balance = _exposure(frame, own), _white_balance(frame, own)
+    if own or cam_from_world is None:
+        problems.extend(f"{place}: {problem}" for problem in own)
+        return None
+    return PosedImage(
+        name=file_path,
+        place=place,
+        image_path=_with_suffix(path.parent / file_path),
+        mask_path=None if mask_path is None else path.parent / mask_path,
+        cam_from_world=cam_from_world,
+        intrinsics=intrinsics,
+        stated_width=width,
+        stated_height=height,
+        buffer_paths=buffer_paths,
+        exposure=exposure,
+        white_balance=white_balance,
+    )
+
+
+def _with_suffix(path: Path) -> Path:
+    """`path`, or the image that it names without a suffix, as NeRF-synthetic does."""
+    if path.is_file():
+        return path
+    # Not with_suffix: ".5" in "view_0.5" is not a suffix.
+    candidates = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
+    return next((candidate for candidate in candidates if candidate.is_file()), path)
+
+
+def _intrinsics(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:
+    model = lens.get("camera_model", "PINHOLE")
+    projection = (_UNDISTORTED | PROJECTIONS).get(model) if isinstance(model, str) else None
+    if projection is None:
+        problems.append(f"camera_model {shorten(model)} is not supported; undistort the images to PINHOLE first")
+        projection = Perspective
+    names = projection.parameter_names()
+    bent = [f"{key} = {lens[key]}" for key in _DISTORTION if key not in names and key in lens and lens[key] != 0]
+    if bent:
+        problems.append(
+            f"lens distortion is not supported, found {', '.join(bent)}; undistort the images first"
+            " (colmap image_undistorter, or ns-process-data) and remove these keys"
+        )
+    result = Intrinsics(
+        focal_x_px=_number(lens, "fl_x", 0, math.inf, problems),
+        focal_y_px=_number(lens, "fl_y", 0, math.inf, problems),
+        fov_x_rad=_number(lens, "camera_angle_x", 0, math.pi, problems),
+        fov_y_rad=_number(lens, "camera_angle_y", 0, math.pi, problems),
+        center_x_px=_number(lens, "cx", -math.inf, math.inf, problems),
+        center_y_px=_number(lens, "cy", -math.inf, math.inf, problems),
+        projection=projection,
+        parameters={name: _number(lens, name, -math.inf, math.inf, problems) or 0.0 for name in names},
+    )
+    if not any(key in lens for key in ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y")):
+        problems.append("no focal length; give fl_x (pixels) or camera_angle_x (radians), for all frames or for each")
+    return result
+
+
+def _number(lens: Mapping[str, Any], key: str, low: float, high: float, problems: list[str]) -> float | None:
+    """lens[key] as a number strictly between low and high; None if it is absent."""
+    if key not in lens:
+        return None
+    value = lens[key]
+    if _is_number(value) and low < value < high:
+        return float(value)
+    expected = "a finite number" if low == -math.inf else f"a number above {low:g}"
+    if low == 0 and high == math.pi:
+        expected = "an angle in radians between 0 and pi"
+    problems.append(f"{key} must be {expected}, got {shorten(value)}")
+    return None
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _exposure(frame: Mapping[str, Any], problems: list[str]) -> float | None:
+    value = frame.get("exposure")
+    if _is_number(value) and -MOST_STOPS <= value <= MOST_STOPS:
+        return float(value)
+    if value is not None:
+        problems.append(f"exposure must be in {-MOST_STOPS}..{MOST_STOPS}, in stops, got {shorten(value)}")
+    return None
+
+
+def _white_balance(frame: Mapping[str, Any], problems: list[str]) -> tuple[float, ...] | None:
+    value = frame.get("white_balance")
+    row = None if value is None else matrix_of([value], (1,), 3)
+    # In float32, as cameras have it: there 1e-50 is 0.
+    row = None if row is None else row.float()
+    if row is not None and bool((row > 0).all()) and bool(torch.isfinite(row).all()):
+        return tuple(row[0].tolist())
+    if value is not None:
+        problems.append(f"white_balance must be three gains above 0, for R, G and B, got {shorten(value)}")
+    return None
+
+
+def _size(lens: Mapping[str, Any], key: str, problems: list[str]) -> int | None:
+    value = _number(lens, key, 0, math.inf, problems)
+    if value is not None and value != round(value):
+        problems.append(f"{key} must be a whole number of pixels, got {value}")
+        return None
+    return None if value is None else round(value)
+
+
+def _cam_from_world(value: Any, problems: list[str]) -> Tensor | None:
+    matrix = matrix_of(value, (3, 4), 4)
+    if matrix is None:
+        problems.append(f"transform_matrix must be 4 rows of 4 numbers (or 3 of 4), got {shorten(value)}")
+        return None
+    if len(matrix) == 3:
+        matrix = torch.cat([matrix, matrix.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
+    try:
+        check_rigid("", "transform_matrix", matrix, _RIGID_TOLERANCE)
+    except ShapeError as error:
+        problems.append(str(error).removeprefix(": "))
+        return None
+    return invert_rigid(_nearest_rigid(matrix) @ OPENCV_FROM_OPENGL)
+
+
+def _nearest_rigid(matrix: Tensor) -> Tensor:
+    """The rigid motion nearest to `matrix` [4, 4]; removes the rounding of text files."""
+    left, _, right = torch.linalg.svd(matrix[:3, :3])
+    return make_rigid(left @ right, matrix[:3, 3])
+
+
+def matrix_of(value: Any, n_rows: Sequence[int], n_columns: int) -> Tensor | None:
+    """Return `value` as a float64 matrix with one of these numbers of rows; None if it is something else."""
+    if not isinstance(value, list) or len(value) not in n_rows:
+        return None
+    for row in value:
+        if not isinstance(row, list) or len(row) != n_columns:
+            return None
+        if not all(_is_number(entry) for entry in row):
+            return None
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def shorten(value: Any) -> str:
+    """Return `value` as JSON for messages, cut if it is long."""
+    if value is None:
+        return "nothing"
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrender.errors import DataError
+from diffrender.readers.captures import CAPTURE_READERS, read_capture
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.writers.images.png import write_png
+
+FRAME = {
+    "file_path": "a.png",
+    "fl_x": 10.0,
+    "transform_matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 5], [0, 0, 0, 1]],
+}
+
+
+def write_capture(path: Path, **entries: object) -> Path:
+    path.write_text(json.dumps({"frames": [FRAME]} | entries))
+    write_png(path.with_name("a.png"), torch.full((4, 6, 3), 0.5))
+    return path
+
+
+def write_photometric_stereo(folder: Path) -> Path:
+    for name in ("ball.0.png", "ball.1.png", "ball.mask.png"):
+        write_png(folder / name, torch.ones(8, 8, 3))
+    return folder
+
+
+def test_each_path_is_claimed_by_one_reader_at_most(tmp_path: Path) -> None:
+    write_capture(tmp_path / "cameras.json")
+    paths = {tmp_path / "cameras.json": 1, tmp_path: 0, tmp_path / "a.png": 0}
+    for path, expected in paths.items():
+        assert sum(reader.claims(path) for reader in CAPTURE_READERS) == expected, path
+    assert [reader.claims(write_photometric_stereo(tmp_path)) for reader in CAPTURE_READERS] == [True, False]
+
+
+def test_views_of_transforms_are_held_out_unless_the_capture_sets_some_apart(tmp_path: Path) -> None:
+    box = [[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]]
+    write_capture(tmp_path / "transforms_train.json", aabb=box)
+    capture = read_capture(tmp_path, CaptureOptions())
+    assert capture.holds_out and capture.read_heldout is None
+    assert capture.aabb is not None and capture.aabb.tolist() == box
+    write_capture(tmp_path / "transforms_test.json", camera_angle_x=1.0)
+    capture = read_capture(str(tmp_path), CaptureOptions(resolution=3))
+    assert not capture.holds_out and capture.read_heldout is not None
+    assert capture.read_heldout().images.shape == (1, 2, 3, 3)
+
+
+def test_no_view_of_photometric_stereo_is_held_out(tmp_path: Path) -> None:
+    capture = read_capture(write_photometric_stereo(tmp_path), CaptureOptions())
+    assert (len(capture.views), capture.holds_out, capture.read_heldout, capture.aabb) == (2, False, None, None)
+    with pytest.raises(DataError, match=r"come without images of depth; remove loss\.depth"):
+        read_capture(tmp_path, CaptureOptions(buffers=("depth",)))
+
+
+def test_a_path_of_no_known_format_is_told_what_there_is_and_what_is_known(tmp_path: Path) -> None:
+    known = r"it must be a folder with pictures <name>\.0\.png.*, or a folder with transforms\.json"
+    with pytest.raises(DataError, match=f"is an empty folder; {known}"):
+        read_capture(tmp_path, CaptureOptions())
+    with pytest.raises(DataError, match=f"none: does not exist; {known}"):
+        read_capture(tmp_path / "none", CaptureOptions())
+    for index in range(8):
+        (tmp_path / f"{index}.jpg").touch()
+    with pytest.raises(DataError, match=rf"with 0\.jpg, 1\.jpg, .*5\.jpg and 2 more; {known}"):
+        read_capture(tmp_path, CaptureOptions())
+    with pytest.raises(DataError, match=f"is a file of another kind; {known}"):
+        read_capture(tmp_path / "0.jpg", CaptureOptions())
+    with pytest.raises(DataError, match=r"none\.json: does not exist"):
+        read_capture(tmp_path / "none.json", CaptureOptions())
