@@ -12,7 +12,9 @@ from diffrender.fit.batches import Batches
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
-from diffrender.fit.step import NonFiniteError, RenderStep, Stepper, StepRecord
+from diffrender.fit.step import Stepper, StepRecord
+from diffrender.fit.watchdog import NonFiniteError
+from diffrender.render.render import RenderStep
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views

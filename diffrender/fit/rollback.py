@@ -1,4 +1,4 @@
-"""A copy of the latents to go back to, and the search for the latent that a step spoilt."""
+"""The state before a step, to go back to, and the search for the latent that a step spoilt."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 class LastGood:
     """Remembers the latents, and the meshes that they belong to, as they were before the step in progress.
 
-    The copies are made once a mesh and overwritten, so that remembering costs one pass over the latents a step.
+    The copies are made once per mesh and overwritten, so that remembering costs one pass over the latents per step.
+
+    done: how many steps are complete; one is in progress between `keep` and `complete`.
     """
 
-    def __init__(self, model: SceneModel, optimizer: FitOptimizer) -> None:
+    def __init__(self, model: SceneModel, optimizer: FitOptimizer, first_step: int) -> None:
         self._model = model
         self._optimizer = optimizer
+        self._first = self._started = self.done = first_step
         self._remember()
+
+    @property
+    def is_at_start(self) -> bool:
+        """Whether no step is complete."""
+        return self.done == self._first
 
     def _remember(self) -> None:
         self._frame = self._model.frame
@@ -29,14 +37,29 @@ class LastGood:
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Remember the latents as they are now."""
+        """Remember the latents as they are now: a step begins to change them."""
         if self._model.frame is not self._frame:
             self._remember()
         for path, latent in self._model.latents.items():
             self._kept[path].copy_(latent)
+        self._started = self.done + 1
+
+    def complete(self) -> None:
+        """Count the step in progress as done."""
+        self.done = self._started
+
+    def reopen(self) -> None:
+        """Count the last step as in progress again, so that it will be undone."""
+        self.done -= 1
+
+    def undo_unfinished(self) -> None:
+        """Go back to before the step in progress, if there is one."""
+        if self._started > self.done:
+            self._restore()
+            self._started = self.done
 
     @torch.no_grad()
-    def restore(self) -> None:
+    def _restore(self) -> None:
         """Put the remembered latents back; where the mesh was another then, that mesh and its moments too."""
         if self._model.frame is not self._frame:
             self._model.restore(self._frame, {path: kept.clone() for path, kept in self._kept.items()})

@@ -17,31 +17,32 @@ from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import BufferLoss
 from diffrender.fit.objective import Term
 from diffrender.fit.regularizers import REGULARIZERS
-from diffrender.scene.fields import COLOR, NUMBER, SHARE, Kind
-from diffrender.scene.parameter_paths import ParameterPath
+from diffrender.scene.fields import COLOR, NUMBER, SHARE
+from diffrender.scene.parameter_paths import ParameterPath, canonical_path, kind_of
 from diffrender.scene.scene import Scene
+from diffrender.scene.views import Views
 from diffrender.setup.scene import shelf_options
 
 # What a material may have besides its colour: roughness, shininess, the colour of a highlight.
 FINISHES = (COLOR, SHARE, NUMBER)
 
 
-def default_loss(
-    has_masks: bool, shapes: Sequence[ParameterOptions], learned: Mapping[ParameterPath, Kind]
-) -> LossOptions:
+def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views) -> LossOptions:
     """What is compared where the file does not say.
 
-    has_masks: whether the targets have masks.
-    shapes: the options of all learned vertices. What keeps them smooth by itself needs little more of it.
-    learned: all that is learned, and its kind. Where a material is learned beyond its colour, or a colour together with
-        the light, many explanations look the same, and the simple ones are preferred.
+    parameters: what is learned of `scene`. Vertices that their method keeps smooth need little more of it. Where a
+        material is learned beyond its colour, or a colour together with the light, many explanations look the same, and
+        the simple ones are preferred.
     """
-    of_materials = {path.field: kind for path, kind in learned.items() if path.part == "material"}
+    paths = {path: ParameterPath.parse(canonical_path(scene, views.cameras, path)) for path in parameters}
+    kinds = {parts: kind_of(scene, views.cameras, path) for path, parts in paths.items()}
+    of_materials = {parts.field: kind for parts, kind in kinds.items() if parts.part == "material"}
     learns_color = of_materials.pop("base_color", None) is not None
     learns_finish = any(kind in FINISHES for kind in of_materials.values())
-    learns_light = any(path.root == "lights" and kind.is_color for path, kind in learned.items())
+    learns_light = any(parts.root == "lights" and kind.is_color for parts, kind in kinds.items())
+    shapes = [options for path, options in parameters.items() if paths[path].is_vertices]
     priors = LossOptions(
-        mask=MaskLossOptions() if has_masks else None,
+        mask=MaskLossOptions() if views.masks is not None else None,
         color_smoothness=TermOptions(weight=SMOOTHNESS) if learns_color and learns_finish else None,
         material_smoothness=MaterialSmoothnessOptions(weight=SMOOTHNESS) if learns_finish else None,
         white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,

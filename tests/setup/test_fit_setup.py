@@ -129,7 +129,7 @@ def test_default_rates_follow_the_size_of_the_object() -> None:
 def test_colours_of_vertices_that_a_file_brings_along_have_no_coarser_images(tmp_path: Path) -> None:
     write_obj(tmp_path / "own.obj", Mesh(*icosphere(1, 0.5)), vertex_colors=torch.tensor([0.2, 0.5, 0.8]))
     text = "mesh: own.obj\nmaterial: {type: unlit, base_color: own}\noptimize: {material.base_color: {levels: LEVELS}}"
-    wanted = r"optimize\.material\.base_color: levels is 3, .* 42 x 3 numbers and no image; take levels out"
+    wanted = r"optimize\.material\.base_color: levels is 3, .* 42 x 3 numbers and no image; remove levels"
     with pytest.raises(ConfigError, match=wanted):
         built(text.replace("LEVELS", "3"), tmp_path)
     assert built(text.replace("LEVELS", "0"), tmp_path)
