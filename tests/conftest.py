@@ -1,4 +1,4 @@
-"""What all tests share: the helpers in tests/support, quiet threads, poisoned memory."""
+"""What all tests share: the helpers in tests/support, quiet threads, devices, poisoned memory."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(
+    params=["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where the plain PyTorch implementation runs: the CPU, and a GPU if there is one."""
+    return torch.device(request.param)
 
 
 def _poisoned(array: Any) -> Any:

@@ -13,13 +13,11 @@ from support.golden_cases import GOLDENS
 from support.goldens import FOLDER, PictureTolerance, assert_like_golden, read_golden, update_goldens
 
 RENDERED = PictureTolerance()
-# Letters are drawn a little differently by each version of FreeType.
-WITH_TEXT = PictureTolerance(outliers=0.03, mean=1.0)
 
 
 @pytest.mark.parametrize("name", GOLDENS)
 def test_images_are_as_they_were(name: str) -> None:
-    assert_like_golden(name, GOLDENS[name](), WITH_TEXT if name == "progress_picture" else RENDERED)
+    assert_like_golden(name, GOLDENS[name](), RENDERED)
 
 
 def test_every_golden_has_a_case_and_all_are_small() -> None:

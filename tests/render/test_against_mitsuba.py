@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from support.mitsuba_scene import mitsuba_image
+from support.pictures import assert_images_agree
 from torch import Tensor
 
 from diffrender.geometry.primitives import icosphere
-from diffrender.imaging.metrics import psnr_db
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.directions import map_directions
@@ -84,4 +84,4 @@ def test_direct_light_agrees(material: str, light: str) -> None:
     theirs = mitsuba_image(scene, camera, SKY_SAMPLES if light not in LAMPS else SAMPLES)
     shaded = replace(scene, lights={name: with_monte_carlo(light, DIRECTIONS) for name, light in scene.lights.items()})
     ours = render_supersampled(shaded, camera, 8)[0, ..., :3]
-    assert float(psnr_db(shown(ours), shown(theirs))) >= 38
+    assert_images_agree(shown(ours), shown(theirs), psnr_at_least=38)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from support.comparators import assert_gradients_agree
+from support.pictures import assert_images_agree
 from support.shapes import (
     BACKGROUND,
     bumpy,
@@ -39,7 +40,7 @@ def test_the_nearer_object_hides_the_one_behind_whatever_their_order(edges, far_
     expected = torch.tensor(BACKGROUND).repeat(16, 16, 1)
     expected[2:14, 2:14] = BLUE
     expected[4:12, 4:12] = RED
-    torch.testing.assert_close(output.rgba[0, ..., :3], expected)
+    assert_images_agree(output.rgba[0, ..., :3], expected, error_at_most=1e-5)
     assert output.depth[0, 8, 8] == 2.5 and output.depth[0, 3, 8] == 3.5
     assert output.face_id[0, 8, 8] // 2 == int(far_first)
 
@@ -76,9 +77,7 @@ def test_one_mesh_cut_into_two_objects_looks_the_same(edges):
     one, two = render(whole, cameras, edges), render(scene_of(*parts), cameras, edges)
     assert torch.equal(one.face_id, two.face_id) and torch.equal(one.depth, two.depth)
     # The cut is a boundary, so its pixels are sampled more finely: the same up to the interpolation inside a pixel.
-    torch.testing.assert_close(one.rgba, two.rgba, atol=0.03, rtol=0)
-    if isinstance(edges, Hard):
-        torch.testing.assert_close(one.rgba, two.rgba, atol=1e-6, rtol=0)
+    assert_images_agree(one.rgba, two.rgba, error_at_most=1e-6 if isinstance(edges, Hard) else 0.03)
 
 
 def test_hidden_objects_get_no_gradient_and_visible_ones_their_own():

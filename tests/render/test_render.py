@@ -3,6 +3,7 @@ import importlib
 import pytest
 import torch
 from support.comparators import assert_gradients_agree
+from support.pictures import assert_images_agree
 from support.shapes import (
     BACKGROUND,
     across_camera,
@@ -71,7 +72,7 @@ def test_small_shapes_give_finite_images_and_gradients(name, edges, backend):
     (gradient,) = torch.autograd.grad(output.rgba.square().sum(), vertices, allow_unused=True)
     if name in ("behind the camera", "empty"):
         background = torch.tensor([*BACKGROUND, 0.0])
-        torch.testing.assert_close(output.rgba[0], background.expand(16, 16, 4))
+        assert_images_agree(output.rgba[0], background.expand(16, 16, 4), error_at_most=1e-6)
         assert (output.face_id == -1).all() and (output.depth == 0).all()
         assert gradient is None or not gradient.any()
     else:
@@ -136,7 +137,7 @@ def test_whole_pixel_shift_of_the_principal_point_shifts_the_image(edges):
         cameras.cam_from_world, cameras.focal_px, cameras.center_px + torch.tensor([5.0, -3.0]).double(), 48, 48
     )
     before, after = render(scene, cameras, edges).rgba, render(scene, shifted, edges).rgba
-    torch.testing.assert_close(after[:, :-3, 5:], before[:, 3:, :-5], atol=1e-9, rtol=0)
+    assert_images_agree(after[:, :-3, 5:], before[:, 3:, :-5], error_at_most=1e-9)
     assert not torch.allclose(after, before, atol=0.1)
 
 
@@ -226,7 +227,7 @@ def test_numba_and_reference_agree(mesh, edges):
     ours, gradients = image_and_gradients(mesh, edges=edges, backend="numba", dtype=torch.float64)
     theirs, expected = image_and_gradients(mesh, edges=edges, backend="reference", dtype=torch.float64)
     assert torch.equal(ours.face_id, theirs.face_id)
-    torch.testing.assert_close(ours.rgba, theirs.rgba, atol=1e-10, rtol=0)
+    assert_images_agree(ours.rgba, theirs.rgba, error_at_most=1e-10)
     torch.testing.assert_close(ours.depth, theirs.depth)
     for name, gradient in gradients.items():
         assert_gradients_agree(gradient, expected[name], what=name, relative_l2_at_most=1e-6, bias_at_most=1e-6)
@@ -236,7 +237,7 @@ def test_numba_and_reference_agree_in_float32():
     ours, gradients = image_and_gradients(bumpy(3), backend="numba")
     theirs, expected = image_and_gradients(bumpy(3), backend="reference")
     assert torch.equal(ours.face_id, theirs.face_id)
-    torch.testing.assert_close(ours.rgba, theirs.rgba, atol=1e-5, rtol=0)
+    assert_images_agree(ours.rgba, theirs.rgba, error_at_most=1e-5)
     for name, gradient in gradients.items():
         assert_gradients_agree(
             gradient,

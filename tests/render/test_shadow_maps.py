@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.pictures import assert_images_agree
 from support.shapes import front_camera, placed, scene_of
 from support.truth import (
     Motion,
@@ -123,7 +124,7 @@ def test_a_convex_body_casts_no_shadow_on_itself(name):
     def image(shadow):
         return render(scene_of(ball, lights={"lamp": replace(light, shadow=shadow)}), front_camera(64), Hard()).rgba
 
-    torch.testing.assert_close(image(Shadow()), image(None), atol=1e-2, rtol=0)
+    assert_images_agree(image(Shadow()), image(None), error_at_most=1e-2)
 
 
 def test_skies_and_unlit_things_cast_and_take_as_they_should():

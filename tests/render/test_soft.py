@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 from support.comparators import assert_gradients_agree
+from support.pictures import assert_images_agree
 from support.shapes import BACKGROUND, bumpy, flat_camera, oblique_cameras, placed, scene_of, smooth_colors, square
 from support.truth import (
     Leaves,
@@ -102,8 +103,9 @@ def truth() -> FineTruth:
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_the_image_is_the_scene_through_the_stated_kernel(truth, sigma):
     image = render(*build({"vertices": CLOSED.vertices}), Soft(sigma)).rgba
-    error = float((image - through_kernel(truth.scene, sigma)).square().mean().sqrt())
-    assert error < {0.5: 0.0085, 2.0: 0.0015, 6.0: 0.0006}[sigma]
+    assert_images_agree(
+        image, through_kernel(truth.scene, sigma), rms_at_most={0.5: 0.0085, 2.0: 0.0015, 6.0: 0.0006}[sigma]
+    )
 
 
 @pytest.mark.parametrize("sigma", [2.0, 6.0])

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from support.pictures import assert_images_agree
 from support.shapes import flat_camera, placed, scene_of, square
 
 from diffrender.errors import ShapeError
@@ -75,7 +76,7 @@ def test_a_textured_square_shows_its_texels_in_place():
     """Eight pixels of square, four texels across: u goes right, v goes down."""
     texels = torch.rand(4, 4, 3)
     image = render(scene_of(placed(square(side=2.0), Unlit(Texture(texels)))), flat_camera(4, 4), Hard()).rgba
-    torch.testing.assert_close(image[0, ..., :3], texels, atol=1e-5, rtol=0)
+    assert_images_agree(image[0, ..., :3], texels, error_at_most=1e-5)
 
 
 def test_a_clamped_texture_goes_on_with_its_border():
