@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +71,32 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     assert invoke(*arguments).exit_code == 2
 
 
+@pytest.fixture
+def heeded_ctrl_c() -> Iterator[None]:
+    """Let children heed Ctrl-C also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path) -> None:
     out = scene.parent / "out"
     command = [sys.executable, ROOT / "scripts" / "fit_scene.py", scene, "--out", out, "--steps", "1000000"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        deadline = time.monotonic() + 120
-        log = out / "tiny" / "latest" / "metrics.jsonl"
-        while not (log.is_file() and log.read_text().count("\n") > 3):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+        try:
+            deadline = time.monotonic() + 120
+            log = out / "tiny" / "latest" / "metrics.jsonl"
+            while not (log.is_file() and log.read_text().count("\n") > 3):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, errors
     assert "interrupted after" in output
     assert "Traceback" not in errors
@@ -93,6 +104,7 @@ def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path)
     assert (out / "tiny" / "latest" / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_warmup_compiles_the_kernels_and_says_so() -> None:
     command = [sys.executable, "-m", "diffrender.app.cli", "warmup"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

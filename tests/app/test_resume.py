@@ -29,7 +29,7 @@ optimize:
   mesh.vertices: {schedule: cosine}
   material.base_color:
   lights.key.direction: {start: 5}
-progress: {pictures: 3, views: 2, turntable: false}
+progress: {pictures: 3, views: 2, video: false, turntable: false}
 """
 REMESHED = "optimize.mesh.vertices={schedule: cosine, remesh: {every: 2, shortest: 0.25, longest: 0.6}}"
 
@@ -88,8 +88,17 @@ def rows_of(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("how", [KeyboardInterrupt, Killed])
-@pytest.mark.parametrize("overrides", [(), (REMESHED,), EXPOSED], ids=["one mesh", "remeshed", "exposed"])
+@pytest.mark.parametrize(
+    ("overrides", "how"),
+    [
+        pytest.param((), KeyboardInterrupt, id="one mesh-ctrl c"),
+        pytest.param((), Killed, id="one mesh-killed", marks=pytest.mark.slow),
+        pytest.param((REMESHED,), KeyboardInterrupt, id="remeshed-ctrl c", marks=pytest.mark.slow),
+        pytest.param((REMESHED,), Killed, id="remeshed-killed"),
+        pytest.param(EXPOSED, KeyboardInterrupt, id="exposed-ctrl c", marks=pytest.mark.slow),
+        pytest.param(EXPOSED, Killed, id="exposed-killed", marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_run_ends_as_if_it_had_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], how: type[BaseException]
 ) -> None:
@@ -133,8 +142,8 @@ def test_the_film_of_a_resumed_run_begins_with_the_pictures_of_before(
     filmed: list[list[np.ndarray]] = []
     monkeypatch.setattr("diffrender.app.run_recorder.write_video", lambda frames, *_: filmed.append(list(frames)))
     stop_at(monkeypatch, 5)
-    begun, _ = run(tmp_path)
-    run(tmp_path, resume=begun.folder)
+    begun, _ = run(tmp_path, "progress.video=true")
+    run(tmp_path, "progress.video=true", resume=begun.folder)
     # At first steps 0 to 6, then the pictures of 0, 4 and 6 and the frames after them.
     assert [len(frames) for frames in filmed] == [7, 5]
     for there, here in zip((0, 4, 6), (0, 1, 2), strict=True):
@@ -170,7 +179,7 @@ def test_what_cannot_be_resumed_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_command_resumes_by_the_folder_alone_and_goes_on_after_the_end(tmp_path: Path) -> None:
-    begun, _ = run(tmp_path, "optimize.steps=6", "progress.video=false", "export=[obj]")
+    begun, _ = run(tmp_path, "optimize.steps=6", "export=[obj]")
     latest = tmp_path / "out" / "small" / "latest"
     result = CliRunner().invoke(app, ["fit", "--resume", str(latest), "--steps", "7"])
     assert result.exit_code == 0, result.output

@@ -51,6 +51,10 @@ ALWAYS = [
 ]
 
 
+# Nothing but the fit and its report.
+BARE = ("progress={pictures: 0, video: false, turntable: false}", "export=[]")
+
+
 def run(folder: Path, *overrides: str | Override) -> tuple[RunResult, str]:
     scene = folder / "small.yaml"
     scene.write_text(SCENE)
@@ -127,7 +131,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
 
 
 def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
-    first, _ = run(tmp_path, "optimize.seed=3", "progress.video=false", "progress.pictures=0", "export=[]")
+    first, _ = run(tmp_path, "optimize.seed=3", *BARE)
     resolved = first.folder / "scene.resolved.yaml"
     second = run_fit(load_config(resolved), "again", resolved, tmp_path / "out", Console(file=io.StringIO()))
     assert (second.folder / "scene.resolved.yaml").read_text() == resolved.read_text()
@@ -229,20 +233,21 @@ def test_an_unwritable_folder_is_found_before_the_targets_are_made(tmp_path: Pat
 
 def test_hard_edges_are_warned_of_where_shapes_are_learned(tmp_path: Path) -> None:
     warning = "silhouettes have no gradient"
-    result, shown = run(tmp_path, Override("render.edges", "hard"))
+    result, shown = run(tmp_path, *BARE, Override("render.edges", "hard"))
     assert warning in " ".join(shown.split())
     assert warning in (result.folder / "report.html").read_text()
-    assert warning not in " ".join(run(tmp_path)[1].split())
+    assert warning not in " ".join(run(tmp_path, *BARE)[1].split())
 
 
 def test_annealed_soft_edges_run_and_come_back_from_the_resolved_scene(tmp_path: Path) -> None:
     edges = "{type: soft, sigma: 4.0, anneal: {sigma: [3, 0.5], until: 2, then: antialias}}"
-    result, _ = run(tmp_path, Override("render.edges", edges))
+    result, _ = run(tmp_path, *BARE, Override("render.edges", edges))
     again = load_config(result.folder / "scene.resolved.yaml")
     assert again.render.edges.anneal.sigma == (3.0, 0.5)
     assert again.render.edges.anneal.until == 2
 
 
+@pytest.mark.slow
 def test_the_same_bits_on_one_and_two_threads(tmp_path: Path) -> None:
     scene = tmp_path / "small.yaml"
     scene.write_text(SCENE)

@@ -12,6 +12,8 @@ from diffrender.fit.loop import fit
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.setup.fit_setup import build_fit
 
+pytestmark = pytest.mark.slow
+
 SKY = Path(__file__).parents[2] / "scenes" / "skies" / "evening.hdr"
 AXIS, DEGREES = (0.2, 1.0, 0.1), 35.0
 SCENE = """

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from diffrender.config.load import load_config
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import fit
 from diffrender.setup.fit_setup import build_fit
+
+pytestmark = pytest.mark.slow
 
 SCENE = Path(__file__).parents[2] / "scenes" / "shadow.yaml"
 SMALL = (

@@ -172,7 +172,7 @@ def moving_light(kind):
     return leaves, build, field
 
 
-@pytest.mark.parametrize("kind", LIGHTS)
+@pytest.mark.parametrize("kind", ["directional", *(pytest.param(k, marks=pytest.mark.slow) for k in ("point", "spot"))])
 def test_gradients_of_the_light_are_those_of_supersampled_images(kind):
     leaves, build, field = moving_light(kind)
     axes = [torch.tensor(axis) for axis in ([1.0, 0, 0], [0.0, 0, 1], [0.7, 0, -0.7], [0.3, 1, 0.2])]
@@ -188,6 +188,7 @@ def test_gradients_of_the_light_are_those_of_supersampled_images(kind):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_gradients_of_what_casts_the_shadow_are_those_of_supersampled_images():
     """On the floor alone: its pixels depend on the ball's vertices only through the shadow and the outline."""
     leaves, build, _ = moving_light("directional")

@@ -22,6 +22,8 @@ from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
 
+pytestmark = pytest.mark.slow
+
 SIZE, SAMPLES = 128, 16
 PLACE = torch.tensor([1.4, 2.2, 0.8])
 LIGHTS = {

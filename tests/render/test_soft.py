@@ -108,8 +108,8 @@ def test_the_image_is_the_scene_through_the_stated_kernel(truth, sigma):
     )
 
 
-@pytest.mark.parametrize("sigma", [2.0, 6.0])
-@pytest.mark.parametrize("kind", ["linear", "squared"])
+@pytest.mark.parametrize("sigma", [2.0, pytest.param(6.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["linear", pytest.param("squared", marks=pytest.mark.slow)])
 def test_gradient_along_motions(truth, sigma, kind):
     learnt = with_gradients({"vertices": CLOSED.vertices})
     image = render(*build(learnt), Soft(sigma)).rgba

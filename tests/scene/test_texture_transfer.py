@@ -76,7 +76,7 @@ def test_a_normal_map_by_hand() -> None:
     torch.testing.assert_close(again, texture.texels)
 
 
-@pytest.mark.parametrize("same_triangles", [True, False])
+@pytest.mark.parametrize("same_triangles", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_carried_normal_map_is_lit_as_before(same_triangles: bool) -> None:
     old = unwrap_mesh(bumpy(4), 256)
     new = mirrored(unwrap_mesh(old if same_triangles else bumpy(5), 256, padding=9))
