@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from support.small_runs import raise_after, run_small
 
 from diffrender.app.run import RunResult, run_fit
-from diffrender.app.run_recorder import Recorder, evenly
+from diffrender.app.run_recorder import evenly
 from diffrender.config.load import load_config
 from diffrender.config.overrides import Override
 from diffrender.errors import ConfigError, DataError
-from diffrender.fit.step import StepRecord
 from diffrender.readers.meshes.read_mesh import read_mesh
 
 SCENE = """
@@ -56,11 +56,7 @@ BARE = ("progress={pictures: 0, video: false, turntable: false}", "export=[]")
 
 
 def run(folder: Path, *overrides: str | Override) -> tuple[RunResult, str]:
-    scene = folder / "small.yaml"
-    scene.write_text(SCENE)
-    shown = io.StringIO()
-    result = run_fit(load_config(scene, overrides), "small", scene, folder / "out", Console(file=shown, width=120))
-    return result, shown.getvalue()
+    return run_small(SCENE, folder, *overrides)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -111,7 +107,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     heldout = metrics["heldout"]
     for said in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
                  f"{geometry['rms_to_target']:.3g}", "Judged by the 2 views that the fit never saw", "Watertight",
-                 "lights.key.direction", "No self-intersections.", "No face was turned over by a step",
+                 "lights.key.direction", "No face was turned over by a step",
                  "mesh/final.glb, read back and rendered in the same light, looks like the fitted scene"):  # fmt: skip
         assert said in page
     assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
@@ -120,14 +116,10 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert all((result.folder / link).exists() for link in linked)
 
     log = (result.folder / "log.txt").read_text()
-    for text in (shown, log):
-        assert "7 fitted, 2 held out" in text
-        assert "lights.key.direction" in text
-        assert "held-out mask IoU" in text
-        assert "finished after 4 steps" in text
-        assert "the GLB, read back and rendered in the same light, is " in text
-        assert "80 faces; watertight, one part, no handles; " in text
-        assert f"RMS {geometry['rms_to_target']:.4g} between the vertices (at the start " in text
+    assert str(result.folder) in shown and str(result.folder) in log
+    for text in (shown, log):  # what these say of numbers is tested with the writers
+        for value in ("lights.key.direction", f"{heldout['psnr_db']:.1f}", f"RMS {geometry['rms_to_target']:.4g} "):
+            assert value in text
 
 
 def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
@@ -146,28 +138,16 @@ def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
     assert not any(name.startswith(("progress/", "mesh/")) for name in files_in(first.folder))
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    plain = Recorder.on_step
-
-    def on_step(self: Recorder, record: StepRecord, model) -> None:
-        plain(self, record, model)
-        if record.step == step:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Recorder, "on_step", on_step)
-
-
 @pytest.mark.parametrize("step", [0, 2])
 def test_ctrl_c_leaves_the_results_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    interrupt_at(monkeypatch, step)
-    result, shown = run(tmp_path)
+    raise_after(monkeypatch, step)
+    result, _ = run(tmp_path)
     assert result.fit.stop_reason == "interrupted"
     assert set(ALWAYS) <= set(files_in(result.folder))
     assert f"progress/step_{step + 1:05d}.png" in files_in(result.folder)
     assert read_json(result.folder / "manifest.json")["stop_reason"] == "interrupted"
     assert read_json(result.folder / "metrics.json")["steps"] == step + 1
     assert torch.load(result.folder / "checkpoints" / "last.pt")["steps_done"] == step + 1
-    assert "interrupted" in shown
     assert f"Stopped by Ctrl-C after {step + 1} of 4 steps" in (result.folder / "report.html").read_text()
 
 
@@ -194,7 +174,7 @@ def test_one_view_and_several_objects(tmp_path: Path) -> None:
     ]
     result, shown = run(tmp_path, *overrides)
     assert "heldout" not in result.metrics
-    assert "1 view of 20 x 20: 1 fitted" in shown
+    assert "1 view of 20 x 20: 1 fitted" in shown  # in the singular
     assert result.metrics["geometry"]["components"] == 2
     assert result.metrics["geometry"]["objects"]["b"]["n_faces"] == 12
     assert "flipped_faces" not in result.metrics["geometry"]  # no mesh is learned

@@ -336,17 +336,6 @@ def test_one_split_by_hand() -> None:
     }
 
 
-SQUARE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1]])
-FAULTS = {
-    "three different corners, found face 1": [[0, 1, 2], [2, 2, 3]],
-    "at most two faces at an edge, found 1 edges": [[0, 1, 2], [1, 0, 3], [0, 1, 4]],
-    "oriented alike": [[0, 1, 2], [0, 1, 3]],
-    "oriented alike and": [[0, 1, 2], [0, 1, 2]],
-    "pairs of faces with the same three corners": [[0, 1, 2], [0, 2, 1]],
-    "only touch, the first is vertex 0": [[0, 1, 2], [0, 3, 4]],
-}
-
-
 def test_empty_flat_and_unused() -> None:
     nothing = remesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64), 1.0)
     assert nothing.vertices.shape == (0, 3) and nothing.faces.shape == (0, 3) and nothing.attributes.shape == (0, 0)
