@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 from support.lenses import KINDS, lens
 from support.material_kinds import cameras, exported_objects, lit_scene, smooth
+from support.small_runs import run_small
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
-from diffrender.app.run import run_fit
 from diffrender.app.scene_file import load_scene, save_scene
 from diffrender.app.turntable import rotate_objects, upward, write_turntable
-from diffrender.config.load import load_config
 from diffrender.errors import DataError
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import render
@@ -44,9 +41,7 @@ export: []
 
 
 def fitted(tmp_path: Path, *overrides: str) -> Path:
-    (tmp_path / "a.yaml").write_text(SCENE)
-    config = load_config(tmp_path / "a.yaml", overrides)
-    return run_fit(config, "a", tmp_path / "a.yaml", tmp_path / "out", Console(file=io.StringIO())).folder
+    return run_small(SCENE, tmp_path, *overrides)[0].folder
 
 
 def invoke(*arguments: object) -> Any:

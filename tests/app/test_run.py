@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from support.small_runs import raise_after, run_small
 
 from diffrender.app.run import RunResult, run_fit
-from diffrender.app.run_recorder import Recorder, evenly
+from diffrender.app.run_recorder import evenly
 from diffrender.config.load import load_config
 from diffrender.config.overrides import Override
 from diffrender.errors import ConfigError, DataError
-from diffrender.fit.step import StepRecord
 from diffrender.readers.meshes.read_mesh import read_mesh
 
 SCENE = """
@@ -51,12 +51,12 @@ ALWAYS = [
 ]
 
 
+# Nothing but the fit and its report.
+BARE = ("progress={pictures: 0, video: false, turntable: false}", "export=[]")
+
+
 def run(folder: Path, *overrides: str | Override) -> tuple[RunResult, str]:
-    scene = folder / "small.yaml"
-    scene.write_text(SCENE)
-    shown = io.StringIO()
-    result = run_fit(load_config(scene, overrides), "small", scene, folder / "out", Console(file=shown, width=120))
-    return result, shown.getvalue()
+    return run_small(SCENE, folder, *overrides)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -107,7 +107,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     heldout = metrics["heldout"]
     for said in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
                  f"{geometry['rms_to_target']:.3g}", "Judged by the 2 views that the fit never saw", "Watertight",
-                 "lights.key.direction", "No self-intersections.", "No face was turned over by a step",
+                 "lights.key.direction", "No face was turned over by a step",
                  "mesh/final.glb, read back and rendered in the same light, looks like the fitted scene"):  # fmt: skip
         assert said in page
     assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
@@ -116,18 +116,14 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert all((result.folder / link).exists() for link in linked)
 
     log = (result.folder / "log.txt").read_text()
-    for text in (shown, log):
-        assert "7 fitted, 2 held out" in text
-        assert "lights.key.direction" in text
-        assert "held-out mask IoU" in text
-        assert "finished after 4 steps" in text
-        assert "the GLB, read back and rendered in the same light, is " in text
-        assert "80 faces; watertight, one part, no handles; " in text
-        assert f"RMS {geometry['rms_to_target']:.4g} between the vertices (at the start " in text
+    assert str(result.folder) in shown and str(result.folder) in log
+    for text in (shown, log):  # what these say of numbers is tested with the writers
+        for value in ("lights.key.direction", f"{heldout['psnr_db']:.1f}", f"RMS {geometry['rms_to_target']:.4g} "):
+            assert value in text
 
 
 def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
-    first, _ = run(tmp_path, "optimize.seed=3", "progress.video=false", "progress.pictures=0", "export=[]")
+    first, _ = run(tmp_path, "optimize.seed=3", *BARE)
     resolved = first.folder / "scene.resolved.yaml"
     second = run_fit(load_config(resolved), "again", resolved, tmp_path / "out", Console(file=io.StringIO()))
     assert (second.folder / "scene.resolved.yaml").read_text() == resolved.read_text()
@@ -142,28 +138,16 @@ def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
     assert not any(name.startswith(("progress/", "mesh/")) for name in files_in(first.folder))
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    plain = Recorder.on_step
-
-    def on_step(self: Recorder, record: StepRecord, model) -> None:
-        plain(self, record, model)
-        if record.step == step:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Recorder, "on_step", on_step)
-
-
 @pytest.mark.parametrize("step", [0, 2])
 def test_ctrl_c_leaves_the_results_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    interrupt_at(monkeypatch, step)
-    result, shown = run(tmp_path)
+    raise_after(monkeypatch, step)
+    result, _ = run(tmp_path)
     assert result.fit.stop_reason == "interrupted"
     assert set(ALWAYS) <= set(files_in(result.folder))
     assert f"progress/step_{step + 1:05d}.png" in files_in(result.folder)
     assert read_json(result.folder / "manifest.json")["stop_reason"] == "interrupted"
     assert read_json(result.folder / "metrics.json")["steps"] == step + 1
     assert torch.load(result.folder / "checkpoints" / "last.pt")["steps_done"] == step + 1
-    assert "interrupted" in shown
     assert f"Stopped by Ctrl-C after {step + 1} of 4 steps" in (result.folder / "report.html").read_text()
 
 
@@ -190,7 +174,7 @@ def test_one_view_and_several_objects(tmp_path: Path) -> None:
     ]
     result, shown = run(tmp_path, *overrides)
     assert "heldout" not in result.metrics
-    assert "1 view of 20 x 20: 1 fitted" in shown
+    assert "1 view of 20 x 20: 1 fitted" in shown  # in the singular
     assert result.metrics["geometry"]["components"] == 2
     assert result.metrics["geometry"]["objects"]["b"]["n_faces"] == 12
     assert "flipped_faces" not in result.metrics["geometry"]  # no mesh is learned
@@ -229,15 +213,15 @@ def test_an_unwritable_folder_is_found_before_the_targets_are_made(tmp_path: Pat
 
 def test_hard_edges_are_warned_of_where_shapes_are_learned(tmp_path: Path) -> None:
     warning = "silhouettes have no gradient"
-    result, shown = run(tmp_path, Override("render.edges", "hard"))
+    result, shown = run(tmp_path, *BARE, Override("render.edges", "hard"))
     assert warning in " ".join(shown.split())
     assert warning in (result.folder / "report.html").read_text()
-    assert warning not in " ".join(run(tmp_path)[1].split())
+    assert warning not in " ".join(run(tmp_path, *BARE)[1].split())
 
 
 def test_annealed_soft_edges_run_and_come_back_from_the_resolved_scene(tmp_path: Path) -> None:
     edges = "{type: soft, sigma: 4.0, anneal: {sigma: [3, 0.5], until: 2, then: antialias}}"
-    result, _ = run(tmp_path, Override("render.edges", edges))
+    result, _ = run(tmp_path, *BARE, Override("render.edges", edges))
     again = load_config(result.folder / "scene.resolved.yaml")
     assert again.render.edges.anneal.sigma == (3.0, 0.5)
     assert again.render.edges.anneal.until == 2

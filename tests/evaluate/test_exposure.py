@@ -150,6 +150,7 @@ def fitted(text: str) -> tuple[FitSetup, FitResult]:
     return setup, fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
 
 
+@pytest.mark.slow
 def test_exposures_and_colour_casts_are_recovered_and_the_colours_are_better_for_it():
     """The targets are exposed differently by up to a stop either way, and cast by up to a fifth in each channel."""
     setup, result = fitted(SCENE + LEARNED)

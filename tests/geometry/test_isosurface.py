@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.surfaces import area_and_volume, assert_closed_manifold
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.isosurface import Lattice, isosurface
@@ -14,36 +15,8 @@ from diffrender.geometry.topology import Topology
 LOW, HIGH = torch.full((3,), -1.2), torch.full((3,), 1.2)
 
 
-def volume(vertices: torch.Tensor, faces: torch.Tensor) -> float:
-    corners = vertices.double()[faces]
-    return float((corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum() / 6)
-
-
 def euler(vertices: torch.Tensor, faces: torch.Tensor) -> int:
     return len(vertices) - len(Topology(faces).edges) + len(faces)
-
-
-def is_manifold(n_vertices: int, faces: torch.Tensor) -> bool:
-    """Closed, all vertices in use, and the faces around each vertex make one single fan."""
-    topology = Topology(faces)
-    if not topology.is_closed or len(faces.unique()) != n_vertices:
-        return False
-    # Corners as nodes, joined across each edge at each of its ends: a vertex is one fan if its corners are one part.
-    parent = list(range(3 * len(faces)))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    corner_of = {(f, v): 3 * f + c for f, row in enumerate(faces.tolist()) for c, v in enumerate(row)}
-    offset, corner = topology.edge_corners.offset.tolist(), topology.edge_corners.corner.tolist()
-    for e, ends in enumerate(topology.edges.tolist()):
-        one, two = (half // 3 for half in corner[offset[e] : offset[e + 1]])
-        for v in ends:
-            parent[root(corner_of[one, v])] = root(corner_of[two, v])
-    return len({root(node) for node in range(3 * len(faces))}) == n_vertices
 
 
 def torus(points: torch.Tensor) -> torch.Tensor:
@@ -54,16 +27,16 @@ def torus(points: torch.Tensor) -> torch.Tensor:
 def test_a_sphere_has_its_radius_its_volume_and_faces_outwards() -> None:
     vertices, faces = isosurface(lambda points: points.norm(dim=1) - 1, Lattice.around(LOW, HIGH, 0.1))
     assert vertices.norm(dim=1) == pytest.approx(torch.ones(len(vertices)), abs=0.01)
-    assert volume(vertices, faces) == pytest.approx(4 / 3 * math.pi, rel=0.01)
-    assert is_manifold(len(vertices), faces)
+    assert area_and_volume(vertices, faces)[1] == pytest.approx(4 / 3 * math.pi, rel=0.01)
+    assert_closed_manifold(faces, len(vertices))
     assert euler(vertices, faces) == 2
 
 
 def test_a_torus_keeps_its_hole() -> None:
     vertices, faces = isosurface(torus, Lattice.around(LOW, HIGH, 0.1))
-    assert is_manifold(len(vertices), faces)
+    assert_closed_manifold(faces, len(vertices))
     assert euler(vertices, faces) == 0
-    assert volume(vertices, faces) == pytest.approx(2 * math.pi**2 * 0.7 * 0.09, rel=0.02)
+    assert area_and_volume(vertices, faces)[1] == pytest.approx(2 * math.pi**2 * 0.7 * 0.09, rel=0.02)
 
 
 def test_the_error_falls_with_the_square_of_the_cell() -> None:
@@ -85,13 +58,14 @@ def test_any_function_gives_a_closed_manifold(seed: int, offset: float) -> None:
         return values.where(values.abs() > 0.1, 0.0)
 
     vertices, faces = isosurface(noise, Lattice.around(torch.zeros(3), torch.ones(3), 0.25))
-    assert is_manifold(len(vertices), faces) or len(faces) == 0
+    if len(faces):
+        assert_closed_manifold(faces, len(vertices))
     assert torch.isfinite(vertices).all()
 
 
 def test_what_leaves_the_lattice_is_closed_off() -> None:
     vertices, faces = isosurface(lambda points: points[:, 0] - 0.05, Lattice.around(LOW, HIGH, 0.2))
-    assert is_manifold(len(vertices), faces)
+    assert_closed_manifold(faces, len(vertices))
     assert euler(vertices, faces) == 2
     assert float(vertices[:, 0].max()) == pytest.approx(0.05, abs=1e-5)
     assert float(vertices.abs().max()) < 1.2 + 0.2
@@ -106,7 +80,7 @@ def test_blur_takes_away_what_is_thinner_than_a_cell_and_little_else() -> None:
     sharp, blurred = isosurface(ball_and_hair, lattice), isosurface(ball_and_hair, lattice, 1.0)
     assert float(sharp.vertices[:, 0].max()) > 1
     assert blurred.vertices.norm(dim=1) == pytest.approx(0.8 * torch.ones(len(blurred.vertices)), abs=0.07)
-    assert is_manifold(len(blurred.vertices), blurred.faces)
+    assert_closed_manifold(blurred.faces, len(blurred.vertices))
 
 
 def test_nothing_inside_gives_no_faces() -> None:

@@ -6,19 +6,12 @@ import math
 
 import pytest
 import torch
+from support.surfaces import joined
 from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.mesh_checks import check_mesh, find_flipped_faces
 from diffrender.geometry.primitives import Triangles, box, icosphere, plane, torus
-
-
-def joined(*parts: Triangles) -> Triangles:
-    starts = [sum(len(part.vertices) for part in parts[:k]) for k in range(len(parts))]
-    return Triangles(
-        torch.cat([part.vertices for part in parts]),
-        torch.cat([part.faces + start for part, start in zip(parts, starts, strict=True)]),
-    )
 
 
 def moved(part: Triangles, *by: float) -> Triangles:

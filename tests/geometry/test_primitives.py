@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from support.surfaces import area_and_volume
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import box, bumpy_sphere, bumpy_sphere_colors, icosphere, plane, torus
@@ -16,11 +17,6 @@ CLOSED = {
 }
 
 
-def volume(shape):
-    a, b, c = shape.vertices.double()[shape.faces].unbind(1)
-    return float((a * torch.linalg.cross(b, c)).sum() / 6)
-
-
 @pytest.mark.parametrize("name", CLOSED)
 def test_closed_shapes_are_closed_oriented_and_of_the_right_genus(name):
     shape, euler = CLOSED[name]
@@ -30,7 +26,7 @@ def test_closed_shapes_are_closed_oriented_and_of_the_right_genus(name):
     assert torch.equal(half_edges.unique(dim=0), half_edges.flip(1).unique(dim=0)), "an edge has only one side"
     assert shape.faces.unique().tolist() == list(range(len(shape.vertices)))
     assert len(shape.vertices) - len(Topology(shape.faces).edges) + len(shape.faces) == euler
-    assert volume(shape) > 0, "faces are clockwise seen from outside"
+    assert area_and_volume(*shape)[1] > 0, "faces are clockwise seen from outside"
 
 
 def test_icosphere_counts_radius_and_even_triangles():
@@ -40,15 +36,15 @@ def test_icosphere_counts_radius_and_even_triangles():
     a, b, c = sphere.vertices[sphere.faces].unbind(1)
     area = torch.linalg.cross(b - a, c - a).norm(dim=1)
     assert area.max() / area.min() < 2
-    assert volume(icosphere(4)) == pytest.approx(4 / 3 * math.pi, rel=0.005)
+    assert area_and_volume(*icosphere(4))[1] == pytest.approx(4 / 3 * math.pi, rel=0.005)
 
 
 def test_box_torus_and_plane_have_the_size_asked_for():
-    assert volume(box((1.0, 2.0, 3.0))) == pytest.approx(6)
+    assert area_and_volume(*box((1.0, 2.0, 3.0)))[1] == pytest.approx(6)
     torch.testing.assert_close(box((1.0, 2.0, 3.0)).vertices.amax(0), torch.tensor([0.5, 1.0, 1.5]))
     torch.testing.assert_close(box(2.0).vertices.amin(0), torch.tensor([-1.0, -1.0, -1.0]))
     ring = torus(2.0, 0.5, 200, 100)
-    assert volume(ring) == pytest.approx(2 * math.pi**2 * 2.0 * 0.5**2, rel=0.002)
+    assert area_and_volume(*ring)[1] == pytest.approx(2 * math.pi**2 * 2.0 * 0.5**2, rel=0.002)
     torch.testing.assert_close(ring.vertices.amax(0), torch.tensor([2.5, 0.5, 2.5]))
     floor = plane(2.0, 3.0, 4, 5)
     assert floor.vertices.shape == (30, 3) and floor.faces.shape == (40, 3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.surfaces import joined
 from torch import Tensor
 
 from diffrender.errors import ShapeError
@@ -18,14 +19,6 @@ from diffrender.threads import threads_to_kernels
 
 MESHES = Path(__file__).parents[3] / "shared" / "data" / "meshes"
 TURN = axis_angle_to_matrix(torch.tensor([0.3, -0.5, 0.7], dtype=torch.float64))
-
-
-def joined(*parts: Triangles) -> Triangles:
-    starts = [sum(len(part.vertices) for part in parts[:k]) for k in range(len(parts))]
-    return Triangles(
-        torch.cat([part.vertices for part in parts]),
-        torch.cat([part.faces + start for part, start in zip(parts, starts, strict=True)]),
-    )
 
 
 def moved(part: Triangles, by: Sequence[float]) -> Triangles:

@@ -25,8 +25,6 @@ from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import threads_to_kernels
 from diffrender.writers.meshes.obj import write_obj
 
-pytestmark = pytest.mark.slow
-
 POSE = """
 targets:
   resolution: 64
@@ -141,6 +139,7 @@ def test_the_light_on_a_known_object() -> None:
     torch.testing.assert_close(sky.radiance, torch.full((3,), 0.3), rtol=1e-3, atol=0)
 
 
+@pytest.mark.slow
 def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
     """Stripes finer than the triangles come back, and a view that was not fitted shows them."""
     mesh = unwrap_mesh(Mesh(*bumpy_sphere(3)), 128)
@@ -160,6 +159,7 @@ def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
     assert evaluate_views(result.scene, setup.heldout_views, setup.render_views)["psnr_masked_db"] > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["identity", "large_steps"])
 def test_a_shape_from_a_coarse_sphere_that_is_remeshed(method: str) -> None:
     setup, result = fitted(REMESHED.replace("METHOD", method))

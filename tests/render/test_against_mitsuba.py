@@ -66,6 +66,8 @@ LAMPS = ("directional", "point")
 # The base of Mitsuba's dielectrics gives a few hundredths more light than it gets, and its metals mask facets in
 # another way, which shows at roughness 1: under a sky both are as far from us as the two formulas are.
 UNDER_THE_SKY = ("lambert", "metallic 1.0, roughness 0.25", "black, roughness 0.8")
+# The others are slow: Mitsuba renders each anew.
+QUICK = [("lambert", "directional"), ("metallic 0.5, roughness 0.5", "point")]
 CASES = [(material, light) for material in MATERIALS for light in LAMPS]
 CASES += [(material, "environment") for material in UNDER_THE_SKY]
 
@@ -75,7 +77,9 @@ def shown(image: Tensor) -> Tensor:
     return image.clamp(0, 1)
 
 
-@pytest.mark.parametrize(("material", "light"), CASES)
+@pytest.mark.parametrize(
+    ("material", "light"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES]
+)
 def test_direct_light_agrees(material: str, light: str) -> None:
     ball = icosphere(4)
     mesh = Mesh(ball.vertices * torch.tensor([0.8, 1.0, 0.7]), ball.faces)

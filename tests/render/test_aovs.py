@@ -72,7 +72,7 @@ def test_a_sphere_shows_its_own_normals_and_depths() -> None:
     assert (output.buffer("depth")[output.coverage == 0] == 0).all()
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("normal", 0.04), ("depth", 0.04)])
+@pytest.mark.parametrize(("name", "tolerance"), [("normal", 0.04), pytest.param("depth", 0.04, marks=pytest.mark.slow)])
 def test_gradients_are_those_of_the_supersampled_image(name: str, tolerance: float) -> None:
     # The far sphere slides behind the near one and against the background.
     scene, cameras = two_spheres(torch.float64), cameras_of(64, 1)

@@ -169,6 +169,7 @@ def lit() -> Case:
     return make_case(build_lit, leaves, motions, target_motion("vertices", LIT.vertices), samples=12)
 
 
+@pytest.mark.slow
 def test_vertices_of_a_lit_mesh(lit):
     lit.check_all("lit vertices", linear=0.03, squared=0.04)
 
@@ -194,6 +195,7 @@ def test_one_object_in_front_of_another():
     case.check_all("object in front", linear=0.03, squared=0.04)
 
 
+@pytest.mark.slow
 def test_one_object_behind_another():
     ball = bumpy(3)
     near = placed(ball.with_vertices(0.4 * ball.vertices + torch.tensor([0.3, -0.1, 1.0])))
@@ -203,6 +205,7 @@ def test_one_object_behind_another():
     )
 
 
+@pytest.mark.slow
 def test_open_mesh():
     moving_mesh_case(wavy_sheet(24), oblique_cameras(1, SIZE), samples=16).check_all(
         "open mesh", linear=0.04, squared=0.09
@@ -218,6 +221,7 @@ def test_orthographic_camera():
         assert predictions(group, [away]).abs().max() < 1e-3 * group[0]["vertices"].abs().sum()
 
 
+@pytest.mark.slow
 def test_silhouette_that_crosses_the_border():
     camera = oblique_cameras(1, SIZE, distance=1.9)
     case = moving_mesh_case(bumpy(3), camera)
@@ -226,6 +230,7 @@ def test_silhouette_that_crosses_the_border():
     case.check_all("border", linear=0.03, squared=0.04)
 
 
+@pytest.mark.slow
 def test_mesh_across_the_near_plane():
     floor, camera = wavy_floor(), front_camera(SIZE)
     depth = camera.world_to_pixels(floor.vertices)[0, floor.faces, 2]

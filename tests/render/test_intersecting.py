@@ -36,9 +36,20 @@ def spheres() -> tuple[Mesh, Mesh]:
     return turned(ball, 0.1, 0.2, 0.3, away=(-0.25, 0.05, 0.0)), turned(ball, 0.5, -0.2, 0.7, away=(0.35, -0.1, 0.25))
 
 
-@pytest.mark.parametrize("camera", [oblique_cameras(1, SIZE), flat_camera(SIZE, SIZE, 2.4)], ids=["pinhole", "flat"])
-@pytest.mark.parametrize("shapes", [crossing_quads, spheres], ids=["quads", "spheres"])
-@pytest.mark.parametrize("first_moves", [True, False], ids=["first", "second"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        pytest.param(oblique_cameras(1, SIZE), id="pinhole"),
+        pytest.param(flat_camera(SIZE, SIZE, 2.4), id="flat", marks=SLOW),
+    ],
+)
+@pytest.mark.parametrize(
+    "shapes", [pytest.param(crossing_quads, id="quads"), pytest.param(spheres, id="spheres", marks=SLOW)]
+)
+@pytest.mark.parametrize("first_moves", [pytest.param(True, id="first"), pytest.param(False, id="second", marks=SLOW)])
 def test_gradient_of_either(shapes, first_moves, camera):
     meshes, colors = shapes(), (RED, BLUE)
     mover, still = (0, 1) if first_moves else (1, 0)

@@ -172,35 +172,38 @@ def moving_light(kind):
     return leaves, build, field
 
 
-@pytest.mark.parametrize("kind", LIGHTS)
+def assert_gradients_are_true(what, build, leaves, images, *, noise_at_most, cosine_at_least, relative_l2_at_most):
+    """Of three linear losses, along the motions in supersampled `images`."""
+    learnt = with_gradients(leaves)
+    image = render(*build(learnt)).rgba
+    losses = [smooth_functional(image.shape, seed) for seed in range(3)]
+    gradients = [gradients_of(loss, image, learnt) for loss in losses]
+    assert_derivatives_agree(
+        what,
+        predictions(gradients, [item.motion for item in images]),
+        derivatives(images, losses, noise_at_most=noise_at_most),
+        cosine_at_least=cosine_at_least,
+        relative_l2_at_most=relative_l2_at_most,
+    )
+
+
+@pytest.mark.parametrize("kind", ["directional", *(pytest.param(k, marks=pytest.mark.slow) for k in ("point", "spot"))])
 def test_gradients_of_the_light_are_those_of_supersampled_images(kind):
     leaves, build, field = moving_light(kind)
     axes = [torch.tensor(axis) for axis in ([1.0, 0, 0], [0.0, 0, 1], [0.7, 0, -0.7], [0.3, 1, 0.2])]
     motions = [Motion(f"{field} {i}", {field: axis}, step=0.006) for i, axis in enumerate(axes)]
     images = moved_images(build, leaves, motions, 6)
-    learnt = with_gradients(leaves)
-    image = render(*build(learnt)).rgba
-    losses = [smooth_functional(image.shape, seed) for seed in range(3)]
-    gradients = [gradients_of(loss, image, learnt) for loss in losses]
-    assert_derivatives_agree(
-        f"{kind} light", predictions(gradients, motions), derivatives(images, losses, noise_at_most=0.05),
-        cosine_at_least=0.98, relative_l2_at_most=0.2,
-    )  # fmt: skip
+    bounds = {"noise_at_most": 0.05, "cosine_at_least": 0.98, "relative_l2_at_most": 0.2}
+    assert_gradients_are_true(f"{kind} light", build, leaves, images, **bounds)
 
 
+@pytest.mark.slow
 def test_gradients_of_what_casts_the_shadow_are_those_of_supersampled_images():
     """On the floor alone: its pixels depend on the ball's vertices only through the shadow and the outline."""
     leaves, build, _ = moving_light("directional")
-    motions = vertex_motions("vertices", leaves["vertices"], 2)
-    images = moved_images(build, leaves, motions, 5)
-    learnt = with_gradients(leaves)
-    image = render(*build(learnt)).rgba
-    losses = [smooth_functional(image.shape, seed) for seed in range(3)]
-    gradients = [gradients_of(loss, image, learnt) for loss in losses]
-    assert_derivatives_agree(
-        "caster", predictions(gradients, motions), derivatives(images, losses, noise_at_most=0.1),
-        cosine_at_least=0.97, relative_l2_at_most=0.25,
-    )  # fmt: skip
+    images = moved_images(build, leaves, vertex_motions("vertices", leaves["vertices"], 2), 5)
+    bounds = {"noise_at_most": 0.1, "cosine_at_least": 0.97, "relative_l2_at_most": 0.25}
+    assert_gradients_are_true("caster", build, leaves, images, **bounds)
 
 
 def test_a_light_of_the_camera_casts_shadows_of_its_own_in_each_view():

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
+from support.cases import target_motion
 from support.comparators import assert_gradients_agree
 from support.pictures import assert_images_agree
 from support.shapes import BACKGROUND, bumpy, flat_camera, oblique_cameras, placed, scene_of, smooth_colors, square
 from support.truth import (
     Leaves,
-    Motion,
     MovedImages,
     assert_derivatives_agree,
     dense_image,
@@ -29,7 +29,6 @@ from support.truth import (
     step_of,
     vertex_motions,
     with_gradients,
-    world_motions,
 )
 from torch import Tensor
 
@@ -90,8 +89,7 @@ def truth() -> FineTruth:
         dataclasses.replace(motion, step=step_of(build, leaves, motion))
         for motion in vertex_motions("vertices", CLOSED.vertices, 6)
     ]
-    turn = (world_motions()["rotation y"] - world_motions()["rotation x"])[:3, :3]
-    goal = Motion("target", {"vertices": 0.05 * CLOSED.vertices @ turn.T + 0.03 + 0.03 * CLOSED.vertices})
+    goal = target_motion("vertices", CLOSED.vertices)
     samples = 3
     return FineTruth(
         dense_image(*build_fine(leaves), samples).mean(0),
@@ -108,8 +106,8 @@ def test_the_image_is_the_scene_through_the_stated_kernel(truth, sigma):
     )
 
 
-@pytest.mark.parametrize("sigma", [2.0, 6.0])
-@pytest.mark.parametrize("kind", ["linear", "squared"])
+@pytest.mark.parametrize("sigma", [2.0, pytest.param(6.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["linear", pytest.param("squared", marks=pytest.mark.slow)])
 def test_gradient_along_motions(truth, sigma, kind):
     learnt = with_gradients({"vertices": CLOSED.vertices})
     image = render(*build(learnt), Soft(sigma)).rgba

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.comparators import psnr_of
 from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, square
 from torch import Tensor
 
@@ -26,10 +27,6 @@ from diffrender.setup.material_inputs import patches
 @pytest.fixture(scope="module")
 def mesh() -> Mesh:
     return unwrap_mesh(bumpy(3), 256)
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    return float(-10 * (a - b).square().mean().log10())
 
 
 def seam_sides(mesh: Mesh) -> tuple[Tensor, Tensor]:
@@ -56,9 +53,9 @@ def test_unwrapping_leaves_the_mesh_as_it_is(mesh: Mesh) -> None:
 def test_vertex_colours_survive_a_texture(mesh: Mesh) -> None:
     colors = smooth_colors(mesh.vertices)
     texture = bake_to_texture(mesh, colors, 256)
-    assert psnr(bake_to_vertices(mesh, texture), colors) > 60
+    assert psnr_of(bake_to_vertices(mesh, texture), colors) > 60
     noise = torch.rand(mesh.n_vertices, 3, generator=torch.Generator().manual_seed(0))
-    assert psnr(bake_to_vertices(mesh, bake_to_texture(mesh, noise, 256)), noise) > 45
+    assert psnr_of(bake_to_vertices(mesh, bake_to_texture(mesh, noise, 256)), noise) > 45
 
 
 def test_a_smooth_texture_survives_vertex_colours(mesh: Mesh) -> None:
@@ -66,7 +63,7 @@ def test_a_smooth_texture_survives_vertex_colours(mesh: Mesh) -> None:
     texels = torch.zeros(256, 256, 3)
     texels[texels_of.covered] = smooth_colors(texels_of.values(mesh.vertices, mesh.faces))
     again = bake_to_texture(mesh, bake_to_vertices(mesh, Texture(texels)), 256).texels
-    assert psnr(again[texels_of.covered], texels[texels_of.covered]) > 38
+    assert psnr_of(again[texels_of.covered], texels[texels_of.covered]) > 38
 
 
 def test_a_baked_texture_looks_like_the_vertex_colours(mesh: Mesh) -> None:
@@ -74,7 +71,7 @@ def test_a_baked_texture_looks_like_the_vertex_colours(mesh: Mesh) -> None:
     camera = flat_camera(96, 96, view_height=2.4)
     by_vertex = render(scene_of(placed(mesh, Unlit(colors))), camera, Hard()).rgba
     by_texture = render(scene_of(placed(mesh, Unlit(bake_to_texture(mesh, colors, 256)))), camera, Hard()).rgba
-    assert psnr(by_texture, by_vertex) > 38
+    assert psnr_of(by_texture, by_vertex) > 38
 
 
 def test_baking_by_hand() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.comparators import psnr_of
 from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, square
 from torch import Tensor
 
@@ -20,10 +21,6 @@ from diffrender.scene.textures.texture import Texture
 from diffrender.scene.textures.transfer import transfer_normal_map, transfer_texture
 
 
-def psnr(a: Tensor, b: Tensor) -> float:
-    return float(-10 * (a - b).square().mean().log10())
-
-
 def mirrored(mesh: Mesh) -> Mesh:
     """The same triangles whose texture is seen in a mirror."""
     assert mesh.uvs is not None
@@ -37,7 +34,7 @@ def test_a_texture_is_carried_to_another_mesh() -> None:
     carried = transfer_texture(texture, old, new)
     texels_of = texel_map(new, 256, 256)
     expected = smooth_colors(texels_of.values(new.vertices, new.faces))
-    assert psnr(carried.texels[texels_of.covered], expected) > 35
+    assert psnr_of(carried.texels[texels_of.covered], expected) > 35
     assert transfer_texture(texture, old, new, 64).texels.shape == (64, 64, 3)
     for carry in (transfer_texture, transfer_normal_map):
         with pytest.raises(ShapeError, match="the old mesh has no texture coordinates"):
@@ -76,7 +73,7 @@ def test_a_normal_map_by_hand() -> None:
     torch.testing.assert_close(again, texture.texels)
 
 
-@pytest.mark.parametrize("same_triangles", [True, False])
+@pytest.mark.parametrize("same_triangles", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_carried_normal_map_is_lit_as_before(same_triangles: bool) -> None:
     old = unwrap_mesh(bumpy(4), 256)
     new = mirrored(unwrap_mesh(old if same_triangles else bumpy(5), 256, padding=9))
@@ -95,6 +92,6 @@ def test_a_carried_normal_map_is_lit_as_before(same_triangles: bool) -> None:
 
     wanted = seen(old, texture)
     # The frames along u of the two layouts differ by seams alone, and seams are rare.
-    assert psnr(seen(new, transfer_normal_map(texture, old, new)), wanted) > (40 if same_triangles else 32)
-    assert psnr(seen(new, transfer_texture(texture, old, new)), wanted) < 26  # without turning them
-    assert psnr(seen(new, None), wanted) < 26
+    assert psnr_of(seen(new, transfer_normal_map(texture, old, new)), wanted) > (40 if same_triangles else 32)
+    assert psnr_of(seen(new, transfer_texture(texture, old, new)), wanted) < 26  # without turning them
+    assert psnr_of(seen(new, None), wanted) < 26

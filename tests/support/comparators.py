@@ -14,6 +14,11 @@ from torch import Tensor
 ROW_THAT_MATTERS = 1e-3
 
 
+def psnr_of(a: Tensor, b: Tensor) -> float:
+    """In dB, of values in 0..1 of any shape."""
+    return float(-10 * (a - b).square().mean().log10())
+
+
 def cosine(actual: Tensor, expected: Tensor) -> float:
     """Cosine of the angle between two gradients as flat vectors; 0 where one of them is zero."""
     a, b = actual.double().reshape(-1), expected.double().reshape(-1)

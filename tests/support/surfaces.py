@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from diffrender.geometry.primitives import box, icosphere, plane, torus
+from diffrender.geometry.primitives import Triangles, box, icosphere, plane, torus
 
 
 def _n_parts(n_nodes: int, pairs: np.ndarray) -> int:
@@ -59,6 +59,12 @@ def assert_manifold(faces: Tensor, n_vertices: int) -> None:
     assert _n_parts(len(edges), pairs) == n_vertices, "faces at a vertex do not hang together"
 
 
+def assert_closed_manifold(faces: Tensor, n_vertices: int) -> None:
+    """An oriented manifold without boundary that uses every vertex."""
+    assert_manifold(faces, n_vertices)
+    assert len(boundary_edges(faces)) == 0, "the surface is open"
+
+
 def shape_of(faces: Tensor) -> tuple[int, int, int]:
     """(Euler characteristic, components, boundary loops), which no honest edit changes."""
     array = faces.numpy()
@@ -88,6 +94,15 @@ def edge_lengths(vertices: Tensor, faces: Tensor) -> Tensor:
     """[E] float64."""
     edges = torch.from_numpy(edges_of(faces))
     return (vertices.double()[edges[:, 0]] - vertices.double()[edges[:, 1]]).norm(dim=1)
+
+
+def joined(*parts: Triangles) -> Triangles:
+    """One mesh of several, which share no vertex."""
+    starts = [sum(len(part.vertices) for part in parts[:k]) for k in range(len(parts))]
+    return Triangles(
+        torch.cat([part.vertices for part in parts]),
+        torch.cat([part.faces + start for part, start in zip(parts, starts, strict=True)]),
+    )
 
 
 _ball = cache(icosphere)
