@@ -1,1 +1,1 @@
-"""How good a scene is: scores of views, geometry, materials and exposure."""
+"""Evaluation of a scene: scores of its views, geometry and materials, and matching of exposure."""

@@ -1,4 +1,4 @@
-"""Exposure and white balance of each picture: what is learned of the fitted ones, and what others are judged by."""
+"""Exposure and white balance per picture: added to the fitted cameras, matched in closed form for held-out views."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
 EXPOSURE, WHITE_BALANCE = "cameras.exposure", "cameras.white_balance"
-# Darker than this, a rendering says nothing of a gain.
+# Sums of squares at or below this do not determine a gain.
 LEAST_LIGHT = 1e-8
-# Gains of pictures that do not show the scene at all stay within so many stops.
+# Bound of a gain in stops, for pictures that do not show the scene at all.
 MOST_STOPS = 10.0
 
 
 def with_gains(cameras: Cameras, paths: Collection[str]) -> Cameras:
-    """`cameras` with those of exposure and white balance that are among `paths`, neutral where they had none."""
+    """Return `cameras` with the exposure and white balance named in `paths`, neutral if they had none."""
     exposure, white_balance = cameras.exposure, cameras.white_balance
     if EXPOSURE in paths and exposure is None:
         exposure = cameras.focal_px.new_zeros(len(cameras))
@@ -33,13 +33,12 @@ def with_gains(cameras: Cameras, paths: Collection[str]) -> Cameras:
 
 @torch.no_grad()
 def match_exposure(scene: Scene, views: Views, render_views: RenderViews, paths: Collection[str]) -> Cameras:
-    """The cameras of `views` with the gains that bring the renderings of `scene` nearest to their images.
+    """Return the cameras of `views` with the gains that best match the renderings of `scene` to the images.
 
-    Nobody can know how a picture that was held out was exposed; so it is judged at its best exposure, in closed form:
-    the gains g of each view that make sum (g rendering - image)^2 least, in linear light. Clipped values do not
-    count.
-    paths: what of it was learned. EXPOSURE alone gives a view one gain, on top of the white balance that it has; with
-        WHITE_BALANCE it has one for each channel, whose mean in stops is added to an exposure that is not learned.
+    The exposure of a held-out picture is unknown, so it is evaluated at its best exposure, by least squares in closed
+    form: per view, the gains g that minimise sum (g rendering - image)^2 in linear light. Clipped values do not count.
+    paths: which of the two were learned. EXPOSURE alone: one gain per view, on top of its white balance. With
+        WHITE_BALANCE: one gain per channel, whose mean in stops is added to an exposure that is not learned.
     """
     cameras = views.cameras
     if EXPOSURE not in paths and WHITE_BALANCE not in paths:
@@ -49,11 +48,11 @@ def match_exposure(scene: Scene, views: Views, render_views: RenderViews, paths:
         exposure=None if EXPOSURE in paths else cameras.exposure,
         white_balance=None if WHITE_BALANCE in paths else cameras.white_balance,
     )
-    gains = []
+    sums_of_views = []
     for view in range(len(cameras)):
         rendered = render_views(scene, known.select([view])).rgba[0, ..., :3]
-        gains.append(_gains(rendered, views.images[view]))
-    sums = torch.stack(gains)  # [N, 2, 3]
+        sums_of_views.append(_least_squares_sums(rendered, views.images[view]))
+    sums = torch.stack(sums_of_views)  # [N, 2, 3]
     if WHITE_BALANCE not in paths:
         sums = sums.sum(-1, keepdim=True)
     products, squares = sums.unbind(1)
@@ -66,7 +65,7 @@ def match_exposure(scene: Scene, views: Views, render_views: RenderViews, paths:
     return replace(cameras, exposure=exposure, white_balance=white_balance)
 
 
-def _gains(rendered: Tensor, image: Tensor) -> Tensor:
-    """[2, 3] the sums of rendering times image and of rendering times rendering, over the pixels that count."""
+def _least_squares_sums(rendered: Tensor, image: Tensor) -> Tensor:
+    """Return [2, 3]: sums of rendering * image and of rendering^2 per channel, over pixels that are not clipped."""
     rendered = rendered * ~is_clipped(image)
     return torch.stack([(rendered * image).sum((0, 1)), rendered.square().sum((0, 1))])

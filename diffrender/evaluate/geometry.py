@@ -1,4 +1,4 @@
-"""What is found in the geometry of a scene, for metrics.json, the closing words and the report."""
+"""Evaluation of the geometry of a scene, for metrics.json, the closing words and the report."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from diffrender.geometry.mesh_checks import MeshReport, check_mesh
 from diffrender.geometry.primitives import Triangles
 from diffrender.scene.scene import Scene
 
-# A fraction of a second, and good for two digits.
+# Takes a fraction of a second and gives two correct digits.
 SAMPLES = 20_000
 
 
 @dataclass(frozen=True)
 class GeometryReport:
-    """The geometry of a scene, in the world.
+    """A report on the geometry of a scene, in world space.
 
-    whole: of all objects as one mesh. objects: of each, by name.
-    rms_to_target: `vertex_distance` of the whole to the known target; None where none is known.
-    surface_rms_to_target: the RMS distance of the two surfaces, both ways; likewise.
+    whole: of all objects as one mesh. objects: of each object, by name.
+    rms_to_target: `vertex_distance` between the whole and the known target; None if there is none.
+    surface_rms_to_target: the symmetric RMS distance between the two surfaces; None if there is no target.
     """
 
     whole: MeshReport
@@ -31,7 +31,7 @@ class GeometryReport:
     surface_rms_to_target: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The numbers of the whole by name, with `objects` where there are several, and what is known of the target."""
+        """Return the numbers of the whole by name, `objects` if there are several, and distances to a known target."""
         numbers = asdict(self.whole)
         if self.rms_to_target is not None:
             numbers |= {"rms_to_target": self.rms_to_target, "surface_rms_to_target": self.surface_rms_to_target}
@@ -41,20 +41,20 @@ class GeometryReport:
 
 
 class GeometryEvaluator:
-    """Looks at scenes, and measures them by the target's where that is known; made once for several scenes.
+    """Evaluates the geometry of scenes, against a target if one is known; built once, used for several scenes.
 
-    target: the scene that the target images show, or None where they are photographs.
+    target: the scene that the target images show, or None if they are photographs.
     """
 
     def __init__(self, target: Scene | None) -> None:
         self._target = None if target is None else SurfaceQuery(_concatenate(triangles_w(target)))
 
     def report(self, scene: Scene) -> GeometryReport:
-        """What is found in `scene`. A scene without area is at no known distance."""
+        """Return the report on `scene`; without distances to the target for a scene without area."""
         parts = triangles_w(scene)
         whole = _concatenate(parts)
         reports = {name: check_mesh(part) for name, part in parts.items()}
-        # Of one object, both are the same; of several, the whole also says where they cross each other.
+        # For one object both are the same; for several, the whole also counts intersections between them.
         report = next(iter(reports.values())) if len(reports) == 1 else check_mesh(whole)
         if self._target is None or not report.area > 0:
             return GeometryReport(report, reports)
@@ -68,7 +68,7 @@ class GeometryEvaluator:
 
 
 def triangles_w(scene: Scene) -> dict[str, Triangles]:
-    """The triangles of each object in the world, on the CPU in float64."""
+    """Return the triangles of each object in world space, on the CPU in float64."""
     placed = {}
     for name, item in scene.objects.items():
         pose, scale = item.pose.detach().cpu().double(), item.scale.detach().cpu().double()

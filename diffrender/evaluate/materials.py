@@ -1,4 +1,4 @@
-"""How near fitted materials are to those of a known target, for metrics.json."""
+"""Evaluation of fitted materials against those of a known target, for metrics.json."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from diffrender.scene.views import Views
 
 @dataclass(frozen=True)
 class Relit:
-    """The target in light that the fit never saw.
+    """The target under lights that the fit never saw.
 
-    lights: by name. views: what the target looks like in it.
+    lights: by name. views: the target rendered under them.
     """
 
     lights: Mapping[str, Light]
@@ -36,14 +36,14 @@ class Relit:
 
 @dataclass(frozen=True)
 class MaterialReport:
-    """How near materials are to the target's, over the surface that the views see, each pixel counting alike.
+    """Errors of materials against the target's over the surface that the views see; all pixels count equally.
 
-    base_color_psnr_db: of sRGB colours, after one factor on all of them: brighter light on a darker surface looks the
-        same. base_color_scale: that factor.
-    base_color_balanced_psnr_db: after one factor a channel instead: so does light of another colour.
-    share_mae: mean absolute differences of roughness, metallic and all else in 0..1 that the materials have, by name.
-    relight: scores of images under other light, as of `evaluate_views`, base colours scaled by base_color_scale; None
-        where there is no such light.
+    base_color_psnr_db: PSNR of sRGB albedo after one common scale factor, since brighter light on a darker surface
+        looks the same. base_color_scale: that factor.
+    base_color_balanced_psnr_db: after one factor per channel instead, since the same holds for coloured light.
+    share_mae: mean absolute errors of roughness, metallic and all other fields in 0..1, by name.
+    relight: scores of `evaluate_views` under unseen lights, base colours scaled by base_color_scale; None if there are
+        no such lights.
     """
 
     base_color_psnr_db: float
@@ -53,17 +53,18 @@ class MaterialReport:
     relight: dict[str, float] | None
 
     def as_json(self) -> dict[str, Any]:
-        """`material` and, where there is one, `relight`, with the numbers that are known."""
+        """Return the numbers under `material` and, if there are relighting scores, under `relight`."""
         numbers = dataclasses.asdict(self)
         relight, shares = numbers.pop("relight"), numbers.pop("share_mae")
-        found = {"material": numbers | {f"{name}_mae": value for name, value in shares.items()}}
-        return found if relight is None else {**found, "relight": relight}
+        document = {"material": numbers | {f"{name}_mae": value for name, value in shares.items()}}
+        return document if relight is None else {**document, "relight": relight}
 
 
 class MaterialEvaluator:
-    """Measures the materials of scenes by a known target's; made once for several scenes.
+    """Evaluates the materials of scenes against a known target's; built once, used for several scenes.
 
-    target: what the target images show. cameras: the views whose surface counts. relit: the target in other light.
+    target: the scene that the target images show. cameras: they see the surface that counts. relit: the target under
+        unseen lights.
     """
 
     def __init__(self, target: Scene, cameras: Cameras, relit: Relit | None, render_views: RenderViews) -> None:
@@ -72,22 +73,22 @@ class MaterialEvaluator:
         self._shares = {name: _visible_values(target, name, cameras) for name in _common_shares(target)}
 
     def report(self, scene: Scene) -> MaterialReport | None:
-        """What is found in `scene`; None where its materials are of other kinds than the target's, or out of view."""
+        """Return the report on `scene`; None if its material types differ from the target's, or nothing is in view."""
         if _kinds(scene) != _kinds(self._target):
             return None
-        wanted, found, both = self._pairs(self._colors, _visible_values(scene, "base_color", self._cameras))
+        target, fitted, both = self._pairs(self._colors, _visible_values(scene, "base_color", self._cameras))
         if not bool(both.any()):
             return None
-        scale = float((wanted * found).sum() / found.square().sum().clamp_min(1e-12))
-        balance = (wanted * found).sum(0) / found.square().sum(0).clamp_min(1e-12)
+        scale = float((target * fitted).sum() / fitted.square().sum().clamp_min(1e-12))
+        balance = (target * fitted).sum(0) / fitted.square().sum(0).clamp_min(1e-12)
         maes = {}
-        for name, target in self._shares.items():
-            first, second, _ = self._pairs(target, _visible_values(scene, name, self._cameras))
+        for name, share in self._shares.items():
+            first, second, _ = self._pairs(share, _visible_values(scene, name, self._cameras))
             maes[name] = float((first - second).abs().mean())
         return MaterialReport(
-            _color_psnr_db(wanted, scale * found),
+            _color_psnr_db(target, scale * fitted),
             scale,
-            _color_psnr_db(wanted, balance * found),
+            _color_psnr_db(target, balance * fitted),
             maes,
             self._relight(scene, scale),
         )
@@ -99,10 +100,10 @@ class MaterialEvaluator:
         relit = dataclasses.replace(scene, objects=objects, lights=self._relit.lights)
         return evaluate_views(relit, self._relit.views, self._render_views)
 
-    def _pairs(self, wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[K, 3] values of the target and of a scene where both are seen, and where that is, [P] bool."""
-        both = (wanted[:, 3] > 0) & (found[:, 3] > 0)
-        return wanted[both, :3], found[both, :3], both
+    def _pairs(self, target: Tensor, fitted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the values [K, 3] of the target and of a scene at pixels where both are visible, and that mask [P]."""
+        both = (target[:, 3] > 0) & (fitted[:, 3] > 0)
+        return target[both, :3], fitted[both, :3], both
 
 
 def _kinds(scene: Scene) -> set[type]:
@@ -110,14 +111,14 @@ def _kinds(scene: Scene) -> set[type]:
 
 
 def _common_shares(scene: Scene) -> list[str]:
-    """The fields in 0..1 that the materials of all objects have."""
+    """Return the fields in 0..1 that the materials of all objects have in common."""
     kinds = [kinds_of(item.material) for item in scene.objects.values()]
     return [name for name, kind in kinds[0].items() if kind == SHARE and all(name in others for others in kinds)]
 
 
 @torch.no_grad()
 def _visible_values(scene: Scene, field: str, cameras: Cameras) -> Tensor:
-    """[P, 4]: a quantity (three times, where it is one number) and whether there is anything, at all pixel centres."""
+    """Render one material field: [P, 4], its value (a scalar three times) and the coverage at all pixel centres."""
     objects = {
         name: dataclasses.replace(item, material=Unlit(map_tensors(getattr(item.material, field), _as_color)))
         for name, item in scene.objects.items()
@@ -136,6 +137,6 @@ def _scale_base_color(item: Object, scale: float) -> Object:
     return item.with_values({"base_color": color})
 
 
-def _color_psnr_db(wanted: Tensor, found: Tensor) -> float:
-    first, second = (srgb_from_linear(values).clamp(0, 1) for values in (wanted, found))
+def _color_psnr_db(target: Tensor, fitted: Tensor) -> float:
+    first, second = (srgb_from_linear(values).clamp(0, 1) for values in (target, fitted))
     return float(-10 * (first - second).square().mean().clamp_min(1e-10).log10())

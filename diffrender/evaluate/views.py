@@ -1,4 +1,4 @@
-"""How well a scene explains views."""
+"""Scores of a scene against target views: PSNR and mask IoU."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from diffrender.render.render import RenderViews
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
-# Views rendered together: enough to keep all cores busy, few enough for large images.
+# Views per render call: enough to keep all cores busy, few enough for the memory of large images.
 CHUNK = 4
 
 
 @torch.no_grad()
 def evaluate_views(scene: Scene, views: Views, render_views: RenderViews) -> dict[str, float]:
-    """Scores of `scene` seen by the cameras of `views`, each the mean over views.
+    """Score `scene` against `views`, rendered with their cameras; each score is the mean over views.
 
-    psnr_db: of the whole image. psnr_masked_db: of the pixels where the target mask is above one half, over the views
-    that have any. mask_iou: of coverage and mask, both cut at one half. Colours are sRGB, clamped to 0..1. The last two
-    are NaN where the targets have no masks. Raises ShapeError for no views.
+    psnr_db: of the whole image. psnr_masked_db: of the pixels where the target mask is above 0.5, over the views that
+    have any. mask_iou: of coverage and mask, both thresholded at 0.5. Colours are sRGB, clamped to 0..1. The last two
+    are NaN if the targets have no masks. Raises ShapeError if there are no views.
     """
     if len(views) == 0:
-        raise ShapeError("evaluate_views: there are no views to look at")
+        raise ShapeError("evaluate_views: there are no views to evaluate")
     scores: dict[str, list[float]] = {"psnr_db": [], "psnr_masked_db": [], "mask_iou": []}
     for start in range(0, len(views), CHUNK):
         part = views.select(list(range(start, min(start + CHUNK, len(views)))))

@@ -1,1 +1,1 @@
-"""How a scene is learned from images."""
+"""Fitting a scene to images: model, objective, optimiser and loop."""

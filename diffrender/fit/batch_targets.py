@@ -1,4 +1,4 @@
-"""What a step compares: views at the resolution of the moment, over the backgrounds of the moment."""
+"""Cameras and targets of one step: views at its resolution, over its backgrounds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from diffrender.imaging.filters import resize_area
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.views import Views
 
-# Fewer pixels along a side than this tell next to nothing of a shape.
+# Images with a shorter side than this show almost nothing of a shape.
 FEWEST_PX = 8
 
 
 @dataclass(frozen=True)
 class ResolutionSchedule:
-    """Smaller images at first: early steps are cheap, and what is far off still overlaps.
+    """Coarse-to-fine resolution: smaller images first, so that early steps are cheap and distant shapes overlap.
 
     scale: of the first images, in (0, 1]; it doubles until it is 1.
-    until: the first step with whole images; the sizes before it share the steps evenly.
+    until: the first step at full resolution; the sizes before it share the steps evenly.
     """
 
     scale: float = 1.0
@@ -31,35 +31,35 @@ class ResolutionSchedule:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
-            raise ConfigError(f"resolution: scale must lie above 0 and up to 1, got {self.scale}")
+            raise ConfigError(f"resolution: scale must be above 0 and at most 1, got {self.scale}")
         if self.until < 1:
             raise ConfigError(f"resolution: until must be at least step 1, got {self.until}")
 
     def at(self, step: int) -> float:
-        """The scale of a step, counted from 0."""
+        """Return the scale of `step`, counted from 0."""
         if step >= self.until:
             return 1.0
-        # 0.25: two sizes before the whole one, 0.25 and 0.5.
+        # scale = 0.25: two sizes before full resolution, 0.25 and 0.5.
         n_sizes = math.ceil(-math.log2(self.scale))
         return min(1.0, self.scale * 2 ** (step * n_sizes // self.until))
 
     def check(self, views: Views) -> None:
-        """Raise ConfigError where the first images would be too small."""
+        """Raise ConfigError if the first images would be too small."""
         height, width = _scale_views(views.cameras, self.scale)
         if self.scale < 1 and min(height, width) < FEWEST_PX:
             raise ConfigError(
                 f"optimize.resolution: images of {views.cameras.width} x {views.cameras.height} become {width} x"
-                f" {height} at a scale of {self.scale:g}; take a scale that leaves at least {FEWEST_PX} pixels a side"
+                f" {height} at a scale of {self.scale:g}; choose a scale with at least {FEWEST_PX} pixels per side"
             )
 
 
 class StepViews:
-    """The cameras and targets of each step of a fit, and what lies behind them.
+    """Provides the cameras, targets and background colours of each step of a fit.
 
-    views: all of them, whole; for random backgrounds, over the background of the scene that is fitted.
-    random_background: at each step, a colour for each view, behind rendering and target alike, drawn from `seed` and
-        the step alone. What is background in one and object in the other then differs at most steps, whatever its
-        colour is.
+    views: all views at full resolution; for random backgrounds, over the background of the scene that is fitted.
+    random_background: draw one colour per view and step, from `seed` and the step alone, behind both rendering and
+        target. Pixels that are background in one and object in the other then differ at most steps, whatever the
+        colour of the object.
     """
 
     def __init__(self, views: Views, resolution: ResolutionSchedule, random_background: bool, seed: int) -> None:
@@ -69,9 +69,9 @@ class StepViews:
         self._seed = seed
 
     def at(self, cameras: Cameras, index: Tensor | None, step: int) -> tuple[Cameras, Views]:
-        """What `step` compares for the views at `index`, None for all.
+        """Return the cameras and targets of `step` for the views at `index`, None for all.
 
-        cameras: as they are now, all of them and for whole images.
+        cameras: the current ones of all views, at full resolution.
         """
         height, width = _scale_views(self._whole.cameras, self._resolution.at(step))
         if (height, width) != (self._views.cameras.height, self._views.cameras.width):
@@ -83,12 +83,12 @@ class StepViews:
             cameras = cameras.resized(height, width)
         return cameras, views
 
-    def added_background(self, background: Tensor, n_views: int, step: int) -> Tensor | None:
-        """[n_views, 3] what must be added to `background` [3], linear, for the backgrounds of `step`; None for nothing.
+    def draw_added_background(self, background: Tensor, n_views: int, step: int) -> Tensor | None:
+        """Draw the offsets [n_views, 3], linear, from `background` [3] to the random backgrounds of `step`, or None.
 
-        Each channel is either dark or bright, so that no colour of an object lies beyond it: an outline that begins to
-        cover a pixel is then pulled the right way in all of them, whatever its colour and the target's. Over colours
-        between, an outline whose colour is wrong is pulled the wrong way in some.
+        Each channel is either 0 or 1, so that no object colour is beyond it: a silhouette that begins to cover a pixel
+        is then pulled in the right direction in all channels, whatever its colour and the target's. Over intermediate
+        colours, a silhouette of the wrong colour is pulled in the wrong direction in some channels.
         """
         if not self._random_background:
             return None
@@ -97,10 +97,10 @@ class StepViews:
 
 
 def check_step_views(views: Views, resolution: ResolutionSchedule, random_background: bool) -> None:
-    """Raise ConfigError for a random background without masks, and where images would become too small."""
+    """Raise ConfigError for a random background without masks, and if images would become too small."""
     if random_background and views.masks is None:
         raise ConfigError(
-            "targets.background: random wants masks, which say where the background is; give images with an alpha"
+            "targets.background: random requires masks, which mark the background; give images with an alpha"
             " channel or a mask_path for every frame, or a fixed colour"
         )
     resolution.check(views)

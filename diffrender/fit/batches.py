@@ -1,4 +1,4 @@
-"""Which views a step looks at."""
+"""Selection of the views of each step."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 
-# Spreads the epochs of one seed away from those of the next; any large odd number does.
+# Separates the epochs of one seed from those of the next; any large odd number works.
 EPOCH_STRIDE = 1_000_003
 
 
 class Batches:
-    """Views shuffled anew in every epoch, cut into batches of one size; a batch may reach into the next epoch.
+    """Batches of one size over views that are reshuffled every epoch; a batch may extend into the next epoch.
 
-    The batch of a step depends on (n_views, batch_size, seed, step) and on nothing that happened before, so that a fit
-    goes on from a checkpoint as if it had never stopped.
+    The batch of a step depends only on (n_views, batch_size, seed, step), so that a fit resumes from a checkpoint as if
+    it had never stopped.
 
-    batch_size: 1 or more; None, or n_views and more, for all views in their order.
+    batch_size: at least 1; None, or n_views and more, for all views in order.
     """
 
     def __init__(self, n_views: int, batch_size: int | None, seed: int) -> None:
@@ -29,18 +29,18 @@ class Batches:
         self._epochs: dict[int, Tensor] = {}
 
     def at(self, step: int) -> Tensor | None:
-        """[batch_size] int64 indices of the views of `step`, on the CPU, or None for all views in their order.
+        """Return the indices [batch_size] int64 of the views of `step`, on the CPU, or None for all views in order.
 
-        Two of them are equal only where a batch reaches into the next epoch.
+        An index repeats only if the batch extends into the next epoch.
         """
         if self._size == self._n_views:
             return None
         position = torch.arange(step * self._size, (step + 1) * self._size)
         first, last = int(position[0]) // self._n_views, int(position[-1]) // self._n_views
-        self._epochs = {epoch: self._shuffled(epoch) for epoch in range(first, last + 1)}
+        self._epochs = {epoch: self._shuffle(epoch) for epoch in range(first, last + 1)}
         return torch.cat([self._epochs[epoch] for epoch in (first, last)])[position - first * self._n_views]
 
-    def _shuffled(self, epoch: int) -> Tensor:
+    def _shuffle(self, epoch: int) -> Tensor:
         if epoch in self._epochs:
             return self._epochs[epoch]
         generator = torch.Generator().manual_seed(self._seed * EPOCH_STRIDE + epoch)

@@ -1,4 +1,4 @@
-"""A fit on disk, to go on from."""
+"""Checkpoints: save a fit to disk and resume it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FORMAT = 4
 
 
 def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, steps_done: int) -> None:
-    """Write all that `fit(..., first_step=steps_done)` needs to go on; the order of views is a function of the step.
+    """Save the state that `fit(..., first_step=steps_done)` resumes from; the order of views depends on the step only.
 
-    An older file at `path` stays whole until the new one is. Raises DataError where nothing can be written.
+    The file at `path` is replaced atomically. Raises DataError if it cannot be written.
     """
     state = {
         "format": FORMAT,
@@ -40,16 +40,16 @@ def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, step
 
 
 def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> int:
-    """Put `model` and `optimizer` where the saved ones were; returns the steps that are behind them.
+    """Restore `model` and `optimizer` from a checkpoint and return its number of completed steps.
 
-    Raises DataError for a file that is missing or no checkpoint, FitError for one of another fit; then nothing has
-    changed.
+    Raises DataError for a file that is missing or not a checkpoint, FitError for a checkpoint of another fit; then
+    nothing has changed.
     """
     device = next(iter(model.latents.values())).device
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         if state["format"] != FORMAT:
-            raise DataError(f"{path}: this is format {state['format']}, wanted {FORMAT}; use the version that wrote it")
+            raise DataError(f"{path}: format must be {FORMAT}, got {state['format']}; use the version that wrote it")
         steps_done, latents, moments = state["steps_done"], state["latents"], state["optimizer"]
         meshes = state["meshes"]
     except DataError:
@@ -76,7 +76,7 @@ def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> i
 
 
 def _mesh_state(item: Object) -> dict[str, Any]:
-    """A mesh, what stands at its vertices, and its textures, as tensors: it may have been unwrapped anew."""
+    """Return a mesh, its vertex fields and its textures as tensors; reunwrapping changes the textures too."""
     at_vertices = vertex_fields_of(item.material, item.mesh.n_vertices)
     textures = {name: texture.texels for name, texture in textures_of(item.material).items()}
     return {"mesh": fields_of(item.mesh), "fields": at_vertices, "textures": textures}

@@ -1,16 +1,16 @@
-"""Sums whose rounding does not depend on the number of threads."""
+"""Sums and means whose rounding does not depend on the number of threads."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-# torch splits a sum into one number among its threads, which changes the order of additions; a sum into many numbers
-# is split between the numbers only. So long sums are taken in rows of this length first.
+# torch splits a reduction to one number among its threads, which changes the order of additions; a reduction to many
+# numbers is split only between outputs. So long sums are taken over rows of this length first.
 ROW = 1024
 
 
 def deterministic_sum(values: Tensor) -> Tensor:
-    """The sum [] of all `values`, bitwise the same on CPU whatever the number of threads; differentiable."""
+    """Return the sum [] of all `values`, bit-identical on CPU for any number of threads; differentiable."""
     flat = values.reshape(-1)
     whole = flat.numel() // ROW * ROW
     if whole < 2 * ROW:
@@ -19,16 +19,16 @@ def deterministic_sum(values: Tensor) -> Tensor:
 
 
 def deterministic_mean(values: Tensor) -> Tensor:
-    """The mean [] of all `values`, likewise; zero where there are none."""
+    """Return the mean [] of all `values`, by `deterministic_sum`; zero if there are none."""
     return deterministic_sum(values) / max(values.numel(), 1)
 
 
 def sum_per_view(images: Tensor) -> Tensor:
-    """[N] sums over everything but the first axis of [N, H, ...], likewise; differentiable."""
-    # Rows first: with a single view a direct sum would be one into one number.
+    """Sum [N, H, ...] over all axes but the first, to [N], bit-identical for any number of threads; differentiable."""
+    # Rows first: for a single view a direct sum would be a reduction to one number.
     return images.flatten(2).sum(2).sum(1) if images.dim() > 2 else images.sum(1)
 
 
 def mean_per_view(images: Tensor) -> Tensor:
-    """[N] means over everything but the first axis of [N, H, ...], likewise; differentiable."""
+    """Average [N, H, ...] over all axes but the first, to [N], by `sum_per_view`; differentiable."""
     return sum_per_view(images) / max(images[0].numel(), 1)

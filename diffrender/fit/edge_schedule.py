@@ -1,4 +1,4 @@
-"""How edges sharpen during a fit."""
+"""Edge models over the steps of a fit: fixed, or soft edges that sharpen."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from diffrender.render.edge_models.soft import Soft
 
 @dataclass(frozen=True)
 class FixedEdges:
-    """The same edges at every step."""
+    """The same edge model at every step."""
 
     edges: EdgeModel
 
     def at(self, step: int) -> EdgeModel:
-        """The edges of a step, counted from 0."""
+        """Return the edge model of `step`, counted from 0."""
         return self.edges
 
 
 @dataclass(frozen=True)
 class EdgeSchedule:
-    """Soft edges whose sigma shrinks by the same factor at each step, then another edge model.
+    """Soft edges whose sigma decays exponentially, then another edge model.
 
-    first: the edges of step 0.
+    first: the edge model of step 0.
     last_sigma: sigma in pixels that is reached at step `until`.
     until: the first step with `then`, at least 1.
-    then: the edges of the rest of the fit, and of its scores and pictures.
+    then: the edge model of the rest of the fit, and of its scores and pictures.
     """
 
     first: Soft
@@ -41,7 +41,7 @@ class EdgeSchedule:
             raise ConfigError(f"until must be at least step 1, got {self.until}")
 
     def at(self, step: int) -> EdgeModel:
-        """The edges of a step, counted from 0."""
+        """Return the edge model of `step`, counted from 0."""
         if step >= self.until:
             return self.then
         return Soft(self.first.sigma * (self.last_sigma / self.first.sigma) ** (step / self.until), self.first.samples)

@@ -1,4 +1,4 @@
-"""What a fit leaves undone on textures: the texels that no view ever showed."""
+"""Fill the texels of learned textures that no view shows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from diffrender.scene.textures.bake import complete_texture
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 
-# A texel that counts for less than this share of what texels usually count for was hardly ever learned.
+# A texel whose weight in the images is below this share of the mean weight was hardly learned.
 HARDLY_SEEN = 0.01
 
 
 def fill_unseen_texels(scene: Scene, cameras: Cameras, paths: Iterable[str], render_views: RenderViews) -> Scene:
-    """`scene` with its learned textures filled where none of `cameras` sees them: on the surface and in the gutters.
+    """Fill the learned textures of `scene` where none of `cameras` sees them, on the surface and in the gutters.
 
-    paths: of the learned values, in full; those that are no texture are passed over. What was seen stays as it is.
+    paths: canonical paths of the learned values; those that are not textures are skipped. Seen texels do not change.
     """
     objects = dict(scene.objects)
     for path in paths:
@@ -43,15 +43,15 @@ def fill_unseen_texels(scene: Scene, cameras: Cameras, paths: Iterable[str], ren
 
 
 def find_seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras, render_views: RenderViews) -> Tensor:
-    """[H, W] bool: the texels of a texture on the object `name` that count in the images of `cameras`.
+    """Return a mask [H, W] of the texels of a texture on the object `name` that contribute to images of `cameras`.
 
-    By the gradient of the images with respect to the texels: hiding, filtering and mip levels are as in the fit. All
-    cameras count alike, however their pictures are exposed.
+    It is computed from the gradient of the images with respect to the texels, so that occlusion, filtering and mip
+    levels are as in the fit. All cameras count equally, whatever their exposure.
     """
     texels = torch.zeros_like(texture.texels[:, :, :1]).requires_grad_()
     item = scene.objects[name]
     shown = Unlit(dataclasses.replace(texture, texels=texels.expand(-1, -1, 3)))
-    objects = {each: _without_gradient(other) for each, other in scene.objects.items()}
+    objects = {other_name: _make_black_and_constant(other) for other_name, other in scene.objects.items()}
     objects[name] = dataclasses.replace(objects[name], material=shown)
     stage = Scene(objects, {}, torch.zeros_like(scene.background))
     weight = torch.zeros_like(texels.detach())
@@ -59,20 +59,20 @@ def find_seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras
     with torch.enable_grad():
         for view in range(len(cameras)):
             image = render_views(stage, cameras.select([view])).rgba
-            if image.requires_grad:  # else nothing of the object is in view
+            if image.requires_grad:  # otherwise the object is out of view
                 weight += torch.autograd.grad(image[..., 0].sum(), texels)[0]
     weight = weight[:, :, 0]
     usual = weight[weight > 0].mean() if bool((weight > 0).any()) else weight.new_ones(())
-    return (weight > HARDLY_SEEN * usual) & _on_or_beside_charts(item.mesh, texture)
+    return (weight > HARDLY_SEEN * usual) & _find_filtered_texels(item.mesh, texture)
 
 
-def _on_or_beside_charts(mesh: Mesh, texture: Texture) -> Tensor:
-    """[H, W] bool: the texels that bilinear filtering reads for points of the mesh."""
+def _find_filtered_texels(mesh: Mesh, texture: Texture) -> Tensor:
+    """Return a mask [H, W] of the texels that bilinear filtering reads for points of the mesh."""
     covered = texel_map(mesh, *texture.texels.shape[:2]).covered
     return torch.nn.functional.max_pool2d(covered[None, None].float(), 3, 1, 1)[0, 0] > 0
 
 
-def _without_gradient(item: Object) -> Object:
+def _make_black_and_constant(item: Object) -> Object:
     black = Unlit(item.mesh.vertices.new_zeros(3))
     mesh = item.mesh.with_vertices(item.mesh.vertices.detach())
     return Object(mesh, black, item.pose.detach(), item.scale.detach())

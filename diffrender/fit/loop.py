@@ -22,13 +22,13 @@ from diffrender.scene.views import Views
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How long and in which order.
+    """The length of a fit, and the views, resolution and backgrounds of its steps.
 
     steps: at least 1.
-    batch_size: views a step, at least 1; None for all of them.
+    batch_size: views per step, at least 1; None for all of them.
     seed: of the order of the views and of random backgrounds.
-    resolution: the size of the images as steps go by.
-    random_background: another colour behind everything in each view at each step.
+    resolution: the size of the images over the steps.
+    random_background: a new background colour per view and step.
     """
 
     steps: int
@@ -49,23 +49,23 @@ class FitSettings:
 
 
 class Observer(Protocol):
-    """Somebody who watches a fit."""
+    """The interface of an observer of a fit."""
 
     def on_step(self, record: StepRecord, model: SceneModel) -> None:
-        """Called after each step; `model` has the step behind it already."""
+        """Handle the end of a step; `model` is in the state after it."""
         ...
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """Where a fit came to.
+    """The result of a fit.
 
     scene, cameras: the last good state; all cameras of the fitted views.
     stop_reason: "finished", "interrupted" (Ctrl-C) or "non_finite".
-    message: what became non-finite, where and through what, else None.
-    steps_done: how many steps the state has behind it.
-    seconds: how long it took.
-    phase_seconds: what of it went where (diffrender.fit.timings).
+    message: what became non-finite, where and why, else None.
+    steps_done: number of completed steps of the state.
+    seconds: wall time of the fit.
+    phase_seconds: wall time per phase (diffrender.fit.timings).
     """
 
     scene: Scene
@@ -87,20 +87,20 @@ def fit(
     observers: Sequence[Observer] = (),
     first_step: int = 0,
 ) -> FitResult:
-    """Moves the latents of `model` until its renderings look like `views`; returns the last good state.
+    """Optimise the latents of `model` until its renderings match `views`, and return the last good state.
 
-    model: holds one camera a view, in the same order; it ends in the returned state.
-    views: whole images; for random backgrounds they have masks, and stand over the background of the model's scene.
+    model: holds one camera per view, in the same order; it is left in the returned state.
+    views: at full resolution; for random backgrounds they have masks, over the background of the model's scene.
     render_step: (scene, n cameras, steps done) -> their images, differentiable; edges may sharpen with the steps.
-    first_step: how many steps a checkpoint already has behind it.
+    first_step: number of completed steps of a checkpoint to resume from.
 
-    Ctrl-C ends the fit after its last complete step. So does anything non-finite, a term of the objective, a gradient
-    or a value: the step that led to it is undone (the optimiser's moments are not).
-    Raises ConfigError or ShapeError where model, views and objective do not fit together, and FitError where a learned
-    value has no influence on the objective.
+    Ctrl-C ends the fit after its last complete step. So does a non-finite term of the objective, gradient or value:
+    the step that led to it is undone (the optimiser's moments are not).
+    Raises ConfigError or ShapeError if model, views and objective do not match, and FitError if a learned value has no
+    influence on the objective.
     """
     if len(views) != len(model.cameras()):
-        raise ShapeError(f"fit: the model must have one camera a view ({len(views)}), got {len(model.cameras())}")
+        raise ShapeError(f"fit: the model must have one camera per view ({len(views)}), got {len(model.cameras())}")
     if len(views) == 0:
         raise ShapeError("fit: there are no views to fit; hold out fewer of them")
     objective.check(views)

@@ -1,4 +1,4 @@
-"""SceneModel: a scene some of whose values are learned."""
+"""SceneModel: a scene with learned values."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from diffrender.scene.scene import Scene
 
 @dataclass(frozen=True)
 class SceneTemplate:
-    """What the learned values of a model are put into.
+    """The scene that receives the learned values of a model.
 
-    scene: the starting scene, or with other meshes than at the start.
-    parametrizations: by canonical path; of vertices, bound to the mesh in `scene`.
+    scene: the initial scene, possibly with other meshes.
+    parametrizations: by canonical path; those of vertices are bound to the mesh in `scene`.
     """
 
     scene: Scene
@@ -39,15 +39,15 @@ class SceneTemplate:
 
 
 class SceneModel(nn.Module):
-    """Owns a latent for each learned value; called, it returns the scene of the moment.
+    """Owns one latent per learned value; calling it returns the current scene.
 
-    scene, cameras: the starting guess. What is not learned is shared with them and never copied.
+    scene, cameras: the initial values. What is not learned is shared with them and never copied.
     parameters: path (diffrender.scene.parameter_paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for
         the value's default.
 
-    A latent lives on the device of its value and has its dtype. An object may change its mesh (`with_mesh`); then its
-    latents are other tensors, so whoever works on latents asks for them anew in each step.
-    Raises ConfigError for an unknown path or parametrisation, or when nothing is learned; ShapeError, naming the path,
+    A latent has the device and dtype of its value. If an object changes its mesh (`with_mesh`), its latents become new
+    tensors, so get `latents` again in each step.
+    Raises ConfigError for an unknown path or parametrisation, or if nothing is learned; ShapeError, naming the path,
     for a value outside its domain.
     """
 
@@ -72,19 +72,19 @@ class SceneModel(nn.Module):
         self.restore(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
 
     def restore(self, frame: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
-        """Take over a frame, and a latent for each learned value that suits it."""
+        """Set the frame, and one matching latent per learned value."""
         self._frame = frame
         self._latents = nn.ParameterDict({_key(path): nn.Parameter(latents[path]) for path in self._methods})
 
     def first_latents(self, frame: SceneTemplate) -> dict[str, Tensor]:
-        """Latents, by canonical path, that stand for the values in `frame`. Raises ShapeError, naming the path."""
+        """Return the latents of the values in `frame`, by canonical path. Raises ShapeError, naming the path."""
         return {
             path: _first_latent(parametrization, path, get_value(frame.scene, self._initial_cameras, path))
             for path, parametrization in frame.parametrizations.items()
         }
 
     def with_mesh(self, frame: SceneTemplate, name: str, item: Object) -> SceneTemplate:
-        """`frame` with another object called `name`, of another mesh; the model itself stays as it is."""
+        """Return `frame` with the object `name` replaced by `item`, which has a new mesh; the model does not change."""
         path = str(ParameterPath.vertices(name))
         bound = dict(frame.parametrizations)
         if path in bound:
@@ -93,12 +93,12 @@ class SceneModel(nn.Module):
 
     @property
     def frame(self) -> SceneTemplate:
-        """What the learned values are put into."""
+        """The scene that receives the learned values, and their parametrisations."""
         return self._frame
 
     @property
     def initial_frame(self) -> SceneTemplate:
-        """What they were put into at the start."""
+        """The frame with the meshes of the initial scene."""
         frame = self._frame
         for name, item in self._initial_scene.objects.items():
             if frame.scene.objects[name] is not item:
@@ -107,50 +107,50 @@ class SceneModel(nn.Module):
 
     @property
     def changed_objects(self) -> dict[str, Object]:
-        """The objects with another mesh than at the start, by name; their learned values are those of the change."""
+        """The objects whose mesh is not the initial one, by name; their learned values date from the change of mesh."""
         initial = self._initial_scene.objects
         return {name: item for name, item in self._frame.scene.objects.items() if item is not initial[name]}
 
     @property
     def latents(self) -> dict[str, nn.Parameter]:
-        """The latents by canonical path, in the order in which they were asked for."""
+        """The latents by canonical path, in the order of `parameters`."""
         return {path: self._latents[_key(path)] for path in self._methods}
 
     def parametrization(self, path: str) -> Parametrization:
-        """That of the value at a canonical path; of vertices, bound to their mesh."""
+        """Return the parametrisation of the value at a canonical path; that of vertices is bound to their mesh."""
         return self._frame.parametrizations[path]
 
     def kind(self, path: str) -> Kind:
-        """What sort of quantity is at `path`."""
+        """Return the kind of quantity at `path`."""
         return kind_of(self._initial_scene, self._initial_cameras, path)
 
     def full_path(self, path: str) -> str:
-        """`path` written in full. Raises ConfigError for one that is not in the scene."""
+        """Return the canonical form of `path`. Raises ConfigError if it is not in the scene."""
         return canonical_path(self._initial_scene, self._initial_cameras, path)
 
     def values(self) -> dict[str, Tensor]:
-        """The learned values by canonical path; differentiable in the latents."""
+        """Return the learned values by canonical path; differentiable in the latents."""
         return {path: self._frame.parametrizations[path].value_of(latent) for path, latent in self.latents.items()}
 
     def state_at(self, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
-        """Scene and cameras with `values` in their places."""
+        """Return scene and cameras with `values`, by canonical path."""
         return replace_values(self._frame.scene, self._initial_cameras, values)
 
     def state(self) -> tuple[Scene, Cameras]:
-        """The scene and all its cameras; differentiable in the latents."""
+        """Return the current scene and all cameras; differentiable in the latents."""
         return self.state_at(self.values())
 
     def forward(self) -> Scene:
-        """The scene; differentiable in the latents."""
+        """Return the current scene; differentiable in the latents."""
         return self.state()[0]
 
     def cameras(self) -> Cameras:
-        """All cameras, in the order of the fitted views; differentiable in the latents."""
+        """Return all cameras, in the order of the fitted views; differentiable in the latents."""
         return self.state()[1]
 
     @torch.no_grad()
     def snapshot(self) -> tuple[Scene, Cameras]:
-        """Scene and cameras as they are now, copied: later steps do not change them, and they carry no gradient."""
+        """Return copies of the current scene and cameras: later steps do not change them, and they have no gradient."""
         return self.state_at({path: value.detach().clone() for path, value in self.values().items()})
 
 
@@ -172,5 +172,5 @@ def _first_latent(parametrization: Parametrization, path: str, value: Tensor) ->
 
 
 def _key(path: str) -> str:
-    """`path` as a name that nn.Module accepts: it uses the dot itself."""
+    """Return `path` as a name that nn.Module accepts, which reserves the dot."""
     return path.replace(".", "/")

@@ -1,4 +1,4 @@
-"""Which term, view and learned value are behind something non-finite. Slow; only runs when a fit stops."""
+"""Diagnosis of non-finite numbers: the terms, views and learned values that cause them. Slow; runs when a fit stops."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from diffrender.fit.objective import Terms
 
 
-def bad_terms(terms: Terms, view_names: Sequence[str]) -> list[str]:
-    """What to call each term that is not finite, with the views where it is so."""
+def describe_bad_terms(terms: Terms, view_names: Sequence[str]) -> list[str]:
+    """Describe each term that is not finite, with the views where it is not."""
     found = []
     for name, value in terms.values.items():
         number = float(value.detach())
@@ -26,20 +26,20 @@ def bad_terms(terms: Terms, view_names: Sequence[str]) -> list[str]:
     return found or [f"the weighted sum of the loss terms is {float(terms.total.detach())}"]
 
 
-def bad_gradients(terms: Terms, latent: Tensor) -> list[str]:
-    """The names of the terms whose gradient with respect to `latent` is not finite."""
+def find_bad_gradients(terms: Terms, latent: Tensor) -> list[str]:
+    """Return the names of the terms whose gradient with respect to `latent` is not finite."""
     gradients = {name: _gradient(value, latent) for name, value in terms.values.items()}
     return [name for name, gradient in gradients.items() if not bool(torch.isfinite(gradient).all())]
 
 
-def influences(terms: Terms, latents: Mapping[str, Tensor]) -> list[str]:
-    """The paths that move the terms which are not finite."""
+def find_influences(terms: Terms, latents: Mapping[str, Tensor]) -> list[str]:
+    """Return the paths of the latents that the non-finite terms depend on."""
     bad = [value for value in terms.values.values() if not bool(torch.isfinite(value))] or [terms.total]
     return [path for path, latent in latents.items() if any(bool((_gradient(v, latent) != 0).any()) for v in bad)]
 
 
 def _gradient(value: Tensor, latent: Tensor) -> Tensor:
-    """Zeros where `value` does not depend on `latent`."""
+    """Return the gradient of `value` with respect to `latent`; zeros if it does not depend on it."""
     if not (value.requires_grad and latent.requires_grad):
         return torch.zeros_like(latent)
     (gradient,) = torch.autograd.grad(value, [latent], retain_graph=True, allow_unused=True)

@@ -1,4 +1,4 @@
-"""What is minimised: a weighted sum of named terms, losses on images and regularisers on the scene."""
+"""The objective of a fit: a weighted sum of named terms, losses on images and regularisers on the scene."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ class Loss(ABC):
 
     @property
     def buffers(self) -> tuple[str, ...]:
-        """The buffers (diffrender.render.aovs) that it compares: colours, where a loss does not say otherwise."""
+        """The buffers (diffrender.render.aovs) that it compares; colours by default."""
         return ("color",)
 
     @abstractmethod
     def __call__(self, comparison: LossInputs) -> Tensor:
-        """[n] one number per view, zero where rendering and target are equal; differentiable in the rendering."""
+        """Return one number per view [n], zero if rendering and target are equal; differentiable in the rendering."""
 
 
 class Regularizer(ABC):
     """Base of all regularisers: a frozen dataclass whose fields are its options in scene.yaml."""
 
     def bind(self, start: Scene) -> Regularizer:
-        """The regulariser of a fit that begins at `start`: itself, unless it compares with the start."""
+        """Return the regulariser of a fit that starts at `start`: itself, unless it compares with the start."""
         return self
 
     @abstractmethod
     def __call__(self, scene: Scene) -> Tensor:
-        """[] one number, at least zero; differentiable in the scene."""
+        """Return one number [], at least zero; differentiable in the scene."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """One summand: `weight` times a loss (mean over the views of a batch) or a regulariser."""
+    """One term of the objective: `weight` times a loss (mean over the views of a batch) or a regulariser."""
 
     name: str
     weight: float
@@ -52,13 +52,13 @@ class Term:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise ConfigError(f"loss.{self.name}: the weight must be a finite number of at least 0, got {self.weight}")
+            raise ConfigError(f"loss.{self.name}: the weight must be a finite number, at least 0, got {self.weight}")
 
 
 class Terms(NamedTuple):
-    """The objective at one step.
+    """The values of the objective at one step.
 
-    total: [] weighted sum, the number that is minimised.
+    total: [] weighted sum, which is minimised.
     values: name -> [] unweighted value of each term.
     per_view: name -> [n] unweighted values per view, for the terms that are losses on images.
     """
@@ -70,9 +70,9 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """The terms that are minimised together; those with weight 0 are left out.
+    """A weighted sum of terms; those with weight 0 are dropped.
 
-    Raises ConfigError for two terms of one name, or when nothing has a positive weight.
+    Raises ConfigError for two terms of one name, or if no term has a positive weight.
     """
 
     terms: tuple[Term, ...]
@@ -80,19 +80,19 @@ class Objective:
     def __post_init__(self) -> None:
         names = [term.name for term in self.terms]
         if len(set(names)) < len(names):
-            raise ConfigError(f"loss: every term needs a name of its own, got {', '.join(names)}")
+            raise ConfigError(f"loss: every term must have its own name, got {', '.join(names)}")
         active = tuple(term for term in self.terms if term.weight > 0)
         if not active:
             raise ConfigError("loss: nothing to minimise; give at least one term a weight above 0, as in image: l1")
         object.__setattr__(self, "terms", active)
 
     def buffers(self) -> tuple[str, ...]:
-        """The buffers that its terms compare, at least one: what a fit has to render."""
-        wanted = [name for term in self.terms if isinstance(term.measure, Loss) for name in term.measure.buffers]
-        return tuple(dict.fromkeys(wanted)) or ("color",)
+        """Return the buffers that a fit has to render for the terms, at least one."""
+        needed = [name for term in self.terms if isinstance(term.measure, Loss) for name in term.measure.buffers]
+        return tuple(dict.fromkeys(needed)) or ("color",)
 
     def check(self, views: Views) -> None:
-        """Raise ConfigError unless `views` hold what every term needs."""
+        """Raise ConfigError unless `views` have the masks and buffers that the terms need."""
         for term in self.terms:
             if isinstance(term.measure, Loss) and term.measure.needs_masks:
                 require_masks(views, term.name)
@@ -101,7 +101,7 @@ class Objective:
                 require_buffer(views, name)
 
     def __call__(self, comparison: LossInputs, scene: Scene) -> Terms:
-        """All terms for one batch of views and the scene that they show."""
+        """Evaluate all terms for one batch of views and the scene that they show."""
         total: Tensor | None = None
         values: dict[str, Tensor] = {}
         per_view: dict[str, Tensor] = {}

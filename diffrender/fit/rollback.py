@@ -1,4 +1,4 @@
-"""The state before a step, to go back to, and the search for the latent that a step spoilt."""
+"""Rollback to the state before a step, and the search for the latents that a step broke."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 
 
 class LastGood:
-    """Remembers the latents, and the meshes that they belong to, as they were before the step in progress.
+    """Holds the latents, and the meshes that they belong to, from before the step in progress.
 
-    The copies are made once per mesh and overwritten, so that remembering costs one pass over the latents per step.
+    The copies are allocated once per mesh and overwritten, so that a backup costs one pass over the latents per step.
 
-    done: how many steps are complete; one is in progress between `keep` and `complete`.
+    done: number of completed steps; one is in progress between `keep` and `complete`.
     """
 
     def __init__(self, model: SceneModel, optimizer: FitOptimizer, first_step: int) -> None:
         self._model = model
         self._optimizer = optimizer
         self._first = self._started = self.done = first_step
-        self._remember()
+        self._back_up()
 
     @property
     def is_at_start(self) -> bool:
         """Whether no step is complete."""
         return self.done == self._first
 
-    def _remember(self) -> None:
+    def _back_up(self) -> None:
         self._frame = self._model.frame
         self._vertex_state = self._optimizer.per_mesh_state()
         self._kept = {path: latent.detach().clone() for path, latent in self._model.latents.items()}
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Remember the latents as they are now: a step begins to change them."""
+        """Back up the current latents, before a step changes them."""
         if self._model.frame is not self._frame:
-            self._remember()
+            self._back_up()
         for path, latent in self._model.latents.items():
             self._kept[path].copy_(latent)
         self._started = self.done + 1
@@ -49,7 +49,7 @@ class LastGood:
         self.done = self._started
 
     def reopen(self) -> None:
-        """Count the last step as in progress again, so that it will be undone."""
+        """Mark the last step as in progress again, so that it will be undone."""
         self.done -= 1
 
     def undo_unfinished(self) -> None:
@@ -60,7 +60,7 @@ class LastGood:
 
     @torch.no_grad()
     def _restore(self) -> None:
-        """Put the remembered latents back; where the mesh was another then, that mesh and its moments too."""
+        """Restore the latents; after a change of mesh, also the earlier mesh and its moments."""
         if self._model.frame is not self._frame:
             self._model.restore(self._frame, {path: kept.clone() for path, kept in self._kept.items()})
             self._optimizer.restore(self._vertex_state)
@@ -68,8 +68,8 @@ class LastGood:
             latent.copy_(self._kept[path])
 
     @torch.no_grad()
-    def culprits(self, is_good: Callable[[], bool]) -> list[str]:
-        """The paths each of which, put back alone, makes `is_good` true; none where the mesh was another then."""
+    def find_culprits(self, is_good: Callable[[], bool]) -> list[str]:
+        """Return the paths that make `is_good` true if restored alone; none after a change of mesh."""
         found = []
         for path, latent in self._model.latents.items() if self._model.frame is self._frame else ():
             now = latent.detach().clone()
@@ -80,11 +80,11 @@ class LastGood:
         return found
 
 
-def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor that holds a NaN or an infinity, or None; one wait for the device if all is well."""
+def find_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with a NaN or infinity, or None; None costs one device synchronisation."""
     if not tensors:
         return None
-    # A sum is finite only if all its summands are: one cheap pass. It may also overflow, hence the second look.
+    # A finite sum has only finite summands: one cheap pass. It may also overflow, hence the second check.
     sums = torch.stack([tensor.detach().sum() for tensor in tensors.values()])
     if bool(torch.isfinite(sums).all()):
         return None

@@ -1,4 +1,4 @@
-"""One step of a fit."""
+"""One step of a fit: evaluate, differentiate, check, update."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from diffrender.render.render import RenderStep
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one step saw: the scene as `step` earlier steps left it.
+    """A record of one step, evaluated on the state before its update.
 
     step: counted from 0.
     total, terms: the objective and its unweighted terms.
-    psnr_db: mean over the step's views of the PSNR of the whole sRGB image; NaN where colours are not compared.
+    psnr_db: mean over the step's views of the PSNR of the whole sRGB image; NaN if colours are not compared.
     seconds: since the fit began.
+    geometry: counts of `FitOptimizer.geometry` after the update.
     """
 
     step: int
@@ -43,9 +44,9 @@ class StepRecord:
 
 
 class Stepper:
-    """Takes the steps of one fit.
+    """Runs the steps of one fit.
 
-    phases: where the time went so far.
+    phases: wall time per phase so far.
     """
 
     def __init__(
@@ -73,18 +74,18 @@ class Stepper:
 
     @property
     def done(self) -> int:
-        """How many steps the state of the model has behind it."""
+        """Number of completed steps of the model's state."""
         return self._last_good.done
 
     def seconds(self) -> float:
-        """Since the fit began."""
+        """Return the wall time since the fit began."""
         return time.perf_counter() - self._began
 
     def step(self, step: int) -> StepRecord:
-        """One step. Raises NonFiniteError with the last good state in place."""
+        """Run one step. Raises NonFiniteError after restoring the last good state."""
         moving = self._optimizer.begin(step)
         if step == self._first:
-            self._watchdog.ask_for_all_gradients()
+            self._watchdog.require_all_gradients()
         with self.phases.timed("solve"):
             values = self._model.values()
             self._watchdog.check_values(values)
@@ -99,7 +100,7 @@ class Stepper:
             self._watchdog.check_influence(moving)
         self._watchdog.check_gradients(step)
 
-        # In this order Ctrl-C between any two lines leaves a state that undo_unfinished() puts right.
+        # In this order, Ctrl-C between any two lines leaves a state that undo_unfinished() can restore.
         self._last_good.keep()
         with self.phases.timed("update"):
             self._optimizer.step()
@@ -109,7 +110,7 @@ class Stepper:
         return replace(record, geometry=self._optimizer.geometry())
 
     def finish(self) -> None:
-        """Check what the last step left. Raises NonFiniteError with the last good state in place."""
+        """Check the values after the last step. Raises NonFiniteError after restoring the last good state."""
         with torch.no_grad():
             self._watchdog.check_values(self._model.values())
 
@@ -121,10 +122,10 @@ class Stepper:
         return self._evaluate(self._model.values(), index, step)[1]
 
     def _evaluate(self, values: dict[str, Tensor], index: Tensor | None, step: int) -> tuple[LossInputs, Terms]:
-        """Renderings and terms of `step` for the views at `index`, None for all."""
+        """Render the views of `step` at `index`, None for all, and evaluate the terms."""
         scene, cameras = self._model.state_at(values)
         cameras, views = self._views.at(cameras, index, step)
-        added = self._views.added_background(scene.background, len(views), step)
+        added = self._views.draw_added_background(scene.background, len(views), step)
         inputs = LossInputs(self._render_step(scene, cameras, step), views, added)
         return inputs, self._objective(inputs, scene)
 
@@ -134,6 +135,6 @@ class Stepper:
             if "color" in self._objective.buffers():
                 squared = mean_per_view(inputs.difference("srgb").detach().square())
                 psnr_db = (-10 * squared.log10()).mean()
-            # One wait for the device for everything that is written down.
+            # One device synchronisation for all recorded numbers.
             total, psnr, *numbers = torch.stack([terms.total, psnr_db, *terms.values.values()]).tolist()
         return StepRecord(step, total, dict(zip(terms.values, numbers, strict=True)), psnr, self.seconds())

@@ -1,4 +1,4 @@
-"""Where the time of a fit goes."""
+"""Wall time of a fit per phase."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ PHASES = ("solve", "render", "backward", "update", "remesh")
 
 
 class Phases:
-    """Adds up the wall time of the parts of all steps.
+    """Accumulates the wall time per phase over all steps.
 
-    seconds: by part. solve: from latents to values, as a linear system where vertices are learned by Large Steps.
-        render: images and what is compared. backward: gradients. update: the optimisers and guards. remesh: other
-        triangles, and systems that are factorised anew for them.
+    seconds: by phase. solve: from latents to values, which includes the linear solves of Large Steps. render: images,
+        targets and terms. backward: gradients. update: optimisers and guards. remesh: new triangles, and the
+        factorisation of their linear systems.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Phases:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Counts what happens inside as a part of `phase`."""
+        """Add the time inside the `with` block to `phase`."""
         began = time.perf_counter()
         try:
             yield

@@ -1,4 +1,4 @@
-"""The checks of a step: nothing may be non-finite, and everything learned must matter."""
+"""The checks of a step: all numbers must be finite, and all learned values must influence the objective."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 from diffrender.errors import DiffrenderError, FitError
 from diffrender.fit.batches import Batches
 from diffrender.fit.model import SceneModel
-from diffrender.fit.nonfinite_diagnosis import bad_gradients, bad_terms, influences
+from diffrender.fit.nonfinite_diagnosis import describe_bad_terms, find_bad_gradients, find_influences
 from diffrender.fit.objective import Terms
-from diffrender.fit.rollback import LastGood, first_nonfinite
+from diffrender.fit.rollback import LastGood, find_nonfinite
 
 
 class NonFiniteError(Exception):
-    """Ends a fit from inside a step; the message is for people."""
+    """Ends a fit from inside a step; the message is for the user."""
 
 
 class Watchdog:
-    """Ends a fit with the last good state in place, and says what became non-finite, where and through what.
+    """Checks each step; on failure it restores the last good state and reports what is non-finite, where and why.
 
-    last_good: the state to go back to. batches, names: which views each step looks at, and the names of all.
-    terms_at: (indices of views, step) to the terms of the model as it is now.
+    last_good: the state to restore. batches, names: the views of each step, and the names of all views.
+    terms_at: (indices of views, step) -> the terms of the model in its current state.
 
-    Each check raises NonFiniteError; at the very start of a fit, or for a value without influence, FitError.
+    Each check raises NonFiniteError; FitError for a value that is non-finite at the start or without influence.
     """
 
     def __init__(
@@ -45,54 +45,54 @@ class Watchdog:
         self._terms_at = terms_at
 
     def check_values(self, values: Mapping[str, Tensor]) -> None:
-        """Of the learned values that the last step left."""
-        path = first_nonfinite(values)
+        """Check the learned values after the last step."""
+        path = find_nonfinite(values)
         if path is None:
             return
         if self._last_good.is_at_start:
-            raise FitError(f"the value of {path} is not finite at the start of the fit; check where it comes from")
+            raise FitError(f"the value of {path} is not finite at the start of the fit; check its source")
         self._last_good.reopen()
         self._stop(f"step {self._last_good.done} made {path} non-finite")
 
     def check_terms(self, step: int, numbers: Collection[float], terms: Terms) -> None:
-        """Of the objective. numbers: `terms` as numbers, the total too."""
+        """Check the objective. numbers: `terms` and their total as floats."""
         if all(map(math.isfinite, numbers)):
             return
-        found = "; ".join(bad_terms(terms, self._names_of(step)))
+        found = "; ".join(describe_bad_terms(terms, self._names_of(step)))
         if self._last_good.is_at_start:
-            suspects = ", ".join(influences(terms, self._model.latents))
-            self._stop(f"step {step}: {found}, from the start; it depends on {suspects or 'nothing that is learned'}")
-        # From here on Ctrl-C goes back too, whatever the search has done to the latents by then.
+            suspects = ", ".join(find_influences(terms, self._model.latents))
+            self._stop(f"step {step}: {found}, from the start; it depends on {suspects or 'no learned value'}")
+        # From here on Ctrl-C restores the state too, since the search modifies the latents.
         self._last_good.reopen()
-        culprits = self._last_good.culprits(lambda: self._is_finite_at(step)) or list(self._model.latents)
+        culprits = self._last_good.find_culprits(lambda: self._is_finite_at(step)) or list(self._model.latents)
         self._stop(f"step {step}: {found}, after the last change of {', '.join(culprits)}")
 
     def check_gradients(self, step: int) -> None:
-        """Of all latents."""
+        """Check the gradients of all latents."""
         gradients = {path: latent.grad for path, latent in self._model.latents.items() if latent.grad is not None}
-        path = first_nonfinite(gradients)
+        path = find_nonfinite(gradients)
         if path is None:
             return
         causes = []
-        # View by view: an infinity in one of them times the zero that the others ask for would look like theirs too.
+        # View by view: in a batch, an infinity of one view times the zero gradient of the others would blame all views.
         for index, view in zip(self._indices(step), self._names_of(step), strict=True):
             terms = self._terms_at(index, step)
-            bad = bad_gradients(terms, self._model.latents[path])
+            bad = find_bad_gradients(terms, self._model.latents[path])
             causes += [f"loss term {name}" + (f" in {view}" if name in terms.per_view else "") for name in bad]
         found = ", ".join(dict.fromkeys(causes)) or "the total"
         self._stop(f"step {step}: the gradient of {path} is not finite, from {found}")
 
-    def ask_for_all_gradients(self) -> None:
-        """For `check_influence`: a value that nothing depends on is found now and not at its late start."""
+    def require_all_gradients(self) -> None:
+        """Enable all gradients for `check_influence`, which then also finds values that only start later."""
         for latent in self._model.latents.values():
             latent.requires_grad_(True)
 
     def check_influence(self, moving: Collection[str]) -> None:
-        """Of all latents on the objective; then drop the gradients of those that are not `moving` yet."""
+        """Check that all latents influence the objective; drop the gradients of those that are not `moving` yet."""
         idle = [path for path, latent in self._model.latents.items() if latent.grad is None]
         if idle:
             raise FitError(
-                f"{', '.join(idle)}: no term of the loss depends on it, so it cannot be learned; take it out of"
+                f"{', '.join(idle)}: no term of the loss depends on it, so it cannot be learned; remove it from"
                 " `optimize:`, or check that the object is in view, that the material is lit where lights are learned,"
                 " and that render.edges is not hard where shapes are"
             )
@@ -112,7 +112,7 @@ class Watchdog:
         return [self._names[int(index)] for index in self._indices(step)]
 
     def _indices(self, step: int) -> list[Tensor]:
-        """The views of `step`, each as a batch of one: [1] int64."""
+        """Return the views of `step`, each as a batch of one: [1] int64."""
         index = self._batches.at(step)
         return list((torch.arange(len(self._names)) if index is None else index).split(1))
 

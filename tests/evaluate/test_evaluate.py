@@ -11,7 +11,7 @@ from diffrender.evaluate.views import evaluate_views
 
 
 def shifted(amount):
-    """The blob, each sRGB value off by `amount` in its upper half."""
+    """The blob with sRGB values off by `amount` in its upper half."""
 
     def render_views(scene, cameras):
         rgba = torch.full((len(cameras), cameras.height, cameras.width, 4), 0.2)

@@ -1,4 +1,4 @@
-"""Exposure and white balance: what a picture is multiplied by, how it is learned, how others are judged."""
+"""Exposure and white balance: gains of pictures, how they are learned, and how held-out views are evaluated."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_pictures_of_the_scene_itself_are_matched_exactly(paths, balance):
 
 @pytest.mark.parametrize("learned", [EXPOSURE, WHITE_BALANCE])
 def test_gains_that_are_known_stay_and_only_the_rest_is_matched(learned):
-    """Casts so strong that a mean over channels of the rendering without them would be another."""
+    """Casts so strong that ignoring them would change the mean over channels of the rendering."""
     balance = torch.tensor([[2.0, 1.0, 0.5]]).expand(3, 3)
     taken = replace(cameras(), exposure=STOPS, white_balance=balance)
     unknown = {"exposure": None} if learned == EXPOSURE else {"white_balance": None}
@@ -152,7 +152,7 @@ def fitted(text: str) -> tuple[FitSetup, FitResult]:
 
 @pytest.mark.slow
 def test_exposures_and_colour_casts_are_recovered_and_the_colours_are_better_for_it():
-    """The targets are exposed differently by up to a stop either way, and cast by up to a fifth in each channel."""
+    """The exposures of the targets differ by up to a stop either way, their casts by up to a fifth per channel."""
     setup, result = fitted(SCENE + LEARNED)
     options = SyntheticOptions(exposure_stops=1, color_cast=0.2)
     everywhere = Cameras.perspective(torch.randn(12, 3), height=32, width=32)
@@ -160,7 +160,7 @@ def test_exposures_and_colour_casts_are_recovered_and_the_colours_are_better_for
     is_heldout = torch.arange(12) % 8 == 0
     true_gains = truth[~is_heldout].log2()
     assert float(true_gains.amax() - true_gains.amin()) > 1.9
-    # The brightness and the cast of all pictures together are the scene's.
+    # The common brightness and cast of all pictures belong to the scene.
     level = true_gains.mean(0)
     found = result.cameras.gains().log2()
     assert float((found - (true_gains - level)).abs().max()) < 0.03  # 2 %
@@ -174,14 +174,14 @@ def test_exposures_and_colour_casts_are_recovered_and_the_colours_are_better_for
     score = evaluate_views(result.scene, judged, setup.render_views)["psnr_masked_db"]
     without = evaluate_views(plain.scene, judged, plain_setup.render_views)["psnr_masked_db"]
     assert score > 38 and score > without + 10
-    # In pictures as they were taken, held-out views are judged at their best exposure.
+    # On the original pictures, held-out views are evaluated at their best exposure.
     at_best = heldout_at_best_exposure(setup, result.scene)
     assert at_best is not None
     assert evaluate_views(result.scene, at_best, setup.render_views)["psnr_masked_db"] > 38
 
 
 def test_overexposed_pictures_do_not_pull_down_their_exposure() -> None:
-    """Files of bytes end at 1, and so does more than a tenth of the object here."""
+    """8-bit files clip at 1, here for more than a tenth of the object."""
     setup = build_fit(parse_config(SCENE.replace("radiance: 2.5", "radiance: 4") + LEARNED, Path()))
     views = replace(setup.fit_views, images=setup.fit_views.images.clamp_max(1))
     assert views.masks is not None and float((views.images == 1).any(-1)[views.masks > 0.5].float().mean()) > 0.1
@@ -194,7 +194,7 @@ def test_overexposed_pictures_do_not_pull_down_their_exposure() -> None:
 
 
 def photographed(folder: Path, targets: str, alpha: int = 128) -> str:
-    """A capture of two pictures, the second of them so transparent, and a scene file with these options of targets."""
+    """A capture of two pictures, the second with this transparency, and a scene file with these options of targets."""
     Image.new("RGBA", (8, 8), (200, 100, 50, 255)).save(folder / "a.png")
     Image.new("RGBA", (8, 8), (100, 50, 25, alpha)).save(folder / "b.png")
     write_transforms(folder / "transforms.json", cameras(8).select([0, 1]), ["a.png", "b.png"])
@@ -206,9 +206,9 @@ def photographed(folder: Path, targets: str, alpha: int = 128) -> str:
     [
         ("background: white", ""),
         ("", "background: white\n"),
-        # Random colours stand in for the scene's own, which is exposed in the renderings alone.
+        # Random colours replace the scene's own background, which is exposed only in the renderings.
         ("background: random", "background: white\n"),
-        # Transparency is filled with the background, masks or not.
+        # Transparent pixels are filled with the background, with or without masks.
         ("masks: false", "background: white\n"),
     ],
 )
@@ -216,7 +216,7 @@ def test_what_no_camera_exposed_is_refused(tmp_path: Path, targets: str, scene: 
     text = photographed(tmp_path, targets)
     with pytest.raises(ConfigError, match=r"exposures act on whole pictures.* write background: black"):
         build_fit(parse_config(text + scene, Path()))
-    # The remedy helps, whatever else is written.
+    # The proposed remedy works with all other options.
     assert build_fit(parse_config(text + "background: black\n", Path())).learned_gains() == [EXPOSURE]
 
 
@@ -239,7 +239,7 @@ def test_a_run_says_how_each_picture_was_exposed(tmp_path: Path) -> None:
     folder = run_fit(config, "exposed", None, tmp_path, Console(file=io.StringIO())).folder
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["heldout_gains"] == "one gain a view and channel, by least squares"
-    # At their best exposure already the start is close.
+    # At their best exposure even the start is close.
     assert metrics["initial"]["heldout"]["psnr_masked_db"] > metrics["initial"]["fit"]["psnr_masked_db"] + 2
     scene, cameras = load_scene(folder / "scene.pt")
     frames = json.loads((folder / "cameras" / "transforms.json").read_text())["frames"]

@@ -34,7 +34,7 @@ def test_several_objects_are_reported_together_and_under_their_names() -> None:
     findings = GeometryEvaluator(None).report(scene)
     numbers = findings.as_json()
     assert (numbers["components"], numbers["genus"], numbers["n_faces"]) == (2, 1, 320 + 2 * 48 * 24)
-    # They cross each other; neither crosses itself.
+    # They intersect each other; neither intersects itself.
     assert numbers["self_intersections"] > 0
     assert [numbers["objects"][name]["self_intersections"] for name in ("ball", "ring")] == [0, 0]
     assert numbers["objects"]["ring"]["genus"] == 1

@@ -93,5 +93,5 @@ def test_wrong_options():
     with pytest.raises(ConfigError, match="there is no optimizer 'sgd'; choose from adam, vector_adam, adam_uniform"):
         ParamSettings(0.1, optimizer="sgd")
     for betas in ((1.0, 0.9), (0.9, -0.1)):
-        with pytest.raises(ConfigError, match="betas must lie in"):
+        with pytest.raises(ConfigError, match="betas must be in"):
             ParamSettings(0.1, betas=betas)

@@ -53,15 +53,15 @@ def test_smaller_views_are_area_means_seen_by_smaller_cameras():
     torch.testing.assert_close(small.masks, resize_area(views.masks[..., None], 12, 15)[[2, 0], ..., 0])
     torch.testing.assert_close(small.buffers["depth"], resize_area(views_depth.buffers["depth"], 12, 15)[[2, 0]])
     whole_cameras, whole = steps.at(cameras, None, 4)
-    assert steps.added_background(scene.background, 4, 0) is None
+    assert steps.draw_added_background(scene.background, 4, 0) is None
     assert whole.images is views.images
     assert whole_cameras is cameras
 
 
 def test_a_background_over_another_is_what_rendering_over_it_gives():
     scene, cameras, views, steps = shown(random=True)
-    added = steps.added_background(scene.background, 4, 7)
-    # A rendering that differs from its target in colour and in coverage.
+    added = steps.draw_added_background(scene.background, 4, 7)
+    # A rendering that differs from its target in colour and coverage.
     (ball,) = scene.objects.values()
     wrong = replace(scene, objects={"ball": replace(ball, scale=torch.tensor(1.5))})
     found = LossInputs(render_blob(wrong, cameras), views, added).difference("srgb")
@@ -77,7 +77,7 @@ def test_backgrounds_depend_on_seed_and_step_alone_and_are_the_corners_of_the_co
 
     def colors(seed, steps):
         *_, shown_views = shown(random=True, seed=seed, n_views=2)
-        return [background + shown_views.added_background(background, 2, step) for step in steps]
+        return [background + shown_views.draw_added_background(background, 2, step) for step in steps]
 
     first = colors(0, range(200))
     assert all(torch.equal(a, b) for a, b in zip(colors(0, [150, 3]), [first[150], first[3]], strict=True))
@@ -86,20 +86,20 @@ def test_backgrounds_depend_on_seed_and_step_alone_and_are_the_corners_of_the_co
     torch.testing.assert_close(values, values.round())
     counts = (values.round() @ torch.tensor([4.0, 2.0, 1.0])).long().reshape(-1).bincount(minlength=8)
     assert len(counts) == 8
-    assert counts.min() > 25  # of 400, 50 expected
+    assert counts.min() > 25  # 50 expected of 400
 
 
 @pytest.mark.parametrize("object_color", [0.05, 0.5, 0.95])
 @pytest.mark.parametrize("rim_color", [0.05, 0.5, 0.95])
 def test_outlines_are_pulled_the_right_way_whatever_the_colours(object_color, rim_color):
-    """An outline of one colour that begins to cover a pixel which the target covers in another, or leaves free."""
+    """A silhouette that begins to cover a pixel, which the target covers in another colour or not at all."""
     for covered, sign in ((1.0, -1), (0.0, 1)):
         mask = torch.full((40, 1, 1), covered)
         colors = object_color * mask[..., None].expand(-1, -1, -1, 3)
         views = Views(blob_cameras(40, 1, 1), colors, mask, tuple(map(str, range(40))))
         coverage = torch.full((40, 1, 1, 1), 0.02, requires_grad=True)
         rgba = torch.cat([(coverage * rim_color).expand(-1, -1, -1, 3), coverage], -1)
-        added = StepViews(views, ResolutionSchedule(), True, 0).added_background(torch.zeros(3), 40, 0)
+        added = StepViews(views, ResolutionSchedule(), True, 0).draw_added_background(torch.zeros(3), 40, 0)
         LossInputs(SimpleNamespace(rgba=rgba), views, added).difference("linear").abs().sum().backward()
         assert bool((coverage.grad * sign > 0).all())
 
@@ -110,7 +110,7 @@ def test_a_fit_with_both_finds_what_it_looks_for_and_goes_on_from_a_checkpoint()
     for first in (0, 12):
         model, views, optimizer = problem(RATES, 40, 24, 30)
         watcher = Watcher()
-        if first:  # as far as the other run, then on
+        if first:  # the first steps, then the rest
             half = replace(settings, steps=first)
             fit(model, views, OBJECTIVE, optimizer, half, render_blob)
         runs.append((fit(model, views, OBJECTIVE, optimizer, settings, render_blob, [watcher], first), watcher))
@@ -126,7 +126,7 @@ def test_a_fit_with_both_finds_what_it_looks_for_and_goes_on_from_a_checkpoint()
 
 def test_what_does_not_suit_the_views_is_told():
     model, views, optimizer = problem(RATES)
-    with pytest.raises(ConfigError, match="random wants masks"):
+    with pytest.raises(ConfigError, match="random requires masks"):
         FitSettings(5, random_background=True).check(replace(views, masks=None))
     small = FitSettings(5, resolution=ResolutionSchedule(0.25, 3))
     with pytest.raises(ConfigError, match=r"images of 15 x 12 become 4 x 3 at a scale of 0\.25"):

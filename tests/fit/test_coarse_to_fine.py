@@ -41,7 +41,7 @@ def test_images_round_trip_and_have_a_gradient(
 
 
 def test_coarse_images_are_enlarged_as_textures_are() -> None:
-    """Bilinear between texel centres, borders going on."""
+    """Bilinear interpolation between texel centres, with clamped borders."""
     image = CoarseToFine(Identity(), 12, 8, 2)
     latent = random(12 * 8 + 6 * 4 + 3 * 2, 3)
     finest, middle, coarsest = (
@@ -57,7 +57,7 @@ def test_coarse_images_are_enlarged_as_textures_are() -> None:
 
 
 def test_a_closed_image_has_no_border_at_its_sides() -> None:
-    """Turned by two texels, which is one of the coarser image, the latent gives the same image turned."""
+    """Rolled by two texels, one texel of the coarser image, the latent gives the same image rolled."""
     image = CoarseToFine(Identity(), 4, 8, 1, closed=True)
     fine, coarse = random(4, 8, 1), random(2, 4, 1)
 
@@ -68,7 +68,7 @@ def test_a_closed_image_has_no_border_at_its_sides() -> None:
 
 
 def test_what_a_region_has_in_common_is_found_sooner_and_noise_later() -> None:
-    """Adam on noisy gradients of a smooth image, 30 steps: less than half of the error of texels alone."""
+    """30 Adam steps on noisy gradients of a smooth image: less than half the error of texels alone."""
     ramp = torch.linspace(0.2, 0.8, 32)[:, None, None].expand(32, 32, 1)
     errors = []
     for method in (UnitInterval(), CoarseToFine(UnitInterval(), 32, 32, 2)):

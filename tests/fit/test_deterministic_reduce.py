@@ -25,7 +25,7 @@ def test_per_view(shape):
 def test_the_same_bits_on_any_number_of_threads():
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(1, 211, 307, 3, generator=generator)
-    # In so many rows that even their sums are too many for one thread.
+    # So large that even the sums of rows are too many for one thread.
     values = torch.randn(40_000 * ROW + 7, generator=generator)
     threads = torch.get_num_threads()
     results = []

@@ -1,4 +1,4 @@
-"""Edges sharpen step by step."""
+"""Edge schedules: edges sharpen step by step."""
 
 import pytest
 import torch

@@ -46,8 +46,8 @@ def test_what_the_cameras_see_is_kept_and_the_rest_filled() -> None:
     filled = fill_unseen_texels(scene_with(spoilt, mesh), front, ["background", PATH], draw)
     texels = filled.objects["a"].material.base_color.texels  # type: ignore[attr-defined]
     assert torch.equal(texels[seen], truth.texels[seen])
-    assert texels.max() <= 1.5  # nothing of the 9 is left, gutters included
-    # From in front nothing has changed.
+    assert texels.max() <= 1.5  # no 9 is left, gutters included
+    # The front has not changed.
     torch.testing.assert_close(draw(filled, front).rgba, draw(scene, front).rgba, atol=0.02, rtol=0)
 
 
@@ -73,5 +73,5 @@ def test_an_object_that_no_camera_sees_keeps_its_texture() -> None:
     scene = scene_of(placed(mesh, Unlit(Texture(torch.rand(32, 32, 3)))))
     away = Cameras.perspective(torch.tensor([[0.0, 0.0, 9.0]]), (0.0, 0.0, 20.0), height=16, width=16)
     same = fill_unseen_texels(scene, away, [PATH], draw)
-    before, after = (each.objects["a"].material.base_color.texels for each in (scene, same))  # type: ignore[attr-defined]
+    before, after = (one.objects["a"].material.base_color.texels for one in (scene, same))  # type: ignore[attr-defined]
     assert torch.equal(before[texel_map(mesh, 32, 32).covered], after[texel_map(mesh, 32, 32).covered])

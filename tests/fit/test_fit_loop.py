@@ -37,7 +37,7 @@ class Watcher:
 
 
 def problem(rates, steps=20, height=12, width=15):
-    """A blob of another colour, size and place than its targets."""
+    """A blob whose colour, size and position differ from its targets."""
     scene, cameras = blob_scene(), blob_cameras(5, height, width)
     views = blob_views(scene, cameras)
     ball = scene.objects["ball"]
@@ -207,7 +207,7 @@ def test_control_c_in_the_middle_of_an_update_undoes_it(monkeypatch):
 
 
 class Fragile(Loss):
-    """A loss that is no number, or has a gradient that is none, in one view where the blob covers more than a limit."""
+    """A loss that is NaN, or has a NaN gradient, in one view where the blob covers more than a limit."""
 
     def __init__(self, limit, broken_gradient=False):
         self._limit = limit
@@ -218,7 +218,7 @@ class Fragile(Loss):
         values = []
         for name, value in zip(comparison.views.names, 1 - coverage, strict=True):
             if name == "view_003" and 1 - value > self._limit:
-                # The square root of zero is a number, but its gradient is none.
+                # The square root of zero is finite, but its gradient is NaN.
                 value = value + ((value - value.detach()).sqrt() if self._broken_gradient else math.nan)
             values.append(value)
         return torch.stack(values)
@@ -287,7 +287,7 @@ def test_a_value_without_influence_is_named_before_any_time_is_lost():
 
 def test_model_and_views_must_match():
     model, views, optimizer = problem({COLOR: ParamSettings(0.1)})
-    with pytest.raises(ShapeError, match=r"one camera a view \(3\), got 5"):
+    with pytest.raises(ShapeError, match=r"one camera per view \(3\), got 5"):
         fit(model, views.select([0, 1, 2]), OBJECTIVE, optimizer, FitSettings(5), render_blob)
 
 

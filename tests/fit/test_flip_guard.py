@@ -31,9 +31,9 @@ def test_a_corner_that_would_cross_the_diagonal_stops_before_it():
     assert turned(SQUARE, after, TWO) == 1
     found = damp_flipping_steps(SQUARE, after, identity, TWO)
     assert turned(SQUARE, found.vertices, TWO) == found.flipped == 0
-    # Half of the way lies on this side of the diagonal.
+    # Half of the step ends on this side of the diagonal.
     torch.testing.assert_close(found.vertices[1], torch.tensor([0.6, 0.4, 0.0]))
-    assert found.damped == 3  # the corners of the face, though two of them stay anyway
+    assert found.damped == 3  # all corners of the face, even the two that do not move
     assert torch.equal(found.vertices[3], after[3])
 
 
@@ -75,6 +75,6 @@ def test_behind_a_smoothing_map_the_latent_is_held_back():
     assert found.flipped == turned(ball.vertices, found.vertices, ball.faces)
     assert found.flipped < turned(ball.vertices, method.value_of(after), ball.faces) / 10
     torch.testing.assert_close(found.vertices, method.value_of(found.latent))
-    # Each row goes a part of its way, and no further.
+    # Each row moves by a share of its step, at most all of it.
     share = (found.latent - before).norm(dim=1) / (after - before).norm(dim=1).clamp_min(1e-9)
     assert (share < 1 + 1e-4).all()

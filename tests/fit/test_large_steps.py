@@ -19,7 +19,7 @@ def ball(subdivisions=2, dtype=torch.float64):
 
 
 def cut_ball():
-    """A sphere whose faces above the equator have vertices of their own, as at a UV seam; and who is whose twin."""
+    """A sphere whose faces above the equator have their own vertices, as at a UV seam; and the index of each twin."""
     whole = ball()
     upper = whole.vertices[whole.faces].mean(1)[:, 2] > 0
     again = torch.arange(len(whole.vertices)) + len(whole.vertices)
@@ -29,7 +29,7 @@ def cut_ball():
 
 
 def dense_laplacian(mesh):
-    """Degrees on the diagonal, -1 for each edge, by hand."""
+    """The Laplacian by hand: degrees on the diagonal, -1 per edge."""
     matrix = torch.zeros(mesh.n_vertices, mesh.n_vertices, dtype=torch.float64)
     for a, b in {tuple(sorted((int(f[i]), int(f[i - 1])))) for f in mesh.faces for i in range(3)}:
         matrix[a, b] = matrix[b, a] = -1
@@ -69,7 +69,7 @@ def test_a_pull_at_one_vertex_spreads_and_fades():
     far = (mesh.vertices - mesh.vertices[0]).norm(dim=1).argmax()
     assert (pull > 0).all()
     assert pull[0] > pull[near].max() > pull[near].min() > 5 * pull[far]
-    assert float(pull.sum()) == pytest.approx(1, abs=1e-9)  # a step of all vertices together passes unchanged
+    assert float(pull.sum()) == pytest.approx(1, abs=1e-9)  # a common step of all vertices is unchanged
     torch.testing.assert_close(latent.grad[:, 1:], torch.zeros_like(latent.grad[:, 1:]))
 
 
@@ -80,7 +80,7 @@ def test_vertices_at_one_position_are_one():
     torch.testing.assert_close(of_cut.latent_of(cut.vertices), of_whole.latent_of(whole.vertices)[twin_of])
     latent = torch.randn(whole.n_vertices, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(of_cut.value_of(latent[twin_of]), of_whole.value_of(latent)[twin_of])
-    # Latents of twins that have come apart still keep the seam closed.
+    # The seam stays closed even if the latents of twins differ.
     apart = torch.randn(cut.n_vertices, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     value = of_cut.value_of(apart)
     for vertex in twin_of.bincount().gt(1).nonzero()[:, 0]:
@@ -133,7 +133,7 @@ def test_anything_but_vertices_is_refused():
 
 @pytest.mark.parametrize("smoothness", [-1.0, float("nan"), float("inf")])
 def test_wrong_lambdas(smoothness):
-    with pytest.raises(ConfigError, match="large_steps: lambda must be a finite number of at least 0, got"):
+    with pytest.raises(ConfigError, match="large_steps: lambda must be a finite number, at least 0, got"):
         LargeSteps(smoothness)
 
 
@@ -149,7 +149,7 @@ def test_solvers_by_name(monkeypatch):
 
 
 def test_the_chosen_solver_is_the_one_that_runs(monkeypatch):
-    """With splu, cholespy is not even looked at."""
+    """With splu, cholespy is not even imported."""
     real = builtins.__import__
 
     def refusing(name, *rest):

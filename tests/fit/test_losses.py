@@ -87,7 +87,7 @@ def test_gradient_is_finite_for_extreme_images(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_same_bits_on_any_number_of_threads(loss):
-    # Large and odd: torch starts threads at 32768 numbers, and rounding may differ at the seams between them.
+    # Large and odd: torch uses threads from 32768 numbers on, and rounding may differ where their ranges meet.
     target, results = images(4, 2, 133, 157), []
     threads = torch.get_num_threads()
     for n in (1, 2):
@@ -141,7 +141,7 @@ def test_coarse_levels_forgive_detail_but_not_the_mean():
     board = (torch.arange(8)[:, None] + torch.arange(8)) % 2
     rendered = board[None, :, :, None].float().expand(1, 8, 8, 4)
     average = torch.full((1, 8, 8, 4), 0.5)
-    # Level 0 differs by one half everywhere, every other level not at all.
+    # Level 0 differs by one half everywhere, all other levels are equal.
     torch.testing.assert_close(Pyramid(levels=4, space="linear")(compare(rendered, average)), torch.tensor([0.125]))
     shifted = compare(average + 0.25, average)
     torch.testing.assert_close(Pyramid(levels=4, space="linear")(shifted), torch.tensor([0.25]))

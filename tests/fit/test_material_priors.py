@@ -1,4 +1,4 @@
-"""Priors on materials and lights: what they call smooth and white, by hand and at any resolution."""
+"""Priors on materials and lights: smoothness and whiteness, by hand and at any resolution."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scene_with(material, mesh=None, lights=None):
 
 
 def ramp(size, channels=3, low=0.0, high=1.0):
-    """A texture that runs from low to high over its width."""
+    """A texture with a ramp from low to high over its width."""
     u = (torch.arange(size) + 0.5) / size
     return Texture((low + (high - low) * u)[None, :, None].expand(size, size, channels).contiguous())
 
@@ -53,7 +53,7 @@ def test_uniform_materials_under_gray_lights_cost_nothing(name):
 @pytest.mark.parametrize("size", [16, 64, 256])
 def test_a_ramp_from_black_to_white_costs_as_much_at_any_resolution(size):
     found = float(ColorSmoothness()(scene_with(Lambert(ramp(size)))))
-    # The length of (1, 1, 1), half of it: the other half of the differences, down the columns, are zero.
+    # Half the length of (1, 1, 1): the other half of the differences, along columns, are zero.
     assert found == pytest.approx(3**0.5 / 2, rel=0.15)
 
 
@@ -73,7 +73,7 @@ def test_colours_of_vertices_cost_about_what_they_do_on_finer_meshes():
 
 
 def test_only_texels_on_the_mesh_count_once_the_mesh_is_known():
-    """A triangle covers the lower left half of the texture; what changes in the upper right is not seen."""
+    """A triangle covers the lower left half of the texture; changes in the upper right are not on the mesh."""
     corners = torch.tensor([[-0.5, -0.5, 0], [0.5, -0.5, 0], [-0.5, 0.5, 0]])
     faces, uvs = torch.tensor([[0, 1, 2]]), torch.tensor([[0.0, 1], [1, 1], [0, 0]])
     mesh = Mesh(corners, faces, uvs, faces.clone())
@@ -87,7 +87,7 @@ def test_only_texels_on_the_mesh_count_once_the_mesh_is_known():
 
 
 def test_a_step_across_a_seam_counts_as_one_within_a_chart():
-    """A square in two halves: side by side in the texture, or one of them elsewhere."""
+    """A square in two halves: adjacent in the texture, or apart."""
     corners = torch.tensor([[x, y, 0.0] for y in (-0.5, 0.5) for x in (-0.5, 0.0, 0.5)])
     faces = torch.tensor([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4]])
     left = torch.tensor([[0.0, 0.5], [0.25, 0.5], [0.25, 0.0], [0.0, 0.0]])  # 0, 1, 4, 3
@@ -105,7 +105,7 @@ def test_a_step_across_a_seam_counts_as_one_within_a_chart():
 
 
 def test_one_tilt_costs_nothing_in_charts_that_are_turned_against_each_other():
-    """A flat square in two halves; the second lies apart in the texture, turned by 90 degrees, and its frame too."""
+    """A flat square in two halves; the second is apart in the texture, rotated by 90 degrees with its tangent frame."""
     corners = torch.tensor([[x, y, 0.0] for y in (-0.5, 0.5) for x in (-0.5, 0.0, 0.5)])
     faces = torch.tensor([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4]])
     left = torch.tensor([[0.0, 0.5], [0.25, 0.5], [0.25, 0.0], [0.0, 0.0]])  # 0, 1, 4, 3
@@ -146,7 +146,7 @@ def test_chroma_of_another_resolution_and_of_vertices_is_heard_too():
     colors = torch.where(is_left, torch.tensor([0.8, 0.1, 0.1]), torch.tensor([0.1, 0.1, 0.8]))
     two, one = Ggx(colors, roughness=rough), Ggx(torch.full_like(colors, 0.4), roughness=rough)
     assert float(prior(scene_with(two, mesh))) < 0.01 * float(prior(scene_with(one, mesh)))
-    # Where one is a texture and the other not, nothing is known of where they change together.
+    # If only one of the two is a texture, it is unknown where they change together.
     mixed = Ggx(colors[:4], roughness=halves(32, [0.2], [0.8]))
     assert float(prior(scene_with(mixed))) == pytest.approx(float(prior(scene_with(same))))
 
@@ -164,7 +164,7 @@ def test_a_light_is_as_coloured_at_any_brightness():
     texels = red.expand(16, 32, 3)
     lights = {"sky": Environment(EnvMap(texels)), "sun": Directional(radiance=torch.ones(3))}
     assert float(WhiteLight()(scene_with(Lambert(), lights=lights))) == pytest.approx(4 / 3)
-    # A map counts by directions: rows near the poles are small.
+    # A map is weighted by solid angle: rows near the poles are small.
     polar = torch.ones(16, 32, 3)
     polar[0] = red
     equator = torch.ones(16, 32, 3)
@@ -197,7 +197,7 @@ def test_gradients_match_finite_differences(name):
     leaves = (color, rough, shine, light)
     value = cost(*leaves)
     assert float(value.detach()) > 0
-    # The brightness of lights is a unit without gradient, so they change in colour alone.
+    # The brightness of lights is a unit without gradient, so only their colour changes.
     tangents = [torch.randn(leaf.shape, generator=generator, dtype=F64) for leaf in leaves]
     tangents[3] = tangents[3] - tangents[3].mean(-1, keepdim=True)
     gradients = torch.autograd.grad(value, leaves, allow_unused=True)

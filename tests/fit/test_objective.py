@@ -49,7 +49,7 @@ def test_nothing_to_minimise_is_refused():
 
 
 def test_one_name_twice_is_refused():
-    with pytest.raises(ConfigError, match="name of its own"):
+    with pytest.raises(ConfigError, match="must have its own name"):
         Objective((IMAGE, IMAGE))
 
 

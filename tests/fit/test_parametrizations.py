@@ -30,13 +30,13 @@ def random_balances(generator):
 
 
 def is_balanced(gains):
-    """Each picture's gains, and each channel's, have a geometric mean of 1."""
+    """The gains of each picture, and of each channel, have a geometric mean of 1."""
     log = gains.log()
     slack = 1e-5 * (1 + log.abs().max())
     return (gains > 0).all() & (log.mean(0).abs() < slack).all() & (log.mean(1).abs() < slack).all()
 
 
-# Name -> values inside the domain, and what it takes for a tensor to lie in the domain.
+# Name -> values inside the domain, and a predicate for tensors in the domain.
 DOMAINS = {
     "identity": (lambda g: torch.randn(40, 3, generator=g, dtype=torch.float64) * 100, torch.isfinite),
     "positive": (lambda g: torch.randn(40, generator=g, dtype=torch.float64).mul(5).exp(), lambda v: v > 0),

@@ -17,9 +17,9 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 
-# Those that look at shapes; test_material_priors.py has the others.
+# The regularisers of shape; test_material_priors.py has the others.
 NAMES = [name for name in REGULARIZERS if name not in ("color_smoothness", "material_smoothness", "white_light")]
-# Those that look at the mesh alone, not at a start or a plane.
+# Those of the mesh alone, without a start or a plane.
 INTRINSIC = [name for name in NAMES if name not in ("arap", "symmetry")]
 
 
@@ -35,7 +35,7 @@ def bumpy(subdivisions=2, seed=0):
 
 
 def flat_grid(n=6):
-    """Equilateral triangles in a plane."""
+    """A planar mesh of equilateral triangles."""
     row, column = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
     x = column.double() + 0.5 * row.double()
     vertices = torch.stack([x, row * math.sqrt(3) / 2, torch.zeros(n, n)], -1).reshape(-1, 3)
@@ -45,7 +45,7 @@ def flat_grid(n=6):
 
 
 def measure(name, *triangles, start=None):
-    """`start`: what `arap` compares with; by default the same, pulled along x."""
+    """`start`: the mesh that `arap` compares with; by default the same, stretched along x."""
     stretch = torch.tensor([1.1, 1.0, 1.0], dtype=torch.float64)
     start = start or [(vertices.detach() * stretch.to(vertices.dtype), faces) for vertices, faces in triangles]
     return REGULARIZERS[name]().bind(scene_of(*start))(scene_of(*triangles))
@@ -139,10 +139,10 @@ def test_edge_length_of_a_right_triangle():
 def test_laplacian_of_a_regular_tetrahedron():
     corners = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
     faces = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]])
-    # Each corner is 4/3 of its distance sqrt(3) to the centre away from the mean of the others, along its normal; edges
-    # are sqrt(8), and there are four faces.
+    # Each vertex is 4/3 of its distance sqrt(3) to the centre away from the mean of the others, along its normal; edges
+    # have length sqrt(8), and there are four faces.
     torch.testing.assert_close(measure("laplacian", (corners, faces)), torch.tensor((16 / 9 * 3) / 8 * 4 / 5120))
-    # The offsets are themselves a tetrahedron, turned inside out and 4/3 as large.
+    # The offsets form a tetrahedron again, turned inside out and 4/3 as large.
     torch.testing.assert_close(measure("bilaplacian", (corners, faces)), torch.tensor((16 / 9 * 3) / 8 * 16 / 9))
 
 
@@ -167,7 +167,7 @@ def warped(vertices):
 
 
 def cut_anew(cell):
-    """A unit sphere of triangles of many sizes and shapes."""
+    """A unit sphere with triangles of many sizes and shapes."""
     size = torch.full((3,), 1.2)
     found = isosurface(lambda points: points.norm(dim=1) - 1, Lattice.around(-size, size, cell))
     vertices = found.vertices.double()
@@ -230,7 +230,7 @@ def test_arap_is_blind_to_rigid_motion_and_measures_stretch():
     assert measure("arap", (moved, faces), start=start) < 1e-12
     # Every edge is a tenth longer: 0.1^2 in squared lengths of the start.
     torch.testing.assert_close(measure("arap", (1.1 * moved, faces), start=start).item(), 0.01)
-    # A mirror image is not a turn.
+    # A mirror image is not a rotation.
     assert measure("arap", (vertices * torch.tensor([-1.0, 1.0, 1.0]), faces), start=start) > 0.1
     for factor in (1e-3, 1e3):
         scaled = measure("arap", (1.1 * factor * moved, faces), start=[(factor * vertices, faces)])
@@ -250,7 +250,7 @@ def test_symmetry_of_a_symmetric_shape_about_its_own_plane_only():
     vertices = vertices.double() * torch.tensor([1.0, 0.5, 0.7])
     shift = torch.tensor([0.3, 0.0, 0.0], dtype=torch.float64)
     here = Symmetry((2.0, 0.0, 0.0), (0.3, 5.0, 5.0))
-    # The mirrored vertices of this icosphere lie on its faces or vertices, or within the depth of its flat faces.
+    # The mirrored vertices of this icosphere are on its faces or vertices, or within the sagitta of its flat faces.
     assert here(scene_of((vertices + shift, faces))) < 1e-5
     assert Symmetry()(scene_of((vertices + shift, faces))) > 1e-2
     tilted = Symmetry((1.0, 1.0, 0.0))
@@ -258,7 +258,7 @@ def test_symmetry_of_a_symmetric_shape_about_its_own_plane_only():
 
 
 def test_symmetry_of_one_moved_vertex():
-    # A flat square about the mirror plane x = 0, but for one corner that is lifted by 0.1.
+    # A flat square around the mirror plane x = 0, except that one corner is lifted by 0.1.
     corners = torch.tensor([[-1.0, 0, -1], [-1, 0, 1], [1, 0, 1], [1, 0, -1]], dtype=torch.float64)
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     lifted = corners + torch.tensor([[0, 0.1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]])

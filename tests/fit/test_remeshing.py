@@ -38,7 +38,7 @@ def ball(with_uvs=False):
 
 
 def render_vertices(scene, cameras, step=0):
-    """A blob in the mean of the vertices' colours."""
+    """A blob in the mean colour of the vertices."""
     (item,) = scene.objects.values()
     mean = MATERIALS["unlit"](base_color=item.material.base_color.mean(0))
     return render_blob(Scene({"ball": Object(item.mesh, mean)}, {}, scene.background), cameras)
@@ -63,13 +63,13 @@ def gradients(model, seed=0):
 
 
 def take_step(model, optimizer, step):
-    """As a fit does it; `begin` and gradients come before."""
+    """Update and remesh as a fit does; `begin` and gradients come before."""
     optimizer.step()
     remesh_due(model, optimizer, step + 1)
 
 
 def remeshed(method="identity", **options):
-    """A model and optimiser after two steps, the second of which remeshed."""
+    """A model and optimiser after two steps; the second one remeshed."""
     model, _, optimizer = problem(method, **options)
     for step in range(2):
         optimizer.begin(step)
@@ -102,14 +102,14 @@ def test_everything_at_the_vertices_follows_the_mesh(method):
         assert float(moments["count"]) == 2
     assert state["motions"][VERTICES]["lengths"].shape == (mesh.n_vertices,)
     assert state["motions"][VERTICES]["drift"].shape == (mesh.n_vertices, 3)
-    # And the fit goes on with it.
+    # The fit continues with it.
     optimizer.begin(2)
     gradients(model)
     optimizer.step()
 
 
 def test_colours_stay_where_they_are_on_the_surface():
-    """A colour that is a linear function of the position is the same function afterwards."""
+    """A colour that is a linear function of position is the same function afterwards."""
     item = ball()
     model, _, optimizer = problem(colors="identity", item=item)
     for step in range(2):
@@ -183,7 +183,7 @@ def test_checkpoints_with_and_without_remeshing_are_told_apart(tmp_path):
 
 
 def test_what_a_remeshed_step_spoilt_is_undone_with_its_mesh():
-    """Step 1 remeshes and what comes after is not finite: back to the mesh before it."""
+    """Step 1 remeshes and the next step is not finite: the fit goes back to the mesh before it."""
 
     def spoilt(scene, cameras, step):
         output = render_vertices(scene, cameras)
@@ -204,7 +204,7 @@ def test_what_a_remeshed_step_spoilt_is_undone_with_its_mesh():
 
     expected = run(reference, views, other, [Stop()])
     assert torch.equal(expected.scene.objects["ball"].mesh.vertices, result.scene.objects["ball"].mesh.vertices)
-    # Model and optimiser still suit each other.
+    # Model and optimiser still match.
     assert optimizer.state_dict()["moments"][VERTICES]["mean"].shape == model.latents[VERTICES].shape
 
 
@@ -245,7 +245,7 @@ def test_a_step_that_would_turn_faces_over_is_damped(method):
     generator = torch.Generator().manual_seed(0)
     for latent in model.latents.values():
         latent.grad = torch.zeros_like(latent)
-    # A single vertex is to leap across the ball.
+    # The gradient moves a single vertex across the ball.
     model.latents[VERTICES].grad[7] = model.latents[VERTICES].detach()[7] * 1e3 + torch.rand(3, generator=generator)
     optimizer._rates[VERTICES] = ParamSettings(1.0 if method == "identity" else 10.0)
     optimizer.step()
@@ -294,7 +294,7 @@ def test_target_lengths():
 
 
 def motions(pulls, **options):
-    """The target lengths after steps with these gradients of a sphere, each [V, 3] or a number for all."""
+    """The target lengths of a sphere after steps with these gradients, each [V, 3] or one number for all."""
     model, _, optimizer = problem(
         remeshing=Remeshing(0.01, 1.0, at=(), settled=100.0, **options), colors="identity", method="identity"
     )
@@ -352,7 +352,7 @@ def test_there_are_never_more_faces_than_wanted():
         ({"shortest": 0.0}, "0 < shortest <= longest"),
         ({"shortest": 0.3}, "0 < shortest <= longest, got 0.3 and 0.2"),
         ({"every": 0}, "every must be at least 1"),
-        ({"gain": 2.0}, "gain must lie in"),
+        ({"gain": 2.0}, "gain must be in"),
         ({"full_speed": 0.0}, "full_speed must be above 0"),
         ({"start": 3, "stop": 3}, "stop must come after start"),
     ],

@@ -1,4 +1,4 @@
-"""Objects with textures that are unwrapped anew once their mesh is remeshed for the last time."""
+"""Textured objects that are unwrapped again after the last remeshing of their mesh."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ TWICE = Remeshing(0.12, 0.2, at=(2, 4), gain=0.0, unwrap=True)
 
 
 def start() -> Object:
-    """A lobed shape with a learned colour, and a roughness and normals that are not learned."""
+    """A lobed shape with a learned colour, and roughness and normals that are not learned."""
     mesh = unwrap_mesh(bumpy(2), 128)
     colors = bake_to_texture(mesh, smooth_colors(mesh.vertices) * 0.5 + 0.25, 128)
     rough = bake_to_texture(mesh, smooth_colors(mesh.vertices)[:, :1] * 0.5 + 0.25, 64)
@@ -60,7 +60,7 @@ def item_of(model: SceneModel) -> Object:
 
 
 def shown(item: Object, texture: Texture) -> torch.Tensor:
-    """The texture's values at a random place in each face."""
+    """The texture's values at a random point of each face."""
     assert item.mesh.uvs is not None and item.mesh.uv_faces is not None
     bary = torch.rand(item.mesh.n_faces, 3, generator=torch.Generator().manual_seed(0))
     corners = item.mesh.uvs[item.mesh.uv_faces]
@@ -73,7 +73,7 @@ def test_textures_show_the_same_on_the_same_triangles(method):
     other, plain = problem(replace(TWICE, unwrap=False), method)
     for each in ((model, optimizer), (other, plain)):
         steps(*each, 0, 2)
-    assert torch.equal(item_of(model).mesh.uvs, item_of(other).mesh.uvs)  # more remeshing is to come
+    assert torch.equal(item_of(model).mesh.uvs, item_of(other).mesh.uvs)  # not the last remeshing
     for each in ((model, optimizer), (other, plain)):
         steps(*each, 2, 4)
     new, old = item_of(model), item_of(other)
@@ -83,8 +83,8 @@ def test_textures_show_the_same_on_the_same_triangles(method):
         first, second = (shown(item, getattr(item.material, field)) for item in (new, old))
         assert getattr(new.material, field).texels.shape == getattr(old.material, field).texels.shape
         assert float((first - second).abs().mean()) < 0.004, field
-    assert float((new.material.normal.texels - old.material.normal.texels).abs().max()) > 0.3  # turned
-    # Nothing is left of what lay in the gutters, and the fit goes on.
+    assert float((new.material.normal.texels - old.material.normal.texels).abs().max()) > 0.3  # rotated
+    # No old gutter texels remain, and the fit continues.
     covered = texel_map(new.mesh, 128, 128).covered
     assert float(new.material.base_color.texels[~covered].min()) > 0.2
     latent = model.latents[COLOR].detach().clone()
@@ -101,7 +101,7 @@ def test_what_gutters_have_learned_does_not_come_along():
     for each in (spoilt, clean):
         steps(*each, 0, 4)
     first, second = (item_of(model).material.base_color.texels for model, _ in (spoilt, clean))
-    # Charts grow a little as their mesh is remeshed: a few texels at their borders were gutters before.
+    # Charts grow slightly as their mesh is remeshed: a few texels at their borders were gutters before.
     assert float(((first - second).abs() > 0.1).float().mean()) < 0.01
 
 
@@ -142,7 +142,7 @@ def test_priors_count_the_texels_of_the_layout_of_now(prior):
     lower = Mesh(corners, faces, torch.tensor([[0.0, 1], [1, 1], [0, 0]]), faces.clone())
     upper = Mesh(corners, faces, torch.tensor([[1.0, 0], [0, 0], [1, 1]]), faces.clone())
     texels = torch.zeros(32, 32, 3)
-    texels[:8, 24:] = 1.0  # seen in the upper layout alone
+    texels[:8, 24:] = 1.0  # visible only in the upper layout
     material = Ggx(Texture(texels), roughness=Texture(texels[:, :, :1].contiguous()))
     scenes = [Scene({"it": Object(mesh, material)}, {}) for mesh in (lower, upper)]
     bound = prior.bind(scenes[0])

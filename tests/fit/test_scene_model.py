@@ -100,7 +100,7 @@ def test_one_value_twice():
     [
         ("lights.key.direction", "positive", r"lights\.key\.direction: positive: values must be above 0, got -1"),
         ("mesh.vertices", "pose", r"mesh\.vertices: pose: values must have shape"),
-        ("mesh.vertices", "unit_interval", r"mesh\.vertices: unit_interval: values must lie in 0\.\.1"),
+        ("mesh.vertices", "unit_interval", r"mesh\.vertices: unit_interval: values must be in 0\.\.1"),
         ("scale", "direction", r"scale: direction"),
     ],
 )

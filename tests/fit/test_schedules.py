@@ -24,7 +24,7 @@ def test_worked_examples():
 
 @pytest.mark.parametrize(("schedule", "final"), [(Cosine, -0.1), (Cosine, 1.1), (Exponential, 0.0), (Exponential, 2.0)])
 def test_bad_ends_are_refused(schedule, final):
-    with pytest.raises(ConfigError, match="final must lie"):
+    with pytest.raises(ConfigError, match="final must be"):
         schedule(final=final)
 
 

@@ -1,4 +1,4 @@
-"""How a known environment is turned, found from pictures of what it lights."""
+"""Recovery of the rotation of a known environment map from pictures of what it lights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ optimize:
     [("{type: lambert, base_color: 0.7}", "null"), ("{type: ggx, roughness: 0.4, metallic: 0.5}", "200")],
 )
 def test_a_turned_environment_is_found_within_a_degree(material: str, truth: str) -> None:
-    """The second by the light of single directions, which is not how the fit sees an environment."""
+    """The second target is rendered with light samples, unlike the prefiltered environment of the fit."""
     text = SCENE.replace("MATERIAL", material).replace("SKY", str(SKY)).replace("TRUTH", truth)
     setup = build_fit(parse_config(text, Path()))
     result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)

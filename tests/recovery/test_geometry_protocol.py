@@ -1,4 +1,4 @@
-"""The scene that measures distances to a known shape, made small."""
+"""The scene that measures distances to a known shape, at a small size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_coarse_sphere_becomes_the_target(tmp_path: Path) -> None:
     metrics = run_fit(config, "protocol", out=tmp_path).metrics
     geometry = metrics["geometry"]
     assert metrics["initial"]["geometry"]["rms_to_target"] > 0.1
-    # A pixel is 0.016 wide there.
+    # A pixel is 0.016 wide at the object.
     assert geometry["rms_to_target"] < 0.002
     assert geometry["watertight"] and geometry["self_intersections"] == 0
     assert (geometry["components"], geometry["genus"]) == (1, 0)

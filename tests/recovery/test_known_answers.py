@@ -1,4 +1,4 @@
-"""Fits whose answer is known are to find it, from a fixed seed, within a stated error."""
+"""Fits with a known answer recover it from a fixed seed within a stated error."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_the_light_on_a_known_object() -> None:
 
 @pytest.mark.slow
 def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
-    """Stripes finer than the triangles come back, and a view that was not fitted shows them."""
+    """Stripes finer than the triangles are recovered and appear in a held-out view."""
     mesh = unwrap_mesh(Mesh(*bumpy_sphere(3)), 128)
     texels_of = texel_map(mesh, 128, 128)
     points = texels_of.values(mesh.vertices, mesh.faces)

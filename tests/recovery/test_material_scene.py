@@ -1,4 +1,4 @@
-"""scenes/material.yaml at a small size: a few steps bring material and light nearer to those of the target."""
+"""scenes/material.yaml at a small size: in a few steps material and light get closer to the target's."""
 
 from __future__ import annotations
 

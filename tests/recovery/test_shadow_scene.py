@@ -1,4 +1,4 @@
-"""scenes/shadow.yaml, small: the lamp and what casts the shadow are found."""
+"""scenes/shadow.yaml at a small size: the lamp and the caster of the shadow are recovered."""
 
 from __future__ import annotations
 

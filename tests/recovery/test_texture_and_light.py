@@ -1,4 +1,4 @@
-"""scenes/texture_and_light.yaml in small: shape, material and light all come nearer to those of the target."""
+"""scenes/texture_and_light.yaml at a small size: shape, material and light all get closer to the target's."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_shape_material_and_light_are_found_together() -> None:
     assert result.stop_reason == "finished"
     _check(before, after)
     start, end = (scene.objects["object"] for scene in (setup.scene, result.scene))
-    # Unwrapped anew after the last remeshing, and textures, not vertices, hold the material.
+    # Unwrapped again after the last remeshing, with the material in textures, not at vertices.
     assert setup.config.optimize.parameters()["mesh.vertices"].remesh.unwrap
     assert start.mesh.uvs is not None and end.mesh.uvs is not None and start.mesh.uvs.shape != end.mesh.uvs.shape
     for name in ("base_color", "roughness", "metallic"):
         texels = getattr(end.material, name).texels
         assert texels.shape[:2] == (64, 64) and float(texels.std()) > 0.01
-    # The studio shines from above.
+    # The studio is lit from above.
     sky = result.scene.lights["sky"].radiance.texels  # type: ignore[attr-defined]
     assert float(torch.log(sky[:4].mean() / sky[-4:].mean())) > 0.5
 

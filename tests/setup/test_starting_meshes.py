@@ -198,7 +198,7 @@ def test_images_may_begin_small_over_random_backgrounds() -> None:
 
 def test_a_random_background_wants_masks(tmp_path: Path) -> None:
     write_capture(tmp_path, masked=False)
-    with pytest.raises(ConfigError, match="random wants masks"):
+    with pytest.raises(ConfigError, match="random requires masks"):
         build_fit(parse_config("targets: {path: ., background: random}\nmesh: {subdivisions: 1}", tmp_path))
 
 

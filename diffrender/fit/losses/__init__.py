@@ -1,4 +1,4 @@
-"""The shelf of losses on images: scene.yaml's `loss: {image: ...}` and `loss: {mask: ...}` pick from these tables."""
+"""Losses on images, by their names in scene.yaml under `loss: {image: ...}` and `loss: {mask: ...}`."""
 
 from diffrender.fit.losses.mask_losses import MASK_LOSSES
 from diffrender.fit.losses.pointwise import POINTWISE

@@ -1,4 +1,4 @@
-"""Differences of normals and of depths."""
+"""Losses on AOVs: normals and depth."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from diffrender.fit.objective import Loss
 
 @dataclass(frozen=True)
 class BufferLoss(Loss):
-    """The mean over pixels and channels of a cost of the difference of one buffer (diffrender.render.aovs).
+    """Mean over pixels and channels of a penalty on the difference of one AOV (diffrender.render.aovs).
 
     Pixels where the target is NaN are not compared.
 
     buffer: "normal" (world normals) or "depth" (camera depth, in world units).
-    of: the cost: "l1", "l2" or "huber" with its default delta.
+    of: the penalty: "l1", "l2" or "huber" with its default delta.
     """
 
     buffer: str
@@ -32,9 +32,9 @@ class BufferLoss(Loss):
 
     @property
     def buffers(self) -> tuple[str, ...]:
-        """The one it compares."""
+        """The buffer that it compares."""
         return (self.buffer,)
 
     def __call__(self, comparison: LossInputs) -> Tensor:
-        """[n] the mean cost of each view."""
+        """Return the mean penalty of each view [n]."""
         return mean_per_view(POINTWISE[self.of]().penalty(comparison.buffer_difference(self.buffer)))

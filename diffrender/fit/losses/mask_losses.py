@@ -1,4 +1,4 @@
-"""Losses between coverages."""
+"""Losses on coverage: rendered alpha against target masks."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from diffrender.fit.objective import Loss
 
 @dataclass(frozen=True)
 class MaskIoU(Loss):
-    """1 - intersection over union of coverage and target mask.
+    """1 - IoU of coverage and target mask.
 
-    Intersection is the smaller and union the larger of two coverages (M. Ruzicka, 1958): for a mask of zeros and ones
-    that is the usual product form, and pixels half covered in both count as equal.
+    Intersection and union are the minimum and maximum of the two coverages (M. Ruzicka, 1958): for binary masks the
+    same as the usual product form, and pixels half covered in both count as equal.
     """
 
     buffers: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
     def __call__(self, comparison: LossInputs) -> Tensor:
-        """[n] 0 for equal silhouettes, also for two empty ones; 1 for disjoint ones."""
+        """Return [n]: 0 for equal silhouettes, also for two empty ones; 1 for disjoint ones."""
         coverage, mask = comparison.output.coverage, comparison.masks()
-        # A union below one pixel counts as one: the gradient stays bounded as everything vanishes.
+        # The union is at least one pixel, so that the gradient stays bounded as both vanish.
         union = sum_per_view(torch.maximum(coverage, mask)).clamp_min(1)
         return sum_per_view((coverage - mask).abs()) / union
 
 
 @dataclass(frozen=True)
 class MaskL1(Loss):
-    """Mean over the image of |coverage - target mask|: an alpha channel under l1, however large the object is."""
+    """Mean over the image of |coverage - target mask|; independent of the size of the object."""
 
     buffers: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
     def __call__(self, comparison: LossInputs) -> Tensor:
-        """[n] the mean difference of each view."""
+        """Return the mean absolute difference of each view [n]."""
         return mean_per_view((comparison.output.coverage - comparison.masks()).abs())
 
 

@@ -1,4 +1,4 @@
-"""Losses that look at each value by itself."""
+"""Pointwise losses: the mean of a penalty on each value."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from diffrender.fit.objective import Loss
 
 
 class PointwiseLoss(Loss):
-    """Base of the losses that are a mean over pixels and channels of a penalty: dataclasses with a `space`.
+    """Base of losses that average a penalty over pixels and channels: dataclasses with a `space`.
 
-    space: "srgb", "linear" or "log", where colours are compared.
+    space: "srgb", "linear" or "log", the space in which colours are compared.
     """
 
     space: str
@@ -27,10 +27,10 @@ class PointwiseLoss(Loss):
 
     @abstractmethod
     def penalty(self, difference: Tensor) -> Tensor:
-        """The cost of each entry of `difference`, same shape: zero at zero, symmetric, differentiable."""
+        """Return the penalty of each entry of `difference`, same shape: zero at zero, symmetric, differentiable."""
 
     def __call__(self, comparison: LossInputs) -> Tensor:
-        """[n] the mean cost of each view."""
+        """Return the mean penalty of each view [n]."""
         return mean_per_view(self.penalty(comparison.difference(self.space)))
 
 
@@ -41,18 +41,18 @@ class L1(PointwiseLoss):
     space: str = "srgb"
 
     def penalty(self, difference: Tensor) -> Tensor:
-        """|d|."""
+        """Return |d|."""
         return difference.abs()
 
 
 @dataclass(frozen=True)
 class L2(PointwiseLoss):
-    """Mean squared difference: what PSNR measures; the pull fades as colours agree."""
+    """Mean squared difference, as in PSNR; the gradient fades as colours agree."""
 
     space: str = "srgb"
 
     def penalty(self, difference: Tensor) -> Tensor:
-        """d^2."""
+        """Return d^2."""
         return difference * difference
 
 
@@ -60,9 +60,9 @@ class L2(PointwiseLoss):
 class Huber(PointwiseLoss):
     """Quadratic below `delta`, linear above (P. Huber, Robust Estimation of a Location Parameter, 1964).
 
-    Departs from the paper by a factor 1 / delta, so that large differences cost as in l1 and weights carry over.
+    Departs from the source by a factor 1 / delta, so that large differences cost as in l1 and weights carry over.
 
-    delta: difference, above 0, where the quadratic piece ends.
+    delta: the difference, above 0, where the quadratic part ends.
     """
 
     delta: float = 0.1
@@ -74,12 +74,12 @@ class Huber(PointwiseLoss):
         super().__post_init__()
 
     def penalty(self, difference: Tensor) -> Tensor:
-        """d^2 / (2 delta) where |d| < delta, else |d| - delta / 2."""
-        # Not torch's smooth_l1_loss: on CPU its gradient rounds differently at the seams between threads.
+        """Return d^2 / (2 delta) where |d| < delta, else |d| - delta / 2."""
+        # Not torch's smooth_l1_loss: on CPU its gradient rounds differently where the ranges of two threads meet.
         size = difference.abs()
         inner = size.clamp_max(self.delta)
         return inner * (size - 0.5 * inner) / self.delta
 
 
 POINTWISE: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
-"""What images are compared by, and, with their defaults, the levels of a pyramid and other buffers than colours."""
+"""The losses of images and, with their defaults, the penalties of pyramid levels and of AOVs."""

@@ -1,4 +1,4 @@
-"""Differences of colours at several resolutions."""
+"""A loss on image pyramids: colours compared at several resolutions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from diffrender.imaging.filters import pyramid
 
 @dataclass(frozen=True)
 class Pyramid(Loss):
-    """The mean of one loss over an image and its successive halves.
+    """The mean of one loss over the levels of an image pyramid, each half the size of the one before.
 
-    The coarse levels pull on things that do not overlap yet; the fine ones give the detail.
+    The coarse levels give gradients to shapes that do not overlap yet; the fine ones give the detail.
 
     of: "l1", "l2" or "huber" (with its default delta), the loss at each level.
-    levels: at least 1; fewer are used where the image gets down to one pixel.
-    space: "srgb", "linear" or "log", where colours are compared and averaged.
+    levels: at least 1; fewer are used if the image shrinks to one pixel.
+    space: "srgb", "linear" or "log", the space in which colours are compared and averaged.
     """
 
     of: str = "l1"
@@ -37,7 +37,7 @@ class Pyramid(Loss):
         check_space("pyramid", self.space)
 
     def __call__(self, comparison: LossInputs) -> Tensor:
-        """[n] mean over levels of the mean over pixels and channels."""
+        """Return [n]: the mean over levels of the mean over pixels and channels."""
         level_loss = POINTWISE[self.of]()
         # Averaging is linear: the pyramid of the difference is the difference of the pyramids, at half the cost.
         differences = pyramid(comparison.difference(self.space), self.levels)

@@ -1,1 +1,1 @@
-"""The optimiser of a fit: Adam, learning rates over time, vertices whose steps must not flip faces."""
+"""The optimiser of a fit: Adam variants, learning rate schedules, and vertex steps that must not flip faces."""

@@ -1,4 +1,4 @@
-"""Adam and two relatives of it that keep the direction of a gradient."""
+"""Adam and two variants that preserve the direction of gradients."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-# Means over pixels make gradients as small as 1e-7 for a texel of a large texture; Adam's usual 1e-8 would damp those.
+# Losses average over pixels, so the gradient of a texel may be as small as 1e-7; Adam's usual 1e-8 would damp it.
 EPSILON = 1e-12
 
 
 class AdamVariant(NamedTuple):
-    """Which numbers of a latent share what the mean of their gradients is divided by: the root of a mean of squares.
+    """Which numbers of a latent share a second moment; by default each has its own.
 
-    by_row: the numbers of a row, the sum of their squares. by_largest: all numbers, the largest square.
+    by_row: the numbers of a row share the sum of their squares. by_largest: all numbers share the largest square.
     """
 
     by_row: bool = False
@@ -24,9 +24,9 @@ class AdamVariant(NamedTuple):
 
 
 ADAM_VARIANTS: dict[str, AdamVariant] = {
-    # Every number has a pace of its own (Kingma & Ba, 2015).
+    # Each number has its own second moment (Kingma & Ba, 2015).
     "adam": AdamVariant(),
-    # So that the same object turned learns the same turned (Ling et al., "VectorAdam", 2022).
+    # Rotation equivariant: a rotated problem takes the rotated steps (Ling et al., "VectorAdam", 2022).
     "vector_adam": AdamVariant(by_row=True),
     # Nicolet et al., 2021, section 4.2.
     "adam_uniform": AdamVariant(by_largest=True),
@@ -35,9 +35,9 @@ ADAM_VARIANTS: dict[str, AdamVariant] = {
 
 @dataclass
 class AdamState:
-    """What one of ADAM_VARIANTS remembers of the gradients of one latent.
+    """The moments of the gradients of one latent, for one of ADAM_VARIANTS.
 
-    count: [] float32, how many gradients there were.
+    count: [] float32, number of gradients so far.
     mean: running mean of the gradients, shaped as the latent.
     square: running mean of their squares, shaped as the latent; its last axis is 1 for the rows of a variant by_row.
     """
@@ -48,33 +48,33 @@ class AdamState:
 
     @staticmethod
     def fresh(name: str, latent: Tensor) -> AdamState:
-        """The moments before the first step of the optimiser called `name`."""
+        """Return the moments before the first step of the variant `name`."""
         square = latent[..., :1] if ADAM_VARIANTS[name].by_row and latent.dim() > 1 else latent
         count = torch.zeros((), dtype=torch.float32, device=latent.device)
         return AdamState(count, torch.zeros_like(latent.detach()), torch.zeros_like(square.detach()))
 
     def rows(self) -> tuple[Tensor, Tensor]:
-        """Speed (mean over root of square) and root of square, both [V, ...]: what may be interpolated between rows.
+        """Return mean / sqrt(square) and sqrt(square), both [V, ...], which can be interpolated between rows.
 
-        The moments themselves may not: where a vertex slides a little beyond its neighbours, a square near zero beside
-        a mean that is not would make a step of any length.
+        The moments themselves cannot: for a vertex that slides slightly beyond its neighbours, extrapolation may give a
+        square near zero with a mean that is not, and so a step of any length.
         """
         root = self.square.sqrt()
         return self.mean / (root + EPSILON), root
 
     def with_rows(self, speed: Tensor, root: Tensor) -> AdamState:
-        """The moments with these rows, and with the same count."""
+        """Return the moments with these rows, as returned by `rows`, and the same count."""
         root = root.clamp_min(0)
         return AdamState(self.count, speed * root, root.square())
 
 
 @dataclass(frozen=True)
 class AdamSettings:
-    """How one latent moves in one step.
+    """The settings of one step of one latent.
 
     name: in ADAM_VARIANTS.
-    lr: the length of a step along a steady gradient.
-    betas: how much of the running means of gradients and of squares is kept.
+    lr: the length of a step along a constant gradient.
+    betas: decay of the running means of gradients and of their squares.
     factor: multiplies the step, any shape that broadcasts to the latent, or None.
     """
 
@@ -86,11 +86,11 @@ class AdamSettings:
 
 @torch.no_grad()
 def adam_step(latent: Tensor, gradient: Tensor, moments: AdamState, pace: AdamSettings) -> None:
-    """Moves `latent` and brings `moments` up to date, both in place."""
+    """Update `latent` and `moments` by one Adam step, both in place."""
     beta_mean, beta_square = pace.betas
     variant = ADAM_VARIANTS[pace.name]
     if variant == AdamVariant() and pace.factor is None:
-        # The same numbers in one pass: textures are large.
+        # The same numbers, fused into one pass: textures are large.
         adam(
             [latent], [gradient], [moments.mean], [moments.square], [], [moments.count],
             fused=True, amsgrad=False, beta1=beta_mean, beta2=beta_square, lr=pace.lr,
@@ -103,7 +103,7 @@ def adam_step(latent: Tensor, gradient: Tensor, moments: AdamState, pace: AdamSe
     moments.count += 1
     moments.mean.lerp_(gradient, 1 - beta_mean)
     moments.square.lerp_(squared, 1 - beta_square)
-    # Both means begin at zero; the divisors make up for it.
+    # Bias correction: both running means start at zero.
     count = float(moments.count)
     mean = moments.mean / (1 - beta_mean**count)
     square = (moments.square.amax() if variant.by_largest else moments.square) / (1 - beta_square**count)

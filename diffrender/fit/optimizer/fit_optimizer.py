@@ -1,4 +1,4 @@
-"""FitOptimizer: an Adam with a learning rate, a beginning and an end for each learned value."""
+"""FitOptimizer: Adam with its own learning rate, start and stop per learned value."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from diffrender.fit.remeshing.target_lengths import TargetLengths
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import ParameterPath
 
-# Adam's usual ones.
+# Adam's usual betas.
 BETAS = (0.9, 0.999)
 
 
 @dataclass(frozen=True)
 class ParamSettings:
-    """How fast one value is learned, and when.
+    """The learning rate, start and stop of one learned value.
 
     lr: above 0, in units of the latent: of the value itself for identity, of its logarithm for positive.
-    start: the first step, from 0, at which it moves; before that it stays as it is and costs no gradient.
-    stop: the first step at which it stays again, or None for the end of the fit.
-    schedule: what lr is multiplied by between start and stop.
-    optimizer: its name in ADAM_VARIANTS, or None for the one that the parametrisation prefers.
-    betas: how much of the running means of gradients and of their squares is kept from step to step, each in 0..1.
-    in_edges: vertices of a remeshed object only: lr counts in the target length of the edges at each vertex.
+    start: the first step, from 0, at which it is optimised; before that it is fixed and costs no gradient.
+    stop: the first step at which it is fixed again, or None for the end of the fit.
+    schedule: the factor of lr between start and stop.
+    optimizer: its name in ADAM_VARIANTS, or None for the default of the parametrisation.
+    betas: decay of the running means of gradients and of their squares, each in 0..1, 1 excluded.
+    in_edges: vertices of a remeshed object only: lr is in units of the target edge length at each vertex.
     """
 
     lr: float
@@ -46,9 +46,7 @@ class ParamSettings:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ConfigError(
-                f"lr must be a finite number above 0, got {self.lr}; to keep a value as it is, leave it out"
-            )
+            raise ConfigError(f"lr must be a finite number above 0, got {self.lr}; to keep a value fixed, remove it")
         if self.start < 0:
             raise ConfigError(f"start must be at least 0, got {self.start}")
         if self.stop is not None and self.stop <= self.start:
@@ -56,14 +54,14 @@ class ParamSettings:
         if self.optimizer is not None and self.optimizer not in ADAM_VARIANTS:
             raise ConfigError(f"there is no optimizer {self.optimizer!r}; choose from {', '.join(ADAM_VARIANTS)}")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"betas must lie in 0..1, 1 itself excluded, got {list(self.betas)}")
+            raise ConfigError(f"betas must be in 0..1, 1 excluded, got {list(self.betas)}")
 
     def at(self, step: int, steps: int) -> float:
-        """The learning rate at `step` of a fit of `steps`; 0 where the value stays as it is."""
+        """Return the learning rate at `step` of a fit of `steps`; 0 if the value is fixed then."""
         return self.lr * self.factor_at(step, steps)
 
     def factor_at(self, step: int, steps: int) -> float:
-        """What lr is multiplied by at `step` of a fit of `steps`; 0 where the value stays as it is."""
+        """Return the factor of lr at `step` of a fit of `steps`; 0 if the value is fixed then."""
         stop = steps if self.stop is None else min(self.stop, steps)
         if not self.start <= step < stop:
             return 0.0
@@ -71,19 +69,19 @@ class ParamSettings:
 
 
 class FitOptimizer:
-    """Adam over the latents of a model, each with a pace of its own.
+    """Adam over the latents of a model, each with its own settings.
 
-    model: whose latents are moved, in place.
+    model: its latents are updated in place.
     rates: by path, exactly the model's learned paths.
     steps: the length of the fit, which schedules refer to.
-    remeshing: by path of an object's vertices: how its mesh is remeshed as it is fitted (fit.remeshing.surgery).
+    remeshing: by path of an object's vertices, how its mesh is remeshed during the fit (fit.remeshing.surgery).
 
-    moments, variants: what is remembered of the gradients, and the kind of Adam (ADAM_VARIANTS), by canonical path.
-    targets: how long the edges of each remeshed object are to be, by path of its vertices.
+    moments, variants: Adam's moments, and the variant of Adam (ADAM_VARIANTS), by canonical path.
+    targets: the target edge lengths of each remeshed object, by path of its vertices.
     A change of a mesh replaces `moments`, and the tensors in `targets`.
 
-    Raises ConfigError where rates and learned paths differ, where no value moves at step 0, and for remeshing of what
-    is not learned.
+    Raises ConfigError if rates and learned paths differ, if no value is optimised at step 0, or if the vertices of a
+    remeshed object are not learned.
     """
 
     def __init__(
@@ -112,9 +110,9 @@ class FitOptimizer:
         }
 
     def begin(self, step: int) -> list[str]:
-        """Prepare `step`: learning rates set, gradients empty and asked for only where a value moves.
+        """Prepare `step`: clear gradients and require them only for the values that are optimised in it.
 
-        Returns the paths that move.
+        Returns the paths of these values.
         """
         self._step = step
         moving = []
@@ -126,7 +124,7 @@ class FitOptimizer:
         return moving
 
     def step(self) -> None:
-        """Move the latents along their gradients; one without a gradient stays."""
+        """Update the latents by their gradients; a latent without a gradient does not change."""
         for path, latent in self._model.latents.items():
             if latent.grad is None:
                 continue
@@ -140,49 +138,49 @@ class FitOptimizer:
                 vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, pace, now)
 
     def geometry(self) -> dict[str, int]:
-        """Of all learned meshes together: vertices now; damped vertices and flipped faces of the last step."""
+        """Count, over all learned meshes, vertices now, and damped vertices and flipped faces of the last step."""
         return {
             "vertices": sum(self._mesh(path).n_vertices for path in self._vertices),
-            "damped": sum(each.damped for each in self._vertices.values()),
-            "flipped": sum(each.flipped for each in self._vertices.values()),
+            "damped": sum(vertices.damped for vertices in self._vertices.values()),
+            "flipped": sum(vertices.flipped for vertices in self._vertices.values()),
         }
 
     def _mesh(self, path: str) -> Mesh:
         return self._model.frame.scene.objects[ParameterPath.parse(path).name].mesh
 
     def per_mesh_state(self) -> PerMeshState:
-        """What a change of a mesh replaces: the state to `restore` when the model has the meshes of now again."""
-        return PerMeshState(self.moments, {path: (each.lengths, each.drift) for path, each in self.targets.items()})
+        """Return the state tied to the current meshes; pass it to `restore` when the model has these meshes again."""
+        return PerMeshState(
+            self.moments, {path: (target.lengths, target.drift) for path, target in self.targets.items()}
+        )
 
     def restore(self, state: PerMeshState) -> None:
-        """Take over what `per_mesh_state` gave when the model had the meshes that it has now again."""
+        """Restore a `per_mesh_state` that was taken when the model had its current meshes."""
         self.moments = state.moments
         for path, (lengths, drift) in state.targets.items():
             self.targets[path].lengths, self.targets[path].drift = lengths, drift
 
     def state_dict(self) -> dict[str, Any]:
-        """Paths, optimisers, moments and target lengths, as tensors and plain containers."""
+        """Return paths, optimisers, moments and target lengths, as tensors and plain containers."""
         return {
             "paths": list(self._rates),
             "optimizers": dict(self.variants),
             "moments": {
-                path: {"count": each.count, "mean": each.mean, "square": each.square}
-                for path, each in self.moments.items()
+                path: {"count": moments.count, "mean": moments.mean, "square": moments.square}
+                for path, moments in self.moments.items()
             },
             "motions": {
-                path: {"lengths": each.lengths, "drift": each.drift, "moves": each.moves}
-                for path, each in self.targets.items()
+                path: {"lengths": target.lengths, "drift": target.drift, "moves": target.moves}
+                for path, target in self.targets.items()
             },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the moments of another optimiser of the same paths. Raises FitError for other paths."""
+        """Load a state of `state_dict`. Raises FitError if its paths, optimisers or remeshed objects differ."""
         if state["paths"] != list(self._rates):
             raise FitError(f"the saved state learned {state['paths']}, this fit {list(self._rates)}; keep `optimize:`")
         if state["optimizers"] != self.variants:
-            raise FitError(
-                f"the saved state was moved by {state['optimizers']}, this fit by {self.variants}; keep `optimize:`"
-            )
+            raise FitError(f"the saved state used {state['optimizers']}, this fit {self.variants}; keep `optimize:`")
         if list(state["motions"]) != list(self.targets):
             raise FitError(
                 f"the saved state remeshed {list(state['motions'])}, this fit {list(self.targets)}; keep `remesh:`"
@@ -198,7 +196,7 @@ class FitOptimizer:
 
 
 class PerMeshState(NamedTuple):
-    """Moments by path, and target lengths and drifts by path of vertices."""
+    """Moments by path, and target lengths and drift by path of vertices."""
 
     moments: dict[str, AdamState]
     targets: dict[str, tuple[Tensor, Tensor]]

@@ -1,4 +1,4 @@
-"""Steps of vertices that would turn faces over, shortened."""
+"""Flip guard: damp vertex steps that would flip faces."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from diffrender.geometry.normals import face_normals
 
-# Each round halves the steps that still turn a face over; after the last but one they are taken back altogether.
+# Each round halves the steps that still flip a face; the last two rounds set them to zero instead.
 ROUNDS = 5
-# Faces of less than this part of the mean area have no side to speak of: rounding turns them over.
+# Faces below this share of the mean area are not checked: rounding alone can flip them.
 SLIVER = 1e-6
 
 
 class DampedStep(NamedTuple):
-    """A step that was looked at.
+    """The result of damping a step.
 
-    latent: [V, 3] where it leads.
-    vertices: [V, 3] the vertices that `latent` stands for.
-    damped: how many rows of the latent move less than they were to.
-    flipped: how many faces the step turns over nevertheless.
+    latent: [V, 3] after the damped step.
+    vertices: [V, 3] the vertices of `latent`.
+    damped: number of rows of the latent whose step was shortened.
+    flipped: number of faces that the step still flips.
     """
 
     latent: Tensor
@@ -35,13 +35,13 @@ class DampedStep(NamedTuple):
 def damp_flipping_steps(
     before: Tensor, after: Tensor, value_of: Callable[[Tensor], Tensor], faces: Tensor
 ) -> DampedStep:
-    """The step of a latent from `before` to `after`, both [V, 3], shortened where it would turn a face over.
+    """Shorten the step of a latent from `before` to `after`, both [V, 3], where it would flip a face.
 
-    value_of: from the latent to the vertices [V, 3]. It is the latent that is held back, not the vertices: behind a
-        smoothing map, vertices that stop beside others that move would need a latent far from all that is smooth.
-    faces: [F, 3] int64. A face is turned over where the step turns its normal by more than 90 degrees.
+    value_of: maps the latent to the vertices [V, 3]. The step is shortened in the latent, not in the vertices: under a
+        smoothing map, vertices that stop next to others that move would need a latent that is far from smooth.
+    faces: [F, 3] int64. A step flips a face if it turns its normal by more than 90 degrees.
 
-    `after` itself, the same tensor, comes back where nothing is damped.
+    Returns `after` itself, the same tensor, if nothing is damped.
     """
     normal = face_normals(value_of(before), faces)
     area = normal.norm(dim=1)

@@ -1,4 +1,4 @@
-"""How a learning rate changes during a fit."""
+"""Learning rate schedules."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, progress: float) -> float:
-        """The multiplier of the learning rate at `progress`: 0 at the first step, just below 1 at the last; pure."""
+        """Return the factor of the learning rate at `progress`: 0 at the first step, just below 1 at the last; pure."""
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same from the first step to the last."""
+    """The same learning rate at every step."""
 
     def factor(self, progress: float) -> float:
-        """1."""
+        """Return 1."""
         return 1.0
 
 
@@ -30,35 +30,35 @@ class Constant(Schedule):
 class Cosine(Schedule):
     """Half a period of a cosine from 1 to `final` (Loshchilov & Hutter, SGDR, 2017, equation 5, one period).
 
-    final: 0..1, of the learning rate.
+    final: 0..1, the final factor of the learning rate.
     """
 
     final: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.final <= 1:
-            raise ConfigError(f"cosine: final must lie in 0..1, got {self.final}")
+            raise ConfigError(f"cosine: final must be in 0..1, got {self.final}")
 
     def factor(self, progress: float) -> float:
-        """Flat at both ends."""
+        """Return the half cosine at `progress`, flat at both ends."""
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """Falls by the same factor in every step, from 1 to `final`.
+    """Exponential decay from 1 to `final`.
 
-    final: above 0 and at most 1, of the learning rate.
+    final: above 0 and at most 1, the final factor of the learning rate.
     """
 
     final: float = 0.1
 
     def __post_init__(self) -> None:
         if not 0 < self.final <= 1:
-            raise ConfigError(f"exponential: final must lie above 0 and be at most 1, got {self.final}")
+            raise ConfigError(f"exponential: final must be above 0 and at most 1, got {self.final}")
 
     def factor(self, progress: float) -> float:
-        """final to the power of progress."""
+        """Return final ** progress."""
         return self.final**progress
 
 

@@ -1,4 +1,4 @@
-"""How the vertices of one object move: an Adam, then guards, then how long edges are to be."""
+"""The optimiser of the vertices of one object: an Adam step, then the flip guard, then target edge lengths."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from diffrender.scene.mesh import Mesh
 
 @dataclass(frozen=True)
 class StepProgress:
-    """Where in a fit a step is.
+    """The position of a step in a fit.
 
     progress: 0..1 of the steps of the fit.
-    lr_factor: what the schedule multiplies the learning rate by.
+    lr_factor: the factor of the learning rate, by its schedule.
     """
 
     progress: float
@@ -28,11 +28,11 @@ class StepProgress:
 
 
 class VertexOptimizer:
-    """Moves the latent of one object's vertices.
+    """Optimises the latent of one object's vertices.
 
-    targets: how long its edges are to be, or None if it is never remeshed.
-    is_relative: whether learning rates are in target lengths of each vertex; only with targets.
-    damped, flipped: vertices and faces of the last step (diffrender.fit.optimizer.flip_guard).
+    targets: the target edge lengths, or None if the object is never remeshed.
+    is_relative: whether learning rates are in units of the target length at each vertex; requires targets.
+    damped, flipped: number of damped vertices and flipped faces of the last step (diffrender.fit.optimizer.flip_guard).
     """
 
     def __init__(self, targets: TargetLengths | None, is_relative: bool) -> None:
@@ -50,9 +50,9 @@ class VertexOptimizer:
         pace: AdamSettings,
         now: StepProgress,
     ) -> None:
-        """One step of `latent` along its gradient.
+        """Move `latent` by one step along its gradient, in place.
 
-        parametrization: bound to `mesh`, of which only faces and topology count.
+        parametrization: bound to `mesh`, of which only faces and topology are used.
         """
         assert latent.grad is not None
         targets = self.targets
@@ -62,17 +62,17 @@ class VertexOptimizer:
             pace = replace(pace, factor=targets.lengths[:, None])
         adam_step(latent, latent.grad, moments, pace)
         self.damped = self.flipped = 0
-        # Something that is not finite is found, and named, before the next step.
+        # Non-finite values are reported before the next step.
         if not bool(torch.isfinite(latent.sum())):
             return
-        wanted = latent.detach()
+        proposed = latent.detach()
         if targets is not None and targets.policy.smoothing > 0:
             pull = laplacian_vectors(before, mesh.topology.edges)
-            after = parametrization.value_of(wanted) + targets.policy.smoothing * now.lr_factor * pull
-            wanted = parametrization.latent_of(after)
-        guarded = damp_flipping_steps(latent_before, wanted, parametrization.value_of, mesh.faces)
+            after = parametrization.value_of(proposed) + targets.policy.smoothing * now.lr_factor * pull
+            proposed = parametrization.latent_of(after)
+        guarded = damp_flipping_steps(latent_before, proposed, parametrization.value_of, mesh.faces)
         self.damped, self.flipped = guarded.damped, guarded.flipped
-        if guarded.latent is not wanted or targets is not None:
+        if guarded.latent is not proposed or targets is not None:
             latent.copy_(guarded.latent)
         if targets is not None:
             targets.adapt(guarded.vertices - before, now.lr_factor, now.progress)

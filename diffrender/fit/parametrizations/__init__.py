@@ -1,4 +1,4 @@
-"""The shelf of parametrisations: scene.yaml's `optimize: {<path>: {method: ...}}` picks from this table."""
+"""Parametrisations, by their names in scene.yaml under `optimize: {<path>: {method: ...}}`."""
 
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations.direction import Direction

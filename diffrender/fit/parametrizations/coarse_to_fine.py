@@ -1,4 +1,4 @@
-"""Images that are learned at several sizes at once."""
+"""Coarse-to-fine images: learned at several resolutions at once."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from torch import Tensor
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 
-# Coarser images count by this, so that under equal steps they move so much slower. At 1, textures with sharp edges (a
-# painted cow in known light) lost 1.4 dB on unseen pictures against texels alone, at 0.5 half a dB; where material and
-# light are both unknown, either gains 3 dB.
+# Weight of the coarser images, which slows them under steps of equal size. At 1, textures with sharp edges (a painted
+# cow in known light) lost 1.4 dB on held-out views against texels alone, at 0.5 half a dB; if material and light are
+# both unknown, either gains 3 dB.
 COARSE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class CoarseToFine(Parametrization):
-    """Texels [H, W, C] of a texture or an environment map; the latent is a pyramid of images, which are added up.
+    """Texels [H, W, C] of a texture or an environment map; the latent is an image pyramid, whose levels are summed.
 
-    The texels are `inner` of a sum: an image of H x W, and half of each of `levels` more, every one half as high and
-    wide as the one before and enlarged bilinearly. Under Adam every number makes steps of the same size, however weak
-    and noisy its gradient is: texels by themselves take their noise along and find slowly what a whole region has in
-    common. The coarse images find that in few steps, and what no picture tells apart stays smooth.
+    The texels are `inner` applied to a sum: an image of H x W, plus half of each of `levels` coarser images, each half
+    the height and width of the one before and bilinearly upsampled. Under Adam every number makes steps of the same
+    size, however weak and noisy its gradient: texels alone follow their noise and are slow to learn what a whole region
+    has in common. The coarse images learn that in few steps, and detail that no picture resolves stays smooth.
 
     inner: the parametrisation of the texels, whose latents have the shape of its values.
     height, width: H and W, each a multiple of 2^levels.
-    levels: how many coarser images, at least 1.
-    closed: True for maps that go once around, whose last column is beside the first.
+    levels: number of coarser images, at least 1.
+    closed: whether the last column is adjacent to the first, as in an environment map.
 
     The latent is [L, C]: the texels of all images, row by row, finest first.
-    Source: the sum of a Laplacian pyramid (Burt & Adelson 1983), here with an unconstrained image at each size.
+    Source: the sum of a Laplacian pyramid (Burt & Adelson 1983), here with an unconstrained image at each level.
     """
 
     inner: Parametrization
@@ -50,7 +50,7 @@ class CoarseToFine(Parametrization):
             )
 
     def value_of(self, latent: Tensor) -> Tensor:
-        """[H, W, C]."""
+        """Return the texels [H, W, C]."""
         sizes = self._sizes()
         parts = latent.split([height * width for height, width in sizes])
         total: Tensor | None = None
@@ -62,7 +62,7 @@ class CoarseToFine(Parametrization):
         return self.inner.value_of(total)
 
     def latent_of(self, value: Tensor) -> Tensor:
-        """All of it in the finest image. Raises ShapeError for an image of another size."""
+        """Return a latent with `value` in the finest image, else zeros. Raises ShapeError for another image size."""
         if not is_image(value) or value.shape[:2] != (self.height, self.width):
             raise ShapeError(
                 f"coarse_to_fine: values must be images [{self.height}, {self.width}, C], got {list(value.shape)}"
@@ -76,12 +76,12 @@ class CoarseToFine(Parametrization):
 
 
 def is_image(value: Tensor) -> bool:
-    """Whether a value of a scene is texels [H, W, C]; colours and vertices have fewer axes, and poses are 4 x 4."""
+    """Return whether a scene value is texels [H, W, C]; colours and vertices have fewer axes, poses are 4 x 4."""
     return value.dim() == 3
 
 
 def most_levels(height: int, width: int, least: int) -> int:
-    """How often an image can be halved, both sides without a rest and none below `least`."""
+    """Return how often an image can be halved with both sides even and at least `least` afterwards."""
     levels = 0
     while height % 2 == width % 2 == 0 and min(height, width) // 2 >= least:
         height, width, levels = height // 2, width // 2, levels + 1
@@ -89,17 +89,17 @@ def most_levels(height: int, width: int, least: int) -> int:
 
 
 def _enlarge(image: Tensor, closed: bool) -> Tensor:
-    """[2 H, 2 W, C] bilinear, with texel centres as in a mip pyramid; borders go on as they are.
+    """Upsample to [2 H, 2 W, C] bilinearly, with texel centres as in a mip pyramid and clamped borders.
 
-    By sums of shifted copies, whose gradient adds in one order on every device.
+    Uses sums of shifted copies, whose gradient is accumulated in the same order on every device.
     """
     tall = _double(image, image[:1], image[-1:])
-    turned = tall.transpose(0, 1)
-    first, last = (turned[-1:], turned[:1]) if closed else (turned[:1], turned[-1:])
-    return _double(turned, first, last).transpose(0, 1)
+    columns = tall.transpose(0, 1)
+    first, last = (columns[-1:], columns[:1]) if closed else (columns[:1], columns[-1:])
+    return _double(columns, first, last).transpose(0, 1)
 
 
 def _double(rows: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """[2 H, ...]: each row becomes two, a quarter of the way to either neighbour."""
+    """Split each row in two, a quarter of the way to either neighbour: [2 H, ...]."""
     above, below = torch.cat([before, rows[:-1]]), torch.cat([rows[1:], after])
     return torch.stack([torch.lerp(rows, above, 0.25), torch.lerp(rows, below, 0.25)], 1).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Unit vectors."""
+"""Directions: unit vectors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Direction(Parametrization):
     """value = latent / |latent| along the last axis: the direction of a light."""
 
     def value_of(self, latent: Tensor) -> Tensor:
-        """The unit vector."""
+        """Return the unit vector."""
         return torch.nn.functional.normalize(latent, dim=-1)
 
     def latent_of(self, value: Tensor) -> Tensor:
-        """The unit vector; the length of `value` is forgotten."""
+        """Return `value` normalized; its length is discarded."""
         check_finite("direction", "value", value)
         if value.dim() == 0 or value.shape[-1] < 2:
             raise ShapeError(f"direction: values must be vectors of 2 or more numbers, got shape {list(value.shape)}")

@@ -1,4 +1,4 @@
-"""Any number at all."""
+"""Unconstrained values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Identity(Parametrization):
     """The latent is the value: vertices, positions."""
 
     def value_of(self, latent: Tensor) -> Tensor:
-        """The same numbers."""
+        """Return the latent."""
         # A view, because a scene holds plain tensors even where the latent is an nn.Parameter.
         return latent.view_as(latent)
 
     def latent_of(self, value: Tensor) -> Tensor:
-        """A copy."""
+        """Return a copy of `value`."""
         check_finite("identity", "value", value)
         return value.detach().clone()

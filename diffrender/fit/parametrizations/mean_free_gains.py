@@ -1,4 +1,4 @@
-"""Gains that leave the whole as bright and as coloured as it is: white balances."""
+"""White balance: gains that change neither overall brightness nor overall colour."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from diffrender.fit.parametrization import Parametrization
 
 @dataclass(frozen=True)
 class Balanced(Parametrization):
-    """value = exp(latent), without the means of the latent's rows and columns.
+    """value = exp(latent minus the means of its rows and columns).
 
-    The gains [N, C] of a picture have a geometric mean of 1, since what all its channels share is its exposure; and so
-    have those of a channel, since a cast of all pictures is the colour of the light.
+    The gains [N, C] of each picture have a geometric mean of 1, since a gain that all channels share is exposure. So do
+    the gains of each channel, since a cast that all pictures share is the colour of the light.
     """
 
     def value_of(self, latent: Tensor) -> Tensor:
-        """exp of what is left of the latent."""
-        return _without_means(latent).exp()
+        """Return exp of the latent without the means of rows and columns."""
+        return _subtract_means(latent).exp()
 
     def latent_of(self, value: Tensor) -> Tensor:
-        """log, without the means of rows and columns, which are forgotten."""
+        """Return the log of `value` without the means of rows and columns, which are discarded."""
         check_finite("balanced", "value", value)
         if value.dim() != 2 or not bool((value > 0).all()):
             raise ShapeError(
-                f"balanced: values must be gains above 0, a row for each picture; got shape {list(value.shape)}"
+                f"balanced: values must be gains above 0, one row per picture; got shape {list(value.shape)}"
                 f"{'' if bool((value > 0).all()) else f' and {value.min().item():g}'}"
             )
-        return _without_means(value.detach().log())
+        return _subtract_means(value.detach().log())
 
 
-def _without_means(latent: Tensor) -> Tensor:
+def _subtract_means(latent: Tensor) -> Tensor:
     return latent - latent.mean(0, keepdim=True) - latent.mean(1, keepdim=True) + latent.mean()

@@ -1,4 +1,4 @@
-"""Rigid motions."""
+"""Poses: rigid motions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffrender.fit.parametrization import Parametrization
 from diffrender.geometry.rigid import check_rigid, make_rigid
 from diffrender.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
 
-# How far from orthonormal a matrix may be: files carry poses with 4 to 6 digits.
+# Tolerance of orthonormality: files store poses with 4 to 6 digits.
 RIGID_TOLERANCE = 1e-3
 
 
@@ -22,12 +22,11 @@ RIGID_TOLERANCE = 1e-3
 class Pose(Parametrization):
     """Rigid motions [..., 4, 4]; the latent [..., 7] is a quaternion wxyz of any length and a translation.
 
-    length_unit: world units in which the latent counts the translation: the size of the scene, so that one learning
+    length_unit: the unit of translation in the latent, in world units: the size of the scene, so that one learning
         rate suits rotation and translation, whether a capture is in metres or in millimetres.
 
-    The quaternion is normalised on the way to the value, so the rotation stays on its manifold, and nothing is
-    singular anywhere near (Grassia, Practical Parameterization of Rotations Using the Exponential Map, 1998, section
-    3, discusses the choice).
+    `value_of` normalizes the quaternion, so that the rotation stays on its manifold and there is no singularity nearby
+    (Grassia, Practical Parameterization of Rotations Using the Exponential Map, 1998, section 3, discusses the choice).
     """
 
     length_unit: float = 1.0
@@ -37,11 +36,11 @@ class Pose(Parametrization):
             raise ShapeError(f"pose: length_unit must be positive, got {self.length_unit}")
 
     def value_of(self, latent: Tensor) -> Tensor:
-        """The rigid motion."""
+        """Return the rigid motion."""
         return make_rigid(quaternion_to_matrix(latent[..., :4]), latent[..., 4:] * self.length_unit)
 
     def latent_of(self, value: Tensor) -> Tensor:
-        """Unit quaternion and translation."""
+        """Return unit quaternion and translation."""
         if value.shape[-2:] != (4, 4):
             raise ShapeError(f"pose: values must have shape [..., 4, 4], got {list(value.shape)}")
         check_finite("pose", "value", value)

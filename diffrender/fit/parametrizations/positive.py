@@ -1,4 +1,4 @@
-"""Numbers above zero."""
+"""Positive values."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Positive(Parametrization):
     """value = exp(latent): a step changes the value by a fraction of itself, whatever its size."""
 
     def value_of(self, latent: Tensor) -> Tensor:
-        """exp."""
+        """Return exp(latent)."""
         return latent.exp()
 
     def latent_of(self, value: Tensor) -> Tensor:
-        """log."""
+        """Return log(value)."""
         check_finite("positive", "value", value)
         if not bool((value > 0).all()):
             raise ShapeError(

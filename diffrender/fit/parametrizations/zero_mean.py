@@ -1,4 +1,4 @@
-"""Numbers that add up to nothing: exposures, of which only the differences can be known."""
+"""Values with zero mean: exposures, of which only the differences are observable."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from diffrender.fit.parametrization import Parametrization
 
 @dataclass(frozen=True)
 class ZeroMean(Parametrization):
-    """value = latent - its mean. Twice the exposure of every picture is the same as twice the light."""
+    """value = latent - mean(latent): doubling the exposure of all pictures is the same as doubling the light."""
 
     def value_of(self, latent: Tensor) -> Tensor:
-        """The latent without its mean."""
+        """Return the latent minus its mean."""
         return latent - latent.mean()
 
     def latent_of(self, value: Tensor) -> Tensor:
-        """The value without its mean, which is forgotten."""
+        """Return the value minus its mean, which is discarded."""
         check_finite("zero_mean", "value", value)
         if value.dim() != 1:
             raise ShapeError(f"zero_mean: values must be a list of numbers, got shape {list(value.shape)}")

@@ -1,4 +1,4 @@
-"""The shelf of regularisers: scene.yaml's `loss:` names them with their weights, as in `laplacian: 0.1`."""
+"""Regularisers, by their names in scene.yaml under `loss:`, as in `laplacian: 0.1`."""
 
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.arap import Arap

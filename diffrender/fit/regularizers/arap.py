@@ -1,4 +1,4 @@
-"""Rigidity: every neighbourhood as it was at the start, but for a turn of its own."""
+"""ARAP: as-rigid-as-possible deformation of the initial mesh."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from diffrender.scene.scene import Scene
 
 @dataclass(frozen=True)
 class Arap(Regularizer):
-    """As rigid as possible to the start: how much edges differ from those of the start, turned with their vertex.
+    """As-rigid-as-possible energy: squared differences of edges from the initial ones, rotated with their vertex.
 
-    In squared edge lengths of the start, weighted by cotangents: 0.01 is a stretch of a tenth of the length, of a mesh
-    of any size and any number of triangles. Summed over the objects.
+    In squared initial edge lengths, weighted by cotangents: 0.01 is a stretch by a tenth, for a mesh of any size and
+    any number of triangles. Summed over the objects.
     Source: O. Sorkine, M. Alexa, "As-rigid-as-possible surface modeling" (2007), equations 3 to 6. The best rotations
-    are found anew at every step and then held: at the optimum their motion does not change the energy.
+    are recomputed at every step and carry no gradient: at the optimum their change does not affect the energy.
     """
 
     def bind(self, start: Scene) -> Regularizer:
-        """The same, comparing with the meshes of `start`."""
+        """Return the regulariser that compares with the meshes of `start`."""
         return _ArapTo({name: _Rest.of(item.mesh) for name, item in start.objects.items()})
 
     def __call__(self, scene: Scene) -> Tensor:
-        """Raises ConfigError: without a start there is nothing to compare with."""
-        raise ConfigError("loss.arap: compares with the start of a fit; make it by bind(start)")
+        """Raise ConfigError: without a start there is nothing to compare with."""
+        raise ConfigError("loss.arap: compares with the start of a fit; call bind(start) first")
 
 
 @dataclass(frozen=True)
 class _Rest:
-    """The start of one mesh: edges [2E, 2] both ways, their vectors [2E, 3], weights [2E], and the energy's unit []."""
+    """The rest state of one mesh: directed edges [2E, 2], their vectors [2E, 3], weights [2E], the energy's unit []."""
 
     mesh: Mesh
     edges: Tensor
@@ -52,7 +52,7 @@ class _Rest:
         vertices = mesh.vertices.detach()
         edges = torch.cat([mesh.topology.edges, mesh.topology.edges.flip(1)])
         vectors = _vectors(vertices, edges)
-        # An obtuse start has negative cotangents, with which the energy would have no lower bound.
+        # Obtuse triangles have negative cotangents, with which the energy would have no lower bound.
         weights = cotangent_weights(vertices, mesh.topology).clamp_min(0).repeat(2)
         unit = deterministic_sum(weights * vectors.square().sum(1)).clamp_min(SHORTEST**2)
         return _Rest(mesh, edges, vectors, weights, unit)
@@ -72,14 +72,14 @@ def _energy(name: str, rest: _Rest, mesh: Mesh) -> Tensor:
     if mesh.faces is not start.faces and not torch.equal(mesh.faces, start.faces):
         raise ConfigError(
             f"loss.arap: the triangles of {name} are no longer those of the start ({start.n_faces} then, {mesh.n_faces}"
-            " now), and vertices are compared one by one; take out `arap`, or what changes the triangles"
+            " now), but `arap` compares vertex by vertex; remove `arap`, or what changes the triangles"
         )
     now = _vectors(mesh.vertices, rest.edges)
     with torch.no_grad():
         products = rest.weights[:, None, None] * now[:, :, None] * rest.vectors[:, None, :]
         covariance = now.new_zeros(mesh.n_vertices, 3, 3).index_add(0, rest.edges[:, 0], products)
-        turned = nearest_rotations(covariance).index_select(0, rest.edges[:, 0]) @ rest.vectors[:, :, None]
-    return deterministic_sum(rest.weights * (now - turned[:, :, 0]).square().sum(1)) / rest.unit
+        rotated = nearest_rotations(covariance).index_select(0, rest.edges[:, 0]) @ rest.vectors[:, :, None]
+    return deterministic_sum(rest.weights * (now - rotated[:, :, 0]).square().sum(1)) / rest.unit
 
 
 def _vectors(vertices: Tensor, edges: Tensor) -> Tensor:

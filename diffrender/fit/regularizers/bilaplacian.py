@@ -1,4 +1,4 @@
-"""Smoothness of higher order: curvature near the mean of the neighbours' curvature."""
+"""Bilaplacian smoothness: umbrella vectors near the mean of their neighbours' umbrella vectors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from diffrender.scene.scene import Scene
 class Bilaplacian(Regularizer):
     """Mean squared umbrella vector of the umbrella vectors, in mean squared edge lengths.
 
-    Noise costs about as much as in `Laplacian`; even bulges, which are alike from one vertex to the next, cost next to
-    nothing, so it contracts a mesh far less. Roughness is measured against the mesh's own edges: the same noise in edge
-    lengths costs the same at any number of triangles, and a smooth shape little at all of them. Summed over the
-    objects.
+    Noise costs about as much as in `Laplacian`; smooth bulges, whose curvature hardly changes from one vertex to the
+    next, cost almost nothing, so it contracts a mesh far less. Roughness is relative to the mesh's own edges: the same
+    noise in edge lengths costs the same at any number of triangles, and a smooth shape always costs little. Summed over
+    the objects.
     Source: L. Kobbelt et al., "Interactive multi-resolution modeling on arbitrary meshes" (1998), section 4.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
-        """[] zero for a mesh that is one point or a regular flat grid without border."""
+        """Return [], zero for a mesh that is one point or a regular flat grid without border."""
         return sum((_roughness(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
 
 

@@ -1,4 +1,4 @@
-"""Evenness: edges of one length."""
+"""Edge length uniformity."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from diffrender.scene.scene import Scene
 
 @dataclass(frozen=True)
 class EdgeLength(Regularizer):
-    """Variance of the edge lengths over their squared mean: keeps triangles of one size without shrinking the mesh.
+    """Variance of the edge lengths over their squared mean: favours triangles of equal size without shrinking the mesh.
 
     Summed over the objects.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
-        """[] zero where all edges are equally long."""
+        """Return [], zero if all edges have the same length."""
         return sum((_unevenness(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
 
 

@@ -1,4 +1,4 @@
-"""Smoothness: vertices near the mean of their neighbours."""
+"""Laplacian smoothness: vertices near the mean of their neighbours."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Laplacian(Regularizer):
     """Mean squared distance of the vertices from the mean of their neighbours, in mean squared edge lengths.
 
     Along the surface this is the unevenness of the triangles, whatever their number. Along the normal it is curvature,
-    which falls with their number, and is told as a mesh of 5,120 triangles would have it: a weight means the same for a
-    mesh of any size and any number of triangles. Units and normals carry no gradient, so the term still contracts a
-    mesh that nothing holds, as a Laplacian does. Summed over the objects.
+    which falls with their number and is rescaled to that of a mesh of 5,120 triangles, so that a weight means the same
+    for a mesh of any size and any number of triangles. Units and normals carry no gradient, so like any Laplacian the
+    term contracts a mesh that no other term constrains. Summed over the objects.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
-        """[] zero for a mesh that is one point or a regular flat grid without border."""
+        """Return [], zero for a mesh that is one point or a regular flat grid without border."""
         return sum((_roughness(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
 
 
@@ -37,8 +37,8 @@ def _roughness(mesh: Mesh) -> Tensor:
 
 
 def curvature_and_unevenness(mesh: Mesh) -> tuple[Tensor, Tensor]:
-    """[V] and [V]: the two parts of each vertex's term, along its normal and along the surface."""
-    # Measured in the object's frame: pose and scale would cancel.
+    """Return the two parts of each vertex's term, along its normal [V] and along the surface [V]."""
+    # In object space: pose and scale would cancel.
     offset = laplacian_vectors(mesh.vertices, mesh.topology.edges)
     with torch.no_grad():
         normal = vertex_normals(mesh.vertices, mesh.faces)

@@ -1,4 +1,4 @@
-"""Smoothness: neighbouring faces that point the same way."""
+"""Normal consistency: adjacent faces with similar normals."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from diffrender.geometry.normals import face_normals
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 
-# Faces of less than this part of the mean area count as having no direction: their normals would turn by any angle at
-# the slightest move, with a gradient as large as 1 / length.
+# The normals of faces below this share of the mean area are damped: a tiny move could turn them by any angle, with a
+# gradient as large as 1 / length.
 SLIVER = 1e-4
 
 
@@ -23,12 +23,12 @@ SLIVER = 1e-4
 class NormalConsistency(Regularizer):
     """Mean of 1 - cos of the angle between the normals of faces that share an edge, times F / 5,120.
 
-    The angles of a smooth shape fall with the number F of triangles; as a mesh of 5,120 would have them, a weight means
-    the same for any number. Summed over the objects.
+    The angles of a smooth shape fall with the number F of triangles; rescaled to a mesh of 5,120 triangles, a weight
+    means the same for any number. Summed over the objects.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
-        """[] zero for a flat mesh."""
+        """Return [], zero for a flat mesh."""
         return sum((_bending(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
 
 

@@ -1,4 +1,4 @@
-"""How much a quantity on a surface varies from place to place."""
+"""Total variation of a quantity on a surface."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 
-# Differences below this count squared, so that the derivative is continuous; a step of a byte is four times as much.
+# Differences below this cost about quadratically, so that the derivative is continuous; 1/255 is four times as much.
 SMALL = 1e-3
 
 
 class Steps(NamedTuple):
     """Differences between neighbours on a surface.
 
-    values: tensors [..., C]: of a texture down the columns, along the rows and, where its layout is known, across the
-        seams between charts; a single one [E, C] for the edges of a mesh.
-    counts: the same without C: 1 where the two are neighbours on the surface, else 0; None: everywhere.
-    per_length: what a difference is multiplied by to be one over the width of the texture, or over the mesh's size.
+    values: tensors [..., C]: for a texture, along columns, along rows and, if its layout is known, across the seams
+        between charts; for a mesh, one tensor [E, C] along the edges.
+    counts: as `values`, without C: 1 for neighbours on the surface, else 0; None: all 1.
+    per_length: the factor that converts a difference to one per width of the texture, or per size of the mesh.
     """
 
     values: tuple[Tensor, ...]
@@ -34,10 +34,10 @@ class Steps(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a texture of some size lies on a mesh.
+    """The layout of a texture of one size on a mesh.
 
     covered: [H, W] bool, the texels on the mesh.
-    seams: places where two charts meet, a texel apart; None: what the charts say there cannot be compared.
+    seams: points where two charts meet, one texel apart; None if values cannot be compared across charts.
     """
 
     covered: Tensor
@@ -45,13 +45,13 @@ class Layout(NamedTuple):
 
 
 class Layouts:
-    """How textures lie on their meshes, found once for each set of texture coordinates: remeshing may change them."""
+    """A cache of layouts of textures on meshes, updated when texture coordinates change, as by remeshing."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[Tensor, tuple[int, int], Layout]] = {}
 
     def of(self, name: str, mesh: Mesh, value: SurfaceValue) -> Layout | None:
-        """That of `value`, called `name`, on `mesh`; None for what is no texture."""
+        """Return the layout of `value`, called `name`, on `mesh`; None if it is not a texture."""
         if not isinstance(value, Texture) or mesh.uvs is None or mesh.uv_faces is None:
             return None
         height, width = value.texels.shape[:2]
@@ -64,8 +64,8 @@ class Layouts:
         return known[2]
 
 
-def steps_of(mesh: Mesh, value: SurfaceValue, layout: Layout | None) -> Steps | None:
-    """The differences of `value`; None where it is uniform. layout: of a texture; None: all its texels count alike."""
+def find_steps(mesh: Mesh, value: SurfaceValue, layout: Layout | None) -> Steps | None:
+    """Return the differences of `value`, None if it is uniform. layout: of a texture; None: all texels count."""
     if isinstance(value, Texture):
         texels = value.texels
         per_length = texels.new_tensor(float(len(texels)))
@@ -89,20 +89,20 @@ def steps_of(mesh: Mesh, value: SurfaceValue, layout: Layout | None) -> Steps | 
 
 
 def texel_steps(texels: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences of texels [H, W, C] down the columns and along the rows."""
+    """Return the differences of texels [H, W, C] along columns and along rows."""
     return texels[1:] - texels[:-1], texels[:, 1:] - texels[:, :-1]
 
 
 def edge_steps(mesh: Mesh, value: Tensor) -> Tensor:
-    """[E, C] differences of a value [V, C] along the edges of a mesh."""
+    """Return the differences [E, C] of a value [V, C] along the edges of a mesh."""
     ends = value.index_select(0, mesh.topology.edges.reshape(-1)).unflatten(0, (-1, 2))
     return ends[:, 1] - ends[:, 0]
 
 
-def variation(steps: Steps, weights: tuple[Tensor, ...] | None = None) -> Tensor:
-    """[] mean length of the differences, per width: 1 for a ramp from 0 to 1, whatever the resolution.
+def total_variation(steps: Steps, weights: tuple[Tensor, ...] | None = None) -> Tensor:
+    """Return the mean norm [] of the differences, per width: 1 for a ramp from 0 to 1 at any resolution.
 
-    weights: of the differences, in the shapes of `counts`; those beyond the last weight count whole.
+    weights: of the differences, in the shapes of `counts`; differences beyond the last weight have weight 1.
     Source: the vectorial total variation of Bresson & Chan (2008), smoothed at zero.
     """
     total: Tensor | None = None

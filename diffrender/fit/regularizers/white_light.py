@@ -1,4 +1,4 @@
-"""Lights without colour."""
+"""White light: a penalty on the colour of lights."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from diffrender.scene.fields import kinds_of
 from diffrender.scene.light import Light
 from diffrender.scene.scene import Scene
 
-# Lights darker than this on the mean count as if they were so bright.
+# Lower bound of the mean radiance in the denominator.
 DARKEST = 1e-6
 
 
 @dataclass(frozen=True)
 class WhiteLight(Regularizer):
-    """How far lights are from gray: what is colour of a surface and what of its light, a picture alone does not say.
+    """Distance of lights from gray, since images alone cannot separate the colours of surface and light.
 
-    The mean absolute difference of red, green and blue from their mean, over the mean radiance; of a map over all
-    directions. 0 for a gray light, 4/3 for one that is purely red. Summed over the lights.
+    The mean absolute difference of red, green and blue from their mean, over the mean radiance; for a map over all
+    directions. 0 for a gray light, 4/3 for a purely red one. Summed over the lights.
     Source: Munkberg et al., Extracting Triangular 3D Models, Materials, and Lighting From Images (2022), section 4.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
-        """[] zero where all lights are gray."""
+        """Return [], zero if all lights are gray."""
         return sum((_chroma(light) for light in scene.lights.values()), scene.background.new_zeros(()))
 
 
@@ -38,12 +38,12 @@ def _chroma(light: Light) -> Tensor:
         return _distance(value.reshape(-1, 3))
     height, width = value.texels.shape[:2]
     _, solid_angle = map_directions(height, width, value.texels)
-    # Weights of mean 1, so that plain means are means over directions.
+    # Weights with mean 1, so that plain means are means over directions.
     return _distance(value.texels.reshape(-1, 3) * (solid_angle / solid_angle.mean())[:, None])
 
 
 def _distance(colors: Tensor) -> Tensor:
     gray = colors.mean(1, keepdim=True)
-    # Coefficients of harmonics have signs.
+    # Spherical harmonics coefficients may be negative.
     strength = deterministic_mean(gray.abs()).detach().clamp_min(DARKEST)
     return deterministic_mean((colors - gray).abs()) / strength

@@ -1,1 +1,1 @@
-"""Remeshing inside a fit: when, to which lengths, and what moves to the new triangles."""
+"""Remeshing during a fit: schedule, target edge lengths, and transfer of state to the new triangles."""

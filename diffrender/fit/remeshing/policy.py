@@ -1,4 +1,4 @@
-"""When a mesh is remeshed during a fit, and how long its edges are to be."""
+"""Remeshing policy: when a mesh is remeshed during a fit, and its target edge lengths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.scene.mesh import Mesh
 
-# Area of an equilateral triangle with sides of length 1.
+# Area of an equilateral triangle with unit sides.
 TRIANGLE = math.sqrt(3) / 4
 
 
@@ -19,22 +19,22 @@ TRIANGLE = math.sqrt(3) / 4
 class Remeshing:
     """How one mesh is remeshed during a fit (after Palfinger, "Continuous remeshing for inverse rendering", 2022).
 
-    Every vertex has a target length for the edges around it. It grows while the vertex travels and shrinks where it has
-    come to rest, so that a fit begins coarse, moves far, and ends fine.
+    Every vertex has a target length for the edges around it. It grows while the vertex travels and shrinks once the
+    vertex rests, so that a fit starts coarse, moves far, and ends fine.
 
     shortest, longest: bounds of the target length, in object units.
     at: the steps before which the mesh is remeshed, or None for every `every` steps from `start` to before `stop`.
-    gain: how quickly target lengths change: by the factor 1 + gain (speed - rest) a step. Speed is that of the net
-        movement, a running mean, in units of full_speed; a vertex that trembles on the spot has come to rest.
-    rest: the speed at which a target length stays.
-    full_speed: the part of its target length that a vertex at speed 1 moves by in a step.
-    settled: the part of the fit, 0..1, after which no target length is above `shortest`: the upper bound falls there
-        from `longest` by the same factor in each step. 1 and more: only at the end and later.
-    smoothing: the part of the way to the mean of its neighbours that a vertex is pulled in each step.
-    passes: of the remesher, each time.
-    most_faces: target lengths are stretched where there would be more faces.
-    unwrap: whether an object with textures is unwrapped anew after the last remeshing: the layout of a start that has
-        become another shape is stretched.
+    gain: rate of change of target lengths: by the factor 1 + gain (speed - rest) per step. Speed is that of the net
+        movement, a running mean, in units of full_speed; a vertex that only oscillates is at rest.
+    rest: the speed at which a target length does not change.
+    full_speed: the movement per step of a vertex at speed 1, as a share of its target length.
+    settled: the share of the fit after which no target length is above `shortest`, to which the upper bound decays
+        exponentially from `longest`. 1 is the end of the fit; with more the bound does not get there.
+    smoothing: the share of the way to the mean of its neighbours by which a vertex is pulled per step.
+    passes: of the remesher, per remeshing.
+    most_faces: target lengths are increased if there would be more faces.
+    unwrap: whether an object with textures is unwrapped again after the last remeshing, since the initial layout is
+        stretched on the new shape.
     """
 
     shortest: float
@@ -55,15 +55,14 @@ class Remeshing:
     def __post_init__(self) -> None:
         if not 0 < self.shortest <= self.longest < math.inf:
             raise ConfigError(
-                "remesh: edges must have lengths with 0 < shortest <= longest, got"
-                f" {self.shortest:g} and {self.longest:g}"
+                f"remesh: edge lengths must have 0 < shortest <= longest, got {self.shortest:g} and {self.longest:g}"
             )
         for name in ("every", "passes", "most_faces"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"remesh: {name} must be at least 1, got {getattr(self, name)}")
         for name in ("gain", "rest", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"remesh: {name} must lie in 0..1, got {getattr(self, name)}")
+                raise ConfigError(f"remesh: {name} must be in 0..1, got {getattr(self, name)}")
         for name in ("full_speed", "settled"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"remesh: {name} must be above 0, got {getattr(self, name)}")
@@ -71,7 +70,7 @@ class Remeshing:
             raise ConfigError(f"remesh: stop must come after start ({self.start}), got {self.stop}")
 
     def is_due(self, done: int, steps: int) -> bool:
-        """Whether the mesh is remeshed when `done` steps of `steps` are done."""
+        """Return whether the mesh is remeshed after `done` of `steps` steps."""
         if done >= steps:
             return False
         if self.at is not None:
@@ -80,11 +79,11 @@ class Remeshing:
         return self.start <= done < stop and (done - self.start) % self.every == 0
 
     def is_last(self, done: int, steps: int) -> bool:
-        """Whether the mesh is remeshed when `done` steps of `steps` are done, and not later."""
+        """Return whether the mesh is remeshed after `done` of `steps` steps, and not later."""
         return self.is_due(done, steps) and not any(self.is_due(later, steps) for later in range(done + 1, steps))
 
     def first_lengths(self, mesh: Mesh) -> Tensor:
-        """[V] the mean length of the edges at each vertex, within bounds."""
+        """Return the mean edge length at each vertex [V], clamped to the bounds."""
         ends = mesh.topology.edges
         length = (mesh.vertices[ends[:, 1]] - mesh.vertices[ends[:, 0]]).norm(dim=1)
         total = length.new_zeros(mesh.n_vertices).index_add(0, ends.T.reshape(-1), length.repeat(2))
@@ -92,12 +91,12 @@ class Remeshing:
         return (total / count.clamp_min(1)).clamp(self.shortest, self.longest)
 
     def next_lengths(self, lengths: Tensor, speed: Tensor, progress: float) -> Tensor:
-        """[V] the target lengths after a step in which vertices moved at `speed` [V], `progress` 0..1 into the fit."""
+        """Return the target lengths [V] after a step with vertex speeds `speed` [V], at `progress` 0..1 of the fit."""
         bound = self.longest * (self.shortest / self.longest) ** min(1.0, progress / self.settled)
         return (lengths * (1 + self.gain * (speed.clamp(0, 1) - self.rest))).clamp(self.shortest, bound)
 
     def stretch(self, mesh: Mesh, lengths: Tensor) -> float:
-        """What target lengths are to be multiplied by so that the mesh has at most `most_faces`; at least 1."""
+        """Return the factor of target lengths, at least 1, with which the mesh has about `most_faces` faces at most."""
         corner = mesh.vertices[mesh.faces]
         area = torch.linalg.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]).norm(dim=1) / 2
         expected = float((area / (TRIANGLE * lengths[mesh.faces].mean(1).square())).sum())

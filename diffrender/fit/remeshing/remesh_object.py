@@ -1,4 +1,4 @@
-"""A mesh remeshed, with everything that its vertices and corners carry."""
+"""Remesh a mesh and resample its vertex and corner attributes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from diffrender.geometry.remesh.remesh import Edits, RemeshOptions, remesh
 from diffrender.scene.mesh import Mesh
 
-# Sharp edges move during a fit as all others do; only boundaries and seams stay what they are.
+# Sharp edges are remeshed as all others, since they move during a fit; only boundaries and seams are features.
 OPTIONS = RemeshOptions(features_deg=None)
 
 
 class RemeshedObject(NamedTuple):
-    """A remeshed mesh.
+    """A remeshed mesh with its attributes.
 
-    mesh: vertices, faces, and texture coordinates where there were some.
-    rows: the rows that were given, one a new vertex.
+    mesh: vertices, faces, and texture coordinates if there were any.
+    rows: the given rows, resampled to the new vertices.
     lengths: [V] the target length at each new vertex.
-    edits: what the remesher did.
+    edits: the remesher's counts of its operations.
     """
 
     mesh: Mesh
@@ -32,9 +32,9 @@ class RemeshedObject(NamedTuple):
 
 @torch.no_grad()
 def remesh_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tensor, passes: int) -> RemeshedObject:
-    """`mesh` in triangles with edges about as long as `lengths` [V] say.
+    """Remesh `mesh` to the target edge lengths `lengths` [V] and resample its attributes.
 
-    rows: whatever else stands at the vertices, each [V, C] float, interpolated as the position is.
+    rows: other vertex attributes, each [V, C] float, interpolated like the position.
     Raises MeshError for a mesh that is not manifold.
     """
     device = mesh.vertices.device
@@ -52,7 +52,7 @@ def remesh_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tens
     )
     uvs = uv_faces = None
     if found.corner_attributes is not None:
-        # Corners with the same coordinates are one again.
+        # Weld corners with the same coordinates.
         uvs, uv_faces = found.corner_attributes.reshape(-1, 2).unique(dim=0, return_inverse=True)
         uvs, uv_faces = uvs.to(device), uv_faces.reshape(-1, 3).to(device)
     parts = found.attributes.split(width, 1) if rows else ()

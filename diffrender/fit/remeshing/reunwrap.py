@@ -1,4 +1,4 @@
-"""An object unwrapped anew during a fit: its textures go along."""
+"""Unwrap an object again during a fit, and transfer its textures to the new layout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from diffrender.scene.textures.transfer import TextureTransfer, texture_transfer
 
 
 class Reunwrapped(NamedTuple):
-    """A model's state with one object in another layout: what `SceneModel.restore` takes, and all moments."""
+    """A model's state after one object was unwrapped: the arguments of `SceneModel.restore`, and all moments."""
 
     frame: SceneTemplate
     latents: dict[str, Tensor]
@@ -32,10 +32,10 @@ class Reunwrapped(NamedTuple):
 def reunwrap(
     model: SceneModel, name: str, moments: Mapping[str, AdamState], optimizers: Mapping[str, str]
 ) -> Reunwrapped:
-    """The state of `model` with the object `name` unwrapped anew, as its vertices are now.
+    """Return the state of `model` with the object `name` unwrapped again at its current vertices.
 
-    moments: of all learned values, by path; those of its textures begin anew, since latents of coarser images have no
-        counterpart in another layout. optimizers: the names of what moves them, by path.
+    moments: of all learned values, by path; those of its textures are reset, since latents of coarser images have no
+        counterpart in another layout. optimizers: the names of their ADAM_VARIANTS, by path.
     """
     frame, latents = model.frame, {path: latent.detach() for path, latent in model.latents.items()}
     item = frame.scene.objects[name]
@@ -44,20 +44,20 @@ def reunwrap(
     if path in latents:
         old = old.with_vertices(model.parametrization(path).value_of(latents[path]))
     textures = textures_of(item.material)
-    new = unwrap_mesh(old, max(max(each.texels.shape[:2]) for each in textures.values()))
-    sizes = {(each.texels.shape[0], each.texels.shape[1]) for each in textures.values()}
+    new = unwrap_mesh(old, max(max(texture.texels.shape[:2]) for texture in textures.values()))
+    sizes = {(texture.texels.shape[0], texture.texels.shape[1]) for texture in textures.values()}
     kinds = kinds_of(item.material)
-    carriers = {size: texture_transfer(old, new, *size) for size in sizes}
+    transfers = {size: texture_transfer(old, new, *size) for size in sizes}
     new_latents, new_moments, fields = dict(latents), dict(moments), {}
     for field, texture in textures.items():
         size = texture.texels.shape[0], texture.texels.shape[1]
         at = str(ParameterPath.material(name, field))
         if at in latents:
             method = model.parametrization(at)
-            # Texels beside the charts are seen through their corners only, and may have learned anything.
+            # Texels next to the charts contribute only through their corners, so their values may be arbitrary.
             texels = fill_nearest(method.value_of(latents[at]), texel_map(old, *size).covered)
             texture = dataclasses.replace(texture, texels=texels)
-        fields[field] = _transfer_texture(carriers[size], kinds[field], texture)
+        fields[field] = _transfer_texture(transfers[size], kinds[field], texture)
         if at in latents:
             new_latents[at] = method.latent_of(fields[field].texels)
             new_moments[at] = AdamState.fresh(optimizers[at], new_latents[at])
@@ -67,7 +67,7 @@ def reunwrap(
     return Reunwrapped(frame, new_latents, new_moments)
 
 
-def _transfer_texture(mover: TextureTransfer, kind: Kind, texture: Texture) -> Texture:
+def _transfer_texture(transfer: TextureTransfer, kind: Kind, texture: Texture) -> Texture:
     # Normals are written in the tangent frames of a layout.
-    texels = mover.normals(texture) if kind == NORMAL else mover.texels(texture)
+    texels = transfer.normals(texture) if kind == NORMAL else transfer.texels(texture)
     return dataclasses.replace(texture, texels=texels)

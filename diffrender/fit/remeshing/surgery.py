@@ -1,4 +1,4 @@
-"""Change the meshes of a fit between two steps, with everything that is learned or remembered at their vertices."""
+"""Change the meshes of a fit between two steps, with the latents and moments at their vertices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diffrender.scene.parameter_paths import ParameterPath
 
 @torch.no_grad()
 def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int) -> None:
-    """Remesh the objects whose turn it is once `done` steps are done, and unwrap those that are not remeshed again."""
+    """Remesh the objects that are due after `done` steps, and unwrap those that are not remeshed later."""
     steps = optimizer.steps
     for path, targets in optimizer.targets.items():
         policy = targets.policy
@@ -24,7 +24,7 @@ def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int) -> None:
             continue
         vertices = model.parametrization(path).value_of(model.latents[path])
         if not bool(torch.isfinite(vertices.sum())):
-            continue  # found, and named, before the next step
+            continue  # reported before the next step
         _remesh(model, optimizer, path, vertices, targets)
         name = ParameterPath.parse(path).name
         if policy.unwrap and policy.is_last(done, steps) and textures_of(model.frame.scene.objects[name].material):
@@ -34,7 +34,7 @@ def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int) -> None:
 
 
 def _remesh(model: SceneModel, optimizer: FitOptimizer, path: str, vertices: Tensor, targets: TargetLengths) -> None:
-    """New triangles for the object whose vertices are at `path`; fields, latents and moments are interpolated."""
+    """Remesh the object whose vertices are at `path`; fields, latents and moments are interpolated."""
     frame, latents, moments = model.frame, model.latents, dict(optimizer.moments)
     name = ParameterPath.parse(path).name
     item = frame.scene.objects[name]

@@ -1,4 +1,4 @@
-"""How long the edges of a mesh are to be as a fit goes on."""
+"""Target edge lengths of a mesh during a fit."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.scene.mesh import Mesh
 
-# How much of the running mean of a vertex's movements is kept in a step: some five steps count.
+# Decay per step of the running mean of a vertex's movements: about five steps count.
 MEMORY = 0.8
 
 
 class TargetLengths:
-    """The target lengths of the edges at the vertices of one object; they follow how fast the vertices travel.
+    """The target edge lengths at the vertices of one object, adapted to the speed of the vertices.
 
     policy: how its mesh is remeshed.
     lengths: [V] the target length at each vertex.
-    drift: [V, 3] running mean of how far each vertex went in a step; moves: over how many steps.
+    drift: [V, 3] running mean of each vertex's movement per step; moves: number of steps in it.
     """
 
     def __init__(self, policy: Remeshing, mesh: Mesh) -> None:
@@ -27,13 +27,13 @@ class TargetLengths:
         self.moves = 0
 
     def adapt(self, step: Tensor, lr_factor: float, progress: float) -> None:
-        """Take the lengths after a step [V, 3] of the vertices; new tensors, so that the old ones can be restored.
+        """Update the lengths after a step [V, 3] of the vertices; as new tensors, so that the old ones can be restored.
 
-        lr_factor: what the schedule multiplies the learning rate by. progress: 0..1 of the fit.
+        lr_factor: the factor of the learning rate, by its schedule. progress: 0..1 of the fit.
         """
         self.drift = self.drift.lerp(step, 1 - MEMORY)
         self.moves += 1
-        # The mean begins at zero; the divisor makes up for it.
+        # Bias correction: the running mean starts at zero.
         speed = self.drift.norm(dim=1) / (1 - MEMORY**self.moves)
         full = self.policy.full_speed * lr_factor * self.lengths
         self.lengths = self.policy.next_lengths(self.lengths, speed / full, progress)
