@@ -1,1 +1,1 @@
-"""The composition root: from a scene file's options to everything that a fit needs, with every default filled in."""
+"""The composition root: everything that a fit needs, built from a scene file's options, with all defaults filled in."""

@@ -1,4 +1,4 @@
-"""From the options of `render.edges` to the edges of each step."""
+"""Build the edge model of each step from the options of `render.edges`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.edge_models.soft import Soft
 from diffrender.scene.cameras import Cameras
-from diffrender.setup.scene import shelf_options
+from diffrender.setup.scene import constructor_options
 
 
 def fill_edges(edges: AnyEdges, cameras: Cameras, steps: int) -> AnyEdges:
-    """The edges with the sigmas and the step that were left out."""
+    """Return `edges` with omitted sigmas and steps filled in."""
     if not isinstance(edges, SoftOptions):
         return edges
     sigma = edges.sigma or max(SHARPEST_PX, min(cameras.height, cameras.width) / SIGMAS_PER_SIDE)
@@ -25,9 +25,9 @@ def fill_edges(edges: AnyEdges, cameras: Cameras, steps: int) -> AnyEdges:
 
 
 def build_edge_schedule(edges: AnyEdges) -> EdgeSchedule | FixedEdges:
-    """The edges of each step, from filled options."""
+    """Return the edge model of each step, from filled-in options."""
     if not isinstance(edges, SoftOptions):
-        return FixedEdges(EDGE_MODELS[edges.type](**shelf_options(edges)))
+        return FixedEdges(EDGE_MODELS[edges.type](**constructor_options(edges)))
     anneal = edges.anneal
     assert anneal.sigma is not None and anneal.until is not None
     first, last = anneal.sigma

@@ -1,4 +1,4 @@
-"""The composition root: from a FitConfig to everything that a fit needs. The device is chosen here and nowhere else."""
+"""Build everything that a fit needs from a FitConfig. The device is chosen here only."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
-from diffrender.setup.objective import default_loss, terms_of
+from diffrender.setup.objective import build_terms, default_loss
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters
 from diffrender.setup.remeshing import build_remeshing
-from diffrender.setup.scene import build_scene, shelf_options
+from diffrender.setup.scene import build_scene, constructor_options
 from diffrender.setup.targets import build_targets
 
 
@@ -36,11 +36,11 @@ from diffrender.setup.targets import build_targets
 class FitSetup:
     """Everything that a fit needs, on one device.
 
-    config: with all that was left out filled in; written out and read again, it gives the same fit.
+    config: with all defaults filled in; written out and read again, it gives the same fit.
     scene: the initial guess.
-    fit_views, heldout_views: the targets; heldout_views is None where nothing is held out.
+    fit_views, heldout_views: the targets; heldout_views is None if no view is held out.
     target_scene: what the targets show, on the CPU; None for photographs.
-    relit: the same in other light, on the device, where the file has such light.
+    relit: the target scene under `relight` lights, on the device; None if the file has no such lights.
     """
 
     config: FitConfig
@@ -58,27 +58,27 @@ class FitSetup:
 
     @property
     def display(self) -> Display:
-        """How pictures and films show light."""
+        """How light becomes pictures and films."""
         return Display(self.config.display.exposure, self.config.display.tone)
 
     def learned_gains(self) -> list[str]:
-        """What is learned of the exposure and the white balance of the fitted pictures, as paths."""
+        """Return the paths among exposure and white balance that are learned."""
         return [path for path in (EXPOSURE, WHITE_BALANCE) if path in self.model.latents]
 
     def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
-        """The images of `scene` with the edges of a step of the fit, counted from 0."""
+        """Render `scene` with the edge model of a step of the fit, counted from 0."""
         return render(scene, cameras, self.edges.at(step), buffers=self.objective.buffers())
 
     def render_views(self, scene: Scene, cameras: Cameras) -> RenderOutput:
-        """The images of `scene` with the edges of the end of the fit, as scores and pictures have them."""
+        """Render `scene` with the edge model of the end of the fit, for scores and pictures."""
         return render(scene, cameras, self.edges.at(self.settings.steps))
 
 
 def build_fit(config: FitConfig) -> FitSetup:
-    """All of a fit, ready to run. Reads or renders the targets, which may take seconds.
+    """Build a fit, ready to run. Reads or renders the targets, which may take seconds.
 
-    Raises ConfigError or DataError where the scene file and the files it names do not suit each other, BackendError
-    for a device that is not there.
+    Raises ConfigError or DataError if the scene file and the files it names do not fit together, BackendError if the
+    device does not exist.
     """
     device = choose_device(config.device)
     targets = build_targets(config)
@@ -99,13 +99,13 @@ def build_fit(config: FitConfig) -> FitSetup:
         }
     )
 
-    objective = Objective(tuple(terms_of(loss, scene)))
+    objective = Objective(tuple(build_terms(loss, scene)))
     objective.check(fit_views)
     methods = {
         path: build_method(options, size, path, get_value(scene, fit_views.cameras, path))
         for path, options in parameters.items()
     }
-    settings = _settings(optimize, config.targets.background == "random")
+    settings = _build_settings(optimize, config.targets.background == "random")
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods)
     rates = {path: build_param_settings(options) for path, options in parameters.items()}
@@ -122,11 +122,11 @@ def build_fit(config: FitConfig) -> FitSetup:
         settings=settings,
         edges=build_edge_schedule(edges),
         target_scene=targets.scene,
-        relit=None if targets.relit is None else _relit_to(targets.relit, scene, device),
+        relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
     )
 
 
-def _relit_to(relit: Relit, scene: Scene, device: torch.device) -> Relit:
+def _move_relit(relit: Relit, scene: Scene, device: torch.device) -> Relit:
     return Relit(replace(scene, lights=relit.lights).to(device).lights, relit.views.to(device))
 
 
@@ -138,21 +138,21 @@ def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
     return optimize.model_copy(update={"resolution": filled})
 
 
-def _settings(optimize: OptimizeOptions, random_background: bool) -> FitSettings:
+def _build_settings(optimize: OptimizeOptions, random_background: bool) -> FitSettings:
     resolution = ResolutionSchedule()
     if optimize.resolution is not None:
-        resolution = ResolutionSchedule(**shelf_options(optimize.resolution))
+        resolution = ResolutionSchedule(**constructor_options(optimize.resolution))
     return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; auto is the CUDA GPU where there is one. Raises BackendError where it is missing."""
+    """Return the device called `name`; auto: CUDA if available. Raises BackendError if the device does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            have = f"this PyTorch sees {count} CUDA GPUs" if count else "this PyTorch sees no CUDA GPU"
-            raise BackendError(f"device: {name} is not there, {have}; use --device cpu or auto")
+            available = f"PyTorch sees {count} CUDA GPUs" if count else "PyTorch sees no CUDA GPU"
+            raise BackendError(f"device: {name} does not exist, {available}; use --device cpu or auto")
     return device

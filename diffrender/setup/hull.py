@@ -1,4 +1,4 @@
-"""A start carved from the targets' masks."""
+"""Build an initial mesh from the masks of the targets: their visual hull."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from diffrender.geometry.visual_hull import visual_hull
 from diffrender.scene.views import Views
 from diffrender.setup.region import InitRegion, box_of_views
 
-# Finer cells show the steps of pixels. They give edges of three pixels: enough for an outline.
+# Edges become about three pixels long, enough for a silhouette; finer cells would reproduce the pixel grid.
 CELL_PX = 2.5
-# Fewer cells along the box would round small images off; more give more triangles than a start needs.
+# Fewer cells per side would round off small images; more give more triangles than an initial mesh needs.
 FEWEST_CELLS, MOST_CELLS = 40, 80
 
 
 def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[VisualHullMesh, Triangles]:
-    """The visual hull of the fitted views of `place`, in the world, and the options with all that was left out.
+    """Return `options` with defaults filled in, and the visual hull of the fitted views of `place`, in the world.
 
     where: the key of the scene file, for messages.
-    Raises ConfigError where the views have no masks or are too few to tolerate some, DataError for an empty hull.
+    Raises ConfigError if the views have no masks or `tolerance` is not below their number, DataError if the hull is
+    empty.
     """
     views = place.views
     if views is None or views.masks is None:
         raise ConfigError(
-            f"{where}: a visual hull is carved from masks, and the targets have none; give every frame a mask_path or"
-            " images with an alpha channel, or start from {init: sphere}"
+            f"{where}: a visual hull needs masks, but the targets have none; give every frame a mask_path or an image"
+            " with an alpha channel, or start from {init: sphere}"
         )
     if options.tolerance >= len(views):
-        raise ConfigError(f"{where}.tolerance: must be less than the number of fitted views, {len(views)}")
+        raise ConfigError(
+            f"{where}.tolerance: must be less than the number of fitted views ({len(views)}), got {options.tolerance}"
+        )
     box = options.aabb or place.box
     low, high = box_of_views(views) if box is None else torch.tensor(box)
-    options = options.model_copy(update={"resolution": options.resolution or _resolution(views, low, high)})
+    options = options.model_copy(update={"resolution": options.resolution or _choose_resolution(views, low, high)})
     cameras = views.cameras
     silhouettes = MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near)
     assert options.resolution is not None
@@ -47,7 +50,7 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
         raise DataError(f"{where}: {error}") from error
 
 
-def _resolution(views: Views, low: torch.Tensor, high: torch.Tensor) -> int:
-    """Cells along the longest side of the box, about CELL_PX pixels each."""
+def _choose_resolution(views: Views, low: torch.Tensor, high: torch.Tensor) -> int:
+    """Return the number of cells along the longest side of the box, about CELL_PX pixels each."""
     pixel = views.cameras.pixel_size(((low + high) / 2)[None])
     return round(min(max(FEWEST_CELLS, float((high - low).max() / pixel.median()) / CELL_PX), MOST_CELLS))

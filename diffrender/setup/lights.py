@@ -1,4 +1,4 @@
-"""From the options of a light to a Light."""
+"""Build lights from their options."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from diffrender.scene.shadow_cameras import Shadow
 
 
 def build_light(options: AnyLight) -> scene_light.Light:
-    """The light that `options` describe. Raises DataError where an image file is wrong."""
+    """Build the light that `options` describe. Raises DataError if an image file cannot be used."""
     if isinstance(options, EnvironmentOptions):
         return Environment(_build_map(options), rotation_vector(options.rotation), options.frame)
     if isinstance(options, SphericalHarmonicsOptions):
@@ -52,12 +52,12 @@ def build_light(options: AnyLight) -> scene_light.Light:
 
 
 def name_lights(lights: Sequence[AnyLight]) -> dict[str, AnyLight]:
-    """The options of lights by name; that of one without a name is its type."""
+    """Return the options of `lights` by name; a light without a name is called by its type."""
     return {light.name or light.type: light.model_copy(update={"name": light.name or light.type}) for light in lights}
 
 
 def rotation_vector(options: RotationOptions | None) -> Tensor:
-    """[3] axis times angle in radians."""
+    """Return the rotation vector [3]: unit axis times angle in radians."""
     if options is None:
         return torch.zeros(3)
     return torch.nn.functional.normalize(torch.tensor(options.axis), dim=0) * math.radians(options.degrees)
@@ -79,7 +79,7 @@ def _build_map(options: EnvironmentOptions) -> EnvMap:
     own = max(1, len(image) // HEIGHT_UNIT) * HEIGHT_UNIT
     height = options.resolution or own
     if height > len(image) or image.shape[1] != 2 * len(image):
-        # Larger, or not twice as wide as high: by the nearest texels, which shrunk() then averages.
+        # An image that is too small or not 2:1 is resampled by nearest texels, which downsample() then averages.
         rows, columns = (
             (torch.arange(fine) * coarse // fine)
             for fine, coarse in ((4 * height, len(image)), (8 * height, image.shape[1]))

@@ -1,4 +1,4 @@
-"""From what a scene file says about a quantity to what lies on a mesh, with texture coordinates where need be."""
+"""Build the inputs of a material (uniform, per vertex, texture) and the texture coordinates that they need."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 
-# A normal map's vector for a surface as smooth as its mesh.
+# The texel of a normal map that leaves the normals of the mesh as they are.
 FLAT = (0.0, 0.0, 1.0)
-# Of patches: waves in all directions that are added up, and how much steeper than their sum the borders are.
+# Of patches: the number of waves that are summed, and how much steeper than their sum the borders are.
 WAVES, PATCH_CONTRAST = 12, 5.0
 
 
 class _Map(NamedTuple):
-    """Which texture of a file (MeshData.maps) a quantity is read from, and which of its channels."""
+    """A quantity's texture in a mesh file (MeshData.maps), and its channels there."""
 
     file: str
     channels: slice
 
 
-# Beside the colour, what mesh files may have of their own.
+# What mesh files may hold besides the colour.
 MAPS: Mapping[str, _Map] = {
     "roughness": _Map("metallic_roughness", slice(1, 2)),
     "metallic": _Map("metallic_roughness", slice(2, 3)),
@@ -46,42 +46,45 @@ MAPS: Mapping[str, _Map] = {
 
 
 def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshData:
-    """`data` whose mesh can carry a material's `options`: unwrapped where one of them is a texture that needs it.
+    """Return `data` with the texture coordinates that a material's `options` need: unwrapped if a texture needs it.
 
-    The textures of the file itself are carried to the new layout. Raises ConfigError for an image file on a mesh whose
-    texture coordinates are missing, or would be replaced: it could not lie right.
+    Textures of the mesh file are transferred to the new layout. Raises ConfigError for an image file on a mesh without
+    texture coordinates, or whose texture coordinates would be replaced.
     """
-    textures = {name: each for name, each in options.items() if isinstance(each, TextureOf)}
-    wanted = [each for each in textures.values() if each.unwrap or (each.unwrap is None and data.mesh.uvs is None)]
-    files = {name: each.texture for name, each in textures.items() if isinstance(each.texture, str)}
+    textures = {name: option for name, option in options.items() if isinstance(option, TextureOf)}
+    unwrapped = [
+        texture for texture in textures.values() if texture.unwrap or (texture.unwrap is None and data.mesh.uvs is None)
+    ]
+    files = {name: texture.texture for name, texture in textures.items() if isinstance(texture.texture, str)}
     files = {name: file for name, file in files.items() if file not in ("own", "flat")}
     name, from_file = next(iter(files.items()), (next(iter(textures), ""), None))
     where = f"{where}.{name}"
-    if data.mesh.uvs is None and (from_file is not None or len(wanted) < len(textures)):
+    if data.mesh.uvs is None and (from_file is not None or len(unwrapped) < len(textures)):
         raise ConfigError(
             f"{where}: {'a texture' if from_file is None else 'an image file as a texture'} needs a mesh with texture"
-            " coordinates, and this one has none; use {texture: a colour}, which makes some, or {vertex: a colour}"
+            " coordinates, but this one has none; use {texture: a colour}, which unwraps it, or {vertex: a colour}"
         )
-    if not wanted:
+    if not unwrapped:
         return data
     if from_file is not None:
-        raise ConfigError(f"{where}: unwrap: true would tear up {from_file}; take out `unwrap`")
-    paddings = [each.padding for each in wanted if each.padding is not None]
-    mesh = unwrap_mesh(data.mesh, max(each.resolution for each in wanted), max(paddings) if paddings else None)
+        raise ConfigError(f"{where}: unwrap: true would invalidate {from_file}; remove `unwrap`")
+    paddings = [texture.padding for texture in unwrapped if texture.padding is not None]
+    resolution = max(texture.resolution for texture in unwrapped)
+    mesh = unwrap_mesh(data.mesh, resolution, max(paddings) if paddings else None)
     return with_mesh(data, mesh)
 
 
 def build_value(name: str, kind: Kind, options: Any, data: MeshData, where: str) -> SurfaceValue:
-    """The quantity `name` of a material, as `options` describe it, on the mesh of `data`."""
+    """Build the quantity `name` of a material on the mesh of `data`, as `options` describe it."""
     if options == "own":
-        return _own(name, data, where)
+        return _own_value(name, data, where)
     if isinstance(options, PerVertex):
         return _row(options.vertex).repeat(data.mesh.n_vertices, 1)
     if not isinstance(options, TextureOf):
         return _row(options)
     texture = options.texture
     if texture == "own":
-        own = _own(name, data, where)
+        own = _own_value(name, data, where)
         return own if isinstance(own, Texture) else bake_to_texture(data.mesh, own, options.resolution)
     if isinstance(texture, Pattern):
         return patches(data.mesh, texture, options.resolution)
@@ -92,7 +95,7 @@ def build_value(name: str, kind: Kind, options: Any, data: MeshData, where: str)
 
 
 def patches(mesh: Mesh, options: Pattern, resolution: int) -> Texture:
-    """A texture of smooth patches of two values [C]: a function of the place on the object, so it knows no seams."""
+    """Build a texture of smooth patches of two values [C], as a function of position, so that it has no seams."""
     first, second = (_row(value) for value in options.between)
     generator = torch.Generator().manual_seed(options.seed)
     vertices = mesh.vertices.double()
@@ -102,7 +105,7 @@ def patches(mesh: Mesh, options: Pattern, resolution: int) -> Texture:
     places = texels_of.values((vertices - middle) / radius, mesh.faces)
     waves = torch.nn.functional.normalize(torch.randn(WAVES, 3, generator=generator, dtype=torch.float64), dim=1)
     phases = 2 * math.pi * torch.rand(WAVES, generator=generator, dtype=torch.float64)
-    # A patch is half a wave wide.
+    # A patch is half a wavelength wide.
     height = torch.sin(places @ waves.T * (math.pi / options.size) + phases).mean(1, keepdim=True)
     share = torch.sigmoid(height * (PATCH_CONTRAST * WAVES**0.5)).float()
     texels = first.new_zeros(resolution, resolution, len(first))
@@ -114,17 +117,17 @@ def _read_texture(kind: Kind, file: str) -> Texture:
     values = read_image(file).rgb
     if kind.is_color:
         return Texture(values)
-    # Files of numbers are not sRGB, whatever they were read as; those of floats were read as they are.
+    # 8-bit files of numbers are not sRGB, but were decoded as such; files of floats were not.
     if not file.lower().endswith(LINEAR_SUFFIXES):
         values = srgb_from_linear(values)
     return Texture(2 * values - 1 if kind == NORMAL else values.mean(2, keepdim=True))
 
 
-def _own(name: str, data: MeshData, where: str) -> SurfaceValue:
+def _own_value(name: str, data: MeshData, where: str) -> SurfaceValue:
     if name in MAPS:
         found = data.maps.get(MAPS[name].file)
         if found is None:
-            raise ConfigError(f"{where}: own: the mesh has no texture of its {name}; give a value, or an image file")
+            raise ConfigError(f"{where}: own: the mesh file has no {name} texture; give a value or an image file")
         return dataclasses.replace(found, texels=found.texels[:, :, MAPS[name].channels].contiguous())
     if name != "base_color":
         raise ConfigError(f"{where}: own: mesh files have no {name}; give a colour")
@@ -136,5 +139,5 @@ def _own(name: str, data: MeshData, where: str) -> SurfaceValue:
 
 
 def _row(value: Any) -> Tensor:
-    """A number or a colour as [C]."""
+    """Return a number or a colour as [C]."""
     return torch.tensor(value, dtype=torch.float32).reshape(-1)

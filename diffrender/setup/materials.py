@@ -1,4 +1,4 @@
-"""From the options of a material to a Material."""
+"""Build materials from their options."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from diffrender.setup.material_inputs import build_value, with_layout
 def build_material(
     options: AnyMaterial, data: MeshData, where: str
 ) -> tuple[scene_material.Material, AnyMaterial, MeshData]:
-    """The material that `options` describe on a mesh; `options` with what was left out; the mesh, unwrapped if need be.
+    """Return the material on a mesh, `options` with defaults filled in, and the mesh, unwrapped if necessary.
 
-    where: its dotted path, for messages. Raises ConfigError where options do not suit the mesh, DataError where an
-    image file is wrong.
+    where: the material's dotted path, for messages. Raises ConfigError if options do not fit the mesh, DataError if an
+    image file cannot be used.
     """
     if options.base_color is None:
         has_own = data.texture is not None or data.vertex_colors is not None

@@ -1,4 +1,4 @@
-"""From the options of `mesh:` to the triangles that an object starts with."""
+"""Build the initial mesh of an object from the options of `mesh:`."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from diffrender.readers.meshes.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.mesh import Mesh as SceneMesh
 from diffrender.setup.hull import build_hull
-from diffrender.setup.region import INSIDE, InitRegion, Vector, region_of_box, triple
+from diffrender.setup.region import INSIDE, InitRegion, Vector, region_of_box, to_triple
 
 ORIGIN = (0.0, 0.0, 0.0)
-# As many as a subdivided mesh may have: half a gigabyte for a fit's gradients and moments.
+# Limit for subdivided meshes: a fit's gradients and moments then take half a gigabyte.
 MOST_FACES = 5_000_000
 SCHEMES = {"loop": subdivide_loop, "midpoint": subdivide_midpoint}
 
 
 class ObjectPose(NamedTuple):
-    """Where an object stands: its pose [4, 4] and its scale []."""
+    """An object's pose [4, 4] and scale []."""
 
     pose: Tensor
     scale: Tensor
 
 
 def build_mesh(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str) -> tuple[AnyMesh, MeshData]:
-    """The mesh of `options`, and the options with all that was left out filled in.
+    """Return `options` with defaults filled in, and the mesh that they describe.
 
-    frame: of an object with a pose, which says where it is: its mesh is then about its own origin.
+    frame: of an object with an explicit pose; its mesh is then centred on its own origin by default.
     where: the key of the scene file, for messages.
-    Raises ConfigError where options do not suit each other or a file, DataError for a file or masks of no use.
+    Raises ConfigError if options do not fit together or a file, DataError if a file or the masks cannot be used.
     """
     options, data = _build(options, place, frame, where)
     return options, _subdivide(data, options, f"{where}.subdivide")
@@ -71,25 +71,25 @@ def _build(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where:
 
 
 def _subdivide(data: MeshData, options: AnyMesh, where: str) -> MeshData:
-    """The mesh in finer triangles, where the options say so; colours and texture coordinates go along."""
-    wanted = options.subdivide if isinstance(options, FileMesh | BoxMesh | TorusMesh | VisualHullMesh) else None
-    if wanted is None:
+    """Subdivide the mesh as `options` ask for, and its colours and texture coordinates with it."""
+    subdivision = options.subdivide if isinstance(options, FileMesh | BoxMesh | TorusMesh | VisualHullMesh) else None
+    if subdivision is None:
         return data
-    n_faces = data.mesh.n_faces * 4**wanted.times
+    n_faces = data.mesh.n_faces * 4**subdivision.times
     if n_faces > MOST_FACES:
         raise ConfigError(
-            f"{where}: {data.mesh.n_faces:,} triangles would become {n_faces:,}, more than {MOST_FACES:,}; subdivide"
-            " fewer times"
+            f"{where}: {data.mesh.n_faces:,} triangles would become {n_faces:,}, but the limit is {MOST_FACES:,};"
+            " subdivide fewer times"
         )
-    subdivide = SCHEMES[wanted.scheme]
-    for _ in range(wanted.times):
+    subdivide = SCHEMES[subdivision.scheme]
+    for _ in range(subdivision.times):
         mesh = data.mesh
         uvs = None if mesh.uvs is None or mesh.uv_faces is None else mesh.uvs[mesh.uv_faces]
         try:
             finer = subdivide(mesh.vertices, mesh.faces, data.vertex_colors, uvs)
         except MeshError as error:
             message = (
-                f"{where}: {error}; or write {{times: {wanted.times}, scheme: midpoint}}, which takes any triangles"
+                f"{where}: {error}; or set {{times: {subdivision.times}, scheme: midpoint}}, which takes any triangles"
             )
             raise DataError(message) from error
         table = None if finer.corner_attributes is None else corner_table(finer.faces, finer.corner_attributes)
@@ -98,33 +98,35 @@ def _subdivide(data: MeshData, options: AnyMesh, where: str) -> MeshData:
     return data
 
 
-def _fill_sphere(options: SphereMesh, place: InitRegion, at_place: bool) -> SphereMesh:
+def _fill_sphere(options: SphereMesh, place: InitRegion, in_world: bool) -> SphereMesh:
     region = place.region if options.aabb is None else region_of_box(*torch.tensor(options.aabb))
-    if options.aabb is None and not at_place:
+    if options.aabb is None and not in_world:
         region = region._replace(center=ORIGIN)
     center = region.center if options.center is None else options.center
     radius = region.radius if options.radius is None else options.radius
     return options.model_copy(update={"aabb": None, "center": center, "radius": radius})
 
 
-def _fill_ellipsoid(options: EllipsoidMesh, place: InitRegion, at_place: bool) -> EllipsoidMesh:
+def _fill_ellipsoid(options: EllipsoidMesh, place: InitRegion, in_world: bool) -> EllipsoidMesh:
     aabb = options.aabb or place.box
     if aabb is None:
         middle, radii = place.region.center, (place.region.radius,) * 3
     else:
         low, high = torch.tensor(aabb)
-        middle, radii = triple((low + high) / 2), triple(INSIDE * (high - low) / 2)
-    if options.aabb is None and not at_place:
+        middle, radii = to_triple((low + high) / 2), to_triple(INSIDE * (high - low) / 2)
+    if options.aabb is None and not in_world:
         middle = ORIGIN
     center = middle if options.center is None else options.center
     return options.model_copy(update={"aabb": None, "center": center, "radii": options.radii or radii})
 
 
-def _fill_box(options: BoxMesh, place: InitRegion, at_place: bool) -> BoxMesh:
+def _fill_box(options: BoxMesh, place: InitRegion, in_world: bool) -> BoxMesh:
     if options.aabb is None:
         return options
     low, high = torch.tensor(options.aabb)
-    return options.model_copy(update={"aabb": None, "center": triple((low + high) / 2), "size": triple(high - low)})
+    return options.model_copy(
+        update={"aabb": None, "center": to_triple((low + high) / 2), "size": to_triple(high - low)}
+    )
 
 
 FILLERS: Mapping[type[BaseModel], Callable[[Any, InitRegion, bool], Any]] = {
@@ -134,11 +136,11 @@ FILLERS: Mapping[type[BaseModel], Callable[[Any, InitRegion, bool], Any]] = {
 }
 
 
-def _sphere(options: SphereMesh) -> tuple[Triangles, None]:
+def _build_sphere(options: SphereMesh) -> tuple[Triangles, None]:
     return _translate(icosphere(options.subdivisions, options.radius or 1.0), options.center), None
 
 
-def _ellipsoid(options: EllipsoidMesh) -> tuple[Triangles, None]:
+def _build_ellipsoid(options: EllipsoidMesh) -> tuple[Triangles, None]:
     unit = icosphere(options.subdivisions)
     scaled = Triangles(unit.vertices * torch.tensor(options.radii or (1.0,) * 3), unit.faces)
     return _translate(scaled, options.center), None
@@ -148,15 +150,15 @@ def _translate(triangles: Triangles, center: Vector | None) -> Triangles:
     return Triangles(triangles.vertices + torch.tensor(center or ORIGIN), triangles.faces)
 
 
-def _bumpy(options: BumpyMesh) -> tuple[Triangles, Tensor]:
+def _build_bumpy(options: BumpyMesh) -> tuple[Triangles, Tensor]:
     triangles = bumpy_sphere(options.subdivisions, options.radius)
     return triangles, bumpy_sphere_colors(triangles.vertices)
 
 
 PRIMITIVES: Mapping[type[BaseModel], Callable[[Any], tuple[Triangles, Tensor | None]]] = {
-    SphereMesh: _sphere,
-    EllipsoidMesh: _ellipsoid,
-    BumpyMesh: _bumpy,
+    SphereMesh: _build_sphere,
+    EllipsoidMesh: _build_ellipsoid,
+    BumpyMesh: _build_bumpy,
     BoxMesh: lambda options: (_translate(box(options.size), options.center), None),
     TorusMesh: lambda options: (torus(options.radius, options.tube, *options.segments), None),
 }

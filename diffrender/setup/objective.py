@@ -1,4 +1,4 @@
-"""From `loss:` to the terms of the objective."""
+"""Build the terms of the objective from the options of `loss:`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from diffrender.scene.fields import COLOR, NUMBER, SHARE
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, kind_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
-from diffrender.setup.scene import shelf_options
+from diffrender.setup.scene import constructor_options
 
-# What a material may have besides its colour: roughness, shininess, the colour of a highlight.
+# Kinds of a material's other inputs: roughness, shininess, the colour of a highlight.
 FINISHES = (COLOR, SHARE, NUMBER)
 
 
 def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views) -> LossOptions:
-    """What is compared where the file does not say.
+    """Return the loss of a scene file without `loss:`.
 
-    parameters: what is learned of `scene`. Vertices that their method keeps smooth need little more of it. Where a
-        material is learned beyond its colour, or a colour together with the light, many explanations look the same, and
-        the simple ones are preferred.
+    parameters: what is learned of `scene`. Vertices that their method keeps smooth need little regularisation. If a
+        material is learned beyond its colour, or a colour together with the light, many solutions look the same, and
+        priors prefer the simple ones.
     """
     paths = {path: ParameterPath.parse(canonical_path(scene, views.cameras, path)) for path in parameters}
     kinds = {parts: kind_of(scene, views.cameras, path) for path, parts in paths.items()}
@@ -47,15 +47,15 @@ def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views
         material_smoothness=MaterialSmoothnessOptions(weight=SMOOTHNESS) if learns_finish else None,
         white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,
     )
-    return priors.model_copy(update=_shape_terms(shapes))
+    return priors.model_copy(update=_default_shape_terms(shapes))
 
 
-def _shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
-    """The terms that keep learned vertices in order."""
-    rough = [each for each in shapes if each.remesh is None]
-    if not rough:
+def _default_shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
+    """Return the default regularisers of learned vertices."""
+    fixed = [options for options in shapes if options.remesh is None]
+    if not fixed:
         return {}
-    if all(each.method == "large_steps" for each in rough):
+    if all(options.method == "large_steps" for options in fixed):
         return {"normal_consistency": TermOptions(weight=NORMAL_CONSISTENCY_WITH_LARGE_STEPS)}
     return {
         "laplacian": TermOptions(weight=LAPLACIAN),
@@ -63,20 +63,22 @@ def _shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
     }
 
 
-def terms_of(loss: LossOptions, start: Scene) -> list[Term]:
-    """The terms of the objective; start: the scene that the fit starts from."""
+def build_terms(loss: LossOptions, start: Scene) -> list[Term]:
+    """Build the terms of the objective. start: the initial scene."""
     terms = []
     if loss.image is not None:
         terms.append(
-            Term("image", loss.image.weight, IMAGE_LOSSES[loss.image.type](**shelf_options(loss.image, "weight")))
+            Term("image", loss.image.weight, IMAGE_LOSSES[loss.image.type](**constructor_options(loss.image, "weight")))
         )
     if loss.mask is not None:
-        terms.append(Term("mask", loss.mask.weight, MASK_LOSSES[loss.mask.type](**shelf_options(loss.mask, "weight"))))
+        terms.append(
+            Term("mask", loss.mask.weight, MASK_LOSSES[loss.mask.type](**constructor_options(loss.mask, "weight")))
+        )
     for name, buffer in (("normal", loss.normal), ("depth", loss.depth)):
         if buffer is not None:
             terms.append(Term(name, buffer.weight, BufferLoss(name, buffer.type)))
     for name, regularizer in REGULARIZERS.items():
         options: TermOptions | None = getattr(loss, name)
         if options is not None:
-            terms.append(Term(name, options.weight, regularizer(**shelf_options(options, "weight")).bind(start)))
+            terms.append(Term(name, options.weight, regularizer(**constructor_options(options, "weight")).bind(start)))
     return terms

@@ -1,4 +1,4 @@
-"""From the options of `optimize:` to what is learned, by which method and how fast."""
+"""Build what is learned from the options of `optimize:`: paths, parametrisations, learning rates."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from diffrender.scene.fields import POSITION, VERTICES
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
 from diffrender.scene.scene import Scene
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
-from diffrender.setup.scene import shelf_options
+from diffrender.setup.scene import constructor_options
 
 
 def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: float) -> dict[str, ParameterOptions]:
-    """What is optimised, with method and learning rate filled in; `size`: a length that is typical of the scene."""
+    """Return what is optimised, by path, with all defaults filled in. size: a typical length of the scene."""
     parameters = config.optimize.parameters()
     if not parameters:
         prefixes = [f"objects.{name}." if config.objects is not None else "" for name in scene.objects]
@@ -53,9 +53,9 @@ def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: flo
         full = canonical_path(scene, cameras, path)
         method = options.method or kind_of(scene, cameras, full).parametrization
         if options.remesh is not None and options.method is None:
-            # A new factorisation for every change of the mesh would cost more than it gains: remeshing smooths, too.
+            # Remeshing smooths too, and large_steps would have to factorise again after every change of the mesh.
             method = "identity"
-        unit = _unit(full, method, scene, cameras, size)
+        unit = _rate_unit(full, method, scene, cameras, size)
         in_edges = options.remesh is not None and method == "identity"
         rate = RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS
         updates: dict[str, Any] = {
@@ -63,43 +63,43 @@ def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: flo
             "lr": options.lr or (RATE_IN_EDGES if in_edges else rate * unit),
             "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
             "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
-            "levels": _levels(path, options.levels, get_value(scene, cameras, full)),
-            **_large_steps_options(options, method, get_value(scene, cameras, full)),
+            "levels": _fill_levels(path, options.levels, get_value(scene, cameras, full)),
+            **_fill_large_steps(options, method, get_value(scene, cameras, full)),
         }
         name = ParameterPath.parse(full).name
         if options.remesh is not None:
             remesh = fill_remesh(options.remesh, method, scene.objects[name], cameras, size)
-            written = next(each for each in config.all_objects() if each.name == name)
+            written = next(item for item in config.all_objects() if item.name == name)
             updates["remesh"] = fill_unwrap(path, remesh, scene.objects[name], written, config.optimize.steps)
         filled[path] = options.model_copy(update=updates)
     return filled
 
 
-def _levels(path: str, levels: int | None, value: Tensor) -> int | None:
-    """How many coarser images of texels [H, W, C] are learned, filled in; None for a value that is no image.
+def _fill_levels(path: str, levels: int | None, value: Tensor) -> int | None:
+    """Return the number of coarser levels to learn of an image [H, W, C]; None if `value` is not an image.
 
-    Raises ConfigError where `levels` is given for what is no image, or an image cannot be halved as often.
+    Raises ConfigError if `levels` is given for a value that is not an image, or is above what its size allows.
     """
     if not is_image(value):
         if levels:
-            # What a file brings along is only known here: `own` may be a texture or the colours of vertices.
+            # Only known once files are read: `own` may be a texture or vertex colours.
             raise ConfigError(
-                f"optimize.{path}: levels is {levels}, which is for textures and environment maps, but the value is"
-                f" {' x '.join(map(str, value.shape)) or 'one'} numbers and no image; remove levels"
+                f"optimize.{path}: levels only applies to textures and environment maps, but the value has shape"
+                f" {list(value.shape)}; remove levels"
             )
         return None
     height, width = value.shape[:2]
     most = most_levels(height, width, 1)
     if levels is not None and levels > most:
         raise ConfigError(
-            f"optimize.{path}: an image of {height} x {width} can be halved {most} times, but levels is {levels}; make"
-            " it smaller or leave it out"
+            f"optimize.{path}: levels must be at most {most} for an image of {height} x {width}, got {levels}; make it"
+            " smaller or omit it"
         )
     return most_levels(height, width, LEAST_COARSE) if levels is None else levels
 
 
-def _large_steps_options(options: ParameterOptions, method: str, vertices: Tensor) -> dict[str, Any]:
-    """What `large_steps` alone has, filled in; the solver is the one that will run, so that it can be read later."""
+def _fill_large_steps(options: ParameterOptions, method: str, vertices: Tensor) -> dict[str, Any]:
+    """Return the options of `large_steps`, filled in; the solver is the one that will run, for the resolved file."""
     if method != "large_steps":
         return {}
     smoothness = options.smoothness
@@ -111,8 +111,8 @@ def _large_steps_options(options: ParameterOptions, method: str, vertices: Tenso
     return {"smoothness": smoothness, "solver": choose_solver(options.solver or "auto")}
 
 
-def _unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -> float:
-    """What a default learning rate is multiplied by: the length that the value is measured in, where it is a length."""
+def _rate_unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -> float:
+    """Return the factor of the default learning rate: the unit of length for lengths, else 1."""
     if path == "cameras.pose":
         return CAMERA_POSE_RATE / RATES["pose"]
     kind = kind_of(scene, cameras, path)
@@ -123,8 +123,8 @@ def _unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -
 
 
 def build_method(options: ParameterOptions, size: float, path: str, value: Tensor) -> Parametrization:
-    """How the value at `path` is parametrised, from filled options; `size` as in `fill_parameters`."""
-    inner = _inner_method(options, size)
+    """Build the parametrisation of the value at `path`, from filled-in options; size: as in `fill_parameters`."""
+    inner = _build_inner_method(options, size)
     if not options.levels:
         return inner
     return CoarseToFine(
@@ -132,7 +132,7 @@ def build_method(options: ParameterOptions, size: float, path: str, value: Tenso
     )
 
 
-def _inner_method(options: ParameterOptions, size: float) -> Parametrization:
+def _build_inner_method(options: ParameterOptions, size: float) -> Parametrization:
     assert options.method is not None
     if options.method == "large_steps":
         assert options.smoothness is not None and options.solver is not None
@@ -141,12 +141,12 @@ def _inner_method(options: ParameterOptions, size: float) -> Parametrization:
 
 
 def build_param_settings(options: ParameterOptions) -> ParamSettings:
-    """How fast a value is learned, and when, from filled options."""
+    """Build the learning rate and schedule of a value, from filled-in options."""
     assert options.lr is not None and options.betas is not None
     in_edges = options.remesh is not None and options.method == "identity"
-    times = (options.start, options.stop, _schedule(options.schedule))
+    times = (options.start, options.stop, _build_schedule(options.schedule))
     return ParamSettings(options.lr, *times, options.optimizer, options.betas, in_edges)
 
 
-def _schedule(options: AnySchedule) -> Schedule:
-    return SCHEDULES[options.type](**shelf_options(options))
+def _build_schedule(options: AnySchedule) -> Schedule:
+    return SCHEDULES[options.type](**constructor_options(options))

@@ -1,4 +1,4 @@
-"""Where the object of a capture is, and about how large: the start of a fit that begins with a sphere."""
+"""Estimate where the object of a capture is and how large: the initial region of a fit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from diffrender.scene.views import Views
 
-# Of the radius that a region has room for, so that the first sphere lies inside of what it will become.
+# Fraction of the estimated radius, so that the initial sphere is inside the object.
 INSIDE = 0.8
-# Without masks, the part of the narrowest view that the object is taken to fill.
+# Without masks: the fraction of the narrowest view that the object is assumed to fill.
 FILLED = 0.5
 
 
@@ -27,10 +27,10 @@ class Region(NamedTuple):
 
 
 class InitRegion(NamedTuple):
-    """What is known of where a start goes.
+    """What is known about the position and size of an initial mesh.
 
-    region: about where, and how large. box: the corners, low and high, that the targets state, or None.
-    views: those that are fitted, or None in a scene that is itself a target.
+    region: an estimate. box: the low and high corner that the targets state, or None.
+    views: the fitted views, or None in a scene that is itself a target.
     """
 
     region: Region
@@ -39,17 +39,17 @@ class InitRegion(NamedTuple):
 
 
 def region_of_box(low: Tensor, high: Tensor) -> Region:
-    """The largest ball about the middle of the box from `low` [3] to `high` [3], somewhat reduced."""
+    """Return the largest ball about the middle of the box from `low` [3] to `high` [3], reduced by INSIDE."""
     middle = (low + high) / 2
-    return Region(triple(middle), INSIDE * float((high - low).min()) / 2)
+    return Region(to_triple(middle), INSIDE * float((high - low).min()) / 2)
 
 
 def region_of_views(views: Views) -> Region:
-    """The ball that the masks of `views` suggest; without masks, one about the place that all cameras look at.
+    """Return the ball that the masks of `views` suggest; without masks, one about the point that all cameras look at.
 
     The centre is the point nearest to the rays through the masks' centroids (in the least-squares sense; on the ray
-    of a single view, the point nearest to the world's origin). The radius is the mean over views of that of a disc of
-    the mask's area, brought to the depth of the centre.
+    of a single view, the point nearest to the world's origin). The radius is the mean over views of the radius of a
+    disc of the mask's area, at the depth of the centre.
     """
     cameras = views.cameras
     if views.masks is None:
@@ -60,14 +60,14 @@ def region_of_views(views: Views) -> Region:
     origin, direction = cameras.rays(pixel[:, None])
     center = _nearest_point(origin[:, 0], direction[:, 0])
     radii = size_px * cameras.pixel_size(center[None])[:, 0]
-    return Region(triple(center), INSIDE * float(radii.min() if views.masks is None else radii.mean()))
+    return Region(to_triple(center), INSIDE * float(radii.min() if views.masks is None else radii.mean()))
 
 
 def box_of_views(views: Views) -> tuple[Tensor, Tensor]:
-    """The corners [3], low and high, of a cube that the object whose masks `views` hold does not leave.
+    """Return the low and high corner [3] of a cube that contains the object in the masks of `views`.
 
-    Its middle is that of `region_of_views`. It reaches as far as any mask does from there, and somewhat further: what
-    is farther from the camera than the middle looks smaller than it is.
+    Its middle is that of `region_of_views`. It reaches as far from there as any mask does, plus a margin for parts
+    that are farther from the camera than the middle and thus look smaller.
     """
     assert views.masks is not None
     cameras = views.cameras
@@ -78,16 +78,16 @@ def box_of_views(views: Views) -> tuple[Tensor, Tensor]:
     reach_px = ((x.square() + y.square()).sqrt() * (views.masks >= 0.5)).amax((1, 2))
     pixel = cameras.pixel_size(center[None])[:, 0]
     reach = reach_px * pixel
-    # What is `reach` behind the middle looks smaller by as much as rays part from one unit of depth to the next.
+    # The margin for points `reach` behind the middle: the growth of the image scale per unit of depth.
     scale = cameras.projection.scale
-    parting = scale(torch.ones_like(reach)) - scale(torch.zeros_like(reach))
-    tangent = (parting * reach_px / cameras.focal_px.mean(1)).clamp_max(0.5)
+    growth = scale(torch.ones_like(reach)) - scale(torch.zeros_like(reach))
+    tangent = (growth * reach_px / cameras.focal_px.mean(1)).clamp_max(0.5)
     half = float((reach / (1 - tangent)).nan_to_num(0).max()) + float(pixel.max())
     return center - half, center + half
 
 
 def _centroids(masks: Tensor) -> Tensor:
-    """[N, 2] (x, y) in pixels."""
+    """Return the centroids [N, 2] (x, y) in pixels."""
     _, height, width = masks.shape
     area = masks.sum((1, 2)).clamp_min(1e-6)
     x = (masks.sum(1) * (torch.arange(width, device=masks.device) + 0.5)).sum(1) / area
@@ -96,15 +96,15 @@ def _centroids(masks: Tensor) -> Tensor:
 
 
 def _nearest_point(origin: Tensor, direction: Tensor) -> Tensor:
-    """[3]: minimises the sum of squared distances to the lines; of several such points, the one nearest to zero."""
+    """Return the point [3] with the least sum of squared distances to the lines; of several, the nearest to zero."""
     origin, direction = origin.double(), direction.double()
     across = torch.eye(3, dtype=torch.float64, device=origin.device) - direction[:, :, None] * direction[:, None, :]
     total = across.sum(0)
-    # Parallel lines leave a direction undetermined; the cut-off keeps rounding from deciding about it.
+    # Parallel lines leave a direction undetermined; the cut-off keeps rounding from determining it.
     return (torch.linalg.pinv(total, rtol=1e-6) @ (across @ origin[:, :, None]).sum(0))[:, 0].float()
 
 
-def triple(point: Tensor) -> Vector:
-    """The three numbers of `point` [3]."""
+def to_triple(point: Tensor) -> Vector:
+    """Return `point` [3] as three numbers."""
     x, y, z = point.tolist()
     return x, y, z

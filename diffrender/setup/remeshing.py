@@ -1,4 +1,4 @@
-"""From the options of `remesh` to remeshing: lengths from the images' resolution, starts that can be remeshed."""
+"""Build the remeshing policy from the options of `remesh`; default lengths follow the resolution of the images."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from diffrender.scene.fields import textures_of
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path
 from diffrender.scene.scene import Scene
-from diffrender.setup.scene import shelf_options
+from diffrender.setup.scene import constructor_options
 
 
 def fill_remesh(
     options: RemeshScheduleOptions, method: str, item: Object, cameras: Cameras, region_radius: float
 ) -> RemeshScheduleOptions:
-    """`options` with what was left out filled in.
+    """Return `options` with defaults filled in.
 
-    method: of the vertices of `item`.
-    region_radius: of where the object is, in the world.
-    Raises ConfigError where the shortest length is above the longest.
+    method: the parametrisation of the vertices of `item`.
+    region_radius: radius of the object's region, in the world.
+    Raises ConfigError if the shortest length is above the longest.
     """
     world_per_object = float(item.scale.detach())
-    shortest = options.shortest or SHORTEST_PX * pixel_w(item, cameras) / world_per_object
+    shortest = options.shortest or SHORTEST_PX * pixel_width_w(item, cameras) / world_per_object
     longest = options.longest or max(LONGEST * region_radius / world_per_object, shortest)
     if shortest > longest:
         raise ConfigError(
-            f"remesh: the shortest length {shortest:.3g} (left out: {SHORTEST_PX:g} pixels) is above the longest,"
-            f" {longest:.3g}; give both, in object units"
+            f"remesh: shortest ({shortest:.3g}, by default {SHORTEST_PX:g} pixels) must not be above longest"
+            f" ({longest:.3g}); set both, in object units"
         )
     is_smooth = method == "large_steps"
     smoothing = options.smoothing if options.smoothing is not None else 0.0 if is_smooth else SMOOTHING
@@ -50,16 +50,16 @@ def fill_remesh(
 def fill_unwrap(
     path: str, options: RemeshScheduleOptions, item: Object, written: ObjectOptions, steps: int
 ) -> RemeshScheduleOptions:
-    """`options` saying whether the object `item`, described by `written`, is unwrapped anew in a fit of `steps`.
+    """Return `options` with `unwrap` filled in: whether `item` is unwrapped again after its last remeshing.
 
-    path: of the vertices, as the file has it.
-    Raises ConfigError where that is asked for and there is no texture to lie on it.
+    path: of the vertices, as in the scene file. written: the options of the object. steps: of the fit.
+    Raises ConfigError if unwrapping is requested for an object without textures.
     """
     textures = textures_of(item.material)
     if options.unwrap and not textures:
         raise ConfigError(
-            f"optimize.{path}.remesh.unwrap: the object has no textures, so it needs no texture coordinates; take it"
-            " out"
+            f"optimize.{path}.remesh.unwrap: the object has no textures, so it needs no texture coordinates; remove"
+            " `unwrap`"
         )
     if options.unwrap is not None:
         return options
@@ -73,23 +73,23 @@ def fill_unwrap(
     return options.model_copy(update={"unwrap": bool(ends and made_here and all(made_here))})
 
 
-def pixel_w(item: Object, cameras: Cameras) -> float:
-    """The width of a pixel in the world at the middle of an object: the median over the cameras."""
+def pixel_width_w(item: Object, cameras: Cameras) -> float:
+    """Return the width of a pixel in the world at the middle of an object: the median over the cameras."""
     with torch.no_grad():
         return float(cameras.pixel_size(item.vertices_w().mean(0, keepdim=True)).median())
 
 
 def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, cameras: Cameras) -> dict[str, Remeshing]:
-    """How each object is remeshed, by the path of its vertices, from filled options.
+    """Return the remeshing policy of each object by the path of its vertices, from filled-in options.
 
-    Raises ConfigError for a start that cannot be remeshed.
+    Raises ConfigError if an initial mesh cannot be remeshed.
     """
     remeshing = {}
     for path, options in parameters.items():
         if options.remesh is None:
             continue
         name = ParameterPath.parse(canonical_path(scene, cameras, path)).name
-        fields = shelf_options(options.remesh, "when")
+        fields = constructor_options(options.remesh, "when")
         if options.remesh.when != "continuous":
             fields |= {"at": tuple(options.remesh.when), "every": 1}
         remeshing[path] = Remeshing(**fields)
@@ -98,6 +98,6 @@ def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, ca
             remesh_with_attributes(mesh, {}, remeshing[path].first_lengths(mesh), 1)
         except MeshError as error:
             raise ConfigError(
-                f"optimize.{path}.remesh: the start cannot be remeshed: {error}; or take out `remesh`"
+                f"optimize.{path}.remesh: the initial mesh cannot be remeshed: {error}; or remove `remesh`"
             ) from error
     return remeshing

@@ -1,4 +1,4 @@
-"""From the options of a scene file to a Scene."""
+"""Build a Scene from the options of a scene file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Parts = TypeVar("Parts", bound=SceneParts)
 
 
 def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts]:
-    """The scene that `parts` describe, on the CPU, and `parts` with all that was left out filled in.
+    """Return the scene that `parts` describe, on the CPU, and `parts` with defaults filled in.
 
-    place: where a start without a place of its own goes, and the views that a visual hull is carved from.
-    Raises ConfigError where options do not suit the files that they name, DataError where a file is wrong or the masks
-    leave no visual hull.
+    place: the default region of initial meshes, and the views for visual hulls.
+    Raises ConfigError if options do not fit the files that they name, DataError if a file cannot be used or a visual
+    hull is empty.
     """
     lights = _name_lights(parts)
     default_material = LambertOptions() if parts.lights else UnlitOptions()
@@ -53,13 +53,13 @@ def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts]:
     return scene, parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
 
 
-def shelf_options(options: BaseModel, *without: str) -> dict[str, Any]:
-    """The options of a shelf entry as keyword arguments of its class, but for those named."""
+def constructor_options(options: BaseModel, *without: str) -> dict[str, Any]:
+    """Return `options` as keyword arguments of the class that they configure, except for `type` and `without`."""
     return {name: getattr(options, name) for name in type(options).model_fields if name not in ("type", *without)}
 
 
 def _name_lights(parts: SceneParts) -> dict[str, AnyLight]:
-    """The lights by name; where none are given and a material needs some, ambient light of radiance 1."""
+    """Return the lights by name; if omitted and a material needs light: ambient light of radiance 1."""
     lights = parts.lights
     if lights is None:
         materials = [options.material or UnlitOptions() for options in parts.all_objects()]

@@ -1,4 +1,4 @@
-"""From `targets:` to the views that are fitted and those that are held out."""
+"""Build the fitted and the held-out views from the options of `targets:`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
-from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, triple
+from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, to_triple
 from diffrender.setup.scene import build_scene
 
 
 class Targets(NamedTuple):
     """What the scene is fitted to.
 
-    fit: the views that the fit sees. heldout: those that only judge it, or None.
-    place: where the object seems to be. background: linear RGB behind it.
-    scene: what the views show, where that is known; None for photographs.
-    relit: the same in light that no view shows, where the file has such light.
+    fit: the fitted views. heldout: the views for evaluation only, or None.
+    place: estimate of where the object is. background: linear RGB behind it.
+    scene: the scene that the views show; None for photographs.
+    relit: the same scene under the `relight` lights; None if there are none.
     """
 
     fit: Views
@@ -46,7 +46,7 @@ class Targets(NamedTuple):
 
 
 def build_targets(config: FitConfig) -> Targets:
-    """The target views of `config`, read or rendered, on the CPU. Raises DataError, ConfigError."""
+    """Read or render the target views of `config`, on the CPU. Raises DataError, ConfigError."""
     options = config.targets
     synthetic = options.synthetic
     fixed = None if options.background == "random" else options.background
@@ -56,7 +56,7 @@ def build_targets(config: FitConfig) -> Targets:
     if synthetic is not None:
         views, scene = _render(synthetic.model_copy(update={"background": background}), options, buffers)
         fit, heldout = _split(views, options)
-        relit = _relit(synthetic, scene, (heldout or fit).cameras)
+        relit = _build_relit(synthetic, scene, (heldout or fit).cameras)
         aabb = None
     else:
         assert options.path is not None
@@ -66,14 +66,14 @@ def build_targets(config: FitConfig) -> Targets:
         place = InitRegion(region_of_views(fit), None, fit)
     else:
         low, high = aabb
-        place = InitRegion(region_of_box(low, high), (triple(low), triple(high)), fit)
+        place = InitRegion(region_of_box(low, high), (to_triple(low), to_triple(high)), fit)
     return Targets(fit, heldout, place, background, scene, relit)
 
 
 def _read(
     path: str | Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
 ) -> tuple[Views, Views | None, Tensor | None]:
-    """The views to fit, those held out, and the box around the object."""
+    """Return the views to fit, those held out, and the box around the object."""
     capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, buffers))
     if options.test_every != "auto" or capture.holds_out:
         return *_split(capture.views, options), capture.aabb
@@ -90,31 +90,31 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
     cameras = Cameras.perspective(eyes, options.center, fov_deg=options.fov_deg, height=size, width=size)
     scene, _ = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
     if options.normalize:
-        scene = in_unit_sphere(scene)
+        scene = _fit_into_unit_sphere(scene)
     taken = synthetic_gains(cameras, options)
-    views = synthetic_views(as_truth(scene, options.light_samples), taken, options.samples, buffers)
-    # How a picture was exposed is not told.
+    views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, buffers)
+    # The true exposures are hidden from the fit.
     views = replace(views, cameras=cameras)
     return views if targets.masks else replace(views, masks=None), scene
 
 
-def _relit(options: SyntheticOptions, scene: Scene, cameras: Cameras) -> Relit | None:
+def _build_relit(options: SyntheticOptions, scene: Scene, cameras: Cameras) -> Relit | None:
     if options.relight is None:
         return None
     lights = {name: build_light(light) for name, light in name_lights(options.relight).items()}
-    relit = as_truth(replace(scene, lights=lights), options.light_samples)
+    relit = _with_light_samples(replace(scene, lights=lights), options.light_samples)
     return Relit(lights, synthetic_views(relit, cameras, options.samples))
 
 
-def as_truth(scene: Scene, light_samples: int | None) -> Scene:
-    """`scene` whose environments shine by so many directions a point; None: as it is."""
+def _with_light_samples(scene: Scene, light_samples: int | None) -> Scene:
+    """Return `scene` with environments sampled by `light_samples` directions per point; None: unchanged."""
     if light_samples is None:
         return scene
     return replace(scene, lights={name: with_monte_carlo(light, light_samples) for name, light in scene.lights.items()})
 
 
-def in_unit_sphere(scene: Scene) -> Scene:
-    """All objects together, with the middle of their bounding box at the origin and the farthest vertex at 1."""
+def _fit_into_unit_sphere(scene: Scene) -> Scene:
+    """Move and scale all objects together: middle of the bounding box at the origin, farthest vertex at distance 1."""
     vertices_w = torch.cat([item.vertices_w() for item in scene.objects.values()])
     middle = (vertices_w.amin(0) + vertices_w.amax(0)) / 2
     scale = 1 / (vertices_w - middle).norm(dim=1).max()
@@ -127,7 +127,7 @@ def in_unit_sphere(scene: Scene) -> Scene:
 
 
 def _split(views: Views, options: TargetsOptions) -> tuple[Views, Views | None]:
-    """Views index % test_every == 0 are held out."""
+    """Hold out the views with index % test_every == 0."""
     every = options.test_every
     if every == "auto":
         every = EVERY if len(views) >= FEWEST_TO_SPLIT else None
@@ -136,7 +136,5 @@ def _split(views: Views, options: TargetsOptions) -> tuple[Views, Views | None]:
     index = torch.arange(len(views))
     is_heldout: Tensor = index % every == 0
     if bool(is_heldout.all()):
-        raise ConfigError(
-            f"targets.test_every: {every} holds out the only view; with {len(views)} view write test_every: null"
-        )
+        raise ConfigError(f"targets.test_every: {every} would hold out the only view; set test_every: null")
     return views.select(index[~is_heldout]), views.select(index[is_heldout])

@@ -214,7 +214,7 @@ def photographed(folder: Path, targets: str, alpha: int = 128) -> str:
 )
 def test_what_no_camera_exposed_is_refused(tmp_path: Path, targets: str, scene: str) -> None:
     text = photographed(tmp_path, targets)
-    with pytest.raises(ConfigError, match=r"exposures act on whole pictures.* write background: black"):
+    with pytest.raises(ConfigError, match=r"exposure scales the whole image.* set background: black"):
         build_fit(parse_config(text + scene, Path()))
     # The proposed remedy works with all other options.
     assert build_fit(parse_config(text + "background: black\n", Path())).learned_gains() == [EXPOSURE]
@@ -229,7 +229,7 @@ def test_pictures_without_gaps_are_exposed_together_with_their_background(tmp_pa
 def test_one_picture_has_no_exposure_of_its_own() -> None:
     text = "targets: {test_every: null, resolution: 16, synthetic: {views: 1, samples: 1}}\n"
     text += "optimize: {cameras.white_balance: }"
-    with pytest.raises(ConfigError, match=r"optimize\.cameras\.white_balance: there is one fitted view"):
+    with pytest.raises(ConfigError, match=r"optimize\.cameras\.white_balance: needs at least 2 fitted views, got 1"):
         build_fit(parse_config(text, Path()))
 
 

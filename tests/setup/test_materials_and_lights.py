@@ -72,9 +72,9 @@ optimize: {steps: 2, material.roughness: {}, material.normal: {}, material.emiss
     torch.testing.assert_close(material.base_color, torch.tensor([0.1, 0.2, 0.3]).expand(4, 3))
     assert isinstance(material.metallic, Texture) and torch.equal(material.metallic.texels, torch.full((8, 8, 1), 0.25))
     assert isinstance(material.roughness, Texture) and isinstance(material.normal, Texture)
-    # A file of roughness is taken as it stands: linear 0.25 is written as sRGB 0.537.
+    # Roughness files are not decoded from sRGB: linear 0.25 is written as sRGB 0.537.
     torch.testing.assert_close(material.roughness.texels, torch.full((4, 4, 1), 0.537), atol=2e-3, rtol=0)
-    # And a normal map's 0..1 means -1..1.
+    # A normal map's 0..1 means -1..1.
     expected = torch.tensor([0.4708, 0.4708, 1.0])
     torch.testing.assert_close(material.normal.texels, expected.expand(4, 4, 3), atol=8e-3, rtol=0)
     assert isinstance(material.emissive, torch.Tensor) and material.emissive.tolist() == [2, 2, 2]
@@ -114,7 +114,7 @@ def test_what_a_mesh_file_has_of_its_own(tmp_path: Path, unwrap: str) -> None:
 
 
 def test_a_mesh_file_without_a_quantity_of_its_own_is_told(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"material\.roughness: own: the mesh has no texture of its roughness"):
+    with pytest.raises(ConfigError, match=r"material\.roughness: own: the mesh file has no roughness texture"):
         built("mesh: square.obj\nmaterial: {type: ggx, base_color: 0.5, roughness: {texture: own}}", folder)
 
 
@@ -143,7 +143,7 @@ def test_a_flat_normal_map_to_start_from(folder: Path) -> None:
         ("{type: phong, specular: own}", r"material.specular: own: mesh files have no specular; give a colour"),
     ],
 )
-def test_what_does_not_suit_the_mesh_is_refused(material: str, message: str) -> None:
+def test_options_that_do_not_fit_the_mesh_are_refused(material: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         built(f"material: {material}")
 
@@ -187,7 +187,7 @@ optimize:
         ("{resolution: 64}", Shadow(resolution=64)),
     ],
 )
-def test_shadows_are_cast_where_they_are_wanted(written: str, expected: Shadow | None) -> None:
+def test_the_forms_of_the_shadow_option(written: str, expected: Shadow | None) -> None:
     setup = built(f"lights: [{{type: point, shadow: {written}}}, {{type: spot}}, {{type: directional}}]")
     assert setup.scene.lights["point"].shadow == expected  # type: ignore[attr-defined]
     assert setup.scene.lights["spot"].shadow is None  # type: ignore[attr-defined]
@@ -250,7 +250,7 @@ optimize:
         assert isinstance(value, torch.Tensor) and bool((value != start).any()) and bool(value.isfinite().all())
 
 
-def terms_of(text: str) -> dict[str, float]:
+def build_terms(text: str) -> dict[str, float]:
     return {term.name: term.weight for term in built(text).objective.terms}
 
 
@@ -259,10 +259,10 @@ def test_priors_come_with_what_they_are_for() -> None:
     start += "lights: [{type: environment, resolution: 16}]\n"
     usual = {"image": 1.0, "mask": 1.0}
     rough = {"color_smoothness": 3e-4, "material_smoothness": 3e-4}
-    assert terms_of(start + "optimize: {material.base_color: {}}") == usual
-    assert terms_of(start + "optimize: {material.base_color: {}, material.roughness: {}}") == usual | rough
+    assert build_terms(start + "optimize: {material.base_color: {}}") == usual
+    assert build_terms(start + "optimize: {material.base_color: {}, material.roughness: {}}") == usual | rough
     both = "optimize: {material.base_color: {}, lights.environment.radiance: {}}"
-    assert terms_of(start + both) == usual | {"white_light": 1e-3}
+    assert build_terms(start + both) == usual | {"white_light": 1e-3}
     turning = "optimize: {material.base_color: {}, lights.environment.rotation: {}}"
-    assert terms_of(start + turning) == usual
-    assert terms_of(start + both + "\nloss: {image: l2}") == {"image": 1.0}
+    assert build_terms(start + turning) == usual
+    assert build_terms(start + both + "\nloss: {image: l2}") == {"image": 1.0}

@@ -1,4 +1,4 @@
-"""Patterns, targets by drawn light, and light that the fit never sees."""
+"""Patterns, Monte Carlo targets, and relighting under lights that the fit never sees."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_pattern_can_be_a_start_and_its_file_can_be_read_again() -> None:
         ("{between: [0.2, 0.7], size: 0}", "size"),
     ],
 )
-def test_wrong_patterns_are_told(wrong: str, message: str) -> None:
+def test_wrong_patterns_are_refused(wrong: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         built(SCENE.replace("{between: [0.2, 0.7]}", wrong))
 

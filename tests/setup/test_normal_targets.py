@@ -33,7 +33,7 @@ def test_targets_are_centred_and_fill_the_unit_sphere(tmp_path):
     views = build_fit(parse_config(text, tmp_path)).fit_views
     plain = build_fit(parse_config(SCENE, tmp_path)).fit_views
     torch.testing.assert_close(views.masks, plain.masks, rtol=0, atol=0.02)
-    # Face on, the sides in view reach half of 2 and 4 over the half diagonal, sqrt(21) / 2.
+    # Seen face on, the visible sides span half of 2 and 4 divided by half the diagonal, sqrt(21) / 2.
     front = plain.cameras.positions_w()[:, :2].abs().sum(1).argmin()
     assert plain.masks[front].mean() > 0.05
 

@@ -13,7 +13,7 @@ PLACE = torch.tensor([0.3, -0.2, 0.1])
 
 
 def disc_views(cameras: Cameras, center: torch.Tensor, radius: float) -> Views:
-    """Masks of a ball, drawn as discs."""
+    """Return views whose masks are the discs of a ball."""
     x, y, depth = cameras.world_to_pixels(center[None])[:, 0].unbind(1)
     distance = torch.ones_like(depth) if cameras.projection == Orthographic() else depth
     radius_px = radius * cameras.focal_px[:, 0] / distance

@@ -1,4 +1,4 @@
-"""Where a fit may begin: spheres, ellipsoids, boxes, and what the masks have room for."""
+"""Initial meshes: spheres, ellipsoids, boxes, visual hulls, subdivided meshes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_hull_of_a_ring_has_its_hole() -> None:
 
 
 def test_held_out_views_do_not_carve() -> None:
-    """The same views with one of them held out: its own mask would have carved the last of this away."""
+    """The hull is larger if one of the three views is held out, because its mask does not carve."""
     few = TARGETS.replace("views: 12", "views: 3").replace("resolution: 64", "resolution: 64, test_every: %s")
     volumes = []
     for every in ("null", "2"):
@@ -100,7 +100,7 @@ def write_capture(folder: Path, masked: bool, **more: object) -> None:
 
 def test_photographs_without_masks_are_told_what_to_do(tmp_path: Path) -> None:
     write_capture(tmp_path, masked=False)
-    with pytest.raises(ConfigError, match=r"mesh: a visual hull is carved from masks.*mask_path.*init: sphere"):
+    with pytest.raises(ConfigError, match=r"mesh: a visual hull needs masks.*mask_path.*init: sphere"):
         build_fit(parse_config("targets: {path: .}\n" + HULL, tmp_path))
 
 
@@ -115,7 +115,9 @@ def test_the_hull_stays_in_the_aabb_of_a_capture_and_an_empty_one_is_told(tmp_pa
 
 
 def test_too_much_tolerance_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"mesh.tolerance: must be less than the number of fitted views, 10"):
+    with pytest.raises(
+        ConfigError, match=r"mesh.tolerance: must be less than the number of fitted views \(10\), got 10"
+    ):
         built("mesh: {init: visual_hull, tolerance: 10}")
 
 
@@ -188,7 +190,7 @@ def test_images_may_begin_small_over_random_backgrounds() -> None:
     setup = build_fit(parse_config(text, Path()))
     assert [setup.settings.resolution.at(step) for step in (0, 2, 4)] == [0.25, 0.5, 1]
     assert setup.settings.random_background
-    # Scores and pictures have the scene's own background.
+    # Scores and pictures use the scene's own background.
     assert setup.scene.background.tolist() == [0, 0, 0.5]
     assert setup.fit_views.images[0, 0, 0].tolist() == [0, 0, 0.5]
     again = build_fit(parse_config(format_resolved(setup.config), Path()))
@@ -196,7 +198,7 @@ def test_images_may_begin_small_over_random_backgrounds() -> None:
     assert again.settings == setup.settings
 
 
-def test_a_random_background_wants_masks(tmp_path: Path) -> None:
+def test_a_random_background_needs_masks(tmp_path: Path) -> None:
     write_capture(tmp_path, masked=False)
     with pytest.raises(ConfigError, match="random requires masks"):
         build_fit(parse_config("targets: {path: ., background: random}\nmesh: {subdivisions: 1}", tmp_path))
@@ -236,7 +238,7 @@ def test_subdivided_meshes_take_their_colours_and_texture_along(tmp_path: Path) 
     assert color.shape == (25, 3)
     middle = (mesh.vertices - torch.tensor([0.5, 0.5, 0.0])).norm(dim=1).argmin()
     assert color[middle].tolist() == pytest.approx([0.5, 0, 0.5])
-    # The corner at (0, 0) has two texture coordinates, one a side of the diagonal, and so has what is split from it.
+    # The corner at (0, 0) has two texture coordinates, one per side of the diagonal; so do the points split from it.
     assert mesh.uvs is not None
     assert mesh.uv_faces is not None
     corner = mesh.faces == mesh.vertices.norm(dim=1).argmin()
@@ -265,7 +267,9 @@ def test_loop_rounds_and_counts_are_those_of_each_start() -> None:
         ("{init: torus, segments: [500, 500], subdivide: 2}", ConfigError, "500,000 triangles would become 8,000,000"),
     ],
 )
-def test_what_cannot_be_subdivided_is_told(mesh: str, error: type[Exception], words: str, tmp_path: Path) -> None:
+def test_meshes_that_cannot_be_subdivided_are_refused(
+    mesh: str, error: type[Exception], words: str, tmp_path: Path
+) -> None:
     write_square(tmp_path)
     with pytest.raises(error, match=words):
         built(f"mesh: {mesh}", folder=tmp_path)

@@ -1,4 +1,4 @@
-"""How vertices move and are remeshed, as scene files say it."""
+"""Options of vertices: methods, optimizers, remeshing."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_meshes_are_remeshed_as_the_file_says(method: str, remesh: str) -> None:
     assert changed == every.get((remesh, method), [2, 4])
 
 
-def test_wanted_lengths_come_from_pixels_and_from_the_region() -> None:
-    """Pixels are 2 tan(20 deg) / 24 of the distance wide; cameras stand 3 away, give or take where the object is."""
+def test_default_lengths_come_from_pixels_and_from_the_region() -> None:
+    """A pixel is 2 tan(20 deg) / 24 of the distance wide; cameras are about 3 away from the object."""
     setup = built(REMESHED.replace("METHOD", "identity").replace("REMESH", "continuous"))
     (shape,) = setup.config.optimize.parameters().values()
     pixel = 3 * 2 * math.tan(math.radians(20)) / 24
@@ -95,10 +95,10 @@ TEXTURE = "{texture: 0.5, resolution: 32}"
     [
         ("{subdivisions: 2}", TEXTURE, "[2, 4]", True),
         ("{subdivisions: 2}", TEXTURE, "{every: 2, stop: 4}", True),
-        ("{subdivisions: 2}", TEXTURE, "{every: 2}", False),  # to the end
+        ("{subdivisions: 2}", TEXTURE, "{every: 2}", False),  # until the end
         ("{subdivisions: 2}", TEXTURE, "{when: [2], unwrap: false}", False),
         ("{subdivisions: 2}", "{vertex: 0.5}", "[2, 4]", False),
-        ("own.obj", TEXTURE, "[2, 4]", False),  # somebody else's layout
+        ("own.obj", TEXTURE, "[2, 4]", False),  # the layout of the file
         ("own.obj", "{texture: 0.5, resolution: 32, unwrap: true}", "[2, 4]", True),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_start_that_cannot_be_remeshed_is_told(tmp_path: Path) -> None:
     (tmp_path / "fan.obj").write_text(fan)
     text = "mesh: fan.obj\noptimize: {mesh.vertices: {remesh: continuous}}"
     with pytest.raises(
-        ConfigError, match=r"optimize\.mesh\.vertices\.remesh: the start cannot be remeshed: .*third face"
+        ConfigError, match=r"optimize\.mesh\.vertices\.remesh: the initial mesh cannot be remeshed: .*third face"
     ):
         built(text, tmp_path)
 
