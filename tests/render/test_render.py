@@ -303,7 +303,7 @@ def test_errors():
         render(Scene({}), flat_camera())
     with pytest.raises(BackendError, match="must be one of numba, reference"):
         render(scene_of(placed(triangle())), flat_camera(), backend="cuda")
-    with pytest.raises(ShapeError, match="one row a vertex"):
+    with pytest.raises(ShapeError, match="one row per vertex"):
         render(scene_of(placed(triangle(), Unlit(torch.ones(7, 3)))), flat_camera())
 
 
