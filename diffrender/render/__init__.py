@@ -1,1 +1,1 @@
-"""How a scene becomes an image."""
+"""Rendering: from a scene and cameras to differentiable images."""

@@ -1,4 +1,4 @@
-"""AOVs (arbitrary output variables): the quantities that an image can hold at each pixel."""
+"""AOVs (arbitrary output variables): the quantities that an image can hold per pixel."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from diffrender.scene.shading_points import ShadingPoints
 
 @dataclass(frozen=True)
 class AOV:
-    """One quantity of the points that an image sees; the edge model treats all of them alike.
+    """One quantity of the points that an image sees; edge models treat all AOVs alike.
 
     channels: C.
-    of: (surface, its material, the scene's lights) -> [M, C].
-    behind: scene -> [C], what pixels show where nothing is.
+    of: (surface points, their material, the scene's lights) -> [M, C].
+    behind: scene -> [C], the value of uncovered pixels.
     """
 
     channels: int
@@ -30,37 +30,38 @@ class AOV:
     behind: Callable[[Scene], Tensor]
 
 
-def _nothing(channels: int) -> Callable[[Scene], Tensor]:
+def _zero(channels: int) -> Callable[[Scene], Tensor]:
     return lambda scene: scene.background.new_zeros(channels)
 
 
 BUFFERS: Mapping[str, AOV] = {
     "color": AOV(3, radiance_of, lambda scene: scene.background),
-    "normal": AOV(3, lambda surface, material, lights: surface.normal_w, _nothing(3)),
-    "depth": AOV(1, lambda surface, material, lights: surface.depth[:, None], _nothing(1)),
+    "normal": AOV(3, lambda surface, material, lights: surface.normal_w, _zero(3)),
+    "depth": AOV(1, lambda surface, material, lights: surface.depth[:, None], _zero(1)),
 }
-"""color: linear radiance over the background. normal: unit smooth normals in the world. depth: camera depth.
+"""The AOVs by name: "color" is linear radiance over the background, "normal" unit smooth normals in the world, "depth"
+camera depth in world units.
 
-Normals and depths are means over the whole pixel, in which uncovered parts count as zero: the box-filtered image that
-has true gradients at silhouettes. Divided by coverage they are means over the covered part.
+Normals and depths are means over the whole pixel, in which uncovered parts count as zero: the box-filtered image, which
+has correct gradients at silhouettes. Divided by coverage they are means over the covered part.
 """
 
 
 def check_buffers(function: str, names: Sequence[str]) -> tuple[str, ...]:
-    """`names` as a tuple. Raises ShapeError for unknown, repeated and no names."""
+    """Return `names` as a tuple. Raises ShapeError for unknown, repeated or no names."""
     unknown = [name for name in names if name not in BUFFERS]
     if isinstance(names, str) or unknown or not names or len(set(names)) < len(names):
-        raise ShapeError(f"{function}: buffers must be different ones of {', '.join(BUFFERS)}, got {names!r}")
+        raise ShapeError(f"{function}: buffers must be distinct names out of {', '.join(BUFFERS)}, got {names!r}")
     return tuple(names)
 
 
 def background_of(scene: Scene, names: Sequence[str]) -> Tensor:
-    """[C] what `names` show where nothing is, one after the other."""
+    """Return the [C] values of uncovered pixels in the buffers `names`, one after the other."""
     parts = [BUFFERS[name].behind(scene) for name in names]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def channels_of(names: Sequence[str], name: str) -> slice:
-    """Where the channels of `name` lie among those of `names`."""
+    """Return the slice of the channels of `name` among those of `names`."""
     first = sum(BUFFERS[before].channels for before in names[: names.index(name)])
     return slice(first, first + BUFFERS[name].channels)

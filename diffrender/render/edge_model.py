@@ -1,4 +1,4 @@
-"""What an edge model is: which points of the scene an image needs, and how they become pixels with gradients."""
+"""EdgeModel: the interface of edge models: which samples an image needs, and how they become pixels with gradients."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from diffrender.ops.supersample_silhouettes import OutsidePoints
 
 
 class Visible(NamedTuple):
-    """The discrete part of a render: what is seen where, without gradients.
+    """The discrete part of a render: visibility, without gradients.
 
-    raster: what the pixel centres see.
+    raster: visibility at pixel centres.
     samples: M samples that make up the image.
-    segments: P visible silhouette segments, across which the image jumps; segment_view: [P] int64 their views.
-    outside: what is seen just outside them.
+    segments: P visible silhouette segments, across which the image is discontinuous. segment_view: [P] int64; their
+        views.
+    outside: the points that are seen just outside them.
     """
 
     raster: Raster
@@ -31,12 +32,12 @@ class Visible(NamedTuple):
 
 
 class Shaded(NamedTuple):
-    """The smooth part of a render: what the samples and silhouettes look like.
+    """The smooth part of a render: the values of samples and silhouette segments.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates.
-    values: [M, C] the buffers of the samples.
-    jump: [P, C + 1] buffers and coverage on the silhouettes minus those just outside them; without gradient.
-    background: [C] what lies behind everything.
+    values: [M, C] buffers of the samples.
+    jump: [P, C + 1] buffers and coverage on the silhouette segments minus those just outside them; without gradient.
+    background: [C] buffers of uncovered pixels.
     """
 
     verts_hom: Tensor
@@ -46,7 +47,12 @@ class Shaded(NamedTuple):
 
 
 class EdgeModel(ABC):
-    """Base of all edge models: a frozen dataclass whose fields are its options in scene.yaml."""
+    """Base of all edge models: how silhouettes are drawn, and how their motion gets a gradient.
+
+    An edge model is a frozen dataclass; its fields are its options in a scene file. Choose `Antialias`, the default,
+    for exact gradients; `Soft` if the start is far from the target; `Hard` for images without gradients at silhouettes.
+    A new one is listed in `render.edge_models.EDGE_MODELS`, and config/options has its options.
+    """
 
     @abstractmethod
     def visible(
@@ -56,11 +62,14 @@ class EdgeModel(ABC):
 
     @abstractmethod
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
-        """[N, H, W, C + 1] colour over the background, and coverage."""
+        """Return the image [N, H, W, C + 1]: buffers over the background, and coverage."""
 
 
 def resolve(shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
-    """[N, H, W, C + 1]: each pixel the mean of its samples, moved by the silhouettes. Most edge models build on it."""
+    """Return the image [N, H, W, C + 1]: the mean of each pixel's samples, with gradients across silhouette segments.
+
+    Edge models build on it.
+    """
     n_views, height, width = visible.raster.face_id.shape[:3]
     return antialias(
         shaded.values,

@@ -1,4 +1,4 @@
-"""Radiance: the sum over lights of what a material reflects of each."""
+"""Radiance: emitted light plus the reflection of every light."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffrender.scene.shading_points import ShadingPoints
 
 
 def radiance_of(surface: ShadingPoints, material: Material, lights: list[Light]) -> Tensor:
-    """[M, 3] linear radiance towards the camera: emitted, plus what the material reflects of every light."""
+    """Return the [M, 3] linear radiance towards the camera: emitted, plus the material's reflection of every light."""
     total = material.emitted(surface)
     if material.needs_light:
         for light in lights:

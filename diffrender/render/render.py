@@ -1,4 +1,4 @@
-"""render: the one way from a scene to an image."""
+"""render: the only way from a scene to an image."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from diffrender.scene.shading_points import ScreenPoints
 
 @dataclass(frozen=True)
 class RenderOutput:
-    """What `render` gives.
+    """The images that `render` returns.
 
-    image: [N, H, W, C + 1] the buffers one after the other, and coverage in 0..1.
+    image: [N, H, W, C + 1] the buffers one after the other, then coverage in 0..1.
     buffers: their names (diffrender.render.aovs).
     visible: the samples and silhouette segments it was made of.
     """
@@ -37,40 +37,40 @@ class RenderOutput:
 
     @property
     def rgba(self) -> Tensor:
-        """[N, H, W, 4] linear colour over the scene's background, and coverage. Raises ShapeError without colours."""
+        """[N, H, W, 4] linear RGB over the background, and coverage. Raises ShapeError if "color" was not rendered."""
         if self.buffers == ("color",):
             return self.image
         return torch.cat([self.buffer("color"), self.coverage[..., None]], -1)
 
     @property
     def coverage(self) -> Tensor:
-        """[N, H, W] how much of each pixel is covered, in 0..1."""
+        """[N, H, W] covered fraction of each pixel, in 0..1."""
         return self.image[..., -1]
 
     def buffer(self, name: str) -> Tensor:
-        """[N, H, W, C] the buffer `name`: the box-filtered image of it. Raises ShapeError where it was not rendered."""
+        """Return the buffer `name` [N, H, W, C], box-filtered. Raises ShapeError if it was not rendered."""
         if name not in self.buffers:
             raise ShapeError(
-                f"RenderOutput: there is no buffer {name!r}, only {', '.join(self.buffers)}; ask render for it"
+                f"RenderOutput: there is no buffer {name!r}, only {', '.join(self.buffers)}; pass it to render"
             )
         return self.image[..., channels_of(self.buffers, name)]
 
     @property
     def face_id(self) -> Tensor:
-        """[N, H, W] int64; `face_id[n, i, j] = f`: the centre of the pixel sees face f of the scene; -1 for none."""
+        """[N, H, W] int64; `face_id[n, i, j] = f`: the pixel's centre sees face f of the scene; -1 for none."""
         return self.visible.raster.face_id[..., 0]
 
     @property
     def depth(self) -> Tensor:
-        """[N, H, W] camera depth at pixel centres in world units, 0 where nothing is; without gradient."""
+        """[N, H, W] camera depth at pixel centres in world units, 0 if uncovered; without gradient."""
         return self.visible.raster.depth[..., 0]
 
 
 RenderViews: TypeAlias = Callable[[Scene, Cameras], RenderOutput]
-"""Scene and n cameras to their images, differentiable."""
+"""A function from a scene and N cameras to their images, differentiable."""
 
 RenderStep: TypeAlias = Callable[[Scene, Cameras, int], RenderOutput]
-"""Scene, n cameras and how many steps are done, to their images, differentiable."""
+"""A function from a scene, N cameras and the number of completed steps to their images, differentiable."""
 
 
 def render(
@@ -81,11 +81,18 @@ def render(
     buffers: Sequence[str] = ("color",),
     backend: str | None = None,
 ) -> RenderOutput:
-    """Images of `scene` from N `cameras`, differentiable in everything in the scene and in the cameras.
+    """Render `scene` from N `cameras`; differentiable in all tensors of the scene and of the cameras.
 
-    edges: how edges are drawn and differentiated; Antialias() by default.
-    buffers: what the images hold, of BUFFERS: "color", "normal", "depth".
-    backend: implementation of the ops; by default the device's own.
+        image = render(scene, cameras).rgba  # [N, H, W, 4] linear RGB over the background, and coverage
+
+    It is exported as `diffrender.render_scene`. Pixels are box-filtered: gradients include the motion of silhouettes.
+
+    edges: edge model, which draws and differentiates silhouettes; if omitted: Antialias().
+    buffers: the AOVs that the images hold: "color", "normal", "depth".
+    backend: implementation of the ops, "numba" or "reference"; if omitted: the default of the device.
+
+    Raises ShapeError for a scene without objects, for unknown buffers, and for values that do not match the meshes;
+    BackendError for an unknown backend.
     """
     edges = Antialias() if edges is None else edges
     buffers = check_buffers("render", buffers)
@@ -97,12 +104,12 @@ def render(
     visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend)
 
     samples = visible.samples
-    seen = ScreenPoints(verts_hom, faces, samples.face_id, samples.view, samples.xy_px, backend)
-    wanted = [BUFFERS[name] for name in buffers]
-    values = shade(scene, geometry, cameras, wanted, samples.face_id, seen, samples.view, backend)
+    points = ScreenPoints(verts_hom, faces, samples.face_id, samples.view, samples.xy_px, backend)
+    aovs = [BUFFERS[name] for name in buffers]
+    values = shade(scene, geometry, cameras, aovs, samples.face_id, points, samples.view, backend)
     background = background_of(scene, buffers)
-    if verts_hom.requires_grad:  # without a gradient nothing moves, and never under torch.no_grad()
-        jump = jump_across(scene, geometry, cameras, wanted, background, verts_hom, visible, backend)
+    if verts_hom.requires_grad:  # jumps only serve gradients, so there are none under torch.no_grad()
+        jump = jump_across(scene, geometry, cameras, aovs, background, verts_hom, visible, backend)
     else:
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
@@ -111,7 +118,7 @@ def render(
 
 
 def apply_exposure(image: Tensor, cameras: Cameras, buffers: Sequence[str]) -> Tensor:
-    """`image` [N, H, W, C + 1] with its colours as the exposure and the white balance of each camera make them."""
+    """Multiply the colours of `image` [N, H, W, C + 1] by each camera's exposure and white balance."""
     gains = cameras.gains()
     if gains is None or "color" not in buffers:
         return image
@@ -131,7 +138,7 @@ def jump_across(
     visible: Visible,
     backend: str | None,
 ) -> Tensor:
-    """[P, C + 1] buffers and coverage on each silhouette segment, minus those seen just outside it."""
+    """Return [P, C + 1] buffers and coverage on each silhouette segment minus those just outside it."""
     segments, outside = visible.segments, visible.outside
     if len(segments.pixel) == 0:
         return verts_hom.new_empty(0, len(background) + 1)

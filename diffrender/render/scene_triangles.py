@@ -1,4 +1,4 @@
-"""Geometry: all the triangles of a scene as one list."""
+"""SceneTriangles: the triangles of all objects of a scene in one list."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from diffrender.scene.shading_points import VertexFrames
 
 @dataclass(frozen=True)
 class SceneTriangles:
-    """One triangle list for one raster pass, so that objects hide each other correctly.
+    """One triangle list for one raster pass, so that objects occlude each other correctly.
 
     verts_w: [V, 3] vertices of all objects in the world, one object after the other.
     topology: of all faces [F, 3].
-    verts_by_object: each object's own world vertices. frames_by_object: likewise.
-    first_face: for each object the index of its first face, and at the end F.
+    verts_by_object: world vertices of each object. frames_by_object: normals and tangents of each object.
+    first_face: index of each object's first face, then F.
     """
 
     verts_w: Tensor
@@ -31,12 +31,15 @@ class SceneTriangles:
 
 
 def gather_triangles(scene: Scene) -> SceneTriangles:
-    """The scene's triangles; differentiable in vertices, poses and scales."""
+    """Gather the triangles of all objects; differentiable in vertices, poses and scales.
+
+    Raises ShapeError for a scene without objects.
+    """
     if not scene.objects:
         raise ShapeError("render: the scene has no objects; give it at least one")
     objects = list(scene.objects.values())
     verts = tuple(item.vertices_w() for item in objects)
-    frames = tuple(VertexFrames(item.mesh, each) for each, item in zip(verts, objects, strict=True))
+    frames = tuple(VertexFrames(item.mesh, vertices) for vertices, item in zip(verts, objects, strict=True))
     first_face = [0]
     for item in objects:
         first_face.append(first_face[-1] + item.mesh.n_faces)

@@ -1,4 +1,4 @@
-"""Shade the samples of an image: the AOVs of each, by the object that it sees."""
+"""Shading: the AOVs of an image's samples, by the object that each sees."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from diffrender.scene.textures.pack import pack_textures
 
 
 def prepare(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None) -> Scene:
-    """`scene` with everything worked out that its points share: shadow maps, blurred skies, textures' mip levels."""
+    """Return `scene` with all shared data precomputed: shadow maps, prefiltered environments, mip levels."""
     objects = {
         name: replace(item, material=pack_textures(item.material, backend)) for name, item in scene.objects.items()
     }
@@ -37,10 +37,10 @@ def shade(
     view: Tensor,
     backend: str | None,
 ) -> Tensor:
-    """[M, C] the `buffers` of M points, one after the other; colours are shaded with each object's material.
+    """Return the `buffers` of M points, one after the other: [M, C]; each object is shaded with its own material.
 
-    face_id: [M] int64 into the scene's triangle list; view: [M] int64.
-    where: [M, 3] barycentric coordinates, or where in the image the points are seen.
+    face_id: [M] int64 index of each point's face in the scene's triangle list. view: [M] int64 the camera that sees it.
+    where: [M, 3] barycentric coordinates, or the points' image points.
     """
     lights = list(scene.lights.values())
 
@@ -63,5 +63,5 @@ def shade(
         if result is None:
             result = vertices_w.new_zeros(len(face_id), sum(buffer.channels for buffer in buffers))
         result = result.index_copy(0, mine, values_of(surface, item.material))
-    assert result is not None  # a scene without objects was refused before
+    assert result is not None  # gather_triangles raises for a scene without objects
     return result

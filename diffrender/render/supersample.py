@@ -1,4 +1,4 @@
-"""The image that antialiasing approximates, by brute force."""
+"""Supersampling: the box-filtered image that antialiasing approximates, by brute force."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def render_supersampled(
     buffers: Sequence[str] = ("color",),
     backend: str | None = None,
 ) -> Tensor:
-    """The image [N, H, W, C + 1] of a box filter one pixel wide, by samples x samples hard samples a pixel.
+    """Render with a box filter one pixel wide by samples x samples hard samples per pixel: [N, H, W, C + 1].
 
-    It holds `buffers` (as in `render`) and coverage, rgba for colours, and no gradients.
+    The image holds `buffers` (as in `render`) and coverage, without gradients.
 
-    Shares rasterisation and shading with `render`, but none of its edge handling: evidence for it, and targets that
-    were not made by the model which is fitted to them. One view is rendered at a time to bound the memory.
+    It shares rasterization and shading with `render`, but none of its edge handling: a reference for it, and a source
+    of targets that the fitted model did not make itself. Views are rendered one by one to limit memory.
     """
     fine = cameras.resized(cameras.height * samples, cameras.width * samples)
     images = []

@@ -1,1 +1,1 @@
-"""What is rendered: objects, materials, lights, cameras and views."""
+"""What is rendered: scenes of objects, materials and lights; cameras; views with target images."""

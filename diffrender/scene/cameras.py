@@ -19,18 +19,28 @@ from diffrender.scene.projections.perspective import Perspective
 
 @dataclass(frozen=True)
 class Cameras:
-    """N cameras, OpenCV frame: +x right, +y down, +z forward; pixel (row i, column j) has its centre at (j+.5, i+.5).
+    """A batch of N cameras that share image size, projection and near depth.
 
-    cam_from_world: [N, 4, 4] rigid.
-    focal_px: [N, 2] (x, y): pixels per unit of the normalized image plane: focal lengths in pixels; for parallel rays,
-        pixels per world unit.
-    center_px: [N, 2] (x, y): the principal point in pixels.
-    height, width: image size in pixels.
-    projection: how points in a camera's frame are imaged on the normalized image plane (scene.projections).
-    near: the smallest depth that is drawn, in world units; surfaces that cross it are clipped there.
-    number: [N] int64, which picture of its capture each camera took, where light goes by that (lights.Flashes).
-    exposure: [N] in stops: pictures hold 2^exposure times the light that comes in, the background's too; None for 0.
-    white_balance: [N, 3] what the channels are multiplied by in addition, above 0; None for 1.
+    The camera frame is that of OpenCV: +x right, +y down, +z forward. The pixel in row i, column j has its centre at
+    (x, y) = (j + 0.5, i + 0.5). `Cameras.perspective` and `Cameras.parallel` build cameras that look at a target:
+
+        eye = torch.tensor([[0.0, 0.0, 3.0], [3.0, 0.0, 0.0]])  # N = 2
+        cameras = Cameras.perspective(eye, target=(0, 0, 0), fov_deg=45, height=256, width=256)
+
+    cam_from_world: [N, 4, 4] rigid transforms, x_camera = cam_from_world x_world.
+    focal_px: [N, 2] (x, y) pixels per unit of the normalized image plane: the focal length in pixels of a perspective
+        camera, pixels per world unit of an orthographic one.
+    center_px: [N, 2] (x, y) principal point in pixels.
+    height, width: image size in pixels, at least 1.
+    projection: maps the camera frame to the normalized image plane (scene.projections); default: perspective.
+    near: smallest depth that is drawn, in world units; faces that cross it are clipped. Default 1e-3; must be positive
+        for perspective cameras.
+    number: [N] int64 index of each camera's image in its capture; it selects the light of a PerViewDirectional. None if
+        the cameras are not numbered.
+    exposure: [N] stops: colours, including the background, are multiplied by 2^exposure; None for 0.
+    white_balance: [N, 3] positive factors of the RGB channels, applied in addition; None for 1.
+
+    Raises ShapeError for a wrong shape, a value that is not finite, or one out of its range.
     """
 
     cam_from_world: Tensor
@@ -67,7 +77,7 @@ class Cameras:
         for name, value in self.projection.parameters().items():
             check_shape("Cameras", f"projection.{name}", value, (n_views,))
             check_finite("Cameras", f"projection.{name}", value)
-        # Where nothing has a width, the image would divide by zero.
+        # At depth 0 a perspective projection divides by zero.
         if not self.projection.scale(torch.tensor(self.near)) > 0:
             kind = type(self.projection).__name__.lower()
             raise ShapeError(f"Cameras: near must be positive for {kind} cameras, got {self.near}")
@@ -86,9 +96,15 @@ class Cameras:
         width: int = 256,
         near: float = 1e-3,
     ) -> Cameras:
-        """Cameras at `eye` [N, 3] that look at `target`; `fov_deg` is the vertical field of view."""
+        """Build perspective cameras at `eye` that look at `target`, with the principal point in the image's middle.
+
+        eye: [N, 3] camera centres in the world. target, up: [3] or [N, 3] in the world; up must not be parallel to the
+            view.
+        fov_deg: vertical field of view in degrees, between 0 and 180. near: as in `Cameras`.
+        Raises ShapeError for a field of view out of its range and for an eye at its target.
+        """
         if not 0 < fov_deg < 180:
-            raise ShapeError(f"Cameras.perspective: fov_deg must lie between 0 and 180, got {fov_deg}")
+            raise ShapeError(f"Cameras.perspective: fov_deg must be between 0 and 180, got {fov_deg}")
         cam_from_world = look_at(eye, target, up)
         focal = 0.5 * height / math.tan(math.radians(fov_deg) / 2)
         return cls._center(cam_from_world, focal, height, width, Perspective(), near)
@@ -103,7 +119,10 @@ class Cameras:
         height: int = 256,
         width: int = 256,
     ) -> Cameras:
-        """Orthographic cameras at `eye` [N, 3]; the image is `view_height` world units high."""
+        """Build orthographic cameras at `eye` that look at `target`; the image is `view_height` world units high.
+
+        eye, target, up: as in `Cameras.perspective`. Raises ShapeError for a height that is not positive and finite.
+        """
         if not (math.isfinite(view_height) and view_height > 0):
             raise ShapeError(f"Cameras.parallel: view_height must be positive, got {view_height}")
         cam_from_world = look_at(eye, target, up)
@@ -120,67 +139,67 @@ class Cameras:
         return cls(cam_from_world, focal_px, center_px, height, width, projection, near)
 
     def select(self, index: Tensor | slice | Sequence[int]) -> Cameras:
-        """The cameras at `index`, as another batch."""
+        """Return the cameras at `index` as a batch."""
         return self._map(lambda value: value[index])
 
     def resized(self, height: int, width: int) -> Cameras:
-        """The same cameras with images of another size: focal lengths and centres scale along."""
+        """Return the same cameras with another image size; focal lengths and principal points are scaled with it."""
         ratio = self.focal_px.new_tensor([width / self.width, height / self.height])
         return replace(
             self, focal_px=self.focal_px * ratio, center_px=self.center_px * ratio, height=height, width=width
         )
 
     def to(self, device: torch.device | str) -> Cameras:
-        """The same cameras on `device`."""
+        """Return the same cameras on `device`."""
         return self._map(lambda value: value.to(device))
 
     def gains(self) -> Tensor | None:
-        """[N, 3] what the colours of each picture are multiplied by, by exposure and white balance; None for 1."""
+        """Return the [N, 3] factors by which exposure and white balance multiply each image's RGB; None for 1."""
         if self.exposure is None:
             return self.white_balance
         gain = torch.exp2(self.exposure)[:, None]
         return gain.expand(-1, 3) if self.white_balance is None else gain * self.white_balance
 
     def without_gains(self) -> Cameras:
-        """The same cameras, all with the exposure and the white balance of the scene itself."""
+        """Return the same cameras without exposure and white balance: images in the scene's own radiance."""
         return replace(self, exposure=None, white_balance=None)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Cameras:
-        """The same cameras with `change` applied to each tensor, all of which have one row per camera."""
+        """Return the same cameras with `change` applied to each tensor; each has one row per camera."""
         names = ("cam_from_world", "focal_px", "center_px", "number", "exposure", "white_balance")
         values = {name: getattr(self, name) for name in names}
         changed = {name: change(value) for name, value in values.items() if value is not None}
         return replace(self, projection=self.projection.map(change), **changed)
 
     def positions_w(self) -> Tensor:
-        """[N, 3] camera centres in the world (for parallel rays: the origin of their frame)."""
+        """Return the [N, 3] camera centres in the world (orthographic: the origin of the camera frame)."""
         rotation, translation = self.cam_from_world[:, :3, :3], self.cam_from_world[:, :3, 3]
         return -(rotation.transpose(1, 2) @ translation[:, :, None])[:, :, 0]
 
     def directions_to_w(self, points_w: Tensor, view: Tensor, backend: str | None = None) -> Tensor:
-        """[M, 3] unit directions from points [M, 3] towards the camera view[m] that sees them; view: [M] int64."""
+        """Return [M, 3] unit world directions from points [M, 3] towards camera view[m]; view: [M] int64."""
         forward_w = self.cam_from_world[:, 2, :3]
         return self.projection.directions_to_camera(points_w, self.positions_w(), forward_w, view, backend)
 
     def project(self, points_w: Tensor) -> Tensor:
-        """Homogeneous pixel coordinates [N, V, 4] = (x w, y w, w, depth) of world points [V, 3].
+        """Project world points [V, 3] to homogeneous pixel coordinates [N, V, 4] = (x w, y w, w, depth).
 
-        (x, y) is the point of the image in pixels; w is the depth for perspective and 1 for orthographic cameras (see
-        `Projection.to_image_plane`). Points behind the camera keep their place in space, so that triangles that cross
-        it can be clipped exactly. Differentiable in points and cameras.
+        (x, y) is the image point in pixels; w is the depth for perspective and 1 for orthographic cameras (see
+        `Projection.to_image_plane`). Points behind the camera keep finite coordinates, so that triangles that cross
+        the camera plane can be clipped exactly. Differentiable in points and cameras.
         """
         points_c = transform_points(self.cam_from_world, points_w)
         return self.projection.project(points_c, self.focal_px, self.center_px)
 
     def world_to_pixels(self, points_w: Tensor) -> Tensor:
-        """[N, V, 3]: x, y in pixels and camera depth of world points [V, 3]; NaN in x, y for points not in front."""
+        """Project world points [V, 3] to [N, V, 3]: x, y in pixels, camera depth; x, y are NaN behind the camera."""
         homogeneous = self.project(points_w)
         w = homogeneous[..., 2:3]
         pixels = homogeneous[..., :2] / w.where(w > 0, torch.nan)
         return torch.cat([pixels, homogeneous[..., 3:4]], -1)
 
     def rays(self, xy_px: Tensor) -> tuple[Tensor, Tensor]:
-        """Origins and unit directions, [N, P, 3] each in the world, of the rays through `xy_px` [N, P, 2] pixels."""
+        """Return origins and unit directions, each [N, P, 3] in the world, of the rays through `xy_px` [N, P, 2]."""
         start = torch.zeros_like(xy_px[..., :1])
         origin_c = self.projection.unproject(xy_px, start, self.focal_px, self.center_px)
         direction_c = self.projection.unproject(xy_px, start + 1, self.focal_px, self.center_px) - origin_c
@@ -189,9 +208,9 @@ class Cameras:
         return origin_w, torch.nn.functional.normalize((world_from_cam @ direction_c.mT).mT, dim=-1)
 
     def pixel_size(self, points_w: Tensor) -> Tensor:
-        """[N, P] world units that a pixel in the middle of the image is wide at the depths of points [P, 3].
+        """Return the [N, P] width in world units of a pixel in the image's middle at the depths of points [P, 3].
 
-        Points before `near` count as if they were there.
+        Depths below `near` count as `near`.
         """
         depth = self.project(points_w)[..., 3].clamp_min(self.near)
         return self.projection.pixel_size(depth, self.focal_px)

@@ -1,7 +1,7 @@
-"""The fields of scenes, materials and lights: what sort of quantity each holds, and how to walk all of them.
+"""Fields of scenes, materials and lights: the kind of quantity each holds, and functions over all of them.
 
-A field says its `Kind` where it is declared, by `quantity`. Whatever works on materials or lights of every type (files,
-priors, metrics, learning rates) asks for kinds and not for names, so that a new type needs no entry anywhere else.
+`quantity` declares a field with its `Kind`. Code that handles materials or lights of every type (files, priors,
+metrics, learning rates) asks for kinds, not for names, so that a new type needs no entry anywhere else.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from diffrender.scene.textures.texture import Texture
 Node = TypeVar("Node")
 
 SurfaceValue: TypeAlias = Tensor | Texture
-"""A quantity on a surface: uniform [C], per vertex [V, C], or a Texture."""
+"""A quantity on a surface: uniform [C], per vertex [V, C], or a Texture with C channels."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What sort of quantity a field holds.
+    """The kind of quantity that a field holds.
 
-    parametrization: the name of the one that keeps it in its domain when it is optimised.
+    parametrization: name of the parametrization (fit.parametrizations) that keeps it in its domain during a fit.
     channels: C of a quantity on a surface.
-    is_color: linear RGB; image files hold it in sRGB. is_bounded: no value is above 1.
+    is_color: whether it is linear RGB, which image files store as sRGB.
+    is_bounded: whether no value exceeds 1.
     """
 
     name: str
@@ -38,16 +39,16 @@ class Kind:
     is_bounded: bool = True
 
 
-# Of surfaces. COLOR: linear RGB in 0..1. SHARE: a number in 0..1. NUMBER: one above 0. NORMAL: vectors in the tangent
-# frame (along u, up in the image, outwards).
+# On surfaces. COLOR: linear RGB in 0..1. SHARE: a number in 0..1. NUMBER: a positive number. NORMAL: vectors in the
+# tangent frame (along u, up in the image, outwards).
 COLOR = Kind("color", "unit_interval", is_color=True)
 SHARE = Kind("share", "unit_interval", 1)
 NUMBER = Kind("number", "positive", 1, is_bounded=False)
 NORMAL = Kind("normal", "direction")
-# Of surfaces and lights: linear RGB, at least 0. HARMONICS: coefficients of such, of any sign.
+# On surfaces and of lights. RADIANCE: linear RGB, at least 0. HARMONICS: its coefficients, of any sign.
 RADIANCE = Kind("radiance", "positive", is_color=True, is_bounded=False)
 HARMONICS = Kind("harmonics", "identity", is_color=True, is_bounded=False)
-# Of lights, in their frame. ROTATION: a rotation vector in radians. ANGLE: degrees.
+# Of lights, in their frame. ROTATION: rotation vector in radians. ANGLE: degrees.
 POSITION = Kind("position", "identity", is_bounded=False)
 DIRECTION = Kind("direction", "direction")
 ROTATION = Kind("rotation", "identity", is_bounded=False)
@@ -61,7 +62,7 @@ WHITE_BALANCE = Kind("white_balance", "balanced", is_bounded=False)
 
 
 def quantity(kind: Kind, default: Callable[[], Any] | None = None) -> Any:
-    """Declare a dataclass field that can be learned; default: makes its value; None: it may be missing, and is."""
+    """Declare a learnable dataclass field; `default` makes its value if omitted; None: the field is then None."""
     metadata = {"kind": kind}
     if default is None:
         return dataclasses.field(default=None, metadata=metadata)
@@ -69,7 +70,7 @@ def quantity(kind: Kind, default: Callable[[], Any] | None = None) -> Any:
 
 
 def check_surface_value(function: str, argument: str, value: SurfaceValue, channels: int) -> None:
-    """Raise ShapeError unless `value` is uniform [channels], per vertex [V, channels], or such a Texture."""
+    """Raise ShapeError unless `value` is [channels], [V, channels], or a Texture with that many channels."""
     if isinstance(value, Texture):
         check_shape(function, f"{argument}.texels", value.texels, ("H", "W", channels))
     elif isinstance(value, Tensor) and value.dim() == 1:
@@ -79,7 +80,7 @@ def check_surface_value(function: str, argument: str, value: SurfaceValue, chann
 
 
 def check_surface_values(holder: Any) -> None:
-    """Raise ShapeError unless each quantity of a dataclass is a SurfaceValue of its kind, or missing and may be."""
+    """Raise ShapeError unless each quantity of a dataclass is a SurfaceValue of its kind, or None if optional."""
     kinds = kinds_of(holder)
     for field in dataclasses.fields(holder):
         is_missing = field.default is None and getattr(holder, field.name) is None
@@ -89,22 +90,22 @@ def check_surface_values(holder: Any) -> None:
 
 
 def fields_of(holder: Any) -> dict[str, Any]:
-    """The values of a dataclass's fields by name, without those that follow from others (compare=False)."""
+    """Return the values of a dataclass's fields by name, without derived ones (compare=False)."""
     return {field.name: getattr(holder, field.name) for field in dataclasses.fields(holder) if field.compare}
 
 
 def kinds_of(holder: Any) -> dict[str, Kind]:
-    """The kinds of a dataclass's quantities by name, of those that are missing, too; holder: it, or its class."""
+    """Return the kinds of a dataclass's quantities by name, missing ones included; holder: the object or its class."""
     return {field.name: field.metadata["kind"] for field in dataclasses.fields(holder) if "kind" in field.metadata}
 
 
 def textures_of(holder: Any) -> dict[str, Texture]:
-    """The fields of a dataclass that are textures."""
+    """Return the fields of a dataclass that hold textures, by name."""
     return {name: value for name, value in fields_of(holder).items() if isinstance(value, Texture)}
 
 
 def vertex_fields_of(holder: Any, n_vertices: int) -> dict[str, Tensor]:
-    """The fields of a dataclass that have one row per vertex."""
+    """Return the fields of a dataclass that have one row per vertex, by name."""
     return {
         name: value
         for name, value in fields_of(holder).items()
@@ -113,7 +114,7 @@ def vertex_fields_of(holder: Any, n_vertices: int) -> dict[str, Tensor]:
 
 
 def map_tensors(node: Node, change: Callable[[Tensor], Tensor]) -> Node:
-    """`node` with `change` applied to all tensors in it, through dataclasses and mappings; itself if none changes."""
+    """Return `node` with `change` applied to all tensors in its dataclasses and mappings; itself if none changes."""
     if isinstance(node, Tensor):
         return change(node)
     is_mapping = isinstance(node, Mapping)

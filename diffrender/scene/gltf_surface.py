@@ -1,4 +1,4 @@
-"""What glTF can say of a surface."""
+"""GltfSurface: a material as glTF can store it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from diffrender.scene.fields import COLOR, NORMAL, RADIANCE, SHARE, SurfaceValue
 
 @dataclass(frozen=True)
 class GltfSurface:
-    """glTF's metallic-roughness material, or an unlit one.
+    """glTF's metallic-roughness material, or its unlit one.
 
     base_color: linear RGB in 0..1. metallic, roughness: in 0..1. normal: vectors in the tangent frame (along u, up in
-        the image, outwards), or None. emissive: linear radiance, or None. Each uniform [C], per vertex [V, C] or a
-        Texture, C being 1 for metallic and roughness and else 3.
+        the image, outwards), or None. emissive: linear radiance, or None. Each is uniform [C], per vertex [V, C] or a
+        Texture; C is 1 for metallic and roughness, otherwise 3.
     specular: whether a dielectric reflects at its boundary; False is ideally diffuse (KHR_materials_specular).
-    unlit: base_color is what is seen, without lights (KHR_materials_unlit).
+    unlit: whether base_color is shown as it is, without lights (KHR_materials_unlit).
     """
 
     base_color: SurfaceValue = quantity(COLOR, lambda: torch.ones(3))

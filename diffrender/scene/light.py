@@ -1,8 +1,8 @@
-"""What a light is: a list of directions and the radiance that arrives from each.
+"""Light: the interface of all lights, a list of directions and the radiance that arrives from each.
 
-A `PunctualLight` is a short list, one entry as a rule: each is shaded by itself. A `EnvironmentLight` shines from
-everywhere; its list is long and serves as the truth, while `shade` goes the short way, by the means over
-hemispheres and lobes that the sky offers and the material's `ReflectionLobes` ask for.
+The list of a `PunctualLight` is short, usually one sample, and `shade` evaluates the material for each. An
+`EnvironmentLight` shines from all directions; its list is long and serves as the reference, while `shade` uses
+prefiltered radiance: the means over the hemisphere and over the lobes that the material's `ReflectionLobes` name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class LightSamples(NamedTuple):
     """S samples of one light at M points.
 
     to_light_w: [M or 1, S, 3] unit directions from the surface to the light.
-    radiance: [M or 1, S, 3] radiance times the solid angle that the sample stands for (linear RGB).
+    radiance: [M or 1, S, 3] linear RGB: radiance times the solid angle of the sample.
     """
 
     to_light_w: Tensor
@@ -30,30 +30,36 @@ class LightSamples(NamedTuple):
 
 
 class Light(ABC):
-    """Base of all lights: a frozen dataclass whose fields are its options; what can be learned is a `quantity`."""
+    """Base of all lights.
+
+    A light is a frozen dataclass; its learnable fields are each a `scene.fields.quantity`. A new one implements the
+    three methods below, or only `sample` and `shadow_cameras` as a `PunctualLight`; it is listed in
+    `scene.lights.LIGHTS`, and config/options has its options.
+    """
 
     @abstractmethod
     def prepared(self) -> Light:
-        """The same light, with all worked out that does not depend on surfaces: `render` asks once for an image."""
+        """Return the light with everything precomputed that surfaces share; `render` calls it once per image."""
 
     @abstractmethod
     def sample(self, surface: ShadingPoints) -> LightSamples:
-        """The light that arrives at each point of `surface`."""
+        """Return the light that arrives at each of the M points of `surface`."""
 
     @abstractmethod
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
-        """[M or 1, 3] linear radiance of this light that `material` sends from each point towards its camera."""
+        """Return the [M or 1, 3] linear radiance that `material` reflects of this light towards each point's camera."""
 
 
 def shade_samples(samples: LightSamples, surface: ShadingPoints, material: Material) -> Tensor:
-    """[M, 3] what `material` reflects of them: the sum of bsdf x cosine x radiance."""
+    """Return the [M, 3] radiance that `material` reflects of `samples`: the sum of bsdf x cosine x radiance."""
     return (material.evaluate(surface, samples.to_light_w) * samples.radiance).sum(1)
 
 
 class PunctualLight(Light):
-    """Base of the lights that shine from few directions, and may cast shadows.
+    """Base of lights that shine from few directions and may cast shadows.
 
-    shadow: how, or None. frame: what the light is fixed to (scene.frames).
+    shadow: how it casts shadows, or None.
+    frame: "world" or "camera": what the light is fixed to (scene.light_frames).
     """
 
     shadow: Shadow | None
@@ -61,36 +67,39 @@ class PunctualLight(Light):
 
     @abstractmethod
     def shadow_cameras(self, bounds: Bounds, cameras: Cameras) -> Cameras:
-        """The cameras of its shadow maps, for a scene within `bounds`: one map or more, all in one place.
+        """Return the cameras of its shadow maps for a scene within `bounds`: one or more, all at one position.
 
-        In a camera's frame: as many for each of `cameras`, one after the other.
+        If the light is fixed to the camera: that many for each of `cameras`, one camera after the other.
         """
 
     def prepared(self) -> PunctualLight:
-        """Itself: there is nothing to work out."""
+        """Return the light itself: there is nothing to precompute."""
         return self
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
-        """The sum over its samples of bsdf x cosine x radiance."""
+        """Return the sum over its samples of bsdf x cosine x radiance."""
         return shade_samples(self.sample(surface), surface, material)
 
 
 class EnvironmentLight(Light):
-    """Base of the lights that shine from everywhere."""
+    """Base of lights that shine from all directions; they cast no shadows."""
 
     @abstractmethod
     def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
-        """[M or 1, 3] mean radiance, weighted by the cosine, of the hemispheres around unit `normal_w` [M, 3].
+        """Return the [M or 1, 3] cosine-weighted mean radiance of the hemispheres around unit `normal_w` [M, 3].
 
-        That is irradiance / pi.
+        It is irradiance / pi.
         """
 
     @abstractmethod
     def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """[M or 1, 3] mean radiance around unit `direction_w` [M, 3], as wide as Glossy's `roughness` [M or 1, 1]."""
+        """Return the [M or 1, 3] mean radiance over the lobe around unit `direction_w` [M, 3].
+
+        roughness: [M or 1, 1] width of the lobe, as in `SpecularLobe`.
+        """
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
-        """The means that the material shows, times how much of them it reflects."""
+        """Return the sum over the material's lobes of mean radiance times reflectance."""
         lobes = material.lobes(surface)
         total = lobes.diffuse * self.mean_radiance(surface, lobes.normal_w)
         for direction_w, roughness, weight in lobes.glossy:

@@ -1,8 +1,8 @@
-"""Frames in which a light is fixed: the world's, or each camera's own.
+"""Frames of lights: a light is fixed to the world or to the camera.
 
 A light fixed to the camera is that of a turntable capture: the object turns, camera and lights stay. In transforms.json
-it is the cameras that go around, and such a light goes with them. Its directions and places are then in the camera's
-frame: +x right, +y down, +z the way the camera looks.
+the cameras move instead, and such a light moves with them. Its directions and positions are in the camera frame: +x
+right, +y down, +z forward.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ def check_frame(light: str, frame: str) -> None:
 
 
 def directions_of_views(cameras: Cameras, frame: str, direction: Tensor) -> Tensor:
-    """[1 or N, 3]: one direction [3] of the frame in the world, once or for each of the N cameras."""
+    """Return a direction [3] of the frame in the world: [1, 3], or [N, 3] for N cameras if the frame is theirs."""
     if frame == "world":
         return direction[None]
     return (cameras.cam_from_world[:, :3, :3] * direction[None, :, None]).sum(1)
 
 
-def places_of_views(cameras: Cameras, frame: str, place: Tensor) -> Tensor:
-    """[1 or N, 3]: one place [3] of the frame in the world, once or for each of the N cameras."""
+def positions_of_views(cameras: Cameras, frame: str, position: Tensor) -> Tensor:
+    """Return a position [3] of the frame in the world: [1, 3], or [N, 3] for N cameras if the frame is theirs."""
     if frame == "world":
-        return place[None]
-    offset = place - cameras.cam_from_world[:, :3, 3]
+        return position[None]
+    offset = position - cameras.cam_from_world[:, :3, 3]
     return (cameras.cam_from_world[:, :3, :3] * offset[:, :, None]).sum(1)
 
 
 def direction_to_world(surface: ShadingPoints, frame: str, direction: Tensor) -> Tensor:
-    """[M or 1, 3]: one direction [3] of the frame, in the world, at each point of the surface."""
-    found = directions_of_views(surface.cameras, frame, direction)
-    return found if frame == "world" else found.index_select(0, surface.view)
+    """Return a direction [3] of the frame in the world at each point of the surface: [M or 1, 3]."""
+    direction_w = directions_of_views(surface.cameras, frame, direction)
+    return direction_w if frame == "world" else direction_w.index_select(0, surface.view)
 
 
-def place_to_world(surface: ShadingPoints, frame: str, place: Tensor) -> Tensor:
-    """[M or 1, 3]: one place [3] of the frame, in the world, at each point of the surface."""
-    found = places_of_views(surface.cameras, frame, place)
-    return found if frame == "world" else found.index_select(0, surface.view)
+def position_to_world(surface: ShadingPoints, frame: str, position: Tensor) -> Tensor:
+    """Return a position [3] of the frame in the world at each point of the surface: [M or 1, 3]."""
+    position_w = positions_of_views(surface.cameras, frame, position)
+    return position_w if frame == "world" else position_w.index_select(0, surface.view)
 
 
 def directions_from_world(surface: ShadingPoints, frame: str, directions_w: Tensor) -> Tensor:
-    """[M, 3] directions of the world at the points of the surface, in the frame."""
+    """Return world directions [M, 3] at the points of the surface in the frame: [M, 3]."""
     if frame == "world":
         return directions_w
     rotation = surface.cameras.cam_from_world[:, :3, :3].index_select(0, surface.view)
@@ -59,7 +59,7 @@ def directions_from_world(surface: ShadingPoints, frame: str, directions_w: Tens
 
 
 def directions_to_world(surface: ShadingPoints, frame: str, directions: Tensor) -> Tensor:
-    """[M or 1, S, 3]: S directions of the frame [S, 3], in the world, at each point of the surface."""
+    """Return S directions [S, 3] of the frame in the world at each point of the surface: [M or 1, S, 3]."""
     if frame == "world":
         return directions[None]
     rotation = surface.cameras.cam_from_world[:, :3, :3].index_select(0, surface.view)

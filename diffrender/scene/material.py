@@ -1,9 +1,9 @@
-"""What a material is: one function from a point of a surface and a direction to light, to reflected light.
+"""Material: the interface of all materials, a BSDF over the points of a surface.
 
-Light that comes from a few directions is reflected direction by direction (`Material.evaluate`). Light that comes from
-everywhere, of which a sky is an image, would need hundreds of them. For it a material says, as `ReflectionLobes`, which
-part of its surroundings it shows: their mean over the hemisphere, as far as it is dull, and their means around a few
-directions, as far as it shines. A sky that knows its own means answers with a look-up for each.
+Light from a few directions is reflected direction by direction (`Material.evaluate`). Light from all directions would
+need hundreds of them; for it a material describes its reflection as `ReflectionLobes`: a diffuse part, which reflects
+the mean radiance of the hemisphere, and a few specular lobes, which reflect mean radiances around their directions. A
+prefiltered environment answers each with one look-up.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from diffrender.scene.shading_points import ShadingPoints
 
 
 class SpecularLobe(NamedTuple):
-    """The shine of a surface under light from everywhere, or a part of it: a round lobe.
+    """A rotationally symmetric lobe: specular reflection of light from all directions, or a part of it.
 
-    direction_w: [M, 3] unit; the middle of what it shows.
-    roughness: [M or 1, 1] how wide around: that of a GGX lobe seen straight on (alpha = roughness^2).
-    weight: [M or 1, 3] what it reflects of surroundings that are the same everywhere, in 0..1.
+    direction_w: [M, 3] unit axis of the lobe, in the world.
+    roughness: [M or 1, 1] its width: that of a GGX lobe at normal incidence (alpha = roughness^2).
+    weight: [M or 1, 3] its directional albedo: what it reflects of a uniform environment, in 0..1.
     """
 
     direction_w: Tensor
@@ -36,11 +36,11 @@ class SpecularLobe(NamedTuple):
 
 
 class ReflectionLobes(NamedTuple):
-    """What a material reflects of light from everywhere.
+    """A material's reflection of light from all directions.
 
-    normal_w: [M, 3] unit; of the hemisphere.
-    diffuse: [M or 1, 3] what it reflects of the hemisphere's mean (weighted by the cosine), in 0..1.
-    glossy: its shine, as a sum.
+    normal_w: [M, 3] unit axis of the hemisphere, in the world.
+    diffuse: [M or 1, 3] diffuse albedo in 0..1: the factor of the hemisphere's cosine-weighted mean radiance.
+    glossy: specular lobes, whose reflections add.
     """
 
     normal_w: Tensor
@@ -50,9 +50,15 @@ class ReflectionLobes(NamedTuple):
 
 @dataclass(frozen=True)
 class Material(ABC):
-    """Base of all materials: a frozen dataclass whose fields, each a `scene.fields.quantity`, are its options.
+    """Base of all materials.
 
-    base_color: the colour that people would name, linear RGB in 0..1; every material has one.
+    A material is a frozen dataclass; each field is a `scene.fields.quantity`: uniform [C], per vertex [V, C] or a
+    Texture, and learnable. A new one is listed in `scene.materials.MATERIALS`; config/options has its options.
+
+    base_color: linear RGB in 0..1, C = 3, default 0.5; every material has one.
+    needs_light: False if lights make no difference.
+
+    Raises ShapeError for a field with a wrong number of channels.
     """
 
     needs_light: ClassVar[bool] = True
@@ -64,29 +70,29 @@ class Material(ABC):
 
     @abstractmethod
     def emitted(self, surface: ShadingPoints) -> Tensor | None:
-        """[M or 1, 3] radiance that leaves the surface without any light falling on it, or None for none."""
+        """Return the [M or 1, 3] linear radiance that the surface emits, or None for none."""
 
     @abstractmethod
     def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
-        """BSDF times cosine, [M, S, 3] in 1/sr, for unit directions `to_light_w` [M or 1, S, 3] towards the light."""
+        """Return BSDF times cosine, [M, S, 3] in 1/sr, for unit directions `to_light_w` [M or 1, S, 3]."""
 
     @abstractmethod
     def albedo(self, surface: ShadingPoints) -> Tensor:
-        """[M or 1, 3] what it reflects of surroundings that are the same everywhere, in 0..1: as all its lobes do."""
+        """Return the [M or 1, 3] directional albedo: what all lobes reflect of a uniform environment, in 0..1."""
 
     @abstractmethod
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
-        """What it reflects of light from everywhere."""
+        """Return its reflection of light from all directions."""
 
     def to_gltf(self) -> GltfSurface:
-        """The same as glTF can say it, or what is nearest. Raises ShapeError where glTF has nothing for it."""
-        raise ShapeError(f"glTF: there is nothing for a material of type {type(self).__name__}")
+        """Return it as glTF can store it, or the nearest. Raises ShapeError if glTF has no equivalent."""
+        raise ShapeError(f"glTF: a material of type {type(self).__name__} has no equivalent")
 
 
 def shading_normal_w(surface: ShadingPoints, normal: SurfaceValue | None) -> Tensor:
-    """[M, 3] unit normals: the surface's smooth ones, or those of a normal map in its tangent frame.
+    """Return [M, 3] unit normals in the world: the smooth ones, or those of a normal map in their tangent frame.
 
-    normal: vectors (along u, up in the image, outwards) of any length, as a quantity with 3 channels; None: no map.
+    normal: vectors (along u, up in the image, outwards) of any length, a quantity with 3 channels; None: no map.
     """
     if normal is None:
         return surface.normal_w

@@ -1,4 +1,4 @@
-"""Mesh: the triangles of one object."""
+"""Mesh: a triangle mesh with optional texture coordinates."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from diffrender.geometry.topology import Topology
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles in an object's own frame.
+    """A triangle mesh in the frame of its object.
 
-    vertices: [V, 3] float, in object units.
+    vertices: [V, 3] float32 or float64, in object units.
     faces: [F, 3] int64, corners counter-clockwise seen from outside; `faces[f, c] = v` means that corner c of
         face f is at vertices[v]. Vertices are shared across UV seams: texture coordinates have their own indices.
-    uvs: [T, 2] float or None; origin and texel centres as glTF (u right, v down, 0..1).
-    uv_faces: [F, 3] int64 or None; `uv_faces[f, c] = t` means that corner c of face f has uvs[t].
-    topology: derived from faces, filled in when absent; `with_vertices` carries it along.
+    uvs: [T, 2] float texture coordinates as in glTF (u right, v down, 0..1 is the image), or None.
+    uv_faces: [F, 3] int64; `uv_faces[f, c] = t` means that corner c of face f has uvs[t]. None exactly if uvs is None.
+    topology: derived from faces if omitted; `with_vertices` keeps it.
+
+    Raises ShapeError for a wrong shape or dtype, or an index out of range; `check` also reads the values of vertices.
     """
 
     vertices: Tensor
@@ -38,7 +40,7 @@ class Mesh:
             return
         check_indices_below("Mesh", "faces", self.faces, len(self.vertices), "the number of vertices")
         if (self.uvs is None) != (self.uv_faces is None):
-            raise ShapeError("Mesh: uvs and uv_faces belong together; give both or neither")
+            raise ShapeError("Mesh: uvs and uv_faces must be given together, or neither")
         if self.uvs is not None and self.uv_faces is not None:
             check_shape("Mesh", "uvs", self.uvs, ("T", 2))
             check_shape("Mesh", "uv_faces", self.uv_faces, (len(self.faces), 3))
@@ -47,25 +49,25 @@ class Mesh:
 
     @property
     def n_vertices(self) -> int:
-        """V."""
+        """The number of vertices, V."""
         return len(self.vertices)
 
     @property
     def n_faces(self) -> int:
-        """F."""
+        """The number of faces, F."""
         return len(self.faces)
 
     def with_vertices(self, vertices: Tensor) -> Mesh:
-        """The same triangles at other positions: [V, 3], as many as before (indices are not checked again)."""
+        """Return the mesh with other vertices, as many: [V, 3]; topology is kept, indices are not rechecked."""
         check_shape("Mesh.with_vertices", "vertices", vertices, (self.n_vertices, 3))
         return replace(self, vertices=vertices)
 
     def bounds(self) -> Tensor:
-        """[2, 3]: the lowest and the highest corner of the axis-aligned bounding box."""
+        """Return the [2, 3] lowest and highest corners of the axis-aligned bounding box."""
         return torch.stack([self.vertices.min(0).values, self.vertices.max(0).values])
 
     def check(self, function: str = "Mesh") -> Mesh:
-        """Itself, or a ShapeError where it is empty or has a non-finite vertex (slow: reads every vertex)."""
+        """Return the mesh. Raises ShapeError if it has no faces or a vertex that is not finite (reads every vertex)."""
         if self.n_faces == 0:
             raise ShapeError(f"{function}: the mesh has no faces; give one with at least one triangle")
         check_finite(function, "vertices", self.vertices)

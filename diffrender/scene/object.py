@@ -1,4 +1,4 @@
-"""Object: a mesh with a material at a place."""
+"""Object: a mesh with a material and a pose."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from diffrender.scene.mesh import Mesh
 
 @dataclass(frozen=True)
 class Object:
-    """A mesh, its material and where it stands: x_world = rotation (scale x_object) + translation.
+    """A mesh, its material and its pose in the world: x_world = rotation (scale x_object) + translation.
 
-    pose: [4, 4] world_from_object, a rigid motion; if omitted, the identity on the mesh's device.
+    pose: [4, 4] world_from_object, a rigid transform; if omitted, the identity on the mesh's device.
     scale: [] positive, uniform; if omitted, 1 on the mesh's device.
+
+    Raises ShapeError for a wrong shape or a pose that is not finite.
     """
 
     mesh: Mesh
@@ -39,11 +41,11 @@ class Object:
         check_shape("Object", "scale", self.scale, ())
 
     def vertices_w(self) -> Tensor:
-        """[V, 3] vertices in the world; differentiable in vertices, pose and scale."""
+        """Return the [V, 3] vertices in the world; differentiable in vertices, pose and scale."""
         world_from_object = torch.cat([self.pose[:3, :3] * self.scale, self.pose[:3, 3:]], 1)
         return transform_points(world_from_object[None], self.mesh.vertices)[0]
 
     def with_values(self, values: Mapping[str, SurfaceValue], mesh: Mesh | None = None) -> Object:
-        """The same with other values of its material, by field, and on `mesh`; None: on its own."""
+        """Return the object with other values of its material's fields and, unless it is None, on `mesh`."""
         material = replace(self.material, **values)
         return replace(self, mesh=self.mesh if mesh is None else mesh, material=material)

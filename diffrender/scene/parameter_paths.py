@@ -1,11 +1,11 @@
-"""Dotted names for everything in a scene that can be learned.
+"""Parameter paths: dotted names of everything in a scene that can be learned.
 
     objects.<name>.mesh.vertices        objects.<name>.pose     objects.<name>.material.<field>
     objects.<name>.scale                lights.<name>.<field>   background
     cameras.pose (cam_from_world)       cameras.focal (focal_px)
-    cameras.exposure                    cameras.white_balance (both only where the cameras have them)
+    cameras.exposure                    cameras.white_balance (if the cameras have them)
 
-A scene with exactly one object may leave out `objects.<name>.`. The value of a Texture or EnvMap is its texels.
+In a scene with exactly one object, `objects.<name>.` may be omitted. The value of a Texture or EnvMap is its texels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from diffrender.scene.textures.texture import Texture
 
 Holder = TypeVar("Holder")
 
-# Name in a path -> (field of Cameras, its kind); the fields have longer names than a person wants to write.
+# Name in a path -> (field of Cameras, its kind); paths use shorter names than the fields have.
 CAMERA_LEAVES = {
     "pose": ("cam_from_world", POSE),
     "focal": ("focal_px", SCALE),
@@ -35,16 +35,16 @@ CAMERA_LEAVES = {
     "white_balance": ("white_balance", WHITE_BALANCE),
 }
 PARTS = ("mesh", "material")
-# Values that are images, which stand for their texels.
+# Images; their value is their texels.
 IMAGES = (Texture, EnvMap)
 
 
 @dataclass(frozen=True)
 class ParameterPath:
-    """A canonical path in its parts; `str` writes it.
+    """The parts of a canonical path; `str` joins them.
 
-    root: "objects", "lights", "cameras", or "" for the scene's own. name: of the object or light, else "".
-    part: "mesh" or "material" of an object, else "". field: what it is there, as "roughness".
+    root: "objects", "lights", "cameras", or "" for the scene's own fields. name: of the object or light, otherwise "".
+    part: "mesh" or "material" of an object, otherwise "". field: the last name, such as "roughness".
     """
 
     root: str
@@ -54,7 +54,7 @@ class ParameterPath:
 
     @classmethod
     def parse(cls, path: str) -> ParameterPath:
-        """The parts of a canonical path. Names may hold dots."""
+        """Split a canonical path into its parts. Names may contain dots."""
         owner, _, field = path.rpartition(".")
         root, _, name = owner.partition(".")
         before, _, last = name.rpartition(".")
@@ -64,22 +64,22 @@ class ParameterPath:
 
     @classmethod
     def vertices(cls, name: str) -> ParameterPath:
-        """That of the vertices of the object `name`."""
+        """Return the path of the vertices of the object `name`."""
         return cls("objects", name, "mesh", "vertices")
 
     @classmethod
     def material(cls, name: str, field: str) -> ParameterPath:
-        """That of a field of the material of the object `name`."""
+        """Return the path of a field of the material of the object `name`."""
         return cls("objects", name, "material", field)
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The attributes and keys on the way from the scene to the value."""
+        """The attributes and keys that lead from the scene to the value."""
         return tuple(filter(None, (self.root, self.name, self.part, self.field)))
 
     @property
     def is_vertices(self) -> bool:
-        """Whether it is that of an object's vertices."""
+        """Whether it is the path of an object's vertices."""
         return (self.part, self.field) == ("mesh", "vertices")
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class ParameterPath:
 
 
 class _Leaf(NamedTuple):
-    """Where a value is, by attributes and keys from the scene or from the cameras, and what it is."""
+    """A value, its kind, and the attributes and keys that lead to it from the scene or from the cameras."""
 
     of_cameras: bool
     steps: tuple[str, ...]
@@ -96,29 +96,29 @@ class _Leaf(NamedTuple):
 
 
 def learnable_paths(scene: Scene, cameras: Cameras) -> list[str]:
-    """All canonical paths of `scene` and `cameras`, in a fixed order."""
+    """Return all canonical paths of `scene` and `cameras`, in a fixed order."""
     return list(_leaves(scene, cameras))
 
 
 def canonical_path(scene: Scene, cameras: Cameras, path: str) -> str:
-    """`path` written in full. Raises ConfigError naming the available paths and the nearest one."""
+    """Return `path` in full. Raises ConfigError for an unknown path, naming the nearest and the available ones."""
     return _resolve(scene, _leaves(scene, cameras), path)
 
 
 def kind_of(scene: Scene, cameras: Cameras, path: str) -> Kind:
-    """What sort of quantity is at `path`."""
+    """Return the kind of quantity at `path`."""
     leaves = _leaves(scene, cameras)
     return leaves[_resolve(scene, leaves, path)].kind
 
 
 def get_value(scene: Scene, cameras: Cameras, path: str) -> Tensor:
-    """The tensor at `path`."""
+    """Return the tensor at `path`."""
     leaves = _leaves(scene, cameras)
     return leaves[_resolve(scene, leaves, path)].value
 
 
 def replace_values(scene: Scene, cameras: Cameras, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
-    """Scene and cameras with other tensors at the given paths; everything else is shared with the originals.
+    """Return scene and cameras with other tensors at the given paths; everything else is shared with the originals.
 
     Raises ConfigError for an unknown path or one given twice, ShapeError for a value of another shape than before.
     """
@@ -155,7 +155,7 @@ def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
 
 
 def _leaves_of(holder: Any, root: str = "", name: str = "", part: str = "") -> dict[str, _Leaf]:
-    """The quantities of a dataclass, those that it has."""
+    """Return the quantities of a dataclass that are not None."""
     leaves = {}
     for field, kind in kinds_of(holder).items():
         path, value = ParameterPath(root, name, part, field), getattr(holder, field)
@@ -176,14 +176,14 @@ def _resolve(scene: Scene, leaves: Mapping[str, _Leaf], path: str) -> str:
     nearest = difflib.get_close_matches(path, [*shown, *leaves], n=1)
     endings = [name for name in leaves if name.startswith("objects.") and name.endswith(f".{path}")]
     if sole is None and endings:
-        hint = f"; the scene has {len(scene.objects)} objects, so say which, as in {endings[0]}"
+        hint = f"; the scene has {len(scene.objects)} objects, so name one, as in {endings[0]}"
     else:
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
     raise ConfigError(f"there is no {path!r} in the scene{hint}\n  it has: {', '.join(shown)}")
 
 
 def _replace(node: Holder, changes: Mapping[tuple[str, ...], Tensor]) -> Holder:
-    """`node` with the tensors at the given places below it replaced."""
+    """Return `node` with the tensors at the given steps below it replaced."""
     if not changes:
         return node
     below: dict[str, dict[tuple[str, ...], Tensor]] = {}

@@ -17,11 +17,17 @@ from diffrender.scene.object import Object
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects, lights and the colour behind them.
+    """Objects, lights and a background colour.
 
-    objects: by name; the order is the order of their faces in the raster pass.
-    lights: by name.
-    background: [3] linear RGB; if omitted, black on the device of the first object.
+        ball = Object(Mesh(vertices, faces), Lambert(torch.tensor([0.8, 0.3, 0.1])))
+        scene = Scene({"ball": ball}, {"sun": Directional(), "sky": Ambient()})
+
+    objects: by name; their faces are numbered in this order.
+    lights: by name; default none.
+    background: [3] linear RGB in 0..1; if omitted, black on the device of the first object.
+
+    A scene is immutable and holds no parameters: `dataclasses.replace` or `scene.parameter_paths.replace_values` make
+    a changed one. Raises ShapeError for a background of another shape.
     """
 
     objects: Mapping[str, Object]
@@ -37,5 +43,5 @@ class Scene:
         object.__setattr__(self, "lights", MappingProxyType(dict(self.lights)))
 
     def to(self, device: torch.device | str) -> Scene:
-        """The same scene on `device`."""
+        """Return the same scene on `device`."""
         return map_tensors(self, lambda tensor: tensor.to(device))

@@ -1,4 +1,4 @@
-"""Surface: points of one object that the image's samples see."""
+"""ShadingPoints: the points of one object that the samples of an image see."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from diffrender.scene.textures.texture import Texture
 
 @dataclass(frozen=True, eq=False)
 class VertexFrames:
-    """Normals and tangents of an object's vertices in the world, worked out when first asked for and kept.
+    """Normals and tangents of an object's vertices in the world, computed on first use and cached.
 
-    What is kept has its gradient, also where it happens to be asked for first under no_grad.
+    Cached values keep their gradient, even if their first use is under no_grad.
 
-    mesh: the object's. vertices_w: [V, 3] its vertices in the world.
+    mesh: the object's mesh. vertices_w: [V, 3] its vertices in the world.
     """
 
     mesh: Mesh
@@ -36,19 +36,20 @@ class VertexFrames:
 
     @cached_property
     def normals_w(self) -> Tensor:
-        """[V, 3] unit."""
+        """[V, 3] unit normals."""
         with torch.enable_grad():
             return vertex_normals(self.vertices_w, self.mesh.faces)
 
     @cached_property
     def tangents_w(self) -> tuple[Tensor, Tensor]:
-        """(group [F, 3] int64, tangents [G, 4]): those of a face's corners are tangents[group], unit, +1 or -1 last.
+        """(group [F, 3] int64, tangents [G, 4]): the tangents of a face's corners are tangents[group].
 
-        -1 where the texture is mirrored. Raises ShapeError for a mesh without texture coordinates.
+        A tangent is a unit vector and its handedness: +1, or -1 if the texture is mirrored. Raises ShapeError for a
+        mesh without texture coordinates.
         """
         faces, uvs, uv_faces = self.mesh.faces, self.mesh.uvs, self.mesh.uv_faces
         if uvs is None or uv_faces is None:
-            raise ShapeError("Surface.tangent_frame_w: a normal map needs a mesh with texture coordinates; it has none")
+            raise ShapeError("ShadingPoints: a normal map needs a mesh with texture coordinates; this one has none")
         with torch.enable_grad():
             group, vertex, handedness = corner_groups(faces, uvs, uv_faces)
             tangents = group_tangents(self.vertices_w, faces, self.normals_w, uvs, uv_faces, group, len(vertex))
@@ -57,11 +58,12 @@ class VertexFrames:
 
 @dataclass(frozen=True)
 class ScreenPoints:
-    """Where in the image M points of a surface are seen; tells their barycentric coordinates when asked.
+    """M points of a surface by their image points; barycentric coordinates are computed on demand.
 
-    verts_hom: [N, V, 4] homogeneous pixel coordinates of the whole scene, faces: [F, 3] its faces.
-    face_id: [M] int64 into these faces. view: [M] int64. xy_px: [M, 2].
-    backend: implementation of the ops, None for the device's own.
+    verts_hom: [N, V, 4] homogeneous pixel coordinates of the whole scene. faces: [F, 3] int64, its faces.
+    face_id: [M] int64; `face_id[m] = f` means that point m is on faces[f]. view: [M] int64 the camera that sees it.
+    xy_px: [M, 2] its image point in pixels.
+    backend: implementation of the ops; None: the default of the device.
     """
 
     verts_hom: Tensor
@@ -72,7 +74,7 @@ class ScreenPoints:
     backend: str | None = None
 
     def select(self, index: Tensor | slice) -> ScreenPoints:
-        """The points at `index`."""
+        """Return the points at `index`."""
         return replace(self, face_id=self.face_id[index], view=self.view[index], xy_px=self.xy_px[index])
 
     @cached_property
@@ -81,7 +83,7 @@ class ScreenPoints:
         return barycentrics(self.verts_hom, self.faces, self.view, self.face_id, self.xy_px, backend=self.backend)
 
     def value(self, value: Tensor, faces: Tensor, face_id: Tensor) -> Tensor:
-        """[M, C] of what the vertices have; faces and face_id as in `SurfaceQuery`."""
+        """Interpolate `value` [V, C] at the points by faces [F, 3] of its own and their face_id [M]: [M, C]."""
         return interpolate_at_pixels(
             value, faces, face_id, self.verts_hom, self.faces, self.face_id, self.view, self.xy_px,
             backend=self.backend,
@@ -89,25 +91,25 @@ class ScreenPoints:
 
 
 def screen_points(verts_hom: Tensor, faces: Tensor, face_id: Tensor, view: Tensor, bary: Tensor) -> ScreenPoints:
-    """Where in the image points of faces are seen, given by their barycentric coordinates [M, 3]."""
+    """Return the image points of points on faces, given by their barycentric coordinates `bary` [M, 3]."""
     corners = verts_hom[view[:, None], faces[face_id], :3]
     x, y, w = (corners * bary[:, :, None]).sum(1).unbind(1)
-    w = w.where(w != 0, 1)  # points in the camera's own plane are seen nowhere
+    w = w.where(w != 0, 1)  # points in the camera plane have no image point
     return ScreenPoints(verts_hom, faces, face_id, view, torch.stack([x / w, y / w], 1))
 
 
 @dataclass(frozen=True)
 class ShadingPoints:
-    """M points on one object; whatever a material or a light asks of them is interpolated then and kept.
+    """M points on one object; what a material or a light asks of them is interpolated on first use and cached.
 
     mesh: the object's mesh.
     vertices_w: [V, 3] its vertices in the world.
-    face_id: [M] int64; `face_id[m] = f` means that point m lies on mesh.faces[f].
-    where: [M, 3] perspective-correct barycentric coordinates, sum 1; or where in the image the points are seen.
-    view: [M] int64 camera that sees the point.
+    face_id: [M] int64; `face_id[m] = f` means that point m is on mesh.faces[f].
+    where: [M, 3] perspective-correct barycentric coordinates, sum 1; or the points' image points.
+    view: [M] int64; `view[m] = n` means that camera n sees point m.
     cameras: N cameras.
-    backend: implementation of the ops, None for the device's own.
-    vertex_frames: normals and tangents shared by all points of the object; None: they are worked out for these.
+    backend: implementation of the ops; None: the default of the device.
+    vertex_frames: normals and tangents shared by all points of the object; None: computed for these points.
     """
 
     mesh: Mesh
@@ -128,15 +130,15 @@ class ShadingPoints:
         return len(self.face_id)
 
     def select(self, index: Tensor | slice) -> ShadingPoints:
-        """The points at `index`."""
+        """Return the points at `index`."""
         where = self.where.select(index) if isinstance(self.where, ScreenPoints) else self.where[index]
         return replace(self, face_id=self.face_id[index], where=where, view=self.view[index])
 
     def value(self, value: Tensor | Texture) -> Tensor:
-        """[M, C] (or [1, C] where uniform) of a quantity that is uniform [C], per vertex [V, C] or a Texture."""
+        """Evaluate a quantity (uniform [C], per vertex [V, C] or a Texture): [M, C], or [1, C] if uniform."""
         if not isinstance(value, Texture) and value.dim() == 1:
             return value[None, :]
-        # By identity, together with the quantity itself, so that no other can take its place in memory.
+        # Keyed by identity; keeping the quantity itself ensures that its id is not reused.
         if id(value) not in self._kept:
             self._kept[id(value)] = (value, self._look_up(value))
         return self._kept[id(value)][1]
@@ -150,7 +152,7 @@ class ShadingPoints:
             return value.sample(self.uv, self.uv_footprint, backend=self.backend)
         if len(value) != self.mesh.n_vertices:
             raise ShapeError(
-                f"Surface.value: a per-vertex value must have one row a vertex ({self.mesh.n_vertices}), "
+                f"ShadingPoints.value: a per-vertex value must have one row per vertex ({self.mesh.n_vertices}), "
                 f"got {list(value.shape)}"
             )
         return self._interpolate(value, self.mesh.faces)
@@ -169,21 +171,21 @@ class ShadingPoints:
     def uv(self) -> Tensor:
         """[M, 2] texture coordinates."""
         if self.mesh.uvs is None or self.mesh.uv_faces is None:
-            raise ShapeError("Surface.uv: a texture needs a mesh with texture coordinates; this one has none")
+            raise ShapeError("ShadingPoints.uv: a texture needs a mesh with texture coordinates; this one has none")
         if isinstance(self.where, ScreenPoints):
-            return self._texture_places[0]
+            return self._uv_and_footprint[0]
         return self._interpolate(self.mesh.uvs, self.mesh.uv_faces)
 
     @property
     def uv_footprint(self) -> Tensor:
-        """[M, 2, 2] derivatives of the texture coordinates by the place in the image (x, y) in pixels."""
-        return self._texture_places[1]
+        """[M, 2, 2] derivatives of the texture coordinates with respect to the image point (x, y) in pixels."""
+        return self._uv_and_footprint[1]
 
     @cached_property
-    def _texture_places(self) -> tuple[Tensor, Tensor]:
+    def _uv_and_footprint(self) -> tuple[Tensor, Tensor]:
         """`uv` and `uv_footprint`."""
         if self.mesh.uvs is None or self.mesh.uv_faces is None:
-            raise ShapeError("Surface.uv_footprint: the mesh has no texture coordinates")
+            raise ShapeError("ShadingPoints.uv_footprint: the mesh has no texture coordinates")
         seen = self.where
         if not isinstance(seen, ScreenPoints):
             seen = screen_points(self.cameras.project(self.vertices_w), self.mesh.faces, self.face_id, self.view, seen)
@@ -201,10 +203,10 @@ class ShadingPoints:
 
     @cached_property
     def tangent_frame_w(self) -> tuple[Tensor, Tensor]:
-        """[M, 3] tangents (where u grows) and [M, 3] bitangents (up in the texture's image), interpolated.
+        """[M, 3] tangents (direction of increasing u) and [M, 3] bitangents (up in the texture's image), interpolated.
 
-        Not unit and not exactly at right angles to one another: normal maps are written for them as they are. Both
-        turn round where a back face is seen, as `mean_normal_w` does.
+        Neither is unit, and they are not exactly perpendicular: normal maps are written for them as they are. Both are
+        reversed where a back face is seen, as `mean_normal_w` is.
         """
         group, tangents = self._frames.tangents_w
         at_points = self._interpolate(tangents, group)
@@ -214,17 +216,17 @@ class ShadingPoints:
 
     @cached_property
     def position_w(self) -> Tensor:
-        """[M, 3] places in the world."""
+        """[M, 3] positions in the world."""
         return self.value(self.vertices_w)
 
     @cached_property
     def normal_w(self) -> Tensor:
-        """[M, 3] unit smooth normals; where a back face is seen (open meshes), turned towards the camera."""
+        """[M, 3] unit smooth normals in the world; reversed where an open mesh shows a back face."""
         return normalize(self.mean_normal_w, backend=self.backend)
 
     @cached_property
     def mean_normal_w(self) -> Tensor:
-        """[M, 3] `normal_w` before it is made unit: the mean of the corners' normals."""
+        """[M, 3] `normal_w` before it is normalized: the interpolated vertex normals."""
         normals = self.value(self._frames.normals_w)
         return normals if self.mesh.topology.is_closed else normals * self._facing[:, None]
 
@@ -234,13 +236,13 @@ class ShadingPoints:
 
     @cached_property
     def depth(self) -> Tensor:
-        """[M] camera depth: distance from the camera's plane, in world units."""
+        """[M] camera depth: distance from the camera plane in world units."""
         forward = self.cameras.cam_from_world[:, 2, :].index_select(0, self.view)
         return (forward[:, :3] * self.position_w).sum(1) + forward[:, 3]
 
     @cached_property
     def face_normal_w(self) -> Tensor:
-        """[M, 3] unit normals of the faces themselves, turned towards the camera where `normal_w` is; no gradient."""
+        """[M, 3] unit normals of the faces themselves, reversed where `normal_w` is; without gradient."""
         normals = face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id]
         if not self.mesh.topology.is_closed:
             normals = normals * self._facing[:, None]
@@ -248,13 +250,13 @@ class ShadingPoints:
 
     @cached_property
     def to_camera_w(self) -> Tensor:
-        """[M, 3] unit directions towards the camera."""
+        """[M, 3] unit directions towards the camera, in the world."""
         return self.cameras.directions_to_w(self.position_w, self.view, self.backend)
 
     @cached_property
     def _facing(self) -> Tensor:
-        """[M] 1 where the front of the face is seen, -1 where the back is."""
-        # Detached, not under no_grad: the values asked for here are kept, and others want their gradients.
+        """[M] 1 where the front of the face is seen, -1 where its back is seen."""
+        # Detached, not under no_grad: the values used here are cached, and other callers need their gradients.
         normals = face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id]
         seen_from = (normals * self.to_camera_w.detach()).sum(1)
         return torch.where(seen_from < 0, -1.0, 1.0).to(normals.dtype)

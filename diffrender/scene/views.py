@@ -1,4 +1,4 @@
-"""Views: cameras with the images that were taken from them."""
+"""Views: cameras with their target images."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ class Views:
     """N target images, one per camera.
 
     cameras: N cameras.
-    images: [N, H, W, 3] linear RGB, already over the background where there are masks.
-    masks: [N, H, W] coverage in 0..1, or None where unknown.
-    names: N names for people, usually file names.
-    buffers: what else is known of each pixel, by name, as diffrender.render.aovs means it: "normal" [N, H, W, 3],
-        "depth" [N, H, W, 1]; uncovered parts of a pixel count as zero, NaN means unknown.
-    is_composited: a background was put behind the images where masks or transparency leave it free.
+    images: [N, H, W, 3] linear RGB, composited over the background if there are masks.
+    masks: [N, H, W] coverage in 0..1, or None if unknown.
+    names: N names for display, usually file names.
+    buffers: other known AOVs (diffrender.render.aovs) by name: "normal" [N, H, W, 3], "depth" [N, H, W, 1];
+        uncovered parts of a pixel count as zero, NaN means unknown. Default none.
+    is_composited: whether a background was put behind the images by their masks or transparency.
+
+    Raises ShapeError for shapes that do not match the cameras.
     """
 
     cameras: Cameras
@@ -41,13 +43,13 @@ class Views:
         for name, values in self.buffers.items():
             check_shape("Views", f"buffers[{name!r}]", values, (n_views, height, width, "C"))
         if len(self.names) != n_views:
-            raise ShapeError(f"Views: names must have one entry a camera ({n_views}), got {len(self.names)}")
+            raise ShapeError(f"Views: names must have one entry per camera ({n_views}), got {len(self.names)}")
 
     def __len__(self) -> int:
         return len(self.cameras)
 
     def select(self, index: Tensor | list[int]) -> Views:
-        """The views at `index`."""
+        """Return the views at `index`."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.images.device)
         return replace(
             self,
@@ -59,7 +61,7 @@ class Views:
         )
 
     def to(self, device: torch.device | str) -> Views:
-        """The same views on `device`."""
+        """Return the same views on `device`."""
         return replace(
             self,
             cameras=self.cameras.to(device),
@@ -70,6 +72,6 @@ class Views:
 
 
 def evenly_spaced_indices(total: int, count: int) -> list[int]:
-    """Up to `count` indices below `total`, evenly spaced: some views that stand for all."""
+    """Return up to `count` evenly spaced indices below `total`, for a representative subset."""
     count = min(count, total)
     return [i * total // count for i in range(count)]

@@ -1,4 +1,4 @@
-"""Materials and lights against an independent renderer, on a convex object: no shadows, no light from other parts."""
+"""Materials and lights compared with an independent renderer, on a convex object: no shadows, no interreflection."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 
 SIZE, SAMPLES = 64, 64
-# A sky's image has the noise of its light samples too.
+# An image lit by an environment also has the noise of its light samples.
 SKY_SAMPLES = 500
-# Of our own truth, at each of 64 points of a pixel.
+# Of our own Monte Carlo reference, at each of 64 points per pixel.
 DIRECTIONS = 24
 COLOR = (0.8, 0.4, 0.2)
 
@@ -47,7 +47,7 @@ MATERIALS: dict[str, Material] = {
 
 
 def sky(rotation: tuple[float, float, float]) -> Environment:
-    """A bluish gradient with three sources of different colours and widths."""
+    """Return an environment map: a bluish gradient with three sources of different colours and widths."""
     directions, _ = map_directions(32, 64, torch.zeros(()))
     radiance = 0.4 + 0.3 * directions[:, 1:2].clamp_min(0) * torch.tensor([0.5, 0.8, 1.5])
     sources = (((1, 0.5, 0.3), (4, 3, 2), 20), ((-0.3, 0.2, 1), (1, 2, 4), 40), ((0, -1, 0.3), (1, 0.2, 0.1), 5))
@@ -63,8 +63,8 @@ LIGHTS: dict[str, Light] = {
     "environment": sky((0.5, -1.2, 0.4)),
 }
 LAMPS = ("directional", "point")
-# The base of Mitsuba's dielectrics gives a few hundredths more light than it gets, and its metals mask facets in
-# another way, which shows at roughness 1: under a sky both are as far from us as the two formulas are.
+# The base of Mitsuba's dielectrics reflects a few percent more light than it receives, and its metals use another
+# masking term, which is visible at roughness 1: in an environment the images differ by as much as the formulas.
 UNDER_THE_SKY = ("lambert", "metallic 1.0, roughness 0.25", "black, roughness 0.8")
 # The others are slow: Mitsuba renders each anew.
 QUICK = [("lambert", "directional"), ("metallic 0.5, roughness 0.5", "point")]
@@ -73,7 +73,7 @@ CASES += [(material, "environment") for material in UNDER_THE_SKY]
 
 
 def shown(image: Tensor) -> Tensor:
-    """What a display shows of linear radiance: highlights of 40 would else be all that counts."""
+    """Map linear radiance to display values: highlights of 40 would otherwise dominate the comparison."""
     return image.clamp(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Buffers: normals and depth as images with the same edges and gradients as colours."""
+"""AOVs: normals and depth as images with the same silhouettes and gradients as colours."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_gradients_are_those_of_the_supersampled_image(name: str, tolerance: flo
 
 @pytest.mark.parametrize("names", [(), ("colour",), ("normal", "normal"), "normal"])
 def test_unknown_buffers_are_refused(names: object) -> None:
-    with pytest.raises(ShapeError, match="buffers must be different ones of color, normal, depth"):
+    with pytest.raises(ShapeError, match="buffers must be distinct names out of color, normal, depth"):
         render(two_spheres(), cameras_of(), buffers=names)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""The plain PyTorch implementation, on each device, against the CPU's kernels: images and all gradients."""
+"""The plain PyTorch implementation on each device, compared with the CPU kernels: images and all gradients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.scene.textures.texture import Texture
 
-# The same arithmetic in another order; float32 would flip the odd sample at an edge.
+# The same arithmetic in another order; in float32 a few samples at edges would flip.
 DTYPE = torch.float64
 Leaves = dict[str, Tensor]
 
@@ -33,7 +33,7 @@ def texels(*shape: int, seed: int) -> Tensor:
 
 
 def lit_leaves() -> Leaves:
-    """Two objects with vertex colors that pass through each other, under three lamps; one casts shadows."""
+    """Two objects with vertex colors that pass through each other, under three lights; one casts shadows."""
     ball = bumpy(2, DTYPE)
     return {
         "vertices": ball.vertices,
@@ -93,7 +93,7 @@ def render_textured(leaves: Leaves, backend: str | None) -> RenderOutput:
     item = Object(Mesh(leaves["vertices"], faces, uvs, faces), metal, pose, scale)
     sky = Environment(EnvMap(leaves["radiance"]), torch.tensor([0.1, 0.4, 0.0], dtype=DTYPE, device=device))
     scene = Scene({"card": item}, {"sky": sky}, leaves["background"])
-    # Oblique: seen from straight ahead, pixels meet centers of texels, where the gradient jumps.
+    # Oblique: seen head-on, pixel centers coincide with texel centers, where the gradient is discontinuous.
     eye = torch.tensor([[0.7, 0.5, 3.0]], dtype=DTYPE, device=device)
     cameras = Cameras.parallel(eye, view_height=2.0, height=32, width=40)
     return render(scene, cameras, Soft(1.5), backend=backend)

@@ -1,4 +1,4 @@
-"""No scene, however broken its geometry, gives a NaN or an infinity in the image or in any gradient."""
+"""No degenerate geometry gives a NaN or an infinity in the image or in any gradient."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ N_EXAMPLES = int(os.environ.get("DIFFRENDER_DEGENERATE_SCENES", "300"))
 
 
 class Case(NamedTuple):
-    """Vertices and faces of one or two objects, and how they are drawn."""
+    """Vertices and faces of one or two objects, and their edge model."""
 
     points: list[tuple[float, float, float]]
     faces: list[tuple[int, int, int]]
@@ -73,7 +73,7 @@ def cameras_of(case: Case) -> Cameras:
 
 
 def leaves_of(case: Case, cameras: Cameras) -> dict[str, torch.Tensor]:
-    """Everything a gradient can be asked for."""
+    """Return every tensor that can have a gradient."""
     values = {
         "vertices": torch.tensor(case.points, dtype=torch.float32),
         "colors": torch.linspace(0.1, 0.9, 3 * len(case.points)).reshape(-1, 3),

@@ -7,7 +7,7 @@ from support.shapes import bumpy, flat_camera, oblique_cameras, placed, scene_of
 from diffrender.errors import ShapeError
 from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models import EDGE_MODELS, Antialias, Hard
-from diffrender.render.edge_models.antialias import sample_places
+from diffrender.render.edge_models.antialias import sample_positions
 from diffrender.render.render import render
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.materials import Unlit
@@ -16,7 +16,7 @@ WHITE = Unlit(torch.ones(3))
 
 
 def at(x_px, y_px=0.0):
-    """A square of 8 x 8 pixels, moved by so many pixels from where it fits the pixels of `flat_camera(16, 16)`."""
+    """Return a square of 8 x 8 pixels, moved by a number of pixels from the grid of `flat_camera(16, 16)`."""
     mesh = square()
     move = torch.tensor([x_px, -y_px, 0.0]) * 2 / 16
     return mesh.with_vertices((mesh.vertices + move).requires_grad_())
@@ -40,7 +40,7 @@ def test_weights_of_a_pixel_sum_to_its_coverage(edges, mesh):
     total = torch.zeros(2 * 32 * 32).index_add(0, samples.pixel, samples.weight).reshape(2, 32, 32)
     torch.testing.assert_close(total, output.rgba[..., 3])
     assert total.max() <= 1 + 1e-6 and samples.weight.min() > 0
-    # Samples of a pixel stand next to each other and lie in it.
+    # Samples of a pixel are contiguous and inside it.
     order, _ = torch.unique_consecutive(samples.pixel, return_counts=True)
     assert len(order) == len(order.unique())
     column, row = samples.pixel % 32, samples.pixel // 32 % 32
@@ -49,7 +49,7 @@ def test_weights_of_a_pixel_sum_to_its_coverage(edges, mesh):
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 4, 7])
 def test_samples_of_a_pixel_share_no_row_and_no_column(samples):
-    places = torch.tensor(sample_places(samples), dtype=torch.float64)
+    places = torch.tensor(sample_positions(samples), dtype=torch.float64)
     assert len(places) == samples**2 and places.min() > 0 and places.max() < 1
     torch.testing.assert_close(places.mean(0), torch.full((2,), 0.5).double())
     for axis in range(2):
@@ -59,8 +59,8 @@ def test_samples_of_a_pixel_share_no_row_and_no_column(samples):
 
 @pytest.mark.parametrize("samples, error", [(1, 0.3), (2, 0.1), (3, 0.052), (4, 0.034), (8, 0.012)])
 def test_samples_tell_how_much_of_a_pixel_a_line_cuts_off(samples, error):
-    """RMS over lines of all directions; on a regular grid of 4 x 4 points it is 0.06."""
-    places = torch.tensor(sample_places(samples), dtype=torch.float64)
+    """RMS error of coverage over lines of all directions; a regular grid of 4 x 4 points has 0.06."""
+    places = torch.tensor(sample_positions(samples), dtype=torch.float64)
     side = (torch.arange(48, dtype=torch.float64) + 0.5) / 48
     dense = torch.cartesian_prod(side, side)
     angle = torch.rand(2000, dtype=torch.float64) * 2 * torch.pi
@@ -83,7 +83,7 @@ def test_hard_has_no_gradient_in_the_shape_but_one_in_the_colour():
 
 @pytest.mark.parametrize("x_px, y_px", [(0.0, 0.0), (0.25, 0.0), (0.5, 0.5), (-0.125, 0.3125)])
 def test_antialias_covers_exactly_what_a_square_covers(x_px, y_px):
-    """Samples sit on 1/16 rows and columns, so sides at multiples of 1/16 px are drawn exactly."""
+    """Samples are in rows and columns of 1/16 px, so sides at multiples of 1/16 px are drawn exactly."""
     alpha = render(scene_of(placed(at(x_px, y_px), WHITE)), flat_camera(16, 16), Antialias()).rgba[0, ..., 3]
     centers = torch.arange(16)
     across = ((centers + 1).clamp(max=12 + x_px) - centers.clamp(min=4 + x_px)).clamp(0, 1)
@@ -95,14 +95,14 @@ def test_antialias_covers_exactly_what_a_square_covers(x_px, y_px):
 
 
 def test_antialias_gradient_by_hand():
-    """Along the right side of the square, 8 px long, the coverage grows by one for each pixel of motion."""
+    """Along the right side of the square, 8 px long, coverage grows by one per row and pixel of motion."""
     mesh = at(0.3)
     alpha = render(scene_of(placed(mesh, WHITE)), flat_camera(16, 16)).rgba[0, ..., 3]
     for columns, per_pixel in ((slice(8, 16), 8.0), (slice(0, 8), -8.0), (slice(0, 16), 0.0)):
         (gradient,) = torch.autograd.grad(alpha[:, columns].sum(), mesh.vertices, retain_graph=True)
         assert float(gradient[:, 0].sum()) * 2 / 16 == pytest.approx(per_pixel, abs=1e-4)
         assert float(gradient[:, 2].abs().max()) < 1e-5  # parallel projection: depth does not matter
-    # One row of it sees one pixel of edge, and the corners share that by their distance.
+    # Each row contains one pixel of edge, which the corners share by their distance.
     (gradient,) = torch.autograd.grad(alpha[6, 8:].sum(), mesh.vertices)
     share = (6.5 - 4) / 8
     assert float(gradient[1, 0]) * 2 / 16 == pytest.approx(share, abs=1e-4)
@@ -121,8 +121,8 @@ def test_antialias_is_far_closer_to_the_box_filtered_image_than_hard(mesh):
     assert error(Antialias()) < 0.35 * error(Hard())
 
 
-def test_edges_inside_a_surface_are_not_outlines():
-    """The diagonal of the square leaves no trace in the image and none in the outlines."""
+def test_edges_inside_a_surface_are_not_silhouettes():
+    """The diagonal of the square appears neither in the image nor among the silhouette segments."""
     output = render(scene_of(placed(at(0.3), WHITE)), flat_camera(16, 16))
     torch.testing.assert_close(output.rgba[0, 5:11, 5:11], torch.ones(6, 6, 4))
     inside = (output.visible.segments.pixel % 16 > 4) & (output.visible.segments.pixel % 16 < 12)
@@ -130,7 +130,7 @@ def test_edges_inside_a_surface_are_not_outlines():
     assert not (inside & (row > 4) & (row < 11)).any()
 
 
-def test_outlines_have_the_length_of_the_square():
+def test_silhouettes_have_the_length_of_the_square():
     output = render(scene_of(placed(at(0.3, 0.2), WHITE)), flat_camera(16, 16))
     assert float(output.visible.segments.normal_px.norm(dim=1).sum()) == pytest.approx(32, rel=1e-4)
     torch.testing.assert_close(output.visible.segments.normal_px.sum(0), torch.zeros(2), atol=1e-4, rtol=0)

@@ -1,7 +1,7 @@
-"""Gradients of render() against central differences of densely supersampled hard images.
+"""Gradients of render() compared with central differences of densely supersampled hard images.
 
-Linear losses tell whether the gradient is that of *an* image close to the true one; squared losses also whether it sits
-in the right pixels, because their weights change from one pixel to the next.
+Linear losses check that the gradient is that of *an* image close to the true one; squared losses also that it is in the
+right pixels, because their weights change from pixel to pixel.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from diffrender.render.render import render
 from diffrender.scene.lights import Ambient, Directional, Point
 from diffrender.scene.materials import Lambert, Unlit
 
-# Of the images of all cases but the first.
+# Of the images of all cases except the first.
 SIZE = 64
 
 
@@ -108,12 +108,12 @@ def test_pose_and_scale(closed):
         else:
             motions.append(Motion(name, {"pose": generator @ pose}))
     closed.check("pose and scale", motions, closed.moved[:7], linear=0.03, squared=0.03)
-    # The object is nearly central, so that its scale alone makes up most of the growing.
+    # The object is nearly central, so that most of the growth is due to its scale alone.
     closed.check("scale", motions[6:], closed.moved[6:7], linear=0.03, squared=0.03)
 
 
 def test_camera_pose(closed):
-    # A camera that moves one way sees the world move the other way: cam_from_world (I + h G) is both.
+    # A moving camera sees the world move the opposite way: cam_from_world (I + h G) is both.
     camera = closed.leaves["camera"]
     motions = [Motion(name, {"camera": camera @ generator}) for name, generator in list(world_motions().items())[:6]]
     closed.check("camera", motions, closed.moved[:6], linear=0.03, squared=0.05)
@@ -189,7 +189,7 @@ def test_one_object_in_front_of_another():
     ball = bumpy(3)
     far = placed(ball.with_vertices(1.2 * ball.vertices + torch.tensor([0.2, 0.1, -2.0])))
     near = ball.with_vertices(0.7 * ball.vertices + torch.tensor([0.1, -0.1, 0.6]))
-    # One colour, so that nothing but the outline over the other object has a gradient.
+    # One colour, so that only the silhouette over the other object has a gradient.
     colors = torch.tensor([0.8, 0.3, 0.6]).expand_as(near.vertices)
     case = moving_mesh_case(near, front_camera(SIZE), far, colors=colors)
     case.check_all("object in front", linear=0.03, squared=0.04)

@@ -1,4 +1,4 @@
-"""Surfaces that pass through one another: the step of colour along their line moves when either of them does."""
+"""Intersecting surfaces: the colour step along their line of intersection moves when either surface moves."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def turned(mesh: Mesh, *axis_angle: float, away: tuple[float, float, float] = (0
 
 
 def crossing_quads() -> tuple[Mesh, Mesh]:
-    """Two quads that cross in a slanting line inside both pictures."""
+    """Return two quads that cross in a slanted line inside both images."""
     return turned(square(side=1.6), 0.5, 0.35, 0.2), turned(square(side=1.5), -0.4, -0.6, 0.5, away=(0.07, -0.04, 0.05))
 
 
 def spheres() -> tuple[Mesh, Mesh]:
-    """Two balls, one a third in the other."""
+    """Return two spheres, one a third inside the other."""
     ball = Mesh(*icosphere(3, 0.6))
     return turned(ball, 0.1, 0.2, 0.3, away=(-0.25, 0.05, 0.0)), turned(ball, 0.5, -0.2, 0.7, away=(0.35, -0.1, 0.25))
 
@@ -77,18 +77,18 @@ def test_the_image_is_the_box_filtered_one(shapes, camera):
 
 
 def test_the_line_by_hand():
-    """A wall and a slanting one of slope 2: pushed away by d, the wall loses d / 2 of width along the whole line."""
+    """A wall and a slanted one of slope 2: moved back by d, the wall loses a width of d / 2 along the whole line."""
     wall = square(side=1.5)
     corners = wall.vertices
     slanting = wall.with_vertices(torch.stack([corners[:, 0], 0.5 * corners[:, 1], 2 * corners[:, 0] - 0.03], 1))
     vertices = corners.clone().requires_grad_()
     scene = scene_of(placed(wall.with_vertices(vertices), Unlit(RED)), placed(slanting, Unlit(BLUE)))
     rgba = render(scene, flat_camera(32, 32, 2.0)).rgba
-    # The camera looks down the z axis: the slanting one is in front where 2 x - .03 > 0.
+    # The camera looks down the z axis: the slanted one is in front where 2 x - .03 > 0.
     assert torch.allclose(rgba[0, 16, 22, :3], BLUE) and torch.allclose(rgba[0, 16, 10, :3], RED)
-    # The line is as long as the slanting wall is high, 12 of 32 px; a unit of depth moves it by half a unit, 8 px.
+    # The line is as long as the slanted wall is high, 12 of 32 px; a unit of depth moves it by half a unit, 8 px.
     (gradient,) = torch.autograd.grad(rgba[..., 0].sum(), vertices)
-    # An eighth of a pixel of it lies between two diagonals, in a pair of faces that no two neighbouring samples see.
+    # An eighth of a pixel of it is between two diagonals, in a pair of faces that no two neighbouring samples see.
     assert float(gradient[:, 2].sum()) == pytest.approx(12 * 8 * float(RED[0] - BLUE[0]), rel=0.012)
 
 
@@ -108,10 +108,10 @@ def test_parts_of_one_mesh_meet_as_two_objects_do():
 
 @pytest.mark.parametrize("camera", [oblique_cameras(1, 48), flat_camera(48, 48, 2.4)], ids=["pinhole", "flat"])
 def test_surfaces_that_lie_upon_one_another_have_no_wild_gradient(camera):
-    """Where two coincide, which of them is seen is rounding; so is any line between them."""
+    """Where two surfaces coincide, rounding decides which is seen, and so any line between them."""
     below = turned(square(side=1.4), 0.4, 0.3, 0.2)
     corners = below.vertices
-    # The same square by other triangles: four around its middle, a third of the way up.
+    # The same square with other triangles: four around a point a third of the way up.
     middle = (corners[0] + corners[2]) / 2 + (corners[1] - corners[0]) / 6
     above = Mesh(torch.cat([corners, middle[None]]), torch.tensor([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]]))
     leaves = [mesh.vertices.clone().requires_grad_() for mesh in (below, above)]

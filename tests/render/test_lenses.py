@@ -1,4 +1,4 @@
-"""A lens that bends lines, of which nothing but its projection knows: through the renderer, the region and the hull."""
+"""A lens that bends lines, known only to its projection: in the renderer, the region and the visual hull."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ SIZE, DEPTH, SIDE = 48, 3.0, 1.8
 
 
 def front_cameras(k1: Tensor) -> Cameras:
-    """One camera on the +z axis, `DEPTH` from the origin."""
+    """Return one camera on the +z axis, `DEPTH` from the origin."""
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, DEPTH]]), fov_deg=45, height=SIZE, width=SIZE)
     return replace(cameras, projection=RadialLens(k1))
 
 
 def panel() -> Scene:
-    """A square that faces the camera, of many faces; red grows with x, green with y, from 0 to 1."""
+    """Return a square of many faces that faces the camera; red grows with x, green with y, from 0 to 1."""
     mesh = square(side=SIDE)
     for _ in range(5):
         mesh = Mesh(*subdivide_midpoint(mesh.vertices, mesh.faces)[:2])
@@ -42,7 +42,7 @@ def panel() -> Scene:
 
 
 def panel_by_hand(k1: float, samples: int = 12) -> Tensor:
-    """[SIZE, SIZE, 3] the picture of `panel`, by the formula of the lens alone."""
+    """Compute the [SIZE, SIZE, 3] image of `panel` by the formula of the lens alone."""
     focal = SIZE / 2 / torch.tan(torch.deg2rad(torch.tensor(22.5, dtype=torch.float64)))
     place = ((torch.arange(SIZE * samples) + 0.5) / samples - SIZE / 2) / focal
     y, x = torch.meshgrid(place, place, indexing="ij")
@@ -52,7 +52,7 @@ def panel_by_hand(k1: float, samples: int = 12) -> Tensor:
         radius -= (radius * (1 + k1 * radius**2) - stretched) / (1 + 3 * k1 * radius**2)
     right, up = (DEPTH * value * radius / stretched / SIDE for value in (x, -y))
     color = torch.stack([right + 0.5, up + 0.5, torch.ones_like(x)], -1)
-    # How much of each sample's own square is inside: else small motions of the border would be lost between samples.
+    # The fraction of each sample's square that is inside: otherwise small motions of the border fall between samples.
     inside = [
         ((0.5 - value.abs()) / torch.gradient(value, dim=axis)[0].abs() + 0.5).clamp(0, 1)
         for value, axis in ((right, 1), (up, 0))
@@ -65,8 +65,8 @@ def panel_by_hand(k1: float, samples: int = 12) -> Tensor:
 def test_the_picture_is_that_of_the_formula(k1: float) -> None:
     image = render(panel(), front_cameras(torch.tensor([k1]))).rgba[0, ..., :3].double()
     straight, bent = panel_by_hand(0.0), panel_by_hand(k1)
-    assert float((bent - straight).abs().max()) > 0.5  # else there is nothing to see
-    # At the border 0.04 without a lens; the chords of 32 faces along a side add as much.
+    assert float((bent - straight).abs().max()) > 0.5  # otherwise there is nothing to see
+    # At the border 0.04 without a lens; the chords of 32 faces along a side add the same again.
     assert float((image - bent).abs().max()) < 0.1
     assert float((image - bent).abs().mean()) < 1.5e-3
 
@@ -83,7 +83,7 @@ def test_the_lens_has_the_gradient_of_the_formula() -> None:
 
 
 def ball_views(center: Tensor, radius: float) -> Views:
-    """What four cameras with different lenses see of a ball: the pixels whose rays meet it."""
+    """Return four cameras with different lenses and their masks of a ball: the pixels whose rays hit it."""
     eyes = torch.tensor([[4.0, 1.0, 0.0], [0.0, 2.0, 4.0], [-3.0, -1.0, 2.0], [1.0, 3.0, -3.0]])
     cameras = Cameras.perspective(eyes, height=200, width=240)
     cameras = replace(cameras, projection=RadialLens(torch.tensor([0.3, -0.2, 0.1, 0.4])))
@@ -106,7 +106,7 @@ def test_masks_tell_distances_through_lenses() -> None:
     views, cameras = ball_views(center, radius), ball_views(center, radius).cameras
     assert views.masks is not None
     field = MaskDistanceField(MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near))
-    # No view is against a point of the ball by more than a pixel; each is against some point of a larger one.
+    # No view excludes a point of the ball by more than a pixel; each excludes some point of a larger one.
     on_ball = icosphere(4, radius).vertices + center
     beyond = icosphere(4, radius + 0.1).vertices + center
     pixel = float(cameras.pixel_size(center[None]).max())

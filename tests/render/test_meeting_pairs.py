@@ -1,4 +1,4 @@
-"""Which faces of different parts may pass through one another, and in which pixels."""
+"""Pairs of faces of different parts that may intersect, and in which pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEIGHT, WIDTH, VIEWS = 5, 7, 2
 
 
 def expected(pixel, sample_face_id, topology):
-    """The same with sets, straight from the definition."""
+    """Compute the same with sets, directly from the definition."""
     part = topology.face_component.tolist()
     found = set()
     for at, row in zip(pixel.tolist(), sample_face_id.tolist(), strict=True):

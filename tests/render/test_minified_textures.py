@@ -1,4 +1,4 @@
-"""Textures seen from far away and at grazing angles, against dense supersampling."""
+"""Textures seen from far away and at grazing angles, compared with dense supersampling."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from diffrender.scene.textures.texture import Texture
 
 
 def floor(dtype: torch.dtype = torch.float32) -> Mesh:
-    """A wide floor one below the origin; the texture repeats twice across it."""
+    """Return a wide floor one unit below the origin; the texture repeats twice across it."""
     vertices = torch.tensor([[-6, -1, -12], [6, -1, -12], [6, -1, 2], [-6, -1, 2]], dtype=dtype)
     faces = torch.tensor([[0, 2, 1], [0, 3, 2]])
     return Mesh(vertices, faces, torch.tensor([[0, 0], [2, 0], [2, 2], [0, 2]], dtype=dtype), faces.clone())
@@ -40,7 +40,7 @@ def covered_psnr(image: Tensor, truth: Tensor) -> float:
 
 @pytest.fixture
 def without_footprints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Textures are bilinear, as if every pixel were a point."""
+    """Make textures bilinear, as if every pixel were a point."""
     monkeypatch.setattr(ShadingPoints, "uv_footprint", None)
 
 
@@ -59,7 +59,7 @@ def test_a_checkerboard_at_a_grazing_angle_is_near_the_supersampled_one(squares:
 @pytest.mark.parametrize("squares", [16, 64])
 @pytest.mark.usefixtures("without_footprints")
 def test_without_footprints_it_is_noise(squares: int) -> None:
-    """What the test before is worth: the same picture is over 5 dB worse with bilinear textures."""
+    """The test above is sensitive: with bilinear textures the same image is over 5 dB worse."""
     scene, camera = grazing_view(squares)
     truth = render_supersampled(scene, camera, 12)
     assert covered_psnr(render(scene, camera).rgba, truth) < 16
@@ -75,7 +75,7 @@ def test_far_away_a_texture_is_its_mean() -> None:
 
 
 def test_gradients_of_vertices_go_through_the_footprints() -> None:
-    """Against finite differences of the image itself: the level of every pixel moves with the vertices."""
+    """Compare with finite differences of the image itself: the mip level of every pixel depends on the vertices."""
     dtype = torch.float64
     texels = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(0), dtype=dtype)
     mesh = floor(dtype)
@@ -90,7 +90,7 @@ def test_gradients_of_vertices_go_through_the_footprints() -> None:
         return render(scene_of(placed(moved, Unlit(Texture(texels)))), camera, Antialias()).rgba
 
     amount = torch.zeros((), dtype=dtype, requires_grad=True)
-    assert bool((image(amount.detach())[..., 3] == 1).all())  # no outline in the picture
+    assert bool((image(amount.detach())[..., 3] == 1).all())  # no silhouette in the image
     (found,) = torch.autograd.grad((image(amount) * upstream).sum(), amount)
     step = torch.tensor(1e-6, dtype=dtype)
     expected = ((image(step) - image(-step)) * upstream).sum() / (2 * step)

@@ -47,7 +47,7 @@ def test_the_nearer_object_hides_the_one_behind_whatever_their_order(edges, far_
 
 def test_an_edge_mixes_the_colours_of_both_objects_and_stays_opaque():
     _, far = near_and_far()
-    # A quarter of a pixel to the right: the left border pixels of the near one are covered by three quarters.
+    # A quarter of a pixel to the right: the left border pixels of the near one are three quarters covered.
     pose = torch.eye(4)
     pose[0, 3] = 0.25 * 2 / 16
     moved = placed(square(z=0.5), Unlit(RED), pose)
@@ -76,7 +76,7 @@ def test_one_mesh_cut_into_two_objects_looks_the_same(edges):
     cameras = oblique_cameras(2, 48)
     one, two = render(whole, cameras, edges), render(scene_of(*parts), cameras, edges)
     assert torch.equal(one.face_id, two.face_id) and torch.equal(one.depth, two.depth)
-    # The cut is a boundary, so its pixels are sampled more finely: the same up to the interpolation inside a pixel.
+    # The cut is a boundary, so its pixels are supersampled: equal up to the interpolation inside a pixel.
     assert_images_agree(one.rgba, two.rgba, error_at_most=1e-6 if isinstance(edges, Hard) else 0.03)
 
 
@@ -127,6 +127,6 @@ def test_gathered_geometry_keeps_the_objects_apart():
     assert torch.equal(geometry.topology.faces[80:], b.mesh.faces + 42)
     assert torch.equal(geometry.verts_w, torch.cat([a.mesh.vertices, b.mesh.vertices]))
     assert not geometry.topology.is_closed and gather_triangles(Scene({"a": a})).topology.is_closed
-    # A single object's topology, and what was derived from it, is used as it is.
+    # A single object's topology, and what is derived from it, is reused.
     assert gather_triangles(Scene({"a": a})).topology is a.mesh.topology
     assert isinstance(geometry.topology, Topology)

@@ -81,7 +81,7 @@ def test_small_shapes_give_finite_images_and_gradients(name, edges, backend):
 
 
 def test_worked_example():
-    # 8 x 8 pixels over 2 x 2 units: the unit square covers the 4 x 4 pixels in the middle, 3 from the camera.
+    # 8 x 8 pixels over 2 x 2 units: the unit square covers the middle 4 x 4 pixels at depth 3.
     output = render(scene_of(placed(square(), Unlit(RED))), flat_camera(8, 8), Hard())
     covered = torch.zeros(8, 8, dtype=torch.bool)
     covered[2:6, 2:6] = True
@@ -112,7 +112,7 @@ def test_depth_is_camera_depth_not_distance():
 
 
 def test_perspective_interpolation_is_correct():
-    """A floor that recedes: the colour, linear in space, must be that of the point under the pixel."""
+    """A receding floor: the colour, linear in space, must be that of the point under the pixel."""
     mesh = across_camera(torch.float64)
     colors = (mesh.vertices * 0.05 + 0.5).double()
     cameras = front_camera(32, torch.float64)
@@ -131,7 +131,7 @@ def test_perspective_interpolation_is_correct():
 
 @pytest.mark.parametrize("edges", EDGES.values(), ids=EDGES)
 def test_whole_pixel_shift_of_the_principal_point_shifts_the_image(edges):
-    # Exact in float64; pixels that come in from outside are cut away.
+    # Exact in float64; pixels that come in from outside are cropped.
     scene, cameras = scene_of(placed(bumpy(3, torch.float64))), oblique_cameras(1, 48, torch.float64)
     shifted = Cameras(
         cameras.cam_from_world, cameras.focal_px, cameras.center_px + torch.tensor([5.0, -3.0]).double(), 48, 48
@@ -143,7 +143,7 @@ def test_whole_pixel_shift_of_the_principal_point_shifts_the_image(edges):
 
 @pytest.mark.parametrize("shift", [0.03, 0.123])
 def test_alpha_is_coverage(shift):
-    """Coverage of a triangle within 1 % of its area, of a disc within .2 %."""
+    """Coverage is within 1 % of the area of a triangle, and within .2 % of that of a disc."""
     pixels_per_unit = 32 / 2.0
     corner = triangle()
     corner = corner.with_vertices(corner.vertices + torch.tensor([shift, 0.4 * shift, 0.0]))
@@ -156,7 +156,7 @@ def test_alpha_is_coverage(shift):
 
 
 def test_gradient_of_coverage_is_that_of_the_area():
-    """d(pi r^2)/dr in pixels, for a finely cut ball; and no net change when it moves."""
+    """d(pi r^2)/dr in pixels, for a finely tessellated ball; and no net change when it moves."""
     vertices, faces = icosphere(4)
     scale = torch.tensor(0.7, requires_grad=True)
     pose = torch.eye(4, requires_grad=True)
@@ -180,7 +180,7 @@ def test_batch_of_views_is_the_views_one_by_one_bitwise(edges):
 
 
 def image_and_gradients(mesh, n_views=2, size=64, edges=None, backend=None, dtype=torch.float32):
-    """The lit image and the gradient of a squared loss with respect to everything that can be learnt."""
+    """Return the lit image and the gradient of a squared loss with respect to everything learnable."""
     scene, cameras = lit_scene(mesh, dtype), oblique_cameras(n_views, size, dtype)
     leaves = {
         "vertices": mesh.vertices,
@@ -261,14 +261,14 @@ def test_nothing_depends_on_what_memory_held_before(poisoned_memory):
 
 
 def test_back_faces_are_drawn():
-    # Seen from behind, the square is there all the same.
+    # The square is also visible from behind.
     eye = torch.tensor([[0.0, 0.0, -3.0]])
     cameras = Cameras.parallel(eye, view_height=2.0, height=8, width=8)
     assert render(scene_of(placed(square())), cameras).rgba[..., 3].sum() == 16
 
 
 def test_near_plane_clips_where_it_should():
-    # A floor .6 below the camera is cut where its depth is 2: at the row of y = .6 / 2 * focal.
+    # A floor .6 below the camera is clipped at depth 2: at the row of y = .6 / 2 * focal.
     cameras = front_camera(64)
     cameras = Cameras(cameras.cam_from_world, cameras.focal_px, cameras.center_px, 64, 64, near=2.0)
     output = render(scene_of(placed(across_camera())), cameras, Hard())
@@ -303,11 +303,11 @@ def test_errors():
         render(Scene({}), flat_camera())
     with pytest.raises(BackendError, match="must be one of numba, reference"):
         render(scene_of(placed(triangle())), flat_camera(), backend="cuda")
-    with pytest.raises(ShapeError, match="one row a vertex"):
+    with pytest.raises(ShapeError, match="one row per vertex"):
         render(scene_of(placed(triangle(), Unlit(torch.ones(7, 3)))), flat_camera())
 
 
-def test_the_outlines_are_shaded_only_where_something_can_move(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silhouettes_are_shaded_only_where_something_can_move(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("diffrender.render.render")
     calls = []
 

@@ -76,7 +76,7 @@ def test_a_surface_without_points_has_no_radiance():
 
 
 def facing_image(mesh, eye_z, travels_z):
-    """The middle pixel of a white square seen from eye_z along the z axis, lit by the sun that travels along z."""
+    """Render the middle pixel of a white square seen from eye_z along the z axis, lit by a sun along the z axis."""
     cameras = Cameras.parallel(torch.tensor([[0.0, 0.0, eye_z]]), view_height=2.0, height=8, width=8)
     sun = Directional(torch.tensor([0.0, 0.0, travels_z]), torch.full((3,), torch.pi))
     scene = scene_of(placed(mesh, Lambert(torch.ones(3))), lights={"sun": sun})
@@ -111,7 +111,7 @@ def test_a_ball_under_the_sun_has_the_cosine_of_the_angle():
 
 @pytest.mark.parametrize("mapped", [False, True])
 def test_frames_of_vertices_are_worked_out_once_an_object(monkeypatch, mapped):
-    """Shading what lies across outlines, without gradients, takes those of the image's own points."""
+    """Shading across silhouettes, without gradients, reuses the frames of the image's own points."""
     calls = []
     for name, function in (("normals", vertex_normals), ("tangents", group_tangents)):
 

@@ -1,4 +1,4 @@
-"""Cast shadows: where they fall, against rays cast by brute force, and how they move, against supersampled images."""
+"""Cast shadows: their positions compared with brute-force rays, their motion with supersampled images."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def blob(subdivisions=2):
 
 
 def two_objects(light, vertices=None):
-    """A lobed ball that floats above a floor; the floor alone is bright."""
+    """Return a lobed ball that floats above a floor; only the floor is bright."""
     ball = blob() if vertices is None else blob().with_vertices(vertices)
     return scene_of(
         placed(ball, Lambert(torch.tensor([0.8, 0.3, 0.1]))), placed(floor(), Lambert(torch.full((3,), 0.6))),
@@ -64,7 +64,7 @@ def camera(size):
 
 
 def is_hit(origins, directions, mesh, reach=None):
-    """[M] whether rays meet any triangle (Moeller & Trumbore 1997), by trying all."""
+    """Return [M] whether rays hit any triangle (Moeller & Trumbore 1997), testing all."""
     corners = mesh.vertices[mesh.faces].double()
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     hit = torch.zeros(len(origins), dtype=torch.bool)
@@ -92,7 +92,7 @@ def test_the_shadow_lies_where_rays_to_the_light_are_stopped(name):
         shaded = render(scene, view, Hard())
     fragments = lit.visible.samples
     on_floor = fragments.face_id >= blob().n_faces
-    # Where the pixels' rays meet the plane y = -1.
+    # Where the pixels' rays hit the plane y = -1.
     world_from_cam = torch.linalg.inv(view.cam_from_world[0].double())
     place = fragments.xy_px[on_floor].double()
     ray = torch.cat([(place - view.center_px[0]) / view.focal_px[0], torch.ones(len(place), 1)], 1)
@@ -128,7 +128,7 @@ def test_a_convex_body_casts_no_shadow_on_itself(name):
 
 
 def test_skies_and_unlit_things_cast_and_take_as_they_should():
-    """An unlit body casts a shadow; other lights fill it."""
+    """An unlit object casts a shadow; other lights fill it."""
     sun = replace(LIGHTS["directional"], shadow=Shadow())
     objects = placed(blob(), Unlit(torch.ones(3))), placed(floor(), Lambert(torch.full((3,), 0.6)))
     sky = Ambient(torch.full((3,), 0.2))
@@ -139,7 +139,7 @@ def test_skies_and_unlit_things_cast_and_take_as_they_should():
 
 
 def test_edges_are_as_wide_as_wanted_and_half_bright_in_their_middle():
-    """A half plane above a floor, lit from straight above: the edge is a ramp around its own edge."""
+    """A half plane above a floor, lit from straight above: the shadow is a ramp centred at its edge."""
     roof = Mesh(torch.tensor([[0.0, 1, -9], [9, 1, -9], [9, 1, 9], [0, 1, 9]]), torch.tensor([[0, 2, 1], [0, 3, 2]]))
     ground = Mesh(roof.vertices * torch.tensor([2.0, 0, 1]) - torch.tensor([9.0, 0, 0]), roof.faces)
     view = Cameras.parallel(torch.tensor([[0.0, 0.5, 0.0]]), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 4.0, 200, 200)
@@ -150,7 +150,7 @@ def test_edges_are_as_wide_as_wanted_and_half_bright_in_their_middle():
             row = render(scene, view, Hard()).rgba[0, 100, :, 0]
         x = (torch.arange(200) + 0.5) / 50 - 2
         x = x if float(row[0]) > 0.5 else x.flip(0)
-        width = 2 * 12.7 * (1 + 0.02)  # about what the map shows of the world
+        width = 2 * 12.7 * (1 + 0.02)  # about the width of the world that the map covers
         assert float(row[x < -1.5 * softness * width].min()) > 0.99
         assert float(row[x > 1.5 * softness * width].max()) < 0.01
         middle = float(x[(row - 0.5).abs().argmin()])
@@ -160,7 +160,7 @@ def test_edges_are_as_wide_as_wanted_and_half_bright_in_their_middle():
 
 
 def moving_light(kind):
-    """(leaves, build) of two objects under a light of this kind whose place or direction is a leaf."""
+    """Return (leaves, build) of two objects under a light of this kind whose position or direction is a leaf."""
     field = "direction" if kind == "directional" else "position"
     leaves = {"vertices": blob().vertices, field: getattr(LIGHTS[kind], field).clone()}
     view = camera(48)
@@ -199,7 +199,7 @@ def test_gradients_of_the_light_are_those_of_supersampled_images(kind):
 
 @pytest.mark.slow
 def test_gradients_of_what_casts_the_shadow_are_those_of_supersampled_images():
-    """On the floor alone: its pixels depend on the ball's vertices only through the shadow and the outline."""
+    """On the floor only: its pixels depend on the ball's vertices only through the shadow and the silhouette."""
     leaves, build, _ = moving_light("directional")
     images = moved_images(build, leaves, vertex_motions("vertices", leaves["vertices"], 2), 5)
     bounds = {"noise_at_most": 0.1, "cosine_at_least": 0.97, "relative_l2_at_most": 0.25}
@@ -207,7 +207,7 @@ def test_gradients_of_what_casts_the_shadow_are_those_of_supersampled_images():
 
 
 def test_a_light_of_the_camera_casts_shadows_of_its_own_in_each_view():
-    """The same as two lights of the world, one for each camera."""
+    """It equals two lights fixed to the world, one per camera."""
     eyes = torch.tensor([[1.0, 3.5, 3.0], [-2.0, 3.0, 2.5]])
     views = Cameras.perspective(eyes, fov_deg=50, height=48, width=48)
     torch_of_camera = Point(torch.tensor([1.0, -1.0, 0.5]), torch.full((3,), 20.0), "camera", Shadow(0.01, 256))

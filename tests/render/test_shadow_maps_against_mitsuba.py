@@ -1,4 +1,4 @@
-"""Cast shadows against an independent renderer: where one object darkens another."""
+"""Cast shadows compared with an independent renderer: where one object darkens another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLACE = torch.tensor([1.4, 2.2, 0.8])
 LIGHTS = {
     "directional": Directional(torch.tensor([-0.6, -1.0, -0.4]), torch.full((3,), 3.0)),
     "point": Point(PLACE, torch.full((3,), 10.0)),
-    # So wide that its cone's soft border, which has another form there, lies outside the shadow.
+    # So wide that the cone's soft border, which Mitsuba defines differently, is outside the shadow.
     "spot": Spot(
         PLACE, torch.tensor([-0.6, -1.0, -0.3]), torch.full((3,), 10.0), torch.tensor(55.0), torch.tensor(60.0)
     ),
@@ -64,7 +64,7 @@ def test_the_shadow_of_one_object_on_another_lies_where_theirs_does(name: str, s
     shaded = render_supersampled(on_a_floor(replace(light, shadow=Shadow(0.003, 1024)), caster), camera, 4)[0, ..., :3]
     with torch.no_grad():
         is_caster = render(on_a_floor(light, caster), camera, Hard()).face_id[0] < caster.n_faces
-    # Pixels that show a part of the caster say little about the floor.
+    # Exclude pixels that show a part of the caster.
     on_floor = torch.nn.functional.max_pool2d(is_caster[None].float(), 3, 1, 1)[0] == 0
     alone = mitsuba_image(on_a_floor(light, None), camera, SAMPLES)
     theirs = is_dark(mitsuba_image(on_a_floor(light, caster), camera, SAMPLES), alone)[on_floor]

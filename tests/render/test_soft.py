@@ -1,4 +1,4 @@
-"""The soft edge model against what it says it is: the scene seen through a wide kernel."""
+"""The soft edge model compared with its definition: the scene convolved with a wide kernel."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from diffrender.scene.mesh import Mesh
 
 SIGMAS = (0.5, 2.0, 6.0)
 SIZE = 64
-# The truth is blurred on an image so much finer, not on pixels.
+# The reference is blurred on an image finer by this factor, not on pixels.
 FINER = 4
 WHITE = Unlit(torch.ones(3))
 
 
 def through_kernel(fine: Tensor, sigma: float) -> Tensor:
-    """[N, H, W, C] of images [N, FINER H, FINER W, C]: a Gaussian of sqrt(sigma^2 - 1/4) px, then a box of a pixel."""
+    """Filter [N, FINER H, FINER W, C] to [N, H, W, C]: a Gaussian of sqrt(sigma^2 - 1/4) px, then a box of a pixel."""
     blurred = fine.numpy()
     if sigma > 0.5:
         for axis in (1, 2):
@@ -64,7 +64,7 @@ CLOSED = bumpy(3)
 
 @dataclass(frozen=True)
 class FineTruth:
-    """The scene and a moved target on a fine image, and the fine images on both sides of each motion."""
+    """The scene and a moved target as fine images, and the fine images on both sides of each motion."""
 
     scene: Tensor
     target: Tensor
@@ -158,7 +158,7 @@ def test_it_converges_to_the_antialiased_image():
 
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_no_seams_inside_a_closed_surface(sigma):
-    """Where the whole kernel lies within the surface, coverage is one and the colour that of the surface."""
+    """Where the whole kernel is within the surface, coverage is one and the colour is that of the surface."""
     color = torch.tensor([0.8, 0.4, 0.6])
     size = 128
     scene = scene_of(placed(bumpy(4), Unlit(color)))
@@ -170,13 +170,13 @@ def test_no_seams_inside_a_closed_surface(sigma):
     assert int(interior.sum()) > 100
     expected = torch.cat([color, torch.ones(1)]).expand(int(interior.sum()), 4)
     torch.testing.assert_close(rgba[interior], expected, rtol=0, atol=2e-6)
-    # So close that nothing else is in the image: everywhere.
+    # So close that the surface fills the image: everywhere.
     inside = render(scene, oblique_cameras(2, size, distance=0.95), Soft(sigma)).rgba
     torch.testing.assert_close(inside, expected[0].expand_as(inside), rtol=0, atol=2e-6)
 
 
 def half_plane(normal_deg: float, beyond_px: float, size: int) -> Mesh:
-    """A square far larger than the image, one side of which passes the image's middle at a distance of `beyond_px`."""
+    """Return a square far larger than the image, with one side at the distance `beyond_px` from the image's middle."""
     angle = math.radians(normal_deg)
     outward = torch.tensor([math.cos(angle), math.sin(angle), 0.0])
     along = torch.tensor([-math.sin(angle), math.cos(angle), 0.0])
@@ -186,7 +186,7 @@ def half_plane(normal_deg: float, beyond_px: float, size: int) -> Mesh:
 
 
 def beyond_edge(normal_deg: float, beyond_px: float, size: int) -> Tensor:
-    """[H, W] distance of each pixel's centre to that side, negative in the square."""
+    """Return the [H, W] distance of each pixel's centre from that side, negative inside the square."""
     angle = math.radians(normal_deg)
     center = torch.arange(size, dtype=torch.float64) + 0.5 - size / 2
     return center[None, :] * math.cos(angle) - center[:, None] * math.sin(angle) - beyond_px
@@ -200,7 +200,7 @@ def normal_cdf(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("beyond_px", [0.0, 0.25, 0.4375, -0.3125, 0.5])
 @pytest.mark.parametrize("vertical", [False, True])
 def test_a_straight_edge_stays_half_covered_where_it_is(sigma, beyond_px, vertical):
-    """Edges at sixteenths of a pixel, which the samples resolve exactly."""
+    """Edges at multiples of 1/16 px, which the samples resolve exactly."""
     size, normal_deg = 64, 0.0 if vertical else 90.0
     scene = scene_of(placed(half_plane(normal_deg, beyond_px, size), WHITE))
     alpha = render(scene, flat_camera(size, size), Soft(sigma)).rgba[0, ..., 3].double()
@@ -215,7 +215,7 @@ def test_a_straight_edge_stays_half_covered_where_it_is(sigma, beyond_px, vertic
     low = math.floor(at)
     half = float(profile[low] + (at - low) * (profile[low + 1] - profile[low]))
     assert half == pytest.approx(0.5, abs={0.5: 0.065, 1.0: 0.015, 2.0: 0.002, 4.0: 3e-4, 6.0: 1e-4}[sigma])
-    # ... and the profile is that of the box and the Gaussian, up to what whole pixels can say.
+    # ... and the profile is that of the box and the Gaussian, up to the resolution of whole pixels.
     if sigma > 0.5:
         spread = math.sqrt(sigma**2 - 0.25)
         offset = torch.linspace(-0.5, 0.5, 1001, dtype=torch.float64)
@@ -238,7 +238,7 @@ def test_an_oblique_edge_stays_where_it_is(sigma, normal_deg, beyond_px):
     # The box has a variance of 1/12 square pixels in every direction.
     expected = normal_cdf(-distance / math.sqrt(sigma**2 - 1 / 4 + 1 / 12))
     error = alpha[middle, middle] - expected
-    # Samples of a pixel share diagonals: an edge at 45 degrees meets several at once.
+    # Samples of a pixel share diagonals: an edge at 45 degrees crosses several at once.
     most, most_bias = (0.02, 0.02) if normal_deg == 45 else (0.01, 1e-3)
     assert float(error.abs().max()) < most
     assert abs(float(error[distance.abs() < sigma].mean())) < most_bias
@@ -251,7 +251,7 @@ def test_an_oblique_edge_stays_where_it_is(sigma, normal_deg, beyond_px):
 @pytest.mark.parametrize("side", ["inside", "outside"])
 @pytest.mark.parametrize("channels", [slice(0, 3), slice(3, 4)], ids=["colour", "coverage"])
 def test_the_target_pulls_from_three_sigma_away_on_both_sides(sigma, side, channels):
-    """Only pixels three sigma from the edge differ from the target: the edge moves towards it."""
+    """Only pixels three sigma from the edge differ from the target: the edge moves towards them."""
     size, beyond_px = 64, 0.3
     mesh = half_plane(0.0, beyond_px, size)
     vertices = mesh.vertices.clone().requires_grad_()
@@ -261,7 +261,7 @@ def test_the_target_pulls_from_three_sigma_away_on_both_sides(sigma, side, chann
     wanted = torch.tensor([1.0, 1, 1, 1] if side == "outside" else [*BACKGROUND, 0])
 
     def pull(edges: Antialias | Soft) -> float:
-        """Derivative of the squared error by the place of the edge, in pixels."""
+        """Return the derivative of the squared error with respect to the edge's position, per pixel."""
         rgba = render(scene, cameras, edges).rgba
         target = rgba.detach().clone()
         target[:, :, column] = wanted
@@ -270,7 +270,7 @@ def test_the_target_pulls_from_three_sigma_away_on_both_sides(sigma, side, chann
         return float(gradient[:, 0].sum()) * 2 / size
 
     assert pull(Antialias()) == 0
-    # The edge moves the coverage of its own pixel, and that of the column by what the Gaussian brings there from it.
+    # The edge changes the coverage of its own pixel, and that of the column by what the Gaussian spreads to it.
     spread = math.sqrt(sigma**2 - 0.25)
     pixels = column - math.floor(size / 2 + beyond_px)
     kernel = math.exp(-0.5 * (pixels / spread) ** 2) / (spread * math.sqrt(2 * math.pi))
@@ -286,7 +286,7 @@ def test_the_target_pulls_from_three_sigma_away_on_both_sides(sigma, side, chann
 @pytest.mark.parametrize("sigma", [2.0, 5.0])
 @pytest.mark.parametrize("away_px", [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0)])
 def test_a_spot_of_colour_is_pulled_to_its_place_three_sigma_away(sigma, away_px):
-    """RGB alone, no edges of pixels in common: a small bright square follows one that does not overlap it."""
+    """RGB only, no pixels in common: a small bright square is attracted by one that it does not overlap."""
     size = 64
     pixel = 2 / size
     away = 3 * sigma * pixel * torch.tensor([*away_px, 0.0])

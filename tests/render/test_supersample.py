@@ -1,4 +1,4 @@
-"""The truth that gradients are judged by must itself be right."""
+"""The supersampled reference that gradients are compared with must itself be correct."""
 
 import math
 
@@ -41,7 +41,7 @@ def test_supersampling_averages_the_samples_of_each_pixel():
     assert torch.equal(image[0, ..., 3], expected)
     background = torch.tensor(BACKGROUND)
     torch.testing.assert_close(image[0, 0, 0, :3], background)
-    # Moved by half a pixel, the border pixels are half covered, and the colour is mixed in linear light.
+    # Moved by half a pixel, the border pixels are half covered, and colours are mixed in linear light.
     moved = square()
     moved = moved.with_vertices(moved.vertices + torch.tensor([1 / 16, 0, 0]))
     image = render_supersampled(shown(moved), flat_camera(16, 16), 4)
@@ -59,7 +59,7 @@ def test_supersampling_records_no_gradients_and_renders_views_one_by_one():
 
 @pytest.mark.parametrize("samples", [4, 8])
 def test_coverage_converges_to_the_area(samples):
-    # Legs of 1 unit are 20 pixels: the area is 200 pixels; the slanted edge errs by far less than a sample each row.
+    # Legs of 1 unit are 20 pixels: the area is 200 pixels; the slanted edge errs by far less than one sample per row.
     alpha = render_supersampled(shown(triangle()), flat_camera(40, 40), samples)[..., 3]
     assert abs(float(alpha.sum()) - 200) < 20 / samples
 
@@ -69,11 +69,11 @@ def shown_white(mesh):
 
 
 def test_derivative_of_the_area_of_a_triangle_is_known():
-    """d area / d corner, in pixels: 20 px a unit; lifting the top corner by t grows the area by 20 * 20 t / 2."""
+    """d area / d corner, in pixels: 20 px per unit; lifting the top corner by t grows the area by 20 * 20 t / 2."""
     base = triangle(torch.float64)
 
     def build(leaves):
-        # Turned in the plane, so that no edge runs along the sample grid.
+        # Rotated in the plane, so that no edge is aligned with the sample grid.
         angle = torch.tensor(0.3, dtype=torch.float64)
         turn = torch.eye(3, dtype=torch.float64)
         turn[0, 0], turn[0, 1], turn[1, 0], turn[1, 1] = angle.cos(), -angle.sin(), angle.sin(), angle.cos()
@@ -89,7 +89,7 @@ def test_derivative_of_the_area_of_a_triangle_is_known():
 
 
 def test_noise_of_the_truth_is_found():
-    # A step of a hundredth of a sample: hardly any sample changes hands, and what the halves say is chance.
+    # A step of a hundredth of a sample: hardly any sample changes, and the estimate is dominated by chance.
     ball, cameras = bumpy(2), oblique_cameras(1, 16)
 
     def build(leaves):

@@ -30,7 +30,7 @@ def mesh() -> Mesh:
 
 
 def seam_sides(mesh: Mesh) -> tuple[Tensor, Tensor]:
-    """[S, 2], [S, 2] uv of the middle of each seam edge on its two sides."""
+    """Return the uv of the midpoint of each seam edge on its two sides, [S, 2] each."""
     assert mesh.uv_faces is not None and mesh.uvs is not None
     sides: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for corners, uv_corners in zip(mesh.faces.tolist(), mesh.uv_faces.tolist(), strict=True):
@@ -79,12 +79,12 @@ def test_baking_by_hand() -> None:
     texture = bake_to_texture(square(), values, 4)
     torch.testing.assert_close(texture.texels[:, :, 0], torch.tensor([0.125, 0.375, 0.625, 0.875]).expand(4, 4))
     torch.testing.assert_close(bake_to_vertices(square(), texture), values, atol=1e-4, rtol=0)
-    # One texel for two triangles of which none has a vertex near: what bilinear sampling gives there.
+    # One texel for two triangles, without a vertex near it: vertices take what bilinear sampling gives there.
     assert bake_to_vertices(square(), Texture(torch.full((1, 1, 2), 0.7))).tolist() == [[pytest.approx(0.7)] * 2] * 4
 
 
 def test_both_sides_of_a_seam_show_the_same(mesh: Mesh) -> None:
-    """At every seam, at the finest level and at two coarser ones: gutters hold no background."""
+    """At every seam, at the finest level and two coarser ones: gutters contain no background."""
     left, right = seam_sides(mesh)
     assert len(left) > 50
     texture = bake_to_texture(mesh, smooth_colors(mesh.vertices), 256)
@@ -98,13 +98,13 @@ def test_both_sides_of_a_seam_show_the_same(mesh: Mesh) -> None:
 
 
 def chart_of_faces(mesh: Mesh) -> Tensor:
-    """[F] a number for each chart."""
+    """Return the [F] chart index of each face."""
     assert mesh.uv_faces is not None
     return Topology(mesh.uv_faces).face_component
 
 
 def test_charts_hardly_mix_where_textures_are_seen_from_far(mesh: Mesh) -> None:
-    """Against charts each in a texture of its own, at coarser and coarser levels: gutters keep neighbours away."""
+    """Compare with each chart in its own texture, at increasingly coarse levels: gutters separate neighbours."""
     colors = patches(mesh, Pattern[Albedo](between=((0.02, 0.02, 0.6), (0.9, 0.8, 0.05)), size=0.4), 256)
     texels_of, chart = texel_map(mesh, 256, 256), chart_of_faces(mesh)
     assert mesh.uvs is not None and mesh.uv_faces is not None and int(chart.max()) > 8
@@ -122,7 +122,7 @@ def test_charts_hardly_mix_where_textures_are_seen_from_far(mesh: Mesh) -> None:
 
 
 def test_a_seam_is_learned_from_both_sides(mesh: Mesh) -> None:
-    """Each side's texels get the gradient of what is seen there, and agree after learning the same from both."""
+    """The texels of each side receive the full gradient, and agree after both sides have learned the same colour."""
     left, right = seam_sides(mesh)
     places = torch.cat([left, right])
     covered = texel_map(mesh, 256, 256).covered

@@ -18,7 +18,7 @@ def pixels(cameras, *points):
 
 
 def test_perspective_by_hand():
-    # 90 degrees over 100 rows: the focal length is 50 pixels, and the image is 2 high at distance 1.
+    # 90 degrees over 100 rows: the focal length is 50 pixels, and the image is 2 units high at distance 1.
     cameras = Cameras.perspective(EYE, fov_deg=90, height=100, width=200)
     torch.testing.assert_close(cameras.focal_px, torch.tensor([[50.0, 50.0]], dtype=torch.float64))
     assert cameras.center_px.tolist() == [[100.0, 50.0]]
@@ -153,7 +153,7 @@ def test_errors():
             dataclasses.replace(good, white_balance=torch.tensor([[1.0, 1, 1], [1, wrong, 1]]))
     eye = torch.tensor([[0.0, 0.0, 3.0]])
     for angle in (0.0, 180.0, -5.0, math.nan):
-        with pytest.raises(ShapeError, match="fov_deg must lie between 0 and 180"):
+        with pytest.raises(ShapeError, match="fov_deg must be between 0 and 180"):
             Cameras.perspective(eye, fov_deg=angle)
     for size in (0.0, -1.0, math.inf):
         with pytest.raises(ShapeError, match="view_height must be positive"):

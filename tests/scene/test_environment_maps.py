@@ -1,4 +1,4 @@
-"""Skies as maps: where directions lie in them, their blurred copies, and environments that look them up."""
+"""Environment maps: their directions, their prefiltered copies, and the lights that look them up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.shapes import bumpy, camera_at, oblique_cameras, placed, scene_of
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.render.render import render
-from diffrender.scene.environment.directions import map_directions, map_places
+from diffrender.scene.environment.directions import directions_to_uv, map_directions
 from diffrender.scene.environment.env_map import BLURS, EnvMap
 from diffrender.scene.environment.lobes import highlight_kernel
 from diffrender.scene.environment.prefilter import convolve_cosine, convolve_highlight, downsample
@@ -25,7 +25,7 @@ F64 = torch.float64
 
 
 def smooth_map(height=32, dtype=F64):
-    """A sky whose radiance changes slowly with direction, everywhere positive."""
+    """Return a map whose radiance changes slowly with direction and is positive everywhere."""
     directions, _ = map_directions(height, 2 * height, torch.zeros((), dtype=F64))
     x, y, z = directions.unbind(1)
     colors = torch.stack([1 + 0.6 * x + 0.3 * y * z, 1 + 0.5 * y, 1.2 + 0.5 * z * x - 0.4 * z], 1)
@@ -33,7 +33,7 @@ def smooth_map(height=32, dtype=F64):
 
 
 def peaked_map(height=32):
-    """A dim sky with a bright sun of about ten degrees."""
+    """Return a dim map with a bright sun of about ten degrees."""
     directions, _ = map_directions(height, 2 * height, torch.zeros((), dtype=F64))
     sun = torch.nn.functional.normalize(torch.tensor([0.5, 0.7, 0.4], dtype=F64), dim=0)
     glow = 40 * torch.exp(60 * (directions @ sun - 1))
@@ -48,7 +48,7 @@ def random_directions(n=200):
 def test_the_map_is_seen_from_inside_with_x_in_the_middle():
     places = {(1, 0, 0): (0.5, 0.5), (0, 0, 1): (0.75, 0.5), (0, 0, -1): (0.25, 0.5), (0, 1, 0): (None, 0.0)}
     for direction, (u, v) in places.items():
-        found_u, found_v = map_places(torch.tensor([direction], dtype=F64))
+        found_u, found_v = directions_to_uv(torch.tensor([direction], dtype=F64))
         assert float(found_v) == pytest.approx(v, abs=1e-6)
         assert u is None or float(found_u) == pytest.approx(u)
     # Standing at the origin and looking along +x with +y up, +z is to the right, as in the image.
@@ -59,7 +59,7 @@ def test_the_map_is_seen_from_inside_with_x_in_the_middle():
 def test_texels_cover_the_sphere_and_lie_where_directions_are_found():
     directions, solid_angle = map_directions(16, 32, torch.zeros((), dtype=F64))
     assert float(solid_angle.sum()) == pytest.approx(4 * math.pi)
-    u, v = map_places(directions)
+    u, v = directions_to_uv(directions)
     columns, rows = torch.meshgrid(torch.arange(32), torch.arange(16), indexing="xy")
     torch.testing.assert_close(u, (columns.reshape(-1).double() + 0.5) / 32)
     torch.testing.assert_close(v, (rows.reshape(-1).double() + 0.5) / 16)
@@ -78,7 +78,7 @@ def test_shrinking_keeps_the_flux():
 
 @pytest.mark.parametrize("blur", [convolve_cosine, lambda texels: convolve_highlight(texels, 0.5)])
 def test_blurring_is_the_mean_over_the_lobe(blur):
-    """Against the sum over all texels, direction by direction."""
+    """Compare with the sum over all texels, direction by direction."""
     texels = torch.rand(16, 32, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
     directions, solid_angle = map_directions(16, 32, texels)
     kernel = (lambda c: c.clamp_min(0)) if blur is convolve_cosine else (lambda c: highlight_kernel(c, 0.5))
@@ -166,7 +166,7 @@ def test_turning_the_map_turns_what_is_seen():
 
 
 def test_every_texel_has_its_gradient():
-    """Of an image of a rough ball-like mesh, against differences along random changes of the map."""
+    """In an image of a rough ball-like mesh, compared with differences along random changes of the map."""
     scene_map = smooth_map(16, torch.float32)
     camera = oblique_cameras(1, 24)
 
@@ -205,7 +205,5 @@ def test_copies_of_a_fixed_map_are_kept():
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (20, 40, 3), (0, 0, 3)])
 def test_maps_of_another_size_are_refused(shape):
-    with pytest.raises(
-        ShapeError, match=r"twice as wide as high, and their height a multiple of 16.*resize the map, to"
-    ):
+    with pytest.raises(ShapeError, match=r"twice as wide as high, and their height a multiple of 16.*resize the map"):
         EnvMap(torch.ones(shape))

@@ -37,7 +37,7 @@ CAMERAS = camera_at((0.0, 0.0, 3.0))
 
 @dataclass(frozen=True)
 class Velvet(Lambert):
-    """A material that nothing in the package knows: with a share, an unbounded number and a glow of its own."""
+    """A material unknown to the package, with a share, an unbounded number and emission."""
 
     fuzz: torch.Tensor | Texture = quantity(SHARE, lambda: torch.full((1,), 0.25))
     depth: torch.Tensor | Texture = quantity(NUMBER, lambda: torch.full((1,), 3.0))
@@ -46,7 +46,7 @@ class Velvet(Lambert):
 
 @dataclass(frozen=True)
 class Lantern(Ambient):
-    """A light that nothing in the package knows."""
+    """A light unknown to the package."""
 
     tilt: torch.Tensor = quantity(ROTATION, lambda: torch.tensor([0.0, torch.pi / 2, 0.0]))
 
@@ -84,7 +84,7 @@ def test_textures_of_a_new_material_are_written_as_their_kinds_say(tmp_path):
     material = {"fuzz": Texture(smooth(1)), "depth": Texture(smooth(1, high=5.0)), "glow": Texture(smooth(3, high=2.0))}
     folder = written(tmp_path, velvet_ball(**material))
     files = sorted(path.name for path in (folder.path / "textures").iterdir())
-    # What is unbounded is there as floats, too.
+    # Unbounded quantities are also written as floats.
     assert files == ["ball_depth.exr", "ball_depth.png", "ball_fuzz.png", "ball_glow.exr", "ball_glow.png"]
 
 

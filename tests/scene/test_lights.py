@@ -1,4 +1,4 @@
-"""One suite over the whole shelf of lights, and each light's own law."""
+"""One suite over the table of lights, and each light's own law."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ def surface_of(mesh, n_points=50):
 
 
 def learned(light):
-    """The fields of a light that can be learned, as tensors."""
+    """Return the learnable fields of a light as tensors."""
     values = {name: getattr(light, name) for name in kinds_of(light)}
     return {name: value.texels if isinstance(value, EnvMap) else value for name, value in values.items()}
 
@@ -69,9 +69,9 @@ def test_fields_are_learnable_and_frozen(name):
 @pytest.mark.parametrize("name", [name for name in LIGHTS if issubclass(LIGHTS[name], EnvironmentLight)])
 @pytest.mark.parametrize("material", [Lambert(torch.tensor([0.9, 0.5, 0.2])), Ggx(roughness=torch.ones(1))])
 def test_skies_reflect_what_their_samples_do(name, material):
-    """Each sky starts as radiance 1 everywhere; its short way agrees with the sum over all directions."""
+    """Environment lights are radiance 1 by default; their prefiltered shading matches the sum over all directions."""
     surface, sky = surface_of(bumpy(2)), LIGHTS[name]()
-    # Where the normal is turned away from the camera, nothing is seen.
+    # Points whose normal faces away from the camera are not visible.
     seen = torch.nonzero((surface.normal_w * surface.to_camera_w).sum(1) > 0.1)[:, 0]
     surface = dataclasses.replace(
         surface, face_id=surface.face_id[seen], where=surface.bary[seen], view=surface.view[seen]
@@ -111,7 +111,7 @@ def test_point_light_falls_off_with_the_squared_distance():
         distance = offset.norm(dim=1)
         torch.testing.assert_close(radiance[:, 0], intensity / distance[:, None] ** 2)
         torch.testing.assert_close(to_light[:, 0], offset / distance[:, None])
-    # Twice as far along one ray: a quarter of the light.
+    # Twice the distance along one ray: a quarter of the light.
     point = surface.position_w[:1]
     ray = torch.tensor([0.2, 0.1, 1.0], dtype=F64)
     near, far = (Point(point[0] + factor * ray, intensity).sample(surface).radiance[0, 0] for factor in (1, 2))
@@ -174,7 +174,7 @@ def test_gradients_match_finite_differences(name, frame):
 
     leaves = tuple(values.values())
     assert shown(*leaves).any()
-    # A map has some 1,500 numbers; the fast mode checks a random mixture of them.
+    # A map has about 1,500 numbers; the fast mode checks a random combination of them.
     assert torch.autograd.gradcheck(shown, leaves, atol=1e-6, fast_mode=name == "environment")
 
 
@@ -216,13 +216,13 @@ def test_harmonics_light_diffuse_surfaces_exactly_and_highlights_by_their_bands(
     torch.testing.assert_close(
         sky.mean_radiance(surface, normals), (cosine * radiance).sum(1) / math.pi, atol=1e-2, rtol=0
     )
-    # A mirror shows the sky itself.
+    # A mirror shows the environment itself.
     mirror = sky.lobe(surface, normals, torch.zeros(1, 1, dtype=F64))
     torch.testing.assert_close(mirror, harmonics(normals, size) @ coefficients, atol=1e-2, rtol=1e-2)
 
 
 def test_a_light_of_the_camera_goes_with_it():
-    """The same scene and camera turned together look the same; in the camera's own frame the light does not change."""
+    """Scene and camera rotated together give the same image; in the camera frame the light does not change."""
     mesh = bumpy(2, F64)
     turn = axis_angle_to_matrix(torch.tensor([0.3, 1.1, -0.4], dtype=F64))
     offset = torch.tensor([1.0, 0.5, -2.0], dtype=F64)
@@ -284,7 +284,7 @@ def test_each_numbered_view_sees_its_own_flash():
     wanted = torch.tensor([2, 0, 1, 2])
     torch.testing.assert_close(seen.to_light_w[:, 0], -torch.nn.functional.normalize(directions, dim=1)[wanted])
     torch.testing.assert_close(seen.radiance[:, 0, 0], wanted + 1.0)
-    # A camera of no picture sees the first.
+    # A camera without a number sees the first light.
     alone = light.sample(
         ShadingPoints(mesh, mesh.vertices, torch.zeros_like(view), bary, torch.zeros_like(view), cameras)
     )

@@ -29,9 +29,9 @@ def test_the_lobes_share_all_that_is_reflected() -> None:
 
 
 def test_the_table_is_that_of_the_fit() -> None:
-    """Metal and dielectric: near the true density, and nearer than one lobe around the mean; moments nearly the same.
+    """Metal and dielectric: close to the true density, closer than one lobe around the mean; similar moments.
 
-    Smooth surfaces seen from the side, whose density one lobe hardly overlaps, are left out of the distance.
+    Smooth surfaces at grazing angles, whose density one lobe hardly overlaps, are excluded from the distance.
     """
     truth, lobes = highlights(), tabulated()
     shares = torch.stack([lobes.scale, lobes.bias], -1).float()
@@ -46,7 +46,7 @@ def test_the_table_is_that_of_the_fit() -> None:
 
 
 def test_neighbouring_entries_can_be_interpolated() -> None:
-    """Middles between the entries of the table lie between those of the entries."""
+    """Lobe axes interpolated between entries of the table are between those of the entries."""
     angle = angles(tabulated().towards_mirrored)
     assert float((angle[1:, 1:] - angle[1:, :-1]).abs().max()) < 0.5
     cosine = torch.linspace(0.94, 1, 30, dtype=torch.float64)[:, None]

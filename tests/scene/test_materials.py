@@ -1,4 +1,4 @@
-"""One suite over the whole shelf of materials, and each material's own law."""
+"""One suite over the table of materials, and each material's own law."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ from diffrender.scene.textures.texture import Texture
 F64 = torch.float64
 COLOR = torch.tensor([0.9, 0.5, 0.2], dtype=F64)
 BARY = torch.tensor([[0.2, 0.3, 0.5]], dtype=F64)
-# Materials with everything turned up that reflects; each must still not give more light than it gets.
+# Materials with maximal reflectances; each must still conserve energy.
 WHITE = {
     "lambert": [Lambert(torch.ones(3, dtype=F64))],
     "phong": [
@@ -48,7 +48,7 @@ def in_float64(material):
 
 
 def seen_from(to_camera, n_points=1, dtype=F64):
-    """Points at one place of a square whose normal is +z, seen from the direction `to_camera`."""
+    """Return points at one position of a square with normal +z, seen from the direction `to_camera`."""
     mesh = square(dtype)
     face_id = torch.zeros(n_points, dtype=torch.int64)
     bary = BARY.to(dtype).repeat(n_points, 1)
@@ -60,7 +60,7 @@ def seen_from(to_camera, n_points=1, dtype=F64):
 
 
 def hemisphere(n=64):
-    """Quadrature of the hemisphere around +z: directions [n^2, 3] and solid angles [n^2]; denser around +z."""
+    """Return a quadrature of the hemisphere around +z, denser at +z: directions [n^2, 3], solid angles [n^2]."""
     root = ((torch.arange(n, dtype=F64) + 0.5) / n)[:, None].expand(n, n)
     cosine = 1 - root**2
     angle = (2 * math.pi * (torch.arange(n, dtype=F64) + 0.5) / n)[None, :].expand(n, n)
@@ -70,7 +70,7 @@ def hemisphere(n=64):
 
 
 def reflected_of_white_sky(material, to_camera, n=256):
-    """[3] what a material reflects of radiance 1 from everywhere, by quadrature."""
+    """Integrate the [3] reflection of radiance 1 from all directions by quadrature."""
     directions, solid_angle = hemisphere(n)
     value = material.evaluate(seen_from(to_camera), directions[None]).expand(1, len(directions), 3)
     assert value.min() >= 0
@@ -111,7 +111,7 @@ def test_reflects_nothing_from_below(material):
 
 @pytest.mark.parametrize("name", MATERIALS)
 def test_reciprocity(name):
-    """BSDF(in, out) = BSDF(out, in): evaluate() carries the cosine towards the light, so divide it out."""
+    """BSDF(in, out) = BSDF(out, in): evaluate() includes the cosine towards the light, so divide by it."""
     directions, _ = hemisphere(5)
 
     def bsdf(material, to_light, to_camera):
@@ -149,7 +149,7 @@ def test_reflectance_is_that_of_all_lobes_together(name):
 def test_tables_are_looked_up_as_textures(backend):
     generator = torch.Generator().manual_seed(0)
     table = torch.rand(5, 9, 3, generator=generator, dtype=F64)
-    # Inside, on the borders, beyond them, and at entries themselves.
+    # Inside, on the borders, beyond them, and exactly at entries.
     ends = torch.tensor([[-0.2, 0.5], [1.3, 0.5], [0.5, -0.1], [0.5, 1.2], [0.0, 0.0], [1.0, 1.0], [0.25, 0.25]])
     where = torch.cat([torch.rand(50, 2, generator=generator), ends]).double()
     results = []
@@ -173,7 +173,7 @@ def test_the_shelf_is_of_frozen_materials_with_learnable_fields(material):
 
 
 def quantities(name):
-    """Every field of a material, with a value that is not its default, as uniform [C]."""
+    """Return every field of a material with a value other than its default, as uniform [C]."""
     generator = torch.Generator().manual_seed(1)
     values = {}
     for item in dataclasses.fields(MATERIALS[name]):
@@ -186,7 +186,7 @@ def quantities(name):
 
 
 def shown(material, surface, to_light):
-    """[M, 3] what the surface sends to its camera under one direction of light and a gray sky."""
+    """Return the [M, 3] radiance towards the camera under one direction of light and a gray environment."""
     total = Ambient(torch.full((3,), 0.3, dtype=to_light.dtype)).shade(surface, material)
     if material.needs_light:
         total = total + material.evaluate(surface, to_light).sum(1)
@@ -208,7 +208,7 @@ def test_every_quantity_may_be_uniform_per_vertex_or_a_texture(name):
 @pytest.mark.parametrize("form", ["uniform", "vertex", "texture"])
 @pytest.mark.parametrize("name", MATERIALS)
 def test_gradients_of_every_quantity_match_finite_differences(name, form):
-    """In float64 against differences; in float32, with the kernels, against float64."""
+    """Compare float64 with finite differences, and float32, with the kernels, with float64."""
     to_camera, direction = (0.5, 0.3, 1.0), [[[0.4, -0.2, 1.0]], [[-0.1, 0.5, 0.8]], [[0.3, 0.2, 0.6]]]
     generator = torch.Generator().manual_seed(3)
 
@@ -284,7 +284,7 @@ def test_a_rough_dielectric_is_nearly_lambert():
 
 
 def test_a_smooth_metal_is_nearly_a_mirror():
-    """All it reflects of a white sky is its colour by Schlick, and from near the mirror's direction."""
+    """Its directional albedo is its colour by Schlick, and it reflects from near the mirror direction."""
     metal = Ggx(COLOR, torch.ones(1, dtype=F64), torch.full((1,), 0.15, dtype=F64))
     cosine = 0.8
     found = Ambient(torch.ones(3, dtype=F64)).shade(seen_from(tilted(cosine)), metal)[0]
@@ -304,20 +304,20 @@ def test_roughness_below_the_least_shades_as_the_least():
 
 
 def test_microfacets_are_normalised():
-    """The facets' projected area is the surface's, and what they mask leaves just what is seen (Smith)."""
+    """The projected area of the facets is that of the surface; masking leaves exactly the visible area (Smith)."""
     directions, solid_angle = hemisphere(400)
     for alpha in (0.1, 0.3, 1.0):
         alpha = torch.tensor(alpha, dtype=F64)
         density = distribution(alpha, 1 - directions[:, 2] ** 2)
         assert float((density * directions[:, 2] * solid_angle).sum()) == pytest.approx(1, abs=5e-3)
-        # V is symmetric, and 1 / 4 for light and camera above.
+        # V is symmetric, and 1 / 4 for light and camera at the normal.
         one, other = torch.tensor(0.3, dtype=F64), torch.tensor(0.8, dtype=F64)
         assert torch.equal(visibility(alpha, one, other), visibility(alpha, other, one))
         assert float(visibility(alpha, torch.ones((), dtype=F64), torch.ones((), dtype=F64))) == pytest.approx(0.25)
 
 
 def test_highlights_are_precise_in_float32():
-    """The height of a narrow highlight near its middle, where 1 - (n.h)^2 would have no digits left."""
+    """The value of a narrow highlight near its centre, where 1 - (n.h)^2 would cancel all digits."""
     for angle in (0.0, 1e-3, 3e-3):
         light = [[[math.sin(2 * angle), 0.0, math.cos(2 * angle)]]]
         values = [

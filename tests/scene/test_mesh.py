@@ -25,7 +25,7 @@ def test_moving_the_vertices_keeps_the_topology_and_the_texture_coordinates():
 
 
 def test_moving_keeps_the_number_of_vertices():
-    """Kernels read what the indices say: fewer vertices would be memory of somebody else."""
+    """Kernels trust the indices: with fewer vertices they would read out of bounds."""
     for n_vertices in (3, 5):
         with pytest.raises(ShapeError, match=r"with_vertices: vertices must have shape \[4, 3\]"):
             square().with_vertices(torch.zeros(n_vertices, 3))
@@ -66,7 +66,7 @@ def test_errors():
     for wrong in (3, -1):
         with pytest.raises(ShapeError, match=rf"faces must lie in 0..2 \(the number of vertices\), found {wrong}"):
             Mesh(points, torch.tensor([[0, 1, wrong]]))
-    with pytest.raises(ShapeError, match="uvs and uv_faces belong together"):
+    with pytest.raises(ShapeError, match="uvs and uv_faces must be given together"):
         Mesh(points, FACES, uvs=torch.zeros(3, 2))
     with pytest.raises(ShapeError, match=r"uv_faces must have shape \[1, 3\]"):
         Mesh(points, FACES, torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int64))

@@ -29,7 +29,7 @@ MATERIALS: dict[str, Material] = {
 
 
 class OneByOne(Environment):
-    """An environment whose texels are all shaded one by one."""
+    """An environment that shades every texel separately."""
 
     shade = PunctualLight.shade
 

@@ -167,7 +167,7 @@ def test_no_values_give_the_same_objects():
 
 def test_short_form_only_with_one_object():
     assert canonical_path(one_object(), CAMERAS, "pose") == "objects.my.thing.pose"
-    with pytest.raises(ConfigError, match=r"2 objects, so say which, as in objects\.left\.mesh\.vertices"):
+    with pytest.raises(ConfigError, match=r"2 objects, so name one, as in objects\.left\.mesh\.vertices"):
         get_value(two_objects(), CAMERAS, "mesh.vertices")
 
 

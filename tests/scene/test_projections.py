@@ -1,4 +1,4 @@
-"""What every projection must do, asked of all in the table and of one lens with a parameter."""
+"""The contract of projections, checked for all in the table and for one lens with a parameter."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def rand(*shape, low=0.0, high=1.0, seed=0):
 
 
 def points_in_front(n=N):
-    """[n, 20, 3] in the camera's frame, up to 35 degrees off the axis."""
+    """Return [n, 20, 3] points in the camera frame, up to 35 degrees off the axis."""
     depth = rand(n, 20, 1, low=1, high=4, seed=1)
     return torch.cat([rand(n, 20, 2, low=-0.5, high=0.5) * depth, depth], -1)
 
@@ -89,7 +89,7 @@ def test_gradients_match_finite_differences(kind):
 
 @every_projection
 def test_everywhere_in_space_there_are_finite_coordinates_and_gradients(kind):
-    # Also in the camera's plane, in its centre and behind: faces with such corners are clipped.
+    # Also in the camera plane, at the camera's centre and behind it: faces with such corners are clipped.
     values = torch.tensor([-3.0, -1e-3, 0.0, 1e-3, 2.0]).double()
     points = torch.cartesian_prod(values, values, values).expand(N, -1, 3).clone().requires_grad_()
     homogeneous = lens(kind, N).project(points, FOCAL, CENTER)
@@ -137,14 +137,14 @@ def test_perspective_by_hand():
 
 
 def test_orthographic_by_hand():
-    # The focal length is in pixels per world unit: x = 100 + 32, y = -400 + 24, whatever the depth.
+    # The focal length is in pixels per world unit: x = 100 + 32, y = -400 + 24, at every depth.
     homogeneous = Orthographic().project(torch.tensor([[[1.0, -2, 4], [1, -2, -7]]]), FOCAL[:1], CENTER[:1])
     assert homogeneous.tolist() == [[[132, -376, 1, 4], [132, -376, 1, -7]]]
 
 
 @every_projection
 def test_axes_are_those_of_opencv(kind):
-    # To the right is +x, down is +y, and what lies on the optical axis is at the principal point.
+    # +x is to the right, +y is down, and points on the optical axis are at the principal point.
     points = torch.tensor([[[0.0, 0, 5], [1, 0, 5], [0, 1, 5]]]).double()
     axis, right, down = image_points(lens(kind, 1).project(points, FOCAL[:1], CENTER[:1]))[0]
     assert torch.equal(axis, CENTER[0])
@@ -185,7 +185,7 @@ def test_screen_depth_is_linear_in_the_image_of_a_plane_with_the_slope_that_is_t
     for steps in ([1.0, 0], [0, 1], [-7, 4]):
         step = torch.tensor([steps]).double()
         torch.testing.assert_close(screen_depth(start + step) - screen_depth(start), (slope * step).sum(1))
-    # Held within what a plane of that slant has, here none at all.
+    # Clamped to the slope of a plane of that slant, here 0.
     assert not projection.plane_slope(point, normal[None], point[:, 2], focal, steepest=0.0)[1].any()
 
 

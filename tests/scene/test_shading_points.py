@@ -41,7 +41,7 @@ def test_normals_are_unit_and_smooth():
     surface = surface_of(Mesh(vertices, faces))
     torch.testing.assert_close(surface.normal_w.norm(dim=1), torch.ones(len(faces)))
     outward = torch.nn.functional.normalize(surface.position_w, dim=1)
-    assert (surface.normal_w * outward).sum(1).min() > 0.999  # those of a ball, not of its facets
+    assert (surface.normal_w * outward).sum(1).min() > 0.999  # those of a ball, not of its faces
 
 
 def test_normals_of_a_closed_mesh_point_outwards_wherever_the_camera_is():
@@ -56,7 +56,7 @@ def test_normals_of_an_open_mesh_follow_the_side_that_is_seen(eye):
     flat = surface_of(square(), eye=eye)
     assert ((flat.normal_w * flat.to_camera_w).sum(1) > 0).all()
     sheet = surface_of(wavy_sheet(30), eye=eye)
-    # All but the grazing ones, whose smooth normal may differ from their facet's.
+    # Except for grazing ones, whose smooth normal may differ from their face's.
     assert ((sheet.normal_w * sheet.to_camera_w).sum(1) > -0.1).all()
 
 
@@ -78,7 +78,7 @@ def test_to_a_parallel_camera_every_direction_is_the_same():
 
 @pytest.mark.parametrize("mesh", [bumpy(1, torch.float64), wavy_sheet(6, torch.float64)], ids=["closed", "open"])
 def test_gradients_do_not_depend_on_what_is_asked_first(mesh):
-    """Every value is kept when first computed: it must be kept with its gradient."""
+    """Every value is cached when first computed: it must be cached with its gradient."""
     found = []
     for names in (("normal_w", "to_camera_w", "position_w"), ("position_w", "to_camera_w", "normal_w")):
         moving = mesh.with_vertices(mesh.vertices.clone().requires_grad_())
@@ -107,7 +107,7 @@ def test_footprints_are_the_derivatives_of_uv():
     surface = ShadingPoints(
         mesh, mesh.vertices, torch.tensor([0]), torch.full((1, 3), 1 / 3), torch.tensor([0]), flat_camera()
     )
-    # 16 pixels a unit, and the texture a unit wide; v goes down, as rows do.
+    # 16 pixels per unit, and the texture is one unit wide; v goes down, as rows do.
     torch.testing.assert_close(surface.uv_footprint, torch.eye(2)[None] / 16)
     at_an_angle = surface_of(square(torch.float64), eye=(3.0, 0.0, 1.0)).uv_footprint
     straight = surface_of(square(torch.float64), eye=(0.0, 0.0, 10**0.5)).uv_footprint
@@ -116,7 +116,7 @@ def test_footprints_are_the_derivatives_of_uv():
 
 
 def test_errors():
-    with pytest.raises(ShapeError, match=r"one row a vertex \(4\), got \[5, 3\]"):
+    with pytest.raises(ShapeError, match=r"one row per vertex \(4\), got \[5, 3\]"):
         surface_of(square()).value(torch.zeros(5, 3))
     with pytest.raises(ShapeError, match="needs a mesh with texture coordinates"):
         surface_of(bumpy(1)).value(Texture(torch.zeros(2, 2, 3)))

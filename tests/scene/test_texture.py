@@ -11,7 +11,7 @@ from diffrender.scene.textures.texture import Texture
 
 
 def numbered(height, width, dtype=torch.float64):
-    """Texel (row i, column j) holds (i, j)."""
+    """Return a texture whose texel in row i, column j holds (i, j)."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return torch.stack([rows, columns], -1).to(dtype)
 
@@ -26,8 +26,8 @@ def test_worked_example():
     for i in range(2):
         for j in range(4):
             assert at(texture, (j + 0.5) / 4, (i + 0.5) / 2) == [i, j]
-    assert at(texture, 0.25, 0.25) == [0.0, 0.5]  # half way between columns 0 and 1
-    assert at(texture, 0.125, 0.5) == [0.5, 0.0]  # half way between the rows
+    assert at(texture, 0.25, 0.25) == [0.0, 0.5]  # halfway between columns 0 and 1
+    assert at(texture, 0.125, 0.5) == [0.5, 0.0]  # halfway between the rows
     assert at(texture, 0.3125, 0.375) == [0.25, 0.75]
     assert at(texture, 0.0, 0.25) == [0.0, 1.5]  # the left border mixes with the last column: it repeats
 
@@ -73,7 +73,7 @@ def test_gradient_of_texels_is_the_same_for_any_number_of_threads():
 
 
 def test_a_textured_square_shows_its_texels_in_place():
-    """Eight pixels of square, four texels across: u goes right, v goes down."""
+    """A square 8 pixels wide with 4 texels across: u goes right, v goes down."""
     texels = torch.rand(4, 4, 3)
     image = render(scene_of(placed(square(side=2.0), Unlit(Texture(texels)))), flat_camera(4, 4), Hard()).rgba
     assert_images_agree(image[0, ..., :3], texels, error_at_most=1e-5)
@@ -90,7 +90,7 @@ def test_a_footprint_takes_means():
     wide = Texture(texels).sample(uv, torch.tensor([8.0], dtype=torch.float64))
     torch.testing.assert_close(wide[0], texels.mean((0, 1)))
     four = Texture(texels).sample(uv, torch.tensor([4.0], dtype=torch.float64))
-    torch.testing.assert_close(four[0], texels[:, :4].mean((0, 1)))  # half way between the two quarters on the left
+    torch.testing.assert_close(four[0], texels[:, :4].mean((0, 1)))  # halfway between the two left quarters
 
 
 def test_errors():

@@ -60,7 +60,7 @@ def test_textures_of_one_size_share_a_pack_and_others_have_their_own():
 
 
 def test_an_image_looks_up_what_the_textures_themselves_hold():
-    """render() packs; a material with one texture and one with three show the same where the others are uniform."""
+    """render() packs textures; with uniform values, a material of one texture and one of three give the same image."""
     color = texels(8, 8, 3).detach().float()
     lights = {"sun": Directional(torch.tensor([-0.2, -0.3, -1.0]), torch.full((3,), 3.0))}
     whole = Ggx(Texture(color), Texture(torch.full((8, 8, 1), 0.2)), Texture(torch.full((8, 8, 1), 0.4)))

@@ -22,7 +22,7 @@ from diffrender.scene.textures.transfer import transfer_normal_map, transfer_tex
 
 
 def mirrored(mesh: Mesh) -> Mesh:
-    """The same triangles whose texture is seen in a mirror."""
+    """Return the same triangles with their texture mirrored."""
     assert mesh.uvs is not None
     return replace(mesh, uvs=torch.stack([1 - mesh.uvs[:, 0], mesh.uvs[:, 1]], 1))
 
@@ -44,7 +44,7 @@ def test_a_texture_is_carried_to_another_mesh() -> None:
 
 
 def test_the_same_triangles_find_themselves_where_surfaces_touch() -> None:
-    """Two sheets at one place: what is closest cannot say which is meant."""
+    """Two coincident sheets: the closest point does not tell which one is meant."""
     plain = square()
     assert plain.uvs is not None and plain.uv_faces is not None
     vertices = torch.cat([plain.vertices, plain.vertices])
@@ -59,11 +59,11 @@ def test_the_same_triangles_find_themselves_where_surfaces_touch() -> None:
 
 
 def test_a_normal_map_by_hand() -> None:
-    """The same square in a texture that is turned by a right angle, and in a mirror."""
+    """The same square with its texture rotated by 90 degrees, and mirrored."""
     plain = square()
     assert plain.uvs is not None
     u, v = plain.uvs.unbind(1)
-    direction = torch.tensor([0.6, 0.0, 0.8])  # to the right, in a texture that is as the square
+    direction = torch.tensor([0.6, 0.0, 0.8])  # to the right, in a texture aligned with the square
     texture = Texture(direction.expand(4, 4, 3))
     turned = replace(plain, uvs=torch.stack([v, 1 - u], 1))  # u runs down the square, the image's up to its right
     torch.testing.assert_close(transfer_normal_map(texture, plain, turned).texels[1, 2], torch.tensor([0.0, 0.6, 0.8]))
@@ -91,7 +91,7 @@ def test_a_carried_normal_map_is_lit_as_before(same_triangles: bool) -> None:
         return render(scene_of(placed(mesh, material), lights=lamp), flat_camera(96, 96, view_height=2.6), Hard()).rgba
 
     wanted = seen(old, texture)
-    # The frames along u of the two layouts differ by seams alone, and seams are rare.
+    # The frames along u of the two layouts differ only at seams, and seams are rare.
     assert psnr_of(seen(new, transfer_normal_map(texture, old, new)), wanted) > (40 if same_triangles else 32)
-    assert psnr_of(seen(new, transfer_texture(texture, old, new)), wanted) < 26  # without turning them
+    assert psnr_of(seen(new, transfer_texture(texture, old, new)), wanted) < 26  # without changing the frames
     assert psnr_of(seen(new, None), wanted) < 26

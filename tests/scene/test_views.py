@@ -37,5 +37,5 @@ def test_errors():
         Views(every.cameras, torch.zeros(3, 9, 8, 3), None, every.names)
     with pytest.raises(ShapeError, match=r"masks must have shape \[3, 8, 8\]"):
         Views(every.cameras, every.images, torch.zeros(2, 8, 8), every.names)
-    with pytest.raises(ShapeError, match=r"one entry a camera \(3\), got 2"):
+    with pytest.raises(ShapeError, match=r"one entry per camera \(3\), got 2"):
         Views(every.cameras, every.images, None, ("a", "b"))

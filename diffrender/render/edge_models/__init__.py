@@ -1,4 +1,4 @@
-"""The shelf of edge models: scene.yaml's `render: {edges: ...}` picks from this table."""
+"""The table of edge models, by the `type` that a scene file gives: `render: {edges: {type: antialias}}`."""
 
 from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models.antialias import Antialias

@@ -1,4 +1,4 @@
-"""Box-filtered edges: more samples where outlines pass, and the exact gradient of their motion."""
+"""Antialias: box-filtered silhouettes by supersampling, and the exact gradient of their motion."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ from diffrender.ops.rasterize import Raster
 from diffrender.ops.supersample_silhouettes import AntialiasPlan, OutsidePoints, supersample_silhouettes
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 
-# Faces whose depths differ by less than this fraction of them count as equally deep where they meet.
+# Relative depth difference below which faces count as equally deep where they meet.
 SAME_DEPTH = 1e-6
-# Its multiples, modulo 1, keep farther apart than those of any other number.
+# Multiples of it modulo 1 stay farther apart than those of any other number.
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
 class Antialias(EdgeModel):
-    """The image of a box filter one pixel wide, and its gradient.
+    """The image under a box filter one pixel wide, with its gradient.
 
-    Pixels that an outline passes are the mean of samples x samples points, the others show their centre. Where an
-    outline moves, its pixel gains the length of outline in it times the colour step across it; that holds against the
-    background, for one surface in front of another, for open boundaries, and where separate parts (objects, or parts of
-    a mesh without a common vertex) pass through one another.
+    Pixels that contain a silhouette segment are the mean of samples x samples points, all others show their centre.
+    When a silhouette segment moves, its pixel changes by the length of the segment in it times the colour step across
+    it, per pixel of motion. Silhouettes are those against the background, those of one surface in front of another,
+    open boundaries, and the lines where separate parts (objects, or parts of a mesh without a common vertex) pass
+    through each other; self-intersections of one connected part have no gradient.
 
-    samples: a pixel on an outline is the mean of samples x samples points.
+    samples: points per pixel along each axis in pixels with silhouettes, at least 1; default 4. Otherwise raises
+        ShapeError.
+
+    In a scene file:
+
+        render: {edges: {type: antialias, samples: 4}}
     """
 
     samples: int = 4
@@ -44,38 +50,38 @@ class Antialias(EdgeModel):
     def visible(
         self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
     ) -> Visible:
-        """Centres of plain pixels, several points in pixels on outlines, and the outlines that can be seen."""
+        """Return the centres of plain pixels, several points in pixels with silhouettes, and the visible segments."""
         height, width = raster.face_id.shape[1:3]
         has_parts = topology.n_components > 1
-        found = supersample_silhouettes(
+        plan = supersample_silhouettes(
             verts_hom,
             topology,
             raster,
-            verts_hom.new_tensor(sample_places(self.samples)),
+            verts_hom.new_tensor(sample_positions(self.samples)),
             near=near,
             extra_pixels=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
             backend=backend,
         )
-        segments, outside = found.segments, found.outside
+        segments, outside = plan.segments, plan.outside
         if has_parts:
-            crossing, across = self._crossings(verts_hom, topology, raster, found, near, backend)
+            crossing, across = self._crossings(verts_hom, topology, raster, plan, near, backend)
             across = across._replace(segment=across.segment + len(segments.pixel))
             segments = VisibleSegments(*(torch.cat(pair) for pair in zip(segments, crossing, strict=True)))
             outside = OutsidePoints(*(torch.cat(pair) for pair in zip(outside, across, strict=True)))
-        return Visible(raster, found.samples, segments, segments.pixel // (height * width), outside)
+        return Visible(raster, plan.samples, segments, segments.pixel // (height * width), outside)
 
     def _crossings(
         self,
         verts_hom: Tensor,
         topology: Topology,
         raster: Raster,
-        refined: AntialiasPlan,
+        plan: AntialiasPlan,
         near: float,
         backend: str | None,
     ) -> tuple[VisibleSegments, OutsidePoints]:
-        """Lines where parts of the mesh pass through one another, as silhouettes of either face against the other."""
+        """Return the lines where parts intersect, as silhouette segments of each face against the other."""
         height, width = raster.face_id.shape[1:3]
-        pixel, pair = meeting_pairs(refined.pixel, refined.sample_face_id, topology, height, width)
+        pixel, pair = meeting_pairs(plan.pixel, plan.sample_face_id, topology, height, width)
         found = intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
         seen_face, seen_depth = query_visibility(
             verts_hom, topology.faces, found.pixel // (height * width), found.xy_px, height, width,
@@ -100,17 +106,17 @@ class Antialias(EdgeModel):
         return segments, outside
 
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
-        """Each pixel the mean of its samples, moved by the outlines."""
+        """Return the mean of each pixel's samples, with gradients across silhouette segments."""
         return resolve(shaded, topology, visible, backend)
 
 
-def sample_places(samples: int) -> list[tuple[float, float]]:
-    """(x, y) in 0..1 of the samples^2 samples in a pixel, one in each of as many columns and rows.
+def sample_positions(samples: int) -> list[tuple[float, float]]:
+    """Return (x, y) in 0..1 of the samples^2 samples of a pixel, one in each of as many columns and rows.
 
-    From column to column the row goes on by the golden ratio's fraction of the pixel, so that in no direction many
-    samples lie behind one another: an outline of any slope passes them nearly one by one (n-rooks sampling, Shirley
-    1991, with the rows in the order of the golden ratio's multiples). For 16 samples the coverage of a random half
-    plane is off by 0.031 (RMS), for 9 by 0.050; 4 x 4 samples sheared to share no row or column: 0.043.
+    From column to column the row advances by the golden ratio's fraction of the pixel, so that few samples are aligned
+    in any direction: a silhouette of any slope passes them nearly one by one (n-rooks sampling, Shirley 1991, with the
+    rows in the order of the golden ratio's multiples). The coverage of a random half plane has an RMS error of 0.031
+    with 16 samples and 0.050 with 9; with 4 x 4 samples sheared to share no row or column it is 0.043.
     """
     n = samples**2
     shift = [math.modf(0.5 + column * GOLDEN)[0] for column in range(n)]
@@ -119,7 +125,7 @@ def sample_places(samples: int) -> list[tuple[float, float]]:
 
 
 def where_parts_meet(face_id: Tensor, topology: Topology) -> Tensor:
-    """[N, H, W] bool: pixels of face_id [N, H, W] that see another part of the mesh than a neighbour does."""
+    """Return [N, H, W] bool: pixels of face_id [N, H, W] that see another part than one of their neighbours."""
     part = topology.face_component[face_id.clamp_min(0)].where(face_id >= 0, -1)
     result = torch.zeros_like(face_id, dtype=torch.bool)
     for dim in (1, 2):
@@ -134,14 +140,14 @@ def where_parts_meet(face_id: Tensor, topology: Topology) -> Tensor:
 def meeting_pairs(
     pixel: Tensor, sample_face_id: Tensor, topology: Topology, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """Pixels [Q] and pairs of faces [Q, 2] of different parts that may intersect in them.
+    """Return pixels [Q] and pairs of faces [Q, 2] of different parts that may intersect in them.
 
-    They are what any two of the samples sample_face_id [R, S] in one of the pixels [R] see, each pair also in the eight
-    pixels around: a line may pass through the corner of a pixel between its samples.
+    A pair is what two of the samples sample_face_id [R, S] in one of the pixels [R] see; it is also listed for the
+    eight neighbours: a line may pass through the corner of a pixel between its samples.
     """
     part = topology.face_component[sample_face_id.clamp_min(0)]
     is_seen = sample_face_id >= 0
-    # Most pixels see one part only. They are left out before pairs are made of all samples.
+    # Most pixels see only one part: exclude them before all pairs of samples are made.
     lowest, highest = part.where(is_seen, topology.n_components).amin(1), part.where(is_seen, -1).amax(1)
     mixed = torch.nonzero(lowest < highest)[:, 0]
     pixel, sample_face_id, part, is_seen = pixel[mixed], sample_face_id[mixed], part[mixed], is_seen[mixed]
@@ -151,7 +157,7 @@ def meeting_pairs(
     pairs = torch.stack([sample_face_id[row, first[which]], sample_face_id[row, second[which]]], 1).sort(1).values
     n_faces = len(topology.faces)
     pairs, which = torch.unique(pairs[:, 0] * n_faces + pairs[:, 1], return_inverse=True)
-    # One number for pixel and pair: rows of a table are sorted much more slowly.
+    # One number per pixel and pair: sorting the rows of a table is much slower.
     n_pairs = max(1, len(pairs))
     at = torch.unique(pixel[row] * n_pairs + which)
     at, which = at // n_pairs, at % n_pairs

@@ -1,1 +1,1 @@
-"""Light from all directions: environment maps, prefiltered or drawn by Monte Carlo."""
+"""Environment maps: light from all directions, prefiltered or sampled by Monte Carlo."""

@@ -1,4 +1,4 @@
-"""Directions all around: evenly spread, and as a lat-long map has them."""
+"""Directions over the sphere: evenly distributed, or those of the texels of a lat-long map."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-# Directions that stand for a smooth sky; the mean of a cosine lobe over them is right to a thousandth.
+# Number of even directions; the mean of a cosine lobe over them is accurate to one part in a thousand.
 EVEN_DIRECTIONS = 1024
-# Directions nearer to a pole than this have the longitude of no direction at all, and no derivative of it.
+# Directions closer to a pole than this get a fixed longitude, without a derivative.
 NEAREST_POLE = 1e-6
 
 
 def even_directions(like: Tensor) -> Tensor:
-    """[S, 3] unit directions that stand for equal parts of the sphere (a Fibonacci spiral), as `like` in kind."""
+    """Return [S, 3] unit directions of equal solid angles (a Fibonacci spiral), in the dtype and device of `like`."""
     index = torch.arange(EVEN_DIRECTIONS, dtype=torch.float64) + 0.5
     y = 1 - 2 * index / EVEN_DIRECTIONS
     angle = index * math.pi * (1 + math.sqrt(5))
@@ -23,15 +23,15 @@ def even_directions(like: Tensor) -> Tensor:
 
 
 def solid_angles(directions: Tensor) -> Tensor:
-    """[1, S, 1]: the solid angle that each of S even directions [S, 3] stands for."""
+    """Return the solid angle of each of S even directions [S, 3]: [1, S, 1]."""
     return directions.new_full((1, len(directions), 1), 4 * math.pi / len(directions))
 
 
 def map_directions(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a lat-long map's texels, row by row: unit directions [H W, 3] of their centres, solid angles [H W].
+    """Return unit directions [H W, 3] of the texel centres of a lat-long map, row by row, and solid angles [H W].
 
-    Row 0 is around +y. The middle of the map is at +x, and to the right of it is +z: what one sees, upright and not
-    mirrored, standing inside; as Blender and glTF viewers have it.
+    Row 0 is around +y, the middle of the map is at +x, and +z is to the right of it: the view from inside, upright and
+    not mirrored, as in Blender and glTF viewers.
     """
     polar = math.pi * torch.arange(height + 1, dtype=torch.float64) / height
     middle = (polar[1:] + polar[:-1]) / 2
@@ -44,8 +44,8 @@ def map_directions(height: int, width: int, like: Tensor) -> tuple[Tensor, Tenso
     return directions.reshape(-1, 3).to(**kind), band.repeat_interleave(width).to(**kind)
 
 
-def map_places(directions: Tensor) -> tuple[Tensor, Tensor]:
-    """(u, v) [M] in 0..1 of unit directions [M, 3] in a lat-long map; the inverse of `map_directions`."""
+def directions_to_uv(directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return u and v in 0..1, [M] each, of unit directions [M, 3] in a lat-long map; inverts `map_directions`."""
     x, y, z = directions.unbind(-1)
     across = (x * x + z * z).clamp_min(NEAREST_POLE**2).sqrt()
     is_pole = x.abs() + z.abs() < NEAREST_POLE

@@ -1,4 +1,4 @@
-"""SkyMap: radiance from every direction as an image, and its blurred copies."""
+"""EnvMap: radiance from all directions as an image, and its prefiltered copies."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from diffrender.errors import ShapeError
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS
 from diffrender.ops.mip_pyramid import MipPyramid
 from diffrender.ops.sample_texture import sample_texture
-from diffrender.scene.environment.directions import map_places
+from diffrender.scene.environment.directions import directions_to_uv
 from diffrender.scene.environment.prefilter import convolve_cosine, convolve_highlight, downsample
 
-# Heights are multiples of this, so that all copies can be continued by the same part of their height beyond the poles.
+# Heights are multiples of this, so that all copies can be padded beyond the poles by the same fraction of their height.
 HEIGHT_UNIT = 16
 POLE_SHARE = 8
-# Roughness of the blurred copies: alpha = roughness^2 from 1/32 to 1 in steps of sqrt(2). The map itself comes first.
-STEPS_AN_OCTAVE = 4
+# Roughness of the prefiltered copies: alpha = roughness^2 from 1/32 to 1 in steps of sqrt(2), after the map itself.
+STEPS_PER_OCTAVE = 4
 FIRST_BLUR = 2**-2.5
-BLURS = tuple(FIRST_BLUR * 2 ** (step / STEPS_AN_OCTAVE) for step in range(11))
-# Height of a copy: three texels over the width at half height of its lobe, 2.6 alpha; the cosine lobe varies slowly.
+BLURS = tuple(FIRST_BLUR * 2 ** (step / STEPS_PER_OCTAVE) for step in range(11))
+# Height of a copy: three texels across the full width at half maximum of its lobe, 2.6 alpha; the cosine lobe is wide.
 TEXELS_OVER_ALPHA = 3.6
 TALLEST_BLUR = 128
 COSINE_HEIGHT = 32
@@ -32,28 +32,30 @@ COSINE_HEIGHT = 32
 
 @dataclass(frozen=True)
 class EnvMap:
-    """A lat-long image of the sky, seen from inside.
+    """A lat-long environment map, seen from inside; the radiance of an `Environment` light.
 
-    texels: [H, 2 H, 3] radiance, linear RGB; H a multiple of 16. Row 0 is around +y; the middle is at +x, and to the
-        right of it is +z.
+    texels: [H, 2 H, 3] float radiance, linear RGB, at least 0; H is a multiple of 16. Row 0 is around +y, the middle
+        of the map is at +x, and +z is to the right of it.
+
+    Raises ShapeError for another shape or dtype. `scene.environment.prefilter.downsample` makes a map smaller.
     """
 
     texels: Tensor
 
     def __post_init__(self) -> None:
-        check_shape("SkyMap", "texels", self.texels, ("H", "2 H", 3))
-        check_float("SkyMap", "texels", self.texels)
+        check_shape("EnvMap", "texels", self.texels, ("H", "2 H", 3))
+        check_float("EnvMap", "texels", self.texels)
         height, width = self.texels.shape[:2]
         if height == 0 or height % HEIGHT_UNIT or width != 2 * height:
             fitting = max(1, math.ceil(height / HEIGHT_UNIT)) * HEIGHT_UNIT
             raise ShapeError(
-                f"SkyMap: texels must be twice as wide as high, and their height a multiple of {HEIGHT_UNIT}, got"
-                f" {height} x {width}; resize the map, to {fitting} x {2 * fitting} for instance"
+                f"EnvMap: texels must be twice as wide as high, and their height a multiple of {HEIGHT_UNIT}, got"
+                f" {height} x {width}; resize the map, for instance to {fitting} x {2 * fitting}"
             )
 
     def prefiltered(self) -> PrefilteredEnvMap:
-        """Its blurred copies: worked out once where the texels are fixed, anew where they carry a gradient."""
-        # A graph that is kept could be gone through backwards only once.
+        """Return its prefiltered copies: computed once if the texels are fixed, every time if they need a gradient."""
+        # A cached autograd graph could be traversed backwards only once.
         return _prefilter(self.texels) if self.texels.requires_grad else self._kept
 
     @cached_property
@@ -63,27 +65,27 @@ class EnvMap:
 
 @dataclass(frozen=True)
 class PrefilteredEnvMap:
-    """A sky's copies, blurred by lobes of all widths; means over lobes are look-ups in it.
+    """An environment map convolved with lobes of all widths: the mean over a lobe is one look-up.
 
-    highlights: the map, and it blurred by highlights of each roughness of BLURS, continued beyond the poles.
-    hemispheres: it blurred by the cosine, likewise.
+    highlights: the map, and the map convolved with GGX lobes of each roughness of BLURS, padded beyond the poles.
+    hemispheres: the map convolved with the clamped cosine, padded beyond the poles.
     """
 
     highlights: MipPyramid
     hemispheres: MipPyramid
 
     def mean_radiance(self, directions: Tensor, backend: str | None) -> Tensor:
-        """[M, 3] cosine-weighted means around unit directions [M, 3] of the map; differentiable in all."""
-        return sample_texture(self.hemispheres, _places(directions), backend=backend)
+        """Return [M, 3] cosine-weighted means around unit directions [M, 3] of the map; differentiable."""
+        return sample_texture(self.hemispheres, _padded_uv(directions), backend=backend)
 
     def lobe(self, directions: Tensor, roughness: Tensor, backend: str | None) -> Tensor:
-        """[M, 3] means over highlights around unit directions [M, 3], as wide as roughness [M or 1, 1] in 0..1."""
+        """Return [M, 3] means over GGX lobes of `roughness` [M or 1, 1] in 0..1 around unit directions [M, 3]."""
         roughness = roughness[:, 0].expand(len(directions))
         below = (roughness - LEAST_ROUGHNESS) / (FIRST_BLUR - LEAST_ROUGHNESS)
-        above = 1 + STEPS_AN_OCTAVE * (roughness.clamp_min(FIRST_BLUR) / FIRST_BLUR).log2()
+        above = 1 + STEPS_PER_OCTAVE * (roughness.clamp_min(FIRST_BLUR) / FIRST_BLUR).log2()
         level = torch.where(roughness < FIRST_BLUR, below.clamp_min(0), above)
-        # The op finds its level as the logarithm of a width.
-        return sample_texture(self.highlights, _places(directions), level.exp2(), backend=backend)
+        # The op takes the level as the logarithm of a footprint.
+        return sample_texture(self.highlights, _padded_uv(directions), level.exp2(), backend=backend)
 
 
 def _prefilter(texels: Tensor) -> PrefilteredEnvMap:
@@ -97,20 +99,20 @@ def _prefilter(texels: Tensor) -> PrefilteredEnvMap:
 
 
 def _pyramid(copies: list[Tensor]) -> MipPyramid:
-    continued = [_beyond_poles(copy) for copy in copies]
-    sizes = tuple((image.shape[0], image.shape[1]) for image in continued)
-    return MipPyramid(torch.cat([image.flatten(0, 1) for image in continued]), sizes)
+    padded = [_pad_poles(copy) for copy in copies]
+    sizes = tuple((image.shape[0], image.shape[1]) for image in padded)
+    return MipPyramid(torch.cat([image.flatten(0, 1) for image in padded]), sizes)
 
 
-def _beyond_poles(image: Tensor) -> Tensor:
-    """[H + 2 H / POLE_SHARE, W, C]: whoever goes on beyond a pole comes down on the other side."""
+def _pad_poles(image: Tensor) -> Tensor:
+    """Pad both poles with the rows half a turn away: [H + 2 H / POLE_SHARE, W, C]."""
     height, width = image.shape[:2]
     rows = height // POLE_SHARE
     opposite = image.roll(width // 2, 1)
     return torch.cat([opposite[:rows].flip(0), image, opposite[height - rows :].flip(0)])
 
 
-def _places(directions: Tensor) -> Tensor:
-    """[M, 2] uv of directions in a map continued beyond the poles."""
-    u, v = map_places(directions)
+def _padded_uv(directions: Tensor) -> Tensor:
+    """Return the [M, 2] uv of directions [M, 3] in a map padded beyond the poles."""
+    u, v = directions_to_uv(directions)
     return torch.stack([u, (v + 1 / POLE_SHARE) / (1 + 2 / POLE_SHARE)], 1)

@@ -1,7 +1,7 @@
-"""Round lobes that skies are blurred with: the clamped cosine, and a GGX highlight as it is seen straight on.
+"""Lobes for prefiltering environments: the clamped cosine, and a GGX highlight at normal incidence.
 
-Seen straight on (v = n), a highlight of roughness sqrt(alpha) reflects from the direction at the angle t to the normal
-D(t / 2) V(cos t, 1) cos t (`ops.ggx.formulas`), whose half vector is at t / 2.
+Seen along the normal (v = n), a highlight of roughness sqrt(alpha) weights the direction at angle t from the normal by
+D(t / 2) V(cos t, 1) cos t (`ops.ggx.formulas`), since the half vector is at t / 2.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution, visibility
 
-# Rows of the table of bands, over roughness; angles that a row is integrated over.
+# Rows (roughness) of the table of bands; number of angles in the quadrature of a row.
 BAND_ROWS, BAND_ANGLES = 33, 20000
 
 
 def highlight_kernel(cosine: Tensor, roughness: float) -> Tensor:
-    """The lobe of a highlight at angles of this cosine from its middle, up to a factor; zero from 90 degrees on."""
+    """Evaluate a highlight's lobe at the cosine of the angle from its axis, up to a factor; zero from 90 degrees."""
     alpha = cosine.new_tensor(max(roughness, LEAST_ROUGHNESS) ** 2)
     sine_half_squared = ((1 - cosine) / 2).clamp(0, 1)
     above = cosine.clamp_min(0)
@@ -27,23 +27,23 @@ def highlight_kernel(cosine: Tensor, roughness: float) -> Tensor:
 
 
 def cosine_kernel(cosine: Tensor) -> Tensor:
-    """The lobe of a diffuse surface, up to a factor."""
+    """Evaluate a diffuse surface's lobe, the clamped cosine, up to a factor."""
     return cosine.clamp_min(0)
 
 
 def lobe_bands(roughness: Tensor) -> Tensor:
-    """[M, 4]: what the lobe of roughness [M, 1] multiplies spherical harmonics of order 0 to 3 with."""
+    """Return the [M, 4] factors of the lobe of roughness [M, 1] for spherical harmonics of orders 0 to 3."""
     table = _band_table(roughness.dtype, roughness.device)
-    place = roughness[:, 0].clamp(0, 1) * (BAND_ROWS - 1)
-    row = place.detach().floor().clamp_max(BAND_ROWS - 2)
+    position = roughness[:, 0].clamp(0, 1) * (BAND_ROWS - 1)
+    row = position.detach().floor().clamp_max(BAND_ROWS - 2)
     first, second = (table.index_select(0, row.long() + step) for step in (0, 1))
-    return first + (place - row)[:, None] * (second - first)
+    return first + (position - row)[:, None] * (second - first)
 
 
 @cache
 def _band_table(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[BAND_ROWS, 4]: 2 pi times the integral of the lobe, its own integral being 1, times a Legendre polynomial."""
-    # Denser towards the middle, where smooth lobes are narrow.
+    """Compute [BAND_ROWS, 4]: integrals over the sphere of the normalized lobe times Legendre polynomials 0 to 3."""
+    # Denser towards the axis, where lobes of low roughness are narrow.
     steps = (torch.arange(BAND_ANGLES, dtype=torch.float64) + 0.5) / BAND_ANGLES
     angle = math.pi / 2 * steps**2
     cosine = angle.cos()

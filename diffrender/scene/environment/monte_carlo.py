@@ -1,4 +1,4 @@
-"""A sky by Monte Carlo: the truth that the means over hemispheres and lobes approximate."""
+"""Monte Carlo environment light: the reference that prefiltered environments approximate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution
-from diffrender.scene.environment.directions import map_directions, map_places
+from diffrender.scene.environment.directions import directions_to_uv, map_directions
 from diffrender.scene.light import EnvironmentLight, Light, LightSamples
 from diffrender.scene.light_frames import directions_to_world
 from diffrender.scene.lights.environment import Environment
@@ -20,24 +20,24 @@ from diffrender.scene.material import Material, SpecularLobe
 from diffrender.scene.shading_points import ShadingPoints
 
 FEWEST_SAMPLES = 3
-# Directions worked on at a time: some ten arrays of three floats of each then stay near the caches.
+# Directions per chunk: about ten arrays of three floats each then stay close to the caches.
 CHUNK = 2**19
-# Powers of one over the plastic number: their multiples fill a square evenly (Roberts, The unreasonable effectiveness
-# of quasirandom sequences, 2018).
+# The plastic number: multiples of its inverse and its inverse square fill a square evenly (Roberts, The unreasonable
+# effectiveness of quasirandom sequences, 2018).
 PLASTIC = 1.32471795724474602596
 
 
 @dataclass(frozen=True)
 class MonteCarloEnvironment(EnvironmentLight):
-    """An environment of which every point sums `samples` directions of its own, shaded one by one.
+    """An environment evaluated by Monte Carlo with `samples` directions per point.
 
-    A third of the directions is drawn in proportion to the map's radiance, a third as the cosine to the normal, a third
-    as the material's highlights; each counts by what all three had to do with it, so that the sum is right in the mean
-    whatever material and map are (the balance heuristic of Veach & Guibas, Optimally Combining Sampling Techniques for
-    Monte Carlo Rendering, 1995). As with all skies, nothing hides anything. Without gradients; the same numbers are
-    drawn for each image.
+    A third of the directions is drawn in proportion to the map's radiance, a third in proportion to the cosine to the
+    normal, a third from the material's specular lobes; all are combined by multiple importance sampling, so that the
+    estimate is unbiased for every material and map (the balance heuristic of Veach & Guibas, Optimally Combining
+    Sampling Techniques for Monte Carlo Rendering, 1995). As for all environment lights, there is no occlusion. Without
+    gradients; each image draws the same random numbers.
 
-    samples: directions a point, at least 3.
+    environment: the light. samples: directions per point, at least 3; otherwise raises ShapeError.
     """
 
     environment: Environment
@@ -45,73 +45,73 @@ class MonteCarloEnvironment(EnvironmentLight):
 
     def __post_init__(self) -> None:
         if self.samples < FEWEST_SAMPLES:
-            raise ShapeError(f"TracedSky: samples must be at least {FEWEST_SAMPLES}, got {self.samples}")
+            raise ShapeError(f"MonteCarloEnvironment: samples must be at least {FEWEST_SAMPLES}, got {self.samples}")
 
     def prepared(self) -> MonteCarloEnvironment:
-        """Itself: what it needs of its map is worked out once and kept."""
+        """Return the light itself: what it needs of its map is computed on first use and cached."""
         return self
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
-        """One direction a texel."""
+        """Return one sample per texel."""
         return self.environment.sample(surface)
 
     def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
-        """As the environment has it."""
+        """Return the environment's prefiltered mean."""
         return self.environment.mean_radiance(surface, normal_w)
 
     def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """As the environment has it."""
+        """Return the environment's prefiltered mean."""
         return self.environment.lobe(surface, direction_w, roughness)
 
     @torch.no_grad()
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
-        """[M, 3] linear radiance that `material` sends towards its camera, with the noise of `samples` directions."""
+        """Return the [M, 3] linear radiance reflected towards the camera, with the noise of `samples` directions."""
         if len(surface) == 0:
             return surface.vertices_w.new_zeros(0, 3)
         generator = torch.Generator().manual_seed(0)
         step = max(1, CHUNK // self.samples)
         parts = [surface.select(slice(start, start + step)) for start in range(0, len(surface), step)]
-        return torch.cat([self._reflected(part, material, generator) for part in parts])
+        return torch.cat([self._estimate(part, material, generator) for part in parts])
 
-    def _reflected(self, surface: ShadingPoints, material: Material, generator: torch.Generator) -> Tensor:
+    def _estimate(self, surface: ShadingPoints, material: Material, generator: torch.Generator) -> Tensor:
         normal_w, _, glossy = material.lobes(surface)
-        n_each = self.samples // 3
-        n_glossy = [(n_each + k) // len(glossy) for k in range(len(glossy))]
-        n_cosine, n_light = n_each, self.samples - n_each - sum(n_glossy)
+        n_cosine = self.samples // 3
+        n_glossy = [(n_cosine + k) // len(glossy) for k in range(len(glossy))]
+        n_light = self.samples - n_cosine - sum(n_glossy)
         world_from_map = self._world_from_map(surface)
         like = surface.vertices_w
-        drawn = [self._drawn_light.directions(_uniforms(len(surface), n_light, generator, like)) @ world_from_map]
-        drawn.append(_around(normal_w, *_cosine_lobe(_uniforms(len(surface), n_cosine, generator, like))))
+        drawn = [self._sampled_light.directions(_uniforms(len(surface), n_light, generator, like)) @ world_from_map]
+        drawn.append(_directions_around(normal_w, *_sample_cosine(_uniforms(len(surface), n_cosine, generator, like))))
         for lobe, count in zip(glossy, n_glossy, strict=True):
-            places = _highlight_lobe(lobe, _uniforms(len(surface), count, generator, like))
-            drawn.append(_around(lobe.direction_w, *places))
+            angles = _sample_highlight(lobe, _uniforms(len(surface), count, generator, like))
+            drawn.append(_directions_around(lobe.direction_w, *angles))
         to_light_w = torch.cat(drawn, 1)
         in_map = (to_light_w @ world_from_map.transpose(1, 2)).reshape(-1, 3)
-        density = n_light * self._drawn_light.density(in_map).reshape(to_light_w.shape[:2])
+        density = n_light * self._sampled_light.density(in_map).reshape(to_light_w.shape[:2])
         density = density + n_cosine * (to_light_w * normal_w[:, None]).sum(-1).clamp_min(0) / math.pi
         for lobe, count in zip(glossy, n_glossy, strict=True):
             density = density + count * _highlight_density(lobe, to_light_w)
         copies = self.environment.radiance.prefiltered()
         arriving = copies.lobe(in_map, in_map.new_zeros(1, 1), surface.backend).reshape(to_light_w.shape)
-        # What none of the three can draw, none did.
+        # A direction of density zero is never drawn.
         weight = torch.where(density > 0, 1 / density, 0)
         return (material.evaluate(surface, to_light_w) * arriving * weight[..., None]).sum(1)
 
     def _world_from_map(self, surface: ShadingPoints) -> Tensor:
-        """[M or 1, 3, 3]: row j is where axis j of the map points in the world."""
+        """Return [M or 1, 3, 3]: row j is axis j of the map in the world."""
         axes = axis_angle_to_matrix(self.environment.rotation).T
         return directions_to_world(surface, self.environment.frame, axes)
 
     @cached_property
-    def _drawn_light(self) -> _SampledLight:
+    def _sampled_light(self) -> _SampledLight:
         return _SampledLight.of_map(self.environment.radiance.texels)
 
 
 @dataclass(frozen=True)
 class _SampledLight:
-    """Directions of a lat-long map drawn in proportion to its radiance.
+    """Sampler of directions of a lat-long map in proportion to its radiance.
 
-    cumulative: [H W] float64, up to 1. per_solid_angle: [H W] density in 1/sr. height: H.
+    cumulative: [H W] float64 cumulative probability, up to 1. per_solid_angle: [H W] density in 1/sr. height: H.
     """
 
     cumulative: Tensor
@@ -122,7 +122,7 @@ class _SampledLight:
     def of_map(cls, texels: Tensor) -> _SampledLight:
         height, width = texels.shape[:2]
         _, solid_angle = map_directions(height, width, texels)
-        # Bilinear look-ups carry the light of a texel half a texel into each neighbour.
+        # Bilinear look-ups spread the radiance of a texel half a texel into each neighbour.
         bright = texels.detach().amax(2)
         bright = torch.cat([bright[:, -1:], bright, bright[:, :1]], 1)[None, None]
         reached = torch.nn.functional.avg_pool2d(bright, 3, 1, (1, 0), count_include_pad=False)[0, 0]
@@ -131,51 +131,51 @@ class _SampledLight:
         return cls(share.cumsum(0), (share / solid_angle).to(texels.dtype), height)
 
     def directions(self, uniforms: Tensor) -> Tensor:
-        """[M, S, 3] unit directions in the map, from numbers [M, S, 2] in 0..1."""
+        """Return [M, S, 3] unit directions of the map, from uniform numbers [M, S, 2] in 0..1."""
         first, second = uniforms.double().unbind(-1)
-        place = first.contiguous() * self.cumulative[-1]
-        texel = torch.searchsorted(self.cumulative, place, right=True).clamp_max(len(self.cumulative) - 1)
+        quantile = first.contiguous() * self.cumulative[-1]
+        texel = torch.searchsorted(self.cumulative, quantile, right=True).clamp_max(len(self.cumulative) - 1)
         end = self.cumulative[texel]
         share = (end - torch.where(texel > 0, self.cumulative[texel - 1], 0)).clamp_min(1e-300)
-        across = ((end - place) / share).clamp(0, 1)
+        across = ((end - quantile) / share).clamp(0, 1)
         row, column = texel // (2 * self.height), texel % (2 * self.height)
         longitude = math.pi * ((column + across) / self.height - 1)
-        # Evenly in solid angle between the cosines of the row's borders.
+        # Uniform in solid angle: linear between the cosines of the row's borders.
         above, below = (math.pi * row / self.height).cos(), (math.pi * (row + 1) / self.height).cos()
         y = above + second * (below - above)
         radius = (1 - y * y).clamp_min(0).sqrt()
         return torch.stack([radius * longitude.cos(), y, radius * longitude.sin()], -1).to(uniforms.dtype)
 
     def density(self, directions: Tensor) -> Tensor:
-        """[M] in 1/sr at unit directions [M, 3] of the map."""
-        u, v = map_places(directions)
+        """Return the [M] density in 1/sr at unit directions [M, 3] of the map."""
+        u, v = directions_to_uv(directions)
         row = (v * self.height).long().clamp(0, self.height - 1)
         column = (u * 2 * self.height).long().clamp(0, 2 * self.height - 1)
         return self.per_solid_angle[row * 2 * self.height + column]
 
 
 def _uniforms(n_points: int, count: int, generator: torch.Generator, like: Tensor) -> Tensor:
-    """[M, count, 2] numbers in 0..1: for each point one even pattern, shifted at random."""
+    """Draw [M, count, 2] numbers in 0..1: the same low-discrepancy pattern for each point, shifted at random."""
     steps = torch.tensor([1 / PLASTIC, 1 / PLASTIC**2], dtype=torch.float64)
     pattern = torch.arange(count, dtype=torch.float64)[:, None] * steps
     shift = torch.rand(n_points, 1, 2, generator=generator)
     return ((pattern.float() + shift) % 1).to(like.device, like.dtype)
 
 
-def _cosine_lobe(uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines to the middle and angles around it, [M, S] each, as densely as the cosine."""
+def _sample_cosine(uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cosines to the axis and angles around it, [M, S] each, distributed as the clamped cosine."""
     return (1 - uniforms[..., 0]).sqrt(), 2 * math.pi * uniforms[..., 1]
 
 
-def _highlight_lobe(glossy: SpecularLobe, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Likewise, as the highlight seen straight on: half vectors as densely as D times their cosine."""
+def _sample_highlight(glossy: SpecularLobe, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cosines to the axis and angles around it, [M, S] each, with half vectors distributed as D n.h."""
     squared = _alpha(glossy) ** 2
     cos_half_squared = (1 - uniforms[..., 0]) / (1 + (squared - 1) * uniforms[..., 0])
     return 2 * cos_half_squared - 1, 2 * math.pi * uniforms[..., 1]
 
 
 def _highlight_density(glossy: SpecularLobe, to_light_w: Tensor) -> Tensor:
-    """[M, S] in 1/sr: D of the half vector, times its cosine, over 4 times that cosine."""
+    """Return the [M, S] density in 1/sr of `_sample_highlight`: D n.h / (4 v.h), where v = n."""
     cosine = (to_light_w * glossy.direction_w[:, None]).sum(-1)
     return distribution(_alpha(glossy), ((1 - cosine) / 2).clamp(0, 1)) / 4
 
@@ -184,17 +184,17 @@ def _alpha(glossy: SpecularLobe) -> Tensor:
     return glossy.roughness.clamp_min(LEAST_ROUGHNESS) ** 2
 
 
-def _around(middle_w: Tensor, cosine: Tensor, angle: Tensor) -> Tensor:
-    """[M, S, 3] unit directions at cosines [M, S] to `middle_w` [M, 3], and angles [M, S] around it."""
-    # The axis that is farthest from the middle is never along it.
-    axis = torch.nn.functional.one_hot(middle_w.abs().argmin(1), 3).to(middle_w.dtype)
-    first = torch.nn.functional.normalize(torch.linalg.cross(middle_w, axis), dim=1)
-    second = torch.linalg.cross(middle_w, first)
+def _directions_around(axis_w: Tensor, cosine: Tensor, angle: Tensor) -> Tensor:
+    """Return [M, S, 3] unit directions at cosines [M, S] to unit `axis_w` [M, 3] and angles [M, S] around it."""
+    # The coordinate axis with the smallest component is never parallel to it.
+    other = torch.nn.functional.one_hot(axis_w.abs().argmin(1), 3).to(axis_w.dtype)
+    first = torch.nn.functional.normalize(torch.linalg.cross(axis_w, other), dim=1)
+    second = torch.linalg.cross(axis_w, first)
     sine = (1 - cosine * cosine).clamp_min(0).sqrt()
     x, y = (sine * angle.cos())[..., None], (sine * angle.sin())[..., None]
-    return x * first[:, None] + y * second[:, None] + cosine[..., None] * middle_w[:, None]
+    return x * first[:, None] + y * second[:, None] + cosine[..., None] * axis_w[:, None]
 
 
 def with_monte_carlo(light: Light, samples: int) -> Light:
-    """`light` as the truth has it: an environment by `samples` directions a point, any other as it is."""
+    """Return `light`, an environment as its Monte Carlo reference with `samples` directions per point."""
     return MonteCarloEnvironment(light, samples) if isinstance(light, Environment) else light

@@ -1,8 +1,8 @@
-"""Blurring lat-long maps with round lobes: linear in the texels, by weights that are worked out once.
+"""Prefiltering: convolution of lat-long maps with rotationally symmetric lobes, linear in the texels.
 
-A lobe looks the same from every direction, so in a lat-long map it depends on the two rows and on the *difference* of
-the two columns alone: along the rows the blur is a convolution around the circle, a product after a Fourier transform.
-What is left is one small matrix a frequency, from row to row.
+In a lat-long map such a lobe depends on the two rows and on the *difference* of the two columns only: along the rows it
+is a circular convolution, a product after a Fourier transform. What remains is one small matrix per frequency, from row
+to row, which is computed once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from diffrender.scene.environment.lobes import cosine_kernel, highlight_kernel
 
 
 def downsample(texels: Tensor, height: int) -> Tensor:
-    """[height, 2 height, C]: the map [H, W, C] at a smaller size; each texel the mean over its solid angle."""
+    """Downsample the map [H, W, C] to [height, 2 height, C]; each texel is the mean over its solid angle."""
     if height >= len(texels):
         return texels
     _, solid_angle = map_directions(len(texels), texels.shape[1], texels)
@@ -30,12 +30,12 @@ def downsample(texels: Tensor, height: int) -> Tensor:
 
 
 def convolve_highlight(texels: Tensor, roughness: float) -> Tensor:
-    """[H, W, C]: in each direction the mean of the map [H, W, C] over a highlight's lobe of this roughness."""
+    """Convolve the map [H, W, C] with a highlight's lobe: [H, W, C] means around each direction."""
     return _convolve(texels, _highlight_weights(*texels.shape[:2], roughness))
 
 
 def convolve_cosine(texels: Tensor) -> Tensor:
-    """[H, W, C]: in each direction the cosine-weighted mean of the map [H, W, C] over the hemisphere around it."""
+    """Convolve the map [H, W, C] with the clamped cosine: [H, W, C] means over the hemisphere of each direction."""
     return _convolve(texels, _cosine_weights(*texels.shape[:2]))
 
 
@@ -59,7 +59,7 @@ def _cosine_weights(height: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def _weights(height: int, width: int, kernel: Callable[[Tensor], Tensor]) -> Tensor:
-    """[W / 2 + 1, H, H] float32: for each frequency, from input rows to output rows; a constant map stays itself."""
+    """Compute [W / 2 + 1, H, H] float32 weights by frequency, output row, input row; a constant map is preserved."""
     like = torch.zeros((), dtype=torch.float64)
     directions, solid_angle = map_directions(height, width, like)
     first = directions.unflatten(0, (height, width))[:, 0]

@@ -1,4 +1,4 @@
-"""The shelf of lights: scene.yaml's `lights: [{type: ...}]` picks from this table."""
+"""The table of lights, by the `type` that a scene file gives: `lights: [{type: ambient}]`."""
 
 from diffrender.scene.light import Light
 from diffrender.scene.lights.ambient import Ambient

@@ -1,4 +1,4 @@
-"""The same light from everywhere."""
+"""Ambient light: the same radiance from all directions."""
 
 from __future__ import annotations
 
@@ -16,30 +16,34 @@ from diffrender.scene.shading_points import ShadingPoints
 
 @dataclass(frozen=True)
 class Ambient(EnvironmentLight):
-    """Constant radiance from every direction, without shadows: a diffuse surface reflects base_color x radiance.
+    """Constant radiance from all directions, without shadows: a diffuse surface reflects base_color x radiance.
 
-    radiance: [3] linear RGB, W / (m2 sr).
+    radiance: [3] linear RGB, at least 0, in W / (m2 sr); default 1.
+
+    In a scene file:
+
+        lights: [{type: ambient, radiance: 0.3}]
     """
 
     radiance: Tensor = quantity(RADIANCE, lambda: torch.ones(3))
 
     def prepared(self) -> Ambient:
-        """Itself."""
+        """Return the light itself: there is nothing to precompute."""
         return self
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
-        """The radiance from directions all around."""
+        """Return the radiance from evenly distributed directions."""
         to_light_w = even_directions(self.radiance)
         return LightSamples(to_light_w[None], self.radiance * solid_angles(to_light_w))
 
     def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
-        """The radiance itself: [1, 3]."""
+        """Return the radiance itself: [1, 3]."""
         return self.radiance[None]
 
     def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """The radiance itself: [1, 3]."""
+        """Return the radiance itself: [1, 3]."""
         return self.radiance[None]
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
-        """The radiance times all that the material reflects; where its lobes are makes no difference."""
+        """Return the radiance times the material's directional albedo; its lobes make no difference."""
         return self.radiance * material.albedo(surface)

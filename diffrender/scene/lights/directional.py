@@ -1,4 +1,4 @@
-"""Light from very far away: the sun."""
+"""Directional light: parallel rays from far away, such as those of the sun."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from diffrender.scene.shadow_cameras import Bounds, Shadow, parallel_map
 
 @dataclass(frozen=True)
 class Directional(PunctualLight):
-    """Parallel rays.
+    """A light of parallel rays.
 
-    direction: [3] the way the light travels, in its frame (as glTF's KHR_lights_punctual); need not be unit.
-    radiance: [3] linear RGB; radiance times the solid angle of the source, that is the irradiance in W / m2 on a
-        surface that faces it. A white diffuse surface facing it reflects radiance / pi.
-    frame: world, or camera (scene.frames).
-    shadow: how it casts shadows, or None.
+    direction: [3] the direction in which the light travels, in its frame (as in glTF's KHR_lights_punctual); need not
+        be unit; default (0, -1, 0).
+    radiance: [3] linear RGB, at least 0, default 1: radiance times the solid angle of the source, which is the
+        irradiance in W / m2 on a surface that faces it. A white diffuse surface facing it reflects radiance / pi.
+    frame: "world" (default) or "camera": what the light is fixed to (scene.light_frames).
+    shadow: how it casts shadows; None (default): it casts none.
+
+    Raises ConfigError for an unknown frame. In a scene file:
+
+        lights: [{type: directional, direction: [-1, -1, -0.6], radiance: 2.2, shadow: true}]
     """
 
     direction: Tensor = quantity(DIRECTION, lambda: torch.tensor([0.0, -1.0, 0.0]))
@@ -35,11 +40,11 @@ class Directional(PunctualLight):
         check_frame("Directional", self.frame)
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
-        """One sample, the same at every point that one camera sees."""
+        """Return one sample, the same at all points that one camera sees."""
         to_light = -torch.nn.functional.normalize(self.direction, dim=0)
         to_light_w = direction_to_world(surface, self.frame, to_light)
         return LightSamples(to_light_w[:, None, :], self.radiance[None, None, :])
 
     def shadow_cameras(self, bounds: Bounds, cameras: Cameras) -> Cameras:
-        """One map of the whole scene."""
+        """Return the camera of one map of the whole scene."""
         return parallel_map(self.shadow or Shadow(), bounds, directions_of_views(cameras, self.frame, self.direction))

@@ -1,4 +1,4 @@
-"""A sky as an image: light from real surroundings."""
+"""Environment light: radiance from all directions, given by a lat-long map."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from diffrender.scene.shading_points import ShadingPoints
 
 @dataclass(frozen=True)
 class Environment(EnvironmentLight):
-    """Radiance from every direction, as a lat-long map.
+    """Radiance from all directions as a lat-long map, without shadows.
 
-    radiance: the map; each of its texels may be learned.
-    rotation: [3] rotation vector in radians that turns the map in its frame (axis times angle).
-    frame: world, or camera (scene.frames).
+    radiance: the EnvMap, [H, 2 H, 3] texels, each of which can be learned; default: radiance 1 in 16 x 32 texels.
+    rotation: [3] rotation vector (axis times angle in radians) that rotates the map in its frame; default 0.
+    frame: "world" (default) or "camera": what the light is fixed to (scene.light_frames).
 
-    Diffuse surfaces and highlights look up copies of the map that are blurred by the cosine and by highlights' lobes
-    (skies.sky_map): a fixed linear function of the texels, so their gradient is exact for the image that is shown. What
-    the image itself leaves out is stated at `Ggx.lobes`; `sample`, with one direction a texel, is the truth.
+    Diffuse surfaces and highlights look up copies of the map prefiltered by the cosine and by highlights' lobes
+    (`PrefilteredEnvMap`): a fixed linear function of the texels, so that gradients are exact for the rendered image.
+    `Ggx.lobes` states what the image approximates; `sample`, with one sample per texel, is the reference.
+
+    Raises ConfigError for an unknown frame, ShapeError for a wrong shape. In a scene file:
+
+        lights: [{type: environment, radiance: sky.hdr, resolution: 64, rotation: {axis: [0, 1, 0], degrees: 90}}]
     """
 
     radiance: EnvMap = quantity(RADIANCE, lambda: EnvMap(torch.ones(16, 32, 3)))
@@ -39,34 +43,34 @@ class Environment(EnvironmentLight):
         check_shape("Environment", "rotation", self.rotation, (3,))
 
     def prepared(self) -> EnvironmentLight:
-        """With its blurred copies."""
-        return _Blurred(self, self.radiance.prefiltered())
+        """Return the light with its prefiltered copies."""
+        return _Prefiltered(self, self.radiance.prefiltered())
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
-        """One direction a texel: H W of them, for tests and small maps."""
+        """Return one sample per texel, 2 H^2 in all, for tests and small maps."""
         texels = self.radiance.texels
         directions, solid_angle = map_directions(texels.shape[0], texels.shape[1], texels)
-        turned = (axis_angle_to_matrix(self.rotation) * directions[:, None, :]).sum(-1)
+        rotated = (axis_angle_to_matrix(self.rotation) * directions[:, None, :]).sum(-1)
         radiance = texels.reshape(-1, 3) * solid_angle[:, None]
-        return LightSamples(directions_to_world(surface, self.frame, turned), radiance[None])
+        return LightSamples(directions_to_world(surface, self.frame, rotated), radiance[None])
 
     def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
-        """A look-up in the map blurred by the cosine: [M, 3]."""
+        """Look up the map prefiltered by the cosine: [M, 3]."""
         return self.prepared().mean_radiance(surface, normal_w)
 
     def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """A look-up between the two maps blurred by the next lobes: [M, 3]."""
+        """Look up, and interpolate between, the maps prefiltered by the two nearest lobes: [M, 3]."""
         return self.prepared().lobe(surface, direction_w, roughness)
 
     def map_directions_of(self, surface: ShadingPoints, directions_w: Tensor) -> Tensor:
-        """[M, 3] directions of the world at the points of the surface, in the map."""
+        """Return world directions [M, 3] at the points of the surface in the frame of the map: [M, 3]."""
         in_frame = directions_from_world(surface, self.frame, directions_w)
         return in_frame @ axis_angle_to_matrix(self.rotation).to(in_frame.dtype)
 
 
 @dataclass(frozen=True)
-class _Blurred(EnvironmentLight):
-    """An environment with its blurred copies."""
+class _Prefiltered(EnvironmentLight):
+    """An environment with its prefiltered copies."""
 
     environment: Environment
     copies: PrefilteredEnvMap

@@ -1,4 +1,4 @@
-"""A distant lamp for each view: photometric stereo, where one camera sees one thing under changing light."""
+"""One directional light per view, for photometric stereo: a fixed camera, one object, changing light."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from diffrender.scene.shading_points import ShadingPoints
 
 @dataclass(frozen=True)
 class PerViewDirectional(Light):
-    """L lamps very far away, of which each view sees one: that of the camera's `number` (scene.cameras).
+    """L directional lights, of which each view sees one: that of its camera's `number` (`Cameras`). Without shadows.
 
-    A camera that is not numbered, one that took none of the pictures, sees the first. They cast no shadows.
+    Cameras without a `number`, which took none of the images, see the first.
 
-    direction: [L, 3] the way the light travels, in its frame; need not be unit.
-    radiance: [L, 3] linear RGB, as that of `Directional`.
-    frame: world, or camera (scene.frames).
+    direction: [L, 3] the directions in which the lights travel, in their frame; need not be unit. Default: one,
+        (0, 0, -1).
+    radiance: [L, 3] linear RGB, at least 0, as of `Directional`; default 1.
+    frame: "world" (default) or "camera": what the lights are fixed to (scene.light_frames).
+
+    Raises ConfigError for an unknown frame, ShapeError for a wrong shape. In a scene file:
+
+        lights: [{type: flashes, direction: light_directions.txt}]
     """
 
     direction: Tensor = quantity(DIRECTION, lambda: torch.tensor([[0.0, 0.0, -1.0]]))
@@ -31,24 +36,24 @@ class PerViewDirectional(Light):
     frame: str = "world"
 
     def __post_init__(self) -> None:
-        check_frame("Flashes", self.frame)
-        check_shape("Flashes", "direction", self.direction, ("L", 3))
-        check_shape("Flashes", "radiance", self.radiance, (len(self.direction), 3))
+        check_frame("PerViewDirectional", self.frame)
+        check_shape("PerViewDirectional", "direction", self.direction, ("L", 3))
+        check_shape("PerViewDirectional", "radiance", self.radiance, (len(self.direction), 3))
 
     def prepared(self) -> PerViewDirectional:
-        """Itself: there is nothing to work out."""
+        """Return the light itself: there is nothing to precompute."""
         return self
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
-        """The sum over its one sample of bsdf x cosine x radiance."""
+        """Return bsdf x cosine x radiance of its one sample."""
         return shade_samples(self.sample(surface), surface, material)
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
-        """One sample, that of the view."""
+        """Return one sample per point, that of its view."""
         number = surface.cameras.number
-        lamp = surface.view.new_zeros(1) if number is None else number.index_select(0, surface.view)
-        to_light = -torch.nn.functional.normalize(self.direction, dim=1).index_select(0, lamp)
+        index = surface.view.new_zeros(1) if number is None else number.index_select(0, surface.view)
+        to_light = -torch.nn.functional.normalize(self.direction, dim=1).index_select(0, index)
         if self.frame == "camera":
             rotation = surface.cameras.cam_from_world[:, :3, :3].index_select(0, surface.view)
             to_light = (rotation * to_light[:, :, None]).sum(1)
-        return LightSamples(to_light[:, None], self.radiance.index_select(0, lamp)[:, None])
+        return LightSamples(to_light[:, None], self.radiance.index_select(0, index)[:, None])

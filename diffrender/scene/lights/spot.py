@@ -1,4 +1,4 @@
-"""Light from one place into a cone: a torch."""
+"""Spot light: a point light confined to a cone."""
 
 from __future__ import annotations
 
@@ -15,27 +15,33 @@ from diffrender.scene.light_frames import (
     check_frame,
     direction_to_world,
     directions_of_views,
-    place_to_world,
-    places_of_views,
+    position_to_world,
+    positions_of_views,
 )
 from diffrender.scene.lights.point import towards
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, cone_map
 
-# Cosines of the two cones differ at least by this, so that a sharp cone's edge has a derivative.
+# Least difference of the cosines of the two cones: the edge of a sharp cone has a finite derivative.
 NARROWEST_EDGE = 1e-3
 
 
 @dataclass(frozen=True)
 class Spot(PunctualLight):
-    """Shines as a point light inside a cone, and fades out between an inner and an outer cone.
+    """A point light inside a cone, which fades out between an inner and an outer cone.
 
-    position: [3] in its frame. direction: [3] the way the cone points; need not be unit.
-    intensity: [3] linear RGB, W / sr, inside the inner cone.
-    inner_deg, outer_deg: [] degrees between the axis and the cones, 0 <= inner < outer <= 90. At an angle a between
-        them the factor is ((cos a - cos outer) / (cos inner - cos outer))^2, as in glTF's KHR_lights_punctual.
-    frame: world, or camera (scene.frames).
-    shadow: how it casts shadows, or None.
+    position: [3] in its frame, in world units; default (0, 2, 0).
+    direction: [3] the axis of the cone, away from the light, in its frame; need not be unit; default (0, -1, 0).
+    intensity: [3] linear RGB, at least 0, in W / sr, inside the inner cone; default 1.
+    inner_deg, outer_deg: [] degrees between the axis and the cones, 0 <= inner < outer <= 90; default 20 and 30. At an
+        angle a between them the factor is ((cos a - cos outer) / (cos inner - cos outer))^2, as in glTF's
+        KHR_lights_punctual.
+    frame: "world" (default) or "camera": what the light is fixed to (scene.light_frames).
+    shadow: how it casts shadows; None (default): it casts none.
+
+    Raises ConfigError for an unknown frame, ShapeError for angles of a wrong shape. In a scene file:
+
+        lights: [{type: spot, position: [0, 3, 0], direction: [0, -1, 0], intensity: 8, inner_deg: 15, outer_deg: 25}]
     """
 
     position: Tensor = quantity(POSITION, lambda: torch.tensor([0.0, 2.0, 0.0]))
@@ -52,18 +58,18 @@ class Spot(PunctualLight):
         check_shape("Spot", "outer_deg", self.outer_deg, ())
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
-        """One sample: a point light's, times the factor of the cone."""
-        to_light_w, squared = towards(surface, place_to_world(surface, self.frame, self.position))
+        """Return a point light's sample times the factor of the cone."""
+        to_light_w, squared = towards(surface, position_to_world(surface, self.frame, self.position))
         axis = torch.nn.functional.normalize(self.direction, dim=0)
         cosine = -(to_light_w * direction_to_world(surface, self.frame, axis)).sum(-1, keepdim=True)
         cos_inner, cos_outer = (torch.deg2rad(angle).cos() for angle in (self.inner_deg, self.outer_deg))
-        # What a fit does to the angles may leave no edge between them.
+        # In a fit the angles may meet.
         edge = (cos_inner - cos_outer).clamp_min(NARROWEST_EDGE)
         share = ((cosine - cos_outer) / edge).clamp(0, 1).square()
         return LightSamples(to_light_w[:, None, :], (self.intensity * share / squared)[:, None, :])
 
     def shadow_cameras(self, bounds: Bounds, cameras: Cameras) -> Cameras:
-        """One map of the cone."""
-        places_w = places_of_views(cameras, self.frame, self.position)
+        """Return the camera of one map of the cone."""
+        positions_w = positions_of_views(cameras, self.frame, self.position)
         directions_w = directions_of_views(cameras, self.frame, self.direction)
-        return cone_map(self.shadow or Shadow(), bounds, places_w, directions_w, float(self.outer_deg))
+        return cone_map(self.shadow or Shadow(), bounds, positions_w, directions_w, float(self.outer_deg))

@@ -1,4 +1,4 @@
-"""The shelf of materials: scene.yaml's `material: {type: ...}` picks from this table."""
+"""The table of materials, by the `type` that a scene file gives: `material: {type: lambert}`."""
 
 from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx

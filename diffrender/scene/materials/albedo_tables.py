@@ -1,4 +1,4 @@
-"""Tables of how much light a highlight reflects in all, over roughness and the cosine between normal and camera."""
+"""Directional albedo tables of highlights, over roughness and the cosine between normal and camera."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from diffrender.ops.ggx.formulas import LEAST_COSINE
 from diffrender.ops.mip_pyramid import MipPyramid
 from diffrender.ops.sample_texture import sample_texture
 
-# Directions closer to the normal than this have no plane of their own, in which their highlight would be shifted.
+# Directions closer to the normal than this define no plane with it in which their highlight could be shifted.
 MOST_COSINE = 0.9999
-# Rows (roughness) and columns (square root of the cosine: it changes fast at grazing angles).
+# Rows (roughness) and columns (square root of the cosine: the albedo changes fast at grazing angles).
 ROUGHNESS_STEPS, COSINE_STEPS = 17, 33
-# Half vectors an entry is integrated with: (over their polar angle, over half of the circle).
+# Half vectors per entry of a table: (polar angles, azimuths over half of the circle).
 QUADRATURE = (96, 32)
 
 
 @cache
 def table_of(make: Callable[[], Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The float64 table that `make` computes, in another dtype; each is computed once."""
+    """Return the float64 table that `make` computes in another dtype and on a device; each is computed once."""
     with torch.no_grad():
         return make().to(device, dtype)
 
 
 def look_up(table: Tensor, roughness: Tensor, cosine: Tensor, backend: str | None = None) -> Tensor:
-    """Bilinear values [M or 1, C] of a table [R, K, C] at [M or 1, 1]; differentiable in both.
+    """Interpolate a table [R, K, C] at roughness and cosine [M or 1, 1]: [M or 1, C]; differentiable in both.
 
-    What `ops.ggx.formulas.look_up` says of a table: it is a texture whose first and last texels are at the borders.
+    As in `ops.ggx.formulas.look_up`, the first and last entries are at the borders.
     """
     rows, columns, channels = table.shape
     x = (cosine.clamp(LEAST_COSINE, 1).sqrt() * (columns - 1) + 0.5) / columns
     y = (roughness.clamp(0, 1) * (rows - 1) + 0.5) / rows
-    places = torch.cat(torch.broadcast_tensors(x, y), 1)
+    uv = torch.cat(torch.broadcast_tensors(x, y), 1)
     texture = MipPyramid(table.reshape(rows * columns, channels), ((rows, columns),))
-    return sample_texture(texture, places, wrap="clamp", backend=backend)
+    return sample_texture(texture, uv, wrap="clamp", backend=backend)
 
 
 def integrate(
     cos_half_of: Callable[[float, Tensor], Tensor], share_of: Callable[[float, Tensor, Tensor, Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """[R, C, channels] float64: means over half vectors h, for each roughness and cosine c = n.v of the tables.
+    """Integrate a table [R, K, channels] float64: means over half vectors h for each roughness and cosine n.v.
 
-    cos_half_of: (roughness, uniform numbers in 0..1) to n.h, so that h is drawn from a density.
-    share_of: (roughness, n.l, n.v, n.h, v.h) to what is averaged, [channels, ...]; where light would come from below,
-        nothing is.
+    cos_half_of: (roughness, uniform numbers in 0..1) -> n.h: importance sampling of h.
+    share_of: (roughness, n.l, n.v, n.h, v.h) -> the integrand over the density of h, [channels, ...]; it counts as 0
+        where l is below the surface.
     """
     n_polar, n_around = QUADRATURE
     uniform = (torch.arange(n_polar, dtype=torch.float64)[:, None] + 0.5) / n_polar

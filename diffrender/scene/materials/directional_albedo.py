@@ -1,8 +1,8 @@
-"""Tables of how much a surface of microfacets (ops.ggx.formulas) reflects in all.
+"""Directional albedo of a microfacet surface (ops.ggx.formulas), tabulated over n.v and roughness.
 
-The integral of F D V n.l over all l, what a surface reflects of surroundings that are the same everywhere, is linear in
-f0: `f0 (A - B) + B`, with A that of F = 1 and B that of F = (1 - v.h)^5. It is tabulated over n.v and roughness (the
-"environment BRDF" of Karis, Real Shading in Unreal Engine 4, 2013).
+The directional albedo, what the surface reflects of a uniform environment, is the integral of F D V n.l over all l. It
+is linear in f0: `f0 (A - B) + B`, with A the integral for F = 1 and B that for F = (1 - v.h)^5 (the "environment BRDF"
+of Karis, Real Shading in Unreal Engine 4, 2013).
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from diffrender.scene.materials.albedo_tables import COSINE_STEPS, integrate, lo
 
 
 def scale_and_bias(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:
-    """(A - B, B), each [M or 1, 1], for roughness and n.v [M or 1, 1] in 0..1."""
+    """Return scale A - B and bias B, each [M or 1, 1], for roughness and n.v [M or 1, 1] in 0..1."""
     table = table_of(_albedo_table, roughness.dtype, roughness.device)
     scale, bias = look_up(table, roughness, cos_camera, backend).split(1, 1)
     return scale, bias
 
 
 def diffuse_table(like: Tensor) -> Tensor:
-    """[R, K, 1]: T(c), such that T(n.l) T(n.v) / pi reflects what a dielectric's shine leaves over: 1 - E(n.v) in all.
+    """Return the table T(c) [R, K, 1] of the diffuse base: T(n.l) T(n.v) / pi has directional albedo 1 - E(n.v).
 
-    E is what the shine of a dielectric reflects; T(c) = (1 - E(c)) / sqrt(1 - mean of E). Source: Kulla & Conty,
-    Revisiting Physically Based Shading at Imageworks (2017), after Kelemen & Szirmay-Kalos (2001).
+    E is the directional albedo of a dielectric's specular reflection, and T(c) = (1 - E(c)) / sqrt(1 - mean of E), so
+    that a white base and the reflection above it have albedo 1 together. Source: Kulla & Conty, Revisiting Physically
+    Based Shading at Imageworks (2017), after Kelemen & Szirmay-Kalos (2001).
     """
     return table_of(_diffuse_table, like.dtype, like.device)
 
 
 @cache
 def _albedo_table() -> Tensor:
-    """[R, C, 2] float64: (A - B, B).
+    """Compute [R, K, 2] float64: (A - B, B).
 
-    Over half vectors drawn as D n.h is; with them the integrand is 4 V n.l v.h / n.h.
+    Half vectors are sampled in proportion to D n.h, which leaves the integrand 4 V n.l v.h / n.h.
     """
 
     def alpha_of(roughness: float) -> Tensor:
@@ -60,7 +61,7 @@ def _albedo_table() -> Tensor:
 
 @cache
 def _diffuse_table() -> Tensor:
-    """[R, C, 1] float64: T."""
+    """Compute [R, K, 1] float64: T."""
     scale, bias = _albedo_table().unbind(-1)
     left_over = 1 - (DIELECTRIC_F0 * scale + bias)
     # The mean over the hemisphere, weighted by the cosine c = s^2: 2 c dc = 4 s^3 ds.

@@ -1,4 +1,4 @@
-"""The metallic-roughness material of glTF."""
+"""GGX: the metallic-roughness material of glTF."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ class Ggx(Material):
 
         bsdf = D V F + (1 - metallic) base_color / pi T(n.l) T(n.v)       f0 = lerp(0.04, base_color, metallic)
 
-    with D, V, F of `ops.ggx.formulas`, as glTF's appendix B has them. The one difference: its sample code weights the
-    diffuse part by 1 - F(v.h), which reflects up to 1.27 times the light that arrives where a smooth white surface is
-    seen from the side; here it is weighted by T (`diffuse_table`), so that a white dielectric reflects exactly what it
-    receives. Straight on, and for rough surfaces, the two differ by about one in a hundred. Light that bounces between
-    facets is left out, as in the sample code: a white metal of roughness 1, seen from above, reflects a third of a
-    white sky.
+    D, V, F are those of `ops.ggx.formulas` and of glTF's appendix B. There is one difference: glTF's sample code
+    weights the diffuse part by 1 - F(v.h), which reflects up to 1.27 times the arriving light where a smooth white
+    surface is seen at grazing angles; here the weight is T (`diffuse_table`), so that a white dielectric reflects
+    exactly what it receives. At normal incidence, and for rough surfaces, the two differ by about 1 %. Interreflection
+    between facets is not modelled, as in the sample code: a white metal of roughness 1 at normal incidence reflects a
+    third of a uniform environment.
 
-    base_color: linear RGB in 0..1: colour of the diffuse base, and of a metal's reflections.
-    metallic: in 0..1. roughness: in 0..1, alpha = roughness^2; below 0.045 it shades as 0.045.
-    normal: a normal map: vectors in the tangent frame (along u, up in the image, outwards); None for none.
-    emissive: linear radiance that the surface sends out by itself; None for none.
+    base_color: linear RGB in 0..1, default 0.5: colour of the diffuse base, and of a metal's reflections.
+    metallic: in 0..1, default 0: 0 for dielectrics, 1 for metals.
+    roughness: in 0..1, default 0.5; alpha = roughness^2; values below 0.045 shade as 0.045.
+    normal: normal map: vectors in the tangent frame (along u, up in the image, outwards); None (default) for none.
+    emissive: emitted linear radiance, RGB, at least 0; None (default) for none.
 
-    Each is uniform [C], per vertex [V, C] or a Texture, with C = 1 for metallic and roughness and else 3.
+    Each is uniform [C], per vertex [V, C] or a Texture; C is 1 for metallic and roughness, otherwise 3. Raises
+    ShapeError for another shape. In a scene file:
+
+        material: {type: ggx, base_color: {texture: own}, metallic: 0, roughness: {texture: 0.5, resolution: 512}}
     """
 
     metallic: SurfaceValue = quantity(SHARE, lambda: torch.zeros(1))
@@ -45,11 +49,11 @@ class Ggx(Material):
     emissive: SurfaceValue | None = quantity(RADIANCE)
 
     def emitted(self, surface: ShadingPoints) -> Tensor | None:
-        """emissive, or None."""
+        """Return `emissive` at each point, or None."""
         return None if self.emissive is None else surface.value(self.emissive)
 
     def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
-        """bsdf times n.l, zero from behind: [M, S, 3]."""
+        """Return bsdf times n.l, zero for light from behind: [M, S, 3]."""
         normal_w = shading_normal_w(surface, self.normal)
         return ggx(
             normal_w,
@@ -61,36 +65,36 @@ class Ggx(Material):
         )
 
     def albedo(self, surface: ShadingPoints) -> Tensor:
-        """Of the base and the shine together."""
+        """Return the directional albedo of base and specular reflection together."""
         shares = self._shares(surface, shading_normal_w(surface, self.normal))
         return shares.diffuse + shares.f0 * shares.scale + shares.bias
 
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
-        """Exact for surroundings that are the same everywhere; how it sees others is approximated.
+        """Return its lobes: exact in a uniform environment, an approximation in others.
 
-        The diffuse base sees them weighted by the cosine alone, and the shine by three round lobes, each that of GGX as
-        it is seen straight on (the split sum of Karis 2013 with more lobes than one, `lobe_table`).
+        The diffuse base is weighted by the cosine only; specular reflection is the sum of three rotationally symmetric
+        lobes, each that of GGX at normal incidence (the split sum of Karis 2013 with three lobes, `lobe_table`).
         """
         normal_w = shading_normal_w(surface, self.normal)
         cos_camera, roughness, f0, scale, bias, diffuse = self._shares(surface, normal_w)
-        seen = lobes_of_highlight(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
-        # (1 - w) n + w m with m = 2 c n - v and n.m = c, over its length.
-        w, c = seen.towards_mirrored, cos_camera
+        highlight = lobes_of_highlight(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
+        # (1 - w) n + w m with m = 2 c n - v and n.m = c, divided by its length.
+        w, c = highlight.towards_mirrored, cos_camera
         squared = (1 - w) ** 2 + w * w + 2 * w * (1 - w) * c
         inverse = squared.clamp_min(LEAST_COSINE).rsqrt()
         along_normal, along_camera = (1 - w + 2 * w * c) * inverse, w * inverse
-        parts = (along_normal, along_camera, seen.roughness, scale * seen.scale, bias * seen.bias)
+        parts = (along_normal, along_camera, highlight.roughness, scale * highlight.scale, bias * highlight.bias)
         glossy = []
         for of_n, of_v, width, share, bias_share in zip(*(part.split(1, 1) for part in parts), strict=True):
             glossy.append(SpecularLobe(of_n * normal_w - of_v * surface.to_camera_w, width, f0 * share + bias_share))
         return ReflectionLobes(normal_w, diffuse, tuple(glossy))
 
     def to_gltf(self) -> GltfSurface:
-        """Exactly this."""
+        """Return the same material."""
         return GltfSurface(self.base_color, self.metallic, self.roughness, self.normal, self.emissive)
 
     def _inputs(self, surface: ShadingPoints, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Base colour, metallic and roughness; in one dtype, as defaults are float32 whatever the scene is in."""
+        """Return base colour, metallic and roughness in `dtype`: defaults are float32 in any scene."""
         return (
             surface.value(self.base_color).to(dtype),
             surface.value(self.metallic).to(dtype),
@@ -108,9 +112,9 @@ class Ggx(Material):
 
 
 class _Shares(NamedTuple):
-    """What a surface reflects of surroundings that are the same everywhere: diffuse + f0 scale + bias.
+    """The directional albedo, diffuse + f0 scale + bias, in its parts.
 
-    cos_camera: [M, 1]. roughness: [M or 1, 1], as it counts. f0, diffuse: [M or 1, 3]. scale, bias: [M, 1].
+    cos_camera: [M, 1]. roughness: [M or 1, 1], clamped. f0: [M or 1, 3]. scale, bias: [M, 1]. diffuse: [M, 3].
     """
 
     cos_camera: Tensor

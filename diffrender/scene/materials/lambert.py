@@ -1,4 +1,4 @@
-"""Ideal diffuse reflection."""
+"""Lambert: ideal diffuse reflection."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ from diffrender.scene.shading_points import ShadingPoints
 
 @dataclass(frozen=True)
 class Lambert(Material):
-    """Reflects base_color / pi in every direction.
+    """An ideal diffuse surface: bsdf = base_color / pi.
 
-    base_color: albedo, linear RGB in 0..1: uniform [3], per vertex [V, 3] or a Texture.
-    normal: a normal map: vectors in the tangent frame (along u, up in the image, outwards), in the same forms; or None.
+    base_color: albedo, linear RGB in 0..1, default 0.5.
+    normal: normal map: vectors in the tangent frame (along u, up in the image, outwards); None (default) for none.
+
+    Each is uniform [3], per vertex [V, 3] or a Texture with 3 channels. Raises ShapeError for another shape. In a scene
+    file:
+
+        material: {type: lambert, base_color: [0.8, 0.35, 0.1]}
     """
 
     normal: SurfaceValue | None = quantity(NORMAL)
 
     def emitted(self, surface: ShadingPoints) -> None:
-        """Nothing."""
+        """Return None: it emits nothing."""
         return None
 
     def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
-        """base_color / pi times the cosine between normal and light, zero from behind: [M, S, 3]."""
+        """Return base_color / pi times n.l, zero for light from behind: [M, S, 3]."""
         normal_w = shading_normal_w(surface, self.normal)
-        # Defaults are float32, whatever the scene is in.
+        # Defaults are float32, whatever the scene's dtype is.
         to_light_w, color = to_light_w.to(normal_w.dtype), surface.value(self.base_color).to(normal_w.dtype)
         return lambert(normal_w, to_light_w, color, backend=surface.backend)
 
     def albedo(self, surface: ShadingPoints) -> Tensor:
-        """base_color."""
+        """Return base_color at each point."""
         return surface.value(self.base_color)
 
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
-        """base_color times the mean of the hemisphere, exactly."""
+        """Return a diffuse lobe of albedo base_color, which is exact."""
         return ReflectionLobes(shading_normal_w(surface, self.normal), surface.value(self.base_color))
 
     def to_gltf(self) -> GltfSurface:
-        """Exactly this."""
+        """Return the same material."""
         return GltfSurface(self.base_color, normal=self.normal, specular=False)

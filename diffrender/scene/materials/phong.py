@@ -1,4 +1,4 @@
-"""A diffuse base under a Blinn-Phong highlight."""
+"""Phong: a diffuse base under a normalized Blinn-Phong highlight."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from diffrender.scene.shading_points import ShadingPoints
 
 @dataclass(frozen=True)
 class Phong(Material):
-    """Normalised Blinn-Phong:
+    """A diffuse base under a normalized Blinn-Phong highlight.
 
-        bsdf = (1 - specular) base_color / pi + specular (n + 2) (n + 4) / (8 pi (2^(-n/2) + n)) (n.h)^n
+        bsdf = (1 - specular) base_color / pi + specular (s + 2) (s + 4) / (8 pi (2^(-s/2) + s)) (n.h)^s
 
-    with the exponent n = shininess and h half-way between light and camera. The factor makes a highlight seen straight
-    on reflect just `specular` of a white sky; from the side it is less. So never more light leaves than arrives,
-    whatever the values, and light and camera can be exchanged.
+    with the exponent s = shininess, the normal n and the half vector h of light and camera. The factor gives the
+    highlight the directional albedo `specular` at normal incidence and less at grazing angles, so that the material
+    conserves energy for all values; it is reciprocal.
 
-    base_color: albedo of the base, linear RGB in 0..1.
-    specular: colour of the highlight, linear RGB in 0..1.
-    shininess: above 0; 10 is dull, 1000 nearly a mirror.
-    normal: a normal map: vectors in the tangent frame (along u, up in the image, outwards); None for none.
+    base_color: albedo of the base, linear RGB in 0..1, default 0.5.
+    specular: colour of the highlight, linear RGB in 0..1, default 0.1.
+    shininess: positive, default 32; 10 is dull, 1000 nearly a mirror.
+    normal: normal map: vectors in the tangent frame (along u, up in the image, outwards); None (default) for none.
 
-    Each is uniform [C], per vertex [V, C] or a Texture, with C = 1 for shininess and else 3.
-    Source: Blinn, Models of Light Reflection for Computer Synthesized Pictures (1977); the factor is the exact integral
-    at normal incidence.
+    Each is uniform [C], per vertex [V, C] or a Texture; C is 1 for shininess, otherwise 3. Raises ShapeError for
+    another shape. Source: Blinn, Models of Light Reflection for Computer Synthesized Pictures (1977); the factor is the
+    exact integral at normal incidence. In a scene file:
+
+        material: {type: phong, base_color: {vertex: 0.5}, specular: 0.2, shininess: 80}
     """
 
     specular: SurfaceValue = quantity(COLOR, lambda: torch.full((3,), 0.1))
@@ -42,11 +44,11 @@ class Phong(Material):
     normal: SurfaceValue | None = quantity(NORMAL)
 
     def emitted(self, surface: ShadingPoints) -> None:
-        """Nothing."""
+        """Return None: it emits nothing."""
         return None
 
     def evaluate(self, surface: ShadingPoints, to_light_w: Tensor) -> Tensor:
-        """bsdf times the cosine between normal and light, zero from behind: [M, S, 3]."""
+        """Return bsdf times n.l, zero for light from behind: [M, S, 3]."""
         normal_w = shading_normal_w(surface, self.normal)[:, None, :]
         half_w = torch.nn.functional.normalize(to_light_w + surface.to_camera_w[:, None, :], dim=-1)
         cos_light = (normal_w * to_light_w).sum(-1, keepdim=True).clamp_min(0)
@@ -58,14 +60,14 @@ class Phong(Material):
         return (specular * highlight + (1 - specular) * base) * cos_light
 
     def albedo(self, surface: ShadingPoints) -> Tensor:
-        """Of the base and the highlight together."""
+        """Return the directional albedo of base and highlight together."""
         diffuse, _, weight = self._shares(surface, shading_normal_w(surface, self.normal))
         return diffuse + weight
 
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
-        """The base exactly; the highlight as a GGX lobe of alpha^2 = 2 / (n + 2), around the mirror's direction.
+        """Return the base, which is exact, and the highlight as a GGX lobe around the mirror direction.
 
-        That exponent and that alpha have the same curvature at their peaks.
+        Its alpha^2 = 2 / (shininess + 2) gives both lobes the same curvature at their peaks.
         """
         normal_w = shading_normal_w(surface, self.normal)
         diffuse, roughness, weight = self._shares(surface, normal_w)
@@ -74,16 +76,16 @@ class Phong(Material):
         return ReflectionLobes(normal_w, diffuse, (SpecularLobe(mirrored_w, roughness, weight),))
 
     def to_gltf(self) -> GltfSurface:
-        """The nearest: a highlight as wide, and the reflection of a dielectric's boundary in place of `specular`."""
+        """Return the nearest: a highlight of the same width, with a dielectric's reflection instead of `specular`."""
         return GltfSurface(
             self.base_color, roughness=map_tensors(self.shininess, equivalent_roughness), normal=self.normal
         )
 
     def _shares(self, surface: ShadingPoints, normal_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the base reflects [M or 1, 3]; the highlight's equivalent roughness [M or 1, 1] and what it reflects."""
+        """Return the base's albedo [M or 1, 3], the highlight's equivalent roughness [M or 1, 1] and albedo [M, 3]."""
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True).clamp_min(LEAST_COSINE)
         specular = surface.value(self.specular)
-        # Defaults are float32, whatever the scene is in.
+        # Defaults are float32, whatever the scene's dtype is.
         roughness = equivalent_roughness(surface.value(self.shininess).to(normal_w.dtype))
         table = table_of(_albedo_table, roughness.dtype, roughness.device)
         reflected = look_up(table, roughness, cos_camera, surface.backend)
@@ -91,20 +93,21 @@ class Phong(Material):
 
 
 def normalization(exponent: Tensor) -> Tensor:
-    """(n + 2) (n + 4) / (8 pi (2^(-n/2) + n)): one over the integral of (n.h)^n n.l over l, seen straight on."""
+    """Return (s + 2) (s + 4) / (8 pi (2^(-s/2) + s)): 1 / integral of (n.h)^s n.l over l at normal incidence."""
     return (exponent + 2) * (exponent + 4) / (8 * math.pi * ((-0.5 * math.log(2) * exponent).exp() + exponent))
 
 
 def equivalent_roughness(exponent: Tensor) -> Tensor:
-    """The roughness r = sqrt(alpha) of the GGX lobe with alpha^2 = 2 / (n + 2), in LEAST_ROUGHNESS..1."""
+    """Return the roughness sqrt(alpha) of the GGX lobe with alpha^2 = 2 / (exponent + 2), in LEAST_ROUGHNESS..1."""
     return (2 / (exponent + 2)).pow(0.25).clamp_min(LEAST_ROUGHNESS)
 
 
 @cache
 def _albedo_table() -> Tensor:
-    """[R, C, 1] float64: what a highlight reflects of a white sky, over equivalent roughness and n.v.
+    """Compute [R, K, 1] float64: the highlight's directional albedo, over equivalent roughness and n.v.
 
-    Over half vectors drawn as (n.h)^n is; with them the integrand is normalization 2 pi / (n + 1) 4 n.l v.h.
+    Half vectors are sampled in proportion to (n.h)^s, which leaves the integrand
+    normalization 2 pi / (s + 1) 4 n.l v.h.
     """
 
     def exponent_of(roughness: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The table of projections, by the names that transforms.json (and COLMAP) has for camera models."""
+"""The table of projections, by the names of camera models in transforms.json and COLMAP."""
 
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.orthographic import Orthographic
@@ -8,5 +8,5 @@ PROJECTIONS: dict[str, type[Projection]] = {"PINHOLE": Perspective, "ORTHOGRAPHI
 
 
 def projection_name(projection: Projection) -> str:
-    """The name of the camera model `projection` in PROJECTIONS."""
+    """Return the name of `projection` in PROJECTIONS."""
     return next(name for name, kind in PROJECTIONS.items() if type(projection) is kind)

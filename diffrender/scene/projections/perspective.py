@@ -12,24 +12,24 @@ from diffrender.scene.projection import Rectilinear
 
 @dataclass(frozen=True)
 class Perspective(Rectilinear):
-    """The pinhole camera: (x, y) / z on the image plane; focal lengths in pixels."""
+    """The pinhole camera: (x, y) / z on the image plane; `focal_px` is the focal length in pixels."""
 
     def from_image_plane(self, xy: Tensor, depth: Tensor) -> Tensor:
-        """(x, y, 1) times the depth."""
+        """Return (x, y, 1) times the depth."""
         return torch.cat([xy * depth, depth], -1)
 
     def screen_depth(self, depth: Tensor) -> Tensor:
-        """-1 / depth."""
+        """Return -1 / depth."""
         return -1 / depth
 
     def screen_depth_step(self, depth: Tensor, step: Tensor) -> Tensor:
-        """The step / depth^2."""
+        """Return step / depth^2."""
         return step / depth**2
 
     def plane_slope(
         self, points_c: Tensor, normals_c: Tensor, depth: Tensor, focal_px: Tensor, steepest: float
     ) -> tuple[Tensor, Tensor]:
-        """From n . X = n . point on the plane, with X = depth (x, y, 1)."""
+        """Solve n . X = n . point, the plane's equation, with X = depth (x, y, 1)."""
         distance = points_c.norm(dim=1)
         facing = -(normals_c * points_c).sum(1) / distance.clamp_min(1e-20)
         to_plane = (facing * distance).clamp_min(1e-6 * depth)

@@ -1,1 +1,1 @@
-"""Textures on surfaces: sampling, baking, packing, moving to other texture coordinates."""
+"""Textures on surfaces: sampling, baking, packing, transfer to other texture coordinates."""

@@ -1,4 +1,4 @@
-"""Colours of vertices and textures, turned into one another; textures completed."""
+"""Baking between vertex values and textures; filling of unseen texels."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texel_to_surface import TexelMap, texel_map
 from diffrender.scene.textures.texture import Texture
 
-# Relative to the squares of barycentric coordinates, of which a vertex has several.
+# Weight of the regularizing term, relative to sums of squared barycentric coordinates.
 LEAST_SQUARE = 1e-6
 
 
 def unwrap_mesh(mesh: Mesh, resolution: int, padding: int | None = None) -> Mesh:
-    """The same triangles with new texture coordinates for a square texture (geometry.unwrap)."""
+    """Return the mesh with new texture coordinates for a square texture of `resolution` texels (geometry.unwrap)."""
     layout: UvLayout = unwrap(mesh.vertices, mesh.faces, resolution, padding)
     return replace(mesh, uvs=layout.uvs, uv_faces=layout.uv_faces)
 
 
 def bake_to_texture(mesh: Mesh, vertex_values: Tensor, resolution: int) -> Texture:
-    """A square texture that shows `vertex_values` [V, C] on a mesh with texture coordinates; gutters are filled.
+    """Bake `vertex_values` [V, C] of a mesh with texture coordinates to a square texture; gutters are filled.
 
-    Raises ShapeError where the mesh has no texture coordinates.
+    Raises ShapeError if the mesh has no texture coordinates.
     """
     check_shape("bake_to_texture", "vertex_values", vertex_values, (mesh.n_vertices, "C"))
     texels_of = texel_map(mesh, resolution, resolution)
@@ -39,17 +39,17 @@ def bake_to_texture(mesh: Mesh, vertex_values: Tensor, resolution: int) -> Textu
 
 
 def bake_to_vertices(mesh: Mesh, texture: Texture) -> Tensor:
-    """[V, C] values of vertices that show `texture` as well as such values can: with the least squares of differences.
+    """Fit vertex values [V, C] to `texture` by least squares over its texels.
 
     A vertex on which no texel depends takes the texture's bilinear value at its own texture coordinates.
-    Raises ShapeError where the mesh has no texture coordinates.
+    Raises ShapeError if the mesh has no texture coordinates.
     """
     from scipy.sparse import csr_matrix, diags
     from scipy.sparse.linalg import splu
 
     height, width, channels = texture.texels.shape
     texels_of = texel_map(mesh, height, width)
-    assert mesh.uvs is not None and mesh.uv_faces is not None  # texel_map has refused others
+    assert mesh.uvs is not None and mesh.uv_faces is not None  # texel_map raises otherwise
     own = texture.texels.new_zeros(mesh.n_vertices, channels)
     own[mesh.faces.reshape(-1)] = texture.sample(mesh.uvs[mesh.uv_faces.reshape(-1)]).detach()
     corners = mesh.faces[texels_of.face_id].cpu().numpy()
@@ -57,18 +57,18 @@ def bake_to_vertices(mesh: Mesh, texture: Texture) -> Tensor:
     weights = texels_of.bary.double().cpu().numpy().ravel()
     shares = csr_matrix((weights, (rows, corners.ravel())), shape=(len(corners), mesh.n_vertices))
     seen = texture.texels.detach()[texels_of.covered].double().cpu().numpy()
-    # The difference to `own` is what is solved for, so that LEAST_SQUARE leaves it where nothing is known.
+    # Solve for the difference from `own`: where no texel is covered, LEAST_SQUARE keeps it 0.
     rest = seen - shares @ own.double().cpu().numpy()
     system = (shares.T @ shares + LEAST_SQUARE * diags(np.ones(mesh.n_vertices))).tocsc()
     return own + torch.from_numpy(splu(system).solve(shares.T @ rest)).to(own)
 
 
 def complete_texture(mesh: Mesh, texture: Texture, known: Tensor) -> Texture:
-    """`texture` with everything filled that is not `known` [H, W] bool: unseen parts of the surface, then gutters.
+    """Fill the texels of `texture` that are not `known` [H, W] bool: unseen parts of the surface, then gutters.
 
-    On the surface values fade along the mesh, also across seams: a smooth field through the means around its vertices,
-    plus the details of the known texels, faded out. Gutters take the nearest texel of a chart.
-    Raises ShapeError where the mesh has no texture coordinates.
+    On the surface values are interpolated along the mesh, also across seams: a smooth field through the means around
+    its vertices, plus the details of the known texels, faded out. Gutters take the nearest texel of a chart.
+    Raises ShapeError if the mesh has no texture coordinates.
     """
     texels = texture.texels.detach()
     texels_of = texel_map(mesh, *texels.shape[:2])
@@ -86,7 +86,7 @@ def complete_texture(mesh: Mesh, texture: Texture, known: Tensor) -> Texture:
 
 
 def _means_around_vertices(mesh: Mesh, texels_of: TexelMap, values: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """[V, C] means of the chosen ones of K texels, weighted by their barycentric coordinates; [V] the weights' sums."""
+    """Return [V, C] means of the chosen ones of K texels by barycentric weights, and [V] the sums of the weights."""
     shares = (texels_of.bary * chosen[:, None]).reshape(-1)
     corner = mesh.faces[texels_of.face_id].reshape(-1)
     weight = shares.new_zeros(mesh.n_vertices).index_add(0, corner, shares)

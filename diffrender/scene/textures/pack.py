@@ -1,4 +1,4 @@
-"""Textures that are looked up together: where one texel of each lies beside that of the others in memory."""
+"""Texture packing: textures that are sampled together, with their texels interleaved in memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Holder = TypeVar("Holder")
 
 @dataclass(frozen=True, eq=False)
 class TexturePack:
-    """Textures of one size, as one of all their channels.
+    """Textures of one size as one texture of all their channels.
 
-    pyramid: its mip levels. sizes: channels of each texture, in order. wrap: as Texture's.
+    pyramid: its mip levels. sizes: channels of each texture, in order. wrap: as of Texture.
     """
 
     pyramid: MipPyramid
@@ -28,22 +28,22 @@ class TexturePack:
     wrap: str
 
     def sample(self, uv: Tensor, footprint: Tensor, *, backend: str | None = None) -> tuple[Tensor, ...]:
-        """[M, C] values of each texture, as Texture.sample gives them."""
+        """Return the [M, C] values of each texture, as Texture.sample does."""
         return sample_texture(self.pyramid, uv, footprint, self.wrap, backend=backend).split(list(self.sizes), 1)
 
 
 @dataclass(frozen=True)
 class PackedTexture(Texture):
-    """A texture that is also number `index` of a pack."""
+    """A texture that is also texture number `index` of a pack."""
 
     pack: TexturePack | None = None
     index: int = 0
 
 
 def pack_textures(holder: Holder, backend: str | None) -> Holder:
-    """A dataclass whose textures of one size are packed, and have their mip levels; differentiable in all texels.
+    """Return a dataclass with its textures of equal size packed, with mip levels; differentiable in all texels.
 
-    An image looks each texture up several times; what all look-ups share is worked out once.
+    An image samples each texture several times; what all samples share is computed once.
     """
     groups: dict[tuple[Any, ...], list[str]] = {}
     for name, texture in textures_of(holder).items():
@@ -52,8 +52,8 @@ def pack_textures(holder: Holder, backend: str | None) -> Holder:
     changes: dict[str, Texture] = {}
     for names in groups.values():
         textures = [getattr(holder, name) for name in names]
-        sizes = tuple(each.texels.shape[2] for each in textures)
-        pyramid = mip_pyramid([each.texels for each in textures], backend=backend)
+        sizes = tuple(texture.texels.shape[2] for texture in textures)
+        pyramid = mip_pyramid([texture.texels for texture in textures], backend=backend)
         pack = TexturePack(pyramid, sizes, textures[0].wrap)
         for index, (name, texture) in enumerate(zip(names, textures, strict=True)):
             changes[name] = PackedTexture(texture.texels, texture.wrap, pack, index)

@@ -1,4 +1,4 @@
-"""Which point of a mesh each texel of its texture shows."""
+"""TexelMap: the point of a mesh that each texel of its texture shows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from diffrender.scene.mesh import Mesh
 
 
 class TexelMap(NamedTuple):
-    """The texels of an H x W texture whose centres lie on the mesh.
+    """The texels of an H x W texture whose centres are on the mesh.
 
-    covered: [H, W] bool.
-    face_id: [K] int64 the face of each of the K covered texels, row by row; the lowest where faces overlap.
-    bary: [K, 3] where on it.
+    covered: [H, W] bool; K of them are true.
+    face_id: [K] int64 the face of each covered texel, row by row; the lowest where faces overlap.
+    bary: [K, 3] barycentric coordinates on it.
     """
 
     covered: Tensor
@@ -26,23 +26,23 @@ class TexelMap(NamedTuple):
     bary: Tensor
 
     def values(self, per_vertex: Tensor, faces: Tensor) -> Tensor:
-        """[K, C] of `per_vertex` [V, C] at the covered texels, by the corners faces [F, 3]."""
+        """Interpolate `per_vertex` [V, C] at the covered texels, by the corners faces [F, 3]: [K, C]."""
         return (per_vertex[faces[self.face_id]] * self.bary[:, :, None]).sum(1)
 
 
 def texel_map(mesh: Mesh, height: int, width: int, *, backend: str | None = None) -> TexelMap:
-    """Draws the charts of `mesh` into a texture of height x width texels; without gradient.
+    """Rasterize the charts of `mesh` into a texture of height x width texels; without gradient.
 
-    Faces outside 0..1 are drawn where the repeated texture has them; one that crosses the border is cut there.
-    Raises ShapeError where the mesh has no texture coordinates.
+    Faces outside 0..1 are moved into it by whole repeats; a face that crosses the border is cut there.
+    Raises ShapeError if the mesh has no texture coordinates.
     """
     if mesh.uvs is None or mesh.uv_faces is None:
         raise ShapeError("texel_map: the mesh has no texture coordinates; unwrap it first")
     with torch.no_grad():
         corners = mesh.uvs.detach()[mesh.uv_faces]
         corners = corners - corners.mean(1, keepdim=True).floor()
-        place = corners.reshape(1, -1, 2) * corners.new_tensor([width, height])
-        flat = torch.cat([place, torch.ones_like(place)], 2)
+        position = corners.reshape(1, -1, 2) * corners.new_tensor([width, height])
+        flat = torch.cat([position, torch.ones_like(position)], 2)
         faces = torch.arange(flat.shape[1], device=flat.device).reshape(-1, 3)
         seen = rasterize(flat, faces, height, width, near=0.0, backend=backend).face_id[0, :, :, 0]
         covered = seen >= 0

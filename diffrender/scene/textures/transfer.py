@@ -1,4 +1,4 @@
-"""Textures carried to other texture coordinates: those of the same triangles, or of another mesh about the surface."""
+"""Texture transfer to other texture coordinates: of the same triangles, or of another mesh of the same surface."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texel_to_surface import TexelMap, texel_map
 from diffrender.scene.textures.texture import Texture
 
-# Three directions that span less than this (1: at right angles) are no frame that a normal could be written in.
+# A frame of unit vectors with a smaller volume (1: perpendicular) is degenerate: normals cannot be expressed in it.
 LEAST_VOLUME = 1e-3
 
 
 @dataclass(frozen=True)
 class TextureTransfer:
-    """Where the texels of a new layout find what they show on an old one.
+    """The point of an old mesh for each texel of a new layout.
 
-    old, new: both with texture coordinates.
-    texels_of: the K texels of the new layout that lie on `new`.
-    face_id: [K] int64, bary: [K, 3]: the place of each on `old`.
+    old, new: meshes with texture coordinates.
+    texels_of: the K texels of the new layout that are on `new`.
+    face_id: [K] int64, bary: [K, 3]: the point of each on `old`.
     """
 
     old: Mesh
@@ -37,12 +37,12 @@ class TextureTransfer:
     bary: Tensor
 
     def texels(self, texture: Texture) -> Tensor:
-        """[H, W, C] of the new layout: the old texture's bilinear values, gutters filled; without gradient."""
+        """Return [H, W, C] of the new layout: the old texture's bilinear values, gutters filled; without gradient."""
         with torch.no_grad():
             return self._scatter(texture.sample(self._old_uv().to(texture.texels)))
 
     def normals(self, texture: Texture) -> Tensor:
-        """[H, W, 3] of the new layout: unit vectors of a normal map, in the tangent frames that the new one has."""
+        """Return [H, W, 3] of the new layout: unit vectors of a normal map, in the new tangent frames; no gradient."""
         with torch.no_grad():
             written = texture.sample(self._old_uv().to(texture.texels)).to(self.bary)
             direction = (_frames(self.old, self.face_id, self.bary) * written[:, :, None]).sum(1)
@@ -50,7 +50,7 @@ class TextureTransfer:
             return self._scatter(_express_in(frames, direction).to(texture.texels))
 
     def _old_uv(self) -> Tensor:
-        assert self.old.uvs is not None and self.old.uv_faces is not None  # carrier() has refused others
+        assert self.old.uvs is not None and self.old.uv_faces is not None  # texture_transfer raises otherwise
         return interpolate(self.old.uvs, self.old.uv_faces, self.face_id, self.bary)
 
     def _scatter(self, values: Tensor) -> Tensor:
@@ -61,13 +61,13 @@ class TextureTransfer:
 
 
 def texture_transfer(old: Mesh, new: Mesh, height: int, width: int) -> TextureTransfer:
-    """How textures of `old` come to lie on `new`, as textures of height x width texels.
+    """Build the transfer of textures of `old` to textures of `new` of height x width texels.
 
-    Where both are the same triangles, each place finds itself; else what is closest to it.
-    Raises ShapeError where one of the meshes has no texture coordinates.
+    If both have the same triangles, each point corresponds to itself, otherwise to the closest point of `old`.
+    Raises ShapeError if one of the meshes has no texture coordinates.
     """
     if old.uvs is None or old.uv_faces is None:
-        raise ShapeError("carry_texture: the old mesh has no texture coordinates, so no texture can lie on it")
+        raise ShapeError("texture_transfer: the old mesh has no texture coordinates, so it cannot have a texture")
     texels_of = texel_map(new, height, width)
     if _same_triangles(old, new):
         return TextureTransfer(old, new, texels_of, texels_of.face_id, texels_of.bary)
@@ -75,25 +75,26 @@ def texture_transfer(old: Mesh, new: Mesh, height: int, width: int) -> TextureTr
     from diffrender.geometry.primitives import Triangles
 
     points = texels_of.values(new.vertices.detach(), new.faces)
-    found = SurfaceQuery(Triangles(old.vertices, old.faces)).closest(points)
-    bary = _barycentric(found.points, old.vertices.detach().double()[old.faces[found.face]])
-    return TextureTransfer(old, new, texels_of, found.face, bary.to(old.uvs))
+    closest = SurfaceQuery(Triangles(old.vertices, old.faces)).closest(points)
+    bary = _barycentric(closest.points, old.vertices.detach().double()[old.faces[closest.face]])
+    return TextureTransfer(old, new, texels_of, closest.face, bary.to(old.uvs))
 
 
 def transfer_texture(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
-    """`texture` of the mesh `old` on another mesh about the same surface: each texel takes what is closest to it.
+    """Transfer `texture` of the mesh `old` to another mesh of the same surface, texel by texel from the closest point.
 
-    new: with texture coordinates of its own. resolution: of the new texture; left out: that of the old one's height.
-    Raises ShapeError where one of the meshes has no texture coordinates.
+    new: with its own texture coordinates. resolution: texels along each side of the new texture; if omitted, the height
+        of the old one.
+    Raises ShapeError if one of the meshes has no texture coordinates.
     """
     resolution = texture.texels.shape[0] if resolution is None else resolution
     return replace(texture, texels=texture_transfer(old, new, resolution, resolution).texels(texture))
 
 
 def transfer_normal_map(texture: Texture, old: Mesh, new: Mesh, resolution: int | None = None) -> Texture:
-    """A normal map carried as `transfer_texture` does, and turned into the tangent frames of the new mesh.
+    """Transfer a normal map as `transfer_texture` does, and express it in the tangent frames of the new mesh.
 
-    Vectors come out as unit vectors. Raises ShapeError where one of the meshes has no texture coordinates.
+    The vectors returned are unit. Raises ShapeError if one of the meshes has no texture coordinates.
     """
     resolution = texture.texels.shape[0] if resolution is None else resolution
     return replace(texture, texels=texture_transfer(old, new, resolution, resolution).normals(texture))
@@ -109,7 +110,7 @@ def _same_triangles(old: Mesh, new: Mesh) -> bool:
 
 
 def _frames(mesh: Mesh, face_id: Tensor, bary: Tensor) -> Tensor:
-    """[K, 3, 3] at points on a mesh: rows along u, up in the image, and outwards, as ShadingPoints has them."""
+    """Return [K, 3, 3] tangent frames at points on a mesh: rows along u, up in the image, and outwards."""
     assert mesh.uvs is not None and mesh.uv_faces is not None
     vertices = mesh.vertices.detach()
     normals = vertex_normals(vertices, mesh.faces)
@@ -122,12 +123,12 @@ def _frames(mesh: Mesh, face_id: Tensor, bary: Tensor) -> Tensor:
 
 
 def _express_in(frames: Tensor, direction: Tensor) -> Tensor:
-    """[K, 3] unit: what of each of the rows of frames [K, 3, 3] `direction` [K, 3] is made of; outwards where flat."""
+    """Express `direction` [K, 3] by the rows of frames [K, 3, 3]: [K, 3] unit; outwards if a frame is degenerate."""
     along, up, outwards = normalize(frames, dim=2).unbind(1)
     lengths = frames.norm(dim=2)
     volume = (torch.linalg.cross(along, up) * outwards).sum(1, keepdim=True)
     is_sound = volume.abs() > LEAST_VOLUME
-    # Cramer's rule: the volume with the direction in the place of each axis, over that of the three axes.
+    # Cramer's rule: the volume with the direction instead of each axis, over that of the three axes.
     parts = [
         (torch.linalg.cross(first, second) * direction).sum(1)
         for first, second in ((up, outwards), (outwards, along), (along, up))
@@ -139,7 +140,7 @@ def _express_in(frames: Tensor, direction: Tensor) -> Tensor:
 
 
 def _barycentric(points: Tensor, corners: Tensor) -> Tensor:
-    """[P, 3] barycentric coordinates of points [P, 3] on triangles [P, 3, 3]; thirds where a triangle has no area."""
+    """Return [P, 3] barycentric coordinates of points [P, 3] on triangles [P, 3, 3]; thirds if one has no area."""
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     normal = torch.linalg.cross(a, b)
     square = normal.square().sum(1, keepdim=True)
