@@ -1,1 +1,1 @@
-"""What the command `diffrender` does: fit, resume, export, report, relight, bake, compare."""
+"""The application behind the command `diffrender`: fit, resume, export, report, relight, bake, compare."""

@@ -1,4 +1,4 @@
-"""Mesh files whose colours move from vertices into a texture, or back."""
+"""Bake the colours of mesh files from vertices into a texture, or back."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ def bake_file(
     resolution: int = 512,
     unwrap: bool = False,
 ) -> Path:
-    """Reads the mesh `source`, moves its colours, writes it as .glb or .obj, and says where.
+    """Read the mesh `source`, move its colours, write it as .glb or .obj, and return the path of the new file.
 
-    to: "texture": vertex colours into a square texture of `resolution` texels a side; the mesh is unwrapped where it
-        has no texture coordinates, or where `unwrap` asks for new ones (its textures, also of roughness, metallic,
-        normals and emission, are carried along then). "vertices": the texture into vertex colours. What is uniform
-        about the surface of a glTF file, and its kind (unlit, ideally diffuse), stay as they are.
-    out: left out: <source's name>_<to>.glb beside the source.
-    Raises DataError where a file is wrong, or the mesh has no colours to move.
+    to: "texture": vertex colours into a square texture with `resolution` texels per side; the mesh is unwrapped if it
+        has no texture coordinates or if `unwrap` is true (then all its textures are transferred: colour, roughness,
+        metallic, normals, emission). "vertices": the texture into vertex colours. Uniform properties of a glTF
+        material and its kind (unlit, diffuse) stay as they are.
+    out: if None: <source's name>_<to>.glb in the folder of the source.
+    Raises DataError if a file cannot be used or the mesh has no colours to move.
     """
     out = source.with_name(f"{source.stem}_{to}.glb") if out is None else out
     if out.suffix.lower() not in WRITTEN:
-        raise DataError(f"{out}: can be written as {' or '.join(WRITTEN)} only, not {out.suffix or 'without suffix'}")
+        raise DataError(f"{out}: the suffix must be {' or '.join(WRITTEN)}, got {out.suffix or 'none'}")
     data = read_mesh(source)
-    mesh, surface = _to_vertices(source, data) if to == "vertices" else _to_texture(source, data, resolution, unwrap)
+    if to == "vertices":
+        mesh, surface = _bake_to_vertices(source, data)
+    else:
+        mesh, surface = _bake_to_texture(source, data, resolution, unwrap)
     if out.suffix.lower() == ".glb":
         write_glb(out, [GlbObject(source.stem, mesh, surface.base_color, surface=surface)])
     else:
@@ -49,19 +52,19 @@ def bake_file(
     return out
 
 
-def _to_vertices(source: Path, data: MeshData) -> tuple[Mesh, GltfSurface]:
+def _bake_to_vertices(source: Path, data: MeshData) -> tuple[Mesh, GltfSurface]:
     if data.texture is None:
-        raise DataError(f"{source}: {data.texture_note or 'has no texture'}; so there is nothing to bake into vertices")
+        raise DataError(f"{source}: {data.texture_note or 'has no texture'}; there is nothing to bake into vertices")
     mesh = replace(data.mesh, uvs=None, uv_faces=None)
     return mesh, _surface(bake_to_vertices(data.mesh, data.texture), data.finish)
 
 
-def _to_texture(source: Path, data: MeshData, resolution: int, unwrap: bool) -> tuple[Mesh, GltfSurface]:
+def _bake_to_texture(source: Path, data: MeshData, resolution: int, unwrap: bool) -> tuple[Mesh, GltfSurface]:
     if data.texture is None and data.vertex_colors is None:
         note = data.texture_note or "has neither vertex colours nor a texture"
-        raise DataError(f"{source}: {note}; so there is nothing to bake into a texture")
+        raise DataError(f"{source}: {note}; there is nothing to bake into a texture")
     if data.texture is not None and not unwrap:
-        raise DataError(f"{source}: has a texture already; --unwrap makes new texture coordinates and carries it there")
+        raise DataError(f"{source}: already has a texture; --unwrap makes new texture coordinates and transfers it")
     mesh = unwrap_mesh(data.mesh, resolution) if unwrap or data.mesh.uvs is None else data.mesh
     if data.texture is None:
         assert data.vertex_colors is not None

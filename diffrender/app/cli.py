@@ -1,4 +1,4 @@
-"""The command line: load a scene file, fit it, say where the results are."""
+"""The command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffrender.errors import DiffrenderError
 if TYPE_CHECKING:
     from diffrender.app.run import RunResult
 
-# What shells expect of a process that Ctrl-C ended: 128 + SIGINT.
+# Exit statuses. After Ctrl-C shells expect 128 + SIGINT.
 INTERRUPTED = 130
 STOPPED = 1
 
@@ -27,8 +27,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         from importlib.metadata import version
 
         typer.echo(f"diffrender {version('diffrender')}")
@@ -36,7 +36,7 @@ def _print_version(wanted: bool) -> None:
 
 
 class BakeTarget(str, Enum):
-    """Where `bake` moves colours."""
+    """Where `bake` moves the colours."""
 
     texture = "texture"
     vertices = "vertices"
@@ -45,58 +45,60 @@ class BakeTarget(str, Enum):
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """What `--version` belongs to."""
+    """Accept `--version`."""
 
 
 @app.command()
 def fit(
     scene: Annotated[
         Path | None,
-        typer.Argument(help="The scene file; with --resume, the run's own.", metavar="SCENE.YAML", show_default=False),
+        typer.Argument(
+            help="Scene file. With --resume, the run's own if omitted.", metavar="SCENE.YAML", show_default=False
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Put a value over one of the scene file: --set optimize.mesh.vertices.lr=1e-3."
-            " May be repeated. Files named here are looked for from the working folder.",
+            help="Override a value of the scene file: --set optimize.mesh.vertices.lr=1e-3. May be repeated."
+            " File names are relative to the working folder.",
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:1.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The folder of all runs; this one goes to OUT/<scene>/<time>/. By default outputs."),
+        typer.Option(help="Root folder of the results, written to OUT/<scene>/<time>/. Default: outputs."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of the order of the views.")] = None,
-    steps: Annotated[int | None, typer.Option(help="How many steps to fit.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the order of views and of random backgrounds.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with the run in this folder, from its last checkpoint and in the same folder, as if it had"
-            " never stopped. With --steps, a finished one too.",
+            help="Resume the run in this folder from its last checkpoint, as if it had never stopped. A finished run is"
+            " continued if --steps is larger.",
         ),
     ] = None,
 ) -> None:
     """Fit a scene to its target images.
 
-    Ctrl-C ends the fit early and writes the results so far (exit status 130); --resume goes on from there.
+    Ctrl-C ends the fit early and writes the results so far (exit status 130); --resume continues it.
     """
     if scene is None and resume is None:
-        raise typer.BadParameter("give a scene file, or --resume and the folder of a run", param_hint="SCENE.YAML")
+        raise typer.BadParameter("give a scene file, or --resume with the folder of a run", param_hint="SCENE.YAML")
     if resume is not None and out is not None:
-        raise typer.BadParameter("a resumed run goes on in its own folder; leave --out out", param_hint="--out")
+        raise typer.BadParameter("a resumed run stays in its own folder; omit --out", param_hint="--out")
     try:
         result = _load_and_run(scene, set_ or [], device, out or Path("outputs"), seed, steps, resume)
     except DiffrenderError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(STOPPED) from None
     except KeyboardInterrupt:
-        typer.echo("interrupted: the results are not complete", err=True)
+        typer.echo("interrupted: the results are incomplete", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if result.fit.stop_reason == "interrupted":
         raise typer.Exit(INTERRUPTED)
@@ -107,13 +109,15 @@ def fit(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="A mesh: .obj, .ply, .glb, .gltf or .stl.", metavar="A.OBJ")],
-    second: Annotated[Path, typer.Argument(help="The mesh to measure it by.", metavar="B.OBJ")],
-    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there too.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Points spread over each surface.")] = 100_000,
-    seed: Annotated[int, typer.Option(help="The seed of the points.")] = 0,
+    first: Annotated[Path, typer.Argument(help="Mesh file: .obj, .ply, .glb, .gltf or .stl.", metavar="A.OBJ")],
+    second: Annotated[Path, typer.Argument(help="Mesh file to compare it with.", metavar="B.OBJ")],
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers to this file.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Sample points per surface.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Seed of the sample points.")] = 0,
 ) -> None:
-    """Measure how far two meshes are apart, and what is wrong with each."""
+    """Measure the distance between two meshes, and the defects of each."""
     try:
         from rich.console import Console
 
@@ -127,27 +131,25 @@ def compare(
 
 @app.command()
 def relight(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, as outputs/<scene>/latest.", metavar="RUN")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, such as outputs/<scene>/latest.", metavar="RUN")],
     env: Annotated[
-        Path | None, typer.Option(metavar="FILE.HDR", help="An environment map: .hdr, .exr or any image.")
+        Path | None, typer.Option(metavar="FILE.HDR", help="Environment map: .hdr, .exr or any image.")
     ] = None,
-    rotation: Annotated[float, typer.Option(metavar="DEGREES", help="Turn the environment about +y.")] = 0.0,
+    rotation: Annotated[float, typer.Option(metavar="DEGREES", help="Rotate the environment about +y.")] = 0.0,
     light: Annotated[
         list[str] | None,
         typer.Option(
             metavar="LIGHT",
-            help="A light as scene files have them: --light '{type: directional, direction: [1, -1, 0], radiance: 3}'."
+            help="A light as in a scene file: --light '{type: directional, direction: [1, -1, 0], radiance: 3}'."
             " May be repeated.",
         ),
     ] = None,
-    exposure: Annotated[float, typer.Option(metavar="STOPS", help="Show it brighter, or darker below 0.")] = 0.0,
-    tone: Annotated[
-        str, typer.Option(help="What becomes of light brighter than 1: clip cuts it off, neutral rolls it off.")
-    ] = "clip",
-    out: Annotated[Path | None, typer.Option(help="The folder of the pictures; by default RUN/relight.")] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda or cuda:1.")] = "auto",
+    exposure: Annotated[float, typer.Option(metavar="STOPS", help="Exposure of the pictures.")] = 0.0,
+    tone: Annotated[str, typer.Option(help="Light brighter than 1: clip cuts it off, neutral compresses it.")] = "clip",
+    out: Annotated[Path | None, typer.Option(help="Folder of the pictures. Default: RUN/relight.")] = None,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
-    """Show what a run fitted in another light: pictures from its cameras, and a film of the object turning in it."""
+    """Render a fitted scene under other lights: pictures from its cameras and a turntable video."""
     try:
         from diffrender.app.relight import relight_run
         from diffrender.imaging.tone_mapping import Display
@@ -161,17 +163,17 @@ def relight(
 
 @app.command()
 def bake(
-    mesh: Annotated[Path, typer.Argument(help="A mesh: .obj, .ply, .glb, .gltf or .stl.", metavar="MESH.OBJ")],
-    to: Annotated[BakeTarget, typer.Option(help="Where the colours go.")],
+    mesh: Annotated[Path, typer.Argument(help="Mesh file: .obj, .ply, .glb, .gltf or .stl.", metavar="MESH.OBJ")],
+    to: Annotated[BakeTarget, typer.Option(help="Where to move the colours.")],
     out: Annotated[
-        Path | None, typer.Option(help="A .glb or .obj; left out: MESH_texture.glb or MESH_vertices.glb beside it.")
+        Path | None, typer.Option(help="New file, .glb or .obj. Default: MESH_texture.glb or MESH_vertices.glb.")
     ] = None,
     resolution: Annotated[int, typer.Option(min=1, max=16384, help="Texels along each side.")] = 512,
     unwrap: Annotated[
-        bool, typer.Option("--unwrap", help="Make new texture coordinates even where the mesh has some.")
+        bool, typer.Option("--unwrap", help="Make new texture coordinates even if the mesh has some.")
     ] = False,
 ) -> None:
-    """Move the colours of a mesh from its vertices into a texture, or from its texture to the vertices."""
+    """Move the colours of a mesh from its vertices into a texture, or from its texture into vertices."""
     try:
         from diffrender.app.bake import bake_file
 
@@ -184,10 +186,10 @@ def bake(
 @app.command()
 def options(
     about: Annotated[
-        str, typer.Argument(help="Only places with this in their name, as loss or lights.", metavar="[KEY]")
+        str, typer.Argument(help="Only sections with this in their path, such as loss or lights.", metavar="[KEY]")
     ] = "",
 ) -> None:
-    """List everything that a scene file may hold, with defaults."""
+    """List all options of a scene file, with their defaults."""
     from rich import box
     from rich.console import Console
     from rich.markup import escape
@@ -198,7 +200,7 @@ def options(
     found = sections(about)
     if not found:
         typer.echo(
-            f"error: no key of a scene file has {about!r} in its name; `diffrender options` lists them all", err=True
+            f"error: no section of a scene file matches {about!r}; `diffrender options` lists them all", err=True
         )
         raise typer.Exit(STOPPED)
     console = Console()
@@ -207,15 +209,15 @@ def options(
         console.print(f"\n[bold]{escape(first or 'scene.yaml')}[/]  {escape(section.meaning)}")
         if others:
             console.print(f"[dim]also {escape(', '.join(others))}[/]")
-        table = Table("key", "wanted", "default", "meaning", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table("key", "accepts", "default", "meaning", box=box.SIMPLE_HEAD, pad_edge=False)
         for option in section.options:
-            table.add_row(*map(escape, (option.key, option.wanted, option.default, option.meaning)))
+            table.add_row(*map(escape, (option.key, option.accepts, option.default, option.meaning)))
         console.print(table)
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of scene files, for editors that complete and check them."""
+    """Print the JSON schema of scene files, for completion and checks in editors."""
     import json
 
     from diffrender.config.json_schema import scene_schema
@@ -225,7 +227,7 @@ def schema() -> None:
 
 @app.command()
 def warmup() -> None:
-    """Compile the CPU kernels ahead; the first fit does not wait for them then."""
+    """Compile all CPU kernels now, so that the first fit does not wait for them."""
     from diffrender.app.warmup import warmup as compile_kernels
 
     typer.echo(f"all CPU kernels are ready, {compile_kernels():.1f} s")
@@ -240,7 +242,7 @@ def _load_and_run(
     steps: int | None,
     resume: Path | None,
 ) -> RunResult:
-    # torch takes seconds to import: what is wrong with the scene file is said before that.
+    # torch takes seconds to import: mistakes in the scene file are reported before that.
     from diffrender.config.load import load_config
     from diffrender.config.overrides import Override
 
@@ -265,14 +267,14 @@ def _load_and_run(
 
 
 def fit_scene() -> None:
-    """`fit` alone, for scripts/fit_scene.py."""
+    """Run the command `fit` alone, for scripts/fit_scene.py."""
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command()(fit)
     single()
 
 
 def main() -> None:
-    """The entry point of the command `diffrender`."""
+    """Run the command `diffrender`."""
     app()
 
 

@@ -1,4 +1,4 @@
-"""Compare two mesh files and show the comparison in the terminal."""
+"""Compare two mesh files in the terminal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from diffrender.writers.run.metrics import write_json
 def compare_files(
     first: Path, second: Path, console: Console, json_file: Path | None = None, n_samples: int = SAMPLES, seed: int = 0
 ) -> MeshComparison:
-    """Compares two mesh files, shows the comparison, and writes it to `json_file` where that is given.
+    """Compare two mesh files, print the comparison, and write it to `json_file` if given.
 
-    Raises DataError where a file is missing, is no mesh, or cannot be written; ShapeError as `compare_meshes`.
+    Raises DataError if a file is missing, not a mesh, or cannot be written; ShapeError as `compare_meshes`.
     """
     comparison = compare_meshes(read_mesh(first).mesh, read_mesh(second).mesh, n_samples, seed)
     show_comparison(comparison, (str(first), str(second)), console)
@@ -31,9 +31,9 @@ def compare_files(
 
 
 def show_comparison(comparison: MeshComparison, names: tuple[str, str], console: Console) -> None:
-    """Two tables: the distances, then the two meshes. names: what each mesh is called; the first is shown as A."""
+    """Print two tables: the distances, then the two meshes. names: of the meshes, which the tables call A and B."""
     for letter, name in zip("AB", names, strict=True):
-        # Paths must stay whole to be copied: the terminal may break lines, we do not.
+        # No line breaks of our own, so that paths can be copied whole.
         console.print(Text.assemble("  ", (letter, "bold"), "  ", name), soft_wrap=True)
     console.print()
     console.print(_distance_table(comparison))
@@ -45,12 +45,12 @@ def _distance_table(comparison: MeshComparison) -> Table:
     table = _table("", "both ways", "of B's diagonal", "A to B", "B to A")
     distance = comparison.distance
     for name, key in LENGTHS:
-        both, there, back = (getattr(each, key) for each in (distance, distance.there, distance.back))
+        both, there, back = (getattr(part, key) for part in (distance, distance.there, distance.back))
         table.add_row(name, _bold(f"{both:.4g}"), _percent(both, comparison), f"{there:.4g}", f"{back:.4g}")
-    there, back = (_degrees(each) for each in (distance.there, distance.back))
-    table.add_row("normals differ by", _bold(_degrees(distance)), "", there, back)
+    there, back = (_format_degrees(part) for part in (distance.there, distance.back))
+    table.add_row("normal deviation", _bold(_format_degrees(distance)), "", there, back)
     rms = comparison.vertex_rms
-    table.add_row("RMS distance of vertices", _bold(f"{rms:.4g}"), _percent(rms, comparison), "", "")
+    table.add_row("RMS vertex distance", _bold(f"{rms:.4g}"), _percent(rms, comparison), "", "")
     return table
 
 
@@ -91,7 +91,7 @@ def _percent(length: float, comparison: MeshComparison) -> str:
     return f"{100 * length / comparison.diagonal:.3g} %"
 
 
-def _degrees(distance: OneWayDistance | SurfaceDistance) -> str:
+def _format_degrees(distance: OneWayDistance | SurfaceDistance) -> str:
     return f"{distance.normal_deg:.2f}°"
 
 

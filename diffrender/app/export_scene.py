@@ -1,4 +1,4 @@
-"""What others open of a scene: its meshes, textures, lights and cameras as files in a run's folder."""
+"""Write a scene's meshes, textures, lights and cameras in exchange formats to a run's folder."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from diffrender.writers.run.run_folder import RunFolder
 
 
 def glb_path(folder: RunFolder, stem: str) -> Path:
-    """Where `write_meshes` writes the scene called `stem`."""
+    """Return the path of the GLB that `write_meshes` writes for `stem`."""
     return folder.mesh / f"{stem}.glb"
 
 
 def write_meshes(
     folder: RunFolder, stem: str, formats: Collection[str], scene: Scene, cameras: Cameras | None = None
 ) -> None:
-    """mesh/<stem>.glb with all objects in their places; mesh/<stem>.obj, or one such file an object, in the world.
+    """Write mesh/<stem>.glb with all posed objects, and mesh/<stem>.obj, or one per object, in world coordinates.
 
-    formats: which of glb and obj.
+    formats: any of glb and obj.
     """
     if "glb" in formats:
         objects = [GlbObject.of(name, item) for name, item in scene.objects.items()]
@@ -38,7 +38,7 @@ def write_meshes(
 
 
 def write_appearance(folder: RunFolder, scene: Scene, cameras: Cameras, view_names: Sequence[str]) -> None:
-    """textures/<object>_<field>.png, lights/lights.json with the maps of its skies, and cameras/transforms.json."""
+    """Write textures/<object>_<field>.png, lights/lights.json with environment maps, and cameras/transforms.json."""
     for name, item in scene.objects.items():
         kinds = kinds_of(item.material)
         for field, texture in textures_of(item.material).items():

@@ -1,4 +1,4 @@
-"""What each learned value was before the fit, and what it became."""
+"""Describe each learned value before and after the fit."""
 
 from __future__ import annotations
 
@@ -14,47 +14,49 @@ from diffrender.scene.parameter_paths import ParameterPath, get_value, kind_of
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.report import LearnedValue
 
-# A value with more numbers is told by how far it moved.
+# Values with more numbers are described by how far they moved.
 MOST_NUMBERS = 4
-# Told picture by picture.
+# Listed view by view.
 GAINS = (EXPOSURE, WHITE_BALANCE)
 
 
 def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
-    """One row for each path under `optimize`."""
+    """Return one row per path under `optimize`."""
     rows = []
-    relaid = _describe_reunwrapped_textures(setup, result)
+    reunwrapped = _find_reunwrapped_textures(setup, result)
     for path in setup.config.optimize.parameters():
         before = get_value(setup.scene, setup.fit_views.cameras, path).detach().cpu().double()
         after = get_value(result.scene, result.cameras, path).detach().cpu().double()
         kind = kind_of(setup.scene, setup.fit_views.cameras, path)
         if path in GAINS:
-            rows.append(LearnedValue(path, "", "", _pictures_in_words(setup.fit_views.names, after)))
-        elif setup.model.full_path(path) in relaid:
-            rows.append(LearnedValue(path, "", "", f"{after.numel():,} numbers; laid out anew on the remeshed object"))
+            rows.append(LearnedValue(path, "", "", _describe_gains(setup.fit_views.names, after)))
+        elif setup.model.full_path(path) in reunwrapped:
+            rows.append(
+                LearnedValue(path, "", "", f"{after.numel():,} numbers; transferred to new texture coordinates")
+            )
         else:
-            rows.append(_row(path, kind, before, after))
+            rows.append(_describe_change(path, kind, before, after))
     return rows
 
 
-def _describe_reunwrapped_textures(setup: FitSetup, result: FitResult) -> set[str]:
-    """The canonical paths of textures on objects that were unwrapped anew: a texel shows another place than before."""
+def _find_reunwrapped_textures(setup: FitSetup, result: FitResult) -> set[str]:
+    """Return the canonical paths of textures on objects that were unwrapped again: their texels have moved."""
     paths = set()
     for path, options in setup.config.optimize.parameters().items():
-        # Remeshing alone changes texture coordinates, too, but leaves what texels show where it was.
+        # Remeshing alone changes texture coordinates too, but not which point a texel shows.
         if options.remesh is None or not options.remesh.unwrap:
             continue
         name = ParameterPath.parse(setup.model.full_path(path)).name
         before, after = (scene.objects[name] for scene in (setup.scene, result.scene))
-        uvs = [each.mesh.uvs for each in (before, after)]
+        uvs = [item.mesh.uvs for item in (before, after)]
         if uvs[0] is None or uvs[1] is None or torch.equal(uvs[0].cpu(), uvs[1].cpu()):
             continue
         paths |= {str(ParameterPath.material(name, field)) for field in textures_of(before.material)}
     return paths
 
 
-def _pictures_in_words(names: tuple[str, ...], values: Tensor) -> str:
-    """What was found for each picture: its exposure in stops, or its gains."""
+def _describe_gains(names: tuple[str, ...], values: Tensor) -> str:
+    """Describe the exposure in stops, or the gains, of each view."""
     words = [
         f"{name} {float(value):+.2f}" if value.dim() == 0 else f"{name} {' '.join(f'{gain:.3f}' for gain in value)}"
         for name, value in zip(names, values, strict=True)
@@ -62,17 +64,17 @@ def _pictures_in_words(names: tuple[str, ...], values: Tensor) -> str:
     return f"{'stops' if values.dim() == 1 else 'gains of red, green, blue'}: {', '.join(words)}"
 
 
-def _row(path: str, kind: Kind, before: Tensor, after: Tensor) -> LearnedValue:
+def _describe_change(path: str, kind: Kind, before: Tensor, after: Tensor) -> LearnedValue:
     if before.shape != after.shape:
-        # Values of vertices, after remeshing: none of them is the successor of a certain one before.
+        # Per-vertex values after remeshing: there is no correspondence between old and new vertices.
         noun = "vertices" if kind == VERTICES else "values"
         return LearnedValue(path, f"{len(before):,} {noun}", f"{len(after):,} {noun}", "")
     if kind == POSE:
-        return LearnedValue(path, "", "", _motion_in_words(before, after))
+        return LearnedValue(path, "", "", _describe_motion(before, after))
     if after.numel() <= MOST_NUMBERS:
         is_color = kind == COLOR and after.shape == (3,)
         colors = [_css_color(color) if is_color else None for color in (before, after)]
-        return LearnedValue(path, _numbers(before), _numbers(after), "", *colors)
+        return LearnedValue(path, _format_numbers(before), _format_numbers(after), "", *colors)
     moved = (after - before).norm(dim=-1) if after.dim() > 1 else (after - before).abs()
     verb = "moved" if kind == VERTICES else "changed"
     mean, most = float(moved.mean()), float(moved.max())
@@ -80,21 +82,21 @@ def _row(path: str, kind: Kind, before: Tensor, after: Tensor) -> LearnedValue:
     return LearnedValue(path, "", "", words)
 
 
-def _motion_in_words(before: Tensor, after: Tensor) -> str:
-    """How far poses [..., 4, 4] have turned and moved."""
+def _describe_motion(before: Tensor, after: Tensor) -> str:
+    """Describe the rotation and translation between poses [..., 4, 4]."""
     degrees = torch.rad2deg(rotation_angle(before[..., :3, :3], after[..., :3, :3])).mean()
-    moved = (_place(after) - _place(before)).norm(dim=-1).mean()
+    moved = (_positions(after) - _positions(before)).norm(dim=-1).mean()
     average = " on average" if before.dim() > 2 else ""
     return f"turned by {float(degrees):.3g} degrees and moved by {float(moved):.3g}{average}"
 
 
-def _place(pose: Tensor) -> Tensor:
-    """Where the origin of an object is; of cameras, which are given the other way round, where the camera stands."""
+def _positions(pose: Tensor) -> Tensor:
+    """Return the world position of an object's origin, or of camera centres (camera poses are world-to-camera)."""
     rotation, translation = pose[..., :3, :3], pose[..., :3, 3]
     return translation if pose.dim() == 2 else -(rotation.mT @ translation[..., None])[..., 0]
 
 
-def _numbers(value: Tensor) -> str:
+def _format_numbers(value: Tensor) -> str:
     return ", ".join(f"{number:.3g}" for number in value.reshape(-1).tolist())
 
 

@@ -1,4 +1,4 @@
-"""A fitted scene in another light."""
+"""Render a fitted scene under other lights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from diffrender.writers.images.png import write_png
 VIEWS = 8
 FOLDER = "relight"
 FILM = "relight.mp4"
-# The least that a scene file can say; only its lights are looked at.
+# A minimal scene file; only its lights are used.
 ONLY_LIGHTS = "targets: {synthetic: {}}"
 
 
@@ -40,32 +40,32 @@ def relight_run(
     device: str = "auto",
     display: Display = PLAIN,
 ) -> Path:
-    """Renders the fitted scene of a run's folder under other lights: pictures and a film; returns their folder.
+    """Render the fitted scene of a run under other lights, as pictures and a video, and return their folder.
 
-    env: an environment map (.hdr, .exr or an image), turned by `rotation_deg` about +y.
-    lights: more, each as an entry of a scene file's `lights`: "{type: point, position: [0, 3, 0], intensity: 9}".
-    out: left out: <run>/relight.
+    env: an environment map (.hdr, .exr or an image), rotated by `rotation_deg` about +y.
+    lights: further lights, each an entry of a scene file's `lights`: "{type: point, position: [0, 3, 0]}".
+    out: if None: <run>/relight.
     display: how light becomes a picture.
     Writes view_000.png and so on, from up to VIEWS of the fitted cameras, and relight.mp4, in which the objects turn
-    while camera and lights stay. Raises ConfigError for lights that are none, a run without a fitted scene, or one
-    whose materials do not depend on light; DataError where a file cannot be read or written.
+    while camera and lights stay. Raises ConfigError if the lights are invalid or no material depends on light;
+    DataError if the run has no fitted scene, or a file cannot be read or written.
     """
     folder = find_run(run)
     if not (folder.path / SCENE_FILE).is_file():
         raise DataError(
-            f"{run}: has no fitted scene ({SCENE_FILE}); the run has not ended, go on with it: diffrender fit --resume"
+            f"{run}: has no fitted scene ({SCENE_FILE}), the run has not ended; resume it: diffrender fit --resume"
         )
     scene, cameras = load_scene(folder.path / SCENE_FILE)
-    baked = [name for name, item in scene.objects.items() if not item.material.needs_light]
-    if len(baked) == len(scene.objects):
+    unlit = [name for name, item in scene.objects.items() if not item.material.needs_light]
+    if len(unlit) == len(scene.objects):
         lit = ", ".join(name for name, material in MATERIALS.items() if material.needs_light)
         raise ConfigError(
-            f"{run}: {', '.join(baked)} cannot be relit: its material is unlit, and the light that it was seen in is"
-            f" part of its colours; fit it with a material that needs light ({lit}) and `lights`"
+            f"{run}: {', '.join(unlit)} cannot be relit: the material is unlit, so its colours include the light;"
+            f" fit with `lights` and a material that depends on light ({lit})"
         )
     target = choose_device(device)
     scene = replace(scene, lights=read_lights(env, lights, rotation_deg)).to(target)
-    # In other light, what was found about each photograph's exposure means nothing.
+    # The exposures of the photographs do not apply to other lights.
     cameras = cameras.without_gains().to(target)
     out = folder.path / FOLDER if out is None else out
     with threads_to_kernels(kernel_threads()), torch.no_grad():
@@ -77,16 +77,16 @@ def relight_run(
 
 
 def read_lights(env: Path | None, lights: Sequence[str], rotation_deg: float = 0.0) -> dict[str, Light]:
-    """Lights by name, from an environment map and entries of a scene file. Raises ConfigError where there are none."""
+    """Read lights by name from an environment map and entries of a scene file. Raises ConfigError if none are given."""
     entries = list(lights)
     if env is not None:
         if not env.is_file():
-            raise DataError(f"{env}: there is no such environment map; check the path")
+            raise DataError(f"{env}: environment map does not exist; check the path")
         turn = f", rotation: {{axis: [0, 1, 0], degrees: {rotation_deg}}}"
         quoted = "'" + str(env).replace("'", "''") + "'"
         entries.insert(0, f"{{type: environment, radiance: {quoted}{turn}}}")
     if not entries:
-        raise ConfigError("relight: there is no light; give --env FILE.hdr, or --light '{type: directional, ...}'")
+        raise ConfigError("relight: needs a light; give --env FILE.hdr, or --light '{type: directional, ...}'")
     override = Override("lights", f"[{', '.join(entries)}]", "--light" if env is None else "--env")
     config = parse_config(ONLY_LIGHTS, Path(), "relight", [override])
     return {light.name or light.type: build_light(light) for light in config.lights or []}

@@ -1,4 +1,4 @@
-"""A whole run: build, score the initial guess, fit, score the result, and write everything into one folder."""
+"""Run a whole fit: build, evaluate the initial scene, fit, evaluate the result, write everything into one folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from diffrender.app.evaluation import Evaluator, flip_statistics
+from diffrender.app.evaluation import Evaluator, sum_flips
 from diffrender.app.export_check import export_psnr_db
 from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
 from diffrender.app.report_data import build_report
@@ -54,7 +54,7 @@ LOG_WIDTH = 120
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to.
+    """The result of a run.
 
     folder: where everything was written.
     fit: the fitted scene and why the fit ended.
@@ -74,27 +74,27 @@ def run_fit(
     console: Console | None = None,
     resume: Path | str | None = None,
 ) -> RunResult:
-    """Fits `config` and writes <out>/<name>/<time>/; Ctrl-C and non-finite values end the fit, not the writing.
+    """Fit `config` and write <out>/<name>/<time>/; after Ctrl-C or non-finite values the results are still written.
 
     name: of the scene, a plain folder name.
-    scene_file: is copied into the folder as scene.yaml; None where the config was made in Python.
+    scene_file: copied into the folder as scene.yaml; None if the config was made in Python.
     console: where progress is shown; by default standard output.
-    resume: the folder of a run of the same scene, which goes on from its last checkpoint in the same folder (`out` is
-        not used); on the device that it ran on, it ends as if it had never stopped, bit for bit.
-    Raises ConfigError, DataError or BackendError before the fit where the scene cannot be built or the run not be
-    resumed, DataError where the folder cannot be written, FitError where nothing depends on an optimised value.
+    resume: the folder of a run of the same scene, which is continued from its last checkpoint in the same folder
+        (`out` is not used); on the same device the result is bit for bit that of an uninterrupted run.
+    Raises ConfigError, DataError or BackendError before the fit if the scene cannot be built or the run cannot be
+    resumed, DataError if the folder cannot be written, FitError if nothing depends on an optimised value.
     """
     with threads_to_kernels(kernel_threads()):
         if resume is None:
-            begun = _start(config, name, scene_file, Path(out))
+            state = _start(config, name, scene_file, Path(out))
         else:
-            begun = _resume(config, find_run(Path(resume)))
-        return _run(begun, name, scene_file, console or Console())
+            state = _resume(config, find_run(Path(resume)))
+        return _run(state, name, scene_file, console or Console())
 
 
 @dataclass(frozen=True)
 class _RunState:
-    """A run that can start or go on: what it fits, its folder, rows of the steps done before, when all this began."""
+    """A run before its first or next step. before: metrics rows of earlier steps; started, clock: when it began."""
 
     setup: FitSetup
     folder: RunFolder
@@ -128,15 +128,15 @@ def _resume(config: FitConfig, folder: RunFolder) -> _RunState:
     return _RunState(setup, folder, before, started, clock)
 
 
-def _run(begun: _RunState, name: str, scene_file: Path | None, console: Console) -> RunResult:
-    setup, folder, first_step = begun.setup, begun.folder, len(begun.before)
+def _run(state: _RunState, name: str, scene_file: Path | None, console: Console) -> RunResult:
+    setup, folder, first_step = state.setup, state.folder, len(state.before)
     with ExitStack() as stack:
         log = stack.enter_context((folder.path / "log.txt").open("a" if first_step else "w", encoding="utf-8"))
         consoles = [console, Console(file=log, width=LOG_WIDTH)]
-        panels = [FitPanel(setup.settings.steps, each) for each in consoles]
-        recorder = stack.enter_context(Recorder(setup, folder, begun.before))
-        judge = Evaluator(setup)
-        initial = judge.evaluate(setup.scene, setup.fit_views.cameras)
+        panels = [FitPanel(setup.settings.steps, shown_on) for shown_on in consoles]
+        recorder = stack.enter_context(Recorder(setup, folder, state.before))
+        evaluator = Evaluator(setup)
+        initial = evaluator.evaluate(setup.scene, setup.fit_views.cameras)
         write_meshes(folder, "initial", setup.config.export, setup.scene)
         recorder.start()
         for panel in panels:
@@ -150,14 +150,14 @@ def _run(begun: _RunState, name: str, scene_file: Path | None, console: Console)
             )  # fmt: skip
         result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
-        final = judge.evaluate(result.scene, result.cameras)
+        final = evaluator.evaluate(result.scene, result.cameras)
         export_db = _check_export(folder, setup, result)
-        seconds = time.perf_counter() - begun.clock + recorder.seconds_before
-        flips = flip_statistics(recorder.rows)
-        outcome = RunOutcome(name, folder, setup, initial, final, flips, export_db, result, begun.started, seconds)
+        seconds = time.perf_counter() - state.clock + recorder.seconds_before
+        flips = sum_flips(recorder.rows)
+        outcome = RunOutcome(name, folder, setup, initial, final, flips, export_db, result, state.started, seconds)
         metrics = outcome.as_json()
         write_json(folder.path / "metrics.json", metrics)
-        _write_manifest(begun, result, scene_file, seconds)
+        _write_manifest(state, result, scene_file, seconds)
         write_report(folder.path / "report.html", build_report(outcome))
         for panel in panels:
             panel.closing(closing_text(outcome))
@@ -165,31 +165,31 @@ def _run(begun: _RunState, name: str, scene_file: Path | None, console: Console)
 
 
 def _check_in_view(setup: FitSetup) -> None:
-    """Raise ConfigError where no fitted view sees anything of the start: there would be nothing to learn from."""
+    """Raise ConfigError if no fitted view sees the initial scene: there would be no gradient."""
     cameras = setup.fit_views.cameras
     for view in range(len(cameras)):
         with torch.no_grad():
-            seen = setup.render_views(setup.scene, cameras.select([view])).face_id >= 0
-        if bool(seen.any()):
+            is_covered = setup.render_views(setup.scene, cameras.select([view])).face_id >= 0
+        if bool(is_covered.any()):
             return
     corners = torch.cat([item.vertices_w() for item in setup.scene.objects.values()])
     low, high = (", ".join(f"{x:.3g}" for x in end.tolist()) for end in (corners.amin(0), corners.amax(0)))
     eye = ", ".join(f"{x:.3g}" for x in cameras.positions_w()[0].tolist())
     raise ConfigError(
-        f"none of the {len(cameras)} fitted views sees anything of the start, which reaches from ({low}) to ({high});"
-        f" the first camera is at ({eye}). Put the start in front of the cameras with mesh.center, mesh.radius or pose,"
-        " or check which way the cameras look: transforms.json holds camera-to-world matrices that look along -z"
+        f"none of the {len(cameras)} fitted views sees the initial scene, which spans ({low}) to ({high}); the first"
+        f" camera is at ({eye}). Move the scene in front of the cameras with mesh.center, mesh.radius or pose, or check"
+        " the camera convention: transforms.json holds camera-to-world matrices of cameras that look along -z"
     )
 
 
 def _fill_unseen_texels(setup: FitSetup, result: FitResult) -> FitResult:
-    """The result with its learned textures filled where no fitted view shows them."""
+    """Fill texels of learned textures that no fitted view shows."""
     scene = fill_unseen_texels(result.scene, result.cameras, setup.model.latents, setup.render_views)
     return replace(result, scene=scene)
 
 
 def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:
-    # The most valuable first: whatever goes wrong later, the mesh is there.
+    # The most valuable first: if anything later fails, the mesh is written.
     write_meshes(folder, "final", setup.config.export, result.scene, result.cameras)
     write_appearance(folder, result.scene, result.cameras, setup.fit_views.names)
     save_scene(folder.path / SCENE_FILE, result.scene, result.cameras)
@@ -203,16 +203,16 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
 
 
 def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:
-    """How much the exported GLB looks like the fitted scene, in dB; None where none was exported."""
+    """Return the PSNR in dB of the exported GLB against the fitted scene; None if none was exported."""
     if "glb" not in setup.config.export:
         return None
     return export_psnr_db(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views)
 
 
-def _write_manifest(begun: _RunState, result: FitResult, scene_file: Path | None, seconds: float) -> None:
-    setup = begun.setup
+def _write_manifest(state: _RunState, result: FitResult, scene_file: Path | None, seconds: float) -> None:
+    setup = state.setup
     write_manifest(
-        begun.folder.path / "manifest.json",
+        state.folder.path / "manifest.json",
         command=sys.argv,
         scene_file=scene_file,
         device=setup.device,
@@ -222,6 +222,6 @@ def _write_manifest(begun: _RunState, result: FitResult, scene_file: Path | None
         message=result.message,
         steps_done=result.steps_done,
         seconds=seconds,
-        started=begun.started,
-        first_step=len(begun.before),
+        started=state.started,
+        first_step=len(state.before),
     )

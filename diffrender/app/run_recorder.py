@@ -1,4 +1,4 @@
-"""The observer that writes a fit down while it runs: a line a step, pictures, frames of the film, checkpoints."""
+"""Record a fit while it runs: metrics of each step, pictures, video frames, checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.app.evaluation import heldout_at_best_exposure
+from diffrender.app.evaluation import match_heldout_exposure
 from diffrender.app.resume import CHECKPOINT, METRICS_LOG
 from diffrender.fit.checkpoint import save_checkpoint
 from diffrender.fit.model import SceneModel
@@ -25,10 +25,10 @@ from diffrender.writers.report.progress_panels import ProgressPanels
 from diffrender.writers.run.metrics import MetricsLog
 from diffrender.writers.run.run_folder import RunFolder
 
-# Enough for a film of some seconds that shows the shape flow, few enough to cost little beside the fit.
-FILM_FRAMES = 48
-FILM_FPS = 12.0
-FILM_HOLD_S = 1.5
+# Enough for a smooth video of a few seconds, few enough to cost little compared with the fit.
+VIDEO_FRAMES = 48
+VIDEO_FPS = 12.0
+VIDEO_HOLD_S = 1.5
 
 
 class Recorder:
@@ -36,8 +36,7 @@ class Recorder:
 
     Enter it around the fit, pass it as one of its observers, and call `start` before and `end` after it.
 
-    before: the rows of the steps that a run in this folder has done before. Its pictures up to there stay too, and what
-        was drawn as a picture begins the film.
+    before: the metrics rows of earlier steps of a resumed run. Its pictures up to there are kept and begin the video.
     seconds_before: how long those steps took.
     """
 
@@ -47,11 +46,11 @@ class Recorder:
         self._folder = folder
         self._steps = setup.settings.steps
         self._weights = {term.name: term.weight for term in setup.objective.terms}
-        self._picture_steps = evenly(self._steps, options.pictures)
-        self._frame_steps = evenly(self._steps, FILM_FRAMES) if options.video else set()
+        self._picture_steps = evenly_spaced_steps(self._steps, options.pictures)
+        self._frame_steps = evenly_spaced_steps(self._steps, VIDEO_FRAMES) if options.video else set()
         self._shown = ShownViews(setup, options.views)
         self._panels = ProgressPanels(self._shown.views, display=setup.display)
-        self._film = _Film()
+        self._frames = _Frames()
         self._first_step = len(before)
         self._drawn: set[tuple[str, int]] = set()
         self._loss: float | None = before[-1]["total"] if before else None
@@ -60,7 +59,7 @@ class Recorder:
 
     @property
     def rows(self) -> list[dict[str, object]]:
-        """The lines of metrics.jsonl so far."""
+        """The rows of metrics.jsonl so far."""
         return [dict(row) for row in self._log.rows]
 
     def __enter__(self) -> Recorder:
@@ -68,10 +67,10 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         self._log.close()
-        self._film.close()
+        self._frames.close()
 
     def start(self) -> None:
-        """Draw the initial guess, or take up the pictures of the steps before."""
+        """Draw the initial scene, or reuse the pictures of earlier steps."""
         if self._first_step == 0:
             self._draw(0, self._setup.model)
             return
@@ -80,11 +79,11 @@ class Recorder:
             if picture.is_file():
                 self._drawn.add(("picture", step))
                 if self._frame_steps:
-                    self._film.append(read_frame(picture))
+                    self._frames.append(read_frame(picture))
                     self._drawn.add(("frame", step))
 
     def on_step(self, record: StepRecord, model: SceneModel) -> None:
-        """Write the step's line and, where its turn has come, the pictures of what it led to."""
+        """Write the step's metrics and, if due, pictures of the state after it and a checkpoint."""
         terms = {name: self._weights[name] * value for name, value in record.terms.items()}
         row = {"step": record.step, "total": record.total, "terms": terms}
         geometry = {"geometry": dict(record.geometry)} if record.geometry else {}
@@ -98,12 +97,12 @@ class Recorder:
             save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, done)
 
     def end(self, steps_done: int) -> None:
-        """Draw the state that the fit ended in, make the film and write the last checkpoint."""
+        """Draw the final state, write the video and the last checkpoint."""
         model = self._setup.model
         self._draw(steps_done, model, is_last=True)
         save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, steps_done)
-        if len(self._film) > 0:
-            write_video(self._film.frames(), self._folder.path / "progress.mp4", FILM_FPS, FILM_HOLD_S)
+        if len(self._frames) > 0:
+            write_video(self._frames.frames(), self._folder.path / "progress.mp4", VIDEO_FPS, VIDEO_HOLD_S)
 
     def _is_due(self, kind: str, done: int, steps: set[int], is_last: bool) -> bool:
         return bool(steps) and (is_last or done in steps) and (kind, done) not in self._drawn
@@ -120,15 +119,15 @@ class Recorder:
         else:
             pixels = self._panels.picture(rgba, done, self._steps, self._loss)
         if as_frame:
-            self._film.append(pixels)
+            self._frames.append(pixels)
         self._drawn |= {("picture", done)} if as_picture else set()
         self._drawn |= {("frame", done)} if as_frame else set()
 
 
 class ShownViews:
-    """The views in the progress pictures: some fitted ones and, where they have the same size, some held out.
+    """The views in the progress pictures: some fitted ones and, if they have the same size, some held-out ones.
 
-    views: what is shown, in order; names of held-out views say so.
+    views: the shown views, in order; names of held-out views say so.
     """
 
     def __init__(self, setup: FitSetup, count: int) -> None:
@@ -142,23 +141,23 @@ class ShownViews:
         self._heldout_index: list[int] = []
         if heldout is not None and n_heldout > 0:
             self._heldout_index = evenly_spaced_indices(len(heldout), n_heldout)
-            some = heldout.select(self._heldout_index)
-            some = replace(some, names=tuple(f"{name}, held out" for name in some.names))
-            self.views = _concatenate_views(self.views, some)
+            shown = heldout.select(self._heldout_index)
+            shown = replace(shown, names=tuple(f"{name}, held out" for name in shown.names))
+            self.views = _concatenate_views(self.views, shown)
 
     @torch.no_grad()
     def render(self, scene: Scene, fit_cameras: Cameras) -> Tensor:
-        """[n, H, W, 4] `scene` from the cameras of the shown views; those of fitted views may have moved."""
+        """Render `scene` in the shown views [n, H, W, 4]. fit_cameras: of all fitted views, as learned so far."""
         images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
         if self._heldout_index:
-            heldout = heldout_at_best_exposure(self._setup, scene, self._heldout_index)
+            heldout = match_heldout_exposure(self._setup, scene, self._heldout_index)
             assert heldout is not None
             images.append(self._setup.render_views(scene, heldout.cameras).rgba)
         return torch.cat(images)
 
 
-class _Film:
-    """Pictures of one size, kept on disk until the film is made: many large ones would fill the memory."""
+class _Frames:
+    """Frames of one size, kept on disk until the video is written, since they may not fit in memory."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the recorder)
@@ -183,8 +182,8 @@ class _Film:
         self._file.close()
 
 
-def evenly(steps: int, count: int) -> set[int]:
-    """`count` of the numbers 0..steps, evenly spread and with both ends; none for count 0, the last for count 1."""
+def evenly_spaced_steps(steps: int, count: int) -> set[int]:
+    """Return `count` evenly spaced steps of 0..steps, with both ends; none for count 0, the last for count 1."""
     if count == 0:
         return set()
     if count == 1:
@@ -193,7 +192,7 @@ def evenly(steps: int, count: int) -> set[int]:
 
 
 def _concatenate_views(first: Views, second: Views) -> Views:
-    """The views of both, which have one image size; neither masks nor what is said of single pictures are kept."""
+    """Concatenate views of the same image size; masks and per-view exposures are dropped."""
     a, b = first.cameras, second.cameras
     cameras = replace(
         a.without_gains(),

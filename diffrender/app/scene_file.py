@@ -1,4 +1,4 @@
-"""A scene and its cameras on disk, to the last bit: what a run fitted, for whoever goes on with it."""
+"""Save and load a scene and its cameras without loss: the result of a run, for `relight` and further use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCENE_FILE = "scene.pt"
 
 
 def _types() -> dict[str, type]:
-    """What is saved field by field, by the name that it has in the file."""
+    """Return the types that are saved field by field, by their names in the file."""
     return {
         **{"scene": Scene, "cameras": Cameras, "object": Object, "mesh": Mesh},
         **{"texture": Texture, "environment_map": EnvMap, "shadow": Shadow},
@@ -40,7 +40,7 @@ def _types() -> dict[str, type]:
 
 
 def save_scene(path: Path, scene: Scene, cameras: Cameras) -> None:
-    """Write `scene` and `cameras` as tensors and plain containers. Raises DataError where that cannot be done."""
+    """Write `scene` and `cameras` as tensors and plain containers. Raises DataError if the file cannot be written."""
     state = {"format": FORMAT, "scene": _pack(scene), "cameras": _pack(cameras)}
     unfinished = path.with_name(path.name + ".part")
     try:
@@ -51,11 +51,11 @@ def save_scene(path: Path, scene: Scene, cameras: Cameras) -> None:
 
 
 def load_scene(path: Path) -> tuple[Scene, Cameras]:
-    """What `save_scene` wrote, on the CPU. Raises DataError where it is missing, damaged or of another format."""
+    """Read what `save_scene` wrote, on the CPU. Raises DataError if it is missing, damaged or of another format."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
-            raise DataError(f"{path}: this is format {state['format']}, wanted {FORMAT}; use the version that wrote it")
+            raise DataError(f"{path}: format must be {FORMAT}, got {state['format']}; use the version that wrote it")
         return _unpack(state["scene"]), _unpack(state["cameras"])
     except DataError:
         raise
@@ -64,7 +64,7 @@ def load_scene(path: Path) -> tuple[Scene, Cameras]:
 
 
 def _pack(value: Any) -> Any:
-    """`value` as tensors on the CPU and plain containers."""
+    """Return `value` as tensors on the CPU and plain containers."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, Mapping):
@@ -78,6 +78,6 @@ def _pack(value: Any) -> Any:
 def _unpack(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    if isinstance(value.get("type"), str):  # under a name, as an object's, is a mapping
+    if isinstance(value.get("type"), str):  # an object named "type" would be a mapping
         return _types()[value["type"]](**_unpack(value["fields"]))
     return {name: _unpack(part) for name, part in value.items()}

@@ -1,10 +1,10 @@
-"""What the terminal says before and after a fit."""
+"""Build the messages in the terminal before and after a fit."""
 
 from __future__ import annotations
 
 import math
 
-from diffrender.app.evaluation import CALLED, SCORES, Evaluation
+from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.evaluate.geometry import GeometryReport
 from diffrender.ops.backend import backends_by_op
@@ -18,13 +18,13 @@ from diffrender.writers.run.run_folder import RunFolder
 
 
 def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFolder) -> Opening:
-    """What is said before the first step."""
+    """Build the message before the first step."""
     start = []
-    for each, item in setup.scene.objects.items():
-        prefix = f"{each}: " if len(setup.scene.objects) > 1 else ""
+    for object_name, item in setup.scene.objects.items():
+        prefix = f"{object_name}: " if len(setup.scene.objects) > 1 else ""
         start.append(f"{prefix}{item.mesh.n_vertices:,} vertices, {item.mesh.n_faces:,} faces")
     judged = "heldout" if "heldout" in initial.scores else "fit"
-    scores = [(f"{CALLED[judged]} {what}", unit, initial.scores[judged][key]) for what, unit, key in SCORES]
+    scores = [(f"{VIEW_LABELS[judged]} {what}", unit, initial.scores[judged][key]) for what, unit, key in SCORES]
     parameters = []
     for path, options in setup.config.optimize.parameters().items():
         count = setup.model.latents[setup.model.full_path(path)].numel()
@@ -43,26 +43,26 @@ def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFol
         start_scores=[score for score in scores if math.isfinite(score[2])],
         parameters=parameters,
         folder=folder.path,
-        warnings=warnings_of(setup),
+        warnings=collect_warnings(setup),
     )
 
 
-def warnings_of(setup: FitSetup) -> list[str]:
-    """What is probably not meant, in words."""
-    moving = [path for path in setup.model.latents if setup.model.kind(path) in (VERTICES, POSE, SCALE)]
-    if moving and isinstance(setup.edges.at(0), Hard):
+def collect_warnings(setup: FitSetup) -> list[str]:
+    """Return warnings about options that are probably a mistake."""
+    shapes = [path for path in setup.model.latents if setup.model.kind(path) in (VERTICES, POSE, SCALE)]
+    if shapes and isinstance(setup.edges.at(0), Hard):
         return [
-            f"render.edges is hard: silhouettes have no gradient, so {', '.join(moving)} can only follow colours;"
-            " antialias or soft edges let silhouettes pull"
+            f"render.edges is hard: silhouettes have no gradient, so {', '.join(shapes)} can only be learned from"
+            " shading; use antialias or soft edges"
         ]
     return []
 
 
 def closing_text(run: RunOutcome) -> Closing:
-    """What is said after the last step."""
+    """Build the message after the last step."""
     initial, final, folder = run.initial, run.final, run.folder
     scores = [
-        (f"{CALLED[views]} {what}", unit, initial.scores[views][key], final.scores[views][key])
+        (f"{VIEW_LABELS[views]} {what}", unit, initial.scores[views][key], final.scores[views][key])
         for views in final.scores
         for what, unit, key in SCORES
         if math.isfinite(final.scores[views][key])
@@ -71,8 +71,8 @@ def closing_text(run: RunOutcome) -> Closing:
     files = [
         ("report", folder.path / "report.html"),
         ("mesh", mesh),
-        ("film", folder.path / "progress.mp4"),
-        ("turning", folder.path / "turntable.mp4"),
+        ("video", folder.path / "progress.mp4"),
+        ("turntable", folder.path / "turntable.mp4"),
         ("pictures", folder.progress),
         ("all", folder.path),
     ]
@@ -83,21 +83,21 @@ def closing_text(run: RunOutcome) -> Closing:
         seconds=run.seconds,
         scores=scores,
         findings=describe_geometry(initial.geometry, final.geometry) + _describe_export(run.export_db),
-        files=[(what, where) for what, where in files if where.exists()],
+        files=[(label, path) for label, path in files if path.exists()],
     )
 
 
 def describe_geometry(initial: GeometryReport, final: GeometryReport) -> list[tuple[str, str]]:
-    """The geometry after the fit, and how far it is from the known target: (what, words)."""
+    """Describe the geometry after the fit and its distance to a known target: (label, words)."""
     rows = [("geometry", f"{describe_shape(final.whole)}; {describe_faults(final.whole)}")]
     if final.rms_to_target is not None:
-        before = "" if initial.rms_to_target is None else f" (at the start {initial.rms_to_target:.4g})"
-        surfaces = f"{final.surface_rms_to_target:.4g} between the surfaces"
-        rows.append(("to target", f"RMS {final.rms_to_target:.4g} between the vertices{before}, {surfaces}"))
+        before = "" if initial.rms_to_target is None else f" (initially {initial.rms_to_target:.4g})"
+        surfaces = f"{final.surface_rms_to_target:.4g} between surfaces"
+        rows.append(("to target", f"RMS {final.rms_to_target:.4g} between vertices{before}, {surfaces}"))
     return rows
 
 
 def _describe_export(export_db: float | None) -> list[tuple[str, str]]:
     if export_db is None or not math.isfinite(export_db):
         return []
-    return [("export", f"the GLB, read back and rendered in the same light, is {export_db:.1f} dB from the fit")]
+    return [("export", f"GLB against the fitted scene: PSNR {export_db:.1f} dB")]

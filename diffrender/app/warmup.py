@@ -1,4 +1,4 @@
-"""Compiles every CPU kernel ahead, so that the first fit does not wait for it."""
+"""Compile all CPU kernels ahead of time, so that the first fit does not wait for them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from diffrender.threads import threads_to_kernels
 
 
 def warmup(dtype: torch.dtype = torch.float32) -> float:
-    """Compiles the kernels of images and those of surfaces, each in a process of its own; gives the seconds it took.
+    """Compile the kernels of images and of surfaces, in a process each, and return the seconds that it took.
 
-    Compiling holds the interpreter's lock, so that threads would not help. Numba keeps what it compiled on disk.
-    Raises BackendError where a process fails; it has said why on standard error.
+    Compiling holds the GIL, so threads would not help. Numba caches compiled kernels on disk.
+    Raises BackendError if a process fails, which reports the reason on standard error.
     """
     started = time.perf_counter()
     calls = [f"{part.__name__}({dtype})" for part in PARTS]
@@ -46,7 +46,7 @@ def warmup(dtype: torch.dtype = torch.float32) -> float:
 
 
 def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
-    """Renders and differentiates two crossing triangles with every edge model, and in a light that casts shadows."""
+    """Render and differentiate two triangles with every edge model, and with every material in light with shadows."""
     corners = [[-1, -1, 0.5], [1, -1, -0.5], [0, 1, 0], [-1, -1, -0.5], [1, -1, 0.5], [0, 0.9, 0.1]]
     vertices = torch.tensor(corners, dtype=dtype, requires_grad=True)
     colors = torch.full((6, 3), 0.5, dtype=dtype, requires_grad=True)
@@ -67,18 +67,18 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
 
 
 def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
-    """Remeshes a ball, measures it, looks a texture up and interpolates a value."""
+    """Remesh a ball, measure it, sample a texture and interpolate a value."""
     ball = icosphere(0)
     remesh(*ball, target_length=0.5)
     triangles = Triangles(*ball)
     self_intersections(triangles)
     SurfaceQuery(triangles).closest(triangles.vertices)
-    _sample_a_texture(dtype)
+    _sample_texture(dtype)
     _interpolate(dtype)
 
 
 def _interpolate(dtype: torch.dtype) -> None:
-    """Compiles the two ops that a renderer of one's own would begin with."""
+    """Compile the two ops that a custom renderer would start with."""
     corners = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]], dtype=dtype)
     values = corners[:, :3].clone().requires_grad_()
     face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
@@ -86,18 +86,18 @@ def _interpolate(dtype: torch.dtype) -> None:
     interpolate(values, face, point, bary).sum().backward()
 
 
-def _sample_a_texture(dtype: torch.dtype) -> None:
-    """Compiles what only textured scenes need, for every kind of footprint."""
+def _sample_texture(dtype: torch.dtype) -> None:
+    """Compile what only textured scenes need, for every kind of footprint."""
     texels = torch.zeros(3, 2, 3, dtype=dtype, requires_grad=True)
     corners = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]], dtype=dtype)
     verts_hom, uvs = corners[None].requires_grad_(), corners[:, :2].clone().requires_grad_()
     face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
-    place = torch.full((1, 2), 1 / 3, dtype=dtype)
-    _, derivatives = screen_uvs(uvs, face, point, verts_hom, face, point, point, place)
+    barycentric = torch.full((1, 2), 1 / 3, dtype=dtype)
+    _, derivatives = screen_uvs(uvs, face, point, verts_hom, face, point, point, barycentric)
     for footprint in (None, torch.ones(1, dtype=dtype), derivatives):
         Texture(texels).sample(uvs[:1], footprint).sum().backward(retain_graph=True)
     Texture(texels[:2]).sample(uvs[:1], derivatives).sum().backward()
 
 
-# Of about the same length.
+# Of about the same duration.
 PARTS = (warm_up_images, warm_up_surfaces)

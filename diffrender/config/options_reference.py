@@ -22,7 +22,7 @@ class Option:
     """One key: how it is written, what it accepts, its default, what it means."""
 
     key: str
-    wanted: str
+    accepts: str
     default: str
     meaning: str
 

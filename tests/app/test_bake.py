@@ -44,7 +44,7 @@ def test_there_and_back(colored: Path, suffix: str) -> None:
     assert middle.mesh.n_vertices == before.mesh.n_vertices and middle.mesh.topology.is_closed
     after = read_mesh(bake_file(textured, "vertices", colored.with_name(f"back{suffix}")))
     assert after.texture is None and after.vertex_colors is not None and before.vertex_colors is not None
-    # A file format may order vertices anew: compare each with the one at its place.
+    # A file format may reorder vertices: compare each with the nearest one.
     nearest = torch.cdist(after.mesh.vertices, before.mesh.vertices).argmin(1)
     difference = after.vertex_colors - before.vertex_colors[nearest]
     assert float(difference.square().mean().log10() * -10) > 38
@@ -106,13 +106,13 @@ def test_the_command(colored: Path) -> None:
     assert result.exit_code == 0, result.output
     assert read_mesh(colored.with_name("colored_texture.glb")).texture is not None
     again = CliRunner().invoke(app, ["bake", str(colored.with_name("colored_texture.glb")), "--to", "texture"])
-    assert again.exit_code == 1 and "has a texture already; --unwrap makes new" in again.output
+    assert again.exit_code == 1 and "already has a texture; --unwrap makes new" in again.output
 
 
-def test_what_has_no_colours_is_told(tmp_path: Path, colored: Path) -> None:
+def test_meshes_without_colours_are_refused(tmp_path: Path, colored: Path) -> None:
     write_obj(tmp_path / "plain.obj", bumpy(1))
-    for to, message in (("texture", "neither vertex colours nor a texture"), ("vertices", "has no texture; so there")):
+    for to, message in (("texture", "neither vertex colours nor a texture"), ("vertices", "has no texture; there")):
         with pytest.raises(DataError, match=message):
             bake_file(tmp_path / "plain.obj", to)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"can be written as \.glb or \.obj only, not \.ply"):
+    with pytest.raises(DataError, match=r"the suffix must be \.glb or \.obj, got \.ply"):
         bake_file(colored, "texture", tmp_path / "a.ply")

@@ -29,7 +29,7 @@ def mesh_of(triangles: Triangles, by: float = 0.0) -> Mesh:
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    """A cube of side 2, and the same a quarter of its side to the right."""
+    """A cube of side 2, and the same moved to the right by a quarter of its side."""
     paths = tmp_path / "first.obj", tmp_path / "second.obj"
     for path, by in zip(paths, (0.0, 0.5), strict=True):
         write_obj(path, mesh_of(box(2.0), by))
@@ -82,7 +82,7 @@ def test_the_command_shows_and_writes_the_numbers(files: tuple[Path, Path], tmp_
     same = compare_files(*files, Console(file=io.StringIO()), None, 3000, 5)
     assert numbers == {"files": numbers["files"]} | json.loads(json.dumps(same.as_json()))
     assert re.search(rf"mean distance +{numbers['distance']['mean']:.4g} ", result.output)
-    assert re.search(r"RMS distance of vertices +0\.3536 +10\.2 %", result.output)
+    assert re.search(r"RMS vertex distance +0\.3536 +10\.2 %", result.output)
     assert re.search(r"watertight +yes +yes", result.output)
     assert re.search(r"volume +8 +8", result.output)
     assert f"A  {files[0]}\n" in result.output.replace("  A", "A")

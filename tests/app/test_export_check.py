@@ -36,7 +36,7 @@ def test_what_is_read_back_looks_like_what_was_written(tmp_path: Path, kind: str
     scene = lit_scene(OBJECTS[kind])
     found = proof(tmp_path, scene, scene)
     assert found >= 50
-    # Without 8-bit textures nothing is lost but the last bits of floats.
+    # Without 8-bit textures only the last bits of floats are lost.
     assert found > 90 or "texture" in kind or kind == "ggx_vertex"
     assert found <= MOST_DB
 

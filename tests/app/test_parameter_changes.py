@@ -44,7 +44,7 @@ def value(setup: FitSetup, path: str) -> torch.Tensor:
     return get_value(setup.scene, setup.fit_views.cameras, path)
 
 
-def test_few_numbers_are_shown_and_colours_seen(setup: FitSetup) -> None:
+def test_few_numbers_are_listed_and_colours_shown(setup: FitSetup) -> None:
     found = rows(setup, {"material.base_color": torch.tensor([1.0, 0.0, 0.216]),
                          "lights.key.direction": torch.tensor([0.0, -0.6, 0.8])})  # fmt: skip
     color = found["material.base_color"]
@@ -54,14 +54,14 @@ def test_few_numbers_are_shown_and_colours_seen(setup: FitSetup) -> None:
     assert light.after == "0, -0.6, 0.8" and light.after_color is None
 
 
-def test_many_numbers_are_told_by_how_far_they_moved(setup: FitSetup) -> None:
+def test_many_numbers_are_described_by_how_far_they_moved(setup: FitSetup) -> None:
     vertices = value(setup, "mesh.vertices").clone()
     vertices[0] += torch.tensor([0.0, 0.3, 0.4])
     words = rows(setup, {"mesh.vertices": vertices})["mesh.vertices"].words
     assert words == f"126 numbers; moved by {0.5 / 42:.3g} on average, at most 0.5"
 
 
-def test_a_remeshed_object_is_told_by_its_counts(setup: FitSetup) -> None:
+def test_a_remeshed_object_is_described_by_its_counts(setup: FitSetup) -> None:
     item = replace(setup.scene.objects["object"], mesh=Mesh(*icosphere(2)))
     scene = replace(setup.scene, objects={"object": item})
     result = FitResult(scene, setup.fit_views.cameras, "finished", None, 1, 1.0)
@@ -83,16 +83,16 @@ def test_textures_are_not_compared_across_layouts(tmp_path: Path, unwrap: bool) 
     scene = replace(setup.scene, objects={"object": replace(item, mesh=unwrap_mesh(Mesh(*icosphere(2)), 16))})
     result = FitResult(scene, setup.fit_views.cameras, "finished", None, 2, 1.0)
     words = next(row.words for row in describe_parameter_changes(setup, result) if row.path == "material.base_color")
-    told = "laid out anew on the remeshed object" if unwrap else "changed by 0 on average, at most 0"
-    assert words == f"768 numbers; {told}"
+    expected = "transferred to new texture coordinates" if unwrap else "changed by 0 on average, at most 0"
+    assert words == f"768 numbers; {expected}"
 
 
-def test_poses_are_told_in_degrees_and_lengths(setup: FitSetup) -> None:
+def test_poses_are_described_in_degrees_and_lengths(setup: FitSetup) -> None:
     turn = torch.eye(4)
     turn[:3, :3] = axis_angle_to_matrix(torch.tensor([0.0, math.radians(12.5), 0.0]))
     turn[:3, 3] = torch.tensor([0.0, 0.3, 0.4])
     cameras = value(setup, "cameras.pose").clone()
-    # Two of three cameras step back by 0.3 along their own axis.
+    # Two of three cameras move back by 0.3 along their own axis.
     cameras[:2, 2, 3] += 0.3
     found = rows(setup, {"pose": turn @ value(setup, "pose"), "cameras.pose": cameras})
     assert found["pose"].words == "turned by 12.5 degrees and moved by 0.5"

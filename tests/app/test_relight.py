@@ -54,7 +54,7 @@ def assert_same(first: Any, second: Any) -> None:
         assert torch.equal(first, second)
     elif isinstance(first, Texture | EnvMap) or dataclasses.is_dataclass(first):
         for field in dataclasses.fields(first):  # type: ignore[arg-type]
-            if field.name != "topology":  # follows from the faces
+            if field.name != "topology":  # derived from the faces
                 assert_same(getattr(first, field.name), getattr(second, field.name))
     else:
         assert first == second
@@ -98,7 +98,7 @@ def test_damaged_scenes_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a readable scene file"):
         load_scene(tmp_path / "scene.pt")
     torch.save({"format": 99}, tmp_path / "scene.pt")
-    with pytest.raises(DataError, match="format 99, wanted 2"):
+    with pytest.raises(DataError, match="format must be 2, got 99"):
         load_scene(tmp_path / "scene.pt")
     with pytest.raises(DataError, match="cannot be written"):
         save_scene(tmp_path / "no" / "scene.pt", lit_scene(OBJECTS["ggx"]), cameras())
@@ -123,7 +123,7 @@ def test_a_run_is_relit_by_an_environment_and_by_lights(tmp_path: Path) -> None:
     from diffrender.scene.lights import Ambient
 
     lights["haze"] = Ambient(torch.full((3,), 0.1))
-    # How bright a photograph was says nothing about another light.
+    # Exposures of photographs do not apply to other lights.
     assert seen_by.exposure is not None and float(seen_by.exposure.abs().min()) > 0.1
     expected = encode_srgb8(render(dataclasses.replace(scene, lights=lights), seen_by.without_gains()).rgba[0, ..., :3])
     found = np.asarray(Image.open(tmp_path / "lamp" / "view_000.png"))
@@ -146,17 +146,17 @@ def test_what_cannot_be_relit_is_told(tmp_path: Path) -> None:
         assert result.exit_code == 1 and "Traceback" not in result.output
         return " ".join(result.output.split())
 
-    assert "there is no light; give --env" in refused(run)
+    assert "needs a light; give --env" in refused(run)
     assert "no such folder" in refused(tmp_path / "nowhere", "--env", "a.hdr")
-    assert "there is no such environment map" in refused(run, "--env", tmp_path / "missing.hdr")
+    assert "environment map does not exist" in refused(run, "--env", tmp_path / "missing.hdr")
     (tmp_path / "bad.hdr").write_text("no picture")
     assert "bad.hdr" in refused(run, "--env", tmp_path / "bad.hdr")
     assert "--light" in refused(run, "--light", "{type: area}")
     (run / "scene.pt").unlink()
-    assert "the run has not ended, go on with it" in refused(run, "--light", "ambient")
+    assert "the run has not ended; resume it" in refused(run, "--light", "ambient")
     assert "there is no tone 'vivid'" in refused(run, "--light", "ambient", "--tone", "vivid")
     unlit = fitted(tmp_path, "material=unlit", "lights=[]")
-    assert "cannot be relit: its material is unlit" in refused(unlit, "--light", "{type: ambient}")
+    assert "cannot be relit: the material is unlit" in refused(unlit, "--light", "{type: ambient}")
 
 
 def test_objects_turn_about_their_middle_and_come_back() -> None:

@@ -38,7 +38,7 @@ EXPOSED = (
 
 
 class Killed(BaseException):
-    """What nothing in a run waits for."""
+    """An exception that nothing in a run catches."""
 
 
 def run(folder: Path, *overrides: str, resume: Path | None = None) -> tuple[RunResult, str]:
@@ -46,7 +46,7 @@ def run(folder: Path, *overrides: str, resume: Path | None = None) -> tuple[RunR
 
 
 def assert_same_state(first: object, second: object) -> None:
-    """Checkpoints down to the last bit."""
+    """Assert that two checkpoints are equal bit for bit."""
     if isinstance(first, torch.Tensor):
         assert isinstance(second, torch.Tensor) and first.dtype == second.dtype and torch.equal(first, second)
     elif isinstance(first, dict):
@@ -115,7 +115,7 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(
         assert (whole.folder / name).read_bytes() == (begun / name).read_bytes()
 
 
-def test_the_film_of_a_resumed_run_begins_with_the_pictures_of_before(
+def test_the_video_of_a_resumed_run_begins_with_the_earlier_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filmed: list[list[np.ndarray]] = []
@@ -123,20 +123,22 @@ def test_the_film_of_a_resumed_run_begins_with_the_pictures_of_before(
     raise_after(monkeypatch, 5)
     begun, _ = run(tmp_path, "progress.video=true")
     run(tmp_path, "progress.video=true", resume=begun.folder)
-    # At first steps 0 to 6, then the pictures of 0, 4 and 6 and the frames after them.
+    # First the frames of steps 0 to 6; then the pictures of steps 0, 4 and 6, and the frames after them.
     assert [len(frames) for frames in filmed] == [7, 5]
     for there, here in zip((0, 4, 6), (0, 1, 2), strict=True):
         assert np.array_equal(filmed[0][there], filmed[1][here])
 
 
-def test_what_cannot_be_resumed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_cannot_be_resumed_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raise_after(monkeypatch, 3)
     begun = run(tmp_path)[0].folder
     with pytest.raises(ConfigError) as caught:
         run(tmp_path, "optimize.mesh.vertices.lr=0.5", "lights.key.radiance=2", resume=begun)
     message = str(caught.value)
-    assert "fitted to another scene: " in message and "Leave the scene file out" in message
-    assert "optimize.mesh.vertices.lr is " in message and "and 0.5 here" in message and "lights.0.radiance" in message
+    assert "is a run of another scene: " in message and "Omit the scene file" in message
+    assert (
+        "optimize.mesh.vertices.lr was " in message and "and is now 0.5" in message and "lights.0.radiance" in message
+    )
     with pytest.raises(DataError, match="no such folder"):
         run(tmp_path, resume=tmp_path / "nowhere")
     (tmp_path / "other").mkdir()
@@ -150,7 +152,7 @@ def test_what_cannot_be_resumed_is_told(tmp_path: Path, monkeypatch: pytest.Monk
             run(tmp_path, resume=begun)
     (begun / "metrics.jsonl").write_text(log)
     run(tmp_path, resume=begun)
-    with pytest.raises(ConfigError, match=r"8 steps are done and 8 are wanted.*--steps 16 goes on"):
+    with pytest.raises(ConfigError, match=r"8 of 8 steps are done.*continue with --steps 16"):
         run(tmp_path, resume=begun)
     shutil.rmtree(begun / "checkpoints")
     with pytest.raises(DataError, match=r"last\.pt does not exist: the run ended before its first checkpoint"):

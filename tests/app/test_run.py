@@ -15,7 +15,7 @@ from rich.console import Console
 from support.small_runs import raise_after, run_small
 
 from diffrender.app.run import RunResult, run_fit
-from diffrender.app.run_recorder import evenly
+from diffrender.app.run_recorder import evenly_spaced_steps
 from diffrender.config.load import load_config
 from diffrender.config.overrides import Override
 from diffrender.errors import ConfigError, DataError
@@ -105,11 +105,11 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
 
     page = (result.folder / "report.html").read_text()
     heldout = metrics["heldout"]
-    for said in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
-                 f"{geometry['rms_to_target']:.3g}", "Judged by the 2 views that the fit never saw", "Watertight",
-                 "lights.key.direction", "No face was turned over by a step",
-                 "mesh/final.glb, read back and rendered in the same light, looks like the fitted scene"):  # fmt: skip
-        assert said in page
+    for sentence in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
+                     f"{geometry['rms_to_target']:.3g}", "Evaluated on 2 held-out views. ", "Watertight",
+                     "lights.key.direction", "No step flipped a face",
+                     "mesh/final.glb matches the fitted scene: PSNR "):  # fmt: skip
+        assert sentence in page
     assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
     linked = set(re.findall(r'href="([^"]+)"', page))
     assert {"mesh/final.glb", "mesh/final.obj", "metrics.json", "progress.mp4"} <= linked
@@ -132,7 +132,7 @@ def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
     assert first.metrics["heldout"] == second.metrics["heldout"]
     last = [torch.load(each.folder / "checkpoints" / "last.pt")["latents"] for each in (first, second)]
     assert all(torch.equal(last[0][path], last[1][path]) for path in last[0])
-    # Nothing that was not asked for; the report does without.
+    # Only what was requested; the report copes without the rest.
     assert "How it went" not in (first.folder / "report.html").read_text()
     assert "progress.mp4" not in files_in(first.folder)
     assert not any(name.startswith(("progress/", "mesh/")) for name in files_in(first.folder))
@@ -152,7 +152,7 @@ def test_ctrl_c_leaves_the_results_so_far(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_fit_that_runs_into_nan_keeps_the_last_good_state(tmp_path: Path) -> None:
-    # With a step this wide vertices overflow at once.
+    # With steps this large vertices overflow at once.
     result, shown = run(tmp_path, "optimize.mesh.vertices.lr=1e38")
     assert result.fit.stop_reason == "non_finite"
     assert bool(torch.isfinite(result.fit.scene.objects["object"].mesh.vertices).all())
@@ -178,7 +178,7 @@ def test_one_view_and_several_objects(tmp_path: Path) -> None:
     assert result.metrics["geometry"]["components"] == 2
     assert result.metrics["geometry"]["objects"]["b"]["n_faces"] == 12
     assert "flipped_faces" not in result.metrics["geometry"]  # no mesh is learned
-    assert "turned over" not in (result.folder / "report.html").read_text()
+    assert "flipped a face" not in (result.folder / "report.html").read_text()
     names = files_in(result.folder)
     assert {"mesh/final_a.obj", "mesh/final_b.obj", "mesh/final.glb"} <= set(names)
 
@@ -193,12 +193,12 @@ def test_an_output_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None
     ("steps", "count", "expected"),
     [(10, 3, {0, 5, 10}), (400, 1, {400}), (400, 0, set()), (2, 8, {0, 1, 2}), (7, 2, {0, 7})],
 )
-def test_pictures_are_spread_evenly_with_both_ends(steps: int, count: int, expected: set[int]) -> None:
-    assert evenly(steps, count) == expected
+def test_pictures_are_spread_evenly_spaced_steps_with_both_ends(steps: int, count: int, expected: set[int]) -> None:
+    assert evenly_spaced_steps(steps, count) == expected
 
 
 def test_a_start_that_no_view_sees_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none of the \d+ fitted views sees anything of the start"):
+    with pytest.raises(ConfigError, match=r"none of the \d+ fitted views sees the initial scene"):
         run(tmp_path, Override("mesh", "{init: sphere, center: [0, 0, 50], radius: 0.5}"))
     assert not (tmp_path / "out").exists()
 
@@ -233,7 +233,7 @@ def test_the_same_bits_on_one_and_two_threads(tmp_path: Path) -> None:
     scene.write_text(SCENE)
     results = []
     for threads in ("1", "2"):
-        # In a process of its own: what OMP_NUM_THREADS says counts from the start, for torch and for the kernels.
+        # In its own process: OMP_NUM_THREADS is read at startup, by torch and for the kernels.
         program = (
             f"import torch; assert torch.get_num_threads() == {threads}; from diffrender.app.cli import main; main()"
         )

@@ -25,7 +25,7 @@ def test_what_is_told_of_a_key():
     (section,) = [each for each in sections() if each.places == ("optimize",)]
     told = {option.key: option for option in section.options}
     assert told["steps"].default == "400"
-    assert "integer" in told["steps"].wanted and "gradient steps" in told["steps"].meaning
+    assert "integer" in told["steps"].accepts and "gradient steps" in told["steps"].meaning
     assert "<path>" in told
 
 
@@ -34,4 +34,4 @@ def test_the_command_shows_what_is_asked_for():
     assert result.exit_code == 0
     assert "weight" in result.output and "targets" not in result.output
     result = CliRunner().invoke(app, ["options", "nonsense"])
-    assert result.exit_code == 1 and "no key of a scene file has 'nonsense'" in result.output
+    assert result.exit_code == 1 and "no section of a scene file matches 'nonsense'" in result.output

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from support.shapes import bumpy, placed, scene_of
 
-from diffrender.app.evaluation import heldout_at_best_exposure
+from diffrender.app.evaluation import match_heldout_exposure
 from diffrender.app.run import run_fit
 from diffrender.app.scene_file import load_scene
 from diffrender.config.load import parse_config
@@ -174,8 +174,8 @@ def test_exposures_and_colour_casts_are_recovered_and_the_colours_are_better_for
     score = evaluate_views(result.scene, judged, setup.render_views)["psnr_masked_db"]
     without = evaluate_views(plain.scene, judged, plain_setup.render_views)["psnr_masked_db"]
     assert score > 38 and score > without + 10
-    # On the original pictures, held-out views are evaluated at their best exposure.
-    at_best = heldout_at_best_exposure(setup, result.scene)
+    # In pictures as they were taken, held-out views are judged at their best exposure.
+    at_best = match_heldout_exposure(setup, result.scene)
     assert at_best is not None
     assert evaluate_views(result.scene, at_best, setup.render_views)["psnr_masked_db"] > 38
 
@@ -238,15 +238,15 @@ def test_a_run_says_how_each_picture_was_exposed(tmp_path: Path) -> None:
     config = parse_config(SCENE.replace("steps: 120", "steps: 3") + LEARNED + short, Path())
     folder = run_fit(config, "exposed", None, tmp_path, Console(file=io.StringIO())).folder
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["heldout_gains"] == "one gain a view and channel, by least squares"
-    # At their best exposure even the start is close.
+    assert metrics["heldout_gains"] == "one gain per view and channel, by least squares"
+    # With matched exposures even the initial scene is close.
     assert metrics["initial"]["heldout"]["psnr_masked_db"] > metrics["initial"]["fit"]["psnr_masked_db"] + 2
     scene, cameras = load_scene(folder / "scene.pt")
     frames = json.loads((folder / "cameras" / "transforms.json").read_text())["frames"]
     assert cameras.exposure is not None and cameras.white_balance is not None
     torch.testing.assert_close(torch.tensor([frame["exposure"] for frame in frames]), cameras.exposure)
     report = (folder / "report.html").read_text()
-    assert "at their best exposure" in report
+    assert "exposed to match" in report
     assert f"stops: view_001 {float(cameras.exposure[0]):+.2f}, view_002" in report
     assert "gains of red, green, blue: view_001 " in report
     torch.testing.assert_close(render(scene, cameras).rgba, render(scene, cameras.without_gains()).rgba * torch.cat(
