@@ -23,8 +23,8 @@ def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFol
     for object_name, item in setup.scene.objects.items():
         prefix = f"{object_name}: " if len(setup.scene.objects) > 1 else ""
         start.append(f"{prefix}{item.mesh.n_vertices:,} vertices, {item.mesh.n_faces:,} faces")
-    judged = "heldout" if "heldout" in initial.scores else "fit"
-    scores = [(f"{VIEW_LABELS[judged]} {what}", unit, initial.scores[judged][key]) for what, unit, key in SCORES]
+    kind = "heldout" if "heldout" in initial.scores else "fit"
+    scores = [(f"{VIEW_LABELS[kind]} {what}", unit, initial.scores[kind][key]) for what, unit, key in SCORES]
     parameters = []
     for path, options in setup.config.optimize.parameters().items():
         count = setup.model.latents[setup.model.full_path(path)].numel()

@@ -1,6 +1,6 @@
-"""Rules between sections: paths that must lead somewhere, and sections that exclude each other.
+"""Check rules across sections: dotted paths that must exist, options that exclude each other.
 
-They read the plain data, so that their mistakes are shown together with those of the types.
+The checks read the plain data, so that mistakes are reported together with those of the types.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ONE_OF_TWO = ("remove one of the two",)
 
 
 def cross_checks(data: dict[str, Any]) -> Iterator[Finding]:
-    """Yield all such mistakes; parts of a wrong type are passed over, since the types report them."""
+    """Yield all such mistakes. Parts of the wrong type are skipped, since the types report them."""
     for location in ((), ("targets", "synthetic")):
         scene = data
         for key in location:
@@ -43,7 +43,11 @@ def cross_checks(data: dict[str, Any]) -> Iterator[Finding]:
 def _two_ways_of_objects(location: Location, scene: dict[str, Any]) -> Iterator[Finding]:
     for key in OBJECT_KEYS:
         if scene.get("objects") is not None and scene.get(key) is not None:
-            yield Finding((*location, key), f"`{key}` beside `objects`", (f"move `{key}` into an entry of `objects`",))
+            yield Finding(
+                (*location, key),
+                f"`{key}` cannot be combined with `objects`",
+                (f"move `{key}` into an entry of `objects`",),
+            )
 
 
 def _hull_locations(scene: dict[str, Any]) -> Iterator[Location]:
@@ -58,15 +62,15 @@ def _hull_locations(scene: dict[str, Any]) -> Iterator[Location]:
 def _hulls(data: dict[str, Any]) -> Iterator[Finding]:
     targets = as_mapping(data.get("targets"))
     for location in _hull_locations(as_mapping(targets.get("synthetic"))):
-        message = "a target has no visual hull to start from: the hull is carved from the targets"
-        yield Finding(("targets", "synthetic", *location), message, ("use another shape here, or a mesh file",))
+        message = "a target cannot be a `visual_hull`, which is computed from the targets"
+        yield Finding(("targets", "synthetic", *location), message, ("use another shape or a mesh file",))
     own = list(_hull_locations(data))
     if own and targets.get("masks") is False:
-        message = "`visual_hull` is carved from masks, but `targets.masks` is false"
+        message = "`visual_hull` needs masks, but `targets.masks` is false"
         yield Finding(own[0], message, ("remove `masks: false`, or start from `{init: sphere}`",))
     for location in own[1:]:
-        message = "a second `visual_hull`: all objects share the masks, so the two would be the same shape"
-        yield Finding(location, message, ("give this object another start",))
+        message = "only one object can be a `visual_hull`: all share the masks, so both would have the same shape"
+        yield Finding(location, message, ("use another shape or a mesh file",))
 
 
 def _masks(data: dict[str, Any]) -> Iterator[Finding]:
@@ -74,7 +78,7 @@ def _masks(data: dict[str, Any]) -> Iterator[Finding]:
     if targets.get("masks") is False and _is_on(as_mapping(data.get("loss")).get("mask")):
         yield Finding(("loss", "mask"), "`loss.mask` needs masks, but `targets.masks` is false", ONE_OF_TWO)
     if targets.get("background") == "random" and "background" in as_mapping(data.get("optimize")):
-        message = "a random background leaves none to learn, but `optimize` has `background`"
+        message = "a random background cannot be learned, but `optimize` has `background`"
         yield Finding(("targets", "background"), message, ONE_OF_TWO)
 
 
@@ -98,15 +102,15 @@ def _paths(data: dict[str, Any]) -> Iterator[Finding]:
         if twin != path:
             yield Finding(location, f"`{path}` and `{twin}` are the same value", ("keep one of the two",))
         if as_mapping(entry).get("levels") and not is_image(data, paths[path]):
-            message = f"`levels` is for textures and environment maps, and `{path}` is neither"
+            message = f"`levels` only applies to textures and environment maps, but `{path}` is neither"
             yield Finding((*location, "levels"), message, ("remove it",))
         if path.startswith("lights.") and not is_lit(data):
-            message = f"`{path}` changes nothing: no material here depends on light"
-            yield Finding(location, message, ("use one that does: `material: {type: lambert}`",))
+            message = f"`{path}` has no effect: no material of this scene depends on light"
+            yield Finding(location, message, ("use one that does, such as `material: {type: lambert}`",))
         for name, kind in lights_by_name(data).items():
             radiance = f"lights.{name}.radiance"
             if path in ("cameras.exposure", "cameras.white_balance") and kind == "flashes" and radiance in optimize:
-                message = f"`{path}` beside `{radiance}`: each picture has a light of its own, which says the same"
+                message = f"`{path}` cannot be combined with `{radiance}`: the two are ambiguous"
                 yield Finding(location, message, ONE_OF_TWO)
 
 
@@ -116,10 +120,10 @@ def _unknown_path(key: str, entry: Any, paths: dict[str, str]) -> tuple[str, tup
         return f"unknown key `optimize.{key}`", (f"YAML needs a space after the colon: `{glued}: ...`",)
     written_out = [path for name in as_mapping(entry) if (path := f"{key}.{name}") in paths]
     if written_out:
-        note = f"write the path in one piece: `{written_out[0]}: {{...}}`"
+        note = f"write the whole path as one key: `{written_out[0]}: {{...}}`"
         return f"`{key}` is not a parameter of this scene", (note,)
     suggestion = did_you_mean(key, [*paths, *OPTIONS])
-    # Each value by its shortest path, which comes first.
+    # Name each value by its shortest path, which comes first.
     shortest = {full: path for path, full in reversed(paths.items())}
     notes = (f"known in `optimize`: {', '.join([*OPTIONS, *reversed(shortest.values())])}",)
     return f"unknown key or path `{key}` in `optimize`", ((suggestion, *notes) if suggestion else notes)
@@ -131,10 +135,10 @@ def _remeshing(data: dict[str, Any]) -> Iterator[Finding]:
         if not path.endswith("mesh.vertices") or as_mapping(entry).get("remesh") is None:
             continue
         if type_of(edges) == "hard":
-            message = "`remesh` beside `render.edges: hard`: silhouettes have no gradient, so no edge length is right"
+            message = "`remesh` needs gradients of silhouettes, which `render.edges: hard` does not have"
             notes = ("use antialias or soft edges, or remove `remesh`",)
             yield Finding(("optimize", path, "remesh"), message, notes)
         if _is_on(as_mapping(data.get("loss")).get("arap")):
-            notes = ("remove one of them; bilaplacian and normal_consistency go with remeshing",)
-            message = "`loss.arap` compares with the triangles of the start, which `remesh` replaces"
+            notes = ("remove one of them; bilaplacian and normal_consistency work with remeshing",)
+            message = "`loss.arap` compares with the triangles of the initial mesh, which `remesh` replaces"
             yield Finding(("loss", "arap"), message, notes)

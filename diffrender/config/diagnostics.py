@@ -1,4 +1,4 @@
-"""How a mistake in a scene file is shown: where it is, what it is, what helps."""
+"""Format mistakes in scene files: position, message, quoted line, hints."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# Lines longer than this are cut around the caret, so that it stays below what it means.
+# Longer lines are cut around the caret, so that it stays below the character that it marks.
 LONGEST_SHOWN = 110
 
 
 @dataclass(frozen=True)
 class SourceSpan:
-    """A stretch of one line.
+    """A span of characters in one line.
 
     source: the file's name, or the command-line option.
     line, column: counted from 1; line 0 is the command line.
     text: the whole line.
-    width: how many characters are meant.
+    width: number of characters.
     """
 
     source: str
@@ -61,7 +61,7 @@ def report(mistakes: Sequence[Diagnostic]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """Return the nearest of the `known` words as a question, or None if none is near."""
+    """Return the most similar of the `known` words as a question, or None if none is similar."""
     known = list(known)
     by_lower = {name.lower(): name for name in reversed(known)}
     near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)

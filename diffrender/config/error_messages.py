@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as sentences at positions of the scene file."""
+"""Turn pydantic's errors into messages at positions of the scene file."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def to_diagnostic(error: ErrorDetails, root: type[Strict], tree: Tree, source: s
             return at_key(_no_key(location, value, key, schema, tree), tree, source)
         finding = _no_such_form(location, value, key, schema, tree)
     else:
-        what = str(context["what"]) if kind == "wanted" else describe(schema) or error["msg"]
+        what = str(context["what"]) if kind == "expected" else describe(schema) or error["msg"]
         in_list = (
             ["put `[ ]` around it, or `- ` before each entry"] if kind == "list_type" and value is not None else []
         )
         notes = (*in_list, *_hints(value, words_of(schema)), *_about(location, field))
-        finding = Finding(location, f"{_named(location, tree)} is {describe_input(value)}; wanted {what}", notes)
+        finding = Finding(location, f"{_named(location, tree)} must be {what}, got {describe_input(value)}", notes)
     return Diagnostic(_span_of(finding.location, tree, source), finding.message, finding.notes)
 
 
@@ -82,7 +82,7 @@ def format_path(location: Location, data: Any) -> str:
 
 
 def describe_input(value: Any) -> str:
-    """Return a value as a message shows it."""
+    """Describe a value for a message."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -137,16 +137,16 @@ def _unknown_key(location: Location, model: type[Strict], tree: Tree) -> Finding
 def _no_file(location: Location, value: Any, context: dict[str, Any], tree: Tree) -> Finding:
     path = Path(context["path"])
     if path.is_dir():
-        return Finding(location, f"{_named(location, tree)} names a folder; wanted a file: {path}")
+        return Finding(location, f"{_named(location, tree)} must be a file, got the folder {path}")
     what = "file" if context["kind"] == "file" else "file or folder"
     neighbours = os.listdir(path.parent) if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
     suggestion = did_you_mean(path.name, sorted(neighbours))
     notes = [suggestion] if suggestion else []
     if not Path(value).is_absolute():
-        from_shell = "a file named on the command line is looked for from the working folder"
-        from_file = "a file named in a scene file is looked for from that file's folder"
+        from_shell = "file names on the command line are relative to the working folder"
+        from_file = "file names in a scene file are relative to the folder of that file"
         notes.append(from_shell if isinstance(value, ShellText) else from_file)
-    return Finding(location, f"{_named(location, tree)} names no {what} that exists: {path}", tuple(notes))
+    return Finding(location, f"{_named(location, tree)}: no such {what}: {path}", tuple(notes))
 
 
 def _no_key(location: Location, value: dict[str, Any], key: str, schema: Any, tree: Tree) -> Finding:
@@ -163,12 +163,12 @@ def _no_such_form(location: Location, value: Any, key: str, schema: Any, tree: T
     # "{vertex: a colour}" is a form that begins with the key vertex.
     words = known + [word for form in known for word in re.findall(r"^\{(\w+):", form)]
     suggestions = [did_you_mean(word, words) for word in written]
-    message = f"{_named(location, tree)} is {describe_input(value)}; wanted {either(known)}"
+    message = f"{_named(location, tree)} must be {either(known)}, got {describe_input(value)}"
     return Finding(location, message, tuple(filter(None, suggestions)))
 
 
 def _hints(value: Any, words: Sequence[str]) -> list[str]:
-    """Return what helps with a value of a wrong kind."""
+    """Return hints for a value of the wrong type."""
     if not isinstance(value, str):
         return []
     if value.lower() in ("yes", "on", "no", "off", "y", "n"):
@@ -178,7 +178,7 @@ def _hints(value: Any, words: Sequence[str]) -> list[str]:
         return [suggestion]
     try:
         plain = read_scalar_or_flow(value)
-    except Exception:  # Whatever stops the reading of this text as YAML, there is then no hint to give.
+    except Exception:  # Text that is not YAML gives no hint.
         return []
     if is_number(plain) or isinstance(plain, list):
         return ["remove the quotes"]

@@ -1,4 +1,4 @@
-"""The JSON schema of scene.yaml, by which editors complete and check it: `diffrender schema` prints it."""
+"""Build the JSON schema of scene.yaml for editors; `diffrender schema` prints it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from diffrender.errors import ConfigError
 
 
 def load_config(path: str | Path, overrides: Sequence[Override | str] = ()) -> FitConfig:
-    """Return the FitConfig of the scene file at `path`, with `overrides` put over what it says.
+    """Return the FitConfig of the scene file at `path`, with `overrides` applied.
 
     overrides: Override, or text "key=value" as for `--set`; files named by them are relative to the working folder,
         while those in the scene file are relative to its own folder.
@@ -44,7 +44,7 @@ def parse_config(
     if tree.data is None and not parsed:
         raise ConfigError(report([Diagnostic(SourceSpan(source, 1, 1, ""), "the file is empty", (MINIMAL_FILE,))]))
     if tree.data is not None and not isinstance(tree.data, dict):
-        message = f"the file is {describe_input(tree.data)}; wanted a mapping, `key: value` line by line"
+        message = f"the file must be a mapping (`key: value` lines), got {describe_input(tree.data)}"
         raise ConfigError(report([Diagnostic(tree.values[()], message, (MINIMAL_FILE,))]))
     for override in parsed:
         apply_override(tree, override)
@@ -63,7 +63,7 @@ def _validate(tree: Tree, folder: Path, source: str) -> FitConfig:
         mistakes += [
             to_diagnostic(details, FitConfig, tree, source)
             for details in error.errors(include_url=False)
-            # What is below an unknown path is not worth a message of its own.
+            # Mistakes below an unknown path are not reported separately.
             if not (details["loc"][0] == "optimize" and len(details["loc"]) > 2 and details["loc"][1] not in known)
         ]
     mistakes += [at_key(finding, tree, source) for finding in cross_checks(data)]
@@ -82,15 +82,15 @@ def _read_text(path: Path) -> str:
         there = f"; {folder} holds {', '.join(names[:8])}" if names else ""
         raise ConfigError(f"{path}: no such scene file{there}{'; ' + suggestion if suggestion else ''}") from None
     except IsADirectoryError:
-        raise ConfigError(f"{path}: a folder; wanted a scene file, such as {path / 'scene.yaml'}") from None
+        raise ConfigError(f"{path}: must be a scene file, got a folder; try {path / 'scene.yaml'}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start} is not UTF-8 text; wanted a YAML file saved as UTF-8") from None
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _short_name(path: Path) -> str:
-    """Return the file as the user may click on it: relative if it is below the working folder."""
+    """Return the file name for messages: relative if it is below the working folder, so that it can be clicked."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

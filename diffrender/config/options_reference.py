@@ -1,4 +1,4 @@
-"""All that a scene file may hold, from the schema itself: what `diffrender options` shows."""
+"""List all options of scene files from the schema, for `diffrender options`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Section:
 
 
 def sections(about: str = "") -> list[Section]:
-    """Return the mappings of a scene file, each once, outer ones first; only those with a place that holds `about`."""
+    """Return the mappings of a scene file, each once, outer ones first; only those with `about` in a path."""
     places: dict[type[Strict], list[str]] = {FitConfig: [""]}
     _collect(FitConfig, places)
     found = [
@@ -55,16 +55,16 @@ def _collect(model: type[Strict], places: dict[type[Strict], list[str]]) -> None
         for item in _models(field.rebuild_annotation(), start + key)
     ]
     new = {}
-    for place, each in [*inner, *_models(model.extra_kind, f"{start}<path>")]:
-        if each not in places:
-            new[each] = places[each] = []
-        places[each].append(place)
-    for each in new:
-        _collect(each, places)
+    for place, below in [*inner, *_models(model.extra_kind, f"{start}<path>")]:
+        if below not in places:
+            new[below] = places[below] = []
+        places[below].append(place)
+    for below in new:
+        _collect(below, places)
 
 
 def _models(kind: Any, place: str) -> Iterator[tuple[str, type[Strict]]]:
-    """Yield the mappings that may be at a place, with what tells them from one another."""
+    """Yield the mappings of a type, each with its path and what distinguishes it from the others."""
     shape, model, choice = shape_of(kind), model_of(kind), shape_of(kind).choice
     for tag, arm in arms_of(kind).items():
         told_by = f"{{{choice.key}: {tag}}}" if choice is not None and choice.is_keyed(arm) else f"({tag})"
@@ -80,7 +80,7 @@ def _options(model: type[Strict]) -> Iterator[Option]:
         accepted = _accepted(field.rebuild_annotation(), field.default is None)
         yield Option(key, " | ".join(accepted), _default(field), field.description or "")
     if model.extra_kind is not None:
-        yield Option("<path>", "a number or a mapping", "", "the dotted path of a value, as mesh.vertices")
+        yield Option("<path>", "a number or a mapping", "", "the dotted path of a value, such as mesh.vertices")
 
 
 def _accepted(kind: Any, is_null: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Put values from the command line into a scene file's tree as if they had been written there."""
+"""Apply values from the command line to a scene file's tree, as if they had been written there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from diffrender.config.yaml_tree import Location, ShellText, Tree, read_scalar_o
 class Override:
     """One value from the command line.
 
-    key: dotted path, as `optimize.steps` or `lights.key.direction`; list items by their name or index.
+    key: dotted path, such as `optimize.steps` or `lights.key.direction`; list items by their name or index.
     value: the value, as YAML; None if it was omitted.
     option: the option that set it, for messages: "--set", "--seed".
     """
@@ -56,10 +56,10 @@ def apply_override(tree: Tree, override: Override) -> None:
     """Put the override into `tree`; if it cannot be placed, it becomes a mistake there."""
     try:
         if override.value is None or not override.key:
-            raise _misplaced(override, "wanted key=value", "for example: --set optimize.steps=200")
+            raise _misplaced(override, "must be key=value", "for example: --set optimize.steps=200")
         parts = override.key.split(".")
         if not all(parts):
-            raise _misplaced(override, "a key with an empty part", "one dot between two names")
+            raise _misplaced(override, "the key has an empty part", "separate names by single dots")
         try:
             value = _from_shell(read_scalar_or_flow(override.value))
         except MistakeError as error:
@@ -87,11 +87,10 @@ def _put(tree: Tree, parts: list[str], value: Any, override: Override) -> None:
         child: Any = parent[key] if isinstance(parent, list) else parent.get(key)  # type: ignore[index]
         kind = type_below(kind, key)
         where = format_path(location, tree.data)
-        where = format_path(location, tree.data)
         if child is None and get_origin(shape_of(kind).kind) is list:
-            message = f"there is no list `{where}` in the file that could hold `{parts[0]}`"
-            raise _misplaced(override, message, f"set all of it: --set '{where}=[{{...}}]'")
-        # A shorthand is spelled out, so that a key can be added to it.
+            message = f"the file has no list `{where}` that could hold `{parts[0]}`"
+            raise _misplaced(override, message, f"set the whole list: --set '{where}=[{{...}}]'")
+        # Expand a shorthand, so that a key can be added to it.
         kind = type_of_value(kind, child)
         model = model_of(kind)
         expanded = {} if child is None else child if model is None else model.expand(child)
@@ -99,7 +98,7 @@ def _put(tree: Tree, parts: list[str], value: Any, override: Override) -> None:
             _assign(tree, parent, location, expanded, override)
         if not isinstance(expanded, dict | list):
             message = f"`{where}` is the plain value `{write_flow(expanded)}`, which has no `{parts[0]}`"
-            raise _misplaced(override, message, f"set all of it: --set '{where}={{...}}'")
+            raise _misplaced(override, message, f"set the whole value: --set '{where}={{...}}'")
         parent = expanded
 
 
@@ -127,9 +126,9 @@ def _index(items: list[Any], location: Location, part: str, override: Override) 
     if part.isdigit() and int(part) < len(items):
         return int(part)
     known = [name for name in names if name is not None]
-    wanted = f"one of {', '.join(known)}, or an index" if known else "an index"
+    entries = f"{', '.join(known)}, or an index" if known else "an index"
     suggestion = did_you_mean(part, known)
-    message = f"`{'.'.join(map(str, location))}` has no entry `{part}`; wanted {wanted} (it has {len(items)})"
+    message = f"`{'.'.join(map(str, location))}` has no entry `{part}`; must be {entries} below {len(items)}"
     raise _misplaced(override, message, *([suggestion] if suggestion else []))
 
 

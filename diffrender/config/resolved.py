@@ -1,4 +1,4 @@
-"""Write a filled-in FitConfig as a scene file of its own."""
+"""Write a filled-in FitConfig as a scene file, and compare two of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from diffrender.config.schema import FitConfig
 from diffrender.config.yaml_tree import write_yaml
 
 HEADER = """\
-# Written by diffrender: the scene file with everything it omits filled in and with absolute paths.
-# It gives the same fit again: diffrender fit scene.resolved.yaml
+# Written by diffrender: the scene file with all defaults filled in and with absolute paths.
+# It reproduces the fit: diffrender fit scene.resolved.yaml
 """
-# The order in which a person would write it.
+# The order in which a scene file is usually written.
 FIRST_KEYS = ("targets", "mesh", "material", "pose", "objects", "lights", "background", "render", "optimize", "loss")
 
 
@@ -24,10 +24,10 @@ def format_resolved(config: FitConfig) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return models as dicts and tuples as lists. Nulls that are the default anyway are omitted."""
+    """Return models as dicts and tuples as lists. Nulls that are the default are omitted."""
     if isinstance(value, Strict):
         fields = value.fields_by_key()
-        # What an entry is comes before its options.
+        # Name and type come before other options.
         entries = sorted(value.entries().items(), key=lambda entry: entry[0] not in ("name", "type"))
         return {
             key: plain(entry)
@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
 
 
 def differences(first: FitConfig, second: FitConfig) -> list[tuple[str, Any, Any]]:
-    """Return (dotted key, value there, value here) of all that differs; None if it is omitted."""
+    """Return (dotted key, first value, second value) of all differences; None if a value is omitted."""
     return _differences("", plain(first), plain(second))
 
 

@@ -1,4 +1,4 @@
-"""The whole scene file as types: what may be written, what is the default. Imports no torch."""
+"""The whole scene file as types, with defaults. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from diffrender.config.options.targets import TargetsOptions
 class ResolutionOptions(Strict, shorthands={float: "scale"}):
     """Smaller images in the first steps, which makes them cheap."""
 
-    scale: float = Field(gt=0, le=1, description="of the first images; it doubles until it is 1")
-    until: PositiveInt | None = option(None, "the first step with whole images; if omitted: half of the steps")
+    scale: float = Field(gt=0, le=1, description="scale of the first images; it doubles until it is 1")
+    until: PositiveInt | None = option(None, "first step with full-size images; if omitted: half of the steps")
 
 
 class RenderOptions(Strict):
-    """How the scene becomes images."""
+    """How the scene is rendered."""
 
-    edges: AnyEdges = option(AntialiasOptions(), "what makes silhouettes")
+    edges: AnyEdges = option(AntialiasOptions(), "how silhouettes are rendered")
 
 
 class OptimizeOptions(Strict, extra="allow"):
@@ -38,9 +38,9 @@ class OptimizeOptions(Strict, extra="allow"):
 
     steps: PositiveInt = option(400, "gradient steps")
     batch_size: PositiveInt | None = option(4, "views per step; null: all of them")
-    seed: Seed = option(0, "of the order of the views and random backgrounds")
+    seed: Seed = option(0, "seed of the order of views and of random backgrounds")
     resolution: ResolutionOptions | None = option(
-        None, "smaller images at first, as 0.25; null: whole images at every step"
+        None, "smaller images at first, such as 0.25; null: full-size images at every step"
     )
 
     def parameters(self) -> dict[str, ParameterOptions]:
@@ -48,46 +48,48 @@ class OptimizeOptions(Strict, extra="allow"):
         return dict(self.__pydantic_extra__ or {})
 
     def with_parameters(self, parameters: Mapping[str, ParameterOptions]) -> OptimizeOptions:
-        """Return the same with other dotted paths."""
+        """Return a copy with other dotted paths."""
         own: dict[str, Any] = {name: getattr(self, name) for name in OptimizeOptions.model_fields}
         return OptimizeOptions.model_validate({**own, **parameters})
 
     def rules(self) -> Iterator[Finding]:
-        """Yield steps that never come."""
+        """Yield steps that are never reached."""
         if self.resolution is not None and (self.resolution.until or 0) > self.steps:
-            message = f"whole images would come at step {self.resolution.until} of {self.steps}, which is never"
+            message = (
+                f"full-size images would start at step {self.resolution.until} of {self.steps}, which is never reached"
+            )
             yield Finding(("resolution", "until"), message, ("make `until` smaller or `steps` larger",))
         parameters = self.parameters()
         if parameters and all(options.start > 0 for options in parameters.values()):
-            message = "nothing moves at step 0: every value has a later `start`"
-            yield Finding((), message, ("let one begin at once",))
+            message = "nothing is optimised at step 0: every value has a later `start`"
+            yield Finding((), message, ("remove `start` from one of them",))
         for path, options in parameters.items():
             yield from (found._replace(location=(path, *found.location)) for found in options.rules_at(path))
             if options.start >= self.steps:
-                message = f"`{path}` would never move: it starts at step {options.start} of {self.steps}"
+                message = f"`{path}` would never be optimised: it starts at step {options.start} of {self.steps}"
                 yield Finding((path, "start"), message, ("make `start` smaller or `steps` larger",))
             when = "continuous" if options.remesh is None else options.remesh.when
             late = [] if when == "continuous" else [step for step in when if step >= self.steps]
             if late:
-                message = f"remeshing after step {late[0]} of {self.steps} would come too late"
-                yield Finding((path, "remesh"), message, ("name earlier steps",))
+                message = f"remeshing after step {late[0]} of {self.steps} is too late"
+                yield Finding((path, "remesh"), message, ("use earlier steps",))
 
 
 class ProgressOptions(Strict):
     """What is written while the fit runs."""
 
-    pictures: int = option(8, "number of progress pictures, evenly over the steps", ge=0)
+    pictures: int = option(8, "number of progress pictures, evenly spaced over the steps", ge=0)
     views: int = option(4, "number of views per picture", ge=1, le=16)
-    video: bool = option(True, "whether to make progress.mp4")
-    turntable: bool = option(True, "whether to make turntable.mp4, in which the result turns")
+    video: bool = option(True, "whether to write progress.mp4")
+    turntable: bool = option(True, "whether to write turntable.mp4, in which the result turns")
 
 
 class DisplayOptions(Strict):
-    """How light becomes pictures and films; none of it touches the fit or its scores."""
+    """How light becomes pictures and videos; it does not affect the fit or its scores."""
 
-    exposure: float = option(0.0, "in stops; light is multiplied by 2^exposure", ge=-20, le=20)
+    exposure: float = option(0.0, "in stops: light is multiplied by 2^exposure", ge=-20, le=20)
     tone: Literal["clip", "neutral"] = option(
-        "clip", "what becomes of light brighter than 1: it is cut off, or rolled off (Khronos PBR Neutral)"
+        "clip", "light brighter than 1: clip cuts it off, neutral compresses it (Khronos PBR Neutral)"
     )
 
 
@@ -95,7 +97,7 @@ class FitConfig(SceneParts):
     """A whole scene file. Only `targets` is required."""
 
     targets: TargetsOptions = Field(description="the images that the scene is fitted to")
-    render: RenderOptions = option(RenderOptions(), "how the scene becomes images")
+    render: RenderOptions = option(RenderOptions(), "how the scene is rendered")
     optimize: OptimizeOptions = option(OptimizeOptions(), "what is optimised, and how long")
     loss: LossOptions | None = option(
         None,
@@ -105,7 +107,7 @@ class FitConfig(SceneParts):
         f" color_smoothness {defaults.SMOOTHNESS:g} if more than the colour of a material is learned; white_light"
         f" {defaults.WHITE_LIGHT:g} if its colour is learned together with that of a light",
     )
-    progress: ProgressOptions = option(ProgressOptions(), "pictures while the fit runs")
-    display: DisplayOptions = option(DisplayOptions(), "how light becomes pictures and films")
+    progress: ProgressOptions = option(ProgressOptions(), "pictures and videos of the fit")
+    display: DisplayOptions = option(DisplayOptions(), "how light becomes pictures and videos")
     export: list[Literal["obj", "glb"]] = option(["obj", "glb"], "formats of the meshes")
-    device: Device = option("auto", "where to compute; auto: on a CUDA GPU if there is one")
+    device: Device = option("auto", "where to compute; auto: a CUDA GPU if available")

@@ -1,4 +1,4 @@
-"""What the schema accepts at a position of the scene file: its type, and that type in words."""
+"""Find the type that the schema accepts at a position of the scene file, and describe it in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diffrender.config.options.base import Strict, arms_of, model_of, shape_of, 
 def type_at(root: type[Strict], location: Sequence[str | int]) -> tuple[Any, FieldInfo | None]:
     """Return the type at one of pydantic's locations (tags included), and the last field on the way there.
 
-    The type is None where the location leaves the schema, as that of an unknown key does.
+    The type is None if the location is not in the schema, as for an unknown key.
     """
     kind: Any = root
     field: FieldInfo | None = None
@@ -72,7 +72,7 @@ def forms(kind: Any) -> list[str]:
 
 
 def describe(kind: Any) -> str:
-    """Return what may be written: "an integer from 0 to 8"; nothing if there are no words for it."""
+    """Describe what may be written: "an integer from 0 to 8"; empty if there are no words for it."""
     shape, model = shape_of(kind), model_of(kind)
     if shape.form is not None or shape.choice is not None or words_of(kind):
         return either(list(map(str, forms(kind))))
@@ -91,10 +91,11 @@ def describe(kind: Any) -> str:
 
 
 def _range(limits: dict[str, float]) -> str:
-    """Return "from 1 up", "above 0", "from 0 to 8", "above 0 and below 180"."""
-    words = {"ge": "from", "gt": "above", "le": "to", "lt": "and below"}
-    parts = [f"{word} {_number(limits[name])}" for name, word in words.items() if name in limits]
-    return " ".join([*parts, "up"] if list(limits) == ["ge"] else parts)
+    """Return "of at least 1", "above 0", "from 0 to 8", "above 0 and below 180"."""
+    words = {"ge": "from", "gt": "above", "le": "to" if "ge" in limits else "and at most", "lt": "and below"}
+    if list(limits) == ["ge"]:
+        words["ge"] = "of at least"
+    return " ".join(f"{word} {_number(limits[name])}" for name, word in words.items() if name in limits)
 
 
 def _number(limit: float) -> str:

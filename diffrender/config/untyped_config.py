@@ -1,4 +1,4 @@
-"""What a scene file holds, seen before its types are checked: names of objects and lights, dotted paths."""
+"""Inspect a scene file before its types are checked: names of objects and lights, dotted paths."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from diffrender.config.options.materials import AnyMaterial
 
 MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
 UNLIT = {"unlit"}
-# Options of materials and lights that are not values that can be learned.
+# Options of materials and lights that cannot be learned.
 NEVER_LEARNED = ("type", "name", "frame", "shadow", "order", "resolution")
-# What the cameras of all views have.
+# Values of the cameras of all views.
 CAMERA_PATHS = ("cameras.pose", "cameras.focal", "cameras.exposure", "cameras.white_balance")
-# Parts of a material that it does without unless the file has them.
+# Fields of materials that exist only if the file has them.
 ONLY_WHERE_WRITTEN = ("normal", "emissive")
 
 
@@ -45,14 +45,14 @@ def is_image(data: dict[str, Any], path: str) -> bool:
 
 
 def objects_by_name(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what is written of each object."""
+    """Return the mapping of each object by name."""
     if data.get("objects") is None:
         return {"object": data}
     return {name_of(item) or str(i): as_mapping(item) for i, item in enumerate(as_list(data["objects"]))}
 
 
 def lights_by_name(data: dict[str, Any]) -> dict[str, str | None]:
-    """Return the type of each light by its name; None if it is not written properly."""
+    """Return the type of each light by its name; None if it is not valid."""
     if data.get("lights") is None:
         return {"ambient": "ambient"} if is_lit(data) else {}
     return {name_of(item) or str(i): type_of(item) for i, item in enumerate(as_list(data["lights"]))}
@@ -78,7 +78,7 @@ def _learned(options: dict[str, Any], kind: str | None) -> list[str]:
 
 
 def type_of(item: Any) -> str | None:
-    """Return the `type` of a mapping, or the word that stands for it."""
+    """Return the `type` of a mapping, or the word that is short for it."""
     kind = item.get("type") if isinstance(item, dict) else item
     return kind if isinstance(kind, str) else None
 
@@ -90,7 +90,7 @@ def name_of(item: Any) -> str | None:
 
 
 def item_name(item: Any) -> str | None:
-    """Return what paths and messages call an entry of a list: its name, or the type of a light; None: its index."""
+    """Return the name of a list entry in paths and messages, or the type of a light; None: use the index."""
     name = as_mapping(item).get("name", type_of(item))
     return name if isinstance(name, str) and ("name" in as_mapping(item) or name in LIGHT_OPTIONS) else None
 

@@ -1,4 +1,4 @@
-"""Read YAML with source spans: plain data beside the file, line and column of each key and value.
+"""Read YAML with source spans: plain data, and the file, line and column of each key and value.
 
 Scalars follow the YAML 1.2 core schema: `1e-3` is a number, `yes` and `on` are text, `012` is twelve.
 """
@@ -31,7 +31,7 @@ class Tree:
     data: the value at the top; None for an empty file.
     keys: where the key of a mapping entry is, by location.
     values: where a value is, by location.
-    mistakes: what was wrong but did not stop the reading: duplicate keys, keys that are not text.
+    mistakes: those that did not stop the reading: duplicate keys, keys that are not text.
     """
 
     data: Any
@@ -41,7 +41,7 @@ class Tree:
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """A loader that tells the scalars of the YAML 1.2 core schema apart, and no others."""
+    """A loader for the scalars of the YAML 1.2 core schema, and no others."""
 
 
 _NUMBER_STARTS = list("-+.0123456789")
@@ -60,7 +60,7 @@ for _tag, _pattern, _starts in (
 
 
 class _CoreDumper(yaml.SafeDumper):
-    """A dumper that quotes what that loader would not read as text."""
+    """A dumper that quotes text that the loader would read as something else."""
 
 
 _CoreDumper.yaml_implicit_resolvers = _CoreLoader.yaml_implicit_resolvers
@@ -83,7 +83,7 @@ def read_yaml(text: str, source: str) -> Tree:
 
 
 def read_scalar_or_flow(text: str) -> Any:
-    """Return the value of one piece of YAML, as it would be read after a colon: `1e-3`, `[1, 2]`, `{lr: 0.1}`.
+    """Return the value of YAML text as it would be read after a colon: `1e-3`, `[1, 2]`, `{lr: 0.1}`.
 
     Raises MistakeError.
     """
@@ -99,13 +99,13 @@ def write_yaml(data: Any) -> str:
 
 
 def write_flow(data: Any) -> str:
-    """Return `data` as YAML in one line, as it may stand after a colon."""
+    """Return `data` as YAML in one line, as it may be written after a colon."""
     text = yaml.dump([data], Dumper=_CoreDumper, sort_keys=False, default_flow_style=True, width=math.inf)
     return text.strip()[1:-1]
 
 
 class _NodeReader:
-    """Turns YAML nodes into data and notes source spans on the way."""
+    """Turns YAML nodes into data, and records source spans."""
 
     def __init__(self, tree: Tree, lines: list[str], source: str):
         self.tree = tree
@@ -179,7 +179,7 @@ class _NodeReader:
 def _syntax_mistake(error: yaml.YAMLError, text: str, source: str) -> Diagnostic:
     lines = text.splitlines()
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        # Characters that YAML forbids have a position but no line of their own.
+        # For characters that YAML forbids, the error has a position but no line.
         position = int(getattr(error, "position", 0))
         line = text.count("\n", 0, position)
         column = position - (text.rfind("\n", 0, position) + 1)
@@ -198,11 +198,11 @@ def _syntax_mistake(error: yaml.YAMLError, text: str, source: str) -> Diagnostic
     if "\\t" in problem or (shown[: mark.column + 1].strip() == "" and "\t" in shown[: mark.column + 1]):
         return Diagnostic(place, "a tab; YAML indents with spaces only", ("replace the tab with spaces",))
     if error.context_mark is not None and error.context:
-        notes = (f"{error.context}, which began in line {error.context_mark.line + 1}",)
+        notes = (f"{error.context}, which started in line {error.context_mark.line + 1}",)
     if "expected ':'" in problem or "mapping values are not allowed" in problem:
         notes = (*notes, "write `key: value`, with a space after the colon, and indent the keys of one block alike")
     elif "single document" in (error.context or ""):
-        return Diagnostic(place, "a second document begins here; one is allowed", ("remove the line `---`",))
+        return Diagnostic(place, "a second document starts here, but only one is allowed", ("remove the line `---`",))
     elif "expected ',' or" in problem:
         notes = (*notes, "close the bracket, or put a comma between the entries")
     return Diagnostic(place, f"this is not YAML: {problem}", notes)

@@ -58,7 +58,7 @@ class FitSetup:
 
     @property
     def display(self) -> Display:
-        """How light becomes pictures and films."""
+        """How light becomes pictures and videos."""
         return Display(self.config.display.exposure, self.config.display.tone)
 
     def learned_gains(self) -> list[str]:

@@ -52,12 +52,12 @@ def test_mistakes_are_printed_without_a_traceback(scene: Path) -> None:
     result = invoke(scene, "--steps", 0, "--seed", -1, "--set", "optimise.steps=3", "--device", "gpu")
     assert result.exit_code == 1
     assert "error: the scene cannot be used: 4 mistakes" in result.output
-    assert "--steps: `optimize.steps` is 0; wanted an integer from 1 up" in result.output
+    assert "--steps: `optimize.steps` must be an integer of at least 1, got 0" in result.output
     assert "did you mean `optimize`?" in result.output
     assert "Traceback" not in result.output
 
 
-def test_files_that_are_wrong_are_told_without_a_traceback(scene: Path) -> None:
+def test_wrong_files_are_reported_without_a_traceback(scene: Path) -> None:
     (scene.parent / "transforms.json").write_text("{}")
     result = invoke(scene, "--set", f"targets={{path: {scene.parent}}}", "--out", scene.parent / "out")
     assert result.exit_code == 1

@@ -111,7 +111,7 @@ def test_the_tables_fit_into_80_columns_and_tell_open_from_closed() -> None:
         ("line.obj", b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "none of the 1 triangles has an area"),
     ],
 )
-def test_what_is_no_mesh_is_told_without_a_traceback(
+def test_files_that_are_not_meshes_are_reported_without_a_traceback(
     files: tuple[Path, Path], name: str, content: bytes | None, said: str
 ) -> None:
     path = files[0].with_name(name)
@@ -124,7 +124,7 @@ def test_what_is_no_mesh_is_told_without_a_traceback(
         assert "Traceback" not in result.output
 
 
-def test_a_file_that_cannot_be_written_is_told(files: tuple[Path, Path]) -> None:
+def test_a_file_that_cannot_be_written_is_reported(files: tuple[Path, Path]) -> None:
     result = invoke(*files, "--samples", 10, "--json", files[0] / "numbers.json")
     assert result.exit_code == 1
     assert "error: cannot write" in result.output

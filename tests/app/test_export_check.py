@@ -32,7 +32,7 @@ def moved(along_x: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", OBJECTS)
-def test_what_is_read_back_looks_like_what_was_written(tmp_path: Path, kind: str) -> None:
+def test_the_exported_scene_looks_like_the_original(tmp_path: Path, kind: str) -> None:
     scene = lit_scene(OBJECTS[kind])
     found = proof(tmp_path, scene, scene)
     assert found >= 50
@@ -41,7 +41,7 @@ def test_what_is_read_back_looks_like_what_was_written(tmp_path: Path, kind: str
     assert found <= MOST_DB
 
 
-def test_a_material_that_gltf_does_not_have_is_told_by_its_number(tmp_path: Path) -> None:
+def test_a_material_that_gltf_does_not_have_lowers_the_psnr(tmp_path: Path) -> None:
     scene = lit_scene(phong_object())
     assert 20 < proof(tmp_path, scene, scene) < 40
 

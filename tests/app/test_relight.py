@@ -74,7 +74,7 @@ def test_scenes_come_back_to_the_last_bit(tmp_path: Path, kind: str) -> None:
     assert torch.equal(render(scene, cameras()).rgba, render(again, seen_by).rgba)
 
 
-def test_what_is_known_of_each_picture_is_saved(tmp_path: Path) -> None:
+def test_per_view_exposures_are_saved(tmp_path: Path) -> None:
     seen_by = cameras()
     count = torch.arange(len(seen_by))
     taken = dataclasses.replace(
@@ -94,7 +94,7 @@ def test_projections_are_saved_with_their_parameters(
     assert_same(load_scene(tmp_path / "scene.pt")[1], taken)
 
 
-def test_damaged_scenes_are_told(tmp_path: Path) -> None:
+def test_damaged_scenes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a readable scene file"):
         load_scene(tmp_path / "scene.pt")
     torch.save({"format": 99}, tmp_path / "scene.pt")
@@ -138,7 +138,7 @@ def test_a_run_is_relit_by_an_environment_and_by_lights(tmp_path: Path) -> None:
     assert not np.array_equal(found, np.asarray(Image.open(run / "relight" / "view_000.png")))
 
 
-def test_what_cannot_be_relit_is_told(tmp_path: Path) -> None:
+def test_runs_that_cannot_be_relit_are_refused(tmp_path: Path) -> None:
     run = fitted(tmp_path)
 
     def refused(*arguments: object) -> str:

@@ -1,4 +1,4 @@
-"""The JSON schema of scene files: shipped as it is generated, and of one mind with the reader."""
+"""The JSON schema of scene files: the shipped file is up to date, and agrees with the reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that a scene file knows are the fields of the engine's dataclasses, with the same defaults."""
+"""Options of scene files match the fields of the engine's dataclasses, with the same defaults."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ SHELVES = [
     (REGULARIZER_OPTIONS, REGULARIZERS),
     (arms_of(AnySchedule), SCHEDULES),
 ]
-# What a scene file has in addition: which entry it is, its name, its weight, how it changes during a fit, and what its
+# Options that only a scene file has: type, name and weight of an entry, how it changes during a fit, and what its
 # tensors are built from.
 MORE = {"type", "name", "weight", "anneal", "order", "resolution"}
-# Options and the class that they fill, with the fields that only one of the two has.
+# Options and the class that they configure, with the fields that only one of the two has.
 PAIRS: list[tuple[Any, Any, set[str]]] = [
     *((options[name], table[name], MORE) for options, table in SHELVES for name in options),
     (ShadowOptions, Shadow, set()),
@@ -79,7 +79,7 @@ PAIRS: list[tuple[Any, Any, set[str]]] = [
     (OptimizeOptions, FitSettings, {"random_background"}),
     (ParameterOptions, ParamSettings, {"method", "smoothness", "solver", "levels", "remesh", "in_edges"}),
 ]
-# A library's caller says how much memory a step may take; a scene file need not.
+# Callers of the library set how much memory a step may take; a scene file need not.
 DIFFERENT = {(OptimizeOptions, "batch_size")}
 
 
@@ -97,14 +97,14 @@ def test_options_are_the_fields_with_the_same_defaults(options: type[BaseModel],
         if fields[name].default_factory is not dataclasses.MISSING:
             default = fields[name].default_factory()
         option = options.model_fields[name].default
-        # What a scene file leaves open is filled in; what the engine leaves open, its caller says.
+        # Options that a scene file omits are filled in; fields without a default are set by the caller.
         is_open = option in (None, PydanticUndefined) or default is dataclasses.MISSING
         if not is_open and (options, name) not in DIFFERENT:
             assert is_written(default, option), name
 
 
 def is_written(default: Any, option: Any) -> bool:
-    """Whether `option` is how a scene file writes the default of an entry; a map of one colour is that colour."""
+    """Whether `option` is how a scene file writes the default of an entry; a uniform map is written as its colour."""
     values = default.texels if isinstance(default, EnvMap) else default
     if isinstance(option, BaseModel):
         return option.model_dump(exclude={"type"}) == dataclasses.asdict(values)

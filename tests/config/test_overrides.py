@@ -47,7 +47,7 @@ def overridden(*texts: str) -> Tree:
         ("optimize.lights.key.radiance=0.5", ("optimize", "lights.key.radiance"), 0.5),
         ("optimize.steps=5", ("optimize", "steps"), 5),
         ("device=", ("device",), None),
-        # a bare word or number is spelled out
+        # shorthands are expanded
         ("optimize.pose.start=3", ("optimize", "pose"), {"lr": 0.5, "start": 3}),
         (
             "optimize.mesh.vertices.schedule.final=0.2",
@@ -68,7 +68,7 @@ def test_a_dotted_key_leads_to_its_value(text: str, location: tuple[str | int, .
 
 
 class Written(NamedTuple):
-    """A shorthand: its dotted key, the bare value, what it is short for, and how to write a scene file around it."""
+    """A shorthand: its dotted key, the bare value, its expansion, and how to write a scene file around it."""
 
     key: str
     bare: Any
@@ -79,7 +79,7 @@ class Written(NamedTuple):
 def shorthands(
     kind: Any, key: str, around: Callable[[Any], Any], known: dict[str, Any], seen: tuple[Any, ...] = ()
 ) -> Iterator[Written]:
-    """All shorthands of a type and below; known: the key that tells a mapping of this type from others."""
+    """Yield all shorthands of a type and below; known: the key that distinguishes a mapping of this type."""
     choice, model = shape_of(kind).choice, model_of(kind)
     for tag, arm in arms_of(kind).items():
         known = {choice.key: tag} if choice is not None and choice.is_keyed(arm) else {tag: "a.obj"}
@@ -150,17 +150,17 @@ def test_text_from_the_command_line_is_marked() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("mesh.init", "wanted key=value"),
-        ("=3", "wanted key=value"),
+        ("mesh.init", "must be key=value"),
+        ("=3", "must be key=value"),
         ("mesh..init=3", "empty part"),
         ("mesh.init=[", "not YAML"),
         ("mesh.init.x=3", "`mesh.init` is the plain value `sphere`"),
         ("lights.point.type.x=3", "`lights.point.type` is the plain value `point`"),
         ("progress.video.x=3", "`progress.video` is the plain value `true`"),
-        ("targets.synthetic.relight.a.radiance=1", "there is no list `targets.synthetic.relight`"),
+        ("targets.synthetic.relight.a.radiance=1", "the file has no list `targets.synthetic.relight`"),
         ("lights.kei.radiance=3", "did you mean `key`?"),
-        ("lights.7.radiance=3", "wanted one of key, point, or an index (it has 2)"),
-        ("objects.a.mesh=3", "there is no list `objects`"),
+        ("lights.7.radiance=3", "must be key, point, or an index below 2"),
+        ("objects.a.mesh=3", "the file has no list `objects`"),
     ],
 )
 def test_what_leads_nowhere_is_a_mistake_shown_on_the_command_line(text: str, words: str) -> None:

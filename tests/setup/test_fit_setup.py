@@ -106,7 +106,7 @@ def test_light_and_material_follow_each_other(text: str, material: type, lights:
     assert list(setup.scene.lights) == lights
 
 
-def test_a_sphere_without_centre_stands_where_the_targets_are_unless_it_has_a_pose() -> None:
+def test_a_sphere_without_centre_is_where_the_targets_are_unless_it_has_a_pose() -> None:
     text = TARGETS.replace("views: 9", "views: 9, center: [0, 0, 1], pose: {translation: [0, 0, 1]}")
     centers = []
     for pose in ("", "pose: {translation: [0, 0, 0.5]}"):
@@ -135,7 +135,7 @@ def test_colours_of_vertices_that_a_file_brings_along_have_no_coarser_images(tmp
     assert built(text.replace("LEVELS", "0"), tmp_path)
 
 
-def test_what_is_filled_in_gives_the_same_fit_when_read_again() -> None:
+def test_the_resolved_config_gives_the_same_fit() -> None:
     text = SPHERE + "lights: [{name: key, type: directional, radiance: 3}, ambient]\nloss: {mask: 0.5}\n"
     text += "  \n".join(["background: 0.25", "export: [obj]"])
     first = built(text)
@@ -277,7 +277,7 @@ def write_capture(folder: Path, name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(("test_every", "n_fit", "n_heldout"), [("auto", 5, 2), ("null", 5, 0), ("2", 2, 3)])
-def test_the_test_file_judges_unless_the_split_is_given(
+def test_the_test_file_is_held_out_unless_the_split_is_given(
     tmp_path: Path, test_every: str, n_fit: int, n_heldout: int
 ) -> None:
     write_capture(tmp_path, "transforms_train.json", 5)
@@ -325,7 +325,7 @@ mesh: {subdivisions: 1, radius: 1}
     assert setup.target_scene is None
 
 
-def test_a_device_that_is_not_there_is_told() -> None:
+def test_a_device_that_does_not_exist_is_refused() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     count = torch.cuda.device_count()
     assert choose_device("auto").type == ("cuda" if count else "cpu")

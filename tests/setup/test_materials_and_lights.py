@@ -113,7 +113,7 @@ def test_what_a_mesh_file_has_of_its_own(tmp_path: Path, unwrap: str) -> None:
     assert unwrap or float((material.normal.texels - tilted).abs().max()) < 0.02
 
 
-def test_a_mesh_file_without_a_quantity_of_its_own_is_told(folder: Path) -> None:
+def test_own_needs_a_texture_in_the_mesh_file(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"material\.roughness: own: the mesh file has no roughness texture"):
         built("mesh: square.obj\nmaterial: {type: ggx, base_color: 0.5, roughness: {texture: own}}", folder)
 

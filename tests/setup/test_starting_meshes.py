@@ -98,13 +98,13 @@ def write_capture(folder: Path, masked: bool, **more: object) -> None:
     (folder / "transforms.json").write_text(json.dumps(content | more))
 
 
-def test_photographs_without_masks_are_told_what_to_do(tmp_path: Path) -> None:
+def test_a_hull_of_photographs_without_masks_is_refused(tmp_path: Path) -> None:
     write_capture(tmp_path, masked=False)
     with pytest.raises(ConfigError, match=r"mesh: a visual hull needs masks.*mask_path.*init: sphere"):
         build_fit(parse_config("targets: {path: .}\n" + HULL, tmp_path))
 
 
-def test_the_hull_stays_in_the_aabb_of_a_capture_and_an_empty_one_is_told(tmp_path: Path) -> None:
+def test_the_hull_stays_in_the_aabb_of_a_capture_and_an_empty_one_is_refused(tmp_path: Path) -> None:
     write_capture(tmp_path, masked=True, aabb=[[-1.0, -1.0, -1.0], [1.0, 0.1, 1.0]])
     mesh = start_of(build_fit(parse_config("targets: {path: .}\n" + HULL, tmp_path)))
     assert mesh.topology.is_closed
@@ -114,7 +114,7 @@ def test_the_hull_stays_in_the_aabb_of_a_capture_and_an_empty_one_is_told(tmp_pa
         build_fit(parse_config("targets: {path: .}\n" + HULL, tmp_path))
 
 
-def test_too_much_tolerance_is_told() -> None:
+def test_too_much_tolerance_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"mesh.tolerance: must be less than the number of fitted views \(10\), got 10"
     ):
@@ -162,7 +162,7 @@ def test_the_box_of_views_holds_what_their_masks_show(orthographic: bool) -> Non
 @pytest.mark.parametrize(
     ("targets", "words"),
     [
-        ("{synthetic: {mesh: {init: visual_hull}}}", "a target has no visual hull"),
+        ("{synthetic: {mesh: {init: visual_hull}}}", "a target cannot be a `visual_hull`"),
         ("{synthetic: {mesh: {init: bumpy}}, masks: false}", "`targets.masks` is false"),
     ],
 )
@@ -208,10 +208,10 @@ def test_a_random_background_needs_masks(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("targets: {synthetic: {}, background: random, masks: false}", "random background needs masks"),
-        ("targets: {synthetic: {}, background: random}\noptimize: {background: 0.1}", "leaves none to learn"),
+        ("targets: {synthetic: {}, background: random}\noptimize: {background: 0.1}", "cannot be learned"),
         ("targets: {synthetic: {}, background: rando}", "or random"),
         ("targets: {synthetic: {}}\noptimize: {resolution: {scale: 0.5, until: 500}}", "at step 500 of 400"),
-        ("targets: {synthetic: {}}\noptimize: {resolution: 2}", "wanted a number above 0 to 1"),
+        ("targets: {synthetic: {}}\noptimize: {resolution: 2}", "must be a number above 0 and at most 1"),
     ],
 )
 def test_wrong_ways_to_begin_are_mistakes(text: str, words: str) -> None:

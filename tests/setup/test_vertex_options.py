@@ -119,7 +119,7 @@ def test_a_layout_without_textures_is_refused() -> None:
         built(text)
 
 
-def test_a_start_that_cannot_be_remeshed_is_told(tmp_path: Path) -> None:
+def test_an_initial_mesh_that_cannot_be_remeshed_is_refused(tmp_path: Path) -> None:
     fan = "v 0 0 0\nv 0 0 1\nv 1 0 0\nv 0 1 0\nv -1 0 0\nf 1 2 3\nf 2 1 4\nf 1 2 5\n"
     (tmp_path / "fan.obj").write_text(fan)
     text = "mesh: fan.obj\noptimize: {mesh.vertices: {remesh: continuous}}"

@@ -1,1 +1,1 @@
-"""What a scene file may say of each noun: one file per noun, with its defaults, ranges and descriptions."""
+"""The options of scene files: one file per noun, with defaults, ranges and descriptions."""

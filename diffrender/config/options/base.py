@@ -1,4 +1,4 @@
-"""What options are made of: strict mappings with shorthands, unions told apart by form, types and their metadata."""
+"""Building blocks of options: strict mappings with shorthands, unions distinguished by form, metadata of types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from diffrender.config.yaml_tree import Location
 
 
 class Finding(NamedTuple):
-    """What is wrong with values that are valid one by one: where to point, what it is, what helps."""
+    """A mistake in values that are valid one by one: location, message, hints."""
 
     location: Location
     message: str
@@ -48,9 +48,9 @@ def is_number(value: Any) -> bool:
 
 
 class Strict(BaseModel):
-    """Base of all mappings in a scene file: no unknown keys, no silent conversions, no infinities, no changes later.
+    """Base of all mappings in a scene file: no unknown keys, no silent conversions, no infinities; frozen.
 
-    shorthands: the key that a bare value of a type stands for. With {str: "type"}, `image: l1` is `image: {type: l1}`;
+    shorthands: the key that a bare value of a type sets. With {str: "type"}, `image: l1` is `image: {type: l1}`;
         with {float: "weight"}, `mask: 1` is `mask: {weight: 1}`; with {bool: ""}, `shadow: true` is `shadow: {}`.
     extra_kind: type of the values under keys that are not fields, if such keys are allowed.
     """
@@ -76,8 +76,8 @@ class Strict(BaseModel):
 
     @classmethod
     def expand(cls, value: Any) -> Any:
-        """Return the mapping that a shorthand or null stands for; anything else as it is."""
-        # A key whose lines are all commented out is null to YAML, and means the defaults to a person.
+        """Return the mapping that a shorthand or null is short for; anything else unchanged."""
+        # A key whose lines are all commented out is null in YAML; users expect the defaults.
         if value is None:
             return {}
         for kind, key in cls.shorthands.items():
@@ -91,7 +91,7 @@ class Strict(BaseModel):
         return cls.expand(value)
 
     def rules(self) -> Iterator[Finding]:
-        """Yield what is wrong with the values together."""
+        """Yield mistakes in the combination of values."""
         yield from ()
 
     @model_validator(mode="after")
@@ -107,11 +107,11 @@ def option(default: Any, description: str, **more: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """Metadata of a type whose values are written in a form of their own.
+    """Metadata of a type with its own form of values.
 
-    words: the form, in words.
+    words: description of the form.
     schema: its JSON schema; None: that of the bare type.
-    fits: whether a value looks like one, be it valid or not; None: where it is text or a list, as the bare type is.
+    fits: whether a value has this form, valid or not; None: if it is text or a list like the bare type.
     """
 
     words: str
@@ -123,7 +123,7 @@ class Form:
 class OneOf:
     """Metadata of a union, Annotated[A | B, OneOf(...)]: a value means the first arm whose form it has.
 
-    key: the key that tells mappings apart, for arms with such a key; others are known by their first key.
+    key: the key that distinguishes mappings, for arms with such a key; others are recognised by their first key.
     otherwise: the arm of mappings without `key`, and of null and shorthands without a word.
 
     Locations of errors hold the tag of the arm in angle brackets, which no key of a scene file has.
@@ -138,7 +138,7 @@ class OneOf:
         return {self._tag(kind) or str(position): kind for position, kind in enumerate(kinds)}
 
     def is_keyed(self, kind: Any) -> bool:
-        """Whether mappings of this arm are told by `key`."""
+        """Whether mappings of this arm are distinguished by `key`."""
         model = model_of(kind)
         return model is not None and self.key in model.model_fields
 
@@ -182,16 +182,16 @@ class OneOf:
             tag = self.pick(arms, value)
             return None if tag is None else f"<{tag}>"
 
-        # pydantic's own error would list the tags; `error_messages` says the same in words.
+        # pydantic's own error would list the tags; `error_messages` describes the forms instead.
         pick = Discriminator(choose, custom_error_type="choice", custom_error_message="no such form")
         return handler.generate_schema(Annotated[Union[tagged], pick])  # type: ignore[valid-type]  # noqa: UP007
 
 
 class Shape(NamedTuple):
-    """A type without what Annotated and the choice of null put around it.
+    """A type without Annotated and the alternative null around it.
 
     kind: the bare type, or a union of several.
-    form, choice: how values are written, and what tells the arms of the union apart, if that is annotated.
+    form, choice: how values are written, and how the arms of the union are distinguished, if annotated.
     limits: those of annotated_types and pydantic, by name.
     """
 

@@ -1,4 +1,4 @@
-"""The options of each edge model: what makes silhouettes."""
+"""The options of each edge model: how silhouettes are rendered."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class AnnealOptions(Strict):
     )
     until: PositiveInt | None = option(None, "step from which `then` applies; if omitted: half of the steps")
     then: Literal["antialias", "soft"] = option(
-        "antialias", "edges after that, and of scores and pictures; soft: with the last sigma"
+        "antialias", "edges from then on, and for scores and pictures; soft: with the last sigma"
     )
 
 
 class SoftOptions(EdgeOptions):
-    """The antialiased image blurred, for a wide basin; sharpens during the fit."""
+    """The antialiased image, blurred, so that gradients reach further; sharpens during the fit."""
 
     type: Literal["soft"] = "soft"
     sigma: Sigma | None = option(

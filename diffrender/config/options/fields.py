@@ -1,4 +1,4 @@
-"""The values that a scene file is made of: numbers in a range, vectors, colours, names, files."""
+"""Types of values in scene files: numbers in a range, vectors, colours, names, files."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Pair: TypeAlias = Annotated[tuple[T, T], Field(strict=False)]
 """Two values in a list."""
 
 
-def wanted(what: str) -> PydanticCustomError:
-    """Return the error of a value of a wrong kind: `what` says which kind is needed."""
-    return PydanticCustomError("wanted", "{what}", {"what": what})
+def expected(what: str) -> PydanticCustomError:
+    """Return the error of an invalid value; `what` describes what it must be."""
+    return PydanticCustomError("expected", "{what}", {"what": what})
 
 
 def must(be: str, test: Callable[[Any], bool]) -> AfterValidator:
-    """Return the validator that refuses a value without `test`; `be` says what it must be."""
+    """Return a validator that rejects values that fail `test`; `be` describes what they must be."""
 
     def check(value: Any) -> Any:
         if not test(value):
-            raise wanted(be)
+            raise expected(be)
         return value
 
     return AfterValidator(check)
@@ -44,7 +44,7 @@ def must(be: str, test: Callable[[Any], bool]) -> AfterValidator:
 def _three_numbers(value: Any) -> Any:
     is_triple = isinstance(value, list | tuple) and len(value) == 3
     if not (is_triple and all(is_number(item) and math.isfinite(item) for item in value)):
-        raise wanted("three numbers [x, y, z]")
+        raise expected("three numbers [x, y, z]")
     return tuple(map(float, value))
 
 
@@ -70,9 +70,9 @@ def _color(value: Any) -> Any:
         value = GRAYS.get(value)
     items: Any = [value] * 3 if is_number(value) else value
     if not (isinstance(items, list | tuple) and len(items) == 3 and all(map(is_number, items))):
-        raise wanted("a colour: one number for gray, [red, green, blue], black or white")
+        raise expected("a colour: one number for gray, [red, green, blue], black or white")
     if not all(math.isfinite(item) and item >= 0 for item in items):
-        raise wanted("a colour of finite numbers from 0 up")
+        raise expected("a colour of finite numbers of at least 0")
     return tuple(map(float, items))
 
 
@@ -92,10 +92,10 @@ Albedo: TypeAlias = Annotated[
 """Linear RGB in 0..1."""
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[^.\s]+$"), Form("a name without dots and spaces")]
-"""What can be a part of a dotted path."""
+"""A name that can be part of a dotted path."""
 
 Device: TypeAlias = Annotated[
-    str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"), Form("auto, cpu, cuda, or one of several as cuda:1")
+    str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"), Form("auto, cpu, cuda, or cuda:1 for one of several")
 ]
 """Where to compute."""
 
@@ -103,7 +103,7 @@ Device: TypeAlias = Annotated[
 def _existing(kind: str) -> BeforeValidator:
     def resolve(value: Any, info: ValidationInfo) -> str:
         if not isinstance(value, str) or not value:
-            raise wanted("the name of a file" if kind == "file" else "the name of a folder or of a json file")
+            raise expected("the name of a file" if kind == "file" else "the name of a folder or of a json file")
         folders = info.context or {"scene": Path(), "shell": Path()}
         folder = folders["shell"] if isinstance(value, ShellText) else folders["scene"]
         path = Path(folder, Path(value).expanduser()).resolve()

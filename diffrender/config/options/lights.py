@@ -24,14 +24,16 @@ WHITE = (1.0, 1.0, 1.0)
 class RotationOptions(Strict):
     """A rotation about an axis."""
 
-    axis: NonzeroVector = Field(description="need not be unit")
-    degrees: float = Field(description="counter-clockwise seen against the axis")
+    axis: NonzeroVector = Field(description="need not be normalized")
+    degrees: float = Field(description="angle about the axis, by the right-hand rule")
 
 
 class ShadowOptions(Strict, shorthands={float: "softness", bool: ""}):
     """How a light casts shadows."""
 
-    softness: float = option(0.01, "half the width of a shadow's edge, as a part of its map's width", gt=0, le=0.25)
+    softness: float = option(
+        0.01, "half the width of a shadow's edge, as a fraction of the shadow map's width", gt=0, le=0.25
+    )
     resolution: int = option(512, "texels along each side of a shadow map", ge=16, le=8192)
 
 
@@ -54,28 +56,28 @@ ConeAngle: TypeAlias = Annotated[float, Field(gt=0, le=89)]
 class LightOptions(Strict, shorthands={str: "type"}):
     """Base of the lights' options."""
 
-    name: Name | None = option(None, "a name, for `optimize:`; if omitted: the type")
+    name: Name | None = option(None, "name in paths of `optimize:`; if omitted: the type")
 
 
 class AmbientOptions(LightOptions):
-    """The same light from everywhere."""
+    """The same light from all directions."""
 
     type: Literal["ambient"] = "ambient"
     radiance: Color = option(WHITE, "linear RGB")
 
 
 class DirectionalOptions(LightOptions):
-    """Light from very far away."""
+    """Parallel light, from very far away."""
 
     type: Literal["directional"] = "directional"
-    direction: NonzeroVector = option((0.0, -1.0, 0.0), "the way the light travels")
+    direction: NonzeroVector = option((0.0, -1.0, 0.0), "direction in which the light travels")
     radiance: Color = option(WHITE, "linear RGB; a white surface that faces it reflects 1/pi of it")
     frame: LightFrame = "world"
     shadow: CastShadow = None
 
 
 class PointOptions(LightOptions):
-    """A bare bulb."""
+    """Light from a point, the same in all directions."""
 
     type: Literal["point"] = "point"
     position: Position = (0.0, 2.0, 0.0)
@@ -85,14 +87,14 @@ class PointOptions(LightOptions):
 
 
 class SpotOptions(LightOptions):
-    """A torch."""
+    """Light from a point, in a cone."""
 
     type: Literal["spot"] = "spot"
     position: Position = (0.0, 2.0, 0.0)
-    direction: NonzeroVector = option((0.0, -1.0, 0.0), "the way its cone points")
+    direction: NonzeroVector = option((0.0, -1.0, 0.0), "direction of the axis of its cone")
     intensity: Intensity = WHITE
-    inner_deg: ConeAngle = option(20.0, "up to this angle from the axis it has full intensity")
-    outer_deg: ConeAngle = option(30.0, "from this angle it has none")
+    inner_deg: ConeAngle = option(20.0, "full intensity up to this angle from the axis")
+    outer_deg: ConeAngle = option(30.0, "no intensity from this angle on")
     frame: LightFrame = "world"
     shadow: CastShadow = None
 
@@ -103,7 +105,7 @@ Coefficients: TypeAlias = Annotated[
 
 
 class SphericalHarmonicsOptions(LightOptions):
-    """A smooth sky of a few coefficients."""
+    """A smooth environment of a few coefficients."""
 
     type: Literal["spherical_harmonics"] = "spherical_harmonics"
     coefficients: Coefficients | None = option(
@@ -119,7 +121,7 @@ MapHeight: TypeAlias = Annotated[
 
 
 class EnvironmentOptions(LightOptions):
-    """A sky as a lat-long image."""
+    """An environment map: light from all directions, as a lat-long image."""
 
     type: Literal["environment"] = "environment"
     radiance: Annotated[Color | Annotated[File, Form("sky.hdr")], OneOf()] = option(
@@ -133,7 +135,7 @@ class EnvironmentOptions(LightOptions):
 
 
 class FlashesOptions(LightOptions):
-    """A distant light per view."""
+    """One directional light per view."""
 
     type: Literal["flashes"] = "flashes"
     direction: Annotated[
@@ -142,10 +144,10 @@ class FlashesOptions(LightOptions):
         OneOf(),
     ] = option(
         [(0.0, 0.0, -1.0)],
-        "the ways the lights travel, one per view; or a file with vectors towards them (first"
+        "directions in which the lights travel, one per view; or a file with vectors towards the lights (after"
         " their number), or a folder with pictures of a mirror ball",
     )
-    radiance: Color = option(WHITE, "linear RGB of each")
+    radiance: Color = option(WHITE, "linear RGB of each light")
     frame: LightFrame = "world"
 
 

@@ -44,7 +44,7 @@ class HuberOptions(ImageLossOptions):
     """Squared for small differences, absolute for large ones."""
 
     type: Literal["huber"] = "huber"
-    delta: PositiveFloat = option(0.1, "difference from which it is absolute")
+    delta: PositiveFloat = option(0.1, "difference above which it is absolute")
 
 
 class PyramidOptions(ImageLossOptions):
@@ -73,7 +73,7 @@ class BufferLossOptions(TermOptions, shorthands={str: "type"}):
 
 
 class SymmetryOptions(TermOptions):
-    """The mirror image of the surface is on the surface."""
+    """The surface is its own mirror image."""
 
     normal: NonzeroVector = option((1.0, 0.0, 0.0), "of the mirror plane, in the object's own frame; need not be unit")
     point: Vector = option((0.0, 0.0, 0.0), "a point of the plane, in the object's own frame")
@@ -103,10 +103,10 @@ class LossOptions(Strict):
     laplacian: TermOptions | None = _term(
         "vertices near the mean of their neighbours: little curvature, even triangles"
     )
-    bilaplacian: TermOptions | None = _term("curvature near that of the neighbours: no noise, and bulges may stay")
-    normal_consistency: TermOptions | None = _term("neighbouring faces that look the same way: smooth normals")
+    bilaplacian: TermOptions | None = _term("curvature near that of the neighbours: no noise, but bulges may stay")
+    normal_consistency: TermOptions | None = _term("neighbouring faces of similar direction: smooth normals")
     edge_length: TermOptions | None = _term("edges of equal length")
-    arap: TermOptions | None = _term("as rigid as possible: neighbourhoods keep their first shape, but may rotate")
+    arap: TermOptions | None = _term("as rigid as possible: neighbourhoods keep their initial shape, but may rotate")
     symmetry: SymmetryOptions | None = _term("equal to its mirror image")
     color_smoothness: TermOptions | None = _term("total variation of base colours: few changes")
     material_smoothness: MaterialSmoothnessOptions | None = _term(
@@ -119,7 +119,7 @@ class LossOptions(Strict):
         return tuple(name for name in ("normal", "depth") if getattr(self, name) is not None)
 
     def rules(self) -> Iterator[Finding]:
-        """Yield what is wrong with the terms together."""
+        """Yield mistakes in the combination of terms."""
         terms = [getattr(self, name) for name in type(self).model_fields]
         if all(term is None or term.weight == 0 for term in terms):
             yield Finding((), "`loss` has no term: nothing would be fitted", ("for example: `loss: {image: l1}`",))

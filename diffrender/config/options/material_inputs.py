@@ -1,4 +1,4 @@
-"""How a scene file writes a quantity on a surface: one value for all, one per vertex, or an image."""
+"""Options of quantities on a surface: uniform, per vertex, or a texture."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ Own: TypeAlias = Literal["own"]
 class PerVertex(Strict, Generic[T]):
     """One value per vertex."""
 
-    vertex: T = Field(description="what every vertex starts with")
+    vertex: T = Field(description="initial value of every vertex")
 
 
 class Pattern(Strict, Generic[T]):
-    """Smooth patches of two values all over a surface, whatever its texture coordinates."""
+    """Smooth patches of two values on a surface, independent of its texture coordinates."""
 
     between: Pair[T] = Field(description="the two values")
-    size: PositiveFloat = option(0.3, "of a patch, roughly, in radii of the object")
-    seed: Seed = option(0, "which pattern")
+    size: PositiveFloat = option(0.3, "approximate size of a patch, in radii of the object")
+    seed: Seed = option(0, "seed of the pattern")
 
 
 class TextureOf(Strict, Generic[T]):
-    """An image on the mesh, by its texture coordinates."""
+    """An image on the mesh, by texture coordinates."""
 
     texture: T = Field(
-        description="an image file (colours in sRGB, numbers as they are, normal maps as in glTF: green is up); own:"
-        " the texture of the mesh file, or its colours, baked; a pattern; or what every texel starts with"
+        description="an image file (colours in sRGB, numbers linear, normal maps as in glTF: green is up); own:"
+        " the texture of the mesh file, or its colours, baked; a pattern; or the initial value of every texel"
     )
     resolution: int = option(256, "texels along each side, if `texture` is not a file", ge=1, le=16384)
     unwrap: bool | None = option(
         None,
-        "whether to make texture coordinates; if omitted: where the mesh has none. Those of a file may"
-        " overlap, as for mirrored halves: such texels cannot be learned apart",
+        "whether to make new texture coordinates; if omitted: only if the mesh has none. Those of a file may"
+        " overlap, for example on mirrored halves, which then share texels",
     )
     padding: int | None = option(
         None, "texels between charts if it is unwrapped; if omitted: 1/128 of `resolution`, at least 2", ge=0, le=256

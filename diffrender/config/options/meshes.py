@@ -1,4 +1,4 @@
-"""What a mesh starts as: a file, or a shape made here."""
+"""The options of initial meshes: a file or a generated shape."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from diffrender.config.options.fields import Box, File, Pair, PositiveFloat, Pos
 
 
 class SubdivideOptions(Strict, shorthands={float: "times"}):
-    """Four triangles for each one, N times."""
+    """Split every triangle into four, N times."""
 
-    times: int = Field(ge=0, le=6, description="each makes four triangles of one")
+    times: int = Field(ge=0, le=6, description="number of times")
     scheme: Literal["loop", "midpoint"] = option(
         "loop", "loop: towards a smooth surface; midpoint: on the same surface"
     )
 
 
 Subdivide: TypeAlias = Annotated[
-    SubdivideOptions | None, Field(description="finer triangles: a number of times, or {times: 1, scheme: midpoint}")
+    SubdivideOptions | None,
+    Field(description="split every triangle into four: a number of times, or {times: 1, scheme: midpoint}"),
 ]
 Subdivisions: TypeAlias = Annotated[
-    int, Field(ge=0, le=8, description="each makes four triangles of one: 4 gives 5,120 triangles")
+    int, Field(ge=0, le=8, description="each splits every triangle into four: 4 gives 5,120 triangles")
 ]
 Aabb: TypeAlias = Annotated[Box | None, Field(description="its box or region, instead of that of the targets")]
 Center: TypeAlias = Annotated[
@@ -34,14 +35,14 @@ Center: TypeAlias = Annotated[
 
 
 class ShapeOptions(Strict):
-    """Base of shapes that a box can give the size of."""
+    """Base of shapes whose size may be given as a box."""
 
     def rules(self) -> Iterator[Finding]:
         """Yield sizes that `aabb` replaces."""
         if getattr(self, "aabb", None) is not None:
             for key in ("radius", "radii", "size", "center"):
                 if key in self.model_fields_set and getattr(self, key) is not None:
-                    yield Finding((key,), f"`{key}` beside `aabb`, which already says it", ("remove one of them",))
+                    yield Finding((key,), f"`{key}` cannot be combined with `aabb`", ("remove one of them",))
 
 
 class FileMesh(Strict, shorthands={str: "file"}):
@@ -52,7 +53,7 @@ class FileMesh(Strict, shorthands={str: "file"}):
 
 
 class SphereMesh(ShapeOptions):
-    """A sphere of equal triangles."""
+    """A sphere of nearly equal triangles."""
 
     init: Literal["sphere"] = "sphere"
     subdivisions: Subdivisions = 4
@@ -72,7 +73,7 @@ class EllipsoidMesh(ShapeOptions):
 
 
 class VisualHullMesh(Strict):
-    """What the masks of all fitted views have room for: closed, smooth, of even triangles."""
+    """The largest shape inside the masks of all fitted views: closed, smooth, of even triangles."""
 
     init: Literal["visual_hull"] = "visual_hull"
     resolution: int | None = option(
@@ -97,11 +98,11 @@ class BoxMesh(ShapeOptions):
 
 
 class BumpyMesh(Strict):
-    """A smooth closed shape with lobes and colours of its own."""
+    """A smooth closed shape with lobes and vertex colours."""
 
     init: Literal["bumpy"] = "bumpy"
     subdivisions: Subdivisions = 4
-    radius: PositiveFloat = option(1.0, "about its mean radius")
+    radius: PositiveFloat = option(1.0, "approximate mean radius")
 
 
 class TorusMesh(Strict):

@@ -29,7 +29,7 @@ Pose: TypeAlias = Annotated[PoseOptions | None, Field(description="where the obj
 class ObjectOptions(Strict):
     """One of several objects."""
 
-    name: Name = Field(description="a name, for `optimize:` paths as objects.<name>.mesh.vertices")
+    name: Name = Field(description="name in paths of `optimize:`, such as objects.<name>.mesh.vertices")
     mesh: Mesh = None
     material: Material = None
     pose: Pose = None
@@ -41,7 +41,7 @@ def _check_names(items: list[Any]) -> list[Any]:
         Finding(
             (i, "name") if items[i].name else (i,),
             f"entries [{names.index(name)}] and [{i}] are both named `{name}`",
-            ("give each a `name:` of its own",),
+            ("give each its own `name:`",),
         )
         for i, name in enumerate(names)
         if names.index(name) < i
@@ -50,7 +50,7 @@ def _check_names(items: list[Any]) -> list[Any]:
 
 
 Named: TypeAlias = Annotated[list[T], AfterValidator(_check_names)]
-"""A list whose entries have names that differ; the name of a light without one is its type."""
+"""A list whose entries have different names; the name of a light without one is its type."""
 
 
 class SceneParts(Strict):
@@ -62,7 +62,7 @@ class SceneParts(Strict):
     objects: Annotated[Named[ObjectOptions], Field(min_length=1)] | None = option(
         None, "several objects, each with a name"
     )
-    lights: Named[AnyLight] | None = option(None, "if omitted: ambient light of radiance 1 where a material needs it")
+    lights: Named[AnyLight] | None = option(None, "if omitted: ambient light of radiance 1, if a material needs light")
     background: Color | None = option(None, "linear RGB behind the objects; if omitted: black")
 
     def all_objects(self) -> list[ObjectOptions]:

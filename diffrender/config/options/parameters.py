@@ -1,4 +1,4 @@
-"""How one value of the scene is optimised, and how a mesh is remeshed meanwhile."""
+"""The options of one optimised value, and of remeshing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Method: TypeAlias = Literal[
 """The parametrisations."""
 
 Optimizer: TypeAlias = Literal["adam", "vector_adam", "adam_uniform"]
-"""What moves a value along its gradient."""
+"""The optimizers."""
 
-# Methods that suit one kind of value only.
+# Methods that apply to one kind of value only.
 MADE_FOR = {"large_steps": "mesh.vertices", "zero_mean": "cameras.exposure", "balanced": "cameras.white_balance"}
 
 Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
@@ -41,7 +41,7 @@ class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     )
     every: PositiveInt | None = option(
         None,
-        f"continuous only: steps from one time to the next; if omitted: 1, or"
+        f"continuous only: remesh after every Nth step; if omitted: 1, or"
         f" {defaults.EVERY_WITH_LARGE_STEPS} with large_steps",
     )
     start: int = option(0, "continuous only: first step", ge=0)
@@ -52,29 +52,29 @@ class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     longest: PositiveFloat | None = option(
         None, f"target edge length, in object units; if omitted: {defaults.LONGEST:g} radii of the region"
     )
-    settled: PositiveFloat = option(0.6, "the part of the fit after which all target lengths are the shortest")
+    settled: PositiveFloat = option(0.6, "fraction of the fit after which all target lengths are the shortest")
     gain: Fraction = option(0.3, "how quickly target lengths follow the speed of vertices")
-    rest: Fraction = option(0.3, "the speed, 0 to 1, at which a target length stays")
-    full_speed: PositiveFloat = option(0.3, "what speed 1 is, in target lengths per step")
+    rest: Fraction = option(0.3, "speed, 0 to 1, at which a target length stays the same")
+    full_speed: PositiveFloat = option(0.3, "speed that counts as 1, in target lengths per step")
     smoothing: Fraction | None = option(
         None,
-        "part of the way to their neighbours' mean that vertices are pulled per step;"
+        "fraction of the way to the mean of their neighbours that vertices are pulled per step;"
         f" if omitted: {defaults.SMOOTHING:g}, or 0 with large_steps",
     )
-    passes: PositiveInt = option(1, "of the remesher, each time")
-    most_faces: PositiveInt = option(100_000, "target lengths are stretched to have no more")
+    passes: PositiveInt = option(1, "passes of the remesher each time")
+    most_faces: PositiveInt = option(100_000, "maximum number of faces; target lengths are increased to keep it")
     unwrap: bool | None = option(
         None,
-        "whether textures get new texture coordinates after the last remeshing, and are transferred there;"
-        " if omitted: where remeshing ends before the fit does, and the mesh was unwrapped here at the start, too",
+        "whether the object gets new texture coordinates after the last remeshing, and textures are transferred;"
+        " if omitted: if remeshing ends before the fit and the initial mesh was unwrapped too",
     )
 
     def rules(self) -> Iterator[Finding]:
-        """Yield what is wrong with the steps and lengths together."""
+        """Yield mistakes in the combination of steps and lengths."""
         if self.when != "continuous":
             for key in ("every", "start", "stop"):
                 if getattr(self, key):
-                    yield Finding((key,), f"`{key}` beside a list of steps, which already says when", ("remove it",))
+                    yield Finding((key,), f"`{key}` cannot be combined with a list of steps", ("remove it",))
         else:
             yield from stop_after_start(self)
         if self.shortest is not None and self.longest is not None and self.shortest > self.longest:
@@ -97,32 +97,32 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
     schedule: AnySchedule = option(ConstantOptions(), "how the learning rate changes")
     method: Method | None = option(
         None,
-        "the parametrisation; if omitted: the one that suits the value best; of mesh.vertices large_steps,"
+        "the parametrisation; if omitted: the usual one for the value; for mesh.vertices large_steps,"
         " or identity if they are remeshed",
     )
-    # Python has a use of its own for the word.
+    # `lambda` is a keyword of Python.
     smoothness: Weight | None = option(
         None,
-        "large_steps only: how far a pull at one vertex spreads; if omitted: 1 per"
+        "large_steps only: how far the gradient at one vertex spreads; if omitted: 1 per"
         f" {defaults.VERTICES_PER_LAMBDA} vertices, from {defaults.LAMBDAS[0]:g} to {defaults.LAMBDAS[1]:g};"
         f" {defaults.LAMBDA_OF_REMESHED:g} with remesh",
         alias="lambda",
     )
     solver: Literal["auto", "cholesky", "splu"] | None = option(
-        None, "large_steps only: what solves its system; auto: cholesky if cholespy is installed"
+        None, "large_steps only: the linear solver; auto: cholesky if cholespy is installed"
     )
     optimizer: Optimizer | None = option(
         None, "if omitted: vector_adam for large_steps and for remeshed vertices, adam for all others"
     )
     betas: Pair[Beta] | None = option(
         None,
-        "what the optimizer keeps of its two running means; if omitted:"
+        "decay rates of the optimizer's two running means; if omitted:"
         f" {defaults.BETAS}, or {defaults.BETAS_IN_EDGES} for remeshed vertices without large_steps",
     )
     levels: int | None = option(
         None,
         "textures and environment maps only: number of coarser images, each half as large, that are learned"
-        " with the finest and added to it, so that what whole regions have in common is found in few steps; if omitted:"
+        " with the finest and added to it, so that large regions converge in few steps; if omitted:"
         f" all with at least {defaults.LEAST_COARSE} texels along each side; 0: none",
         ge=0,
     )
@@ -133,11 +133,11 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
     )
 
     def rules(self) -> Iterator[Finding]:
-        """Yield what is wrong with the steps together."""
+        """Yield mistakes in the combination of steps."""
         yield from stop_after_start(self)
 
     def rules_at(self, path: str) -> Iterator[Finding]:
-        """Yield what does not suit the value at `path`, in short or in full."""
+        """Yield options that do not apply to the value at `path`, short or full."""
         is_shape, is_pose = path.endswith("mesh.vertices"), path.split(".")[-1] == "pose"
         own = next(
             (method for method, of in MADE_FOR.items() if path == of and not is_shape), "pose" if is_pose else None
@@ -146,10 +146,11 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
         if self.method is not None and not suits:
             notes = [f"{self.method} is for {MADE_FOR[self.method]}"] if self.method in MADE_FOR else []
             if own in MADE_FOR:
-                notes.append("remove it: overall brightness is already set by the lights")
-            message = (
-                f"`{path}` cannot have the method `{self.method}`; wanted {own or 'another, or none for the usual one'}"
-            )
+                notes.append("remove it: the lights already determine overall brightness")
+            if own:
+                message = f"`{path}` must have the method `{own}`, got `{self.method}`"
+            else:
+                message = f"`{path}` cannot have the method `{self.method}`; omit it for the usual one"
             yield Finding(("method",), message, tuple(notes))
         elif not (is_shape and (self.method == "large_steps" or (self.method is None and self.remesh is None))):
             for key, value in (("lambda", self.smoothness), ("solver", self.solver)):

@@ -25,11 +25,13 @@ Degrees: TypeAlias = Annotated[float, Field(ge=-90, le=90)]
 
 
 class SyntheticOptions(SceneParts):
-    """A target scene that is rendered on the fly, by dense supersampling, from cameras spread over a sphere."""
+    """A target scene rendered on the fly, by dense supersampling, from cameras spread over a sphere."""
 
     normalize: bool = option(False, "center the objects on their bounding box and scale them into the unit sphere")
     views: PositiveInt = option(24, "number of cameras")
-    grid: Pair[PositiveInt] | None = option(None, "instead: cameras on N azimuths x M polar angles, poles excluded")
+    grid: Pair[PositiveInt] | None = option(
+        None, "[N, M]: instead of `views`, cameras at N azimuths x M polar angles, poles excluded"
+    )
     radius: PositiveFloat = option(3.0, "distance of the cameras from `center`")
     center: Vector = option((0.0, 0.0, 0.0), "where the cameras look")
     fov_deg: float = option(40.0, "vertical field of view in degrees", gt=0, lt=180)
@@ -39,13 +41,15 @@ class SyntheticOptions(SceneParts):
     samples: int = option(8, "samples along each side of a pixel", ge=1, le=32)
     light_samples: int | None = option(
         None,
-        "directions to an environment's light, shaded one by one at each of these samples: the truth, where"
-        " the fit has means over lobes; if omitted: those means here too",
+        "directions per sample for Monte Carlo shading under environments, as ground truth for the prefiltered"
+        " shading of the fit; if omitted: prefiltered as well",
         ge=3,
         le=4096,
     )
-    exposure_stops: float = option(0.0, "pictures are exposed differently, by up to N stops either way", ge=0, le=8)
-    color_cast: float = option(0.0, "and each of their channels is off by up to this part of itself", ge=0, lt=1)
+    exposure_stops: float = option(0.0, "exposures differ between views, by up to N stops either way", ge=0, le=8)
+    color_cast: float = option(
+        0.0, "white balances differ between views, by up to this fraction of each channel", ge=0, lt=1
+    )
     relight: Annotated[Named[AnyLight], Field(min_length=1)] | None = option(
         None, "light that the fit never sees: fitted and target materials are compared under it at the end"
     )
@@ -66,13 +70,13 @@ class TargetsOptions(Strict):
     )
     background: Annotated[Color | Literal["random"], OneOf()] | None = option(
         None,
-        "behind masked photographs; if omitted: the scene's; random: another colour in each view at"
-        " each step, behind renderings and targets alike (it needs masks)",
+        "behind masked photographs; if omitted: the scene's; random: another colour per view and step,"
+        " behind both renderings and targets (needs masks)",
     )
-    masks: bool = option(True, "false: ignore masks; transparency still shows the background")
+    masks: bool = option(True, "false: ignore masks; transparent pixels still show the background")
 
     def rules(self) -> Iterator[Finding]:
-        """Yield what is wrong with the ways to give targets."""
+        """Yield mistakes in the combination of target options."""
         if self.path is not None and self.synthetic is not None:
             yield Finding(("synthetic",), "`targets` has both `path` and `synthetic`", ("remove one of them",))
         if self.path is None and self.synthetic is None:
