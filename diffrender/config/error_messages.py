@@ -167,13 +167,13 @@ def _no_such_form(location: Location, value: Any, key: str, schema: Any, tree: T
     return Finding(location, message, tuple(filter(None, suggestions)))
 
 
-def _hints(value: Any, words: Sequence[str]) -> list[str]:
+def _hints(value: Any, words: Sequence[Any]) -> list[str]:
     """Return hints for a value of the wrong type."""
     if not isinstance(value, str):
         return []
     if value.lower() in ("yes", "on", "no", "off", "y", "n"):
         return [f"did you mean `{'true' if value.lower() in ('yes', 'on', 'y') else 'false'}`?"]
-    suggestion = did_you_mean(value, words)
+    suggestion = did_you_mean(value, map(str, words))
     if suggestion is not None:
         return [suggestion]
     try:

@@ -1,4 +1,7 @@
-"""Read a scene file strictly: the whole FitConfig, or every mistake in the file at once."""
+"""Read a scene file strictly: the whole FitConfig, or all mistakes in the file at once.
+
+Rules about the combination of values of one section are checked once each value of that section is valid.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def load_config(path: str | Path, overrides: Sequence[Override | str] = ()) -> F
 
     overrides: Override, or text "key=value" as for `--set`; files named by them are relative to the working folder,
         while those in the scene file are relative to its own folder.
-    Raises ConfigError with every mistake, each with file:line:column, the line itself and what was expected.
+    Raises ConfigError with all mistakes, each with file:line:column, the line itself and what was expected.
     """
     path = Path(path)
     text = _read_text(path)

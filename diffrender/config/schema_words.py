@@ -68,21 +68,23 @@ def forms(kind: Any) -> list[str]:
         return inner if model.shorthands.get(str) == key else [f"{{{key}: {form}}}" for form in inner if form[0] != "{"]
     if get_origin(shape.kind) is tuple:
         return [f"[{', '.join(describe(item) for item in get_args(shape.kind))}]"]
-    return words_of(kind) or [describe(kind)]
+    return list(map(str, words_of(kind))) or [describe(kind)]
 
 
 def describe(kind: Any) -> str:
     """Describe what may be written: "an integer from 0 to 8"; empty if there are no words for it."""
     shape, model = shape_of(kind), model_of(kind)
     if shape.form is not None or shape.choice is not None or words_of(kind):
-        return either(list(map(str, forms(kind))))
+        return either(forms(kind))
     if model is not None:
         more = " and dotted paths" if model.extra_kind else ""
         return f"a mapping with keys {', '.join(model.fields_by_key())}{more}"
     if get_origin(shape.kind) is list:
         words = words_of(get_args(shape.kind)[0])
         return (
-            "a list" + (" with an entry or more" if shape.limits else "") + (f" ({', '.join(words)})" if words else "")
+            "a list"
+            + (" with an entry or more" if shape.limits else "")
+            + (f" ({', '.join(map(str, words))})" if words else "")
         )
     if get_origin(shape.kind) is tuple:
         return f"a list of {len(get_args(shape.kind))}, each {describe(get_args(shape.kind)[0])}"

@@ -35,12 +35,12 @@ def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
 
 def is_image(data: dict[str, Any], path: str) -> bool:
     """Whether the value at a canonical path is a texture or an environment map, as far as the file says."""
-    root, name, *rest = path.split(".")
+    root, *names = path.split(".")
     if root == "lights":
-        return rest == ["radiance"] and lights_by_name(data).get(name) == "environment"
-    if root != "objects" or rest[0] != "material":
+        return names[1:] == ["radiance"] and lights_by_name(data).get(names[0]) == "environment"
+    if root != "objects" or names[1] != "material":
         return False
-    written = as_mapping(objects_by_name(data)[name].get("material")).get(rest[1])
+    written = as_mapping(objects_by_name(data)[names[0]].get("material")).get(names[2])
     return written == "own" or "texture" in as_mapping(written)
 
 

@@ -99,7 +99,16 @@ MISTAKES = [
     ("material: {type: lambert, normal: 0.5}", "2:35", ["{texture: file.png}"]),
     ("optimize: {material.normal: {}}\nmaterial: ggx", "2:12", ["unknown key or path `material.normal`"]),
     ("lights: [{typ: ambient}]", "2:10", ["write `type` instead of `typ`"]),
+    ("optimize: {background: {levels: 2}}", "2:25", ["`levels` only applies to textures", "`background` is neither"]),
+    ("optimize: {mesh.vertices: {method: zero_mean}}", "2:28", ["cannot have the method `zero_mean`"]),
+    ("optimize: {mesh.vertices: {method: balanced}}", "2:28", ["balanced is for cameras.white_balance"]),
+    (
+        "lights: [{type: flashes, direction: [[0, 0, 1], [0, 1, 0]], radiance: [[1, 1, 1]]}]",
+        "2:61",
+        ["`radiance` has 1 rows, but `direction` has 2"],
+    ),
     # types of values
+    ("lights: [{type: spherical_harmonics, order: two}]", "2:45", ["must be 2 or 3, got the text `two`"]),
     ("optimize: {mesh.vertices: {lr: 1e-3x}}", "2:32", ["the text `1e-3x`", "a number above 0"]),
     ("optimize: {mesh.vertices: {lr: '1e-3'}}", "2:32", ["remove the quotes"]),
     ("optimize: {steps: 2.5}", "2:19", ["must be an integer of at least 1, got 2.5"]),

@@ -170,6 +170,11 @@ def test_what_leads_nowhere_is_a_mistake_shown_on_the_command_line(text: str, wo
     assert "^" in str(mistake)
 
 
+def test_text_from_the_command_line_is_quoted_in_messages() -> None:
+    (mistake,) = overridden("device=gpu", "device.x=1").mistakes
+    assert "`device` is the plain value `gpu`" in str(mistake)
+
+
 def test_places_point_at_key_and_value_on_the_command_line() -> None:
     tree = overridden("mesh.init=boxx")
     key, value = tree.keys[("mesh", "init")], tree.values[("mesh", "init")]

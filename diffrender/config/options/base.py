@@ -245,7 +245,7 @@ def model_of(kind: Any) -> type[Strict] | None:
     return kind if isinstance(kind, type) and issubclass(kind, Strict) else None
 
 
-def words_of(kind: Any) -> list[str]:
-    """Return the words that may be written, if the type is a choice of words."""
+def words_of(kind: Any) -> list[Any]:
+    """Return the words or numbers that may be written, if the type is a choice of such."""
     kind = shape_of(kind).kind
     return list(get_args(kind)) if get_origin(kind) is Literal else []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
 from diffrender.config.defaults import HEIGHT_UNIT, MAP_HEIGHT
-from diffrender.config.options.base import Form, OneOf, Strict, option
+from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
 from diffrender.config.options.fields import (
     Color,
     File,
@@ -134,6 +135,10 @@ class EnvironmentOptions(LightOptions):
     frame: LightFrame = "world"
 
 
+def _is_list_of_lists(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(row, list) for row in value)
+
+
 class FlashesOptions(LightOptions):
     """One directional light per view."""
 
@@ -147,8 +152,23 @@ class FlashesOptions(LightOptions):
         "directions in which the lights travel, one per view; or a file with vectors towards the lights (after"
         " their number), or a folder with pictures of a mirror ball",
     )
-    radiance: Color = option(WHITE, "linear RGB of each light")
+    radiance: Annotated[
+        Annotated[
+            list[Color],
+            Field(min_length=1),
+            Form("[[r, g, b], ...]", fits=_is_list_of_lists),
+        ]
+        | Color,
+        OneOf(),
+    ] = option(WHITE, "linear RGB of each light: one for all, or one per view")
     frame: LightFrame = "world"
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield `radiance`, if it lists another number of lights than `direction`."""
+        radiance, direction = self.radiance, self.direction
+        if isinstance(radiance, list) and isinstance(direction, list) and len(radiance) != len(direction):
+            message = f"`radiance` has {len(radiance)} rows, but `direction` has {len(direction)}"
+            yield Finding(("radiance",), message, ("write one colour for all, or one per direction",))
 
 
 AnyLight: TypeAlias = Annotated[

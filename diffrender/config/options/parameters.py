@@ -20,8 +20,9 @@ Method: TypeAlias = Literal[
 Optimizer: TypeAlias = Literal["adam", "vector_adam", "adam_uniform"]
 """The optimizers."""
 
+SHAPE = "mesh.vertices"
 # Methods that apply to one kind of value only.
-MADE_FOR = {"large_steps": "mesh.vertices", "zero_mean": "cameras.exposure", "balanced": "cameras.white_balance"}
+MADE_FOR = {"large_steps": SHAPE, "zero_mean": "cameras.exposure", "balanced": "cameras.white_balance"}
 
 Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Steps: TypeAlias = Annotated[list[PositiveInt], Form("[200, 400]")]
@@ -139,10 +140,9 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
     def rules_at(self, path: str) -> Iterator[Finding]:
         """Yield options that do not apply to the value at `path`, short or full."""
         is_shape, is_pose = path.endswith("mesh.vertices"), path.split(".")[-1] == "pose"
-        own = next(
-            (method for method, of in MADE_FOR.items() if path == of and not is_shape), "pose" if is_pose else None
-        )
-        suits = self.method == own if own else self.method != "pose" and (is_shape or self.method not in MADE_FOR)
+        own = "pose" if is_pose else next((method for method, of in MADE_FOR.items() if path == of != SHAPE), None)
+        value = SHAPE if is_shape else path
+        suits = self.method == own if own else self.method != "pose" and MADE_FOR.get(self.method, value) == value
         if self.method is not None and not suits:
             notes = [f"{self.method} is for {MADE_FOR[self.method]}"] if self.method in MADE_FOR else []
             if own in MADE_FOR:
@@ -153,8 +153,8 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
                 message = f"`{path}` cannot have the method `{self.method}`; omit it for the usual one"
             yield Finding(("method",), message, tuple(notes))
         elif not (is_shape and (self.method == "large_steps" or (self.method is None and self.remesh is None))):
-            for key, value in (("lambda", self.smoothness), ("solver", self.solver)):
-                if value is not None:
+            for key, given in (("lambda", self.smoothness), ("solver", self.solver)):
+                if given is not None:
                     notes = ["write `method: large_steps`, or remove it" if is_shape else "remove it"]
                     yield Finding((key,), f"`{key}` only applies to `method: large_steps`", tuple(notes))
         if self.remesh is not None and not is_shape:
