@@ -68,7 +68,8 @@ def _build_flashes(options: FlashesOptions) -> PerViewDirectional:
         direction = read_light_directions(Path(options.direction))
     else:
         direction = torch.tensor(options.direction)
-    return PerViewDirectional(direction, torch.tensor(options.radiance).repeat(len(direction), 1), options.frame)
+    radiance = torch.tensor(options.radiance).expand(len(direction), 3).contiguous()
+    return PerViewDirectional(direction, radiance, options.frame)
 
 
 def _build_map(options: EnvironmentOptions) -> EnvMap:

@@ -5,12 +5,11 @@ from dataclasses import fields, replace
 
 import torch
 
-from diffrender.config.options.lights import RotationOptions
-from diffrender.readers.images.image import read_image
+from diffrender.config.load import parse_config
 from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import LIGHTS, Environment
 from diffrender.scene.shadow_cameras import Shadow
-from diffrender.setup.lights import rotation_vector
+from diffrender.setup.lights import build_light
 from diffrender.writers.lights import write_lights
 
 
@@ -20,26 +19,18 @@ def written(folder, lights):
 
 
 def test_every_light_comes_back_from_its_entry(tmp_path):
-    lights = {f"my {kind}": light_class() for kind, light_class in LIGHTS.items()}
+    lights = {f"my_{kind}": light_class() for kind, light_class in LIGHTS.items()}
     lights["turned"] = replace(
         LIGHTS["environment"](EnvMap(torch.rand(16, 32, 3))), rotation=torch.tensor([0.3, -0.5, 0.2]), frame="camera"
     )
     lights["dark"] = replace(LIGHTS["point"](), shadow=Shadow(0.02, 64))
     entries = written(tmp_path, lights)
     assert [entry["name"] for entry in entries] == list(lights)
-    for entry, (name, light) in zip(entries, lights.items(), strict=True):
-        values = {key: value for key, value in entry.items() if key not in ("name", "type")}
-        for key, value in values.items():
-            if isinstance(light, Environment) and key == "radiance":
-                values[key] = EnvMap(read_image(tmp_path / "lights" / value).rgb)
-            elif key == "shadow":
-                values[key] = None if value is None else Shadow(**value)
-            elif isinstance(value, dict):
-                values[key] = rotation_vector(RotationOptions.model_validate(value))
-            elif key != "frame":
-                values[key] = torch.tensor(value)
-        rebuilt = LIGHTS[entry["type"]](**values)
-        assert type(rebuilt) is type(lights[name])
+    scene_file = json.dumps({"targets": {"path": str(tmp_path)}, "material": "lambert", "lights": entries})
+    config = parse_config(scene_file, tmp_path / "lights")
+    for options, light in zip(config.lights, lights.values(), strict=True):
+        rebuilt = build_light(options)
+        assert type(rebuilt) is type(light)
         for field in fields(light):
             found, expected = getattr(rebuilt, field.name), getattr(light, field.name)
             if expected is None or isinstance(expected, str | Shadow):
