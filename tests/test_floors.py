@@ -82,7 +82,25 @@ def climbs(modules: dict[str, ast.Module]) -> list[str]:
 
 def circle(modules: dict[str, ast.Module]) -> list[str]:
     """Modules that import one another while they are being imported, or nothing."""
-    graph = {name: set(imported(at_import_time(tree), set(modules))) - {name} for name, tree in modules.items()}
+    return first_circle(
+        {name: set(imported(at_import_time(tree), set(modules))) - {name} for name, tree in modules.items()}
+    )
+
+
+def circle_of_folders(modules: dict[str, ast.Module]) -> list[str]:
+    """Folders of one room whose modules import one another's, or nothing. Modules directly in a room are apart."""
+    folders = {name.rpartition(".")[0] for name in modules if name.count(".") > 2}
+    graph: dict[str, set[str]] = {folder: set() for folder in folders}
+    for name, tree in modules.items():
+        folder = name if name in folders else name.rpartition(".")[0]
+        for target in imported(tree, set(modules)) if folder in folders else ():
+            other = target if target in folders else target.rpartition(".")[0]
+            if other in folders and other != folder and other.split(".")[1] == folder.split(".")[1]:
+                graph[folder].add(other)
+    return first_circle(graph)
+
+
+def first_circle(graph: dict[str, set[str]]) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -125,6 +143,10 @@ def test_no_circular_imports(modules: dict[str, ast.Module]) -> None:
     assert circle(modules) == []
 
 
+def test_no_circles_of_folders(modules: dict[str, ast.Module]) -> None:
+    assert circle_of_folders(modules) == []
+
+
 def test_files_stay_short() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {str(path): length for path, length in lengths.items() if length > LONGEST_FILE} == {}
@@ -141,11 +163,14 @@ def test_the_checks_find_what_they_look_for(tmp_path: Path) -> None:
         "diffrender/scene.py": '"""A."""\ndef late():\n    "A."\n    from diffrender.render import draw\n',
         "diffrender/render.py": '"""A."""\nfrom diffrender.fit import a\nfrom diffrender.errors import Public\n',
         "diffrender/fit.py": "from diffrender.render import b\nimport torch\ndef public(): pass\n",
+        "diffrender/setup/a/one.py": '"""A."""\nimport diffrender.setup.b.two\n',
+        "diffrender/setup/b/two.py": '"""A."""\n',
+        "diffrender/setup/b/three.py": '"""A."""\nfrom diffrender.setup.a.one import c\n',
         "diffrender/readers.py": '"""A."""\nif TYPE_CHECKING:\n    import diffrender.fit\n',
     }
     for name, text in files.items():
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     modules = modules_of(tmp_path / "diffrender")
     assert sorted(climbs(modules)) == [
@@ -154,4 +179,5 @@ def test_the_checks_find_what_they_look_for(tmp_path: Path) -> None:
         "diffrender.scene imports diffrender.render",
     ]
     assert set(circle(modules)) == {"diffrender.render", "diffrender.fit"}
+    assert set(circle_of_folders(modules)) == {"diffrender.setup.a", "diffrender.setup.b"}
     assert sorted(undocumented(modules)) == ["diffrender.errors.Public", "diffrender.fit", "diffrender.fit.public"]

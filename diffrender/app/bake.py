@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from diffrender.errors import DataError
-from diffrender.readers.meshes.mesh_data import Finish, MeshData, with_mesh
+from diffrender.readers.mesh_data import Finish, MeshData, with_mesh
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.fields import SurfaceValue
 from diffrender.scene.gltf_surface import GltfSurface

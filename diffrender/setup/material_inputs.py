@@ -16,7 +16,7 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.readers.images.hdr import LINEAR_SUFFIXES
 from diffrender.readers.images.image import read_image
-from diffrender.readers.meshes.mesh_data import MeshData, with_mesh
+from diffrender.readers.mesh_data import MeshData, with_mesh
 from diffrender.scene.fields import NORMAL, Kind, SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh

@@ -8,7 +8,7 @@ from diffrender.config.defaults import GRAY
 from diffrender.config.options.fields import Albedo
 from diffrender.config.options.material_inputs import PerVertex
 from diffrender.config.options.materials import AnyMaterial
-from diffrender.readers.meshes.mesh_data import MeshData
+from diffrender.readers.mesh_data import MeshData
 from diffrender.scene import material as scene_material
 from diffrender.scene.fields import kinds_of
 from diffrender.scene.materials import MATERIALS

@@ -24,7 +24,7 @@ from diffrender.errors import ConfigError, DataError, MeshError
 from diffrender.geometry.corner_table import corner_table
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
 from diffrender.geometry.subdivide import subdivide_loop, subdivide_midpoint
-from diffrender.readers.meshes.mesh_data import MeshData
+from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.mesh import Mesh as SceneMesh
 from diffrender.setup.hull import build_hull

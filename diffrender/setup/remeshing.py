@@ -12,8 +12,8 @@ from diffrender.config.options.meshes import FileMesh
 from diffrender.config.options.objects import ObjectOptions
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.errors import ConfigError, MeshError
-from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
+from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.fields import textures_of
 from diffrender.scene.object import Object

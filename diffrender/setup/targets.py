@@ -19,7 +19,7 @@ from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.monte_carlo import with_monte_carlo
+from diffrender.scene.lights.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import synthetic_gains

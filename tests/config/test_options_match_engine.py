@@ -39,7 +39,7 @@ from diffrender.fit.optimizer.schedules import SCHEDULES
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.regularizers import REGULARIZERS
-from diffrender.fit.remeshing.policy import Remeshing
+from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.imaging.tone_mapping import TONE_CURVES, Display
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.soft import SHARPEST_PX

@@ -12,8 +12,8 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.parametrizations.large_steps import LargeSteps
-from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.fit.remeshing.surgery import remesh_due
+from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import icosphere

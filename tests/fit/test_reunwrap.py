@@ -14,8 +14,8 @@ from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
 from diffrender.fit.regularizers.material_smoothness import MaterialSmoothness
-from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.fit.remeshing.surgery import remesh_due
+from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object

@@ -15,7 +15,7 @@ from trimesh.visual.texture import TextureVisuals
 
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.gltf.scene import read_gltf_scene
-from diffrender.readers.meshes.mesh_data import Finish
+from diffrender.readers.mesh_data import Finish
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.textures.texture import Texture

@@ -11,7 +11,7 @@ from PIL import Image
 from support.gltf_files import GltfBuilder
 
 from diffrender.errors import DataError
-from diffrender.readers.meshes.mesh_data import MeshData
+from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh
 
 POSITIONS = np.array([[0, 0, 0], [2, 0, 0], [2, 2, 0.5], [0, 2, 0], [1, 3, 0.25]], np.float32)

@@ -15,10 +15,10 @@ from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.environment.monte_carlo import with_monte_carlo
 from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.environment import Environment
+from diffrender.scene.lights.monte_carlo import with_monte_carlo
 from diffrender.scene.lights.point import Point
 from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx

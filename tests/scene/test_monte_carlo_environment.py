@@ -10,10 +10,10 @@ from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.environment.monte_carlo import MonteCarloEnvironment, with_monte_carlo
 from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.lights.ambient import Ambient
 from diffrender.scene.lights.environment import Environment
+from diffrender.scene.lights.monte_carlo import MonteCarloEnvironment, with_monte_carlo
 from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert

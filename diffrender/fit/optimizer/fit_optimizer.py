@@ -14,8 +14,8 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.adam import ADAM_VARIANTS, AdamSettings, AdamState, adam_step
 from diffrender.fit.optimizer.schedules import Constant, Schedule
 from diffrender.fit.optimizer.vertex_optimizer import StepProgress, VertexOptimizer
-from diffrender.fit.remeshing.policy import Remeshing
-from diffrender.fit.remeshing.target_lengths import TargetLengths
+from diffrender.fit.remeshing_policy import Remeshing
+from diffrender.fit.target_lengths import TargetLengths
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import ParameterPath
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from diffrender.errors import DataError
+from diffrender.readers.clean_mesh import RawMesh, join
 from diffrender.readers.gltf.document import GltfDocument, read_document, valid_gltf
 from diffrender.readers.gltf.factors import (
     Factors,
@@ -26,8 +27,7 @@ from diffrender.readers.gltf.factors import (
 from diffrender.readers.gltf.nodes import place_nodes
 from diffrender.readers.gltf.primitives import read_triangles, transform
 from diffrender.readers.gltf.textures import CLAMP_TO_EDGE, TEXTURES, has_own_coordinates, wrap_codes
-from diffrender.readers.meshes.clean import RawMesh, join
-from diffrender.readers.meshes.mesh_data import Finish
+from diffrender.readers.mesh_data import Finish
 from diffrender.scene.textures.texture import Texture
 
 MAPS = ("metallic_roughness", "normal", "emissive")

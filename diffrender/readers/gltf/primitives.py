@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from diffrender.errors import DataError
+from diffrender.readers.clean_mesh import RawMesh
 from diffrender.readers.gltf.document import GltfDocument
-from diffrender.readers.meshes.clean import RawMesh
 
 TRIANGLES, STRIP, FAN = 4, 5, 6
 

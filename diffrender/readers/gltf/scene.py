@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from diffrender.errors import DataError
+from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.gltf.document import WEBP, GltfDocument, read_document, valid_gltf
 from diffrender.readers.gltf.materials import read_material
 from diffrender.readers.gltf.nodes import place_nodes, read_cameras, read_light
 from diffrender.readers.gltf.primitives import read_triangles, transform
 from diffrender.readers.gltf.textures import TRANSFORM
-from diffrender.readers.meshes.clean import clean_mesh
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.object import Object

@@ -11,8 +11,8 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.clean_mesh import RawMesh
 from diffrender.readers.images.image import read_image
-from diffrender.readers.meshes.clean import RawMesh
 from diffrender.scene.textures.texture import Texture
 
 

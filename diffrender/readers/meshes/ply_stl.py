@@ -11,8 +11,8 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.clean_mesh import RawMesh, join
 from diffrender.readers.images.image import image_from_pillow
-from diffrender.readers.meshes.clean import RawMesh, join
 from diffrender.scene.textures.texture import Texture
 
 

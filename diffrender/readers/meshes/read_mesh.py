@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diffrender.errors import DataError
+from diffrender.readers.clean_mesh import RawMesh, clean_mesh
 from diffrender.readers.gltf.mesh import read_gltf_mesh
-from diffrender.readers.meshes.clean import RawMesh, clean_mesh
-from diffrender.readers.meshes.mesh_data import MeshData
+from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes.obj import read_obj
 from diffrender.readers.meshes.ply_stl import read_ply_or_stl
 

@@ -19,9 +19,10 @@ from diffrender.scene.light import Light
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.writers.gltf.file import GltfFile, Json
-from diffrender.writers.gltf.materials import add_material, unit_interval
+from diffrender.writers.gltf.materials import add_material
 from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entry
 from diffrender.writers.gltf.pbr import with_textures
+from diffrender.writers.images.png import unit_interval
 from diffrender.writers.meshes.split_vertices import SplitMesh, split_vertices
 
 

@@ -10,7 +10,6 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -22,13 +21,12 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.file import GltfFile, Json
 from diffrender.writers.gltf.pbr import pack_metallic_roughness
-from diffrender.writers.images.png import encode_srgb8
+from diffrender.writers.images.png import encode_normals8, encode_numbers8, encode_srgb8, unit_interval
 
 LINEAR, LINEAR_MIPMAP_LINEAR = 9729, 9987
 WRAP_CODES = {"repeat": 10497, "clamp": 33071}
 UNLIT, SPECULAR = "KHR_materials_unlit", "KHR_materials_specular"
 EMISSIVE_STRENGTH = "KHR_materials_emissive_strength"
-OUTWARDS = (0.0, 0.0, 1.0)
 
 
 def add_material(gltf: GltfFile, name: str, mesh: Mesh, surface: GltfSurface) -> int:
@@ -95,21 +93,3 @@ def _reference(gltf: GltfFile, name: str, texture: Texture, encode: Callable[[Te
     wrap: Json = {"wrapS": WRAP_CODES[texture.wrap], "wrapT": WRAP_CODES[texture.wrap]}
     sampler = gltf.add("samplers", {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR} | wrap)
     return {"index": gltf.add("textures", {"sampler": sampler, "source": image})}
-
-
-def encode_numbers8(values: Tensor) -> np.ndarray:
-    """uint8 [...]: numbers in 0..1 as they stand, rounded to the nearest step."""
-    return (unit_interval(values) * 255).round().astype(np.uint8)
-
-
-def encode_normals8(vectors: Tensor) -> np.ndarray:
-    """uint8 [..., 3]: the directions of vectors, -1..1 in each coordinate; one without a direction points outwards."""
-    vectors = vectors.detach().to("cpu", torch.float32).nan_to_num(nan=0.0)
-    length = vectors.norm(dim=-1, keepdim=True)
-    unit = torch.where(length > 0, vectors / length.where(length > 0, 1), vectors.new_tensor(OUTWARDS))
-    return encode_numbers8(unit * 0.5 + 0.5)
-
-
-def unit_interval(values: Tensor) -> np.ndarray:
-    """Values clamped to 0..1, a NaN to 0."""
-    return values.detach().to("cpu", torch.float32).nan_to_num(nan=0.0).clamp(0, 1).numpy()

@@ -1,4 +1,4 @@
-"""Images as 8-bit sRGB PNG."""
+"""Images as 8-bit PNG: sRGB colours, linear numbers, normals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.writers.atomic import replacing
+
+# The tangent-space normal of a flat surface.
+OUTWARDS = (0.0, 0.0, 1.0)
 
 
 def encode_srgb8(image: Tensor) -> np.ndarray:
@@ -47,3 +50,21 @@ def write_encoded_png(path: Path, pixels: np.ndarray) -> None:
     """Write uint8 [H, W, 3 or 4], already sRGB-encoded, as a PNG. Raises DataError if it cannot be written."""
     with replacing(Path(path)) as temporary:
         Image.fromarray(pixels).save(temporary)
+
+
+def encode_numbers8(values: Tensor) -> np.ndarray:
+    """Encode numbers in 0..1 linearly as uint8 [...], rounded to the nearest step."""
+    return (unit_interval(values) * 255).round().astype(np.uint8)
+
+
+def encode_normals8(vectors: Tensor) -> np.ndarray:
+    """Encode directions of vectors [..., 3], -1..1 per coordinate, as uint8 [..., 3]; a zero vector points outwards."""
+    vectors = vectors.detach().to("cpu", torch.float32).nan_to_num(nan=0.0)
+    length = vectors.norm(dim=-1, keepdim=True)
+    unit = torch.where(length > 0, vectors / length.where(length > 0, 1), vectors.new_tensor(OUTWARDS))
+    return encode_numbers8(unit * 0.5 + 0.5)
+
+
+def unit_interval(values: Tensor) -> np.ndarray:
+    """Return the values clamped to 0..1, NaN as 0."""
+    return values.detach().to("cpu", torch.float32).nan_to_num(nan=0.0).clamp(0, 1).numpy()

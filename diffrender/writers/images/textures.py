@@ -6,9 +6,8 @@ from pathlib import Path
 
 from diffrender.scene.fields import NORMAL, Kind
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf.materials import encode_normals8, encode_numbers8
 from diffrender.writers.images.hdr import write_hdr_image
-from diffrender.writers.images.png import encode_srgb8, write_encoded_png
+from diffrender.writers.images.png import encode_normals8, encode_numbers8, encode_srgb8, write_encoded_png
 
 
 def write_texture(path: Path, kind: Kind, texture: Texture) -> None:

@@ -9,8 +9,7 @@ from torch import Tensor
 from diffrender.scene.fields import SurfaceValue, kinds_of, textures_of
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf.materials import unit_interval
-from diffrender.writers.images.png import encode_srgb8, write_encoded_png
+from diffrender.writers.images.png import encode_srgb8, unit_interval, write_encoded_png
 from diffrender.writers.images.textures import write_texture
 
 MATERIAL_NAME = "surface"

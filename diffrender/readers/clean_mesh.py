@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from diffrender.errors import DataError
-from diffrender.readers.meshes.mesh_data import Finish, MeshData
+from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.fit.remeshing.policy import Remeshing
+from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.scene.mesh import Mesh
 
 # Decay per step of the running mean of a vertex's movements: about five steps count.
