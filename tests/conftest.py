@@ -13,7 +13,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("support.comparators", "support.truth", "support.cases")
+pytest.register_assert_rewrite("support")
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ EXPOSURE, WHITE_BALANCE = "cameras.exposure", "cameras.white_balance"
 # Sums of squares at or below this do not determine a gain.
 LEAST_LIGHT = 1e-8
 # Bound of a gain in stops, for pictures that do not show the scene at all.
-MOST_STOPS = 10.0
+LARGEST_GAIN_STOPS = 10.0
 
 
 def with_gains(cameras: Cameras, paths: Collection[str]) -> Cameras:
@@ -57,7 +57,7 @@ def match_exposure(scene: Scene, views: Views, render_views: RenderViews, paths:
         sums = sums.sum(-1, keepdim=True)
     products, squares = sums.unbind(1)
     best = torch.where(squares > LEAST_LIGHT, products / squares.clamp_min(LEAST_LIGHT), torch.ones_like(squares))
-    stops = best.clamp_min(2**-MOST_STOPS).log2().clamp(-MOST_STOPS, MOST_STOPS)
+    stops = best.clamp_min(2**-LARGEST_GAIN_STOPS).log2().clamp(-LARGEST_GAIN_STOPS, LARGEST_GAIN_STOPS)
     exposure, rest = stops.mean(1), stops - stops.mean(1, keepdim=True)
     if known.exposure is not None:
         exposure = exposure + known.exposure

@@ -57,21 +57,21 @@ def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> i
     except Exception as error:  # torch.load raises OSError, RuntimeError, UnpicklingError, ... for a broken file
         raise DataError(f"{path}: not a readable checkpoint ({error})") from error
     have, saved = list(model.latents), list(latents)
-    if have != saved or not set(meshes) <= set(model.frame.scene.objects):
+    if have != saved or not set(meshes) <= set(model.template.scene.objects):
         raise FitError(
             f"{path}: the checkpoint learned {saved}, this fit learns {have}; use the scene file it came from"
         )
-    frame = model.initial_frame
+    template = model.initial_template
     for name, mesh in meshes.items():
-        frame = model.with_mesh(frame, name, _object_with(frame.scene.objects[name], mesh))
-    have = {name: list(latent.shape) for name, latent in model.first_latents(frame).items()}
+        template = model.with_mesh(template, name, _object_with(template.scene.objects[name], mesh))
+    have = {name: list(latent.shape) for name, latent in model.first_latents(template).items()}
     saved = {name: list(latent.shape) for name, latent in latents.items()}
     if have != saved:
         raise FitError(
             f"{path}: the checkpoint learned {saved}, this fit learns {have}; use the scene file it came from"
         )
     optimizer.load_state_dict(moments)
-    model.restore(frame, latents)
+    model.restore(template, latents)
     return steps_done
 
 

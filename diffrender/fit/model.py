@@ -71,45 +71,45 @@ class SceneModel(nn.Module):
             bound[path] = method.bind(scene.objects[parts.name].mesh) if parts.is_vertices else method
         self.restore(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
 
-    def restore(self, frame: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
-        """Set the frame, and one matching latent per learned value."""
-        self._frame = frame
+    def restore(self, template: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
+        """Set the template, and one matching latent per learned value."""
+        self._template = template
         self._latents = nn.ParameterDict({_key(path): nn.Parameter(latents[path]) for path in self._methods})
 
-    def first_latents(self, frame: SceneTemplate) -> dict[str, Tensor]:
-        """Return the latents of the values in `frame`, by canonical path. Raises ShapeError, naming the path."""
+    def first_latents(self, template: SceneTemplate) -> dict[str, Tensor]:
+        """Return the latents of the values in `template`, by canonical path. Raises ShapeError, naming the path."""
         return {
-            path: _first_latent(parametrization, path, get_value(frame.scene, self._initial_cameras, path))
-            for path, parametrization in frame.parametrizations.items()
+            path: _first_latent(parametrization, path, get_value(template.scene, self._initial_cameras, path))
+            for path, parametrization in template.parametrizations.items()
         }
 
-    def with_mesh(self, frame: SceneTemplate, name: str, item: Object) -> SceneTemplate:
-        """Return `frame` with the object `name` replaced by `item`, which has a new mesh; the model does not change."""
+    def with_mesh(self, template: SceneTemplate, name: str, item: Object) -> SceneTemplate:
+        """Return `template` with the object `name` replaced by `item`, which has another mesh; the model is kept."""
         path = str(ParameterPath.vertices(name))
-        bound = dict(frame.parametrizations)
+        bound = dict(template.parametrizations)
         if path in bound:
             bound[path] = self._methods[path].bind(item.mesh)
-        return SceneTemplate(dataclasses.replace(frame.scene, objects={**frame.scene.objects, name: item}), bound)
+        return SceneTemplate(dataclasses.replace(template.scene, objects={**template.scene.objects, name: item}), bound)
 
     @property
-    def frame(self) -> SceneTemplate:
+    def template(self) -> SceneTemplate:
         """The scene that receives the learned values, and their parametrisations."""
-        return self._frame
+        return self._template
 
     @property
-    def initial_frame(self) -> SceneTemplate:
-        """The frame with the meshes of the initial scene."""
-        frame = self._frame
+    def initial_template(self) -> SceneTemplate:
+        """The template with the meshes of the initial scene."""
+        template = self._template
         for name, item in self._initial_scene.objects.items():
-            if frame.scene.objects[name] is not item:
-                frame = self.with_mesh(frame, name, item)
-        return frame
+            if template.scene.objects[name] is not item:
+                template = self.with_mesh(template, name, item)
+        return template
 
     @property
     def changed_objects(self) -> dict[str, Object]:
         """The objects whose mesh is not the initial one, by name; their learned values date from the change of mesh."""
         initial = self._initial_scene.objects
-        return {name: item for name, item in self._frame.scene.objects.items() if item is not initial[name]}
+        return {name: item for name, item in self._template.scene.objects.items() if item is not initial[name]}
 
     @property
     def latents(self) -> dict[str, nn.Parameter]:
@@ -118,7 +118,7 @@ class SceneModel(nn.Module):
 
     def parametrization(self, path: str) -> Parametrization:
         """Return the parametrisation of the value at a canonical path; that of vertices is bound to their mesh."""
-        return self._frame.parametrizations[path]
+        return self._template.parametrizations[path]
 
     def kind(self, path: str) -> Kind:
         """Return the kind of quantity at `path`."""
@@ -130,11 +130,11 @@ class SceneModel(nn.Module):
 
     def values(self) -> dict[str, Tensor]:
         """Return the learned values by canonical path; differentiable in the latents."""
-        return {path: self._frame.parametrizations[path].value_of(latent) for path, latent in self.latents.items()}
+        return {path: self._template.parametrizations[path].value_of(latent) for path, latent in self.latents.items()}
 
     def state_at(self, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
         """Return scene and cameras with `values`, by canonical path."""
-        return replace_values(self._frame.scene, self._initial_cameras, values)
+        return replace_values(self._template.scene, self._initial_cameras, values)
 
     def state(self) -> tuple[Scene, Cameras]:
         """Return the current scene and all cameras; differentiable in the latents."""

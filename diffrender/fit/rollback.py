@@ -31,15 +31,16 @@ class LastGood:
         return self.done == self._first
 
     def _back_up(self) -> None:
-        self._frame = self._model.frame
+        self._template = self._model.template
         self._vertex_state = self._optimizer.per_mesh_state()
         self._kept = {path: latent.detach().clone() for path, latent in self._model.latents.items()}
 
     @torch.no_grad()
     def keep(self) -> None:
         """Back up the current latents, before a step changes them."""
-        if self._model.frame is not self._frame:
+        if self._model.template is not self._template:
             self._back_up()
+        self._vertex_state = self._optimizer.per_mesh_state()
         for path, latent in self._model.latents.items():
             self._kept[path].copy_(latent)
         self._started = self.done + 1
@@ -61,8 +62,8 @@ class LastGood:
     @torch.no_grad()
     def _restore(self) -> None:
         """Restore the latents; after a change of mesh, also the earlier mesh and its moments."""
-        if self._model.frame is not self._frame:
-            self._model.restore(self._frame, {path: kept.clone() for path, kept in self._kept.items()})
+        if self._model.template is not self._template:
+            self._model.restore(self._template, {path: kept.clone() for path, kept in self._kept.items()})
             self._optimizer.restore(self._vertex_state)
         for path, latent in self._model.latents.items():
             latent.copy_(self._kept[path])
@@ -71,7 +72,7 @@ class LastGood:
     def find_culprits(self, is_good: Callable[[], bool]) -> list[str]:
         """Return the paths that make `is_good` true if restored alone; none after a change of mesh."""
         found = []
-        for path, latent in self._model.latents.items() if self._model.frame is self._frame else ():
+        for path, latent in self._model.latents.items() if self._model.template is self._template else ():
             now = latent.detach().clone()
             latent.copy_(self._kept[path])
             if is_good():

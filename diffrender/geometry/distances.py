@@ -76,7 +76,7 @@ class SurfaceQuery:
     def __init__(self, triangles: Triangles) -> None:
         self.triangles = check_triangles("Surface", triangles)
         if not len(self.triangles.faces):
-            raise ShapeError("Surface: the mesh has no faces; give one with at least one triangle")
+            raise ShapeError("SurfaceQuery: the mesh has no faces; give one with at least one triangle")
         from diffrender.geometry.bvh import build_bvh
 
         self._tree = build_bvh(self.triangles.vertices.numpy(), self.triangles.faces.numpy())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
 from diffrender.geometry.distances import check_triangles
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import Triangles
@@ -103,15 +102,6 @@ def self_intersections(surface: Triangles) -> Tensor:
     from diffrender.geometry.triangle_intersection_kernel import crossings
 
     return torch.from_numpy(crossings(build_bvh(vertices.numpy(), faces.numpy())))
-
-
-def find_flipped_faces(before: Tensor, after: Tensor, faces: Tensor) -> Tensor:
-    """[F] bool: the faces whose normal turned by more than 90 degrees from vertices `before` to `after`, both [V, 3].
-
-    A face without area, before or after, has not turned.
-    """
-    check_shape("flipped_faces", "after", after, tuple(before.shape))
-    return (face_normals(before.double(), faces) * face_normals(after.double(), faces)).sum(1) < 0
 
 
 def _joints(topology: Topology) -> Tensor:

@@ -16,7 +16,7 @@ _COMPRESSED_FROM = 0.8 - 0.04
 _DESATURATION = 0.15
 _REFLECTED = 0.04
 # Of exposure: a million times brighter or darker.
-MOST_STOPS = 20.0
+LARGEST_EXPOSURE_STOPS = 20.0
 
 
 def _clip(linear: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ TONE_CURVES: dict[str, Callable[[Tensor], Tensor]] = {"clip": _clip, "neutral": 
 class Display:
     """How linear light is shown.
 
-    exposure: in stops, -MOST_STOPS..MOST_STOPS: light is multiplied by 2^exposure first.
+    exposure: in stops, -LARGEST_EXPOSURE_STOPS..LARGEST_EXPOSURE_STOPS: light is multiplied by 2^exposure first.
     tone: the name of a curve in TONE_CURVES, which brings it to 0..1.
     """
 
@@ -53,9 +53,10 @@ class Display:
     tone: str = "clip"
 
     def __post_init__(self) -> None:
-        if not abs(self.exposure) <= MOST_STOPS:  # a NaN neither
+        if not abs(self.exposure) <= LARGEST_EXPOSURE_STOPS:  # a NaN neither
             raise ConfigError(
-                f"display: exposure must be from -{MOST_STOPS:g} to {MOST_STOPS:g} stops, got {self.exposure}"
+                f"display: exposure must be from -{LARGEST_EXPOSURE_STOPS:g} to {LARGEST_EXPOSURE_STOPS:g} stops, got"
+                f" {self.exposure}"
             )
         if self.tone not in TONE_CURVES:
             raise ConfigError(f"display: there is no tone {self.tone!r}; choose from {', '.join(TONE_CURVES)}")

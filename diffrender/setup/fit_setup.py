@@ -108,7 +108,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     settings = _build_settings(optimize, config.targets.background == "random")
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods)
-    rates = {path: build_param_settings(options) for path, options in parameters.items()}
+    param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
     heldout = None if targets.heldout is None else targets.heldout.to(device)
     return FitSetup(
         config=config,
@@ -118,7 +118,9 @@ def build_fit(config: FitConfig) -> FitSetup:
         heldout_views=heldout,
         model=model,
         objective=objective,
-        optimizer=FitOptimizer(model, rates, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras)),
+        optimizer=FitOptimizer(
+            model, param_settings, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras)
+        ),
         settings=settings,
         edges=build_edge_schedule(edges),
         target_scene=targets.scene,

@@ -71,7 +71,7 @@ def test_rates_and_learned_values_must_match():
         {COLOR: ParamSettings(0.1)},
         {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.1), "background": ParamSettings(0.1)},
     ):
-        with pytest.raises(ConfigError, match="every learned value needs one rate"):
+        with pytest.raises(ConfigError, match="each learned value needs its settings"):
             FitOptimizer(model_of(COLOR, SCALE), rates, 10)
 
 

@@ -81,14 +81,14 @@ def remeshed(method="identity", **options):
 @pytest.mark.parametrize("method", ["identity", "large_steps"])
 def test_everything_at_the_vertices_follows_the_mesh(method):
     model, optimizer = remeshed(method, colors="identity")
-    mesh = model.frame.scene.objects["ball"].mesh
+    mesh = model.template.scene.objects["ball"].mesh
     assert mesh.n_vertices > 42
     assert mesh.topology.is_closed
     scene = model()
     item = scene.objects["ball"]
     assert item.mesh.faces is mesh.faces
     torch.testing.assert_close(item.mesh.vertices, mesh.vertices)
-    expected = model.frame.parametrizations[VERTICES].latent_of(mesh.vertices)
+    expected = model.template.parametrizations[VERTICES].latent_of(mesh.vertices)
     assert torch.equal(model.latents[VERTICES].detach(), expected)
     state = optimizer.state_dict()
     for path in (VERTICES, COLOR):
@@ -135,7 +135,7 @@ def test_colours_that_are_not_learned_follow_too():
 
 def test_texture_coordinates_follow_too():
     model, _ = remeshed(item=ball(with_uvs=True))
-    mesh = model.frame.scene.objects["ball"].mesh
+    mesh = model.template.scene.objects["ball"].mesh
     assert mesh.n_vertices > 42
     assert mesh.uv_faces.shape == mesh.faces.shape
     assert len(mesh.uvs) == mesh.n_vertices
@@ -154,7 +154,7 @@ def test_a_resumed_fit_ends_in_the_same_bits(tmp_path, method):
     whole = run(model, views, optimizer, [SaveAt()])
     model, views, optimizer = problem(method)
     assert load_checkpoint(file, model, optimizer) == 4
-    assert model.frame.scene.objects["ball"].mesh.n_vertices > 42
+    assert model.template.scene.objects["ball"].mesh.n_vertices > 42
     resumed = run(model, views, optimizer, first_step=4)
     one, two = (result.scene.objects["ball"] for result in (whole, resumed))
     assert torch.equal(one.mesh.faces, two.mesh.faces)
@@ -167,7 +167,7 @@ def test_an_early_checkpoint_brings_the_first_mesh_back(tmp_path):
     model, views, optimizer = problem()
     save_checkpoint(file, model, optimizer, 0)
     run(model, views, optimizer)
-    assert model.frame.scene.objects["ball"].mesh.n_vertices > 42
+    assert model.template.scene.objects["ball"].mesh.n_vertices > 42
     load_checkpoint(file, model, optimizer)
     assert torch.equal(model().objects["ball"].mesh.vertices, ball().mesh.vertices)
     run(model, views, optimizer)
@@ -247,7 +247,7 @@ def test_a_step_that_would_turn_faces_over_is_damped(method):
         latent.grad = torch.zeros_like(latent)
     # The gradient moves a single vertex across the ball.
     model.latents[VERTICES].grad[7] = model.latents[VERTICES].detach()[7] * 1e3 + torch.rand(3, generator=generator)
-    optimizer._rates[VERTICES] = ParamSettings(1.0 if method == "identity" else 10.0)
+    optimizer._settings[VERTICES] = ParamSettings(1.0 if method == "identity" else 10.0)
     optimizer.step()
     geometry = optimizer.geometry()
     assert geometry["damped"] > 0

@@ -108,6 +108,14 @@ def test_the_readme_lists_every_op_with_its_files() -> None:
 
 
 @every("problems")
+def test_problems_of_other_seeds_are_others(case: OpCase, problem: Problem) -> None:
+    if case.seeds > 1:
+        first, last = (problem(torch.float64, seed) for seed in (0, case.seeds - 1))
+        pairs = zip(tensors_in(first), tensors_in(last), strict=True)
+        assert any(not torch.equal(a, b) for (_, a), (_, b) in pairs)
+
+
+@every("problems")
 @both_dtypes
 def test_matches_the_reference_in_value_and_gradient(case: OpCase, problem: Problem, dtype: torch.dtype) -> None:
     for seed in range(case.seeds):

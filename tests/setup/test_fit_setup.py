@@ -86,7 +86,7 @@ loss: {image: {type: huber, delta: 0.2, weight: 3, space: linear}, edge_length: 
     assert (image.name, image.weight, image.measure.delta, image.measure.space) == ("image", 3.0, 0.2, "linear")  # type: ignore[union-attr]
     assert (edge_length.name, edge_length.weight) == ("edge_length", 0.5)
     assert (setup.settings.steps, setup.settings.batch_size, setup.settings.seed) == (7, None, 5)
-    rate = setup.optimizer._rates["objects.object.pose"]
+    rate = setup.optimizer._settings["objects.object.pose"]
     assert (rate.lr, rate.start, rate.stop) == (0.5, 2, 6)
     assert rate.at(2, 7) == 0.5
     assert rate.at(4, 7) == pytest.approx(0.25)

@@ -59,7 +59,7 @@ def test_meshes_are_remeshed_as_the_file_says(method: str, remesh: str) -> None:
 
     class Watch:
         def on_step(self, record: StepRecord, model: SceneModel) -> None:
-            faces.append(id(model.frame.scene.objects["object"].mesh.faces))
+            faces.append(id(model.template.scene.objects["object"].mesh.faces))
 
     result = fit(
         setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step, [Watch()]

@@ -85,15 +85,15 @@ class AdamSettings:
 
 
 @torch.no_grad()
-def adam_step(latent: Tensor, gradient: Tensor, moments: AdamState, pace: AdamSettings) -> None:
+def adam_step(latent: Tensor, gradient: Tensor, moments: AdamState, settings: AdamSettings) -> None:
     """Update `latent` and `moments` by one Adam step, both in place."""
-    beta_mean, beta_square = pace.betas
-    variant = ADAM_VARIANTS[pace.name]
-    if variant == AdamVariant() and pace.factor is None:
+    beta_mean, beta_square = settings.betas
+    variant = ADAM_VARIANTS[settings.name]
+    if variant == AdamVariant() and settings.factor is None:
         # The same numbers, fused into one pass: textures are large.
         adam(
             [latent], [gradient], [moments.mean], [moments.square], [], [moments.count],
-            fused=True, amsgrad=False, beta1=beta_mean, beta2=beta_square, lr=pace.lr,
+            fused=True, amsgrad=False, beta1=beta_mean, beta2=beta_square, lr=settings.lr,
             weight_decay=0.0, eps=EPSILON, maximize=False,
         )  # fmt: skip
         return
@@ -107,5 +107,5 @@ def adam_step(latent: Tensor, gradient: Tensor, moments: AdamState, pace: AdamSe
     count = float(moments.count)
     mean = moments.mean / (1 - beta_mean**count)
     square = (moments.square.amax() if variant.by_largest else moments.square) / (1 - beta_square**count)
-    step = mean.div_(square.sqrt_().add_(EPSILON)).mul_(pace.lr)
-    latent.sub_(step if pace.factor is None else step * pace.factor)
+    step = mean.div_(square.sqrt_().add_(EPSILON)).mul_(settings.lr)
+    latent.sub_(step if settings.factor is None else step * settings.factor)

@@ -72,41 +72,43 @@ class FitOptimizer:
     """Adam over the latents of a model, each with its own settings.
 
     model: its latents are updated in place.
-    rates: by path, exactly the model's learned paths.
+    settings: by path, exactly the model's learned paths.
     steps: the length of the fit, which schedules refer to.
     remeshing: by path of an object's vertices, how its mesh is remeshed during the fit (fit.remeshing.surgery).
 
     moments, variants: Adam's moments, and the variant of Adam (ADAM_VARIANTS), by canonical path.
-    targets: the target edge lengths of each remeshed object, by path of its vertices.
-    A change of a mesh replaces `moments`, and the tensors in `targets`.
+    target_lengths: of the edges of each remeshed object, by path of its vertices.
+    A change of a mesh replaces `moments`, and the tensors in `target_lengths`.
 
-    Raises ConfigError if rates and learned paths differ, if no value is optimised at step 0, or if the vertices of a
-    remeshed object are not learned.
+    Raises ConfigError if the paths of settings and learned values differ, if no value is optimised at step 0, or if the
+    vertices of a remeshed object are not learned.
     """
 
     def __init__(
         self,
         model: SceneModel,
-        rates: Mapping[str, ParamSettings],
+        settings: Mapping[str, ParamSettings],
         steps: int,
         remeshing: Mapping[str, Remeshing] | None = None,
     ) -> None:
         self._model = model
-        rates = {model.full_path(path): rate for path, rate in rates.items()}
+        settings = {model.full_path(path): own for path, own in settings.items()}
         policies = {model.full_path(path): policy for path, policy in (remeshing or {}).items()}
-        _check_rates(rates, list(model.latents), steps)
+        _check_settings(settings, list(model.latents), steps)
         self.steps = steps
-        self._rates = {path: rates[path] for path in model.latents}
-        self.variants = {path: rate.optimizer or model.parametrization(path).optimizer for path, rate in rates.items()}
+        self._settings = {path: settings[path] for path in model.latents}
+        self.variants = {path: own.optimizer or model.parametrization(path).optimizer for path, own in settings.items()}
         self._step = 0
         self.moments = {path: AdamState.fresh(self.variants[path], latent) for path, latent in model.latents.items()}
-        vertices = [path for path in self._rates if ParameterPath.parse(path).is_vertices]
+        vertices = [path for path in self._settings if ParameterPath.parse(path).is_vertices]
         if not policies.keys() <= set(vertices):
             wrong = ", ".join(path for path in policies if path not in vertices)
             raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
-        self.targets = {path: TargetLengths(policies[path], self._mesh(path)) for path in vertices if path in policies}
+        self.target_lengths = {
+            path: TargetLengths(policies[path], self._mesh(path)) for path in vertices if path in policies
+        }
         self._vertices = {
-            path: VertexOptimizer(self.targets.get(path), self._rates[path].in_edges) for path in vertices
+            path: VertexOptimizer(self.target_lengths.get(path), self._settings[path].in_edges) for path in vertices
         }
 
     def begin(self, step: int) -> list[str]:
@@ -118,7 +120,7 @@ class FitOptimizer:
         moving = []
         for path, latent in self._model.latents.items():
             latent.grad = None
-            latent.requires_grad_(self._rates[path].at(step, self.steps) > 0)
+            latent.requires_grad_(self._settings[path].at(step, self.steps) > 0)
             if latent.requires_grad:
                 moving.append(path)
         return moving
@@ -128,14 +130,14 @@ class FitOptimizer:
         for path, latent in self._model.latents.items():
             if latent.grad is None:
                 continue
-            rate, moments = self._rates[path], self.moments[path]
-            pace = AdamSettings(self.variants[path], rate.at(self._step, self.steps), rate.betas)
+            own, moments = self._settings[path], self.moments[path]
+            settings = AdamSettings(self.variants[path], own.at(self._step, self.steps), own.betas)
             vertices = self._vertices.get(path)
             if vertices is None:
-                adam_step(latent, latent.grad, moments, pace)
+                adam_step(latent, latent.grad, moments, settings)
             else:
-                now = StepProgress((self._step + 1) / self.steps, rate.factor_at(self._step, self.steps))
-                vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, pace, now)
+                now = StepProgress((self._step + 1) / self.steps, own.factor_at(self._step, self.steps))
+                vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, settings, now)
 
     def geometry(self) -> dict[str, int]:
         """Count, over all learned meshes, vertices now, and damped vertices and flipped faces of the last step."""
@@ -146,24 +148,24 @@ class FitOptimizer:
         }
 
     def _mesh(self, path: str) -> Mesh:
-        return self._model.frame.scene.objects[ParameterPath.parse(path).name].mesh
+        return self._model.template.scene.objects[ParameterPath.parse(path).name].mesh
 
     def per_mesh_state(self) -> PerMeshState:
         """Return the state tied to the current meshes; pass it to `restore` when the model has these meshes again."""
         return PerMeshState(
-            self.moments, {path: (target.lengths, target.drift) for path, target in self.targets.items()}
+            self.moments, {path: (target.lengths, target.drift) for path, target in self.target_lengths.items()}
         )
 
     def restore(self, state: PerMeshState) -> None:
         """Restore a `per_mesh_state` that was taken when the model had its current meshes."""
         self.moments = state.moments
-        for path, (lengths, drift) in state.targets.items():
-            self.targets[path].lengths, self.targets[path].drift = lengths, drift
+        for path, (lengths, drift) in state.target_lengths.items():
+            self.target_lengths[path].lengths, self.target_lengths[path].drift = lengths, drift
 
     def state_dict(self) -> dict[str, Any]:
         """Return paths, optimisers, moments and target lengths, as tensors and plain containers."""
         return {
-            "paths": list(self._rates),
+            "paths": list(self._settings),
             "optimizers": dict(self.variants),
             "moments": {
                 path: {"count": moments.count, "mean": moments.mean, "square": moments.square}
@@ -171,27 +173,29 @@ class FitOptimizer:
             },
             "motions": {
                 path: {"lengths": target.lengths, "drift": target.drift, "moves": target.moves}
-                for path, target in self.targets.items()
+                for path, target in self.target_lengths.items()
             },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Load a state of `state_dict`. Raises FitError if its paths, optimisers or remeshed objects differ."""
-        if state["paths"] != list(self._rates):
-            raise FitError(f"the saved state learned {state['paths']}, this fit {list(self._rates)}; keep `optimize:`")
+        if state["paths"] != list(self._settings):
+            raise FitError(
+                f"the saved state learned {state['paths']}, this fit {list(self._settings)}; keep `optimize:`"
+            )
         if state["optimizers"] != self.variants:
             raise FitError(f"the saved state used {state['optimizers']}, this fit {self.variants}; keep `optimize:`")
-        if list(state["motions"]) != list(self.targets):
+        if list(state["motions"]) != list(self.target_lengths):
             raise FitError(
-                f"the saved state remeshed {list(state['motions'])}, this fit {list(self.targets)}; keep `remesh:`"
-                " as it was"
+                f"the saved state remeshed {list(state['motions'])}, this fit {list(self.target_lengths)}; keep"
+                " `remesh:` as it was"
             )
         self.moments = {
             path: AdamState(*(saved[name].clone() for name in ("count", "mean", "square")))
             for path, saved in state["moments"].items()
         }
         for path, saved in state["motions"].items():
-            targets = self.targets[path]
+            targets = self.target_lengths[path]
             targets.lengths, targets.drift, targets.moves = saved["lengths"], saved["drift"], saved["moves"]
 
 
@@ -199,17 +203,17 @@ class PerMeshState(NamedTuple):
     """Moments by path, and target lengths and drift by path of vertices."""
 
     moments: dict[str, AdamState]
-    targets: dict[str, tuple[Tensor, Tensor]]
+    target_lengths: dict[str, tuple[Tensor, Tensor]]
 
 
-def _check_rates(rates: Mapping[str, ParamSettings], paths: list[str], steps: int) -> None:
-    if set(rates) != set(paths):
-        differing = ", ".join(sorted(set(rates) ^ set(paths)))
-        raise ConfigError(f"every learned value needs one rate and every rate a learned value; check {differing}")
+def _check_settings(settings: Mapping[str, ParamSettings], paths: list[str], steps: int) -> None:
+    if set(settings) != set(paths):
+        differing = ", ".join(sorted(set(settings) ^ set(paths)))
+        raise ConfigError(f"each learned value needs its settings, and settings their learned value; check {differing}")
     if steps < 1:
         raise ConfigError(f"steps must be at least 1, got {steps}")
-    if not any(rate.at(0, steps) > 0 for rate in rates.values()):
+    if not any(own.at(0, steps) > 0 for own in settings.values()):
         raise ConfigError("nothing moves at step 0; give at least one value start: 0")
-    late = [path for path, rate in rates.items() if rate.start >= steps]
+    late = [path for path, own in settings.items() if own.start >= steps]
     if late:
         raise ConfigError(f"{', '.join(late)}: start must come before the end of the fit, at step {steps}")

@@ -30,13 +30,13 @@ class StepProgress:
 class VertexOptimizer:
     """Optimises the latent of one object's vertices.
 
-    targets: the target edge lengths, or None if the object is never remeshed.
-    is_relative: whether learning rates are in units of the target length at each vertex; requires targets.
+    target_lengths: of the edges, or None if the object is never remeshed.
+    is_relative: whether learning rates are in units of the target length at each vertex; requires target_lengths.
     damped, flipped: number of damped vertices and flipped faces of the last step (diffrender.fit.optimizer.flip_guard).
     """
 
-    def __init__(self, targets: TargetLengths | None, is_relative: bool) -> None:
-        self.targets = targets
+    def __init__(self, target_lengths: TargetLengths | None, is_relative: bool) -> None:
+        self.target_lengths = target_lengths
         self.damped = self.flipped = 0
         self._is_relative = is_relative
 
@@ -47,7 +47,7 @@ class VertexOptimizer:
         mesh: Mesh,
         latent: Tensor,
         moments: AdamState,
-        pace: AdamSettings,
+        settings: AdamSettings,
         now: StepProgress,
     ) -> None:
         """Move `latent` by one step along its gradient, in place.
@@ -55,12 +55,12 @@ class VertexOptimizer:
         parametrization: bound to `mesh`, of which only faces and topology are used.
         """
         assert latent.grad is not None
-        targets = self.targets
+        targets = self.target_lengths
         latent_before = latent.detach().clone()
         before = parametrization.value_of(latent_before)
         if self._is_relative and targets is not None:
-            pace = replace(pace, factor=targets.lengths[:, None])
-        adam_step(latent, latent.grad, moments, pace)
+            settings = replace(settings, factor=targets.lengths[:, None])
+        adam_step(latent, latent.grad, moments, settings)
         self.damped = self.flipped = 0
         # Non-finite values are reported before the next step.
         if not bool(torch.isfinite(latent.sum())):

@@ -23,7 +23,7 @@ from diffrender.scene.textures.transfer import TextureTransfer, texture_transfer
 class Reunwrapped(NamedTuple):
     """A model's state after one object was unwrapped: the arguments of `SceneModel.restore`, and all moments."""
 
-    frame: SceneTemplate
+    template: SceneTemplate
     latents: dict[str, Tensor]
     moments: dict[str, AdamState]
 
@@ -37,8 +37,8 @@ def reunwrap(
     moments: of all learned values, by path; those of its textures are reset, since latents of coarser images have no
         counterpart in another layout. optimizers: the names of their ADAM_VARIANTS, by path.
     """
-    frame, latents = model.frame, {path: latent.detach() for path, latent in model.latents.items()}
-    item = frame.scene.objects[name]
+    template, latents = model.template, {path: latent.detach() for path, latent in model.latents.items()}
+    item = template.scene.objects[name]
     path = str(ParameterPath.vertices(name))
     old = item.mesh
     if path in latents:
@@ -61,10 +61,10 @@ def reunwrap(
         if at in latents:
             new_latents[at] = method.latent_of(fields[field].texels)
             new_moments[at] = AdamState.fresh(optimizers[at], new_latents[at])
-    frame = model.with_mesh(frame, name, item.with_values(fields, new))
+    template = model.with_mesh(template, name, item.with_values(fields, new))
     if path in latents:
-        new_latents[path] = frame.parametrizations[path].latent_of(new.vertices)
-    return Reunwrapped(frame, new_latents, new_moments)
+        new_latents[path] = template.parametrizations[path].latent_of(new.vertices)
+    return Reunwrapped(template, new_latents, new_moments)
 
 
 def _transfer_texture(transfer: TextureTransfer, kind: Kind, texture: Texture) -> Texture:

@@ -18,7 +18,7 @@ from diffrender.scene.parameter_paths import ParameterPath
 def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int) -> None:
     """Remesh the objects that are due after `done` steps, and unwrap those that are not remeshed later."""
     steps = optimizer.steps
-    for path, targets in optimizer.targets.items():
+    for path, targets in optimizer.target_lengths.items():
         policy = targets.policy
         if not policy.is_due(done, steps):
             continue
@@ -27,17 +27,17 @@ def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int) -> None:
             continue  # reported before the next step
         _remesh(model, optimizer, path, vertices, targets)
         name = ParameterPath.parse(path).name
-        if policy.unwrap and policy.is_last(done, steps) and textures_of(model.frame.scene.objects[name].material):
+        if policy.unwrap and policy.is_last(done, steps) and textures_of(model.template.scene.objects[name].material):
             change = reunwrap(model, name, optimizer.moments, optimizer.variants)
-            model.restore(change.frame, change.latents)
+            model.restore(change.template, change.latents)
             optimizer.moments = change.moments
 
 
 def _remesh(model: SceneModel, optimizer: FitOptimizer, path: str, vertices: Tensor, targets: TargetLengths) -> None:
     """Remesh the object whose vertices are at `path`; fields, latents and moments are interpolated."""
-    frame, latents, moments = model.frame, model.latents, dict(optimizer.moments)
+    template, latents, moments = model.template, model.latents, dict(optimizer.moments)
     name = ParameterPath.parse(path).name
-    item = frame.scene.objects[name]
+    item = template.scene.objects[name]
     mesh = item.mesh.with_vertices(vertices)
     fields = vertex_fields_of(item.material, mesh.n_vertices)
     field_of = {str(ParameterPath.material(name, field)): field for field in fields}
@@ -54,10 +54,10 @@ def _remesh(model: SceneModel, optimizer: FitOptimizer, path: str, vertices: Ten
     for other in learned:
         new_latents[other] = found.rows[f"latent {other}"]
         new_fields[field_of[other]] = model.parametrization(other).value_of(new_latents[other])
-    frame = model.with_mesh(frame, name, item.with_values(new_fields, found.mesh))
-    new_latents[path] = frame.parametrizations[path].latent_of(found.mesh.vertices)
+    template = model.with_mesh(template, name, item.with_values(new_fields, found.mesh))
+    new_latents[path] = template.parametrizations[path].latent_of(found.mesh.vertices)
     for other in (path, *learned):
         moments[other] = moments[other].with_rows(found.rows[f"speed {other}"], found.rows[f"root {other}"])
-    model.restore(frame, new_latents)
+    model.restore(template, new_latents)
     optimizer.moments = moments
     targets.lengths, targets.drift = found.lengths / stretch, found.rows["drift"]

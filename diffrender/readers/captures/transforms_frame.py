@@ -22,7 +22,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", "
 # Camera models that are pinholes if all their distortion is zero.
 _UNDISTORTED = dict.fromkeys(("SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL"), Perspective)
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
-MOST_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
+LARGEST_EXPOSURE_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
 _RIGID_TOLERANCE = 1e-3  # files are often rounded to a few digits; what is left of it is removed by `_nearest_rigid`
 
 
@@ -133,10 +133,12 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 def _exposure(frame: Mapping[str, Any], problems: list[str]) -> float | None:
     value = frame.get("exposure")
-    if _is_number(value) and -MOST_STOPS <= value <= MOST_STOPS:
+    if _is_number(value) and -LARGEST_EXPOSURE_STOPS <= value <= LARGEST_EXPOSURE_STOPS:
         return float(value)
     if value is not None:
-        problems.append(f"exposure must be in {-MOST_STOPS}..{MOST_STOPS}, in stops, got {shorten(value)}")
+        problems.append(
+            f"exposure must be in {-LARGEST_EXPOSURE_STOPS}..{LARGEST_EXPOSURE_STOPS}, in stops, got {shorten(value)}"
+        )
     return None
 
 

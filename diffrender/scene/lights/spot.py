@@ -72,4 +72,4 @@ class Spot(PunctualLight):
         """Return the camera of one map of the cone."""
         positions_w = positions_of_views(cameras, self.frame, self.position)
         directions_w = directions_of_views(cameras, self.frame, self.direction)
-        return cone_map(self.shadow or Shadow(), bounds, positions_w, directions_w, float(self.outer_deg))
+        return cone_map(self.shadow or Shadow(), bounds, positions_w, directions_w, float(self.outer_deg.detach()))
