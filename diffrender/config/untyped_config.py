@@ -9,13 +9,10 @@ from diffrender.config.options.lights import AnyLight
 from diffrender.config.options.materials import AnyMaterial
 
 MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
-UNLIT = {"unlit"}
 # Options of materials and lights that cannot be learned.
 NEVER_LEARNED = ("type", "name", "frame", "shadow", "order", "resolution")
 # Values of the cameras of all views.
 CAMERA_PATHS = ("cameras.pose", "cameras.focal", "cameras.exposure", "cameras.white_balance")
-# Fields of materials that exist only if the file has them.
-ONLY_WHERE_WRITTEN = ("normal", "emissive")
 
 
 def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
@@ -62,13 +59,17 @@ def is_lit(data: dict[str, Any]) -> bool:
     """Whether the look of any object depends on light."""
     usual = "lambert" if as_list(data.get("lights")) else "unlit"
     materials = [options.get("material") for options in objects_by_name(data).values()]
-    return any((usual if material is None else type_of(material)) not in UNLIT for material in materials)
+    types = [usual if material is None else type_of(material) for material in materials]
+    return any(kind not in MATERIAL_OPTIONS or MATERIAL_OPTIONS[kind].needs_light for kind in types)
 
 
 def _material_fields(options: dict[str, Any]) -> list[str]:
-    fields = _learned(MATERIAL_OPTIONS, type_of(options.get("material")))
-    written = as_mapping(options.get("material"))
-    return [field for field in fields if field not in ONLY_WHERE_WRITTEN or written.get(field) is not None]
+    kind, written = type_of(options.get("material")), as_mapping(options.get("material"))
+    models = [MATERIAL_OPTIONS[kind]] if kind in MATERIAL_OPTIONS else MATERIAL_OPTIONS.values()
+    always = {key for model in models for key, field in model.model_fields.items() if field.default is not None}
+    # Any other quantity without a default exists only if the file has it; base colours are then those of the mesh.
+    always.add("base_color")
+    return [key for key in _learned(MATERIAL_OPTIONS, kind) if key in always or written.get(key) is not None]
 
 
 def _learned(options: dict[str, Any], kind: str | None) -> list[str]:

@@ -1,7 +1,7 @@
 """Fields of scenes, materials and lights: the kind of quantity each holds, and functions over all of them.
 
 `quantity` declares a field with its `Kind`. Code that handles materials or lights of every type (files, priors,
-metrics, learning rates) asks for kinds, not for names, so that a new type needs no entry anywhere else.
+metrics, learning rates) asks for kinds, not for names; ARCHITECTURE.md lists what else a new type needs.
 """
 
 from __future__ import annotations

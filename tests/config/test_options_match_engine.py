@@ -26,7 +26,7 @@ from diffrender.config.options.parameters import (
 from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.schema import DisplayOptions, OptimizeOptions, ResolutionOptions
 from diffrender.config.schema_words import model_of
-from diffrender.config.untyped_config import UNLIT, optimizable_paths
+from diffrender.config.untyped_config import MATERIAL_OPTIONS, optimizable_paths
 from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.loop import FitSettings
@@ -128,22 +128,24 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
     assert get_args(MaskLossOptions.model_fields["type"].annotation) == tuple(MASK_LOSSES)
     assert get_args(Pointwise) == tuple(POINTWISE)
-    assert {name for name, material in MATERIALS.items() if not material.needs_light} == UNLIT
+    for name, material in MATERIALS.items():
+        assert MATERIAL_OPTIONS[name].needs_light == material.needs_light
     for method in ("zero_mean", "balanced"):
         assert CAMERA_LEAVES[MADE_FOR[method].removeprefix("cameras.")][1].parametrization == method
 
 
+@pytest.mark.parametrize("material", MATERIALS)
 @pytest.mark.parametrize("names", [["object"], ["cow", "floor"]])
-def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str]) -> None:
+def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str], material: str) -> None:
     mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
     scene = Scene(
-        {name: Object(mesh, MATERIALS["lambert"]()) for name in names},
+        {name: Object(mesh, MATERIALS[material]()) for name in names},
         {name: light() for name, light in LIGHTS.items()},
     )
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]))
     cameras = with_gains(cameras, ("cameras.exposure", "cameras.white_balance"))
-    objects: dict[str, Any] = {"objects": [{"name": name, "material": "lambert"} for name in names]}
-    data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": "lambert"})
+    objects: dict[str, Any] = {"objects": [{"name": name, "material": material} for name in names]}
+    data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": material})
     paths = optimizable_paths(data)
     assert set(paths.values()) == set(learnable_paths(scene, cameras))
     for path, canonical in paths.items():

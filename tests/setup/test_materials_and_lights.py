@@ -5,21 +5,27 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
 from diffrender.config.load import load_config, parse_config
+from diffrender.config.options.lights import AmbientOptions
+from diffrender.config.options.materials import LambertOptions
 from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError
 from diffrender.fit.loop import fit
+from diffrender.readers.mesh_data import MeshData
 from diffrender.scene.gltf_surface import GltfSurface
-from diffrender.scene.lights import Directional, Environment, Point, SphericalHarmonics, Spot
-from diffrender.scene.materials import Ggx, Lambert, Phong
+from diffrender.scene.lights import LIGHTS, Ambient, Directional, Environment, Point, SphericalHarmonics, Spot
+from diffrender.scene.materials import MATERIALS, Ggx, Lambert, Phong
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit
+from diffrender.setup.lights import build_light
+from diffrender.setup.materials import build_material
 from diffrender.writers.gltf.glb import GlbObject, write_glb
 from diffrender.writers.images.png import write_png
 from diffrender.writers.meshes.obj import write_obj
@@ -175,6 +181,32 @@ optimize:
     assert torch.equal(sky.radiance.texels, torch.tensor([1.0, 2, 3]).expand(16, 32, 3))
     torch.testing.assert_close(sky.rotation, torch.tensor([0, math.pi / 2, 0]))
     assert len(setup.model.latents) == 4
+
+
+def test_plain_options_of_new_materials_and_lights_reach_them(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Toon(Lambert):
+        steps: int = 3
+
+    class ToonOptions(LambertOptions):
+        type: Literal["toon"] = "toon"
+        steps: int = 3
+
+    @dataclasses.dataclass(frozen=True)
+    class Lamp(Ambient):
+        is_warm: bool = False
+
+    class LampOptions(AmbientOptions):
+        type: Literal["lamp"] = "lamp"
+        is_warm: bool = False
+
+    monkeypatch.setitem(MATERIALS, "toon", Toon)
+    monkeypatch.setitem(LIGHTS, "lamp", Lamp)
+    data = MeshData(Mesh(SQUARE, FACES), None, None)
+    material, _, _ = build_material(ToonOptions(steps=5, base_color=0.5), data, "material")
+    light = build_light(LampOptions(is_warm=True))
+    assert isinstance(material, Toon) and material.steps == 5 and material.base_color.tolist() == [0.5] * 3
+    assert isinstance(light, Lamp) and light.is_warm is True and light.radiance.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
