@@ -13,7 +13,7 @@ from diffrender.errors import ShapeError
 
 
 def check_shape(function: str, argument: str, value: Tensor, shape: Sequence[int | str | None]) -> None:
-    """Raise unless `value` is a tensor of `shape`; a name or None stands for any size, a number for that size."""
+    """Raise unless `value` is a tensor of `shape`; a name or None means any size, a number for that size."""
     if not isinstance(value, Tensor):
         raise ShapeError(f"{function}: {argument} must be a torch.Tensor, got {type(value).__name__}")
     # A plain loop: this runs some forty times an image.
@@ -47,7 +47,7 @@ def check_tensors(function: str, /, **arguments: tuple[Tensor, str]) -> None:
         check_tensors("interpolate", values=(values, "V C"), faces=(faces, "int64: F 3"),
                       face_id=(face_id, "int64: M"), bary=(bary, "M 3"))
 
-    Sizes, separated by spaces: a number; a name, which stands for the same size wherever it occurs; `1|M` for 1 or M;
+    Sizes, separated by spaces: a number; a name, the same size wherever it occurs; `1|M` for 1 or M;
     `C+1` for one more than C. The first argument with a name tells its size.
     Dtype, before a colon: `int64`, `bool` and so on. Without it: float32 or float64, the same for all such arguments.
     `float:` is float32 or float64, whatever the others are.
@@ -70,7 +70,7 @@ def check_tensors(function: str, /, **arguments: tuple[Tensor, str]) -> None:
 
 
 class _Size(NamedTuple):
-    """One size of a declared shape: `fixed`, or what `name` stands for plus `more`, or 1 as well where `or_one`."""
+    """One size of a declared shape: `fixed`, or the size called `name` plus `more`, or 1 as well where `or_one`."""
 
     text: str
     fixed: int | None
@@ -146,4 +146,4 @@ def check_indices_below(function: str, argument: str, value: Tensor, limit: int,
     low, high = int(value.min()), int(value.max())
     if low < 0 or high >= limit:
         found = low if low < 0 else high
-        raise ShapeError(f"{function}: {argument} must lie in 0..{limit - 1} ({limit_name}), found {found}")
+        raise ShapeError(f"{function}: {argument} must be in 0..{limit - 1} ({limit_name}), found {found}")

@@ -21,14 +21,14 @@ _kernel_threads: ContextVar[int | None] = ContextVar("kernel_threads", default=N
 
 
 def kernel_threads() -> int:
-    """How many threads a kernel runs on: what `threads_to_kernels` set, or else as many as torch uses."""
+    """Return how many threads a kernel runs on: what `threads_to_kernels` set, or else as many as torch uses."""
     chosen = _kernel_threads.get()
     return torch.get_num_threads() if chosen is None else chosen
 
 
 @contextmanager
 def threads_to_kernels(n_threads: int) -> Iterator[None]:
-    """Inside, kernels run on `n_threads` threads and torch's own operations on one.
+    """Return inside this context, run kernels on `n_threads` threads and torch's own operations on one.
 
     torch's threads wait for work by spinning. Where kernels and torch take turns on the same cores, or another process
     wants one, that costs more than it brings: a 512 x 512 step was seen to go from 30 to 330 ms. One torch thread also

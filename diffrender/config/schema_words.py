@@ -45,7 +45,7 @@ def type_of_value(kind: Any, value: Any) -> Any:
 
 
 def is_tag(part: str | int) -> bool:
-    """Whether a part of one of pydantic's locations is the tag of an arm, and not a key or index."""
+    """Return whether a part of one of pydantic's locations is the tag of an arm, and not a key or index."""
     return isinstance(part, str) and part.startswith("<") and part.endswith(">")
 
 

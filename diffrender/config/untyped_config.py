@@ -31,7 +31,7 @@ def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
 
 
 def is_image(data: dict[str, Any], path: str) -> bool:
-    """Whether the value at a canonical path is a texture or an environment map, as far as the file says."""
+    """Return whether the value at a canonical path is a texture or an environment map, as far as the file says."""
     root, *names = path.split(".")
     if root == "lights":
         return names[1:] == ["radiance"] and lights_by_name(data).get(names[0]) == "environment"
@@ -56,7 +56,7 @@ def lights_by_name(data: dict[str, Any]) -> dict[str, str | None]:
 
 
 def is_lit(data: dict[str, Any]) -> bool:
-    """Whether the look of any object depends on light."""
+    """Return whether the look of any object depends on light."""
     usual = "lambert" if as_list(data.get("lights")) else "unlit"
     materials = [options.get("material") for options in objects_by_name(data).values()]
     types = [usual if material is None else type_of(material) for material in materials]

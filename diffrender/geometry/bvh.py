@@ -31,7 +31,7 @@ class BVH(NamedTuple):
 
 
 def build_bvh(vertices: np.ndarray, faces: np.ndarray) -> BVH:
-    """The tree of the triangles `faces` [F, 3] int64, F > 0, of `vertices` [V, 3] float64, all finite."""
+    """Return the tree of the triangles `faces` [F, 3] int64, F > 0, of `vertices` [V, 3] float64, all finite."""
     corners = vertices[faces]
     order = np.argsort(curve_order(corners.mean(1)), kind="stable")
     corners = np.ascontiguousarray(corners[order])
@@ -44,7 +44,7 @@ def build_bvh(vertices: np.ndarray, faces: np.ndarray) -> BVH:
 
 
 def curve_order(points: np.ndarray) -> np.ndarray:
-    """[P] int64: the place of `points` [P, 3] on a curve that keeps near points together (Morton 1966)."""
+    """Return [P] int64: the place of `points` [P, 3] on a curve that keeps near points together (Morton 1966)."""
     low = points.min(0)
     size = max(float((points.max(0) - low).max()), np.finfo(np.float64).tiny)
     cell = np.minimum((points - low) / size * 2**BITS, 2**BITS - 1).astype(np.int64)
@@ -62,7 +62,7 @@ def curve_order(points: np.ndarray) -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def fill_boxes(corners, low, high):
-    """The boxes of all nodes, leaves first."""
+    """Return the boxes of all nodes, leaves first."""
     n_leaves, n_faces = len(low) // 2, len(corners)
     for node in range(2 * n_leaves - 1, 0, -1):
         for axis in range(3):

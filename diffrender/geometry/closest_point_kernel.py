@@ -16,13 +16,13 @@ NEEDLE = 1e-8
 
 @njit(nogil=True, cache=True, inline="always")
 def dot(ax, ay, az, bx, by, bz):
-    """The inner product."""
+    """Return the inner product."""
     return ax * bx + ay * by + az * bz
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def closest_on_segment(px, py, pz, a, b):
-    """(x, y, z, squared distance): the closest point between the points a and b."""
+    """Return (x, y, z, squared distance): the closest point between the points a and b."""
     dx, dy, dz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     length2 = dot(dx, dy, dz, dx, dy, dz)
     t = dot(px - a[0], py - a[1], pz - a[2], dx, dy, dz) / length2 if length2 > 0 else 0.0
@@ -33,7 +33,7 @@ def closest_on_segment(px, py, pz, a, b):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def closest_on_triangle(px, py, pz, triangle):
-    """(x, y, z, squared distance): the closest point of a triangle [3, 3], which may be degenerate.
+    """Return (x, y, z, squared distance): the closest point of a triangle [3, 3], which may be degenerate.
 
     By the region that p lies in: a corner's, an edge's or the inside's (Ericson 2004, section 5.1.5).
     """
@@ -79,7 +79,7 @@ def closest_on_triangle(px, py, pz, triangle):
 
 @njit(nogil=True, cache=True, inline="always")
 def box_distance2(low, high, node, px, py, pz):
-    """The squared distance to a node's box, 0 inside."""
+    """Return the squared distance to a node's box, 0 inside."""
     dx = max(low[node, 0] - px, px - high[node, 0], 0.0)
     dy = max(low[node, 1] - py, py - high[node, 1], 0.0)
     dz = max(low[node, 2] - pz, pz - high[node, 2], 0.0)
@@ -88,7 +88,7 @@ def box_distance2(low, high, node, px, py, pz):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def find_closest(start, end, points, order, corners, face, low, high, out_point, out_face, out_distance):
-    """For the points order[start:end]: the nearer child first, and no box that is farther than what is found."""
+    """Search for the points order[start:end]: the nearer child first, no box farther than what is found."""
     n_leaves, n_faces = len(low) // 2, len(corners)
     stack, stack_distance2 = np.empty(STACK, np.int64), np.empty(STACK)
     for q in range(start, end):
@@ -126,7 +126,7 @@ def find_closest(start, end, points, order, corners, face, low, high, out_point,
 
 
 def closest(tree: BVH, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For finite `points` [P, 3] float64: closest points [P, 3], their faces [P] int64, and distances [P]."""
+    """Return the closest points [P, 3] of finite `points` [P, 3] float64, their faces [P] int64, and distances [P]."""
     point, face, distance = np.empty_like(points), np.empty(len(points), np.int64), np.empty(len(points))
     if len(points):
         # Neighbours one after the other: they walk through the same boxes.

@@ -18,7 +18,7 @@ class CornerTable(NamedTuple):
 
 
 def corner_table(faces: Tensor, corner_values: Tensor) -> CornerTable:
-    """Each value that corners carry, once for each vertex that it occurs at.
+    """Return each value that corners carry, once for each vertex that it occurs at.
 
     faces: [F, 3] int64. corner_values: [F, 3, D] float. Corners of one vertex share an entry if their values are the
     same bit for bit (and 0 equals -0); so edges between faces that carry different values are the seams.

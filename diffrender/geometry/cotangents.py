@@ -12,13 +12,13 @@ FLATTEST = 1e-3
 
 
 def cotangent_weights(vertices: Tensor, topology: Topology) -> Tensor:
-    """[E] for each of `topology.edges`: half the sum of the cotangents of the angles opposite to it, of any sign.
+    """Return [E] for each of `topology.edges`: half the sum of the cotangents of the angles opposite, of any sign.
 
     vertices: [V, 3] float. Differentiable in them; cotangents end at +-1000.
     Source: U. Pinkall, K. Polthier, "Computing discrete minimal surfaces and their conjugates" (1993), section 4.
     """
     corners = vertices.index_select(0, topology.faces.reshape(-1)).reshape(-1, 3, 3)
-    # The half-edge of corner c lies opposite to corner c + 2.
+    # The half-edge of corner c is opposite to corner c + 2.
     opposite = corners.roll(-2, 1)
     start, end = corners - opposite, corners.roll(-1, 1) - opposite
     sides = torch.linalg.vector_norm(start, dim=2) * torch.linalg.vector_norm(end, dim=2)

@@ -24,7 +24,7 @@ class ClosestPoints(NamedTuple):
     """Where a surface is closest to each of P points.
 
     points: [P, 3] float64 on the surface.
-    face: [P] int64; `face[p] = f` means that points[p] lies on triangle f; of several, the lowest.
+    face: [P] int64; `face[p] = f` means that points[p] is on triangle f; of several, the lowest.
     distance: [P] float64, >= 0.
     """
 
@@ -82,7 +82,7 @@ class SurfaceQuery:
         self._tree = build_bvh(self.triangles.vertices.numpy(), self.triangles.faces.numpy())
 
     def closest(self, points: Tensor) -> ClosestPoints:
-        """The point of the surface that is closest to each of `points` [P, 3]; exact, on the CPU, not differentiable.
+        """Return the point of the surface closest to each of `points` [P, 3]; exact, on the CPU, not differentiable.
 
         Raises ShapeError for another shape or a non-finite point.
         """
@@ -97,7 +97,7 @@ class SurfaceQuery:
 def surface_distance(
     first: SurfaceQuery, second: SurfaceQuery, n_samples: int = SAMPLES, seed: int = 0
 ) -> SurfaceDistance:
-    """Distances both ways between two surfaces, from `n_samples` > 0 points spread evenly over each.
+    """Return distances both ways between two surfaces, from `n_samples` > 0 points spread evenly over each.
 
     Raises ShapeError where a surface has no area, or for n_samples < 1.
     """
@@ -118,10 +118,10 @@ def surface_distance(
 
 
 def vertex_distance(first: SurfaceQuery, second: SurfaceQuery) -> float:
-    """sqrt((mean d1^2 + mean d2^2) / 2): d1 from the vertices of the first surface to the second, d2 from the vertices
+    """Return sqrt((mean d1^2 + mean d2^2) / 2): d1 from the vertices of the first surface to the second, d2 from those
     of the second to the first; vertices without a face do not count.
 
-    Vertices of a fitted mesh lie on what they were fitted to, triangles between them cut its curves: for coarse meshes
+    Vertices of a fitted mesh are on what they were fitted to, triangles between them cut its curves: for coarse meshes
     this is smaller than the distance of the surfaces. Palfinger (2022), "Continuous remeshing for inverse rendering".
     """
     squares = [
@@ -132,12 +132,12 @@ def vertex_distance(first: SurfaceQuery, second: SurfaceQuery) -> float:
 
 
 def corners_of(triangles: Triangles) -> Tensor:
-    """[U, 3] the vertices that belong to a face."""
+    """Return [U, 3] the vertices that belong to a face."""
     return triangles.vertices[triangles.faces.unique()]
 
 
 def check_triangles(function: str, triangles: Triangles) -> Triangles:
-    """The same triangles on the CPU in float64, without gradients. Raises ShapeError, naming `function`."""
+    """Return the same triangles on the CPU in float64, without gradients. Raises ShapeError, naming `function`."""
     vertices, faces = triangles.vertices, triangles.faces
     check_shape(function, "vertices", vertices, ("V", 3))
     check_shape(function, "faces", faces, ("F", 3))
@@ -147,7 +147,7 @@ def check_triangles(function: str, triangles: Triangles) -> Triangles:
 
 
 def _one_way(start: SurfaceQuery, goal: SurfaceQuery, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The distance [P] of each sample, and the angle of the normals [P]; NaN where the closest face has no normal."""
+    """Return distances [P] of samples, and angles [P] between normals; NaN where the closest face has no normal."""
     samples = sample_surface(start.triangles, n_samples, seed)
     found = goal.closest(samples.points)
     here, there = (face_normals(*each.triangles) for each in (start, goal))

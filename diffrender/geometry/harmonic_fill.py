@@ -13,7 +13,7 @@ HELD = 1e-9
 
 
 def fill_harmonic(values: Tensor, known: Tensor, faces: Tensor) -> Tensor:
-    """[V, C] with every unknown vertex as the mean of its neighbours, so that values fade smoothly into one another.
+    """Return [V, C] with each unknown vertex the mean of its neighbours, so that values fade into one another.
 
     A connected piece without a known vertex gets the mean of all known values; where none is known, nothing changes.
 

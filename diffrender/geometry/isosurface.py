@@ -16,7 +16,7 @@ from diffrender.geometry.primitives import Triangles
 # A new vertex keeps this part of its lattice edge away from either end. The surface goes on where its vertices meet no
 # lattice point, and triangles of no size, which the smoothing of a mesh could not mend, do not arise.
 END_MARGIN = 0.02
-# Blocks of this many cells a side are left out where the function is far from zero at their middle.
+# Blocks of this many cells per side are skipped where the function is far from zero at their middle.
 BLOCK = 4
 # How much faster than distance the function may change.
 STEEPEST = 2.0
@@ -34,7 +34,7 @@ class Lattice(NamedTuple):
 
     @classmethod
     def around(cls, low: Tensor, high: Tensor, cell: float) -> Lattice:
-        """The lattice about the box from `low` [3] to `high` [3], with one layer of cells to spare on every side."""
+        """Return the lattice around the box `low` [3] to `high` [3], with one extra layer of cells on every side."""
         size = ((high - low).double() / cell - 1e-6).ceil().long() + 2
         start = (low + high).double() / 2 - size * cell / 2
         x, y, z = start.tolist()
@@ -43,7 +43,7 @@ class Lattice(NamedTuple):
 
 
 def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice, blur_cells: float = 0.0) -> Triangles:
-    """The surface where `function` is zero, closed and manifold, with normals towards its positive side.
+    """Return the surface where `function` is zero, closed and manifold, with normals towards its positive side.
 
     function: points [M, 3] float32 -> [M], negative inside. It is taken to change at most twice as fast as distance,
         so that it need not be asked far from its surface; where it jumps, the surface stays closed but may be coarse.
@@ -71,9 +71,9 @@ def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice, blur_cell
 
 
 def _lattice_values(function: Callable[[Tensor], Tensor], lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
-    """The function at corners [nx + 1, ny + 1, nz + 1] and middles [nx, ny, nz], float32.
+    """Return the function at corners [nx + 1, ny + 1, nz + 1] and middles [nx, ny, nz], float32.
 
-    Far from the surface it stands for a whole block.
+    Far from the surface it represents a whole block.
     """
     n_blocks = [-(-(size + 1) // BLOCK) for size in lattice.shape]
     low, cell = torch.tensor(lattice.low, dtype=torch.float64), lattice.cell
@@ -95,7 +95,7 @@ def _lattice_values(function: Callable[[Tensor], Tensor], lattice: Lattice) -> t
 
 
 def _prepare(grid: np.ndarray, cell: float, blur_cells: float) -> np.ndarray:
-    """`grid` blurred, the outermost layer outside, and nowhere zero."""
+    """Return `grid` blurred, the outermost layer outside, and nowhere zero."""
     if blur_cells > 0:
         from scipy.ndimage import gaussian_filter
 
@@ -111,7 +111,7 @@ def _prepare(grid: np.ndarray, cell: float, blur_cells: float) -> np.ndarray:
 
 
 def _tetrahedra(corners: np.ndarray, middles: np.ndarray) -> np.ndarray:
-    """[T, 4] the corners of all tetrahedra that may meet the surface: lattice points counted corners first."""
+    """Return [T, 4] the corners of all tetrahedra that may meet the surface: lattice points counted corners first."""
     number = np.arange(corners.size).reshape(corners.shape)
     number_of_middle = corners.size + np.arange(middles.size).reshape(middles.shape)
     found = []
@@ -138,9 +138,9 @@ def _tetrahedra(corners: np.ndarray, middles: np.ndarray) -> np.ndarray:
 
 
 def _cases() -> list[list[tuple[tuple[int, int], ...]]]:
-    """For each sign pattern of a tetrahedron (bit k: corner k is inside) its triangles, normals pointing outwards.
+    """Return the triangles of each sign pattern of a tetrahedron (bit k: corner k is inside), normals outwards.
 
-    A triangle is given by the three edges of the tetrahedron that its corners lie on.
+    A triangle is given by the three edges of the tetrahedron that its corners are on.
     """
     cases = []
     for pattern in range(16):
@@ -160,7 +160,7 @@ def _cases() -> list[list[tuple[tuple[int, int], ...]]]:
 
 
 def _march(values: np.ndarray, tetrahedra: np.ndarray) -> np.ndarray:
-    """[F, 3, 2] triangles, each corner the lattice edge that it lies on, the lower number first."""
+    """Return [F, 3, 2] triangles, each corner the lattice edge that it is on, the lower number first."""
     pattern = ((values[tetrahedra] < 0) << np.arange(4)).sum(1)
     triangles = [np.zeros((0, 3, 2), np.int64)]
     for case, found in enumerate(_cases()):
@@ -171,7 +171,7 @@ def _march(values: np.ndarray, tetrahedra: np.ndarray) -> np.ndarray:
 
 
 def _positions(point: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """[M, 3] float64 of lattice points by number."""
+    """Return [M, 3] float64 of lattice points by number."""
     shape = np.array(lattice.shape)
     n_corners = int((shape + 1).prod())
     is_middle = point >= n_corners

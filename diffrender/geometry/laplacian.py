@@ -9,7 +9,7 @@ from diffrender.checks import check_indices_below, check_shape
 
 
 def laplacian_vectors(vertices: Tensor, edges: Tensor) -> Tensor:
-    """Mean of its neighbours minus the vertex: [V, C] for vertices [V, C]; zero at vertices without edges.
+    """Return the mean of the neighbours minus the vertex: [V, C] for vertices [V, C]; zero at vertices without edges.
 
     vertices: [V, C] float, positions or any other quantity per vertex.
     edges: [E, 2] int64, each undirected edge once; `edges[e] = (a, b)` joins vertices a and b.

@@ -52,8 +52,8 @@ class MaskViews:
 class MaskDistanceField:
     """For points of space, how far each view says that they are outside of the object, in world units.
 
-    Negative inside of an outline, zero on it, at sub-pixel accuracy. A view has nothing against a point that it does
-    not see: one behind its camera or, where the outline is cut by the image's border, one beside its image.
+    Negative inside of an outline, zero on it, at sub-pixel accuracy. A view excludes no point that it does not
+    see: one behind its camera or, where the outline is cut by the image's border, one outside its image.
     """
 
     def __init__(self, silhouettes: MaskViews) -> None:
@@ -70,7 +70,7 @@ class MaskDistanceField:
         return self._views.names
 
     def outside(self, points_w: Tensor) -> Tensor:
-        """[N, M] world units for points [M, 3] float32: the pixel distance to the outline, brought to their depth."""
+        """Return [N, M] world units for points [M, 3] float32: distances to silhouettes, scaled by their depth."""
         views = self._views
         homogeneous = views.project(points_w)
         w, depth = homogeneous[..., 2], homogeneous[..., 3]
@@ -85,9 +85,9 @@ class MaskDistanceField:
         return distance.where(seen, -torch.inf)
 
     def hull(self, points_w: Tensor, tolerance: int = 0) -> Tensor:
-        """[M] for points [M, 3]: negative inside the visual hull, which all views but `tolerance` agree on."""
+        """Return [M] for points [M, 3]: negative inside the visual hull, which all views but `tolerance` agree on."""
         if not 0 <= tolerance < len(self):
-            raise ShapeError(f"hull: tolerance must lie in 0..{len(self) - 1}, below the number of views")
+            raise ShapeError(f"hull: tolerance must be in 0..{len(self) - 1}, below the number of views")
         parts = []
         for portion in points_w.split(PORTION):
             outside = self.outside(portion)
@@ -96,9 +96,9 @@ class MaskDistanceField:
 
 
 def _padded_distance(mask: np.ndarray) -> np.ndarray:
-    """`signed_distance_px` of `mask` [H, W], blurred, continued by PAD_PX pixels on every side.
+    """Return `signed_distance_px` of `mask` [H, W], blurred, continued by PAD_PX pixels on every side.
 
-    Where the object reaches the border nobody knows what is beside the image, and all of it counts as object; else
+    Where the object reaches the border it is unknown what is outside the image, and all of it counts as object; else
     all of it counts as background.
     """
     from scipy.ndimage import gaussian_filter
@@ -109,10 +109,10 @@ def _padded_distance(mask: np.ndarray) -> np.ndarray:
 
 
 def signed_distance_px(mask: np.ndarray) -> np.ndarray:
-    """[H, W] distance of pixel centres from the outline of `mask` [H, W] (coverage in 0..1), negative inside.
+    """Return [H, W] distance of pixel centres from the outline of `mask` [H, W] (coverage in 0..1), negative inside.
 
     From the pixel centre to that of the nearest pixel on the other side, corrected by how much the outline's pixel is
-    covered: exact for straight outlines along the axes. Where there is no outline: as far as the image is long.
+    covered: exact for straight outlines along the axes. Without an outline: the length of the image.
     Source: S. Gustavson, R. Strand, "Anti-aliased Euclidean distance transform" (2011), with the edge's direction
     taken to be that of the distance.
     """
@@ -123,12 +123,12 @@ def signed_distance_px(mask: np.ndarray) -> np.ndarray:
 
 
 def _distance_px(mask: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """[H, W] distance of the pixels that are not `inside`; zero inside."""
+    """Return [H, W] distance of the pixels that are not `inside`; zero inside."""
     from scipy.ndimage import distance_transform_edt
 
     found: Any = distance_transform_edt(~inside, return_indices=True)
     distance, nearest = found
-    # The outline crosses that pixel or the next one on the way here: as far as the two are covered, so far it is out.
+    # The outline crosses that pixel or the next one on the way here: as far as the two are covered, so far out it is.
     way = np.indices(mask.shape) - nearest
     step = np.rint(way / np.maximum(distance, 1)).astype(np.int64)
     covered = mask[tuple(nearest)] + mask[tuple(nearest + step)]

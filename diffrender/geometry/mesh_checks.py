@@ -31,7 +31,7 @@ class MeshReport:
     genus: handles of the closed parts together, 0 for spheres, 1 for a torus. Each is counted as if vertices where
         several fans meet were several vertices. Open parts do not count.
     boundary_edges: edges with one face.
-    self_intersections: pairs of faces that cross, or lie on one another; neighbours that only touch do not count.
+    self_intersections: pairs of faces that cross, or overlap; neighbours that only touch do not count.
     slivers: faces with an angle under 5 degrees, those without area among them.
     folded_faces: pairs of neighbours whose normals are more than 150 degrees apart.
     smallest_angle_deg: over all faces; 0 where one has no area, 60 at most.
@@ -57,7 +57,7 @@ class MeshReport:
 
 
 def check_mesh(surface: Triangles) -> MeshReport:
-    """The report of a mesh: vertices [V, 3] float, finite, and faces [F, 3] int64; 200,000 faces take a second or two.
+    """Return the report of a mesh: vertices [V, 3] float, finite; faces [F, 3] int64. 200,000 faces: a second or two.
 
     Raises ShapeError for a wrong shape or index, or a non-finite vertex.
     """
@@ -88,10 +88,10 @@ def check_mesh(surface: Triangles) -> MeshReport:
 
 
 def self_intersections(surface: Triangles) -> Tensor:
-    """[K, 2] int64: the pairs of faces, lower one first, sorted, that have more in common than they should.
+    """Return [K, 2] int64: the pairs of faces, lower one first, sorted, that have more in common than they should.
 
-    Faces that cross each other, or lie on one another with a common area, whether or not they share corners; the same
-    face twice. Not those that touch in a point or along edges, as neighbours do; corners at exactly the same place
+    Faces that cross each other, or overlap in a common area, whether or not they share corners; the same
+    face twice. Not those that touch in a point or along edges, as neighbours do; corners at exactly the same position
     are the same corner. Contacts closer than the rounding of float64 count as touching. Faces without area cross none.
     Raises ShapeError as `check_mesh`.
     """
@@ -105,7 +105,7 @@ def self_intersections(surface: Triangles) -> Tensor:
 
 
 def _joints(topology: Topology) -> Tensor:
-    """[J, 2] int64: the half-edges of each edge that has exactly two, running in opposite directions."""
+    """Return [J, 2] int64: the half-edges of each edge that has exactly two, running in opposite directions."""
     corner, offset = topology.edge_corners
     first = offset[:-1][offset.diff() == 2]
     pairs = torch.stack([corner[first], corner[first + 1]], 1)
@@ -114,12 +114,12 @@ def _joints(topology: Topology) -> Tensor:
 
 
 def _next(corner: Tensor) -> Tensor:
-    """The corner where a half-edge ends."""
+    """Return the corner where a half-edge ends."""
     return corner - corner % 3 + (corner + 1) % 3
 
 
 def _fans(topology: Topology) -> tuple[Tensor, int]:
-    """[3F] int64: a number for the fan of faces that each corner is in, where fans end at edges that are no joints."""
+    """Return [3F] int64: the fan of faces that each corner is in, by number; fans end at edges that are not joints."""
     joints = _joints(topology)
     # The end of one half-edge is the start of the other.
     ends = torch.cat([torch.stack([joints[:, 0], _next(joints[:, 1])], 1),
@@ -128,7 +128,7 @@ def _fans(topology: Topology) -> tuple[Tensor, int]:
 
 
 def _link(links: Tensor, count: int) -> tuple[Tensor, int]:
-    """A number for the connected part that each of `count` things is in, and how many there are."""
+    """Return a number of the connected part that each of `count` things is in, and how many parts there are."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -141,7 +141,7 @@ def _link(links: Tensor, count: int) -> tuple[Tensor, int]:
 
 
 def _genus(topology: Topology, fan: Tensor) -> int:
-    """Of the sheets, parts that hang together by joints, that are closed: (2 - fans + edges - faces) / 2 each."""
+    """Return the genus: summed over closed sheets (parts connected by joints), (2 - fans + edges - faces) / 2."""
     n_faces = len(topology.faces)
     joints = _joints(topology)
     sheet, n_sheets = _link(joints // 3, n_faces)
@@ -157,7 +157,7 @@ def _genus(topology: Topology, fan: Tensor) -> int:
 
 
 def _smallest_angles_deg(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[F] the smallest angle of each face; 0 for one without area."""
+    """Return [F] the smallest angle of each face; 0 for one without area."""
     corners = vertices[faces]
     to_next, to_last = corners.roll(-1, 1) - corners, corners.roll(1, 1) - corners
     sine = torch.linalg.cross(to_next, to_last, dim=-1).norm(dim=-1)
@@ -166,7 +166,7 @@ def _smallest_angles_deg(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _angles_between(normals: Tensor, pairs: Tensor) -> Tensor:
-    """[I] degrees between the normals of each pair of faces; 0 where a face has none."""
+    """Return [I] degrees between the normals of each pair of faces; 0 where a face has none."""
     one, other = normals[pairs[:, 0]], normals[pairs[:, 1]]
     return torch.rad2deg(torch.atan2(torch.linalg.cross(one, other, dim=-1).norm(dim=-1), (one * other).sum(-1)))
 

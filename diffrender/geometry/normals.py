@@ -12,12 +12,12 @@ LEAST_SHARE = 1e-8
 
 
 def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[F, 3] normals of length twice the area, outwards for counter-clockwise faces; zero for degenerate ones."""
+    """Return [F, 3] normals as long as twice the area, outwards for counter-clockwise faces; zero if degenerate."""
     return torch.linalg.cross(*_sides(vertices, faces))
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[V, 3] unit normals, the area-weighted mean of the faces around each vertex; zero where there is none.
+    """Return [V, 3] unit normals, the area-weighted mean of the faces around each vertex; zero where there is none.
 
     Differentiable in vertices, with a finite gradient at degenerate faces. Summed in float64: the fourth powers of edge
     lengths that are compared here leave the range of float32 for edges of 1e-12 and 1e10.
@@ -39,6 +39,6 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _sides(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """The sides of each face from its first corner to the second and to the third."""
+    """Return the sides of each face from its first corner to the second and to the third."""
     corners = vertices.index_select(0, faces.reshape(-1)).reshape(len(faces), 3, 3)
     return corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]

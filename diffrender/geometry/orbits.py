@@ -18,7 +18,7 @@ def sphere_positions(
     min_elevation_deg: float = -90.0,
     max_elevation_deg: float = 90.0,
 ) -> Tensor:
-    """[n, 3] places spread evenly over a sphere, or over the band between two elevations, from low to high.
+    """Return [n, 3] points spread evenly over a sphere, or over the band between two elevations, from low to high.
 
     radius: distance from `center`, in world units.
     Elevations are angles above the horizontal plane, in degrees, -90..90.
@@ -43,7 +43,7 @@ def sphere_positions(
 def grid_positions(
     n_azimuth: int, n_polar: int, radius: float = 1.0, center: Sequence[float] | Tensor = (0.0, 0.0, 0.0)
 ) -> Tensor:
-    """[n_azimuth n_polar, 3] places at equal steps of azimuth and of polar angle around `center`, poles excluded.
+    """Return [n_azimuth n_polar, 3] points at equal steps of azimuth and polar angle around `center`, poles excluded.
 
     The polar angles, measured from +y, are 180 i / (n_polar + 1) degrees for i = 1..n_polar; azimuths begin towards +z.
     radius: distance from `center`, in world units.
@@ -69,4 +69,4 @@ def _check_orbit(function: str, n: int, radius: float) -> None:
 
 def _check_elevation(function: str, argument: str, value: float) -> None:
     if not -90 <= value <= 90:
-        raise ShapeError(f"{function}: {argument} must lie in -90..90 degrees, got {value}")
+        raise ShapeError(f"{function}: {argument} must be in -90..90 degrees, got {value}")

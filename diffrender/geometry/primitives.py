@@ -55,7 +55,7 @@ _COLOR_SHARPNESS = 11.0  # colours blend over a few degrees more than the lobes 
 
 
 def icosphere(subdivisions: int = 3, radius: float = 1.0) -> Triangles:
-    """A sphere about the origin: an icosahedron whose triangles are split in four, `subdivisions` times.
+    """Return a sphere about the origin: an icosahedron whose triangles are split in four, `subdivisions` times.
 
     V = 10 * 4^subdivisions + 2 and F = 20 * 4^subdivisions: 642 and 1,280 for 3, 2,562 and 5,120 for 4.
     """
@@ -71,7 +71,7 @@ def icosphere(subdivisions: int = 3, radius: float = 1.0) -> Triangles:
 
 
 def box(size: float | Sequence[float] = 1.0) -> Triangles:
-    """A box about the origin with edges `size` (one number, or one for each of x, y, z): 8 vertices, 12 faces."""
+    """Return a box about the origin with edges `size` (one number, or one per axis): 8 vertices, 12 faces."""
     edges = [float(size)] * 3 if isinstance(size, (int, float)) else [float(edge) for edge in size]
     if len(edges) != 3:
         raise ShapeError(f"box: size must be one number or three, got {len(edges)}")
@@ -85,7 +85,7 @@ def box(size: float | Sequence[float] = 1.0) -> Triangles:
 
 
 def torus(major_radius: float = 1.0, minor_radius: float = 0.4, n_major: int = 48, n_minor: int = 24) -> Triangles:
-    """A ring about the y axis: a tube of `minor_radius` whose middle runs along a circle of `major_radius`.
+    """Return a ring about the y axis: a tube of `minor_radius` whose middle runs along a circle of `major_radius`.
 
     n_major, n_minor: vertices along the ring and around the tube, at least 3 each; 2 n_major n_minor faces.
     """
@@ -109,7 +109,7 @@ def torus(major_radius: float = 1.0, minor_radius: float = 0.4, n_major: int = 4
 
 
 def plane(width: float = 1.0, depth: float = 1.0, n_width: int = 1, n_depth: int = 1) -> Triangles:
-    """A flat rectangle about the origin that faces up (+y), `width` along x and `depth` along z.
+    """Return a flat rectangle about the origin that faces up (+y), `width` along x and `depth` along z.
 
     n_width, n_depth: cells along each side; 2 n_width n_depth faces. It is open: nothing is seen from below if
     back faces are not drawn.
@@ -127,7 +127,7 @@ def plane(width: float = 1.0, depth: float = 1.0, n_width: int = 1, n_depth: int
 
 
 def bumpy_sphere(subdivisions: int = 5, radius: float = 1.0) -> Triangles:
-    """A smooth closed shape with twelve soft, uneven lobes; far from a sphere, yet one outline from its middle.
+    """Return a smooth closed shape with twelve soft, uneven lobes; far from a sphere, yet star-shaped about its middle.
 
     subdivisions: those of the icosphere that it is pulled from; 5 gives 10,242 vertices and 20,480 faces.
     radius: the distance of the farthest vertex from the origin.
@@ -142,7 +142,7 @@ def bumpy_sphere(subdivisions: int = 5, radius: float = 1.0) -> Triangles:
 
 
 def bumpy_sphere_colors(vertices: Tensor) -> Tensor:
-    """Linear RGB [V, 3] in 0..1 for vertices [V, 3] by their direction from the origin: each lobe its own colour.
+    """Return linear RGB [V, 3] in 0..1 of vertices [V, 3] by their direction from the origin: one colour per lobe.
 
     Smooth in the direction, so that it can be used on any mesh around the origin, of any resolution.
     """
@@ -154,7 +154,7 @@ def bumpy_sphere_colors(vertices: Tensor) -> Tensor:
 
 
 def _lobe_tensors() -> tuple[Tensor, Tensor, Tensor]:
-    """Axes [12, 3], heights [12] and colours [12, 3] of the lobes, float64."""
+    """Return axes [12, 3], heights [12] and colours [12, 3] of the lobes, float64."""
     azimuth, elevation, heights = torch.tensor([lobe[:3] for lobe in _LOBES], dtype=torch.float64).unbind(1)
     azimuth, elevation = torch.deg2rad(azimuth), torch.deg2rad(elevation)
     axes = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], -1)
@@ -162,7 +162,7 @@ def _lobe_tensors() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _icosahedron() -> tuple[Tensor, Tensor]:
-    """Unit vertices [12, 3] in float64 and faces [20, 3]."""
+    """Return unit vertices [12, 3] in float64 and faces [20, 3]."""
     golden = (1 + math.sqrt(5)) / 2
     corners = [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)]
     vertices = torch.tensor(
@@ -179,7 +179,7 @@ def _icosahedron() -> tuple[Tensor, Tensor]:
 
 
 def _split_in_four(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """The same surface with a new vertex in the middle of every edge: four faces for each old one.
+    """Return the same surface with a new vertex in the middle of every edge: four faces for each old one.
 
          a
         / \\
@@ -197,7 +197,7 @@ def _split_in_four(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _halve(quads: Sequence[Tensor]) -> Tensor:
-    """Two triangles [F, 3] for each quadrilateral, given as four index tensors of one shape, in turning order."""
+    """Return two triangles [F, 3] per quadrilateral; quads: four index tensors of one shape, in turning order."""
     a, b, c, d = (corner.reshape(-1) for corner in torch.broadcast_tensors(*quads))
     return torch.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
 

@@ -16,7 +16,7 @@ OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch
 
 
 def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
-    """Matrices [..., 4, 4] of rotations [..., 3, 3] and translations [..., 3]; differentiable in both."""
+    """Return matrices [..., 4, 4] of rotations [..., 3, 3] and translations [..., 3]; differentiable in both."""
     if tuple(rotation.shape[-2:]) != (3, 3):
         raise ShapeError(f"make_rigid: rotation must have shape [..., 3, 3], got {list(rotation.shape)}")
     if translation.dim() < 1 or translation.shape[-1] != 3:
@@ -29,14 +29,14 @@ def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
 
 
 def invert_rigid(matrix: Tensor) -> Tensor:
-    """The inverse [..., 4, 4] of rigid motions [..., 4, 4]: (R, t) -> (R^T, -R^T t); differentiable."""
+    """Return the inverse [..., 4, 4] of rigid motions [..., 4, 4]: (R, t) -> (R^T, -R^T t); differentiable."""
     _check_4x4("invert_rigid", "matrix", matrix)
     inverse_rotation = matrix[..., :3, :3].transpose(-1, -2)
     return make_rigid(inverse_rotation, -(inverse_rotation @ matrix[..., :3, 3:]).squeeze(-1))
 
 
 def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
-    """[N, V, 3]: `points` [V, 3] moved by each of the rigid or affine matrices `matrix` [N, 4, 4] or [N, 3, 4].
+    """Return [N, V, 3]: `points` [V, 3] moved by each of the rigid or affine matrices `matrix` [N, 4, 4] or [N, 3, 4].
 
     Written as sums of products: a matrix product of the library rounds differently from one number of threads to the
     next, forwards and backwards.
@@ -47,7 +47,7 @@ def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def look_at(eye: Tensor, target: Tensor | Sequence[float], up: Tensor | Sequence[float]) -> Tensor:
-    """cam_from_world [N, 4, 4] of cameras at `eye` [N, 3] that look at `target` ([3] or [N, 3]) with `up` upwards.
+    """Return cam_from_world [N, 4, 4] of cameras at `eye` [N, 3] that look at `target` ([3] or [N, 3]), `up` upwards.
 
     Raises ShapeError where the eye is at the target or looks straight along `up`.
     """
@@ -99,7 +99,7 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
 
 
 def _not_orthonormal(gram: Tensor, tol: float) -> str:
-    """What is wrong with a matrix whose R R^T is `gram`."""
+    """Return what is wrong with a matrix whose R R^T is `gram`."""
     lengths = gram.diagonal().sqrt()
     shear = gram - torch.diag(gram.diagonal())
     if bool((lengths - lengths.mean()).abs().max() <= tol * lengths.mean()) and bool(

@@ -10,7 +10,7 @@ from diffrender.errors import ShapeError
 
 
 def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] of quaternions [..., 4] (w, x, y, z) of any length above zero.
+    """Return rotation matrices [..., 3, 3] of quaternions [..., 4] (w, x, y, z) of any length above zero.
 
     The length does not matter: q and 3 q are the same rotation, so a quaternion can be optimised unconstrained.
     Differentiable; the gradient is perpendicular to q. A quaternion of length zero gives NaN.
@@ -26,7 +26,7 @@ def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
-    """Unit quaternions [..., 4] (w, x, y, z), w >= 0, of rotation matrices [..., 3, 3].
+    """Return unit quaternions [..., 4] (w, x, y, z), w >= 0, of rotation matrices [..., 3, 3].
 
     Differentiable everywhere. Every row (and column) of 4 q q^T is a multiple of q that is linear in the matrix; the
     row with the largest diagonal entry is at least 1 long, so dividing by its length is stable for every rotation.
@@ -48,7 +48,7 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
 
 
 def axis_angle_to_matrix(vector: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] about the axes `vector` [..., 3], by their lengths in radians.
+    """Return rotation matrices [..., 3, 3] about the axes `vector` [..., 3], by their lengths in radians.
 
     Differentiable everywhere, also at zero. Rodrigues: R = I + sin(t)/t K + (1 - cos(t))/t^2 K^2, K v = vector x v.
     """
@@ -69,7 +69,7 @@ def axis_angle_to_matrix(vector: Tensor) -> Tensor:
 
 
 def nearest_rotations(matrix: Tensor) -> Tensor:
-    """[..., 3, 3] the rotations R that make trace(R^T matrix) largest for matrices [..., 3, 3]; without a gradient.
+    """Return the rotations R [..., 3, 3] that maximize trace(R^T matrix) of matrices [..., 3, 3]; without gradient.
 
     For the sum of w b a^T over pairs of vectors, R turns the a onto the b as well as any rotation can. Where several
     are equally good, it is any of them; those of matrices with a NaN or an infinity are of no use, but finite.
@@ -82,7 +82,7 @@ def nearest_rotations(matrix: Tensor) -> Tensor:
 
 
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
-    """Angle [...] in radians, 0..pi, of the rotation that takes `a` to `b`, both [..., 3, 3].
+    """Return angle [...] in radians, 0..pi, of the rotation that takes `a` to `b`, both [..., 3, 3].
 
     From sine and cosine together, so that angles near 0 and near pi keep their digits.
     """

@@ -15,7 +15,7 @@ class SurfaceSamples(NamedTuple):
     """Points on a surface.
 
     points: [P, 3] float64.
-    face: [P] int64; the triangle that points[p] lies on.
+    face: [P] int64; the triangle that points[p] is on.
     """
 
     points: Tensor
@@ -23,7 +23,7 @@ class SurfaceSamples(NamedTuple):
 
 
 def sample_surface(surface: Triangles, n_points: int, seed: int = 0) -> SurfaceSamples:
-    """`n_points` points spread over the triangles evenly by area, the same for the same seed; on the CPU.
+    """Return `n_points` points spread over the triangles evenly by area, the same for the same seed; on the CPU.
 
     The area, laid out face after face, is cut into n_points equal parts with one point somewhere in each: every part
     of the surface gets its share to within a point, so averages over the points vary little with the seed.
@@ -41,7 +41,7 @@ def sample_surface(surface: Triangles, n_points: int, seed: int = 0) -> SurfaceS
     generator = torch.Generator().manual_seed(seed)
     along, u, v = torch.rand((3, n_points), generator=generator, dtype=torch.float64)
     place = (torch.arange(n_points) + along) / max(n_points, 1) * total[-1]
-    # The first face whose end lies beyond: faces without area are never met. Rounding may reach the very end.
+    # The first face whose end is beyond: faces without area are never drawn. Rounding may reach the very end.
     last = int((area > 0).nonzero()[-1])
     face = torch.searchsorted(total, place, right=True).clamp_max(last)
     root = u.sqrt()[:, None]

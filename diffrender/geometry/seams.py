@@ -11,17 +11,17 @@ from diffrender.geometry.topology import Topology
 
 
 class SeamPlaces(NamedTuple):
-    """P places along the seams of a surface: the texture coordinates [P, 2] that each has on its two sides."""
+    """P points along the seams of a surface: the texture coordinates [P, 2] that each has on its two sides."""
 
     first: Tensor
     second: Tensor
 
 
 def seam_edges(topology: Topology, uvs: Tensor, uv_faces: Tensor) -> Tensor:
-    """[S, 2, 2, 2]: uv of [side, end] of every edge between two faces that have other texture coordinates there.
+    """Return [S, 2, 2, 2]: uv of [side, end] of every edge between two faces that have other texture coordinates there.
 
     topology: of faces [F, 3]. uvs: [T, 2]; uv_faces: [F, 3]. Both sides have their ends in the same order.
-    Edges with other than two faces are no seams.
+    Edges with other than two faces are not seams.
     """
     corner, offset = topology.edge_corners
     first = offset[:-1][offset.diff() == 2]
@@ -36,7 +36,7 @@ def seam_edges(topology: Topology, uvs: Tensor, uv_faces: Tensor) -> Tensor:
 
 
 def seam_places(topology: Topology, uvs: Tensor, uv_faces: Tensor, height: int, width: int) -> SeamPlaces:
-    """Places along all seams, about a texel of a height x width texture apart."""
+    """Return points along all seams, about a texel of a height x width texture apart."""
     edges = seam_edges(topology, uvs, uv_faces)
     texels = edges * edges.new_tensor([width, height])
     # The longer side counts: the two may be of different scale.

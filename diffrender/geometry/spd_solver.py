@@ -19,7 +19,7 @@ class _Factors(Protocol):
 
 
 def choose_solver(name: str) -> Solver:
-    """The solver that `name` stands for: auto is cholesky where cholespy is installed, else splu.
+    """Return the solver called `name`; auto is cholesky if cholespy is installed, else splu.
 
     cholesky: cholespy's CHOLMOD on CPU, and its own kernels on CUDA. splu: SciPy's SuperLU on CPU, three to five times
     slower; a system on CUDA is copied to the CPU and back in every solve.
@@ -38,7 +38,7 @@ def choose_solver(name: str) -> Solver:
 class SparseSystem:
     """A symmetric positive definite matrix [n, n] that is factored in float64.
 
-    row, column: [M] int64, on the device of the system; both triangles, each place once.
+    row, column: [M] int64, on the device of the system; both triangles, each entry once.
     value: [M] float64.
     solver: one of SOLVERS.
 
@@ -49,7 +49,7 @@ class SparseSystem:
         self._factors: _Factors = _FACTORS[choose_solver(solver)](n, row, column, value)
 
     def solve(self, right: Tensor) -> Tensor:
-        """x [n, C] with matrix x = right [n, C], in the dtype of `right`; computed in float64, bitwise repeatable."""
+        """Return x [n, C] with matrix x = right [n, C], in the dtype of `right`; in float64, repeatable to the bit."""
         return self._factors.solve(right.detach().double().contiguous()).to(right.dtype)
 
 

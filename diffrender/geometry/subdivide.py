@@ -29,7 +29,7 @@ class Subdivided(NamedTuple):
 def subdivide_midpoint(
     vertices: Tensor, faces: Tensor, attributes: Tensor | None = None, corner_attributes: Tensor | None = None
 ) -> Subdivided:
-    """The same surface with a new vertex in the middle of every edge.
+    """Return the same surface with a new vertex in the middle of every edge.
 
     vertices: [V, 3] float; faces: [F, 3] int64.
     attributes: [V, C] float, what vertices carry; a new vertex gets the mean of its edge's ends.
@@ -47,7 +47,7 @@ def subdivide_midpoint(
 def subdivide_loop(
     vertices: Tensor, faces: Tensor, attributes: Tensor | None = None, corner_attributes: Tensor | None = None
 ) -> Subdivided:
-    """The next mesh on the way to a smooth surface: positions by Loop's rules, all else as `subdivide_midpoint`.
+    """Return the next mesh on the way to a smooth surface: positions by Loop's rules, all else as `subdivide_midpoint`.
 
             1                 B                   new vertex of an edge: 3/8 of its ends, 1/8 of the two corners beyond;
            / \\            /   \\                 a vertex with n neighbours: 1 - n B of itself and B of each,
@@ -75,7 +75,7 @@ def subdivide_loop(
 
 
 def _smooth(vertices: Tensor, edges: Tensor, is_boundary: Tensor) -> Tensor:
-    """Where the old vertices go by Loop's rules."""
+    """Return where the old vertices go by Loop's rules."""
     n_vertices = len(vertices)
     n_rims = torch.bincount(edges[is_boundary].reshape(-1), minlength=n_vertices)
     # Along a boundary only the neighbours on it count.
@@ -97,7 +97,7 @@ def _middles(values: Tensor, edges: Tensor) -> Tensor:
 
 
 def _join(topology: Topology, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None) -> Subdivided:
-    """The mesh on vertices [V + E, 3], old ones first.
+    """Return the mesh on vertices [V + E, 3], old ones first.
 
          a
         / \\        faces: a ab ca,  ab b bc,  ca bc c,  ab bc ca
@@ -117,7 +117,7 @@ def _join(topology: Topology, vertices: Tensor, attributes: Tensor, corner_attri
 
 
 def _quarter(corners: Tensor, sides: Tensor) -> Tensor:
-    """[4F, 3, ...] from what is at the corners and in the middle of the sides, [F, 3, ...] each."""
+    """Return [4F, 3, ...] from what is at the corners and in the middle of the sides, [F, 3, ...] each."""
     a, b, c = corners.unbind(1)
     ab, bc, ca = sides.unbind(1)
     parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
@@ -127,7 +127,7 @@ def _quarter(corners: Tensor, sides: Tensor) -> Tensor:
 def _check(
     function: str, vertices: Tensor, faces: Tensor, attributes: Tensor | None, corner_attributes: Tensor | None
 ) -> Tensor:
-    """Attributes [V, C], empty where there are none; raises for bad arguments."""
+    """Return attributes [V, C], empty where there are none; raises for bad arguments."""
     check_shape(function, "vertices", vertices, ("V", 3))
     check_float(function, "vertices", vertices)
     check_shape(function, "faces", faces, ("F", 3))

@@ -11,14 +11,14 @@ LEAST_UV_AREA = 1e-20
 
 
 def uv_handedness(uvs: Tensor, uv_faces: Tensor) -> Tensor:
-    """[F] int64: 1 where a face's texture is seen as the image is, 0 where it is mirrored. v points down."""
+    """Return [F] int64: 1 if a face's texture is seen as the image is, 0 where it is mirrored. v points down."""
     first, second = _uv_sides(uvs, uv_faces)
     # With v down, the corners of an unmirrored counter-clockwise face go around clockwise.
     return (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0] <= 0).long()
 
 
 def corner_groups(faces: Tensor, uvs: Tensor, uv_faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Corners that share one tangent: those of the same vertex and texture coordinate that are mirrored alike.
+    """Return corners that share one tangent: those of the same vertex and texture coordinate that are mirrored alike.
 
     Returns (group [F, 3], vertex [G], handedness [G]): `group[f, c] = g` means that corner c of face f belongs to group
     g; vertex[g] is its vertex; handedness[g] is +1 or, where the texture is mirrored, -1.
@@ -32,7 +32,7 @@ def corner_groups(faces: Tensor, uvs: Tensor, uv_faces: Tensor) -> tuple[Tensor,
 def group_tangents(
     vertices: Tensor, faces: Tensor, normals: Tensor, uvs: Tensor, uv_faces: Tensor, group: Tensor, n_groups: int
 ) -> Tensor:
-    """[G, 3] unit tangents: where u grows, at right angles to the vertex's normal; zero where no face says.
+    """Return [G, 3] unit tangents: where u grows, at right angles to the vertex's normal; zero where no face says.
 
     Each face's direction of growing u is turned into the plane of the vertex's normal, and a group takes the mean of
     its faces, weighted by their angles in that plane. Differentiable in vertices and normals.

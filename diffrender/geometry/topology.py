@@ -14,7 +14,7 @@ class EdgeCorners(NamedTuple):
     """The corners that each edge leaves from, as a list of lists.
 
     corner: [3F] int64; a corner is 3 f + c, and its half-edge runs from faces[f, c] to faces[f, (c + 1) % 3].
-    offset: [E + 1] int64; corner[offset[e] : offset[e + 1]] are the half-edges on edge e, one a face.
+    offset: [E + 1] int64; corner[offset[e] : offset[e + 1]] are the half-edges on edge e, one per face.
     """
 
     corner: Tensor
@@ -83,7 +83,7 @@ class Topology:
         n_vertices = int(self.faces.max()) + 1
         graph = coo_matrix((edges[:, 0] >= 0, (edges[:, 0], edges[:, 1])), shape=(n_vertices, n_vertices))
         label = torch.from_numpy(connected_components(graph, directed=False)[1]).long().to(self.faces.device)
-        # Anew from 0: vertices without a face have labels of their own.
+        # Numbered from 0 again: vertices without a face have labels of their own.
         return label[self.faces[:, 0]].unique(return_inverse=True)[1]
 
     @cached_property
@@ -102,7 +102,7 @@ class Topology:
 
 
 def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:
-    """The topology of several meshes as one, whose vertices follow one another; reuses what is known of the parts."""
+    """Return the topology of several meshes as one, their vertices concatenated; reuses what is known of the parts."""
     starts = [sum(n_vertices[:i]) for i in range(len(n_vertices))]
     joined = Topology(torch.cat([part.faces + start for part, start in zip(topologies, starts, strict=True)]))
     edges, corners, counts, sides, components = [], [], [], [], []

@@ -22,7 +22,7 @@ ERROR_2D = 4 * 2.0**-53
 
 @njit(nogil=True, cache=True)
 def side(a, b, c, d):
-    """1 where d is on the side of the plane a b c that sees them counter-clockwise, -1 on the other, 0 close to it."""
+    """Return 1 if d sees a b c counter-clockwise, -1 if clockwise, 0 if it is close to their plane."""
     bx, by, bz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     cx, cy, cz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
     dx, dy, dz = d[0] - a[0], d[1] - a[1], d[2] - a[2]
@@ -34,7 +34,7 @@ def side(a, b, c, d):
 
 @njit(nogil=True, cache=True)
 def turn(a, b, c, u, v):
-    """1 where a b c turn counter-clockwise in the plane of the coordinates u and v, -1 clockwise, 0 nearly straight."""
+    """Return 1 if a b c turn counter-clockwise in the plane of u and v, -1 if clockwise, 0 if nearly straight."""
     left = (b[u] - a[u]) * (c[v] - a[v])
     right = (b[v] - a[v]) * (c[u] - a[u])
     limit = ERROR_2D * (abs(left) + abs(right))
@@ -43,7 +43,7 @@ def turn(a, b, c, u, v):
 
 @njit(nogil=True, cache=True)
 def alone(s0, s1, s2):
-    """Which corner a plane parts from the other two, by their sides; -1 where it touches at most one corner."""
+    """Return which corner a plane parts from the other two, by their sides; -1 where it touches at most one corner."""
     if s0 != 0 and s0 * s1 <= 0 and s0 * s2 <= 0:
         return 0
     if s1 != 0 and s1 * s0 <= 0 and s1 * s2 <= 0:
@@ -55,7 +55,7 @@ def alone(s0, s1, s2):
 
 @njit(nogil=True, cache=True)
 def overlaps_flat(p, q):
-    """Whether two triangles [3, 3] in one plane have an area in common: no edge of either parts them."""
+    """Return whether two triangles [3, 3] in one plane have an area in common: no edge of either parts them."""
     # Onto the coordinate plane that sees the first one largest.
     drop, largest = 2, -1.0
     for axis in range(3):
@@ -80,7 +80,7 @@ def overlaps_flat(p, q):
 
 @njit(nogil=True, cache=True)
 def cross(p, q):
-    """Whether two triangles [3, 3] have more in common than a point, an edge, or parts of their edges.
+    """Return whether two triangles [3, 3] have more in common than a point, an edge, or parts of their edges.
 
     Each must be parted by the plane of the other, and the pieces of the planes' common line inside each must overlap
     (Guigue and Devillers 2003, section 3). Corners that the triangles share are on the plane, exactly.
@@ -154,7 +154,7 @@ def find_crossings(start, end, corners, face, low, high, first, fill, out):
 
 
 def crossings(tree: BVH) -> np.ndarray:
-    """[K, 2] int64: the pairs of faces that cross, lower face first, sorted."""
+    """Return [K, 2] int64: the pairs of faces that cross, lower face first, sorted."""
     n_faces = len(tree.face)
     count = np.zeros(n_faces + 1, np.int64)
     parallel_for(find_crossings, n_faces, GRAIN, *tree, count, False, np.empty((0, 2), np.int64))

@@ -21,7 +21,7 @@ SPACING = 0.75
 
 
 class UvLayout(NamedTuple):
-    """Where a mesh's faces lie in a square texture; no two overlap.
+    """Where a mesh's faces are in a square texture; no two overlap.
 
     uvs: [T, 2] in 0..1. uv_faces: [F, 3] int64; `uv_faces[f, c] = t` means that corner c of face f has uvs[t].
     """
@@ -31,12 +31,12 @@ class UvLayout(NamedTuple):
 
 
 def default_padding(resolution: int) -> int:
-    """How many texels stay free between two charts of a square texture, unless told."""
+    """Return how many texels stay free between two charts of a square texture, unless told."""
     return max(LEAST_PADDING, resolution >> CLEAN_LEVELS)
 
 
 def unwrap(vertices: Tensor, faces: Tensor, resolution: int, padding: int | None = None) -> UvLayout:
-    """Cuts a surface into charts, flattens them and packs them into a square: always in the same way.
+    """Cut a surface into charts, flatten them and pack them into a square: always in the same way.
 
     Charts have about the same scale everywhere. The mesh itself stays as it is: vertices are shared across seams.
 
@@ -74,7 +74,7 @@ def unwrap(vertices: Tensor, faces: Tensor, resolution: int, padding: int | None
 
 
 def _unit_edges(vertices: Tensor, faces: Tensor) -> np.ndarray:
-    """float32 [V, 3] about the origin, edges of mean length 1: xatlas drops faces of a tiny absolute area."""
+    """Return float32 [V, 3] about the origin, edges of mean length 1: xatlas drops faces of a tiny absolute area."""
     positions = vertices.detach().cpu().double()
     corners = positions[faces.cpu()]
     length = float((corners - corners.roll(1, 1)).norm(dim=2).mean())

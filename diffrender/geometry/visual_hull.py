@@ -21,7 +21,7 @@ BLUR, THICKEN = 1.0, 0.4
 # Edges of the mesh, in cells.
 EDGE = 1.3
 REMESHING = 5
-# Rounds that bring the vertices back to the hull itself: each goes this part of the way, at most so many cells, and is
+# Rounds that move the vertices back to the hull: each goes this part of the way, at most this many cells, and is
 # followed by a step of Taubin's smoothing, which shrinks and grows back.
 SETTLING = 4
 PART, FARTHEST = 0.7, 0.4
@@ -41,12 +41,12 @@ def visual_hull(
     components: Literal["largest", "all"] = "largest",
     tolerance: int = 0,
 ) -> Triangles:
-    """A smooth, closed, manifold mesh of what the outlines of `field` have room for, inside the box `low`..`high` [3].
+    """Return a smooth, closed, manifold mesh of the hull of the silhouettes of `field`, in the box `low`..`high` [3].
 
     Its triangles are even, with edges of about 1.3 cells.
     cell: the finest detail in world units; made larger where the hull would have more than 256 cells along a side.
-    components: keep the one of the largest volume, or all. Cavities that nobody can see are filled.
-    tolerance: so many views may have something against a point and it still stays.
+    components: keep the one of the largest volume, or all. Cavities that no view can see are filled.
+    tolerance: how many views may exclude a point that still counts as inside.
     Raises DataError where nothing is left, naming the views that alone carve away what all others leave.
     Source: A. Laurentini, "The visual hull concept for silhouette-based image understanding" (1994); smoothing from
     G. Taubin, "A signal processing approach to fair surface design" (1995).
@@ -67,13 +67,13 @@ def visual_hull(
     parts = _solid_parts(surface, components)
     from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
 
-    # The creases between cones are no features: nothing is known of the object there.
+    # The creases between cones are not features: nothing is known of the object there.
     even = remesh(parts.vertices, parts.faces, EDGE * cell, passes=REMESHING, options=RemeshOptions(features_deg=None))
     return Triangles(_project_to_surface(Triangles(even.vertices, even.faces), hull, cell), even.faces)
 
 
 def hull_bounds(field: MaskDistanceField, low: Tensor, high: Tensor, tolerance: int = 0) -> tuple[Tensor, Tensor]:
-    """The part of the box from `low` to `high` [3] that the hull needs, found by a coarse look at it.
+    """Return the part of the box from `low` to `high` [3] that the hull needs, found by a coarse look at it.
 
     Raises DataError where nothing is left.
     """
@@ -110,7 +110,7 @@ def _why_empty(field: MaskDistanceField, low: Tensor, high: Tensor) -> str:
 
 
 def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> Triangles:
-    """The component of the largest volume, or all that enclose one; not the walls of cavities, which face inwards."""
+    """Return the component of the largest volume, or all that enclose one; no walls of cavities."""
     vertices, faces = surface
     corners = vertices.double()[faces]
     six_volumes = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(1)
@@ -124,7 +124,7 @@ def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> T
 
 
 def _project_to_surface(surface: Triangles, function: Callable[[Tensor], Tensor], cell: float) -> Tensor:
-    """[V, 3] the vertices of `surface`, moved to where `function` is zero and smoothed on the way."""
+    """Return [V, 3] the vertices of `surface`, moved to where `function` is zero and smoothed on the way."""
     vertices, edges = surface.vertices, Topology(surface.faces).edges
     for _ in range(SETTLING):
         value, slope = function(vertices), _slope(function, vertices, cell / 4)
@@ -138,7 +138,7 @@ def _project_to_surface(surface: Triangles, function: Callable[[Tensor], Tensor]
 
 
 def _slope(function: Callable[[Tensor], Tensor], points: Tensor, step: float) -> Tensor:
-    """[M, 3] central differences of `function` at `points` [M, 3]; zero where it jumps to infinity."""
+    """Return [M, 3] central differences of `function` at `points` [M, 3]; zero where it jumps to infinity."""
     steps = step * torch.eye(3)
     slopes = [(function(points + way) - function(points - way)) / (2 * step) for way in steps]
     return torch.stack(slopes, 1).nan_to_num(0, 0, 0)

@@ -13,7 +13,7 @@ _ENCODED_THRESHOLD = 0.04045
 
 
 def srgb_from_linear(linear: Tensor) -> Tensor:
-    """sRGB-encoded values of linear ones, any shape.
+    """Return sRGB-encoded values of linear ones, any shape.
 
     0..1 goes to 0..1. Below 0 the straight piece and above 1 the power go on, so the gradient is finite and positive
     everywhere. Source: IEC 61966-2-1.
@@ -41,6 +41,6 @@ class _SrgbFromLinear(torch.autograd.Function):
 
 
 def linear_from_srgb(encoded: Tensor) -> Tensor:
-    """Linear values of sRGB-encoded ones, any shape; the inverse of `srgb_from_linear`, also outside 0..1."""
+    """Return linear values of sRGB-encoded ones, any shape; the inverse of `srgb_from_linear`, also outside 0..1."""
     power = (((encoded.clamp_min(_ENCODED_THRESHOLD) + 0.055) / 1.055).log() * 2.4).exp()
     return torch.where(encoded <= _ENCODED_THRESHOLD, encoded / 12.92, power)

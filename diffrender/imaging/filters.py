@@ -12,7 +12,7 @@ from diffrender.errors import ShapeError
 
 
 def downsample_by_two(images: Tensor) -> Tensor:
-    """Means of 2 x 2 pixels: [N, ceil(H / 2), ceil(W / 2), C] of images [N, H, W, C]; differentiable.
+    """Return means of 2 x 2 pixels: [N, ceil(H / 2), ceil(W / 2), C] of images [N, H, W, C]; differentiable.
 
     An odd last row or column counts twice, as if the image went on with its border pixels.
     """
@@ -27,7 +27,7 @@ def downsample_by_two(images: Tensor) -> Tensor:
 
 
 def pyramid(images: Tensor, levels: int) -> list[Tensor]:
-    """The images [N, H, W, C] and their successive halves, `levels` in all, fewer where 1 x 1 is reached."""
+    """Return the images [N, H, W, C] and their successive halves, `levels` in all, fewer where 1 x 1 is reached."""
     _check_images("pyramid", images)
     if levels < 1:
         raise ShapeError(f"pyramid: levels must be at least 1, got {levels}")
@@ -38,7 +38,7 @@ def pyramid(images: Tensor, levels: int) -> list[Tensor]:
 
 
 def resize_area(images: Tensor, height: int, width: int) -> Tensor:
-    """Smaller images [N, height, width, C] of images [N, H, W, C]; differentiable.
+    """Return smaller images [N, height, width, C] of images [N, H, W, C]; differentiable.
 
     Each new pixel is the exact mean of the old image over the area that it covers, for any ratio: no aliasing, and
     the mean of the image stays. Feed it linear light; means of sRGB values are too dark.
@@ -57,7 +57,7 @@ def resize_area(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
-    """Images [N, H, W, C] convolved with a Gaussian of standard deviation `sigma_px`; differentiable.
+    """Return images [N, H, W, C] convolved with a Gaussian of standard deviation `sigma_px`; differentiable.
 
     Beyond its border the image goes on with its border pixels. The Gaussian is cut at four sigmas and normalised;
     sigma_px = 0 gives the images back.
@@ -79,7 +79,7 @@ def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
 
 
 def _area_taps(size: int, new_size: int) -> tuple[Tensor, Tensor]:
-    """Which old pixels each new one covers and by how much: index [new_size, K] int64, weight [new_size, K] float64."""
+    """Return which old pixels each new one covers and how much: index int64 and weight float64, [new_size, K] each."""
     # Whole numbers until the division (an old pixel is new_size long, a new one size), so weights add up exactly.
     start = torch.arange(new_size) * size
     first = start // new_size
@@ -94,7 +94,7 @@ def _area_taps(size: int, new_size: int) -> tuple[Tensor, Tensor]:
 
 
 def _weighted_taps(images: Tensor, dim: int, index: Tensor, weight: Tensor) -> Tensor:
-    """Sums over k of weight[i, k] times slice index[i, k] of `images`, as slice i along `dim`."""
+    """Return sums over k of weight[i, k] times slice index[i, k] of `images`, as slice i along `dim`."""
     index = index.to(images.device)
     weight = weight.to(images)
     broadcast = [-1 if d == dim else 1 for d in range(images.dim())]

@@ -10,7 +10,7 @@ from diffrender.checks import check_float, check_shape
 
 
 def fill_nearest(image: Tensor, known: Tensor) -> Tensor:
-    """The image [H, W, C] with every unknown pixel as the nearest known one; where none is known, unchanged.
+    """Return the image [H, W, C] with every unknown pixel as the nearest known one; where none is known, unchanged.
 
     known: [H, W] bool. Ties go the same way every time.
     """
@@ -25,7 +25,7 @@ def fill_nearest(image: Tensor, known: Tensor) -> Tensor:
 
 
 def fill_smooth(image: Tensor, known: Tensor) -> Tensor:
-    """The image [H, W, C] with the unknown pixels filled smoothly from the known ones around; those stay as they are.
+    """Return the image [H, W, C] with unknown pixels filled smoothly from the known ones, which do not change.
 
     known: [H, W] bool; where none is known, the image comes back unchanged.
     Push-pull: means of the known pixels over ever larger squares, interpolated back into the holes. Source: Gortler,

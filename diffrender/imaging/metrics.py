@@ -12,7 +12,7 @@ _SSIM_SIGMA_PX = 1.5
 
 
 def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio [...] in dB of images [..., H, W, C] in 0..1: one number per image.
+    """Return peak signal-to-noise ratio [...] in dB of images [..., H, W, C] in 0..1: one number per image.
 
     weight: [..., H, W] at least 0, how much each pixel counts, for example a mask; None counts all alike.
     Identical images give infinity; an image whose weights are all zero gives NaN, as nothing was compared.
@@ -29,7 +29,7 @@ def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity [...] of images [..., H, W, C] in 0..1: 1 for identical images, one number per image.
+    """Return the structural similarity [...] of images [..., H, W, C] in 0..1: 1 for identical images.
 
     The mean over channels and over all places where the 11 x 11 Gaussian window (sigma 1.5) lies inside the image.
     Raises ShapeError for images smaller than the window.
@@ -52,7 +52,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5) -> Tensor:
-    """Intersection over union [...] of masks [..., H, W]: 1 for identical masks, also for two empty ones.
+    """Return intersection over union [...] of masks [..., H, W]: 1 for identical masks, also for two empty ones.
 
     threshold: masks above it are inside and below it outside; None compares coverages 0..1 as they are, the
     intersection being the smaller and the union the larger of the two.
@@ -66,7 +66,7 @@ def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5) -> Tensor:
 
 
 def _window_mean(pictures: Tensor) -> Tensor:
-    """Gaussian-weighted means of pictures [M, 1, H, W] over every window that lies inside."""
+    """Return Gaussian-weighted means of pictures [M, 1, H, W] over every window inside the image."""
     offset = torch.arange(_SSIM_WINDOW, dtype=pictures.dtype, device=pictures.device) - _SSIM_WINDOW // 2
     window = torch.exp(-0.5 * (offset / _SSIM_SIGMA_PX) ** 2)
     window = window / window.sum()

@@ -1,4 +1,4 @@
-"""From light to what a display can show: for pictures and films alone, never for what is fitted or scored."""
+"""From light to what a display can show: for pictures and videos alone, never for what is fitted or scored."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Display:
             raise ConfigError(f"display: there is no tone {self.tone!r}; choose from {', '.join(TONE_CURVES)}")
 
     def map_tones(self, linear: Tensor) -> Tensor:
-        """[..., 3 or 4] linear RGB in 0..1 of linear RGB of any brightness; a fourth channel stays as it is."""
+        """Return [..., 3 or 4] linear RGB in 0..1 of linear RGB of any brightness; a fourth channel stays as it is."""
         color = TONE_CURVES[self.tone](linear[..., :3] * 2.0**self.exposure)
         return torch.cat([color, linear[..., 3:]], -1)
 

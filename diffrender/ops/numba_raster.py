@@ -48,7 +48,7 @@ class Box(NamedTuple):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def load_vertex(verts, view, vertex):
-    """One vertex in float64."""
+    """Return one vertex in float64."""
     return Vertex(
         np.float64(verts[view, vertex, 0]),
         np.float64(verts[view, vertex, 1]),
@@ -59,7 +59,7 @@ def load_vertex(verts, view, vertex):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def load_corners(verts, faces, view, face):
-    """The three vertices of a face."""
+    """Return the three vertices of a face."""
     return (
         load_vertex(verts, view, faces[face, 0]),
         load_vertex(verts, view, faces[face, 1]),
@@ -69,7 +69,7 @@ def load_corners(verts, faces, view, face):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def line_through(p, q):
-    """Coefficients (a, b, c) of the line a x + b y + c = 0 through two vertices: their cross product.
+    """Return coefficients (a, b, c) of the line a x + b y + c = 0 through two vertices: their cross product.
 
     Exchanging the two negates the line to the last bit, which is what makes neighbours watertight.
     """
@@ -78,14 +78,14 @@ def line_through(p, q):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def determinant(p, q, r):
-    """Of the three vertices: below 0 where the front is seen, 0 where the face is exactly edge-on."""
+    """Return the determinant of three vertices: below 0 if the front is seen, 0 if the face is exactly edge-on."""
     a, b, c = line_through(q, r)
     return p.x * a + p.y * b + p.w * c
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def inward_edge(p, q, opposite, det):
-    """The edge from p to q, positive on the side of the corner opposite.
+    """Return the edge from p to q, positive on the side of the corner opposite.
 
     Points exactly on an edge belong to the face whose left or top edge it is: there the bound is the largest number
     below 0, elsewhere 0.
@@ -98,28 +98,28 @@ def inward_edge(p, q, opposite, det):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def inward_edges(p, q, r):
-    """The edges opposite the corners p, q and r, positive inside."""
+    """Return the edges opposite the corners p, q and r, positive inside."""
     det = determinant(p, q, r)
     return inward_edge(q, r, p, det), inward_edge(r, p, q, det), inward_edge(p, q, r, det)
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def misses_box(edge, low_x, low_y, high_x, high_y):
-    """Whether all of the box is outside of the edge; evaluated as at a point of it, so that rounding hides none."""
+    """Return whether all of the box is outside of the edge; evaluated at a point of it, so that rounding hides none."""
     x, y = high_x if edge.a > 0 else low_x, high_y if edge.b > 0 else low_y
     return edge.a * x + (edge.b * y + edge.c) <= edge.bound
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def corner_of_tile(item, tiles_x, tiles_y):
-    """(view, left, top): the view and the first pixel of the tile number item, counted over all views."""
+    """Return (view, left, top): the view and the first pixel of the tile number item, counted over all views."""
     tile = item % (tiles_x * tiles_y)
     return item // (tiles_x * tiles_y), tile % tiles_x * TILE, tile // tiles_x * TILE
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def box_in_tile(bounds, view, face, left, top):
-    """The part of a face's pixel bounds [N, F, 4] that is in the tile at (left, top); it may be empty."""
+    """Return the part of a face's pixel bounds [N, F, 4] that is in the tile at (left, top); it may be empty."""
     return Box(
         max(np.int64(bounds[view, face, 0]) - left, 0),
         max(np.int64(bounds[view, face, 1]) - top, 0),

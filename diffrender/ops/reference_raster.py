@@ -22,7 +22,7 @@ class EdgeFunctions(NamedTuple):
 
 
 def edge_functions(verts_hom: Tensor, faces: Tensor) -> EdgeFunctions:
-    """The lines opposite the corners of each face, oriented to be non-negative inside, in float64."""
+    """Return the lines opposite the corners of each face, oriented to be non-negative inside, in float64."""
     corners = verts_hom.double()[:, faces.reshape(-1), :3].reshape(len(verts_hom), len(faces), 3, 3)
     a, b, c = corners.unbind(2)
 
@@ -45,7 +45,7 @@ def edge_functions(verts_hom: Tensor, faces: Tensor) -> EdgeFunctions:
 def bound_faces(
     verts_hom: Tensor, faces: Tensor, det: Tensor, near: float, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """First and last column and row [N, F, 4] int16 of the pixels that each face, clipped at near, may touch.
+    """Return first and last column and row [N, F, 4] int16 of the pixels that each face, clipped at near, may touch.
 
     Also of those whose centres it may cover.
     """
@@ -71,7 +71,7 @@ def bound_faces(
 
 
 def face_pixel_pairs(bounds: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """(view, face, row, column) of every pixel in every face's bounds [N, F, 4], in chunks."""
+    """Return (view, face, row, column) of every pixel in every face's bounds [N, F, 4], in chunks."""
     n_faces = bounds.shape[1]
     columns = (bounds[..., 2].long() - bounds[..., 0] + 1).reshape(-1)
     rows = (bounds[..., 3].long() - bounds[..., 1] + 1).reshape(-1)
@@ -92,7 +92,7 @@ def face_pixel_pairs(bounds: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, T
 
 
 def covers(functions: EdgeFunctions, view: Tensor, face: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether the point (x, y) is inside the face, by the top-left rule; its three edge functions there [..., 3]."""
+    """Return whether (x, y) is inside the face, by the top-left rule, and its three edge functions there [..., 3]."""
     lines = functions.lines[view, face]
     values = lines[..., 0] * x[..., None] + (lines[..., 1] * y[..., None] + lines[..., 2])
     owns = (lines[..., 0] > 0) | ((lines[..., 0] == 0) & (lines[..., 1] > 0))
@@ -100,13 +100,13 @@ def covers(functions: EdgeFunctions, view: Tensor, face: Tensor, x: Tensor, y: T
 
 
 def depth_of(verts_hom: Tensor, faces: Tensor, view: Tensor, face: Tensor, values: Tensor) -> Tensor:
-    """Camera depth where the edge functions have these values."""
+    """Return camera depth where the edge functions have these values."""
     corner_depth = verts_hom[..., 3].double()[view[..., None], faces[face]]
     return (values * corner_depth).sum(-1) / values.sum(-1)
 
 
 def nearest(group: Tensor, depth: Tensor, face: Tensor, layers: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `layers` nearest entries of each group, ties to the lower face: (index into the input, group, rank)."""
+    """Return the `layers` nearest entries per group, ties to the lower face: (index into the input, group, rank)."""
     order = face.argsort(stable=True)
     order = order[depth[order].argsort(stable=True)]
     order = order[group[order].argsort(stable=True)]

@@ -8,32 +8,32 @@ from numba import njit
 
 @njit(nogil=True, cache=True, forceinline=True)
 def number(array, m):
-    """Row m of [M, 1], or the only row, in float64."""
+    """Return row m of [M, 1], or the only row, in float64."""
     return np.float64(array[m if len(array) > 1 else 0, 0])
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def vector(array, m, s):
-    """Row (m, s) of [M, S, 3], or (0, s) where there is one row, in float64."""
+    """Return row (m, s) of [M, S, 3], or (0, s) where there is one row, in float64."""
     row = m if len(array) > 1 else 0
     return np.float64(array[row, s, 0]), np.float64(array[row, s, 1]), np.float64(array[row, s, 2])
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def dot(a, b):
-    """a . b."""
+    """Return a . b."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def cross(a, b):
-    """a x b."""
+    """Return a x b."""
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def plus(a, s, b):
-    """a + s b."""
+    """Return a + s b."""
     return a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2]
 
 

@@ -88,7 +88,7 @@ def join(parts: Sequence[RawMesh]) -> RawMesh:
 
 
 def _mean_by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """[G, 3] float32: the mean of `values` [P, 3] over the positions that were welded into each group."""
+    """Return [G, 3] float32: the mean of `values` [P, 3] over the positions that were welded into each group."""
     count = np.bincount(group)
     sums = [np.bincount(group, weights=values[:, channel]) for channel in range(values.shape[1])]
     return (np.stack(sums, 1) / count[:, None]).astype(np.float32)

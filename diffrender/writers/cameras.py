@@ -55,7 +55,7 @@ def write_transforms(path: Path, cameras: Cameras, names: Sequence[str]) -> None
 
 
 def _lens_and_gains(cameras: Cameras) -> list[dict[str, object]]:
-    """What else there is to say of each picture: the parameters of its lens, and its exposure."""
+    """Return what else there is to say of each picture: the parameters of its lens, and its exposure."""
     rows: list[dict[str, object]] = [{} for _ in range(len(cameras))]
     columns = {**cameras.projection.parameters(), "exposure": cameras.exposure, "white_balance": cameras.white_balance}
     for name, values in columns.items():

@@ -46,7 +46,7 @@ def _entry(path: Path, name: str, light: Light) -> dict[str, Any]:
 
 
 def _rotation(vector: Tensor) -> dict[str, Any]:
-    """A rotation vector as scene files write it."""
+    """Return a rotation vector as scene files write it."""
     vector = vector.detach().cpu().double()
     angle = torch.linalg.vector_norm(vector)
     axis = vector / angle if float(angle) > 0 else vector.new_tensor([0.0, 1.0, 0.0])

@@ -57,7 +57,7 @@ LOSSES = ("image", "mask", "normal", "depth")
 REGULARIZER_OPTIONS = {
     name: model_of(field.annotation) for name, field in LossOptions.model_fields.items() if name not in LOSSES
 }
-SHELVES = [
+UNIONS_AND_TABLES = [
     (arms_of(AnyMaterial), MATERIALS),
     (arms_of(AnyLight), LIGHTS),
     (arms_of(AnyEdges), EDGE_MODELS),
@@ -70,7 +70,7 @@ SHELVES = [
 MORE = {"type", "name", "weight", "anneal", "order", "resolution"}
 # Options and the class that they configure, with the fields that only one of the two has.
 PAIRS: list[tuple[Any, Any, set[str]]] = [
-    *((options[name], table[name], MORE) for options, table in SHELVES for name in options),
+    *((options[name], table[name], MORE) for options, table in UNIONS_AND_TABLES for name in options),
     (ShadowOptions, Shadow, set()),
     (DisplayOptions, Display, set()),
     (ResolutionOptions, ResolutionSchedule, set()),
@@ -83,7 +83,7 @@ PAIRS: list[tuple[Any, Any, set[str]]] = [
 DIFFERENT = {(OptimizeOptions, "batch_size")}
 
 
-@pytest.mark.parametrize(("options", "table"), SHELVES)
+@pytest.mark.parametrize(("options", "table"), UNIONS_AND_TABLES)
 def test_every_entry_of_a_shelf_can_be_written(options: dict[str, Any], table: dict[str, Any]) -> None:
     assert list(options) == list(table)
 

@@ -31,8 +31,8 @@ def test_one_object_is_reported_in_the_world() -> None:
 
 def test_several_objects_are_reported_together_and_under_their_names() -> None:
     scene = Scene({"ball": placed(icosphere(2)), "ring": placed(torus(), 0.8)})
-    findings = GeometryEvaluator(None).report(scene)
-    numbers = findings.as_json()
+    report = GeometryEvaluator(None).report(scene)
+    numbers = report.as_json()
     assert (numbers["components"], numbers["genus"], numbers["n_faces"]) == (2, 1, 320 + 2 * 48 * 24)
     # They intersect each other; neither intersects itself.
     assert numbers["self_intersections"] > 0
@@ -42,14 +42,14 @@ def test_several_objects_are_reported_together_and_under_their_names() -> None:
 
 def test_the_distance_to_a_known_target_is_measured_in_the_world() -> None:
     target, scene = (Scene({"ball": placed(icosphere(4), 1.0, size)}) for size in (1.0, 1.1))
-    judge = GeometryEvaluator(target)
-    findings = judge.report(scene)
-    assert findings.rms_to_target == pytest.approx(0.1, rel=0.01)
-    assert findings.surface_rms_to_target == pytest.approx(0.1, rel=0.01)
+    evaluator = GeometryEvaluator(target)
+    report = evaluator.report(scene)
+    assert report.rms_to_target == pytest.approx(0.1, rel=0.01)
+    assert report.surface_rms_to_target == pytest.approx(0.1, rel=0.01)
     surfaces = [SurfaceQuery(triangles_w(each)["ball"]) for each in (scene, target)]
-    assert findings.rms_to_target == vertex_distance(*surfaces)
-    assert findings.as_json()["surface_rms_to_target"] == findings.surface_rms_to_target
-    assert judge.report(target).rms_to_target == pytest.approx(0.0, abs=1e-12)
+    assert report.rms_to_target == vertex_distance(*surfaces)
+    assert report.as_json()["surface_rms_to_target"] == report.surface_rms_to_target
+    assert evaluator.report(target).rms_to_target == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_scene_without_area_is_at_no_known_distance() -> None:

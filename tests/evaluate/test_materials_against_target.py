@@ -37,13 +37,13 @@ def render_views(scene: Scene, cameras: Cameras) -> RenderOutput:
     return render(scene, cameras, Hard())
 
 
-def judge_of(target: Scene) -> MaterialEvaluator:
+def evaluator_of(target: Scene) -> MaterialEvaluator:
     views = synthetic_views(replace(target, lights=SUN), CAMERAS, 1)
     return MaterialEvaluator(target, CAMERAS, Relit(SUN, views), render_views)
 
 
 def test_the_target_itself_is_at_no_distance() -> None:
-    found = judge_of(scene_of(ggx())).report(scene_of(ggx()))
+    found = evaluator_of(scene_of(ggx())).report(scene_of(ggx()))
     assert found is not None and found.relight is not None
     assert found.base_color_psnr_db == pytest.approx(100) and found.base_color_scale == pytest.approx(1)
     assert found.share_mae == {"roughness": 0, "metallic": 0}
@@ -54,7 +54,7 @@ def test_the_target_itself_is_at_no_distance() -> None:
 
 
 def test_differences_are_told_apart() -> None:
-    found = judge_of(scene_of(ggx())).report(scene_of(ggx(roughness=0.6, metallic=0.55)))
+    found = evaluator_of(scene_of(ggx())).report(scene_of(ggx(roughness=0.6, metallic=0.55)))
     assert found is not None
     assert found.share_mae["roughness"] == pytest.approx(0.1, abs=1e-5)
     assert found.share_mae["metallic"] == pytest.approx(0.3, abs=1e-5)
@@ -63,7 +63,7 @@ def test_differences_are_told_apart() -> None:
 
 def test_a_darker_surface_is_the_same_up_to_brighter_light() -> None:
     # A diffuse surface: its image is proportional to its colour.
-    found = judge_of(scene_of(Lambert(COLORS))).report(scene_of(Lambert(COLORS / 2)))
+    found = evaluator_of(scene_of(Lambert(COLORS))).report(scene_of(Lambert(COLORS / 2)))
     assert found is not None and found.relight is not None
     assert found.base_color_scale == pytest.approx(2, rel=1e-5)
     assert found.base_color_psnr_db > 99
@@ -72,7 +72,7 @@ def test_a_darker_surface_is_the_same_up_to_brighter_light() -> None:
 
 
 def test_a_tint_is_the_same_up_to_tinted_light_alone() -> None:
-    found = judge_of(scene_of(Lambert(COLORS))).report(scene_of(Lambert(COLORS * torch.tensor([1.0, 0.7, 0.5]))))
+    found = evaluator_of(scene_of(Lambert(COLORS))).report(scene_of(Lambert(COLORS * torch.tensor([1.0, 0.7, 0.5]))))
     assert found is not None
     assert found.base_color_psnr_db < 30
     assert found.base_color_balanced_psnr_db > 99
@@ -80,13 +80,13 @@ def test_a_tint_is_the_same_up_to_tinted_light_alone() -> None:
 
 def test_a_texture_and_vertices_are_compared_by_what_is_seen() -> None:
     baked = Lambert(bake_to_texture(BALL, COLORS, 64))
-    found = judge_of(scene_of(Lambert(COLORS))).report(scene_of(baked))
+    found = evaluator_of(scene_of(Lambert(COLORS))).report(scene_of(baked))
     assert found is not None and 35 < found.base_color_psnr_db < 99
 
 
 def test_materials_of_other_kinds_and_those_out_of_view_are_not_compared() -> None:
-    judge = judge_of(scene_of(ggx()))
-    assert judge.report(scene_of(Lambert(COLORS))) is None
+    evaluator = evaluator_of(scene_of(ggx()))
+    assert evaluator.report(scene_of(Lambert(COLORS))) is None
     away = replace(scene_of(ggx()).objects["ball"], scale=torch.tensor(1e-3), pose=torch.eye(4))
     away.pose[:3, 3] = 50
-    assert judge.report(Scene({"ball": away}, SUN)) is None
+    assert evaluator.report(Scene({"ball": away}, SUN)) is None

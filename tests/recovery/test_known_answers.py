@@ -164,8 +164,8 @@ def test_the_texture_of_a_known_object(tmp_path: Path) -> None:
 def test_a_shape_from_a_coarse_sphere_that_is_remeshed(method: str) -> None:
     setup, result = fitted(REMESHED.replace("METHOD", method))
     assert setup.scene.objects["object"].mesh.n_vertices == 42
-    judge = GeometryEvaluator(setup.target_scene)
-    first, last = (judge.report(scene) for scene in (setup.scene, result.scene))
+    evaluator = GeometryEvaluator(setup.target_scene)
+    first, last = (evaluator.report(scene) for scene in (setup.scene, result.scene))
     assert first.surface_rms_to_target is not None and last.surface_rms_to_target is not None
     assert first.surface_rms_to_target > 0.15
     assert last.surface_rms_to_target < 0.004

@@ -33,9 +33,9 @@ def test_materials_and_light_come_nearer_to_the_truth() -> None:
         setup = build_fit(load_config(SCENE, SMALL))
         heldout = setup.heldout_views
         assert setup.target_scene is not None and heldout is not None
-        judge = MaterialEvaluator(setup.target_scene, heldout.cameras, setup.relit, setup.render_views)
+        evaluator = MaterialEvaluator(setup.target_scene, heldout.cameras, setup.relit, setup.render_views)
         result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
-        before, after = judge.report(setup.scene), judge.report(result.scene)
+        before, after = evaluator.report(setup.scene), evaluator.report(result.scene)
         assert before is not None and after is not None
         assert before.relight is not None and after.relight is not None
         unseen = [

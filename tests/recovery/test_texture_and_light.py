@@ -38,12 +38,12 @@ def relight_db(material: MaterialReport) -> float:
 def test_shape_material_and_light_are_found_together() -> None:
     with threads_to_kernels(2):
         setup = build_fit(load_config(SCENE, SMALL))
-        judge = Evaluator(setup)
-        before = judge.evaluate(setup.scene, setup.fit_views.cameras)
+        evaluator = Evaluator(setup)
+        before = evaluator.evaluate(setup.scene, setup.fit_views.cameras)
         result = fit(
             setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step
         )  # fmt: skip
-        after = judge.evaluate(result.scene, result.cameras)
+        after = evaluator.evaluate(result.scene, result.cameras)
     assert result.stop_reason == "finished"
     _check(before, after)
     start, end = (scene.objects["object"] for scene in (setup.scene, result.scene))

@@ -48,7 +48,7 @@ class OpCase:
     op: the public function.
     problems: arguments that differ in what code they run, or in how hard they are; `seeds` of each are compared with
         the reference.
-    large: arguments of so many items that several threads share them.
+    large: arguments of enough items that several threads share them.
     differentiable: the arguments it is differentiable in; constants: floats documented to get no gradient.
     small: float64 arguments for gradcheck, in all that it is differentiable in but `not_in_gradcheck`.
     empty: names of sizes that may be 0 together.
@@ -158,7 +158,7 @@ def _supersample(kind: str, n_samples: int) -> Problem:
 
 
 def _supersampled(arguments: Arguments, result: Any) -> Any:
-    # Of two degenerate faces that lie upon one another (f and f + 30) rounding of the position decides.
+    # Of two degenerate faces that coincide (f and f + 30) rounding of the position decides.
     faces = arguments["topology"].faces
     half = len(faces) // 2
     twins = torch.equal(faces[half:], faces[:half].flip(1))

@@ -20,7 +20,7 @@ FAILURES = Path(__file__).parents[2] / "outputs" / "test_failures"
 def as_picture(image: Tensor) -> np.ndarray:
     """Return uint8 sRGB [H', W', 3] of linear images [(N,) H, W, 1, 3 or 4].
 
-    Views are below one another; coverage, a fourth channel, is beside the color.
+    Views are below one another; coverage, a fourth channel, is to the right of the colour.
     """
     image = image.detach().cpu().float().reshape(-1, *image.shape[-2:])
     if image.shape[-1] != 4:

@@ -43,7 +43,7 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is an int or a float, and not a bool."""
+    """Return whether `value` is an int or a float, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -138,7 +138,7 @@ class OneOf:
         return {self._tag(kind) or str(position): kind for position, kind in enumerate(kinds)}
 
     def is_keyed(self, kind: Any) -> bool:
-        """Whether mappings of this arm are distinguished by `key`."""
+        """Return whether mappings of this arm are distinguished by `key`."""
         model = model_of(kind)
         return model is not None and self.key in model.model_fields
 

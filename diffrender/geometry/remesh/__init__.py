@@ -1,1 +1,1 @@
-"""Remeshing: edges of wanted length on the same surface."""
+"""Remeshing: edges of target length on the same surface."""

@@ -32,14 +32,14 @@ from diffrender.geometry.remesh.halfedges import (
     turns_over,
 )
 
-# Where nothing else decides, the new vertex lies in the middle of the edge. This weighs as much as faces that the edge
+# Where nothing else decides, the new vertex is in the middle of the edge. This weighs as much as faces that the edge
 # leaves at 0.1 rad (6 degrees).
 MIDDLE_WEIGHT = 0.01
 
 
 @njit(cache=True, error_model="numpy")
 def short_edges(m, low):
-    """Half-edges of the edges shorter than `low` times the wanted length, one an edge, the shortest first."""
+    """Return half-edges of the edges shorter than `low` times the target length, one per edge, the shortest first."""
     n_halves = 3 * m.used[1]
     count = 0
     for h in range(n_halves):
@@ -58,7 +58,7 @@ def short_edges(m, low):
 
 @njit(cache=True)
 def _links_meet_once(m, h):
-    """The link condition: the ends of the edge share no neighbours but the third corners of its faces.
+    """Return the link condition: whether the ends of the edge share no neighbours but the third corners of its faces.
 
     And those keep at least three neighbours (two at the boundary), or two faces would fall together.
     """
@@ -94,7 +94,7 @@ def _links_meet_once(m, h):
 
 @njit(cache=True, error_model="numpy")
 def _unevenness(m, v, ex, ey, ez):
-    """(sum of squared distances of v + e from the planes of the faces at v, weighted by area; sum of the areas)."""
+    """Return (area-weighted sum of squared distances of v + e from the planes of the faces at v; sum of areas)."""
     off, area = 0.0, 0.0
     k = m.start[v]
     while True:
@@ -110,7 +110,7 @@ def _unevenness(m, v, ex, ey, ez):
 
 @njit(cache=True, error_model="numpy")
 def _best_share(m, a, b):
-    """Where on the edge a b (0..1) the new vertex is nearest to the planes of all faces at a and b."""
+    """Return where on the edge a b (0..1) the new vertex is nearest to the planes of all faces at a and b."""
     ex = m.place[b, 0] - m.place[a, 0]
     ey = m.place[b, 1] - m.place[a, 1]
     ez = m.place[b, 2] - m.place[a, 2]
@@ -123,7 +123,7 @@ def _best_share(m, a, b):
 
 @njit(cache=True, error_model="numpy")
 def _keeps_texture(m, k, value):
-    """Whether the face of half-edge k does not turn over in the texture when the corner that k leaves gets `value`."""
+    """Return whether the face of half-edge k keeps its side in the texture if the corner that k leaves gets `value`."""
     bx, by = m.wedge[after(k), 0], m.wedge[after(k), 1]
     cx, cy = m.wedge[before(k), 0], m.wedge[before(k), 1]
     ex, ey = cx - bx, cy - by
@@ -133,9 +133,9 @@ def _keeps_texture(m, k, value):
 
 @njit(cache=True, error_model="numpy")
 def _worst_around(m, v, other, x, y, z, target, high, around):
-    """(refusal or 0, worst quality now, worst quality then) of the faces at v, if v moved to x, y, z.
+    """Return (refusal or 0, worst quality now, worst quality then) of the faces at v, if v moved to x, y, z.
 
-    Faces that have the vertex `other` too are left out. around: the sum of the normals of all faces at both.
+    Faces that also have the vertex `other` are omitted. around: the sum of the normals of all faces at both.
     """
     p = m.place
     worst_now, worst_then = 1.0, 1.0
@@ -162,7 +162,7 @@ def _worst_around(m, v, other, x, y, z, target, high, around):
 
 @njit(cache=True, error_model="numpy")
 def _texture_stays(m, v, other, first_value, second_value, side):
-    """Whether no face at v without `other` turns over in the texture when v's corners change.
+    """Return whether no face at v without `other` turns over in the texture when v's corners change.
 
     first_value: of the corners from half-edge side[0] (leaving v) counter-clockwise up to a special edge;
     second_value: of those from side[1] clockwise; a side of -1 does not exist.
@@ -232,7 +232,7 @@ def _merge(m, h, share, one, two):
 
 @njit(cache=True, error_model="numpy")
 def _share_of_collapse(m, h):
-    """Where on the edge of h its new vertex goes (0..1), or -1 if that would move a line of special edges."""
+    """Return where on the edge of h its new vertex goes (0..1), or -1 if that would move a line of special edges."""
     a, b = m.corner[h], m.corner[after(h)]
     at_a, at_b = standing(m, a, COS_CORNER)[0], standing(m, b, COS_CORNER)[0]
     if at_a == FREE and at_b == FREE:

@@ -30,7 +30,7 @@ LEAST_GAIN = 1.5
 
 @njit(cache=True)
 def _excess(m, v):
-    """How many neighbours more than wanted v has: 6 inside, 4 at the boundary."""
+    """Return how many neighbours more than wanted v has: 6 inside, 4 at the boundary."""
     return m.valence[v] - (4 if m.twin[m.start[v]] < 0 else 6)
 
 
@@ -75,7 +75,7 @@ def _flip(m, h):
 
 @njit(cache=True, error_model="numpy")
 def _texture_stays(m, a, b, c, d):
-    """Whether the new faces d b c and c a d have the same side up in the texture as the old ones; corners as given."""
+    """Return whether the new faces d b c and c a d have the same side up in the texture as the old ones."""
     w = m.wedge
     n_sides = 0
     for p, q, r in ((a, b, c), (b, a, d), (d, b, c), (c, a, d)):

@@ -11,7 +11,7 @@ from diffrender.geometry.remesh.constants import COS_TURN
 
 # Kinds of special edges, as bits; an ordinary edge has none.
 BOUNDARY, SEAM, FEATURE = 1, 2, 4
-# How a vertex stands towards the special edges: on none, on a line of them, or where lines end, meet or turn.
+# How a vertex relates to the special edges: on none, on a line of them, or where lines end, meet or turn.
 FREE, CURVE, CORNER = 0, 1, 2
 
 
@@ -24,7 +24,7 @@ class HalfEdges(NamedTuple):
     wedge: [3 Fmax, D]; what the corner carries.
     start: [Vmax] int64; a half-edge that leaves the vertex, at the boundary the one without twin; -1 if removed.
     valence: [Vmax] int64; the number of neighbours.
-    place: [Vmax, 3]; values: [Vmax, C]; target: [Vmax]; position, carried values, wanted edge length.
+    place: [Vmax, 3]; values: [Vmax, C]; target: [Vmax]; position, carried values, target edge length.
     stamp: [Vmax] int64; scratch: neighbours of one vertex are marked with a number never used before.
     used: [3] int64; vertices in use (removed ones too), faces in use (removed ones too), the last stamp.
     """
@@ -44,19 +44,19 @@ class HalfEdges(NamedTuple):
 
 @njit(cache=True)
 def after(h):
-    """The next half-edge of the same face."""
+    """Return the next half-edge of the same face."""
     return h + 1 if h % 3 < 2 else h - 2
 
 
 @njit(cache=True)
 def before(h):
-    """The previous half-edge of the same face."""
+    """Return the previous half-edge of the same face."""
     return h - 1 if h % 3 > 0 else h + 2
 
 
 @njit(cache=True, error_model="numpy")
 def length_of(m, h):
-    """The length of the edge of half-edge h."""
+    """Return the length of the edge of half-edge h."""
     a, b = m.corner[h], m.corner[after(h)]
     x = m.place[b, 0] - m.place[a, 0]
     y = m.place[b, 1] - m.place[a, 1]
@@ -66,13 +66,13 @@ def length_of(m, h):
 
 @njit(cache=True, error_model="numpy")
 def target_length_at(m, h):
-    """The mean of the target lengths at the two ends of half-edge h."""
+    """Return the mean of the target lengths at the two ends of half-edge h."""
     return 0.5 * (m.target[m.corner[h]] + m.target[m.corner[after(h)]])
 
 
 @njit(cache=True, error_model="numpy")
 def normal_of(ax, ay, az, bx, by, bz, cx, cy, cz):
-    """The normal of triangle a b c, of twice its area in length, and the sum of its squared sides."""
+    """Return the normal of triangle a b c, of twice its area in length, and the sum of its squared sides."""
     ux, uy, uz = bx - ax, by - ay, bz - az
     vx, vy, vz = cx - ax, cy - ay, cz - az
     wx, wy, wz = cx - bx, cy - by, cz - bz
@@ -82,19 +82,19 @@ def normal_of(ax, ay, az, bx, by, bz, cx, cy, cz):
 
 @njit(cache=True, error_model="numpy")
 def normal_at(p, a, b, c):
-    """`normal_of` the triangle of three vertices whose positions are in p."""
+    """Return `normal_of` the triangle of three vertices whose positions are in p."""
     return normal_of(p[a, 0], p[a, 1], p[a, 2], p[b, 0], p[b, 1], p[b, 2], p[c, 0], p[c, 1], p[c, 2])
 
 
 @njit(cache=True, error_model="numpy")
 def quality_of(nx, ny, nz, size):
-    """1 for an equilateral triangle down to 0 for a flat one: 4 sqrt(3) area / sum of squared sides."""
+    """Return 1 for an equilateral triangle down to 0 for a flat one: 4 sqrt(3) area / sum of squared sides."""
     return 2 * np.sqrt(3.0) * np.sqrt(nx * nx + ny * ny + nz * nz) / size if size > 0 else 0.0
 
 
 @njit(cache=True, error_model="numpy")
 def normals_around(m, v):
-    """(x, y, z, size): the sum of the normals of the faces at v, and the sum of their lengths."""
+    """Return (x, y, z, size): the sum of the normals of the faces at v, and the sum of their lengths."""
     x, y, z, size = 0.0, 0.0, 0.0, 0.0
     k = m.start[v]
     while True:
@@ -107,7 +107,7 @@ def normals_around(m, v):
 
 @njit(cache=True, error_model="numpy")
 def turns_over(ox, oy, oz, nx, ny, nz, rx, ry, rz):
-    """Whether a face whose normal goes from o to n turns too far; r: the sum of the normals around.
+    """Return whether a face whose normal goes from o to n turns too far; r: the sum of the normals around.
 
     A face without area has no normal to turn, and one folded over, against r, may turn to where r points.
     """
@@ -134,7 +134,7 @@ def settle(m, v, h):
 
 @njit(cache=True)
 def are_neighbours(m, v, w):
-    """Whether an edge joins vertices v and w."""
+    """Return whether an edge joins vertices v and w."""
     first = m.start[v]
     k = first
     while True:
@@ -162,7 +162,7 @@ def assign_wedge(m, h, counterclockwise, value):
 
 @njit(cache=True)
 def side_end(m, h):
-    """From half-edge h counter-clockwise around its origin: the last one whose face is not behind a special edge."""
+    """Return the last half-edge counter-clockwise from h around its origin that no special edge separates from it."""
     k = h
     while m.kind[before(k)] == 0:
         k = m.twin[before(k)]
@@ -173,7 +173,7 @@ def side_end(m, h):
 
 @njit(cache=True, error_model="numpy")
 def _wedge_turns(m, first, last, cos_corner):
-    """Whether the line of special edges turns at a vertex in the texture of one side, first and last as `side_end`."""
+    """Return whether the line of special edges turns at a vertex in the texture of one side; ends as of `side_end`."""
     ux = m.wedge[first, 0] - m.wedge[before(last), 0]
     uy = m.wedge[first, 1] - m.wedge[before(last), 1]
     wx = m.wedge[after(first), 0] - m.wedge[first, 0]
@@ -183,7 +183,7 @@ def _wedge_turns(m, first, last, cos_corner):
 
 @njit(cache=True, error_model="numpy")
 def standing(m, v, cos_corner):
-    """(FREE, CURVE or CORNER, a half-edge that leaves v along a special edge or -1).
+    """Return (FREE, CURVE or CORNER, a half-edge that leaves v along a special edge or -1).
 
     A line of special edges goes through a CURVE vertex: two edges of the same kinds that turn, in space and in the
     texture of either side, by less than the angle whose cosine is cos_corner.

@@ -58,7 +58,7 @@ def link_twins(corner, n_vertices, twin, faults, places):
 
 @njit(cache=True)
 def link_vertices(m, n_vertices, faults, places):
-    """Fill start and valence; vertices whose faces do not hang together count as PINCHED."""
+    """Fill start and valence; vertices whose faces are not connected count as PINCHED."""
     n_halves = 3 * m.used[1]
     corners = np.zeros(n_vertices, np.int64)
     for v in range(n_vertices):

@@ -30,7 +30,7 @@ COS_TIP = math.cos(math.radians(45))
 FLATTEST = 1e-10
 # A vertex on a line comes no nearer to its neighbour than this share of the edge.
 MARGIN = 0.1
-# A step that would spoil a face is halved so often before the vertex stays.
+# A step that would spoil a face is halved this many times before the vertex stays.
 N_TRIES = 3
 # Steps shorter than this part of the target length are not made: a mesh at rest stays the same bit for bit.
 LEAST_STEP = 1e-3
@@ -38,7 +38,7 @@ LEAST_STEP = 1e-3
 
 @njit(cache=True, error_model="numpy")
 def _spoils(m, v, x, y, z):
-    """Whether a face at v would turn over or become worse than SLIVER and than the worst is now, if v went there."""
+    """Return whether, if v moved there, a face would turn over, or become worse than SLIVER and the worst now."""
     p = m.place
     rx, ry, rz, _ = normals_around(m, v)
     worst_now, worst_then = 1.0, 1.0
@@ -58,7 +58,7 @@ def _spoils(m, v, x, y, z):
 
 @njit(cache=True, error_model="numpy")
 def _texture_spoils(m, k, value, all_around):
-    """Whether a face turns over in the texture if the corners from k on, counter-clockwise, get `value`."""
+    """Return whether a face turns over in the texture if the corners from k on, counter-clockwise, get `value`."""
     first = k
     while True:
         bx, by = m.wedge[after(k), 0], m.wedge[after(k), 1]
@@ -75,7 +75,7 @@ def _texture_spoils(m, k, value, all_around):
 
 @njit(cache=True, error_model="numpy")
 def _middle(m, v):
-    """(x, y, z, ok): the step from v to the middle of its faces, in the plane at right angles to its normal.
+    """Return (x, y, z, ok): the step from v to the middle of its faces, in the plane at right angles to its normal.
 
     The middle of each face counts by area / target^4, the density that makes a centroidal tessellation of cells of
     the target's size (Du, Faber, Gunzburger 1999). ok is false at a tip.
@@ -108,7 +108,7 @@ def _middle(m, v):
 
 @njit(cache=True, error_model="numpy")
 def _slope_of_weights(m, v, sx, sy, sz):
-    """The vector y such that the weights w_i = y . (p_i - p_v) of the neighbours move v by the step: y = M^-1 step.
+    """Return y = M^-1 step: the weights w_i = y . (p_i - p_v) of the neighbours move v by the step.
 
     M = sum of (p_i - p_v) (p_i - p_v)^T. These weights are the smallest that do it.
     """
@@ -261,7 +261,7 @@ def _slide_along(m, v, first, strength, one, two):
 
 @njit(cache=True)
 def relax_vertices(m, strength, counts):
-    """Move every vertex in turn that stands free or on a line."""
+    """Move every vertex in turn that is free or on a line."""
     one, two = np.empty(m.wedge.shape[1]), np.empty(m.wedge.shape[1])
     moved, change = np.empty(3), np.empty(m.values.shape[1] + 1)
     for v in range(m.used[0]):

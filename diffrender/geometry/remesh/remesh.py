@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # More faces than this are a slip in the target length rather than a wish.
 MOST_FACES = 5_000_000
-# Each round halves what is too long, so that no ratio of lengths needs as many.
+# Each round halves what is too long, so that no ratio of lengths needs more.
 MOST_ROUNDS = 64
 # Sweeps of flips in one pass; the second finds a tenth of the first.
 MOST_SWEEPS = 3
@@ -54,9 +54,9 @@ class RemeshOptions:
 
     def __post_init__(self) -> None:
         if self.features_deg is not None and not 0 < self.features_deg <= 180:
-            raise ShapeError(f"remesh: features_deg must lie in 0..180 or be None, got {self.features_deg}")
+            raise ShapeError(f"remesh: features_deg must be in 0..180 or be None, got {self.features_deg}")
         if not 0 <= self.relax <= 1:
-            raise ShapeError(f"remesh: relax must lie in 0..1, got {self.relax}")
+            raise ShapeError(f"remesh: relax must be in 0..1, got {self.relax}")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def remesh(
     passes: int = 1,
     options: RemeshOptions | None = None,
 ) -> Remeshed:
-    """The same surface in triangles whose edges are about `target_length` long.
+    """Return the same surface in triangles whose edges are about `target_length` long.
 
     A pass splits edges longer than 4/3 of the mean target of their ends, collapses those shorter than 4/5, flips edges
     towards six neighbours a vertex and slides vertices over the surface. One pass after each few steps of a fit keeps a
@@ -115,7 +115,7 @@ def remesh(
     and handles as before. Boundary, seams (edges whose corner attributes differ between their faces) and sharp edges
     stay where they are up to turns of less than 40 degrees; their corners stay exactly.
 
-    vertices: [V, 3] float32 or float64 in any unit, on the CPU. Unused ones are left out of the result.
+    vertices: [V, 3] float32 or float64 in any unit, on the CPU. Unused ones are not in the result.
     faces: [F, 3] int64, counter-clockwise; an orientable manifold, closed or open, of any number of components.
     target_length: positive, in the unit of vertices; one number or [V].
     attributes: [V, C] float, whatever else vertices carry. New and moved vertices get their values and their position
@@ -149,7 +149,7 @@ def _check_target(
     corner_attributes: Tensor | None,
     passes: int,
 ) -> Tensor:
-    """The target length of each vertex, [V] float64; raises for bad arguments."""
+    """Return the target length of each vertex, [V] float64; raises for bad arguments."""
     check_shape("remesh", "vertices", vertices, ("V", 3))
     check_shape("remesh", "faces", faces, ("F", 3))
     check_shape("remesh", "attributes", attributes, (len(vertices), "C"))
@@ -196,7 +196,7 @@ def _halves(
     corner_attributes: Tensor | None,
     options: RemeshOptions,
 ) -> HalfEdges:
-    """The half-edges of a mesh; raises where it is not manifold."""
+    """Return the half-edges of a mesh; raises where it is not manifold."""
     from diffrender.geometry.remesh.halfedges import HalfEdges
     from diffrender.geometry.remesh.link_halfedges import link_twins, link_vertices, mark_edges
 
@@ -223,12 +223,12 @@ def _halves(
 
 
 def _doubles(tensor: Tensor) -> np.ndarray:
-    """A float64 copy."""
+    """Return a float64 copy."""
     return np.array(tensor.detach().numpy(), np.float64, order="C")
 
 
 def _cos_feature(options: RemeshOptions) -> float:
-    """Edges whose normals have a smaller cosine are features; no cosine is below -2."""
+    """Return the cosine of two normals below which their edge is a feature; no cosine is below -2."""
     return -2.0 if options.features_deg is None else math.cos(math.radians(options.features_deg))
 
 
@@ -297,7 +297,7 @@ def _one_pass(halves: HalfEdges, options: RemeshOptions, counts: np.ndarray) -> 
 
 
 def _with_room(halves: HalfEdges, n_splits: int) -> HalfEdges:
-    """The same with room for so many more splits: a vertex and two faces each."""
+    """Return the same with room for that many more splits: a vertex and two faces each."""
     n_vertices, n_faces = int(halves.used[0]) + n_splits, int(halves.used[1]) + 2 * n_splits
     if n_vertices <= len(halves.start) and 3 * n_faces <= len(halves.corner):
         return halves
@@ -322,7 +322,7 @@ def _with_room(halves: HalfEdges, n_splits: int) -> HalfEdges:
 def _result(
     halves: HalfEdges, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None, counts: np.ndarray
 ) -> Remeshed:
-    """The mesh that the half-edges describe, without what was removed."""
+    """Return the mesh that the half-edges describe, without what was removed."""
     from diffrender.geometry.remesh.link_halfedges import compact
 
     n_vertices = int((halves.start[: halves.used[0]] >= 0).sum())

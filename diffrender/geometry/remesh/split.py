@@ -10,7 +10,7 @@ from diffrender.geometry.remesh.halfedges import after, before, length_of, targe
 
 @njit(cache=True, error_model="numpy")
 def long_edges(m, high):
-    """Half-edges of the edges longer than `high` times the wanted length, one an edge, the longest first."""
+    """Return half-edges of the edges longer than `high` times the target length, one per edge, the longest first."""
     n_halves = 3 * m.used[1]
     count = 0
     for h in range(n_halves):

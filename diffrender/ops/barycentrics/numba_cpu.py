@@ -16,7 +16,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, inline="always")
 def relative_corners(verts, view, v0, v1, v2, px, py):
-    """Corners relative to the point, times w: (x0, y0, x1, y1, x2, y2)."""
+    """Return corners relative to the point, times w: (x0, y0, x1, y1, x2, y2)."""
     w0, w1, w2 = np.float64(verts[view, v0, 2]), np.float64(verts[view, v1, 2]), np.float64(verts[view, v2, 2])
     return (
         verts[view, v0, 0] - px * w0,
@@ -30,7 +30,7 @@ def relative_corners(verts, view, v0, v1, v2, px, py):
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, verts, faces, views, face_id, xy, out):
-    """Coordinates of the points start..end-1."""
+    """Write coordinates of the points start..end-1."""
     for m in range(start, end):
         face = face_id[m]
         px, py = np.float64(xy[m, 0]), np.float64(xy[m, 1])

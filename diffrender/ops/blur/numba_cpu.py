@@ -36,7 +36,7 @@ def blur_rows(start, end, images, n_channels, weights, out):
 
 @njit(nogil=True, cache=True)
 def blur_rows_backward(start, end, grad, n_channels, weights, out):
-    """The transpose of blur_rows."""
+    """Write the transpose of blur_rows."""
     size = grad.shape[1]
     reach = len(weights) // 2
     wide = np.empty(size + 2 * reach * n_channels, grad.dtype)
@@ -93,7 +93,7 @@ def forward(images: Tensor, weights: Tensor) -> Tensor:
 
 
 def backward(grad: Tensor, weights: Tensor) -> Tensor:
-    """Gradient with respect to images: the two passes transposed, in reverse order."""
+    """Return gradient with respect to images: the two passes transposed, in reverse order."""
     array, shape, n_channels = _passes(grad)
     columns = np.empty(shape, array.dtype)
     out = torch.empty(grad.shape, dtype=grad.dtype)

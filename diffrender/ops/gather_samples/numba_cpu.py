@@ -15,7 +15,7 @@ AFTER_ALL = np.iinfo(np.int64).max
 
 @njit(nogil=True, cache=True)
 def count_rows(start, end, face_id, refined, first_refined, sample_face_id, count):
-    """How many samples the image rows start..end-1 have (row = n H + i)."""
+    """Count the samples of the image rows start..end-1 have (row = n H + i)."""
     width = face_id.shape[1]
     for row in range(start, end):
         found = 0
@@ -45,7 +45,7 @@ def fill_rows(
     xy,
     weight,
 ):
-    """The samples of the image rows start..end-1; those of row r begin at first[r]."""
+    """Write the samples of the image rows start..end-1; those of row r begin at first[r]."""
     width = face_id.shape[1]
     n_samples = sample_face_id.shape[1]
     for row in range(start, end):

@@ -25,14 +25,14 @@ LEAST_COSINE = 1e-3
 
 
 def distribution(alpha: Tensor, sine_squared: Tensor) -> Tensor:
-    """D, from alpha and the squared sine of the angle between n and h (as |n x h|^2: 1 - (n.h)^2 loses its digits)."""
+    """Return D of alpha and the squared sine between n and h (given as |n x h|^2: 1 - (n.h)^2 loses its digits)."""
     alpha_squared = alpha * alpha
     spread = sine_squared + alpha_squared * (1 - sine_squared)
     return alpha_squared / (math.pi * spread * spread)
 
 
 def visibility(alpha: Tensor, cos_light: Tensor, cos_camera: Tensor) -> Tensor:
-    """V, the height-correlated Smith term over 4 n.l n.v; cosines at least 0, one of them above."""
+    """Return V, the height-correlated Smith term over 4 n.l n.v; cosines at least 0, one of them above."""
     alpha_squared = alpha * alpha
     light = (alpha_squared + (1 - alpha_squared) * cos_light * cos_light).sqrt()
     camera = (alpha_squared + (1 - alpha_squared) * cos_camera * cos_camera).sqrt()
@@ -40,14 +40,14 @@ def visibility(alpha: Tensor, cos_light: Tensor, cos_camera: Tensor) -> Tensor:
 
 
 def schlick(cosine: Tensor) -> Tensor:
-    """(1 - v.h)^5."""
+    """Return (1 - v.h)^5."""
     complement = (1 - cosine).clamp(0, 1)
     squared = complement * complement
     return squared * squared * complement
 
 
 def look_up(table: Tensor, roughness: Tensor, cosine: Tensor) -> Tensor:
-    """Bilinear values [..., C] of a table [R, K, C] at [..., 1]; differentiable in both.
+    """Return bilinear values [..., C] of a table [R, K, C] at [..., 1]; differentiable in both.
 
     Rows go from roughness 0 to 1, columns from cosine 0 to 1 in even steps of its square root. A NaN gives NaN.
     """

@@ -23,13 +23,13 @@ LEAST_LENGTH = 1e-12
 
 @njit(nogil=True, cache=True, forceinline=True)
 def clamp(value, low, high):
-    """`value` within low..high; a NaN stays one."""
+    """Return `value` within low..high; a NaN stays one."""
     return low if value < low else (high if value > high else value)
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def half_of(to, v):
-    """The half vector of two unit vectors, and the length of their sum."""
+    """Return the half vector of two unit vectors, and the length of their sum."""
     h = plus(to, 1.0, v)
     length = max(math.sqrt(dot(h, h)), LEAST_LENGTH)
     return (h[0] / length, h[1] / length, h[2] / length), length
@@ -43,7 +43,7 @@ def cell(position, size):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def share_of(table, roughness, cosine):
-    """T, and its derivatives by roughness and cosine."""
+    """Return T, and its derivatives by roughness and cosine."""
     rows, columns = table.shape[0] - 1, table.shape[1] - 1
     root = math.sqrt(clamp(cosine, LEAST_COSINE, 1.0))
     x, y = root * columns, roughness * rows
@@ -59,7 +59,7 @@ def share_of(table, roughness, cosine):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def straight_on(metal, color):
-    """f0, the reflectance seen straight on."""
+    """Return f0, the reflectance seen straight on."""
     return (
         DIELECTRIC_F0 + metal * (color[0] - DIELECTRIC_F0),
         DIELECTRIC_F0 + metal * (color[1] - DIELECTRIC_F0),
@@ -69,7 +69,7 @@ def straight_on(metal, color):
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, normal, to_camera, to_light, base_color, metallic, roughness, table, out):
-    """BSDF times cosine [M, S, 3] at the points start..end-1."""
+    """Write BSDF times cosine [M, S, 3] at the points start..end-1."""
     for m in range(start, end):
         n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
         metal = number(metallic, m)
@@ -103,7 +103,7 @@ def gradients(
     start, end, grad, normal, to_camera, to_light, base_color, metallic, roughness, table,
     grad_normal, grad_camera, grad_light, grad_color, grad_metallic, grad_roughness,
 ):  # fmt: skip
-    """Gradients of the points start..end-1 with respect to each input, those of the lights [M, S, 3]."""
+    """Write gradients of the points start..end-1 with respect to each input, those of the lights [M, S, 3]."""
     for m in range(start, end):
         n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
         metal = number(metallic, m)
@@ -225,6 +225,6 @@ def _inputs(
     normal: Tensor, to_camera: Tensor, to_light: Tensor, base_color: Tensor, metallic: Tensor, roughness: Tensor,
     diffuse_table: Tensor,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
-    """As the kernels take them: all vectors [rows, S, 3], numbers [rows, 1]."""
+    """Return the inputs as the kernels take them: all vectors [rows, S, 3], numbers [rows, 1]."""
     vectors = (normal[:, None], to_camera[:, None], to_light, base_color[:, None])
     return as_numpy(*vectors, metallic, roughness, diffuse_table)

@@ -24,20 +24,20 @@ CHANNELS = 3
 
 @njit(nogil=True, cache=True, forceinline=True)
 def corner_from(verts, view, vertex, px, py):
-    """A corner (x, y, w), times w, counted from the point (px, py)."""
+    """Return a corner (x, y, w), times w, counted from the point (px, py)."""
     w = np.float64(verts[view, vertex, 2])
     return verts[view, vertex, 0] - px * w, verts[view, vertex, 1] - py * w, w
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def value_of(values, vertex):
-    """The three channels of a vertex."""
+    """Return the three channels of a vertex."""
     return np.float64(values[vertex, 0]), np.float64(values[vertex, 1]), np.float64(values[vertex, 2])
 
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy, out):
-    """Values [M, 3] at the points start..end-1."""
+    """Write values [M, 3] at the points start..end-1."""
     m = start
     while m < end:
         face, view, own = scene_face_id[m], views[m], face_id[m]
@@ -61,7 +61,7 @@ def evaluate(start, end, values, faces, face_id, verts, scene_faces, scene_face_
 
 @njit(nogil=True, cache=True, forceinline=True)
 def weighted_sum(a, b, c, weights):
-    """The sum of three triples, times a weight each."""
+    """Return the sum of three triples, times a weight each."""
     u, v, w = weights
     return a[0] * u + b[0] * v + c[0] * w, a[1] * u + b[1] * v + c[1] * w, a[2] * u + b[2] * v + c[2] * w
 
@@ -132,7 +132,7 @@ def add_gradient(
 
 
 def _by_threes(values: Tensor) -> list[Tensor]:
-    """[rows, C] as contiguous [rows, 3], the last filled up with zeros."""
+    """Return [rows, C] as contiguous [rows, 3], the last filled up with zeros."""
     values = values.detach()
     if values.shape[1] == CHANNELS:
         return [values.contiguous()]

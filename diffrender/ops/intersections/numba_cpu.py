@@ -28,7 +28,7 @@ def load_face(verts, faces, view, face, lines, depth):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values, slope):
-    """(low, high, foot x, foot y, along x, along y, steepness, perspective): the line in the pixel and in both faces.
+    """Return (low, high, foot x, foot y, along x, along y, steepness, perspective): the line in pixel and faces.
 
     A point of it is (cx, cy) + foot + t along with t from low to high; there is none where high <= low. Fills what is
     known of the two faces into the arrays.

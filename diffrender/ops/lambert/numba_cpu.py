@@ -20,7 +20,7 @@ ONE_OVER_PI = 1 / math.pi
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, normal, to_light, base_color, out):
-    """BSDF times cosine [M, S, 3] at the points start..end-1."""
+    """Write BSDF times cosine [M, S, 3] at the points start..end-1."""
     for m in range(start, end):
         n, color = vector(normal, m, 0), vector(base_color, m, 0)
         for s in range(to_light.shape[1]):
@@ -31,7 +31,7 @@ def evaluate(start, end, normal, to_light, base_color, out):
 
 @njit(nogil=True, cache=True)
 def gradients(start, end, grad, normal, to_light, base_color, grad_normal, grad_light, grad_color):
-    """Gradients of the points start..end-1 with respect to each input, those of the lights [M, S, 3]."""
+    """Write gradients of the points start..end-1 with respect to each input, those of the lights [M, S, 3]."""
     for m in range(start, end):
         n, color = vector(normal, m, 0), vector(base_color, m, 0)
         g_n, g_color = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)

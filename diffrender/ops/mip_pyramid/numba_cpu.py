@@ -14,7 +14,7 @@ from diffrender.threads import parallel_for
 
 
 def taps(size: int) -> np.ndarray:
-    """[max(1, size // 2), K] weights of the texels 2 j, 2 j + 1 (and 2 j + 2 where `size` is odd) in texel j."""
+    """Return [max(1, size // 2), K] weights of the texels 2 j, 2 j + 1 (and 2 j + 2 where `size` is odd) in texel j."""
     if size == 1:
         return np.ones((1, 1))
     half = size // 2
@@ -27,7 +27,7 @@ def taps(size: int) -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def shrink_rows(start, end, fine, row_taps, column_taps, coarse):
-    """The rows start..end-1 of `coarse` [h, w, C] from `fine` [H, W, C]."""
+    """Write the rows start..end-1 of `coarse` [h, w, C] from `fine` [H, W, C]."""
     for i in range(start, end):
         for j in range(coarse.shape[1]):
             for c in range(coarse.shape[2]):
@@ -40,7 +40,7 @@ def shrink_rows(start, end, fine, row_taps, column_taps, coarse):
 
 @njit(nogil=True, cache=True)
 def shrink_even_rows(start, end, fine, coarse):
-    """The same where both sizes are even, several times as fast."""
+    """Write the same where both sizes are even, several times as fast."""
     for i in range(start, end):
         for j in range(coarse.shape[1]):
             for c in range(coarse.shape[2]):
@@ -78,7 +78,7 @@ def scatter_rows(start, end, given, coarse, row_taps, column_taps, first, step, 
 
 @njit(nogil=True, cache=True)
 def scatter_even_rows(start, end, given, coarse, first, step, out):
-    """The same where both sizes are even."""
+    """Write the same where both sizes are even."""
     for i in range(start, end):
         for j in range(coarse.shape[1]):
             n = i * given.shape[1] + 2 * j
@@ -146,7 +146,7 @@ def _is_even(image: np.ndarray) -> bool:
 
 
 def _taps_of(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The taps of its rows and columns."""
+    """Return the taps of its rows and columns."""
     return taps(image.shape[0]), taps(image.shape[1])
 
 

@@ -27,7 +27,7 @@ class MipPyramid(NamedTuple):
     sizes: Sizes
 
     def level(self, index: int) -> Tensor:
-        """[H, W, C] one level."""
+        """Return [H, W, C] one level."""
         first = sum(height * width for height, width in self.sizes[:index])
         height, width = self.sizes[index]
         return self.texels[first : first + height * width].unflatten(0, (height, width))
@@ -69,7 +69,7 @@ def mip_pyramid(
 
 
 def level_sizes(height: int, width: int, levels: int | None = None) -> Sizes:
-    """(height, width) of each level of an image of this size, down to 1 x 1 or `levels` in all."""
+    """Return (height, width) of each level of an image of this size, down to 1 x 1 or `levels` in all."""
     sizes = [(height, width)]
     while sizes[-1] != (1, 1) and len(sizes) != levels:
         sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))

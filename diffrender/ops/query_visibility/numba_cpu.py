@@ -15,7 +15,7 @@ from diffrender.threads import parallel_for
 
 @njit(nogil=True, cache=True, inline="always")
 def pixel_of(xy, q, height, width):
-    """Column and row of the pixel that holds point q, the nearest one for points outside."""
+    """Return column and row of the pixel that holds point q, the nearest one for points outside."""
     column = min(max(np.int64(np.floor(xy[q, 0])), 0), width - 1)
     row = min(max(np.int64(np.floor(xy[q, 1])), 0), height - 1)
     return column, row

@@ -56,7 +56,7 @@ def _swept(
     height: int,
     width: int,
 ) -> Tensor:
-    """[M] zero; its derivative by verts_hom is what the segments' motion takes from each point."""
+    """Return [M] zero; its derivative by verts_hom is what the segments' motion takes from each point."""
     view = occluders.pixel // (height * width)
     terms = verts_hom[view[:, None], faces[occluders.face]] * occluders.bary[:, :, None]
     middle = terms.sum(1)
@@ -89,5 +89,5 @@ def _swept(
 
 
 def _tent(offset: Tensor, radius: int) -> Tensor:
-    """[Q] of offsets [Q, 2] in texels: a square pyramid over 2 radius texels each way, of volume 1."""
+    """Return [Q] of offsets [Q, 2] in texels: a square pyramid over 2 radius texels each way, of volume 1."""
     return (1 - offset.abs() / radius).clamp_min(0).prod(1) / radius**2

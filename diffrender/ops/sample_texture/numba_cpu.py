@@ -37,7 +37,7 @@ def neighbours(coordinate, size, clamps):
 
 @njit(nogil=True, cache=True, inline="always")
 def squared_width(footprint, m, height, width):
-    """The squared width of the footprint of sample m in texels; 0 where there are no footprints."""
+    """Return the squared width of the footprint of sample m in texels; 0 where there are no footprints."""
     if footprint.shape[1] == 0:
         return 0.0
     if footprint.shape[1] == 1:
@@ -49,7 +49,7 @@ def squared_width(footprint, m, height, width):
 
 @njit(nogil=True, cache=True, inline="always")
 def level_of(squared, n_levels):
-    """The finer one of the two levels, the weight of the coarser one, and whether they are blended."""
+    """Return the finer one of the two levels, the weight of the coarser one, and whether they are blended."""
     if not squared > 1.0:
         return 0, 0.0, False
     level = 0.5 * math.log2(squared)
@@ -60,7 +60,7 @@ def level_of(squared, n_levels):
 
 @njit(nogil=True, cache=True)
 def evaluate(start, end, texels, sizes, first, uv, footprint, clamps, out):
-    """Values of the samples start..end-1."""
+    """Write values of the samples start..end-1."""
     n_channels = out.shape[1]
     for m in range(start, end):
         level, t, blends = level_of(squared_width(footprint, m, sizes[0, 0], sizes[0, 1]), len(sizes))
@@ -189,7 +189,7 @@ def backward(
 def _positions(
     sizes: tuple[tuple[int, int], ...], uv: Tensor, footprint: Tensor | None, wrap: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
-    """What all kernels take: sizes [L, 2], the first texel of each level [L], uv, footprint [M, 0, 1 or 4], clamps."""
+    """Return what all kernels take: sizes [L, 2], first texel per level [L], uv, footprint [M, 0, 1 or 4], clamps."""
     size_array = np.array(sizes, dtype=np.int64)
     first = np.concatenate([[0], np.cumsum(size_array.prod(1))])[:-1]
     flat = (

@@ -26,7 +26,7 @@ def forward(
 
 
 def _level(footprint: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
-    """[M] the level in 0..L-1, with its fraction."""
+    """Return [M] the level in 0..L-1, with its fraction."""
     height, width = sizes[0]
     if footprint.dim() == 1:
         squared = footprint.double().square()
@@ -37,7 +37,7 @@ def _level(footprint: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
 
 
 def _bilinear(image: Tensor, uv: Tensor, wrap: str) -> Tensor:
-    """[M, C] of an image [H, W, C]."""
+    """Return [M, C] of an image [H, W, C]."""
     height, width, channels = image.shape
     left, right, fx = _neighbours(uv[:, 0], width, wrap)
     above, below, fy = _neighbours(uv[:, 1], height, wrap)

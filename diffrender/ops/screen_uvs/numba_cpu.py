@@ -25,7 +25,7 @@ GRAIN = 16384
 
 @njit(nogil=True, cache=True, forceinline=True)
 def corners_from(verts, faces, face, view, px, py):
-    """The three corners of a face, counted from the point (px, py)."""
+    """Return the three corners of a face, counted from the point (px, py)."""
     return (
         corner_from(verts, view, faces[face, 0], px, py),
         corner_from(verts, view, faces[face, 1], px, py),
@@ -35,7 +35,7 @@ def corners_from(verts, faces, face, view, px, py):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def coordinates_of(uvs, uv_faces, face):
-    """(u of the three corners, v of the three corners)."""
+    """Return (u of the three corners, v of the three corners)."""
     a, b, c = uv_faces[face, 0], uv_faces[face, 1], uv_faces[face, 2]
     return (
         (np.float64(uvs[a, 0]), np.float64(uvs[b, 0]), np.float64(uvs[c, 0])),
@@ -45,13 +45,13 @@ def coordinates_of(uvs, uv_faces, face):
 
 @njit(nogil=True, cache=True, forceinline=True)
 def bound(value):
-    """`value` within -LARGEST..LARGEST."""
+    """Return `value` within -LARGEST..LARGEST."""
     return min(max(value, -LARGEST), LARGEST)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, scene_face_id, views, xy, out_uv, out_derivatives):
-    """Coordinates [M, 2] and derivatives [M, 2, 2] at the points start..end-1."""
+    """Write coordinates [M, 2] and derivatives [M, 2, 2] at the points start..end-1."""
     m = start
     while m < end:
         face, view, own = scene_face_id[m], views[m], face_id[m]
@@ -81,7 +81,7 @@ def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, scene_face_
 
 @njit(nogil=True, cache=True, forceinline=True)
 def bound_gradient(grad, value):
-    """The gradient of a derivative before it is held."""
+    """Return the gradient of a derivative before it is held."""
     return np.float64(grad) if abs(value) <= LARGEST else 0.0
 
 

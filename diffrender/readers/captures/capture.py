@@ -37,7 +37,7 @@ class Capture:
         where masks leave it free, and `views.is_composited` says so; or black, if nothing else was ever there.
     holds_out: whether some of `views` are held out of a fit unless its options say otherwise; False if a fit needs
         each of them, or if the capture sets others apart.
-    read_heldout: reads the views that the capture itself sets apart to judge a fit by; None if there are none.
+    read_heldout: reads the views that the capture itself sets apart to evaluate a fit; None if there are none.
     aabb: [2, 3] the low and the high corner of a box around the object in world units; None if the capture has none,
         and the box is then estimated from the views.
     """

@@ -65,7 +65,7 @@ def _claims(path: Path) -> bool:
 
 
 def _read(path: Path, options: CaptureOptions) -> Capture:
-    """No view is held out: each shows the object in a light that no other shows."""
+    """Return None: no view is held out, since each shows the object in a light that no other shows."""
     return Capture(read_photometric_stereo(path, options), holds_out=False)
 
 
@@ -94,7 +94,7 @@ def read_light_directions(path: Path) -> Tensor:
 
 
 def _from_mirror_ball(folder: Path) -> Tensor:
-    """At the centre of the highlight, the mirror's normal halves the angle between camera and lamp."""
+    """Return the light directions: the normal at a highlight halves the angle between camera and lamp."""
     pictures = _pictures(folder)
     rows, columns = torch.nonzero(pictures.mask > 0.5, as_tuple=True)
     low = torch.stack([columns.min(), rows.min()]).float()
@@ -132,7 +132,7 @@ def _numbered_files(folder: Path) -> list[Path]:
 
 
 def _linear(file: Path, mask: Tensor) -> Tensor:
-    """Values [H, W, 3] as the file has them: undoes the decoding from sRGB."""
+    """Return values [H, W, 3] as the file has them: undoes the decoding from sRGB."""
     image = srgb_from_linear(read_image(file).rgb)
     if image.shape[:2] != mask.shape:
         raise DataError(
@@ -142,7 +142,7 @@ def _linear(file: Path, mask: Tensor) -> Tensor:
 
 
 def _square(rows: Tensor, columns: Tensor) -> tuple[int, int, int]:
-    """Top, left and side of a square about the mask, with a margin; it may extend beyond the picture."""
+    """Return top, left and side of a square about the mask, with a margin; it may extend beyond the picture."""
     height, width = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
     side = round(MARGIN * max(height, width))
     return int(rows.min()) - (side - height) // 2, int(columns.min()) - (side - width) // 2, side

@@ -166,7 +166,7 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
 
 
 def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None:
-    """The part of the image that shows the object, [H, W]: its transparency, its mask file, or the product of both."""
+    """Return the share of each pixel that shows the object, [H, W]: by transparency, mask file, or their product."""
     mask = image.alpha
     if use_masks and frame.mask_path is not None:
         from_file = read_mask(frame.mask_path)
@@ -186,7 +186,7 @@ def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None
 
 
 def _fit_size(height: int, width: int, resolution: int | None) -> tuple[int, int]:
-    """The size, of the same shape, whose long side is `resolution`, unless the image is smaller already."""
+    """Return the size, of the same shape, whose long side is `resolution`, unless the image is smaller already."""
     long_side = max(height, width)
     if resolution is None or resolution >= long_side:
         return height, width
@@ -194,7 +194,7 @@ def _fit_size(height: int, width: int, resolution: int | None) -> tuple[int, int
 
 
 def _size_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
-    """One entry that lists the sizes, if there are several."""
+    """Return one entry that lists the sizes, if there are several."""
     by_size: dict[tuple[int, int], list[str]] = {}
     for frame, image in good:
         by_size.setdefault(image.size, []).append(frame.place)
@@ -205,7 +205,7 @@ def _size_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
 
 
 def _mask_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
-    """One entry if only some images have masks."""
+    """Return one entry if only some images have masks."""
     without = [frame.place for frame, image in good if image.mask is None]
     if not without:
         return []
@@ -213,12 +213,12 @@ def _mask_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
 
 
 def _some(places: Sequence[str]) -> str:
-    """The first few places, and how many more there are."""
+    """Return the first few places, and how many more there are."""
     return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
 
 
 def _cameras(frames: Sequence[PosedImage], width: int, height: int) -> Cameras:
-    """Cameras for the full images, which all have one size."""
+    """Return cameras for the full images, which all have one size."""
     intrinsics = [frame.intrinsics for frame in frames]
     kind = intrinsics[0].projection
     projection = kind(

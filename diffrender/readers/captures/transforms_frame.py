@@ -77,7 +77,7 @@ def posed_image(
 
 
 def _with_suffix(path: Path) -> Path:
-    """`path`, or the image that it names without a suffix, as NeRF-synthetic does."""
+    """Return `path`, or the image that it names without a suffix, as NeRF-synthetic does."""
     if path.is_file():
         return path
     # Not with_suffix: ".5" in "view_0.5" is not a suffix.
@@ -114,7 +114,7 @@ def _intrinsics(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:
 
 
 def _number(lens: Mapping[str, Any], key: str, low: float, high: float, problems: list[str]) -> float | None:
-    """lens[key] as a number strictly between low and high; None if it is absent."""
+    """Return lens[key] as a number strictly between low and high; None if it is absent."""
     if key not in lens:
         return None
     value = lens[key]
@@ -178,7 +178,7 @@ def _cam_from_world(value: Any, problems: list[str]) -> Tensor | None:
 
 
 def _nearest_rigid(matrix: Tensor) -> Tensor:
-    """The rigid motion nearest to `matrix` [4, 4]; removes the rounding of text files."""
+    """Return the rigid motion nearest to `matrix` [4, 4]; removes the rounding of text files."""
     left, _, right = torch.linalg.svd(matrix[:3, :3])
     return make_rigid(left @ right, matrix[:3, 3])
 

@@ -91,7 +91,7 @@ def _claims(path: Path) -> bool:
 
 
 def _read(path: Path, options: CaptureOptions) -> Capture:
-    """The views of transforms_test.json are set apart by a capture that has it beside transforms_train.json."""
+    """Return the held-out views: those of transforms_test.json, if it is beside transforms_train.json."""
     file = find_transforms(path)
     views, aabb = read_transforms(file, options), read_aabb(file)
     if file.name == TRAIN and file.with_name(TEST).is_file():

@@ -101,7 +101,7 @@ class GltfDocument:
         ]
 
     def _elements(self, reference: Mapping[str, Any], dtype: np.dtype, size: int, count: int) -> np.ndarray:
-        """A copy [count, size] of what an accessor or a part of a sparse one refers to; zeros without a buffer view."""
+        """Return a copy [count, size] of the data of (a part of) an accessor; zeros if it has no buffer view."""
         if "bufferView" not in reference:
             return np.zeros((count, size), dtype)
         view = self._entry("bufferViews", reference["bufferView"])

@@ -75,7 +75,7 @@ def _channel(both: Texture | None, channel: int, factor: float) -> SurfaceValue:
 
 
 def _texture(document: GltfDocument, entry: Mapping[str, Any], name: str) -> Texture | None:
-    """One of TEXTURES, multiplied by its factor, or None if the material has no such texture."""
+    """Return one of TEXTURES, multiplied by its factor, or None if the material has no such texture."""
     kind = TEXTURES[name]
     reference = kind.reference(entry)
     if reference is None:

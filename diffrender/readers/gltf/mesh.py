@@ -61,7 +61,7 @@ def _tint(part: RawMesh, entry: Entry) -> RawMesh:
 
 
 def _with_materials(document: GltfDocument, mesh: RawMesh, entries: Sequence[Entry]) -> RawMesh:
-    """`mesh` with what all its parts agree about; entries: the material of each part, empty for none."""
+    """Return `mesh` with what all its parts agree about; entries: the material of each part, empty for none."""
     texture, note = _base_color(document, entries)
     maps = {name: found for name in MAPS if (found := _shared_map(document, entries, name)) is not None}
     if mesh.uvs is None:
@@ -73,7 +73,7 @@ def _with_materials(document: GltfDocument, mesh: RawMesh, entries: Sequence[Ent
 
 
 def _base_color(document: GltfDocument, entries: Sequence[Entry]) -> tuple[Texture | None, str | None]:
-    """The one colour texture that any part has, or None and the reason if there are several or it cannot be used."""
+    """Return the one colour texture that any part has, or None and the reason if there are several or it is broken."""
     references = [found for entry in entries if (found := TEXTURES["base_color"].reference(entry)) is not None]
     try:
         pictures = _distinct_pictures(document, references)
@@ -87,7 +87,7 @@ def _base_color(document: GltfDocument, entries: Sequence[Entry]) -> tuple[Textu
 
 
 def _shared_map(document: GltfDocument, entries: Sequence[Entry], name: str) -> Texture | None:
-    """The texture that all parts share; None also where it cannot be used or counts nothing."""
+    """Return the texture that all parts share; None also where it cannot be used or counts nothing."""
     references = [TEXTURES[name].reference(entry) for entry in entries]
     present = [reference for reference in references if reference is not None]
     if not present or len(present) < len(references) or not any(_shared_factor(entries, name)):
@@ -107,13 +107,13 @@ def _texture(
 
 
 def _shared_factor(entries: Sequence[Entry], name: str) -> Factors:
-    """The factors that all parts have; ones if they do not agree."""
+    """Return the factors that all parts have; ones if they do not agree."""
     factors = {TEXTURES[name].factor(entry) for entry in entries}
     return factors.pop() if len(factors) == 1 else (1.0, 1.0, 1.0)
 
 
 def _distinct_pictures(document: GltfDocument, references: Sequence[Entry]) -> list[Image.Image]:
-    """The pictures that are referred to; equal ones once. Raises DataError if one cannot be read or placed."""
+    """Return the pictures that are referred to; equal ones once. Raises DataError if one cannot be read or placed."""
     if any(has_own_coordinates(reference) for reference in references):
         raise DataError("a texture has coordinates of its own; only the first set, as it is, is supported")
     pictures: list[Image.Image] = []

@@ -121,7 +121,7 @@ def read_cameras(document: GltfDocument, placed: list[tuple[int, np.ndarray]], h
 
 
 def _without_scale(matrix: np.ndarray) -> np.ndarray:
-    """A camera's frame is a rotation, whatever scale its parents have."""
+    """Return the matrix without scale: a camera's frame is a rotation, whatever scale its parents have."""
     result = np.array(matrix)
     result[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)
     return result

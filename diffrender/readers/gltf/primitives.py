@@ -54,7 +54,7 @@ def read_triangles(document: GltfDocument, primitive: Mapping[str, Any]) -> RawM
 
 
 def _faces(corners: np.ndarray, mode: int) -> np.ndarray | None:
-    """[F, 3] from the vertices of a primitive in their order; None if it is not made of triangles."""
+    """Return [F, 3] from the vertices of a primitive in their order; None if it is not made of triangles."""
     if mode == TRIANGLES:
         return corners.reshape(-1, 3)
     if mode == STRIP:

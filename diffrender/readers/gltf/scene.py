@@ -78,7 +78,7 @@ def read_gltf_scene(path: str | Path, height: int = VIEW_HEIGHT) -> GltfScene:
 
 
 def _free_name(name: str, taken: Mapping[str, Any]) -> str:
-    """`name`, with a number if it is taken. Dots would be read as paths of learned values."""
+    """Return `name`, with a number if it is taken. Dots would be read as paths of learned values."""
     name = name.replace(".", "_")
     return next(each for each in (name, *(f"{name}_{i}" for i in range(2, len(taken) + 3))) if each not in taken)
 

@@ -48,7 +48,7 @@ def read_hdr_image(path: Path) -> ImageData:
 
 
 def _read(path: Path) -> tuple[np.ndarray, list[str], bool]:
-    """Values [H, W, C] float32, the names of the channels, and whether the file stores floats."""
+    """Return values [H, W, C] float32, the names of the channels, and whether the file stores floats."""
     oiio = openimageio(path)
     settings = oiio.ImageSpec()
     # OpenImageIO would otherwise multiply the colours of a PNG by alpha.

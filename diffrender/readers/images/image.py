@@ -63,7 +63,7 @@ def _linear_from_bytes(values: np.ndarray) -> Tensor:
 
 @cache
 def _linear_of_byte() -> np.ndarray:
-    """[256]: the linear value of each sRGB byte; a table is exact and far faster than a power per pixel."""
+    """Return [256]: the linear value of each sRGB byte; a table is exact and far faster than a power per pixel."""
     return linear_from_srgb(torch.arange(256, dtype=torch.float64) / 255).float().numpy()
 
 

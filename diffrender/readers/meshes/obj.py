@@ -63,7 +63,7 @@ def read_obj(path: Path) -> RawMesh:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines; those that end in a backslash are joined with the next."""
+    """Return numbered lines; those that end in a backslash are joined with the next."""
     continued = ""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.endswith("\\"):
@@ -108,7 +108,7 @@ def _fan(corners: list[int]) -> list[tuple[int, int, int]]:
 
 
 def _index(word: str, count: int, what: str) -> int:
-    """The index from 0 for one of OBJ, which counts from 1 upwards, or from -1 (the last so far) downwards."""
+    """Return the index from 0 for one of OBJ, which counts from 1 upwards, or from -1 (the last so far) downwards."""
     index = int(word)
     if not 1 <= abs(index) <= count:
         raise ValueError(f"a face uses {what} {index}, but the file has {count} up to here (counted from 1)")
@@ -126,7 +126,7 @@ def _floats(words: list[str], least: int, rule: str) -> list[float]:
 
 
 def _flip_v(uvs: np.ndarray) -> np.ndarray:
-    """OBJ counts v upwards from the bottom of the picture, we count downwards from the top."""
+    """Return the coordinates with v from the top downwards; OBJ has it from the bottom upwards."""
     return np.stack([uvs[:, 0], 1 - uvs[:, 1]], 1)
 
 
@@ -137,7 +137,7 @@ def _linear_colors(content: _Content) -> np.ndarray | None:
 
 
 def _texture(content: _Content) -> tuple[Texture | None, str | None]:
-    """The one colour texture of the materials in use, or None and the reason if one is named but cannot be used."""
+    """Return the one colour texture of the materials in use, or None and the reason if one is named but unusable."""
     maps = {
         picture
         for library in content.libraries
@@ -157,7 +157,7 @@ def _texture(content: _Content) -> tuple[Texture | None, str | None]:
 
 
 def _read_materials(path: Path) -> dict[str, str]:
-    """The colour texture (map_Kd) of each material in an MTL file that has one; none if the file is missing."""
+    """Return the colour texture (map_Kd) of each material in an MTL file that has one; none if the file is missing."""
     if not path.is_file():
         return {}
     maps: dict[str, str] = {}

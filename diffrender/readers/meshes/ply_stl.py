@@ -34,7 +34,7 @@ def read_ply_or_stl(path: Path) -> RawMesh:
 
 
 def _raw_mesh(solid: Any) -> RawMesh:
-    """The arrays of one trimesh.Trimesh."""
+    """Return the arrays of one trimesh.Trimesh."""
     faces = np.asarray(solid.faces, dtype=np.int64)
     mesh = RawMesh(np.asarray(solid.vertices, dtype=np.float64), faces)
     if solid.visual.kind == "vertex":

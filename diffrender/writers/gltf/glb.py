@@ -124,5 +124,5 @@ def _vertex_colors(name: str, mesh: Mesh, colors: Tensor, corners: SplitMesh) ->
 
 
 def _reach(objects: Sequence[GlbObject]) -> float:
-    """The largest distance of any vertex from the world's origin."""
+    """Return the largest distance of any vertex from the world's origin."""
     return max(float(item.scale * item.mesh.vertices.norm(dim=1).max() + item.pose[:3, 3].norm()) for item in objects)

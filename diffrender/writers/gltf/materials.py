@@ -67,7 +67,7 @@ def add_material(gltf: GltfFile, name: str, mesh: Mesh, surface: GltfSurface) ->
 
 
 def _add_emissive(gltf: GltfFile, name: str, emissive: SurfaceValue, material: Json, extensions: Json) -> None:
-    """The factor is at most 1; what is brighter goes into the extension's strength."""
+    """Return the entries of emission: the factor is at most 1; what is brighter goes into the extension's strength."""
     values = (emissive.texels if isinstance(emissive, Texture) else emissive).detach().nan_to_num(nan=0.0)
     strength = max(1.0, float(values.max()))
     if isinstance(emissive, Texture):
@@ -81,7 +81,7 @@ def _add_emissive(gltf: GltfFile, name: str, emissive: SurfaceValue, material: J
 
 
 def _as_texture(normal: SurfaceValue) -> Texture:
-    """A uniform vector as a texture of one texel."""
+    """Return a uniform vector as a texture of one texel."""
     return normal if isinstance(normal, Texture) else Texture(normal[None, None])
 
 

@@ -104,14 +104,14 @@ def _color_and_intensity(strength: Tensor) -> Json:
 
 
 def _cones(light: Spot) -> Json:
-    """The two cones in radians; the inner must be narrower than the outer, and that at most a hemisphere."""
+    """Return the two cones in radians; the inner must be narrower than the outer, and that at most a hemisphere."""
     outer = min(math.radians(float(light.outer_deg)), math.pi / 2)
     inner = min(math.radians(float(light.inner_deg)), outer - LEAST_EDGE)
     return {"innerConeAngle": max(inner, 0.0), "outerConeAngle": outer}
 
 
 def _frame_along(direction: Tensor) -> Tensor:
-    """A rotation matrix that turns -z, along which lights of glTF shine, to `direction` [3]."""
+    """Return a rotation matrix that turns -z, along which lights of glTF shine, to `direction` [3]."""
     forward = torch.nn.functional.normalize(direction.detach().cpu().double(), dim=0)
     backward = -forward
     # Any rotation about the direction will do: begin with the axis least parallel to it.

@@ -19,7 +19,7 @@ SMALLEST_BAKED, LARGEST_BAKED = 64, 2048
 
 
 def with_textures(mesh: Mesh, surface: GltfSurface) -> tuple[Mesh, GltfSurface]:
-    """Mesh and surface with all in textures that glTF cannot have at vertices: everything but base_color.
+    """Return mesh and surface with all in textures that glTF cannot have at vertices: everything but base_color.
 
     A mesh without texture coordinates is unwrapped for it. Colours at vertices stay there.
     """
@@ -55,7 +55,7 @@ class MetallicRoughness(NamedTuple):
 
 
 def pack_metallic_roughness(metallic: SurfaceValue, roughness: SurfaceValue) -> MetallicRoughness:
-    """Both in one texture of the larger one's size; none of them stands at vertices."""
+    """Return both in one texture of the larger one's size; none of them stands at vertices."""
     textures = [value for value in (metallic, roughness) if isinstance(value, Texture)]
     factors = [1.0 if isinstance(value, Texture) else float(value.clamp(0, 1)) for value in (metallic, roughness)]
     if not textures:
@@ -73,7 +73,7 @@ def pack_metallic_roughness(metallic: SurfaceValue, roughness: SurfaceValue) -> 
 
 
 def _resize(texture: Texture, height: int, width: int) -> Tensor:
-    """[height, width, C]: the texture at the centres of other texels."""
+    """Return [height, width, C]: the texture at the centres of other texels."""
     texels = texture.texels.detach()
     if texels.shape[:2] == (height, width):
         return texels

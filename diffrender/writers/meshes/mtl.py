@@ -18,7 +18,7 @@ NUMBERS = (("roughness", "Pr", "map_Pr"), ("metallic", "Pm", "map_Pm"))
 
 
 def material_lines(path: Path, color: Tensor | None, texture: Texture | None, surface: GltfSurface | None) -> list[str]:
-    """The lines of the material beside the OBJ at `path`; none where colours after the vertices say everything."""
+    """Return the lines of the material of the OBJ at `path`; none if colours after the vertices say everything."""
     lines = [] if surface is None or surface.unlit else _shading_lines(path, surface)
     if texture is None and not lines:
         return []

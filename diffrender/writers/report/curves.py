@@ -121,7 +121,7 @@ def _line(axes: Axes, steps: np.ndarray, values: np.ndarray, color: str, width: 
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """A centred running mean that skips gaps and keeps them."""
+    """Return a centred running mean that skips gaps and keeps them."""
     reach = max(0, round(len(values) * SMOOTHED_SHARE / 2))
     finite = np.isfinite(values)
     kernel = np.ones(2 * reach + 1)

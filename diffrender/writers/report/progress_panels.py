@@ -99,7 +99,7 @@ class ProgressPanels:
         return colors[np.round(index).astype(np.int64)]
 
     def _draw_scale(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, layout: _Layout) -> None:
-        """The colour bar of differences, below their last column, and its caption."""
+        """Draw the colour bar of differences, below their last column, and its caption."""
         width, height = max(layout.cell[0], SMALLEST_CELL), 10
         x, y = layout.size[0] - MARGIN - width, layout.size[1] - FOOTER
         bar = Image.fromarray(difference_colors()[None]).resize((width, height), Image.Resampling.BILINEAR)
@@ -139,7 +139,7 @@ class _Layout:
         return max(width, SMALLEST_WIDTH), HEADER + self.n_rows * (self.cell[1] + CAPTION + GAP) + FOOTER
 
     def corner(self, view: int, column: int) -> tuple[int, int]:
-        """The top left pixel of a cell."""
+        """Return the top left pixel of a cell."""
         row, block = divmod(view, self.n_blocks)
         x = MARGIN + block * (self.block_width + BLOCK_GAP) + column * (self.cell[0] + GAP)
         return x, HEADER + row * (self.cell[1] + CAPTION + GAP)
@@ -165,7 +165,7 @@ def _fit(pixels: np.ndarray, cell: tuple[int, int]) -> Image.Image:
 def _draw_header(
     draw: ImageDraw.ImageDraw, layout: _Layout, step: int, n_steps: int, loss: float | None, score_db: float
 ) -> None:
-    """The step on the left; loss and PSNR on the right, each number in ink after its quiet name."""
+    """Draw the step on the left; loss and PSNR on the right, each number in ink after its quiet name."""
     baseline = MARGIN + 14
     title, text = _font(TITLE_SIZE), _font(TEXT_SIZE)
     x = MARGIN
@@ -181,7 +181,7 @@ def _draw_header(
 
 
 def _draw_caption(draw: ImageDraw.ImageDraw, layout: _Layout, view: int, name: str, score_db: float) -> None:
-    """Below a view's cells: its name, and its own PSNR below the render."""
+    """Draw below a view's cells: its name, and its own PSNR below the render."""
     font = _font(SMALL_SIZE)
     x, y = layout.corner(view, 0)
     below = y + layout.cell[1] + 5
@@ -190,7 +190,7 @@ def _draw_caption(draw: ImageDraw.ImageDraw, layout: _Layout, view: int, name: s
 
 
 def _shorten(draw: ImageDraw.ImageDraw, name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The name, without its beginning if it is too wide: file names differ at their end."""
+    """Return the name, without its beginning if it is too wide: file names differ at their end."""
     if draw.textlength(name, font) <= width:
         return name
     while name and draw.textlength("…" + name, font) > width:

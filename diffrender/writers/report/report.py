@@ -112,14 +112,14 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def _some(pictures: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
-    """The first, the last, and some evenly spaced between them."""
+    """Return the first, the last, and some evenly spaced between them."""
     if len(pictures) <= MOST_PICTURES:
         return list(pictures)
     return [pictures[round(i * (len(pictures) - 1) / (MOST_PICTURES - 1))] for i in range(MOST_PICTURES)]
 
 
 def _as_webp(path: Path) -> str:
-    """The picture as a data URI."""
+    """Return the picture as a data URI."""
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -138,7 +138,7 @@ def _read_packaged(name: str) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    """Decibels to a tenth, everything else to three digits."""
+    """Return decibels to a tenth, everything else to three digits."""
     if not math.isfinite(value):
         return UNKNOWN
     return f"{value:.1f} {unit}" if unit == "dB" else f"{value:.3g} {unit}".rstrip()

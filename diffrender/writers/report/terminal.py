@@ -221,14 +221,14 @@ def _significant(value: float) -> str:
 
 
 def _score(value: float, unit: str) -> str:
-    """Decibels to a tenth, shares of one to a thousandth."""
+    """Return decibels to a tenth, shares of one to a thousandth."""
     if not math.isfinite(value):
         return UNKNOWN
     return f"{value:.1f}" if unit == "dB" else f"{value:.3f}"
 
 
 def _clock(seconds: float) -> str:
-    """m:ss, or h:mm:ss from an hour on."""
+    """Return m:ss, or h:mm:ss from an hour on."""
     minutes, second = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{second:02d}" if hours else f"{minutes}:{second:02d}"
