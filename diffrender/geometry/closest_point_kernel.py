@@ -88,7 +88,7 @@ def box_distance2(low, high, node, px, py, pz):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def find_closest(start, end, points, order, corners, face, low, high, out_point, out_face, out_distance):
-    """Search for the points order[start:end]: the nearer child first, no box farther than what is found."""
+    """Return search for the points order[start:end]: the nearer child first, no box farther than what is found."""
     n_leaves, n_faces = len(low) // 2, len(corners)
     stack, stack_distance2 = np.empty(STACK, np.int64), np.empty(STACK)
     for q in range(start, end):

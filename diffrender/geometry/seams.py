@@ -23,15 +23,7 @@ def seam_edges(topology: Topology, uvs: Tensor, uv_faces: Tensor) -> Tensor:
     topology: of faces [F, 3]. uvs: [T, 2]; uv_faces: [F, 3]. Both sides have their ends in the same order.
     Edges with other than two faces are not seams.
     """
-    corner, offset = topology.edge_corners
-    first = offset[:-1][offset.diff() == 2]
-    sides = torch.stack([corner[first], corner[first + 1]], 1)
-    following = sides - sides % 3 + (sides + 1) % 3
-    ends = uv_faces.reshape(-1)[torch.stack([sides, following], 2)]
-    # Neighbours that face the same way run along their edge in opposite directions.
-    start = topology.faces.reshape(-1)[sides]
-    turned = torch.where((start[:, 0] != start[:, 1])[:, None], ends[:, 1].flip(1), ends[:, 1])
-    found = uvs[torch.stack([ends[:, 0], turned], 1)]
+    found = uvs[topology.seams(uv_faces)[1]]
     return found[(found[:, 0] != found[:, 1]).flatten(1).any(1)]
 
 

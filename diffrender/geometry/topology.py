@@ -24,17 +24,62 @@ class EdgeCorners(NamedTuple):
 class Topology:
     """Edges and adjacency of `faces` [F, 3], each computed when first asked for and then kept.
 
-    Vertices are identified by index: positions that coincide must be one vertex (the mesh reader welds them).
+    Vertices are identified by index; `weld` returns the topology in which those that coincide are one.
+
+    faces: [F, 3] int64.
+    welded_faces: [F, 3] the same faces by the vertices that count as one, which edges and adjacency are made of;
+        default: `faces`.
     """
 
-    def __init__(self, faces: Tensor) -> None:
+    def __init__(self, faces: Tensor, welded_faces: Tensor | None = None) -> None:
         self.faces = faces
+        self.welded_faces = faces if welded_faces is None else welded_faces
+        self._welded: tuple[Tensor, Tensor, Topology] | None = None
+        self._is_outward: bool | None = None
+        self._seams: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def weld(self, vertices: Tensor) -> Topology:
+        """Return the topology in which border vertices that coincide are one: itself if none do.
+
+        A border vertex is on an edge that has not exactly two faces; no other can join surfaces. Vertices are compared
+        at the first call, and again once some of those that were one have parted, so that a fit pays for it once.
+
+        vertices: [V, 3] positions; they coincide if they are equal.
+        """
+        if self._welded is not None:
+            vertex, twin, welded = self._welded
+            if torch.equal(vertices[vertex], vertices[twin]):
+                return welded
+        border = torch.unique(self.edges[self.is_border])
+        twin = border[first_equal_row(vertices.detach()[border])]
+        border, twin = border[border != twin], twin[border != twin]
+        welded = self
+        if len(border):
+            identity = torch.arange(len(vertices), device=vertices.device)
+            identity[border] = twin
+            welded = Topology(self.faces, identity[self.faces])
+        self._welded = border, twin, welded
+        return welded
+
+    def is_outward(self, vertices: Tensor) -> bool:
+        """Return whether the surface is closed and no part of it is turned inside out, as walls of cavities are.
+
+        Found at the first call and kept: a deformation does not turn a surface.
+        """
+        if self._is_outward is None:
+            self._is_outward = self.is_closed
+            if self.is_closed:
+                a, b, c = vertices.detach().double()[self.welded_faces].unbind(1)
+                volume = (a * torch.linalg.cross(b, c)).sum(1)
+                parts = volume.new_zeros(self.n_components).index_add(0, self.face_component, volume)
+                self._is_outward = bool((parts >= 0).all())
+        return self._is_outward
 
     @cached_property
     def _sorted_half_edges(self) -> tuple[Tensor, Tensor, Tensor]:
-        start = self.faces.reshape(-1)
-        end = self.faces.roll(-1, 1).reshape(-1)
-        n_vertices = int(self.faces.max()) + 1 if self.faces.numel() else 1
+        start = self.welded_faces.reshape(-1)
+        end = self.welded_faces.roll(-1, 1).reshape(-1)
+        n_vertices = int(self.welded_faces.max()) + 1 if self.faces.numel() else 1
         key = torch.minimum(start, end) * n_vertices + torch.maximum(start, end)
         key, corner = key.sort(stable=True)
         key, count = torch.unique_consecutive(key, return_counts=True)
@@ -53,6 +98,18 @@ class Topology:
         return EdgeCorners(corner, torch.cat([count.new_zeros(1), count.cumsum(0)]))
 
     @cached_property
+    def is_border(self) -> Tensor:
+        """[E] bool: whether an edge has not exactly two faces."""
+        return self._sorted_half_edges[2] != 2
+
+    @cached_property
+    def edge_of_corner(self) -> Tensor:
+        """[3F] int64: the edge that each corner's half-edge is on."""
+        _, corner, count = self._sorted_half_edges
+        edge = torch.arange(len(count), device=corner.device).repeat_interleave(count)
+        return torch.empty_like(corner).scatter_(0, corner, edge)
+
+    @cached_property
     def edge_sides(self) -> Tensor:
         """[E, 2] int32: the two faces of each edge, f where f runs along it forwards and -1 - f where backwards.
 
@@ -61,7 +118,7 @@ class Topology:
         edges, corner, count = self._sorted_half_edges
         first = count.cumsum(0) - count
         two = torch.stack([corner[first], corner[torch.where(count == 2, first + 1, first)]], 1)
-        forward = self.faces.reshape(-1)[two] == edges[:, :1]
+        forward = self.welded_faces.reshape(-1)[two] == edges[:, :1]
         return torch.where(forward, two // 3, -1 - two // 3).int()
 
     @cached_property
@@ -70,6 +127,28 @@ class Topology:
         _, corner, count = self._sorted_half_edges
         first = torch.cat([count.new_zeros(1), count.cumsum(0)])[:-1][count == 2]
         return torch.stack([corner[first] // 3, corner[first + 1] // 3], 1)
+
+    def seams(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the edges [S] at which two faces meet with other numbers in `faces` at an end, and these numbers.
+
+        faces: [F, 3] int64; the numbers that corners have, such as their own vertices or texture coordinates.
+        Returns edge [S] int64 and numbers [S, 2 (face), 2 (end)] int64, both faces with the same end first.
+        """
+        if id(faces) not in self._seams:
+            _, corner, count = self._sorted_half_edges
+            first = (count.cumsum(0) - count)[count == 2]
+            two = torch.stack([corner[first], corner[first + 1]], 1)
+            following = two - two % 3 + (two % 3 + 1) % 3
+            numbers = faces.reshape(-1)[torch.stack([two, following], 2)]
+            # Neighbours that face the same way run along their edge in opposite directions.
+            start = self.welded_faces.reshape(-1)[two]
+            is_opposite = (start[:, 0] != start[:, 1])[:, None]
+            other = torch.where(is_opposite, numbers[:, 1].flip(1), numbers[:, 1])
+            differs = (numbers[:, 0] != other).any(1)
+            edge = torch.nonzero(count == 2)[:, 0]
+            # With the tensor itself, so that its id is not used again.
+            self._seams[id(faces)] = faces, edge[differs], torch.stack([numbers[:, 0], other], 1)[differs]
+        return self._seams[id(faces)][1:]
 
     @cached_property
     def face_component(self) -> Tensor:
@@ -80,11 +159,11 @@ class Topology:
         if not self.faces.numel():
             return self.faces.new_zeros(0)
         edges = self.edges.cpu().numpy()
-        n_vertices = int(self.faces.max()) + 1
+        n_vertices = int(self.welded_faces.max()) + 1
         graph = coo_matrix((edges[:, 0] >= 0, (edges[:, 0], edges[:, 1])), shape=(n_vertices, n_vertices))
         label = torch.from_numpy(connected_components(graph, directed=False)[1]).long().to(self.faces.device)
         # Numbered from 0 again: vertices without a face have labels of their own.
-        return label[self.faces[:, 0]].unique(return_inverse=True)[1]
+        return label[self.welded_faces[:, 0]].unique(return_inverse=True)[1]
 
     @cached_property
     def n_components(self) -> int:
@@ -97,14 +176,18 @@ class Topology:
         edges, corner, count = self._sorted_half_edges
         if not self.faces.numel() or not bool((count == 2).all()):
             return False
-        forward = self.faces.reshape(-1)[corner] == edges[:, 0].repeat_interleave(2)
+        forward = self.welded_faces.reshape(-1)[corner] == edges[:, 0].repeat_interleave(2)
         return bool((forward[0::2] != forward[1::2]).all())
 
 
 def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:
     """Return the topology of several meshes as one, their vertices concatenated; reuses what is known of the parts."""
     starts = [sum(n_vertices[:i]) for i in range(len(n_vertices))]
-    joined = Topology(torch.cat([part.faces + start for part, start in zip(topologies, starts, strict=True)]))
+    faces = torch.cat([part.faces + start for part, start in zip(topologies, starts, strict=True)])
+    if any(part.welded_faces is not part.faces for part in topologies):
+        joined = Topology(faces, torch.cat([part.welded_faces + i for part, i in zip(topologies, starts, strict=True)]))
+    else:
+        joined = Topology(faces)
     edges, corners, counts, sides, components = [], [], [], [], []
     first_face = first_component = 0
     for part, start in zip(topologies, starts, strict=True):
@@ -123,3 +206,14 @@ def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -
     joined.__dict__["face_component"] = torch.cat(components)
     joined.__dict__["n_components"] = first_component
     return joined
+
+
+def first_equal_row(rows: Tensor) -> Tensor:
+    """Return [B] int64: the index of the first of the rows [B, K] that equals each row; its own if it holds a NaN."""
+    group = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+    for column in rows.unbind(1):
+        number = torch.unique(column, return_inverse=True)[1]
+        group = torch.unique(group * max(1, len(rows)) + number, return_inverse=True)[1]
+    index = torch.arange(len(rows), device=rows.device)
+    first = torch.full_like(index, len(rows)).scatter_reduce(0, group, index, "amin")
+    return first[group]

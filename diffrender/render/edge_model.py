@@ -56,9 +56,18 @@ class EdgeModel(ABC):
 
     @abstractmethod
     def visible(
-        self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
+        self,
+        verts_hom: Tensor,
+        topology: Topology,
+        raster: Raster,
+        near: float,
+        backend: str | None,
+        jumps: Tensor | None = None,
     ) -> Visible:
-        """Return the samples and silhouette segments that the image needs, given what the pixel centres see."""
+        """Return the samples and silhouette segments that the image needs, given what the pixel centres see.
+
+        jumps: [E] bool; edges of the topology across which the surface changes its colour abruptly.
+        """
 
     @abstractmethod
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:

@@ -15,6 +15,7 @@ from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, BUFFERS, background_of, channels_of, check_buffers
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
+from diffrender.render.jumps import find_jumps
 from diffrender.render.scene_triangles import SceneTriangles, gather_triangles
 from diffrender.render.shading import prepare, shade
 from diffrender.scene.cameras import Cameras
@@ -101,7 +102,8 @@ def render(
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w)
     raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
-    visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend)
+    jumps = find_jumps(scene, geometry, buffers)
+    visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend, jumps)
 
     samples = visible.samples
     points = ScreenPoints(verts_hom, faces, samples.face_id, samples.view, samples.xy_px, backend)

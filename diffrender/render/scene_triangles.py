@@ -44,6 +44,8 @@ def gather_triangles(scene: Scene) -> SceneTriangles:
     for item in objects:
         first_face.append(first_face[-1] + item.mesh.n_faces)
     if len(objects) == 1:
-        return SceneTriangles(verts[0], objects[0].mesh.topology, verts, frames, tuple(first_face))
-    topology = join_topologies([item.mesh.topology for item in objects], [item.mesh.n_vertices for item in objects])
+        return SceneTriangles(verts[0], objects[0].mesh.welded_topology, verts, frames, tuple(first_face))
+    topology = join_topologies(
+        [item.mesh.welded_topology for item in objects], [item.mesh.n_vertices for item in objects]
+    )
     return SceneTriangles(torch.cat(verts), topology, verts, frames, tuple(first_face))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,7 +19,9 @@ class Mesh:
 
     vertices: [V, 3] float32 or float64, in object units.
     faces: [F, 3] int64, corners counter-clockwise seen from outside; `faces[f, c] = v` means that corner c of
-        face f is at vertices[v]. Vertices are shared across UV seams: texture coordinates have their own indices.
+        face f is at vertices[v]. Texture coordinates have their own indices, so that vertices can be shared across UV
+        seams. Vertices that coincide count as one for silhouettes, each with its own normal and values: a cube of 24
+        vertices has hard edges.
     uvs: [T, 2] float texture coordinates as in glTF (u right, v down, 0..1 is the image), or None.
     uv_faces: [F, 3] int64; `uv_faces[f, c] = t` means that corner c of face f has uvs[t]. None exactly if uvs is None.
     topology: derived from faces if omitted; `with_vertices` keeps it.
@@ -56,6 +59,16 @@ class Mesh:
     def n_faces(self) -> int:
         """The number of faces, F."""
         return len(self.faces)
+
+    @cached_property
+    def welded_topology(self) -> Topology:
+        """The topology in which vertices that coincide are one, whatever their other values (`Topology.weld`)."""
+        return self.topology.weld(self.vertices)
+
+    @property
+    def is_outward(self) -> bool:
+        """Whether the surface is closed and faces outwards, so that its back is never seen (`Topology.is_outward`)."""
+        return self.welded_topology.is_outward(self.vertices)
 
     def with_vertices(self, vertices: Tensor) -> Mesh:
         """Return the mesh with other vertices, as many: [V, 3]; topology is kept, indices are not rechecked."""

@@ -24,7 +24,7 @@ class Scene:
 
     objects: by name; their faces are numbered in this order.
     lights: by name; default none.
-    background: [3] linear RGB in 0..1; if omitted, black on the device of the first object.
+    background: [3] linear RGB in 0..1; if omitted, black, of the first object's device and dtype.
 
     A scene is immutable and holds no parameters: `dataclasses.replace` or `scene.parameter_paths.replace_values` make
     a changed one. Raises ShapeError for a background of another shape.
@@ -36,8 +36,8 @@ class Scene:
 
     def __post_init__(self) -> None:
         if self.background is None:
-            device = next((item.mesh.vertices.device for item in self.objects.values()), "cpu")
-            object.__setattr__(self, "background", torch.zeros(3, device=device))
+            like = next((item.mesh.vertices for item in self.objects.values()), torch.zeros(0))
+            object.__setattr__(self, "background", like.new_zeros(3))
         check_shape("Scene", "background", self.background, (3,))
         object.__setattr__(self, "objects", MappingProxyType(dict(self.objects)))
         object.__setattr__(self, "lights", MappingProxyType(dict(self.lights)))

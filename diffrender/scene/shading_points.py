@@ -212,7 +212,7 @@ class ShadingPoints:
         at_points = self._interpolate(tangents, group)
         tangent, sign = at_points[:, :3], at_points[:, 3:]
         bitangent = torch.linalg.cross(self.mean_normal_w, tangent) * sign
-        return (tangent if self.mesh.topology.is_closed else tangent * self._facing[:, None]), bitangent
+        return (tangent if self.mesh.is_outward else tangent * self._facing[:, None]), bitangent
 
     @cached_property
     def position_w(self) -> Tensor:
@@ -221,14 +221,14 @@ class ShadingPoints:
 
     @cached_property
     def normal_w(self) -> Tensor:
-        """[M, 3] unit smooth normals in the world; reversed where an open mesh shows a back face."""
+        """[M, 3] unit smooth normals in the world; reversed where a back face of an open or inside-out mesh is seen."""
         return normalize(self.mean_normal_w, backend=self.backend)
 
     @cached_property
     def mean_normal_w(self) -> Tensor:
         """[M, 3] `normal_w` before it is normalized: the interpolated vertex normals."""
         normals = self.value(self._frames.normals_w)
-        return normals if self.mesh.topology.is_closed else normals * self._facing[:, None]
+        return normals if self.mesh.is_outward else normals * self._facing[:, None]
 
     @cached_property
     def _frames(self) -> VertexFrames:
@@ -244,7 +244,7 @@ class ShadingPoints:
     def face_normal_w(self) -> Tensor:
         """[M, 3] unit normals of the faces themselves, reversed where `normal_w` is; without gradient."""
         normals = face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id]
-        if not self.mesh.topology.is_closed:
+        if not self.mesh.is_outward:
             normals = normals * self._facing[:, None]
         return torch.nn.functional.normalize(normals, dim=1)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from support import op_problems as make
+from support.shapes import flat_camera, wavy_sheet
 from support.triangle_soups import HEIGHT, WIDTH, parallel_points, soup
 
 from diffrender.ops.antialias import antialias
@@ -145,6 +146,21 @@ def _query_visibility(kind: str, dtype: torch.dtype, seed: int) -> Arguments:
     return named(query_visibility, *arguments, bins=bins, near=0.1)
 
 
+def _query_past_a_part(dtype: torch.dtype, seed: int) -> Arguments:
+    arguments = _query_visibility("crossing", dtype, seed)
+    points = torch.arange(len(arguments["view"]))
+    return arguments | {"part": torch.arange(len(arguments["faces"])) % 3, "ignored": points % 4 - 1}
+
+
+def _silhouettes_and_jumps(dtype: torch.dtype, seed: int) -> Arguments:
+    # A wavy sheet has edges inside; those of a soup are all borders.
+    sheet = wavy_sheet()
+    verts = flat_camera(48, 48).project(sheet.vertices).to(dtype).expand(2, -1, -1)
+    raster = rasterize(verts, sheet.faces, 48, 48, near=0.1)
+    jumps = torch.rand(len(sheet.topology.edges), generator=torch.Generator().manual_seed(seed)) < 0.2
+    return named(silhouettes, verts, sheet.topology, raster.bins.facing, raster.depth[..., 0], near=0.1, jumps=jumps)
+
+
 def _silhouettes(kind: str, dtype: torch.dtype, seed: int) -> Arguments:
     return named(silhouettes, *make.silhouettes_problem(kind, dtype, seed), near=0.1)
 
@@ -206,7 +222,7 @@ _CASES = (
     ),
     OpCase(
         silhouettes,
-        seeded(SOUPS, _silhouettes),
+        seeded(SOUPS, _silhouettes) | {"jumps": _silhouettes_and_jumps},
         {"soup": lambda dtype, seed: named(
             silhouettes, *make.silhouettes_problem("crossing", dtype, 1, n_faces=300), near=0.1)},
         empty=(("F",), ("N",), ("V", "F")),
@@ -215,7 +231,7 @@ _CASES = (
     ),
     OpCase(
         query_visibility,
-        seeded(SOUPS, _query_visibility),
+        seeded(SOUPS, _query_visibility) | {"past a part": _query_past_a_part},
         seeded(("crossing",), _query_visibility),
         empty=(("Q",),),
         seeds=3,

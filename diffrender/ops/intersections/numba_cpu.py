@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, TOUCHING_PX
 from diffrender.ops.numba_raster import inward_edges, load_corners
 from diffrender.threads import parallel_for
 
@@ -75,6 +75,14 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
         elif rate < 0:
             high = min(high, -offset / rate)
         elif not offset >= 0:
+            high = -np.inf
+    # Both ends near one edge: the faces only touch.
+    for bound in range(6):
+        k, i = bound // 3, bound % 3
+        offset = values[k, i] + lines[k, i, 0] * foot_x + lines[k, i, 1] * foot_y
+        rate = lines[k, i, 0] * along_x + lines[k, i, 1] * along_y
+        width = TOUCHING_PX * math.hypot(lines[k, i, 0], lines[k, i, 1])
+        if abs(offset + rate * low) <= width and abs(offset + rate * high) <= width:
             high = -np.inf
     return low, high, foot_x, foot_y, along_x, along_y, steepness, perspective
 

@@ -18,6 +18,9 @@ MOST_SEGMENTS = math.ceil(math.sqrt(2) / SEGMENT_PX)
 # Faces whose nearness diverges by less than this fraction of it over a pixel coincide: where they meet is rounding, and
 # how fast that moves grows without bound.
 LEAST_STEEPNESS = 1e-6
+# A line this close to an edge of either face, all along, in pixels: the faces touch there and do not pass through one
+# another, as a box does that stands on a floor.
+TOUCHING_PX = 1e-3
 
 
 class Intersections(NamedTuple):

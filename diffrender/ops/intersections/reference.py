@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, TOUCHING_PX
 from diffrender.ops.reference_raster import edge_functions
 
 
@@ -39,6 +39,10 @@ def forward(
     high = bound.where(rate < 0, torch.inf).amin(1)
     possible = (steepness > LEAST_STEEPNESS * nearness[:, 0].abs()) & (high > low)
     possible &= ~((rate == 0) & (start < 0)).any(1) & (high - low <= MOST_SEGMENTS * SEGMENT_PX)
+    # Both ends near one edge: the faces only touch.
+    ends = start[:, 4:, None] + rate[:, 4:, None] * torch.stack([low, high], 1)[:, None]
+    is_near = ends.abs() <= TOUCHING_PX * lines[..., :2].flatten(1, 2).norm(dim=-1)[..., None]
+    possible &= ~is_near.all(-1).any(-1)
     pixel, pair, center = pixel[possible], pair[possible], center[possible]
     low, high, foot, along = low[possible], high[possible], foot[possible], along[possible]
     across, steepness, slope = across[possible], steepness[possible], slope[possible]

@@ -74,7 +74,7 @@ def draw_points(edges, near, face, begin, end, px, py, near_depth, near_face):
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_points(
     start, end, verts, faces, near, bounds, tile_offset, tile_faces, tiles_x, tiles_y,
-    height, width, xy, offset, order, out_face, out_depth,
+    height, width, xy, part, ignored, offset, order, out_face, out_depth,
 ):  # fmt: skip
     """Z-buffer the points in the tiles start..end-1."""
     first = np.empty(TILE * TILE + 2, np.int64)
@@ -98,8 +98,9 @@ def fill_points(
             a, b, c = load_corners(verts, faces, view, face)
             edges = inward_edges(a, b, c)
             for y in range(box.first_y, box.last_y + 1):
-                begin, last = first[y * TILE + box.first_x], first[y * TILE + box.last_x + 1]
-                draw_points(edges, near, face, begin, last, px, py, near_depth, near_face)
+                for slot in range(first[y * TILE + box.first_x], first[y * TILE + box.last_x + 1]):
+                    if part[face] != ignored[local[slot]]:
+                        draw_points(edges, near, face, slot, slot + 1, px, py, near_depth, near_face)
 
         for slot in range(n_points):
             out_face[local[slot]] = near_face[slot]
@@ -115,6 +116,8 @@ def forward(
     width: int,
     bins: FaceBins,
     near: float,
+    part: Tensor,
+    ignored: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """See op.query_visibility."""
     verts, faces_array, view_array, xy = as_numpy(verts_hom, faces, view, xy_px)
@@ -137,6 +140,8 @@ def forward(
         height,
         width,
         xy,
+        part.numpy(),
+        ignored.numpy(),
         offset,
         order,
         out_face.numpy(),

@@ -18,6 +18,8 @@ def forward(
     width: int,
     bins: FaceBins,
     near: float,
+    part: Tensor | None = None,
+    ignored: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See op.query_visibility."""
     functions = edge_functions(verts_hom, faces)
@@ -42,6 +44,8 @@ def forward(
         inside, values = covers(functions, pair_view[pair], face, xy[:, 0], xy[:, 1])
         z = depth_of(verts_hom, faces, pair_view[pair], face, values)
         drawn = inside & (z >= near)
+        if part is not None and ignored is not None:
+            drawn &= part[face] != ignored[point]
         found.append((point[drawn], z[drawn], face[drawn]))
     if found:
         point, z, face = (torch.cat(parts) for parts in zip(*found, strict=True))

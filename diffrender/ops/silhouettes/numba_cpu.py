@@ -15,33 +15,36 @@ from diffrender.threads import parallel_for
 
 
 @njit(nogil=True, cache=True)
-def find_candidates(start, end, sides, facing, is_candidate):
-    """Mark the edges that may be silhouettes: both faces on one side, or not two faces (item = view E + edge)."""
+def find_candidates(start, end, sides, facing, jumps, is_candidate):
+    """Mark the edges that may be listed: both faces on one side, not two faces, or a jump (item = view E + edge)."""
     n_edges = sides.shape[0]
     for item in range(start, end):
         view = item // n_edges
         first, second = sides[item - view * n_edges, 0], sides[item - view * n_edges, 1]
         first_side = facing[view, first] if first >= 0 else -facing[view, -1 - first]
         second_side = facing[view, second] if second >= 0 else -facing[view, -1 - second]
-        is_candidate[item] = first_side == second_side
+        is_candidate[item] = first_side == second_side or jumps[item - view * n_edges]
 
 
 @njit(nogil=True, cache=True)
-def silhouette_side(view, edge, edges, faces, corner, offset, facing):
-    """Return (side, half-edge): where all faces of the edge are (+1, -1; 0 on both sides), and a front one if any."""
+def silhouette_side(view, edge, edges, faces, corner, offset, facing, jumps):
+    """Return (side, half-edge): where all faces of the edge are (+1, -1; 0 on both sides), and a front one if any.
+
+    Of an edge that jumps, the side of this one.
+    """
     chosen = np.int64(-1)
-    common = 0
+    common, chosen_side = 0, 0
     for entry in range(offset[edge], offset[edge + 1]):
         half_edge = corner[entry]
         face = half_edge // 3
         forward = faces[face, half_edge - 3 * face] == edges[edge, 0]
         side = -facing[view, face] if forward else facing[view, face]
-        if common != 0 and side != common:
+        if common != 0 and side != common and not jumps[edge]:
             return 0, chosen
         common = side
         if chosen < 0 or (facing[view, face] > 0 and facing[view, chosen // 3] < 0):
-            chosen = half_edge
-    return common, chosen
+            chosen, chosen_side = half_edge, side
+    return chosen_side, chosen
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -84,14 +87,14 @@ def clip_edge(verts, view, v0, v1, near, height, width):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def count_segments(start, end, items, verts, faces, edges, corner, offset, facing, near, height, width, count):
+def count_segments(start, end, items, verts, faces, edges, corner, offset, facing, jumps, near, height, width, count):
     """Count the segments of each of the edges items[start:end] (view E + edge)."""
     n_edges = edges.shape[0]
     for index in range(start, end):
         view = items[index] // n_edges
         edge = items[index] - view * n_edges
         count[index] = 0
-        if silhouette_side(view, edge, edges, faces, corner, offset, facing)[0] == 0:
+        if silhouette_side(view, edge, edges, faces, corner, offset, facing, jumps)[0] == 0:
             continue
         clipped = clip_edge(verts, view, edges[edge, 0], edges[edge, 1], near, height, width)
         u_a, u_b = clipped[8], clipped[9]
@@ -115,8 +118,8 @@ def plainly_hidden(depth, view, row, column, segment_depth):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def fill_segments(
-    start, end, items, first, verts, faces, edges, corner, offset, facing, depth, near,
-    keep, pixel, face_out, bary, xy, normal, depth_out,
+    start, end, items, first, verts, faces, edges, corner, offset, facing, jumps, depth, near,
+    keep, pixel, face_out, bary, xy, normal, depth_out, edge_out,
 ):  # fmt: skip
     """Write the segments of the edges items[start:end]; those of items[i] begin at first[i]."""
     n_edges = edges.shape[0]
@@ -125,7 +128,7 @@ def fill_segments(
         view = items[index] // n_edges
         edge = items[index] - view * n_edges
         v0, v1 = edges[edge, 0], edges[edge, 1]
-        side, half_edge = silhouette_side(view, edge, edges, faces, corner, offset, facing)
+        side, half_edge = silhouette_side(view, edge, edges, faces, corner, offset, facing, jumps)
         t_a, t_b, x_a, y_a, w_a, x_b, y_b, w_b, u_a, u_b = clip_edge(verts, view, v0, v1, near, height, width)
         n_segments = first[index + 1] - first[index]
 
@@ -161,20 +164,27 @@ def fill_segments(
             xy[out, 0], xy[out, 1] = x, y
             normal[out, 0], normal[out, 1] = nx, ny
             depth_out[out] = z
+            edge_out[out] = edge
 
 
 def forward(
-    verts_hom: Tensor, topology: Topology, facing: Tensor, depth: Tensor, near: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    verts_hom: Tensor,
+    topology: Topology,
+    facing: Tensor,
+    depth: Tensor,
+    near: float,
+    jumps: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See op.silhouettes."""
     verts = verts_hom.contiguous().numpy()
     edges = topology.edges.numpy()
     corner, offset = (part.numpy() for part in topology.edge_corners)
     facing_array, depth_array = facing.contiguous().numpy(), depth.contiguous().numpy()
     height, width = depth_array.shape[1:]
-    shared = (verts, topology.faces.contiguous().numpy(), edges, corner, offset, facing_array)
+    jumps_array = np.zeros(len(edges), np.bool_) if jumps is None else jumps.numpy()
+    shared = (verts, topology.welded_faces.contiguous().numpy(), edges, corner, offset, facing_array, jumps_array)
     is_candidate = np.empty(len(verts) * len(edges), np.bool_)
-    parallel_for(find_candidates, len(is_candidate), 65536, topology.edge_sides.numpy(), facing_array, is_candidate)
+    parallel_for(find_candidates, len(is_candidate), 65536, topology.edge_sides.numpy(), *shared[-2:], is_candidate)
     items = np.flatnonzero(is_candidate)
     first = np.zeros(len(items) + 1, np.int64)
     parallel_for(count_segments, len(items), 1024, items, *shared, near, height, width, first[1:])
@@ -184,7 +194,7 @@ def forward(
     pixel, face = np.empty(n_segments, np.int64), np.empty(n_segments, np.int64)
     bary, normal = np.empty((n_segments, 3), verts.dtype), np.empty((n_segments, 2), verts.dtype)
     xy, segment_depth = np.empty((n_segments, 2)), np.empty(n_segments)
-    outputs = (pixel, face, bary, xy, normal, segment_depth)
+    outputs = (pixel, face, bary, xy, normal, segment_depth, np.empty(n_segments, np.int64))
     parallel_for(fill_segments, len(items), 256, items, first, *shared, depth_array, near, keep, *outputs)
     kept = np.flatnonzero(keep)
     return tuple(torch.from_numpy(output.take(kept, 0)) for output in outputs)  # type: ignore[return-value]

@@ -15,7 +15,7 @@ from diffrender.ops.backend import implementation
 # it, and so that visibility is decided finely enough.
 SEGMENT_PX = 0.25
 # A segment is dropped early if all nine pixels around it see something nearer by this fraction of its depth.
-HIDDEN_MARGIN = 1e-4
+HIDDEN_MARGIN = 0.05
 
 
 class SilhouetteSegments(NamedTuple):
@@ -27,6 +27,7 @@ class SilhouetteSegments(NamedTuple):
     xy_px: [P, 2] float64 the middle (x, y) in pixels.
     normal_px: [P, 2] outward normal in the image, as long as the segment, in pixels.
     depth: [P] float64 camera depth of the middle.
+    edge: [P] int64 which of `topology.edges`.
     """
 
     pixel: Tensor
@@ -35,6 +36,7 @@ class SilhouetteSegments(NamedTuple):
     xy_px: Tensor
     normal_px: Tensor
     depth: Tensor
+    edge: Tensor
 
 
 def silhouettes(
@@ -44,6 +46,7 @@ def silhouettes(
     depth: Tensor,
     *,
     near: float = 1e-3,
+    jumps: Tensor | None = None,
     backend: str | None = None,
 ) -> SilhouetteSegments:
     """Find the silhouettes of a mesh in each view: edges all of whose faces are on one side of them in the image.
@@ -57,14 +60,18 @@ def silhouettes(
     facing: [N, F] int8 as in FaceBins.
     depth: [N, H, W] depth of the nearest face at pixel centres, 0 where there is none.
     near, backend: as given to `rasterize`.
+    jumps: [E] bool; edges between two faces that are also listed where the surface goes on behind them, because its
+        colour changes there; their face is the first front one.
     """
-    check_tensors(
-        "silhouettes",
-        verts_hom=(verts_hom, "N V 4"),
-        **{"topology.faces": (topology.faces, "int64: F 3")},
-        facing=(facing, "int8: N F"),
-        depth=(depth, "N H W"),
-    )
+    tensors = {
+        "verts_hom": (verts_hom, "N V 4"),
+        "topology.faces": (topology.faces, "int64: F 3"),
+        "facing": (facing, "int8: N F"),
+        "depth": (depth, "N H W"),
+    }
+    if jumps is not None:
+        tensors["jumps"] = (jumps, "bool: E")
+    check_tensors("silhouettes", **tensors)
     _, module = implementation("silhouettes", verts_hom.device, backend)
     with torch.no_grad():
-        return SilhouetteSegments(*module.forward(verts_hom.detach(), topology, facing, depth, near))
+        return SilhouetteSegments(*module.forward(verts_hom.detach(), topology, facing, depth, near, jumps))

@@ -9,12 +9,12 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, SEGMENT_PX
 
 
-def silhouette_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return (view, edge, side, half-edge) of every edge all of whose faces are on one side of it."""
+def silhouette_edges(topology: Topology, facing: Tensor, jumps: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return (view, edge, side, half-edge) of every edge all of whose faces are on one side of it, or that jumps."""
     corner, offset = topology.edge_corners
     n_edges = len(topology.edges)
     owner = torch.arange(n_edges, device=corner.device).repeat_interleave(offset[1:] - offset[:-1])
-    forward = topology.faces.reshape(-1)[corner] == topology.edges[owner, 0]
+    forward = topology.welded_faces.reshape(-1)[corner] == topology.edges[owner, 0]
     front = facing[:, corner // 3].long()
     side = torch.where(forward, -front, front)
     owners = owner.expand_as(side)
@@ -25,16 +25,18 @@ def silhouette_edges(topology: Topology, facing: Tensor) -> tuple[Tensor, Tensor
     xy = torch.arange(len(corner), device=corner.device).expand_as(side)
     first = torch.where(front > 0, xy, xy + len(corner))
     first = first.new_zeros(shape).scatter_reduce(1, owners, first, "amin", include_self=False) % max(1, len(corner))
-    view, edge = torch.nonzero(low == high, as_tuple=True)
-    return view, edge, low[view, edge], corner[first[view, edge]]
+    is_listed = low == high if jumps is None else (low == high) | jumps
+    view, edge = torch.nonzero(is_listed, as_tuple=True)
+    chosen = first[view, edge]
+    return view, edge, side[view, chosen], corner[chosen]
 
 
 def forward(
-    verts_hom: Tensor, topology: Topology, facing: Tensor, depth: Tensor, near: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    verts_hom: Tensor, topology: Topology, facing: Tensor, depth: Tensor, near: float, jumps: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See op.silhouettes."""
     height, width = depth.shape[1:]
-    view, edge, side, half_edge = silhouette_edges(topology, facing)
+    view, edge, side, half_edge = silhouette_edges(topology, facing, jumps)
     ends = topology.edges[edge]
     p, q = (verts_hom[view, ends[:, i]].double() for i in range(2))
     # Clip at the near plane: perspective-correct parameters t_a, t_b.
@@ -76,10 +78,10 @@ def forward(
     face = half_edge[index] // 3
     corner = half_edge[index] % 3
     following = (corner + 1) % 3
-    starts_at_v0 = topology.faces[face, corner] == ends[index, 0]
+    starts_at_v0 = topology.welded_faces[face, corner] == ends[index, 0]
     along = torch.where(starts_at_v0, t, 1 - t)
     bary = torch.zeros(len(index), 3, dtype=t.dtype, device=t.device)
     bary = bary.scatter(1, corner[:, None], (1 - along)[:, None]).scatter(1, following[:, None], along[:, None])
     pixel = (view[index] * height + row) * width + column
     bary, normal = bary[keep].to(verts_hom.dtype), normal[keep].to(verts_hom.dtype)
-    return pixel[keep], face[keep], bary, xy[keep], normal, segment_depth[keep]
+    return pixel[keep], face[keep], bary, xy[keep], normal, segment_depth[keep], edge[index[keep]]

@@ -19,7 +19,13 @@ from diffrender.ops.query_visibility.numba_cpu import draw_points, file_points, 
 from diffrender.ops.rasterize import FaceBins, Raster
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.numba_cpu import forward as silhouettes
-from diffrender.ops.supersample_silhouettes.op import OUTSIDE_PX, AntialiasPlan, OutsidePoints
+from diffrender.ops.supersample_silhouettes.op import (
+    OUTSIDE_PX,
+    TOUCHING_DEPTH,
+    TOUCHING_PX,
+    AntialiasPlan,
+    OutsidePoints,
+)
 from diffrender.threads import parallel_for
 
 
@@ -190,16 +196,35 @@ def query_tiles(
     return sample_face_id, outside_face, outside_depth
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def find_touching(start, end, verts, faces, n_pixels, pixel, xy, depth, outside_face, outside_depth, touches):
+    """Mark the segments start..end-1 through which the plane of the face outside passes."""
+    for p in range(start, end):
+        touches[p] = False
+        if outside_face[p] < 0:
+            continue
+        a, b, c = load_corners(verts, faces, pixel[p] // n_pixels, outside_face[p])
+        e, f, g = inward_edges(a, b, c)
+        x, y = xy[p, 0], xy[p, 1]
+        e0, e1, e2 = e.a * x + (e.b * y + e.c), f.a * x + (f.b * y + f.c), g.a * x + (g.b * y + g.c)
+        at_segment = (e0 * e.depth + e1 * f.depth + e2 * g.depth) / (e0 + e1 + e2)
+        tolerance = TOUCHING_PX / OUTSIDE_PX * abs(outside_depth[p] - at_segment) + TOUCHING_DEPTH * abs(depth[p])
+        touches[p] = abs(at_segment - depth[p]) <= tolerance
+
+
 @njit(nogil=True, cache=True)
 def keep_visible(
-    n_pixels, pixel, face, bary, normal, depth, outside_face, outside_depth, xy,
+    n_pixels, pixel, face, bary, xy, normal, depth, edge, outside_face, outside_depth, touches, xy_outside,
     seen_pixel, seen_face, seen_bary, seen_normal, seen_depth_weight, segment, view, outside_face_id, outside_xy,
+    seen_edge, seen_xy, seen_touches,
 ):  # fmt: skip
     """List the segments that nothing nearer covers, and what is outside them; return how many there are of each."""
     n_seen = n_inner = 0
     for p in range(len(pixel)):
-        if outside_face[p] >= 0 and not outside_depth[p] >= depth[p]:
+        if outside_face[p] >= 0 and not outside_depth[p] >= depth[p] and not touches[p]:
             continue
+        seen_edge[n_seen], seen_touches[n_seen] = edge[p], touches[p]
+        seen_xy[n_seen, 0], seen_xy[n_seen, 1] = xy[p, 0], xy[p, 1]
         seen_pixel[n_seen], seen_face[n_seen], seen_depth_weight[n_seen] = pixel[p], face[p], 0
         for i in range(3):
             seen_bary[n_seen, i] = bary[p, i]
@@ -207,16 +232,21 @@ def keep_visible(
             seen_normal[n_seen, i] = normal[p, i]
         if outside_face[p] >= 0:
             segment[n_inner], view[n_inner], outside_face_id[n_inner] = n_seen, pixel[p] // n_pixels, outside_face[p]
-            outside_xy[n_inner, 0], outside_xy[n_inner, 1] = xy[p, 0], xy[p, 1]
+            outside_xy[n_inner, 0], outside_xy[n_inner, 1] = xy_outside[p, 0], xy_outside[p, 1]
             n_inner += 1
         n_seen += 1
     return n_seen, n_inner
 
 
 def find_visible_segments(
-    segments: SilhouetteSegments, xy: np.ndarray, outside_face: np.ndarray, outside_depth: np.ndarray, n_pixels: int
-) -> tuple[VisibleSegments, OutsidePoints]:
-    """Return the segments that are seen, and what is just outside them."""
+    segments: SilhouetteSegments,
+    touches: np.ndarray,
+    xy: np.ndarray,
+    outside_face: np.ndarray,
+    outside_depth: np.ndarray,
+    n_pixels: int,
+) -> tuple[VisibleSegments, OutsidePoints, Tensor, Tensor, Tensor]:
+    """Return the segments that are seen, what is just outside them, and their edge, xy_px and touches."""
     count, dtype = len(xy), segments.bary.dtype
     visible = VisibleSegments(
         torch.empty(count, dtype=torch.int64),
@@ -227,21 +257,31 @@ def find_visible_segments(
     )
     numbers = [torch.empty(count, dtype=torch.int64) for _ in range(3)]
     outside = OutsidePoints._make([*numbers, torch.empty((count, 2), dtype=dtype)])
-    found = as_numpy(segments.pixel, segments.face, segments.bary, segments.normal_px, segments.depth)
-    arguments = (*found, outside_face, outside_depth, xy, *as_numpy(*visible, *outside))
-    n_seen, n_inner = keep_visible(n_pixels, *arguments)
-    return VisibleSegments._make(part[:n_seen] for part in visible), OutsidePoints._make(
-        part[:n_inner] for part in outside
+    others = (
+        torch.empty(count, dtype=torch.int64),
+        torch.empty((count, 2), dtype=torch.float64),
+        torch.empty(count, dtype=torch.bool),
     )
+    arguments = (*as_numpy(*segments), outside_face, outside_depth, touches, xy, *as_numpy(*visible, *outside, *others))
+    n_seen, n_inner = keep_visible(n_pixels, *arguments)
+    seen, beyond = (part[:n_seen] for part in visible), (part[:n_inner] for part in outside)
+    edge, seen_xy, seen_touches = (part[:n_seen] for part in others)
+    return VisibleSegments._make(seen), OutsidePoints._make(beyond), edge, seen_xy, seen_touches
 
 
 def forward(
-    verts_hom: Tensor, topology: Topology, raster: Raster, offsets: Tensor, near: float, extra_pixels: Tensor | None
+    verts_hom: Tensor,
+    topology: Topology,
+    raster: Raster,
+    offsets: Tensor,
+    near: float,
+    extra_pixels: Tensor | None,
+    jumps: Tensor | None = None,
 ) -> AntialiasPlan:
     """See op.supersample_silhouettes."""
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
-    segments = SilhouetteSegments(*silhouettes(verts_hom, topology, bins.facing, center_depth, near))
+    segments = SilhouetteSegments(*silhouettes(verts_hom, topology, bins.facing, center_depth, near, jumps))
     segment_pixel, segment_xy, normal = as_numpy(segments.pixel, segments.xy_px, segments.normal_px)
     is_refined = np.zeros(center_face.numel(), np.bool_) if extra_pixels is None else extra_pixels.numpy().flatten()
     is_refined[segment_pixel] = True
@@ -255,5 +295,8 @@ def forward(
     )
     pixel = torch.from_numpy(pixels)
     samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets))
-    visible, outside = find_visible_segments(segments, xy, outside_face, outside_depth, height * width)
-    return AntialiasPlan(samples, visible, outside, pixel, sample_face_id)
+    touches = np.empty(len(xy), np.bool_)
+    at = (segment_pixel, segment_xy, segments.depth.numpy(), outside_face, outside_depth, touches)
+    parallel_for(find_touching, len(xy), 4096, verts, faces, height * width, *at)
+    found = find_visible_segments(segments, touches, xy, outside_face, outside_depth, height * width)
+    return AntialiasPlan(samples, *found, pixel, sample_face_id)

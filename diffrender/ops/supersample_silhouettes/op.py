@@ -17,6 +17,9 @@ from diffrender.ops.rasterize import Raster
 # How far outside a silhouette to look for what covers it or is behind it, in pixels: very little, because on a mesh of
 # subpixel triangles a silhouette may hide behind a fold that ends a ten-thousandth of a pixel further out.
 OUTSIDE_PX = 1e-5
+# Surfaces that are closer than this in the image, or by this part of their depth, touch: float32 rounds as much.
+TOUCHING_PX = 1e-3
+TOUCHING_DEPTH = 1e-6
 
 
 class OutsidePoints(NamedTuple):
@@ -35,7 +38,10 @@ class AntialiasPlan(NamedTuple):
     """What an antialiased image is made of.
 
     samples: one in each plain covered pixel, up to S in each refined one.
-    segments: P silhouette segments that are seen; outside: what is seen just outside them.
+    segments: P silhouette segments that are seen, or touch what is seen; outside: what is seen just outside them.
+    edge: [P] int64 which of topology.edges each is on; xy_px: [P, 2] float64 their middles.
+    touches: [P] bool; the surface outside passes through the segment, as a floor does through the lower edge of a box
+        that stands on it: whether the segment is seen is known from what is inside it only.
     pixel: [R] int64 (n H + i) W + j, ascending: the refined pixels.
     sample_face_id: [R, S] int64 what their samples see, -1 for nothing.
     """
@@ -43,6 +49,9 @@ class AntialiasPlan(NamedTuple):
     samples: Samples
     segments: VisibleSegments
     outside: OutsidePoints
+    edge: Tensor
+    xy_px: Tensor
+    touches: Tensor
     pixel: Tensor
     sample_face_id: Tensor
 
@@ -55,18 +64,20 @@ def supersample_silhouettes(
     *,
     near: float = 1e-3,
     extra_pixels: Tensor | None = None,
+    jumps: Tensor | None = None,
     backend: str | None = None,
 ) -> AntialiasPlan:
     """Take S samples in each pixel that a silhouette passes, the centre of the others; find the visible segments.
 
     One op for `silhouettes`, `query_visibility` and `gather_samples` one after the other, which is how the reference is
-    written. A segment is seen unless something nearer covers the point OUTSIDE_PX outside of it. Not differentiable.
+    written. A segment is seen unless something nearer, which does not touch it, covers the point OUTSIDE_PX outside of
+    it. Not differentiable.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; topology: of the faces [F, 3].
     raster: their nearest faces, from `rasterize`.
     offsets: [S, 2] where in its pixel each sample is, (x, y) in 0..1; dtype of verts_hom.
     near, backend: as given to `rasterize`.
-    extra_pixels: [N, H, W] bool other pixels to refine.
+    extra_pixels: [N, H, W] bool other pixels to refine. jumps: [E] bool as for `silhouettes`.
     """
     tensors = {
         "verts_hom": (verts_hom, "N V 4"),
@@ -81,7 +92,9 @@ def supersample_silhouettes(
     }
     if extra_pixels is not None:
         tensors["extra_pixels"] = (extra_pixels, "bool: N H W")
+    if jumps is not None:
+        tensors["jumps"] = (jumps, "bool: E")
     check_tensors("supersample_silhouettes", **tensors)
     _, module = implementation("supersample_silhouettes", verts_hom.device, backend)
     with torch.no_grad():
-        return module.forward(verts_hom.detach(), topology, raster, offsets, near, extra_pixels)
+        return module.forward(verts_hom.detach(), topology, raster, offsets, near, extra_pixels, jumps)

@@ -16,6 +16,7 @@ from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.rasterize import Raster
 from diffrender.ops.supersample_silhouettes import AntialiasPlan, OutsidePoints, supersample_silhouettes
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
+from diffrender.render.edge_models.contacts import resolve_contacts
 
 # Relative depth difference below which faces count as equally deep where they meet.
 SAME_DEPTH = 1e-6
@@ -30,8 +31,10 @@ class Antialias(EdgeModel):
     Pixels that contain a silhouette segment are the mean of samples x samples points, all others show their centre.
     When a silhouette segment moves, its pixel changes by the length of the segment in it times the colour step across
     it, per pixel of motion. Silhouettes are those against the background, those of one surface in front of another,
-    open boundaries, and the lines where separate parts (objects, or parts of a mesh without a common vertex) pass
-    through each other; self-intersections of one connected part have no gradient.
+    open boundaries, edges at which a surface changes its colour at a step, and the lines where separate parts
+    (objects, or parts of a mesh without a common vertex) pass through each other; self-intersections of one connected
+    part have no gradient. Where surfaces touch and the derivative to one side differs from that to the other, it is
+    their mean if both have a silhouette there, and that without penetration if only one has.
 
     samples: points per pixel along each axis in pixels with silhouettes, at least 1; default 4. Otherwise raises
         ShapeError.
@@ -48,7 +51,13 @@ class Antialias(EdgeModel):
             raise ShapeError(f"Antialias: samples must be at least 1, got {self.samples}")
 
     def visible(
-        self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
+        self,
+        verts_hom: Tensor,
+        topology: Topology,
+        raster: Raster,
+        near: float,
+        backend: str | None,
+        jumps: Tensor | None = None,
     ) -> Visible:
         """Return the centres of plain pixels, several points in pixels with silhouettes, and the visible segments."""
         height, width = raster.face_id.shape[1:3]
@@ -60,9 +69,10 @@ class Antialias(EdgeModel):
             verts_hom.new_tensor(sample_positions(self.samples)),
             near=near,
             extra_pixels=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
+            jumps=jumps,
             backend=backend,
         )
-        segments, outside = plan.segments, plan.outside
+        segments, outside = resolve_contacts(verts_hom, topology, raster, plan, near, backend)
         if has_parts:
             crossing, across = self._crossings(verts_hom, topology, raster, plan, near, backend)
             across = across._replace(segment=across.segment + len(segments.pixel))

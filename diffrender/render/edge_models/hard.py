@@ -24,7 +24,13 @@ class Hard(EdgeModel):
     """
 
     def visible(
-        self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
+        self,
+        verts_hom: Tensor,
+        topology: Topology,
+        raster: Raster,
+        near: float,
+        backend: str | None,
+        jumps: Tensor | None = None,
     ) -> Visible:
         """Return the centres of covered pixels."""
         face_id = raster.face_id[..., 0]

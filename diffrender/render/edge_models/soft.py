@@ -45,10 +45,16 @@ class Soft(EdgeModel):
         Antialias(self.samples)
 
     def visible(
-        self, verts_hom: Tensor, topology: Topology, raster: Raster, near: float, backend: str | None
+        self,
+        verts_hom: Tensor,
+        topology: Topology,
+        raster: Raster,
+        near: float,
+        backend: str | None,
+        jumps: Tensor | None = None,
     ) -> Visible:
         """Return what antialiasing needs."""
-        return Antialias(self.samples).visible(verts_hom, topology, raster, near, backend)
+        return Antialias(self.samples).visible(verts_hom, topology, raster, near, backend, jumps)
 
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """Return the antialiased image, blurred; gradients reach silhouette segments through the blur."""

@@ -1,0 +1,128 @@
+"""Decide which silhouette segments are seen where surfaces touch, and what their motion uncovers there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffrender.geometry.topology import Topology
+from diffrender.ops.antialias import VisibleSegments
+from diffrender.ops.query_visibility import query_visibility
+from diffrender.ops.rasterize import Raster
+from diffrender.ops.reference_raster import EdgeFunctions, edge_functions
+from diffrender.ops.supersample_silhouettes import (
+    OUTSIDE_PX,
+    TOUCHING_DEPTH,
+    TOUCHING_PX,
+    AntialiasPlan,
+    OutsidePoints,
+)
+
+# How far outside of a silhouette to compare the depths of two surfaces that touch there.
+APART_PX = 0.5
+
+
+def resolve_contacts(
+    verts_hom: Tensor, topology: Topology, raster: Raster, plan: AntialiasPlan, near: float, backend: str | None
+) -> tuple[VisibleSegments, OutsidePoints]:
+    """Return the segments of `plan` that are seen, and what is outside them.
+
+    A segment is seen if nothing nearer is outside it. This does not suffice for three kinds, which must also be seen
+    from within: segments that touch what is outside, those of open borders (several may coincide), and all of a scene
+    of several parts (which may coincide). If a silhouette of another surface touches the segment from outside, as
+    where two boxes stand side by side, the image has no derivative but one towards either side; their mean is taken.
+    """
+    segments, outside = plan.segments, plan.outside
+    unsure = (
+        plan.touches | topology.is_border[plan.edge] if topology.n_components == 1 else torch.ones_like(plan.touches)
+    )
+    index = torch.nonzero(unsure)[:, 0]
+    if len(index) == 0:
+        return segments, outside
+
+    # What is just inside must be a face of the edge.
+    height, width = raster.face_id.shape[1:3]
+    view = segments.pixel // (height * width)
+    step = OUTSIDE_PX * torch.nn.functional.normalize(segments.normal_px.double(), dim=1)
+    face_inside, _ = query_visibility(
+        verts_hom, topology.faces, view[index], plan.xy_px[index] - step[index], height, width,
+        bins=raster.bins, near=near, backend=backend,
+    )  # fmt: skip
+    corners = topology.welded_faces[face_inside.clamp_min(0)]
+    ends = topology.edges[plan.edge[index]]
+    has_edge = (corners[:, :, None] == ends[:, None]).any(1).all(1) & (face_inside >= 0)
+    face_outside = torch.full_like(segments.face, -1)
+    face_outside[outside.segment] = outside.face_id
+    touching = index[has_edge & plan.touches[index]]
+    kink = touching[ends_at_silhouette(verts_hom, topology, raster, view, plan.xy_px, face_outside, touching)]
+    if len(kink) == 0 and bool(has_edge.all()):
+        return segments, outside
+
+    is_seen = torch.ones_like(unsure)
+    is_seen[index[~has_edge]] = False
+    xy_outside = plan.xy_px + step
+    normal = segments.normal_px.clone()
+    normal[kink] /= 2
+    component = topology.face_component
+    apart = kink[component[segments.face[kink]] != component[face_outside[kink]]]
+    if len(apart):
+        uncovered, _ = query_visibility(
+            verts_hom, topology.faces, view[apart], plan.xy_px[apart] - step[apart], height, width,
+            bins=raster.bins, near=near, part=component, ignored=component[segments.face[apart]], backend=backend,
+        )  # fmt: skip
+        xy_apart = plan.xy_px + APART_PX / OUTSIDE_PX * step
+        is_nearer = covers_outside(verts_hom, topology, view, xy_apart, segments.face, face_outside, apart)
+        # One half of each segment covers what is outside, if it is in front of it; the other uncovers what is behind.
+        covering, hidden = apart[is_nearer], apart[~is_nearer]
+        face_outside[hidden], xy_outside[hidden] = uncovered[~is_nearer], xy_outside[hidden] - 2 * step[hidden]
+        n_segments = len(face_outside)
+        order = torch.cat([torch.arange(n_segments, device=covering.device), covering])
+        segments = VisibleSegments._make(part[order] for part in segments)
+        view, is_seen, normal, xy_outside = view[order], is_seen[order], normal[order], xy_outside[order]
+        face_outside = torch.cat([face_outside, uncovered[is_nearer]])
+        xy_outside[n_segments:] -= 2 * step[covering]
+
+    seen = torch.nonzero(is_seen)[:, 0]
+    inner = torch.nonzero(face_outside[seen] >= 0)[:, 0]
+    beyond = seen[inner]
+    segments = VisibleSegments._make(part[seen] for part in segments._replace(normal_px=normal))
+    return segments, OutsidePoints(inner, view[beyond], face_outside[beyond], xy_outside[beyond].to(verts_hom.dtype))
+
+
+def ends_at_silhouette(
+    verts_hom: Tensor, topology: Topology, raster: Raster, view: Tensor, xy_px: Tensor, face: Tensor, index: Tensor
+) -> Tensor:
+    """Return [K] bool: whether face[index] has a silhouette of its own through the point xy_px[index]."""
+    view, xy_px, face = view[index], xy_px[index], face[index]
+    lines = functions_of(verts_hom, topology.faces, view, face).lines
+    values = (lines[..., :2] * xy_px[:, None]).sum(-1) + lines[..., 2]
+    is_near = values.abs() <= TOUCHING_PX * lines[..., :2].norm(dim=-1)
+    # The edge opposite corner c leaves from corner c + 1.
+    corner = 3 * face[:, None] + torch.tensor([1, 2, 0], device=face.device)
+    sides = topology.edge_sides[topology.edge_of_corner[corner]].long()
+    facing = raster.bins.facing[view[:, None, None], torch.where(sides < 0, -1 - sides, sides)].long()
+    facing = torch.where(sides < 0, -facing, facing)
+    return (is_near & (facing[..., 0] == facing[..., 1])).any(1)
+
+
+def covers_outside(
+    verts_hom: Tensor, topology: Topology, view: Tensor, xy_px: Tensor, face: Tensor, other: Tensor, index: Tensor
+) -> Tensor:
+    """Return [K] bool: whether the plane of face[index] is before that of other[index] there; ties by index."""
+    depths = []
+    for faces in (face[index], other[index]):
+        lines = functions_of(verts_hom, topology.faces, view[index], faces).lines
+        values = (lines[..., :2] * xy_px[index][:, None]).sum(-1) + lines[..., 2]
+        corner_depth = verts_hom[view[index][:, None], topology.faces[faces], 3].double()
+        depths.append((values * corner_depth).sum(-1) / values.sum(-1))
+    difference = depths[0] - depths[1]
+    tie = difference.abs() <= TOUCHING_DEPTH * depths[1].abs()
+    return torch.where(tie, face[index] < other[index], difference < 0)
+
+
+def functions_of(verts_hom: Tensor, faces: Tensor, view: Tensor, face: Tensor) -> EdgeFunctions:
+    """Return the edge functions of K faces, each in its own view: lines [K, 3, 3], det [K]."""
+    corners = verts_hom[view[:, None], faces[face]].reshape(1, -1, 4)
+    own = torch.arange(3 * len(face), device=face.device).reshape(-1, 3)
+    lines, det = edge_functions(corners, own)
+    return EdgeFunctions(lines[0], det[0])

@@ -1,0 +1,66 @@
+"""Jumps: edges inside a surface across which its values change abruptly, so that they count as silhouettes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from diffrender.geometry.topology import Topology
+from diffrender.render.scene_triangles import SceneTriangles
+from diffrender.scene.fields import vertex_fields_of
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.shading_points import VertexFrames
+
+# The least change of a value, or of the length of the difference of two unit normals (about 2 degrees), that counts: a
+# curved surface of many flat faces changes by less at each of its edges, and takes many times as long if all count.
+LEAST_JUMP = 0.035
+
+
+@torch.no_grad()
+def find_jumps(scene: Scene, geometry: SceneTriangles, buffers: Sequence[str]) -> Tensor | None:
+    """Return [E] bool of geometry.topology.edges: where colours or normals of one surface change at a step; or None.
+
+    They do where the corners of two faces coincide but are not one vertex, and have other values.
+    """
+    parts = []
+    for item, frames in zip(scene.objects.values(), geometry.frames_by_object, strict=True):
+        topology = item.mesh.welded_topology
+        parts.append(_jumps_of(item, frames, topology, buffers))
+    if all(part is None for part in parts):
+        return None
+    objects = scene.objects.values()
+    return torch.cat(
+        [
+            item.mesh.faces.new_zeros(len(item.mesh.welded_topology.edges), dtype=torch.bool) if part is None else part
+            for item, part in zip(objects, parts, strict=True)
+        ]
+    )
+
+
+def _jumps_of(item: Object, frames: VertexFrames, topology: Topology, buffers: Sequence[str]) -> Tensor | None:
+    """Return [E] bool for one object, or None if it has no jumps."""
+    values = list(_corner_values(item, frames, buffers))
+    result = None
+    for value, faces in values:
+        if faces is topology.welded_faces:
+            continue
+        edge, ends = topology.seams(faces)
+        if len(edge) == 0:
+            continue
+        sides = value.detach()[ends]  # [S, 2 sides, 2 ends, C]
+        jumps = (sides[:, 0] - sides[:, 1]).square().sum(-1).amax(1) > LEAST_JUMP**2
+        if result is None:
+            result = torch.zeros(len(topology.edges), dtype=torch.bool, device=edge.device)
+        result[edge[jumps]] = True
+    return None if result is None or not bool(result.any()) else result
+
+
+def _corner_values(item: Object, frames: VertexFrames, buffers: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield values [K, C] of the surface, and the faces [F, 3] that say which of them each corner has."""
+    for value in vertex_fields_of(item.material, item.mesh.n_vertices).values():
+        yield value, item.mesh.faces
+    if ("color" in buffers and item.material.needs_light) or "normal" in buffers:
+        yield frames.normals_w, item.mesh.faces
