@@ -224,4 +224,5 @@ def _write_manifest(state: _RunState, result: FitResult, scene_file: Path | None
         seconds=seconds,
         started=state.started,
         first_step=len(state.before),
+        notes=setup.notes,
     )

@@ -44,6 +44,7 @@ def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFol
         parameters=parameters,
         folder=folder.path,
         warnings=collect_warnings(setup),
+        notes=setup.notes,
     )
 
 

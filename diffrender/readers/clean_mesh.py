@@ -22,7 +22,7 @@ class RawMesh:
     positions: [P, 3] float64. faces: [F, 3] int64 into positions.
     uvs: [T, 2] with (0, 0) at the top left of the picture, uv_faces: [F, 3] int64 into uvs; or both None.
     colors: [P, 3] linear, or None.
-    texture, texture_note, maps, finish: as in MeshData.
+    texture, texture_note, maps, finish, notes: as in MeshData.
     place_of_vertex: from the index of a position to where it is in the file, for messages.
     """
 
@@ -36,6 +36,7 @@ class RawMesh:
     place_of_vertex: Callable[[int], str] = "vertex {}".format
     maps: Mapping[str, Texture] = field(default_factory=dict)
     finish: Finish = field(default_factory=Finish)
+    notes: tuple[str, ...] = ()
 
 
 def clean_mesh(path: Path, raw: RawMesh) -> MeshData:
@@ -63,7 +64,8 @@ def clean_mesh(path: Path, raw: RawMesh) -> MeshData:
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
     if raw.colors is not None:
         colors = torch.from_numpy(_mean_by_group(raw.colors, inverse.reshape(-1))[inverse.reshape(-1)[used]])
-    return MeshData(Mesh(vertices, faces, uvs, uv_faces), colors, raw.texture, raw.texture_note, raw.maps, raw.finish)
+    mesh = Mesh(vertices, faces, uvs, uv_faces)
+    return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, raw.notes)
 
 
 def join(parts: Sequence[RawMesh]) -> RawMesh:

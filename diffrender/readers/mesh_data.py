@@ -39,6 +39,7 @@ class MeshData:
         and metallic in blue. "normal": [H, W, 3] in -1..1, x along u, y against v (up in the picture), z outwards.
         "emissive": [H, W, 3] linear RGB.
     finish: what is uniform where there is no such texture, if all parts agree; else plainly diffuse.
+    notes: what else of the file is changed, blended or not read, each a sentence about "its ..." without a full stop.
     """
 
     mesh: Mesh
@@ -47,6 +48,7 @@ class MeshData:
     texture_note: str | None = None
     maps: Mapping[str, Texture] = field(default_factory=dict)
     finish: Finish = field(default_factory=Finish)
+    notes: tuple[str, ...] = ()
 
 
 def with_mesh(data: MeshData, mesh: Mesh, resolution: int | None = None) -> MeshData:

@@ -41,6 +41,7 @@ class FitSetup:
     fit_views, heldout_views: the targets; heldout_views is None if no view is held out.
     target_scene: what the targets show, on the CPU; None for photographs.
     relit: the target scene under `relight` lights, on the device; None if the file has no such lights.
+    notes: what readers changed, or did not read, of meshes and captures.
     """
 
     config: FitConfig
@@ -55,6 +56,7 @@ class FitSetup:
     edges: EdgeSchedule | FixedEdges
     target_scene: Scene | None = None
     relit: Relit | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def display(self) -> Display:
@@ -82,7 +84,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     """
     device = choose_device(config.device)
     targets = build_targets(config)
-    scene, config = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
+    scene, config, notes = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_gains(fit_views, config)
@@ -125,6 +127,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         edges=build_edge_schedule(edges),
         target_scene=targets.scene,
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
+        notes=tuple(dict.fromkeys((*targets.notes, *notes))),
     )
 
 

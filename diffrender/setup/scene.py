@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 
 from diffrender.config.options.lights import AmbientOptions, AnyLight
 from diffrender.config.options.materials import LambertOptions, UnlitOptions
-from diffrender.config.options.meshes import SphereMesh
+from diffrender.config.options.meshes import FileMesh, SphereMesh
 from diffrender.config.options.objects import ObjectOptions, PoseOptions, SceneParts
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
@@ -24,8 +25,8 @@ from diffrender.setup.region import InitRegion
 Parts = TypeVar("Parts", bound=SceneParts)
 
 
-def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts]:
-    """Return the scene that `parts` describe, on the CPU, and `parts` with defaults filled in.
+def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts, list[str]]:
+    """Return the scene that `parts` describe, on the CPU, `parts` with defaults filled in, and notes on mesh files.
 
     place: the default region of initial meshes, and the views for visual hulls.
     Raises ConfigError if options do not fit the files that they name, DataError if a file cannot be used or a visual
@@ -35,12 +36,16 @@ def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts]:
     default_material = LambertOptions() if parts.lights else UnlitOptions()
     objects: dict[str, Object] = {}
     filled: list[ObjectOptions] = []
+    notes: list[str] = []
     for options in parts.all_objects():
         where = f"objects.{options.name}." if parts.objects is not None else ""
         pose_options = options.pose or PoseOptions()
         pose, scale = _build_pose(pose_options)
         frame = None if options.pose is None else ObjectPose(pose, scale)
         mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh")
+        if isinstance(mesh_options, FileMesh):
+            about = (*data.notes, *([data.texture_note] if data.texture_note else []))
+            notes += [f"{Path(mesh_options.file).name}: {note}" for note in about]
         material_options = options.material or default_material
         material, material_options, data = build_material(material_options, data, f"{where}material")
         objects[options.name] = Object(data.mesh, material, pose, scale)
@@ -50,7 +55,7 @@ def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts]:
     only = filled[0]
     own = {"mesh": only.mesh, "material": only.material, "pose": only.pose}
     update = {"objects": filled} if parts.objects is not None else own
-    return scene, parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
+    return scene, parts.model_copy(update=update | {"lights": list(lights.values()), "background": background}), notes
 
 
 def constructor_options(options: BaseModel, *without: str) -> dict[str, Any]:

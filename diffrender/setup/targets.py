@@ -35,6 +35,7 @@ class Targets(NamedTuple):
     place: estimate of where the object is. background: linear RGB behind it.
     scene: the scene that the views show; None for photographs.
     relit: the same scene under the `relight` lights; None if there are none.
+    notes: what readers say of the files.
     """
 
     fit: Views
@@ -43,6 +44,7 @@ class Targets(NamedTuple):
     background: tuple[float, float, float]
     scene: Scene | None
     relit: Relit | None
+    notes: tuple[str, ...] = ()
 
 
 def build_targets(config: FitConfig) -> Targets:
@@ -54,33 +56,37 @@ def build_targets(config: FitConfig) -> Targets:
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
     buffers = config.loss.buffers() if config.loss is not None else ()
     if synthetic is not None:
-        views, scene = _render(synthetic.model_copy(update={"background": background}), options, buffers)
+        views, scene, notes = _render(synthetic.model_copy(update={"background": background}), options, buffers)
         fit, heldout = _split(views, options)
         relit = _build_relit(synthetic, scene, (heldout or fit).cameras)
         aabb = None
     else:
         assert options.path is not None
         scene = relit = None
-        fit, heldout, aabb = _read(options.path, options, background, buffers)
+        fit, heldout, aabb, notes = _read(options.path, options, background, buffers)
     if aabb is None:
         place = InitRegion(region_of_views(fit), None, fit)
     else:
         low, high = aabb
         place = InitRegion(region_of_box(low, high), (to_triple(low), to_triple(high)), fit)
-    return Targets(fit, heldout, place, background, scene, relit)
+    return Targets(fit, heldout, place, background, scene, relit, tuple(notes))
 
 
 def _read(
     path: str | Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
-) -> tuple[Views, Views | None, Tensor | None]:
-    """Return the views to fit, those held out, and the box around the object."""
+) -> tuple[Views, Views | None, Tensor | None, list[str]]:
+    """Return the views to fit, those held out, the box around the object, and notes."""
     capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, buffers))
+    notes = [f"{Path(path).name}: {note}" for note in capture.notes]
     if options.test_every != "auto" or capture.holds_out:
-        return *_split(capture.views, options), capture.aabb
-    return capture.views, None if capture.read_heldout is None else capture.read_heldout(), capture.aabb
+        return *_split(capture.views, options), capture.aabb, notes
+    heldout = None if capture.read_heldout is None else capture.read_heldout()
+    return capture.views, heldout, capture.aabb, notes
 
 
-def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[str, ...]) -> tuple[Views, Scene]:
+def _render(
+    options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[str, ...]
+) -> tuple[Views, Scene, list[str]]:
     size = targets.resolution or SYNTHETIC_RESOLUTION
     low, high = options.elevation_deg
     if options.grid is None:
@@ -88,14 +94,14 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
     else:
         eyes = grid_positions(*options.grid, options.radius, options.center)
     cameras = Cameras.perspective(eyes, options.center, fov_deg=options.fov_deg, height=size, width=size)
-    scene, _ = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
+    scene, _, notes = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
     if options.normalize:
         scene = _fit_into_unit_sphere(scene)
     taken = synthetic_gains(cameras, options)
     views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, buffers)
     # The true exposures are hidden from the fit.
     views = replace(views, cameras=cameras)
-    return views if targets.masks else replace(views, masks=None), scene
+    return views if targets.masks else replace(views, masks=None), scene, notes
 
 
 def _build_relit(options: SyntheticOptions, scene: Scene, cameras: Cameras) -> Relit | None:

@@ -40,12 +40,14 @@ class Capture:
     read_heldout: reads the views that the capture itself sets apart to evaluate a fit; None if there are none.
     aabb: [2, 3] the low and the high corner of a box around the object in world units; None if the capture has none,
         and the box is then estimated from the views.
+    notes: what of the capture was changed or skipped, each a sentence about "its ..." without a full stop.
     """
 
     views: Views
     holds_out: bool = True
     read_heldout: Callable[[], Views] | None = None
     aabb: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

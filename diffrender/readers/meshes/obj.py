@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,52 +13,74 @@ from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.clean_mesh import RawMesh
 from diffrender.readers.images.image import read_image
+from diffrender.readers.mesh_data import Finish
+from diffrender.readers.meshes.mtl import MtlMaterial, Picture, find_file, find_libraries, find_material, read_mtl
+from diffrender.readers.meshes.triangulate import triangulate
 from diffrender.scene.textures.texture import Texture
+
+# Their arguments are names, which may hold spaces and "#".
+NAMES = ("mtllib", "usemtl", "o", "g", "s")
 
 
 @dataclass
 class _Content:
-    """What has been read so far; indices count from 0."""
+    """What has been read so far; indices count from 0.
+
+    colors: of the positions that have one. polygons: corners as (position, texture coordinate or -1).
+    polygon_materials: what `usemtl` said last before each polygon.
+    """
 
     path: Path
     positions: list[list[float]] = field(default_factory=list)
     position_lines: list[int] = field(default_factory=list)
-    colors: list[list[float]] = field(default_factory=list)
+    colors: dict[int, list[float]] = field(default_factory=dict)
     uvs: list[list[float]] = field(default_factory=list)
-    faces: list[tuple[int, int, int]] = field(default_factory=list)
-    uv_faces: list[tuple[int, int, int]] = field(default_factory=list)
+    polygons: list[list[tuple[int, int]]] = field(default_factory=list)
+    polygon_materials: list[str] = field(default_factory=list)
     libraries: list[str] = field(default_factory=list)
-    materials: set[str] = field(default_factory=set)
+    material: str = ""
+    skipped: set[str] = field(default_factory=set)
 
 
 def read_obj(path: Path) -> RawMesh:
-    """Read the triangles of an OBJ file; polygons become fans, and all objects and groups one mesh.
+    """Read the triangles of an OBJ file, all objects and groups as one mesh; polygons are cut without overlaps.
 
-    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1. The texture is the one `map_Kd` of the
-    materials that faces use. Raises DataError, with the line, for invalid numbers and indices out of range.
+    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1. Of the materials that faces use: the one
+    picture (`map_Kd`), or the colours (`Kd`), and roughness, metallic and emission if all agree; faces before the first
+    `usemtl` use a library's only material. Raises DataError, with the line, for invalid numbers and wrong indices.
     """
     content = _Content(path)
-    for number, line in _logical_lines(path.read_text(encoding="utf-8", errors="replace")):
-        words = line.partition("#")[0].split()
-        if not words:
+    for number, line in _logical_lines(path.read_text(encoding="utf-8-sig", errors="replace")):
+        words = line.split(None, 1)
+        if not words or words[0].startswith("#"):
             continue
+        words = [words[0], *words[1:]] if words[0] in NAMES else line.partition("#")[0].split()
         try:
             _read_line(content, number, words)
         except ValueError as error:
             raise DataError(f"{path}, line {number}: {error}; the line is {line.strip()!r}") from None
-    texture, note = _texture(content)
-    has_uvs = bool(content.faces) and len(content.uv_faces) == len(content.faces)
-    if content.uv_faces and not has_uvs:
+
+    positions = np.array(content.positions, dtype=np.float64).reshape(-1, 3)
+    corners, owner = _triangulate(content, positions)
+    materials, notes = _materials(content)
+    used = [materials[name] for name in dict.fromkeys(content.polygon_materials[i] for i in np.unique(owner))]
+    has_uvs = len(corners) > 0 and bool((corners[:, :, 1] >= 0).all())
+    texture, note, picture = _texture(content, used)
+    if (corners[:, :, 1] >= 0).any() and not has_uvs:
         texture, note = None, "not all of its faces have texture coordinates"
+    colors, more = _colors(content, corners, owner, materials, texture is None)
+    finish, different = _finish(used)
     return RawMesh(
-        positions=np.array(content.positions, dtype=np.float64).reshape(-1, 3),
-        faces=np.array(content.faces, dtype=np.int64).reshape(-1, 3),
-        uvs=_flip_v(np.array(content.uvs, dtype=np.float64)) if has_uvs else None,
-        uv_faces=np.array(content.uv_faces, dtype=np.int64) if has_uvs else None,
-        colors=_linear_colors(content),
+        positions=positions,
+        faces=corners[:, :, 0],
+        uvs=_flip_v(_placed(np.array(content.uvs, dtype=np.float64), picture)) if has_uvs else None,
+        uv_faces=corners[:, :, 1] if has_uvs else None,
+        colors=colors,
         texture=texture,
         texture_note=note,
         place_of_vertex=lambda vertex: f"line {content.position_lines[vertex]} (vertex {vertex + 1})",
+        finish=finish,
+        notes=(*notes, *more, *different),
     )
 
 
@@ -74,13 +96,14 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _read_line(content: _Content, number: int, words: list[str]) -> None:
+    rest = words[1].strip() if len(words) > 1 else ""
     match words[0]:
         case "v":
             values = _floats(words, 3, "a vertex needs three numbers: v x y z")
+            if len(values) >= 6:
+                content.colors[len(content.positions)] = values[3:6]
             content.positions.append(values[:3])
             content.position_lines.append(number)
-            if len(values) >= 6:
-                content.colors.append(values[3:6])
         case "vt":
             # A one-dimensional texture coordinate is allowed and means v = 0.
             values = _floats(words, 1, "a texture coordinate needs numbers: vt u v")
@@ -88,9 +111,11 @@ def _read_line(content: _Content, number: int, words: list[str]) -> None:
         case "f":
             _read_face(content, words[1:])
         case "mtllib":
-            content.libraries.append(" ".join(words[1:]))
+            content.libraries.append(rest)
         case "usemtl":
-            content.materials.add(" ".join(words[1:]))
+            content.material = rest
+        case "l" | "p" | "curv" | "curv2" | "surf":
+            content.skipped.add(words[0])
 
 
 def _read_face(content: _Content, corners: list[str]) -> None:
@@ -98,13 +123,22 @@ def _read_face(content: _Content, corners: list[str]) -> None:
         raise ValueError(f"a face needs at least three corners, got {len(corners)}")
     fields = [corner.split("/") for corner in corners]
     vertices = [_index(parts[0], len(content.positions), "vertex") for parts in fields]
-    content.faces.extend(_fan(vertices))
+    uvs = [-1] * len(fields)
     if all(len(parts) > 1 and parts[1] for parts in fields):
-        content.uv_faces.extend(_fan([_index(parts[1], len(content.uvs), "texture coordinate") for parts in fields]))
+        uvs = [_index(parts[1], len(content.uvs), "texture coordinate") for parts in fields]
+    content.polygons.append(list(zip(vertices, uvs, strict=True)))
+    content.polygon_materials.append(content.material)
 
 
-def _fan(corners: list[int]) -> list[tuple[int, int, int]]:
-    return [(corners[0], corners[i], corners[i + 1]) for i in range(1, len(corners) - 1)]
+def _triangulate(content: _Content, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners [F, 3, 2] of the triangles as (position, texture coordinate), and the polygon [F] of each."""
+    triangles: list[list[tuple[int, int]]] = []
+    owner: list[int] = []
+    for number, polygon in enumerate(content.polygons):
+        cut = [(0, 1, 2)] if len(polygon) == 3 else triangulate(positions[[vertex for vertex, _ in polygon]])
+        triangles += [[polygon[corner] for corner in triangle] for triangle in cut]
+        owner += [number] * len(cut)
+    return np.array(triangles, dtype=np.int64).reshape(-1, 3, 2), np.array(owner, dtype=np.int64)
 
 
 def _index(word: str, count: int, what: str) -> int:
@@ -130,45 +164,85 @@ def _flip_v(uvs: np.ndarray) -> np.ndarray:
     return np.stack([uvs[:, 0], 1 - uvs[:, 1]], 1)
 
 
-def _linear_colors(content: _Content) -> np.ndarray | None:
-    if not content.colors or len(content.colors) != len(content.positions):
-        return None
-    return linear_from_srgb(torch.tensor(content.colors, dtype=torch.float64)).numpy()
+def _placed(uvs: np.ndarray, picture: Picture | None) -> np.ndarray:
+    return uvs if picture is None else uvs * np.array(picture.scale) + np.array(picture.offset)
 
 
-def _texture(content: _Content) -> tuple[Texture | None, str | None]:
-    """Return the one colour texture of the materials in use, or None and the reason if one is named but unusable."""
-    maps = {
-        picture
-        for library in content.libraries
-        for name, picture in _read_materials(content.path.parent / library).items()
-        if name in content.materials
-    }
-    if not maps:
-        return None, None
-    if len(maps) > 1:
-        return None, f"its materials use {len(maps)} different textures, but one is needed; bake them into one"
-    name = maps.pop()
-    # Some exporters write absolute paths; on another machine the picture is usually beside the mesh.
-    for picture in (content.path.parent / name, content.path.parent / Path(name.replace("\\", "/")).name):
-        if picture.is_file():
-            return Texture(read_image(picture).rgb), None
-    return None, f"its texture {name} does not exist; put it beside {content.path.name}"
+def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
+    """Return the material of each name that faces use, and notes about what is missing or not read."""
+    known: dict[str, MtlMaterial] = {}
+    notes: list[str] = []
+    for names in content.libraries:
+        files, missing = find_libraries(content.path.parent, names)
+        notes += [f"the material library {name} does not exist" for name in missing]
+        for file in files:
+            known |= read_mtl(file)
+    found = {}
+    for name in dict.fromkeys(content.polygon_materials):
+        material = find_material(known, name)
+        if material is None and name == "" and len(known) == 1:
+            material = next(iter(known.values()))
+        if material is None and name and known:
+            notes.append(f"the material {name!r} is in none of its libraries")
+        found[name] = material or MtlMaterial(content.path.parent)
+    unused = dict.fromkeys(keyword for material in found.values() for keyword in material.unused)
+    if unused:
+        notes.append(f"{', '.join(unused)} of its materials are not read from OBJ; export as GLB to keep them")
+    if content.skipped:
+        notes.append(f"elements other than faces are skipped: {', '.join(sorted(content.skipped))}")
+    return found, notes
 
 
-def _read_materials(path: Path) -> dict[str, str]:
-    """Return the colour texture (map_Kd) of each material in an MTL file that has one; none if the file is missing."""
-    if not path.is_file():
-        return {}
-    maps: dict[str, str] = {}
-    material = ""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        words = line.split()
-        if len(words) < 2:
-            continue
-        if words[0] == "newmtl":
-            material = " ".join(words[1:])
-        elif words[0].lower() == "map_kd":
-            # Options such as `-s 1 1 1` come before the file name; without any, the name may hold spaces.
-            maps[material] = words[-1] if words[1].startswith("-") else " ".join(words[1:])
-    return maps
+def _texture(content: _Content, used: Sequence[MtlMaterial]) -> tuple[Texture | None, str | None, Picture | None]:
+    """Return the one colour texture of the materials in use and its placement; or None and the reason if it fails."""
+    pictures = {(material.folder, material.picture) for material in used if material.picture is not None}
+    if not pictures:
+        return None, None, None
+    if len(pictures) > 1:
+        reason = f"its materials use {len(pictures)} different textures, but one is needed; bake them into one"
+        return None, reason, None
+    folder, picture = pictures.pop()
+    file = find_file(folder, picture.file)
+    if file is None:
+        return None, f"its texture {picture.file} does not exist; put it beside {content.path.name}", None
+    return Texture(read_image(file).rgb, "clamp" if picture.clamped else "repeat"), None, picture
+
+
+def _colors(
+    content: _Content, corners: np.ndarray, owner: np.ndarray, materials: dict[str, MtlMaterial], use_kd: bool
+) -> tuple[np.ndarray | None, list[str]]:
+    """Return linear colours [P, 3]: those of the positions, and else of the materials, if either has any; and notes."""
+    names = content.polygon_materials
+    own = {name: materials[name].color for name in names if use_kd and materials[name].color is not None}
+    n_positions, n_colors = len(content.positions), len(content.colors)
+    if not n_colors and not own:
+        return None, []
+    white = (1.0, 1.0, 1.0)
+    of_polygon = np.array([own.get(name, white) for name in names]).reshape(-1, 3)
+    colors = np.ones((n_positions, 3))
+    count = np.zeros(n_positions)
+    np.add.at(count, corners[:, :, 0].reshape(-1), 1)
+    sums = np.zeros((n_positions, 3))
+    np.add.at(sums, corners[:, :, 0].reshape(-1), of_polygon[owner].repeat(3, 0))
+    colors[count > 0] = sums[count > 0] / count[count > 0, None]
+    if n_colors:
+        index = np.array(list(content.colors))
+        colors[index] = linear_from_srgb(torch.tensor(list(content.colors.values()), dtype=torch.float64)).numpy()
+    notes = []
+    if 0 < n_colors < n_positions:
+        without = "the colour of their material" if own else "white"
+        notes.append(f"{n_positions - n_colors} of {n_positions} vertices have no colour; they are {without}")
+    if len(set(own.values())) > 1 and not n_colors:
+        notes.append("its materials have different colours, which blend where their faces share vertices")
+    return colors, notes
+
+
+def _finish(used: Sequence[MtlMaterial]) -> tuple[Finish, list[str]]:
+    found = {(material.roughness, material.metallic, material.emissive) for material in used}
+    if len(found) > 1:
+        return Finish(), ["its materials differ in roughness, metallic or emission, which are omitted"]
+    roughness, metallic, emissive = found.pop() if found else (None, None, None)
+    plain = Finish()
+    return Finish(
+        plain.metallic if metallic is None else metallic, plain.roughness if roughness is None else roughness, emissive
+    ), []

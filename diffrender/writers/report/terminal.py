@@ -49,7 +49,7 @@ class Opening:
     start_scores: (name, unit, value) of the initial guess, such as ("held-out PSNR", "dB", 12.3); NaN if unknown.
     parameters: what is optimised: (path, details), such as ("mesh.vertices", "lr 0.01, 7,686 numbers").
     folder: where the results go.
-    warnings: what is probably not meant.
+    warnings: what is probably not meant. notes: what of the files was changed or not read.
     """
 
     scene: str
@@ -63,6 +63,7 @@ class Opening:
     parameters: Sequence[tuple[str, str]]
     folder: Path
     warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class FitPanel:
             rows.append(("optimise" if index == 0 else "", line))
         rows += [("device", Text(opening.device)), ("results", Text(str(opening.folder)))]
         rows += [("warning", Text(warning, style="yellow")) for warning in opening.warnings]
+        rows += [("note", Text(note)) for note in opening.notes]
         self._rows([(name, line) for name, line in rows if line.plain])
         self._print(Text(""))
 

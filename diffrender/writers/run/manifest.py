@@ -31,6 +31,7 @@ def write_manifest(
     seconds: float,
     started: datetime,
     first_step: int = 0,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write manifest.json.
 
@@ -41,7 +42,7 @@ def write_manifest(
     stop_reason: "finished", "interrupted" or "non_finite"; message: its explanation, or None.
     seconds: wall time of the whole run.
     started: local time at which the run began or was resumed.
-    first_step: steps that were done then.
+    first_step: steps that were done then. notes: what readers changed, or did not read, of the files.
 
     Raises DataError if the file cannot be written.
     """
@@ -57,6 +58,7 @@ def write_manifest(
             "message": message,
             "steps_done": steps_done,
             "seed": seed,
+            "notes": list(notes),
             "device": describe_device(device),
             "backends": dict(backends),
             "versions": installed_versions(),

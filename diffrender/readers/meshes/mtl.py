@@ -1,0 +1,154 @@
+"""Material libraries (MTL) of Wavefront OBJ files, with the extension for physically based materials (Pr, Pm).
+
+Source: the format's specification by Alias|Wavefront, appendices B1 and B2.1 (OBJ) and chapter 5 (MTL).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+
+# How many numbers may follow an option of a texture map; other options take one word.
+MOST_NUMBERS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}
+# Maps that become no part of a mesh's data.
+UNUSED_MAPS = ("map_ks", "map_ns", "map_d", "map_pr", "map_pm", "map_ke", "norm", "map_bump", "bump", "disp", "decal")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A texture map: its file as the library names it, relative to the library, and how it is placed.
+
+    scale, offset: texture coordinates are multiplied by scale and moved by offset, u and v from the bottom left.
+    clamped: whether the picture is not repeated outside 0..1.
+    """
+
+    file: str
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+    clamped: bool = False
+
+
+@dataclass(frozen=True)
+class MtlMaterial:
+    """What a library says of one material.
+
+    folder: that of the library. color: Kd, linear RGB. picture: map_Kd. roughness, metallic: Pr, Pm. emissive: Ke,
+    linear RGB. unused: the keywords of maps that are not read.
+    """
+
+    folder: Path
+    color: tuple[float, float, float] | None = None
+    picture: Picture | None = None
+    roughness: float | None = None
+    metallic: float | None = None
+    emissive: tuple[float, float, float] | None = None
+    unused: tuple[str, ...] = ()
+
+
+def read_mtl(path: Path) -> dict[str, MtlMaterial]:
+    """Return the materials of a library by name. Numbers that cannot be read are ignored, as most programs do."""
+    materials: dict[str, MtlMaterial] = {}
+    name = ""
+    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+        keyword, _, rest = line.strip().partition(" ") if " " in line.strip() else line.strip().partition("\t")
+        keyword, rest = keyword.lower(), rest.strip()
+        if keyword == "newmtl":
+            name = rest
+            materials[name] = MtlMaterial(path.parent)
+        elif name in materials and rest:
+            materials[name] = _with_line(materials[name], keyword, rest)
+    return materials
+
+
+def find_material(materials: dict[str, MtlMaterial], name: str) -> MtlMaterial | None:
+    """Return the material that `usemtl name` means: by its whole name, or without a comment after it."""
+    return materials.get(name, materials.get(name.partition(" #")[0].strip()))
+
+
+def find_file(folder: Path, name: str) -> Path | None:
+    """Return the file called `name`, relative to `folder` and written on any system, or one of that name in `folder`.
+
+    Some exporters write absolute paths; on another machine the file is usually next to the one that names it.
+    """
+    plain = name.replace("\\", "/")
+    candidates = (folder / name, folder / plain, folder / Path(plain).name)
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def find_libraries(folder: Path, names: str) -> tuple[list[Path], list[str]]:
+    """Return the libraries that `mtllib names` means, and the names of those that do not exist.
+
+    Names are separated by spaces, and may hold some.
+    """
+    found, missing = [], []
+    words = names.split()
+    start = 0
+    while start < len(words):
+        for end in range(len(words), start, -1):
+            file = find_file(folder, " ".join(words[start:end]))
+            if file is not None:
+                found.append(file)
+                break
+        else:
+            end = next(
+                (i for i, word in enumerate(words[start:], start + 1) if word.lower().endswith(".mtl")), len(words)
+            )
+            missing.append(" ".join(words[start:end]))
+        start = end
+    return found, missing
+
+
+def _with_line(material: MtlMaterial, keyword: str, rest: str) -> MtlMaterial:
+    if keyword == "map_kd":
+        return replace(material, picture=_picture(rest))
+    if keyword in UNUSED_MAPS:
+        return replace(material, unused=(*material.unused, keyword))
+    numbers = _numbers(rest.partition("#")[0].split())
+    color = (numbers * 3)[:3] if len(numbers) == 1 else numbers[:3]
+    if keyword == "kd" and len(color) == 3:
+        return replace(material, color=(color[0], color[1], color[2]))
+    if keyword == "ke" and len(color) == 3 and any(color):
+        return replace(material, emissive=(color[0], color[1], color[2]))
+    if keyword == "pr" and numbers:
+        return replace(material, roughness=min(max(numbers[0], 0.0), 1.0))
+    if keyword == "pm" and numbers:
+        return replace(material, metallic=min(max(numbers[0], 0.0), 1.0))
+    return material
+
+
+def _picture(rest: str) -> Picture:
+    words = rest.split()
+    scale, offset, clamped = (1.0, 1.0), (0.0, 0.0), False
+    while len(words) > 1 and words[0].startswith("-") and not _is_number(words[0]):
+        option = words.pop(0).lower()
+        values: list[str] = []
+        # The last word is part of the file's name.
+        while (
+            len(words) > 1
+            and len(values) < MOST_NUMBERS.get(option, 1)
+            and (_is_number(words[0]) or option not in MOST_NUMBERS)
+        ):
+            values.append(words.pop(0))
+        numbers = _numbers(values)
+        if option == "-s" and numbers:
+            # An omitted number is 1.
+            scale = (numbers[0], numbers[1] if len(numbers) > 1 else 1.0)
+        elif option == "-o" and numbers:
+            offset = (numbers[0], numbers[1] if len(numbers) > 1 else 0.0)
+        elif option == "-clamp":
+            clamped = values == ["on"]
+    return Picture(" ".join(words), scale, offset, clamped)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(words: list[str]) -> list[float]:
+    """Return the numbers before the first word that is not one."""
+    return [float(word) for word in takewhile(_is_number, words)]

@@ -1,0 +1,151 @@
+"""OBJ files and their material libraries as people have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.mesh_data import MeshData
+from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.readers.meshes.triangulate import triangulate
+
+SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+FACE = "f 1/1 2/2 3/3 4/4\n"
+# A U in a square of 3 x 3, of area 7, counter-clockwise.
+U = np.array([[0.0, 0], [3, 0], [3, 3], [2, 3], [2, 1], [1, 1], [1, 3], [0, 3]])
+
+
+def area(data: MeshData) -> float:
+    a, b, c = data.mesh.vertices.double()[data.mesh.faces].unbind(1)
+    return float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2)
+
+
+def written(folder: Path, text: str, encoding: str = "utf-8", **libraries: str) -> MeshData:
+    """libraries: name without suffix -> text; all pictures that are named exist, 2 x 2 and red."""
+    for name, content in libraries.items():
+        (folder / f"{name.replace('_', ' ')}.mtl").write_text(content, encoding=encoding)
+    (folder / "textures").mkdir(exist_ok=True)
+    for picture in ("wood.png", "my wood.png"):
+        for place in (folder, folder / "textures"):
+            Image.fromarray(np.full((2, 2, 3), (255, 0, 0), np.uint8)).save(place / picture)
+    (folder / "a.obj").write_text(text, encoding=encoding)
+    return read_mesh(folder / "a.obj")
+
+
+@pytest.mark.parametrize("tilt", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("first", range(8))
+@pytest.mark.parametrize("step", [1, -1])
+def test_concave_faces_keep_their_area(tmp_path: Path, tilt: tuple[int, ...], first: int, step: int) -> None:
+    corners = np.roll(U, first, 0)[::step]
+    points = np.stack([*corners.T, 0.3 * corners[:, 0]], 1)[:, tilt]
+    text = "".join(f"v {x} {y} {z}\n" for x, y, z in points) + "f 1 2 3 4 5 6 7 8\n"
+    data = written(tmp_path, text)
+    assert area(data) == pytest.approx(7 * np.sqrt(1 + 0.3**2)) and data.mesh.n_faces == 6
+    a, b, c = data.mesh.vertices[data.mesh.faces].unbind(1)
+    normals = torch.linalg.cross(b - a, c - a)
+    expected = np.sum([np.cross(points[i], points[(i + 1) % 8]) for i in range(8)], 0)
+    assert bool((normals @ torch.tensor(expected).float() > 0).all())
+
+
+def test_a_concave_quad_and_polygons_without_area() -> None:
+    arrow = np.array([[0.0, 0, 0], [2, 1, 0], [0, 2, 0], [0.5, 1, 0]])
+    for first in range(4):
+        corners = np.roll(arrow, first, 0)
+        found = corners[np.array(triangulate(corners))]
+        assert np.abs(np.cross(found[:, 1] - found[:, 0], found[:, 2] - found[:, 0])).sum() == pytest.approx(3.0)
+    assert triangulate(np.zeros((5, 3))) == [(0, 1, 2), (0, 2, 3), (0, 3, 4)]
+    assert triangulate(np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]])) == [(0, 1, 2), (0, 2, 3)]
+
+
+def test_the_only_material_of_a_library_needs_no_usemtl(tmp_path: Path) -> None:
+    data = written(tmp_path, "mtllib skin.mtl\n" + SQUARE + FACE, skin="newmtl skin\nmap_Kd wood.png\n")
+    assert data.texture is not None and data.notes == ()
+
+
+@pytest.mark.parametrize("name", ["Anodized Rough Grey #1", "wood", "#5", "two  spaces"])
+def test_names_may_hold_anything(tmp_path: Path, name: str) -> None:
+    text = f"mtllib scan #2.mtl\n{SQUARE}usemtl {name}\n{FACE}"
+    data = written(tmp_path, text, **{"scan_#2": f"newmtl other\nKd 1 0 0\nnewmtl {name}\nmap_Kd wood.png\n"})
+    assert data.texture is not None and data.notes == ()
+
+
+def test_comments_after_names_are_comments(tmp_path: Path) -> None:
+    text = f"mtllib skin.mtl # of wood\n{SQUARE}usemtl skin # as well\n{FACE}"
+    library = "newmtl skin\nmap_Kd wood.png\nnewmtl other\n"
+    assert written(tmp_path, text, skin=library).texture is not None
+
+
+def test_byte_order_marks(tmp_path: Path) -> None:
+    data = written(tmp_path, "v 0 0 0\n" + SQUARE + "f 2/1 3/2 4/3\n", "utf-8-sig")
+    assert data.mesh.n_vertices == 3 and area(data) == pytest.approx(0.5)
+    text = f"mtllib skin.mtl\n{SQUARE}usemtl skin\n{FACE}"
+    assert written(tmp_path, text, "utf-8-sig", skin="newmtl skin\nmap_Kd wood.png\nnewmtl b\n").texture is not None
+
+
+def test_several_libraries_in_one_line(tmp_path: Path) -> None:
+    text = f"mtllib a.mtl my b.mtl missing one.mtl\n{SQUARE}usemtl two\n{FACE}"
+    data = written(tmp_path, text, a="newmtl one\n", my_b="newmtl two\nmap_Kd wood.png\n")
+    assert data.texture is not None and data.notes == ("the material library missing one.mtl does not exist",)
+
+
+@pytest.mark.parametrize(
+    ("line", "uvs"),
+    [
+        ("textures\\wood.png", [[0, 1], [1, 1], [1, 0], [0, 0]]),
+        (".\\textures\\my wood.png", [[0, 1], [1, 1], [1, 0], [0, 0]]),
+        ("C:\\work\\scan\\my wood.png", [[0, 1], [1, 1], [1, 0], [0, 0]]),
+        ("-s 2 2 1 my wood.png", [[0, 1], [2, 1], [2, -1], [0, -1]]),
+        ("-s 2 my wood.png", [[0, 1], [2, 1], [2, 0], [0, 0]]),
+        ("-o 0.25 -0.5 -s 2 3 wood.png", [[0.25, 1.5], [2.25, 1.5], [2.25, -1.5], [0.25, -1.5]]),
+        ("-blendu on -mm 0 1 -texres 64 -clamp off wood.png", [[0, 1], [1, 1], [1, 0], [0, 0]]),
+    ],
+)
+def test_texture_maps_with_options(tmp_path: Path, line: str, uvs: list[list[float]]) -> None:
+    text = f"mtllib skin.mtl\n{SQUARE}usemtl skin\n{FACE}"
+    data = written(tmp_path, text, skin=f"newmtl skin\nmap_Kd {line}\n")
+    assert data.texture is not None and data.mesh.uvs is not None
+    torch.testing.assert_close(data.mesh.uvs, torch.tensor(uvs, dtype=torch.float32))
+
+
+def test_a_clamped_map(tmp_path: Path) -> None:
+    text = f"mtllib skin.mtl\n{SQUARE}{FACE}"
+    data = written(tmp_path, text, skin="newmtl skin\nmap_Kd -clamp on wood.png\n")
+    assert data.texture is not None and data.texture.wrap == "clamp"
+
+
+def test_colours_at_some_vertices_only(tmp_path: Path) -> None:
+    text = "v 0 0 0 1 0 0\nv 1 0 0 0 0.5 0\nv 1 1 0\nv 0 1 0\nf 1 2 3 4\n"
+    data = written(tmp_path, text)
+    expected = linear_from_srgb(torch.tensor([[1.0, 0, 0], [0, 0.5, 0], [1, 1, 1], [1, 1, 1]]))
+    torch.testing.assert_close(data.vertex_colors, expected)
+    assert data.notes == ("2 of 4 vertices have no colour; they are white",)
+    data = written(tmp_path, f"mtllib a.mtl\n{text}", a="newmtl a\nKd 0.1 0.2 0.3\n")
+    torch.testing.assert_close(data.vertex_colors[2:], torch.tensor([[0.1, 0.2, 0.3]] * 2))
+    assert data.notes == ("2 of 4 vertices have no colour; they are the colour of their material",)
+
+
+def test_uniform_values_of_materials(tmp_path: Path) -> None:
+    library = "newmtl a\nKd 0.2 0.4 0.6\nPr 0.3\nPm 0.7\nKe 1 2 3\nnewmtl b\nKd 1 0 0\nPr 0.3\nPm 0.7\nKe 1 2 3\n"
+    two = SQUARE + "v 5 0 0\nv 6 0 0\nv 6 1 0\nusemtl a\nf 1 2 3 4\nusemtl b\nf 5 6 7\n"
+    data = written(tmp_path, f"mtllib l.mtl\n{two}", l=library)
+    torch.testing.assert_close(data.vertex_colors, torch.tensor([[0.2, 0.4, 0.6]] * 4 + [[1.0, 0, 0]] * 3))
+    finish = data.finish
+    assert (finish.roughness, finish.metallic, finish.emissive) == (0.3, 0.7, (1.0, 2.0, 3.0))
+    assert data.notes == ("its materials have different colours, which blend where their faces share vertices",)
+
+
+def test_what_is_not_read_is_said(tmp_path: Path) -> None:
+    library = "newmtl a\nmap_Ks shine.png\nPr 0.1\nnewmtl b\nPr 0.9\n"
+    text = f"mtllib l.mtl\n{SQUARE}usemtl a\nf 1 2 3\nusemtl b\nf 1 3 4\nusemtl c\nf 1 2 4\nl 1 2\np 1\n"
+    data = written(tmp_path, text, l=library)
+    assert data.notes == (
+        "the material 'c' is in none of its libraries",
+        "map_ks of its materials are not read from OBJ; export as GLB to keep them",
+        "elements other than faces are skipped: l, p",
+        "its materials differ in roughness, metallic or emission, which are omitted",
+    )
