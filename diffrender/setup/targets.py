@@ -76,7 +76,8 @@ def _read(
     path: str | Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
 ) -> tuple[Views, Views | None, Tensor | None, list[str]]:
     """Return the views to fit, those held out, the box around the object, and notes."""
-    capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, buffers))
+    skip_missing = options.missing == "skip"
+    capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, buffers, skip_missing))
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
     if options.test_every != "auto" or capture.holds_out:
         return *_split(capture.views, options), capture.aabb, notes

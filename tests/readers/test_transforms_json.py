@@ -9,6 +9,7 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.transforms_json import find_transforms, read_aabb, read_transforms
 from diffrender.scene.projections.orthographic import Orthographic
@@ -312,3 +313,53 @@ def test_lego_renders():
     assert views.images.shape == (13, 50, 50, 3) and views.masks is not None
     torch.testing.assert_close(views.images[:, 0, 0], torch.ones(13, 3))
     torch.testing.assert_close(views.cameras.positions_w().norm(dim=1), torch.full((13,), 4.0311), atol=1e-3, rtol=0)
+
+
+def test_paths_from_windows_and_a_byte_order_mark(tmp_path):
+    folder = capture(tmp_path, {0: {"file_path": "images\\0.png", "mask_path": ".\\masks\\0.png"}})
+    text = (folder / "transforms.json").read_text()
+    (folder / "transforms.json").write_text(text, encoding="utf-8-sig")
+    assert len(read(folder)) == 2
+
+
+def turned(degrees, digits):
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    rows = [[c, 0, s, 5], [0.6 * s, 0.8, -0.6 * c, 0], [-0.8 * s, 0.6, 0.8 * c, 0], [0, 0, 0, 1]]
+    return [[round(value, digits) for value in row] for row in rows]
+
+
+def test_matrices_of_three_digits_become_rotations_with_a_note(tmp_path):
+    found = read_capture(capture(tmp_path, {0: {"transform_matrix": turned(33, 3)}}), CaptureOptions())
+    (note,) = found.notes
+    assert note.startswith("1 of its 2 transform matrices are rotations only to 0.0")
+    rotation = found.views.cameras.cam_from_world[0, :3, :3].double()
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3).double(), rtol=0, atol=1e-6)
+    exact = read_capture(capture(tmp_path, {0: {"transform_matrix": turned(33, 9)}}), CaptureOptions())
+    assert exact.notes == ()
+    difference = rotation - exact.views.cameras.cam_from_world[0, :3, :3].double()
+    assert 0 < float(difference.abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("heldout", ["test_filenames", "val_filenames"])
+def test_the_split_of_a_capture_is_kept(tmp_path, heldout):
+    names = {"train_filenames": ["images/1.png"], heldout: ["./images/0.png"]}
+    found = read_capture(capture(tmp_path, **names), CaptureOptions())
+    assert found.views.names == ("1",) and not found.holds_out
+    assert found.read_heldout is not None and found.read_heldout().names == ("0",)
+    with pytest.raises(DataError, match='"train_filenames" names none of its frames, for example 7.png'):
+        read_capture(capture(tmp_path, **names | {"train_filenames": ["7.png"]}), CaptureOptions())
+
+
+def test_lost_images_are_skipped_if_asked_for(tmp_path):
+    folder = capture(tmp_path)
+    (folder / "images" / "0.png").unlink()
+    found = read_capture(folder, CaptureOptions(skip_missing=True))
+    assert len(found.views) == 1
+    assert found.notes == ("1 of its 2 images do not exist and are skipped: images/0.png",)
+    (folder / "images" / "1.png").unlink()
+    fails(folder, "none of its 2 images exists", skip_missing=True)
+
+
+def test_what_all_frames_share_is_said_once(tmp_path):
+    text = fails(capture(tmp_path, camera_model="FISHEYE"), "all 2 frames: camera_model")
+    assert text.count("FISHEYE") == 1 and "\n" not in text

@@ -73,6 +73,7 @@ class TargetsOptions(Strict):
         "behind masked photographs; if omitted: the scene's; random: another colour per view and step,"
         " behind both renderings and targets (needs masks)",
     )
+    missing: Literal["error", "skip"] = option("error", "what to do about an image of the capture that does not exist")
     masks: bool = option(True, "false: ignore masks; transparent pixels still show the background")
 
     def rules(self) -> Iterator[Finding]:

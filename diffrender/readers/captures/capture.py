@@ -21,12 +21,14 @@ class CaptureOptions:
     background: linear RGB that fills what masks and transparency leave free.
     use_masks: False ignores mask files and returns no masks.
     buffers: which of "normal" and "depth" to read for every image.
+    skip_missing: whether images that do not exist are skipped with a note; otherwise they are an error.
     """
 
     resolution: int | None = None
     background: Sequence[float] = (0.0, 0.0, 0.0)
     use_masks: bool = True
     buffers: tuple[str, ...] = ()
+    skip_missing: bool = False
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def read_buffer(source: Path, frames: Sequence[PosedImage], views: Views, name: 
         size = (views.cameras.height, views.cameras.width)
         found.append(load_or_note(frame, problems, partial(_load, frame, name, size, mask)))
     if problems:
-        raise problems_error(source, problems)
+        raise problems_error(source, problems, len(frames))
     return torch.stack([image for image in found if image is not None])
 
 

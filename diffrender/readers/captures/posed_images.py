@@ -116,7 +116,7 @@ def read_posed_images(source: Path, frames: Sequence[PosedImage], options: Captu
     if masked:
         problems += _mask_problems(good)
     if problems:
-        raise problems_error(source, problems)
+        raise problems_error(source, problems, len(frames))
 
     images = [image for _, image in good]
     masks = torch.stack([image.mask for image in images if image.mask is not None]) if masked else None
@@ -127,11 +127,22 @@ def read_posed_images(source: Path, frames: Sequence[PosedImage], options: Captu
     return Views(cameras.resized(height, width), rgb, masks, names, is_composited=composited)
 
 
-def problems_error(source: Path, problems: Sequence[str]) -> DataError:
-    """Return one error for everything that is wrong with what `source` lists."""
-    if len(problems) == 1:
-        return DataError(f"{source}: {problems[0]}")
-    return DataError(f"{source}: {len(problems)} problems\n" + "\n".join(f"  - {problem}" for problem in problems))
+def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:
+    """Return one error for everything that is wrong with what `source` lists; what several frames share is said once.
+
+    problems: each with the frame it is about, "place: what", or about all.
+    """
+    places: dict[str, list[str]] = {}
+    for problem in problems:
+        place, colon, what = problem.partition("): ") if problem.startswith("frame ") else ("", "", problem)
+        places.setdefault(what, []).append(place + colon.rstrip(": "))
+    lines = []
+    for what, named in places.items():
+        where = f"all {n_frames} frames" if n_frames == len(named) > 1 else some(named)
+        lines.append(f"{where}: {what}" if named[0] else what)
+    if len(lines) == 1:
+        return DataError(f"{source}: {lines[0]}")
+    return DataError(f"{source}: {len(lines)} problems\n" + "\n".join(f"  - {line}" for line in lines))
 
 
 def load_or_note(frame: PosedImage, problems: list[str], load: Callable[[], T]) -> T | None:
@@ -200,7 +211,7 @@ def _size_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
         by_size.setdefault(image.size, []).append(frame.place)
     if len(by_size) < 2:
         return []
-    listing = "; ".join(f"{w} x {h}: {_some(places)}" for (w, h), places in by_size.items())
+    listing = "; ".join(f"{w} x {h}: {some(places)}" for (w, h), places in by_size.items())
     return [f"images must share one size (width x height), found {listing}; crop or resize them, or split the capture"]
 
 
@@ -209,10 +220,10 @@ def _mask_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
     without = [frame.place for frame, image in good if image.mask is None]
     if not without:
         return []
-    return [f"{_some(without)} has no mask while others have one; give every frame a mask, or fit without masks"]
+    return [f"{some(without)} has no mask while others have one; give every frame a mask, or fit without masks"]
 
 
-def _some(places: Sequence[str]) -> str:
+def some(places: Sequence[str]) -> str:
     """Return the first few places, and how many more there are."""
     return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
 

@@ -23,7 +23,9 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", "
 _UNDISTORTED = dict.fromkeys(("SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL"), Perspective)
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 LARGEST_EXPOSURE_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
-_RIGID_TOLERANCE = 1e-3  # files are often rounded to a few digits; what is left of it is removed by `_nearest_rigid`
+# How far R R^T may be from the identity: files are often rounded to three digits. `_nearest_rigid` removes it; from
+# ROUNDED on it is worth a note.
+_RIGID_TOLERANCE, ROUNDED = 5e-3, 2e-4
 
 
 def posed_image(
@@ -54,7 +56,7 @@ def posed_image(
     for name in BUFFER_CHANNELS:
         buffer_path = frame.get(f"{name}_path")
         if isinstance(buffer_path, str):
-            buffer_paths[name] = path.parent / buffer_path
+            buffer_paths[name] = resolve(path.parent, buffer_path)
         elif buffer_path is not None:
             own.append(f"{name}_path must be a path, got {shorten(buffer_path)}")
     exposure, white_balance = _exposure(frame, own), _white_balance(frame, own)
@@ -64,8 +66,8 @@ def posed_image(
     return PosedImage(
         name=file_path,
         place=place,
-        image_path=_with_suffix(path.parent / file_path),
-        mask_path=None if mask_path is None else path.parent / mask_path,
+        image_path=_with_suffix(resolve(path.parent, file_path)),
+        mask_path=None if mask_path is None else resolve(path.parent, mask_path),
         cam_from_world=cam_from_world,
         intrinsics=intrinsics,
         stated_width=width,
@@ -74,6 +76,18 @@ def posed_image(
         exposure=exposure,
         white_balance=white_balance,
     )
+
+
+def resolve(folder: Path, name: str) -> Path:
+    """Return the file that a capture in `folder` calls `name`, also if it was written on Windows."""
+    plain = folder / name
+    return folder / name.replace("\\", "/") if "\\" in name and not plain.exists() else plain
+
+
+def rounding_of(matrix: Any) -> float:
+    """Return the largest difference of R R^T from the identity, R the rotation of a valid `transform_matrix`."""
+    rotation = torch.tensor(matrix, dtype=torch.float64)[:3, :3]
+    return float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
 
 
 def _with_suffix(path: Path) -> Path:

@@ -14,8 +14,8 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
 from diffrender.readers.captures.normal_depth import read_buffer
-from diffrender.readers.captures.posed_images import PosedImage, problems_error, read_posed_images
-from diffrender.readers.captures.transforms_frame import matrix_of, posed_image, shorten
+from diffrender.readers.captures.posed_images import PosedImage, problems_error, read_posed_images, some
+from diffrender.readers.captures.transforms_frame import ROUNDED, matrix_of, posed_image, resolve, rounding_of, shorten
 from diffrender.scene.views import Views
 
 TRAIN, TEST = "transforms_train.json", "transforms_test.json"
@@ -45,9 +45,14 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
         views = read_transforms("photos", CaptureOptions(resolution=400))
     """
     options = options or CaptureOptions()
+    path = find_transforms(path)
+    return _read_views(path, _frames(path, options, []), options)
+
+
+def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[PosedImage]:
+    """Return the frames of the file `path`, checked but for their images; adds to `notes`. Raises DataError."""
     if options.resolution is not None and options.resolution < 1:
         raise DataError(f"{path}: resolution must be at least 1 pixel, got {options.resolution}")
-    path = find_transforms(path)
     content = _read_json(path)
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames:
@@ -57,8 +62,23 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     posed = [frame for frame in read if frame is not None]
     problems += _duplicates(posed)
     if problems:
-        raise problems_error(path, problems)
-    frames = _short_names(posed)
+        raise problems_error(path, problems, len(frames))
+    rounding = [found for frame in frames if (found := rounding_of(frame["transform_matrix"])) > ROUNDED]
+    if rounding:
+        notes.append(
+            f"{len(rounding)} of its {len(frames)} transform matrices are rotations only to {max(rounding):.1g};"
+            " the nearest rotations are used"
+        )
+    lost = [frame.name for frame in posed if not frame.image_path.is_file()]
+    if lost and options.skip_missing:
+        if len(lost) == len(posed):
+            raise DataError(f"{path}: none of its {len(lost)} images exists; the first is {posed[0].image_path}")
+        notes.append(f"{len(lost)} of its {len(posed)} images do not exist and are skipped: {some(lost)}")
+        posed = [frame for frame in posed if frame.image_path.is_file()]
+    return _short_names(posed)
+
+
+def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
     views = read_posed_images(path, frames, options)
     return replace(views, buffers={name: read_buffer(path, frames, views, name) for name in options.buffers})
 
@@ -91,12 +111,42 @@ def _claims(path: Path) -> bool:
 
 
 def _read(path: Path, options: CaptureOptions) -> Capture:
-    """Return the held-out views: those of transforms_test.json, if it is beside transforms_train.json."""
+    """Read a capture; it holds out transforms_test.json beside transforms_train.json, or `test_filenames`."""
     file = find_transforms(path)
-    views, aabb = read_transforms(file, options), read_aabb(file)
+    notes: list[str] = []
+    frames, aabb = _frames(file, options, notes), read_aabb(file)
+    split = _split_by_names(file, frames)
+    if split is not None:
+        train, test = split
+        return Capture(
+            _read_views(file, train, options), False, lambda: _read_views(file, test, options), aabb, tuple(notes)
+        )
+    views = _read_views(file, frames, options)
     if file.name == TRAIN and file.with_name(TEST).is_file():
-        return Capture(views, False, lambda: read_transforms(file.with_name(TEST), options), aabb)
-    return Capture(views, aabb=aabb)
+        return Capture(views, False, lambda: read_transforms(file.with_name(TEST), options), aabb, tuple(notes))
+    return Capture(views, aabb=aabb, notes=tuple(notes))
+
+
+def _split_by_names(path: Path, frames: Sequence[PosedImage]) -> tuple[list[PosedImage], list[PosedImage]] | None:
+    """Return the frames of `train_filenames` and those of `test_filenames` (else `val_filenames`), as nerfstudio does.
+
+    None if the file does not name both. Frames in neither are not used. Raises DataError for a name without a frame.
+    """
+    content = _read_json(path)
+    heldout = "test_filenames" if content.get("test_filenames") else "val_filenames"
+    if not content.get("train_filenames") or not content.get(heldout):
+        return None
+    chosen = []
+    for key in ("train_filenames", heldout):
+        names = content[key]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f'{path}: "{key}" must be a list of paths, got {shorten(names)}')
+        files = {resolve(path.parent, name).resolve() for name in names}
+        found = [frame for frame in frames if frame.image_path.resolve() in files]
+        if not found:
+            raise DataError(f'{path}: "{key}" names none of its frames, for example {names[0]}')
+        chosen.append(found)
+    return chosen[0], chosen[1]
 
 
 READER = CaptureReader(f"a folder with {' or '.join(FILE_NAMES)}, or such a file", _claims, _read)
@@ -122,7 +172,7 @@ def _short_names(frames: Sequence[PosedImage]) -> list[PosedImage]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
     except (OSError, UnicodeDecodeError) as error:
