@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,9 +19,10 @@ from diffrender.errors import DiffrenderError
 if TYPE_CHECKING:
     from diffrender.app.run import RunResult
 
-# Exit statuses. After Ctrl-C shells expect 128 + SIGINT.
+# Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h.
 INTERRUPTED = 130
 STOPPED = 1
+UNEXPECTED = 70
 
 app = typer.Typer(
     name="diffrender",
@@ -25,6 +31,44 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """Report errors in one line and exit; the traceback of an error that is not ours goes into a file."""
+    try:
+        yield
+    except DiffrenderError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(STOPPED) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the results are incomplete", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "")
+        what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        typer.echo(f"error: unexpected {what}; please report it with {_save_traceback()}", err=True)
+        raise typer.Exit(UNEXPECTED) from None
+
+
+def _save_traceback() -> str:
+    """Write the traceback of the error that is being handled to a temporary file, and return its path."""
+    try:
+        handle, path = tempfile.mkstemp(prefix="diffrender_error_", suffix=".txt")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
+        return path
+    except OSError:
+        return f"this traceback:\n{traceback.format_exc()}"
+
+
+def _show_any_character() -> None:
+    """Let the console show `?` for characters that its encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _print_version(is_given: bool) -> None:
@@ -92,14 +136,8 @@ def fit(
         raise typer.BadParameter("give a scene file, or --resume with the folder of a run", param_hint="SCENE.YAML")
     if resume is not None and out is not None:
         raise typer.BadParameter("a resumed run stays in its own folder; omit --out", param_hint="--out")
-    try:
+    with _errors_in_one_line():
         result = _load_and_run(scene, set_ or [], device, out or Path("outputs"), seed, steps, resume)
-    except DiffrenderError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(STOPPED) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the results are incomplete", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if result.fit.stop_reason == "interrupted":
         raise typer.Exit(INTERRUPTED)
     if result.fit.stop_reason != "finished":
@@ -118,15 +156,12 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the sample points.")] = 0,
 ) -> None:
     """Measure the distance between two meshes, and the defects of each."""
-    try:
+    with _errors_in_one_line():
         from rich.console import Console
 
         from diffrender.app.compare import compare_files
 
         compare_files(first, second, Console(), json_, samples, seed)
-    except DiffrenderError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(STOPPED) from None
 
 
 @app.command()
@@ -150,14 +185,11 @@ def relight(
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
     """Render a fitted scene under other lights: pictures from its cameras and a turntable video."""
-    try:
+    with _errors_in_one_line():
         from diffrender.app.relight import relight_run
         from diffrender.imaging.tone_mapping import Display
 
         folder = relight_run(run, env, light or [], rotation, out, device, Display(exposure, tone))
-    except DiffrenderError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(STOPPED) from None
     typer.echo(f"relit: {folder}")
 
 
@@ -174,13 +206,10 @@ def bake(
     ] = False,
 ) -> None:
     """Move the colours of a mesh from its vertices into a texture, or from its texture into vertices."""
-    try:
+    with _errors_in_one_line():
         from diffrender.app.bake import bake_file
 
         typer.echo(f"wrote {bake_file(mesh, to.value, out, resolution, unwrap)}")
-    except DiffrenderError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(STOPPED) from None
 
 
 @app.command()
@@ -228,9 +257,10 @@ def schema() -> None:
 @app.command()
 def warmup() -> None:
     """Compile all CPU kernels now, so that the first fit does not wait for them."""
-    from diffrender.app.warmup import warmup as compile_kernels
+    with _errors_in_one_line():
+        from diffrender.app.warmup import warmup as compile_kernels
 
-    typer.echo(f"all CPU kernels are ready, {compile_kernels():.1f} s")
+        typer.echo(f"all CPU kernels are ready, {compile_kernels():.1f} s")
 
 
 def _load_and_run(
@@ -268,6 +298,7 @@ def _load_and_run(
 
 def fit_scene() -> None:
     """Run the command `fit` alone, for scripts/fit_scene.py."""
+    _show_any_character()
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command()(fit)
     single()
@@ -275,6 +306,7 @@ def fit_scene() -> None:
 
 def main() -> None:
     """Run the command `diffrender`."""
+    _show_any_character()
     app()
 
 

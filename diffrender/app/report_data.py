@@ -64,7 +64,7 @@ def build_report(run: RunOutcome) -> Report:
         headline=f"{STOPPED[result.stop_reason]} after {result.steps_done:,} of {setup.settings.steps:,} steps",
         verdict=_describe_result(setup, final),
         message=result.message,
-        warnings=[*collect_warnings(setup), *setup.notes],
+        warnings=[*collect_warnings(setup), *run.notes],
         scores=[*scores.pop(main), *_compare_distances(initial, final)],
         other_scores=[score for others in scores.values() for score in others],
         pictures=_list_pictures(folder.progress),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -131,7 +131,9 @@ def _resume(config: FitConfig, folder: RunFolder) -> _RunState:
 def _run(state: _RunState, name: str, scene_file: Path | None, console: Console) -> RunResult:
     setup, folder, first_step = state.setup, state.folder, len(state.before)
     with ExitStack() as stack:
-        log = stack.enter_context((folder.path / "log.txt").open("a" if first_step else "w", encoding="utf-8"))
+        log = stack.enter_context(
+            (folder.path / "log.txt").open("a" if first_step else "w", encoding="utf-8", errors="replace")
+        )
         consoles = [console, Console(file=log, width=LOG_WIDTH)]
         panels = [FitPanel(setup.settings.steps, shown_on) for shown_on in consoles]
         recorder = stack.enter_context(Recorder(setup, folder, state.before))
@@ -151,13 +153,20 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
         final = evaluator.evaluate(result.scene, result.cameras)
-        export_db = _check_export(folder, setup, result)
+        failures: list[str] = []
+        _write_extras(folder, setup, result, recorder, failures)
+        export_db = None
+        with _noted("the exported GLB could not be checked", failures):
+            export_db = _check_export(folder, setup, result)
+        notes = (*setup.notes, *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
-        outcome = RunOutcome(name, folder, setup, initial, final, flips, export_db, result, state.started, seconds)
+        outcome = RunOutcome(
+            name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, notes
+        )
         metrics = outcome.as_json()
         write_json(folder.path / "metrics.json", metrics)
-        _write_manifest(state, result, scene_file, seconds)
+        _write_manifest(state, result, scene_file, seconds, notes)
         write_report(folder.path / "report.html", build_report(outcome))
         for panel in panels:
             panel.closing(closing_text(outcome))
@@ -194,12 +203,30 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
     write_appearance(folder, result.scene, result.cameras, setup.fit_views.names)
     save_scene(folder.path / SCENE_FILE, result.scene, result.cameras)
     recorder.end(result.steps_done)
-    if recorder.rows:
-        write_curves(recorder.rows, folder.path / "curves.png")
-    if setup.config.progress.turntable:
-        write_turntable(
-            folder.path / "turntable.mp4", result.scene, result.cameras, setup.render_views, display=setup.display
-        )
+
+
+def _write_extras(
+    folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder, failures: list[str]
+) -> None:
+    """Write what a run can do without: videos and curves; adds what fails to `failures`."""
+    with _noted("progress.mp4 could not be written", failures):
+        recorder.write_video()
+    with _noted("curves.png could not be written", failures):
+        if recorder.rows:
+            write_curves(recorder.rows, folder.path / "curves.png")
+    with _noted("turntable.mp4 could not be written", failures):
+        if setup.config.progress.turntable:
+            turntable = folder.path / "turntable.mp4"
+            write_turntable(turntable, result.scene, result.cameras, setup.render_views, display=setup.display)
+
+
+@contextmanager
+def _noted(what: str, failures: list[str]) -> Iterator[None]:
+    """Turn any error into an entry of `failures`: a run's results must not be lost for an extra."""
+    try:
+        yield
+    except Exception as error:
+        failures.append(f"{what}: {next(iter(str(error).splitlines()), type(error).__name__)}")
 
 
 def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:
@@ -209,7 +236,9 @@ def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> floa
     return export_psnr_db(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views)
 
 
-def _write_manifest(state: _RunState, result: FitResult, scene_file: Path | None, seconds: float) -> None:
+def _write_manifest(
+    state: _RunState, result: FitResult, scene_file: Path | None, seconds: float, notes: tuple[str, ...]
+) -> None:
     setup = state.setup
     write_manifest(
         state.folder.path / "manifest.json",
@@ -224,5 +253,5 @@ def _write_manifest(state: _RunState, result: FitResult, scene_file: Path | None
         seconds=seconds,
         started=state.started,
         first_step=len(state.before),
-        notes=setup.notes,
+        notes=notes,
     )

@@ -20,6 +20,7 @@ class RunOutcome:
     initial, final: the scene before and after the fit.
     flips: what the flip guard did, or None if no mesh is learned.
     export_db: PSNR of the exported GLB against the fit, or None if none was exported.
+    notes: what readers changed or did not read, and which extras could not be written.
     started: when this process began the run. seconds: of the whole run, including earlier processes.
     """
 
@@ -33,6 +34,7 @@ class RunOutcome:
     result: FitResult
     started: datetime
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of metrics.json."""

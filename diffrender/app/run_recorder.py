@@ -97,10 +97,13 @@ class Recorder:
             save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, done)
 
     def end(self, steps_done: int) -> None:
-        """Draw the final state, write the video and the last checkpoint."""
+        """Draw the final state and write the last checkpoint."""
         model = self._setup.model
         self._draw(steps_done, model, is_last=True)
         save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, steps_done)
+
+    def write_video(self) -> None:
+        """Write progress.mp4 of the frames, if there are any. Raises DataError or BackendError if that fails."""
         if len(self._frames) > 0:
             write_video(self._frames.frames(), self._folder.path / "progress.mp4", VIDEO_FPS, VIDEO_HOLD_S)
 

@@ -8,7 +8,7 @@ import torch
 
 from diffrender.config.defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig, OptimizeOptions
-from diffrender.errors import BackendError
+from diffrender.errors import BackendError, ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.evaluate.materials import Relit
 from diffrender.fit.batch_targets import ResolutionSchedule
@@ -20,6 +20,7 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.parameter_paths import get_value
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
@@ -85,6 +86,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     device = choose_device(config.device)
     targets = build_targets(config)
     scene, config, notes = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
+    _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_gains(fit_views, config)
@@ -129,6 +131,17 @@ def build_fit(config: FitConfig) -> FitSetup:
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
         notes=tuple(dict.fromkeys((*targets.notes, *notes))),
     )
+
+
+def _check_flashes(scene: Scene, views: Views) -> None:
+    """Raise ConfigError if a light has fewer directions than the capture has numbered pictures."""
+    number = views.cameras.number
+    for name, light in scene.lights.items():
+        if number is not None and isinstance(light, PerViewDirectional) and len(light.direction) <= int(number.max()):
+            raise ConfigError(
+                f"lights.{name}.direction: must have one direction per picture, at least {int(number.max()) + 1}, got"
+                f" {len(light.direction)}; name the file of the light directions, or a folder of a mirror ball"
+            )
 
 
 def _move_relit(relit: Relit, scene: Scene, device: torch.device) -> Relit:

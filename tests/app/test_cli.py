@@ -110,3 +110,52 @@ def test_warmup_compiles_the_kernels_and_says_so() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert re.fullmatch(r"all CPU kernels are ready, [0-9.]+ s\n", result.stdout)
+
+
+def test_other_errors_end_in_one_line_with_the_place_of_the_traceback(
+    scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("division by\nzero")
+
+    monkeypatch.setattr("diffrender.app.run.run_fit", fail)
+    result = invoke(scene)
+    assert result.exit_code == 70
+    found = re.fullmatch(
+        r"error: unexpected ZeroDivisionError: division by; please report it with (\S+\.txt)\n", result.stderr
+    )
+    assert found is not None
+    text = Path(found[1]).read_text()
+    assert "in fail" in text and "ZeroDivisionError: division by" in text
+    Path(found[1]).unlink()
+
+
+def diffrender(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from diffrender.app.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", env=os.environ | environment, cwd=ROOT, check=False
+    )
+
+
+def test_consoles_that_lack_characters_show_question_marks(scene: Path) -> None:
+    odd = scene.with_name("größe.yaml")
+    scene.rename(odd)
+    result = diffrender("fit", odd, "--out", scene.parent / "out", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0, result.stderr
+    assert "gr??e" in result.stdout and (scene.parent / "out" / "größe" / "latest" / "report.html").is_file()
+    assert diffrender("options", "lights", PYTHONIOENCODING="ascii").returncode == 0
+
+
+def test_the_kernel_cache_moves_if_nothing_else_can_be_written(tmp_path: Path) -> None:
+    code = "import os; os.access = lambda path, mode: False; import diffrender; print(os.environ['NUMBA_CACHE_DIR'])"
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"} | {
+        "TMPDIR": str(tmp_path)
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT, check=True
+    )
+    folder = result.stdout.strip()
+    assert folder.startswith(f"{tmp_path}/diffrender_kernels_")
+    assert result.stderr == (
+        f"diffrender: installation and home are read-only; compiled kernels are kept in {folder}\n"
+    )

@@ -268,3 +268,32 @@ def test_a_textured_metal_leaves_all_its_maps(tmp_path: Path) -> None:
     assert result.metrics["export"]["glb_psnr_db"] >= 45
     without, _ = run(tmp_path, *overrides, "lights=[{type: environment, resolution: 16}]", "export=[obj]")
     assert "export" not in without.metrics
+
+
+def test_a_failing_video_costs_a_note_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # as if it were not installed
+
+    def fail(*arguments: object, **options: object) -> float:
+        raise DataError("no such file\nat all")
+
+    monkeypatch.setattr("diffrender.app.run.export_psnr_db", fail)
+    result, shown = run(tmp_path, "progress.turntable=true")
+    notes = json.loads((result.folder / "manifest.json").read_text())["notes"]
+    assert len(notes) == 3
+    for name, note in zip(("progress.mp4", "turntable.mp4"), notes[:2], strict=True):
+        assert note.startswith(f"{name} could not be written: ") and "install imageio-ffmpeg" in note
+        assert not (result.folder / name).exists()
+    assert notes[2] == "the exported GLB could not be checked: no such file"
+    assert "metrics.json" in {path.name for path in result.folder.iterdir()}
+    report = html.unescape((result.folder / "report.html").read_text())
+    assert all(note in report for note in notes) and "turntable.mp4 could not be written" in shown
+
+
+def test_notes_of_readers_reach_the_person(tmp_path: Path) -> None:
+    (tmp_path / "a.obj").write_text(
+        "mtllib lost.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n"
+    )
+    result, shown = run(tmp_path, f"mesh={tmp_path / 'a.obj'}", "optimize={steps: 1, pose: {}}", *BARE)
+    note = "a.obj: the material library lost.mtl does not exist"
+    assert json.loads((result.folder / "manifest.json").read_text())["notes"] == [note]
+    assert note in shown and note in html.unescape((result.folder / "report.html").read_text())

@@ -379,3 +379,14 @@ def test_an_image_cannot_be_halved_for_ever() -> None:
         ConfigError, match=r"material\.base_color: levels must be at most 4 for an image of 48 x 48, got 5"
     ):
         built(IMAGES.replace("COLOR", "levels: 5"))
+
+
+def test_too_few_light_directions_are_refused(tmp_path):
+    from PIL import Image
+
+    for number in range(3):
+        Image.new("RGB", (8, 8), (90, 90, 90)).save(tmp_path / f"cat.{number}.png")
+    Image.new("L", (8, 8), 255).save(tmp_path / "cat.mask.png")
+    text = "targets: {path: .}\nmaterial: lambert\nlights: [flashes]\noptimize: {steps: 1, mesh.vertices: {}}"
+    with pytest.raises(ConfigError, match=r"lights.flashes.direction: must have one direction per picture, at least 3"):
+        build_fit(parse_config(text, tmp_path))

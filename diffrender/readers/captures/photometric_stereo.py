@@ -65,7 +65,7 @@ def _claims(path: Path) -> bool:
 
 
 def _read(path: Path, options: CaptureOptions) -> Capture:
-    """Return None: no view is held out, since each shows the object in a light that no other shows."""
+    """Read the pictures; none is held out, since each shows the object in a light that no other shows."""
     return Capture(read_photometric_stereo(path, options), holds_out=False)
 
 

@@ -54,11 +54,11 @@ def write_video(frames: Iterable[np.ndarray | Path], path: Path, fps: float, hol
 
 
 def _open_ffmpeg(path: Path, first: np.ndarray, fps: float) -> Generator[None, np.ndarray | None, None]:
-    import imageio_ffmpeg
-
     try:
+        import imageio_ffmpeg
+
         imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
+    except (ImportError, RuntimeError) as error:
         raise BackendError(f"cannot write {path}: no ffmpeg found; install imageio-ffmpeg") from error
     height, width = first.shape[:2]
     writer = imageio_ffmpeg.write_frames(
