@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from support.gltf_files import GltfBuilder
 
 from diffrender.errors import DataError
+from diffrender.readers.gltf.scene import read_gltf_scene
 from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh
 
@@ -192,17 +194,122 @@ def test_a_transform_that_moves_nothing_is_accepted(tmp_path: Path, transform: d
     assert read(tmp_path, textured(extensions={"KHR_texture_transform": transform})).texture is not None
 
 
+SECOND = UVS[:, ::-1] * 0.5 + 0.125
+TURN = math.radians(30)
+# Counter-clockwise as the picture is seen, its v pointing down: u goes towards -v.
+TURNED = np.array([[math.cos(TURN), -math.sin(TURN)], [math.sin(TURN), math.cos(TURN)]])
+
+
 @pytest.mark.parametrize(
-    ("gltf", "note"),
+    ("reference", "expected"),
     [
-        (textured(texCoord=1), "coordinates of its own"),
-        (textured(extensions={"KHR_texture_transform": {"scale": [2, 1]}}), "coordinates of its own"),
-        (textured(extensions={"KHR_texture_transform": {"texCoord": 1}}), "coordinates of its own"),
+        ({"texCoord": 1}, SECOND),
+        ({"extensions": {"KHR_texture_transform": {"texCoord": 1}}}, SECOND),
+        ({"texCoord": 1, "extensions": {"KHR_texture_transform": {"texCoord": 0}}}, UVS),
+        ({"extensions": {"KHR_texture_transform": {"scale": [2, 3]}}}, UVS * [2, 3]),
+        ({"extensions": {"KHR_texture_transform": {"rotation": TURN}}}, UVS @ TURNED),
+        (
+            {"extensions": {"KHR_texture_transform": {"offset": [0.5, -1], "rotation": TURN, "scale": [2, 3]}}},
+            (UVS * [2, 3]) @ TURNED + [0.5, -1],
+        ),
     ],
 )
-def test_a_texture_that_cannot_be_placed_is_explained(tmp_path: Path, gltf: GltfBuilder, note: str) -> None:
+def test_textures_are_placed_as_their_coordinates_and_transforms_say(
+    tmp_path: Path, reference: dict[str, Any], expected: np.ndarray
+) -> None:
+    gltf = textured(**reference)
+    gltf.document["meshes"][0]["primitives"][0]["attributes"]["TEXCOORD_1"] = gltf.accessor(SECOND.astype(np.float32))
     data = read(tmp_path, gltf)
-    assert data.texture is None and note in str(data.texture_note)
+    assert data.texture is not None and data.notes == () and data.mesh.uvs is not None
+    found = np.zeros_like(expected)
+    found[data.mesh.faces.reshape(-1)] = data.mesh.uvs.numpy()[data.mesh.uv_faces.reshape(-1)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    item = next(iter(read_gltf_scene(tmp_path / "a.glb").scene.objects.values()))
+    torch.testing.assert_close(item.mesh.uvs, data.mesh.uvs)
+
+
+def test_textures_without_their_coordinates_are_explained(tmp_path: Path) -> None:
+    data = read(tmp_path, textured(texCoord=1))
+    assert data.texture is None and data.texture_note == "not all of its parts have texture coordinates"
+
+
+@pytest.mark.parametrize("size", [1.0, 2.5])
+def test_mirrored_textures_look_as_the_sampler_says(tmp_path: Path, size: float) -> None:
+    gltf = GltfBuilder()
+    texture = gltf.texture(png())
+    gltf.document["textures"][texture]["sampler"] = gltf.add("samplers", {"wrapS": 33648, "wrapT": 10497})
+    material = gltf.add("materials", {"pbrMetallicRoughness": {"baseColorTexture": {"index": texture}}})
+    uvs = (UVS * size).astype(np.float32)
+    gltf.node(gltf.primitive(POSITIONS, FACES, TEXCOORD_0=uvs, material=material))
+    data = read(tmp_path, gltf)
+    plain = read(tmp_path, textured()).texture
+    assert data.texture is not None and plain is not None and data.mesh.uvs is not None
+    points = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) * size
+    scale = data.mesh.uvs.amax(0) / torch.from_numpy(uvs).amax(0)
+    folded = points.clone()
+    folded[:, 0] = 1 - (points[:, 0] % 2 - 1).abs()
+    inner = ((points % 1 - 0.5).abs() < 0.2).all(1)  # away from borders, where filters look across
+    found, expected = data.texture.sample(points * scale), plain.sample(folded)
+    assert int(inner.sum()) > 20
+    torch.testing.assert_close(found[inner], expected[inner], atol=2e-3, rtol=0)
+
+
+def test_colours_that_only_materials_have_become_vertex_colours(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    red, plain = (
+        gltf.add("materials", {"pbrMetallicRoughness": {"baseColorFactor": [*color, 1]}})
+        for color in ([0.5, 0.25, 0.125], [1, 1, 1])
+    )
+    colors = np.array([[1, 0.5, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]], np.float32)
+    gltf.node(
+        gltf.primitive(POSITIONS, FACES, material=red),
+        gltf.primitive(POSITIONS + np.float32(5), FACES, material=plain),
+        gltf.primitive(POSITIONS + np.float32(9), FACES, COLOR_0=colors, material=red),
+    )
+    data = read(tmp_path, gltf)
+    expected = np.concatenate([np.tile([0.5, 0.25, 0.125], (5, 1)), np.ones((5, 3)), colors * [0.5, 0.25, 0.125]])
+    np.testing.assert_allclose(data.vertex_colors, expected, atol=1e-6)
+
+
+def test_morph_targets_and_instances(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    target = gltf.accessor(np.array([[0, 0, 1]] * 5, np.float32))
+    primitive = gltf.primitive(POSITIONS, FACES, targets=[{"POSITION": target}])
+    places = np.array([[0, 0, 0], [10, 0, 0]], np.float32)
+    sizes = np.array([[1, 1, 1], [2, 2, 2]], np.float32)
+    attributes = {"TRANSLATION": gltf.accessor(places), "SCALE": gltf.accessor(sizes)}
+    gltf.node(primitive, weights=[0.5], extensions={"EXT_mesh_gpu_instancing": {"attributes": attributes}})
+    data = read(tmp_path, gltf)
+    moved = POSITIONS + np.array([0, 0, 0.5])
+    np.testing.assert_allclose(data.mesh.vertices, np.concatenate([moved, moved * 2 + [10, 0, 0]]), atol=1e-6)
+
+
+def test_what_is_not_read_is_said(tmp_path: Path) -> None:
+    gltf = textured()
+    texture = {"index": 0}
+    gltf.document["materials"][0] |= {
+        "alphaMode": "BLEND", "occlusionTexture": texture, "emissiveFactor": [1, 1, 1],
+        "emissiveTexture": texture | {"texCoord": 1},
+    }  # fmt: skip
+    colors = np.array([[1, 0.5, 0]] * 5, np.float32)
+    gltf.document["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"] = gltf.accessor(colors)
+    gltf.document["meshes"][0]["primitives"].append(gltf.primitive(POSITIONS, None, mode=0))
+    gltf.document["extensionsUsed"] = ["KHR_materials_variants", "KHR_materials_unlit"]
+    gltf.add("animations", {})
+    notes = "\n".join(read(tmp_path, gltf).notes)
+    for words in (
+        "1 of its primitives are points or lines",
+        "its vertex colours, which multiply its texture, are omitted",
+        "alphaMode BLEND",
+        "its occlusion texture",
+        "textures that are placed otherwise",
+        "its animations",
+        "extensions that are not read: KHR_materials_variants",
+    ):
+        assert words in notes
+    gltf.document["extensionsRequired"] = ["KHR_texture_basisu", "EXT_texture_webp"]
+    with pytest.raises(DataError, match="needs KHR_texture_basisu, which is not supported; export it without"):
+        read(tmp_path, gltf)
 
 
 def test_a_texture_that_cannot_be_read_is_explained(tmp_path: Path) -> None:

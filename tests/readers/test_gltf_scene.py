@@ -136,11 +136,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "cut": (lambda d: d["accessors"][0].update(count=10**6), "beyond the end of its buffer"),
     "no position": (lambda d: d["meshes"][0]["primitives"][0]["attributes"].pop("POSITION"), "is not valid glTF"),
     "circle": (lambda d: d["nodes"][0].update(children=[0]), "has two parents"),
-    "second uvs": (
-        lambda d: d["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"].update(texCoord=1),
-        "coordinates of its own",
+    "placed apart": (
+        lambda d: d["materials"][0].update(emissiveTexture={"index": 0, "texCoord": 1}),
+        "the textures of a material are placed differently",
     ),
-    "mirrored": (lambda d: [each.update(wrapS=33648) for each in d["samplers"]], "mirrored outside 0..1"),
     "no picture": (lambda d: d["images"][0].update(bufferView=1), "image 0: is not an image"),
     "light": (
         lambda d: d["extensions"]["KHR_lights_punctual"]["lights"][0].update(type="area"),

@@ -32,6 +32,20 @@ WEBP = "EXT_texture_webp"
 COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
+# A file that requires another one must not be read without it; those that are only used have a fallback.
+UNDERSTOOD = (
+    "KHR_lights_punctual",
+    "KHR_materials_emissive_strength",
+    "KHR_materials_pbrSpecularGlossiness",
+    "KHR_materials_specular",
+    "KHR_materials_unlit",
+    "KHR_mesh_quantization",
+    "KHR_texture_transform",
+    "EXT_mesh_gpu_instancing",
+    WEBP,
+)
+
+
 @dataclass(frozen=True)
 class GltfDocument:
     """A .glb or .gltf file.
@@ -176,3 +190,6 @@ def _check_readable(path: Path, document: Mapping[str, Any]) -> None:
     for name in COMPRESSIONS:
         if name in declared:
             raise DataError(f"{path}: is compressed with {name}, which is not supported; export it without compression")
+    unknown = sorted(set(document.get("extensionsRequired", [])) - set(UNDERSTOOD))
+    if unknown:
+        raise DataError(f"{path}: needs {', '.join(unknown)}, which is not supported; export it without")

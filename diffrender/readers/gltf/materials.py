@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from diffrender.readers.gltf.factors import (
     reflects,
     roughness_factor,
 )
-from diffrender.readers.gltf.textures import CLAMP_TO_EDGE, REPEAT, TEXTURES, has_own_coordinates, wrap_codes
+from diffrender.readers.gltf.textures import TEXTURES, placement_of, placement_of_material, wrap_textures
 from diffrender.scene.fields import SurfaceValue
 from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
@@ -31,27 +32,55 @@ from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.textures.texture import Texture
 
 
-def read_material(document: GltfDocument, entry: Mapping[str, Any], vertex_colors: Tensor | None) -> Material:
+def read_textures(
+    document: GltfDocument, entry: Mapping[str, Any], uvs: np.ndarray | None
+) -> tuple[dict[str, Texture], np.ndarray | None]:
+    """Return the textures of a material by their names in TEXTURES, each multiplied by its factor; and coordinates.
+
+    uvs: those placed as the first texture's (`placement_of_material`). Raises DataError if another is placed otherwise.
+    """
+    found = {}
+    for name, kind in TEXTURES.items():
+        reference = kind.reference(entry)
+        if reference is None:
+            continue
+        if placement_of(reference) != placement_of_material(entry):
+            raise DataError(f"{document.path}: the textures of a material are placed differently; bake them alike")
+        texels = kind.decode(document.image(document.image_index(reference["index"])))
+        found[name] = texels * torch.tensor(kind.factor(entry)), reference
+    textures, uvs, notes = wrap_textures(document, found, uvs)
+    if notes:
+        raise DataError(f"{document.path}: {notes[0]}")
+    return textures, uvs
+
+
+def read_material(
+    document: GltfDocument,
+    entry: Mapping[str, Any],
+    vertex_colors: Tensor | None,
+    textures: Mapping[str, Texture],
+) -> Material:
     """Build one of our materials: unlit; lambert for a dielectric that does not reflect at its boundary; else ggx.
 
-    vertex_colors: [V, 3] linear, which the base colour is multiplied by, or None.
+    vertex_colors: [V, 3] linear, which the base colour is multiplied by, or None. textures: of `read_textures`.
     Raises DataError for what these materials cannot represent.
     """
-    base_color = _base_color(document, entry, vertex_colors)
+    base_color = _base_color(document, entry, vertex_colors, textures.get("base_color"))
     if is_unlit(entry):
         return Unlit(base_color)
-    both = _texture(document, entry, "metallic_roughness")
+    both = textures.get("metallic_roughness")
     metallic = _channel(both, 2, metallic_factor(entry))
     roughness = _channel(both, 1, roughness_factor(entry))
-    normal = _texture(document, entry, "normal")
-    emissive = _emissive(document, entry)
+    normal = textures.get("normal")
+    emissive = _emissive(entry, textures.get("emissive"))
     if not reflects(entry) and emissive is None and isinstance(metallic, Tensor) and not metallic.any():
         return Lambert(base_color, normal)
     return Ggx(base_color, metallic, roughness, normal, emissive)
 
 
-def _base_color(document: GltfDocument, entry: Mapping[str, Any], vertex_colors: Tensor | None) -> SurfaceValue:
-    texture = _texture(document, entry, "base_color")
+def _base_color(
+    document: GltfDocument, entry: Mapping[str, Any], vertex_colors: Tensor | None, texture: Texture | None
+) -> SurfaceValue:
     if texture is not None and vertex_colors is not None and bool((vertex_colors != 1).any()):
         raise DataError(f"{document.path}: a material has both a texture and vertex colours; bake them into one")
     if texture is not None:
@@ -60,9 +89,8 @@ def _base_color(document: GltfDocument, entry: Mapping[str, Any], vertex_colors:
     return factor if vertex_colors is None else vertex_colors * factor
 
 
-def _emissive(document: GltfDocument, entry: Mapping[str, Any]) -> SurfaceValue | None:
+def _emissive(entry: Mapping[str, Any], texture: Texture | None) -> SurfaceValue | None:
     factor = torch.tensor(emissive_factor(entry))
-    texture = _texture(document, entry, "emissive")
     if not bool(factor.any()):
         return None
     return factor if texture is None else texture
@@ -72,20 +100,3 @@ def _channel(both: Texture | None, channel: int, factor: float) -> SurfaceValue:
     if both is None:
         return torch.tensor([factor], dtype=torch.float32)
     return Texture(both.texels[:, :, channel : channel + 1], both.wrap)
-
-
-def _texture(document: GltfDocument, entry: Mapping[str, Any], name: str) -> Texture | None:
-    """Return one of TEXTURES, multiplied by its factor, or None if the material has no such texture."""
-    kind = TEXTURES[name]
-    reference = kind.reference(entry)
-    if reference is None:
-        return None
-    if has_own_coordinates(reference):
-        raise DataError(
-            f"{document.path}: a texture has coordinates of its own; only the first set, as it is, is supported"
-        )
-    wraps = wrap_codes(document, reference)
-    if wraps not in ({REPEAT}, {CLAMP_TO_EDGE}):
-        raise DataError(f"{document.path}: a texture is mirrored outside 0..1, or continues differently along u and v")
-    texels = kind.decode(document.image(document.image_index(reference["index"])))
-    return Texture(texels * torch.tensor(kind.factor(entry)), "repeat" if wraps == {REPEAT} else "clamp")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.clean_mesh import RawMesh, join
-from diffrender.readers.gltf.document import GltfDocument, read_document, valid_gltf
+from diffrender.readers.gltf.document import UNDERSTOOD, GltfDocument, read_document, valid_gltf
 from diffrender.readers.gltf.factors import (
     Factors,
     base_color_factor,
@@ -25,54 +26,115 @@ from diffrender.readers.gltf.factors import (
     roughness_factor,
 )
 from diffrender.readers.gltf.nodes import place_nodes
-from diffrender.readers.gltf.primitives import read_triangles, transform
-from diffrender.readers.gltf.textures import CLAMP_TO_EDGE, TEXTURES, has_own_coordinates, wrap_codes
+from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
+from diffrender.readers.gltf.textures import TEXTURES, placement_of, placement_of_material, wrap_textures
 from diffrender.readers.mesh_data import Finish
-from diffrender.scene.textures.texture import Texture
 
 MAPS = ("metallic_roughness", "normal", "emissive")
+WHITE = (1.0, 1.0, 1.0)
 
 Entry = Mapping[str, Any]
+Found = tuple[Tensor, Entry]
+"""Texels of a texture, and its textureInfo."""
 
 
 def read_gltf_mesh(path: Path) -> RawMesh:
     """Read all triangles of a .glb or .gltf file as one mesh; points and lines are skipped.
 
-    Vertex colours are linear in glTF, and multiplied by the base colour's factor.
-    Raises DataError if the file is missing, damaged or compressed.
+    Vertex colours are linear in glTF, and multiplied by the base colour's factor; without textures, the factors alone
+    become vertex colours. Texture coordinates are those of the first texture of each material, where it places them.
+    Raises DataError if the file is missing, damaged, compressed or needs an extension that is not understood.
     """
     document = read_document(path)
     parts: list[RawMesh] = []
     entries: list[Entry] = []
+    n_skipped = 0
     with valid_gltf(path):
         for node, world in place_nodes(document):
             mesh = document.entries("meshes")[node["mesh"]] if "mesh" in node else {"primitives": []}
             for primitive in mesh["primitives"]:
-                part = read_triangles(document, primitive)
-                if part is not None:
-                    entry = document.material(primitive)
-                    parts.append(_tint(transform(part, world), entry))
+                entry = document.material(primitive)
+                part = read_triangles(document, primitive, placement_of_material(entry), morph_weights(node, mesh))
+                if part is None:
+                    n_skipped += 1
+                else:
+                    parts.append(transform(part, world))
                     entries.append(entry)
-        return _with_materials(document, join(parts), entries)
+        notes = list(_notes(document, parts, entries, n_skipped))
+        return _with_materials(document, parts, entries, notes)
+
+
+def _with_materials(
+    document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[Entry], notes: Sequence[str]
+) -> RawMesh:
+    """Return all parts as one mesh, with what they agree about; entries: the material of each, empty for none."""
+    base, note = _base_color(document, entries)
+    mesh = join(parts if base is not None else [*map(_tint, parts, entries)] if _has_colors(parts, entries) else parts)
+    maps = {name: found for name in MAPS if (found := _shared_map(document, entries, name)) is not None}
+    if mesh.uvs is None:
+        some = None if base is None else "not all of its parts have texture coordinates"
+        base, note, maps = None, some or note, {}
+    found = ({} if base is None else {"base_color": base}) | maps
+    textures, uvs, more = wrap_textures(document, found, mesh.uvs)
+    finishes = {_finish(entry) for entry in entries}
+    return replace(
+        mesh,
+        uvs=uvs,
+        texture=textures.pop("base_color", None),
+        texture_note=note,
+        maps=textures,
+        finish=finishes.pop() if len(finishes) == 1 else Finish(),
+        notes=(*notes, *more),
+    )
+
+
+def _has_colors(parts: Sequence[RawMesh], entries: Sequence[Entry]) -> bool:
+    return any(part.colors is not None for part in parts) or any(base_color_factor(entry) != WHITE for entry in entries)
 
 
 def _tint(part: RawMesh, entry: Entry) -> RawMesh:
-    return part if part.colors is None else replace(part, colors=part.colors * np.array(base_color_factor(entry)))
+    """Return the part with colours at all vertices: its own, or white, times the factor of its material."""
+    own = np.ones((len(part.positions), 3)) if part.colors is None else part.colors
+    return replace(part, colors=own * np.array(base_color_factor(entry)))
 
 
-def _with_materials(document: GltfDocument, mesh: RawMesh, entries: Sequence[Entry]) -> RawMesh:
-    """Return `mesh` with what all its parts agree about; entries: the material of each part, empty for none."""
-    texture, note = _base_color(document, entries)
-    maps = {name: found for name in MAPS if (found := _shared_map(document, entries, name)) is not None}
-    if mesh.uvs is None:
-        some = None if texture is None else "not all of its parts have texture coordinates"
-        texture, note, maps = None, some or note, {}
-    finishes = {_finish(entry) for entry in entries}
-    finish = finishes.pop() if len(finishes) == 1 else Finish()
-    return replace(mesh, texture=texture, texture_note=note, maps=maps, finish=finish)
+def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[Entry], n_skipped: int) -> Iterator[str]:
+    """Yield what of the file is changed or not read, other than why there is no texture."""
+    if n_skipped:
+        yield f"{n_skipped} of its primitives are points or lines, which are skipped"
+    textured = [TEXTURES["base_color"].reference(entry) is not None for entry in entries]
+    if any(textured) and not all(textured):
+        yield f"{textured.count(False)} of its {len(entries)} parts have no texture and show that of the others"
+    colored = [part for part, has in zip(parts, textured, strict=True) if has and part.colors is not None]
+    if any(bool((part.colors != 1).any()) for part in colored if part.colors is not None):
+        yield "its vertex colours, which multiply its texture, are omitted where that is used"
+    if any(textured) and len({base_color_factor(entry) for entry in entries}) > 1:
+        yield "its materials multiply the texture by different colours, which are omitted"
+    if len({_finish(entry) for entry in entries}) > 1:
+        yield "its materials differ in metallic, roughness, emission or kind, which are omitted"
+    modes = sorted({entry["alphaMode"] for entry in entries if entry.get("alphaMode", "OPAQUE") != "OPAQUE"})
+    if modes:
+        yield f"transparency (alphaMode {', '.join(modes)}) is not supported; its surface is opaque"
+    if any("occlusionTexture" in entry for entry in entries):
+        yield "its occlusion texture is not read: it is light, not material"
+    if any(TEXTURES[name].reference(entry) is not None for name in MAPS for entry in entries if _is_apart(entry, name)):
+        yield "textures that are placed otherwise than the first of their material are omitted"
+    if any("skin" in node for node in document.entries("nodes")):
+        yield "its skin is not applied: the mesh is shown as modelled"
+    if document.entries("animations"):
+        yield "its animations are not read"
+    ignored = sorted(set(document.json.get("extensionsUsed", [])) - set(UNDERSTOOD))
+    if ignored:
+        yield f"extensions that are not read: {', '.join(ignored)}"
 
 
-def _base_color(document: GltfDocument, entries: Sequence[Entry]) -> tuple[Texture | None, str | None]:
+def _is_apart(entry: Entry, name: str) -> bool:
+    """Return whether a texture of a material is placed otherwise than the material's first."""
+    reference = TEXTURES[name].reference(entry)
+    return reference is not None and placement_of(reference) != placement_of_material(entry)
+
+
+def _base_color(document: GltfDocument, entries: Sequence[Entry]) -> tuple[Found | None, str | None]:
     """Return the one colour texture that any part has, or None and the reason if there are several or it is broken."""
     references = [found for entry in entries if (found := TEXTURES["base_color"].reference(entry)) is not None]
     try:
@@ -83,12 +145,12 @@ def _base_color(document: GltfDocument, entries: Sequence[Entry]) -> tuple[Textu
         return None, f"it uses {len(pictures)} different textures, but one is needed; bake them into one"
     if not pictures:
         return None, None
-    return _texture(document, "base_color", pictures[0], references[0], entries), None
+    return _texels(document, "base_color", pictures[0], references[0], entries), None
 
 
-def _shared_map(document: GltfDocument, entries: Sequence[Entry], name: str) -> Texture | None:
+def _shared_map(document: GltfDocument, entries: Sequence[Entry], name: str) -> Found | None:
     """Return the texture that all parts share; None also where it cannot be used or counts nothing."""
-    references = [TEXTURES[name].reference(entry) for entry in entries]
+    references = [None if _is_apart(entry, name) else TEXTURES[name].reference(entry) for entry in entries]
     present = [reference for reference in references if reference is not None]
     if not present or len(present) < len(references) or not any(_shared_factor(entries, name)):
         return None
@@ -96,14 +158,13 @@ def _shared_map(document: GltfDocument, entries: Sequence[Entry], name: str) -> 
         pictures = _distinct_pictures(document, present)
     except DataError:
         return None
-    return _texture(document, name, pictures[0], present[0], entries) if len(pictures) == 1 else None
+    return _texels(document, name, pictures[0], present[0], entries) if len(pictures) == 1 else None
 
 
-def _texture(
+def _texels(
     document: GltfDocument, name: str, picture: Image.Image, reference: Entry, entries: Sequence[Entry]
-) -> Texture:
-    texels = TEXTURES[name].decode(picture) * torch.tensor(_shared_factor(entries, name))
-    return Texture(texels, "clamp" if wrap_codes(document, reference) == {CLAMP_TO_EDGE} else "repeat")
+) -> Found:
+    return TEXTURES[name].decode(picture) * torch.tensor(_shared_factor(entries, name)), reference
 
 
 def _shared_factor(entries: Sequence[Entry], name: str) -> Factors:
@@ -113,9 +174,7 @@ def _shared_factor(entries: Sequence[Entry], name: str) -> Factors:
 
 
 def _distinct_pictures(document: GltfDocument, references: Sequence[Entry]) -> list[Image.Image]:
-    """Return the pictures that are referred to; equal ones once. Raises DataError if one cannot be read or placed."""
-    if any(has_own_coordinates(reference) for reference in references):
-        raise DataError("a texture has coordinates of its own; only the first set, as it is, is supported")
+    """Return the pictures that are referred to; equal ones once. Raises DataError if one cannot be read."""
     pictures: list[Image.Image] = []
     for index in dict.fromkeys(document.image_index(reference["index"]) for reference in references):
         picture = document.image(index)

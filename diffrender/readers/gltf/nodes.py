@@ -26,6 +26,7 @@ from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
+INSTANCING = "EXT_mesh_gpu_instancing"
 # The extension's own defaults.
 OUTER_CONE = math.pi / 4
 SAME_LENS = 1e-5
@@ -50,8 +51,22 @@ def place_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.nda
             raise DataError(f"{document.path}: node {index} does not exist or has two parents; export it again")
         seen.add(index)
         world = parent @ _matrix(nodes[index])
-        yield nodes[index], world
+        for instance in _instances(document, nodes[index]):
+            yield nodes[index], world @ instance
         waiting += [(child, world) for child in reversed(nodes[index].get("children", []))]
+
+
+def _instances(document: GltfDocument, node: Mapping[str, Any]) -> list[np.ndarray]:
+    """Return the [4, 4] placements of a node's mesh, one unless it uses EXT_mesh_gpu_instancing."""
+    attributes = node.get("extensions", {}).get(INSTANCING, {}).get("attributes")
+    if not attributes or "mesh" not in node:
+        return [np.eye(4)]
+    names = {"TRANSLATION": "translation", "ROTATION": "rotation", "SCALE": "scale"}
+    values = {names[key]: document.array(index).tolist() for key, index in attributes.items() if key in names}
+    counts = {len(rows) for rows in values.values()}
+    if len(counts) != 1:
+        raise ValueError(f"instances have {sorted(counts)} translations, rotations and scales")
+    return [_matrix({key: rows[i] for key, rows in values.items()}) for i in range(counts.pop())]
 
 
 def _matrix(node: Mapping[str, Any]) -> np.ndarray:

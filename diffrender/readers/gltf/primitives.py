@@ -5,7 +5,7 @@ Source: glTF 2.0 specification, section 3.7.2 (Meshes).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,18 +14,28 @@ import numpy as np
 from diffrender.errors import DataError
 from diffrender.readers.clean_mesh import RawMesh
 from diffrender.readers.gltf.document import GltfDocument
+from diffrender.readers.gltf.textures import Placement
 
 TRIANGLES, STRIP, FAN = 4, 5, 6
+PLAIN = Placement()
 
 
-def read_triangles(document: GltfDocument, primitive: Mapping[str, Any]) -> RawMesh | None:
+def read_triangles(
+    document: GltfDocument,
+    primitive: Mapping[str, Any],
+    placement: Placement = PLAIN,
+    weights: Sequence[float] = (),
+) -> RawMesh | None:
     """Read the triangles of a primitive in its node's frame; None if it holds points or lines.
 
-    With the first texture coordinates and vertex colours, if there are any.
+    With vertex colours and the texture coordinates of `placement`, if there are any. weights: of its morph targets.
     Raises DataError if attributes differ in number or an index is out of range.
     """
     attributes = primitive["attributes"]
     positions = document.array(attributes["POSITION"]).astype(np.float64)
+    for weight, target in zip(weights, primitive.get("targets", []), strict=False):
+        if weight and "POSITION" in target:
+            positions = positions + weight * document.array(target["POSITION"])
     if "indices" in primitive:
         corners = document.array(primitive["indices"]).astype(np.int64).reshape(-1)
     else:
@@ -38,9 +48,10 @@ def read_triangles(document: GltfDocument, primitive: Mapping[str, Any]) -> RawM
             f"{document.path}: a face uses vertex {faces.max()}, but there are only {len(positions)}"
             f" (0..{len(positions) - 1}); the file is damaged or cut off"
         )
+    coordinates = f"TEXCOORD_{placement.tex_coord}"
     optional = {
         name: document.array(attributes[name]).astype(np.float64)
-        for name in ("TEXCOORD_0", "COLOR_0")
+        for name in (coordinates, "COLOR_0")
         if name in attributes
     }
     for name, values in optional.items():
@@ -49,8 +60,14 @@ def read_triangles(document: GltfDocument, primitive: Mapping[str, Any]) -> RawM
                 f"{document.path}: is not valid glTF: {name} has {len(values)} entries for {len(positions)} vertices;"
                 " export it again"
             )
-    uvs, colors = optional.get("TEXCOORD_0"), optional.get("COLOR_0")
+    uvs, colors = optional.get(coordinates), optional.get("COLOR_0")
+    uvs = None if uvs is None else placement.place(uvs)
     return RawMesh(positions, faces, uvs, None if uvs is None else faces, None if colors is None else colors[:, :3])
+
+
+def morph_weights(node: Mapping[str, Any], mesh: Mapping[str, Any]) -> Sequence[float]:
+    """Return the weights of a mesh's morph targets at a node; empty without any."""
+    return node.get("weights", mesh.get("weights", ()))
 
 
 def _faces(corners: np.ndarray, mode: int) -> np.ndarray | None:

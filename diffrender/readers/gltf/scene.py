@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,16 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.readers.clean_mesh import clean_mesh
-from diffrender.readers.gltf.document import WEBP, GltfDocument, read_document, valid_gltf
-from diffrender.readers.gltf.materials import read_material
+from diffrender.readers.gltf.document import GltfDocument, read_document, valid_gltf
+from diffrender.readers.gltf.materials import read_material, read_textures
 from diffrender.readers.gltf.nodes import place_nodes, read_cameras, read_light
-from diffrender.readers.gltf.primitives import read_triangles, transform
-from diffrender.readers.gltf.textures import TRANSFORM
+from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
+from diffrender.readers.gltf.textures import placement_of_material
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 
-# A file that requires another one must not be read without it; those that are only used have a fallback.
-UNDERSTOOD = (
-    "KHR_lights_punctual",
-    "KHR_materials_unlit",
-    "KHR_materials_specular",
-    "KHR_materials_emissive_strength",
-    "KHR_mesh_quantization",
-    TRANSFORM,
-    WEBP,
-)
 # How far a node's axes may be from equally long and at right angles, relatively, to be kept as a pose and a scale.
 SAME_SCALE = 1e-5
 VIEW_HEIGHT = 512
@@ -57,15 +47,12 @@ def read_gltf_scene(path: str | Path, height: int = VIEW_HEIGHT) -> GltfScene:
     lights: dict[str, Light] = {}
     cameras = []
     with valid_gltf(document.path):
-        missing = set(document.json.get("extensionsRequired", [])) - set(UNDERSTOOD)
-        if missing:
-            raise DataError(f"{path}: needs {', '.join(sorted(missing))}, which is not supported; export it without")
         for node, world in place_nodes(document):
             if "mesh" in node:
                 mesh = document.entries("meshes")[node["mesh"]]
                 name = node.get("name") or mesh.get("name") or "object"
                 for primitive in mesh["primitives"]:
-                    objects[_free_name(name, objects)] = _object(document, primitive, world)
+                    objects[_free_name(name, objects)] = _object(document, node, mesh, primitive, world)
             light = read_light(document, node, world)
             if light is not None:
                 lights[_free_name(light[0], lights)] = light[1]
@@ -83,8 +70,15 @@ def _free_name(name: str, taken: Mapping[str, Any]) -> str:
     return next(each for each in (name, *(f"{name}_{i}" for i in range(2, len(taken) + 3))) if each not in taken)
 
 
-def _object(document: GltfDocument, primitive: Mapping[str, Any], world: np.ndarray) -> Object:
-    raw = read_triangles(document, primitive)
+def _object(
+    document: GltfDocument,
+    node: Mapping[str, Any],
+    mesh: Mapping[str, Any],
+    primitive: Mapping[str, Any],
+    world: np.ndarray,
+) -> Object:
+    entry = document.material(primitive)
+    raw = read_triangles(document, primitive, placement_of_material(entry), morph_weights(node, mesh))
     if raw is None:
         raise DataError(f"{document.path}: holds lines or points; export it as triangles")
     scale = float(np.abs(np.linalg.det(world[:3, :3]))) ** (1 / 3)
@@ -95,10 +89,11 @@ def _object(document: GltfDocument, primitive: Mapping[str, Any], world: np.ndar
     else:
         # A mirror image, or not the same scale in all directions: the vertices themselves are moved.
         raw, scale = transform(raw, world), 1.0
-    data = clean_mesh(document.path, raw)
+    textures, uvs = read_textures(document, entry, raw.uvs)
+    data = clean_mesh(document.path, replace(raw, uvs=uvs))
     return Object(
         data.mesh,
-        read_material(document, document.material(primitive), data.vertex_colors),
+        read_material(document, entry, data.vertex_colors, textures),
         torch.from_numpy(pose).float(),
         torch.tensor(scale, dtype=torch.float32),
     )
