@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,15 +25,18 @@ MOST_DB = 99.0
 
 
 @torch.no_grad()
-def export_psnr_db(path: Path, scene: Scene, cameras: Cameras, render_views: RenderViews) -> float:
+def export_psnr_db(
+    path: Path, scene: Scene, cameras: Cameras, render_views: RenderViews, origin: Sequence[float] = (0.0, 0.0, 0.0)
+) -> float:
     """Return the PSNR in dB of the GLB at `path` against `scene`, at most MOST_DB; NaN if nothing is in view.
 
     It is the mean over up to VIEWS evenly spaced cameras, of the sRGB pixels, clamped to 0..1, that either covers.
     Exposures of the cameras are ignored, since dark images would hide differences.
     Lights come from the file if glTF can express them; environments, lights fixed to cameras, shadows and the
-    background are those of `scene`. Raises DataError if the file cannot be read.
+    background are those of `scene`. origin: that of `scene` in the world of the file.
+    Raises DataError if the file cannot be read.
     """
-    read = read_gltf_scene(path).scene
+    read = read_gltf_scene(path, origin=origin).scene
     lights = {name: _with_shadow_of(light, read.lights.get(name, light)) for name, light in scene.lights.items()}
     exported = replace(read, lights=lights, background=scene.background).to(scene.background.device)
     cameras = cameras.without_gains()

@@ -139,7 +139,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         recorder = stack.enter_context(Recorder(setup, folder, state.before))
         evaluator = Evaluator(setup)
         initial = evaluator.evaluate(setup.scene, setup.fit_views.cameras)
-        write_meshes(folder, "initial", setup.config.export, setup.scene)
+        write_meshes(folder, "initial", setup.config.export, setup.scene, origin=setup.origin)
         recorder.start()
         for panel in panels:
             panel.opening(opening_text(name, setup, initial, folder))
@@ -199,8 +199,8 @@ def _fill_unseen_texels(setup: FitSetup, result: FitResult) -> FitResult:
 
 def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:
     # The most valuable first: if anything later fails, the mesh is written.
-    write_meshes(folder, "final", setup.config.export, result.scene, result.cameras)
-    write_appearance(folder, result.scene, result.cameras, setup.fit_views.names)
+    write_meshes(folder, "final", setup.config.export, result.scene, result.cameras, setup.origin)
+    write_appearance(folder, result.scene, result.cameras, setup.fit_views.names, setup.origin)
     save_scene(folder.path / SCENE_FILE, result.scene, result.cameras)
     recorder.end(result.steps_done)
 
@@ -233,7 +233,7 @@ def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> floa
     """Return the PSNR in dB of the exported GLB against the fitted scene; None if none was exported."""
     if "glb" not in setup.config.export:
         return None
-    return export_psnr_db(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views)
+    return export_psnr_db(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views, setup.origin)
 
 
 def _write_manifest(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from diffrender.config import defaults
 from diffrender.config.options.base import Finding, Strict, option
 from diffrender.config.options.edges import AntialiasOptions, AnyEdges
-from diffrender.config.options.fields import Device, PositiveInt, Seed
+from diffrender.config.options.fields import Device, PositiveFloat, PositiveInt, Seed
 from diffrender.config.options.losses import LossOptions
 from diffrender.config.options.objects import SceneParts
 from diffrender.config.options.parameters import ParameterOptions
@@ -28,6 +28,11 @@ class RenderOptions(Strict):
     """How the scene is rendered."""
 
     edges: AnyEdges = option(AntialiasOptions(), "how silhouettes are rendered")
+    near: PositiveFloat | None = option(
+        None,
+        "smallest depth that is drawn, in world units, for perspective cameras; if omitted:"
+        f" {defaults.NEAR:g} radii of the targets' region",
+    )
 
 
 class OptimizeOptions(Strict, extra="allow"):

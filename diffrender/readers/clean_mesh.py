@@ -14,6 +14,9 @@ from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 
+# Of its size; farther from the origin float32 resolves less than a hundred thousandth of the size.
+FAR = 100.0
+
 
 @dataclass(frozen=True)
 class RawMesh:
@@ -39,15 +42,20 @@ class RawMesh:
     notes: tuple[str, ...] = ()
 
 
-def clean_mesh(path: Path, raw: RawMesh) -> MeshData:
-    """Check `raw` and weld it: equal positions become one vertex.
+def clean_mesh(path: Path, raw: RawMesh, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> MeshData:
+    """Check `raw`, move it by -origin and weld it: equal positions become one vertex.
 
     Vertices that no face uses are removed, and so are faces with two equal corners, which have no area. The order of
     vertices and faces is kept.
     Raises DataError for an empty mesh, non-finite positions or texture coordinates, and indices out of range.
     """
     _check_raw(path, raw)
-    positions = raw.positions.astype(np.float32)
+    positions, notes = raw.positions - np.array(origin), raw.notes
+    extent, farthest = np.ptp(positions[raw.faces.reshape(-1)], axis=0).max(), np.abs(positions).max()
+    if farthest > FAR * extent:
+        notes = (*notes, f"its size is {extent:.3g}, but it is {farthest:.3g} from the origin: kept in float64")
+    else:
+        positions = positions.astype(np.float32)
     _, first, inverse = np.unique(positions, axis=0, return_index=True, return_inverse=True)
     welded = first[inverse.reshape(-1)][raw.faces]
     has_area = (welded[:, 0] != welded[:, 1]) & (welded[:, 1] != welded[:, 2]) & (welded[:, 2] != welded[:, 0])
@@ -65,7 +73,7 @@ def clean_mesh(path: Path, raw: RawMesh) -> MeshData:
     if raw.colors is not None:
         colors = torch.from_numpy(_mean_by_group(raw.colors, inverse.reshape(-1))[inverse.reshape(-1)[used]])
     mesh = Mesh(vertices, faces, uvs, uv_faces)
-    return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, raw.notes)
+    return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, notes)
 
 
 def join(parts: Sequence[RawMesh]) -> RawMesh:

@@ -27,6 +27,7 @@ from diffrender.scene.views import Views
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.objective import build_terms, default_loss
+from diffrender.setup.origin import ZERO, Origin, shift_positions
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import build_scene, constructor_options
@@ -42,6 +43,7 @@ class FitSetup:
     fit_views, heldout_views: the targets; heldout_views is None if no view is held out.
     target_scene: what the targets show, on the CPU; None for photographs.
     relit: the target scene under `relight` lights, on the device; None if the file has no such lights.
+    origin: the point of the user's world that is the origin of scene, cameras and results (setup.origin).
     notes: what readers changed, or did not read, of meshes and captures.
     """
 
@@ -57,6 +59,7 @@ class FitSetup:
     edges: EdgeSchedule | FixedEdges
     target_scene: Scene | None = None
     relit: Relit | None = None
+    origin: Origin = ZERO
     notes: tuple[str, ...] = ()
 
     @property
@@ -85,6 +88,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     """
     device = choose_device(config.device)
     targets = build_targets(config)
+    origin = targets.place.origin
+    config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
     scene, config, notes = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
@@ -99,7 +104,7 @@ def build_fit(config: FitConfig) -> FitSetup:
             "optimize": optimize,
             "loss": loss,
             "device": str(device),
-            "render": config.render.model_copy(update={"edges": edges}),
+            "render": config.render.model_copy(update={"edges": edges, "near": fit_views.cameras.near}),
         }
     )
 
@@ -115,7 +120,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
     heldout = None if targets.heldout is None else targets.heldout.to(device)
     return FitSetup(
-        config=config,
+        config=shift_positions(config, origin),
         device=device,
         scene=scene,
         fit_views=fit_views,
@@ -129,6 +134,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         edges=build_edge_schedule(edges),
         target_scene=targets.scene,
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
+        origin=origin,
         notes=tuple(dict.fromkeys((*targets.notes, *notes))),
     )
 

@@ -56,7 +56,8 @@ def build_mesh(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, wh
 
 def _build(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str) -> tuple[AnyMesh, MeshData]:
     if isinstance(options, FileMesh):
-        return options, read_mesh(options.file)
+        data = read_mesh(options.file, place.origin if frame is None else ORIGIN)
+        return options, replace(data, mesh=data.mesh.with_vertices(data.mesh.vertices.float()))
     if isinstance(options, VisualHullMesh):
         options, triangles = build_hull(options, place, where)
         vertices = triangles.vertices

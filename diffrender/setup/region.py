@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -31,11 +32,13 @@ class InitRegion(NamedTuple):
 
     region: an estimate. box: the low and high corner that the targets state, or None.
     views: the fitted views, or None in a scene that is itself a target.
+    origin: the point of the user's world that is the origin of all of this (setup.origin).
     """
 
     region: Region
     box: tuple[Vector, Vector] | None
     views: Views | None
+    origin: Vector = (0.0, 0.0, 0.0)
 
 
 def region_of_box(low: Tensor, high: Tensor) -> Region:
@@ -51,7 +54,8 @@ def region_of_views(views: Views) -> Region:
     of a single view, the point nearest to the world's origin). The radius is the mean over views of the radius of a
     disc of the mask's area, at the depth of the centre.
     """
-    cameras = views.cameras
+    # Their near depth follows from the region.
+    cameras = replace(views.cameras, near=min(views.cameras.near, 1e-30))
     if views.masks is None:
         pixel = cameras.center_px
         size_px = cameras.focal_px.new_full((len(views),), FILLED * min(cameras.height, cameras.width) / 2)

@@ -49,7 +49,10 @@ def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts, list[str
         material_options = options.material or default_material
         material, material_options, data = build_material(material_options, data, f"{where}material")
         objects[options.name] = Object(data.mesh, material, pose, scale)
-        filled.append(ObjectOptions(name=options.name, mesh=mesh_options, material=material_options, pose=pose_options))
+        # A file without a pose is relative to the origin of the user's world, and stays so.
+        is_moved = any(place.origin) and isinstance(mesh_options, FileMesh) and options.pose is None
+        kept = None if is_moved else pose_options
+        filled.append(ObjectOptions(name=options.name, mesh=mesh_options, material=material_options, pose=kept))
     background = parts.background or (0.0, 0.0, 0.0)
     scene = Scene(objects, {name: build_light(light) for name, light in lights.items()}, torch.tensor(background))
     only = filled[0]

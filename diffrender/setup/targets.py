@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.config.defaults import EVERY, FEWEST_TO_SPLIT, SYNTHETIC_RESOLUTION
+from diffrender.config.defaults import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
 from diffrender.config.options.targets import SyntheticOptions, TargetsOptions
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
@@ -24,6 +24,7 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
+from diffrender.setup.origin import ZERO, Origin
 from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, to_triple
 from diffrender.setup.scene import build_scene
 
@@ -59,30 +60,39 @@ def build_targets(config: FitConfig) -> Targets:
         views, scene, notes = _render(synthetic.model_copy(update={"background": background}), options, buffers)
         fit, heldout = _split(views, options)
         relit = _build_relit(synthetic, scene, (heldout or fit).cameras)
-        aabb = None
+        aabb, origin = None, ZERO
     else:
         assert options.path is not None
         scene = relit = None
-        fit, heldout, aabb, notes = _read(options.path, options, background, buffers)
+        fit, heldout, aabb, origin, notes = _read(options.path, options, background, buffers)
     if aabb is None:
-        place = InitRegion(region_of_views(fit), None, fit)
+        place = InitRegion(region_of_views(fit), None, fit, origin)
     else:
         low, high = aabb
-        place = InitRegion(region_of_box(low, high), (to_triple(low), to_triple(high)), fit)
-    return Targets(fit, heldout, place, background, scene, relit, tuple(notes))
+        place = InitRegion(region_of_box(low, high), (to_triple(low), to_triple(high)), fit, origin)
+    near = config.render.near or NEAR * place.region.radius
+    fit, heldout = _with_near(fit, near), None if heldout is None else _with_near(heldout, near)
+    return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes))
+
+
+def _with_near(views: Views, near: float) -> Views:
+    """Return `views` with that near depth, if their cameras need one."""
+    cameras = views.cameras
+    is_needed = cameras.projection.default_near > 0
+    return replace(views, cameras=replace(cameras, near=near)) if is_needed else views
 
 
 def _read(
     path: str | Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
-) -> tuple[Views, Views | None, Tensor | None, list[str]]:
-    """Return the views to fit, those held out, the box around the object, and notes."""
+) -> tuple[Views, Views | None, Tensor | None, Origin, list[str]]:
+    """Return the views to fit, those held out, the box around the object, the origin of these, and notes."""
     skip_missing = options.missing == "skip"
     capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, buffers, skip_missing))
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
     if options.test_every != "auto" or capture.holds_out:
-        return *_split(capture.views, options), capture.aabb, notes
+        return *_split(capture.views, options), capture.aabb, capture.origin, notes
     heldout = None if capture.read_heldout is None else capture.read_heldout()
-    return capture.views, heldout, capture.aabb, notes
+    return capture.views, heldout, capture.aabb, capture.origin, notes
 
 
 def _render(
@@ -94,7 +104,9 @@ def _render(
         eyes = sphere_positions(options.views, options.radius, options.center, low, high)
     else:
         eyes = grid_positions(*options.grid, options.radius, options.center)
-    cameras = Cameras.perspective(eyes, options.center, fov_deg=options.fov_deg, height=size, width=size)
+    cameras = Cameras.perspective(
+        eyes, options.center, fov_deg=options.fov_deg, height=size, width=size, near=NEAR / 3 * options.radius
+    )
     scene, _, notes = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
     if options.normalize:
         scene = _fit_into_unit_sphere(scene)

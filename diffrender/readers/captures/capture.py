@@ -42,6 +42,8 @@ class Capture:
     read_heldout: reads the views that the capture itself sets apart to evaluate a fit; None if there are none.
     aabb: [2, 3] the low and the high corner of a box around the object in world units; None if the capture has none,
         and the box is then estimated from the views.
+    origin: the point of the world, float64, that is the origin of `views` and `aabb`: (0, 0, 0) unless the cameras are
+        so far from it that float32 does not hold their positions.
     notes: what of the capture was changed or skipped, each a sentence about "its ..." without a full stop.
     """
 
@@ -49,6 +51,7 @@ class Capture:
     holds_out: bool = True
     read_heldout: Callable[[], Views] | None = None
     aabb: Tensor | None = None
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     notes: tuple[str, ...] = ()
 
 

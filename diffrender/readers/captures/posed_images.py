@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.geometry.rigid import invert_rigid
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.images.image import read_image
@@ -24,6 +25,8 @@ from diffrender.scene.projections.perspective import Perspective
 from diffrender.scene.views import Views
 
 T = TypeVar("T")
+# From here on float32 resolves the spread of the cameras to less than about 1e-5.
+FAR = 100.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,27 @@ class _Loaded:
     rgb: Tensor
     mask: Tensor | None
     opaque: bool
+
+
+def far_origin(frames: Sequence[PosedImage]) -> tuple[float, float, float]:
+    """Return the middle of the cameras if it is FAR times as far from the world's origin as they are spread; else 0."""
+    centers = torch.stack([invert_rigid(frame.cam_from_world)[:3, 3] for frame in frames])
+    middle = centers.mean(0)
+    spread = (centers - middle).norm(dim=1).max()
+    # Cameras at one point differ by the rounding of float64 only.
+    if not 1e-13 * float(middle.norm()) < float(spread) < float(middle.norm()) / FAR:
+        return 0.0, 0.0, 0.0
+    x, y, z = middle.tolist()
+    return x, y, z
+
+
+def move_frames(frames: Sequence[PosedImage], origin: tuple[float, float, float]) -> list[PosedImage]:
+    """Return the frames in a world whose origin is at `origin`."""
+    if not any(origin):
+        return list(frames)
+    move = torch.eye(4, dtype=torch.float64)
+    move[:3, 3] = torch.tensor(origin, dtype=torch.float64)
+    return [replace(frame, cam_from_world=frame.cam_from_world @ move) for frame in frames]
 
 
 def read_posed_images(source: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:

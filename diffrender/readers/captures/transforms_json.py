@@ -14,7 +14,14 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
 from diffrender.readers.captures.normal_depth import read_buffer
-from diffrender.readers.captures.posed_images import PosedImage, problems_error, read_posed_images, some
+from diffrender.readers.captures.posed_images import (
+    PosedImage,
+    far_origin,
+    move_frames,
+    problems_error,
+    read_posed_images,
+    some,
+)
 from diffrender.readers.captures.transforms_frame import ROUNDED, matrix_of, posed_image, resolve, rounding_of, shorten
 from diffrender.scene.views import Views
 
@@ -85,14 +92,18 @@ def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOption
 
 def read_aabb(path: str | Path) -> Tensor | None:
     """Read the box around the object that a transforms.json may state as "aabb": [2, 3], its low and high corner."""
-    path = find_transforms(path)
+    return _read_aabb(find_transforms(path), (0.0, 0.0, 0.0))
+
+
+def _read_aabb(path: Path, origin: tuple[float, float, float]) -> Tensor | None:
+    """Return the box relative to `origin`."""
     aabb = _read_json(path).get("aabb")
     if aabb is None:
         return None
     rows = matrix_of(aabb, (2,), 3)
     if rows is None or not bool(torch.isfinite(rows).all()) or not bool((rows[0] < rows[1]).all()):
         raise DataError(f'{path}: "aabb" must be [[x, y, z], [x, y, z]], the low corner first, got {shorten(aabb)}')
-    return rows.float()
+    return (rows - torch.tensor(origin, dtype=torch.float64)).float()
 
 
 def find_transforms(path: str | Path) -> Path:
@@ -114,17 +125,29 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     """Read a capture; it holds out transforms_test.json beside transforms_train.json, or `test_filenames`."""
     file = find_transforms(path)
     notes: list[str] = []
-    frames, aabb = _frames(file, options, notes), read_aabb(file)
+    frames = _frames(file, options, notes)
+    origin = far_origin(frames)
+    frames, aabb = move_frames(frames, origin), _read_aabb(file, origin)
+    if any(origin):
+        notes.append(f"its cameras are far from the world's origin; the fit takes place about {_point(origin)}")
     split = _split_by_names(file, frames)
     if split is not None:
         train, test = split
-        return Capture(
-            _read_views(file, train, options), False, lambda: _read_views(file, test, options), aabb, tuple(notes)
-        )
+        views = _read_views(file, train, options)
+        return Capture(views, False, lambda: _read_views(file, test, options), aabb, origin, tuple(notes))
     views = _read_views(file, frames, options)
-    if file.name == TRAIN and file.with_name(TEST).is_file():
-        return Capture(views, False, lambda: read_transforms(file.with_name(TEST), options), aabb, tuple(notes))
-    return Capture(views, aabb=aabb, notes=tuple(notes))
+    other = file.with_name(TEST)
+    if file.name == TRAIN and other.is_file():
+
+        def read_heldout() -> Views:
+            return _read_views(other, move_frames(_frames(other, options, []), origin), options)
+
+        return Capture(views, False, read_heldout, aabb, origin, tuple(notes))
+    return Capture(views, aabb=aabb, origin=origin, notes=tuple(notes))
+
+
+def _point(origin: tuple[float, float, float]) -> str:
+    return f"({', '.join(f'{value:.6g}' for value in origin)})"
 
 
 def _split_by_names(path: Path, frames: Sequence[PosedImage]) -> tuple[list[PosedImage], list[PosedImage]] | None:

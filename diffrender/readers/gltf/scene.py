@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,14 @@ class GltfScene:
     cameras: Cameras | None
 
 
-def read_gltf_scene(path: str | Path, height: int = VIEW_HEIGHT) -> GltfScene:
+def read_gltf_scene(
+    path: str | Path, height: int = VIEW_HEIGHT, origin: Sequence[float] = (0.0, 0.0, 0.0)
+) -> GltfScene:
     """Read a .glb or .gltf file: an object per primitive, directional, point and spot lights, cameras.
 
     Shading normals are smooth over each object; those of the file are not used. Equal positions become one vertex.
-    height: of the cameras' images in pixels, which glTF does not have.
+    height: of the cameras' images in pixels, which glTF does not have. origin: subtracted from all positions in the
+        world, in float64.
     Raises DataError if the file is missing, damaged or compressed, or holds what our materials cannot represent.
     """
     document = read_document(Path(path))
@@ -47,7 +50,9 @@ def read_gltf_scene(path: str | Path, height: int = VIEW_HEIGHT) -> GltfScene:
     lights: dict[str, Light] = {}
     cameras = []
     with valid_gltf(document.path):
-        for node, world in place_nodes(document):
+        for node, placed in place_nodes(document):
+            world = placed.copy()
+            world[:3, 3] -= np.array(origin)
             if "mesh" in node:
                 mesh = document.entries("meshes")[node["mesh"]]
                 name = node.get("name") or mesh.get("name") or "object"

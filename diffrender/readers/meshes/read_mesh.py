@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diffrender.errors import DataError
@@ -21,11 +21,13 @@ MESH_READERS: dict[str, Callable[[Path], RawMesh]] = {
 }
 
 
-def read_mesh(path: str | Path) -> MeshData:
+def read_mesh(path: str | Path, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> MeshData:
     """Read the triangles, vertex colours and textures of a mesh file as one mesh.
 
     path: an .obj, .ply, .stl, .glb or .gltf file. Its objects, groups and nodes are joined, nodes of glTF in world
         space; polygons become triangles. Units and axes are those of the file.
+    origin: subtracted from all positions, in float64. What is still so far away that float32 does not hold it stays
+        float64, with a note.
 
     Returns MeshData: `mesh` with vertices [V, 3] and faces [F, 3], and what the file says of its surface:
     `vertex_colors` [V, 3] and `texture` in linear RGB, further maps and uniform values. Equal positions become one
@@ -47,4 +49,4 @@ def read_mesh(path: str | Path) -> MeshData:
         )
     if not path.is_file():
         raise DataError(f"{path}: does not exist; check the path")
-    return clean_mesh(path, MESH_READERS[suffix](path))
+    return clean_mesh(path, MESH_READERS[suffix](path), origin)

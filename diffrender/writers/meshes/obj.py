@@ -29,7 +29,7 @@ def write_obj(
 
     path: the .obj file; the others are written beside it.
     mesh: vertices [V, 3] and faces [F, 3], with or without texture coordinates. Positions are written with the 9 digits
-        that a float32 can need.
+        that a float32 can need, 15 of a float64.
     vertex_colors: linear RGB in 0..1, [V, 3], or [3] for all vertices; written sRGB-encoded after each position, an
         extension that MeshLab, Blender and trimesh read.
     texture: linear RGB, written as <stem>.png, with a <stem>.mtl that names it; the mesh must have uvs.
@@ -71,17 +71,15 @@ def write_obj(
 
 
 def _vertex_lines(vertices: Tensor, vertex_colors: Tensor | None) -> list[str]:
-    positions = vertices.detach().cpu().tolist()
+    digits = 9 if vertices.dtype == torch.float32 else 15
+    positions = [" ".join(f"{value:.{digits}g}" for value in row) for row in vertices.detach().cpu().tolist()]
     if vertex_colors is None:
-        return [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in positions]
+        return [f"v {position}" for position in positions]
     if vertex_colors.dim() == 1:
         vertex_colors = vertex_colors.expand(len(vertices), -1)
     check_shape("write_obj", "vertex_colors", vertex_colors, (len(vertices), 3))
     encoded = srgb_from_linear(vertex_colors.detach().cpu().clamp(0, 1)).tolist()
-    return [
-        f"v {x:.9g} {y:.9g} {z:.9g} {r:.6g} {g:.6g} {b:.6g}"
-        for (x, y, z), (r, g, b) in zip(positions, encoded, strict=True)
-    ]
+    return [f"v {position} {r:.6g} {g:.6g} {b:.6g}" for position, (r, g, b) in zip(positions, encoded, strict=True)]
 
 
 def _face_lines(mesh: Mesh) -> list[str]:
