@@ -5,9 +5,6 @@ Names are loaded when they are first used, so that `import diffrender` and `--he
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from importlib import import_module
 from typing import Any
 
@@ -64,22 +61,6 @@ _HOME = {
     ),
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def _choose_kernel_cache() -> None:
-    """Let Numba keep compiled kernels in a temporary folder if it can write neither beside them nor at home."""
-    package = os.path.dirname(os.path.abspath(__file__))
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    while not os.path.exists(home) and os.path.dirname(home) != home:
-        home = os.path.dirname(home)
-    if "NUMBA_CACHE_DIR" in os.environ or os.access(package, os.W_OK) or os.access(home, os.W_OK):
-        return
-    folder = os.path.join(tempfile.gettempdir(), f"diffrender_kernels_{getattr(os, 'getuid', int)()}")
-    os.environ["NUMBA_CACHE_DIR"] = folder
-    print(f"diffrender: installation and home are read-only; compiled kernels are kept in {folder}", file=sys.stderr)
-
-
-_choose_kernel_cache()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Running a compiled kernel on several threads.
+"""Running compiled kernels on several threads, and where Numba keeps them.
 
 A kernel is a function `kernel(start, end, *arguments)` that releases the interpreter lock and writes only what belongs
 to the items start..end-1, so what is computed does not depend on how many threads compute it.
@@ -6,6 +6,9 @@ to the items start..end-1, so what is computed does not depend on how many threa
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +23,22 @@ PIECES_A_THREAD = 6
 _kernel_threads: ContextVar[int | None] = ContextVar("kernel_threads", default=None)
 
 
+def _choose_kernel_cache() -> None:
+    """Let Numba keep compiled kernels in a temporary folder if it can write neither beside them nor at home."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    while not os.path.exists(home) and os.path.dirname(home) != home:
+        home = os.path.dirname(home)
+    if "NUMBA_CACHE_DIR" in os.environ or os.access(package, os.W_OK) or os.access(home, os.W_OK):
+        return
+    folder = os.path.join(tempfile.gettempdir(), f"diffrender_kernels_{getattr(os, 'getuid', int)()}")
+    os.environ["NUMBA_CACHE_DIR"] = folder
+    print(f"diffrender: installation and home are read-only; compiled kernels are kept in {folder}", file=sys.stderr)
+
+
+_choose_kernel_cache()
+
+
 def kernel_threads() -> int:
     """Return how many threads a kernel runs on: what `threads_to_kernels` set, or else as many as torch uses."""
     chosen = _kernel_threads.get()
@@ -28,7 +47,7 @@ def kernel_threads() -> int:
 
 @contextmanager
 def threads_to_kernels(n_threads: int) -> Iterator[None]:
-    """Return inside this context, run kernels on `n_threads` threads and torch's own operations on one.
+    """Inside this context, run kernels on `n_threads` threads and torch's own operations on one.
 
     torch's threads wait for work by spinning. Where kernels and torch take turns on the same cores, or another process
     wants one, that costs more than it brings: a 512 x 512 step was seen to go from 30 to 330 ms. One torch thread also

@@ -147,7 +147,9 @@ def test_consoles_that_lack_characters_show_question_marks(scene: Path) -> None:
 
 
 def test_the_kernel_cache_moves_if_nothing_else_can_be_written(tmp_path: Path) -> None:
-    code = "import os; os.access = lambda path, mode: False; import diffrender; print(os.environ['NUMBA_CACHE_DIR'])"
+    code = (
+        "import os; os.access = lambda path, mode: False; import diffrender.ops; print(os.environ['NUMBA_CACHE_DIR'])"
+    )
     environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"} | {
         "TMPDIR": str(tmp_path)
     }
