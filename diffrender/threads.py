@@ -33,6 +33,8 @@ def _choose_kernel_cache() -> None:
         return
     folder = os.path.join(tempfile.gettempdir(), f"diffrender_kernels_{getattr(os, 'getuid', int)()}")
     os.environ["NUMBA_CACHE_DIR"] = folder
+    if "numba" in sys.modules:  # which reads the variable when it is imported
+        sys.modules["numba"].config.CACHE_DIR = folder  # type: ignore[attr-defined]
     print(f"diffrender: installation and home are read-only; compiled kernels are kept in {folder}", file=sys.stderr)
 
 
