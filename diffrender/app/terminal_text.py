@@ -82,7 +82,7 @@ def closing_text(run: RunOutcome) -> Closing:
         steps_done=run.result.steps_done,
         seconds=run.seconds,
         scores=scores,
-        findings=describe_geometry(initial.geometry, final.geometry) + _describe_export(run.export_db),
+        facts=describe_geometry(initial.geometry, final.geometry) + _describe_export(run.export_db),
         files=[(label, path) for label, path in files if path.exists()],
     )
 

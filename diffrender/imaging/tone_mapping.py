@@ -16,7 +16,7 @@ _COMPRESSED_FROM = 0.8 - 0.04
 _DESATURATION = 0.15
 _REFLECTED = 0.04
 # The largest exposure: a million times brighter or darker.
-MOST_STOPS = 20.0
+LARGEST_EXPOSURE_STOPS = 20.0
 
 
 def _clip(linear: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ TONE_CURVES: dict[str, Callable[[Tensor], Tensor]] = {"clip": _clip, "neutral": 
 class Display:
     """The display transform of linear light.
 
-    exposure: in stops, -MOST_STOPS..MOST_STOPS: light is multiplied by 2^exposure first.
+    exposure: in stops, -LARGEST_EXPOSURE_STOPS..LARGEST_EXPOSURE_STOPS: light is multiplied by 2^exposure first.
     tone: the name of a curve in TONE_CURVES, which then maps it to 0..1.
     """
 
@@ -53,9 +53,10 @@ class Display:
     tone: str = "clip"
 
     def __post_init__(self) -> None:
-        if not abs(self.exposure) <= MOST_STOPS:  # `not`, to refuse NaN as well
+        if not abs(self.exposure) <= LARGEST_EXPOSURE_STOPS:  # `not`, to refuse NaN as well
             raise ConfigError(
-                f"display: exposure must be from -{MOST_STOPS:g} to {MOST_STOPS:g} stops, got {self.exposure}"
+                f"display: exposure must be from -{LARGEST_EXPOSURE_STOPS:g} to {LARGEST_EXPOSURE_STOPS:g} stops, got"
+                f" {self.exposure}"
             )
         if self.tone not in TONE_CURVES:
             raise ConfigError(f"display: tone must be one of {', '.join(TONE_CURVES)}, got {self.tone!r}")
