@@ -44,7 +44,7 @@ class Highlights(NamedTuple):
     """The truth, for F values of f0, R roughnesses, C cosines and Q directions.
 
     directions: [R, C, Q, 3] along the plane of the camera (away from it), across, along the normal.
-    spacing: [R, C, Q] solid angle that each stands for. density: [F, R, C, Q] in 1/sr, of integral 1.
+    spacing: [R, C, Q] solid angle of each. density: [F, R, C, Q] in 1/sr, of integral 1.
     first: [F, R, C, 2] mean along the plane and the normal. second: [F, R, C, 4] means of xx, zz, xz, yy (less 1/3).
     shares: [F, R, C, 2] how much of it is straight, how much grazing. middle: [R, C] angle of a metal's mean direction.
     """
@@ -167,9 +167,9 @@ def highlights() -> Highlights:
 
 
 def _sample(roughness: float, n_polar: int, n_around: int) -> tuple[Tensor, Tensor, Tensor]:
-    """[C, Q, 3] directions for half vectors drawn as D n.h is, [C, Q, 2] what they stand for, [C, Q] their density.
+    """[C, Q, 3] directions for half vectors drawn as D n.h is, [C, Q, 2] what they represent, [C, Q] their density.
 
-    What they stand for: the straight and the grazing part, 4 V n.l v.h / n.h times 1 - F and F.
+    What they represent: the straight and the grazing part, 4 V n.l v.h / n.h times 1 - F and F.
     """
     alpha = torch.tensor(roughness**2, dtype=torch.float64)
     uniform = (torch.arange(n_polar, dtype=torch.float64)[:, None] + 0.5) / n_polar
@@ -221,7 +221,7 @@ def _log_alpha(lobes: LobeLatents) -> Tensor:
 
 
 def _lobe(cosine: Tensor, alpha: Tensor) -> Tensor:
-    """`skies.lobe_kernels.highlight_kernel`, of as many widths as there are alphas."""
+    """`environment.lobes.highlight_kernel`, of one width per alpha."""
     above = cosine.clamp_min(0)
     return (
         distribution(alpha, ((1 - cosine) / 2).clamp(0, 1)) * visibility(alpha, above, torch.ones_like(above)) * above

@@ -233,7 +233,7 @@ def supersample_problem(
 def shadow_problem(
     dtype: torch.dtype = F64, radius: int = 3, n: int = 300
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int, Occluders, Tensor, Tensor]:
-    """Points below two triangles, one of them before the other; some points lie between the two."""
+    """Points below two triangles, one of them before the other; some points are between the two."""
     corners = torch.tensor([[6, 5, 2], [33, 9, 2], [15, 31, 2], [3, 22, 1], [36, 17, 1.5], [28, 36, 1]], dtype=F64)
     faces = torch.tensor([[0, 1, 2], [3, 4, 5]])
     xy_px = (MAP_SIZE * uniform(n, 2, seed=n)).to(dtype)
@@ -244,7 +244,7 @@ def shadow_problem(
     segments = seen.segments
     order = segments.pixel.argsort(stable=True)
     front = (verts[0, faces[segments.face], 3] * segments.bary).sum(1)
-    # What the nearer triangle's outline covers is the farther one.
+    # What the nearer triangle's silhouette covers is the farther one.
     behind = torch.full_like(front, math.inf)
     behind[seen.outside.segment] = 2.0
     parts = (segments.pixel, segments.face, segments.bary, segments.normal_px, front, behind)

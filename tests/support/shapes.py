@@ -130,7 +130,7 @@ def flat_camera(
 
 
 def camera_at(*eyes: tuple[float, float, float], dtype: torch.dtype = torch.float32) -> Cameras:
-    """Cameras at these places that look at the origin, or at a point beside it where that is not possible."""
+    """Cameras at these positions that look at the origin, or at a point next to it if that is impossible."""
     target = (0.0, 0.0, 0.0) if all(x or z for x, _, z in eyes) else (0.1, 0.2, -0.3)
     return Cameras.perspective(torch.tensor(eyes, dtype=dtype), target=target)
 

@@ -40,7 +40,7 @@ def soup(
 
     in_front: all before the near plane. crossing: around the camera, so that many pass the near plane and the camera.
     parallel: orthographic, some of it too near. degenerate: on a coarse grid of space, with repeated corners, faces
-    without area and faces that lie upon one another.
+    without area and faces that coincide.
     """
     generator = torch.Generator().manual_seed(1000 * seed + n_faces)
     n_verts = max(3, 2 * n_faces // 3)

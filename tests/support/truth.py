@@ -83,7 +83,7 @@ def step_of(build: Build, leaves: Leaves, motion: Motion) -> float:
         places.append(cameras.world_to_pixels(gather_triangles(scene).verts_w)[..., :2])
     middle = (places[0] + places[1]) / 2
     size = middle.new_tensor([cameras.width, cameras.height])
-    # What lies far outside the image, or near the camera plane, moves arbitrarily fast and is not seen.
+    # What is far outside the image, or near the camera plane, moves arbitrarily fast and is not seen.
     counts = ((middle > -0.5 * size) & (middle < 1.5 * size)).all(-1)
     speed = float((places[1] - places[0])[counts].norm(dim=-1).max()) / (2 * probe)
     assert speed > 0, f"motion {motion.name} moves nothing in the image; give it a step"
