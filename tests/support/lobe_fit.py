@@ -46,7 +46,7 @@ class Highlights(NamedTuple):
     directions: [R, C, Q, 3] along the plane of the camera (away from it), across, along the normal.
     spacing: [R, C, Q] solid angle of each. density: [F, R, C, Q] in 1/sr, of integral 1.
     first: [F, R, C, 2] mean along the plane and the normal. second: [F, R, C, 4] means of xx, zz, xz, yy (less 1/3).
-    shares: [F, R, C, 2] fractions of scale (straight), bias (grazing). middle: [R, C] angle of a metal's mean direction.
+    shares: [F, R, C, 2] fractions of scale (straight), bias (grazing). middle: [R, C] angle of metal's mean direction.
     """
 
     directions: Tensor
