@@ -52,14 +52,14 @@ def with_patch(picture: np.ndarray, side: int, levels: int) -> np.ndarray:
     ids=["brighter", "spot", "stain", "shifted", "upside down", "black", "smaller"],
 )
 def test_pictures_that_look_different_are_refused(changed: np.ndarray) -> None:
-    assert RENDERED.objection(changed, checkerboard())
+    assert RENDERED.describe_mismatch(changed, checkerboard())
 
 
 @pytest.mark.parametrize(
     "changed", [checkerboard(), with_patch(checkerboard(), 2, 55), with_patch(checkerboard(), 8, 2)]
 )
 def test_a_few_pixels_at_edges_and_rounding_are_forgiven(changed: np.ndarray) -> None:
-    assert RENDERED.objection(changed, checkerboard()) is None
+    assert RENDERED.describe_mismatch(changed, checkerboard()) is None
 
 
 def test_what_differs_is_left_as_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,10 @@ def test_updating_writes_what_changed_and_deletes_what_has_no_case(tmp_path: Pat
     cases = {"board": lambda: with_patch(checkerboard(), 16, 10), "black": cases["black"]}
     (tmp_path / "old.png").write_bytes((tmp_path / "black.png").read_bytes())
     changes = update_goldens(cases, tmp_path)
-    assert changes == ["board: 6.25% of the pixels, by up to 10, mean 0.625", "old: deleted, it has no case"]
+    assert changes == [
+        "board: 6.25% of the pixels change by up to 10, mean 0.625",
+        "old: deleted, because it has no case",
+    ]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["black.png", "board.png"]
     assert os.stat(tmp_path / "black.png").st_mtime_ns == written
     assert_like_golden("board", cases["board"](), RENDERED, tmp_path)

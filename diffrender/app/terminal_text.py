@@ -83,7 +83,7 @@ def closing_text(run: RunOutcome) -> Closing:
         steps_done=run.result.steps_done,
         seconds=run.seconds,
         scores=scores,
-        findings=describe_geometry(initial.geometry, final.geometry)
+        facts=describe_geometry(initial.geometry, final.geometry)
         + _describe_export(run.export_db)
         + [("note", note) for note in run.notes if note not in run.setup.notes],
         files=[(label, path) for label, path in files if path.exists()],

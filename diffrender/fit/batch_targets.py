@@ -100,7 +100,7 @@ def check_step_views(views: Views, resolution: ResolutionSchedule, random_backgr
     """Raise ConfigError for a random background without masks, and if images would become too small."""
     if random_background and views.masks is None:
         raise ConfigError(
-            "targets.background: random requires masks, which mark the background; give images with an alpha"
+            "targets.background: random needs masks, which mark the background; give images with an alpha"
             " channel or a mask_path for every frame, or a fixed colour"
         )
     resolution.check(views)

@@ -1,1 +1,1 @@
-"""Pure image mathematics: colour spaces, filters and measures of difference."""
+"""Image processing without files or scenes: colour spaces, tone mapping, filters, inpainting and metrics."""

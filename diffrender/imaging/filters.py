@@ -1,4 +1,4 @@
-"""Filters on batches of channels-last images: shrinking, pyramids, blur."""
+"""Filters for batches of channels-last images: downsampling, pyramids and blur."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from diffrender.errors import ShapeError
 
 
 def downsample_by_two(images: Tensor) -> Tensor:
-    """Return means of 2 x 2 pixels: [N, ceil(H / 2), ceil(W / 2), C] of images [N, H, W, C]; differentiable.
+    """Average blocks of 2 x 2 pixels: [N, ceil(H / 2), ceil(W / 2), C] from images [N, H, W, C]; differentiable.
 
-    An odd last row or column counts twice, as if the image went on with its border pixels.
+    An odd last row or column counts twice, as if the border pixels were repeated outside.
     """
     _check_images("downsample_by_two", images)
     height, width = images.shape[1:3]
@@ -27,7 +27,7 @@ def downsample_by_two(images: Tensor) -> Tensor:
 
 
 def pyramid(images: Tensor, levels: int) -> list[Tensor]:
-    """Return the images [N, H, W, C] and their successive halves, `levels` in all, fewer where 1 x 1 is reached."""
+    """Return the images [N, H, W, C] and their successive halves: `levels` in all, or fewer if 1 x 1 comes first."""
     _check_images("pyramid", images)
     if levels < 1:
         raise ShapeError(f"pyramid: levels must be at least 1, got {levels}")
@@ -38,10 +38,10 @@ def pyramid(images: Tensor, levels: int) -> list[Tensor]:
 
 
 def resize_area(images: Tensor, height: int, width: int) -> Tensor:
-    """Return smaller images [N, height, width, C] of images [N, H, W, C]; differentiable.
+    """Downsample images [N, H, W, C] to [N, height, width, C] by area averaging; differentiable.
 
-    Each new pixel is the exact mean of the old image over the area that it covers, for any ratio: no aliasing, and
-    the mean of the image stays. Feed it linear light; means of sRGB values are too dark.
+    Each new pixel is the exact mean of the old image over the area that it covers, for any ratio: there is no aliasing,
+    and the mean of the image is preserved. Pass linear light; means of sRGB values are too dark.
     Raises ShapeError if the new size is larger than the old one in either direction.
     """
     _check_images("resize_area", images)
@@ -49,7 +49,7 @@ def resize_area(images: Tensor, height: int, width: int) -> Tensor:
     if height < 1 or width < 1:
         raise ShapeError(f"resize_area: height and width must be at least 1, got {height} x {width}")
     if height > images.shape[1] or width > images.shape[2]:
-        raise ShapeError(f"resize_area: only makes images smaller; wanted {height} x {width} of {have}")
+        raise ShapeError(f"resize_area: the new size must be at most {have}, got {height} x {width}")
     for dim, size in ((1, height), (2, width)):
         if size != images.shape[dim]:
             images = _weighted_taps(images, dim, *_area_taps(images.shape[dim], size))
@@ -57,10 +57,10 @@ def resize_area(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
-    """Return images [N, H, W, C] convolved with a Gaussian of standard deviation `sigma_px`; differentiable.
+    """Convolve images [N, H, W, C] with a Gaussian of standard deviation `sigma_px`; differentiable.
 
-    Beyond its border the image goes on with its border pixels. The Gaussian is cut at four sigmas and normalised;
-    sigma_px = 0 gives the images back.
+    Border pixels are repeated outside the image. The Gaussian is truncated at four sigmas and normalized;
+    sigma_px = 0 returns the images unchanged.
     """
     _check_images("gaussian_blur", images)
     if not (math.isfinite(sigma_px) and sigma_px >= 0):
@@ -79,8 +79,8 @@ def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
 
 
 def _area_taps(size: int, new_size: int) -> tuple[Tensor, Tensor]:
-    """Return which old pixels each new one covers and how much: index int64 and weight float64, [new_size, K] each."""
-    # Whole numbers until the division (an old pixel is new_size long, a new one size), so weights add up exactly.
+    """Return the old pixels that each new one covers, and their weights: [new_size, K] int64, [new_size, K] float64."""
+    # Integers until the division (an old pixel is new_size long, a new one size), so weights add up exactly.
     start = torch.arange(new_size) * size
     first = start // new_size
     n_taps = -(-size // new_size) + 1
@@ -89,12 +89,12 @@ def _area_taps(size: int, new_size: int) -> tuple[Tensor, Tensor]:
         index * new_size, start[:, None]
     )
     weight = overlap.clamp_min(0).double() / size
-    used = weight.any(0)  # whole ratios leave the last tap empty
+    used = weight.any(0)  # integer ratios leave the last tap empty
     return index.clamp_max(size - 1)[:, used], weight[:, used]
 
 
 def _weighted_taps(images: Tensor, dim: int, index: Tensor, weight: Tensor) -> Tensor:
-    """Return sums over k of weight[i, k] times slice index[i, k] of `images`, as slice i along `dim`."""
+    """Return images whose slice i along `dim` is the sum over k of weight[i, k] times slice index[i, k] of `images`."""
     index = index.to(images.device)
     weight = weight.to(images)
     broadcast = [-1 if d == dim else 1 for d in range(images.dim())]

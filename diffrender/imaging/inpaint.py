@@ -1,4 +1,4 @@
-"""Filling the unknown parts of an image."""
+"""Inpainting: filling the unknown pixels of an image."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from diffrender.checks import check_float, check_shape
 
 
 def fill_nearest(image: Tensor, known: Tensor) -> Tensor:
-    """Return the image [H, W, C] with every unknown pixel as the nearest known one; where none is known, unchanged.
+    """Replace each unknown pixel of an image [H, W, C] by the nearest known one.
 
-    known: [H, W] bool. Ties go the same way every time.
+    known: [H, W] bool; if no pixel is known, the image is returned unchanged. Ties are broken the same way every time.
     """
     _check(image, known, "fill_nearest")
     if not bool(known.any()):
@@ -25,10 +25,10 @@ def fill_nearest(image: Tensor, known: Tensor) -> Tensor:
 
 
 def fill_smooth(image: Tensor, known: Tensor) -> Tensor:
-    """Return the image [H, W, C] with unknown pixels filled smoothly from the known ones, which do not change.
+    """Fill the unknown pixels of an image [H, W, C] smoothly by push-pull; known pixels are unchanged.
 
-    known: [H, W] bool; where none is known, the image comes back unchanged.
-    Push-pull: means of the known pixels over ever larger squares, interpolated back into the holes. Source: Gortler,
+    known: [H, W] bool; if no pixel is known, the image is returned unchanged.
+    Known pixels are averaged over larger and larger squares, then interpolated back into the holes. Source: Gortler,
     Grzeszczuk, Szeliski & Cohen 1996, "The lumigraph", section 3.4.2.
     """
     _check(image, known, "fill_smooth")
@@ -45,7 +45,7 @@ def fill_smooth(image: Tensor, known: Tensor) -> Tensor:
     filled = levels[-1][0] / levels[-1][1]
     for color, weight in reversed(levels[:-1]):
         coarse = torch.nn.functional.interpolate(filled, weight.shape[2:], mode="bilinear", align_corners=False)
-        # Squares that know anything keep it; only empty ones take the coarser value.
+        # Squares with a known pixel keep its value; only empty ones take the coarser one.
         filled = torch.where(weight > 0, color / weight.where(weight > 0, 1), coarse)
     return torch.where(known[:, :, None], image, filled[0].permute(1, 2, 0))
 

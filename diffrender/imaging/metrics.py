@@ -1,4 +1,4 @@
-"""How far images and masks are apart. Images are compared as they are: pass them sRGB-encoded, in 0..1."""
+"""Metrics between images and between masks. Images are compared as given: pass them sRGB-encoded, in 0..1."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SSIM_SIGMA_PX = 1.5
 
 
 def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return peak signal-to-noise ratio [...] in dB of images [..., H, W, C] in 0..1: one number per image.
+    """Return the peak signal-to-noise ratio [...] in dB of images [..., H, W, C] in 0..1: one number per image.
 
-    weight: [..., H, W] at least 0, how much each pixel counts, for example a mask; None counts all alike.
-    Identical images give infinity; an image whose weights are all zero gives NaN, as nothing was compared.
+    weight: [..., H, W] at least 0, the weight of each pixel, for example a mask; None weights all equally.
+    Identical images give infinity; an image whose weights are all zero gives NaN, because nothing was compared.
     """
     _check_pair("psnr_db", a, b, 3, "[..., H, W, C]")
     error = ((a - b) ** 2).mean(-1)
@@ -29,9 +29,9 @@ def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Return the structural similarity [...] of images [..., H, W, C] in 0..1: 1 for identical images.
+    """Return the structural similarity [...] of images [..., H, W, C] in 0..1: one number per image, 1 if identical.
 
-    The mean over channels and over all places where the 11 x 11 Gaussian window (sigma 1.5) lies inside the image.
+    The mean over channels and over all positions of the 11 x 11 Gaussian window (sigma 1.5) inside the image.
     Raises ShapeError for images smaller than the window.
     Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13.
     """
@@ -39,7 +39,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     height, width, channels = a.shape[-3:]
     if min(height, width) < _SSIM_WINDOW:
         raise ShapeError(f"ssim: images must be at least {_SSIM_WINDOW} pixels high and wide, got {height} x {width}")
-    # Every channel of every image is a picture of its own: [M, 1, H, W].
+    # Each channel of each image becomes an image of its own: [M, 1, H, W].
     x, y = (image.movedim(-1, -3).reshape(-1, 1, height, width) for image in (a, b))
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     var_x = _window_mean(x * x) - mean_x**2
@@ -52,10 +52,10 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5) -> Tensor:
-    """Return intersection over union [...] of masks [..., H, W]: 1 for identical masks, also for two empty ones.
+    """Return the intersection over union [...] of masks [..., H, W]: 1 for identical masks, also for two empty ones.
 
-    threshold: masks above it are inside and below it outside; None compares coverages 0..1 as they are, the
-    intersection being the smaller and the union the larger of the two.
+    threshold: mask values above it are inside, others outside; None compares coverages 0..1 as they are: the
+    intersection is the smaller and the union the larger of the two.
     """
     _check_pair("mask_iou", a, b, 2, "[..., H, W]")
     if threshold is not None:
@@ -65,17 +65,17 @@ def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5) -> Tensor:
     return torch.where(union > 0, intersection / union.where(union > 0, 1.0), 1.0)
 
 
-def _window_mean(pictures: Tensor) -> Tensor:
-    """Return Gaussian-weighted means of pictures [M, 1, H, W] over every window inside the image."""
-    offset = torch.arange(_SSIM_WINDOW, dtype=pictures.dtype, device=pictures.device) - _SSIM_WINDOW // 2
+def _window_mean(images: Tensor) -> Tensor:
+    """Return Gaussian-weighted means of images [M, 1, H, W] over every window inside them."""
+    offset = torch.arange(_SSIM_WINDOW, dtype=images.dtype, device=images.device) - _SSIM_WINDOW // 2
     window = torch.exp(-0.5 * (offset / _SSIM_SIGMA_PX) ** 2)
     window = window / window.sum()
-    down = torch.nn.functional.conv2d(pictures, window.reshape(1, 1, -1, 1))
+    down = torch.nn.functional.conv2d(images, window.reshape(1, 1, -1, 1))
     return torch.nn.functional.conv2d(down, window.reshape(1, 1, 1, -1))
 
 
-def _check_pair(function: str, a: Tensor, b: Tensor, least_dims: int, wanted: str) -> None:
-    if a.dim() < least_dims:
-        raise ShapeError(f"{function}: a must have shape {wanted}, got {list(a.shape)}")
+def _check_pair(function: str, a: Tensor, b: Tensor, min_dims: int, shape: str) -> None:
+    if a.dim() < min_dims:
+        raise ShapeError(f"{function}: a must have shape {shape}, got {list(a.shape)}")
     if a.shape != b.shape:
-        raise ShapeError(f"{function}: a and b must have one shape, got {list(a.shape)} and {list(b.shape)}")
+        raise ShapeError(f"{function}: a and b must have the same shape, got {list(a.shape)} and {list(b.shape)}")

@@ -154,7 +154,7 @@ def test_runs_that_cannot_be_relit_are_refused(tmp_path: Path) -> None:
     assert "--light" in refused(run, "--light", "{type: area}")
     (run / "scene.pt").unlink()
     assert "the run has not ended; resume it" in refused(run, "--light", "ambient")
-    assert "there is no tone 'vivid'" in refused(run, "--light", "ambient", "--tone", "vivid")
+    assert "tone must be one of clip, neutral, got 'vivid'" in refused(run, "--light", "ambient", "--tone", "vivid")
     unlit = fitted(tmp_path, "material=unlit", "lights=[]")
     assert "cannot be relit: the material is unlit" in refused(unlit, "--light", "{type: ambient}")
 

@@ -77,7 +77,7 @@ class Outcome:
     steps: int
     scene: Scene
     target: Scene
-    findings: GeometryReport
+    report: GeometryReport
 
 
 def race(shape: str, seconds: float, resolution: int, subdivisions: int) -> Iterator[Outcome]:
@@ -126,9 +126,9 @@ def table(outcomes: list[Outcome]) -> str:
     """The outcomes, one a line."""
     lines = [f"{'shape':14} {'contestant':16} {'steps':>6} {'surface RMS':>12} {'self-intersections':>19} {'folds':>6}"]
     for each in outcomes:
-        whole = each.findings.whole
+        whole = each.report.whole
         lines.append(
-            f"{each.shape:14} {each.contestant:16} {each.steps:6} {each.findings.surface_rms_to_target:12.5f}"
+            f"{each.shape:14} {each.contestant:16} {each.steps:6} {each.report.surface_rms_to_target:12.5f}"
             f" {whole.self_intersections:19} {whole.folded_faces:6}"
         )
     return "\n".join(lines)

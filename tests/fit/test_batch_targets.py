@@ -126,7 +126,7 @@ def test_a_fit_with_both_finds_what_it_looks_for_and_goes_on_from_a_checkpoint()
 
 def test_what_does_not_suit_the_views_is_told():
     model, views, optimizer = problem(RATES)
-    with pytest.raises(ConfigError, match="random requires masks"):
+    with pytest.raises(ConfigError, match="random needs masks"):
         FitSettings(5, random_background=True).check(replace(views, masks=None))
     small = FitSettings(5, resolution=ResolutionSchedule(0.25, 3))
     with pytest.raises(ConfigError, match=r"images of 15 x 12 become 4 x 3 at a scale of 0\.25"):

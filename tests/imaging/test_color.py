@@ -8,7 +8,7 @@ DOUBLE = torch.float64
 
 @pytest.mark.parametrize(
     ("linear", "encoded"),
-    # Bytes and their linear values as tabulated in many places; 0.5 in light is byte 188.
+    # Well-known pairs; linear 0.5 is byte 188.
     [(0.0, 0.0), (1.0, 1.0), (0.5, 0.7353569830524495), (0.2140411404822325, 0.5), (0.001, 0.01292), (0.18, 0.4613561)],
 )
 def test_known_values_both_ways(linear, encoded):
@@ -20,9 +20,9 @@ def test_known_values_both_ways(linear, encoded):
     )
 
 
-def test_round_trip_inside_and_outside_the_range():
+def test_round_trip_inside_and_outside_of_0_to_1():
     values = torch.linspace(-0.5, 3, 10_001, dtype=DOUBLE)
-    # The standard's two pieces miss each other by 1e-8 at the joint.
+    # The standard's two pieces differ by 1e-8 where they meet.
     torch.testing.assert_close(linear_from_srgb(srgb_from_linear(values)), values, atol=1e-7, rtol=1e-12)
 
 
@@ -32,7 +32,7 @@ def test_every_byte_survives_float32():
 
 
 @pytest.mark.parametrize("function", [srgb_from_linear, linear_from_srgb])
-def test_increasing_with_finite_gradients_everywhere(function):
+def test_curves_increase_with_finite_gradients_everywhere(function):
     values = torch.cat([torch.linspace(-2, 4, 5001), torch.tensor([0.0, -0.0, 1e-30, 0.0031308, 0.04045, 1.0])])
     values = values.sort().values.requires_grad_()
     result = function(values)

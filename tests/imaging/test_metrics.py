@@ -11,7 +11,7 @@ def random_image(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_psnr_of_known_errors_one_number_per_image():
+def test_psnr_of_known_errors_is_one_number_per_image():
     a = torch.full((2, 4, 5, 3), 0.5)
     b = a.clone()
     b[0] += 0.1
@@ -21,7 +21,7 @@ def test_psnr_of_known_errors_one_number_per_image():
     assert psnr_db(a[0], a[0]).item() == math.inf
 
 
-def test_psnr_weight_counts_only_what_it_covers():
+def test_psnr_counts_only_pixels_with_weight():
     a = torch.zeros(1, 2, 2, 3)
     b = a.clone()
     b[0, 0] = 0.1
@@ -36,10 +36,10 @@ def test_psnr_weight_counts_only_what_it_covers():
 def test_ssim_of_identical_constant_and_noisy_images():
     image = random_image(3, 20, 24, 3)
     torch.testing.assert_close(ssim(image, image), torch.ones(3))
-    # Two constants have no structure: what remains is (2 m n + c1) / (m^2 + n^2 + c1).
+    # Two constants have no structure; what remains is (2 m n + c1) / (m^2 + n^2 + c1).
     dark, bright = torch.full((16, 16, 3), 0.2), torch.full((16, 16, 3), 0.4)
-    wanted = (2 * 0.2 * 0.4 + 1e-4) / (0.2**2 + 0.4**2 + 1e-4)
-    torch.testing.assert_close(ssim(dark, bright), torch.tensor(wanted), atol=1e-3, rtol=0)
+    expected = (2 * 0.2 * 0.4 + 1e-4) / (0.2**2 + 0.4**2 + 1e-4)
+    torch.testing.assert_close(ssim(dark, bright), torch.tensor(expected), atol=1e-3, rtol=0)
     slightly = ssim(image, image + 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(1)))
     unrelated = ssim(image, random_image(3, 20, 24, 3, seed=2))
     assert (slightly > 0.95).all() and (unrelated < 0.2).all()
@@ -80,13 +80,13 @@ def test_soft_mask_iou_of_an_empty_union_has_a_finite_gradient():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: psnr_db(torch.zeros(4, 4, 3), torch.zeros(4, 5, 3)), r"psnr_db: a and b must have one shape"),
+        (lambda: psnr_db(torch.zeros(4, 4, 3), torch.zeros(4, 5, 3)), r"psnr_db: a and b must have the same shape"),
         (lambda: psnr_db(torch.zeros(4, 3), torch.zeros(4, 3)), r"psnr_db: a must have shape \[\.\.\., H, W, C\]"),
         (lambda: psnr_db(torch.zeros(4, 4, 3), torch.zeros(4, 4, 3), torch.zeros(4)), "weight must have shape"),
         (lambda: ssim(torch.zeros(10, 20, 3), torch.zeros(10, 20, 3)), "at least 11 pixels"),
         (lambda: mask_iou(torch.zeros(4), torch.zeros(4)), r"mask_iou: a must have shape \[\.\.\., H, W\]"),
     ],
 )
-def test_bad_arguments_are_named(call, message):
+def test_invalid_arguments_are_named(call, message):
     with pytest.raises(ShapeError, match=message):
         call()

@@ -16,8 +16,8 @@ from support.op_arguments import (
     Arguments,
     Outcome,
     get,
-    mapped,
-    steps_of,
+    map_tensors,
+    split_path,
     tensors_in,
     value_and_gradients,
     waves,
@@ -120,7 +120,9 @@ def test_problems_of_other_seeds_are_others(case: OpCase, problem: Problem) -> N
 def test_matches_the_reference_in_value_and_gradient(case: OpCase, problem: Problem, dtype: torch.dtype) -> None:
     for seed in range(case.seeds):
         arguments = problem(dtype, seed)
-        precise = mapped(arguments, lambda t: t.double() if t.is_floating_point() else t) if case.precise else arguments
+        precise = arguments
+        if case.precise:
+            precise = map_tensors(arguments, lambda t: t.double() if t.is_floating_point() else t)
         found, expected = outcome(case, arguments, "numba"), outcome(case, precise, "reference")
         results = [flatten(case.comparable(arguments, part.result)) for part in (found, expected)]
         for actual, wanted in zip(*results, strict=True):
@@ -143,7 +145,7 @@ def test_gradients_are_the_derivatives(case: OpCase, problem: Problem, backend: 
         result = case.op(**with_all(arguments, dict(zip(paths, leaves, strict=True))), backend=backend)
         return tuple(part for part in flatten(result) if part.is_floating_point())
 
-    leaves = [get(arguments, steps_of(path)).clone().requires_grad_() for path in paths]
+    leaves = [get(arguments, split_path(path)).clone().requires_grad_() for path in paths]
     assert torch.autograd.gradcheck(function, leaves)
 
 
@@ -157,7 +159,7 @@ def test_only_what_is_wanted_gets_a_gradient_and_it_is_the_same(case: OpCase) ->
         leaves = leaves_of(case, arguments)
         everything = outcome(case, arguments, backend)
         for path, expected in zip(leaves, everything.grads, strict=True):
-            fresh = {leaf: get(arguments, steps_of(leaf)).clone().requires_grad_(leaf == path) for leaf in leaves}
+            fresh = {leaf: get(arguments, split_path(leaf)).clone().requires_grad_(leaf == path) for leaf in leaves}
             constants = {name: arguments[name].clone().requires_grad_() for name in case.constants}
             result = case.op(**with_all(arguments, fresh | constants), backend=backend)
             outputs = [part for part in flatten(result) if part.is_floating_point()]
@@ -172,7 +174,7 @@ def test_only_what_is_wanted_gets_a_gradient_and_it_is_the_same(case: OpCase) ->
 def test_what_has_no_gradient_gives_none(case: OpCase, backend: str) -> None:
     arguments = case.first()
     if not case.differentiable:
-        arguments = mapped(arguments, lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
+        arguments = map_tensors(arguments, lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
     result = case.op(**arguments, backend=backend)
     assert not any(part.requires_grad for part in flatten(result))
 
@@ -180,7 +182,7 @@ def test_what_has_no_gradient_gives_none(case: OpCase, backend: str) -> None:
 @every_differentiable_op
 def test_a_second_derivative_is_refused_and_not_zero(case: OpCase) -> None:
     arguments = case.first(torch.float64)
-    leaves = {path: get(arguments, steps_of(path)).clone().requires_grad_() for path in leaves_of(case, arguments)}
+    leaves = {path: get(arguments, split_path(path)).clone().requires_grad_() for path in leaves_of(case, arguments)}
     result = case.op(**with_all(arguments, leaves), backend="numba")
     total = sum((part.square().sum() for part in flatten(result) if part.is_floating_point()), torch.zeros(()))
     grads = torch.autograd.grad(total, list(leaves.values()), create_graph=True)
@@ -214,7 +216,7 @@ def test_result_does_not_depend_on_what_memory_held(
 @both_backends
 def test_input_need_not_be_contiguous(case: OpCase, problem: Problem, backend: str) -> None:
     arguments = problem(torch.float32, 0)
-    found, expected = outcome(case, mapped(arguments, strided), backend), outcome(case, arguments, backend)
+    found, expected = outcome(case, map_tensors(arguments, strided), backend), outcome(case, arguments, backend)
     assert_same_bits(found, expected)
 
 
@@ -260,7 +262,7 @@ def test_nothing_to_do(case: OpCase, sizes: tuple[str, ...], backend: str) -> No
         assert actual.dtype == wanted.dtype
         torch.testing.assert_close(actual, wanted)
     for path, actual, wanted in zip(leaves_of(case, nothing), found.grads, expected.grads, strict=True):
-        assert actual is not None and actual.shape == get(nothing, steps_of(path)).shape
+        assert actual is not None and actual.shape == get(nothing, split_path(path)).shape
         torch.testing.assert_close(actual, torch.zeros_like(actual) if wanted is None else wanted)
         if not any(part.numel() for part in results[0] if part.is_floating_point()):
             assert not bool(actual.any())
@@ -342,6 +344,6 @@ def test_other_mistakes_are_named(case: OpCase, backend: str) -> None:
 def test_no_implementation_is_swapped_in_silently(case: OpCase) -> None:
     arguments = case.first()
     with pytest.raises(BackendError, match="'numba' runs on the CPU, but the tensors are on meta"):
-        case.op(**mapped(arguments, lambda tensor: tensor.to("meta")), backend="numba")
+        case.op(**map_tensors(arguments, lambda tensor: tensor.to("meta")), backend="numba")
     with pytest.raises(BackendError, match="backend must be one of numba, reference or None, got 'cuda'"):
         case.op(**arguments, backend="cuda")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.glb_edits import edited
+from support.glb_edits import edit_glb
 from support.material_kinds import cameras, exported_objects, lit_scene
 
 from diffrender.errors import DataError
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, what: str) -> None:
     scene = lit_scene(OBJECTS["lambert_texture"])
     write_glb(tmp_path / "a.glb", [GlbObject.of("thing", OBJECTS["lambert_texture"])], cameras(), scene.lights)
     change, message = WRONG[what]
-    edited(tmp_path / "a.glb", change)
+    edit_glb(tmp_path / "a.glb", change)
     with pytest.raises(DataError, match=message):
         read_gltf_scene(tmp_path / "a.glb")
 

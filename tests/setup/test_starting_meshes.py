@@ -200,7 +200,7 @@ def test_images_may_begin_small_over_random_backgrounds() -> None:
 
 def test_a_random_background_needs_masks(tmp_path: Path) -> None:
     write_capture(tmp_path, masked=False)
-    with pytest.raises(ConfigError, match="random requires masks"):
+    with pytest.raises(ConfigError, match="random needs masks"):
         build_fit(parse_config("targets: {path: ., background: random}\nmesh: {subdivisions: 1}", tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Scenes with the truth about some motions of theirs, to be compared with the gradients of render()."""
+"""Scenes with reference derivatives along motions, to compare with the gradients of render()."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from diffrender.scene.mesh import Mesh
 
 @dataclass(frozen=True)
 class Case:
-    """A scene with the truth about some motions, and what render() says."""
+    """A scene with reference images of some motions, and the image and gradients of render()."""
 
     leaves: Leaves
     image: Tensor
@@ -44,7 +44,7 @@ class Case:
     moved: list[MovedImages]
 
     def check(self, what: str, motions: list[Motion], truth: list[MovedImages], **bounds: float) -> None:
-        """Predictions along `motions` agree with the images in `truth`; bounds: relative L2 error of each loss."""
+        """Fail unless gradients along `motions` agree with `truth`; bounds: relative L2 error per loss."""
         for name, at_most in bounds.items():
             assert_derivatives_agree(
                 f"{what}, {name} loss",
@@ -55,29 +55,32 @@ class Case:
             )
 
     def check_all(self, what: str, **bounds: float) -> None:
-        """All motions, in what they move themselves."""
+        """Check all motions of the case."""
         self.check(what, [item.motion for item in self.moved], self.moved, **bounds)
 
 
 def target_motion(leaf: str, points: Tensor) -> Motion:
-    """A motion of a few pixels, for the target of squared losses."""
+    """Return a motion of a few pixels, which makes the target of squared losses."""
     turn = points @ (0.05 * (world_motions()["rotation y"] - world_motions()["rotation x"])[:3, :3].T)
     return Motion("target", {leaf: turn + 0.03 + 0.03 * points})
 
 
 def make_case(build: Build, leaves: Leaves, motions: list[Motion], target: Motion, samples: int) -> Case:
-    """The truth about motions by samples x samples hard samples a pixel; the squared loss compares with `target`."""
+    """Render the references for motions with samples x samples hard samples per pixel.
+
+    target: the motion from the scene to the target of the squared loss.
+    """
     with torch.no_grad():
         goal = dense_image(*build(moved_leaves(leaves, target, 1.0)), samples).mean(0)
         dense = dense_image(*build(leaves), samples).mean(0)
-    learnt = with_gradients(leaves)
-    image = render(*build(learnt)).rgba
+    learned = with_gradients(leaves)
+    image = render(*build(learned)).rgba
     losses = {
         "linear": [smooth_functional(image.shape, seed) for seed in range(3)],
         "squared": [squared_error(goal)],
     }
     gradients: dict[str, list[Leaves]] = {
-        name: [gradients_of(loss, image, learnt) for loss in group] for name, group in losses.items()
+        name: [gradients_of(loss, image, learned) for loss in group] for name, group in losses.items()
     }
     return Case(leaves, image.detach(), dense, losses, gradients, moved_images(build, leaves, motions, samples))
 
@@ -92,9 +95,9 @@ def moving_mesh_case(
     skip: tuple[str, ...] = (),
     depth_step: float | None = None,
 ) -> Case:
-    """A case in which one mesh moves before, behind or through others.
+    """Make a case in which one mesh moves in front of, behind or through others.
 
-    depth_step: how far "translation z" goes, where the camera sees no vertex of it move but lines of intersection.
+    depth_step: step of "translation z", for cameras that see no vertex move by it but only lines of intersection.
     """
     torch.set_num_threads(1)
     material = Unlit(smooth_colors(mesh.vertices) if colors is None else colors)

@@ -1,4 +1,4 @@
-"""A renderer of one soft blob, and small scenes for it: everything the fit package needs, in milliseconds."""
+"""A fake renderer of one soft blob, and small scenes for it: all that tests of fit/ need, in milliseconds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def blob_cameras(n_views=5, height=12, width=15):
 
 
 def render_blob(scene, cameras, step=0):
-    """A Gaussian at the mean vertex as wide as the object, in its colour; lights change nothing."""
+    """Render a Gaussian at the mean vertex, as wide as the object and in its colour; lights have no effect."""
     (item,) = scene.objects.values()
     vertices = item.vertices_w()
     center = vertices.mean(0, keepdim=True)

@@ -1,4 +1,4 @@
-"""Changes to the JSON of GLB files, as a damaged or foreign file would have them."""
+"""Edits of the JSON of GLB files, to imitate damaged files and those of other programs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 
-def edited(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Apply `change` to the document of the GLB at `path`, in place."""
+def edit_glb(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Apply `change` to the JSON document of the GLB at `path`, in place."""
     data = path.read_bytes()
     (length,) = struct.unpack_from("<I", data, 12)
     document = json.loads(data[20 : 20 + length])

@@ -1,4 +1,4 @@
-"""A strict little GLB parser that shares nothing with the writer."""
+"""A small, strict GLB parser that shares no code with the writer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Glb:
         return self.document["materials"][self.primitive(name)["material"]]
 
     def matrix(self, name: str) -> np.ndarray:
-        """[4, 4] world_from_node, from translation, rotation (xyzw) and scale."""
+        """Return world_from_node [4, 4], from translation, rotation (xyzw) and scale."""
         node = self.node(name)
         x, y, z, w = node.get("rotation", [0, 0, 0, 1])
         rotation = np.array(
@@ -59,7 +59,7 @@ class Glb:
 
 
 def parse_glb(path: Path) -> Glb:
-    """The file's document and binary chunk, after checking everything that a loader relies on."""
+    """Return the file's document and binary chunk, after checking everything that a loader relies on."""
     data = path.read_bytes()
     magic, version, length = struct.unpack("<4sII", data[:12])
     assert (magic, version, length) == (b"glTF", 2, len(data))

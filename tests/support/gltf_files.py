@@ -1,4 +1,4 @@
-"""glTF files put together by hand, in every way that the specification allows and our writer does not use."""
+"""glTF files built by hand, with features that the specification allows and our writer does not use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ELEMENT_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 
 
 class GltfBuilder:
-    """A document that grows; `document` may be changed at will before it is written."""
+    """Builds a glTF document step by step; `document` may be edited freely before it is written."""
 
     def __init__(self) -> None:
         self.document: dict[str, Any] = {"asset": {"version": "2.0"}, "bufferViews": [], "accessors": [], "meshes": []}
@@ -32,7 +32,7 @@ class GltfBuilder:
         return self.add("bufferViews", {"buffer": 0, "byteOffset": start, "byteLength": len(data)} | entry)
 
     def accessor(self, values: np.ndarray, **entry: Any) -> int:
-        """entry: what differs from a plain accessor; a bufferView of None leaves it out."""
+        """Add an accessor of `values`. entry: its other properties; a bufferView of None omits that property."""
         values = values if values.ndim == 2 else values[:, None]
         plain = {
             "bufferView": None if "bufferView" in entry else self.view(values.tobytes()),
@@ -47,7 +47,7 @@ class GltfBuilder:
         return self.add("textures", {"source": image})
 
     def primitive(self, positions: np.ndarray | int, indices: np.ndarray | None, **entry: Any) -> dict[str, Any]:
-        """entry: attributes (capitals) as arrays or accessors, and the rest as glTF has it."""
+        """Return a primitive. entry: attributes (in capitals) as arrays or accessors, and other glTF properties."""
         attributes = {"POSITION": positions} | {key: entry.pop(key) for key in [*entry] if key.isupper()}
         stored = {key: value if isinstance(value, int) else self.accessor(value) for key, value in attributes.items()}
         faces = {} if indices is None else {"indices": self.accessor(indices.reshape(-1))}
@@ -58,7 +58,7 @@ class GltfBuilder:
         return self.add("nodes", mesh | entry)
 
     def write(self, path: Path, separate: bool = False) -> Path:
-        """As .glb, or as .gltf with the buffer inside it or in a separate file, whose name has a space."""
+        """Write a .glb, or a .gltf with the buffer embedded or in a separate file, whose name contains a space."""
         length = {"byteLength": len(self.buffer)}
         if path.suffix == ".gltf":
             uri = "data:application/octet-stream;base64," + base64.b64encode(self.buffer).decode()

@@ -1,4 +1,4 @@
-"""The committed images in tests/goldens: how they are compared, and how they are made again."""
+"""Comparison and update of the committed images in tests/goldens."""
 
 from __future__ import annotations
 
@@ -17,54 +17,54 @@ FOLDER = Path(__file__).parents[1] / "goldens"
 
 @dataclass(frozen=True)
 class PictureTolerance:
-    """How far uint8 pictures may be apart.
+    """Bounds on the difference of uint8 pictures.
 
-    levels: what a pixel may differ by, of 255. mean: mean absolute difference in levels.
-    outliers: the share of pixels that may differ by more: rounding on another processor moves a sample across an edge.
+    levels: the largest difference of a pixel, of 255. mean: the largest mean absolute difference, in levels.
+    outliers: fraction of pixels that may differ by more: rounding on another processor moves a sample across an edge.
     """
 
     levels: int = 2
     outliers: float = 0.001
     mean: float = 0.1
 
-    def objection(self, got: np.ndarray, expected: np.ndarray) -> str | None:
-        """Return what is wrong with `got`, or None."""
+    def describe_mismatch(self, got: np.ndarray, expected: np.ndarray) -> str | None:
+        """Describe how `got` differs by more than the bounds allow, or return None."""
         if got.shape != expected.shape:
-            return f"its size is {got.shape}, wanted {expected.shape}"
+            return f"its shape must be {expected.shape}, got {got.shape}"
         difference = np.abs(got.astype(int) - expected)
         outliers, mean = float((difference.max(-1) > self.levels).mean()), float(difference.mean())
         if outliers <= self.outliers and mean <= self.mean:
             return None
         return (
             f"{outliers:.2%} of the pixels differ by more than {self.levels} levels (at most {self.outliers:.2%} may), "
-            f"the mean difference is {mean:.3f} levels (at most {self.mean:g})"
+            f"the mean difference is {mean:.3f} levels (at most {self.mean:g} allowed)"
         )
 
 
 def read_golden(path: Path) -> np.ndarray:
-    """Read uint8 [H, W, 3]."""
+    """Read a golden as uint8 [H, W, 3]."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def assert_like_golden(name: str, got: np.ndarray, tolerance: PictureTolerance, folder: Path = FOLDER) -> None:
-    """Fail unless the picture is that of `name`.png in `folder`; leave pictures where it is not."""
+    """Fail unless `got` matches `name`.png in `folder`; on failure, write both and their difference to look at."""
     expected = read_golden(folder / f"{name}.png")
-    objection = tolerance.objection(got, expected)
-    if objection is None:
+    mismatch = tolerance.describe_mismatch(got, expected)
+    if mismatch is None:
         return
     pictures = {"got": got, "expected": expected}
     if got.shape == expected.shape:
         difference = np.abs(got.astype(int) - expected)
         pictures["difference"] = (255 * difference / difference.max()).astype(np.uint8)
     raise AssertionError(
-        f"{name}: {objection}. {', '.join(f'{kind}.png' for kind in pictures)} are in {write_failure(**pictures)}. "
-        "If the change is wanted: python scripts/update_goldens.py"
+        f"{name}: {mismatch}. {', '.join(f'{kind}.png' for kind in pictures)} are in {write_failure(**pictures)}. "
+        "If the change is intended, run python scripts/update_goldens.py"
     )
 
 
 def update_goldens(cases: Mapping[str, Callable[[], np.ndarray]], folder: Path = FOLDER) -> list[str]:
-    """Write the pictures that are new or not bit-identical, delete those without a case; return a line per change."""
+    """Write pictures that are new or not bit-identical and delete those without a case; return one line per change."""
     changes = []
     for name, render in cases.items():
         path, got = folder / f"{name}.png", render()
@@ -73,15 +73,15 @@ def update_goldens(cases: Mapping[str, Callable[[], np.ndarray]], folder: Path =
             difference = np.abs(got.astype(int) - before)
             if not difference.any():
                 continue
-            share = float(difference.any(-1).mean())
+            fraction = float(difference.any(-1).mean())
             changes.append(
-                f"{name}: {share:.2%} of the pixels, by up to {difference.max()}, mean {difference.mean():.3f}"
+                f"{name}: {fraction:.2%} of the pixels change by up to {difference.max()}, mean {difference.mean():.3f}"
             )
         else:
-            changes.append(f"{name}: {'new' if before is None else 'of another size'}")
+            changes.append(f"{name}: {'new' if before is None else 'has another size'}")
         write_encoded_png(path, got)
     for path in sorted(folder.glob("*.png")):
         if path.stem not in cases:
             path.unlink()
-            changes.append(f"{path.stem}: deleted, it has no case")
+            changes.append(f"{path.stem}: deleted, because it has no case")
     return changes

@@ -1,4 +1,4 @@
-"""Each kind of projection with parameters, and a lens that bends lines, to test the contract of projections with."""
+"""Projections of each kind with parameters, and a lens that bends lines, to test the contract of projections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diffrender.scene.projections import PROJECTIONS
 
 @dataclass(frozen=True)
 class RadialLens(Projection):
-    """A pinhole whose image is stretched by 1 + k1 r^2, with r the distance from its middle: COLMAP's SIMPLE_RADIAL.
+    """A pinhole with radial distortion 1 + k1 r^2, where r is the distance from the centre: COLMAP's SIMPLE_RADIAL.
 
     k1: [N], small.
     """
@@ -21,13 +21,13 @@ class RadialLens(Projection):
     k1: Tensor
 
     def to_image_plane(self, points_c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x and y times their stretch, w = depth = z; finite also where z is 0."""
+        """Return x and y times the distortion, and w = depth = z; finite also where z is 0."""
         xy, depth = points_c[..., :2], points_c[..., 2:3]
         squared = xy.square().sum(-1, keepdim=True) / depth.clamp_min(0.1).square()
         return xy * (1 + self.k1[:, None, None] * squared), depth, depth
 
     def from_image_plane(self, xy: Tensor, depth: Tensor) -> Tensor:
-        """By fixed-point iteration."""
+        """Invert the distortion by fixed-point iteration."""
         straight = xy
         for _ in range(60):
             straight = xy / (1 + self.k1[:, None, None] * straight.square().sum(-1, keepdim=True))
@@ -35,7 +35,7 @@ class RadialLens(Projection):
 
 
 def lens(kind: type[Projection], n: int, dtype: torch.dtype = torch.float64) -> Projection:
-    """A projection of `n` cameras, whose parameters, if any, all differ."""
+    """Return a projection of `n` cameras, whose parameters, if any, all differ."""
     generator = torch.Generator().manual_seed(0)
     names = kind.parameter_names()
     values = {name: 0.1 * torch.rand(n, generator=generator, dtype=torch.float64) + 0.05 for name in names}

@@ -1,8 +1,8 @@
-"""How `lobe_table.npy` was made: round lobes fitted to the highlights of GGX by gradient descent.
+"""Fit of `lobe_table.npy`: rotationally symmetric lobes fitted to the highlights of GGX by gradient descent.
 
-For each roughness and cosine of the tables, and for a metal (f0 = 1) and a dielectric (0.04), three things are small at
-the fitted lobes: the squared distance from the true density of directions, relative to its square; the difference in
-its first and second moments, which is what smooth skies show; and steps from one entry of the table to the next.
+For each roughness and cosine of the tables, and for a metal (f0 = 1) and a dielectric (0.04), the fit minimises three
+things: the squared distance from the true density of directions, relative to its square; the difference of first and
+second moments, which is visible under smooth environments; and steps from one entry of the table to the next.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from diffrender.scene.materials.albedo_tables import COSINE_STEPS, MOST_COSINE, 
 from diffrender.scene.materials.lobe_table import N_LOBES
 
 F0 = (DIELECTRIC_F0, 1.0)
-# Half vectors (over their polar angle, over half of the circle) that densities are compared at, and that moments are
-# integrated with; directions below the surface, where there should be nothing.
+# Numbers of half vectors (over the polar angle, over half of the circle) to compare densities at and to integrate
+# moments with; number of directions below the surface, where the density is 0.
 COMPARED, INTEGRATED, BELOW = (36, 18), (96, 48), 200
 MOMENTS_WEIGHT, STEPS_WEIGHT = 20.0, 0.02
-# Where a lobe hardly overlaps, the distance is no guide; it counts no more than this.
+# If lobes hardly overlap the highlight, the distance is uninformative; it is clamped to this.
 MOST_MISFIT = 4.0
-# Of a lobe's angle, in half vectors' widths (alpha).
+# Maximum offset of a lobe's angle, in widths of the half vectors' distribution (alpha).
 MOST_OFFSET = 3.0
-# Of the angles themselves: hardly beyond the normal, and not below the surface.
+# Range of the angles: slightly beyond the normal, and not below the surface.
 ANGLE_RANGE = (-0.5, 0.5 * math.pi)
 STEPS, RATE, LAST_RATE = 300, 0.03, 0.001
-# Widths that the lobes' norms and moments are tabulated for, in log alpha.
+# Sizes of the table of lobes' norms and moments: widths in log alpha, and angles of the quadrature.
 WIDTHS, ANGLES = 160, 4000
 
 
 class Highlights(NamedTuple):
-    """The truth, for F values of f0, R roughnesses, C cosines and Q directions.
+    """The reference, for F values of f0, R roughnesses, C cosines and Q directions.
 
     directions: [R, C, Q, 3] along the plane of the camera (away from it), across, along the normal.
     spacing: [R, C, Q] solid angle of each. density: [F, R, C, Q] in 1/sr, of integral 1.
     first: [F, R, C, 2] mean along the plane and the normal. second: [F, R, C, 4] means of xx, zz, xz, yy (less 1/3).
-    shares: [F, R, C, 2] how much of it is straight, how much grazing. middle: [R, C] angle of a metal's mean direction.
+    shares: [F, R, C, 2] fractions of scale (straight), bias (grazing). middle: [R, C] angle of metal's mean direction.
     """
 
     directions: Tensor
@@ -61,7 +61,7 @@ class Highlights(NamedTuple):
 class LobeLatents(NamedTuple):
     """Latents of the table.
 
-    offset: [R, C, K] of the angles. width: [R, C, K] log alpha. share: [R, C, K, 2] logits, straight and grazing.
+    offset: [R, C, K] of the angles. width: [R, C, K] log alpha. share: [R, C, K, 2] logits, of scale and bias.
     """
 
     offset: Tensor
@@ -70,7 +70,7 @@ class LobeLatents(NamedTuple):
 
 
 def fit_table(steps: int = STEPS) -> Tensor:
-    """[R, C, 4 K]: the table; takes about a minute."""
+    """Fit the table, [R, C, 4 K]; takes about a minute."""
     truth = highlights()
     roughness = _roughness()[:, None, None]
     like = torch.zeros(ROUGHNESS_STEPS, COSINE_STEPS, 1)
@@ -90,7 +90,7 @@ def fit_table(steps: int = STEPS) -> Tensor:
     with torch.no_grad():
         angle = _angles(lobes, truth)
         theta = _cosines().acos()[:, None]
-        # sin(angle) and cos(angle) as (1 - w) n + w m has them.
+        # w, such that (1 - w) n + w m is at this angle from n.
         along_mirrored = angle.sin() / theta.sin()
         towards = along_mirrored / (angle.cos() - theta.cos() * along_mirrored + along_mirrored)
         share = lobes.share.softmax(2)
@@ -98,7 +98,7 @@ def fit_table(steps: int = STEPS) -> Tensor:
 
 
 def cost(lobes: LobeLatents, truth: Highlights) -> Tensor:
-    """[] what is made small."""
+    """Return the cost [] that the fit minimises."""
     rows = lobes.width - 2 * _roughness()[:, None, None].log()
     steps = sum(
         weight * ((values[1:] - values[:-1]).square().mean() + (values[:, 1:] - values[:, :-1]).square().mean())
@@ -109,9 +109,9 @@ def cost(lobes: LobeLatents, truth: Highlights) -> Tensor:
 
 
 def misfits(angle: Tensor, log_alpha: Tensor, share: Tensor, truth: Highlights) -> tuple[Tensor, Tensor]:
-    """[F, R, C] each, squared: relative distance of densities, distance of moments.
+    """Return the squared relative distance of densities and the squared distance of moments, [F, R, C] each.
 
-    angle, log_alpha: [R, C, K]. share: [R, C, K, 2], adding to 1 over K.
+    angle, log_alpha: [R, C, K]. share: [R, C, K, 2], summing to 1 over K.
     """
     weight = torch.einsum("frcs,rcks->frck", truth.shares, share)
     norm, first, second = _of_widths(log_alpha)
@@ -131,7 +131,7 @@ def misfits(angle: Tensor, log_alpha: Tensor, share: Tensor, truth: Highlights) 
 
 
 def highlights() -> Highlights:
-    """The truth for all entries of the tables."""
+    """Compute the reference for all entries of the tables."""
     below = _below_surface()
     rows = []
     for roughness in _roughness().tolist():
@@ -190,7 +190,7 @@ def _sample(roughness: float, n_polar: int, n_around: int) -> tuple[Tensor, Tens
 
 
 def _below_surface() -> Tensor:
-    """[BELOW, 3] even directions of the lower hemisphere."""
+    """Return evenly distributed directions of the lower hemisphere, [BELOW, 3]."""
     index = torch.arange(BELOW, dtype=torch.float64) + 0.5
     z, turn = -index / BELOW, index * math.pi * (1 + math.sqrt(5))
     across = (1 - z * z).sqrt()
@@ -206,9 +206,9 @@ def _cosines() -> Tensor:
 
 
 def _angles(lobes: LobeLatents, truth: Highlights) -> Tensor:
-    """[R, C, K] from the normal towards the mirror's direction: offsets in widths, and none seen straight on.
+    """Return angles [R, C, K] from the normal towards the mirror direction; offsets vanish at normal incidence.
 
-    The last column, where the plane is none, follows the one before, so that they can be interpolated.
+    The last column, where the plane is undefined, is extrapolated from the one before, to permit interpolation.
     """
     sine = (1 - _cosines().square()).sqrt()[:, None]
     offset = _roughness().square()[:, None, None] * sine * MOST_OFFSET * lobes.offset.tanh()
@@ -229,9 +229,9 @@ def _lobe(cosine: Tensor, alpha: Tensor) -> Tensor:
 
 
 def _of_widths(log_alpha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of lobes: integral, and means of the first and second Legendre polynomials; interpolated."""
+    """Return lobes' integrals and means of the first and second Legendre polynomials, interpolated in a table."""
     grid = torch.linspace(2 * math.log(LEAST_ROUGHNESS), 0, WIDTHS)
-    # Denser towards the middle, where smooth lobes are narrow.
+    # Denser towards the axis, because lobes of smooth surfaces are narrow.
     steps = (torch.arange(ANGLES, dtype=torch.float64) + 0.5) / ANGLES
     angle = math.pi / 2 * steps**3
     cosine, band = angle.cos(), angle.sin() * 2 * math.pi * (3 * math.pi / 2 * steps**2 / ANGLES)
@@ -240,8 +240,8 @@ def _of_widths(log_alpha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     table = torch.stack(
         [norm, (lobe * cosine).sum(1) / norm, (lobe * (1.5 * cosine**2 - 0.5)).sum(1) / norm], 1
     ).float()
-    place = (log_alpha - grid[0]) / (grid[1] - grid[0])
-    row = place.detach().floor().clamp(0, WIDTHS - 2)
+    position = (log_alpha - grid[0]) / (grid[1] - grid[0])
+    row = position.detach().floor().clamp(0, WIDTHS - 2)
     first, second = table[row.long()], table[row.long() + 1]
-    found = first + (place - row)[..., None] * (second - first)
+    found = first + (position - row)[..., None] * (second - first)
     return found[..., 0], found[..., 1], found[..., 2]

@@ -1,4 +1,4 @@
-"""Objects of every kind that can be exported, small enough for tests of files."""
+"""Objects with every kind of material that can be exported, small enough for tests that write files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ TEXELS = 32
 
 
 def smooth(channels: int, size: int = TEXELS, low: float = 0.0, high: float = 1.0, seed: int = 0) -> Tensor:
-    """[size, size, channels] a soft random image in low..high."""
+    """Return a smooth random image [size, size, channels] in low..high."""
     coarse = torch.rand(1, channels, 6, 6, generator=torch.Generator().manual_seed(seed))
     fine = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
     return low + (high - low) * fine[0].permute(1, 2, 0)
 
 
 def exported_objects() -> dict[str, Object]:
-    """An object of each kind of material and value, by a name for the kind."""
+    """Return one object per kind of material and of its values, keyed by the name of the kind."""
     ball = Mesh(*icosphere(2))
     uv_ball = unwrap_mesh(ball, TEXELS)
     heights = ball.vertices / 2 + 0.5
@@ -56,12 +56,12 @@ def exported_objects() -> dict[str, Object]:
 
 
 def phong_object() -> Object:
-    """What glTF has no counterpart for."""
+    """Return an object whose material has no counterpart in glTF."""
     return Object(Mesh(*icosphere(2)), Phong(torch.tensor([0.5, 0.3, 0.2])))
 
 
 def lit_scene(item: Object) -> Scene:
-    """`item` under lights of every kind that files do and do not have, dim enough that little is clamped."""
+    """Return `item` under lights of every kind, in glTF or not, dim enough that little is clamped."""
     lights = {
         "key": Directional(
             torch.tensor([-1.0, -1.0, -0.7]), torch.tensor([1.0, 0.9, 0.7]), shadow=Shadow(softness=0.05, resolution=32)
@@ -75,6 +75,6 @@ def lit_scene(item: Object) -> Scene:
 
 
 def cameras(size: int = 48) -> Cameras:
-    """Three, of which one looks from above."""
+    """Return three cameras, one of which looks from above."""
     eyes = torch.tensor([[0.0, 0.5, 3.0], [3.0, 0.5, 0.0], [0.0, 2.5, -1.5]])
     return Cameras.perspective(eyes, fov_deg=50, height=size, width=size + 8)

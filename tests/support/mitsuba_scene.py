@@ -1,9 +1,9 @@
-"""Our scenes in Mitsuba 3, an independent renderer: what it says of materials and lights is evidence.
+"""Conversion of scenes to Mitsuba 3, an independent renderer, to verify materials and lights.
 
-Its conventions differ from ours in three ways, all of which are handled here and nowhere else:
-a camera looks along its +z with +x to the left and +y up (ours: +x right, +y down); the middle of an environment map is
-at +z (ours: +x); and the diffuse base of its `principled` dielectrics is Disney's, which sends light back towards where
-it came from: brighter than ours by some parts in a hundred where rough surfaces are seen from the side.
+Its conventions differ from ours in three ways. Two are converted here: a camera looks along its +z with +x to the left
+and +y up (ours: +x right, +y down), and the centre of an environment map is at +z (ours: +x). The third remains: its
+`principled` dielectrics have Disney's diffuse base, which is retroreflective, and therefore a few percent brighter than
+ours where rough surfaces are seen at grazing angles.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from diffrender.scene.scene import Scene
 
 
 def mitsuba() -> Any:
-    """The module, with its plain CPU variant chosen; skips the test where it is not installed."""
+    """Return the module with its scalar CPU variant selected; skip the test if it is not installed."""
     module = pytest.importorskip("mitsuba", reason="the independent renderer is not installed")
     module.set_variant("scalar_rgb")
     return module
 
 
 def mitsuba_image(scene: Scene, camera: Cameras, samples: int, max_depth: int = 2) -> Tensor:
-    """[H, W, 3] linear: what Mitsuba's path tracer makes of `scene` from one perspective camera, black behind it.
+    """Render `scene` by Mitsuba's path tracer from one perspective camera: [H, W, 3] linear, over black.
 
-    samples: paths a pixel. max_depth: 2 is direct light, with shadows.
+    samples: paths per pixel. max_depth: 2 is direct light, with shadows.
     """
     mi = mitsuba()
     parts: dict[str, Any] = {
@@ -99,7 +99,7 @@ def _bsdf(material: Material) -> dict[str, Any]:
         "base_color": _rgb(material.base_color),
         "roughness": _number(material.roughness),
         "metallic": _number(material.metallic),
-        # f0 = 0.08 specular: that of glTF's dielectrics.
+        # f0 = 0.08 x specular: 0.04, as for glTF's dielectrics.
         "specular": 0.5,
     }
 
@@ -110,12 +110,12 @@ def _emitter(mi: Any, light: Light) -> dict[str, Any]:
     if isinstance(light, Point):
         return {"type": "point", "position": light.position.tolist(), "intensity": _rgb(light.intensity)}
     if isinstance(light, Spot):
-        place, along = light.position, torch.nn.functional.normalize(light.direction, dim=0)
-        # Any upward axis will do that is not the spot's own.
+        position, along = light.position, torch.nn.functional.normalize(light.direction, dim=0)
+        # Any up axis that is not parallel to the spot's own.
         up = torch.zeros(3).index_fill(0, along.abs().argmin(), 1.0)
         return {
             "type": "spot",
-            "to_world": mi.ScalarTransform4f().look_at(place.tolist(), (place + along).tolist(), up.tolist()),
+            "to_world": mi.ScalarTransform4f().look_at(position.tolist(), (position + along).tolist(), up.tolist()),
             "intensity": _rgb(light.intensity),
             "beam_width": _number(light.inner_deg),
             "cutoff_angle": _number(light.outer_deg),

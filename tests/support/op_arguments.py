@@ -1,4 +1,4 @@
-"""Arguments of ops by path (`texels`, `segments.face`, `texels[1]`): to read, replace and differentiate them."""
+"""Arguments of ops by path (`texels`, `segments.face`, `texels[1]`): reading, replacing and differentiating them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from diffrender.geometry.topology import Topology
 Arguments = dict[str, Any]
 
 
-def steps_of(path: str) -> list[str]:
-    """`texels[1]` as texels, 1."""
+def split_path(path: str) -> list[str]:
+    """Split a path into its steps: `texels[1]` into texels, 1."""
     return path.replace("[", ".").replace("]", "").split(".")
 
 
 def get(value: Any, steps: Sequence[str]) -> Any:
-    """What the steps lead to."""
+    """Return the value that the steps lead to."""
     for step in steps:
         if isinstance(value, dict):
             value = value[step]
@@ -29,11 +29,11 @@ def get(value: Any, steps: Sequence[str]) -> Any:
     return value
 
 
-def replaced(value: Any, steps: Sequence[str], new: Any) -> Any:
-    """A copy of nested arguments, with `new` where the steps lead to."""
+def replace_at(value: Any, steps: Sequence[str], new: Any) -> Any:
+    """Return a copy of nested arguments with `new` at the end of the steps."""
     if not steps:
         return new
-    step, inner = steps[0], replaced(get(value, steps[:1]), steps[1:], new)
+    step, inner = steps[0], replace_at(get(value, steps[:1]), steps[1:], new)
     if isinstance(value, dict):
         return value | {step: inner}
     if isinstance(value, Topology):
@@ -44,14 +44,14 @@ def replaced(value: Any, steps: Sequence[str], new: Any) -> Any:
 
 
 def with_all(arguments: Arguments, new: dict[str, Any]) -> Arguments:
-    """`arguments` with several replaced, by path."""
+    """Return `arguments` with several of them replaced, by path."""
     for path, value in new.items():
-        arguments = replaced(arguments, steps_of(path), value)
+        arguments = replace_at(arguments, split_path(path), value)
     return arguments
 
 
 def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """(path, tensor) of all tensors in nested arguments."""
+    """Yield (path, tensor) for all tensors in nested arguments."""
     if isinstance(value, Tensor):
         yield path, value
     elif isinstance(value, dict):
@@ -67,20 +67,20 @@ def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from tensors_in(getattr(value, name), f"{path}.{name}")
 
 
-def mapped(arguments: Arguments, function: Callable[[Tensor], Tensor]) -> Arguments:
-    """`arguments` with `function` of each tensor instead of it."""
+def map_tensors(arguments: Arguments, function: Callable[[Tensor], Tensor]) -> Arguments:
+    """Return `arguments` with `function` applied to each tensor."""
     return with_all(arguments, {path: function(tensor) for path, tensor in tensors_in(arguments)})
 
 
 class Outcome(NamedTuple):
-    """What an op gives: its result, and the gradient of a sum of it with respect to each leaf."""
+    """The result of an op, and the gradient of a weighted sum of it with respect to each leaf."""
 
     result: Any
     grads: list[Tensor | None]
 
 
 def waves(tensor: Tensor) -> Tensor:
-    """Weights for the entries of a tensor, between -1 and 1."""
+    """Return weights between -1 and 1 for the entries of a tensor."""
     return torch.linspace(-1, 2, tensor.numel(), dtype=tensor.dtype).reshape(tensor.shape).cos()
 
 
@@ -91,9 +91,9 @@ def value_and_gradients(
     backend: str,
     upstream: Callable[[Tensor], Tensor] = waves,
 ) -> Outcome:
-    """The result of an op, and gradients of the sum of its floats, weighted by `upstream` of them."""
-    tensors = [get(arguments, steps_of(path)) for path in leaves]
-    # Copies that keep the layout: a strided leaf stays one.
+    """Return the result of an op, and gradients of the sum of its float outputs weighted by `upstream`."""
+    tensors = [get(arguments, split_path(path)) for path in leaves]
+    # Copies with the same layout: a strided leaf remains strided.
     fresh = [tensor.detach().as_strided(tensor.shape, tensor.stride()).requires_grad_() for tensor in tensors]
     result = op(**with_all(arguments, dict(zip(leaves, fresh, strict=True))), backend=backend)
     grads: list[Tensor | None] = []

@@ -1,4 +1,4 @@
-"""The table of ops for the contract tests: what is particular to each."""
+"""The table of ops for the contract tests: arguments, tolerances and properties of each op."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from diffrender.ops.silhouettes import silhouettes
 from diffrender.ops.supersample_silhouettes import supersample_silhouettes
 
 Arguments = dict[str, Any]
-# Makes arguments by name, of a dtype and for a seed.
+# Builds arguments by name, for a dtype and a seed.
 Problem = Callable[[torch.dtype, int], Arguments]
 
 IN_SIGHT = ("in_front", "crossing", "parallel")
@@ -44,22 +44,22 @@ SOUPS = (*IN_SIGHT, "degenerate")
 
 @dataclass(frozen=True)
 class OpCase:
-    """What the contract tests know of an op. Arguments are named by path: `texels`, `segments.face`, `texels[1]`.
+    """Properties of an op for the contract tests. Arguments are named by path: `texels`, `segments.face`, `texels[1]`.
 
     op: the public function.
     problems: arguments that differ in what code they run, or in how hard they are; `seeds` of each are compared with
         the reference.
     large: arguments of enough items that several threads share them.
     differentiable: the arguments it is differentiable in; constants: floats documented to get no gradient.
-    small: float64 arguments for gradcheck, in all that it is differentiable in but `not_in_gradcheck`.
+    small: float64 arguments for gradcheck of all differentiable arguments except `not_in_gradcheck`.
     empty: names of sizes that may be 0 together.
     tolerance: of values against the reference, (float64, float32); relative: of each row's largest number, and 0 near
         zero, instead of both absolute and relative.
     gradients: bounds of assert_gradients_agree, (float64, float32).
-    precise: the reference computes in float64, because in float32 it is only as good as float32 can tell.
-    comparable: of arguments and result, what the implementations must agree on.
-    unchecked: tensors among the arguments that it does not use.
-    mistakes: changes of arguments that are refused, by message, beyond those of declared shapes and dtypes.
+    precise: the reference computes in float64, because its own rounding errors in float32 are too large.
+    comparable: maps arguments and result to what the implementations must agree on.
+    unchecked: tensors among the arguments that the op does not use.
+    mistakes: changes of arguments that are rejected, by message, beyond those of declared shapes and dtypes.
     """
 
     op: Callable[..., Any]
@@ -84,21 +84,21 @@ class OpCase:
 
     @property
     def name(self) -> str:
-        """As in ops.backend.OPS."""
+        """The name in ops.backend.OPS."""
         return self.op.__name__
 
     def first(self, dtype: torch.dtype = torch.float32) -> Arguments:
-        """The first problem."""
+        """Return the arguments of the first problem."""
         return next(iter(self.problems.values()))(dtype, 0)
 
 
 def named(op: Callable[..., Any], *arguments: Any, **options: Any) -> Arguments:
-    """Arguments by name."""
+    """Bind arguments to their names."""
     return dict(inspect.signature(op).bind(*arguments, **options).arguments)
 
 
-def each(op: Callable[..., Any], make_one: Callable[..., tuple[Any, ...]], **of: tuple[Any, ...]) -> dict[str, Problem]:
-    """A problem for each combination of the values `of` that `make_one(..., dtype=)` takes, named by them."""
+def grid(op: Callable[..., Any], make_one: Callable[..., tuple[Any, ...]], **of: tuple[Any, ...]) -> dict[str, Problem]:
+    """Build one problem per combination of the values in `of`, keyword arguments of `make_one`; named by the values."""
 
     def problem(chosen: Arguments) -> Problem:
         return lambda dtype, seed: named(op, *make_one(dtype=dtype, **chosen))
@@ -108,12 +108,12 @@ def each(op: Callable[..., Any], make_one: Callable[..., tuple[Any, ...]], **of:
 
 
 def seeded(names: tuple[str, ...], problem: Callable[[str, torch.dtype, int], Arguments]) -> dict[str, Problem]:
-    """A problem for each of `names`."""
+    """Build one problem per name."""
     return {name: lambda dtype, seed, name=name: problem(name, dtype, seed) for name in names}
 
 
 def _many_samples(dtype: torch.dtype, seed: int) -> Arguments:
-    # Runs of one pixel reach over the ends of what a thread takes at a time.
+    # Runs of one pixel cross the boundaries between the chunks of threads.
     radiance = torch.rand(40_000, 3, dtype=dtype)
     arguments = named(antialias, *make.antialias_problem("in_front", dtype))
     return arguments | {
@@ -131,7 +131,7 @@ def _blur(sigma_px: float, *shape: int) -> Problem:
 
 
 def _many_faces(dtype: torch.dtype, seed: int) -> Arguments:
-    # So many that they are filed into the tile lists in several parts.
+    # Enough that they are binned into tile lists in several chunks.
     points = make.uniform(20_000, 1, 3) * torch.tensor([WIDTH, HEIGHT, 1.0]) + make.uniform(20_000, 3, 3, seed=1)
     verts = parallel_points(points.reshape(1, 60_000, 3)).to(dtype)
     return named(rasterize, verts, torch.arange(60_000).reshape(-1, 3), HEIGHT, WIDTH, near=0.1, layers=2)
@@ -187,7 +187,7 @@ def _several_images(dtype: torch.dtype, seed: int) -> Arguments:
 
 
 def _few_visible(kind: str) -> Problem:
-    """Texture coordinates whose derivatives are small enough for differences."""
+    """Build texture coordinates whose derivatives are small enough for finite differences."""
 
     def problem(dtype: torch.dtype, seed: int) -> Arguments:
         work = named(screen_uvs, *make.screen_uvs_problem(kind, dtype, 24))
@@ -251,8 +251,8 @@ _CASES = (
     ),
     OpCase(
         gather_samples,
-        each(gather_samples, make.gather_problem, n_samples=(1, 3, 4, 16)),
-        each(gather_samples, make.gather_problem, size=((2, 300, 400),)),
+        grid(gather_samples, make.gather_problem, n_samples=(1, 3, 4, 16)),
+        grid(gather_samples, make.gather_problem, size=((2, 300, 400),)),
         empty=(("R",), ("N", "R")),
         tolerance=(0, 0),
     ),
@@ -267,28 +267,28 @@ _CASES = (
     ),
     OpCase(
         barycentrics,
-        each(barycentrics, make.barycentrics_problem, kind=IN_SIGHT),
-        each(barycentrics, make.barycentrics_problem, kind=("crossing",), n_points=(40_000,)),
+        grid(barycentrics, make.barycentrics_problem, kind=IN_SIGHT),
+        grid(barycentrics, make.barycentrics_problem, kind=("crossing",), n_points=(40_000,)),
         differentiable=("verts_hom",),
-        small=each(barycentrics, make.barycentrics_problem, kind=("in_front",), n_points=(8,)),
+        small=grid(barycentrics, make.barycentrics_problem, kind=("in_front",), n_points=(8,)),
         empty=(("M",),),
         tolerance=(1e-9, 1e-5),
         precise=True,
     ),
     OpCase(
         interpolate,
-        each(interpolate, make.interpolate_problem, n_channels=(1, 3, 4, 7)),
-        each(interpolate, make.interpolate_problem, n_points=(40_000,)),
+        grid(interpolate, make.interpolate_problem, n_channels=(1, 3, 4, 7)),
+        grid(interpolate, make.interpolate_problem, n_points=(40_000,)),
         differentiable=("values", "bary"),
-        small=each(interpolate, make.interpolate_problem, n_points=(6,)),
+        small=grid(interpolate, make.interpolate_problem, n_points=(6,)),
         empty=(("M",), ("C",)),
     ),
     OpCase(
         interpolate_at_pixels,
-        each(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=IN_SIGHT, n_channels=(1, 3, 4, 7)),
-        each(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=("crossing",), n_points=(100_000,)),
+        grid(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=IN_SIGHT, n_channels=(1, 3, 4, 7)),
+        grid(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=("crossing",), n_points=(100_000,)),
         differentiable=("values", "verts_hom"),
-        small=each(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=("in_front",), n_points=(12,)),
+        small=grid(interpolate_at_pixels, make.interpolate_at_pixels_problem, kind=("in_front",), n_points=(12,)),
         empty=(("M",), ("C",)),
         tolerance=(1e-9, 1e-4),
         precise=True,
@@ -322,13 +322,13 @@ _CASES = (
     ),
     OpCase(
         screen_uvs,
-        each(screen_uvs, make.screen_uvs_problem, kind=IN_SIGHT),
-        each(screen_uvs, make.screen_uvs_problem, n_points=(100_000,)),
+        grid(screen_uvs, make.screen_uvs_problem, kind=IN_SIGHT),
+        grid(screen_uvs, make.screen_uvs_problem, n_points=(100_000,)),
         differentiable=("uvs", "verts_hom"),
         small={kind: _few_visible(kind) for kind in IN_SIGHT},
         empty=(("M",),),
         relative="length",
-        # In float32 sums over grazing faces are only as good as float32 can tell.
+        # In float32, sums over grazing faces are limited by rounding errors.
         gradients=({}, {"row_ratio_error_at_most": 0.1}),
         precise=True,
     ),
@@ -343,9 +343,9 @@ _CASES = (
             )
             for more in ({"size": size, "channels": channels},)
         },
-        each(sample_texture, make.pyramid_problem, kind=("derivatives",), wrap=("repeat",), n=(40_000,)),
+        grid(sample_texture, make.pyramid_problem, kind=("derivatives",), wrap=("repeat",), n=(40_000,)),
         differentiable=("pyramid.texels", "uv", "footprint"),
-        small=each(
+        small=grid(
             sample_texture, make.pyramid_problem, kind=("none", "width", "derivatives"), wrap=WRAPS, n=(12,),
             size=((6, 5),), channels=(2,),
         ),
@@ -369,10 +369,10 @@ _CASES = (
     ),
     OpCase(
         lambert,
-        each(lambert, make.lambert_problem, shared=_SHARED_BY_LAMBERT),
-        each(lambert, make.lambert_problem, n_points=(60_000,), n_lights=(1,), shared=_SHARED_BY_LAMBERT[3:]),
+        grid(lambert, make.lambert_problem, shared=_SHARED_BY_LAMBERT),
+        grid(lambert, make.lambert_problem, n_points=(60_000,), n_lights=(1,), shared=_SHARED_BY_LAMBERT[3:]),
         differentiable=make.LAMBERT_INPUTS,
-        small=each(lambert, make.lambert_problem, n_points=(6,), n_lights=(2,)),
+        small=grid(lambert, make.lambert_problem, n_points=(6,), n_lights=(2,)),
         empty=(("M",), ("S",)),
         tolerance=(1e-12, 1e-6),
         gradients=({"relative_l2_at_most": 1e-11}, {"relative_l2_at_most": 1e-5}),
@@ -380,11 +380,11 @@ _CASES = (
     ),
     OpCase(
         ggx,
-        each(ggx, make.ggx_problem, shared=_SHARED_BY_GGX),
-        each(ggx, make.ggx_problem, n_points=(30_000,), n_lights=(1,), shared=(("to_light", "base_color"),)),
+        grid(ggx, make.ggx_problem, shared=_SHARED_BY_GGX),
+        grid(ggx, make.ggx_problem, n_points=(30_000,), n_lights=(1,), shared=(("to_light", "base_color"),)),
         differentiable=make.GGX_INPUTS,
-        # Smooth surfaces have derivatives too steep for differences.
-        small=each(ggx, make.ggx_problem, n_points=(6,), n_lights=(2,), rough=(0.4,)),
+        # Derivatives of smooth surfaces are too steep for finite differences.
+        small=grid(ggx, make.ggx_problem, n_points=(6,), n_lights=(2,), rough=(0.4,)),
         empty=(("M",), ("S",)),
         tolerance=(1e-12, 1e-6),
         gradients=({"relative_l2_at_most": 1e-10}, {"relative_l2_at_most": 1e-5}),
@@ -392,12 +392,12 @@ _CASES = (
     ),
     OpCase(
         sample_shadow_map,
-        each(sample_shadow_map, make.shadow_problem, radius=(1, 2, 3, 5)),
-        each(sample_shadow_map, make.shadow_problem, n=(20_000,)),
+        grid(sample_shadow_map, make.shadow_problem, radius=(1, 2, 3, 5)),
+        grid(sample_shadow_map, make.shadow_problem, n=(20_000,)),
         differentiable=("xy_px", "verts_hom"),
         constants=("map_depth", "depth", "slope", "bias"),
-        small=each(sample_shadow_map, make.shadow_problem, n=(12,)),
-        # Compared with the finely resolved shadow, in the op's own tests.
+        small=grid(sample_shadow_map, make.shadow_problem, n=(12,)),
+        # Compared with a high-resolution shadow in the op's own tests.
         not_in_gradcheck=("verts_hom",),
         empty=(("M",), ("P",)),
         gradients=_DEFAULT,
@@ -405,13 +405,13 @@ _CASES = (
     ),
     OpCase(
         antialias,
-        each(antialias, make.antialias_problem, kind=SOUPS),
+        grid(antialias, make.antialias_problem, kind=SOUPS),
         {"soup": lambda dtype, seed: named(antialias, *make.antialias_problem("in_front", dtype)),
          "many samples": _many_samples},
         differentiable=("radiance", "verts_hom", "background"),
         constants=("jump",),
         small={"a few samples": _few_samples},
-        # Compared with how far the segments move, in the op's own tests.
+        # Compared with the motion of the segments in the op's own tests.
         not_in_gradcheck=("verts_hom",),
         empty=(("M",), ("P",), ("M", "P")),
     ),

@@ -1,4 +1,4 @@
-"""Arguments for each op, made at random: what the contract tests and the op's own tests start from."""
+"""Random arguments for each op, for the contract tests and the op's own tests."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from diffrender.render.edge_models.antialias import Antialias
 
 F64 = torch.float64
 MAP_SIZE = 40
-FAR = 9.0  # depth of what is below all triangles of a shadow map
+FAR = 9.0  # depth of points below all triangles of a shadow map
 
 
 def uniform(*shape: int, seed: int = 0) -> Tensor:
-    """Numbers in 0..1, in float64."""
+    """Return uniform random numbers in 0..1, in float64."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
 
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    """Normally distributed numbers, in float64."""
+    """Return normally distributed random numbers, in float64."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
 
 
 def antialias_problem(
     kind: str, dtype: torch.dtype, n_views: int = 2, n_faces: int = 60
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, VisibleSegments, Tensor, tuple[int, int, int]]:
-    """Samples and silhouettes of a soup, with radiances and jumps at random."""
+    """Return samples and silhouette segments of a soup, with random radiances and jumps."""
     verts, faces = soup(kind, 6, n_views=n_views, n_faces=n_faces, dtype=dtype)
     generator = torch.Generator().manual_seed(0)
     face_id = raster_of(verts, faces, "numba").face_id.reshape(-1)
@@ -60,7 +60,7 @@ def antialias_problem(
 def barycentrics_problem(
     kind: str, dtype: torch.dtype, n_points: int = 300, n_views: int = 2
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Points in visible faces of a soup."""
+    """Return points in visible faces of a soup."""
     verts, faces = soup(kind, 6, n_views=n_views, dtype=dtype)
     return (verts, faces, *seen_points(verts, faces, n_points))
 
@@ -68,7 +68,7 @@ def barycentrics_problem(
 def gather_problem(
     dtype: torch.dtype, size: tuple[int, int, int] = (2, 13, 21), n_samples: int = 4
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the centres see, a tenth of the pixels refined, what their samples see, where the samples are."""
+    """Return faces at pixel centres, a tenth of the pixels to refine, the faces at their samples, and offsets."""
     generator = torch.Generator().manual_seed(n_samples)
     face_id = torch.randint(-2, 5, size, generator=generator).clamp_min(-1)
     refined = torch.nonzero(torch.rand(face_id.numel(), generator=generator) < 0.1)[:, 0]
@@ -80,7 +80,7 @@ GGX_INPUTS = ("normal", "to_camera", "to_light", "base_color", "metallic", "roug
 
 
 def ggx_table(dtype: torch.dtype, rows: int = 5, columns: int = 9) -> Tensor:
-    """A table of T that is curved in both directions."""
+    """Return a transmittance table T that is curved in both directions."""
     y, x = torch.meshgrid(torch.linspace(0, 1, rows), torch.linspace(0, 1, columns), indexing="ij")
     return (0.6 + 0.3 * x * (1 - 0.5 * y) - 0.1 * y * y)[..., None].to(dtype)
 
@@ -88,9 +88,9 @@ def ggx_table(dtype: torch.dtype, rows: int = 5, columns: int = 9) -> Tensor:
 def ggx_problem(
     dtype: torch.dtype = F64, n_points: int = 200, n_lights: int = 3, shared: tuple[str, ...] = (), rough: float = 0.05
 ) -> tuple[Tensor, ...]:
-    """Normals all around, cameras mostly and lights often before them; roughness from `rough` to 1.
+    """Return random normals, with most cameras and many lights in front of them; roughness from `rough` to 1.
 
-    shared: inputs that have one row for all points.
+    shared: inputs with one row for all points.
     """
     normal = normalize(gaussian(n_points, 3, seed=1), dim=-1)
     to_camera = normalize(normalize(gaussian(n_points, 3, seed=2), dim=-1) + 1.3 * normal, dim=1)
@@ -105,7 +105,7 @@ def ggx_problem(
 def interpolate_problem(
     dtype: torch.dtype, n_points: int = 300, n_channels: int = 4
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Faces, corners and coordinates at random."""
+    """Return random values, faces and barycentric coordinates."""
     generator = torch.Generator().manual_seed(n_points)
     values = torch.randn(50, n_channels, generator=generator, dtype=dtype)
     faces = torch.randint(50, (80, 3), generator=generator)
@@ -116,9 +116,9 @@ def interpolate_problem(
 def object_points(
     verts_hom: Tensor, faces: Tensor, n_points: int
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
-    """Points on the last two thirds of a scene's faces, which belong to an object that numbers them from 0.
+    """Return points on the last two thirds of a scene's faces, which belong to an object that numbers them from 0.
 
-    (face_id, (verts_hom, scene_faces, scene_face_id, view, xy_px)), in the order of an image: most in runs on one face.
+    As (face_id, (verts_hom, scene_faces, scene_face_id, view, xy_px)), in image order: mostly in runs on one face.
     """
     view, face_id, xy_px = seen_points(verts_hom, faces, n_points)
     first = len(faces) // 3
@@ -132,7 +132,7 @@ def object_points(
 def interpolate_at_pixels_problem(
     kind: str, dtype: torch.dtype, n_points: int = 300, n_channels: int = 3
 ) -> tuple[Tensor, ...]:
-    """An object that is a part of a soup and has its own vertices, in another order."""
+    """Return an object that is part of a soup and has its own vertices, in another order."""
     verts, faces = soup(kind, 6, dtype=dtype)
     face_id, seen = object_points(verts, faces, n_points)
     generator = torch.Generator().manual_seed(n_channels)
@@ -142,7 +142,7 @@ def interpolate_at_pixels_problem(
 
 
 def screen_uvs_problem(kind: str = "in_front", dtype: torch.dtype = F64, n_points: int = 300) -> tuple[Tensor, ...]:
-    """An object that is a part of a soup and has texture coordinates."""
+    """Return an object that is part of a soup and has texture coordinates."""
     verts, faces = soup(kind, 3, dtype=F64)
     face_id, seen = object_points(verts, faces, n_points)
     generator = torch.Generator().manual_seed(4)
@@ -155,7 +155,7 @@ def screen_uvs_problem(kind: str = "in_front", dtype: torch.dtype = F64, n_point
 def intersections_problem(
     kind: str, dtype: torch.dtype, n_pairs: int = 60_000, n_views: int = 2, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, int, int]:
-    """Pixels of a soup, and pairs of its faces without a common vertex."""
+    """Return pixels of a soup, and pairs of its faces without a common vertex."""
     verts, faces = soup(kind, seed, n_views=n_views, dtype=dtype)
     generator = torch.Generator().manual_seed(seed)
     pixel = torch.randint(n_views * HEIGHT * WIDTH, (n_pairs,), generator=generator).sort().values
@@ -170,7 +170,7 @@ LAMBERT_INPUTS = ("normal", "to_light", "base_color")
 def lambert_problem(
     dtype: torch.dtype = F64, n_points: int = 200, n_lights: int = 3, shared: tuple[str, ...] = ()
 ) -> tuple[Tensor, ...]:
-    """Normals and lights all around: half of the lights behind the surface."""
+    """Return normals and lights in all directions: half of the lights are behind the surface."""
     normal = normalize(gaussian(n_points, 3, seed=1), dim=1)
     to_light = normalize(gaussian(n_points, n_lights, 3, seed=2), dim=2)
     parts = (normal, to_light, uniform(n_points, 3))
@@ -179,19 +179,19 @@ def lambert_problem(
 
 
 def texels_of(height: int, width: int, channels: int = 3, dtype: torch.dtype = F64) -> Tensor:
-    """An image [H, W, C] of noise."""
+    """Return an image [H, W, C] of noise."""
     return uniform(height, width, channels, seed=100 * height + width).to(dtype)
 
 
 def vectors_of_all_lengths(dtype: torch.dtype = F64, n_vectors: int = 300) -> Tensor:
-    """Vectors of lengths from 1e-5 to 1e5, some of them zero."""
+    """Return vectors of lengths from 1e-5 to 1e5, some of them zero."""
     vectors = gaussian(n_vectors, 3) * 10 ** torch.linspace(-5, 5, n_vectors)[:, None]
     vectors[::7] = 0
     return vectors.to(dtype)
 
 
 def points_in_image(n_views: int, n_points: int, dtype: torch.dtype, beyond_px: float = 0.0) -> tuple[Tensor, Tensor]:
-    """(view, xy_px) at random, up to beyond_px outside the image."""
+    """Return random (view, xy_px), up to beyond_px outside the image."""
     generator = torch.Generator().manual_seed(n_points)
     unit = torch.rand(n_points, 2, generator=generator, dtype=F64)
     xy_px = unit * (torch.tensor([WIDTH, HEIGHT]) + 2 * beyond_px) - beyond_px
@@ -201,7 +201,7 @@ def points_in_image(n_views: int, n_points: int, dtype: torch.dtype, beyond_px: 
 def visibility_problem(
     kind: str, dtype: torch.dtype, seed: int = 0, n_points: int = 3000
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor, int, int], FaceBins]:
-    """Points of the image of a soup and a little outside; the lists of its faces."""
+    """Return points inside the image of a soup and slightly outside, and the tile lists of its faces."""
     verts, faces = soup(kind, seed, dtype=dtype)
     points = points_in_image(2, n_points, dtype, beyond_px=4)
     return (verts, faces, *points, HEIGHT, WIDTH), raster_of(verts, faces, "numba").bins
@@ -210,21 +210,21 @@ def visibility_problem(
 def silhouettes_problem(
     kind: str, dtype: torch.dtype, seed: int = 0, n_faces: int = 60
 ) -> tuple[Tensor, Topology, Tensor, Tensor]:
-    """A soup, and what its pixel centres see."""
+    """Return a soup, and the facing and depth that its pixel centres see."""
     verts, faces = soup(kind, seed, n_faces=n_faces, dtype=dtype)
     raster = raster_of(verts, faces, "numba")
     return verts, Topology(faces), raster.bins.facing, raster.depth[..., 0]
 
 
 def offsets_of(n_samples: int, dtype: torch.dtype) -> Tensor:
-    """Where samples are in their pixel."""
+    """Return random positions of samples in their pixel."""
     return torch.rand(n_samples, 2, generator=torch.Generator().manual_seed(n_samples), dtype=dtype)
 
 
 def supersample_problem(
     kind: str, dtype: torch.dtype, seed: int = 0, n_samples: int = 16
 ) -> tuple[tuple[Tensor, Topology, Raster, Tensor], Tensor]:
-    """A soup, what its pixel centres see, samples; a tenth of the pixels that are refined in any case."""
+    """Return a soup, its raster and sample offsets; and a random tenth of the pixels, which are always refined."""
     verts, faces = soup(kind, seed, dtype=dtype)
     extra_pixels = torch.rand(2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed)) < 0.1
     return (verts, Topology(faces), raster_of(verts, faces, "numba"), offsets_of(n_samples, dtype)), extra_pixels
@@ -262,9 +262,9 @@ def texture_problem(
     size: tuple[int, int] = (13, 20),
     channels: int = 3,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(texels, uv, footprint) with uv in -1.5..2.5, and footprints from a third of a texel to twice the image.
+    """Return (texels, uv, footprint) with uv in -1.5..2.5, and footprints from a third of a texel to twice the image.
 
-    kind: "none", "width" or "derivatives", which are those of a footprint.
+    kind: "none", "width" or "derivatives": the kind of footprint.
     """
     generator = torch.Generator().manual_seed(n)
 
@@ -285,6 +285,6 @@ def texture_problem(
 def pyramid_problem(
     kind: str, wrap: str, dtype: torch.dtype, **more: object
 ) -> tuple[MipPyramid, Tensor, Tensor | None, str]:
-    """The arguments of sample_texture for a texture_problem."""
+    """Return the arguments of sample_texture for a texture_problem."""
     texels, uv, footprint = texture_problem(kind, dtype, **more)  # type: ignore[arg-type]
     return mip_pyramid(texels), uv, footprint, wrap

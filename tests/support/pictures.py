@@ -1,4 +1,4 @@
-"""Comparison of images; of those that differ too much, pictures to look at are left."""
+"""Comparison of images, which writes pictures of those that differ too much."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from diffrender.imaging.metrics import psnr_db
 from diffrender.writers.images.png import encode_srgb8, write_encoded_png
 
-# A folder per failing test, overwritten when it fails again.
+# One folder per failing test, overwritten when it fails again.
 FAILURES = Path(__file__).parents[2] / "outputs" / "test_failures"
 
 
@@ -47,25 +47,25 @@ def assert_images_agree(
     rms_at_most: float | None = None,
     psnr_at_least: float | None = None,
 ) -> None:
-    """Fail unless linear images [(N,) H, W, C] agree within the bounds given; leave pictures of those that do not.
+    """Fail unless linear images [(N,) H, W, C] agree within the given bounds; on failure, write pictures to look at.
 
-    error_at_most: of any value. rms_at_most: over all values. psnr_at_least: in dB, of the colors of each view.
+    error_at_most: of any value. rms_at_most: over all values. psnr_at_least: in dB, of the colours of each view.
     """
     assert (error_at_most, rms_at_most, psnr_at_least) != (None, None, None), "no bound is given"
-    assert got.shape == expected.shape, f"an image of shape {list(got.shape)}, wanted {list(expected.shape)}"
+    assert got.shape == expected.shape, f"image shape must be {list(expected.shape)}, got {list(got.shape)}"
     got, expected = got.detach().double(), expected.detach().double()
     difference = (got - expected).abs()
     largest, rms = float(difference.max()), float(difference.square().mean().sqrt())
-    # `not ... <=`: a NaN is beyond every bound.
+    # `not ... <=`: NaN exceeds every bound.
     wrong = []
     if error_at_most is not None and not largest <= error_at_most:
-        wrong.append(f"the largest error is {largest:.3g}, wanted at most {error_at_most:g}")
+        wrong.append(f"the largest error must be at most {error_at_most:g}, got {largest:.3g}")
     if rms_at_most is not None and not rms <= rms_at_most:
-        wrong.append(f"the RMS error is {rms:.3g}, wanted at most {rms_at_most:g}")
+        wrong.append(f"the RMS error must be at most {rms_at_most:g}, got {rms:.3g}")
     if psnr_at_least is not None:
         psnr = float(psnr_db(got[..., :3], expected[..., :3]).min())
         if not psnr >= psnr_at_least:
-            wrong.append(f"the PSNR is {psnr:.2f} dB, wanted at least {psnr_at_least:g} dB")
+            wrong.append(f"the PSNR must be at least {psnr_at_least:g} dB, got {psnr:.2f} dB")
     if wrong:
         shown = difference.nan_to_num(nan=torch.inf) / max(float(difference.nan_to_num().max()), 1e-30)
         folder = write_failure(got=as_picture(got), expected=as_picture(expected), difference=as_picture(shown))

@@ -1,4 +1,4 @@
-"""Whole runs of small scene files, as `diffrender fit` makes them."""
+"""Complete runs of small scene files, like those of `diffrender fit`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diffrender.fit.step import StepRecord
 
 
 def run_small(text: str, folder: Path, *overrides: str | Override, resume: Path | None = None) -> tuple[RunResult, str]:
-    """Write `text` as small.yaml in `folder`, and fit it; return the result and what the terminal showed."""
+    """Write `text` to small.yaml in `folder` and fit it; return the result and the terminal output."""
     scene = folder / "small.yaml"
     scene.write_text(text)
     shown = io.StringIO()
@@ -26,7 +26,7 @@ def run_small(text: str, folder: Path, *overrides: str | Override, resume: Path 
 
 
 def raise_after(monkeypatch: pytest.MonkeyPatch, step: int, error: type[BaseException] = KeyboardInterrupt) -> None:
-    """Let the next run meet `error` when `step` is done, once."""
+    """Raise `error` once, after `step` of the next run."""
     plain = Recorder.on_step
 
     def on_step(self: Recorder, record: StepRecord, model) -> None:

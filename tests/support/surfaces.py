@@ -1,4 +1,4 @@
-"""What a triangle surface is, found without the code under test; and random surfaces to try things on."""
+"""Properties of triangle meshes, computed without the code under test, and random meshes to test with."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def _n_parts(n_nodes: int, pairs: np.ndarray) -> int:
 
 
 def half_edges(faces: np.ndarray) -> np.ndarray:
-    """[3F, 2]: number 3 f + c runs from corner c of face f to the next one."""
+    """Return [3F, 2]: half-edge 3 f + c runs from corner c of face f to the next corner."""
     return np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
 
 
 def edges_of(faces: Tensor) -> np.ndarray:
-    """[E, 2]: each edge once, the lower vertex first."""
+    """Return [E, 2]: each edge once, the lower vertex index first."""
     edges = np.sort(half_edges(faces.numpy()), 1)
     size = int(edges.max()) + 1
     key = np.unique(edges[:, 0] * size + edges[:, 1])
@@ -32,23 +32,23 @@ def edges_of(faces: Tensor) -> np.ndarray:
 
 
 def boundary_edges(faces: Tensor) -> np.ndarray:
-    """[B, 2]: the half-edges that no other face runs back along."""
+    """Return [B, 2]: the half-edges without an opposite half-edge."""
     edges = half_edges(faces.numpy())
     size = int(edges.max()) + 1
     return edges[~np.isin(edges[:, 0] * size + edges[:, 1], edges[:, 1] * size + edges[:, 0])]
 
 
 def assert_manifold(faces: Tensor, n_vertices: int) -> None:
-    """An oriented manifold, closed or with boundary, that uses every vertex."""
+    """Fail unless the faces are an oriented manifold, closed or with boundary, that uses every vertex."""
     array = faces.numpy()
     edges = half_edges(array)
     assert (edges[:, 0] != edges[:, 1]).all(), "a face has a corner twice"
     key = edges[:, 0] * n_vertices + edges[:, 1]
-    assert len(np.unique(key)) == len(key), "two faces run along an edge in the same direction"
+    assert len(np.unique(key)) == len(key), "two faces have an edge in the same direction"
     low, middle, high = np.sort(array, 1).T
-    assert len(np.unique((low * n_vertices + middle) * n_vertices + high)) == len(array), "two faces are one"
+    assert len(np.unique((low * n_vertices + middle) * n_vertices + high)) == len(array), "two faces are the same"
     assert np.array_equal(np.unique(array), np.arange(n_vertices)), "a vertex is in no face"
-    # Corners at one vertex hang together over edges: half-edge (a, b) and its twin (b, a) join two corners at a.
+    # Corners at one vertex are connected over edges: half-edge (a, b) and its twin (b, a) connect two corners at a.
     order = np.argsort(key)
     back = edges[:, 1] * n_vertices + edges[:, 0]
     at = np.searchsorted(key[order], back).clip(max=len(key) - 1)
@@ -56,17 +56,17 @@ def assert_manifold(faces: Tensor, n_vertices: int) -> None:
     corner = np.nonzero(twin >= 0)[0]
     following = np.arange(len(edges)) // 3 * 3 + (np.arange(len(edges)) + 1) % 3
     pairs = np.stack([corner, following[twin[corner]]], 1)
-    assert _n_parts(len(edges), pairs) == n_vertices, "faces at a vertex do not hang together"
+    assert _n_parts(len(edges), pairs) == n_vertices, "faces at a vertex are not connected"
 
 
 def assert_closed_manifold(faces: Tensor, n_vertices: int) -> None:
-    """An oriented manifold without boundary that uses every vertex."""
+    """Fail unless the faces are an oriented manifold without boundary that uses every vertex."""
     assert_manifold(faces, n_vertices)
     assert len(boundary_edges(faces)) == 0, "the surface is open"
 
 
 def shape_of(faces: Tensor) -> tuple[int, int, int]:
-    """(Euler characteristic, components, boundary loops), which no honest edit changes."""
+    """Return (Euler characteristic, components, boundary loops), which valid remeshing operations preserve."""
     array = faces.numpy()
     edges = edges_of(faces)
     used = np.unique(array)
@@ -77,27 +77,27 @@ def shape_of(faces: Tensor) -> tuple[int, int, int]:
 
 
 def face_qualities(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[F]: 1 for equilateral, 0 for flat."""
+    """Return [F]: 1 for equilateral faces, 0 for degenerate ones."""
     a, b, c = vertices.double()[faces].unbind(1)
     squares = (a - b).square().sum(1) + (b - c).square().sum(1) + (c - a).square().sum(1)
     return 2 * 3**0.5 * torch.linalg.cross(b - a, c - a).norm(dim=1) / squares
 
 
 def area_and_volume(vertices: Tensor, faces: Tensor) -> tuple[float, float]:
-    """Of the faces, and of what is inside (of a closed surface)."""
+    """Return the area of the faces, and the volume that they enclose if they are closed."""
     a, b, c = vertices.double()[faces].unbind(1)
     normals = torch.linalg.cross(b - a, c - a)
     return float(normals.norm(dim=1).sum() / 2), float((a * normals).sum() / 6)
 
 
 def edge_lengths(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[E] float64."""
+    """Return the edge lengths, [E] float64."""
     edges = torch.from_numpy(edges_of(faces))
     return (vertices.double()[edges[:, 0]] - vertices.double()[edges[:, 1]]).norm(dim=1)
 
 
 def joined(*parts: Triangles) -> Triangles:
-    """One mesh of several, which share no vertex."""
+    """Join meshes into one; they share no vertices."""
     starts = [sum(len(part.vertices) for part in parts[:k]) for k in range(len(parts))]
     return Triangles(
         torch.cat([part.vertices for part in parts]),
@@ -109,7 +109,7 @@ _ball = cache(icosphere)
 
 
 def _cut_holes(faces: Tensor, n_holes: int, rng: np.random.Generator) -> Tensor:
-    """Without the faces around some vertices."""
+    """Remove the faces around `n_holes` random vertices."""
     for _ in range(n_holes):
         vertex = int(rng.choice(faces.unique().numpy()))
         faces = faces[(faces != vertex).all(1)]
@@ -117,7 +117,7 @@ def _cut_holes(faces: Tensor, n_holes: int, rng: np.random.Generator) -> Tensor:
 
 
 def random_surface(seed: int) -> tuple[Tensor, Tensor]:
-    """Vertices [V, 3] float64 and faces of a manifold: closed or open, stretched, noisy, in one to three parts."""
+    """Return vertices [V, 3] float64 and faces of a manifold: closed or open, stretched, noisy, of 1 to 3 parts."""
     rng = np.random.default_rng(seed)
     vertices, faces, n_before = [], [], 0
     for part in range(int(rng.choice([1, 1, 1, 2, 3]))):
@@ -133,14 +133,14 @@ def random_surface(seed: int) -> tuple[Tensor, Tensor]:
         else:
             ball = _ball(int(rng.integers(1, 3)))
             shape = ball._replace(faces=_cut_holes(ball.faces, int(rng.integers(1, 3)), rng))
-        place = shape.vertices.double()
-        spacing = edge_lengths(place, shape.faces).mean()
-        noise = torch.from_numpy(rng.standard_normal((len(place), 3)))
-        place = place + float(rng.choice([0, 0.02, 0.1, 0.3])) * spacing * noise
+        points = shape.vertices.double()
+        spacing = edge_lengths(points, shape.faces).mean()
+        noise = torch.from_numpy(rng.standard_normal((len(points), 3)))
+        points = points + float(rng.choice([0, 0.02, 0.1, 0.3])) * spacing * noise
         stretch = torch.from_numpy(np.exp(rng.normal(0, float(rng.choice([0, 0.7])), 3)))
-        vertices.append(place * stretch + 10.0 * part)
+        vertices.append(points * stretch + 10.0 * part)
         faces.append(shape.faces[torch.from_numpy(rng.permutation(len(shape.faces)))] + n_before)
-        n_before += len(place)
+        n_before += len(points)
     joined = torch.cat(faces)
     used, joined = joined.unique(return_inverse=True)
     return torch.cat(vertices)[used], joined

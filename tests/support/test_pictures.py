@@ -1,4 +1,4 @@
-"""Images that differ must be refused, and leave pictures of how."""
+"""Images that differ are rejected, and pictures of the difference are written."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def test_equal_images_and_errors_within_the_bounds_pass(failures: Path) -> None:
 @pytest.mark.parametrize("bound", [{"error_at_most": 0.09}, {"rms_at_most": 0.005}, {"psnr_at_least": 42.0}], ids=str)
 @pytest.mark.parametrize("value", [0.1, torch.nan, torch.inf])
 @pytest.mark.usefixtures("failures")
-def test_each_bound_is_kept_by_itself(bound: dict[str, float], value: float) -> None:
-    with pytest.raises(AssertionError, match="wanted at"):
+def test_each_bound_is_checked_by_itself(bound: dict[str, float], value: float) -> None:
+    with pytest.raises(AssertionError, match="must be at"):
         assert_images_agree(with_one_value(value), images(), **bound)
 
 
 @pytest.mark.usefixtures("failures")
-def test_other_shapes_and_no_bound_are_refused() -> None:
-    with pytest.raises(AssertionError, match=r"shape \[2, 8, 6, 3\], wanted \[2, 8, 6, 4\]"):
+def test_other_shapes_and_missing_bounds_are_rejected() -> None:
+    with pytest.raises(AssertionError, match=r"shape must be \[2, 8, 6, 4\], got \[2, 8, 6, 3\]"):
         assert_images_agree(images()[..., :3], images(), error_at_most=1)
     with pytest.raises(AssertionError, match="no bound"):
         assert_images_agree(images(), images())
 
 
 def test_the_message_names_a_folder_of_pictures(failures: Path) -> None:
-    with pytest.raises(AssertionError, match="the largest error is 1e-06, wanted at most 0;") as caught:
+    with pytest.raises(AssertionError, match="the largest error must be at most 0, got 1e-06;") as caught:
         assert_images_agree(with_one_value(1e-6), images(), error_at_most=0)
     (folder,) = failures.iterdir()
     assert str(folder) in str(caught.value) and "test_the_message_names_a_folder" in folder.name
@@ -62,7 +62,7 @@ def test_the_message_names_a_folder_of_pictures(failures: Path) -> None:
     assert np.array_equal(read_golden(folder / "difference.png"), expected)
 
 
-def test_a_picture_is_srgb_with_coverage_beside_it() -> None:
+def test_a_picture_is_srgb_with_coverage_to_the_right() -> None:
     image = torch.tensor([0.5, 1.0, -1.0, 0.5]).expand(2, 3, 4)
     assert as_picture(image).shape == (2, 6, 3)
     assert as_picture(image)[0, 0].tolist() == [188, 255, 0] and as_picture(image)[1, 5].tolist() == [128] * 3

@@ -1,4 +1,4 @@
-"""A fit of a sphere to a few small pictures, which tests complete."""
+"""A small scene file without objects, and its setup: a few pictures of a bumpy sphere as targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How closely two computations of the same thing must agree, per dtype."""
+"""Tolerances between two computations of the same thing, per dtype."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 class Tolerance:
     """Bounds for values and for gradients.
 
-    atol, rtol: of values, as in torch.testing.assert_close.
-    cosine: least cosine between two gradients.
-    relative_l2: greatest length of their difference, relative to the length of the expected one.
-    bias: greatest relative error of the actual gradient's component along the expected one.
-    row_ratio: greatest relative error of the length of any row that matters.
+    atol, rtol: for values, as in torch.testing.assert_close.
+    cosine: minimum cosine between two gradients.
+    relative_l2: maximum length of their difference, relative to the length of the expected one.
+    bias: maximum relative error of the actual gradient's component along the expected one.
+    row_ratio: maximum relative error of the length of any row that matters.
     """
 
     atol: float
@@ -26,7 +26,7 @@ class Tolerance:
     row_ratio: float
 
 
-# The same arithmetic in another order.
+# For the same arithmetic in another order.
 TOLERANCES = {
     torch.float32: Tolerance(1e-5, 1e-5, 1 - 1e-6, 1e-4, 1e-4, 1e-2),
     torch.float64: Tolerance(1e-10, 1e-9, 1 - 1e-9, 1e-8, 1e-8, 1e-6),

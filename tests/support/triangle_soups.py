@@ -22,13 +22,13 @@ every_soup = pytest.mark.parametrize("kind", ("in_front", "crossing", "parallel"
 
 
 def perspective_points(points_c: Tensor, focal_px: float = 25.0) -> Tensor:
-    """[..., 4] from camera-space points [..., 3], principal point in the middle of the image."""
+    """Return [..., 4] from camera-space points [..., 3], with the principal point at the image centre."""
     x, y, z = points_c.unbind(-1)
     return torch.stack([x * focal_px + WIDTH / 2 * z, y * focal_px + HEIGHT / 2 * z, z, z], -1)
 
 
 def parallel_points(points_px: Tensor) -> Tensor:
-    """[..., 4] of an orthographic camera, from (x, y in pixels, depth) [..., 3]."""
+    """Return [..., 4] of an orthographic camera, from (x, y in pixels, depth) [..., 3]."""
     x, y, z = points_px.unbind(-1)
     return torch.stack([x, y, torch.ones_like(x), z], -1)
 
@@ -36,9 +36,9 @@ def parallel_points(points_px: Tensor) -> Tensor:
 def soup(
     kind: str, seed: int, *, n_views: int = 2, n_faces: int = 60, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor]:
-    """(verts_hom [N, V, 4], faces [F, 3]) of triangles that share vertices at random.
+    """Return (verts_hom [N, V, 4], faces [F, 3]) of triangles that share vertices at random.
 
-    in_front: all before the near plane. crossing: around the camera, so that many pass the near plane and the camera.
+    in_front: all beyond the near plane. crossing: around the camera, so that many cross the near plane and the camera.
     parallel: orthographic, some of it too near. degenerate: on a coarse grid of space, with repeated corners, faces
     without area and faces that coincide.
     """
@@ -66,19 +66,19 @@ def soup(
 
 
 def raster_of(verts_hom: Tensor, faces: Tensor, backend: str, layers: int = 1, near: float = 0.1) -> Raster:
-    """rasterize at the size of this module."""
+    """Rasterize at the image size of this module."""
     return rasterize(verts_hom, faces, HEIGHT, WIDTH, near=near, layers=layers, backend=backend)
 
 
 def segments_of(verts_hom: Tensor, faces: Tensor, backend: str, near: float = 0.1) -> SilhouetteSegments:
-    """The silhouettes at the size of this module."""
+    """Find the silhouette segments at the image size of this module."""
     raster = raster_of(verts_hom, faces, backend, near=near)
     topology = Topology(faces)
     return silhouettes(verts_hom, topology, raster.bins.facing, raster.depth[..., 0], near=near, backend=backend)
 
 
 def seen_points(verts_hom: Tensor, faces: Tensor, n_points: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """(view, face_id, xy_px) of points at random in covered pixels, on the face that the pixel's centre sees."""
+    """Return (view, face_id, xy_px) of random points in covered pixels, on the face visible at the pixel centre."""
     face_id = raster_of(verts_hom, faces, "numba").face_id[..., 0]
     covered = torch.nonzero(face_id >= 0)
     generator = torch.Generator().manual_seed(seed)
@@ -89,14 +89,14 @@ def seen_points(verts_hom: Tensor, faces: Tensor, n_points: int, seed: int = 0) 
 
 
 def flatten(value: Any) -> list[Tensor]:
-    """All the tensors in nested tuples and lists; other values are passed over."""
+    """Return all tensors in nested tuples and lists; other values are skipped."""
     if isinstance(value, Tensor):
         return [value]
     return [tensor for part in value for tensor in flatten(part)] if isinstance(value, tuple | list) else []
 
 
 def assert_same_bits(actual: Any, expected: Any) -> None:
-    """Fail unless two nested tuples of tensors are equal to the last bit."""
+    """Fail unless two nested tuples of tensors are bit-identical."""
     a, b = flatten(actual), flatten(expected)
     assert len(a) == len(b)
     for index, (x, y) in enumerate(zip(a, b, strict=True)):
@@ -105,7 +105,7 @@ def assert_same_bits(actual: Any, expected: Any) -> None:
 
 
 def assert_same_for_any_threads(work: Callable[[], Any]) -> None:
-    """Fail unless `work` gives the same bits again, and with two and three threads."""
+    """Fail unless `work` gives the same bits when repeated, also with two and three threads."""
     torch.set_num_threads(1)
     expected = work()
     for n_threads in (1, 2, 3, 2):
@@ -114,13 +114,13 @@ def assert_same_for_any_threads(work: Callable[[], Any]) -> None:
 
 
 def assert_all_finite(value: Any) -> None:
-    """Fail if any tensor in nested tuples holds a NaN or an infinity."""
+    """Fail if any tensor in nested tuples contains NaN or infinity."""
     for index, tensor in enumerate(flatten(value)):
         assert not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"tensor {index} is not finite"
 
 
 def strided(tensor: Tensor) -> Tensor:
-    """The same values in memory that is not contiguous."""
+    """Return a tensor of the same values in memory that is not contiguous."""
     wide = torch.stack([tensor, torch.full_like(tensor, 3)], -1)
     assert not wide[..., 0].is_contiguous() or tensor.numel() <= 1
     return wide[..., 0]

@@ -1,9 +1,9 @@
-"""True directional derivatives of losses: central differences of densely supersampled hard images.
+"""Reference directional derivatives of losses: central differences of densely supersampled hard images.
 
-A hard sample knows no edges and no gradients, so this shares nothing with what it judges but rasterisation and shading.
+Hard samples involve no antialiasing and no gradients, so only rasterisation and shading are shared with what is tested.
 The scene is a function of named leaves (tensors); a motion gives each leaf a direction. The two images of a motion are
-rendered once and serve all losses. Every image is the mean of two halves with different sample grids (s x s and one
-more): the disagreement of the halves is the noise of the truth itself, and must be small against what is asserted.
+rendered once and used for all losses. Each image is the mean of two halves with different sample grids (s and s + 1 per
+side): the disagreement of the halves is the noise of the reference, and must be small against what is asserted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Leaves = Mapping[str, Tensor]
 Build = Callable[[Leaves], tuple[Scene, Cameras]]
 Loss = Callable[[Tensor], Tensor]
 
-# A squared loss bends at the scale of a pixel, so motions stay well below it.
+# A squared loss is nonlinear at the scale of a pixel, so motions are much smaller.
 STEP_PX = 0.15
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A way to change a scene: each named leaf along its tangent.
+    """A change of a scene that moves each named leaf along its tangent.
 
-    step: how far to each side, in units of the tangent; None takes what moves the fastest vertex by STEP_PX.
+    step: distance to each side, in units of the tangent; None moves the fastest vertex by STEP_PX.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class MovedImages:
-    """The images on both sides of a motion, [2 halves, N, H, W, 4] each."""
+    """The images at both ends of a motion, [2 halves, N, H, W, 4] each."""
 
     motion: Motion
     low: Tensor
@@ -50,22 +50,22 @@ class MovedImages:
     step: float
 
     def derivative(self, loss: Loss) -> Tensor:
-        """[] of the loss along the motion."""
+        """Return the derivative [] of the loss along the motion."""
         return (loss(self.high.mean(0)) - loss(self.low.mean(0))) / (2 * self.step)
 
     def disagreement(self, loss: Loss) -> Tensor:
-        """[] half the difference of what the two halves of the samples say: the noise of `derivative`."""
+        """Return half the difference [] between the derivatives of the two halves: the noise of `derivative`."""
         halves = [(loss(high) - loss(low)) / (2 * self.step) for high, low in zip(self.high, self.low, strict=True)]
         return (halves[0] - halves[1]) / 2
 
 
 def dense_image(scene: Scene, cameras: Cameras, samples: int) -> Tensor:
-    """[2, N, H, W, 4] float64: the box-filtered image, twice, by grids of samples and samples + 1 samples on a side."""
+    """Render the box-filtered image twice, with `samples` and samples + 1 samples per side: [2, N, H, W, 4] float64."""
     return torch.stack([render_supersampled(scene, cameras, s).double() for s in (samples, samples + 1)])
 
 
 def moved_leaves(leaves: Leaves, motion: Motion, distance: float) -> dict[str, Tensor]:
-    """The leaves, `distance` tangents further."""
+    """Return the leaves moved by `distance` tangents."""
     moved = dict(leaves)
     for name, tangent in motion.tangents.items():
         moved[name] = leaves[name] + distance * tangent
@@ -73,25 +73,25 @@ def moved_leaves(leaves: Leaves, motion: Motion, distance: float) -> dict[str, T
 
 
 def step_of(build: Build, leaves: Leaves, motion: Motion) -> float:
-    """The step that moves the fastest vertex in the image by STEP_PX."""
+    """Return the motion's step, or else the one that moves the fastest vertex in the image by STEP_PX."""
     if motion.step is not None:
         return motion.step
-    probe = 1e-3  # far above the rounding of float32
-    places = []
+    probe = 1e-3  # far above rounding errors of float32
+    ends = []
     for distance in (-probe, probe):
         scene, cameras = build(moved_leaves(leaves, motion, distance))
-        places.append(cameras.world_to_pixels(gather_triangles(scene).verts_w)[..., :2])
-    middle = (places[0] + places[1]) / 2
+        ends.append(cameras.world_to_pixels(gather_triangles(scene).verts_w)[..., :2])
+    middle = (ends[0] + ends[1]) / 2
     size = middle.new_tensor([cameras.width, cameras.height])
     # What is far outside the image, or near the camera plane, moves arbitrarily fast and is not seen.
     counts = ((middle > -0.5 * size) & (middle < 1.5 * size)).all(-1)
-    speed = float((places[1] - places[0])[counts].norm(dim=-1).max()) / (2 * probe)
+    speed = float((ends[1] - ends[0])[counts].norm(dim=-1).max()) / (2 * probe)
     assert speed > 0, f"motion {motion.name} moves nothing in the image; give it a step"
     return STEP_PX / speed
 
 
 def moved_images(build: Build, leaves: Leaves, motions: Sequence[Motion], samples: int) -> list[MovedImages]:
-    """Both images of each motion."""
+    """Render both images of each motion."""
     images = []
     with torch.no_grad():
         for motion in motions:
@@ -102,16 +102,16 @@ def moved_images(build: Build, leaves: Leaves, motions: Sequence[Motion], sample
 
 
 def derivatives(images: Sequence[MovedImages], losses: Sequence[Loss], noise_at_most: float) -> Tensor:
-    """[losses x motions] true derivatives; fails where their own relative noise exceeds `noise_at_most`."""
+    """Return reference derivatives [losses x motions]; fail if their relative noise exceeds `noise_at_most`."""
     truth = torch.stack([image.derivative(loss) for loss in losses for image in images])
     noise = torch.stack([image.disagreement(loss) for loss in losses for image in images])
     found = float(noise.norm() / truth.norm())
-    assert found <= noise_at_most, f"the truth has a noise of {found:.4f} of itself, wanted {noise_at_most:g}"
+    assert found <= noise_at_most, f"the reference's relative noise must be at most {noise_at_most:g}, got {found:.4f}"
     return truth
 
 
 def predictions(gradients: Sequence[Leaves], motions: Sequence[Motion]) -> Tensor:
-    """[losses x motions] derivatives along the motions that the losses' gradients of the leaves promise."""
+    """Return the derivatives along the motions that the losses' gradients predict: [losses x motions]."""
     return torch.stack([_along(gradient, motion.tangents) for gradient in gradients for motion in motions])
 
 
@@ -121,20 +121,20 @@ def _along(gradient: Leaves, tangents: Leaves) -> Tensor:
 
 
 def gradients_of(loss: Loss, image: Tensor, leaves: Leaves) -> dict[str, Tensor]:
-    """Gradient of loss(image) with respect to each leaf, all of which the image must depend on."""
+    """Return the gradient of loss(image) for each leaf; the image must depend on all of them."""
     found = torch.autograd.grad(loss(image.double()), list(leaves.values()), retain_graph=True)
     return dict(zip(leaves, found, strict=True))
 
 
 def with_gradients(leaves: Leaves) -> dict[str, Tensor]:
-    """Copies of the leaves that record what is done with them."""
+    """Return copies of the leaves that require gradients."""
     return {name: leaf.detach().clone().requires_grad_() for name, leaf in leaves.items()}
 
 
 def assert_derivatives_agree(
     what: str, predicted: Tensor, truth: Tensor, *, cosine_at_least: float, relative_l2_at_most: float
 ) -> None:
-    """Fail unless predicted derivatives along motions agree with the true ones in direction and relative L2 error."""
+    """Fail unless predicted derivatives along motions agree with the reference in direction and relative L2 error."""
     assert_gradients_agree(
         predicted,
         truth,
@@ -147,7 +147,7 @@ def assert_derivatives_agree(
 
 
 def smooth_functional(shape: Sequence[int], seed: int) -> Loss:
-    """A random linear loss on images [N, H, W, 4]: its weights vary smoothly, six knots across."""
+    """Return a random linear loss on images [N, H, W, 4], whose weights vary smoothly between 6 x 6 knots."""
     n_views, height, width, channels = shape
     generator = torch.Generator().manual_seed(seed)
     knots = torch.randn(n_views, channels, 6, 6, generator=generator, dtype=torch.float64)
@@ -157,12 +157,12 @@ def smooth_functional(shape: Sequence[int], seed: int) -> Loss:
 
 
 def squared_error(target: Tensor) -> Loss:
-    """The sum of squared differences to a target."""
+    """Return a loss: the sum of squared differences to `target`."""
     return lambda image: ((image - target) ** 2).sum()
 
 
 def world_motions(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Generators [4, 4] of three translations, three rotations and a scaling, all about the world's origin."""
+    """Return generators [4, 4] of three translations, three rotations and a scaling, all about the world's origin."""
     generators = {}
     for axis, name in enumerate("xyz"):
         generators[f"translation {name}"] = torch.zeros(4, 4, dtype=dtype)
@@ -177,7 +177,7 @@ def world_motions(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
 
 
 def smooth_warps(points: Tensor, n: int, seed: int = 0) -> list[Tensor]:
-    """`n` random smooth vector fields at points [V, 3]."""
+    """Return `n` random smooth vector fields at points [V, 3]."""
     generator = torch.Generator().manual_seed(seed)
     fields = []
     for _ in range(n):
@@ -189,6 +189,6 @@ def smooth_warps(points: Tensor, n: int, seed: int = 0) -> list[Tensor]:
 
 
 def vertex_motions(leaf: str, points: Tensor, n_warps: int) -> list[Motion]:
-    """Motions of a leaf of vertices [V, 3] in the world: 3 translations, 3 rotations, scale and `n_warps` warps."""
+    """Return motions of a leaf of world-space vertices [V, 3]: translations, rotations, scale and `n_warps` warps."""
     affine = [Motion(name, {leaf: points @ g[:3, :3].T + g[:3, 3]}) for name, g in world_motions(points.dtype).items()]
     return affine + [Motion(f"warp {i}", {leaf: field}) for i, field in enumerate(smooth_warps(points, n_warps))]

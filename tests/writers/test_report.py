@@ -88,7 +88,7 @@ def test_the_page_parses_and_says_everything(tmp_path: Path) -> None:
     page = Page(written(tmp_path, with_pictures(tmp_path, 3)))
     for said in (
         "dino", "2026-11-23 09:30", "Finished after 400 of 400 steps", "Judged by the 2 views", "29.9 dB",
-        "12.3 dB at the start", "0.971", "0.61 at the start", "31.0 dB", "step 2", "lights.key.radiance",
+        "initially 12.3 dB", "0.971", "initially 0.61", "31.0 dB", "step 2", "lights.key.radiance",
         "3.1, 3, 2.9", "7,686 numbers", "Watertight; it encloses a volume of 0.5.", "3 slivers.", "ball", "42 vertices",
         "46.1 s", "Blender", "glTF 2.0", "diffrender fit scenes/dino.yaml", "the scene file",
     ):  # fmt: skip

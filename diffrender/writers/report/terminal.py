@@ -74,7 +74,7 @@ class Closing:
     steps_done, seconds: of the whole run.
     scores: (name, unit, before, after), such as ("held-out PSNR", "dB", 12.3, 29.8); NaN if unknown.
     files: (what, path), such as ("mesh", outputs/.../mesh/final.glb).
-    findings: (what, words), such as ("geometry", "2,562 vertices, 5,120 faces; watertight, ...").
+    facts: (what, words), such as ("geometry", "2,562 vertices, 5,120 faces; watertight, ...").
     next_command: a command to try next, or None.
     """
 
@@ -84,7 +84,7 @@ class Closing:
     seconds: float
     scores: Sequence[tuple[str, str, float, float]]
     files: Sequence[tuple[str, Path]]
-    findings: Sequence[tuple[str, str]] = ()
+    facts: Sequence[tuple[str, str]] = ()
     next_command: str | None = None
 
 
@@ -168,7 +168,7 @@ class FitPanel:
         self._print(Text(""))
         if closing.scores:
             self._score_table(closing.scores)
-        rows = [(what, Text(words)) for what, words in closing.findings]
+        rows = [(what, Text(words)) for what, words in closing.facts]
         rows += [(what, Text(str(where))) for what, where in closing.files]
         if closing.next_command:
             rows.append(("next", Text(closing.next_command, style="cyan")))
