@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,26 @@ VIEWS = 4
 # The PSNR of identical images is infinite, which JSON cannot express; 8-bit images of a megapixel that differ have at
 # most 96 dB.
 MOST_DB = 99.0
+
+
+@dataclass(frozen=True)
+class ExportCheck:
+    """How an exported GLB compares with the fitted scene.
+
+    psnr_db: as `export_psnr_db` returns it.
+    problem: why the two could not be compared; empty if they were.
+    """
+
+    psnr_db: float
+    problem: str = ""
+
+
+def check_export(path: Path, scene: Scene, cameras: Cameras, render_views: RenderViews) -> ExportCheck:
+    """Compare the GLB at `path` with `scene`, as `export_psnr_db`; never raises."""
+    try:
+        return ExportCheck(export_psnr_db(path, scene, cameras, render_views))
+    except Exception as error:  # whatever it is, a run must not lose its results to a check of one file
+        return ExportCheck(math.nan, f"{type(error).__name__}: {error}")
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from diffrender.app.evaluation import HELDOUT_GAINS, SCORES, VIEW_LABELS, Evaluation, FlipStatistics
+from diffrender.app.export_check import ExportCheck
 from diffrender.app.parameter_changes import describe_parameter_changes
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.terminal_text import collect_warnings
@@ -70,7 +71,7 @@ def build_report(run: RunOutcome) -> Report:
         pictures=_list_pictures(folder.progress),
         curves=folder.path / "curves.png" if (folder.path / "curves.png").exists() else None,
         learned=describe_parameter_changes(setup, result),
-        mesh_facts=describe_facts(final.geometry.whole) + _describe_flips(run.flips) + _describe_export(run.export_db),
+        mesh_facts=describe_facts(final.geometry.whole) + _describe_flips(run.flips) + _describe_export(run.export),
         objects=[
             (name, f"{describe_shape(report)}; {describe_faults(report)}")
             for name, report in final.geometry.objects.items()
@@ -121,12 +122,14 @@ def _describe_flips(flips: FlipStatistics | None) -> list[tuple[bool, str]]:
     return [(count == 0, f"{what}{shortened if flips.damped_vertices else ''}.")]
 
 
-def _describe_export(export_db: float | None) -> list[tuple[bool, str]]:
-    if export_db is None or math.isnan(export_db):
+def _describe_export(export: ExportCheck | None) -> list[tuple[bool, str]]:
+    if export is not None and export.problem:
+        return [(False, f"mesh/final.glb could not be compared with the fitted scene: {export.problem}")]
+    if export is None or math.isnan(export.psnr_db):
         return []
-    is_alike = export_db >= LIKE_DB
-    verb = "matches" if is_alike else "differs from"
-    text = f"mesh/final.glb {verb} the fitted scene: PSNR {export_db:.1f} dB, read back and rendered in the same light."
+    is_alike = export.psnr_db >= LIKE_DB
+    what = f"mesh/final.glb {'matches' if is_alike else 'differs from'} the fitted scene"
+    text = f"{what}: PSNR {export.psnr_db:.1f} dB, read back and rendered in the same light."
     return [(is_alike, text)]
 
 

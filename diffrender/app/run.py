@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from diffrender.app.evaluation import Evaluator, sum_flips
-from diffrender.app.export_check import export_psnr_db
+from diffrender.app.export_check import ExportCheck, check_export
 from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
 from diffrender.app.report_data import build_report
 from diffrender.app.resume import (
@@ -151,10 +151,10 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
         final = evaluator.evaluate(result.scene, result.cameras)
-        export_db = _check_export(folder, setup, result)
+        export = _check_export(folder, setup, result)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
-        outcome = RunOutcome(name, folder, setup, initial, final, flips, export_db, result, state.started, seconds)
+        outcome = RunOutcome(name, folder, setup, initial, final, flips, export, result, state.started, seconds)
         metrics = outcome.as_json()
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(state, result, scene_file, seconds)
@@ -202,11 +202,11 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
         )
 
 
-def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:
-    """Return the PSNR in dB of the exported GLB against the fitted scene; None if none was exported."""
+def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> ExportCheck | None:
+    """Compare the exported GLB with the fitted scene; None if none was exported."""
     if "glb" not in setup.config.export:
         return None
-    return export_psnr_db(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views)
+    return check_export(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views)
 
 
 def _write_manifest(state: _RunState, result: FitResult, scene_file: Path | None, seconds: float) -> None:

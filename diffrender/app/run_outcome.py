@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from diffrender.app.evaluation import HELDOUT_GAINS, Evaluation, FlipStatistics
+from diffrender.app.export_check import ExportCheck
 from diffrender.fit.loop import FitResult
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.run.run_folder import RunFolder
@@ -19,7 +20,7 @@ class RunOutcome:
     name: of the scene. folder: where the run is written.
     initial, final: the scene before and after the fit.
     flips: what the flip guard did, or None if no mesh is learned.
-    export_db: PSNR of the exported GLB against the fit, or None if none was exported.
+    export: the exported GLB against the fit, or None if none was exported.
     started: when this process began the run. seconds: of the whole run, including earlier processes.
     """
 
@@ -29,7 +30,7 @@ class RunOutcome:
     initial: Evaluation
     final: Evaluation
     flips: FlipStatistics | None
-    export_db: float | None
+    export: ExportCheck | None
     result: FitResult
     started: datetime
     seconds: float
@@ -47,7 +48,7 @@ class RunOutcome:
                 **_material_json(self.initial),
                 "geometry": self.initial.geometry.as_json(),
             },
-            **({} if self.export_db is None else {"export": {"glb_psnr_db": round(self.export_db, 3)}}),
+            **({} if self.export is None else {"export": {"glb_psnr_db": round(self.export.psnr_db, 3)}}),
             "wall_s": round(self.seconds, 3),
             "fit_s": round(result.seconds, 3),
             "phase_s": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items()},

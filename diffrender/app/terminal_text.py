@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
+from diffrender.app.export_check import ExportCheck
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.evaluate.geometry import GeometryReport
 from diffrender.ops.backend import backends_by_op
@@ -82,7 +83,7 @@ def closing_text(run: RunOutcome) -> Closing:
         steps_done=run.result.steps_done,
         seconds=run.seconds,
         scores=scores,
-        findings=describe_geometry(initial.geometry, final.geometry) + _describe_export(run.export_db),
+        findings=describe_geometry(initial.geometry, final.geometry) + _describe_export(run.export),
         files=[(label, path) for label, path in files if path.exists()],
     )
 
@@ -97,7 +98,9 @@ def describe_geometry(initial: GeometryReport, final: GeometryReport) -> list[tu
     return rows
 
 
-def _describe_export(export_db: float | None) -> list[tuple[str, str]]:
-    if export_db is None or not math.isfinite(export_db):
+def _describe_export(export: ExportCheck | None) -> list[tuple[str, str]]:
+    if export is not None and export.problem:
+        return [("export", f"GLB could not be compared with the fitted scene: {export.problem}")]
+    if export is None or not math.isfinite(export.psnr_db):
         return []
-    return [("export", f"GLB against the fitted scene: PSNR {export_db:.1f} dB")]
+    return [("export", f"GLB against the fitted scene: PSNR {export.psnr_db:.1f} dB")]

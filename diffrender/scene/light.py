@@ -8,7 +8,8 @@ prefiltered radiance: the means over the hemisphere and over the lobes that the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -60,6 +61,9 @@ class PunctualLight(Light):
 
     shadow: how it casts shadows, or None.
     frame: "world" or "camera": what the light is fixed to (scene.light_frames).
+
+    One that glTF has (`scene.lights.GLTF_LIGHTS`) is written and read by the kinds of its fields: radiance, position
+    and direction; others are its `gltf_entries`.
     """
 
     shadow: Shadow | None
@@ -79,6 +83,15 @@ class PunctualLight(Light):
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """Return the sum over its samples of bsdf x cosine x radiance."""
         return shade_samples(self.sample(surface), surface, material)
+
+    def gltf_entries(self) -> dict[str, Any]:
+        """Return what its entry in KHR_lights_punctual has besides type, colour and intensity."""
+        return {}
+
+    @classmethod
+    def fields_of_gltf(cls, entry: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the fields that `gltf_entries` wrote."""
+        return {}
 
 
 class EnvironmentLight(Light):

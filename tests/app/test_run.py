@@ -20,6 +20,7 @@ from diffrender.config.load import load_config
 from diffrender.config.overrides import Override
 from diffrender.errors import ConfigError, DataError
 from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.scene.lights import Directional
 
 SCENE = """
 # A small fit.
@@ -120,6 +121,18 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     for text in (shown, log):  # what these say of numbers is tested with the writers
         for value in ("lights.key.direction", f"{heldout['psnr_db']:.1f}", f"RMS {geometry['rms_to_target']:.4g} "):
             assert value in text
+
+
+def test_a_light_that_gltf_cannot_express_costs_nothing_but_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Directional, "gltf_entries", lambda light: {"type": "laser"})
+    result, shown = run(tmp_path)
+    assert set(ALWAYS) <= set(files_in(result.folder))
+    assert read_json(result.folder / "metrics.json")["export"] == {"glb_psnr_db": None}
+    note = "could not be compared with the fitted scene: DataError: "
+    for text in (" ".join(shown.split()), html.unescape((result.folder / "report.html").read_text())):
+        assert note in text and "light 'key' has the unknown type 'laser'" in text
 
 
 def test_the_resolved_scene_gives_the_same_fit(tmp_path: Path) -> None:
