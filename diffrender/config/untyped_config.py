@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffrender.config.options.base import arms_of
+from diffrender.config.options.base import Strict, arms_of
+from diffrender.config.options.fields import NOT_LEARNED
 from diffrender.config.options.lights import AnyLight
 from diffrender.config.options.materials import AnyMaterial
 
 MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
 UNLIT = {"unlit"}
-# Options of materials and lights that cannot be learned.
-NEVER_LEARNED = ("type", "name", "frame", "shadow", "order", "resolution")
 # Values of the cameras of all views.
 CAMERA_PATHS = ("cameras.pose", "cameras.focal", "cameras.exposure", "cameras.white_balance")
 # Fields of materials that exist only if the file has them.
@@ -74,7 +73,12 @@ def _material_fields(options: dict[str, Any]) -> list[str]:
 def _learned(options: dict[str, Any], kind: str | None) -> list[str]:
     """Return what can be learned of an entry of type `kind`, or of any entry if there is no such type."""
     models = [options[kind]] if kind in options else options.values()
-    return list(dict.fromkeys(key for model in models for key in model.model_fields if key not in NEVER_LEARNED))
+    return list(dict.fromkeys(key for model in models for key in learned_options(model)))
+
+
+def learned_options(model: type[Strict]) -> list[str]:
+    """Return the options of a material or a light that can be learned."""
+    return [key for key, field in model.model_fields.items() if key != "type" and NOT_LEARNED not in field.metadata]
 
 
 def type_of(item: Any) -> str | None:

@@ -24,6 +24,7 @@ from diffrender.readers.images.image import read_image
 from diffrender.scene import light as scene_light
 from diffrender.scene.environment.env_map import HEIGHT_UNIT, EnvMap
 from diffrender.scene.environment.prefilter import downsample
+from diffrender.scene.fields import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.lights.per_view_directional import PerViewDirectional
@@ -39,16 +40,16 @@ def build_light(options: AnyLight) -> scene_light.Light:
         return SphericalHarmonics(_build_coefficients(options), options.frame)
     if isinstance(options, FlashesOptions):
         return _build_flashes(options)
+    light_class = LIGHTS[options.type]
+    kinds = kinds_of(light_class)
     values: dict[str, Any] = {}
     for name in type(options).model_fields:
         value = getattr(options, name)
         if isinstance(value, ShadowOptions):
-            values[name] = Shadow(value.softness, value.resolution)
-        elif name in ("frame", "shadow"):
-            values[name] = value
-        elif name not in ("type", "name"):
-            values[name] = torch.tensor(value)
-    return LIGHTS[options.type](**values)
+            value = Shadow(value.softness, value.resolution)
+        if name not in ("type", "name") and value is not None:
+            values[name] = torch.tensor(value) if name in kinds else value
+    return light_class(**values)
 
 
 def name_lights(lights: Sequence[AnyLight]) -> dict[str, AnyLight]:

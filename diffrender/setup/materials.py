@@ -31,5 +31,8 @@ def build_material(
     data = with_layout(data, written, where)
     make: Any = MATERIALS[options.type]
     kinds = kinds_of(make)
-    values = {name: build_value(name, kinds[name], value, data, f"{where}.{name}") for name, value in written.items()}
+    values = {
+        name: build_value(name, kinds[name], value, data, f"{where}.{name}") if name in kinds else value
+        for name, value in written.items()
+    }
     return make(**values), options, data
