@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from diffrender.config.options.base import Strict, arms_of
 from diffrender.config.options.fields import NOT_LEARNED
 from diffrender.config.options.lights import AnyLight
 from diffrender.config.options.materials import AnyMaterial
 
 MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
-UNLIT = {"unlit"}
 # Values of the cameras of all views.
 CAMERA_PATHS = ("cameras.pose", "cameras.focal", "cameras.exposure", "cameras.white_balance")
-# Fields of materials that exist only if the file has them.
-ONLY_WHERE_WRITTEN = ("normal", "emissive")
 
 
 def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
@@ -61,19 +60,25 @@ def is_lit(data: dict[str, Any]) -> bool:
     """Whether the look of any object depends on light."""
     usual = "lambert" if as_list(data.get("lights")) else "unlit"
     materials = [options.get("material") for options in objects_by_name(data).values()]
-    return any((usual if material is None else type_of(material)) not in UNLIT for material in materials)
+    kinds = [usual if material is None else type_of(material) for material in materials]
+    return any(kind not in MATERIAL_OPTIONS or MATERIAL_OPTIONS[kind].needs_light for kind in kinds)
 
 
 def _material_fields(options: dict[str, Any]) -> list[str]:
-    fields = _learned(MATERIAL_OPTIONS, type_of(options.get("material")))
+    """Return what can be learned of an object's material; what is None by default exists only if the file has it."""
     written = as_mapping(options.get("material"))
-    return [field for field in fields if field not in ONLY_WHERE_WRITTEN or written.get(field) is not None]
+    fields = _learned(MATERIAL_OPTIONS, type_of(options.get("material")))
+    return [
+        name
+        for name, field in fields.items()
+        if name == "base_color" or field.default is not None or written.get(name) is not None
+    ]
 
 
-def _learned(options: dict[str, Any], kind: str | None) -> list[str]:
+def _learned(options: dict[str, Any], kind: str | None) -> dict[str, FieldInfo]:
     """Return what can be learned of an entry of type `kind`, or of any entry if there is no such type."""
     models = [options[kind]] if kind in options else options.values()
-    return list(dict.fromkeys(key for model in models for key in learned_options(model)))
+    return {key: model.model_fields[key] for model in models for key in learned_options(model)}
 
 
 def learned_options(model: type[Strict]) -> list[str]:

@@ -26,7 +26,7 @@ from diffrender.config.options.parameters import (
 from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.schema import DisplayOptions, OptimizeOptions, ResolutionOptions
 from diffrender.config.schema_words import model_of
-from diffrender.config.untyped_config import UNLIT, optimizable_paths
+from diffrender.config.untyped_config import learned_options, optimizable_paths
 from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.loop import FitSettings
@@ -45,6 +45,7 @@ from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.soft import SHARPEST_PX
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import HEIGHT_UNIT, EnvMap
+from diffrender.scene.fields import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -128,9 +129,19 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
     assert get_args(MaskLossOptions.model_fields["type"].annotation) == tuple(MASK_LOSSES)
     assert get_args(Pointwise) == tuple(POINTWISE)
-    assert {name for name, material in MATERIALS.items() if not material.needs_light} == UNLIT
     for method in ("zero_mean", "balanced"):
         assert CAMERA_LEAVES[MADE_FOR[method].removeprefix("cameras.")][1].parametrization == method
+
+
+@pytest.mark.parametrize(("options", "table"), [(arms_of(AnyMaterial), MATERIALS), (arms_of(AnyLight), LIGHTS)])
+def test_what_can_be_learned_is_what_the_engine_has_kinds_of(options: dict[str, Any], table: dict[str, Any]) -> None:
+    for name, model in options.items():
+        assert set(learned_options(model)) == set(kinds_of(table[name])), name
+
+
+@pytest.mark.parametrize("kind", MATERIALS)
+def test_materials_that_need_light_say_so(kind: str) -> None:
+    assert arms_of(AnyMaterial)[kind].needs_light == MATERIALS[kind].needs_light
 
 
 @pytest.mark.parametrize("names", [["object"], ["cow", "floor"]])

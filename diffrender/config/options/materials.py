@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -14,7 +14,12 @@ Normal: TypeAlias = Annotated[NormalMap | None, Field(description="a normal map"
 
 
 class MaterialOptions(Strict, shorthands={str: "type"}):
-    """Base of the materials' options."""
+    """Base of the materials' options.
+
+    needs_light: as of the material.
+    """
+
+    needs_light: ClassVar[bool] = True
 
     base_color: SurfaceColor | None = option(
         None, f"linear RGB in 0..1; if omitted: the mesh's own colours, or {GRAY[0]:g} at every vertex"
@@ -49,6 +54,8 @@ class GgxOptions(MaterialOptions):
 
 class UnlitOptions(MaterialOptions):
     """Colour that does not depend on light."""
+
+    needs_light: ClassVar[bool] = False
 
     type: Literal["unlit"] = "unlit"
 
