@@ -144,17 +144,18 @@ def test_materials_that_need_light_say_so(kind: str) -> None:
     assert arms_of(AnyMaterial)[kind].needs_light == MATERIALS[kind].needs_light
 
 
+@pytest.mark.parametrize("kind", MATERIALS)
 @pytest.mark.parametrize("names", [["object"], ["cow", "floor"]])
-def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str]) -> None:
+def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str], kind: str) -> None:
     mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
     scene = Scene(
-        {name: Object(mesh, MATERIALS["lambert"]()) for name in names},
+        {name: Object(mesh, MATERIALS[kind]()) for name in names},
         {name: light() for name, light in LIGHTS.items()},
     )
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]))
     cameras = with_gains(cameras, ("cameras.exposure", "cameras.white_balance"))
-    objects: dict[str, Any] = {"objects": [{"name": name, "material": "lambert"} for name in names]}
-    data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": "lambert"})
+    objects: dict[str, Any] = {"objects": [{"name": name, "material": kind} for name in names]}
+    data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": kind})
     paths = optimizable_paths(data)
     assert set(paths.values()) == set(learnable_paths(scene, cameras))
     for path, canonical in paths.items():
