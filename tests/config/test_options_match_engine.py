@@ -14,7 +14,14 @@ from diffrender.config import defaults
 from diffrender.config.options.base import arms_of
 from diffrender.config.options.edges import AnyEdges
 from diffrender.config.options.lights import AnyLight, ShadowOptions
-from diffrender.config.options.losses import BufferLossOptions, ImageLoss, LossOptions, MaskLossOptions, Pointwise
+from diffrender.config.options.losses import (
+    BufferLossOptions,
+    ImageLoss,
+    ImageLossOptions,
+    LossOptions,
+    MaskLossOptions,
+    Pointwise,
+)
 from diffrender.config.options.materials import AnyMaterial
 from diffrender.config.options.parameters import (
     MADE_FOR,
@@ -30,6 +37,7 @@ from diffrender.config.untyped_config import learned_options, optimizable_paths
 from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.loop import FitSettings
+from diffrender.fit.loss_inputs import SPACES
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import BufferLoss
 from diffrender.fit.losses.pointwise import POINTWISE
@@ -129,6 +137,7 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
     assert get_args(MaskLossOptions.model_fields["type"].annotation) == tuple(MASK_LOSSES)
     assert get_args(Pointwise) == tuple(POINTWISE)
+    assert set(get_args(ImageLossOptions.model_fields["space"].annotation)) == set(SPACES)
     for method in ("zero_mean", "balanced"):
         assert CAMERA_LEAVES[MADE_FOR[method].removeprefix("cameras.")][1].parametrization == method
 

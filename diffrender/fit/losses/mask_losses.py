@@ -42,6 +42,3 @@ class MaskL1(Loss):
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean absolute difference of each view [n]."""
         return mean_per_view((comparison.output.coverage - comparison.masks()).abs())
-
-
-MASK_LOSSES: dict[str, type[Loss]] = {"mask_iou": MaskIoU, "l1": MaskL1}
