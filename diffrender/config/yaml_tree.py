@@ -64,6 +64,7 @@ class _CoreDumper(yaml.SafeDumper):
 
 
 _CoreDumper.yaml_implicit_resolvers = _CoreLoader.yaml_implicit_resolvers
+_CoreDumper.add_representer(ShellText, yaml.SafeDumper.represent_str)
 
 
 def read_yaml(text: str, source: str) -> Tree:
