@@ -52,16 +52,16 @@ def build_targets(config: FitConfig) -> Targets:
     fixed = None if options.background == "random" else options.background
     candidates = (config.background, fixed, synthetic.background if synthetic is not None else None)
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
-    buffers = config.loss.buffers() if config.loss is not None else ()
+    aovs = config.loss.aovs() if config.loss is not None else ()
     if synthetic is not None:
-        views, scene = _render(synthetic.model_copy(update={"background": background}), options, buffers)
+        views, scene = _render(synthetic.model_copy(update={"background": background}), options, aovs)
         fit, heldout = _split(views, options)
         relit = _build_relit(synthetic, scene, (heldout or fit).cameras)
         aabb = None
     else:
         assert options.path is not None
         scene = relit = None
-        fit, heldout, aabb = _read(options.path, options, background, buffers)
+        fit, heldout, aabb = _read(options.path, options, background, aovs)
     if aabb is None:
         place = InitRegion(region_of_views(fit), None, fit)
     else:
@@ -71,16 +71,16 @@ def build_targets(config: FitConfig) -> Targets:
 
 
 def _read(
-    path: str | Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
+    path: str | Path, options: TargetsOptions, background: tuple[float, float, float], aovs: tuple[str, ...]
 ) -> tuple[Views, Views | None, Tensor | None]:
     """Return the views to fit, those held out, and the box around the object."""
-    capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, buffers))
+    capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, aovs))
     if options.test_every != "auto" or capture.holds_out:
         return *_split(capture.views, options), capture.aabb
     return capture.views, None if capture.read_heldout is None else capture.read_heldout(), capture.aabb
 
 
-def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[str, ...]) -> tuple[Views, Scene]:
+def _render(options: SyntheticOptions, targets: TargetsOptions, aovs: tuple[str, ...]) -> tuple[Views, Scene]:
     size = targets.resolution or SYNTHETIC_RESOLUTION
     low, high = options.elevation_deg
     if options.grid is None:
@@ -92,7 +92,7 @@ def _render(options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[s
     if options.normalize:
         scene = _fit_into_unit_sphere(scene)
     taken = synthetic_gains(cameras, options)
-    views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, buffers)
+    views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, aovs)
     # The true exposures are hidden from the fit.
     views = replace(views, cameras=cameras)
     return views if targets.masks else replace(views, masks=None), scene

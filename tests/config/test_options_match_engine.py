@@ -15,7 +15,7 @@ from diffrender.config.options.base import arms_of
 from diffrender.config.options.edges import AnyEdges
 from diffrender.config.options.lights import AnyLight, ShadowOptions
 from diffrender.config.options.losses import (
-    BufferLossOptions,
+    AovLossOptions,
     ImageLoss,
     ImageLossOptions,
     LossOptions,
@@ -39,7 +39,7 @@ from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.loss_inputs import SPACES
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.losses.aov_loss import BufferLoss
+from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.losses.pointwise import POINTWISE
 from diffrender.fit.optimizer.adam import ADAM_VARIANTS
 from diffrender.fit.optimizer.fit_optimizer import BETAS, ParamSettings
@@ -83,7 +83,7 @@ PAIRS: list[tuple[Any, Any, set[str]]] = [
     (ShadowOptions, Shadow, set()),
     (DisplayOptions, Display, set()),
     (ResolutionOptions, ResolutionSchedule, set()),
-    (BufferLossOptions, BufferLoss, {"type", "weight", "buffer", "of"}),
+    (AovLossOptions, AovLoss, {"type", "weight", "aov", "of"}),
     (RemeshScheduleOptions, Remeshing, {"when", "at"}),
     (OptimizeOptions, FitSettings, {"random_background"}),
     (ParameterOptions, ParamSettings, {"method", "smoothness", "solver", "levels", "remesh", "in_edges"}),

@@ -21,7 +21,7 @@ class MaskIoU(Loss):
     same as the usual product form, and pixels half covered in both count as equal.
     """
 
-    buffers: ClassVar[tuple[str, ...]] = ()
+    aovs: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
     def __call__(self, comparison: LossInputs) -> Tensor:
@@ -36,7 +36,7 @@ class MaskIoU(Loss):
 class MaskL1(Loss):
     """Mean over the image of |coverage - target mask|; independent of the size of the object."""
 
-    buffers: ClassVar[tuple[str, ...]] = ()
+    aovs: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
     def __call__(self, comparison: LossInputs) -> Tensor:
