@@ -74,9 +74,7 @@ def build_terms(loss: LossOptions, start: Scene) -> list[Term]:
         terms.append(
             Term("mask", loss.mask.weight, MASK_LOSSES[loss.mask.type](**constructor_options(loss.mask, "weight")))
         )
-    for name, aov in (("normal", loss.normal), ("depth", loss.depth)):
-        if aov is not None:
-            terms.append(Term(name, aov.weight, AovLoss(name, aov.type)))
+    terms += [Term(name, term.weight, AovLoss(name, term.type)) for name, term in loss.aovs().items()]
     for name, regularizer in REGULARIZERS.items():
         options: TermOptions | None = getattr(loss, name)
         if options is not None:

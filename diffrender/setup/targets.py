@@ -52,7 +52,7 @@ def build_targets(config: FitConfig) -> Targets:
     fixed = None if options.background == "random" else options.background
     candidates = (config.background, fixed, synthetic.background if synthetic is not None else None)
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
-    aovs = config.loss.aovs() if config.loss is not None else ()
+    aovs = tuple(config.loss.aovs()) if config.loss is not None else ()
     if synthetic is not None:
         views, scene = _render(synthetic.model_copy(update={"background": background}), options, aovs)
         fit, heldout = _split(views, options)

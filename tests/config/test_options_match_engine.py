@@ -49,6 +49,7 @@ from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.imaging.tone_mapping import TONE_CURVES, Display
+from diffrender.readers.captures.normal_depth import CAPTURED_AOVS
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.soft import SHARPEST_PX
 from diffrender.scene.cameras import Cameras
@@ -62,9 +63,10 @@ from diffrender.scene.parameter_paths import CAMERA_LEAVES, canonical_path, lear
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
 
-LOSSES = ("image", "mask", "normal", "depth")
+TERMS = {name: model_of(field.annotation) for name, field in LossOptions.model_fields.items()}
+AOV_TERMS = {name for name, model in TERMS.items() if model is AovLossOptions}
 REGULARIZER_OPTIONS = {
-    name: model_of(field.annotation) for name, field in LossOptions.model_fields.items() if name not in LOSSES
+    name: model for name, model in TERMS.items() if name not in {"image", "mask"} and name not in AOV_TERMS
 }
 SHELVES = [
     (arms_of(AnyMaterial), MATERIALS),
@@ -136,6 +138,7 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(Optimizer) == tuple(ADAM_VARIANTS)
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
     assert get_args(MaskLossOptions.model_fields["type"].annotation) == tuple(MASK_LOSSES)
+    assert set(CAPTURED_AOVS) == AOV_TERMS
     assert get_args(Pointwise) == tuple(POINTWISE)
     assert set(get_args(ImageLossOptions.model_fields["space"].annotation)) == set(SPACES)
     for method in ("zero_mean", "balanced"):

@@ -10,6 +10,7 @@ from support.pictures import assert_images_agree
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import icosphere
+from diffrender.render.aovs import AOVS
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.render.supersample import render_supersampled
@@ -19,7 +20,7 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 
-ALL = ("color", "normal", "depth")
+ALL = tuple(AOVS)
 
 
 def two_spheres(dtype: torch.dtype = torch.float32) -> Scene:

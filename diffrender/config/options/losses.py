@@ -114,9 +114,10 @@ class LossOptions(Strict):
     )
     white_light: TermOptions | None = _term("gray lights")
 
-    def aovs(self) -> tuple[str, ...]:
-        """Return the AOVs that are compared: "normal", "depth"."""
-        return tuple(name for name in ("normal", "depth") if getattr(self, name) is not None)
+    def aovs(self) -> dict[str, AovLossOptions]:
+        """Return the losses on AOVs by the AOV that each compares."""
+        terms = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: term for name, term in terms.items() if isinstance(term, AovLossOptions)}
 
     def rules(self) -> Iterator[Finding]:
         """Yield mistakes in the combination of terms."""

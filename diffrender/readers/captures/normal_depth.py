@@ -13,9 +13,11 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.posed_images import PosedImage, load_or_note, problems_error
+from diffrender.render.aovs import AOV, AOVS
 from diffrender.scene.views import Views
 
-AOV_CHANNELS: Mapping[str, int] = {"normal": 3, "depth": 1}
+# Those that a capture may have beside its images.
+CAPTURED_AOVS: Mapping[str, AOV] = {name: aov for name, aov in AOVS.items() if name != "color"}
 
 
 def read_aov(source: Path, frames: Sequence[PosedImage], views: Views, name: str) -> Tensor:
@@ -46,7 +48,7 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a .npy array ({error})") from error
-    channels = AOV_CHANNELS[name]
+    channels = CAPTURED_AOVS[name].channels
     if channels == 1 and values.ndim == 2:
         values = values[..., None]
     is_numeric = values.dtype.kind in "fiu"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, check_rigid, invert_rigid, make_rigid
-from diffrender.readers.captures.normal_depth import AOV_CHANNELS
+from diffrender.readers.captures.normal_depth import CAPTURED_AOVS
 from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.projections.perspective import Perspective
@@ -51,7 +51,7 @@ def posed_image(
     if mask_path is not None and not isinstance(mask_path, str):
         own.append(f"mask_path must be a path, got {shorten(mask_path)}")
     aov_paths = {}
-    for name in AOV_CHANNELS:
+    for name in CAPTURED_AOVS:
         aov_path = frame.get(f"{name}_path")
         if isinstance(aov_path, str):
             aov_paths[name] = path.parent / aov_path
