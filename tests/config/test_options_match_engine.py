@@ -23,6 +23,7 @@ from diffrender.config.options.losses import (
     Pointwise,
 )
 from diffrender.config.options.materials import AnyMaterial
+from diffrender.config.options.meshes import AnyMesh, FileMesh, VisualHullMesh
 from diffrender.config.options.parameters import (
     MADE_FOR,
     Method,
@@ -50,6 +51,7 @@ from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.remeshing.policy import Remeshing
 from diffrender.imaging.tone_mapping import TONE_CURVES, Display
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS
+from diffrender.readers.meshes.read_mesh import MESH_READERS
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.soft import SHARPEST_PX
 from diffrender.scene.cameras import Cameras
@@ -62,6 +64,7 @@ from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import CAMERA_LEAVES, canonical_path, learnable_paths
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
+from diffrender.setup.meshes import PRIMITIVES
 
 TERMS = {name: model_of(field.annotation) for name, field in LossOptions.model_fields.items()}
 AOV_TERMS = {name for name, model in TERMS.items() if model is AovLossOptions}
@@ -122,6 +125,11 @@ def is_written(default: Any, option: Any) -> bool:
     if not isinstance(values, torch.Tensor):
         return values == option
     return torch.equal(torch.tensor(option).expand_as(values), values)
+
+
+def test_every_initial_mesh_can_be_built() -> None:
+    assert {FileMesh, VisualHullMesh, *PRIMITIVES} == set(arms_of(AnyMesh).values())
+    assert all(suffix in str(FileMesh.__doc__) for suffix in MESH_READERS)
 
 
 def test_constants_that_descriptions_quote_are_those_of_the_engine() -> None:
