@@ -52,7 +52,7 @@ def test_a_fit_renders_what_its_terms_compare():
 def test_targets_without_the_aov_are_refused_with_the_remedy():
     with pytest.raises(ConfigError, match=r"loss.depth: the targets have no depths; .*depth_path"):
         Objective((Term("depth", 1, AovLoss("depth")),)).check(views_with({}))
-    with pytest.raises(ConfigError, match="normal: type must be one of l1, l2, huber, got 'l3'"):
+    with pytest.raises(ConfigError, match=r"normal: type must be one of l1, l2, .*, got 'l3'"):
         AovLoss("normal", "l3")
 
 
