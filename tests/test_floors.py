@@ -25,6 +25,12 @@ FLOORS = (
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST_FILE = 400
+# Only these rooms look up entries of these tables, or read scene files.
+READERS_OF_TABLES = {"readers", "writers", "setup", "app"}
+TABLES = {
+    "MATERIALS", "LIGHTS", "GLTF_LIGHTS", "PROJECTIONS", "EDGE_MODELS", "IMAGE_LOSSES", "MASK_LOSSES", "REGULARIZERS",
+}  # fmt: skip
+READERS_OF_CONFIG = {"config", "setup", "app"}
 
 
 def module_name(path: Path, package: Path) -> str:
@@ -137,6 +143,15 @@ def test_every_room_has_a_floor(modules: dict[str, ast.Module]) -> None:
 
 def test_a_module_imports_lower_floors_or_its_own_room(modules: dict[str, ast.Module]) -> None:
     assert climbs(modules) == []
+
+
+def test_the_engine_knows_neither_tables_nor_scene_files(modules: dict[str, ast.Module]) -> None:
+    for name, tree in modules.items():
+        room = name.split(".")[1] if "." in name else "app"  # the root only lists where names are
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        assert room in READERS_OF_TABLES or not names & TABLES, name
+        imports_config = any(f"{target}.".startswith("diffrender.config.") for target in imported(tree, set(modules)))
+        assert room in READERS_OF_CONFIG or not imports_config, name
 
 
 def test_no_circular_imports(modules: dict[str, ast.Module]) -> None:

@@ -8,7 +8,6 @@ from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.evaluate.geometry import GeometryReport
 from diffrender.ops.backend import backends_by_op
-from diffrender.render.edge_models.hard import Hard
 from diffrender.scene.fields import POSE, SCALE, VERTICES
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.mesh_text import describe_faults, describe_shape
@@ -51,10 +50,11 @@ def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFol
 def collect_warnings(setup: FitSetup) -> list[str]:
     """Return warnings about options that are probably a mistake."""
     shapes = [path for path in setup.model.latents if setup.model.kind(path) in (VERTICES, POSE, SCALE)]
-    if shapes and isinstance(setup.edges.at(0), Hard):
+    edges = setup.config.render.edges
+    if shapes and not edges.moves_silhouettes:
         return [
-            f"render.edges is hard: silhouettes have no gradient, so {', '.join(shapes)} can only be learned from"
-            " shading; use antialias or soft edges"
+            f"render.edges is {edges.type}: silhouettes have no gradient, so {', '.join(shapes)} can only be learned"
+            " from shading; use antialias or soft edges"
         ]
     return []
 

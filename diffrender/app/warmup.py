@@ -58,7 +58,7 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
         scene = Scene({"object": item}, background=background)
         for edges in EDGE_MODELS.values():
             render(scene, cameras, edges()).rgba.sum().backward()
-        render(scene, cameras, buffers=("normal", "depth")).image.sum().backward()
+        render(scene, cameras, aovs=("normal", "depth")).image.sum().backward()
         ones = torch.ones(3, dtype=dtype)
         sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
         for material in MATERIALS.values():

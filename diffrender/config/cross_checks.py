@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from diffrender.config.diagnostics import did_you_mean
-from diffrender.config.options.base import Finding
+from diffrender.config.options.base import Finding, arms_of
+from diffrender.config.options.edges import AnyEdges
 from diffrender.config.schema import OptimizeOptions
 from diffrender.config.untyped_config import (
     as_list,
@@ -24,6 +25,7 @@ from diffrender.config.yaml_tree import Location
 
 OBJECT_KEYS = ("mesh", "material", "pose")
 OPTIONS = list(OptimizeOptions.model_fields)
+EDGE_OPTIONS = arms_of(AnyEdges)
 ONE_OF_TWO = ("remove one of the two",)
 
 
@@ -130,12 +132,12 @@ def _unknown_path(key: str, entry: Any, paths: dict[str, str]) -> tuple[str, tup
 
 
 def _remeshing(data: dict[str, Any]) -> Iterator[Finding]:
-    edges = as_mapping(data.get("render")).get("edges")
+    edges = type_of(as_mapping(data.get("render")).get("edges"))
     for path, entry in as_mapping(data.get("optimize")).items():
         if not path.endswith("mesh.vertices") or as_mapping(entry).get("remesh") is None:
             continue
-        if type_of(edges) == "hard":
-            message = "`remesh` needs gradients of silhouettes, which `render.edges: hard` does not have"
+        if edges in EDGE_OPTIONS and not EDGE_OPTIONS[edges].moves_silhouettes:
+            message = f"`remesh` needs gradients of silhouettes, which `render.edges: {edges}` does not have"
             notes = ("use antialias or soft edges, or remove `remesh`",)
             yield Finding(("optimize", path, "remesh"), message, notes)
         if _is_on(as_mapping(data.get("loss")).get("arap")):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffrender.config.options.base import arms_of
+from pydantic.fields import FieldInfo
+
+from diffrender.config.options.base import Strict, arms_of
+from diffrender.config.options.fields import NOT_LEARNED
 from diffrender.config.options.lights import AnyLight
 from diffrender.config.options.materials import AnyMaterial
 
 MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
-# Options of materials and lights that cannot be learned.
-NEVER_LEARNED = ("type", "name", "frame", "shadow", "order", "resolution")
 # Values of the cameras of all views.
 CAMERA_PATHS = ("cameras.pose", "cameras.focal", "cameras.exposure", "cameras.white_balance")
 
@@ -59,23 +60,30 @@ def is_lit(data: dict[str, Any]) -> bool:
     """Return whether the look of any object depends on light."""
     usual = "lambert" if as_list(data.get("lights")) else "unlit"
     materials = [options.get("material") for options in objects_by_name(data).values()]
-    types = [usual if material is None else type_of(material) for material in materials]
-    return any(kind not in MATERIAL_OPTIONS or MATERIAL_OPTIONS[kind].needs_light for kind in types)
+    kinds = [usual if material is None else type_of(material) for material in materials]
+    return any(kind not in MATERIAL_OPTIONS or MATERIAL_OPTIONS[kind].needs_light for kind in kinds)
 
 
 def _material_fields(options: dict[str, Any]) -> list[str]:
-    kind, written = type_of(options.get("material")), as_mapping(options.get("material"))
-    models = [MATERIAL_OPTIONS[kind]] if kind in MATERIAL_OPTIONS else MATERIAL_OPTIONS.values()
-    always = {key for model in models for key, field in model.model_fields.items() if field.default is not None}
-    # Any other quantity without a default exists only if the file has it; base colours are then those of the mesh.
-    always.add("base_color")
-    return [key for key in _learned(MATERIAL_OPTIONS, kind) if key in always or written.get(key) is not None]
+    """Return what can be learned of an object's material; what is None by default exists only if the file has it."""
+    written = as_mapping(options.get("material"))
+    fields = _learned(MATERIAL_OPTIONS, type_of(options.get("material")))
+    return [
+        name
+        for name, field in fields.items()
+        if name == "base_color" or field.default is not None or written.get(name) is not None
+    ]
 
 
-def _learned(options: dict[str, Any], kind: str | None) -> list[str]:
+def _learned(options: dict[str, Any], kind: str | None) -> dict[str, FieldInfo]:
     """Return what can be learned of an entry of type `kind`, or of any entry if there is no such type."""
     models = [options[kind]] if kind in options else options.values()
-    return list(dict.fromkeys(key for model in models for key in model.model_fields if key not in NEVER_LEARNED))
+    return {key: model.model_fields[key] for model in models for key in learned_options(model)}
+
+
+def learned_options(model: type[Strict]) -> list[str]:
+    """Return the options of a material or a light that can be learned."""
+    return [key for key, field in model.model_fields.items() if key != "type" and NOT_LEARNED not in field.metadata]
 
 
 def type_of(item: Any) -> str | None:

@@ -119,5 +119,5 @@ def _resize_views(views: Views, height: int, width: int) -> Views:
         cameras=views.cameras.resized(height, width),
         images=resize_area(views.images, height, width),
         masks=None if masks is None else resize_area(masks[..., None], height, width)[..., 0],
-        buffers={name: resize_area(values, height, width) for name, values in views.buffers.items()},
+        aovs={name: resize_area(values, height, width) for name, values in views.aovs.items()},
     )

@@ -42,7 +42,7 @@ def is_clipped(images: Tensor) -> Tensor:
 class LossInputs:
     """The inputs of the losses of one step: n rendered views and their targets; differences are cached.
 
-    output: the renderings, with the buffers that the objective needs.
+    output: the renderings, with the AOVs that the objective needs.
     views: the n targets of these renderings, in the same order.
         If their cameras have exposures, a rendering brighter than a clipped value agrees with it.
     added_background: [n, 3] an offset of the background of both, or None; requires views with masks.
@@ -72,16 +72,16 @@ class LossInputs:
             self._differences[space] = convert(rendered) - convert(images)
         return self._differences[space]
 
-    def buffer_difference(self, name: str) -> Tensor:
-        """Return rendered minus target buffer `name` [n, H, W, C], zero where the target is NaN; differentiable.
+    def aov_difference(self, name: str) -> Tensor:
+        """Return rendered minus target AOV `name` [n, H, W, C], zero where the target is NaN; differentiable.
 
-        Raises ConfigError if the targets have no such buffer.
+        Raises ConfigError if the targets have no such AOV.
         """
         if name not in self._differences:
-            target = require_buffer(self.views, name)
+            target = require_aov(self.views, name)
             # The target is replaced where it is unknown, not the difference zeroed: 0 * NaN would stay NaN.
-            known = target.where(~target.isnan(), self.output.buffer(name).detach())
-            self._differences[name] = self.output.buffer(name) - known
+            known = target.where(~target.isnan(), self.output.aov(name).detach())
+            self._differences[name] = self.output.aov(name) - known
         return self._differences[name]
 
     def masks(self) -> Tensor:
@@ -99,14 +99,14 @@ def require_masks(views: Views, term: str) -> Tensor:
     return views.masks
 
 
-def require_buffer(views: Views, name: str) -> Tensor:
-    """Return the targets' buffer `name`. Raises ConfigError if they have none."""
-    if name not in views.buffers:
+def require_aov(views: Views, name: str) -> Tensor:
+    """Return the targets' AOV `name`. Raises ConfigError if they have none."""
+    if name not in views.aovs:
         raise ConfigError(
             f"loss.{name}: the targets have no {name}s; remove this term, or give every frame of transforms.json a"
             f" {name}_path, a .npy file"
         )
-    return views.buffers[name]
+    return views.aovs[name]
 
 
 def check_space(loss: str, space: str) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.loss_inputs import LossInputs, require_buffer, require_masks
+from diffrender.fit.loss_inputs import LossInputs, require_aov, require_masks
 from diffrender.scene.scene import Scene
 from diffrender.scene.views import Views
 
@@ -21,8 +21,8 @@ class Loss(ABC):
     needs_masks: ClassVar[bool] = False
 
     @property
-    def buffers(self) -> tuple[str, ...]:
-        """The buffers (diffrender.render.aovs) that it compares; colours by default."""
+    def aovs(self) -> tuple[str, ...]:
+        """The AOVs (diffrender.render.aovs) that it compares; colours by default."""
         return ("color",)
 
     @abstractmethod
@@ -86,19 +86,19 @@ class Objective:
             raise ConfigError("loss: nothing to minimise; give at least one term a weight above 0, as in image: l1")
         object.__setattr__(self, "terms", active)
 
-    def buffers(self) -> tuple[str, ...]:
-        """Return the buffers that a fit has to render for the terms, at least one."""
-        needed = [name for term in self.terms if isinstance(term.measure, Loss) for name in term.measure.buffers]
+    def aovs(self) -> tuple[str, ...]:
+        """Return the AOVs that a fit has to render for the terms, at least one."""
+        needed = [name for term in self.terms if isinstance(term.measure, Loss) for name in term.measure.aovs]
         return tuple(dict.fromkeys(needed)) or ("color",)
 
     def check(self, views: Views) -> None:
-        """Raise ConfigError unless `views` have the masks and buffers that the terms need."""
+        """Raise ConfigError unless `views` have the masks and AOVs that the terms need."""
         for term in self.terms:
             if isinstance(term.measure, Loss) and term.measure.needs_masks:
                 require_masks(views, term.name)
-        for name in self.buffers():
+        for name in self.aovs():
             if name != "color":
-                require_buffer(views, name)
+                require_aov(views, name)
 
     def __call__(self, comparison: LossInputs, scene: Scene) -> Terms:
         """Evaluate all terms for one batch of views and the scene that they show."""

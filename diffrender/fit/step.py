@@ -132,7 +132,7 @@ class Stepper:
     def _record(self, step: int, inputs: LossInputs, terms: Terms) -> StepRecord:
         with torch.no_grad():
             psnr_db = terms.total.new_tensor(math.nan)
-            if "color" in self._objective.buffers():
+            if "color" in self._objective.aovs():
                 squared = mean_per_view(inputs.difference("srgb").detach().square())
                 psnr_db = (-10 * squared.log10()).mean()
             # One device synchronisation for all recorded numbers.

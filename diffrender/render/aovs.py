@@ -34,7 +34,7 @@ def _zero(channels: int) -> Callable[[Scene], Tensor]:
     return lambda scene: scene.background.new_zeros(channels)
 
 
-BUFFERS: Mapping[str, AOV] = {
+AOVS: Mapping[str, AOV] = {
     "color": AOV(3, radiance_of, lambda scene: scene.background),
     "normal": AOV(3, lambda surface, material, lights: surface.normal_w, _zero(3)),
     "depth": AOV(1, lambda surface, material, lights: surface.depth[:, None], _zero(1)),
@@ -47,21 +47,21 @@ has correct gradients at silhouettes. Divided by coverage they are means over th
 """
 
 
-def check_buffers(function: str, names: Sequence[str]) -> tuple[str, ...]:
+def check_aovs(function: str, names: Sequence[str]) -> tuple[str, ...]:
     """Return `names` as a tuple. Raises ShapeError for unknown, repeated or no names."""
-    unknown = [name for name in names if name not in BUFFERS]
+    unknown = [name for name in names if name not in AOVS]
     if isinstance(names, str) or unknown or not names or len(set(names)) < len(names):
-        raise ShapeError(f"{function}: buffers must be distinct names out of {', '.join(BUFFERS)}, got {names!r}")
+        raise ShapeError(f"{function}: aovs must be distinct names out of {', '.join(AOVS)}, got {names!r}")
     return tuple(names)
 
 
 def background_of(scene: Scene, names: Sequence[str]) -> Tensor:
-    """Return the [C] values of uncovered pixels in the buffers `names`, one after the other."""
-    parts = [BUFFERS[name].behind(scene) for name in names]
+    """Return the [C] values of uncovered pixels in the AOVs `names`, one after the other."""
+    parts = [AOVS[name].behind(scene) for name in names]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def channels_of(names: Sequence[str], name: str) -> slice:
     """Return the slice of the channels of `name` among those of `names`."""
-    first = sum(BUFFERS[before].channels for before in names[: names.index(name)])
-    return slice(first, first + BUFFERS[name].channels)
+    first = sum(AOVS[before].channels for before in names[: names.index(name)])
+    return slice(first, first + AOVS[name].channels)

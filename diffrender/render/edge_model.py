@@ -35,9 +35,9 @@ class Shaded(NamedTuple):
     """The smooth part of a render: the values of samples and silhouette segments.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates.
-    values: [M, C] buffers of the samples.
-    jump: [P, C + 1] buffers and coverage on the silhouette segments minus those just outside them; without gradient.
-    background: [C] buffers of uncovered pixels.
+    values: [M, C] AOVs of the samples.
+    jump: [P, C + 1] AOVs and coverage on the silhouette segments minus those just outside them; without gradient.
+    background: [C] AOVs of uncovered pixels.
     """
 
     verts_hom: Tensor
@@ -71,7 +71,7 @@ class EdgeModel(ABC):
 
     @abstractmethod
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
-        """Return the image [N, H, W, C + 1]: buffers over the background, and coverage."""
+        """Return the image [N, H, W, C + 1]: AOVs over the background, and coverage."""
 
 
 def resolve(shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:

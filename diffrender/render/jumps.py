@@ -20,7 +20,7 @@ LEAST_JUMP = 0.035
 
 
 @torch.no_grad()
-def find_jumps(scene: Scene, geometry: SceneTriangles, buffers: Sequence[str]) -> Tensor | None:
+def find_jumps(scene: Scene, geometry: SceneTriangles, aovs: Sequence[str]) -> Tensor | None:
     """Return [E] bool of geometry.topology.edges: where colours or normals of one surface change at a step; or None.
 
     They do where the corners of two faces coincide but are not one vertex, and have other values.
@@ -28,7 +28,7 @@ def find_jumps(scene: Scene, geometry: SceneTriangles, buffers: Sequence[str]) -
     parts = []
     for item, frames in zip(scene.objects.values(), geometry.frames_by_object, strict=True):
         topology = item.mesh.welded_topology
-        parts.append(_jumps_of(item, frames, topology, buffers))
+        parts.append(_jumps_of(item, frames, topology, aovs))
     if all(part is None for part in parts):
         return None
     objects = scene.objects.values()
@@ -40,9 +40,9 @@ def find_jumps(scene: Scene, geometry: SceneTriangles, buffers: Sequence[str]) -
     )
 
 
-def _jumps_of(item: Object, frames: VertexFrames, topology: Topology, buffers: Sequence[str]) -> Tensor | None:
+def _jumps_of(item: Object, frames: VertexFrames, topology: Topology, aovs: Sequence[str]) -> Tensor | None:
     """Return [E] bool for one object, or None if it has no jumps."""
-    values = list(_corner_values(item, frames, buffers))
+    values = list(_corner_values(item, frames, aovs))
     result = None
     for value, faces in values:
         if faces is topology.welded_faces:
@@ -58,9 +58,9 @@ def _jumps_of(item: Object, frames: VertexFrames, topology: Topology, buffers: S
     return None if result is None or not bool(result.any()) else result
 
 
-def _corner_values(item: Object, frames: VertexFrames, buffers: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
+def _corner_values(item: Object, frames: VertexFrames, aovs: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield values [K, C] of the surface, and the faces [F, 3] that say which of them each corner has."""
     for value in vertex_fields_of(item.material, item.mesh.n_vertices).values():
         yield value, item.mesh.faces
-    if ("color" in buffers and item.material.needs_light) or "normal" in buffers:
+    if ("color" in aovs and item.material.needs_light) or "normal" in aovs:
         yield frames.normals_w, item.mesh.faces

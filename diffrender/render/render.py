@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import rasterize
-from diffrender.render.aovs import AOV, BUFFERS, background_of, channels_of, check_buffers
+from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.jumps import find_jumps
@@ -27,34 +27,32 @@ from diffrender.scene.shading_points import ScreenPoints
 class RenderOutput:
     """The images that `render` returns.
 
-    image: [N, H, W, C + 1] the buffers one after the other, then coverage in 0..1.
-    buffers: their names (diffrender.render.aovs).
+    image: [N, H, W, C + 1] the AOVs one after the other, then coverage in 0..1.
+    aovs: their names (diffrender.render.aovs).
     visible: the samples and silhouette segments it was made of.
     """
 
     image: Tensor
-    buffers: tuple[str, ...]
+    aovs: tuple[str, ...]
     visible: Visible
 
     @property
     def rgba(self) -> Tensor:
         """[N, H, W, 4] linear RGB over the background, and coverage. Raises ShapeError if "color" was not rendered."""
-        if self.buffers == ("color",):
+        if self.aovs == ("color",):
             return self.image
-        return torch.cat([self.buffer("color"), self.coverage[..., None]], -1)
+        return torch.cat([self.aov("color"), self.coverage[..., None]], -1)
 
     @property
     def coverage(self) -> Tensor:
         """[N, H, W] covered fraction of each pixel, in 0..1."""
         return self.image[..., -1]
 
-    def buffer(self, name: str) -> Tensor:
-        """Return the buffer `name` [N, H, W, C], box-filtered. Raises ShapeError if it was not rendered."""
-        if name not in self.buffers:
-            raise ShapeError(
-                f"RenderOutput: there is no buffer {name!r}, only {', '.join(self.buffers)}; pass it to render"
-            )
-        return self.image[..., channels_of(self.buffers, name)]
+    def aov(self, name: str) -> Tensor:
+        """Return the AOV `name` [N, H, W, C], box-filtered. Raises ShapeError if it was not rendered."""
+        if name not in self.aovs:
+            raise ShapeError(f"RenderOutput: there is no AOV {name!r}, only {', '.join(self.aovs)}; pass it to render")
+        return self.image[..., channels_of(self.aovs, name)]
 
     @property
     def face_id(self) -> Tensor:
@@ -79,7 +77,7 @@ def render(
     cameras: Cameras,
     edges: EdgeModel | None = None,
     *,
-    buffers: Sequence[str] = ("color",),
+    aovs: Sequence[str] = ("color",),
     backend: str | None = None,
 ) -> RenderOutput:
     """Render `scene` from N `cameras`; differentiable in all tensors of the scene and of the cameras.
@@ -89,43 +87,43 @@ def render(
     It is exported as `diffrender.render_scene`. Pixels are box-filtered: gradients include the motion of silhouettes.
 
     edges: edge model, which draws and differentiates silhouettes; if omitted: Antialias().
-    buffers: the AOVs that the images hold: "color", "normal", "depth".
+    aovs: the AOVs that the images hold: "color", "normal", "depth".
     backend: implementation of the ops, "numba" or "reference"; if omitted: the default of the device.
 
-    Raises ShapeError for a scene without objects, for unknown buffers, and for values that do not match the meshes;
+    Raises ShapeError for a scene without objects, for unknown AOVs, and for values that do not match the meshes;
     BackendError for an unknown backend.
     """
     edges = Antialias() if edges is None else edges
-    buffers = check_buffers("render", buffers)
+    names = check_aovs("render", aovs)
     geometry = gather_triangles(scene)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w)
     raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
-    jumps = find_jumps(scene, geometry, buffers)
+    jumps = find_jumps(scene, geometry, aovs)
     visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend, jumps)
 
     samples = visible.samples
     points = ScreenPoints(verts_hom, faces, samples.face_id, samples.view, samples.xy_px, backend)
-    aovs = [BUFFERS[name] for name in buffers]
-    values = shade(scene, geometry, cameras, aovs, samples.face_id, points, samples.view, backend)
-    background = background_of(scene, buffers)
+    quantities = [AOVS[name] for name in names]
+    values = shade(scene, geometry, cameras, quantities, samples.face_id, points, samples.view, backend)
+    background = background_of(scene, names)
     if verts_hom.requires_grad:  # jumps only serve gradients, so there are none under torch.no_grad()
-        jump = jump_across(scene, geometry, cameras, aovs, background, verts_hom, visible, backend)
+        jump = jump_across(scene, geometry, cameras, quantities, background, verts_hom, visible, backend)
     else:
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
-    image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, buffers)
-    return RenderOutput(image, buffers, visible)
+    image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, names)
+    return RenderOutput(image, names, visible)
 
 
-def apply_exposure(image: Tensor, cameras: Cameras, buffers: Sequence[str]) -> Tensor:
+def apply_exposure(image: Tensor, cameras: Cameras, aovs: Sequence[str]) -> Tensor:
     """Multiply the colours of `image` [N, H, W, C + 1] by each camera's exposure and white balance."""
     gains = cameras.gains()
-    if gains is None or "color" not in buffers:
+    if gains is None or "color" not in aovs:
         return image
     factors = image.new_ones(len(image), image.shape[-1])
-    factors[:, channels_of(buffers, "color")] = gains
+    factors[:, channels_of(aovs, "color")] = gains
     return image * factors[:, None, None]
 
 
@@ -134,13 +132,13 @@ def jump_across(
     scene: Scene,
     geometry: SceneTriangles,
     cameras: Cameras,
-    buffers: Sequence[AOV],
+    aovs: Sequence[AOV],
     background: Tensor,
     verts_hom: Tensor,
     visible: Visible,
     backend: str | None,
 ) -> Tensor:
-    """Return [P, C + 1] buffers and coverage on each silhouette segment minus those just outside it."""
+    """Return [P, C + 1] AOVs and coverage on each silhouette segment minus those just outside it."""
     segments, outside = visible.segments, visible.outside
     if len(segments.pixel) == 0:
         return verts_hom.new_empty(0, len(background) + 1)
@@ -150,7 +148,7 @@ def jump_across(
         scene,
         geometry,
         cameras,
-        buffers,
+        aovs,
         torch.cat([segments.face, outside.face_id]),
         torch.cat([segments.bary, bary]),
         torch.cat([visible.segment_view, outside.view]),

@@ -31,13 +31,13 @@ def shade(
     scene: Scene,
     geometry: SceneTriangles,
     cameras: Cameras,
-    buffers: Sequence[AOV],
+    aovs: Sequence[AOV],
     face_id: Tensor,
     where: Tensor | ScreenPoints,
     view: Tensor,
     backend: str | None,
 ) -> Tensor:
-    """Return the `buffers` of M points, one after the other: [M, C]; each object is shaded with its own material.
+    """Return the `aovs` of M points, one after the other: [M, C]; each object is shaded with its own material.
 
     face_id: [M] int64 index of each point's face in the scene's triangle list. view: [M] int64 the camera that sees it.
     where: [M, 3] barycentric coordinates, or the points' image points.
@@ -45,7 +45,7 @@ def shade(
     lights = list(scene.lights.values())
 
     def values_of(surface: ShadingPoints, material: Material) -> Tensor:
-        values = [buffer.of(surface, material, lights) for buffer in buffers]
+        values = [aov.of(surface, material, lights) for aov in aovs]
         return values[0] if len(values) == 1 else torch.cat(values, 1)
 
     result = None
@@ -61,7 +61,7 @@ def shade(
             item.mesh, vertices_w, face_id[mine] - first, part, view[mine], cameras, backend, frames
         )
         if result is None:
-            result = vertices_w.new_zeros(len(face_id), sum(buffer.channels for buffer in buffers))
+            result = vertices_w.new_zeros(len(face_id), sum(aov.channels for aov in aovs))
         result = result.index_copy(0, mine, values_of(surface, item.material))
     assert result is not None  # gather_triangles raises for a scene without objects
     return result

@@ -18,12 +18,12 @@ def render_supersampled(
     cameras: Cameras,
     samples: int = 8,
     *,
-    buffers: Sequence[str] = ("color",),
+    aovs: Sequence[str] = ("color",),
     backend: str | None = None,
 ) -> Tensor:
     """Render with a box filter one pixel wide by samples x samples hard samples per pixel: [N, H, W, C + 1].
 
-    The image holds `buffers` (as in `render`) and coverage, without gradients.
+    The image holds `aovs` (as in `render`) and coverage, without gradients.
 
     It shares rasterization and shading with `render`, but none of its edge handling: a reference for it, and a source
     of targets that the fitted model did not make itself. Views are rendered one by one to limit memory.
@@ -32,7 +32,7 @@ def render_supersampled(
     images = []
     with torch.no_grad():
         for view in range(len(cameras)):
-            image = render(scene, fine.select([view]), Hard(), buffers=buffers, backend=backend).image
+            image = render(scene, fine.select([view]), Hard(), aovs=aovs, backend=backend).image
             blocks = image.reshape(1, cameras.height, samples, cameras.width, samples, image.shape[-1])
             images.append(blocks.mean((2, 4)))
     return torch.cat(images)

@@ -1,7 +1,8 @@
 """Fields of scenes, materials and lights: the kind of quantity each holds, and functions over all of them.
 
 `quantity` declares a field with its `Kind`. Code that handles materials or lights of every type (files, priors,
-metrics, learning rates) asks for kinds, not for names; ARCHITECTURE.md lists what else a new type needs.
+metrics, learning rates) asks for kinds, and for no name but `base_color`, which every material has. Only the maps that
+a mesh file brings along go by name (setup.material_inputs).
 """
 
 from __future__ import annotations

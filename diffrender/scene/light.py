@@ -8,7 +8,8 @@ prefiltered radiance: the means over the hemisphere and over the lobes that the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -32,9 +33,10 @@ class LightSamples(NamedTuple):
 class Light(ABC):
     """Base of all lights.
 
-    A light is a frozen dataclass; its learnable fields are each a `scene.fields.quantity`. A new one implements the
-    three methods below, or only `sample` and `shadow_cameras` as a `PunctualLight`; it is listed in
-    `scene.lights.LIGHTS`, and config/options has its options.
+    A light is a frozen dataclass; its learnable fields are each a `scene.fields.quantity`, others are plain values. A
+    new one implements the three methods below; as a `PunctualLight` only `sample` and `shadow_cameras`, as an
+    `EnvironmentLight` all but `shade`, and its two prefiltered radiances. It is listed in `scene.lights.LIGHTS`, and
+    config/options has its options.
     """
 
     @abstractmethod
@@ -60,6 +62,9 @@ class PunctualLight(Light):
 
     shadow: how it casts shadows, or None.
     frame: "world" or "camera": what the light is fixed to (scene.light_frames).
+
+    One that glTF has (`scene.lights.GLTF_LIGHTS`) is written and read by the kinds of its fields: radiance, position
+    and direction; others are its `gltf_entries`.
     """
 
     shadow: Shadow | None
@@ -79,6 +84,15 @@ class PunctualLight(Light):
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """Return the sum over its samples of bsdf x cosine x radiance."""
         return shade_samples(self.sample(surface), surface, material)
+
+    def gltf_entries(self) -> dict[str, Any]:
+        """Return what its entry in KHR_lights_punctual has besides type, colour and intensity."""
+        return {}
+
+    @classmethod
+    def fields_of_gltf(cls, entry: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the fields that `gltf_entries` wrote."""
+        return {}
 
 
 class EnvironmentLight(Light):

@@ -52,8 +52,9 @@ class ReflectionLobes(NamedTuple):
 class Material(ABC):
     """Base of all materials.
 
-    A material is a frozen dataclass; each field is a `scene.fields.quantity`: uniform [C], per vertex [V, C] or a
-    Texture, and learnable. A new one is listed in `scene.materials.MATERIALS`; config/options has its options.
+    A material is a frozen dataclass; its learnable fields are each a `scene.fields.quantity`: uniform [C], per vertex
+    [V, C] or a Texture; others are plain values. A new one is listed in `scene.materials.MATERIALS`; config/options has
+    its options.
 
     base_color: linear RGB in 0..1, C = 3, default 0.5; every material has one.
     needs_light: False if lights make no difference.

@@ -24,7 +24,8 @@ class Projection(ABC):
     """Base of all projections: a frozen dataclass whose fields, if any, are the lens's parameters.
 
     Each parameter is a tensor [N], one number per camera, named as in transforms.json (k1, p2, ...); 0 means that the
-    lens has no such effect.
+    lens has no such effect, and is what files that omit a parameter get. Parameters cannot be learned yet, and glTF has
+    no cameras with other lenses than `Perspective` and `Orthographic`.
 
     A projection need not be linear. The renderer projects the vertices and connects them by straight lines: if the
     lens bends lines, a face is drawn as the triangle of its projected corners (a chord of each edge), so such meshes

@@ -21,7 +21,7 @@ class Views:
     images: [N, H, W, 3] linear RGB, composited over the background if there are masks.
     masks: [N, H, W] coverage in 0..1, or None if unknown.
     names: N names for display, usually file names.
-    buffers: other known AOVs (diffrender.render.aovs) by name: "normal" [N, H, W, 3], "depth" [N, H, W, 1];
+    aovs: other known AOVs (diffrender.render.aovs) by name: "normal" [N, H, W, 3], "depth" [N, H, W, 1];
         uncovered parts of a pixel count as zero, NaN means unknown. Default none.
     is_composited: whether a background was put behind the images by their masks or transparency.
 
@@ -32,7 +32,7 @@ class Views:
     images: Tensor
     masks: Tensor | None
     names: tuple[str, ...]
-    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    aovs: Mapping[str, Tensor] = field(default_factory=dict)
     is_composited: bool = False
 
     def __post_init__(self) -> None:
@@ -40,8 +40,8 @@ class Views:
         check_shape("Views", "images", self.images, (n_views, height, width, 3))
         if self.masks is not None:
             check_shape("Views", "masks", self.masks, (n_views, height, width))
-        for name, values in self.buffers.items():
-            check_shape("Views", f"buffers[{name!r}]", values, (n_views, height, width, "C"))
+        for name, values in self.aovs.items():
+            check_shape("Views", f"aovs[{name!r}]", values, (n_views, height, width, "C"))
         if len(self.names) != n_views:
             raise ShapeError(f"Views: names must have one entry per camera ({n_views}), got {len(self.names)}")
 
@@ -57,7 +57,7 @@ class Views:
             images=self.images[index],
             masks=None if self.masks is None else self.masks[index],
             names=tuple(self.names[i] for i in index.tolist()),
-            buffers={name: values[index] for name, values in self.buffers.items()},
+            aovs={name: values[index] for name, values in self.aovs.items()},
         )
 
     def to(self, device: torch.device | str) -> Views:
@@ -67,7 +67,7 @@ class Views:
             cameras=self.cameras.to(device),
             images=self.images.to(device),
             masks=None if self.masks is None else self.masks.to(device),
-            buffers={name: values.to(device) for name, values in self.buffers.items()},
+            aovs={name: values.to(device) for name, values in self.aovs.items()},
         )
 
 

@@ -73,7 +73,7 @@ class FitSetup:
 
     def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
         """Render `scene` with the edge model of a step of the fit, counted from 0."""
-        return render(scene, cameras, self.edges.at(step), buffers=self.objective.buffers())
+        return render(scene, cameras, self.edges.at(step), aovs=self.objective.aovs())
 
     def render_views(self, scene: Scene, cameras: Cameras) -> RenderOutput:
         """Render `scene` with the edge model of the end of the fit, for scores and pictures."""

@@ -40,16 +40,16 @@ def build_light(options: AnyLight) -> scene_light.Light:
         return SphericalHarmonics(_build_coefficients(options), options.frame)
     if isinstance(options, FlashesOptions):
         return _build_flashes(options)
-    make: Any = LIGHTS[options.type]
-    kinds = kinds_of(make)
+    light_class = LIGHTS[options.type]
+    kinds = kinds_of(light_class)
     values: dict[str, Any] = {}
     for name in type(options).model_fields:
         value = getattr(options, name)
         if isinstance(value, ShadowOptions):
             value = Shadow(value.softness, value.resolution)
-        if name not in ("type", "name"):
+        if name not in ("type", "name") and value is not None:
             values[name] = torch.tensor(value) if name in kinds else value
-    return make(**values)
+    return light_class(**values)
 
 
 def name_lights(lights: Sequence[AnyLight]) -> dict[str, AnyLight]:

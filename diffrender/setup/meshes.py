@@ -17,6 +17,7 @@ from diffrender.config.options.meshes import (
     EllipsoidMesh,
     FileMesh,
     SphereMesh,
+    SubdivideOptions,
     TorusMesh,
     VisualHullMesh,
 )
@@ -73,7 +74,7 @@ def _build(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where:
 
 def _subdivide(data: MeshData, options: AnyMesh, where: str) -> MeshData:
     """Subdivide the mesh as `options` ask for, and its colours and texture coordinates with it."""
-    subdivision = options.subdivide if isinstance(options, FileMesh | BoxMesh | TorusMesh | VisualHullMesh) else None
+    subdivision: SubdivideOptions | None = getattr(options, "subdivide", None)
     if subdivision is None:
         return data
     n_faces = data.mesh.n_faces * 4**subdivision.times

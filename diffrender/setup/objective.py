@@ -14,7 +14,7 @@ from diffrender.config.defaults import (
 from diffrender.config.options.losses import LossOptions, MaskLossOptions, MaterialSmoothnessOptions, TermOptions
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.losses.aov_loss import BufferLoss
+from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.objective import Term
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.scene.fields import COLOR, NUMBER, SHARE
@@ -74,9 +74,7 @@ def build_terms(loss: LossOptions, start: Scene) -> list[Term]:
         terms.append(
             Term("mask", loss.mask.weight, MASK_LOSSES[loss.mask.type](**constructor_options(loss.mask, "weight")))
         )
-    for name, buffer in (("normal", loss.normal), ("depth", loss.depth)):
-        if buffer is not None:
-            terms.append(Term(name, buffer.weight, BufferLoss(name, buffer.type)))
+    terms += [Term(name, term.weight, AovLoss(name, term.type)) for name, term in loss.aovs().items()]
     for name, regularizer in REGULARIZERS.items():
         options: TermOptions | None = getattr(loss, name)
         if options is not None:

@@ -55,16 +55,16 @@ def build_targets(config: FitConfig) -> Targets:
     fixed = None if options.background == "random" else options.background
     candidates = (config.background, fixed, synthetic.background if synthetic is not None else None)
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
-    buffers = config.loss.buffers() if config.loss is not None else ()
+    aovs = tuple(config.loss.aovs()) if config.loss is not None else ()
     if synthetic is not None:
-        views, scene, notes = _render(synthetic.model_copy(update={"background": background}), options, buffers)
+        views, scene, notes = _render(synthetic.model_copy(update={"background": background}), options, aovs)
         fit, heldout = _split(views, options)
         relit = _build_relit(synthetic, scene, (heldout or fit).cameras)
         aabb, origin = None, ZERO
     else:
         assert options.path is not None
         scene = relit = None
-        fit, heldout, aabb, origin, notes = _read(options.path, options, background, buffers)
+        fit, heldout, aabb, origin, notes = _read(options.path, options, background, aovs)
     if aabb is None:
         place = InitRegion(region_of_views(fit), None, fit, origin)
     else:
@@ -83,11 +83,11 @@ def _with_near(views: Views, near: float) -> Views:
 
 
 def _read(
-    path: str | Path, options: TargetsOptions, background: tuple[float, float, float], buffers: tuple[str, ...]
+    path: str | Path, options: TargetsOptions, background: tuple[float, float, float], aovs: tuple[str, ...]
 ) -> tuple[Views, Views | None, Tensor | None, Origin, list[str]]:
     """Return the views to fit, those held out, the box around the object, the origin of these, and notes."""
     skip_missing = options.missing == "skip"
-    capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, buffers, skip_missing))
+    capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, aovs, skip_missing))
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
     if options.test_every != "auto" or capture.holds_out:
         return *_split(capture.views, options), capture.aabb, capture.origin, notes
@@ -96,7 +96,7 @@ def _read(
 
 
 def _render(
-    options: SyntheticOptions, targets: TargetsOptions, buffers: tuple[str, ...]
+    options: SyntheticOptions, targets: TargetsOptions, aovs: tuple[str, ...]
 ) -> tuple[Views, Scene, list[str]]:
     size = targets.resolution or SYNTHETIC_RESOLUTION
     low, high = options.elevation_deg
@@ -111,7 +111,7 @@ def _render(
     if options.normalize:
         scene = _fit_into_unit_sphere(scene)
     taken = synthetic_gains(cameras, options)
-    views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, buffers)
+    views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, aovs)
     # The true exposures are hidden from the fit.
     views = replace(views, cameras=cameras)
     return views if targets.masks else replace(views, masks=None), scene, notes

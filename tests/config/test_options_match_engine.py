@@ -14,8 +14,16 @@ from diffrender.config import defaults
 from diffrender.config.options.base import arms_of
 from diffrender.config.options.edges import AnyEdges
 from diffrender.config.options.lights import AnyLight, ShadowOptions
-from diffrender.config.options.losses import BufferLossOptions, ImageLoss, LossOptions, MaskLossOptions, Pointwise
+from diffrender.config.options.losses import (
+    AovLossOptions,
+    ImageLoss,
+    ImageLossOptions,
+    LossOptions,
+    MaskLossOptions,
+    Pointwise,
+)
 from diffrender.config.options.materials import AnyMaterial
+from diffrender.config.options.meshes import AnyMesh, FileMesh, VisualHullMesh
 from diffrender.config.options.parameters import (
     MADE_FOR,
     Method,
@@ -26,12 +34,13 @@ from diffrender.config.options.parameters import (
 from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.schema import DisplayOptions, OptimizeOptions, ResolutionOptions
 from diffrender.config.schema_words import model_of
-from diffrender.config.untyped_config import MATERIAL_OPTIONS, optimizable_paths
+from diffrender.config.untyped_config import learned_options, optimizable_paths
 from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.loop import FitSettings
+from diffrender.fit.loss_inputs import SPACES
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.losses.aov_loss import BufferLoss
+from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.losses.pointwise import POINTWISE
 from diffrender.fit.optimizer.adam import ADAM_VARIANTS
 from diffrender.fit.optimizer.fit_optimizer import BETAS, ParamSettings
@@ -41,10 +50,13 @@ from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.imaging.tone_mapping import TONE_CURVES, Display
+from diffrender.readers.captures.normal_depth import CAPTURED_AOVS
+from diffrender.readers.meshes.read_mesh import MESH_READERS
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.soft import SHARPEST_PX
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import HEIGHT_UNIT, EnvMap
+from diffrender.scene.fields import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -52,10 +64,12 @@ from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import CAMERA_LEAVES, canonical_path, learnable_paths
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
+from diffrender.setup.meshes import PRIMITIVES
 
-LOSSES = ("image", "mask", "normal", "depth")
+TERMS = {name: model_of(field.annotation) for name, field in LossOptions.model_fields.items()}
+AOV_TERMS = {name for name, model in TERMS.items() if model is AovLossOptions}
 REGULARIZER_OPTIONS = {
-    name: model_of(field.annotation) for name, field in LossOptions.model_fields.items() if name not in LOSSES
+    name: model for name, model in TERMS.items() if name not in {"image", "mask"} and name not in AOV_TERMS
 }
 UNIONS_AND_TABLES = [
     (arms_of(AnyMaterial), MATERIALS),
@@ -74,7 +88,7 @@ PAIRS: list[tuple[Any, Any, set[str]]] = [
     (ShadowOptions, Shadow, set()),
     (DisplayOptions, Display, set()),
     (ResolutionOptions, ResolutionSchedule, set()),
-    (BufferLossOptions, BufferLoss, {"type", "weight", "buffer", "of"}),
+    (AovLossOptions, AovLoss, {"type", "weight", "aov", "of"}),
     (RemeshScheduleOptions, Remeshing, {"when", "at"}),
     (OptimizeOptions, FitSettings, {"random_background"}),
     (ParameterOptions, ParamSettings, {"method", "smoothness", "solver", "levels", "remesh", "in_edges"}),
@@ -113,6 +127,11 @@ def is_written(default: Any, option: Any) -> bool:
     return torch.equal(torch.tensor(option).expand_as(values), values)
 
 
+def test_every_initial_mesh_can_be_built() -> None:
+    assert {FileMesh, VisualHullMesh, *PRIMITIVES} == set(arms_of(AnyMesh).values())
+    assert all(suffix in str(FileMesh.__doc__) for suffix in MESH_READERS)
+
+
 def test_constants_that_descriptions_quote_are_those_of_the_engine() -> None:
     assert defaults.BETAS == BETAS
     assert LargeSteps().smoothness == defaults.LAMBDA_OF_REMESHED
@@ -127,25 +146,36 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(Optimizer) == tuple(ADAM_VARIANTS)
     assert {method.optimizer for method in PARAMETRIZATIONS.values()} <= set(ADAM_VARIANTS)
     assert get_args(MaskLossOptions.model_fields["type"].annotation) == tuple(MASK_LOSSES)
+    assert set(CAPTURED_AOVS) == AOV_TERMS
     assert get_args(Pointwise) == tuple(POINTWISE)
-    for name, material in MATERIALS.items():
-        assert MATERIAL_OPTIONS[name].needs_light == material.needs_light
+    assert set(get_args(ImageLossOptions.model_fields["space"].annotation)) == set(SPACES)
     for method in ("zero_mean", "balanced"):
         assert CAMERA_LEAVES[MADE_FOR[method].removeprefix("cameras.")][1].parametrization == method
 
 
-@pytest.mark.parametrize("material", MATERIALS)
+@pytest.mark.parametrize(("options", "table"), [(arms_of(AnyMaterial), MATERIALS), (arms_of(AnyLight), LIGHTS)])
+def test_what_can_be_learned_is_what_the_engine_has_kinds_of(options: dict[str, Any], table: dict[str, Any]) -> None:
+    for name, model in options.items():
+        assert set(learned_options(model)) == set(kinds_of(table[name])), name
+
+
+@pytest.mark.parametrize("kind", MATERIALS)
+def test_materials_that_need_light_say_so(kind: str) -> None:
+    assert arms_of(AnyMaterial)[kind].needs_light == MATERIALS[kind].needs_light
+
+
+@pytest.mark.parametrize("kind", MATERIALS)
 @pytest.mark.parametrize("names", [["object"], ["cow", "floor"]])
-def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str], material: str) -> None:
+def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str], kind: str) -> None:
     mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
     scene = Scene(
-        {name: Object(mesh, MATERIALS[material]()) for name in names},
+        {name: Object(mesh, MATERIALS[kind]()) for name in names},
         {name: light() for name, light in LIGHTS.items()},
     )
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]))
     cameras = with_gains(cameras, ("cameras.exposure", "cameras.white_balance"))
-    objects: dict[str, Any] = {"objects": [{"name": name, "material": material} for name in names]}
-    data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": material})
+    objects: dict[str, Any] = {"objects": [{"name": name, "material": kind} for name in names]}
+    data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": kind})
     paths = optimizable_paths(data)
     assert set(paths.values()) == set(learnable_paths(scene, cameras))
     for path, canonical in paths.items():

@@ -170,9 +170,9 @@ def test_what_leads_nowhere_is_a_mistake_shown_on_the_command_line(text: str, wo
     assert "^" in str(mistake)
 
 
-def test_text_from_the_command_line_is_quoted_in_messages() -> None:
-    (mistake,) = overridden("device=gpu", "device.x=1").mistakes
-    assert "`device` is the plain value `gpu`" in str(mistake)
+def test_a_text_of_the_command_line_has_nothing_below_it() -> None:
+    (mistake,) = overridden("targets=sphere", "targets.path=here").mistakes
+    assert mistake.message == "`targets` is the plain value `sphere`, which has no `path`"
 
 
 def test_places_point_at_key_and_value_on_the_command_line() -> None:

@@ -59,13 +59,13 @@ def test_pictures_are_multiplied_with_their_background_and_coverage_is_not(edges
     assert torch.equal(exposed[..., 3], plain[..., 3])
 
 
-def test_other_buffers_know_no_exposure():
-    buffers = ("normal", "color", "depth")
-    plain = render(ball(), cameras(), buffers=buffers)
-    exposed = render(ball(), replace(cameras(), exposure=STOPS), buffers=buffers)
+def test_other_aovs_know_no_exposure():
+    aovs = ("normal", "color", "depth")
+    plain = render(ball(), cameras(), aovs=aovs)
+    exposed = render(ball(), replace(cameras(), exposure=STOPS), aovs=aovs)
     for name in ("normal", "depth"):
-        assert torch.equal(exposed.buffer(name), plain.buffer(name))
-    torch.testing.assert_close(exposed.buffer("color"), plain.buffer("color") * 2 ** STOPS[:, None, None, None])
+        assert torch.equal(exposed.aov(name), plain.aov(name))
+    torch.testing.assert_close(exposed.aov("color"), plain.aov("color") * 2 ** STOPS[:, None, None, None])
 
 
 def test_gains_go_along_with_their_cameras():

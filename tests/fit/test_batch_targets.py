@@ -43,7 +43,7 @@ def test_senseless_schedules_are_refused(options):
 
 def test_smaller_views_are_area_means_seen_by_smaller_cameras():
     scene, cameras, views, steps = shown(ResolutionSchedule(0.5, 4))
-    views_depth = replace(views, buffers={"depth": torch.rand(4, 24, 30, 1)})
+    views_depth = replace(views, aovs={"depth": torch.rand(4, 24, 30, 1)})
     steps = StepViews(views_depth, ResolutionSchedule(0.5, 4), False, 0)
     small_cameras, small = steps.at(cameras, torch.tensor([2, 0]), 3)
     assert (small_cameras.height, small_cameras.width) == (12, 15)
@@ -51,7 +51,7 @@ def test_smaller_views_are_area_means_seen_by_smaller_cameras():
     torch.testing.assert_close(small.cameras.focal_px, small_cameras.focal_px)
     torch.testing.assert_close(small.images, resize_area(views.images, 12, 15)[[2, 0]])
     torch.testing.assert_close(small.masks, resize_area(views.masks[..., None], 12, 15)[[2, 0], ..., 0])
-    torch.testing.assert_close(small.buffers["depth"], resize_area(views_depth.buffers["depth"], 12, 15)[[2, 0]])
+    torch.testing.assert_close(small.aovs["depth"], resize_area(views_depth.aovs["depth"], 12, 15)[[2, 0]])
     whole_cameras, whole = steps.at(cameras, None, 4)
     assert steps.draw_added_background(scene.background, 4, 0) is None
     assert whole.images is views.images

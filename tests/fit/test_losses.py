@@ -185,7 +185,7 @@ def test_huber_refuses_bad_deltas(delta):
 
 
 def test_pyramid_refuses_bad_options():
-    with pytest.raises(ConfigError, match="of must be one of l1, l2, huber, got 'mask_iou'"):
+    with pytest.raises(ConfigError, match=r"of must be one of l1, l2, .*, got 'mask_iou'"):
         Pyramid(of="mask_iou")
     with pytest.raises(ConfigError, match="levels must be at least 1, got 0"):
         Pyramid(levels=0)

@@ -54,7 +54,7 @@ def test_no_view_of_photometric_stereo_is_held_out(tmp_path: Path) -> None:
     capture = read_capture(write_photometric_stereo(tmp_path), CaptureOptions())
     assert (len(capture.views), capture.holds_out, capture.read_heldout, capture.aabb) == (2, False, None, None)
     with pytest.raises(DataError, match=r"come without images of depth; remove loss\.depth"):
-        read_capture(tmp_path, CaptureOptions(buffers=("depth",)))
+        read_capture(tmp_path, CaptureOptions(aovs=("depth",)))
 
 
 def test_a_path_of_no_known_format_is_told_what_there_is_and_what_is_known(tmp_path: Path) -> None:

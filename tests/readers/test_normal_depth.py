@@ -23,8 +23,8 @@ def write_capture(folder, normal=None, depth=None):
     (folder / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.7, "frames": [frame]}))
 
 
-def read(folder, *buffers, resolution=None):
-    return read_transforms(folder, CaptureOptions(resolution, buffers=buffers)).buffers
+def read(folder, *aovs, resolution=None):
+    return read_transforms(folder, CaptureOptions(resolution, aovs=aovs)).aovs
 
 
 def test_normals_and_depths_come_with_the_images(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,14 +12,16 @@ import pytest
 import torch
 
 from diffrender.config.load import load_config, parse_config
-from diffrender.config.options.lights import AmbientOptions
+from diffrender.config.options.fields import Fixed
+from diffrender.config.options.lights import PointOptions
 from diffrender.config.options.materials import LambertOptions
 from diffrender.config.resolved import format_resolved
+from diffrender.config.untyped_config import learned_options
 from diffrender.errors import ConfigError
 from diffrender.fit.loop import fit
 from diffrender.readers.mesh_data import MeshData
 from diffrender.scene.gltf_surface import GltfSurface
-from diffrender.scene.lights import LIGHTS, Ambient, Directional, Environment, Point, SphericalHarmonics, Spot
+from diffrender.scene.lights import LIGHTS, Directional, Environment, Point, SphericalHarmonics, Spot
 from diffrender.scene.materials import MATERIALS, Ggx, Lambert, Phong
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.shadow_cameras import Shadow
@@ -183,32 +186,6 @@ optimize:
     assert len(setup.model.latents) == 4
 
 
-def test_plain_options_of_new_materials_and_lights_reach_them(monkeypatch):
-    @dataclasses.dataclass(frozen=True)
-    class Toon(Lambert):
-        steps: int = 3
-
-    class ToonOptions(LambertOptions):
-        type: Literal["toon"] = "toon"
-        steps: int = 3
-
-    @dataclasses.dataclass(frozen=True)
-    class Lamp(Ambient):
-        is_warm: bool = False
-
-    class LampOptions(AmbientOptions):
-        type: Literal["lamp"] = "lamp"
-        is_warm: bool = False
-
-    monkeypatch.setitem(MATERIALS, "toon", Toon)
-    monkeypatch.setitem(LIGHTS, "lamp", Lamp)
-    data = MeshData(Mesh(SQUARE, FACES), None, None)
-    material, _, _ = build_material(ToonOptions(steps=5, base_color=0.5), data, "material")
-    light = build_light(LampOptions(is_warm=True))
-    assert isinstance(material, Toon) and material.steps == 5 and material.base_color.tolist() == [0.5] * 3
-    assert isinstance(light, Lamp) and light.is_warm is True and light.radiance.tolist() == [1, 1, 1]
-
-
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
@@ -298,3 +275,41 @@ def test_priors_come_with_what_they_are_for() -> None:
     turning = "optimize: {material.base_color: {}, lights.environment.rotation: {}}"
     assert build_terms(start + turning) == usual
     assert build_terms(start + both + "\nloss: {image: l2}") == {"image": 1.0}
+
+
+@dataclass(frozen=True)
+class Lamp(Point):
+    is_on: bool = True
+    brand: str = ""
+
+
+class LampOptions(PointOptions):
+    type: Literal["lamp"] = "lamp"  # type: ignore[assignment]
+    is_on: Fixed[bool] = True
+    brand: Fixed[str] = ""
+
+
+@dataclass(frozen=True)
+class Toon(Lambert):
+    bands: int = 4
+    is_smooth: bool = False
+
+
+class ToonOptions(LambertOptions):
+    type: Literal["toon"] = "toon"  # type: ignore[assignment]
+    bands: Fixed[int] = 4
+    is_smooth: Fixed[bool] = False
+
+
+def test_options_that_are_no_quantities_are_passed_on_and_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LIGHTS, "lamp", Lamp)
+    monkeypatch.setitem(MATERIALS, "toon", Toon)
+    lamp = build_light(LampOptions(is_on=False, brand="ours"))
+    assert isinstance(lamp, Lamp) and (lamp.is_on, lamp.brand, lamp.frame) == (False, "ours", "world")
+    assert lamp.position.tolist() == [0, 2, 0]
+    mesh = MeshData(Mesh(SQUARE, FACES), None, None)
+    toon, options, _ = build_material(ToonOptions(bands=2, is_smooth=True), mesh, "material")
+    assert isinstance(toon, Toon) and (toon.bands, toon.is_smooth) == (2, True)
+    assert options.base_color is not None and toon.base_color.tolist() == [[0.5] * 3] * 4
+    assert learned_options(LampOptions) == ["position", "intensity"]
+    assert learned_options(ToonOptions) == ["base_color", "normal"]

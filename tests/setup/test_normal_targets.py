@@ -21,10 +21,10 @@ loss: {image: null, normal: 1, mask: {type: l1, weight: 0.3}}
 def test_normals_and_coverage_alone_are_fitted(tmp_path):
     setup = build_fit(parse_config(SCENE, tmp_path))
     views = setup.fit_views
-    assert set(views.buffers) == {"normal"}
+    assert set(views.aovs) == {"normal"}
     output = setup.render_step(setup.scene, views.cameras, 0)
-    assert output.buffers == ("normal",)
-    assert setup.render_views(setup.scene, views.cameras).buffers == ("color",)
+    assert output.aovs == ("normal",)
+    assert setup.render_views(setup.scene, views.cameras).aovs == ("color",)
     assert [term.name for term in setup.objective.terms] == ["mask", "normal"]
 
 

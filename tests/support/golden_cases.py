@@ -140,15 +140,15 @@ def floor_that_passes_the_camera() -> Tensor:
 
 
 def normals() -> Tensor:
-    """Render normals, where x, y and z go from -1, black, to 1, white."""
-    output = dr.render_scene(scene(dr.Object(lobes(), dr.Unlit())), perspective(), buffers=("normal",))
-    return output.buffer("normal")[0] / 2 + 0.5
+    """From -1, black, to 1, white, in x, y and z."""
+    output = dr.render_scene(scene(dr.Object(lobes(), dr.Unlit())), perspective(), aovs=("normal",))
+    return output.aov("normal")[0] / 2 + 0.5
 
 
 def depth() -> Tensor:
-    """Render depths from 2, black, to 4, white."""
-    output = dr.render_scene(scene(dr.Object(lobes(), dr.Unlit())), perspective(), buffers=("depth",))
-    return (output.buffer("depth")[0] - 2) / 2
+    """From 2, black, to 4, white."""
+    output = dr.render_scene(scene(dr.Object(lobes(), dr.Unlit())), perspective(), aovs=("depth",))
+    return (output.aov("depth")[0] - 2) / 2
 
 
 def progress_picture() -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -19,7 +19,12 @@ Samples: TypeAlias = Annotated[
 
 
 class EdgeOptions(Strict, shorthands={str: "type"}):
-    """Base of the edge models' options."""
+    """Base of the edge models' options.
+
+    moves_silhouettes: whether images have a gradient that moves silhouettes.
+    """
+
+    moves_silhouettes: ClassVar[bool] = True
 
 
 class AntialiasOptions(EdgeOptions):
@@ -31,6 +36,8 @@ class AntialiasOptions(EdgeOptions):
 
 class HardOptions(EdgeOptions):
     """Whole pixels; no gradients from silhouettes."""
+
+    moves_silhouettes: ClassVar[bool] = False
 
     type: Literal["hard"] = "hard"
 

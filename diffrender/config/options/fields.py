@@ -21,6 +21,12 @@ Weight: TypeAlias = Annotated[float, Field(ge=0)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
+
+# Metadata of a Fixed.
+NOT_LEARNED = "not learned"
+Fixed: TypeAlias = Annotated[T, NOT_LEARNED]
+"""An option of a material or a light that cannot be learned."""
+
 Pair: TypeAlias = Annotated[tuple[T, T], Field(strict=False)]
 """Two values in a list."""
 

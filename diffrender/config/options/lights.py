@@ -13,6 +13,7 @@ from diffrender.config.options.fields import (
     Color,
     File,
     FileOrFolder,
+    Fixed,
     Name,
     NonzeroVector,
     Vector,
@@ -39,11 +40,11 @@ class ShadowOptions(Strict, shorthands={float: "softness", bool: ""}):
 
 
 LightFrame: TypeAlias = Annotated[
-    Literal["world", "camera"],
+    Fixed[Literal["world", "camera"]],
     Field(description="what the light is fixed to; camera: it moves with each camera, in its axes (x right, y down)"),
 ]
 CastShadow: TypeAlias = Annotated[
-    ShadowOptions | None,
+    Fixed[ShadowOptions | None],
     BeforeValidator(lambda value: None if value is False else value),
     Field(description="true, or {softness: 0.01, resolution: 512}: whether the light casts shadows"),
 ]
@@ -57,7 +58,7 @@ ConeAngle: TypeAlias = Annotated[float, Field(gt=0, le=89)]
 class LightOptions(Strict, shorthands={str: "type"}):
     """Base of the lights' options."""
 
-    name: Name | None = option(None, "name in paths of `optimize:`; if omitted: the type")
+    name: Fixed[Name | None] = option(None, "name in paths of `optimize:`; if omitted: the type")
 
 
 class AmbientOptions(LightOptions):
@@ -112,7 +113,7 @@ class SphericalHarmonicsOptions(LightOptions):
     coefficients: Coefficients | None = option(
         None, "9 or 16 rows [r, g, b], z polar; if omitted: radiance 1 everywhere"
     )
-    order: Literal[2, 3] = option(2, "9 or 16 coefficients, if they are omitted")
+    order: Fixed[Literal[2, 3]] = option(2, "9 or 16 coefficients, if they are omitted")
     frame: LightFrame = "world"
 
 
@@ -128,7 +129,7 @@ class EnvironmentOptions(LightOptions):
     radiance: Annotated[Color | Annotated[File, Form("sky.hdr")], OneOf()] = option(
         WHITE, "a lat-long image (its middle is at +x), or a colour to start from"
     )
-    resolution: MapHeight | None = option(
+    resolution: Fixed[MapHeight | None] = option(
         None, f"rows of the map, half its columns; if omitted: the file's own, or {MAP_HEIGHT}"
     )
     rotation: Rotation = None

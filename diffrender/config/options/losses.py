@@ -66,7 +66,7 @@ class MaskLossOptions(TermOptions, shorthands={str: "type"}):
     )
 
 
-class BufferLossOptions(TermOptions, shorthands={str: "type"}):
+class AovLossOptions(TermOptions, shorthands={str: "type"}):
     """Between images of normals or of depths, for targets that have them."""
 
     type: Pointwise = option("l1", "the cost of a difference")
@@ -98,8 +98,8 @@ class LossOptions(Strict):
 
     image: ImageLoss | None = option(L1Options(), "between images")
     mask: MaskLossOptions | None = _term("between silhouettes")
-    normal: BufferLossOptions | None = _term("between images of world normals")
-    depth: BufferLossOptions | None = _term("between images of camera depth")
+    normal: AovLossOptions | None = _term("between images of world normals")
+    depth: AovLossOptions | None = _term("between images of camera depth")
     laplacian: TermOptions | None = _term(
         "vertices near the mean of their neighbours: little curvature, even triangles"
     )
@@ -114,9 +114,10 @@ class LossOptions(Strict):
     )
     white_light: TermOptions | None = _term("gray lights")
 
-    def buffers(self) -> tuple[str, ...]:
-        """Return the AOVs that are compared: "normal", "depth"."""
-        return tuple(name for name in ("normal", "depth") if getattr(self, name) is not None)
+    def aovs(self) -> dict[str, AovLossOptions]:
+        """Return the losses on AOVs by the AOV that each compares."""
+        terms = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: term for name, term in terms.items() if isinstance(term, AovLossOptions)}
 
     def rules(self) -> Iterator[Finding]:
         """Yield mistakes in the combination of terms."""

@@ -16,7 +16,7 @@ Normal: TypeAlias = Annotated[NormalMap | None, Field(description="a normal map"
 class MaterialOptions(Strict, shorthands={str: "type"}):
     """Base of the materials' options.
 
-    needs_light: whether the look of the material depends on lights, as `Material.needs_light`.
+    needs_light: as of the material.
     """
 
     needs_light: ClassVar[bool] = True

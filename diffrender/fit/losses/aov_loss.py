@@ -14,27 +14,27 @@ from diffrender.fit.objective import Loss
 
 
 @dataclass(frozen=True)
-class BufferLoss(Loss):
+class AovLoss(Loss):
     """Mean over pixels and channels of a penalty on the difference of one AOV (diffrender.render.aovs).
 
     Pixels where the target is NaN are not compared.
 
-    buffer: "normal" (world normals) or "depth" (camera depth, in world units).
+    aov: "normal" (world normals) or "depth" (camera depth, in world units).
     of: the penalty: "l1", "l2" or "huber" with its default delta.
     """
 
-    buffer: str
+    aov: str
     of: str = "l1"
 
     def __post_init__(self) -> None:
         if self.of not in POINTWISE:
-            raise ConfigError(f"{self.buffer}: type must be one of {', '.join(POINTWISE)}, got {self.of!r}")
+            raise ConfigError(f"{self.aov}: type must be one of {', '.join(POINTWISE)}, got {self.of!r}")
 
     @property
-    def buffers(self) -> tuple[str, ...]:
-        """The buffer that it compares."""
-        return (self.buffer,)
+    def aovs(self) -> tuple[str, ...]:
+        """The AOV that it compares."""
+        return (self.aov,)
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean penalty of each view [n]."""
-        return mean_per_view(POINTWISE[self.of]().penalty(comparison.buffer_difference(self.buffer)))
+        return mean_per_view(POINTWISE[self.of]().penalty(comparison.aov_difference(self.aov)))

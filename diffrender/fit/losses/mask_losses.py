@@ -21,7 +21,7 @@ class MaskIoU(Loss):
     same as the usual product form, and pixels half covered in both count as equal.
     """
 
-    buffers: ClassVar[tuple[str, ...]] = ()
+    aovs: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
     def __call__(self, comparison: LossInputs) -> Tensor:
@@ -36,12 +36,9 @@ class MaskIoU(Loss):
 class MaskL1(Loss):
     """Mean over the image of |coverage - target mask|; independent of the size of the object."""
 
-    buffers: ClassVar[tuple[str, ...]] = ()
+    aovs: ClassVar[tuple[str, ...]] = ()
     needs_masks: ClassVar[bool] = True
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean absolute difference of each view [n]."""
         return mean_per_view((comparison.output.coverage - comparison.masks()).abs())
-
-
-MASK_LOSSES: dict[str, type[Loss]] = {"mask_iou": MaskIoU, "l1": MaskL1}

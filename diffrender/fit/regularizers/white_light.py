@@ -11,7 +11,6 @@ from diffrender.fit.objective import Regularizer
 from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.fields import kinds_of
-from diffrender.scene.light import Light
 from diffrender.scene.scene import Scene
 
 # Lower bound of the mean radiance in the denominator.
@@ -29,11 +28,16 @@ class WhiteLight(Regularizer):
 
     def __call__(self, scene: Scene) -> Tensor:
         """Return [], zero if all lights are gray."""
-        return sum((_chroma(light) for light in scene.lights.values()), scene.background.new_zeros(()))
+        colors = (
+            getattr(light, name)
+            for light in scene.lights.values()
+            for name, kind in kinds_of(light).items()
+            if kind.is_color
+        )
+        return sum(map(_chroma, colors), scene.background.new_zeros(()))
 
 
-def _chroma(light: Light) -> Tensor:
-    value = getattr(light, next(name for name, kind in kinds_of(light).items() if kind.is_color))
+def _chroma(value: Tensor | EnvMap) -> Tensor:
     if not isinstance(value, EnvMap):
         return _distance(value.reshape(-1, 3))
     height, width = value.texels.shape[:2]

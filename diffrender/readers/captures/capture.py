@@ -20,14 +20,14 @@ class CaptureOptions:
     resolution: the long side of the images in pixels, at least 1; larger images are shrunk to it, None keeps them.
     background: linear RGB that fills what masks and transparency leave free.
     use_masks: False ignores mask files and returns no masks.
-    buffers: which of "normal" and "depth" to read for every image.
+    aovs: which of "normal" and "depth" to read for every image.
     skip_missing: whether images that do not exist are skipped with a note; otherwise they are an error.
     """
 
     resolution: int | None = None
     background: Sequence[float] = (0.0, 0.0, 0.0)
     use_masks: bool = True
-    buffers: tuple[str, ...] = ()
+    aovs: tuple[str, ...] = ()
     skip_missing: bool = False
 
 
@@ -35,7 +35,7 @@ class CaptureOptions:
 class Capture:
     """What a capture reader returns.
 
-    views: images, cameras and, if asked for and known, masks and buffers. Images show the background of the options
+    views: images, cameras and, if asked for and known, masks and AOVs. Images show the background of the options
         where masks leave it free, and `views.is_composited` says so; or black, if nothing else was ever there.
     holds_out: whether some of `views` are held out of a fit unless its options say otherwise; False if a fit needs
         each of them, or if the capture sets others apart.

@@ -13,13 +13,15 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.posed_images import PosedImage, load_or_note, problems_error
+from diffrender.render.aovs import AOV, AOVS
 from diffrender.scene.views import Views
 
-BUFFER_CHANNELS: Mapping[str, int] = {"normal": 3, "depth": 1}
+# Those that a capture may have beside its images.
+CAPTURED_AOVS: Mapping[str, AOV] = {name: aov for name, aov in AOVS.items() if name != "color"}
 
 
-def read_buffer(source: Path, frames: Sequence[PosedImage], views: Views, name: str) -> Tensor:
-    """Read "normal" or "depth" of `frames` as `Views.buffers` has it: [N, H, W, C], in the size of `views`.
+def read_aov(source: Path, frames: Sequence[PosedImage], views: Views, name: str) -> Tensor:
+    """Read "normal" or "depth" of `frames` as `Views.aovs` has it: [N, H, W, C], in the size of `views`.
 
     The files are .npy arrays [H, W, C] (or [H, W] for depth) of numbers, at least as large as the views: world normals,
     zero where there is no surface; camera depths, 0 or less where unknown. NaN is unknown, and so is a pixel if any
@@ -39,14 +41,14 @@ def read_buffer(source: Path, frames: Sequence[PosedImage], views: Views, name: 
 
 def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | None) -> Tensor:
     height, width = size
-    path = frame.buffer_paths.get(name)
+    path = frame.aov_paths.get(name)
     if path is None:
         raise DataError(f"has no {name}_path, which loss.{name} needs; give it a .npy file, or remove loss.{name}")
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a .npy array ({error})") from error
-    channels = BUFFER_CHANNELS[name]
+    channels = CAPTURED_AOVS[name].channels
     if channels == 1 and values.ndim == 2:
         values = values[..., None]
     is_numeric = values.dtype.kind in "fiu"

@@ -72,7 +72,7 @@ class PosedImage:
     name: for people. place: its name in messages, for example "frame 3 (images/0003.png)".
     cam_from_world: [4, 4] float64, rigid, OpenCV axes.
     stated_width, stated_height: the size in pixels that the capture says the image has, or None.
-    buffer_paths: the files of its "normal" and "depth", if there are any.
+    aov_paths: the files of its "normal" and "depth", if there are any.
     exposure, white_balance: in stops, and [3] gains, as in scene.cameras; None if the capture omits them.
     """
 
@@ -84,7 +84,7 @@ class PosedImage:
     intrinsics: Intrinsics
     stated_width: int | None = None
     stated_height: int | None = None
-    buffer_paths: Mapping[str, Path] = field(default_factory=dict)
+    aov_paths: Mapping[str, Path] = field(default_factory=dict)
     exposure: float | None = None
     white_balance: tuple[float, ...] | None = None
 
@@ -125,7 +125,7 @@ def read_posed_images(source: Path, frames: Sequence[PosedImage], options: Captu
 
     source: the file that lists the frames, for messages.
     options: images are shrunk by exact area means in linear light; without masks, transparency still shows the
-        background. Its buffers are left to the caller.
+        background. Its AOVs are left to the caller.
     Raises one DataError that lists everything that is wrong with all the images.
     """
     problems: list[str] = []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, check_rigid, invert_rigid, make_rigid
-from diffrender.readers.captures.normal_depth import BUFFER_CHANNELS
+from diffrender.readers.captures.normal_depth import CAPTURED_AOVS
 from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.projections.perspective import Perspective
@@ -52,13 +52,13 @@ def posed_image(
     mask_path = frame.get("mask_path")
     if mask_path is not None and not isinstance(mask_path, str):
         own.append(f"mask_path must be a path, got {shorten(mask_path)}")
-    buffer_paths = {}
-    for name in BUFFER_CHANNELS:
-        buffer_path = frame.get(f"{name}_path")
-        if isinstance(buffer_path, str):
-            buffer_paths[name] = resolve(path.parent, buffer_path)
-        elif buffer_path is not None:
-            own.append(f"{name}_path must be a path, got {shorten(buffer_path)}")
+    aov_paths = {}
+    for name in CAPTURED_AOVS:
+        aov_path = frame.get(f"{name}_path")
+        if isinstance(aov_path, str):
+            aov_paths[name] = resolve(path.parent, aov_path)
+        elif aov_path is not None:
+            own.append(f"{name}_path must be a path, got {shorten(aov_path)}")
     exposure, white_balance = _exposure(frame, own), _white_balance(frame, own)
     if own or cam_from_world is None:
         problems.extend(f"{place}: {problem}" for problem in own)
@@ -72,7 +72,7 @@ def posed_image(
         intrinsics=intrinsics,
         stated_width=width,
         stated_height=height,
-        buffer_paths=buffer_paths,
+        aov_paths=aov_paths,
         exposure=exposure,
         white_balance=white_balance,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
-from diffrender.readers.captures.normal_depth import read_buffer
+from diffrender.readers.captures.normal_depth import read_aov
 from diffrender.readers.captures.posed_images import (
     PosedImage,
     far_origin,
@@ -33,7 +33,7 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     """Read the images, masks and cameras of a capture, in the order of the file's frames.
 
     path: the JSON file, or a folder with transforms.json or transforms_train.json.
-    options: resolution, background, masks and buffers; if omitted, those of CaptureOptions().
+    options: resolution, background, masks and AOVs; if omitted, those of CaptureOptions().
 
     Returns Views: images [N, H, W, 3] in linear RGB over the background, cameras with pixel centres at +0.5, and masks
     [N, H, W] from mask files and transparency, if there are any.
@@ -87,7 +87,7 @@ def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[Posed
 
 def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
     views = read_posed_images(path, frames, options)
-    return replace(views, buffers={name: read_buffer(path, frames, views, name) for name in options.buffers})
+    return replace(views, aovs={name: read_aov(path, frames, views, name) for name in options.aovs})
 
 
 def read_aabb(path: str | Path) -> Tensor | None:

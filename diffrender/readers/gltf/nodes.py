@@ -5,7 +5,6 @@ Source: glTF 2.0 specification, sections 3.5 (Scenes) and 3.10 (Cameras), and th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,17 +17,14 @@ from diffrender.geometry.rigid import OPENCV_FROM_OPENGL
 from diffrender.geometry.rotations import quaternion_to_matrix
 from diffrender.readers.gltf.document import GltfDocument
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.fields import DIRECTION, POSITION, RADIANCE, kinds_of
 from diffrender.scene.light import Light
-from diffrender.scene.lights.directional import Directional
-from diffrender.scene.lights.point import Point
-from diffrender.scene.lights.spot import Spot
+from diffrender.scene.lights import GLTF_LIGHTS
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 INSTANCING = "EXT_mesh_gpu_instancing"
-# The extension's own defaults.
-OUTER_CONE = math.pi / 4
 SAME_LENS = 1e-5
 
 
@@ -87,17 +83,13 @@ def read_light(document: GltfDocument, node: Mapping[str, Any], world: np.ndarra
         return None
     entry = document.json["extensions"][LIGHTS_EXTENSION]["lights"][reference["light"]]
     strength = _tensor(np.array(entry.get("color", (1, 1, 1)), dtype=np.float64) * entry.get("intensity", 1.0))
-    position, forward = _tensor(world[:3, 3]), _tensor(-world[:3, 2])
+    values = {RADIANCE: strength, POSITION: _tensor(world[:3, 3]), DIRECTION: _tensor(-world[:3, 2])}
     name = node.get("name") or entry.get("name") or f"light_{reference['light']}"
-    if entry["type"] == "directional":
-        return name, Directional(forward, strength)
-    if entry["type"] == "point":
-        return name, Point(position, strength)
-    if entry["type"] != "spot":
+    if entry["type"] not in GLTF_LIGHTS:
         raise DataError(f"{document.path}: light {name!r} has the unknown type {entry['type']!r}")
-    cones = entry.get("spot", {})
-    inner, outer = cones.get("innerConeAngle", 0.0), cones.get("outerConeAngle", OUTER_CONE)
-    return name, Spot(position, forward, strength, _tensor(math.degrees(inner)), _tensor(math.degrees(outer)))
+    light = GLTF_LIGHTS[entry["type"]]
+    placed = {field: values[kind] for field, kind in kinds_of(light).items() if kind in values}
+    return name, light(**placed, **light.fields_of_gltf(entry))
 
 
 def read_cameras(document: GltfDocument, placed: list[tuple[int, np.ndarray]], height: int) -> Cameras | None:

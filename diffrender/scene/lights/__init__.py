@@ -1,6 +1,6 @@
-"""The table of lights, by the `type` that a scene file gives: `lights: [{type: ambient}]`."""
+"""The table of lights, by the `type` that a scene file gives: `lights: [{type: ambient}]`; and those that glTF has."""
 
-from diffrender.scene.light import Light
+from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.lights.ambient import Ambient
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.environment import Environment
@@ -18,3 +18,6 @@ LIGHTS: dict[str, type[Light]] = {
     "environment": Environment,
     "flashes": PerViewDirectional,
 }
+
+# By their types in KHR_lights_punctual.
+GLTF_LIGHTS: dict[str, type[PunctualLight]] = {"directional": Directional, "point": Point, "spot": Spot}

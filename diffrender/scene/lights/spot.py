@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +27,9 @@ from diffrender.scene.shadow_cameras import Bounds, Shadow, cone_map
 
 # Least difference of the cosines of the two cones: the edge of a sharp cone has a finite derivative.
 NARROWEST_EDGE = 1e-3
+# Of KHR_lights_punctual, in radians: the outer cone if omitted, and what must be between the two cones at least: glTF
+# does not allow equal ones.
+GLTF_OUTER_CONE, GLTF_LEAST_EDGE = math.pi / 4, 1e-4
 
 
 @dataclass(frozen=True)
@@ -73,3 +79,16 @@ class Spot(PunctualLight):
         positions_w = positions_of_views(cameras, self.frame, self.position)
         directions_w = directions_of_views(cameras, self.frame, self.direction)
         return cone_map(self.shadow or Shadow(), bounds, positions_w, directions_w, float(self.outer_deg.detach()))
+
+    def gltf_entries(self) -> dict[str, Any]:
+        """Return the two cones in radians; the inner must be narrower than the outer, and that at most a hemisphere."""
+        outer = min(math.radians(float(self.outer_deg)), math.pi / 2)
+        inner = min(math.radians(float(self.inner_deg)), outer - GLTF_LEAST_EDGE)
+        return {"spot": {"innerConeAngle": max(inner, 0.0), "outerConeAngle": outer}}
+
+    @classmethod
+    def fields_of_gltf(cls, entry: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the angles of the two cones."""
+        cones = entry.get("spot", {})
+        inner, outer = cones.get("innerConeAngle", 0.0), cones.get("outerConeAngle", GLTF_OUTER_CONE)
+        return {"inner_deg": torch.tensor(math.degrees(inner)), "outer_deg": torch.tensor(math.degrees(outer))}

@@ -14,20 +14,14 @@ from torch import Tensor
 from diffrender.geometry.rotations import matrix_to_quaternion
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.fields import DIRECTION, POSITION, RADIANCE, kinds_of
-from diffrender.scene.light import Light
-from diffrender.scene.lights.directional import Directional
-from diffrender.scene.lights.point import Point
-from diffrender.scene.lights.spot import Spot
+from diffrender.scene.light import Light, PunctualLight
+from diffrender.scene.lights import GLTF_LIGHTS
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
 from diffrender.writers.cameras import world_from_opengl_cameras
 from diffrender.writers.gltf.file import GltfFile, Json
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
-# The lights that it has, by its names.
-LIGHT_TYPES: Mapping[type[Light], str] = {Directional: "directional", Point: "point", Spot: "spot"}
-# Radians that must be between a spot's two cones: glTF does not allow equal ones.
-LEAST_EDGE = 1e-4
 
 
 def rotation_entry(rotation: Tensor) -> list[float]:
@@ -41,9 +35,10 @@ def add_lights(gltf: GltfFile, lights: Mapping[str, Light]) -> list[int]:
     entries: list[Json] = []
     nodes: list[int] = []
     for name, light in lights.items():
-        if type(light) not in LIGHT_TYPES or light.frame != "world":  # type: ignore[attr-defined]
+        gltf_type = next((name for name, light_class in GLTF_LIGHTS.items() if type(light) is light_class), None)
+        if gltf_type is None or not isinstance(light, PunctualLight) or light.frame != "world":
             continue
-        entry: Json = {"type": LIGHT_TYPES[type(light)]}
+        entry: Json = {"type": gltf_type}
         place: Json = {}
         for field, kind in kinds_of(light).items():
             value = getattr(light, field)
@@ -53,8 +48,7 @@ def add_lights(gltf: GltfFile, lights: Mapping[str, Light]) -> list[int]:
                 place["translation"] = value.tolist()
             elif kind == DIRECTION:
                 place["rotation"] = rotation_entry(_frame_along(value))
-        if isinstance(light, Spot):
-            entry["spot"] = _cones(light)
+        entry |= light.gltf_entries()
         reference: Json = {LIGHTS_EXTENSION: {"light": len(entries)}}
         entries.append(entry | {"name": name})
         nodes.append(gltf.add("nodes", {"name": name, "extensions": reference} | place))
@@ -101,13 +95,6 @@ def _color_and_intensity(strength: Tensor) -> Json:
     intensity = float(values.max())
     color = (values / intensity).tolist() if intensity > 0 else [1.0, 1.0, 1.0]
     return {"color": color, "intensity": intensity}
-
-
-def _cones(light: Spot) -> Json:
-    """Return the two cones in radians; the inner must be narrower than the outer, and that at most a hemisphere."""
-    outer = min(math.radians(float(light.outer_deg)), math.pi / 2)
-    inner = min(math.radians(float(light.inner_deg)), outer - LEAST_EDGE)
-    return {"innerConeAngle": max(inner, 0.0), "outerConeAngle": outer}
 
 
 def _frame_along(direction: Tensor) -> Tensor:
