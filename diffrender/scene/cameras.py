@@ -44,7 +44,7 @@ class Cameras:
     """
 
     cam_from_world: Tensor
-    focal_px: Tensor = field(metadata={"parametrization": "positive"})
+    focal_px: Tensor
     center_px: Tensor
     height: int
     width: int
