@@ -12,9 +12,10 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 
 
 class LastGood:
-    """Holds the latents, and the meshes that they belong to, from before the step in progress.
+    """Holds the latents, their meshes, and the target edge lengths, from before the step in progress.
 
-    The copies are allocated once per mesh and overwritten, so that a backup costs one pass over the latents per step.
+    Moments change in place and are not undone; after a change of mesh, those of the earlier mesh return. The copies of
+    latents are allocated once per mesh and overwritten, so that a backup costs one pass over the latents per step.
 
     done: number of completed steps; one is in progress between `keep` and `complete`.
     """
@@ -32,7 +33,7 @@ class LastGood:
 
     def _back_up(self) -> None:
         self._template = self._model.template
-        self._vertex_state = self._optimizer.per_mesh_state()
+        self._per_mesh_state = self._optimizer.per_mesh_state()
         self._kept = {path: latent.detach().clone() for path, latent in self._model.latents.items()}
 
     @torch.no_grad()
@@ -40,7 +41,7 @@ class LastGood:
         """Back up the current latents, before a step changes them."""
         if self._model.template is not self._template:
             self._back_up()
-        self._vertex_state = self._optimizer.per_mesh_state()
+        self._per_mesh_state = self._optimizer.per_mesh_state()
         for path, latent in self._model.latents.items():
             self._kept[path].copy_(latent)
         self._started = self.done + 1
@@ -61,10 +62,10 @@ class LastGood:
 
     @torch.no_grad()
     def _restore(self) -> None:
-        """Restore the latents; after a change of mesh, also the earlier mesh and its moments."""
+        """Restore latents and target lengths; after a change of mesh, also the earlier mesh and its moments."""
         if self._model.template is not self._template:
             self._model.restore(self._template, {path: kept.clone() for path, kept in self._kept.items()})
-            self._optimizer.restore(self._vertex_state)
+        self._optimizer.restore(self._per_mesh_state)
         for path, latent in self._model.latents.items():
             latent.copy_(self._kept[path])
 

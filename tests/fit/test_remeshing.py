@@ -225,6 +225,35 @@ def test_an_interrupt_in_the_middle_of_remeshing_is_undone(monkeypatch):
     assert len(optimizer.state_dict()["motions"][VERTICES]["lengths"]) == 42
 
 
+def motion(optimizer):
+    """Target lengths, drift and number of moves."""
+    return tuple(optimizer.state_dict()["motions"][VERTICES].values())
+
+
+@pytest.mark.parametrize("at", [(4,), (7,)], ids=["remeshed", "same mesh"])
+def test_an_undone_step_restores_the_target_lengths_from_before_it(monkeypatch, at):
+    """Step 3 is interrupted after its update, and after remeshing where it is due."""
+    seen = []
+
+    class Watch:
+        def on_step(self, record, model):
+            seen.append(motion(optimizer))
+
+    def interrupted(model, optimizer, done):
+        remesh_due(model, optimizer, done)
+        if done == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("diffrender.fit.step.remesh_due", interrupted)
+    model, views, optimizer = problem(remeshing=Remeshing(0.1, 0.3, at=at))
+    assert run(model, views, optimizer, [Watch()]).steps_done == 3
+    assert model.template.scene.objects["ball"].mesh.n_vertices == 42
+    lengths, drift, moves = motion(optimizer)
+    assert torch.equal(lengths, seen[-1][0]) and not torch.equal(lengths, seen[0][0])
+    assert torch.equal(drift, seen[-1][1])
+    assert moves == 3
+
+
 def test_a_step_says_what_it_did_to_the_mesh():
     seen = []
 

@@ -153,14 +153,16 @@ class FitOptimizer:
     def per_mesh_state(self) -> PerMeshState:
         """Return the state tied to the current meshes; pass it to `restore` when the model has these meshes again."""
         return PerMeshState(
-            self.moments, {path: (target.lengths, target.drift) for path, target in self.target_lengths.items()}
+            self.moments,
+            {path: (target.lengths, target.drift, target.moves) for path, target in self.target_lengths.items()},
         )
 
     def restore(self, state: PerMeshState) -> None:
         """Restore a `per_mesh_state` that was taken when the model had its current meshes."""
         self.moments = state.moments
-        for path, (lengths, drift) in state.target_lengths.items():
-            self.target_lengths[path].lengths, self.target_lengths[path].drift = lengths, drift
+        for path, (lengths, drift, moves) in state.target_lengths.items():
+            targets = self.target_lengths[path]
+            targets.lengths, targets.drift, targets.moves = lengths, drift, moves
 
     def state_dict(self) -> dict[str, Any]:
         """Return paths, optimisers, moments and target lengths, as tensors and plain containers."""
@@ -200,10 +202,10 @@ class FitOptimizer:
 
 
 class PerMeshState(NamedTuple):
-    """Moments by path, and target lengths and drift by path of vertices."""
+    """Moments by path, and target lengths, drift and moves by path of vertices."""
 
     moments: dict[str, AdamState]
-    target_lengths: dict[str, tuple[Tensor, Tensor]]
+    target_lengths: dict[str, tuple[Tensor, Tensor, int]]
 
 
 def _check_settings(settings: Mapping[str, ParamSettings], paths: list[str], steps: int) -> None:
