@@ -1,1 +1,1 @@
-"""Pure mesh and camera mathematics."""
+"""Mathematics of meshes and cameras, independent of scenes and fits."""

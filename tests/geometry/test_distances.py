@@ -190,7 +190,7 @@ def test_a_surface_is_at_no_distance_from_itself() -> None:
     [
         (torch.zeros(3, 2), torch.zeros(1, 3, dtype=torch.int64), r"vertices must have shape \[V, 3\]"),
         (torch.zeros(3, 3), torch.zeros(0, 3, dtype=torch.int64), "no faces"),
-        (torch.zeros(3, 3), torch.tensor([[0, 1, 3]]), r"must lie in 0\.\.2"),
+        (torch.zeros(3, 3), torch.tensor([[0, 1, 3]]), r"must be in 0\.\.2"),
         (torch.full((3, 3), torch.nan), torch.tensor([[0, 1, 2]]), "vertices must be finite"),
     ],
 )

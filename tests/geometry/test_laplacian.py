@@ -61,7 +61,7 @@ def test_value_and_gradient_are_bitwise_the_same_with_one_and_two_threads():
 
 
 def test_bad_edges_are_named():
-    with pytest.raises(ShapeError, match=r"laplacian_vectors: edges must lie in 0..2 .*found 7"):
+    with pytest.raises(ShapeError, match=r"laplacian_vectors: edges must be in 0..2 .*got 7"):
         laplacian_vectors(torch.zeros(3, 3), torch.tensor([[0, 7]]))
     with pytest.raises(ShapeError, match=r"edges must have shape \[E, 2\]"):
         laplacian_vectors(torch.zeros(3, 3), torch.tensor([0, 1]))

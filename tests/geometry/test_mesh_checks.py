@@ -152,7 +152,7 @@ def test_an_empty_mesh_and_wrong_ones() -> None:
     assert (report.n_faces, report.watertight, report.components, report.genus, report.volume) == (0, False, 0, 0, 0.0)
     with pytest.raises(ShapeError, match="check_mesh: vertices must be finite"):
         check_mesh(Triangles(torch.full((3, 3), torch.nan), torch.tensor([[0, 1, 2]])))
-    with pytest.raises(ShapeError, match="check_mesh: faces must lie in"):
+    with pytest.raises(ShapeError, match="check_mesh: faces must be in"):
         check_mesh(Triangles(torch.zeros(3, 3), torch.tensor([[0, 1, 5]])))
 
 

@@ -38,7 +38,7 @@ def test_bad_arguments_are_refused() -> None:
         remesh(vertices, faces, 0.2, broken[:5])
     with pytest.raises(ShapeError, match=r"corner_attributes must have shape \[80, 3, D\]"):
         remesh(vertices, faces, 0.2, corner_attributes=vertices)
-    with pytest.raises(ShapeError, match=r"faces must lie in 0\.\.41"):
+    with pytest.raises(ShapeError, match=r"faces must be in 0\.\.41"):
         remesh(vertices, faces + 1, 0.2)
     for target in (0.0, -1.0, float("nan"), torch.zeros(42), torch.inf):
         with pytest.raises(ShapeError, match="target_length"):
@@ -47,9 +47,9 @@ def test_bad_arguments_are_refused() -> None:
         remesh(vertices, faces, torch.ones(7))
     with pytest.raises(ShapeError, match="passes must be at least 1"):
         remesh(vertices, faces, 0.2, passes=0)
-    with pytest.raises(ShapeError, match="relax must lie in"):
+    with pytest.raises(ShapeError, match="relax must be in"):
         RemeshOptions(relax=1.5)
-    with pytest.raises(ShapeError, match="features_deg must lie in"):
+    with pytest.raises(ShapeError, match="features_deg must be in"):
         RemeshOptions(features_deg=0)
 
 

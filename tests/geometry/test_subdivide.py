@@ -136,7 +136,7 @@ def test_no_faces(subdivide) -> None:
 @BOTH
 def test_bad_arguments_are_refused(subdivide) -> None:
     vertices, faces = icosphere(0)
-    with pytest.raises(ShapeError, match=r"faces must lie in 0\.\.11"):
+    with pytest.raises(ShapeError, match=r"faces must be in 0\.\.11"):
         subdivide(vertices, faces + 1)
     with pytest.raises(ShapeError, match=r"attributes must have shape \[12, C\]"):
         subdivide(vertices, faces, vertices[:3])

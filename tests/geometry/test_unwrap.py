@@ -104,7 +104,7 @@ def test_mistakes_are_named() -> None:
         "the mesh has no faces": (vertices, faces[:0], 64),
         "resolution must be at least 1": (vertices, faces, 0),
         "vertices must be finite": (vertices * torch.nan, faces, 64),
-        r"faces must lie in 0..2": (vertices[:3], faces, 64),
+        r"faces must be in 0..2": (vertices[:3], faces, 64),
     }.items():
         with pytest.raises(ShapeError, match=f"unwrap: .*{message}"):
             unwrap(*arguments)
