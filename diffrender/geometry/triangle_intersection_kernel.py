@@ -153,7 +153,7 @@ def find_crossings(start, end, corners, face, low, high, first, fill, out):
             first[s] = found
 
 
-def crossings(tree: BVH) -> np.ndarray:
+def find_crossing_pairs(tree: BVH) -> np.ndarray:
     """[K, 2] int64: the pairs of faces that cross, lower face first, sorted."""
     n_faces = len(tree.face)
     count = np.zeros(n_faces + 1, np.int64)

@@ -7,10 +7,9 @@ import math
 import pytest
 import torch
 from support.surfaces import joined
-from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.mesh_checks import check_mesh, find_flipped_faces
+from diffrender.geometry.mesh_checks import check_mesh
 from diffrender.geometry.primitives import Triangles, box, icosphere, plane, torus
 
 
@@ -163,23 +162,3 @@ def test_random_faces_are_reported_not_crashed_on() -> None:
         report = check_mesh(Triangles(torch.randn((9, 3), generator=generator), faces))
         assert not report.watertight and not report.manifold
         assert report.slivers >= int((faces == faces.roll(1, 1)).any(1).sum())
-
-
-def test_flipped_faces_are_those_that_turned_over() -> None:
-    flat = plane(2, 2, 2, 2)
-    before = flat.vertices
-    middle = int(before.norm(dim=1).argmin())
-    after = before.clone()
-    after[middle] = torch.tensor([1.6, 0.0, 0.1])  # past its neighbours at the right
-    flipped = find_flipped_faces(before, after, flat.faces)
-
-    def signed_area(vertices: Tensor) -> Tensor:
-        a, b, c = vertices[flat.faces][:, :, [2, 0]].unbind(1)
-        return (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-
-    assert flipped.tolist() == (signed_area(after) < 0).tolist()
-    assert 0 < int(flipped.sum()) < len(flat.faces)
-    assert not bool(find_flipped_faces(before, before * 3, flat.faces).any())
-    assert not bool(find_flipped_faces(before, torch.zeros_like(before), flat.faces).any())
-    with pytest.raises(ShapeError, match="flipped_faces: after must have shape"):
-        find_flipped_faces(before, after[1:], flat.faces)
