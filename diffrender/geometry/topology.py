@@ -1,4 +1,4 @@
-"""Topology: what touches what in a triangle mesh."""
+"""Mesh topology: edges and adjacency of a triangle mesh."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class EdgeCorners(NamedTuple):
-    """The corners that each edge leaves from, as a list of lists.
+    """The half-edges of each edge, as a list of lists (compressed rows).
 
     corner: [3F] int64; a corner is 3 f + c, and its half-edge runs from faces[f, c] to faces[f, (c + 1) % 3].
-    offset: [E + 1] int64; corner[offset[e] : offset[e + 1]] are the half-edges on edge e, one a face.
+    offset: [E + 1] int64; corner[offset[e] : offset[e + 1]] are the half-edges of edge e, one per face.
     """
 
     corner: Tensor
@@ -22,9 +22,9 @@ class EdgeCorners(NamedTuple):
 
 
 class Topology:
-    """Edges and adjacency of `faces` [F, 3], each computed when first asked for and then kept.
+    """Edges and adjacency of `faces` [F, 3], computed on first use and then cached.
 
-    Vertices are identified by index: positions that coincide must be one vertex (the mesh reader welds them).
+    Vertices are identified by index: coincident positions must be one vertex (the mesh reader welds them).
     """
 
     def __init__(self, faces: Tensor) -> None:
@@ -48,15 +48,15 @@ class Topology:
 
     @cached_property
     def edge_corners(self) -> EdgeCorners:
-        """Which faces meet at each edge."""
+        """The half-edges of each edge, and so the faces that meet there."""
         _, corner, count = self._sorted_half_edges
         return EdgeCorners(corner, torch.cat([count.new_zeros(1), count.cumsum(0)]))
 
     @cached_property
     def edge_sides(self) -> Tensor:
-        """[E, 2] int32: the two faces of each edge, f where f runs along it forwards and -1 - f where backwards.
+        """[E, 2] int32: the two faces of each edge: f if face f runs along it forwards, -1 - f if backwards.
 
-        An edge that has not exactly two faces has its first face twice.
+        An edge without exactly two faces has its first face twice.
         """
         edges, corner, count = self._sorted_half_edges
         first = count.cumsum(0) - count
@@ -66,14 +66,14 @@ class Topology:
 
     @cached_property
     def edge_pairs(self) -> Tensor:
-        """[I, 2] int64: the faces on the two sides of every edge that has exactly two."""
+        """[I, 2] int64: the two faces of every edge that has exactly two."""
         _, corner, count = self._sorted_half_edges
         first = torch.cat([count.new_zeros(1), count.cumsum(0)])[:-1][count == 2]
         return torch.stack([corner[first] // 3, corner[first + 1] // 3], 1)
 
     @cached_property
     def face_component(self) -> Tensor:
-        """[F] int64: a number for each connected part of the mesh; faces that share a vertex belong together."""
+        """[F] int64: the connected component of each face; faces that share a vertex are connected."""
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
@@ -83,17 +83,17 @@ class Topology:
         n_vertices = int(self.faces.max()) + 1
         graph = coo_matrix((edges[:, 0] >= 0, (edges[:, 0], edges[:, 1])), shape=(n_vertices, n_vertices))
         label = torch.from_numpy(connected_components(graph, directed=False)[1]).long().to(self.faces.device)
-        # Anew from 0: vertices without a face have labels of their own.
+        # Renumber from 0, because vertices without a face have labels of their own.
         return label[self.faces[:, 0]].unique(return_inverse=True)[1]
 
     @cached_property
     def n_components(self) -> int:
-        """How many connected parts there are."""
+        """The number of connected components."""
         return int(self.face_component.max()) + 1 if self.faces.numel() else 0
 
     @cached_property
     def is_closed(self) -> bool:
-        """Whether every edge has exactly two faces, which run along it in opposite directions."""
+        """Whether every edge has exactly two faces, in opposite directions."""
         edges, corner, count = self._sorted_half_edges
         if not self.faces.numel() or not bool((count == 2).all()):
             return False
@@ -102,7 +102,7 @@ class Topology:
 
 
 def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:
-    """The topology of several meshes as one, whose vertices follow one another; reuses what is known of the parts."""
+    """Join the topologies of several meshes whose vertices are concatenated; reuses their cached values."""
     starts = [sum(n_vertices[:i]) for i in range(len(n_vertices))]
     joined = Topology(torch.cat([part.faces + start for part, start in zip(topologies, starts, strict=True)]))
     edges, corners, counts, sides, components = [], [], [], [], []
@@ -117,7 +117,7 @@ def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -
         components.append(part.face_component + first_component)
         first_face += len(part.faces)
         first_component += part.n_components
-    # Where cached_property keeps its values.
+    # cached_property stores its values here.
     joined.__dict__["_sorted_half_edges"] = (torch.cat(edges), torch.cat(corners), torch.cat(counts))
     joined.__dict__["edge_sides"] = torch.cat(sides)
     joined.__dict__["face_component"] = torch.cat(components)

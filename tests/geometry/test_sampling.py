@@ -64,5 +64,5 @@ def test_what_cannot_be_sampled_is_told() -> None:
     flat = Triangles(torch.zeros(3, 3), torch.tensor([[0, 1, 2]]))
     with pytest.raises(ShapeError, match="none of the 1 triangles has an area"):
         sample_surface(flat, 5)
-    with pytest.raises(ShapeError, match="n_points must not be negative, got -1"):
+    with pytest.raises(ShapeError, match="n_points must be at least 0, got -1"):
         sample_surface(plane(), -1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.geometry.primitives import bumpy_sphere
-from diffrender.geometry.seams import seam_edges, seam_places
+from diffrender.geometry.seams import sample_seams, seam_edges
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.unwrap import unwrap
 
@@ -28,7 +28,7 @@ def test_faces_that_lie_together_or_alone_have_no_seam() -> None:
     assert len(seam_edges(Topology(FACES), doubled, together + torch.tensor([[0], [6]]))) == 0
     alone = Topology(FACES[:1])
     assert len(seam_edges(alone, UVS, APART[:1])) == 0
-    assert seam_places(alone, UVS, APART[:1], 8, 8).first.shape == (0, 2)
+    assert sample_seams(alone, UVS, APART[:1], 8, 8).first.shape == (0, 2)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -36,7 +36,7 @@ def test_neighbours_that_face_opposite_ways_have_their_ends_in_one_order(turned:
     faces, uv_faces = FACES.clone(), APART.clone()
     if turned:
         faces[1], uv_faces[1] = FACES[1].flip(0), APART[1].flip(0)
-    places = seam_places(Topology(faces), UVS, uv_faces, 16, 16)
+    places = sample_seams(Topology(faces), UVS, uv_faces, 16, 16)
     offset = places.second - places.first
     torch.testing.assert_close(offset.abs(), torch.tensor([[0.5, 0.0]]).expand_as(offset))
     # 4 by 8 texels long: 9 places, evenly.

@@ -146,6 +146,6 @@ def test_bad_arguments_are_refused(subdivide) -> None:
 
 def test_three_faces_at_an_edge_have_no_smooth_limit() -> None:
     faces = torch.tensor([[0, 1, 2], [1, 0, 3], [0, 1, 4]])
-    with pytest.raises(MeshError, match=r"found 3 of 3 faces at the edge of vertices \[0, 1\]"):
+    with pytest.raises(MeshError, match=r"got 3 of 3 faces at the edge of vertices \[0, 1\]"):
         subdivide_loop(torch.rand(5, 3), faces)
     assert len(subdivide_midpoint(torch.rand(5, 3), faces).faces) == 12

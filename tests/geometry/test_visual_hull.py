@@ -206,10 +206,10 @@ def test_an_empty_hull_names_the_view_that_is_against_all_others() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.5)])
     masks = views.masks.clone()
     masks[4] = masks[4].roll(28, 1)
-    with pytest.raises(DataError, match="without view 4 alone something would be left"):
+    with pytest.raises(DataError, match="removing view 4 alone would leave something"):
         hull_of(replace(views, masks=masks))
     inverted = replace(views, masks=torch.zeros_like(masks))
-    with pytest.raises(DataError, match=r"no single view is to blame.*white is the object"):
+    with pytest.raises(DataError, match=r"no single view is the cause.*object must be white"):
         hull_of(inverted)
 
 
