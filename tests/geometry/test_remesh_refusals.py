@@ -11,10 +11,10 @@ from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
 
 SQUARE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1]])
 FAULTS = {
-    "three different corners, found face 1": [[0, 1, 2], [2, 2, 3]],
-    "at most two faces at an edge, found 1 edges": [[0, 1, 2], [1, 0, 3], [0, 1, 4]],
-    "oriented alike": [[0, 1, 2], [0, 1, 3]],
-    "oriented alike and": [[0, 1, 2], [0, 1, 2]],
+    "three different corners, got face 1": [[0, 1, 2], [2, 2, 3]],
+    "at most two faces, got 1 edges": [[0, 1, 2], [1, 0, 3], [0, 1, 4]],
+    "consistently oriented": [[0, 1, 2], [0, 1, 3]],
+    "consistently oriented and": [[0, 1, 2], [0, 1, 2]],
     "pairs of faces with the same three corners": [[0, 1, 2], [0, 2, 1]],
     "only touch, the first is vertex 0": [[0, 1, 2], [0, 3, 4]],
 }
