@@ -57,7 +57,7 @@ class MeshReport:
 
 
 def check_mesh(surface: Triangles) -> MeshReport:
-    """Check a mesh of vertices [V, 3] float, finite, and faces [F, 3] int64; 200,000 faces take a second or two.
+    """Report on a mesh of vertices [V, 3] float, finite, and faces [F, 3] int64; 200,000 faces take a second or two.
 
     Raises ShapeError for a wrong shape or index, or a non-finite vertex.
     """

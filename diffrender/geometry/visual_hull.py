@@ -110,7 +110,7 @@ def _explain_empty(field: MaskDistanceField, low: Tensor, high: Tensor) -> str:
 
 
 def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> Triangles:
-    """Return the component of largest volume, or all of positive volume: walls of cavities, which face inwards, go."""
+    """Return the component of largest volume, or all of positive volume, without the inward walls of cavities."""
     vertices, faces = surface
     corners = vertices.double()[faces]
     six_volumes = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(1)

@@ -1,4 +1,4 @@
-"""What remeshing refuses, and why."""
+"""Inputs that remeshing refuses, with the reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("message", FAULTS)
-def test_what_is_no_manifold_is_refused_with_a_reason(message: str) -> None:
+def test_non_manifold_meshes_are_refused_with_a_reason(message: str) -> None:
     with pytest.raises(MeshError, match=message):
         remesh(SQUARE, torch.tensor(FAULTS[message]), 0.5)
 
@@ -53,7 +53,7 @@ def test_bad_arguments_are_refused() -> None:
         RemeshOptions(features_deg=0)
 
 
-def test_a_target_that_is_far_too_short_is_refused() -> None:
+def test_a_far_too_short_target_is_refused() -> None:
     with pytest.raises(MeshError, match="more than most_faces = 5000000; use a longer target_length"):
         remesh(*icosphere(1), 1e-4)
     with pytest.raises(MeshError, match="most_faces = 1000"):

@@ -32,8 +32,8 @@ from diffrender.geometry.remesh.halfedges import (
     turns_too_far,
 )
 
-# Weight that puts the new vertex in the middle of the edge if nothing else decides; that of faces at an angle of 0.1 rad
-# (6 degrees) to the edge.
+# Weight that puts the new vertex in the middle of the edge if nothing else decides; it equals that of faces inclined to
+# the edge by 0.1 rad (6 degrees).
 MIDDLE_WEIGHT = 0.01
 
 
