@@ -1,4 +1,4 @@
-"""Tensor checks that name the function and the argument."""
+"""Checks of tensor arguments whose errors name the function and the argument."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from diffrender.errors import ShapeError
 
 
 def check_shape(function: str, argument: str, value: Tensor, shape: Sequence[int | str | None]) -> None:
-    """Raise unless `value` is a tensor of `shape`; a name or None means any size, a number for that size."""
+    """Raise unless `value` is a tensor of `shape`; a name or None matches any size, a number only that size."""
     if not isinstance(value, Tensor):
         raise ShapeError(f"{function}: {argument} must be a torch.Tensor, got {type(value).__name__}")
-    # A plain loop: this runs some forty times an image.
+    # A plain loop, because this runs about forty times per image.
     have = value.shape
     matches = len(have) == len(shape)
     if matches:
@@ -42,15 +42,15 @@ def check_index(function: str, argument: str, value: Tensor) -> None:
 
 
 def check_tensors(function: str, /, **arguments: tuple[Tensor, str]) -> None:
-    """Raise unless each argument is a tensor of the declared dtype and sizes, all of them on one device.
+    """Raise unless each argument has the declared dtype and shape and all are on the same device.
 
         check_tensors("interpolate", values=(values, "V C"), faces=(faces, "int64: F 3"),
                       face_id=(face_id, "int64: M"), bary=(bary, "M 3"))
 
-    Sizes, separated by spaces: a number; a name, the same size wherever it occurs; `1|M` for 1 or M;
-    `C+1` for one more than C. The first argument with a name tells its size.
-    Dtype, before a colon: `int64`, `bool` and so on. Without it: float32 or float64, the same for all such arguments.
-    `float:` is float32 or float64, whatever the others are.
+    Sizes are separated by spaces: a number; a name, which means the same size wherever it occurs; `1|M` for 1 or M;
+    `C+1` for one more than C. The first argument that uses a name defines its size.
+    The dtype precedes a colon: `int64`, `bool` etc. If omitted: float32 or float64, the same for all such arguments.
+    `float:` is float32 or float64, independent of the other arguments.
     """
     sizes: dict[str, int] = {}
     floats: dict[str, object] = {}
@@ -70,7 +70,7 @@ def check_tensors(function: str, /, **arguments: tuple[Tensor, str]) -> None:
 
 
 class _Size(NamedTuple):
-    """One size of a declared shape: `fixed`, or the size called `name` plus `more`, or 1 as well where `or_one`."""
+    """One size of a declared shape: `fixed`, or the size `name` plus `more`; 1 is also valid if `or_one`."""
 
     text: str
     fixed: int | None
@@ -81,7 +81,7 @@ class _Size(NamedTuple):
 
 @cache
 def _parse(declaration: str) -> tuple[torch.dtype | str, tuple[_Size, ...]]:
-    """Return the dtype ("float" and "" as they are) and the sizes that a declaration to check_tensors holds."""
+    """Return the dtype (or "float" or "") and the sizes of a declaration passed to check_tensors."""
     kind, _, shape = declaration.rpartition(":")
     sizes = []
     for text in shape.split():
@@ -92,7 +92,7 @@ def _parse(declaration: str) -> tuple[torch.dtype | str, tuple[_Size, ...]]:
 
 
 def _check_sizes(function: str, argument: str, value: Tensor, shape: Sequence[_Size], known: dict[str, int]) -> None:
-    """Raise unless `value` is a tensor of `shape`; `known` sizes of names are added to."""
+    """Raise unless `value` is a tensor of `shape`; add the sizes of new names to `known`."""
     if not isinstance(value, Tensor):
         raise ShapeError(f"{function}: {argument} must be a torch.Tensor, got {type(value).__name__}")
     n_known = len(known)
@@ -121,7 +121,7 @@ def _check_dtype(function: str, argument: str, value: Tensor, dtype: torch.dtype
 
 
 def _check_same(function: str, what: str, values: dict[str, object]) -> None:
-    """Raise unless all arguments have one dtype or device."""
+    """Raise unless all arguments have the same dtype or device."""
     if len(set(values.values())) > 1:
         listing = ", ".join(f"{argument} {value}" for argument, value in values.items())
         raise ShapeError(f"{function}: arguments must share one {what}, got {listing}; use .to({what})")
@@ -134,7 +134,7 @@ def check_finite(function: str, argument: str, value: Tensor) -> None:
         bad = (~finite).nonzero()
         raise ShapeError(
             f"{function}: {argument} must be finite, got {value[tuple(bad[0])].item()} at index {bad[0].tolist()}"
-            f" ({len(bad)} such values in all)"
+            f" ({len(bad)} such values in total)"
         )
 
 
@@ -145,5 +145,5 @@ def check_indices_below(function: str, argument: str, value: Tensor, limit: int,
         return
     low, high = int(value.min()), int(value.max())
     if low < 0 or high >= limit:
-        found = low if low < 0 else high
-        raise ShapeError(f"{function}: {argument} must be in 0..{limit - 1} ({limit_name}), found {found}")
+        outside = low if low < 0 else high
+        raise ShapeError(f"{function}: {argument} must be in 0..{limit - 1} ({limit_name}), got {outside}")

@@ -1,16 +1,16 @@
-"""Every error that diffrender raises on purpose. Catch `DiffrenderError` to catch them all."""
+"""The errors that diffrender raises deliberately. Catch `DiffrenderError` to catch them all."""
 
 
 class DiffrenderError(Exception):
-    """Base of all deliberate errors; its message says what was found, what was wanted and the remedy."""
+    """Base class of all deliberate errors; the message says what was expected, what was found and how to fix it."""
 
 
 class ConfigError(DiffrenderError):
-    """A scene file or a command-line override is wrong; the message has one entry per mistake."""
+    """A scene file or a command-line override is not valid; the message has one entry per mistake."""
 
 
 class DataError(DiffrenderError):
-    """A file holds something else than was expected: an image, a mesh, a transforms.json."""
+    """The content of a file (an image, a mesh, a transforms.json) is not what was expected."""
 
 
 class ShapeError(DiffrenderError, ValueError):
@@ -18,12 +18,12 @@ class ShapeError(DiffrenderError, ValueError):
 
 
 class MeshError(DiffrenderError, ValueError):
-    """A mesh is not of the kind that is asked for: not manifold, degenerate, or out of proportion."""
+    """A mesh does not meet the requirements of a function: not manifold, degenerate, or far too many faces."""
 
 
 class BackendError(DiffrenderError, RuntimeError):
-    """The requested implementation cannot run here; the message names the remedy."""
+    """The requested implementation cannot run here; the message says how to fix it."""
 
 
 class FitError(DiffrenderError, RuntimeError):
-    """A fit cannot go on: a value became non-finite, or nothing can be optimised."""
+    """A fit cannot continue: a value became non-finite, or nothing can be optimised."""

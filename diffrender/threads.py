@@ -1,7 +1,7 @@
-"""Running compiled kernels on several threads, and where Numba keeps them.
+"""Run compiled kernels on several threads, and choose where Numba keeps them.
 
-A kernel is a function `kernel(start, end, *arguments)` that releases the interpreter lock and writes only what belongs
-to the items start..end-1, so what is computed does not depend on how many threads compute it.
+A kernel is a function `kernel(start, end, *arguments)` that releases the global interpreter lock (GIL) and writes only
+the outputs of the items start..end-1, so the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import count
 
 import torch
 
-PIECES_A_THREAD = 6
+PIECES_PER_THREAD = 6
 
 _kernel_threads: ContextVar[int | None] = ContextVar("kernel_threads", default=None)
 
@@ -42,18 +42,18 @@ _choose_kernel_cache()
 
 
 def kernel_threads() -> int:
-    """Return how many threads a kernel runs on: what `threads_to_kernels` set, or else as many as torch uses."""
+    """Return the number of threads a kernel runs on: that set by `threads_to_kernels`, otherwise torch's."""
     chosen = _kernel_threads.get()
     return torch.get_num_threads() if chosen is None else chosen
 
 
 @contextmanager
 def threads_to_kernels(n_threads: int) -> Iterator[None]:
-    """Inside this context, run kernels on `n_threads` threads and torch's own operations on one.
+    """Run kernels on `n_threads` threads and torch's own operations on one, inside this context.
 
-    torch's threads wait for work by spinning. Where kernels and torch take turns on the same cores, or another process
-    wants one, that costs more than it brings: a 512 x 512 step was seen to go from 30 to 330 ms. One torch thread also
-    makes every sum's order, and so a whole fit, independent of the number of threads.
+    torch's threads busy-wait for work. If kernels and torch alternate on the same cores, or another process needs a
+    core, that costs more than it gains: a 512 x 512 step took 330 instead of 30 ms. A single torch thread also fixes
+    the order of summation, so a whole fit is independent of the number of threads.
     """
     torch_threads = torch.get_num_threads()
     token = _kernel_threads.set(n_threads)
@@ -73,11 +73,11 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 def parallel_for(kernel: Callable[..., None], n_items: int, grain: int, *arguments: object) -> None:
     """Run `kernel` over the items 0..n_items-1 in pieces of about `grain` or more, in any order, on all kernel threads.
 
-    There are a few pieces a thread, for balance, and not more: each costs a turn with the interpreter lock. What the
-    kernel computes must not depend on where they begin and end.
+    A few pieces per thread balance the load; each further piece costs one acquisition of the GIL. The results of the
+    kernel must not depend on where pieces begin and end.
     """
     n_threads = kernel_threads()
-    n_pieces = min(-(-n_items // grain), PIECES_A_THREAD * n_threads)
+    n_pieces = min(-(-n_items // grain), PIECES_PER_THREAD * n_threads)
     n_threads = min(n_threads, n_pieces)
     if n_threads <= 1:
         if n_items:
@@ -94,6 +94,6 @@ def parallel_for(kernel: Callable[..., None], n_items: int, grain: int, *argumen
         work()
     finally:
         for other in others:
-            # A thread that has not begun by now, because other programs keep its core busy, has nothing left to do.
+            # A thread that has not started by now, because other programs occupy its core, has nothing left to do.
             if not other.cancel():
                 other.result()

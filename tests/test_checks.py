@@ -12,7 +12,7 @@ from diffrender.errors import ShapeError
 ONE, FACES = torch.zeros(4, 3), torch.zeros(7, 3, dtype=torch.int64)
 
 
-def test_names_stand_for_one_size_each_and_may_be_one_or_one_more() -> None:
+def test_a_name_is_one_size_which_may_be_1_or_one_more() -> None:
     mask = torch.zeros(4, dtype=torch.bool)
     check_tensors("f", a=(ONE, "M 3"), faces=(FACES, "int64: F 3"), mask=(mask, "bool: M"), b=(torch.zeros(5), "M+1"))
     for rows in (1, 4):
@@ -55,6 +55,6 @@ def test_names_stand_for_one_size_each_and_may_be_one_or_one_more() -> None:
         ),
     ],
 )
-def test_what_does_not_agree_is_named(arguments: dict[str, Any], message: str) -> None:
+def test_mismatches_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ShapeError, match=re.escape(f"f: {message}") + "$"):
         check_tensors("f", **arguments)

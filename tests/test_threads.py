@@ -13,7 +13,7 @@ from diffrender.threads import kernel_threads, parallel_for, threads_to_kernels
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 @pytest.mark.parametrize(("n_items", "grain"), [(1, 1), (7, 3), (6, 3), (100, 1), (5, 100), (1000, 7)])
-def test_every_item_is_handed_out_once(n_threads: int, n_items: int, grain: int) -> None:
+def test_every_item_is_processed_once(n_threads: int, n_items: int, grain: int) -> None:
     torch.set_num_threads(n_threads)
     visits = np.zeros(n_items, np.int64)
 
@@ -28,7 +28,7 @@ def test_every_item_is_handed_out_once(n_threads: int, n_items: int, grain: int)
 @pytest.mark.parametrize(
     ("n_threads", "n_items", "grain", "n_pieces"), [(2, 10, 4, 3), (3, 10, 4, 3), (2, 1000, 1, 12)]
 )
-def test_pieces_are_about_a_grain_and_a_few_a_thread(n_threads: int, n_items: int, grain: int, n_pieces: int) -> None:
+def test_pieces_are_about_a_grain_and_a_few_per_thread(n_threads: int, n_items: int, grain: int, n_pieces: int) -> None:
     torch.set_num_threads(n_threads)
     found: list[tuple[int, int]] = []
     parallel_for(lambda start, end: found.append((start, end)), n_items, grain)
@@ -48,11 +48,11 @@ def _fail(start: int, end: int) -> None:
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_an_error_in_a_kernel_reaches_the_caller_and_the_threads_live_on(n_threads: int) -> None:
+def test_an_error_in_a_kernel_reaches_the_caller_and_threads_survive(n_threads: int) -> None:
     torch.set_num_threads(n_threads)
     with pytest.raises(ArithmeticError):
         parallel_for(_fail, 100, 1)
-    test_every_item_is_handed_out_once(n_threads, 50, 3)
+    test_every_item_is_processed_once(n_threads, 50, 3)
 
 
 def test_threads_work_at_the_same_time() -> None:
@@ -78,7 +78,7 @@ def test_two_callers_at_once_do_not_wait_for_each_other() -> None:
     assert bool((total == 1).all())
 
 
-def test_threads_to_kernels_takes_them_from_torch_and_gives_them_back() -> None:
+def test_threads_to_kernels_sets_and_restores_the_threads_of_torch() -> None:
     torch.set_num_threads(2)
     assert kernel_threads() == 2
     with threads_to_kernels(3):
@@ -96,7 +96,7 @@ def _use_all(n_threads: int) -> None:
     parallel_for(work, n_threads, 1)
 
 
-def test_it_comes_back_only_when_the_other_threads_are_done() -> None:
+def test_it_returns_only_when_the_other_threads_are_done() -> None:
     torch.set_num_threads(2)
     main = threading.current_thread()
     began, done = threading.Event(), []

@@ -1,4 +1,4 @@
-"""A tree of boxes around triangles (Numba): what the searches for near and crossing triangles walk through."""
+"""A bounding volume hierarchy (BVH) of triangles (Numba), for closest-point and intersection queries."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-# Triangles in a leaf: fewer make the tree deeper, more make each visit dearer; 2 to 8 were equally fast.
+# Triangles per leaf: fewer make the tree deeper, more make each visit more expensive; 2 to 8 were equally fast.
 LEAF = 4
-# Deeper than any tree of int64 many leaves: what is still to be visited is at most one node a level.
+# Size of the traversal stack, which holds at most one node per level; a tree of 2^63 leaves has 64 levels.
 STACK = 64
-# Bits a coordinate of the curve along which triangles are sorted: three of them fit into an int64.
+# Bits per coordinate of a Morton code: three coordinates fit into an int64.
 BITS = 21
 
 
 class BVH(NamedTuple):
     """A complete binary tree; node 1 is the root, the children of node n are 2 n and 2 n + 1.
 
-    corners: [F, 3, 3] float64 corner positions, sorted along a space-filling curve.
-    face: [F] int64; sorted triangle s is face[s] of the mesh.
+    corners: [F, 3, 3] float64 corner positions, sorted along a space-filling curve (Morton order).
+    face: [F] int64; sorted triangle s is face face[s] of the mesh.
     low, high: [2 L, 3] float64 boxes of the nodes; leaf l is node L + l and holds the sorted triangles
         l F // L .. (l + 1) F // L - 1. Node 0 is not used.
     """
@@ -31,7 +31,7 @@ class BVH(NamedTuple):
 
 
 def build_bvh(vertices: np.ndarray, faces: np.ndarray) -> BVH:
-    """Return the tree of the triangles `faces` [F, 3] int64, F > 0, of `vertices` [V, 3] float64, all finite."""
+    """Build the BVH of triangles: `faces` [F, 3] int64, F > 0, and `vertices` [V, 3] float64, all finite."""
     corners = vertices[faces]
     order = np.argsort(curve_order(corners.mean(1)), kind="stable")
     corners = np.ascontiguousarray(corners[order])
@@ -44,11 +44,14 @@ def build_bvh(vertices: np.ndarray, faces: np.ndarray) -> BVH:
 
 
 def curve_order(points: np.ndarray) -> np.ndarray:
-    """Return [P] int64: the place of `points` [P, 3] on a curve that keeps near points together (Morton 1966)."""
+    """Return the Morton codes [P] int64 of `points` [P, 3]: positions on a curve that keeps near points together.
+
+    Source: G. Morton, "A computer oriented geodetic data base and a new technique in file sequencing" (1966).
+    """
     low = points.min(0)
     size = max(float((points.max(0) - low).max()), np.finfo(np.float64).tiny)
     cell = np.minimum((points - low) / size * 2**BITS, 2**BITS - 1).astype(np.int64)
-    # Three zeros between the bits of each coordinate, by halves: 21 bits, then 2 x 11, 4 x 5, ...
+    # Insert two zeros after each bit of a coordinate, by repeated halving: 21 bits, then 2 x 11, 4 x 5, ...
     for shift, mask in (
         (32, 0x1F00000000FFFF),
         (16, 0x1F0000FF0000FF),
@@ -62,7 +65,7 @@ def curve_order(points: np.ndarray) -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def fill_boxes(corners, low, high):
-    """Return the boxes of all nodes, leaves first."""
+    """Fill the boxes of all nodes, leaves first."""
     n_leaves, n_faces = len(low) // 2, len(corners)
     for node in range(2 * n_leaves - 1, 0, -1):
         for axis in range(3):

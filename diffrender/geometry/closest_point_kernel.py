@@ -1,4 +1,4 @@
-"""The point of a surface that is closest to a given one (Numba, threaded). Arithmetic in float64."""
+"""Closest points on a triangle mesh (Numba, threaded). Arithmetic in float64."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from numba import njit
 from diffrender.geometry.bvh import BVH, STACK, curve_order
 from diffrender.threads import parallel_for
 
-# Points handed to a thread at a time, at least: a millisecond of work.
+# Minimum number of points per thread: a millisecond of work.
 GRAIN = 512
-# Where the squared sine of a corner's angle is below this, barycentrics lose more than half of their digits.
+# If the squared sine of a corner's angle is below this, barycentrics lose more than half of their digits.
 NEEDLE = 1e-8
 
 
 @njit(nogil=True, cache=True, inline="always")
 def dot(ax, ay, az, bx, by, bz):
-    """Return the inner product."""
+    """Return the dot product."""
     return ax * bx + ay * by + az * bz
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def closest_on_segment(px, py, pz, a, b):
-    """Return (x, y, z, squared distance): the closest point between the points a and b."""
+    """Return (x, y, z, squared distance) of the closest point on the segment from a to b."""
     dx, dy, dz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     length2 = dot(dx, dy, dz, dx, dy, dz)
     t = dot(px - a[0], py - a[1], pz - a[2], dx, dy, dz) / length2 if length2 > 0 else 0.0
@@ -33,9 +33,10 @@ def closest_on_segment(px, py, pz, a, b):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def closest_on_triangle(px, py, pz, triangle):
-    """Return (x, y, z, squared distance): the closest point of a triangle [3, 3], which may be degenerate.
+    """Return (x, y, z, squared distance) of the closest point on a triangle [3, 3], which may be degenerate.
 
-    By the region that p lies in: a corner's, an edge's or the inside's (Ericson 2004, section 5.1.5).
+    Decided by the Voronoi region of p: that of a corner, an edge or the interior.
+    Source: C. Ericson, "Real-time collision detection" (2004), section 5.1.5.
     """
     a, b, c = triangle[0], triangle[1], triangle[2]
     abx, aby, abz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
@@ -50,7 +51,7 @@ def closest_on_triangle(px, py, pz, triangle):
     total = va + vb + vc
     ab2, ac2 = dot(abx, aby, abz, abx, aby, abz), dot(acx, acy, acz, acx, acy, acz)
     if not total > NEEDLE * ab2 * ac2:
-        # Next to nothing is inside: no point of it is far from an edge.
+        # A needle: every point of it is near an edge.
         best = closest_on_segment(px, py, pz, a, b)
         for other in (closest_on_segment(px, py, pz, b, c), closest_on_segment(px, py, pz, c, a)):
             if other[3] < best[3]:
@@ -79,7 +80,7 @@ def closest_on_triangle(px, py, pz, triangle):
 
 @njit(nogil=True, cache=True, inline="always")
 def box_distance2(low, high, node, px, py, pz):
-    """Return the squared distance to a node's box, 0 inside."""
+    """Return the squared distance of a point to the box of a node; 0 inside."""
     dx = max(low[node, 0] - px, px - high[node, 0], 0.0)
     dy = max(low[node, 1] - py, py - high[node, 1], 0.0)
     dz = max(low[node, 2] - pz, pz - high[node, 2], 0.0)
@@ -88,7 +89,7 @@ def box_distance2(low, high, node, px, py, pz):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def find_closest(start, end, points, order, corners, face, low, high, out_point, out_face, out_distance):
-    """Return search for the points order[start:end]: the nearer child first, no box farther than what is found."""
+    """Find the closest points for order[start:end]: visit the nearer child first, skip boxes farther than the best."""
     n_leaves, n_faces = len(low) // 2, len(corners)
     stack, stack_distance2 = np.empty(STACK, np.int64), np.empty(STACK)
     for q in range(start, end):
@@ -100,7 +101,7 @@ def find_closest(start, end, points, order, corners, face, low, high, out_point,
         while n > 0:
             n -= 1
             node = stack[n]
-            # Equally far is looked at as well: of several closest faces the lowest counts, whatever the order.
+            # Equally distant boxes are visited too: of several closest faces the lowest wins, whatever the order.
             if stack_distance2[n] > best:
                 continue
             if node < n_leaves:
@@ -125,11 +126,11 @@ def find_closest(start, end, points, order, corners, face, low, high, out_point,
         out_distance[p] = np.sqrt(best)
 
 
-def closest(tree: BVH, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the closest points [P, 3] of finite `points` [P, 3] float64, their faces [P] int64, and distances [P]."""
+def closest_points(tree: BVH, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the closest points [P, 3] to finite `points` [P, 3] float64, their faces [P] int64, and distances [P]."""
     point, face, distance = np.empty_like(points), np.empty(len(points), np.int64), np.empty(len(points))
     if len(points):
-        # Neighbours one after the other: they walk through the same boxes.
+        # Consecutive neighbours traverse the same boxes, which are then cached.
         order = np.argsort(curve_order(points), kind="stable")
         parallel_for(find_closest, len(points), GRAIN, points, order, *tree, point, face, distance)
     return point, face, distance

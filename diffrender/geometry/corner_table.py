@@ -1,4 +1,4 @@
-"""Corner values as a table and indices into it, the way that meshes keep texture coordinates."""
+"""Corner values as a table of unique values and indices into it, as meshes store texture coordinates."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from diffrender.checks import check_index, check_shape
 
 
 class CornerTable(NamedTuple):
-    """values: [T, D], ordered by vertex. index: [F, 3] int64; corner c of face f carries values[index[f, c]]."""
+    """Unique corner values and indices into them.
+
+    values: [T, D], ordered by vertex.
+    index: [F, 3] int64; corner c of face f has values[index[f, c]].
+    """
 
     values: Tensor
     index: Tensor
 
 
-def corner_table(faces: Tensor, corner_values: Tensor) -> CornerTable:
-    """Return each value that corners carry, once for each vertex that it occurs at.
+def build_corner_table(faces: Tensor, corner_values: Tensor) -> CornerTable:
+    """Build the table of the distinct corner values of each vertex.
 
-    faces: [F, 3] int64. corner_values: [F, 3, D] float. Corners of one vertex share an entry if their values are the
-    same bit for bit (and 0 equals -0); so edges between faces that carry different values are the seams.
+    faces: [F, 3] int64. corner_values: [F, 3, D] float. Corners of a vertex share an entry if their values are
+    bitwise equal (or 0 and -0), so the seams are the edges between faces with different values.
     Differentiable in corner_values: an entry passes its gradient to the first of its corners.
-    Raises ShapeError on other shapes.
+    Raises ShapeError for other shapes.
     """
-    check_shape("corner_table", "faces", faces, ("F", 3))
-    check_index("corner_table", "faces", faces)
-    check_shape("corner_table", "corner_values", corner_values, (len(faces), 3, "D"))
+    check_shape("build_corner_table", "faces", faces, ("F", 3))
+    check_index("build_corner_table", "faces", faces)
+    check_shape("build_corner_table", "corner_values", corner_values, (len(faces), 3, "D"))
     flat = corner_values.flatten(0, 1)
     vertex = faces.reshape(-1)
-    # By vertex, then by value: stable sorts, the least important key first.
+    # Sort by vertex, then by value: stable sorts, least significant key first.
     order = torch.arange(len(vertex), device=faces.device)
     for key in (*flat.detach().unbind(1), vertex):
         order = order[key[order].argsort(stable=True)]

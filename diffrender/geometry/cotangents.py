@@ -1,4 +1,4 @@
-"""Cotangent weights of edges: what makes sums over a mesh independent of how it is cut into triangles."""
+"""Cotangent weights of edges, which make sums over a mesh nearly independent of its triangulation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 
-# Of the product of its sides, what a triangle's area is taken to be at least: an angle of 0.06 degrees.
+# Minimum sine of an angle (0.06 degrees); it bounds the cotangents of degenerate triangles.
 FLATTEST = 1e-3
 
 
 def cotangent_weights(vertices: Tensor, topology: Topology) -> Tensor:
-    """Return [E] for each of `topology.edges`: half the sum of the cotangents of the angles opposite, of any sign.
+    """Return half the sum of the cotangents of the angles opposite each of `topology.edges`: [E], of any sign.
 
-    vertices: [V, 3] float. Differentiable in them; cotangents end at +-1000.
+    vertices: [V, 3] float. Differentiable in them; cotangents are limited to about +-1000.
     Source: U. Pinkall, K. Polthier, "Computing discrete minimal surfaces and their conjugates" (1993), section 4.
     """
     corners = vertices.index_select(0, topology.faces.reshape(-1)).reshape(-1, 3, 3)
-    # The half-edge of corner c is opposite to corner c + 2.
+    # The half-edge of corner c is opposite corner c + 2.
     opposite = corners.roll(-2, 1)
     start, end = corners - opposite, corners.roll(-1, 1) - opposite
     sides = torch.linalg.vector_norm(start, dim=2) * torch.linalg.vector_norm(end, dim=2)

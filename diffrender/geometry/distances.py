@@ -1,4 +1,4 @@
-"""How far surfaces are from one another: closest points, two-way distances, and the distance of their vertices."""
+"""Distances between surfaces: closest points, two-way surface distances, and vertex distances."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.sampling import sample_surface
 
-# Enough that the mean distance of two surfaces varies by less than a percent with the seed.
+# Enough for the mean distance of two surfaces to vary by less than a percent with the seed.
 SAMPLES = 100_000
 
 
 class ClosestPoints(NamedTuple):
-    """Where a surface is closest to each of P points.
+    """The closest points on a surface to P query points.
 
     points: [P, 3] float64 on the surface.
     face: [P] int64; `face[p] = f` means that points[p] is on triangle f; of several, the lowest.
@@ -35,10 +35,10 @@ class ClosestPoints(NamedTuple):
 
 @dataclass(frozen=True)
 class OneWayDistance:
-    """How far points spread evenly over one surface are from another, in the unit of the surfaces.
+    """Statistics of the distances from evenly spread points of one surface to another, in the unit of the surfaces.
 
-    rms, mean, p95, max: of the distances; p95 is what 95 percent of the surface are within.
-    normal_deg: the mean angle between the normals at a point and at the one closest to it, 0..180.
+    rms, mean, p95, max: of the distances; p95 is the 95th percentile.
+    normal_deg: the mean angle between the normals at a point and at its closest point, 0..180.
     """
 
     rms: float
@@ -50,10 +50,11 @@ class OneWayDistance:
 
 @dataclass(frozen=True)
 class SurfaceDistance:
-    """Distances of two surfaces, both ways, in the unit of the surfaces.
+    """Distances between two surfaces in both directions, in the unit of the surfaces.
 
-    rms: sqrt((rms_there^2 + rms_back^2) / 2). mean, normal_deg: the mean of the two ways.
-    p95: of the distances of both ways together. max: the larger; points are samples, so a thin spike may be missed.
+    rms: sqrt((rms_there^2 + rms_back^2) / 2). mean, normal_deg: the mean of the two directions.
+    p95: the 95th percentile of all distances of both directions. max: the larger of the two; points are samples, so a
+        thin spike may be missed.
     there: from points of the first surface to the second. back: from points of the second surface to the first.
     """
 
@@ -67,14 +68,14 @@ class SurfaceDistance:
 
 
 class SurfaceQuery:
-    """A triangle mesh, ready to be searched; made once for many questions.
+    """A triangle mesh with a BVH for closest-point queries; build it once for many queries.
 
     triangles: vertices [V, 3] float, faces [F, 3] int64, F > 0; moved to the CPU and to float64.
-    Raises ShapeError without a face, for a wrong shape, index or a non-finite vertex.
+    Raises ShapeError for a mesh without faces, a wrong shape or index, or a non-finite vertex.
     """
 
     def __init__(self, triangles: Triangles) -> None:
-        self.triangles = check_triangles("Surface", triangles)
+        self.triangles = check_triangles("SurfaceQuery", triangles)
         if not len(self.triangles.faces):
             raise ShapeError("SurfaceQuery: the mesh has no faces; give one with at least one triangle")
         from diffrender.geometry.bvh import build_bvh
@@ -82,30 +83,30 @@ class SurfaceQuery:
         self._tree = build_bvh(self.triangles.vertices.numpy(), self.triangles.faces.numpy())
 
     def closest(self, points: Tensor) -> ClosestPoints:
-        """Return the point of the surface closest to each of `points` [P, 3]; exact, on the CPU, not differentiable.
+        """Find the closest point of the surface to each of `points` [P, 3]; exact, on the CPU, not differentiable.
 
         Raises ShapeError for another shape or a non-finite point.
         """
-        check_shape("Surface.closest", "points", points, ("P", 3))
-        check_finite("Surface.closest", "points", points)
-        from diffrender.geometry.closest_point_kernel import closest
+        check_shape("SurfaceQuery.closest", "points", points, ("P", 3))
+        check_finite("SurfaceQuery.closest", "points", points)
+        from diffrender.geometry.closest_point_kernel import closest_points
 
-        found = closest(self._tree, np.ascontiguousarray(points.detach().cpu().double().numpy()))
+        found = closest_points(self._tree, np.ascontiguousarray(points.detach().cpu().double().numpy()))
         return ClosestPoints(*(torch.from_numpy(array) for array in found))
 
 
 def surface_distance(
     first: SurfaceQuery, second: SurfaceQuery, n_samples: int = SAMPLES, seed: int = 0
 ) -> SurfaceDistance:
-    """Return distances both ways between two surfaces, from `n_samples` > 0 points spread evenly over each.
+    """Measure the distances between two surfaces in both directions, from `n_samples` points sampled evenly on each.
 
-    Raises ShapeError where a surface has no area, or for n_samples < 1.
+    Raises ShapeError if a surface has no area or n_samples < 1.
     """
     if n_samples < 1:
         raise ShapeError(f"surface_distance: n_samples must be at least 1, got {n_samples}")
     there, there_deg = _one_way(first, second, n_samples, seed)
     back, back_deg = _one_way(second, first, n_samples, seed)
-    one, other = _summary(there, there_deg), _summary(back, back_deg)
+    one, other = _summarize(there, there_deg), _summarize(back, back_deg)
     return SurfaceDistance(
         rms=math.sqrt((one.rms**2 + other.rms**2) / 2),
         mean=(one.mean + other.mean) / 2,
@@ -118,11 +119,12 @@ def surface_distance(
 
 
 def vertex_distance(first: SurfaceQuery, second: SurfaceQuery) -> float:
-    """Return sqrt((mean d1^2 + mean d2^2) / 2): d1 from the vertices of the first surface to the second, d2 from those
-    of the second to the first; vertices without a face do not count.
+    """Return the RMS distance of the vertices of each surface to the other, sqrt((mean d1^2 + mean d2^2) / 2).
 
-    Vertices of a fitted mesh are on what they were fitted to, triangles between them cut its curves: for coarse meshes
-    this is smaller than the distance of the surfaces. Palfinger (2022), "Continuous remeshing for inverse rendering".
+    d1: from the vertices of the first surface to the second; d2: from the vertices of the second to the first.
+    Vertices without a face do not count. The vertices of a fitted mesh are on its target, while the triangles between
+    them cut its curves: for coarse meshes this is smaller than the distance of the surfaces.
+    Source: W. Palfinger, "Continuous remeshing for inverse rendering" (2022).
     """
     squares = [
         float(to.closest(corners_of(of.triangles)).distance.square().mean())
@@ -132,12 +134,12 @@ def vertex_distance(first: SurfaceQuery, second: SurfaceQuery) -> float:
 
 
 def corners_of(triangles: Triangles) -> Tensor:
-    """Return [U, 3] the vertices that belong to a face."""
+    """Return the vertices [U, 3] that belong to a face."""
     return triangles.vertices[triangles.faces.unique()]
 
 
 def check_triangles(function: str, triangles: Triangles) -> Triangles:
-    """Return the same triangles on the CPU in float64, without gradients. Raises ShapeError, naming `function`."""
+    """Check triangles and return them on the CPU in float64, without gradients; errors name `function`."""
     vertices, faces = triangles.vertices, triangles.faces
     check_shape(function, "vertices", vertices, ("V", 3))
     check_shape(function, "faces", faces, ("F", 3))
@@ -147,18 +149,18 @@ def check_triangles(function: str, triangles: Triangles) -> Triangles:
 
 
 def _one_way(start: SurfaceQuery, goal: SurfaceQuery, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return distances [P] of samples, and angles [P] between normals; NaN where the closest face has no normal."""
+    """Return the distance [P] of each sample and the angle between the normals [P]; NaN if a face has no normal."""
     samples = sample_surface(start.triangles, n_samples, seed)
     found = goal.closest(samples.points)
-    here, there = (face_normals(*each.triangles) for each in (start, goal))
+    here, there = (face_normals(*surface.triangles) for surface in (start, goal))
     one, other = here[samples.face], there[found.face]
-    # By the tangent: the cosine of a small angle says little about it.
+    # From the tangent: the cosine of a small angle loses precision.
     angle = torch.atan2(torch.linalg.cross(one, other, dim=-1).norm(dim=-1), (one * other).sum(-1))
     has_normal = (one.square().sum(-1) > 0) & (other.square().sum(-1) > 0)
     return found.distance, torch.rad2deg(angle).where(has_normal, torch.nan)
 
 
-def _summary(distance: Tensor, angle_deg: Tensor) -> OneWayDistance:
+def _summarize(distance: Tensor, angle_deg: Tensor) -> OneWayDistance:
     return OneWayDistance(
         rms=float(distance.square().mean().sqrt()),
         mean=float(distance.mean()),
@@ -169,5 +171,5 @@ def _summary(distance: Tensor, angle_deg: Tensor) -> OneWayDistance:
 
 
 def _p95(distance: Tensor) -> float:
-    # Not torch.quantile: it refuses more than 16 million values.
+    # Not torch.quantile: it does not accept more than 16 million values.
     return float(np.quantile(distance.numpy(), 0.95))

@@ -1,4 +1,4 @@
-"""Values on a surface where only some vertices have one."""
+"""Harmonic interpolation of vertex values that are known at some vertices only."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 
-# Makes pieces of surface without any known vertex solvable (they get the mean), and is far below what others notice.
-HELD = 1e-9
+# Regularization: makes components without a known vertex solvable (they get the mean); negligible for the others.
+REGULARIZATION = 1e-9
 
 
 def fill_harmonic(values: Tensor, known: Tensor, faces: Tensor) -> Tensor:
-    """Return [V, C] with each unknown vertex the mean of its neighbours, so that values fade into one another.
+    """Return `values` with every unknown vertex replaced by the mean of its neighbours: a smooth interpolation, [V, C].
 
-    A connected piece without a known vertex gets the mean of all known values; where none is known, nothing changes.
+    A component without a known vertex gets the mean of all known values; if no vertex is known, nothing changes.
 
     values: [V, C]; known: [V] bool; faces: [F, 3] int64.
     """
@@ -34,10 +34,10 @@ def fill_harmonic(values: Tensor, known: Tensor, faces: Tensor) -> Tensor:
     ends = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
     ends = np.concatenate([ends, ends[:, ::-1]])
     adjacency = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(given), len(given))).tocsr()
-    adjacency.data[:] = 1.0  # an edge of two faces counts once
+    adjacency.data[:] = 1.0  # an edge with two faces counts once
     laplacian = (diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency).tocsr()
     unknown = np.flatnonzero(~is_known)
     rows = laplacian[unknown]
-    system = (rows[:, unknown] + HELD * diags(np.ones(len(unknown)))).tocsc()
+    system = (rows[:, unknown] + REGULARIZATION * diags(np.ones(len(unknown)))).tocsc()
     given[unknown] = splu(system).solve(-rows[:, np.flatnonzero(is_known)] @ (given[is_known] - mean)) + mean
     return torch.where(known[:, None], values, torch.from_numpy(given).to(values))

@@ -1,4 +1,4 @@
-"""A closed triangle mesh from a function of space: marching tetrahedra on a body-centred cubic lattice."""
+"""Isosurface extraction: marching tetrahedra on a body-centred cubic lattice."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import Triangles
 
-# A new vertex keeps this part of its lattice edge away from either end. The surface goes on where its vertices meet no
-# lattice point, and triangles of no size, which the smoothing of a mesh could not mend, do not arise.
+# Minimum distance of a new vertex from either end of its lattice edge, as a fraction of the edge. It avoids triangles
+# without area, which the smoothing of a mesh could not repair.
 END_MARGIN = 0.02
-# Blocks of this many cells per side are skipped where the function is far from zero at their middle.
+# Cells along each side of a block; blocks are skipped if the function is far from zero at their centre.
 BLOCK = 4
-# How much faster than distance the function may change.
+# Maximum slope of the function (1 for a distance).
 STEEPEST = 2.0
 
 
 class Lattice(NamedTuple):
-    """Cubic cells and, at the middle of each, one more point: a body-centred cubic lattice.
+    """A body-centred cubic lattice: the corners of cubic cells and the centre of each cell.
 
-    low: (x, y, z) of its lowest corner. cell: the edge of a cell. shape: cells along x, y and z.
+    low: (x, y, z) of the lowest corner. cell: edge length of a cell. shape: number of cells along x, y and z.
     """
 
     low: tuple[float, float, float]
@@ -34,7 +34,7 @@ class Lattice(NamedTuple):
 
     @classmethod
     def around(cls, low: Tensor, high: Tensor, cell: float) -> Lattice:
-        """Return the lattice around the box `low` [3] to `high` [3], with one extra layer of cells on every side."""
+        """Build the lattice that covers the box `low`..`high` [3] and one more layer of cells on every side."""
         size = ((high - low).double() / cell - 1e-6).ceil().long() + 2
         start = (low + high).double() / 2 - size * cell / 2
         x, y, z = start.tolist()
@@ -43,16 +43,16 @@ class Lattice(NamedTuple):
 
 
 def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice, blur_cells: float = 0.0) -> Triangles:
-    """Return the surface where `function` is zero, closed and manifold, with normals towards its positive side.
+    """Extract the zero set of `function` as a closed manifold mesh, with normals towards its positive side.
 
-    function: points [M, 3] float32 -> [M], negative inside. It is taken to change at most twice as fast as distance,
-        so that it need not be asked far from its surface; where it jumps, the surface stays closed but may be coarse.
-    blur_cells: standard deviation, in cells, of a Gaussian that the function is blurred with first: what is thinner
-        than about a cell, handles and holes alike, goes.
-    What reaches the outermost cells is cut off there. The mesh is empty where nothing is inside.
+    function: points [M, 3] float32 -> [M], negative inside. Its slope is assumed to be at most 2, so that few
+        evaluations suffice far from the surface; where it jumps, the surface stays closed but may be coarse.
+    blur_cells: standard deviation, in cells, of a Gaussian blur applied to the function first: it removes handles,
+        holes and other parts thinner than about a cell.
+    The surface is cut off at the outermost cells. The mesh is empty if nothing is inside.
 
-    Each face between two cells, with the two middles, makes four tetrahedra. A tetrahedron whose corners differ in
-    sign holds one or two triangles, which fit those of its neighbours, so there are no ambiguous cases.
+    Each face shared by two cells forms four tetrahedra with the two cell centres. A tetrahedron whose corners differ
+    in sign contains one or two triangles, which match those of its neighbours, so there are no ambiguous cases.
     Source: A. Doi, A. Koide, "An efficient method of triangulating equi-valued surfaces by using tetrahedral cells"
     (1991); the lattice as in F. Labelle, J. Shewchuk, "Isosurface stuffing" (2007), section 3.
     """
@@ -61,7 +61,7 @@ def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice, blur_cell
     corners, middles = (_prepare(grid, lattice.cell, blur_cells) for grid in _lattice_values(function, lattice))
     values = np.concatenate([corners.reshape(-1), middles.reshape(-1)])
     faces = _march(values, _tetrahedra(corners, middles))
-    # One number an edge: a sort of numbers is several times as quick as one of pairs.
+    # One number per edge: sorting numbers is several times as fast as sorting pairs.
     edges, index = np.unique(faces[..., 0] * len(values) + faces[..., 1], return_inverse=True)
     a, b = edges // len(values), edges % len(values)
     t = np.clip(values[a] / (values[a] - values[b]), END_MARGIN, 1 - END_MARGIN)[:, None]
@@ -71,14 +71,14 @@ def isosurface(function: Callable[[Tensor], Tensor], lattice: Lattice, blur_cell
 
 
 def _lattice_values(function: Callable[[Tensor], Tensor], lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
-    """Return the function at corners [nx + 1, ny + 1, nz + 1] and middles [nx, ny, nz], float32.
+    """Evaluate the function at corners [nx + 1, ny + 1, nz + 1] and centres [nx, ny, nz], float32.
 
-    Far from the surface it represents a whole block.
+    Far from the surface one value is used for a whole block.
     """
     n_blocks = [-(-(size + 1) // BLOCK) for size in lattice.shape]
     low, cell = torch.tensor(lattice.low, dtype=torch.float64), lattice.cell
     block = torch.cartesian_prod(*(torch.arange(n) for n in n_blocks))
-    # The points of a block reach from its first corner to the last middle, half a cell before the next block.
+    # The points of a block extend from its first corner to its last centre, half a cell before the next block.
     reach = (BLOCK - 0.5) / 2
     rough = function((low + (block * BLOCK + reach) * cell).float())
     near = rough.abs() <= STEEPEST * reach * 3**0.5 * cell
@@ -95,11 +95,11 @@ def _lattice_values(function: Callable[[Tensor], Tensor], lattice: Lattice) -> t
 
 
 def _prepare(grid: np.ndarray, cell: float, blur_cells: float) -> np.ndarray:
-    """Return `grid` blurred, the outermost layer outside, and nowhere zero."""
+    """Blur `grid`, make its outermost layer positive (outside), and replace zeros."""
     if blur_cells > 0:
         from scipy.ndimage import gaussian_filter
 
-        # Infinities and the steps between blocks are far from the surface, and must not reach it.
+        # Infinities and the steps between blocks are far from the surface and must not influence it.
         far = STEEPEST * BLOCK * cell
         grid = gaussian_filter(np.clip(grid, -far, far), blur_cells, mode="nearest")
     for axis in range(3):
@@ -111,7 +111,7 @@ def _prepare(grid: np.ndarray, cell: float, blur_cells: float) -> np.ndarray:
 
 
 def _tetrahedra(corners: np.ndarray, middles: np.ndarray) -> np.ndarray:
-    """Return [T, 4] the corners of all tetrahedra that may meet the surface: lattice points counted corners first."""
+    """Return the corners [T, 4] of all tetrahedra that may intersect the surface: lattice points, middles last."""
     number = np.arange(corners.size).reshape(corners.shape)
     number_of_middle = corners.size + np.arange(middles.size).reshape(middles.shape)
     found = []
@@ -119,7 +119,7 @@ def _tetrahedra(corners: np.ndarray, middles: np.ndarray) -> np.ndarray:
         u, v = (axis + 1) % 3, (axis + 2) % 3
 
         def shifted(grid: np.ndarray, steps: dict[int, int], axis: int = axis) -> np.ndarray:
-            # The face between cells i and i + 1 along `axis`: corners i + 1, all cells along the other two.
+            # The faces between cells i and i + 1 along `axis`: corners i + 1, all cells along the other two axes.
             window = [slice(None)] * 3
             for other in range(3):
                 size = middles.shape[other] - (1 if other == axis else 0)
@@ -132,20 +132,20 @@ def _tetrahedra(corners: np.ndarray, middles: np.ndarray) -> np.ndarray:
         active = np.nonzero((np.asarray(inside) > 0) & (np.asarray(inside) < 6))
         numbers = [number_of_middle] * 2 + [number] * 4
         below, above, *ring = (shifted(grid, step)[active] for grid, step in zip(numbers, steps, strict=True))
-        # Seen against the axis the ring turns left, so every tetrahedron has a positive volume.
+        # Seen against the axis the ring is counter-clockwise, so every tetrahedron has a positive volume.
         found += [np.stack([below, ring[k], ring[(k + 1) % 4], above], 1) for k in range(4)]
     return np.concatenate(found)
 
 
-def _cases() -> list[list[tuple[tuple[int, int], ...]]]:
+def _triangle_table() -> list[list[tuple[tuple[int, int], ...]]]:
     """Return the triangles of each sign pattern of a tetrahedron (bit k: corner k is inside), normals outwards.
 
-    A triangle is given by the three edges of the tetrahedron that its corners are on.
+    A triangle is given by the three edges of the tetrahedron that contain its corners.
     """
     cases = []
     for pattern in range(16):
-        # Corners a b c d, those inside first, in an order that keeps the volume positive: seen from a, the way from b
-        # over c to d turns left.
+        # Corners a b c d, those inside first, in an order that keeps the volume positive: seen from a, b c d are
+        # counter-clockwise.
         order = sorted(range(4), key=lambda k: not pattern >> k & 1)
         n_inside = pattern.bit_count()
         if sum(x > y for x, y in combinations(order, 2)) % 2:
@@ -160,10 +160,10 @@ def _cases() -> list[list[tuple[tuple[int, int], ...]]]:
 
 
 def _march(values: np.ndarray, tetrahedra: np.ndarray) -> np.ndarray:
-    """Return [F, 3, 2] triangles, each corner the lattice edge that it is on, the lower number first."""
+    """Return triangles [F, 3, 2]; each corner is the lattice edge that contains it, the lower number first."""
     pattern = ((values[tetrahedra] < 0) << np.arange(4)).sum(1)
     triangles = [np.zeros((0, 3, 2), np.int64)]
-    for case, found in enumerate(_cases()):
+    for case, found in enumerate(_triangle_table()):
         if found:
             members = tetrahedra[pattern == case]
             triangles += [members[:, np.array(triangle)] for triangle in found]
@@ -171,7 +171,7 @@ def _march(values: np.ndarray, tetrahedra: np.ndarray) -> np.ndarray:
 
 
 def _positions(point: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """Return [M, 3] float64 of lattice points by number."""
+    """Return the positions [M, 3] float64 of lattice points given by number."""
     shape = np.array(lattice.shape)
     n_corners = int((shape + 1).prod())
     is_middle = point >= n_corners

@@ -1,4 +1,4 @@
-"""How far a point of space is outside of the outlines that cameras saw."""
+"""Distance of points in space from the silhouettes in a set of masks."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch import Tensor
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 
-# Staircases of hard masks are smoothed by this many pixels; less leaves steps, more rounds corners.
+# Standard deviation of the blur that smooths the staircases of binary masks; less leaves steps, more rounds corners.
 BLUR_PX = 0.7
-# So far beyond the image distances grow; further out they keep their sign, which is what matters there.
+# Distances are computed up to this far outside the image; further out only their sign is right, which is enough.
 PAD_PX = 16
-# Points are handled in portions of this many, whose values stay in the cache.
+# Points per batch, so that their values stay in the cache.
 PORTION = 1 << 16
 
 
 @dataclass(frozen=True)
 class MaskViews:
-    """N outlines with the cameras that saw them (pixel centres at +0.5).
+    """N masks with the projection of their cameras (pixel centres at +0.5).
 
-    masks: [N, H, W] float, coverage in 0..1; 0.5 and more is the object.
-    names: N names for people.
-    project: homogeneous pixel coordinates [N, M, 4] = (x w, y w, w, depth) of world points [M, 3] in the N images; w
-        is how many world units focal_px pixels are wide there.
+    masks: [N, H, W] float, coverage in 0..1; the object is where it is at least 0.5.
+    names: N names for messages.
+    project: maps world points [M, 3] to homogeneous pixel coordinates [N, M, 4] = (x w, y w, w, depth) in the N images;
+        w is the width of focal_px pixels at that point in world units.
     focal_px: [N, 2] focal lengths (x, y) in pixels.
-    near: the depth up to which a camera sees nothing, in world units.
+    near: depth of the near plane in world units; points in front of it are not visible.
     """
 
     masks: Tensor
@@ -44,16 +44,16 @@ class MaskViews:
         check_shape("MaskViews", "masks", self.masks, ("N", "H", "W"))
         check_shape("MaskViews", "focal_px", self.focal_px, (n_views, 2))
         if len(self.names) != n_views:
-            raise ShapeError(f"MaskViews: names must have one entry a mask ({n_views}), got {len(self.names)}")
+            raise ShapeError(f"MaskViews: names must have one entry per mask ({n_views}), got {len(self.names)}")
         if 0 in self.masks.shape:
             raise ShapeError(f"MaskViews: masks must hold at least one pixel, got {list(self.masks.shape)}")
 
 
 class MaskDistanceField:
-    """For points of space, how far each view says that they are outside of the object, in world units.
+    """Signed distance of points from the silhouette of each view, in world units.
 
-    Negative inside of an outline, zero on it, at sub-pixel accuracy. A view excludes no point that it does not
-    see: one behind its camera or, where the outline is cut by the image's border, one outside its image.
+    Negative inside a silhouette, zero on it, with sub-pixel accuracy. A view does not exclude points that it cannot
+    see: those behind its camera or, if the image border cuts the silhouette, those outside its image.
     """
 
     def __init__(self, silhouettes: MaskViews) -> None:
@@ -70,7 +70,7 @@ class MaskDistanceField:
         return self._views.names
 
     def outside(self, points_w: Tensor) -> Tensor:
-        """Return [N, M] world units for points [M, 3] float32: distances to silhouettes, scaled by their depth."""
+        """Return the distance [N, M] of points [M, 3] float32 from each silhouette, in world units at their depth."""
         views = self._views
         homogeneous = views.project(points_w)
         w, depth = homogeneous[..., 2], homogeneous[..., 3]
@@ -85,9 +85,11 @@ class MaskDistanceField:
         return distance.where(seen, -torch.inf)
 
     def hull(self, points_w: Tensor, tolerance: int = 0) -> Tensor:
-        """Return [M] for points [M, 3]: negative inside the visual hull, which all views but `tolerance` agree on."""
+        """Return [M] for points [M, 3]: negative inside the visual hull, where up to `tolerance` views may disagree."""
         if not 0 <= tolerance < len(self):
-            raise ShapeError(f"hull: tolerance must be in 0..{len(self) - 1}, below the number of views")
+            raise ShapeError(
+                f"hull: tolerance must be in 0..{len(self) - 1}, below the number of views, got {tolerance}"
+            )
         parts = []
         for portion in points_w.split(PORTION):
             outside = self.outside(portion)
@@ -96,10 +98,10 @@ class MaskDistanceField:
 
 
 def _padded_distance(mask: np.ndarray) -> np.ndarray:
-    """Return `signed_distance_px` of `mask` [H, W], blurred, continued by PAD_PX pixels on every side.
+    """Return the blurred `signed_distance_px` of `mask` [H, W], padded by PAD_PX pixels on every side.
 
-    Where the object reaches the border it is unknown what is outside the image, and all of it counts as object; else
-    all of it counts as background.
+    If the object reaches the border, the surroundings of the image are unknown and count as object; otherwise they
+    count as background.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -109,12 +111,12 @@ def _padded_distance(mask: np.ndarray) -> np.ndarray:
 
 
 def signed_distance_px(mask: np.ndarray) -> np.ndarray:
-    """Return [H, W] distance of pixel centres from the outline of `mask` [H, W] (coverage in 0..1), negative inside.
+    """Return the distance [H, W] of pixel centres from the outline of `mask` [H, W] (coverage 0..1), negative inside.
 
-    From the pixel centre to that of the nearest pixel on the other side, corrected by how much the outline's pixel is
-    covered: exact for straight outlines along the axes. Without an outline: the length of the image.
-    Source: S. Gustavson, R. Strand, "Anti-aliased Euclidean distance transform" (2011), with the edge's direction
-    taken to be that of the distance.
+    Measured to the centre of the nearest pixel on the other side and corrected by the coverage of the outline's
+    pixels: exact for straight outlines along the axes. Without an outline: the longer side of the image.
+    Source: S. Gustavson, R. Strand, "Anti-aliased Euclidean distance transform" (2011), with the direction
+    of the distance in place of the edge normal.
     """
     inside = mask >= 0.5
     if inside.all() or not inside.any():
@@ -123,12 +125,12 @@ def signed_distance_px(mask: np.ndarray) -> np.ndarray:
 
 
 def _distance_px(mask: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return [H, W] distance of the pixels that are not `inside`; zero inside."""
+    """Return the distance [H, W] of the pixels that are not `inside`; zero inside."""
     from scipy.ndimage import distance_transform_edt
 
     found: Any = distance_transform_edt(~inside, return_indices=True)
     distance, nearest = found
-    # The outline crosses that pixel or the next one on the way here: as far as the two are covered, so far out it is.
+    # The outline crosses the nearest pixel or the next one on the way here; the coverage of both gives its position.
     way = np.indices(mask.shape) - nearest
     step = np.rint(way / np.maximum(distance, 1)).astype(np.int64)
     covered = mask[tuple(nearest)] + mask[tuple(nearest + step)]

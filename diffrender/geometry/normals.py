@@ -1,26 +1,25 @@
-"""Normals of faces and vertices."""
+"""Face and vertex normals."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# A face less high than this fraction of its length has no normal of its own, and neither has a vertex whose faces'
-# normals cancel down to this fraction: float32 does not tell positions so precisely, and the derivative of the
-# direction grows without bound.
+# Faces whose height is below this fraction of their length have no normal, and neither do vertices whose faces' normals
+# cancel down to this fraction: float32 positions are not that precise, and the direction's derivative is unbounded.
 LEAST_SHARE = 1e-8
 
 
 def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Return [F, 3] normals as long as twice the area, outwards for counter-clockwise faces; zero if degenerate."""
+    """Return normals [F, 3] of length 2 x area, outwards for counter-clockwise faces; zero for degenerate ones."""
     return torch.linalg.cross(*_sides(vertices, faces))
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Return [V, 3] unit normals, the area-weighted mean of the faces around each vertex; zero where there is none.
+    """Return unit normals [V, 3]: the area-weighted mean of the face normals around each vertex; zero if undefined.
 
     Differentiable in vertices, with a finite gradient at degenerate faces. Summed in float64: the fourth powers of edge
-    lengths that are compared here leave the range of float32 for edges of 1e-12 and 1e10.
+    lengths compared here exceed the range of float32 for edges of 1e-12 and 1e10.
     """
     precise = vertices.double()
     first, second = _sides(precise, faces)
@@ -34,11 +33,11 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     normals = normals.where(area > 0, 0)
     summed = torch.zeros_like(precise).index_add(0, corner_vertex, normals.repeat_interleave(3, 0))
     length = torch.linalg.vector_norm(summed, dim=1, keepdim=True)
-    is_sound = length > LEAST_SHARE * total
-    return (summed / length.where(is_sound, 1)).where(is_sound, 0).to(vertices.dtype)
+    is_defined = length > LEAST_SHARE * total
+    return (summed / length.where(is_defined, 1)).where(is_defined, 0).to(vertices.dtype)
 
 
 def _sides(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sides of each face from its first corner to the second and to the third."""
+    """Return the vectors from the first corner of each face to the second and to the third."""
     corners = vertices.index_select(0, faces.reshape(-1)).reshape(len(faces), 3, 3)
     return corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]

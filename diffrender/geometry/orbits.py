@@ -1,4 +1,4 @@
-"""Places for cameras and lights around an object. World up is +y."""
+"""Positions for cameras and lights around an object. World up is +y."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def sphere_positions(
     min_elevation_deg: float = -90.0,
     max_elevation_deg: float = 90.0,
 ) -> Tensor:
-    """Return [n, 3] points spread evenly over a sphere, or over the band between two elevations, from low to high.
+    """Return positions [n, 3] spread evenly over a sphere, or over the band between two elevations, from low to high.
 
     radius: distance from `center`, in world units.
     Elevations are angles above the horizontal plane, in degrees, -90..90.
-    Equal steps in height are equal areas on a sphere (Archimedes); turning by the golden angle at each step keeps
-    neighbours apart (the Fibonacci lattice), for every n and without randomness.
+    A Fibonacci lattice: equal steps in height cover equal areas of the sphere (Archimedes), and rotating by the golden
+    angle at each step keeps neighbours apart, for every n and without randomness.
     """
     _check_orbit("sphere_positions", n, radius)
     _check_elevation("sphere_positions", "min_elevation_deg", min_elevation_deg)
@@ -43,9 +43,9 @@ def sphere_positions(
 def grid_positions(
     n_azimuth: int, n_polar: int, radius: float = 1.0, center: Sequence[float] | Tensor = (0.0, 0.0, 0.0)
 ) -> Tensor:
-    """Return [n_azimuth n_polar, 3] points at equal steps of azimuth and polar angle around `center`, poles excluded.
+    """Return positions [n_azimuth n_polar, 3] at equal steps of azimuth and polar angle around `center`, without poles.
 
-    The polar angles, measured from +y, are 180 i / (n_polar + 1) degrees for i = 1..n_polar; azimuths begin towards +z.
+    The polar angles, measured from +y, are 180 i / (n_polar + 1) degrees for i = 1..n_polar; azimuths start at +z.
     radius: distance from `center`, in world units.
     """
     _check_orbit("grid_positions", min(n_azimuth, n_polar), radius)

@@ -1,4 +1,4 @@
-"""Simple shapes, counter-clockwise seen from outside: icosphere, box, torus, plane, and the lobed bumpy sphere."""
+"""Primitive meshes: icosphere, box, torus, plane and bumpy sphere; faces are counter-clockwise from outside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Triangles(NamedTuple):
     """A bare triangle mesh.
 
     vertices: [V, 3] float32.
-    faces: [F, 3] int64; `faces[f, c] = v` means that corner c of face f is at vertices[v].
+    faces: [F, 3] int64; `faces[f, c] = v` means that corner c of face f is vertices[v].
     """
 
     vertices: Tensor
@@ -25,7 +25,7 @@ class Triangles(NamedTuple):
 
 
 class _Lobe(NamedTuple):
-    """One bump: where it points, how far beyond the body it reaches, and its linear RGB."""
+    """A lobe of the bumpy sphere: its direction, its height above the body, and its linear RGB."""
 
     azimuth_deg: float
     elevation_deg: float
@@ -33,8 +33,8 @@ class _Lobe(NamedTuple):
     color: tuple[float, float, float]
 
 
-# A body of radius 0.55 with a lobe towards each corner of an icosahedron (elevations +-90 and +-26.57 degrees), the
-# heights uneven so that no two views look alike; neighbouring lobes have colours far apart.
+# A body of radius 0.55 with a lobe towards each corner of an icosahedron (elevations +-90 and +-26.57 degrees). The
+# heights are uneven so that no two views look alike; neighbouring lobes have very different colours.
 _BODY = 0.55
 _LOBES = (
     _Lobe(0, 90, 0.64, (0.95, 0.60, 0.02)),
@@ -55,7 +55,7 @@ _COLOR_SHARPNESS = 11.0  # colours blend over a few degrees more than the lobes 
 
 
 def icosphere(subdivisions: int = 3, radius: float = 1.0) -> Triangles:
-    """Return a sphere about the origin: an icosahedron whose triangles are split in four, `subdivisions` times.
+    """Build a sphere around the origin: an icosahedron whose triangles are split in four, `subdivisions` times.
 
     V = 10 * 4^subdivisions + 2 and F = 20 * 4^subdivisions: 642 and 1,280 for 3, 2,562 and 5,120 for 4.
     """
@@ -71,13 +71,13 @@ def icosphere(subdivisions: int = 3, radius: float = 1.0) -> Triangles:
 
 
 def box(size: float | Sequence[float] = 1.0) -> Triangles:
-    """Return a box about the origin with edges `size` (one number, or one per axis): 8 vertices, 12 faces."""
+    """Build a box around the origin with edges `size` (one number, or one each for x, y, z): 8 vertices, 12 faces."""
     edges = [float(size)] * 3 if isinstance(size, (int, float)) else [float(edge) for edge in size]
     if len(edges) != 3:
         raise ShapeError(f"box: size must be one number or three, got {len(edges)}")
     for edge in edges:
         _check_positive("box", "size", edge)
-    # Corner number 4 i + 2 j + k stands at the low (0) or high (1) end of x, y and z.
+    # Corner 4 i + 2 j + k is at the low (0) or high (1) end of x, y and z.
     corners = torch.tensor([[i, j, k] for i in (-0.5, 0.5) for j in (-0.5, 0.5) for k in (-0.5, 0.5)])
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = [corner for a, b, c, d in quads for corner in ((a, b, c), (a, c, d))]
@@ -85,9 +85,9 @@ def box(size: float | Sequence[float] = 1.0) -> Triangles:
 
 
 def torus(major_radius: float = 1.0, minor_radius: float = 0.4, n_major: int = 48, n_minor: int = 24) -> Triangles:
-    """Return a ring about the y axis: a tube of `minor_radius` whose middle runs along a circle of `major_radius`.
+    """Build a torus around the y axis: a tube of `minor_radius` along a circle of `major_radius`.
 
-    n_major, n_minor: vertices along the ring and around the tube, at least 3 each; 2 n_major n_minor faces.
+    n_major, n_minor: vertices along the circle and around the tube, at least 3 each; 2 n_major n_minor faces.
     """
     _check_positive("torus", "minor_radius", minor_radius)
     if not (math.isfinite(major_radius) and major_radius > minor_radius):
@@ -105,14 +105,14 @@ def torus(major_radius: float = 1.0, minor_radius: float = 0.4, n_major: int = 4
     i, j = torch.arange(n_major)[:, None], torch.arange(n_minor)[None, :]
     next_i, next_j = (i + 1) % n_major, (j + 1) % n_minor
     quads = [a * n_minor + b for a, b in ((i, j), (next_i, j), (next_i, next_j), (i, next_j))]
-    return Triangles(vertices.reshape(-1, 3).float(), _halve(quads))
+    return Triangles(vertices.reshape(-1, 3).float(), _triangulate(quads))
 
 
 def plane(width: float = 1.0, depth: float = 1.0, n_width: int = 1, n_depth: int = 1) -> Triangles:
-    """Return a flat rectangle about the origin that faces up (+y), `width` along x and `depth` along z.
+    """Build a flat rectangle around the origin that faces up (+y), `width` along x and `depth` along z.
 
-    n_width, n_depth: cells along each side; 2 n_width n_depth faces. It is open: nothing is seen from below if
-    back faces are not drawn.
+    n_width, n_depth: cells along each side; 2 n_width n_depth faces. It is open: from below only back faces are
+    visible.
     """
     _check_positive("plane", "width", width)
     _check_positive("plane", "depth", depth)
@@ -123,15 +123,15 @@ def plane(width: float = 1.0, depth: float = 1.0, n_width: int = 1, n_depth: int
     vertices = torch.stack(torch.broadcast_tensors(x, torch.zeros_like(x), z), -1)
     i, j = torch.arange(n_width)[:, None], torch.arange(n_depth)[None, :]
     quads = [a * (n_depth + 1) + b for a, b in ((i, j), (i, j + 1), (i + 1, j + 1), (i + 1, j))]
-    return Triangles(vertices.reshape(-1, 3).float(), _halve(quads))
+    return Triangles(vertices.reshape(-1, 3).float(), _triangulate(quads))
 
 
 def bumpy_sphere(subdivisions: int = 5, radius: float = 1.0) -> Triangles:
-    """Return a smooth closed shape with twelve soft, uneven lobes; far from a sphere, yet star-shaped about its middle.
+    """Build a smooth closed shape with twelve uneven lobes; far from a sphere, yet star-shaped around its centre.
 
-    subdivisions: those of the icosphere that it is pulled from; 5 gives 10,242 vertices and 20,480 faces.
+    subdivisions: those of the icosphere that it is displaced from; 5 gives 10,242 vertices and 20,480 faces.
     radius: the distance of the farthest vertex from the origin.
-    `bumpy_sphere_colors` gives the colours that go with it.
+    `bumpy_sphere_colors` returns matching colours.
     """
     _check_positive("bumpy_sphere", "radius", radius)
     sphere = icosphere(subdivisions)
@@ -142,9 +142,9 @@ def bumpy_sphere(subdivisions: int = 5, radius: float = 1.0) -> Triangles:
 
 
 def bumpy_sphere_colors(vertices: Tensor) -> Tensor:
-    """Return linear RGB [V, 3] in 0..1 of vertices [V, 3] by their direction from the origin: one colour per lobe.
+    """Return linear RGB [V, 3] in 0..1 for vertices [V, 3] by their direction from the origin: one colour per lobe.
 
-    Smooth in the direction, so that it can be used on any mesh around the origin, of any resolution.
+    Smooth in the direction, so it suits any mesh around the origin, at any resolution.
     """
     check_shape("bumpy_sphere_colors", "vertices", vertices, ("V", 3))
     directions = torch.nn.functional.normalize(vertices.double(), dim=-1)
@@ -154,7 +154,7 @@ def bumpy_sphere_colors(vertices: Tensor) -> Tensor:
 
 
 def _lobe_tensors() -> tuple[Tensor, Tensor, Tensor]:
-    """Return axes [12, 3], heights [12] and colours [12, 3] of the lobes, float64."""
+    """Return the axes [12, 3], heights [12] and colours [12, 3] of the lobes, float64."""
     azimuth, elevation, heights = torch.tensor([lobe[:3] for lobe in _LOBES], dtype=torch.float64).unbind(1)
     azimuth, elevation = torch.deg2rad(azimuth), torch.deg2rad(elevation)
     axes = torch.stack([elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos()], -1)
@@ -169,7 +169,7 @@ def _icosahedron() -> tuple[Tensor, Tensor]:
         [axes for turn in range(3) for axes in (corner[3 - turn :] + corner[: 3 - turn] for corner in corners)],
         dtype=torch.float64,
     )
-    # A face is three mutual neighbours, which are 2 apart; every other pair is at least 2 golden apart.
+    # A face is three mutual neighbours at distance 2; all other pairs are at least 2 golden apart.
     near = torch.cdist(vertices, vertices) < 2.5
     faces = [
         (a, b, c) for a in range(12) for b in range(a) for c in range(b) if near[a, b] and near[b, c] and near[c, a]
@@ -179,7 +179,7 @@ def _icosahedron() -> tuple[Tensor, Tensor]:
 
 
 def _split_in_four(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the same surface with a new vertex in the middle of every edge: four faces for each old one.
+    """Split every face in four, with a new vertex in the middle of every edge.
 
          a
         / \\
@@ -196,8 +196,8 @@ def _split_in_four(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([vertices, middles]), torch.stack([torch.stack(face, 1) for face in corners], 1).reshape(-1, 3)
 
 
-def _halve(quads: Sequence[Tensor]) -> Tensor:
-    """Return two triangles [F, 3] per quadrilateral; quads: four index tensors of one shape, in turning order."""
+def _triangulate(quads: Sequence[Tensor]) -> Tensor:
+    """Return two triangles per quadrilateral [F, 3]; its corners are four broadcastable index tensors, in order."""
     a, b, c, d = (corner.reshape(-1) for corner in torch.broadcast_tensors(*quads))
     return torch.stack([a, b, c, a, c, d], -1).reshape(-1, 3)
 

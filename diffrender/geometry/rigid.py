@@ -10,18 +10,18 @@ from torch import Tensor
 from diffrender.checks import check_finite, check_float, check_shape
 from diffrender.errors import ShapeError
 
-# Between the camera axes of OpenGL and glTF (x right, y up, looking along -z) and ours, those of OpenCV (y down, z
-# forward): half a turn about x, the same in both directions.
+# Converts between the camera axes of OpenGL and glTF (x right, y up, looking along -z) and ours, those of OpenCV (y
+# down, z forward): a rotation by 180 degrees about x, its own inverse.
 OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
 
 def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
-    """Return matrices [..., 4, 4] of rotations [..., 3, 3] and translations [..., 3]; differentiable in both."""
+    """Return the matrices [..., 4, 4] of rotations [..., 3, 3] and translations [..., 3]; differentiable in both."""
     if tuple(rotation.shape[-2:]) != (3, 3):
         raise ShapeError(f"make_rigid: rotation must have shape [..., 3, 3], got {list(rotation.shape)}")
     if translation.dim() < 1 or translation.shape[-1] != 3:
         raise ShapeError(f"make_rigid: translation must have shape [..., 3], got {list(translation.shape)}")
-    # torch.broadcast_shapes would do, but its first call imports sympy: a third of a second.
+    # Not torch.broadcast_shapes, whose first call imports sympy and takes a third of a second.
     batch = torch.broadcast_tensors(rotation[..., 0, 0], translation[..., 0])[0].shape
     top = torch.cat([rotation.expand(*batch, 3, 3), translation.expand(*batch, 3)[..., None]], -1)
     bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*batch, 1, 4)
@@ -29,17 +29,17 @@ def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
 
 
 def invert_rigid(matrix: Tensor) -> Tensor:
-    """Return the inverse [..., 4, 4] of rigid motions [..., 4, 4]: (R, t) -> (R^T, -R^T t); differentiable."""
+    """Return the inverses [..., 4, 4] of rigid motions [..., 4, 4]: (R, t) -> (R^T, -R^T t); differentiable."""
     _check_4x4("invert_rigid", "matrix", matrix)
     inverse_rotation = matrix[..., :3, :3].transpose(-1, -2)
     return make_rigid(inverse_rotation, -(inverse_rotation @ matrix[..., :3, 3:]).squeeze(-1))
 
 
 def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
-    """Return [N, V, 3]: `points` [V, 3] moved by each of the rigid or affine matrices `matrix` [N, 4, 4] or [N, 3, 4].
+    """Transform `points` [V, 3] by each of the rigid or affine matrices `matrix` [N, 4, 4] or [N, 3, 4]: [N, V, 3].
 
-    Written as sums of products: a matrix product of the library rounds differently from one number of threads to the
-    next, forwards and backwards.
+    Written as sums of products: the rounding of a library matrix product depends on the number of threads, both
+    forwards and backwards.
     """
     columns = matrix[:, None, :3, :].unbind(-1)
     x, y, z = points[:, :, None].unbind(1)
@@ -47,9 +47,9 @@ def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def look_at(eye: Tensor, target: Tensor | Sequence[float], up: Tensor | Sequence[float]) -> Tensor:
-    """Return cam_from_world [N, 4, 4] of cameras at `eye` [N, 3] that look at `target` ([3] or [N, 3]), `up` upwards.
+    """Return cam_from_world [N, 4, 4] of cameras at `eye` [N, 3] that look at `target` with `up` upwards in the image.
 
-    Raises ShapeError where the eye is at the target or looks straight along `up`.
+    target, up: [3] or [N, 3]. Raises ShapeError if an eye is at its target or looks straight along `up`.
     """
     check_shape("look_at", "eye", eye, ("N", 3))
     target = torch.as_tensor(target, dtype=eye.dtype, device=eye.device).expand_as(eye)
@@ -69,10 +69,10 @@ def look_at(eye: Tensor, target: Tensor | Sequence[float], up: Tensor | Sequence
 
 
 def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4) -> None:
-    """Raise ShapeError unless `matrix` [..., 4, 4] is finite, a rotation and a translation, with last row 0 0 0 1.
+    """Raise ShapeError unless `matrix` [..., 4, 4] is finite: a rotation, a translation and the last row 0 0 0 1.
 
-    tol: how far R R^T may be from the identity and the last row from (0, 0, 0, 1), per entry.
-    The message names the first bad matrix of a batch and what is wrong with it: a scale, a shear or a mirror image.
+    tol: maximum deviation of R R^T from the identity and of the last row from (0, 0, 0, 1), per entry.
+    The message names the first invalid matrix of a batch and its fault: a scale, a shear or a mirror image.
     """
     _check_4x4(function, argument, matrix)
     check_float(function, argument, matrix)
@@ -89,35 +89,35 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
         return
     index = int(bad.nonzero()[0])
     if off_row[index] > tol:
-        fault = f"its last row is {_numbers(flat[index, 3])}, wanted [0, 0, 0, 1]"
+        fault = f"its last row must be [0, 0, 0, 1], got {_format_numbers(flat[index, 3])}"
     elif off_orthonormal[index] > tol:
-        fault = _not_orthonormal(gram[index], tol)
+        fault = _explain_not_orthonormal(gram[index], tol)
     else:
         fault = "its determinant is negative, a mirror image; flip the sign of one axis"
-    place = _place(index, matrix.shape[:-2])
-    raise ShapeError(f"{function}: {argument}{place} must be a rigid motion (rotation and translation), but {fault}")
+    position = _format_position(index, matrix.shape[:-2])
+    raise ShapeError(f"{function}: {argument}{position} must be a rigid motion (rotation and translation), but {fault}")
 
 
-def _not_orthonormal(gram: Tensor, tol: float) -> str:
-    """Return what is wrong with a matrix whose R R^T is `gram`."""
+def _explain_not_orthonormal(gram: Tensor, tol: float) -> str:
+    """Say what is wrong with a matrix whose R R^T is `gram`."""
     lengths = gram.diagonal().sqrt()
     shear = gram - torch.diag(gram.diagonal())
     if bool((lengths - lengths.mean()).abs().max() <= tol * lengths.mean()) and bool(
         shear.abs().max() <= tol * lengths.mean() ** 2
     ):
-        return f"its rotation is scaled by {lengths.mean():.6g}; divide the 3x3 part by that and keep scale apart"
-    return f"its 3x3 part is not orthonormal: rows of length {_numbers(lengths)}, a scale or a shear"
+        return f"its rotation is scaled by {lengths.mean():.6g}; divide the 3x3 part by that and store the scale apart"
+    return f"its 3x3 part is not orthonormal: rows of length {_format_numbers(lengths)}, a scale or a shear"
 
 
-def _numbers(values: Tensor) -> str:
+def _format_numbers(values: Tensor) -> str:
     return "[" + ", ".join(f"{value:.6g}" for value in values.tolist()) + "]"
 
 
-def _place(flat_index: int, batch: torch.Size) -> str:
+def _format_position(flat_index: int, batch: torch.Size) -> str:
     if len(batch) == 0:
         return ""
-    place = torch.unravel_index(torch.tensor(flat_index), batch)
-    return "[" + ", ".join(str(int(i)) for i in place) + "]"
+    position = torch.unravel_index(torch.tensor(flat_index), batch)
+    return "[" + ", ".join(str(int(i)) for i in position) + "]"
 
 
 def _check_4x4(function: str, argument: str, value: Tensor) -> None:

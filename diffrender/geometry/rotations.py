@@ -1,4 +1,4 @@
-"""Rotations: quaternions (w, x, y, z), axis-angle vectors and matrices."""
+"""Rotations as quaternions (w, x, y, z), axis-angle vectors and matrices."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from diffrender.errors import ShapeError
 
 
 def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
-    """Return rotation matrices [..., 3, 3] of quaternions [..., 4] (w, x, y, z) of any length above zero.
+    """Return the rotation matrices [..., 3, 3] of quaternions [..., 4] (w, x, y, z) of any non-zero length.
 
-    The length does not matter: q and 3 q are the same rotation, so a quaternion can be optimised unconstrained.
+    q and 3 q are the same rotation, so a quaternion can be optimised without constraints.
     Differentiable; the gradient is perpendicular to q. A quaternion of length zero gives NaN.
     """
     _check_last("quaternion_to_matrix", "quaternion", quaternion, 4)
@@ -26,10 +26,10 @@ def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
-    """Return unit quaternions [..., 4] (w, x, y, z), w >= 0, of rotation matrices [..., 3, 3].
+    """Return the unit quaternions [..., 4] (w, x, y, z), w >= 0, of rotation matrices [..., 3, 3].
 
     Differentiable everywhere. Every row (and column) of 4 q q^T is a multiple of q that is linear in the matrix; the
-    row with the largest diagonal entry is at least 1 long, so dividing by its length is stable for every rotation.
+    row with the largest diagonal entry has length at least 1, so dividing by it is stable for every rotation.
     Source: I. Bar-Itzhack, "New method for extracting the quaternion from a rotation matrix" (2000), the matrix K.
     """
     _check_matrix("matrix_to_quaternion", "matrix", matrix)
@@ -48,9 +48,10 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
 
 
 def axis_angle_to_matrix(vector: Tensor) -> Tensor:
-    """Return rotation matrices [..., 3, 3] about the axes `vector` [..., 3], by their lengths in radians.
+    """Return the rotation matrices [..., 3, 3] about the axes `vector` [..., 3], by their lengths in radians.
 
-    Differentiable everywhere, also at zero. Rodrigues: R = I + sin(t)/t K + (1 - cos(t))/t^2 K^2, K v = vector x v.
+    Differentiable everywhere, including zero.
+    Rodrigues' formula: R = I + sin(t)/t K + (1 - cos(t))/t^2 K^2, K v = vector x v.
     """
     _check_last("axis_angle_to_matrix", "vector", vector, 3)
     angle2 = (vector * vector).sum(-1)
@@ -58,7 +59,7 @@ def axis_angle_to_matrix(vector: Tensor) -> Tensor:
     small = angle2 < 1e-4
     angle = torch.where(small, 1.0, angle2).sqrt()
     a = torch.where(small, 1 - angle2 / 6 * (1 - angle2 / 20), angle.sin() / angle)
-    # (1 - cos t) / t^2 by the half angle: the direct form loses all its digits for small t.
+    # (1 - cos t) / t^2 from the half angle: the direct form loses all digits for small t.
     half_sinc = (angle / 2).sin() / (angle / 2)
     b = torch.where(small, 0.5 - angle2 / 24 * (1 - angle2 / 30), 0.5 * half_sinc * half_sinc)
     x, y, z = vector.unbind(-1)
@@ -69,10 +70,10 @@ def axis_angle_to_matrix(vector: Tensor) -> Tensor:
 
 
 def nearest_rotations(matrix: Tensor) -> Tensor:
-    """Return the rotations R [..., 3, 3] that maximize trace(R^T matrix) of matrices [..., 3, 3]; without gradient.
+    """Return the rotations R [..., 3, 3] that maximize trace(R^T matrix) for matrices [..., 3, 3]; without gradient.
 
-    For the sum of w b a^T over pairs of vectors, R turns the a onto the b as well as any rotation can. Where several
-    are equally good, it is any of them; those of matrices with a NaN or an infinity are of no use, but finite.
+    For the sum of w b a^T over pairs of vectors, R is the least-squares rotation of the a onto the b. If several are
+    equally good, any of them is returned; those of matrices with a NaN or an infinity are finite but meaningless.
     Source: W. Kabsch, "A discussion of the solution for the best rotation to relate two sets of vectors" (1978).
     """
     _check_matrix("nearest_rotations", "matrix", matrix)
@@ -82,9 +83,9 @@ def nearest_rotations(matrix: Tensor) -> Tensor:
 
 
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
-    """Return angle [...] in radians, 0..pi, of the rotation that takes `a` to `b`, both [..., 3, 3].
+    """Return the angle [...] in radians, 0..pi, of the rotation from `a` to `b`, both [..., 3, 3].
 
-    From sine and cosine together, so that angles near 0 and near pi keep their digits.
+    Computed from sine and cosine, so that angles near 0 and pi are accurate.
     """
     _check_matrix("rotation_angle", "a", a)
     _check_matrix("rotation_angle", "b", b)

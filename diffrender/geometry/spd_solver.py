@@ -1,4 +1,4 @@
-"""Symmetric positive definite sparse systems, factored once and solved many times."""
+"""Symmetric positive definite sparse linear systems, factorized once and solved many times."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ class _Factors(Protocol):
 
 
 def choose_solver(name: str) -> Solver:
-    """Return the solver called `name`; auto is cholesky if cholespy is installed, else splu.
+    """Return the solver for `name`; auto is cholesky if cholespy is installed, otherwise splu.
 
     cholesky: cholespy's CHOLMOD on CPU, and its own kernels on CUDA. splu: SciPy's SuperLU on CPU, three to five times
     slower; a system on CUDA is copied to the CPU and back in every solve.
-    Raises ConfigError for another name, BackendError for cholesky where cholespy is missing.
+    Raises ConfigError for another name, BackendError for cholesky if cholespy is missing.
     """
     installed = importlib.util.find_spec("cholespy") is not None
     if name == "auto":
         return "cholesky" if installed else "splu"
     if name not in SOLVERS:
-        raise ConfigError(f"there is no solver {name!r}; choose from auto, {', '.join(SOLVERS)}")
+        raise ConfigError(f"solver must be auto, {' or '.join(SOLVERS)}, got {name!r}")
     if name == "cholesky" and not installed:
         raise BackendError("solver: cholesky needs the package cholespy, which is not installed; choose splu or auto")
     return name  # type: ignore[return-value]
 
 
 class SparseSystem:
-    """A symmetric positive definite matrix [n, n] that is factored in float64.
+    """A symmetric positive definite matrix [n, n], factorized in float64.
 
     row, column: [M] int64, on the device of the system; both triangles, each entry once.
     value: [M] float64.
     solver: one of SOLVERS.
 
-    Raises BackendError where the solver is missing.
+    Raises BackendError if the solver is missing.
     """
 
     def __init__(self, n: int, row: Tensor, column: Tensor, value: Tensor, solver: Solver) -> None:
         self._factors: _Factors = _FACTORS[choose_solver(solver)](n, row, column, value)
 
     def solve(self, right: Tensor) -> Tensor:
-        """Return x [n, C] with matrix x = right [n, C], in the dtype of `right`; in float64, repeatable to the bit."""
+        """Solve for x [n, C] in the dtype of the right side [n, C]; computed in float64, bitwise repeatable."""
         return self._factors.solve(right.detach().double().contiguous()).to(right.dtype)
 
 

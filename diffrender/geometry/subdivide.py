@@ -1,4 +1,4 @@
-"""Subdivision: four faces for each one, on the same surface (midpoint) or on a smoother one (Loop)."""
+"""Subdivision of every face into four, on the same surface (midpoint) or a smoother one (Loop)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from diffrender.geometry.topology import Topology
 
 
 class Subdivided(NamedTuple):
-    """A mesh whose first vertices are the old ones, in their order; then comes one for each edge of `Topology.edges`.
+    """A subdivided mesh: the old vertices in their order, followed by one per edge of `Topology.edges`.
 
-    vertices: [V + E, 3]. faces: [4F, 3] int64; faces 4 f to 4 f + 3 are parts of face f, the last the middle one.
+    vertices: [V + E, 3]. faces: [4F, 3] int64; faces 4 f to 4 f + 3 are parts of face f, the last is the middle one.
     attributes: [V + E, C]. corner_attributes: [4F, 3, D] or None.
     """
 
@@ -29,14 +29,14 @@ class Subdivided(NamedTuple):
 def subdivide_midpoint(
     vertices: Tensor, faces: Tensor, attributes: Tensor | None = None, corner_attributes: Tensor | None = None
 ) -> Subdivided:
-    """Return the same surface with a new vertex in the middle of every edge.
+    """Subdivide a mesh with a new vertex in the middle of every edge; the surface stays the same.
 
-    vertices: [V, 3] float; faces: [F, 3] int64.
-    attributes: [V, C] float, what vertices carry; a new vertex gets the mean of its edge's ends.
-    corner_attributes: [F, 3, D] float, what corners carry, as texture coordinates; the middle of a side gets the mean
-        of its own face's two corners, so that seams stay seams.
-    Differentiable in all floats. Takes any faces, manifold or not.
-    Raises ShapeError on other shapes and on indices out of range.
+    vertices: [V, 3] float; faces: [F, 3] int64, manifold or not.
+    attributes: [V, C] float, vertex attributes; a new vertex gets the mean of the ends of its edge.
+    corner_attributes: [F, 3, D] float, such as texture coordinates; the middle of a side gets the mean of the two
+        corners of the same face, so seams stay seams.
+    Differentiable in all floats.
+    Raises ShapeError for other shapes and indices out of range.
     """
     attributes = _check("subdivide_midpoint", vertices, faces, attributes, corner_attributes)
     topology = Topology(faces)
@@ -47,16 +47,16 @@ def subdivide_midpoint(
 def subdivide_loop(
     vertices: Tensor, faces: Tensor, attributes: Tensor | None = None, corner_attributes: Tensor | None = None
 ) -> Subdivided:
-    """Return the next mesh on the way to a smooth surface: positions by Loop's rules, all else as `subdivide_midpoint`.
+    """Apply one step of Loop subdivision to the positions; everything else is as in `subdivide_midpoint`.
 
-            1                 B                   new vertex of an edge: 3/8 of its ends, 1/8 of the two corners beyond;
+            1                 B                   new vertex of an edge: 3/8 of its ends, 1/8 of the opposite corners;
            / \\            /   \\                 a vertex with n neighbours: 1 - n B of itself and B of each,
           3 - 3         B - 1-nB - B              B = (5/8 - (3/8 + cos(2 pi / n) / 4)^2) / n.
            \\ /            \\   /                 Boundary: 1/2, 1/2 and 1/8, 3/4, 1/8: a cubic spline.
             1                 B
 
-    A vertex where boundaries meet (not two boundary edges) stays, and one without faces does.
-    Arguments and gradients as `subdivide_midpoint`. Raises MeshError where an edge has more than two faces.
+    Vertices where boundaries meet (with boundary edges, but not two) and vertices without faces stay in place.
+    Arguments and gradients as in `subdivide_midpoint`. Raises MeshError if an edge has more than two faces.
     Source: C. Loop, "Smooth subdivision surfaces based on triangles" (1987); the boundary as in H. Hoppe et al.,
     "Piecewise smooth surface reconstruction" (1994).
     """
@@ -66,19 +66,19 @@ def subdivide_loop(
     n_faces_at = offset.diff()
     _check_two_faces(faces, edges, n_faces_at)
     is_boundary = n_faces_at == 1
-    beyond = faces.roll(1, 1).reshape(-1)[corner]
+    opposite = faces.roll(1, 1).reshape(-1)[corner]
     edge_of = torch.arange(len(edges), device=faces.device).repeat_interleave(n_faces_at)
-    beyond_sum = vertices.new_zeros(len(edges), 3).index_add(0, edge_of, vertices.index_select(0, beyond))
+    opposite_sum = vertices.new_zeros(len(edges), 3).index_add(0, edge_of, vertices.index_select(0, opposite))
     middles = _middles(vertices, edges)
-    new = torch.where(is_boundary[:, None], middles, 0.75 * middles + 0.125 * beyond_sum)
+    new = torch.where(is_boundary[:, None], middles, 0.75 * middles + 0.125 * opposite_sum)
     return _join(topology, torch.cat([_smooth(vertices, edges, is_boundary), new]), attributes, corner_attributes)
 
 
 def _smooth(vertices: Tensor, edges: Tensor, is_boundary: Tensor) -> Tensor:
-    """Return where the old vertices go by Loop's rules."""
+    """Return the new positions of the old vertices by Loop's rules."""
     n_vertices = len(vertices)
     n_rims = torch.bincount(edges[is_boundary].reshape(-1), minlength=n_vertices)
-    # Along a boundary only the neighbours on it count.
+    # At boundary vertices only the neighbours along the boundary count.
     counts = is_boundary | (n_rims[edges] == 0).all(1)
     start, end = torch.cat([edges, edges.flip(1)]).unbind(1)
     counts_for = torch.cat([counts, counts]) | (n_rims[start] == 0)
@@ -97,7 +97,7 @@ def _middles(values: Tensor, edges: Tensor) -> Tensor:
 
 
 def _join(topology: Topology, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None) -> Subdivided:
-    """Return the mesh on vertices [V + E, 3], old ones first.
+    """Build the mesh on vertices [V + E, 3], old ones first.
 
          a
         / \\        faces: a ab ca,  ab b bc,  ca bc c,  ab bc ca
@@ -109,15 +109,15 @@ def _join(topology: Topology, vertices: Tensor, attributes: Tensor, corner_attri
     n_old = len(vertices) - len(edges)
     middle = torch.empty_like(corner)
     middle[corner] = n_old + torch.arange(len(edges), device=faces.device).repeat_interleave(offset.diff())
-    parts = _quarter(faces, middle.reshape(-1, 3))
+    parts = _split_in_four(faces, middle.reshape(-1, 3))
     corners = None
     if corner_attributes is not None:
-        corners = _quarter(corner_attributes, 0.5 * (corner_attributes + corner_attributes.roll(-1, 1)))
+        corners = _split_in_four(corner_attributes, 0.5 * (corner_attributes + corner_attributes.roll(-1, 1)))
     return Subdivided(vertices, parts, torch.cat([attributes, _middles(attributes, edges)]), corners)
 
 
-def _quarter(corners: Tensor, sides: Tensor) -> Tensor:
-    """Return [4F, 3, ...] from what is at the corners and in the middle of the sides, [F, 3, ...] each."""
+def _split_in_four(corners: Tensor, sides: Tensor) -> Tensor:
+    """Return the values [4F, 3, ...] of the parts from those at corners and side middles, [F, 3, ...] each."""
     a, b, c = corners.unbind(1)
     ab, bc, ca = sides.unbind(1)
     parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
@@ -127,7 +127,7 @@ def _quarter(corners: Tensor, sides: Tensor) -> Tensor:
 def _check(
     function: str, vertices: Tensor, faces: Tensor, attributes: Tensor | None, corner_attributes: Tensor | None
 ) -> Tensor:
-    """Return attributes [V, C], empty where there are none; raises for bad arguments."""
+    """Check all arguments and return the attributes [V, C], empty if there are none."""
     check_shape(function, "vertices", vertices, ("V", 3))
     check_float(function, "vertices", vertices)
     check_shape(function, "faces", faces, ("F", 3))
@@ -145,7 +145,7 @@ def _check_two_faces(faces: Tensor, edges: Tensor, n_faces_at: Tensor) -> None:
     if len(crowded):
         first = crowded[0]
         raise MeshError(
-            f"subdivide_loop: faces must meet at most in twos at an edge, found {int(n_faces_at[first])} of"
-            f" {len(faces)} faces at the edge of vertices {edges[first].tolist()} ({len(crowded)} such edges in all);"
-            " remove the inner or doubled faces, or use subdivide_midpoint"
+            f"subdivide_loop: edges must have at most two faces, got {int(n_faces_at[first])} of {len(faces)} faces at"
+            f" the edge of vertices {edges[first].tolist()} ({len(crowded)} such edges in total); remove the interior"
+            " or duplicate faces, or use subdivide_midpoint"
         )

@@ -1,4 +1,4 @@
-"""Tangent frames of textured meshes, in which normal maps are written."""
+"""Tangent frames of textured meshes, the reference frames of normal maps."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-# Faces whose corners span less than this in texture space have no tangent.
+# Faces with a smaller area in texture space have no tangent.
 LEAST_UV_AREA = 1e-20
 
 
 def uv_handedness(uvs: Tensor, uv_faces: Tensor) -> Tensor:
-    """Return [F] int64: 1 if a face's texture is seen as the image is, 0 where it is mirrored. v points down."""
+    """Return [F] int64: 1 if the texture of a face is not mirrored, 0 if it is. v points down."""
     first, second = _uv_sides(uvs, uv_faces)
-    # With v down, the corners of an unmirrored counter-clockwise face go around clockwise.
+    # With v down, the corners of an unmirrored counter-clockwise face are clockwise.
     return (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0] <= 0).long()
 
 
 def corner_groups(faces: Tensor, uvs: Tensor, uv_faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return corners that share one tangent: those of the same vertex and texture coordinate that are mirrored alike.
+    """Group the corners that share a tangent: those with the same vertex, texture coordinate and handedness.
 
     Returns (group [F, 3], vertex [G], handedness [G]): `group[f, c] = g` means that corner c of face f belongs to group
-    g; vertex[g] is its vertex; handedness[g] is +1 or, where the texture is mirrored, -1.
+    g; vertex[g] is its vertex; handedness[g] is +1 or, if the texture is mirrored, -1.
     """
-    right = uv_handedness(uvs, uv_faces)
-    key = (faces * max(1, len(uvs)) + uv_faces) * 2 + right[:, None]
+    handedness = uv_handedness(uvs, uv_faces)
+    key = (faces * max(1, len(uvs)) + uv_faces) * 2 + handedness[:, None]
     found, group = torch.unique(key, return_inverse=True)
     return group, found // 2 // max(1, len(uvs)), found % 2 * 2 - 1
 
@@ -32,14 +32,14 @@ def corner_groups(faces: Tensor, uvs: Tensor, uv_faces: Tensor) -> tuple[Tensor,
 def group_tangents(
     vertices: Tensor, faces: Tensor, normals: Tensor, uvs: Tensor, uv_faces: Tensor, group: Tensor, n_groups: int
 ) -> Tensor:
-    """Return [G, 3] unit tangents: where u grows, at right angles to the vertex's normal; zero where no face says.
+    """Return unit tangents [G, 3]: the direction of growing u, perpendicular to the vertex normal; zero if undefined.
 
-    Each face's direction of growing u is turned into the plane of the vertex's normal, and a group takes the mean of
-    its faces, weighted by their angles in that plane. Differentiable in vertices and normals.
+    The direction of growing u of each face is projected into the plane perpendicular to the vertex normal; a group gets
+    the mean over its faces, weighted by their angles in that plane. Differentiable in vertices and normals.
 
     vertices: [V, 3]; faces: [F, 3]; normals: [V, 3] unit; uvs: [T, 2]; uv_faces: [F, 3]; group: [F, 3] of `n_groups`.
-    Source: Mikkelsen, Simulation of Wrinkled Surfaces Revisited (2008), and its reference program, MikkTSpace, which
-    glTF prescribes; it splits groups further where faces of one vertex do not touch along an edge, here they stay one.
+    Source: M. Mikkelsen, "Simulation of wrinkled surfaces revisited" (2008), and its reference implementation
+    MikkTSpace, which glTF prescribes; it also splits groups whose faces do not share an edge, which we do not.
     """
     corners = vertices.index_select(0, faces.reshape(-1)).reshape(len(faces), 3, 3)
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]

@@ -1,4 +1,4 @@
-"""Topology: what touches what in a triangle mesh."""
+"""Mesh topology: edges and adjacency of a triangle mesh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class EdgeCorners(NamedTuple):
-    """The corners that each edge leaves from, as a list of lists.
+    """The half-edges of each edge, as a list of lists (compressed rows).
 
     corner: [3F] int64; a corner is 3 f + c, and its half-edge runs from faces[f, c] to faces[f, (c + 1) % 3].
     offset: [E + 1] int64; corner[offset[e] : offset[e + 1]] are the half-edges on edge e, one per face.
@@ -22,7 +22,7 @@ class EdgeCorners(NamedTuple):
 
 
 class Topology:
-    """Edges and adjacency of `faces` [F, 3], each computed when first asked for and then kept.
+    """Edges and adjacency of `faces` [F, 3], computed on first use and then cached.
 
     Vertices are identified by index; `weld` returns the topology in which those that coincide are one.
 
@@ -93,7 +93,7 @@ class Topology:
 
     @cached_property
     def edge_corners(self) -> EdgeCorners:
-        """Which faces meet at each edge."""
+        """The half-edges of each edge, and so the faces that meet there."""
         _, corner, count = self._sorted_half_edges
         return EdgeCorners(corner, torch.cat([count.new_zeros(1), count.cumsum(0)]))
 
@@ -111,9 +111,9 @@ class Topology:
 
     @cached_property
     def edge_sides(self) -> Tensor:
-        """[E, 2] int32: the two faces of each edge, f where f runs along it forwards and -1 - f where backwards.
+        """[E, 2] int32: the two faces of each edge, f if face f runs along it forwards, -1 - f if backwards.
 
-        An edge that has not exactly two faces has its first face twice.
+        An edge without exactly two faces has its first face twice.
         """
         edges, corner, count = self._sorted_half_edges
         first = count.cumsum(0) - count
@@ -123,7 +123,7 @@ class Topology:
 
     @cached_property
     def edge_pairs(self) -> Tensor:
-        """[I, 2] int64: the faces on the two sides of every edge that has exactly two."""
+        """[I, 2] int64: the two faces of every edge that has exactly two."""
         _, corner, count = self._sorted_half_edges
         first = torch.cat([count.new_zeros(1), count.cumsum(0)])[:-1][count == 2]
         return torch.stack([corner[first] // 3, corner[first + 1] // 3], 1)
@@ -152,7 +152,7 @@ class Topology:
 
     @cached_property
     def face_component(self) -> Tensor:
-        """[F] int64: a number for each connected part of the mesh; faces that share a vertex belong together."""
+        """[F] int64: the connected component of each face; faces that share a vertex are connected."""
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
@@ -167,7 +167,7 @@ class Topology:
 
     @cached_property
     def n_components(self) -> int:
-        """How many connected parts there are."""
+        """The number of connected components."""
         return int(self.face_component.max()) + 1 if self.faces.numel() else 0
 
     @cached_property
@@ -200,7 +200,7 @@ def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -
         components.append(part.face_component + first_component)
         first_face += len(part.faces)
         first_component += part.n_components
-    # Where cached_property keeps its values.
+    # cached_property stores its values here.
     joined.__dict__["_sorted_half_edges"] = (torch.cat(edges), torch.cat(corners), torch.cat(counts))
     joined.__dict__["edge_sides"] = torch.cat(sides)
     joined.__dict__["face_component"] = torch.cat(components)

@@ -1,7 +1,7 @@
-"""Pairs of triangles that cross one another (Numba, threaded). Arithmetic in float64.
+"""Pairs of intersecting triangles (Numba, threaded). Arithmetic in float64.
 
-Everything is decided by the signs of determinants of the corners themselves; no point of intersection is computed, so
-nothing is lost where planes are nearly parallel. A sign that rounding could have turned counts as zero: as touching.
+All decisions use the signs of determinants of the corners themselves; no intersection point is computed, so nearly
+parallel planes lose no precision. A sign that rounding could have changed counts as zero: as touching.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from numba import njit
 from diffrender.geometry.bvh import BVH, STACK
 from diffrender.threads import parallel_for
 
-# Triangles handed to a thread at a time, at least.
+# Minimum number of triangles per thread.
 GRAIN = 512
-# Shewchuk (1997), "Adaptive precision floating-point arithmetic and fast robust geometric predicates": a determinant
-# that is larger than (7 + 56 eps) eps, in 2D (3 + 16 eps) eps, of the sum of its terms' absolute values has its sign.
+# Error bounds of J. Shewchuk, "Adaptive precision floating-point arithmetic and fast robust geometric predicates"
+# (1997): the sign of a determinant is certain if it exceeds (7 + 56 eps) eps, in 2D (3 + 16 eps) eps, times the sum of
+# the absolute values of its terms.
 ERROR_3D = 8 * 2.0**-53
 ERROR_2D = 4 * 2.0**-53
 
 
 @njit(nogil=True, cache=True)
-def side(a, b, c, d):
-    """Return 1 if d sees a b c counter-clockwise, -1 if clockwise, 0 if it is close to their plane."""
+def orient_3d(a, b, c, d):
+    """Return 1 if d is on the side of the plane that sees a b c counter-clockwise, -1 on the other, 0 close to it."""
     bx, by, bz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     cx, cy, cz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
     dx, dy, dz = d[0] - a[0], d[1] - a[1], d[2] - a[2]
@@ -33,8 +34,8 @@ def side(a, b, c, d):
 
 
 @njit(nogil=True, cache=True)
-def turn(a, b, c, u, v):
-    """Return 1 if a b c turn counter-clockwise in the plane of u and v, -1 if clockwise, 0 if nearly straight."""
+def orient_2d(a, b, c, u, v):
+    """Return 1 if a b c are counter-clockwise in the coordinates u and v, -1 if clockwise, 0 if nearly collinear."""
     left = (b[u] - a[u]) * (c[v] - a[v])
     right = (b[v] - a[v]) * (c[u] - a[u])
     limit = ERROR_2D * (abs(left) + abs(right))
@@ -42,8 +43,8 @@ def turn(a, b, c, u, v):
 
 
 @njit(nogil=True, cache=True)
-def alone(s0, s1, s2):
-    """Return which corner a plane parts from the other two, by their sides; -1 where it touches at most one corner."""
+def find_lone_corner(s0, s1, s2):
+    """Return the corner that a plane separates from the other two, given their sides; -1 if the plane only touches."""
     if s0 != 0 and s0 * s1 <= 0 and s0 * s2 <= 0:
         return 0
     if s1 != 0 and s1 * s0 <= 0 and s1 * s2 <= 0:
@@ -54,9 +55,9 @@ def alone(s0, s1, s2):
 
 
 @njit(nogil=True, cache=True)
-def overlaps_flat(p, q):
-    """Return whether two triangles [3, 3] in one plane have an area in common: no edge of either parts them."""
-    # Onto the coordinate plane that sees the first one largest.
+def coplanar_overlap(p, q):
+    """Return whether two coplanar triangles [3, 3] overlap in an area: no edge of either separates them."""
+    # Project onto the coordinate plane in which the first one has the largest area.
     drop, largest = 2, -1.0
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
@@ -66,12 +67,12 @@ def overlaps_flat(p, q):
     u, v = (drop + 1) % 3, (drop + 2) % 3
     for k in range(2):
         one, other = (p, q) if k == 0 else (q, p)
-        inward = turn(one[0], one[1], one[2], u, v)
+        inward = orient_2d(one[0], one[1], one[2], u, v)
         for corner in range(3):
             a, b = one[corner], one[(corner + 1) % 3]
             reaches_in = False
             for c in range(3):
-                if inward != 0 and turn(a, b, other[c], u, v) == inward:
+                if inward != 0 and orient_2d(a, b, other[c], u, v) == inward:
                     reaches_in = True
             if not reaches_in:
                 return False
@@ -79,19 +80,21 @@ def overlaps_flat(p, q):
 
 
 @njit(nogil=True, cache=True)
-def cross(p, q):
-    """Return whether two triangles [3, 3] have more in common than a point, an edge, or parts of their edges.
+def triangles_cross(p, q):
+    """Return whether two triangles [3, 3] share more than a point, an edge, or parts of their edges.
 
-    Each must be parted by the plane of the other, and the pieces of the planes' common line inside each must overlap
-    (Guigue and Devillers 2003, section 3). Corners that the triangles share are on the plane, exactly.
+    The plane of each must separate the corners of the other, and the intervals of the planes' common line inside each
+    must overlap. Corners that the triangles share are exactly on the plane.
+    Source: P. Guigue, O. Devillers, "Fast and robust triangle-triangle overlap test using orientation predicates"
+    (2003), section 3.
     """
-    s0, s1, s2 = side(q[0], q[1], q[2], p[0]), side(q[0], q[1], q[2], p[1]), side(q[0], q[1], q[2], p[2])
+    s0, s1, s2 = orient_3d(q[0], q[1], q[2], p[0]), orient_3d(q[0], q[1], q[2], p[1]), orient_3d(q[0], q[1], q[2], p[2])
     if (s0 > 0 and s1 > 0 and s2 > 0) or (s0 < 0 and s1 < 0 and s2 < 0):
         return False
-    t0, t1, t2 = side(p[0], p[1], p[2], q[0]), side(p[0], p[1], p[2], q[1]), side(p[0], p[1], p[2], q[2])
+    t0, t1, t2 = orient_3d(p[0], p[1], p[2], q[0]), orient_3d(p[0], p[1], p[2], q[1]), orient_3d(p[0], p[1], p[2], q[2])
     if (s0 == 0 and s1 == 0 and s2 == 0) or (t0 == 0 and t1 == 0 and t2 == 0):
-        return overlaps_flat(p, q)
-    first, second = alone(s0, s1, s2), alone(t0, t1, t2)
+        return coplanar_overlap(p, q)
+    first, second = find_lone_corner(s0, s1, s2), find_lone_corner(t0, t1, t2)
     if first < 0 or second < 0:
         return False
     n_touching = (s0 == 0) + (s1 == 0) + (s2 == 0)
@@ -99,19 +102,19 @@ def cross(p, q):
         return False  # an edge against an edge
     p1, p2, p3 = p[first], p[(first + 1) % 3], p[(first + 2) % 3]
     q1, q2, q3 = q[second], q[(second + 1) % 3], q[(second + 2) % 3]
-    # The corners that are alone are to be on the positive sides: turning one triangle round moves the other's corner.
+    # The lone corners must be on the positive sides: flipping one triangle changes the side of the other's lone corner.
     if (s0, s1, s2)[first] < 0:
         q2, q3 = q3, q2
     if (t0, t1, t2)[second] < 0:
         p2, p3 = p3, p2
-    return side(p1, p2, q1, q2) < 0 and side(p1, p3, q3, q1) < 0
+    return orient_3d(p1, p2, q1, q2) < 0 and orient_3d(p1, p3, q3, q1) < 0
 
 
 @njit(nogil=True, cache=True)
 def find_crossings(start, end, corners, face, low, high, first, fill, out):
-    """Count (fill = False, into first) or write (from first on) the later triangles that each of start..end-1 crosses.
+    """Count (fill = False, in `first`) or write (from `first` on) the later triangles that start..end-1 cross.
 
-    Earlier and later are places in the tree's order.
+    "Later" refers to the order of the triangles in the tree.
     """
     n_leaves, n_faces = len(low) // 2, len(corners)
     stack = np.empty(STACK, np.int64)
@@ -144,7 +147,7 @@ def find_crossings(start, end, corners, face, low, high, first, fill, out):
                 for axis in range(3):
                     a, b, c = corners[other, 0, axis], corners[other, 1, axis], corners[other, 2, axis]
                     apart |= min(a, b, c) > box_high[axis] or max(a, b, c) < box_low[axis]
-                if not apart and cross(corners[s], corners[other]):
+                if not apart and triangles_cross(corners[s], corners[other]):
                     if fill:
                         out[first[s] + found, 0] = min(face[s], face[other])
                         out[first[s] + found, 1] = max(face[s], face[other])
@@ -153,8 +156,8 @@ def find_crossings(start, end, corners, face, low, high, first, fill, out):
             first[s] = found
 
 
-def crossings(tree: BVH) -> np.ndarray:
-    """Return [K, 2] int64: the pairs of faces that cross, lower face first, sorted."""
+def find_crossing_pairs(tree: BVH) -> np.ndarray:
+    """Return the pairs of faces [K, 2] int64 that cross, lower face first, sorted."""
     n_faces = len(tree.face)
     count = np.zeros(n_faces + 1, np.int64)
     parallel_for(find_crossings, n_faces, GRAIN, *tree, count, False, np.empty((0, 2), np.int64))

@@ -1,4 +1,4 @@
-"""The visual hull: the largest shape whose outlines are those that cameras saw."""
+"""The visual hull: the largest shape consistent with the silhouettes seen by the cameras."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from diffrender.geometry.mask_distance import MaskDistanceField
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.topology import Topology
 
-# Cells by which the hull is blurred where its topology is decided: handles and pits of a pixel, which contradictory
-# outlines make, close. And by which it is thickened there, so that thin parts outlive that.
+# In cells: the blur that removes pixel-sized handles and pits of contradictory silhouettes before the topology is
+# fixed, and the thickening that lets thin parts survive the blur.
 BLUR, THICKEN = 1.0, 0.4
-# Edges of the mesh, in cells.
+# Edge length of the mesh, in cells, and remeshing passes.
 EDGE = 1.3
 REMESHING = 5
-# Rounds that move the vertices back to the hull: each goes this part of the way, at most this many cells, and is
-# followed by a step of Taubin's smoothing, which shrinks and grows back.
+# Rounds that project the vertices back onto the hull itself. Each moves them PART of the way, at most FARTHEST cells,
+# and is followed by a step of Taubin smoothing, which shrinks and grows back.
 SETTLING = 4
 PART, FARTHEST = 0.7, 0.4
 SHRINK, GROW = 0.5, -0.53
-# Below this slope the function tells nothing about how far its zero is.
+# Below this slope the function does not tell the distance of its zero.
 FLATTEST = 0.3
-# Cells along each side of a first, coarse look.
+# Cells along each side of the grid that finds the bounds.
 COARSE = 40
 MOST_CELLS = 256
 
@@ -41,13 +41,13 @@ def visual_hull(
     components: Literal["largest", "all"] = "largest",
     tolerance: int = 0,
 ) -> Triangles:
-    """Return a smooth, closed, manifold mesh of the hull of the silhouettes of `field`, in the box `low`..`high` [3].
+    """Build the visual hull of the silhouettes of `field` inside the box `low`..`high` [3].
 
-    Its triangles are even, with edges of about 1.3 cells.
-    cell: the finest detail in world units; made larger where the hull would have more than 256 cells along a side.
-    components: keep the one of the largest volume, or all. Cavities that no view can see are filled.
-    tolerance: how many views may exclude a point that still counts as inside.
-    Raises DataError where nothing is left, naming the views that alone carve away what all others leave.
+    The mesh is smooth, closed and manifold; its triangles are even, with edges of about 1.3 cells.
+    cell: the finest detail in world units; enlarged if the hull would have more than 256 cells along a side.
+    components: keep the component of largest volume, or all. Invisible cavities are filled.
+    tolerance: number of views that may exclude a point without removing it.
+    Raises DataError if nothing is left, naming views that alone remove what all others leave.
     Source: A. Laurentini, "The visual hull concept for silhouette-based image understanding" (1994); smoothing from
     G. Taubin, "A signal processing approach to fair surface design" (1995).
     """
@@ -63,54 +63,54 @@ def visual_hull(
     lattice = Lattice.around(low - cell, high + cell, cell)
     surface = isosurface(lambda points: hull(points) - THICKEN * cell, lattice, BLUR)
     if not len(surface.faces):
-        raise DataError(_why_empty(field, low, high))
+        raise DataError(_explain_empty(field, low, high))
     parts = _solid_parts(surface, components)
     from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
 
-    # The creases between cones are not features: nothing is known of the object there.
+    # The creases between cones are not features: they carry no information about the object.
     even = remesh(parts.vertices, parts.faces, EDGE * cell, passes=REMESHING, options=RemeshOptions(features_deg=None))
     return Triangles(_project_to_surface(Triangles(even.vertices, even.faces), hull, cell), even.faces)
 
 
 def hull_bounds(field: MaskDistanceField, low: Tensor, high: Tensor, tolerance: int = 0) -> tuple[Tensor, Tensor]:
-    """Return the part of the box from `low` to `high` [3] that the hull needs, found by a coarse look at it.
+    """Return the part of the box `low`..`high` [3] that contains the hull, found on a coarse grid.
 
-    Raises DataError where nothing is left.
+    Raises DataError if nothing is left.
     """
-    # Two looks: the second sees the detail that the first, in a box that may be far too large, does not.
+    # Twice: the second grid resolves what the first, in a box that may be far too large, does not.
     for _ in range(2):
         cell = (high - low) / COARSE
         axes = [low[k] + cell[k] * (torch.arange(COARSE) + 0.5) for k in range(3)]
         points = torch.cartesian_prod(*axes)
         occupied = points[field.hull(points, tolerance) < float(cell.norm()) / 2]
         if not len(occupied):
-            raise DataError(_why_empty(field, low, high))
+            raise DataError(_explain_empty(field, low, high))
         low = torch.maximum(occupied.amin(0) - cell, low)
         high = torch.minimum(occupied.amax(0) + cell, high)
     return low, high
 
 
-def _why_empty(field: MaskDistanceField, low: Tensor, high: Tensor) -> str:
+def _explain_empty(field: MaskDistanceField, low: Tensor, high: Tensor) -> str:
     axes = [torch.linspace(float(low[k]), float(high[k]), COARSE) for k in range(3)]
     outside = field.outside(torch.cartesian_prod(*axes))
     votes = (outside >= 0).sum(0)
     alone = (outside[:, votes == 1] >= 0).sum(1)
-    guilty = [f"{field.names[i]}" for i in alone.argsort(descending=True).tolist() if alone[i] > 0][:3]
-    who = (
-        f"without {' or without '.join(guilty)} alone something would be left: look at that mask and camera first"
-        if guilty
-        else "no single view is to blame: probably the cameras' convention is wrong, or masks are inverted"
-        " (white is the object)"
+    culprits = [field.names[i] for i in alone.argsort(descending=True).tolist() if alone[i] > 0][:3]
+    cause = (
+        f"removing {' or '.join(culprits)} alone would leave something: check the mask and camera of that view first"
+        if culprits
+        else "no single view is the cause: probably the camera convention is wrong, or masks are inverted"
+        " (the object must be white)"
     )
     corners = " to ".join("(" + ", ".join(f"{x:.3g}" for x in end.tolist()) + ")" for end in (low, high))
     return (
-        f"the visual hull of {len(field)} masks is empty: no point from {corners} lies inside all of them; {who}."
-        " A tolerance lets views be outvoted"
+        f"the visual hull of {len(field)} masks is empty: no point from {corners} is inside all of them; {cause}."
+        " A tolerance lets the other views overrule some"
     )
 
 
 def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> Triangles:
-    """Return the component of the largest volume, or all that enclose one; no walls of cavities."""
+    """Return the component of largest volume, or all of positive volume, without the inward walls of cavities."""
     vertices, faces = surface
     corners = vertices.double()[faces]
     six_volumes = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(1)
@@ -124,7 +124,7 @@ def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> T
 
 
 def _project_to_surface(surface: Triangles, function: Callable[[Tensor], Tensor], cell: float) -> Tensor:
-    """Return [V, 3] the vertices of `surface`, moved to where `function` is zero and smoothed on the way."""
+    """Move the vertices of `surface` to the zero set of `function`, with smoothing; returns [V, 3]."""
     vertices, edges = surface.vertices, Topology(surface.faces).edges
     for _ in range(SETTLING):
         value, slope = function(vertices), _slope(function, vertices, cell / 4)
@@ -138,7 +138,7 @@ def _project_to_surface(surface: Triangles, function: Callable[[Tensor], Tensor]
 
 
 def _slope(function: Callable[[Tensor], Tensor], points: Tensor, step: float) -> Tensor:
-    """Return [M, 3] central differences of `function` at `points` [M, 3]; zero where it jumps to infinity."""
+    """Return central differences [M, 3] of `function` at `points` [M, 3]; zero where it jumps to infinity."""
     steps = step * torch.eye(3)
     slopes = [(function(points + way) - function(points - way)) / (2 * step) for way in steps]
     return torch.stack(slopes, 1).nan_to_num(0, 0, 0)

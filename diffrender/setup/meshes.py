@@ -22,7 +22,7 @@ from diffrender.config.options.meshes import (
     VisualHullMesh,
 )
 from diffrender.errors import ConfigError, DataError, MeshError
-from diffrender.geometry.corner_table import corner_table
+from diffrender.geometry.corner_table import build_corner_table
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
 from diffrender.geometry.subdivide import subdivide_loop, subdivide_midpoint
 from diffrender.readers.mesh_data import MeshData
@@ -94,7 +94,7 @@ def _subdivide(data: MeshData, options: AnyMesh, where: str) -> MeshData:
                 f"{where}: {error}; or set {{times: {subdivision.times}, scheme: midpoint}}, which takes any triangles"
             )
             raise DataError(message) from error
-        table = None if finer.corner_attributes is None else corner_table(finer.faces, finer.corner_attributes)
+        table = None if finer.corner_attributes is None else build_corner_table(finer.faces, finer.corner_attributes)
         mesh = SceneMesh(finer.vertices, finer.faces, *(table or (None, None)))
         data = replace(data, mesh=mesh, vertex_colors=None if data.vertex_colors is None else finer.attributes)
     return data

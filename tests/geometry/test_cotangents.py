@@ -12,7 +12,7 @@ def test_weights_of_a_split_square():
     corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=torch.float64)
     topology = Topology(torch.tensor([[0, 1, 2], [0, 2, 3]]))
     weights = dict(zip(map(tuple, topology.edges.tolist()), cotangent_weights(corners, topology).tolist(), strict=True))
-    # Opposite to a side stands 45 degrees, half of its cotangent 1; opposite to the diagonal stand two right angles.
+    # Opposite a side: one angle of 45 degrees, cotangent 1. Opposite the diagonal: two right angles, cotangent 0.
     assert weights == pytest.approx({(0, 1): 0.5, (1, 2): 0.5, (2, 3): 0.5, (0, 3): 0.5, (0, 2): 0.0}, abs=1e-12)
 
 

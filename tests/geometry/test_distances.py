@@ -15,10 +15,10 @@ from diffrender.geometry.primitives import Triangles, box, icosphere, plane, tor
 from diffrender.threads import threads_to_kernels
 
 
-def distance_by_trying(point: Tensor, corners: Tensor) -> float:
-    """The distance of a point to a triangle by trying everything there is, with none of the kernel's formulas.
+def brute_force_distance(point: Tensor, corners: Tensor) -> float:
+    """Return the distance of a point to a triangle by brute force, with none of the kernel's formulas.
 
-    The least of the distances to the three edges and, where the foot on the plane is inside, to the plane.
+    The minimum of the distances to the three edges and, if the projection is inside, to the plane.
     """
     candidates = []
     for k in range(3):
@@ -35,7 +35,7 @@ def distance_by_trying(point: Tensor, corners: Tensor) -> float:
 
 
 def soup(seed: int, n_faces: int) -> Triangles:
-    """Random triangles, some of them needles, points or twice the same."""
+    """Return random triangles, including needles, points and duplicates."""
     generator = torch.Generator().manual_seed(seed)
     vertices = torch.randn((3 * n_faces, 3), generator=generator, dtype=torch.float64)
     vertices[4] = vertices[3] + 1e-7 * vertices[4]
@@ -46,26 +46,28 @@ def soup(seed: int, n_faces: int) -> Triangles:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), n_faces=st.integers(3, 40))
-def test_closest_points_are_those_of_trying_every_triangle(seed: int, n_faces: int) -> None:
+def test_closest_points_match_brute_force(seed: int, n_faces: int) -> None:
     surface = soup(seed, n_faces)
     points = torch.randn((20, 3), generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
     points[:3] = surface.vertices[:3]
     found = SurfaceQuery(surface).closest(points)
     corners = surface.vertices[surface.faces]
-    wanted = torch.tensor([[distance_by_trying(p, each) for each in corners] for p in points], dtype=torch.float64)
-    assert torch.allclose(found.distance, wanted.min(1).values, atol=1e-7)
-    # The face is the lowest of the closest, and the point is on it and as far as was said.
-    assert torch.allclose(wanted.gather(1, found.face[:, None])[:, 0], found.distance, atol=1e-7)
+    expected = torch.tensor(
+        [[brute_force_distance(p, triangle) for triangle in corners] for p in points], dtype=torch.float64
+    )
+    assert torch.allclose(found.distance, expected.min(1).values, atol=1e-7)
+    # The face is the lowest of the closest, the point is on it, and the distance is right.
+    assert torch.allclose(expected.gather(1, found.face[:, None])[:, 0], found.distance, atol=1e-7)
     assert torch.allclose((points - found.points).norm(dim=1), found.distance, atol=1e-12)
     for p, f in zip(found.points, found.face, strict=True):
-        assert distance_by_trying(p, corners[f]) < 1e-7
+        assert brute_force_distance(p, corners[f]) < 1e-7
     assert not bool((found.face == n_faces).any())  # a copy of face 3
 
 
 @pytest.mark.parametrize(
     ("point", "closest"),
     [
-        ((0.25, 0.25, 2.0), (0.25, 0.25, 0.0)),  # above the inside
+        ((0.25, 0.25, 2.0), (0.25, 0.25, 0.0)),  # above the interior
         ((-1.0, -2.0, 0.0), (0.0, 0.0, 0.0)),  # beyond each corner
         ((3.0, -1.0, 1.0), (1.0, 0.0, 0.0)),
         ((-1.0, 3.0, 0.0), (0.0, 1.0, 0.0)),
@@ -83,14 +85,14 @@ def test_all_regions_of_a_triangle(point: tuple[float, ...], closest: tuple[floa
 
 
 def test_a_needle_is_measured_exactly() -> None:
-    """Barycentrics of a triangle a billionth as high as long are mostly rounding."""
+    """The barycentrics of a triangle a billion times as long as high are mostly rounding errors."""
     corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.3, 1e-9, 0.0]], dtype=torch.float64)
     found = SurfaceQuery(Triangles(corners, torch.tensor([[0, 1, 2]]))).closest(torch.tensor([[0.7, 0.0, 0.5]]))
     assert torch.allclose(found.points, torch.tensor([[0.7, 0.0, 0.0]], dtype=torch.float64), atol=1e-8)
 
 
 def test_many_points_against_many_faces_and_any_number_of_threads() -> None:
-    """On a finely divided torus the distance is that of the round one, up to the height of the arcs."""
+    """On a fine torus the distance is that of the ideal torus, up to the height of the arcs."""
     surface = SurfaceQuery(torus(1.0, 0.4, 300, 100))
     points = torch.rand((5000, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 4 - 2
     exact = torch.hypot(torch.hypot(points[:, 0], points[:, 2]) - 1.0, points[:, 1]) - 0.4
@@ -104,13 +106,13 @@ def test_many_points_against_many_faces_and_any_number_of_threads() -> None:
 
 def test_memory_is_fully_written(poisoned_memory) -> None:
     surface, points = torus(1.0, 0.3, 11, 7), torch.randn(300, 3)
-    wanted = SurfaceQuery(surface).closest(points)
+    expected = SurfaceQuery(surface).closest(points)
     with poisoned_memory():
         found = SurfaceQuery(surface).closest(points)
-    assert all(torch.equal(one, other) for one, other in zip(wanted, found, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
 
 
-def test_two_spheres_are_apart_by_the_difference_of_their_radii() -> None:
+def test_distance_of_two_spheres_is_the_difference_of_their_radii() -> None:
     small, large = SurfaceQuery(icosphere(5, 1.0)), SurfaceQuery(icosphere(5, 1.25))
     distance = surface_distance(small, large, 20_000)
     for measured in (distance, distance.there, distance.back):
@@ -122,8 +124,8 @@ def test_two_spheres_are_apart_by_the_difference_of_their_radii() -> None:
     assert vertex_distance(small, large) == pytest.approx(0.25, abs=2e-4)
 
 
-def test_the_two_ways_differ_where_one_surface_is_a_part_of_the_other() -> None:
-    """A square of side 1 inside one of side 3: there all distances are 0, back they are known."""
+def test_the_two_directions_differ_if_one_surface_is_part_of_the_other() -> None:
+    """A square of side 1 inside one of side 3: all distances are 0 there, and known back."""
     part, whole = SurfaceQuery(plane(1, 1)), SurfaceQuery(plane(3, 3))
     distance = surface_distance(part, whole, 50_000, seed=4)
     assert distance.there.max < 1e-14
@@ -139,7 +141,7 @@ def test_the_two_ways_differ_where_one_surface_is_a_part_of_the_other() -> None:
     assert distance.max == distance.back.max
     both = np.concatenate([np.zeros(known.size), known.ravel()])
     assert distance.p95 == pytest.approx(float(np.quantile(both, 0.95)), rel=0.01)
-    # And turned around.
+    # And swapped.
     other = surface_distance(whole, part, 50_000, seed=4)
     assert (other.there, other.back) == (distance.back, distance.there)
 
@@ -163,7 +165,7 @@ def test_faces_without_a_normal_do_not_make_the_angle_nan() -> None:
 
 
 def test_vertex_distance_is_palfingers_measure() -> None:
-    """A corner pulled out of a box: d1 of the moved vertex is known, and so is d2 of where it was."""
+    """A corner pulled out of a box: d1 of the moved vertex and d2 of its old position are known."""
     plain, pulled = box(1.0), box(1.0)
     vertices = pulled.vertices.clone()
     vertices[7] = torch.tensor([0.5, 0.5, 0.9])
@@ -173,12 +175,12 @@ def test_vertex_distance_is_palfingers_measure() -> None:
     expected = math.sqrt((0.4**2 / 8 + d2**2 / 8) / 2)
     assert vertex_distance(SurfaceQuery(plain), SurfaceQuery(pulled)) == pytest.approx(expected, rel=1e-6)
     assert vertex_distance(SurfaceQuery(pulled), SurfaceQuery(plain)) == pytest.approx(expected, rel=1e-6)
-    # A vertex that no face uses is no part of the surface.
+    # A vertex without a face is not part of the surface.
     stray = Triangles(torch.cat([vertices, torch.tensor([[100.0, 0.0, 0.0]])]), pulled.faces)
     assert vertex_distance(SurfaceQuery(plain), SurfaceQuery(stray)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_surface_is_at_no_distance_from_itself() -> None:
+def test_a_surface_has_distance_0_from_itself() -> None:
     surface = SurfaceQuery(torus(1.0, 0.3, 20, 12))
     distance = surface_distance(surface, surface, 2000)
     assert distance.max < 1e-12 and distance.normal_deg < 1e-5
@@ -186,7 +188,7 @@ def test_a_surface_is_at_no_distance_from_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vertices", "faces", "said"),
+    ("vertices", "faces", "message"),
     [
         (torch.zeros(3, 2), torch.zeros(1, 3, dtype=torch.int64), r"vertices must have shape \[V, 3\]"),
         (torch.zeros(3, 3), torch.zeros(0, 3, dtype=torch.int64), "no faces"),
@@ -194,12 +196,12 @@ def test_a_surface_is_at_no_distance_from_itself() -> None:
         (torch.full((3, 3), torch.nan), torch.tensor([[0, 1, 2]]), "vertices must be finite"),
     ],
 )
-def test_what_is_no_surface_is_told(vertices: Tensor, faces: Tensor, said: str) -> None:
-    with pytest.raises(ShapeError, match=said):
+def test_invalid_surfaces_are_refused(vertices: Tensor, faces: Tensor, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
         SurfaceQuery(Triangles(vertices, faces))
 
 
-def test_wrong_questions_are_told() -> None:
+def test_invalid_queries_are_refused() -> None:
     surface = SurfaceQuery(box())
     with pytest.raises(ShapeError, match="points must be finite"):
         surface.closest(torch.tensor([[0.0, torch.inf, 0.0]]))

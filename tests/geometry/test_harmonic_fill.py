@@ -6,13 +6,13 @@ from diffrender.geometry.harmonic_fill import fill_harmonic
 from diffrender.geometry.primitives import icosphere, plane
 
 
-def test_between_two_sides_values_run_evenly() -> None:
+def test_values_between_two_sides_are_nearly_linear() -> None:
     vertices, faces = plane(1.0, 1.0, 8, 2)
     x = vertices[:, :1].double()
     ends = (x.abs() > 0.499)[:, 0]
     filled = fill_harmonic(torch.where(ends[:, None], 3 * x, torch.nan).nan_to_num(99.0), ends, faces)
     torch.testing.assert_close(filled[ends], 3 * x[ends])
-    assert float((filled - 3 * x).abs().max()) < 0.25  # the diagonals make neighbours uneven, no more than that
+    assert float((filled - 3 * x).abs().max()) < 0.25  # the diagonals make the neighbours slightly uneven
     assert filled.min() >= -1.5 and filled.max() <= 1.5
 
 
@@ -22,13 +22,13 @@ def test_every_unknown_vertex_is_the_mean_of_its_neighbours() -> None:
     values = torch.rand(len(vertices), 3, dtype=torch.float64)
     filled = fill_harmonic(values, known, faces)
     assert torch.equal(filled[known], values[known])
-    ends = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])  # closed: each edge once a direction
+    ends = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])  # closed: each edge once per direction
     total = torch.zeros_like(filled).index_add(0, ends[:, 0], filled[ends[:, 1]])
     count = torch.zeros(len(filled), 1, dtype=torch.float64).index_add(0, ends[:, 0], torch.ones(len(ends), 1).double())
     torch.testing.assert_close((total / count)[~known], filled[~known], atol=1e-6, rtol=0)
 
 
-def test_pieces_without_a_known_vertex_take_the_mean_and_none_changes_nothing() -> None:
+def test_components_without_a_known_vertex_get_the_mean_and_without_any_nothing_changes() -> None:
     _, faces = icosphere(0)
     twice = torch.cat([faces, faces + 12])
     values = torch.cat([torch.arange(12.0)[:, None], torch.full((12, 1), 99.0)])

@@ -50,7 +50,7 @@ def test_the_error_falls_with_the_square_of_the_cell() -> None:
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10_000), offset=st.floats(-1, 1))
 def test_any_function_gives_a_closed_manifold(seed: int, offset: float) -> None:
-    """Noise without any relation to distance, which jumps from point to point and passes through zero exactly."""
+    """Noise unrelated to distance, which jumps from point to point and contains exact zeros."""
     generator = torch.Generator().manual_seed(seed)
 
     def noise(points: torch.Tensor) -> torch.Tensor:
@@ -63,7 +63,7 @@ def test_any_function_gives_a_closed_manifold(seed: int, offset: float) -> None:
     assert torch.isfinite(vertices).all()
 
 
-def test_what_leaves_the_lattice_is_closed_off() -> None:
+def test_the_surface_is_closed_at_the_border_of_the_lattice() -> None:
     vertices, faces = isosurface(lambda points: points[:, 0] - 0.05, Lattice.around(LOW, HIGH, 0.2))
     assert_closed_manifold(faces, len(vertices))
     assert euler(vertices, faces) == 2
@@ -71,7 +71,7 @@ def test_what_leaves_the_lattice_is_closed_off() -> None:
     assert float(vertices.abs().max()) < 1.2 + 0.2
 
 
-def test_blur_takes_away_what_is_thinner_than_a_cell_and_little_else() -> None:
+def test_blur_removes_parts_thinner_than_a_cell_and_little_else() -> None:
     def ball_and_hair(points: torch.Tensor) -> torch.Tensor:
         hair = points[:, 1:].norm(dim=1) - 0.04
         return torch.minimum(points.norm(dim=1) - 0.8, torch.maximum(hair, points[:, 0].abs() - 1.1))
@@ -89,7 +89,7 @@ def test_nothing_inside_gives_no_faces() -> None:
     assert faces.shape == (0, 3)
 
 
-def test_few_points_are_asked_far_from_the_surface() -> None:
+def test_few_points_are_evaluated_far_from_the_surface() -> None:
     asked = []
 
     def sphere(points: torch.Tensor) -> torch.Tensor:
@@ -101,6 +101,6 @@ def test_few_points_are_asked_far_from_the_surface() -> None:
     assert sum(asked) < 0.5 * 2 * math.prod(lattice.shape)
 
 
-def test_too_small_a_lattice_is_refused() -> None:
+def test_a_lattice_that_is_too_small_is_refused() -> None:
     with pytest.raises(ShapeError, match="at least 3 cells"):
         isosurface(lambda points: points[:, 0], Lattice((0.0, 0.0, 0.0), 1.0, (2, 3, 3)))

@@ -10,8 +10,8 @@ from diffrender.geometry.topology import Topology
 def test_path_of_three_vertices_by_hand():
     vertices = torch.tensor([[0.0, 0, 0], [1, 3, 0], [4, 0, 0], [9, 9, 9]])
     edges = torch.tensor([[0, 1], [1, 2]])
-    wanted = torch.tensor([[1.0, 3, 0], [1, -3, 0], [-3, 3, 0], [0, 0, 0]])
-    torch.testing.assert_close(laplacian_vectors(vertices, edges), wanted)
+    expected = torch.tensor([[1.0, 3, 0], [1, -3, 0], [-3, 3, 0], [0, 0, 0]])
+    torch.testing.assert_close(laplacian_vectors(vertices, edges), expected)
 
 
 def test_matches_the_dense_matrix():
@@ -42,7 +42,7 @@ def test_gradient_matches_finite_differences():
 
 
 def test_value_and_gradient_are_bitwise_the_same_with_one_and_two_threads():
-    sphere = icosphere(6)  # large enough that torch would share the work among threads
+    sphere = icosphere(6)  # large enough for torch to use several threads
     edges = Topology(sphere.faces).edges
     threads = torch.get_num_threads()
     results = []
@@ -61,7 +61,7 @@ def test_value_and_gradient_are_bitwise_the_same_with_one_and_two_threads():
 
 
 def test_bad_edges_are_named():
-    with pytest.raises(ShapeError, match=r"laplacian_vectors: edges must be in 0..2 .*found 7"):
+    with pytest.raises(ShapeError, match=r"laplacian_vectors: edges must be in 0..2 .*got 7"):
         laplacian_vectors(torch.zeros(3, 3), torch.tensor([[0, 7]]))
     with pytest.raises(ShapeError, match=r"edges must have shape \[E, 2\]"):
         laplacian_vectors(torch.zeros(3, 3), torch.tensor([0, 1]))

@@ -26,7 +26,7 @@ def test_a_box() -> None:
             "smallest_angle_deg": math.degrees(math.atan(1 / 3)), "volume": 6.0, "area": 22.0,
         }
     )  # fmt: skip
-    # Plain numbers, as files want them.
+    # Plain numbers, which JSON files need.
     assert json.loads(json.dumps(dataclasses.asdict(report)))["watertight"] is True
 
 
@@ -41,13 +41,13 @@ def test_a_sphere_and_a_torus_far_from_the_origin() -> None:
     assert sphere.smallest_angle_deg > 50
 
 
-def test_handles_add_up_over_the_parts() -> None:
+def test_handles_add_up_over_the_components() -> None:
     report = check_mesh(joined(icosphere(1), moved(torus(), 5, 0, 0), moved(torus(), 10, 0, 0)))
     assert (report.components, report.euler, report.genus, report.watertight) == (3, 2, 2, True)
 
 
 def double_torus() -> Triangles:
-    """Two rings of boxes that share a wall of boxes: a slab of 5 x 3 cells with two holes, as cube faces."""
+    """Return a slab of 5 x 3 cubes with two holes, as a triangle mesh."""
     cells = {(x, y) for x in range(5) for y in range(3)} - {(1, 1), (3, 1)}
     corners: dict[tuple[int, int, int], int] = {}
     faces = []
@@ -82,12 +82,12 @@ def test_an_open_mesh() -> None:
     assert (report.watertight, report.manifold, report.euler, report.genus) == (False, True, 1, 0)
     assert report.boundary_edges == 18
     assert report.area == pytest.approx(6.0)
-    # An open part beside a closed one: the closed one's handle counts.
+    # An open component next to a closed one: the handle of the closed one counts.
     both = check_mesh(joined(torus(), moved(plane(), 5, 5, 5)))
     assert (both.watertight, both.manifold, both.components, both.genus) == (False, True, 2, 1)
 
 
-def test_spheres_that_share_a_vertex_are_watertight_but_no_manifold() -> None:
+def test_spheres_that_share_a_vertex_are_watertight_but_not_manifold() -> None:
     sphere = icosphere(1)
     apart = moved(sphere, 2, 0, 0)
     faces = apart.faces + len(sphere.vertices)
@@ -96,7 +96,7 @@ def test_spheres_that_share_a_vertex_are_watertight_but_no_manifold() -> None:
     assert (report.watertight, report.manifold, report.components, report.genus) == (True, False, 1, 0)
 
 
-def test_three_faces_at_an_edge_and_a_face_turned_round_are_no_manifold() -> None:
+def test_three_faces_at_an_edge_and_a_reversed_face_are_not_manifold() -> None:
     sphere = icosphere(1)
     turned = sphere.faces.clone()
     turned[3] = turned[3].flip(0)
@@ -114,7 +114,7 @@ def test_inside_out_has_a_negative_volume() -> None:
 
 
 def strip(height: float) -> Triangles:
-    """A triangle of length 1 and `height`."""
+    """Return a triangle of length 1 and `height`."""
     return Triangles(torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.5, height, 0.0]]), torch.tensor([[0, 1, 2]]))
 
 
@@ -130,7 +130,7 @@ def test_slivers_are_needles_and_caps_and_faces_without_area() -> None:
 
 
 def test_folded_neighbours() -> None:
-    """Two triangles that share an edge, opened by an angle."""
+    """Two triangles that share an edge, at several angles."""
     for opened_deg, folded in ((180, 0), (90, 0), (31, 0), (29, 1), (0, 1)):
         angle = math.radians(opened_deg)
         tip = [0.5, math.cos(angle), math.sin(angle)]
@@ -146,7 +146,7 @@ def test_unused_vertices_do_not_count() -> None:
     assert check_mesh(stray) == check_mesh(sphere)
 
 
-def test_an_empty_mesh_and_wrong_ones() -> None:
+def test_an_empty_mesh_and_invalid_ones() -> None:
     report = check_mesh(Triangles(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64)))
     assert (report.n_faces, report.watertight, report.components, report.genus, report.volume) == (0, False, 0, 0, 0.0)
     with pytest.raises(ShapeError, match="check_mesh: vertices must be finite"):
@@ -155,7 +155,7 @@ def test_an_empty_mesh_and_wrong_ones() -> None:
         check_mesh(Triangles(torch.zeros(3, 3), torch.tensor([[0, 1, 5]])))
 
 
-def test_random_faces_are_reported_not_crashed_on() -> None:
+def test_random_faces_are_reported_without_errors() -> None:
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
         faces = torch.randint(9, (30, 3), generator=generator)

@@ -18,7 +18,7 @@ def test_face_normal_by_hand() -> None:
 
 
 def test_vertex_normal_by_hand_is_weighted_by_area() -> None:
-    # At vertex 0 meet a face of area 3/2 that faces +z and one of area 2 that faces +x.
+    # At vertex 0 a face of area 3/2 that faces +z meets one of area 2 that faces +x.
     vertices = torch.tensor([[0.0, 0, 0], [3, 0, 0], [0, 1, 0], [0, 0, 4]])
     normals = vertex_normals(vertices, torch.tensor([[0, 1, 2], [0, 2, 3]]))
     torch.testing.assert_close(normals[0], torch.tensor([4, 0, 3]) / 5.0)
@@ -45,7 +45,7 @@ def test_normals_of_the_faces_of_a_closed_shape_sum_to_zero() -> None:
     assert volume == pytest.approx(2 * torch.pi**2 * 0.16, rel=0.2)
 
 
-def test_normals_turn_with_the_mesh() -> None:
+def test_normals_rotate_with_the_mesh() -> None:
     vertices, faces = torus(1.0, 0.4, 8, 6)
     vertices = vertices.double()
     rotation = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
@@ -65,8 +65,8 @@ def test_size_does_not_matter(size: float) -> None:
     weight = torch.linspace(-1, 1, normals.numel()).reshape(normals.shape)
     (grad,) = torch.autograd.grad((normals * weight).sum(), scaled)
     plain = vertices.double().requires_grad_()
-    (wanted,) = torch.autograd.grad((vertex_normals(plain, faces) * weight).sum(), plain)
-    assert_gradients_agree(grad.double() * size, wanted, relative_l2_at_most=1e-4, bias_at_most=1e-4,
+    (expected,) = torch.autograd.grad((vertex_normals(plain, faces) * weight).sum(), plain)
+    assert_gradients_agree(grad.double() * size, expected, relative_l2_at_most=1e-4, bias_at_most=1e-4,
                            cosine_at_least=0.99999, row_ratio_error_at_most=1e-2)  # fmt: skip
 
 
@@ -78,8 +78,8 @@ def test_gradient_is_the_derivative() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_where_there_is_no_normal_it_is_zero_with_a_zero_gradient(dtype: torch.dtype) -> None:
-    # A line, a repeated corner, a point, a face and its back, and a vertex without faces.
+def test_undefined_normals_are_zero_with_a_zero_gradient(dtype: torch.dtype) -> None:
+    # A line, a repeated corner, a point, a face and its reverse, and a vertex without faces.
     vertices = torch.tensor([[0, 0, 0], [1, 1, 1], [3, 3, 3], [5, 0, 0], [6, 0, 0], [5, 1, 0], [9, 9, 9]], dtype=dtype)
     faces = torch.tensor([[0, 1, 2], [0, 0, 1], [2, 2, 2], [3, 4, 5], [3, 5, 4]])
     vertices.requires_grad_()
@@ -89,8 +89,8 @@ def test_where_there_is_no_normal_it_is_zero_with_a_zero_gradient(dtype: torch.d
     assert not bool(grad.any())
 
 
-def test_normals_that_cancel_have_no_boundless_gradient() -> None:
-    # A huge face and its back, which is apart from it by rounding only.
+def test_normals_that_cancel_have_a_bounded_gradient() -> None:
+    # A huge face and its reverse, which differ by rounding only.
     vertices = torch.tensor([[0.0, 0, 0], [1e20, 0, 0], [0, 1e20, 0], [0, 1e20, 1e11]]).requires_grad_()
     normals = vertex_normals(vertices, torch.tensor([[0, 1, 2], [0, 3, 1]]))
     assert not bool(normals[:2].any())
@@ -100,7 +100,7 @@ def test_normals_that_cancel_have_no_boundless_gradient() -> None:
 
 
 @pytest.mark.parametrize("height", [1e-45, 1e-30, 1e-15])
-def test_a_needle_has_no_boundless_gradient(height: float) -> None:
+def test_a_needle_has_a_bounded_gradient(height: float) -> None:
     vertices = torch.tensor([[0, 0, 0], [0.5, 0, 0], [0, 0, height], [0, -0.5, 0]]).requires_grad_()
     normals = vertex_normals(vertices, torch.tensor([[0, 1, 2], [0, 1, 3]]))
     torch.testing.assert_close(normals[:2], torch.tensor([[0.0, 0, -1], [0, 0, -1]]))
@@ -108,7 +108,7 @@ def test_a_needle_has_no_boundless_gradient(height: float) -> None:
     assert float(grad.abs().max()) < 10
 
 
-def test_a_degenerate_face_beside_a_good_one_changes_nothing() -> None:
+def test_a_degenerate_face_next_to_a_good_one_changes_nothing() -> None:
     vertices = torch.tensor([[0.0, 0, 0], [2, 0, 0], [0, 2, 0], [1, 0, 0]])
     good = vertex_normals(vertices, ONE)
     both = vertex_normals(vertices, torch.tensor([[0, 1, 2], [0, 3, 1]]))

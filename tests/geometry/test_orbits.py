@@ -9,7 +9,7 @@ from diffrender.geometry.orbits import sphere_positions
 CENTER = torch.tensor([1.0, 2.0, 3.0])
 
 
-def test_sphere_positions_lie_on_the_sphere_within_the_band():
+def test_sphere_positions_are_on_the_sphere_within_the_band():
     places = sphere_positions(50, 4.0, CENTER, -20, 60) - CENTER
     torch.testing.assert_close(places.norm(dim=1), torch.full((50,), 4.0))
     elevation = torch.rad2deg(torch.asin(places[:, 1] / 4))
@@ -21,7 +21,7 @@ def test_sphere_positions_lie_on_the_sphere_within_the_band():
 def test_sphere_positions_are_spread_evenly(n):
     places = sphere_positions(n)
     nearest = torch.cdist(places, places).fill_diagonal_(9).amin(1)
-    # The densest packing, a hexagonal one, would put every neighbour this far away.
+    # In the densest packing, a hexagonal one, every neighbour is at this distance.
     hexagonal = math.sqrt(8 * math.pi / (math.sqrt(3) * n))
     assert nearest.min() > 0.7 * hexagonal
     assert places.mean(0).norm() < 0.1
@@ -36,6 +36,6 @@ def test_sphere_positions_are_spread_evenly(n):
         (lambda: sphere_positions(3, 1.0, CENTER, -91, 20), "-90..90"),
     ],
 )
-def test_impossible_orbits_are_refused(make, message):
+def test_invalid_orbits_are_refused(make, message):
     with pytest.raises(ShapeError, match=message):
         make()

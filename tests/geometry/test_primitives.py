@@ -39,7 +39,7 @@ def test_icosphere_counts_radius_and_even_triangles():
     assert area_and_volume(*icosphere(4))[1] == pytest.approx(4 / 3 * math.pi, rel=0.005)
 
 
-def test_box_torus_and_plane_have_the_size_asked_for():
+def test_box_torus_and_plane_have_the_requested_size():
     assert area_and_volume(*box((1.0, 2.0, 3.0)))[1] == pytest.approx(6)
     torch.testing.assert_close(box((1.0, 2.0, 3.0)).vertices.amax(0), torch.tensor([0.5, 1.0, 1.5]))
     torch.testing.assert_close(box(2.0).vertices.amin(0), torch.tensor([-1.0, -1.0, -1.0]))
@@ -61,7 +61,7 @@ def test_bumpy_sphere_is_far_from_a_sphere_but_smooth():
     assert distance.min() < 0.6 * distance.max()
     edges = shape.vertices[Topology(shape.faces).edges]
     assert (edges[:, 0] - edges[:, 1]).norm(dim=1).max() < 0.15
-    # Seen from the middle every triangle faces outwards: one outline, no folds.
+    # Seen from the centre every triangle faces outwards: star-shaped, no folds.
     a, b, c = shape.vertices[shape.faces].unbind(1)
     assert ((a * torch.linalg.cross(b - a, c - a)).sum(1) > 0).all()
 
@@ -91,6 +91,6 @@ def test_bumpy_sphere_colors_are_smooth_distinct_and_in_range():
         (lambda: plane(1.0, 1.0, 0), "n_width must be at least 1"),
     ],
 )
-def test_impossible_sizes_are_refused(make, message):
+def test_invalid_sizes_are_refused(make, message):
     with pytest.raises(ShapeError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""Remeshing keeps the surface's shape, carries what its vertices carry, and makes even triangles."""
+"""Remeshing keeps the shape of the surface, transfers vertex attributes, and makes even triangles."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def is_manifold(faces: Tensor, n_vertices: int) -> bool:
 
 @cache
 def manifold_surface(seed: int) -> tuple[Tensor, Tensor]:
-    """A random one, in which no holes touch in a vertex."""
+    """Return a random mesh in which no holes touch at a vertex."""
     while True:
         vertices, faces = random_surface(seed)
         if is_manifold(faces, len(vertices)):
@@ -53,7 +53,7 @@ def linear_function(seed: int, n_values: int) -> tuple[Tensor, Tensor]:
 
 
 def points_to_segments(points: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-    """[P]: the distance of each point to the nearest segment."""
+    """Return the distance [P] of each point to the nearest segment."""
     along = ends - starts
     share = ((points[:, None] - starts) * along).sum(-1) / along.square().sum(-1)
     nearest = starts + share.clamp(0, 1)[..., None] * along
@@ -61,7 +61,7 @@ def points_to_segments(points: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("group", [0, 1, *(pytest.param(g, marks=pytest.mark.slow) for g in range(2, 10))])
-def test_a_thousand_random_meshes_keep_their_shape_and_carry_linear_functions(group: int) -> None:
+def test_a_thousand_random_meshes_keep_their_shape_and_linear_attributes(group: int) -> None:
     for number in range(group, N_SEEDS, 10):
         vertices, faces = manifold_surface(number)
         matrix, offset = linear_function(number, 4)
@@ -84,7 +84,7 @@ def settled(vertices: Tensor, faces: Tensor, target: float, passes: int = 8) -> 
 
 
 def share_within(lengths: Tensor, target: float) -> float:
-    """Of the edges between 4/5 and 4/3 of the target."""
+    """Return the fraction of edges between 4/5 and 4/3 of the target."""
     return float(((lengths > 0.8 * target) & (lengths < 4 / 3 * target)).double().mean())
 
 
@@ -93,7 +93,7 @@ def share_within(lengths: Tensor, target: float) -> float:
     [(*bumpy_sphere(4), 0.06), (*icosphere(1), 0.15), (*torus(1.0, 0.4, 10, 20), 0.12), (*bumpy_sphere(4), 0.12)],
     ids=["finer", "much finer", "stretched", "coarser"],
 )
-def test_edges_become_as_long_as_wanted_and_triangles_round(vertices: Tensor, faces: Tensor, target: float) -> None:
+def test_edges_reach_the_target_and_triangles_become_regular(vertices: Tensor, faces: Tensor, target: float) -> None:
     result = settled(vertices, faces, target)
     lengths = edge_lengths(result.vertices, result.faces)
     assert share_within(lengths, target) > 0.95
@@ -102,7 +102,7 @@ def test_edges_become_as_long_as_wanted_and_triangles_round(vertices: Tensor, fa
     assert quality.mean() > 0.95 and quality.min() > 0.2
     area, volume = area_and_volume(vertices, faces)
     new_area, new_volume = area_and_volume(result.vertices, result.faces)
-    # Larger triangles cut more off a round surface: about (target / radius of curvature)^2.
+    # Larger triangles lose more of a curved surface: about (target / radius of curvature)^2.
     assert new_volume == pytest.approx(volume, rel=0.05) and new_area == pytest.approx(area, rel=0.05)
 
 
@@ -114,7 +114,7 @@ def test_passes_on_a_good_mesh_change_little() -> None:
     for _ in range(10):
         mesh = remesh(mesh.vertices, mesh.faces, target)
         edits += mesh.edits.splits + mesh.edits.collapses + mesh.edits.flips
-    assert edits / 10 < 0.005 * len(mesh.faces) * 1.5  # a half per cent of the edges
+    assert edits / 10 < 0.005 * len(mesh.faces) * 1.5  # half a percent of the edges
     new_area, new_volume = area_and_volume(mesh.vertices, mesh.faces)
     assert new_volume == pytest.approx(volume, rel=2e-3) and new_area == pytest.approx(area, rel=2e-3)
 
@@ -132,7 +132,7 @@ def test_sliding_keeps_the_volume_and_evens_the_triangles() -> None:
     target = float(edge_lengths(*sphere).mean())
     vertices = sphere.vertices.double() + 0.02 * target * torch.randn(len(sphere.vertices), 3, generator=generator)
     vertices = 2 * torch.nn.functional.normalize(vertices, dim=1)
-    # Edges between 4/5 and 4/3 of a target are left alone: sliding is all that happens.
+    # Edges between 4/5 and 4/3 of the target are not edited, so vertices only slide.
     lengths = edge_lengths(vertices, sphere.faces)
     middle = float((lengths.min() * lengths.max()).sqrt())
     assert lengths.min() > 0.8 * middle and lengths.max() < 4 / 3 * middle
@@ -169,7 +169,7 @@ def test_a_box_keeps_its_edges_and_corners() -> None:
     on_side = (result.vertices.abs() - half).abs() < 1e-6
     assert on_side.any(1).all(), "a vertex has left the sides"
     assert (on_side.sum(1) == 3).sum() == 8, "the corners"
-    # Faces lie in the sides: area and volume are those of the box.
+    # Faces stay in the sides: area and volume are those of the box.
     assert area_and_volume(result.vertices, result.faces) == pytest.approx((2 * (0.7 + 0.4 + 0.28), 0.28), rel=1e-5)
     assert share_within(edge_lengths(result.vertices, result.faces), 0.06) > 0.9
 
@@ -197,7 +197,7 @@ def test_a_rectangle_keeps_its_outline(target: float) -> None:
 
 
 @pytest.mark.parametrize("number", range(0, 60))
-def test_boundaries_of_random_meshes_stay_where_they_are(number: int) -> None:
+def test_boundaries_of_random_meshes_stay_in_place(number: int) -> None:
     vertices, faces = manifold_surface(number)
     rim = torch.from_numpy(boundary_edges(faces))
     if not len(rim):
@@ -207,15 +207,15 @@ def test_boundaries_of_random_meshes_stay_where_they_are(number: int) -> None:
     new_rim = torch.from_numpy(boundary_edges(result.faces))
     off = points_to_segments(result.vertices[new_rim.unique()], *vertices[rim].unbind(1))
     assert off.max() < 0.2 * spacing
-    # And no part of the old one is left behind: turns of 40 degrees and more are kept, the rest is cut a little.
+    # And all of the old one is still covered: turns of 40 degrees and more are kept, others are cut slightly.
     off = points_to_segments(vertices[rim.unique()], *result.vertices[new_rim].unbind(1))
     assert off.max() < 0.3 * spacing
 
 
 @pytest.mark.parametrize(("height", "flips"), [(0.3, True), (0.45, False)])
-def test_a_flip_makes_no_crease(height: float, flips: bool) -> None:
-    # The edge 0 1 lies in a valley under 2 and 3; its ends have eight neighbours each. Turned, it is a ridge with sides
-    # that fall by height / 0.7: by 46 degrees in all, or by 65, more than the 60 of a feature.
+def test_flips_do_not_make_creases(height: float, flips: bool) -> None:
+    # The edge 0 1 is in a valley below 2 and 3; its ends have eight neighbours each. Flipped, it is a ridge whose sides
+    # have a slope of height / 0.7: a bend of 46 degrees in total, or of 65, more than the 60 of a feature.
     place = [(0.0, -0.7, 0), (0, 0.7, 0), (-1, 0, height), (1, 0, height)]
     for sign in (-1, 1):
         angles = torch.deg2rad(torch.linspace(145, 395, 7).double()[1:-1])
@@ -230,7 +230,7 @@ def test_a_flip_makes_no_crease(height: float, flips: bool) -> None:
     assert ((2, 3) in edges, (0, 1) in edges) == (flips, not flips)
 
 
-def test_targets_may_differ_from_vertex_to_vertex() -> None:
+def test_targets_may_differ_per_vertex() -> None:
     vertices, faces = icosphere(3)
     target = 0.04 + 0.08 * (vertices[:, 1] + 1)
     for _ in range(8):
@@ -242,8 +242,8 @@ def test_targets_may_differ_from_vertex_to_vertex() -> None:
     lengths, height = edges.diff(dim=1).norm(dim=-1)[:, 0], edges.mean(1)[:, 1]
     for low, high in ((-1.0, -0.6), (-0.2, 0.2), (0.6, 1.0)):
         some = (height > low) & (height < high)
-        wanted = 0.04 + 0.08 * (height[some] + 1)
-        assert (lengths[some] / wanted).median() == pytest.approx(1, abs=0.1)
+        expected = 0.04 + 0.08 * (height[some] + 1)
+        assert (lengths[some] / expected).median() == pytest.approx(1, abs=0.1)
     torch.testing.assert_close(result.target_length, target, rtol=0, atol=0.01)
 
 
@@ -275,7 +275,7 @@ def test_any_options_keep_the_mesh_a_mesh(
     assert new_area < 1.2 * area
 
 
-def test_the_result_is_the_same_every_time_and_of_the_types_that_came_in() -> None:
+def test_the_result_is_deterministic_and_has_the_input_dtypes() -> None:
     vertices, faces = bumpy_sphere(3)
     values, corners = torch.rand(len(vertices), 5), torch.rand(len(vertices), 2).double()[faces]
     results = []
@@ -288,7 +288,7 @@ def test_the_result_is_the_same_every_time_and_of_the_types_that_came_in() -> No
     assert first.edits == second.edits
     assert first.vertices.dtype == first.attributes.dtype == torch.float32
     assert first.corner_attributes.dtype == torch.float64 and first.faces.dtype == torch.int64
-    # What was given is untouched.
+    # The inputs are unchanged.
     assert torch.equal(vertices, bumpy_sphere(3).vertices) and torch.equal(faces, bumpy_sphere(3).faces)
 
 
@@ -341,7 +341,7 @@ def test_empty_flat_and_unused() -> None:
     assert nothing.vertices.shape == (0, 3) and nothing.faces.shape == (0, 3) and nothing.attributes.shape == (0, 0)
     only_points = remesh(torch.zeros(4, 3), torch.zeros(0, 3, dtype=torch.int64), 1.0)
     assert only_points.vertices.shape == (0, 3)
-    # Faces without area, and vertices in one place: the mesh stays a manifold, nothing becomes NaN.
+    # Degenerate faces and coincident vertices: the mesh stays manifold, nothing becomes NaN.
     vertices, faces = icosphere(2)
     flat = vertices * torch.tensor([1.0, 0.0, 0.0])
     for place in (flat, torch.zeros_like(vertices), vertices.where(vertices[:, :1] > 0, 0)):
@@ -349,7 +349,7 @@ def test_empty_flat_and_unused() -> None:
         assert_manifold(result.faces, len(result.vertices))
         assert torch.isfinite(result.vertices).all()
         torch.testing.assert_close(result.attributes, result.vertices)
-    # A vertex in no face is left out.
+    # A vertex without a face is omitted.
     result = remesh(torch.cat([torch.full((1, 3), 9.0), vertices]), faces + 1, 1.0, passes=1)
     assert_manifold(result.faces, len(result.vertices))
     assert result.vertices.abs().max() <= 1.01

@@ -1,4 +1,4 @@
-"""What remeshing refuses, and why."""
+"""Inputs that remeshing refuses, with the reason."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
 
 SQUARE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1]])
 FAULTS = {
-    "three different corners, found face 1": [[0, 1, 2], [2, 2, 3]],
-    "at most two faces at an edge, found 1 edges": [[0, 1, 2], [1, 0, 3], [0, 1, 4]],
-    "oriented alike": [[0, 1, 2], [0, 1, 3]],
-    "oriented alike and": [[0, 1, 2], [0, 1, 2]],
+    "three different corners, got face 1": [[0, 1, 2], [2, 2, 3]],
+    "at most two faces, got 1 edges": [[0, 1, 2], [1, 0, 3], [0, 1, 4]],
+    "consistently oriented": [[0, 1, 2], [0, 1, 3]],
+    "consistently oriented and": [[0, 1, 2], [0, 1, 2]],
     "pairs of faces with the same three corners": [[0, 1, 2], [0, 2, 1]],
     "only touch, the first is vertex 0": [[0, 1, 2], [0, 3, 4]],
 }
 
 
 @pytest.mark.parametrize("message", FAULTS)
-def test_what_is_no_manifold_is_refused_with_a_reason(message: str) -> None:
+def test_non_manifold_meshes_are_refused_with_a_reason(message: str) -> None:
     with pytest.raises(MeshError, match=message):
         remesh(SQUARE, torch.tensor(FAULTS[message]), 0.5)
 
@@ -53,7 +53,7 @@ def test_bad_arguments_are_refused() -> None:
         RemeshOptions(features_deg=0)
 
 
-def test_a_target_that_is_far_too_short_is_refused() -> None:
+def test_a_far_too_short_target_is_refused() -> None:
     with pytest.raises(MeshError, match="more than most_faces = 5000000; use a longer target_length"):
         remesh(*icosphere(1), 1e-4)
     with pytest.raises(MeshError, match="most_faces = 1000"):

@@ -1,4 +1,4 @@
-"""Remeshing keeps the texture of a mesh as it is: its seams, its corners, and which way round it lies."""
+"""Remeshing preserves the texture of a mesh: its seams, their corners, and its orientation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXACT = 1e-9
 
 
 def grid_with_texture(n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A square whose left and right half have texture of their own: the middle line is a seam."""
+    """Return a square whose left and right half have separate textures: the middle line is a seam."""
     vertices, faces = plane(2.0, 2.0, 2 * n, 2 * n)
     vertices = vertices.double()
     uv = 0.2 * vertices[faces][..., [0, 2]]
@@ -30,7 +30,7 @@ def test_a_seam_of_the_texture_stays_a_seam(target: float) -> None:
     assert_manifold(result.faces, len(result.vertices))
     corners = result.vertices[result.faces]
     left, right = (corners[..., 0] <= 1e-12).all(1), (corners[..., 0] >= -1e-12).all(1)
-    assert (left ^ right).all(), "a face lies on both sides of the seam"
+    assert (left ^ right).all(), "a face is on both sides of the seam"
     plain = 0.2 * corners[..., [0, 2]]
     expected = torch.where(right[:, None, None], plain.flip(-1) + 0.6, plain)
     torch.testing.assert_close(result.corner_attributes, expected, rtol=0, atol=EXACT)
@@ -39,13 +39,13 @@ def test_a_seam_of_the_texture_stays_a_seam(target: float) -> None:
 
 
 def texture_sides(corners: Tensor) -> Tensor:
-    """[F]: which way round each face is in the texture: 1, -1, or 0."""
+    """Return the orientation [F] of each face in the texture: 1, -1, or 0."""
     a, b, c = corners.unbind(1)
     return ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).sign()
 
 
 def pushed_about(place: Tensor, faces: Tensor, rng: torch.Generator) -> Tensor:
-    """The points [V, 2] of a flat mesh moved one after the other, by as much as no face turning over allows."""
+    """Move the points [V, 2] of a flat mesh one after the other, as far as no face inverts."""
     place = place.clone()
     spacing = edge_lengths(torch.nn.functional.pad(place, (0, 1)), faces).mean()
     for vertex in range(len(place)):
@@ -61,11 +61,11 @@ def pushed_about(place: Tensor, faces: Tensor, rng: torch.Generator) -> Tensor:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_texture_is_never_turned_over(seed: int) -> None:
+def test_faces_never_invert_in_the_texture(seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     grid, faces = plane(2.0, 2.0, 9, 9)
     flat = grid[:, [0, 2]].double()
-    # The mesh and its texture are bent in different ways: what is sound in one may be a fold in the other.
+    # The mesh and its texture are distorted differently: an edit valid in one may be a fold in the other.
     vertices = torch.nn.functional.pad(pushed_about(flat, faces, rng), (0, 1))
     uv = pushed_about(flat, faces, rng)[faces]
     uv[faces.shape[0] // 2 :] += 10.0  # a seam
@@ -90,8 +90,8 @@ def test_a_corner_of_the_texture_stays_though_the_seam_is_straight_in_space() ->
     assert {(round(u, 9), round(v, 9)) for u, v in there.tolist()} == {(0.0, 0.0), (5.0, 5.0)}
 
 
-def test_a_thin_piece_of_the_texture_does_not_vanish() -> None:
-    # The triangle 4 5 6 has a texture of its own. Its side 4 6 is straight, 4 5 6 is nearly so, and all are too short.
+def test_a_thin_chart_does_not_vanish() -> None:
+    # The triangle 4 5 6 is a chart of its own. Its side 4 6 is straight, 4 5 6 nearly so, and all are too short.
     place = [(-1.6, -1.6), (1.6, -1.6), (1.6, 1.6), (-1.6, 1.6), (-1, 0), (0, -0.15), (1, 0)]
     vertices = torch.nn.functional.pad(torch.tensor(place), (0, 1))
     faces = [[4, 5, 6], [0, 1, 5], [0, 5, 4], [1, 6, 5], [1, 2, 6], [4, 6, 3], [6, 2, 3], [4, 3, 0]]

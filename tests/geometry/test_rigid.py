@@ -63,7 +63,7 @@ def spoilt(row, column, value):
         (torch.eye(3), r"\[\.\.\., 4, 4\]"),
     ],
 )
-def test_check_rigid_says_what_is_wrong(matrix, message):
+def test_check_rigid_names_the_fault(matrix, message):
     with pytest.raises(ShapeError, match=f"fit: pose.*{message}"):
         check_rigid("fit", "pose", matrix)
 
@@ -82,7 +82,7 @@ def test_check_rigid_tolerance_is_respected():
         check_rigid("fit", "pose", slightly_off, tol=1e-4)
 
 
-def test_transform_points_turns_then_moves():
+def test_transform_points_rotates_then_translates():
     quarter_turn = torch.tensor([[[0.0, -1, 0, 10], [1, 0, 0, 20], [0, 0, 1, 30], [0, 0, 0, 1]]])
     points = torch.tensor([[1.0, 0, 0], [0, 2, 3]])
     assert transform_points(quarter_turn, points).tolist() == [[[10, 21, 30], [8, 20, 33]]]
@@ -132,8 +132,8 @@ def test_look_at_is_rigid_and_puts_the_target_ahead_and_up_upwards():
 def test_look_at_takes_one_target_for_each_eye_or_one_for_all():
     eye = torch.randn(4, 3, dtype=torch.float64) + 5
     common = look_at(eye, [1.0, 2.0, 3.0], [0.0, 1.0, 0.0])
-    each = look_at(eye, torch.tensor([1.0, 2.0, 3.0]).double().expand(4, 3), torch.tensor([0.0, 5.0, 0.0]))
-    torch.testing.assert_close(common, each)
+    separate = look_at(eye, torch.tensor([1.0, 2.0, 3.0]).double().expand(4, 3), torch.tensor([0.0, 5.0, 0.0]))
+    torch.testing.assert_close(common, separate)
     assert common.dtype == torch.float64
 
 
@@ -142,7 +142,7 @@ def test_look_at_takes_one_target_for_each_eye_or_one_for_all():
     [([1.0, 2.0, 3.0], [0.0, 1.0, 0.0]), ([1.0, 9.0, 3.0], [0.0, 1.0, 0.0]), ([1.0, 5.0, 3.0], [0.0, 0.0, 0.0])],
     ids=("at the target", "straight above", "no direction"),
 )
-def test_look_at_refuses_what_has_no_answer(eye: list[float], up: list[float]):
+def test_look_at_refuses_undefined_orientations(eye: list[float], up: list[float]):
     with pytest.raises(ShapeError, match="look_at: eye must differ from target"):
         look_at(torch.tensor([eye, [7.0, 7.0, 7.0]]), [1.0, 2.0, 3.0], up)
 

@@ -45,7 +45,7 @@ def test_product_of_matrices_is_product_of_quaternions():
 
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
 def test_matrix_to_quaternion_round_trip_also_at_half_turns(dtype):
-    # w = 0 for the half turns: there the textbook formula, which divides by w, has nothing left.
+    # w = 0 for half turns, where the textbook formula, which divides by w, fails.
     half_turns = torch.cat([torch.eye(4)[1:], torch.tensor([[0.0, 1, 1, 0], [0, 1, -1, 0], [1e-7, 0.3, -0.5, 0.8]])])
     quaternions = torch.cat([random_quaternions(200), half_turns, torch.eye(4)[:1]]).to(dtype)
     matrices = quaternion_to_matrix(quaternions)

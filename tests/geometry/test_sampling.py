@@ -14,7 +14,7 @@ def areas(surface: Triangles) -> torch.Tensor:
 
 
 def uneven() -> Triangles:
-    """A sphere pulled long, so that its faces differ in area, with a face without area in front and at the end."""
+    """Return an elongated sphere whose faces differ in area, with a degenerate face first and last."""
     sphere = icosphere(2)
     line = torch.tensor([[0, 1, 1]])
     return Triangles(sphere.vertices * torch.tensor([5.0, 1.0, 0.3]), torch.cat([line, sphere.faces, line]))
@@ -25,12 +25,12 @@ def test_every_face_gets_its_share_to_within_a_point() -> None:
     samples = sample_surface(surface, 5000, seed=3)
     found = torch.bincount(samples.face, minlength=len(surface.faces))
     share = areas(surface) / areas(surface).sum() * 5000
-    # The parts of the area that begin and end inside a face may have their points there or next to it.
+    # The strata that begin or end inside a face may have their points there or in a neighbouring face.
     assert bool(((found - share).abs() < 2).all())
     assert found[0] == found[-1] == 0
 
 
-def test_points_lie_inside_their_faces() -> None:
+def test_points_are_inside_their_faces() -> None:
     surface = uneven()
     samples = sample_surface(surface, 2000)
     corners = surface.vertices.double()[surface.faces[samples.face]]
@@ -41,7 +41,7 @@ def test_points_lie_inside_their_faces() -> None:
 
 
 def test_points_are_uniform_inside_a_face() -> None:
-    """Half of the points of a triangle lie in each half of it, whichever corner the line through its middle leaves."""
+    """Each half of a triangle, on either side of any median, contains half of the points."""
     corners = torch.tensor([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [1.0, 3.0, 0.0]])
     samples = sample_surface(Triangles(corners, torch.tensor([[0, 1, 2]])), 20_000, seed=1)
     assert torch.allclose(samples.points.mean(0), corners.double().mean(0), atol=0.02)
@@ -60,9 +60,9 @@ def test_the_seed_decides() -> None:
     assert sample_surface(surface, 0).points.shape == (0, 3)
 
 
-def test_what_cannot_be_sampled_is_told() -> None:
+def test_what_cannot_be_sampled_is_refused() -> None:
     flat = Triangles(torch.zeros(3, 3), torch.tensor([[0, 1, 2]]))
     with pytest.raises(ShapeError, match="none of the 1 triangles has an area"):
         sample_surface(flat, 5)
-    with pytest.raises(ShapeError, match="n_points must not be negative, got -1"):
+    with pytest.raises(ShapeError, match="n_points must be at least 0, got -1"):
         sample_surface(plane(), -1)

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from diffrender.geometry.primitives import bumpy_sphere
-from diffrender.geometry.seams import seam_edges, seam_places
+from diffrender.geometry.seams import sample_seams, seam_edges
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.unwrap import unwrap
 
-# Two triangles that share the edge from vertex 0 to vertex 2, apart in the texture: the second lies 0.5 further right.
+# Two triangles that share the edge from vertex 0 to vertex 2, apart in the texture: the second is 0.5 further right.
 FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])
 UVS = torch.tensor([[0.0, 0.0], [0.25, 0.0], [0.25, 0.5], [0.5, 0.0], [0.75, 0.5], [0.5, 0.5]])
 APART = torch.tensor([[0, 1, 2], [3, 4, 5]])
@@ -20,38 +20,38 @@ def test_a_seam_by_hand() -> None:
     assert edge in ([first, second], [second, first], [first[::-1], second[::-1]], [second[::-1], first[::-1]])
 
 
-def test_faces_that_lie_together_or_alone_have_no_seam() -> None:
+def test_faces_that_are_connected_or_alone_have_no_seam() -> None:
     together = torch.tensor([[0, 1, 2], [0, 2, 3]])
     assert len(seam_edges(Topology(FACES), UVS, together)) == 0
-    # The same coordinates at other places of the table are no seam either.
+    # Equal coordinates at other rows of the table are not a seam either.
     doubled = torch.cat([UVS, UVS])
     assert len(seam_edges(Topology(FACES), doubled, together + torch.tensor([[0], [6]]))) == 0
     alone = Topology(FACES[:1])
     assert len(seam_edges(alone, UVS, APART[:1])) == 0
-    assert seam_places(alone, UVS, APART[:1], 8, 8).first.shape == (0, 2)
+    assert sample_seams(alone, UVS, APART[:1], 8, 8).first.shape == (0, 2)
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_neighbours_that_face_opposite_ways_have_their_ends_in_one_order(turned: bool) -> None:
+def test_neighbours_of_opposite_orientation_have_their_ends_in_the_same_order(turned: bool) -> None:
     faces, uv_faces = FACES.clone(), APART.clone()
     if turned:
         faces[1], uv_faces[1] = FACES[1].flip(0), APART[1].flip(0)
-    places = seam_places(Topology(faces), UVS, uv_faces, 16, 16)
-    offset = places.second - places.first
+    samples = sample_seams(Topology(faces), UVS, uv_faces, 16, 16)
+    offset = samples.second - samples.first
     torch.testing.assert_close(offset.abs(), torch.tensor([[0.5, 0.0]]).expand_as(offset))
-    # 4 by 8 texels long: 9 places, evenly.
+    # 4 by 8 texels long: 9 samples, evenly spaced.
     assert len(offset) == 9
-    torch.testing.assert_close(places.first[:, 1].sort().values, (torch.arange(9) + 0.5) / 9 * 0.5)
+    torch.testing.assert_close(samples.first[:, 1].sort().values, (torch.arange(9) + 0.5) / 9 * 0.5)
 
 
-def test_both_sides_are_the_same_place_of_the_surface() -> None:
+def test_both_sides_are_the_same_point_of_the_surface() -> None:
     vertices, faces = bumpy_sphere(2)
     layout = unwrap(vertices, faces, 128)
     edges = seam_edges(Topology(faces), layout.uvs, layout.uv_faces)
     assert len(edges) > 20
-    place_of = {tuple(uv): vertex for uv, vertex in _vertices_at(layout.uvs, layout.uv_faces, faces)}
+    vertex_of = {tuple(uv): vertex for uv, vertex in _vertices_at(layout.uvs, layout.uv_faces, faces)}
     for first, second in edges.tolist():
-        assert [place_of[tuple(end)] for end in first] == [place_of[tuple(end)] for end in second]
+        assert [vertex_of[tuple(end)] for end in first] == [vertex_of[tuple(end)] for end in second]
 
 
 def _vertices_at(uvs: torch.Tensor, uv_faces: torch.Tensor, faces: torch.Tensor) -> list[tuple[list[float], int]]:

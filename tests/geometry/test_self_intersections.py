@@ -30,16 +30,16 @@ def turned(part: Triangles) -> Triangles:
 
 
 def pierces(start: Tensor, end: Tensor, corners: Tensor) -> Tensor:
-    """[..., ] whether segments cross triangles [..., 3, 3], by solving for the point where they do."""
+    """Return [...]: whether segments cross triangles [..., 3, 3], by solving for the intersection point."""
     a, b, c = corners.unbind(-2)
     matrix = torch.stack([b - a, c - a, start - end], -1)
-    # Not finite where the segment is parallel to the triangle: then no comparison holds.
+    # Not finite if the segment is parallel to the triangle: then no comparison is true.
     v, w, t = torch.linalg.solve_ex(matrix, (start - a)[..., None])[0][..., 0].unbind(-1)
     return (v > 0) & (w > 0) & (v + w < 1) & (t > 0) & (t < 1)
 
 
 def pairs_by_piercing(surface: Triangles) -> list[list[int]]:
-    """All pairs of faces where an edge of one goes through the inside of the other; for corners in general position."""
+    """Return all pairs of faces where an edge of one pierces the other; for corners in general position."""
     corners = surface.vertices.double()[surface.faces]
     n = len(corners)
     i, j = torch.triu_indices(n, n, 1)
@@ -50,7 +50,7 @@ def pairs_by_piercing(surface: Triangles) -> list[list[int]]:
     for one, other in ((i, j), (j, i)):
         for k in range(3):
             edge = surface.faces[one][:, [k, (k + 1) % 3]]
-            # An edge from a shared corner starts on the other triangle: it does not go through.
+            # An edge from a shared corner starts on the other triangle: it does not pierce it.
             shares = (edge[:, :, None] == surface.faces[other][:, None]).any(2).any(1)
             start, end = corners[one, k][~shares], corners[one, (k + 1) % 3][~shares]
             crosses[~shares] |= pierces(start, end, corners[other][~shares])
@@ -59,7 +59,7 @@ def pairs_by_piercing(surface: Triangles) -> list[list[int]]:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), n_faces=st.integers(2, 60), n_vertices=st.integers(5, 200))
-def test_pairs_are_those_of_trying_every_pair(seed: int, n_faces: int, n_vertices: int) -> None:
+def test_pairs_match_brute_force(seed: int, n_faces: int, n_vertices: int) -> None:
     """Random triangles in general position, with shared corners and edges where there are few vertices."""
     generator = torch.Generator().manual_seed(seed)
     vertices = torch.randn((n_vertices, 3), generator=generator, dtype=torch.float64)
@@ -71,28 +71,28 @@ def test_pairs_are_those_of_trying_every_pair(seed: int, n_faces: int, n_vertice
 
 def test_pairs_of_two_crossing_spheres_and_any_number_of_threads() -> None:
     surface = joined(icosphere(3), moved(icosphere(2, 0.8), (0.71, 0.13, 0.07)))
-    wanted = pairs_by_piercing(surface)
-    assert len(wanted) > 50
+    expected = pairs_by_piercing(surface)
+    assert len(expected) > 50
     for n_threads in (1, 3):
         with threads_to_kernels(n_threads):
-            assert self_intersections(surface).tolist() == wanted
+            assert self_intersections(surface).tolist() == expected
     assert len(self_intersections(joined(icosphere(3), moved(icosphere(3), (2.01, 0, 0))))) == 0
     assert len(self_intersections(joined(icosphere(3), icosphere(3, 0.5)))) == 0
 
 
 def test_pairs_of_two_crossing_boxes() -> None:
     surface = joined(box(), moved(box(), (0.31, 0.42, 0.17)))
-    wanted = pairs_by_piercing(surface)
-    assert self_intersections(surface).tolist() == wanted
-    assert self_intersections(turned(surface)).tolist() == wanted
-    # A rod through a plate: all faces of the rod but those at its ends go through.
+    expected = pairs_by_piercing(surface)
+    assert self_intersections(surface).tolist() == expected
+    assert self_intersections(turned(surface)).tolist() == expected
+    # A rod through a plate: all faces of the rod except those at its ends pierce it.
     rod = joined(box((4, 4, 0.5)), moved(box((0.5, 0.5, 4)), (0.9, -0.8, 0.1)))
     by_side = {tuple(sorted(pair)) for pair in self_intersections(rod).tolist()}
     assert {max(pair) - 12 for pair in by_side} == {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11} - caps_along_z()
 
 
 def caps_along_z() -> set[int]:
-    """The faces of `box` that look up or down the z axis."""
+    """Return the faces of `box` that face along the z axis."""
     vertices, faces = box()
     return {f for f, face in enumerate(faces.tolist()) if len({float(vertices[v, 2]) for v in face}) == 1}
 
@@ -103,26 +103,26 @@ FIRST = [[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
 @pytest.mark.parametrize(
     ("second", "crosses"),
     [
-        ([[0.5, 0.5, -1], [0.5, 0.5, 1], [3, 3, 0]], True),  # through the inside
+        ([[0.5, 0.5, -1], [0.5, 0.5, 1], [3, 3, 0]], True),  # through the interior
         ([[0.5, 0.5, 0], [0.5, 0.7, 1], [0.7, 0.5, 1]], False),  # touches with a corner
-        ([[0.5, 0.5, 0], [0.8, 0.5, 0], [0.5, 0.5, 1]], True),  # stands on the inside with an edge
+        ([[0.5, 0.5, 0], [0.8, 0.5, 0], [0.5, 0.5, 1]], True),  # an edge on the interior
         ([[0.5, 0, 0], [1.5, 0, 0], [1, -1, 1]], False),  # an edge along an edge
-        ([[0.5, 0.5, 0], [1, 0.5, 0], [0.5, 1, 0]], True),  # in the same plane, inside
-        ([[0.5, 0.5, 1e-9], [1, 0.5, 1e-9], [0.5, 1, 1e-9]], False),  # a little above
-        ([[3, 3, 0], [4, 3, 0], [3, 4, 0]], False),  # in the same plane, beside
+        ([[0.5, 0.5, 0], [1, 0.5, 0], [0.5, 1, 0]], True),  # coplanar, inside
+        ([[0.5, 0.5, 1e-9], [1, 0.5, 1e-9], [0.5, 1, 1e-9]], False),  # slightly above
+        ([[3, 3, 0], [4, 3, 0], [3, 4, 0]], False),  # coplanar, apart
         ([[2, 0, 0], [2, 2, 0], [0, 2, 0]], False),  # the other half of a square
         ([[2, 0, 0], [0.1, 0.1, 0], [0, 2, 0]], True),  # a neighbour that is folded back
         ([[2, 0, 0], [0.1, 0.1, 1e-3], [0, 2, 0]], False),  # a neighbour that is nearly folded back
-        ([[0, 0, 0], [2, 0, 0], [0, 2, 0]], True),  # the same again
-        ([[0, 2, 0], [2, 0, 0], [0, 0, 0]], True),  # the same, turned over
+        ([[0, 0, 0], [2, 0, 0], [0, 2, 0]], True),  # a duplicate
+        ([[0, 2, 0], [2, 0, 0], [0, 0, 0]], True),  # a reversed duplicate
         ([[0, 0, 0], [1, 0.5, 1], [0.5, 1, -1]], True),  # shares a corner and goes through
-        ([[0, 0, 0], [-1, 0.5, 1], [-0.5, 1, -1]], False),  # shares a corner and goes through beside
-        ([[0, 0, 0], [-1, -1, 1], [-1, -1, -1]], False),  # shares a corner and leads away
-        ([[0, 0, 0], [1, 1, 0], [0, 0, 1]], True),  # shares a corner and stands on the inside
+        ([[0, 0, 0], [-1, 0.5, 1], [-0.5, 1, -1]], False),  # shares a corner and passes by
+        ([[0, 0, 0], [-1, -1, 1], [-1, -1, -1]], False),  # shares a corner and points away
+        ([[0, 0, 0], [1, 1, 0], [0, 0, 1]], True),  # shares a corner, an edge on the interior
         ([[0, 0, 0], [2, 0, 0], [0, 0, 1]], False),  # shares an edge
-        ([[1, 0, 0], [3, 0, 0], [1, 0, 1]], False),  # an edge along a part of an edge
-        ([[1, 1, -1], [1, 1, 1], [3, 3, 0]], False),  # an edge through an edge, in a point
-        ([[0.9, 0.9, -1], [0.9, 0.9, 1], [3, 3, 0]], True),  # through the inside and an edge
+        ([[1, 0, 0], [3, 0, 0], [1, 0, 1]], False),  # an edge along part of an edge
+        ([[1, 1, -1], [1, 1, 1], [3, 3, 0]], False),  # an edge crossing an edge in a point
+        ([[0.9, 0.9, -1], [0.9, 0.9, 1], [3, 3, 0]], True),  # through the interior and an edge
         ([[0.5, 0.5, 0], [0.5, 0.5, 0], [0.5, 0.5, 0]], False),  # a point
         ([[0.5, 0.5, -1], [0.5, 0.5, 0], [0.5, 0.5, 1]], False),  # no area
     ],
@@ -142,7 +142,7 @@ def test_what_counts(second: list[list[float]], crosses: bool) -> None:
     [icosphere(4), torus(1.0, 0.3, 60, 30), box((1, 2, 3)), plane(3, 2, 30, 20), bumpy_sphere(4), torus(1, 0.999)],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_sound_meshes_have_none_whatever_their_place_and_rounding(surface: Triangles, dtype: torch.dtype) -> None:
+def test_valid_meshes_have_none_whatever_their_position_and_rounding(surface: Triangles, dtype: torch.dtype) -> None:
     vertices = surface.vertices.double()
     for placed in (vertices, vertices @ TURN.T, 1e-3 * vertices @ TURN.T + 7.0, 1e4 * vertices - 3e3):
         assert len(self_intersections(Triangles(placed.to(dtype), surface.faces))) == 0
@@ -156,8 +156,8 @@ def test_animals_have_none(file: str) -> None:
         assert len(self_intersections(Triangles(vertices, mesh.faces))) == 0
 
 
-def test_corners_at_one_place_are_one_corner() -> None:
-    """A mesh whose faces share no vertex by number, as flat formats have it."""
+def test_corners_with_equal_coordinates_are_one_corner() -> None:
+    """A mesh whose faces share no vertex index, as in file formats without indices."""
     sphere = icosphere(3)
     loose = Triangles(sphere.vertices[sphere.faces].reshape(-1, 3), torch.arange(3 * len(sphere.faces)).reshape(-1, 3))
     assert len(self_intersections(loose)) == 0
@@ -175,12 +175,12 @@ def test_a_sphere_pulled_through_itself() -> None:
 
 def test_memory_is_fully_written(poisoned_memory) -> None:
     surface = joined(icosphere(2), moved(icosphere(2), (0.7, 0.1, 0.2)))
-    wanted = self_intersections(surface)
+    expected = self_intersections(surface)
     with poisoned_memory():
-        assert torch.equal(self_intersections(surface), wanted)
+        assert torch.equal(self_intersections(surface), expected)
 
 
-def test_empty_and_wrong() -> None:
+def test_empty_and_invalid_meshes() -> None:
     assert self_intersections(Triangles(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))).shape == (0, 2)
     with pytest.raises(ShapeError, match="self_intersections: vertices must be finite"):
         self_intersections(Triangles(torch.full((3, 3), torch.inf), torch.tensor([[0, 1, 2]])))

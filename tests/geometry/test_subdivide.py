@@ -1,4 +1,4 @@
-"""Subdivision: the counts, the surface, the smooth limit, and what is carried."""
+"""Subdivision: the counts, the surface, the smooth limit, and the attributes."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def test_four_faces_for_one_and_the_same_kind_of_surface(subdivide, seed: int) -
     assert len(result.faces) == 4 * len(faces) and len(result.vertices) == len(vertices) + len(edges)
     assert shape_of(result.faces) == shape_of(faces)
     assert_manifold(result.faces, len(result.vertices))
-    # What corners carry is what vertices carry where there is no seam; both are means of the ends of an edge.
+    # Without seams, corner attributes equal vertex attributes; both are means of the ends of an edge.
     torch.testing.assert_close(result.corner_attributes, result.attributes[result.faces])
     assert torch.equal(result.attributes[: len(vertices)], values)
     torch.testing.assert_close(result.attributes[len(vertices) :], values[edges].mean(1))
 
 
-def test_midpoints_leave_the_surface_as_it_is() -> None:
+def test_midpoints_do_not_change_the_surface() -> None:
     vertices, faces = torus(1.0, 0.4, 8, 6)
     result = subdivide_midpoint(vertices, faces, vertices)
     assert area_and_volume(result.vertices, result.faces) == pytest.approx(area_and_volume(vertices, faces), rel=1e-6)
     assert torch.equal(result.attributes, result.vertices)
-    # Parts of face f are faces 4 f to 4 f + 3, turned as it is.
+    # The parts of face f are faces 4 f to 4 f + 3, with its orientation.
     a, b, c = vertices[faces].unbind(1)
     parts = result.vertices[result.faces].reshape(-1, 4, 3, 3)
     normals = torch.linalg.cross(parts[:, :, 1] - parts[:, :, 0], parts[:, :, 2] - parts[:, :, 0])
@@ -67,17 +67,17 @@ def test_loop_on_a_flat_grid_stays_flat_and_straight() -> None:
     vertices, faces = plane(2.0, 1.0, 4, 3)
     result = subdivide_loop(vertices, faces)
     assert result.vertices[:, 1].abs().max() == 0
-    # Straight sides stay; the corners are rounded, as those of a spline are.
+    # Straight sides stay; the corners are rounded, as in a spline.
     rim = torch.from_numpy(boundary_edges(result.faces)).unique()
     x, _, z = result.vertices[rim].abs().unbind(1)
     on_side = ((x - 1).abs() < 1e-6) | ((z - 0.5).abs() < 1e-6)
     assert (~on_side).sum() == 4
-    # Inside, a regular grid is reproduced: linear functions are kept by rules for six neighbours.
+    # Inside, a regular grid is reproduced: the rules for six neighbours preserve linear functions.
     inside = (vertices[:, 0].abs() < 0.9) & (vertices[:, 2].abs() < 0.4)
     torch.testing.assert_close(result.vertices[: len(vertices)][inside], vertices[inside])
 
 
-def test_boundaries_do_not_depend_on_the_inside() -> None:
+def test_boundaries_do_not_depend_on_the_interior() -> None:
     vertices, faces = plane(1.0, 1.0, 5, 5)
     rim = torch.from_numpy(boundary_edges(faces)).unique()
     other = vertices.clone()
@@ -89,7 +89,7 @@ def test_boundaries_do_not_depend_on_the_inside() -> None:
     assert torch.equal(first.vertices[new_rim], second.vertices[new_rim])
 
 
-def test_loop_goes_to_a_smooth_surface() -> None:
+def test_loop_converges_to_a_smooth_surface() -> None:
     """The sharpest angle between neighbouring faces halves at every step."""
     mesh = box(1.0)
     angles = []
@@ -105,7 +105,7 @@ def test_loop_goes_to_a_smooth_surface() -> None:
 
 
 @BOTH
-def test_gradients_are_those_of_finite_differences(subdivide) -> None:
+def test_gradients_match_finite_differences(subdivide) -> None:
     vertices, faces = plane(1.0, 1.0, 2, 2)
     values = torch.rand(len(vertices), 2).double().requires_grad_()
     place = (vertices.double() + 0.1 * torch.rand(len(vertices), 3)).requires_grad_()
@@ -119,7 +119,7 @@ def test_gradients_are_those_of_finite_differences(subdivide) -> None:
 
 
 def test_unused_vertices_and_meeting_boundaries_stay() -> None:
-    # Two triangles that touch in vertex 2; vertex 5 is in no face.
+    # Two triangles that touch at vertex 2; vertex 5 has no face.
     vertices = torch.rand(6, 3)
     result = subdivide_loop(vertices, torch.tensor([[0, 1, 2], [2, 3, 4]]))
     assert torch.equal(result.vertices[[2, 5]], vertices[[2, 5]])
@@ -146,6 +146,6 @@ def test_bad_arguments_are_refused(subdivide) -> None:
 
 def test_three_faces_at_an_edge_have_no_smooth_limit() -> None:
     faces = torch.tensor([[0, 1, 2], [1, 0, 3], [0, 1, 4]])
-    with pytest.raises(MeshError, match=r"found 3 of 3 faces at the edge of vertices \[0, 1\]"):
+    with pytest.raises(MeshError, match=r"got 3 of 3 faces at the edge of vertices \[0, 1\]"):
         subdivide_loop(torch.rand(5, 3), faces)
     assert len(subdivide_midpoint(torch.rand(5, 3), faces).faces) == 12

@@ -1,4 +1,4 @@
-"""Tangent frames, by hand on a square and against a torus whose directions are known."""
+"""Tangent frames, by hand on a square and on a torus with known directions."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def tangents_of(vertices, faces, uvs, uv_faces):
 
 @pytest.mark.parametrize("turn_deg", [0, 35, 90, 200])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_tangents_of_a_square_lie_where_u_grows(turn_deg, mirrored):
+def test_tangents_of_a_square_point_where_u_grows(turn_deg, mirrored):
     mesh = square(F64)
     angle = math.radians(turn_deg)
-    # In the image, with v down: turn the texture by `angle`, and stretch it.
+    # In the image, with v down: rotate the texture by `angle`, and stretch it.
     along = torch.tensor([math.cos(angle), math.sin(angle)], dtype=F64)
     up = torch.tensor([-math.sin(angle), math.cos(angle)], dtype=F64)
     place = mesh.vertices[:, :2]
@@ -40,7 +40,7 @@ def test_tangents_of_a_square_lie_where_u_grows(turn_deg, mirrored):
 
 
 def textured_torus(n=24, m=16):
-    """A torus of n x m quads whose u runs along the ring and whose v runs against the tube; uv have a seam."""
+    """Return a torus of n x m quads with u along the ring and v against the tube; the uv have a seam."""
     i, j = torch.meshgrid(torch.arange(n), torch.arange(m), indexing="ij")
     a, b = 2 * math.pi * i.double() / n, 2 * math.pi * j.double() / m
     ring = 1 + 0.4 * b.cos()
@@ -71,7 +71,7 @@ def test_tangents_of_a_torus_run_along_the_ring_across_the_seam_too():
 def test_mirrored_halves_do_not_share_tangents():
     vertices = torch.tensor([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=F64)
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
-    uvs = torch.tensor([[0, 0], [1, 0], [1, -1], [1, 0]], dtype=F64)  # the second triangle is the first one's mirror
+    uvs = torch.tensor([[0, 0], [1, 0], [1, -1], [1, 0]], dtype=F64)  # the second triangle mirrors the first
     assert uv_handedness(uvs, faces).tolist() == [1, 0]
     group, vertex, handedness, tangents = tangents_of(vertices, faces, uvs, faces)
     assert len(vertex) == 6 and sorted(handedness.tolist()) == [-1, -1, -1, 1, 1, 1]

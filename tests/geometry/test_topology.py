@@ -21,7 +21,7 @@ def random_faces(n_faces: int, n_vertices: int, seed: int) -> Tensor:
 
 
 def half_edges(faces: Tensor) -> list[tuple[int, int]]:
-    """Start and end of the half-edge of each corner 3 f + c."""
+    """Return the start and end of the half-edge of each corner 3 f + c."""
     return [(face[c], face[(c + 1) % 3]) for face in faces.tolist() for c in range(3)]
 
 
@@ -54,12 +54,12 @@ def test_edges_and_corners_are_those_of_the_faces(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_pairs_are_the_faces_beside_edges_of_two(seed: int) -> None:
+def test_pairs_are_the_faces_of_edges_with_two(seed: int) -> None:
     faces = random_faces(40, 12, seed)
-    beside: dict[tuple[int, int], list[int]] = {}
+    faces_at: dict[tuple[int, int], list[int]] = {}
     for c, (a, b) in enumerate(half_edges(faces)):
-        beside.setdefault((min(a, b), max(a, b)), []).append(c // 3)
-    expected = [beside[edge] for edge in sorted(beside) if len(beside[edge]) == 2]
+        faces_at.setdefault((min(a, b), max(a, b)), []).append(c // 3)
+    expected = [faces_at[edge] for edge in sorted(faces_at) if len(faces_at[edge]) == 2]
     assert Topology(faces).edge_pairs.tolist() == expected
 
 
@@ -100,7 +100,7 @@ def test_what_is_not_closed() -> None:
 
 
 def parts_by_hand(faces: Tensor) -> list[set[int]]:
-    """The faces of each connected part, by growing sets of vertices until nothing changes."""
+    """Return the faces of each component, by growing sets of vertices until nothing changes."""
     parts: list[tuple[set[int], set[int]]] = []
     for f, face in enumerate(faces.tolist()):
         touching = [part for part in parts if part[0] & set(face)]
@@ -110,7 +110,7 @@ def parts_by_hand(faces: Tensor) -> list[set[int]]:
 
 
 def test_components_by_hand() -> None:
-    # Two triangles with a common edge, one that only shares a vertex with them, and one apart; vertex 9 is in none.
+    # Two triangles with a common edge, one that only shares a vertex with them, and one apart; vertex 9 has no face.
     topology = Topology(torch.tensor([[0, 2, 1], [6, 7, 8], [1, 2, 3], [3, 4, 5]]))
     component = topology.face_component
     assert topology.n_components == 2 and component.dtype == torch.int64
@@ -120,18 +120,18 @@ def test_components_by_hand() -> None:
 
 @pytest.mark.parametrize("n_vertices", [40, 90, 300])
 @pytest.mark.parametrize("seed", range(3))
-def test_components_are_the_connected_parts(n_vertices: int, seed: int) -> None:
+def test_components_match_brute_force(n_vertices: int, seed: int) -> None:
     faces = random_faces(40, n_vertices, seed)
     topology = Topology(faces)
     component = topology.face_component
     found = [set(torch.nonzero(component == c)[:, 0].tolist()) for c in component.unique().tolist()]
     assert sorted(found, key=min) == parts_by_hand(faces)
     assert topology.n_components == len(found)
-    # Numbers are 0, 1, ... without gaps: every vertex is in some face, or in none that counts.
+    # Numbers are 0, 1, ... without gaps, although some vertices have no face.
     assert component.shape == (40,) and component.min() >= 0 and component.max() < topology.n_components
 
 
-def test_unused_vertices_are_no_components() -> None:
+def test_unused_vertices_are_not_components() -> None:
     for faces in (PAIR + 50, torch.tensor([[3, 3, 3]]), PAIR * 1000):
         topology = Topology(faces)
         assert topology.n_components == 1 and not bool(topology.face_component.any())
@@ -139,7 +139,7 @@ def test_unused_vertices_are_no_components() -> None:
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_joined_topologies_are_those_of_the_joined_faces(warm: bool) -> None:
-    sizes = [12, 7, 20, 5]  # more vertices than the faces use, in the last a gap
+    sizes = [12, 7, 20, 5]  # more vertices than the faces use, with a gap in the last
     faces = [random_faces(30, 12, 0), PAIR, random_faces(8, 17, 1), torch.zeros(0, 3, dtype=torch.int64)]
     parts = [Topology(part) for part in faces]
     if warm:
@@ -160,7 +160,7 @@ def test_joined_topologies_are_those_of_the_joined_faces(warm: bool) -> None:
     assert not joined.is_closed
 
 
-def test_joined_closed_meshes_are_closed_parts() -> None:
+def test_joined_closed_meshes_are_closed_components() -> None:
     sphere, ring = icosphere(1), torus(1.0, 0.3, 6, 5)
     parts = [Topology(sphere[1]), Topology(ring[1]), Topology(sphere[1])]
     joined = join_topologies(parts, [len(sphere[0]), len(ring[0]), len(sphere[0])])
@@ -184,7 +184,7 @@ def test_indices_far_apart_and_memory_that_is_not_contiguous() -> None:
     assert torch.equal(Topology(wide).edge_corners.corner, Topology(PAIR).edge_corners.corner)
 
 
-def test_each_part_is_computed_once() -> None:
+def test_each_property_is_computed_once() -> None:
     topology = Topology(PAIR)
     assert topology.faces is PAIR
     assert topology.edges is topology.edges

@@ -19,7 +19,7 @@ every_mesh = pytest.mark.parametrize("name", MESHES)
 
 
 def charts_of(layout: UvLayout) -> np.ndarray:
-    """[F] the number of each face's chart."""
+    """Return the chart number [F] of each face."""
     ends = layout.uv_faces[:, [0, 1, 1, 2]].reshape(-1, 2).numpy()
     size = len(layout.uvs)
     links = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (size, size))
@@ -27,14 +27,14 @@ def charts_of(layout: UvLayout) -> np.ndarray:
 
 
 def areas(corners: Tensor) -> Tensor:
-    """[F] areas of triangles [F, 3, 2 or 3]."""
+    """Return the areas [F] of triangles [F, 3, 2 or 3]."""
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     return 0.5 * ((a * a).sum(1) * (b * b).sum(1) - (a * b).sum(1) ** 2).clamp_min(0).sqrt()
 
 
 @every_mesh
 @pytest.mark.parametrize("resolution", [64, 256])
-def test_charts_lie_apart_in_the_unit_square(name: str, resolution: int) -> None:
+def test_charts_are_apart_in_the_unit_square(name: str, resolution: int) -> None:
     vertices, faces = MESHES[name]
     layout = unwrap(vertices, faces, resolution)
     assert layout.uv_faces.shape == faces.shape and layout.uvs.dtype == vertices.dtype
@@ -56,14 +56,14 @@ def test_no_two_faces_overlap_and_texels_have_one_size(name: str) -> None:
     layout = unwrap(vertices, faces, 512)
     in_texture, on_surface = areas(layout.uvs[layout.uv_faces]), areas(vertices[faces])
     texels_of = texel_map(Mesh(vertices, faces, layout.uvs, layout.uv_faces), 512, 512)
-    # What is covered is as large as all faces together, so none lies on another.
+    # The covered area equals that of all faces together, so none overlap.
     assert float(texels_of.covered.float().mean()) == pytest.approx(float(in_texture.sum()), rel=0.01)
     scale = in_texture / on_surface
     assert float(scale.quantile(0.05)) > 0.4 * float(scale.median())
     assert float(scale.quantile(0.95)) < 2.5 * float(scale.median())
 
 
-def test_the_same_mesh_is_always_cut_in_the_same_way() -> None:
+def test_unwrapping_is_deterministic() -> None:
     vertices, faces = MESHES["bumpy"]
     first, again = unwrap(vertices, faces, 128), unwrap(vertices, faces, 128)
     assert torch.equal(first.uvs, again.uvs) and torch.equal(first.uv_faces, again.uv_faces)
@@ -80,7 +80,7 @@ def test_the_unit_of_the_mesh_does_not_matter(unit: float) -> None:
     )
 
 
-def test_padding_is_as_told() -> None:
+def test_padding_is_as_requested() -> None:
     vertices, faces = MESHES["box"]
     layouts = [unwrap(vertices, faces, 128, padding) for padding in (0, 16)]
     narrow, wide = (areas(layout.uvs[layout.uv_faces]) for layout in layouts)
@@ -90,7 +90,7 @@ def test_padding_is_as_told() -> None:
 
 def test_degenerate_and_tangled_meshes_are_unwrapped() -> None:
     vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, -1, 0]])
-    # Three faces at an edge, one without area, one twice.
+    # Three faces at an edge, one without area, one duplicate.
     fan = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 1, 4], [1, 1, 2], [0, 1, 2]])
     layout = unwrap(vertices, fan, 64)
     assert layout.uv_faces.shape == (5, 3) and bool(layout.uvs.isfinite().all())

@@ -20,7 +20,7 @@ from diffrender.scene.views import Views
 
 SIZE = 64
 LOW, HIGH = torch.full((3,), -1.5), torch.full((3,), 1.5)
-PIXEL = 4.0 / SIZE  # at the middle of the scenes below, whose images show 4 world units
+PIXEL = 4.0 / SIZE  # at the centre of the scenes below, whose images cover 4 world units
 FOV_DEG = 2 * math.degrees(math.atan(0.5))  # of cameras at a distance of 4
 
 
@@ -30,7 +30,7 @@ def views_of(
     orthographic: bool = True,
     size: int = SIZE,
 ) -> Views:
-    """What cameras around the origin see of balls (centre, radius): exact coverage along the radius of each disc."""
+    """Return masks of balls (centre, radius) from cameras around the origin, with exact coverage along the radius."""
     eyes = sphere_positions(n_views, 4.0, (0.0, 0.0, 0.0), -60, 60)
     if orthographic:
         cameras = Cameras.parallel(eyes, view_height=4.0, height=size, width=size)
@@ -91,15 +91,15 @@ def test_distance_without_an_outline_is_far_in_or_out() -> None:
     n_views=st.integers(6, 20),
     orthographic=st.booleans(),
 )
-def test_the_hull_of_a_ball_holds_it_and_is_little_larger(
+def test_the_hull_of_a_ball_contains_it_and_is_slightly_larger(
     center: tuple[float, float, float], radius: float, n_views: int, orthographic: bool
 ) -> None:
     views = views_of([(center, radius)], n_views, orthographic)
     vertices, faces = hull_of(views, 0.08)
     distance = (vertices - torch.tensor(center)).norm(dim=1)
-    # Smoothing rounds the creases where cones meet, by less than a cell; apart from that the ball is inside.
+    # Smoothing rounds the creases between cones by less than a cell; apart from that the ball is inside.
     assert float(distance.min()) > radius - 0.04
-    # No view is against any vertex by more than a pixel.
+    # No view excludes any vertex by more than a pixel.
     assert float(field_of(views).outside(vertices).max()) < PIXEL
     assert genus(vertices, faces) == 0
 
@@ -113,7 +113,7 @@ def test_more_views_carve_closer() -> None:
     assert over[2] < 0.03
 
 
-def test_faces_look_outwards_and_edges_are_even() -> None:
+def test_faces_point_outwards_and_edges_are_even() -> None:
     vertices, faces = hull_of(views_of([((0.0, 0.0, 0.0), 0.8)]))
     corners = vertices[faces]
     normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -125,7 +125,7 @@ def test_faces_look_outwards_and_edges_are_even() -> None:
 
 
 def test_handles_of_a_pixel_are_closed_and_the_outline_is_still_met() -> None:
-    """Masks with holes of a pixel here and there, each a tunnel through the whole hull."""
+    """Masks with scattered holes of one pixel, each a tunnel through the whole hull."""
     views = views_of([((0.0, 0.0, 0.0), 0.9)], 12)
     masks = views.masks.clone()
     generator = torch.Generator().manual_seed(0)
@@ -143,7 +143,7 @@ def test_a_rod_of_a_few_pixels_survives() -> None:
     assert float(vertices[:, 0].max() - vertices[:, 0].min()) > 1.7
 
 
-def test_the_largest_part_is_kept_unless_all_are_wanted() -> None:
+def test_the_largest_component_is_kept_unless_all_are_requested() -> None:
     views = views_of([((-0.7, 0.0, 0.0), 0.5), ((0.9, 0.0, 0.0), 0.2)], 30)
     assert Topology(hull_of(views).faces).n_components == 1
     assert float(hull_of(views).vertices[:, 0].max()) < 0
@@ -152,7 +152,7 @@ def test_the_largest_part_is_kept_unless_all_are_wanted() -> None:
     assert float(both.vertices[:, 0].max()) == pytest.approx(1.1, abs=0.05)
 
 
-def test_what_lies_outside_of_an_image_is_not_carved_where_the_object_is_cut_by_its_border() -> None:
+def test_nothing_outside_an_image_is_carved_if_its_border_cuts_the_object() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.9)], 16)
     # The first camera sees the left half of the ball only; its image ends in the middle.
     half = SIZE // 2
@@ -167,7 +167,7 @@ def test_what_lies_outside_of_an_image_is_not_carved_where_the_object_is_cut_by_
 
 
 def with_first_mask_cropped(views: Views, cropped: torch.Tensor) -> Views:
-    """The first image half as wide; the others as wide, but about the whole object, which they show half as large."""
+    """Halve the width of the first image; the others get the same width and show the whole object half as large."""
     cameras = views.cameras
     focal, center = cameras.focal_px.clone(), cameras.center_px.clone()
     small = views_of([((0.0, 0.0, 0.0), 0.9)], len(views), size=SIZE // 2)
@@ -183,14 +183,14 @@ def with_first_mask_cropped(views: Views, cropped: torch.Tensor) -> Views:
 def test_a_view_does_not_carve_what_is_behind_its_camera() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
     inside = views.cameras.cam_from_world.clone()
-    inside[0, :3, 3] = torch.tensor([0.0, 0.0, -0.2])  # stands beyond the middle, looking away from most of the ball
+    inside[0, :3, 3] = torch.tensor([0.0, 0.0, -0.2])  # beyond the centre, looking away from most of the ball
     field = field_of(replace(views, cameras=replace(views.cameras, cam_from_world=inside)))
     behind = torch.tensor([[0.0, 0.0, 0.0]]) @ inside[0, :3, :3] - inside[0, 2, :3] * 0.3
     assert float(field.outside(behind)[0]) == -torch.inf
     assert float(field.hull(behind)) < 0
 
 
-def test_a_wrong_mask_is_outvoted_where_that_is_asked_for() -> None:
+def test_a_wrong_mask_is_outvoted_with_a_tolerance() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 24)
     masks = views.masks.clone()
     masks[3, 20:40, 20:36] = 0
@@ -202,18 +202,18 @@ def test_a_wrong_mask_is_outvoted_where_that_is_asked_for() -> None:
     assert float(tolerant.vertices.norm(dim=1).min()) > 0.75
 
 
-def test_an_empty_hull_names_the_view_that_is_against_all_others() -> None:
+def test_an_empty_hull_names_the_view_that_contradicts_all_others() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.5)])
     masks = views.masks.clone()
     masks[4] = masks[4].roll(28, 1)
-    with pytest.raises(DataError, match="without view 4 alone something would be left"):
+    with pytest.raises(DataError, match="removing view 4 alone would leave something"):
         hull_of(replace(views, masks=masks))
     inverted = replace(views, masks=torch.zeros_like(masks))
-    with pytest.raises(DataError, match=r"no single view is to blame.*white is the object"):
+    with pytest.raises(DataError, match=r"no single view is the cause.*object must be white"):
         hull_of(inverted)
 
 
-def test_bounds_hold_the_hull_closely() -> None:
+def test_bounds_contain_the_hull_closely() -> None:
     views = views_of([((0.3, 0.2, -0.1), 0.4)], 20)
     low, high = hull_bounds(field_of(views), 10 * LOW, 10 * HIGH)
     vertices, _ = hull_of(views, 0.05)
@@ -237,13 +237,13 @@ def test_a_ring_keeps_its_hole() -> None:
 
 
 @pytest.mark.parametrize("options", [{"cell": 0.0}, {"tolerance": 12}])
-def test_what_makes_no_sense_is_refused(options: dict) -> None:
+def test_invalid_options_are_refused(options: dict) -> None:
     with pytest.raises(ShapeError):
         hull_of(views_of([((0.0, 0.0, 0.0), 0.5)]), **options)
 
 
 def test_the_sphere_of_the_primitives_is_its_own_hull() -> None:
-    """A check of the tests' own masks by another way: points of the sphere are on the edge of no view's outline."""
+    """Check the masks of these tests in another way: no view excludes points of the sphere by more than a little."""
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
     outside = field_of(views).outside(icosphere(3, 0.8).vertices)
     assert float(outside.max()) == pytest.approx(0, abs=0.5 * PIXEL)

@@ -64,11 +64,11 @@ def test_errors():
     with pytest.raises(ShapeError, match="faces must be int64"):
         Mesh(points, FACES.int())
     for wrong in (3, -1):
-        with pytest.raises(ShapeError, match=rf"faces must be in 0..2 \(the number of vertices\), found {wrong}"):
+        with pytest.raises(ShapeError, match=rf"faces must be in 0..2 \(the number of vertices\), got {wrong}"):
             Mesh(points, torch.tensor([[0, 1, wrong]]))
     with pytest.raises(ShapeError, match="uvs and uv_faces must be given together"):
         Mesh(points, FACES, uvs=torch.zeros(3, 2))
     with pytest.raises(ShapeError, match=r"uv_faces must have shape \[1, 3\]"):
         Mesh(points, FACES, torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int64))
-    with pytest.raises(ShapeError, match=r"uv_faces must be in 0..2 \(the number of uvs\), found 7"):
+    with pytest.raises(ShapeError, match=r"uv_faces must be in 0..2 \(the number of uvs\), got 7"):
         Mesh(points, FACES, torch.zeros(3, 2), torch.tensor([[0, 1, 7]]))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import deterministic_mean, deterministic_sum
 from diffrender.fit.regularizers.mesh_scale import SHORTEST, edge_vectors
-from diffrender.geometry.seams import SeamPlaces, seam_places
+from diffrender.geometry.seams import SeamSamples, sample_seams
 from diffrender.scene.fields import SurfaceValue
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
     """
 
     covered: Tensor
-    seams: SeamPlaces | None
+    seams: SeamSamples | None
 
 
 class Layouts:
@@ -58,7 +58,7 @@ class Layouts:
         known = self._found.get(name)
         # By identity: a mesh whose vertices move keeps its texture coordinates.
         if known is None or known[0] is not mesh.uvs or known[1] != (height, width):
-            seams = seam_places(mesh.topology, mesh.uvs, mesh.uv_faces, height, width)
+            seams = sample_seams(mesh.topology, mesh.uvs, mesh.uv_faces, height, width)
             known = (mesh.uvs, (height, width), Layout(texel_map(mesh, height, width).covered, seams))
             self._found[name] = known
         return known[2]

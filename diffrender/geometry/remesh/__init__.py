@@ -1,1 +1,1 @@
-"""Remeshing: edges of target length on the same surface."""
+"""Isotropic remeshing of a surface to a target edge length."""

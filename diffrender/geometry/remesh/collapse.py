@@ -1,4 +1,4 @@
-"""Kernel: edges that are too short become a vertex."""
+"""Kernels: collapse edges that are too short to a vertex."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from diffrender.geometry.remesh.halfedges import (
     after,
     assign_wedge,
     before,
+    classify_vertex,
     length_of,
     normal_at,
     normal_of,
     normals_around,
     quality_of,
-    settle,
-    standing,
+    set_start,
     target_length_at,
-    turns_over,
+    turns_too_far,
 )
 
-# Where nothing else decides, the new vertex is in the middle of the edge. This weighs as much as faces that the edge
-# leaves at 0.1 rad (6 degrees).
+# Weight that puts the new vertex in the middle of the edge if nothing else decides; it equals that of faces inclined to
+# the edge by 0.1 rad (6 degrees).
 MIDDLE_WEIGHT = 0.01
 
 
 @njit(cache=True, error_model="numpy")
-def short_edges(m, low):
-    """Return half-edges of the edges shorter than `low` times the target length, one per edge, the shortest first."""
+def find_short_edges(m, low):
+    """Return one half-edge per edge shorter than `low` times its target length, the shortest first."""
     n_halves = 3 * m.used[1]
     count = 0
     for h in range(n_halves):
@@ -58,9 +58,9 @@ def short_edges(m, low):
 
 @njit(cache=True)
 def _links_meet_once(m, h):
-    """Return the link condition: whether the ends of the edge share no neighbours but the third corners of its faces.
+    """Return whether the link condition holds: the ends of the edge share only the third corners of its faces.
 
-    And those keep at least three neighbours (two at the boundary), or two faces would fall together.
+    The third corners must also keep at least three neighbours (two at the boundary), or two faces would coincide.
     """
     a, b, t = m.corner[h], m.corner[after(h)], m.twin[h]
     for k in (h, t):
@@ -94,11 +94,11 @@ def _links_meet_once(m, h):
 
 @njit(cache=True, error_model="numpy")
 def _unevenness(m, v, ex, ey, ez):
-    """Return (area-weighted sum of squared distances of v + e from the planes of the faces at v; sum of areas)."""
+    """Return the area-weighted sum of squared distances of v + e from the planes of the faces at v, and their area."""
     off, area = 0.0, 0.0
     k = m.start[v]
     while True:
-        nx, ny, nz, _ = normal_at(m.place, v, m.corner[after(k)], m.corner[before(k)])
+        nx, ny, nz, _ = normal_at(m.position, v, m.corner[after(k)], m.corner[before(k)])
         double_area = np.sqrt(nx * nx + ny * ny + nz * nz)
         if double_area > 0:
             off += (nx * ex + ny * ey + nz * ez) ** 2 / double_area
@@ -110,10 +110,10 @@ def _unevenness(m, v, ex, ey, ez):
 
 @njit(cache=True, error_model="numpy")
 def _best_share(m, a, b):
-    """Return where on the edge a b (0..1) the new vertex is nearest to the planes of all faces at a and b."""
-    ex = m.place[b, 0] - m.place[a, 0]
-    ey = m.place[b, 1] - m.place[a, 1]
-    ez = m.place[b, 2] - m.place[a, 2]
+    """Return the position on the edge a b (0..1) nearest to the planes of all faces at a and b."""
+    ex = m.position[b, 0] - m.position[a, 0]
+    ey = m.position[b, 1] - m.position[a, 1]
+    ez = m.position[b, 2] - m.position[a, 2]
     off_a, area_a = _unevenness(m, a, ex, ey, ez)
     off_b, area_b = _unevenness(m, b, ex, ey, ez)
     middle = MIDDLE_WEIGHT * (area_a + area_b) * (ex * ex + ey * ey + ez * ez)
@@ -123,7 +123,7 @@ def _best_share(m, a, b):
 
 @njit(cache=True, error_model="numpy")
 def _keeps_texture(m, k, value):
-    """Return whether the face of half-edge k keeps its side in the texture if the corner that k leaves gets `value`."""
+    """Return whether the face of k keeps its orientation in the texture if its corner at k gets `value`."""
     bx, by = m.wedge[after(k), 0], m.wedge[after(k), 1]
     cx, cy = m.wedge[before(k), 0], m.wedge[before(k), 1]
     ex, ey = cx - bx, cy - by
@@ -133,11 +133,11 @@ def _keeps_texture(m, k, value):
 
 @njit(cache=True, error_model="numpy")
 def _worst_around(m, v, other, x, y, z, target, high, around):
-    """Return (refusal or 0, worst quality now, worst quality then) of the faces at v, if v moved to x, y, z.
+    """Return (refusal or 0, worst quality before, worst quality after) for the faces at v if v moves to x, y, z.
 
-    Faces that also have the vertex `other` are omitted. around: the sum of the normals of all faces at both.
+    The quality after ignores faces that also contain the vertex `other`. around: the sum of all normals at both.
     """
-    p = m.place
+    p = m.position
     worst_now, worst_then = 1.0, 1.0
     k = m.start[v]
     while True:
@@ -147,7 +147,7 @@ def _worst_around(m, v, other, x, y, z, target, high, around):
         if b != other and c != other:
             mx, my, mz, size = normal_of(x, y, z, p[b, 0], p[b, 1], p[b, 2], p[c, 0], p[c, 1], p[c, 2])
             worst_then = min(worst_then, quality_of(mx, my, mz, size))
-            if turns_over(nx, ny, nz, mx, my, mz, around[0], around[1], around[2]):
+            if turns_too_far(nx, ny, nz, mx, my, mz, around[0], around[1], around[2]):
                 return REFUSED_TURN, 0.0, 0.0
             for w in (b, c):
                 then = (p[w, 0] - x) ** 2 + (p[w, 1] - y) ** 2 + (p[w, 2] - z) ** 2
@@ -162,10 +162,10 @@ def _worst_around(m, v, other, x, y, z, target, high, around):
 
 @njit(cache=True, error_model="numpy")
 def _texture_stays(m, v, other, first_value, second_value, side):
-    """Return whether no face at v without `other` turns over in the texture when v's corners change.
+    """Return whether all faces at v without `other` keep their orientation in the texture if the corners of v change.
 
-    first_value: of the corners from half-edge side[0] (leaving v) counter-clockwise up to a special edge;
-    second_value: of those from side[1] clockwise; a side of -1 does not exist.
+    first_value: for the corners from the outgoing half-edge side[0] counter-clockwise up to a special edge;
+    second_value: for those from side[1] clockwise; a side of -1 does not exist.
     """
     for i in range(2):
         k = side[i]
@@ -185,7 +185,10 @@ def _texture_stays(m, v, other, first_value, second_value, side):
 
 @njit(cache=True)
 def _weld(m, h, a):
-    """Remove the face of h, whose edges to its third corner become one; all corners are renamed already."""
+    """Remove the face of h and merge its other two edges; return an outgoing half-edge of a.
+
+    All corners at the other end of h must be those of a already.
+    """
     middle, last = after(h), before(h)
     c = m.corner[last]
     s, t = m.twin[middle], m.twin[last]
@@ -196,17 +199,17 @@ def _weld(m, h, a):
             m.kind[k] = kind
     m.corner[h] = m.corner[middle] = m.corner[last] = -1
     m.valence[c] -= 1
-    # s leaves c towards a, t leaves a towards c; at the boundary one of them is missing.
-    settle(m, c, s if s >= 0 else after(t))
+    # s runs from c to a, t from a to c; at the boundary one of them is missing.
+    set_start(m, c, s if s >= 0 else after(t))
     return t if t >= 0 else after(s)
 
 
 @njit(cache=True)
 def _merge(m, h, share, one, two):
-    """Collapse the edge of h to its origin, moved to `share` (0..1) of the edge; one, two: what the corners get."""
+    """Collapse the edge of h to its origin, moved to `share` (0..1) of the edge; one, two: new corner attributes."""
     a, b, t = m.corner[h], m.corner[after(h)], m.twin[h]
     for i in range(3):
-        m.place[a, i] += share * (m.place[b, i] - m.place[a, i])
+        m.position[a, i] += share * (m.position[b, i] - m.position[a, i])
     for i in range(m.values.shape[1]):
         m.values[a, i] += share * (m.values[b, i] - m.values[a, i])
     m.target[a] += share * (m.target[b] - m.target[a])
@@ -227,14 +230,14 @@ def _merge(m, h, share, one, two):
     outgoing = _weld(m, h, a)
     if t >= 0:
         outgoing = _weld(m, t, a)
-    settle(m, a, outgoing)
+    set_start(m, a, outgoing)
 
 
 @njit(cache=True, error_model="numpy")
 def _share_of_collapse(m, h):
-    """Return where on the edge of h its new vertex goes (0..1), or -1 if that would move a line of special edges."""
+    """Return the position of the new vertex on the edge of h (0..1), or -1 if it would move a line of special edges."""
     a, b = m.corner[h], m.corner[after(h)]
-    at_a, at_b = standing(m, a, COS_CORNER)[0], standing(m, b, COS_CORNER)[0]
+    at_a, at_b = classify_vertex(m, a, COS_CORNER)[0], classify_vertex(m, b, COS_CORNER)[0]
     if at_a == FREE and at_b == FREE:
         return _best_share(m, a, b)
     if at_a == FREE:
@@ -242,7 +245,7 @@ def _share_of_collapse(m, h):
     if at_b == FREE:
         return 0.0
     for k in (h, m.twin[h]):
-        # Two lines would become one.
+        # Two lines would merge.
         if k >= 0 and m.kind[after(k)] != 0 and m.kind[before(k)] != 0:
             return -1.0
     if m.kind[h] == 0 or (at_a == CORNER and at_b == CORNER):
@@ -256,16 +259,16 @@ def _share_of_collapse(m, h):
 
 @njit(cache=True, error_model="numpy")
 def try_collapse(m, h, high, one, two):
-    """Collapse the edge of h if that harms nothing; COLLAPSED or the reason why not. one, two: [D] scratch."""
+    """Collapse the edge of h if valid; return COLLAPSED or the reason for refusal. one, two: [D] scratch."""
     if not _links_meet_once(m, h):
         return REFUSED_TOPOLOGY
     share = _share_of_collapse(m, h)
     if share < 0:
         return REFUSED_FEATURE
     a, b, t = m.corner[h], m.corner[after(h)], m.twin[h]
-    x = m.place[a, 0] + share * (m.place[b, 0] - m.place[a, 0])
-    y = m.place[a, 1] + share * (m.place[b, 1] - m.place[a, 1])
-    z = m.place[a, 2] + share * (m.place[b, 2] - m.place[a, 2])
+    x = m.position[a, 0] + share * (m.position[b, 0] - m.position[a, 0])
+    y = m.position[a, 1] + share * (m.position[b, 1] - m.position[a, 1])
+    z = m.position[a, 2] + share * (m.position[b, 2] - m.position[a, 2])
     target = m.target[a] + share * (m.target[b] - m.target[a])
     at_a, at_b = normals_around(m, a), normals_around(m, b)
     around = (at_a[0] + at_b[0], at_a[1] + at_b[1], at_a[2] + at_b[2])
@@ -293,7 +296,7 @@ def try_collapse(m, h, high, one, two):
 
 @njit(cache=True)
 def collapse_edges(m, edges, low, high, counts):
-    """Collapse the edges of these half-edges that are still there and still shorter than low times the target."""
+    """Collapse the edges of these half-edges that still exist and are still shorter than low times the target."""
     one, two = np.empty(m.wedge.shape[1]), np.empty(m.wedge.shape[1])
     for h in edges:
         if m.corner[h] >= 0 and length_of(m, h) < low * target_length_at(m, h):

@@ -1,4 +1,4 @@
-"""Kernel: edges turn inside the two faces that they part, towards six neighbours a vertex and rounder faces."""
+"""Kernels: flip edges, towards six neighbours per vertex and better faces."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from diffrender.geometry.remesh.halfedges import (
     normal_at,
     normals_around,
     quality_of,
-    turns_over,
+    turns_too_far,
 )
 
-# A flip that does not help the numbers of neighbours must raise the worse face's quality from under SLIVER by so much.
+# A flip that does not improve valences must improve the quality of the worse face, below SLIVER, by this factor.
 LEAST_GAIN = 1.5
 
 
 @njit(cache=True)
 def _excess(m, v):
-    """Return how many neighbours more than wanted v has: 6 inside, 4 at the boundary."""
+    """Return the valence of v minus the ideal one: 6 inside, 4 at the boundary."""
     return m.valence[v] - (4 if m.twin[m.start[v]] < 0 else 6)
 
 
 @njit(cache=True)
 def _flip(m, h):
-    """Turn the edge of h.
+    """Flip the edge of h.
 
        c                  c        Each face keeps the half-edge opposite to it: b c in the face of h, a d in
       / \\                /|\\      that of its twin t; h becomes d b, t becomes c a, the ones before them are
@@ -75,7 +75,7 @@ def _flip(m, h):
 
 @njit(cache=True, error_model="numpy")
 def _texture_stays(m, a, b, c, d):
-    """Return whether the new faces d b c and c a d have the same side up in the texture as the old ones."""
+    """Return whether the new faces d b c and c a d are oriented in the texture as the old ones; a, b, c, d: corners."""
     w = m.wedge
     n_sides = 0
     for p, q, r in ((a, b, c), (b, a, d), (d, b, c), (c, a, d)):
@@ -86,11 +86,11 @@ def _texture_stays(m, a, b, c, d):
 
 @njit(cache=True, error_model="numpy")
 def try_flip(m, h, cos_feature):
-    """Turn the edge of h if that helps and harms nothing; FLIPPED, the reason why not, or -1 where it does not help."""
+    """Flip the edge of h if that helps and is valid; return FLIPPED, the reason for refusal, or -1 if it is no help."""
     t = m.twin[h]
     if t < 0:
         return -1
-    p = m.place
+    p = m.position
     a, b, c, d = m.corner[h], m.corner[t], m.corner[before(h)], m.corner[before(t)]
     fx, fy, fz, f_size = normal_at(p, a, b, c)
     gx, gy, gz, g_size = normal_at(p, b, a, d)
@@ -115,15 +115,15 @@ def try_flip(m, h, cos_feature):
     for v in (a, b, c, d):
         x, y, z, _ = normals_around(m, v)
         rx, ry, rz = rx + x, ry + y, rz + z
-    if turns_over(fx, fy, fz, mx, my, mz, rx, ry, rz) or turns_over(fx, fy, fz, nx, ny, nz, rx, ry, rz):
+    if turns_too_far(fx, fy, fz, mx, my, mz, rx, ry, rz) or turns_too_far(fx, fy, fz, nx, ny, nz, rx, ry, rz):
         return REFUSED_TURN
-    if turns_over(gx, gy, gz, mx, my, mz, rx, ry, rz) or turns_over(gx, gy, gz, nx, ny, nz, rx, ry, rz):
+    if turns_too_far(gx, gy, gz, mx, my, mz, rx, ry, rz) or turns_too_far(gx, gy, gz, nx, ny, nz, rx, ry, rz):
         return REFUSED_TURN
-    # The new edge must be no crease.
+    # The new edge must not be a crease.
     m_len, n_len = np.sqrt(mx * mx + my * my + mz * mz), np.sqrt(nx * nx + ny * ny + nz * nz)
     if mx * nx + my * ny + mz * nz < max(cos_feature, COS_TURN) * m_len * n_len:
         return REFUSED_TURN
-    # Also where a or b would be left with two neighbours: the third joins c and d.
+    # This also covers a or b being left with two neighbours: then the third joins c and d.
     if are_neighbours(m, c, d):
         return REFUSED_TOPOLOGY
     if m.wedge.shape[1] >= 2 and not _texture_stays(m, h, t, before(h), before(t)):
@@ -134,7 +134,7 @@ def try_flip(m, h, cos_feature):
 
 @njit(cache=True)
 def flip_edges(m, cos_feature, counts):
-    """Try every edge once, in order; how many turned."""
+    """Try every edge once, in order; return the number of flips."""
     flipped = 0
     for h in range(3 * m.used[1]):
         if m.corner[h] >= 0 and m.twin[h] < h:

@@ -1,4 +1,4 @@
-"""The half-edge arrays that the remesher's kernels edit, and the walks around a vertex. Arithmetic in float64."""
+"""Half-edge arrays that the remeshing kernels edit, and traversals around a vertex. Arithmetic in float64."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from numba import njit
 
 from diffrender.geometry.remesh.constants import COS_TURN
 
-# Kinds of special edges, as bits; an ordinary edge has none.
+# Kinds of special edges, as bits; ordinary edges have none.
 BOUNDARY, SEAM, FEATURE = 1, 2, 4
-# How a vertex relates to the special edges: on none, on a line of them, or where lines end, meet or turn.
+# Classes of vertices: on no special edge, on a line of them, or where lines end, meet or turn.
 FREE, CURVE, CORNER = 0, 1, 2
 
 
 class HalfEdges(NamedTuple):
-    """A triangle mesh with room for more. Half-edge h = 3 f + c runs from corner c of face f to the next corner.
+    """A growable triangle mesh. Half-edge h = 3 f + c runs from corner c of face f to the next corner.
 
-    corner: [3 Fmax] int64; the vertex that half-edge h leaves; -1 in a removed face.
-    twin: [3 Fmax] int64; the half-edge of the other face on that edge; -1 at the boundary.
+    corner: [3 Fmax] int64; the origin vertex of half-edge h; -1 in a removed face.
+    twin: [3 Fmax] int64; the half-edge of the other face of that edge; -1 at the boundary.
     kind: [3 Fmax] uint8; bits BOUNDARY, SEAM, FEATURE; the same on both sides of an edge.
-    wedge: [3 Fmax, D]; what the corner carries.
-    start: [Vmax] int64; a half-edge that leaves the vertex, at the boundary the one without twin; -1 if removed.
+    wedge: [3 Fmax, D]; corner attributes.
+    start: [Vmax] int64; an outgoing half-edge, at the boundary the one without twin; -1 if removed.
     valence: [Vmax] int64; the number of neighbours.
-    place: [Vmax, 3]; values: [Vmax, C]; target: [Vmax]; position, carried values, target edge length.
-    stamp: [Vmax] int64; scratch: neighbours of one vertex are marked with a number never used before.
+    position: [Vmax, 3]. values: [Vmax, C]; vertex attributes. target: [Vmax]; target edge length.
+    stamp: [Vmax] int64; scratch: the neighbours of one vertex are marked with an unused number.
     used: [3] int64; vertices in use (removed ones too), faces in use (removed ones too), the last stamp.
     """
 
@@ -35,7 +35,7 @@ class HalfEdges(NamedTuple):
     wedge: np.ndarray
     start: np.ndarray
     valence: np.ndarray
-    place: np.ndarray
+    position: np.ndarray
     values: np.ndarray
     target: np.ndarray
     stamp: np.ndarray
@@ -58,9 +58,9 @@ def before(h):
 def length_of(m, h):
     """Return the length of the edge of half-edge h."""
     a, b = m.corner[h], m.corner[after(h)]
-    x = m.place[b, 0] - m.place[a, 0]
-    y = m.place[b, 1] - m.place[a, 1]
-    z = m.place[b, 2] - m.place[a, 2]
+    x = m.position[b, 0] - m.position[a, 0]
+    y = m.position[b, 1] - m.position[a, 1]
+    z = m.position[b, 2] - m.position[a, 2]
     return np.sqrt(x * x + y * y + z * z)
 
 
@@ -72,7 +72,7 @@ def target_length_at(m, h):
 
 @njit(cache=True, error_model="numpy")
 def normal_of(ax, ay, az, bx, by, bz, cx, cy, cz):
-    """Return the normal of triangle a b c, of twice its area in length, and the sum of its squared sides."""
+    """Return the normal (x, y, z) of triangle a b c, of length twice the area, and the sum of its squared sides."""
     ux, uy, uz = bx - ax, by - ay, bz - az
     vx, vy, vz = cx - ax, cy - ay, cz - az
     wx, wy, wz = cx - bx, cy - by, cz - bz
@@ -82,13 +82,13 @@ def normal_of(ax, ay, az, bx, by, bz, cx, cy, cz):
 
 @njit(cache=True, error_model="numpy")
 def normal_at(p, a, b, c):
-    """Return `normal_of` the triangle of three vertices whose positions are in p."""
+    """Return `normal_of` the triangle of vertices a b c with positions p."""
     return normal_of(p[a, 0], p[a, 1], p[a, 2], p[b, 0], p[b, 1], p[b, 2], p[c, 0], p[c, 1], p[c, 2])
 
 
 @njit(cache=True, error_model="numpy")
 def quality_of(nx, ny, nz, size):
-    """Return 1 for an equilateral triangle down to 0 for a flat one: 4 sqrt(3) area / sum of squared sides."""
+    """Return 4 sqrt(3) area / sum of squared sides: 1 for an equilateral triangle, 0 for a degenerate one."""
     return 2 * np.sqrt(3.0) * np.sqrt(nx * nx + ny * ny + nz * nz) / size if size > 0 else 0.0
 
 
@@ -98,7 +98,7 @@ def normals_around(m, v):
     x, y, z, size = 0.0, 0.0, 0.0, 0.0
     k = m.start[v]
     while True:
-        nx, ny, nz, _ = normal_at(m.place, v, m.corner[after(k)], m.corner[before(k)])
+        nx, ny, nz, _ = normal_at(m.position, v, m.corner[after(k)], m.corner[before(k)])
         x, y, z, size = x + nx, y + ny, z + nz, size + np.sqrt(nx * nx + ny * ny + nz * nz)
         k = m.twin[before(k)]
         if k < 0 or k == m.start[v]:
@@ -106,10 +106,10 @@ def normals_around(m, v):
 
 
 @njit(cache=True, error_model="numpy")
-def turns_over(ox, oy, oz, nx, ny, nz, rx, ry, rz):
-    """Return whether a face whose normal goes from o to n turns too far; r: the sum of the normals around.
+def turns_too_far(ox, oy, oz, nx, ny, nz, rx, ry, rz):
+    """Return whether a face turns too far if its normal changes from o to n; r: the sum of the normals around.
 
-    A face without area has no normal to turn, and one folded over, against r, may turn to where r points.
+    A face without area may turn anywhere, and a folded face, whose normal points against r, may turn towards r.
     """
     old, new = ox * ox + oy * oy + oz * oz, nx * nx + ny * ny + nz * nz
     if old == 0 or ox * nx + oy * ny + oz * nz > COS_TURN * np.sqrt(old * new):
@@ -119,8 +119,8 @@ def turns_over(ox, oy, oz, nx, ny, nz, rx, ry, rz):
 
 
 @njit(cache=True)
-def settle(m, v, h):
-    """Make half-edge h, which leaves v, the start of v; at the boundary the first that leaves it instead."""
+def set_start(m, v, h):
+    """Make the outgoing half-edge h the start of v; at the boundary the one without twin instead."""
     k = h
     while True:
         t = m.twin[k]
@@ -147,7 +147,7 @@ def are_neighbours(m, v, w):
 
 @njit(cache=True)
 def assign_wedge(m, h, counterclockwise, value):
-    """Write `value` to the corners at the origin of h: from h's face on, up to a special edge or around to h."""
+    """Write `value` to the corners at the origin of h: from the face of h up to a special edge or back to h."""
     k = h
     while True:
         for i in range(len(value)):
@@ -162,7 +162,7 @@ def assign_wedge(m, h, counterclockwise, value):
 
 @njit(cache=True)
 def side_end(m, h):
-    """Return the last half-edge counter-clockwise from h around its origin that no special edge separates from it."""
+    """Return the last half-edge counter-clockwise from h around its origin before a special edge is crossed."""
     k = h
     while m.kind[before(k)] == 0:
         k = m.twin[before(k)]
@@ -173,7 +173,7 @@ def side_end(m, h):
 
 @njit(cache=True, error_model="numpy")
 def _wedge_turns(m, first, last, cos_corner):
-    """Return whether the line of special edges turns at a vertex in the texture of one side; ends as of `side_end`."""
+    """Return whether the line of special edges turns in the texture of one side; last = side_end(m, first)."""
     ux = m.wedge[first, 0] - m.wedge[before(last), 0]
     uy = m.wedge[first, 1] - m.wedge[before(last), 1]
     wx = m.wedge[after(first), 0] - m.wedge[first, 0]
@@ -182,10 +182,10 @@ def _wedge_turns(m, first, last, cos_corner):
 
 
 @njit(cache=True, error_model="numpy")
-def standing(m, v, cos_corner):
-    """Return (FREE, CURVE or CORNER, a half-edge that leaves v along a special edge or -1).
+def classify_vertex(m, v, cos_corner):
+    """Return (FREE, CURVE or CORNER, an outgoing half-edge of v on a special edge or -1).
 
-    A line of special edges goes through a CURVE vertex: two edges of the same kinds that turn, in space and in the
+    At a CURVE vertex, a line of special edges passes: two edges of the same kinds that turn, in space and in the
     texture of either side, by less than the angle whose cosine is cos_corner.
     """
     start = m.start[v]
@@ -213,7 +213,7 @@ def standing(m, v, cos_corner):
     u, w = m.corner[before(last)], m.corner[after(first)]
     dot, uu, ww = 0.0, 0.0, 0.0
     for i in range(3):
-        x, y = m.place[v, i] - m.place[u, i], m.place[w, i] - m.place[v, i]
+        x, y = m.position[v, i] - m.position[u, i], m.position[w, i] - m.position[v, i]
         dot, uu, ww = dot + x * y, uu + x * x, ww + y * y
     if dot < cos_corner * np.sqrt(uu * ww):
         return CORNER, first

@@ -1,4 +1,4 @@
-"""Kernels: half-edges from faces, what is wrong with the faces, which edges are special, and the way back."""
+"""Kernels: convert faces to half-edges and back, find faults of the faces, and mark special edges."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from numba import njit
 
 from diffrender.geometry.remesh.halfedges import BOUNDARY, FEATURE, SEAM, after, before, normal_at
 
-# What can be wrong with an edge or a vertex.
+# Faults of an edge or a vertex.
 THIRD_FACE, SAME_DIRECTION, SAME_FACE, PINCHED = 0, 1, 2, 3
 
 
 @njit(cache=True)
-def link_twins(corner, n_vertices, twin, faults, places):
-    """Fill twin [3F]; count the edges of each fault in faults [4] and note the first two faces of it in places [4, 2].
+def link_twins(corner, n_vertices, twin, faults, examples):
+    """Fill twin [3F]; count the edges with each fault in faults [4], with the first pair of faces in examples [4, 2].
 
-    Half-edges are listed under their lower vertex; in such a list the partner is known by its higher vertex.
+    Half-edges are listed by their lower vertex; within a list, twins have the same higher vertex.
     """
     n_halves = len(corner)
     first = np.zeros(n_vertices + 1, np.int64)
@@ -24,11 +24,11 @@ def link_twins(corner, n_vertices, twin, faults, places):
     for v in range(n_vertices):
         first[v + 1] += first[v]
     listed = np.empty(n_halves, np.int64)
-    place = first[:-1].copy()
+    next_slot = first[:-1].copy()
     for h in range(n_halves):
         v = min(corner[h], corner[after(h)])
-        listed[place[v]] = h
-        place[v] += 1
+        listed[next_slot[v]] = h
+        next_slot[v] += 1
     seen_by = np.full(n_vertices, -1, np.int64)
     seen = np.empty(n_vertices, np.int64)
     for h in range(n_halves):
@@ -50,15 +50,15 @@ def link_twins(corner, n_vertices, twin, faults, places):
                 fault = SAME_FACE
             if fault >= 0:
                 if faults[fault] == 0:
-                    places[fault, 0], places[fault, 1] = g // 3, h // 3
+                    examples[fault, 0], examples[fault, 1] = g // 3, h // 3
                 faults[fault] += 1
             else:
                 twin[g], twin[h] = h, g
 
 
 @njit(cache=True)
-def link_vertices(m, n_vertices, faults, places):
-    """Fill start and valence; vertices whose faces are not connected count as PINCHED."""
+def link_vertices(m, n_vertices, faults, examples):
+    """Fill start and valence; count vertices whose faces are not connected by edges as PINCHED."""
     n_halves = 3 * m.used[1]
     corners = np.zeros(n_vertices, np.int64)
     for v in range(n_vertices):
@@ -82,21 +82,21 @@ def link_vertices(m, n_vertices, faults, places):
         m.valence[v] = count + (1 if k < 0 else 0)
         if count != corners[v]:
             if faults[PINCHED] == 0:
-                places[PINCHED, 0] = v
+                examples[PINCHED, 0] = v
             faults[PINCHED] += 1
 
 
 @njit(cache=True, error_model="numpy")
 def mark_edges(m, cos_feature):
-    """Fill kind: edges without a second face, with other corner values on either side, with a sharp angle.
+    """Fill kind: boundary edges, seams (corner values differ between the two faces) and features (sharp edges).
 
-    A sharp edge counts only where another one goes on from it: alone it is noise. So is one at a face that lies against
-    the faces around it, folded over.
+    A sharp edge counts only if another one continues it: a single one is noise, and so is one at a folded face, whose
+    normal points against those of the faces around it.
     """
     n_halves = 3 * m.used[1]
     around = np.zeros((m.used[0], 3))
     for h in range(n_halves):
-        x, y, z, _ = normal_at(m.place, m.corner[h], m.corner[after(h)], m.corner[before(h)])
+        x, y, z, _ = normal_at(m.position, m.corner[h], m.corner[after(h)], m.corner[before(h)])
         v = m.corner[h]
         around[v, 0], around[v, 1], around[v, 2] = around[v, 0] + x, around[v, 1] + y, around[v, 2] + z
     sharp = np.zeros(m.used[0], np.int64)
@@ -110,8 +110,8 @@ def mark_edges(m, cos_feature):
             if m.wedge[h, i] != m.wedge[after(t), i] or m.wedge[after(h), i] != m.wedge[t, i]:
                 m.kind[h] = SEAM
         a, b, c, d = m.corner[h], m.corner[t], m.corner[before(h)], m.corner[before(t)]
-        fx, fy, fz, _ = normal_at(m.place, a, b, c)
-        gx, gy, gz, _ = normal_at(m.place, b, a, d)
+        fx, fy, fz, _ = normal_at(m.position, a, b, c)
+        gx, gy, gz, _ = normal_at(m.position, b, a, d)
         both = np.sqrt((fx * fx + fy * fy + fz * fz) * (gx * gx + gy * gy + gz * gz))
         if both > 0 and fx * gx + fy * gy + fz * gz < cos_feature * both:
             rx = around[a, 0] + around[b, 0] + around[c, 0] + around[d, 0]
@@ -119,7 +119,7 @@ def mark_edges(m, cos_feature):
             rz = around[a, 2] + around[b, 2] + around[c, 2] + around[d, 2]
             if fx * rx + fy * ry + fz * rz > 0 and gx * rx + gy * ry + gz * rz > 0:
                 m.kind[h] |= FEATURE
-                sharp[a] += 1  # each edge is seen from both ends
+                sharp[a] += 1  # each edge is visited from both ends
     for h in range(n_halves):
         if m.kind[h] & FEATURE and sharp[m.corner[h]] == 1 and sharp[m.corner[after(h)]] == 1:
             m.kind[h] -= FEATURE
@@ -127,7 +127,7 @@ def mark_edges(m, cos_feature):
 
 @njit(cache=True)
 def compact(m, faces, wedges, vertex):
-    """Write what is left: faces [F, 3] and wedges [3F, D] in new numbers, vertex [V] the old number of each vertex."""
+    """Write the remaining mesh: renumbered faces [F, 3], wedges [3F, D], and the old number of each vertex [V]."""
     number = np.empty(m.used[0], np.int64)
     count = 0
     for v in range(m.used[0]):

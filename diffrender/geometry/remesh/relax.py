@@ -1,4 +1,4 @@
-"""Kernel: vertices slide over the surface towards the middle of their neighbours."""
+"""Kernels: slide vertices over the surface towards the centre of their faces (tangential relaxation)."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from diffrender.geometry.remesh.halfedges import (
     after,
     assign_wedge,
     before,
+    classify_vertex,
     normal_at,
     normal_of,
     normals_around,
     quality_of,
     side_end,
-    standing,
-    turns_over,
+    turns_too_far,
 )
 
-# A vertex whose faces on the whole lean away from its normal by more is a tip that sliding would cut off.
+# A vertex whose faces lean away from its normal by more on average is a tip, which sliding would cut off.
 COS_TIP = math.cos(math.radians(45))
-# How flat a ring of neighbours may be before its height no longer counts, as height^2 / width^2: far below what float32
-# tells, far above what a 3 x 3 inverse in float64 does.
+# Minimum height^2 / width^2 of a ring of neighbours, below which its height is ignored: far below the resolution of
+# float32, far above the rounding of a 3 x 3 inverse in float64.
 FLATTEST = 1e-10
-# A vertex on a line comes no nearer to its neighbour than this share of the edge.
+# Minimum distance of a vertex on a line from its neighbour, as a fraction of the edge.
 MARGIN = 0.1
-# A step that would spoil a face is halved this many times before the vertex stays.
+# Attempts, each with half the step, before a vertex whose step would spoil a face stays in place.
 N_TRIES = 3
-# Steps shorter than this part of the target length are not made: a mesh at rest stays the same bit for bit.
+# Steps shorter than this fraction of the target length are skipped, so a converged mesh stays the same bit for bit.
 LEAST_STEP = 1e-3
 
 
 @njit(cache=True, error_model="numpy")
 def _spoils(m, v, x, y, z):
-    """Return whether, if v moved there, a face would turn over, or become worse than SLIVER and the worst now."""
-    p = m.place
+    """Return whether moving v would turn a face too far or make one worse than both SLIVER and the worst now."""
+    p = m.position
     rx, ry, rz, _ = normals_around(m, v)
     worst_now, worst_then = 1.0, 1.0
     k = m.start[v]
@@ -49,7 +49,7 @@ def _spoils(m, v, x, y, z):
         worst_now = min(worst_now, quality_of(nx, ny, nz, size))
         mx, my, mz, size = normal_of(x, y, z, p[b, 0], p[b, 1], p[b, 2], p[c, 0], p[c, 1], p[c, 2])
         worst_then = min(worst_then, quality_of(mx, my, mz, size))
-        if turns_over(nx, ny, nz, mx, my, mz, rx, ry, rz):
+        if turns_too_far(nx, ny, nz, mx, my, mz, rx, ry, rz):
             return True
         k = m.twin[before(k)]
         if k < 0 or k == m.start[v]:
@@ -58,7 +58,7 @@ def _spoils(m, v, x, y, z):
 
 @njit(cache=True, error_model="numpy")
 def _texture_spoils(m, k, value, all_around):
-    """Return whether a face turns over in the texture if the corners from k on, counter-clockwise, get `value`."""
+    """Return whether a face inverts in the texture if the corners from k on, counter-clockwise, get `value`."""
     first = k
     while True:
         bx, by = m.wedge[after(k), 0], m.wedge[after(k), 1]
@@ -75,12 +75,13 @@ def _texture_spoils(m, k, value, all_around):
 
 @njit(cache=True, error_model="numpy")
 def _middle(m, v):
-    """Return (x, y, z, ok): the step from v to the middle of its faces, in the plane at right angles to its normal.
+    """Return (x, y, z, ok): the step from v to the centre of its faces, in the plane perpendicular to its normal.
 
-    The middle of each face counts by area / target^4, the density that makes a centroidal tessellation of cells of
-    the target's size (Du, Faber, Gunzburger 1999). ok is false at a tip.
+    The centroid of each face is weighted by area / target^4, the density for which the cells of a centroidal Voronoi
+    tessellation have the target size. ok is false at a tip.
+    Source: Q. Du, V. Faber, M. Gunzburger, "Centroidal Voronoi tessellations" (1999).
     """
-    p = m.place
+    p = m.position
     sx, sy, sz, weight = 0.0, 0.0, 0.0, 0.0
     nx, ny, nz, size = 0.0, 0.0, 0.0, 0.0
     k = m.start[v]
@@ -108,11 +109,11 @@ def _middle(m, v):
 
 @njit(cache=True, error_model="numpy")
 def _slope_of_weights(m, v, sx, sy, sz):
-    """Return y = M^-1 step: the weights w_i = y . (p_i - p_v) of the neighbours move v by the step.
+    """Return y = M^-1 step: the weights w_i = y . (p_i - p_v) of the neighbours then move v by the step.
 
-    M = sum of (p_i - p_v) (p_i - p_v)^T. These weights are the smallest that do it.
+    M = sum of (p_i - p_v) (p_i - p_v)^T. These are the smallest such weights.
     """
-    p = m.place
+    p = m.position
     xx, yy, zz, xy, xz, yz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     k = m.start[v]
     while True:
@@ -138,8 +139,8 @@ def _slope_of_weights(m, v, sx, sy, sz):
 
 @njit(cache=True, error_model="numpy")
 def _combine(m, v, yx, yy, yz, moved, value):
-    """Write the position and the corner values that the weights give into moved [3] and value [D]."""
-    p = m.place
+    """Write the weighted position into moved [3] and the weighted corner attributes into value [D]."""
+    p = m.position
     first = m.start[v]
     for i in range(3):
         moved[i] = p[v, i]
@@ -159,9 +160,9 @@ def _combine(m, v, yx, yy, yz, moved, value):
 
 
 @njit(cache=True, error_model="numpy")
-def _carry(m, v, yx, yy, yz, change):
-    """Give v the values, and within the range of its neighbours the target, that the weights give; change: [C + 1]."""
-    p = m.place
+def _update_attributes(m, v, yx, yy, yz, change):
+    """Update the attributes of v by the weights, and its target within the range of its neighbours; change: [C + 1]."""
+    p = m.position
     n_values = m.values.shape[1]
     change[:] = 0
     low = high = m.target[v]
@@ -183,7 +184,7 @@ def _carry(m, v, yx, yy, yz, change):
 
 @njit(cache=True, error_model="numpy")
 def _slide_free(m, v, strength, moved, value, change):
-    """Move v over its faces; whether it moved. moved: [3], value: [D], change: [C + 1] scratch."""
+    """Move v over its faces; return whether it moved. moved: [3], value: [D], change: [C + 1] scratch."""
     sx, sy, sz, ok = _middle(m, v)
     if not ok or sx * sx + sy * sy + sz * sz < (LEAST_STEP * m.target[v]) ** 2:
         return False
@@ -193,9 +194,9 @@ def _slide_free(m, v, strength, moved, value, change):
         if not _spoils(m, v, moved[0], moved[1], moved[2]) and not (
             len(value) >= 2 and _texture_spoils(m, m.start[v], value, True)
         ):
-            _carry(m, v, yx, yy, yz, change)
+            _update_attributes(m, v, yx, yy, yz, change)
             for i in range(3):
-                m.place[v, i] = moved[i]
+                m.position[v, i] = moved[i]
             if len(value) > 0:
                 assign_wedge(m, m.start[v], True, value)
             return True
@@ -205,8 +206,11 @@ def _slide_free(m, v, strength, moved, value, change):
 
 @njit(cache=True, error_model="numpy")
 def _slide_along(m, v, first, strength, one, two):
-    """Move v along its line of special edges, of which half-edge `first` is one; one, two: [D] scratch."""
-    p = m.place
+    """Move v along its line of special edges, given its half-edge `first`; return whether it moved.
+
+    one, two: [D] scratch.
+    """
+    p = m.position
     last = side_end(m, first)
     w, u = m.corner[after(first)], m.corner[before(last)]
     to_w, to_u = 0.0, 0.0
@@ -214,12 +218,12 @@ def _slide_along(m, v, first, strength, one, two):
         to_w += (p[w, i] - p[v, i]) ** 2
         to_u += (p[u, i] - p[v, i]) ** 2
     to_w, to_u = np.sqrt(to_w), np.sqrt(to_u)
-    # Lengths in the ratio of the targets.
+    # The lengths should have the ratio of the targets.
     want_w, want_u = m.target[v] + m.target[w], m.target[v] + m.target[u]
     step = strength * (to_w - (to_w + to_u) * want_w / (want_w + want_u))
     if abs(step) < LEAST_STEP * m.target[v]:
         return False
-    # The half-edges at v on the two sides of the edge towards the end: on_left has it on its right.
+    # The half-edges at v on the two sides of the edge towards `end`: on_left has the edge on its right.
     if step > 0:
         end, share = w, step / to_w
         on_left, on_right = first, after(m.twin[first]) if m.twin[first] >= 0 else -1
@@ -239,7 +243,7 @@ def _slide_along(m, v, first, strength, one, two):
                 if on_right >= 0:
                     two[i] = m.wedge[on_right, i] + share * (m.wedge[before(on_right), i] - m.wedge[on_right, i])
             if len(one) >= 2:
-                # The other side, walked counter-clockwise, begins behind the line's other edge.
+                # The other side, counter-clockwise, begins after the other edge of the line.
                 right_first = m.twin[before(side_end(m, on_left))] if on_left >= 0 else m.start[v]
                 spoils = on_left >= 0 and _texture_spoils(m, on_left, one, False)
                 if on_right >= 0 and not spoils:
@@ -261,12 +265,12 @@ def _slide_along(m, v, first, strength, one, two):
 
 @njit(cache=True)
 def relax_vertices(m, strength, counts):
-    """Move every vertex in turn that is free or on a line."""
+    """Move every FREE and CURVE vertex in turn."""
     one, two = np.empty(m.wedge.shape[1]), np.empty(m.wedge.shape[1])
     moved, change = np.empty(3), np.empty(m.values.shape[1] + 1)
     for v in range(m.used[0]):
         if m.start[v] >= 0:
-            kind, first = standing(m, v, COS_CORNER)
+            kind, first = classify_vertex(m, v, COS_CORNER)
             if kind == FREE:
                 counts[MOVED] += _slide_free(m, v, strength, moved, one, change)
             elif kind == CURVE:

@@ -1,4 +1,4 @@
-"""Remeshing: the same surface in triangles of wanted size, with all that vertices and corners carry taken along."""
+"""Isotropic remeshing to target edge lengths that also transfers vertex and corner attributes."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from diffrender.geometry.remesh.constants import (
 if TYPE_CHECKING:
     from diffrender.geometry.remesh.halfedges import HalfEdges
 
-# More faces than this are a slip in the target length rather than a wish.
+# More faces than this indicate a mistake in the target length.
 MOST_FACES = 5_000_000
-# Each round halves what is too long, so that no ratio of lengths needs more.
+# Each round halves long edges, so no ratio of lengths needs as many rounds.
 MOST_ROUNDS = 64
-# Sweeps of flips in one pass; the second finds a tenth of the first.
+# Sweeps of flips per pass; the second makes a tenth of the flips of the first.
 MOST_SWEEPS = 3
 
 
 @dataclass(frozen=True)
 class RemeshOptions:
-    """How to remesh.
+    """Options of `remesh`.
 
-    features_deg: edges that the surface bends at by more than this many degrees (0..180) are kept as lines: nothing is
-        collapsed across them and they are not flipped. None: only boundaries and seams are kept.
-    relax: how far vertices slide towards the middle of their neighbours in a pass, 0 (stay) to 1.
-    most_faces: raise instead of making more faces than about this.
+    features_deg: edges whose two normals differ by more than this many degrees (0..180) are kept as feature lines:
+        nothing is collapsed across them and they are not flipped. None: only boundaries and seams are kept.
+    relax: fraction of the way that vertices slide towards the centre of their faces per pass, 0..1.
+    most_faces: raise an error instead of making more faces than about this.
     """
 
     features_deg: float | None = 60.0
@@ -54,20 +54,20 @@ class RemeshOptions:
 
     def __post_init__(self) -> None:
         if self.features_deg is not None and not 0 < self.features_deg <= 180:
-            raise ShapeError(f"remesh: features_deg must be in 0..180 or be None, got {self.features_deg}")
+            raise ShapeError(f"remesh: features_deg must be in 0..180 or None, got {self.features_deg}")
         if not 0 <= self.relax <= 1:
             raise ShapeError(f"remesh: relax must be in 0..1, got {self.relax}")
 
 
 @dataclass(frozen=True)
 class Edits:
-    """What a call of `remesh` did. An edge may be refused in several passes, and counts in each.
+    """Counts of the edits of a call of `remesh`, summed over its passes; an edge may be refused in each.
 
-    splits, collapses, flips: edges. slides: vertices moved, summed over the passes.
+    splits, collapses, flips: edges. slides: vertices moved.
     refused_topology: collapses and flips that would have made the mesh non-manifold.
     refused_feature: those that would have moved a boundary, a seam or a sharp edge.
-    refused_turn: those that would have turned a face by more than 60 degrees, in space or over in the texture.
-    refused_sliver: those that would have made a needle. refused_long: collapses that would have made too long an edge.
+    refused_turn: those that would have turned a face by more than 60 degrees in space or inverted it in the texture.
+    refused_sliver: those that would have made a sliver. refused_long: collapses that would have made an edge too long.
     """
 
     splits: int
@@ -83,10 +83,10 @@ class Edits:
 
 @dataclass(frozen=True)
 class Remeshed:
-    """A mesh from `remesh`; vertices that stayed keep their order, new ones follow.
+    """The result of `remesh`; vertices that remain keep their order, new ones follow.
 
-    vertices: [V, 3]; faces: [F, 3] int64; attributes: [V, C]; corner_attributes: [F, 3, D] or None; all of the dtypes
-        that came in. target_length: [V], the target at each vertex.
+    vertices: [V, 3]; faces: [F, 3] int64; attributes: [V, C]; corner_attributes: [F, 3, D] or None; with the dtypes of
+        the input. target_length: [V], the target at each vertex.
     """
 
     vertices: Tensor
@@ -107,26 +107,26 @@ def remesh(
     passes: int = 1,
     options: RemeshOptions | None = None,
 ) -> Remeshed:
-    """Return the same surface in triangles whose edges are about `target_length` long.
+    """Remesh a surface to triangles with edges of about `target_length`.
 
     A pass splits edges longer than 4/3 of the mean target of their ends, collapses those shorter than 4/5, flips edges
-    towards six neighbours a vertex and slides vertices over the surface. One pass after each few steps of a fit keeps a
-    mesh good; from any mesh to an even one takes about five. The mesh stays manifold, with as many components, holes
-    and handles as before. Boundary, seams (edges whose corner attributes differ between their faces) and sharp edges
-    stay where they are up to turns of less than 40 degrees; their corners stay exactly.
+    towards six neighbours per vertex and slides vertices over the surface. One pass every few steps of a fit keeps a
+    mesh in good shape; making an arbitrary mesh even takes about five. The mesh stays manifold, with the same number of
+    components, holes and handles. Boundaries, seams (edges whose corner attributes differ between their faces) and
+    sharp edges stay in place up to turns of less than 40 degrees; their corners stay exactly.
 
-    vertices: [V, 3] float32 or float64 in any unit, on the CPU. Unused ones are not in the result.
-    faces: [F, 3] int64, counter-clockwise; an orientable manifold, closed or open, of any number of components.
+    vertices: [V, 3] float32 or float64 in any unit, on the CPU. The result omits vertices without a face.
+    faces: [F, 3] int64, counter-clockwise; an orientable manifold, closed or open, with any number of components.
     target_length: positive, in the unit of vertices; one number or [V].
-    attributes: [V, C] float, whatever else vertices carry. New and moved vertices get their values and their position
-        by the same weights, so a linear function of the position stays exactly that. The weights of a sliding vertex
-        are slightly negative on one side: clamp what has bounds (colours, second moments of an optimiser) afterwards.
-    corner_attributes: [F, 3, D] float, what corners carry; with D >= 2 the first two are texture coordinates, and edits
-        that would turn a face over in the texture are refused.
+    attributes: [V, C] float, other vertex attributes. The position and the attributes of new and moved vertices use the
+        same weights, so linear functions of the position stay exact. The weights of a sliding vertex are slightly
+        negative on one side: clamp bounded attributes (colours, second moments of an optimiser) afterwards.
+    corner_attributes: [F, 3, D] float; if D >= 2, the first two are texture coordinates, and edits that would invert a
+        face in the texture are refused.
     passes: at least 1.
     Not differentiable. Computed in float64 on one thread: the same on every run.
-    Raises MeshError for a mesh that is not manifold or whose edges would become too many, ShapeError for other shapes,
-    values that are not finite or indices out of range.
+    Raises MeshError for a mesh that is not manifold or would get too many faces, ShapeError for other shapes,
+    non-finite values or indices out of range.
     Sources: M. Botsch and L. Kobbelt, "A remeshing approach to multiresolution modeling" (2004), section 4;
     W. Palfinger, "Continuous remeshing for inverse rendering" (2022).
     """
@@ -135,10 +135,10 @@ def remesh(
     target = _check_target(vertices, faces, target_length, attributes, corner_attributes, passes)
     _check_size(vertices, faces, target, options.most_faces)
     counts = np.zeros(N_COUNTS, np.int64)
-    halves = _halves(vertices, faces, target, attributes, corner_attributes, options)
+    halves = _build_halfedges(vertices, faces, target, attributes, corner_attributes, options)
     for _ in range(passes if len(faces) else 0):
-        halves = _one_pass(halves, options, counts)
-    return _result(halves, vertices, attributes, corner_attributes, counts)
+        halves = _run_pass(halves, options, counts)
+    return _build_result(halves, vertices, attributes, corner_attributes, counts)
 
 
 def _check_target(
@@ -149,7 +149,7 @@ def _check_target(
     corner_attributes: Tensor | None,
     passes: int,
 ) -> Tensor:
-    """Return the target length of each vertex, [V] float64; raises for bad arguments."""
+    """Check all arguments and return the target length of each vertex, [V] float64."""
     check_shape("remesh", "vertices", vertices, ("V", 3))
     check_shape("remesh", "faces", faces, ("F", 3))
     check_shape("remesh", "attributes", attributes, (len(vertices), "C"))
@@ -177,18 +177,18 @@ def _check_target(
 
 
 def _check_size(vertices: Tensor, faces: Tensor, target: Tensor, most_faces: int) -> None:
-    """Raise where the surface holds more equilateral triangles with sides of the target length than wanted."""
+    """Raise if more than `most_faces` equilateral triangles with sides of the target length fit on the surface."""
     a, b, c = vertices.detach().double()[faces].unbind(1)
     area = torch.linalg.vector_norm(torch.linalg.cross(b - a, c - a), dim=1) / 2
     expected = float((area / (math.sqrt(3) / 4 * target[faces].mean(1).square())).sum())
     if expected > most_faces:
         raise MeshError(
-            f"remesh: target_length (mean {float(target.mean()):.3g}) would make about {expected:.3g} faces of a"
+            f"remesh: target_length (mean {float(target.mean()):.3g}) would make about {expected:.3g} faces on a"
             f" surface of area {float(area.sum()):.3g}, more than most_faces = {most_faces}; use a longer target_length"
         )
 
 
-def _halves(
+def _build_halfedges(
     vertices: Tensor,
     faces: Tensor,
     target: Tensor,
@@ -196,39 +196,39 @@ def _halves(
     corner_attributes: Tensor | None,
     options: RemeshOptions,
 ) -> HalfEdges:
-    """Return the half-edges of a mesh; raises where it is not manifold."""
+    """Build the half-edges of a mesh; raise if it is not manifold."""
     from diffrender.geometry.remesh.halfedges import HalfEdges
     from diffrender.geometry.remesh.link_halfedges import link_twins, link_vertices, mark_edges
 
     n_vertices, n_faces = len(vertices), len(faces)
     _check_faces(faces)
     corner = faces.detach().reshape(-1).numpy().copy()
-    faults, places = np.zeros(4, np.int64), np.zeros((4, 2), np.int64)
+    faults, examples = np.zeros(4, np.int64), np.zeros((4, 2), np.int64)
     twin = np.empty(3 * n_faces, np.int64)
-    link_twins(corner, n_vertices, twin, faults, places)
-    _raise_faults(faces, faults, places)
+    link_twins(corner, n_vertices, twin, faults, examples)
+    _raise_faults(faces, faults, examples)
     wedge = np.zeros((3 * n_faces, 0))
     if corner_attributes is not None:
-        wedge = _doubles(corner_attributes.reshape(3 * n_faces, corner_attributes.shape[2]))
+        wedge = _copy_float64(corner_attributes.reshape(3 * n_faces, corner_attributes.shape[2]))
     halves = HalfEdges(
         corner, twin, np.zeros(3 * n_faces, np.uint8), wedge,
         np.empty(n_vertices, np.int64), np.empty(n_vertices, np.int64),
-        _doubles(vertices), _doubles(attributes), _doubles(target),
+        _copy_float64(vertices), _copy_float64(attributes), _copy_float64(target),
         np.zeros(n_vertices, np.int64), np.array([n_vertices, n_faces, 0]),
     )  # fmt: skip
-    link_vertices(halves, n_vertices, faults, places)
-    _raise_faults(faces, faults, places)
+    link_vertices(halves, n_vertices, faults, examples)
+    _raise_faults(faces, faults, examples)
     mark_edges(halves, _cos_feature(options))
     return halves
 
 
-def _doubles(tensor: Tensor) -> np.ndarray:
+def _copy_float64(tensor: Tensor) -> np.ndarray:
     """Return a float64 copy."""
     return np.array(tensor.detach().numpy(), np.float64, order="C")
 
 
 def _cos_feature(options: RemeshOptions) -> float:
-    """Return the cosine of two normals below which their edge is a feature; no cosine is below -2."""
+    """Return the cosine of the normals below which an edge is a feature; -2, below any cosine, disables features."""
     return -2.0 if options.features_deg is None else math.cos(math.radians(options.features_deg))
 
 
@@ -237,57 +237,57 @@ def _check_faces(faces: Tensor) -> None:
     bad = ((a == b) | (b == c) | (c == a)).nonzero()[:, 0]
     if len(bad):
         raise MeshError(
-            f"remesh: faces must have three different corners, found face {int(bad[0])} = {faces[bad[0]].tolist()}"
-            f" ({len(bad)} such faces in all); remove them"
+            f"remesh: faces must have three different corners, got face {int(bad[0])} = {faces[bad[0]].tolist()}"
+            f" ({len(bad)} such faces in total); remove them"
         )
 
 
-def _raise_faults(faces: Tensor, faults: np.ndarray, places: np.ndarray) -> None:
-    """Raise for the first kind of fault that there is."""
+def _raise_faults(faces: Tensor, faults: np.ndarray, examples: np.ndarray) -> None:
+    """Raise for the first kind of fault that occurred."""
     from diffrender.geometry.remesh.link_halfedges import PINCHED, SAME_DIRECTION, SAME_FACE, THIRD_FACE
 
     reasons = {
         THIRD_FACE: (
-            "have at most two faces at an edge",
+            "edges must have at most two faces",
             "edges with a third face",
-            "remove the inner or doubled faces",
+            "remove the interior or duplicate faces",
         ),
         SAME_DIRECTION: (
-            "be oriented alike and occur once",
+            "faces must be consistently oriented and occur once",
             "edges that two faces run along in the same direction",
-            "turn or remove one of them (trimesh.repair.fix_winding orients a mesh)",
+            "reverse or remove one of them (trimesh.repair.fix_winding orients a mesh)",
         ),
-        SAME_FACE: ("differ", "pairs of faces with the same three corners", "remove both"),
+        SAME_FACE: ("faces must differ", "pairs of faces with the same three corners", "remove both"),
     }
-    for fault, (wanted, found, remedy) in reasons.items():
+    for fault, (rule, found, remedy) in reasons.items():
         if faults[fault]:
-            first, second = int(places[fault, 0]), int(places[fault, 1])
+            first, second = int(examples[fault, 0]), int(examples[fault, 1])
             raise MeshError(
-                f"remesh: faces must {wanted}, found {int(faults[fault])} {found}, the first at faces {first} ="
+                f"remesh: {rule}, got {int(faults[fault])} {found}, the first at faces {first} ="
                 f" {faces[first].tolist()} and {second} = {faces[second].tolist()}; {remedy}"
             )
     if faults[PINCHED]:
         raise MeshError(
-            f"remesh: the faces at a vertex must hang together by edges, found {int(faults[PINCHED])} vertices where"
-            f" parts of the surface only touch, the first is vertex {int(places[PINCHED, 0])}; give each part a copy"
+            f"remesh: the faces at a vertex must be connected by edges, got {int(faults[PINCHED])} vertices where"
+            f" parts of the surface only touch, the first is vertex {int(examples[PINCHED, 0])}; give each part a copy"
             " of the vertex"
         )
 
 
-def _one_pass(halves: HalfEdges, options: RemeshOptions, counts: np.ndarray) -> HalfEdges:
-    """Split, collapse, flip, slide."""
-    from diffrender.geometry.remesh.collapse import collapse_edges, short_edges
+def _run_pass(halves: HalfEdges, options: RemeshOptions, counts: np.ndarray) -> HalfEdges:
+    """Run a pass: split, collapse, flip, slide."""
+    from diffrender.geometry.remesh.collapse import collapse_edges, find_short_edges
     from diffrender.geometry.remesh.flip import flip_edges
     from diffrender.geometry.remesh.relax import relax_vertices
-    from diffrender.geometry.remesh.split import long_edges, split_edges
+    from diffrender.geometry.remesh.split import find_long_edges, split_edges
 
     for _ in range(MOST_ROUNDS):
-        edges = long_edges(halves, HIGH)
+        edges = find_long_edges(halves, HIGH)
         if not len(edges):
             break
-        halves = _with_room(halves, len(edges))
+        halves = _grow(halves, len(edges))
         counts[SPLIT] += split_edges(halves, edges)
-    collapse_edges(halves, short_edges(halves, LOW), LOW, HIGH, counts)
+    collapse_edges(halves, find_short_edges(halves, LOW), LOW, HIGH, counts)
     for _ in range(MOST_SWEEPS):
         if not flip_edges(halves, _cos_feature(options), counts):
             break
@@ -296,8 +296,8 @@ def _one_pass(halves: HalfEdges, options: RemeshOptions, counts: np.ndarray) -> 
     return halves
 
 
-def _with_room(halves: HalfEdges, n_splits: int) -> HalfEdges:
-    """Return the same with room for that many more splits: a vertex and two faces each."""
+def _grow(halves: HalfEdges, n_splits: int) -> HalfEdges:
+    """Return the half-edges with room for `n_splits` more splits, each of one vertex and two faces."""
     n_vertices, n_faces = int(halves.used[0]) + n_splits, int(halves.used[1]) + 2 * n_splits
     if n_vertices <= len(halves.start) and 3 * n_faces <= len(halves.corner):
         return halves
@@ -307,7 +307,7 @@ def _with_room(halves: HalfEdges, n_splits: int) -> HalfEdges:
         room[: len(array)] = array
         return room
 
-    # Half as much again, so that a mesh that grows in many rounds is copied few times.
+    # By half as much again, so that a mesh that grows in many rounds is copied only a few times.
     n_vertices, n_faces = n_vertices * 3 // 2, n_faces * 3 // 2
     per_corner = {"corner", "twin", "kind", "wedge"}
     return halves._replace(
@@ -319,10 +319,10 @@ def _with_room(halves: HalfEdges, n_splits: int) -> HalfEdges:
     )
 
 
-def _result(
+def _build_result(
     halves: HalfEdges, vertices: Tensor, attributes: Tensor, corner_attributes: Tensor | None, counts: np.ndarray
 ) -> Remeshed:
-    """Return the mesh that the half-edges describe, without what was removed."""
+    """Build the mesh that the half-edges describe, without removed vertices and faces."""
     from diffrender.geometry.remesh.link_halfedges import compact
 
     n_vertices = int((halves.start[: halves.used[0]] >= 0).sum())
@@ -335,7 +335,7 @@ def _result(
     if corner_attributes is not None:
         corners = torch.from_numpy(wedges).to(corner_attributes.dtype).reshape(n_faces, 3, wedges.shape[1])
     return Remeshed(
-        vertices=torch.from_numpy(halves.place[vertex]).to(vertices.dtype),
+        vertices=torch.from_numpy(halves.position[vertex]).to(vertices.dtype),
         faces=torch.from_numpy(faces),
         attributes=torch.from_numpy(halves.values[vertex]).to(attributes.dtype),
         corner_attributes=corners,

@@ -1,4 +1,4 @@
-"""Kernel: edges that are too long get a vertex in their middle."""
+"""Kernels: split edges that are too long at their middle."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from diffrender.geometry.remesh.halfedges import after, before, length_of, targe
 
 
 @njit(cache=True, error_model="numpy")
-def long_edges(m, high):
-    """Return half-edges of the edges longer than `high` times the target length, one per edge, the longest first."""
+def find_long_edges(m, high):
+    """Return one half-edge per edge longer than `high` times its target length, the longest first."""
     n_halves = 3 * m.used[1]
     count = 0
     for h in range(n_halves):
@@ -29,7 +29,7 @@ def long_edges(m, high):
 
 @njit(cache=True)
 def _halve(m, h, v):
-    """Cut the face of h = (a, b) with third corner c from c to vertex v on the edge a b; the half-edge from v to b.
+    """Cut the face of h = (a, b) with third corner c from c to v on the edge a b; return the half-edge from v to b.
 
             c                      c        The old face keeps the half-edges a v and c a, its middle one becomes v c.
            / \\                   /|\\      The new face has v b, b c (with the twin that it had), c v.
@@ -48,7 +48,7 @@ def _halve(m, h, v):
     m.kind[new], m.kind[new + 1], m.kind[new + 2] = m.kind[h], m.kind[middle], 0
     m.twin[new + 2], m.twin[middle], m.kind[middle] = middle, new + 2, 0
     for i in range(m.wedge.shape[1]):
-        # Adding in either order gives the same bits: what was no seam is none afterwards.
+        # Addition is commutative bit for bit, so an edge that is not a seam does not become one.
         half = 0.5 * (m.wedge[h, i] + m.wedge[middle, i])
         m.wedge[new + 1, i], m.wedge[new + 2, i] = m.wedge[middle, i], m.wedge[last, i]
         m.wedge[new, i] = m.wedge[middle, i] = half
@@ -61,12 +61,12 @@ def _halve(m, h, v):
 
 @njit(cache=True)
 def split_edge(m, h):
-    """Put a vertex into the middle of the edge of h; there must be room for one vertex and two faces."""
+    """Insert a vertex in the middle of the edge of h; the arrays must have room for one vertex and two faces."""
     a, b, t = m.corner[h], m.corner[after(h)], m.twin[h]
     v = m.used[0]
     m.used[0] += 1
     for i in range(3):
-        m.place[v, i] = 0.5 * (m.place[a, i] + m.place[b, i])
+        m.position[v, i] = 0.5 * (m.position[a, i] + m.position[b, i])
     for i in range(m.values.shape[1]):
         m.values[v, i] = 0.5 * (m.values[a, i] + m.values[b, i])
     m.target[v] = 0.5 * (m.target[a] + m.target[b])
@@ -83,14 +83,14 @@ def split_edge(m, h):
 
 @njit(cache=True)
 def split_edges(m, edges):
-    """Split the edges of these half-edges that still are what they were; how many."""
+    """Split the edges of these half-edges, unless another split has changed them; return how many."""
     ends = np.empty((len(edges), 2), np.int64)
     for i in range(len(edges)):
         ends[i, 0], ends[i, 1] = m.corner[edges[i]], m.corner[after(edges[i])]
     count = 0
     for i in range(len(edges)):
         h = edges[i]
-        # A split nearby moves half-edges; such an edge waits for the next round.
+        # A split nearby may move half-edges; such an edge waits for the next round.
         if m.corner[h] == ends[i, 0] and m.corner[after(h)] == ends[i, 1]:
             split_edge(m, h)
             count += 1
