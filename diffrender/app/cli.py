@@ -159,7 +159,7 @@ def compare(
     with _errors_in_one_line():
         from rich.console import Console
 
-        from diffrender.app.compare import compare_files
+        from diffrender.app.compare_mesh_files import compare_files
 
         compare_files(first, second, Console(), json_, samples, seed)
 
@@ -207,7 +207,7 @@ def bake(
 ) -> None:
     """Move the colours of a mesh from its vertices into a texture, or from its texture into vertices."""
     with _errors_in_one_line():
-        from diffrender.app.bake import bake_file
+        from diffrender.app.bake_colors import bake_file
 
         typer.echo(f"wrote {bake_file(mesh, to.value, out, resolution, unwrap)}")
 
@@ -285,7 +285,7 @@ def _load_and_run(
         assert scene is not None
         config, name = load_config(scene, overrides), scene.stem
     else:
-        from diffrender.app.resume import RESOLVED, find_run, scene_name
+        from diffrender.app.earlier_run import RESOLVED, find_run, scene_name
 
         folder = find_run(resume)
         scene = scene or folder.path / RESOLVED

@@ -12,7 +12,7 @@ from diffrender.evaluate.materials import MaterialEvaluator, MaterialReport
 from diffrender.evaluate.views import evaluate_views
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.setup.fit_setup import FitSetup
 
 # If exposures are learned, those of held-out views are unknown: each is fitted in closed form before it is scored.

@@ -16,7 +16,7 @@ from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import evenly_spaced_indices
+from diffrender.scene.target_views import evenly_spaced_indices
 
 VIEWS = 4
 # The PSNR of identical images is infinite, which JSON cannot express; 8-bit images of a megapixel that differ have at

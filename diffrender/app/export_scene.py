@@ -10,10 +10,10 @@ import torch
 
 from diffrender.geometry.rigid import invert_rigid, make_rigid
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import POSITION, kinds_of, textures_of
+from diffrender.scene.field_kinds import POSITION, kinds_of, textures_of
 from diffrender.scene.scene import Scene
 from diffrender.writers.cameras import write_transforms
-from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.images.textures import write_texture
 from diffrender.writers.lights import write_lights
 from diffrender.writers.meshes.obj import write_obj

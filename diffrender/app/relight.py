@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from diffrender.app.resume import find_run
+from diffrender.app.earlier_run import find_run
 from diffrender.app.scene_file import SCENE_FILE, load_scene
 from diffrender.app.turntable import write_turntable
 from diffrender.config.load import parse_config
@@ -18,7 +18,7 @@ from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.render.render import render
 from diffrender.scene.light import Light
 from diffrender.scene.materials import MATERIALS
-from diffrender.scene.views import evenly_spaced_indices
+from diffrender.scene.target_views import evenly_spaced_indices
 from diffrender.setup.fit_setup import choose_device
 from diffrender.setup.lights import build_light
 from diffrender.threads import kernel_threads, threads_to_kernels

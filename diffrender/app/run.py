@@ -14,11 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from diffrender.app.evaluation import Evaluator, sum_flips
-from diffrender.app.export_check import export_psnr_db
-from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
-from diffrender.app.report_data import build_report
-from diffrender.app.resume import (
+from diffrender.app.earlier_run import (
     RESOLVED,
     check_same_scene,
     check_unfinished,
@@ -26,6 +22,10 @@ from diffrender.app.resume import (
     find_run,
     read_metric_rows,
 )
+from diffrender.app.evaluation import Evaluator, sum_flips
+from diffrender.app.export_check import export_psnr_db
+from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
+from diffrender.app.report_data import build_report
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.run_recorder import Recorder
 from diffrender.app.scene_file import SCENE_FILE, save_scene

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffrender.app.earlier_run import CHECKPOINT, METRICS_LOG
 from diffrender.app.evaluation import match_heldout_exposure
-from diffrender.app.resume import CHECKPOINT, METRICS_LOG
 from diffrender.fit.checkpoint import save_checkpoint
 from diffrender.fit.model import SceneModel
 from diffrender.fit.step import StepRecord
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views, evenly_spaced_indices
+from diffrender.scene.target_views import Views, evenly_spaced_indices
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.images.video import read_frame, write_video
 from diffrender.writers.report.progress_panels import ProgressPanels

@@ -14,7 +14,7 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.fields import fields_of
+from diffrender.scene.field_kinds import fields_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh

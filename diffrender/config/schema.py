@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from diffrender.config import defaults
+from diffrender.config import default_values as defaults
 from diffrender.config.options.base import Finding, Strict, option
 from diffrender.config.options.edges import AntialiasOptions, AnyEdges
 from diffrender.config.options.fields import Device, PositiveFloat, PositiveInt, Seed

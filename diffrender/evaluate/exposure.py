@@ -12,7 +12,7 @@ from diffrender.fit.loss_inputs import is_clipped
 from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 EXPOSURE, WHITE_BALANCE = "cameras.exposure", "cameras.white_balance"
 # Sums of squares at or below this do not determine a gain.

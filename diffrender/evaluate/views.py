@@ -11,7 +11,7 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.metrics import mask_iou, psnr_db
 from diffrender.render.render import RenderViews
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 # Views per render call: enough to keep all cores busy, few enough for the memory of large images.
 CHUNK = 4

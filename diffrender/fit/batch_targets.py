@@ -12,7 +12,7 @@ from diffrender.errors import ConfigError
 from diffrender.fit.batches import EPOCH_STRIDE
 from diffrender.imaging.filters import resize_area
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 # Images with a shorter side than this show almost nothing of a shape.
 FEWEST_PX = 8

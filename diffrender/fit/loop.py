@@ -17,7 +17,7 @@ from diffrender.fit.watchdog import NonFiniteError
 from diffrender.render.render import RenderStep
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 
 @dataclass(frozen=True)

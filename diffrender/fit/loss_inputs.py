@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 if TYPE_CHECKING:
     from diffrender.render.render import RenderOutput

@@ -13,7 +13,7 @@ from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import Kind
+from diffrender.scene.field_kinds import Kind
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import (
     ParameterPath,

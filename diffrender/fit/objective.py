@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.loss_inputs import LossInputs, require_aov, require_masks
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 
 class Loss(ABC):

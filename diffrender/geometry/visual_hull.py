@@ -10,10 +10,10 @@ from torch import Tensor
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.isosurface import Lattice, isosurface
-from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.mask_distance import MaskDistanceField
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.topology import Topology
+from diffrender.geometry.umbrella_vectors import laplacian_vectors
 
 # In cells: the blur that removes pixel-sized handles and pits of contradictory silhouettes before the topology is
 # fixed, and the thickening that lets thin parts survive the blur.

@@ -15,7 +15,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.material import Material
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import ScreenPoints, ShadingPoints
-from diffrender.scene.textures.pack import pack_textures
+from diffrender.scene.textures.interleave import pack_textures
 
 
 def prepare(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None) -> Scene:

@@ -18,7 +18,7 @@ from diffrender.ops.normalize import normalize
 from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.textures.pack import PackedTexture
+from diffrender.scene.textures.interleave import PackedTexture
 from diffrender.scene.textures.texture import Texture
 
 

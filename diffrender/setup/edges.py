@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffrender.config.defaults import SHARPEST_PX, SIGMAS_PER_SIDE, end_of_coarse_steps
+from diffrender.config.default_values import SHARPEST_PX, SIGMAS_PER_SIDE, end_of_coarse_steps
 from diffrender.config.options.edges import AnyEdges, SoftOptions
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.render.edge_models import EDGE_MODELS

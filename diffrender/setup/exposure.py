@@ -12,7 +12,7 @@ from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, with_gains
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 # Additive recurrences: the fractional parts of the multiples of an irrational number are spread evenly over 0..1. One
 # for exposures and one per channel, so that they are independent.

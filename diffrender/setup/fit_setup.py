@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from diffrender.config.defaults import end_of_coarse_steps
+from diffrender.config.default_values import end_of_coarse_steps
 from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import BackendError, ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
@@ -23,7 +23,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.parameter_paths import get_value
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.objective import build_terms, default_loss

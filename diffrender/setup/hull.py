@@ -9,7 +9,7 @@ from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.mask_distance import MaskDistanceField, MaskViews
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.visual_hull import visual_hull
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.setup.region import InitRegion, box_of_views
 
 # Edges become about three pixels long, enough for a silhouette; finer cells would reproduce the pixel grid.

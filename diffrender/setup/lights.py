@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffrender.config.defaults import MAP_HEIGHT
+from diffrender.config.default_values import MAP_HEIGHT
 from diffrender.config.options.lights import (
     AnyLight,
     EnvironmentOptions,
@@ -24,7 +24,7 @@ from diffrender.readers.images.image import read_image
 from diffrender.scene import light as scene_light
 from diffrender.scene.environment.env_map import HEIGHT_UNIT, EnvMap
 from diffrender.scene.environment.prefilter import downsample
-from diffrender.scene.fields import kinds_of
+from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.lights.per_view_directional import PerViewDirectional

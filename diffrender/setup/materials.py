@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffrender.config.defaults import GRAY
+from diffrender.config.default_values import GRAY
 from diffrender.config.options.fields import Albedo
 from diffrender.config.options.material_inputs import PerVertex
 from diffrender.config.options.materials import AnyMaterial
 from diffrender.readers.mesh_data import MeshData
 from diffrender.scene import material as scene_material
-from diffrender.scene.fields import kinds_of
+from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.materials import MATERIALS
 from diffrender.setup.material_inputs import build_value, with_layout
 

@@ -22,7 +22,7 @@ from diffrender.config.options.meshes import (
     VisualHullMesh,
 )
 from diffrender.errors import ConfigError, DataError, MeshError
-from diffrender.geometry.corner_table import build_corner_table
+from diffrender.geometry.index_corner_values import build_corner_table
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
 from diffrender.geometry.subdivide import subdivide_loop, subdivide_midpoint
 from diffrender.readers.mesh_data import MeshData

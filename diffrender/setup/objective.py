@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from diffrender.config.defaults import (
+from diffrender.config.default_values import (
     LAPLACIAN,
     NORMAL_CONSISTENCY,
     NORMAL_CONSISTENCY_WITH_LARGE_STEPS,
@@ -17,10 +17,10 @@ from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.objective import Term
 from diffrender.fit.regularizers import REGULARIZERS
-from diffrender.scene.fields import COLOR, NUMBER, SHARE
+from diffrender.scene.field_kinds import COLOR, NUMBER, SHARE
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, kind_of
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.setup.scene import constructor_options
 
 # Kinds of a material's other inputs: roughness, shininess, the colour of a highlight.

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diffrender.config.defaults import (
+from diffrender.config.default_values import (
     BETAS,
     BETAS_IN_EDGES,
     CAMERA_POSE_RATE,
@@ -31,7 +31,7 @@ from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import POSITION, VERTICES
+from diffrender.scene.field_kinds import POSITION, VERTICES
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
 from diffrender.scene.scene import Scene
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 # Fraction of the estimated radius, so that the initial sphere is inside the object.
 INSIDE = 0.8

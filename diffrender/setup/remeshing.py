@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from diffrender.config.defaults import EVERY_WITH_LARGE_STEPS, LONGEST, SHORTEST_PX, SMOOTHING
+from diffrender.config.default_values import EVERY_WITH_LARGE_STEPS, LONGEST, SHORTEST_PX, SMOOTHING
 from diffrender.config.options.material_inputs import TextureOf
 from diffrender.config.options.meshes import FileMesh
 from diffrender.config.options.objects import ObjectOptions
@@ -15,7 +15,7 @@ from diffrender.errors import ConfigError, MeshError
 from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
 from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import textures_of
+from diffrender.scene.field_kinds import textures_of
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path
 from diffrender.scene.scene import Scene

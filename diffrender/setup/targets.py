@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.config.defaults import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
+from diffrender.config.default_values import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
 from diffrender.config.options.targets import SyntheticOptions, TargetsOptions
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
@@ -21,7 +21,7 @@ from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
 from diffrender.setup.origin import ZERO, Origin

@@ -13,7 +13,7 @@ from diffrender.render.render import render
 from diffrender.scene.materials import Lambert
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.scene import GlbObject, write_glb
 
 OBJECTS = exported_objects()
 

@@ -25,7 +25,7 @@ from diffrender.scene.materials import MATERIALS
 from diffrender.scene.object import Object
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.images.hdr import write_hdr_image
+from diffrender.writers.images.float_images import write_hdr_image
 from diffrender.writers.images.png import encode_srgb8
 
 OBJECTS = exported_objects()

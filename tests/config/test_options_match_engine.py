@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from diffrender.config import defaults
+from diffrender.config import default_values as defaults
 from diffrender.config.options.base import arms_of
 from diffrender.config.options.edges import AnyEdges
 from diffrender.config.options.lights import AnyLight, ShadowOptions
@@ -56,7 +56,7 @@ from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.soft import SHARPEST_PX
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import HEIGHT_UNIT, EnvMap
-from diffrender.scene.fields import kinds_of
+from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh

@@ -10,7 +10,7 @@ from diffrender.fit.losses.mask_losses import MaskIoU
 from diffrender.fit.losses.pointwise import L1
 from diffrender.fit.objective import Objective, Term
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 
 def views_with(aovs):

@@ -14,7 +14,7 @@ from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.filters import resize_area
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 RATES = {COLOR: ParamSettings(0.1), SCALE: ParamSettings(0.03), POSE: ParamSettings(0.03)}
 

@@ -11,7 +11,7 @@ from diffrender.fit.losses.mask_losses import MaskIoU
 from diffrender.fit.losses.pointwise import L1, L2, Huber
 from diffrender.fit.losses.pyramid import Pyramid
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 VARIANTS = {
     "l1": [{}, {"space": "linear"}, {"space": "log"}],

@@ -8,10 +8,10 @@ from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.regularizers.laplacian import curvature_and_unevenness
 from diffrender.fit.regularizers.symmetry import Symmetry
 from diffrender.geometry.isosurface import Lattice, isosurface
-from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.geometry.topology import Topology
+from diffrender.geometry.umbrella_vectors import laplacian_vectors
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object

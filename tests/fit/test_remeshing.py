@@ -14,9 +14,9 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.remeshing_policy import Remeshing
-from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import icosphere
+from diffrender.geometry.umbrella_vectors import laplacian_vectors
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object

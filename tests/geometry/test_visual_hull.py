@@ -16,7 +16,7 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.visual_hull import hull_bounds, visual_hull
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 SIZE = 64
 LOW, HIGH = torch.full((3,), -1.5), torch.full((3,), 1.5)

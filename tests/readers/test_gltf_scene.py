@@ -21,7 +21,7 @@ from diffrender.readers.gltf.scene import GltfScene, read_gltf_scene
 from diffrender.scene.lights import Spot
 from diffrender.scene.materials import Ggx, Lambert, Unlit
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.scene import GlbObject, write_glb
 
 OBJECTS = exported_objects()
 

@@ -19,7 +19,7 @@ from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.setup.region import INSIDE, region_of_views
 
 SIZE, DEPTH, SIDE = 48, 3.0, 1.8

@@ -97,7 +97,7 @@ def test_noise_of_the_truth_is_found():
 
     motions = [Motion(m.name, m.tangents, step=1e-5) for m in vertex_motions("vertices", ball.vertices, 0)]
     images = moved_images(build, {"vertices": ball.vertices}, motions, 2)
-    with pytest.raises(AssertionError, match="the truth has a noise"):
+    with pytest.raises(AssertionError, match="the reference's relative noise"):
         derivatives(images, [lambda image: image[..., 3].sum()], noise_at_most=0.1)
 
 

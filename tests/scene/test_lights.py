@@ -11,7 +11,7 @@ from diffrender.errors import ConfigError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.environment.directions import even_directions
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.fields import kinds_of
+from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.light import EnvironmentLight, Light
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, PerViewDirectional, Point, SphericalHarmonics, Spot
 from diffrender.scene.lights.spherical_harmonics import harmonics

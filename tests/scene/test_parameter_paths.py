@@ -6,7 +6,7 @@ import torch
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import kinds_of
+from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh

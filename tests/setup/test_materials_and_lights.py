@@ -29,7 +29,7 @@ from diffrender.scene.textures.texture import Texture
 from diffrender.setup.fit_setup import build_fit
 from diffrender.setup.lights import build_light
 from diffrender.setup.materials import build_material
-from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.images.png import write_png
 from diffrender.writers.meshes.obj import write_obj
 

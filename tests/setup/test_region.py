@@ -5,7 +5,7 @@ import torch
 
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projections.orthographic import Orthographic
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.setup.region import INSIDE, region_of_box, region_of_views
 
 EYES = torch.tensor([[4.0, 1.0, 0.0], [0.0, 2.0, 4.0], [-3.0, -1.0, 2.0], [1.0, 3.0, -3.0]])

@@ -14,7 +14,7 @@ from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError, DataError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.setup.fit_setup import build_fit
 from diffrender.setup.region import box_of_views
 from diffrender.writers.cameras import write_transforms

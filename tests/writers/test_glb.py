@@ -21,7 +21,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, Point, Spot
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.scene import GlbObject, write_glb
 
 
 def sphere() -> Mesh:

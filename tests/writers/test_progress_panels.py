@@ -10,7 +10,7 @@ from PIL import Image
 from diffrender.errors import ShapeError
 from diffrender.imaging.tone_mapping import Display
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.writers.images.png import encode_srgb8
 from diffrender.writers.report.colormap import difference_colors
 from diffrender.writers.report.progress_panels import GAP, HEADER, MARGIN, ProgressPanels, _Layout

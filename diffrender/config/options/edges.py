@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.defaults import SHARPEST_PX, SIGMAS_PER_SIDE
+from diffrender.config.default_values import SHARPEST_PX, SIGMAS_PER_SIDE
 from diffrender.config.options.base import OneOf, Strict, option
 from diffrender.config.options.fields import Pair, PositiveInt
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from diffrender.config.defaults import HEIGHT_UNIT, MAP_HEIGHT
+from diffrender.config.default_values import HEIGHT_UNIT, MAP_HEIGHT
 from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
 from diffrender.config.options.fields import (
     Color,

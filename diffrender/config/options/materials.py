@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.defaults import GRAY
+from diffrender.config.default_values import GRAY
 from diffrender.config.options.base import OneOf, Strict, option
 from diffrender.config.options.material_inputs import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config import defaults
+from diffrender.config import default_values as defaults
 from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
 from diffrender.config.options.fields import Fraction, Pair, PositiveFloat, PositiveInt, Weight
 from diffrender.config.options.schedules import AnySchedule, ConstantOptions

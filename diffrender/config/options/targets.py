@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.defaults import EVERY, SYNTHETIC_RESOLUTION
+from diffrender.config.default_values import EVERY, SYNTHETIC_RESOLUTION
 from diffrender.config.options.base import Finding, OneOf, Strict, option
 from diffrender.config.options.fields import (
     Color,

@@ -11,7 +11,7 @@ from diffrender.fit.optimizer.adam import AdamSettings, AdamState, adam_step
 from diffrender.fit.optimizer.flip_guard import damp_flipping_steps
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.target_lengths import TargetLengths
-from diffrender.geometry.laplacian import laplacian_vectors
+from diffrender.geometry.umbrella_vectors import laplacian_vectors
 from diffrender.scene.mesh import Mesh
 
 

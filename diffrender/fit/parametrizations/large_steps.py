@@ -12,8 +12,8 @@ from torch import Tensor
 from diffrender.checks import check_finite
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
-from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.spd_solver import SparseSystem, choose_solver
+from diffrender.geometry.umbrella_vectors import laplacian_vectors
 from diffrender.scene.mesh import Mesh
 
 

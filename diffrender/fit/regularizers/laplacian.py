@@ -10,8 +10,8 @@ from torch import Tensor
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.mesh_scale import USUAL_FACES, mean_squared_edge
-from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.normals import vertex_normals
+from diffrender.geometry.umbrella_vectors import laplacian_vectors
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 

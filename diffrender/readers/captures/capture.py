@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 LISTED = 6
 

@@ -14,7 +14,7 @@ from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.posed_images import PosedImage, load_or_note, problems_error
 from diffrender.render.aovs import AOV, AOVS
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 # Those that a capture may have beside its images.
 CAPTURED_AOVS: Mapping[str, AOV] = {name: aov for name, aov in AOVS.items() if name != "color"}

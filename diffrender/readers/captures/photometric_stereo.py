@@ -16,7 +16,7 @@ from diffrender.readers.captures.capture import Capture, CaptureOptions, Capture
 from diffrender.readers.images.image import read_image
 from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 # The side of the square that the pictures are cut to, over that of the mask.
 MARGIN = 1.04

@@ -22,7 +22,7 @@ from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.perspective import Perspective
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 T = TypeVar("T")
 # From here on float32 resolves the spread of the cameras to less than about 1e-5.

@@ -9,7 +9,7 @@ from diffrender.render.aovs import channels_of
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 
 def synthetic_views(scene: Scene, cameras: Cameras, samples: int = 8, aovs: Sequence[str] = ()) -> Views:

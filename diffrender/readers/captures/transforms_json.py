@@ -23,7 +23,7 @@ from diffrender.readers.captures.posed_images import (
     some,
 )
 from diffrender.readers.captures.transforms_frame import ROUNDED, matrix_of, posed_image, resolve, rounding_of, shorten
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 TRAIN, TEST = "transforms_train.json", "transforms_test.json"
 FILE_NAMES = ("transforms.json", TRAIN)

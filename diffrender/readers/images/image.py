@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.images.hdr import has_high_bit_depth, read_hdr_image
+from diffrender.readers.images.high_bit_depth import has_high_bit_depth, read_hdr_image
 from diffrender.readers.images.image_data import ImageData
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.readers.images.hdr import LINEAR_SUFFIXES, has_high_bit_depth, read_hdr_image
+from diffrender.readers.images.high_bit_depth import LINEAR_SUFFIXES, has_high_bit_depth, read_hdr_image
 from diffrender.readers.images.image import existing_file, has_alpha, open_picture
 
 

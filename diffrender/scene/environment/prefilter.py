@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.environment.directions import map_directions
-from diffrender.scene.environment.lobes import cosine_kernel, highlight_kernel
+from diffrender.scene.environment.prefilter_kernels import cosine_kernel, highlight_kernel
 
 
 def downsample(texels: Tensor, height: int) -> Tensor:

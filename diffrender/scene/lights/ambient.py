@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.environment.directions import even_directions, solid_angles
-from diffrender.scene.fields import RADIANCE, quantity
+from diffrender.scene.field_kinds import RADIANCE, quantity
 from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.material import Material
 from diffrender.scene.shading_points import ShadingPoints

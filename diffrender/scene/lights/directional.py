@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import DIRECTION, RADIANCE, quantity
+from diffrender.scene.field_kinds import DIRECTION, RADIANCE, quantity
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import check_frame, direction_to_world, directions_of_views
 from diffrender.scene.shading_points import ShadingPoints

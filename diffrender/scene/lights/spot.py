@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import ANGLE, DIRECTION, POSITION, RADIANCE, quantity
+from diffrender.scene.field_kinds import ANGLE, DIRECTION, POSITION, RADIANCE, quantity
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import (
     check_frame,

@@ -18,7 +18,7 @@ from diffrender.ops.ggx.formulas import (
     schlick,
     visibility,
 )
-from diffrender.scene.materials.albedo_tables import COSINE_STEPS, integrate, look_up, table_of
+from diffrender.scene.materials.tabulate_albedo import COSINE_STEPS, integrate, look_up, table_of
 
 
 def scale_and_bias(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffrender.ops.ggx import ggx
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.scene.fields import NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
+from diffrender.scene.field_kinds import NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.material import Material, ReflectionLobes, SpecularLobe, shading_normal_w
 from diffrender.scene.materials.directional_albedo import diffuse_table, scale_and_bias

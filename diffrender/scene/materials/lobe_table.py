@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.scene.materials.albedo_tables import look_up, table_of
+from diffrender.scene.materials.tabulate_albedo import look_up, table_of
 
 FILE = Path(__file__).with_name("lobe_table.npy")
 N_LOBES = 3

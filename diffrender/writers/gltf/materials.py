@@ -15,11 +15,11 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
-from diffrender.scene.fields import SurfaceValue, textures_of
+from diffrender.scene.field_kinds import SurfaceValue, textures_of
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf.file import GltfFile, Json
+from diffrender.writers.gltf.document import GltfFile, Json
 from diffrender.writers.gltf.pbr import pack_metallic_roughness
 from diffrender.writers.images.png import encode_normals8, encode_numbers8, encode_srgb8, unit_interval
 

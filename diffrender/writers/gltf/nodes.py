@@ -13,13 +13,13 @@ from torch import Tensor
 
 from diffrender.geometry.rotations import matrix_to_quaternion
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import DIRECTION, POSITION, RADIANCE, kinds_of
+from diffrender.scene.field_kinds import DIRECTION, POSITION, RADIANCE, kinds_of
 from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.lights import GLTF_LIGHTS
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
 from diffrender.writers.cameras import world_from_opengl_cameras
-from diffrender.writers.gltf.file import GltfFile, Json
+from diffrender.writers.gltf.document import GltfFile, Json
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.scene.fields import SurfaceValue, fields_of
+from diffrender.scene.field_kinds import SurfaceValue, fields_of
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture

@@ -16,7 +16,7 @@ from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.imaging.metrics import psnr_db
 from diffrender.imaging.tone_mapping import PLAIN, Display
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 from diffrender.writers.images.png import encode_srgb8, write_encoded_png
 from diffrender.writers.report.colormap import difference_colors
 

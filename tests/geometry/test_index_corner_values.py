@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.corner_table import build_corner_table
+from diffrender.geometry.index_corner_values import build_corner_table
 from diffrender.geometry.primitives import icosphere
 
 

@@ -11,7 +11,7 @@ from diffrender.errors import ShapeError
 from diffrender.evaluate.materials import MaterialEvaluator
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.render.render import render
-from diffrender.scene.fields import (
+from diffrender.scene.field_kinds import (
     NUMBER,
     RADIANCE,
     ROTATION,
@@ -28,7 +28,7 @@ from diffrender.scene.materials import Lambert
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import kind_of, learnable_paths
 from diffrender.scene.scene import Scene
-from diffrender.scene.textures.pack import pack_textures
+from diffrender.scene.textures.interleave import pack_textures
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.run.run_folder import RunFolder
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.fields import SurfaceValue
+from diffrender.scene.field_kinds import SurfaceValue
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.light import Light
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
-from diffrender.writers.gltf.file import GltfFile, Json
+from diffrender.writers.gltf.document import GltfFile, Json
 from diffrender.writers.gltf.materials import add_material
 from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entry
 from diffrender.writers.gltf.pbr import with_textures

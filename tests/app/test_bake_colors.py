@@ -8,7 +8,7 @@ import torch
 from support.shapes import bumpy, flat_camera, scene_of, smooth_colors
 from typer.testing import CliRunner
 
-from diffrender.app.bake import bake_file
+from diffrender.app.bake_colors import bake_file
 from diffrender.app.cli import app
 from diffrender.errors import DataError
 from diffrender.readers.gltf.scene import read_gltf_scene
@@ -24,7 +24,7 @@ from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.object import Object
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texture import Texture
-from diffrender.writers.gltf.glb import GlbObject, write_glb
+from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.meshes.obj import write_obj
 
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.laplacian import laplacian_vectors
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.topology import Topology
+from diffrender.geometry.umbrella_vectors import laplacian_vectors
 
 
 def test_path_of_three_vertices_by_hand():

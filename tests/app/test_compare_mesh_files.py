@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from diffrender.app import cli
-from diffrender.app.compare import compare_files, show_comparison
+from diffrender.app.compare_mesh_files import compare_files, show_comparison
 from diffrender.errors import ShapeError
 from diffrender.evaluate.compare_meshes import compare_meshes
 from diffrender.geometry.distances import SAMPLES

@@ -17,7 +17,7 @@ from diffrender.readers.images.image import read_image
 from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.writers.cameras import write_transforms
-from diffrender.writers.images.hdr import write_hdr_image
+from diffrender.writers.images.float_images import write_hdr_image
 
 
 def picture(channels: int = 3, top: float = 8.0) -> Tensor:

@@ -11,7 +11,7 @@ from diffrender.render.render import render
 from diffrender.scene.lights import Directional
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.shading_points import ShadingPoints
-from diffrender.scene.textures.pack import PackedTexture, pack_textures
+from diffrender.scene.textures.interleave import PackedTexture, pack_textures
 from diffrender.scene.textures.texture import Texture
 
 F64 = torch.float64

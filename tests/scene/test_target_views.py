@@ -3,7 +3,7 @@ import torch
 from support.shapes import oblique_cameras
 
 from diffrender.errors import ShapeError
-from diffrender.scene.views import Views
+from diffrender.scene.target_views import Views
 
 
 def views(masks=True):
