@@ -23,7 +23,7 @@ from diffrender.config.untyped_config import (
 )
 from diffrender.config.yaml_tree import Location
 
-OBJECT_KEYS = ("mesh", "material", "pose")
+OBJECT_KEYS = ("mesh", "material", "shading", "pose")
 OPTIONS = list(OptimizeOptions.model_fields)
 EDGE_OPTIONS = arms_of(AnyEdges)
 ONE_OF_TWO = ("remove one of the two",)

@@ -21,17 +21,25 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     Differentiable in vertices, with a finite gradient at degenerate faces. Summed in float64: the fourth powers of edge
     lengths compared here exceed the range of float32 for edges of 1e-12 and 1e10.
     """
+    return group_normals(vertices, faces, faces, len(vertices))
+
+
+def group_normals(vertices: Tensor, faces: Tensor, groups: Tensor, n_groups: int) -> Tensor:
+    """Return unit normals [n_groups, 3]: as `vertex_normals`, over the corners of each group instead of each vertex.
+
+    groups: [F, 3] int64, the group of each corner, below n_groups (geometry.smoothing_groups).
+    """
     precise = vertices.double()
     first, second = _sides(precise, faces)
     normals = torch.linalg.cross(first, second)
-    corner_vertex = faces.reshape(-1)
+    corner_group = groups.reshape(-1)
     with torch.no_grad():
         size = first.square().sum(1, keepdim=True) + second.square().sum(1, keepdim=True)
         area = torch.linalg.vector_norm(normals, dim=1, keepdim=True)
         area = area.where(area > LEAST_SHARE * size, 0)
-        total = torch.zeros_like(precise[:, :1]).index_add(0, corner_vertex, area.repeat_interleave(3, 0))
+        total = precise.new_zeros(n_groups, 1).index_add(0, corner_group, area.repeat_interleave(3, 0))
     normals = normals.where(area > 0, 0)
-    summed = torch.zeros_like(precise).index_add(0, corner_vertex, normals.repeat_interleave(3, 0))
+    summed = precise.new_zeros(n_groups, 3).index_add(0, corner_group, normals.repeat_interleave(3, 0))
     length = torch.linalg.vector_norm(summed, dim=1, keepdim=True)
     is_defined = length > LEAST_SHARE * total
     return (summed / length.where(is_defined, 1)).where(is_defined, 0).to(vertices.dtype)

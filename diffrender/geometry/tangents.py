@@ -30,7 +30,14 @@ def corner_groups(faces: Tensor, uvs: Tensor, uv_faces: Tensor) -> tuple[Tensor,
 
 
 def group_tangents(
-    vertices: Tensor, faces: Tensor, normals: Tensor, uvs: Tensor, uv_faces: Tensor, group: Tensor, n_groups: int
+    vertices: Tensor,
+    faces: Tensor,
+    normals: Tensor,
+    uvs: Tensor,
+    uv_faces: Tensor,
+    group: Tensor,
+    n_groups: int,
+    normal_faces: Tensor | None = None,
 ) -> Tensor:
     """Return unit tangents [G, 3]: the direction of growing u, perpendicular to the vertex normal; zero if undefined.
 
@@ -38,6 +45,7 @@ def group_tangents(
     the mean over its faces, weighted by their angles in that plane. Differentiable in vertices and normals.
 
     vertices: [V, 3]; faces: [F, 3]; normals: [V, 3] unit; uvs: [T, 2]; uv_faces: [F, 3]; group: [F, 3] of `n_groups`.
+    normal_faces: [F, 3] the number of each corner's normal among `normals`; if omitted: that of its vertex.
     Source: M. Mikkelsen, "Simulation of wrinkled surfaces revisited" (2008), and its reference implementation
     MikkTSpace, which glTF prescribes; it also splits groups whose faces do not share an edge, which we do not.
     """
@@ -48,7 +56,9 @@ def group_tangents(
     along_u = uv_second[:, 1:] * first - uv_first[:, 1:] * second
     along_u = along_u * area.sign()[:, None].where(area.abs()[:, None] > LEAST_UV_AREA, 0)
 
-    normal = normals.index_select(0, faces.reshape(-1)).reshape(len(faces), 3, 3)
+    normal = normals.index_select(0, (faces if normal_faces is None else normal_faces).reshape(-1)).reshape(
+        len(faces), 3, 3
+    )
     tangent = normalize(_in_plane(along_u[:, None, :].expand(-1, 3, -1), normal), dim=-1)
     to_next = normalize(_in_plane(corners.roll(-1, 1) - corners, normal), dim=-1)
     to_last = normalize(_in_plane(corners.roll(1, 1) - corners, normal), dim=-1)

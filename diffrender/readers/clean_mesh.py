@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.mesh_data import Finish, MeshData
@@ -16,6 +17,8 @@ from diffrender.scene.textures.texture import Texture
 
 # Of its size; farther from the origin float32 resolves less than a hundred thousandth of the size.
 FAR = 100.0
+# Normals of one vertex whose coordinates differ by less are one.
+SAME_NORMAL = 1e-4
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class RawMesh:
     positions: [P, 3] float64. faces: [F, 3] int64 into positions.
     uvs: [T, 2] with (0, 0) at the top left of the picture, uv_faces: [F, 3] int64 into uvs; or both None.
     colors: [P, 3] linear, or None.
+    normals: [N, 3] of any length, normal_faces: [F, 3] int64 into normals; or both None.
     texture, texture_note, maps, finish, notes: as in MeshData.
     place_of_vertex: from the index of a position to where it is in the file, for messages.
     """
@@ -40,6 +44,8 @@ class RawMesh:
     maps: Mapping[str, Texture] = field(default_factory=dict)
     finish: Finish = field(default_factory=Finish)
     notes: tuple[str, ...] = ()
+    normals: np.ndarray | None = None
+    normal_faces: np.ndarray | None = None
 
 
 def clean_mesh(path: Path, raw: RawMesh, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> MeshData:
@@ -72,8 +78,27 @@ def clean_mesh(path: Path, raw: RawMesh, origin: Sequence[float] = (0.0, 0.0, 0.
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
     if raw.colors is not None:
         colors = torch.from_numpy(_mean_by_group(raw.colors, inverse.reshape(-1))[inverse.reshape(-1)[used]])
-    mesh = Mesh(vertices, faces, uvs, uv_faces)
+    mesh = Mesh(vertices, faces, uvs, uv_faces, *_weld_normals(raw, has_area, faces.numpy(), vertices.dtype))
     return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, notes)
+
+
+def _weld_normals(
+    raw: RawMesh, kept: np.ndarray, faces: np.ndarray, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return normal_faces and normals of the faces that are kept: equal normals at one vertex are one.
+
+    None if the file has none, or one without a direction.
+    """
+    if raw.normals is None or raw.normal_faces is None:
+        return None, None
+    length = np.linalg.norm(raw.normals, axis=1, keepdims=True)
+    corners = raw.normal_faces[kept].reshape(-1)
+    if not (np.isfinite(length[corners]) & (length[corners] > 0)).all():
+        return None, None
+    unit = (raw.normals / np.where(length > 0, length, 1))[corners]
+    key = np.concatenate([faces.reshape(-1, 1), np.round(unit / SAME_NORMAL).astype(np.int64)], 1)
+    _, first, number = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    return torch.from_numpy(number.reshape(-1, 3).astype(np.int64)), torch.from_numpy(unit[first]).to(dtype)
 
 
 def join(parts: Sequence[RawMesh]) -> RawMesh:
@@ -88,12 +113,19 @@ def join(parts: Sequence[RawMesh]) -> RawMesh:
     uvs = [part.uvs for part in parts if part.uvs is not None]
     colors = [part.colors for part in parts if part.colors is not None]
     has_uvs = len(uvs) == len(parts)
+    normals = [(part.normals, part.normal_faces) for part in parts if part.normals is not None]
+    n_normals = np.cumsum([0] + [len(values) for values, _ in normals[:-1]])
+    has_normals = len(normals) == len(parts)
     return RawMesh(
         positions=np.concatenate([part.positions for part in parts]),
         faces=faces,
         uvs=np.concatenate(uvs) if has_uvs else None,
         uv_faces=faces if has_uvs else None,
         colors=np.concatenate(colors) if len(colors) == len(parts) else None,
+        normals=np.concatenate([values for values, _ in normals]) if has_normals else None,
+        normal_faces=np.concatenate([index + n for (_, index), n in zip(normals, n_normals, strict=True)])
+        if has_normals
+        else None,
     )
 
 

@@ -23,7 +23,8 @@ LEAST_JUMP = 0.035
 def find_jumps(scene: Scene, geometry: SceneTriangles, aovs: Sequence[str]) -> Tensor | None:
     """Return [E] bool of geometry.topology.edges: where colours or normals of one surface change at a step; or None.
 
-    They do where the corners of two faces coincide but are not one vertex, and have other values.
+    They do where the corners of two faces coincide but are not one vertex, or have normals of their own, and the values
+    differ.
     """
     parts = []
     for item, frames in zip(scene.objects.values(), geometry.frames_by_object, strict=True):
@@ -63,4 +64,4 @@ def _corner_values(item: Object, frames: VertexFrames, aovs: Sequence[str]) -> I
     for value in vertex_fields_of(item.material, item.mesh.n_vertices).values():
         yield value, item.mesh.faces
     if ("color" in aovs and item.material.needs_light) or "normal" in aovs:
-        yield frames.normals_w, item.mesh.faces
+        yield frames.normals_w, frames.normal_faces

@@ -39,7 +39,9 @@ def gather_triangles(scene: Scene) -> SceneTriangles:
         raise ShapeError("render: the scene has no objects; give it at least one")
     objects = list(scene.objects.values())
     verts = tuple(item.vertices_w() for item in objects)
-    frames = tuple(VertexFrames(item.mesh, vertices) for vertices, item in zip(verts, objects, strict=True))
+    frames = tuple(
+        VertexFrames(item.mesh, vertices, item.pose[:3, :3]) for vertices, item in zip(verts, objects, strict=True)
+    )
     first_face = [0]
     for item in objects:
         first_face.append(first_face[-1] + item.mesh.n_faces)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffrender.checks import check_finite, check_float, check_indices_below, check_shape
 from diffrender.errors import ShapeError
+from diffrender.geometry.smoothing_groups import crease_groups
 from diffrender.geometry.topology import Topology
 
 
@@ -24,6 +25,11 @@ class Mesh:
         vertices has hard edges.
     uvs: [T, 2] float texture coordinates as in glTF (u right, v down, 0..1 is the image), or None.
     uv_faces: [F, 3] int64; `uv_faces[f, c] = t` means that corner c of face f has uvs[t]. None exactly if uvs is None.
+    normal_faces: [F, 3] int64; corners with the same number share one normal (geometry.smoothing_groups). None: those
+        of one vertex do, which is smooth shading.
+    normals: [K, 3] unit normals by these numbers, for the vertices as they are; None: they follow from the faces.
+        `with_vertices` drops them and keeps the numbers.
+    crease_deg: the angle that normal_faces were made with, to make them again for other faces; None: they were given.
     topology: derived from faces if omitted; `with_vertices` keeps it.
 
     Raises ShapeError for a wrong shape or dtype, or an index out of range; `check` also reads the values of vertices.
@@ -33,12 +39,16 @@ class Mesh:
     faces: Tensor
     uvs: Tensor | None = None
     uv_faces: Tensor | None = None
+    normal_faces: Tensor | None = None
+    normals: Tensor | None = None
+    crease_deg: float | None = None
     topology: Topology = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         check_shape("Mesh", "vertices", self.vertices, ("V", 3))
         check_float("Mesh", "vertices", self.vertices)
         check_shape("Mesh", "faces", self.faces, ("F", 3))
+        self._check_normals()
         if self.topology is not None and self.topology.faces is self.faces:
             return
         check_indices_below("Mesh", "faces", self.faces, len(self.vertices), "the number of vertices")
@@ -49,6 +59,15 @@ class Mesh:
             check_shape("Mesh", "uv_faces", self.uv_faces, (len(self.faces), 3))
             check_indices_below("Mesh", "uv_faces", self.uv_faces, len(self.uvs), "the number of uvs")
         object.__setattr__(self, "topology", Topology(self.faces))
+
+    def _check_normals(self) -> None:
+        if self.normal_faces is not None:
+            check_shape("Mesh", "normal_faces", self.normal_faces, (len(self.faces), 3))
+        if self.normals is not None:
+            check_shape("Mesh", "normals", self.normals, ("K", 3))
+            if self.normal_faces is None:
+                raise ShapeError("Mesh: normals need normal_faces, which say the normal of each corner")
+            check_indices_below("Mesh", "normal_faces", self.normal_faces, len(self.normals), "the number of normals")
 
     @property
     def n_vertices(self) -> int:
@@ -73,7 +92,22 @@ class Mesh:
     def with_vertices(self, vertices: Tensor) -> Mesh:
         """Return the mesh with other vertices, as many: [V, 3]; topology is kept, indices are not rechecked."""
         check_shape("Mesh.with_vertices", "vertices", vertices, (self.n_vertices, 3))
-        return replace(self, vertices=vertices)
+        return replace(self, vertices=vertices, normals=None)
+
+    def with_crease(self, crease_deg: float | None) -> Mesh:
+        """Return the mesh with normals that are smooth across edges up to an angle in degrees; None: across all.
+
+        0 is flat shading. Normals that were given are dropped.
+        """
+        groups = None if crease_deg is None else crease_groups(self.vertices, self.faces, crease_deg)
+        return replace(self, normal_faces=groups, normals=None, crease_deg=crease_deg)
+
+    @cached_property
+    def n_normals(self) -> int:
+        """The number of normals, K; that of vertices if corners of one vertex share a normal."""
+        if self.normal_faces is None or not self.normal_faces.numel():
+            return self.n_vertices
+        return int(self.normal_faces.max()) + 1 if self.normals is None else len(self.normals)
 
     def bounds(self) -> Tensor:
         """Return the [2, 3] lowest and highest corners of the axis-aligned bounding box."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.normals import face_normals, vertex_normals
+from diffrender.geometry.normals import face_normals, group_normals
 from diffrender.geometry.tangents import corner_groups, group_tangents
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
@@ -29,16 +29,26 @@ class VertexFrames:
     Cached values keep their gradient, even if their first use is under no_grad.
 
     mesh: the object's mesh. vertices_w: [V, 3] its vertices in the world.
+    rotation: [3, 3] world_from_object, for normals that the mesh itself has; None: the identity.
     """
 
     mesh: Mesh
     vertices_w: Tensor
+    rotation: Tensor | None = None
+
+    @property
+    def normal_faces(self) -> Tensor:
+        """[F, 3] int64: the normal of each corner among `normals_w`."""
+        return self.mesh.faces if self.mesh.normal_faces is None else self.mesh.normal_faces
 
     @cached_property
     def normals_w(self) -> Tensor:
-        """[V, 3] unit normals."""
+        """[K, 3] unit normals."""
+        mesh = self.mesh
         with torch.enable_grad():
-            return vertex_normals(self.vertices_w, self.mesh.faces)
+            if mesh.normals is not None:
+                return mesh.normals if self.rotation is None else (mesh.normals[:, None] * self.rotation).sum(-1)
+            return group_normals(self.vertices_w, mesh.faces, self.normal_faces, mesh.n_normals)
 
     @cached_property
     def tangents_w(self) -> tuple[Tensor, Tensor]:
@@ -51,8 +61,9 @@ class VertexFrames:
         if uvs is None or uv_faces is None:
             raise ShapeError("ShadingPoints: a normal map needs a mesh with texture coordinates; this one has none")
         with torch.enable_grad():
-            group, vertex, handedness = corner_groups(faces, uvs, uv_faces)
-            tangents = group_tangents(self.vertices_w, faces, self.normals_w, uvs, uv_faces, group, len(vertex))
+            numbers, normals = self.normal_faces, self.normals_w
+            group, found, handedness = corner_groups(numbers, uvs, uv_faces)
+            tangents = group_tangents(self.vertices_w, faces, normals, uvs, uv_faces, group, len(found), numbers)
             return group, torch.cat([tangents, handedness[:, None].to(tangents.dtype)], 1)
 
 
@@ -227,7 +238,7 @@ class ShadingPoints:
     @cached_property
     def mean_normal_w(self) -> Tensor:
         """[M, 3] `normal_w` before it is normalized: the interpolated vertex normals."""
-        normals = self.value(self._frames.normals_w)
+        normals = self._interpolate(self._frames.normals_w, self._frames.normal_faces)
         return normals if self.mesh.is_outward else normals * self._facing[:, None]
 
     @cached_property

@@ -11,10 +11,11 @@ from pydantic import BaseModel
 from diffrender.config.options.lights import AmbientOptions, AnyLight
 from diffrender.config.options.materials import LambertOptions, UnlitOptions
 from diffrender.config.options.meshes import FileMesh, SphereMesh
-from diffrender.config.options.objects import ObjectOptions, PoseOptions, SceneParts
+from diffrender.config.options.objects import CreaseOptions, ObjectOptions, PoseOptions, SceneParts
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.materials import MATERIALS
+from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.setup.lights import build_light, name_lights, rotation_vector
@@ -48,17 +49,28 @@ def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts, list[str
             notes += [f"{Path(mesh_options.file).name}: {note}" for note in about]
         material_options = options.material or default_material
         material, material_options, data = build_material(material_options, data, f"{where}material")
-        objects[options.name] = Object(data.mesh, material, pose, scale)
+        objects[options.name] = Object(_shaded(data.mesh, options), material, pose, scale)
         # A file without a pose is relative to the origin of the user's world, and stays so.
         is_moved = any(place.origin) and isinstance(mesh_options, FileMesh) and options.pose is None
         kept = None if is_moved else pose_options
-        filled.append(ObjectOptions(name=options.name, mesh=mesh_options, material=material_options, pose=kept))
+        update = {"mesh": mesh_options, "material": material_options, "pose": kept}
+        filled.append(options.model_copy(update=update))
     background = parts.background or (0.0, 0.0, 0.0)
     scene = Scene(objects, {name: build_light(light) for name, light in lights.items()}, torch.tensor(background))
     only = filled[0]
-    own = {"mesh": only.mesh, "material": only.material, "pose": only.pose}
+    own = {"mesh": only.mesh, "material": only.material, "shading": only.shading, "pose": only.pose}
     update = {"objects": filled} if parts.objects is not None else own
     return scene, parts.model_copy(update=update | {"lights": list(lights.values()), "background": background}), notes
+
+
+def _shaded(mesh: Mesh, options: ObjectOptions) -> Mesh:
+    """Return the mesh with the normals that `shading` asks for; those of its file if it is omitted."""
+    shading = options.shading
+    if shading is None:
+        return mesh
+    if isinstance(shading, CreaseOptions):
+        return mesh.with_crease(shading.crease)
+    return mesh.with_crease(0.0 if shading == "flat" else None)
 
 
 def constructor_options(options: BaseModel, *without: str) -> dict[str, Any]:

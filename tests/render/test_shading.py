@@ -2,7 +2,7 @@ import pytest
 import torch
 from support.shapes import bumpy, camera_at, flat_camera, oblique_cameras, placed, scene_of, square
 
-from diffrender.geometry.normals import vertex_normals
+from diffrender.geometry.normals import group_normals
 from diffrender.geometry.tangents import group_tangents
 from diffrender.render.edge_models import Hard
 from diffrender.render.radiance import radiance_of
@@ -113,13 +113,13 @@ def test_a_ball_under_the_sun_has_the_cosine_of_the_angle():
 def test_frames_of_vertices_are_worked_out_once_an_object(monkeypatch, mapped):
     """Shading across silhouettes, without gradients, reuses the frames of the image's own points."""
     calls = []
-    for name, function in (("normals", vertex_normals), ("tangents", group_tangents)):
+    for name, function in (("normals", group_normals), ("tangents", group_tangents)):
 
         def counted(*arguments, name=name, function=function):
             calls.append((name, torch.is_grad_enabled()))
             return function(*arguments)
 
-        whole = {"normals": "vertex_normals", "tangents": "group_tangents"}[name]
+        whole = {"normals": "group_normals", "tangents": "group_tangents"}[name]
         monkeypatch.setattr(f"diffrender.scene.shading_points.{whole}", counted)
     mesh = unwrap_mesh(bumpy(1), 16) if mapped else bumpy(1)
     vertices = mesh.vertices.clone().requires_grad_()

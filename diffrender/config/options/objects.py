@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from diffrender.config.options.base import Finding, Strict, option, refuse
+from diffrender.config.options.base import Finding, OneOf, Strict, option, refuse
 from diffrender.config.options.fields import Color, Name, PositiveFloat, T, Vector
 from diffrender.config.options.lights import AnyLight, Rotation
 from diffrender.config.options.materials import AnyMaterial
@@ -26,12 +26,28 @@ Material: TypeAlias = Annotated[AnyMaterial | None, Field(description="how the s
 Pose: TypeAlias = Annotated[PoseOptions | None, Field(description="where the object is")]
 
 
+class CreaseOptions(Strict):
+    """Smooth normals, but across sharp edges."""
+
+    crease: float = Field(ge=0, le=180, description="degrees between two faces from which on their edge is sharp")
+
+
+Shading: TypeAlias = Annotated[
+    Annotated[Literal["smooth", "flat"] | CreaseOptions, OneOf()] | None,
+    Field(
+        description="smooth, flat (each face its own normal) or {crease: 30} (sharp edges between faces that differ by"
+        " more); if omitted: by the normals of the mesh file, or smooth"
+    ),
+]
+
+
 class ObjectOptions(Strict):
     """One of several objects."""
 
     name: Name = Field(description="name in paths of `optimize:`, such as objects.<name>.mesh.vertices")
     mesh: Mesh = None
     material: Material = None
+    shading: Shading = None
     pose: Pose = None
 
 
@@ -58,6 +74,7 @@ class SceneParts(Strict):
 
     mesh: Mesh = None
     material: Material = None
+    shading: Shading = None
     pose: Pose = None
     objects: Annotated[Named[ObjectOptions], Field(min_length=1)] | None = option(
         None, "several objects, each with a name"
@@ -69,4 +86,5 @@ class SceneParts(Strict):
         """Return the objects, however they are written; the one at the top is named `object`."""
         if self.objects is not None:
             return self.objects
-        return [ObjectOptions(name="object", mesh=self.mesh, material=self.material, pose=self.pose)]
+        only = {"mesh": self.mesh, "material": self.material, "shading": self.shading, "pose": self.pose}
+        return [ObjectOptions(name="object", **only)]

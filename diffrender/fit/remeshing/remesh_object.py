@@ -13,6 +13,8 @@ from diffrender.scene.mesh import Mesh
 
 # Sharp edges are remeshed as all others, since they move during a fit; only boundaries and seams are features.
 OPTIONS = RemeshOptions(features_deg=None)
+# Hard edges of a file are found again on a remeshed surface by this angle.
+GIVEN_CREASE_DEG = 30.0
 
 
 class RemeshedObject(NamedTuple):
@@ -58,4 +60,6 @@ def remesh_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tens
     parts = found.attributes.split(width, 1) if rows else ()
     new_rows = {name: part.to(rows[name]) for (name, part) in zip(rows, parts, strict=True)}
     new_mesh = Mesh(found.vertices.to(device), found.faces.to(device), uvs, uv_faces)
+    if mesh.normal_faces is not None:
+        new_mesh = new_mesh.with_crease(GIVEN_CREASE_DEG if mesh.crease_deg is None else mesh.crease_deg)
     return RemeshedObject(new_mesh, new_rows, found.target_length.to(device), found.edits)

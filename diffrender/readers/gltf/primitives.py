@@ -51,7 +51,7 @@ def read_triangles(
     coordinates = f"TEXCOORD_{placement.tex_coord}"
     optional = {
         name: document.array(attributes[name]).astype(np.float64)
-        for name in (coordinates, "COLOR_0")
+        for name in (coordinates, "COLOR_0", "NORMAL")
         if name in attributes
     }
     for name, values in optional.items():
@@ -62,7 +62,16 @@ def read_triangles(
             )
     uvs, colors = optional.get(coordinates), optional.get("COLOR_0")
     uvs = None if uvs is None else placement.place(uvs)
-    return RawMesh(positions, faces, uvs, None if uvs is None else faces, None if colors is None else colors[:, :3])
+    normals = None if any(weights) else optional.get("NORMAL")
+    return RawMesh(
+        positions,
+        faces,
+        uvs,
+        None if uvs is None else faces,
+        None if colors is None else colors[:, :3],
+        normals=normals,
+        normal_faces=None if normals is None else faces,
+    )
 
 
 def morph_weights(node: Mapping[str, Any], mesh: Mapping[str, Any]) -> Sequence[float]:
@@ -91,4 +100,14 @@ def transform(mesh: RawMesh, world_from_mesh: np.ndarray) -> RawMesh:
     if np.linalg.det(linear) < 0:
         faces = faces[:, ::-1]
     positions = mesh.positions @ linear.T + world_from_mesh[:3, 3]
-    return replace(mesh, positions=positions, faces=faces, uv_faces=None if mesh.uv_faces is None else faces)
+    normals = None
+    if mesh.normals is not None and abs(np.linalg.det(linear)) > 0:
+        normals = mesh.normals @ np.linalg.inv(linear)
+    return replace(
+        mesh,
+        positions=positions,
+        faces=faces,
+        uv_faces=None if mesh.uv_faces is None else faces,
+        normals=normals,
+        normal_faces=None if normals is None else faces,
+    )

@@ -26,7 +26,7 @@ NAMES = ("mtllib", "usemtl", "o", "g", "s")
 class _Content:
     """What has been read so far; indices count from 0.
 
-    colors: of the positions that have one. polygons: corners as (position, texture coordinate or -1).
+    colors: of the positions that have one. polygons: corners as (position, texture coordinate, normal), -1 for none.
     polygon_materials: what `usemtl` said last before each polygon.
     """
 
@@ -35,7 +35,8 @@ class _Content:
     position_lines: list[int] = field(default_factory=list)
     colors: dict[int, list[float]] = field(default_factory=dict)
     uvs: list[list[float]] = field(default_factory=list)
-    polygons: list[list[tuple[int, int]]] = field(default_factory=list)
+    normals: list[list[float]] = field(default_factory=list)
+    polygons: list[list[tuple[int, int, int]]] = field(default_factory=list)
     polygon_materials: list[str] = field(default_factory=list)
     libraries: list[str] = field(default_factory=list)
     material: str = ""
@@ -65,6 +66,7 @@ def read_obj(path: Path) -> RawMesh:
     materials, notes = _materials(content)
     used = [materials[name] for name in dict.fromkeys(content.polygon_materials[i] for i in np.unique(owner))]
     has_uvs = len(corners) > 0 and bool((corners[:, :, 1] >= 0).all())
+    has_normals = len(corners) > 0 and bool((corners[:, :, 2] >= 0).all())
     texture, note, picture = _texture(content, used)
     if (corners[:, :, 1] >= 0).any() and not has_uvs:
         texture, note = None, "not all of its faces have texture coordinates"
@@ -81,6 +83,8 @@ def read_obj(path: Path) -> RawMesh:
         place_of_vertex=lambda vertex: f"line {content.position_lines[vertex]} (vertex {vertex + 1})",
         finish=finish,
         notes=(*notes, *more, *different),
+        normals=np.array(content.normals, dtype=np.float64) if has_normals else None,
+        normal_faces=corners[:, :, 2] if has_normals else None,
     )
 
 
@@ -108,6 +112,8 @@ def _read_line(content: _Content, number: int, words: list[str]) -> None:
             # A one-dimensional texture coordinate is allowed and means v = 0.
             values = _floats(words, 1, "a texture coordinate needs numbers: vt u v")
             content.uvs.append([*values[:2], 0.0][:2])
+        case "vn":
+            content.normals.append(_floats(words, 3, "a normal needs three numbers: vn x y z")[:3])
         case "f":
             _read_face(content, words[1:])
         case "mtllib":
@@ -126,19 +132,22 @@ def _read_face(content: _Content, corners: list[str]) -> None:
     uvs = [-1] * len(fields)
     if all(len(parts) > 1 and parts[1] for parts in fields):
         uvs = [_index(parts[1], len(content.uvs), "texture coordinate") for parts in fields]
-    content.polygons.append(list(zip(vertices, uvs, strict=True)))
+    normals = [-1] * len(fields)
+    if all(len(parts) > 2 and parts[2] for parts in fields):
+        normals = [_index(parts[2], len(content.normals), "normal") for parts in fields]
+    content.polygons.append(list(zip(vertices, uvs, normals, strict=True)))
     content.polygon_materials.append(content.material)
 
 
 def _triangulate(content: _Content, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the corners [F, 3, 2] of the triangles as (position, texture coordinate), and the polygon [F] of each."""
-    triangles: list[list[tuple[int, int]]] = []
+    """Return the corners [F, 3, 3] of triangles (position, texture coordinate, normal), and the polygon [F] of each."""
+    triangles: list[list[tuple[int, int, int]]] = []
     owner: list[int] = []
     for number, polygon in enumerate(content.polygons):
-        cut = [(0, 1, 2)] if len(polygon) == 3 else triangulate(positions[[vertex for vertex, _ in polygon]])
+        cut = [(0, 1, 2)] if len(polygon) == 3 else triangulate(positions[[corner[0] for corner in polygon]])
         triangles += [[polygon[corner] for corner in triangle] for triangle in cut]
         owner += [number] * len(cut)
-    return np.array(triangles, dtype=np.int64).reshape(-1, 3, 2), np.array(owner, dtype=np.int64)
+    return np.array(triangles, dtype=np.int64).reshape(-1, 3, 3), np.array(owner, dtype=np.int64)
 
 
 def _index(word: str, count: int, what: str) -> int:

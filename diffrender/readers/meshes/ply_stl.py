@@ -29,14 +29,17 @@ def read_ply_or_stl(path: Path) -> RawMesh:
         reason = str(error) or type(error).__name__
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({reason}); export it again") from error
     solids = loaded.geometry.values() if isinstance(loaded, trimesh.Scene) else [loaded]
-    parts = [_raw_mesh(solid) for solid in solids if isinstance(solid, trimesh.Trimesh)]
+    parts = [_raw_mesh(solid, path.suffix.lower() == ".ply") for solid in solids if isinstance(solid, trimesh.Trimesh)]
     return parts[0] if len(parts) == 1 else join(parts)
 
 
-def _raw_mesh(solid: Any) -> RawMesh:
+def _raw_mesh(solid: Any, is_ply: bool) -> RawMesh:
     """Return the arrays of one trimesh.Trimesh."""
     faces = np.asarray(solid.faces, dtype=np.int64)
     mesh = RawMesh(np.asarray(solid.vertices, dtype=np.float64), faces)
+    if is_ply and "vertex_normals" in solid._cache.cache:  # as the file has them; asked for, trimesh computes its own
+        normals = np.asarray(solid._cache.cache["vertex_normals"], dtype=np.float64)
+        mesh = replace(mesh, normals=normals, normal_faces=faces)
     if solid.visual.kind == "vertex":
         values = np.asarray(solid.visual.vertex_colors)[:, :3].astype(np.float64) / 255
         return replace(mesh, colors=linear_from_srgb(torch.from_numpy(values)).numpy())

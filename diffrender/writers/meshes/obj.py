@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from diffrender.errors import ShapeError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.shading_points import VertexFrames
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.atomic import write_text
 from diffrender.writers.meshes.mtl import MATERIAL_NAME, material_lines, write_maps
@@ -61,7 +61,11 @@ def write_obj(
         # OBJ counts v upwards from the bottom of the picture.
         flipped = mesh.uvs.detach().double().cpu() * torch.tensor([1.0, -1.0]) + torch.tensor([0.0, 1.0])
         lines += [f"vt {u:.9g} {v:.9g}" for u, v in flipped.tolist()]
-    lines.append("s 1")  # smooth shading: without normals in the file, many programs show facets otherwise
+    if mesh.normal_faces is None:
+        lines.append("s 1")  # smooth shading: without normals in the file, many programs show facets otherwise
+    else:
+        normals = VertexFrames(mesh, mesh.vertices).normals_w.detach().cpu()
+        lines += [f"vn {x:.6g} {y:.6g} {z:.6g}" for x, y, z in normals.tolist()]
     if material:
         lines.append(f"usemtl {MATERIAL_NAME}")
         write_text(path.with_suffix(".mtl"), "\n".join(material) + "\n")
@@ -83,8 +87,11 @@ def _vertex_lines(vertices: Tensor, vertex_colors: Tensor | None) -> list[str]:
 
 
 def _face_lines(mesh: Mesh) -> list[str]:
-    faces = mesh.faces.cpu().numpy() + 1
-    if mesh.uv_faces is None:
-        return [f"f {a} {b} {c}" for a, b, c in faces.tolist()]
-    corners = np.concatenate([faces, mesh.uv_faces.cpu().numpy() + 1], 1)
-    return [f"f {a}/{ta} {b}/{tb} {c}/{tc}" for a, b, c, ta, tb, tc in corners.tolist()]
+    columns = [mesh.faces, mesh.uv_faces, mesh.normal_faces]
+    if columns[2] is None:
+        columns = columns[:2] if columns[1] is not None else columns[:1]
+    text = [[[""] * 3] * mesh.n_faces if column is None else (column + 1).tolist() for column in columns]
+    return [
+        "f " + " ".join("/".join(map(str, corner)) for corner in zip(*face, strict=True))
+        for face in zip(*text, strict=True)
+    ]
