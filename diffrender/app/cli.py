@@ -165,6 +165,21 @@ def compare(
 
 
 @app.command()
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(help="Mesh file, or capture: a folder or its transforms.json.", metavar="FILE")
+    ],
+) -> None:
+    """Show what a mesh file or a capture holds, what is used of it, and what is wrong with it."""
+    with _errors_in_one_line():
+        from rich.console import Console
+
+        from diffrender.app.inspect_file import inspect_file
+
+        inspect_file(path, Console())
+
+
+@app.command()
 def relight(
     run: Annotated[Path, typer.Argument(help="Folder of a run, such as outputs/<scene>/latest.", metavar="RUN")],
     env: Annotated[

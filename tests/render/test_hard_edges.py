@@ -155,7 +155,6 @@ def test_remeshing_keeps_hard_edges() -> None:
     assert sharp > 0.8 and rounded < 0.7
 
 
-
 SCENE = """
 targets: {resolution: 16, synthetic: {mesh: {init: box}, material: lambert, shading: flat, lights: [ambient], views: 4}}
 mesh: {init: box}

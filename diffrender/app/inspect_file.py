@@ -1,0 +1,117 @@
+"""Inspect a mesh file or a capture: what is in it, what is used of it, and its health."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from diffrender.geometry.mesh_checks import MeshReport, check_mesh
+from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.mesh_data import Finish, MeshData
+from diffrender.readers.meshes.read_mesh import MESH_READERS, read_mesh
+from diffrender.scene.projections import projection_name
+from diffrender.scene.textures.texture import Texture
+from diffrender.setup.region import region_of_views
+from diffrender.writers.report.mesh_text import describe_facts
+
+Rows = list[tuple[str, str]]
+
+
+def inspect_file(path: Path, console: Console) -> None:
+    """Print what a mesh file (.obj, .ply, .glb, .gltf, .stl) or else a capture holds, as `fit` would read it.
+
+    Raises DataError if it cannot be used.
+    """
+    rows = _mesh_rows(read_mesh(path)) if path.suffix.lower() in MESH_READERS else _capture_rows(path)
+    console.print(Text(str(path), style="bold"), soft_wrap=True)
+    table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, Text(text, style="yellow" if name in ("note", "fault") else ""))
+    console.print(table)
+
+
+def _mesh_rows(data: MeshData) -> Rows:
+    mesh = data.mesh
+    low, high = mesh.bounds().tolist()
+    report = check_mesh(mesh)
+    rows = [
+        ("size", " x ".join(f"{b - a:.6g}" for a, b in zip(low, high, strict=True)) + ", in the unit of the file"),
+        ("from, to", f"{_point(low)} to {_point(high)}"),
+        ("colour", _describe_color(data)),
+        ("normals", _describe_normals(data)),
+        ("texture coordinates", "none" if mesh.uvs is None else f"{len(mesh.uvs):,}"),
+    ]
+    rows += [(name.replace("_", ", "), _describe_texture(texture)) for name, texture in data.maps.items()]
+    rows += [("material", _describe_finish(data.finish))]
+    rows += [("" if is_good else "fault", text) for is_good, text in _health(report)]
+    notes = [*data.notes, *([data.texture_note] if data.texture_note else [])]
+    return rows + [("note", note) for note in notes]
+
+
+def _health(report: MeshReport) -> list[tuple[bool, str]]:
+    facts = describe_facts(report)
+    if report.watertight and report.volume < 0:
+        facts.append((False, "It is turned inside out: its faces are clockwise seen from outside."))
+    return facts
+
+
+def _capture_rows(path: Path) -> Rows:
+    capture = read_capture(path, CaptureOptions())
+    views, cameras = capture.views, capture.views.cameras
+    region = region_of_views(views)
+    distance = (cameras.positions_w() - torch.tensor(region.center)).norm(dim=1)
+    heldout = None if capture.read_heldout is None else capture.read_heldout()
+    rows = [
+        ("images", f"{len(views)} of {cameras.width} x {cameras.height}"),
+        ("held out", "every 8th view, by default" if heldout is None else f"{len(heldout)} by the capture"),
+        ("masks", "none: the fit is much harder" if views.masks is None else f"{float(views.masks.mean()):.0%} object"),
+        ("camera", f"{projection_name(cameras.projection)}, focal length {_range(cameras.focal_px)} px"),
+        ("object", f"radius about {region.radius:.4g}, middle {_point(list(region.center))}, by the views"),
+        ("cameras from it", f"{_range(distance)}, in the unit of the capture"),
+    ]
+    if any(capture.origin):
+        rows.append(("origin", f"the fit takes place about {_point(list(capture.origin))}"))
+    if capture.aabb is not None:
+        rows.append(("aabb", " to ".join(_point(corner) for corner in capture.aabb.tolist())))
+    return rows + [("note", note) for note in capture.notes]
+
+
+def _describe_color(data: MeshData) -> str:
+    if data.texture is not None:
+        return f"a texture, {_describe_texture(data.texture)}"
+    return "none" if data.vertex_colors is None else "one per vertex"
+
+
+def _describe_normals(data: MeshData) -> str:
+    mesh = data.mesh
+    if mesh.normals is None:
+        return "none: smooth ones are made"
+    return f"{mesh.n_normals:,}" + ("" if mesh.n_normals == mesh.n_vertices else ", with hard edges")
+
+
+def _describe_texture(texture: Texture) -> str:
+    height, width = texture.texels.shape[:2]
+    return f"{width} x {height}, {'repeated' if texture.wrap == 'repeat' else 'clamped'} outside"
+
+
+def _describe_finish(finish: Finish) -> str:
+    parts = [f"metallic {finish.metallic:g}", f"roughness {finish.roughness:g}"]
+    if finish.emissive is not None:
+        parts.append(f"emits {_point(list(finish.emissive))}")
+    return "unlit" if finish.unlit else ", ".join(parts)
+
+
+def _point(values: list[float]) -> str:
+    return f"({', '.join(f'{value:.6g}' for value in values)})"
+
+
+def _range(values: torch.Tensor) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.4g}" if high - low < 1e-4 * abs(high) else f"{low:.4g} to {high:.4g}"
