@@ -33,6 +33,7 @@ _HOME = {
     "Soft": "diffrender.render.edge_models",
     "remesh": "diffrender.geometry.remesh.remesh",
     "read_mesh": "diffrender.readers.meshes.read_mesh",
+    "read_mesh_parts": "diffrender.readers.meshes.read_mesh",
     "read_image": "diffrender.readers.images.image",
     "read_transforms": "diffrender.readers.captures.transforms_json",
     "CaptureOptions": "diffrender.readers.captures.capture",

@@ -12,8 +12,10 @@ from rich.text import Text
 from diffrender.geometry.mesh_checks import MeshReport, check_mesh
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.mesh_data import Finish, MeshData
-from diffrender.readers.meshes.read_mesh import MESH_READERS, read_mesh
+from diffrender.readers.mesh_file import MeshFile
+from diffrender.readers.meshes.read_mesh import MESH_READERS, open_mesh, read_part
 from diffrender.scene.projections import projection_name
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.region import region_of_views
@@ -27,7 +29,7 @@ def inspect_file(path: Path, console: Console) -> None:
 
     Raises DataError if it cannot be used.
     """
-    rows = _mesh_rows(read_mesh(path)) if path.suffix.lower() in MESH_READERS else _capture_rows(path)
+    rows = _mesh_rows(open_mesh(path)) if path.suffix.lower() in MESH_READERS else _capture_rows(path)
     console.print(Text(str(path), style="bold"), soft_wrap=True)
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(style="dim")
@@ -37,22 +39,46 @@ def inspect_file(path: Path, console: Console) -> None:
     console.print(table)
 
 
-def _mesh_rows(data: MeshData) -> Rows:
-    mesh = data.mesh
-    low, high = mesh.bounds().tolist()
-    report = check_mesh(mesh)
+def _mesh_rows(file: MeshFile) -> Rows:
+    """Return rows on the whole file, and on each part of what becomes several objects."""
+    whole = clean_mesh(file.path, file.read_all())
+    low, high = whole.mesh.bounds().tolist()
+    parts = file.parts("materials")
     rows = [
         ("size", " x ".join(f"{b - a:.6g}" for a, b in zip(low, high, strict=True)) + ", in the unit of the file"),
         ("from, to", f"{_point(low)} to {_point(high)}"),
+    ]
+    objects = file.parts("objects")
+    if len(objects) > 1:
+        rows.append(("objects", f"{len(objects)}, with split: objects: {', '.join(objects)}"))
+    notes: dict[str, None] = {}
+    if len(parts) < 2:
+        rows += _look_rows(whole)
+        notes = dict.fromkeys(_notes(whole))
+    else:
+        rows.append(("parts", f"{len(parts)}, one per material that looks different"))
+        for name, pieces in parts.items():
+            part = read_part(file, pieces)
+            rows += [("", ""), (f"part {name}", f"{part.mesh.n_faces:,} faces"), *_look_rows(part)]
+            notes |= dict.fromkeys(f"{name}: {note}" for note in _notes(part))
+        rows.append(("", ""))
+    rows += [("" if is_good else "fault", text) for is_good, text in _health(check_mesh(whole.mesh))]
+    return rows + [("note", note) for note in notes]
+
+
+def _look_rows(data: MeshData) -> Rows:
+    mesh = data.mesh
+    rows = [
         ("colour", _describe_color(data)),
         ("normals", _describe_normals(data)),
         ("texture coordinates", "none" if mesh.uvs is None else f"{len(mesh.uvs):,}"),
     ]
     rows += [(name.replace("_", ", "), _describe_texture(texture)) for name, texture in data.maps.items()]
-    rows += [("material", _describe_finish(data.finish))]
-    rows += [("" if is_good else "fault", text) for is_good, text in _health(report)]
-    notes = [*data.notes, *([data.texture_note] if data.texture_note else [])]
-    return rows + [("note", note) for note in notes]
+    return [*rows, ("material", _describe_finish(data.finish))]
+
+
+def _notes(data: MeshData) -> list[str]:
+    return [*data.notes, *([data.texture_note] if data.texture_note else [])]
 
 
 def _health(report: MeshReport) -> list[tuple[bool, str]]:

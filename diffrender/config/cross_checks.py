@@ -18,6 +18,7 @@ from diffrender.config.untyped_config import (
     is_image,
     is_lit,
     lights_by_name,
+    may_be_of_part,
     optimizable_paths,
     type_of,
 )
@@ -97,13 +98,14 @@ def _paths(data: dict[str, Any]) -> Iterator[Finding]:
         location = ("optimize", path)
         if path in OPTIONS:
             continue
-        if path not in paths:
+        if path not in paths and not may_be_of_part(data, path):
             yield Finding(location, *_unknown_path(path, entry, paths))
             continue
-        twin = first.setdefault(paths[path], path)
+        full = paths.get(path, path)
+        twin = first.setdefault(full, path)
         if twin != path:
             yield Finding(location, f"`{path}` and `{twin}` are the same value", ("keep one of the two",))
-        if as_mapping(entry).get("levels") and not is_image(data, paths[path]):
+        if as_mapping(entry).get("levels") and not is_image(data, full):
             message = f"`levels` only applies to textures and environment maps, but `{path}` is neither"
             yield Finding((*location, "levels"), message, ("remove it",))
         if path.startswith("lights.") and not is_lit(data):

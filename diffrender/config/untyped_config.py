@@ -21,14 +21,30 @@ def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
     objects = objects_by_name(data)
     paths: dict[str, str] = {}
     for name, options in objects.items():
-        fields = ["mesh.vertices", *(f"material.{field}" for field in _material_fields(options)), "pose", "scale"]
-        full = {field: f"objects.{name}.{field}" for field in fields}
+        full = {field: f"objects.{name}.{field}" for field in _fields_of(options)}
         paths |= full if len(objects) == 1 else {}
         paths |= {path: path for path in full.values()}
     own = [
         f"lights.{name}.{key}" for name, kind in lights_by_name(data).items() for key in _learned(LIGHT_OPTIONS, kind)
     ]
     return paths | {path: path for path in (*own, "background", *CAMERA_PATHS)}
+
+
+def may_be_of_part(data: dict[str, Any], path: str) -> bool:
+    """Return whether `path` may name a value of a part of a mesh file, whose parts are known once it is read."""
+    root, name, *rest = [*path.split("."), ""]
+    owner = _owner_of_part(data, name) if root == "objects" else None
+    return owner is not None and ".".join(rest).strip(".") in _fields_of(owner)
+
+
+def _owner_of_part(data: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return the object whose mesh file may have a part that becomes the object `name`."""
+    for owner, options in objects_by_name(data).items():
+        prefix = "" if data.get("objects") is None else f"{owner}_"
+        mesh = options.get("mesh")
+        if (isinstance(mesh, str) or "file" in as_mapping(mesh)) and name.startswith(prefix):
+            return options
+    return None
 
 
 def is_image(data: dict[str, Any], path: str) -> bool:
@@ -38,7 +54,8 @@ def is_image(data: dict[str, Any], path: str) -> bool:
         return names[1:] == ["radiance"] and lights_by_name(data).get(names[0]) == "environment"
     if root != "objects" or names[1] != "material":
         return False
-    written = as_mapping(objects_by_name(data)[names[0]].get("material")).get(names[2])
+    options = objects_by_name(data).get(names[0], _owner_of_part(data, names[0]) or {})
+    written = as_mapping(options.get("material")).get(names[2])
     return written == "own" or "texture" in as_mapping(written)
 
 
@@ -62,6 +79,10 @@ def is_lit(data: dict[str, Any]) -> bool:
     materials = [options.get("material") for options in objects_by_name(data).values()]
     kinds = [usual if material is None else type_of(material) for material in materials]
     return any(kind not in MATERIAL_OPTIONS or MATERIAL_OPTIONS[kind].needs_light for kind in kinds)
+
+
+def _fields_of(options: dict[str, Any]) -> list[str]:
+    return ["mesh.vertices", *(f"material.{field}" for field in _material_fields(options)), "pose", "scale"]
 
 
 def _material_fields(options: dict[str, Any]) -> list[str]:

@@ -48,16 +48,19 @@ class RawMesh:
     normal_faces: np.ndarray | None = None
 
 
-def clean_mesh(path: Path, raw: RawMesh, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> MeshData:
+def clean_mesh(
+    path: Path, raw: RawMesh, origin: Sequence[float] = (0.0, 0.0, 0.0), size: float | None = None
+) -> MeshData:
     """Check `raw`, move it by -origin and weld it: equal positions become one vertex.
 
     Vertices that no face uses are removed, and so are faces with two equal corners, which have no area. The order of
-    vertices and faces is kept.
+    vertices and faces is kept. size: the longest side of the box around
+    the whole file, if `raw` is a part of it.
     Raises DataError for an empty mesh, non-finite positions or texture coordinates, and indices out of range.
     """
     _check_raw(path, raw)
     positions, notes = raw.positions - np.array(origin), raw.notes
-    extent, farthest = np.ptp(positions[raw.faces.reshape(-1)], axis=0).max(), np.abs(positions).max()
+    extent, farthest = size or _extent(raw), np.abs(positions).max()
     if farthest > FAR * extent:
         notes = (*notes, f"its size is {extent:.3g}, but it is {farthest:.3g} from the origin: kept in float64")
     else:
@@ -80,6 +83,10 @@ def clean_mesh(path: Path, raw: RawMesh, origin: Sequence[float] = (0.0, 0.0, 0.
         colors = torch.from_numpy(_mean_by_group(raw.colors, inverse.reshape(-1))[inverse.reshape(-1)[used]])
     mesh = Mesh(vertices, faces, uvs, uv_faces, *_weld_normals(raw, has_area, faces.numpy(), vertices.dtype))
     return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, notes)
+
+
+def _extent(raw: RawMesh) -> float:
+    return float(np.ptp(raw.positions[raw.faces.reshape(-1)], axis=0).max())
 
 
 def _weld_normals(

@@ -28,7 +28,7 @@ from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.objective import build_terms, default_loss
 from diffrender.setup.origin import ZERO, Origin, shift_positions
-from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters
+from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import build_scene, constructor_options
 from diffrender.setup.targets import build_targets
@@ -90,11 +90,13 @@ def build_fit(config: FitConfig) -> FitSetup:
     targets = build_targets(config)
     origin = targets.place.origin
     config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
-    scene, config, notes = build_scene(config.model_copy(update={"background": targets.background}), targets.place)
+    config = config.model_copy(update={"background": targets.background})
+    scene, config, notes, names = build_scene(config, targets.place)
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_gains(fit_views, config)
+    config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
     parameters = fill_parameters(config, scene, fit_views.cameras, size)
     loss = config.loss or default_loss(parameters, scene, fit_views)
     optimize = _fill_resolution(config.optimize.with_parameters(parameters))

@@ -26,9 +26,9 @@ from diffrender.geometry.index_corner_values import build_corner_table
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
 from diffrender.geometry.subdivide import subdivide_loop, subdivide_midpoint
 from diffrender.readers.mesh_data import MeshData
-from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.scene.mesh import Mesh as SceneMesh
 from diffrender.setup.hull import build_hull
+from diffrender.setup.mesh_files import MeshFiles
 from diffrender.setup.region import INSIDE, InitRegion, Vector, region_of_box, to_triple
 
 ORIGIN = (0.0, 0.0, 0.0)
@@ -44,20 +44,24 @@ class ObjectPose(NamedTuple):
     scale: Tensor
 
 
-def build_mesh(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str) -> tuple[AnyMesh, MeshData]:
+def build_mesh(
+    options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str, files: MeshFiles
+) -> tuple[AnyMesh, MeshData]:
     """Return `options` with defaults filled in, and the mesh that they describe.
 
     frame: of an object with an explicit pose; its mesh is then centred on its own origin by default.
     where: the key of the scene file, for messages.
     Raises ConfigError if options do not fit together or a file, DataError if a file or the masks cannot be used.
     """
-    options, data = _build(options, place, frame, where)
+    options, data = _build(options, place, frame, where, files)
     return options, _subdivide(data, options, f"{where}.subdivide")
 
 
-def _build(options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str) -> tuple[AnyMesh, MeshData]:
+def _build(
+    options: AnyMesh, place: InitRegion, frame: ObjectPose | None, where: str, files: MeshFiles
+) -> tuple[AnyMesh, MeshData]:
     if isinstance(options, FileMesh):
-        data = read_mesh(options.file, place.origin if frame is None else ORIGIN)
+        data = files.read(options, place.origin if frame is None else ORIGIN, where)
         return options, replace(data, mesh=data.mesh.with_vertices(data.mesh.vertices.float()))
     if isinstance(options, VisualHullMesh):
         options, triangles = build_hull(options, place, where)

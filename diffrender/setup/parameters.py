@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -20,7 +21,7 @@ from diffrender.config.default_values import (
 )
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.options.schedules import AnySchedule
-from diffrender.config.schema import FitConfig
+from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import ConfigError
 from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.fit.optimizer.schedules import SCHEDULES, Schedule
@@ -36,6 +37,38 @@ from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_
 from diffrender.scene.scene import Scene
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
 from diffrender.setup.scene import constructor_options
+
+
+def learn_all_parts(optimize: OptimizeOptions, names: Mapping[str, Sequence[str]]) -> OptimizeOptions:
+    """Return `optimize` with a path of an object that became several parts replaced by those of all its parts.
+
+    names: of the objects that each object of the scene file became. Raises ConfigError for a pose or a scale, which all
+    parts would need in common.
+    """
+    only = next(iter(names)) if len(names) == 1 else None
+    parameters: dict[str, ParameterOptions] = {}
+    for path, options in optimize.parameters().items():
+        owner, field = _owner_and_field(path, only)
+        parts = names.get(owner, ())
+        if len(parts) < 2:
+            parameters[path] = options
+            continue
+        if field in ("pose", "scale"):
+            raise ConfigError(
+                f"optimize.{path}: the mesh file became {len(parts)} objects, one per material, that would move apart;"
+                " set mesh: {file: ..., split: none}"
+            )
+        parameters |= {f"objects.{name}.{field}": options for name in parts}
+    return optimize.with_parameters(parameters)
+
+
+def _owner_and_field(path: str, only: str | None) -> tuple[str, str]:
+    """Return the name of the object that a path of `optimize:` is about, and the rest; "" if it is about none."""
+    root, _, rest = path.partition(".")
+    if root == "objects":
+        name, _, field = rest.partition(".")
+        return name, field
+    return (only or "", path) if root in ("mesh", "material", "pose", "scale") else ("", path)
 
 
 def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: float) -> dict[str, ParameterOptions]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from diffrender.config.options.lights import AmbientOptions, AnyLight
 from diffrender.config.options.materials import LambertOptions, UnlitOptions
 from diffrender.config.options.meshes import FileMesh, SphereMesh
 from diffrender.config.options.objects import CreaseOptions, ObjectOptions, PoseOptions, SceneParts
+from diffrender.errors import ConfigError
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.materials import MATERIALS
@@ -20,14 +21,28 @@ from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.setup.lights import build_light, name_lights, rotation_vector
 from diffrender.setup.materials import build_material
+from diffrender.setup.mesh_files import MeshFiles
 from diffrender.setup.meshes import ObjectPose, build_mesh
 from diffrender.setup.region import InitRegion
 
 Parts = TypeVar("Parts", bound=SceneParts)
 
 
-def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts, list[str]]:
-    """Return the scene that `parts` describe, on the CPU, `parts` with defaults filled in, and notes on mesh files.
+class BuiltScene(NamedTuple, Generic[Parts]):
+    """A scene as its options describe it, on the CPU.
+
+    parts: the options with defaults filled in, an object for each part of a mesh file. notes: on mesh files.
+    names: the names of the objects that each entry of the options became, by its own name.
+    """
+
+    scene: Scene
+    parts: Parts
+    notes: list[str]
+    names: dict[str, list[str]]
+
+
+def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
+    """Build the scene that `parts` describe.
 
     place: the default region of initial meshes, and the views for visual hulls.
     Raises ConfigError if options do not fit the files that they name, DataError if a file cannot be used or a visual
@@ -35,32 +50,58 @@ def build_scene(parts: Parts, place: InitRegion) -> tuple[Scene, Parts, list[str
     """
     lights = _name_lights(parts)
     default_material = LambertOptions() if parts.lights else UnlitOptions()
+    files = MeshFiles()
     objects: dict[str, Object] = {}
     filled: list[ObjectOptions] = []
-    notes: list[str] = []
-    for options in parts.all_objects():
-        where = f"objects.{options.name}." if parts.objects is not None else ""
-        pose_options = options.pose or PoseOptions()
-        pose, scale = _build_pose(pose_options)
-        frame = None if options.pose is None else ObjectPose(pose, scale)
-        mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh")
-        if isinstance(mesh_options, FileMesh):
-            about = (*data.notes, *([data.texture_note] if data.texture_note else []))
-            notes += [f"{Path(mesh_options.file).name}: {note}" for note in about]
-        material_options = options.material or default_material
-        material, material_options, data = build_material(material_options, data, f"{where}material")
-        objects[options.name] = Object(_shaded(data.mesh, options), material, pose, scale)
-        # A file without a pose is relative to the origin of the user's world, and stays so.
-        is_moved = any(place.origin) and isinstance(mesh_options, FileMesh) and options.pose is None
-        kept = None if is_moved else pose_options
-        update = {"mesh": mesh_options, "material": material_options, "pose": kept}
-        filled.append(options.model_copy(update=update))
+    about_files: dict[str, dict[str, tuple[str, ...]]] = {}
+    names: dict[str, list[str]] = {}
+    for written in parts.all_objects():
+        several = files.split(written, f"{written.name}_" if parts.objects is not None else "")
+        names[written.name] = [options.name for options in several]
+        where = f"objects.{written.name}." if parts.objects is not None else ""
+        for options in several:
+            if options.name in objects:
+                raise ConfigError(f"{where}mesh: two objects would be named {options.name!r}; rename one of them")
+            pose_options = options.pose or PoseOptions()
+            pose, scale = _build_pose(pose_options)
+            frame = None if options.pose is None else ObjectPose(pose, scale)
+            mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh", files)
+            if isinstance(mesh_options, FileMesh):
+                about = (*data.notes, *([data.texture_note] if data.texture_note else []))
+                about_files.setdefault(mesh_options.file, {})[options.name] = about
+            material_options = options.material or default_material
+            material, material_options, data = build_material(material_options, data, f"{where}material")
+            objects[options.name] = Object(_shaded(data.mesh, options), material, pose, scale)
+            # A file without a pose is relative to the origin of the user's world, and stays so.
+            is_moved = any(place.origin) and isinstance(mesh_options, FileMesh) and options.pose is None
+            kept = None if is_moved else pose_options
+            update = {"mesh": mesh_options, "material": material_options, "pose": kept}
+            filled.append(options.model_copy(update=update))
     background = parts.background or (0.0, 0.0, 0.0)
     scene = Scene(objects, {name: build_light(light) for name, light in lights.items()}, torch.tensor(background))
+    update = _one_or_several(filled, parts.objects is not None or len(filled) > 1)
+    filled_parts = parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
+    return BuiltScene(scene, filled_parts, _notes(about_files), names)
+
+
+def _one_or_several(filled: list[ObjectOptions], as_list: bool) -> dict[str, Any]:
     only = filled[0]
     own = {"mesh": only.mesh, "material": only.material, "shading": only.shading, "pose": only.pose}
-    update = {"objects": filled} if parts.objects is not None else own
-    return scene, parts.model_copy(update=update | {"lights": list(lights.values()), "background": background}), notes
+    return {"objects": filled, **dict.fromkeys(own)} if as_list else own
+
+
+def _notes(about_files: dict[str, dict[str, tuple[str, ...]]]) -> list[str]:
+    """Return notes on each file: those on all its objects once, others with the object's name.
+
+    about_files: by file, by object.
+    """
+    notes: list[str] = []
+    for path, by_object in about_files.items():
+        for note in dict.fromkeys(note for about in by_object.values() for note in about):
+            concerned = [name for name, about in by_object.items() if note in about]
+            of = "" if len(concerned) == len(by_object) else f" ({', '.join(concerned)})"
+            notes.append(f"{Path(path).name}{of}: {note}")
+    return notes
 
 
 def _shaded(mesh: Mesh, options: ObjectOptions) -> Mesh:

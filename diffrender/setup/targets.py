@@ -107,7 +107,7 @@ def _render(
     cameras = Cameras.perspective(
         eyes, options.center, fov_deg=options.fov_deg, height=size, width=size, near=NEAR / 3 * options.radius
     )
-    scene, _, notes = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
+    scene, _, notes, _ = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
     if options.normalize:
         scene = _fit_into_unit_sphere(scene)
     taken = synthetic_gains(cameras, options)

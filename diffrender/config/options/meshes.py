@@ -49,7 +49,17 @@ class FileMesh(Strict, shorthands={str: "file"}):
     """A mesh from a file: .obj, .ply, .glb, .gltf or .stl."""
 
     file: Annotated[File, Form("a mesh file")] = Field(description="the mesh file")
+    split: Literal["materials", "objects", "none"] = option(
+        "materials",
+        "into one object of the scene per material that looks different, per object of the file and material, or not",
+    )
+    part: str | None = option(None, "only this part, by the name that `diffrender inspect` shows; if omitted: all")
     subdivide: Subdivide = None
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield a part of what is not split."""
+        if self.part is not None and self.split == "none":
+            yield Finding(("part",), "`part` needs parts, but `split` is none", ("remove one of them",))
 
 
 class SphereMesh(ShapeOptions):

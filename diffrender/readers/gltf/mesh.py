@@ -1,7 +1,8 @@
-"""glTF files as one mesh: the triangles of all nodes in world space, and what their materials have in common."""
+"""glTF files as meshes: the triangles of all nodes in world space, and what the materials of a part have in common."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,10 @@ from diffrender.readers.gltf.nodes import place_nodes
 from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
 from diffrender.readers.gltf.textures import TEXTURES, placement_of, placement_of_material, wrap_textures
 from diffrender.readers.mesh_data import Finish
+from diffrender.readers.mesh_file import MeshFile, Piece, longest_side, plain_names
 
+# Of a material, besides extensions.
+NOT_READ = ("name", "extras", "doubleSided", "alphaMode", "alphaCutoff", "occlusionTexture")
 MAPS = ("metallic_roughness", "normal", "emissive")
 WHITE = (1.0, 1.0, 1.0)
 
@@ -38,8 +42,8 @@ Found = tuple[Tensor, Entry]
 """Texels of a texture, and its textureInfo."""
 
 
-def read_gltf_mesh(path: Path) -> RawMesh:
-    """Read all triangles of a .glb or .gltf file as one mesh; points and lines are skipped.
+def read_gltf_mesh(path: Path) -> MeshFile:
+    """Read all triangles of a .glb or .gltf file, in world space; points and lines are skipped.
 
     Vertex colours are linear in glTF, and multiplied by the base colour's factor; without textures, the factors alone
     become vertex colours. Texture coordinates are those of the first texture of each material, where it places them.
@@ -48,9 +52,12 @@ def read_gltf_mesh(path: Path) -> RawMesh:
     document = read_document(path)
     parts: list[RawMesh] = []
     entries: list[Entry] = []
+    pieces: list[Piece] = []
     n_skipped = 0
     with valid_gltf(path):
-        for node, world in place_nodes(document):
+        nodes = list(place_nodes(document))
+        names = _object_names(document, [node for node, _ in nodes])
+        for node, world in nodes:
             mesh = document.entries("meshes")[node["mesh"]] if "mesh" in node else {"primitives": []}
             for primitive in mesh["primitives"]:
                 entry = document.material(primitive)
@@ -60,8 +67,31 @@ def read_gltf_mesh(path: Path) -> RawMesh:
                 else:
                     parts.append(transform(part, world))
                     entries.append(entry)
-        notes = list(_notes(document, parts, entries, n_skipped))
-        return _with_materials(document, parts, entries, notes)
+                    pieces.append(Piece(names[id(node)], _material_name(primitive, entry), _look(entry)))
+
+    def read(numbers: Sequence[int]) -> RawMesh:
+        some, their = [parts[i] for i in numbers], [entries[i] for i in numbers]
+        with valid_gltf(path):
+            return _with_materials(document, some, their, list(_notes(document, some, their, n_skipped)))
+
+    return MeshFile(path, pieces, longest_side(part.positions for part in parts), read)
+
+
+def _object_names(document: GltfDocument, nodes: Sequence[Entry]) -> dict[int, str]:
+    """Return a name for each node, by its id: its own, or that of its mesh; all different."""
+    distinct = list({id(node): node for node in nodes if "mesh" in node}.values())
+    meshes = document.entries("meshes")
+    names = [node.get("name") or meshes[node["mesh"]].get("name") or "object" for node in distinct]
+    return dict(zip(map(id, distinct), plain_names(names), strict=True))
+
+
+def _material_name(primitive: Entry, entry: Entry) -> str:
+    return entry.get("name") or f"material_{primitive.get('material', 'none')}"
+
+
+def _look(entry: Entry) -> str:
+    """Return a text that is equal for materials that we read alike."""
+    return json.dumps({key: value for key, value in entry.items() if key not in NOT_READ}, sort_keys=True)
 
 
 def _with_materials(
@@ -142,7 +172,7 @@ def _base_color(document: GltfDocument, entries: Sequence[Entry]) -> tuple[Found
     except DataError as error:
         return None, str(error).removeprefix(f"{document.path}: ")
     if len(pictures) > 1:
-        return None, f"it uses {len(pictures)} different textures, but one is needed; bake them into one"
+        return None, f"it uses {len(pictures)} different textures, but one is needed; split it by materials"
     if not pictures:
         return None, None
     return _texels(document, "base_color", pictures[0], references[0], entries), None

@@ -14,6 +14,7 @@ from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.clean_mesh import RawMesh
 from diffrender.readers.images.image import read_image
 from diffrender.readers.mesh_data import Finish
+from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.readers.meshes.mtl import MtlMaterial, Picture, find_file, find_libraries, find_material, read_mtl
 from diffrender.readers.meshes.triangulate import triangulate
 from diffrender.scene.textures.texture import Texture
@@ -27,7 +28,7 @@ class _Content:
     """What has been read so far; indices count from 0.
 
     colors: of the positions that have one. polygons: corners as (position, texture coordinate, normal), -1 for none.
-    polygon_materials: what `usemtl` said last before each polygon.
+    polygon_objects, polygon_materials: what `o` (or else `g`) and `usemtl` said last before each polygon.
     """
 
     path: Path
@@ -37,18 +38,22 @@ class _Content:
     uvs: list[list[float]] = field(default_factory=list)
     normals: list[list[float]] = field(default_factory=list)
     polygons: list[list[tuple[int, int, int]]] = field(default_factory=list)
+    polygon_objects: list[str] = field(default_factory=list)
     polygon_materials: list[str] = field(default_factory=list)
     libraries: list[str] = field(default_factory=list)
+    object: str = ""
+    group: str = ""
     material: str = ""
     skipped: set[str] = field(default_factory=set)
 
 
-def read_obj(path: Path) -> RawMesh:
-    """Read the triangles of an OBJ file, all objects and groups as one mesh; polygons are cut without overlaps.
+def read_obj(path: Path) -> MeshFile:
+    """Read an OBJ file; polygons are cut into triangles without overlaps.
 
-    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1. Of the materials that faces use: the one
-    picture (`map_Kd`), or the colours (`Kd`), and roughness, metallic and emission if all agree; faces before the first
-    `usemtl` use a library's only material. Raises DataError, with the line, for invalid numbers and wrong indices.
+    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1. Of the materials that the faces of a part use:
+    the one picture (`map_Kd`), or the colours (`Kd`), and roughness, metallic and emission if all agree; faces before
+    the first `usemtl` use a library's only material. Raises DataError, with the line, for invalid numbers and wrong
+    indices.
     """
     content = _Content(path)
     for number, line in _logical_lines(path.read_text(encoding="utf-8-sig", errors="replace")):
@@ -64,7 +69,29 @@ def read_obj(path: Path) -> RawMesh:
     positions = np.array(content.positions, dtype=np.float64).reshape(-1, 3)
     corners, owner = _triangulate(content, positions)
     materials, notes = _materials(content)
-    used = [materials[name] for name in dict.fromkeys(content.polygon_materials[i] for i in np.unique(owner))]
+    labels = list(zip(content.polygon_objects, content.polygon_materials, strict=True))
+    pieces = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    piece_of = np.array([pieces[label] for label in labels], dtype=np.int64)[owner]
+
+    def read(numbers: Sequence[int]) -> RawMesh:
+        kept = np.isin(piece_of, np.array(numbers, dtype=np.int64))
+        return _raw_mesh(content, positions, corners[kept], owner[kept], materials, notes)
+
+    named = [Piece(name, of or "material", materials[of]) for name, of in pieces]
+    return MeshFile(path, named, longest_side([positions]), read)
+
+
+def _raw_mesh(
+    content: _Content,
+    positions: np.ndarray,
+    corners: np.ndarray,
+    owner: np.ndarray,
+    materials: dict[str, MtlMaterial],
+    notes: Sequence[str],
+) -> RawMesh:
+    """Return triangles with `corners` [F, 3, 3] of the polygons `owner` [F]."""
+    names = [content.polygon_materials[i] for i in np.unique(owner)]
+    used = [materials[name] for name in dict.fromkeys(names)]
     has_uvs = len(corners) > 0 and bool((corners[:, :, 1] >= 0).all())
     has_normals = len(corners) > 0 and bool((corners[:, :, 2] >= 0).all())
     texture, note, picture = _texture(content, used)
@@ -120,6 +147,10 @@ def _read_line(content: _Content, number: int, words: list[str]) -> None:
             content.libraries.append(rest)
         case "usemtl":
             content.material = rest
+        case "o":
+            content.object = rest
+        case "g":
+            content.group = rest
         case "l" | "p" | "curv" | "curv2" | "surf":
             content.skipped.add(words[0])
 
@@ -136,6 +167,7 @@ def _read_face(content: _Content, corners: list[str]) -> None:
     if all(len(parts) > 2 and parts[2] for parts in fields):
         normals = [_index(parts[2], len(content.normals), "normal") for parts in fields]
     content.polygons.append(list(zip(vertices, uvs, normals, strict=True)))
+    content.polygon_objects.append(content.object or content.group or "object")
     content.polygon_materials.append(content.material)
 
 
@@ -208,7 +240,7 @@ def _texture(content: _Content, used: Sequence[MtlMaterial]) -> tuple[Texture | 
     if not pictures:
         return None, None, None
     if len(pictures) > 1:
-        reason = f"its materials use {len(pictures)} different textures, but one is needed; bake them into one"
+        reason = f"its materials use {len(pictures)} different textures, but one is needed; split it by materials"
         return None, reason, None
     folder, picture = pictures.pop()
     file = find_file(folder, picture.file)
@@ -221,27 +253,29 @@ def _colors(
     content: _Content, corners: np.ndarray, owner: np.ndarray, materials: dict[str, MtlMaterial], use_kd: bool
 ) -> tuple[np.ndarray | None, list[str]]:
     """Return linear colours [P, 3]: those of the positions, and else of the materials, if either has any; and notes."""
-    names = content.polygon_materials
+    names = [content.polygon_materials[polygon] for polygon in owner]
     own = {name: materials[name].color for name in names if use_kd and materials[name].color is not None}
-    n_positions, n_colors = len(content.positions), len(content.colors)
-    if not n_colors and not own:
+    n_positions = len(content.positions)
+    used = np.unique(corners[:, :, 0])
+    colored = [int(vertex) for vertex in used if vertex in content.colors]
+    if not colored and not own:
         return None, []
     white = (1.0, 1.0, 1.0)
-    of_polygon = np.array([own.get(name, white) for name in names]).reshape(-1, 3)
+    of_face = np.array([own.get(name, white) for name in names]).reshape(-1, 3)
     colors = np.ones((n_positions, 3))
     count = np.zeros(n_positions)
     np.add.at(count, corners[:, :, 0].reshape(-1), 1)
     sums = np.zeros((n_positions, 3))
-    np.add.at(sums, corners[:, :, 0].reshape(-1), of_polygon[owner].repeat(3, 0))
+    np.add.at(sums, corners[:, :, 0].reshape(-1), of_face.repeat(3, 0))
     colors[count > 0] = sums[count > 0] / count[count > 0, None]
-    if n_colors:
-        index = np.array(list(content.colors))
-        colors[index] = linear_from_srgb(torch.tensor(list(content.colors.values()), dtype=torch.float64)).numpy()
+    if colored:
+        values = torch.tensor([content.colors[vertex] for vertex in colored], dtype=torch.float64)
+        colors[colored] = linear_from_srgb(values).numpy()
     notes = []
-    if 0 < n_colors < n_positions:
+    if 0 < len(colored) < len(used):
         without = "the colour of their material" if own else "white"
-        notes.append(f"{n_positions - n_colors} of {n_positions} vertices have no colour; they are {without}")
-    if len(set(own.values())) > 1 and not n_colors:
+        notes.append(f"{len(used) - len(colored)} of {len(used)} vertices have no colour; they are {without}")
+    if len(set(own.values())) > 1 and not colored:
         notes.append("its materials have different colours, which blend where their faces share vertices")
     return colors, notes
 

@@ -13,10 +13,11 @@ from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.clean_mesh import RawMesh, join
 from diffrender.readers.images.image import image_from_pillow
+from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.scene.textures.texture import Texture
 
 
-def read_ply_or_stl(path: Path) -> RawMesh:
+def read_ply_or_stl(path: Path) -> MeshFile:
     """Read the triangles of a PLY or STL file, several solids as one mesh.
 
     Vertex colours are taken as sRGB. Raises DataError if the file cannot be read.
@@ -30,7 +31,8 @@ def read_ply_or_stl(path: Path) -> RawMesh:
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({reason}); export it again") from error
     solids = loaded.geometry.values() if isinstance(loaded, trimesh.Scene) else [loaded]
     parts = [_raw_mesh(solid, path.suffix.lower() == ".ply") for solid in solids if isinstance(solid, trimesh.Trimesh)]
-    return parts[0] if len(parts) == 1 else join(parts)
+    mesh = parts[0] if len(parts) == 1 else join(parts)
+    return MeshFile(path, [Piece(path.stem, "material", None)], longest_side([mesh.positions]), lambda _: mesh)
 
 
 def _raw_mesh(solid: Any, is_ply: bool) -> RawMesh:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diffrender.errors import DataError
-from diffrender.readers.clean_mesh import RawMesh, clean_mesh
+from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.gltf.mesh import read_gltf_mesh
 from diffrender.readers.mesh_data import MeshData
+from diffrender.readers.mesh_file import MeshFile, Split
 from diffrender.readers.meshes.obj import read_obj
 from diffrender.readers.meshes.ply_stl import read_ply_or_stl
 
-MESH_READERS: dict[str, Callable[[Path], RawMesh]] = {
+MESH_READERS: dict[str, Callable[[Path], MeshFile]] = {
     ".obj": read_obj,
     ".ply": read_ply_or_stl,
     ".glb": read_gltf_mesh,
@@ -41,6 +42,34 @@ def read_mesh(path: str | Path, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> Me
         data = read_mesh("spot.obj")
         scene = Scene({"spot": Object(data.mesh, Lambert(data.texture))}, {"sky": Ambient()})
     """
+    file = open_mesh(path)
+    return clean_mesh(file.path, file.read_all(), origin)
+
+
+def read_mesh_parts(
+    path: str | Path, split: Split = "materials", origin: Sequence[float] = (0.0, 0.0, 0.0)
+) -> dict[str, MeshData]:
+    """Read a mesh file as several meshes, each with its own material, by their names.
+
+    split: "materials": one for each material that looks different, as `mesh: FILE` of a scene file has it; "objects":
+        one for each object (glTF node, `o` or `g` of OBJ) and such material. Other formats have one part.
+
+    The names are those of the file without spaces and dots. Everything else is as in `read_mesh`.
+
+        parts = read_mesh_parts("car.glb")
+        scene = Scene({name: Object(part.mesh, Lambert(part.texture)) for name, part in parts.items()}, lights)
+    """
+    file = open_mesh(path)
+    return {name: read_part(file, pieces, origin) for name, pieces in file.parts(split).items()}
+
+
+def read_part(file: MeshFile, pieces: Sequence[int], origin: Sequence[float] = (0.0, 0.0, 0.0)) -> MeshData:
+    """Read some pieces of an opened file as one mesh."""
+    return clean_mesh(file.path, file.read(pieces), origin, file.size)
+
+
+def open_mesh(path: str | Path) -> MeshFile:
+    """Read a mesh file up to its pieces. Raises DataError as `read_mesh` does."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in MESH_READERS:
@@ -49,4 +78,4 @@ def read_mesh(path: str | Path, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> Me
         )
     if not path.is_file():
         raise DataError(f"{path}: does not exist; check the path")
-    return clean_mesh(path, MESH_READERS[suffix](path), origin)
+    return MESH_READERS[suffix](path)
