@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 
 from diffrender.errors import DataError
+from diffrender.readers.merge_parts import merge_parts
 from diffrender.readers.mesh_data import Finish, MeshData, with_mesh
-from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.readers.meshes.read_mesh import open_mesh, read_mesh, read_part
 from diffrender.scene.field_kinds import SurfaceValue
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
@@ -32,19 +33,22 @@ def bake_file(
 
     to: "texture": vertex colours into a square texture with `resolution` texels per side; the mesh is unwrapped if it
         has no texture coordinates or if `unwrap` is true (then all its textures are transferred: colour, roughness,
-        metallic, normals, emission). "vertices": the texture into vertex colours. Uniform properties of a glTF
-        material and its kind (unlit, diffuse) stay as they are.
+        metallic, normals, emission). A file of several textures becomes one mesh with one atlas. "vertices": the
+        texture into vertex colours. Uniform properties of a glTF material and its kind (unlit, diffuse) stay.
     out: if None: <source's name>_<to>.glb in the folder of the source.
     Raises DataError if a file cannot be used or the mesh has no colours to move.
     """
     out = source.with_name(f"{source.stem}_{to}.glb") if out is None else out
     if out.suffix.lower() not in WRITTEN:
         raise DataError(f"{out}: the suffix must be {' or '.join(WRITTEN)}, got {out.suffix or 'none'}")
-    data = read_mesh(source)
+    file = open_mesh(source)
+    parts = [read_part(file, pieces) for pieces in file.parts("materials").values()]
     if to == "vertices":
-        mesh, surface = _bake_to_vertices(source, data)
+        mesh, surface = _bake_to_vertices(source, read_mesh(source))
+    elif sum(part.texture is not None for part in parts) > 1:
+        mesh, surface = _with_surface(merge_parts(parts, resolution))
     else:
-        mesh, surface = _bake_to_texture(source, data, resolution, unwrap)
+        mesh, surface = _bake_to_texture(source, read_mesh(source), resolution, unwrap)
     if out.suffix.lower() == ".glb":
         write_glb(out, [GlbObject(source.stem, mesh, surface.base_color, surface=surface)])
     else:
@@ -69,15 +73,19 @@ def _bake_to_texture(source: Path, data: MeshData, resolution: int, unwrap: bool
     if data.texture is None:
         assert data.vertex_colors is not None
         return mesh, _surface(bake_to_texture(mesh, data.vertex_colors, resolution), data.finish)
-    data = with_mesh(data, mesh, resolution)
+    return _with_surface(with_mesh(data, mesh, resolution))
+
+
+def _with_surface(data: MeshData) -> tuple[Mesh, GltfSurface]:
+    """Return the mesh of `data` and its textures as a glTF material."""
     assert data.texture is not None
     surface = _surface(data.texture, data.finish)
     surface = replace(surface, normal=data.maps.get("normal"), emissive=data.maps.get("emissive", surface.emissive))
     both = data.maps.get("metallic_roughness")
     if both is None:
-        return mesh, surface
+        return data.mesh, surface
     roughness, metallic = (replace(both, texels=both.texels[:, :, i : i + 1]) for i in (1, 2))
-    return mesh, replace(surface, roughness=roughness, metallic=metallic)
+    return data.mesh, replace(surface, roughness=roughness, metallic=metallic)
 
 
 def _surface(color: SurfaceValue, finish: Finish) -> GltfSurface:

@@ -56,7 +56,7 @@ def learn_all_parts(optimize: OptimizeOptions, names: Mapping[str, Sequence[str]
         if field in ("pose", "scale"):
             raise ConfigError(
                 f"optimize.{path}: the mesh file became {len(parts)} objects, one per material, that would move apart;"
-                " set mesh: {file: ..., split: none}"
+                " merge its textures by `diffrender bake --to texture`, or set mesh: {file: ..., split: none}"
             )
         parameters |= {f"objects.{name}.{field}": options for name in parts}
     return optimize.with_parameters(parameters)

@@ -12,7 +12,7 @@ from diffrender.app.bake_colors import bake_file
 from diffrender.app.cli import app
 from diffrender.errors import DataError
 from diffrender.readers.gltf.scene import read_gltf_scene
-from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.gltf_surface import GltfSurface
@@ -116,3 +116,60 @@ def test_meshes_without_colours_are_refused(tmp_path: Path, colored: Path) -> No
             bake_file(tmp_path / "plain.obj", to)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"the suffix must be \.glb or \.obj, got \.ply"):
         bake_file(colored, "texture", tmp_path / "a.ply")
+
+
+def test_a_file_of_several_textures_becomes_one_atlas(tmp_path: Path) -> None:
+    first, second = (unwrap_mesh(bumpy(2), 64) for _ in range(2))
+    second = second.with_vertices(second.vertices + torch.tensor([3.0, 0, 0]))
+    paints = [bake_to_texture(mesh, smooth_colors(mesh.vertices), 128) for mesh in (first, second)]
+    plain = bumpy(1).with_vertices(bumpy(1).vertices - torch.tensor([3.0, 0, 0]))
+    tilted = Texture(torch.tensor([0.8, 0.0, 0.6]).expand(64, 64, 3))
+    metal, rough = torch.tensor([1.0]), torch.tensor([0.25])
+    objects = [
+        GlbObject("a", first, paints[0], surface=GltfSurface(paints[0], normal=tilted)),
+        GlbObject("b", second, paints[1], surface=GltfSurface(paints[1], metal, rough)),
+        GlbObject("c", plain, torch.tensor([0.9, 0.2, 0.1])),
+    ]
+    write_glb(tmp_path / "three.glb", objects)
+    baked = read_mesh(bake_file(tmp_path / "three.glb", "texture", resolution=256))
+    assert (
+        baked.texture is not None and baked.texture_note is None and set(baked.maps) == {"metallic_roughness", "normal"}
+    )
+    assert baked.mesh.n_faces == first.n_faces + second.n_faces + plain.n_faces
+    mesh = baked.mesh
+    assert mesh.uvs is not None and mesh.uv_faces is not None
+    middle = mesh.vertices[mesh.faces].mean(1)
+    at = mesh.uvs[mesh.uv_faces].mean(1)
+    color = baked.texture.sample(at)
+    third = middle[:, 0] < -1.5
+    torch.testing.assert_close(
+        color[third], torch.tensor([0.9, 0.2, 0.1]).expand(int(third.sum()), 3), atol=0.01, rtol=0
+    )
+    textured = color[~third] - smooth_colors(middle[~third])
+    assert float(textured.square().mean().log10() * -10) > 30
+    finish = baked.maps["metallic_roughness"].sample(at)[middle[:, 0] > 1.5]
+    torch.testing.assert_close(finish[:, 1:], torch.tensor([0.25, 1.0]).expand(len(finish), 2), atol=0.01, rtol=0)
+
+
+def test_a_file_of_several_textures_has_its_look_as_parts_and_as_an_atlas(tmp_path: Path) -> None:
+    left, right = (unwrap_mesh(bumpy(2), 64) for _ in range(2))
+    right = right.with_vertices(right.vertices + torch.tensor([0.7, 0.3, 0.2]))
+    paints = [
+        bake_to_texture(mesh, colors, 256)
+        for mesh, colors in ((left, smooth_colors(left.vertices)), (right, smooth_colors(right.vertices).flip(1)))
+    ]
+    write_glb(
+        tmp_path / "two.glb",
+        [GlbObject(n, m, p, unlit=True) for n, m, p in zip("ab", (left, right), paints, strict=True)],
+    )
+
+    def picture(objects: list[Object]) -> torch.Tensor:
+        return render(scene_of(*objects), flat_camera(64), Hard()).rgba
+
+    parts = read_mesh_parts(tmp_path / "two.glb")
+    atlas = read_mesh(bake_file(tmp_path / "two.glb", "texture", resolution=512))
+    assert atlas.texture is not None
+    separate = [Object(part.mesh, Unlit(part.texture)) for part in parts.values() if part.texture is not None]
+    difference = picture(separate) - picture([Object(atlas.mesh, Unlit(atlas.texture))])
+    assert len(separate) == 2
+    assert float(difference.square().mean().log10() * -10) > 35

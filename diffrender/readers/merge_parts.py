@@ -1,0 +1,81 @@
+"""Merge the parts of a mesh file into one mesh with one texture atlas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from diffrender.imaging.inpaint import fill_nearest
+from diffrender.readers.mesh_data import Finish, MeshData
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
+from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texture import Texture
+from diffrender.scene.textures.transfer import transfer_normal_map, transfer_texture
+
+
+def merge_parts(parts: Sequence[MeshData], resolution: int) -> MeshData:
+    """Return the parts as one mesh, unwrapped, with square textures of `resolution` texels per side for all of them.
+
+    Colours per vertex and what is uniform in one part only become texels too. Parts are not welded to each other, and
+    normals are kept if all have some. Whether the whole is unlit, or reflects at its boundary, is what the first is.
+    """
+    atlas = unwrap_mesh(_join([part.mesh for part in parts]), resolution)
+    ends = torch.tensor([part.mesh.n_faces for part in parts]).cumsum(0).tolist()
+    assert atlas.uv_faces is not None
+    placed = [
+        Mesh(part.mesh.vertices, part.mesh.faces, atlas.uvs, atlas.uv_faces[end - part.mesh.n_faces : end])
+        for part, end in zip(parts, ends, strict=True)
+    ]
+
+    def merged(name: str) -> Texture:
+        texels = torch.zeros(resolution, resolution, 3)
+        covered = torch.zeros(resolution, resolution, dtype=torch.bool)
+        for part, mesh in zip(parts, placed, strict=True):
+            inside = texel_map(mesh, resolution, resolution).covered
+            texels[inside] = _texels(part, name, mesh, resolution)[inside]
+            covered |= inside
+        return Texture(fill_nearest(texels, covered))
+
+    first = parts[0].finish
+    finishes = {part.finish for part in parts}
+    names = {name for part in parts for name in part.maps}
+    if len({(finish.metallic, finish.roughness) for finish in finishes}) > 1:
+        names.add("metallic_roughness")
+    if len({finish.emissive for finish in finishes}) > 1:
+        names.add("emissive")
+    finish = first if len(finishes) == 1 else Finish(specular=first.specular, unlit=first.unlit)
+    maps = {name: merged(name) for name in sorted(names)}
+    return MeshData(atlas, None, merged("base_color"), maps=maps, finish=finish)
+
+
+def _join(meshes: Sequence[Mesh]) -> Mesh:
+    starts = torch.tensor([0, *(mesh.n_vertices for mesh in meshes[:-1])]).cumsum(0).tolist()
+    vertices = torch.cat([mesh.vertices for mesh in meshes])
+    faces = torch.cat([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)])
+    normals = [mesh.normals for mesh in meshes if mesh.normals is not None]
+    normal_faces = [mesh.normal_faces for mesh in meshes if mesh.normal_faces is not None]
+    if len(normals) < len(meshes) or len(normal_faces) < len(meshes):
+        return Mesh(vertices, faces)
+    counts = torch.tensor([0, *(len(some) for some in normals[:-1])]).cumsum(0).tolist()
+    numbered = torch.cat([index + start for index, start in zip(normal_faces, counts, strict=True)])
+    return Mesh(vertices, faces, normal_faces=numbered, normals=torch.cat(normals))
+
+
+def _texels(part: MeshData, name: str, mesh: Mesh, resolution: int) -> Tensor:
+    """Return [resolution, resolution, 3] of one quantity of a part, in the layout of `mesh`."""
+    texture = part.texture if name == "base_color" else part.maps.get(name)
+    if texture is not None:
+        transfer = transfer_normal_map if name == "normal" else transfer_texture
+        return transfer(texture, part.mesh, mesh, resolution).texels
+    if name == "base_color" and part.vertex_colors is not None:
+        return bake_to_texture(mesh, part.vertex_colors, resolution).texels
+    uniform = {
+        "base_color": (1.0, 1.0, 1.0),
+        "metallic_roughness": (1.0, part.finish.roughness, part.finish.metallic),
+        "normal": (0.0, 0.0, 1.0),
+        "emissive": part.finish.emissive or (0.0, 0.0, 0.0),
+    }[name]
+    return torch.tensor(uniform).repeat(resolution, resolution, 1)
