@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.batch_targets import ResolutionSchedule, StepViews, check_step_views
 from diffrender.fit.batches import Batches
+from diffrender.fit.ctrl_c import deferred_ctrl_c
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
@@ -94,8 +95,8 @@ def fit(
     render_step: (scene, n cameras, steps done) -> their images, differentiable; edges may sharpen with the steps.
     first_step: number of completed steps of a checkpoint to resume from.
 
-    Ctrl-C ends the fit after its last complete step. So does a non-finite term of the objective, gradient or value:
-    the step that led to it is undone (the optimiser's moments are not).
+    Ctrl-C ends the fit after its current step; pressed twice, after its last complete one. So does a non-finite term of
+    the objective, gradient or value: the step that led to it is undone (the optimiser's moments are not).
     Raises ConfigError or ShapeError if model, views and objective do not match, and FitError if a learned value has no
     influence on the objective.
     """
@@ -111,11 +112,13 @@ def fit(
 
     stop_reason, message = "finished", None
     try:
-        for step in range(first_step, settings.steps):
-            record = stepper.step(step)
-            for observer in observers:
-                observer.on_step(record, model)
-        stepper.finish()
+        with deferred_ctrl_c() as ctrl_c:
+            for step in range(first_step, settings.steps):
+                record = stepper.step(step)
+                for observer in observers:
+                    observer.on_step(record, model)
+                ctrl_c.check()
+            stepper.finish()
     except KeyboardInterrupt:
         stop_reason = "interrupted"
         stepper.undo_unfinished()

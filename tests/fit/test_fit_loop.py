@@ -1,4 +1,5 @@
 import math
+import signal
 from dataclasses import replace
 
 import pytest
@@ -186,6 +187,27 @@ def test_control_c_while_rendering_keeps_the_steps_before(at):
     assert (result.stop_reason, result.steps_done) == ("interrupted", at)
     start = {path: value.detach() for path, value in problem(rates)[0].values().items()}
     assert_same(values_of(result, rates), watcher.states[at - 1] if at else start)
+
+
+@pytest.mark.parametrize("times, done", [(1, 3), (2, 2)])
+def test_the_first_control_c_ends_the_step_and_the_second_leaves_it(times, done):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    calls = []
+
+    def render_views(scene, cameras):
+        calls.append(None)
+        for _ in range(times if len(calls) == 3 else 0):
+            signal.raise_signal(signal.SIGINT)
+        return render_blob(scene, cameras)
+
+    try:
+        watcher = Watcher()
+        result = run({COLOR: ParamSettings(0.1)}, render_views=render_views, watcher=watcher)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (result.stop_reason, result.steps_done) == ("interrupted", done)
+    assert_same(values_of(result, {COLOR: None}), watcher.states[done - 1])
 
 
 def test_control_c_in_the_middle_of_an_update_undoes_it(monkeypatch):
