@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffrender.scene.materials.lobe_table import FILE
+from diffrender.scene.materials.highlight_lobes import FILE
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 

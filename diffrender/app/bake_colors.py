@@ -12,9 +12,9 @@ from diffrender.errors import DataError
 from diffrender.readers.merge_parts import merge_parts
 from diffrender.readers.mesh_data import Finish, MeshData, with_mesh
 from diffrender.readers.meshes.read_mesh import open_mesh, read_mesh, read_part
-from diffrender.scene.field_kinds import SurfaceValue
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.quantity_kinds import SurfaceValue
 from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrap_mesh
 from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.meshes.obj import write_obj

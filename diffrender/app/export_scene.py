@@ -10,7 +10,7 @@ import torch
 
 from diffrender.geometry.rigid import invert_rigid, make_rigid
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import POSITION, kinds_of, textures_of
+from diffrender.scene.quantity_kinds import POSITION, kinds_of, textures_of
 from diffrender.scene.scene import Scene
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.gltf.scene import GlbObject, write_glb

@@ -9,8 +9,8 @@ from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.rotations import rotation_angle
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.scene.field_kinds import COLOR, POSE, VERTICES, Kind, textures_of
 from diffrender.scene.parameter_paths import ParameterPath, get_value, kind_of
+from diffrender.scene.quantity_kinds import COLOR, POSE, VERTICES, Kind, textures_of
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.report import LearnedValue
 

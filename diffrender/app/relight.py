@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from diffrender.app.earlier_run import find_run
-from diffrender.app.scene_file import SCENE_FILE, load_scene
+from diffrender.app.saved_scene import SCENE_FILE, load_scene
 from diffrender.app.turntable import write_turntable
 from diffrender.config.load import parse_config
 from diffrender.config.overrides import Override

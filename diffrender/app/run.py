@@ -28,7 +28,7 @@ from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
 from diffrender.app.report_data import build_report
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.run_recorder import Recorder
-from diffrender.app.scene_file import SCENE_FILE, save_scene
+from diffrender.app.saved_scene import SCENE_FILE, save_scene
 from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.turntable import write_turntable
 from diffrender.config.load import load_config

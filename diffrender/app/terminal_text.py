@@ -8,7 +8,7 @@ from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.evaluate.geometry import GeometryReport
 from diffrender.ops.backend import backends_by_op
-from diffrender.scene.field_kinds import POSE, SCALE, VERTICES
+from diffrender.scene.quantity_kinds import POSE, SCALE, VERTICES
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.mesh_text import describe_faults, describe_shape
 from diffrender.writers.report.terminal import Closing, Opening

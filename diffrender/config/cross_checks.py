@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from diffrender.config.diagnostics import did_you_mean
+from diffrender.config.format_mistakes import did_you_mean
 from diffrender.config.options.base import Finding, arms_of
 from diffrender.config.options.edges import AnyEdges
 from diffrender.config.schema import OptimizeOptions

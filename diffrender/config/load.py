@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diffrender.config.cross_checks import cross_checks
-from diffrender.config.diagnostics import Diagnostic, MistakeError, SourceSpan, did_you_mean, report
-from diffrender.config.error_messages import MINIMAL_FILE, at_key, describe_input, to_diagnostic
+from diffrender.config.format_mistakes import Diagnostic, MistakeError, SourceSpan, did_you_mean, report
 from diffrender.config.overrides import Override, apply_override
+from diffrender.config.pydantic_errors import MINIMAL_FILE, at_key, describe_input, to_diagnostic
 from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.config.untyped_config import optimizable_paths
 from diffrender.config.yaml_tree import Tree, read_yaml

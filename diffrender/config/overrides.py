@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, get_origin
 
-from diffrender.config.diagnostics import Diagnostic, MistakeError, SourceSpan, did_you_mean
-from diffrender.config.error_messages import format_path
+from diffrender.config.format_mistakes import Diagnostic, MistakeError, SourceSpan, did_you_mean
 from diffrender.config.options.base import model_of, shape_of
+from diffrender.config.pydantic_errors import format_path
 from diffrender.config.schema import FitConfig
 from diffrender.config.schema_words import type_below, type_of_value
 from diffrender.config.untyped_config import item_name

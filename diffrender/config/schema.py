@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from diffrender.config import default_values as defaults
+from diffrender.config import scene_dependent_defaults as defaults
 from diffrender.config.options.base import Finding, Strict, option
 from diffrender.config.options.edges import AntialiasOptions, AnyEdges
-from diffrender.config.options.fields import Device, PositiveFloat, PositiveInt, Seed
 from diffrender.config.options.losses import LossOptions
 from diffrender.config.options.objects import SceneParts
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.options.targets import TargetsOptions
+from diffrender.config.options.value_types import Device, PositiveFloat, PositiveInt, Seed
 
 
 class ResolutionOptions(Strict, shorthands={float: "scale"}):

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from diffrender.config.options.base import Strict, arms_of
-from diffrender.config.options.fields import NOT_LEARNED
 from diffrender.config.options.lights import AnyLight
 from diffrender.config.options.materials import AnyMaterial
+from diffrender.config.options.value_types import NOT_LEARNED
 
 MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
 # Values of the cameras of all views.

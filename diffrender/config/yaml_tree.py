@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from diffrender.config.diagnostics import Diagnostic, MistakeError, SourceSpan
+from diffrender.config.format_mistakes import Diagnostic, MistakeError, SourceSpan
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and list indices from the top of the file down to a value."""

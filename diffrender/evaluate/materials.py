@@ -15,10 +15,10 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import RenderViews, render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import SHARE, kinds_of, map_tensors
 from diffrender.scene.light import Light
 from diffrender.scene.materials import Unlit
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import SHARE, kinds_of, map_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 

@@ -12,9 +12,9 @@ import torch
 from diffrender.errors import DataError, FitError
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
-from diffrender.scene.field_kinds import fields_of, textures_of, vertex_fields_of
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import fields_of, textures_of, vertex_fields_of
 
 FORMAT = 4
 

@@ -13,7 +13,6 @@ from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import Kind
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import (
     ParameterPath,
@@ -23,6 +22,7 @@ from diffrender.scene.parameter_paths import (
     learnable_paths,
     replace_values,
 )
+from diffrender.scene.quantity_kinds import Kind
 from diffrender.scene.scene import Scene
 
 

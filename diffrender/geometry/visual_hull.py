@@ -10,8 +10,8 @@ from torch import Tensor
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.isosurface import Lattice, isosurface
-from diffrender.geometry.mask_distance import MaskDistanceField
 from diffrender.geometry.primitives import Triangles
+from diffrender.geometry.silhouette_distance import MaskDistanceField
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
 

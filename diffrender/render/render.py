@@ -15,7 +15,7 @@ from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
-from diffrender.render.jumps import find_jumps
+from diffrender.render.jump_edges import find_jumps
 from diffrender.render.scene_triangles import SceneTriangles, gather_triangles
 from diffrender.render.shading import prepare, shade
 from diffrender.scene.cameras import Cameras

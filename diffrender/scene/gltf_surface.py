@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from diffrender.scene.field_kinds import COLOR, NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
+from diffrender.scene.quantity_kinds import COLOR, NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class LightSamples(NamedTuple):
 class Light(ABC):
     """Base of all lights.
 
-    A light is a frozen dataclass; its learnable fields are each a `field_kinds.quantity`, others are plain values. A
+    A light is a frozen dataclass; its learnable fields are each a `quantity_kinds.quantity`, others are plain values. A
     new one implements the three methods below; as a `PunctualLight` only `sample` and `shadow_cameras`, as an
     `EnvironmentLight` all but `shade`, and its two prefiltered radiances. It is listed in `scene.lights.LIGHTS`, and
     config/options has its options.

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.ops.normalize import normalize
-from diffrender.scene.field_kinds import COLOR, SurfaceValue, check_surface_values, quantity
 from diffrender.scene.gltf_surface import GltfSurface
+from diffrender.scene.quantity_kinds import COLOR, SurfaceValue, check_surface_values, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 
@@ -52,7 +52,7 @@ class ReflectionLobes(NamedTuple):
 class Material(ABC):
     """Base of all materials.
 
-    A material is a frozen dataclass; its learnable fields are each a `field_kinds.quantity`: uniform [C], per vertex
+    A material is a frozen dataclass; its learnable fields are each a `quantity_kinds.quantity`: uniform [C], per vertex
     [V, C] or a Texture; others are plain values. A new one is listed in `scene.materials.MATERIALS`; config/options has
     its options.
 

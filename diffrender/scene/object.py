@@ -10,9 +10,9 @@ from torch import Tensor
 
 from diffrender.checks import check_finite, check_shape
 from diffrender.geometry.rigid import transform_points
-from diffrender.scene.field_kinds import POSE, SCALE, SurfaceValue, quantity
 from diffrender.scene.material import Material
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.quantity_kinds import POSE, SCALE, SurfaceValue, quantity
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.field_kinds import EXPOSURE, POSE, SCALE, VERTICES, WHITE_BALANCE, Kind, kinds_of, map_tensors
+from diffrender.scene.quantity_kinds import EXPOSURE, POSE, SCALE, VERTICES, WHITE_BALANCE, Kind, kinds_of, map_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.scene.field_kinds import COLOR, map_tensors, quantity
 from diffrender.scene.light import Light
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import COLOR, map_tensors, quantity
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from diffrender.config.default_values import SHARPEST_PX, SIGMAS_PER_SIDE, end_of_coarse_steps
 from diffrender.config.options.edges import AnyEdges, SoftOptions
+from diffrender.config.scene_dependent_defaults import SHARPEST_PX, SIGMAS_PER_SIDE, end_of_coarse_steps
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.antialias import Antialias

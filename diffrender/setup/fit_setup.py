@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from diffrender.config.default_values import end_of_coarse_steps
+from diffrender.config.scene_dependent_defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import BackendError, ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
@@ -26,8 +26,8 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
+from diffrender.setup.local_origin import ZERO, Origin, shift_positions
 from diffrender.setup.objective import build_terms, default_loss
-from diffrender.setup.origin import ZERO, Origin, shift_positions
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import build_scene, constructor_options
@@ -43,7 +43,7 @@ class FitSetup:
     fit_views, heldout_views: the targets; heldout_views is None if no view is held out.
     target_scene: what the targets show, on the CPU; None for photographs.
     relit: the target scene under `relight` lights, on the device; None if the file has no such lights.
-    origin: the point of the user's world that is the origin of scene, cameras and results (setup.origin).
+    origin: the point of the user's world that is the origin of scene, cameras and results (setup.local_origin).
     notes: what readers changed, or did not read, of meshes and captures.
     """
 

@@ -6,8 +6,8 @@ import torch
 
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.errors import ConfigError, DataError
-from diffrender.geometry.mask_distance import MaskDistanceField, MaskViews
 from diffrender.geometry.primitives import Triangles
+from diffrender.geometry.silhouette_distance import MaskDistanceField, MaskViews
 from diffrender.geometry.visual_hull import visual_hull
 from diffrender.scene.target_views import Views
 from diffrender.setup.region import InitRegion, box_of_views

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffrender.config.default_values import MAP_HEIGHT
 from diffrender.config.options.lights import (
     AnyLight,
     EnvironmentOptions,
@@ -19,16 +18,17 @@ from diffrender.config.options.lights import (
     ShadowOptions,
     SphericalHarmonicsOptions,
 )
+from diffrender.config.scene_dependent_defaults import MAP_HEIGHT
 from diffrender.readers.captures.photometric_stereo import read_light_directions
 from diffrender.readers.images.image import read_image
 from diffrender.scene import light as scene_light
 from diffrender.scene.environment.env_map import HEIGHT_UNIT, EnvMap
 from diffrender.scene.environment.prefilter import downsample
-from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.lights.environment import Environment
 from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.lights.spherical_harmonics import SphericalHarmonics, uniform_sky
+from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.shadow_cameras import Shadow
 
 

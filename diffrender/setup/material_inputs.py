@@ -17,8 +17,8 @@ from diffrender.imaging.inpaint import fill_nearest
 from diffrender.readers.images.high_bit_depth import LINEAR_SUFFIXES
 from diffrender.readers.images.image import read_image
 from diffrender.readers.mesh_data import MeshData, with_mesh
-from diffrender.scene.field_kinds import NORMAL, Kind, SurfaceValue
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.quantity_kinds import NORMAL, Kind, SurfaceValue
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffrender.config.default_values import GRAY
-from diffrender.config.options.fields import Albedo
 from diffrender.config.options.material_inputs import PerVertex
 from diffrender.config.options.materials import AnyMaterial
+from diffrender.config.options.value_types import Albedo
+from diffrender.config.scene_dependent_defaults import GRAY
 from diffrender.readers.mesh_data import MeshData
 from diffrender.scene import material as scene_material
-from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.materials import MATERIALS
+from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.setup.material_inputs import build_value, with_layout
 
 

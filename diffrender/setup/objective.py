@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from diffrender.config.default_values import (
+from diffrender.config.options.losses import LossOptions, MaskLossOptions, MaterialSmoothnessOptions, TermOptions
+from diffrender.config.options.parameters import ParameterOptions
+from diffrender.config.scene_dependent_defaults import (
     LAPLACIAN,
     NORMAL_CONSISTENCY,
     NORMAL_CONSISTENCY_WITH_LARGE_STEPS,
     SMOOTHNESS,
     WHITE_LIGHT,
 )
-from diffrender.config.options.losses import LossOptions, MaskLossOptions, MaterialSmoothnessOptions, TermOptions
-from diffrender.config.options.parameters import ParameterOptions
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.objective import Term
 from diffrender.fit.regularizers import REGULARIZERS
-from diffrender.scene.field_kinds import COLOR, NUMBER, SHARE
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, kind_of
+from diffrender.scene.quantity_kinds import COLOR, NUMBER, SHARE
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.scene import constructor_options

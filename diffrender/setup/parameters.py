@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from diffrender.config.default_values import (
+from diffrender.config.options.parameters import ParameterOptions
+from diffrender.config.options.schedules import AnySchedule
+from diffrender.config.scene_dependent_defaults import (
     BETAS,
     BETAS_IN_EDGES,
     CAMERA_POSE_RATE,
@@ -19,8 +21,6 @@ from diffrender.config.default_values import (
     RATES,
     VERTICES_PER_LAMBDA,
 )
-from diffrender.config.options.parameters import ParameterOptions
-from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import ConfigError
 from diffrender.fit.optimizer.fit_optimizer import ParamSettings
@@ -32,8 +32,8 @@ from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import POSITION, VERTICES
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
+from diffrender.scene.quantity_kinds import POSITION, VERTICES
 from diffrender.scene.scene import Scene
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
 from diffrender.setup.scene import constructor_options

@@ -32,7 +32,7 @@ class InitRegion(NamedTuple):
 
     region: an estimate. box: the low and high corner that the targets state, or None.
     views: the fitted views, or None in a scene that is itself a target.
-    origin: the point of the user's world that is the origin of all of this (setup.origin).
+    origin: the point of the user's world that is the origin of all of this (setup.local_origin).
     """
 
     region: Region

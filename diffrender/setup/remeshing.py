@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 import torch
 
-from diffrender.config.default_values import EVERY_WITH_LARGE_STEPS, LONGEST, SHORTEST_PX, SMOOTHING
 from diffrender.config.options.material_inputs import TextureOf
 from diffrender.config.options.meshes import FileMesh
 from diffrender.config.options.objects import ObjectOptions
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
+from diffrender.config.scene_dependent_defaults import EVERY_WITH_LARGE_STEPS, LONGEST, SHORTEST_PX, SMOOTHING
 from diffrender.errors import ConfigError, MeshError
 from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
 from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import textures_of
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path
+from diffrender.scene.quantity_kinds import textures_of
 from diffrender.scene.scene import Scene
 from diffrender.setup.scene import constructor_options
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.config.default_values import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
 from diffrender.config.options.targets import SyntheticOptions, TargetsOptions
+from diffrender.config.scene_dependent_defaults import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.evaluate.materials import Relit
@@ -24,7 +24,7 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
-from diffrender.setup.origin import ZERO, Origin
+from diffrender.setup.local_origin import ZERO, Origin
 from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, to_triple
 from diffrender.setup.scene import build_scene
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.field_kinds import ROTATION, fields_of, kinds_of
 from diffrender.scene.light import Light
 from diffrender.scene.lights import LIGHTS
+from diffrender.scene.quantity_kinds import ROTATION, fields_of, kinds_of
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.writers.images.float_images import write_hdr_image
 from diffrender.writers.run.metrics import write_json

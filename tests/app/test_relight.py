@@ -14,7 +14,7 @@ from support.small_runs import run_small
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
-from diffrender.app.scene_file import load_scene, save_scene
+from diffrender.app.saved_scene import load_scene, save_scene
 from diffrender.app.turntable import rotate_objects, upward, write_turntable
 from diffrender.errors import DataError
 from diffrender.imaging.tone_mapping import Display

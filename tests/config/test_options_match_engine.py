@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from diffrender.config import default_values as defaults
+from diffrender.config import scene_dependent_defaults as defaults
 from diffrender.config.options.base import arms_of
 from diffrender.config.options.edges import AnyEdges
 from diffrender.config.options.lights import AnyLight, ShadowOptions
@@ -56,12 +56,12 @@ from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.edge_models.soft import SHARPEST_PX
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import HEIGHT_UNIT, EnvMap
-from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import CAMERA_LEAVES, canonical_path, learnable_paths
+from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.setup.meshes import PRIMITIVES

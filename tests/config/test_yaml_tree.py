@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffrender.config.diagnostics import MistakeError
+from diffrender.config.format_mistakes import MistakeError
 from diffrender.config.yaml_tree import read_scalar_or_flow, read_yaml, write_yaml
 
 

@@ -15,7 +15,7 @@ from support.shapes import bumpy, placed, scene_of
 
 from diffrender.app.evaluation import match_heldout_exposure
 from diffrender.app.run import run_fit
-from diffrender.app.scene_file import load_scene
+from diffrender.app.saved_scene import load_scene
 from diffrender.config.load import parse_config
 from diffrender.config.options.targets import SyntheticOptions
 from diffrender.errors import ConfigError

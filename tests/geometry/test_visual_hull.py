@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffrender.errors import DataError, ShapeError
-from diffrender.geometry.mask_distance import MaskDistanceField, MaskViews, signed_distance_px
 from diffrender.geometry.orbits import sphere_positions
 from diffrender.geometry.primitives import icosphere
+from diffrender.geometry.silhouette_distance import MaskDistanceField, MaskViews, signed_distance_px
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.visual_hull import hull_bounds, visual_hull
 from diffrender.scene.cameras import Cameras

@@ -13,8 +13,8 @@ from torch import Tensor
 from diffrender.geometry.primitives import icosphere
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.env_map import EnvMap
+from diffrender.scene.environment.sphere_directions import map_directions
 from diffrender.scene.light import Light
 from diffrender.scene.lights.directional import Directional
 from diffrender.scene.lights.environment import Environment

@@ -10,8 +10,8 @@ from support.lenses import RadialLens
 from support.shapes import square
 from torch import Tensor
 
-from diffrender.geometry.mask_distance import MaskDistanceField, MaskViews
 from diffrender.geometry.primitives import icosphere
+from diffrender.geometry.silhouette_distance import MaskDistanceField, MaskViews
 from diffrender.geometry.subdivide import subdivide_midpoint
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras

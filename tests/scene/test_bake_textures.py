@@ -8,8 +8,8 @@ from support.comparators import psnr_of
 from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, square
 from torch import Tensor
 
-from diffrender.config.options.fields import Albedo
 from diffrender.config.options.material_inputs import Pattern
+from diffrender.config.options.value_types import Albedo
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.geometry.topology import Topology

@@ -13,10 +13,10 @@ from support.shapes import bumpy, camera_at, oblique_cameras, placed, scene_of
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.render.render import render
-from diffrender.scene.environment.directions import directions_to_uv, map_directions
 from diffrender.scene.environment.env_map import BLURS, EnvMap
 from diffrender.scene.environment.prefilter import convolve_cosine, convolve_highlight, downsample
-from diffrender.scene.environment.prefilter_kernels import highlight_kernel
+from diffrender.scene.environment.prefilter_lobes import highlight_kernel
+from diffrender.scene.environment.sphere_directions import directions_to_uv, map_directions
 from diffrender.scene.lights import Environment
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.shading_points import ShadingPoints

@@ -9,13 +9,13 @@ from support.shapes import bumpy, camera_at, square
 
 from diffrender.errors import ConfigError
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.scene.environment.directions import even_directions
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.field_kinds import kinds_of
+from diffrender.scene.environment.sphere_directions import even_directions
 from diffrender.scene.light import EnvironmentLight, Light
 from diffrender.scene.lights import LIGHTS, Ambient, Directional, PerViewDirectional, Point, SphericalHarmonics, Spot
 from diffrender.scene.lights.spherical_harmonics import harmonics
 from diffrender.scene.materials import Ggx, Lambert
+from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.shading_points import ShadingPoints
 
 F64 = torch.float64

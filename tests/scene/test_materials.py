@@ -11,11 +11,11 @@ from support.shapes import bumpy, camera_at, square
 from diffrender.errors import ShapeError
 from diffrender.ops.ggx.formulas import distribution, visibility
 from diffrender.ops.ggx.formulas import look_up as tabulated
-from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.lights import Ambient
 from diffrender.scene.material import Material
 from diffrender.scene.materials import MATERIALS, Ggx, Lambert, Phong, Unlit
 from diffrender.scene.materials.tabulate_albedo import look_up
+from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.textures.texture import Texture
 

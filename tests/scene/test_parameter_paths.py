@@ -6,7 +6,6 @@ import torch
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -19,6 +18,7 @@ from diffrender.scene.parameter_paths import (
     learnable_paths,
     replace_values,
 )
+from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
 

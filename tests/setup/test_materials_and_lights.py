@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from diffrender.config.load import load_config, parse_config
-from diffrender.config.options.fields import Fixed
 from diffrender.config.options.lights import PointOptions
 from diffrender.config.options.materials import LambertOptions
+from diffrender.config.options.value_types import Fixed
 from diffrender.config.resolved import format_resolved
 from diffrender.config.untyped_config import learned_options
 from diffrender.errors import ConfigError

@@ -21,7 +21,7 @@ from diffrender.ops.ggx.formulas import (
     schlick,
     visibility,
 )
-from diffrender.scene.materials.lobe_table import N_LOBES
+from diffrender.scene.materials.highlight_lobes import N_LOBES
 from diffrender.scene.materials.tabulate_albedo import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS
 
 F0 = (DIELECTRIC_F0, 1.0)
@@ -221,7 +221,7 @@ def _log_alpha(lobes: LobeLatents) -> Tensor:
 
 
 def _lobe(cosine: Tensor, alpha: Tensor) -> Tensor:
-    """`prefilter_kernels.highlight_kernel`, of one width per alpha."""
+    """`prefilter_lobes.highlight_kernel`, of one width per alpha."""
     above = cosine.clamp_min(0)
     return (
         distribution(alpha, ((1 - cosine) / 2).clamp(0, 1)) * visibility(alpha, above, torch.ones_like(above)) * above

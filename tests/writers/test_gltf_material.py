@@ -13,10 +13,10 @@ from support.material_kinds import exported_objects, phong_object, smooth
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import icosphere
-from diffrender.scene.field_kinds import RADIANCE, kinds_of
 from diffrender.scene.materials import Ggx
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import RADIANCE, kinds_of
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.pbr import pack_metallic_roughness
 from diffrender.writers.gltf.scene import GlbObject, write_glb

@@ -7,8 +7,8 @@ import torch
 
 from diffrender.config.load import parse_config
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.field_kinds import kinds_of
 from diffrender.scene.lights import LIGHTS, Environment
+from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.setup.lights import build_light
 from diffrender.writers.lights import write_lights

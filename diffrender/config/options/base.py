@@ -182,7 +182,7 @@ class OneOf:
             tag = self.pick(arms, value)
             return None if tag is None else f"<{tag}>"
 
-        # pydantic's own error would list the tags; `error_messages` describes the forms instead.
+        # pydantic's own error would list the tags; `pydantic_errors` describes the forms instead.
         pick = Discriminator(choose, custom_error_type="choice", custom_error_message="no such form")
         return handler.generate_schema(Annotated[Union[tagged], pick])  # type: ignore[valid-type]  # noqa: UP007
 

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.default_values import SHARPEST_PX, SIGMAS_PER_SIDE
 from diffrender.config.options.base import OneOf, Strict, option
-from diffrender.config.options.fields import Pair, PositiveInt
+from diffrender.config.options.value_types import Pair, PositiveInt
+from diffrender.config.scene_dependent_defaults import SHARPEST_PX, SIGMAS_PER_SIDE
 
 Sigma: TypeAlias = Annotated[float, Field(ge=SHARPEST_PX)]
 """Width of soft edges in pixels."""

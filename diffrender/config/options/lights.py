@@ -7,9 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from diffrender.config.default_values import HEIGHT_UNIT, MAP_HEIGHT
 from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
-from diffrender.config.options.fields import (
+from diffrender.config.options.value_types import (
     Color,
     File,
     FileOrFolder,
@@ -19,6 +18,7 @@ from diffrender.config.options.fields import (
     Vector,
     must,
 )
+from diffrender.config.scene_dependent_defaults import HEIGHT_UNIT, MAP_HEIGHT
 
 WHITE = (1.0, 1.0, 1.0)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from diffrender.config.options.base import Finding, OneOf, Strict, option
-from diffrender.config.options.fields import NonzeroVector, PositiveFloat, Vector, Weight
+from diffrender.config.options.value_types import NonzeroVector, PositiveFloat, Vector, Weight
 
 Pointwise: TypeAlias = Literal["l1", "l2", "huber"]
 """The costs of one difference."""

@@ -7,7 +7,7 @@ from typing import Annotated, Generic, Literal, TypeAlias
 from pydantic import Field
 
 from diffrender.config.options.base import OneOf, Strict, option
-from diffrender.config.options.fields import (
+from diffrender.config.options.value_types import (
     Albedo,
     Color,
     Fraction,

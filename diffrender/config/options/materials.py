@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.default_values import GRAY
 from diffrender.config.options.base import OneOf, Strict, option
 from diffrender.config.options.material_inputs import NormalMap, SurfaceColor, SurfaceLight, SurfaceNumber, SurfaceShare
+from diffrender.config.scene_dependent_defaults import GRAY
 
 Normal: TypeAlias = Annotated[NormalMap | None, Field(description="a normal map")]
 

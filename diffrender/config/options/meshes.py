@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
-from diffrender.config.options.fields import Box, File, Pair, PositiveFloat, PositiveInt, Sizes, Vector
+from diffrender.config.options.value_types import Box, File, Pair, PositiveFloat, PositiveInt, Sizes, Vector
 
 
 class SubdivideOptions(Strict, shorthands={float: "times"}):

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from diffrender.config.options.base import Finding, OneOf, Strict, option, refuse
-from diffrender.config.options.fields import Color, Name, PositiveFloat, T, Vector
 from diffrender.config.options.lights import AnyLight, Rotation
 from diffrender.config.options.materials import AnyMaterial
 from diffrender.config.options.meshes import AnyMesh
+from diffrender.config.options.value_types import Color, Name, PositiveFloat, T, Vector
 
 
 class PoseOptions(Strict):

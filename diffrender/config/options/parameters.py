@@ -7,10 +7,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config import default_values as defaults
+from diffrender.config import scene_dependent_defaults as defaults
 from diffrender.config.options.base import Finding, Form, OneOf, Strict, option
-from diffrender.config.options.fields import Fraction, Pair, PositiveFloat, PositiveInt, Weight
 from diffrender.config.options.schedules import AnySchedule, ConstantOptions
+from diffrender.config.options.value_types import Fraction, Pair, PositiveFloat, PositiveInt, Weight
 
 Method: TypeAlias = Literal[
     "identity", "positive", "unit_interval", "direction", "pose", "large_steps", "zero_mean", "balanced"

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.default_values import EVERY, SYNTHETIC_RESOLUTION
 from diffrender.config.options.base import Finding, OneOf, Strict, option
-from diffrender.config.options.fields import (
+from diffrender.config.options.lights import AnyLight
+from diffrender.config.options.objects import Named, SceneParts
+from diffrender.config.options.value_types import (
     Color,
     FileOrFolder,
     Pair,
@@ -18,8 +19,7 @@ from diffrender.config.options.fields import (
     Vector,
     must,
 )
-from diffrender.config.options.lights import AnyLight
-from diffrender.config.options.objects import Named, SceneParts
+from diffrender.config.scene_dependent_defaults import EVERY, SYNTHETIC_RESOLUTION
 
 Degrees: TypeAlias = Annotated[float, Field(ge=-90, le=90)]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import deterministic_sum
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.mesh_scale import SHORTEST
+from diffrender.fit.regularizers.regularizer_units import SHORTEST
 from diffrender.geometry.cotangents import cotangent_weights
 from diffrender.geometry.rotations import nearest_rotations
 from diffrender.scene.mesh import Mesh

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.mesh_scale import SHORTEST, edge_vectors
+from diffrender.fit.regularizers.regularizer_units import SHORTEST, edge_vectors
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.mesh_scale import USUAL_FACES, mean_squared_edge
+from diffrender.fit.regularizers.regularizer_units import USUAL_FACES, mean_squared_edge
 from diffrender.geometry.normals import vertex_normals
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
 from diffrender.scene.mesh import Mesh

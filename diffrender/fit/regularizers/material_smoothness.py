@@ -10,9 +10,9 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.total_variation import Layouts, edge_steps, find_steps, texel_steps, total_variation
-from diffrender.scene.field_kinds import NORMAL, NUMBER, RADIANCE, Kind, SurfaceValue, kinds_of, map_tensors
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import NORMAL, NUMBER, RADIANCE, Kind, SurfaceValue, kinds_of, map_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.mesh_scale import SHORTEST, USUAL_FACES
+from diffrender.fit.regularizers.regularizer_units import SHORTEST, USUAL_FACES
 from diffrender.geometry.normals import face_normals
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.mesh_scale import mean_squared_radius
+from diffrender.fit.regularizers.regularizer_units import mean_squared_radius
 from diffrender.geometry.distances import SurfaceQuery
 from diffrender.geometry.primitives import Triangles
 from diffrender.scene.mesh import Mesh

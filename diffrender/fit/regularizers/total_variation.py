@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import deterministic_mean, deterministic_sum
-from diffrender.fit.regularizers.mesh_scale import SHORTEST, edge_vectors
+from diffrender.fit.regularizers.regularizer_units import SHORTEST, edge_vectors
 from diffrender.geometry.seams import SeamSamples, sample_seams
-from diffrender.scene.field_kinds import SurfaceValue
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.quantity_kinds import SurfaceValue
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.field_kinds import kinds_of
+from diffrender.scene.environment.sphere_directions import map_directions
+from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.scene import Scene
 
 # Lower bound of the mean radiance in the denominator.

@@ -12,8 +12,8 @@ from torch import Tensor
 from diffrender.fit.model import SceneModel, SceneTemplate
 from diffrender.fit.optimizer.adam import AdamState
 from diffrender.imaging.inpaint import fill_nearest
-from diffrender.scene.field_kinds import NORMAL, Kind, kinds_of, textures_of
 from diffrender.scene.parameter_paths import ParameterPath
+from diffrender.scene.quantity_kinds import NORMAL, Kind, kinds_of, textures_of
 from diffrender.scene.textures.bake import unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture

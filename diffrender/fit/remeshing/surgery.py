@@ -10,8 +10,8 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
 from diffrender.fit.remeshing.reunwrap import reunwrap
 from diffrender.fit.target_lengths import TargetLengths
-from diffrender.scene.field_kinds import textures_of, vertex_fields_of
 from diffrender.scene.parameter_paths import ParameterPath
+from diffrender.scene.quantity_kinds import textures_of, vertex_fields_of
 
 
 @torch.no_grad()

@@ -24,11 +24,11 @@ from diffrender.readers.gltf.factors import (
     roughness_factor,
 )
 from diffrender.readers.gltf.textures import TEXTURES, placement_of, placement_of_material, wrap_textures
-from diffrender.scene.field_kinds import SurfaceValue
 from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.unlit import Unlit
+from diffrender.scene.quantity_kinds import SurfaceValue
 from diffrender.scene.textures.texture import Texture
 
 

@@ -17,11 +17,11 @@ from diffrender.geometry.rigid import OPENCV_FROM_OPENGL
 from diffrender.geometry.rotations import quaternion_to_matrix
 from diffrender.readers.gltf.document import GltfDocument
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import DIRECTION, POSITION, RADIANCE, kinds_of
 from diffrender.scene.light import Light
 from diffrender.scene.lights import GLTF_LIGHTS
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
+from diffrender.scene.quantity_kinds import DIRECTION, POSITION, RADIANCE, kinds_of
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 INSTANCING = "EXT_mesh_gpu_instancing"

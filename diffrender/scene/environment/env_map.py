@@ -14,8 +14,8 @@ from diffrender.errors import ShapeError
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS
 from diffrender.ops.mip_pyramid import MipPyramid
 from diffrender.ops.sample_texture import sample_texture
-from diffrender.scene.environment.directions import directions_to_uv
 from diffrender.scene.environment.prefilter import convolve_cosine, convolve_highlight, downsample
+from diffrender.scene.environment.sphere_directions import directions_to_uv
 
 # Heights are multiples of this, so that all copies can be padded beyond the poles by the same fraction of their height.
 HEIGHT_UNIT = 16

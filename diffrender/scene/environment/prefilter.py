@@ -13,8 +13,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from diffrender.scene.environment.directions import map_directions
-from diffrender.scene.environment.prefilter_kernels import cosine_kernel, highlight_kernel
+from diffrender.scene.environment.prefilter_lobes import cosine_kernel, highlight_kernel
+from diffrender.scene.environment.sphere_directions import map_directions
 
 
 def downsample(texels: Tensor, height: int) -> Tensor:

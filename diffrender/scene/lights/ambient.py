@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrender.scene.environment.directions import even_directions, solid_angles
-from diffrender.scene.field_kinds import RADIANCE, quantity
+from diffrender.scene.environment.sphere_directions import even_directions, solid_angles
 from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.material import Material
+from diffrender.scene.quantity_kinds import RADIANCE, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 

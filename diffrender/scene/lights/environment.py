@@ -9,11 +9,11 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.geometry.rotations import axis_angle_to_matrix
-from diffrender.scene.environment.directions import map_directions
 from diffrender.scene.environment.env_map import EnvMap, PrefilteredEnvMap
-from diffrender.scene.field_kinds import RADIANCE, ROTATION, quantity
+from diffrender.scene.environment.sphere_directions import map_directions
 from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.light_frames import check_frame, directions_from_world, directions_to_world
+from diffrender.scene.quantity_kinds import RADIANCE, ROTATION, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution
-from diffrender.scene.environment.directions import directions_to_uv, map_directions
+from diffrender.scene.environment.sphere_directions import directions_to_uv, map_directions
 from diffrender.scene.light import EnvironmentLight, Light, LightSamples
 from diffrender.scene.light_frames import directions_to_world
 from diffrender.scene.lights.environment import Environment

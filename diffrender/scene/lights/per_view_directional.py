@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
-from diffrender.scene.field_kinds import DIRECTION, RADIANCE, quantity
 from diffrender.scene.light import Light, LightSamples, shade_samples
 from diffrender.scene.light_frames import check_frame
 from diffrender.scene.material import Material
+from diffrender.scene.quantity_kinds import DIRECTION, RADIANCE, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
-from diffrender.scene.environment.directions import even_directions, solid_angles
-from diffrender.scene.environment.prefilter_kernels import lobe_bands
-from diffrender.scene.field_kinds import HARMONICS, quantity
+from diffrender.scene.environment.prefilter_lobes import lobe_bands
+from diffrender.scene.environment.sphere_directions import even_directions, solid_angles
 from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.light_frames import check_frame, directions_from_world, directions_to_world
+from diffrender.scene.quantity_kinds import HARMONICS, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 # Numbers of coefficients up to orders 2 and 3.

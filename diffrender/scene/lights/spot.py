@@ -12,7 +12,6 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import ANGLE, DIRECTION, POSITION, RADIANCE, quantity
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import (
     check_frame,
@@ -22,6 +21,7 @@ from diffrender.scene.light_frames import (
     positions_of_views,
 )
 from diffrender.scene.lights.point import towards
+from diffrender.scene.quantity_kinds import ANGLE, DIRECTION, POSITION, RADIANCE, quantity
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, cone_map
 

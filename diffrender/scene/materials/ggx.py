@@ -10,11 +10,11 @@ from torch import Tensor
 
 from diffrender.ops.ggx import ggx
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.scene.field_kinds import NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.material import Material, ReflectionLobes, SpecularLobe, shading_normal_w
 from diffrender.scene.materials.directional_albedo import diffuse_table, scale_and_bias
-from diffrender.scene.materials.lobe_table import lobes_of_highlight
+from diffrender.scene.materials.highlight_lobes import lobes_of_highlight
+from diffrender.scene.quantity_kinds import NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffrender.ops.lambert import lambert
-from diffrender.scene.field_kinds import NORMAL, SurfaceValue, quantity
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.material import Material, ReflectionLobes, shading_normal_w
+from diffrender.scene.quantity_kinds import NORMAL, SurfaceValue, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 

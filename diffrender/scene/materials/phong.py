@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.scene.field_kinds import COLOR, NORMAL, NUMBER, SurfaceValue, map_tensors, quantity
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.material import Material, ReflectionLobes, SpecularLobe, shading_normal_w
 from diffrender.scene.materials.tabulate_albedo import integrate, look_up, table_of
+from diffrender.scene.quantity_kinds import COLOR, NORMAL, NUMBER, SurfaceValue, map_tensors, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffrender.ops.mip_pyramid import MipPyramid, mip_pyramid
 from diffrender.ops.sample_texture import sample_texture
-from diffrender.scene.field_kinds import textures_of
+from diffrender.scene.quantity_kinds import textures_of
 from diffrender.scene.textures.texture import Texture
 
 Holder = TypeVar("Holder")

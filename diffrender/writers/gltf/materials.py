@@ -15,9 +15,9 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
-from diffrender.scene.field_kinds import SurfaceValue, textures_of
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.quantity_kinds import SurfaceValue, textures_of
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.document import GltfFile, Json
 from diffrender.writers.gltf.pbr import pack_metallic_roughness

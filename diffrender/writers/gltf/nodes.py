@@ -13,11 +13,11 @@ from torch import Tensor
 
 from diffrender.geometry.rotations import matrix_to_quaternion
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import DIRECTION, POSITION, RADIANCE, kinds_of
 from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.lights import GLTF_LIGHTS
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
+from diffrender.scene.quantity_kinds import DIRECTION, POSITION, RADIANCE, kinds_of
 from diffrender.writers.cameras import world_from_opengl_cameras
 from diffrender.writers.gltf.document import GltfFile, Json
 

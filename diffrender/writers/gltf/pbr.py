@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.scene.field_kinds import SurfaceValue, fields_of
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.quantity_kinds import SurfaceValue, fields_of
 from diffrender.scene.textures.texture import Texture
 
 # Texels along each side of a texture that takes over what stands at vertices: some texels an edge, within bounds.

@@ -13,11 +13,11 @@ from torch import Tensor
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.field_kinds import SurfaceValue
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.light import Light
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import SurfaceValue
 from diffrender.writers.gltf.document import GltfFile, Json
 from diffrender.writers.gltf.materials import add_material
 from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffrender.scene.field_kinds import NORMAL, Kind
+from diffrender.scene.quantity_kinds import NORMAL, Kind
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.images.float_images import write_hdr_image
 from diffrender.writers.images.png import encode_normals8, encode_numbers8, encode_srgb8, write_encoded_png

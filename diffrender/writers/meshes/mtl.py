@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from diffrender.scene.field_kinds import SurfaceValue, kinds_of, textures_of
 from diffrender.scene.gltf_surface import GltfSurface
+from diffrender.scene.quantity_kinds import SurfaceValue, kinds_of, textures_of
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.images.png import encode_srgb8, unit_interval, write_encoded_png
 from diffrender.writers.images.textures import write_texture

@@ -11,7 +11,11 @@ from diffrender.errors import ShapeError
 from diffrender.evaluate.materials import MaterialEvaluator
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.render.render import render
-from diffrender.scene.field_kinds import (
+from diffrender.scene.lights import LIGHTS, Ambient
+from diffrender.scene.materials import Lambert
+from diffrender.scene.object import Object
+from diffrender.scene.parameter_paths import kind_of, learnable_paths
+from diffrender.scene.quantity_kinds import (
     NUMBER,
     RADIANCE,
     ROTATION,
@@ -23,10 +27,6 @@ from diffrender.scene.field_kinds import (
     textures_of,
     vertex_fields_of,
 )
-from diffrender.scene.lights import LIGHTS, Ambient
-from diffrender.scene.materials import Lambert
-from diffrender.scene.object import Object
-from diffrender.scene.parameter_paths import kind_of, learnable_paths
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.interleave import pack_textures
 from diffrender.scene.textures.texture import Texture

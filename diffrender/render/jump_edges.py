@@ -9,8 +9,8 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.render.scene_triangles import SceneTriangles
-from diffrender.scene.field_kinds import vertex_fields_of
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import vertex_fields_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import VertexFrames
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from diffrender.config.diagnostics import Diagnostic, SourceSpan, did_you_mean
+from diffrender.config.format_mistakes import Diagnostic, SourceSpan, did_you_mean
 from diffrender.config.options.base import Finding, Strict, is_number, model_of, shape_of, words_of
 from diffrender.config.schema_words import describe, either, forms, is_tag, type_at
 from diffrender.config.untyped_config import as_mapping, item_name, optimizable_paths

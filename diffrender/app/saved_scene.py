@@ -14,12 +14,12 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.field_kinds import fields_of
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.projections import PROJECTIONS
+from diffrender.scene.quantity_kinds import fields_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
 from diffrender.scene.textures.texture import Texture

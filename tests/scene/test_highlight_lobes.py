@@ -6,7 +6,7 @@ from support.lobe_fit import fit_table, highlights, misfits
 from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.scene.materials.lobe_table import N_LOBES, HighlightLobes, lobe_table, lobes_of_highlight
+from diffrender.scene.materials.highlight_lobes import N_LOBES, HighlightLobes, lobe_table, lobes_of_highlight
 from diffrender.scene.materials.tabulate_albedo import COSINE_STEPS, MOST_COSINE, ROUGHNESS_STEPS
 
 
