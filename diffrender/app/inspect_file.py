@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diffrender.geometry.mesh_checks import MeshReport, check_mesh
+from diffrender.geometry.primitives import Triangles
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.clean_mesh import clean_mesh
@@ -62,7 +63,7 @@ def _mesh_rows(file: MeshFile) -> Rows:
             rows += [("", ""), (f"part {name}", f"{part.mesh.n_faces:,} faces"), *_look_rows(part)]
             notes |= dict.fromkeys(f"{name}: {note}" for note in _notes(part))
         rows.append(("", ""))
-    rows += [("" if is_good else "fault", text) for is_good, text in _health(check_mesh(whole.mesh))]
+    rows += [("" if is_good else "fault", text) for is_good, text in _health(check_mesh(Triangles(whole.mesh.vertices, whole.mesh.faces)))]
     return rows + [("note", note) for note in notes]
 
 

@@ -139,5 +139,5 @@ def _wraps(document: GltfDocument, reference: Mapping[str, Any], uvs: np.ndarray
     codes = sampler.get("wrapS", REPEAT), sampler.get("wrapT", REPEAT)
     if codes[0] == codes[1] != MIRRORED_REPEAT or uvs is None or len(uvs) == 0:
         return codes
-    is_inside = ((uvs >= 0) & (uvs <= 1)).all(0)
+    is_inside = np.all((uvs >= 0) & (uvs <= 1), axis=0)
     return tuple(None if is_inside[axis] else codes[axis] for axis in range(2))
