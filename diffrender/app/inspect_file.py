@@ -63,7 +63,10 @@ def _mesh_rows(file: MeshFile) -> Rows:
             rows += [("", ""), (f"part {name}", f"{part.mesh.n_faces:,} faces"), *_look_rows(part)]
             notes |= dict.fromkeys(f"{name}: {note}" for note in _notes(part))
         rows.append(("", ""))
-    rows += [("" if is_good else "fault", text) for is_good, text in _health(check_mesh(Triangles(whole.mesh.vertices, whole.mesh.faces)))]
+    rows += [
+        ("" if is_good else "fault", text)
+        for is_good, text in _health(check_mesh(Triangles(whole.mesh.vertices, whole.mesh.faces)))
+    ]
     return rows + [("note", note) for note in notes]
 
 
