@@ -81,6 +81,15 @@ def test_placed_and_scaled_objects_come_back_where_they_were(tmp_path: Path) -> 
     assert proof(tmp_path, scene, scene) > 80
 
 
+def test_a_mesh_far_from_its_own_origin_is_rendered_as_well(tmp_path: Path) -> None:
+    scene = lit_scene(OBJECTS["lambert"])
+    item = scene.objects["thing"]
+    away = torch.tensor([1000.0, 0, 0])
+    far = replace(item, mesh=item.mesh.with_vertices(item.mesh.vertices + away), pose=moved(-1000.0))
+    scene = replace(scene, objects={"thing": far})
+    assert proof(tmp_path, scene, scene) > 90
+
+
 def test_nothing_in_view_is_no_number(tmp_path: Path) -> None:
     away = replace(OBJECTS["lambert"], pose=moved(100.0))
     assert math.isnan(proof(tmp_path, lit_scene(away), lit_scene(away)))

@@ -97,7 +97,7 @@ def _object(
     textures, uvs = read_textures(document, entry, raw.uvs)
     data = clean_mesh(document.path, replace(raw, uvs=uvs))
     return Object(
-        data.mesh,
+        data.mesh.with_vertices(data.mesh.vertices.float()),  # as poses, lights and cameras are
         read_material(document, entry, data.vertex_colors, textures),
         torch.from_numpy(pose).float(),
         torch.tensor(scale, dtype=torch.float32),
