@@ -243,6 +243,11 @@ def test_bad_frames_are_refused_with_frame_and_value(tmp_path, change, message):
     fails(capture(tmp_path, {1: change}), "frame 1 (images/1.png)", message)
 
 
+def test_a_problem_of_one_frame_ends_in_its_remedy(tmp_path):
+    text = fails(capture(tmp_path, {1: {"mask_path": None}}))
+    assert text.endswith("give every frame a mask, or fit without masks")
+
+
 def test_missing_focal_length_is_named(tmp_path):
     fails(capture(tmp_path, fl_x=None, fl_y=None), "no focal length; give fl_x (pixels) or camera_angle_x")
 

@@ -158,7 +158,8 @@ def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> Data
     """
     places: dict[str, list[str]] = {}
     for problem in problems:
-        place, colon, what = problem.partition("): ") if problem.startswith("frame ") else ("", "", problem)
+        is_of_frame = problem.startswith("frame ") and "): " in problem
+        place, colon, what = problem.partition("): ") if is_of_frame else ("", "", problem)
         places.setdefault(what, []).append(place + colon.rstrip(": "))
     lines = []
     for what, named in places.items():
