@@ -33,8 +33,9 @@ def bake_file(
 
     to: "texture": vertex colours into a square texture with `resolution` texels per side; the mesh is unwrapped if it
         has no texture coordinates or if `unwrap` is true (then all its textures are transferred: colour, roughness,
-        metallic, normals, emission). A file of several textures becomes one mesh with one atlas. "vertices": the
-        texture into vertex colours. Uniform properties of a glTF material and its kind (unlit, diffuse) stay.
+        metallic, normals, emission). A file of several materials of which one has a texture becomes one mesh with one
+        atlas. "vertices": the texture into vertex colours. Uniform properties of a glTF material and its kind (unlit,
+        diffuse) stay.
     out: if None: <source's name>_<to>.glb in the folder of the source.
     Raises DataError if a file cannot be used or the mesh has no colours to move.
     """
@@ -43,10 +44,13 @@ def bake_file(
         raise DataError(f"{out}: the suffix must be {' or '.join(WRITTEN)}, got {out.suffix or 'none'}")
     file = open_mesh(source)
     parts = [read_part(file, pieces) for pieces in file.parts("materials").values()]
+    merged = None
+    if len(parts) > 1 and any(part.texture is not None for part in parts):
+        merged = merge_parts(parts, resolution)
     if to == "vertices":
-        mesh, surface = _bake_to_vertices(source, read_mesh(source))
-    elif sum(part.texture is not None for part in parts) > 1:
-        mesh, surface = _with_surface(merge_parts(parts, resolution))
+        mesh, surface = _bake_to_vertices(source, merged or read_mesh(source))
+    elif merged is not None:
+        mesh, surface = _with_surface(merged)
     else:
         mesh, surface = _bake_to_texture(source, read_mesh(source), resolution, unwrap)
     if out.suffix.lower() == ".glb":

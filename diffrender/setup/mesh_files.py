@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from diffrender.config.options.meshes import FileMesh
 from diffrender.config.options.objects import ObjectOptions
@@ -19,6 +22,7 @@ class MeshFiles:
 
     def __init__(self) -> None:
         self._opened: dict[str, MeshFile] = {}
+        self._read: dict[tuple[str, str, str | None, Vector], MeshData] = {}
 
     def split(self, options: ObjectOptions, prefix: str) -> list[ObjectOptions]:
         """Return an object for each part of the mesh file of `options`, named prefix + part; else only `options`."""
@@ -38,6 +42,30 @@ class MeshFiles:
 
         Raises ConfigError if the file has no such part, DataError if it cannot be used.
         """
+        key = (options.file, options.split, options.part, origin)
+        if key not in self._read:
+            self._read[key] = self._read_now(options, origin, where)
+        return self._read[key]
+
+    def share_borders(self, several: Sequence[FileMesh], origin: Vector, where: str) -> bool:
+        """Return whether two of these parts have a position in common.
+
+        Raises ConfigError if they do and are subdivided by Loop's scheme, which would round both borders and open gaps.
+        """
+        positions = [np.unique(self.read(part, origin, where).mesh.vertices.numpy(), axis=0) for part in several]
+        stacked = np.concatenate(positions)
+        if len(np.unique(stacked, axis=0)) == len(stacked):
+            return False
+        subdivide = several[0].subdivide
+        if subdivide is not None and subdivide.times and subdivide.scheme == "loop":
+            raise ConfigError(
+                f"{where}.subdivide: {several[0].file} became {len(several)} objects, one per material, that share"
+                f" borders, and loop would open gaps there; set {{times: {subdivide.times}, scheme: midpoint}}, or"
+                " split: none"
+            )
+        return True
+
+    def _read_now(self, options: FileMesh, origin: Vector, where: str) -> MeshData:
         file = self._open(options.file)
         if options.part is None or options.split == "none":
             return clean_mesh(file.path, file.read_all(), origin)

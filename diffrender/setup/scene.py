@@ -22,9 +22,13 @@ from diffrender.scene.scene import Scene
 from diffrender.setup.lights import build_light, name_lights, rotation_vector
 from diffrender.setup.materials import build_material
 from diffrender.setup.mesh_files import MeshFiles
-from diffrender.setup.meshes import ObjectPose, build_mesh
+from diffrender.setup.meshes import ORIGIN, ObjectPose, build_mesh
 from diffrender.setup.region import InitRegion
 
+BORDERS = (
+    "it became several objects, one per material, that share borders: shading may show seams there, and learned"
+    " vertices move apart; `split: none`, or `diffrender bake --to texture`, keeps them one",
+)
 Parts = TypeVar("Parts", bound=SceneParts)
 
 
@@ -59,6 +63,9 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
         several = files.split(written, f"{written.name}_" if parts.objects is not None else "")
         names[written.name] = [options.name for options in several]
         where = f"objects.{written.name}." if parts.objects is not None else ""
+        meshes = [options.mesh for options in several if isinstance(options.mesh, FileMesh)]
+        origin = place.origin if written.pose is None else ORIGIN
+        touching = len(meshes) > 1 and files.share_borders(meshes, origin, f"{where}mesh")
         for options in several:
             if options.name in objects:
                 raise ConfigError(f"{where}mesh: two objects would be named {options.name!r}; rename one of them")
@@ -68,6 +75,7 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
             mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh", files)
             if isinstance(mesh_options, FileMesh):
                 about = (*data.notes, *([data.texture_note] if data.texture_note else []))
+                about = (*about, *(BORDERS if touching else ()))
                 about_files.setdefault(mesh_options.file, {})[options.name] = about
             material_options = options.material or default_material
             material, material_options, data = build_material(material_options, data, f"{where}material")

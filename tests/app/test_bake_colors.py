@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -173,3 +174,19 @@ def test_a_file_of_several_textures_has_its_look_as_parts_and_as_an_atlas(tmp_pa
     difference = picture(separate) - picture([Object(atlas.mesh, Unlit(atlas.texture))])
     assert len(separate) == 2
     assert float(difference.square().mean().log10() * -10) > 35
+
+
+@pytest.mark.parametrize("to", ["texture", "vertices"])
+def test_a_part_without_a_texture_keeps_its_color(tmp_path: Path, to: Literal["texture", "vertices"]) -> None:
+    painted, plain = unwrap_mesh(bumpy(2), 64), bumpy(2).with_vertices(bumpy(2).vertices + torch.tensor([3.0, 0, 0]))
+    red, green = Texture(torch.tensor([1.0, 0, 0]).repeat(64, 64, 1)), torch.tensor([0.0, 1, 0])
+    write_glb(tmp_path / "two.glb", [GlbObject("a", painted, red), GlbObject("b", plain, green)])
+    baked = read_mesh(bake_file(tmp_path / "two.glb", to, resolution=128))
+    mesh, colors, at = baked.mesh, baked.vertex_colors, baked.mesh.vertices
+    if to == "texture":
+        assert baked.texture is not None and mesh.uvs is not None and mesh.uv_faces is not None
+        colors, at = baked.texture.sample(mesh.uvs[mesh.uv_faces].mean(1)), mesh.vertices[mesh.faces].mean(1)
+    assert colors is not None
+    right = at[:, 0] > 1.5
+    torch.testing.assert_close(colors[right], green.expand(int(right.sum()), 3), atol=0.01, rtol=0)
+    torch.testing.assert_close(colors[~right], red.texels[0, :1].expand(int((~right).sum()), 3), atol=0.01, rtol=0)

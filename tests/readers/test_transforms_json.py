@@ -233,6 +233,7 @@ MIRRORED = [[-1.0, 0, 0, 0], *AT_Z5[1:]]
         ({"h": 5}, "but h is stated as 5"),
         ({"h": 5.5}, "h must be a whole number of pixels, got 5.5"),
         ({"k1": 0.1, "p2": -0.01}, "lens distortion is not supported, found k1 = 0.1, p2 = -0.01; undistort"),
+        ({"is_fisheye": True}, "is_fisheye is not supported; undistort the images to PINHOLE first"),
         ({"camera_model": "OPENCV_FISHEYE"}, 'camera_model "OPENCV_FISHEYE" is not supported'),
         ({"mask_path": 7}, "mask_path must be a path, got 7"),
         ({"mask_path": "masks/none.png"}, "none.png: does not exist"),

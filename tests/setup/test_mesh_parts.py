@@ -129,8 +129,9 @@ def test_a_scene_has_an_object_per_part_and_learns_all(room: Path) -> None:
     assert setup.target_scene is not None and list(setup.target_scene.objects) == list(setup.scene.objects)
     assert isinstance(setup.scene.objects["Wood_Oak"].material.base_color, Texture)
     assert len(setup.model.latents) == 6
-    (note,) = setup.notes
-    assert note == "room.obj (Metal_2): not all of its faces have texture coordinates"
+    about_borders, about_texture = setup.notes
+    assert about_texture == "room.obj (Metal_2): not all of its faces have texture coordinates"
+    assert about_borders.startswith("room.obj: it became several objects, one per material, that share borders")
 
 
 def test_the_resolved_scene_has_the_parts_and_builds_the_same(room: Path) -> None:
@@ -170,6 +171,10 @@ def test_one_part_or_the_whole_as_one(room: Path) -> None:
             SCENE.replace("\nmesh: room.obj", "\nmesh: {file: room.obj, part: Blue}"),
             "no part 'Blue' by materials; it has",
         ),
+        (
+            SCENE.replace("\nmesh: room.obj", "\nmesh: {file: room.obj, subdivide: 2}"),
+            "loop would open gaps there; set {times: 2, scheme: midpoint}",
+        ),
         (SCENE + "optimize: {objects.Blue.mesh.vertices: {}}", "no 'objects.Blue.mesh.vertices' in the scene"),
         (SCENE + "optimize: {objects.Red.mesh.vertixes: {}}", "unknown key or path"),
         (
@@ -196,6 +201,12 @@ def test_parts_of_a_file_far_from_the_origin_stay_together(room: Path) -> None:
     near, moved = read_mesh_parts(room), read_mesh_parts(far, origin=(4649776.0,) * 3)
     for name in near:
         torch.testing.assert_close(moved[name].mesh.vertices, near[name].mesh.vertices, rtol=0, atol=1e-6)
+
+
+def test_midpoint_subdivision_keeps_borders_closed(room: Path) -> None:
+    mesh = "{file: room.obj, subdivide: {times: 1, scheme: midpoint}}"
+    setup = build(room.parent, SCENE.replace("\nmesh: room.obj", f"\nmesh: {mesh}"))
+    assert [item.mesh.n_faces for item in setup.scene.objects.values()] == [8, 16, 16]
 
 
 def test_library_scenes_of_parts_are_plain_objects(room: Path) -> None:

@@ -105,6 +105,8 @@ def _intrinsics(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:
     if projection is None:
         problems.append(f"camera_model {shorten(model)} is not supported; undistort the images to PINHOLE first")
         projection = Perspective
+    if lens.get("is_fisheye"):
+        problems.append("is_fisheye is not supported; undistort the images to PINHOLE first")
     names = projection.parameter_names()
     bent = [f"{key} = {lens[key]}" for key in _DISTORTION if key not in names and key in lens and lens[key] != 0]
     if bent:
