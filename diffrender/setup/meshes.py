@@ -62,7 +62,7 @@ def _build(
 ) -> tuple[AnyMesh, MeshData]:
     if isinstance(options, FileMesh):
         data = files.read(options, place.origin if frame is None else ORIGIN, where)
-        return options, replace(data, mesh=data.mesh.with_vertices(data.mesh.vertices.float()))
+        return options, replace(data, mesh=data.mesh.in_float32())
     if isinstance(options, VisualHullMesh):
         options, triangles = build_hull(options, place, where)
         vertices = triangles.vertices

@@ -40,7 +40,7 @@ def read_gltf_scene(
 ) -> GltfScene:
     """Read a .glb or .gltf file: an object per primitive, directional, point and spot lights, cameras.
 
-    Shading normals are smooth over each object; those of the file are not used. Equal positions become one vertex.
+    Normals of the file are kept; without any, shading is smooth. Equal positions become one vertex.
     height: of the cameras' images in pixels, which glTF does not have. origin: subtracted from all positions in the
         world, in float64.
     Raises DataError if the file is missing, damaged or compressed, or holds what our materials cannot represent.
@@ -97,7 +97,7 @@ def _object(
     textures, uvs = read_textures(document, entry, raw.uvs)
     data = clean_mesh(document.path, replace(raw, uvs=uvs))
     return Object(
-        data.mesh.with_vertices(data.mesh.vertices.float()),  # as poses, lights and cameras are
+        data.mesh.in_float32(),  # as poses, lights and cameras are
         read_material(document, entry, data.vertex_colors, textures),
         torch.from_numpy(pose).float(),
         torch.tensor(scale, dtype=torch.float32),
