@@ -96,7 +96,9 @@ class Mesh:
 
     def in_float32(self) -> Mesh:
         """Return the mesh with vertices and normals in float32; the normals are kept."""
-        return replace(self, vertices=self.vertices.float(), normals=None if self.normals is None else self.normals.float())
+        return replace(
+            self, vertices=self.vertices.float(), normals=None if self.normals is None else self.normals.float()
+        )
 
     def with_crease(self, crease_deg: float | None) -> Mesh:
         """Return the mesh with normals that are smooth across edges up to an angle in degrees; None: across all.

@@ -155,7 +155,7 @@ BAD_FILES = {
     "empty.stl": ("solid\nendsolid\n", "empty.stl: "),
     "junk.glb": ("not a glb at all", "junk.glb: its glTF header is not valid JSON"),
     "cut.glb": ("glTF", "cut.glb: is cut off after 4 bytes"),
-    "junk.ply": ("hello", "junk.ply: cannot be read as ply"),
+    "junk.ply": ("hello", "junk.ply: is not a PLY file"),
     "mesh.xyz": ("", r"unknown mesh format \.xyz; it must be one of \.obj, \.ply"),
 }
 
@@ -177,9 +177,12 @@ PLY = (
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"n": 1, "x": "0", "faces": "3 0 1 7\n"}, r"face 0 corner 2 uses vertex 7, but there are only 3 \(0\.\.2\)"),
-        ({"n": 1, "x": "nan", "faces": "3 0 1 2\n"}, r"vertex 0 is \[nan, 0\.0, 0\.0\]"),
-        ({"n": 0, "x": "0", "faces": ""}, "has no triangles"),
+        (
+            {"n": 1, "x": "0", "faces": "3 0 1 7\n"},
+            r"row 0 of its element 'face' uses vertex 7, but there are only 3",
+        ),
+        ({"n": 1, "x": "nan", "faces": "3 0 1 2\n"}, r"row 0 of its element 'vertex' is \[nan, 0\.0, 0\.0\]"),
+        ({"n": 0, "x": "0", "faces": ""}, "is a point cloud: 3 vertices and no faces"),
     ],
 )
 def test_bad_ply_is_refused_with_place(tmp_path, fields, message):

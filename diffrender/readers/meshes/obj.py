@@ -16,7 +16,7 @@ from diffrender.readers.images.image import read_image
 from diffrender.readers.mesh_data import Finish
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.readers.meshes.mtl import MtlMaterial, Picture, find_file, find_libraries, find_material, read_mtl
-from diffrender.readers.meshes.triangulate import triangulate
+from diffrender.readers.meshes.triangulate import cut_polygons
 from diffrender.scene.textures.texture import Texture
 
 # Their arguments are names, which may hold spaces and "#".
@@ -173,13 +173,10 @@ def _read_face(content: _Content, corners: list[str]) -> None:
 
 def _triangulate(content: _Content, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the corners [F, 3, 3] of triangles (position, texture coordinate, normal), and the polygon [F] of each."""
-    triangles: list[list[tuple[int, int, int]]] = []
-    owner: list[int] = []
-    for number, polygon in enumerate(content.polygons):
-        cut = [(0, 1, 2)] if len(polygon) == 3 else triangulate(positions[[corner[0] for corner in polygon]])
-        triangles += [[polygon[corner] for corner in triangle] for triangle in cut]
-        owner += [number] * len(cut)
-    return np.array(triangles, dtype=np.int64).reshape(-1, 3, 3), np.array(owner, dtype=np.int64)
+    corners = np.array([corner for polygon in content.polygons for corner in polygon], dtype=np.int64).reshape(-1, 3)
+    sizes = np.array([len(polygon) for polygon in content.polygons], dtype=np.int64)
+    triangles, owner = cut_polygons(positions, corners[:, 0], sizes)
+    return corners[triangles], owner
 
 
 def _index(word: str, count: int, what: str) -> int:

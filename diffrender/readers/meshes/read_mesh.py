@@ -11,14 +11,15 @@ from diffrender.readers.gltf.mesh import read_gltf_mesh
 from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.mesh_file import MeshFile, Split
 from diffrender.readers.meshes.obj import read_obj
-from diffrender.readers.meshes.ply_stl import read_ply_or_stl
+from diffrender.readers.meshes.ply import read_ply
+from diffrender.readers.meshes.stl import read_stl
 
 MESH_READERS: dict[str, Callable[[Path], MeshFile]] = {
     ".obj": read_obj,
-    ".ply": read_ply_or_stl,
+    ".ply": read_ply,
     ".glb": read_gltf_mesh,
     ".gltf": read_gltf_mesh,
-    ".stl": read_ply_or_stl,
+    ".stl": read_stl,
 }
 
 

@@ -1,0 +1,87 @@
+"""STL meshes, ASCII and binary, with the two ways to write colours of facets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffrender.errors import DataError
+from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.clean_mesh import RawMesh
+from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
+from diffrender.readers.meshes.face_colors import with_face_colors
+
+HEADER = 80
+FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+# Materialise Magics: a colour of the whole in the header; facets that have one of their own do not have the flag.
+MAGICS = b"COLOR="
+FLAG = 0x8000
+VERTEX = re.compile(rb"\bvertex\s+(\S+)\s+(\S+)\s+(\S+)", re.IGNORECASE)
+FACET_START = re.compile(rb"\bfacet\s+normal\b", re.IGNORECASE)
+
+
+def read_stl(path: Path) -> MeshFile:
+    """Read an STL file, several solids as one mesh; colours of facets (Magics, VisCAM) are taken as sRGB.
+
+    Normals of facets are not used: they are those of the triangles. Raises DataError if the file is damaged or cut off.
+    """
+    data = path.read_bytes()
+    n_facets = int.from_bytes(data[HEADER : HEADER + 4], "little")
+    wanted = HEADER + 4 + n_facets * FACET.itemsize
+    is_text = data.lstrip()[:5].lower() == b"solid"
+    if len(data) >= HEADER + 4 and (len(data) == wanted or not is_text):
+        mesh = _read_binary(path, data, n_facets, wanted)
+    elif is_text:
+        mesh = _read_ascii(path, data)
+    else:
+        raise DataError(f"{path}: is not an STL file: it is {len(data)} bytes long and does not start with 'solid'")
+    return MeshFile(path, [Piece(path.stem, "material", None)], longest_side([mesh.positions]), lambda _: mesh)
+
+
+def _read_binary(path: Path, data: bytes, n_facets: int, wanted: int) -> RawMesh:
+    if len(data) < wanted:
+        n_whole = (len(data) - HEADER - 4) // FACET.itemsize
+        raise DataError(
+            f"{path}: has {n_whole} of the {n_facets} triangles that its header states; it is cut off, or is not STL"
+        )
+    facets = np.frombuffer(data, FACET, n_facets, HEADER + 4)
+    mesh = _loose_triangles(facets["corners"].astype(np.float64))
+    if len(data) > wanted:
+        mesh = replace(mesh, notes=(f"{len(data) - wanted} bytes after its last triangle are not read",))
+    header, attribute = data[:HEADER], facets["attribute"].astype(np.int64)
+    levels = np.stack([attribute & 31, attribute >> 5 & 31, attribute >> 10 & 31], 1) / 31
+    own = (attribute & FLAG) != 0
+    if MAGICS in header:
+        start = header.index(MAGICS) + len(MAGICS)
+        whole = np.frombuffer(header[start : start + 3].ljust(3, b"\xff"), np.uint8) / 255
+        return with_face_colors(mesh, _linear(np.where(own[:, None], whole, levels)))
+    if own.any():  # VisCAM and SolidView: blue in the lowest bits
+        return with_face_colors(mesh, _linear(np.where(own[:, None], levels[:, ::-1], 1.0)))
+    return mesh
+
+
+def _read_ascii(path: Path, data: bytes) -> RawMesh:
+    words = VERTEX.findall(data)
+    n_facets = len(FACET_START.findall(data))
+    if len(words) != 3 * n_facets or b"endsolid" not in data[-1000:].lower():
+        raise DataError(
+            f"{path}: has {n_facets} facets and {len(words)} valid vertices, not three for each, or does not end in"
+            " 'endsolid'; the file is damaged or cut off"
+        )
+    try:
+        values = np.array([[float(word) for word in row] for row in words]).reshape(-1, 3, 3)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; a vertex must be three numbers; export it again") from None
+    return _loose_triangles(values)
+
+
+def _loose_triangles(corners: np.ndarray) -> RawMesh:
+    return RawMesh(corners.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3))
+
+
+def _linear(colors: np.ndarray) -> np.ndarray:
+    return linear_from_srgb(torch.from_numpy(colors)).numpy()
