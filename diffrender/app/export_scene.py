@@ -10,6 +10,7 @@ import torch
 
 from diffrender.geometry.rigid import invert_rigid, make_rigid
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.joined_parts import with_joined_normals
 from diffrender.scene.quantity_kinds import POSITION, kinds_of, textures_of
 from diffrender.scene.scene import Scene
 from diffrender.writers.cameras import write_transforms
@@ -73,7 +74,8 @@ def write_meshes(
 
     formats: any of glb and obj. origin: that of `scene` in the user's world, in which all is written.
     """
-    scene, cameras = to_user_world(scene, origin), None if cameras is None else cameras_in_user_world(cameras, origin)
+    cameras = None if cameras is None else cameras_in_user_world(cameras, origin)
+    scene = with_joined_normals(to_user_world(scene, origin))
     if "glb" in formats:
         objects = [GlbObject.of(name, item) for name, item in scene.objects.items()]
         write_glb(glb_path(folder, stem), objects, cameras, scene.lights)

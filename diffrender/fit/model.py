@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
+from diffrender.fit.shared_borders import SharedBorders
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import (
@@ -56,7 +57,6 @@ class SceneModel(nn.Module):
         if not parameters:
             available = ", ".join(learnable_paths(scene, cameras))
             raise ConfigError(f"nothing to optimise; name at least one of: {available}")
-        self._initial_scene = scene
         self._initial_cameras = cameras
         self._methods: dict[str, Parametrization] = {}
         for path, name in parameters.items():
@@ -65,10 +65,12 @@ class SceneModel(nn.Module):
                 raise ConfigError(f"{canonical} is given twice, in full and in its short form; keep one of them")
             method = name or kind_of(scene, cameras, canonical).parametrization
             self._methods[canonical] = _parametrization(method, canonical) if isinstance(method, str) else method
+        self._initial_scene = scene = _without_moving_parts(scene, self._methods)
         bound = {}
         for path, method in self._methods.items():
             parts = ParameterPath.parse(path)
             bound[path] = method.bind(scene.objects[parts.name].mesh) if parts.is_vertices else method
+        self._borders = SharedBorders(scene, {path for path in bound if ParameterPath.parse(path).is_vertices})
         self.restore(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
 
     def restore(self, template: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
@@ -130,7 +132,22 @@ class SceneModel(nn.Module):
 
     def values(self) -> dict[str, Tensor]:
         """Return the learned values by canonical path; differentiable in the latents."""
-        return {path: self._template.parametrizations[path].value_of(latent) for path, latent in self.latents.items()}
+        parametrizations = self._template.parametrizations
+        return self._borders.tie({path: parametrizations[path].value_of(each) for path, each in self.latents.items()})
+
+    @property
+    def tied_paths(self) -> list[str]:
+        """The paths of vertices of which some are kept together with those of other objects (`Object.part_of`)."""
+        return self._borders.paths
+
+    @torch.no_grad()
+    def tie_latents(self) -> None:
+        """Bring the latents of vertices to those of their values, in which shared ones are together."""
+        if not self.tied_paths:
+            return
+        values = self.values()
+        for path in self.tied_paths:
+            self.latents[path].copy_(self.parametrization(path).latent_of(values[path]))
 
     def state_at(self, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
         """Return scene and cameras with `values`, by canonical path."""
@@ -152,6 +169,16 @@ class SceneModel(nn.Module):
     def snapshot(self) -> tuple[Scene, Cameras]:
         """Return copies of the current scene and cameras: later steps do not change them, and they have no gradient."""
         return self.state_at({path: value.detach().clone() for path, value in self.values().items()})
+
+
+def _without_moving_parts(scene: Scene, paths: Iterable[str]) -> Scene:
+    """Return the scene in which objects that move on their own are no longer parts of a surface with others."""
+    moving = {parts.name for path in paths if (parts := ParameterPath.parse(path)).is_placement}
+    objects = {
+        name: dataclasses.replace(item, part_of=None) if name in moving and item.part_of is not None else item
+        for name, item in scene.objects.items()
+    }
+    return dataclasses.replace(scene, objects=objects)
 
 
 def _parametrization(name: str, path: str) -> Parametrization:

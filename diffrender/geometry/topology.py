@@ -35,6 +35,7 @@ class Topology:
         self.faces = faces
         self.welded_faces = faces if welded_faces is None else welded_faces
         self._welded: tuple[Tensor, Tensor, Topology] | None = None
+        self._joined: tuple[list[Topology], Topology] | None = None
         self._is_outward: bool | None = None
         self._seams: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
@@ -60,6 +61,12 @@ class Topology:
             welded = Topology(self.faces, identity[self.faces])
         self._welded = border, twin, welded
         return welded
+
+    def join(self, others: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:
+        """Return `join_topologies` of this one and `others`, kept for the next call with the same."""
+        if self._joined is None or self._joined[0] != list(others):
+            self._joined = list(others), join_topologies([self, *others], n_vertices)
+        return self._joined[1]
 
     def is_outward(self, vertices: Tensor) -> bool:
         """Return whether the surface is closed and no part of it is turned inside out, as walls of cavities are.

@@ -24,21 +24,43 @@ def find_jumps(scene: Scene, geometry: SceneTriangles, aovs: Sequence[str]) -> T
     """Return [E] bool of geometry.topology.edges: where colours or normals of one surface change at a step; or None.
 
     They do where the corners of two faces coincide but are not one vertex, or have normals of their own, and the values
-    differ.
+    differ; and where one part of a surface ends and another begins, which has a material of its own.
     """
-    parts = []
-    for item, frames in zip(scene.objects.values(), geometry.frames_by_object, strict=True):
-        topology = item.mesh.welded_topology
-        parts.append(_jumps_of(item, frames, topology, aovs))
-    if all(part is None for part in parts):
+    found = []
+    first = 0
+    for topology, n_parts in geometry.surfaces:
+        objects = list(zip(scene.objects.values(), geometry.frames_by_object, strict=True))[first : first + n_parts]
+        first += n_parts
+        if n_parts == 1:
+            item, frames = objects[0]
+            found.append((topology, _jumps_of(item, frames, topology, aovs)))
+        else:
+            found.append((topology, _jumps_of_parts(objects, topology, aovs)))
+    if all(jumps is None for _, jumps in found):
         return None
-    objects = scene.objects.values()
-    return torch.cat(
-        [
-            item.mesh.faces.new_zeros(len(item.mesh.welded_topology.edges), dtype=torch.bool) if part is None else part
-            for item, part in zip(objects, parts, strict=True)
-        ]
-    )
+    empty = [topology.faces.new_zeros(len(topology.edges), dtype=torch.bool) for topology, _ in found]
+    return torch.cat([none if jumps is None else jumps for none, (_, jumps) in zip(empty, found, strict=True)])
+
+
+def _jumps_of_parts(
+    objects: Sequence[tuple[Object, VertexFrames]], topology: Topology, aovs: Sequence[str]
+) -> Tensor | None:
+    """Return [E] bool for the joined `topology` of several objects: edges between two of them, and jumps within."""
+    result = torch.zeros(len(topology.edges), dtype=torch.bool, device=topology.faces.device)
+    first_corner = 0
+    lowest = torch.full((len(result),), len(objects), device=result.device)
+    highest = torch.full_like(lowest, -1)
+    for number, (item, frames) in enumerate(objects):
+        edge_of_corner = topology.edge_of_corner[first_corner : first_corner + 3 * item.mesh.n_faces]
+        first_corner += len(edge_of_corner)
+        lowest[edge_of_corner] = lowest[edge_of_corner].clamp(max=number)
+        highest[edge_of_corner] = number
+        own = item.mesh.welded_topology
+        jumps = _jumps_of(item, frames, own, aovs)
+        if jumps is not None:
+            result[edge_of_corner[jumps[own.edge_of_corner]]] = True
+    result |= lowest < highest
+    return result if bool(result.any()) else None
 
 
 def _jumps_of(item: Object, frames: VertexFrames, topology: Topology, aovs: Sequence[str]) -> Tensor | None:

@@ -21,6 +21,9 @@ class Object:
 
     pose: [4, 4] world_from_object, a rigid transform; if omitted, the identity on the mesh's device.
     scale: [] positive, uniform; if omitted, 1 on the mesh's device.
+    part_of: the name of a surface that it is a part of, of one pose: objects of the same surface have the numbers of
+        their normals (`mesh.normal_faces`) in common, so that shading runs on across their borders, and learned
+        vertices that coincide at first stay together (joined_parts.join_parts).
 
     Raises ShapeError for a wrong shape or a pose that is not finite.
     """
@@ -29,6 +32,7 @@ class Object:
     material: Material
     pose: Tensor = quantity(POSE, None)
     scale: Tensor = quantity(SCALE, None)
+    part_of: str | None = None
 
     def __post_init__(self) -> None:
         device = self.mesh.vertices.device

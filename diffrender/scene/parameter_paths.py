@@ -82,6 +82,11 @@ class ParameterPath:
         """Whether it is the path of an object's vertices."""
         return (self.part, self.field) == ("mesh", "vertices")
 
+    @property
+    def is_placement(self) -> bool:
+        """Whether it is the path of an object's pose or scale."""
+        return self.root == "objects" and not self.part and self.field in ("pose", "scale")
+
     def __str__(self) -> str:
         return ".".join(self.steps)
 

@@ -17,6 +17,7 @@ from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
 from diffrender.ops.normalize import normalize
 from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.joined_surface import JoinedSurface
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.interleave import PackedTexture
 from diffrender.scene.textures.texture import Texture
@@ -30,11 +31,18 @@ class VertexFrames:
 
     mesh: the object's mesh. vertices_w: [V, 3] its vertices in the world.
     rotation: [3, 3] world_from_object, for normals that the mesh itself has; None: the identity.
+    joined: the surface that it is a part of, if other objects are as well.
     """
 
     mesh: Mesh
     vertices_w: Tensor
     rotation: Tensor | None = None
+    joined: JoinedSurface | None = None
+
+    @property
+    def is_outward(self) -> bool:
+        """Whether the surface is closed and faces outwards, so that its back is never seen."""
+        return self.mesh.is_outward if self.joined is None else self.joined.is_outward
 
     @property
     def normal_faces(self) -> Tensor:
@@ -46,6 +54,8 @@ class VertexFrames:
         """[K, 3] unit normals."""
         mesh = self.mesh
         with torch.enable_grad():
+            if mesh.normals is None and mesh.normal_faces is not None and self.joined is not None:
+                return self.joined.normals_w
             if mesh.normals is not None:
                 return mesh.normals if self.rotation is None else (mesh.normals[:, None] * self.rotation).sum(-1)
             return group_normals(self.vertices_w, mesh.faces, self.normal_faces, mesh.n_normals)
@@ -223,7 +233,7 @@ class ShadingPoints:
         at_points = self._interpolate(tangents, group)
         tangent, sign = at_points[:, :3], at_points[:, 3:]
         bitangent = torch.linalg.cross(self.mean_normal_w, tangent) * sign
-        return (tangent if self.mesh.is_outward else tangent * self._facing[:, None]), bitangent
+        return (tangent if self._frames.is_outward else tangent * self._facing[:, None]), bitangent
 
     @cached_property
     def position_w(self) -> Tensor:
@@ -239,7 +249,7 @@ class ShadingPoints:
     def mean_normal_w(self) -> Tensor:
         """[M, 3] `normal_w` before it is normalized: the interpolated vertex normals."""
         normals = self._interpolate(self._frames.normals_w, self._frames.normal_faces)
-        return normals if self.mesh.is_outward else normals * self._facing[:, None]
+        return normals if self._frames.is_outward else normals * self._facing[:, None]
 
     @cached_property
     def _frames(self) -> VertexFrames:
@@ -255,7 +265,7 @@ class ShadingPoints:
     def face_normal_w(self) -> Tensor:
         """[M, 3] unit normals of the faces themselves, reversed where `normal_w` is; without gradient."""
         normals = face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id]
-        if not self.mesh.is_outward:
+        if not self._frames.is_outward:
             normals = normals * self._facing[:, None]
         return torch.nn.functional.normalize(normals, dim=1)
 

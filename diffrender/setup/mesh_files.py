@@ -47,23 +47,19 @@ class MeshFiles:
             self._read[key] = self._read_now(options, origin, where)
         return self._read[key]
 
-    def share_borders(self, several: Sequence[FileMesh], origin: Vector, where: str) -> bool:
-        """Return whether two of these parts have a position in common.
-
-        Raises ConfigError if they do and are subdivided by Loop's scheme, which would round both borders and open gaps.
-        """
+    def check_subdivision(self, several: Sequence[FileMesh], origin: Vector, where: str) -> None:
+        """Raise ConfigError if Loop's scheme would open gaps: it rounds borders, which some of these parts share."""
+        subdivide = several[0].subdivide
+        if subdivide is None or not subdivide.times or subdivide.scheme != "loop":
+            return
         positions = [np.unique(self.read(part, origin, where).mesh.vertices.numpy(), axis=0) for part in several]
         stacked = np.concatenate(positions)
-        if len(np.unique(stacked, axis=0)) == len(stacked):
-            return False
-        subdivide = several[0].subdivide
-        if subdivide is not None and subdivide.times and subdivide.scheme == "loop":
+        if len(np.unique(stacked, axis=0)) < len(stacked):
             raise ConfigError(
                 f"{where}.subdivide: {several[0].file} became {len(several)} objects, one per material, that share"
                 f" borders, and loop would open gaps there; set {{times: {subdivide.times}, scheme: midpoint}}, or"
                 " split: none"
             )
-        return True
 
     def _read_now(self, options: FileMesh, origin: Vector, where: str) -> MeshData:
         file = self._open(options.file)

@@ -15,6 +15,7 @@ from diffrender.config.options.objects import CreaseOptions, ObjectOptions, Pose
 from diffrender.errors import ConfigError
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.joined_parts import join_parts
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
@@ -25,10 +26,6 @@ from diffrender.setup.mesh_files import MeshFiles
 from diffrender.setup.meshes import ORIGIN, ObjectPose, build_mesh
 from diffrender.setup.region import InitRegion
 
-BORDERS = (
-    "it became several objects, one per material, that share borders: shading may show seams there, and learned"
-    " vertices move apart; `split: none`, or `diffrender bake --to texture`, keeps them one",
-)
 Parts = TypeVar("Parts", bound=SceneParts)
 
 
@@ -64,8 +61,9 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
         names[written.name] = [options.name for options in several]
         where = f"objects.{written.name}." if parts.objects is not None else ""
         meshes = [options.mesh for options in several if isinstance(options.mesh, FileMesh)]
-        origin = place.origin if written.pose is None else ORIGIN
-        touching = len(meshes) > 1 and files.share_borders(meshes, origin, f"{where}mesh")
+        if len(meshes) > 1:
+            origin = place.origin if written.pose is None else ORIGIN
+            files.check_subdivision(meshes, origin, f"{where}mesh")
         for options in several:
             if options.name in objects:
                 raise ConfigError(f"{where}mesh: two objects would be named {options.name!r}; rename one of them")
@@ -75,7 +73,6 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
             mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh", files)
             if isinstance(mesh_options, FileMesh):
                 about = (*data.notes, *([data.texture_note] if data.texture_note else []))
-                about = (*about, *(BORDERS if touching else ()))
                 about_files.setdefault(mesh_options.file, {})[options.name] = about
             material_options = options.material or default_material
             material, material_options, data = build_material(material_options, data, f"{where}material")
@@ -85,11 +82,24 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
             kept = None if is_moved else pose_options
             update = {"mesh": mesh_options, "material": material_options, "pose": kept}
             filled.append(options.model_copy(update=update))
+    for file, together in _parts_of_files(filled):
+        objects |= join_parts({name: objects[name] for name in together}, file)
     background = parts.background or (0.0, 0.0, 0.0)
     scene = Scene(objects, {name: build_light(light) for name, light in lights.items()}, torch.tensor(background))
     update = _one_or_several(filled, parts.objects is not None or len(filled) > 1)
     filled_parts = parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
     return BuiltScene(scene, filled_parts, _notes(about_files), names)
+
+
+def _parts_of_files(filled: list[ObjectOptions]) -> list[tuple[str, list[str]]]:
+    """Return the file and the objects' names of each surface that became several objects, in one pose and shading."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for options in filled:
+        mesh = options.mesh
+        if isinstance(mesh, FileMesh) and mesh.part is not None and mesh.split != "none":
+            alike = repr((mesh.model_copy(update={"part": None}), options.pose, options.shading))
+            found.setdefault((mesh.file, alike), []).append(options.name)
+    return [(file, names) for (file, _), names in found.items() if len(names) > 1]
 
 
 def _one_or_several(filled: list[ObjectOptions], as_list: bool) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_the_tables_fit_into_80_columns_and_tell_open_from_closed() -> None:
         ("mesh.txt", b"v 0 0 0", "unknown mesh format"),
         ("empty.obj", b"", "has no triangles"),
         ("noise.obj", bytes(range(256)) * 4, "noise.obj"),
-        ("noise.ply", bytes(range(256)) * 4, "cannot be read as ply"),
+        ("noise.ply", bytes(range(256)) * 4, "is not a PLY file"),
         ("nan.obj", b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "must be three finite numbers"),
         ("line.obj", b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "none of the 1 triangles has an area"),
     ],

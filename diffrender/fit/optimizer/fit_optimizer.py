@@ -81,7 +81,7 @@ class FitOptimizer:
     A change of a mesh replaces `moments`, and the tensors in `target_lengths`.
 
     Raises ConfigError if the paths of settings and learned values differ, if no value is optimised at step 0, or if the
-    vertices of a remeshed object are not learned.
+    vertices of a remeshed object are not learned, or shared with other objects.
     """
 
     def __init__(
@@ -104,6 +104,13 @@ class FitOptimizer:
         if not policies.keys() <= set(vertices):
             wrong = ", ".join(path for path in policies if path not in vertices)
             raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
+        tied = [path for path in policies if path in model.tied_paths]
+        if tied:
+            raise ConfigError(
+                f"remesh: {', '.join(tied)} share borders with other parts of their surface, which remeshing would"
+                " open; use the file as one object (`mesh: {file: ..., split: none}`, or `diffrender bake --to texture`"
+                " before), or do not remesh"
+            )
         self.target_lengths = {
             path: TargetLengths(policies[path], self._mesh(path)) for path in vertices if path in policies
         }
@@ -138,6 +145,7 @@ class FitOptimizer:
             else:
                 now = StepProgress((self._step + 1) / self.steps, own.factor_at(self._step, self.steps))
                 vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, settings, now)
+        self._model.tie_latents()
 
     def geometry(self) -> dict[str, int]:
         """Count, over all learned meshes, vertices now, and damped vertices and flipped faces of the last step."""

@@ -1,0 +1,52 @@
+"""JoinedSurface: the meshes of several objects as one surface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from diffrender.geometry.normals import group_normals
+from diffrender.geometry.topology import Topology
+from diffrender.scene.mesh import Mesh
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedSurface:
+    """Meshes whose vertices are one where they coincide; what follows from that, computed on first use.
+
+    meshes: with numbers of normals (`normal_faces`) in common, if they have any. vertices_w: [V, 3] of each, in the
+    world.
+    """
+
+    meshes: Sequence[Mesh]
+    vertices_w: Sequence[Tensor]
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The topology of all faces, in the order of the meshes, welded across their borders."""
+        first, *others = [mesh.topology for mesh in self.meshes]
+        joined = first.join(others, [mesh.n_vertices for mesh in self.meshes])
+        return joined.weld(torch.cat(list(self.vertices_w)))
+
+    @cached_property
+    def is_outward(self) -> bool:
+        """Whether the whole is closed and faces outwards."""
+        return self.topology.is_outward(torch.cat(list(self.vertices_w)))
+
+    @cached_property
+    def normals_w(self) -> Tensor:
+        """[K, 3] unit normals of the meshes that have none given, by their numbers; they keep their gradient."""
+        start, faces, numbers, vertices = 0, [], [], []
+        for mesh, vertices_w in zip(self.meshes, self.vertices_w, strict=True):
+            if mesh.normals is None and mesh.normal_faces is not None:
+                faces.append(mesh.faces + start)
+                numbers.append(mesh.normal_faces)
+                vertices.append(vertices_w)
+                start += mesh.n_vertices
+        with torch.enable_grad():
+            n_normals = max(mesh.n_normals for mesh in self.meshes)
+            return group_normals(torch.cat(vertices), torch.cat(faces), torch.cat(numbers), n_normals)

@@ -1,0 +1,161 @@
+"""Parts of one surface that are several objects: they are shaded, learned and exported as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffrender.app.saved_scene import load_scene, save_scene
+from diffrender.config.load import load_config
+from diffrender.errors import ConfigError
+from diffrender.geometry.primitives import icosphere
+from diffrender.geometry.topology import Topology
+from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.render.render import render
+from diffrender.scene.scene import Scene
+from diffrender.setup.fit_setup import FitSetup, build_fit
+from tests.support.small_runs import run_small
+
+SCENE = """
+targets: {resolution: 48, synthetic: {mesh: {init: bumpy}, views: 4, lights: [ambient]}}
+mesh: MESH
+lights: [ambient, {type: directional, direction: [1, -1, -0.5]}]
+optimize: {mesh.vertices: {lr: 0.02}, steps: 12}
+"""
+
+
+def write_ball(folder: Path, normals: str = "") -> Path:
+    """Write a ball whose faces have three materials of nearly one colour; normals: none, "smooth" or "flat"."""
+    ball = icosphere(2)
+    lines = ["mtllib ball.mtl", *(f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in ball.vertices.tolist())]
+    flat = torch.nn.functional.normalize(ball.vertices[ball.faces].mean(1), dim=1)
+    middle = ball.vertices[ball.faces].mean(1)
+    material = torch.where(middle[:, 0] < 0, 0, torch.where(middle[:, 2] < 0.1, 1, 2))
+    shown = {"": torch.zeros(0, 3), "smooth": ball.vertices, "flat": flat}[normals]
+    lines += [f"vn {x:.6f} {y:.6f} {z:.6f}" for x, y, z in shown.tolist()]
+    for index, name in enumerate("abc"):
+        lines.append(f"usemtl {name}")
+        for face in torch.nonzero(material == index)[:, 0].tolist():
+            of_corner = {"": "{0}", "smooth": "{0}//{0}", "flat": f"{{0}}//{face + 1}"}[normals]
+            lines.append("f " + " ".join(of_corner.format(v + 1) for v in ball.faces[face].tolist()))
+    (folder / "ball.obj").write_text("\n".join(lines))
+    (folder / "ball.mtl").write_text("".join(f"newmtl {name}\nKd .6 .6 .60{i}\n" for i, name in enumerate("abc")))
+    return folder / "ball.obj"
+
+
+def build(folder: Path, mesh: str, more: str = "") -> FitSetup:
+    (folder / "scene.yaml").write_text(SCENE.replace("MESH", mesh) + more)
+    return build_fit(load_config(folder / "scene.yaml"))
+
+
+def picture(setup: FitSetup, scene: Scene) -> Tensor:
+    return render(scene, setup.model.cameras()).image
+
+
+def open_edges(scene: Scene) -> int:
+    """Count the edges with one face, of all objects, with positions that are equal as one vertex."""
+    vertices = torch.cat([item.mesh.vertices for item in scene.objects.values()])
+    starts = [0, *torch.tensor([item.mesh.n_vertices for item in scene.objects.values()]).cumsum(0).tolist()]
+    faces = torch.cat([item.mesh.faces + i for item, i in zip(scene.objects.values(), starts, strict=False)])
+    return int(Topology(faces).weld(vertices.detach()).is_border.sum())
+
+
+@pytest.mark.parametrize("shading", ["", "shading: flat\n", "shading: {crease: 20}\n"])
+@pytest.mark.parametrize("normals", ["", "smooth", "flat"])
+def test_parts_are_shaded_as_the_whole(tmp_path: Path, normals: str, shading: str) -> None:
+    write_ball(tmp_path, normals)
+    parts, whole = build(tmp_path, "ball.obj", shading), build(tmp_path, "{file: ball.obj, split: none}", shading)
+    assert list(parts.scene.objects) == ["a", "b", "c"]
+    # Colours differ by .002 at most.
+    torch.testing.assert_close(picture(parts, parts.scene), picture(whole, whole.scene), rtol=0, atol=0.006)
+    # The same after a deformation, which drops the normals of the file and keeps its hard edges.
+    for scene in (parts, whole):
+        stretched = {path: value * torch.tensor([1.0, 0.6, 1.3]) for path, value in scene.model.values().items()}
+        moved = scene.model.state_at({path: v for path, v in stretched.items() if path.endswith("vertices")})[0]
+        if scene is parts:
+            expected = picture(parts, moved)
+    torch.testing.assert_close(picture(whole, moved), expected, rtol=0, atol=0.006)
+
+
+def test_gradients_cross_the_borders(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    setups = build(tmp_path, "ball.obj"), build(tmp_path, "{file: ball.obj, split: none}")
+    by_position = []
+    for setup in setups:
+        values = {path: v.detach().requires_grad_() for path, v in setup.model.values().items()}
+        scene = setup.model.state_at(values)[0]
+        image = picture(setup, scene)
+        (image * torch.linspace(0, 1, image.numel()).reshape(image.shape)).sum().backward()
+        found = {}
+        for path, value in values.items():
+            if path.endswith("vertices"):
+                for row, gradient in zip(value.tolist(), value.grad, strict=True):
+                    key = tuple(round(x, 4) + 0.0 for x in row)
+                    found[key] = found.get(key, 0) + gradient
+        by_position.append(torch.stack([found[key] for key in sorted(found)]))
+    largest = by_position[1].abs().max()
+    torch.testing.assert_close(by_position[0], by_position[1], rtol=0, atol=0.01 * float(largest))
+
+
+def test_learned_parts_stay_together_through_export_and_resume(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    text = SCENE.replace("MESH", "ball.obj")
+    result, _ = run_small(text, tmp_path)
+    scene = result.fit.scene
+    assert open_edges(scene) == 0
+    moved = torch.cat([item.mesh.vertices for item in scene.objects.values()]).norm(dim=1)
+    assert float((moved - 1).abs().max()) > 0.01
+    written = read_mesh(result.folder / "mesh" / "final.glb").mesh
+    assert written.n_vertices == 162 and written.topology.is_closed and written.n_normals == 162
+    # Saved scenes keep that they are parts.
+    save_scene(tmp_path / "scene.pt", scene, result.fit.cameras)
+    again = load_scene(tmp_path / "scene.pt")[0]
+    assert {item.part_of for item in again.objects.values()} == {str(tmp_path / "ball.obj")}
+    # A scene file with all defaults filled in builds the same.
+    resolved = build_fit(load_config(result.folder / "scene.resolved.yaml"))
+    assert len(resolved.model.tied_paths) == 3
+
+
+def test_latents_follow_their_values(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    model = build(tmp_path, "ball.obj").model
+    generator = torch.Generator().manual_seed(0)
+    for path in model.tied_paths:
+        model.latents[path].data += 0.05 * torch.randn(model.latents[path].shape, generator=generator)
+    tied = model.values()
+    model.tie_latents()
+    for path in model.tied_paths:
+        alone = model.parametrization(path).value_of(model.latents[path])
+        torch.testing.assert_close(alone, tied[path], rtol=0, atol=1e-5)
+    assert open_edges(model()) == 0
+
+
+def test_a_part_that_is_not_learned_holds_its_border(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    setup = build(tmp_path, "ball.obj", "")
+    text = SCENE.replace("MESH", "ball.obj").replace("mesh.vertices", "objects.a.mesh.vertices")
+    result, _ = run_small(text, tmp_path)
+    before, after = setup.scene.objects, result.fit.scene.objects
+    torch.testing.assert_close(after["b"].mesh.vertices, before["b"].mesh.vertices, rtol=0, atol=0)
+    assert open_edges(result.fit.scene) == 0
+    assert float((after["a"].mesh.vertices - before["a"].mesh.vertices).abs().max()) > 0.01
+
+
+def test_a_part_that_moves_on_its_own_leaves_the_surface(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    text = SCENE.replace("MESH", "ball.obj").replace("steps", "objects.a.pose: {}, steps")
+    (tmp_path / "scene.yaml").write_text(text)
+    setup = build_fit(load_config(tmp_path / "scene.yaml"))
+    assert setup.model().objects["a"].part_of is None
+    assert setup.model.tied_paths == ["objects.b.mesh.vertices", "objects.c.mesh.vertices"]
+
+
+def test_remeshing_of_joined_parts_is_refused(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    text = SCENE.replace("MESH", "ball.obj").replace("lr: 0.02", "remesh: continuous")
+    (tmp_path / "scene.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"share borders with other parts.*split: none"):
+        build_fit(load_config(tmp_path / "scene.yaml"))
