@@ -26,7 +26,7 @@ def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFol
     scores = [(f"{VIEW_LABELS[kind]} {what}", unit, initial.scores[kind][key]) for what, unit, key in SCORES]
     parameters = []
     for path, options in setup.config.optimize.parameters().items():
-        count = setup.model.latents[setup.model.full_path(path)].numel()
+        count = setup.model.latents[setup.model.latent_path(path)].numel()
         since = f", from step {options.start}" if options.start else ""
         parameters.append((path, f"lr {options.lr:.3g}{since}, {count:,} numbers"))
     backends = ", ".join(sorted(set(backends_by_op(setup.device).values())))

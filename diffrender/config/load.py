@@ -15,7 +15,7 @@ from diffrender.config.format_mistakes import Diagnostic, MistakeError, SourceSp
 from diffrender.config.overrides import Override, apply_override
 from diffrender.config.pydantic_errors import MINIMAL_FILE, at_key, describe_input, to_diagnostic
 from diffrender.config.schema import FitConfig, OptimizeOptions
-from diffrender.config.untyped_config import optimizable_paths
+from diffrender.config.untyped_config import may_be_of_part, optimizable_paths
 from diffrender.config.yaml_tree import Tree, read_yaml
 from diffrender.errors import ConfigError
 
@@ -63,12 +63,12 @@ def _validate(tree: Tree, folder: Path, source: str) -> FitConfig:
         config = FitConfig.model_validate(data, context={"scene": folder, "shell": Path()})
     except ValidationError as error:
         known = {*OptimizeOptions.model_fields, *optimizable_paths(data)}
-        mistakes += [
-            to_diagnostic(details, FitConfig, tree, source)
-            for details in error.errors(include_url=False)
+        for details in error.errors(include_url=False):
+            root, *path = details["loc"]
             # Mistakes below an unknown path are not reported separately.
-            if not (details["loc"][0] == "optimize" and len(details["loc"]) > 2 and details["loc"][1] not in known)
-        ]
+            if root == "optimize" and len(path) > 1 and path[0] not in known and not may_be_of_part(data, str(path[0])):
+                continue
+            mistakes.append(to_diagnostic(details, FitConfig, tree, source))
     mistakes += [at_key(finding, tree, source) for finding in cross_checks(data)]
     if mistakes or config is None:
         raise ConfigError(report(mistakes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from diffrender.geometry.distances import SurfaceQuery, surface_distance, vertex_distance
 from diffrender.geometry.mesh_checks import MeshReport, check_mesh
 from diffrender.geometry.primitives import Triangles
+from diffrender.geometry.topology import first_equal_row
+from diffrender.scene.joined_parts import surfaces_of
 from diffrender.scene.scene import Scene
 
 # Takes a fraction of a second and gives two correct digits.
@@ -20,7 +23,7 @@ SAMPLES = 20_000
 class GeometryReport:
     """A report on the geometry of a scene, in world space.
 
-    whole: of all objects as one mesh. objects: of each object, by name.
+    whole: of all objects as one mesh, in which parts of one surface are joined. objects: of each object, by name.
     rms_to_target: `vertex_distance` between the whole and the known target; None if there is none.
     surface_rms_to_target: the symmetric RMS distance between the two surfaces; None if there is no target.
     """
@@ -47,12 +50,12 @@ class GeometryEvaluator:
     """
 
     def __init__(self, target: Scene | None) -> None:
-        self._target = None if target is None else SurfaceQuery(_concatenate(triangles_w(target)))
+        self._target = None if target is None else SurfaceQuery(_join(target, triangles_w(target)))
 
     def report(self, scene: Scene) -> GeometryReport:
         """Return the report on `scene`; without distances to the target for a scene without area."""
         parts = triangles_w(scene)
-        whole = _concatenate(parts)
+        whole = _join(scene, parts)
         reports = {name: check_mesh(part) for name, part in parts.items()}
         # For one object both are the same; for several, the whole also counts intersections between them.
         report = next(iter(reports.values())) if len(reports) == 1 else check_mesh(whole)
@@ -77,10 +80,20 @@ def triangles_w(scene: Scene) -> dict[str, Triangles]:
     return placed
 
 
-def _concatenate(parts: dict[str, Triangles]) -> Triangles:
-    meshes = list(parts.values())
+def _join(scene: Scene, placed: dict[str, Triangles]) -> Triangles:
+    """Return all objects as one mesh; parts of one surface have the vertices in common that coincide."""
+    surfaces = [_concatenate([placed[name] for name in parts]) for parts in surfaces_of(scene)]
+    is_joined = [len(parts) > 1 for parts in surfaces_of(scene)]
+    return _concatenate([_weld(each) if joined else each for each, joined in zip(surfaces, is_joined, strict=True)])
+
+
+def _concatenate(meshes: Sequence[Triangles]) -> Triangles:
     starts = [sum(len(mesh.vertices) for mesh in meshes[:index]) for index in range(len(meshes))]
     return Triangles(
         torch.cat([mesh.vertices for mesh in meshes]),
         torch.cat([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)]),
     )
+
+
+def _weld(mesh: Triangles) -> Triangles:
+    return Triangles(mesh.vertices, first_equal_row(mesh.vertices)[mesh.faces])

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from diffrender.errors import ConfigError, ShapeError
+from diffrender.fit.joined_vertices import join_vertices
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
-from diffrender.fit.shared_borders import SharedBorders
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import (
     ParameterPath,
@@ -66,11 +67,17 @@ class SceneModel(nn.Module):
             method = name or kind_of(scene, cameras, canonical).parametrization
             self._methods[canonical] = _parametrization(method, canonical) if isinstance(method, str) else method
         self._initial_scene = scene = _without_moving_parts(scene, self._methods)
+        self._joined = {next(iter(joined.index)): joined for joined in join_vertices(scene, list(self._methods))}
+        self._leaders = {path: first for first, joined in self._joined.items() for path in joined.index}
+        for path, first in self._leaders.items():
+            own, other = self._methods[path], self._methods[first]
+            if type(own) is not type(other) or vars(own) != vars(other):
+                raise ConfigError(f"{path} and {first} are vertices of one surface; give them the same `method`")
+            if path != first:
+                del self._methods[path]
         bound = {}
         for path, method in self._methods.items():
-            parts = ParameterPath.parse(path)
-            bound[path] = method.bind(scene.objects[parts.name].mesh) if parts.is_vertices else method
-        self._borders = SharedBorders(scene, {path for path in bound if ParameterPath.parse(path).is_vertices})
+            bound[path] = method.bind(self._mesh(scene, path)) if ParameterPath.parse(path).is_vertices else method
         self.restore(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
 
     def restore(self, template: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
@@ -81,9 +88,18 @@ class SceneModel(nn.Module):
     def first_latents(self, template: SceneTemplate) -> dict[str, Tensor]:
         """Return the latents of the values in `template`, by canonical path. Raises ShapeError, naming the path."""
         return {
-            path: _first_latent(parametrization, path, get_value(template.scene, self._initial_cameras, path))
+            path: _first_latent(parametrization, path, self._first_value(template.scene, path))
             for path, parametrization in template.parametrizations.items()
         }
+
+    def _mesh(self, scene: Scene, path: str) -> Mesh:
+        """Return the mesh whose vertices are learned at `path`."""
+        joined = self._joined.get(path)
+        return scene.objects[ParameterPath.parse(path).name].mesh if joined is None else joined.mesh
+
+    def _first_value(self, scene: Scene, path: str) -> Tensor:
+        joined = self._joined.get(path)
+        return get_value(scene, self._initial_cameras, path) if joined is None else joined.mesh.vertices
 
     def with_mesh(self, template: SceneTemplate, name: str, item: Object) -> SceneTemplate:
         """Return `template` with the object `name` replaced by `item`, which has another mesh; the model is kept."""
@@ -115,7 +131,7 @@ class SceneModel(nn.Module):
 
     @property
     def latents(self) -> dict[str, nn.Parameter]:
-        """The latents by canonical path, in the order of `parameters`."""
+        """The latents by canonical path (`latent_path`), in the order of `parameters`."""
         return {path: self._latents[_key(path)] for path in self._methods}
 
     def parametrization(self, path: str) -> Parametrization:
@@ -130,24 +146,30 @@ class SceneModel(nn.Module):
         """Return the canonical form of `path`. Raises ConfigError if it is not in the scene."""
         return canonical_path(self._initial_scene, self._initial_cameras, path)
 
-    def values(self) -> dict[str, Tensor]:
-        """Return the learned values by canonical path; differentiable in the latents."""
-        parametrizations = self._template.parametrizations
-        return self._borders.tie({path: parametrizations[path].value_of(each) for path, each in self.latents.items()})
+    def latent_path(self, path: str) -> str:
+        """Return the canonical path under which the value at `path` has its latent.
+
+        It is another for the vertices of parts of one surface (`Object.part_of`): those of its first learned part.
+        """
+        full = self.full_path(path)
+        return self._leaders.get(full, full)
 
     @property
-    def tied_paths(self) -> list[str]:
-        """The paths of vertices of which some are kept together with those of other objects (`Object.part_of`)."""
-        return self._borders.paths
+    def joined_paths(self) -> list[str]:
+        """The paths of all vertices that are learned as those of one mesh with others."""
+        return list(self._leaders)
 
-    @torch.no_grad()
-    def tie_latents(self) -> None:
-        """Bring the latents of vertices to those of their values, in which shared ones are together."""
-        if not self.tied_paths:
-            return
-        values = self.values()
-        for path in self.tied_paths:
-            self.latents[path].copy_(self.parametrization(path).latent_of(values[path]))
+    def vertex_mesh(self, path: str) -> Mesh:
+        """Return the current mesh whose vertices have their latent at the canonical `path`."""
+        return self._mesh(self._template.scene, path)
+
+    def values(self) -> dict[str, Tensor]:
+        """Return the learned values by canonical path; differentiable in the latents."""
+        values: dict[str, Tensor] = {}
+        for path, latent in self.latents.items():
+            value = self._template.parametrizations[path].value_of(latent)
+            values |= self._joined[path].split(value) if path in self._joined else {path: value}
+        return values
 
     def state_at(self, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
         """Return scene and cameras with `values`, by canonical path."""

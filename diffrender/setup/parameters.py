@@ -23,6 +23,7 @@ from diffrender.config.scene_dependent_defaults import (
 )
 from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import ConfigError
+from diffrender.fit.joined_vertices import join_vertices
 from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.fit.optimizer.schedules import SCHEDULES, Schedule
 from diffrender.fit.parametrization import Parametrization
@@ -33,7 +34,7 @@ from diffrender.fit.parametrizations.pose import Pose
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
-from diffrender.scene.quantity_kinds import POSITION, VERTICES
+from diffrender.scene.quantity_kinds import POSITION, VERTICES, Kind
 from diffrender.scene.scene import Scene
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
 from diffrender.setup.scene import constructor_options
@@ -82,13 +83,17 @@ def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: flo
             for value in ("mesh.vertices", "material.base_color")
         }
     filled = {}
+    full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
+    joined = {at: each.mesh.vertices for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
     for path, options in parameters.items():
-        full = canonical_path(scene, cameras, path)
+        full = full_paths[path]
+        # Parts of one surface are learned as one mesh, by defaults of the whole.
+        value = joined[full] if full in joined else get_value(scene, cameras, full)
         method = options.method or kind_of(scene, cameras, full).parametrization
         if options.remesh is not None and options.method is None:
             # Remeshing smooths too, and large_steps would have to factorise again after every change of the mesh.
             method = "identity"
-        unit = _rate_unit(full, method, scene, cameras, size)
+        unit = _rate_unit(full, method, value, kind_of(scene, cameras, full), size)
         in_edges = options.remesh is not None and method == "identity"
         rate = RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS
         updates: dict[str, Any] = {
@@ -96,8 +101,8 @@ def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: flo
             "lr": options.lr or (RATE_IN_EDGES if in_edges else rate * unit),
             "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
             "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
-            "levels": _fill_levels(path, options.levels, get_value(scene, cameras, full)),
-            **_fill_large_steps(options, method, get_value(scene, cameras, full)),
+            "levels": _fill_levels(path, options.levels, value),
+            **_fill_large_steps(options, method, value),
         }
         name = ParameterPath.parse(full).name
         if options.remesh is not None:
@@ -144,14 +149,12 @@ def _fill_large_steps(options: ParameterOptions, method: str, vertices: Tensor) 
     return {"smoothness": smoothness, "solver": choose_solver(options.solver or "auto")}
 
 
-def _rate_unit(path: str, method: str, scene: Scene, cameras: Cameras, size: float) -> float:
+def _rate_unit(path: str, method: str, value: Tensor, kind: Kind, size: float) -> float:
     """Return the factor of the default learning rate: the unit of length for lengths, else 1."""
     if path == "cameras.pose":
         return CAMERA_POSE_RATE / RATES["pose"]
-    kind = kind_of(scene, cameras, path)
     if kind == VERTICES:
-        vertices = get_value(scene, cameras, path)
-        return float((vertices - vertices.mean(0)).norm(dim=1).mean())
+        return float((value - value.mean(0)).norm(dim=1).mean())
     return size if method == "identity" and kind == POSITION else 1.0
 
 

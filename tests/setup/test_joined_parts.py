@@ -105,7 +105,7 @@ def test_learned_parts_stay_together_through_export_and_resume(tmp_path: Path) -
     text = SCENE.replace("MESH", "ball.obj")
     result, _ = run_small(text, tmp_path)
     scene = result.fit.scene
-    assert open_edges(scene) == 0
+    assert open_edges(scene) == 0 and result.metrics["geometry"]["watertight"]
     moved = torch.cat([item.mesh.vertices for item in scene.objects.values()]).norm(dim=1)
     assert float((moved - 1).abs().max()) > 0.01
     written = read_mesh(result.folder / "mesh" / "final.glb").mesh
@@ -116,21 +116,28 @@ def test_learned_parts_stay_together_through_export_and_resume(tmp_path: Path) -
     assert {item.part_of for item in again.objects.values()} == {str(tmp_path / "ball.obj")}
     # A scene file with all defaults filled in builds the same.
     resolved = build_fit(load_config(result.folder / "scene.resolved.yaml"))
-    assert len(resolved.model.tied_paths) == 3
+    assert resolved.model.joined_paths == [f"objects.{name}.mesh.vertices" for name in "abc"]
 
 
-def test_latents_follow_their_values(tmp_path: Path) -> None:
+def test_parts_are_learned_as_the_whole_is(tmp_path: Path) -> None:
     write_ball(tmp_path)
-    model = build(tmp_path, "ball.obj").model
-    generator = torch.Generator().manual_seed(0)
-    for path in model.tied_paths:
-        model.latents[path].data += 0.05 * torch.randn(model.latents[path].shape, generator=generator)
-    tied = model.values()
-    model.tie_latents()
-    for path in model.tied_paths:
-        alone = model.parametrization(path).value_of(model.latents[path])
-        torch.testing.assert_close(alone, tied[path], rtol=0, atol=1e-5)
-    assert open_edges(model()) == 0
+    text = SCENE.replace("{lr: 0.02}", "{}").replace("MESH", "ball.obj")
+    whole, _ = run_small(text.replace("mesh: ball.obj", "mesh: {file: ball.obj, split: none}"), tmp_path)
+    parts, _ = run_small(text, tmp_path)
+    vertices = whole.fit.scene.objects["object"].mesh.vertices
+    assert float((vertices.norm(dim=1) - 1).abs().max()) > 0.1
+    found = torch.cat([item.mesh.vertices for item in parts.fit.scene.objects.values()]).unique(dim=0)
+    assert len(found) == 162
+    assert float(torch.cdist(found, vertices).amin(1).max()) < 0.01
+
+
+def test_parts_of_one_surface_have_the_same_settings(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    for value in ("{lr: 0.1}", "{lr: 0.02, method: identity}", "{lr: 0.02, method: large_steps, lambda: 3}"):
+        text = SCENE.replace("MESH", "ball.obj").replace("steps", f"objects.b.mesh.vertices: {value}, steps")
+        (tmp_path / "scene.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=r"vertices of one surface.*give them the same"):
+            build_fit(load_config(tmp_path / "scene.yaml"))
 
 
 def test_a_part_that_is_not_learned_holds_its_border(tmp_path: Path) -> None:
@@ -150,7 +157,7 @@ def test_a_part_that_moves_on_its_own_leaves_the_surface(tmp_path: Path) -> None
     (tmp_path / "scene.yaml").write_text(text)
     setup = build_fit(load_config(tmp_path / "scene.yaml"))
     assert setup.model().objects["a"].part_of is None
-    assert setup.model.tied_paths == ["objects.b.mesh.vertices", "objects.c.mesh.vertices"]
+    assert setup.model.joined_paths == ["objects.b.mesh.vertices", "objects.c.mesh.vertices"]
 
 
 def test_remeshing_of_joined_parts_is_refused(tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def test_a_scene_has_an_object_per_part_and_learns_all(room: Path) -> None:
     assert list(setup.scene.objects) == ["Wood_Oak", "Metal_2", "Red"]
     assert setup.target_scene is not None and list(setup.target_scene.objects) == list(setup.scene.objects)
     assert isinstance(setup.scene.objects["Wood_Oak"].material.base_color, Texture)
-    assert len(setup.model.latents) == 6
+    # Parts of one surface are learned as one mesh.
+    assert len(setup.model.values()) == 6 and len(setup.model.latents) == 4
     assert list(setup.notes) == ["room.obj (Metal_2): not all of its faces have texture coordinates"]
 
 
@@ -151,7 +152,8 @@ def test_short_paths_and_paths_of_the_entry_mean_all_parts(room: Path) -> None:
     setup = build(room.parent, entry + "optimize: {objects.set.mesh.vertices: {}, objects.set_Red.pose: {}}")
     names = ("set_Wood_Oak", "set_Metal_2", "set_Red")
     assert list(setup.scene.objects) == [*names, "dot"]
-    assert list(setup.model.latents) == [*(f"objects.{name}.mesh.vertices" for name in names), "objects.set_Red.pose"]
+    learned = [*(f"objects.{name}.mesh.vertices" for name in names), "objects.set_Red.pose"]
+    assert sorted(setup.model.values()) == sorted(learned)
 
 
 def test_one_part_or_the_whole_as_one(room: Path) -> None:
@@ -211,3 +213,8 @@ def test_library_scenes_of_parts_are_plain_objects(room: Path) -> None:
     parts = read_mesh_parts(room)
     scene = Scene({name: Object(part.mesh, Unlit(torch.ones(3))) for name, part in parts.items()}, {})
     assert list(scene.objects) == list(parts)
+
+
+def test_mistakes_in_settings_of_a_part_are_told(room: Path) -> None:
+    with pytest.raises(ConfigError, match=r"1 mistake\n[^\n]*\n?.*lr"):
+        build(room.parent, SCENE + "optimize: {objects.Red.mesh.vertices: {lr: fast}}")

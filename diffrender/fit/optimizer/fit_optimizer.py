@@ -92,7 +92,7 @@ class FitOptimizer:
         remeshing: Mapping[str, Remeshing] | None = None,
     ) -> None:
         self._model = model
-        settings = {model.full_path(path): own for path, own in settings.items()}
+        settings = _by_latent(model, settings)
         policies = {model.full_path(path): policy for path, policy in (remeshing or {}).items()}
         _check_settings(settings, list(model.latents), steps)
         self.steps = steps
@@ -101,16 +101,16 @@ class FitOptimizer:
         self._step = 0
         self.moments = {path: AdamState.fresh(self.variants[path], latent) for path, latent in model.latents.items()}
         vertices = [path for path in self._settings if ParameterPath.parse(path).is_vertices]
-        if not policies.keys() <= set(vertices):
-            wrong = ", ".join(path for path in policies if path not in vertices)
-            raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
-        tied = [path for path in policies if path in model.tied_paths]
+        tied = [path for path in policies if path in model.joined_paths]
         if tied:
             raise ConfigError(
                 f"remesh: {', '.join(tied)} share borders with other parts of their surface, which remeshing would"
                 " open; use the file as one object (`mesh: {file: ..., split: none}`, or `diffrender bake --to texture`"
                 " before), or do not remesh"
             )
+        if not policies.keys() <= set(vertices):
+            wrong = ", ".join(path for path in policies if path not in vertices)
+            raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
         self.target_lengths = {
             path: TargetLengths(policies[path], self._mesh(path)) for path in vertices if path in policies
         }
@@ -145,7 +145,6 @@ class FitOptimizer:
             else:
                 now = StepProgress((self._step + 1) / self.steps, own.factor_at(self._step, self.steps))
                 vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, settings, now)
-        self._model.tie_latents()
 
     def geometry(self) -> dict[str, int]:
         """Count, over all learned meshes, vertices now, and damped vertices and flipped faces of the last step."""
@@ -156,7 +155,7 @@ class FitOptimizer:
         }
 
     def _mesh(self, path: str) -> Mesh:
-        return self._model.template.scene.objects[ParameterPath.parse(path).name].mesh
+        return self._model.vertex_mesh(path)
 
     def per_mesh_state(self) -> PerMeshState:
         """Return the state tied to the current meshes; pass it to `restore` when the model has these meshes again."""
@@ -214,6 +213,18 @@ class PerMeshState(NamedTuple):
 
     moments: dict[str, AdamState]
     target_lengths: dict[str, tuple[Tensor, Tensor, int]]
+
+
+def _by_latent(model: SceneModel, settings: Mapping[str, ParamSettings]) -> dict[str, ParamSettings]:
+    """Return the settings of each latent. Raises ConfigError if those of values with one latent differ."""
+    found: dict[str, ParamSettings] = {}
+    for path, own in settings.items():
+        at = model.latent_path(path)
+        if found.setdefault(at, own) != own:
+            raise ConfigError(
+                f"{path} and {at} are vertices of one surface, which are learned together; give them the same settings"
+            )
+    return found
 
 
 def _check_settings(settings: Mapping[str, ParamSettings], paths: list[str], steps: int) -> None:
