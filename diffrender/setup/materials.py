@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffrender.config.options.material_inputs import PerVertex
-from diffrender.config.options.materials import AnyMaterial
+from diffrender.config.options.materials import AnyMaterial, GgxOptions, LambertOptions, UnlitOptions
 from diffrender.config.options.value_types import Albedo
 from diffrender.config.scene_dependent_defaults import GRAY
 from diffrender.readers.mesh_data import MeshData
@@ -13,6 +13,30 @@ from diffrender.scene import material as scene_material
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.setup.material_inputs import build_value, with_layout
+
+# The texture of the mesh file, as scene files have it.
+OWN = {"texture": "own"}
+
+
+def material_of_file(data: MeshData) -> AnyMaterial:
+    """Return the options of the material that a mesh file states; lambert for what states none.
+
+    A rough metal without textures is what glTF has for materials that state nothing: lambert, too.
+    """
+    finish, maps = data.finish, data.maps
+    if finish.unlit:
+        return UnlitOptions()
+    own: dict[str, Any] = {name: OWN for name in ("normal", "emissive") if name in maps}
+    if "metallic_roughness" in maps:
+        own |= {"metallic": OWN, "roughness": OWN}
+    elif (finish.metallic, finish.roughness) != (1.0, 1.0):
+        own |= {"metallic": finish.metallic, "roughness": finish.roughness}
+    if finish.emissive is not None and "emissive" not in own:
+        own["emissive"] = list(finish.emissive)
+    shines = own.get("metallic", 0.0) != 0 or (finish.specular and own.get("roughness", 1.0) != 1)
+    if shines or "emissive" in own:
+        return GgxOptions.model_validate({"metallic": 0.0, "roughness": 1.0} | own)
+    return LambertOptions.model_validate({name: value for name, value in own.items() if name == "normal"})
 
 
 def build_material(

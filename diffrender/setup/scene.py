@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel
 
 from diffrender.config.options.lights import AmbientOptions, AnyLight
-from diffrender.config.options.materials import LambertOptions, UnlitOptions
+from diffrender.config.options.materials import UnlitOptions
 from diffrender.config.options.meshes import FileMesh, SphereMesh
 from diffrender.config.options.objects import CreaseOptions, ObjectOptions, PoseOptions, SceneParts
 from diffrender.errors import ConfigError
@@ -21,7 +21,7 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.setup.lights import build_light, name_lights, rotation_vector
-from diffrender.setup.materials import build_material
+from diffrender.setup.materials import build_material, material_of_file
 from diffrender.setup.mesh_files import MeshFiles
 from diffrender.setup.meshes import ORIGIN, ObjectPose, build_mesh
 from diffrender.setup.region import InitRegion
@@ -50,7 +50,6 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
     hull is empty.
     """
     lights = _name_lights(parts)
-    default_material = LambertOptions() if parts.lights else UnlitOptions()
     files = MeshFiles()
     objects: dict[str, Object] = {}
     filled: list[ObjectOptions] = []
@@ -74,7 +73,8 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
             if isinstance(mesh_options, FileMesh):
                 about = (*data.notes, *([data.texture_note] if data.texture_note else []))
                 about_files.setdefault(mesh_options.file, {})[options.name] = about
-            material_options = options.material or default_material
+            default = material_of_file(data) if parts.lights else UnlitOptions()
+            material_options = options.material or default
             material, material_options, data = build_material(material_options, data, f"{where}material")
             objects[options.name] = Object(_shaded(data.mesh, options), material, pose, scale)
             # A file without a pose is relative to the origin of the user's world, and stays so.

@@ -22,7 +22,10 @@ class PoseOptions(Strict):
 
 
 Mesh: TypeAlias = Annotated[AnyMesh | None, Field(description="a file, or {init: sphere}")]
-Material: TypeAlias = Annotated[AnyMaterial | None, Field(description="how the surface looks")]
+Material: TypeAlias = Annotated[
+    AnyMaterial | None,
+    Field(description="how the surface looks; if omitted: as its mesh file says, or lambert; unlit without `lights`"),
+]
 Pose: TypeAlias = Annotated[PoseOptions | None, Field(description="where the object is")]
 
 
