@@ -74,7 +74,7 @@ def read_gltf_mesh(path: Path) -> MeshFile:
         with valid_gltf(path):
             return _with_materials(document, some, their, list(_notes(document, some, their, n_skipped)))
 
-    return MeshFile(path, pieces, longest_side(part.positions for part in parts), read)
+    return MeshFile(path, pieces, longest_side(part.positions[part.faces.reshape(-1)] for part in parts), read)
 
 
 def _object_names(document: GltfDocument, nodes: Sequence[Entry]) -> dict[int, str]:

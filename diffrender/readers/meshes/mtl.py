@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
+from diffrender.readers.meshes.text_file import read_text
+
 # How many numbers may follow an option of a texture map; other options take one word.
 MOST_NUMBERS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}
 # Maps that become no part of a mesh's data.
@@ -50,7 +52,7 @@ def read_mtl(path: Path) -> dict[str, MtlMaterial]:
     """Return the materials of a library by name. Numbers that cannot be read are ignored, as most programs do."""
     materials: dict[str, MtlMaterial] = {}
     name = ""
-    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+    for line in read_text(path).splitlines():
         keyword, _, rest = line.strip().partition(" ") if " " in line.strip() else line.strip().partition("\t")
         keyword, rest = keyword.lower(), rest.strip()
         if keyword == "newmtl":
