@@ -265,7 +265,7 @@ def _texture(content: _Content, used: Sequence[MtlMaterial]) -> tuple[Texture | 
         reason = f"its materials use {len(pictures)} different textures, but one is needed; split it by materials"
         return None, reason, None
     folder, picture = pictures.pop()
-    file = find_file(folder, picture.file)
+    file = find_file(folder, picture.file) or find_file(content.path.parent, picture.file)
     if file is None:
         return None, f"its texture {picture.file} does not exist; put it beside {content.path.name}", None
     return Texture(read_image(file).rgb, "clamp" if picture.clamped else "repeat"), None, picture
