@@ -122,9 +122,7 @@ def _weld_normals(
     notes = []
     if not is_valid.all():
         lost = ~is_valid
-        notes.append(
-            f"{lost.sum()} of the {len(corners)} corners of its triangles lack a valid normal and get a smooth one"
-        )
+        notes.append(f"{lost.sum()} of its {len(corners)} corners lack a valid normal and get a smooth one")
         unit[lost] = vertex_normals(vertices.double(), faces).numpy()[faces.reshape(-1)[lost]]
     if not is_valid.any():
         return None, None, notes

@@ -223,6 +223,7 @@ def test_a_vertex_that_no_face_uses_counts_nowhere(tmp_path: Path) -> None:
         (b"v 0 0 0\nv 1e39 0 0\nv 0 1 0\nf 1 2 3\n", r"line 2 \(vertex 2\) is \[1e\+39, .* at most 3\.4e\+38"),
         (b"v 0 0 0\nv 1 0 0 nan 0 0\nv 0 1 0\nf 1 2 3\n", r"the colour of line 2 \(vertex 2\) is \[nan, .* finite"),
     ],
+    ids=["UTF-16", "UTF-16 without a mark", "gzip", "fraction", "too large", "colour"],
 )
 def test_files_that_cannot_be_read_say_why_in_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.obj").write_bytes(content)
