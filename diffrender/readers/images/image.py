@@ -52,6 +52,15 @@ def image_from_pillow(picture: Image.Image) -> ImageData:
     return ImageData(_linear_from_bytes(values[:, :, :3]), alpha)
 
 
+def to_8_bits(picture: Image.Image) -> Image.Image:
+    """Return a gray picture of 16 bits with 8, to which Pillow itself reduces colours; any other as it is."""
+    if not picture.mode.startswith("I"):
+        return picture
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
+
+
 def has_alpha(picture: Image.Image) -> bool:
     """Return whether a Pillow image has transparency, as a channel or as a colour."""
     return picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info
