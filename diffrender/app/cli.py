@@ -222,9 +222,11 @@ def bake(
 ) -> None:
     """Move the colours of a mesh from its vertices into a texture, or from its texture into vertices."""
     with _errors_in_one_line():
+        from rich.console import Console
+
         from diffrender.app.bake_colors import bake_file
 
-        typer.echo(f"wrote {bake_file(mesh, to.value, out, resolution, unwrap)}")
+        typer.echo(f"wrote {bake_file(mesh, to.value, out, resolution, unwrap, Console())}")
 
 
 @app.command()
