@@ -21,8 +21,9 @@ from diffrender.scene.quantity_kinds import SurfaceValue
 from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrap_mesh
 from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.meshes.obj import write_obj
+from diffrender.writers.meshes.ply import write_ply
 
-WRITTEN = (".glb", ".obj")
+WRITTEN = (".glb", ".obj", ".ply")
 
 
 def bake_file(
@@ -33,7 +34,7 @@ def bake_file(
     unwrap: bool = False,
     console: Console | None = None,
 ) -> Path:
-    """Read the mesh `source`, move its colours, write it as .glb or .obj, and return the path of the new file.
+    """Read the mesh `source`, move its colours, write it as .glb, .obj or .ply, and return the path of the new file.
 
     to: "texture": vertex colours into a square texture with `resolution` texels per side; the mesh is unwrapped if it
         has no texture coordinates or if `unwrap` is true (then all its textures are transferred: colour, roughness,
@@ -46,7 +47,7 @@ def bake_file(
     """
     out = source.with_name(f"{source.stem}_{to}.glb") if out is None else out
     if out.suffix.lower() not in WRITTEN:
-        raise DataError(f"{out}: the suffix must be {' or '.join(WRITTEN)}, got {out.suffix or 'none'}")
+        raise DataError(f"{out}: the suffix must be one of {', '.join(WRITTEN)}, got {out.suffix or 'none'}")
     file = open_mesh(source)
     parts = {name: read_part(file, pieces) for name, pieces in file.parts("materials").items()}
     is_atlas = len(parts) > 1 and any(part.texture is not None for part in parts.values())
@@ -57,10 +58,13 @@ def bake_file(
         mesh, surface = _bake_to_vertices(source, data)
     else:
         mesh, surface = _with_surface(data) if is_atlas else _bake_to_texture(source, data, resolution, unwrap)
-    if out.suffix.lower() == ".glb":
+    suffix = out.suffix.lower()
+    if suffix == ".glb":
         write_glb(out, [GlbObject(source.stem, mesh, surface.base_color, surface=surface)])
-    else:
+    elif suffix == ".obj":
         write_obj(out, mesh, surface=surface)
+    else:
+        write_ply(out, mesh, surface.base_color)
     if console is not None:
         show_notes(notes_on_file(source, {name: part.all_notes for name, part in parts.items()}), console)
     return out

@@ -213,7 +213,7 @@ def bake(
     mesh: Annotated[Path, typer.Argument(help="Mesh file: .obj, .ply, .glb, .gltf or .stl.", metavar="MESH.OBJ")],
     to: Annotated[BakeTarget, typer.Option(help="Where to move the colours.")],
     out: Annotated[
-        Path | None, typer.Option(help="New file, .glb or .obj. Default: MESH_texture.glb or MESH_vertices.glb.")
+        Path | None, typer.Option(help="New file, .glb, .obj or .ply. Default: MESH_texture.glb or MESH_vertices.glb.")
     ] = None,
     resolution: Annotated[int, typer.Option(min=1, max=16384, help="Texels along each side.")] = 512,
     unwrap: Annotated[

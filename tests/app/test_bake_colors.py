@@ -135,8 +135,8 @@ def test_meshes_without_colours_are_refused(tmp_path: Path, colored: Path) -> No
     for to, message in (("texture", "neither vertex colours nor a texture"), ("vertices", "has no texture; there")):
         with pytest.raises(DataError, match=message):
             bake_file(tmp_path / "plain.obj", to)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"the suffix must be \.glb or \.obj, got \.ply"):
-        bake_file(colored, "texture", tmp_path / "a.ply")
+    with pytest.raises(DataError, match=r"the suffix must be one of \.glb, \.obj, \.ply, got \.stl"):
+        bake_file(colored, "texture", tmp_path / "a.stl")
 
 
 def test_a_file_of_several_textures_becomes_one_atlas(tmp_path: Path) -> None:
