@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _EXIF_ORIENTATION = 0x0112
+# The most that PNG's compression makes of a byte, and the least bits per pixel by Pillow's mode, if not 1.
+_MOST_BYTES_PER_BYTE = 1032
+_LEAST_BITS = {"RGB": 24, "RGBA": 32, "LA": 16}
 
 
 def read_image(path: str | Path) -> ImageData:
@@ -76,12 +80,13 @@ def _linear_of_byte() -> np.ndarray:
     return linear_from_srgb(torch.arange(256, dtype=torch.float64) / 255).float().numpy()
 
 
-def decode_picture(file: Path | IO[bytes], name: str) -> Image.Image:
+def decode_picture(file: Path | BytesIO, name: str) -> Image.Image:
     """Decode an image with Pillow. Raises DataError, with `name`, if it is damaged or in an unknown format."""
     from PIL import Image
 
     try:
         with Image.open(file) as opened:
+            _check_size(opened, file.stat().st_size if isinstance(file, Path) else len(file.getvalue()), name)
             opened.load()
             return opened.copy()
     except Image.UnidentifiedImageError:
@@ -93,10 +98,21 @@ def decode_picture(file: Path | IO[bytes], name: str) -> Image.Image:
         EOFError,
         struct.error,
         zlib.error,
+        MemoryError,
         Image.DecompressionBombError,
     ) as error:
         # What Pillow's decoders raise on damaged files: see the corruptions in the tests.
         raise DataError(f"{name}: cannot be read as an image ({error}); replace or re-export the file") from error
+
+
+def _check_size(picture: Image.Image, n_bytes: int, name: str) -> None:
+    """Raise DataError if a PNG that is not decoded yet claims more pixels than `n_bytes` can hold."""
+    n_bits = picture.width * picture.height * _LEAST_BITS.get(picture.mode, 1)
+    if picture.format == "PNG" and n_bits > 8 * _MOST_BYTES_PER_BYTE * n_bytes:
+        size = f"{picture.width} x {picture.height}"
+        raise DataError(
+            f"{name}: says {size} pixels, which its {n_bytes} bytes cannot hold; replace or re-export the file"
+        )
 
 
 def open_picture(path: Path) -> Image.Image:

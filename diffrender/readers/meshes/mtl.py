@@ -13,6 +13,8 @@ from diffrender.readers.meshes.text_file import read_text
 
 # How many numbers may follow an option of a texture map; other options take one word.
 MOST_NUMBERS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}
+# Larger numbers are damaged, as are infinity and NaN.
+LARGEST = 1e30
 # Maps that become no part of a mesh's data.
 UNUSED_MAPS = ("map_ks", "map_ns", "map_d", "map_pr", "map_pm", "map_ke", "norm", "map_bump", "bump", "disp", "decal")
 
@@ -75,7 +77,10 @@ def find_file(folder: Path, name: str) -> Path | None:
     """
     plain = name.replace("\\", "/")
     candidates = (folder / name, folder / plain, folder / Path(plain).name)
-    return next((file for file in candidates if file.is_file()), None)
+    try:
+        return next((file for file in candidates if file.is_file()), None)
+    except (OSError, ValueError):  # not a possible name
+        return None
 
 
 def find_libraries(folder: Path, names: str) -> tuple[list[Path], list[str]]:
@@ -145,10 +150,9 @@ def _picture(rest: str) -> Picture:
 
 def _is_number(word: str) -> bool:
     try:
-        float(word)
+        return abs(float(word)) < LARGEST
     except ValueError:
         return False
-    return True
 
 
 def _numbers(words: list[str]) -> list[float]:
