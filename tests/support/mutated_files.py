@@ -43,15 +43,8 @@ BYTES = 768 << 20
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 NUMBERS = [b"4000000000", b"-4000000000", b"1e39", b"1e400", b"nan", b"NaN", b"-1", b"0", b"0.5", b"300", b"9" * 30]
 NUMBERS += [b"null", b'"a"', b"[]", b"{}", b"true", b""]
-WORDS = [
-    0,
-    1,
-    -1,
-    2**31 - 1,
-    -(2**31),
-    4_000_000_000 - 2**32,
-    *struct.unpack("<iii", struct.pack("<fff", 1e38, np.nan, np.inf)),
-]
+WORDS = [struct.pack("<i", word) for word in (0, 1, -1, 2**31 - 1, -(2**31), 4_000_000_000 - 2**32)]
+WORDS += [struct.pack("<f", word) for word in (1e38, np.nan, np.inf)]
 
 
 class Case(NamedTuple):
