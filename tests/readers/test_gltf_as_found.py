@@ -103,3 +103,12 @@ def test_normals_of_some_parts_are_kept(tmp_path: Path) -> None:
     towards = data.mesh.normals[data.mesh.normal_faces][:, :, 2]
     assert towards.tolist() == [[1.0] * 3] * 2 + [[-1.0] * 3] * 2
     assert data.notes == ("6 of its 12 corners lack a valid normal and get a smooth one",)
+
+
+@pytest.mark.parametrize("name", ["POSITION", "NORMAL", "TEXCOORD_0", "COLOR_0"])
+def test_attributes_of_another_size(tmp_path: Path, name: str) -> None:
+    gltf = GltfBuilder()
+    attributes = {"POSITION": POSITIONS} | {name: POSITIONS[:, :1].copy()}
+    gltf.node(gltf.primitive(attributes.pop("POSITION"), FACES, **attributes))
+    with pytest.raises(DataError, match=rf"a\.glb: is not valid glTF .*{name} has 1 numbers per vertex"):
+        read_mesh(gltf.write(tmp_path / "a.glb"))

@@ -245,3 +245,14 @@ def test_libraries_and_textures_in_sub_folders(tmp_path: Path, picture: str) -> 
     (tmp_path / "parts" / "skin.mtl").write_text(f"newmtl skin\nmap_Kd {picture}\n")
     data = written(tmp_path, f"mtllib parts/skin.mtl\n{SQUARE}usemtl skin\n{FACE}")
     assert data.texture is not None and data.texture_note is None
+
+
+def test_names_and_numbers_that_cannot_be(tmp_path: Path) -> None:
+    long = "x" * 300
+    library = f"newmtl skin\nKd nan 1 1\nPr inf\nmap_Kd -s inf 1e400 {long}.png\n"
+    data = written(tmp_path, f"mtllib m.mtl {long}.mtl\n{SQUARE}usemtl skin\n{FACE}", m=library)
+    assert data.texture_note is not None and f"{long}.png does not exist" in data.texture_note
+    assert data.notes == (f"the material library {long}.mtl does not exist",)
+    assert data.vertex_colors is None and data.finish.roughness == 1.0
+    with pytest.raises(DataError, match="cannot be read"):
+        read_mesh(tmp_path / f"{long}.obj")

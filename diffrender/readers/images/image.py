@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from functools import cache
@@ -130,7 +131,7 @@ def open_picture(path: Path) -> Image.Image:
 
 def existing_file(path: Path) -> Path:
     """Return `path`. Raises DataError if it is not a file."""
-    if not path.is_file():
-        what = "is a folder, not an image file" if path.is_dir() else "does not exist; check the path"
+    if not os.path.isfile(path):  # False also for what cannot be a name
+        what = "is a folder, not an image file" if os.path.isdir(path) else "does not exist; check the path"
         raise DataError(f"{path}: {what}")
     return path

@@ -5,6 +5,7 @@ Source: the format's specification by Alias|Wavefront, appendices B1 and B2.1 (O
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -77,10 +78,7 @@ def find_file(folder: Path, name: str) -> Path | None:
     """
     plain = name.replace("\\", "/")
     candidates = (folder / name, folder / plain, folder / Path(plain).name)
-    try:
-        return next((file for file in candidates if file.is_file()), None)
-    except (OSError, ValueError):  # not a possible name
-        return None
+    return next((file for file in candidates if os.path.isfile(file)), None)  # False also for what cannot be a name
 
 
 def find_libraries(folder: Path, names: str) -> tuple[list[Path], list[str]]:

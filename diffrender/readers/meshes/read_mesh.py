@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def open_mesh(path: str | Path) -> MeshFile:
         raise DataError(
             f"{path}: unknown mesh format {suffix or '(no suffix)'}; it must be one of {', '.join(MESH_READERS)}"
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path}: is a folder, not a mesh file; give a file in it")
     try:
         with path.open("rb") as file:
