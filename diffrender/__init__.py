@@ -40,6 +40,7 @@ _HOME = {
     "write_glb": "diffrender.writers.gltf.scene",
     "GlbObject": "diffrender.writers.gltf.scene",
     "write_obj": "diffrender.writers.meshes.obj",
+    "write_ply": "diffrender.writers.meshes.ply",
     "write_png": "diffrender.writers.images.png",
     "SceneModel": "diffrender.fit.model",
     "Objective": "diffrender.fit.objective",

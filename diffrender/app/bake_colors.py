@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from rich.console import Console
 
+from diffrender.app.file_notes import show_notes
 from diffrender.errors import DataError
 from diffrender.readers.merge_parts import merge_parts
 from diffrender.readers.mesh_data import Finish, MeshData, with_mesh
-from diffrender.readers.meshes.read_mesh import open_mesh, read_mesh, read_part
+from diffrender.readers.meshes.read_mesh import open_mesh, read_part
+from diffrender.readers.part_notes import notes_on_file
 from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import SurfaceValue
 from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrap_mesh
 from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.meshes.obj import write_obj
+from diffrender.writers.meshes.ply import write_ply
 
-WRITTEN = (".glb", ".obj")
+WRITTEN = (".glb", ".obj", ".ply")
 
 
 def bake_file(
@@ -28,8 +32,9 @@ def bake_file(
     out: Path | None = None,
     resolution: int = 512,
     unwrap: bool = False,
+    console: Console | None = None,
 ) -> Path:
-    """Read the mesh `source`, move its colours, write it as .glb or .obj, and return the path of the new file.
+    """Read the mesh `source`, move its colours, write it as .glb, .obj or .ply, and return the path of the new file.
 
     to: "texture": vertex colours into a square texture with `resolution` texels per side; the mesh is unwrapped if it
         has no texture coordinates or if `unwrap` is true (then all its textures are transferred: colour, roughness,
@@ -37,26 +42,31 @@ def bake_file(
         atlas. "vertices": the texture into vertex colours. Uniform properties of a glTF material and its kind (unlit,
         diffuse) stay.
     out: if None: <source's name>_<to>.glb in the folder of the source.
+    console: where notes on the source are printed, if anywhere.
     Raises DataError if a file cannot be used or the mesh has no colours to move.
     """
     out = source.with_name(f"{source.stem}_{to}.glb") if out is None else out
     if out.suffix.lower() not in WRITTEN:
-        raise DataError(f"{out}: the suffix must be {' or '.join(WRITTEN)}, got {out.suffix or 'none'}")
+        raise DataError(f"{out}: the suffix must be one of {', '.join(WRITTEN)}, got {out.suffix or 'none'}")
     file = open_mesh(source)
-    parts = [read_part(file, pieces) for pieces in file.parts("materials").values()]
-    merged = None
-    if len(parts) > 1 and any(part.texture is not None for part in parts):
-        merged = merge_parts(parts, resolution)
+    parts = {name: read_part(file, pieces) for name, pieces in file.parts("materials").items()}
+    is_atlas = len(parts) > 1 and any(part.texture is not None for part in parts.values())
+    if not is_atlas:
+        parts = {source.stem: read_part(file, range(len(file.pieces)))}
+    data = merge_parts(list(parts.values()), resolution) if is_atlas else parts[source.stem]
     if to == "vertices":
-        mesh, surface = _bake_to_vertices(source, merged or read_mesh(source))
-    elif merged is not None:
-        mesh, surface = _with_surface(merged)
+        mesh, surface = _bake_to_vertices(source, data)
     else:
-        mesh, surface = _bake_to_texture(source, read_mesh(source), resolution, unwrap)
-    if out.suffix.lower() == ".glb":
+        mesh, surface = _with_surface(data) if is_atlas else _bake_to_texture(source, data, resolution, unwrap)
+    suffix = out.suffix.lower()
+    if suffix == ".glb":
         write_glb(out, [GlbObject(source.stem, mesh, surface.base_color, surface=surface)])
-    else:
+    elif suffix == ".obj":
         write_obj(out, mesh, surface=surface)
+    else:
+        write_ply(out, mesh, surface.base_color)
+    if console is not None:
+        show_notes(notes_on_file(source, {name: part.all_notes for name, part in parts.items()}), console)
     return out
 
 

@@ -213,7 +213,7 @@ def bake(
     mesh: Annotated[Path, typer.Argument(help="Mesh file: .obj, .ply, .glb, .gltf or .stl.", metavar="MESH.OBJ")],
     to: Annotated[BakeTarget, typer.Option(help="Where to move the colours.")],
     out: Annotated[
-        Path | None, typer.Option(help="New file, .glb or .obj. Default: MESH_texture.glb or MESH_vertices.glb.")
+        Path | None, typer.Option(help="New file, .glb, .obj or .ply. Default: MESH_texture.glb or MESH_vertices.glb.")
     ] = None,
     resolution: Annotated[int, typer.Option(min=1, max=16384, help="Texels along each side.")] = 512,
     unwrap: Annotated[
@@ -222,9 +222,11 @@ def bake(
 ) -> None:
     """Move the colours of a mesh from its vertices into a texture, or from its texture into vertices."""
     with _errors_in_one_line():
+        from rich.console import Console
+
         from diffrender.app.bake_colors import bake_file
 
-        typer.echo(f"wrote {bake_file(mesh, to.value, out, resolution, unwrap)}")
+        typer.echo(f"wrote {bake_file(mesh, to.value, out, resolution, unwrap, Console())}")
 
 
 @app.command()

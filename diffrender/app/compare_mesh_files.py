@@ -9,9 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from diffrender.app.file_notes import show_notes
+from diffrender.errors import DataError
 from diffrender.evaluate.compare_meshes import LENGTHS, MeshComparison, compare_meshes
 from diffrender.geometry.distances import SAMPLES, OneWayDistance, SurfaceDistance
 from diffrender.geometry.mesh_checks import MeshReport
+from diffrender.geometry.normals import face_normals
+from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.writers.run.metrics import write_json
 
@@ -19,15 +23,28 @@ from diffrender.writers.run.metrics import write_json
 def compare_files(
     first: Path, second: Path, console: Console, json_file: Path | None = None, n_samples: int = SAMPLES, seed: int = 0
 ) -> MeshComparison:
-    """Compare two mesh files, print the comparison, and write it to `json_file` if given.
+    """Compare two mesh files, print the comparison and notes on the files, and write it to `json_file` if given.
 
-    Raises DataError if a file is missing, not a mesh, or cannot be written; ShapeError as `compare_meshes`.
+    Raises DataError if a file is missing, not a mesh, without area, or cannot be written; ShapeError as
+    `compare_meshes`.
     """
-    comparison = compare_meshes(read_mesh(first).mesh, read_mesh(second).mesh, n_samples, seed)
+    one, other = (_read_surface(path) for path in (first, second))
+    comparison = compare_meshes(one.mesh, other.mesh, n_samples, seed)
     show_comparison(comparison, (str(first), str(second)), console)
+    notes = [f"{letter}: {note}" for letter, data in (("A", one), ("B", other)) for note in data.all_notes]
+    if notes:
+        console.print()
+        show_notes(notes, console)
     if json_file is not None:
         write_json(json_file, {"files": [str(first), str(second)]} | comparison.as_json())
     return comparison
+
+
+def _read_surface(path: Path) -> MeshData:
+    data = read_mesh(path)
+    if not bool(face_normals(data.mesh.vertices.double(), data.mesh.faces).any()):
+        raise DataError(f"{path}: none of its {data.mesh.n_faces} triangles has an area; there is nothing to compare")
+    return data
 
 
 def show_comparison(comparison: MeshComparison, names: tuple[str, str], console: Console) -> None:

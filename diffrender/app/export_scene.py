@@ -18,6 +18,7 @@ from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.images.textures import write_texture
 from diffrender.writers.lights import write_lights
 from diffrender.writers.meshes.obj import write_obj
+from diffrender.writers.meshes.ply import write_ply
 from diffrender.writers.run.run_folder import RunFolder
 
 ORIGIN = (0.0, 0.0, 0.0)
@@ -62,6 +63,16 @@ def glb_path(folder: RunFolder, stem: str) -> Path:
     return folder.mesh / f"{stem}.glb"
 
 
+def obj_path(folder: RunFolder, stem: str) -> Path:
+    """Return the path of an OBJ, in a folder of its own."""
+    return folder.mesh / f"{stem}_obj" / f"{stem}.obj"
+
+
+def ply_path(folder: RunFolder, stem: str) -> Path:
+    """Return the path of a PLY."""
+    return folder.mesh / f"{stem}.ply"
+
+
 def write_meshes(
     folder: RunFolder,
     stem: str,
@@ -70,19 +81,26 @@ def write_meshes(
     cameras: Cameras | None = None,
     origin: Sequence[float] = ORIGIN,
 ) -> None:
-    """Write mesh/<stem>.glb with all posed objects, and mesh/<stem>.obj, or one per object, in world coordinates.
+    """Write the scene's meshes in world coordinates.
 
-    formats: any of glb and obj. origin: that of `scene` in the user's world, in which all is written.
+    glb: mesh/<stem>.glb with all posed objects. obj: mesh/<stem>_obj/<stem>.obj with its library and textures, a folder
+    that can be moved; ply: mesh/<stem>.ply. Of these one per object, with <stem>_<object> for <stem>, if there are
+    several.
+
+    formats: any of the three. origin: that of `scene` in the user's world, in which all is written.
     """
     cameras = None if cameras is None else cameras_in_user_world(cameras, origin)
     scene = with_joined_normals(to_user_world(scene, origin))
     if "glb" in formats:
         objects = [GlbObject.of(name, item) for name, item in scene.objects.items()]
         write_glb(glb_path(folder, stem), objects, cameras, scene.lights)
-    if "obj" in formats:
-        for name, item in scene.objects.items():
-            file = f"{stem}.obj" if len(scene.objects) == 1 else f"{stem}_{name}.obj"
-            write_obj(folder.mesh / file, item.mesh.with_vertices(item.vertices_w()), surface=item.material.to_gltf())
+    for name, item in scene.objects.items():
+        own = stem if len(scene.objects) == 1 else f"{stem}_{name}"
+        surface = item.material.to_gltf()
+        if "obj" in formats:
+            write_obj(obj_path(folder, own), item.mesh_w(), surface=surface)
+        if "ply" in formats:
+            write_ply(ply_path(folder, own), item.mesh_w(), surface.base_color)
 
 
 def write_appearance(

@@ -55,13 +55,13 @@ def _mesh_rows(file: MeshFile) -> Rows:
     notes: dict[str, None] = {}
     if len(parts) < 2:
         rows += _look_rows(whole)
-        notes = dict.fromkeys(_notes(whole))
+        notes = dict.fromkeys(whole.all_notes)
     else:
         rows.append(("parts", f"{len(parts)}, one per material that looks different"))
         for name, pieces in parts.items():
             part = read_part(file, pieces)
             rows += [("", ""), (f"part {name}", f"{part.mesh.n_faces:,} faces"), *_look_rows(part)]
-            notes |= dict.fromkeys(f"{name}: {note}" for note in _notes(part))
+            notes |= dict.fromkeys(f"{name}: {note}" for note in part.all_notes)
         rows.append(("", ""))
     rows += [
         ("" if is_good else "fault", text)
@@ -79,10 +79,6 @@ def _look_rows(data: MeshData) -> Rows:
     ]
     rows += [(name.replace("_", ", "), _describe_texture(texture)) for name, texture in data.maps.items()]
     return [*rows, ("material", _describe_finish(data.finish))]
-
-
-def _notes(data: MeshData) -> list[str]:
-    return [*data.notes, *([data.texture_note] if data.texture_note else [])]
 
 
 def _health(report: MeshReport) -> list[tuple[bool, str]]:

@@ -22,9 +22,11 @@ from diffrender.writers.run.manifest import describe_device, installed_versions
 # (label, path in the run's folder) of files that are linked if they exist.
 FILES = (
     ("fitted mesh with cameras and lights", "mesh/final.glb"),
-    ("fitted mesh", "mesh/final.obj"),
+    ("fitted mesh", "mesh/final_obj/final.obj"),
+    ("fitted mesh", "mesh/final.ply"),
     ("initial mesh", "mesh/initial.glb"),
-    ("initial mesh", "mesh/initial.obj"),
+    ("initial mesh", "mesh/initial_obj/initial.obj"),
+    ("initial mesh", "mesh/initial.ply"),
     ("textures", "textures"),
     ("cameras", "cameras/transforms.json"),
     ("lights", "lights/lights.json"),
@@ -55,7 +57,12 @@ def build_report(run: RunOutcome) -> Report:
     has_several = len(final.geometry.objects) > 1
     files = [(label, path) for label, path in FILES if (folder.path / path).exists()]
     if has_several:
-        meshes = [(f"fitted mesh {name}", f"mesh/final_{name}.obj") for name in setup.scene.objects]
+        stems = {name: f"final_{name}" for name in setup.scene.objects}
+        meshes = [
+            (f"fitted mesh {name}", path)
+            for name, stem in stems.items()
+            for path in (f"mesh/{stem}_obj/{stem}.obj", f"mesh/{stem}.ply")
+        ]
         files = [(label, path) for label, path in meshes if (folder.path / path).exists()] + files
     return Report(
         scene=run.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
+from diffrender.app.export_scene import glb_path, obj_path, ply_path
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.evaluate.geometry import GeometryReport
 from diffrender.ops.backend import backends_by_op
@@ -68,10 +69,10 @@ def closing_text(run: RunOutcome) -> Closing:
         for what, unit, key in SCORES
         if math.isfinite(final.scores[views][key])
     ]
-    mesh = folder.mesh / f"final.{'glb' if 'glb' in run.setup.config.export else 'obj'}"
+    meshes = [glb_path(folder, "final"), obj_path(folder, "final"), ply_path(folder, "final")]
     files = [
         ("report", folder.path / "report.html"),
-        ("mesh", mesh),
+        ("mesh", next((path for path in meshes if path.exists()), folder.mesh)),
         ("video", folder.path / "progress.mp4"),
         ("turntable", folder.path / "turntable.mp4"),
         ("pictures", folder.progress),

@@ -114,5 +114,5 @@ class FitConfig(SceneParts):
     )
     progress: ProgressOptions = option(ProgressOptions(), "pictures and videos of the fit")
     display: DisplayOptions = option(DisplayOptions(), "how light becomes pictures and videos")
-    export: list[Literal["obj", "glb"]] = option(["obj", "glb"], "formats of the meshes")
+    export: list[Literal["obj", "glb", "ply"]] = option(["obj", "glb"], "formats of the meshes")
     device: Device = option("auto", "where to compute; auto: a CUDA GPU if available")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.geometry.normals import vertex_normals
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
@@ -19,6 +20,9 @@ from diffrender.scene.textures.texture import Texture
 FAR = 100.0
 # Normals of one vertex whose coordinates differ by less are one.
 SAME_NORMAL = 1e-4
+# Linear colours that differ by less are one.
+SAME_COLOR = 1e-4
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class RawMesh:
     positions: [P, 3] float64. faces: [F, 3] int64 into positions.
     uvs: [T, 2] with (0, 0) at the top left of the picture, uv_faces: [F, 3] int64 into uvs; or both None.
     colors: [P, 3] linear, or None.
-    normals: [N, 3] of any length, normal_faces: [F, 3] int64 into normals; or both None.
+    normals: [N, 3] of any length, normal_faces: [F, 3] int64 into normals, -1 at corners without one; or both None.
     texture, texture_note, maps, finish, notes: as in MeshData.
     place_of_vertex: from the index of a position to where it is in the file, for messages.
     """
@@ -54,25 +58,32 @@ def clean_mesh(
     """Check `raw`, move it by -origin and weld it: equal positions become one vertex.
 
     Vertices that no face uses are removed, and so are faces with two equal corners, which have no area. The order of
-    vertices and faces is kept. size: the longest side of the box around
-    the whole file, if `raw` is a part of it.
-    Raises DataError for an empty mesh, non-finite positions or texture coordinates, and indices out of range.
+    vertices and faces is kept. Colours at one place are averaged, and corners without a valid normal get a smooth one;
+    notes count these and the faces that are removed. size: the longest side of the box around the whole file, if `raw`
+    is a part of it.
+    Raises DataError for an empty mesh, positions or texture coordinates that float32 does not hold, and indices out of
+    range.
     """
     _check_raw(path, raw)
-    positions, notes = raw.positions - np.array(origin), raw.notes
-    extent, farthest = size or _extent(raw), np.abs(positions).max()
+    is_used = _is_used(raw.faces, len(raw.positions))
+    used, faces = np.flatnonzero(is_used), (np.cumsum(is_used) - 1)[raw.faces]
+    positions, notes = raw.positions[used] - np.array(origin), list(raw.notes)
+    extent, farthest = size or float(np.ptp(positions, axis=0).max()), np.abs(positions).max()
     if farthest > FAR * extent:
-        notes = (*notes, f"its size is {extent:.3g}, but it is {farthest:.3g} from the origin: kept in float64")
+        notes.append(f"its size is {extent:.3g}, but it is {farthest:.3g} from the origin: kept in float64")
     else:
         positions = positions.astype(np.float32)
-    _, first, inverse = np.unique(positions, axis=0, return_index=True, return_inverse=True)
-    welded = first[inverse.reshape(-1)][raw.faces]
+    _, first, group = np.unique(positions, axis=0, return_index=True, return_inverse=True)
+    group = group.reshape(-1)
+    welded = first[group][faces]
     has_area = (welded[:, 0] != welded[:, 1]) & (welded[:, 1] != welded[:, 2]) & (welded[:, 2] != welded[:, 0])
     if not has_area.any():
-        raise DataError(f"{path}: all {len(raw.faces)} triangles are degenerate (two equal corners)")
-    used, faces = np.unique(welded[has_area], return_inverse=True)
-    faces = torch.from_numpy(faces.reshape(-1, 3))
-    vertices = torch.from_numpy(positions[used])
+        raise DataError(f"{path}: all {len(faces)} triangles are degenerate (two equal corners)")
+    if not has_area.all():
+        notes.append(f"{(~has_area).sum()} of its {len(faces)} triangles have two equal corners and are left out")
+    kept, index = np.unique(welded[has_area], return_inverse=True)
+    index = torch.from_numpy(index.reshape(-1, 3))
+    vertices = torch.from_numpy(positions[kept])
 
     uvs = uv_faces = colors = None
     if raw.uvs is not None and raw.uv_faces is not None:
@@ -80,37 +91,51 @@ def clean_mesh(
         uvs = torch.from_numpy(raw.uvs[used_uvs].astype(np.float32))
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
     if raw.colors is not None:
-        colors = torch.from_numpy(_mean_by_group(raw.colors, inverse.reshape(-1))[inverse.reshape(-1)[used]])
-    mesh = Mesh(vertices, faces, uvs, uv_faces, *_weld_normals(raw, has_area, faces.numpy(), vertices.dtype))
-    return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, notes)
-
-
-def _extent(raw: RawMesh) -> float:
-    return float(np.ptp(raw.positions[raw.faces.reshape(-1)], axis=0).max())
+        means = _mean_by_group(raw.colors[used], group)
+        is_mixed = (np.abs(raw.colors[used] - means[group]) > SAME_COLOR).any(1)
+        if is_mixed.any():
+            n_mixed = len(np.unique(group[is_mixed]))
+            notes.append(f"at {n_mixed} of its {len(means)} places vertices have different colours, which are averaged")
+        colors = torch.from_numpy(means[group[kept]])
+    normal_faces, normals, more = _weld_normals(raw, has_area, index, vertices)
+    mesh = Mesh(vertices, index, uvs, uv_faces, normal_faces, normals)
+    return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, (*notes, *more))
 
 
 def _weld_normals(
-    raw: RawMesh, kept: np.ndarray, faces: np.ndarray, dtype: torch.dtype
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return normal_faces and normals of the faces that are kept: equal normals at one vertex are one.
+    raw: RawMesh, kept: np.ndarray, faces: Tensor, vertices: Tensor
+) -> tuple[Tensor | None, Tensor | None, list[str]]:
+    """Return normal_faces and normals of the faces that are kept, and notes: equal normals at one vertex are one.
 
-    None if the file has none, or one without a direction.
+    Corners without a valid normal get the mean normal of the faces around their vertex. None if no corner has one.
     """
     if raw.normals is None or raw.normal_faces is None:
-        return None, None
-    length = np.linalg.norm(raw.normals, axis=1, keepdims=True)
+        return None, None, []
     corners = raw.normal_faces[kept].reshape(-1)
-    if not (np.isfinite(length[corners]) & (length[corners] > 0)).all():
-        return None, None
-    unit = (raw.normals / np.where(length > 0, length, 1))[corners]
-    key = np.concatenate([faces.reshape(-1, 1), np.round(unit / SAME_NORMAL).astype(np.int64)], 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(raw.normals, axis=1)
+    is_direction = np.isfinite(length) & (length > 0)
+    unit = np.zeros((len(corners), 3))
+    is_valid = (corners >= 0) & is_direction[corners]
+    valid = corners[is_valid]
+    unit[is_valid] = raw.normals[valid] / length[valid, None]
+    notes = []
+    if not is_valid.all():
+        lost = ~is_valid
+        notes.append(f"{lost.sum()} of its {len(corners)} corners lack a valid normal and get a smooth one")
+        unit[lost] = vertex_normals(vertices.double(), faces).numpy()[faces.reshape(-1)[lost]]
+    if not is_valid.any():
+        return None, None, notes
+    key = np.concatenate([faces.reshape(-1, 1).numpy(), np.round(unit / SAME_NORMAL).astype(np.int64)], 1)
     _, first, number = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    return torch.from_numpy(number.reshape(-1, 3).astype(np.int64)), torch.from_numpy(unit[first]).to(dtype)
+    normals = torch.from_numpy(unit[first]).to(vertices.dtype)
+    return torch.from_numpy(number.reshape(-1, 3).astype(np.int64)), normals, notes
 
 
 def join(parts: Sequence[RawMesh]) -> RawMesh:
-    """Concatenate positions, faces, texture coordinates and colours; what only some parts have is omitted.
+    """Concatenate positions, faces, texture coordinates, colours and normals.
 
+    What only some parts have is omitted, but for normals, which the corners of the others lack then.
     Of all parts, uvs belong to positions (uv_faces are faces). Textures are left to the caller.
     """
     if not parts:
@@ -120,20 +145,27 @@ def join(parts: Sequence[RawMesh]) -> RawMesh:
     uvs = [part.uvs for part in parts if part.uvs is not None]
     colors = [part.colors for part in parts if part.colors is not None]
     has_uvs = len(uvs) == len(parts)
-    normals = [(part.normals, part.normal_faces) for part in parts if part.normals is not None]
-    n_normals = np.cumsum([0] + [len(values) for values, _ in normals[:-1]])
-    has_normals = len(normals) == len(parts)
+    normals = [np.zeros((0, 3)) if part.normals is None else part.normals for part in parts]
+    n_normals = np.cumsum([0] + [len(values) for values in normals[:-1]])
+    has_normals = any(part.normals is not None for part in parts)
     return RawMesh(
         positions=np.concatenate([part.positions for part in parts]),
         faces=faces,
         uvs=np.concatenate(uvs) if has_uvs else None,
         uv_faces=faces if has_uvs else None,
         colors=np.concatenate(colors) if len(colors) == len(parts) else None,
-        normals=np.concatenate([values for values, _ in normals]) if has_normals else None,
-        normal_faces=np.concatenate([index + n for (_, index), n in zip(normals, n_normals, strict=True)])
+        normals=np.concatenate(normals) if has_normals else None,
+        normal_faces=np.concatenate([_numbered(part, n) for part, n in zip(parts, n_normals, strict=True)])
         if has_normals
         else None,
     )
+
+
+def _numbered(part: RawMesh, n_before: int) -> np.ndarray:
+    """Return the normal_faces of a part after n_before normals of others; -1 without any."""
+    if part.normal_faces is None:
+        return np.full_like(part.faces, -1)
+    return np.where(part.normal_faces < 0, -1, part.normal_faces + n_before)
 
 
 def _mean_by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -149,10 +181,6 @@ def _check_raw(path: Path, raw: RawMesh) -> None:
         raise DataError(
             f"{path}: has no triangles ({n_positions} vertices, {len(raw.faces)} faces); a mesh needs at least one"
         )
-    bad = np.flatnonzero(~np.isfinite(raw.positions).all(1))
-    if len(bad):
-        place, value = raw.place_of_vertex(int(bad[0])), raw.positions[bad[0]].tolist()
-        raise DataError(f"{path}: {place} is {value} ({len(bad)} non-finite in all); it must be three finite numbers")
     for what, index, limit in (("vertex", raw.faces, n_positions), ("uv", raw.uv_faces, _length(raw.uvs))):
         if index is None:
             continue
@@ -163,9 +191,27 @@ def _check_raw(path: Path, raw: RawMesh) -> None:
                 f"{path}: face {face} corner {corner} uses {what} {index[face, corner]}, but there are only {limit}"
                 f" (0..{limit - 1}); the file is damaged or cut off"
             )
-    if raw.uvs is not None and not np.isfinite(raw.uvs).all():
-        row = int(np.flatnonzero(~np.isfinite(raw.uvs).all(1))[0])
-        raise DataError(f"{path}: texture coordinate {row} is {raw.uvs[row].tolist()}; it must be finite")
+    for what, values, index in (
+        ("", raw.positions, raw.faces),
+        ("the colour of ", raw.colors, raw.faces),
+        ("texture coordinate ", raw.uvs, raw.uv_faces),
+    ):
+        if values is None or index is None:
+            continue
+        bad = np.flatnonzero(_is_used(index, len(values)) & ~(np.abs(values) <= LARGEST).all(1))
+        if len(bad):
+            place = str(bad[0]) if values is raw.uvs else raw.place_of_vertex(int(bad[0]))
+            raise DataError(
+                f"{path}: {what}{place} is {values[bad[0]].tolist()} ({len(bad)} such in all); it must be"
+                f" {'two' if values is raw.uvs else 'three'} finite numbers, at most {LARGEST:.2g}"
+            )
+
+
+def _is_used(faces: np.ndarray, count: int) -> np.ndarray:
+    """Return for each of `count` rows whether faces use it."""
+    is_used = np.zeros(count, dtype=bool)
+    is_used[faces.reshape(-1)] = True
+    return is_used
 
 
 def _length(values: np.ndarray | None) -> int:

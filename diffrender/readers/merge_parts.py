@@ -10,6 +10,7 @@ from torch import Tensor
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.shading_points import VertexFrames
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 from diffrender.scene.textures.texture import Texture
@@ -19,8 +20,9 @@ from diffrender.scene.textures.transfer import transfer_normal_map, transfer_tex
 def merge_parts(parts: Sequence[MeshData], resolution: int) -> MeshData:
     """Return the parts as one mesh, unwrapped, with square textures of `resolution` texels per side for all of them.
 
-    Colours per vertex and what is uniform in one part only become texels too. Parts are not welded to each other, and
-    normals are kept if all have some. Whether the whole is unlit, or reflects at its boundary, is what the first is.
+    Colours per vertex and what is uniform in one part only become texels too. Parts are not welded to each other; if
+    any has normals, the others get smooth ones. Whether the whole is unlit, or reflects at its boundary, is what the
+    first is.
     """
     atlas = unwrap_mesh(_join([part.mesh for part in parts]), resolution)
     ends = torch.tensor([part.mesh.n_faces for part in parts]).cumsum(0).tolist()
@@ -55,13 +57,12 @@ def _join(meshes: Sequence[Mesh]) -> Mesh:
     starts = torch.tensor([0, *(mesh.n_vertices for mesh in meshes[:-1])]).cumsum(0).tolist()
     vertices = torch.cat([mesh.vertices for mesh in meshes])
     faces = torch.cat([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)])
-    normals = [mesh.normals for mesh in meshes if mesh.normals is not None]
-    normal_faces = [mesh.normal_faces for mesh in meshes if mesh.normal_faces is not None]
-    if len(normals) < len(meshes) or len(normal_faces) < len(meshes):
+    if all(mesh.normals is None for mesh in meshes):
         return Mesh(vertices, faces)
-    counts = torch.tensor([0, *(len(some) for some in normals[:-1])]).cumsum(0).tolist()
-    numbered = torch.cat([index + start for index, start in zip(normal_faces, counts, strict=True)])
-    return Mesh(vertices, faces, normal_faces=numbered, normals=torch.cat(normals))
+    frames = [VertexFrames(mesh, mesh.vertices) for mesh in meshes]
+    counts = torch.tensor([0, *(len(each.normals_w) for each in frames[:-1])]).cumsum(0).tolist()
+    numbered = torch.cat([each.normal_faces + start for each, start in zip(frames, counts, strict=True)])
+    return Mesh(vertices, faces, normal_faces=numbered, normals=torch.cat([each.normals_w for each in frames]))
 
 
 def _texels(part: MeshData, name: str, mesh: Mesh, resolution: int) -> Tensor:

@@ -50,6 +50,11 @@ class MeshData:
     finish: Finish = field(default_factory=Finish)
     notes: tuple[str, ...] = ()
 
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes, and why there is no texture."""
+        return self.notes if self.texture_note is None else (*self.notes, self.texture_note)
+
 
 def with_mesh(data: MeshData, mesh: Mesh, resolution: int | None = None) -> MeshData:
     """Replace the mesh by one of the same surface, for example with other texture coordinates; transfer all textures.

@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 class MeshFile:
     """An opened mesh file.
 
-    pieces: what it consists of. size: the longest side of the box around all positions; 0 if there are none.
+    pieces: what it consists of. size: the longest side of the box around all positions that faces use; 0 without any.
     read: from the numbers of some pieces, in order, to these joined.
     """
 
@@ -69,7 +69,8 @@ class MeshFile:
 def longest_side(positions: Iterable[np.ndarray]) -> float:
     """Return the longest side of the box around arrays [P, 3]; 0 if they are empty."""
     points = np.concatenate([np.zeros((0, 3)), *positions])
-    return float(np.ptp(points, axis=0).max()) if len(points) else 0.0
+    with np.errstate(invalid="ignore"):  # what is not finite is refused later, with its place
+        return float(np.ptp(points, axis=0).max()) if len(points) else 0.0
 
 
 def plain_names(names: Iterable[str]) -> list[str]:

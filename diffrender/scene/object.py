@@ -13,6 +13,7 @@ from diffrender.geometry.rigid import transform_points
 from diffrender.scene.material import Material
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import POSE, SCALE, SurfaceValue, quantity
+from diffrender.scene.shading_points import VertexFrames
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class Object:
         """Return the [V, 3] vertices in the world; differentiable in vertices, pose and scale."""
         world_from_object = torch.cat([self.pose[:3, :3] * self.scale, self.pose[:3, 3:]], 1)
         return transform_points(world_from_object[None], self.mesh.vertices)[0]
+
+    def mesh_w(self) -> Mesh:
+        """Return the mesh in the world, with the normals that it has itself turned along."""
+        posed = self.mesh.with_vertices(self.vertices_w())
+        if self.mesh.normals is None:
+            return posed
+        frames = VertexFrames(self.mesh, posed.vertices, self.pose[:3, :3])
+        return replace(posed, normals=frames.normals_w.to(posed.vertices.dtype))
 
     def with_values(self, values: Mapping[str, SurfaceValue], mesh: Mesh | None = None) -> Object:
         """Return the object with other values of its material's fields and, unless it is None, on `mesh`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -15,6 +14,7 @@ from diffrender.config.options.objects import CreaseOptions, ObjectOptions, Pose
 from diffrender.errors import ConfigError
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.readers.part_notes import notes_on_file
 from diffrender.scene.joined_parts import join_parts
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -71,7 +71,7 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
             frame = None if options.pose is None else ObjectPose(pose, scale)
             mesh_options, data = build_mesh(options.mesh or SphereMesh(), place, frame, f"{where}mesh", files)
             if isinstance(mesh_options, FileMesh):
-                about = (*data.notes, *([data.texture_note] if data.texture_note else []))
+                about = data.all_notes
                 about_files.setdefault(mesh_options.file, {})[options.name] = about
             default = material_of_file(data) if parts.lights else UnlitOptions()
             material_options = options.material or default
@@ -88,7 +88,8 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
     scene = Scene(objects, {name: build_light(light) for name, light in lights.items()}, torch.tensor(background))
     update = _one_or_several(filled, parts.objects is not None or len(filled) > 1)
     filled_parts = parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
-    return BuiltScene(scene, filled_parts, _notes(about_files), names)
+    notes = [note for path, by_object in about_files.items() for note in notes_on_file(path, by_object)]
+    return BuiltScene(scene, filled_parts, notes, names)
 
 
 def _parts_of_files(filled: list[ObjectOptions]) -> list[tuple[str, list[str]]]:
@@ -106,20 +107,6 @@ def _one_or_several(filled: list[ObjectOptions], as_list: bool) -> dict[str, Any
     only = filled[0]
     own = {"mesh": only.mesh, "material": only.material, "shading": only.shading, "pose": only.pose}
     return {"objects": filled, **dict.fromkeys(own)} if as_list else own
-
-
-def _notes(about_files: dict[str, dict[str, tuple[str, ...]]]) -> list[str]:
-    """Return notes on each file: those on all its objects once, others with the object's name.
-
-    about_files: by file, by object.
-    """
-    notes: list[str] = []
-    for path, by_object in about_files.items():
-        for note in dict.fromkeys(note for about in by_object.values() for note in about):
-            concerned = [name for name, about in by_object.items() if note in about]
-            of = "" if len(concerned) == len(by_object) else f" ({', '.join(concerned)})"
-            notes.append(f"{Path(path).name}{of}: {note}")
-    return notes
 
 
 def _shaded(mesh: Mesh, options: ObjectOptions) -> Mesh:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from support.shapes import bumpy, flat_camera, scene_of, smooth_colors
@@ -26,6 +27,7 @@ from diffrender.scene.object import Object
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.scene import GlbObject, write_glb
+from diffrender.writers.images.png import write_encoded_png
 from diffrender.writers.meshes.obj import write_obj
 
 
@@ -110,13 +112,31 @@ def test_the_command(colored: Path) -> None:
     assert again.exit_code == 1 and "already has a texture; --unwrap makes new" in again.output
 
 
+def test_notes_on_the_file_are_shown(colored: Path, tmp_path: Path) -> None:
+    with colored.open("a") as file:
+        file.write("f 1 1 2\n")
+    result = CliRunner().invoke(app, ["bake", str(colored), "--to", "texture", "--resolution", "32"])
+    assert "  note  colored.obj: 1 of its 321 triangles have two equal corners and are left out\n" in result.output
+    write_encoded_png(tmp_path / "paint.png", np.full((2, 2, 3), 90, np.uint8))
+    (tmp_path / "two.mtl").write_text("newmtl a\nmap_Kd paint.png\nmap_Ks shine.png\nnewmtl b\nmap_Kd lost.png\n")
+    square = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nusemtl a\nf 1/1 2/2 3/3\nusemtl b\nf 1/1 3/3 2/2\n"
+    (tmp_path / "two.obj").write_text("mtllib two.mtl\nvn 0 0 1\n" + square + "l 1 2\n")
+    result = CliRunner().invoke(app, ["bake", str(tmp_path / "two.obj"), "--to", "texture", "--resolution", "32"])
+    assert result.output.startswith(
+        "  note  two.obj: map_ks of its materials are not read from OBJ; export as GLB to keep them\n"
+        "  note  two.obj: elements other than faces are skipped: l\n"
+        "  note  two.obj (b): its texture lost.png does not exist; put it beside two.obj\n"
+        "wrote "
+    )
+
+
 def test_meshes_without_colours_are_refused(tmp_path: Path, colored: Path) -> None:
     write_obj(tmp_path / "plain.obj", bumpy(1))
     for to, message in (("texture", "neither vertex colours nor a texture"), ("vertices", "has no texture; there")):
         with pytest.raises(DataError, match=message):
             bake_file(tmp_path / "plain.obj", to)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"the suffix must be \.glb or \.obj, got \.ply"):
-        bake_file(colored, "texture", tmp_path / "a.ply")
+    with pytest.raises(DataError, match=r"the suffix must be one of \.glb, \.obj, \.ply, got \.stl"):
+        bake_file(colored, "texture", tmp_path / "a.stl")
 
 
 def test_a_file_of_several_textures_becomes_one_atlas(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path)
             process.kill()
     assert process.returncode == 130, errors
     assert "Traceback" not in output + errors
-    assert (out / "tiny" / "latest" / "mesh" / "final.obj").is_file()
+    assert (out / "tiny" / "latest" / "mesh" / "final_obj" / "final.obj").is_file()
     assert json.loads((out / "tiny" / "latest" / "manifest.json").read_text())["stop_reason"] == "interrupted"
 
 

@@ -108,7 +108,7 @@ def test_the_tables_fit_into_80_columns_and_tell_open_from_closed() -> None:
         ("noise.obj", bytes(range(256)) * 4, "noise.obj"),
         ("noise.ply", bytes(range(256)) * 4, "is not a PLY file"),
         ("nan.obj", b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "must be three finite numbers"),
-        ("line.obj", b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "none of the 1 triangles has an area"),
+        ("line.obj", b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "line.obj: none of its 1 triangles has an area"),
     ],
 )
 def test_files_that_are_not_meshes_are_reported_without_a_traceback(
@@ -122,6 +122,17 @@ def test_files_that_are_not_meshes_are_reported_without_a_traceback(
         assert result.exit_code == 1
         assert result.output.startswith("error: ") and said in result.output
         assert "Traceback" not in result.output
+
+
+def test_notes_on_the_files_are_shown(files: tuple[Path, Path]) -> None:
+    with files[1].open("a") as file:
+        file.write("f 1 1 2\nmtllib lost.mtl\n")
+    result = invoke(*files, "--samples", 10)
+    about_b = result.output[result.output.index("  note") :]
+    assert about_b == (
+        "  note  B: the material library lost.mtl does not exist\n"
+        "  note  B: 1 of its 13 triangles have two equal corners and are left out\n"
+    )
 
 
 def test_a_file_that_cannot_be_written_is_reported(files: tuple[Path, Path]) -> None:

@@ -101,7 +101,7 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(
     assert bool(last[0]["meshes"]) == (overrides == (REMESHED,))
     assert ("cameras.exposure" in last[0]["latents"]) == (overrides == EXPOSED)
     written = ("lights/lights.json", "cameras/transforms.json", "scene.resolved.yaml")
-    for name in ("mesh/final.glb", "mesh/final.obj", "mesh/initial.obj", *written):
+    for name in ("mesh/final.glb", "mesh/final_obj/final.obj", "mesh/initial_obj/initial.obj", *written):
         assert (whole.folder / name).read_bytes() == (begun / name).read_bytes()
     assert without_times(rows_of(begun)) == without_times(rows_of(whole.folder))
     times = [row["seconds"] for row in rows_of(begun)]

@@ -37,9 +37,9 @@ ALWAYS = [
     "log.txt",
     "manifest.json",
     "mesh/final.glb",
-    "mesh/final.obj",
+    "mesh/final_obj/final.obj",
     "mesh/initial.glb",
-    "mesh/initial.obj",
+    "mesh/initial_obj/initial.obj",
     "metrics.json",
     "metrics.jsonl",
     "progress.mp4",
@@ -97,10 +97,12 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     manifest = read_json(result.folder / "manifest.json")
     assert (manifest["stop_reason"], manifest["steps_done"], manifest["seed"]) == ("finished", 4, 0)
     assert manifest["backends"]
-    final = read_mesh(result.folder / "mesh" / "final.obj").mesh
+    final = read_mesh(result.folder / "mesh" / "final_obj" / "final.obj").mesh
     vertices = result.fit.scene.objects["object"].mesh.vertices
     assert torch.allclose(final.vertices, vertices, atol=1e-6)
-    assert not torch.allclose(read_mesh(result.folder / "mesh" / "initial.obj").mesh.vertices, vertices, atol=1e-4)
+    assert not torch.allclose(
+        read_mesh(result.folder / "mesh" / "initial_obj" / "initial.obj").mesh.vertices, vertices, atol=1e-4
+    )
     assert len(read_json(result.folder / "cameras" / "transforms.json")["frames"]) == 7
 
     page = (result.folder / "report.html").read_text()
@@ -112,7 +114,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
         assert sentence in page
     assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
     linked = set(re.findall(r'href="([^"]+)"', page))
-    assert {"mesh/final.glb", "mesh/final.obj", "metrics.json", "progress.mp4"} <= linked
+    assert {"mesh/final.glb", "mesh/final_obj/final.obj", "metrics.json", "progress.mp4"} <= linked
     assert all((result.folder / link).exists() for link in linked)
 
     log = (result.folder / "log.txt").read_text()
@@ -156,7 +158,9 @@ def test_a_fit_that_runs_into_nan_keeps_the_last_good_state(tmp_path: Path) -> N
     result, shown = run(tmp_path, "optimize.mesh.vertices.lr=1e38")
     assert result.fit.stop_reason == "non_finite"
     assert bool(torch.isfinite(result.fit.scene.objects["object"].mesh.vertices).all())
-    assert {"mesh/final.obj", "manifest.json", "metrics.json", "checkpoints/last.pt"} <= set(files_in(result.folder))
+    assert {"mesh/final_obj/final.obj", "manifest.json", "metrics.json", "checkpoints/last.pt"} <= set(
+        files_in(result.folder)
+    )
     message = read_json(result.folder / "manifest.json")["message"]
     assert "mesh.vertices" in message
     assert message.split(";")[0] in " ".join(shown.split())
@@ -180,7 +184,7 @@ def test_one_view_and_several_objects(tmp_path: Path) -> None:
     assert "flipped_faces" not in result.metrics["geometry"]  # no mesh is learned
     assert "flipped a face" not in (result.folder / "report.html").read_text()
     names = files_in(result.folder)
-    assert {"mesh/final_a.obj", "mesh/final_b.obj", "mesh/final.glb"} <= set(names)
+    assert {"mesh/final_a_obj/final_a.obj", "mesh/final_b_obj/final_b.obj", "mesh/final.glb"} <= set(names)
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
@@ -247,7 +251,9 @@ def test_the_same_bits_on_one_and_two_threads(tmp_path: Path) -> None:
         )
         latest = out / "small" / "latest"
         latents = torch.load(latest / "checkpoints" / "last.pt")["latents"]
-        results.append(((latest / "mesh" / "final.obj").read_bytes(), read_json(latest / "metrics.json"), latents))
+        results.append(
+            ((latest / "mesh" / "final_obj" / "final.obj").read_bytes(), read_json(latest / "metrics.json"), latents)
+        )
     (mesh, metrics, latents), (other_mesh, other_metrics, other_latents) = results
     assert metrics["steps"] == 4
     assert mesh == other_mesh
@@ -263,7 +269,7 @@ def test_a_textured_metal_leaves_all_its_maps(tmp_path: Path) -> None:
     names = files_in(result.folder)
     assert {
         "textures/object_base_color.png", "textures/object_roughness.png", "lights/environment.exr",
-        "mesh/final.mtl", "mesh/final.png", "mesh/final_roughness.png",
+        "mesh/final_obj/final.mtl", "mesh/final_obj/final.png", "mesh/final_obj/final_roughness.png",
     } <= set(names)  # fmt: skip
     assert result.metrics["export"]["glb_psnr_db"] >= 45
     without, _ = run(tmp_path, *overrides, "lights=[{type: environment, resolution: 16}]", "export=[obj]")

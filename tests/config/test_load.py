@@ -114,7 +114,7 @@ MISTAKES = [
     ("optimize: {steps: 2.5}", "2:19", ["must be an integer of at least 1, got 2.5"]),
     ("optimize: {steps: true}", "2:19", ["must be an integer of at least 1, got true"]),
     ("optimize: 100", "2:11", ["must be a mapping with keys steps, ", "got 100"]),
-    ("export: obj", "2:9", ["must be a list (obj, glb)", "put `[ ]` around it"]),
+    ("export: obj", "2:9", ["must be a list (obj, glb, ply)", "put `[ ]` around it"]),
     ("lights: {type: ambient}", "2:9", ["must be a list", "put `[ ]` around it"]),
     ("progress: {video: yes}", "2:19", ["must be true or false", "did you mean `true`?"]),
     ("background: [1, 2]", "2:13", ["the list [1, 2]", "a colour"]),
@@ -148,7 +148,7 @@ MISTAKES = [
     ("render: {edges: {type: soft, anneal: {then: hard}}}", "2:45", ["must be antialias or soft"]),
     ("optimize: {pose: {schedule: cosin}}", "2:29", ["did you mean `cosine`?"]),
     ("optimize: {pose: {method: poes}}", "2:27", ["did you mean `pose`?"]),
-    ("export: [obj, fbx]", "2:15", ["`export[1]` must be obj or glb, got the text `fbx`"]),
+    ("export: [obj, fbx]", "2:15", ["`export[1]` must be obj, glb or ply, got the text `fbx`"]),
     ("device: gpu", "2:9", ["must be auto, cpu, cuda"]),
     ("material: {type: unlit, base_color: {vertx: 1}}", "2:37", ["did you mean `vertex`?"]),
     # files

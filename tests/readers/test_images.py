@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -152,3 +155,20 @@ def _colour_png_of_16_bits():
     header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
     pixels = zlib.compress(b"\0" + struct.pack(">HHH", 1000, 2000, 3000))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_pictures_that_say_more_than_they_hold(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:24] = struct.pack(">II", 8, 7_000_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: says 8 x 7000000 pixels, which its \d+ bytes cannot hold"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(DataError, match="does not exist"):
+        read_image(tmp_path / ("x" * 300 + ".png"))
+
+
+def test_the_most_compressible_picture_is_read(tmp_path):
+    Image.new("1", (8_000, 1_000)).save(tmp_path / "a.png", optimize=True)
+    assert read_image(tmp_path / "a.png").rgb.shape == (1_000, 8_000, 3)

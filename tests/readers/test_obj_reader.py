@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.mesh_data import MeshData
-from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 from diffrender.readers.meshes.triangulate import cut_polygons
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
@@ -177,3 +179,108 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         "elements other than faces are skipped: l, p",
         "its materials differ in roughness, metallic or emission, which are omitted",
     )
+
+
+# A tent: two squares that meet at a ridge along y.
+TENT = "v 0 0 0\nv 1 0 1\nv 1 1 1\nv 0 1 0\nv 2 0 0\nv 2 1 0\n"
+
+
+def normal_at(data: MeshData, face: int) -> torch.Tensor:
+    """[3, 3]: the normals at the corners of a face."""
+    assert data.mesh.normals is not None and data.mesh.normal_faces is not None
+    return data.mesh.normals[data.mesh.normal_faces[face]]
+
+
+def test_corners_without_a_normal_get_a_smooth_one_and_others_keep_theirs(tmp_path: Path) -> None:
+    text = TENT + "vn 0.6 0 0.8\nvn 0 0 0\nvn nan 0 1\nvn 1e300 0 0\n"
+    left = "f 1//1 2//1 3//1\nf 1//1 3//1 4//1\n"
+    smooth = torch.tensor([0.1, 0.0, 0.3]) * 10**0.5  # at that end of the ridge, one triangle meets two
+    for right in ("f 2 5 6\nf 2 6 3\n", "f 2//2 5//3 6//4\nf 2//2 6//2 3//2\n", "f 2// 5//1 6//2\nf 2//2 6//2 3//2\n"):
+        data = written(tmp_path, text + left + right)
+        torch.testing.assert_close(normal_at(data, 0), torch.tensor([[0.6, 0.0, 0.8]] * 3))
+        torch.testing.assert_close(normal_at(data, 2)[0], smooth)
+        n_lost = 5 if "5//1" in right else 6
+        assert data.notes == (f"{n_lost} of its 12 corners lack a valid normal and get a smooth one",)
+        outer = torch.tensor([0.6, 0.0, 0.8]) if "5//1" in right else torch.tensor([0.5, 0.0, 0.5]) * 2**0.5
+        torch.testing.assert_close(normal_at(data, 2)[1], outer)
+    data = written(tmp_path, text + "f 1//2 2//2 3//2\n")
+    assert data.mesh.normals is None and data.notes == ("3 of its 3 corners lack a valid normal and get a smooth one",)
+
+
+def test_colours_in_whole_numbers_up_to_255(tmp_path: Path) -> None:
+    data = written(tmp_path, "v 0 0 0 255 0 0\nv 1 0 0 0 128 0\nv 0 1 0 0 0 0\nf 1 2 3\n")
+    expected = linear_from_srgb(torch.tensor([[255.0, 0, 0], [0, 128, 0], [0, 0, 0]]) / 255)
+    torch.testing.assert_close(data.vertex_colors, expected)
+    assert data.notes == ("its vertex colours are whole numbers up to 255 and are divided by that",)
+
+
+@pytest.mark.parametrize("value", ["1.5", "256", "-0.5"])
+def test_other_colours_outside_0_to_1_are_clamped(tmp_path: Path, value: str) -> None:
+    data = written(tmp_path, f"v 0 0 0 {value} 0 0\nv 1 0 0 0 0.5 0\nv 0 1 0 0 0 0\nf 1 2 3\n")
+    expected = linear_from_srgb(torch.tensor([[0.0 if value[0] == "-" else 1.0, 0, 0], [0, 0.5, 0], [0, 0, 0]]))
+    torch.testing.assert_close(data.vertex_colors, expected)
+    assert data.notes == ("1 of its 3 vertex colours are outside 0..1 and are clamped",)
+
+
+def test_different_colours_at_one_place_are_told(tmp_path: Path) -> None:
+    two = "v 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 0 1 0 1 0 0\nv 0 0 0 0 0 1\nv 1 0 0 1 0 0\nv 0 -1 0 0 0 1\n"
+    data = written(tmp_path, two + "f 1 2 3\nf 4 6 5\n")
+    assert data.notes == ("at 1 of its 4 places vertices have different colours, which are averaged",)
+    torch.testing.assert_close(data.vertex_colors[0], torch.tensor([0.5, 0.0, 0.5]))
+
+
+def test_a_vertex_that_no_face_uses_counts_nowhere(tmp_path: Path) -> None:
+    for far in ("1e9 0 0", "0 nan 0", "1e39 0 0"):
+        data = written(tmp_path, f"v {far}\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 2 3 4\n")
+        assert data.mesh.vertices.dtype == torch.float32 and data.notes == ()
+        (part,) = read_mesh_parts(tmp_path / "a.obj").values()
+        assert part.mesh.vertices.dtype == torch.float32 and part.notes == ()
+    two = "v 1e9 0 0\nv 1000 0 0\nv 1001 0 0\nv 1000 1 0\nv 1000 0 5\nusemtl a\nf 2 3 4\nusemtl b\nf 2 3 5\n"
+    written(tmp_path, "mtllib m.mtl\n" + two, m="newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 1 0\n")
+    for part in read_mesh_parts(tmp_path / "a.obj").values():
+        assert part.notes == ("its size is 5, but it is 1e+03 from the origin: kept in float64",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ((SQUARE + FACE).encode("utf-16"), "is not text in UTF-8, but UTF-16 or binary; save it as UTF-8"),
+        ((SQUARE + FACE).encode("utf-16-le"), "is not text in UTF-8, but UTF-16 or binary; save it as UTF-8"),
+        (gzip.compress((SQUARE + FACE).encode()), "is compressed with gzip; unpack it first"),
+        ((SQUARE + "f 1.0/1 2/2 3/3\n").encode(), "line 9: a face's indices must be whole numbers, got '1.0'"),
+        (b"v 0 0 0\nv 1e39 0 0\nv 0 1 0\nf 1 2 3\n", r"line 2 \(vertex 2\) is \[1e\+39, .* at most 3\.4e\+38"),
+        (b"v 0 0 0\nv 1 0 0 nan 0 0\nv 0 1 0\nf 1 2 3\n", r"the colour of line 2 \(vertex 2\) is \[nan, .* finite"),
+    ],
+    ids=["UTF-16", "UTF-16 without a mark", "gzip", "fraction", "too large", "colour"],
+)
+def test_files_that_cannot_be_read_say_why_in_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.obj").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.obj.*{message}") as caught:
+        read_mesh(tmp_path / "a.obj")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.obj").mkdir()
+    with pytest.raises(DataError, match=r"a\.obj: is a folder, not a mesh file"):
+        read_mesh(tmp_path / "a.obj")
+
+
+@pytest.mark.parametrize("picture", ["wood.png", "../textures/wood.png", "parts/wood.png", "textures/wood.png"])
+def test_libraries_and_textures_in_sub_folders(tmp_path: Path, picture: str) -> None:
+    (tmp_path / "parts").mkdir()
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "parts" / "wood.png")
+    (tmp_path / "parts" / "skin.mtl").write_text(f"newmtl skin\nmap_Kd {picture}\n")
+    data = written(tmp_path, f"mtllib parts/skin.mtl\n{SQUARE}usemtl skin\n{FACE}")
+    assert data.texture is not None and data.texture_note is None
+
+
+def test_names_and_numbers_that_cannot_be(tmp_path: Path) -> None:
+    long = "x" * 300
+    library = f"newmtl skin\nKd nan 1 1\nPr inf\nmap_Kd -s inf 1e400 {long}.png\n"
+    data = written(tmp_path, f"mtllib m.mtl {long}.mtl\n{SQUARE}usemtl skin\n{FACE}", m=library)
+    assert data.texture_note is not None and f"{long}.png does not exist" in data.texture_note
+    assert data.notes == (f"the material library {long}.mtl does not exist",)
+    assert data.vertex_colors is None and data.finish.roughness == 1.0
+    with pytest.raises(DataError, match="cannot be read"):
+        read_mesh(tmp_path / f"{long}.obj")

@@ -124,7 +124,9 @@ def test_obj_and_ply_vertex_colours_are_linearised(tmp_path):
 
 def test_degenerate_faces_are_left_out(tmp_path):
     text = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 0 0\nf 1 2 3\nf 1 2 4\n"
-    assert read_mesh(write(tmp_path / "a.obj", text)).mesh.faces.tolist() == [[0, 1, 2]]
+    data = read_mesh(write(tmp_path / "a.obj", text))
+    assert data.mesh.faces.tolist() == [[0, 1, 2]]
+    assert data.notes == ("1 of its 2 triangles have two equal corners and are left out",)
     with pytest.raises(DataError, match="all 1 triangles are degenerate"):
         read_mesh(write(tmp_path / "b.obj", "v 0 0 0\nv 1 0 0\nf 1 2 1\n"))
 

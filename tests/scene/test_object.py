@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from support.shapes import bumpy, placed, triangle
@@ -48,6 +50,19 @@ def test_gradients_are_the_same_for_any_number_of_threads():
         found.append([world.detach(), *torch.autograd.grad(world, leaves, weights)])
     for one, two in zip(*found, strict=True):
         assert torch.equal(one, two)
+
+
+def test_normals_of_the_mesh_are_turned_with_it():
+    normals = torch.nn.functional.normalize(torch.randn(2, 3, dtype=torch.float64), dim=1)
+    mesh = replace(triangle(torch.float64), normal_faces=torch.tensor([[0, 1, 1]]), normals=normals)
+    item = Object(mesh, Unlit(), posed(), torch.tensor(2.5, dtype=torch.float64))
+    turned = item.mesh_w()
+    assert torch.equal(turned.vertices, item.vertices_w())
+    torch.testing.assert_close(turned.normals, normals @ posed()[:3, :3].T)
+    assert torch.equal(turned.normal_faces, mesh.normal_faces)
+    single = Object(replace(mesh, vertices=mesh.vertices.float(), normals=normals.float()), Unlit(), posed()).mesh_w()
+    assert single.vertices.dtype == single.normals.dtype == torch.float64
+    assert Object(triangle(), Unlit()).mesh_w().normals is None
 
 
 def test_errors():

@@ -132,7 +132,7 @@ progress: {{pictures: 0, video: false, turntable: false}}
 """
     result, _ = run_small(text, tmp_path)
     folder, middle = result.folder, torch.tensor(UTM, dtype=torch.float64)
-    found = read_mesh(folder / "mesh" / "final.obj").mesh.vertices.double()
+    found = read_mesh(folder / "mesh" / "final_obj" / "final.obj").mesh.vertices.double()
     torch.testing.assert_close(found.mean(0), middle, rtol=0, atol=0.1)
     assert float((found - middle).norm(dim=1).max()) < 1.5
     near = read_gltf_scene(folder / "mesh" / "final.glb", origin=UTM)

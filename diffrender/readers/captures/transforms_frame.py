@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -81,7 +82,7 @@ def posed_image(
 def resolve(folder: Path, name: str) -> Path:
     """Return the file that a capture in `folder` calls `name`, also if it was written on Windows."""
     plain = folder / name
-    return folder / name.replace("\\", "/") if "\\" in name and not plain.exists() else plain
+    return folder / name.replace("\\", "/") if "\\" in name and not os.path.exists(plain) else plain
 
 
 def rounding_of(matrix: Any) -> float:
@@ -92,11 +93,11 @@ def rounding_of(matrix: Any) -> float:
 
 def _with_suffix(path: Path) -> Path:
     """Return `path`, or the image that it names without a suffix, as NeRF-synthetic does."""
-    if path.is_file():
+    if os.path.isfile(path):  # False also for what cannot be a name
         return path
     # Not with_suffix: ".5" in "view_0.5" is not a suffix.
     candidates = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
-    return next((candidate for candidate in candidates if candidate.is_file()), path)
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), path)
 
 
 def _intrinsics(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:

@@ -22,11 +22,13 @@ import numpy as np
 from PIL import Image
 
 from diffrender.errors import DataError
-from diffrender.readers.images.image import decode_picture
+from diffrender.readers.images.image import decode_picture, to_8_bits
 
 DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 HEADER = 12
+# Elements of an accessor without data; more are a damaged count.
+MOST_ZEROS = 10_000_000
 WEBP = "EXT_texture_webp"
 # Without decompression there is nothing left to read: accessors hold placeholders.
 COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
@@ -61,12 +63,20 @@ class GltfDocument:
         """Return a top-level array; empty if the document has none."""
         return self.json.get(name, [])
 
+    def entry(self, name: str, index: int) -> dict[str, Any]:
+        """Return an entry of a top-level array. Raises DataError if there is none."""
+        entries = self.entries(name)
+        if not 0 <= index < len(entries):
+            has = f"only {len(entries)} (counted from 0)"
+            raise DataError(f"{self.path}: {name} has no entry {index}, {has}; export the file again")
+        return entries[index]
+
     def array(self, index: int) -> np.ndarray:
         """Return the values of an accessor, [count, size]; normalized integers as float64.
 
         Raises DataError if the accessor reaches beyond its buffer.
         """
-        accessor = self._entry("accessors", index)
+        accessor = self.entry("accessors", index)
         dtype, size = np.dtype(DTYPES[accessor["componentType"]]), SIZES[accessor["type"]]
         values = self._elements(accessor, dtype, size, accessor["count"])
         if "sparse" in accessor:
@@ -80,11 +90,11 @@ class GltfDocument:
 
     def material(self, primitive: Mapping[str, Any]) -> dict[str, Any]:
         """Return the material of a primitive; empty, which is glTF's default, if it has none."""
-        return self._entry("materials", primitive["material"]) if "material" in primitive else {}
+        return self.entry("materials", primitive["material"]) if "material" in primitive else {}
 
     def image_index(self, texture_index: int) -> int:
         """Return the index of a texture's image. Raises DataError if it has none that can be read."""
-        texture = self._entry("textures", texture_index)
+        texture = self.entry("textures", texture_index)
         source = texture.get("extensions", {}).get(WEBP, texture).get("source", texture.get("source"))
         if source is None:
             raise DataError(
@@ -94,19 +104,19 @@ class GltfDocument:
 
     def image(self, index: int) -> Image.Image:
         """Decode an image. Raises DataError if it cannot be read."""
-        image = self._entry("images", index)
+        image = self.entry("images", index)
         if "bufferView" in image:
-            view = self._entry("bufferViews", image["bufferView"])
+            view = self.entry("bufferViews", image["bufferView"])
             start = view.get("byteOffset", 0)
             data = self._buffers[view["buffer"]][start : start + view["byteLength"]]
         else:
             data = self._resource(image["uri"])
-        return decode_picture(io.BytesIO(data), f"{self.path}: image {index}")
+        return to_8_bits(decode_picture(io.BytesIO(data), f"{self.path}: image {index}"))
 
     def sampler(self, texture_index: int) -> dict[str, Any]:
         """Return the sampler of a texture; empty if it has none."""
-        texture = self._entry("textures", texture_index)
-        return self._entry("samplers", texture["sampler"]) if "sampler" in texture else {}
+        texture = self.entry("textures", texture_index)
+        return self.entry("samplers", texture["sampler"]) if "sampler" in texture else {}
 
     @cached_property
     def _buffers(self) -> list[bytes]:
@@ -117,20 +127,18 @@ class GltfDocument:
     def _elements(self, reference: Mapping[str, Any], dtype: np.dtype, size: int, count: int) -> np.ndarray:
         """Return a copy [count, size] of the data of (a part of) an accessor; zeros if it has no buffer view."""
         if "bufferView" not in reference:
+            if count > MOST_ZEROS:
+                raise DataError(f"{self.path}: an accessor of {count} elements has no data; export the file again")
             return np.zeros((count, size), dtype)
-        view = self._entry("bufferViews", reference["bufferView"])
+        view = self.entry("bufferViews", reference["bufferView"])
         data = self._buffers[view["buffer"]]
         start = view.get("byteOffset", 0) + reference.get("byteOffset", 0)
         stride = view.get("byteStride", dtype.itemsize * size)
+        if stride < dtype.itemsize * size:
+            raise ValueError(f"a byteStride of {stride} is less than an element's {dtype.itemsize * size} bytes")
         if count and start + (count - 1) * stride + dtype.itemsize * size > len(data):
             raise DataError(f"{self.path}: an accessor reaches beyond the end of its buffer; the file is cut off")
         return np.array(np.ndarray((count, size), dtype, data, start, (stride, dtype.itemsize)))
-
-    def _entry(self, name: str, index: int) -> dict[str, Any]:
-        entries = self.entries(name)
-        if not 0 <= index < len(entries):
-            raise DataError(f"{self.path}: {name} has no entry {index}, only {len(entries)}; export the file again")
-        return entries[index]
 
     def _resource(self, uri: str) -> bytes:
         if uri.startswith("data:"):
@@ -175,9 +183,13 @@ def read_document(path: Path) -> GltfDocument:
 
 @contextmanager
 def valid_gltf(path: Path) -> Iterator[None]:
-    """Turn the errors that a document with missing or wrong entries leads to into a DataError that names `path`."""
+    """Turn the errors that a document with missing or wrong entries leads to into a DataError that names `path`.
+
+    What overflows is refused where it is used.
+    """
     try:
-        yield
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: is not valid glTF ({type(error).__name__}: {error}); export it again") from error
 

@@ -58,7 +58,7 @@ def read_gltf_mesh(path: Path) -> MeshFile:
         nodes = list(place_nodes(document))
         names = _object_names(document, [node for node, _ in nodes])
         for node, world in nodes:
-            mesh = document.entries("meshes")[node["mesh"]] if "mesh" in node else {"primitives": []}
+            mesh = document.entry("meshes", node["mesh"]) if "mesh" in node else {"primitives": []}
             for primitive in mesh["primitives"]:
                 entry = document.material(primitive)
                 part = read_triangles(document, primitive, placement_of_material(entry), morph_weights(node, mesh))
@@ -74,14 +74,13 @@ def read_gltf_mesh(path: Path) -> MeshFile:
         with valid_gltf(path):
             return _with_materials(document, some, their, list(_notes(document, some, their, n_skipped)))
 
-    return MeshFile(path, pieces, longest_side(part.positions for part in parts), read)
+    return MeshFile(path, pieces, longest_side(part.positions[part.faces.reshape(-1)] for part in parts), read)
 
 
 def _object_names(document: GltfDocument, nodes: Sequence[Entry]) -> dict[int, str]:
     """Return a name for each node, by its id: its own, or that of its mesh; all different."""
     distinct = list({id(node): node for node in nodes if "mesh" in node}.values())
-    meshes = document.entries("meshes")
-    names = [node.get("name") or meshes[node["mesh"]].get("name") or "object" for node in distinct]
+    names = [node.get("name") or document.entry("meshes", node["mesh"]).get("name") or "object" for node in distinct]
     return dict(zip(map(id, distinct), plain_names(names), strict=True))
 
 

@@ -37,7 +37,9 @@ def place_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.nda
     nodes = document.entries("nodes")
     children = {child for node in nodes for child in node.get("children", [])}
     roots = (
-        scenes[document.json.get("scene", 0)].get("nodes", []) if scenes else sorted({*range(len(nodes))} - children)
+        document.entry("scenes", document.json.get("scene", 0)).get("nodes", [])
+        if scenes
+        else sorted({*range(len(nodes))} - children)
     )
     waiting = [(index, np.eye(4)) for index in reversed(roots)]
     seen: set[int] = set()
@@ -46,13 +48,13 @@ def place_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.nda
         if index in seen or not 0 <= index < len(nodes):
             raise DataError(f"{document.path}: node {index} does not exist or has two parents; export it again")
         seen.add(index)
-        world = parent @ _matrix(nodes[index])
-        for instance in _instances(document, nodes[index]):
+        world = parent @ _matrix(nodes[index], f"{document.path}: node {index}")
+        for instance in _instances(document, nodes[index], f"{document.path}: an instance of node {index}"):
             yield nodes[index], world @ instance
         waiting += [(child, world) for child in reversed(nodes[index].get("children", []))]
 
 
-def _instances(document: GltfDocument, node: Mapping[str, Any]) -> list[np.ndarray]:
+def _instances(document: GltfDocument, node: Mapping[str, Any], where: str) -> list[np.ndarray]:
     """Return the [4, 4] placements of a node's mesh, one unless it uses EXT_mesh_gpu_instancing."""
     attributes = node.get("extensions", {}).get(INSTANCING, {}).get("attributes")
     if not attributes or "mesh" not in node:
@@ -62,17 +64,23 @@ def _instances(document: GltfDocument, node: Mapping[str, Any]) -> list[np.ndarr
     counts = {len(rows) for rows in values.values()}
     if len(counts) != 1:
         raise ValueError(f"instances have {sorted(counts)} translations, rotations and scales")
-    return [_matrix({key: rows[i] for key, rows in values.items()}) for i in range(counts.pop())]
+    return [_matrix({key: rows[i] for key, rows in values.items()}, where) for i in range(counts.pop())]
 
 
-def _matrix(node: Mapping[str, Any]) -> np.ndarray:
+def _matrix(node: Mapping[str, Any], where: str) -> np.ndarray:
+    """Return the [4, 4] transform of a node or an instance. Raises DataError, at `where`, if it is not one."""
     if "matrix" in node:
-        return np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
-    x, y, z, w = node.get("rotation", (0, 0, 0, 1))
-    matrix = np.eye(4)
-    matrix[:3, :3] = quaternion_to_matrix(torch.tensor([w, x, y, z], dtype=torch.float64)).numpy()
-    matrix[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), dtype=np.float64)
-    matrix[:3, 3] = node.get("translation", (0, 0, 0))
+        matrix = np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
+    else:
+        x, y, z, w = rotation = node.get("rotation", (0, 0, 0, 1))
+        if not any(rotation):
+            raise DataError(f"{where} has the rotation {rotation}; a quaternion must not be zero; export it again")
+        matrix = np.eye(4)
+        matrix[:3, :3] = quaternion_to_matrix(torch.tensor([w, x, y, z], dtype=torch.float64)).numpy()
+        matrix[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), dtype=np.float64)
+        matrix[:3, 3] = node.get("translation", (0, 0, 0))
+    if not np.isfinite(matrix).all():
+        raise DataError(f"{where} has a transform that is not finite; export it again")
     return matrix
 
 
@@ -99,12 +107,12 @@ def read_cameras(document: GltfDocument, placed: list[tuple[int, np.ndarray]], h
     """
     if not placed:
         return None
-    entries = document.entries("cameras")
-    kinds = {entries[index]["type"] for index, _ in placed}
+    entries = [document.entry("cameras", index) for index, _ in placed]
+    kinds = {entry["type"] for entry in entries}
     if len(kinds) > 1:
         return None
     (kind,) = kinds
-    lenses = [entries[index][kind] for index, _ in placed]
+    lenses = [entry[kind] for entry in entries]
     if kind == "orthographic":
         halves = np.array([(lens["xmag"], lens["ymag"]) for lens in lenses])
     else:

@@ -18,6 +18,7 @@ from diffrender.readers.gltf.textures import Placement
 
 TRIANGLES, STRIP, FAN = 4, 5, 6
 PLAIN = Placement()
+SIZES = {"TEXCOORD": (2,), "COLOR": (3, 4), "NORMAL": (3,)}
 
 
 def read_triangles(
@@ -36,6 +37,8 @@ def read_triangles(
     for weight, target in zip(weights, primitive.get("targets", []), strict=False):
         if weight and "POSITION" in target:
             positions = positions + weight * document.array(target["POSITION"])
+    if positions.shape[1] != 3:
+        raise ValueError(f"POSITION has {positions.shape[1]} numbers per vertex")
     if "indices" in primitive:
         corners = document.array(primitive["indices"]).astype(np.int64).reshape(-1)
     else:
@@ -60,6 +63,8 @@ def read_triangles(
                 f"{document.path}: is not valid glTF: {name} has {len(values)} entries for {len(positions)} vertices;"
                 " export it again"
             )
+        if values.shape[1] not in SIZES[name.partition("_")[0]]:
+            raise ValueError(f"{name} has {values.shape[1]} numbers per vertex")
     uvs, colors = optional.get(coordinates), optional.get("COLOR_0")
     uvs = None if uvs is None else placement.place(uvs)
     normals = None if any(weights) else optional.get("NORMAL")

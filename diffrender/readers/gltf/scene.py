@@ -54,7 +54,7 @@ def read_gltf_scene(
             world = placed.copy()
             world[:3, 3] -= np.array(origin)
             if "mesh" in node:
-                mesh = document.entries("meshes")[node["mesh"]]
+                mesh = document.entry("meshes", node["mesh"])
                 name = node.get("name") or mesh.get("name") or "object"
                 for primitive in mesh["primitives"]:
                     objects[_free_name(name, objects)] = _object(document, node, mesh, primitive, world)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _EXIF_ORIENTATION = 0x0112
+# The most that PNG's compression makes of a byte, and the least bits per pixel by Pillow's mode, if not 1.
+_MOST_BYTES_PER_BYTE = 1032
+_LEAST_BITS = {"RGB": 24, "RGBA": 32, "LA": 16}
 
 
 def read_image(path: str | Path) -> ImageData:
@@ -52,6 +57,15 @@ def image_from_pillow(picture: Image.Image) -> ImageData:
     return ImageData(_linear_from_bytes(values[:, :, :3]), alpha)
 
 
+def to_8_bits(picture: Image.Image) -> Image.Image:
+    """Return a gray picture of 16 bits with 8, to which Pillow itself reduces colours; any other as it is."""
+    if not picture.mode.startswith("I"):
+        return picture
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
+
+
 def has_alpha(picture: Image.Image) -> bool:
     """Return whether a Pillow image has transparency, as a channel or as a colour."""
     return picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info
@@ -67,12 +81,13 @@ def _linear_of_byte() -> np.ndarray:
     return linear_from_srgb(torch.arange(256, dtype=torch.float64) / 255).float().numpy()
 
 
-def decode_picture(file: Path | IO[bytes], name: str) -> Image.Image:
+def decode_picture(file: Path | BytesIO, name: str) -> Image.Image:
     """Decode an image with Pillow. Raises DataError, with `name`, if it is damaged or in an unknown format."""
     from PIL import Image
 
     try:
         with Image.open(file) as opened:
+            _check_size(opened, file.stat().st_size if isinstance(file, Path) else len(file.getvalue()), name)
             opened.load()
             return opened.copy()
     except Image.UnidentifiedImageError:
@@ -84,10 +99,21 @@ def decode_picture(file: Path | IO[bytes], name: str) -> Image.Image:
         EOFError,
         struct.error,
         zlib.error,
+        MemoryError,
         Image.DecompressionBombError,
     ) as error:
         # What Pillow's decoders raise on damaged files: see the corruptions in the tests.
         raise DataError(f"{name}: cannot be read as an image ({error}); replace or re-export the file") from error
+
+
+def _check_size(picture: Image.Image, n_bytes: int, name: str) -> None:
+    """Raise DataError if a PNG that is not decoded yet claims more pixels than `n_bytes` can hold."""
+    n_bits = picture.width * picture.height * _LEAST_BITS.get(picture.mode, 1)
+    if picture.format == "PNG" and n_bits > 8 * _MOST_BYTES_PER_BYTE * n_bytes:
+        size = f"{picture.width} x {picture.height}"
+        raise DataError(
+            f"{name}: says {size} pixels, which its {n_bytes} bytes cannot hold; replace or re-export the file"
+        )
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -105,7 +131,7 @@ def open_picture(path: Path) -> Image.Image:
 
 def existing_file(path: Path) -> Path:
     """Return `path`. Raises DataError if it is not a file."""
-    if not path.is_file():
-        what = "is a folder, not an image file" if path.is_dir() else "does not exist; check the path"
+    if not os.path.isfile(path):  # False also for what cannot be a name
+        what = "is a folder, not an image file" if os.path.isdir(path) else "does not exist; check the path"
         raise DataError(f"{path}: {what}")
     return path

@@ -5,12 +5,17 @@ Source: the format's specification by Alias|Wavefront, appendices B1 and B2.1 (O
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
+from diffrender.readers.meshes.text_file import read_text
+
 # How many numbers may follow an option of a texture map; other options take one word.
 MOST_NUMBERS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}
+# Larger numbers are damaged, as are infinity and NaN.
+LARGEST = 1e30
 # Maps that become no part of a mesh's data.
 UNUSED_MAPS = ("map_ks", "map_ns", "map_d", "map_pr", "map_pm", "map_ke", "norm", "map_bump", "bump", "disp", "decal")
 
@@ -50,7 +55,7 @@ def read_mtl(path: Path) -> dict[str, MtlMaterial]:
     """Return the materials of a library by name. Numbers that cannot be read are ignored, as most programs do."""
     materials: dict[str, MtlMaterial] = {}
     name = ""
-    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+    for line in read_text(path).splitlines():
         keyword, _, rest = line.strip().partition(" ") if " " in line.strip() else line.strip().partition("\t")
         keyword, rest = keyword.lower(), rest.strip()
         if keyword == "newmtl":
@@ -73,7 +78,7 @@ def find_file(folder: Path, name: str) -> Path | None:
     """
     plain = name.replace("\\", "/")
     candidates = (folder / name, folder / plain, folder / Path(plain).name)
-    return next((file for file in candidates if file.is_file()), None)
+    return next((file for file in candidates if os.path.isfile(file)), None)  # False also for what cannot be a name
 
 
 def find_libraries(folder: Path, names: str) -> tuple[list[Path], list[str]]:
@@ -143,10 +148,9 @@ def _picture(rest: str) -> Picture:
 
 def _is_number(word: str) -> bool:
     try:
-        float(word)
+        return abs(float(word)) < LARGEST
     except ValueError:
         return False
-    return True
 
 
 def _numbers(words: list[str]) -> list[float]:

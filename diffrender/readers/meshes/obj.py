@@ -16,6 +16,7 @@ from diffrender.readers.images.image import read_image
 from diffrender.readers.mesh_data import Finish
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.readers.meshes.mtl import MtlMaterial, Picture, find_file, find_libraries, find_material, read_mtl
+from diffrender.readers.meshes.text_file import read_text
 from diffrender.readers.meshes.triangulate import cut_polygons
 from diffrender.scene.textures.texture import Texture
 
@@ -50,13 +51,13 @@ class _Content:
 def read_obj(path: Path) -> MeshFile:
     """Read an OBJ file; polygons are cut into triangles without overlaps.
 
-    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1. Of the materials that the faces of a part use:
-    the one picture (`map_Kd`), or the colours (`Kd`), and roughness, metallic and emission if all agree; faces before
-    the first `usemtl` use a library's only material. Raises DataError, with the line, for invalid numbers and wrong
-    indices.
+    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1, or 0..255 if all are whole numbers. Of the
+    materials that the faces of a part use: the one picture (`map_Kd`), or the colours (`Kd`), and roughness, metallic
+    and emission if all agree; faces before the first `usemtl` use a library's only material. Raises DataError, with the
+    line, for invalid numbers and wrong indices.
     """
     content = _Content(path)
-    for number, line in _logical_lines(path.read_text(encoding="utf-8-sig", errors="replace")):
+    for number, line in _logical_lines(read_text(path)):
         words = line.split(None, 1)
         if not words or words[0].startswith("#"):
             continue
@@ -68,7 +69,9 @@ def read_obj(path: Path) -> MeshFile:
 
     positions = np.array(content.positions, dtype=np.float64).reshape(-1, 3)
     corners, owner = _triangulate(content, positions)
+    about_colors = _normalize_colors(content)
     materials, notes = _materials(content)
+    notes += about_colors
     labels = list(zip(content.polygon_objects, content.polygon_materials, strict=True))
     pieces = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     piece_of = np.array([pieces[label] for label in labels], dtype=np.int64)[owner]
@@ -78,7 +81,7 @@ def read_obj(path: Path) -> MeshFile:
         return _raw_mesh(content, positions, corners[kept], owner[kept], materials, notes)
 
     named = [Piece(name, of or "material", materials[of]) for name, of in pieces]
-    return MeshFile(path, named, longest_side([positions]), read)
+    return MeshFile(path, named, longest_side([positions[corners[:, :, 0].reshape(-1)]]), read)
 
 
 def _raw_mesh(
@@ -93,7 +96,7 @@ def _raw_mesh(
     names = [content.polygon_materials[i] for i in np.unique(owner)]
     used = [materials[name] for name in dict.fromkeys(names)]
     has_uvs = len(corners) > 0 and bool((corners[:, :, 1] >= 0).all())
-    has_normals = len(corners) > 0 and bool((corners[:, :, 2] >= 0).all())
+    has_normals = bool((corners[:, :, 2] >= 0).any())
     texture, note, picture = _texture(content, used)
     if (corners[:, :, 1] >= 0).any() and not has_uvs:
         texture, note = None, "not all of its faces have texture coordinates"
@@ -163,9 +166,9 @@ def _read_face(content: _Content, corners: list[str]) -> None:
     uvs = [-1] * len(fields)
     if all(len(parts) > 1 and parts[1] for parts in fields):
         uvs = [_index(parts[1], len(content.uvs), "texture coordinate") for parts in fields]
-    normals = [-1] * len(fields)
-    if all(len(parts) > 2 and parts[2] for parts in fields):
-        normals = [_index(parts[2], len(content.normals), "normal") for parts in fields]
+    normals = [
+        _index(parts[2], len(content.normals), "normal") if len(parts) > 2 and parts[2] else -1 for parts in fields
+    ]
     content.polygons.append(list(zip(vertices, uvs, normals, strict=True)))
     content.polygon_objects.append(content.object or content.group or "object")
     content.polygon_materials.append(content.material)
@@ -181,7 +184,10 @@ def _triangulate(content: _Content, positions: np.ndarray) -> tuple[np.ndarray, 
 
 def _index(word: str, count: int, what: str) -> int:
     """Return the index from 0 for one of OBJ, which counts from 1 upwards, or from -1 (the last so far) downwards."""
-    index = int(word)
+    try:
+        index = int(word)
+    except ValueError:
+        raise ValueError(f"a face's indices must be whole numbers, got {word!r}") from None
     if not 1 <= abs(index) <= count:
         raise ValueError(f"a face uses {what} {index}, but the file has {count} up to here (counted from 1)")
     return index - 1 if index > 0 else count + index
@@ -204,6 +210,21 @@ def _flip_v(uvs: np.ndarray) -> np.ndarray:
 
 def _placed(uvs: np.ndarray, picture: Picture | None) -> np.ndarray:
     return uvs if picture is None else uvs * np.array(picture.scale) + np.array(picture.offset)
+
+
+def _normalize_colors(content: _Content) -> list[str]:
+    """Divide colours in 0..255 by 255, clamp others to 0..1, and return notes on it."""
+    values = np.array(list(content.colors.values())).reshape(-1, 3)
+    is_outside = ((values < 0) | (values > 1)).any(1)
+    if not is_outside.any():
+        return []
+    if values.min() >= 0 and values.max() <= 255 and (values == np.round(values)).all():
+        values, note = values / 255, "its vertex colours are whole numbers up to 255 and are divided by that"
+    else:
+        note = f"{is_outside.sum()} of its {len(values)} vertex colours are outside 0..1 and are clamped"
+        values = values.clip(0, 1)
+    content.colors = dict(zip(content.colors, values.tolist(), strict=True))
+    return [note]
 
 
 def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
@@ -240,7 +261,7 @@ def _texture(content: _Content, used: Sequence[MtlMaterial]) -> tuple[Texture | 
         reason = f"its materials use {len(pictures)} different textures, but one is needed; split it by materials"
         return None, reason, None
     folder, picture = pictures.pop()
-    file = find_file(folder, picture.file)
+    file = find_file(folder, picture.file) or find_file(content.path.parent, picture.file)
     if file is None:
         return None, f"its texture {picture.file} does not exist; put it beside {content.path.name}", None
     return Texture(read_image(file).rgb, "clamp" if picture.clamped else "repeat"), None, picture

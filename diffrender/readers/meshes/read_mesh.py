@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ MESH_READERS: dict[str, Callable[[Path], MeshFile]] = {
     ".gltf": read_gltf_mesh,
     ".stl": read_stl,
 }
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zX": "xz", b"PK\x03\x04": "zip"}
 
 
 def read_mesh(path: str | Path, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> MeshData:
@@ -66,7 +68,7 @@ def read_mesh_parts(
 
 def read_part(file: MeshFile, pieces: Sequence[int], origin: Sequence[float] = (0.0, 0.0, 0.0)) -> MeshData:
     """Read some pieces of an opened file as one mesh."""
-    return clean_mesh(file.path, file.read(pieces), origin, file.size)
+    return clean_mesh(file.path, file.read(pieces), origin, file.size if len(file.pieces) > 1 else None)
 
 
 def open_mesh(path: str | Path) -> MeshFile:
@@ -77,6 +79,16 @@ def open_mesh(path: str | Path) -> MeshFile:
         raise DataError(
             f"{path}: unknown mesh format {suffix or '(no suffix)'}; it must be one of {', '.join(MESH_READERS)}"
         )
-    if not path.is_file():
-        raise DataError(f"{path}: does not exist; check the path")
+    if os.path.isdir(path):
+        raise DataError(f"{path}: is a folder, not a mesh file; give a file in it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except FileNotFoundError:
+        raise DataError(f"{path}: does not exist; check the path") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    for signature, program in PACKED.items():
+        if head.startswith(signature):
+            raise DataError(f"{path}: is compressed with {program}; unpack it first")
     return MESH_READERS[suffix](path)

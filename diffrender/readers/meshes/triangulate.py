@@ -23,9 +23,10 @@ def cut_polygons(positions: np.ndarray, corners: np.ndarray, sizes: np.ndarray) 
         fan = np.array([(0, i, i + 1) for i in range(1, size - 1)])
         if size > 3:
             points = positions[corners[starts[polygons, None] + np.arange(size)]]
-            centered = points - points.mean(1, keepdims=True)
-            normal = np.cross(centered, np.roll(centered, -1, 1)).sum(1)
-            is_concave = _is_concave(centered, normal)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # such positions are refused later
+                centered = points - points.mean(1, keepdims=True)
+                normal = np.cross(centered, np.roll(centered, -1, 1)).sum(1)
+                is_concave = _is_concave(centered, normal)
             for i in np.flatnonzero(is_concave):
                 ears = _clip_ears(centered[i], normal[i])
                 triangles.append(starts[polygons[i]] + (ears if len(ears) else fan))
@@ -45,8 +46,7 @@ def _is_concave(polygons: np.ndarray, normal: np.ndarray) -> np.ndarray:
     following = np.roll(polygons, -1, 1)
     turned = np.cross(following - polygons, np.roll(following, -1, 1) - following)
     # Without an area, or not finite, nothing is better than the fan.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        back = (np.einsum("ncx,nx->nc", turned, normal / length[:, None]) < -limit[:, None]).any(1)
+    back = (np.einsum("ncx,nx->nc", turned, normal / length[:, None]) < -limit[:, None]).any(1)
     return np.isfinite(length) & (length > limit) & back
 
 

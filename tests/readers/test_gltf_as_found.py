@@ -1,0 +1,114 @@
+"""glTF files with unusual pictures, or with wrong numbers, which are named."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.gltf_files import GltfBuilder
+
+from diffrender.errors import DataError
+from diffrender.readers.meshes.read_mesh import read_mesh
+
+POSITIONS = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
+FACES = np.array([[0, 1, 2], [0, 2, 3]], np.uint32)
+UP = np.array([[0, 0, 1]] * 4, np.float32)
+
+
+def test_gray_pictures_of_16_bits(tmp_path: Path) -> None:
+    values = np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)
+    found = []
+    for pixels in (values, (values // 257).astype(np.uint8)):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "png")
+        gltf = GltfBuilder()
+        material = {"pbrMetallicRoughness": {"baseColorTexture": {"index": gltf.texture(stream.getvalue())}}}
+        gltf.node(
+            gltf.primitive(POSITIONS, FACES, TEXCOORD_0=POSITIONS[:, :2], material=gltf.add("materials", material))
+        )
+        texture = read_mesh(gltf.write(tmp_path / "a.glb")).texture
+        assert texture is not None
+        found.append(texture.texels)
+    assert torch.equal(*found) and 0.1 < float(found[0][0, 1, 0]) < 0.2
+
+
+def plain(**document: Any) -> GltfBuilder:
+    gltf = GltfBuilder()
+    gltf.node(gltf.primitive(POSITIONS, FACES), **document.pop("node", {}))
+    gltf.document |= document
+    return gltf
+
+
+INSTANCES = {"EXT_mesh_gpu_instancing": {"attributes": {"ROTATION": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"rotation": [0, 0, 0, 0]}, r"node 0 has the rotation \[0, 0, 0, 0\]; a quaternion must not be zero"),
+        ({"extensions": INSTANCES}, r"an instance of node 0 has the rotation \[0.0, 0.0, 0.0, 0.0\]; a quaternion"),
+        ({"scale": [1, float("nan"), 1]}, "node 0 has a transform that is not finite"),
+        ({"translation": [0, 0, 1e300], "scale": [1e300] * 3}, r"vertex 0 is .* finite numbers, at most 3\.4e\+38"),
+    ],
+)
+def test_transforms_that_are_none(tmp_path: Path, node: dict[str, Any], message: str) -> None:
+    gltf = plain(node=node)
+    gltf.accessor(np.zeros((2, 4), np.float32))
+    with pytest.raises(DataError, match=rf"a\.glb: {message}"):
+        read_mesh(gltf.write(tmp_path / "a.glb"))
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"scene": 5, "scenes": [{"nodes": [0]}]}, r"scenes has no entry 5, only 1 \(counted from 0\)"),
+        ({"scene": -1, "scenes": [{"nodes": [0]}]}, "scenes has no entry -1"),
+        ({"meshes": []}, "meshes has no entry 0, only 0"),
+    ],
+)
+def test_entries_that_are_missing(tmp_path: Path, document: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=rf"a\.glb: {message}"):
+        read_mesh(plain(**document).write(tmp_path / "a.glb"))
+
+
+@pytest.mark.parametrize(
+    ("view", "accessor", "message"),
+    [
+        ({"byteStride": 0}, {"count": 4_000_000_000}, "a byteStride of 0 is less than an element's 12 bytes"),
+        ({"byteStride": -12}, {"count": 4_000_000_000}, "a byteStride of -12 is less than an element's 12 bytes"),
+        ({}, {"count": 4_000_000_000}, "reaches beyond the end of its buffer"),
+        ({}, {"count": 4_000_000_000, "bufferView": None}, "an accessor of 4000000000 elements has no data"),
+    ],
+)
+def test_counts_without_data_take_no_memory(
+    tmp_path: Path, view: dict[str, int], accessor: dict[str, Any], message: str
+) -> None:
+    gltf = GltfBuilder()
+    entry = {"bufferView": gltf.view(POSITIONS.tobytes(), **view)} | accessor
+    gltf.node(gltf.primitive(gltf.accessor(POSITIONS, **entry), FACES))
+    with pytest.raises(DataError, match=message):
+        read_mesh(gltf.write(tmp_path / "a.glb"))
+
+
+def test_normals_of_some_parts_are_kept(tmp_path: Path) -> None:
+    gltf = plain()
+    gltf.node(gltf.primitive(POSITIONS + np.array([0, 0, 1], np.float32), FACES, NORMAL=-UP))
+    data = read_mesh(gltf.write(tmp_path / "a.glb"))
+    assert data.mesh.normals is not None and data.mesh.normal_faces is not None
+    towards = data.mesh.normals[data.mesh.normal_faces][:, :, 2]
+    assert towards.tolist() == [[1.0] * 3] * 2 + [[-1.0] * 3] * 2
+    assert data.notes == ("6 of its 12 corners lack a valid normal and get a smooth one",)
+
+
+@pytest.mark.parametrize("name", ["POSITION", "NORMAL", "TEXCOORD_0", "COLOR_0"])
+def test_attributes_of_another_size(tmp_path: Path, name: str) -> None:
+    gltf = GltfBuilder()
+    attributes = {"POSITION": POSITIONS} | {name: POSITIONS[:, :1].copy()}
+    gltf.node(gltf.primitive(attributes.pop("POSITION"), FACES, **attributes))
+    with pytest.raises(DataError, match=rf"a\.glb: is not valid glTF .*{name} has 1 numbers per vertex"):
+        read_mesh(gltf.write(tmp_path / "a.glb"))
