@@ -39,6 +39,7 @@ from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.fill_unseen_texels import fill_unseen_texels
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
+from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
@@ -50,6 +51,10 @@ from diffrender.writers.run.metrics import write_json
 from diffrender.writers.run.run_folder import RunFolder, check_writable, create_run_folder
 
 LOG_WIDTH = 120
+CHECK_PLACE = (
+    "Move the scene in front of the cameras with mesh.center, mesh.radius or pose, or check the camera convention:"
+    " transforms.json holds camera-to-world matrices of cameras that look along -z"
+)
 
 
 @dataclass(frozen=True)
@@ -181,13 +186,13 @@ def _check_in_view(setup: FitSetup) -> None:
             is_covered = setup.render_views(setup.scene, cameras.select([view])).face_id >= 0
         if bool(is_covered.any()):
             return
+    doubt = doubt_poses(setup.fit_views, setup.origin)
     corners = torch.cat([item.vertices_w() for item in setup.scene.objects.values()])
     low, high = (", ".join(f"{x:.3g}" for x in end.tolist()) for end in (corners.amin(0), corners.amax(0)))
     eye = ", ".join(f"{x:.3g}" for x in cameras.positions_w()[0].tolist())
     raise ConfigError(
         f"none of the {len(cameras)} fitted views sees the initial scene, which spans ({low}) to ({high}); the first"
-        f" camera is at ({eye}). Move the scene in front of the cameras with mesh.center, mesh.radius or pose, or check"
-        " the camera convention: transforms.json holds camera-to-world matrices of cameras that look along -z"
+        f" camera is at ({eye}). " + (f"Of the targets, {doubt}" if doubt else CHECK_PLACE)
     )
 
 
