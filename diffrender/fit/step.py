@@ -21,6 +21,7 @@ from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.rollback import LastGood
 from diffrender.fit.timings import Phases
 from diffrender.fit.watchdog import Watchdog
+from diffrender.imaging.metrics import MOST_DB
 from diffrender.render.render import RenderStep
 
 
@@ -30,7 +31,8 @@ class StepRecord:
 
     step: counted from 0.
     total, terms: the objective and its unweighted terms.
-    psnr_db: mean over the step's views of the PSNR of the whole sRGB image; NaN if colours are not compared.
+    psnr_db: mean over the step's views of the PSNR of the whole sRGB image, of each at most MOST_DB; NaN if colours
+        are not compared.
     seconds: since the fit began.
     geometry: counts of `FitOptimizer.geometry` after the update.
     """
@@ -134,7 +136,7 @@ class Stepper:
             psnr_db = terms.total.new_tensor(math.nan)
             if "color" in self._objective.aovs():
                 squared = mean_per_view(inputs.difference("srgb").detach().square())
-                psnr_db = (-10 * squared.log10()).mean()
+                psnr_db = (-10 * squared.log10()).clamp_max(MOST_DB).mean()
             # One device synchronisation for all recorded numbers.
             total, psnr, *numbers = torch.stack([terms.total, psnr_db, *terms.values.values()]).tolist()
         return StepRecord(step, total, dict(zip(terms.values, numbers, strict=True)), psnr, self.seconds())
