@@ -93,7 +93,7 @@ def run_fit(
         if resume is None:
             state = _start(config, name, scene_file, Path(out))
         else:
-            state = _resume(config, find_run(Path(resume)))
+            state = _resume(config, find_run(Path(resume)), scene_file)
         return _run(state, name, scene_file, console or Console())
 
 
@@ -120,12 +120,13 @@ def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     return _RunState(setup, folder, [], started, clock)
 
 
-def _resume(config: FitConfig, folder: RunFolder) -> _RunState:
+def _resume(config: FitConfig, folder: RunFolder, scene_file: Path | None) -> _RunState:
     started, clock = datetime.now(), time.perf_counter()
     check_writable(folder.path)
     checkpoint = find_checkpoint(folder)
     setup = build_fit(config)
-    check_same_scene(folder, load_config(folder.path / RESOLVED), setup.config)
+    own = folder.path / RESOLVED
+    check_same_scene(folder, load_config(own), setup.config, scene_file is not None and scene_file == own)
     steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer)
     check_unfinished(folder, steps_done, setup.settings.steps)
     before = read_metric_rows(folder, steps_done)
