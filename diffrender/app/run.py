@@ -39,6 +39,7 @@ from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.fill_unseen_texels import fill_unseen_texels
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
+from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import kernel_threads, threads_to_kernels
@@ -164,7 +165,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         export_db = None
         with _noted("the exported GLB could not be checked", failures):
             export_db = _check_export(folder, setup, result)
-        notes = (*setup.notes, *failures)
+        notes = (*setup.notes, *_notes_on_faces(setup, result), *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
         outcome = RunOutcome(
@@ -224,6 +225,16 @@ def _write_extras(
         if setup.config.progress.turntable:
             turntable = folder.path / "turntable.mp4"
             write_turntable(turntable, result.scene, result.cameras, setup.render_views, display=setup.display)
+
+
+def _notes_on_faces(setup: FitSetup, result: FitResult) -> list[str]:
+    """Return a note on each remeshed object that could not be made as coarse as most_faces asks for."""
+    notes = []
+    for path, targets in setup.optimizer.target_lengths.items():
+        n_faces, most = result.scene.objects[ParameterPath.parse(path).name].mesh.n_faces, targets.policy.most_faces
+        if n_faces > most:
+            notes.append(f"optimize.{path}.remesh: {n_faces:,} faces were left, above most_faces: {most:,}")
+    return notes
 
 
 @contextmanager

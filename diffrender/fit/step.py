@@ -17,6 +17,7 @@ from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Terms
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.reach import Reach
 from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.rollback import LastGood
 from diffrender.fit.timings import Phases
@@ -68,8 +69,9 @@ class Stepper:
         self._optimizer = optimizer
         self._render_step = render_step
         self._batches = batches
+        self._reach = Reach(model)
         self._last_good = LastGood(model, optimizer, first_step)
-        self._watchdog = Watchdog(model, self._last_good, batches, names, self._terms_at)
+        self._watchdog = Watchdog(model, self._last_good, batches, names, self._terms_at, self._reach)
         self._first = first_step
         self.phases = Phases()
         self._began = time.perf_counter()
@@ -107,7 +109,7 @@ class Stepper:
         with self.phases.timed("update"):
             self._optimizer.step()
         with self.phases.timed("remesh"):
-            remesh_due(self._model, self._optimizer, step + 1)
+            remesh_due(self._model, self._optimizer, step + 1, self._reach)
         self._last_good.complete()
         return replace(record, geometry=self._optimizer.geometry())
 
