@@ -22,6 +22,7 @@ FLOORS = (
     ("evaluate",),
     ("setup",),
     ("app",),
+    ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST_FILE = 400

@@ -53,8 +53,11 @@ def find_checkpoint(folder: RunFolder) -> Path:
     return path
 
 
-def check_same_scene(folder: RunFolder, run: FitConfig, now: FitConfig) -> None:
-    """Raise ConfigError if the filled-in `now` differs from the scene of `run` in more than MAY_DIFFER."""
+def check_same_scene(folder: RunFolder, run: FitConfig, now: FitConfig, is_own: bool) -> None:
+    """Raise ConfigError if the filled-in `now` differs from the scene of `run` in more than MAY_DIFFER.
+
+    is_own: whether `now` is from the run's own scene file, and so differs by options of the command.
+    """
     changed = [(key, before, after) for key, before, after in differences(run, now) if not _may_differ(key)]
     if not changed:
         return
@@ -64,17 +67,24 @@ def check_same_scene(folder: RunFolder, run: FitConfig, now: FitConfig) -> None:
     ]
     more = f"; and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
     raise ConfigError(
-        f"{folder.path} is a run of another scene: {'; '.join(shown)}{more}. Omit the scene file to resume the run with"
-        " its own, or start a new run"
+        f"{folder.path} is a run of another scene: {'; '.join(shown)}{more}. Omit"
+        f" {'the options that change it' if is_own else 'the scene file'} to resume the run with its own, or start a"
+        " new run"
     )
 
 
 def check_unfinished(folder: RunFolder, steps_done: int, steps: int) -> None:
     """Raise ConfigError if no steps are left to do."""
-    if steps_done >= steps:
+    if steps_done > steps:
+        raise ConfigError(
+            f"{folder.path}: the run has done {steps_done} steps, more than the {steps} it is to have in all; --steps"
+            f" counts from its beginning: continue with --steps {steps_done + steps} for {steps} more, or start a new"
+            " run for fewer"
+        )
+    if steps_done == steps:
         raise ConfigError(
             f"{folder.path}: {steps_done} of {steps} steps are done, so there is nothing left to do;"
-            f" continue with --steps {max(steps_done, steps) * 2}"
+            f" continue with --steps {steps * 2}"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.imaging.metrics import psnr_db
+from diffrender.imaging.metrics import MOST_DB, psnr_db
 from diffrender.readers.gltf.scene import read_gltf_scene
 from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
@@ -19,9 +19,6 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import evenly_spaced_indices
 
 VIEWS = 4
-# The PSNR of identical images is infinite, which JSON cannot express; 8-bit images of a megapixel that differ have at
-# most 96 dB.
-MOST_DB = 99.0
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ from diffrender.readers.mesh_file import MeshFile
 from diffrender.readers.meshes.read_mesh import MESH_READERS, open_mesh, read_part
 from diffrender.scene.projections import projection_name
 from diffrender.scene.textures.texture import Texture
-from diffrender.setup.region import region_of_views
+from diffrender.setup.camera_poses import doubt_poses
+from diffrender.setup.region import region_of_views, sight_of_views
 from diffrender.writers.report.mesh_text import describe_facts
 
 Rows = list[tuple[str, str]]
@@ -91,7 +92,7 @@ def _health(report: MeshReport) -> list[tuple[bool, str]]:
 def _capture_rows(path: Path) -> Rows:
     capture = read_capture(path, CaptureOptions())
     views, cameras = capture.views, capture.views.cameras
-    region = region_of_views(views)
+    region, doubt = region_of_views(views), doubt_poses(views, capture.origin, capture.aabb)
     distance = (cameras.positions_w() - torch.tensor(region.center)).norm(dim=1)
     heldout = None if capture.read_heldout is None else capture.read_heldout()
     rows = [
@@ -99,13 +100,19 @@ def _capture_rows(path: Path) -> Rows:
         ("held out", "every 8th view, by default" if heldout is None else f"{len(heldout)} by the capture"),
         ("masks", "none: the fit is much harder" if views.masks is None else f"{float(views.masks.mean()):.0%} object"),
         ("camera", f"{projection_name(cameras.projection)}, focal length {_range(cameras.focal_px)} px"),
-        ("object", f"radius about {region.radius:.4g}, middle {_point(list(region.center))}, by the views"),
-        ("cameras from it", f"{_range(distance)}, in the unit of the capture"),
     ]
+    if sight_of_views(views).is_met:
+        middle = _point(list(region.center))
+        rows += [
+            ("object", f"radius about {region.radius:.4g}, middle {middle}, by the views"),
+            ("cameras from it", f"{_range(distance)}, in the unit of the capture"),
+        ]
     if any(capture.origin):
         rows.append(("origin", f"the fit takes place about {_point(list(capture.origin))}"))
     if capture.aabb is not None:
         rows.append(("aabb", " to ".join(_point(corner) for corner in capture.aabb.tolist())))
+    if doubt is not None:
+        rows.append(("note" if views.masks is None else "fault", doubt))
     return rows + [("note", note) for note in capture.notes]
 
 

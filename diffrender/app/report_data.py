@@ -46,7 +46,12 @@ FILES = (
 EXACT = 1e-12
 # PSNR in dB above which no difference is visible.
 LIKE_DB = 45.0
-STOPPED = {"finished": "Finished", "interrupted": "Stopped by Ctrl-C", "non_finite": "Stopped by a non-finite value"}
+STOPPED = {
+    "finished": "Finished",
+    "interrupted": "Stopped by Ctrl-C",
+    "non_finite": "Stopped by a non-finite value",
+    "diverged": "Stopped since vertices left the scene",
+}
 
 
 def build_report(run: RunOutcome) -> Report:

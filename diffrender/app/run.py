@@ -39,6 +39,8 @@ from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.fill_unseen_texels import fill_unseen_texels
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
+from diffrender.scene.parameter_paths import ParameterPath
+from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
@@ -50,6 +52,10 @@ from diffrender.writers.run.metrics import write_json
 from diffrender.writers.run.run_folder import RunFolder, check_writable, create_run_folder
 
 LOG_WIDTH = 120
+CHECK_PLACE = (
+    "Move the scene in front of the cameras with mesh.center, mesh.radius or pose, or check the camera convention:"
+    " transforms.json holds camera-to-world matrices of cameras that look along -z"
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def run_fit(
         if resume is None:
             state = _start(config, name, scene_file, Path(out))
         else:
-            state = _resume(config, find_run(Path(resume)))
+            state = _resume(config, find_run(Path(resume)), scene_file)
         return _run(state, name, scene_file, console or Console())
 
 
@@ -115,12 +121,13 @@ def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     return _RunState(setup, folder, [], started, clock)
 
 
-def _resume(config: FitConfig, folder: RunFolder) -> _RunState:
+def _resume(config: FitConfig, folder: RunFolder, scene_file: Path | None) -> _RunState:
     started, clock = datetime.now(), time.perf_counter()
     check_writable(folder.path)
     checkpoint = find_checkpoint(folder)
     setup = build_fit(config)
-    check_same_scene(folder, load_config(folder.path / RESOLVED), setup.config)
+    own = folder.path / RESOLVED
+    check_same_scene(folder, load_config(own), setup.config, scene_file is not None and scene_file == own)
     steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer)
     check_unfinished(folder, steps_done, setup.settings.steps)
     before = read_metric_rows(folder, steps_done)
@@ -158,7 +165,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         export_db = None
         with _noted("the exported GLB could not be checked", failures):
             export_db = _check_export(folder, setup, result)
-        notes = (*setup.notes, *failures)
+        notes = (*setup.notes, *_notes_on_faces(setup, result), *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
         outcome = RunOutcome(
@@ -181,13 +188,13 @@ def _check_in_view(setup: FitSetup) -> None:
             is_covered = setup.render_views(setup.scene, cameras.select([view])).face_id >= 0
         if bool(is_covered.any()):
             return
+    doubt = doubt_poses(setup.fit_views, setup.origin)
     corners = torch.cat([item.vertices_w() for item in setup.scene.objects.values()])
     low, high = (", ".join(f"{x:.3g}" for x in end.tolist()) for end in (corners.amin(0), corners.amax(0)))
     eye = ", ".join(f"{x:.3g}" for x in cameras.positions_w()[0].tolist())
     raise ConfigError(
         f"none of the {len(cameras)} fitted views sees the initial scene, which spans ({low}) to ({high}); the first"
-        f" camera is at ({eye}). Move the scene in front of the cameras with mesh.center, mesh.radius or pose, or check"
-        " the camera convention: transforms.json holds camera-to-world matrices of cameras that look along -z"
+        f" camera is at ({eye}). " + (f"Of the targets, {doubt}" if doubt else CHECK_PLACE)
     )
 
 
@@ -218,6 +225,16 @@ def _write_extras(
         if setup.config.progress.turntable:
             turntable = folder.path / "turntable.mp4"
             write_turntable(turntable, result.scene, result.cameras, setup.render_views, display=setup.display)
+
+
+def _notes_on_faces(setup: FitSetup, result: FitResult) -> list[str]:
+    """Return a note on each remeshed object that could not be made as coarse as most_faces asks for."""
+    notes = []
+    for path, targets in setup.optimizer.target_lengths.items():
+        n_faces, most = result.scene.objects[ParameterPath.parse(path).name].mesh.n_faces, targets.policy.most_faces
+        if n_faces > most:
+            notes.append(f"optimize.{path}.remesh: {n_faces:,} faces were left, above most_faces: {most:,}")
+    return notes
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from diffrender.config.format_mistakes import did_you_mean
-from diffrender.config.options.base import Finding, arms_of
+from diffrender.config.options.base import Finding, arms_of, is_off
 from diffrender.config.options.edges import AnyEdges
 from diffrender.config.schema import OptimizeOptions
 from diffrender.config.untyped_config import (
@@ -20,6 +20,7 @@ from diffrender.config.untyped_config import (
     lights_by_name,
     may_be_of_part,
     optimizable_paths,
+    shape_name,
     type_of,
 )
 from diffrender.config.yaml_tree import Location
@@ -58,8 +59,8 @@ def _hull_locations(scene: dict[str, Any]) -> Iterator[Location]:
     objects = enumerate(as_list(scene.get("objects")))
     meshes += [(("objects", i, "mesh"), as_mapping(item).get("mesh")) for i, item in objects]
     for location, mesh in meshes:
-        if as_mapping(mesh).get("init") == "visual_hull":
-            yield (*location, "init")
+        if shape_name(mesh) == "visual_hull":
+            yield (*location, "init") if isinstance(mesh, dict) else location
 
 
 def _hulls(data: dict[str, Any]) -> Iterator[Finding]:
@@ -80,7 +81,7 @@ def _masks(data: dict[str, Any]) -> Iterator[Finding]:
     targets = as_mapping(data.get("targets"))
     if targets.get("masks") is False and _is_on(as_mapping(data.get("loss")).get("mask")):
         yield Finding(("loss", "mask"), "`loss.mask` needs masks, but `targets.masks` is false", ONE_OF_TWO)
-    if targets.get("background") == "random" and "background" in as_mapping(data.get("optimize")):
+    if targets.get("background") == "random" and not is_off(as_mapping(data.get("optimize")).get("background", "off")):
         message = "a random background cannot be learned, but `optimize` has `background`"
         yield Finding(("targets", "background"), message, ONE_OF_TWO)
 
@@ -92,6 +93,7 @@ def _is_on(term: Any) -> bool:
 
 def _paths(data: dict[str, Any]) -> Iterator[Finding]:
     optimize = as_mapping(data.get("optimize"))
+    learned = {path for path, entry in optimize.items() if not is_off(entry)}
     paths = optimizable_paths(data)
     first: dict[str, str] = {}
     for path, entry in optimize.items():
@@ -105,6 +107,8 @@ def _paths(data: dict[str, Any]) -> Iterator[Finding]:
         twin = first.setdefault(full, path)
         if twin != path:
             yield Finding(location, f"`{path}` and `{twin}` are the same value", ("keep one of the two",))
+        if is_off(entry):
+            continue
         if as_mapping(entry).get("levels") and not is_image(data, full):
             message = f"`levels` only applies to textures and environment maps, but `{path}` is neither"
             yield Finding((*location, "levels"), message, ("remove it",))
@@ -113,7 +117,7 @@ def _paths(data: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(location, message, ("use one that does, such as `material: {type: lambert}`",))
         for name, kind in lights_by_name(data).items():
             radiance = f"lights.{name}.radiance"
-            if path in ("cameras.exposure", "cameras.white_balance") and kind == "flashes" and radiance in optimize:
+            if path in ("cameras.exposure", "cameras.white_balance") and kind == "flashes" and radiance in learned:
                 message = f"`{path}` cannot be combined with `{radiance}`: the two are ambiguous"
                 yield Finding(location, message, ONE_OF_TWO)
 

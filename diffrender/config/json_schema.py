@@ -92,5 +92,7 @@ class _Writer:
             "description": inspect.getdoc(model),
             "properties": properties,
             **({"required": required} if required else {}),
-            "additionalProperties": False if model.extra_kind is None else self.schema(model.extra_kind),
+            "additionalProperties": False
+            if model.extra_kind is None
+            else {"anyOf": [*self.alternatives(model.extra_kind), {"enum": ["off"]}]},
         }

@@ -15,7 +15,7 @@ from diffrender.config.format_mistakes import Diagnostic, MistakeError, SourceSp
 from diffrender.config.overrides import Override, apply_override
 from diffrender.config.pydantic_errors import MINIMAL_FILE, at_key, describe_input, to_diagnostic
 from diffrender.config.schema import FitConfig, OptimizeOptions
-from diffrender.config.untyped_config import may_be_of_part, optimizable_paths
+from diffrender.config.untyped_config import as_mapping, may_be_of_part, optimizable_paths
 from diffrender.config.yaml_tree import Tree, read_yaml
 from diffrender.errors import ConfigError
 
@@ -58,6 +58,11 @@ def _validate(tree: Tree, folder: Path, source: str) -> FitConfig:
     mistakes = list(tree.mistakes)
     data = tree.data if tree.data is not None else {}
     tree.data = data
+    optimize = as_mapping(data.get("optimize"))
+    for path in optimize.keys() - OptimizeOptions.model_fields.keys():
+        # A path with nothing behind it is learned with its defaults; one that is set to null is not learned.
+        if optimize[path] is None and ("optimize", path) not in tree.blank:
+            optimize[path] = "off"
     config = None
     try:
         config = FitConfig.model_validate(data, context={"scene": folder, "shell": Path()})

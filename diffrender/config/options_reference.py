@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from diffrender.config.options.base import Strict, arms_of, model_of, shape_of
+from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.schema import FitConfig
 from diffrender.config.schema_words import describe, forms
 from diffrender.config.yaml_tree import write_flow
@@ -37,13 +39,48 @@ class Section:
 
 
 def sections(about: str = "") -> list[Section]:
-    """Return the mappings of a scene file, each once, outer ones first; only those with `about` in a path."""
+    """Return the mappings of a scene file, each once, outer ones first; only those with `about` in a path.
+
+    about: if no path has it, the dotted path of one key, as messages have it: objects.a.material.base_color.
+    """
     places: dict[type[Strict], list[str]] = {FitConfig: [""]}
     _collect(FitConfig, places)
     found = [
         Section(tuple(where), inspect.getdoc(model) or "", tuple(_options(model))) for model, where in places.items()
     ]
-    return [section for section in found if any(about.lower() in place.lower() for place in section.places)]
+    named = [section for section in found if any(about.lower() in place.lower() for place in section.places)]
+    if named:
+        return named
+    # A path as messages have it, lights[0].radiance or objects.a.material.base_color; or that of a learned value.
+    parts = re.sub(r"\[(\w+)\]", r".\1", about).split(".")
+    keys = list(dict.fromkeys(_keys_at(FitConfig, parts)))
+    if not keys and parts[0] in (*FitConfig.model_fields, "cameras"):
+        keys = [(ParameterOptions, None)]
+    return [
+        Section(tuple(places[model]), inspect.getdoc(model) or "", tuple(_options(model, key))) for model, key in keys
+    ]
+
+
+def _keys_at(kind: Any, parts: Sequence[str]) -> Iterator[tuple[type[Strict], str | None]]:
+    """Yield the mappings with the key that a dotted path ends at, and those that its value may be, with None."""
+    shape, model, arms = shape_of(kind), model_of(kind), arms_of(kind)
+    if get_origin(shape.kind) is list and parts:
+        item = get_args(shape.kind)[0]
+        # An entry is called by its name, which may be its type, or by its number.
+        yield from _keys_at(arms_of(item).get(parts[0], item), parts[1:])
+    for arm in arms.values():
+        yield from _keys_at(arm, parts)
+    if model is None:
+        return
+    if not parts:
+        yield model, None
+    elif parts[0] in model.fields_by_key():
+        if len(parts) == 1:
+            yield model, parts[0]
+        yield from _keys_at(model.fields_by_key()[parts[0]].rebuild_annotation(), parts[1:])
+    elif (entry := model_of(model.extra_kind)) is not None:
+        ends = [index for index, part in enumerate(parts) if part in entry.fields_by_key()]
+        yield from _keys_at(entry, parts[ends[-1] :] if ends else ())
 
 
 def _collect(model: type[Strict], places: dict[type[Strict], list[str]]) -> None:
@@ -75,12 +112,15 @@ def _models(kind: Any, place: str) -> Iterator[tuple[str, type[Strict]]]:
         yield place, model
 
 
-def _options(model: type[Strict]) -> Iterator[Option]:
+def _options(model: type[Strict], only: str | None = None) -> Iterator[Option]:
+    """Yield the keys of a mapping; `only`: that key alone."""
     for key, field in model.fields_by_key().items():
+        if only not in (None, key):
+            continue
         accepted = _accepted(field.rebuild_annotation(), field.default is None)
         yield Option(key, " | ".join(accepted), _default(field), field.description or "")
-    if model.extra_kind is not None:
-        yield Option("<path>", "a number or a mapping", "", "the dotted path of a value, such as mesh.vertices")
+    if model.extra_kind is not None and only is None:
+        yield Option("<path>", "a number, a mapping or off", "", "the dotted path of a value, such as mesh.vertices")
 
 
 def _accepted(kind: Any, is_null: bool) -> list[str]:

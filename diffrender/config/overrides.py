@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, get_origin
 
 from diffrender.config.format_mistakes import Diagnostic, MistakeError, SourceSpan, did_you_mean
-from diffrender.config.options.base import model_of, shape_of
+from diffrender.config.options.base import arms_of, model_of, shape_of
 from diffrender.config.pydantic_errors import format_path
 from diffrender.config.schema import FitConfig
 from diffrender.config.schema_words import type_below, type_of_value
@@ -57,7 +58,8 @@ def apply_override(tree: Tree, override: Override) -> None:
     try:
         if override.value is None or not override.key:
             raise _misplaced(override, "must be key=value", "for example: --set optimize.steps=200")
-        parts = override.key.split(".")
+        # Messages say lights[0] of what has no name.
+        parts = re.sub(r"\[(\d+)\]", r".\1", override.key).split(".")
         if not all(parts):
             raise _misplaced(override, "the key has an empty part", "separate names by single dots")
         try:
@@ -83,13 +85,17 @@ def _put(tree: Tree, parts: list[str], value: Any, override: Override) -> None:
         key, n_parts = _step(parent, location, parts, kind, override)
         location, parts = (*location, key), parts[n_parts:]
         if not parts:
-            return _assign(tree, parent, location, value, override)
+            before = parent.get(key) if isinstance(parent, dict) else parent[key]  # type: ignore[index]
+            return _assign(tree, parent, location, _merge(type_below(kind, key), before, value), override)
         child: Any = parent[key] if isinstance(parent, list) else parent.get(key)  # type: ignore[index]
         kind = type_below(kind, key)
         where = format_path(location, tree.data)
         if child is None and get_origin(shape_of(kind).kind) is list:
             message = f"the file has no list `{where}` that could hold `{parts[0]}`"
             raise _misplaced(override, message, f"set the whole list: --set '{where}=[{{...}}]'")
+        other = _other_form(kind, child, parts[0])
+        if other is not None:
+            kind, child = other, None
         # Expand a shorthand, so that a key can be added to it.
         kind = type_of_value(kind, child)
         model = model_of(kind)
@@ -100,6 +106,32 @@ def _put(tree: Tree, parts: list[str], value: Any, override: Override) -> None:
             message = f"`{where}` is the plain value `{write_flow(expanded)}`, which has no `{parts[0]}`"
             raise _misplaced(override, message, f"set the whole value: --set '{where}={{...}}'")
         parent = expanded
+
+
+def _other_form(kind: Any, child: Any, key: str) -> Any:
+    """Return the form of the union `kind` that `key` begins, if `child` has another: texture over {vertex: ...}."""
+    choice, arms = shape_of(kind).choice, arms_of(kind)
+    if choice is None or child is None:
+        return None
+    arm, now = arms.get(key), type_of_value(kind, child)
+    if arm is not None and not choice.is_keyed(arm):
+        return None if arm is now else arm
+    return kind if key == choice.key and now is not None and not choice.is_keyed(now) else None
+
+
+def _merge(kind: Any, before: Any, value: Any) -> Any:
+    """Return `value`, or the mapping `before` with what `value` is short for: `huber` over {type: l1, weight: 2}.
+
+    Options that the new type does not have are left out.
+    """
+    model = model_of(type_of_value(kind, value))
+    short = None if model is None or value is None else model.expand(value)
+    if model is None or not isinstance(before, dict) or isinstance(value, dict) or not isinstance(short, dict):
+        return value
+    is_same = model is model_of(type_of_value(kind, before))
+    if not is_same and not set(short) <= set(before):
+        return value
+    return {key: old for key, old in before.items() if key in model.fields_by_key()} | short
 
 
 def _step(parent: Any, location: Location, parts: list[str], kind: Any, override: Override) -> tuple[str | int, int]:
@@ -137,6 +169,10 @@ def _assign(tree: Tree, parent: Any, location: Location, value: Any, override: O
     for places in (tree.keys, tree.values):
         for stale in [other for other in places if other[: len(location)] == location]:
             del places[stale]
+    # What has no value is as in the file: `--set key=` is `key:`.
+    tree.blank = {other for other in tree.blank if other[: len(location)] != location}
+    if not override.value:
+        tree.blank.add(location)
     tree.keys[location] = override.place_of_key()
     tree.values[location] = override.place_of_value()
 

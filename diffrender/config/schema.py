@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from diffrender.config import scene_dependent_defaults as defaults
-from diffrender.config.options.base import Finding, Strict, option
+from diffrender.config.options.base import Finding, Strict, is_off, option
 from diffrender.config.options.edges import AntialiasOptions, AnyEdges
 from diffrender.config.options.losses import LossOptions
 from diffrender.config.options.objects import SceneParts
@@ -35,11 +35,18 @@ class RenderOptions(Strict):
     )
 
 
+def _entry(entry: Any) -> Any:
+    return None if is_off(entry) else {} if entry is None else entry
+
+
+Learned: TypeAlias = Annotated[ParameterOptions | None, BeforeValidator(_entry)]
+
+
 class OptimizeOptions(Strict, extra="allow"):
-    """What is optimised, and how long. Every other key is the dotted path of a value of the scene."""
+    """What is optimised, and how long. Every other key is the dotted path of a value of the scene; off: not learned."""
 
     extra_kind: ClassVar[type[BaseModel] | None] = ParameterOptions
-    __pydantic_extra__: dict[str, ParameterOptions] = Field(init=False)
+    __pydantic_extra__: dict[str, Learned] = Field(init=False)
 
     steps: PositiveInt = option(400, "gradient steps")
     batch_size: PositiveInt | None = option(4, "views per step; null: all of them")
@@ -49,13 +56,18 @@ class OptimizeOptions(Strict, extra="allow"):
     )
 
     def parameters(self) -> dict[str, ParameterOptions]:
-        """Return the options of each dotted path."""
+        """Return the options of each dotted path that is learned."""
+        return {path: options for path, options in self.written().items() if options is not None}
+
+    def written(self) -> dict[str, ParameterOptions | None]:
+        """Return the options of each dotted path; None if it is switched off."""
         return dict(self.__pydantic_extra__ or {})
 
-    def with_parameters(self, parameters: Mapping[str, ParameterOptions]) -> OptimizeOptions:
+    def with_parameters(self, parameters: Mapping[str, ParameterOptions | None]) -> OptimizeOptions:
         """Return a copy with other dotted paths."""
         own: dict[str, Any] = {name: getattr(self, name) for name in OptimizeOptions.model_fields}
-        return OptimizeOptions.model_validate({**own, **parameters})
+        entries = {path: "off" if options is None else options for path, options in parameters.items()}
+        return OptimizeOptions.model_validate({**own, **entries})
 
     def rules(self) -> Iterator[Finding]:
         """Yield steps that are never reached."""

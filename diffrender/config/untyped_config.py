@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -42,7 +43,7 @@ def _owner_of_part(data: dict[str, Any], name: str) -> dict[str, Any] | None:
     for owner, options in objects_by_name(data).items():
         prefix = "" if data.get("objects") is None else f"{owner}_"
         mesh = options.get("mesh")
-        if (isinstance(mesh, str) or "file" in as_mapping(mesh)) and name.startswith(prefix):
+        if ("file" in as_mapping(mesh) or PurePath(shape_name(mesh) or "").suffix) and name.startswith(prefix):
             return options
     return None
 
@@ -111,6 +112,12 @@ def type_of(item: Any) -> str | None:
     """Return the `type` of a mapping, or the word that is short for it."""
     kind = item.get("type") if isinstance(item, dict) else item
     return kind if isinstance(kind, str) else None
+
+
+def shape_name(mesh: Any) -> str | None:
+    """Return the `init` of a mesh, or the word that is short for it, which may also be a file's name."""
+    name = mesh.get("init") if isinstance(mesh, dict) else mesh
+    return name if isinstance(name, str) else None
 
 
 def name_of(item: Any) -> str | None:

@@ -30,13 +30,14 @@ class Tree:
 
     data: the value at the top; None for an empty file.
     keys: where the key of a mapping entry is, by location.
-    values: where a value is, by location.
+    values: where a value is, by location. blank: where a key has no value, which reads as null.
     mistakes: those that did not stop the reading: duplicate keys, keys that are not text.
     """
 
     data: Any
     keys: dict[Location, SourceSpan] = field(default_factory=dict)
     values: dict[Location, SourceSpan] = field(default_factory=dict)
+    blank: set[Location] = field(default_factory=set)
     mistakes: list[Diagnostic] = field(default_factory=list)
 
 
@@ -126,6 +127,8 @@ class _NodeReader:
         if any(node is other for other in self.open_nodes):
             self.note(node, "an alias that contains itself", "write the values out")
             return None
+        if isinstance(node, yaml.ScalarNode) and not node.value:
+            self.tree.blank.add(location)
         self.open_nodes.append(node)
         try:
             if isinstance(node, yaml.MappingNode):

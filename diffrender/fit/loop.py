@@ -62,8 +62,8 @@ class FitResult:
     """The result of a fit.
 
     scene, cameras: the last good state; all cameras of the fitted views.
-    stop_reason: "finished", "interrupted" (Ctrl-C) or "non_finite".
-    message: what became non-finite, where and why, else None.
+    stop_reason: "finished", "interrupted" (Ctrl-C), "non_finite" or "diverged" (vertices left the scene).
+    message: what became non-finite or diverged, where and why, else None.
     steps_done: number of completed steps of the state.
     seconds: wall time of the fit.
     phase_seconds: wall time per phase (diffrender.fit.timings).
@@ -71,7 +71,7 @@ class FitResult:
 
     scene: Scene
     cameras: Cameras
-    stop_reason: Literal["finished", "interrupted", "non_finite"]
+    stop_reason: Literal["finished", "interrupted", "non_finite", "diverged"]
     message: str | None
     steps_done: int
     seconds: float
@@ -96,7 +96,8 @@ def fit(
     first_step: number of completed steps of a checkpoint to resume from.
 
     Ctrl-C ends the fit after its current step; pressed twice, after its last complete one. So does a non-finite term of
-    the objective, gradient or value: the step that led to it is undone (the optimiser's moments are not).
+    the objective, gradient or value, and so do vertices that leave the scene (fit.reach): the step that led to it is
+    undone (the optimiser's moments are not).
     Raises ConfigError or ShapeError if model, views and objective do not match, and FitError if a learned value has no
     influence on the objective.
     """
@@ -123,5 +124,5 @@ def fit(
         stop_reason = "interrupted"
         stepper.undo_unfinished()
     except NonFiniteError as error:
-        stop_reason, message = "non_finite", str(error)
+        stop_reason, message = error.stop_reason, str(error)
     return FitResult(*model.snapshot(), stop_reason, message, stepper.done, stepper.seconds(), stepper.phases.seconds)

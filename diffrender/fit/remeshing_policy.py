@@ -32,7 +32,7 @@ class Remeshing:
         exponentially from `longest`. 1 is the end of the fit; with more the bound does not get there.
     smoothing: the share of the way to the mean of its neighbours by which a vertex is pulled per step.
     passes: of the remesher, per remeshing.
-    most_faces: target lengths are increased if there would be more faces.
+    most_faces: of the mesh after each remeshing, if it can be made so coarse; target lengths are increased for it.
     unwrap: whether an object with textures is unwrapped again after the last remeshing, since the initial layout is
         stretched on the new shape.
     """

@@ -17,10 +17,12 @@ from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Terms
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.reach import Reach
 from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.rollback import LastGood
 from diffrender.fit.timings import Phases
 from diffrender.fit.watchdog import Watchdog
+from diffrender.imaging.metrics import MOST_DB
 from diffrender.render.render import RenderStep
 
 
@@ -30,7 +32,8 @@ class StepRecord:
 
     step: counted from 0.
     total, terms: the objective and its unweighted terms.
-    psnr_db: mean over the step's views of the PSNR of the whole sRGB image; NaN if colours are not compared.
+    psnr_db: mean over the step's views of the PSNR of the whole sRGB image, of each at most MOST_DB; NaN if colours
+        are not compared.
     seconds: since the fit began.
     geometry: counts of `FitOptimizer.geometry` after the update.
     """
@@ -66,8 +69,9 @@ class Stepper:
         self._optimizer = optimizer
         self._render_step = render_step
         self._batches = batches
+        self._reach = Reach(model)
         self._last_good = LastGood(model, optimizer, first_step)
-        self._watchdog = Watchdog(model, self._last_good, batches, names, self._terms_at)
+        self._watchdog = Watchdog(model, self._last_good, batches, names, self._terms_at, self._reach)
         self._first = first_step
         self.phases = Phases()
         self._began = time.perf_counter()
@@ -105,7 +109,7 @@ class Stepper:
         with self.phases.timed("update"):
             self._optimizer.step()
         with self.phases.timed("remesh"):
-            remesh_due(self._model, self._optimizer, step + 1)
+            remesh_due(self._model, self._optimizer, step + 1, self._reach)
         self._last_good.complete()
         return replace(record, geometry=self._optimizer.geometry())
 
@@ -134,7 +138,7 @@ class Stepper:
             psnr_db = terms.total.new_tensor(math.nan)
             if "color" in self._objective.aovs():
                 squared = mean_per_view(inputs.difference("srgb").detach().square())
-                psnr_db = (-10 * squared.log10()).mean()
+                psnr_db = (-10 * squared.log10()).clamp_max(MOST_DB).mean()
             # One device synchronisation for all recorded numbers.
             total, psnr, *numbers = torch.stack([terms.total, psnr_db, *terms.values.values()]).tolist()
         return StepRecord(step, total, dict(zip(terms.values, numbers, strict=True)), psnr, self.seconds())

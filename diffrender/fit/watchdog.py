@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,18 +14,27 @@ from diffrender.fit.batches import Batches
 from diffrender.fit.model import SceneModel
 from diffrender.fit.nonfinite_diagnosis import describe_bad_terms, find_bad_gradients, find_influences
 from diffrender.fit.objective import Terms
+from diffrender.fit.reach import FAR, Reach
 from diffrender.fit.rollback import LastGood, find_nonfinite
 
 
 class NonFiniteError(Exception):
-    """Ends a fit from inside a step; the message is for the user."""
+    """Ends a fit from inside a step; the message is for the user. stop_reason: that of the fit."""
+
+    stop_reason: Literal["non_finite", "diverged"] = "non_finite"
+
+
+class DivergedError(NonFiniteError):
+    """Ends a fit whose numbers are finite, but mean nothing any more."""
+
+    stop_reason = "diverged"
 
 
 class Watchdog:
     """Checks each step; on failure it restores the last good state and reports what is non-finite, where and why.
 
     last_good: the state to restore. batches, names: the views of each step, and the names of all views.
-    terms_at: (indices of views, step) -> the terms of the model in its current state.
+    terms_at: (indices of views, step) -> the terms of the model in its current state. reach: of its vertices.
 
     Each check raises NonFiniteError; FitError for a value that is non-finite at the start or without influence.
     """
@@ -37,17 +46,26 @@ class Watchdog:
         batches: Batches,
         names: tuple[str, ...],
         terms_at: Callable[[Tensor | None, int], Terms],
+        reach: Reach,
     ) -> None:
         self._model = model
         self._last_good = last_good
         self._batches = batches
         self._names = names
         self._terms_at = terms_at
+        self._reach = reach
 
     def check_values(self, values: Mapping[str, Tensor]) -> None:
         """Check the learned values after the last step."""
         path = find_nonfinite(values)
         if path is None:
+            far = self._reach.find_far(values)
+            if far is not None and not self._last_good.is_at_start:
+                self._last_good.reopen()
+                what = (
+                    f"step {self._last_good.done} moved some of {far} more than {FAR:g} times as far as the cameras are"
+                )
+                self._stop(what, DivergedError)
             return
         if self._last_good.is_at_start:
             raise FitError(f"the value of {path} is not finite at the start of the fit; check its source")
@@ -116,9 +134,9 @@ class Watchdog:
         index = self._batches.at(step)
         return list((torch.arange(len(self._names)) if index is None else index).split(1))
 
-    def _stop(self, what: str) -> NoReturn:
+    def _stop(self, what: str, kind: type[NonFiniteError] = NonFiniteError) -> NoReturn:
         self._last_good.undo_unfinished()
         if self._last_good.is_at_start:
-            raise NonFiniteError(f"{what}. The fit stays at its start")
+            raise kind(f"{what}. The fit stays at its start" + ("; a smaller lr may help" * (kind is DivergedError)))
         done = self._last_good.done
-        raise NonFiniteError(f"{what}. The state after {done} steps is kept; a smaller lr may help")
+        raise kind(f"{what}. The state after {done} steps is kept; a smaller lr may help")

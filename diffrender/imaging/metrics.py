@@ -7,6 +7,9 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 
+MOST_DB = 99.0
+"""What means over views count the infinite PSNR of identical images as; 8-bit images that differ have at most 96 dB."""
+
 _SSIM_WINDOW = 11
 _SSIM_SIGMA_PX = 1.5
 

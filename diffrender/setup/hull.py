@@ -10,6 +10,7 @@ from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.silhouette_distance import MaskDistanceField, MaskViews
 from diffrender.geometry.visual_hull import visual_hull
 from diffrender.scene.target_views import Views
+from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.region import InitRegion, box_of_views
 
 # Edges become about three pixels long, enough for a silhouette; finer cells would reproduce the pixel grid.
@@ -36,6 +37,8 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
             f"{where}.tolerance: must be less than the number of fitted views ({len(views)}), got {options.tolerance}"
         )
     box = options.aabb or place.box
+    if box is None:
+        place.require_sight(where)
     low, high = box_of_views(views) if box is None else torch.tensor(box)
     options = options.model_copy(update={"resolution": options.resolution or _choose_resolution(views, low, high)})
     cameras = views.cameras
@@ -47,7 +50,8 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
             MaskDistanceField(silhouettes), low, high, cell, options.components, options.tolerance
         )
     except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+        doubt = doubt_poses(views, place.origin)
+        raise DataError(f"{where}: {error}" + (f"; of the targets, {doubt}" if doubt else "")) from error
 
 
 def _choose_resolution(views: Views, low: torch.Tensor, high: torch.Tensor) -> int:

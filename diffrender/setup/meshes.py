@@ -71,7 +71,10 @@ def _build(
         return options, MeshData(SceneMesh(vertices, triangles.faces), None, None)
     fill = FILLERS.get(type(options))
     if fill is not None:
-        options = fill(options, place, frame is None)
+        filled = fill(options, place, frame is None)
+        if options.aabb is None and filled != options:
+            place.require_sight(where)
+        options = filled
     triangles, colors = PRIMITIVES[type(options)](options)
     return options, MeshData(SceneMesh(triangles.vertices, triangles.faces), colors, None)
 

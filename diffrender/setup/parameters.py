@@ -47,14 +47,14 @@ def learn_all_parts(optimize: OptimizeOptions, names: Mapping[str, Sequence[str]
     parts would need in common.
     """
     only = next(iter(names)) if len(names) == 1 else None
-    parameters: dict[str, ParameterOptions] = {}
-    for path, options in optimize.parameters().items():
+    parameters: dict[str, ParameterOptions | None] = {}
+    for path, options in optimize.written().items():
         owner, field = _owner_and_field(path, only)
         parts = names.get(owner, ())
         if len(parts) < 2:
             parameters[path] = options
             continue
-        if field in ("pose", "scale"):
+        if field in ("pose", "scale") and options is not None:
             raise ConfigError(
                 f"optimize.{path}: the mesh file became {len(parts)} objects, one per material, that would move apart;"
                 " merge its textures by `diffrender bake --to texture`, or set mesh: {file: ..., split: none}"
@@ -76,12 +76,16 @@ def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: flo
     """Return what is optimised, by path, with all defaults filled in. size: a typical length of the scene."""
     parameters = config.optimize.parameters()
     if not parameters:
+        off = {canonical_path(scene, cameras, path) for path in config.optimize.written()}
         prefixes = [f"objects.{name}." if config.objects is not None else "" for name in scene.objects]
         parameters = {
             f"{prefix}{value}": ParameterOptions()
             for prefix in prefixes
             for value in ("mesh.vertices", "material.base_color")
+            if canonical_path(scene, cameras, f"{prefix}{value}") not in off
         }
+        if not parameters:
+            raise ConfigError("optimize: everything that is learned by default is off; name a value that is learned")
     filled = {}
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each.mesh.vertices for each in join_vertices(scene, list(full_paths.values())) for at in each.index}

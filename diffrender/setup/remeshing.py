@@ -95,7 +95,8 @@ def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, ca
         remeshing[path] = Remeshing(**fields)
         mesh = scene.objects[name].mesh
         try:
-            remesh_with_attributes(mesh, {}, remeshing[path].first_lengths(mesh), 1)
+            policy, lengths = remeshing[path], remeshing[path].first_lengths(mesh)
+            remesh_with_attributes(mesh, {}, lengths * policy.stretch(mesh, lengths), 1, policy.most_faces)
         except MeshError as error:
             raise ConfigError(
                 f"optimize.{path}.remesh: the initial mesh cannot be remeshed: {error}; or remove `remesh`"

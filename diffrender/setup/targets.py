@@ -22,10 +22,11 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
+from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
 from diffrender.setup.local_origin import ZERO, Origin
-from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, to_triple
+from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, sight_of_views, to_triple
 from diffrender.setup.scene import build_scene
 
 
@@ -65,8 +66,12 @@ def build_targets(config: FitConfig) -> Targets:
         assert options.path is not None
         scene = relit = None
         fit, heldout, aabb, origin, notes = _read(options.path, options, background, aovs)
+    doubt = None if options.path is None else doubt_poses(fit, origin, aabb)
+    if options.path is not None and doubt is not None:
+        notes.append(f"{Path(options.path).name}: {doubt}")
     if aabb is None:
-        place = InitRegion(region_of_views(fit), None, fit, origin)
+        lost = fit.masks is not None and not sight_of_views(fit).is_met
+        place = InitRegion(region_of_views(fit), None, fit, origin, doubt if lost else None)
     else:
         low, high = aabb
         place = InitRegion(region_of_box(low, high), (to_triple(low), to_triple(high)), fit, origin)

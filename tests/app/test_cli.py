@@ -105,6 +105,11 @@ def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path)
 
 
 @pytest.mark.slow
+def test_the_package_is_the_command() -> None:
+    command = [sys.executable, "-m", "diffrender", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.startswith("diffrender ")
+
+
 def test_warmup_compiles_the_kernels_and_says_so() -> None:
     command = [sys.executable, "-m", "diffrender.app.cli", "warmup"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -173,4 +173,8 @@ def test_the_command_resumes_by_the_folder_alone_and_goes_on_after_the_end(tmp_p
 
     result = CliRunner().invoke(app, ["fit", "--resume", str(latest)])
     assert result.exit_code == 1 and "nothing left to do" in result.output and "Traceback" not in result.output
+    result = CliRunner().invoke(app, ["fit", "--resume", str(latest), "--steps", "6"])
+    assert "has done 7 steps, more than the 6" in result.output and "--steps 13 for 6 more" in result.output
+    result = CliRunner().invoke(app, ["fit", "--resume", str(latest), "--set", "loss.mask=3", "--steps", "9"])
+    assert "Omit the options that change it" in result.output and "scene file" not in result.output
     assert CliRunner().invoke(app, ["fit", "--resume", str(latest), "--out", "elsewhere"]).exit_code == 2

@@ -8,7 +8,8 @@ import pytest
 import torch
 from support.material_kinds import cameras, exported_objects, lit_scene, phong_object
 
-from diffrender.app.export_check import MOST_DB, evenly_spaced_indices, export_psnr_db
+from diffrender.app.export_check import evenly_spaced_indices, export_psnr_db
+from diffrender.imaging.metrics import MOST_DB
 from diffrender.render.render import render
 from diffrender.scene.materials import Lambert
 from diffrender.scene.object import Object

@@ -71,6 +71,20 @@ def test_a_capture(tmp_path: Path) -> None:
         assert words in text
 
 
+def test_cameras_in_other_axes_are_a_fault_of_a_capture_and_no_size_is_given(tmp_path: Path) -> None:
+    pixels = np.full((6, 8, 4), 255, np.uint8)
+    pixels[0] = 0
+    poses = ([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 5]], [[0.0, 0, -1, 5], [0, -1, 0, 0], [-1, 0, 0, 0]])
+    frames = []
+    for index, pose in enumerate(poses):
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        frames.append({"file_path": f"{index}.png", "transform_matrix": pose})
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 10.0, "frames": frames}))
+    text = shown(tmp_path)
+    assert "fault its cameras look away from each other" in text and "OpenCV axes" in text
+    assert "radius" not in text
+
+
 @pytest.mark.parametrize("name", ["none.obj", "none"])
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> None:
     result = CliRunner().invoke(app, ["inspect", str(tmp_path / name)])

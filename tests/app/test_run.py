@@ -153,9 +153,16 @@ def test_ctrl_c_leaves_the_results_so_far(tmp_path: Path, monkeypatch: pytest.Mo
     assert f"Stopped by Ctrl-C after {step + 1} of 4 steps" in (result.folder / "report.html").read_text()
 
 
+def test_a_fit_whose_vertices_leave_the_scene_says_so(tmp_path: Path) -> None:
+    result, shown = run(tmp_path, "optimize.mesh.vertices.lr=1e6")
+    assert result.fit.stop_reason == "diverged" and "diverged" in shown
+    assert "mesh.vertices" in read_json(result.folder / "manifest.json")["message"]
+    assert "Stopped since vertices left the scene" in (result.folder / "report.html").read_text()
+
+
 def test_a_fit_that_runs_into_nan_keeps_the_last_good_state(tmp_path: Path) -> None:
     # With steps this large vertices overflow at once.
-    result, shown = run(tmp_path, "optimize.mesh.vertices.lr=1e38")
+    result, shown = run(tmp_path, "optimize.mesh.vertices.lr=1e39")
     assert result.fit.stop_reason == "non_finite"
     assert bool(torch.isfinite(result.fit.scene.objects["object"].mesh.vertices).all())
     assert {"mesh/final_obj/final.obj", "manifest.json", "metrics.json", "checkpoints/last.pt"} <= set(

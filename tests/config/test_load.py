@@ -331,6 +331,35 @@ def test_a_block_whose_lines_are_commented_out_means_the_defaults(folder: Path) 
     assert parse_config(TARGETS + "optimize:\nprogress:\nrender:\n", folder) == parse_config(TARGETS, folder)
 
 
+@pytest.mark.parametrize("off", ["off", "false", "null", "~"])
+def test_a_value_that_is_off_is_not_learned(folder: Path, off: str) -> None:
+    config = parse_config(TARGETS + f"optimize: {{pose: {off}, scale: {{}}}}\n", folder)
+    assert list(config.optimize.parameters()) == ["scale"]
+    config = parse_config(TARGETS + "optimize: {pose: 0.1, scale: {}}\n", folder, overrides=[f"optimize.pose={off}"])
+    assert list(config.optimize.parameters()) == ["scale"]
+    config = parse_config(TARGETS + "optimize: {pose: , scale: {}}\n", folder)
+    assert list(config.optimize.parameters()) == ["pose", "scale"]
+    (mistake,) = mistakes_in(TARGETS + f"optimize: {{pos: {off}}}\n", folder)
+    assert "did you mean `pose`?" in mistake
+
+
+@pytest.mark.parametrize("shape", ["sphere", "ellipsoid", "visual_hull", "box", "bumpy", "torus"])
+def test_a_shape_may_be_named_alone(folder: Path, shape: str) -> None:
+    long = parse_config(TARGETS + f"mesh: {{init: {shape}}}\n", folder)
+    assert parse_config(TARGETS + f"mesh: {shape}\n", folder) == long
+    assert parse_config(TARGETS, folder, overrides=[f"mesh={shape}"]) == long
+
+
+def test_a_word_that_is_no_shape_and_no_file_lists_the_shapes(folder: Path) -> None:
+    (mistake,) = mistakes_in(TARGETS + "mesh: visual_hul\n", folder)
+    assert "must be sphere, ellipsoid, visual_hull, box, bumpy, torus or a mesh file, got the text" in mistake
+    assert "did you mean `visual_hull`?" in mistake
+    (mistake,) = mistakes_in(TARGETS + "mesh: lost.obj\n", folder)
+    assert "no such file" in mistake
+    (mistake,) = mistakes_in("targets: {synthetic: {mesh: visual_hull}}\n", folder)
+    assert "a target cannot be a `visual_hull`" in mistake
+
+
 def test_set_is_checked_like_the_file(folder: Path) -> None:
     mistakes = mistakes_in(TARGETS, folder, "optimize.stepz=3", "optimize.pose.lr=0", "mesh.vertices.lr=1")
     assert "did you mean `steps`?" in "".join(mistakes)

@@ -1,6 +1,10 @@
+import inspect
+
+import pytest
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
+from diffrender.config.options.base import Strict
 from diffrender.config.options_reference import sections
 from diffrender.config.schema import FitConfig
 from diffrender.config.untyped_config import LIGHT_OPTIONS, MATERIAL_OPTIONS
@@ -27,6 +31,36 @@ def test_what_is_told_of_a_key():
     assert told["steps"].default == "400"
     assert "integer" in told["steps"].accepts and "gradient steps" in told["steps"].meaning
     assert "<path>" in told
+
+
+@pytest.mark.parametrize(
+    ("about", "owners", "key"),
+    [
+        ("objects.a.material.base_color", {"UnlitOptions", "GgxOptions"}, "base_color"),
+        ("lights[0].radiance", {"AmbientOptions", "DirectionalOptions"}, "radiance"),
+        ("lights.ambient.radiance", {"AmbientOptions"}, "radiance"),
+        ("optimize.mesh.vertices.remesh.every", {"RemeshScheduleOptions"}, "every"),
+        ("targets.synthetic.views", {"SyntheticOptions"}, "views"),
+        ("loss.image.delta", {"HuberOptions"}, "delta"),
+        ("mesh.vertices", {"ParameterOptions"}, "lr"),
+        ("cameras.exposure", {"ParameterOptions"}, "lr"),
+    ],
+)
+def test_a_dotted_path_leads_to_its_key(about, owners, key):
+    found = sections(about)
+    names = {section.meaning for section in found if key in [option.key for option in section.options]}
+    meanings = {model.__name__: inspect.getdoc(model) for model in every_model()}
+    assert names >= {meanings[owner] for owner in owners}
+    if len(owners) == 1:
+        assert len(names) == 1
+
+
+def every_model():
+    return [model for model in Strict.__subclasses__() for model in (model, *below(model))]
+
+
+def below(model):
+    return [each for child in model.__subclasses__() for each in (child, *below(child))]
 
 
 def test_the_command_shows_what_is_asked_for():

@@ -20,7 +20,8 @@ lights:
 optimize:
   mesh.vertices: {lr: 0.1, schedule: {type: cosine}}
   pose: 0.5
-loss: {image: l1, mask: 2}
+loss: {image: l1, mask: 2, normal: {weight: 2}, depth: {weight: 1, type: l2}}
+material: {type: ggx, base_color: {vertex: 0.5}, roughness: 0.3}
 progress: {video: true}
 """
 
@@ -56,6 +57,19 @@ def overridden(*texts: str) -> Tree:
         ),
         ("loss.image.weight=3", ("loss", "image"), {"type": "l1", "weight": 3}),
         ("loss.mask.type=mask_iou", ("loss", "mask"), {"weight": 2, "type": "mask_iou"}),
+        # a shorthand over a mapping keeps what it does not say
+        ("loss.normal=huber", ("loss", "normal"), {"weight": 2, "type": "huber"}),
+        ("loss.depth=3", ("loss", "depth"), {"weight": 3, "type": "l2"}),
+        ("optimize.mesh.vertices=0.5", ("optimize", "mesh.vertices"), {"lr": 0.5, "schedule": {"type": "cosine"}}),
+        ("material=lambert", ("material",), {"type": "lambert", "base_color": {"vertex": 0.5}}),
+        ("mesh=a.obj", ("mesh",), "a.obj"),
+        ("loss.normal=", ("loss", "normal"), None),
+        # a key of another form replaces the form
+        ("material.base_color.texture=own", ("material", "base_color"), {"texture": "own"}),
+        ("material.roughness.texture=0.2", ("material", "roughness"), {"texture": 0.2}),
+        ("mesh.file=a.obj", ("mesh",), {"file": "a.obj"}),
+        # as messages have it
+        ("lights[1].intensity=2", ("lights", 1, "intensity"), 2),
     ],
 )
 def test_a_dotted_key_leads_to_its_value(text: str, location: tuple[str | int, ...], value: Any) -> None:
@@ -91,7 +105,8 @@ def shorthands(
         return
     fields = {name: field.rebuild_annotation() for name, field in model.fields_by_key().items()}
     for form, name in model.shorthands.items():
-        word = (words_of(fields[name]) or ["continuous"])[0] if name else ""
+        words = words_of(fields[name]) if name else [""]
+        word = words[0] if words else {"file": "a.obj"}.get(name, "continuous")
         yield Written(key, {str: word, float: 0.5, list: [3], bool: True}[form], model, around)
     more = {} if model.extra_kind is None else {"mesh.vertices": model.extra_kind}
     for name, field in (fields | more).items():
@@ -117,7 +132,8 @@ def test_the_walk_finds_the_shorthands() -> None:
     assert names >= {
         ("loss.normal", "l1"),
         ("loss.white_light", "0.5"),
-        ("mesh", "continuous"),
+        ("mesh", "a.obj"),
+        ("mesh", "visual_hull"),
         ("mesh.subdivide", "0.5"),
         ("lights[]", "flashes"),
         ("lights[].shadow", "True"),

@@ -34,10 +34,10 @@ def gray_views(masks):
     return replace(views, images=torch.full_like(views.images, 0.2), masks=masks)
 
 
-def test_equal_images_are_infinitely_good():
+def test_equal_images_have_the_largest_finite_psnr():
     scene, cameras = blob_scene(), blob_cameras(5)
     scores = evaluate_views(scene, blob_views(scene, cameras), render_blob)
-    assert scores == {"psnr_db": math.inf, "psnr_masked_db": math.inf, "mask_iou": 1.0}
+    assert scores == {"psnr_db": 99.0, "psnr_masked_db": 99.0, "mask_iou": 1.0}
 
 
 def test_psnr_is_that_of_srgb_values_and_the_masked_one_looks_inside_only():
@@ -47,6 +47,14 @@ def test_psnr_is_that_of_srgb_values_and_the_masked_one_looks_inside_only():
     # An error of 0.1 is 20 dB; over half of the pixels, 10 log10(2) more.
     assert scores["psnr_masked_db"] == pytest.approx(20, abs=1e-3)
     assert scores["psnr_db"] == pytest.approx(20 + 10 * math.log10(2), abs=1e-3)
+
+
+def test_one_perfect_view_does_not_hide_the_others():
+    views = gray_views(torch.ones(5, 8, 6))
+    views.images[2, :4] = linear(encoded(0.2) + 0.1)
+    scores = evaluate_views(blob_scene(), views, shifted(0.1))
+    expected = (99 + 4 * (20 + 10 * math.log10(2))) / 5
+    assert scores["psnr_db"] == scores["psnr_masked_db"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_views_with_an_empty_mask_do_not_count_inside_the_mask():
@@ -61,7 +69,7 @@ def test_overexposed_pixels_are_white():
         return SimpleNamespace(rgba=torch.full((len(cameras), cameras.height, cameras.width, 4), 7.0))
 
     views = gray_views(None)
-    assert evaluate_views(blob_scene(), replace(views, images=torch.ones_like(views.images)), bright)["psnr_db"] > 100
+    assert evaluate_views(blob_scene(), replace(views, images=torch.ones_like(views.images)), bright)["psnr_db"] == 99
 
 
 def test_without_masks_the_mask_scores_are_no_numbers():

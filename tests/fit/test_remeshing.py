@@ -12,6 +12,8 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.parametrizations.large_steps import LargeSteps
+from diffrender.fit.reach import FAR, Reach
+from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
 from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.geometry.normals import face_normals
@@ -65,7 +67,7 @@ def gradients(model, seed=0):
 def take_step(model, optimizer, step):
     """Update and remesh as a fit does; `begin` and gradients come before."""
     optimizer.step()
-    remesh_due(model, optimizer, step + 1)
+    remesh_due(model, optimizer, step + 1, Reach(model))
 
 
 def remeshed(method="identity", **options):
@@ -239,8 +241,8 @@ def test_an_undone_step_restores_the_target_lengths_from_before_it(monkeypatch, 
         def on_step(self, record, model):
             seen.append(motion(optimizer))
 
-    def interrupted(model, optimizer, done):
-        remesh_due(model, optimizer, done)
+    def interrupted(model, optimizer, done, reach):
+        remesh_due(model, optimizer, done, reach)
         if done == 4:
             raise KeyboardInterrupt
 
@@ -366,7 +368,40 @@ def test_relative_rates_count_in_edges():
     torch.testing.assert_close((before - model.latents[VERTICES].detach()).norm(dim=1), 0.1 * lengths)
 
 
-def test_there_are_never_more_faces_than_wanted():
+@pytest.mark.parametrize("most_faces", [100, 200, 1001])
+def test_there_are_never_more_faces_than_wanted(most_faces):
+    """Neither of needles, whose edges are long and areas small, nor of a mesh that begins with more."""
+    coarse, fine = icosphere(1, 0.5), icosphere(3, 0.5)
+    needles = Mesh(coarse.vertices * torch.tensor([1.0, 1e-4, 1e-4]), coarse.faces)
+    for mesh in (needles, Mesh(*fine), Mesh(*coarse)):
+        for passes in (1, 3):
+            lengths = torch.full((mesh.n_vertices,), 0.005)
+            stretch = Remeshing(0.001, 1.0, most_faces=most_faces).stretch(mesh, lengths)
+            found = remesh_with_attributes(mesh, {}, lengths * stretch, passes, most_faces)
+            assert most_faces / 2 < found.mesh.n_faces <= most_faces
+            assert len(found.lengths) == found.mesh.n_vertices
+
+
+def test_what_cannot_be_made_so_coarse_is_as_coarse_as_can_be():
+    mesh = ball().mesh
+    found = remesh_with_attributes(mesh, {}, torch.full((42,), 0.1), 1, 2)
+    assert 4 <= found.mesh.n_faces <= 8
+
+
+@pytest.mark.parametrize("remeshing", [None, FINER])
+def test_vertices_that_leave_the_scene_end_the_fit_and_are_not_remeshed(remeshing):
+    """The flip guard holds them in step 0; after step 1 they are away, and a remeshing is due."""
+    model, views, _ = problem(remeshing=remeshing)
+    rates = {"mesh.vertices": ParamSettings(1e9), "material.base_color": ParamSettings(0.1)}
+    optimizer = FitOptimizer(model, rates, STEPS, {"mesh.vertices": remeshing} if remeshing else None)
+    result = run(model, views, optimizer)
+    assert (result.stop_reason, result.steps_done) == ("diverged", 1)
+    assert f"step 1 moved some of {VERTICES} more than {FAR:g} times" in result.message
+    vertices = result.scene.objects["ball"].mesh.vertices
+    assert len(vertices) == 42 and float(vertices.abs().max()) < 1
+
+
+def test_the_estimate_of_faces():
     mesh = ball().mesh
     remeshing = Remeshing(0.001, 1.0, most_faces=1000)
     stretch = remeshing.stretch(mesh, torch.full((42,), 0.001))

@@ -12,6 +12,7 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
+from diffrender.fit.reach import Reach
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
 from diffrender.fit.regularizers.material_smoothness import MaterialSmoothness
 from diffrender.fit.remeshing.surgery import remesh_due
@@ -52,7 +53,7 @@ def steps(model, optimizer, first, last, size=0.0):
         for latent in model.latents.values():
             latent.grad = size * torch.randn(latent.shape, generator=generator)
         optimizer.step()
-        remesh_due(model, optimizer, step + 1)
+        remesh_due(model, optimizer, step + 1, Reach(model))
 
 
 def item_of(model: SceneModel) -> Object:

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from diffrender.errors import DataError
+from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.transforms_json import read_transforms
 
@@ -46,6 +47,29 @@ def test_they_are_shrunk_with_the_images_and_unknown_depths_stay_unknown(tmp_pat
     assert found.shape == (1, 2, 3, 1)
     assert math.isnan(found[0, 0, 2, 0]) and found[0, 1, 2, 0] == 2 and found[0, 0, 0, 0] == 0
     assert int(torch.isnan(found).sum()) == 1
+
+
+def test_files_of_another_shape_are_refused_and_twice_the_size_is_shrunk(tmp_path):
+    write_capture(tmp_path, depth=np.ones((6, 6)))
+    with pytest.raises(DataError, match=r"depth\.npy: is 6 x 6 .* of another shape than the fitted images, 6 x 4"):
+        read(tmp_path, "depth")
+    write_capture(tmp_path, depth=np.ones((8, 12)))
+    assert read(tmp_path, "depth")["depth"].shape == (1, 4, 6, 1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "npy"])
+def test_depths_of_nerfstudio_are_thousandths_and_this_is_noted(tmp_path, suffix):
+    write_capture(tmp_path)
+    depth = np.full((4, 6), 2500, np.uint16)
+    np.save(tmp_path / "d.npy", depth)
+    Image.fromarray(depth).save(tmp_path / "d.png")
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    content["frames"][0]["depth_file_path"] = f"d.{suffix}"
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    capture = read_capture(tmp_path, CaptureOptions(aovs=("depth",)))
+    assert float(capture.views.aovs["depth"][0, 0, 3, 0]) == 2.5
+    assert any("depth_file_path are in thousandths" in note for note in capture.notes)
+    assert not any("thousandths" in note for note in read_capture(tmp_path, CaptureOptions()).notes)
 
 
 def test_what_is_missing_or_of_another_shape_is_named(tmp_path):

@@ -274,6 +274,23 @@ def test_orthographic_cameras(tmp_path):
     fails(mixed, "some cameras are orthographic and others perspective; split the capture")
 
 
+def test_masks_of_zeros_and_ones_are_taken_as_meant_with_a_note(tmp_path):
+    folder = capture(tmp_path)
+    for name in "01":
+        save(folder / "masks" / f"{name}.png", DISC // 255)
+    found = read_capture(folder, CaptureOptions())
+    assert found.notes == ("its 2 masks hold 0 and 1 of 255 only; 1 is taken for the object",)
+    torch.testing.assert_close(found.views.masks[0], torch.from_numpy(DISC / 255).float())
+
+
+def test_what_is_wrong_with_a_file_of_each_frame_is_one_line(tmp_path):
+    folder = capture(tmp_path)
+    for name in "01":
+        save(folder / "masks" / f"{name}.png", DISC[:, :4])
+    text = fails(folder, "all 2 frames: is 4 x 6 (width x height), but its image is 8 x 6")
+    assert "\n" not in text and f"(the first: {folder / 'masks' / '0.png'})" in text
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_mask_without_object_is_refused_also_if_it_holds_ones(tmp_path, value):
     folder = capture(tmp_path)

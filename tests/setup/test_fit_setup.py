@@ -46,6 +46,14 @@ def test_a_file_with_targets_alone_fits_shape_and_colours_of_a_sphere() -> None:
     assert 0.3 < float(item.mesh.vertices.norm(dim=1).mean()) < 0.9
 
 
+def test_what_is_off_is_not_learned_and_the_other_defaults_stay() -> None:
+    setup = built("optimize: {mesh.vertices: off}\n")
+    assert list(setup.model.latents) == ["objects.object.material.base_color"]
+    assert list(parse_config(format_resolved(setup.config), Path()).optimize.parameters()) == ["material.base_color"]
+    with pytest.raises(ConfigError, match="optimize: everything that is learned by default is off"):
+        built("optimize: {mesh.vertices: off, material.base_color: off}\n")
+
+
 def test_pictures_are_shown_as_the_file_says() -> None:
     setup = built("mesh: {subdivisions: 1}\ndisplay: {exposure: -1.5, tone: neutral}")
     assert setup.display == Display(-1.5, "neutral")

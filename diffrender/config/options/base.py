@@ -47,6 +47,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_off(entry: Any) -> bool:
+    """Return whether an entry of `optimize:` switches the value off; null, after a key alone, means the defaults."""
+    return entry is False or entry == "off"
+
+
 class Strict(BaseModel):
     """Base of all mappings in a scene file: no unknown keys, no silent conversions, no infinities; frozen.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeAlias
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -56,13 +57,18 @@ class FileMesh(Strict, shorthands={str: "file"}):
     part: str | None = option(None, "only this part, by the name that `diffrender inspect` shows; if omitted: all")
     subdivide: Subdivide = None
 
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Return the mapping that a file name is short for: text with a suffix, as all mesh files have one."""
+        return value if isinstance(value, str) and not PurePath(value).suffix else super().expand(value)
+
     def rules(self) -> Iterator[Finding]:
         """Yield a part of what is not split."""
         if self.part is not None and self.split == "none":
             yield Finding(("part",), "`part` needs parts, but `split` is none", ("remove one of them",))
 
 
-class SphereMesh(ShapeOptions):
+class SphereMesh(ShapeOptions, shorthands={str: "init"}):
     """A sphere of nearly equal triangles."""
 
     init: Literal["sphere"] = "sphere"
@@ -72,7 +78,7 @@ class SphereMesh(ShapeOptions):
     aabb: Aabb = None
 
 
-class EllipsoidMesh(ShapeOptions):
+class EllipsoidMesh(ShapeOptions, shorthands={str: "init"}):
     """A sphere stretched along x, y and z."""
 
     init: Literal["ellipsoid"] = "ellipsoid"
@@ -82,7 +88,7 @@ class EllipsoidMesh(ShapeOptions):
     aabb: Aabb = None
 
 
-class VisualHullMesh(Strict):
+class VisualHullMesh(Strict, shorthands={str: "init"}):
     """The largest shape inside the masks of all fitted views: closed, smooth, of even triangles."""
 
     init: Literal["visual_hull"] = "visual_hull"
@@ -97,7 +103,7 @@ class VisualHullMesh(Strict):
     subdivide: Subdivide = None
 
 
-class BoxMesh(ShapeOptions):
+class BoxMesh(ShapeOptions, shorthands={str: "init"}):
     """A box."""
 
     init: Literal["box"] = "box"
@@ -107,7 +113,7 @@ class BoxMesh(ShapeOptions):
     subdivide: Subdivide = None
 
 
-class BumpyMesh(Strict):
+class BumpyMesh(Strict, shorthands={str: "init"}):
     """A smooth closed shape with lobes and vertex colours."""
 
     init: Literal["bumpy"] = "bumpy"
@@ -115,7 +121,7 @@ class BumpyMesh(Strict):
     radius: PositiveFloat = option(1.0, "approximate mean radius")
 
 
-class TorusMesh(Strict):
+class TorusMesh(Strict, shorthands={str: "init"}):
     """A ring about the y axis."""
 
     init: Literal["torus"] = "torus"

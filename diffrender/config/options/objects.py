@@ -21,7 +21,9 @@ class PoseOptions(Strict):
     scale: PositiveFloat = option(1.0, "uniform")
 
 
-Mesh: TypeAlias = Annotated[AnyMesh | None, Field(description="a file, or {init: sphere}")]
+Mesh: TypeAlias = Annotated[
+    AnyMesh | None, Field(description="a file, or a shape: sphere, or {init: sphere, radius: 2}")
+]
 Material: TypeAlias = Annotated[
     AnyMaterial | None,
     Field(description="how the surface looks; if omitted: as its mesh file says, or lambert; unlit without `lights`"),

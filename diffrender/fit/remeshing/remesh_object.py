@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from diffrender.geometry.remesh.remesh import Edits, RemeshOptions, remesh
+from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
 from diffrender.scene.mesh import Mesh
 
 # Sharp edges are remeshed as all others, since they move during a fit; only boundaries and seams are features.
 OPTIONS = RemeshOptions(features_deg=None)
 # Hard edges of a file are found again on a remeshed surface by this angle.
 GIVEN_CREASE_DEG = 30.0
+# While there are too many faces, more passes follow, up to MOST_PASSES; one that hardly helps makes lengths longer.
+MOST_PASSES, COARSER, HELPS = 16, 1.2, 0.95
 
 
 class RemeshedObject(NamedTuple):
@@ -23,20 +26,21 @@ class RemeshedObject(NamedTuple):
     mesh: vertices, faces, and texture coordinates if there were any.
     rows: the given rows, resampled to the new vertices.
     lengths: [V] the target length at each new vertex.
-    edits: the remesher's counts of its operations.
     """
 
     mesh: Mesh
     rows: dict[str, Tensor]
     lengths: Tensor
-    edits: Edits
 
 
 @torch.no_grad()
-def remesh_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tensor, passes: int) -> RemeshedObject:
+def remesh_with_attributes(
+    mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tensor, passes: int, most_faces: int | None = None
+) -> RemeshedObject:
     """Remesh `mesh` to the target edge lengths `lengths` [V] and resample its attributes.
 
     rows: other vertex attributes, each [V, C] float, interpolated like the position.
+    most_faces: the result has more only if the mesh has and cannot be made coarser; None: as the lengths say.
     Raises MeshError for a mesh that is not manifold.
     """
     device = mesh.vertices.device
@@ -50,8 +54,23 @@ def remesh_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tens
         None if columns is None else columns.cpu(),
         corners,
         passes=passes,
-        options=OPTIONS,
+        options=replace(OPTIONS, split_up_to=most_faces),
     )
+    factor, longer = 1.0, 1.0
+    for _ in range(MOST_PASSES):
+        before = len(found.faces)
+        if most_faces is None or before <= most_faces:
+            break
+        factor *= longer
+        found = remesh(
+            found.vertices,
+            found.faces,
+            found.target_length * longer,
+            found.attributes,
+            found.corner_attributes,
+            options=replace(OPTIONS, split_up_to=most_faces),
+        )
+        longer = COARSER if len(found.faces) > HELPS * before else 1.0
     uvs = uv_faces = None
     if found.corner_attributes is not None:
         # Weld corners with the same coordinates.
@@ -62,4 +81,4 @@ def remesh_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tens
     new_mesh = Mesh(found.vertices.to(device), found.faces.to(device), uvs, uv_faces)
     if mesh.normal_faces is not None:
         new_mesh = new_mesh.with_crease(GIVEN_CREASE_DEG if mesh.crease_deg is None else mesh.crease_deg)
-    return RemeshedObject(new_mesh, new_rows, found.target_length.to(device), found.edits)
+    return RemeshedObject(new_mesh, new_rows, (found.target_length / factor).to(device))

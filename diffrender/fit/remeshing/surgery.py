@@ -7,6 +7,7 @@ from torch import Tensor
 
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.reach import Reach
 from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
 from diffrender.fit.remeshing.reunwrap import reunwrap
 from diffrender.fit.target_lengths import TargetLengths
@@ -15,16 +16,19 @@ from diffrender.scene.quantity_kinds import textures_of, vertex_fields_of
 
 
 @torch.no_grad()
-def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int) -> None:
-    """Remesh the objects that are due after `done` steps, and unwrap those that are not remeshed later."""
+def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int, reach: Reach) -> None:
+    """Remesh the objects that are due after `done` steps, and unwrap those that are not remeshed later.
+
+    reach: of their vertices; those that are beyond it, or not finite, are left to the checks of the next step.
+    """
     steps = optimizer.steps
     for path, targets in optimizer.target_lengths.items():
         policy = targets.policy
         if not policy.is_due(done, steps):
             continue
         vertices = model.parametrization(path).value_of(model.latents[path])
-        if not bool(torch.isfinite(vertices.sum())):
-            continue  # reported before the next step
+        if not bool(torch.isfinite(vertices.sum())) or reach.find_far({path: vertices}) is not None:
+            continue
         _remesh(model, optimizer, path, vertices, targets)
         name = ParameterPath.parse(path).name
         if policy.unwrap and policy.is_last(done, steps) and textures_of(model.template.scene.objects[name].material):
@@ -47,7 +51,9 @@ def _remesh(model: SceneModel, optimizer: FitOptimizer, path: str, vertices: Ten
     for other in (path, *learned):
         rows[f"speed {other}"], rows[f"root {other}"] = moments[other].rows()
     stretch = targets.policy.stretch(mesh, targets.lengths)
-    found = remesh_with_attributes(mesh, rows, targets.lengths * stretch, targets.policy.passes)
+    found = remesh_with_attributes(
+        mesh, rows, targets.lengths * stretch, targets.policy.passes, targets.policy.most_faces
+    )
 
     new_latents = {other: latent.detach() for other, latent in latents.items()}
     new_fields = {field: found.rows[f"field {field}"] for field in fields}

@@ -46,11 +46,13 @@ class RemeshOptions:
         nothing is collapsed across them and they are not flipped. None: only boundaries and seams are kept.
     relax: fraction of the way that vertices slide towards the centre of their faces per pass, 0..1.
     most_faces: raise an error instead of making more faces than about this.
+    split_up_to: no edge is split where more faces than this would result; None: all that are too long are.
     """
 
     features_deg: float | None = 60.0
     relax: float = 0.5
     most_faces: int = MOST_FACES
+    split_up_to: int | None = None
 
     def __post_init__(self) -> None:
         if self.features_deg is not None and not 0 < self.features_deg <= 180:
@@ -281,12 +283,18 @@ def _run_pass(halves: HalfEdges, options: RemeshOptions, counts: np.ndarray) -> 
     from diffrender.geometry.remesh.relax import relax_vertices
     from diffrender.geometry.remesh.split import find_long_edges, split_edges
 
+    n_faces = int((halves.corner[: 3 * halves.used[1] : 3] >= 0).sum())
     for _ in range(MOST_ROUNDS):
         edges = find_long_edges(halves, HIGH)
+        if options.split_up_to is not None:
+            # The longest first; a split makes at most two faces.
+            edges = edges[: max(0, (options.split_up_to - n_faces) // 2)]
         if not len(edges):
             break
         halves = _grow(halves, len(edges))
-        counts[SPLIT] += split_edges(halves, edges)
+        n_splits = split_edges(halves, edges)
+        counts[SPLIT] += n_splits
+        n_faces += 2 * n_splits
     collapse_edges(halves, find_short_edges(halves, LOW), LOW, HIGH, counts)
     for _ in range(MOST_SWEEPS):
         if not flip_edges(halves, _cos_feature(options), counts):

@@ -13,6 +13,7 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.posed_images import PosedImage, load_or_note, problems_error
+from diffrender.readers.images.image import decode_picture, existing_file
 from diffrender.render.aovs import AOV, AOVS
 from diffrender.scene.target_views import Views
 
@@ -23,9 +24,9 @@ CAPTURED_AOVS: Mapping[str, AOV] = {name: aov for name, aov in AOVS.items() if n
 def read_aov(source: Path, frames: Sequence[PosedImage], views: Views, name: str) -> Tensor:
     """Read "normal" or "depth" of `frames` as `Views.aovs` has it: [N, H, W, C], in the size of `views`.
 
-    The files are .npy arrays [H, W, C] (or [H, W] for depth) of numbers, at least as large as the views: world normals,
-    zero where there is no surface; camera depths, 0 or less where unknown. NaN is unknown, and so is a pixel if any
-    part of it is; pixels outside the views' masks are zero.
+    The files are .npy arrays [H, W, C] (or [H, W] for depth) of numbers, at least as large as the views and of their
+    shape: world normals, zero where there is no surface; camera depths, 0 or less where unknown, also as 16-bit images.
+    NaN is unknown, and so is a pixel if any part of it is; pixels outside the views' masks are zero.
     Raises one DataError that lists all frames whose file is missing or of another shape.
     """
     problems: list[str] = []
@@ -44,10 +45,7 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
     path = frame.aov_paths.get(name)
     if path is None:
         raise DataError(f"has no {name}_path, which loss.{name} needs; give it a .npy file, or remove loss.{name}")
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a .npy array ({error})") from error
+    values = _values(path, name)
     channels = CAPTURED_AOVS[name].channels
     if channels == 1 and values.ndim == 2:
         values = values[..., None]
@@ -60,7 +58,14 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
             f"{path}: is {tensor.shape[1]} x {tensor.shape[0]} (width x height), smaller than the fitted images,"
             f" {width} x {height}; lower targets.resolution, or give a larger file"
         )
+    # The fitted images are rounded to whole pixels.
+    if abs(tensor.shape[0] * width - tensor.shape[1] * height) > 0.5 * sum(tensor.shape[:2]):
+        raise DataError(
+            f"{path}: is {tensor.shape[1]} x {tensor.shape[0]} (width x height), which is of another shape than the"
+            f" fitted images, {width} x {height}; it must have one value for each pixel of its image"
+        )
     if name == "depth":
+        tensor = tensor * frame.depth_unit
         tensor = tensor.where(tensor > 0, torch.nan)
     resized = resize_area(tensor[None], height, width)[0]
     if mask is None:
@@ -68,3 +73,13 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
     # Normals are zero where there is no surface, so their mean over a pixel already includes its coverage.
     covered = resized * mask[..., None] if name == "depth" else resized
     return covered.where(mask[..., None] > 0, 0.0)
+
+
+def _values(path: Path, name: str) -> np.ndarray:
+    """Return the values of a .npy file or, of depth, the whole numbers of an image."""
+    if name == "depth" and path.suffix.lower() in (".png", ".tif", ".tiff"):
+        return np.asarray(decode_picture(existing_file(path), str(path)))
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a .npy array ({error})") from error

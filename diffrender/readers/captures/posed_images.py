@@ -27,6 +27,8 @@ from diffrender.scene.target_views import Views
 T = TypeVar("T")
 # From here on float32 resolves the spread of the cameras to less than about 1e-5.
 FAR = 100.0
+# How many problems of a capture a message lists.
+LISTED_PROBLEMS = 12
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class PosedImage:
     name: for people. place: its name in messages, for example "frame 3 (images/0003.png)".
     cam_from_world: [4, 4] float64, rigid, OpenCV axes.
     stated_width, stated_height: the size in pixels that the capture says the image has, or None.
-    aov_paths: the files of its "normal" and "depth", if there are any.
+    mask_white: the value, of 255, of the object in the mask file.
+    aov_paths: the files of its "normal" and "depth", if there are any. depth_unit: of the depths, in world units.
     exposure, white_balance: in stops, and [3] gains, as in scene.cameras; None if the capture omits them.
     """
 
@@ -84,7 +87,9 @@ class PosedImage:
     intrinsics: Intrinsics
     stated_width: int | None = None
     stated_height: int | None = None
+    mask_white: int = 255
     aov_paths: Mapping[str, Path] = field(default_factory=dict)
+    depth_unit: float = 1.0
     exposure: float | None = None
     white_balance: tuple[float, ...] | None = None
 
@@ -118,6 +123,19 @@ def move_frames(frames: Sequence[PosedImage], origin: tuple[float, float, float]
     move = torch.eye(4, dtype=torch.float64)
     move[:3, 3] = torch.tensor(origin, dtype=torch.float64)
     return [replace(frame, cam_from_world=frame.cam_from_world @ move) for frame in frames]
+
+
+def with_mask_white(frames: Sequence[PosedImage], notes: list[str]) -> list[PosedImage]:
+    """Return the frames with the `mask_white` of their mask files: 1, and a note, if none holds more than 0 and 1."""
+    paths = [frame.mask_path for frame in frames if frame.mask_path is not None and frame.mask_path.is_file()]
+    try:
+        # One mask of another kind decides; usually it is the first.
+        if not paths or not all(round(float(read_mask(path).max()) * 255, 3) == 1 for path in paths):
+            return list(frames)
+    except DataError:  # reading the frame says so
+        return list(frames)
+    notes.append(f"its {len(paths)} masks hold 0 and 1 of 255 only; 1 is taken for the object")
+    return [replace(frame, mask_white=1) for frame in frames]
 
 
 def read_posed_images(source: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
@@ -154,20 +172,30 @@ def read_posed_images(source: Path, frames: Sequence[PosedImage], options: Captu
 def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:
     """Return one error for everything that is wrong with what `source` lists; what several frames share is said once.
 
-    problems: each with the frame it is about, "place: what", or about all.
+    problems: each with the frame it is about, "place: what", or about all. Of what is said of a file of each frame,
+        "place: path: what", the first file is named; of many that remain, the first are told.
     """
     places: dict[str, list[str]] = {}
+    files: dict[str, str] = {}
     for problem in problems:
         is_of_frame = problem.startswith("frame ") and "): " in problem
         place, colon, what = problem.partition("): ") if is_of_frame else ("", "", problem)
+        file, _, about_file = what.partition(": ")
+        if is_of_frame and about_file and (Path(file).is_absolute() or Path(file).exists()):
+            what = about_file
+            files.setdefault(what, file)
         places.setdefault(what, []).append(place + colon.rstrip(": "))
     lines = []
     for what, named in places.items():
         where = f"all {n_frames} frames" if n_frames == len(named) > 1 else some(named)
-        lines.append(f"{where}: {what}" if named[0] else what)
+        file = files.get(what, "")
+        told = what if not file else f"{file}: {what}" if len(named) == 1 else f"{what} (the first: {file})"
+        lines.append(f"{where}: {told}" if named[0] else told)
     if len(lines) == 1:
         return DataError(f"{source}: {lines[0]}")
-    return DataError(f"{source}: {len(lines)} problems\n" + "\n".join(f"  - {line}" for line in lines))
+    more = [f"and {len(lines) - LISTED_PROBLEMS} more"] if len(lines) > LISTED_PROBLEMS else []
+    listed = "\n".join(f"  - {line}" for line in lines[:LISTED_PROBLEMS] + more)
+    return DataError(f"{source}: {len(lines)} problems\n{listed}")
 
 
 def load_or_note(frame: PosedImage, problems: list[str], load: Callable[[], T]) -> T | None:
@@ -205,7 +233,7 @@ def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None
     """Return the share of each pixel that shows the object, [H, W]: by transparency, mask file, or their product."""
     mask = image.alpha
     if use_masks and frame.mask_path is not None:
-        from_file = read_mask(frame.mask_path)
+        from_file = read_mask(frame.mask_path) * (255 / frame.mask_white)
         if from_file.shape != image.rgb.shape[:2]:
             raise DataError(
                 f"{frame.mask_path}: is {from_file.shape[1]} x {from_file.shape[0]} (width x height), but its image is"
@@ -216,7 +244,8 @@ def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None
         file = frame.image_path if frame.mask_path is None else frame.mask_path
         raise DataError(
             f"{file}: the mask holds no object: its largest value is {round(float(mask.max()) * 255)} of 255"
-            " (0 is background, 255 is object); give a mask with an object in it, or remove this frame"
+            " (0 is background, 255 is object); give a mask with an object in it, multiplied by 255 if 1 means object"
+            " in it, or remove this frame"
         )
     return mask
 

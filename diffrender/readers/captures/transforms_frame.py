@@ -23,6 +23,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", "
 # Camera models that are pinholes if all their distortion is zero.
 _UNDISTORTED = dict.fromkeys(("SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL"), Perspective)
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+NERFSTUDIO_DEPTH = "depth_file_path"  # depth in thousandths of the world's unit
 LARGEST_EXPOSURE_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
 # How far R R^T may be from the identity: files are often rounded to three digits. `_nearest_rigid` removes it; from
 # ROUNDED on it is worth a note.
@@ -53,13 +54,16 @@ def posed_image(
     mask_path = frame.get("mask_path")
     if mask_path is not None and not isinstance(mask_path, str):
         own.append(f"mask_path must be a path, got {shorten(mask_path)}")
-    aov_paths = {}
+    aov_paths, depth_unit = {}, 1.0
     for name in CAPTURED_AOVS:
-        aov_path = frame.get(f"{name}_path")
+        key = f"{name}_path"
+        if name == "depth" and frame.get(key) is None and frame.get(NERFSTUDIO_DEPTH) is not None:
+            key, depth_unit = NERFSTUDIO_DEPTH, 1e-3
+        aov_path = frame.get(key)
         if isinstance(aov_path, str):
             aov_paths[name] = resolve(path.parent, aov_path)
         elif aov_path is not None:
-            own.append(f"{name}_path must be a path, got {shorten(aov_path)}")
+            own.append(f"{key} must be a path, got {shorten(aov_path)}")
     exposure, white_balance = _exposure(frame, own), _white_balance(frame, own)
     if own or cam_from_world is None:
         problems.extend(f"{place}: {problem}" for problem in own)
@@ -74,6 +78,7 @@ def posed_image(
         stated_width=width,
         stated_height=height,
         aov_paths=aov_paths,
+        depth_unit=depth_unit,
         exposure=exposure,
         white_balance=white_balance,
     )

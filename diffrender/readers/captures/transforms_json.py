@@ -21,6 +21,7 @@ from diffrender.readers.captures.posed_images import (
     problems_error,
     read_posed_images,
     some,
+    with_mask_white,
 )
 from diffrender.readers.captures.transforms_frame import ROUNDED, matrix_of, posed_image, resolve, rounding_of, shorten
 from diffrender.scene.target_views import Views
@@ -40,12 +41,12 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
 
     The file holds "frames". Each has `file_path` (relative to the JSON; the suffix may be missing), `transform_matrix`
     (camera to world, OpenGL axes: x right, y up, looking along -z) and, optionally, `mask_path`, `normal_path` (.npy,
-    [H, W, 3] world normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN if unknown). Per frame
-    or once for all: `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`, `camera_angle_y` in radians.
-    `camera_model` is a name in scene.projections.PROJECTIONS, whose parameters are beside the focal lengths; with
-    "ORTHOGRAPHIC", `fl_x` and `fl_y` are pixels per world unit. A frame may have its `exposure`, -20..20 stops, and its
-    `white_balance`, gains of R, G and B above 0 (see scene.cameras). Distortion that the camera model does not have
-    must be zero.
+    [H, W, 3] world normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN if unknown) or
+    nerfstudio's `depth_file_path` (16-bit PNG or .npy, in thousandths of the world's unit). Per frame or once for all:
+    `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`, `camera_angle_y` in radians. `camera_model` is
+    a name in scene.projections.PROJECTIONS, whose parameters are beside the focal lengths; with "ORTHOGRAPHIC", `fl_x`
+    and `fl_y` are pixels per world unit. A frame may have its `exposure`, -20..20 stops, and its `white_balance`, gains
+    of R, G and B above 0 (see scene.cameras). Distortion that the camera model does not have must be zero.
 
     Raises one DataError with everything that is wrong, each entry with its frame, the value and what it must be.
 
@@ -76,13 +77,15 @@ def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[Posed
             f"{len(rounding)} of its {len(frames)} transform matrices are rotations only to {max(rounding):.1g};"
             " the nearest rotations are used"
         )
+    if "depth" in options.aovs and any(frame.depth_unit != 1 for frame in posed):
+        notes.append("its depth_file_path are in thousandths of the world's unit, as nerfstudio has them")
     lost = [frame.name for frame in posed if not frame.image_path.is_file()]
     if lost and options.skip_missing:
         if len(lost) == len(posed):
             raise DataError(f"{path}: none of its {len(lost)} images exists; the first is {posed[0].image_path}")
         notes.append(f"{len(lost)} of its {len(posed)} images do not exist and are skipped: {some(lost)}")
         posed = [frame for frame in posed if frame.image_path.is_file()]
-    return _short_names(posed)
+    return _short_names(with_mask_white(posed, notes) if options.use_masks else posed)
 
 
 def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
