@@ -117,7 +117,7 @@ def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     folder = create_run_folder(out, name, started)
     if scene_file is not None:
         write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
-    write_text(folder.path / RESOLVED, format_resolved(setup.config))
+    write_text(folder.path / RESOLVED, format_resolved(setup.config, setup.reasons))
     return _RunState(setup, folder, [], started, clock)
 
 
@@ -131,7 +131,7 @@ def _resume(config: FitConfig, folder: RunFolder, scene_file: Path | None) -> _R
     steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer)
     check_unfinished(folder, steps_done, setup.settings.steps)
     before = read_metric_rows(folder, steps_done)
-    write_text(folder.path / RESOLVED, format_resolved(setup.config))
+    write_text(folder.path / RESOLVED, format_resolved(setup.config, setup.reasons))
     return _RunState(setup, folder, before, started, clock)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from diffrender.config.options.base import Strict
@@ -16,11 +17,23 @@ HEADER = """\
 FIRST_KEYS = ("targets", "mesh", "material", "pose", "objects", "lights", "background", "render", "optimize", "loss")
 
 
-def format_resolved(config: FitConfig) -> str:
-    """Return `config` as a scene file; parsed again, it is `config`."""
+def format_resolved(config: FitConfig, reasons: Mapping[str, str] | None = None) -> str:
+    """Return `config` as a scene file; parsed again, it is `config`.
+
+    reasons: comments by the dotted key that they are written above: at the top, or below `optimize`.
+    """
     data = plain(config)
     ordered = {key: data[key] for key in FIRST_KEYS if key in data}
-    return HEADER + write_yaml(ordered | data)
+    lines = []
+    section = ""
+    for line in write_yaml(ordered | data).splitlines():
+        if not line.startswith(" "):
+            section = line.partition(":")[0]
+        key = line.strip().partition(": ")[0].removesuffix(":")
+        indent = len(line) - len(line.lstrip())
+        reason = (reasons or {}).get(section if not indent else f"{section}.{key}" if indent == 2 else "")
+        lines += [*([f"{' ' * indent}# {reason}"] if reason else []), line]
+    return HEADER + "\n".join([*lines, ""])
 
 
 def plain(value: Any) -> Any:

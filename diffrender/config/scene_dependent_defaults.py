@@ -66,6 +66,8 @@ SMOOTHING = 0.02
 # Weights of terms; those of materials and lights were tuned on scenes/material.yaml.
 NORMAL_CONSISTENCY_WITH_LARGE_STEPS = 0.001
 NORMAL_CONSISTENCY = 0.01
+# Without it, remeshed vertices follow the noise of their gradients: an orange peel.
+NORMAL_CONSISTENCY_OF_REMESHED = 0.15
 LAPLACIAN = 0.1
 SMOOTHNESS = 3e-4
 WHITE_LIGHT = 1e-3

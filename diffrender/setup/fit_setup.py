@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -24,10 +25,11 @@ from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.parameter_paths import get_value
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
+from diffrender.setup.best_defaults import choose_defaults
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
-from diffrender.setup.objective import build_terms, default_loss
+from diffrender.setup.objective import build_terms, fill_loss
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import build_scene, constructor_options
@@ -45,6 +47,7 @@ class FitSetup:
     relit: the target scene under `relight` lights, on the device; None if the file has no such lights.
     origin: the point of the user's world that is the origin of scene, cameras and results (setup.local_origin).
     notes: what readers changed, or did not read, of meshes and captures.
+    reasons: why defaults were chosen, by dotted key of the scene file.
     """
 
     config: FitConfig
@@ -61,6 +64,7 @@ class FitSetup:
     relit: Relit | None = None
     origin: Origin = ZERO
     notes: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def display(self) -> Display:
@@ -91,14 +95,16 @@ def build_fit(config: FitConfig) -> FitSetup:
     origin = targets.place.origin
     config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
     config = config.model_copy(update={"background": targets.background})
+    chosen = choose_defaults(config, targets.fit)
+    config = chosen.config
     scene, config, notes, names = build_scene(config, targets.place)
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_gains(fit_views, config)
     config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
-    parameters = fill_parameters(config, scene, fit_views.cameras, size)
-    loss = config.loss or default_loss(parameters, scene, fit_views)
+    parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color)
+    loss = fill_loss(config.loss, parameters, scene, fit_views)
     optimize = _fill_resolution(config.optimize.with_parameters(parameters))
     edges = fill_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
@@ -138,6 +144,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
         origin=origin,
         notes=tuple(dict.fromkeys((*targets.notes, *notes))),
+        reasons=chosen.reasons,
     )
 
 

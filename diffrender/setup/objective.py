@@ -9,6 +9,7 @@ from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.scene_dependent_defaults import (
     LAPLACIAN,
     NORMAL_CONSISTENCY,
+    NORMAL_CONSISTENCY_OF_REMESHED,
     NORMAL_CONSISTENCY_WITH_LARGE_STEPS,
     SMOOTHNESS,
     WHITE_LIGHT,
@@ -25,6 +26,20 @@ from diffrender.setup.scene import constructor_options
 
 # Kinds of a material's other inputs: roughness, shininess, the colour of a highlight.
 FINISHES = (COLOR, SHARE, NUMBER)
+
+
+def fill_loss(
+    loss: LossOptions | None, parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views
+) -> LossOptions:
+    """Return `loss`, or the default; where a mesh is remeshed, with the smoothness that it needs unless it says so.
+
+    `normal_consistency: null` says so.
+    """
+    filled = default_loss(parameters, scene, views) if loss is None else loss
+    is_smooth = {"normal_consistency", "laplacian", "bilaplacian"} & filled.model_fields_set
+    if is_smooth or all(options.remesh is None for options in parameters.values()):
+        return filled
+    return filled.model_copy(update={"normal_consistency": TermOptions(weight=NORMAL_CONSISTENCY_OF_REMESHED)})
 
 
 def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views) -> LossOptions:

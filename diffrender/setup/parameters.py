@@ -72,20 +72,19 @@ def _owner_and_field(path: str, only: str | None) -> tuple[str, str]:
     return (only or "", path) if root in ("mesh", "material", "pose", "scale") else ("", path)
 
 
-def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: float) -> dict[str, ParameterOptions]:
-    """Return what is optimised, by path, with all defaults filled in. size: a typical length of the scene."""
-    parameters = config.optimize.parameters()
-    if not parameters:
-        off = {canonical_path(scene, cameras, path) for path in config.optimize.written()}
-        prefixes = [f"objects.{name}." if config.objects is not None else "" for name in scene.objects]
-        parameters = {
-            f"{prefix}{value}": ParameterOptions()
-            for prefix in prefixes
-            for value in ("mesh.vertices", "material.base_color")
-            if canonical_path(scene, cameras, f"{prefix}{value}") not in off
-        }
-        if not parameters:
-            raise ConfigError("optimize: everything that is learned by default is off; name a value that is learned")
+def fill_parameters(
+    config: FitConfig,
+    scene: Scene,
+    cameras: Cameras,
+    size: float,
+    shape: ParameterOptions,
+    color: ParameterOptions,
+) -> dict[str, ParameterOptions]:
+    """Return what is optimised, by path, with all defaults filled in.
+
+    size: a typical length of the scene. shape, color: of vertices and base colours that `optimize` does not name.
+    """
+    parameters = _with_defaults(config, scene, cameras, {"mesh.vertices": shape, "material.base_color": color})
     filled = {}
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each.mesh.vertices for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
@@ -115,6 +114,26 @@ def fill_parameters(config: FitConfig, scene: Scene, cameras: Cameras, size: flo
             updates["remesh"] = fill_unwrap(path, remesh, scene.objects[name], written, config.optimize.steps)
         filled[path] = options.model_copy(update=updates)
     return filled
+
+
+def _with_defaults(
+    config: FitConfig, scene: Scene, cameras: Cameras, defaults: Mapping[str, ParameterOptions]
+) -> dict[str, ParameterOptions]:
+    """Return what is learned by path: what `optimize` names, and the defaults of objects unless it names any of theirs.
+
+    defaults: by path within an object. Raises ConfigError if nothing is left.
+    """
+    learned = config.optimize.parameters()
+    written = {canonical_path(scene, cameras, path) for path in config.optimize.written()}
+    names_objects = any(ParameterPath.parse(canonical_path(scene, cameras, path)).root == "objects" for path in learned)
+    added: dict[str, ParameterOptions] = {}
+    for name in () if names_objects else scene.objects:
+        prefix = f"objects.{name}." if config.objects is not None else ""
+        paths = {f"{prefix}{value}": options for value, options in defaults.items()}
+        added |= {path: own for path, own in paths.items() if canonical_path(scene, cameras, path) not in written}
+    if not added and not learned:
+        raise ConfigError("optimize: everything that is learned by default is off; name a value that is learned")
+    return added | learned
 
 
 def _fill_levels(path: str, levels: int | None, value: Tensor) -> int | None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.targets import SyntheticOptions, TargetsOptions
 from diffrender.config.scene_dependent_defaults import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
 from diffrender.config.schema import FitConfig
@@ -22,6 +23,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
+from diffrender.setup.backdrop import find_backdrop, with_masks
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
@@ -66,6 +68,17 @@ def build_targets(config: FitConfig) -> Targets:
         assert options.path is not None
         scene = relit = None
         fit, heldout, aabb, origin, notes = _read(options.path, options, background, aovs)
+    is_stated = any(color is not None for color in candidates)
+    has_none = synthetic is None and options.masks and fit.masks is None
+    if has_none and (not is_stated or isinstance(config.mesh, VisualHullMesh)):
+        fit, heldout, backdrop = _with_found_masks(fit, heldout)
+        if backdrop is not None:
+            background = background if is_stated else backdrop
+            color = ", ".join(f"{value:.3g}" for value in backdrop)
+            notes.append(
+                f"{Path(options.path or '').name}: it has no masks, but a backdrop of one colour ([{color}] in linear"
+                " RGB): masks of what is in front of it are found; `targets: {masks: false}` does without"
+            )
     doubt = None if options.path is None else doubt_poses(fit, origin, aabb)
     if options.path is not None and doubt is not None:
         notes.append(f"{Path(options.path).name}: {doubt}")
@@ -78,6 +91,17 @@ def build_targets(config: FitConfig) -> Targets:
     near = config.render.near or NEAR * place.region.radius
     fit, heldout = _with_near(fit, near), None if heldout is None else _with_near(heldout, near)
     return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes))
+
+
+def _with_found_masks(
+    fit: Views, heldout: Views | None
+) -> tuple[Views, Views | None, tuple[float, float, float] | None]:
+    """Return the views with masks, and the linear colour of their backdrop; unchanged and None if they have none."""
+    backdrop = find_backdrop(fit)
+    masked = None if backdrop is None else with_masks(fit, backdrop)
+    if backdrop is None or masked is None:
+        return fit, heldout, None
+    return masked, None if heldout is None else with_masks(heldout, backdrop), backdrop.linear
 
 
 def _with_near(views: Views, near: float) -> Views:

@@ -32,6 +32,8 @@ material: *paint
 lights: [{type: environment, radiance: SKY}]
 optimize:
   steps: 80
+  mesh.vertices: off
+  material.base_color: off
   lights.environment.rotation: {lr: 0.05, schedule: cosine}
 """
 

@@ -77,6 +77,8 @@ lights:
   - {name: sky, type: ambient, radiance: 0.6}
 optimize:
   steps: 150
+  mesh.vertices: off
+  material.base_color: off
   lights.key.direction: {lr: 0.05, schedule: cosine}
   lights.key.radiance: {lr: 0.05, schedule: cosine}
   lights.sky.radiance: {lr: 0.05, schedule: cosine}

@@ -272,7 +272,8 @@ def test_options_that_do_not_fit_the_files_are_refused(
 def test_a_mask_loss_needs_masks(tmp_path: Path) -> None:
     write_capture(tmp_path, "transforms.json", 2)
     with pytest.raises(ConfigError, match="no masks"):
-        build_fit(parse_config("targets: {path: .}\nmesh: {subdivisions: 0, radius: 1}\nloss: {mask: 1}", tmp_path))
+        text = "targets: {path: .}\nbackground: 0.0\nmesh: {subdivisions: 0, radius: 1}\nloss: {mask: 1}"
+        build_fit(parse_config(text, tmp_path))
 
 
 def write_capture(folder: Path, name: str, count: int) -> None:
@@ -290,7 +291,9 @@ def test_the_test_file_is_held_out_unless_the_split_is_given(
 ) -> None:
     write_capture(tmp_path, "transforms_train.json", 5)
     write_capture(tmp_path, "transforms_test.json", 2)
-    text = f"targets: {{path: ., test_every: {test_every}, resolution: 12}}\nmesh: {{subdivisions: 0}}\n"
+    text = (
+        f"targets: {{path: ., test_every: {test_every}, resolution: 12}}\nbackground: 0.0\nmesh: {{subdivisions: 0}}\n"
+    )
     setup = build_fit(parse_config(text, tmp_path))
     assert len(setup.fit_views) == n_fit
     assert (0 if setup.heldout_views is None else len(setup.heldout_views)) == n_heldout

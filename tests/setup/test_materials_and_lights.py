@@ -172,6 +172,8 @@ optimize:
   lights.sky.rotation:
   lights.torch.outer_deg:
   lights.smooth.coefficients:
+  mesh.vertices: off
+  material.base_color: off
 """
     )
     lights = setup.scene.lights

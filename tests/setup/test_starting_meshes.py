@@ -100,6 +100,10 @@ def write_capture(folder: Path, masked: bool, **more: object) -> None:
 
 def test_a_hull_of_photographs_without_masks_is_refused(tmp_path: Path) -> None:
     write_capture(tmp_path, masked=False)
+    # No backdrop of one colour, in front of which masks are found.
+    noise = torch.rand(*built("mesh: {subdivisions: 0}").fit_views.images.shape[1:])
+    for path in tmp_path.glob("*.png"):
+        write_png(path, noise)
     with pytest.raises(ConfigError, match=r"mesh: a visual hull needs masks.*mask_path.*init: sphere"):
         build_fit(parse_config("targets: {path: .}\n" + HULL, tmp_path))
 
@@ -201,7 +205,9 @@ def test_images_may_begin_small_over_random_backgrounds() -> None:
 def test_a_random_background_needs_masks(tmp_path: Path) -> None:
     write_capture(tmp_path, masked=False)
     with pytest.raises(ConfigError, match="random needs masks"):
-        build_fit(parse_config("targets: {path: ., background: random}\nmesh: {subdivisions: 1}", tmp_path))
+        build_fit(
+            parse_config("targets: {path: ., background: random}\nbackground: 0.0\nmesh: {subdivisions: 1}", tmp_path)
+        )
 
 
 @pytest.mark.parametrize(

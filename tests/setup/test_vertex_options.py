@@ -134,8 +134,8 @@ def test_an_initial_mesh_that_cannot_be_remeshed_is_refused(tmp_path: Path) -> N
     [
         ("{}", ["image", "mask", "normal_consistency"]),
         ("{method: identity}", ["image", "mask", "laplacian", "normal_consistency"]),
-        ("{remesh: continuous}", ["image", "mask"]),
-        ("{method: large_steps, remesh: continuous}", ["image", "mask"]),
+        ("{remesh: continuous}", ["image", "mask", "normal_consistency"]),
+        ("{method: large_steps, remesh: continuous}", ["image", "mask", "normal_consistency"]),
     ],
 )
 def test_what_keeps_shapes_smooth_depends_on_how_they_move(options: str, terms: list[str]) -> None:

@@ -1,0 +1,171 @@
+"""What is chosen where a scene file says little: by masks, views and pixels, with reasons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from diffrender.config.load import parse_config
+from diffrender.config.options.parameters import ParameterOptions
+from diffrender.config.resolved import format_resolved
+from diffrender.geometry.primitives import bumpy_sphere
+from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.target_views import Views
+from diffrender.scene.textures.texture import Texture
+from diffrender.setup.backdrop import find_backdrop, with_masks
+from diffrender.setup.fit_setup import FitSetup, build_fit
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.images.png import write_png
+
+GRAY = 0.3
+HOOP = Mesh(*bumpy_sphere(3))
+
+
+def views(size: int = 64, count: int = 8, noise: float = 0.0) -> tuple[Views, torch.Tensor]:
+    """Return pictures of a ball before a gray backdrop, and its true masks."""
+    angles = torch.arange(count) * 2 * torch.pi / count
+    eyes = torch.stack([4 * angles.cos(), torch.linspace(-1, 2, count), 4 * angles.sin()], 1)
+    cameras = Cameras.perspective(eyes, fov_deg=40, height=size, width=size)
+    colors = 0.1 + 0.8 * (HOOP.vertices - HOOP.vertices.amin(0)) / (HOOP.vertices.amax(0) - HOOP.vertices.amin(0))
+    found = render(Scene({"a": Object(HOOP, Unlit(colors))}, background=torch.full((3,), GRAY)), cameras)
+    images = found.image[..., :3]
+    images = images + noise * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    return Views(cameras, images.clamp(0, 1), None, tuple(f"{i}.png" for i in range(count))), found.rgba[..., 3]
+
+
+def write(folder: Path, size: int = 64, count: int = 8, masked: bool = True) -> None:
+    found, masks = views(size, count)
+    for i, name in enumerate(found.names):
+        write_png(folder / name, found.images[i])
+        if masked:
+            Image.fromarray((masks[i] * 255).byte().numpy()).save(folder / f"mask_{name}")
+    write_transforms(folder / "transforms.json", found.cameras, found.names)
+    content = json.loads((folder / "transforms.json").read_text())
+    for frame in content["frames"] if masked else ():
+        frame["mask_path"] = f"mask_{Path(frame['file_path']).name}"
+    (folder / "transforms.json").write_text(json.dumps(content))
+
+
+def built(folder: Path, text: str = "") -> FitSetup:
+    return build_fit(parse_config("targets: {path: .}\n" + text, folder))
+
+
+def shape_of(setup: FitSetup) -> ParameterOptions:
+    return setup.config.optimize.parameters()["mesh.vertices"]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_one_line_is_a_hull_that_is_remeshed_with_a_texture(tmp_path: Path, masked: bool) -> None:
+    write(tmp_path, masked=masked)
+    setup = built(tmp_path)
+    (item,) = setup.scene.objects.values()
+    assert item.mesh.topology.is_closed and isinstance(item.material, Unlit)
+    assert isinstance(item.material.base_color, Texture)
+    shape = shape_of(setup)
+    assert shape.remesh is not None and shape.remesh.most_faces == 2000 and shape.schedule.type == "exponential"
+    assert [term.name for term in setup.objective.terms] == ["image", "mask", "normal_consistency"]
+    assert setup.config.background == pytest.approx((0.0, 0.0, 0.0) if masked else (GRAY,) * 3, abs=0.01)
+    assert set(setup.reasons) == {"mesh", "material", "optimize.mesh.vertices"}
+    # Written out with reasons, it is the same fit.
+    text = format_resolved(setup.config, setup.reasons)
+    assert "# the masks of 7 views carve a first shape\nmesh: {init: visual_hull" in text
+    again = build_fit(parse_config(text, tmp_path))
+    assert again.config == setup.config and not again.reasons
+    torch.testing.assert_close(again.fit_views.masks, setup.fit_views.masks, rtol=0, atol=0)
+
+
+def test_faces_and_first_images_follow_the_pixels(tmp_path: Path) -> None:
+    write(tmp_path, size=400)
+    setup = built(tmp_path)
+    resolution = setup.config.optimize.resolution
+    assert resolution is not None and (resolution.scale, resolution.until) == (0.5, 320)
+    assert setup.fit_views.masks is not None
+    pixels = float(setup.fit_views.masks.sum((1, 2)).mean()) / 4
+    remesh = shape_of(setup).remesh
+    assert remesh is not None and remesh.most_faces == pytest.approx(pixels, abs=1)
+    assert built(tmp_path, "optimize: {resolution: null}").config.optimize.resolution is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mesh: {init: sphere, subdivisions: 2}",
+        "optimize: {mesh.vertices: {lr: 0.01}}",
+        "objects: [{name: a, mesh: {init: sphere, subdivisions: 2}}]",
+    ],
+)
+def test_what_a_file_says_of_its_shape_is_kept(tmp_path: Path, text: str) -> None:
+    write(tmp_path)
+    setup = built(tmp_path, text)
+    assert setup.reasons == {} and all(each.remesh is None for each in setup.config.optimize.parameters().values())
+
+
+def test_few_views_start_from_a_sphere(tmp_path: Path) -> None:
+    write(tmp_path, count=5)
+    assert "mesh" not in built(tmp_path).reasons
+
+
+def test_cameras_and_lights_are_learned_besides_shape_and_color(tmp_path: Path) -> None:
+    write(tmp_path)
+    paths = ["mesh.vertices", "material.base_color", "cameras.exposure"]
+    assert list(built(tmp_path, "optimize: {cameras.exposure: {}}").config.optimize.parameters()) == paths
+    only = built(tmp_path, "optimize: {cameras.exposure: {}, mesh.vertices: off}").config.optimize.parameters()
+    assert list(only) == ["material.base_color", "cameras.exposure"]
+    named = built(tmp_path, "optimize: {material.base_color: {}, background: {}}").config.optimize.parameters()
+    assert list(named) == ["material.base_color", "background"]
+
+
+def test_smoothness_of_a_remeshed_shape_is_left_out_only_on_purpose(tmp_path: Path) -> None:
+    write(tmp_path)
+    for text, expected in (
+        ("{image: l1}", True),
+        ("{image: l1, normal_consistency: null}", False),
+        ("{image: l1, laplacian: 0.1}", False),
+    ):
+        terms = [term.name for term in built(tmp_path, f"loss: {text}").objective.terms]
+        assert ("normal_consistency" in terms) == expected, text
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_masks_before_a_plain_backdrop(noise: float) -> None:
+    found, truth = views(noise=noise)
+    backdrop = find_backdrop(found)
+    assert backdrop is not None and backdrop.linear == pytest.approx((GRAY,) * 3, abs=0.01)
+    masked = with_masks(found, backdrop)
+    assert masked is not None and masked.masks is not None
+    overlap = torch.minimum(masked.masks, truth).sum((1, 2)) / torch.maximum(masked.masks, truth).sum((1, 2))
+    assert float(overlap.min()) > 0.93
+    # Fractions at borders: areas are not those of fat masks.
+    assert float((masked.masks.sum() / truth.sum() - 1).abs()) < 0.02
+
+
+def test_other_pictures_have_no_backdrop() -> None:
+    found, _ = views()
+    ramp = torch.linspace(0, 1, 64)[:, None, None].expand(64, 64, 3)
+    busy = Views(found.cameras, (found.images + ramp).clamp(0, 1), None, found.names)
+    assert find_backdrop(busy) is None
+    empty = Views(found.cameras, torch.full_like(found.images, GRAY), None, found.names)
+    backdrop = find_backdrop(empty)
+    assert backdrop is not None and with_masks(empty, backdrop) is None
+
+
+def test_a_surface_of_the_backdrops_colour_is_not_a_hole() -> None:
+    found, truth = views()
+    images = found.images.clone()
+    images[:, 30:34, 30:34] = GRAY + 0.02  # not quite
+    images[:, 20:23, 30:33] = GRAY  # see-through
+    backdrop = find_backdrop(found)
+    assert backdrop is not None
+    masked = with_masks(Views(found.cameras, images, None, found.names), backdrop)
+    assert masked is not None and masked.masks is not None
+    assert bool((masked.masks[:, 31:33, 31:33] == 1).all()) and bool((masked.masks[:, 21, 31] < 0.2).all())
+    assert float((truth[:, 31, 31] - 1).abs().max()) < 1e-6
