@@ -121,7 +121,7 @@ def _resume(config: FitConfig, folder: RunFolder) -> _RunState:
     checkpoint = find_checkpoint(folder)
     setup = build_fit(config)
     check_same_scene(folder, load_config(folder.path / RESOLVED), setup.config)
-    steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer)
+    steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer, setup.best)
     check_unfinished(folder, steps_done, setup.settings.steps)
     before = read_metric_rows(folder, steps_done)
     write_text(folder.path / RESOLVED, format_resolved(setup.config))
@@ -148,7 +148,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
                 live.enter_context(panel)
             result = fit(
                 setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
-                observers=[recorder, *panels], first_step=first_step,
+                observers=[recorder, *panels], first_step=first_step, best=setup.best,
             )  # fmt: skip
         result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -12,6 +13,7 @@ from diffrender.errors import BackendError, ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.evaluate.materials import Relit
 from diffrender.fit.batch_targets import ResolutionSchedule
+from diffrender.fit.best_state import BestState
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.model import SceneModel
@@ -66,6 +68,18 @@ class FitSetup:
     def display(self) -> Display:
         """How light becomes pictures and videos."""
         return Display(self.config.display.exposure, self.config.display.tone)
+
+    @cached_property
+    def best(self) -> BestState:
+        """The keeper of the best state of this fit."""
+        steps = self.settings.steps
+        return BestState(
+            self.model,
+            self.fit_views,
+            self.objective,
+            lambda scene, cameras: self.render_step(scene, cameras, steps),
+            steps,
+        )
 
     def learned_gains(self) -> list[str]:
         """Return the paths among exposure and white balance that are learned."""
