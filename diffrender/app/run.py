@@ -31,6 +31,7 @@ from diffrender.app.run_recorder import Recorder
 from diffrender.app.saved_scene import SCENE_FILE, save_scene
 from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.turntable import write_turntable
+from diffrender.app.verdict.judge import Judge, judge_targets
 from diffrender.config.load import load_config
 from diffrender.config.resolved import format_resolved
 from diffrender.config.schema import FitConfig
@@ -139,10 +140,11 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         recorder = stack.enter_context(Recorder(setup, folder, state.before))
         evaluator = Evaluator(setup)
         initial = evaluator.evaluate(setup.scene, setup.fit_views.cameras)
+        judge = Judge(setup, initial)
         write_meshes(folder, "initial", setup.config.export, setup.scene, origin=setup.origin)
         recorder.start()
         for panel in panels:
-            panel.opening(opening_text(name, setup, initial, folder))
+            panel.opening(opening_text(name, setup, initial, folder, judge.warnings))
         with ExitStack() as live:
             for panel in panels:
                 live.enter_context(panel)
@@ -161,8 +163,9 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         notes = (*setup.notes, *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
+        verdict = judge.verdict(result, final, recorder.rows)
         outcome = RunOutcome(
-            name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, notes
+            name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, verdict, notes
         )
         metrics = outcome.as_json()
         write_json(folder.path / "metrics.json", metrics)
@@ -174,20 +177,22 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
 
 
 def _check_in_view(setup: FitSetup) -> None:
-    """Raise ConfigError if no fitted view sees the initial scene: there would be no gradient."""
+    """Raise ConfigError, with likely causes, if no fitted view sees the initial scene: there would be no gradient."""
     cameras = setup.fit_views.cameras
     for view in range(len(cameras)):
         with torch.no_grad():
             is_covered = setup.render_views(setup.scene, cameras.select([view])).face_id >= 0
         if bool(is_covered.any()):
             return
+    causes = "".join(f". {reason}" for reason in judge_targets(setup))
     corners = torch.cat([item.vertices_w() for item in setup.scene.objects.values()])
     low, high = (", ".join(f"{x:.3g}" for x in end.tolist()) for end in (corners.amin(0), corners.amax(0)))
     eye = ", ".join(f"{x:.3g}" for x in cameras.positions_w()[0].tolist())
     raise ConfigError(
         f"none of the {len(cameras)} fitted views sees the initial scene, which spans ({low}) to ({high}); the first"
-        f" camera is at ({eye}). Move the scene in front of the cameras with mesh.center, mesh.radius or pose, or check"
-        " the camera convention: transforms.json holds camera-to-world matrices of cameras that look along -z"
+        f" camera is at ({eye}). Move the scene in front of the cameras with mesh.center, mesh.radius or pose, scale it"
+        " if its units are not those of the cameras, or check the camera convention: transforms.json holds"
+        f" camera-to-world matrices of cameras that look along -z{causes}"
     )
 
 

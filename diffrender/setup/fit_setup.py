@@ -47,6 +47,7 @@ class FitSetup:
     relit: the target scene under `relight` lights, on the device; None if the file has no such lights.
     origin: the point of the user's world that is the origin of scene, cameras and results (setup.local_origin).
     notes: what readers changed, or did not read, of meshes and captures.
+    size: radius of the region that the targets suggest, the unit of default learning rates.
     """
 
     config: FitConfig
@@ -63,6 +64,7 @@ class FitSetup:
     relit: Relit | None = None
     origin: Origin = ZERO
     notes: tuple[str, ...] = ()
+    size: float = 1.0
 
     @property
     def display(self) -> Display:
@@ -152,6 +154,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
         origin=origin,
         notes=tuple(dict.fromkeys((*targets.notes, *notes))),
+        size=size,
     )
 
 

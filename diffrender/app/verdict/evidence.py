@@ -156,9 +156,7 @@ def _score_views(setup: FitSetup, scene: Scene, cameras: Cameras) -> ViewScores:
         seen, target = (srgb_from_linear(image).clamp(0, 1) for image in (color, views.images))
         iou = torch.full_like(inside[:, 0, 0], math.nan) if views.masks is None else mask_iou(rgba[..., 3], views.masks)
         rows.append(
-            torch.stack(
-                [iou, psnr_db(seen, target, inside), _mean(color, covered), _mean(views.images, inside)]
-            ).cpu()
+            torch.stack([iou, psnr_db(seen, target, inside), _mean(color, covered), _mean(views.images, inside)]).cpu()
         )
     names = tuple(setup.fit_views.names[i] for i in index)
     return ViewScores(names, *torch.cat(rows, 1))

@@ -28,7 +28,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a fit: a word, and its reasons, the gravest first; a good fit has none."""
+    """The verdict on a fit: a word, and its reasons, causes before their effects; a good fit has none."""
 
     word: Word
     reasons: tuple[Reason, ...] = ()
@@ -37,11 +37,15 @@ class Verdict:
     def of(cls, reasons: Sequence[Reason]) -> Verdict:
         """Return the verdict that follows from `reasons`; of several with one key the first counts."""
         unique = {reason.key: reason for reason in reversed(reasons)}
-        ordered = sorted(dict.fromkeys(unique[reason.key] for reason in reasons), key=lambda reason: not reason.fails)
-        word: Word = "good" if not ordered else "failed" if ordered[0].fails else "doubtful"
+        ordered = list(dict.fromkeys(unique[reason.key] for reason in reasons))
+        fails = any(reason.fails for reason in reasons)
+        word: Word = "failed" if fails else "doubtful" if ordered else "good"
         return cls(word, tuple(ordered))
 
     def as_json(self) -> dict[str, Any]:
         """Return the entries of metrics.json."""
         entries = [asdict(reason) for reason in self.reasons]
-        return {"verdict": self.word, "reasons": [{name: each[name] for name in ("key", "text", "remedy")} for each in entries]}
+        return {
+            "verdict": self.word,
+            "reasons": [{name: each[name] for name in ("key", "text", "remedy")} for each in entries],
+        }

@@ -51,8 +51,8 @@ def find_inverted_masks(case: Case) -> Reason | None:
         return None
     return Reason(
         "inverted_masks",
-        f"The masks cover {border:.0%} of the images' border and {middle:.0%} of their middle: they mark the background",
-        "Set targets.masks: inverted if the version has it, or invert the mask files; white must mark the object",
+        f"The masks mark the background: they cover {border:.0%} of the images' border, {middle:.0%} of the middle",
+        "Invert the mask files, or the alpha channel of the images: white or opaque must mark the object",
         fails=True,
     )
 
