@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,7 +23,9 @@ targets:
     views: 10
     mesh: {init: bumpy, subdivisions: 3}
     material: {type: lambert, base_color: own}
-    lights: [{name: key, type: directional, direction: [-1, -1, -0.6], radiance: 2.2}, {name: fill, type: ambient, radiance: 0.35}]
+    lights:
+      - {name: key, type: directional, direction: [-1, -1, -0.6], radiance: 2.2}
+      - {name: fill, type: ambient, radiance: 0.35}
     samples: 3
 mesh: {init: sphere}
 optimize: {steps: 1}
@@ -39,7 +39,10 @@ class Capture:
     pictures: np.ndarray
     poses: np.ndarray
     intrinsics: dict[str, float]
-    names: list[str] = field(default_factory=list)
+
+    def scale_intrinsics(self, factor: float) -> None:
+        """Make the intrinsics those of images `factor` times as large."""
+        self.intrinsics |= {key: factor * self.intrinsics[key] for key in ("cx", "cy", "fl_x", "fl_y")}
 
     def write(self, folder: Path) -> Path:
         """Write the capture and return its folder."""
@@ -70,6 +73,3 @@ def capture(folder: Path) -> Capture:
     pictures, poses, focal = _rendered(folder)
     intrinsics = {"w": SIZE, "h": SIZE, "fl_x": focal, "fl_y": focal, "cx": SIZE / 2, "cy": SIZE / 2}
     return Capture(pictures.copy(), poses.copy(), intrinsics)
-
-
-Plant = Callable[[Capture], Any]

@@ -132,7 +132,9 @@ def test_the_verdict_comes_first_with_its_reasons(tmp_path: Path, verdict: str) 
     page = Page(written(tmp_path, replace(REPORT, verdict=verdict, reasons=reasons, notes=["mind it"])))
     classes = [attributes.get("class") for tag, attributes in page.tags if tag == "p"]
     assert classes[:6] == ["quiet", f"verdict {verdict}", *[f"reason {verdict}"] * 2, "headline", "summary"]
-    said = [page.words.index(words) for words in (verdict, "The loss is NaN. Lower lr.", "Another", "Finished", "mind it")]
+    said = [
+        page.words.index(words) for words in (verdict, "The loss is NaN. Lower lr.", "Another", "Finished", "mind it")
+    ]
     assert said == sorted(said)
 
 

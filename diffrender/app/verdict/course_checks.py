@@ -129,14 +129,16 @@ def find_low_iou(course: Course) -> Reason | None:
     """Silhouettes that do not match the masks; the fit has failed if colours do not match either."""
     iou, radius = course.end.main["mask_iou"], course.case.mask_radius_px
     doubtful = min(DOUBTFUL_IOU, 1 - 2 * DOUBTFUL_PX / radius)
-    if not iou < doubtful:
+    if not course.case.fits_silhouettes or not iou < doubtful:
         return None
     what = "held-out" if "heldout" in course.end.evaluation.scores else "fitted"
+    # Masks may be wrong; but what matches the fitted views in neither way was learned from other cameras' pictures.
+    is_hopeless = course.case.compares_colors and masked_psnr(course.end.evaluation.scores["fit"]) < DOUBTFUL_DB
     return Reason(
         "low_iou",
         f"The silhouettes do not match the masks: IoU {iou:.2f} in {what} views",
         "Check that masks and cameras belong to the images, and that shape or pose is learned (optimize)",
-        fails=iou < min(FAILED_IOU, 1 - 2 * FAILED_PX / radius) or find_low_psnr(course) is not None,
+        fails=iou < min(FAILED_IOU, 1 - 2 * FAILED_PX / radius) or is_hopeless,
     )
 
 

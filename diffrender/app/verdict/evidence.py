@@ -20,7 +20,7 @@ from diffrender.geometry.primitives import Triangles
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.metrics import mask_iou, psnr_db
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.quantity_kinds import VERTICES
+from diffrender.scene.quantity_kinds import POSE, SCALE, VERTICES
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views, evenly_spaced_indices
 from diffrender.setup.fit_setup import FitSetup
@@ -71,6 +71,15 @@ class Case:
     def compares_colors(self) -> bool:
         """Whether the objective compares colours with those of the targets."""
         return any(isinstance(term.measure, Loss) and term.name == "image" for term in self.setup.objective.terms)
+
+    @cached_property
+    def fits_silhouettes(self) -> bool:
+        """Whether silhouettes are to match the masks: the objective compares them, or shapes or places are learned."""
+        kinds = {self.setup.model.kind(path) for path in self.setup.model.latents}
+        terms = self.setup.objective.terms
+        return bool(kinds & {VERTICES, POSE, SCALE}) or any(
+            getattr(term.measure, "needs_masks", False) for term in terms
+        )
 
     @cached_property
     def mask_radius_px(self) -> float:

@@ -13,7 +13,7 @@ from diffrender.geometry.roughness import roughness_deg
 # without normal_consistency had 18 at 27,000 faces.
 ROUGH_DEG, ROUGH_DEG_OF_COARSE = 7.0, 100.0
 # Per face. Good fits have none; a few at a fingertip or a fin do no harm.
-MOST_FOLDS, MOST_INTERSECTIONS = 0.003, 0.01
+MOST_FOLDS, MOST_INTERSECTIONS = 0.01, 0.02
 TORN = 0.3
 # Remeshing stops at two pixels; a pixel has one colour and one piece of silhouette.
 SMALLEST_PX = 0.5

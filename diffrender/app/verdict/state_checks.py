@@ -26,7 +26,7 @@ LEAST_BRIGHTNESS = 0.01
 def find_missed_masks(state: State) -> Reason | None:
     """A start that is nowhere where the masks are."""
     iou = state.scores.iou
-    if not bool((iou < NO_OVERLAP).all()):
+    if not state.case.fits_silhouettes or not bool((iou < NO_OVERLAP).all()):
         return None
     return Reason(
         "start_misses_masks",

@@ -17,7 +17,7 @@ from diffrender.scene.quantity_kinds import POSE, SCALE, VERTICES
 
 # An object is seldom on most of the image's border, and then it fills the middle too.
 BORDER_COVERED, EMPTIER_MIDDLE = 0.7, 0.2
-FULL, EMPTY = 0.98, 1e-4
+FULL, EMPTY = 0.98, 0.002
 # Crops move the principal point, but those of an image of another size move both coordinates by the same factor.
 OFF_CENTER, SAME_FACTOR = 0.24, 0.05
 # Of linear colours: darker than the first step of an 8-bit file.
@@ -80,7 +80,7 @@ def find_empty_masks(case: Case) -> Reason | None:
         return None
     return Reason(
         "empty_masks",
-        f"The masks of {len(names)} of {len(masks)} fitted views are empty: {_names(names)}",
+        f"The masks of {len(names)} of {len(masks)} fitted views are empty, or almost: {_names(names)}",
         "They ask for nothing to be seen there; remove these frames, or mend their masks",
         fails=len(names) > len(masks) / 2,
     )
@@ -89,7 +89,7 @@ def find_empty_masks(case: Case) -> Reason | None:
 def find_other_image_size(case: Case) -> Reason | None:
     """Principal points that would be central in images of another size."""
     cameras = case.views.cameras
-    x, y = (cameras.center_px.median(0).values / torch.tensor([cameras.width, cameras.height])).tolist()
+    x, y = (cameras.center_px.mean(0) / torch.tensor([cameras.width, cameras.height])).tolist()
     if abs(x - 0.5) < OFF_CENTER or abs(x - y) > SAME_FACTOR * max(x, y):
         return None
     return Reason(
@@ -107,7 +107,8 @@ def find_black_images(case: Case) -> Reason | None:
         return None
     brightest = views.images.amax(-1)
     if views.masks is not None:
-        brightest = brightest * (views.masks > 0.5)
+        # An empty mask is another mistake.
+        brightest = torch.where(views.masks > 0.5, brightest, (views.masks.mean((1, 2)) < EMPTY)[:, None, None].float())
     is_black = brightest.amax((1, 2)) < BLACK
     names = [name for name, black in zip(views.names, is_black.tolist(), strict=True) if black]
     if not names:

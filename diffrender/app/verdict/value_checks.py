@@ -16,7 +16,7 @@ from diffrender.scene.quantity_kinds import ANGLE, COLOR, NUMBER, RADIANCE, SHAR
 
 # Relative to the largest entry of the value.
 STILL = 1e-4
-# Shares are at a bound within this; colours of lit surfaces near 1 are rarer than snow.
+# Shares are at a bound within this; albedos of lit surfaces are seldom near 1, not even those of snow.
 BOUND, MOST_WHITE, MOST_AT_BOUND = 0.01, 0.3, 0.95
 FADED, BLOWN = 1e-3, 1e3
 # Stops beyond the spread of the pictures' own brightness; ratio of channels.
@@ -102,8 +102,8 @@ def _describe_bound(course: Course, path: str, before: Tensor, after: Tensor) ->
     if kind == COLOR and parts.root == "objects":
         if isinstance(setup.scene.objects[parts.name].material, Unlit):
             return ""
-        shares = [float((srgb_from_linear(each) > 1 - BOUND).all(-1).double().mean()) for each in (before, after)]
-        return f"is white on {shares[1]:.0%} of the surface" if shares[1] > MOST_WHITE > shares[0] else ""
+        shares = [float((srgb_from_linear(each) > 1 - BOUND).double().mean()) for each in (before, after)]
+        return f"ended at 1 in {shares[1]:.0%} of its numbers" if shares[1] > MOST_WHITE > shares[0] else ""
     if kind == SHARE and parts.field == "roughness":
         shares = [float(((each < BOUND) | (each > 1 - BOUND)).double().mean()) for each in (before, after)]
         return "ended at the end of its range" if shares[1] > MOST_AT_BOUND > shares[0] else ""
