@@ -116,7 +116,8 @@ def find_unfinished_descent(course: Course) -> Reason | None:
     before, last = objectives[-2][1], objectives[-1][1]
     gain = objectives[0][1] - last
     is_falling = before - last > STILL_FALLING * gain > 0 and before - last > STILL_FALLING_OF_REST * last
-    if not is_falling and setup.settings.steps >= FEWEST_STEPS:
+    is_short = setup.settings.steps < FEWEST_STEPS and last < before
+    if not (is_falling or is_short):
         return None
     return Reason(
         "too_few_steps",

@@ -77,7 +77,7 @@ def find_invisible_faces(course: Course) -> Reason | None:
 def find_explosion(course: Course) -> Reason | None:
     """A mesh that has grown far beyond what the targets show."""
     limit = max(course.start.size(), 2 * course.case.region.radius)
-    if course.end.size() < EXPLODED * limit:
+    if not course.end.size() >= EXPLODED * limit:
         return None
     return Reason(
         "exploded",
