@@ -19,9 +19,10 @@ from diffrender.errors import DiffrenderError
 if TYPE_CHECKING:
     from diffrender.app.run import RunResult
 
-# Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h.
+# Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h. FAILED: by verdict.
 INTERRUPTED = 130
 STOPPED = 1
+FAILED = 3
 UNEXPECTED = 70
 
 app = typer.Typer(
@@ -127,8 +128,9 @@ def fit(
             " continued if --steps is larger.",
         ),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 if the verdict is failed.")] = False,
 ) -> None:
-    """Fit a scene to its target images.
+    """Fit a scene to its target images, and judge the result: good, doubtful or failed, with reasons.
 
     Ctrl-C ends the fit early and writes the results so far (exit status 130); --resume continues it.
     """
@@ -143,6 +145,8 @@ def fit(
     if result.fit.stop_reason != "finished":
         typer.echo(f"error: {result.fit.message}", err=True)
         raise typer.Exit(STOPPED)
+    if strict and result.metrics["verdict"] == "failed":
+        raise typer.Exit(FAILED)
 
 
 @app.command()

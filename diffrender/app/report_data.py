@@ -10,7 +10,6 @@ from pathlib import Path
 from diffrender.app.evaluation import HELDOUT_GAINS, SCORES, VIEW_LABELS, Evaluation, FlipStatistics
 from diffrender.app.parameter_changes import describe_parameter_changes
 from diffrender.app.run_outcome import RunOutcome
-from diffrender.app.terminal_text import collect_warnings
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup
@@ -72,11 +71,11 @@ def build_report(run: RunOutcome) -> Report:
     return Report(
         scene=run.name,
         started=run.started,
-        is_finished=result.stop_reason == "finished",
+        verdict=run.verdict.word,
+        reasons=[(reason.text, reason.remedy) for reason in run.verdict.reasons],
         headline=f"{STOPPED[result.stop_reason]} after {result.steps_done:,} of {setup.settings.steps:,} steps",
-        verdict=_describe_result(setup, final),
-        message=result.message,
-        warnings=[*collect_warnings(setup), *run.notes],
+        summary=_describe_result(setup, final),
+        notes=run.notes,
         scores=[*scores.pop(main), *_compare_distances(initial, final)],
         other_scores=[score for others in scores.values() for score in others],
         pictures=_list_pictures(folder.progress),

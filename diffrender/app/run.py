@@ -31,6 +31,7 @@ from diffrender.app.run_recorder import Recorder
 from diffrender.app.saved_scene import SCENE_FILE, save_scene
 from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.turntable import write_turntable
+from diffrender.app.verdict.judge import Judge, judge_targets
 from diffrender.config.load import load_config
 from diffrender.config.resolved import format_resolved
 from diffrender.config.schema import FitConfig
@@ -128,7 +129,7 @@ def _resume(config: FitConfig, folder: RunFolder, scene_file: Path | None) -> _R
     setup = build_fit(config)
     own = folder.path / RESOLVED
     check_same_scene(folder, load_config(own), setup.config, scene_file is not None and scene_file == own)
-    steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer)
+    steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer, setup.best)
     check_unfinished(folder, steps_done, setup.settings.steps)
     before = read_metric_rows(folder, steps_done)
     write_text(folder.path / RESOLVED, format_resolved(setup.config, setup.reasons))
@@ -146,16 +147,17 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         recorder = stack.enter_context(Recorder(setup, folder, state.before))
         evaluator = Evaluator(setup)
         initial = evaluator.evaluate(setup.scene, setup.fit_views.cameras)
+        judge = Judge(setup, initial)
         write_meshes(folder, "initial", setup.config.export, setup.scene, origin=setup.origin)
         recorder.start()
         for panel in panels:
-            panel.opening(opening_text(name, setup, initial, folder))
+            panel.opening(opening_text(name, setup, initial, folder, judge.warnings))
         with ExitStack() as live:
             for panel in panels:
                 live.enter_context(panel)
             result = fit(
                 setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
-                observers=[recorder, *panels], first_step=first_step,
+                observers=[recorder, *panels], first_step=first_step, best=setup.best,
             )  # fmt: skip
         result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
@@ -168,8 +170,9 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         notes = (*setup.notes, *_notes_on_faces(setup, result), *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
+        verdict = judge.verdict(result, final, recorder.rows)
         outcome = RunOutcome(
-            name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, notes
+            name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, verdict, notes
         )
         metrics = outcome.as_json()
         write_json(folder.path / "metrics.json", metrics)
@@ -181,7 +184,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
 
 
 def _check_in_view(setup: FitSetup) -> None:
-    """Raise ConfigError if no fitted view sees the initial scene: there would be no gradient."""
+    """Raise ConfigError, with likely causes, if no fitted view sees the initial scene: there would be no gradient."""
     cameras = setup.fit_views.cameras
     for view in range(len(cameras)):
         with torch.no_grad():
@@ -189,12 +192,13 @@ def _check_in_view(setup: FitSetup) -> None:
         if bool(is_covered.any()):
             return
     doubt = doubt_poses(setup.fit_views, setup.origin)
+    causes = "".join(f". {reason}" for reason in judge_targets(setup))
     corners = torch.cat([item.vertices_w() for item in setup.scene.objects.values()])
     low, high = (", ".join(f"{x:.3g}" for x in end.tolist()) for end in (corners.amin(0), corners.amax(0)))
     eye = ", ".join(f"{x:.3g}" for x in cameras.positions_w()[0].tolist())
     raise ConfigError(
         f"none of the {len(cameras)} fitted views sees the initial scene, which spans ({low}) to ({high}); the first"
-        f" camera is at ({eye}). " + (f"Of the targets, {doubt}" if doubt else CHECK_PLACE)
+        f" camera is at ({eye}). " + (f"Of the targets, {doubt}" if doubt else CHECK_PLACE) + causes
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from diffrender.app.evaluation import HELDOUT_GAINS, Evaluation, FlipStatistics
+from diffrender.app.verdict.reason import Verdict
 from diffrender.fit.loop import FitResult
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.run.run_folder import RunFolder
@@ -34,12 +35,14 @@ class RunOutcome:
     result: FitResult
     started: datetime
     seconds: float
+    verdict: Verdict
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
         result, gains = self.result, self.setup.learned_gains()
         return {
+            **self.verdict.as_json(),
             **self.final.scores,
             **_material_json(self.final),
             **({"heldout_gains": HELDOUT_GAINS[gains[-1]]} if gains and "heldout" in self.final.scores else {}),
@@ -56,6 +59,8 @@ class RunOutcome:
             "steps": result.steps_done,
             "steps_per_s": round(result.steps_done / max(result.seconds, 1e-9), 3),
             "stop_reason": result.stop_reason,
+            "returned_step": result.returned_step,
+            "objectives": [{"step": step, "objective": value} for step, value in result.objectives],
         }
 
 

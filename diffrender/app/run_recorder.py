@@ -94,13 +94,15 @@ class Recorder:
         done = record.step + 1
         self._draw(done, model)
         if done in self._picture_steps:
-            save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, done)
+            save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, done, self._setup.best)
 
     def end(self, steps_done: int) -> None:
         """Draw the final state and write the last checkpoint."""
         model = self._setup.model
         self._draw(steps_done, model, is_last=True)
-        save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, steps_done)
+        save_checkpoint(
+            self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, steps_done, self._setup.best
+        )
 
     def write_video(self) -> None:
         """Write progress.mp4 of the frames, if there are any. Raises DataError or BackendError if that fails."""

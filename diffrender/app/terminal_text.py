@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
 from diffrender.app.export_scene import glb_path, obj_path, ply_path
 from diffrender.app.run_outcome import RunOutcome
+from diffrender.app.verdict.reason import Reason
 from diffrender.evaluate.geometry import GeometryReport
 from diffrender.ops.backend import backends_by_op
-from diffrender.scene.quantity_kinds import POSE, SCALE, VERTICES
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.mesh_text import describe_faults, describe_shape
 from diffrender.writers.report.terminal import Closing, Opening
@@ -17,7 +18,9 @@ from diffrender.writers.run.manifest import describe_device
 from diffrender.writers.run.run_folder import RunFolder
 
 
-def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFolder) -> Opening:
+def opening_text(
+    name: str, setup: FitSetup, initial: Evaluation, folder: RunFolder, warnings: Sequence[Reason]
+) -> Opening:
     """Build the message before the first step."""
     start = []
     for object_name, item in setup.scene.objects.items():
@@ -43,21 +46,9 @@ def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFol
         start_scores=[score for score in scores if math.isfinite(score[2])],
         parameters=parameters,
         folder=folder.path,
-        warnings=collect_warnings(setup),
+        warnings=[str(reason) for reason in warnings],
         notes=setup.notes,
     )
-
-
-def collect_warnings(setup: FitSetup) -> list[str]:
-    """Return warnings about options that are probably a mistake."""
-    shapes = [path for path in setup.model.latents if setup.model.kind(path) in (VERTICES, POSE, SCALE)]
-    edges = setup.config.render.edges
-    if shapes and not edges.moves_silhouettes:
-        return [
-            f"render.edges is {edges.type}: silhouettes have no gradient, so {', '.join(shapes)} can only be learned"
-            " from shading; use antialias or soft edges"
-        ]
-    return []
 
 
 def closing_text(run: RunOutcome) -> Closing:
@@ -80,7 +71,8 @@ def closing_text(run: RunOutcome) -> Closing:
     ]
     return Closing(
         stop_reason=run.result.stop_reason,
-        message=run.result.message,
+        verdict=run.verdict.word,
+        reasons=[(reason.text, reason.remedy) for reason in run.verdict.reasons],
         steps_done=run.result.steps_done,
         seconds=run.seconds,
         scores=scores,

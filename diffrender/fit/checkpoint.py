@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from diffrender.errors import DataError, FitError
-from diffrender.fit.model import SceneModel
+from diffrender.fit.best_state import BestState
+from diffrender.fit.model import SceneModel, SceneTemplate
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.quantity_kinds import fields_of, textures_of, vertex_fields_of
 
-FORMAT = 4
+FORMAT = 5
 
 
-def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, steps_done: int) -> None:
+def save_checkpoint(
+    path: Path, model: SceneModel, optimizer: FitOptimizer, steps_done: int, best: BestState | None = None
+) -> None:
     """Save the state that `fit(..., first_step=steps_done)` resumes from; the order of views depends on the step only.
 
     The file at `path` is replaced atomically. Raises DataError if it cannot be written.
@@ -27,10 +32,12 @@ def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, step
     state = {
         "format": FORMAT,
         "steps_done": steps_done,
-        "meshes": {name: _mesh_state(item) for name, item in model.changed_objects.items()},
-        "latents": {name: latent.detach() for name, latent in model.latents.items()},
+        **_model_state(model, model.template, model.latents),
         "optimizer": optimizer.state_dict(),
     }
+    if best is not None:
+        own = _model_state(model, best.template, best.latents)
+        state["best"] = {"objectives": best.objectives, "steps_done": best.steps_done, **own}
     unfinished = path.with_name(path.name + ".part")
     try:
         torch.save(state, unfinished)
@@ -39,8 +46,8 @@ def save_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, step
         raise DataError(f"{path}: cannot write the checkpoint ({error}); choose another folder with --out") from error
 
 
-def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> int:
-    """Restore `model` and `optimizer` from a checkpoint and return its number of completed steps.
+def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, best: BestState | None = None) -> int:
+    """Restore `model`, `optimizer` and, if both have one, the best state; return the number of completed steps.
 
     Raises DataError for a file that is missing or not a checkpoint, FitError for a checkpoint of another fit; then
     nothing has changed.
@@ -61,9 +68,7 @@ def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> i
         raise FitError(
             f"{path}: the checkpoint learned {saved}, this fit learns {have}; use the scene file it came from"
         )
-    template = model.initial_template
-    for name, mesh in meshes.items():
-        template = model.with_mesh(template, name, _object_with(template.scene.objects[name], mesh))
+    template = _template_with(model, meshes)
     have = {name: list(latent.shape) for name, latent in model.first_latents(template).items()}
     saved = {name: list(latent.shape) for name, latent in latents.items()}
     if have != saved:
@@ -71,8 +76,26 @@ def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer) -> i
             f"{path}: the checkpoint learned {saved}, this fit learns {have}; use the scene file it came from"
         )
     optimizer.load_state_dict(moments)
+    if best is not None and "best" in state:
+        own = state["best"]
+        best.restore(own["objectives"], own["steps_done"], _template_with(model, own["meshes"]), own["latents"])
     model.restore(template, latents)
     return steps_done
+
+
+def _model_state(model: SceneModel, template: SceneTemplate, latents: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {
+        "meshes": {name: _mesh_state(item) for name, item in model.changed_objects_of(template).items()},
+        "latents": {name: latent.detach() for name, latent in latents.items()},
+    }
+
+
+def _template_with(model: SceneModel, meshes: Mapping[str, dict[str, Any]]) -> SceneTemplate:
+    """Return the model's template with the saved `meshes`, by name of their objects."""
+    template = model.initial_template
+    for name, mesh in meshes.items():
+        template = model.with_mesh(template, name, _object_with(template.scene.objects[name], mesh))
+    return template
 
 
 def _mesh_state(item: Object) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.batch_targets import ResolutionSchedule, StepViews, check_step_views
 from diffrender.fit.batches import Batches
+from diffrender.fit.best_state import BestState
 from diffrender.fit.ctrl_c import deferred_ctrl_c
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
@@ -61,10 +62,11 @@ class Observer(Protocol):
 class FitResult:
     """The result of a fit.
 
-    scene, cameras: the last good state; all cameras of the fitted views.
+    scene, cameras: the last good state, or an earlier one that was better; all cameras of the fitted views.
     stop_reason: "finished", "interrupted" (Ctrl-C), "non_finite" or "diverged" (vertices left the scene).
     message: what became non-finite or diverged, where and why, else None.
-    steps_done: number of completed steps of the state.
+    steps_done: number of completed steps. returned_step: after how many of them the state is.
+    objectives: (steps done, objective) wherever `BestState` compared states.
     seconds: wall time of the fit.
     phase_seconds: wall time per phase (diffrender.fit.timings).
     """
@@ -76,6 +78,12 @@ class FitResult:
     steps_done: int
     seconds: float
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
+    returned_step: int = -1
+    objectives: Sequence[tuple[int, float]] = ()
+
+    def __post_init__(self) -> None:
+        if self.returned_step < 0:
+            object.__setattr__(self, "returned_step", self.steps_done)
 
 
 def fit(
@@ -87,13 +95,15 @@ def fit(
     render_step: RenderStep,
     observers: Sequence[Observer] = (),
     first_step: int = 0,
+    best: BestState | None = None,
 ) -> FitResult:
     """Optimise the latents of `model` until its renderings match `views`, and return the last good state.
 
-    model: holds one camera per view, in the same order; it is left in the returned state.
+    model: holds one camera per view, in the same order; it is left in the last good state.
     views: at full resolution; for random backgrounds they have masks, over the background of the model's scene.
     render_step: (scene, n cameras, steps done) -> their images, differentiable; edges may sharpen with the steps.
     first_step: number of completed steps of a checkpoint to resume from.
+    best: compares states; an earlier one that is clearly better than the last is returned in its place.
 
     Ctrl-C ends the fit after its current step; pressed twice, after its last complete one. So does a non-finite term of
     the objective, gradient or value, and so do vertices that leave the scene (fit.reach): the step that led to it is
@@ -114,8 +124,13 @@ def fit(
     stop_reason, message = "finished", None
     try:
         with deferred_ctrl_c() as ctrl_c:
+            if best is not None:
+                best.check_due(first_step)
             for step in range(first_step, settings.steps):
                 record = stepper.step(step)
+                if best is not None:
+                    with stepper.phases.timed("compare"):
+                        best.check_due(stepper.done)
                 for observer in observers:
                     observer.on_step(record, model)
                 ctrl_c.check()
@@ -125,4 +140,10 @@ def fit(
         stepper.undo_unfinished()
     except NonFiniteError as error:
         stop_reason, message = error.stop_reason, str(error)
-    return FitResult(*model.snapshot(), stop_reason, message, stepper.done, stepper.seconds(), stepper.phases.seconds)
+    if best is None:
+        scene, cameras = model.snapshot()
+        returned_step, objectives = stepper.done, ()
+    else:
+        scene, cameras, returned_step, objectives = best.returned(stepper.done)
+    seconds, phases = stepper.seconds(), stepper.phases.seconds
+    return FitResult(scene, cameras, stop_reason, message, stepper.done, seconds, phases, returned_step, objectives)

@@ -123,11 +123,13 @@ class SceneModel(nn.Module):
                 template = self.with_mesh(template, name, item)
         return template
 
-    @property
-    def changed_objects(self) -> dict[str, Object]:
-        """The objects whose mesh is not the initial one, by name; their learned values date from the change of mesh."""
+    def changed_objects_of(self, template: SceneTemplate) -> dict[str, Object]:
+        """Return the objects in `template` whose mesh is not the initial one, by name.
+
+        Their learned values date from the change of mesh.
+        """
         initial = self._initial_scene.objects
-        return {name: item for name, item in self._template.scene.objects.items() if item is not initial[name]}
+        return {name: item for name, item in template.scene.objects.items() if item is not initial[name]}
 
     @property
     def latents(self) -> dict[str, nn.Parameter]:
@@ -165,9 +167,12 @@ class SceneModel(nn.Module):
 
     def values(self) -> dict[str, Tensor]:
         """Return the learned values by canonical path; differentiable in the latents."""
+        return self._values_of(self._template, self.latents)
+
+    def _values_of(self, template: SceneTemplate, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
-        for path, latent in self.latents.items():
-            value = self._template.parametrizations[path].value_of(latent)
+        for path, latent in latents.items():
+            value = template.parametrizations[path].value_of(latent)
             values |= self._joined[path].split(value) if path in self._joined else {path: value}
         return values
 
@@ -190,7 +195,13 @@ class SceneModel(nn.Module):
     @torch.no_grad()
     def snapshot(self) -> tuple[Scene, Cameras]:
         """Return copies of the current scene and cameras: later steps do not change them, and they have no gradient."""
-        return self.state_at({path: value.detach().clone() for path, value in self.values().items()})
+        return self.snapshot_of(self._template, self.latents)
+
+    @torch.no_grad()
+    def snapshot_of(self, template: SceneTemplate, latents: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
+        """Return copies as `snapshot` does, of another state of this model: a template and matching latents."""
+        values = {path: value.detach().clone() for path, value in self._values_of(template, latents).items()}
+        return replace_values(template.scene, self._initial_cameras, values)
 
 
 def _without_moving_parts(scene: Scene, paths: Iterable[str]) -> Scene:

@@ -14,7 +14,7 @@ class Phases:
 
     seconds: by phase. solve: from latents to values, which includes the linear solves of Large Steps. render: images,
         targets and terms. backward: gradients. update: optimisers and guards. remesh: new triangles, and the
-        factorisation of their linear systems.
+        factorisation of their linear systems. compare: states with the best one (fit.best_state), if asked for.
     """
 
     def __init__(self) -> None:
@@ -27,4 +27,4 @@ class Phases:
         try:
             yield
         finally:
-            self.seconds[phase] += time.perf_counter() - began
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - began

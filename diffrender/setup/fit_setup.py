@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 
@@ -13,6 +14,7 @@ from diffrender.errors import BackendError, ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.evaluate.materials import Relit
 from diffrender.fit.batch_targets import ResolutionSchedule
+from diffrender.fit.best_state import BestState
 from diffrender.fit.edge_schedule import EdgeSchedule, FixedEdges
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.model import SceneModel
@@ -48,6 +50,7 @@ class FitSetup:
     origin: the point of the user's world that is the origin of scene, cameras and results (setup.local_origin).
     notes: what readers changed, or did not read, of meshes and captures.
     reasons: why defaults were chosen, by dotted key of the scene file.
+    size: radius of the region that the targets suggest, the unit of default learning rates.
     """
 
     config: FitConfig
@@ -65,11 +68,24 @@ class FitSetup:
     origin: Origin = ZERO
     notes: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    size: float = 1.0
 
     @property
     def display(self) -> Display:
         """How light becomes pictures and videos."""
         return Display(self.config.display.exposure, self.config.display.tone)
+
+    @cached_property
+    def best(self) -> BestState:
+        """The keeper of the best state of this fit."""
+        steps = self.settings.steps
+        return BestState(
+            self.model,
+            self.fit_views,
+            self.objective,
+            lambda scene, cameras: self.render_step(scene, cameras, steps),
+            steps,
+        )
 
     def learned_gains(self) -> list[str]:
         """Return the paths among exposure and white balance that are learned."""
@@ -145,6 +161,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         origin=origin,
         notes=tuple(dict.fromkeys((*targets.notes, *notes))),
         reasons=chosen.reasons,
+        size=size,
     )
 
 

@@ -77,14 +77,20 @@ def fill_parameters(
     scene: Scene,
     cameras: Cameras,
     size: float,
-    shape: ParameterOptions,
-    color: ParameterOptions,
+    shape: ParameterOptions | None = None,
+    color: ParameterOptions | None = None,
 ) -> dict[str, ParameterOptions]:
     """Return what is optimised, by path, with all defaults filled in.
 
-    size: a typical length of the scene. shape, color: of vertices and base colours that `optimize` does not name.
+    size: a typical length of the scene. shape, color: of vertices and base colours that `optimize` does not name;
+        None: the usual ones.
     """
-    parameters = _with_defaults(config, scene, cameras, {"mesh.vertices": shape, "material.base_color": color})
+    parameters = _with_defaults(
+        config,
+        scene,
+        cameras,
+        {"mesh.vertices": shape or ParameterOptions(), "material.base_color": color or ParameterOptions()},
+    )
     filled = {}
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each.mesh.vertices for each in join_vertices(scene, list(full_paths.values())) for at in each.index}

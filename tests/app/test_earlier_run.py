@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from diffrender.app.cli import app
 from diffrender.app.run import RunResult
 from diffrender.errors import ConfigError, DataError
+from diffrender.fit.best_state import BestState
 
 SCENE = """
 targets: {resolution: 20, synthetic: {mesh: {init: bumpy, subdivisions: 2}, views: 5, samples: 2}}
@@ -113,6 +114,27 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(
     for step in (0, 4, 8):
         name = f"progress/step_{step:05d}.png"
         assert (whole.folder / name).read_bytes() == (begun / name).read_bytes()
+
+
+@pytest.mark.parametrize("overrides", [(), pytest.param((REMESHED,), marks=pytest.mark.slow)])
+def test_a_resumed_run_goes_back_to_the_same_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
+) -> None:
+    # The best of nine states is the fourth, which has another mesh than the last if it is remeshed.
+    monkeypatch.setattr(BestState, "_evaluate", lambda self: abs(len(self.objectives) - 3.0) + 0.5)
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    whole, shown = run(tmp_path / "whole", *overrides)
+    raise_after(monkeypatch, 5)
+    begun, _ = run(tmp_path / "parts", *overrides)
+    resumed, _ = run(tmp_path / "parts", *overrides, resume=begun.folder)
+    assert whole.fit.returned_step == resumed.fit.returned_step == 3
+    assert "The fit went back to its state after 3 of 8 steps" in " ".join(shown.split())
+    assert "went_back" in [reason["key"] for reason in whole.metrics["reasons"]]
+    assert_same_state(*[torch.load(each.folder / "checkpoints" / "last.pt") for each in (whole, resumed)])
+    for name in ("mesh/final.glb", "mesh/final.obj", "mesh/initial.obj"):
+        assert (whole.folder / name).read_bytes() == (resumed.folder / name).read_bytes()
+    assert without_times(whole.metrics) == without_times(resumed.metrics)
 
 
 def test_the_video_of_a_resumed_run_begins_with_the_earlier_pictures(

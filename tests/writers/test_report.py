@@ -20,11 +20,11 @@ VOID = {"meta", "img", "link", "br", "hr", "input"}
 REPORT = Report(
     scene="dino",
     started=datetime(2026, 11, 23, 9, 30),
-    is_finished=True,
+    verdict="good",
+    reasons=[],
     headline="Finished after 400 of 400 steps",
-    verdict="Judged by the 2 views that the fit never saw.",
-    message=None,
-    warnings=[],
+    summary="Judged by the 2 views that the fit never saw.",
+    notes=[],
     scores=[Score("held-out PSNR", "dB", 12.34, 29.87), Score("held-out mask IoU", "", 0.61, 0.9712)],
     other_scores=[Score("fitted views, PSNR", "dB", math.nan, 31.0)],
     pictures=[],
@@ -126,11 +126,16 @@ def test_what_is_not_there_is_left_out(tmp_path: Path) -> None:
     assert "Blender" not in Page(written(tmp_path, replace(bare, files=[]))).words
 
 
-def test_a_run_that_did_not_finish_says_why(tmp_path: Path) -> None:
-    stopped = replace(REPORT, is_finished=False, headline="Stopped", message="the loss is NaN", warnings=["mind it"])
-    text = written(tmp_path, stopped)
-    assert 'class="headline doubtful"' in text
-    assert re.findall(r'class="notice">([^<]+)<', text) == ["the loss is NaN", "mind it"]
+@pytest.mark.parametrize("verdict", ["good", "doubtful", "failed"])
+def test_the_verdict_comes_first_with_its_reasons(tmp_path: Path, verdict: str) -> None:
+    reasons = [("The loss is NaN", "Lower lr"), ("Another", "")]
+    page = Page(written(tmp_path, replace(REPORT, verdict=verdict, reasons=reasons, notes=["mind it"])))
+    classes = [attributes.get("class") for tag, attributes in page.tags if tag == "p"]
+    assert classes[:6] == ["quiet", f"verdict {verdict}", *[f"reason {verdict}"] * 2, "headline", "summary"]
+    said = [
+        page.words.index(words) for words in (verdict, "The loss is NaN. Lower lr.", "Another", "Finished", "mind it")
+    ]
+    assert said == sorted(said)
 
 
 def test_names_cannot_become_markup(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ OPENING = Opening(
     folder=Path("outputs/quickstart/" + "x" * 120),
 )
 CLOSING = Closing(
+    verdict="failed",
+    reasons=[("term image is NaN in view_003", "lower the rate")],
     stop_reason="non_finite",
-    message="term image is NaN in view_003",
     steps_done=1234,
     seconds=75.2,
     scores=[("held-out PSNR", "dB", 12.3, 29.84), ("held-out mask IoU", "", 0.61, math.nan)],
@@ -73,8 +74,7 @@ def test_opening_and_closing_say_everything_and_keep_paths_whole():
         "background     lr 0.1",
         "cpu (numba, 2 threads)",
         str(OPENING.folder),
-        "non-finite after 1,234 steps, 1:15 min",
-        "term image is NaN in view_003",
+        "failed  non-finite after 1,234 steps, 1:15 min\n  term image is NaN in view_003\n    lower the rate\n",
         str(CLOSING.files[0][1]),
         "diffrender fit scenes/pose.yaml",
     ):

@@ -64,8 +64,9 @@ class Report:
     """The content of the page.
 
     scene: its name. started: local time.
-    is_finished: whether all steps were done; headline, verdict: how the run ended and its result, a sentence each.
-    message: why it ended early, or None. warnings: what is probably not meant.
+    verdict: "good", "doubtful" or "failed"; reasons: (what was found, what to change).
+    headline, summary: how the run ended and what its scores are of, a sentence each.
+    notes: what of the files was changed or not read, and what could not be written.
     scores: those that count most; other_scores: the others.
     pictures: (caption, file) of the progress pictures in order. curves: a picture, or None.
     mesh_facts: (whether it is as it should be, a sentence) of all objects as one mesh; objects: (name, words) of each
@@ -75,11 +76,11 @@ class Report:
 
     scene: str
     started: datetime
-    is_finished: bool
-    headline: str
     verdict: str
-    message: str | None
-    warnings: Sequence[str]
+    reasons: Sequence[tuple[str, str]]
+    headline: str
+    summary: str
+    notes: Sequence[str]
     scores: Sequence[Score]
     other_scores: Sequence[Score]
     pictures: Sequence[tuple[str, Path]]

@@ -18,6 +18,7 @@ from diffrender.writers.report.step_timer import StepTimer
 # Lines without a live bar, about: few enough for readable logs.
 PLAIN_LINES = 20
 UNKNOWN = "-"
+VERDICT_STYLES = {"good": "green", "doubtful": "yellow", "failed": "red"}
 
 
 class StepNumbers(Protocol):
@@ -70,6 +71,7 @@ class Opening:
 class Closing:
     """Content of the message after the last step.
 
+    verdict: "good", "doubtful" or "failed"; reasons: (what was found, what to change).
     stop_reason: "finished", "interrupted", "non_finite" or "diverged"; message: its explanation, or None.
     steps_done, seconds: of the whole run.
     scores: (name, unit, before, after), such as ("held-out PSNR", "dB", 12.3, 29.8); NaN if unknown.
@@ -78,8 +80,9 @@ class Closing:
     next_command: a command to try next, or None.
     """
 
+    verdict: str
+    reasons: Sequence[tuple[str, str]]
     stop_reason: str
-    message: str | None
     steps_done: int
     seconds: float
     scores: Sequence[tuple[str, str, float, float]]
@@ -159,12 +162,13 @@ class FitPanel:
 
     def closing(self, closing: Closing) -> None:
         """Print the message after the last step."""
-        style = "green" if closing.stop_reason == "finished" else "yellow"
         what = closing.stop_reason.replace("_", "-")
-        after = f" after {closing.steps_done:,} steps, {_duration(closing.seconds)}"
-        self._print(Text.assemble("\n  ", (what, f"bold {style}"), after))
-        if closing.message:
-            self._print(Text(f"  {closing.message}", style=style))
+        after = f"  {what} after {closing.steps_done:,} steps, {_duration(closing.seconds)}"
+        self._print(Text.assemble("\n  ", (closing.verdict, f"bold {VERDICT_STYLES[closing.verdict]}"), after))
+        for text, remedy in closing.reasons:
+            self._print(Text(f"  {text}", style=VERDICT_STYLES[closing.verdict]))
+            if remedy:
+                self._print(Text(f"    {remedy}"))
         self._print(Text(""))
         if closing.scores:
             self._score_table(closing.scores)

@@ -1,0 +1,251 @@
+"""Checks of the course of a fit, and of its scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diffrender.app.verdict.evidence import Course, masked_psnr
+from diffrender.app.verdict.reason import Reason
+from diffrender.fit.objective import Loss
+from diffrender.setup.fit_setup import FitSetup
+from diffrender.setup.parameters import fill_parameters
+
+# Relative to the start: a fit that gains less has done nothing.
+LEAST_GAIN = 0.01
+# A better score counts though the objective, with its regularisers, is not lower. dB, IoU.
+BETTER_DB, BETTER_IOU = 1.0, 0.02
+WORSE_DB, SAME_IOU = 0.5, 0.005
+# IoU, and what is forgiven in small images: errors of the silhouette in pixels, over the radius in pixels.
+DOUBTFUL_IOU, FAILED_IOU = 0.9, 0.75
+DOUBTFUL_PX, FAILED_PX = 1.0, 2.0
+# Inside the mask. Photographs with wrong exposure or gloss are above 15 dB.
+DOUBTFUL_DB, FAILED_DB = 15.0, 10.0
+# Held-out views of the shipped scenes are within 4 dB of fitted ones; above 30 dB a gap means nothing.
+GAP_DB, FAILED_GAP_DB, GOOD_DB = 6.0, 12.0, 30.0
+GAP_IOU, FAILED_GAP_IOU = 0.08, 0.25
+# A view that is so much worse than the median belongs to another camera, or shows something else.
+# Both by a given amount and by the usual scatter of views.
+OUTLIER_IOU, OUTLIER_PX, OUTLIER_DB, FEW = 0.06, 0.75, 4.0, 1 / 3
+OUTLIER_SCATTER = 6.0
+# The last tenth of the steps should not gain as much as this, of all that was gained and of what is left.
+STILL_FALLING, STILL_FALLING_OF_REST = 0.08, 0.25
+FEWEST_STEPS = 10
+# Rates above the default by this are named as a cause.
+HIGH_RATE = 4.0
+RISING = 1.1
+# Share of the start's data terms that is left, if a regulariser outweighs them.
+LITTLE_FITTED = 0.5
+MOST_NAMED = 4
+
+
+def find_non_finite(course: Course) -> Reason | None:
+    """A fit that ended in a value that is not finite."""
+    if course.result.stop_reason not in ("non_finite", "diverged"):
+        return None
+    return Reason(course.result.stop_reason, str(course.result.message), _blame_rate(course.case.setup), fails=True)
+
+
+def find_interrupted(course: Course) -> Reason | None:
+    """A fit that was stopped by hand."""
+    if course.result.stop_reason != "interrupted":
+        return None
+    done, steps = course.result.steps_done, course.case.setup.settings.steps
+    return Reason(
+        "interrupted",
+        f"Stopped by Ctrl-C after {done:,} of {steps:,} steps",
+        "Continue it: diffrender fit --resume RUN",
+    )
+
+
+def find_worse_than_start(course: Course) -> Reason | None:
+    """A result that is no better than the start."""
+    before, after = course.start.main, course.end.main
+    gained_db, gained_iou = masked_psnr(after) - masked_psnr(before), after["mask_iou"] - before["mask_iou"]
+    is_no_better = not course.returned_objective < (1 - LEAST_GAIN) * course.first_objective
+    if is_no_better and (gained_db > BETTER_DB or gained_iou > BETTER_IOU):
+        return None
+    is_worse = course.case.compares_colors and gained_db < -WORSE_DB and not gained_iou > SAME_IOU
+    if not (is_no_better or is_worse):
+        return None
+    found = f"objective {course.first_objective:.3g} before and {course.returned_objective:.3g} after"
+    if course.case.compares_colors:
+        found += f", PSNR {masked_psnr(before):.1f} and {masked_psnr(after):.1f} dB"
+    return Reason(
+        "worse_than_start",
+        f"The result is no better than the start: {found}",
+        _blame_rate(course.case.setup) or "Check start, lights and cameras; see the other reasons",
+        fails=True,
+    )
+
+
+def find_return(course: Course) -> Reason | None:
+    """A fit that ended worse than it had been."""
+    result = course.result
+    if result.returned_step == result.steps_done:
+        return None
+    return Reason(
+        "went_back",
+        f"The fit went back to its state after {result.returned_step:,} of {result.steps_done:,} steps: the objective"
+        f" was {course.returned_objective:.3g} there and {result.objectives[-1][1]:.3g} at the end",
+        _blame_rate(course.case.setup)
+        or "Lower the learning rates (optimize.<value>.lr), or let them decay (schedule)",
+    )
+
+
+def find_high_rate(course: Course) -> Reason | None:
+    """A rate far above its default, and an objective that rises above its start or at the end, or stays bad."""
+    values = [value for _, value in course.result.objectives]
+    blame = _blame_rate(course.case.setup)
+    rises = max(values[1:], default=0.0) > RISING * values[0] or course.result.returned_step < course.result.steps_done
+    rises = rises or values[-1] > RISING * min(values) or course.result.stop_reason in ("non_finite", "diverged")
+    if not blame or not (rises or find_low_iou(course) or find_low_psnr(course)):
+        return None
+    course_of_values = ", ".join(f"{value:.3g}" for value in values)
+    return Reason("learning_rate_too_high", f"A learning rate is too high; objectives: {course_of_values}", blame)
+
+
+def find_unfinished_descent(course: Course) -> Reason | None:
+    """A fit that ended while it was still getting better."""
+    objectives, setup = course.result.objectives, course.case.setup
+    if course.result.stop_reason != "finished" or len(objectives) < 3:
+        return None
+    before, last = objectives[-2][1], objectives[-1][1]
+    gain = objectives[0][1] - last
+    is_falling = before - last > STILL_FALLING * gain > 0 and before - last > STILL_FALLING_OF_REST * last
+    is_short = setup.settings.steps < FEWEST_STEPS and last < before
+    if not (is_falling or is_short):
+        return None
+    return Reason(
+        "too_few_steps",
+        f"The objective was still falling at the end: {before:.3g}, then {last:.3g} at step {setup.settings.steps:,}",
+        f"Set optimize.steps: {max(100, 3 * setup.settings.steps)}",
+    )
+
+
+def find_low_iou(course: Course) -> Reason | None:
+    """Silhouettes that do not match the masks; the fit has failed if colours do not match either."""
+    iou, radius = course.end.main["mask_iou"], course.case.mask_radius_px
+    doubtful = min(DOUBTFUL_IOU, 1 - 2 * DOUBTFUL_PX / radius)
+    if not course.case.fits_silhouettes or not iou < doubtful:
+        return None
+    what = "held-out" if "heldout" in course.end.evaluation.scores else "fitted"
+    # Masks may be wrong; but what matches the fitted views in neither way was learned from other cameras' pictures.
+    is_hopeless = course.case.compares_colors and masked_psnr(course.end.evaluation.scores["fit"]) < DOUBTFUL_DB
+    return Reason(
+        "low_iou",
+        f"The silhouettes do not match the masks: IoU {iou:.2f} in {what} views",
+        "Check that masks and cameras belong to the images, and that shape or pose is learned (optimize)",
+        fails=iou < min(FAILED_IOU, 1 - 2 * FAILED_PX / radius) or is_hopeless,
+    )
+
+
+def find_low_psnr(course: Course) -> Reason | None:
+    """Colours that do not match the images."""
+    psnr = masked_psnr(course.end.main)
+    if not course.case.compares_colors or not psnr < DOUBTFUL_DB:
+        return None
+    return Reason(
+        "low_psnr",
+        f"The colours do not match the images: PSNR {psnr:.1f} dB on the object",
+        "Check material and lights: what the images show must be learned (optimize) or given",
+        fails=psnr < FAILED_DB,
+    )
+
+
+def find_heldout_gap(course: Course) -> Reason | None:
+    """Views that were held out are matched far worse than those that were fitted."""
+    scores = course.end.evaluation.scores
+    if "heldout" not in scores:
+        return None
+    fitted, heldout = scores["fit"], scores["heldout"]
+    gap_db, gap_iou = masked_psnr(fitted) - masked_psnr(heldout), fitted["mask_iou"] - heldout["mask_iou"]
+    forgiven = max(GAP_IOU, DOUBTFUL_PX / course.case.mask_radius_px)
+    is_darker = course.case.compares_colors and gap_db > GAP_DB and masked_psnr(heldout) < GOOD_DB
+    if not (is_darker or gap_iou > forgiven):
+        return None
+    return Reason(
+        "heldout_far_below",
+        f"Held-out views are matched far worse than fitted ones: PSNR {masked_psnr(heldout):.1f} against"
+        f" {masked_psnr(fitted):.1f} dB, IoU {heldout['mask_iou']:.2f} against {fitted['mask_iou']:.2f}",
+        "The fit explains its views one by one: give more views, smooth more (loss.laplacian, loss.normal_consistency),"
+        " learn less, or check the cameras",
+        fails=gap_iou > FAILED_GAP_IOU or (is_darker and gap_db > FAILED_GAP_DB),
+    )
+
+
+def find_outlier_views(course: Course) -> Reason | None:
+    """Few views that do not fit together with the others."""
+    scores, radius = course.end.scores, course.case.mask_radius_px
+    bad = _far_below(scores.iou, max(OUTLIER_IOU, OUTLIER_PX / radius))
+    if course.case.compares_colors:
+        bad |= _far_below(scores.psnr_db, OUTLIER_DB) & (scores.psnr_db < 2 * FAILED_DB)
+    names = [name for name, is_bad in zip(scores.names, bad.tolist(), strict=True) if is_bad]
+    if not 0 < len(names) <= FEW * len(scores.names):
+        return None
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return Reason(
+        "outlier_views",
+        f"{len(names)} of {len(scores.names)} fitted views do not agree with the others:"
+        f" {', '.join(names[:MOST_NAMED])}{more}",
+        "Check image, mask and transform_matrix of these frames, or remove them",
+    )
+
+
+def _far_below(scores: Tensor, amount: float) -> Tensor:
+    """Return which `scores` are below the median by `amount` and by far more than they scatter about it."""
+    below = scores.median() - scores
+    return below > max(amount, OUTLIER_SCATTER * float(below.abs().median()))
+
+
+def find_dominant_regularizer(course: Course) -> Reason | None:
+    """Regularisers that outweigh images and masks, which were hardly fitted."""
+    if not course.rows:
+        return None
+    names = {term.name for term in course.case.setup.objective.terms if isinstance(term.measure, Loss)}
+    data = [sum(value for name, value in row["terms"].items() if name in names) for row in course.rows]
+    rest = {name: value for name, value in course.rows[-1]["terms"].items() if name not in names}
+    tail = data[-max(1, len(data) // 10) :]
+    mean = float(torch.tensor(tail).mean())
+    if not rest or sum(rest.values()) < mean or mean < LITTLE_FITTED * data[0]:
+        return None
+    name = max(rest, key=lambda each: rest[each])
+    return Reason(
+        "regularizer_dominates",
+        f"The objective is mostly loss.{name} ({rest[name]:.2g}); images and masks ({mean:.2g}) were hardly fitted",
+        f"Lower the weight of loss.{name}",
+    )
+
+
+def _blame_rate(setup: FitSetup) -> str:
+    """Return a remedy that names the learning rate farthest above its default; "" if none is far above."""
+    own = setup.config.optimize.parameters()
+    plain = setup.config.optimize.with_parameters(
+        {path: each.model_copy(update={"lr": None}) for path, each in own.items()}
+    )
+    config = setup.config.model_copy(update={"optimize": plain})
+    usual = fill_parameters(config, setup.scene, setup.fit_views.cameras, setup.size)
+    ratios = {path: (each.lr or 0) / (usual[path].lr or math.inf) for path, each in own.items()}
+    path = max(ratios, key=lambda each: ratios[each], default=None)
+    if path is None or ratios[path] < HIGH_RATE:
+        return ""
+    lr = usual[path].lr
+    return f"The learning rate of {path} is {ratios[path]:.3g} times its default: set optimize.{path}.lr: {lr:.2g}"
+
+
+COURSE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
+    find_non_finite,
+    find_worse_than_start,
+    find_low_iou,
+    find_low_psnr,
+    find_heldout_gap,
+    find_outlier_views,
+    find_high_rate,
+    find_return,
+    find_dominant_regularizer,
+    find_unfinished_descent,
+    find_interrupted,
+)

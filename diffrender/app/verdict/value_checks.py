@@ -1,0 +1,120 @@
+"""Checks of the values that were learned: those that never moved, ended at a bound, or took over from others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from diffrender.app.verdict.evidence import Course
+from diffrender.app.verdict.reason import Reason
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
+from diffrender.imaging.color import srgb_from_linear
+from diffrender.scene.materials.unlit import Unlit
+from diffrender.scene.parameter_paths import ParameterPath, get_value
+from diffrender.scene.quantity_kinds import ANGLE, COLOR, NUMBER, RADIANCE, SHARE, Kind
+
+# Relative to the largest entry of the value.
+STILL = 1e-4
+# Shares are at a bound within this; albedos of lit surfaces are seldom near 1, not even those of snow.
+BOUND, MOST_WHITE, MOST_AT_BOUND = 0.01, 0.3, 0.95
+FADED, BLOWN = 1e-3, 1e3
+# Stops beyond the spread of the pictures' own brightness; ratio of channels.
+EXTRA_STOPS, CAST = 1.0, 3.0
+
+
+def find_still_values(course: Course) -> Reason | None:
+    """Values that are where they began."""
+    still = [path for path, before, after in _changes(course) if _is_still(before, after)]
+    if not still or course.result.returned_step == 0:
+        return None
+    return Reason(
+        "never_moved",
+        f"{', '.join(still)} did not move",
+        f"Raise optimize.{still[0]}.lr, let it begin earlier (start), or remove it if the images do not show it",
+    )
+
+
+def find_values_at_bounds(course: Course) -> Reason | None:
+    """Values that ended at an end of their range."""
+    found = []
+    for path, before, after in _changes(course):
+        words = _describe_bound(course, path, before, after)
+        if words:
+            found.append(f"{path} {words}")
+    if not found:
+        return None
+    return Reason(
+        "at_bound",
+        f"{'; '.join(found)}",
+        "It makes up for something else that is wrong: check the brightness of lights and images, and what is fixed",
+    )
+
+
+def find_runaway_exposures(course: Course) -> Reason | None:
+    """Exposures or white balances that explain what lights or materials should."""
+    gains = course.case.setup.learned_gains()
+    if EXPOSURE in gains:
+        stops = course.result.cameras.exposure
+        images = course.case.views.images
+        own = images.mean((1, 2, 3)).clamp_min(1e-6).log2()
+        spread, expected = (float(each.max() - each.min()) for each in (stops.detach().cpu(), own))
+        if spread > expected + EXTRA_STOPS:
+            return Reason(
+                "exposures_ate_light",
+                f"The exposures of the views spread over {spread:.1f} stops, their images' brightness over"
+                f" {expected:.1f}: they explain what light and material should",
+                "Remove cameras.exposure from optimize, or lower its lr and let lights move first (start)",
+            )
+    if WHITE_BALANCE in gains:
+        factors = course.result.cameras.white_balance.detach().cpu()
+        ratio = float((factors.amax(1) / factors.amin(1)).max())
+        if ratio > CAST:
+            return Reason(
+                "exposures_ate_light",
+                f"White balances differ by a factor of {ratio:.1f} between channels: they explain what light should",
+                "Remove cameras.white_balance from optimize, or lower its lr and let lights move first (start)",
+            )
+    return None
+
+
+def _changes(course: Course) -> list[tuple[str, Tensor, Tensor]]:
+    """Return (path, before, after) of the learned values that still have the same shape."""
+    setup, result = course.case.setup, course.result
+    found = []
+    for path in setup.config.optimize.parameters():
+        before = get_value(setup.scene, setup.fit_views.cameras, path).detach().cpu().double()
+        after = get_value(result.scene, result.cameras, path).detach().cpu().double()
+        if before.shape == after.shape:
+            found.append((path, before, after))
+    return found
+
+
+def _is_still(before: Tensor, after: Tensor) -> bool:
+    return float((after - before).abs().max()) <= STILL * max(float(before.abs().max()), STILL)
+
+
+def _describe_bound(course: Course, path: str, before: Tensor, after: Tensor) -> str:
+    """Return where a value ended if that is a bound which most of it was not at before, else ""."""
+    setup = course.case.setup
+    kind: Kind = setup.model.kind(path)
+    parts = ParameterPath.parse(setup.model.full_path(path))
+    if kind == COLOR and parts.root == "objects":
+        if isinstance(setup.scene.objects[parts.name].material, Unlit):
+            return ""
+        shares = [float((srgb_from_linear(each) > 1 - BOUND).double().mean()) for each in (before, after)]
+        return f"ended at 1 in {shares[1]:.0%} of its numbers" if shares[1] > MOST_WHITE > shares[0] else ""
+    if kind == SHARE and parts.field == "roughness":
+        shares = [float(((each < BOUND) | (each > 1 - BOUND)).double().mean()) for each in (before, after)]
+        return "ended at the end of its range" if shares[1] > MOST_AT_BOUND > shares[0] else ""
+    if kind in (RADIANCE, NUMBER, ANGLE) and float(before.max()) > 0:
+        ratio = float(after.max() / before.max())
+        return f"ended at {ratio:.2g} times its start" if ratio < FADED or ratio > BLOWN else ""
+    return ""
+
+
+VALUE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
+    find_still_values,
+    find_values_at_bounds,
+    find_runaway_exposures,
+)

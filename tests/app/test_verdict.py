@@ -1,0 +1,438 @@
+"""Planted mistakes and bad fits: each must be found, with its reason; good fits must raise no alarm."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from support.planted import Capture, capture
+from support.small_runs import raise_after, run_small
+from typer.testing import CliRunner
+
+from diffrender.app.cli import app
+from diffrender.app.run import run_fit
+from diffrender.app.verdict.reason import Reason, Verdict
+from diffrender.config.load import load_config
+from diffrender.config.overrides import Override
+from diffrender.errors import DiffrenderError
+from diffrender.geometry.primitives import icosphere
+from diffrender.scene.mesh import Mesh
+from diffrender.writers.meshes.obj import write_obj
+
+SCENE = """
+targets: {{path: {path}, test_every: 5}}
+mesh: {{init: sphere, subdivisions: 3}}
+material: {{type: lambert, base_color: {{vertex: 0.5}}}}
+lights:
+  - {{name: key, type: directional, direction: [-1, -1, -0.6], radiance: 2.2}}
+  - {{name: fill, type: ambient, radiance: 0.35}}
+optimize:
+  steps: 60
+  batch_size: 4
+  mesh.vertices: {{schedule: {{type: exponential, final: 0.1}}}}
+  material.base_color: {{schedule: {{type: exponential, final: 0.2}}}}
+loss: {{image: l1, mask: 1.0, normal_consistency: 0.001}}
+progress: {{pictures: 0, video: false, turntable: false}}
+export: []
+"""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A planted mistake: what is changed of capture and scene file, and the verdict and reason that it must get.
+
+    verdict: "error" if the run is refused; `key` is then a part of the message.
+    ball: radius of a ball in a mesh file, negative: inside out.
+    """
+
+    name: str
+    verdict: str
+    key: str
+    overrides: tuple[str, ...] = ()
+    plant: Callable[[Capture], None] = lambda _: None
+    ball: float | None = None
+    is_slow: bool = False
+
+
+def invert_masks(c: Capture) -> None:
+    c.pictures[..., 3] = 255 - c.pictures[..., 3]
+
+
+def fill_masks(c: Capture) -> None:
+    c.pictures[..., 3] = 255
+    c.pictures[:, :1, :1, 3] = 0
+
+
+def empty_masks(c: Capture) -> None:
+    c.pictures[:3, ..., 3] = 0
+
+
+def blank_but_one_pixel(c: Capture) -> None:
+    c.pictures[1:3, ..., 3] = 0
+    c.pictures[1:3, 0, 0, 3] = 255
+
+
+def shuffle_cameras(c: Capture) -> None:
+    c.poses = c.poses[np.random.default_rng(0).permutation(len(c.poses))]
+
+
+def mirror_pictures(c: Capture) -> None:
+    c.pictures = c.pictures[:, :, ::-1]
+
+
+def turn_pictures(c: Capture) -> None:
+    c.pictures = np.rot90(c.pictures, axes=(1, 2)).copy()
+
+
+def swap_one_picture(c: Capture) -> None:
+    c.pictures[3] = c.pictures[7]
+
+
+def double_intrinsics(c: Capture) -> None:
+    c.intrinsics = {
+        key: 2 * value if key in ("cx", "cy", "fl_x", "fl_y") else value for key, value in c.intrinsics.items()
+    }
+
+
+def halve_intrinsics(c: Capture) -> None:
+    c.intrinsics = {
+        key: value / 2 if key in ("cx", "cy", "fl_x", "fl_y") else value for key, value in c.intrinsics.items()
+    }
+
+
+def move_principal_point(c: Capture) -> None:
+    c.intrinsics |= {"cx": c.intrinsics["w"], "cy": c.intrinsics["h"]}
+
+
+def take_opencv_axes(c: Capture) -> None:
+    c.poses = c.poses @ np.diag([1.0, -1, -1, 1])
+
+
+def take_world_to_camera(c: Capture) -> None:
+    c.poses = np.linalg.inv(c.poses)
+
+
+def repeat_first_camera(c: Capture) -> None:
+    c.poses[:] = c.poses[0]
+
+
+def blacken_two(c: Capture) -> None:
+    c.pictures[1:3, ..., :3] = 0
+
+
+def overexpose(c: Capture) -> None:
+    c.pictures[..., :3] = 255
+
+
+def paint_background(c: Capture) -> None:
+    alpha = c.pictures[..., 3:] / 255
+    c.pictures = np.concatenate([c.pictures[..., :3] * alpha + 255 * (1 - alpha), 0 * alpha + 255], -1)
+
+
+def keep_two(c: Capture) -> None:
+    c.pictures, c.poses = c.pictures[:2], c.poses[:2]
+
+
+COLORS_ONLY = "optimize={steps: 40, material.base_color: {}}"
+GRAY = "material.base_color=[0.5, 0.5, 0.5]"
+MISTAKES = (
+    # Masks.
+    Mistake("masks that mark the background", "failed", "inverted_masks", plant=invert_masks),
+    Mistake("masks of whole images", "failed", "full_masks", plant=fill_masks),
+    Mistake("masks without an object", "error", "the mask holds no object", plant=empty_masks),
+    Mistake("masks with one pixel", "failed", "empty_masks", plant=blank_but_one_pixel, is_slow=True),
+    # Cameras.
+    Mistake("cameras in another order", "failed", "low_iou", plant=shuffle_cameras),
+    Mistake("pictures mirrored", "failed", "low_iou", plant=mirror_pictures, is_slow=True),
+    Mistake("pictures turned by 90 degrees", "failed", "low_iou", plant=turn_pictures, is_slow=True),
+    Mistake("one picture twice", "doubtful", "outlier_views", plant=swap_one_picture),
+    Mistake("intrinsics of images twice as large", "failed", "other_image_size", plant=double_intrinsics),
+    Mistake("intrinsics of images half as large", "failed", "other_image_size", plant=halve_intrinsics, is_slow=True),
+    Mistake("cx equal to the width", "failed", "other_image_size", plant=move_principal_point, is_slow=True),
+    Mistake("axes of OpenCV", "error", "check the camera convention", plant=take_opencv_axes),
+    Mistake("world-to-camera matrices", "failed", "start_misses_masks", plant=take_world_to_camera),
+    Mistake("one matrix for all frames", "error", "check transform_matrix", plant=repeat_first_camera),
+    Mistake("two views", "doubtful", "few_viewpoints", ("targets.test_every=null",), keep_two),
+    # Pictures.
+    Mistake("black pictures", "doubtful", "black_images", plant=blacken_two),
+    Mistake("overexposed pictures", "failed", "overexposed_images", plant=overexpose),
+    Mistake(
+        "a white background", "failed", "other_background", ("targets.masks=false", "loss.mask=null"), paint_background
+    ),
+    # The start.
+    Mistake("a mesh in millimetres", "failed", "other_units", ball=800.0),
+    Mistake("cameras inside the mesh", "failed", "camera_inside_mesh", ("mesh.radius=4",)),
+    Mistake("a mesh in kilometres", "error", "its units are not those of the cameras", ball=0.0008),
+    Mistake("a mesh inside out", "doubtful", "inside_out", ball=-0.8),
+    Mistake(
+        "a start beside the masks",
+        "failed",
+        "start_misses_masks",
+        ("mesh={init: sphere, radius: 0.1, center: [1.1, 1.1, 0]}",),
+    ),
+    Mistake("a shape that is not learned", "failed", "low_iou", (COLORS_ONLY,)),
+    Mistake("too few triangles", "failed", "low_iou", ("mesh.subdivisions=0",)),
+    Mistake(
+        "triangles below a pixel",
+        "doubtful",
+        "faces_below_pixels",
+        ("mesh.subdivisions=6", "optimize.steps=20"),
+        is_slow=True,
+    ),
+    # Lights and materials.
+    Mistake("no light", "failed", "dark_rendering", ("lights=[{type: ambient, radiance: 0.0001}]",)),
+    Mistake("far too much light", "failed", "bright_rendering", ("lights=[{type: ambient, radiance: 30}]",)),
+    Mistake(
+        "too little light",
+        "doubtful",
+        "at_bound",
+        ("lights=[{type: ambient, radiance: 0.1}]", "optimize.material.base_color.lr=0.3"),
+    ),
+    Mistake(
+        "a colour that is not learned",
+        "failed",
+        "low_psnr",
+        (
+            "material={type: unlit, base_color: [0.5, 0.5, 0.5]}",
+            "lights=null",
+            "optimize={steps: 40, mesh.vertices: {}}",
+        ),
+    ),
+    Mistake(
+        "white balances that move too fast",
+        "doubtful",
+        "exposures_ate_light",
+        (
+            "optimize={steps: 40, cameras.white_balance: {lr: 0.3}, mesh.vertices: {}}",
+            "material.base_color=[0.9, 0.1, 0.1]",
+        ),
+    ),
+    Mistake(
+        "exposures in place of light",
+        "doubtful",
+        "exposures_ate_light",
+        (
+            "optimize={steps: 60, cameras.exposure: {lr: 0.5}, mesh.vertices: {}}",
+            GRAY,
+            "lights=[{type: directional, direction: [1, 0, 0], radiance: 2.2}, {type: ambient, radiance: 0.1}]",
+        ),
+    ),
+    # Learning.
+    Mistake("vertices too fast", "failed", "learning_rate_too_high", ("optimize.mesh.vertices.lr=2",)),
+    Mistake("vertices that overflow", "failed", "non_finite", ("optimize.mesh.vertices.lr=1e38",)),
+    Mistake("colours too fast", "doubtful", "learning_rate_too_high", ("optimize.material.base_color.lr=20",)),
+    Mistake(
+        "cameras too fast",
+        "failed",
+        "learning_rate_too_high",
+        ("optimize={steps: 60, cameras.pose: {lr: 0.5}, mesh.vertices: {}, material.base_color: {}}",),
+    ),
+    Mistake("vertices that do not move", "failed", "never_moved", ("optimize.mesh.vertices.lr=1e-12",)),
+    Mistake(
+        "colours that begin at the end",
+        "doubtful",
+        "never_moved",
+        ("optimize.material.base_color={start: 59, lr: 1e-9}",),
+        is_slow=True,
+    ),
+    Mistake("four steps", "failed", "too_few_steps", ("optimize.steps=4",)),
+    Mistake("hard edges", "failed", "hard_edges", ("render.edges=hard",)),
+    Mistake("far too much smoothing", "failed", "regularizer_dominates", ("loss.laplacian=3000",)),
+    # Shapes.
+    Mistake(
+        "orange peel",
+        "failed",
+        "orange_peel",
+        (
+            "optimize={steps: 40, mesh.vertices: {method: identity, lr: 0.03}}",
+            "loss.normal_consistency=0",
+            "mesh.subdivisions=4",
+        ),
+        is_slow=True,
+    ),
+    Mistake(
+        "folds",
+        "failed",
+        "folds",
+        ("optimize.mesh.vertices={lr: 0.1, method: identity}", "loss.normal_consistency=0"),
+        is_slow=True,
+    ),
+    Mistake(
+        "a surface that crosses itself",
+        "failed",
+        "self_intersections",
+        ("optimize.mesh.vertices={lr: 0.06, method: identity}", "loss.normal_consistency=0"),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Capture]:
+    folder = tmp_path_factory.mktemp("pictures")
+    return lambda: capture(folder)
+
+
+def fit_planted(mistake: Mistake, folder: Path, pictures: Callable[[], Capture]) -> tuple[dict, str, Path]:
+    """Fit a scene with a planted mistake; return metrics.json, the terminal output and the report's path."""
+    planted = pictures()
+    mistake.plant(planted)
+    overrides = list(mistake.overrides)
+    if mistake.ball is not None:
+        ball = icosphere(3, abs(mistake.ball))
+        faces = ball.faces if mistake.ball > 0 else ball.faces.flip(1)
+        write_obj(folder / "ball.obj", Mesh(ball.vertices, faces))
+        overrides.append(f"mesh={{file: {folder / 'ball.obj'}}}")
+    result, shown = run_small(SCENE.format(path=planted.write(folder / "capture")), folder, *overrides)
+    metrics = json.loads((result.folder / "metrics.json").read_text())
+    return metrics, shown, result.folder / "report.html"
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [pytest.param(each, id=each.name, marks=pytest.mark.slow if each.is_slow else ()) for each in MISTAKES],
+)
+def test_a_planted_mistake_is_found(mistake: Mistake, tmp_path: Path, pictures: Callable[[], Capture]) -> None:
+    if mistake.verdict == "error":
+        with pytest.raises(DiffrenderError) as caught:
+            fit_planted(mistake, tmp_path, pictures)
+        assert mistake.key in str(caught.value)
+        return
+    metrics, shown, report = fit_planted(mistake, tmp_path, pictures)
+    keys = [reason["key"] for reason in metrics["reasons"]]
+    assert (metrics["verdict"], mistake.key in keys) == (mistake.verdict, True), (metrics["verdict"], keys)
+    page = html.unescape(report.read_text())
+    for reason in metrics["reasons"]:
+        assert reason["text"] in page and reason["text"] in " ".join(shown.split())
+        assert reason["remedy"]
+
+
+def spoil_masks(c: Capture) -> None:
+    """Move each mask by half a pixel, and cut a part off one in three."""
+    for index, picture in enumerate(c.pictures):
+        picture[..., 3] = (picture[..., 3] + np.roll(picture[..., 3], 1 if index % 2 else -1, axis=index % 2)) / 2
+        if index % 3 == 0:
+            picture[:15, :20, 3] = 0
+
+
+def add_noise(c: Capture) -> None:
+    c.pictures[..., :3] += np.random.default_rng(0).normal(0, 12, c.pictures[..., :3].shape)
+
+
+def crop(c: Capture) -> None:
+    c.pictures = c.pictures[:, :, :36]
+    c.intrinsics["w"] = 36
+
+
+def vary_exposure(c: Capture) -> None:
+    c.pictures[..., :3] *= np.linspace(0.7, 1.0, len(c.pictures))[:, None, None, None]
+
+
+VERTICES = "optimize.mesh.vertices"
+GOOD = (
+    Mistake("as it is", "good", ""),
+    Mistake("noisy pictures", "good", "", plant=add_noise),
+    Mistake("cropped pictures", "good", "", plant=crop),
+    Mistake("over white", "good", "", ("background=white",)),
+    Mistake("random backgrounds", "good", "", ("targets.background=random",)),
+    Mistake("colours alone show the shape", "good", "", ("loss={image: l1, normal_consistency: 0.001}",)),
+    Mistake(
+        "a visual hull, remeshed",
+        "good",
+        "",
+        ("mesh={init: visual_hull}", f"{VERTICES}.remesh=continuous", "loss.normal_consistency=0.05"),
+        is_slow=True,
+    ),
+    Mistake("coarse to fine", "good", "", ("optimize.resolution=0.5",), is_slow=True),
+    Mistake("soft edges", "good", "", ("render.edges={type: soft, sigma: 1, samples: 2}",), is_slow=True),
+    Mistake("a light that is learned", "good", "", ("optimize.lights.key.direction={}",)),
+    Mistake("exposures that are learned", "good", "", ("optimize.cameras.exposure={}",), vary_exposure, is_slow=True),
+    Mistake("cameras that are learned", "good", "", ("optimize.cameras.pose={}",), is_slow=True),
+    Mistake("a mesh of the user's", "good", "", ball=0.75),
+    Mistake("all views are fitted", "good", "", ("targets.test_every=null",), is_slow=True),
+)
+
+
+@pytest.mark.parametrize(
+    "fit", [pytest.param(each, id=each.name, marks=pytest.mark.slow if each.is_slow else ()) for each in GOOD]
+)
+def test_a_good_fit_raises_no_alarm(fit: Mistake, tmp_path: Path, pictures: Callable[[], Capture]) -> None:
+    metrics, shown, report = fit_planted(fit, tmp_path, pictures)
+    assert (metrics["verdict"], metrics["reasons"]) == ("good", [])
+    assert "\n  good  finished after" in shown and '<p class="verdict good">good</p>' in report.read_text()
+
+
+SCENES = Path(__file__).parents[2] / "scenes"
+SMALL = {
+    "quickstart": ("targets.resolution=48", "optimize.steps=80", "mesh.subdivisions=3"),
+    "genus_one": ("targets.resolution=56", "optimize.steps=80"),
+    "pose": ("targets.resolution=48", "optimize.steps=80"),
+    "soft_edges": ("targets.resolution=48", "optimize.steps=80", "mesh.subdivisions=3"),
+    "texture": ("targets.resolution=64", "optimize.steps=100", "targets.synthetic.mesh.subdivisions=4"),
+    "light_and_color": ("targets.resolution=48", "optimize.steps=100"),
+    "shadow": ("targets.resolution=48",),
+    "geometry_protocol": (
+        "targets.resolution=80", "optimize.steps=60", "optimize.resolution.until=30",
+        "targets.synthetic.mesh.subdivisions=4", "targets.synthetic.grid=[3, 3]",
+    ),
+    "material": ("targets.resolution=64", "optimize.steps=100", "targets.synthetic.views=12"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "pose" else pytest.mark.slow) for name in SMALL]
+)
+def test_the_shipped_scenes_are_good(name: str, tmp_path: Path) -> None:
+    overrides = [Override.parse(each) for each in (*SMALL[name], "progress={pictures: 0, video: false}", "export=[]")]
+    config = load_config(SCENES / f"{name}.yaml", overrides)
+    metrics = run_fit(config, name, None, tmp_path, Console(file=io.StringIO())).metrics
+    assert (metrics["verdict"], metrics["reasons"]) == ("good", [])
+
+
+@pytest.mark.parametrize("plant", [spoil_masks])
+def test_imperfect_masks_are_no_failure(
+    plant: Callable[[Capture], None], tmp_path: Path, pictures: Callable[[], Capture]
+) -> None:
+    metrics, _, _ = fit_planted(Mistake("", "", "", plant=plant), tmp_path, pictures)
+    assert metrics["verdict"] != "failed", metrics["reasons"]
+
+
+def test_strict_turns_a_failed_verdict_into_an_exit_status(tmp_path: Path, pictures: Callable[[], Capture]) -> None:
+    scene = tmp_path / "small.yaml"
+    scene.write_text(SCENE.format(path=pictures().write(tmp_path / "capture")))
+    for lr, options, status in (("2", [], 0), ("2", ["--strict"], 3), ("0.05", ["--strict"], 0)):
+        sets = ["--set", f"optimize.mesh.vertices.lr={lr}", "--out", str(tmp_path / "out"), *options]
+        result = CliRunner().invoke(app, ["fit", str(scene), *sets])
+        assert result.exit_code == status, result.output
+        assert ("failed  finished after 60 steps" in result.output) == (lr == "2")
+
+
+def test_an_interrupted_fit_is_doubtful(
+    tmp_path: Path, pictures: Callable[[], Capture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_after(monkeypatch, 50)
+    metrics, _, _ = fit_planted(Mistake("", "", ""), tmp_path, pictures)
+    assert (metrics["verdict"], [reason["key"] for reason in metrics["reasons"]]) == ("doubtful", ["interrupted"])
+
+
+def test_mistakes_that_show_before_the_fit_are_told_before_it(tmp_path: Path, pictures: Callable[[], Capture]) -> None:
+    _, shown, _ = fit_planted(Mistake("", "", "", ("optimize.steps=1",), invert_masks), tmp_path, pictures)
+    before, after = shown.split("  step 1/1")
+    assert "warning   The masks mark the background" in before and "The masks mark the background" in after
+
+
+def test_causes_come_before_effects_and_one_failure_is_enough() -> None:
+    cause, effect = Reason("a", "A", "do a"), Reason("b", "B", "do b", fails=True)
+    verdict = Verdict.of([cause, effect, Reason("a", "again", "")])
+    assert verdict == Verdict("failed", (cause, effect))
+    assert verdict.as_json() == {
+        "verdict": "failed",
+        "reasons": [{"key": "a", "text": "A", "remedy": "do a"}, {"key": "b", "text": "B", "remedy": "do b"}],
+    }
+    assert (Verdict.of([]).word, Verdict.of([cause]).word) == ("good", "doubtful")
