@@ -238,14 +238,14 @@ def _blame_rate(setup: FitSetup) -> str:
 
 COURSE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
     find_non_finite,
+    find_interrupted,
+    find_high_rate,
+    find_dominant_regularizer,
+    find_unfinished_descent,
+    find_return,
     find_worse_than_start,
     find_low_iou,
     find_low_psnr,
-    find_heldout_gap,
     find_outlier_views,
-    find_high_rate,
-    find_return,
-    find_dominant_regularizer,
-    find_unfinished_descent,
-    find_interrupted,
+    find_heldout_gap,
 )
