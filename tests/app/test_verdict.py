@@ -149,7 +149,7 @@ GRAY = "material.base_color=[0.5, 0.5, 0.5]"
 MISTAKES = (
     # Masks.
     Mistake("masks that mark the background", "failed", "inverted_masks", plant=invert_masks),
-    Mistake("masks of whole images", "failed", "full_masks", plant=fill_masks),
+    Mistake("masks of whole images", "failed", "full_masks", plant=fill_masks, is_slow=True),
     Mistake("masks without an object", "error", "the mask holds no object", plant=empty_masks),
     Mistake("masks with one pixel", "doubtful", "empty_masks", plant=blank_but_one_pixel, is_slow=True),
     # Cameras.
@@ -179,7 +179,7 @@ MISTAKES = (
     Mistake("a mesh in millimetres", "failed", "other_units", ball=800.0),
     Mistake("cameras inside the mesh", "failed", "camera_inside_mesh", ("mesh.radius=4",)),
     Mistake("a mesh in kilometres", "error", "its units are not those of the cameras", ball=0.0008),
-    Mistake("a mesh inside out", "doubtful", "inside_out", ball=-0.8),
+    Mistake("a mesh inside out", "doubtful", "inside_out", ball=-0.8, is_slow=True),
     Mistake(
         "a start beside the masks",
         "failed",
@@ -198,7 +198,9 @@ MISTAKES = (
     ),
     # Lights and materials.
     Mistake("no light", "failed", "dark_rendering", ("lights=[{type: ambient, radiance: 0.0001}]",)),
-    Mistake("far too much light", "failed", "bright_rendering", ("lights=[{type: ambient, radiance: 30}]",)),
+    Mistake(
+        "far too much light", "failed", "bright_rendering", ("lights=[{type: ambient, radiance: 30}]",), is_slow=True
+    ),
     Mistake(
         "too little light",
         "doubtful",
@@ -224,6 +226,7 @@ MISTAKES = (
             "optimize={steps: 40, cameras.white_balance: {lr: 0.3}, mesh.vertices: {}}",
             "material.base_color=[0.9, 0.1, 0.1]",
         ),
+        is_slow=True,
     ),
     Mistake(
         "exposures in place of light",
@@ -368,7 +371,7 @@ VERTICES = "optimize.mesh.vertices"
 GOOD = (
     Mistake("as it is", "good", ""),
     Mistake("noisy pictures", "good", "", plant=add_noise),
-    Mistake("cropped pictures", "good", "", plant=crop),
+    Mistake("cropped pictures", "good", "", plant=crop, is_slow=True),
     Mistake("over white", "good", "", ("background=white",), is_slow=True),
     Mistake("random backgrounds", "good", "", ("targets.background=random",)),
     Mistake("colours alone show the shape", "good", "", ("loss={image: l1, normal_consistency: 0.001}",), is_slow=True),
