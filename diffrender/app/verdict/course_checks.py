@@ -90,7 +90,8 @@ def find_return(course: Course) -> Reason | None:
     return Reason(
         "went_back",
         f"The fit went back to its state after {result.returned_step:,} of {result.steps_done:,} steps: the objective"
-        f" was {course.returned_objective:.3g} there and {result.objectives[-1][1]:.3g} at the end; later pictures and curves are of what was given up",
+        f" was {course.returned_objective:.3g} there and {result.objectives[-1][1]:.3g} at the end;"
+        " later pictures and curves are of what was given up",
         _blame_rate(course.case.setup)
         or "Lower the learning rates (optimize.<value>.lr), or let them decay (schedule)",
     )
