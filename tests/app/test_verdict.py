@@ -140,20 +140,24 @@ def keep_two(c: Capture) -> None:
     c.pictures, c.poses = c.pictures[:2], c.poses[:2]
 
 
+def keep_six(c: Capture) -> None:
+    c.pictures, c.poses = c.pictures[:6], c.poses[:6]
+
+
 COLORS_ONLY = "optimize={steps: 40, material.base_color: {}}"
 GRAY = "material.base_color=[0.5, 0.5, 0.5]"
 MISTAKES = (
     # Masks.
     Mistake("masks that mark the background", "failed", "inverted_masks", plant=invert_masks),
-    Mistake("masks of whole images", "failed", "full_masks", plant=fill_masks),
+    Mistake("masks of whole images", "failed", "full_masks", plant=fill_masks, is_slow=True),
     Mistake("masks without an object", "error", "the mask holds no object", plant=empty_masks),
-    Mistake("masks with one pixel", "failed", "empty_masks", plant=blank_but_one_pixel, is_slow=True),
+    Mistake("masks with one pixel", "doubtful", "empty_masks", plant=blank_but_one_pixel, is_slow=True),
     # Cameras.
     Mistake("cameras in another order", "failed", "low_iou", plant=shuffle_cameras),
     Mistake("pictures mirrored", "failed", "low_iou", plant=mirror_pictures, is_slow=True),
     Mistake("pictures turned by 90 degrees", "failed", "low_iou", plant=turn_pictures, is_slow=True),
     Mistake("one picture twice", "doubtful", "outlier_views", plant=swap_one_picture),
-    Mistake("intrinsics of images twice as large", "failed", "other_image_size", plant=double_intrinsics),
+    Mistake("intrinsics of images twice as large", "failed", "other_image_size", plant=double_intrinsics, is_slow=True),
     Mistake("intrinsics of images half as large", "failed", "other_image_size", plant=halve_intrinsics, is_slow=True),
     Mistake("cx equal to the width", "failed", "other_image_size", plant=move_principal_point, is_slow=True),
     Mistake("axes of OpenCV", "error", "check the camera convention", plant=take_opencv_axes),
@@ -162,20 +166,26 @@ MISTAKES = (
     Mistake("two views", "doubtful", "few_viewpoints", ("targets.test_every=null",), keep_two),
     # Pictures.
     Mistake("black pictures", "doubtful", "black_images", plant=blacken_two),
-    Mistake("overexposed pictures", "failed", "overexposed_images", plant=overexpose),
+    Mistake("overexposed pictures", "failed", "overexposed_images", plant=overexpose, is_slow=True),
     Mistake(
-        "a white background", "failed", "other_background", ("targets.masks=false", "loss.mask=null"), paint_background
+        "a white background",
+        "failed",
+        "other_background",
+        ("targets.masks=false", "loss.mask=null"),
+        paint_background,
+        is_slow=True,
     ),
     # The start.
     Mistake("a mesh in millimetres", "failed", "other_units", ball=800.0),
     Mistake("cameras inside the mesh", "failed", "camera_inside_mesh", ("mesh.radius=4",)),
     Mistake("a mesh in kilometres", "error", "its units are not those of the cameras", ball=0.0008),
-    Mistake("a mesh inside out", "doubtful", "inside_out", ball=-0.8),
+    Mistake("a mesh inside out", "doubtful", "inside_out", ball=-0.8, is_slow=True),
     Mistake(
         "a start beside the masks",
         "failed",
         "start_misses_masks",
         ("mesh={init: sphere, radius: 0.1, center: [1.1, 1.1, 0]}",),
+        is_slow=True,
     ),
     Mistake("a shape that is not learned", "failed", "low_iou", (COLORS_ONLY,)),
     Mistake("too few triangles", "failed", "low_iou", ("mesh.subdivisions=0",)),
@@ -188,12 +198,15 @@ MISTAKES = (
     ),
     # Lights and materials.
     Mistake("no light", "failed", "dark_rendering", ("lights=[{type: ambient, radiance: 0.0001}]",)),
-    Mistake("far too much light", "failed", "bright_rendering", ("lights=[{type: ambient, radiance: 30}]",)),
+    Mistake(
+        "far too much light", "failed", "bright_rendering", ("lights=[{type: ambient, radiance: 30}]",), is_slow=True
+    ),
     Mistake(
         "too little light",
         "doubtful",
         "at_bound",
         ("lights=[{type: ambient, radiance: 0.1}]", "optimize.material.base_color.lr=0.3"),
+        is_slow=True,
     ),
     Mistake(
         "a colour that is not learned",
@@ -213,6 +226,7 @@ MISTAKES = (
             "optimize={steps: 40, cameras.white_balance: {lr: 0.3}, mesh.vertices: {}}",
             "material.base_color=[0.9, 0.1, 0.1]",
         ),
+        is_slow=True,
     ),
     Mistake(
         "exposures in place of light",
@@ -223,18 +237,22 @@ MISTAKES = (
             GRAY,
             "lights=[{type: directional, direction: [1, 0, 0], radiance: 2.2}, {type: ambient, radiance: 0.1}]",
         ),
+        is_slow=True,
     ),
     # Learning.
     Mistake("vertices too fast", "failed", "learning_rate_too_high", ("optimize.mesh.vertices.lr=2",)),
     Mistake("vertices that overflow", "failed", "non_finite", ("optimize.mesh.vertices.lr=1e38",)),
-    Mistake("colours too fast", "doubtful", "learning_rate_too_high", ("optimize.material.base_color.lr=20",)),
+    Mistake(
+        "colours too fast", "doubtful", "learning_rate_too_high", ("optimize.material.base_color.lr=20",), is_slow=True
+    ),
     Mistake(
         "cameras too fast",
         "failed",
         "learning_rate_too_high",
         ("optimize={steps: 60, cameras.pose: {lr: 0.5}, mesh.vertices: {}, material.base_color: {}}",),
+        is_slow=True,
     ),
-    Mistake("vertices that do not move", "failed", "never_moved", ("optimize.mesh.vertices.lr=1e-12",)),
+    Mistake("vertices that do not move", "failed", "never_moved", ("optimize.mesh.vertices.lr=1e-12",), is_slow=True),
     Mistake(
         "colours that begin at the end",
         "doubtful",
@@ -242,9 +260,23 @@ MISTAKES = (
         ("optimize.material.base_color={start: 59, lr: 1e-9}",),
         is_slow=True,
     ),
+    Mistake(
+        "nothing moves",
+        "failed",
+        "worse_than_start",
+        ("optimize.mesh.vertices.lr=1e-12", "optimize.material.base_color.lr=1e-12"),
+    ),
+    Mistake(
+        "three views and no smoothing",
+        "doubtful",
+        "heldout_far_below",
+        ("targets.test_every=2", "optimize.steps=120", "loss.normal_consistency=0"),
+        keep_six,
+        is_slow=True,
+    ),
     Mistake("four steps", "failed", "too_few_steps", ("optimize.steps=4",)),
     Mistake("hard edges", "failed", "hard_edges", ("render.edges=hard",)),
-    Mistake("far too much smoothing", "failed", "regularizer_dominates", ("loss.laplacian=3000",)),
+    Mistake("far too much smoothing", "failed", "regularizer_dominates", ("loss.laplacian=3000",), is_slow=True),
     # Shapes.
     Mistake(
         "orange peel",
@@ -269,6 +301,7 @@ MISTAKES = (
         "failed",
         "self_intersections",
         ("optimize.mesh.vertices={lr: 0.06, method: identity}", "loss.normal_consistency=0"),
+        is_slow=True,
     ),
 )
 
@@ -338,10 +371,10 @@ VERTICES = "optimize.mesh.vertices"
 GOOD = (
     Mistake("as it is", "good", ""),
     Mistake("noisy pictures", "good", "", plant=add_noise),
-    Mistake("cropped pictures", "good", "", plant=crop),
-    Mistake("over white", "good", "", ("background=white",)),
+    Mistake("cropped pictures", "good", "", plant=crop, is_slow=True),
+    Mistake("over white", "good", "", ("background=white",), is_slow=True),
     Mistake("random backgrounds", "good", "", ("targets.background=random",)),
-    Mistake("colours alone show the shape", "good", "", ("loss={image: l1, normal_consistency: 0.001}",)),
+    Mistake("colours alone show the shape", "good", "", ("loss={image: l1, normal_consistency: 0.001}",), is_slow=True),
     Mistake(
         "a visual hull, remeshed",
         "good",
@@ -351,7 +384,7 @@ GOOD = (
     ),
     Mistake("coarse to fine", "good", "", ("optimize.resolution=0.5",), is_slow=True),
     Mistake("soft edges", "good", "", ("render.edges={type: soft, sigma: 1, samples: 2}",), is_slow=True),
-    Mistake("a light that is learned", "good", "", ("optimize.lights.key.direction={}",)),
+    Mistake("a light that is learned", "good", "", ("optimize.lights.key.direction={}",), is_slow=True),
     Mistake("exposures that are learned", "good", "", ("optimize.cameras.exposure={}",), vary_exposure, is_slow=True),
     Mistake("cameras that are learned", "good", "", ("optimize.cameras.pose={}",), is_slow=True),
     Mistake("a mesh of the user's", "good", "", ball=0.75),

@@ -90,7 +90,8 @@ def find_return(course: Course) -> Reason | None:
     return Reason(
         "went_back",
         f"The fit went back to its state after {result.returned_step:,} of {result.steps_done:,} steps: the objective"
-        f" was {course.returned_objective:.3g} there and {result.objectives[-1][1]:.3g} at the end",
+        f" was {course.returned_objective:.3g} there and {result.objectives[-1][1]:.3g} at the end;"
+        " later pictures and curves are of what was given up",
         _blame_rate(course.case.setup)
         or "Lower the learning rates (optimize.<value>.lr), or let them decay (schedule)",
     )
@@ -238,14 +239,14 @@ def _blame_rate(setup: FitSetup) -> str:
 
 COURSE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
     find_non_finite,
+    find_interrupted,
+    find_high_rate,
+    find_dominant_regularizer,
+    find_unfinished_descent,
+    find_return,
     find_worse_than_start,
     find_low_iou,
     find_low_psnr,
-    find_heldout_gap,
     find_outlier_views,
-    find_high_rate,
-    find_return,
-    find_dominant_regularizer,
-    find_unfinished_descent,
-    find_interrupted,
+    find_heldout_gap,
 )

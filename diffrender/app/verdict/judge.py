@@ -34,10 +34,10 @@ class Judge:
         """Return the verdict on the `result` of the fit; rows: of metrics.jsonl."""
         end = State(self._case, result.scene, result.cameras, final)
         course = Course(self._start, end, result, rows)
-        found = [*self._of_targets, *_reasons(STATE_CHECKS, end), *_reasons(COURSE_CHECKS, course)]
+        found = [*self._of_targets, *_reasons(STATE_CHECKS, end), *_reasons(VALUE_CHECKS, course)]
+        found += _reasons(COURSE_CHECKS, course)
         if self._case.shape_paths:
             found += _reasons(SHAPE_CHECKS, course)
-        found += _reasons(VALUE_CHECKS, course)
         # A bad start that a good fit has left behind is no reason to doubt it; otherwise it is a likely cause.
         return Verdict.of([*self._of_start, *found] if found else [])
 

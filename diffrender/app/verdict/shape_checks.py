@@ -19,7 +19,8 @@ TORN = 0.3
 SMALLEST_PX = 0.5
 # Of the larger of start and targets; of the start.
 EXPLODED, COLLAPSED = 3.0, 0.05
-SMOOTH = "Raise loss.normal_consistency or loss.laplacian, let the rate decay (optimize.mesh.vertices.schedule)"
+# A weight of loss.normal_consistency under which the same fit is smooth, and how much more to try next.
+SMOOTH_WEIGHT, MORE = 0.05, 4.0
 
 
 def find_orange_peel(course: Course) -> Reason | None:
@@ -31,7 +32,7 @@ def find_orange_peel(course: Course) -> Reason | None:
     return Reason(
         "orange_peel",
         f"The surface is rough like orange peel: neighbouring faces tilt to and fro by {after:.0f} degrees",
-        f"{SMOOTH}, or use larger faces (remesh)",
+        f"{_smooth(course)}, or use larger faces (remesh)",
     )
 
 
@@ -41,7 +42,9 @@ def find_folds(course: Course) -> Reason | None:
     share = after.folded_faces / max(after.n_faces, 1)
     if share < MOST_FOLDS or share <= before.folded_faces / max(before.n_faces, 1):
         return None
-    return Reason("folds", f"The surface is folded at {after.folded_faces:,} edges", f"{SMOOTH}, or lower its lr")
+    return Reason(
+        "folds", f"The surface is folded at {after.folded_faces:,} edges", f"{_smooth(course)}, or lower its lr"
+    )
 
 
 def find_self_intersections(course: Course) -> Reason | None:
@@ -53,7 +56,7 @@ def find_self_intersections(course: Course) -> Reason | None:
     return Reason(
         "self_intersections",
         f"The surface crosses itself: {after.self_intersections:,} pairs of {after.n_faces:,} faces",
-        f"{SMOOTH}, or lower its lr",
+        f"{_smooth(course)}, or lower its lr",
         fails=share > TORN,
     )
 
@@ -98,6 +101,14 @@ def find_collapse(course: Course) -> Reason | None:
         "Lower the weights of loss.laplacian and other regularisers, add loss.mask, and check the masks",
         fails=True,
     )
+
+
+def _smooth(course: Course) -> str:
+    """Return a remedy against rough surfaces."""
+    weights = {term.name: term.weight for term in course.case.setup.objective.terms}
+    weight = max(SMOOTH_WEIGHT, MORE * weights.get("normal_consistency", 0.0))
+    path = course.case.shape_paths[0]
+    return f"Set loss.normal_consistency: {weight:.2g} and optimize.{path}.schedule: {{type: exponential, final: 0.1}}"
 
 
 SHAPE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (

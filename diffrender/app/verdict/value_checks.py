@@ -55,7 +55,7 @@ def find_runaway_exposures(course: Course) -> Reason | None:
     """Exposures or white balances that explain what lights or materials should."""
     gains = course.case.setup.learned_gains()
     if EXPOSURE in gains:
-        stops = course.result.cameras.exposure
+        stops = get_value(course.result.scene, course.result.cameras, EXPOSURE)
         images = course.case.views.images
         own = images.mean((1, 2, 3)).clamp_min(1e-6).log2()
         spread, expected = (float(each.max() - each.min()) for each in (stops.detach().cpu(), own))
@@ -67,7 +67,7 @@ def find_runaway_exposures(course: Course) -> Reason | None:
                 "Remove cameras.exposure from optimize, or lower its lr and let lights move first (start)",
             )
     if WHITE_BALANCE in gains:
-        factors = course.result.cameras.white_balance.detach().cpu()
+        factors = get_value(course.result.scene, course.result.cameras, WHITE_BALANCE).detach().cpu()
         ratio = float((factors.amax(1) / factors.amin(1)).max())
         if ratio > CAST:
             return Reason(
