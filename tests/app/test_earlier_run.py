@@ -132,7 +132,7 @@ def test_a_resumed_run_goes_back_to_the_same_state(
     assert "The fit went back to its state after 3 of 8 steps" in " ".join(shown.split())
     assert "went_back" in [reason["key"] for reason in whole.metrics["reasons"]]
     assert_same_state(*[torch.load(each.folder / "checkpoints" / "last.pt") for each in (whole, resumed)])
-    for name in ("mesh/final.glb", "mesh/final.obj", "mesh/initial.obj"):
+    for name in ("mesh/final.glb", "mesh/final_obj/final.obj", "mesh/initial_obj/initial.obj"):
         assert (whole.folder / name).read_bytes() == (resumed.folder / name).read_bytes()
     assert without_times(whole.metrics) == without_times(resumed.metrics)
 

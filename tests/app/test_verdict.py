@@ -160,8 +160,8 @@ MISTAKES = (
     Mistake("intrinsics of images twice as large", "failed", "other_image_size", plant=double_intrinsics, is_slow=True),
     Mistake("intrinsics of images half as large", "failed", "other_image_size", plant=halve_intrinsics, is_slow=True),
     Mistake("cx equal to the width", "failed", "other_image_size", plant=move_principal_point, is_slow=True),
-    Mistake("axes of OpenCV", "error", "check the camera convention", plant=take_opencv_axes),
-    Mistake("world-to-camera matrices", "failed", "start_misses_masks", plant=take_world_to_camera),
+    Mistake("axes of OpenCV", "error", "multiply the second and third column", plant=take_opencv_axes),
+    Mistake("world-to-camera matrices", "error", "invert each transform_matrix", plant=take_world_to_camera),
     Mistake("one matrix for all frames", "error", "check transform_matrix", plant=repeat_first_camera),
     Mistake("two views", "doubtful", "few_viewpoints", ("targets.test_every=null",), keep_two),
     # Pictures.
@@ -241,7 +241,7 @@ MISTAKES = (
     ),
     # Learning.
     Mistake("vertices too fast", "failed", "learning_rate_too_high", ("optimize.mesh.vertices.lr=2",)),
-    Mistake("vertices that overflow", "failed", "non_finite", ("optimize.mesh.vertices.lr=1e38",)),
+    Mistake("vertices that overflow", "failed", "diverged", ("optimize.mesh.vertices.lr=1e38",)),
     Mistake(
         "colours too fast", "doubtful", "learning_rate_too_high", ("optimize.material.base_color.lr=20",), is_slow=True
     ),
