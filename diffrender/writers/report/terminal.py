@@ -90,7 +90,7 @@ class Closing:
 
 @dataclass
 class FitPanel:
-    """A progress bar with loss, PSNR, steps/s and the time left; without a terminal, about 20 plain lines.
+    """A progress bar with loss, batch PSNR, steps/s and the time left; without a terminal, about 20 plain lines.
 
     Enter it around the fit and pass it as one of the fit's observers.
 
@@ -184,7 +184,7 @@ class FitPanel:
             (f"/{self.n_steps}", "dim"),
             ("   loss ", "dim"),
             f"{_significant(record.total):<7}",
-            ("  PSNR ", "dim"),
+            ("  batch PSNR ", "dim"),
             f"{score:>4}",
             (" dB   ", "dim"),
             f"{UNKNOWN if rate is None else format(rate, '.1f'):>5}",
