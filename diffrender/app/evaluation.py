@@ -23,6 +23,7 @@ HELDOUT_GAINS = {
 # (label, unit, key) of each score.
 SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
 VIEW_LABELS = {"fit": "fitted-view", "heldout": "held-out"}
+VIEW_KINDS = {"fit": "fitted", "heldout": "held out"}
 
 Scores = dict[str, dict[str, float]]
 """Scores of `fit` and, if there are held-out views, `heldout`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from diffrender.writers.report.shape_picture import encode_view_normals, shape_g
 SHAPE, WORST = "shape.png", "worst.png"
 # Views in shape.png, at most: they are large.
 MOST_VIEWS = 4
+# The width of a picture of the shape, in widths of the shape.
+BORDER = 1.08
 
 
 def write_shape(path: Path, setup: FitSetup, result: FitResult, shown: ShownViews) -> None:
@@ -35,11 +39,12 @@ def write_shape(path: Path, setup: FitSetup, result: FitResult, shown: ShownView
     scenes = {"": result.scene}
     if setup.target_scene is not None:
         scenes["true "] = setup.target_scene.to(setup.device)
-    grid = shape_grid(len(index), 2 * len(scenes), (cameras.width, cameras.height))
+    grid = shape_grid(len(index), 2 * len(scenes))
+    cameras = _zoom_in(cameras, list(scenes.values()), grid.cell[0])
     columns = {
         f"{prefix}shape": encode_srgb8(render_clay(scene, cameras, grid.cell)) for prefix, scene in scenes.items()
     }
-    columns |= {f"{prefix}normals": _render_normals(scene, cameras, grid.cell) for prefix, scene in scenes.items()}
+    columns |= {f"{prefix}normals": _render_normals(scene, cameras) for prefix, scene in scenes.items()}
     write_shape_picture(path, grid, columns, names, f"after step {result.steps_done}")
 
 
@@ -56,8 +61,22 @@ def write_worst(path: Path, setup: FitSetup, result: FitResult, final: Evaluatio
 
 
 @torch.no_grad()
-def _render_normals(scene: Scene, cameras: Cameras, size: tuple[int, int]) -> np.ndarray:
-    cameras = cameras.resized(size[1], size[0])
+def _zoom_in(cameras: Cameras, scenes: Sequence[Scene], size: int) -> Cameras:
+    """Return the cameras with square images that show what they see of the scenes as large as possible."""
+    is_covered = torch.stack([render(scene, cameras).face_id >= 0 for scene in scenes]).any(0)
+    low, high = [], []
+    for covered in is_covered:
+        row_column = covered.nonzero() if bool(covered.any()) else torch.ones_like(covered).nonzero()
+        low.append(row_column.amin(0).flip(0))
+        high.append(row_column.amax(0).flip(0) + 1)
+    corner, end = (torch.stack(ends).to(cameras.focal_px) for ends in (low, high))
+    scale = size / (BORDER * (end - corner).amax(1, keepdim=True))
+    center_px = (cameras.center_px - (corner + end) / 2) * scale + size / 2
+    return replace(cameras, focal_px=cameras.focal_px * scale, center_px=center_px, height=size, width=size)
+
+
+@torch.no_grad()
+def _render_normals(scene: Scene, cameras: Cameras) -> np.ndarray:
     rendered = render(scene, cameras, aovs=("normal",))
     normal_c = torch.einsum("nij,nhwj->nhwi", cameras.cam_from_world[:, :3, :3], rendered.aov("normal"))
     return encode_view_normals(normal_c, rendered.coverage)

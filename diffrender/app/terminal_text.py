@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
+from diffrender.app.parameter_changes import count_values
 from diffrender.app.run_outcome import RunOutcome
+from diffrender.app.shape_pictures import SHAPE
 from diffrender.evaluate.geometry import GeometryReport
 from diffrender.ops.backend import backends_by_op
+from diffrender.scene.parameter_paths import get_value, kind_of
 from diffrender.scene.quantity_kinds import POSE, SCALE, VERTICES
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.mesh_text import describe_faults, describe_shape
@@ -26,9 +29,10 @@ def opening_text(name: str, setup: FitSetup, initial: Evaluation, folder: RunFol
     scores = [(f"{VIEW_LABELS[kind]} {what}", unit, initial.scores[kind][key]) for what, unit, key in SCORES]
     parameters = []
     for path, options in setup.config.optimize.parameters().items():
-        count = setup.model.latents[setup.model.latent_path(path)].numel()
+        value = get_value(setup.scene, setup.fit_views.cameras, path)
+        count = count_values(kind_of(setup.scene, setup.fit_views.cameras, path), value)
         since = f", from step {options.start}" if options.start else ""
-        parameters.append((path, f"lr {options.lr:.3g}{since}, {count:,} numbers"))
+        parameters.append((path, f"lr {options.lr:.3g}{since}, {count}"))
     backends = ", ".join(sorted(set(backends_by_op(setup.device).values())))
     views = setup.fit_views
     return Opening(
@@ -72,6 +76,7 @@ def closing_text(run: RunOutcome) -> Closing:
     files = [
         ("report", folder.path / "report.html"),
         ("mesh", mesh),
+        ("shape", folder.path / SHAPE),
         ("video", folder.path / "progress.mp4"),
         ("turntable", folder.path / "turntable.mp4"),
         ("pictures", folder.progress),

@@ -12,17 +12,15 @@ from torch import Tensor
 from diffrender.writers.images.png import encode_normals8, write_encoded_png
 from diffrender.writers.report.picture_grid import MARGIN, PAPER, QUIET, SMALL_SIZE, PictureGrid, font
 
-# Pixels of the long side of a cell; four of them side by side stay below 2,000.
+# Pixels of the side of a cell; four of them side by side stay below 2,000.
 CELL = 440
 FOOTER = 34
 
 
-def shape_grid(n_views: int, n_columns: int, size: tuple[int, int]) -> PictureGrid:
-    """Return the positions of the cells: views of two columns are in two blocks. size: (width, height) of a view."""
+def shape_grid(n_views: int, n_columns: int) -> PictureGrid:
+    """Return the positions of the cells, which are square; views of two columns are in two blocks."""
     n_blocks = 2 if n_columns == 2 and n_views > 1 else 1
-    ratio = CELL / max(size)
-    cell = max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
-    return PictureGrid(n_blocks, -(-n_views // n_blocks), n_columns, cell, FOOTER)
+    return PictureGrid(n_blocks, -(-n_views // n_blocks), n_columns, (CELL, CELL), FOOTER)
 
 
 def encode_view_normals(normal_c: Tensor, coverage: Tensor) -> np.ndarray:

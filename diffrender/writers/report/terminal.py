@@ -47,7 +47,7 @@ class Opening:
     n_fit, n_heldout: numbers of views; width, height: of their images.
     start: the initial guess in words ("sphere, 2,562 vertices, 5,120 faces").
     start_scores: (name, unit, value) of the initial guess, such as ("held-out PSNR", "dB", 12.3); NaN if unknown.
-    parameters: what is optimised: (path, details), such as ("mesh.vertices", "lr 0.01, 7,686 numbers").
+    parameters: what is optimised: (path, details), such as ("mesh.vertices", "lr 0.01, 2,562 vertices").
     folder: where the results go.
     warnings: what is probably not meant. notes: what of the files was changed or not read.
     """
