@@ -63,7 +63,7 @@ def write_worst(path: Path, setup: FitSetup, result: FitResult, final: Evaluatio
 @torch.no_grad()
 def _zoom_in(cameras: Cameras, scenes: Sequence[Scene], size: int) -> Cameras:
     """Return the cameras with square images that show what they see of the scenes as large as possible."""
-    is_covered = torch.stack([render(scene, cameras).face_id >= 0 for scene in scenes]).any(0)
+    is_covered = torch.stack([render(scene, cameras, aovs=("depth",)).face_id >= 0 for scene in scenes]).any(0)
     low, high = [], []
     for covered in is_covered:
         row_column = covered.nonzero() if bool(covered.any()) else torch.ones_like(covered).nonzero()
