@@ -9,7 +9,7 @@ from typing import Any
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
 from diffrender.evaluate.geometry import GeometryEvaluator, GeometryReport
 from diffrender.evaluate.materials import MaterialEvaluator, MaterialReport
-from diffrender.evaluate.views import evaluate_views
+from diffrender.evaluate.views import ViewScores, mean_scores, score_views
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
@@ -23,6 +23,7 @@ HELDOUT_GAINS = {
 # (label, unit, key) of each score.
 SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
 VIEW_LABELS = {"fit": "fitted-view", "heldout": "held-out"}
+VIEW_KINDS = {"fit": "fitted", "heldout": "held out"}
 
 Scores = dict[str, dict[str, float]]
 """Scores of `fit` and, if there are held-out views, `heldout`."""
@@ -30,11 +31,20 @@ Scores = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A scene's scores and the reports on its geometry and materials; material is None without a target scene."""
+    """The evaluation of a scene.
 
-    scores: Scores
+    views: the scores of each view of `fit` and, if there are held-out views, `heldout`.
+    geometry, material: reports; material is None without a target scene.
+    """
+
+    views: Mapping[str, Sequence[ViewScores]]
     geometry: GeometryReport
     material: MaterialReport | None
+
+    @property
+    def scores(self) -> Scores:
+        """The mean scores over the views."""
+        return {kind: mean_scores(views) for kind, views in self.views.items()}
 
 
 class Evaluator:
@@ -52,12 +62,12 @@ class Evaluator:
     def evaluate(self, scene: Scene, cameras: Cameras) -> Evaluation:
         """Evaluate `scene`: fitted views through `cameras`, held-out views through their own, geometry, materials."""
         setup = self._setup
-        scores = {"fit": evaluate_views(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
+        views = {"fit": score_views(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
         heldout = match_heldout_exposure(setup, scene)
         if heldout is not None:
-            scores["heldout"] = evaluate_views(scene, heldout, setup.render_views)
+            views["heldout"] = score_views(scene, heldout, setup.render_views)
         material = None if self._materials is None else self._materials.report(scene)
-        return Evaluation(scores, self._geometry.report(scene), material)
+        return Evaluation(views, self._geometry.report(scene), material)
 
 
 def match_heldout_exposure(setup: FitSetup, scene: Scene, index: list[int] | None = None) -> Views | None:

@@ -7,17 +7,40 @@ from torch import Tensor
 
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
-from diffrender.geometry.rotations import rotation_angle
+from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.parameter_paths import ParameterPath, get_value, kind_of
-from diffrender.scene.quantity_kinds import COLOR, POSE, VERTICES, Kind, textures_of
+from diffrender.scene.quantity_kinds import (
+    ANGLE,
+    COLOR,
+    DIRECTION,
+    HARMONICS,
+    POSE,
+    POSITION,
+    RADIANCE,
+    ROTATION,
+    SCALE,
+    VERTICES,
+    Kind,
+    textures_of,
+)
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.report import LearnedValue
 
-# Values with more numbers are described by how far they moved.
-MOST_NUMBERS = 4
-# Listed view by view.
-GAINS = (EXPOSURE, WHITE_BALANCE)
+# Values with more numbers are described by how far they moved. Nine coefficients of spherical harmonics have 27.
+MOST_NUMBERS = 27
+FOCAL = "cameras.focal"
+# Listed view by view: what the numbers are.
+PER_VIEW = {EXPOSURE: "stops", WHITE_BALANCE: "gains of red, green, blue", FOCAL: "pixels, x and y"}
+ROUNDING = 1e-7
+UNITS = {
+    COLOR: "linear RGB",
+    RADIANCE: "linear RGB",
+    HARMONICS: "linear RGB per coefficient",
+    POSITION: "world units",
+    ANGLE: "degrees",
+    SCALE: "times the size of the mesh",
+}
 
 
 def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
@@ -25,14 +48,16 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[Learn
     rows = []
     reunwrapped = _find_reunwrapped_textures(setup, result)
     for path in setup.config.optimize.parameters():
-        before = get_value(setup.scene, setup.fit_views.cameras, path).detach().cpu().double()
-        after = get_value(result.scene, result.cameras, path).detach().cpu().double()
         kind = kind_of(setup.scene, setup.fit_views.cameras, path)
-        if path in GAINS:
-            rows.append(LearnedValue(path, "", "", _describe_gains(setup.fit_views.names, after)))
+        before, after = (
+            _move_to_origin(get_value(scene, cameras, path).detach().cpu().double(), path, kind, setup)
+            for scene, cameras in ((setup.scene, setup.fit_views.cameras), (result.scene, result.cameras))
+        )
+        if path in PER_VIEW:
+            rows.append(LearnedValue(path, "", "", _list_views(path, setup.fit_views.names, after)))
         elif setup.model.full_path(path) in reunwrapped:
             rows.append(
-                LearnedValue(path, "", "", f"{after.numel():,} numbers; transferred to new texture coordinates")
+                LearnedValue(path, "", "", f"{count_values(kind, after)}; transferred to new texture coordinates")
             )
         else:
             rows.append(_describe_change(path, kind, before, after))
@@ -55,39 +80,69 @@ def _find_reunwrapped_textures(setup: FitSetup, result: FitResult) -> set[str]:
     return paths
 
 
-def _describe_gains(names: tuple[str, ...], values: Tensor) -> str:
-    """Describe the exposure in stops, or the gains, of each view."""
+def _move_to_origin(value: Tensor, path: str, kind: Kind, setup: FitSetup) -> Tensor:
+    """Return a position or an object's pose in the user's world; other values as they are."""
+    parsed = ParameterPath.parse(setup.model.full_path(path))
+    origin = value.new_tensor(setup.origin)
+    if kind == POSITION and getattr(setup.scene.lights[parsed.name], "frame", "world") == "world":
+        return value + origin
+    if kind == POSE and parsed.root == "objects":
+        value = value.clone()
+        value[:3, 3] += origin
+    return value
+
+
+def count_values(kind: Kind, value: Tensor) -> str:
+    """Return how many values a tensor holds: "2,562 vertices", "24 poses", "768 numbers"."""
+    if kind == POSE:
+        return "1 pose" if value.dim() == 2 else f"{len(value):,} poses"
+    if kind == VERTICES:
+        return f"{len(value):,} vertices"
+    return "1 number" if value.numel() == 1 else f"{value.numel():,} numbers"
+
+
+def _list_views(path: str, names: tuple[str, ...], values: Tensor) -> str:
+    """List the exposure in stops, the gains or the focal lengths of each view."""
+    form = {EXPOSURE: "+.2f", WHITE_BALANCE: ".3f", FOCAL: ".2f"}[path]
     words = [
-        f"{name} {float(value):+.2f}" if value.dim() == 0 else f"{name} {' '.join(f'{gain:.3f}' for gain in value)}"
+        f"{name} {' '.join(format(number, form) for number in value.reshape(-1).tolist())}"
         for name, value in zip(names, values, strict=True)
     ]
-    return f"{'stops' if values.dim() == 1 else 'gains of red, green, blue'}: {', '.join(words)}"
+    return f"{PER_VIEW[path]}: {', '.join(words)}"
 
 
 def _describe_change(path: str, kind: Kind, before: Tensor, after: Tensor) -> LearnedValue:
     if before.shape != after.shape:
         # Per-vertex values after remeshing: there is no correspondence between old and new vertices.
-        noun = "vertices" if kind == VERTICES else "values"
-        return LearnedValue(path, f"{len(before):,} {noun}", f"{len(after):,} {noun}", "")
+        return LearnedValue(path, count_values(kind, before), count_values(kind, after), "")
     if kind == POSE:
-        return LearnedValue(path, "", "", _describe_motion(before, after))
-    if after.numel() <= MOST_NUMBERS:
+        return _describe_pose(path, before, after)
+    if kind == ROTATION:
+        turned = torch.rad2deg(rotation_angle(axis_angle_to_matrix(before), axis_angle_to_matrix(after)))
+        return LearnedValue(path, _format_turn(before), _format_turn(after), f"turned by {float(turned):.3g} degrees")
+    if kind == DIRECTION and after.shape == (3,):
+        turned = torch.rad2deg(torch.atan2(torch.linalg.cross(before, after).norm(), before @ after))
+        return LearnedValue(path, _format(before), _format(after), f"turned by {float(turned):.3g} degrees")
+    if after.numel() <= MOST_NUMBERS and kind != VERTICES:
         is_color = kind == COLOR and after.shape == (3,)
         colors = [_css_color(color) if is_color else None for color in (before, after)]
-        return LearnedValue(path, _format_numbers(before), _format_numbers(after), "", *colors)
+        return LearnedValue(path, _format(before), _format(after), UNITS.get(kind, ""), *colors)
     moved = (after - before).norm(dim=-1) if after.dim() > 1 else (after - before).abs()
     verb = "moved" if kind == VERTICES else "changed"
     mean, most = float(moved.mean()), float(moved.max())
-    words = f"{after.numel():,} numbers; {verb} by {mean:.3g} on average, at most {most:.3g}"
+    words = f"{count_values(kind, after)}; {verb} by {mean:.3g} on average, at most {most:.3g}"
     return LearnedValue(path, "", "", words)
 
 
-def _describe_motion(before: Tensor, after: Tensor) -> str:
-    """Describe the rotation and translation between poses [..., 4, 4]."""
+def _describe_pose(path: str, before: Tensor, after: Tensor) -> LearnedValue:
+    """Describe poses [..., 4, 4] and the motion between them; the matrix of a single one is written out."""
     degrees = torch.rad2deg(rotation_angle(before[..., :3, :3], after[..., :3, :3])).mean()
     moved = (_positions(after) - _positions(before)).norm(dim=-1).mean()
-    average = " on average" if before.dim() > 2 else ""
-    return f"turned by {float(degrees):.3g} degrees and moved by {float(moved):.3g}{average}"
+    if before.dim() > 2:
+        words = f"turned by {float(degrees):.3g} degrees and moved by {float(moved):.3g} on average"
+        return LearnedValue(path, "", "", f"{count_values(POSE, after)}; {words}; all are in cameras/transforms.json")
+    words = f"world from object, in world units; turned by {float(degrees):.3g} degrees and moved by {float(moved):.3g}"
+    return LearnedValue(path, _format(before), _format(after), words)
 
 
 def _positions(pose: Tensor) -> Tensor:
@@ -96,8 +151,19 @@ def _positions(pose: Tensor) -> Tensor:
     return translation if pose.dim() == 2 else -(rotation.mT @ translation[..., None])[..., 0]
 
 
-def _format_numbers(value: Tensor) -> str:
-    return ", ".join(f"{number:.3g}" for number in value.reshape(-1).tolist())
+def _format(value: Tensor) -> str:
+    """Write a number, a vector, or a matrix of a line per row; what only rounding makes differ from 0 is 0."""
+    rows = value.reshape(1, -1) if value.dim() < 2 else value.reshape(-1, value.shape[-1])
+    rows = torch.where(rows.abs() > ROUNDING * rows.abs().max(), rows, 0.0)
+    digits = ".4g" if value.dim() < 2 else ".5g"
+    return "\n".join(", ".join(format(x, digits) for x in row) for row in rows.tolist())
+
+
+def _format_turn(rotation: Tensor) -> str:
+    """Write a rotation vector in radians as an angle in degrees and a unit axis."""
+    angle = rotation.norm()
+    axis = rotation / angle if angle > 0 else rotation.new_tensor([0.0, 1.0, 0.0])
+    return f"{float(torch.rad2deg(angle)):.4g} degrees about ({_format(axis)})"
 
 
 def _css_color(linear: Tensor) -> str:

@@ -7,15 +7,17 @@ import shlex
 import sys
 from pathlib import Path
 
-from diffrender.app.evaluation import HELDOUT_GAINS, SCORES, VIEW_LABELS, Evaluation, FlipStatistics
+from diffrender.app.evaluation import HELDOUT_GAINS, SCORES, VIEW_KINDS, VIEW_LABELS, Evaluation, FlipStatistics
 from diffrender.app.parameter_changes import describe_parameter_changes
 from diffrender.app.run_outcome import RunOutcome
+from diffrender.app.shape_pictures import SHAPE, WORST
+from diffrender.evaluate.views import sort_worst_first
 from diffrender.fit.loop import FitResult
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.threads import kernel_threads
 from diffrender.writers.report.mesh_text import describe_facts, describe_faults, describe_shape
-from diffrender.writers.report.report import Report, Score
+from diffrender.writers.report.report import Report, Score, Table, format_score
 from diffrender.writers.run.manifest import describe_device, installed_versions
 
 # (label, path in the run's folder) of files that are linked if they exist.
@@ -32,6 +34,8 @@ FILES = (
     ("video of the fit", "progress.mp4"),
     ("turntable video of the result", "turntable.mp4"),
     ("fitted scene without loss, for diffrender relight", "scene.pt"),
+    ("shape in clay and as normals", SHAPE),
+    ("worst views", WORST),
     ("progress pictures", "progress"),
     ("renderings", "renders"),
     ("all scores", "metrics.json"),
@@ -78,8 +82,11 @@ def build_report(run: RunOutcome) -> Report:
         notes=run.notes,
         scores=[*scores.pop(main), *_compare_distances(initial, final)],
         other_scores=[score for others in scores.values() for score in others],
+        views=_list_views(final),
         pictures=_list_pictures(folder.progress),
-        curves=folder.path / "curves.png" if (folder.path / "curves.png").exists() else None,
+        shape=_existing(folder.path / SHAPE),
+        worst=_existing(folder.path / WORST),
+        curves=_existing(folder.path / "curves.png"),
         learned=describe_parameter_changes(setup, result),
         mesh_facts=describe_facts(final.geometry.whole) + _describe_flips(run.flips) + _describe_export(run.export_db),
         objects=[
@@ -139,6 +146,21 @@ def _describe_export(export_db: float | None) -> list[tuple[bool, str]]:
     verb = "matches" if is_alike else "differs from"
     text = f"mesh/final.glb {verb} the fitted scene: PSNR {export_db:.1f} dB, read back and rendered in the same light."
     return [(is_alike, text)]
+
+
+def _list_views(final: Evaluation) -> Table:
+    """List the scores of each view, the worst first."""
+    scores = [score for score in SCORES if any(math.isfinite(means[score[2]]) for means in final.scores.values())]
+    kinds = {id(view): VIEW_KINDS[kind] for kind, views in final.views.items() for view in views}
+    rows = [
+        [view.name, kinds[id(view)], *(format_score(getattr(view, key), unit) for _, unit, key in scores)]
+        for view in sort_worst_first([view for views in final.views.values() for view in views])
+    ]
+    return Table(["view", "used as", *(what for what, _, _ in scores)], rows)
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.exists() else None
 
 
 def _list_pictures(folder: Path) -> list[tuple[str, Path]]:

@@ -22,13 +22,14 @@ from diffrender.app.earlier_run import (
     find_run,
     read_metric_rows,
 )
-from diffrender.app.evaluation import Evaluator, sum_flips
+from diffrender.app.evaluation import Evaluation, Evaluator, sum_flips
 from diffrender.app.export_check import export_psnr_db
 from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
 from diffrender.app.report_data import build_report
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.run_recorder import Recorder
 from diffrender.app.saved_scene import SCENE_FILE, save_scene
+from diffrender.app.shape_pictures import SHAPE, WORST, write_shape, write_worst
 from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.turntable import write_turntable
 from diffrender.app.verdict.judge import Judge, judge_targets
@@ -54,9 +55,8 @@ from diffrender.writers.run.run_folder import RunFolder, check_writable, create_
 
 LOG_WIDTH = 120
 CHECK_PLACE = (
-    "Move the scene in front of the cameras with mesh.center, mesh.radius or pose, scale it if its units are not those of the"
-    " cameras, or check the camera convention:"
-    " transforms.json holds camera-to-world matrices of cameras that look along -z"
+    "Move the scene in front of the cameras with mesh.center, mesh.radius or pose, scale it if its units are not those"
+    " of the cameras, or check the camera convention: transforms.json holds camera-to-world matrices of cameras that look along -z"
 )
 
 
@@ -164,7 +164,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         _write_result(folder, setup, result, recorder)
         final = evaluator.evaluate(result.scene, result.cameras)
         failures: list[str] = []
-        _write_extras(folder, setup, result, recorder, failures)
+        _write_extras(folder, setup, result, final, recorder, failures)
         export_db = None
         with _noted("the exported GLB could not be checked", failures):
             export_db = _check_export(folder, setup, result)
@@ -218,9 +218,13 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
 
 
 def _write_extras(
-    folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder, failures: list[str]
+    folder: RunFolder, setup: FitSetup, result: FitResult, final: Evaluation, recorder: Recorder, failures: list[str]
 ) -> None:
-    """Write what a run can do without: videos and curves; adds what fails to `failures`."""
+    """Write what a run can do without: pictures, videos and curves; adds what fails to `failures`."""
+    with _noted(f"{SHAPE} could not be written", failures):
+        write_shape(folder.path / SHAPE, setup, result, recorder.shown)
+    with _noted(f"{WORST} could not be written", failures):
+        write_worst(folder.path / WORST, setup, result, final)
     with _noted("progress.mp4 could not be written", failures):
         recorder.write_video()
     with _noted("curves.png could not be written", failures):

@@ -53,6 +53,7 @@ class RunOutcome:
                 "geometry": self.initial.geometry.as_json(),
             },
             **({} if self.export_db is None else {"export": {"glb_psnr_db": round(self.export_db, 3)}}),
+            "views": {kind: [asdict(view) for view in views] for kind, views in self.final.views.items()},
             "wall_s": round(self.seconds, 3),
             "fit_s": round(result.seconds, 3),
             "phase_s": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items()},

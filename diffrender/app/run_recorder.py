@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diffrender.app.earlier_run import CHECKPOINT, METRICS_LOG
-from diffrender.app.evaluation import match_heldout_exposure
+from diffrender.app.shown_views import ShownViews, render_clay
 from diffrender.fit.checkpoint import save_checkpoint
 from diffrender.fit.model import SceneModel
 from diffrender.fit.step import StepRecord
-from diffrender.scene.cameras import Cameras
-from diffrender.scene.scene import Scene
-from diffrender.scene.target_views import Views, evenly_spaced_indices
 from diffrender.setup.fit_setup import FitSetup
+from diffrender.writers.images.png import write_encoded_png
 from diffrender.writers.images.video import read_frame, write_video
 from diffrender.writers.report.progress_panels import ProgressPanels
 from diffrender.writers.run.metrics import MetricsLog
@@ -37,6 +32,7 @@ class Recorder:
     Enter it around the fit, pass it as one of its observers, and call `start` before and `end` after it.
 
     before: the metrics rows of earlier steps of a resumed run. Its pictures up to there are kept and begin the video.
+    shown: the views in the pictures, the same in all of them.
     seconds_before: how long those steps took.
     """
 
@@ -48,8 +44,8 @@ class Recorder:
         self._weights = {term.name: term.weight for term in setup.objective.terms}
         self._picture_steps = evenly_spaced_steps(self._steps, options.pictures)
         self._frame_steps = evenly_spaced_steps(self._steps, VIDEO_FRAMES) if options.video else set()
-        self._shown = ShownViews(setup, options.views)
-        self._panels = ProgressPanels(self._shown.views, display=setup.display)
+        self.shown = ShownViews.spread(setup, options.views)
+        self._panels = ProgressPanels(self.shown.views, display=setup.display)
         self._frames = _Frames()
         self._first_step = len(before)
         self._drawn: set[tuple[str, int]] = set()
@@ -78,8 +74,10 @@ class Recorder:
             picture = self._folder.progress_picture(step)
             if picture.is_file():
                 self._drawn.add(("picture", step))
-                if self._frame_steps:
-                    self._frames.append(read_frame(picture))
+                frame = read_frame(picture)
+                # A picture of an earlier version may have another size, which a video cannot change to.
+                if self._frame_steps and frame.shape[1::-1] == self._panels.grid.size:
+                    self._frames.append(frame)
                     self._drawn.add(("frame", step))
 
     def on_step(self, record: StepRecord, model: SceneModel) -> None:
@@ -117,48 +115,16 @@ class Recorder:
         as_frame = self._is_due("frame", done, self._frame_steps, is_last)
         if not (as_picture or as_frame):
             return
-        rgba = self._shown.render(*model.snapshot())
+        scene, fit_cameras = model.snapshot()
+        rgba = self.shown.render(scene, fit_cameras)
+        clay = render_clay(scene, self.shown.cameras(fit_cameras), self._panels.grid.cell)
+        pixels = self._panels.picture(rgba, clay, f"step {done}", f"of {self._steps}", self._loss)
         if as_picture:
-            path = self._folder.progress_picture(done)
-            pixels = self._panels.write(path, rgba, done, self._steps, self._loss)
-        else:
-            pixels = self._panels.picture(rgba, done, self._steps, self._loss)
+            write_encoded_png(self._folder.progress_picture(done), pixels)
         if as_frame:
             self._frames.append(pixels)
         self._drawn |= {("picture", done)} if as_picture else set()
         self._drawn |= {("frame", done)} if as_frame else set()
-
-
-class ShownViews:
-    """The views in the progress pictures: some fitted ones and, if they have the same size, some held-out ones.
-
-    views: the shown views, in order; names of held-out views say so.
-    """
-
-    def __init__(self, setup: FitSetup, count: int) -> None:
-        self._setup = setup
-        fit, heldout = setup.fit_views, setup.heldout_views
-        if heldout is not None and heldout.images.shape[1:] != fit.images.shape[1:]:
-            heldout = None
-        n_heldout = 0 if heldout is None else min(len(heldout), count // 2)
-        self._fit_index = evenly_spaced_indices(len(fit), count - n_heldout)
-        self.views = fit.select(self._fit_index)
-        self._heldout_index: list[int] = []
-        if heldout is not None and n_heldout > 0:
-            self._heldout_index = evenly_spaced_indices(len(heldout), n_heldout)
-            shown = heldout.select(self._heldout_index)
-            shown = replace(shown, names=tuple(f"{name}, held out" for name in shown.names))
-            self.views = _concatenate_views(self.views, shown)
-
-    @torch.no_grad()
-    def render(self, scene: Scene, fit_cameras: Cameras) -> Tensor:
-        """Render `scene` in the shown views [n, H, W, 4]. fit_cameras: of all fitted views, as learned so far."""
-        images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
-        if self._heldout_index:
-            heldout = match_heldout_exposure(self._setup, scene, self._heldout_index)
-            assert heldout is not None
-            images.append(self._setup.render_views(scene, heldout.cameras).rgba)
-        return torch.cat(images)
 
 
 class _Frames:
@@ -194,17 +160,3 @@ def evenly_spaced_steps(steps: int, count: int) -> set[int]:
     if count == 1:
         return {steps}
     return {round(i * steps / (count - 1)) for i in range(count)}
-
-
-def _concatenate_views(first: Views, second: Views) -> Views:
-    """Concatenate views of the same image size; masks and per-view exposures are dropped."""
-    a, b = first.cameras, second.cameras
-    cameras = replace(
-        a.without_gains(),
-        number=None,
-        cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
-        focal_px=torch.cat([a.focal_px, b.focal_px]),
-        center_px=torch.cat([a.center_px, b.center_px]),
-        projection=a.projection.concatenate(b.projection),
-    )
-    return Views(cameras, torch.cat([first.images, second.images]), None, first.names + second.names)

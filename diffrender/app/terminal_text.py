@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
 from diffrender.app.export_scene import glb_path, obj_path, ply_path
+from diffrender.app.parameter_changes import count_values
 from diffrender.app.run_outcome import RunOutcome
+from diffrender.app.shape_pictures import SHAPE
 from diffrender.app.verdict.reason import Reason
 from diffrender.evaluate.geometry import GeometryReport
 from diffrender.ops.backend import backends_by_op
+from diffrender.scene.parameter_paths import get_value, kind_of
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.writers.report.mesh_text import describe_faults, describe_shape
 from diffrender.writers.report.terminal import Closing, Opening
@@ -30,9 +33,10 @@ def opening_text(
     scores = [(f"{VIEW_LABELS[kind]} {what}", unit, initial.scores[kind][key]) for what, unit, key in SCORES]
     parameters = []
     for path, options in setup.config.optimize.parameters().items():
-        count = setup.model.latents[setup.model.latent_path(path)].numel()
+        value = get_value(setup.scene, setup.fit_views.cameras, path)
+        count = count_values(kind_of(setup.scene, setup.fit_views.cameras, path), value)
         since = f", from step {options.start}" if options.start else ""
-        parameters.append((path, f"lr {options.lr:.3g}{since}, {count:,} numbers"))
+        parameters.append((path, f"lr {options.lr:.3g}{since}, {count}"))
     backends = ", ".join(sorted(set(backends_by_op(setup.device).values())))
     views = setup.fit_views
     return Opening(
@@ -47,7 +51,7 @@ def opening_text(
         parameters=parameters,
         folder=folder.path,
         warnings=[str(reason) for reason in warnings],
-        notes=setup.notes,
+        notes=[*setup.notes, *(f"chosen for you: {key}: {reason}" for key, reason in setup.reasons.items())],
     )
 
 
@@ -64,6 +68,7 @@ def closing_text(run: RunOutcome) -> Closing:
     files = [
         ("report", folder.path / "report.html"),
         ("mesh", next((path for path in meshes if path.exists()), folder.mesh)),
+        ("shape", folder.path / SHAPE),
         ("video", folder.path / "progress.mp4"),
         ("turntable", folder.path / "turntable.mp4"),
         ("pictures", folder.progress),

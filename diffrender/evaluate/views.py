@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -17,27 +19,60 @@ from diffrender.scene.target_views import Views
 CHUNK = 4
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class ViewScores:
+    """The scores of one view. Colours are sRGB, clamped to 0..1.
+
+    name: of the view.
+    psnr_db: of the whole image.
+    psnr_masked_db: of the pixels where the target mask is above 0.5; NaN if there are none.
+    mask_iou: of coverage and mask, both thresholded at 0.5; NaN if the target has no mask.
+    """
+
+    name: str
+    psnr_db: float
+    psnr_masked_db: float
+    mask_iou: float
+
+
 def evaluate_views(scene: Scene, views: Views, render_views: RenderViews) -> dict[str, float]:
     """Score `scene` against `views`, rendered with their cameras; each score is the mean over views.
 
-    psnr_db: of the whole image. psnr_masked_db: of the pixels where the target mask is above 0.5, over the views that
-    have any. mask_iou: of coverage and mask, both thresholded at 0.5. Colours are sRGB, clamped to 0..1. A view counts
-    with at most MOST_DB, or one perfect view would hide all others. The last two are NaN if the targets have no masks.
-    Raises ShapeError if there are no views.
+    Returns psnr_db, psnr_masked_db and mask_iou of `ViewScores`; the masked PSNR is over the views whose mask is not
+    empty. The last two are NaN if the targets have no masks. Raises ShapeError if there are no views.
     """
+    return mean_scores(score_views(scene, views, render_views))
+
+
+@torch.no_grad()
+def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[ViewScores]:
+    """Score `scene` against each of `views`, rendered with their cameras. Raises ShapeError if there are no views."""
     if len(views) == 0:
         raise ShapeError("evaluate_views: there are no views to evaluate")
-    scores: dict[str, list[float]] = {"psnr_db": [], "psnr_masked_db": [], "mask_iou": []}
+    scores: list[ViewScores] = []
     for start in range(0, len(views), CHUNK):
         part = views.select(list(range(start, min(start + CHUNK, len(views)))))
         rgba = render_views(scene, part.cameras).rgba
         rendered, target = (srgb_from_linear(image).clamp(0, 1) for image in (rgba[..., :3], part.images))
-        scores["psnr_db"] += psnr_db(rendered, target).clamp_max(MOST_DB).tolist()
+        whole = psnr_db(rendered, target).clamp_max(MOST_DB)
+        inside, overlap = torch.full_like(whole, math.nan), torch.full_like(whole, math.nan)
         if part.masks is not None:
-            inside = (part.masks > 0.5).to(rendered.dtype)
-            scores["psnr_masked_db"] += [
-                score for score in psnr_db(rendered, target, inside).clamp_max(MOST_DB).tolist() if score == score
-            ]
-            scores["mask_iou"] += mask_iou(rgba[..., 3], part.masks).tolist()
-    return {name: sum(values) / len(values) if values else math.nan for name, values in scores.items()}
+            inside = psnr_db(rendered, target, (part.masks > 0.5).to(rendered.dtype)).clamp_max(MOST_DB)
+            overlap = mask_iou(rgba[..., 3], part.masks)
+        columns = (column.tolist() for column in (whole, inside, overlap))
+        scores += [ViewScores(*row) for row in zip(part.names, *columns, strict=True)]
+    return scores
+
+
+def mean_scores(scores: Sequence[ViewScores]) -> dict[str, float]:
+    """Return the mean of each score over the views, by name; of those of the mask over the views that have it."""
+    means = {"psnr_db": sum(view.psnr_db for view in scores) / len(scores)}
+    for name in ("psnr_masked_db", "mask_iou"):
+        known = [value for value in (getattr(view, name) for view in scores) if not math.isnan(value)]
+        means[name] = sum(known) / len(known) if known else math.nan
+    return means
+
+
+def sort_worst_first(scores: Sequence[ViewScores]) -> list[ViewScores]:
+    """Sort views by their PSNR, the lowest first; NaN before all numbers."""
+    return sorted(scores, key=lambda view: -math.inf if math.isnan(view.psnr_db) else view.psnr_db)

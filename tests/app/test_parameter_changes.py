@@ -58,7 +58,7 @@ def test_many_numbers_are_described_by_how_far_they_moved(setup: FitSetup) -> No
     vertices = value(setup, "mesh.vertices").clone()
     vertices[0] += torch.tensor([0.0, 0.3, 0.4])
     words = rows(setup, {"mesh.vertices": vertices})["mesh.vertices"].words
-    assert words == f"126 numbers; moved by {0.5 / 42:.3g} on average, at most 0.5"
+    assert words == f"42 vertices; moved by {0.5 / 42:.3g} on average, at most 0.5"
 
 
 def test_a_remeshed_object_is_described_by_its_counts(setup: FitSetup) -> None:
@@ -95,5 +95,55 @@ def test_poses_are_described_in_degrees_and_lengths(setup: FitSetup) -> None:
     # Two of three cameras move back by 0.3 along their own axis.
     cameras[:2, 2, 3] += 0.3
     found = rows(setup, {"pose": turn @ value(setup, "pose"), "cameras.pose": cameras})
-    assert found["pose"].words == "turned by 12.5 degrees and moved by 0.5"
-    assert found["cameras.pose"].words == "turned by 0 degrees and moved by 0.2 on average"
+    assert found["pose"].words == "world from object, in world units; turned by 12.5 degrees and moved by 0.5"
+    cosine, sine = math.cos(math.radians(12.5)), math.sin(math.radians(12.5))
+    lines = [[cosine, 0, sine, 0], [0, 1, 0, 0.3], [-sine, 0, cosine, 0.4], [0, 0, 0, 1]]
+    assert found["pose"].after == "\n".join(", ".join(f"{x:.5g}" for x in line) for line in lines)
+    words = "3 poses; turned by 0 degrees and moved by 0.2 on average; all are in cameras/transforms.json"
+    assert found["cameras.pose"].words == words
+
+
+SMALL = (
+    SCENE[: SCENE.index("lights:")]
+    + """
+lights:
+  - {name: lamp, type: spot, position: [0, 3, 0], direction: [0, -1, 0], intensity: 3}
+  - {name: head, type: point, frame: camera, position: [0, -1, 0]}
+  - {name: sky, type: environment, resolution: 16}
+  - {name: fill, type: spherical_harmonics}
+optimize: {steps: 1, pose: , scale: , cameras.focal: , lights.lamp.position: , lights.lamp.direction: ,
+  lights.lamp.outer_deg: , lights.lamp.intensity: , lights.head.position: , lights.sky.rotation: ,
+  lights.fill.coefficients: }
+"""
+)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> FitSetup:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return build_fit(load_config(tmp_path / "small.yaml"))
+
+
+def test_small_values_have_their_units(small: FitSetup) -> None:
+    focal = value(small, "cameras.focal") * 0 + torch.tensor([[9.0], [10.0], [11.5]])
+    changes = {"cameras.focal": focal, "lights.lamp.direction": torch.tensor([-1.0, 0.0, 0.0]),
+               "lights.sky.rotation": torch.tensor([0.0, math.radians(-30), 0.0])}  # fmt: skip
+    found = rows(small, changes)
+    names = small.fit_views.names
+    listed = ", ".join(f"{name} {f:.2f} {f:.2f}" for name, f in zip(names, (9, 10, 11.5), strict=True))
+    assert found["cameras.focal"].words == f"pixels, x and y: {listed}"
+    assert found["lights.lamp.direction"].words == "turned by 90 degrees"
+    sky = found["lights.sky.rotation"]
+    assert (sky.before, sky.words) == ("0 degrees about (0, 1, 0)", "turned by 30 degrees")
+    assert sky.after == "30 degrees about (0, -1, 0)"
+    units = {"lights.lamp.outer_deg": "degrees", "lights.lamp.intensity": "linear RGB",
+             "lights.lamp.position": "world units", "scale": "times the size of the mesh"}  # fmt: skip
+    assert {path: found[path].words for path in units} == units
+    assert found["lights.fill.coefficients"].after.count("\n") == 8
+
+
+def test_positions_are_those_of_the_users_world(small: FitSetup) -> None:
+    found = rows(replace(small, origin=(1000.0, 0.0, -20.0)), {})
+    assert found["lights.lamp.position"].after == "1000, 3, -20"
+    assert found["lights.head.position"].after == "0, -1, 0"
+    assert [line.split(", ")[3] for line in found["pose"].after.split("\n")] == ["1000", "0", "-20", "1"]

@@ -48,6 +48,8 @@ ALWAYS = [
     "scene.pt",
     "scene.resolved.yaml",
     "scene.yaml",
+    "shape.png",
+    "worst.png",
 ]
 
 
@@ -106,13 +108,20 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert len(read_json(result.folder / "cameras" / "transforms.json")["frames"]) == 7
 
     page = (result.folder / "report.html").read_text()
+    for kind, count in (("fit", 7), ("heldout", 2)):
+        assert len(metrics["views"][kind]) == count
+        for key, mean in metrics[kind].items():
+            assert mean == pytest.approx(sum(view[key] for view in metrics["views"][kind]) / count)
+        assert all(f"<td>{view['name']}</td>" in page for view in metrics["views"][kind])
     heldout = metrics["heldout"]
     for sentence in ("Finished after 4 of 4 steps", f"{heldout['psnr_db']:.1f} dB", f"{heldout['mask_iou']:.3g}",
                      f"{geometry['rms_to_target']:.3g}", "Evaluated on 2 held-out views. ", "Watertight",
                      "lights.key.direction", "No step flipped a face",
                      "mesh/final.glb matches the fitted scene: PSNR "):  # fmt: skip
         assert sentence in page
-    assert page.count("data:image/webp;base64,") == 5  # three pictures, one of them twice, and the curves
+    assert (
+        page.count("data:image/webp;base64,") == 7
+    )  # three pictures, one of them twice, shape, worst views and curves
     linked = set(re.findall(r'href="([^"]+)"', page))
     assert {"mesh/final.glb", "mesh/final_obj/final.obj", "metrics.json", "progress.mp4"} <= linked
     assert all((result.folder / link).exists() for link in linked)

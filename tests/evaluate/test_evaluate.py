@@ -7,7 +7,7 @@ import torch
 from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import ShapeError
-from diffrender.evaluate.views import evaluate_views
+from diffrender.evaluate.views import ViewScores, evaluate_views, mean_scores, score_views, sort_worst_first
 
 
 def shifted(amount):
@@ -87,6 +87,23 @@ def test_a_part_of_the_views_is_the_mean_of_their_scores():
     together = evaluate_views(moved, views, render_blob)
     for name, score in together.items():
         assert score == pytest.approx(sum(one[name] for one in single) / 5)
+
+
+def test_each_view_has_its_own_scores():
+    masks = torch.zeros(5, 8, 6)
+    masks[2] = 1
+    views = gray_views(masks)
+    scores = score_views(blob_scene(), views, shifted(0.1))
+    assert [view.name for view in scores] == list(views.names)
+    assert [view.psnr_db for view in scores] == pytest.approx([23.0103] * 5, abs=1e-3)
+    assert [math.isnan(view.psnr_masked_db) for view in scores] == [True, True, False, True, True]
+    assert [view.mask_iou for view in scores] == [1, 1, 0, 1, 1]  # two empty masks are alike
+
+
+def test_the_worst_view_is_first_and_a_mean_does_not_hide_nan():
+    scores = [ViewScores(name, psnr_db, 1.0, 1.0) for name, psnr_db in (("a", 30.0), ("b", math.nan), ("c", 20.0))]
+    assert [view.name for view in sort_worst_first(scores)] == ["b", "c", "a"]
+    assert math.isnan(mean_scores(scores)["psnr_db"])
 
 
 def test_no_views():

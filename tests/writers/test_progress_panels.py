@@ -13,7 +13,8 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 from diffrender.writers.images.png import encode_srgb8
 from diffrender.writers.report.colormap import difference_colors
-from diffrender.writers.report.progress_panels import GAP, HEADER, MARGIN, ProgressPanels, _Layout
+from diffrender.writers.report.picture_grid import GAP, HEADER, MARGIN, PictureGrid
+from diffrender.writers.report.progress_panels import ProgressPanels
 
 
 def views(n_views: int, height: int = 160, width: int = 160, names: tuple[str, ...] | None = None) -> Views:
@@ -23,17 +24,23 @@ def views(n_views: int, height: int = 160, width: int = 160, names: tuple[str, .
     return Views(cameras, images, None, names or tuple(f"view_{index:03d}" for index in range(n_views)))
 
 
-def cell(pixels: np.ndarray, layout: _Layout, view: int, column: int) -> np.ndarray:
+def clay(n_views: int) -> torch.Tensor:
+    return torch.full((n_views, 2, 2, 3), 0.5)
+
+
+def cell(pixels: np.ndarray, layout: PictureGrid, view: int, column: int) -> np.ndarray:
     x, y = layout.corner(view, column)
     return pixels[y : y + layout.cell[1], x : x + layout.cell[0]]
 
 
 @pytest.mark.parametrize("n_views", [1, 3, 4])
-def test_cells_hold_target_render_and_difference(n_views):
+def test_cells_hold_target_render_difference_and_shape(n_views):
     target = views(n_views)
     render = torch.zeros(n_views, 160, 160, 4)
-    pixels = ProgressPanels(target).picture(render, 10, 40, 0.5)
-    layout = _Layout.of(n_views, 160, 160)
+    panels = ProgressPanels(target)
+    shape = torch.rand(n_views, 160, 160, 3, generator=torch.Generator().manual_seed(1))
+    pixels = panels.picture(render, shape, "step 10", "of 40", 0.5)
+    layout = panels.grid
     assert pixels.dtype == np.uint8
     assert pixels.shape == (layout.size[1], layout.size[0], 3)
     for view in range(n_views):
@@ -44,55 +51,61 @@ def test_cells_hold_target_render_and_difference(n_views):
         index = np.sqrt(np.minimum(cell(pixels, layout, view, 0).mean(-1) / 255 / 0.5, 1)) * 255
         expected = difference_colors()[np.round(index).astype(int)]
         assert (cell(pixels, layout, view, 2) == expected).mean() > 0.999
+        assert (cell(pixels, layout, view, 3) == encode_srgb8(shape[view])).all()
 
 
 def test_a_tone_is_for_the_eye_alone():
     target = views(1)
     target = replace(target, images=target.images * 3)
     render = torch.full((1, 160, 160, 3), 2.0)
-    layout = _Layout.of(1, 160, 160)
+    layout = ProgressPanels(target).grid
     plain, toned = (
-        ProgressPanels(target, display=display).picture(render, 1, 2, None)
+        ProgressPanels(target, display=display).picture(render, clay(1), "step 1")
         for display in (Display(), Display(-1.0, "neutral"))
     )
     for column, light in ((0, target.images[0]), (1, render[0])):
         assert (cell(plain, layout, 0, column) == encode_srgb8(light)).all()
         assert (cell(toned, layout, 0, column) == encode_srgb8(Display(-1.0, "neutral").map_tones(light))).all()
-    assert (cell(plain, layout, 0, 2) == cell(toned, layout, 0, 2)).all()
+    for column in (2, 3):
+        assert (cell(plain, layout, 0, column) == cell(toned, layout, 0, column)).all()
     # The PSNR above them, too.
     assert (plain[:HEADER] == toned[:HEADER]).all()
 
 
 def test_one_scale_for_all_pictures():
     target = views(1)
-    layout = _Layout.of(1, 160, 160)
     small = target.images.clone()
     small[:, :80] *= 0.9
     panels = ProgressPanels(target)
-    both = [cell(panels.picture(render, 0, 1, None), layout, 0, 2) for render in (small, small * 0)]
+    both = [cell(panels.picture(render, clay(1), "step 0"), panels.grid, 0, 2) for render in (small, small * 0)]
     assert (both[0][80:] == 0).all()
     # The same small difference has the same colours whatever else the picture holds.
     mixed = small.clone()
     mixed[:, 80:] = 0
-    assert (cell(panels.picture(mixed, 0, 1, None), layout, 0, 2)[:80] == both[0][:80]).all()
+    assert (cell(panels.picture(mixed, clay(1), "step 0"), panels.grid, 0, 2)[:80] == both[0][:80]).all()
 
 
 def test_identical_images_give_a_black_difference_and_no_warning():
     target = views(2)
-    pixels = ProgressPanels(target).picture(target.images, 400, 400, 1e-9)
-    assert (cell(pixels, _Layout.of(2, 160, 160), 1, 2) == 0).all()
+    panels = ProgressPanels(target)
+    pixels = panels.picture(target.images, clay(2), "step 400", "of 400", 1e-9)
+    assert (cell(pixels, panels.grid, 1, 2) == 0).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 24), (97, 31), (500, 350), (128, 128)])
 def test_size_depends_on_the_views_only_and_cells_do_not_overlap(height, width):
     target = views(4, height, width, names=("a" * 200, "b", "c", "d"))
-    shapes = {ProgressPanels(target).picture(target.images * k, k, 9, loss).shape for k, loss in ((0, None), (1, 1e9))}
+    panels = ProgressPanels(target)
+    shapes = {
+        panels.picture(target.images * k, clay(4), f"step {k}", "", loss).shape for k, loss in ((0, None), (1, 1e9))
+    }
     assert len(shapes) == 1
-    layout = _Layout.of(4, height, width)
-    assert 100 <= max(layout.cell) <= 320
+    layout = panels.grid
+    assert layout.size[0] < 2000
+    assert 160 <= max(layout.cell) <= 232
     assert layout.cell[0] / layout.cell[1] == pytest.approx(width / height, rel=0.01)
     assert layout.corner(0, 1)[0] - layout.corner(0, 0)[0] == layout.cell[0] + GAP
-    x, y = layout.corner(3, 2)
+    x, y = layout.corner(3, 3)
     assert x + layout.cell[0] + MARGIN <= layout.size[0]
     assert y + layout.cell[1] < layout.size[1]
     assert layout.corner(0, 0) == (MARGIN, HEADER)
@@ -101,7 +114,9 @@ def test_size_depends_on_the_views_only_and_cells_do_not_overlap(height, width):
 def test_the_header_shows_the_numbers():
     target = views(1)
     panels = ProgressPanels(target)
-    header = [panels.picture(target.images * 0.5, *numbers)[: HEADER - 30] for numbers in ((1, 9, 0.5), (1, 9, 0.25))]
+    header = [
+        panels.picture(target.images * 0.5, clay(1), "step 1", "of 9", loss)[: HEADER - 30] for loss in (0.5, 0.25)
+    ]
     half = header[0].shape[1] // 3
     assert (header[0][:, :half] == header[1][:, :half]).all()
     assert (header[0] != header[1]).any()
@@ -109,14 +124,16 @@ def test_the_header_shows_the_numbers():
 
 def test_write_gives_the_same_pixels(tmp_path):
     target = views(1)
-    pixels = ProgressPanels(target).write(tmp_path / "progress" / "step_00000.png", target.images, 0, 10, None)
-    with Image.open(tmp_path / "progress" / "step_00000.png") as picture:
+    pixels = ProgressPanels(target).write(tmp_path / "deep" / "worst.png", target.images, clay(1), "worst view")
+    with Image.open(tmp_path / "deep" / "worst.png") as picture:
         assert (np.asarray(picture) == pixels).all()
 
 
 def test_wrong_arguments():
     with pytest.raises(ShapeError, match=r"rgba must have shape \[2, 160, 160, C\], got \[1, 160, 160, 4\]"):
-        ProgressPanels(views(2)).picture(torch.zeros(1, 160, 160, 4), 0, 1, None)
+        ProgressPanels(views(2)).picture(torch.zeros(1, 160, 160, 4), clay(2), "step 0")
+    with pytest.raises(ShapeError, match=r"clay must have shape \[2, h, w, 3\], got \[1, 2, 2, 3\]"):
+        ProgressPanels(views(2)).picture(torch.zeros(2, 160, 160, 4), clay(1), "step 0")
     with pytest.raises(ShapeError, match="at least one view"):
         ProgressPanels(views(1).select([]))
     with pytest.raises(ShapeError, match="positive, got 0"):

@@ -14,7 +14,16 @@ import pytest
 from PIL import Image
 
 from diffrender.errors import DataError
-from diffrender.writers.report.report import MOST_PICTURES, WIDEST, LearnedValue, Report, Score, write_report
+from diffrender.writers.report.report import (
+    MOST_PICTURES,
+    MOST_ROWS,
+    WIDEST,
+    LearnedValue,
+    Report,
+    Score,
+    Table,
+    write_report,
+)
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 REPORT = Report(
@@ -27,11 +36,14 @@ REPORT = Report(
     notes=[],
     scores=[Score("held-out PSNR", "dB", 12.34, 29.87), Score("held-out mask IoU", "", 0.61, 0.9712)],
     other_scores=[Score("fitted views, PSNR", "dB", math.nan, 31.0)],
+    views=Table(["view", "PSNR"], [["000.png", "28.1 dB"], ["008.png", "31.4 dB"]]),
     pictures=[],
+    shape=None,
+    worst=None,
     curves=None,
     learned=[
         LearnedValue("lights.key.radiance", "1, 1, 1", "3.1, 3, 2.9", "", "#ffffff", "#ffeedd"),
-        LearnedValue("mesh.vertices", "", "", "7,686 numbers; moved by 0.1 on average, at most 0.4"),
+        LearnedValue("mesh.vertices", "", "", "2,562 vertices; moved by 0.1 on average, at most 0.4"),
     ],
     mesh_facts=[(True, "Watertight; it encloses a volume of 0.5."), (False, "3 slivers.")],
     objects=[("ball", "42 vertices")],
@@ -89,8 +101,9 @@ def test_the_page_parses_and_says_everything(tmp_path: Path) -> None:
     for said in (
         "dino", "2026-11-23 09:30", "Finished after 400 of 400 steps", "Judged by the 2 views", "29.9 dB",
         "initially 12.3 dB", "0.971", "initially 0.61", "31.0 dB", "step 2", "lights.key.radiance",
-        "3.1, 3, 2.9", "7,686 numbers", "Watertight; it encloses a volume of 0.5.", "3 slivers.", "ball", "42 vertices",
-        "46.1 s", "Blender", "glTF 2.0", "diffrender fit scenes/dino.yaml", "the scene file",
+        "3.1, 3, 2.9", "2,562 vertices", "Watertight; it encloses a volume of 0.5.", "3 slivers.", "ball",
+        "42 vertices", "46.1 s", "000.png", "28.1 dB", "Blender", "glTF 2.0",
+        "diffrender fit scenes/dino.yaml", "the scene file",
     ):  # fmt: skip
         assert said in page.words, said
     assert re.search(r"fitted views, PSNR +- +31\.0 dB", page.words)
@@ -118,10 +131,28 @@ def test_pictures_are_inside_once_each_and_not_too_many(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).size == (WIDEST, WIDEST // 100)
 
 
+def test_shape_and_worst_views_are_shown_and_a_long_table_is_folded(tmp_path: Path) -> None:
+    rows = [[f"{index:03d}.png", f"{20 + index}.0 dB"] for index in range(MOST_ROWS + 2)]
+    shown = {name: picture(tmp_path / f"{name}.png") for name in ("shape", "worst")}
+    text = written(tmp_path, replace(REPORT, views=Table(["view", "PSNR"], rows), **shown))
+    assert text.count("data:image/webp;base64,") == 2
+    before, _ = text.split("<details>")
+    assert before.index("The shape") < before.index("All views")
+    assert f"{MOST_ROWS - 1:03d}.png" in before and f"{MOST_ROWS:03d}.png" not in before
+    words = Page(text).words
+    assert "The other 2" in words and all(row[0] in words for row in rows)
+    assert "<details>" not in written(tmp_path, REPORT)
+
+
 def test_what_is_not_there_is_left_out(tmp_path: Path) -> None:
     bare = replace(REPORT, files=[("the fitted mesh", "mesh/final.obj")], learned=[], other_scores=[], objects=[])
     words = Page(written(tmp_path, bare)).words
-    assert "How it went" not in words and "Curves" not in words and "Other scores" not in words
+    assert (
+        "How it went" not in words
+        and "The shape" not in words
+        and "Curves" not in words
+        and "Other scores" not in words
+    )
     assert "Wavefront" in words and "glTF" not in words
     assert "Blender" not in Page(written(tmp_path, replace(bare, files=[]))).words
 

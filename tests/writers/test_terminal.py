@@ -96,7 +96,7 @@ def test_about_twenty_plain_lines_and_no_control_characters(n_steps, most):
 def test_pace_leaves_out_the_compilation():
     lines = [line for line in run(False, 400).splitlines() if line.startswith("  step")]
     assert "- steps/s" in lines[0]
-    assert "loss 0.0250" in lines[1] and "PSNR 10.0 dB" in lines[1] and "20.0 steps/s" in lines[1]
+    assert "loss 0.0250" in lines[1] and "batch PSNR 10.0 dB" in lines[1] and "20.0 steps/s" in lines[1]
     assert "0:19 left" in lines[1]
 
 

@@ -1,15 +1,15 @@
-"""Progress pictures: target, rendering and their difference, side by side, for a few views."""
+"""Progress pictures: target, rendering, their difference and the shape, side by side, for a few views."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from diffrender.checks import check_shape
@@ -19,23 +19,31 @@ from diffrender.imaging.tone_mapping import PLAIN, Display
 from diffrender.scene.target_views import Views
 from diffrender.writers.images.png import encode_srgb8, write_encoded_png
 from diffrender.writers.report.colormap import difference_colors
+from diffrender.writers.report.picture_grid import (
+    FRAME,
+    INK,
+    MARGIN,
+    QUIET,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    TITLE_SIZE,
+    PictureGrid,
+    font,
+)
 
-PAPER, INK, QUIET, FRAME = "#202226", "#f2f3f5", "#9aa0a8", "#34373d"
-COLUMNS = ("target", "render", "difference")
-# In pixels of the picture.
-MARGIN, GAP, BLOCK_GAP, CAPTION, HEADER, FOOTER = 24, 8, 28, 26, 78, 50
-# The long side of a cell. Small images are enlarged by whole factors, so that all pixels look alike.
-SMALLEST_CELL, LARGEST_CELL = 160, 320
-# The header and the scale need this width, even above a single narrow view.
-SMALLEST_WIDTH = 560
+COLUMNS = ("target", "render", "difference", "shape")
+FOOTER = 50
+# Pixels of the long side of a cell: small images are enlarged, by whole factors where there is room. With two blocks of
+# cells, the picture stays below 2,000 pixels.
+SMALLEST_CELL = 160
+LARGEST_CELL = {1: 320, 2: 232}
 # Positions of numbers at the colour bar, as shares of its range.
 SCALE_TICKS = (0.0, 0.04, 0.2, 0.5, 1.0)
-TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 22, 15, 13
 
 
 @dataclass(frozen=True)
 class ProgressPanels:
-    """Draws progress pictures of a few views: target | render | difference for each.
+    """Draws progress pictures of a few views: target | render | difference | shape for each.
 
     Up to three views are below one another; more are in two blocks, so that the picture stays wide.
 
@@ -56,39 +64,47 @@ class ProgressPanels:
         if not self.difference_range > 0:
             raise ShapeError(f"ProgressPanels: difference_range must be positive, got {self.difference_range}")
 
-    def picture(self, rgba: Tensor, step: int, n_steps: int, loss: float | None) -> np.ndarray:
+    @cached_property
+    def grid(self) -> PictureGrid:
+        """The positions of the cells."""
+        n_views, height, width = self.targets.images.shape[:3]
+        n_blocks = 1 if n_views <= 3 else 2
+        cell = _cell_size(height, width, LARGEST_CELL[n_blocks])
+        return PictureGrid(n_blocks, -(-n_views // n_blocks), len(COLUMNS), cell, FOOTER)
+
+    def picture(
+        self, rgba: Tensor, clay: Tensor, title: str, remark: str = "", loss: float | None = None
+    ) -> np.ndarray:
         """Draw the picture, uint8 [h, w, 3] sRGB; its size depends on the views only.
 
         rgba: [n, H, W, 3 or 4] linear, rendered from the targets' cameras; alpha is ignored.
-        step, n_steps, loss: for the header; the loss is None if it is not known yet.
+        clay: [n, h, w, 3] linear, the shape from the same cameras; sharpest in the size of `grid.cell`.
+        title, remark, loss: for the header, as ("step 10", "of 300", 0.02); a loss that is None is not shown.
         The PSNR in the header is the mean over the views shown.
         """
         check_shape("ProgressPanels.picture", "rgba", rgba, (*self.targets.images.shape[:3], "C"))
+        check_shape("ProgressPanels.picture", "clay", clay, (len(rgba), "h", "w", 3))
         images = self.targets.images, rgba[..., :3]
         target8, render8 = (encode_srgb8(image) for image in images)
         shown_target8, shown_render8 = (encode_srgb8(self.display.map_tones(image)) for image in images)
-        scores_db = [_psnr_db(target, render) for target, render in zip(target8, render8, strict=True)]
-        layout = _Layout.of(len(target8), *target8.shape[1:3])
-        canvas = Image.new("RGB", layout.size, PAPER)
+        difference8 = [self._difference(*pair) for pair in zip(target8, render8, strict=True)]
+        scores_db = [_psnr_db(*pair) for pair in zip(target8, render8, strict=True)]
+        cells = list(zip(shown_target8, shown_render8, difference8, encode_srgb8(clay), strict=True))
+        canvas = self.grid.draw(COLUMNS, cells)
         draw = ImageDraw.Draw(canvas)
-        _draw_header(draw, layout, step, n_steps, loss, sum(scores_db) / len(scores_db))
-        for block in range(layout.n_blocks):
-            for column, title in enumerate(COLUMNS):
-                x, y = layout.corner(block, column)
-                draw.text((x, y - 8), title, QUIET, _font(TEXT_SIZE), anchor="ls")
-        for view, name in enumerate(self.targets.names):
-            difference = self._difference(target8[view], render8[view])
-            for column, pixels in enumerate((shown_target8[view], shown_render8[view], difference)):
-                x, y = layout.corner(view, column)
-                draw.rectangle((x - 1, y - 1, x + layout.cell[0], y + layout.cell[1]), outline=FRAME)
-                canvas.paste(_fit(pixels, layout.cell), (x, y))
-            _draw_caption(draw, layout, view, name, scores_db[view])
-        self._draw_scale(canvas, draw, layout)
+        self.grid.draw_title(draw, title, remark)
+        self._draw_numbers(draw, sum(scores_db) / len(scores_db), loss)
+        for view, (name, score_db) in enumerate(zip(self.targets.names, scores_db, strict=True)):
+            self.grid.draw_caption(draw, view, 0, name)
+            self.grid.draw_caption(draw, view, 1, _decibels(score_db))
+        self._draw_scale(canvas, draw)
         return np.asarray(canvas)
 
-    def write(self, path: Path, rgba: Tensor, step: int, n_steps: int, loss: float | None) -> np.ndarray:
+    def write(
+        self, path: Path, rgba: Tensor, clay: Tensor, title: str, remark: str = "", loss: float | None = None
+    ) -> np.ndarray:
         """Write `picture(...)` as a PNG, and return it. Raises DataError if the file cannot be written."""
-        pixels = self.picture(rgba, step, n_steps, loss)
+        pixels = self.picture(rgba, clay, title, remark, loss)
         write_encoded_png(path, pixels)
         return pixels
 
@@ -98,104 +114,36 @@ class ProgressPanels:
         index = np.sqrt(np.minimum(absolute / self.difference_range, 1)) * (len(colors) - 1)
         return colors[np.round(index).astype(np.int64)]
 
-    def _draw_scale(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, layout: _Layout) -> None:
-        """Draw the colour bar of differences, below their last column, and its caption."""
-        width, height = max(layout.cell[0], SMALLEST_CELL), 10
-        x, y = layout.size[0] - MARGIN - width, layout.size[1] - FOOTER
+    def _draw_numbers(self, draw: ImageDraw.ImageDraw, score_db: float, loss: float | None) -> None:
+        """Draw loss and PSNR at the top right, each number in ink after its quiet name."""
+        numbers = [("PSNR of these views", _decibels(score_db))] + ([] if loss is None else [("loss", f"{loss:.4g}")])
+        right, baseline = self.grid.size[0] - MARGIN, MARGIN + 14
+        for name, value in numbers:
+            draw.text((right, baseline), value, INK, font(TITLE_SIZE), anchor="rs")
+            right -= draw.textlength(value, font(TITLE_SIZE)) + 7
+            draw.text((right, baseline), name, QUIET, font(TEXT_SIZE), anchor="rs")
+            right -= draw.textlength(name, font(TEXT_SIZE)) + 24
+
+    def _draw_scale(self, canvas: Image.Image, draw: ImageDraw.ImageDraw) -> None:
+        """Draw the colour bar of differences at the bottom right, and its caption."""
+        width, height = max(self.grid.cell[0], SMALLEST_CELL), 10
+        x, y = self.grid.size[0] - MARGIN - width, self.grid.size[1] - FOOTER
         bar = Image.fromarray(difference_colors()[None]).resize((width, height), Image.Resampling.BILINEAR)
         canvas.paste(bar, (x, y))
         draw.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
-        font, below = _font(SMALL_SIZE), y + height + 6
+        small, below = font(SMALL_SIZE), y + height + 6
         for share in SCALE_TICKS:
             tick = x + math.sqrt(share) * width
             anchor = "la" if share == 0 else "ra" if share == 1 else "ma"
-            draw.text((tick, below), f"{share * self.difference_range:.3g}", QUIET, font, anchor=anchor)
-        draw.text((x - 14, y + height / 2), "mean absolute difference of R, G, B (sRGB 0-1)", QUIET, font, anchor="rm")
+            draw.text((tick, below), f"{share * self.difference_range:.3g}", QUIET, small, anchor=anchor)
+        text = "difference: mean absolute difference of R, G, B (sRGB 0-1)"
+        draw.text((x - 14, y + height / 2), text, QUIET, small, anchor="rm")
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """The grid of cells: n_blocks side by side, each n_rows views high and three columns wide.
-
-    cell: (width, height) of a shown image. size: (width, height) of the picture.
-    """
-
-    n_blocks: int
-    n_rows: int
-    cell: tuple[int, int]
-
-    @classmethod
-    def of(cls, n_views: int, height: int, width: int) -> _Layout:
-        n_blocks = 1 if n_views <= 3 else 2
-        return cls(n_blocks, -(-n_views // n_blocks), _cell_size(height, width))
-
-    @property
-    def block_width(self) -> int:
-        return 3 * self.cell[0] + 2 * GAP
-
-    @property
-    def size(self) -> tuple[int, int]:
-        width = 2 * MARGIN + self.n_blocks * self.block_width + (self.n_blocks - 1) * BLOCK_GAP
-        return max(width, SMALLEST_WIDTH), HEADER + self.n_rows * (self.cell[1] + CAPTION + GAP) + FOOTER
-
-    def corner(self, view: int, column: int) -> tuple[int, int]:
-        """Return the top left pixel of a cell."""
-        row, block = divmod(view, self.n_blocks)
-        x = MARGIN + block * (self.block_width + BLOCK_GAP) + column * (self.cell[0] + GAP)
-        return x, HEADER + row * (self.cell[1] + CAPTION + GAP)
-
-
-def _cell_size(height: int, width: int) -> tuple[int, int]:
+def _cell_size(height: int, width: int, largest: int) -> tuple[int, int]:
     long_side = max(height, width)
-    if long_side > LARGEST_CELL:
-        ratio = LARGEST_CELL / long_side
-        return max(1, round(width * ratio)), max(1, round(height * ratio))
-    factor = -(-SMALLEST_CELL // long_side)
-    return width * factor, height * factor
-
-
-def _fit(pixels: np.ndarray, cell: tuple[int, int]) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    if picture.size == cell:
-        return picture
-    enlarged = cell[0] > picture.width
-    return picture.resize(cell, Image.Resampling.BICUBIC if enlarged else Image.Resampling.BOX)
-
-
-def _draw_header(
-    draw: ImageDraw.ImageDraw, layout: _Layout, step: int, n_steps: int, loss: float | None, score_db: float
-) -> None:
-    """Draw the step on the left; loss and PSNR on the right, each number in ink after its quiet name."""
-    baseline = MARGIN + 14
-    title, text = _font(TITLE_SIZE), _font(TEXT_SIZE)
-    x = MARGIN
-    draw.text((x, baseline), f"step {step}", INK, title, anchor="ls")
-    x += draw.textlength(f"step {step}", title) + 7
-    draw.text((x, baseline), f"of {n_steps}", QUIET, text, anchor="ls")
-    right = layout.size[0] - MARGIN
-    for name, value in (("PSNR", _decibels(score_db)), ("loss", "-" if loss is None else f"{loss:.4g}")):
-        draw.text((right, baseline), value, INK, title, anchor="rs")
-        right -= draw.textlength(value, title) + 7
-        draw.text((right, baseline), name, QUIET, text, anchor="rs")
-        right -= draw.textlength(name, text) + 24
-
-
-def _draw_caption(draw: ImageDraw.ImageDraw, layout: _Layout, view: int, name: str, score_db: float) -> None:
-    """Draw below a view's cells: its name, and its own PSNR below the render."""
-    font = _font(SMALL_SIZE)
-    x, y = layout.corner(view, 0)
-    below = y + layout.cell[1] + 5
-    draw.text((x, below), _shorten(draw, name, font, layout.cell[0]), QUIET, font, anchor="la")
-    draw.text((layout.corner(view, 1)[0], below), _decibels(score_db), QUIET, font, anchor="la")
-
-
-def _shorten(draw: ImageDraw.ImageDraw, name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """Return the name, without its beginning if it is too wide: file names differ at their end."""
-    if draw.textlength(name, font) <= width:
-        return name
-    while name and draw.textlength("…" + name, font) > width:
-        name = name[1:]
-    return "…" + name
+    ratio = min(max(1, -(-SMALLEST_CELL // long_side)), largest / long_side)
+    return max(1, round(width * ratio)), max(1, round(height * ratio))
 
 
 def _decibels(score_db: float) -> str:
@@ -204,11 +152,3 @@ def _decibels(score_db: float) -> str:
 
 def _psnr_db(target: np.ndarray, render: np.ndarray) -> float:
     return float(psnr_db(torch.from_numpy(target) / 255, torch.from_numpy(render) / 255))
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("this Pillow was built without FreeType; install the official wheel of pillow>=10.1")
-    return font

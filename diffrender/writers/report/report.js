@@ -9,7 +9,7 @@ if (strip !== null) {
     const button = buttons[index];
     large.src = button.querySelector("img").src;
     caption.textContent = button.title;
-    large.alt = "Targets, renderings and their differences, " + button.title;
+    large.alt = "Targets, renderings, their differences and shapes, " + button.title;
     buttons.forEach((each) => each.removeAttribute("aria-current"));
     button.setAttribute("aria-current", "true");
   };

@@ -21,6 +21,8 @@ TEMPLATE, STYLE, SCRIPT = "report.html.jinja", "report.css", "report.js"
 MOST_PICTURES = 9
 WIDEST = 1600
 QUALITY = 86
+# Of the table of views; the rest is folded away.
+MOST_ROWS = 10
 UNKNOWN = "-"
 
 
@@ -36,12 +38,12 @@ class Score:
     @property
     def before_text(self) -> str:
         """As a person reads it, with its unit."""
-        return _number(self.before, self.unit)
+        return format_score(self.before, self.unit)
 
     @property
     def after_text(self) -> str:
         """As a person reads it, with its unit."""
-        return _number(self.after, self.unit)
+        return format_score(self.after, self.unit)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,14 @@ class LearnedValue:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table of text: a title per column, and rows of as many cells."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class Report:
     """The content of the page.
 
@@ -68,7 +78,9 @@ class Report:
     headline, summary: how the run ended and what its scores are of, a sentence each.
     notes: what of the files was changed or not read, and what could not be written.
     scores: those that count most; other_scores: the others.
-    pictures: (caption, file) of the progress pictures in order. curves: a picture, or None.
+    views: the scores of each view, the worst first.
+    pictures: (caption, file) of the progress pictures in order.
+    shape, worst, curves: pictures of the shape, of the worst views, and of the course of the fit, or None.
     mesh_facts: (whether it is as it should be, a sentence) of all objects as one mesh; objects: (name, words) of each
         if there are several. learned: see there. timing: (what, words).
     files: (what, path inside the run's folder). command: the command line.
@@ -83,7 +95,10 @@ class Report:
     notes: Sequence[str]
     scores: Sequence[Score]
     other_scores: Sequence[Score]
+    views: Table
     pictures: Sequence[tuple[str, Path]]
+    shape: Path | None
+    worst: Path | None
     curves: Path | None
     learned: Sequence[LearnedValue]
     mesh_facts: Sequence[tuple[bool, str]]
@@ -106,7 +121,11 @@ def write_report(path: Path, report: Report) -> None:
         style=_read_packaged(STYLE),
         script=_read_packaged(SCRIPT),
         pictures=[(caption, _as_webp(file)) for caption, file in _some(report.pictures)],
-        curves=None if report.curves is None else _as_webp(report.curves),
+        **{
+            name: None if path is None else _as_webp(path)
+            for name, path in (("shape", report.shape), ("worst", report.worst), ("curves", report.curves))
+        },
+        most_rows=MOST_ROWS,
         paths=[place for _, place in report.files],
     )
     write_text(Path(path), page)
@@ -138,8 +157,8 @@ def _read_packaged(name: str) -> str:
     return resources.files("diffrender.writers.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _number(value: float, unit: str) -> str:
-    """Return decibels to a tenth, everything else to three digits."""
+def format_score(value: float, unit: str) -> str:
+    """Write decibels to a tenth, everything else to three digits."""
     if not math.isfinite(value):
         return UNKNOWN
-    return f"{value:.1f} {unit}" if unit == "dB" else f"{value:.3g} {unit}".rstrip()
+    return f"{value:.1f} {unit}" if unit == "dB" else f"{value:#.3g} {unit}".rstrip()

@@ -48,7 +48,7 @@ class Opening:
     n_fit, n_heldout: numbers of views; width, height: of their images.
     start: the initial guess in words ("sphere, 2,562 vertices, 5,120 faces").
     start_scores: (name, unit, value) of the initial guess, such as ("held-out PSNR", "dB", 12.3); NaN if unknown.
-    parameters: what is optimised: (path, details), such as ("mesh.vertices", "lr 0.01, 7,686 numbers").
+    parameters: what is optimised: (path, details), such as ("mesh.vertices", "lr 0.01, 2,562 vertices").
     folder: where the results go.
     warnings: what is probably not meant. notes: what of the files was changed or not read.
     """
@@ -93,7 +93,7 @@ class Closing:
 
 @dataclass
 class FitPanel:
-    """A progress bar with loss, PSNR, steps/s and the time left; without a terminal, about 20 plain lines.
+    """A progress bar with loss, batch PSNR, steps/s and the time left; without a terminal, about 20 plain lines.
 
     Enter it around the fit and pass it as one of the fit's observers.
 
@@ -188,7 +188,7 @@ class FitPanel:
             (f"/{self.n_steps}", "dim"),
             ("   loss ", "dim"),
             f"{_significant(record.total):<7}",
-            ("  PSNR ", "dim"),
+            ("  batch PSNR ", "dim"),
             f"{score:>4}",
             (" dB   ", "dim"),
             f"{UNKNOWN if rate is None else format(rate, '.1f'):>5}",

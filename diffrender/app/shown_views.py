@@ -1,0 +1,93 @@
+"""The views that pictures of a run show: some fitted ones and some held-out ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from diffrender.app.evaluation import Evaluation, match_heldout_exposure
+from diffrender.evaluate.views import sort_worst_first
+from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.clay import cover_in_clay
+from diffrender.scene.scene import Scene
+from diffrender.scene.target_views import Views, evenly_spaced_indices
+from diffrender.setup.fit_setup import FitSetup
+
+
+class ShownViews:
+    """Some fitted views and some held-out ones, which must have the same size.
+
+    fit_index, heldout_index: which; at least one.
+    views: their targets, in order; names of held-out views say so.
+    """
+
+    def __init__(self, setup: FitSetup, fit_index: Sequence[int], heldout_index: Sequence[int]) -> None:
+        self._setup = setup
+        self._fit_index, self._heldout_index = list(fit_index), list(heldout_index)
+        self.views = setup.fit_views.select(self._fit_index)
+        if setup.heldout_views is not None and self._heldout_index:
+            heldout = setup.heldout_views.select(self._heldout_index)
+            names = self.views.names + tuple(f"{name}, held out" for name in heldout.names)
+            cameras = _concatenate_cameras(self.views.cameras, heldout.cameras)
+            self.views = Views(cameras, torch.cat([self.views.images, heldout.images]), None, names)
+
+    @classmethod
+    def spread(cls, setup: FitSetup, count: int) -> ShownViews:
+        """Choose up to `count` views, evenly spaced; half of them held-out ones, if there are any of the same size."""
+        n_heldout = min(_n_comparable(setup), count // 2)
+        return cls(
+            setup,
+            evenly_spaced_indices(len(setup.fit_views), count - n_heldout),
+            evenly_spaced_indices(_n_comparable(setup), n_heldout),
+        )
+
+    @classmethod
+    def worst(cls, setup: FitSetup, evaluation: Evaluation) -> ShownViews:
+        """Choose the fitted and the held-out view of the lowest PSNR; no held-out one if their size is another."""
+        worst = {kind: scores.index(sort_worst_first(scores)[0]) for kind, scores in evaluation.views.items()}
+        return cls(setup, [worst["fit"]], [worst["heldout"]] if _n_comparable(setup) else [])
+
+    @torch.no_grad()
+    def render(self, scene: Scene, fit_cameras: Cameras) -> Tensor:
+        """Render `scene` [n, H, W, 4]. fit_cameras: of all fitted views, as learned so far."""
+        images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
+        if self._heldout_index:
+            heldout = match_heldout_exposure(self._setup, scene, self._heldout_index)
+            assert heldout is not None
+            images.append(self._setup.render_views(scene, heldout.cameras).rgba)
+        return torch.cat(images)
+
+    def cameras(self, fit_cameras: Cameras) -> Cameras:
+        """Return the cameras of the views, without exposures. fit_cameras: as of `render`."""
+        fitted = fit_cameras.select(self._fit_index).without_gains()
+        if self._setup.heldout_views is None or not self._heldout_index:
+            return fitted
+        return _concatenate_cameras(fitted, self._setup.heldout_views.cameras.select(self._heldout_index))
+
+
+@torch.no_grad()
+def render_clay(scene: Scene, cameras: Cameras, size: tuple[int, int]) -> Tensor:
+    """Render the shape of `scene` alone, in clay: [n, h, w, 3]. size: (width, height) of the images."""
+    return render(cover_in_clay(scene), cameras.without_gains().resized(size[1], size[0])).rgba[..., :3]
+
+
+def _n_comparable(setup: FitSetup) -> int:
+    """Return the number of held-out views, if their images have the size of the fitted ones; otherwise 0."""
+    fit, heldout = setup.fit_views, setup.heldout_views
+    return 0 if heldout is None or heldout.images.shape[1:] != fit.images.shape[1:] else len(heldout)
+
+
+def _concatenate_cameras(a: Cameras, b: Cameras) -> Cameras:
+    """Concatenate cameras of the same image size; numbers and exposures are dropped."""
+    return replace(
+        a.without_gains(),
+        number=None,
+        cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
+        focal_px=torch.cat([a.focal_px, b.focal_px]),
+        center_px=torch.cat([a.center_px, b.center_px]),
+        projection=a.projection.concatenate(b.projection),
+    )
