@@ -56,7 +56,8 @@ from diffrender.writers.run.run_folder import RunFolder, check_writable, create_
 LOG_WIDTH = 120
 CHECK_PLACE = (
     "Move the scene in front of the cameras with mesh.center, mesh.radius or pose, scale it if its units are not those"
-    " of the cameras, or check the camera convention: transforms.json holds camera-to-world matrices of cameras that look along -z"
+    " of the cameras, or check the camera convention: transforms.json holds camera-to-world matrices of cameras that"
+    " look along -z"
 )
 
 
