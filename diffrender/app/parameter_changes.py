@@ -54,7 +54,8 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[Learn
             for scene, cameras in ((setup.scene, setup.fit_views.cameras), (result.scene, result.cameras))
         )
         if path in PER_VIEW:
-            rows.append(LearnedValue(path, "", "", _list_views(path, setup.fit_views.names, after)))
+            start, end = (_list_views(path, setup.fit_views.names, values) for values in (before, after))
+            rows.append(LearnedValue(path, start, end, PER_VIEW[path]))
         elif setup.model.full_path(path) in reunwrapped:
             rows.append(
                 LearnedValue(path, "", "", f"{count_values(kind, after)}; transferred to new texture coordinates")
@@ -102,13 +103,12 @@ def count_values(kind: Kind, value: Tensor) -> str:
 
 
 def _list_views(path: str, names: tuple[str, ...], values: Tensor) -> str:
-    """List the exposure in stops, the gains or the focal lengths of each view."""
+    """List the exposure in stops, the gains or the focal lengths of each view; once if all are equal."""
     form = {EXPOSURE: "+.2f", WHITE_BALANCE: ".3f", FOCAL: ".2f"}[path]
-    words = [
-        f"{name} {' '.join(format(number, form) for number in value.reshape(-1).tolist())}"
-        for name, value in zip(names, values, strict=True)
-    ]
-    return f"{PER_VIEW[path]}: {', '.join(words)}"
+    words = [" ".join(format(x, form) for x in row) for row in values.reshape(len(names), -1).tolist()]
+    if len(set(words)) == 1:
+        return words[0]
+    return ", ".join(f"{name} {word}" for name, word in zip(names, words, strict=True))
 
 
 def _describe_change(path: str, kind: Kind, before: Tensor, after: Tensor) -> LearnedValue:

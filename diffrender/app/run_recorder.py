@@ -74,11 +74,14 @@ class Recorder:
             picture = self._folder.progress_picture(step)
             if picture.is_file():
                 self._drawn.add(("picture", step))
-                frame = read_frame(picture)
-                # A picture of an earlier version may have another size, which a video cannot change to.
-                if self._frame_steps and frame.shape[1::-1] == self._panels.grid.size:
-                    self._frames.append(frame)
-                    self._drawn.add(("frame", step))
+                if self._frame_steps:
+                    self._keep_frame(step, read_frame(picture))
+
+    def _keep_frame(self, step: int, pixels: np.ndarray) -> None:
+        # A picture of an earlier version may have another size, to which a video cannot change.
+        if pixels.shape[1::-1] == self._panels.grid.size:
+            self._frames.append(pixels)
+            self._drawn.add(("frame", step))
 
     def on_step(self, record: StepRecord, model: SceneModel) -> None:
         """Write the step's metrics and, if due, pictures of the state after it and a checkpoint."""

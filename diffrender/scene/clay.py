@@ -9,11 +9,11 @@ from diffrender.scene.lights.directional import Directional
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.scene import Scene
 
-# Linear. The key light comes from the upper left, at 50 degrees to the view: bumps have a bright and a dark side.
+# Linear. The key light comes from the upper left, at 60 degrees to the view: bumps have a bright and a dark side.
 # A weak one from the camera shows bumps where the key light does not reach.
 GRAY = 0.55
-KEY_DIRECTION, KEY = (0.72, 0.72, 0.85), 3.0
-HEAD_DIRECTION, HEAD = (0.0, 0.0, 1.0), 1.0
+KEY_DIRECTION, KEY = (0.9, 0.9, 0.75), 3.2
+HEAD_DIRECTION, HEAD = (0.0, 0.0, 1.0), 0.6
 AMBIENT = 0.05
 # The paper of the progress pictures (sRGB #202226).
 BACKGROUND = (0.0144, 0.0160, 0.0194)

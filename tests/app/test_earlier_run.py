@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.small_runs import raise_after, run_small
 from typer.testing import CliRunner
 
@@ -149,6 +150,17 @@ def test_the_video_of_a_resumed_run_begins_with_the_earlier_pictures(
     assert [len(frames) for frames in filmed] == [7, 5]
     for there, here in zip((0, 4, 6), (0, 1, 2), strict=True):
         assert np.array_equal(filmed[0][there], filmed[1][here])
+
+
+def test_pictures_of_another_size_are_no_frames_of_the_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raise_after(monkeypatch, 3)
+    begun, _ = run(tmp_path, "progress.video=true")
+    Image.new("RGB", (200, 100)).save(begun.folder / "progress" / "step_00000.png")
+    frames: list[np.ndarray] = []
+    monkeypatch.setattr("diffrender.app.run_recorder.write_video", lambda images, *rest: frames.extend(images))
+    run(tmp_path, "progress.video=true", resume=begun.folder)
+    assert len(frames) == 5  # after steps 4 to 8
+    assert all(frame.std() > 0 and frame.shape == frames[-1].shape for frame in frames)
 
 
 def test_runs_that_cannot_be_resumed_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,10 @@ def test_small_values_have_their_units(small: FitSetup) -> None:
     found = rows(small, changes)
     names = small.fit_views.names
     listed = ", ".join(f"{name} {f:.2f} {f:.2f}" for name, f in zip(names, (9, 10, 11.5), strict=True))
-    assert found["cameras.focal"].words == f"pixels, x and y: {listed}"
+    start = float(value(small, "cameras.focal")[0, 0])
+    assert found["cameras.focal"] == LearnedValue(
+        "cameras.focal", f"{start:.2f} {start:.2f}", listed, "pixels, x and y"
+    )
     assert found["lights.lamp.direction"].words == "turned by 90 degrees"
     sky = found["lights.sky.rotation"]
     assert (sky.before, sky.words) == ("0 degrees about (0, 1, 0)", "turned by 30 degrees")

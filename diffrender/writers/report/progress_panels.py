@@ -116,7 +116,8 @@ class ProgressPanels:
 
     def _draw_numbers(self, draw: ImageDraw.ImageDraw, score_db: float, loss: float | None) -> None:
         """Draw loss and PSNR at the top right, each number in ink after its quiet name."""
-        numbers = [("PSNR of these views", _decibels(score_db))] + ([] if loss is None else [("loss", f"{loss:.4g}")])
+        views = "this view" if len(self.targets) == 1 else "these views"
+        numbers = [(f"PSNR of {views}", _decibels(score_db))] + ([] if loss is None else [("loss", f"{loss:.4g}")])
         right, baseline = self.grid.size[0] - MARGIN, MARGIN + 14
         for name, value in numbers:
             draw.text((right, baseline), value, INK, font(TITLE_SIZE), anchor="rs")

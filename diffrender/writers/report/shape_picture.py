@@ -12,8 +12,8 @@ from torch import Tensor
 from diffrender.writers.images.png import encode_normals8, write_encoded_png
 from diffrender.writers.report.picture_grid import MARGIN, PAPER, QUIET, SMALL_SIZE, PictureGrid, font
 
-# Pixels of the side of a cell; four of them side by side stay below 2,000.
-CELL = 440
+# Pixels of the side of a cell; four of them side by side are as wide as the report shows pictures at most.
+CELL = 380
 FOOTER = 34
 
 
