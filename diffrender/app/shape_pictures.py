@@ -45,7 +45,7 @@ def write_shape(path: Path, setup: FitSetup, result: FitResult, shown: ShownView
         f"{prefix}shape": encode_srgb8(render_clay(scene, cameras, grid.cell)) for prefix, scene in scenes.items()
     }
     columns |= {f"{prefix}normals": _render_normals(scene, cameras) for prefix, scene in scenes.items()}
-    write_shape_picture(path, grid, columns, names, f"after step {result.steps_done}")
+    write_shape_picture(path, grid, columns, names, f"after step {result.returned_step}")
 
 
 def write_worst(path: Path, setup: FitSetup, result: FitResult, final: Evaluation) -> None:
@@ -57,7 +57,7 @@ def write_worst(path: Path, setup: FitSetup, result: FitResult, final: Evaluatio
     panels = ProgressPanels(shown.views, display=setup.display)
     clay = render_clay(result.scene, shown.cameras(result.cameras), panels.grid.cell)
     title = "worst view" if len(shown.views) == 1 else "worst views"
-    panels.write(path, shown.render(result.scene, result.cameras), clay, title, f"after step {result.steps_done}")
+    panels.write(path, shown.render(result.scene, result.cameras), clay, title, f"after step {result.returned_step}")
 
 
 @torch.no_grad()
