@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from diffrender.config.options.material_inputs import TextureOf
-from diffrender.config.options.materials import UnlitOptions
+from diffrender.config.options.materials import LambertOptions, UnlitOptions
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.config.options.schedules import ExponentialOptions
@@ -62,10 +62,9 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
         low, high = TEXTURES
         resolution = min(max(2 ** math.ceil(math.log2(side)), low), high)
         texture = TextureOf[Albedo](texture=GRAY, resolution=resolution)
-        material = config.material or (UnlitOptions() if not config.lights else None)
-        if material is not None:
-            updates["material"] = material.model_copy(update={"base_color": texture})
-            reasons["material"] = f"a texture holds more than vertices do; {resolution} texels for {side} pixels"
+        material = config.material or (LambertOptions() if config.lights else UnlitOptions())
+        updates["material"] = material.model_copy(update={"base_color": texture})
+        reasons["material"] = f"a texture holds more than vertices do; {resolution} texels for {side} pixels"
     optimize = config.optimize
     scale = 1.0
     if "resolution" not in optimize.model_fields_set and side > 1.5 * SHAPE_SIDE:

@@ -15,7 +15,7 @@ from diffrender.config.resolved import format_resolved
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.materials import Unlit
+from diffrender.scene.materials import Ggx, Lambert, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
@@ -107,6 +107,13 @@ def test_what_a_file_says_of_its_shape_is_kept(tmp_path: Path, text: str) -> Non
     write(tmp_path)
     setup = built(tmp_path, text)
     assert setup.reasons == {} and all(each.remesh is None for each in setup.config.optimize.parameters().values())
+
+
+def test_lit_shapes_have_a_texture_as_well(tmp_path: Path) -> None:
+    write(tmp_path)
+    for text, kind in (("lights: [ambient]", Lambert), ("lights: [ambient]\nmaterial: ggx", Ggx)):
+        (item,) = built(tmp_path, text).scene.objects.values()
+        assert isinstance(item.material, kind) and isinstance(item.material.base_color, Texture)
 
 
 def test_few_views_start_from_a_sphere(tmp_path: Path) -> None:
