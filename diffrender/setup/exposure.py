@@ -33,7 +33,7 @@ def with_learned_gains(views: Views, config: FitConfig) -> Views:
             " learned; remove it and optimise the light instead"
         )
     # The reader composited it, so it was not exposed by any camera; neither is a random background.
-    is_pasted = config.targets.path is not None and (views.masks is not None or views.is_composited)
+    is_pasted = config.targets.path is not None and views.is_composited
     if is_pasted and any(config.background or ()):
         raise ConfigError(
             f"{f'optimize.{paths[0]}' if paths else config.targets.path}: exposure scales the whole image, but the"

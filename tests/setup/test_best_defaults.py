@@ -176,3 +176,10 @@ def test_a_surface_of_the_backdrops_colour_is_not_a_hole() -> None:
     assert masked is not None and masked.masks is not None
     assert bool((masked.masks[:, 31:33, 31:33] == 1).all()) and bool((masked.masks[:, 21, 31] < 0.2).all())
     assert float((truth[:, 31, 31] - 1).abs().max()) < 1e-6
+
+
+def test_exposures_before_a_backdrop_are_learned(tmp_path: Path) -> None:
+    # The backdrop was photographed as well, unlike one that a reader puts behind masks.
+    write(tmp_path, masked=False)
+    setup = built(tmp_path, "optimize: {cameras.exposure: {}}")
+    assert setup.fit_views.masks is not None and "cameras.exposure" in setup.model.latents
