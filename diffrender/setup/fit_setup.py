@@ -8,9 +8,10 @@ from functools import cached_property
 
 import torch
 
+from diffrender.config.options.meshes import SphereMesh
 from diffrender.config.scene_dependent_defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig, OptimizeOptions
-from diffrender.errors import BackendError, ConfigError
+from diffrender.errors import BackendError, ConfigError, DataError
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.evaluate.materials import Relit
 from diffrender.fit.batch_targets import ResolutionSchedule
@@ -27,15 +28,15 @@ from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.parameter_paths import get_value
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
-from diffrender.setup.best_defaults import choose_defaults
+from diffrender.setup.best_defaults import Chosen, choose_defaults
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
 from diffrender.setup.objective import build_terms, fill_loss
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
 from diffrender.setup.remeshing import build_remeshing
-from diffrender.setup.scene import build_scene, constructor_options
-from diffrender.setup.targets import build_targets
+from diffrender.setup.scene import BuiltScene, build_scene, constructor_options
+from diffrender.setup.targets import Targets, build_targets
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     origin = targets.place.origin
     config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
     config = config.model_copy(update={"background": targets.background})
-    chosen = choose_defaults(config, targets.fit)
-    config = chosen.config
-    scene, config, notes, names = build_scene(config, targets.place)
+    chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
@@ -163,6 +162,20 @@ def build_fit(config: FitConfig) -> FitSetup:
         reasons=chosen.reasons,
         size=size,
     )
+
+
+def _build_with_defaults(config: FitConfig, targets: Targets) -> tuple[Chosen, BuiltScene[FitConfig]]:
+    """Choose defaults and build the scene; from a sphere, with a note, if a visual hull that was chosen is empty."""
+    chosen = choose_defaults(config, targets.fit)
+    try:
+        return chosen, build_scene(chosen.config, targets.place)
+    except DataError as error:
+        if "mesh" not in chosen.reasons:
+            raise
+        plain = choose_defaults(config.model_copy(update={"mesh": SphereMesh()}), targets.fit)
+        built = build_scene(plain.config, targets.place)
+        note = f"the fit starts from a sphere, since no visual hull can be made: {error}"
+        return plain, built._replace(notes=[*built.notes, note])
 
 
 def _check_flashes(scene: Scene, views: Views) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from diffrender.config.load import parse_config
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.resolved import format_resolved
+from diffrender.errors import DataError
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -183,3 +185,16 @@ def test_exposures_before_a_backdrop_are_learned(tmp_path: Path) -> None:
     write(tmp_path, masked=False)
     setup = built(tmp_path, "optimize: {cameras.exposure: {}}")
     assert setup.fit_views.masks is not None and "cameras.exposure" in setup.model.latents
+
+
+def test_masks_that_leave_no_hull_start_from_a_sphere(tmp_path: Path) -> None:
+    write(tmp_path)
+    for name in ("mask_1.png", "mask_3.png"):  # a corner in each, which no other view has in its mask
+        spoiled = np.zeros((64, 64), np.uint8)
+        spoiled[:6, :6] = 255
+        Image.fromarray(spoiled).save(tmp_path / name)
+    setup = built(tmp_path)
+    assert any("starts from a sphere, since no visual hull can be made" in note for note in setup.notes)
+    assert setup.reasons == {} and shape_of(setup).remesh is None
+    with pytest.raises(DataError, match="visual hull"):
+        built(tmp_path, "mesh: visual_hull")
