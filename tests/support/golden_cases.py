@@ -154,7 +154,8 @@ def depth() -> Tensor:
 def progress_picture() -> np.ndarray:
     target, render = lambert_in_the_sun(), ggx_in_the_sun()
     views = dr.Views(perspective(), target[None, ..., :3], target[None, ..., 3], ("view_000",))
-    return ProgressPanels(views).picture(render[None], 40, 100, 0.0123)
+    clay = target[None, ..., :3].mean(3, keepdim=True).expand(-1, -1, -1, 3)
+    return ProgressPanels(views).picture(render[None], clay, "step 40", "of 100", 0.0123)
 
 
 CASES: tuple[Callable[[], Tensor | np.ndarray], ...] = (
