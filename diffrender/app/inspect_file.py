@@ -18,7 +18,9 @@ from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.readers.mesh_file import MeshFile
 from diffrender.readers.meshes.read_mesh import MESH_READERS, open_mesh, read_part
 from diffrender.scene.projections import projection_name
+from diffrender.scene.target_views import Views
 from diffrender.scene.textures.texture import Texture
+from diffrender.setup.backdrop import find_backdrop, with_masks
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.region import region_of_views, sight_of_views
 from diffrender.writers.report.mesh_text import describe_facts
@@ -98,7 +100,7 @@ def _capture_rows(path: Path) -> Rows:
     rows = [
         ("images", f"{len(views)} of {cameras.width} x {cameras.height}"),
         ("held out", "every 8th view, by default" if heldout is None else f"{len(heldout)} by the capture"),
-        ("masks", "none: the fit is much harder" if views.masks is None else f"{float(views.masks.mean()):.0%} object"),
+        ("masks", _describe_masks(views)),
         ("camera", f"{projection_name(cameras.projection)}, focal length {_range(cameras.focal_px)} px"),
     ]
     if sight_of_views(views).is_met:
@@ -114,6 +116,15 @@ def _capture_rows(path: Path) -> Rows:
     if doubt is not None:
         rows.append(("note" if views.masks is None else "fault", doubt))
     return rows + [("note", note) for note in capture.notes]
+
+
+def _describe_masks(views: Views) -> str:
+    if views.masks is not None:
+        return f"{float(views.masks.mean()):.0%} object"
+    backdrop = find_backdrop(views)
+    if backdrop is None or with_masks(views, backdrop)[1]:
+        return "none: the fit is much harder"
+    return "none, but a fit finds some in front of the backdrop, which has one colour"
 
 
 def _describe_color(data: MeshData) -> str:

@@ -55,8 +55,8 @@ def find_backdrop(views: Views) -> Backdrop | None:
     return Backdrop(color, noise) if noise < NOISIEST and is_plain.mean() >= SHARE_OF_VIEWS else None
 
 
-def with_masks(views: Views, backdrop: Backdrop) -> Views | None:
-    """Return `views` with masks of what differs from the backdrop; None if there is not an object in each.
+def with_masks(views: Views, backdrop: Backdrop) -> tuple[Views, list[str]]:
+    """Return `views` with masks of what differs from the backdrop; if not all have an object, unchanged, and which.
 
     Masks are fractions where the object's border passes through a pixel, and the largest connected part of each view.
     """
@@ -65,9 +65,9 @@ def with_masks(views: Views, backdrop: Backdrop) -> Views | None:
     differences = np.abs(images - backdrop.color).max(-1)
     masks = np.stack([_mask(each, own, backdrop.noise) for each, own in zip(differences, light, strict=True)])
     sizes = masks.mean((1, 2))
-    if not ((sizes > SMALLEST) & (sizes < LARGEST)).all():
-        return None
-    return replace(views, masks=torch.from_numpy(masks).to(views.images))
+    is_object = (sizes > SMALLEST) & (sizes < LARGEST)
+    lost = [name for name, good in zip(views.names, is_object, strict=True) if not good]
+    return (views, lost) if lost else (replace(views, masks=torch.from_numpy(masks).to(views.images)), [])
 
 
 def _mask(difference: np.ndarray, light: np.ndarray, noise: float) -> np.ndarray:

@@ -48,7 +48,8 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
     """
     plain = Chosen(config, {}, ParameterOptions(), ParameterOptions())
     masks = views.masks
-    if config.objects is not None or masks is None or "mesh.vertices" in config.optimize.parameters():
+    names_shape = any(path.endswith("mesh.vertices") for path in config.optimize.written())
+    if config.objects is not None or masks is None or names_shape:
         return plain
     updates: dict[str, Any] = {}
     reasons: dict[str, str] = {}

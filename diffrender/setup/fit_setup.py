@@ -112,6 +112,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     origin = targets.place.origin
     config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
     config = config.model_copy(update={"background": targets.background})
+    if targets.has_found_masks:  # also if the file is read again with its background
+        config = config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
     chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
@@ -120,7 +122,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
     parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color)
     loss = fill_loss(config.loss, parameters, scene, fit_views)
-    optimize = _fill_resolution(config.optimize.with_parameters(parameters))
+    off = {path: None for path, options in config.optimize.written().items() if options is None}
+    optimize = _fill_resolution(config.optimize.with_parameters({**parameters, **off}))
     edges = fill_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
         update={

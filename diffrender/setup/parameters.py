@@ -59,7 +59,9 @@ def learn_all_parts(optimize: OptimizeOptions, names: Mapping[str, Sequence[str]
                 f"optimize.{path}: the mesh file became {len(parts)} objects, one per material, that would move apart;"
                 " merge its textures by `diffrender bake --to texture`, or set mesh: {file: ..., split: none}"
             )
-        parameters |= {f"objects.{name}.{field}": options for name in parts}
+        own = {f"objects.{name}.{field}": options for name in parts}
+        # A path of one part says more, wherever it stands.
+        parameters |= {path: options for path, options in own.items() if path not in optimize.written()}
     return optimize.with_parameters(parameters)
 
 

@@ -82,8 +82,8 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
             kept = None if is_moved else pose_options
             update = {"mesh": mesh_options, "material": material_options, "pose": kept}
             filled.append(options.model_copy(update=update))
-    for file, together in _parts_of_files(filled):
-        objects |= join_parts({name: objects[name] for name in together}, file)
+    for surface, together in _parts_of_files(filled).items():
+        objects |= join_parts({name: objects[name] for name in together}, surface)
     background = parts.background or (0.0, 0.0, 0.0)
     scene = Scene(objects, {name: build_light(light) for name, light in lights.items()}, torch.tensor(background))
     update = _one_or_several(filled, parts.objects is not None or len(filled) > 1)
@@ -92,15 +92,23 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
     return BuiltScene(scene, filled_parts, notes, names)
 
 
-def _parts_of_files(filled: list[ObjectOptions]) -> list[tuple[str, list[str]]]:
-    """Return the file and the objects' names of each surface that became several objects, in one pose and shading."""
-    found: dict[tuple[str, str], list[str]] = {}
+def _parts_of_files(filled: list[ObjectOptions]) -> dict[str, list[str]]:
+    """Return the objects' names of each surface that became several objects, by a name of the surface.
+
+    Parts of one surface follow each other, each once, in one pose and shading.
+    """
+    found: list[tuple[str, str, dict[str, str]]] = []
     for options in filled:
         mesh = options.mesh
-        if isinstance(mesh, FileMesh) and mesh.part is not None and mesh.split != "none":
-            alike = repr((mesh.model_copy(update={"part": None}), options.pose, options.shading))
-            found.setdefault((mesh.file, alike), []).append(options.name)
-    return [(file, names) for (file, _), names in found.items() if len(names) > 1]
+        if not (isinstance(mesh, FileMesh) and mesh.part is not None and mesh.split != "none"):
+            found.append(("", "", {}))
+            continue
+        alike = repr((mesh.model_copy(update={"part": None}), options.pose, options.shading))
+        if not found or found[-1][1] != alike or mesh.part in found[-1][2]:
+            found.append((mesh.file, alike, {}))
+        found[-1][2][mesh.part] = options.name
+    surfaces = [(file, list(names.values())) for file, _, names in found if len(names) > 1]
+    return {f"{file} of {names[0]}": names for file, names in surfaces}
 
 
 def _one_or_several(filled: list[ObjectOptions], as_list: bool) -> dict[str, Any]:

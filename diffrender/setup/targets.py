@@ -13,7 +13,7 @@ from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.targets import SyntheticOptions, TargetsOptions
 from diffrender.config.scene_dependent_defaults import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
 from diffrender.config.schema import FitConfig
-from diffrender.errors import ConfigError
+from diffrender.errors import ConfigError, DataError
 from diffrender.evaluate.materials import Relit
 from diffrender.geometry.orbits import grid_positions, sphere_positions
 from diffrender.readers.captures import read_capture
@@ -39,7 +39,7 @@ class Targets(NamedTuple):
     place: estimate of where the object is. background: linear RGB behind it.
     scene: the scene that the views show; None for photographs.
     relit: the same scene under the `relight` lights; None if there are none.
-    notes: what readers say of the files.
+    notes: what readers say of the files. has_found_masks: whether the masks of `fit` are not those of the capture.
     """
 
     fit: Views
@@ -49,6 +49,7 @@ class Targets(NamedTuple):
     scene: Scene | None
     relit: Relit | None
     notes: tuple[str, ...] = ()
+    has_found_masks: bool = False
 
 
 def build_targets(config: FitConfig) -> Targets:
@@ -69,16 +70,18 @@ def build_targets(config: FitConfig) -> Targets:
         scene = relit = None
         fit, heldout, aabb, origin, notes = _read(options.path, options, background, aovs)
     is_stated = any(color is not None for color in candidates)
-    has_none = synthetic is None and options.masks and fit.masks is None
-    if has_none and (not is_stated or isinstance(config.mesh, VisualHullMesh)):
-        fit, heldout, backdrop = _with_found_masks(fit, heldout)
-        if backdrop is not None:
-            background = background if is_stated else backdrop
-            color = ", ".join(f"{value:.3g}" for value in backdrop)
-            notes.append(
-                f"{Path(options.path or '').name}: it has no masks, but a backdrop of one colour ([{color}] in linear"
-                " RGB): masks of what is in front of it are found; `targets: {masks: false}` does without"
-            )
+    find = options.find_masks
+    if find is None:
+        find = options.masks and (not is_stated or isinstance(config.mesh, VisualHullMesh))
+    has_found = False
+    if options.path is not None and fit.masks is None and find:
+        fit, heldout, backdrop, found = _with_found_masks(fit, heldout)
+        notes += [f"{Path(options.path).name}: {note}" for note in found]
+        if options.find_masks and backdrop is None:
+            what = "; ".join(found) or "its pictures have no backdrop of one colour"
+            raise DataError(f"{options.path}: masks cannot be found: {what}; remove `targets.find_masks`")
+        background = background if is_stated or backdrop is None else backdrop
+        has_found = backdrop is not None
     doubt = None if options.path is None else doubt_poses(fit, origin, aabb)
     if options.path is not None and doubt is not None:
         notes.append(f"{Path(options.path).name}: {doubt}")
@@ -90,18 +93,32 @@ def build_targets(config: FitConfig) -> Targets:
         place = InitRegion(region_of_box(low, high), (to_triple(low), to_triple(high)), fit, origin)
     near = config.render.near or NEAR * place.region.radius
     fit, heldout = _with_near(fit, near), None if heldout is None else _with_near(heldout, near)
-    return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes))
+    return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes), has_found)
 
 
 def _with_found_masks(
     fit: Views, heldout: Views | None
-) -> tuple[Views, Views | None, tuple[float, float, float] | None]:
-    """Return the views with masks, and the linear colour of their backdrop; unchanged and None if they have none."""
+) -> tuple[Views, Views | None, tuple[float, float, float] | None, list[str]]:
+    """Return the views with masks, the linear colour of their backdrop, and notes; unchanged and None without any.
+
+    Held-out views stay without masks if one of them has none.
+    """
     backdrop = find_backdrop(fit)
-    masked = None if backdrop is None else with_masks(fit, backdrop)
-    if backdrop is None or masked is None:
-        return fit, heldout, None
-    return masked, None if heldout is None else with_masks(heldout, backdrop), backdrop.linear
+    if backdrop is None:
+        return fit, heldout, None, []
+    color = ", ".join(f"{value:.3g}" for value in backdrop.linear)
+    before = f"a backdrop of one colour ([{color}] in linear RGB)"
+    masked, lost = with_masks(fit, backdrop)
+    if lost:
+        return fit, heldout, None, [f"it has {before}, but no object is found in front of it in {lost[0]}: no masks"]
+    notes = [
+        f"it has no masks, but {before}: masks of the largest part in front of it are found;"
+        " `targets: {masks: false}` does without"
+    ]
+    if heldout is not None:
+        heldout, lost = with_masks(heldout, backdrop)
+        notes += [f"no object is found in the held-out {lost[0]}: held-out views have no masks"] if lost else []
+    return masked, heldout, backdrop.linear, notes
 
 
 def _with_near(views: Views, near: float) -> Views:

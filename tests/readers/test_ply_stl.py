@@ -149,6 +149,8 @@ def test_triangle_strips(tmp_path: Path, form: str) -> None:
         ("int", ("r", "g", "b"), (255, 51, 0), (1, 0.2, 0)),
         ("float", ("red", "green", "blue"), (1, 0.25, 0), (1, 0.25, 0)),
         ("double", ("r", "g", "b"), (255, 51, 0), (1, 0.2, 0)),
+        ("float", ("red", "green", "blue"), (127.5, 51, 0), (0.5, 0.2, 0)),
+        ("ushort", ("red", "green", "blue"), (255, 51, 0), (1, 0.2, 0)),
     ],
 )
 @pytest.mark.parametrize("form", FORMATS)
@@ -198,7 +200,7 @@ ROWS = "0 0 0\n1 0 0\n0 1 0\n"
         (HEADER.replace("3", "-3") + FACE, "line 3: 'element vertex -3' is not valid"),
         (HEADER.replace("format ascii 1.0\n", "") + FACE, "no line 'format ascii 1.0'"),
         (HEADER.replace("float z", "float y") + FACE, "line 6: 'property float y' is not valid"),
-        (HEADER.replace("float z", "float w") + FACE + ROWS + "3 0 1 2", "no properties x, y and z"),
+        (HEADER.replace("float z", "float w") + FACE + ROWS + "3 0 1 2", "no element .vertex. with x, y and z"),
         (HEADER + FACE + "0 0 0\n1 0 0\n", "ends in row 3 of 3 of its element 'vertex'; the file is cut off"),
         (HEADER + FACE + ROWS, "ends in row 1 of 1 of its element 'face'"),
         (HEADER + FACE + ROWS + "3 0 1\n", "line 13: has 3 numbers, too few for a row of its element 'face'"),
@@ -207,6 +209,18 @@ ROWS = "0 0 0\n1 0 0\n0 1 0\n"
         (HEADER + FACE + "0 0 x\n1 0 0\n0 1 0\n3 0 1 2", "line 10: 'x' is not a number"),
         (HEADER + FACE + ROWS + "3 0 1 2.5", "vertex_indices of its element 'face' is 2.5"),
         (HEADER + FACE.replace("vertex_indices", "vertices") + ROWS + "3 0 1 2", "no list vertex_indices"),
+        (HEADER + FACE + ROWS + "inf 0 1 2", "line 13: has 4 numbers, too few"),
+        (HEADER + FACE + ROWS + "2.5 0 1 2", "line 13: has 4 numbers, too few"),
+        (HEADER + FACE.replace("uchar", "float") + ROWS + "3 0 1 2", "line 8: .* is not valid"),
+        (HEADER + FACE.replace("face", "faces") + ROWS + "3 0 1 2", "no element 'face' with rows, but faces"),
+        (HEADER.replace("vertex", "vertices") + FACE + ROWS + "3 0 1 2", "its elements: vertices, face"),
+        (
+            HEADER
+            + FACE.replace("end_header", "property uchar r\nproperty uchar g\nproperty uchar b\nend_header")
+            + ROWS
+            + "2 0 1 9 9 9",
+            "has no triangles",
+        ),
         (HEADER + "property float f_dc_0\nend_header\n0 0 0 1\n1 0 0 1\n0 1 0 1\n", "3 Gaussian splats"),
     ],
 )
@@ -289,3 +303,23 @@ def test_every_cut_of_stl_is_found(tmp_path: Path, ascii: bool) -> None:
         (tmp_path / "a.stl").write_bytes(export[:end])
         with pytest.raises(DataError, match=r"cut off|not an STL|no triangles"):
             read_mesh(tmp_path / "a.stl")
+
+
+def test_negative_sizes_and_comments_that_look_like_the_end(tmp_path: Path) -> None:
+    signed = [("char", "int", "vertex_indices")]
+    faces = [([0, 1, 2],), ([0, 1, 2, 3],)]
+    elements = {"vertex": (XYZ, SQUARE), "face": (signed, faces)}
+    path = ply(tmp_path / "a.ply", elements, "binary_little_endian", ("not end_header yet",))
+    assert read_mesh(path).mesh.n_faces == 3
+    content = path.read_bytes()
+    path.write_bytes(content[: -4 * 4 - 1] + b"\xff" + content[-4 * 4 :] + bytes(2000))
+    with pytest.raises(DataError, match="row 1 of its element 'face' has a list of -1 numbers"):
+        read_mesh(path)
+
+
+def test_stl_that_starts_like_a_text_with_more_bytes_and_magics_without_colors(tmp_path: Path) -> None:
+    path = stl(tmp_path / "a.stl", TRIANGLES, np.zeros(2, int), b"solid made by CAD")
+    path.write_bytes(path.read_bytes() + b"12")
+    assert read_mesh(path).notes == ("2 bytes after its last triangle are not read",)
+    plain = read_mesh(stl(tmp_path / "b.stl", TRIANGLES, np.array([0, 0]), b"COLOR=\xff\x00\x00\xff"))
+    assert plain.vertex_colors is not None and plain.vertex_colors[0].tolist() == [1, 0, 0]

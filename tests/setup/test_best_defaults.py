@@ -149,8 +149,8 @@ def test_masks_before_a_plain_backdrop(noise: float) -> None:
     found, truth = views(noise=noise)
     backdrop = find_backdrop(found)
     assert backdrop is not None and backdrop.linear == pytest.approx((GRAY,) * 3, abs=0.01)
-    masked = with_masks(found, backdrop)
-    assert masked is not None and masked.masks is not None
+    masked, lost = with_masks(found, backdrop)
+    assert masked.masks is not None and not lost
     overlap = torch.minimum(masked.masks, truth).sum((1, 2)) / torch.maximum(masked.masks, truth).sum((1, 2))
     assert float(overlap.min()) > 0.93
     # Fractions at borders: areas are not those of fat masks.
@@ -164,7 +164,7 @@ def test_other_pictures_have_no_backdrop() -> None:
     assert find_backdrop(busy) is None
     empty = Views(found.cameras, torch.full_like(found.images, GRAY), None, found.names)
     backdrop = find_backdrop(empty)
-    assert backdrop is not None and with_masks(empty, backdrop) is None
+    assert backdrop is not None and with_masks(empty, backdrop) == (empty, list(empty.names))
 
 
 def test_a_surface_of_the_backdrops_colour_is_not_a_hole() -> None:
@@ -174,8 +174,8 @@ def test_a_surface_of_the_backdrops_colour_is_not_a_hole() -> None:
     images[:, 20:23, 30:33] = GRAY  # see-through
     backdrop = find_backdrop(found)
     assert backdrop is not None
-    masked = with_masks(Views(found.cameras, images, None, found.names), backdrop)
-    assert masked is not None and masked.masks is not None
+    masked, _ = with_masks(Views(found.cameras, images, None, found.names), backdrop)
+    assert masked.masks is not None
     assert bool((masked.masks[:, 31:33, 31:33] == 1).all()) and bool((masked.masks[:, 21, 31] < 0.2).all())
     assert float((truth[:, 31, 31] - 1).abs().max()) < 1e-6
 
@@ -198,3 +198,37 @@ def test_masks_that_leave_no_hull_start_from_a_sphere(tmp_path: Path) -> None:
     assert setup.reasons == {} and shape_of(setup).remesh is None
     with pytest.raises(DataError, match="visual hull"):
         built(tmp_path, "mesh: visual_hull")
+
+
+@pytest.mark.parametrize("text", ["", "mesh: {init: sphere, subdivisions: 1}", "optimize: {cameras.pose: {}}"])
+@pytest.mark.parametrize("count", [4, 8])
+def test_runs_with_found_masks_are_read_back(tmp_path: Path, text: str, count: int) -> None:
+    write(tmp_path, count=count, masked=False)
+    setup = built(tmp_path, text)
+    again = build_fit(parse_config(format_resolved(setup.config, setup.reasons), tmp_path))
+    assert again.config == setup.config and again.fit_views.masks is not None
+
+
+def test_values_that_are_off_stay_off_in_the_resolved_scene(tmp_path: Path) -> None:
+    write(tmp_path)
+    paths = "{cameras.pose: {}, mesh.vertices: off, material.base_color: off}"
+    setup = built(tmp_path, f"mesh: {{init: sphere, subdivisions: 1}}\noptimize: {paths}")
+    again = build_fit(parse_config(format_resolved(setup.config), tmp_path))
+    assert again.config == setup.config and list(again.model.latents) == ["cameras.pose"]
+
+
+def spoil(folder: Path, name: str) -> None:
+    Image.new("RGB", (64, 64), (148, 148, 148)).save(folder / name)
+
+
+def test_a_picture_without_an_object_is_told(tmp_path: Path) -> None:
+    write(tmp_path, masked=False)
+    spoil(tmp_path, "0.png")  # held out
+    setup = built(tmp_path)
+    assert setup.heldout_views is not None and len(setup.heldout_views) == 1 and setup.heldout_views.masks is None
+    assert any("no object is found in the held-out 0" in note for note in setup.notes)
+    spoil(tmp_path, "3.png")
+    setup = built(tmp_path)
+    assert setup.fit_views.masks is None and any("in front of it in 3" in note for note in setup.notes)
+    with pytest.raises(DataError, match=r"masks cannot be found: .* in 3"):
+        build_fit(parse_config("targets: {path: ., find_masks: true}", tmp_path))

@@ -113,7 +113,7 @@ def test_learned_parts_stay_together_through_export_and_resume(tmp_path: Path) -
     # Saved scenes keep that they are parts.
     save_scene(tmp_path / "scene.pt", scene, result.fit.cameras)
     again = load_scene(tmp_path / "scene.pt")[0]
-    assert {item.part_of for item in again.objects.values()} == {str(tmp_path / "ball.obj")}
+    assert {item.part_of for item in again.objects.values()} == {f"{tmp_path / 'ball.obj'} of a"}
     # A scene file with all defaults filled in builds the same.
     resolved = build_fit(load_config(result.folder / "scene.resolved.yaml"))
     assert resolved.model.joined_paths == [f"objects.{name}.mesh.vertices" for name in "abc"]
@@ -166,3 +166,36 @@ def test_remeshing_of_joined_parts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scene.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"share borders with other parts.*split: none"):
         build_fit(load_config(tmp_path / "scene.yaml"))
+
+
+def test_two_objects_of_one_file_are_two_surfaces(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    texts = []
+    for mesh in ("ball.obj", "{file: ball.obj, split: none}"):
+        objects = f"objects: [{{name: p, mesh: {mesh}, pose: {{translation: [-0.6, 0, 0], scale: 0.5}}}},"
+        objects += f" {{name: q, mesh: {mesh}, pose: {{translation: [0.6, 0, 0], scale: 0.5}}}}]"
+        texts.append(
+            SCENE.replace("mesh: MESH", objects).replace("optimize: {mesh.vertices: {lr: 0.02}, ", "optimize: {")
+        )
+    setups = []
+    for text in texts:
+        (tmp_path / "scene.yaml").write_text(text)
+        setups.append(build_fit(load_config(tmp_path / "scene.yaml")))
+    parts, whole = setups
+    assert len({item.part_of for item in parts.scene.objects.values()}) == 2
+    torch.testing.assert_close(picture(parts, parts.scene), picture(whole, whole.scene), rtol=0, atol=0.006)
+    vertices = [latent for path, latent in parts.model.latents.items() if path.endswith("vertices")]
+    assert [len(latent) for latent in vertices] == [162, 162]
+
+
+def test_a_path_of_one_part_wins_wherever_it_stands(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    for paths in ("objects.a.mesh.vertices: off, mesh.vertices", "mesh.vertices"):
+        more = "" if paths.startswith("objects") else "objects.a.mesh.vertices: off, "
+        text = SCENE.replace("MESH", "ball.obj").replace("mesh.vertices", paths).replace("steps", f"{more}steps")
+        (tmp_path / "scene.yaml").write_text(text)
+        learned = build_fit(load_config(tmp_path / "scene.yaml")).config.optimize.parameters()
+        assert [path for path in learned if path.endswith("vertices")] == [
+            "objects.b.mesh.vertices",
+            "objects.c.mesh.vertices",
+        ]

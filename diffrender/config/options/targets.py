@@ -75,6 +75,11 @@ class TargetsOptions(Strict):
     )
     missing: Literal["error", "skip"] = option("error", "what to do about an image of the capture that does not exist")
     masks: bool = option(True, "false: ignore masks; transparent pixels still show the background")
+    find_masks: bool | None = option(
+        None,
+        "whether to find masks of what is in front of a backdrop of one colour; if omitted: if there are no others and"
+        " `background` is not given, or the mesh is a visual hull",
+    )
 
     def rules(self) -> Iterator[Finding]:
         """Yield mistakes in the combination of target options."""

@@ -41,11 +41,14 @@ def read_ply(path: Path) -> MeshFile:
     vertex = content.elements.get("vertex", EMPTY)
     face = content.elements.get("face", EMPTY)
     if not all(name in vertex.numbers for name in POSITION):
-        raise DataError(f"{path}: its vertices have no properties x, y and z; export it again as a mesh")
+        raise DataError(
+            f"{path}: has no element 'vertex' with x, y and z (its elements: {', '.join(content.elements) or 'none'});"
+            " export it again as a mesh"
+        )
     positions = _columns(vertex, POSITION)
     polygons = _polygons(path, face, content.elements.get("tristrips", EMPTY))
     if not len(polygons.sizes):
-        raise DataError(f"{path}: {_why_no_faces(vertex)}")
+        raise DataError(f"{path}: {_why_no_faces(content, vertex)}")
     triangles, owner = _triangulate(path, polygons, positions)
     mesh = RawMesh(positions, polygons.values[triangles], place_of_vertex=lambda i: f"row {i} of its element 'vertex'")
     mesh = _with_normals(mesh, vertex)
@@ -159,22 +162,23 @@ def _with_colors(mesh: RawMesh, vertex: Element, face: Element, owner: np.ndarra
     if names:
         return replace(mesh, colors=_linear(vertex, names)), set(names)
     names = _first_group(face, COLORS)
-    if not names or owner.max() >= face.count:  # strips have none
+    if not names or owner.max(initial=0) >= face.count:  # strips have none
         return mesh, set()
     return with_face_colors(mesh, _linear(face, names)[owner]), set(names)
 
 
 def _linear(element: Element, names: Sequence[str]) -> np.ndarray:
-    """Return linear colours [N, 3] of sRGB ones: short whole numbers by the range of their type, long ones in 0..255.
+    """Return linear colours [N, 3] of sRGB ones: those of 16 bits in 0..65535, others in 0..255.
 
-    Fractions are in 0..1, or in 0..255 if all are whole and one exceeds 1.
+    Fractions are in 0..1 unless one exceeds 1; numbers of 16 bits of which none exceeds 255 are in 0..255.
     """
     values = _columns(element, names)
     dtype = element.numbers[names[0]].dtype
-    if dtype.kind != "f":
-        values = values / (np.iinfo(dtype).max if dtype.itemsize <= 2 else 255)
-    elif values.max(initial=0) > 1 and (values == np.round(values)).all():
-        values = values / 255
+    highest = values.max(initial=0)
+    if dtype.kind != "f" and dtype.itemsize == 2 and highest > 255:
+        values = values / np.iinfo(dtype).max
+    elif dtype.kind != "f" or highest > 1:
+        values = values / (127 if dtype == np.int8 else 255)
     return linear_from_srgb(torch.from_numpy(np.clip(values, 0, 1))).numpy()
 
 
@@ -225,9 +229,12 @@ def _picture_name(pictures: Sequence[str], choice: int) -> str:
     return Path(pictures[choice].replace("\\", "/")).stem if 0 <= choice < len(pictures) else f"texture_{choice}"
 
 
-def _why_no_faces(vertex: Element) -> str:
+def _why_no_faces(content: PlyContent, vertex: Element) -> str:
     if "f_dc_0" in vertex.numbers:
         return f"holds {vertex.count} Gaussian splats and no faces; give a mesh"
+    others = [name for name, element in content.elements.items() if name not in ELEMENTS and element.lists]
+    if others:
+        return f"has no element 'face' with rows, but {', '.join(others)}; export it again"
     if vertex.count:
         return f"is a point cloud: {vertex.count} vertices and no faces; make a surface of it, e.g. in MeshLab"
     return "has no vertices and no faces"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ TYPES = {
     "float64": "f8",
 }
 BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
-END = b"end_header"
+END = re.compile(rb"[\r\n]end_header(\r\n|\n|\r|$)")
 LONGEST_NUMBER = 64
 
 
@@ -92,11 +93,10 @@ def _read_header(path: Path, data: bytes) -> tuple[str | None, list[_Declared], 
     """Return the byte order (None: ASCII), elements without rows, comments, and where the rows start."""
     if not data.startswith(b"ply"):
         raise DataError(f"{path}: is not a PLY file: it starts with {data[:12]!r}, not with 'ply'; export it again")
-    end = data.find(END)
-    if end < 0:
-        raise DataError(f"{path}: its header has no line {END.decode()}; the file is damaged or cut off")
-    start = end + len(END)
-    start += next((len(ending) for ending in (b"\r\n", b"\n", b"\r") if data.startswith(ending, start)), 0)
+    found = END.search(data)
+    if found is None:
+        raise DataError(f"{path}: its header has no line end_header; the file is damaged or cut off")
+    end, start = found.span()
     byte_order: str | None = None
     declared: list[_Declared] = []
     comments: list[str] = []
@@ -114,7 +114,7 @@ def _read_header(path: Path, data: bytes) -> tuple[str | None, list[_Declared], 
                     byte_order = BYTE_ORDERS[name]
                 case ["element", name, count] if int(count) >= 0 and all(name != e.name for e in declared):
                     declared.append(_Declared(name, int(count), []))
-                case ["property", "list", size, kind, name] if _is_new(declared, name):
+                case ["property", "list", size, kind, name] if _is_new(declared, name) and TYPES[size][0] != "f":
                     declared[-1].properties.append(Property(name, np.dtype(TYPES[kind]), np.dtype(TYPES[size])))
                 case ["property", kind, name] if _is_new(declared, name):
                     declared[-1].properties.append(Property(name, np.dtype(TYPES[kind]), None))
@@ -177,7 +177,8 @@ def _read_ascii(path: Path, lines: _Lines, element: _Declared) -> Element:
         if prop.size_dtype is None:
             numbers[prop.name] = _in_type(path, element, prop, found)
             continue
-        sizes = np.where(found >= 0, found, 2**40).astype(np.int64)
+        is_size = (found >= 0) & (found < 2**31) & (found == np.floor(found))
+        sizes = np.where(is_size, found, 2**40).astype(np.int64)  # more than any line has
         _within(path, element, rows, starts, lengths, sizes)
         found = values[_ranges(first + starts, sizes)]
         lists[prop.name] = Lists(_in_type(path, element, prop, found), sizes)
@@ -319,8 +320,13 @@ def _unequal_rows(
             size = 1
             if prop.size_dtype is not None:
                 width = prop.size_dtype.itemsize
-                size = int.from_bytes(data[at : at + width], order)
+                size = int.from_bytes(data[at : at + width], order, signed=prop.size_dtype.kind == "i")
                 at += width
+                if size < 0:
+                    raise DataError(
+                        f"{path}: row {row} of its element {element.name!r} has a list of {size} numbers; the file is"
+                        " damaged"
+                    )
             places[column, row], sizes[column, row] = at, size
             at += size * prop.dtype.itemsize
             if at > len(data):

@@ -32,7 +32,8 @@ def read_stl(path: Path) -> MeshFile:
     data = path.read_bytes()
     n_facets = int.from_bytes(data[HEADER : HEADER + 4], "little")
     wanted = HEADER + 4 + n_facets * FACET.itemsize
-    is_text = data.lstrip()[:5].lower() == b"solid"
+    # Texts have no zero bytes; the header of a binary file may begin as they do.
+    is_text = data.lstrip()[:5].lower() == b"solid" and b"\0" not in data[: HEADER + 4 + FACET.itemsize]
     if len(data) >= HEADER + 4 and (len(data) == wanted or not is_text):
         mesh = _read_binary(path, data, n_facets, wanted)
     elif is_text:
@@ -58,7 +59,9 @@ def _read_binary(path: Path, data: bytes, n_facets: int, wanted: int) -> RawMesh
     if MAGICS in header:
         start = header.index(MAGICS) + len(MAGICS)
         whole = np.frombuffer(header[start : start + 3].ljust(3, b"\xff"), np.uint8) / 255
-        return with_face_colors(mesh, _linear(np.where(own[:, None], whole, levels)))
+        # Without any colour of a facet, all zeros are no black.
+        is_plain = own | (not attribute.any())
+        return with_face_colors(mesh, _linear(np.where(is_plain[:, None], whole, levels)))
     if own.any():  # VisCAM and SolidView: blue in the lowest bits
         return with_face_colors(mesh, _linear(np.where(own[:, None], levels[:, ::-1], 1.0)))
     return mesh
