@@ -43,7 +43,9 @@ Learned: TypeAlias = Annotated[ParameterOptions | None, BeforeValidator(_entry)]
 
 
 class OptimizeOptions(Strict, extra="allow"):
-    """What is optimised, and how long. Every other key is the dotted path of a value of the scene; off: not learned."""
+    """What is optimised, and how long. Every other key is the dotted path of a value that is learned besides shapes and
+    base colours (mesh.vertices, material.base_color), or off. Where a pose or scale is learned, those are known.
+    """
 
     extra_kind: ClassVar[type[BaseModel] | None] = ParameterOptions
     __pydantic_extra__: dict[str, Learned] = Field(init=False)

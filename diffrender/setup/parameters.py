@@ -127,15 +127,16 @@ def fill_parameters(
 def _with_defaults(
     config: FitConfig, scene: Scene, cameras: Cameras, defaults: Mapping[str, ParameterOptions]
 ) -> dict[str, ParameterOptions]:
-    """Return what is learned by path: what `optimize` names, and the defaults of objects unless it names any of theirs.
+    """Return what is learned by path: what `optimize` names besides the defaults, which `off` removes.
 
-    defaults: by path within an object. Raises ConfigError if nothing is left.
+    Shapes and colours are known, and not learned by default, where the pose or scale of any object is: vertices that
+    move as well would undo it. defaults: by path within an object. Raises ConfigError if nothing is left.
     """
     learned = config.optimize.parameters()
     written = {canonical_path(scene, cameras, path) for path in config.optimize.written()}
-    names_objects = any(ParameterPath.parse(canonical_path(scene, cameras, path)).root == "objects" for path in learned)
+    places = any(ParameterPath.parse(canonical_path(scene, cameras, path)).is_placement for path in learned)
     added: dict[str, ParameterOptions] = {}
-    for name in () if names_objects else scene.objects:
+    for name in () if places else scene.objects:
         prefix = f"objects.{name}." if config.objects is not None else ""
         paths = {f"{prefix}{value}": options for value, options in defaults.items()}
         added |= {path: own for path, own in paths.items() if canonical_path(scene, cameras, path) not in written}

@@ -143,7 +143,7 @@ def test_parts_of_one_surface_have_the_same_settings(tmp_path: Path) -> None:
 def test_a_part_that_is_not_learned_holds_its_border(tmp_path: Path) -> None:
     write_ball(tmp_path)
     setup = build(tmp_path, "ball.obj", "")
-    text = SCENE.replace("MESH", "ball.obj").replace("mesh.vertices", "objects.a.mesh.vertices")
+    text = SCENE.replace("MESH", "ball.obj").replace("steps", "objects.b.mesh.vertices: off, steps")
     result, _ = run_small(text, tmp_path)
     before, after = setup.scene.objects, result.fit.scene.objects
     torch.testing.assert_close(after["b"].mesh.vertices, before["b"].mesh.vertices, rtol=0, atol=0)
