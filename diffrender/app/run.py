@@ -28,7 +28,6 @@ from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
 from diffrender.app.report_data import build_report
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.run_recorder import Recorder
-from diffrender.app.saved_scene import SCENE_FILE, save_scene
 from diffrender.app.shape_pictures import SHAPE, WORST, write_shape, write_worst
 from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.time_budget import build_within_minutes
@@ -45,6 +44,7 @@ from diffrender.ops.backend import backends_by_op
 from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
+from diffrender.setup.saved_scene import SCENE_FILE, SavedScene, save_scene
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
 from diffrender.writers.report.curves import write_curves
@@ -218,7 +218,7 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
     # The most valuable first: if anything later fails, the mesh is written.
     write_meshes(folder, "final", setup.config.export, result.scene, result.cameras, setup.origin)
     write_appearance(folder, result.scene, result.cameras, setup.fit_views.names, setup.origin)
-    save_scene(folder.path / SCENE_FILE, result.scene, result.cameras)
+    save_scene(folder.path / SCENE_FILE, SavedScene(result.scene, result.cameras, setup.fit_views.names, setup.origin))
     recorder.end(result.steps_done)
 
 

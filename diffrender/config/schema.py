@@ -14,7 +14,7 @@ from diffrender.config.options.losses import LossOptions
 from diffrender.config.options.objects import SceneParts
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.options.targets import TargetsOptions
-from diffrender.config.options.value_types import Device, PositiveFloat, PositiveInt, Seed
+from diffrender.config.options.value_types import Device, FileOrFolder, PositiveFloat, PositiveInt, Seed
 
 
 class ResolutionOptions(Strict, shorthands={float: "scale"}):
@@ -103,7 +103,8 @@ class OptimizeOptions(Strict, extra="allow"):
 
     def _steps_beside_minutes(self) -> Iterator[Finding]:
         """Yield what is given in steps although their number is not known."""
-        written = [("steps",)] if "steps" in self.model_fields_set else []
+        # A resolved file has every default in it.
+        written = [] if self.steps == OptimizeOptions.model_fields["steps"].default else [("steps",)]
         if self.resolution is not None and self.resolution.until is not None:
             written.append(("resolution", "until"))
         for path, options in self.parameters().items():
@@ -140,6 +141,12 @@ class FitConfig(SceneParts):
     """A whole scene file. Only `targets` is required."""
 
     targets: TargetsOptions = Field(description="the images that the scene is fitted to")
+    from_run: FileOrFolder | None = Field(
+        None,
+        alias="from",
+        description="the folder of a run whose result is the initial scene, and whose cameras are those of views of the"
+        " same names; objects and lights are then not written",
+    )
     render: RenderOptions = option(RenderOptions(), "how the scene is rendered")
     optimize: OptimizeOptions = option(OptimizeOptions(), "what is optimised, and how long")
     loss: LossOptions | None = option(
