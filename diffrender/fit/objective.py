@@ -14,6 +14,9 @@ from diffrender.fit.loss_inputs import LossInputs, require_aov, require_masks
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 
+# The share of a fit in which early weights fall to their own.
+EARLY_UNTIL = 0.4
+
 
 class Loss(ABC):
     """Base of all losses on images: a frozen dataclass whose fields are its options in scene.yaml."""
@@ -44,13 +47,23 @@ class Regularizer(ABC):
 
 @dataclass(frozen=True)
 class Term:
-    """One term of the objective: `weight` times a loss (mean over the views of a batch) or a regulariser."""
+    """One term of the objective: `weight` times a loss (mean over the views of a batch) or a regulariser.
+
+    early: the factor of the weight at the first step; it falls to 1, exponentially, in EARLY_UNTIL of the fit.
+    """
 
     name: str
     weight: float
     measure: Loss | Regularizer
+    early: float = 1.0
+
+    def weight_at(self, progress: float) -> float:
+        """Return the weight at `progress` 0..1 of the fit."""
+        return self.weight * self.early ** max(0.0, 1 - progress / EARLY_UNTIL)
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.early) and self.early > 0):
+            raise ConfigError(f"loss.{self.name}: early must be a finite number above 0, got {self.early}")
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ConfigError(f"loss.{self.name}: the weight must be a finite number, at least 0, got {self.weight}")
 
@@ -100,12 +113,12 @@ class Objective:
             if name != "color":
                 require_aov(views, name)
 
-    def __call__(self, comparison: LossInputs, scene: Scene) -> Terms:
-        """Evaluate all terms for one batch of views and the scene that they show."""
+    def __call__(self, comparison: LossInputs, scene: Scene, progress: float = 1.0) -> Terms:
+        """Evaluate all terms for one batch of views and the scene that they show, with weights at 0..1 of a fit."""
         total: Tensor | None = None
         values: dict[str, Tensor] = {}
         per_view: dict[str, Tensor] = {}
-        for name, weight, measure in ((term.name, term.weight, term.measure) for term in self.terms):
+        for name, weight, measure in ((term.name, term.weight_at(progress), term.measure) for term in self.terms):
             if isinstance(measure, Loss):
                 per_view[name] = measure(comparison)
                 values[name] = per_view[name].mean()

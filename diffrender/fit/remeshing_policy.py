@@ -32,7 +32,9 @@ class Remeshing:
         exponentially from `longest`. 1 is the end of the fit; with more the bound does not get there.
     smoothing: the share of the way to the mean of its neighbours by which a vertex is pulled per step.
     passes: of the remesher, per remeshing.
-    most_faces: of the mesh after each remeshing, if it can be made so coarse; target lengths are increased for it.
+    most_faces: of the mesh, if it can be made so coarse; target lengths are increased for it.
+    subdivide: whether each face becomes four after the last remeshing, by Loop's scheme: finer, and as smooth. The
+        mesh has a quarter of `most_faces` before.
     unwrap: whether an object with textures is unwrapped again after the last remeshing, since the initial layout is
         stretched on the new shape.
     """
@@ -50,6 +52,7 @@ class Remeshing:
     smoothing: float = 0.0
     passes: int = 1
     most_faces: int = 100_000
+    subdivide: bool = False
     unwrap: bool = False
 
     def __post_init__(self) -> None:
@@ -100,4 +103,9 @@ class Remeshing:
         corner = mesh.vertices[mesh.faces]
         area = torch.linalg.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]).norm(dim=1) / 2
         expected = float((area / (TRIANGLE * lengths[mesh.faces].mean(1).square())).sum())
-        return math.sqrt(max(1.0, expected / self.most_faces))
+        return math.sqrt(max(1.0, expected / self.most_remeshed))
+
+    @property
+    def most_remeshed(self) -> int:
+        """The greatest number of faces after a remeshing, before they are subdivided."""
+        return max(1, self.most_faces // 4) if self.subdivide else self.most_faces

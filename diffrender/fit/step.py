@@ -131,7 +131,7 @@ class Stepper:
         cameras, views = self._views.at(cameras, index, step)
         added = self._views.draw_added_background(scene.background, len(views), step)
         inputs = LossInputs(self._render_step(scene, cameras, step), views, added)
-        return inputs, self._objective(inputs, scene)
+        return inputs, self._objective(inputs, scene, step / self._optimizer.steps)
 
     def _record(self, step: int, inputs: LossInputs, terms: Terms) -> StepRecord:
         with torch.no_grad():

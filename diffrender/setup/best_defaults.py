@@ -18,11 +18,12 @@ from diffrender.scene.target_views import Views
 
 # Fewer views carve a hull that is much larger than the object.
 FEWEST_FOR_HULL = 6
-# A vertex per pixel of the object is as much as its pictures can tell apart; more make a rough surface, and take long.
-FACES_PER_PIXEL, FEWEST_FACES, MOST_FACES = 1.0, 2_000, 16_000
+# A face per pixel of the object, while images are small, is as much as its pictures can tell apart; more make a rough
+# surface, and take long. At the end each becomes four, smoothly: outlines of many pixels per face have corners.
+FACES_PER_PIXEL, FEWEST_FACES, MOST_FACES = 1.0, 2_000, 12_000
 # Shapes are fitted to images of about this long side: larger ones make steps slow and shapes no better.
 SHAPE_SIDE = 200
-# The part of the steps in which images are small.
+# The part of the steps in which images are small and meshes are remeshed.
 SMALL_UNTIL = 0.8
 TEXTURES = (128, 2048)
 DECAY = ExponentialOptions(final=0.1)
@@ -76,9 +77,11 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
         reasons["optimize.resolution"] = "shapes become no better on larger images, and steps are quick"
     pixels = float(masks.sum((1, 2)).mean()) * scale**2
     budget = round(min(max(FEWEST_FACES, FACES_PER_PIXEL * pixels), MOST_FACES))
-    remesh = RemeshScheduleOptions(most_faces=budget)
+    stop = max(1, round(SMALL_UNTIL * optimize.steps))
+    remesh = RemeshScheduleOptions(most_faces=4 * budget, stop=stop, subdivide=True)
     reasons["optimize.mesh.vertices"] = (
-        f"a first shape needs other triangles; {budget:,} faces for {pixels:,.0f} pixels of the object"
+        f"a first shape needs other triangles; {budget:,} faces for {pixels:,.0f} pixels of the object, four times as"
+        " many at the end"
     )
     shape = ParameterOptions(remesh=remesh, schedule=DECAY)
     return Chosen(config.model_copy(update=updates), reasons, shape, DECAYING)

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from diffrender.config.options.losses import LossOptions, MaskLossOptions, MaterialSmoothnessOptions, TermOptions
+from diffrender.config.options.losses import (
+    LossOptions,
+    MaskLossOptions,
+    MaterialSmoothnessOptions,
+    NormalConsistencyOptions,
+    TermOptions,
+)
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.scene_dependent_defaults import (
+    EARLY_NORMAL_CONSISTENCY,
     LAPLACIAN,
     NORMAL_CONSISTENCY,
     NORMAL_CONSISTENCY_OF_REMESHED,
@@ -39,7 +46,8 @@ def fill_loss(
     is_smooth = {"normal_consistency", "laplacian", "bilaplacian"} & filled.model_fields_set
     if is_smooth or all(options.remesh is None for options in parameters.values()):
         return filled
-    return filled.model_copy(update={"normal_consistency": TermOptions(weight=NORMAL_CONSISTENCY_OF_REMESHED)})
+    remeshed = NormalConsistencyOptions(weight=NORMAL_CONSISTENCY_OF_REMESHED, early=EARLY_NORMAL_CONSISTENCY)
+    return filled.model_copy(update={"normal_consistency": remeshed})
 
 
 def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views) -> LossOptions:
@@ -71,10 +79,10 @@ def _default_shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOp
     if not fixed:
         return {}
     if all(options.method == "large_steps" for options in fixed):
-        return {"normal_consistency": TermOptions(weight=NORMAL_CONSISTENCY_WITH_LARGE_STEPS)}
+        return {"normal_consistency": NormalConsistencyOptions(weight=NORMAL_CONSISTENCY_WITH_LARGE_STEPS)}
     return {
         "laplacian": TermOptions(weight=LAPLACIAN),
-        "normal_consistency": TermOptions(weight=NORMAL_CONSISTENCY),
+        "normal_consistency": NormalConsistencyOptions(weight=NORMAL_CONSISTENCY),
     }
 
 
@@ -93,5 +101,6 @@ def build_terms(loss: LossOptions, start: Scene) -> list[Term]:
     for name, regularizer in REGULARIZERS.items():
         options: TermOptions | None = getattr(loss, name)
         if options is not None:
-            terms.append(Term(name, options.weight, regularizer(**constructor_options(options, "weight")).bind(start)))
+            measure = regularizer(**constructor_options(options, "weight", "early")).bind(start)
+            terms.append(Term(name, options.weight, measure, getattr(options, "early", 1.0)))
     return terms

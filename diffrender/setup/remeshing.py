@@ -96,7 +96,7 @@ def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, ca
         mesh = scene.objects[name].mesh
         try:
             policy, lengths = remeshing[path], remeshing[path].first_lengths(mesh)
-            remesh_with_attributes(mesh, {}, lengths * policy.stretch(mesh, lengths), 1, policy.most_faces)
+            remesh_with_attributes(mesh, {}, lengths * policy.stretch(mesh, lengths), 1, policy.most_remeshed)
         except MeshError as error:
             raise ConfigError(
                 f"optimize.{path}.remesh: the initial mesh cannot be remeshed: {error}; or remove `remesh`"

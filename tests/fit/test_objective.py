@@ -8,7 +8,7 @@ from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 from diffrender.errors import ConfigError
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
-from diffrender.fit.objective import Objective, Term
+from diffrender.fit.objective import EARLY_UNTIL, Objective, Term
 from diffrender.fit.regularizers import REGULARIZERS
 
 IMAGE = Term("image", 2.0, IMAGE_LOSSES["l1"]())
@@ -66,3 +66,14 @@ def test_views_without_masks_are_refused_before_the_first_step():
     Objective((IMAGE, Term("mask", 0.0, MASK.measure))).check(bare)
     with pytest.raises(ConfigError, match=r"loss\.mask: the targets have no masks"):
         Objective((IMAGE, MASK)).check(bare)
+
+
+def test_early_weights_fall_to_their_own() -> None:
+    term = Term("normal_consistency", 0.5, SMOOTH.measure, early=4.0)
+    assert [term.weight_at(progress) for progress in (0, EARLY_UNTIL / 2, EARLY_UNTIL, 1)] == [2, 1, 0.5, 0.5]
+    assert Term("mask", 2.0, MASK.measure).weight_at(0) == 2
+    with pytest.raises(ConfigError, match=r"loss\.mask: early must be a finite number above 0, got 0"):
+        Term("mask", 2.0, MASK.measure, early=0.0)
+    comparison, scene = example()
+    early, late = (Objective((IMAGE, term))(comparison, scene, progress) for progress in (0.0, 1.0))
+    assert float(early.total - late.total) == pytest.approx(1.5 * float(late.values["normal_consistency"]))

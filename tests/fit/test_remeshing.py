@@ -144,6 +144,44 @@ def test_texture_coordinates_follow_too():
 
 
 @pytest.mark.parametrize("method", ["identity", "large_steps"])
+def test_faces_become_four_after_the_last_remeshing(method):
+    """A smooth surface, with all that is at its vertices; the fit goes on with it."""
+    policy = Remeshing(0.1, 0.15, at=(2, 5), gain=0.0, most_faces=2000, subdivide=True)
+    model, _, optimizer = problem(method, policy, "identity", ball(with_uvs=True))
+    faces = []
+    for step in range(6):
+        optimizer.begin(step)
+        for latent in model.latents.values():
+            latent.grad = torch.zeros_like(latent)
+        take_step(model, optimizer, step)
+        faces.append(model.template.scene.objects["ball"].mesh.n_faces)
+    assert faces[0] == 80 and 200 < faces[1] <= 500 and faces[1] == faces[3] and faces[5] == faces[4]
+    item = model().objects["ball"]
+    before = faces[4] / 4
+    assert before == int(before) and 200 < before <= 500
+    mesh = item.mesh
+    assert mesh.topology.is_closed and len(mesh.uv_faces) == faces[5]
+    # Loop's scheme takes colours to the middles of edges and pulls old vertices a little from their colours' places.
+    torch.testing.assert_close(item.material.base_color, 0.5 + 0.4 * mesh.vertices, rtol=0, atol=0.02)
+    assert optimizer.target_lengths[VERTICES].lengths.shape == (mesh.n_vertices,)
+    assert len(model.latents[VERTICES]) == len(model.latents[COLOR]) == mesh.n_vertices
+    optimizer.begin(6)
+    gradients(model)
+    optimizer.step()
+
+
+def test_a_mesh_that_would_get_too_many_faces_is_not_subdivided():
+    policy = Remeshing(0.1, 0.15, at=(2,), gain=0.0, most_faces=300, subdivide=True)
+    assert policy.most_remeshed == 75
+    model, _, optimizer = problem(remeshing=policy)
+    for step in range(2):
+        optimizer.begin(step)
+        gradients(model, step)
+        take_step(model, optimizer, step)
+    assert model.template.scene.objects["ball"].mesh.n_faces <= 300
+
+
+@pytest.mark.parametrize("method", ["identity", "large_steps"])
 def test_a_resumed_fit_ends_in_the_same_bits(tmp_path, method):
     file = tmp_path / "checkpoint.pt"
 

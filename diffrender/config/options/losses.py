@@ -72,6 +72,14 @@ class AovLossOptions(TermOptions, shorthands={str: "type"}):
     type: Pointwise = option("l1", "the cost of a difference")
 
 
+class NormalConsistencyOptions(TermOptions):
+    """Neighbouring faces of similar direction."""
+
+    early: PositiveFloat = option(
+        1.0, "factor of the weight at the first step; it falls to 1 in the first two fifths of the fit"
+    )
+
+
 class SymmetryOptions(TermOptions):
     """The surface is its own mirror image."""
 
@@ -104,7 +112,9 @@ class LossOptions(Strict):
         "vertices near the mean of their neighbours: little curvature, even triangles"
     )
     bilaplacian: TermOptions | None = _term("curvature near that of the neighbours: no noise, but bulges may stay")
-    normal_consistency: TermOptions | None = _term("neighbouring faces of similar direction: smooth normals")
+    normal_consistency: NormalConsistencyOptions | None = _term(
+        "neighbouring faces of similar direction: smooth normals"
+    )
     edge_length: TermOptions | None = _term("edges of equal length")
     arap: TermOptions | None = _term("as rigid as possible: neighbourhoods keep their initial shape, but may rotate")
     symmetry: SymmetryOptions | None = _term("equal to its mirror image")

@@ -64,6 +64,9 @@ class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     )
     passes: PositiveInt = option(1, "passes of the remesher each time")
     most_faces: PositiveInt = option(100_000, "maximum number of faces; target lengths are increased to keep it")
+    subdivide: bool = option(
+        False, "whether each face becomes four when remeshing ends, by Loop's scheme; a quarter of most_faces before"
+    )
     unwrap: bool | None = option(
         None,
         "whether the object gets new texture coordinates after the last remeshing, and textures are transferred;"

@@ -1,4 +1,4 @@
-"""Remesh a mesh and resample its vertex and corner attributes."""
+"""Remesh or subdivide a mesh and resample its vertex and corner attributes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
+from diffrender.geometry.subdivide import subdivide_loop
 from diffrender.scene.mesh import Mesh
 
 # Sharp edges are remeshed as all others, since they move during a fit; only boundaries and seams are features.
@@ -71,14 +72,36 @@ def remesh_with_attributes(
             options=replace(OPTIONS, split_up_to=most_faces),
         )
         longer = COARSER if len(found.faces) > HELPS * before else 1.0
-    uvs = uv_faces = None
-    if found.corner_attributes is not None:
-        # Weld corners with the same coordinates.
-        uvs, uv_faces = found.corner_attributes.reshape(-1, 2).unique(dim=0, return_inverse=True)
-        uvs, uv_faces = uvs.to(device), uv_faces.reshape(-1, 3).to(device)
     parts = found.attributes.split(width, 1) if rows else ()
     new_rows = {name: part.to(rows[name]) for (name, part) in zip(rows, parts, strict=True)}
-    new_mesh = Mesh(found.vertices.to(device), found.faces.to(device), uvs, uv_faces)
+    new_mesh = _mesh_like(mesh, found.vertices.to(device), found.faces.to(device), found.corner_attributes)
+    return RemeshedObject(new_mesh, new_rows, (found.target_length / factor).to(device))
+
+
+@torch.no_grad()
+def subdivide_with_attributes(mesh: Mesh, rows: Mapping[str, Tensor], lengths: Tensor) -> RemeshedObject:
+    """Make four faces of each by Loop's scheme; arguments as of `remesh_with_attributes`, `lengths` stay."""
+    width = [tensor.shape[1] for tensor in rows.values()]
+    columns = torch.cat([lengths[:, None].double(), *(tensor.detach().double() for tensor in rows.values())], 1)
+    corners = None if mesh.uvs is None or mesh.uv_faces is None else mesh.uvs[mesh.uv_faces]
+    found = subdivide_loop(mesh.vertices, mesh.faces, columns, corners)
+    lengths_there, *parts = found.attributes.split([1, *width], 1)
+    new_rows = {name: part.to(rows[name]) for (name, part) in zip(rows, parts, strict=True)}
+    return RemeshedObject(
+        _mesh_like(mesh, found.vertices, found.faces, found.corner_attributes),
+        new_rows,
+        lengths_there[:, 0].to(lengths),
+    )
+
+
+def _mesh_like(mesh: Mesh, vertices: Tensor, faces: Tensor, corner_uvs: Tensor | None) -> Mesh:
+    """Return a mesh with texture coordinates [F, 3, 2] at corners, if given, and edges as hard as those of `mesh`."""
+    uvs = uv_faces = None
+    if corner_uvs is not None:
+        # Weld corners with the same coordinates.
+        uvs, uv_faces = corner_uvs.reshape(-1, 2).unique(dim=0, return_inverse=True)
+        uvs, uv_faces = uvs.to(vertices), uv_faces.reshape(-1, 3).to(vertices.device)
+    new_mesh = Mesh(vertices, faces, uvs, uv_faces)
     if mesh.normal_faces is not None:
         new_mesh = new_mesh.with_crease(GIVEN_CREASE_DEG if mesh.crease_deg is None else mesh.crease_deg)
-    return RemeshedObject(new_mesh, new_rows, (found.target_length / factor).to(device))
+    return new_mesh

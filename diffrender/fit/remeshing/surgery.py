@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.fit.reach import Reach
-from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
+from diffrender.fit.remeshing.remesh_object import RemeshedObject, remesh_with_attributes, subdivide_with_attributes
 from diffrender.fit.remeshing.reunwrap import reunwrap
 from diffrender.fit.target_lengths import TargetLengths
+from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.quantity_kinds import textures_of, vertex_fields_of
 
 
 @torch.no_grad()
 def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int, reach: Reach) -> None:
-    """Remesh the objects that are due after `done` steps, and unwrap those that are not remeshed later.
+    """Remesh the objects that are due after `done` steps; unwrap and subdivide those that are not remeshed later.
 
     reach: of their vertices; those that are beyond it, or not finite, are left to the checks of the next step.
     """
@@ -29,20 +33,44 @@ def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int, reach: Rea
         vertices = model.parametrization(path).value_of(model.latents[path])
         if not bool(torch.isfinite(vertices.sum())) or reach.find_far({path: vertices}) is not None:
             continue
-        _remesh(model, optimizer, path, vertices, targets)
-        name = ParameterPath.parse(path).name
-        if policy.unwrap and policy.is_last(done, steps) and textures_of(model.template.scene.objects[name].material):
-            change = reunwrap(model, name, optimizer.moments, optimizer.variants)
-            model.restore(change.template, change.latents)
-            optimizer.moments = change.moments
+        mesh = model.template.scene.objects[ParameterPath.parse(path).name].mesh.with_vertices(vertices)
+        stretch = policy.stretch(mesh, targets.lengths)
+
+        def remesh(
+            mesh: Mesh, rows: dict[str, Tensor], lengths: Tensor, policy=policy, stretch=stretch
+        ) -> RemeshedObject:
+            found = remesh_with_attributes(mesh, rows, lengths * stretch, policy.passes, policy.most_remeshed)
+            return found._replace(lengths=found.lengths / stretch)
+
+        _change_mesh(model, optimizer, path, mesh, targets, remesh)
+        if policy.is_last(done, steps):
+            _finish(model, optimizer, path, targets)
 
 
-def _remesh(model: SceneModel, optimizer: FitOptimizer, path: str, vertices: Tensor, targets: TargetLengths) -> None:
-    """Remesh the object whose vertices are at `path`; fields, latents and moments are interpolated."""
+def _finish(model: SceneModel, optimizer: FitOptimizer, path: str, targets: TargetLengths) -> None:
+    """Unwrap an object that is not remeshed any more, and subdivide it."""
+    policy, name = targets.policy, ParameterPath.parse(path).name
+    if policy.unwrap and textures_of(model.template.scene.objects[name].material):
+        change = reunwrap(model, name, optimizer.moments, optimizer.variants)
+        model.restore(change.template, change.latents)
+        optimizer.moments = change.moments
+    mesh = model.template.scene.objects[name].mesh
+    if policy.subdivide and 4 * mesh.n_faces <= policy.most_faces:
+        vertices = model.parametrization(path).value_of(model.latents[path])
+        _change_mesh(model, optimizer, path, mesh.with_vertices(vertices), targets, subdivide_with_attributes)
+
+
+Change: TypeAlias = Callable[[Mesh, dict[str, Tensor], Tensor], RemeshedObject]
+"""From a mesh, rows of its vertices and target lengths to another mesh with its rows and lengths."""
+
+
+def _change_mesh(
+    model: SceneModel, optimizer: FitOptimizer, path: str, mesh: Mesh, targets: TargetLengths, change: Change
+) -> None:
+    """Replace the mesh whose vertices are at `path`; fields, latents and moments are interpolated."""
     template, latents, moments = model.template, model.latents, dict(optimizer.moments)
     name = ParameterPath.parse(path).name
     item = template.scene.objects[name]
-    mesh = item.mesh.with_vertices(vertices)
     fields = vertex_fields_of(item.material, mesh.n_vertices)
     field_of = {str(ParameterPath.material(name, field)): field for field in fields}
     learned = [other for other in field_of if other in latents]
@@ -50,10 +78,7 @@ def _remesh(model: SceneModel, optimizer: FitOptimizer, path: str, vertices: Ten
     rows |= {f"latent {other}": latents[other] for other in learned}
     for other in (path, *learned):
         rows[f"speed {other}"], rows[f"root {other}"] = moments[other].rows()
-    stretch = targets.policy.stretch(mesh, targets.lengths)
-    found = remesh_with_attributes(
-        mesh, rows, targets.lengths * stretch, targets.policy.passes, targets.policy.most_faces
-    )
+    found = change(mesh, rows, targets.lengths)
 
     new_latents = {other: latent.detach() for other, latent in latents.items()}
     new_fields = {field: found.rows[f"field {field}"] for field in fields}
@@ -66,4 +91,4 @@ def _remesh(model: SceneModel, optimizer: FitOptimizer, path: str, vertices: Ten
         moments[other] = moments[other].with_rows(found.rows[f"speed {other}"], found.rows[f"root {other}"])
     model.restore(template, new_latents)
     optimizer.moments = moments
-    targets.lengths, targets.drift = found.lengths / stretch, found.rows["drift"]
+    targets.lengths, targets.drift = found.lengths, found.rows["drift"]
