@@ -5,8 +5,8 @@ import torch
 from support.op_problems import interpolate_problem as problem
 from support.triangle_soups import (
     assert_all_finite,
-    both_backends,
     both_dtypes,
+    every_backend,
 )
 from torch import Tensor
 
@@ -23,7 +23,7 @@ def with_gradients(work: Work, backend: str) -> tuple[Tensor, Tensor, Tensor]:
     return (out.detach(), *torch.autograd.grad((out * weight).sum(), (values, bary)))  # type: ignore[return-value]
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     values = torch.tensor([[1.0, 10], [2, 20], [4, 40], [8, 80]], dtype=dtype).requires_grad_()
@@ -38,7 +38,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert grad_bary.tolist() == [[8, 4, 2], [2 + 10, 4 + 20, 8 + 40]]
 
 
-@both_backends
+@every_backend
 def test_a_constant_stays_constant_and_corners_give_their_value(backend: str) -> None:
     values, faces, face_id, bary = problem(torch.float64)
     flat = interpolate(torch.full_like(values, 7), faces, face_id, bary, backend=backend)
@@ -50,7 +50,7 @@ def test_a_constant_stays_constant_and_corners_give_their_value(backend: str) ->
         )
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("size", [1e6, 1e20, 1e30])
 def test_huge_values_stay_finite(backend: str, size: float) -> None:
     values, faces, face_id, bary = problem(torch.float32)

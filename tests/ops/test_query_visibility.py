@@ -8,8 +8,8 @@ from support.triangle_soups import (
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    both_backends,
     both_dtypes,
+    every_backend,
     every_soup,
     parallel_points,
     raster_of,
@@ -28,7 +28,7 @@ def visible_at(
     return query_visibility(verts_hom, faces, view, xy_px, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # A triangle x / 4 + y / 3 <= 1 with depths 1, 2, 3, before a large one of depth 5.
@@ -47,7 +47,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert depth.dtype == dtype
 
 
-@both_backends
+@every_backend
 @both_dtypes
 @every_soup
 def test_at_pixel_centres_it_is_rasterize(kind: str, dtype: torch.dtype, backend: str) -> None:
@@ -60,7 +60,7 @@ def test_at_pixel_centres_it_is_rasterize(kind: str, dtype: torch.dtype, backend
     assert torch.equal(depth, raster.depth.reshape(-1)[pixel])
 
 
-@both_backends
+@every_backend
 def test_points_on_shared_edges_see_exactly_one_face(backend: str) -> None:
     # A fan around a centre of four corners; points on its spokes and on the centre itself.
     ring = torch.tensor([[2.0, 2, 1], [12, 4, 1], [10, 14, 1], [3, 11, 1], [6, 7, 1]])
@@ -74,7 +74,7 @@ def test_points_on_shared_edges_see_exactly_one_face(backend: str) -> None:
     assert torch.equal(visible_at(verts, faces, view, xy, backend)[0], (alone >= 0).int().argmax(0))
 
 
-@both_backends
+@every_backend
 def test_of_equal_depths_the_lower_face_is_seen(backend: str) -> None:
     verts = parallel_points(torch.tensor([[[0.0, 0, 2], [40, 0, 2], [0, 40, 2], [40, 40, 2]]]))
     faces = torch.tensor([[0, 2, 3], [0, 1, 2], [2, 0, 1]])
@@ -82,7 +82,7 @@ def test_of_equal_depths_the_lower_face_is_seen(backend: str) -> None:
     assert visible_at(verts, faces, view, torch.tensor([[3.3, 3.2]]), backend)[0].tolist() == [1]
 
 
-@both_backends
+@every_backend
 def test_outside_the_image_only_what_touches_its_border_is_seen(backend: str) -> None:
     # The first triangle reaches from inside over the left border, the second lies wholly outside.
     points = torch.tensor([[[-9.0, 3, 1], [5, 3, 1], [5, 20, 1], [-9, 10, 2], [-2, 10, 2], [-2, 28, 2]]])
@@ -93,7 +93,7 @@ def test_outside_the_image_only_what_touches_its_border_is_seen(backend: str) ->
     assert depth.tolist() == [1, 0]
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
@@ -105,7 +105,7 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         assert_same_bits((together[0][mine], together[1][mine]), alone)
 
 
-@both_backends
+@every_backend
 def test_no_faces(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     view, xy = points_in_image(2, 50, torch.float32)
@@ -113,7 +113,7 @@ def test_no_faces(backend: str) -> None:
     assert face_id.tolist() == [-1] * 50 and not bool(depth.any())
 
 
-@both_backends
+@every_backend
 @both_dtypes
 @pytest.mark.parametrize("size", [1e6, 1e20, torch.inf, torch.nan])
 def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: float) -> None:
@@ -126,7 +126,7 @@ def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: flo
     assert torch.equal(found[0], visible_at(verts, faces, view, xy, "reference")[0])
 
 
-@both_backends
+@every_backend
 def test_edge_on_faces_through_the_point_and_the_camera(backend: str) -> None:
     # As in test_rasterize.py: all three edge functions of a face with a determinant vanish exactly.
     x = torch.tensor([64.365234375, -20.97900390625, -0.3434181213378906])

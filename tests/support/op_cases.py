@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from support import op_problems as make
+from support.op_arguments import tensors_in
 from support.shapes import flat_camera, wavy_sheet
 from support.triangle_soups import HEIGHT, WIDTH, parallel_points, soup
 
@@ -90,6 +91,14 @@ class OpCase:
     def first(self, dtype: torch.dtype = torch.float32) -> Arguments:
         """Return the arguments of the first problem."""
         return next(iter(self.problems.values()))(dtype, 0)
+
+    def leaves(self, arguments: Arguments) -> list[str]:
+        """Return the paths of the tensors among these arguments that the op is differentiable in."""
+        return [
+            path
+            for path, _ in tensors_in(arguments)
+            if any(path == name or path.startswith(f"{name}[") for name in self.differentiable)
+        ]
 
 
 def named(op: Callable[..., Any], *arguments: Any, **options: Any) -> Arguments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,12 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.rasterize import Raster, rasterize
 from diffrender.ops.silhouettes import SilhouetteSegments, silhouettes
 
-BACKENDS = ("numba", "reference")
+# Triton's kernels run on a GPU or, as in these tests, through its interpreter on the CPU.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+BACKENDS = ("numba", "triton", "reference") if INTERPRETED else ("numba", "reference")
 DTYPES = (torch.float32, torch.float64)
 HEIGHT, WIDTH = 29, 43  # odd, not square, several tiles
-both_backends = pytest.mark.parametrize("backend", BACKENDS)
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=("float32", "float64"))
 every_soup = pytest.mark.parametrize("kind", ("in_front", "crossing", "parallel", "degenerate"))
 
