@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from diffrender.geometry.rigid import invert_rigid, make_rigid
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.joined_parts import with_joined_normals
-from diffrender.scene.quantity_kinds import POSITION, kinds_of, textures_of
+from diffrender.scene.move_scene import move_cameras, move_scene
+from diffrender.scene.quantity_kinds import kinds_of, textures_of
 from diffrender.scene.scene import Scene
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.gltf.scene import GlbObject, write_glb
@@ -22,40 +19,6 @@ from diffrender.writers.meshes.ply import write_ply
 from diffrender.writers.run.run_folder import RunFolder
 
 ORIGIN = (0.0, 0.0, 0.0)
-
-
-def to_user_world(scene: Scene, origin: Sequence[float]) -> Scene:
-    """Return `scene` moved by `origin`: poses of objects, and lights at positions fixed to the world, in float64."""
-    if not any(origin):
-        return scene
-    objects, lights = {}, {}
-    for name, item in scene.objects.items():
-        pose = item.pose.detach().double()
-        objects[name] = replace(item, pose=torch.cat([pose[:, :3], pose[:, 3:] + _column(origin, pose)], 1))
-    for name, light in scene.lights.items():
-        kinds = kinds_of(light) if getattr(light, "frame", "world") == "world" else {}
-        values = {field: getattr(light, field) for field, kind in kinds.items() if kind == POSITION}
-        moved = {
-            field: value.detach().double() + value.new_tensor(origin, dtype=torch.float64)
-            for field, value in values.items()
-        }
-        lights[name] = replace(light, **moved)  # type: ignore[type-var]
-    return replace(scene, objects=objects, lights=lights)
-
-
-def cameras_in_user_world(cameras: Cameras, origin: Sequence[float]) -> Cameras:
-    """Return `cameras` moved by `origin`, in float64."""
-    if not any(origin):
-        return cameras
-    world_from_cam = invert_rigid(cameras.cam_from_world.detach().double())
-    # To the nearest rotation: the rounding of a float32 one would be multiplied by the distance of the origin.
-    left, _, right = torch.linalg.svd(world_from_cam[:, :3, :3])
-    moved = make_rigid(left @ right, world_from_cam[:, :3, 3] + world_from_cam.new_tensor(origin))
-    return replace(cameras, cam_from_world=invert_rigid(moved))
-
-
-def _column(origin: Sequence[float], like: torch.Tensor) -> torch.Tensor:
-    return like.new_tensor([*origin, 0.0])[:, None]
 
 
 def glb_path(folder: RunFolder, stem: str) -> Path:
@@ -89,8 +52,8 @@ def write_meshes(
 
     formats: any of the three. origin: that of `scene` in the user's world, in which all is written.
     """
-    cameras = None if cameras is None else cameras_in_user_world(cameras, origin)
-    scene = with_joined_normals(to_user_world(scene, origin))
+    cameras = None if cameras is None else move_cameras(cameras, origin)
+    scene = with_joined_normals(move_scene(scene, origin))
     if "glb" in formats:
         objects = [GlbObject.of(name, item) for name, item in scene.objects.items()]
         write_glb(glb_path(folder, stem), objects, cameras, scene.lights)
@@ -110,7 +73,7 @@ def write_appearance(
 
     origin: as for `write_meshes`.
     """
-    scene, cameras = to_user_world(scene, origin), cameras_in_user_world(cameras, origin)
+    scene, cameras = move_scene(scene, origin), move_cameras(cameras, origin)
     for name, item in scene.objects.items():
         kinds = kinds_of(item.material)
         for field, texture in textures_of(item.material).items():

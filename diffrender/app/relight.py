@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from diffrender.app.earlier_run import find_run
-from diffrender.app.saved_scene import SCENE_FILE, load_scene
 from diffrender.app.turntable import write_turntable
 from diffrender.config.load import parse_config
 from diffrender.config.overrides import Override
@@ -21,6 +20,8 @@ from diffrender.scene.materials import MATERIALS
 from diffrender.scene.target_views import evenly_spaced_indices
 from diffrender.setup.fit_setup import choose_device
 from diffrender.setup.lights import build_light
+from diffrender.setup.local_origin import ZERO, Origin, shift_positions
+from diffrender.setup.saved_scene import SCENE_FILE, load_scene
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.images.png import write_png
 
@@ -55,7 +56,7 @@ def relight_run(
         raise DataError(
             f"{run}: has no fitted scene ({SCENE_FILE}), the run has not ended; resume it: diffrender fit --resume"
         )
-    scene, cameras = load_scene(folder.path / SCENE_FILE)
+    scene, cameras, _, origin = load_scene(folder.path / SCENE_FILE)
     unlit = [name for name, item in scene.objects.items() if not item.material.needs_light]
     if len(unlit) == len(scene.objects):
         lit = ", ".join(name for name, material in MATERIALS.items() if material.needs_light)
@@ -64,7 +65,7 @@ def relight_run(
             f" fit with `lights` and a material that depends on light ({lit})"
         )
     target = choose_device(device)
-    scene = replace(scene, lights=read_lights(env, lights, rotation_deg)).to(target)
+    scene = replace(scene, lights=read_lights(env, lights, rotation_deg, origin)).to(target)
     # The exposures of the photographs do not apply to other lights.
     cameras = cameras.without_gains().to(target)
     out = folder.path / FOLDER if out is None else out
@@ -76,8 +77,13 @@ def relight_run(
     return out
 
 
-def read_lights(env: Path | None, lights: Sequence[str], rotation_deg: float = 0.0) -> dict[str, Light]:
-    """Read lights by name from an environment map and entries of a scene file. Raises ConfigError if none are given."""
+def read_lights(
+    env: Path | None, lights: Sequence[str], rotation_deg: float = 0.0, origin: Origin = ZERO
+) -> dict[str, Light]:
+    """Read lights by name from an environment map and entries of a scene file, relative to a point of the world.
+
+    Raises ConfigError if none are given.
+    """
     entries = list(lights)
     if env is not None:
         if not env.is_file():
@@ -88,5 +94,6 @@ def read_lights(env: Path | None, lights: Sequence[str], rotation_deg: float = 0
     if not entries:
         raise ConfigError("relight: needs a light; give --env FILE.hdr, or --light '{type: directional, ...}'")
     override = Override("lights", f"[{', '.join(entries)}]", "--light" if env is None else "--env")
-    config = parse_config(ONLY_LIGHTS, Path(), "relight", [override])
+    x, y, z = origin
+    config = shift_positions(parse_config(ONLY_LIGHTS, Path(), "relight", [override]), (-x, -y, -z))
     return {light.name or light.type: build_light(light) for light in config.lights or []}

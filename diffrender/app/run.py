@@ -28,9 +28,9 @@ from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
 from diffrender.app.report_data import build_report
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.run_recorder import Recorder
-from diffrender.app.saved_scene import SCENE_FILE, save_scene
 from diffrender.app.shape_pictures import SHAPE, WORST, write_shape, write_worst
 from diffrender.app.terminal_text import closing_text, opening_text
+from diffrender.app.time_budget import build_within_minutes
 from diffrender.app.turntable import write_turntable
 from diffrender.app.verdict.judge import Judge, judge_targets
 from diffrender.config.load import load_config
@@ -44,6 +44,7 @@ from diffrender.ops.backend import backends_by_op
 from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
+from diffrender.setup.saved_scene import SCENE_FILE, SavedScene, save_scene
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.atomic import write_text
 from diffrender.writers.report.curves import write_curves
@@ -115,8 +116,7 @@ class _RunState:
 def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> _RunState:
     started, clock = datetime.now(), time.perf_counter()
     check_writable(out)
-    setup = build_fit(config)
-    _check_in_view(setup)
+    setup = build_within_minutes(config, _check_in_view)
     folder = create_run_folder(out, name, started)
     if scene_file is not None:
         write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
@@ -128,14 +128,18 @@ def _resume(config: FitConfig, folder: RunFolder, scene_file: Path | None) -> _R
     started, clock = datetime.now(), time.perf_counter()
     check_writable(folder.path)
     checkpoint = find_checkpoint(folder)
-    setup = build_fit(config)
     own = folder.path / RESOLVED
-    check_same_scene(folder, load_config(own), setup.config, scene_file is not None and scene_file == own)
+    before = load_config(own)
+    if config.optimize.minutes is not None:
+        steps = {"steps": before.optimize.steps, "minutes": None}
+        config = config.model_copy(update={"optimize": config.optimize.model_copy(update=steps)})
+    setup = build_fit(config)
+    check_same_scene(folder, before, setup.config, scene_file is not None and scene_file == own)
     steps_done = load_checkpoint(checkpoint, setup.model, setup.optimizer, setup.best)
     check_unfinished(folder, steps_done, setup.settings.steps)
-    before = read_metric_rows(folder, steps_done)
+    rows = read_metric_rows(folder, steps_done)
     write_text(folder.path / RESOLVED, format_resolved(setup.config, setup.reasons))
-    return _RunState(setup, folder, before, started, clock)
+    return _RunState(setup, folder, rows, started, clock)
 
 
 def _run(state: _RunState, name: str, scene_file: Path | None, console: Console) -> RunResult:
@@ -214,7 +218,7 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
     # The most valuable first: if anything later fails, the mesh is written.
     write_meshes(folder, "final", setup.config.export, result.scene, result.cameras, setup.origin)
     write_appearance(folder, result.scene, result.cameras, setup.fit_views.names, setup.origin)
-    save_scene(folder.path / SCENE_FILE, result.scene, result.cameras)
+    save_scene(folder.path / SCENE_FILE, SavedScene(result.scene, result.cameras, setup.fit_views.names, setup.origin))
     recorder.end(result.steps_done)
 
 

@@ -38,6 +38,7 @@ def cross_checks(data: dict[str, Any]) -> Iterator[Finding]:
         for key in location:
             scene = as_mapping(scene.get(key))
         yield from _two_ways_of_objects(location, scene)
+    yield from _from_run(data)
     yield from _hulls(data)
     yield from _masks(data)
     yield from _paths(data)
@@ -52,6 +53,13 @@ def _two_ways_of_objects(location: Location, scene: dict[str, Any]) -> Iterator[
                 f"`{key}` cannot be combined with `objects`",
                 (f"move `{key}` into an entry of `objects`",),
             )
+
+
+def _from_run(data: dict[str, Any]) -> Iterator[Finding]:
+    for key in (*OBJECT_KEYS, "objects", "lights"):
+        if data.get("from") is not None and data.get(key) is not None:
+            message = f"`{key}` cannot be combined with `from`, which takes it from the run"
+            yield Finding((key,), message, ONE_OF_TWO)
 
 
 def _hull_locations(scene: dict[str, Any]) -> Iterator[Location]:
@@ -93,6 +101,8 @@ def _is_on(term: Any) -> bool:
 
 def _paths(data: dict[str, Any]) -> Iterator[Finding]:
     optimize = as_mapping(data.get("optimize"))
+    if data.get("from") is not None:
+        return  # what there is, is known once the run is read
     learned = {path for path, entry in optimize.items() if not is_off(entry)}
     paths = optimizable_paths(data)
     first: dict[str, str] = {}

@@ -14,7 +14,7 @@ from diffrender.config.options.losses import LossOptions
 from diffrender.config.options.objects import SceneParts
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.options.targets import TargetsOptions
-from diffrender.config.options.value_types import Device, PositiveFloat, PositiveInt, Seed
+from diffrender.config.options.value_types import Device, FileOrFolder, PositiveFloat, PositiveInt, Seed
 
 
 class ResolutionOptions(Strict, shorthands={float: "scale"}):
@@ -43,12 +43,17 @@ Learned: TypeAlias = Annotated[ParameterOptions | None, BeforeValidator(_entry)]
 
 
 class OptimizeOptions(Strict, extra="allow"):
-    """What is optimised, and how long. Every other key is the dotted path of a value of the scene; off: not learned."""
+    """What is optimised, and how long. Every other key is the dotted path of a value that is learned besides shapes and
+    base colours (mesh.vertices, material.base_color), or off. Where a pose or scale is learned, those are known.
+    """
 
     extra_kind: ClassVar[type[BaseModel] | None] = ParameterOptions
     __pydantic_extra__: dict[str, Learned] = Field(init=False)
 
     steps: PositiveInt = option(400, "gradient steps")
+    minutes: PositiveFloat | None = option(
+        None, "time for the steps in place of their number, which a short trial finds and scene.resolved.yaml holds"
+    )
     batch_size: PositiveInt | None = option(4, "views per step; null: all of them")
     seed: Seed = option(0, "seed of the order of views and of random backgrounds")
     resolution: ResolutionOptions | None = option(
@@ -70,14 +75,19 @@ class OptimizeOptions(Strict, extra="allow"):
         return OptimizeOptions.model_validate({**own, **entries})
 
     def rules(self) -> Iterator[Finding]:
-        """Yield steps that are never reached."""
+        """Yield steps that are never reached, and steps beside minutes."""
+        if self.minutes is not None:
+            yield from self._steps_beside_minutes()
+            return
         if self.resolution is not None and (self.resolution.until or 0) > self.steps:
             message = (
                 f"full-size images would start at step {self.resolution.until} of {self.steps}, which is never reached"
             )
             yield Finding(("resolution", "until"), message, ("make `until` smaller or `steps` larger",))
         parameters = self.parameters()
-        if parameters and all(options.start > 0 for options in parameters.values()):
+        # Where nothing is placed, shapes and colours are learned besides.
+        places = any(path.split(".")[-1] in ("pose", "scale") and path != "cameras.pose" for path in parameters)
+        if places and all(options.start > 0 for options in parameters.values()):
             message = "nothing is optimised at step 0: every value has a later `start`"
             yield Finding((), message, ("remove `start` from one of them",))
         for path, options in parameters.items():
@@ -90,6 +100,23 @@ class OptimizeOptions(Strict, extra="allow"):
             if late:
                 message = f"remeshing after step {late[0]} of {self.steps} is too late"
                 yield Finding((path, "remesh"), message, ("use earlier steps",))
+
+    def _steps_beside_minutes(self) -> Iterator[Finding]:
+        """Yield what is given in steps although their number is not known."""
+        # A resolved file has every default in it.
+        written = [] if self.steps == OptimizeOptions.model_fields["steps"].default else [("steps",)]
+        if self.resolution is not None and self.resolution.until is not None:
+            written.append(("resolution", "until"))
+        for path, options in self.parameters().items():
+            if options.start > 0:
+                written.append((path, "start"))
+            if options.stop is not None:
+                written.append((path, "stop"))
+            if options.remesh is not None and (options.remesh.when != "continuous" or options.remesh.stop is not None):
+                written.append((path, "remesh"))
+        for location in written:
+            message = f"`{'.'.join(location)}` counts steps, but their number follows from `minutes`"
+            yield Finding(location, message, ("remove one of them (from a command: --set optimize.minutes=null)",))
 
 
 class ProgressOptions(Strict):
@@ -114,6 +141,12 @@ class FitConfig(SceneParts):
     """A whole scene file. Only `targets` is required."""
 
     targets: TargetsOptions = Field(description="the images that the scene is fitted to")
+    from_run: FileOrFolder | None = Field(
+        None,
+        alias="from",
+        description="the folder of a run whose result is the initial scene, and whose cameras are those of views of the"
+        " same names; objects and lights are then not written",
+    )
     render: RenderOptions = option(RenderOptions(), "how the scene is rendered")
     optimize: OptimizeOptions = option(OptimizeOptions(), "what is optimised, and how long")
     loss: LossOptions | None = option(

@@ -26,6 +26,7 @@ SHAPE_SIDE = 200
 SMALL_UNTIL = 0.8
 TEXTURES = (128, 2048)
 DECAY = ExponentialOptions(final=0.1)
+DECAYING = ParameterOptions(schedule=DECAY)
 
 
 class Chosen(NamedTuple):
@@ -46,7 +47,7 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
     A scene of several objects, with another initial mesh, or whose `optimize` names `mesh.vertices`, is left as it is.
     views: the fitted ones.
     """
-    plain = Chosen(config, {}, ParameterOptions(), ParameterOptions())
+    plain = Chosen(config, {}, DECAYING, DECAYING)
     masks = views.masks
     names_shape = any(path.endswith("mesh.vertices") for path in config.optimize.written())
     if config.objects is not None or masks is None or names_shape:
@@ -80,4 +81,4 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
         f"a first shape needs other triangles; {budget:,} faces for {pixels:,.0f} pixels of the object"
     )
     shape = ParameterOptions(remesh=remesh, schedule=DECAY)
-    return Chosen(config.model_copy(update=updates), reasons, shape, ParameterOptions(schedule=DECAY))
+    return Chosen(config.model_copy(update=updates), reasons, shape, DECAYING)

@@ -29,6 +29,7 @@ from diffrender.scene.parameter_paths import get_value
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.best_defaults import Chosen, choose_defaults
+from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
@@ -36,6 +37,7 @@ from diffrender.setup.objective import build_terms, fill_loss
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import BuiltScene, build_scene, constructor_options
+from diffrender.setup.start_from_run import from_result, load_result, with_cameras_of
 from diffrender.setup.targets import Targets, build_targets
 
 
@@ -114,13 +116,23 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = config.model_copy(update={"background": targets.background})
     if targets.has_found_masks:  # also if the file is read again with its background
         config = config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
-    chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
+    if config.from_run is not None:
+        saved = load_result(config.from_run, targets)
+        targets = targets._replace(fit=with_cameras_of(targets.fit, saved))
+        chosen, (scene, config, notes, names) = from_result(config, saved)
+    else:
+        chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_gains(fit_views, config)
     config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
-    parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color)
+    start_db = start_psnr_db(scene, fit_views)
+    factor = rate_factor(start_db)
+    if factor < 1:
+        reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
+        chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
+    parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color, factor)
     loss = fill_loss(config.loss, parameters, scene, fit_views)
     off = {path: None for path, options in config.optimize.written().items() if options is None}
     optimize = _fill_resolution(config.optimize.with_parameters({**parameters, **off}))

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from diffrender.config.options.objects import ObjectOptions
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.scene_dependent_defaults import (
@@ -36,6 +37,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
 from diffrender.scene.quantity_kinds import POSITION, VERTICES, Kind
 from diffrender.scene.scene import Scene
+from diffrender.setup.best_defaults import DECAYING
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
 from diffrender.setup.scene import constructor_options
 
@@ -79,19 +81,20 @@ def fill_parameters(
     scene: Scene,
     cameras: Cameras,
     size: float,
-    shape: ParameterOptions | None = None,
-    color: ParameterOptions | None = None,
+    shape: ParameterOptions = DECAYING,
+    color: ParameterOptions = DECAYING,
+    factor: float = 1.0,
 ) -> dict[str, ParameterOptions]:
     """Return what is optimised, by path, with all defaults filled in.
 
-    size: a typical length of the scene. shape, color: of vertices and base colours that `optimize` does not name;
-        None: the usual ones.
+    size: a typical length of the scene. shape, color: of vertices and base colours that `optimize` does not name.
+        factor: of usual learning rates of meshes and materials.
     """
     parameters = _with_defaults(
         config,
         scene,
         cameras,
-        {"mesh.vertices": shape or ParameterOptions(), "material.base_color": color or ParameterOptions()},
+        {"mesh.vertices": shape, "material.base_color": color},
     )
     filled = {}
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
@@ -106,10 +109,16 @@ def fill_parameters(
             method = "identity"
         unit = _rate_unit(full, method, value, kind_of(scene, cameras, full), size)
         in_edges = options.remesh is not None and method == "identity"
-        rate = RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS
+        rate = (
+            RATE_IN_EDGES
+            if in_edges
+            else unit * (RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS)
+        )
+        if ParameterPath.parse(full).part:
+            rate *= factor
         updates: dict[str, Any] = {
             "method": method,
-            "lr": options.lr or (RATE_IN_EDGES if in_edges else rate * unit),
+            "lr": options.lr or rate,
             "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
             "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
             "levels": _fill_levels(path, options.levels, value),
@@ -118,7 +127,7 @@ def fill_parameters(
         name = ParameterPath.parse(full).name
         if options.remesh is not None:
             remesh = fill_remesh(options.remesh, method, scene.objects[name], cameras, size)
-            written = next(item for item in config.all_objects() if item.name == name)
+            written = next((item for item in config.all_objects() if item.name == name), ObjectOptions(name=name))
             updates["remesh"] = fill_unwrap(path, remesh, scene.objects[name], written, config.optimize.steps)
         filled[path] = options.model_copy(update=updates)
     return filled
@@ -127,16 +136,17 @@ def fill_parameters(
 def _with_defaults(
     config: FitConfig, scene: Scene, cameras: Cameras, defaults: Mapping[str, ParameterOptions]
 ) -> dict[str, ParameterOptions]:
-    """Return what is learned by path: what `optimize` names, and the defaults of objects unless it names any of theirs.
+    """Return what is learned by path: what `optimize` names besides the defaults, which `off` removes.
 
-    defaults: by path within an object. Raises ConfigError if nothing is left.
+    Shapes and colours are known, and not learned by default, where the pose or scale of any object is: vertices that
+    move as well would undo it. defaults: by path within an object. Raises ConfigError if nothing is left.
     """
     learned = config.optimize.parameters()
     written = {canonical_path(scene, cameras, path) for path in config.optimize.written()}
-    names_objects = any(ParameterPath.parse(canonical_path(scene, cameras, path)).root == "objects" for path in learned)
+    places = any(ParameterPath.parse(canonical_path(scene, cameras, path)).is_placement for path in learned)
     added: dict[str, ParameterOptions] = {}
-    for name in () if names_objects else scene.objects:
-        prefix = f"objects.{name}." if config.objects is not None else ""
+    for name in () if places else scene.objects:
+        prefix = f"objects.{name}." if config.objects is not None or len(scene.objects) > 1 else ""
         paths = {f"{prefix}{value}": options for value, options in defaults.items()}
         added |= {path: own for path, own in paths.items() if canonical_path(scene, cameras, path) not in written}
     if not added and not learned:

@@ -64,7 +64,7 @@ def fill_unwrap(
     if options.unwrap is not None:
         return options
     ends = options.when != "continuous" or (options.stop is not None and options.stop < steps)
-    forms = {name: getattr(written.material, name) for name in textures}
+    forms = {name: getattr(written.material, name, None) for name in textures}
     made_here = [
         isinstance(form, TextureOf)
         and (form.unwrap or (form.unwrap is None and not isinstance(written.mesh, FileMesh)))

@@ -14,17 +14,18 @@ from support.small_runs import run_small
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
-from diffrender.app.saved_scene import load_scene, save_scene
+from diffrender.app.relight import read_lights
 from diffrender.app.turntable import rotate_objects, upward, write_turntable
 from diffrender.errors import DataError
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import render
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.lights import Directional
+from diffrender.scene.lights import Directional, Point
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.object import Object
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.textures.texture import Texture
+from diffrender.setup.saved_scene import SavedScene, load_scene, save_scene
 from diffrender.writers.images.float_images import write_hdr_image
 from diffrender.writers.images.png import encode_srgb8
 
@@ -64,8 +65,8 @@ def assert_same(first: Any, second: Any) -> None:
 def test_scenes_come_back_to_the_last_bit(tmp_path: Path, kind: str) -> None:
     item = OBJECTS.get(kind) or Object(OBJECTS["lambert"].mesh, MATERIALS[kind]())
     scene = lit_scene(item)
-    save_scene(tmp_path / "scene.pt", scene, cameras())
-    again, seen_by = load_scene(tmp_path / "scene.pt")
+    save_scene(tmp_path / "scene.pt", SavedScene(scene, cameras()))
+    again, seen_by, *_ = load_scene(tmp_path / "scene.pt")
     assert list(again.lights) == list(scene.lights) and list(again.objects) == ["thing"]
     for name, light in scene.lights.items():
         assert_same(light, again.lights[name])
@@ -80,7 +81,7 @@ def test_per_view_exposures_are_saved(tmp_path: Path) -> None:
     taken = dataclasses.replace(
         seen_by, number=count, exposure=0.5 - count, white_balance=torch.rand(len(seen_by), 3) + 0.5
     )
-    save_scene(tmp_path / "scene.pt", lit_scene(OBJECTS["lambert_vertex"]), taken)
+    save_scene(tmp_path / "scene.pt", SavedScene(lit_scene(OBJECTS["lambert_vertex"]), taken))
     assert_same(load_scene(tmp_path / "scene.pt")[1], taken)
 
 
@@ -90,7 +91,7 @@ def test_projections_are_saved_with_their_parameters(
 ) -> None:
     monkeypatch.setitem(PROJECTIONS, name, KINDS[name])
     taken = dataclasses.replace(cameras(), projection=lens(KINDS[name], len(cameras()), torch.float32))
-    save_scene(tmp_path / "scene.pt", lit_scene(OBJECTS["lambert_vertex"]), taken)
+    save_scene(tmp_path / "scene.pt", SavedScene(lit_scene(OBJECTS["lambert_vertex"]), taken))
     assert_same(load_scene(tmp_path / "scene.pt")[1], taken)
 
 
@@ -101,7 +102,7 @@ def test_damaged_scenes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="format must be 2, got 99"):
         load_scene(tmp_path / "scene.pt")
     with pytest.raises(DataError, match="cannot be written"):
-        save_scene(tmp_path / "no" / "scene.pt", lit_scene(OBJECTS["ggx"]), cameras())
+        save_scene(tmp_path / "no" / "scene.pt", SavedScene(lit_scene(OBJECTS["ggx"]), cameras()))
 
 
 def test_a_run_is_relit_by_an_environment_and_by_lights(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_run_is_relit_by_an_environment_and_by_lights(tmp_path: Path) -> None:
     lamp = "{type: directional, direction: [1, 0, 0], radiance: [2, 1, 0]}"
     result = invoke(run, "--light", lamp, "--light", "{type: ambient, radiance: 0.1}", "--out", tmp_path / "lamp")
     assert result.exit_code == 0, result.output
-    scene, seen_by = load_scene(run / "scene.pt")
+    scene, seen_by, *_ = load_scene(run / "scene.pt")
     assert isinstance(scene.lights["key"], Directional)
     lights = {"lamp": Directional(torch.tensor([1.0, 0, 0]), torch.tensor([2.0, 1, 0]))}
     from diffrender.scene.lights import Ambient
@@ -136,6 +137,11 @@ def test_a_run_is_relit_by_an_environment_and_by_lights(tmp_path: Path) -> None:
     bright = np.asarray(Image.open(tmp_path / "bright" / "view_000.png"))
     assert np.abs(bright.astype(int) - expected.astype(int)).max() <= 1
     assert not np.array_equal(found, np.asarray(Image.open(run / "relight" / "view_000.png")))
+
+
+def test_lights_are_placed_in_the_world_of_the_user() -> None:
+    lamp = read_lights(None, ["{type: point, position: [500001, 3, -4]}"], origin=(500000.0, 1.0, 0.0))["point"]
+    assert isinstance(lamp, Point) and lamp.position.tolist() == [1, 2, -4]
 
 
 def test_runs_that_cannot_be_relit_are_refused(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def keep_six(c: Capture) -> None:
     c.pictures, c.poses = c.pictures[:6], c.poses[:6]
 
 
-COLORS_ONLY = "optimize={steps: 40, material.base_color: {}}"
+COLORS_ONLY = "optimize={steps: 40, mesh.vertices: off}"
 GRAY = "material.base_color=[0.5, 0.5, 0.5]"
 MISTAKES = (
     # Masks.
@@ -215,7 +215,7 @@ MISTAKES = (
         (
             "material={type: unlit, base_color: [0.5, 0.5, 0.5]}",
             "lights=null",
-            "optimize={steps: 40, mesh.vertices: {}}",
+            "optimize={steps: 40, material.base_color: off}",
         ),
     ),
     Mistake(

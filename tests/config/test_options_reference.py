@@ -14,7 +14,7 @@ def test_every_mapping_of_a_scene_file_is_there_once_with_words_for_all_its_keys
     found = sections()
     places = [place for section in found for place in section.places]
     assert len(set(places)) == len(places)
-    assert {option.key for option in found[0].options} == set(FitConfig.model_fields)
+    assert {option.key for option in found[0].options} == set(FitConfig.fields_by_key())
     for name in LIGHT_OPTIONS:
         assert f"lights[] {{type: {name}}}" in places
     for name in MATERIAL_OPTIONS:

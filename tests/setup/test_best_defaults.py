@@ -123,14 +123,25 @@ def test_few_views_start_from_a_sphere(tmp_path: Path) -> None:
     assert "mesh" not in built(tmp_path).reasons
 
 
-def test_cameras_and_lights_are_learned_besides_shape_and_color(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("named", "learned"),
+    [
+        ("cameras.exposure: {}", "mesh.vertices, material.base_color, cameras.exposure"),
+        ("cameras.exposure: {}, mesh.vertices: off", "material.base_color, cameras.exposure"),
+        ("material.base_color: {lr: 0.1}, background: {}", "mesh.vertices, material.base_color, background"),
+        ("mesh.vertices: {lr: 0.1}", "material.base_color, mesh.vertices"),
+        # Vertices that move as well would undo a pose.
+        ("pose: {}", "pose"),
+        ("scale: {}, material.base_color: {}", "scale, material.base_color"),
+        ("pose: off", "mesh.vertices, material.base_color"),
+    ],
+)
+def test_what_is_named_is_learned_besides_shape_and_color(tmp_path: Path, named: str, learned: str) -> None:
     write(tmp_path)
-    paths = ["mesh.vertices", "material.base_color", "cameras.exposure"]
-    assert list(built(tmp_path, "optimize: {cameras.exposure: {}}").config.optimize.parameters()) == paths
-    only = built(tmp_path, "optimize: {cameras.exposure: {}, mesh.vertices: off}").config.optimize.parameters()
-    assert list(only) == ["material.base_color", "cameras.exposure"]
-    named = built(tmp_path, "optimize: {material.base_color: {}, background: {}}").config.optimize.parameters()
-    assert list(named) == ["material.base_color", "background"]
+    setup = built(tmp_path, f"optimize: {{{named}}}")
+    assert ", ".join(setup.config.optimize.parameters()) == learned
+    again = parse_config(format_resolved(setup.config), tmp_path)
+    assert list(build_fit(again).config.optimize.parameters()) == learned.split(", ")
 
 
 def test_smoothness_of_a_remeshed_shape_is_left_out_only_on_purpose(tmp_path: Path) -> None:

@@ -370,6 +370,7 @@ material: {type: lambert, base_color: {texture: 0.5, resolution: 48, unwrap: tru
 lights: [{name: sky, type: environment, radiance: 0.5, resolution: 32}]
 optimize:
   steps: 2
+  mesh.vertices: off
   material.base_color: {COLOR}
   lights.sky.radiance: {lr: 0.01}
 """

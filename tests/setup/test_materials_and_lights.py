@@ -267,14 +267,14 @@ def build_terms(text: str) -> dict[str, float]:
 
 def test_priors_come_with_what_they_are_for() -> None:
     start = "mesh: {init: bumpy, subdivisions: 1}\nmaterial: {type: ggx, roughness: {vertex: 0.4}}\n"
-    start += "lights: [{type: environment, resolution: 16}]\n"
+    start += "lights: [{type: environment, resolution: 16}]\noptimize: {mesh.vertices: off, "
     usual = {"image": 1.0, "mask": 1.0}
     rough = {"color_smoothness": 3e-4, "material_smoothness": 3e-4}
-    assert build_terms(start + "optimize: {material.base_color: {}}") == usual
-    assert build_terms(start + "optimize: {material.base_color: {}, material.roughness: {}}") == usual | rough
-    both = "optimize: {material.base_color: {}, lights.environment.radiance: {}}"
+    assert build_terms(start + "material.base_color: {}}") == usual
+    assert build_terms(start + "material.base_color: {}, material.roughness: {}}") == usual | rough
+    both = "material.base_color: {}, lights.environment.radiance: {}}"
     assert build_terms(start + both) == usual | {"white_light": 1e-3}
-    turning = "optimize: {material.base_color: {}, lights.environment.rotation: {}}"
+    turning = "material.base_color: {}, lights.environment.rotation: {}}"
     assert build_terms(start + turning) == usual
     assert build_terms(start + both + "\nloss: {image: l2}") == {"image": 1.0}
 

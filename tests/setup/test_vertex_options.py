@@ -73,13 +73,13 @@ def test_meshes_are_remeshed_as_the_file_says(method: str, remesh: str) -> None:
 def test_default_lengths_come_from_pixels_and_from_the_region() -> None:
     """A pixel is 2 tan(20 deg) / 24 of the distance wide; cameras are about 3 away from the object."""
     setup = built(REMESHED.replace("METHOD", "identity").replace("REMESH", "continuous"))
-    (shape,) = setup.config.optimize.parameters().values()
+    shape = setup.config.optimize.parameters()["mesh.vertices"]
     pixel = 3 * 2 * math.tan(math.radians(20)) / 24
     assert shape.remesh.shortest == pytest.approx(2 * pixel, rel=0.1)
     assert shape.remesh.longest == pytest.approx(max(0.33 * 0.5, 2 * pixel), rel=0.3)
     assert (shape.optimizer, shape.betas, shape.lr, shape.remesh.smoothing) == ("vector_adam", (0.8, 0.8), 0.3, 0.02)
     smooth = built(REMESHED.replace("METHOD", "large_steps").replace("REMESH", "continuous"))
-    (shape,) = smooth.config.optimize.parameters().values()
+    shape = smooth.config.optimize.parameters()["mesh.vertices"]
     assert (shape.optimizer, shape.betas) == (LargeSteps.optimizer, (0.9, 0.999))
     assert shape.lr == pytest.approx(
         0.2 * float(smooth.scene.objects["object"].mesh.vertices.norm(dim=1).mean()), rel=0.1
@@ -145,7 +145,7 @@ def test_what_keeps_shapes_smooth_depends_on_how_they_move(options: str, terms: 
 
 def test_the_solver_that_will_run_is_written_down() -> None:
     setup = built("mesh: {subdivisions: 1}\noptimize: {mesh.vertices: {method: large_steps}}")
-    (shape,) = setup.config.optimize.parameters().values()
+    shape = setup.config.optimize.parameters()["mesh.vertices"]
     assert (shape.smoothness, shape.solver, shape.optimizer) == (1, choose_solver("auto"), "vector_adam")
     assert "lambda: 1" in format_resolved(setup.config)
 
@@ -154,7 +154,6 @@ def test_the_solver_that_will_run_is_written_down() -> None:
     ("mesh", "smoothness"), [("1", 1), ("3", 642 / 640), ("4", 4), ("5", 4), ("3, radius: 9", 642 / 640)]
 )
 def test_lambda_follows_the_number_of_vertices(mesh: str, smoothness: float) -> None:
-    (shape,) = (
-        built(f"mesh: {{subdivisions: {mesh}}}\noptimize: {{mesh.vertices: }}").config.optimize.parameters().values()
-    )
+    setup = built(f"mesh: {{subdivisions: {mesh}}}\noptimize: {{mesh.vertices: }}")
+    shape = setup.config.optimize.parameters()["mesh.vertices"]
     assert shape.smoothness == pytest.approx(smoothness)

@@ -16,6 +16,8 @@ from diffrender.setup.parameters import fill_parameters
 
 # Relative to the start: a fit that gains less has done nothing.
 LEAST_GAIN = 0.01
+# A start from which little can be gained.
+GOOD_START_DB = 30.0
 # A better score counts though the objective, with its regularisers, is not lower. dB, IoU.
 BETTER_DB, BETTER_IOU = 1.0, 0.02
 WORSE_DB, SAME_IOU = 0.5, 0.005
@@ -74,6 +76,12 @@ def find_worse_than_start(course: Course) -> Reason | None:
     found = f"objective {course.first_objective:.3g} before and {course.returned_objective:.3g} after"
     if course.case.compares_colors:
         found += f", PSNR {masked_psnr(before):.1f} and {masked_psnr(after):.1f} dB"
+    if masked_psnr(before) >= GOOD_START_DB and not is_worse:
+        return Reason(
+            "no_gain",
+            f"The start was good, and the fit found nothing better: {found}",
+            "Learn other values, or more faces",
+        )
     return Reason(
         "worse_than_start",
         f"The result is no better than the start: {found}",

@@ -1,4 +1,4 @@
-"""Save and load a scene and its cameras without loss: the result of a run, for `relight` and further use."""
+"""Save and load a scene and its cameras without loss: the result of a run, for `relight` and `from`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,9 +39,22 @@ def _types() -> dict[str, type]:
     }
 
 
-def save_scene(path: Path, scene: Scene, cameras: Cameras) -> None:
-    """Write `scene` and `cameras` as tensors and plain containers. Raises DataError if the file cannot be written."""
-    state = {"format": FORMAT, "scene": _pack(scene), "cameras": _pack(cameras)}
+class SavedScene(NamedTuple):
+    """A fitted scene and its cameras. names: of the views, one per camera; none in older files.
+
+    origin: the point of the user's world that is the origin of both.
+    """
+
+    scene: Scene
+    cameras: Cameras
+    names: tuple[str, ...] = ()
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def save_scene(path: Path, saved: SavedScene) -> None:
+    """Write a scene as tensors and plain containers. Raises DataError if the file cannot be written."""
+    state = {"format": FORMAT, "scene": _pack(saved.scene), "cameras": _pack(saved.cameras)}
+    state |= {"names": list(saved.names), "origin": list(saved.origin)}
     unfinished = path.with_name(path.name + ".part")
     try:
         torch.save(state, unfinished)
@@ -50,13 +63,14 @@ def save_scene(path: Path, scene: Scene, cameras: Cameras) -> None:
         raise DataError(f"{path}: cannot be written ({error}); choose another folder with --out") from error
 
 
-def load_scene(path: Path) -> tuple[Scene, Cameras]:
+def load_scene(path: Path) -> SavedScene:
     """Read what `save_scene` wrote, on the CPU. Raises DataError if it is missing, damaged or of another format."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
             raise DataError(f"{path}: format must be {FORMAT}, got {state['format']}; use the version that wrote it")
-        return _unpack(state["scene"]), _unpack(state["cameras"])
+        more = {name: tuple(state[name]) for name in ("names", "origin") if name in state}
+        return SavedScene(_unpack(state["scene"]), _unpack(state["cameras"]), **more)
     except DataError:
         raise
     except Exception as error:  # torch.load raises OSError, RuntimeError, UnpicklingError, ... for a broken file
