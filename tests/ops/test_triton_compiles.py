@@ -14,12 +14,14 @@ import torch
 from support.op_arguments import value_and_gradients
 from support.op_cases import CASES, OpCase
 from support.triangle_soups import INTERPRETED
+from support.wide_programs import narrow_constants
 from torch import Tensor
 
 from diffrender.ops import triton_launch
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="needs Triton and no GPU")
 TARGETS = (80, 90, 100)
+OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
 POINTERS = {
     torch.float32: "*fp32", torch.float64: "*fp64", torch.int64: "*i64", torch.int32: "*i32", torch.int16: "*i16",
     torch.int8: "*i8", torch.uint8: "*u8", torch.bool: "*i1",
@@ -50,11 +52,13 @@ def kind_of(value: Any) -> str:
 
 def describe(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any]) -> str:
     """Return a launch as JSON: what its compilation depends on."""
-    options = {name: constants[name] for name in ("num_warps", "num_stages") if name in constants}
+    options = {name: constants[name] for name in OPTIONS if name in constants}
     constants = {name: value for name, value in constants.items() if name not in options}
+    constants = narrow_constants(kernel.fn.__module__, constants)
     names = [name for name in kernel.arg_names if name not in constants]
     signature = {name: kind_of(value) for name, value in zip(names, arguments, strict=True)}
     signature |= dict.fromkeys(constants, "constexpr")
+    signature |= {name: "fp64" for name, kind in kernel.fn.__annotations__.items() if kind == "tl.float64"}
     ordered = {name: signature[name] for name in kernel.arg_names}
     return json.dumps([kernel.fn.__module__, kernel.fn.__name__, ordered, constants, options])
 
@@ -69,7 +73,7 @@ def launches_of(case: OpCase, monkeypatch: pytest.MonkeyPatch) -> set[str]:
         start(kernel, programs, arguments, constants)
 
     monkeypatch.setattr(triton_launch, "_start", record)
-    for problem in case.problems.values():
+    for problem in case.problems_for("triton").values():
         arguments = problem(torch.float32, 0)
         value_and_gradients(case.op, arguments, case.leaves(arguments), "triton")
     return found
