@@ -50,7 +50,7 @@ def kind_of(value: Any) -> str:
 
 def describe(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any]) -> str:
     """Return a launch as JSON: what its compilation depends on."""
-    options = {name: constants[name] for name in ("num_warps", "num_stages") if name in constants}
+    options = {name: constants[name] for name in ("num_warps", "num_stages", "enable_fp_fusion") if name in constants}
     constants = {name: value for name, value in constants.items() if name not in options}
     names = [name for name in kernel.arg_names if name not in constants]
     signature = {name: kind_of(value) for name, value in zip(names, arguments, strict=True)}
