@@ -1,8 +1,8 @@
 """Sum the gradients of many lanes into few rows on CUDA: a run of neighbours on one face adds once.
 
 The samples of an image come by pixel, and in a pixel by face, so neighbours are mostly on one face. Without this, every
-pixel of a large face would wait for the same few addresses. A run ends with its warp; nothing goes through shared memory.
-Atomic additions come in any order: such sums are not reproducible to the bit.
+pixel of a large face would wait for the same few addresses. A run ends with its warp, and is summed without shared
+memory. Atomic additions come in any order: such sums are not reproducible to the bit.
 """
 
 from __future__ import annotations
