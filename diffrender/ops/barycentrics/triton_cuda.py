@@ -28,13 +28,21 @@ def load_point(xy, m, here):
 
 
 @triton.jit
-def load_indices(faces, face, here):
-    """Return the vertices of faces."""
+def load_triple(rows, m, here):
+    """Return the three entries of rows m."""
     return (
-        tl.load(faces + 3 * face, here, other=0),
-        tl.load(faces + 3 * face + 1, here, other=0),
-        tl.load(faces + 3 * face + 2, here, other=0),
+        tl.load(rows + 3 * m, here, other=0),
+        tl.load(rows + 3 * m + 1, here, other=0),
+        tl.load(rows + 3 * m + 2, here, other=0),
     )
+
+
+@triton.jit
+def store_triple(rows, m, values, here):
+    """Write the three entries of rows m."""
+    tl.store(rows + 3 * m, values[0], here)
+    tl.store(rows + 3 * m + 1, values[1], here)
+    tl.store(rows + 3 * m + 2, values[2], here)
 
 
 @triton.jit
@@ -58,7 +66,7 @@ def load_corners(verts, at, point, here):
 @triton.jit
 def find_corners(faces, face, view, n_verts, here):
     """Return where the three corners of faces are in verts [N, V, 4]."""
-    index = load_indices(faces, face, here)
+    index = load_triple(faces, face, here)
     first = view * n_verts
     return 4 * (first + index[0]), 4 * (first + index[1]), 4 * (first + index[2])
 
@@ -104,9 +112,7 @@ def evaluate(verts, faces, views, face_id, xy, out, n, n_verts, BLOCK: tl.conste
     face, view = tl.load(face_id + m, here, other=0), tl.load(views + m, here, other=0)
     at, point = find_corners(faces, face, view, n_verts, here), load_point(xy, m, here)
     bary, _ = locate(load_corners(verts, at, point, here))
-    tl.store(out + 3 * m, bary[0], here)
-    tl.store(out + 3 * m + 1, bary[1], here)
-    tl.store(out + 3 * m + 2, bary[2], here)
+    store_triple(out, m, bary, here)
 
 
 @triton.jit(do_not_specialize=["n", "n_verts"])
@@ -119,10 +125,7 @@ def gradients(verts, faces, views, face_id, xy, grad, total, n, n_verts, BLOCK: 
     at, point = find_corners(faces, face, view, n_verts, here), load_point(xy, m, here)
     corners = load_corners(verts, at, point, here)
     bary, scale = locate(corners)
-    g0 = tl.load(grad + 3 * m, here, other=0).to(tl.float64)
-    g1 = tl.load(grad + 3 * m + 1, here, other=0).to(tl.float64)
-    g2 = tl.load(grad + 3 * m + 2, here, other=0).to(tl.float64)
-    add_gradient(total, at, corners, point, bary, scale, (g0, g1, g2), first, last, BLOCK)
+    add_gradient(total, at, corners, point, bary, scale, load_triple(grad, m, here), first, last, BLOCK)
 
 
 def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor) -> Tensor:

@@ -18,12 +18,13 @@ from diffrender.ops.barycentrics.triton_cuda import (
     add_gradient,
     find_corners,
     load_corners,
-    load_indices,
     load_point,
+    load_triple,
     locate,
 )
+from diffrender.ops.interpolate.triton_cuda import add_values_gradient, bary_gradient, write_values
 from diffrender.ops.triton_launch import launch
-from diffrender.ops.triton_scatter import add_runs, find_runs
+from diffrender.ops.triton_scatter import find_runs
 
 
 @triton.jit(do_not_specialize=["n", "n_verts"])
@@ -37,14 +38,7 @@ def evaluate(
     face, view = tl.load(scene_face_id + m, here, other=0), tl.load(views + m, here, other=0)
     at, point = find_corners(scene_faces, face, view, n_verts, here), load_point(xy, m, here)
     bary, _ = locate(load_corners(verts, at, point, here))
-    kind = values.dtype.element_ty
-    b0, b1, b2 = bary[0].to(kind), bary[1].to(kind), bary[2].to(kind)
-    v0, v1, v2 = load_indices(faces, tl.load(face_id + m, here, other=0), here)
-    for c in range(CHANNELS):
-        value = b0 * tl.load(values + v0 * CHANNELS + c, here, other=0)
-        value += b1 * tl.load(values + v1 * CHANNELS + c, here, other=0)
-        value += b2 * tl.load(values + v2 * CHANNELS + c, here, other=0)
-        tl.store(out + m * CHANNELS + c, value, here)
+    write_values(out, m, values, load_triple(faces, tl.load(face_id + m, here, other=0), here), bary, here, CHANNELS)
 
 
 @triton.jit(do_not_specialize=["n", "n_verts"])
@@ -60,22 +54,12 @@ def gradients(
     at, point = find_corners(scene_faces, face, view, n_verts, here), load_point(xy, m, here)
     corners = load_corners(verts, at, point, here)
     bary, scale = locate(corners)
-    kind = values.dtype.element_ty
-    b0, b1, b2 = bary[0].to(kind), bary[1].to(kind), bary[2].to(kind)
-    v0, v1, v2 = load_indices(faces, tl.load(face_id + m, here, other=0), here)
-    g0, g1, g2 = tl.zeros_like(scale), tl.zeros_like(scale), tl.zeros_like(scale)
-    for c in range(CHANNELS):
-        g = tl.load(grad + m * CHANNELS + c, here, other=0)
-        if WANTS_VERTS:  # in float64: only the differences of the corners' values count
-            g0 += g.to(tl.float64) * tl.load(values + v0 * CHANNELS + c, here, other=0)
-            g1 += g.to(tl.float64) * tl.load(values + v1 * CHANNELS + c, here, other=0)
-            g2 += g.to(tl.float64) * tl.load(values + v2 * CHANNELS + c, here, other=0)
-        if WANTS_VALUES:
-            add_runs(total_values, v0 * CHANNELS + c, b0 * g, first, last, BLOCK)
-            add_runs(total_values, v1 * CHANNELS + c, b1 * g, first, last, BLOCK)
-            add_runs(total_values, v2 * CHANNELS + c, b2 * g, first, last, BLOCK)
-    if WANTS_VERTS:
-        add_gradient(total_verts, at, corners, point, bary, scale, (g0, g1, g2), first, last, BLOCK)
+    corner = load_triple(faces, tl.load(face_id + m, here, other=0), here)
+    if WANTS_VALUES:
+        add_values_gradient(total_values, grad, m, corner, bary, first, last, here, CHANNELS, BLOCK)
+    if WANTS_VERTS:  # from float64, as only the differences of the corners' values count
+        of_bary = bary_gradient(values, grad, m, corner, tl.zeros([BLOCK], tl.float64), here, CHANNELS)
+        add_gradient(total_verts, at, corners, point, bary, scale, of_bary, first, last, BLOCK)
 
 
 def forward(
