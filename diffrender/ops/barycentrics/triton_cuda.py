@@ -82,12 +82,12 @@ def locate(corners):
 
 
 @triton.jit
-def add_corner_gradient(total, at, x, y, point, first, last, BLOCK: tl.constexpr):
+def add_corner_gradient(total, at, x, y, w, point, first, last, BLOCK: tl.constexpr):
     """Add the gradient of corners counted from the points to total[at]."""
     kind = total.dtype.element_ty
     add_runs(total, at, x.to(kind), first, last, BLOCK)
     add_runs(total, at + 1, y.to(kind), first, last, BLOCK)
-    add_runs(total, at + 2, -(point[0] * x + point[1] * y).to(kind), first, last, BLOCK)
+    add_runs(total, at + 2, (w - point[0] * x - point[1] * y).to(kind), first, last, BLOCK)
 
 
 @triton.jit
@@ -99,9 +99,9 @@ def add_gradient(total, at, corners, point, bary, scale, grad, first, last, BLOC
     g0 = tl.where(scale == 0, 0.0, (grad[0] - mean) * scale)
     g1 = tl.where(scale == 0, 0.0, (grad[1] - mean) * scale)
     g2 = tl.where(scale == 0, 0.0, (grad[2] - mean) * scale)
-    add_corner_gradient(total, at[0], b[1] * g2 - c[1] * g1, c[0] * g1 - b[0] * g2, point, first, last, BLOCK)
-    add_corner_gradient(total, at[1], c[1] * g0 - a[1] * g2, a[0] * g2 - c[0] * g0, point, first, last, BLOCK)
-    add_corner_gradient(total, at[2], a[1] * g1 - b[1] * g0, b[0] * g0 - a[0] * g1, point, first, last, BLOCK)
+    add_corner_gradient(total, at[0], b[1] * g2 - c[1] * g1, c[0] * g1 - b[0] * g2, 0.0, point, first, last, BLOCK)
+    add_corner_gradient(total, at[1], c[1] * g0 - a[1] * g2, a[0] * g2 - c[0] * g0, 0.0, point, first, last, BLOCK)
+    add_corner_gradient(total, at[2], a[1] * g1 - b[1] * g0, b[0] * g0 - a[0] * g1, 0.0, point, first, last, BLOCK)
 
 
 @triton.jit(do_not_specialize=["n", "n_verts"])
