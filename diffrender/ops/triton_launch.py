@@ -11,7 +11,8 @@ from torch import Tensor
 def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
     """Run `programs` programs of a Triton kernel on the device of its first argument, a tensor; none is no launch.
 
-    `constants` are the kernel's `tl.constexpr` parameters by name, and num_warps if it is not 4.
+    `constants` are the kernel's `tl.constexpr` parameters by name, num_warps if it is not 4, and enable_fp_fusion=False
+    where a product that is rounded must cancel one like it.
     """
     if programs == 0:
         return
