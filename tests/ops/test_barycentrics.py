@@ -119,4 +119,9 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         mine = view == n
         one = verts.detach()[n : n + 1].requires_grad_()
         alone = barycentrics(one, faces, view[mine] * 0, face_id[mine], xy[mine], backend=backend)
-        assert_same_bits((together[mine], grad[n : n + 1]), (alone, *torch.autograd.grad(alone.square().sum(), one)))
+        (grad_alone,) = torch.autograd.grad(alone.square().sum(), one)
+        assert_same_bits(together[mine], alone)
+        if backend == "triton":  # which points are summed first depends on their places in the list
+            assert_gradients_agree(grad[n : n + 1], grad_alone)
+        else:
+            assert_same_bits(grad[n : n + 1], grad_alone)
