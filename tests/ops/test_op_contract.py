@@ -147,7 +147,9 @@ def test_gradients_are_the_derivatives(case: OpCase, problem: Problem, backend: 
         return tuple(part for part in flatten(result) if part.is_floating_point())
 
     leaves = [get(arguments, split_path(path)).clone().requires_grad_() for path in paths]
-    assert torch.autograd.gradcheck(function, leaves)
+    # Triton's interpreter takes seconds for the many runs of the full check; entry by entry, its gradients are compared
+    # with the reference's above.
+    assert torch.autograd.gradcheck(function, leaves, fast_mode=backend == "triton")
 
 
 def test_every_differentiable_op_has_small_problems() -> None:

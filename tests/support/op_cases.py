@@ -319,7 +319,7 @@ _CASES = (
         },
         {"one image": lambda dtype, seed: {"texels": make.texels_of(301, 260, 3, dtype)}},
         differentiable=("texels",),
-        small={"odd and even": lambda dtype, seed: {"texels": make.texels_of(5, 6, 1, dtype)}},
+        small={"odd and even": lambda dtype, seed: {"texels": make.texels_of(5, 6, 2, dtype)}},
         empty=(("C",),),
         tolerance=(1e-12, 1e-6),
         gradients=_DEFAULT,
