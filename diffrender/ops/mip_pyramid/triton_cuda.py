@@ -17,6 +17,7 @@ from diffrender.ops.triton_places import places
 
 # Numbers per program. Levels of no more than these are made by one program, one after the other.
 BLOCK = 1024
+WARPS = 8
 # Even sizes are halved in tiles of 2^MOST_HALVINGS texels each way, of at most so many channels.
 MOST_HALVINGS = 5
 MOST_CHANNELS = 4
@@ -185,10 +186,10 @@ def forward(images: Sequence[Tensor], sizes: Sizes) -> Tensor:
             tile = 2**MOST_HALVINGS
             tiles = triton.cdiv(sizes[level][0], tile) * triton.cdiv(sizes[level][1], tile)
             programs = tiles * triton.cdiv(channels, group)
-            launch(shrink_even, programs, *start, HALVINGS=levels, SIZE=tile, CHANNELS=group)
+            launch(shrink_even, programs, *start, HALVINGS=levels, SIZE=tile, CHANNELS=group, num_warps=WARPS)
         else:
             height, width = sizes[level + 1]
-            launch(shrink, triton.cdiv(height * width * channels, BLOCK), *start, levels, BLOCK=BLOCK)
+            launch(shrink, triton.cdiv(height * width * channels, BLOCK), *start, levels, BLOCK=BLOCK, num_warps=WARPS)
     return out
 
 
@@ -204,7 +205,8 @@ def backward(grad: Tensor, sizes: Sizes, channels: Sequence[int]) -> tuple[Tenso
         for index, out in enumerate(images if is_finest else [shares]):
             channel, count = (sum(channels[:index]), channels[index]) if is_finest else (0, total)
             size = (height, width, total, channel, count)
-            programs, constants = triton.cdiv(height * width * count, BLOCK), {"IS_FINEST": is_finest, "BLOCK": BLOCK}
+            programs = triton.cdiv(height * width * count, BLOCK)
+            constants = {"IS_FINEST": is_finest, "BLOCK": BLOCK, "num_warps": WARPS}
             if is_even:
                 constants |= {"HALVINGS": levels, "HAS_SHARES": has_shares}
                 launch(spread_even, programs, given, shares, out, _first(sizes, level), *size, **constants)
