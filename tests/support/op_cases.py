@@ -322,7 +322,13 @@ _CASES = (
             }
             for (height, width), channels in product(_MIP_SIZES, (1, 3, 5))
         }
-        | {"several images": _several_images},
+        | {"several images": _several_images}
+        | {
+            f"{height}x{width} in several launches": lambda dtype, seed, shape=(height, width, 3): {
+                "texels": make.texels_of(*shape, dtype)
+            }
+            for height, width in ((96, 16), (36, 44), (81, 73), (66, 130))
+        },
         {"one image": lambda dtype, seed: {"texels": make.texels_of(301, 260, 3, dtype)}},
         differentiable=("texels",),
         small={"odd and even": lambda dtype, seed: {"texels": make.texels_of(5, 6, 2, dtype)}},
