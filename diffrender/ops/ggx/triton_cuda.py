@@ -1,7 +1,8 @@
 """glTF's metallic-roughness material and its gradients on CUDA, one lane per point; names as in NOTES.md.
 
-Cosines and the sine between normal and half vector are in float64, since their digits cancel; all else is in the dtype
-of the inputs. Gradients of rows that serve all points are sums by atomic additions: their last bits depend on the order.
+Cosines and the sine between normal and half vector are in float64, since their digits cancel; all else is in the
+dtype of the inputs. Gradients of rows that serve all points are sums by atomic additions: their last bits depend on
+the order.
 """
 
 from __future__ import annotations
