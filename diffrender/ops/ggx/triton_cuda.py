@@ -1,7 +1,8 @@
 """glTF's metallic-roughness material and its gradients on CUDA, one lane per point; names as in NOTES.md.
 
-Cosines and the sine between normal and half vector are in float64, since their digits cancel; all else is in the dtype
-of the inputs. Gradients of rows that serve all points are sums by atomic additions: their last bits depend on the order.
+Cosines and the sine between normal and half vector are in float64, since their digits cancel; all else is in the
+dtype of the inputs. Gradients of rows that serve all points are sums by atomic additions: their last bits depend on
+the order.
 """
 
 from __future__ import annotations
@@ -79,9 +80,9 @@ def share_of(table, rows, columns, roughness, cosine):
 def straight_on(metal, color):
     """Return f0, the reflectance seen straight on."""
     return (
-        DIELECTRIC_F0 + metal * (color[0] - DIELECTRIC_F0),
-        DIELECTRIC_F0 + metal * (color[1] - DIELECTRIC_F0),
-        DIELECTRIC_F0 + metal * (color[2] - DIELECTRIC_F0),
+        metal * (color[0] - DIELECTRIC_F0) + DIELECTRIC_F0,
+        metal * (color[1] - DIELECTRIC_F0) + DIELECTRIC_F0,
+        metal * (color[2] - DIELECTRIC_F0) + DIELECTRIC_F0,
     )
 
 
@@ -120,10 +121,10 @@ def evaluate(
         s2 = dot(x, x)
         q = s2 + a2 * (1.0 - s2)
         light = tl.sqrt(a2 + (1.0 - a2) * nl * nl)
-        specular = nl * (a2 / (q * q)) * (0.5 * ONE_OVER_PI / (nv * light + nl * camera))
+        specular = nl * (a2 / (q * q)) * 0.5 / (nv * light + nl * camera) * ONE_OVER_PI
         grazing = e * e * e * e * e
-        tl_share, _, _ = share_of(table, rows, columns, rough, nl)
-        shown = nl * diffuse * tl_share
+        share, _, _ = share_of(table, rows, columns, rough, nl)
+        shown = nl * diffuse * share
         put(out, m * n_lights + s, here, (
             (f0[0] + (1.0 - f0[0]) * grazing) * specular + color[0] * shown,
             (f0[1] + (1.0 - f0[1]) * grazing) * specular + color[1] * shown,
@@ -177,7 +178,7 @@ def gradients(
         specular = facets * seen
         by_f0, by_color = nl * specular * (1.0 - grazing), nl * diffuse * share * tv
         g_color = plus(g_color, by_f0 * metal + by_color, g)
-        g_metal += by_f0 * (g_base - DIELECTRIC_F0 * g_total) - nl * share * tv * ONE_OVER_PI * g_base
+        g_metal += by_f0 * (g_base - g_total * DIELECTRIC_F0) - nl * share * tv * ONE_OVER_PI * g_base
         # The specular term: D and V; the share of the base: T(n.l) and T(n.v).
         g_nl = g_fresnel * specular + g_base * diffuse * share * tv
         g_facets, g_seen = g_fresnel * nl * seen, g_fresnel * nl * facets

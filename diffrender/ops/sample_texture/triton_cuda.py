@@ -164,7 +164,7 @@ def gradients(
         )
         du, dv = du + next_du, dv + next_dv
         # level = log2(squared) / 2; squared is f^2, or a quarter of the sum of the squares of the scaled derivatives.
-        d_squared = tl.where(blends, (next_value - value) / (2 * LN_2 * tl.where(blends, squared, 1.0).to(dtype)), 0)
+        d_squared = tl.where(blends, (next_value - value) / (tl.where(blends, squared, 1.0).to(dtype) * (2 * LN_2)), 0)
         if POSITIONS:
             height, width = tl.load(levels + 1).to(dtype), tl.load(levels + 2).to(dtype)
             for i in tl.static_range(FOOTPRINT):
