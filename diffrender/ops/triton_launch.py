@@ -11,7 +11,7 @@ from torch import Tensor
 def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
     """Run `programs` programs of a Triton kernel on the device of its first argument, a tensor; none is no launch.
 
-    `constants` are the kernel's `tl.constexpr` parameters by name, and num_warps if it is not 4.
+    `constants` are the kernel's `tl.constexpr` parameters by name, and options such as num_warps if it is not 4.
     """
     if programs == 0:
         return

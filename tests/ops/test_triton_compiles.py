@@ -20,6 +20,7 @@ from diffrender.ops import triton_launch
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="needs Triton and no GPU")
 TARGETS = (80, 90, 100)
+OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
 POINTERS = {
     torch.float32: "*fp32", torch.float64: "*fp64", torch.int64: "*i64", torch.int32: "*i32", torch.int16: "*i16",
     torch.int8: "*i8", torch.uint8: "*u8", torch.bool: "*i1",
@@ -50,7 +51,7 @@ def kind_of(value: Any) -> str:
 
 def describe(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any]) -> str:
     """Return a launch as JSON: what its compilation depends on."""
-    options = {name: constants[name] for name in ("num_warps", "num_stages") if name in constants}
+    options = {name: constants[name] for name in OPTIONS if name in constants}
     constants = {name: value for name, value in constants.items() if name not in options}
     names = [name for name in kernel.arg_names if name not in constants]
     signature = {name: kind_of(value) for name, value in zip(names, arguments, strict=True)}
