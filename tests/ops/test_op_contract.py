@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -61,6 +61,17 @@ def every(kind: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("case", "problem"), found)
 
 
+def every_run(backends: Sequence[str]) -> pytest.MarkDecorator:
+    """Each of the problems of all ops with each of the backends."""
+    found = [
+        pytest.param(case, problem, backend, id=f"{name}: {label}-{backend}")
+        for name, case in CASES.items()
+        for backend in backends
+        for label, problem in case.problems_for(backend).items()
+    ]
+    return pytest.mark.parametrize(("case", "problem", "backend"), found)
+
+
 def outcome(case: OpCase, arguments: Arguments, backend: str, **more: Any) -> Outcome:
     if backend == "triton" and not INTERPRETED:
         arguments = map_tensors(arguments, lambda tensor: tensor.cuda())
@@ -112,9 +123,8 @@ def test_problems_of_other_seeds_are_others(case: OpCase, problem: Problem) -> N
         assert any(not torch.equal(a, b) for (_, a), (_, b) in pairs)
 
 
-@every("problems")
+@every_run(KERNELS)
 @both_dtypes
-@pytest.mark.parametrize("backend", KERNELS)
 def test_matches_the_reference_in_value_and_gradient(
     case: OpCase, problem: Problem, dtype: torch.dtype, backend: str
 ) -> None:
@@ -156,7 +166,8 @@ def test_every_differentiable_op_has_small_problems() -> None:
 
 @every_op
 def test_only_what_is_wanted_gets_a_gradient_and_it_is_the_same(case: OpCase) -> None:
-    for arguments, backend in ((problem(torch.float32, 0), b) for problem in case.problems.values() for b in BACKENDS):
+    for problem, backend in ((p, b) for b in BACKENDS for p in case.problems_for(b).values()):
+        arguments = problem(torch.float32, 0)
         leaves = case.leaves(arguments)
         everything = outcome(case, arguments, backend)
         for path, expected in zip(leaves, everything.grads, strict=True):
@@ -200,9 +211,8 @@ def test_same_bits_for_any_number_of_threads(case: OpCase, problem: Problem, dty
     assert_same_for_any_threads(lambda: outcome(case, arguments, "numba"))
 
 
-@every("problems")
+@every_run(BACKENDS)
 @both_dtypes
-@every_backend
 def test_result_does_not_depend_on_what_memory_held(
     case: OpCase, problem: Problem, dtype: torch.dtype, backend: str, poisoned_memory: Poison
 ) -> None:
@@ -214,16 +224,14 @@ def test_result_does_not_depend_on_what_memory_held(
     assert_all_finite(found)
 
 
-@every("problems")
-@every_backend
+@every_run(BACKENDS)
 def test_input_need_not_be_contiguous(case: OpCase, problem: Problem, backend: str) -> None:
     arguments = problem(torch.float32, 0)
     found, expected = outcome(case, map_tensors(arguments, strided), backend), outcome(case, arguments, backend)
     assert_same_bits(found, expected)
 
 
-@every("problems")
-@every_backend
+@every_run(BACKENDS)
 def test_gradients_that_come_in_need_not_be_contiguous(case: OpCase, problem: Problem, backend: str) -> None:
     arguments = problem(torch.float32, 0)
     found = outcome(case, arguments, backend, upstream=lambda out: strided(waves(out)))

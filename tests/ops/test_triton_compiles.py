@@ -14,6 +14,7 @@ import torch
 from support.op_arguments import value_and_gradients
 from support.op_cases import CASES, OpCase
 from support.triangle_soups import INTERPRETED
+from support.wide_programs import narrow_constants
 from torch import Tensor
 
 from diffrender.ops import triton_launch
@@ -53,6 +54,7 @@ def describe(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any])
     """Return a launch as JSON: what its compilation depends on."""
     options = {name: constants[name] for name in OPTIONS if name in constants}
     constants = {name: value for name, value in constants.items() if name not in options}
+    constants = narrow_constants(kernel.fn.__module__, constants)
     names = [name for name in kernel.arg_names if name not in constants]
     signature = {name: kind_of(value) for name, value in zip(names, arguments, strict=True)}
     signature |= dict.fromkeys(constants, "constexpr")
@@ -70,7 +72,7 @@ def launches_of(case: OpCase, monkeypatch: pytest.MonkeyPatch) -> set[str]:
         start(kernel, programs, arguments, constants)
 
     monkeypatch.setattr(triton_launch, "_start", record)
-    for problem in case.problems.values():
+    for problem in case.problems_for("triton").values():
         arguments = problem(torch.float32, 0)
         value_and_gradients(case.op, arguments, case.leaves(arguments), "triton")
     return found

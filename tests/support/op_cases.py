@@ -13,7 +13,7 @@ import torch
 from support import op_problems as make
 from support.op_arguments import tensors_in
 from support.shapes import flat_camera, wavy_sheet
-from support.triangle_soups import HEIGHT, WIDTH, parallel_points, soup
+from support.triangle_soups import HEIGHT, INTERPRETED, WIDTH, parallel_points, soup
 
 from diffrender.ops.antialias import antialias
 from diffrender.ops.barycentrics import barycentrics
@@ -49,7 +49,7 @@ class OpCase:
 
     op: the public function.
     problems: arguments that differ in what code they run, or in how hard they are; `seeds` of each are compared with
-        the reference.
+        the reference. interpreted: those that suffice for Triton's interpreter, which is slow; all if there are none.
     large: arguments of enough items that several threads share them.
     differentiable: the arguments it is differentiable in; constants: floats documented to get no gradient.
     small: float64 arguments for gradcheck of all differentiable arguments except `not_in_gradcheck`.
@@ -82,11 +82,21 @@ class OpCase:
     comparable: Callable[[Arguments, Any], Any] = lambda arguments, result: result
     unchecked: tuple[str, ...] = ()
     mistakes: Mapping[str, Arguments] = field(default_factory=dict)
+    interpreted: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The name in ops.backend.OPS."""
         return self.op.__name__
+
+    def problems_for(self, backend: str) -> Mapping[str, Problem]:
+        """Return the problems by which an implementation is tested."""
+        is_slow = INTERPRETED and backend == "triton"
+        return (
+            {label: self.problems[label] for label in self.interpreted}
+            if is_slow and self.interpreted
+            else self.problems
+        )
 
     def first(self, dtype: torch.dtype = torch.float32) -> Arguments:
         """Return the arguments of the first problem."""
@@ -223,6 +233,7 @@ _CASES = (
         tolerance=(1e-6, 1e-6),
         relative="only",
         comparable=lambda arguments, raster: (raster.face_id, raster.depth, raster.bins[:3]),
+        interpreted=("in_front 1", "crossing 1", "parallel 1", "degenerate 2"),
         mistakes={
             "height and width must be in 1..32767, got 0 x 4": {"height": 0, "width": 4},
             "height and width must be in 1..32767, got 4 x 40000": {"height": 4, "width": 40000},
