@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 # By module: the constants that say how wide its programs are.
-WIDE = {"diffrender.ops.rasterize.triton_cuda": {"DRAWN": 16384, "SHARING": 64}}
+WIDE = {
+    "diffrender.ops.rasterize.triton_cuda": {"DRAWN": 16384, "SHARING": 64},
+    "diffrender.ops.silhouettes.triton_cuda": {"BLOCK": 4096},
+}
 _NARROW: dict[tuple[str, str], int] = {}
 
 
