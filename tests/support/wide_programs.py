@@ -11,6 +11,7 @@ import pytest
 WIDE = {
     "diffrender.ops.rasterize.triton_cuda": {"DRAWN": 16384, "SHARING": 64},
     "diffrender.ops.silhouettes.triton_cuda": {"BLOCK": 4096},
+    "diffrender.ops.intersections.triton_cuda": {"BLOCK": 65536},
 }
 _NARROW: dict[tuple[str, str], int] = {}
 
