@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 from support.op_problems import points_in_image
 from support.triangle_soups import (
     HEIGHT,
+    INTERPRETED,
     WIDTH,
     assert_all_finite,
     assert_same_bits,
@@ -94,6 +98,15 @@ def test_outside_the_image_only_what_touches_its_border_is_seen(backend: str) ->
 
 
 @every_backend
+def test_points_far_away_are_at_the_nearest_border(backend: str) -> None:
+    # The triangle runs from the last column of pixels to the right, without end as far as a point can tell.
+    verts = parallel_points(torch.tensor([[[WIDTH - 0.9, 5, 1], [1e30, -1e30, 1], [1e30, 1e30, 1]]]))
+    xy = torch.tensor([[WIDTH + 9.0, 5.0], [1e10, 5], [1e25, 5], [-1e25, 5]])
+    face_id, _ = visible_at(verts, torch.tensor([[0, 1, 2]]), torch.zeros(4, dtype=torch.int64), xy, backend)
+    assert face_id.tolist() == [0, 0, 0, -1]
+
+
+@every_backend
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
@@ -103,6 +116,26 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         mine = view == n
         alone = visible_at(verts[n : n + 1], faces, view[mine] * 0, xy[mine], backend)
         assert_same_bits((together[0][mine], together[1][mine]), alone)
+
+
+def test_tile_lists_hold_the_faces_of_each_tile(poisoned_memory: Callable[[], AbstractContextManager[None]]) -> None:
+    triton_cuda = pytest.importorskip("diffrender.ops.query_visibility.triton_cuda")
+    if not INTERPRETED:
+        pytest.skip("needs Triton's interpreter")
+    bounds = raster_of(*soup("crossing", 2, n_faces=200), "numba").bins.bounds
+    with poisoned_memory():
+        ends, listed = triton_cuda.tile_lists(bounds, HEIGHT, WIDTH)
+    assert triton_cuda.tile_lists(bounds, HEIGHT, WIDTH).faces is listed
+    size = triton_cuda.TILE.value
+    tiles_x, tiles_y = -(-WIDTH // size), -(-HEIGHT // size)
+    assert len(ends) == 2 * tiles_x * tiles_y and ends[-1] == len(listed)
+    low, high = bounds[..., :2].long(), bounds[..., 2:].long()
+    for tile in range(2 * tiles_x * tiles_y):
+        view, row, column = tile // (tiles_x * tiles_y), tile // tiles_x % tiles_y, tile % tiles_x
+        first = torch.tensor([column, row]) * size
+        touches = ((low[view] <= high[view]) & (low[view] < first + size) & (high[view] >= first)).all(1)
+        of_tile = listed[ends[tile - 1] if tile else 0 : ends[tile]]
+        assert of_tile.sort().values.tolist() == torch.nonzero(touches)[:, 0].tolist()
 
 
 @every_backend

@@ -258,6 +258,7 @@ _CASES = (
         tolerance=(1e-6, 1e-6),
         relative="only",
         unchecked=("bins.facing", "bins.centers"),
+        interpreted=("degenerate", "past a part"),
     ),
     OpCase(
         intersections,

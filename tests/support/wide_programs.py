@@ -12,6 +12,7 @@ WIDE = {
     "diffrender.ops.rasterize.triton_cuda": {"DRAWN": 16384, "SHARING": 64},
     "diffrender.ops.silhouettes.triton_cuda": {"BLOCK": 4096},
     "diffrender.ops.intersections.triton_cuda": {"BLOCK": 65536},
+    "diffrender.ops.query_visibility.triton_cuda": {"POINTS": 4096},
 }
 _NARROW: dict[tuple[str, str], int] = {}
 

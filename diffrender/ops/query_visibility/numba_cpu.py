@@ -16,8 +16,10 @@ from diffrender.threads import parallel_for
 @njit(nogil=True, cache=True, inline="always")
 def pixel_of(xy, q, height, width):
     """Return column and row of the pixel that holds point q, the nearest one for points outside."""
-    column = min(max(np.int64(np.floor(xy[q, 0])), 0), width - 1)
-    row = min(max(np.int64(np.floor(xy[q, 1])), 0), height - 1)
+    x, y = xy[q, 0], xy[q, 1]
+    # Compared first, because what is too large for an integer becomes any.
+    column = width - 1 if x >= width else (np.int64(x) if x > 0 else 0)
+    row = height - 1 if y >= height else (np.int64(y) if y > 0 else 0)
     return column, row
 
 

@@ -35,6 +35,8 @@ DRAWN = 128
 MORE_PROGRAMS = 2048
 # The key of a pixel that sees nothing: above all depths.
 NOTHING = tl.constexpr(2**63 - 1)
+# The pixel bounds (0, 0, -1, -1), read as one int64.
+EMPTY = tl.constexpr(-(2**32))
 
 
 @triton.jit
@@ -70,12 +72,11 @@ def store_box(out, item, low_x, low_y, high_x, high_y, drawn, here):
 
 @triton.jit
 def load_box(boxes, item, here):
-    """Return first column and row, and how many columns and rows, of pixel bounds [N, F, 4]."""
-    first_x = tl.load(boxes + 4 * item, here, other=0).to(tl.int32)
-    first_y = tl.load(boxes + 4 * item + 1, here, other=0).to(tl.int32)
-    columns = tl.load(boxes + 4 * item + 2, here, other=-1).to(tl.int32) - first_x + 1
-    rows = tl.load(boxes + 4 * item + 3, here, other=-1).to(tl.int32) - first_y + 1
-    return first_x, first_y, tl.maximum(columns, 0), tl.maximum(rows, 0)
+    """Return first column and row, and how many columns and rows, of pixel bounds [N, F, 4], read as int64 [N, F]."""
+    box = tl.load(boxes + item, here, other=EMPTY)
+    first_x, first_y = (box << 48 >> 48).to(tl.int32), (box << 32 >> 48).to(tl.int32)
+    last_x, last_y = (box << 16 >> 48).to(tl.int32), (box >> 48).to(tl.int32)
+    return first_x, first_y, tl.maximum(last_x - first_x + 1, 0), tl.maximum(last_y - first_y + 1, 0)
 
 
 @triton.jit
@@ -172,11 +173,11 @@ def find_item(ends, n_items, half, nth, here):
 
 @triton.jit
 def draw_cells(
-    item, nth, here, share, verts, faces, centers, keys, face_id, depth, n_faces, n_verts, height, width, layer, layers,
+    item, nth, here, share, verts, faces, boxes, keys, face_id, depth, n_faces, n_verts, height, width, layer, layers,
     near, BEHIND: tl.constexpr, DECIDED: tl.constexpr, SHARING: tl.constexpr,
 ):  # fmt: skip
     """Draw the nth cell of the box of each face; this lane's share of its pixels is the first, the second, ..."""
-    first_x, first_y, columns, rows = load_box(centers, item, here)
+    first_x, first_y, columns, rows = load_box(boxes, item, here)
     cells_x = tl.maximum(tl.cdiv(columns, CELL), 1)
     left, top = first_x + nth % cells_x * CELL, first_y + nth // cells_x * CELL
     columns, rows = tl.minimum(first_x + columns - left, CELL), tl.minimum(first_y + rows - top, CELL)
@@ -201,7 +202,7 @@ def draw_cells(
 
 @triton.jit(do_not_specialize=["n_more", "half", "n_items", "n_faces", "n_verts", "height", "width", "layer", "layers"])
 def draw(
-    verts, faces, centers, ends, keys, face_id, depth, n_more, half, n_items, n_faces, n_verts, height, width, layer,
+    verts, faces, boxes, ends, keys, face_id, depth, n_more, half, n_items, n_faces, n_verts, height, width, layer,
     layers, near: tl.float64, BEHIND: tl.constexpr, DECIDED: tl.constexpr, SHARING: tl.constexpr, DRAWN: tl.constexpr,
 ):  # fmt: skip
     """Draw all faces in a layer, SHARING lanes for a cell: first cells, and in the first n_more programs all others."""
@@ -215,14 +216,14 @@ def draw(
             item = find_item(ends, n_items, half, start + unit, here)
             nth = 1 + start + unit - tl.load(ends + item - 1, here & (item > 0), other=0)
             draw_cells(
-                item, nth.to(tl.int32), here, share, verts, faces, centers, keys, face_id, depth, n_faces, n_verts,
+                item, nth.to(tl.int32), here, share, verts, faces, boxes, keys, face_id, depth, n_faces, n_verts,
                 height, width, layer, layers, near, BEHIND, DECIDED, SHARING,
             )  # fmt: skip
             start += n_more.to(tl.int64) * (DRAWN // SHARING)
     else:
         item = (program - n_more) * (DRAWN // SHARING) + unit
         draw_cells(
-            item, unit * 0, item < n_items, share, verts, faces, centers, keys, face_id, depth, n_faces, n_verts,
+            item, unit * 0, item < n_items, share, verts, faces, boxes, keys, face_id, depth, n_faces, n_verts,
             height, width, layer, layers, near, BEHIND, DECIDED, SHARING,
         )  # fmt: skip
 
@@ -244,14 +245,14 @@ def forward(
         verts, faces, facing, bounds, centers, more, keys, face_id, depth, n_items, n_faces, n_verts, n_entries,
         height, width, near, AROUND=AROUND_CENTER, BLOCK=BLOCK, CLEARED=CLEARED, **EXACT,
     )  # fmt: skip
-    ends, half = more.cumsum(0), 1 << n_items.bit_length() >> 1
+    boxes, ends, half = centers.view(torch.int64), more.cumsum(0), 1 << n_items.bit_length() >> 1
     n_first, n_more = triton.cdiv(n_items * SHARING, DRAWN), 0
     if max(height, width) > CELL.value:
         n_more = min(MORE_PROGRAMS, n_first * triton.cdiv(height, CELL.value) * triton.cdiv(width, CELL.value))
     for layer in range(layers):
         for decided in (False, True):
             launch(
-                draw, n_first + n_more, verts, faces, centers, ends, keys, face_id, depth, n_more, half, n_items,
+                draw, n_first + n_more, verts, faces, boxes, ends, keys, face_id, depth, n_more, half, n_items,
                 n_faces, n_verts, height, width, layer, layers, near,
                 BEHIND=layer > 0, DECIDED=decided, SHARING=SHARING, DRAWN=DRAWN, **EXACT,
             )  # fmt: skip
