@@ -58,6 +58,7 @@ def describe(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any])
     names = [name for name in kernel.arg_names if name not in constants]
     signature = {name: kind_of(value) for name, value in zip(names, arguments, strict=True)}
     signature |= dict.fromkeys(constants, "constexpr")
+    signature |= {name: "fp64" for name, kind in kernel.fn.__annotations__.items() if kind == "tl.float64"}
     ordered = {name: signature[name] for name in kernel.arg_names}
     return json.dumps([kernel.fn.__module__, kernel.fn.__name__, ordered, constants, options])
 
