@@ -284,6 +284,7 @@ _CASES = (
         seeds=2,
         tolerance=(1e-9, 1e-5),
         comparable=_supersampled,
+        interpreted=("in_front 1", "crossing 5", "degenerate 5"),
         unchecked=("raster.bins.centers",),
     ),
     OpCase(
