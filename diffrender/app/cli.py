@@ -236,7 +236,11 @@ def bake(
 @app.command()
 def options(
     about: Annotated[
-        str, typer.Argument(help="Only sections with this in their path, such as loss or lights.", metavar="[KEY]")
+        str,
+        typer.Argument(
+            help="Only sections with this in their path, such as loss or lights; params: all that can be learned.",
+            metavar="[KEY]",
+        ),
     ] = "",
 ) -> None:
     """List all options of a scene file, with their defaults."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from diffrender.config.learnable_paths import learnable_paths
 from diffrender.config.options.base import Strict, arms_of, model_of, shape_of
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.schema import FitConfig
@@ -41,8 +42,11 @@ class Section:
 def sections(about: str = "") -> list[Section]:
     """Return the mappings of a scene file, each once, outer ones first; only those with `about` in a path.
 
-    about: if no path has it, the dotted path of one key, as messages have it: objects.a.material.base_color.
+    about: if no path has it, the dotted path of one key, as messages have it: objects.a.material.base_color; "params"
+        or "cameras": what `optimize` can name, all of it or of the cameras.
     """
+    if about in ("params", "cameras"):
+        return [_learnable("" if about == "params" else "cameras.")]
     places: dict[type[Strict], list[str]] = {FitConfig: [""]}
     _collect(FitConfig, places)
     found = [
@@ -59,6 +63,18 @@ def sections(about: str = "") -> list[Section]:
     return [
         Section(tuple(places[model]), inspect.getdoc(model) or "", tuple(_options(model, key))) for model, key in keys
     ]
+
+
+def _learnable(start: str) -> Section:
+    """Return a section on the paths that begin so."""
+    paths = [each for each in learnable_paths() if each.path.startswith(start)]
+    options = (Option(each.path, each.of, "learned" if each.is_default else "off", each.meaning) for each in paths)
+    return Section(
+        ("optimize: paths",),
+        "What can be learned, and what has it. Of one of several objects: objects.<name>.mesh.vertices and so on; how:"
+        " diffrender options optimize",
+        tuple(options),
+    )
 
 
 def _keys_at(kind: Any, parts: Sequence[str]) -> Iterator[tuple[type[Strict], str | None]]:

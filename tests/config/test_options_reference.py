@@ -7,7 +7,7 @@ from diffrender.app.cli import app
 from diffrender.config.options.base import Strict
 from diffrender.config.options_reference import sections
 from diffrender.config.schema import FitConfig
-from diffrender.config.untyped_config import LIGHT_OPTIONS, MATERIAL_OPTIONS
+from diffrender.config.untyped_config import CAMERA_PATHS, LIGHT_OPTIONS, MATERIAL_OPTIONS, optimizable_paths
 
 
 def test_every_mapping_of_a_scene_file_is_there_once_with_words_for_all_its_keys():
@@ -69,3 +69,19 @@ def test_the_command_shows_what_is_asked_for():
     assert "weight" in result.output and "targets" not in result.output
     result = CliRunner().invoke(app, ["options", "nonsense"])
     assert result.exit_code == 1 and "no section of a scene file matches 'nonsense'" in result.output
+
+
+def test_all_that_can_be_learned_is_listed():
+    (section,) = sections("params")
+    data = {
+        "material": {"type": "ggx", "normal": "flat", "emissive": 0.1},
+        "lights": [{"type": "spot", "name": "<name>"}],
+    }
+    listed = {option.key for option in section.options}
+    assert listed >= set(optimizable_paths(data)) - {path for path in optimizable_paths(data) if "objects." in path}
+    assert {option.key for option in section.options if option.default == "learned"} == {
+        "mesh.vertices", "material.base_color",
+    }  # fmt: skip
+    (cameras,) = sections("cameras")
+    assert [option.key for option in cameras.options] == list(CAMERA_PATHS)
+    assert all(option.meaning for option in section.options)
