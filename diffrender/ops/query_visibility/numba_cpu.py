@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -127,8 +126,8 @@ def forward(
     offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)
     order = np.empty(len(xy), np.int64)
     file_points(view_array, xy, height, width, tiles_x, tiles_y, offset, order)
-    out_face = torch.empty(len(xy), dtype=torch.int64)
-    out_depth = torch.empty(len(xy), dtype=xy_px.dtype)
+    out_face = view.new_empty(len(xy))
+    out_depth = xy_px.new_empty(len(xy))
     parallel_for(
         fill_points,
         len(verts) * tiles_x * tiles_y,
