@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.material_kinds import cameras, exported_objects, lit_scene, phong_object, smooth
-from support.shapes import placed, two_crossing
+from support.shapes import front_camera, placed, scene_of, square, two_crossing
 from torch import Tensor
 
+from diffrender.errors import ShapeError
 from diffrender.render.aovs import AOVS
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
-from diffrender.scene.lights import LIGHTS, PerViewDirectional, SphericalHarmonics
+from diffrender.scene.lights import LIGHTS, Ambient, PerViewDirectional, SphericalHarmonics
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.quantity_kinds import map_tensors
 from diffrender.scene.scene import Scene
@@ -48,3 +51,14 @@ def test_no_tensor_is_made_on_the_default_device(edges: str, backend: str) -> No
     assert image.device.type == "cpu"
     assert all(gradient is None or gradient.device.type == "cpu" for gradient in gradients)
     assert sum(gradient is not None for gradient in gradients) > 0.7 * len(leaves)
+
+
+def test_tensors_on_several_devices_are_named() -> None:
+    scene, seen = scene_of(placed(square()), lights={"sky": Ambient()}), front_camera(8)
+    elsewhere = replace(scene, lights={"sky": Ambient(torch.ones(3, device="meta"))})
+    message = r"^render: scene.lights.sky.radiance is on meta, but .* are on cpu; use scene.to\('cpu'\)$"
+    with pytest.raises(ShapeError, match=message):
+        render(elsewhere, seen)
+    numbered = replace(seen, number=torch.zeros(1, dtype=torch.int64, device="meta"))
+    with pytest.raises(ShapeError, match=r"^render: cameras.number is on meta, .*; use cameras.to\('cpu'\)$"):
+        render(scene, numbered)
