@@ -255,7 +255,7 @@ def find_visible_segments(
         reals.new_empty((count, 2)),
         reals.new_empty(count),
     )
-    outside = OutsidePoints(*(numbers.new_empty(count) for _ in range(3)), reals.new_empty((count, 2)))
+    outside = OutsidePoints._make([*(numbers.new_empty(count) for _ in range(3)), reals.new_empty((count, 2))])
     others = (numbers.new_empty(count), segments.xy_px.new_empty((count, 2)), reals.new_empty(count, dtype=torch.bool))
     arguments = (*as_numpy(*segments), outside_face, outside_depth, touches, xy, *as_numpy(*visible, *outside, *others))
     n_seen, n_inner = keep_visible(n_pixels, *arguments)
