@@ -12,6 +12,7 @@ from support.triangle_soups import (
     assert_same_bits,
     both_dtypes,
     every_backend,
+    every_backend_and_dtype,
     every_soup,
     parallel_points,
     perspective_points,
@@ -248,8 +249,7 @@ def test_parallel_and_degenerate_pairs_do_not_intersect(backend: str, dtype: tor
         assert len(found.pixel) == 0
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 @every_soup
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e20, 1e30, torch.inf, torch.nan])
 def test_huge_tiny_and_broken_coordinates(kind: str, backend: str, dtype: torch.dtype, size: float) -> None:
@@ -262,8 +262,7 @@ def test_huge_tiny_and_broken_coordinates(kind: str, backend: str, dtype: torch.
     assert float(found.xy_px.min()) >= -1e-6 and float(found.xy_px.max()) <= WIDTH + 1e-6
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces, pixel, pair, _, _ = intersections_problem("crossing", dtype, n_views=3, seed=3)
     together = find(verts, faces, pixel, pair, backend)

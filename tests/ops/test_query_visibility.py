@@ -14,6 +14,7 @@ from support.triangle_soups import (
     assert_same_bits,
     both_dtypes,
     every_backend,
+    every_backend_and_dtype,
     every_soup,
     parallel_points,
     raster_of,
@@ -51,8 +52,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert depth.dtype == dtype
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 @every_soup
 def test_at_pixel_centres_it_is_rasterize(kind: str, dtype: torch.dtype, backend: str) -> None:
     verts, faces = soup(kind, 1, dtype=dtype)
@@ -106,8 +106,7 @@ def test_points_far_away_are_at_the_nearest_border(backend: str) -> None:
     assert face_id.tolist() == [0, 0, 0, -1]
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
     view, xy = points_in_image(3, 500, dtype)
@@ -146,8 +145,7 @@ def test_no_faces(backend: str) -> None:
     assert face_id.tolist() == [-1] * 50 and not bool(depth.any())
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("size", [1e6, 1e20, torch.inf, torch.nan])
 def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: float) -> None:
     verts, faces = soup("crossing", 5, dtype=dtype)

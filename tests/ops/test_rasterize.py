@@ -9,6 +9,7 @@ from support.triangle_soups import (
     assert_same_bits,
     both_dtypes,
     every_backend,
+    every_backend_and_dtype,
     parallel_points,
     perspective_points,
     raster_of,
@@ -125,8 +126,7 @@ def tiling(seed: int, step: float) -> tuple[Tensor, Tensor]:
     return points.reshape(-1, 2), faces[torch.randperm(len(faces), generator=generator)]
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("step", [0.5, 0.25, 1e-6], ids=("through centres", "between", "anywhere"))
 def test_triangles_that_share_edges_cover_each_pixel_once(backend: str, dtype: torch.dtype, step: float) -> None:
     for seed in range(4):
@@ -165,8 +165,7 @@ def test_a_whole_pixel_shift_shifts_the_ids(backend: str, step: tuple[int, int])
             assert after[i + dy, j + dx] == before[i, j]
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
     together = raster_of(verts, faces, backend, layers=2)
@@ -221,8 +220,7 @@ def test_edge_on_faces_through_pixel_centres_and_the_camera(backend: str, dtype:
     assert bool((raster.face_id == -1).all()) and not bool(raster.depth.any())
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("size", [1e6, 1e20, 1e30, torch.inf, torch.nan])
 def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: float) -> None:
     generator = torch.Generator().manual_seed(7)

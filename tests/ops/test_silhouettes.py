@@ -10,6 +10,7 @@ from support.triangle_soups import (
     assert_same_bits,
     both_dtypes,
     every_backend,
+    every_backend_and_dtype,
     parallel_points,
     perspective_points,
     raster_of,
@@ -72,8 +73,7 @@ def test_normals_point_outwards_whichever_way_the_faces_turn(backend: str, turne
     assert bool(((outward * lines.normal_px).sum(1) > 0).all())
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("kind", ["in_front", "crossing", "parallel"])
 def test_each_piece_is_where_it_says(kind: str, dtype: torch.dtype, backend: str) -> None:
     verts, faces = soup(kind, 4, dtype=dtype)
@@ -200,8 +200,7 @@ def test_what_is_plainly_hidden_is_left_out_and_what_may_show_is_kept(backend: s
         assert float(lines.normal_px[lines.face >= 2].norm(dim=1).sum()) > 11
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
     together = segments_of(verts, faces, backend)
@@ -221,8 +220,7 @@ def test_nothing_to_outline(backend: str) -> None:
         assert [tuple(part.shape) for part in lines] == [(0,), (0,), (0, 3), (0, 2), (0, 2), (0,), (0,)]
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e20, 1e30, torch.inf, torch.nan])
 def test_huge_tiny_and_broken_coordinates(backend: str, dtype: torch.dtype, size: float) -> None:
     for kind in ("crossing", "parallel"):

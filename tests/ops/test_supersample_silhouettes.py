@@ -10,6 +10,7 @@ from support.triangle_soups import (
     assert_same_bits,
     both_dtypes,
     every_backend,
+    every_backend_and_dtype,
     every_soup,
     parallel_points,
     raster_of,
@@ -97,8 +98,7 @@ def test_hidden_outlines_are_left_out(backend: str) -> None:
     assert bool((found.segments.face == 0).all()) and len(found.outside.segment) == 0
 
 
-@every_backend
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 2, n_views=3, dtype=dtype)
     together = plan_of(verts, faces, backend)

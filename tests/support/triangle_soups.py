@@ -21,6 +21,15 @@ DTYPES = (torch.float32, torch.float64)
 HEIGHT, WIDTH = 29, 43  # odd, not square, several tiles
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=("float32", "float64"))
+# For tests that take long through Triton's interpreter: the same kernels, in float32 only.
+every_backend_and_dtype = pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [
+        pytest.param(backend, dtype, id=f"{str(dtype).removeprefix('torch.')}-{backend}")
+        for backend in BACKENDS
+        for dtype in DTYPES[: 1 if backend == "triton" else 2]
+    ],
+)
 every_soup = pytest.mark.parametrize("kind", ("in_front", "crossing", "parallel", "degenerate"))
 
 

@@ -10,10 +10,12 @@ import pytest
 # By module: the constants that say how wide its programs are.
 WIDE = {
     "diffrender.ops.rasterize.triton_cuda": {"DRAWN": 16384, "SHARING": 64},
-    "diffrender.ops.silhouettes.triton_cuda": {"BLOCK": 4096},
+    "diffrender.ops.silhouettes.triton_cuda": {"BLOCK": 8192},
     "diffrender.ops.intersections.triton_cuda": {"BLOCK": 65536},
-    "diffrender.ops.supersample_silhouettes.triton_cuda": {"BLOCK": 65536},
-    "diffrender.ops.query_visibility.triton_cuda": {"POINTS": 16384},
+    "diffrender.ops.supersample_silhouettes.triton_cuda": {"BLOCK": 4096},
+    "diffrender.ops.query_visibility.triton_cuda": {"POINTS": 4096, "BLOCK": 2048},
+    "diffrender.ops.blur.triton_cuda": {"BLOCK": 8192},
+    "diffrender.ops.sample_shadow_map.triton_cuda": {"BLOCK": 2048},
 }
 _NARROW: dict[tuple[str, str], int] = {}
 
