@@ -1,4 +1,4 @@
-"""Vectors and colours in Triton kernels, as triples with one number per lane: as vec3.py is for Numba."""
+"""Vectors, colours and corners in Triton kernels, as triples with one number per lane: as vec3.py is for Numba."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ UNWANTED, PER_POINT, SUMMED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 
 @triton.jit
-def vector(array, row, here):
+def load_triple(array, row, here):
     """Return rows of an array of triples; zeros where not `here`."""
     at = array + 3 * row
     return tl.load(at, here, other=0), tl.load(at + 1, here, other=0), tl.load(at + 2, here, other=0)
 
 
 @triton.jit
-def put(array, row, here, value):
+def store_triple(array, row, value, here):
     """Write rows of an array of triples."""
     at = array + 3 * row
     tl.store(at, value[0], here)

@@ -30,7 +30,7 @@ POINTERS = {
     torch.float32: "*fp32", torch.float64: "*fp64", torch.int64: "*i64", torch.int32: "*i32", torch.int16: "*i16",
     torch.int8: "*i8", torch.uint8: "*u8", torch.bool: "*i1",
 }  # fmt: skip
-# Compiles what each line asks for, [module, kernel, signature, constants, options, capability], and answers with a line.
+# Compiles what each line asks for: [module, kernel, signature, constants, options, capability]; answers with a line.
 PROGRAM = """
 import json, sys, traceback
 from importlib import import_module

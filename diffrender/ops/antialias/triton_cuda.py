@@ -14,8 +14,9 @@ import triton.language as tl
 from torch import Tensor
 
 from diffrender.ops.antialias.op import LEAST_W, VisibleSegments
-from diffrender.ops.barycentrics.triton_cuda import find_corners, load_triple
+from diffrender.ops.barycentrics.triton_cuda import find_corners
 from diffrender.ops.triton_launch import launch
+from diffrender.ops.triton_vec3 import load_triple
 
 BLOCK = 128
 # The numbers of a pixel are next to one another in a block of so many.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_scatter import add_runs, find_runs
+from diffrender.ops.triton_vec3 import load_triple, store_triple
 
 BLOCK = 256
 # A product that is rounded and one that is not would not cancel where a face is seen exactly edge-on.
@@ -28,25 +29,7 @@ def load_point(xy, m, here):
 
 
 @triton.jit
-def load_triple(rows, m, here):
-    """Return the three entries of rows m."""
-    return (
-        tl.load(rows + 3 * m, here, other=0),
-        tl.load(rows + 3 * m + 1, here, other=0),
-        tl.load(rows + 3 * m + 2, here, other=0),
-    )
-
-
-@triton.jit
-def store_triple(rows, m, values, here):
-    """Write the three entries of rows m."""
-    tl.store(rows + 3 * m, values[0], here)
-    tl.store(rows + 3 * m + 1, values[1], here)
-    tl.store(rows + 3 * m + 2, values[2], here)
-
-
-@triton.jit
-def load_corner(verts, at, point, here):
+def load_relative_corner(verts, at, point, here):
     """Return the vertices (x, y, w) at verts[at], times w, counted from the points, in float64."""
     w = tl.load(verts + at + 2, here, other=0).to(tl.float64)
     x, y = tl.load(verts + at, here, other=0), tl.load(verts + at + 1, here, other=0)
@@ -54,12 +37,12 @@ def load_corner(verts, at, point, here):
 
 
 @triton.jit
-def load_corners(verts, at, point, here):
-    """Return the three corners of faces, as load_corner."""
+def load_relative_corners(verts, at, point, here):
+    """Return the three corners of faces, as load_relative_corner."""
     return (
-        load_corner(verts, at[0], point, here),
-        load_corner(verts, at[1], point, here),
-        load_corner(verts, at[2], point, here),
+        load_relative_corner(verts, at[0], point, here),
+        load_relative_corner(verts, at[1], point, here),
+        load_relative_corner(verts, at[2], point, here),
     )
 
 
@@ -111,7 +94,7 @@ def evaluate(verts, faces, views, face_id, xy, out, n, n_verts, BLOCK: tl.conste
     here = m < n
     face, view = tl.load(face_id + m, here, other=0), tl.load(views + m, here, other=0)
     at, point = find_corners(faces, face, view, n_verts, here), load_point(xy, m, here)
-    bary, _ = locate(load_corners(verts, at, point, here))
+    bary, _ = locate(load_relative_corners(verts, at, point, here))
     store_triple(out, m, bary, here)
 
 
@@ -123,7 +106,7 @@ def gradients(verts, faces, views, face_id, xy, grad, total, n, n_verts, BLOCK: 
     face, view = tl.load(face_id + m, here, other=0), tl.load(views + m, here, other=-1)
     first, last = find_runs((view << 32) + face, here, BLOCK)
     at, point = find_corners(faces, face, view, n_verts, here), load_point(xy, m, here)
-    corners = load_corners(verts, at, point, here)
+    corners = load_relative_corners(verts, at, point, here)
     bary, scale = locate(corners)
     add_gradient(total, at, corners, point, bary, scale, load_triple(grad, m, here), first, last, BLOCK)
 

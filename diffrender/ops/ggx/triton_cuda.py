@@ -21,12 +21,12 @@ from diffrender.ops.triton_vec3 import (
     dot,
     give,
     give_vector,
+    load_triple,
     plus,
-    put,
     rooms_for,
     step_of,
+    store_triple,
     to_dtype,
-    vector,
 )
 
 BLOCK = 128
@@ -89,7 +89,8 @@ def straight_on(metal, color):
 @triton.jit
 def surface(normal, to_camera, base_color, metallic, roughness, m, here, color_step, metal_step, rough_step):
     """Return n, v and colour, metallic and roughness of points, and n.v before it is held."""
-    n, v, color = vector(normal, m, here), vector(to_camera, m, here), vector(base_color, m * color_step, here)
+    n, v = load_triple(normal, m, here), load_triple(to_camera, m, here)
+    color = load_triple(base_color, m * color_step, here)
     metal = tl.load(metallic + m * metal_step, here, other=0)
     rough = tl.load(roughness + m * rough_step, here, other=0)
     nv = dot(to_dtype(n, tl.float64), to_dtype(v, tl.float64)).to(metal.dtype)
@@ -116,7 +117,7 @@ def evaluate(
     f0, diffuse = straight_on(metal, color), (1.0 - metal) * ONE_OVER_PI * tv
     s = 0
     while s < n_lights:
-        nl, _, x, e, _ = geometry(n, v, vector(to_light, m * light_step * n_lights + s, here))
+        nl, _, x, e, _ = geometry(n, v, load_triple(to_light, m * light_step * n_lights + s, here))
         nl, e = tl.where(nl < 0, 0, nl), clamp(e, 0.0, 1.0)
         s2 = dot(x, x)
         q = s2 + a2 * (1.0 - s2)
@@ -125,11 +126,12 @@ def evaluate(
         grazing = e * e * e * e * e
         share, _, _ = share_of(table, rows, columns, rough, nl)
         shown = nl * diffuse * share
-        put(out, m * n_lights + s, here, (
+        reflected = (
             (f0[0] + (1.0 - f0[0]) * grazing) * specular + color[0] * shown,
             (f0[1] + (1.0 - f0[1]) * grazing) * specular + color[1] * shown,
             (f0[2] + (1.0 - f0[2]) * grazing) * specular + color[2] * shown,
-        ))  # fmt: skip
+        )
+        store_triple(out, m * n_lights + s, reflected, here)
         s += 1
 
 
@@ -159,11 +161,11 @@ def gradients(
     g_metal, g_rough, g_a2, g_nv = zero, zero, zero, zero
     s = 0
     while s < n_lights:
-        to = vector(to_light, m * light_step * n_lights + s, here)
+        to = load_triple(to_light, m * light_step * n_lights + s, here)
         nl, h, x, raw_e, inverse = geometry(n, v, to)
         # Light from behind has no gradient: all below is in proportion to g.
         is_lit = here & ((nl < 0) == 0)
-        g = vector(grad, m * n_lights + s, is_lit)
+        g = load_triple(grad, m * n_lights + s, is_lit)
         nl, e = tl.where(is_lit, nl, 0), clamp(raw_e, 0.0, 1.0)
         s2 = dot(x, x)
         q = s2 + a2 * (1.0 - s2)

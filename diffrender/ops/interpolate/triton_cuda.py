@@ -9,9 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from diffrender.ops.barycentrics.triton_cuda import load_triple, store_triple
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_scatter import add_runs, find_runs
+from diffrender.ops.triton_vec3 import load_triple, store_triple
 
 BLOCK = 256
 OPTIONS = {"BLOCK": BLOCK, "num_warps": BLOCK // 32}

@@ -17,14 +17,14 @@ from diffrender.ops.barycentrics.triton_cuda import (
     OPTIONS,
     add_gradient,
     find_corners,
-    load_corners,
     load_point,
-    load_triple,
+    load_relative_corners,
     locate,
 )
 from diffrender.ops.interpolate.triton_cuda import add_values_gradient, bary_gradient, write_values
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_scatter import find_runs
+from diffrender.ops.triton_vec3 import load_triple
 
 
 @triton.jit(do_not_specialize=["n", "n_verts"])
@@ -37,7 +37,7 @@ def evaluate(
     here = m < n
     face, view = tl.load(scene_face_id + m, here, other=0), tl.load(views + m, here, other=0)
     at, point = find_corners(scene_faces, face, view, n_verts, here), load_point(xy, m, here)
-    bary, _ = locate(load_corners(verts, at, point, here))
+    bary, _ = locate(load_relative_corners(verts, at, point, here))
     write_values(out, m, values, load_triple(faces, tl.load(face_id + m, here, other=0), here), bary, here, CHANNELS)
 
 
@@ -52,7 +52,7 @@ def gradients(
     face, view = tl.load(scene_face_id + m, here, other=0), tl.load(views + m, here, other=-1)
     first, last = find_runs((view << 32) + face, here, BLOCK)
     at, point = find_corners(scene_faces, face, view, n_verts, here), load_point(xy, m, here)
-    corners = load_corners(verts, at, point, here)
+    corners = load_relative_corners(verts, at, point, here)
     bary, scale = locate(corners)
     corner = load_triple(faces, tl.load(face_id + m, here, other=0), here)
     if WANTS_VALUES:

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from diffrender.ops.triton_launch import launch
-from diffrender.ops.triton_vec3 import dot, give_vector, plus, put, rooms_for, step_of, vector
+from diffrender.ops.triton_vec3 import dot, give_vector, load_triple, plus, rooms_for, step_of, store_triple
 
 BLOCK = 128
 ONE_OVER_PI = tl.constexpr(1 / math.pi)
@@ -34,11 +34,11 @@ def evaluate(
     """Write BSDF times cosine [M, S, 3]."""
     m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = m < n_points
-    n, color = vector(normal, m, here), vector(base_color, m * color_step, here)
+    n, color = load_triple(normal, m, here), load_triple(base_color, m * color_step, here)
     s = 0
     while s < n_lights:
-        share, _ = share_of(n, vector(to_light, m * light_step * n_lights + s, here))
-        put(out, m * n_lights + s, here, (share * color[0], share * color[1], share * color[2]))
+        share, _ = share_of(n, load_triple(to_light, m * light_step * n_lights + s, here))
+        store_triple(out, m * n_lights + s, (share * color[0], share * color[1], share * color[2]), here)
         s += 1
 
 
@@ -50,12 +50,12 @@ def gradients(
     """Write or add the gradients with respect to each input."""
     m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = m < n_points
-    n, color = vector(normal, m, here), vector(base_color, m * color_step, here)
+    n, color = load_triple(normal, m, here), load_triple(base_color, m * color_step, here)
     zero = tl.zeros([BLOCK], n[0].dtype)
     g_n, g_color = (zero, zero, zero), (zero, zero, zero)
     s = 0
     while s < n_lights:
-        to, g = vector(to_light, m * light_step * n_lights + s, here), vector(grad, m * n_lights + s, here)
+        to, g = load_triple(to_light, m * light_step * n_lights + s, here), load_triple(grad, m * n_lights + s, here)
         share, is_lit = share_of(n, to)
         worth = tl.where(is_lit, dot(g, color) * ONE_OVER_PI, 0)
         g_color = plus(g_color, share, g)

@@ -138,9 +138,7 @@ def spread(
     given, shares, out, coarse, height, width, channels, channel, count, levels, has_shares,
     IS_FINEST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write the same for `levels` levels, of which the finest has this size, from the one at `coarse` on; several by
-    one program only.
-    """
+    """Write the same for `levels` levels, the finest of this size, from the one at `coarse` on; many by one program."""
     coarse = coarse.to(tl.int64)
     while levels > 0:
         levels -= 1

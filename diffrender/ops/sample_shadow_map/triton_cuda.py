@@ -15,9 +15,10 @@ from torch import Tensor
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.antialias.op import LEAST_W
 from diffrender.ops.antialias.triton_cuda import find_middle, segment_gradient
-from diffrender.ops.barycentrics.triton_cuda import find_corners, load_triple
+from diffrender.ops.barycentrics.triton_cuda import find_corners
 from diffrender.ops.sample_shadow_map.op import Occluders
 from diffrender.ops.triton_launch import launch
+from diffrender.ops.triton_vec3 import load_triple
 
 BLOCK = 512
 WARPS = 8

@@ -17,25 +17,13 @@ from diffrender.ops.barycentrics.triton_cuda import (
     OPTIONS,
     add_corner_gradient,
     find_corners,
-    load_corners,
     load_point,
-    load_triple,
+    load_relative_corners,
 )
 from diffrender.ops.screen_uvs.op import LARGEST
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_scatter import add_runs, find_runs
-
-
-@triton.jit
-def dot(a, b):
-    """Return a . b."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@triton.jit
-def cross(a, b):
-    """Return a x b."""
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+from diffrender.ops.triton_vec3 import cross, dot, load_triple
 
 
 @triton.jit
@@ -88,7 +76,7 @@ def evaluate(
     here = m < n
     face, view = tl.load(scene_face_id + m, here, other=0), tl.load(views + m, here, other=0)
     at, point = find_corners(faces, face, view, n_verts, here), load_point(xy, m, here)
-    lines, d, scale = find_lines(load_corners(verts, at, point, here))
+    lines, d, scale = find_lines(load_relative_corners(verts, at, point, here))
     corner = load_triple(uv_faces, tl.load(face_id + m, here, other=0), here)
     for axis in tl.static_range(2):
         value, by_x, by_y = differentiate(lines, d, scale, load_coordinates(uvs, corner, axis, here))
@@ -128,7 +116,7 @@ def gradients(
     face, view = tl.load(scene_face_id + m, here, other=0), tl.load(views + m, here, other=-1)
     first, ends = find_runs((view << 32) + face, here, BLOCK)
     at, point = find_corners(faces, face, view, n_verts, here), load_point(xy, m, here)
-    a, b, c = load_corners(verts, at, point, here)
+    a, b, c = load_relative_corners(verts, at, point, here)
     lines, d, scale = find_lines((a, b, c))
     corner = load_triple(uv_faces, tl.load(face_id + m, here, other=0), here)
     u, v = load_coordinates(uvs, corner, 0, here), load_coordinates(uvs, corner, 1, here)
