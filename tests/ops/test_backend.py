@@ -15,6 +15,7 @@ CPU, ELSEWHERE, CUDA = torch.device("cpu"), torch.device("meta"), torch.device("
 @pytest.fixture
 def new_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend_module, "_capability", lambda device: (9, 0))
+    monkeypatch.setattr(backend_module, "find_spec", lambda name: True)
 
 
 @pytest.mark.usefixtures("new_gpu")
@@ -51,6 +52,7 @@ def test_triton_is_refused_away_from_cuda_except_where_it_is_interpreted(monkeyp
 
 def test_a_gpu_too_old_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend_module, "_capability", lambda device: (7, 5))
+    monkeypatch.setattr(backend_module, "find_spec", lambda name: True)
     with pytest.raises(BackendError, match=r"compute capability 8\.0 .* cuda:0 has 7\.5; use backend='reference', or"):
         choose_backend(CUDA)
     assert choose_backend(CUDA, "reference") == "reference"
