@@ -4,6 +4,7 @@ import pytest
 import torch
 from support.op_problems import offsets_of
 from support.triangle_soups import (
+    CPU_BACKENDS,
     HEIGHT,
     WIDTH,
     assert_all_finite,
@@ -68,7 +69,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert not bool(found.segments.depth_weight.any())
 
 
-@every_backend
+@pytest.mark.parametrize("backend", CPU_BACKENDS)  # Triton's interpreter is slow, and its plans are the reference's
 @every_soup
 def test_it_is_contours_and_probe_one_after_the_other(kind: str, backend: str) -> None:
     verts, faces = soup(kind, 3, dtype=torch.float64)

@@ -16,7 +16,8 @@ from diffrender.ops.silhouettes import SilhouetteSegments, silhouettes
 
 # Triton's kernels run on a GPU or, as in these tests, through its interpreter on the CPU.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-BACKENDS = ("numba", "triton", "reference") if INTERPRETED else ("numba", "reference")
+CPU_BACKENDS = ("numba", "reference")
+BACKENDS = ("numba", "triton", "reference") if INTERPRETED else CPU_BACKENDS
 DTYPES = (torch.float32, torch.float64)
 HEIGHT, WIDTH = 29, 43  # odd, not square, several tiles
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
