@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite("support")
+if not torch.cuda.is_available() and find_spec("triton"):
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 
 
 @pytest.fixture(autouse=True)

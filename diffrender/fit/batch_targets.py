@@ -93,7 +93,7 @@ class StepViews:
         if not self._random_background:
             return None
         generator = torch.Generator().manual_seed(self._seed * EPOCH_STRIDE + step)
-        return torch.randint(0, 2, (n_views, 3), generator=generator).to(background) - background
+        return torch.randint(0, 2, (n_views, 3), generator=generator, device="cpu").to(background) - background
 
 
 def check_step_views(views: Views, resolution: ResolutionSchedule, random_background: bool) -> None:

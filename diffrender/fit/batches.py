@@ -35,7 +35,7 @@ class Batches:
         """
         if self._size == self._n_views:
             return None
-        position = torch.arange(step * self._size, (step + 1) * self._size)
+        position = torch.arange(step * self._size, (step + 1) * self._size, device="cpu")
         first, last = int(position[0]) // self._n_views, int(position[-1]) // self._n_views
         self._epochs = {epoch: self._shuffle(epoch) for epoch in range(first, last + 1)}
         return torch.cat([self._epochs[epoch] for epoch in (first, last)])[position - first * self._n_views]
@@ -44,4 +44,4 @@ class Batches:
         if epoch in self._epochs:
             return self._epochs[epoch]
         generator = torch.Generator().manual_seed(self._seed * EPOCH_STRIDE + epoch)
-        return torch.randperm(self._n_views, generator=generator)
+        return torch.randperm(self._n_views, generator=generator, device="cpu")

@@ -132,7 +132,7 @@ class Watchdog:
     def _indices(self, step: int) -> list[Tensor]:
         """Return the views of `step`, each as a batch of one: [1] int64."""
         index = self._batches.at(step)
-        return list((torch.arange(len(self._names)) if index is None else index).split(1))
+        return list((torch.arange(len(self._names), device="cpu") if index is None else index).split(1))
 
     def _stop(self, what: str, kind: type[NonFiniteError] = NonFiniteError) -> NoReturn:
         self._last_good.undo_unfinished()

@@ -68,12 +68,12 @@ def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
     if sigma_px == 0:
         return images
     reach = math.ceil(4 * sigma_px)
-    offset = torch.arange(-reach, reach + 1)
+    offset = torch.arange(-reach, reach + 1, device="cpu")
     weight = torch.exp(-0.5 * (offset.double() / sigma_px) ** 2)
     weight = weight / weight.sum()
     for dim in (1, 2):
         size = images.shape[dim]
-        index = (torch.arange(size)[:, None] + offset).clamp(0, size - 1)
+        index = (torch.arange(size, device="cpu")[:, None] + offset).clamp(0, size - 1)
         images = _weighted_taps(images, dim, index, weight.expand(size, -1))
     return images
 
@@ -81,10 +81,10 @@ def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
 def _area_taps(size: int, new_size: int) -> tuple[Tensor, Tensor]:
     """Return the old pixels that each new one covers, and their weights: [new_size, K] int64, [new_size, K] float64."""
     # Integers until the division (an old pixel is new_size long, a new one size), so weights add up exactly.
-    start = torch.arange(new_size) * size
+    start = torch.arange(new_size, device="cpu") * size
     first = start // new_size
     n_taps = -(-size // new_size) + 1
-    index = first[:, None] + torch.arange(n_taps)
+    index = first[:, None] + torch.arange(n_taps, device="cpu")
     overlap = torch.minimum((index + 1) * new_size, start[:, None] + size) - torch.maximum(
         index * new_size, start[:, None]
     )

@@ -28,7 +28,7 @@ def sum_into(
     size = math.prod(shape)
     most = min(MOST_PARTS, n_items // 2048, ENTRIES_PER_ITEM * n_items // max(1, size))
     n_parts = 1 << max(0, most.bit_length() - 1)  # a power of two, which shares out evenly among threads
-    totals = torch.zeros((n_parts, *shape), dtype=dtype)
+    totals = torch.zeros((n_parts, *shape), dtype=dtype, device="cpu")
     array = totals.numpy()
 
     def add_parts(start: int, end: int) -> None:

@@ -19,6 +19,7 @@ from diffrender.render.jump_edges import find_jumps
 from diffrender.render.scene_triangles import SceneTriangles, gather_triangles
 from diffrender.render.shading import prepare, shade
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.quantity_kinds import named_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import ScreenPoints
 
@@ -88,13 +89,14 @@ def render(
 
     edges: edge model, which draws and differentiates silhouettes; if omitted: Antialias().
     aovs: the AOVs that the images hold: "color", "normal", "depth".
-    backend: implementation of the ops, "numba" or "reference"; if omitted: the default of the device.
+    backend: implementation of the ops, "numba", "triton" or "reference"; if omitted: Numba on the CPU, Triton on CUDA.
 
-    Raises ShapeError for a scene without objects, for unknown AOVs, and for values that do not match the meshes;
-    BackendError for an unknown backend.
+    Raises ShapeError for a scene without objects, for unknown AOVs, for values that do not match the meshes, and unless
+    all tensors are on one device; BackendError for a backend that is unknown or cannot run there.
     """
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)
+    check_one_device(scene, cameras)
     geometry = gather_triangles(scene)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
@@ -115,6 +117,18 @@ def render(
     shaded = Shaded(verts_hom, values, jump, background)
     image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, names)
     return RenderOutput(image, names, visible)
+
+
+def check_one_device(scene: Scene, cameras: Cameras) -> None:
+    """Raise ShapeError unless all tensors, single numbers aside, are where the vertices of the first object are."""
+    wanted = next((item.mesh.vertices.device for item in scene.objects.values()), None)
+    for whole, value in (("scene", scene), ("cameras", cameras)):
+        for path, tensor in named_tensors(value, whole):
+            if wanted is not None and tensor.device != wanted and tensor.dim():
+                raise ShapeError(
+                    f"render: {path} is on {tensor.device}, but the vertices of the first object are on {wanted};"
+                    f" use {whole}.to({str(wanted)!r})"
+                )
 
 
 def apply_exposure(image: Tensor, cameras: Cameras, aovs: Sequence[str]) -> Tensor:

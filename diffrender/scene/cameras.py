@@ -78,7 +78,7 @@ class Cameras:
             check_shape("Cameras", f"projection.{name}", value, (n_views,))
             check_finite("Cameras", f"projection.{name}", value)
         # At depth 0 a perspective projection divides by zero.
-        if not self.projection.scale(torch.tensor(self.near)) > 0:
+        if not self.projection.scale(torch.tensor(self.near, device="cpu")) > 0:
             kind = type(self.projection).__name__.lower()
             raise ShapeError(f"Cameras: near must be positive for {kind} cameras, got {self.near}")
 

@@ -8,8 +8,9 @@ a mesh file brings along go by name (setup.material_inputs).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor
@@ -92,7 +93,12 @@ def check_surface_values(holder: Any) -> None:
 
 def fields_of(holder: Any) -> dict[str, Any]:
     """Return the values of a dataclass's fields by name, without derived ones (compare=False)."""
-    return {field.name: getattr(holder, field.name) for field in dataclasses.fields(holder) if field.compare}
+    return {name: getattr(holder, name) for name in _compared(type(holder))}
+
+
+@cache
+def _compared(holder: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(holder) if field.compare)
 
 
 def kinds_of(holder: Any) -> dict[str, Kind]:
@@ -127,3 +133,14 @@ def map_tensors(node: Node, change: Callable[[Tensor], Tensor]) -> Node:
     if not changed:
         return node
     return {**parts, **changed} if is_mapping else dataclasses.replace(node, **changed)  # type: ignore[return-value,type-var]
+
+
+def named_tensors(node: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield all tensors in the dataclasses and mappings of `node`, with their dotted paths from `path` on."""
+    if isinstance(node, Tensor):
+        yield path, node
+        return
+    is_holder = dataclasses.is_dataclass(node)
+    if is_holder or isinstance(node, Mapping):
+        for name, part in (fields_of(node) if is_holder else node).items():
+            yield from named_tensors(part, f"{path}.{name}")

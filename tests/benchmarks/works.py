@@ -185,7 +185,7 @@ def rendered(
     material = Ggx(color, *inputs) if setting.lighting else Unlit(color)
     lights = LIGHTINGS[setting.lighting].lights(*others[2:]) if setting.lighting else {}
     scene = Scene({"it": Object(setting.mesh.with_vertices(vertices), material)}, lights, setting.background)
-    return render(scene, setting.cameras, edges)
+    return render(scene.to(vertices.device), setting.cameras, edges)  # defaults of lights are on the CPU
 
 
 def _on_surface(value: Tensor) -> SurfaceValue:

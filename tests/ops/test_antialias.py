@@ -9,8 +9,8 @@ from support.triangle_soups import (
     HEIGHT,
     WIDTH,
     assert_same_bits,
-    both_backends,
     both_dtypes,
+    every_backend,
     parallel_points,
     segments_of,
 )
@@ -48,7 +48,7 @@ def with_gradients(work: Work, backend: str, square: bool = False) -> tuple[Tens
     return (image.detach(), *torch.autograd.grad((image * weight).sum(), leaves))  # type: ignore[return-value]
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example_of_the_image(backend: str, dtype: torch.dtype) -> None:
     # Two views of one row of two pixels: one sample, a quarter of one and a half of another, nothing, one; the rest is
@@ -69,7 +69,7 @@ def test_worked_example_of_the_image(backend: str, dtype: torch.dtype) -> None:
     assert image.dtype == dtype
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example_of_an_outline_that_moves(backend: str, dtype: torch.dtype) -> None:
     # The vertical edge from (3, 0), with w = 2, to (3, 4), with w = 1, of a front to its left. Half a pixel of it lies
@@ -93,7 +93,7 @@ def test_worked_example_of_an_outline_that_moves(backend: str, dtype: torch.dtyp
     torch.testing.assert_close(grad[0], expected)
 
 
-@both_backends
+@every_backend
 def test_a_square_that_grows_gains_its_outline(backend: str) -> None:
     verts = parallel_points(torch.tensor([[5.3, 7, 2], [15.3, 7, 2], [15.3, 17, 2], [5.3, 17, 2]]))[None]
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -112,7 +112,7 @@ def test_a_square_that_grows_gains_its_outline(backend: str) -> None:
     assert float(grad[0, :, 0].sum()) == pytest.approx(1, rel=1e-5)
 
 
-@both_backends
+@every_backend
 def test_gradient_of_the_vertices_is_the_derivative_of_the_moved_outlines(backend: str) -> None:
     # Independent of both implementations: move a vertex, see how far the middles of the pieces go along the normals
     # and in depth.
@@ -137,7 +137,7 @@ def test_gradient_of_the_vertices_is_the_derivative_of_the_moved_outlines(backen
             assert float(grad[0, vertex, axis]) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-@both_backends
+@every_backend
 def test_an_outline_of_pure_rounding_is_not_moved(backend: str) -> None:
     # Corner 0 as far behind the camera as corner 1 is before it: rounded to float32, the place on
     # the near plane is at w = 0.
@@ -166,7 +166,7 @@ def test_a_pixel_with_more_samples_than_a_thread_takes_at_a_time() -> None:
         torch.testing.assert_close(antialias(*work, backend="numba"), antialias(*work, backend="reference"))
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     work = Work(*antialias_problem("crossing", dtype, n_views=3))
@@ -184,7 +184,7 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         assert_same_bits(together, with_gradients(alone, backend, square=True)[:3])
 
 
-@both_backends
+@every_backend
 def test_nothing_to_draw(backend: str) -> None:
     work = Work(*antialias_problem("in_front", torch.float32))
     empty = work._replace(

@@ -7,8 +7,8 @@ from support.op_problems import barycentrics_problem as problem
 from support.triangle_soups import (
     assert_all_finite,
     assert_same_bits,
-    both_backends,
     both_dtypes,
+    every_backend,
     parallel_points,
 )
 from torch import Tensor
@@ -28,7 +28,7 @@ def with_gradient(work: Work, backend: str) -> tuple[Tensor, Tensor]:
     return bary.detach(), grad
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # Depths 1, 2, 4 at (0, 0), (4, 0), (0, 3). In the image the weights at (.5, .5) are 17/24, 3/24, 4/24; divided by
@@ -43,7 +43,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert bary.dtype == dtype
 
 
-@both_backends
+@every_backend
 def test_worked_example_of_the_gradient(backend: str) -> None:
     # Orthographic, so b_1 = x / 4 and b = (17, 3, 4) / 24. Moving corner c by d to the right moves the surface under
     # the point by b_c d, so b_1 falls by b_c d / 4; raising w of the corner by d draws it d x 0.5 to the left.
@@ -55,7 +55,7 @@ def test_worked_example_of_the_gradient(backend: str) -> None:
     torch.testing.assert_close(grad[0], expected, rtol=1e-5, atol=1e-7)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 @visible_soups
 def test_they_sum_to_one_and_give_the_place_back(kind: str, dtype: torch.dtype, backend: str) -> None:
@@ -80,7 +80,7 @@ def test_the_plain_reference_in_float32_is_near_it(kind: str) -> None:
                            row_ratio_error_at_most=torch.inf)  # fmt: skip
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str, dtype: torch.dtype) -> None:
     points = torch.tensor([[[1.0, 1, 1], [2, 2, 1], [5, 5, 1], [5, 5, 1]]], dtype=dtype)
@@ -93,7 +93,7 @@ def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str, dtype: torc
     assert not bool(bary.any()) and not bool(grad.any())
 
 
-@both_backends
+@every_backend
 @both_dtypes
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e20])
 def test_size_does_not_matter(backend: str, dtype: torch.dtype, size: float) -> None:
@@ -108,7 +108,7 @@ def test_size_does_not_matter(backend: str, dtype: torch.dtype, size: float) -> 
     assert_all_finite(grad)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces, view, face_id, xy = problem("crossing", dtype, 600, n_views=3)
@@ -119,4 +119,9 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         mine = view == n
         one = verts.detach()[n : n + 1].requires_grad_()
         alone = barycentrics(one, faces, view[mine] * 0, face_id[mine], xy[mine], backend=backend)
-        assert_same_bits((together[mine], grad[n : n + 1]), (alone, *torch.autograd.grad(alone.square().sum(), one)))
+        (grad_alone,) = torch.autograd.grad(alone.square().sum(), one)
+        assert_same_bits(together[mine], alone)
+        if backend == "triton":  # which points are summed first depends on their places in the list
+            assert_gradients_agree(grad[n : n + 1], grad_alone)
+        else:
+            assert_same_bits(grad[n : n + 1], grad_alone)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import torch
 from support.op_problems import gather_problem as problem
-from support.triangle_soups import assert_same_bits, both_backends, both_dtypes
+from support.triangle_soups import assert_same_bits, both_dtypes, every_backend
 
 from diffrender.ops.gather_samples import gather_samples
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # Two views of 1 x 3 pixels. In view 0 pixel 1 is refined: of its two samples the second sees face 7. In view 1 the
@@ -24,7 +24,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert samples.xy_px.dtype == samples.weight.dtype == dtype
 
 
-@both_backends
+@every_backend
 def test_every_covered_sample_is_there_once_and_pixels_stand_together(backend: str) -> None:
     face_id, refined, sample_face_id, offsets = problem(torch.float64)
     samples = gather_samples(face_id, refined, sample_face_id, offsets, backend=backend)
@@ -38,7 +38,7 @@ def test_every_covered_sample_is_there_once_and_pixels_stand_together(backend: s
     assert torch.equal((samples.view * 13 + pixel[:, 1]) * 21 + pixel[:, 0], samples.pixel)
 
 
-@both_backends
+@every_backend
 def test_nothing_refined_nothing_covered_no_views(backend: str) -> None:
     face_id, refined, sample_face_id, offsets = problem(torch.float32)
     plain = gather_samples(face_id, refined[:0], sample_face_id[:0], offsets, backend=backend)
@@ -48,7 +48,7 @@ def test_nothing_refined_nothing_covered_no_views(backend: str) -> None:
     assert len(gather_samples(face_id[:0], refined[:0], sample_face_id[:0], offsets, backend=backend).pixel) == 0
 
 
-@both_backends
+@every_backend
 def test_views_together_are_the_views_one_by_one(backend: str) -> None:
     face_id, refined, sample_face_id, offsets = problem(torch.float32, (3, 13, 21))
     together = gather_samples(face_id, refined, sample_face_id, offsets, backend=backend)

@@ -9,8 +9,8 @@ from support.op_arguments import value_and_gradients
 from support.op_problems import GGX_INPUTS, ggx_problem, ggx_table
 from support.triangle_soups import (
     assert_all_finite,
-    both_backends,
     both_dtypes,
+    every_backend,
 )
 from torch import Tensor
 
@@ -27,7 +27,7 @@ def with_gradients(work: Sequence[Tensor], backend: str) -> Work:
     return (out.detach(), *grads)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # Camera and light 60 degrees apart, the normal half-way: h = n, v.h = n.l = n.v = cos 30; roughness 1: D = 1 / pi,
@@ -64,7 +64,7 @@ def test_smooth_surfaces_at_grazing_angles_match_the_reference() -> None:
     torch.testing.assert_close(single[0].double(), exact[0], rtol=1e-6, atol=1e-6)
 
 
-@both_backends
+@every_backend
 def test_roughness_and_cosines_are_held_where_they_end(backend: str) -> None:
     work = list(ggx_problem(n_points=60, n_lights=1))
     work[5] = torch.tensor([[-0.1], [0.02], [1.2]], dtype=F64).repeat(20, 1)
@@ -78,7 +78,7 @@ def test_roughness_and_cosines_are_held_where_they_end(backend: str) -> None:
     assert_all_finite((out,))
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("which", range(6), ids=GGX_INPUTS)
 def test_a_nan_stays_one(backend: str, which: int) -> None:
     work = [part.clone() for part in ggx_problem(n_points=8, n_lights=1)]

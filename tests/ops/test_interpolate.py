@@ -5,8 +5,8 @@ import torch
 from support.op_problems import interpolate_problem as problem
 from support.triangle_soups import (
     assert_all_finite,
-    both_backends,
     both_dtypes,
+    every_backend,
 )
 from torch import Tensor
 
@@ -23,7 +23,7 @@ def with_gradients(work: Work, backend: str) -> tuple[Tensor, Tensor, Tensor]:
     return (out.detach(), *torch.autograd.grad((out * weight).sum(), (values, bary)))  # type: ignore[return-value]
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     values = torch.tensor([[1.0, 10], [2, 20], [4, 40], [8, 80]], dtype=dtype).requires_grad_()
@@ -38,7 +38,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert grad_bary.tolist() == [[8, 4, 2], [2 + 10, 4 + 20, 8 + 40]]
 
 
-@both_backends
+@every_backend
 def test_a_constant_stays_constant_and_corners_give_their_value(backend: str) -> None:
     values, faces, face_id, bary = problem(torch.float64)
     flat = interpolate(torch.full_like(values, 7), faces, face_id, bary, backend=backend)
@@ -50,8 +50,27 @@ def test_a_constant_stays_constant_and_corners_give_their_value(backend: str) ->
         )
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("size", [1e6, 1e20, 1e30])
 def test_huge_values_stay_finite(backend: str, size: float) -> None:
     values, faces, face_id, bary = problem(torch.float32)
     assert_all_finite(with_gradients((values * size, faces, face_id, bary), backend))
+
+
+@every_backend
+def test_runs_of_points_on_one_face_are_summed_each_for_itself(backend: str) -> None:
+    """Runs of all lengths, a face that comes back, and a gradient that is not a number, which stays with its face."""
+    values, faces, _, _ = problem(torch.float64)
+    faces = torch.arange(48).reshape(16, 3)  # no common corners
+    lengths = torch.tensor([40, 1, 3, 1, 90, 2, 1, 1, 5, 33, 32, 8, 7, 1, 64, 4, 30])
+    face_id = torch.tensor([0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]).repeat_interleave(lengths)
+    generator = torch.Generator().manual_seed(0)
+    bary, grad = (torch.rand(len(face_id), n, generator=generator, dtype=torch.float64) for n in (3, 4))
+    grad[face_id == 3] = torch.nan
+    leaf = values.clone().requires_grad_()
+    out = interpolate(leaf, faces, face_id, bary, backend=backend)
+    (found,) = torch.autograd.grad(out, leaf, grad)
+    shares = (bary[:, :, None] * grad[:, None]).flatten(0, 1)
+    expected = torch.zeros_like(values).index_add(0, faces[face_id].flatten(), shares)
+    torch.testing.assert_close(found, expected, equal_nan=True)
+    assert torch.equal(found.isnan().any(1).nonzero()[:, 0], faces[3])

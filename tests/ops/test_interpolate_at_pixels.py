@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from support.op_problems import interpolate_at_pixels_problem as problem
 from support.triangle_soups import (
-    both_backends,
     both_dtypes,
+    every_backend,
     parallel_points,
 )
 
@@ -12,7 +12,7 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # Orthographic, so b = (17, 3, 4) / 24 at (.5, .5). Moving corner c by d to the right moves the surface under the
@@ -29,7 +29,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     torch.testing.assert_close(grad_verts[0, :, 0], -bary * (48 - 24) / 4)
 
 
-@both_backends
+@every_backend
 def test_the_place_itself_comes_back(backend: str) -> None:
     # What the corners hold is their place times 1 / w: interpolated and divided, the place of the point.
     work = problem("in_front", torch.float64)
@@ -52,7 +52,7 @@ def test_the_place_itself_comes_back(backend: str) -> None:
     torch.testing.assert_close((out[:, :2] / out[:, 2:])[sound], xy[one_view][sound], rtol=1e-9, atol=1e-9)
 
 
-@both_backends
+@every_backend
 def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str) -> None:
     verts = parallel_points(torch.tensor([[[1.0, 1, 1], [2, 2, 1], [5, 5, 1]]])).requires_grad_()
     values, faces = torch.ones(3, 3, requires_grad=True), torch.tensor([[0, 1, 2]])

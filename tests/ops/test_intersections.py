@@ -10,8 +10,9 @@ from support.triangle_soups import (
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    both_backends,
     both_dtypes,
+    every_backend,
+    every_backend_and_dtype,
     every_soup,
     parallel_points,
     perspective_points,
@@ -46,7 +47,7 @@ def quad(origin: list[float], u: list[float], v: list[float]) -> Tensor:
     return torch.stack([o - u_ - v_, o + u_ - v_, o + u_ + v_, o - u_ + v_])
 
 
-@both_backends
+@every_backend
 @both_dtypes
 @pytest.mark.parametrize("depth", [2.0, 1.0])  # 1 is also what w is: yet it is an orthographic view
 def test_worked_example(backend: str, dtype: torch.dtype, depth: float) -> None:
@@ -71,7 +72,7 @@ def test_worked_example(backend: str, dtype: torch.dtype, depth: float) -> None:
     assert found.xy_px.dtype == found.depth.dtype == torch.float64
 
 
-@both_backends
+@every_backend
 def test_worked_example_in_perspective(backend: str) -> None:
     # A wall at depth 4, and one that comes nearer to the right, depth 4 - 2 x_c: they meet in x_c = 0, the middle
     # column of the image. There depth falls by 2 per unit, a unit is 25 / 4 px, so by 0.32 a pixel.
@@ -105,7 +106,7 @@ def crossing_quads(kind: str) -> tuple[Tensor, tuple[float, float], tuple[float,
     return perspective_points(torch.cat([first, second]))[None], (ax, ay), (bx, by)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 @pytest.mark.parametrize("kind", ["orthographic", "perspective"])
 def test_the_line_of_two_crossing_quads(kind: str, dtype: torch.dtype, backend: str) -> None:
@@ -133,7 +134,7 @@ def test_the_line_of_two_crossing_quads(kind: str, dtype: torch.dtype, backend: 
     assert bool((found.bary >= -1e-6).all())
 
 
-@both_backends
+@every_backend
 def test_the_line_ends_at_the_smaller_triangle_and_at_the_image(backend: str) -> None:
     # The line x = 12.5, from y = -5 to 40, on a large sheet; a triangle has it from y = 6.5 to 16.5.
     sheet = torch.tensor([[-50.0, -50, 3], [150, -50, 3], [-50, 150, 3]])
@@ -149,7 +150,7 @@ def test_the_line_ends_at_the_smaller_triangle_and_at_the_image(backend: str) ->
         torch.testing.assert_close(found.xy_px[:, 0], torch.full_like(found.depth, 12.5))
 
 
-@both_backends
+@every_backend
 def test_swapping_the_faces_swaps_the_sides(backend: str) -> None:
     verts, _, _ = crossing_quads("perspective")
     pixel, pair = everywhere(QUAD_PAIRS)
@@ -181,7 +182,7 @@ def part_of_pixel(verts_hom: Tensor, faces: Tensor, pair: list[int], column: int
     return float((1 - zero if a > 0 else zero).mean())
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("kind", ["orthographic", "perspective"])
 def test_normal_and_rise_are_the_area_that_is_gained(kind: str, backend: str) -> None:
     generator = torch.Generator().manual_seed(2)
@@ -221,7 +222,7 @@ def test_normal_and_rise_are_the_area_that_is_gained(kind: str, backend: str) ->
             assert float((found.depth_weight[:, k] * away_by).sum()) == pytest.approx(gained, rel=1e-3, abs=1e-3)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_pairs_in_nearly_one_plane_have_no_line(backend: str, dtype: torch.dtype) -> None:
     # Two tilted sheets, the second turned by ever less about an axis in the first.
@@ -236,7 +237,7 @@ def test_pairs_in_nearly_one_plane_have_no_line(backend: str, dtype: torch.dtype
         assert len(found.pixel) == 0 or float(found.depth_weight.abs().max()) <= 0.26 / turn
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_parallel_and_degenerate_pairs_do_not_intersect(backend: str, dtype: torch.dtype) -> None:
     points = torch.tensor([[2.0, 2, 1], [30, 2, 2], [2, 25, 3], [2, 2, 2], [30, 2, 3], [2, 25, 4], [9, 9, 2]])
@@ -248,8 +249,7 @@ def test_parallel_and_degenerate_pairs_do_not_intersect(backend: str, dtype: tor
         assert len(found.pixel) == 0
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 @every_soup
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e20, 1e30, torch.inf, torch.nan])
 def test_huge_tiny_and_broken_coordinates(kind: str, backend: str, dtype: torch.dtype, size: float) -> None:
@@ -262,8 +262,7 @@ def test_huge_tiny_and_broken_coordinates(kind: str, backend: str, dtype: torch.
     assert float(found.xy_px.min()) >= -1e-6 and float(found.xy_px.max()) <= WIDTH + 1e-6
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces, pixel, pair, _, _ = intersections_problem("crossing", dtype, n_views=3, seed=3)
     together = find(verts, faces, pixel, pair, backend)
@@ -275,7 +274,7 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         assert_same_bits(tuple(part[mine] for part in together[1:]), alone[1:])
 
 
-@both_backends
+@every_backend
 def test_one_pixel(backend: str) -> None:
     # One pixel, which the line x = y passes from corner to corner.
     level, tilted = [[-9, -9, 3], [30, -9, 3], [-9, 30, 3]], [[-9, -9, 3], [30, -9, 42], [-9, 30, -36]]

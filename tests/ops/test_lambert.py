@@ -7,14 +7,14 @@ import torch
 from support.op_problems import LAMBERT_INPUTS, lambert_problem
 from support.triangle_soups import (
     assert_all_finite,
-    both_backends,
     both_dtypes,
+    every_backend,
 )
 
 from diffrender.ops.lambert import lambert
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     normal = torch.tensor([[0.0, 0, 1]], dtype=dtype)
@@ -25,7 +25,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     torch.testing.assert_close(out, expected)
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("which", range(3), ids=LAMBERT_INPUTS)
 def test_a_nan_stays_one(backend: str, which: int) -> None:
     work = [part.clone() for part in lambert_problem(n_points=8, n_lights=1)]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from support.op_problems import texels_of
 from support.triangle_soups import (
-    both_backends,
     both_dtypes,
+    every_backend,
 )
 from torch import Tensor
 
@@ -24,7 +24,7 @@ def with_gradient(texels: Tensor, backend: str, levels: int | None = None) -> tu
     return out.detach(), torch.autograd.grad(out, leaf, weight)[0]
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     texels = torch.tensor([[1.0, 3, 5, 7], [5, 7, 9, 11]], dtype=dtype)[:, :, None].requires_grad_()
@@ -38,7 +38,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert grad[:, :, 0].tolist() == [[2, 2, 11, 1], [2, 2, 1, 1]]  # own, + 4 / 4 on the left, + 8 / 8 everywhere
 
 
-@both_backends
+@every_backend
 def test_five_texels_become_two_that_are_two_and_a_half_wide(backend: str) -> None:
     row = torch.tensor([1.0, 2, 4, 8, 16], dtype=torch.float64)
     expected = [(1 + 2 + 4 / 2) / 2.5, (4 / 2 + 8 + 16) / 2.5]
@@ -54,7 +54,7 @@ def test_sizes() -> None:
 
 
 @every_size
-@both_backends
+@every_backend
 def test_every_level_has_the_mean_of_the_image(backend: str, size: tuple[int, int]) -> None:
     texels = texels_of(*size)
     pyramid = mip_pyramid(texels, backend=backend)
@@ -65,7 +65,7 @@ def test_every_level_has_the_mean_of_the_image(backend: str, size: tuple[int, in
     assert torch.equal(pyramid.level(0), texels)
 
 
-@both_backends
+@every_backend
 def test_a_level_does_not_shift_the_image(backend: str) -> None:
     """A ramp stays the same ramp: texels hold the place of their centre, on every level.
 
@@ -80,7 +80,7 @@ def test_a_level_does_not_shift_the_image(backend: str) -> None:
 
 
 @every_size
-@both_backends
+@every_backend
 def test_several_images_are_one_of_all_their_channels(backend: str, size: tuple[int, int]) -> None:
     whole = texels_of(*size, 6)
     parts = [part.detach().requires_grad_() for part in whole.split([3, 1, 2], 2)]
@@ -93,7 +93,7 @@ def test_several_images_are_one_of_all_their_channels(backend: str, size: tuple[
     torch.testing.assert_close(torch.cat(gradients, 2), expected_gradient)
 
 
-@both_backends
+@every_backend
 def test_one_level_is_the_image_itself(backend: str) -> None:
     texels = texels_of(4, 6)
     pyramid = mip_pyramid(texels, 1, backend=backend)

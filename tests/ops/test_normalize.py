@@ -4,8 +4,8 @@ import torch
 from support.op_problems import vectors_of_all_lengths as problem
 from support.triangle_soups import (
     assert_all_finite,
-    both_backends,
     both_dtypes,
+    every_backend,
 )
 from torch import Tensor
 
@@ -20,7 +20,7 @@ def with_gradient(vectors: Tensor, backend: str) -> tuple[Tensor, Tensor]:
     return out.detach(), torch.autograd.grad((out * weight).sum(), leaf)[0]
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     vectors = torch.tensor([[0.0, 3, 4], [0, 0, 0], [2e-13, 0, 0]], dtype=dtype, requires_grad=True)
@@ -32,7 +32,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     torch.testing.assert_close(grad, expected)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_agrees_with_normalize(backend: str, dtype: torch.dtype) -> None:
     vectors = problem(dtype)
@@ -52,7 +52,7 @@ def test_agrees_with_normalize(backend: str, dtype: torch.dtype) -> None:
     assert not bool(grad[~has_length].any())
 
 
-@both_backends
+@every_backend
 def test_a_nan_stays_one(backend: str) -> None:
     vectors = problem(n_vectors=6)
     vectors[3, 1] = torch.nan

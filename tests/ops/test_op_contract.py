@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,14 @@ from support.op_arguments import (
 )
 from support.op_cases import CASES, OpCase, Problem
 from support.triangle_soups import (
+    BACKENDS,
+    CPU_BACKENDS,
+    INTERPRETED,
     assert_all_finite,
     assert_same_bits,
     assert_same_for_any_threads,
-    both_backends,
     both_dtypes,
+    every_backend,
     flatten,
     strided,
 )
@@ -40,11 +43,13 @@ from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.backend import OPS
 
 Poison = Callable[[], AbstractContextManager[None]]
-BOTH = ("numba", "reference")
+ProblemsOf = Callable[[OpCase, str], Mapping[str, Problem]]
+DIFFERENTIABLE = [case for case in CASES.values() if case.differentiable]
+KERNELS = [name for name in BACKENDS if name != "reference"]
+if not INTERPRETED and torch.cuda.is_available():
+    KERNELS.append("triton")
 every_op = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-every_differentiable_op = pytest.mark.parametrize(
-    "case", [pytest.param(case, id=name) for name, case in CASES.items() if case.differentiable]
-)
+every_differentiable_op = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=[case.name for case in DIFFERENTIABLE])
 
 
 def every(kind: str) -> pytest.MarkDecorator:
@@ -57,17 +62,23 @@ def every(kind: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("case", "problem"), found)
 
 
-def leaves_of(case: OpCase, arguments: Arguments) -> list[str]:
-    """The paths of the tensors among these arguments that the op is differentiable in."""
-    return [
-        path
-        for path, _ in tensors_in(arguments)
-        if any(path == name or path.startswith(f"{name}[") for name in case.differentiable)
+def every_run(
+    backends: Sequence[str], problems_of: ProblemsOf = OpCase.problems_for, of: Sequence[OpCase] = tuple(CASES.values())
+) -> pytest.MarkDecorator:
+    """Each of the problems of ops with each of the backends."""
+    found = [
+        pytest.param(case, problem, backend, id=f"{case.name}: {label}-{backend}")
+        for case in of
+        for backend in backends
+        for label, problem in problems_of(case, backend).items()
     ]
+    return pytest.mark.parametrize(("case", "problem", "backend"), found)
 
 
 def outcome(case: OpCase, arguments: Arguments, backend: str, **more: Any) -> Outcome:
-    return value_and_gradients(case.op, arguments, leaves_of(case, arguments), backend, **more)
+    if backend == "triton" and not INTERPRETED:
+        arguments = map_tensors(arguments, lambda tensor: tensor.cuda())
+    return value_and_gradients(case.op, arguments, case.leaves(arguments), backend, **more)
 
 
 def declared(case: OpCase, arguments: Arguments) -> dict[str, tuple[Tensor, str]]:
@@ -115,48 +126,57 @@ def test_problems_of_other_seeds_are_others(case: OpCase, problem: Problem) -> N
         assert any(not torch.equal(a, b) for (_, a), (_, b) in pairs)
 
 
-@every("problems")
+@every_run(KERNELS)
 @both_dtypes
-def test_matches_the_reference_in_value_and_gradient(case: OpCase, problem: Problem, dtype: torch.dtype) -> None:
-    for seed in range(case.seeds):
+def test_matches_the_reference_in_value_and_gradient(
+    case: OpCase, problem: Problem, dtype: torch.dtype, backend: str, poisoned_memory: Poison
+) -> None:
+    # Through Triton's interpreter, which is slow, this is also the test of what memory held.
+    is_slow = backend == "triton" and INTERPRETED
+    for seed in range(min(case.seeds, 2) if is_slow else case.seeds):
         arguments = problem(dtype, seed)
         precise = arguments
         if case.precise:
             precise = map_tensors(arguments, lambda t: t.double() if t.is_floating_point() else t)
-        found, expected = outcome(case, arguments, "numba"), outcome(case, precise, "reference")
+        with poisoned_memory() if is_slow else nullcontext():
+            found = outcome(case, arguments, backend)
+        expected = outcome(case, precise, "reference")
         results = [flatten(case.comparable(arguments, part.result)) for part in (found, expected)]
+        results[0] = [part.cpu() for part in results[0]]
         for actual, wanted in zip(*results, strict=True):
             assert actual.numel() > 0 and actual.shape == wanted.shape
             assert actual.dtype == wanted.dtype or (case.precise and actual.dtype == dtype)
             assert_values_agree(case, actual.detach(), wanted.detach(), dtype)
         bounds = case.gradients[0 if dtype == torch.float64 else 1]
-        for path, actual, wanted in zip(leaves_of(case, arguments), found.grads, expected.grads, strict=True):
+        for path, actual, wanted in zip(case.leaves(arguments), found.grads, expected.grads, strict=True):
             assert wanted is not None and bool(wanted.any()), "a gradient of zero proves nothing"
-            assert_gradients_agree(actual, wanted.to(dtype), what=path, **bounds)
+            assert_gradients_agree(actual.cpu(), wanted.to(dtype), what=path, **bounds)
 
 
 @every("small")
-@both_backends
+@every_backend
 def test_gradients_are_the_derivatives(case: OpCase, problem: Problem, backend: str) -> None:
     arguments = problem(torch.float64, 0)
-    paths = [path for path in leaves_of(case, arguments) if path not in case.not_in_gradcheck]
+    paths = [path for path in case.leaves(arguments) if path not in case.not_in_gradcheck]
 
     def function(*leaves: Tensor) -> tuple[Tensor, ...]:
         result = case.op(**with_all(arguments, dict(zip(paths, leaves, strict=True))), backend=backend)
         return tuple(part for part in flatten(result) if part.is_floating_point())
 
     leaves = [get(arguments, split_path(path)).clone().requires_grad_() for path in paths]
-    assert torch.autograd.gradcheck(function, leaves)
+    # Through Triton's interpreter along random directions, not number by number: that takes seconds instead of minutes.
+    assert torch.autograd.gradcheck(function, leaves, fast_mode=backend == "triton")
 
 
 def test_every_differentiable_op_has_small_problems() -> None:
     assert all(bool(case.small) == bool(case.differentiable) for case in CASES.values())
 
 
-@every_op
+@every_differentiable_op
 def test_only_what_is_wanted_gets_a_gradient_and_it_is_the_same(case: OpCase) -> None:
-    for arguments, backend in ((problem(torch.float32, 0), b) for problem in case.problems.values() for b in BOTH):
-        leaves = leaves_of(case, arguments)
+    for problem, backend in ((p, b) for b in BACKENDS for p in case.calls_for(b).values()):
+        arguments = problem(torch.float32, 0)
+        leaves = case.leaves(arguments)
         everything = outcome(case, arguments, backend)
         for path, expected in zip(leaves, everything.grads, strict=True):
             fresh = {leaf: get(arguments, split_path(leaf)).clone().requires_grad_(leaf == path) for leaf in leaves}
@@ -170,7 +190,7 @@ def test_only_what_is_wanted_gets_a_gradient_and_it_is_the_same(case: OpCase) ->
 
 
 @every_op
-@both_backends
+@every_backend
 def test_what_has_no_gradient_gives_none(case: OpCase, backend: str) -> None:
     arguments = case.first()
     if not case.differentiable:
@@ -180,10 +200,11 @@ def test_what_has_no_gradient_gives_none(case: OpCase, backend: str) -> None:
 
 
 @every_differentiable_op
-def test_a_second_derivative_is_refused_and_not_zero(case: OpCase) -> None:
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
+def test_a_second_derivative_is_refused_and_not_zero(case: OpCase, backend: str) -> None:
     arguments = case.first(torch.float64)
-    leaves = {path: get(arguments, split_path(path)).clone().requires_grad_() for path in leaves_of(case, arguments)}
-    result = case.op(**with_all(arguments, leaves), backend="numba")
+    leaves = {path: get(arguments, split_path(path)).clone().requires_grad_() for path in case.leaves(arguments)}
+    result = case.op(**with_all(arguments, leaves), backend=backend)
     total = sum((part.square().sum() for part in flatten(result) if part.is_floating_point()), torch.zeros(()))
     grads = torch.autograd.grad(total, list(leaves.values()), create_graph=True)
     for grad in grads:
@@ -198,9 +219,8 @@ def test_same_bits_for_any_number_of_threads(case: OpCase, problem: Problem, dty
     assert_same_for_any_threads(lambda: outcome(case, arguments, "numba"))
 
 
-@every("problems")
+@every_run(CPU_BACKENDS)
 @both_dtypes
-@both_backends
 def test_result_does_not_depend_on_what_memory_held(
     case: OpCase, problem: Problem, dtype: torch.dtype, backend: str, poisoned_memory: Poison
 ) -> None:
@@ -212,16 +232,14 @@ def test_result_does_not_depend_on_what_memory_held(
     assert_all_finite(found)
 
 
-@every("problems")
-@both_backends
+@every_run(BACKENDS, OpCase.calls_for)
 def test_input_need_not_be_contiguous(case: OpCase, problem: Problem, backend: str) -> None:
     arguments = problem(torch.float32, 0)
     found, expected = outcome(case, map_tensors(arguments, strided), backend), outcome(case, arguments, backend)
     assert_same_bits(found, expected)
 
 
-@every("problems")
-@both_backends
+@every_run(BACKENDS, OpCase.calls_for, DIFFERENTIABLE)
 def test_gradients_that_come_in_need_not_be_contiguous(case: OpCase, problem: Problem, backend: str) -> None:
     arguments = problem(torch.float32, 0)
     found = outcome(case, arguments, backend, upstream=lambda out: strided(waves(out)))
@@ -252,7 +270,7 @@ def without(tensors: dict[str, tuple[Tensor, str]], sizes: tuple[str, ...]) -> d
     ("case", "sizes"),
     [pytest.param(case, sizes, id=f"{name}: {sizes}") for name, case in CASES.items() for sizes in case.empty],
 )
-@both_backends
+@every_backend
 def test_nothing_to_do(case: OpCase, sizes: tuple[str, ...], backend: str) -> None:
     arguments = case.first(torch.float64)
     nothing = with_all(arguments, without(declared(case, arguments), sizes))
@@ -261,7 +279,7 @@ def test_nothing_to_do(case: OpCase, sizes: tuple[str, ...], backend: str) -> No
     for actual, wanted in zip(*results, strict=True):
         assert actual.dtype == wanted.dtype
         torch.testing.assert_close(actual, wanted)
-    for path, actual, wanted in zip(leaves_of(case, nothing), found.grads, expected.grads, strict=True):
+    for path, actual, wanted in zip(case.leaves(nothing), found.grads, expected.grads, strict=True):
         assert actual is not None and actual.shape == get(nothing, split_path(path)).shape
         torch.testing.assert_close(actual, torch.zeros_like(actual) if wanted is None else wanted)
         if not any(part.numel() for part in results[0] if part.is_floating_point()):
@@ -333,7 +351,7 @@ def test_mistakes_in_tensors_are_named(case: OpCase) -> None:
 
 
 @every_op
-@both_backends
+@every_backend
 def test_other_mistakes_are_named(case: OpCase, backend: str) -> None:
     for message, change in case.mistakes.items():
         with pytest.raises(ShapeError, match=f"^{case.name}: .*{re.escape(message)}"):
@@ -345,5 +363,5 @@ def test_no_implementation_is_swapped_in_silently(case: OpCase) -> None:
     arguments = case.first()
     with pytest.raises(BackendError, match="'numba' runs on the CPU, but the tensors are on meta"):
         case.op(**map_tensors(arguments, lambda tensor: tensor.to("meta")), backend="numba")
-    with pytest.raises(BackendError, match="backend must be one of numba, reference or None, got 'cuda'"):
+    with pytest.raises(BackendError, match="backend must be one of numba, triton, reference or None, got 'cuda'"):
         case.op(**arguments, backend="cuda")

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 from support.op_problems import points_in_image
 from support.triangle_soups import (
     HEIGHT,
+    INTERPRETED,
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    both_backends,
     both_dtypes,
+    every_backend,
+    every_backend_and_dtype,
     every_soup,
     parallel_points,
     raster_of,
@@ -28,7 +33,7 @@ def visible_at(
     return query_visibility(verts_hom, faces, view, xy_px, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # A triangle x / 4 + y / 3 <= 1 with depths 1, 2, 3, before a large one of depth 5.
@@ -47,8 +52,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert depth.dtype == dtype
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 @every_soup
 def test_at_pixel_centres_it_is_rasterize(kind: str, dtype: torch.dtype, backend: str) -> None:
     verts, faces = soup(kind, 1, dtype=dtype)
@@ -60,7 +64,7 @@ def test_at_pixel_centres_it_is_rasterize(kind: str, dtype: torch.dtype, backend
     assert torch.equal(depth, raster.depth.reshape(-1)[pixel])
 
 
-@both_backends
+@every_backend
 def test_points_on_shared_edges_see_exactly_one_face(backend: str) -> None:
     # A fan around a centre of four corners; points on its spokes and on the centre itself.
     ring = torch.tensor([[2.0, 2, 1], [12, 4, 1], [10, 14, 1], [3, 11, 1], [6, 7, 1]])
@@ -74,7 +78,7 @@ def test_points_on_shared_edges_see_exactly_one_face(backend: str) -> None:
     assert torch.equal(visible_at(verts, faces, view, xy, backend)[0], (alone >= 0).int().argmax(0))
 
 
-@both_backends
+@every_backend
 def test_of_equal_depths_the_lower_face_is_seen(backend: str) -> None:
     verts = parallel_points(torch.tensor([[[0.0, 0, 2], [40, 0, 2], [0, 40, 2], [40, 40, 2]]]))
     faces = torch.tensor([[0, 2, 3], [0, 1, 2], [2, 0, 1]])
@@ -82,7 +86,7 @@ def test_of_equal_depths_the_lower_face_is_seen(backend: str) -> None:
     assert visible_at(verts, faces, view, torch.tensor([[3.3, 3.2]]), backend)[0].tolist() == [1]
 
 
-@both_backends
+@every_backend
 def test_outside_the_image_only_what_touches_its_border_is_seen(backend: str) -> None:
     # The first triangle reaches from inside over the left border, the second lies wholly outside.
     points = torch.tensor([[[-9.0, 3, 1], [5, 3, 1], [5, 20, 1], [-9, 10, 2], [-2, 10, 2], [-2, 28, 2]]])
@@ -93,8 +97,16 @@ def test_outside_the_image_only_what_touches_its_border_is_seen(backend: str) ->
     assert depth.tolist() == [1, 0]
 
 
-@both_backends
-@both_dtypes
+@every_backend
+def test_points_far_away_are_at_the_nearest_border(backend: str) -> None:
+    # The triangle runs from the last column of pixels to the right, without end as far as a point can tell.
+    verts = parallel_points(torch.tensor([[[WIDTH - 0.9, 5, 1], [1e30, -1e30, 1], [1e30, 1e30, 1]]]))
+    xy = torch.tensor([[WIDTH + 9.0, 5.0], [1e10, 5], [1e25, 5], [-1e25, 5]])
+    face_id, _ = visible_at(verts, torch.tensor([[0, 1, 2]]), torch.zeros(4, dtype=torch.int64), xy, backend)
+    assert face_id.tolist() == [0, 0, 0, -1]
+
+
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
     view, xy = points_in_image(3, 500, dtype)
@@ -105,7 +117,27 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         assert_same_bits((together[0][mine], together[1][mine]), alone)
 
 
-@both_backends
+def test_tile_lists_hold_the_faces_of_each_tile(poisoned_memory: Callable[[], AbstractContextManager[None]]) -> None:
+    triton_cuda = pytest.importorskip("diffrender.ops.query_visibility.triton_cuda")
+    if not INTERPRETED:
+        pytest.skip("needs Triton's interpreter")
+    bounds = raster_of(*soup("crossing", 2, n_faces=200), "numba").bins.bounds
+    with poisoned_memory():
+        ends, listed = triton_cuda.tile_lists(bounds, HEIGHT, WIDTH)
+    assert triton_cuda.tile_lists(bounds, HEIGHT, WIDTH).faces is listed
+    size = triton_cuda.TILE.value
+    tiles_x, tiles_y = -(-WIDTH // size), -(-HEIGHT // size)
+    assert len(ends) == 2 * tiles_x * tiles_y and ends[-1] == len(listed)
+    low, high = bounds[..., :2].long(), bounds[..., 2:].long()
+    for tile in range(2 * tiles_x * tiles_y):
+        view, row, column = tile // (tiles_x * tiles_y), tile // tiles_x % tiles_y, tile % tiles_x
+        first = torch.tensor([column, row]) * size
+        touches = ((low[view] <= high[view]) & (low[view] < first + size) & (high[view] >= first)).all(1)
+        of_tile = listed[ends[tile - 1] if tile else 0 : ends[tile]]
+        assert of_tile.sort().values.tolist() == torch.nonzero(touches)[:, 0].tolist()
+
+
+@every_backend
 def test_no_faces(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     view, xy = points_in_image(2, 50, torch.float32)
@@ -113,8 +145,7 @@ def test_no_faces(backend: str) -> None:
     assert face_id.tolist() == [-1] * 50 and not bool(depth.any())
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("size", [1e6, 1e20, torch.inf, torch.nan])
 def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: float) -> None:
     verts, faces = soup("crossing", 5, dtype=dtype)
@@ -126,7 +157,7 @@ def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: flo
     assert torch.equal(found[0], visible_at(verts, faces, view, xy, "reference")[0])
 
 
-@both_backends
+@every_backend
 def test_edge_on_faces_through_the_point_and_the_camera(backend: str) -> None:
     # As in test_rasterize.py: all three edge functions of a face with a determinant vanish exactly.
     x = torch.tensor([64.365234375, -20.97900390625, -0.3434181213378906])

@@ -7,8 +7,9 @@ from support.triangle_soups import (
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    both_backends,
     both_dtypes,
+    every_backend,
+    every_backend_and_dtype,
     parallel_points,
     perspective_points,
     raster_of,
@@ -22,7 +23,7 @@ from diffrender.ops.rasterize.numba_cpu import TILE
 ONE = torch.tensor([[0, 1, 2]])
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example_of_a_triangle(backend: str, dtype: torch.dtype) -> None:
     # x / 4 + y / 3 <= 1: three pixel centres in the first row, two in the second, one in the third.
@@ -35,7 +36,7 @@ def test_worked_example_of_a_triangle(backend: str, dtype: torch.dtype) -> None:
     assert depth.dtype == dtype
 
 
-@both_backends
+@every_backend
 def test_depth_is_perspective_correct(backend: str) -> None:
     w = torch.tensor([1.0, 2, 4])
     xy = torch.tensor([[0.0, 0], [4, 0], [0, 3]])
@@ -45,7 +46,7 @@ def test_depth_is_perspective_correct(backend: str) -> None:
     assert depth[0, 0, 0, 0].item() == pytest.approx(16 / 13, rel=1e-6)
 
 
-@both_backends
+@every_backend
 def test_layers_are_sorted_by_depth_and_ties_by_face(backend: str) -> None:
     depths = torch.tensor([3.0, 1, 2, 1])
     corners = torch.tensor([[-9.0, -9], [9, -9], [0, 30]])
@@ -57,7 +58,7 @@ def test_layers_are_sorted_by_depth_and_ties_by_face(backend: str) -> None:
         assert depth.flatten().tolist() == [1, 1, 2, 3, 0, 0][:layers]
 
 
-@both_backends
+@every_backend
 def test_both_sides_are_drawn_and_facing_says_which(backend: str) -> None:
     points = torch.tensor([[[0.0, 0, 1], [8, 0, 1], [0, 8, 1], [16, 0, 1]]])
     # y runs down: the first one runs clockwise as seen, the last one is edge-on.
@@ -82,7 +83,7 @@ def cast_rays(points_c: Tensor, faces: Tensor, focal_px: float, near: float) -> 
     return face_id.where(depth < torch.inf, -1), depth.where(depth < torch.inf, 0)
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("seed", range(3))
 def test_sees_what_rays_hit_also_across_the_camera(backend: str, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -95,7 +96,7 @@ def test_sees_what_rays_hit_also_across_the_camera(backend: str, seed: int) -> N
     torch.testing.assert_close(raster.depth[0, ..., 0], depth, rtol=1e-9, atol=1e-12)
 
 
-@both_backends
+@every_backend
 def test_a_floor_that_passes_the_camera_is_clipped_exactly(backend: str) -> None:
     floor = perspective_points(torch.tensor([[[-90.0, 1, -50], [90, 1, -50], [0, 1, 200]]]))
     near = 2.5
@@ -125,8 +126,7 @@ def tiling(seed: int, step: float) -> tuple[Tensor, Tensor]:
     return points.reshape(-1, 2), faces[torch.randperm(len(faces), generator=generator)]
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("step", [0.5, 0.25, 1e-6], ids=("through centres", "between", "anywhere"))
 def test_triangles_that_share_edges_cover_each_pixel_once(backend: str, dtype: torch.dtype, step: float) -> None:
     for seed in range(4):
@@ -138,7 +138,7 @@ def test_triangles_that_share_edges_cover_each_pixel_once(backend: str, dtype: t
         assert bool((face_id[..., 1] < 0).all()), "a pixel is covered twice"
 
 
-@both_backends
+@every_backend
 def test_top_left_rule(backend: str) -> None:
     # A square whose corners are pixel centres owns its top and left edges and not the others.
     square = torch.tensor([[0.5, 0.5, 1], [2.5, 0.5, 1], [2.5, 2.5, 1], [0.5, 2.5, 1]])
@@ -148,7 +148,7 @@ def test_top_left_rule(backend: str) -> None:
     assert bool((face_id[..., 1] < 0).all())
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("step", [(1, 0), (0, 1), (-3, 5), (20, -17)])
 def test_a_whole_pixel_shift_shifts_the_ids(backend: str, step: tuple[int, int]) -> None:
     points, faces = tiling(5, 0.5)
@@ -165,8 +165,7 @@ def test_a_whole_pixel_shift_shifts_the_ids(backend: str, step: tuple[int, int])
             assert after[i + dy, j + dx] == before[i, j]
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
     together = raster_of(verts, faces, backend, layers=2)
@@ -190,7 +189,7 @@ def test_tile_lists_hold_the_faces_of_each_tile_in_order() -> None:
         assert listed.tolist() == torch.nonzero(touches)[:, 0].tolist()
 
 
-@both_backends
+@every_backend
 def test_nothing_to_see(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     behind = verts * torch.tensor([1, 1, -1, -1])
@@ -202,14 +201,14 @@ def test_nothing_to_see(backend: str) -> None:
     assert raster_of(verts[:0], faces, backend).face_id.shape == (0, HEIGHT, WIDTH, 1)
 
 
-@both_backends
+@every_backend
 def test_faces_without_area_cover_nothing(backend: str) -> None:
     points = torch.tensor([[[-9.0, 2.5, 1], [99, 2.5, 1], [40, 2.5, 1], [-9, -9, 1], [5, 5, 1], [19, 19, 1]]])
     faces = torch.tensor([[0, 1, 2], [3, 4, 5], [0, 0, 1], [4, 4, 4]])
     assert bool((raster_of(parallel_points(points), faces, backend).face_id == -1).all())
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_edge_on_faces_through_pixel_centres_and_the_camera(backend: str, dtype: torch.dtype) -> None:
     # Rounding gives this edge-on face (x = 32.5 everywhere) a determinant, but at the pixel centres of its column all
@@ -221,8 +220,7 @@ def test_edge_on_faces_through_pixel_centres_and_the_camera(backend: str, dtype:
     assert bool((raster.face_id == -1).all()) and not bool(raster.depth.any())
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("size", [1e6, 1e20, 1e30, torch.inf, torch.nan])
 def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: float) -> None:
     generator = torch.Generator().manual_seed(7)
@@ -237,7 +235,7 @@ def test_huge_and_broken_coordinates(backend: str, dtype: torch.dtype, size: flo
         assert bool((raster.face_id >= 0).any())
 
 
-@both_backends
+@every_backend
 def test_a_triangle_smaller_than_a_pixel_is_seen_where_it_covers_a_centre(backend: str) -> None:
     small = torch.tensor([[7.49, 4.49, 2], [7.52, 4.49, 2], [7.49, 4.52, 2]])
     beside = small + torch.tensor([0.02, 0.02, 0])
@@ -247,7 +245,7 @@ def test_a_triangle_smaller_than_a_pixel_is_seen_where_it_covers_a_centre(backen
     assert face_id[4, 7] == 1
 
 
-@both_backends
+@every_backend
 def test_one_pixel_and_one_row(backend: str) -> None:
     verts = parallel_points(torch.tensor([[[-5.0, -5, 1], [50, -5, 1], [-5, 50, 1]]]))
     assert rasterize(verts, ONE, 1, 1, backend=backend).face_id.tolist() == [[[[0]]]]

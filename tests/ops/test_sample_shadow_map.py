@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.comparators import relative_l2
 from support.op_problems import MAP_SIZE, shadow_problem
-from support.triangle_soups import both_backends, both_dtypes, parallel_points
+from support.triangle_soups import both_dtypes, every_backend, parallel_points
 from torch import Tensor
 
 from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
@@ -28,7 +28,7 @@ def hand_map(map_depth: Tensor, places: list[list[float]], radius: int, backend:
     return sample_shadow_map(map_depth[None], map_id, *points, radius, none, *triangle, backend=backend).tolist()
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # The left half of the map, columns 0 to 3, holds something at depth 1; the right half nothing.
@@ -49,7 +49,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert hand_map(depth, [[0.0, 4.0], [-5.0, 4.0], [1e30, math.nan]], 1, backend)[:2] == pytest.approx([0.5, 1.0])
 
 
-@both_backends
+@every_backend
 def test_a_slanting_surface_does_not_shade_itself(backend: str) -> None:
     columns = torch.arange(16, dtype=torch.float64) + 0.5
     depth = (0.3 * columns)[None, :].expand(16, 16).contiguous()
@@ -61,7 +61,7 @@ def test_a_slanting_surface_does_not_shade_itself(backend: str) -> None:
     assert hand_map(depth, xy, 3, backend, depth=here, bias=slight)[0] < 0.65
 
 
-@both_backends
+@every_backend
 def test_without_edges_the_weights_sum_to_one_wherever_a_point_is(backend: str) -> None:
     dark = torch.zeros(32, 32, dtype=torch.float64)
     places = (8 + 16 * torch.rand(200, 2, generator=torch.Generator().manual_seed(0))).tolist()
@@ -82,7 +82,7 @@ def moving_problem(radius: int, n: int) -> tuple[tuple[Any, ...], Tensor, Tensor
     return work, work[2], work[8][0][:, [0, 1, 3]]
 
 
-@both_backends
+@every_backend
 def test_gradient_of_vertices_is_that_of_the_finely_resolved_shadow(backend: str) -> None:
     """Against differences of the area that the moved triangles cover, by many points a texel."""
     radius = 3
@@ -124,7 +124,7 @@ def test_gradient_of_vertices_is_that_of_the_finely_resolved_shadow(backend: str
         )
 
 
-@both_backends
+@every_backend
 def test_moving_map_and_points_together_changes_nothing(backend: str) -> None:
     work, xy, corners = moving_problem(radius=4, n=900)
     xy, corners = xy.clone().requires_grad_(), corners.clone().requires_grad_()
@@ -134,7 +134,7 @@ def test_moving_map_and_points_together_changes_nothing(backend: str) -> None:
     assert float(moved[0].sum(0)[0].abs()) > 5
 
 
-@both_backends
+@every_backend
 def test_places_far_away_are_lit(backend: str) -> None:
     lit = hand_map(torch.zeros(8, 8, dtype=torch.float64), [[1e12, 4.0], [-1e30, 1e30]], 2, backend)
     assert lit == [1.0, 1.0]

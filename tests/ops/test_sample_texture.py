@@ -7,8 +7,8 @@ import torch
 from support.op_problems import texture_problem as problem
 from support.triangle_soups import (
     assert_all_finite,
-    both_backends,
     both_dtypes,
+    every_backend,
 )
 from torch import Tensor
 
@@ -38,7 +38,7 @@ def at(texels: Tensor, u: float, v: float, footprint: float | None, wrap: str, b
     return sampled((texels, uv, width), wrap, backend)[0].tolist()
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # Texel (row i, column j) holds (i, j) and has its centre at ((j + .5) / 4, (i + .5) / 2).
@@ -61,7 +61,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert at(texels, -0.875, 2.25, None, "repeat", backend) == [0.0, 0.0]
 
 
-@both_backends
+@every_backend
 def test_gradients_of_the_worked_example(backend: str) -> None:
     texels = torch.tensor([[1.0, 2.0], [4.0, 8.0]], dtype=torch.float64)[:, :, None].requires_grad_()
     uv = torch.tensor([[0.375, 0.5]], dtype=torch.float64, requires_grad=True)  # a quarter to the right, half down
@@ -76,7 +76,7 @@ def test_gradients_of_the_worked_example(backend: str) -> None:
     assert grads[2].tolist() == pytest.approx([(3.75 - 3.125) / (math.log(2) * math.sqrt(2))])
 
 
-@both_backends
+@every_backend
 def test_the_width_of_derivatives_is_half_their_norm(backend: str) -> None:
     texels, uv, width = problem("width", size=(16, 32))
     assert width is not None
@@ -92,7 +92,7 @@ def test_the_width_of_derivatives_is_half_their_norm(backend: str) -> None:
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)  # the rotations are float32
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_repeats_or_goes_on_with_the_border(backend: str, dtype: torch.dtype) -> None:
     texels, uv, width = problem("width", dtype, size=(5, 7))
@@ -104,7 +104,7 @@ def test_repeats_or_goes_on_with_the_border(backend: str, dtype: torch.dtype) ->
 
 
 @both_wraps
-@both_backends
+@every_backend
 def test_weights_sum_to_one_and_values_stay_in_range(backend: str, wrap: str) -> None:
     texels, uv, width = problem("width", torch.float32, size=(6, 11))
     flat = sampled((torch.full_like(texels, 0.7), uv, width), wrap, backend)
@@ -116,7 +116,7 @@ def test_weights_sum_to_one_and_values_stay_in_range(backend: str, wrap: str) ->
     assert float(grad.sum()) == pytest.approx(float(weight.sum()), rel=1e-4)  # each sample gives away all of its own
 
 
-@both_backends
+@every_backend
 def test_continuous_across_texels_levels_and_the_border(backend: str) -> None:
     texels, uv, width = problem("width", n=200, size=(8, 12))
     assert width is not None
@@ -129,7 +129,7 @@ def test_continuous_across_texels_levels_and_the_border(backend: str) -> None:
         assert float((above - below).abs().max()) < 100 * step
 
 
-@both_backends
+@every_backend
 def test_a_ramp_is_the_same_at_every_level(backend: str) -> None:
     """Sampled away from the border, an image that is linear in uv gives uv, whatever the footprint."""
     height, width = 64, 96
@@ -141,7 +141,7 @@ def test_a_ramp_is_the_same_at_every_level(backend: str) -> None:
     torch.testing.assert_close(sampled((texels, uv, widths), "clamp", backend), uv)
 
 
-@both_backends
+@every_backend
 def test_a_footprint_without_levels_changes_nothing(backend: str) -> None:
     texels, uv, width = problem("width")
     one_level = mip_pyramid(texels, 1)
@@ -152,7 +152,7 @@ def test_a_footprint_without_levels_changes_nothing(backend: str) -> None:
 
 
 @both_wraps
-@both_backends
+@every_backend
 def test_places_far_away_are_finite_and_no_places_are_nan(backend: str, wrap: str) -> None:
     texels, uv, width = problem("width", torch.float32)
     assert width is not None

@@ -5,8 +5,8 @@ import torch
 from support.op_problems import screen_uvs_problem as problem
 from support.triangle_soups import (
     assert_all_finite,
-    both_backends,
     both_dtypes,
+    every_backend,
     parallel_points,
 )
 from torch import Tensor
@@ -32,7 +32,7 @@ def with_gradients(work: Work, backend: str) -> tuple[Tensor, ...]:
     return (*(part.detach() for part in out), *torch.autograd.grad(total, [arguments[index] for index in FLOATS]))
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # A triangle with legs of 10 and 5 pixels whose uv runs over the unit square: 1/10 a pixel to the right, 1/5 down.
@@ -57,7 +57,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
 
 
 @every_soup
-@both_backends
+@every_backend
 def test_is_what_corners_hold_and_its_derivative(backend: str, kind: str) -> None:
     work = problem(kind)
     uvs, uv_faces, face_id, verts_hom, faces, scene_face_id, view, xy_px = work
@@ -76,7 +76,7 @@ def test_is_what_corners_hold_and_its_derivative(backend: str, kind: str) -> Non
     torch.testing.assert_close(derivatives[small], expected[small], rtol=1e-3, atol=1e-6)
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_finite_however_grazing(backend: str, dtype: torch.dtype) -> None:
     """A floor that is tilted until it is seen exactly edge-on."""
@@ -91,7 +91,7 @@ def test_finite_however_grazing(backend: str, dtype: torch.dtype) -> None:
         assert bool(results[1].any()) == (height > 0)
 
 
-@both_backends
+@every_backend
 def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str) -> None:
     verts = parallel_points(torch.tensor([[[1.0, 1, 1], [2, 2, 1], [5, 5, 1]]]))
     uvs, faces, zero = torch.rand(3, 2), torch.tensor([[0, 1, 2]]), torch.zeros(2, dtype=torch.int64)

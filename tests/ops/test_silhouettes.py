@@ -8,8 +8,9 @@ from support.triangle_soups import (
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    both_backends,
     both_dtypes,
+    every_backend,
+    every_backend_and_dtype,
     parallel_points,
     perspective_points,
     raster_of,
@@ -41,7 +42,7 @@ def enclosed_area(lines: SilhouetteSegments) -> float:
     return float((lines.xy_px * lines.normal_px).sum()) / 2
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example_of_a_square(backend: str, dtype: torch.dtype) -> None:
     verts = parallel_points(square_px(5, 7, 10)).to(dtype)[None]
@@ -63,7 +64,7 @@ def test_worked_example_of_a_square(backend: str, dtype: torch.dtype) -> None:
     assert lines.xy_px.dtype == lines.depth.dtype == torch.float64
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("turned", [False, True])
 def test_normals_point_outwards_whichever_way_the_faces_turn(backend: str, turned: bool) -> None:
     faces = SQUARE.flip(1) if turned else SQUARE
@@ -72,8 +73,7 @@ def test_normals_point_outwards_whichever_way_the_faces_turn(backend: str, turne
     assert bool(((outward * lines.normal_px).sum(1) > 0).all())
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("kind", ["in_front", "crossing", "parallel"])
 def test_each_piece_is_where_it_says(kind: str, dtype: torch.dtype, backend: str) -> None:
     verts, faces = soup(kind, 4, dtype=dtype)
@@ -98,7 +98,7 @@ def edge_of(lines: SilhouetteSegments, faces: Tensor) -> Tensor:
     return corners.sort(1).values
 
 
-@both_backends
+@every_backend
 def test_order_is_by_view_then_edge_then_along_it(backend: str) -> None:
     verts, faces = soup("in_front", 1)
     lines = segments_of(verts, faces, backend)
@@ -109,7 +109,7 @@ def test_order_is_by_view_then_edge_then_along_it(backend: str) -> None:
     assert bool((along.diff() > 0)[key.diff() == 0].all())
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("seed", range(3))
 def test_outlines_of_a_convex_solid_enclose_its_picture(backend: str, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -129,7 +129,7 @@ def test_outlines_of_a_convex_solid_enclose_its_picture(backend: str, seed: int)
     assert bool((raster.bins.facing[0, raster.face_id[raster.face_id >= 0]] == 1).all())
 
 
-@both_backends
+@every_backend
 def test_a_box_seen_straight_on_has_its_outline_once(backend: str) -> None:
     # Four sides are exactly edge-on: det = 0 counts as a front, so of the two edges that coincide in the image only the
     # one that borders the back is an outline.
@@ -140,7 +140,7 @@ def test_a_box_seen_straight_on_has_its_outline_once(backend: str) -> None:
     assert enclosed_area(lines) == pytest.approx(100)
 
 
-@both_backends
+@every_backend
 def test_boundaries_are_outlines_and_inner_edges_are_not(backend: str) -> None:
     # A strip of three squares, the middle one folded over so that its back is seen.
     points = torch.tensor([[x, y, 2.0] for x in (4, 16, 10, 24) for y in (5, 12)])
@@ -153,7 +153,7 @@ def test_boundaries_are_outlines_and_inner_edges_are_not(backend: str) -> None:
     assert bool((fold.normal_px[:, 0] > 0).all()) and length(fold) == pytest.approx(7)
 
 
-@both_backends
+@every_backend
 def test_three_faces_at_an_edge(backend: str) -> None:
     points = torch.tensor([[10.0, 5, 2], [10, 20, 2], [20, 12, 2], [25, 12, 2], [2, 12, 2]])
     one_side, both_sides = torch.tensor([[0, 2, 1], [0, 3, 1]]), torch.tensor([[0, 2, 1], [0, 3, 1], [0, 4, 1]])
@@ -162,7 +162,7 @@ def test_three_faces_at_an_edge(backend: str) -> None:
         assert bool((edge_of(lines, faces) == torch.tensor([0, 1])).all(1).any()) == is_silhouette
 
 
-@both_backends
+@every_backend
 def test_only_the_part_inside_the_image_counts(backend: str) -> None:
     verts = parallel_points(square_px(-20, -20, 30))[None]  # its lower right corner (10, 10) is inside
     lines = segments_of(verts, SQUARE, backend)
@@ -174,7 +174,7 @@ def test_only_the_part_inside_the_image_counts(backend: str) -> None:
         assert len(segments_of(verts, SQUARE, backend).pixel) == 0
 
 
-@both_backends
+@every_backend
 def test_an_edge_that_passes_the_near_plane_starts_there(backend: str) -> None:
     # A wall x = 1 whose lower edge y = 1 runs from behind the camera to depth 50; near = 2.
     wall = perspective_points(torch.tensor([[[1.0, 1, -10], [1, 1, 50], [1, -30, 50]]]))
@@ -188,7 +188,7 @@ def test_an_edge_that_passes_the_near_plane_starts_there(backend: str) -> None:
     assert len(segments_of(behind, torch.tensor([[0, 1, 2]]), backend, near=2.0).pixel) == 0
 
 
-@both_backends
+@every_backend
 def test_what_is_plainly_hidden_is_left_out_and_what_may_show_is_kept(backend: str) -> None:
     screen, small = square_px(3, 3, 24, depth=2), square_px(10, 10, 6, depth=3)
     faces = torch.cat([SQUARE, SQUARE + 4])
@@ -200,8 +200,7 @@ def test_what_is_plainly_hidden_is_left_out_and_what_may_show_is_kept(backend: s
         assert float(lines.normal_px[lines.face >= 2].norm(dim=1).sum()) > 11
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 3, n_views=3, dtype=dtype)
     together = segments_of(verts, faces, backend)
@@ -212,7 +211,7 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
         assert_same_bits(tuple(part[mine] for part in together[1:]), alone[1:])
 
 
-@both_backends
+@every_backend
 def test_nothing_to_outline(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     behind = verts * torch.tensor([1, 1, -1, -1])
@@ -221,8 +220,7 @@ def test_nothing_to_outline(backend: str) -> None:
         assert [tuple(part.shape) for part in lines] == [(0,), (0,), (0, 3), (0, 2), (0, 2), (0,), (0,)]
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e20, 1e30, torch.inf, torch.nan])
 def test_huge_tiny_and_broken_coordinates(backend: str, dtype: torch.dtype, size: float) -> None:
     for kind in ("crossing", "parallel"):
@@ -234,7 +232,7 @@ def test_huge_tiny_and_broken_coordinates(backend: str, dtype: torch.dtype, size
         assert float(lines.xy_px.min()) >= -1 and float(lines.xy_px.max()) <= WIDTH + 1
 
 
-@both_backends
+@every_backend
 def test_faces_without_area(backend: str) -> None:
     # A repeated corner and a point: nothing that is longer than nothing.
     points = torch.cat([square_px(5, 7, 10), torch.tensor([[9.0, 9, 2]])])

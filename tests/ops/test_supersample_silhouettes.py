@@ -4,12 +4,14 @@ import pytest
 import torch
 from support.op_problems import offsets_of
 from support.triangle_soups import (
+    CPU_BACKENDS,
     HEIGHT,
     WIDTH,
     assert_all_finite,
     assert_same_bits,
-    both_backends,
     both_dtypes,
+    every_backend,
+    every_backend_and_dtype,
     every_soup,
     parallel_points,
     raster_of,
@@ -34,7 +36,7 @@ def plan_of(
     )
 
 
-@both_backends
+@every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     # A square from (1, 1) to (3, 3) before another one, twice as large: the outline of the first passes eight pixels
@@ -67,7 +69,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     assert not bool(found.segments.depth_weight.any())
 
 
-@both_backends
+@pytest.mark.parametrize("backend", CPU_BACKENDS)  # Triton's interpreter is slow, and its plans are the reference's
 @every_soup
 def test_it_is_contours_and_probe_one_after_the_other(kind: str, backend: str) -> None:
     verts, faces = soup(kind, 3, dtype=torch.float64)
@@ -85,7 +87,7 @@ def test_it_is_contours_and_probe_one_after_the_other(kind: str, backend: str) -
     assert torch.equal(found.sample_face_id.reshape(-1), face)
 
 
-@both_backends
+@every_backend
 def test_hidden_outlines_are_left_out(backend: str) -> None:
     # A small triangle behind a large one, too near to its edge for the 3 x 3 pixels around to hide it plainly.
     points = torch.tensor([[2.0, 2, 1], [30, 2, 1], [2, 25, 1], [2.2, 2.3, 3], [3.4, 2.3, 3], [2.2, 3.5, 3]])
@@ -97,8 +99,7 @@ def test_hidden_outlines_are_left_out(backend: str) -> None:
     assert bool((found.segments.face == 0).all()) and len(found.outside.segment) == 0
 
 
-@both_backends
-@both_dtypes
+@every_backend_and_dtype
 def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtype) -> None:
     verts, faces = soup("crossing", 2, n_views=3, dtype=dtype)
     together = plan_of(verts, faces, backend)
@@ -118,7 +119,7 @@ def test_views_together_are_the_views_one_by_one(backend: str, dtype: torch.dtyp
     assert first_sample == len(together.samples.pixel)
 
 
-@both_backends
+@every_backend
 def test_nothing_to_see(backend: str) -> None:
     verts, faces = soup("in_front", 0)
     for nothing in ((verts, faces[:0]), (-verts, faces)):
@@ -127,7 +128,7 @@ def test_nothing_to_see(backend: str) -> None:
         assert not any(len(each) for each in lists)
 
 
-@both_backends
+@every_backend
 @pytest.mark.parametrize("size", [1e-6, 1e6, 1e18])
 def test_huge_and_tiny_coordinates(backend: str, size: float) -> None:
     verts, faces = soup("crossing", 3)

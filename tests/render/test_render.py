@@ -301,7 +301,7 @@ def test_no_gradient_is_recorded_where_none_is_wanted():
 def test_errors():
     with pytest.raises(ShapeError, match="no objects"):
         render(Scene({}), flat_camera())
-    with pytest.raises(BackendError, match="must be one of numba, reference"):
+    with pytest.raises(BackendError, match="must be one of numba, triton, reference"):
         render(scene_of(placed(triangle())), flat_camera(), backend="cuda")
     with pytest.raises(ShapeError, match="one row per vertex"):
         render(scene_of(placed(triangle(), Unlit(torch.ones(7, 3)))), flat_camera())

@@ -81,7 +81,7 @@ class Outcome(NamedTuple):
 
 def waves(tensor: Tensor) -> Tensor:
     """Return weights between -1 and 1 for the entries of a tensor."""
-    return torch.linspace(-1, 2, tensor.numel(), dtype=tensor.dtype).reshape(tensor.shape).cos()
+    return torch.linspace(-1, 2, tensor.numel(), dtype=tensor.dtype).reshape(tensor.shape).cos().to(tensor.device)
 
 
 def value_and_gradients(

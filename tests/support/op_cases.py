@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from support import op_problems as make
+from support.op_arguments import tensors_in
 from support.shapes import flat_camera, wavy_sheet
-from support.triangle_soups import HEIGHT, WIDTH, parallel_points, soup
+from support.triangle_soups import HEIGHT, INTERPRETED, WIDTH, parallel_points, soup
 
 from diffrender.ops.antialias import antialias
 from diffrender.ops.barycentrics import barycentrics
@@ -48,7 +49,9 @@ class OpCase:
 
     op: the public function.
     problems: arguments that differ in what code they run, or in how hard they are; `seeds` of each are compared with
-        the reference.
+        the reference. interpreted: those that suffice for Triton's interpreter, which is slow; all if there are none.
+    calls: those that differ in which tensors are given, by which Triton's interpreter is tested in how it is called
+        (layouts of memory, which gradients are wanted), not in what it computes; the first if there are none.
     large: arguments of enough items that several threads share them.
     differentiable: the arguments it is differentiable in; constants: floats documented to get no gradient.
     small: float64 arguments for gradcheck of all differentiable arguments except `not_in_gradcheck`.
@@ -81,15 +84,37 @@ class OpCase:
     comparable: Callable[[Arguments, Any], Any] = lambda arguments, result: result
     unchecked: tuple[str, ...] = ()
     mistakes: Mapping[str, Arguments] = field(default_factory=dict)
+    interpreted: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The name in ops.backend.OPS."""
         return self.op.__name__
 
+    def problems_for(self, backend: str) -> Mapping[str, Problem]:
+        """Return the problems by which an implementation is tested in what it computes: all of them on a GPU."""
+        return self._chosen(self.interpreted or tuple(self.problems), backend)
+
+    def calls_for(self, backend: str) -> Mapping[str, Problem]:
+        """Return the problems by which an implementation is tested in how it is called."""
+        return self._chosen(self.calls or tuple(self.problems)[:1], backend)
+
+    def _chosen(self, labels: tuple[str, ...], backend: str) -> Mapping[str, Problem]:
+        is_slow = INTERPRETED and backend == "triton"
+        return {label: self.problems[label] for label in labels} if is_slow else self.problems
+
     def first(self, dtype: torch.dtype = torch.float32) -> Arguments:
         """Return the arguments of the first problem."""
         return next(iter(self.problems.values()))(dtype, 0)
+
+    def leaves(self, arguments: Arguments) -> list[str]:
+        """Return the paths of the tensors among these arguments that the op is differentiable in."""
+        return [
+            path
+            for path, _ in tensors_in(arguments)
+            if any(path == name or path.startswith(f"{name}[") for name in self.differentiable)
+        ]
 
 
 def named(op: Callable[..., Any], *arguments: Any, **options: Any) -> Arguments:
@@ -214,6 +239,7 @@ _CASES = (
         tolerance=(1e-6, 1e-6),
         relative="only",
         comparable=lambda arguments, raster: (raster.face_id, raster.depth, raster.bins[:3]),
+        interpreted=("in_front 1", "crossing 1", "parallel 1", "degenerate 2"),
         mistakes={
             "height and width must be in 1..32767, got 0 x 4": {"height": 0, "width": 4},
             "height and width must be in 1..32767, got 4 x 40000": {"height": 4, "width": 40000},
@@ -228,6 +254,7 @@ _CASES = (
         empty=(("F",), ("N",), ("V", "F")),
         seeds=3,
         tolerance=(1e-9, 1e-5),
+        calls=("jumps",),
     ),
     OpCase(
         query_visibility,
@@ -238,6 +265,8 @@ _CASES = (
         tolerance=(1e-6, 1e-6),
         relative="only",
         unchecked=("bins.facing", "bins.centers"),
+        interpreted=("degenerate", "past a part"),
+        calls=("past a part",),
     ),
     OpCase(
         intersections,
@@ -263,6 +292,8 @@ _CASES = (
         seeds=2,
         tolerance=(1e-9, 1e-5),
         comparable=_supersampled,
+        interpreted=("parallel 1", "crossing 5", "degenerate 5"),
+        calls=("crossing 5",),
         unchecked=("raster.bins.centers",),
     ),
     OpCase(
@@ -301,10 +332,21 @@ _CASES = (
             }
             for (height, width), channels in product(_MIP_SIZES, (1, 3, 5))
         }
-        | {"several images": _several_images},
+        | {"several images": _several_images}
+        | {
+            f"{height}x{width} in several launches": lambda dtype, seed, shape=(height, width, 3): {
+                "texels": make.texels_of(*shape, dtype)
+            }
+            for height, width in ((96, 16), (36, 44), (81, 73), (66, 130))
+        },
         {"one image": lambda dtype, seed: {"texels": make.texels_of(301, 260, 3, dtype)}},
         differentiable=("texels",),
         small={"odd and even": lambda dtype, seed: {"texels": make.texels_of(5, 6, 2, dtype)}},
+        interpreted=(
+            *(f"{height}x{width} 3" for height, width in _MIP_SIZES), "13x6 1", "13x6 5", "several images",
+            *(f"{size} in several launches" for size in ("96x16", "36x44", "81x73", "66x130")),
+        ),
+        calls=("several images",),
         empty=(("C",),),
         tolerance=(1e-12, 1e-6),
         gradients=_DEFAULT,
@@ -351,6 +393,11 @@ _CASES = (
         ),
         empty=(("M",), ("C",)),
         gradients=_DEFAULT,
+        interpreted=(
+            *(f"{kind} {wrap} 13x20 3" for kind, wrap in product(("none", "width", "derivatives"), WRAPS)),
+            *(f"derivatives {wrap} {size}" for wrap, size in product(WRAPS, ("16x8 1", "1x6 4", "5x1 2"))),
+        ),
+        calls=("none repeat 13x20 3", "width repeat 13x20 3", "derivatives clamp 13x20 3"),
         mistakes={
             "wrap must be one of repeat, clamp, got 'mirror'": {"wrap": "mirror"},
             "footprint must have shape [M] with M = 400, got [3]": {"footprint": torch.zeros(3)},
@@ -377,6 +424,7 @@ _CASES = (
         tolerance=(1e-12, 1e-6),
         gradients=({"relative_l2_at_most": 1e-11}, {"relative_l2_at_most": 1e-5}),
         precise=True,
+        calls=(str(_SHARED_BY_LAMBERT[0]), str(_SHARED_BY_LAMBERT[-1])),
     ),
     OpCase(
         ggx,
@@ -389,6 +437,7 @@ _CASES = (
         tolerance=(1e-12, 1e-6),
         gradients=({"relative_l2_at_most": 1e-10}, {"relative_l2_at_most": 1e-5}),
         precise=True,
+        calls=(str(_SHARED_BY_GGX[0]), str(_SHARED_BY_GGX[-1])),
     ),
     OpCase(
         sample_shadow_map,
@@ -424,6 +473,9 @@ _CASES = (
                for shape, sigma in product(((1, 4, 5, 2), (2, 1, 3, 1)), (0.4, 3.0))},
         empty=(("N",), ("H",), ("W",), ("C",)),
         gradients=_DEFAULT,
+        interpreted=(
+            *(f"{sigma} {shape}" for sigma, shape in product((0.3, 20.0), _BLUR_SHAPES[:4])), f"2.5 {_BLUR_SHAPES[4]}",
+        ),
         mistakes={
             f"sigma_px must be at least 0, got {sigma_px}": {"sigma_px": sigma_px}
             for sigma_px in (-0.1, math.nan, math.inf)

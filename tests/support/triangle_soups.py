@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,23 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.rasterize import Raster, rasterize
 from diffrender.ops.silhouettes import SilhouetteSegments, silhouettes
 
-BACKENDS = ("numba", "reference")
+# Triton's kernels run on a GPU or, as in these tests, through its interpreter on the CPU.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+CPU_BACKENDS = ("numba", "reference")
+BACKENDS = ("numba", "triton", "reference") if INTERPRETED else CPU_BACKENDS
 DTYPES = (torch.float32, torch.float64)
 HEIGHT, WIDTH = 29, 43  # odd, not square, several tiles
-both_backends = pytest.mark.parametrize("backend", BACKENDS)
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=("float32", "float64"))
+# For tests that take long through Triton's interpreter: the same kernels, in float32 only.
+every_backend_and_dtype = pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [
+        pytest.param(backend, dtype, id=f"{str(dtype).removeprefix('torch.')}-{backend}")
+        for backend in BACKENDS
+        for dtype in DTYPES[: 1 if backend == "triton" else 2]
+    ],
+)
 every_soup = pytest.mark.parametrize("kind", ("in_front", "crossing", "parallel", "degenerate"))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -105,7 +104,7 @@ def forward(
     size: tuple[int, int, int],
 ) -> Tensor:
     """See op.antialias; segments have a gradient and no value."""
-    image = torch.empty((*size, radiance.shape[1] + 1), dtype=radiance.dtype)
+    image = radiance.new_empty((*size, radiance.shape[1] + 1))
     flat = image.numpy().reshape(-1, image.shape[-1])
     parallel_for(resolve, len(flat), 32768, *as_numpy(radiance, pixel, weight, background), flat)
     return image
@@ -141,7 +140,7 @@ def backward(
 def radiance_gradient(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
-    grad_radiance = torch.empty((len(pixel), flat.shape[1] - 1), dtype=grad_image.dtype)
+    grad_radiance = grad_image.new_empty((len(pixel), flat.shape[1] - 1))
     parallel_for(scatter_rows, len(pixel), 65536, flat, *as_numpy(pixel, weight), grad_radiance.numpy())
     return grad_radiance
 

@@ -69,7 +69,7 @@ def antialias(
     segments: P visible silhouette segments. Each must be there once, or its gradient counts twice.
     background: [C] colour where no sample is.
     size: N, H, W.
-    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Raises ShapeError for shapes, dtypes or devices that do not agree.
     Source: Li et al. 2018, "Differentiable Monte Carlo ray tracing through edge sampling"; NOTES.md has the derivation.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -76,7 +75,7 @@ def add_gradient(start, end, total_grad, grad, verts, faces, views, face_id, xy)
 
 def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor) -> Tensor:
     """See op.barycentrics."""
-    out = torch.empty((len(face_id), 3), dtype=verts_hom.dtype)
+    out = verts_hom.new_empty((len(face_id), 3))
     parallel_for(evaluate, len(face_id), 32768, *as_numpy(verts_hom, faces, view, face_id, xy_px), out.numpy())
     return out
 

@@ -29,7 +29,7 @@ def barycentrics(
     view, face_id: [M] int64; point m is seen in view[m] on faces[face_id[m]]. Drop the -1 of pixels that see nothing
         first: indices are not checked, and it would count from the end.
     xy_px: [M, 2] (x, y) in pixels, the centre of pixel (row i, column j) at (j + 0.5, i + 0.5).
-    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Only interpolated values are wanted, not the coordinates? `interpolate_at_pixels` is quicker.
     Raises ShapeError for shapes, dtypes or devices that do not agree.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -84,7 +83,7 @@ def forward(images: Tensor, weights: Tensor) -> Tensor:
     """See op.blur."""
     array, shape, n_channels = _passes(images)
     rows = np.empty((shape[0] * shape[1], shape[2]), array.dtype)
-    out = torch.empty(images.shape, dtype=images.dtype)
+    out = images.new_empty(images.shape)
     n_bands = -(-shape[2] // BAND)
     parallel_for(blur_rows, len(rows), 64, array.reshape(rows.shape), n_channels, weights.numpy(), rows)
     arguments = (rows.reshape(shape), n_bands, weights.numpy(), False, out.numpy().reshape(shape))
@@ -96,7 +95,7 @@ def backward(grad: Tensor, weights: Tensor) -> Tensor:
     """Return gradient with respect to images: the two passes transposed, in reverse order."""
     array, shape, n_channels = _passes(grad)
     columns = np.empty(shape, array.dtype)
-    out = torch.empty(grad.shape, dtype=grad.dtype)
+    out = grad.new_empty(grad.shape)
     n_bands = -(-shape[2] // BAND)
     arguments = (array.reshape(shape), n_bands, weights.numpy(), True, columns)
     parallel_for(blur_columns, shape[0] * n_bands, 1, *arguments)

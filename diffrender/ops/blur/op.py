@@ -32,7 +32,7 @@ def blur(images: Tensor, sigma_px: float, *, backend: str | None = None) -> Tens
     if name == "reference":
         return module.forward(images, sigma_px)
     reach = math.ceil(4 * sigma_px)
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma_px) ** 2)
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu") / sigma_px) ** 2)
     return _Blur.apply(images, (weights / weights.sum()).to(images.dtype), module)  # type: ignore[return-value]
 
 

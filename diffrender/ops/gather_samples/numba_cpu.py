@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -94,9 +93,9 @@ def forward(
     first = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(count, out=first[1:])
     n_samples = int(first[-1])
-    pixel, view, face = (torch.empty(n_samples, dtype=torch.int64) for _ in range(3))
-    xy = torch.empty((n_samples, 2), dtype=offsets.dtype)
-    weight = torch.empty(n_samples, dtype=offsets.dtype)
+    pixel, view, face = (face_id.new_empty(n_samples) for _ in range(3))
+    xy = offsets.new_empty((n_samples, 2))
+    weight = offsets.new_empty(n_samples)
     outputs = tuple(tensor.numpy() for tensor in (pixel, view, face, xy, weight))
     parallel_for(fill_rows, len(rows), grain, rows, height, *shared, offsets.contiguous().numpy(), first, *outputs)
     return pixel, view, face, xy, weight

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -188,7 +187,7 @@ def forward(
 ) -> Tensor:
     """See op.ggx."""
     inputs = _inputs(normal, to_camera, to_light, base_color, metallic, roughness, diffuse_table)
-    out = torch.empty((len(normal), to_light.shape[1], 3), dtype=normal.dtype)
+    out = normal.new_empty((len(normal), to_light.shape[1], 3))
     parallel_for(evaluate, len(normal), GRAIN, *inputs, out.numpy())
     return out
 
@@ -208,7 +207,7 @@ def backward(
     inputs = (normal, to_camera, to_light, base_color, metallic, roughness)
     n_points = len(normal)
     grads = [
-        torch.empty((n_points if wanted else 0, *part.shape[1:]), dtype=part.dtype)
+        part.new_empty((n_points if wanted else 0, *part.shape[1:]))
         for part, wanted in zip(inputs, wants[:-1], strict=True)
     ]
     outputs = [grad.numpy() for grad in grads]

@@ -37,7 +37,7 @@ def ggx(
     metallic: [M or 1, 1] in 0..1.
     roughness: [M or 1, 1] in 0..1; alpha = roughness^2. Below formulas.LEAST_ROUGHNESS it is held, with no gradient.
     diffuse_table: [R, K, 1] T over roughness and cosine, as `formulas.look_up` takes it; at least 2 rows and columns.
-    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Raises ShapeError for shapes, dtypes or devices that do not agree.
     Source: glTF 2.0 specification, appendix B; NOTES.md has the gradient.

@@ -82,7 +82,7 @@ def bary_gradient(start, end, grad, values, faces, face_id, out):
 
 def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
     """See op.interpolate."""
-    out = torch.empty((len(face_id), values.shape[1]), dtype=values.dtype)
+    out = values.new_empty((len(face_id), values.shape[1]))
     parallel_for(evaluate, len(face_id), 32768, *as_numpy(values, faces, face_id, bary), out.numpy())
     return out
 

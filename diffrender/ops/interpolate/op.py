@@ -20,7 +20,7 @@ def interpolate(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor, *,
         texture coordinates have faces of their own.
     face_id: [M] int64; -1 is not allowed, as in `barycentrics`.
     bary: [M, 3] weights of the corners, as from `barycentrics`.
-    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Raises ShapeError for shapes, dtypes or devices that do not agree.
     """

@@ -149,7 +149,7 @@ def forward(
     points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     outputs = []
     for part in _by_threes(values):
-        out = torch.empty((len(face_id), CHANNELS), dtype=values.dtype)
+        out = values.new_empty((len(face_id), CHANNELS))
         parallel_for(evaluate, len(face_id), 16384, part.numpy(), *points, out.numpy())
         outputs.append(out)
     if len(outputs) == 1 and values.shape[1] == CHANNELS:

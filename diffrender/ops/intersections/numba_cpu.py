@@ -143,13 +143,13 @@ def forward(
 
     def outputs(count: int) -> tuple[Tensor, ...]:
         return (
-            torch.empty(count, dtype=torch.int64),
-            torch.empty((count, 2), dtype=torch.int64),
-            torch.empty((count, 2, 3), dtype=verts_hom.dtype),
-            torch.empty((count, 2), dtype=torch.float64),
-            torch.empty(count, dtype=torch.float64),
-            torch.empty((count, 2, 2), dtype=verts_hom.dtype),
-            torch.empty((count, 2), dtype=verts_hom.dtype),
+            pixel.new_empty(count),
+            pair.new_empty((count, 2)),
+            verts_hom.new_empty((count, 2, 3)),
+            verts_hom.new_empty((count, 2), dtype=torch.float64),
+            verts_hom.new_empty(count, dtype=torch.float64),
+            verts_hom.new_empty((count, 2, 2)),
+            verts_hom.new_empty((count, 2)),
         )
 
     count = np.zeros(len(pixel), np.int64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -49,7 +48,7 @@ def gradients(start, end, grad, normal, to_light, base_color, grad_normal, grad_
 
 def forward(normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:
     """See op.lambert."""
-    out = torch.empty((len(normal), to_light.shape[1], 3), dtype=normal.dtype)
+    out = normal.new_empty((len(normal), to_light.shape[1], 3))
     parallel_for(evaluate, len(normal), GRAIN, *as_numpy(normal[:, None], to_light, base_color[:, None], out))
     return out
 
@@ -61,8 +60,7 @@ def backward(
     inputs = (normal, to_light, base_color)
     n_points = len(normal)
     grads = [
-        torch.empty((n_points if wanted else 0, *part.shape[1:]), dtype=part.dtype)
-        for part, wanted in zip(inputs, wants, strict=True)
+        part.new_empty((n_points if wanted else 0, *part.shape[1:])) for part, wanted in zip(inputs, wants, strict=True)
     ]
     vectors = as_numpy(grad_out, normal[:, None], to_light, base_color[:, None])
     parallel_for(gradients, n_points, GRAIN, *vectors, *(grad.numpy() for grad in grads))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -47,13 +46,13 @@ def gradients(start, end, vectors, grad, out):
 
 def forward(vectors: Tensor) -> Tensor:
     """See op.normalize."""
-    out = torch.empty(vectors.shape, dtype=vectors.dtype)
+    out = vectors.new_empty(vectors.shape)
     parallel_for(evaluate, len(vectors), GRAIN, *as_numpy(vectors, out))
     return out
 
 
 def backward(grad_out: Tensor, vectors: Tensor, wants: Sequence[bool]) -> tuple[Tensor]:
     """See run_differentiable."""
-    grad = torch.empty(vectors.shape, dtype=vectors.dtype)
+    grad = vectors.new_empty(vectors.shape)
     parallel_for(gradients, len(vectors), GRAIN, *as_numpy(vectors, grad_out, grad))
     return (grad,)

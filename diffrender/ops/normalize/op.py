@@ -20,7 +20,7 @@ def normalize(vectors: Tensor, *, backend: str | None = None) -> Tensor:
         to_camera = normalize(eye - position)                                   # [M, 3]
 
     vectors: [M, 3] float32 or float64. A NaN stays one.
-    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Raises ShapeError for another shape or dtype.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -16,8 +15,10 @@ from diffrender.threads import parallel_for
 @njit(nogil=True, cache=True, inline="always")
 def pixel_of(xy, q, height, width):
     """Return column and row of the pixel that holds point q, the nearest one for points outside."""
-    column = min(max(np.int64(np.floor(xy[q, 0])), 0), width - 1)
-    row = min(max(np.int64(np.floor(xy[q, 1])), 0), height - 1)
+    x, y = xy[q, 0], xy[q, 1]
+    # Compared first, because what is too large for an integer becomes any.
+    column = width - 1 if x >= width else (np.int64(x) if x > 0 else 0)
+    row = height - 1 if y >= height else (np.int64(y) if y > 0 else 0)
     return column, row
 
 
@@ -125,8 +126,8 @@ def forward(
     offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)
     order = np.empty(len(xy), np.int64)
     file_points(view_array, xy, height, width, tiles_x, tiles_y, offset, order)
-    out_face = torch.empty(len(xy), dtype=torch.int64)
-    out_depth = torch.empty(len(xy), dtype=xy_px.dtype)
+    out_face = view.new_empty(len(xy))
+    out_depth = xy_px.new_empty(len(xy))
     parallel_for(
         fill_points,
         len(verts) * tiles_x * tiles_y,

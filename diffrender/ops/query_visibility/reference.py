@@ -25,8 +25,9 @@ def forward(
     functions = edge_functions(verts_hom, faces)
     face_id = faces.new_full((len(xy_px),), -1)
     depth = xy_px.new_zeros(len(xy_px))
-    column = xy_px[:, 0].floor().long().clamp(0, width - 1)
-    row = xy_px[:, 1].floor().long().clamp(0, height - 1)
+    # The nearest pixel; clamped first, because what is too large for an integer becomes any.
+    column = xy_px[:, 0].nan_to_num(0).clamp(0, width - 1).floor().long()
+    row = xy_px[:, 1].nan_to_num(0).clamp(0, height - 1).floor().long()
     # The points sorted by pixel: those of pixel p are order[first[p] : first[p + 1]].
     point_pixel = (view * height + row) * width + column
     order = point_pixel.argsort(stable=True)

@@ -82,7 +82,7 @@ def rasterize(
     height, width: size of the image in pixels, at most 32767.
     near: the smallest depth drawn, in units of the world.
     layers: 1 is quickest, since faces behind others are skipped; more where something is to be seen through.
-    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Raises ShapeError for shapes, dtypes or devices that do not agree, and for sizes out of range.
     Source: Olano & Greer 1997 (homogeneous edge functions).

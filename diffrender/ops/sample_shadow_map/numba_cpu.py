@@ -139,7 +139,7 @@ def backward(
         segments = VisibleSegments(
             occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, torch.zeros_like(occluders.front)
         )
-        every = torch.ones((n_maps, height, width, 1), dtype=grad.dtype)
+        every = grad.new_ones((n_maps, height, width, 1))
         grad_verts = segment_gradient(every, worth[:, None], verts_hom, faces, segments)
     return grad_xy, grad_verts
 

@@ -71,7 +71,7 @@ def sample_shadow_map(
     occluders: the silhouette segments in the maps; none where only xy_px needs a gradient.
     verts_hom: [L, V, 4] homogeneous pixel coordinates in the maps.
     faces: [F, 3] int64 into V.
-    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Raises ShapeError for shapes, dtypes or devices that do not agree, and for a radius below 1.
     """

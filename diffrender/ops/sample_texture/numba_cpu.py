@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -153,7 +152,7 @@ def forward(
     texels: Tensor, sizes: tuple[tuple[int, int], ...], uv: Tensor, footprint: Tensor | None, wrap: str
 ) -> Tensor:
     """See op.sample_texture."""
-    out = torch.empty((len(uv), texels.shape[1]), dtype=texels.dtype)
+    out = texels.new_empty((len(uv), texels.shape[1]))
     positions = _positions(sizes, uv, footprint, wrap)
     parallel_for(evaluate, len(uv), GRAIN, *as_numpy(texels), *positions, out.numpy())
     return out
@@ -172,8 +171,8 @@ def backward(
     wants_texels, _, wants_uv, wants_footprint, _ = wants
     positions = _positions(sizes, uv, footprint, wrap)
     n_points = len(uv) if wants_uv or wants_footprint else 0
-    grad_uv = torch.empty((n_points, 2), dtype=uv.dtype)
-    flat = torch.empty((n_points, positions[3].shape[1]), dtype=uv.dtype)
+    grad_uv = uv.new_empty((n_points, 2))
+    flat = uv.new_empty((n_points, positions[3].shape[1]))
     grad, texel_array = as_numpy(grad_out, texels)
     shared = (grad, texel_array, *positions, grad_uv.numpy(), flat.numpy())
     grad_texels = None

@@ -40,7 +40,7 @@ def sample_texture(
         level, since bilinear filtering already weighs an area wider than a texel. It is smooth in the derivatives.
         Omitted, distant textures flicker as the camera moves, and their gradients only reach single texels.
     wrap: what the texture is outside of 0..1: "repeat" for tiles, "clamp" for the border texel.
-    backend: None for the device's own (Numba on the CPU, PyTorch elsewhere), "numba" or "reference".
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Raises ShapeError for an unknown wrap, and for shapes, dtypes or devices that do not agree.
     Source: Williams 1983, "Pyramidal parametrics"; Heckbert 1986, "Survey of texture mapping".

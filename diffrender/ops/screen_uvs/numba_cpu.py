@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
 
@@ -144,8 +143,8 @@ def forward(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """See op.screen_uvs."""
     inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
-    uv = torch.empty((len(face_id), 2), dtype=uvs.dtype)
-    derivatives = torch.empty((len(face_id), 2, 2), dtype=uvs.dtype)
+    uv = uvs.new_empty((len(face_id), 2))
+    derivatives = uvs.new_empty((len(face_id), 2, 2))
     parallel_for(evaluate, len(face_id), GRAIN, *inputs, uv.numpy(), derivatives.numpy())
     return uv, derivatives
 

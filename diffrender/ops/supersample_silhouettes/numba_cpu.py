@@ -168,7 +168,7 @@ def query_tiles(
     first_of_row = np.searchsorted(pixels, np.arange(len(verts) * height + 1) * width)
     point_offset, order = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64), np.empty(len(xy), np.int64)
     file_points(view, xy, height, width, tiles_x, tiles_y, point_offset, order)
-    sample_face_id = torch.empty((len(pixels), len(offsets)), dtype=torch.int64)
+    sample_face_id = torch.empty((len(pixels), len(offsets)), dtype=torch.int64, device="cpu")
     outside_face, outside_depth = np.empty(len(xy), np.int64), np.empty(len(xy))
     parallel_for(
         fill_tiles,
@@ -247,21 +247,16 @@ def find_visible_segments(
     n_pixels: int,
 ) -> tuple[VisibleSegments, OutsidePoints, Tensor, Tensor, Tensor]:
     """Return the segments that are seen, what is just outside them, and their edge, xy_px and touches."""
-    count, dtype = len(xy), segments.bary.dtype
+    count, numbers, reals = len(xy), segments.pixel, segments.bary
     visible = VisibleSegments(
-        torch.empty(count, dtype=torch.int64),
-        torch.empty(count, dtype=torch.int64),
-        torch.empty((count, 3), dtype=dtype),
-        torch.empty((count, 2), dtype=dtype),
-        torch.empty(count, dtype=dtype),
+        numbers.new_empty(count),
+        numbers.new_empty(count),
+        reals.new_empty((count, 3)),
+        reals.new_empty((count, 2)),
+        reals.new_empty(count),
     )
-    numbers = [torch.empty(count, dtype=torch.int64) for _ in range(3)]
-    outside = OutsidePoints._make([*numbers, torch.empty((count, 2), dtype=dtype)])
-    others = (
-        torch.empty(count, dtype=torch.int64),
-        torch.empty((count, 2), dtype=torch.float64),
-        torch.empty(count, dtype=torch.bool),
-    )
+    outside = OutsidePoints._make([*(numbers.new_empty(count) for _ in range(3)), reals.new_empty((count, 2))])
+    others = (numbers.new_empty(count), segments.xy_px.new_empty((count, 2)), reals.new_empty(count, dtype=torch.bool))
     arguments = (*as_numpy(*segments), outside_face, outside_depth, touches, xy, *as_numpy(*visible, *outside, *others))
     n_seen, n_inner = keep_visible(n_pixels, *arguments)
     seen, beyond = (part[:n_seen] for part in visible), (part[:n_inner] for part in outside)

@@ -60,7 +60,7 @@ def _cosine_weights(height: int, width: int) -> Tensor:
 @torch.no_grad()
 def _weights(height: int, width: int, kernel: Callable[[Tensor], Tensor]) -> Tensor:
     """Compute [W / 2 + 1, H, H] float32 weights by frequency, output row, input row; a constant map is preserved."""
-    like = torch.zeros((), dtype=torch.float64)
+    like = torch.zeros((), dtype=torch.float64, device="cpu")
     directions, solid_angle = map_directions(height, width, like)
     first = directions.unflatten(0, (height, width))[:, 0]
     rows = []

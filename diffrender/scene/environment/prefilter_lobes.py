@@ -44,7 +44,7 @@ def lobe_bands(roughness: Tensor) -> Tensor:
 def _band_table(dtype: torch.dtype, device: torch.device) -> Tensor:
     """Compute [BAND_ROWS, 4]: integrals over the sphere of the normalized lobe times Legendre polynomials 0 to 3."""
     # Denser towards the axis, where lobes of low roughness are narrow.
-    steps = (torch.arange(BAND_ANGLES, dtype=torch.float64) + 0.5) / BAND_ANGLES
+    steps = (torch.arange(BAND_ANGLES, dtype=torch.float64, device="cpu") + 0.5) / BAND_ANGLES
     angle = math.pi / 2 * steps**2
     cosine = angle.cos()
     polynomials = torch.stack([cosine**0, cosine, (3 * cosine**2 - 1) / 2, (5 * cosine**3 - 3 * cosine) / 2])

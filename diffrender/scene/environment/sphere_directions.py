@@ -15,7 +15,7 @@ NEAREST_POLE = 1e-6
 
 def even_directions(like: Tensor) -> Tensor:
     """Return [S, 3] unit directions of equal solid angles (a Fibonacci spiral), in the dtype and device of `like`."""
-    index = torch.arange(EVEN_DIRECTIONS, dtype=torch.float64) + 0.5
+    index = torch.arange(EVEN_DIRECTIONS, dtype=torch.float64, device="cpu") + 0.5
     y = 1 - 2 * index / EVEN_DIRECTIONS
     angle = index * math.pi * (1 + math.sqrt(5))
     across = (1 - y * y).sqrt()
@@ -33,9 +33,9 @@ def map_directions(height: int, width: int, like: Tensor) -> tuple[Tensor, Tenso
     Row 0 is around +y, the middle of the map is at +x, and +z is to the right of it: the view from inside, upright and
     not mirrored, as in Blender and glTF viewers.
     """
-    polar = math.pi * torch.arange(height + 1, dtype=torch.float64) / height
+    polar = math.pi * torch.arange(height + 1, dtype=torch.float64, device="cpu") / height
     middle = (polar[1:] + polar[:-1]) / 2
-    longitude = 2 * math.pi * ((torch.arange(width, dtype=torch.float64) + 0.5) / width - 0.5)
+    longitude = 2 * math.pi * ((torch.arange(width, dtype=torch.float64, device="cpu") + 0.5) / width - 0.5)
     across = middle.sin()[:, None]
     y = middle.cos()[:, None].expand(height, width)
     directions = torch.stack([across * longitude.cos(), y, across * longitude.sin()], -1)

@@ -156,9 +156,9 @@ class _SampledLight:
 
 def _uniforms(n_points: int, count: int, generator: torch.Generator, like: Tensor) -> Tensor:
     """Draw [M, count, 2] numbers in 0..1: the same low-discrepancy pattern for each point, shifted at random."""
-    steps = torch.tensor([1 / PLASTIC, 1 / PLASTIC**2], dtype=torch.float64)
-    pattern = torch.arange(count, dtype=torch.float64)[:, None] * steps
-    shift = torch.rand(n_points, 1, 2, generator=generator)
+    steps = torch.tensor([1 / PLASTIC, 1 / PLASTIC**2], dtype=torch.float64, device="cpu")
+    pattern = torch.arange(count, dtype=torch.float64, device="cpu")[:, None] * steps
+    shift = torch.rand(n_points, 1, 2, generator=generator, device="cpu")
     return ((pattern.float() + shift) % 1).to(like.device, like.dtype)
 
 

@@ -46,7 +46,7 @@ def _albedo_table() -> Tensor:
     """
 
     def alpha_of(roughness: float) -> Tensor:
-        return torch.tensor(max(roughness, LEAST_ROUGHNESS) ** 2, dtype=torch.float64)
+        return torch.tensor(max(roughness, LEAST_ROUGHNESS) ** 2, dtype=torch.float64, device="cpu")
 
     def cos_half_of(roughness: float, uniform: Tensor) -> Tensor:
         return ((1 - uniform) / (1 + (alpha_of(roughness) ** 2 - 1) * uniform)).sqrt()
@@ -65,6 +65,6 @@ def _diffuse_table() -> Tensor:
     scale, bias = _albedo_table().unbind(-1)
     left_over = 1 - (DIELECTRIC_F0 * scale + bias)
     # The mean over the hemisphere, weighted by the cosine c = s^2: 2 c dc = 4 s^3 ds.
-    s = torch.linspace(0, 1, COSINE_STEPS, dtype=torch.float64)
+    s = torch.linspace(0, 1, COSINE_STEPS, dtype=torch.float64, device="cpu")
     mean = torch.trapezoid(left_over * 4 * s**3, s, dim=1) / torch.trapezoid(4 * s**3, s)
     return (left_over / mean.sqrt()[:, None])[..., None]

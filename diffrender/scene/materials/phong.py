@@ -111,7 +111,7 @@ def _albedo_table() -> Tensor:
     """
 
     def exponent_of(roughness: float) -> Tensor:
-        return torch.tensor(2 / max(roughness, LEAST_ROUGHNESS) ** 4 - 2, dtype=torch.float64)
+        return torch.tensor(2 / max(roughness, LEAST_ROUGHNESS) ** 4 - 2, dtype=torch.float64, device="cpu")
 
     def cos_half_of(roughness: float, uniform: Tensor) -> Tensor:
         return (1 - uniform) ** (1 / (exponent_of(roughness) + 1))

@@ -51,9 +51,9 @@ def integrate(
         where l is below the surface.
     """
     n_polar, n_around = QUADRATURE
-    uniform = (torch.arange(n_polar, dtype=torch.float64)[:, None] + 0.5) / n_polar
-    angle = math.pi * (torch.arange(n_around, dtype=torch.float64)[None, :] + 0.5) / n_around
-    steps = torch.arange(COSINE_STEPS, dtype=torch.float64) / (COSINE_STEPS - 1)
+    uniform = (torch.arange(n_polar, dtype=torch.float64, device="cpu")[:, None] + 0.5) / n_polar
+    angle = math.pi * (torch.arange(n_around, dtype=torch.float64, device="cpu")[None, :] + 0.5) / n_around
+    steps = torch.arange(COSINE_STEPS, dtype=torch.float64, device="cpu") / (COSINE_STEPS - 1)
     cos_camera = (steps**2).clamp(LEAST_COSINE, MOST_COSINE)[:, None, None]
     rows = []
     for step in range(ROUGHNESS_STEPS):

@@ -1,0 +1,73 @@
+"""A separable blur on CUDA, one lane per number. Each sum has one order: results are the same bits each time."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from diffrender.ops.triton_launch import launch
+from diffrender.ops.triton_places import places
+
+# Numbers per program.
+BLOCK = 2048
+WARPS = 8
+
+
+@triton.jit(do_not_specialize=["rows", "length", "inner", "reach"])
+def blur_axis(
+    images, weights, out, rows, length, inner, reach, TRANSPOSED: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Blur images [rows, length, inner] along their middle axis, or apply the transpose.
+
+    weights: [2, 2 reach + 1] of the offsets -reach..reach, and the sum of the ones before each.
+    """
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    row, place, i = places(start, length, inner, BLOCK)
+    here, step, before = row < rows, inner.to(tl.int64), weights + 2 * reach + 1
+    line = images + row * length * step + i
+    total = tl.zeros([BLOCK], images.dtype.element_ty)
+    is_first, is_last = (place == 0).to(total.dtype), (place == length - 1).to(total.dtype)
+    # Offsets by a whole length or more lead outside from anywhere; from `low` to `high` they stay inside.
+    k, end = tl.maximum(reach - length + 1, 0), tl.minimum(reach + length, 2 * reach + 1)
+    low, high = tl.where(here, reach - place, end), reach - place + length
+    at = line + (place + k - reach) * step
+    while k < end:
+        share = tl.load(weights + k)
+        if TRANSPOSED:
+            # The blur reads the border for all that is outside of it.
+            share += is_first * tl.load(before + 2 * reach - k) + is_last * tl.load(before + k)
+        total += share * tl.load(at, (low <= k) & (k < high), other=0)
+        at += step
+        k += 1
+    if not TRANSPOSED:
+        beyond_last = reach - (length - 1 - place)
+        first = tl.load(line, here & (low > 0), other=0)
+        last = tl.load(line + (length - 1) * step, here & (beyond_last > 0), other=0)
+        total += first * tl.load(before + tl.maximum(low, 0), here, other=0)
+        total += last * tl.load(before + tl.maximum(beyond_last, 0), here, other=0)
+    tl.store(out + start + tl.arange(0, BLOCK), total, here)
+
+
+def forward(images: Tensor, weights: Tensor) -> Tensor:
+    """See op.blur."""
+    return _blur(images, weights, (2, 1), False)
+
+
+def backward(grad: Tensor, weights: Tensor) -> Tensor:
+    """Return gradient with respect to images: the two passes transposed, in reverse order."""
+    return _blur(grad, weights, (1, 2), True)
+
+
+def _blur(images: Tensor, weights: Tensor, axes: tuple[int, int], transposed: bool) -> Tensor:
+    before = torch.cat([weights.new_zeros(1), weights.double().cumsum(0)[:-1].to(weights.dtype)])
+    table = torch.stack([weights, before]).to(images.device, non_blocking=True)
+    for axis in axes:
+        images = images.contiguous()
+        out, reach = torch.empty_like(images), len(weights) // 2
+        rows, length, inner = images.shape[:axis].numel(), images.shape[axis], images.shape[axis + 1 :].numel()
+        size, constants = (rows, length, inner, reach), {"TRANSPOSED": transposed, "BLOCK": BLOCK, "num_warps": WARPS}
+        launch(blur_axis, triton.cdiv(images.numel(), BLOCK), images, table, out, *size, **constants)
+        images = out
+    return images

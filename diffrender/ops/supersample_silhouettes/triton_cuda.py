@@ -1,0 +1,182 @@
+"""Samples in silhouette pixels, and the visible segments, on CUDA. Decisions in float64, as in rasterize.
+
+Six host synchronisations: two of silhouettes, the number of refined pixels, one of the first query of a raster, the
+numbers of visible segments and of points outside them, and one of gather_samples.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from diffrender.geometry.topology import Topology
+from diffrender.ops.antialias import VisibleSegments
+from diffrender.ops.gather_samples import Samples
+from diffrender.ops.gather_samples.triton_cuda import forward as gather_samples
+from diffrender.ops.query_visibility.triton_cuda import forward as query_visibility
+from diffrender.ops.rasterize import Raster
+from diffrender.ops.silhouettes import SilhouetteSegments
+from diffrender.ops.silhouettes.triton_cuda import forward as silhouettes
+from diffrender.ops.supersample_silhouettes.op import (
+    OUTSIDE_PX,
+    TOUCHING_DEPTH,
+    TOUCHING_PX,
+    AntialiasPlan,
+    OutsidePoints,
+)
+from diffrender.ops.triton_launch import launch
+from diffrender.ops.triton_raster import EXACT, depth_of, edge_values, inward_edges, load_corners
+
+BLOCK = 128
+
+
+@triton.jit(do_not_specialize=["n_samples", "per_pixel", "n_segments", "height", "width"])
+def place_points(
+    pixels, offsets, segment_pixel, segment_xy, normal, view, xy, n_samples, per_pixel, n_segments, height, width,
+    OUTSIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write the view and place of all samples, pixel by pixel, and then of the points OUTSIDE the segments."""
+    point = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    is_sample, sample = point < n_samples, point % per_pixel
+    pixel = tl.load(pixels + point // per_pixel, is_sample, other=0)
+    x = (pixel % width).to(tl.float64) + tl.load(offsets + 2 * sample, is_sample, other=0)
+    y = (pixel // width % height).to(tl.float64) + tl.load(offsets + 2 * sample + 1, is_sample, other=0)
+
+    segment = point - n_samples
+    here = (is_sample == 0) & (segment < n_segments)
+    pixel = tl.where(here, tl.load(segment_pixel + segment, here, other=0), pixel)
+    nx = tl.load(normal + 2 * segment, here, other=0).to(tl.float64)
+    ny = tl.load(normal + 2 * segment + 1, here, other=0).to(tl.float64)
+    length = tl.maximum(tl.sqrt(nx * nx + ny * ny), 1e-12)
+    x = tl.where(here, tl.load(segment_xy + 2 * segment, here, other=0) + OUTSIDE * (nx / length), x)
+    y = tl.where(here, tl.load(segment_xy + 2 * segment + 1, here, other=0) + OUTSIDE * (ny / length), y)
+    here = here | is_sample
+    tl.store(view + point, pixel // (height * width), here)
+    tl.store(xy + 2 * point, x, here)
+    tl.store(xy + 2 * point + 1, y, here)
+
+
+@triton.jit(do_not_specialize=["n_segments", "n_verts"])
+def judge_segments(
+    verts, faces, view, pixel_xy, depth, outside_face, outside_depth, touches_out, listed, n_segments, n_verts,
+    STEEPEST: tl.constexpr, TOUCHING: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write whether the plane of the face outside passes through each segment, and which segments to list.
+
+    listed: [2, P]; 1 where a segment is seen, and where it then has a face outside.
+    """
+    p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = p < n_segments
+    face, z = tl.load(outside_face + p, here, other=-1), tl.load(depth + p, here, other=0)
+    beyond = tl.load(outside_depth + p, here, other=0)
+    a, b, c = load_corners(verts, faces, n_verts, tl.load(view + p, here, other=0), face, face >= 0)
+    edges = inward_edges(a, b, c)
+    x, y = tl.load(pixel_xy + 2 * p, here, other=0), tl.load(pixel_xy + 2 * p + 1, here, other=0)
+    at_segment = depth_of(edges, edge_values(edges, x, y))
+    tolerance = STEEPEST * tl.abs(beyond - at_segment) + TOUCHING * tl.abs(z)
+    touches = (face >= 0) & (tl.abs(at_segment - z) <= tolerance)
+    seen = (face < 0) | (beyond >= z) | touches
+    tl.store(touches_out + p, touches, here)
+    tl.store(listed + p, seen.to(tl.int8), here)
+    tl.store(listed + n_segments + p, (seen & (face >= 0)).to(tl.int8), here)
+
+
+@triton.jit(do_not_specialize=["n_segments"])
+def write_visible(
+    pixel, face, bary, normal, xy, edge, touches, view, outside_face, outside_xy, listed, ends,
+    pixel_out, face_out, bary_out, normal_out, weight_out, edge_out, xy_out, touches_out,
+    segment_out, view_out, outside_face_out, outside_xy_out, n_segments, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write the listed segments and the points outside them, each in its place: ends is the sum of listed so far."""
+    p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    seen = tl.load(listed + p, p < n_segments, other=0) != 0
+    out = tl.load(ends + p, seen, other=1) - 1
+    tl.store(pixel_out + out, tl.load(pixel + p, seen, other=0), seen)
+    tl.store(face_out + out, tl.load(face + p, seen, other=0), seen)
+    tl.store(weight_out + out, 0.0, seen)
+    tl.store(edge_out + out, tl.load(edge + p, seen, other=0), seen)
+    tl.store(touches_out + out, tl.load(touches + p, seen, other=0), seen)
+    for i in tl.static_range(3):
+        tl.store(bary_out + 3 * out + i, tl.load(bary + 3 * p + i, seen, other=0), seen)
+    for i in tl.static_range(2):
+        tl.store(normal_out + 2 * out + i, tl.load(normal + 2 * p + i, seen, other=0), seen)
+        tl.store(xy_out + 2 * out + i, tl.load(xy + 2 * p + i, seen, other=0), seen)
+
+    has_face = tl.load(listed + n_segments + p, p < n_segments, other=0) != 0
+    inner = tl.load(ends + n_segments + p, has_face, other=1) - 1
+    tl.store(segment_out + inner, out, has_face)
+    tl.store(view_out + inner, tl.load(view + p, has_face, other=0), has_face)
+    tl.store(outside_face_out + inner, tl.load(outside_face + p, has_face, other=0), has_face)
+    for i in tl.static_range(2):
+        tl.store(outside_xy_out + 2 * inner + i, tl.load(outside_xy + 2 * p + i, has_face, other=0), has_face)
+
+
+def find_visible_segments(
+    verts: Tensor, faces: Tensor, segments: SilhouetteSegments, view: Tensor, xy: Tensor, face: Tensor, depth: Tensor
+) -> tuple[VisibleSegments, OutsidePoints, Tensor, Tensor, Tensor]:
+    """Return the segments that are seen, what is just outside them, and their edge, xy_px and touches.
+
+    view, xy, face, depth: of the points just outside.
+    """
+    n = len(view)
+    touches, listed = view.new_empty(n, dtype=torch.bool), view.new_empty((2, n), dtype=torch.int8)
+    launch(
+        judge_segments, triton.cdiv(n, BLOCK), verts, faces, view, segments.xy_px, segments.depth, face, depth,
+        touches, listed, n, verts.shape[1],
+        STEEPEST=TOUCHING_PX / OUTSIDE_PX, TOUCHING=TOUCHING_DEPTH, BLOCK=BLOCK, **EXACT,
+    )  # fmt: skip
+    ends = listed.cumsum(1)
+    n_seen, n_inner = ends[:, -1].tolist() if n else (0, 0)
+    visible = VisibleSegments(
+        view.new_empty(n_seen),
+        view.new_empty(n_seen),
+        verts.new_empty((n_seen, 3)),
+        verts.new_empty((n_seen, 2)),
+        verts.new_empty(n_seen),
+    )
+    others = view.new_empty(n_seen), xy.new_empty((n_seen, 2)), touches.new_empty(n_seen)
+    outside = OutsidePoints(*(view.new_empty(n_inner) for _ in range(3)), verts.new_empty((n_inner, 2)))
+    launch(
+        write_visible, triton.cdiv(n, BLOCK), segments.pixel, segments.face, segments.bary, segments.normal_px,
+        segments.xy_px, segments.edge, touches, view, face, xy, listed, ends, *visible, *others, *outside, n,
+        BLOCK=BLOCK,
+    )  # fmt: skip
+    return visible, outside, *others
+
+
+def forward(
+    verts_hom: Tensor,
+    topology: Topology,
+    raster: Raster,
+    offsets: Tensor,
+    near: float,
+    extra_pixels: Tensor | None,
+    jumps: Tensor | None = None,
+) -> AntialiasPlan:
+    """See op.supersample_silhouettes."""
+    center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
+    height, width = center_face.shape[1:]
+    verts, faces, offsets = verts_hom.contiguous(), topology.faces.contiguous(), offsets.contiguous()
+    segments = SilhouetteSegments(*silhouettes(verts, topology, bins.facing, center_depth, near, jumps))
+    is_refined = center_face.new_zeros(center_face.numel(), dtype=torch.bool)
+    if extra_pixels is not None:
+        is_refined |= extra_pixels.reshape(-1)
+    pixel = torch.nonzero(is_refined.index_fill_(0, segments.pixel, True))[:, 0]
+
+    # Samples and points outside are looked up together.
+    n_samples, n_segments = len(pixel) * len(offsets), len(segments.pixel)
+    view = pixel.new_empty(n_samples + n_segments)
+    xy = segments.xy_px.new_empty((n_samples + n_segments, 2))
+    launch(
+        place_points, triton.cdiv(len(view), BLOCK), pixel, offsets, segments.pixel, segments.xy_px,
+        segments.normal_px, view, xy, n_samples, max(1, len(offsets)), n_segments, height, width,
+        OUTSIDE=OUTSIDE_PX, BLOCK=BLOCK, **EXACT,
+    )  # fmt: skip
+    face, depth = query_visibility(verts, faces, view, xy, height, width, bins, near)
+    sample_face_id = face[:n_samples].reshape(len(pixel), len(offsets))
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets))
+    outside = (part[n_samples:] for part in (view, xy, face, depth))
+    found = find_visible_segments(verts, faces, segments, *outside)
+    return AntialiasPlan(samples, *found, pixel, sample_face_id)

@@ -1,0 +1,82 @@
+"""Whole images and gradients by Triton's kernels are those of the CPU's; without a GPU through Triton's interpreter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.comparators import assert_gradients_agree
+from support.pictures import assert_images_agree
+from support.shapes import bumpy, oblique_cameras, placed, scene_of, square, two_crossing
+from support.triangle_soups import INTERPRETED
+from support.wide_programs import widen
+from torch import Tensor
+
+from diffrender.render.edge_model import EdgeModel
+from diffrender.render.edge_models import Antialias, Soft
+from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.lights import Ambient, Directional
+from diffrender.scene.materials import Ggx
+from diffrender.scene.quantity_kinds import map_tensors
+from diffrender.scene.scene import Scene
+from diffrender.scene.shadow_cameras import Shadow
+from diffrender.scene.textures.texture import Texture
+
+pytestmark = pytest.mark.skipif(not INTERPRETED and not torch.cuda.is_available(), reason="needs Triton")
+DEVICE = "cpu" if INTERPRETED else "cuda"
+
+
+def colored() -> Scene:
+    """Return two objects with vertex colours that pass through each other."""
+    return scene_of(placed(bumpy(1)), placed(two_crossing(), scale=0.8))
+
+
+def lit() -> Scene:
+    """Return a textured metal behind a ball that casts its shadow on it."""
+    generator = torch.Generator().manual_seed(0)
+    color, rough = (0.2 + 0.6 * torch.rand(8, 8, channels, generator=generator) for channels in (3, 1))
+    wall = placed(square(side=2.0), Ggx(Texture(color), torch.full((1,), 0.3), Texture(rough)))
+    sun = Directional(torch.tensor([-0.3, -0.4, -1.0]), torch.ones(3), shadow=Shadow(0.05, 32))
+    ball = placed(bumpy(1), scale=0.4)
+    pose = ball.pose.clone()
+    pose[:3, 3] = torch.tensor([0.1, 0.2, 0.7])
+    return scene_of(wall, placed(ball.mesh, pose=pose, scale=0.4), lights={"sun": sun, "sky": Ambient()})
+
+
+def image_and_gradients(scene: Scene, cameras: Cameras, edges: EdgeModel, backend: str) -> tuple[Tensor, list[Tensor]]:
+    leaves: list[Tensor] = []
+
+    def learn(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        leaves.append(tensor.clone().requires_grad_())
+        return leaves[-1]
+
+    image = render(map_tensors(scene, learn), map_tensors(cameras, learn), edges, backend=backend).rgba
+    weight = torch.linspace(-1, 2, image.numel()).mul(40).sin().reshape(image.shape).to(image)
+    loss = (image * weight).sum() + image.square().sum()
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+    return image.detach().cpu(), [gradient.cpu() for gradient in gradients if gradient is not None]
+
+
+@pytest.mark.parametrize(
+    ("scene", "edges", "n_views"),
+    [
+        pytest.param(colored(), Antialias(), 2, id="coloured"),
+        pytest.param(lit(), Antialias(), 1, id="lit", marks=pytest.mark.slow),
+        pytest.param(colored(), Soft(1.5), 1, id="soft", marks=pytest.mark.slow),
+    ],
+)
+def test_images_and_gradients_are_those_of_the_cpu(
+    scene: Scene, edges: EdgeModel, n_views: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if INTERPRETED:
+        widen(monkeypatch)
+    cameras = oblique_cameras(n_views, 18)
+    expected, wanted = image_and_gradients(scene, cameras, edges, "numba")
+    image, gradients = image_and_gradients(scene.to(DEVICE), cameras.to(DEVICE), edges, "triton")
+    assert_images_agree(image, expected, error_at_most=1e-5)
+    assert len(gradients) == len(wanted) > 5
+    for number, (gradient, correct) in enumerate(zip(gradients, wanted, strict=True)):
+        assert correct.any()
+        assert_gradients_agree(gradient, correct, what=f"leaf {number}", relative_l2_at_most=1e-3)
