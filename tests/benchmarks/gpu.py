@@ -105,7 +105,7 @@ def measure_parity() -> Iterator[Row]:
     """Yield how far images and gradients on the GPU are from those of the CPU's kernels."""
     for work in PARITY:
         (expected, wanted), (image, gradients) = (Image(work, 2, device).both() for device in ("cpu", "cuda"))
-        error = (image.cpu() - expected).abs()
+        error = (image.detach().cpu() - expected.detach()).abs()
         relative = [float((g.cpu() - w).norm() / w.norm()) for g, w in zip(gradients, wanted, strict=True)]
         yield Row(
             f"{work.name}, {work.faces:,} faces, {work.size} px",
