@@ -45,7 +45,7 @@ targets:
     mesh: {mesh}
 mesh: {{init: sphere, subdivisions: {subdivisions}, radius: 0.5, center: [0, 0, 0]}}
 material: {{type: unlit, base_color: 0.5}}
-optimize: {{steps: {steps}, batch_size: 8, mesh.vertices: {vertices}}}
+optimize: {{steps: {steps}, batch_size: 8, material.base_color: off, mesh.vertices: {vertices}}}
 loss: {loss}
 """
 # What each contestant writes; rates and weights are the best of several on one cow.
