@@ -90,12 +90,10 @@ def fill_parameters(
     size: a typical length of the scene. shape, color: of vertices and base colours that `optimize` does not name.
         factor: of usual learning rates of meshes and materials.
     """
-    parameters = _with_defaults(
-        config,
-        scene,
-        cameras,
-        {"mesh.vertices": shape, "material.base_color": color},
-    )
+    defaults = {"mesh.vertices": shape, "material.base_color": color}
+    if config.loss is not None and config.loss.image is None:
+        del defaults["material.base_color"]  # nothing that is compared depends on it
+    parameters = _with_defaults(config, scene, cameras, defaults)
     filled = {}
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each.mesh.vertices for each in join_vertices(scene, list(full_paths.values())) for at in each.index}

@@ -149,6 +149,12 @@ def test_what_is_named_is_learned_besides_shape_and_color(tmp_path: Path, named:
     assert list(build_fit(again).config.optimize.parameters()) == learned.split(", ")
 
 
+def test_colours_are_not_learned_where_none_are_compared(tmp_path: Path) -> None:
+    write(tmp_path)
+    setup = built(tmp_path, "loss: {image: null, mask: 1}")
+    assert list(setup.config.optimize.parameters()) == ["mesh.vertices"]
+
+
 def test_smoothness_of_a_remeshed_shape_is_left_out_only_on_purpose(tmp_path: Path) -> None:
     write(tmp_path)
     for text, expected in (
