@@ -72,6 +72,8 @@ NORMAL_CONSISTENCY_OF_REMESHED = 0.15
 EARLY_NORMAL_CONSISTENCY = 4.0
 LAPLACIAN = 0.1
 SMOOTHNESS = 3e-4
+# Where pictures disagree, as under lights that do not turn with the object, each texel takes another's side: speckles.
+SMOOTHNESS_OF_TEXTURES = 1e-4
 WHITE_LIGHT = 1e-3
 
 

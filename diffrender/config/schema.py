@@ -154,7 +154,8 @@ class FitConfig(SceneParts):
         "if omitted: image l1; mask 1 if the targets have masks; for vertices that are not remeshed,"
         f" normal_consistency {defaults.NORMAL_CONSISTENCY_WITH_LARGE_STEPS:g} with large_steps, else laplacian"
         f" {defaults.LAPLACIAN:g} and normal_consistency {defaults.NORMAL_CONSISTENCY:g}; material_smoothness and"
-        f" color_smoothness {defaults.SMOOTHNESS:g} if more than the colour of a material is learned; white_light"
+        f" color_smoothness {defaults.SMOOTHNESS:g} if more than the colour of a material is learned, and"
+        f" {defaults.SMOOTHNESS_OF_TEXTURES:g} for textures of remeshed vertices; white_light"
         f" {defaults.WHITE_LIGHT:g} if its colour is learned together with that of a light",
     )
     progress: ProgressOptions = option(ProgressOptions(), "pictures and videos of the fit")

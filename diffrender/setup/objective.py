@@ -19,6 +19,7 @@ from diffrender.config.scene_dependent_defaults import (
     NORMAL_CONSISTENCY_OF_REMESHED,
     NORMAL_CONSISTENCY_WITH_LARGE_STEPS,
     SMOOTHNESS,
+    SMOOTHNESS_OF_TEXTURES,
     WHITE_LIGHT,
 )
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
@@ -29,6 +30,7 @@ from diffrender.scene.parameter_paths import ParameterPath, canonical_path, kind
 from diffrender.scene.quantity_kinds import COLOR, NUMBER, SHARE
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
+from diffrender.scene.textures.texture import Texture
 from diffrender.setup.scene import constructor_options
 
 # Kinds of a material's other inputs: roughness, shininess, the colour of a highlight.
@@ -64,9 +66,13 @@ def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views
     learns_finish = any(kind in FINISHES for kind in of_materials.values())
     learns_light = any(parts.root == "lights" and kind.is_color for parts, kind in kinds.items())
     shapes = [options for path, options in parameters.items() if paths[path].is_vertices]
+    color = SMOOTHNESS if learns_color and learns_finish else None
+    if color is None and learns_color and any(options.remesh is not None for options in shapes):
+        is_texture = any(isinstance(item.material.base_color, Texture) for item in scene.objects.values())
+        color = SMOOTHNESS_OF_TEXTURES if is_texture else None
     priors = LossOptions(
         mask=MaskLossOptions() if views.masks is not None else None,
-        color_smoothness=TermOptions(weight=SMOOTHNESS) if learns_color and learns_finish else None,
+        color_smoothness=None if color is None else TermOptions(weight=color),
         material_smoothness=MaterialSmoothnessOptions(weight=SMOOTHNESS) if learns_finish else None,
         white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,
     )

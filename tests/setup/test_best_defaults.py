@@ -79,7 +79,7 @@ def test_one_line_is_a_hull_that_is_remeshed_with_a_texture(tmp_path: Path, mask
         320,
     )
     assert shape.schedule.type == "exponential"
-    assert [term.name for term in setup.objective.terms] == ["image", "mask", "normal_consistency"]
+    assert [term.name for term in setup.objective.terms] == ["image", "mask", "normal_consistency", "color_smoothness"]
     assert setup.config.background == pytest.approx((0.0, 0.0, 0.0) if masked else (GRAY,) * 3, abs=0.01)
     assert set(setup.reasons) == {"mesh", "material", "optimize.mesh.vertices"}
     # Written out with reasons, it is the same fit.
