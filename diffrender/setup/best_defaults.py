@@ -78,8 +78,7 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
     pixels = float(masks.sum((1, 2)).mean()) * scale**2
     budget = round(min(max(FEWEST_FACES, FACES_PER_PIXEL * pixels), MOST_FACES))
     stop = max(1, round(SMALL_UNTIL * optimize.steps))
-    # New texture coordinates so late would cost a texture detail that it does not learn again.
-    remesh = RemeshScheduleOptions(most_faces=4 * budget, stop=stop, subdivide=True, unwrap=False)
+    remesh = RemeshScheduleOptions(most_faces=4 * budget, stop=stop, subdivide=True)
     reasons["optimize.mesh.vertices"] = (
         f"a first shape needs other triangles; {budget:,} faces for {pixels:,.0f} pixels of the object, four times as"
         " many at the end"
