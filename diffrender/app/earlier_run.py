@@ -11,7 +11,7 @@ from typing import Any
 from diffrender.config.resolved import differences
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
-from diffrender.writers.run.run_folder import RunFolder
+from diffrender.writers.run.run_folder import RunFolder, follow_latest
 
 RESOLVED = "scene.resolved.yaml"
 METRICS_LOG = "metrics.jsonl"
@@ -23,11 +23,7 @@ MOST_NAMED = 6
 
 def find_run(path: Path) -> RunFolder:
     """Return the run folder at `path`, which may be the link `latest`. Raises DataError if there is no run."""
-    folder = Path(path)
-    if folder.is_file():
-        # Where symbolic links are not allowed, `latest` is a text file with the folder's name.
-        folder = folder.with_name(folder.read_text(encoding="utf-8", errors="replace").strip())
-    folder = folder.resolve()
+    folder = follow_latest(Path(path)).resolve()
     if not folder.is_dir():
         raise DataError(f"{path}: no such folder; give the folder of a run, such as outputs/<scene>/latest")
     if not (folder / RESOLVED).is_file():

@@ -30,7 +30,7 @@ class _Clock:
         """Return the mean time of a step; the first ones, which compile, count as those after them."""
         times = [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)]
         warm = times[WARMUP_STEPS:]
-        return (sum(warm) + WARMUP_STEPS * sum(warm[:WARMUP_STEPS]) / WARMUP_STEPS) / len(times)
+        return (sum(warm) + sum(warm[:WARMUP_STEPS])) / len(times)
 
 
 def build_within_minutes(config: FitConfig, check: Callable[[FitSetup], None]) -> FitSetup:

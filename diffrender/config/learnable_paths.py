@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from diffrender.config.untyped_config import CAMERA_PATHS, LIGHT_OPTIONS, MATERIAL_OPTIONS, learned_options
+from diffrender.config.untyped_config import LIGHT_OPTIONS, MATERIAL_OPTIONS, learned_options
 
 BY_DEFAULT = ("mesh.vertices", "material.base_color")
 PLAIN = {
@@ -20,7 +20,6 @@ OF_CAMERAS = {
     "cameras.exposure": "the brightness of each picture, in stops",
     "cameras.white_balance": "factors of the RGB channels of each picture",
 }
-assert tuple(OF_CAMERAS) == CAMERA_PATHS
 
 
 class LearnablePath(NamedTuple):

@@ -17,9 +17,9 @@ HEIGHT_UNIT = 16
 # An initial colour from which the fit can move in every direction.
 GRAY = (0.5, 0.5, 0.5)
 
-# The initial sigma of soft edges is the shorter side of the image divided by this: wide enough for the error of a rough
 # Near depth of perspective cameras, in radii of the targets' region.
 NEAR = 1e-3
+# The initial sigma of soft edges is the shorter side of the image divided by this: wide enough for the error of a rough
 # initial shape, narrow enough to keep limbs apart.
 SIGMAS_PER_SIDE = 32
 # Narrower edges are not blurred.

@@ -107,11 +107,9 @@ def fill_parameters(
             method = "identity"
         unit = _rate_unit(full, method, value, kind_of(scene, cameras, full), size)
         in_edges = options.remesh is not None and method == "identity"
-        rate = (
-            RATE_IN_EDGES
-            if in_edges
-            else unit * (RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS)
-        )
+        rate = unit * (RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS)
+        if in_edges:
+            rate = RATE_IN_EDGES
         if ParameterPath.parse(full).part:
             rate *= factor
         updates: dict[str, Any] = {

@@ -16,6 +16,7 @@ from diffrender.setup.best_defaults import DECAYING, Chosen
 from diffrender.setup.saved_scene import SCENE_FILE, SavedScene, load_scene
 from diffrender.setup.scene import BuiltScene
 from diffrender.setup.targets import Targets
+from diffrender.writers.run.run_folder import follow_latest
 
 
 def load_result(path: str, targets: Targets) -> SavedScene:
@@ -23,9 +24,7 @@ def load_result(path: str, targets: Targets) -> SavedScene:
 
     Behind images that were composited is the background of the targets. Raises DataError if there is no fitted scene.
     """
-    folder = Path(path)
-    if folder.is_file():  # where symbolic links are not allowed, `latest` is a text file with the folder's name
-        folder = folder.with_name(folder.read_text(encoding="utf-8", errors="replace").strip())
+    folder = follow_latest(Path(path))
     file = folder / SCENE_FILE
     if not file.is_file():
         raise DataError(

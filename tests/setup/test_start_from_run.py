@@ -69,6 +69,9 @@ def test_the_run_may_be_named_by_its_link_and_be_seen_at_another_size(first: Run
     setup = build_fit(
         parse_config(f"{TARGETS}\nfrom: {first.folder.parent / 'latest'}".replace("n: 32", "n: 16"), tmp_path)
     )
+    pointer = first.folder.parent / "pointer"  # what `latest` is where links are not allowed
+    pointer.write_text(f"{first.folder.name}\n")
+    assert started(pointer).fit_views.names == setup.fit_views.names
     small, full = setup.fit_views.cameras, first.fit.cameras
     torch.testing.assert_close(small.focal_px, full.focal_px / 2)
     assert torch.equal(small.cam_from_world, full.cam_from_world)

@@ -99,6 +99,11 @@ def create_run_folder(root: Path, scene_name: str, now: datetime) -> RunFolder:
     return RunFolder(path)
 
 
+def follow_latest(path: Path) -> Path:
+    """Return the folder that `latest` names where it is a text file; any other path as it is."""
+    return path.with_name(path.read_text(encoding="utf-8", errors="replace").strip()) if path.is_file() else path
+
+
 def _make_unique(parent: Path, name: str) -> Path:
     for attempt in range(1, SUFFIX_LIMIT):
         path = parent / (name if attempt == 1 else f"{name}_{attempt}")
