@@ -36,6 +36,12 @@ def check_float(function: str, argument: str, value: Tensor) -> None:
         )
 
 
+def in_one_dtype(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in the dtype that PyTorch's arithmetic gives their sum."""
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.to(dtype), b.to(dtype)
+
+
 def check_index(function: str, argument: str, value: Tensor) -> None:
     """Raise unless `value` is int64."""
     _check_dtype(function, argument, value, torch.int64)

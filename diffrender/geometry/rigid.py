@@ -35,17 +35,6 @@ def invert_rigid(matrix: Tensor) -> Tensor:
     return make_rigid(inverse_rotation, -(inverse_rotation @ matrix[..., :3, 3:]).squeeze(-1))
 
 
-def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
-    """Transform `points` [V, 3] by each of the rigid or affine matrices `matrix` [N, 4, 4] or [N, 3, 4]: [N, V, 3].
-
-    Written as sums of products: the rounding of a library matrix product depends on the number of threads, both
-    forwards and backwards.
-    """
-    columns = matrix[:, None, :3, :].unbind(-1)
-    x, y, z = points[:, :, None].unbind(1)
-    return x * columns[0] + y * columns[1] + z * columns[2] + columns[3]
-
-
 def look_at(eye: Tensor, target: Tensor | Sequence[float], up: Tensor | Sequence[float]) -> Tensor:
     """Return cam_from_world [N, 4, 4] of cameras at `eye` [N, 3] that look at `target` with `up` upwards in the image.
 

@@ -49,7 +49,7 @@ class Topology:
         """
         if self._welded is not None:
             vertex, twin, welded = self._welded
-            if torch.equal(vertices[vertex], vertices[twin]):
+            if torch.equal(vertices.index_select(0, vertex), vertices.index_select(0, twin)):
                 return welded
         border = torch.unique(self.edges[self.is_border])
         twin = border[first_equal_row(vertices.detach()[border])]

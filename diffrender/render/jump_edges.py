@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
+from diffrender.ops.changes_across import changes_across
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.object import Object
 from diffrender.scene.quantity_kinds import vertex_fields_of
@@ -20,7 +21,9 @@ LEAST_JUMP = 0.035
 
 
 @torch.no_grad()
-def find_jumps(scene: Scene, geometry: SceneTriangles, aovs: Sequence[str]) -> Tensor | None:
+def find_jumps(
+    scene: Scene, geometry: SceneTriangles, aovs: Sequence[str], backend: str | None = None
+) -> Tensor | None:
     """Return [E] bool of geometry.topology.edges: where colours or normals of one surface change at a step; or None.
 
     They do where the corners of two faces coincide but are not one vertex, or have normals of their own, and the values
@@ -33,9 +36,9 @@ def find_jumps(scene: Scene, geometry: SceneTriangles, aovs: Sequence[str]) -> T
         first += n_parts
         if n_parts == 1:
             item, frames = objects[0]
-            found.append((topology, _jumps_of(item, frames, topology, aovs)))
+            found.append((topology, _jumps_of(item, frames, topology, aovs, backend)))
         else:
-            found.append((topology, _jumps_of_parts(objects, topology, aovs)))
+            found.append((topology, _jumps_of_parts(objects, topology, aovs, backend)))
     if all(jumps is None for _, jumps in found):
         return None
     empty = [topology.faces.new_zeros(len(topology.edges), dtype=torch.bool) for topology, _ in found]
@@ -43,7 +46,7 @@ def find_jumps(scene: Scene, geometry: SceneTriangles, aovs: Sequence[str]) -> T
 
 
 def _jumps_of_parts(
-    objects: Sequence[tuple[Object, VertexFrames]], topology: Topology, aovs: Sequence[str]
+    objects: Sequence[tuple[Object, VertexFrames]], topology: Topology, aovs: Sequence[str], backend: str | None
 ) -> Tensor | None:
     """Return [E] bool for the joined `topology` of several objects: edges between two of them, and jumps within."""
     result = torch.zeros(len(topology.edges), dtype=torch.bool, device=topology.faces.device)
@@ -56,25 +59,26 @@ def _jumps_of_parts(
         lowest[edge_of_corner] = lowest[edge_of_corner].clamp(max=number)
         highest[edge_of_corner] = number
         own = item.mesh.welded_topology
-        jumps = _jumps_of(item, frames, own, aovs)
+        jumps = _jumps_of(item, frames, own, aovs, backend)
         if jumps is not None:
             result[edge_of_corner[jumps[own.edge_of_corner]]] = True
     result |= lowest < highest
     return result if bool(result.any()) else None
 
 
-def _jumps_of(item: Object, frames: VertexFrames, topology: Topology, aovs: Sequence[str]) -> Tensor | None:
+def _jumps_of(
+    item: Object, frames: VertexFrames, topology: Topology, aovs: Sequence[str], backend: str | None
+) -> Tensor | None:
     """Return [E] bool for one object, or None if it has no jumps."""
     values = list(_corner_values(item, frames, aovs))
     result = None
     for value, faces in values:
         if faces is topology.welded_faces:
             continue
-        edge, ends = topology.seams(faces)
+        edge, sides = topology.seams(faces)
         if len(edge) == 0:
             continue
-        sides = value.detach()[ends]  # [S, 2 sides, 2 ends, C]
-        jumps = (sides[:, 0] - sides[:, 1]).square().sum(-1).amax(1) > LEAST_JUMP**2
+        jumps = changes_across(value, sides, LEAST_JUMP, backend=backend)
         if result is None:
             result = torch.zeros(len(topology.edges), dtype=torch.bool, device=edge.device)
         result[edge[jumps]] = True

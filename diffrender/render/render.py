@@ -97,12 +97,12 @@ def render(
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)
     check_one_device(scene, cameras)
-    geometry = gather_triangles(scene)
+    geometry = gather_triangles(scene, backend)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
-    verts_hom = cameras.project(geometry.verts_w)
+    verts_hom = cameras.project(geometry.verts_w, backend)
     raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
-    jumps = find_jumps(scene, geometry, aovs)
+    jumps = find_jumps(scene, geometry, aovs, backend)
     visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend, jumps)
 
     samples = visible.samples

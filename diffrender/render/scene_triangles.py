@@ -35,7 +35,7 @@ class SceneTriangles:
     surfaces: tuple[tuple[Topology, int], ...]
 
 
-def gather_triangles(scene: Scene) -> SceneTriangles:
+def gather_triangles(scene: Scene, backend: str | None = None) -> SceneTriangles:
     """Gather the triangles of all objects; differentiable in vertices, poses and scales.
 
     Raises ShapeError for a scene without objects.
@@ -43,7 +43,7 @@ def gather_triangles(scene: Scene) -> SceneTriangles:
     if not scene.objects:
         raise ShapeError("render: the scene has no objects; give it at least one")
     objects = list(scene.objects.values())
-    verts = tuple(item.vertices_w() for item in objects)
+    verts = tuple(item.vertices_w(backend) for item in objects)
     frames: list[VertexFrames] = []
     surfaces: list[tuple[Topology, int]] = []
     for parts in surfaces_of(scene):

@@ -90,7 +90,7 @@ def _render_maps(
     shadow: Shadow, cameras: Cameras, sides: int, per_view: bool, geometry: SceneTriangles, backend: str | None
 ) -> ShadowMaps:
     faces = geometry.topology.faces
-    verts_hom = cameras.project(geometry.verts_w)
+    verts_hom = cameras.project(geometry.verts_w, backend)
     raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
     seen = raster.face_id[..., 0] >= 0
     depth = _screen_depth(raster.depth[..., 0].where(seen, 1), cameras).where(seen, NOTHING)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.checks import check_finite, check_shape
 from diffrender.errors import ShapeError
-from diffrender.geometry.rigid import look_at, transform_points
+from diffrender.geometry.rigid import look_at
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
@@ -181,15 +181,14 @@ class Cameras:
         forward_w = self.cam_from_world[:, 2, :3]
         return self.projection.directions_to_camera(points_w, self.positions_w(), forward_w, view, backend)
 
-    def project(self, points_w: Tensor) -> Tensor:
+    def project(self, points_w: Tensor, backend: str | None = None) -> Tensor:
         """Project world points [V, 3] to homogeneous pixel coordinates [N, V, 4] = (x w, y w, w, depth).
 
         (x, y) is the image point in pixels; w is the depth for perspective and 1 for orthographic cameras (see
         `Projection.to_image_plane`). Points behind the camera keep finite coordinates, so that triangles that cross
         the camera plane can be clipped exactly. Differentiable in points and cameras.
         """
-        points_c = transform_points(self.cam_from_world, points_w)
-        return self.projection.project(points_c, self.focal_px, self.center_px)
+        return self.projection.project_from_world(points_w, self.cam_from_world, self.focal_px, self.center_px, backend)
 
     def world_to_pixels(self, points_w: Tensor) -> Tensor:
         """Project world points [V, 3] to [N, V, 3]: x, y in pixels, camera depth; x, y are NaN behind the camera."""

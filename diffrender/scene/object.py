@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_finite, check_shape
-from diffrender.geometry.rigid import transform_points
+from diffrender.checks import check_finite, check_shape, in_one_dtype
+from diffrender.ops.transform_points import transform_points
 from diffrender.scene.material import Material
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import POSE, SCALE, SurfaceValue, quantity
@@ -45,10 +45,10 @@ class Object:
         check_finite("Object", "pose", self.pose)
         check_shape("Object", "scale", self.scale, ())
 
-    def vertices_w(self) -> Tensor:
+    def vertices_w(self, backend: str | None = None) -> Tensor:
         """Return the [V, 3] vertices in the world; differentiable in vertices, pose and scale."""
         world_from_object = torch.cat([self.pose[:3, :3] * self.scale, self.pose[:3, 3:]], 1)
-        return transform_points(world_from_object[None], self.mesh.vertices)[0]
+        return transform_points(*in_one_dtype(self.mesh.vertices, world_from_object[None]), backend=backend)[0]
 
     def mesh_w(self) -> Mesh:
         """Return the mesh in the world, with the normals that it has itself turned along."""

@@ -15,7 +15,9 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from diffrender.checks import in_one_dtype
 from diffrender.ops.normalize import normalize
+from diffrender.ops.transform_points import transform_points
 
 Lens = TypeVar("Lens", bound="Projection")
 
@@ -82,6 +84,13 @@ class Projection(ABC):
         xy_w, w, depth = self.to_image_plane(points_c)
         return torch.cat([xy_w * focal_px[:, None, :] + center_px[:, None, :] * w, w, depth], -1)
 
+    def project_from_world(
+        self, points_w: Tensor, cam_from_world: Tensor, focal_px: Tensor, center_px: Tensor, backend: str | None = None
+    ) -> Tensor:
+        """Project points [V, 3] of the world as `project` does, by cam_from_world [N, 4, 4]."""
+        points_c = transform_points(*in_one_dtype(points_w, cam_from_world[:, :3]), backend=backend)
+        return self.project(points_c, focal_px, center_px)
+
     def unproject(self, xy_px: Tensor, depth: Tensor, focal_px: Tensor, center_px: Tensor) -> Tensor:
         """Return the points [N, P, 3] of the camera frame at pixels `xy_px` [N, P, 2] and `depth` [N, P, 1]."""
         return self.from_image_plane((xy_px - center_px[:, None, :]) / focal_px[:, None, :], depth)
@@ -120,6 +129,21 @@ class Rectilinear(Projection):
         """Return x and y unchanged, w = scale(depth), depth = z."""
         depth = points_c[..., 2:3]
         return points_c[..., :2], self.scale(depth), depth
+
+    def project_from_world(
+        self, points_w: Tensor, cam_from_world: Tensor, focal_px: Tensor, center_px: Tensor, backend: str | None = None
+    ) -> Tensor:
+        """Project points [V, 3] of the world as `project` does, by one affine map per camera.
+
+        An affine map is known by what it makes of the origin and of a step along each axis.
+        """
+        steps_and_origin = torch.eye(4, 3, dtype=points_w.dtype, device=points_w.device).expand(len(focal_px), 4, 3)
+        columns = self.project(steps_and_origin, focal_px, center_px)  # [N, 4, 4], the origin last
+        linear, shift = columns[:, :3] - columns[:, 3:], columns[:, 3:]
+        # As a sum of products: the rounding of a library matrix product depends on the number of threads.
+        matrices = (linear[..., None] * cam_from_world[:, :3, None]).sum(1)
+        matrices = torch.cat([matrices[..., :3], matrices[..., 3:] + shift.mT], -1)
+        return transform_points(*in_one_dtype(points_w, matrices), backend=backend)
 
     @abstractmethod
     def screen_depth(self, depth: Tensor) -> Tensor:

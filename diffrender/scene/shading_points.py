@@ -209,7 +209,8 @@ class ShadingPoints:
             raise ShapeError("ShadingPoints.uv_footprint: the mesh has no texture coordinates")
         seen = self.where
         if not isinstance(seen, ScreenPoints):
-            seen = screen_points(self.cameras.project(self.vertices_w), self.mesh.faces, self.face_id, self.view, seen)
+            verts_hom = self.cameras.project(self.vertices_w, self.backend)
+            seen = screen_points(verts_hom, self.mesh.faces, self.face_id, self.view, seen)
         return screen_uvs(
             self.mesh.uvs,
             self.mesh.uv_faces,

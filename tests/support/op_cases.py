@@ -19,6 +19,7 @@ from diffrender.ops.antialias import antialias
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.blur import blur
 from diffrender.ops.blur.numba_cpu import BAND
+from diffrender.ops.changes_across import changes_across
 from diffrender.ops.gather_samples import gather_samples
 from diffrender.ops.ggx import ggx
 from diffrender.ops.interpolate import interpolate
@@ -34,6 +35,7 @@ from diffrender.ops.sample_texture import WRAPS, sample_texture
 from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.ops.silhouettes import silhouettes
 from diffrender.ops.supersample_silhouettes import supersample_silhouettes
+from diffrender.ops.transform_points import transform_points
 
 Arguments = dict[str, Any]
 # Builds arguments by name, for a dtype and a seed.
@@ -286,6 +288,13 @@ _CASES = (
         tolerance=(0, 0),
     ),
     OpCase(
+        changes_across,
+        grid(changes_across, make.changes_problem, n_channels=(1, 3)),
+        grid(changes_across, make.changes_problem, n_edges=(60_000,)),
+        empty=(("E",),),
+        tolerance=(0, 0),
+    ),
+    OpCase(
         supersample_silhouettes,
         {f"{kind} {n}": _supersample(kind, n) for kind, n in product(SOUPS, (1, 5, 16))},
         {"soup": _supersample("crossing", 16)},
@@ -403,6 +412,16 @@ _CASES = (
             "footprint must have shape [M] with M = 400, got [3]": {"footprint": torch.zeros(3)},
             "footprint must have shape [M, 2, 2] with M = 400, got [400, 2]": {"footprint": torch.zeros(400, 2)},
         },
+    ),
+    OpCase(
+        transform_points,
+        grid(transform_points, make.transform_problem, n_points=(300,), n_maps=(1, 3), width=(3, 4)),
+        grid(transform_points, make.transform_problem, n_points=(60_000,), n_maps=(2,), width=(4,)),
+        differentiable=("points", "matrices"),
+        small=grid(transform_points, make.transform_problem, n_points=(5,), n_maps=(2,), width=(3,)),
+        empty=(("V",), ("N",)),
+        tolerance=(1e-12, 1e-5),
+        gradients=_DEFAULT,
     ),
     OpCase(
         normalize,

@@ -65,6 +65,12 @@ def barycentrics_problem(
     return (verts, faces, *seen_points(verts, faces, n_points))
 
 
+def changes_problem(dtype: torch.dtype = F64, n_edges: int = 300, n_channels: int = 3) -> tuple[Tensor, Tensor, float]:
+    """Return values of which half differ by about as much as counts, and edges between any of them."""
+    values = torch.cat([uniform(20, n_channels), uniform(20, n_channels).round()]).to(dtype)
+    return values, torch.randint(0, 40, (n_edges, 2, 2), generator=torch.Generator().manual_seed(2)), 0.4
+
+
 def gather_problem(
     dtype: torch.dtype, size: tuple[int, int, int] = (2, 13, 21), n_samples: int = 4
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -176,6 +182,13 @@ def lambert_problem(
     parts = (normal, to_light, uniform(n_points, 3))
     rows = (part[:1] if name in shared else part for name, part in zip(LAMBERT_INPUTS, parts, strict=True))
     return tuple(part.to(dtype) for part in rows)
+
+
+def transform_problem(
+    dtype: torch.dtype = F64, n_points: int = 300, n_maps: int = 2, width: int = 3
+) -> tuple[Tensor, Tensor]:
+    """Return random points and affine maps."""
+    return gaussian(n_points, 3).to(dtype), gaussian(n_maps, width, 4, seed=1).to(dtype)
 
 
 def texels_of(height: int, width: int, channels: int = 3, dtype: torch.dtype = F64) -> Tensor:

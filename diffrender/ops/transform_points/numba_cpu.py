@@ -1,0 +1,96 @@
+"""Points under affine maps on the CPU. Arithmetic in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit
+from torch import Tensor
+
+from diffrender.ops.as_numpy import as_numpy
+from diffrender.threads import parallel_for
+
+# Minimum number of points per thread.
+GRAIN = 8192
+# Points whose share of a matrix's gradient is one sum, however many threads there are.
+BLOCK = 4096
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def evaluate(start, end, points, matrices, out):
+    """Write points start..end-1 under all maps."""
+    for n in range(len(matrices)):
+        for k in range(matrices.shape[1]):
+            a, b = np.float64(matrices[n, k, 0]), np.float64(matrices[n, k, 1])
+            c, d = np.float64(matrices[n, k, 2]), np.float64(matrices[n, k, 3])
+            for v in range(start, end):
+                out[n, v, k] = a * points[v, 0] + b * points[v, 1] + c * points[v, 2] + d
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def point_gradients(start, end, matrices, grad, out):
+    """Write the gradients of points start..end-1: the sum over maps, each transposed."""
+    for v in range(start, end):
+        x = y = z = 0.0
+        for n in range(len(matrices)):
+            for k in range(matrices.shape[1]):
+                g = np.float64(grad[n, v, k])
+                x += g * matrices[n, k, 0]
+                y += g * matrices[n, k, 1]
+                z += g * matrices[n, k, 2]
+        out[v, 0], out[v, 1], out[v, 2] = x, y, z
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def matrix_gradients(start, end, points, grad, sums):
+    """Write the share of blocks start..end-1 of points in the gradients of the maps."""
+    for block in range(start, end):
+        first = block * BLOCK
+        last = min(first + BLOCK, len(points))
+        for n in range(grad.shape[0]):
+            for k in range(grad.shape[2]):
+                a = b = c = d = 0.0
+                for v in range(first, last):
+                    g = np.float64(grad[n, v, k])
+                    a += g * points[v, 0]
+                    b += g * points[v, 1]
+                    c += g * points[v, 2]
+                    d += g
+                sums[block, n, k, 0], sums[block, n, k, 1], sums[block, n, k, 2], sums[block, n, k, 3] = a, b, c, d
+
+
+@njit(nogil=True, cache=True)
+def add_blocks(sums, out):
+    """Write the sums over blocks, in their order."""
+    for n in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            for j in range(4):
+                total = 0.0
+                for block in range(len(sums)):
+                    total += sums[block, n, k, j]
+                out[n, k, j] = total
+
+
+def forward(points: Tensor, matrices: Tensor) -> Tensor:
+    """See op.transform_points."""
+    out = points.new_empty(len(matrices), len(points), matrices.shape[1])
+    parallel_for(evaluate, len(points), GRAIN, *as_numpy(points, matrices, out))
+    return out
+
+
+def backward(
+    grad_out: Tensor, points: Tensor, matrices: Tensor, wants: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """See run_differentiable."""
+    to_points = to_matrices = None
+    if wants[0]:
+        to_points = points.new_empty(points.shape)
+        parallel_for(point_gradients, len(points), GRAIN, *as_numpy(matrices, grad_out, to_points))
+    if wants[1]:
+        n_blocks = -(-len(points) // BLOCK)
+        sums = np.empty((n_blocks, *matrices.shape))
+        to_matrices = matrices.new_empty(matrices.shape)
+        parallel_for(matrix_gradients, n_blocks, GRAIN // BLOCK, *as_numpy(points, grad_out), sums)
+        add_blocks(sums, *as_numpy(to_matrices))
+    return to_points, to_matrices
