@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from diffrender import memory
+
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite("support")
 if not torch.cuda.is_available() and find_spec("triton"):
@@ -56,6 +58,7 @@ def _poison() -> Iterator[None]:
             (torch, ("empty", "empty_like")),
             (torch.Tensor, ("new_empty",)),
             (np, ("empty", "empty_like")),
+            (memory, ("empty",)),
         ):
             for name in names:
                 original: Callable[..., Any] = getattr(owner, name)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.threads import parallel_for
 
 # The greatest number of partial sums; a constant, so that the order of summation is always the same.
@@ -28,7 +29,7 @@ def sum_into(
     size = math.prod(shape)
     most = min(MOST_PARTS, n_items // 2048, ENTRIES_PER_ITEM * n_items // max(1, size))
     n_parts = 1 << max(0, most.bit_length() - 1)  # a power of two, which shares out evenly among threads
-    totals = torch.zeros((n_parts, *shape), dtype=dtype, device="cpu")
+    totals = memory.zeros((n_parts, *shape), dtype)
     array = totals.numpy()
 
     def add_parts(start: int, end: int) -> None:

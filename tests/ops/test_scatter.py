@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.triangle_soups import DTYPES, assert_same_bits, assert_same_for_any_threads
 
-from diffrender.ops import scatter
+from diffrender import memory
 from diffrender.ops.scatter import MOST_PARTS, sum_into
 
 
@@ -44,8 +44,8 @@ def test_same_bits_for_any_number_of_threads() -> None:
 
 def test_partial_sums_never_cost_much_more_than_the_items(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    zeros = torch.zeros
-    monkeypatch.setattr(scatter.torch, "zeros", lambda *a, **k: (sizes.append(int(np.prod(a[0]))), zeros(*a, **k))[1])
+    zeros = memory.zeros
+    monkeypatch.setattr(memory, "zeros", lambda *a: (sizes.append(int(np.prod(a[0]))), zeros(*a))[1])
     for n_items, n_rows, parts in ((100, 10, 1), (8192, 10, 4), (100_000, 10, MOST_PARTS), (100_000, 1_000_000, 1)):
         values, target = problem(n_items, n_rows, torch.float32)
         sum_into((n_rows, 3), torch.float32, n_items, add_rows, values, target)

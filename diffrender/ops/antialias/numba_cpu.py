@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.antialias.op import LEAST_W, VisibleSegments
 from diffrender.ops.as_numpy import COLOR, as_numpy
 from diffrender.ops.scatter import sum_into
@@ -104,7 +105,7 @@ def forward(
     size: tuple[int, int, int],
 ) -> Tensor:
     """See op.antialias; segments have a gradient and no value."""
-    image = radiance.new_empty((*size, radiance.shape[1] + 1))
+    image = memory.empty((*size, radiance.shape[1] + 1), radiance.dtype)
     flat = image.numpy().reshape(-1, image.shape[-1])
     parallel_for(resolve, len(flat), 32768, *as_numpy(radiance, pixel, weight, background), flat)
     return image
@@ -140,7 +141,7 @@ def backward(
 def radiance_gradient(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient with respect to radiance [M, C]."""
     flat = grad_image.numpy().reshape(-1, grad_image.shape[-1])
-    grad_radiance = grad_image.new_empty((len(pixel), flat.shape[1] - 1))
+    grad_radiance = memory.empty((len(pixel), flat.shape[1] - 1), grad_image.dtype)
     parallel_for(scatter_rows, len(pixel), 65536, flat, *as_numpy(pixel, weight), grad_radiance.numpy())
     return grad_radiance
 

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
@@ -75,7 +76,7 @@ def add_gradient(start, end, total_grad, grad, verts, faces, views, face_id, xy)
 
 def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor) -> Tensor:
     """See op.barycentrics."""
-    out = verts_hom.new_empty((len(face_id), 3))
+    out = memory.empty((len(face_id), 3), verts_hom.dtype)
     parallel_for(evaluate, len(face_id), 32768, *as_numpy(verts_hom, faces, view, face_id, xy_px), out.numpy())
     return out
 

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.threads import parallel_for
 
 # Columns are blurred in bands of this many numbers, which fit the first-level cache.
@@ -83,7 +84,7 @@ def forward(images: Tensor, weights: Tensor) -> Tensor:
     """See op.blur."""
     array, shape, n_channels = _passes(images)
     rows = np.empty((shape[0] * shape[1], shape[2]), array.dtype)
-    out = images.new_empty(images.shape)
+    out = memory.empty(images.shape, images.dtype)
     n_bands = -(-shape[2] // BAND)
     parallel_for(blur_rows, len(rows), 64, array.reshape(rows.shape), n_channels, weights.numpy(), rows)
     arguments = (rows.reshape(shape), n_bands, weights.numpy(), False, out.numpy().reshape(shape))
@@ -95,7 +96,7 @@ def backward(grad: Tensor, weights: Tensor) -> Tensor:
     """Return gradient with respect to images: the two passes transposed, in reverse order."""
     array, shape, n_channels = _passes(grad)
     columns = np.empty(shape, array.dtype)
-    out = grad.new_empty(grad.shape)
+    out = memory.empty(grad.shape, grad.dtype)
     n_bands = -(-shape[2] // BAND)
     arguments = (array.reshape(shape), n_bands, weights.numpy(), True, columns)
     parallel_for(blur_columns, shape[0] * n_bands, 1, *arguments)

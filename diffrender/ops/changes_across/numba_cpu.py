@@ -7,6 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.threads import parallel_for
 
@@ -31,6 +32,6 @@ def compare(start, end, values, sides, least_squared, out):
 
 def forward(values: Tensor, sides: Tensor, least: float) -> Tensor:
     """See op.changes_across."""
-    out = torch.empty(len(sides), dtype=torch.bool)
+    out = memory.empty((len(sides),), torch.bool)
     parallel_for(compare, len(sides), GRAIN, *as_numpy(values, sides), least**2, *as_numpy(out))
     return out

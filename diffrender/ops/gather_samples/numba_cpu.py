@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.threads import parallel_for
 
 # Larger than any face.
@@ -93,9 +94,9 @@ def forward(
     first = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(count, out=first[1:])
     n_samples = int(first[-1])
-    pixel, view, face = (face_id.new_empty(n_samples) for _ in range(3))
-    xy = offsets.new_empty((n_samples, 2))
-    weight = offsets.new_empty(n_samples)
+    pixel, view, face = (memory.empty((n_samples,), face_id.dtype) for _ in range(3))
+    xy = memory.empty((n_samples, 2), offsets.dtype)
+    weight = memory.empty((n_samples,), offsets.dtype)
     outputs = tuple(tensor.numpy() for tensor in (pixel, view, face, xy, weight))
     parallel_for(fill_rows, len(rows), grain, rows, height, *shared, offsets.contiguous().numpy(), first, *outputs)
     return pixel, view, face, xy, weight

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
 from diffrender.ops.vec3 import cross, dot, number, plus, put, vector
@@ -187,7 +188,7 @@ def forward(
 ) -> Tensor:
     """See op.ggx."""
     inputs = _inputs(normal, to_camera, to_light, base_color, metallic, roughness, diffuse_table)
-    out = normal.new_empty((len(normal), to_light.shape[1], 3))
+    out = memory.empty((len(normal), to_light.shape[1], 3), normal.dtype)
     parallel_for(evaluate, len(normal), GRAIN, *inputs, out.numpy())
     return out
 
@@ -207,7 +208,7 @@ def backward(
     inputs = (normal, to_camera, to_light, base_color, metallic, roughness)
     n_points = len(normal)
     grads = [
-        part.new_empty((n_points if wanted else 0, *part.shape[1:]))
+        memory.empty((n_points if wanted else 0, *part.shape[1:]), part.dtype)
         for part, wanted in zip(inputs, wants[:-1], strict=True)
     ]
     outputs = [grad.numpy() for grad in grads]

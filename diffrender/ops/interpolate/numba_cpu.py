@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import COLOR, as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
@@ -82,7 +82,7 @@ def bary_gradient(start, end, grad, values, faces, face_id, out):
 
 def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
     """See op.interpolate."""
-    out = values.new_empty((len(face_id), values.shape[1]))
+    out = memory.empty((len(face_id), values.shape[1]), values.dtype)
     parallel_for(evaluate, len(face_id), 32768, *as_numpy(values, faces, face_id, bary), out.numpy())
     return out
 
@@ -100,7 +100,7 @@ def backward(
             grad, faces_array, face_array, bary_array,
         )  # fmt: skip
     if wants_bary:
-        grad_bary = torch.empty_like(bary, memory_format=torch.contiguous_format)
+        grad_bary = memory.empty(bary.shape, bary.dtype)
         arguments = (grad, values_array, faces_array, face_array, grad_bary.numpy())
         parallel_for(bary_gradient, len(face_id), 32768, *arguments)
     return grad_values, None, None, grad_bary

@@ -14,6 +14,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.vec3 import cross, dot, plus
@@ -149,12 +150,12 @@ def forward(
     points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
     outputs = []
     for part in _by_threes(values):
-        out = values.new_empty((len(face_id), CHANNELS))
+        out = memory.empty((len(face_id), CHANNELS), values.dtype)
         parallel_for(evaluate, len(face_id), 16384, part.numpy(), *points, out.numpy())
         outputs.append(out)
     if len(outputs) == 1 and values.shape[1] == CHANNELS:
         return outputs[0]
-    joined = torch.cat(outputs, 1) if outputs else values.new_empty(len(face_id), 0)
+    joined = torch.cat(outputs, 1) if outputs else memory.empty((len(face_id), 0), values.dtype)
     return joined[:, : values.shape[1]].contiguous()
 
 

@@ -9,6 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, TOUCHING_PX
 from diffrender.ops.numba_raster import inward_edges, load_corners
 from diffrender.threads import parallel_for
@@ -143,13 +144,13 @@ def forward(
 
     def outputs(count: int) -> tuple[Tensor, ...]:
         return (
-            pixel.new_empty(count),
-            pair.new_empty((count, 2)),
-            verts_hom.new_empty((count, 2, 3)),
-            verts_hom.new_empty((count, 2), dtype=torch.float64),
-            verts_hom.new_empty(count, dtype=torch.float64),
-            verts_hom.new_empty((count, 2, 2)),
-            verts_hom.new_empty((count, 2)),
+            memory.empty((count,), pixel.dtype),
+            memory.empty((count, 2), pair.dtype),
+            memory.empty((count, 2, 3), verts_hom.dtype),
+            memory.empty((count, 2), torch.float64),
+            memory.empty((count,), torch.float64),
+            memory.empty((count, 2, 2), verts_hom.dtype),
+            memory.empty((count, 2), verts_hom.dtype),
         )
 
     count = np.zeros(len(pixel), np.int64)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.vec3 import dot, plus, put, vector
 from diffrender.threads import parallel_for
@@ -48,7 +49,7 @@ def gradients(start, end, grad, normal, to_light, base_color, grad_normal, grad_
 
 def forward(normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:
     """See op.lambert."""
-    out = normal.new_empty((len(normal), to_light.shape[1], 3))
+    out = memory.empty((len(normal), to_light.shape[1], 3), normal.dtype)
     parallel_for(evaluate, len(normal), GRAIN, *as_numpy(normal[:, None], to_light, base_color[:, None], out))
     return out
 
@@ -60,7 +61,8 @@ def backward(
     inputs = (normal, to_light, base_color)
     n_points = len(normal)
     grads = [
-        part.new_empty((n_points if wanted else 0, *part.shape[1:])) for part, wanted in zip(inputs, wants, strict=True)
+        memory.empty((n_points if wanted else 0, *part.shape[1:]), part.dtype)
+        for part, wanted in zip(inputs, wants, strict=True)
     ]
     vectors = as_numpy(grad_out, normal[:, None], to_light, base_color[:, None])
     parallel_for(gradients, n_points, GRAIN, *vectors, *(grad.numpy() for grad in grads))

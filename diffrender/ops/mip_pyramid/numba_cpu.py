@@ -10,6 +10,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.threads import parallel_for
 
 
@@ -92,7 +93,7 @@ def scatter_even_rows(start, end, given, coarse, first, step, out):
 def forward(images: Sequence[Tensor], sizes: tuple[tuple[int, int], ...]) -> Tensor:
     """See op.mip_pyramid; [T, C]."""
     channels = sum(image.shape[2] for image in images)
-    out = images[0].new_empty((sum(height * width for height, width in sizes), channels))
+    out = memory.empty((sum(height * width for height, width in sizes), channels), images[0].dtype)
     height, width = sizes[0]
     finest = out[: height * width].unflatten(0, (height, width))
     torch.cat([image.detach() for image in images], 2, out=finest)
@@ -115,7 +116,7 @@ def backward(grad: Tensor, sizes: tuple[tuple[int, int], ...], channels: Sequenc
         _scatter(levels[index], total, [joined.shape[2]], joined.reshape(-1))
         total = joined
     # The finest, image by image.
-    out = grad.new_empty(levels[0].size)
+    out = memory.empty((levels[0].size,), grad.dtype)
     _scatter(levels[0], total, channels, out.numpy())
     parts = out.split([height * width * count for count in channels])
     return tuple(part.reshape(height, width, count) for part, count in zip(parts, channels, strict=True))

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.normalize.op import LEAST_LENGTH
 from diffrender.threads import parallel_for
@@ -46,13 +47,13 @@ def gradients(start, end, vectors, grad, out):
 
 def forward(vectors: Tensor) -> Tensor:
     """See op.normalize."""
-    out = vectors.new_empty(vectors.shape)
+    out = memory.empty(vectors.shape, vectors.dtype)
     parallel_for(evaluate, len(vectors), GRAIN, *as_numpy(vectors, out))
     return out
 
 
 def backward(grad_out: Tensor, vectors: Tensor, wants: Sequence[bool]) -> tuple[Tensor]:
     """See run_differentiable."""
-    grad = vectors.new_empty(vectors.shape)
+    grad = memory.empty(vectors.shape, vectors.dtype)
     parallel_for(gradients, len(vectors), GRAIN, *as_numpy(vectors, grad_out, grad))
     return (grad,)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.numba_raster import TILE, box_in_tile, corner_of_tile, inward_edges, load_corners
 from diffrender.ops.rasterize.op import FaceBins
@@ -124,10 +126,10 @@ def forward(
     verts, faces_array, view_array, xy = as_numpy(verts_hom, faces, view, xy_px)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)
-    order = np.empty(len(xy), np.int64)
+    order = memory.empty((len(xy),), torch.int64).numpy()
     file_points(view_array, xy, height, width, tiles_x, tiles_y, offset, order)
-    out_face = view.new_empty(len(xy))
-    out_depth = xy_px.new_empty(len(xy))
+    out_face = memory.empty((len(xy),), view.dtype)
+    out_depth = memory.empty((len(xy),), xy_px.dtype)
     parallel_for(
         fill_points,
         len(verts) * tiles_x * tiles_y,

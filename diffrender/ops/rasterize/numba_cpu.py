@@ -13,6 +13,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.numba_raster import (
     TILE,
@@ -251,8 +252,8 @@ def bin_faces(verts: np.ndarray, faces: np.ndarray, near: float, height: int, wi
     """Return facing, pixel bounds and exact tile lists: count, prefix sum, fill."""
     n_views, n_faces = len(verts), len(faces)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
-    facing = torch.empty((n_views, n_faces), dtype=torch.int8, device="cpu")
-    bounds, centers = (facing.new_empty((n_views, n_faces, 4), dtype=torch.int16) for _ in range(2))
+    facing = memory.empty((n_views, n_faces), torch.int8)
+    bounds, centers = (memory.empty((n_views, n_faces, 4), torch.int16) for _ in range(2))
     outputs = (facing.numpy(), bounds.numpy(), centers.numpy())
     parallel_for(bound_faces, n_views * n_faces, 16384, verts, faces, near, height, width, *outputs)
     n_parts = BINNING_PARTS if n_faces > 16384 else 1
@@ -261,7 +262,7 @@ def bin_faces(verts: np.ndarray, faces: np.ndarray, near: float, height: int, wi
     arguments = (bounds.numpy(), n_parts, tiles_x, tiles_y, cursor)
     parallel_for(file_faces, n_views * n_parts, 1, *arguments, nothing, False)
     total = np.cumsum(cursor.reshape(-1))
-    tile_faces = facing.new_empty(int(total[-1]) if len(total) else 0, dtype=torch.int32)
+    tile_faces = memory.empty((int(total[-1]) if len(total) else 0,), torch.int32)
     tile_offset = np.concatenate([np.zeros(1, np.int64), total[n_parts - 1 :: n_parts]])
     cursor[:] = (total - cursor.reshape(-1)).reshape(cursor.shape)
     parallel_for(file_faces, n_views * n_parts, 1, *arguments, tile_faces.numpy(), True)
@@ -274,8 +275,8 @@ def forward(
     """See op.rasterize."""
     verts, faces_array = as_numpy(verts_hom, faces)
     bins = bin_faces(verts, faces_array, near, height, width)
-    face_id = faces.new_empty((len(verts), height, width, layers))
-    depth = verts_hom.new_empty((len(verts), height, width, layers))
+    face_id = memory.empty((len(verts), height, width, layers), faces.dtype)
+    depth = memory.empty((len(verts), height, width, layers), verts_hom.dtype)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     parallel_for(
         fill_tiles,

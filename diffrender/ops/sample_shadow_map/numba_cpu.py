@@ -9,6 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.antialias.numba_cpu import segment_gradient
 from diffrender.ops.as_numpy import as_numpy
@@ -97,7 +98,7 @@ def forward(
     map_depth: Tensor, map_id: Tensor, xy_px: Tensor, depth: Tensor, slope: Tensor, bias: Tensor, radius: int
 ) -> Tensor:
     """See op.sample_shadow_map."""
-    visible = torch.empty_like(depth, memory_format=torch.contiguous_format)
+    visible = memory.empty(depth.shape, depth.dtype)
     points = as_numpy(map_depth, map_id, xy_px, depth, slope, bias)
     parallel_for(evaluate, len(depth), GRAIN, *points, radius, visible.numpy())
     return visible
@@ -123,7 +124,7 @@ def backward(
     points = as_numpy(map_id, xy_px, depth, slope, bias)
     grad_xy = grad_verts = None
     if wants_xy:
-        grad_xy = torch.empty_like(xy_px, memory_format=torch.contiguous_format)
+        grad_xy = memory.empty(xy_px.shape, xy_px.dtype)
         arguments = (*as_numpy(grad, map_depth), *points, radius, *as_numpy(visible), grad_xy.numpy())
         parallel_for(xy_gradient, len(depth), GRAIN, *arguments)
     if wants_verts:

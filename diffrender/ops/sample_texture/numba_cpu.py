@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
@@ -152,7 +153,7 @@ def forward(
     texels: Tensor, sizes: tuple[tuple[int, int], ...], uv: Tensor, footprint: Tensor | None, wrap: str
 ) -> Tensor:
     """See op.sample_texture."""
-    out = texels.new_empty((len(uv), texels.shape[1]))
+    out = memory.empty((len(uv), texels.shape[1]), texels.dtype)
     positions = _positions(sizes, uv, footprint, wrap)
     parallel_for(evaluate, len(uv), GRAIN, *as_numpy(texels), *positions, out.numpy())
     return out
@@ -171,8 +172,8 @@ def backward(
     wants_texels, _, wants_uv, wants_footprint, _ = wants
     positions = _positions(sizes, uv, footprint, wrap)
     n_points = len(uv) if wants_uv or wants_footprint else 0
-    grad_uv = uv.new_empty((n_points, 2))
-    flat = uv.new_empty((n_points, positions[3].shape[1]))
+    grad_uv = memory.empty((n_points, 2), uv.dtype)
+    flat = memory.empty((n_points, positions[3].shape[1]), uv.dtype)
     grad, texel_array = as_numpy(grad_out, texels)
     shared = (grad, texel_array, *positions, grad_uv.numpy(), flat.numpy())
     grad_texels = None
@@ -192,7 +193,9 @@ def _positions(
     size_array = np.array(sizes, dtype=np.int64)
     first = np.concatenate([[0], np.cumsum(size_array.prod(1))])[:-1]
     flat = (
-        uv.new_empty(len(uv), 0) if footprint is None else footprint.reshape(len(uv), 4 if footprint.dim() == 3 else 1)
+        memory.empty((len(uv), 0), uv.dtype)
+        if footprint is None
+        else footprint.reshape(len(uv), 4 if footprint.dim() == 3 else 1)
     )
     uv_array, footprint_array = as_numpy(uv, flat)
     return size_array, first, uv_array, footprint_array, wrap == "clamp"

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.interpolate_at_pixels.numba_cpu import add_to_corner, corner_from, weighted_sum
 from diffrender.ops.scatter import sum_into
@@ -143,8 +144,8 @@ def forward(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """See op.screen_uvs."""
     inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
-    uv = uvs.new_empty((len(face_id), 2))
-    derivatives = uvs.new_empty((len(face_id), 2, 2))
+    uv = memory.empty((len(face_id), 2), uvs.dtype)
+    derivatives = memory.empty((len(face_id), 2, 2), uvs.dtype)
     parallel_for(evaluate, len(face_id), GRAIN, *inputs, uv.numpy(), derivatives.numpy())
     return uv, derivatives
 

@@ -9,6 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.geometry.topology import Topology
 from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, SEGMENT_PX
 from diffrender.threads import parallel_for
@@ -183,18 +184,18 @@ def forward(
     height, width = depth_array.shape[1:]
     jumps_array = np.zeros(len(edges), np.bool_) if jumps is None else jumps.numpy()
     shared = (verts, topology.welded_faces.contiguous().numpy(), edges, corner, offset, facing_array, jumps_array)
-    is_candidate = np.empty(len(verts) * len(edges), np.bool_)
+    is_candidate = memory.empty((len(verts) * len(edges),), torch.bool).numpy()
     parallel_for(find_candidates, len(is_candidate), 65536, topology.edge_sides.numpy(), *shared[-2:], is_candidate)
     items = np.flatnonzero(is_candidate)
     first = np.zeros(len(items) + 1, np.int64)
     parallel_for(count_segments, len(items), 1024, items, *shared, near, height, width, first[1:])
     np.cumsum(first, out=first)
     n_segments = int(first[-1])
-    keep = np.empty(n_segments, np.bool_)
-    pixel, face = np.empty(n_segments, np.int64), np.empty(n_segments, np.int64)
-    bary, normal = np.empty((n_segments, 3), verts.dtype), np.empty((n_segments, 2), verts.dtype)
-    xy, segment_depth = np.empty((n_segments, 2)), np.empty(n_segments)
-    outputs = (pixel, face, bary, xy, normal, segment_depth, np.empty(n_segments, np.int64))
+    keep = memory.empty((n_segments,), torch.bool).numpy()
+    pixel, face, edge = (memory.empty((n_segments,), torch.int64).numpy() for _ in range(3))
+    bary, normal = (memory.empty((n_segments, size), verts_hom.dtype).numpy() for size in (3, 2))
+    xy, segment_depth = (memory.empty(size, torch.float64).numpy() for size in ((n_segments, 2), (n_segments,)))
+    outputs = (pixel, face, bary, xy, normal, segment_depth, edge)
     parallel_for(fill_segments, len(items), 256, items, first, *shared, depth_array, near, keep, *outputs)
     kept = np.flatnonzero(keep)
     return tuple(torch.from_numpy(output.take(kept, 0)) for output in outputs)  # type: ignore[return-value]

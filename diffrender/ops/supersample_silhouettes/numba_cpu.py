@@ -9,6 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.as_numpy import as_numpy
@@ -166,10 +167,11 @@ def query_tiles(
     height, width = size
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     first_of_row = np.searchsorted(pixels, np.arange(len(verts) * height + 1) * width)
-    point_offset, order = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64), np.empty(len(xy), np.int64)
+    point_offset = np.empty(len(verts) * tiles_x * tiles_y + 2, np.int64)
+    order, outside_face = (memory.empty((len(xy),), torch.int64).numpy() for _ in range(2))
     file_points(view, xy, height, width, tiles_x, tiles_y, point_offset, order)
-    sample_face_id = torch.empty((len(pixels), len(offsets)), dtype=torch.int64, device="cpu")
-    outside_face, outside_depth = np.empty(len(xy), np.int64), np.empty(len(xy))
+    sample_face_id = memory.empty((len(pixels), len(offsets)), torch.int64)
+    outside_depth = memory.empty((len(xy),), torch.float64).numpy()
     parallel_for(
         fill_tiles,
         len(verts) * tiles_x * tiles_y,
@@ -249,14 +251,20 @@ def find_visible_segments(
     """Return the segments that are seen, what is just outside them, and their edge, xy_px and touches."""
     count, numbers, reals = len(xy), segments.pixel, segments.bary
     visible = VisibleSegments(
-        numbers.new_empty(count),
-        numbers.new_empty(count),
-        reals.new_empty((count, 3)),
-        reals.new_empty((count, 2)),
-        reals.new_empty(count),
+        memory.empty((count,), numbers.dtype),
+        memory.empty((count,), numbers.dtype),
+        memory.empty((count, 3), reals.dtype),
+        memory.empty((count, 2), reals.dtype),
+        memory.empty((count,), reals.dtype),
     )
-    outside = OutsidePoints._make([*(numbers.new_empty(count) for _ in range(3)), reals.new_empty((count, 2))])
-    others = (numbers.new_empty(count), segments.xy_px.new_empty((count, 2)), reals.new_empty(count, dtype=torch.bool))
+    outside = OutsidePoints._make(
+        [*(memory.empty((count,), numbers.dtype) for _ in range(3)), memory.empty((count, 2), reals.dtype)]
+    )
+    others = (
+        memory.empty((count,), numbers.dtype),
+        memory.empty((count, 2), segments.xy_px.dtype),
+        memory.empty((count,), torch.bool),
+    )
     arguments = (*as_numpy(*segments), outside_face, outside_depth, touches, xy, *as_numpy(*visible, *outside, *others))
     n_seen, n_inner = keep_visible(n_pixels, *arguments)
     seen, beyond = (part[:n_seen] for part in visible), (part[:n_inner] for part in outside)

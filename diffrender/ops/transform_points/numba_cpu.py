@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.threads import parallel_for
 
@@ -74,7 +75,7 @@ def add_blocks(sums, out):
 
 def forward(points: Tensor, matrices: Tensor) -> Tensor:
     """See op.transform_points."""
-    out = points.new_empty(len(matrices), len(points), matrices.shape[1])
+    out = memory.empty((len(matrices), len(points), matrices.shape[1]), points.dtype)
     parallel_for(evaluate, len(points), GRAIN, *as_numpy(points, matrices, out))
     return out
 
@@ -85,12 +86,12 @@ def backward(
     """See run_differentiable."""
     to_points = to_matrices = None
     if wants[0]:
-        to_points = points.new_empty(points.shape)
+        to_points = memory.empty(points.shape, points.dtype)
         parallel_for(point_gradients, len(points), GRAIN, *as_numpy(matrices, grad_out, to_points))
     if wants[1]:
         n_blocks = -(-len(points) // BLOCK)
         sums = np.empty((n_blocks, *matrices.shape))
-        to_matrices = matrices.new_empty(matrices.shape)
+        to_matrices = memory.empty(matrices.shape, matrices.dtype)
         parallel_for(matrix_gradients, n_blocks, GRAIN // BLOCK, *as_numpy(points, grad_out), sums)
         add_blocks(sums, *as_numpy(to_matrices))
     return to_points, to_matrices
