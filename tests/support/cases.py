@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from support.shapes import placed, scene_of, smooth_colors
+from support.shapes import placed, scene_of, smooth_colors, with_unshared_vertices
 from support.truth import (
     Build,
     Leaves,
@@ -34,25 +34,31 @@ from diffrender.scene.mesh import Mesh
 
 @dataclass(frozen=True)
 class Case:
-    """A scene with reference images of some motions, and the image and gradients of render()."""
+    """A scene with reference images of some motions, and the image and gradients of render().
+
+    gradients: of each loss; unshared: of the same scene with a vertex per corner.
+    """
 
     leaves: Leaves
     image: Tensor
     dense: Tensor
     losses: dict[str, list[Loss]]
     gradients: dict[str, list[Leaves]]
+    unshared: dict[str, list[Leaves]]
     moved: list[MovedImages]
 
     def check(self, what: str, motions: list[Motion], truth: list[MovedImages], **bounds: float) -> None:
         """Fail unless gradients along `motions` agree with `truth`; bounds: relative L2 error per loss."""
         for name, at_most in bounds.items():
-            assert_derivatives_agree(
-                f"{what}, {name} loss",
-                predictions(self.gradients[name], motions),
-                derivatives(truth, self.losses[name], noise_at_most=0.6 * at_most),
-                cosine_at_least=0.995,
-                relative_l2_at_most=at_most,
-            )
+            expected = derivatives(truth, self.losses[name], noise_at_most=0.6 * at_most)
+            for kind, gradients in (("", self.gradients), (", unshared vertices", self.unshared)):
+                assert_derivatives_agree(
+                    f"{what}, {name} loss{kind}",
+                    predictions(gradients[name], motions),
+                    expected,
+                    cosine_at_least=0.995,
+                    relative_l2_at_most=at_most,
+                )
 
     def check_all(self, what: str, **bounds: float) -> None:
         """Check all motions of the case."""
@@ -79,10 +85,14 @@ def make_case(build: Build, leaves: Leaves, motions: list[Motion], target: Motio
         "linear": [smooth_functional(image.shape, seed) for seed in range(3)],
         "squared": [squared_error(goal)],
     }
-    gradients: dict[str, list[Leaves]] = {
-        name: [gradients_of(loss, image, learned) for loss in group] for name, group in losses.items()
-    }
-    return Case(leaves, image.detach(), dense, losses, gradients, moved_images(build, leaves, motions, samples))
+    scene, cameras = build(learned)
+    apart = render(with_unshared_vertices(scene), cameras).rgba
+    gradients, unshared = (
+        {name: [gradients_of(loss, of, learned) for loss in group] for name, group in losses.items()}
+        for of in (image, apart)
+    )
+    moved = moved_images(build, leaves, motions, samples)
+    return Case(leaves, image.detach(), dense, losses, gradients, unshared, moved)
 
 
 def moving_mesh_case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from diffrender.scene.material import Material
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import vertex_fields_of
 from diffrender.scene.scene import Scene
 
 BACKGROUND = (0.1, 0.2, 0.3)
@@ -113,6 +115,25 @@ def scene_of(*objects: Object, lights: Mapping[str, Light] | None = None) -> Sce
     dtype = objects[0].mesh.vertices.dtype
     named = {chr(ord("a") + i): item for i, item in enumerate(objects)}
     return Scene(named, dict(lights or {}), torch.tensor(BACKGROUND, dtype=dtype))
+
+
+def unshared(mesh: Mesh) -> Mesh:
+    """Return the mesh with a vertex per corner; its normals stay those of the shared vertices."""
+    own = torch.arange(3 * mesh.n_faces).reshape(-1, 3)
+    normal_faces = mesh.faces if mesh.normal_faces is None else mesh.normal_faces
+    return replace(
+        mesh, vertices=mesh.vertices[mesh.faces.reshape(-1)], faces=own, normal_faces=normal_faces, topology=None
+    )
+
+
+def with_unshared_vertices(scene: Scene) -> Scene:
+    """Return the scene with all meshes `unshared`, and the values of each vertex at all of its corners."""
+    objects = {}
+    for name, item in scene.objects.items():
+        values = vertex_fields_of(item.material, item.mesh.n_vertices)
+        corners = {field: value[item.mesh.faces.reshape(-1)] for field, value in values.items()}
+        objects[name] = item.with_values(corners, unshared(item.mesh))
+    return replace(scene, objects=objects)
 
 
 def front_camera(size: int = 64, dtype: torch.dtype = torch.float32, fov_deg: float = 45.0) -> Cameras:
