@@ -12,23 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.works import Setting, Work, edge_model, rendered, setting_of
+from benchmarks.works import Setting, Work, edge_model, rendered, setting_of, upstream_gradient
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from diffrender.app.run import run_fit
 from diffrender.config.load import load_config
-from diffrender.scene.cameras import Cameras
 
 REPEATS, WARMUPS = 30, 5
-# Work, views, and the target for forward and backward together in ms, None for none.
-IMAGES: tuple[tuple[Work, int, float | None], ...] = (
-    (Work("antialias", 6_000, 512), 8, 1.2),
-    (Work("antialias", 100_000, 1024), 8, 4.0),
-    (Work("antialias", 100_000, 1024, texture=1024), 8, None),
-    (Work("antialias", 6_000, 512, lighting="sun"), 8, None),
-    (Work("antialias", 1_000_000, 2048), 1, None),
-    (Work("soft", 6_000, 512), 8, None),
+# Work, and the target for forward and backward together in ms, None for none.
+IMAGES: tuple[tuple[Work, float | None], ...] = (
+    (Work("antialias", 6_000, 512, views=8), 1.2),
+    (Work("antialias", 100_000, 1024, views=8), 4.0),
+    (Work("antialias", 100_000, 1024, texture=1024, views=8), None),
+    (Work("antialias", 6_000, 512, lighting="sun", views=8), None),
+    (Work("antialias", 1_000_000, 2048), None),
+    (Work("soft", 6_000, 512, views=8), None),
 )
 PARITY = (
     Work("antialias", 6_000, 256),
@@ -72,23 +71,14 @@ def on_device(setting: Setting, device: str) -> Setting:
     return Setting(mesh, setting.colors.to(device), cameras, background, setting.lighting, others)
 
 
-def around(work: Work, views: int) -> Cameras:
-    """Return cameras all around the object."""
-    angles = torch.arange(views) * 2 * torch.pi / views
-    eyes = work.distance * torch.stack([angles.cos() * 0.9, torch.full((views,), 0.43), angles.sin() * 0.9], 1)
-    return Cameras.perspective(eyes, fov_deg=45, height=work.size, width=work.size)
-
-
 class Image:
     """The images of a work from several views on a device, and the gradients of everything that they are made of."""
 
-    def __init__(self, work: Work, views: int, device: str) -> None:
-        setting = replace(setting_of(work), cameras=around(work, views))
-        self.setting, self.edges = on_device(setting, device), edge_model(work.edges)
+    def __init__(self, work: Work, device: str) -> None:
+        self.setting, self.edges = on_device(setting_of(work), device), edge_model(work.edges)
         parts = (self.setting.mesh.vertices, self.setting.colors, *self.setting.others)
         self.leaves = [part.clone().requires_grad_() for part in parts]
-        generator = torch.Generator().manual_seed(0)
-        self.gradient = torch.randn(views, work.size, work.size, 4, generator=generator).to(device)
+        self.gradient = upstream_gradient(work.size, work.views).to(device)
 
     def forward(self) -> Tensor:
         """Return the images."""
@@ -104,7 +94,9 @@ class Image:
 def measure_parity() -> Iterator[Row]:
     """Yield how far images and gradients on the GPU are from those of the CPU's kernels."""
     for work in PARITY:
-        (expected, wanted), (image, gradients) = (Image(work, 2, device).both() for device in ("cpu", "cuda"))
+        (expected, wanted), (image, gradients) = (
+            Image(replace(work, views=2), device).both() for device in ("cpu", "cuda")
+        )
         error = (image.detach().cpu() - expected.detach()).abs()
         relative = [float((g.cpu() - w).norm() / w.norm()) for g, w in zip(gradients, wanted, strict=True)]
         yield Row(
@@ -131,8 +123,8 @@ def milliseconds(task: Callable[[], object]) -> float:
 
 def measure_images() -> Iterator[Row]:
     """Yield times, launches and memory of whole images, and the kernels that take longest."""
-    for work, views, target in IMAGES:
-        image = Image(work, views, "cuda")
+    for work, target in IMAGES:
+        image = Image(work, "cuda")
         forward, both = milliseconds(image.forward), milliseconds(image.both)
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -149,10 +141,10 @@ def measure_images() -> Iterator[Row]:
             "target ms": target,
             "kernels ms": sum(e.self_device_time_total for e in kernels) / 1000,
             "launches": sum(e.count for e in kernels),
-            "bytes per pixel": extra / (views * work.size**2),
+            "bytes per pixel": extra / (work.views * work.size**2),
             "slowest": {e.key[:60]: round(e.self_device_time_total / 1000, 3) for e in slowest},
         }
-        yield Row(f"{work.name}, {work.faces:,} faces, {views} x {work.size} px", values)
+        yield Row(f"{work.name}, {work.faces:,} faces, {work.size} px", values)
 
 
 def measure_fits() -> Iterator[Row]:

@@ -3,7 +3,7 @@
 Counted is what the operating system sees: the highest resident set of a fresh process during the work, less that just
 before it (parameters, compiled kernels and the incoming gradient are there by then), after two rounds of warming up.
 The process runs with glibc's mmap threshold fixed at 64 KB and trimming on, so that every sizeable block is taken from
-the system when asked for and given back when freed: nothing hides in a heap that an earlier round left behind. Pages
+the system when asked for and given back when freed: nothing hides in a heap or in `diffrender.memory`. Pages
 that are asked for and never touched do not count. Only Linux can reset and tell the peak.
 """
 
@@ -77,15 +77,17 @@ def _resident_bytes(field: str) -> int:
 
 
 def _main() -> None:
+    from diffrender import memory
     from diffrender.threads import threads_to_kernels
 
+    memory.MOST_BYTES = 0  # what a result leaves behind is returned to the system as well
     given = json.load(sys.stdin)
     make_task = task_of if given["by"] == OURS else PEERS[given["by"]]
     results: list[float] = []
     with threads_to_kernels(given["n_threads"]):
         for fields in given["works"]:
             work = Work(**fields)
-            results.append(_peak_extra_bytes(make_task(work)) / work.size**2)
+            results.append(_peak_extra_bytes(make_task(work)) / (work.views * work.size**2))
     json.dump(results, sys.stdout)
 
 

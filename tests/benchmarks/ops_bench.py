@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isnan, nan
 
@@ -57,7 +57,8 @@ class Row:
     """One line of the table.
 
     by: who did it. threads: of its kernels.
-    forward_ms, total_ms: forward alone, and forward and backward together (NaN where nothing is differentiable).
+    forward_ms, total_ms: per view, forward alone, and forward and backward together (NaN where nothing is
+        differentiable).
     forward_floors, total_floors: how many times as long as the plain copies of `floor_task`.
     bytes_per_pixel: peak extra memory of forward and backward.
     peers: how many times as quick as each peer, (forward, forward and backward).
@@ -107,8 +108,9 @@ def peer_columns() -> dict[str, Callable[[Row], str]]:
 
 
 def works(quick: bool) -> list[Work]:
-    """The rows: whole images with every edge model that has an edge, then the ops of an antialiased image; a textured
-    image and what it takes beside; glTF's material in two lights."""
+    """The rows: whole images with every edge model that has an edge, several at once, and of a mesh whose vertices are
+    not shared; then the ops of an antialiased image; a textured image and what it takes beside; glTF's material in two
+    lights."""
     if quick:
         images = [("antialias", 6_000, 256), ("antialias", 6_000, 512), ("soft", 6_000, 256)]
     else:
@@ -116,6 +118,8 @@ def works(quick: bool) -> list[Work]:
         images += [("antialias", 100_000, 512), ("antialias", 1_000_000, 1024)]
         images += [("soft", 6_000, size) for size in (256, 512)]
     rows = [Work(*image) for image in images if image[0] in EDGE_MODELS]
+    rows += [Work(PEER_EDGES, 6_000, size, views=8) for size in (256, 512)]
+    rows += [Work(PEER_EDGES, faces, 512, unshared=True) for faces in ((6_000,) if quick else (6_000, 100_000))]
     # An op that several edge models take is measured once.
     edges_of_op = {
         op: edges for edges in reversed(("antialias", "soft")) if edges in EDGE_MODELS for op in ops_of(edges)
@@ -133,7 +137,8 @@ def time_work(work: Work, settings: Settings) -> dict[str, Times]:
     contestants = {f"ours {n}": Contestant(task, partial(threads_to_kernels, n)) for n in settings.threads}
     contestants["floor"] = Contestant(floor_task(task), partial(threads_to_kernels, 1))
     if settings.peers and has_peers(work):
-        contestants |= {name: Contestant(make_task(work)) for name, make_task in PEERS.items()}
+        one = replace(work, views=1, unshared=False)
+        contestants |= {name: Contestant(make_task(one)) for name, make_task in PEERS.items()}
     return race(contestants, settings.seconds, settings.clock)
 
 
@@ -149,9 +154,10 @@ def measure(some: Sequence[Work], settings: Settings) -> Iterator[Row]:
         memory = _memory(some, settings)
     for work in some:
         times = time_work(work, settings)
-        floor_ms = times["floor"].milliseconds(settings.best)
         peer_ms = {name: times[name].milliseconds(settings.best) for name in PEERS if name in times}
-        lines = [(OURS, n, times[f"ours {n}"].milliseconds(settings.best)) for n in settings.threads]
+        per_view = {name: found.milliseconds(settings.best, work.views) for name, found in times.items()}
+        floor_ms = per_view["floor"]
+        lines = [(OURS, n, per_view[f"ours {n}"]) for n in settings.threads]
         lines += [(name, 1, peer_ms[name]) for name in peer_ms]
         for by, threads, (forward_ms, total_ms) in lines:
             ratios = {name: (theirs[0] / forward_ms, theirs[1] / total_ms) for name, theirs in peer_ms.items()}
@@ -175,7 +181,8 @@ def _memory(some: Sequence[Work], settings: Settings) -> dict[tuple[str, Work], 
     memory = {(OURS, work): value for work, value in found}
     raced = [work for work in some if settings.peers and has_peers(work)]
     for name in PEERS if raced else ():
-        memory |= {(name, work): value for work, value in zip(raced, bytes_per_pixel(raced, name, 1), strict=True)}
+        one = [replace(work, views=1, unshared=False) for work in raced]
+        memory |= {(name, work): value for work, value in zip(raced, bytes_per_pixel(one, name, 1), strict=True)}
     return memory
 
 

@@ -9,7 +9,7 @@ from diffrender.config.load import load_config
 
 
 def test_an_image_has_the_gradients_of_all_that_it_is_made_of() -> None:
-    image = Image(Work("antialias", 320, 24, texture=8, lighting="sun"), 2, "cpu")
+    image = Image(Work("antialias", 320, 24, texture=8, lighting="sun", views=2), "cpu")
     rgba, gradients = image.both()
     assert rgba.shape == (2, 24, 24, 4)
     assert len(gradients) == 7

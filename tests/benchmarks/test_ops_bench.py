@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from benchmarks.ops_bench import COLUMNS, Settings, print_table
@@ -54,6 +56,17 @@ def test_an_image_in_light_has_gradients_to_all_it_is_made_of(lighting: str) -> 
     gradients = task.backward(task.forward())
     assert isinstance(gradients, tuple) and len(gradients) == 4 + len(LIGHTINGS[lighting].values)
     assert all(bool(gradient.any()) for gradient in gradients)
+
+
+def test_a_row_may_be_of_several_views_and_of_unshared_vertices() -> None:
+    work = Work("antialias", 320, 32, views=3, unshared=True)
+    assert work.name == "image, antialias, 3 views, unshared vertices"
+    task, shared = task_of(work), task_of(replace(work, unshared=False))
+    apart, together = task.forward().rgba, shared.forward().rgba
+    assert apart.shape == (3, 32, 32, 4) and not torch.equal(apart[0], apart[1])
+    torch.testing.assert_close(apart, together, rtol=0, atol=1e-5)
+    assert task.backward is not None
+    assert task.backward(task.forward())[0].shape == (3 * 320, 3)
 
 
 def test_the_mesh_is_closed_and_has_the_wanted_number_of_faces() -> None:

@@ -32,10 +32,11 @@ class Times:
     forward: list[float] = field(default_factory=list)
     total: list[float] = field(default_factory=list)
 
-    def milliseconds(self, best: bool) -> tuple[float, float]:
-        """Medians, or the quickest, of forward and of both together (NaN without a backward)."""
+    def milliseconds(self, best: bool, views: int = 1) -> tuple[float, float]:
+        """Medians, or the quickest, of forward and of both together (NaN without a backward), per view."""
         choose = min if best else median
-        return 1e3 * choose(self.forward), 1e3 * choose(self.total) if self.total else nan
+        scale = 1e3 / views
+        return scale * choose(self.forward), scale * choose(self.total) if self.total else nan
 
 
 def floor_task(task: Task) -> Task:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from benchmarks.replay import recorded_calls, replay
+from support.shapes import unshared
 from torch import Tensor
 
 from diffrender.geometry.primitives import bumpy_sphere_colors, icosphere
@@ -63,6 +64,8 @@ class Work:
     edges: a name in EDGE_MODELS; faces: about how many; size: height and width in pixels.
     distance: of the camera from the middle of an object of radius 1.
     texture: colours are in a texture of so many texels a side; 0: in the vertices.
+    views: images at once, from directions around the object; times and memory are per view.
+    unshared: the mesh has a vertex per corner.
     lighting: a name in LIGHTINGS, under which the material is Ggx with metallic and roughness as its colour; or "": it
         shows its colour without any light.
     """
@@ -74,6 +77,8 @@ class Work:
     distance: float = 2.85
     texture: int = 0
     lighting: str = ""
+    views: int = 1
+    unshared: bool = False
 
     @property
     def name(self) -> str:
@@ -83,6 +88,8 @@ class Work:
         words = [f"image, {self.edges}"]
         words += [f"{'3 textures' if self.lighting else 'texture'} {self.texture}"] if self.texture else []
         words += [f"ggx, {self.lighting}"] if self.lighting else []
+        words += [f"{self.views} views"] if self.views > 1 else []
+        words += ["unshared vertices"] if self.unshared else []
         return ", ".join(words)
 
 
@@ -102,7 +109,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Setting:
-    """A mesh with colours, one camera and a background.
+    """A mesh with colours, cameras and a background.
 
     colors: of its vertices [V, 3], or of a texture [H, W, 3].
     others: in light, metallic and roughness in the same form, then what the lights are made of.
@@ -156,9 +163,12 @@ def setting_of(work: Work) -> Setting:
         uvs = torch.stack([torch.atan2(x, z) / (2 * torch.pi) + 0.5, torch.acos(y.clamp(-1, 1)) / torch.pi], 1)
         mesh = replace(mesh, uvs=uvs, uv_faces=mesh.faces)
         colors = torch.rand(work.texture, work.texture, 3, generator=torch.Generator().manual_seed(1))
-    eye = torch.tensor([[0.42, 0.31, 0.85]])
-    eye = work.distance * torch.nn.functional.normalize(eye, dim=1)
-    cameras = Cameras.perspective(eye, fov_deg=45, height=work.size, width=work.size)
+    if work.unshared:
+        colors, mesh = colors if work.texture else colors[mesh.faces.reshape(-1)], unshared(mesh)
+    angle = torch.arange(work.views) / work.views * 2 * torch.pi
+    x, z = 0.42 * angle.cos() + 0.85 * angle.sin(), 0.85 * angle.cos() - 0.42 * angle.sin()
+    eyes = work.distance * torch.nn.functional.normalize(torch.stack([x, torch.full_like(x, 0.31), z], 1), dim=1)
+    cameras = Cameras.perspective(eyes, fov_deg=45, height=work.size, width=work.size)
     others = ()
     if work.lighting:
         generator = torch.Generator().manual_seed(3)
@@ -172,9 +182,9 @@ def edge_model(name: str) -> EdgeModel:
     return EDGE_MODELS[name](sigma=SOFT_SIGMA_PX) if name == "soft" else EDGE_MODELS[name]()
 
 
-def upstream_gradient(size: int) -> Tensor:
-    """[1, size, size, 4] the gradient that comes in from a loss: noise, so that nothing is skipped."""
-    return torch.randn(1, size, size, 4, generator=torch.Generator().manual_seed(0))
+def upstream_gradient(size: int, views: int = 1) -> Tensor:
+    """[views, size, size, 4] the gradient that comes in from a loss: noise, so that nothing is skipped."""
+    return torch.randn(views, size, size, 4, generator=torch.Generator().manual_seed(0))
 
 
 def rendered(
@@ -198,7 +208,7 @@ def image_task(work: Work) -> Task:
     edges = edge_model(work.edges)
     leaves = [part.clone().requires_grad_() for part in (setting.mesh.vertices, setting.colors, *setting.others)]
     vertices, colors, *others = leaves
-    gradient = upstream_gradient(work.size)
+    gradient = upstream_gradient(work.size, work.views)
 
     def forward() -> RenderOutput:
         return rendered(setting, edges, vertices, colors, others)
