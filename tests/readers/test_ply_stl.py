@@ -305,6 +305,19 @@ def test_every_cut_of_stl_is_found(tmp_path: Path, ascii: bool) -> None:
             read_mesh(tmp_path / "a.stl")
 
 
+@pytest.mark.parametrize("suffix", ["ply", "stl"])
+def test_signalling_nans_are_refused_as_others_are(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "stl":
+        stl(path, TRIANGLES, np.zeros(2, int))
+    else:
+        ply(path, {"vertex": (XYZ, SQUARE), "face": (CORNERS, [([0, 1, 2],)])}, "binary_little_endian")
+    first = struct.pack("<3f", *(TRIANGLES[0, 1] if suffix == "stl" else SQUARE[1]))
+    path.write_bytes(path.read_bytes().replace(first, b"\x01\x00\x80\x7f" * 3, 1))
+    with pytest.raises(DataError, match=r" is \[nan, nan, nan\] \(1 such in all\); it must be three finite numbers"):
+        read_mesh(path)
+
+
 def test_negative_sizes_and_comments_that_look_like_the_end(tmp_path: Path) -> None:
     signed = [("char", "int", "vertex_indices")]
     faces = [([0, 1, 2],), ([0, 1, 2, 3],)]
