@@ -305,6 +305,30 @@ def test_every_cut_of_stl_is_found(tmp_path: Path, ascii: bool) -> None:
             read_mesh(tmp_path / "a.stl")
 
 
+@pytest.mark.parametrize("count", [0, 1, 2**32 - 1])
+def test_a_wrong_count_of_stl_is_told_and_the_length_of_the_file_counts(tmp_path: Path, count: int) -> None:
+    path = stl(tmp_path / "a.stl", TRIANGLES, np.zeros(2, int), b"solid by CAD")
+    content = path.read_bytes()
+    path.write_bytes(content[:80] + struct.pack("<I", count) + content[84:])
+    data = read_mesh(path)
+    assert data.mesh.n_faces == 2
+    assert data.notes == (f"its header states {count} triangles, but its length is that of 2, which are read",)
+
+
+@pytest.mark.parametrize(("count", "n_bytes"), [(3, 184), (0, 183), (2**32 - 1, 185), (0, 84)])
+def test_counts_of_stl_that_no_length_explains_are_refused(tmp_path: Path, count: int, n_bytes: int) -> None:
+    content = stl(tmp_path / "a.stl", TRIANGLES, np.zeros(2, int)).read_bytes() + b"more"
+    (tmp_path / "a.stl").write_bytes(content[:80] + struct.pack("<I", count) + content[84:n_bytes])
+    with pytest.raises(DataError, match=rf"holds . triangles and .* its header states {count} |has no triangles"):
+        read_mesh(tmp_path / "a.stl")
+
+
+def test_a_byte_order_mark_before_a_text_stl(tmp_path: Path) -> None:
+    text = trimesh.exchange.stl.export_stl_ascii(trimesh.creation.box())
+    (tmp_path / "a.stl").write_text(text, encoding="utf-8-sig")
+    assert read_mesh(tmp_path / "a.stl").mesh.n_faces == 12
+
+
 @pytest.mark.parametrize("suffix", ["ply", "stl"])
 def test_signalling_nans_are_refused_as_others_are(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
