@@ -273,15 +273,20 @@ def test_colours_that_only_materials_have_become_vertex_colours(tmp_path: Path) 
 
 def test_morph_targets_and_instances(tmp_path: Path) -> None:
     gltf = GltfBuilder()
-    target = gltf.accessor(np.array([[0, 0, 1]] * 5, np.float32))
-    primitive = gltf.primitive(POSITIONS, FACES, targets=[{"POSITION": target}])
+    up, red = np.array([[0, 0, 1]] * 5, np.float32), np.array([[1, 0, 0]] * 5, np.float32)
+    target = {"POSITION": gltf.accessor(up), "NORMAL": gltf.accessor(2 * red), "COLOR_0": gltf.accessor(-red)}
+    other = {"POSITION": gltf.accessor(9 * red)}
+    primitive = gltf.primitive(POSITIONS, FACES, NORMAL=up, COLOR_0=0 * up + 1, targets=[target, other])
     places = np.array([[0, 0, 0], [10, 0, 0]], np.float32)
     sizes = np.array([[1, 1, 1], [2, 2, 2]], np.float32)
     attributes = {"TRANSLATION": gltf.accessor(places), "SCALE": gltf.accessor(sizes)}
-    gltf.node(primitive, weights=[0.5], extensions={"EXT_mesh_gpu_instancing": {"attributes": attributes}})
+    gltf.node(primitive, weights=[0.5, 0], extensions={"EXT_mesh_gpu_instancing": {"attributes": attributes}})
     data = read(tmp_path, gltf)
     moved = POSITIONS + np.array([0, 0, 0.5])
     np.testing.assert_allclose(data.mesh.vertices, np.concatenate([moved, moved * 2 + [10, 0, 0]]), atol=1e-6)
+    assert data.mesh.normals is not None and data.vertex_colors is not None and data.notes == ()
+    torch.testing.assert_close(data.mesh.normals, torch.tensor([0.5**0.5, 0, 0.5**0.5]).expand(10, 3))
+    torch.testing.assert_close(data.vertex_colors, torch.tensor([0.5, 1, 1]).expand(10, 3))
 
 
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:
@@ -296,6 +301,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     gltf.document["meshes"][0]["primitives"].append(gltf.primitive(POSITIONS, None, mode=0))
     gltf.document["extensionsUsed"] = ["KHR_materials_variants", "KHR_materials_unlit"]
     gltf.add("animations", {})
+    gltf.document["nodes"][0]["skin"] = 0
     notes = "\n".join(read(tmp_path, gltf).notes)
     for words in (
         "1 of its primitives are points or lines",
@@ -304,6 +310,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         "its occlusion texture",
         "textures that are placed otherwise",
         "its animations",
+        "its skin is not applied",
         "extensions that are not read: KHR_materials_variants",
     ):
         assert words in notes
