@@ -139,14 +139,29 @@ def test_normalized_texture_coordinates(tmp_path: Path, dtype: Any) -> None:
     torch.testing.assert_close(uvs, torch.from_numpy(UVS), atol=1 / np.iinfo(dtype).max, rtol=0)
 
 
-def test_quantized_positions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize("normalized", [True, False])
+def test_quantized_positions_and_normals(tmp_path: Path, dtype: Any, normalized: bool) -> None:
     gltf = GltfBuilder()
     gltf.document["extensionsUsed"] = gltf.document["extensionsRequired"] = ["KHR_mesh_quantization"]
-    stored = np.pad(np.round(POSITIONS / 3 * 32767).astype(np.int16), ((0, 0), (0, 1)))
-    view = gltf.view(stored.tobytes(), byteStride=8)
-    positions = gltf.accessor(stored[:, :3], bufferView=view, normalized=True)
-    gltf.node(gltf.primitive(positions, FACES), scale=[3, 3, 3])
-    torch.testing.assert_close(read(tmp_path, gltf).mesh.vertices, torch.from_numpy(POSITIONS), atol=1e-4, rtol=0)
+    most = np.iinfo(dtype).max
+    stored = np.pad(np.round(POSITIONS / 3 * most).astype(dtype), ((0, 0), (0, 1)))
+    up = np.array([[0, 60, 80, 0]] * 5, np.int8)
+    view, of_normals = (gltf.view(each.tobytes(), byteStride=4 * each.itemsize) for each in (stored, up))
+    positions = gltf.accessor(stored[:, :3], bufferView=view, normalized=normalized)
+    normals = gltf.accessor(up[:, :3], bufferView=of_normals, normalized=True)
+    gltf.node(gltf.primitive(positions, FACES, NORMAL=normals), scale=[3 if normalized else 3 / most] * 3)
+    mesh = read(tmp_path, gltf).mesh
+    torch.testing.assert_close(mesh.vertices, torch.from_numpy(POSITIONS), atol=3 / most, rtol=0)
+    torch.testing.assert_close(mesh.normals, torch.tensor([[0, 0.6, 0.8]] * 5))
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+def test_points_and_lines_are_skipped_with_a_note(tmp_path: Path, mode: int) -> None:
+    gltf = GltfBuilder()
+    gltf.node(gltf.primitive(POSITIONS, FACES), gltf.primitive(POSITIONS, FACES, mode=mode))
+    data = read(tmp_path, gltf)
+    assert data.mesh.n_faces == 3 and data.notes == ("1 of its primitives are points or lines, which are skipped",)
 
 
 def test_parts_are_joined_in_the_order_of_nodes_and_primitives(tmp_path: Path) -> None:
