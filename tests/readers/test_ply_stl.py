@@ -169,6 +169,26 @@ def test_colors_of_every_type(
     torch.testing.assert_close(data.vertex_colors, srgb(*wanted).expand(3, 3))
 
 
+@pytest.mark.parametrize("size", ["uchar", "ushort", "uint", "int"])
+@pytest.mark.parametrize("index", ["char", "uchar", "short", "ushort", "int", "uint"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_lists_of_every_type_after_double_positions_and_normals(
+    tmp_path: Path, form: str, size: str, index: str
+) -> None:
+    # Open3D: doubles, and indices without a sign.
+    names = [*(("double", n) for n in ("x", "y", "z", "nx", "ny", "nz")), *(("uchar", n) for n in ("red", "green"))]
+    rows = [(*xyz, 0, 0.6, 0.8, 255, 51, 0) for xyz in SQUARE]
+    elements = {
+        "vertex": ([*names, ("uchar", "blue")], rows),
+        "face": ([(size, index, "vertex_indices")], [([0, 1, 2],), ([0, 2, 3],)]),
+    }
+    data = read_mesh(ply(tmp_path / "a.ply", elements, form, ("Created by Open3D",)))
+    assert areas(data).tolist() == [1, 1] and data.notes == ()
+    torch.testing.assert_close(data.mesh.normals, torch.tensor([[0, 0.6, 0.8]]).expand(4, 3), check_dtype=False)
+    assert data.vertex_colors is not None
+    torch.testing.assert_close(data.vertex_colors, srgb(1, 0.2, 0).expand(4, 3))
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])
 def test_doubles_are_kept(tmp_path: Path, encoding: str) -> None:
     moved = trimesh.creation.icosphere(subdivisions=1)
