@@ -29,10 +29,11 @@ async function validate(files) {
 }
 
 function describe(mesh) {
-  const attributes = Object.entries(mesh.geometry.attributes).map(([name, { array, itemSize, normalized }]) => [
-    name,
-    { values: Array.from(array), size: itemSize, normalized },
-  ]);
+  const attributes = Object.entries(mesh.geometry.attributes).map(([name, attribute]) => {
+    const { count, itemSize: size } = attribute;
+    const values = Array.from({ length: count * size }, (_, i) => attribute.getComponent(Math.floor(i / size), i % size));
+    return [name, { values, size }];
+  });
   const { type, color, metalness, roughness, emissive, emissiveIntensity, vertexColors } = mesh.material;
   return {
     name: mesh.name,
