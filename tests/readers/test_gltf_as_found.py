@@ -218,3 +218,10 @@ def test_pictures_beside_the_file_may_have_any_name(tmp_path: Path) -> None:
     textured(gltf, pbrMetallicRoughness={"baseColorTexture": {"index": index}})
     texture = read_mesh(gltf.write(tmp_path / "a.gltf")).texture
     assert texture is not None and texture.texels[0, 0].tolist() == [1, 0, 0]
+
+
+def test_a_number_that_is_no_index_is_refused(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    textured(gltf, pbrMetallicRoughness={"baseColorTexture": picture(gltf, 100) | {"texCoord": float("inf")}})
+    with pytest.raises(DataError, match=r"a\.glb: is not valid glTF \(OverflowError: cannot convert float infinity"):
+        read_mesh(gltf.write(tmp_path / "a.glb"))
