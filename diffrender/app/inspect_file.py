@@ -17,7 +17,9 @@ from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.readers.mesh_file import MeshFile
 from diffrender.readers.meshes.read_mesh import MESH_READERS, open_mesh, read_part
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.projections import projection_name
+from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.target_views import Views
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.backdrop import find_backdrop, with_masks
@@ -97,11 +99,12 @@ def _capture_rows(path: Path) -> Rows:
     region, doubt = region_of_views(views), doubt_poses(views, capture.origin, capture.aabb)
     distance = (cameras.positions_w() - torch.tensor(region.center)).norm(dim=1)
     heldout = None if capture.read_heldout is None else capture.read_heldout()
+    by_default = "every 8th view, by default" if capture.holds_out else "none"
     rows = [
         ("images", f"{len(views)} of {cameras.width} x {cameras.height}"),
-        ("held out", "every 8th view, by default" if heldout is None else f"{len(heldout)} by the capture"),
+        ("held out", by_default if heldout is None else f"{len(heldout)} by the capture"),
         ("masks", _describe_masks(views)),
-        ("camera", f"{projection_name(cameras.projection)}, focal length {_range(cameras.focal_px)} px"),
+        ("camera", f"{projection_name(cameras.projection)}, {_describe_lens(cameras)}"),
     ]
     if sight_of_views(views).is_met:
         middle = _point(list(region.center))
@@ -125,6 +128,12 @@ def _describe_masks(views: Views) -> str:
     if backdrop is None or with_masks(views, backdrop)[1]:
         return "none: the fit is much harder"
     return "none, but a fit finds some in front of the backdrop, which has one colour"
+
+
+def _describe_lens(cameras: Cameras) -> str:
+    pixels = _range(cameras.focal_px)
+    is_parallel = isinstance(cameras.projection, Orthographic)
+    return f"{pixels} pixels per unit" if is_parallel else f"focal length {pixels} px"
 
 
 def _describe_color(data: MeshData) -> str:

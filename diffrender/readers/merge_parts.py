@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ def merge_parts(parts: Sequence[MeshData], resolution: int) -> MeshData:
     ends = torch.tensor([part.mesh.n_faces for part in parts]).cumsum(0).tolist()
     assert atlas.uv_faces is not None
     placed = [
-        Mesh(part.mesh.vertices, part.mesh.faces, atlas.uvs, atlas.uv_faces[end - part.mesh.n_faces : end])
+        replace(part.mesh, uvs=atlas.uvs, uv_faces=atlas.uv_faces[end - part.mesh.n_faces : end])
         for part, end in zip(parts, ends, strict=True)
     ]
 

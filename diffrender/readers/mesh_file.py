@@ -69,8 +69,7 @@ class MeshFile:
 def longest_side(positions: Iterable[np.ndarray]) -> float:
     """Return the longest side of the box around arrays [P, 3]; 0 if they are empty."""
     points = np.concatenate([np.zeros((0, 3)), *positions])
-    with np.errstate(invalid="ignore"):  # what is not finite is refused later, with its place
-        return float(np.ptp(points, axis=0).max()) if len(points) else 0.0
+    return float(np.ptp(points, axis=0).max()) if len(points) else 0.0
 
 
 def plain_names(names: Iterable[str]) -> list[str]:

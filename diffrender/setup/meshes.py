@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import BaseModel
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from diffrender.config.options.meshes import (
     AnyMesh,
@@ -24,7 +25,7 @@ from diffrender.config.options.meshes import (
 from diffrender.errors import ConfigError, DataError, MeshError
 from diffrender.geometry.index_corner_values import build_corner_table
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, bumpy_sphere_colors, icosphere, torus
-from diffrender.geometry.subdivide import subdivide_loop, subdivide_midpoint
+from diffrender.geometry.subdivide import Subdivided, subdivide_loop, subdivide_midpoint
 from diffrender.readers.mesh_data import MeshData
 from diffrender.scene.mesh import Mesh as SceneMesh
 from diffrender.setup.hull import build_hull
@@ -35,6 +36,7 @@ ORIGIN = (0.0, 0.0, 0.0)
 # Limit for subdivided meshes: a fit's gradients and moments then take half a gigabyte.
 MOST_FACES = 5_000_000
 SCHEMES = {"loop": subdivide_loop, "midpoint": subdivide_midpoint}
+NO_NORMALS = "its normals are omitted, since loop makes another surface; midpoint keeps them"
 
 
 class ObjectPose(NamedTuple):
@@ -80,7 +82,7 @@ def _build(
 
 
 def _subdivide(data: MeshData, options: AnyMesh, where: str) -> MeshData:
-    """Subdivide the mesh as `options` ask for, and its colours and texture coordinates with it."""
+    """Subdivide the mesh as `options` ask for, with its colours, texture coordinates and, by midpoint, normals."""
     subdivision: SubdivideOptions | None = getattr(options, "subdivide", None)
     if subdivision is None:
         return data
@@ -90,21 +92,33 @@ def _subdivide(data: MeshData, options: AnyMesh, where: str) -> MeshData:
             f"{where}: {data.mesh.n_faces:,} triangles would become {n_faces:,}, but the limit is {MOST_FACES:,};"
             " subdivide fewer times"
         )
-    subdivide = SCHEMES[subdivision.scheme]
-    for _ in range(subdivision.times):
-        mesh = data.mesh
-        uvs = None if mesh.uvs is None or mesh.uv_faces is None else mesh.uvs[mesh.uv_faces]
-        try:
-            finer = subdivide(mesh.vertices, mesh.faces, data.vertex_colors, uvs)
-        except MeshError as error:
-            message = (
-                f"{where}: {error}; or set {{times: {subdivision.times}, scheme: midpoint}}, which takes any triangles"
-            )
-            raise DataError(message) from error
-        table = None if finer.corner_attributes is None else build_corner_table(finer.faces, finer.corner_attributes)
-        mesh = SceneMesh(finer.vertices, finer.faces, *(table or (None, None)))
-        data = replace(data, mesh=mesh, vertex_colors=None if data.vertex_colors is None else finer.attributes)
+    if data.mesh.normals is not None and subdivision.scheme == "loop":
+        mesh = replace(data.mesh, normals=None, normal_faces=None)
+        data = replace(data, mesh=mesh, notes=(*data.notes, NO_NORMALS))
+    try:
+        for _ in range(subdivision.times):
+            data = _subdivide_once(data, SCHEMES[subdivision.scheme])
+    except MeshError as error:
+        message = (
+            f"{where}: {error}; or set {{times: {subdivision.times}, scheme: midpoint}}, which takes any triangles"
+        )
+        raise DataError(message) from error
     return data
+
+
+def _subdivide_once(data: MeshData, subdivide: Callable[..., Subdivided]) -> MeshData:
+    mesh = data.mesh
+    none = mesh.vertices.new_zeros(mesh.n_faces, 3, 0)
+    uvs = none if mesh.uvs is None or mesh.uv_faces is None else mesh.uvs[mesh.uv_faces]
+    normals = none if mesh.normals is None or mesh.normal_faces is None else mesh.normals[mesh.normal_faces]
+    widths = uvs.shape[2], normals.shape[2]
+    finer = subdivide(mesh.vertices, mesh.faces, data.vertex_colors, torch.cat([uvs, normals], 2))
+    assert finer.corner_attributes is not None
+    uvs, normals = finer.corner_attributes.split(widths, 2)
+    by_uv = build_corner_table(finer.faces, uvs) if widths[0] else None
+    by_normal = build_corner_table(finer.faces, normalize(normals, dim=2)) if widths[1] else None
+    mesh = SceneMesh(finer.vertices, finer.faces, *(by_uv or (None, None)), *reversed(by_normal or (None, None)))
+    return replace(data, mesh=mesh, vertex_colors=None if data.vertex_colors is None else finer.attributes)
 
 
 def _fill_sphere(options: SphereMesh, place: InitRegion, in_world: bool) -> SphereMesh:

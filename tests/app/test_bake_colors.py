@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -7,13 +8,17 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from support.comparators import psnr_of
 from support.shapes import bumpy, flat_camera, scene_of, smooth_colors
 from typer.testing import CliRunner
 
 from diffrender.app.bake_colors import bake_file
 from diffrender.app.cli import app
 from diffrender.errors import DataError
+from diffrender.geometry.primitives import box
+from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.readers.gltf.scene import read_gltf_scene
+from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
@@ -23,6 +28,7 @@ from diffrender.scene.material import Material
 from diffrender.scene.materials.ggx import Ggx
 from diffrender.scene.materials.lambert import Lambert
 from diffrender.scene.materials.unlit import Unlit
+from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texture import Texture
@@ -210,3 +216,24 @@ def test_a_part_without_a_texture_keeps_its_color(tmp_path: Path, to: Literal["t
     right = at[:, 0] > 1.5
     torch.testing.assert_close(colors[right], green.expand(int(right.sum()), 3), atol=0.01, rtol=0)
     torch.testing.assert_close(colors[~right], red.texels[0, :1].expand(int((~right).sum()), 3), atol=0.01, rtol=0)
+
+
+def test_normal_maps_of_hard_edged_parts_look_the_same_in_an_atlas(tmp_path: Path) -> None:
+    tilted = Texture(torch.nn.functional.normalize(torch.tensor([0.5, 0.2, 0.8]), dim=0).expand(64, 64, 3))
+    objects = []
+    for name, shift, red in (("a", -0.6, 1.0), ("b", 0.6, 0.2)):
+        triangles = box(0.6)
+        turned = triangles.vertices @ axis_angle_to_matrix(torch.tensor([0.4, 0.6, 0.1])).T
+        mesh = unwrap_mesh(Mesh(turned + torch.tensor([shift, 0, 0]), triangles.faces), 64).with_crease(0)
+        paint = Texture(torch.tensor([red, 0.5, 0.5]).expand(64, 64, 3))
+        objects.append(GlbObject(name, mesh, paint, surface=GltfSurface(paint, normal=tilted)))
+    write_glb(tmp_path / "two.glb", objects)
+
+    def picture(parts: Iterable[MeshData]) -> torch.Tensor:
+        lamp = {"lamp": Directional(torch.tensor([-1.0, -0.5, -1.0]), torch.full((3,), 3.0))}
+        items = [Object(part.mesh, Ggx(part.texture, normal=part.maps["normal"])) for part in parts if part.texture]
+        return render(scene_of(*items, lights=lamp), flat_camera(64, 64), Hard()).rgba
+
+    parts = read_mesh_parts(tmp_path / "two.glb").values()
+    atlas = read_mesh(bake_file(tmp_path / "two.glb", "texture", resolution=256))
+    assert len(parts) == 2 and psnr_of(picture([atlas]), picture(parts)) > 35

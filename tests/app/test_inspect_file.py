@@ -67,8 +67,21 @@ def test_a_capture(tmp_path: Path) -> None:
         frames.append({"file_path": f"{index}.png", "transform_matrix": turned if x else pose})
     (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 10.0, "frames": frames}))
     text = shown(tmp_path)
-    for words in ("images 2 of 8 x 6", "masks 33% object", "focal length 10 px", "cameras from it 5,"):
+    for words in (
+        "images 2 of 8 x 6",
+        "masks 33% object",
+        "focal length 10 px",
+        "held out every 8th view",
+        "cameras from it 5,",
+    ):
         assert words in text
+
+
+def test_photometric_stereo_holds_nothing_out_and_has_parallel_rays(tmp_path: Path) -> None:
+    for name in ("ball.0.png", "ball.1.png", "ball.mask.png"):
+        Image.fromarray(np.full((8, 8, 3), 255, np.uint8)).save(tmp_path / name)
+    text = shown(tmp_path)
+    assert "held out none" in text and "camera ORTHOGRAPHIC, 4 pixels per unit" in text
 
 
 def test_cameras_in_other_axes_are_a_fault_of_a_capture_and_no_size_is_given(tmp_path: Path) -> None:

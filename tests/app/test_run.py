@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from support.gltf_files import GltfBuilder
 from support.small_runs import raise_after, run_small
 
 from diffrender.app.run import RunResult, run_fit
@@ -311,11 +314,34 @@ def test_a_failing_video_costs_a_note_and_nothing_else(tmp_path: Path, monkeypat
     assert all(note in report for note in notes) and "turntable.mp4 could not be written" in shown
 
 
-def test_notes_of_readers_reach_the_person(tmp_path: Path) -> None:
-    (tmp_path / "a.obj").write_text(
-        "mtllib lost.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n"
-    )
-    result, shown = run(tmp_path, f"mesh={tmp_path / 'a.obj'}", "optimize={steps: 1, pose: {}}", *BARE)
-    note = "a.obj: the material library lost.mtl does not exist"
-    assert json.loads((result.folder / "manifest.json").read_text())["notes"] == [note]
-    assert note in shown and note in html.unescape((result.folder / "report.html").read_text())
+TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]], np.uint32)
+
+
+def write_obj_without_its_library(path: Path) -> list[str]:
+    faces = "".join(f"f {a + 1} {b + 1} {c + 1}\n" for a, b, c in TETRAHEDRON)
+    path.write_text("mtllib lost.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n" + faces)
+    return ["the material library lost.mtl does not exist"]
+
+
+def write_glb_with_a_skin_and_holes(path: Path) -> list[str]:
+    gltf = GltfBuilder()
+    material = gltf.add("materials", {"alphaMode": "MASK", "alphaCutoff": 0.3})
+    corners = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype(np.float32)
+    gltf.node(gltf.primitive(corners, TETRAHEDRON, material=material), skin=0)
+    gltf.add("skins", {"joints": [0]})
+    gltf.write(path)
+    return [
+        "transparency (alphaMode MASK) is not supported; its surface is opaque",
+        "its skin is not applied: the mesh is shown as modelled",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("a.obj", write_obj_without_its_library), ("a.glb", write_glb_with_a_skin_and_holes)]
+)
+def test_notes_of_readers_reach_the_person(tmp_path: Path, name: str, write: Callable[[Path], list[str]]) -> None:
+    notes = [f"{name}: {note}" for note in write(tmp_path / name)]
+    result, shown = run(tmp_path, f"mesh={tmp_path / name}", "optimize={steps: 1, pose: {}}", *BARE)
+    assert json.loads((result.folder / "manifest.json").read_text())["notes"] == notes
+    report = html.unescape((result.folder / "report.html").read_text())
+    assert all(note in " ".join(shown.split()) and note in report for note in notes)

@@ -112,3 +112,116 @@ def test_attributes_of_another_size(tmp_path: Path, name: str) -> None:
     gltf.node(gltf.primitive(attributes.pop("POSITION"), FACES, **attributes))
     with pytest.raises(DataError, match=rf"a\.glb: is not valid glTF .*{name} has 1 numbers per vertex"):
         read_mesh(gltf.write(tmp_path / "a.glb"))
+
+
+def textured(gltf: GltfBuilder, height: float = 0.0, uvs: bool = True, **material: Any) -> None:
+    coordinates = {"TEXCOORD_0": POSITIONS[:, :2]} if uvs else {}
+    place = POSITIONS + np.array([0, 0, height], np.float32)
+    gltf.node(gltf.primitive(place, FACES, material=gltf.add("materials", material), **coordinates))
+
+
+def picture(gltf: GltfBuilder, level: int) -> dict[str, int]:
+    stream = io.BytesIO()
+    Image.new("RGB", (2, 2), (level, level, 255)).save(stream, "png")
+    return {"index": gltf.texture(stream.getvalue())}
+
+
+def test_maps_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    lost = {"index": gltf.add("textures", {"source": gltf.add("images", {"uri": "lost.png"})})}
+    textured(gltf, normalTexture=lost)
+    data = read_mesh(gltf.write(tmp_path / "a.glb"))
+    (note,) = data.notes
+    assert data.maps == {} and note.startswith("its normal texture is omitted: the file ") and "lost.png" in note
+
+    gltf = GltfBuilder()
+    one, other = picture(gltf, 100), picture(gltf, 150)
+    textured(gltf, normalTexture=one, emissiveTexture=one, emissiveFactor=[1, 1, 1])
+    textured(gltf, 1.0, normalTexture=other, emissiveFactor=[1, 1, 1])
+    data = read_mesh(gltf.write(tmp_path / "b.glb"))
+    assert data.maps == {} and data.notes[-2:] == (
+        "its parts have 2 different normal textures, which are omitted",
+        "its emissive texture is omitted: not all of its parts have one",
+    )
+
+    gltf = GltfBuilder()
+    textured(gltf, uvs=False, normalTexture=picture(gltf, 100))
+    data = read_mesh(gltf.write(tmp_path / "c.glb"))
+    assert data.maps == {} and data.all_notes == ("not all of its parts have texture coordinates",)
+
+
+@pytest.mark.parametrize(
+    ("extension", "note"),
+    [
+        ({"KHR_materials_specular": {"specularFactor": 0}}, None),
+        ({"KHR_materials_specular": {"specularFactor": 1, "specularColorFactor": [1, 1, 1]}}, None),
+        ({"KHR_materials_specular": {"specularFactor": 0.5}}, "KHR_materials_specular"),
+        ({"KHR_materials_specular": {"specularColorFactor": [1, 0, 0]}}, "KHR_materials_specular"),
+        ({"KHR_materials_specular": {"specularTexture": {"index": 0}}}, "KHR_materials_specular"),
+        ({"KHR_materials_pbrSpecularGlossiness": {"glossinessFactor": 0.5}}, "KHR_materials_pbrSpecularGlossiness"),
+        ({"KHR_materials_pbrSpecularGlossiness": {"specularFactor": [0.04] * 3}}, None),
+    ],
+)
+def test_reflections_that_we_do_not_have_are_told(tmp_path: Path, extension: dict[str, Any], note: str | None) -> None:
+    gltf = GltfBuilder()
+    picture(gltf, 100)
+    textured(gltf, extensions=extension)
+    gltf.document["extensionsUsed"] = [*extension]
+    wanted = () if note is None else (f"how its materials reflect by {note} is simplified",)
+    assert read_mesh(gltf.write(tmp_path / "a.glb")).notes == wanted
+
+
+EXTENSIONS = ("KHR_materials_ior", "KHR_materials_variants", "KHR_texture_basisu", "KHR_materials_transmission")
+COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_what_is_only_used_is_noted_and_what_is_required_is_refused(tmp_path: Path, name: str) -> None:
+    found = read_mesh(plain(extensionsUsed=[name]).write(tmp_path / "a.glb"))
+    assert found.notes == (f"extensions that are not read: {name}",)
+    with pytest.raises(DataError, match=rf"a\.glb: needs {name}, which is not supported; export it without"):
+        read_mesh(plain(extensionsUsed=[name], extensionsRequired=[name]).write(tmp_path / "a.glb"))
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_compressed_files_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        DataError, match=rf"a\.glb: is compressed with {name}, which is not supported; export it without"
+    ):
+        read_mesh(plain(extensionsUsed=[name]).write(tmp_path / "a.glb"))
+
+
+def test_an_axis_that_is_clamped_alone_is_told(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    reference = picture(gltf, 100)
+    gltf.document["textures"][0]["sampler"] = gltf.add("samplers", {"wrapS": 33071, "wrapT": 10497})
+    material = gltf.add("materials", {"pbrMetallicRoughness": {"baseColorTexture": reference}})
+    gltf.node(gltf.primitive(POSITIONS, FACES, TEXCOORD_0=3 * POSITIONS[:, :2], material=material))
+    data = read_mesh(gltf.write(tmp_path / "a.glb"))
+    assert data.texture is not None and data.texture.wrap == "repeat"
+    assert data.notes == ("its base_color texture, clamped along u or v, is repeated along both",)
+
+
+def test_only_the_scene_that_a_file_shows_is_read(tmp_path: Path) -> None:
+    gltf = plain(scene=1, scenes=[{"nodes": [0]}, {"nodes": [1]}])
+    gltf.node(gltf.primitive(POSITIONS + np.float32(5), FACES))
+    data = read_mesh(gltf.write(tmp_path / "a.glb"))
+    assert float(data.mesh.vertices.min()) == 5
+    assert data.notes == ("it has 2 scenes; only the one that it shows first is read",)
+
+
+def test_pictures_beside_the_file_may_have_any_name(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    Image.new("RGB", (2, 2), (255, 0, 0)).save(tmp_path / "Höhe #1 50%.png")
+    image = gltf.add("images", {"uri": "H%C3%B6he%20%231%2050%25.png"})
+    index = gltf.add("textures", {"source": image})
+    textured(gltf, pbrMetallicRoughness={"baseColorTexture": {"index": index}})
+    texture = read_mesh(gltf.write(tmp_path / "a.gltf")).texture
+    assert texture is not None and texture.texels[0, 0].tolist() == [1, 0, 0]
+
+
+def test_a_number_that_is_no_index_is_refused(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    textured(gltf, pbrMetallicRoughness={"baseColorTexture": picture(gltf, 100) | {"texCoord": float("inf")}})
+    with pytest.raises(DataError, match=r"a\.glb: is not valid glTF \(OverflowError: cannot convert float infinity"):
+        read_mesh(gltf.write(tmp_path / "a.glb"))

@@ -139,14 +139,29 @@ def test_normalized_texture_coordinates(tmp_path: Path, dtype: Any) -> None:
     torch.testing.assert_close(uvs, torch.from_numpy(UVS), atol=1 / np.iinfo(dtype).max, rtol=0)
 
 
-def test_quantized_positions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize("normalized", [True, False])
+def test_quantized_positions_and_normals(tmp_path: Path, dtype: Any, normalized: bool) -> None:
     gltf = GltfBuilder()
     gltf.document["extensionsUsed"] = gltf.document["extensionsRequired"] = ["KHR_mesh_quantization"]
-    stored = np.pad(np.round(POSITIONS / 3 * 32767).astype(np.int16), ((0, 0), (0, 1)))
-    view = gltf.view(stored.tobytes(), byteStride=8)
-    positions = gltf.accessor(stored[:, :3], bufferView=view, normalized=True)
-    gltf.node(gltf.primitive(positions, FACES), scale=[3, 3, 3])
-    torch.testing.assert_close(read(tmp_path, gltf).mesh.vertices, torch.from_numpy(POSITIONS), atol=1e-4, rtol=0)
+    most = np.iinfo(dtype).max
+    stored = np.pad(np.round(POSITIONS / 3 * most).astype(dtype), ((0, 0), (0, 1)))
+    up = np.array([[0, 60, 80, 0]] * 5, np.int8)
+    view, of_normals = (gltf.view(each.tobytes(), byteStride=4 * each.itemsize) for each in (stored, up))
+    positions = gltf.accessor(stored[:, :3], bufferView=view, normalized=normalized)
+    normals = gltf.accessor(up[:, :3], bufferView=of_normals, normalized=True)
+    gltf.node(gltf.primitive(positions, FACES, NORMAL=normals), scale=[3 if normalized else 3 / most] * 3)
+    mesh = read(tmp_path, gltf).mesh
+    torch.testing.assert_close(mesh.vertices, torch.from_numpy(POSITIONS), atol=3 / most, rtol=0)
+    torch.testing.assert_close(mesh.normals, torch.tensor([[0, 0.6, 0.8]] * 5))
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+def test_points_and_lines_are_skipped_with_a_note(tmp_path: Path, mode: int) -> None:
+    gltf = GltfBuilder()
+    gltf.node(gltf.primitive(POSITIONS, FACES), gltf.primitive(POSITIONS, FACES, mode=mode))
+    data = read(tmp_path, gltf)
+    assert data.mesh.n_faces == 3 and data.notes == ("1 of its primitives are points or lines, which are skipped",)
 
 
 def test_parts_are_joined_in_the_order_of_nodes_and_primitives(tmp_path: Path) -> None:
@@ -273,15 +288,20 @@ def test_colours_that_only_materials_have_become_vertex_colours(tmp_path: Path) 
 
 def test_morph_targets_and_instances(tmp_path: Path) -> None:
     gltf = GltfBuilder()
-    target = gltf.accessor(np.array([[0, 0, 1]] * 5, np.float32))
-    primitive = gltf.primitive(POSITIONS, FACES, targets=[{"POSITION": target}])
+    up, red = np.array([[0, 0, 1]] * 5, np.float32), np.array([[1, 0, 0]] * 5, np.float32)
+    target = {"POSITION": gltf.accessor(up), "NORMAL": gltf.accessor(2 * red), "COLOR_0": gltf.accessor(-red)}
+    other = {"POSITION": gltf.accessor(9 * red)}
+    primitive = gltf.primitive(POSITIONS, FACES, NORMAL=up, COLOR_0=0 * up + 1, targets=[target, other])
     places = np.array([[0, 0, 0], [10, 0, 0]], np.float32)
     sizes = np.array([[1, 1, 1], [2, 2, 2]], np.float32)
     attributes = {"TRANSLATION": gltf.accessor(places), "SCALE": gltf.accessor(sizes)}
-    gltf.node(primitive, weights=[0.5], extensions={"EXT_mesh_gpu_instancing": {"attributes": attributes}})
+    gltf.node(primitive, weights=[0.5, 0], extensions={"EXT_mesh_gpu_instancing": {"attributes": attributes}})
     data = read(tmp_path, gltf)
     moved = POSITIONS + np.array([0, 0, 0.5])
     np.testing.assert_allclose(data.mesh.vertices, np.concatenate([moved, moved * 2 + [10, 0, 0]]), atol=1e-6)
+    assert data.mesh.normals is not None and data.vertex_colors is not None and data.notes == ()
+    torch.testing.assert_close(data.mesh.normals, torch.tensor([0.5**0.5, 0, 0.5**0.5]).expand(10, 3))
+    torch.testing.assert_close(data.vertex_colors, torch.tensor([0.5, 1, 1]).expand(10, 3))
 
 
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:
@@ -296,6 +316,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     gltf.document["meshes"][0]["primitives"].append(gltf.primitive(POSITIONS, None, mode=0))
     gltf.document["extensionsUsed"] = ["KHR_materials_variants", "KHR_materials_unlit"]
     gltf.add("animations", {})
+    gltf.document["nodes"][0]["skin"] = 0
     notes = "\n".join(read(tmp_path, gltf).notes)
     for words in (
         "1 of its primitives are points or lines",
@@ -304,6 +325,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         "its occlusion texture",
         "textures that are placed otherwise",
         "its animations",
+        "its skin is not applied",
         "extensions that are not read: KHR_materials_variants",
     ):
         assert words in notes

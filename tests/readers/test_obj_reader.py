@@ -142,6 +142,13 @@ def test_texture_maps_with_options(tmp_path: Path, line: str, uvs: list[list[flo
     torch.testing.assert_close(data.mesh.uvs, torch.tensor(uvs, dtype=torch.float32))
 
 
+def test_a_texture_without_texture_coordinates_is_told(tmp_path: Path) -> None:
+    library = "newmtl skin\nKd 0.1 0.2 0.3\nmap_Kd wood.png\n"
+    data = written(tmp_path, f"mtllib skin.mtl\n{SQUARE}usemtl skin\nf 1 2 3 4\n", skin=library)
+    assert data.texture is None and data.texture_note == "not all of its faces have texture coordinates"
+    torch.testing.assert_close(data.vertex_colors, torch.tensor([[0.1, 0.2, 0.3]] * 4))
+
+
 def test_a_clamped_map(tmp_path: Path) -> None:
     text = f"mtllib skin.mtl\n{SQUARE}{FACE}"
     data = written(tmp_path, text, skin="newmtl skin\nmap_Kd -clamp on wood.png\n")
@@ -167,6 +174,16 @@ def test_uniform_values_of_materials(tmp_path: Path) -> None:
     finish = data.finish
     assert (finish.roughness, finish.metallic, finish.emissive) == (0.3, 0.7, (1.0, 2.0, 3.0))
     assert data.notes == ("its materials have different colours, which blend where their faces share vertices",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_told"),
+    [("d 0.5", True), ("Tr 0.25", True), ("d 1.0\nTr 0", False), ("Tr 1", False), ("d 1\nTr 0.5", False)],
+)
+def test_transparency_is_told(tmp_path: Path, lines: str, is_told: bool) -> None:
+    # Tr alone is 1 - d by its definition, but some programs write Tr 1 for what is opaque.
+    data = written(tmp_path, f"mtllib m.mtl\n{SQUARE}usemtl skin\n{FACE}", m=f"newmtl skin\n{lines}\n")
+    assert data.notes == (("transparency (d, Tr) is not supported; its surface is opaque",) if is_told else ())
 
 
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:

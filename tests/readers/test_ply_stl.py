@@ -169,6 +169,26 @@ def test_colors_of_every_type(
     torch.testing.assert_close(data.vertex_colors, srgb(*wanted).expand(3, 3))
 
 
+@pytest.mark.parametrize("size", ["uchar", "ushort", "uint", "int"])
+@pytest.mark.parametrize("index", ["char", "uchar", "short", "ushort", "int", "uint"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_lists_of_every_type_after_double_positions_and_normals(
+    tmp_path: Path, form: str, size: str, index: str
+) -> None:
+    # Open3D: doubles, and indices without a sign.
+    names = [*(("double", n) for n in ("x", "y", "z", "nx", "ny", "nz")), *(("uchar", n) for n in ("red", "green"))]
+    rows = [(*xyz, 0, 0.6, 0.8, 255, 51, 0) for xyz in SQUARE]
+    elements = {
+        "vertex": ([*names, ("uchar", "blue")], rows),
+        "face": ([(size, index, "vertex_indices")], [([0, 1, 2],), ([0, 2, 3],)]),
+    }
+    data = read_mesh(ply(tmp_path / "a.ply", elements, form, ("Created by Open3D",)))
+    assert areas(data).tolist() == [1, 1] and data.notes == ()
+    torch.testing.assert_close(data.mesh.normals, torch.tensor([[0, 0.6, 0.8]]).expand(4, 3), check_dtype=False)
+    assert data.vertex_colors is not None
+    torch.testing.assert_close(data.vertex_colors, srgb(1, 0.2, 0).expand(4, 3))
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "binary"])
 def test_doubles_are_kept(tmp_path: Path, encoding: str) -> None:
     moved = trimesh.creation.icosphere(subdivisions=1)
@@ -303,6 +323,43 @@ def test_every_cut_of_stl_is_found(tmp_path: Path, ascii: bool) -> None:
         (tmp_path / "a.stl").write_bytes(export[:end])
         with pytest.raises(DataError, match=r"cut off|not an STL|no triangles"):
             read_mesh(tmp_path / "a.stl")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2**32 - 1])
+def test_a_wrong_count_of_stl_is_told_and_the_length_of_the_file_counts(tmp_path: Path, count: int) -> None:
+    path = stl(tmp_path / "a.stl", TRIANGLES, np.zeros(2, int), b"solid by CAD")
+    content = path.read_bytes()
+    path.write_bytes(content[:80] + struct.pack("<I", count) + content[84:])
+    data = read_mesh(path)
+    assert data.mesh.n_faces == 2
+    assert data.notes == (f"its header states {count} triangles, but its length is that of 2, which are read",)
+
+
+@pytest.mark.parametrize(("count", "n_bytes"), [(3, 184), (0, 183), (2**32 - 1, 185), (0, 84)])
+def test_counts_of_stl_that_no_length_explains_are_refused(tmp_path: Path, count: int, n_bytes: int) -> None:
+    content = stl(tmp_path / "a.stl", TRIANGLES, np.zeros(2, int)).read_bytes() + b"more"
+    (tmp_path / "a.stl").write_bytes(content[:80] + struct.pack("<I", count) + content[84:n_bytes])
+    with pytest.raises(DataError, match=rf"holds . triangles and .* its header states {count} |has no triangles"):
+        read_mesh(tmp_path / "a.stl")
+
+
+def test_a_byte_order_mark_before_a_text_stl(tmp_path: Path) -> None:
+    text = trimesh.exchange.stl.export_stl_ascii(trimesh.creation.box())
+    (tmp_path / "a.stl").write_text(text, encoding="utf-8-sig")
+    assert read_mesh(tmp_path / "a.stl").mesh.n_faces == 12
+
+
+@pytest.mark.parametrize("suffix", ["ply", "stl"])
+def test_signalling_nans_are_refused_as_others_are(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "stl":
+        stl(path, TRIANGLES, np.zeros(2, int))
+    else:
+        ply(path, {"vertex": (XYZ, SQUARE), "face": (CORNERS, [([0, 1, 2],)])}, "binary_little_endian")
+    first = struct.pack("<3f", *(TRIANGLES[0, 1] if suffix == "stl" else SQUARE[1]))
+    path.write_bytes(path.read_bytes().replace(first, b"\x01\x00\x80\x7f" * 3, 1))
+    with pytest.raises(DataError, match=r" is \[nan, nan, nan\] \(1 such in all\); it must be three finite numbers"):
+        read_mesh(path)
 
 
 def test_negative_sizes_and_comments_that_look_like_the_end(tmp_path: Path) -> None:

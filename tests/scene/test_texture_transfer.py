@@ -9,7 +9,8 @@ from support.shapes import bumpy, flat_camera, placed, scene_of, smooth_colors, 
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.primitives import torus
+from diffrender.geometry.primitives import box, torus
+from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.lights import Directional
@@ -73,25 +74,39 @@ def test_a_normal_map_by_hand() -> None:
     torch.testing.assert_close(again, texture.texels)
 
 
+def seen(mesh: Mesh, normal: Texture | None) -> Tensor:
+    lamp = {"lamp": Directional(torch.tensor([-1.0, -0.5, -1.0]), torch.full((3,), 3.0))}
+    material = Ggx(torch.full((3,), 0.7), roughness=torch.full((1,), 0.8), normal=normal)
+    return render(scene_of(placed(mesh, material), lights=lamp), flat_camera(96, 96, view_height=2.6), Hard()).rgba
+
+
+def waves(mesh: Mesh) -> Texture:
+    """Return a normal map for the layout of a mesh."""
+    texels_of = texel_map(mesh, 256, 256)
+    places = texels_of.values(mesh.vertices, mesh.faces)
+    texels = torch.zeros(256, 256, 3)
+    texels[:, :, 2] = 1
+    vectors = torch.stack([(6 * places[:, 1]).sin(), (5 * places[:, 0]).cos(), torch.full_like(places[:, 0], 2)], 1)
+    texels[texels_of.covered] = torch.nn.functional.normalize(vectors, dim=1)
+    return Texture(texels)
+
+
 @pytest.mark.parametrize("same_triangles", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_carried_normal_map_is_lit_as_before(same_triangles: bool) -> None:
     old = unwrap_mesh(bumpy(4), 256)
     new = mirrored(unwrap_mesh(old if same_triangles else bumpy(5), 256, padding=9))
-    texels_of = texel_map(old, 256, 256)
-    places = texels_of.values(old.vertices, old.faces)
-    texels = torch.zeros(256, 256, 3)
-    texels[:, :, 2] = 1
-    waves = torch.stack([(6 * places[:, 1]).sin(), (5 * places[:, 0]).cos(), torch.full_like(places[:, 0], 2)], 1)
-    texels[texels_of.covered] = torch.nn.functional.normalize(waves, dim=1)
-    texture = Texture(texels)
-
-    def seen(mesh: Mesh, normal: Texture | None) -> Tensor:
-        lamp = {"lamp": Directional(torch.tensor([-1.0, -0.5, -1.0]), torch.full((3,), 3.0))}
-        material = Ggx(torch.full((3,), 0.7), roughness=torch.full((1,), 0.8), normal=normal)
-        return render(scene_of(placed(mesh, material), lights=lamp), flat_camera(96, 96, view_height=2.6), Hard()).rgba
-
+    texture = waves(old)
     wanted = seen(old, texture)
     # The frames along u of the two layouts differ only at seams, and seams are rare.
     assert psnr_of(seen(new, transfer_normal_map(texture, old, new)), wanted) > (40 if same_triangles else 32)
     assert psnr_of(seen(new, transfer_texture(texture, old, new)), wanted) < 26  # without changing the frames
     assert psnr_of(seen(new, None), wanted) < 26
+
+
+@pytest.mark.parametrize("creases", [(0, 0), (0, None), (None, 0)])
+def test_a_carried_normal_map_follows_the_normals_of_both_meshes(creases: tuple[float | None, float | None]) -> None:
+    turned = box(0.9).vertices @ axis_angle_to_matrix(torch.tensor([0.4, 0.6, 0.1])).T
+    plain = unwrap_mesh(Mesh(turned, box(0.9).faces), 256)
+    old, new = plain.with_crease(creases[0]), mirrored(unwrap_mesh(plain, 256, padding=9)).with_crease(creases[1])
+    texture = waves(old)
+    assert psnr_of(seen(new, transfer_normal_map(texture, old, new)), seen(old, texture)) > 35

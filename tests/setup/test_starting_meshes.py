@@ -254,6 +254,28 @@ def test_subdivided_meshes_take_their_colours_and_texture_along(tmp_path: Path) 
     assert torch.equal(again.scene.objects["object"].mesh.vertices, mesh.vertices)
 
 
+def test_midpoints_keep_the_normals_of_a_file_and_loop_says_that_it_does_not(tmp_path: Path) -> None:
+    corners = "v 0 0 0\nv 1 0 1\nv 1 1 1\nv 0 1 0\nv 2 0 0\nv 2 1 0\nvn -1 0 1\nvn 1 0 1\nvn 1 0 3\n"
+    (tmp_path / "tent.obj").write_text(
+        corners + "f 1//1 2//1 3//1\nf 1//1 3//1 4//1\nf 2//2 5//3 6//3\nf 2//2 6//3 3//2\n"
+    )
+    text = "mesh: {file: tent.obj, subdivide: {times: 2, scheme: %s}}"
+    mesh = start_of(built(text % "midpoint", folder=tmp_path))
+    assert mesh.normals is not None and mesh.normal_faces is not None
+    x, normals = mesh.vertices[mesh.faces][:, :, 0], mesh.normals[mesh.normal_faces]
+    left, ridge, end = torch.nn.functional.normalize(torch.tensor([[-1.0, 0, 1], [1, 0, 1], [1, 0, 3]]), dim=1)
+    is_left = (x.mean(1) < 1)[:, None].expand(-1, 3)
+    for at, expected in ((is_left, left), (~is_left & (x == 1), ridge), (~is_left & (x == 2), end)):
+        assert int(at.sum()) > 8
+        torch.testing.assert_close(normals[at], expected.expand(int(at.sum()), 3))
+    torch.testing.assert_close(normals.norm(dim=2), torch.ones(64, 3))
+    rounded = built(text % "loop", folder=tmp_path)
+    assert start_of(rounded).normals is None
+    assert rounded.notes == (
+        "tent.obj: its normals are omitted, since loop makes another surface; midpoint keeps them",
+    )
+
+
 def test_loop_rounds_and_counts_are_those_of_each_start() -> None:
     rounded = start_of(built("mesh: {init: box, subdivide: 3}"))
     assert rounded.n_faces == 12 * 64

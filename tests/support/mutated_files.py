@@ -1,7 +1,8 @@
 """Small valid files of every format that is read, mutated, and what readers do with them.
 
-As a program, `python mutated_files.py FOLDER COUNT SEED [NAME...]` reads COUNT mutants of the files with these names,
-or of all, and prints a JSON list of the failures. It is a process of its own, so that its memory can be limited.
+As a program in `tests`, `python -m support.mutated_files FOLDER COUNT SEED [NAME...]` reads COUNT mutants of the files
+with these names, or of all, and prints a JSON list of the failures. It is a process of its own, so that its memory can
+be limited.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 import torch
 import trimesh
 from PIL import Image
+from support.gltf_files import GltfBuilder
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
@@ -94,6 +96,8 @@ def _meshes(folder: Path) -> dict[str, Case]:
     scene = trimesh.Scene([textured, mesh])
     scene.add_geometry(mesh, transform=trimesh.transformations.rotation_matrix(1, [0, 0, 1], [1, 2, 3]))
     scene.export(folder / "a.glb")
+    _write_rare_glb(folder / "rare.glb", corners.astype(np.float32), faces.astype(np.uint16), (folder / "skin.png"))
+    (folder / "rare.ply").write_text(RARE_PLY)
     (folder / "separate").mkdir()
     scene.export(folder / "separate" / "a.gltf")
     parts = read_mesh, read_mesh_parts
@@ -104,9 +108,72 @@ def _meshes(folder: Path) -> dict[str, Case]:
         "binary.ply": Case(folder / "binary.ply", (), (read_mesh,)),
         "ascii.stl": Case(folder / "ascii.stl", (), (read_mesh,)),
         "binary.stl": Case(folder / "binary.stl", (), (read_mesh,)),
+        "rare.ply": Case(folder / "rare.ply", (folder / "skin.png",), parts),
         "a.glb": Case(folder / "a.glb", (), (*parts, read_gltf_scene)),
+        "rare.glb": Case(folder / "rare.glb", (), parts),
         "a.gltf": Case(folder / "separate" / "a.gltf", separate, (*parts, read_gltf_scene)),
     }
+
+
+# Two pictures, texture coordinates of corners, colours of faces, a quad.
+RARE_PLY = """ply
+format ascii 1.0
+comment TextureFile skin.png
+comment TextureFile other.png
+element vertex 4
+property double x
+property double y
+property double z
+property float quality
+element face 2
+property list uchar uint vertex_indices
+property list uchar float texcoord
+property int texnumber
+property uchar red
+property uchar green
+property uchar blue
+end_header
+0 0 0 0.5
+1 0 0 0.5
+1 1 0.25 0.5
+0 1 0 0.5
+3 0 1 2 6 0 0 1 0 1 1 0 255 0 0
+4 0 1 2 3 8 0 0 1 0 1 1 0 1 1 0 0 255
+"""
+
+
+def _write_rare_glb(path: Path, corners: np.ndarray, faces: np.ndarray, picture: Path) -> None:
+    """Write a GLB with what most files do not have: sparse and quantised accessors, morph targets, instances."""
+    gltf = GltfBuilder()
+    sparse = {
+        "count": 1,
+        "indices": {"bufferView": gltf.view(np.array([1], np.uint16).tobytes()), "componentType": 5123},
+        "values": {"bufferView": gltf.view(np.array([2, 0, 0], np.float32).tobytes())},
+    }
+    moved = {"KHR_texture_transform": {"offset": [0.5, 0], "rotation": 1, "scale": [2, 3], "texCoord": 1}}
+    texture = {"index": gltf.texture(picture.read_bytes()), "extensions": moved}
+    gltf.document["textures"][0]["sampler"] = gltf.add("samplers", {"wrapS": 33648, "wrapT": 33071})
+    material = {
+        "pbrMetallicRoughness": {"baseColorTexture": texture, "metallicRoughnessTexture": texture},
+        "normalTexture": texture | {"scale": 0.5},
+        "emissiveTexture": texture,
+        "emissiveFactor": [1, 0.5, 0],
+        "alphaMode": "MASK",
+        "extensions": {
+            "KHR_materials_specular": {"specularFactor": 0.5, "specularColorFactor": [1, 1, 0]},
+            "KHR_materials_emissive_strength": {"emissiveStrength": 2},
+        },
+    }
+    uvs = gltf.accessor((corners[:, :2] * 255).astype(np.uint8), normalized=True)
+    primitive = gltf.primitive(
+        gltf.accessor(corners, sparse=sparse), np.concatenate([faces[0], faces[1, 2:]]), mode=5,
+        NORMAL=gltf.accessor((corners * 127).astype(np.int8), normalized=True), TEXCOORD_0=uvs, TEXCOORD_1=uvs,
+        COLOR_0=corners, targets=[{"POSITION": gltf.accessor(corners)}], material=gltf.add("materials", material),
+    )  # fmt: skip
+    attributes = {"TRANSLATION": gltf.accessor(corners), "ROTATION": gltf.accessor(np.eye(4, dtype=np.float32))}
+    gltf.node(primitive, weights=[0.5], extensions={"EXT_mesh_gpu_instancing": {"attributes": attributes}})
+    gltf.document |= {"extensionsUsed": ["KHR_materials_ior", "KHR_texture_transform"], "animations": [{}]}
+    gltf.write(path)
 
 
 def _captures(folder: Path) -> dict[str, Case]:

@@ -190,7 +190,7 @@ def valid_gltf(path: Path) -> Iterator[None]:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: is not valid glTF ({type(error).__name__}: {error}); export it again") from error
 
 

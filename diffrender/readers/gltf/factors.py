@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 Factors = tuple[float, float, float]
 
+# What a dielectric of refractive index 1.5 reflects at normal incidence.
+DIELECTRIC = 0.04
 # Theirs -> ours: what of the archived extension a dielectric shares with the metallic-roughness model.
 _DIFFUSE = {"diffuseTexture": "baseColorTexture", "diffuseFactor": "baseColorFactor"}
 
@@ -61,6 +65,22 @@ def normal_factor(entry: Mapping[str, Any]) -> Factors:
 def reflects(entry: Mapping[str, Any]) -> bool:
     """Return whether a dielectric reflects at its boundary (KHR_materials_specular)."""
     return entry.get("extensions", {}).get("KHR_materials_specular", {}).get("specularFactor", 1.0) != 0
+
+
+def simplified_reflection(entry: Mapping[str, Any]) -> str | None:
+    """Return the extension that states reflections which our materials do not have; None without any."""
+    extensions = entry.get("extensions", {})
+    name = "KHR_materials_pbrSpecularGlossiness"
+    if name in extensions:
+        glossy = extensions[name]
+        is_dielectric = np.allclose(glossy.get("specularFactor", (1, 1, 1)), DIELECTRIC, atol=0.01)
+        return None if is_dielectric and "specularGlossinessTexture" not in glossy else name
+    specular = extensions.get("KHR_materials_specular", {})
+    is_plain = specular.get("specularFactor", 1) in (0, 1) and all(
+        v == 1 for v in specular.get("specularColorFactor", ())
+    )
+    has_maps = "specularTexture" in specular or "specularColorTexture" in specular
+    return None if is_plain and not has_maps else "KHR_materials_specular"
 
 
 def is_unlit(entry: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from diffrender.readers.gltf.factors import (
     metallic_roughness,
     reflects,
     roughness_factor,
+    simplified_reflection,
 )
 from diffrender.readers.gltf.nodes import place_nodes
 from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
@@ -99,11 +100,10 @@ def _with_materials(
     """Return all parts as one mesh, with what they agree about; entries: the material of each, empty for none."""
     base, note = _base_color(document, entries)
     mesh = join(parts if base is not None else [*map(_tint, parts, entries)] if _has_colors(parts, entries) else parts)
-    maps = {name: found for name in MAPS if (found := _shared_map(document, entries, name)) is not None}
-    if mesh.uvs is None:
-        some = None if base is None else "not all of its parts have texture coordinates"
-        base, note, maps = None, some or note, {}
-    found = ({} if base is None else {"base_color": base}) | maps
+    maps = [_shared_map(document, entries, name) for name in MAPS]
+    found = {name: each for name, (each, _) in zip(("base_color", *MAPS), ((base, note), *maps), strict=True) if each}
+    if mesh.uvs is None and found:
+        found, note = {}, note or "not all of its parts have texture coordinates"
     textures, uvs, more = wrap_textures(document, found, mesh.uvs)
     finishes = {_finish(entry) for entry in entries}
     return replace(
@@ -113,7 +113,7 @@ def _with_materials(
         texture_note=note,
         maps=textures,
         finish=finishes.pop() if len(finishes) == 1 else Finish(),
-        notes=(*notes, *more),
+        notes=(*notes, *(reason for _, reason in maps if reason), *more),
     )
 
 
@@ -148,6 +148,11 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
         yield "its occlusion texture is not read: it is light, not material"
     if any(TEXTURES[name].reference(entry) is not None for name in MAPS for entry in entries if _is_apart(entry, name)):
         yield "textures that are placed otherwise than the first of their material are omitted"
+    simplified = {name for entry in entries if (name := simplified_reflection(entry)) is not None}
+    for name in sorted(simplified):
+        yield f"how its materials reflect by {name} is simplified"
+    if len(document.entries("scenes")) > 1:
+        yield f"it has {len(document.entries('scenes'))} scenes; only the one that it shows first is read"
     if any("skin" in node for node in document.entries("nodes")):
         yield "its skin is not applied: the mesh is shown as modelled"
     if document.entries("animations"):
@@ -177,17 +182,21 @@ def _base_color(document: GltfDocument, entries: Sequence[Entry]) -> tuple[Found
     return _texels(document, "base_color", pictures[0], references[0], entries), None
 
 
-def _shared_map(document: GltfDocument, entries: Sequence[Entry], name: str) -> Found | None:
-    """Return the texture that all parts share; None also where it cannot be used or counts nothing."""
+def _shared_map(document: GltfDocument, entries: Sequence[Entry], name: str) -> tuple[Found | None, str | None]:
+    """Return the texture that all parts share, or None and the reason, if another note does not say it."""
     references = [None if _is_apart(entry, name) else TEXTURES[name].reference(entry) for entry in entries]
     present = [reference for reference in references if reference is not None]
-    if not present or len(present) < len(references) or not any(_shared_factor(entries, name)):
-        return None
+    if not present or not any(_shared_factor(entries, name)):
+        return None, None
+    if len(present) < len(references):
+        return None, f"its {name} texture is omitted: not all of its parts have one"
     try:
         pictures = _distinct_pictures(document, present)
-    except DataError:
-        return None
-    return _texels(document, name, pictures[0], present[0], entries) if len(pictures) == 1 else None
+    except DataError as error:
+        return None, f"its {name} texture is omitted: {str(error).removeprefix(f'{document.path}: ')}"
+    if len(pictures) > 1:
+        return None, f"its parts have {len(pictures)} different {name} textures, which are omitted"
+    return _texels(document, name, pictures[0], present[0], entries), None
 
 
 def _texels(

@@ -33,10 +33,7 @@ def read_triangles(
     Raises DataError if attributes differ in number or an index is out of range.
     """
     attributes = primitive["attributes"]
-    positions = document.array(attributes["POSITION"]).astype(np.float64)
-    for weight, target in zip(weights, primitive.get("targets", []), strict=False):
-        if weight and "POSITION" in target:
-            positions = positions + weight * document.array(target["POSITION"])
+    positions = _morphed(document, primitive, "POSITION", weights)
     if positions.shape[1] != 3:
         raise ValueError(f"POSITION has {positions.shape[1]} numbers per vertex")
     if "indices" in primitive:
@@ -53,7 +50,7 @@ def read_triangles(
         )
     coordinates = f"TEXCOORD_{placement.tex_coord}"
     optional = {
-        name: document.array(attributes[name]).astype(np.float64)
+        name: _morphed(document, primitive, name, weights)
         for name in (coordinates, "COLOR_0", "NORMAL")
         if name in attributes
     }
@@ -67,7 +64,7 @@ def read_triangles(
             raise ValueError(f"{name} has {values.shape[1]} numbers per vertex")
     uvs, colors = optional.get(coordinates), optional.get("COLOR_0")
     uvs = None if uvs is None else placement.place(uvs)
-    normals = None if any(weights) else optional.get("NORMAL")
+    normals = optional.get("NORMAL")
     return RawMesh(
         positions,
         faces,
@@ -77,6 +74,15 @@ def read_triangles(
         normals=normals,
         normal_faces=None if normals is None else faces,
     )
+
+
+def _morphed(document: GltfDocument, primitive: Mapping[str, Any], name: str, weights: Sequence[float]) -> np.ndarray:
+    """Return an attribute in float64, moved by its morph targets."""
+    values = document.array(primitive["attributes"][name]).astype(np.float64)
+    for weight, target in zip(weights, primitive.get("targets", []), strict=False):
+        if weight and name in target:
+            values = values + weight * document.array(target[name])
+    return values
 
 
 def morph_weights(node: Mapping[str, Any], mesh: Mapping[str, Any]) -> Sequence[float]:

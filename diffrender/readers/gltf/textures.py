@@ -125,8 +125,8 @@ def wrap_textures(
                 texels = torch.cat([texels, other], dim)
         # An axis without a preference takes the other's.
         known = {code for code in codes if code is not None}
-        if len(known) > 1 and CLAMP_TO_EDGE in known:
-            notes.append(f"its {name} texture continues differently along u and v; it is repeated along both")
+        if CLAMP_TO_EDGE in known and (len(known) > 1 or any(mirrored)):
+            notes.append(f"its {name} texture, clamped along u or v, is repeated along both")
         result[name] = Texture(texels, "clamp" if known == {CLAMP_TO_EDGE} and not any(mirrored) else "repeat")
     if uvs is not None and any(mirrored):
         uvs = uvs * np.where(mirrored, 0.5, 1.0)

@@ -6,7 +6,7 @@ Source: the format's specification by Alias|Wavefront, appendices B1 and B2.1 (O
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class MtlMaterial:
     """What a library says of one material.
 
     folder: that of the library. color: Kd, linear RGB. picture: map_Kd. roughness, metallic: Pr, Pm. emissive: Ke,
-    linear RGB. unused: the keywords of maps that are not read.
+    linear RGB. unused: the keywords of maps that are not read. opacity: d, or else 1 - Tr; is not shown.
     """
 
     folder: Path
@@ -49,6 +49,7 @@ class MtlMaterial:
     metallic: float | None = None
     emissive: tuple[float, float, float] | None = None
     unused: tuple[str, ...] = ()
+    opacity: float | None = field(default=None, compare=False)
 
 
 def read_mtl(path: Path) -> dict[str, MtlMaterial]:
@@ -111,6 +112,11 @@ def _with_line(material: MtlMaterial, keyword: str, rest: str) -> MtlMaterial:
         return replace(material, unused=(*material.unused, keyword))
     numbers = _numbers(rest.partition("#")[0].split())
     color = (numbers * 3)[:3] if len(numbers) == 1 else numbers[:3]
+    if keyword == "d" and numbers:
+        return replace(material, opacity=numbers[0])
+    # Programs disagree about what Tr 1 means.
+    if keyword == "tr" and numbers and numbers[0] < 1 and material.opacity is None:
+        return replace(material, opacity=1 - numbers[0])
     if keyword == "kd" and len(color) == 3:
         return replace(material, color=(color[0], color[1], color[2]))
     if keyword == "ke" and len(color) == 3 and any(color):

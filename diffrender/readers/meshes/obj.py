@@ -98,7 +98,7 @@ def _raw_mesh(
     has_uvs = len(corners) > 0 and bool((corners[:, :, 1] >= 0).all())
     has_normals = bool((corners[:, :, 2] >= 0).any())
     texture, note, picture = _texture(content, used)
-    if (corners[:, :, 1] >= 0).any() and not has_uvs:
+    if not has_uvs and (texture is not None or (corners[:, :, 1] >= 0).any()):
         texture, note = None, "not all of its faces have texture coordinates"
     colors, more = _colors(content, corners, owner, materials, texture is None)
     finish, different = _finish(used)
@@ -247,6 +247,8 @@ def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
     unused = dict.fromkeys(keyword for material in found.values() for keyword in material.unused)
     if unused:
         notes.append(f"{', '.join(unused)} of its materials are not read from OBJ; export as GLB to keep them")
+    if any(material.opacity is not None and material.opacity < 1 for material in found.values()):
+        notes.append("transparency (d, Tr) is not supported; its surface is opaque")
     if content.skipped:
         notes.append(f"elements other than faces are skipped: {', '.join(sorted(content.skipped))}")
     return found, notes

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from diffrender.errors import DataError
 from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.gltf.mesh import read_gltf_mesh
@@ -91,4 +93,5 @@ def open_mesh(path: str | Path) -> MeshFile:
     for signature, program in PACKED.items():
         if head.startswith(signature):
             raise DataError(f"{path}: is compressed with {program}; unpack it first")
-    return MESH_READERS[suffix](path)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later, with its place
+        return MESH_READERS[suffix](path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.readers.meshes.face_colors import with_face_colors
 
 HEADER = 80
+# Written by programs that do not know the number of triangles when they begin, as is 0.
+UNKNOWN = 2**32 - 1
 FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 # Materialise Magics: a colour of the whole in the header; facets that have one of their own do not have the flag.
 MAGICS = b"COLOR="
@@ -29,7 +32,7 @@ def read_stl(path: Path) -> MeshFile:
 
     Normals of facets are not used: they are those of the triangles. Raises DataError if the file is damaged or cut off.
     """
-    data = path.read_bytes()
+    data = path.read_bytes().removeprefix(BOM_UTF8)
     n_facets = int.from_bytes(data[HEADER : HEADER + 4], "little")
     wanted = HEADER + 4 + n_facets * FACET.itemsize
     # Texts have no zero bytes; the header of a binary file may begin as they do.
@@ -44,15 +47,20 @@ def read_stl(path: Path) -> MeshFile:
 
 
 def _read_binary(path: Path, data: bytes, n_facets: int, wanted: int) -> RawMesh:
-    if len(data) < wanted:
-        n_whole = (len(data) - HEADER - 4) // FACET.itemsize
+    n_whole, n_more = divmod(len(data) - HEADER - 4, FACET.itemsize)
+    notes: tuple[str, ...] = ()
+    if not n_more and (n_facets < n_whole or n_facets == UNKNOWN):
+        notes = (f"its header states {n_facets} triangles, but its length is that of {n_whole}, which are read",)
+        n_facets = n_whole
+    elif len(data) > wanted and n_facets:
+        notes = (f"{len(data) - wanted} bytes after its last triangle are not read",)
+    elif len(data) != wanted:
         raise DataError(
-            f"{path}: has {n_whole} of the {n_facets} triangles that its header states; it is cut off, or is not STL"
+            f"{path}: holds {n_whole} triangles and {n_more} bytes, but its header states {n_facets} triangles; it is"
+            " cut off, or is not STL"
         )
     facets = np.frombuffer(data, FACET, n_facets, HEADER + 4)
-    mesh = _loose_triangles(facets["corners"].astype(np.float64))
-    if len(data) > wanted:
-        mesh = replace(mesh, notes=(f"{len(data) - wanted} bytes after its last triangle are not read",))
+    mesh = replace(_loose_triangles(facets["corners"].astype(np.float64)), notes=notes)
     header, attribute = data[:HEADER], facets["attribute"].astype(np.int64)
     levels = np.stack([attribute & 31, attribute >> 5 & 31, attribute >> 10 & 31], 1) / 31
     own = (attribute & FLAG) != 0

@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.normals import vertex_normals
-from diffrender.geometry.tangents import corner_groups, group_tangents
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.ops.interpolate import interpolate
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.shading_points import VertexFrames
 from diffrender.scene.textures.texel_to_surface import TexelMap, texel_map
 from diffrender.scene.textures.texture import Texture
 
@@ -111,13 +110,10 @@ def _same_triangles(old: Mesh, new: Mesh) -> bool:
 
 def _frames(mesh: Mesh, face_id: Tensor, bary: Tensor) -> Tensor:
     """Return [K, 3, 3] tangent frames at points on a mesh: rows along u, up in the image, and outwards."""
-    assert mesh.uvs is not None and mesh.uv_faces is not None
-    vertices = mesh.vertices.detach()
-    normals = vertex_normals(vertices, mesh.faces)
-    group, vertex, handedness = corner_groups(mesh.faces, mesh.uvs, mesh.uv_faces)
-    tangents = group_tangents(vertices, mesh.faces, normals, mesh.uvs, mesh.uv_faces, group, len(vertex))
-    outwards = interpolate(normals, mesh.faces, face_id, bary)
-    signed = interpolate(torch.cat([tangents, handedness[:, None].to(tangents)], 1), group, face_id, bary)
+    frames = VertexFrames(mesh, mesh.vertices.detach())
+    group, tangents = frames.tangents_w
+    outwards = interpolate(frames.normals_w, frames.normal_faces, face_id, bary)
+    signed = interpolate(tangents, group, face_id, bary)
     up = torch.linalg.cross(outwards, signed[:, :3]) * signed[:, 3:]
     return torch.stack([signed[:, :3], up, outwards], 1)
 
