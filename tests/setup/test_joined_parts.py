@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffrender.config.load import load_config
 from diffrender.errors import ConfigError
+from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.topology import Topology
 from diffrender.readers.meshes.read_mesh import read_mesh
@@ -129,6 +130,34 @@ def test_parts_are_learned_as_the_whole_is(tmp_path: Path) -> None:
     found = torch.cat([item.mesh.vertices for item in parts.fit.scene.objects.values()]).unique(dim=0)
     assert len(found) == 162
     assert float(torch.cdist(found, vertices).amin(1).max()) < 0.01
+
+
+@pytest.mark.parametrize("name", ["laplacian", "bilaplacian", "normal_consistency", "edge_length", "arap", "symmetry"])
+def test_shape_regularisers_see_no_borders_between_parts(tmp_path: Path, name: str) -> None:
+    write_ball(tmp_path)
+    values, gradients = [], []
+    for mesh in ("ball.obj", "{file: ball.obj, split: none}"):
+        model = build(tmp_path, mesh).model
+        (path,) = [path for path in model.latents if path.endswith("vertices")]
+        measure = REGULARIZERS[name]().bind(model.initial_template.scene)
+        with torch.no_grad():
+            model.latents[path].copy_(model.latents[path] * torch.tensor([1.0, 0.6, 1.3]))
+            model.latents[path][:, 0] += 0.1 * model.latents[path][:, 1] ** 2
+        values.append(measure(model()))
+        values[-1].backward()
+        moved = zip(model.latents[path].tolist(), model.latents[path].grad, strict=True)
+        by_position = {tuple(round(x, 4) + 0.0 for x in row): gradient for row, gradient in moved}
+        gradients.append(torch.stack([by_position[key] for key in sorted(by_position)]))
+    torch.testing.assert_close(*values, rtol=1e-4, atol=0)
+    if name != "symmetry":  # closest points on edges may be of either face
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3 * float(gradients[1].abs().max()))
+
+
+def test_arap_of_a_part_that_leaves_its_surface(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    text = SCENE.replace("MESH", "ball.obj").replace("steps", "objects.a.pose: {}, steps")
+    result, _ = run_small(text + "loss: {image: l1, arap: 0.1}", tmp_path)
+    assert result.fit.stop_reason == "finished"
 
 
 def test_parts_of_one_surface_have_the_same_settings(tmp_path: Path) -> None:
