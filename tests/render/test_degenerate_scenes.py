@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import NamedTuple
 
+import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
