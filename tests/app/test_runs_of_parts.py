@@ -29,6 +29,8 @@ progress: {pictures: 2, views: 2, video: false, turntable: false}
 """
 
 PARTS = ("top", "bottom")
+REMESHED = "optimize.mesh.vertices.remesh={every: 2, shortest: 0.2, longest: 0.4, stop: 7, subdivide: true}"
+UNWRAPPED = REMESHED.replace("stop", "unwrap: true, stop")
 
 
 def write_ball(folder: Path) -> None:
@@ -43,17 +45,18 @@ def write_ball(folder: Path) -> None:
     write_glb(folder / "ball.glb", objects)
 
 
+@pytest.mark.parametrize("overrides", [(), (REMESHED,)], ids=["one mesh", "remeshed"])
 def test_a_resumed_run_of_parts_ends_as_if_it_had_never_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
 ) -> None:
     states, files = [], []
     for folder in ("whole", "resumed"):
         (tmp_path / folder).mkdir()
         write_ball(tmp_path / folder)
-    whole, _ = run_small(SCENE, tmp_path / "whole")
+    whole, _ = run_small(SCENE, tmp_path / "whole", *overrides)
     raise_after(monkeypatch, 5)
-    begun, _ = run_small(SCENE, tmp_path / "resumed")
-    resumed, _ = run_small(SCENE, tmp_path / "resumed", resume=begun.folder)
+    begun, _ = run_small(SCENE, tmp_path / "resumed", *overrides)
+    resumed, _ = run_small(SCENE, tmp_path / "resumed", *overrides, resume=begun.folder)
     assert begun.fit.stop_reason == "interrupted" and resumed.fit.steps_done == 8
     for result in (whole, resumed):
         states.append(torch.load(result.folder / "checkpoints" / "last.pt"))
@@ -64,6 +67,7 @@ def test_a_resumed_run_of_parts_ends_as_if_it_had_never_stopped(
         "objects.top.material.base_color",
         "objects.bottom.material.base_color",
     ]
+    assert bool(states[0]["meshes"]) == bool(overrides)
     assert_same(*states)
     assert files[0] == files[1]
 
@@ -80,9 +84,10 @@ def assert_same(first: object, second: object) -> None:
         assert first == second
 
 
-def test_textured_parts_are_exported_as_they_were_fitted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overrides", [(), (REMESHED,), (UNWRAPPED,)], ids=["one mesh", "remeshed", "unwrapped"])
+def test_textured_parts_are_exported_as_they_were_fitted(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     write_ball(tmp_path)
-    result, _ = run_small(SCENE, tmp_path)
+    result, _ = run_small(SCENE, tmp_path, *overrides)
     fitted = result.fit.scene
     seen = render(fitted, result.fit.cameras, Hard()).rgba
     assert float(fitted.objects["top"].material.base_color.texels.std()) > 0.01

@@ -189,12 +189,38 @@ def test_a_part_that_moves_on_its_own_leaves_the_surface(tmp_path: Path) -> None
     assert setup.model.joined_paths == ["objects.b.mesh.vertices", "objects.c.mesh.vertices"]
 
 
-def test_remeshing_of_joined_parts_is_refused(tmp_path: Path) -> None:
+def test_remeshing_of_a_part_beside_one_that_is_not_learned_is_refused(tmp_path: Path) -> None:
     write_ball(tmp_path)
     text = SCENE.replace("MESH", "ball.obj").replace("lr: 0.02", "remesh: continuous")
-    (tmp_path / "scene.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"share borders with other parts.*split: none"):
-        build_fit(load_config(tmp_path / "scene.yaml"))
+    for mesh, message in (
+        ("off", r"whose parts b are not learned.*learn the vertices of all"),
+        ("{}", "give them the"),
+    ):
+        (tmp_path / "scene.yaml").write_text(text.replace("steps", f"objects.b.mesh.vertices: {mesh}, steps"))
+        with pytest.raises(ConfigError, match=message):
+            build_fit(load_config(tmp_path / "scene.yaml"))
+
+
+@pytest.mark.parametrize("mesh", ["", "shading: {crease: 20}\n"])
+def test_remeshed_parts_are_one_surface_and_have_the_settings_of_the_whole(tmp_path: Path, mesh: str) -> None:
+    write_ball(tmp_path)
+    text = mesh + SCENE.replace("MESH", "ball.obj").replace(
+        "{lr: 0.02}", "{remesh: {when: continuous, stop: 9, subdivide: true, most_faces: 6000}}"
+    )
+    result, _ = run_small(text, tmp_path)
+    objects = result.fit.scene.objects
+    assert open_edges(result.fit.scene) == 0 and result.metrics["geometry"]["watertight"]
+    assert sum(item.mesh.n_faces for item in objects.values()) > 2 * 320
+    resolved = load_config(result.folder / "scene.resolved.yaml").optimize.parameters()
+    remesh = [options.remesh for path, options in resolved.items() if path.endswith("vertices")]
+    assert len(remesh) == 3 and remesh[0] == remesh[1] == remesh[2]
+    (tmp_path / "whole").mkdir()
+    write_ball(tmp_path / "whole")
+    full = text.replace("mesh: ball.obj", "mesh: {file: ball.obj, split: none}")
+    (tmp_path / "whole" / "scene.yaml").write_text(full)
+    whole = build_fit(load_config(tmp_path / "whole" / "scene.yaml"))
+    assert whole.config.optimize.parameters()["mesh.vertices"].remesh == remesh[0]
+    assert {item.mesh.crease_deg for item in objects.values()} == {20.0 if mesh else None}
 
 
 def test_two_objects_of_one_file_are_two_surfaces(tmp_path: Path) -> None:
