@@ -23,7 +23,7 @@ from diffrender.scene.scene import Scene
 from diffrender.setup.lights import build_light, name_lights, rotation_vector
 from diffrender.setup.materials import build_material, material_of_file
 from diffrender.setup.mesh_files import MeshFiles
-from diffrender.setup.meshes import ORIGIN, ObjectPose, build_mesh
+from diffrender.setup.meshes import ObjectPose, build_mesh
 from diffrender.setup.region import InitRegion
 
 Parts = TypeVar("Parts", bound=SceneParts)
@@ -59,10 +59,6 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
         several = files.split(written, f"{written.name}_" if parts.objects is not None else "")
         names[written.name] = [options.name for options in several]
         where = f"objects.{written.name}." if parts.objects is not None else ""
-        meshes = [options.mesh for options in several if isinstance(options.mesh, FileMesh)]
-        if len(meshes) > 1:
-            origin = place.origin if written.pose is None else ORIGIN
-            files.check_subdivision(meshes, origin, f"{where}mesh")
         for options in several:
             if options.name in objects:
                 raise ConfigError(f"{where}mesh: two objects would be named {options.name!r}; rename one of them")

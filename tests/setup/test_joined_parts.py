@@ -189,6 +189,20 @@ def test_a_part_that_moves_on_its_own_leaves_the_surface(tmp_path: Path) -> None
     assert setup.model.joined_paths == ["objects.b.mesh.vertices", "objects.c.mesh.vertices"]
 
 
+def test_subdivided_parts_are_those_of_the_subdivided_whole(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    parts, whole = (build(tmp_path, f"{{file: ball.obj, subdivide: 2{more}}}") for more in ("", ", split: none"))
+    assert open_edges(parts.scene) == 0
+    corners = torch.cat([item.mesh.vertices[item.mesh.faces] for item in parts.scene.objects.values()])
+    mesh = whole.scene.objects["object"].mesh
+    assert mesh.n_faces == 16 * 320
+    torch.testing.assert_close(corners, mesh.vertices[mesh.faces], rtol=0, atol=1e-5)
+    # The resolved file, whose objects name one part each, builds the same.
+    again = build_fit(parts.config)
+    for name, item in parts.scene.objects.items():
+        assert torch.equal(again.scene.objects[name].mesh.vertices, item.mesh.vertices)
+
+
 def test_remeshing_of_a_part_beside_one_that_is_not_learned_is_refused(tmp_path: Path) -> None:
     write_ball(tmp_path)
     text = SCENE.replace("MESH", "ball.obj").replace("lr: 0.02", "remesh: continuous")
