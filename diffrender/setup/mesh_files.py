@@ -56,7 +56,7 @@ class MeshFiles:
         All parts are subdivided as one mesh, so that borders between them stay closed, and smooth.
         Raises DataError if they are not a manifold together.
         """
-        assert options.part is not None and options.subdivide is not None
+        assert options.part is not None and options.split != "none" and options.subdivide is not None
         times = options.subdivide.times
         key = (options.file, options.split, times, origin)
         if key not in self._smooth:
