@@ -1,4 +1,4 @@
-"""The errors that diffrender raises deliberately. Catch `DiffrenderError` to catch them all."""
+"""The errors that diffrender raises deliberately, and its warnings. Catch `DiffrenderError` to catch all errors."""
 
 
 class DiffrenderError(Exception):
@@ -27,3 +27,7 @@ class BackendError(DiffrenderError, RuntimeError):
 
 class FitError(DiffrenderError, RuntimeError):
     """A fit cannot continue: a value became non-finite, or nothing can be optimised."""
+
+
+class PrecisionWarning(UserWarning):
+    """Values are so large that their dtype does not resolve what is computed with them."""

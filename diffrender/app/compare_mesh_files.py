@@ -31,12 +31,14 @@ def compare_files(
     one, other = (_read_surface(path) for path in (first, second))
     comparison = compare_meshes(one.mesh, other.mesh, n_samples, seed)
     show_comparison(comparison, (str(first), str(second)), console)
-    notes = [f"{letter}: {note}" for letter, data in (("A", one), ("B", other)) for note in data.all_notes]
+    found = {"A": one.all_notes, "B": other.all_notes}
+    notes = [f"{letter}: {note}" for letter, own in found.items() for note in own]
     if notes:
         console.print()
         show_notes(notes, console)
     if json_file is not None:
-        write_json(json_file, {"files": [str(first), str(second)]} | comparison.as_json())
+        about = {"files": [str(first), str(second)], "notes": list(found.values())}
+        write_json(json_file, about | comparison.as_json())
     return comparison
 
 

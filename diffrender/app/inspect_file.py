@@ -125,7 +125,7 @@ def _describe_masks(views: Views) -> str:
     if views.masks is not None:
         return f"{float(views.masks.mean()):.0%} object"
     backdrop = find_backdrop(views)
-    if backdrop is None or with_masks(views, backdrop)[1]:
+    if backdrop is None or with_masks(views, backdrop).lost:
         return "none: the fit is much harder"
     return "none, but a fit finds some in front of the backdrop, which has one colour"
 

@@ -41,7 +41,6 @@ from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.fill_unseen_texels import fill_unseen_texels
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
-from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.saved_scene import SCENE_FILE, SavedScene, save_scene
@@ -245,7 +244,8 @@ def _notes_on_faces(setup: FitSetup, result: FitResult) -> list[str]:
     """Return a note on each remeshed object that could not be made as coarse as most_faces asks for."""
     notes = []
     for path, targets in setup.optimizer.target_lengths.items():
-        n_faces, most = result.scene.objects[ParameterPath.parse(path).name].mesh.n_faces, targets.policy.most_faces
+        names, most = setup.model.template.index_at(path), targets.policy.most_faces
+        n_faces = sum(result.scene.objects[name].mesh.n_faces for name in names)
         if n_faces > most:
             notes.append(f"optimize.{path}.remesh: {n_faces:,} faces were left, above most_faces: {most:,}")
     return notes

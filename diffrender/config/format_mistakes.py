@@ -62,10 +62,16 @@ def report(mistakes: Sequence[Diagnostic]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return the most similar of the `known` words as a question, or None if none is similar."""
+    near = most_similar(word, known)
+    return None if near is None else f"did you mean `{near}`?"
+
+
+def most_similar(word: str, known: Iterable[str]) -> str | None:
+    """Return the most similar of the `known` words, or None if none is similar."""
     known = list(known)
     by_lower = {name.lower(): name for name in reversed(known)}
     near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
-    return f"did you mean `{by_lower[near[0]]}`?" if near else None
+    return by_lower[near[0]] if near else None
 
 
 def _quote(place: SourceSpan) -> list[str]:

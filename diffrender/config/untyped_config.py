@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from diffrender.config.format_mistakes import most_similar
 from diffrender.config.options.base import Strict, arms_of
 from diffrender.config.options.lights import AnyLight
 from diffrender.config.options.materials import AnyMaterial
@@ -71,7 +72,15 @@ def lights_by_name(data: dict[str, Any]) -> dict[str, str | None]:
     """Return the type of each light by its name; None if it is not valid."""
     if data.get("lights") is None:
         return {"ambient": "ambient"} if is_lit(data) else {}
-    return {name_of(item) or str(i): type_of(item) for i, item in enumerate(as_list(data["lights"]))}
+    return {_name_of_light(item) or str(i): type_of(item) for i, item in enumerate(as_list(data["lights"]))}
+
+
+def _name_of_light(item: Any) -> str | None:
+    """Return the name of a light; if it has none and its type is misspelt, the type that is meant."""
+    name = name_of(item)
+    if name is None or name != type_of(item):
+        return name
+    return most_similar(name, LIGHT_OPTIONS) or name
 
 
 def is_lit(data: dict[str, Any]) -> bool:

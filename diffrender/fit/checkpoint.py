@@ -93,9 +93,8 @@ def _model_state(model: SceneModel, template: SceneTemplate, latents: Mapping[st
 def _template_with(model: SceneModel, meshes: Mapping[str, dict[str, Any]]) -> SceneTemplate:
     """Return the model's template with the saved `meshes`, by name of their objects."""
     template = model.initial_template
-    for name, mesh in meshes.items():
-        template = model.with_mesh(template, name, _object_with(template.scene.objects[name], mesh))
-    return template
+    items = {name: _object_with(template.scene.objects[name], mesh) for name, mesh in meshes.items()}
+    return model.with_objects(template, items)
 
 
 def _mesh_state(item: Object) -> dict[str, Any]:

@@ -20,13 +20,21 @@ from diffrender.scene.scene import Scene
 class JoinedVertices:
     """The learned parts of a surface as one mesh.
 
-    mesh: their faces, with vertices in common where they coincide. index: by path, [V] the vertex of `mesh` of each
-    vertex of that part. held: [H] vertices of `mesh` that parts which are not learned have as well, and stay.
+    mesh: their faces, with vertices in common where they coincide; with texture coordinates if any part has some.
+    index: by path, [V] the vertex of `mesh` of each vertex of that part. n_faces: of each part, in the order of `mesh`.
+    held: [H] vertices of `mesh` that parts which are not learned have as well, and stay.
     """
 
     mesh: Mesh
     index: Mapping[str, Tensor]
+    n_faces: tuple[int, ...]
     held: Tensor
+
+    @property
+    def part_of_face(self) -> Tensor:
+        """[F] int64: the number of the part that each face of the mesh is of."""
+        counts = torch.tensor(self.n_faces, device=self.mesh.faces.device)
+        return torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
 
     def split(self, vertices: Tensor) -> dict[str, Tensor]:
         """Return the vertices of each part by path, from those of the mesh; differentiable."""
@@ -55,6 +63,21 @@ def _join(learned: Mapping[str, Object], fixed: Sequence[Object]) -> JoinedVerti
     used, number = first[:n_learned].unique(return_inverse=True)
     index = dict(zip(learned, number.split(sizes), strict=True))
     faces = torch.cat([index[path][item.mesh.faces] for path, item in learned.items()])
+    meshes = [item.mesh for item in learned.values()]
+    n_faces = tuple(mesh.n_faces for mesh in meshes)
     shared = first[n_learned:].unique()
     held = torch.searchsorted(used, shared[shared < n_learned])
-    return JoinedVertices(Mesh(vertices[used], faces), index, held)
+    return JoinedVertices(Mesh(vertices[used], faces, *_join_uvs(meshes)), index, n_faces, held)
+
+
+def _join_uvs(meshes: Sequence[Mesh]) -> tuple[Tensor | None, Tensor | None]:
+    """Return texture coordinates and their faces, of all meshes; a mesh without any has one for all its corners."""
+    if all(mesh.uvs is None for mesh in meshes):
+        return None, None
+    uvs, uv_faces, start = [], [], 0
+    for mesh in meshes:
+        own = mesh.vertices.new_zeros(1, 2) if mesh.uvs is None else mesh.uvs
+        uv_faces.append(start + (torch.zeros_like(mesh.faces) if mesh.uv_faces is None else mesh.uv_faces))
+        uvs.append(own)
+        start += len(own)
+    return torch.cat(uvs), torch.cat(uv_faces)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffrender.errors import ConfigError, ShapeError
-from diffrender.fit.joined_vertices import join_vertices
+from diffrender.fit.joined_vertices import JoinedVertices, join_vertices
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.scene.cameras import Cameras
@@ -34,10 +34,25 @@ class SceneTemplate:
 
     scene: the initial scene, possibly with other meshes.
     parametrizations: by canonical path; those of vertices are bound to the mesh in `scene`.
+    joined: the surfaces of several parts whose vertices are learned as those of one mesh, by the path of their latent.
     """
 
     scene: Scene
     parametrizations: Mapping[str, Parametrization]
+    joined: Mapping[str, JoinedVertices]
+
+    def mesh_at(self, path: str) -> Mesh:
+        """Return the mesh whose vertices have their latent at the canonical `path`."""
+        joined = self.joined.get(path)
+        return self.scene.objects[ParameterPath.parse(path).name].mesh if joined is None else joined.mesh
+
+    def index_at(self, path: str) -> dict[str, Tensor]:
+        """Return, by name of the objects with vertices in that mesh, the vertex of it that each of theirs is."""
+        joined = self.joined.get(path)
+        if joined is None:
+            vertices = self.mesh_at(path).vertices
+            return {ParameterPath.parse(path).name: torch.arange(len(vertices), device=vertices.device)}
+        return {ParameterPath.parse(each).name: index for each, index in joined.index.items()}
 
 
 class SceneModel(nn.Module):
@@ -47,8 +62,8 @@ class SceneModel(nn.Module):
     parameters: path (diffrender.scene.parameter_paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for
         the value's default.
 
-    A latent has the device and dtype of its value. If an object changes its mesh (`with_mesh`), its latents become new
-    tensors, so get `latents` again in each step.
+    A latent has the device and dtype of its value. If objects change their meshes (`with_objects`), their latents are
+    new tensors, so get `latents` again in each step.
     Raises ConfigError for an unknown path or parametrisation, or if nothing is learned; ShapeError, naming the path,
     for a value outside its domain.
     """
@@ -67,18 +82,16 @@ class SceneModel(nn.Module):
             method = name or kind_of(scene, cameras, canonical).parametrization
             self._methods[canonical] = _parametrization(method, canonical) if isinstance(method, str) else method
         self._initial_scene = scene = _without_moving_parts(scene, self._methods)
-        self._joined = {next(iter(joined.index)): joined for joined in join_vertices(scene, list(self._methods))}
-        self._leaders = {path: first for first, joined in self._joined.items() for path in joined.index}
+        joined = {next(iter(each.index)): each for each in join_vertices(scene, list(self._methods))}
+        self._leaders = {path: first for first, each in joined.items() for path in each.index}
         for path, first in self._leaders.items():
             own, other = self._methods[path], self._methods[first]
             if type(own) is not type(other) or vars(own) != vars(other):
                 raise ConfigError(f"{path} and {first} are vertices of one surface; give them the same `method`")
             if path != first:
                 del self._methods[path]
-        bound = {}
-        for path, method in self._methods.items():
-            bound[path] = method.bind(self._mesh(scene, path)) if ParameterPath.parse(path).is_vertices else method
-        self.restore(SceneTemplate(scene, bound), self.first_latents(SceneTemplate(scene, bound)))
+        template = self._bind(SceneTemplate(scene, self._methods, joined), self._methods)
+        self.restore(template, self.first_latents(template))
 
     def restore(self, template: SceneTemplate, latents: Mapping[str, Tensor]) -> None:
         """Set the template, and one matching latent per learned value."""
@@ -88,26 +101,37 @@ class SceneModel(nn.Module):
     def first_latents(self, template: SceneTemplate) -> dict[str, Tensor]:
         """Return the latents of the values in `template`, by canonical path. Raises ShapeError, naming the path."""
         return {
-            path: _first_latent(parametrization, path, self._first_value(template.scene, path))
+            path: _first_latent(parametrization, path, self._first_value(template, path))
             for path, parametrization in template.parametrizations.items()
         }
 
-    def _mesh(self, scene: Scene, path: str) -> Mesh:
-        """Return the mesh whose vertices are learned at `path`."""
-        joined = self._joined.get(path)
-        return scene.objects[ParameterPath.parse(path).name].mesh if joined is None else joined.mesh
+    def _first_value(self, template: SceneTemplate, path: str) -> Tensor:
+        is_vertices = ParameterPath.parse(path).is_vertices
+        return (
+            template.mesh_at(path).vertices if is_vertices else get_value(template.scene, self._initial_cameras, path)
+        )
 
-    def _first_value(self, scene: Scene, path: str) -> Tensor:
-        joined = self._joined.get(path)
-        return get_value(scene, self._initial_cameras, path) if joined is None else joined.mesh.vertices
+    def _bind(self, template: SceneTemplate, paths: Iterable[str]) -> SceneTemplate:
+        """Return `template` with the parametrisations of vertices, of those among `paths`, bound to their meshes."""
+        bound = {
+            path: self._methods[path].bind(template.mesh_at(path))
+            for path in paths
+            if path in self._methods and ParameterPath.parse(path).is_vertices
+        }
+        return dataclasses.replace(template, parametrizations={**template.parametrizations, **bound})
 
-    def with_mesh(self, template: SceneTemplate, name: str, item: Object) -> SceneTemplate:
-        """Return `template` with the object `name` replaced by `item`, which has another mesh; the model is kept."""
-        path = str(ParameterPath.vertices(name))
-        bound = dict(template.parametrizations)
-        if path in bound:
-            bound[path] = self._methods[path].bind(item.mesh)
-        return SceneTemplate(dataclasses.replace(template.scene, objects={**template.scene.objects, name: item}), bound)
+    def with_objects(self, template: SceneTemplate, items: Mapping[str, Object]) -> SceneTemplate:
+        """Return `template` with objects replaced by `items`, by name, which have other meshes; the model is kept.
+
+        All learned parts of a surface must be replaced together.
+        """
+        scene = dataclasses.replace(template.scene, objects={**template.scene.objects, **items})
+        changed = {self._leaders.get(path, path) for path in (str(ParameterPath.vertices(name)) for name in items)}
+        joined = dict(template.joined)
+        if changed & joined.keys():
+            found = {next(iter(each.index)): each for each in join_vertices(scene, list(self._leaders))}
+            joined |= {path: each for path, each in found.items() if path in changed}
+        return self._bind(SceneTemplate(scene, template.parametrizations, joined), changed)
 
     @property
     def template(self) -> SceneTemplate:
@@ -117,11 +141,9 @@ class SceneModel(nn.Module):
     @property
     def initial_template(self) -> SceneTemplate:
         """The template with the meshes of the initial scene."""
-        template = self._template
-        for name, item in self._initial_scene.objects.items():
-            if template.scene.objects[name] is not item:
-                template = self.with_mesh(template, name, item)
-        return template
+        now = self._template.scene.objects
+        changed = {name: item for name, item in self._initial_scene.objects.items() if now[name] is not item}
+        return self.with_objects(self._template, changed) if changed else self._template
 
     def changed_objects_of(self, template: SceneTemplate) -> dict[str, Object]:
         """Return the objects in `template` whose mesh is not the initial one, by name.
@@ -163,7 +185,7 @@ class SceneModel(nn.Module):
 
     def vertex_mesh(self, path: str) -> Mesh:
         """Return the current mesh whose vertices have their latent at the canonical `path`."""
-        return self._mesh(self._template.scene, path)
+        return self._template.mesh_at(path)
 
     def values(self) -> dict[str, Tensor]:
         """Return the learned values by canonical path; differentiable in the latents."""
@@ -173,7 +195,8 @@ class SceneModel(nn.Module):
         values: dict[str, Tensor] = {}
         for path, latent in latents.items():
             value = template.parametrizations[path].value_of(latent)
-            values |= self._joined[path].split(value) if path in self._joined else {path: value}
+            joined = template.joined.get(path)
+            values |= {path: value} if joined is None else joined.split(value)
         return values
 
     def state_at(self, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:

@@ -62,6 +62,12 @@ class Topology:
         self._welded = border, twin, welded
         return welded
 
+    @cached_property
+    def compacted(self) -> tuple[Tensor, Topology]:
+        """The vertices [K] that faces have, of those that count as one the first, and the topology by their order."""
+        used, faces = self.welded_faces.unique(return_inverse=True)
+        return used, Topology(faces)
+
     def join(self, others: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:
         """Return `join_topologies` of this one and `others`, kept for the next call with the same."""
         if self._joined is None or self._joined[0] != list(others):

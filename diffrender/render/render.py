@@ -13,6 +13,7 @@ from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
+from diffrender.render.check_precision import check_precision
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.jump_edges import find_jumps
@@ -92,12 +93,14 @@ def render(
     backend: implementation of the ops, "numba", "triton" or "reference"; if omitted: Numba on the CPU, Triton on CUDA.
 
     Raises ShapeError for a scene without objects, for unknown AOVs, for values that do not match the meshes, and unless
-    all tensors are on one device; BackendError for a backend that is unknown or cannot run there.
+    all tensors are on one device; BackendError for a backend that is unknown or cannot run there. Warns, once per mesh,
+    of a scene so far from the origin that float32 does not resolve it (PrecisionWarning).
     """
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)
     check_one_device(scene, cameras)
     geometry = gather_triangles(scene, backend)
+    check_precision(scene, geometry, cameras)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w, backend)

@@ -71,6 +71,19 @@ def surfaces_of(scene: Scene) -> list[dict[str, Object]]:
     return found
 
 
+def surface_meshes(scene: Scene) -> dict[str, Mesh]:
+    """Return the mesh of each surface in the frame of its objects, by the name of the first of them.
+
+    Parts are one mesh, of vertices and faces only, without borders where they have vertices in common.
+    """
+    found = {}
+    for parts in surfaces_of(scene):
+        meshes = [item.mesh for item in parts.values()]
+        joined = JoinedSurface(meshes, [mesh.vertices for mesh in meshes])
+        found[next(iter(parts))] = meshes[0] if len(meshes) == 1 else joined.mesh
+    return found
+
+
 def with_joined_normals(scene: Scene) -> Scene:
     """Return the scene with the normals of parts of a surface given, for what takes its objects one by one: files."""
     objects = dict(scene.objects)

@@ -33,6 +33,12 @@ class JoinedSurface:
         return joined.weld(torch.cat(list(self.vertices_w)))
 
     @cached_property
+    def mesh(self) -> Mesh:
+        """The whole as one mesh, of vertices and faces only, in the world."""
+        used, topology = self.topology.compacted
+        return Mesh(torch.cat(list(self.vertices_w)).index_select(0, used), topology.faces, topology=topology)
+
+    @cached_property
     def is_outward(self) -> bool:
         """Whether the whole is closed and faces outwards."""
         return self.topology.is_outward(torch.cat(list(self.vertices_w)))

@@ -21,6 +21,8 @@ NOISIEST = 0.05
 SHARE_OF_BORDER, SHARE_OF_VIEWS = 0.9, 0.8
 # Masks that are smaller or larger parts of their picture are no objects.
 SMALLEST, LARGEST = 0.002, 0.9
+# A part of a picture that is left out is told if it has this share of the object.
+TELLING = 0.1
 # In sRGB units: a hole is see-through if its median pixel differs from the backdrop by less, besides noise.
 GAP = 0.01
 # The side in pixels of the square in which the full colour of an object is looked for, at its border.
@@ -40,6 +42,18 @@ class Backdrop(NamedTuple):
         return red, green, blue
 
 
+class FoundMasks(NamedTuple):
+    """Views with masks of what is in front of a backdrop.
+
+    views: unchanged if not all have an object. lost: the names of those without one. apart: the names of those with
+    more large parts than their mask has.
+    """
+
+    views: Views
+    lost: list[str]
+    apart: list[str]
+
+
 def find_backdrop(views: Views) -> Backdrop | None:
     """Return the backdrop if the borders of nearly all pictures have one colour."""
     images = srgb_from_linear(views.images.clamp(0, 1)).numpy()
@@ -55,29 +69,42 @@ def find_backdrop(views: Views) -> Backdrop | None:
     return Backdrop(color, noise) if noise < NOISIEST and is_plain.mean() >= SHARE_OF_VIEWS else None
 
 
-def with_masks(views: Views, backdrop: Backdrop) -> tuple[Views, list[str]]:
-    """Return `views` with masks of what differs from the backdrop; if not all have an object, unchanged, and which.
+def with_masks(views: Views, backdrop: Backdrop, n_parts: int | None = 1) -> FoundMasks:
+    """Return `views` with masks of what differs from the backdrop.
 
-    Masks are fractions where the object's border passes through a pixel, and the largest connected part of each view.
+    n_parts: the number of connected parts of each mask, the largest; None: all that are not too small.
+    Masks are fractions where the border of an object passes through a pixel.
     """
     images = srgb_from_linear(views.images.clamp(0, 1)).numpy()
     light = np.abs(views.images.clamp(0, 1).numpy() - np.array(backdrop.linear, np.float32)).max(-1)
     differences = np.abs(images - backdrop.color).max(-1)
-    masks = np.stack([_mask(each, own, backdrop.noise) for each, own in zip(differences, light, strict=True)])
+    found = [_mask(each, own, backdrop.noise, n_parts) for each, own in zip(differences, light, strict=True)]
+    masks = np.stack([mask for mask, _ in found])
     sizes = masks.mean((1, 2))
     is_object = (sizes > SMALLEST) & (sizes < LARGEST)
     lost = [name for name, good in zip(views.names, is_object, strict=True) if not good]
-    return (views, lost) if lost else (replace(views, masks=torch.from_numpy(masks).to(views.images)), [])
+    if lost:
+        return FoundMasks(views, lost, [])
+    apart = [name for name, (_, is_apart) in zip(views.names, found, strict=True) if is_apart]
+    return FoundMasks(replace(views, masks=torch.from_numpy(masks).to(views.images)), [], apart)
 
 
-def _mask(difference: np.ndarray, light: np.ndarray, noise: float) -> np.ndarray:
-    """Return the mask [H, W] of a picture that differs from its backdrop by `difference` in sRGB, `light` in linear."""
+def _mask(difference: np.ndarray, light: np.ndarray, noise: float, n_parts: int | None) -> tuple[np.ndarray, bool]:
+    """Return the mask [H, W] of a picture that differs from its backdrop by `difference` in sRGB, `light` in linear.
+
+    Also returns whether a large part is not in it.
+    """
     from scipy import ndimage
 
     label, count = ndimage.label(ndimage.binary_opening(difference > ALIKE + 2 * noise))
     if not count:
-        return np.zeros(difference.shape, np.float32)
-    part = label == np.bincount(label.reshape(-1))[1:].argmax() + 1
+        return np.zeros(difference.shape, np.float32), False
+    sizes = np.bincount(label.reshape(-1))[1:]
+    largest_first = np.argsort(-sizes, kind="stable")
+    kept = largest_first[:n_parts][sizes[largest_first[:n_parts]] > SMALLEST * label.size]
+    kept = kept if len(kept) else largest_first[:1]
+    left = np.delete(sizes, kept)
+    part = np.isin(label, kept + 1)
     holes, count = ndimage.label(ndimage.binary_fill_holes(part) & ~part)
     if count:
         medians = ndimage.median(difference, holes, np.arange(1, count + 1))
@@ -86,4 +113,5 @@ def _mask(difference: np.ndarray, light: np.ndarray, noise: float) -> np.ndarray
     full = ndimage.grey_dilation(np.where(part, light, 0), size=NEIGHBOURHOOD)
     near = ndimage.binary_dilation(part) & ~ndimage.binary_erosion(part)
     share = np.where(near, np.clip(light / np.maximum(full, 1e-6), 0, 1), part)
-    return share.astype(np.float32)
+    is_apart = bool(len(left)) and left.max() > max(TELLING * sizes.max(), SMALLEST * label.size)
+    return share.astype(np.float32), is_apart

@@ -146,8 +146,6 @@ def build_fit(config: FitConfig) -> FitSetup:
         }
     )
 
-    objective = Objective(tuple(build_terms(loss, scene)))
-    objective.check(fit_views)
     methods = {
         path: build_method(options, size, path, get_value(scene, fit_views.cameras, path))
         for path, options in parameters.items()
@@ -155,6 +153,9 @@ def build_fit(config: FitConfig) -> FitSetup:
     settings = _build_settings(optimize, config.targets.background == "random")
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods)
+    # Objects that move on their own are no parts of a surface in the model's scene.
+    objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
+    objective.check(fit_views)
     param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
     heldout = None if targets.heldout is None else targets.heldout.to(device)
     return FitSetup(

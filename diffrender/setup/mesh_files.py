@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from diffrender.config.options.meshes import FileMesh
 from diffrender.config.options.objects import ObjectOptions
-from diffrender.errors import ConfigError
+from diffrender.errors import ConfigError, DataError, MeshError
+from diffrender.geometry.subdivide import subdivide_loop
+from diffrender.geometry.topology import first_equal_row
 from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.mesh_file import MeshFile
@@ -23,6 +25,7 @@ class MeshFiles:
     def __init__(self) -> None:
         self._opened: dict[str, MeshFile] = {}
         self._read: dict[tuple[str, str, str | None, Vector], MeshData] = {}
+        self._smooth: dict[tuple[str, str, int, Vector], dict[str, Tensor]] = {}
 
     def split(self, options: ObjectOptions, prefix: str) -> list[ObjectOptions]:
         """Return an object for each part of the mesh file of `options`, named prefix + part; else only `options`."""
@@ -47,19 +50,33 @@ class MeshFiles:
             self._read[key] = self._read_now(options, origin, where)
         return self._read[key]
 
-    def check_subdivision(self, several: Sequence[FileMesh], origin: Vector, where: str) -> None:
-        """Raise ConfigError if Loop's scheme would open gaps: it rounds borders, which some of these parts share."""
-        subdivide = several[0].subdivide
-        if subdivide is None or not subdivide.times or subdivide.scheme != "loop":
-            return
-        positions = [np.unique(self.read(part, origin, where).mesh.vertices.numpy(), axis=0) for part in several]
-        stacked = np.concatenate(positions)
-        if len(np.unique(stacked, axis=0)) < len(stacked):
-            raise ConfigError(
-                f"{where}.subdivide: {several[0].file} became {len(several)} objects, one per material, that share"
-                f" borders, and loop would open gaps there; set {{times: {subdivide.times}, scheme: midpoint}}, or"
-                " split: none"
-            )
+    def loop_corners(self, options: FileMesh, origin: Vector, where: str) -> Tensor:
+        """Return the positions [F, 3, 3] of the corners of a part that is subdivided by Loop's scheme.
+
+        All parts are subdivided as one mesh, so that borders between them stay closed, and smooth.
+        Raises DataError if they are not a manifold together.
+        """
+        assert options.part is not None and options.split != "none" and options.subdivide is not None
+        times = options.subdivide.times
+        key = (options.file, options.split, times, origin)
+        if key not in self._smooth:
+            names = list(self._open(options.file).parts(options.split))
+            meshes = [self.read(options.model_copy(update={"part": name}), origin, where).mesh for name in names]
+            vertices = torch.cat([mesh.vertices.float() for mesh in meshes])
+            starts = [sum(mesh.n_vertices for mesh in meshes[:i]) for i in range(len(meshes))]
+            faces = torch.cat([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)])
+            faces = first_equal_row(vertices)[faces]
+            try:
+                for _ in range(times):
+                    vertices, faces, *_ = subdivide_loop(vertices, faces)
+            except MeshError as error:
+                raise DataError(
+                    f"{where}.subdivide: the {len(names)} parts of {options.file} together: {error}; or set {{times:"
+                    f" {times}, scheme: midpoint}}, which takes any triangles"
+                ) from error
+            corners = vertices[faces].split([4**times * mesh.n_faces for mesh in meshes])
+            self._smooth[key] = dict(zip(names, corners, strict=True))
+        return self._smooth[key][options.part]
 
     def _read_now(self, options: FileMesh, origin: Vector, where: str) -> MeshData:
         file = self._open(options.file)

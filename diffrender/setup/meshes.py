@@ -56,7 +56,12 @@ def build_mesh(
     Raises ConfigError if options do not fit together or a file, DataError if a file or the masks cannot be used.
     """
     options, data = _build(options, place, frame, where, files)
-    return options, _subdivide(data, options, f"{where}.subdivide")
+    data = _subdivide(data, options, f"{where}.subdivide")
+    if isinstance(options, FileMesh) and options.part and options.subdivide and options.subdivide.scheme == "loop":
+        vertices = data.mesh.vertices.clone()
+        vertices[data.mesh.faces] = files.loop_corners(options, place.origin if frame is None else ORIGIN, where)
+        data = replace(data, mesh=replace(data.mesh, vertices=vertices))
+    return options, data
 
 
 def _build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -96,11 +97,11 @@ def fill_parameters(
     parameters = _with_defaults(config, scene, cameras, defaults)
     filled = {}
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
-    joined = {at: each.mesh.vertices for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
+    joined = {at: each for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
     for path, options in parameters.items():
         full = full_paths[path]
         # Parts of one surface are learned as one mesh, by defaults of the whole.
-        value = joined[full] if full in joined else get_value(scene, cameras, full)
+        value = joined[full].mesh.vertices if full in joined else get_value(scene, cameras, full)
         method = options.method or kind_of(scene, cameras, full).parametrization
         if options.remesh is not None and options.method is None:
             # Remeshing smooths too, and large_steps would have to factorise again after every change of the mesh.
@@ -120,11 +121,15 @@ def fill_parameters(
             "levels": _fill_levels(path, options.levels, value),
             **_fill_large_steps(options, method, value),
         }
-        name = ParameterPath.parse(full).name
         if options.remesh is not None:
-            remesh = fill_remesh(options.remesh, method, scene.objects[name], cameras, size)
-            written = next((item for item in config.all_objects() if item.name == name), ObjectOptions(name=name))
-            updates["remesh"] = fill_unwrap(path, remesh, scene.objects[name], written, config.optimize.steps)
+            names = [ParameterPath.parse(at).name for at in (joined[full].index if full in joined else [full])]
+            whole = scene.objects[names[0]]
+            if full in joined:
+                whole = replace(whole, mesh=joined[full].mesh)
+            remesh = fill_remesh(options.remesh, method, whole, cameras, size)
+            written = {item.name: item for item in config.all_objects()}
+            parts = [(scene.objects[each], written.get(each, ObjectOptions(name=each))) for each in names]
+            updates["remesh"] = fill_unwrap(path, remesh, parts, config.optimize.steps)
         filled[path] = options.model_copy(update=updates)
     return filled
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -12,6 +12,7 @@ from diffrender.config.options.objects import ObjectOptions
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.config.scene_dependent_defaults import EVERY_WITH_LARGE_STEPS, LONGEST, SHORTEST_PX, SMOOTHING
 from diffrender.errors import ConfigError, MeshError
+from diffrender.fit.joined_vertices import join_vertices
 from diffrender.fit.remeshing.remesh_object import remesh_with_attributes
 from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.scene.cameras import Cameras
@@ -48,15 +49,15 @@ def fill_remesh(
 
 
 def fill_unwrap(
-    path: str, options: RemeshScheduleOptions, item: Object, written: ObjectOptions, steps: int
+    path: str, options: RemeshScheduleOptions, parts: Sequence[tuple[Object, ObjectOptions]], steps: int
 ) -> RemeshScheduleOptions:
-    """Return `options` with `unwrap` filled in: whether `item` is unwrapped again after its last remeshing.
+    """Return `options` with `unwrap` filled in: whether `parts` are unwrapped again after their last remeshing.
 
-    path: of the vertices, as in the scene file. written: the options of the object. steps: of the fit.
-    Raises ConfigError if unwrapping is requested for an object without textures.
+    path: of the vertices, as in the scene file. parts: one object, or those of a surface, with their options. steps: of
+        the fit.
+    Raises ConfigError if unwrapping is requested where there are no textures.
     """
-    textures = textures_of(item.material)
-    if options.unwrap and not textures:
+    if options.unwrap and not any(textures_of(item.material) for item, _ in parts):
         raise ConfigError(
             f"optimize.{path}.remesh.unwrap: the object has no textures, so it needs no texture coordinates; remove"
             " `unwrap`"
@@ -64,12 +65,12 @@ def fill_unwrap(
     if options.unwrap is not None:
         return options
     ends = options.when != "continuous" or (options.stop is not None and options.stop < steps)
-    forms = {name: getattr(written.material, name, None) for name in textures}
-    made_here = [
-        isinstance(form, TextureOf)
-        and (form.unwrap or (form.unwrap is None and not isinstance(written.mesh, FileMesh)))
-        for form in forms.values()
-    ]
+    made_here = []
+    for item, written in parts:
+        for name in textures_of(item.material):
+            form = getattr(written.material, name, None)
+            is_ours = isinstance(form, TextureOf) and form.unwrap is None and not isinstance(written.mesh, FileMesh)
+            made_here.append(is_ours or (isinstance(form, TextureOf) and bool(form.unwrap)))
     return options.model_copy(update={"unwrap": bool(ends and made_here and all(made_here))})
 
 
@@ -85,15 +86,17 @@ def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, ca
     Raises ConfigError if an initial mesh cannot be remeshed.
     """
     remeshing = {}
+    full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
+    joined = {at: each.mesh for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
     for path, options in parameters.items():
         if options.remesh is None:
             continue
-        name = ParameterPath.parse(canonical_path(scene, cameras, path)).name
+        name = ParameterPath.parse(full_paths[path]).name
         fields = constructor_options(options.remesh, "when")
         if options.remesh.when != "continuous":
             fields |= {"at": tuple(options.remesh.when), "every": 1}
         remeshing[path] = Remeshing(**fields)
-        mesh = scene.objects[name].mesh
+        mesh = joined.get(full_paths[path], scene.objects[name].mesh)
         try:
             policy, lengths = remeshing[path], remeshing[path].first_lengths(mesh)
             remesh_with_attributes(mesh, {}, lengths * policy.stretch(mesh, lengths), 1, policy.most_remeshed)

@@ -23,7 +23,7 @@ from diffrender.scene.scene import Scene
 from diffrender.setup.lights import build_light, name_lights, rotation_vector
 from diffrender.setup.materials import build_material, material_of_file
 from diffrender.setup.mesh_files import MeshFiles
-from diffrender.setup.meshes import ORIGIN, ObjectPose, build_mesh
+from diffrender.setup.meshes import ObjectPose, build_mesh
 from diffrender.setup.region import InitRegion
 
 Parts = TypeVar("Parts", bound=SceneParts)
@@ -59,10 +59,6 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
         several = files.split(written, f"{written.name}_" if parts.objects is not None else "")
         names[written.name] = [options.name for options in several]
         where = f"objects.{written.name}." if parts.objects is not None else ""
-        meshes = [options.mesh for options in several if isinstance(options.mesh, FileMesh)]
-        if len(meshes) > 1:
-            origin = place.origin if written.pose is None else ORIGIN
-            files.check_subdivision(meshes, origin, f"{where}mesh")
         for options in several:
             if options.name in objects:
                 raise ConfigError(f"{where}mesh: two objects would be named {options.name!r}; rename one of them")
@@ -89,7 +85,20 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
     update = _one_or_several(filled, parts.objects is not None or len(filled) > 1)
     filled_parts = parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
     notes = [note for path, by_object in about_files.items() for note in notes_on_file(path, by_object)]
-    return BuiltScene(scene, filled_parts, notes, names)
+    return BuiltScene(scene, filled_parts, [*notes, *_notes_on_starts(filled)], names)
+
+
+def _notes_on_starts(filled: list[ObjectOptions]) -> list[str]:
+    """Return a note on each group of objects that are the same at first, as those without a mesh are."""
+    alike: dict[str, list[str]] = {}
+    for options in filled:
+        alike.setdefault(repr((options.mesh, options.pose)), []).append(options.name)
+    return [
+        f"objects {' and '.join(names)} start as the same mesh in the same place, where one hides the other; give each"
+        " its own `mesh`, as in {init: sphere, center: [1, 0, 0], radius: 0.5}, or its own `pose`"
+        for names in alike.values()
+        if len(names) > 1
+    ]
 
 
 def _parts_of_files(filled: list[ObjectOptions]) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.config.options.meshes import VisualHullMesh
+from diffrender.config.options.meshes import FileMesh, VisualHullMesh
 from diffrender.config.options.targets import SyntheticOptions, TargetsOptions
 from diffrender.config.scene_dependent_defaults import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
 from diffrender.config.schema import FitConfig
@@ -75,7 +75,7 @@ def build_targets(config: FitConfig) -> Targets:
         find = options.masks and (not is_stated or isinstance(config.mesh, VisualHullMesh))
     has_found = False
     if options.path is not None and fit.masks is None and find:
-        fit, heldout, backdrop, found = _with_found_masks(fit, heldout)
+        fit, heldout, backdrop, found = _with_found_masks(fit, heldout, _most_parts(config))
         notes += [f"{Path(options.path).name}: {note}" for note in found]
         if options.find_masks and backdrop is None:
             what = "; ".join(found) or "its pictures have no backdrop of one colour"
@@ -96,8 +96,20 @@ def build_targets(config: FitConfig) -> Targets:
     return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes), has_found)
 
 
+def _most_parts(config: FitConfig) -> int | None:
+    """Return how many parts apart from each other the objects are expected to be in a picture; None: any number."""
+    objects = config.all_objects()
+    if any(isinstance(item.mesh, VisualHullMesh) and item.mesh.components == "all" for item in objects):
+        return None
+    # A file of several materials is one entry, but several in the resolved file.
+    parts = {
+        (item.mesh.file, repr(item.pose)) for item in objects if isinstance(item.mesh, FileMesh) and item.mesh.part
+    }
+    return len(parts) + sum(not (isinstance(item.mesh, FileMesh) and item.mesh.part) for item in objects)
+
+
 def _with_found_masks(
-    fit: Views, heldout: Views | None
+    fit: Views, heldout: Views | None, n_parts: int | None
 ) -> tuple[Views, Views | None, tuple[float, float, float] | None, list[str]]:
     """Return the views with masks, the linear colour of their backdrop, and notes; unchanged and None without any.
 
@@ -108,15 +120,22 @@ def _with_found_masks(
         return fit, heldout, None, []
     color = ", ".join(f"{value:.3g}" for value in backdrop.linear)
     before = f"a backdrop of one colour ([{color}] in linear RGB)"
-    masked, lost = with_masks(fit, backdrop)
+    masked, lost, apart = with_masks(fit, backdrop, n_parts)
     if lost:
         return fit, heldout, None, [f"it has {before}, but no object is found in front of it in {lost[0]}: no masks"]
+    largest = "the largest part" if n_parts == 1 else "all parts" if n_parts is None else f"the {n_parts} largest parts"
     notes = [
-        f"it has no masks, but {before}: masks of the largest part in front of it are found;"
+        f"it has no masks, but {before}: masks of {largest} in front of it are found;"
         " `targets: {masks: false}` does without"
     ]
+    if apart:
+        notes.append(
+            f"there is another part in front of its backdrop in {len(apart)} of its pictures, such as {apart[0]}, that"
+            " is not in the masks: if it is to be fitted, give masks, an entry of `objects` for each, or `mesh: {init:"
+            " visual_hull, components: all}`"
+        )
     if heldout is not None:
-        heldout, lost = with_masks(heldout, backdrop)
+        heldout, lost, _ = with_masks(heldout, backdrop, n_parts)
         notes += [f"no object is found in the held-out {lost[0]}: held-out views have no masks"] if lost else []
     return masked, heldout, backdrop.linear, notes
 

@@ -80,7 +80,7 @@ def test_the_command_shows_and_writes_the_numbers(files: tuple[Path, Path], tmp_
     numbers = json.loads(out.read_text())
     assert numbers["files"] == [str(path) for path in files]
     same = compare_files(*files, Console(file=io.StringIO()), None, 3000, 5)
-    assert numbers == {"files": numbers["files"]} | json.loads(json.dumps(same.as_json()))
+    assert numbers == {"files": numbers["files"], "notes": [[], []]} | json.loads(json.dumps(same.as_json()))
     assert re.search(rf"mean distance +{numbers['distance']['mean']:.4g} ", result.output)
     assert re.search(r"RMS vertex distance +0\.3536 +10\.2 %", result.output)
     assert re.search(r"watertight +yes +yes", result.output)
@@ -124,15 +124,17 @@ def test_files_that_are_not_meshes_are_reported_without_a_traceback(
         assert "Traceback" not in result.output
 
 
-def test_notes_on_the_files_are_shown(files: tuple[Path, Path]) -> None:
+def test_notes_on_the_files_are_shown_and_written(files: tuple[Path, Path], tmp_path: Path) -> None:
     with files[1].open("a") as file:
         file.write("f 1 1 2\nmtllib lost.mtl\n")
-    result = invoke(*files, "--samples", 10)
+    result = invoke(*files, "--samples", 10, "--json", tmp_path / "numbers.json")
     about_b = result.output[result.output.index("  note") :]
     assert about_b == (
         "  note  B: the material library lost.mtl does not exist\n"
         "  note  B: 1 of its 13 triangles have two equal corners and are left out\n"
     )
+    found = [line.partition("B: ")[2] for line in about_b.splitlines()]
+    assert json.loads((tmp_path / "numbers.json").read_text())["notes"] == [[], found]
 
 
 def test_a_file_that_cannot_be_written_is_reported(files: tuple[Path, Path]) -> None:

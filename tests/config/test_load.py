@@ -292,6 +292,19 @@ def test_each_mistake_is_found_at_its_place(folder: Path, text: str, place: str,
     assert caret.index("^") == len("      | ") + column - 1
 
 
+def test_a_misspelt_type_hides_no_mistake_elsewhere_and_makes_no_other(folder: Path) -> None:
+    text = """
+objects: [{name: a, mesh: {init: spere, sise: 1}, material: gxg}, {name: b, material: {type: ggx, metallic: 7}}]
+lights: [{type: directionl, radiance: -1}, {type: ambient, radiance: -1}]
+loss: {image: {type: l3}, laplacian: -1}
+optimize: {lights.directional.radiance: {lr: 0}, objects.b.material.metallic: {lr: -2}}
+"""
+    lines = text.splitlines()
+    wrong = {1: ("spere", "gxg", "7"), 2: ("directionl", "-1}]"), 3: ("l3", "-1"), 4: ("0", "-2")}
+    places = [f"scene.yaml:{line + 1}:{lines[line].index(each) + 1}" for line, found in wrong.items() for each in found]
+    assert [mistake.split(": ")[0] for mistake in mistakes_in(TARGETS + text.lstrip(), folder)] == places
+
+
 def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(folder: Path) -> None:
     text = "\n".join(
         text for text in (TARGETS.strip(), "meshh: 1", "device: gpu", "optimize: {steps: 0, poze: 1}", "mesh: 3")

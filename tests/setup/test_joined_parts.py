@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffrender.config.load import load_config
 from diffrender.errors import ConfigError
+from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.topology import Topology
 from diffrender.readers.meshes.read_mesh import read_mesh
@@ -131,6 +132,34 @@ def test_parts_are_learned_as_the_whole_is(tmp_path: Path) -> None:
     assert float(torch.cdist(found, vertices).amin(1).max()) < 0.01
 
 
+@pytest.mark.parametrize("name", ["laplacian", "bilaplacian", "normal_consistency", "edge_length", "arap", "symmetry"])
+def test_shape_regularisers_see_no_borders_between_parts(tmp_path: Path, name: str) -> None:
+    write_ball(tmp_path)
+    values, gradients = [], []
+    for mesh in ("ball.obj", "{file: ball.obj, split: none}"):
+        model = build(tmp_path, mesh).model
+        (path,) = [path for path in model.latents if path.endswith("vertices")]
+        measure = REGULARIZERS[name]().bind(model.initial_template.scene)
+        with torch.no_grad():
+            model.latents[path].copy_(model.latents[path] * torch.tensor([1.0, 0.6, 1.3]))
+            model.latents[path][:, 0] += 0.1 * model.latents[path][:, 1] ** 2
+        values.append(measure(model()))
+        values[-1].backward()
+        moved = zip(model.latents[path].tolist(), model.latents[path].grad, strict=True)
+        by_position = {tuple(round(x, 4) + 0.0 for x in row): gradient for row, gradient in moved}
+        gradients.append(torch.stack([by_position[key] for key in sorted(by_position)]))
+    torch.testing.assert_close(*values, rtol=1e-4, atol=0)
+    if name != "symmetry":  # closest points on edges may be of either face
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3 * float(gradients[1].abs().max()))
+
+
+def test_arap_of_a_part_that_leaves_its_surface(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    text = SCENE.replace("MESH", "ball.obj").replace("steps", "objects.a.pose: {}, steps")
+    result, _ = run_small(text + "loss: {image: l1, arap: 0.1}", tmp_path)
+    assert result.fit.stop_reason == "finished"
+
+
 def test_parts_of_one_surface_have_the_same_settings(tmp_path: Path) -> None:
     write_ball(tmp_path)
     for value in ("{lr: 0.1}", "{lr: 0.02, method: identity}", "{lr: 0.02, method: large_steps, lambda: 3}"):
@@ -160,12 +189,52 @@ def test_a_part_that_moves_on_its_own_leaves_the_surface(tmp_path: Path) -> None
     assert setup.model.joined_paths == ["objects.b.mesh.vertices", "objects.c.mesh.vertices"]
 
 
-def test_remeshing_of_joined_parts_is_refused(tmp_path: Path) -> None:
+def test_subdivided_parts_are_those_of_the_subdivided_whole(tmp_path: Path) -> None:
+    write_ball(tmp_path)
+    parts, whole = (build(tmp_path, f"{{file: ball.obj, subdivide: 2{more}}}") for more in ("", ", split: none"))
+    assert open_edges(parts.scene) == 0
+    corners = torch.cat([item.mesh.vertices[item.mesh.faces] for item in parts.scene.objects.values()])
+    mesh = whole.scene.objects["object"].mesh
+    assert mesh.n_faces == 16 * 320
+    torch.testing.assert_close(corners, mesh.vertices[mesh.faces], rtol=0, atol=1e-5)
+    # The resolved file, whose objects name one part each, builds the same.
+    again = build_fit(parts.config)
+    for name, item in parts.scene.objects.items():
+        assert torch.equal(again.scene.objects[name].mesh.vertices, item.mesh.vertices)
+
+
+def test_remeshing_of_a_part_beside_one_that_is_not_learned_is_refused(tmp_path: Path) -> None:
     write_ball(tmp_path)
     text = SCENE.replace("MESH", "ball.obj").replace("lr: 0.02", "remesh: continuous")
-    (tmp_path / "scene.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"share borders with other parts.*split: none"):
-        build_fit(load_config(tmp_path / "scene.yaml"))
+    for mesh, message in (
+        ("off", r"whose parts b are not learned.*learn the vertices of all"),
+        ("{}", "give them the"),
+    ):
+        (tmp_path / "scene.yaml").write_text(text.replace("steps", f"objects.b.mesh.vertices: {mesh}, steps"))
+        with pytest.raises(ConfigError, match=message):
+            build_fit(load_config(tmp_path / "scene.yaml"))
+
+
+@pytest.mark.parametrize("mesh", ["", "shading: {crease: 20}\n"])
+def test_remeshed_parts_are_one_surface_and_have_the_settings_of_the_whole(tmp_path: Path, mesh: str) -> None:
+    write_ball(tmp_path)
+    text = mesh + SCENE.replace("MESH", "ball.obj").replace(
+        "{lr: 0.02}", "{remesh: {when: continuous, stop: 9, subdivide: true, most_faces: 6000}}"
+    )
+    result, _ = run_small(text, tmp_path)
+    objects = result.fit.scene.objects
+    assert open_edges(result.fit.scene) == 0 and result.metrics["geometry"]["watertight"]
+    assert sum(item.mesh.n_faces for item in objects.values()) > 2 * 320
+    resolved = load_config(result.folder / "scene.resolved.yaml").optimize.parameters()
+    remesh = [options.remesh for path, options in resolved.items() if path.endswith("vertices")]
+    assert len(remesh) == 3 and remesh[0] == remesh[1] == remesh[2]
+    (tmp_path / "whole").mkdir()
+    write_ball(tmp_path / "whole")
+    full = text.replace("mesh: ball.obj", "mesh: {file: ball.obj, split: none}")
+    (tmp_path / "whole" / "scene.yaml").write_text(full)
+    whole = build_fit(load_config(tmp_path / "whole" / "scene.yaml"))
+    assert whole.config.optimize.parameters()["mesh.vertices"].remesh == remesh[0]
+    assert {item.mesh.crease_deg for item in objects.values()} == {20.0 if mesh else None}
 
 
 def test_two_objects_of_one_file_are_two_surfaces(tmp_path: Path) -> None:

@@ -171,10 +171,6 @@ def test_one_part_or_the_whole_as_one(room: Path) -> None:
             SCENE.replace("\nmesh: room.obj", "\nmesh: {file: room.obj, part: Blue}"),
             "no part 'Blue' by materials; it has",
         ),
-        (
-            SCENE.replace("\nmesh: room.obj", "\nmesh: {file: room.obj, subdivide: 2}"),
-            "loop would open gaps there; set {times: 2, scheme: midpoint}",
-        ),
         (SCENE + "optimize: {objects.Blue.mesh.vertices: {}}", "no 'objects.Blue.mesh.vertices' in the scene"),
         (SCENE + "optimize: {objects.Red.mesh.vertixes: {}}", "unknown key or path"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -16,8 +16,11 @@ from diffrender.fit.optimizer.schedules import Constant, Schedule
 from diffrender.fit.optimizer.vertex_optimizer import StepProgress, VertexOptimizer
 from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.fit.target_lengths import TargetLengths
+from diffrender.scene.joined_parts import surfaces_of
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import ParameterPath
+
+Settings = TypeVar("Settings")
 
 # Adam's usual betas.
 BETAS = (0.9, 0.999)
@@ -81,7 +84,7 @@ class FitOptimizer:
     A change of a mesh replaces `moments`, and the tensors in `target_lengths`.
 
     Raises ConfigError if the paths of settings and learned values differ, if no value is optimised at step 0, or if the
-    vertices of a remeshed object are not learned, or shared with other objects.
+    vertices of a remeshed object are not learned, or on borders of parts that are not.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class FitOptimizer:
     ) -> None:
         self._model = model
         settings = _by_latent(model, settings)
-        policies = {model.full_path(path): policy for path, policy in (remeshing or {}).items()}
+        policies = _by_latent(model, remeshing or {})
         _check_settings(settings, list(model.latents), steps)
         self.steps = steps
         self._settings = {path: settings[path] for path in model.latents}
@@ -101,16 +104,10 @@ class FitOptimizer:
         self._step = 0
         self.moments = {path: AdamState.fresh(self.variants[path], latent) for path, latent in model.latents.items()}
         vertices = [path for path in self._settings if ParameterPath.parse(path).is_vertices]
-        tied = [path for path in policies if path in model.joined_paths]
-        if tied:
-            raise ConfigError(
-                f"remesh: {', '.join(tied)} share borders with other parts of their surface, which remeshing would"
-                " open; use the file as one object (`mesh: {file: ..., split: none}`, or `diffrender bake --to texture`"
-                " before), or do not remesh"
-            )
         if not policies.keys() <= set(vertices):
             wrong = ", ".join(path for path in policies if path not in vertices)
             raise ConfigError(f"remesh: only an object whose mesh.vertices are learned can be remeshed, got {wrong}")
+        _check_whole_surfaces(model, list(policies))
         self.target_lengths = {
             path: TargetLengths(policies[path], self._mesh(path)) for path in vertices if path in policies
         }
@@ -215,9 +212,22 @@ class PerMeshState(NamedTuple):
     target_lengths: dict[str, tuple[Tensor, Tensor, int]]
 
 
-def _by_latent(model: SceneModel, settings: Mapping[str, ParamSettings]) -> dict[str, ParamSettings]:
+def _check_whole_surfaces(model: SceneModel, paths: list[str]) -> None:
+    """Raise ConfigError if a part is remeshed of a surface that has others, at rest: borders with them would open."""
+    surfaces = surfaces_of(model.template.scene)
+    for path in paths:
+        learned = model.template.index_at(path)
+        fixed = [name for parts in surfaces if learned.keys() <= parts.keys() for name in parts if name not in learned]
+        if fixed:
+            raise ConfigError(
+                f"remesh: {path} is of a part of a surface whose parts {', '.join(fixed)} are not learned, and"
+                " remeshing would open the borders between them; learn the vertices of all, or do not remesh"
+            )
+
+
+def _by_latent(model: SceneModel, settings: Mapping[str, Settings]) -> dict[str, Settings]:
     """Return the settings of each latent. Raises ConfigError if those of values with one latent differ."""
-    found: dict[str, ParamSettings] = {}
+    found: dict[str, Settings] = {}
     for path, own in settings.items():
         at = model.latent_path(path)
         if found.setdefault(at, own) != own:

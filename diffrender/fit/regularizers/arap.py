@@ -14,6 +14,7 @@ from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.regularizer_units import SHORTEST
 from diffrender.geometry.cotangents import cotangent_weights
 from diffrender.geometry.rotations import nearest_rotations
+from diffrender.scene.joined_parts import surface_meshes
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 
@@ -23,14 +24,14 @@ class Arap(Regularizer):
     """As-rigid-as-possible energy: squared differences of edges from the initial ones, rotated with their vertex.
 
     In squared initial edge lengths, weighted by cotangents: 0.01 is a stretch by a tenth, for a mesh of any size and
-    any number of triangles. Summed over the objects.
+    any number of triangles. Summed over the surfaces.
     Source: O. Sorkine, M. Alexa, "As-rigid-as-possible surface modeling" (2007), equations 3 to 6. The best rotations
     are recomputed at every step and carry no gradient: at the optimum their change does not affect the energy.
     """
 
     def bind(self, start: Scene) -> Regularizer:
         """Return the regulariser that compares with the meshes of `start`."""
-        return _ArapTo({name: _Rest.of(item.mesh) for name, item in start.objects.items()})
+        return _ArapTo({name: _Rest.of(mesh) for name, mesh in surface_meshes(start).items()})
 
     def __call__(self, scene: Scene) -> Tensor:
         """Raise ConfigError: without a start there is nothing to compare with."""
@@ -63,7 +64,7 @@ class _ArapTo(Regularizer):
     rest: Mapping[str, _Rest]
 
     def __call__(self, scene: Scene) -> Tensor:
-        energies = [_energy(name, self.rest[name], item.mesh) for name, item in scene.objects.items()]
+        energies = [_energy(name, self.rest[name], mesh) for name, mesh in surface_meshes(scene).items()]
         return sum(energies, scene.background.new_zeros(()))
 
 

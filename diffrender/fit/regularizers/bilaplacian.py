@@ -10,6 +10,7 @@ from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.regularizer_units import mean_squared_edge
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
+from diffrender.scene.joined_parts import surface_meshes
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 
@@ -21,13 +22,13 @@ class Bilaplacian(Regularizer):
     Noise costs about as much as in `Laplacian`; smooth bulges, whose curvature hardly changes from one vertex to the
     next, cost almost nothing, so it contracts a mesh far less. Roughness is relative to the mesh's own edges: the same
     noise in edge lengths costs the same at any number of triangles, and a smooth shape always costs little. Summed over
-    the objects.
+    the surfaces.
     Source: L. Kobbelt et al., "Interactive multi-resolution modeling on arbitrary meshes" (1998), section 4.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
         """Return [], zero for a mesh that is one point or a regular flat grid without border."""
-        return sum((_roughness(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
+        return sum(map(_roughness, surface_meshes(scene).values()), scene.background.new_zeros(()))
 
 
 def _roughness(mesh: Mesh) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.regularizer_units import SHORTEST, edge_vectors
+from diffrender.scene.joined_parts import surface_meshes
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 
@@ -18,12 +19,12 @@ from diffrender.scene.scene import Scene
 class EdgeLength(Regularizer):
     """Variance of the edge lengths over their squared mean: favours triangles of equal size without shrinking the mesh.
 
-    Summed over the objects.
+    Summed over the surfaces.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
         """Return [], zero if all edges have the same length."""
-        return sum((_unevenness(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
+        return sum(map(_unevenness, surface_meshes(scene).values()), scene.background.new_zeros(()))
 
 
 def _unevenness(mesh: Mesh) -> Tensor:

@@ -12,6 +12,7 @@ from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.regularizer_units import USUAL_FACES, mean_squared_edge
 from diffrender.geometry.normals import vertex_normals
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
+from diffrender.scene.joined_parts import surface_meshes
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 
@@ -23,12 +24,12 @@ class Laplacian(Regularizer):
     Along the surface this is the unevenness of the triangles, whatever their number. Along the normal it is curvature,
     which falls with their number and is rescaled to that of a mesh of 5,120 triangles, so that a weight means the same
     for a mesh of any size and any number of triangles. Units and normals carry no gradient, so like any Laplacian the
-    term contracts a mesh that no other term constrains. Summed over the objects.
+    term contracts a mesh that no other term constrains. Summed over the surfaces.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
         """Return [], zero for a mesh that is one point or a regular flat grid without border."""
-        return sum((_roughness(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
+        return sum(map(_roughness, surface_meshes(scene).values()), scene.background.new_zeros(()))
 
 
 def _roughness(mesh: Mesh) -> Tensor:

@@ -11,6 +11,7 @@ from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.regularizer_units import SHORTEST, USUAL_FACES
 from diffrender.geometry.normals import face_normals
+from diffrender.scene.joined_parts import surface_meshes
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 
@@ -24,12 +25,12 @@ class NormalConsistency(Regularizer):
     """Mean of 1 - cos of the angle between the normals of faces that share an edge, times F / 5,120.
 
     The angles of a smooth shape fall with the number F of triangles; rescaled to a mesh of 5,120 triangles, a weight
-    means the same for any number. Summed over the objects.
+    means the same for any number. Summed over the surfaces.
     """
 
     def __call__(self, scene: Scene) -> Tensor:
         """Return [], zero for a flat mesh."""
-        return sum((_bending(item.mesh) for item in scene.objects.values()), scene.background.new_zeros(()))
+        return sum(map(_bending, surface_meshes(scene).values()), scene.background.new_zeros(()))
 
 
 def _bending(mesh: Mesh) -> Tensor:

@@ -13,6 +13,7 @@ from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.regularizer_units import mean_squared_radius
 from diffrender.geometry.distances import SurfaceQuery
 from diffrender.geometry.primitives import Triangles
+from diffrender.scene.joined_parts import surface_meshes
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 
@@ -22,7 +23,8 @@ class Symmetry(Regularizer):
     """Mean squared distance of the mirrored vertices from the surface, in mean squared radii of the mesh.
 
     normal: of the mirror plane, of any length but zero; point: a point on the plane; both in object space.
-    Vertices need no mirror partners, so any triangulation works. The unit carries no gradient. Summed over the objects.
+    Vertices need no mirror partners, so any triangulation works. The unit carries no gradient.
+    Summed over the surfaces.
     """
 
     normal: tuple[float, float, float] = (1.0, 0.0, 0.0)
@@ -34,8 +36,7 @@ class Symmetry(Regularizer):
 
     def __call__(self, scene: Scene) -> Tensor:
         """Return [], zero for a surface that is its own mirror image."""
-        energies = [self._asymmetry(item.mesh) for item in scene.objects.values()]
-        return sum(energies, scene.background.new_zeros(()))
+        return sum(map(self._asymmetry, surface_meshes(scene).values()), scene.background.new_zeros(()))
 
     def _asymmetry(self, mesh: Mesh) -> Tensor:
         vertices = mesh.vertices

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from diffrender.fit.model import SceneModel
+from diffrender.fit.optimizer.adam import AdamState
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.fit.reach import Reach
 from diffrender.fit.remeshing.remesh_object import RemeshedObject, remesh_with_attributes, subdivide_with_attributes
 from diffrender.fit.remeshing.reunwrap import reunwrap
+from diffrender.fit.remeshing.split_parts import split_parts
 from diffrender.fit.target_lengths import TargetLengths
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.quantity_kinds import textures_of, vertex_fields_of
 
 
 @torch.no_grad()
 def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int, reach: Reach) -> None:
-    """Remesh the objects that are due after `done` steps; unwrap and subdivide those that are not remeshed later.
+    """Remesh what is due after `done` steps, an object or a surface; unwrap and subdivide what is not remeshed later.
 
     reach: of their vertices; those that are beyond it, or not finite, are left to the checks of the next step.
     """
@@ -33,13 +36,14 @@ def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int, reach: Rea
         vertices = model.parametrization(path).value_of(model.latents[path])
         if not bool(torch.isfinite(vertices.sum())) or reach.find_far({path: vertices}) is not None:
             continue
-        mesh = model.template.scene.objects[ParameterPath.parse(path).name].mesh.with_vertices(vertices)
+        mesh = model.vertex_mesh(path).with_vertices(vertices)
         stretch = policy.stretch(mesh, targets.lengths)
 
         def remesh(
-            mesh: Mesh, rows: dict[str, Tensor], lengths: Tensor, policy=policy, stretch=stretch
+            mesh: Mesh, rows: dict[str, Tensor], lengths: Tensor, labels: Tensor | None, policy=policy, stretch=stretch
         ) -> RemeshedObject:
-            found = remesh_with_attributes(mesh, rows, lengths * stretch, policy.passes, policy.most_remeshed)
+            most = policy.most_remeshed
+            found = remesh_with_attributes(mesh, rows, lengths * stretch, policy.passes, most, labels)
             return found._replace(lengths=found.lengths / stretch)
 
         _change_mesh(model, optimizer, path, mesh, targets, remesh)
@@ -48,47 +52,76 @@ def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int, reach: Rea
 
 
 def _finish(model: SceneModel, optimizer: FitOptimizer, path: str, targets: TargetLengths) -> None:
-    """Unwrap an object that is not remeshed any more, and subdivide it."""
-    policy, name = targets.policy, ParameterPath.parse(path).name
-    if policy.unwrap and textures_of(model.template.scene.objects[name].material):
-        change = reunwrap(model, name, optimizer.moments, optimizer.variants)
+    """Unwrap what is not remeshed any more, and subdivide it."""
+    policy, names = targets.policy, list(model.template.index_at(path))
+    objects = model.template.scene.objects
+    if policy.unwrap and any(textures_of(objects[name].material) for name in names):
+        change = reunwrap(model, names, optimizer.moments, optimizer.variants)
         model.restore(change.template, change.latents)
         optimizer.moments = change.moments
-    mesh = model.template.scene.objects[name].mesh
+    mesh = model.vertex_mesh(path)
     if policy.subdivide and 4 * mesh.n_faces <= policy.most_faces:
         vertices = model.parametrization(path).value_of(model.latents[path])
         _change_mesh(model, optimizer, path, mesh.with_vertices(vertices), targets, subdivide_with_attributes)
 
 
-Change: TypeAlias = Callable[[Mesh, dict[str, Tensor], Tensor], RemeshedObject]
-"""From a mesh, rows of its vertices and target lengths to another mesh with its rows and lengths."""
+Change: TypeAlias = Callable[[Mesh, dict[str, Tensor], Tensor, Tensor | None], RemeshedObject]
+"""From a mesh, rows of its vertices, target lengths and labels of its faces to another mesh with all these."""
 
 
 def _change_mesh(
     model: SceneModel, optimizer: FitOptimizer, path: str, mesh: Mesh, targets: TargetLengths, change: Change
 ) -> None:
-    """Replace the mesh whose vertices are at `path`; fields, latents and moments are interpolated."""
-    template, latents, moments = model.template, model.latents, dict(optimizer.moments)
-    name = ParameterPath.parse(path).name
-    item = template.scene.objects[name]
-    fields = vertex_fields_of(item.material, mesh.n_vertices)
-    field_of = {str(ParameterPath.material(name, field)): field for field in fields}
-    learned = [other for other in field_of if other in latents]
-    rows = {"drift": targets.drift} | {f"field {field}": value for field, value in fields.items()}
-    rows |= {f"latent {other}": latents[other] for other in learned}
-    for other in (path, *learned):
-        rows[f"speed {other}"], rows[f"root {other}"] = moments[other].rows()
-    found = change(mesh, rows, targets.lengths)
+    """Replace the mesh whose vertices are at `path`; fields, latents and moments are interpolated.
 
-    new_latents = {other: latent.detach() for other, latent in latents.items()}
-    new_fields = {field: found.rows[f"field {field}"] for field in fields}
-    for other in learned:
-        new_latents[other] = found.rows[f"latent {other}"]
-        new_fields[field_of[other]] = model.parametrization(other).value_of(new_latents[other])
-    template = model.with_mesh(template, name, item.with_values(new_fields, found.mesh))
-    new_latents[path] = template.parametrizations[path].latent_of(found.mesh.vertices)
-    for other in (path, *learned):
-        moments[other] = moments[other].with_rows(found.rows[f"speed {other}"], found.rows[f"root {other}"])
+    Rows of a part of a surface are 0 at vertices that it does not have, and never mixed with these: lines between parts
+    are seams, along which vertices move, and others get means of the vertices of their own faces.
+    """
+    template, latents, moments = model.template, model.latents, dict(optimizer.moments)
+    items = {name: template.scene.objects[name] for name in template.index_at(path)}
+    rows = {"drift": targets.drift}
+    rows[f"speed {path}"], rows[f"root {path}"] = moments[path].rows()
+    for name, index in template.index_at(path).items():
+        for key, row in _rows_of_part(name, items[name], latents, moments).items():
+            rows[key] = row.new_zeros(mesh.n_vertices, row.shape[1]).index_copy(0, index, row)
+    joined = template.joined.get(path)
+    found = change(mesh, rows, targets.lengths, None if joined is None else joined.part_of_face)
+
+    new_latents, new_items = {other: latent.detach() for other, latent in latents.items()}, {}
+    parts = split_parts(found, items)
+    for name, item in items.items():
+        own = {key: row[parts[name].vertex] for key, row in found.rows.items()}
+        fields = {}
+        for field in vertex_fields_of(item.material, item.mesh.n_vertices):
+            at = str(ParameterPath.material(name, field))
+            fields[field] = own[f"field {at}"]
+            if at in latents:
+                new_latents[at] = own[f"latent {at}"]
+                fields[field] = model.parametrization(at).value_of(new_latents[at])
+                moments[at] = moments[at].with_rows(own[f"speed {at}"], own[f"root {at}"])
+        new_items[name] = item.with_values(fields, parts[name].mesh)
+    template = model.with_objects(template, new_items)
+    whole = template.mesh_at(path)
+    new_latents[path] = template.parametrizations[path].latent_of(whole.vertices)
+    # The whole has its vertices in the order of its parts.
+    order = torch.empty(whole.n_vertices, dtype=torch.int64, device=whole.faces.device)
+    for name, index in template.index_at(path).items():
+        order[index] = parts[name].vertex
+    moments[path] = moments[path].with_rows(found.rows[f"speed {path}"][order], found.rows[f"root {path}"][order])
     model.restore(template, new_latents)
     optimizer.moments = moments
-    targets.lengths, targets.drift = found.lengths, found.rows["drift"]
+    targets.lengths, targets.drift = found.lengths[order], found.rows["drift"][order]
+
+
+def _rows_of_part(
+    name: str, item: Object, latents: Mapping[str, Tensor], moments: Mapping[str, AdamState]
+) -> dict[str, Tensor]:
+    """Return what an object has at its vertices: fields of its material, their latents and moments."""
+    rows = {}
+    for field, value in vertex_fields_of(item.material, item.mesh.n_vertices).items():
+        at = str(ParameterPath.material(name, field))
+        rows[f"field {at}"] = value.detach()
+        if at in latents:
+            rows[f"latent {at}"] = latents[at].detach()
+            rows[f"speed {at}"], rows[f"root {at}"] = moments[at].rows()
+    return rows

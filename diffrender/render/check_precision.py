@@ -1,0 +1,52 @@
+"""Warn about scenes so far from the origin that float32 does not resolve their pictures."""
+
+from __future__ import annotations
+
+import warnings
+from weakref import WeakSet
+
+import torch
+
+from diffrender.errors import PrecisionWarning
+from diffrender.geometry.topology import Topology
+from diffrender.render.scene_triangles import SceneTriangles
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
+
+# From here on float32 rounds positions by a fifth of a pixel of a picture of 1000.
+FARTHEST = 3000.0
+# So many vertices tell as well as all.
+MOST_VERTICES = 1000
+_CHECKED: WeakSet[Topology] = WeakSet()
+
+
+@torch.no_grad()
+def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras) -> None:
+    """Warn if what is seen of a scene in float32 is more than FARTHEST widths of the picture away from the origin.
+
+    Vertices in the pictures are looked at. Done once per mesh, the first of the scene: it waits for the device, and a
+    fit does not move its scene so far.
+    """
+    topology = next(iter(scene.objects.values())).mesh.topology
+    if topology in _CHECKED:
+        return
+    _CHECKED.add(topology)
+    points_w = geometry.verts_w[:: 1 + len(geometry.verts_w) // MOST_VERTICES]
+    if points_w.dtype != torch.float32:
+        return
+    x, y, depth = cameras.world_to_pixels(points_w).unbind(-1)
+    is_seen = (x >= 0) & (x <= cameras.width) & (y >= 0) & (y <= cameras.height) & (depth > cameras.near)
+    width = cameras.pixel_size(points_w) * max(cameras.height, cameras.width)
+    distance = points_w.norm(dim=1).expand_as(width)
+    if not bool(is_seen.any()) or not float((distance / width)[is_seen].median()) > FARTHEST:
+        return
+    middle = ", ".join(f"{value:.7g}" for value in points_w.double().mean(0).tolist())
+    resolved = torch.finfo(torch.float32).eps * float(distance[is_seen].median())
+    warnings.warn(
+        f"render: the scene is around ({middle}), where float32 resolves {resolved:.2g} units of the world, but its"
+        f" pictures are only {float(width[is_seen].median()):.3g} wide; subtract a point near the scene, in float64,"
+        " from the positions of vertices, cameras and lights before they become float32 (read_mesh(path, origin=...)"
+        " does), or give all tensors as float64",
+        PrecisionWarning,
+        stacklevel=4,  # the caller of render, through torch.no_grad
+    )
