@@ -69,9 +69,9 @@ def supersample_silhouettes(
 ) -> AntialiasPlan:
     """Take three or S samples in pixels that a silhouette passes, the centre of the others; find the visible segments.
 
-    Three, weighted by area, where one edge cuts the pixel in two (cut_pixels.py), S elsewhere. One op for `silhouettes`,
-    `query_visibility` and `gather_samples` one after the other, which is how the reference is written. A segment is
-    seen unless something nearer, which does not touch it, covers the point OUTSIDE_PX outside of it. Not
+    Three, weighted by area, where one edge cuts the pixel in two (cut_pixels.py), S elsewhere. One op for
+    `silhouettes`, `query_visibility` and `gather_samples` one after the other, which is how the reference is written. A
+    segment is seen unless something nearer, which does not touch it, covers the point OUTSIDE_PX outside of it. Not
     differentiable.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; topology: of the faces [F, 3].
