@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+# Of the topologies that are kept for the next mesh of the same faces; the last is kept whatever its size.
+MOST_RECENT_FACES = 1_000_000
 
 
 class EdgeCorners(NamedTuple):
@@ -34,10 +39,35 @@ class Topology:
     def __init__(self, faces: Tensor, welded_faces: Tensor | None = None) -> None:
         self.faces = faces
         self.welded_faces = faces if welded_faces is None else welded_faces
-        self._welded: tuple[Tensor, Tensor, Topology] | None = None
+        self._welded: _Welded | None = None
+        self._former: _Welded | None = None
         self._joined: tuple[list[Topology], Topology] | None = None
         self._is_outward: bool | None = None
         self._seams: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    @classmethod
+    def of(cls, faces: Tensor) -> Topology:
+        """Return a topology of `faces` that already knows what a recent one of the same tensor has found out.
+
+        For scripts that build a mesh of the same faces at each step. What depends on vertices is found anew.
+        """
+        topology = cls(faces)
+        if faces.is_inference():
+            return topology
+        version = faces._version
+        for position, (other, its_version) in enumerate(_recent):
+            if other.faces is faces:
+                del _recent[position]
+                if its_version == version:
+                    known = {name: other.__dict__[name] for name in _OF_FACES if name in other.__dict__}
+                    topology.__dict__.update(known)
+                    topology._seams = other._seams
+                    topology._former = other._welded
+                break
+        _recent.append((topology, version))
+        while len(_recent) > 1 and sum(len(other.faces) for other, _ in _recent) > MOST_RECENT_FACES:
+            _recent.popleft()
+        return topology
 
     def weld(self, vertices: Tensor) -> Topology:
         """Return the topology in which border vertices that coincide are one: itself if none do.
@@ -47,20 +77,23 @@ class Topology:
 
         vertices: [V, 3] positions; they coincide if they are equal.
         """
-        if self._welded is not None:
-            vertex, twin, welded = self._welded
-            if torch.equal(vertices.index_select(0, vertex), vertices.index_select(0, twin)):
-                return welded
+        if self._welded is not None and self._welded.still_holds(vertices):
+            return self._welded.topology
+        if self._former is not None and self._former.still_holds(vertices) and self._former.is_all(vertices):
+            topology = self if self._former.topology.welded_faces is self.faces else copy(self._former.topology)
+            topology._is_outward = None
+            self._welded = self._former._replace(topology=topology)
+            return topology
         border = torch.unique(self.edges[self.is_border])
-        twin = border[first_equal_row(vertices.detach()[border])]
-        border, twin = border[border != twin], twin[border != twin]
-        welded = self
-        if len(border):
+        first = border[first_equal_row(vertices.detach()[border])]
+        is_twin = border != first
+        topology = self
+        if bool(is_twin.any()):
             identity = torch.arange(len(vertices), device=vertices.device)
-            identity[border] = twin
-            welded = Topology(self.faces, identity[self.faces])
-        self._welded = border, twin, welded
-        return welded
+            identity[border] = first
+            topology = Topology(self.faces, identity[self.faces])
+        self._welded = _Welded(border[is_twin], first[is_twin], border[~is_twin], topology)
+        return topology
 
     @cached_property
     def compacted(self) -> tuple[Tensor, Topology]:
@@ -191,6 +224,29 @@ class Topology:
             return False
         forward = self.welded_faces.reshape(-1)[corner] == edges[:, 0].repeat_interleave(2)
         return bool((forward[0::2] != forward[1::2]).all())
+
+
+class _Welded(NamedTuple):
+    """A welded topology, and the border vertices that it counts as others, those others, and the rest of the border."""
+
+    vertex: Tensor
+    twin: Tensor
+    alone: Tensor
+    topology: Topology
+
+    def still_holds(self, vertices: Tensor) -> bool:
+        """Return whether what counts as one still coincides."""
+        return torch.equal(vertices.index_select(0, self.vertex), vertices.index_select(0, self.twin))
+
+    def is_all(self, vertices: Tensor) -> bool:
+        """Return whether no others of the border coincide."""
+        first = first_equal_row(vertices.detach().index_select(0, self.alone))
+        return torch.equal(first, torch.arange(len(first), device=first.device))
+
+
+# What depends on the faces alone, and the topologies of the last meshes, with the versions of their faces.
+_OF_FACES = tuple(name for name, value in vars(Topology).items() if isinstance(value, cached_property))
+_recent: deque[tuple[Topology, int]] = deque()
 
 
 def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:

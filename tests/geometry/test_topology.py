@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 
 import pytest
 import torch
 from torch import Tensor
 
+from diffrender.geometry import topology as topology_module
 from diffrender.geometry.primitives import box, icosphere, plane, torus
 from diffrender.geometry.topology import Topology, join_topologies
 
@@ -191,3 +192,48 @@ def test_each_property_is_computed_once() -> None:
     assert topology.edge_corners is topology.edge_corners
     assert topology.edge_pairs is topology.edge_pairs
     assert topology.face_component is topology.face_component
+
+
+def test_a_topology_of_the_same_faces_knows_what_is_known_and_finds_the_rest_anew() -> None:
+    vertices, faces = icosphere(1)
+    first = Topology.of(faces)
+    assert first.is_closed and first.weld(vertices).is_outward(vertices)
+    sides = first.edge_sides
+    again = Topology.of(faces)
+    assert again is not first and again.edges is first.edges and again.edge_sides is sides
+    mirrored = vertices * torch.tensor([-1.0, 1.0, 1.0])
+    assert again.weld(mirrored) is again and not again.is_outward(mirrored)
+    assert Topology.of(faces.clone()).edges is not first.edges
+    changed = faces.clone()
+    before = Topology.of(changed).edges
+    changed[0] = changed[0].flip(0)
+    changed[1] = changed[0]
+    assert not torch.equal(Topology.of(changed).edges, before)
+
+
+def test_unshared_vertices_are_welded_anew_as_they_coincide_now() -> None:
+    shared, faces = icosphere(1)
+    vertices, own = shared[faces.reshape(-1)], torch.arange(faces.numel()).reshape(-1, 3)
+    first = Topology.of(own).weld(vertices)
+    assert first.is_closed and first.is_outward(vertices)
+    again = Topology.of(own).weld(2 * vertices)
+    assert again.edges is first.edges and again.is_outward(2 * vertices)
+    mirrored = vertices * torch.tensor([1.0, 1.0, -1.0])
+    assert not Topology.of(own).weld(mirrored).is_outward(mirrored)
+    torn = vertices + torch.tensor([0.1, 0.0, 0.0]) * (torch.arange(len(vertices)) < 3)[:, None]
+    apart = Topology.of(own).weld(torn)
+    assert apart.n_components == 2
+    # The other way round: what coincides now, and did not before.
+    joined = Topology.of(own).weld(vertices)
+    assert joined.is_closed and joined.n_components == 1
+
+
+def test_few_topologies_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology_module, "MOST_RECENT_FACES", 200)
+    monkeypatch.setattr(topology_module, "_recent", deque())
+    several = [icosphere(1)[1] for _ in range(4)]  # of 80 faces
+    for faces in several:
+        Topology.of(faces)
+    assert [id(topology.faces) for topology, _ in topology_module._recent] == [id(faces) for faces in several[2:]]
+    Topology.of(icosphere(2)[1])  # of 320
+    assert len(topology_module._recent) == 1
