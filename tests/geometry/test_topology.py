@@ -206,8 +206,7 @@ def test_a_topology_of_the_same_faces_knows_what_is_known_and_finds_the_rest_ane
     assert Topology.of(faces.clone()).edges is not first.edges
     changed = faces.clone()
     before = Topology.of(changed).edges
-    changed[0] = changed[0].flip(0)
-    changed[1] = changed[0]
+    changed[0] = torch.tensor([0, 20, 41])
     assert not torch.equal(Topology.of(changed).edges, before)
 
 
