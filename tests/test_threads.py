@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -111,3 +112,15 @@ def test_it_returns_only_when_the_other_threads_are_done() -> None:
 
     parallel_for(work, 2, 1)
     assert sorted(done) == [(0, 1), (1, 2)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_starts_threads_of_its_own() -> None:
+    torch.set_num_threads(3)
+    _use_all(3)
+    child = os.fork()
+    if child == 0:
+        _use_all(3)  # would time out with an error
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
