@@ -7,6 +7,7 @@ clear each of their pages again: up to a third of an image's time.
 from __future__ import annotations
 
 import math
+import os
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -94,3 +95,13 @@ class _KeptBlocks:
 
 
 _kept = _KeptBlocks()
+
+
+def _forget_blocks() -> None:
+    """In a forked process, where another thread may have held the lock."""
+    global _kept
+    _kept = _KeptBlocks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_blocks)

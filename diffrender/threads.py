@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -87,13 +87,26 @@ class _Share:
             finally:
                 self.is_running.release()
 
-    def finish(self) -> None:
-        """Wait for the thread if it has begun, and raise its error."""
-        # One that has not begun by now, because other programs occupy its core, has nothing left to do.
-        if not self.is_taken.acquire(blocking=False):
+    def wait(self) -> KeyboardInterrupt | None:
+        """Wait until the work is done; return a Ctrl-C in the meantime, after which it may not be."""
+        try:
             self.is_running.acquire()
-            if self.error is not None:
-                raise self.error
+        except KeyboardInterrupt as interruption:
+            return interruption
+        return None
+
+
+def _wait_for_all(shares: Sequence[_Share]) -> None:
+    """Wait for all threads that have begun, and raise the first error, or a Ctrl-C in the meantime."""
+    errors: list[BaseException] = []
+    for share in shares:
+        # One that has not begun by now, because other programs occupy its core, has nothing left to do.
+        while not share.is_taken.acquire(blocking=False) and (interruption := share.wait()) is not None:
+            errors.insert(0, interruption)
+        if share.error is not None:
+            errors.append(share.error)
+    if errors:
+        raise errors[0]
 
 
 _shares: SimpleQueue[_Share] = SimpleQueue()
@@ -152,5 +165,4 @@ def parallel_for(kernel: Callable[..., None], n_items: int, grain: int, *argumen
     try:
         work()
     finally:
-        for other in others:
-            other.finish()
+        _wait_for_all(others)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -80,3 +82,15 @@ def test_threads_never_share_memory() -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 1200 and all(found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_a_thread_of_the_other() -> None:
+    with memory._kept.lock:  # as of another thread, in the middle of a request
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            memory.empty((ROWS, 1024), torch.float32)
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -124,3 +124,24 @@ def test_a_forked_process_starts_threads_of_its_own() -> None:
         _use_all(3)  # would time out with an error
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_an_error_does_not_leave_other_threads_at_work() -> None:
+    torch.set_num_threads(3)
+    main, slow_began, finished = threading.current_thread(), threading.Event(), []
+    first = threading.Lock()
+
+    def work(start: int, end: int) -> None:
+        if threading.current_thread() is main:
+            slow_began.wait(10)
+        elif first.acquire(blocking=False):
+            slow_began.wait(10)
+            raise ArithmeticError("the first of the others")
+        else:
+            slow_began.set()
+            time.sleep(0.3)
+            finished.append(start)
+
+    with pytest.raises(ArithmeticError):
+        parallel_for(work, 3, 1)
+    assert len(finished) == 1

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from collections import Counter, deque
+import gc
+import threading
+import weakref
+from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -229,10 +233,62 @@ def test_unshared_vertices_are_welded_anew_as_they_coincide_now() -> None:
 
 def test_few_topologies_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topology_module, "MOST_RECENT_FACES", 200)
-    monkeypatch.setattr(topology_module, "_recent", deque())
+    recent: list[Any] = []
+    monkeypatch.setattr(topology_module, "_recent", recent)
     several = [icosphere(1)[1] for _ in range(4)]  # of 80 faces
     for faces in several:
         Topology.of(faces)
-    assert [id(topology.faces) for topology, _ in topology_module._recent] == [id(faces) for faces in several[2:]]
+    assert [id(known.faces) for known in recent] == [id(faces) for faces in several[2:]]
     Topology.of(icosphere(2)[1])  # of 320
-    assert len(topology_module._recent) == 1
+    assert len(recent) == 1
+    for _ in range(40):
+        Topology.of(torch.zeros(0, 3, dtype=torch.int64))
+    assert len(recent) == topology_module.MOST_RECENT
+
+
+def test_building_meshes_again_and_again_keeps_nothing_more() -> None:
+    vertices, faces = icosphere(1)
+    born: list[weakref.ref[Topology]] = []
+    for step in range(20):
+        topology = Topology.of(faces)
+        born.append(weakref.ref(topology))
+        topology.weld(vertices * (1 + step)).seams(faces.clone())
+        assert len(topology._seams) == 1
+    del topology
+    gc.collect()
+    assert sum(reference() is not None for reference in born) == 1
+    kept = Topology.of(faces)
+    for _ in range(20):
+        kept.seams(faces.clone())
+    assert len(kept._seams) == topology_module.MOST_SEAMS
+
+
+def test_faces_that_change_without_a_trace_are_noticed() -> None:
+    array = icosphere(1)[1].numpy().copy()
+    faces = torch.from_numpy(array)
+    before = Topology.of(faces).edges
+    array[0] = [0, 20, 41]
+    assert not torch.equal(Topology.of(faces).edges, before)
+
+
+def test_what_inference_mode_computes_does_not_leave_it() -> None:
+    faces = icosphere(1)[1]
+    with torch.inference_mode():
+        assert Topology.of(faces).edges.is_inference()
+    assert not Topology.of(faces).edges.is_inference()
+
+
+def test_threads_may_build_topologies_at_once() -> None:
+    several = [icosphere(1)[1] for _ in range(30)]
+    found: list[bool] = []
+
+    def build() -> None:
+        for _ in range(20):
+            found.extend(Topology.of(faces).faces is faces for faces in several)
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 * 20 * 30 and all(found)

@@ -103,6 +103,9 @@ def test_other_pixels_are_supersampled() -> None:
     extra[0, 1, 3] = extra[0, 3, 0] = True
     assert chosen(segments_along(line), extra)[:2] == ([8, 15], [5, 6, 7, 9])
     # Two silhouettes in one pixel, and one that comes back to it later.
+    returning = segments_along(line, ((2.5, 1.25), (2.5, 1.75)), line)
+    returning = returning._replace(edge=torch.cat([returning.edge[:-20], torch.zeros(20, dtype=torch.int64)]))
+    assert chosen(returning)[:2] == ([5, 6, 7, 8, 9], [])
     assert chosen(segments_along(line, ((2.5, 0.0), (2.5, 4.0))))[:2] == ([7], [2, 5, 6, 8, 9, 12, 17])
     # An edge seen end-on has no direction.
     still = segments_along(line)._replace(normal_px=torch.zeros(20, 2, dtype=torch.float64))

@@ -17,7 +17,7 @@ AFTER_ALL = np.iinfo(np.int64).max
 
 @njit(nogil=True, cache=True)
 def count_rows(start, end, face_id, refined, first_refined, sample_face_id, cut, first_cut, cut_face_id, count):
-    """Count the samples of the image rows start..end-1 have (row = n H + i)."""
+    """Count the samples of the image rows start..end-1 (row = n H + i)."""
     width = face_id.shape[1]
     for row in range(start, end):
         found = 0

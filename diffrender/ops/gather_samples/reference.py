@@ -18,12 +18,12 @@ def forward(
     centers[cuts.pixel] = -1
     plain = torch.nonzero(centers >= 0)[:, 0]
     row, column = torch.nonzero(sample_face_id >= 0, as_tuple=True)
-    cut, half = torch.nonzero(cuts.face_id >= 0, as_tuple=True)
+    cut, number = torch.nonzero(cuts.face_id >= 0, as_tuple=True)
     pixel = torch.cat([plain, refined[row], cuts.pixel[cut]])
-    face = torch.cat([centers[plain], sample_face_id[row, column], cuts.face_id[cut, half]])
-    offset = torch.cat([offsets.new_full((len(plain), 2), 0.5), offsets[column], cuts.offsets[cut, half]])
+    face = torch.cat([centers[plain], sample_face_id[row, column], cuts.face_id[cut, number]])
+    offset = torch.cat([offsets.new_full((len(plain), 2), 0.5), offsets[column], cuts.offsets[cut, number]])
     shares = offsets.new_ones(len(plain)), offsets.new_full((len(row),), 1 / max(1, len(offsets)))
-    weight = torch.cat([*shares, cuts.weight[cut, half]])
+    weight = torch.cat([*shares, cuts.weight[cut, number]])
     order = face.argsort(stable=True)
     order = order[pixel[order].argsort(stable=True)]
     pixel, face, offset, weight = pixel[order], face[order], offset[order], weight[order]

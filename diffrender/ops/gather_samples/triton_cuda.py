@@ -1,6 +1,6 @@
 """The list of samples on CUDA: count each pixel, cumulative sum, fill. See NOTES.md.
 
-Five launches, and one host synchronisation for the length of the list. Nothing depends on the order of execution.
+Up to five launches, and one host synchronisation for the length of the list. Nothing depends on the order of execution.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCK = 256
 
 @triton.jit(do_not_specialize=["n_refined"])
 def count_refined(refined, sample_face_id, count, n_refined, SAMPLES: tl.constexpr, BLOCK: tl.constexpr):
-    """Write how many samples of each refined pixel see a face, one lane each."""
+    """Write how many samples of each refined, or cut, pixel see a face, one lane each."""
     r = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = r < n_refined
     found = tl.full((BLOCK,), 0, tl.int32)
@@ -41,7 +41,7 @@ def store_sample(at, p, face, offset_x, offset_y, share, height, width, pixel, v
 
 @triton.jit(do_not_specialize=["height", "width", "n_pixels"])
 def fill_plain(centers, ends, pixel, view, face_id, xy, weight, height, width, n_pixels, BLOCK: tl.constexpr):
-    """Write the sample at the centre of each pixel that has any: fill_refined replaces those of refined pixels."""
+    """Write the sample at the centre of each pixel that has any: fill_refined and fill_cuts replace those of theirs."""
     p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = p < n_pixels
     end = tl.load(ends + p, here, other=0).to(tl.int64)

@@ -23,10 +23,10 @@ NEAR, FAR = 0.5 - 0.5 / math.sqrt(3), 0.5 + 0.5 / math.sqrt(3)
 def choose_pixels(
     segments: SilhouetteSegments, extra_pixels: Tensor | None, n_pixels: int, height: int, width: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the pixels to supersample [R]; of those that are cut in two, pixel [C], middles [C, 2, 2], areas [C, 2].
+    """Return the pixels to supersample [R]; of those that are cut in two, pixel [C], points [C, 3, 2], weights [C, 3].
 
-    Pixels ascend. One pixel is cut if all segments in it are on one edge, which passes through it from side to side.
-    Middles are (x, y) in the pixel, in 0..1, of the half inside the silhouette and of that outside; areas add up to 1.
+    Pixels ascend. One is cut if all segments in it are on one edge, which passes through it from side to side. Of its
+    points, (x, y) in the pixel, in 0..1, two are inside the silhouette and the last outside; weights add up to 1.
     """
     device = segments.pixel.device
     is_first = torch.ones(len(segments.pixel), dtype=torch.bool, device=device)

@@ -88,7 +88,7 @@ def place_cuts(cut, run, points, weights, height, width, out_points, out_weights
             xy[3 * c + k, 0], xy[3 * c + k, 1] = cut[c] - row * width + x, row % height + y
 
 
-def choose_pixels(
+def find_cut_pixels(
     pixel: np.ndarray, edge: np.ndarray, xy: np.ndarray, normal: np.ndarray, extra_pixels: Tensor | None,
     size: tuple[int, int, int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip

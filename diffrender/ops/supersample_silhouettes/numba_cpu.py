@@ -20,7 +20,7 @@ from diffrender.ops.query_visibility.numba_cpu import draw_points, file_points, 
 from diffrender.ops.rasterize import FaceBins, Raster
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.numba_cpu import forward as silhouettes
-from diffrender.ops.supersample_silhouettes.cut_pixels_numba import choose_pixels, place_cuts
+from diffrender.ops.supersample_silhouettes.cut_pixels_numba import find_cut_pixels, place_cuts
 from diffrender.ops.supersample_silhouettes.op import (
     OUTSIDE_PX,
     TOUCHING_DEPTH,
@@ -290,7 +290,7 @@ def forward(
         segments.pixel, segments.xy_px, segments.normal_px, segments.edge
     )
     n_segments = len(segment_pixel)
-    pixels, cut_pixel, run, points, weights = choose_pixels(
+    pixels, cut_pixel, run, points, weights = find_cut_pixels(
         segment_pixel, edge, segment_xy, normal, extra_pixels, (len(center_face), height, width)
     )
 
