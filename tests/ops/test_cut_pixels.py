@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.op import SEGMENT_PX
-from diffrender.ops.supersample_silhouettes.cut_pixels import choose_pixels, cut_squares
+from diffrender.ops.supersample_silhouettes import cut_pixels_numba
+from diffrender.ops.supersample_silhouettes.cut_pixels import cut_squares, weigh_samples
 from diffrender.ops.supersample_silhouettes.cut_pixels_numba import cut_square
 
 HEIGHT, WIDTH = 4, 5
@@ -19,51 +21,28 @@ def random_lines(n: int = 300) -> tuple[Tensor, Tensor]:
     return normal, (normal * torch.rand(n, 2, generator=generator, dtype=torch.float64)).sum(1)
 
 
-def test_halves_have_the_areas_and_middles_of_many_samples() -> None:
+def test_the_area_inside_is_that_of_many_points() -> None:
     normal, distance = random_lines()
-    points, weights, chord = cut_squares(normal, distance)
+    area, chord = cut_squares(normal, distance)
     grid = (torch.arange(300, dtype=torch.float64) + 0.5) / 300
     samples = torch.cartesian_prod(grid, grid)
-    for n in range(len(normal)):
-        is_inside = samples @ normal[n] <= distance[n]
-        for mine, half in ((is_inside, slice(0, 2)), (~is_inside, slice(2, 3))):
-            area = weights[n, half].sum()
-            assert abs(mine.double().mean() - area) < 2e-3
-            if area > 0.02:
-                middle = (weights[n, half, None] * points[n, half]).sum(0) / area
-                # A point of a lopsided half may have to be held in the pixel.
-                torch.testing.assert_close(samples[mine].mean(0), middle, rtol=0, atol=1e-2)
-    # The area grows by the line's length per step outwards.
-    _, wider, _ = cut_squares(normal, distance + 1e-5)
-    torch.testing.assert_close((weights - wider)[:, 2] / 1e-5, chord, rtol=0, atol=1e-3)
+    is_inside = samples @ normal.T <= distance
+    torch.testing.assert_close(is_inside.double().mean(0), area, rtol=0, atol=2e-3)
+    # It grows by the line's length per step outwards.
+    wider, _ = cut_squares(normal, distance + 1e-5)
+    torch.testing.assert_close((wider - area) / 1e-5, chord, rtol=0, atol=1e-3)
 
 
-def test_roots_of_the_distance_are_integrated_exactly() -> None:
-    # Near its silhouette a round surface turns with the root of the distance, and its derivative goes with one over it.
-    normal, width = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([0.7], dtype=torch.float64)
-    points, weights, _ = cut_squares(normal, width)
-    away = width - points[0, :2, 0]
-    for power in (-0.5, 0.5, 1.0):
-        found = (weights[0, :2] * away**power).sum()
-        torch.testing.assert_close(found, width[0] ** (power + 1) / (power + 1), rtol=1e-4, atol=0)
-
-
-def test_slivers_and_lines_outside_of_the_pixel() -> None:
-    normal = torch.tensor([[0.6, 0.8]], dtype=torch.float64).expand(4, 2)
-    points, weights, chord = cut_squares(normal, torch.tensor([-0.1, 1e-5, 1.4 - 1e-5, 1.5], dtype=torch.float64))
-    area = torch.tensor([0.0, 0, 1, 1], dtype=torch.float64)
-    torch.testing.assert_close(weights[:, :2].sum(1), area, rtol=0, atol=1e-8)
-    assert bool(((points >= 0) & (points <= 1)).all())
-    torch.testing.assert_close(chord[[0, 3]], torch.zeros(2, dtype=torch.float64))
+def test_lines_outside_of_the_pixel() -> None:
+    normal = torch.tensor([[0.6, 0.8]], dtype=torch.float64).expand(3, 2)
+    area, chord = cut_squares(normal, torch.tensor([-0.1, 0.7, 1.5], dtype=torch.float64))
+    assert area.tolist() == pytest.approx([0, 0.5, 1]) and chord.tolist() == pytest.approx([0, 1.25, 0])
 
 
 def test_the_kernel_cuts_alike() -> None:
     normal, distance = random_lines()
-    points, weights, chord = cut_squares(normal, distance)
-    for n in range(len(normal)):
-        *found, area, length = cut_square(float(normal[n, 0]), float(normal[n, 1]), float(distance[n]))
-        torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), points[n], rtol=0, atol=1e-6)
-        torch.testing.assert_close(torch.tensor([1 - area, length]).double(), torch.stack([weights[n, 2], chord[n]]))
+    found = torch.tensor([cut_square(*map(float, line)) for line in torch.cat([normal, distance[:, None]], 1)])
+    torch.testing.assert_close(found.double().T, torch.stack(cut_squares(normal, distance)), rtol=0, atol=1e-6)
 
 
 def segments_along(*lines: tuple[tuple[float, float], tuple[float, float]]) -> SilhouetteSegments:
@@ -81,33 +60,44 @@ def segments_along(*lines: tuple[tuple[float, float], tuple[float, float]]) -> S
     return SilhouetteSegments(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def chosen(segments: SilhouetteSegments, extra: Tensor | None = None) -> tuple[list[int], list[int], Tensor]:
-    refined, cut, _, weights = choose_pixels(segments, extra, HEIGHT * WIDTH, HEIGHT, WIDTH)
-    return refined.tolist(), cut.tolist(), weights
+def weighed(segments: SilhouetteSegments, extra: Tensor | None = None) -> dict[int, list[float]]:
+    """The shares of the pixels that are supersampled, of which two samples are in the upper half and one in the lower."""
+    offsets = torch.tensor([[0.25, 0.125], [0.75, 0.125], [0.5, 0.875]], dtype=torch.float64)
+    size = (1, HEIGHT, WIDTH)
+    pixel, share = weigh_samples(segments, extra, offsets, size)
+    parts = (segments.pixel, segments.edge, segments.xy_px, segments.normal_px)
+    own_pixel, own_share = cut_pixels_numba.weigh_samples(
+        *(part.numpy() for part in parts), extra, offsets.numpy(), size
+    )
+    assert own_pixel.tolist() == pixel.tolist()
+    torch.testing.assert_close(own_share, share, rtol=0, atol=1e-12)
+    return {n: shares for n, shares in zip(pixel.tolist(), share.tolist(), strict=True)}
+
+
+EQUAL = pytest.approx([1 / 3, 1 / 3, 1 / 3])
+CUT = pytest.approx([0.375, 0.375, 0.25], abs=1e-5)
 
 
 def test_a_pixel_is_cut_by_one_edge_that_passes_through() -> None:
-    # From left to right through the second row at a third of its height, up to the middle of the fourth pixel; the
-    # inside is above. There a second edge goes on downwards.
-    across, downwards = ((0.0, 1.25), (3.5, 1.25)), ((3.5, 1.25), (3.5, 2.5))
-    refined, cut, weights = chosen(segments_along(across))
-    assert refined == [8] and cut == [5, 6, 7]
-    torch.testing.assert_close(weights[:, 2], torch.full((3,), 0.25, dtype=torch.float64), rtol=0, atol=1e-5)
-    refined, cut, _ = chosen(segments_along(across, downwards))
-    assert refined == [8, 13] and cut == [5, 6, 7]
+    # From left to right through the second row at three quarters of its height, up to the middle of the fourth pixel;
+    # the inside is above. There a second edge goes on downwards.
+    across, downwards = ((0.0, 1.75), (3.5, 1.75)), ((3.5, 1.75), (3.5, 2.5))
+    assert weighed(segments_along(across)) == {5: CUT, 6: CUT, 7: CUT, 8: EQUAL}
+    assert weighed(segments_along(across, downwards)) == {5: CUT, 6: CUT, 7: CUT, 8: EQUAL, 13: EQUAL}
 
 
-def test_other_pixels_are_supersampled() -> None:
-    line = ((0.0, 1.25), (5.0, 1.25))
+def test_samples_of_other_pixels_have_equal_shares() -> None:
+    line = ((0.0, 1.75), (5.0, 1.75))
     extra = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
     extra[0, 1, 3] = extra[0, 3, 0] = True
-    assert chosen(segments_along(line), extra)[:2] == ([8, 15], [5, 6, 7, 9])
+    assert weighed(segments_along(line), extra) == {5: CUT, 6: CUT, 7: CUT, 8: EQUAL, 9: CUT, 15: EQUAL}
     # Two silhouettes in one pixel, and one that comes back to it later.
+    assert weighed(segments_along(line, ((2.5, 1.0), (2.5, 2.0)))) == {5: CUT, 6: CUT, 7: EQUAL, 8: CUT, 9: CUT}
     returning = segments_along(line, ((2.5, 1.25), (2.5, 1.75)), line)
     returning = returning._replace(edge=torch.cat([returning.edge[:-20], torch.zeros(20, dtype=torch.int64)]))
-    assert chosen(returning)[:2] == ([5, 6, 7, 8, 9], [])
-    assert chosen(segments_along(line, ((2.5, 0.0), (2.5, 4.0))))[:2] == ([7], [2, 5, 6, 8, 9, 12, 17])
-    # An edge seen end-on has no direction.
+    assert weighed(returning) == dict.fromkeys(range(5, 10), EQUAL)
+    # An edge seen end-on has no direction; a line beyond all samples of one side; no silhouette at all.
     still = segments_along(line)._replace(normal_px=torch.zeros(20, 2, dtype=torch.float64))
-    assert chosen(still)[:2] == ([5, 6, 7, 8, 9], [])
-    assert chosen(SilhouetteSegments(*(part[:0] for part in segments_along(line))))[:2] == ([], [])
+    assert weighed(still) == dict.fromkeys(range(5, 10), EQUAL)
+    assert weighed(segments_along(((0.0, 1.95), (5.0, 1.95)))) == dict.fromkeys(range(5, 10), EQUAL)
+    assert weighed(SilhouetteSegments(*(part[:0] for part in segments_along(line)))) == {}

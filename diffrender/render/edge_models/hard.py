@@ -36,7 +36,9 @@ class Hard(EdgeModel):
         face_id = raster.face_id[..., 0]
         none = face_id.new_empty(0)
         no_points = verts_hom.new_empty(0, 2)
-        samples = gather_samples(face_id, none, none[:, None], verts_hom.new_full((1, 2), 0.5), backend=backend)
+        samples = gather_samples(
+            face_id, none, none[:, None], verts_hom.new_full((1, 2), 0.5), verts_hom.new_ones(0, 1), backend=backend
+        )
         segments = VisibleSegments(none, none, verts_hom.new_empty(0, 3), no_points, no_points[:, 0])
         return Visible(raster, samples, segments, none, OutsidePoints(none, none, none, no_points))
 
