@@ -14,7 +14,7 @@ from diffrender.scene.quantity_kinds import POSITION, RADIANCE, quantity
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, cube_map
 
-# Lower limit of squared distances in world units: a light on a surface stays finite, and so does its gradient in float32.
+# Lower limit of squared distances in world units: a light on a surface stays finite, and its gradient in float32 too.
 NEAREST_SQUARED = 1e-18
 
 
