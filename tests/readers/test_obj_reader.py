@@ -117,6 +117,17 @@ def test_byte_order_marks(tmp_path: Path) -> None:
     assert written(tmp_path, text, "utf-8-sig", skin="newmtl skin\nmap_Kd wood.png\nnewmtl b\n").texture is not None
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_line_ends(tmp_path: Path, end: str) -> None:
+    library = "newmtl skin\nmap_Kd wood.png\n".replace("\n", end)
+    text = f"# by hand\nmtllib l.mtl\n{SQUARE}usemtl skin\nf 1/1 2/2 \\\n3/3 4/4\n".replace("\n", end)
+    (tmp_path / "l.mtl").write_bytes(library.encode())
+    Image.fromarray(np.full((2, 2, 3), (255, 0, 0), np.uint8)).save(tmp_path / "wood.png")
+    (tmp_path / "a.obj").write_bytes(text.encode())
+    data = read_mesh(tmp_path / "a.obj")
+    assert data.mesh.n_faces == 2 and data.texture is not None and data.all_notes == ()
+
+
 def test_several_libraries_in_one_line(tmp_path: Path) -> None:
     text = f"mtllib a.mtl my b.mtl missing one.mtl\n{SQUARE}usemtl two\n{FACE}"
     data = written(tmp_path, text, a="newmtl one\n", my_b="newmtl two\nmap_Kd wood.png\n")
