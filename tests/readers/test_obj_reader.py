@@ -160,6 +160,18 @@ def test_a_texture_without_texture_coordinates_is_told(tmp_path: Path) -> None:
     torch.testing.assert_close(data.vertex_colors, torch.tensor([[0.1, 0.2, 0.3]] * 4))
 
 
+def test_a_texture_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    turned = Image.new("RGB", (4, 4))
+    turned.getexif()[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=turned.getexif())
+    for name, reason in (("cut.png", "is not an image"), ("turned.jpg", "has an EXIF orientation")):
+        data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=f"newmtl a\nKd 1 0 0\nmap_Kd {name}\n")
+        assert data.texture is None and data.texture_note is not None
+        assert data.texture_note.startswith(f"its texture is omitted: {tmp_path / name}: {reason}")
+        assert data.vertex_colors is not None  # those of Kd
+
+
 def test_a_clamped_map(tmp_path: Path) -> None:
     text = f"mtllib skin.mtl\n{SQUARE}{FACE}"
     data = written(tmp_path, text, skin="newmtl skin\nmap_Kd -clamp on wood.png\n")

@@ -266,7 +266,11 @@ def _texture(content: _Content, used: Sequence[MtlMaterial]) -> tuple[Texture | 
     file = find_file(folder, picture.file) or find_file(content.path.parent, picture.file)
     if file is None:
         return None, f"its texture {picture.file} does not exist; put it beside {content.path.name}", None
-    return Texture(read_image(file).rgb, "clamp" if picture.clamped else "repeat"), None, picture
+    try:
+        texels = read_image(file).rgb
+    except DataError as error:
+        return None, f"its texture is omitted: {error}", None
+    return Texture(texels, "clamp" if picture.clamped else "repeat"), None, picture
 
 
 def _colors(

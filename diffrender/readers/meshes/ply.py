@@ -222,7 +222,10 @@ def _texture(
     file = find_file(path.parent, name)
     if file is None:
         return None, f"its texture {name} does not exist; put it beside {path.name}"
-    return Texture(read_image(file).rgb, "repeat"), None
+    try:
+        return Texture(read_image(file).rgb, "repeat"), None
+    except DataError as error:
+        return None, f"its texture is omitted: {error}"
 
 
 def _picture_name(pictures: Sequence[str], choice: int) -> str:
