@@ -189,6 +189,21 @@ def test_colours_at_some_vertices_only(tmp_path: Path) -> None:
     assert data.notes == ("2 of 4 vertices have no colour; they are the colour of their material",)
 
 
+def test_colours_painted_in_zbrush(tmp_path: Path) -> None:
+    """Comments hold a mask and sRGB of each vertex, as many to a line as fit."""
+    text = SQUARE + "#MRGB ffff0000ff00ff00\n#MRGB FF0000FF00808080\n" + FACE
+    data = written(tmp_path, text)
+    expected = linear_from_srgb(torch.tensor([[255.0, 0, 0], [0, 255, 0], [0, 0, 255], [128, 128, 128]]) / 255)
+    torch.testing.assert_close(data.vertex_colors, expected)
+    assert data.notes == ()
+    for old, new, note in (
+        ("00808080", "", "its 3 colours in comments (#MRGB) do not fit its 4 vertices"),
+        ("#MRGB ff", "#MRGB f?", "its colours in comments (#MRGB) are damaged and not read"),
+    ):
+        data = written(tmp_path, text.replace(old, new))
+        assert data.vertex_colors is None and data.notes == (note,)
+
+
 def test_uniform_values_of_materials(tmp_path: Path) -> None:
     library = "newmtl a\nKd 0.2 0.4 0.6\nPr 0.3\nPm 0.7\nKe 1 2 3\nnewmtl b\nKd 1 0 0\nPr 0.3\nPm 0.7\nKe 1 2 3\n"
     two = SQUARE + "v 5 0 0\nv 6 0 0\nv 6 1 0\nusemtl a\nf 1 2 3 4\nusemtl b\nf 5 6 7\n"

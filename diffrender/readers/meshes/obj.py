@@ -22,20 +22,24 @@ from diffrender.scene.textures.texture import Texture
 
 # Their arguments are names, which may hold spaces and "#".
 NAMES = ("mtllib", "usemtl", "o", "g", "s")
+# Comments of ZBrush: for each vertex the bytes of a mask, of red, green and blue.
+PAINTED = "#MRGB"
 
 
 @dataclass
 class _Content:
     """What has been read so far; indices count from 0.
 
-    colors: of the positions that have one. polygons: corners as (position, texture coordinate, normal), -1 for none.
-    polygon_objects, polygon_materials: what `o` (or else `g`) and `usemtl` said last before each polygon.
+    colors: of the positions that have one. painted: those of all positions in comments of ZBrush. polygons: corners as
+    (position, texture coordinate, normal), -1 for none. polygon_objects, polygon_materials: what `o` (or else `g`) and
+    `usemtl` said last before each polygon.
     """
 
     path: Path
     positions: list[list[float]] = field(default_factory=list)
     position_lines: list[int] = field(default_factory=list)
     colors: dict[int, list[float]] = field(default_factory=dict)
+    painted: str = ""
     uvs: list[list[float]] = field(default_factory=list)
     normals: list[list[float]] = field(default_factory=list)
     polygons: list[list[tuple[int, int, int]]] = field(default_factory=list)
@@ -60,6 +64,8 @@ def read_obj(path: Path) -> MeshFile:
     for number, line in _logical_lines(read_text(path)):
         words = line.split(None, 1)
         if not words or words[0].startswith("#"):
+        if words and words[0] == PAINTED:
+            content.painted += words[-1].strip()
             continue
         words = [words[0], *words[1:]] if words[0] in NAMES else line.partition("#")[0].split()
         try:
@@ -69,7 +75,7 @@ def read_obj(path: Path) -> MeshFile:
 
     positions = np.array(content.positions, dtype=np.float64).reshape(-1, 3)
     corners, owner = _triangulate(content, positions)
-    about_colors = _normalize_colors(content)
+    about_colors = [*_read_painted(content), *_normalize_colors(content)]
     materials, notes = _materials(content)
     notes += about_colors
     labels = list(zip(content.polygon_objects, content.polygon_materials, strict=True))
@@ -228,6 +234,20 @@ def _normalize_colors(content: _Content) -> list[str]:
 
 
 def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
+def _read_painted(content: _Content) -> list[str]:
+    """Give the positions their painted colours, if they have no others, and return a note if that fails."""
+    if not content.painted or content.colors:
+        return []
+    try:
+        values = np.frombuffer(bytes.fromhex(content.painted), np.uint8).reshape(-1, 4)[:, 1:] / 255
+    except ValueError:
+        return [f"its colours in comments ({PAINTED}) are damaged and not read"]
+    if len(values) != len(content.positions):
+        return [f"its {len(values)} colours in comments ({PAINTED}) do not fit its {len(content.positions)} vertices"]
+    content.colors = dict(enumerate(values.tolist()))
+    return []
+
+
     """Return the material of each name that faces use, and notes about what is missing or not read."""
     known: dict[str, MtlMaterial] = {}
     notes: list[str] = []
