@@ -236,6 +236,21 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("map_Kd wood.png\nmap_Ka wood.png\nmap_aat on", ""),
+        ("map_Ka wood.png", "map_ka"),
+        ("map_Kd wood.png\nmap_Ka my wood.png", "map_ka"),
+        ("refl sky.png\nmap_ORM all.png\nmap_Tr holes.png", "refl, map_orm, map_tr"),
+    ],
+)
+def test_maps_that_are_not_read_are_told(tmp_path: Path, lines: str, told: str) -> None:
+    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=f"newmtl a\n{lines}\n")
+    note = f"{told} of its materials are not read from OBJ; export as GLB to keep them"
+    assert data.notes == ((note,) if told else ())
+
+
 # A tent: two squares that meet at a ridge along y.
 TENT = "v 0 0 0\nv 1 0 1\nv 1 1 1\nv 0 1 0\nv 2 0 0\nv 2 1 0\n"
 

@@ -264,7 +264,7 @@ def _read_painted(content: _Content) -> list[str]:
         if material is None and name and known:
             notes.append(f"the material {name!r} is in none of its libraries")
         found[name] = material or MtlMaterial(content.path.parent)
-    unused = dict.fromkeys(keyword for material in found.values() for keyword in material.unused)
+    unused = dict.fromkeys(keyword for material in found.values() for keyword in material.unused_maps())
     if unused:
         notes.append(f"{', '.join(unused)} of its materials are not read from OBJ; export as GLB to keep them")
     if any(material.opacity is not None and material.opacity < 1 for material in found.values()):
