@@ -292,6 +292,12 @@ def test_other_colours_outside_0_to_1_are_clamped(tmp_path: Path, value: str) ->
     assert data.notes == ("1 of its 3 vertex colours are outside 0..1 and are clamped",)
 
 
+def test_colours_of_materials_outside_0_to_1_are_clamped(tmp_path: Path) -> None:
+    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}", l="newmtl a\nKd 204 0.5 -1\n")
+    torch.testing.assert_close(data.vertex_colors, torch.tensor([[1.0, 0.5, 0.0]] * 4))
+    assert data.notes == ("at 4 of its 4 places colours are outside 0..1 and are clamped",)
+
+
 def test_different_colours_at_one_place_are_told(tmp_path: Path) -> None:
     two = "v 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 0 1 0 1 0 0\nv 0 0 0 0 0 1\nv 1 0 0 1 0 0\nv 0 -1 0 0 0 1\n"
     data = written(tmp_path, two + "f 1 2 3\nf 4 6 5\n")

@@ -50,12 +50,13 @@ class MtlMaterial:
     metallic: float | None = None
     emissive: tuple[float, float, float] | None = None
     unused: tuple[str, ...] = ()
+    ambient: Picture | None = field(default=None, compare=False)
     opacity: float | None = field(default=None, compare=False)
-
 
     def unused_maps(self) -> tuple[str, ...]:
         """Return the keywords of maps that are not read; map_Ka only if it is another picture than map_Kd."""
         return self.unused if self.ambient in (None, self.picture) else (*self.unused, "map_ka")
+
 
 def read_mtl(path: Path) -> dict[str, MtlMaterial]:
     """Return the materials of a library by name. Numbers that cannot be read are ignored, as most programs do."""

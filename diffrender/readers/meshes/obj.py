@@ -55,7 +55,8 @@ class _Content:
 def read_obj(path: Path) -> MeshFile:
     """Read an OBJ file; polygons are cut into triangles without overlaps.
 
-    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1, or 0..255 if all are whole numbers. Of the
+    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1, or 0..255 if all are whole numbers; else those
+    that ZBrush writes into comments. Of the
     materials that the faces of a part use: the one picture (`map_Kd`), or the colours (`Kd`), and roughness, metallic
     and emission if all agree; faces before the first `usemtl` use a library's only material. Raises DataError, with the
     line, for invalid numbers and wrong indices.
@@ -63,9 +64,9 @@ def read_obj(path: Path) -> MeshFile:
     content = _Content(path)
     for number, line in _logical_lines(read_text(path)):
         words = line.split(None, 1)
-        if not words or words[0].startswith("#"):
         if words and words[0] == PAINTED:
             content.painted += words[-1].strip()
+        if not words or words[0].startswith("#"):
             continue
         words = [words[0], *words[1:]] if words[0] in NAMES else line.partition("#")[0].split()
         try:
@@ -233,7 +234,6 @@ def _normalize_colors(content: _Content) -> list[str]:
     return [note]
 
 
-def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
 def _read_painted(content: _Content) -> list[str]:
     """Give the positions their painted colours, if they have no others, and return a note if that fails."""
     if not content.painted or content.colors:
@@ -248,6 +248,7 @@ def _read_painted(content: _Content) -> list[str]:
     return []
 
 
+def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
     """Return the material of each name that faces use, and notes about what is missing or not read."""
     known: dict[str, MtlMaterial] = {}
     notes: list[str] = []
