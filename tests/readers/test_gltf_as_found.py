@@ -53,6 +53,10 @@ INSTANCES = {"EXT_mesh_gpu_instancing": {"attributes": {"ROTATION": 2}}}
         ({"rotation": [0, 0, 0, 0]}, r"node 0 has the rotation \[0, 0, 0, 0\]; a quaternion must not be zero"),
         ({"extensions": INSTANCES}, r"an instance of node 0 has the rotation \[0.0, 0.0, 0.0, 0.0\]; a quaternion"),
         ({"scale": [1, float("nan"), 1]}, "node 0 has a transform that is not finite"),
+        (
+            {"matrix": [1, 0, 0, 5, 0, 1, 0, 6, 0, 0, 1, 7, 0, 0, 0, 1]},
+            r"node 0 has a matrix whose last row is \[5.0, 6.0, 7.0, 1.0\], .* column by column, translation last",
+        ),
         ({"translation": [0, 0, 1e300], "scale": [1e300] * 3}, r"vertex 0 is .* finite numbers, at most 3\.4e\+38"),
     ],
 )
