@@ -187,6 +187,15 @@ def test_what_is_only_used_is_noted_and_what_is_required_is_refused(tmp_path: Pa
         read_mesh(plain(extensionsUsed=[name], extensionsRequired=[name]).write(tmp_path / "a.glb"))
 
 
+def test_extensions_that_are_used_without_being_declared(tmp_path: Path) -> None:
+    gltf = plain()
+    gltf.document["materials"] = [{"extensions": {"KHR_materials_clearcoat": {"clearcoatFactor": 1}}}]
+    assert read_mesh(gltf.write(tmp_path / "a.glb")).notes == ("extensions that are not read: KHR_materials_clearcoat",)
+    gltf.document["meshes"][0]["primitives"][0]["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": 0}}
+    with pytest.raises(DataError, match=r"a\.glb: is compressed with KHR_draco_mesh_compression"):
+        read_mesh(gltf.write(tmp_path / "a.glb"))
+
+
 @pytest.mark.parametrize("name", COMPRESSIONS)
 def test_compressed_files_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(
