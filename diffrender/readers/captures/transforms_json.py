@@ -160,8 +160,10 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     if split is not None:
         train, test = split
         views = _read_views(file, train, options)
+        notes += doubt_lenses(train, views)
         return Capture(views, False, lambda: _read_views(file, test, options), aabb, origin, tuple(notes))
     views = _read_views(file, frames, options)
+    notes += doubt_lenses(frames, views)
     other = file.with_name(TEST)
     if file.name == TRAIN and other.is_file():
 
