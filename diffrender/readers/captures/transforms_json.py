@@ -156,7 +156,7 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     frames, aabb = move_frames(frames, origin), _read_aabb(file, origin)
     if any(origin):
         notes.append(f"its cameras are far from the world's origin; the fit takes place about {_point(origin)}")
-    split = _split_by_names(file, frames)
+    split = _split_by_names(file, frames, notes)
     if split is not None:
         train, test = split
         views = _read_views(file, train, options)
@@ -178,14 +178,19 @@ def _point(origin: tuple[float, float, float]) -> str:
     return f"({', '.join(f'{value:.6g}' for value in origin)})"
 
 
-def _split_by_names(path: Path, frames: Sequence[PosedImage]) -> tuple[list[PosedImage], list[PosedImage]] | None:
+def _split_by_names(
+    path: Path, frames: Sequence[PosedImage], notes: list[str]
+) -> tuple[list[PosedImage], list[PosedImage]] | None:
     """Return the frames of `train_filenames` and those of `test_filenames` (else `val_filenames`), as nerfstudio does.
 
-    None if the file does not name both. Frames in neither are not used. Raises DataError for a name without a frame.
+    None if the file does not name both. Adds notes on frames that are not used or in both, and on names without a
+    frame. Raises DataError if one of the two has no frames.
     """
     content = _read_json(path)
     heldout = "test_filenames" if content.get("test_filenames") else "val_filenames"
-    if not content.get("train_filenames") or not content.get(heldout):
+    named = [key for key in ("train_filenames", heldout) if content.get(key)]
+    if len(named) < 2:
+        notes += [f"its {key} are not used: it does not also say which to hold out or to fit" for key in named]
         return None
     chosen = []
     for key in ("train_filenames", heldout):
@@ -196,7 +201,16 @@ def _split_by_names(path: Path, frames: Sequence[PosedImage]) -> tuple[list[Pose
         found = [frame for frame in frames if frame.image_path.resolve() in files]
         if not found:
             raise DataError(f'{path}: "{key}" names none of its frames, for example {names[0]}')
+        if len(found) < len(files):
+            notes.append(f"{len(files) - len(found)} of its {len(files)} {key} are no frames of it")
         chosen.append(found)
+    fitted, held_out = ({frame.image_path for frame in part} for part in chosen)
+    in_both = [frame.name for frame in frames if frame.image_path in fitted & held_out]
+    if in_both:
+        notes.append(f"{len(in_both)} of its frames are both fitted and held out: {some(in_both)}")
+    unused = [frame.name for frame in frames if frame.image_path not in fitted | held_out]
+    if unused:
+        notes.append(f"{len(unused)} of its frames are neither in train_filenames nor in {heldout}: {some(unused)}")
     return chosen[0], chosen[1]
 
 
