@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.mesh_data import MeshData
+from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 from diffrender.readers.meshes.triangulate import cut_polygons
 
@@ -212,6 +212,13 @@ def test_uniform_values_of_materials(tmp_path: Path) -> None:
     finish = data.finish
     assert (finish.roughness, finish.metallic, finish.emissive) == (0.3, 0.7, (1.0, 2.0, 3.0))
     assert data.notes == ("its materials have different colours, which blend where their faces share vertices",)
+
+
+def test_values_that_maps_multiply_are_not_taken_for_the_whole_surface(tmp_path: Path) -> None:
+    library = "newmtl a\nPr 1\nmap_Pr r.png\nPm 1\nmap_Pm m.png\nKe 1 1 1\nmap_Ke e.png\n"
+    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=library)
+    assert data.finish == Finish()
+    assert data.notes == ("map_pr, map_pm, map_ke of its materials are not read from OBJ; export as GLB to keep them",)
 
 
 @pytest.mark.parametrize(

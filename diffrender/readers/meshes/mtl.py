@@ -53,6 +53,14 @@ class MtlMaterial:
     ambient: Picture | None = field(default=None, compare=False)
     opacity: float | None = field(default=None, compare=False)
 
+    def finish(self) -> tuple[float | None, float | None, tuple[float, float, float] | None]:
+        """Return roughness, metallic and emission; None for what is not said, or is said by a map, which is not read."""
+        return (
+            None if "map_pr" in self.unused else self.roughness,
+            None if "map_pm" in self.unused else self.metallic,
+            None if "map_ke" in self.unused else self.emissive,
+        )
+
     def unused_maps(self) -> tuple[str, ...]:
         """Return the keywords of maps that are not read; map_Ka only if it is another picture than map_Kd."""
         return self.unused if self.ambient in (None, self.picture) else (*self.unused, "map_ka")

@@ -326,7 +326,7 @@ def _colors(
 
 
 def _finish(used: Sequence[MtlMaterial]) -> tuple[Finish, list[str]]:
-    found = {(material.roughness, material.metallic, material.emissive) for material in used}
+    found = {material.finish() for material in used}
     if len(found) > 1:
         return Finish(), ["its materials differ in roughness, metallic or emission, which are omitted"]
     roughness, metallic, emissive = found.pop() if found else (None, None, None)
