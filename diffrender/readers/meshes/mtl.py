@@ -54,7 +54,7 @@ class MtlMaterial:
     opacity: float | None = field(default=None, compare=False)
 
     def finish(self) -> tuple[float | None, float | None, tuple[float, float, float] | None]:
-        """Return roughness, metallic and emission; None for what is not said, or is said by a map, which is not read."""
+        """Return roughness, metallic and emission; None for what is not said, or by a map, which is not read."""
         return (
             None if "map_pr" in self.unused else self.roughness,
             None if "map_pm" in self.unused else self.metallic,
