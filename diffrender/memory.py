@@ -7,6 +7,7 @@ clear each of their pages again: up to a third of an image's time.
 from __future__ import annotations
 
 import math
+import os
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ class _KeptBlocks:
 
     def __init__(self) -> None:
         self.returned: deque[np.ndarray] = deque()
-        self.blocks: list[tuple[int, np.ndarray]] = []  # (the number of requests when it came back, block), by age
+        self.blocks: dict[int, list[tuple[int, np.ndarray]]] = {}  # by size: (number of requests before, block)
         self.n_bytes = 0
         self.n_requests = 0
         self.lock = Lock()
@@ -66,17 +67,26 @@ class _KeptBlocks:
         with self.lock:
             self.n_requests += 1
             while self.returned:
-                self.blocks.append((self.n_requests, self.returned.popleft()))
-            found = next((i for i in reversed(range(len(self.blocks))) if len(self.blocks[i][1]) == size), None)
-            block = None if found is None else self.blocks.pop(found)[1]
-            self.n_bytes = sum(len(kept) for _, kept in self.blocks)
-            while self.blocks and (self.n_bytes > MOST_BYTES or self.blocks[0][0] < self.n_requests - PATIENCE):
-                self.n_bytes -= len(self.blocks.pop(0)[1])
+                came = self.returned.popleft()
+                self.blocks.setdefault(len(came), []).append((self.n_requests, came))
+                self.n_bytes += len(came)
+            kept = self.blocks.get(size)
+            block = kept.pop()[1] if kept else None
+            self.n_bytes -= 0 if block is None else size
+            if self.n_requests % PATIENCE == 0:
+                self._drop_unused()
         if block is None:
             memory = np.empty(size + ALIGNMENT, np.uint8)
             start = -memory.ctypes.data % ALIGNMENT
             block = memory[start : start + size]
         return block
+
+    def _drop_unused(self) -> None:
+        """Drop the blocks that came back before the last PATIENCE requests."""
+        for size, kept in self.blocks.items():
+            recent = [entry for entry in kept if entry[0] > self.n_requests - PATIENCE]
+            self.n_bytes -= size * (len(kept) - len(recent))
+            kept[:] = recent
 
     def give_back(self, block: np.ndarray) -> None:
         """Keep a block for the next request of its size, if there is room."""
@@ -85,3 +95,13 @@ class _KeptBlocks:
 
 
 _kept = _KeptBlocks()
+
+
+def _forget_blocks() -> None:
+    """In a forked process, where another thread may have held the lock."""
+    global _kept
+    _kept = _KeptBlocks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_blocks)

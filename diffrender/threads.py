@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from itertools import count
+from queue import SimpleQueue
+from threading import Lock, Thread
 
 import torch
 
@@ -65,9 +65,77 @@ def threads_to_kernels(n_threads: int) -> Iterator[None]:
         _kernel_threads.reset(token)
 
 
-@cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="diffrender")
+class _Share:
+    """What one other thread does of a kernel's work, if it begins before the caller is done.
+
+    Two locks, because the futures of a ThreadPoolExecutor cost as much as a small kernel.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+        self.error: BaseException | None = None
+        self.is_taken, self.is_running = Lock(), Lock()
+        self.is_running.acquire()
+
+    def run(self) -> None:
+        """Do the work, unless the caller is done already."""
+        if self.is_taken.acquire(blocking=False):
+            try:
+                self.work()
+            except BaseException as error:
+                self.error = error
+            finally:
+                self.is_running.release()
+
+    def wait(self) -> KeyboardInterrupt | None:
+        """Wait until the work is done; return a Ctrl-C in the meantime, after which it may not be."""
+        try:
+            self.is_running.acquire()
+        except KeyboardInterrupt as interruption:
+            return interruption
+        return None
+
+
+def _wait_for_all(shares: Sequence[_Share]) -> None:
+    """Wait for all threads that have begun, and raise the first error, or a Ctrl-C in the meantime."""
+    errors: list[BaseException] = []
+    for share in shares:
+        # One that has not begun by now, because other programs occupy its core, has nothing left to do.
+        while not share.is_taken.acquire(blocking=False) and (interruption := share.wait()) is not None:
+            errors.insert(0, interruption)
+        if share.error is not None:
+            errors.append(share.error)
+    if errors:
+        raise errors[0]
+
+
+_shares: SimpleQueue[_Share] = SimpleQueue()
+_n_started = 0
+_starting = Lock()
+
+
+def _start_threads(n_threads: int) -> None:
+    """Start as many threads as are missing; they wait for shares as long as the process lives."""
+    global _n_started
+    with _starting:
+        while _n_started < n_threads:
+            _n_started += 1
+            Thread(target=_run_shares, name=f"diffrender_{_n_started}", daemon=True).start()
+
+
+def _run_shares() -> None:
+    while True:
+        _shares.get().run()
+
+
+def _forget_threads() -> None:
+    """In a forked process there is only the thread that forked it."""
+    global _n_started, _shares, _starting
+    _n_started, _shares, _starting = 0, SimpleQueue(), Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def parallel_for(kernel: Callable[..., None], n_items: int, grain: int, *arguments: object) -> None:
@@ -89,11 +157,12 @@ def parallel_for(kernel: Callable[..., None], n_items: int, grain: int, *argumen
         while (piece := next(pieces)) < n_pieces:
             kernel(piece * n_items // n_pieces, (piece + 1) * n_items // n_pieces, *arguments)
 
-    others = [_pool(n_threads - 1).submit(work) for _ in range(n_threads - 1)]
+    if _n_started < n_threads - 1:
+        _start_threads(n_threads - 1)
+    others = [_Share(work) for _ in range(n_threads - 1)]
+    for other in others:
+        _shares.put(other)
     try:
         work()
     finally:
-        for other in others:
-            # A thread that has not started by now, because other programs occupy its core, has nothing left to do.
-            if not other.cancel():
-                other.result()
+        _wait_for_all(others)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -111,3 +112,36 @@ def test_it_returns_only_when_the_other_threads_are_done() -> None:
 
     parallel_for(work, 2, 1)
     assert sorted(done) == [(0, 1), (1, 2)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_starts_threads_of_its_own() -> None:
+    torch.set_num_threads(3)
+    _use_all(3)
+    child = os.fork()
+    if child == 0:
+        _use_all(3)  # would time out with an error
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_an_error_does_not_leave_other_threads_at_work() -> None:
+    torch.set_num_threads(3)
+    main, slow_began, finished = threading.current_thread(), threading.Event(), []
+    first = threading.Lock()
+
+    def work(start: int, end: int) -> None:
+        if threading.current_thread() is main:
+            slow_began.wait(10)
+        elif first.acquire(blocking=False):
+            slow_began.wait(10)
+            raise ArithmeticError("the first of the others")
+        else:
+            slow_began.set()
+            time.sleep(0.3)
+            finished.append(start)
+
+    with pytest.raises(ArithmeticError):
+        parallel_for(work, 3, 1)
+    assert len(finished) == 1

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from threading import Lock
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+# Of the topologies that are kept for the next mesh of the same faces; the last is kept whatever its size.
+MOST_RECENT = 16
+MOST_RECENT_FACES = 1_000_000
+# Of the numberings whose seams one topology keeps.
+MOST_SEAMS = 8
 
 
 class EdgeCorners(NamedTuple):
@@ -35,10 +42,31 @@ class Topology:
     def __init__(self, faces: Tensor, welded_faces: Tensor | None = None) -> None:
         self.faces = faces
         self.welded_faces = faces if welded_faces is None else welded_faces
-        self._welded: tuple[Tensor, Tensor, Topology] | None = None
+        self._welded: _Welded | None = None
+        self._known: _Known | None = None
         self._joined: tuple[list[Topology], Topology] | None = None
         self._is_outward: bool | None = None
         self._seams: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    @classmethod
+    def of(cls, faces: Tensor) -> Topology:
+        """Return a topology of `faces` that already knows what the last one of the same tensor has found out.
+
+        For scripts that build a mesh of the same faces at each step. What depends on vertices is found anew.
+        """
+        topology = cls(faces)
+        # What is computed in inference mode cannot be part of a graph later.
+        if not torch.is_inference_mode_enabled() and not faces.is_inference():
+            topology._known = _Known.of(faces)
+            topology._take_over(topology._known.last)
+            topology._known.last = topology
+        return topology
+
+    def _take_over(self, other: Topology | None) -> None:
+        """Take over what another topology of equal faces knows that depends on the faces alone."""
+        if other is not None:
+            self.__dict__.update({name: other.__dict__[name] for name in _OF_FACES if name in other.__dict__})
+            self._seams = {number: seam for number, seam in other._seams.items() if seam[0] is self.faces}
 
     def weld(self, vertices: Tensor) -> Topology:
         """Return the topology in which border vertices that coincide are one: itself if none do.
@@ -48,20 +76,31 @@ class Topology:
 
         vertices: [V, 3] positions; they coincide if they are equal.
         """
-        if self._welded is not None:
-            vertex, twin, welded = self._welded
-            if torch.equal(vertices.index_select(0, vertex), vertices.index_select(0, twin)):
-                return welded
+        if self._welded is not None and self._welded.still_holds(vertices):
+            return self._welded.topology or self
+        former = None if self._known is None else self._known.welded
+        if former is not None and former.still_holds(vertices) and former.is_all(vertices):
+            topology = None
+            if former.topology is not None:
+                topology = Topology(self.faces, former.topology.welded_faces)
+                topology._take_over(former.topology)
+            self._welded = former._replace(topology=topology)
+        else:
+            self._welded = self._find_twins(vertices)
+        if self._known is not None:
+            self._known.welded = self._welded
+        return self._welded.topology or self
+
+    def _find_twins(self, vertices: Tensor) -> _Welded:
         border = torch.unique(self.edges[self.is_border])
-        twin = border[first_equal_row(vertices.detach()[border])]
-        border, twin = border[border != twin], twin[border != twin]
-        welded = self
-        if len(border):
+        first = border[first_equal_row(vertices.detach()[border])]
+        is_twin = border != first
+        topology = None
+        if bool(is_twin.any()):
             identity = torch.arange(len(vertices), device=vertices.device)
-            identity[border] = twin
-            welded = Topology(self.faces, identity[self.faces])
-        self._welded = border, twin, welded
-        return welded
+            identity[border] = first
+            topology = Topology(self.faces, identity[self.faces])
+        return _Welded(border[is_twin], first[is_twin], border[~is_twin], topology)
 
     @cached_property
     def compacted(self) -> tuple[Tensor, Topology]:
@@ -177,6 +216,8 @@ class Topology:
             is_opposite = (start[:, 0] != start[:, 1])[:, None]
             other = torch.where(is_opposite, numbers[:, 1].flip(1), numbers[:, 1])
             differs = (numbers[:, 0] != other).any(1)
+            if len(self._seams) >= MOST_SEAMS:
+                del self._seams[next(iter(self._seams))]
             # With the tensor itself, so that its id is not used again.
             self._seams[id(faces)] = faces, owner[first[differs]], torch.stack([numbers[:, 0], other], 1)[differs]
         return self._seams[id(faces)][1:]
@@ -209,6 +250,62 @@ class Topology:
             return False
         forward = self.welded_faces.reshape(-1)[corner] == edges[:, 0].repeat_interleave(2)
         return bool((forward[0::2] != forward[1::2]).all())
+
+
+class _Welded(NamedTuple):
+    """The border vertices that count as others, these others, the rest of the border, and the topology of all.
+
+    topology: None if no vertex counts as another.
+    """
+
+    vertex: Tensor
+    twin: Tensor
+    alone: Tensor
+    topology: Topology | None
+
+    def still_holds(self, vertices: Tensor) -> bool:
+        """Return whether what counts as one still coincides."""
+        return torch.equal(vertices.index_select(0, self.vertex), vertices.index_select(0, self.twin))
+
+    def is_all(self, vertices: Tensor) -> bool:
+        """Return whether no others of the border coincide."""
+        first = first_equal_row(vertices.detach().index_select(0, self.alone))
+        return torch.equal(first, torch.arange(len(first), device=first.device))
+
+
+class _Known:
+    """What is kept of the last topology of a tensor of faces.
+
+    last: that topology. welded: what was found out of its vertices, still to be compared with others.
+    """
+
+    def __init__(self, faces: Tensor) -> None:
+        self.faces, self.contents = faces, faces.clone()
+        self.last: Topology | None = None
+        self.welded: _Welded | None = None
+
+    @staticmethod
+    def of(faces: Tensor) -> _Known:
+        """Return what is known of `faces`; nothing if its contents have changed or it was not seen of late."""
+        with _lock:
+            known = next((known for known in _recent if known.faces is faces), None)
+            if known is not None:
+                _recent.remove(known)
+            # Contents are compared, since writes through NumPy leave no trace.
+            if known is None or not torch.equal(known.contents, faces):
+                known = _Known(faces)
+            _recent.append(known)
+            while len(_recent) > MOST_RECENT or (
+                len(_recent) > 1 and sum(len(other.faces) for other in _recent) > MOST_RECENT_FACES
+            ):
+                del _recent[0]
+        return known
+
+
+# What depends on the faces alone.
+_OF_FACES = tuple(name for name, value in vars(Topology).items() if isinstance(value, cached_property))
+_recent: list[_Known] = []
+_lock = Lock()
 
 
 def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:

@@ -186,7 +186,7 @@ class Cameras:
 
         (x, y) is the image point in pixels; w is the depth for perspective and 1 for orthographic cameras (see
         `Projection.to_image_plane`). Points behind the camera keep finite coordinates, so that triangles that cross
-        the camera plane can be clipped exactly. Differentiable in points and cameras.
+        the camera plane can be clipped exactly. Differentiable in points and cameras, once.
         """
         return self.projection.project_from_world(points_w, self.cam_from_world, self.focal_px, self.center_px, backend)
 

@@ -58,7 +58,7 @@ class Mesh:
             check_shape("Mesh", "uvs", self.uvs, ("T", 2))
             check_shape("Mesh", "uv_faces", self.uv_faces, (len(self.faces), 3))
             check_indices_below("Mesh", "uv_faces", self.uv_faces, len(self.uvs), "the number of uvs")
-        object.__setattr__(self, "topology", Topology(self.faces))
+        object.__setattr__(self, "topology", Topology.of(self.faces))
 
     def _check_normals(self) -> None:
         if self.normal_faces is not None:

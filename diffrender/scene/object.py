@@ -46,7 +46,7 @@ class Object:
         check_shape("Object", "scale", self.scale, ())
 
     def vertices_w(self, backend: str | None = None) -> Tensor:
-        """Return the [V, 3] vertices in the world; differentiable in vertices, pose and scale."""
+        """Return the [V, 3] vertices in the world; differentiable, once, in vertices, pose and scale."""
         world_from_object = torch.cat([self.pose[:3, :3] * self.scale, self.pose[:3, 3:]], 1)
         return transform_points(*in_one_dtype(self.mesh.vertices, world_from_object[None]), backend=backend)[0]
 

@@ -135,15 +135,18 @@ class Rectilinear(Projection):
     ) -> Tensor:
         """Project points [V, 3] of the world as `project` does, by one affine map per camera.
 
-        An affine map is known by what it makes of the origin and of a step along each axis.
+        An affine map is known by what it makes of the origin and of a step along each axis. It is composed in float64:
+        the principal point may be many times as large as a step.
         """
-        steps_and_origin = torch.eye(4, 3, dtype=points_w.dtype, device=points_w.device).expand(len(focal_px), 4, 3)
+        dtype = torch.promote_types(points_w.dtype, cam_from_world.dtype)
+        cam_from_world, focal_px, center_px = (part.double() for part in (cam_from_world, focal_px, center_px))
+        steps_and_origin = torch.eye(4, 3, dtype=torch.float64, device=points_w.device).expand(len(focal_px), 4, 3)
         columns = self.project(steps_and_origin, focal_px, center_px)  # [N, 4, 4], the origin last
         linear, shift = columns[:, :3] - columns[:, 3:], columns[:, 3:]
         # As a sum of products: the rounding of a library matrix product depends on the number of threads.
         matrices = (linear[..., None] * cam_from_world[:, :3, None]).sum(1)
         matrices = torch.cat([matrices[..., :3], matrices[..., 3:] + shift.mT], -1)
-        return transform_points(*in_one_dtype(points_w, matrices), backend=backend)
+        return transform_points(points_w.to(dtype), matrices.to(dtype), backend=backend)
 
     @abstractmethod
     def screen_depth(self, depth: Tensor) -> Tensor:

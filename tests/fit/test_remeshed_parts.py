@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch import Tensor
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.reach import Reach
+from diffrender.fit.remeshing.split_parts import crease_of
 from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.geometry.primitives import icosphere
@@ -121,3 +124,16 @@ def test_normals_run_on_across_borders_after_remeshing(crease_deg: float | None)
 
 def _starts(meshes: list[Mesh]) -> list[int]:
     return [sum(mesh.n_vertices for mesh in meshes[:i]) for i in range(len(meshes))]
+
+
+def test_parts_of_different_creases_get_the_smallest() -> None:
+    scene = ball(None)
+    names = list(scene.objects)
+    for angles, expected in (((10.0, 30.0), 10.0), ((None, 30.0), 30.0), ((30.0, None), 30.0)):
+        items = {
+            name: replace(scene.objects[name], mesh=scene.objects[name].mesh.with_crease(angle))
+            for name, angle in zip(names, angles, strict=True)
+        }
+        assert crease_of(items) == expected
+    bare = {name: replace(item, mesh=replace(item.mesh, normal_faces=None)) for name, item in scene.objects.items()}
+    assert crease_of(bare) is None

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import gc
+import threading
+import weakref
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from diffrender.geometry import topology as topology_module
 from diffrender.geometry.primitives import box, icosphere, plane, torus
 from diffrender.geometry.topology import Topology, join_topologies
 
@@ -192,3 +197,99 @@ def test_each_property_is_computed_once() -> None:
     assert topology.edge_corners is topology.edge_corners
     assert topology.edge_pairs is topology.edge_pairs
     assert topology.face_component is topology.face_component
+
+
+def test_a_topology_of_the_same_faces_knows_what_is_known_and_finds_the_rest_anew() -> None:
+    vertices, faces = icosphere(1)
+    first = Topology.of(faces)
+    assert first.is_closed and first.weld(vertices).is_outward(vertices)
+    sides = first.edge_sides
+    again = Topology.of(faces)
+    assert again is not first and again.edges is first.edges and again.edge_sides is sides
+    mirrored = vertices * torch.tensor([-1.0, 1.0, 1.0])
+    assert again.weld(mirrored) is again and not again.is_outward(mirrored)
+    assert Topology.of(faces.clone()).edges is not first.edges
+    changed = faces.clone()
+    before = Topology.of(changed).edges
+    changed[0] = torch.tensor([0, 20, 41])
+    assert not torch.equal(Topology.of(changed).edges, before)
+
+
+def test_unshared_vertices_are_welded_anew_as_they_coincide_now() -> None:
+    shared, faces = icosphere(1)
+    vertices, own = shared[faces.reshape(-1)], torch.arange(faces.numel()).reshape(-1, 3)
+    first = Topology.of(own).weld(vertices)
+    assert first.is_closed and first.is_outward(vertices)
+    again = Topology.of(own).weld(2 * vertices)
+    assert again.edges is first.edges and again.is_outward(2 * vertices)
+    mirrored = vertices * torch.tensor([1.0, 1.0, -1.0])
+    assert not Topology.of(own).weld(mirrored).is_outward(mirrored)
+    torn = vertices + torch.tensor([0.1, 0.0, 0.0]) * (torch.arange(len(vertices)) < 3)[:, None]
+    apart = Topology.of(own).weld(torn)
+    assert apart.n_components == 2
+    # The other way round: what coincides now, and did not before.
+    joined = Topology.of(own).weld(vertices)
+    assert joined.is_closed and joined.n_components == 1
+
+
+def test_few_topologies_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology_module, "MOST_RECENT_FACES", 200)
+    recent: list[Any] = []
+    monkeypatch.setattr(topology_module, "_recent", recent)
+    several = [icosphere(1)[1] for _ in range(4)]  # of 80 faces
+    for faces in several:
+        Topology.of(faces)
+    assert [id(known.faces) for known in recent] == [id(faces) for faces in several[2:]]
+    Topology.of(icosphere(2)[1])  # of 320
+    assert len(recent) == 1
+    for _ in range(40):
+        Topology.of(torch.zeros(0, 3, dtype=torch.int64))
+    assert len(recent) == topology_module.MOST_RECENT
+
+
+def test_building_meshes_again_and_again_keeps_nothing_more() -> None:
+    vertices, faces = icosphere(1)
+    born: list[weakref.ref[Topology]] = []
+    for step in range(20):
+        topology = Topology.of(faces)
+        born.append(weakref.ref(topology))
+        topology.weld(vertices * (1 + step)).seams(faces.clone())
+        assert len(topology._seams) == 1
+    del topology
+    gc.collect()
+    assert sum(reference() is not None for reference in born) == 1
+    kept = Topology.of(faces)
+    for _ in range(20):
+        kept.seams(faces.clone())
+    assert len(kept._seams) == topology_module.MOST_SEAMS
+
+
+def test_faces_that_change_without_a_trace_are_noticed() -> None:
+    array = icosphere(1)[1].numpy().copy()
+    faces = torch.from_numpy(array)
+    before = Topology.of(faces).edges
+    array[0] = [0, 20, 41]
+    assert not torch.equal(Topology.of(faces).edges, before)
+
+
+def test_what_inference_mode_computes_does_not_leave_it() -> None:
+    faces = icosphere(1)[1]
+    with torch.inference_mode():
+        assert Topology.of(faces).edges.is_inference()
+    assert not Topology.of(faces).edges.is_inference()
+
+
+def test_threads_may_build_topologies_at_once() -> None:
+    several = [icosphere(1)[1] for _ in range(30)]
+    found: list[bool] = []
+
+    def build() -> None:
+        for _ in range(20):
+            found.extend(Topology.of(faces).faces is faces for faces in several)
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 * 20 * 30 and all(found)

@@ -4,7 +4,7 @@ import torch
 from support.op_problems import gather_problem as problem
 from support.triangle_soups import assert_same_bits, both_dtypes, every_backend
 
-from diffrender.ops.gather_samples import gather_samples
+from diffrender.ops.gather_samples import Cuts, gather_samples
 
 
 @every_backend
@@ -25,14 +25,30 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
 
 
 @every_backend
+@both_dtypes
+def test_cut_pixels_have_samples_of_different_weight(backend: str, dtype: torch.dtype) -> None:
+    # Of 1 x 4 pixels the first and the third are cut; the samples of the first see 5 and 4, of the third nothing and 4.
+    face_id = torch.tensor([[[3, 4, 4, 6]]])
+    offsets = torch.tensor([[[0.25, 0.5], [0.75, 0.5]], [[0.5, 0.125], [0.5, 0.625]]], dtype=dtype)
+    weight = torch.tensor([[0.25, 0.75], [0.5, 0.5]], dtype=dtype)
+    cuts = Cuts(torch.tensor([0, 2]), torch.tensor([[5, 4], [-1, 4]]), offsets, weight)
+    none = torch.zeros(0, dtype=torch.int64)
+    samples = gather_samples(face_id, none, none[:, None], offsets[0, :1], cuts, backend=backend)
+    assert samples.pixel.tolist() == [0, 0, 1, 2, 3] and samples.face_id.tolist() == [4, 5, 4, 4, 6]
+    assert samples.xy_px.tolist() == [[0.75, 0.5], [0.25, 0.5], [1.5, 0.5], [2.5, 0.625], [3.5, 0.5]]
+    assert samples.weight.tolist() == [0.75, 0.25, 1, 0.5, 1]
+
+
+@every_backend
 def test_every_covered_sample_is_there_once_and_pixels_stand_together(backend: str) -> None:
-    face_id, refined, sample_face_id, offsets = problem(torch.float64)
-    samples = gather_samples(face_id, refined, sample_face_id, offsets, backend=backend)
+    face_id, refined, sample_face_id, offsets, cuts = problem(torch.float64)
+    samples = gather_samples(face_id, refined, sample_face_id, offsets, cuts, backend=backend)
     assert bool((samples.pixel.diff() >= 0).all())
     assert bool((samples.face_id >= 0).all())
     coverage = torch.zeros(face_id.numel(), dtype=torch.float64).index_add(0, samples.pixel, samples.weight)
     expected = (face_id.reshape(-1) >= 0).double()
     expected[refined] = (sample_face_id >= 0).double().mean(1)
+    expected[cuts.pixel] = (cuts.weight * (cuts.face_id >= 0)).sum(1)
     torch.testing.assert_close(coverage, expected)
     pixel = samples.xy_px.floor().long()
     assert torch.equal((samples.view * 13 + pixel[:, 1]) * 21 + pixel[:, 0], samples.pixel)
@@ -40,7 +56,7 @@ def test_every_covered_sample_is_there_once_and_pixels_stand_together(backend: s
 
 @every_backend
 def test_nothing_refined_nothing_covered_no_views(backend: str) -> None:
-    face_id, refined, sample_face_id, offsets = problem(torch.float32)
+    face_id, refined, sample_face_id, offsets, _ = problem(torch.float32)
     plain = gather_samples(face_id, refined[:0], sample_face_id[:0], offsets, backend=backend)
     assert torch.equal(plain.pixel, torch.nonzero(face_id.reshape(-1) >= 0)[:, 0])
     none = gather_samples(face_id * 0 - 1, refined, sample_face_id * 0 - 1, offsets, backend=backend)
@@ -50,12 +66,14 @@ def test_nothing_refined_nothing_covered_no_views(backend: str) -> None:
 
 @every_backend
 def test_views_together_are_the_views_one_by_one(backend: str) -> None:
-    face_id, refined, sample_face_id, offsets = problem(torch.float32, (3, 13, 21))
-    together = gather_samples(face_id, refined, sample_face_id, offsets, backend=backend)
+    face_id, refined, sample_face_id, offsets, cuts = problem(torch.float32, (3, 13, 21))
+    together = gather_samples(face_id, refined, sample_face_id, offsets, cuts, backend=backend)
     for n in range(3):
         mine, of_view = together.view == n, refined // (13 * 21) == n
+        cut = Cuts(*(part[cuts.pixel // (13 * 21) == n] for part in cuts))
+        cut = cut._replace(pixel=cut.pixel - n * 13 * 21)
         alone = gather_samples(
-            face_id[n : n + 1], refined[of_view] - n * 13 * 21, sample_face_id[of_view], offsets, backend=backend
+            face_id[n : n + 1], refined[of_view] - n * 13 * 21, sample_face_id[of_view], offsets, cut, backend=backend
         )
         assert_same_bits(together.pixel[mine] - n * 13 * 21, alone.pixel)
         assert_same_bits(tuple(part[mine] for part in together[2:]), alone[2:])

@@ -24,6 +24,7 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.silhouettes import silhouettes
 from diffrender.ops.supersample_silhouettes import AntialiasPlan, supersample_silhouettes
+from diffrender.ops.supersample_silhouettes.cut_pixels import choose_pixels
 
 
 def plan_of(
@@ -39,8 +40,8 @@ def plan_of(
 @every_backend
 @both_dtypes
 def test_worked_example(backend: str, dtype: torch.dtype) -> None:
-    # A square from (1, 1) to (3, 3) before another one, twice as large: the outline of the first passes eight pixels
-    # along each side, from within or from without; what lies beyond it is the second, and beyond that nothing.
+    # A square of two pixels before another one, twice as large: the outline of the first cuts one pixel along each side
+    # in two, and has corners in four; what lies beyond it is the second, and beyond that nothing.
     near_square = torch.tensor([[1.25, 1.25, 1], [3.25, 1.25, 1], [3.25, 3.25, 1], [1.25, 3.25, 1]])
     far_square = torch.tensor([[0.25, 0.25, 2], [4.25, 0.25, 2], [4.25, 4.25, 2], [0.25, 4.25, 2]])
     verts = parallel_points(torch.cat([near_square, far_square]).to(dtype))[None]
@@ -50,15 +51,19 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
         verts, Topology(faces), raster_of(verts, faces, backend), offsets, near=0.1, backend=backend
     )
     rows, columns = found.pixel // WIDTH, found.pixel % WIDTH
-    ring_of = {1: [(i, j) for i in range(1, 4) for j in range(1, 4) if (i, j) != (2, 2)],
-               2: [(i, j) for i in range(5) for j in range(5) if i in (0, 4) or j in (0, 4)]}  # fmt: skip
-    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == sorted(ring_of[1] + ring_of[2])
+    corners = [(i, j) for ends in ((1, 3), (0, 4)) for i in ends for j in ends]
+    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == sorted(corners)
     # In the pixel of the first one's corner the sample before the corner sees the second one, the other the first.
     sees = dict(
         zip(zip(rows.tolist(), columns.tolist(), strict=True), (found.sample_face_id // 2).tolist(), strict=True)
     )
     assert sees[1, 1] == [1, 0] and sees[3, 3] == [0, 1] and sees[0, 0] == [-1, 1] and sees[1, 3] == [1, 1]
-    assert found.samples.weight.sum().item() == 16  # all of the larger one: either sample 16 times
+    # All of the larger one: nine whole pixels, the halves along its sides, and half of two corners.
+    assert found.samples.weight.sum().item() == pytest.approx(9 + 6 * 0.75 + 6 * 0.25 + 1, abs=1e-4)
+    near = found.samples.face_id < 2
+    share = torch.zeros(HEIGHT * WIDTH, dtype=dtype).index_add(0, found.samples.pixel, found.samples.weight * near)
+    sides = {(1, 2): 0.75, (2, 1): 0.75, (2, 3): 0.25, (3, 2): 0.25, (2, 2): 1}
+    assert {at: share[at[0] * WIDTH + at[1]].item() for at in sides} == pytest.approx(sides, abs=1e-5)
     # Both squares' outlines are seen in full: 4 x 2 px before the second one, 4 x 4 px before nothing.
     length = found.segments.normal_px.norm(dim=1)
     inner = torch.zeros(len(length), dtype=torch.bool)
@@ -78,13 +83,20 @@ def test_it_is_contours_and_probe_one_after_the_other(kind: str, backend: str) -
     found = plan_of(verts, faces, backend, 4, extra_pixels)
     lines = segments_of(verts, faces, backend)
     expected = torch.cat([lines.pixel, torch.nonzero(extra_pixels.reshape(-1))[:, 0]]).unique()
-    assert torch.equal(found.pixel, expected)
-    corner = torch.stack([expected % WIDTH, expected // WIDTH % HEIGHT], 1)
-    xy = (corner[:, None] + offsets_of(4, torch.float64)).reshape(-1, 2)
-    view = (expected // (HEIGHT * WIDTH)).repeat_interleave(4)
     bins = raster_of(verts, faces, backend).bins
+    refined, pixel, _, _ = choose_pixels(lines, extra_pixels, extra_pixels.numel(), HEIGHT, WIDTH)
+    assert torch.equal(found.pixel, refined) and torch.equal(torch.cat([refined, pixel]).unique(), expected)
+    corner = torch.stack([refined % WIDTH, refined // WIDTH % HEIGHT], 1)
+    xy = (corner[:, None] + offsets_of(4, torch.float64)).reshape(-1, 2)
+    view = (refined // (HEIGHT * WIDTH)).repeat_interleave(4)
     face, _ = query_visibility(verts, faces, view, xy, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
     assert torch.equal(found.sample_face_id.reshape(-1), face)
+    # The samples of cut pixels are what their places see, and make up the pixel at most.
+    of_cut = torch.isin(found.samples.pixel, pixel)
+    _, view, face, xy, weight = (part[of_cut] for part in found.samples)
+    seen, _ = query_visibility(verts, faces, view, xy, HEIGHT, WIDTH, bins=bins, near=0.1, backend=backend)
+    assert torch.equal(seen, face) and 0 < len(face) <= 3 * len(pixel)
+    assert weight.max() <= 1 and weight.sum() <= len(pixel)
 
 
 @every_backend

@@ -25,8 +25,6 @@ SMALL = (
     *(f"material.{name}.resolution=64" for name in ("base_color", "roughness", "metallic")),
     "lights.sky.resolution=16",
     "optimize.steps=50",
-    "optimize.resolution=null",
-    "optimize.mesh.vertices.remesh.stop=25",
 )
 
 

@@ -76,8 +76,9 @@ def test_one_mesh_cut_into_two_objects_looks_the_same(edges):
     cameras = oblique_cameras(2, 48)
     one, two = render(whole, cameras, edges), render(scene_of(*parts), cameras, edges)
     assert torch.equal(one.face_id, two.face_id) and torch.equal(one.depth, two.depth)
-    # The cut is a boundary, so its pixels are supersampled: equal up to the interpolation inside a pixel.
-    assert_images_agree(one.rgba, two.rgba, error_at_most=1e-6 if isinstance(edges, Hard) else 0.03)
+    # The cut is a boundary, so its pixels are supersampled, also where the outline alone would cut them in two.
+    bounds = {"error_at_most": 1e-6} if isinstance(edges, Hard) else {"error_at_most": 0.1, "rms_at_most": 0.005}
+    assert_images_agree(one.rgba, two.rgba, **bounds)
 
 
 def test_hidden_objects_get_no_gradient_and_visible_ones_their_own():

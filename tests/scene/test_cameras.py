@@ -162,3 +162,13 @@ def test_errors():
         Cameras.perspective(torch.zeros(1, 3))
     with pytest.raises(ShapeError, match="up must not be parallel"):
         Cameras.perspective(torch.tensor([[0.0, 2.0, 0.0]]))
+
+
+def test_a_wide_parallel_view_is_projected_as_precisely_as_float32_allows() -> None:
+    eye = torch.tensor([[1.0, 2.0, 3.0]])
+    points = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    for view_height in (1e2, 1e5):
+        cameras = Cameras.parallel(eye * view_height, view_height=view_height, height=1024, width=1024)
+        exact = Cameras.parallel(eye.double() * view_height, view_height=view_height, height=1024, width=1024)
+        found, expected = (c.project(points.to(c.focal_px.dtype) * view_height)[..., :2] for c in (cameras, exact))
+        assert float((found.double() - expected).abs().max()) < 1e-3

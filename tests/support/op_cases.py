@@ -20,7 +20,7 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.blur import blur
 from diffrender.ops.blur.numba_cpu import BAND
 from diffrender.ops.changes_across import changes_across
-from diffrender.ops.gather_samples import gather_samples
+from diffrender.ops.gather_samples import Samples, gather_samples
 from diffrender.ops.ggx import ggx
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
@@ -204,9 +204,14 @@ def _supersampled(arguments: Arguments, result: Any) -> Any:
     # Of two degenerate faces that coincide (f and f + 30) rounding of the position decides.
     faces = arguments["topology"].faces
     half = len(faces) // 2
-    twins = torch.equal(faces[half:], faces[:half].flip(1))
-    outside = result.outside
-    return result._replace(outside=outside._replace(face_id=outside.face_id % half if twins else outside.face_id))
+    if not torch.equal(faces[half:], faces[:half].flip(1)):
+        return result
+    outside = result.outside._replace(face_id=result.outside.face_id % half)
+    samples = result.samples._replace(face_id=result.samples.face_id % half)
+    order = samples.xy_px[:, 0].argsort(stable=True)
+    for key in (samples.face_id, samples.pixel):
+        order = order[key[order].argsort(stable=True)]
+    return result._replace(outside=outside, samples=Samples(*(part[order] for part in samples)))
 
 
 def _several_images(dtype: torch.dtype, seed: int) -> Arguments:
@@ -284,7 +289,7 @@ _CASES = (
         gather_samples,
         grid(gather_samples, make.gather_problem, n_samples=(1, 3, 4, 16)),
         grid(gather_samples, make.gather_problem, size=((2, 300, 400),)),
-        empty=(("R",), ("N", "R")),
+        empty=(("R",), ("C",), ("N", "R", "C")),
         tolerance=(0, 0),
     ),
     OpCase(

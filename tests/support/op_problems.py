@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
+from diffrender.ops.gather_samples import Cuts
 from diffrender.ops.mip_pyramid import MipPyramid, mip_pyramid
 from diffrender.ops.rasterize import FaceBins, Raster, rasterize
 from diffrender.ops.sample_shadow_map import Occluders
@@ -73,13 +74,22 @@ def changes_problem(dtype: torch.dtype = F64, n_edges: int = 300, n_channels: in
 
 def gather_problem(
     dtype: torch.dtype, size: tuple[int, int, int] = (2, 13, 21), n_samples: int = 4
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return faces at pixel centres, a tenth of the pixels to refine, the faces at their samples, and offsets."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Cuts]:
+    """Return faces at centres, a tenth of the pixels to refine, the faces at their samples, offsets, and cut pixels."""
     generator = torch.Generator().manual_seed(n_samples)
     face_id = torch.randint(-2, 5, size, generator=generator).clamp_min(-1)
     refined = torch.nonzero(torch.rand(face_id.numel(), generator=generator) < 0.1)[:, 0]
     sample_face_id = torch.randint(-2, 5, (len(refined), n_samples), generator=generator).clamp_min(-1)
-    return face_id, refined, sample_face_id, torch.rand(n_samples, 2, generator=generator, dtype=dtype)
+    offsets = torch.rand(n_samples, 2, generator=generator, dtype=dtype)
+    is_cut = torch.rand(face_id.numel(), generator=generator) < 0.1
+    cut = torch.nonzero(is_cut.index_fill(0, refined, False))[:, 0]
+    cuts = Cuts(
+        cut,
+        torch.randint(-2, 5, (len(cut), 3), generator=generator).clamp_min(-1),
+        torch.rand(len(cut), 3, 2, generator=generator, dtype=dtype),
+        torch.rand(len(cut), 3, generator=generator, dtype=dtype).softmax(1),
+    )
+    return face_id, refined, sample_face_id, offsets, cuts
 
 
 GGX_INPUTS = ("normal", "to_camera", "to_light", "base_color", "metallic", "roughness")

@@ -27,7 +27,7 @@ def split_parts(found: RemeshedObject, items: Mapping[str, Object]) -> dict[str,
     if len(items) == 1:
         whole = torch.arange(found.mesh.n_vertices, device=found.mesh.vertices.device)
         return {name: RemeshedPart(found.mesh, whole) for name in items}
-    crease = _crease_of(items)
+    crease = crease_of(items)
     parts = {}
     for label, (name, item) in enumerate(items.items()):
         own, mesh = found.labels == label, found.mesh
@@ -43,12 +43,19 @@ def split_parts(found: RemeshedObject, items: Mapping[str, Object]) -> dict[str,
     return {name: part._replace(mesh=joined[name].mesh) for name, part in parts.items()}
 
 
-def _crease_of(items: Mapping[str, Object]) -> float | None:
-    """Return the angle of hard edges of a surface; None if it is smooth, with one normal at each position."""
+def crease_of(items: Mapping[str, Object]) -> float | None:
+    """Return the angle of hard edges of a surface; None if it is smooth, with one normal at each position.
+
+    Parts share their normals, and so have one angle: the smallest that any of them states.
+    """
     meshes = [item.mesh for item in items.values()]
-    if meshes[0].crease_deg is not None:
-        return meshes[0].crease_deg
+    stated = [mesh.crease_deg for mesh in meshes if mesh.crease_deg is not None]
+    if stated:
+        return min(stated)
+    numbers = [mesh.normal_faces.reshape(-1) for mesh in meshes if mesh.normal_faces is not None]
+    if not numbers:
+        return None
     # Parts have the numbers of their normals in common.
-    normals = torch.cat([mesh.normal_faces.reshape(-1) for mesh in meshes if mesh.normal_faces is not None])
+    normals = torch.cat(numbers)
     positions = torch.cat([mesh.vertices[mesh.faces].reshape(-1, 3) for mesh in meshes])
     return GIVEN_CREASE_DEG if len(normals.unique()) > len(positions.unique(dim=0)) else None

@@ -28,10 +28,30 @@ class Samples(NamedTuple):
     weight: Tensor
 
 
+class Cuts(NamedTuple):
+    """C pixels that a silhouette cuts in two, which have K samples of different weight.
+
+    pixel: [C] int64 (n H + i) W + j, ascending; none of them is refined.
+    face_id: [C, K] int64 what the samples see, -1 for nothing.
+    offsets: [C, K, 2] where in its pixel each sample is, (x, y) in 0..1. weight: [C, K] share of the pixel.
+    """
+
+    pixel: Tensor
+    face_id: Tensor
+    offsets: Tensor
+    weight: Tensor
+
+
 def gather_samples(
-    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, *, backend: str | None = None
+    face_id: Tensor,
+    refined: Tensor,
+    sample_face_id: Tensor,
+    offsets: Tensor,
+    cuts: Cuts | None = None,
+    *,
+    backend: str | None = None,
 ) -> Samples:
-    """List one sample at the centre of each covered plain pixel, and every covered one of S in each refined pixel.
+    """List a sample at the centre of covered plain pixels, and those that are covered in refined and in cut pixels.
 
     A sample at a centre has weight 1, one of S has 1 / S; what sees no face is not listed. Not differentiable.
 
@@ -39,14 +59,24 @@ def gather_samples(
     refined: [R] int64 (n H + i) W + j, ascending.
     sample_face_id: [R, S] int64 what the samples in refined pixels see, -1 for nothing.
     offsets: [S, 2] where in its pixel each sample is, (x, y) in 0..1; its dtype is that of the result.
+    cuts: the pixels that are cut in two; None: there are none.
     """
+    if cuts is None:
+        none = face_id.new_zeros(0)
+        cuts = Cuts(none, none.reshape(0, 3), offsets.new_zeros(0, 3, 2), offsets.new_zeros(0, 3))
     check_tensors(
         "gather_samples",
         face_id=(face_id, "int64: N H W"),
         refined=(refined, "int64: R"),
         offsets=(offsets, "S 2"),
         sample_face_id=(sample_face_id, "int64: R S"),
+        **{
+            "cuts.pixel": (cuts.pixel, "int64: C"),
+            "cuts.face_id": (cuts.face_id, "int64: C K"),
+            "cuts.offsets": (cuts.offsets, "C K 2"),
+            "cuts.weight": (cuts.weight, "C K"),
+        },
     )
     _, module = implementation("gather_samples", face_id.device, backend)
     with torch.no_grad():
-        return Samples(*module.forward(face_id, refined, sample_face_id, offsets))
+        return Samples(*module.forward(face_id, refined, sample_face_id, offsets, cuts))

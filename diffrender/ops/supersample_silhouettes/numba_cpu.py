@@ -13,13 +13,14 @@ from diffrender import memory
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.as_numpy import as_numpy
-from diffrender.ops.gather_samples import Samples
+from diffrender.ops.gather_samples import Cuts, Samples
 from diffrender.ops.gather_samples.numba_cpu import forward as gather_samples
 from diffrender.ops.numba_raster import TILE, box_in_tile, corner_of_tile, inward_edges, load_corners, misses_box
 from diffrender.ops.query_visibility.numba_cpu import draw_points, file_points, sort_points
 from diffrender.ops.rasterize import FaceBins, Raster
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.numba_cpu import forward as silhouettes
+from diffrender.ops.supersample_silhouettes.cut_pixels_numba import find_cut_pixels, place_cuts
 from diffrender.ops.supersample_silhouettes.op import (
     OUTSIDE_PX,
     TOUCHING_DEPTH,
@@ -285,19 +286,36 @@ def forward(
     center_face, center_depth, bins = raster.face_id[..., 0], raster.depth[..., 0], raster.bins
     height, width = center_face.shape[1:]
     segments = SilhouetteSegments(*silhouettes(verts_hom, topology, bins.facing, center_depth, near, jumps))
-    segment_pixel, segment_xy, normal = as_numpy(segments.pixel, segments.xy_px, segments.normal_px)
-    is_refined = np.zeros(center_face.numel(), np.bool_) if extra_pixels is None else extra_pixels.numpy().flatten()
-    is_refined[segment_pixel] = True
-    pixels = np.flatnonzero(is_refined)
-    xy = np.empty_like(segment_xy)
-    parallel_for(step_outside, len(xy), 4096, segment_xy, normal, xy)
+    segment_pixel, segment_xy, normal, edge = as_numpy(
+        segments.pixel, segments.xy_px, segments.normal_px, segments.edge
+    )
+    n_segments = len(segment_pixel)
+    pixels, cut_pixel, run, points, weights = find_cut_pixels(
+        segment_pixel, edge, segment_xy, normal, extra_pixels, (len(center_face), height, width)
+    )
+
+    # Points just outside the segments, and those of cut pixels.
+    n_cut = len(cut_pixel)
+    xy = memory.empty((n_segments + 3 * n_cut, 2), torch.float64).numpy()
+    view = memory.empty((len(xy),), torch.int64).numpy()
+    parallel_for(step_outside, n_segments, 4096, segment_xy, normal, xy)
+    np.floor_divide(segment_pixel, height * width, out=view[:n_segments])
+    cuts = Cuts(
+        torch.from_numpy(cut_pixel),
+        memory.empty((n_cut, 3), torch.int64),
+        memory.empty((n_cut, 3, 2), offsets.dtype),
+        memory.empty((n_cut, 3), offsets.dtype),
+    )
+    outputs = (cuts.offsets.numpy(), cuts.weight.numpy(), view[n_segments:], xy[n_segments:])
+    place_cuts(cut_pixel, run, points, weights, height, width, *outputs)
     verts, faces, offset_array = as_numpy(verts_hom, topology.faces, offsets)
-    view = segment_pixel // (height * width)
     sample_face_id, outside_face, outside_depth = query_tiles(
         verts, faces, bins, (height, width), near, pixels, offset_array, view, xy
     )
+    cuts.face_id.numpy()[:] = outside_face[n_segments:].reshape(-1, 3)
+    xy, outside_face, outside_depth = xy[:n_segments], outside_face[:n_segments], outside_depth[:n_segments]
     pixel = torch.from_numpy(pixels)
-    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets))
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, cuts))
     touches = np.empty(len(xy), np.bool_)
     at = (segment_pixel, segment_xy, segments.depth.numpy(), outside_face, outside_depth, touches)
     parallel_for(find_touching, len(xy), 4096, verts, faces, height * width, *at)

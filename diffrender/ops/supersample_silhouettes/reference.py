@@ -7,13 +7,14 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
-from diffrender.ops.gather_samples import Samples
+from diffrender.ops.gather_samples import Cuts, Samples
 from diffrender.ops.gather_samples.reference import forward as gather_samples
 from diffrender.ops.query_visibility.reference import forward as query_visibility
 from diffrender.ops.rasterize import Raster
 from diffrender.ops.reference_raster import covers, depth_of, edge_functions
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.reference import forward as silhouettes
+from diffrender.ops.supersample_silhouettes.cut_pixels import choose_pixels
 from diffrender.ops.supersample_silhouettes.op import (
     OUTSIDE_PX,
     TOUCHING_DEPTH,
@@ -37,18 +38,18 @@ def forward(
     height, width = center_face.shape[1:]
     n_pixels = height * width
     segments = SilhouetteSegments(*silhouettes(verts_hom, topology, bins.facing, center_depth, near, jumps))
-    is_refined = torch.zeros(center_face.numel(), dtype=torch.bool, device=center_face.device)
-    if extra_pixels is not None:
-        is_refined |= extra_pixels.reshape(-1)
-    is_refined[segments.pixel] = True
-    pixel = torch.nonzero(is_refined)[:, 0]
+    pixel, cut_pixel, points, weights = choose_pixels(segments, extra_pixels, center_face.numel(), height, width)
 
-    corner = torch.stack([pixel % width, pixel // width % height], 1)
-    xy = (corner[:, None] + offsets.double()).reshape(-1, 2)
-    view = (pixel // n_pixels).repeat_interleave(len(offsets))
-    sample_face_id, _ = query_visibility(verts_hom, topology.faces, view, xy, height, width, bins, near)
-    sample_face_id = sample_face_id.reshape(len(pixel), len(offsets))
-    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets))
+    def seen_at(pixel: Tensor, offsets: Tensor) -> Tensor:
+        corner = torch.stack([pixel % width, pixel // width % height], 1)
+        xy = corner[:, None] + offsets.double()
+        view = (pixel // n_pixels).repeat_interleave(xy.shape[1])
+        found, _ = query_visibility(verts_hom, topology.faces, view, xy.reshape(-1, 2), height, width, bins, near)
+        return found.reshape(xy.shape[:2])
+
+    sample_face_id, cut_face_id = seen_at(pixel, offsets), seen_at(cut_pixel, points)
+    cuts = Cuts(cut_pixel, cut_face_id, points.to(offsets.dtype), weights.to(offsets.dtype))
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, cuts))
 
     view = segments.pixel // n_pixels
     xy = segments.xy_px + OUTSIDE_PX * torch.nn.functional.normalize(segments.normal_px.double(), dim=1)

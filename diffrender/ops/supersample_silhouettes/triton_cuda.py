@@ -1,6 +1,6 @@
 """Samples in silhouette pixels, and the visible segments, on CUDA. Decisions in float64, as in rasterize.
 
-Six host synchronisations: two of silhouettes, the number of refined pixels, one of the first query of a raster, the
+Nine host synchronisations: two of silhouettes, four of the choice of pixels, one of the first query of a raster, the
 numbers of visible segments and of points outside them, and one of gather_samples.
 """
 
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
-from diffrender.ops.gather_samples import Samples
+from diffrender.ops.gather_samples import Cuts, Samples
 from diffrender.ops.gather_samples.triton_cuda import forward as gather_samples
 from diffrender.ops.query_visibility.triton_cuda import forward as query_visibility
 from diffrender.ops.rasterize import Raster
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.triton_cuda import forward as silhouettes
+from diffrender.ops.supersample_silhouettes.cut_pixels import choose_pixels
 from diffrender.ops.supersample_silhouettes.op import (
     OUTSIDE_PX,
     TOUCHING_DEPTH,
@@ -160,23 +161,26 @@ def forward(
     height, width = center_face.shape[1:]
     verts, faces, offsets = verts_hom.contiguous(), topology.faces.contiguous(), offsets.contiguous()
     segments = SilhouetteSegments(*silhouettes(verts, topology, bins.facing, center_depth, near, jumps))
-    is_refined = center_face.new_zeros(center_face.numel(), dtype=torch.bool)
-    if extra_pixels is not None:
-        is_refined |= extra_pixels.reshape(-1)
-    pixel = torch.nonzero(is_refined.index_fill_(0, segments.pixel, True))[:, 0]
+    pixel, cut_pixel, points, weights = choose_pixels(segments, extra_pixels, center_face.numel(), height, width)
 
-    # Samples and points outside are looked up together.
-    n_samples, n_segments = len(pixel) * len(offsets), len(segments.pixel)
-    view = pixel.new_empty(n_samples + n_segments)
-    xy = segments.xy_px.new_empty((n_samples + n_segments, 2))
+    # Samples, points outside and points of cut pixels are looked up together.
+    n_samples, n_segments, n_points = len(pixel) * len(offsets), len(segments.pixel), 3 * len(cut_pixel)
+    view = pixel.new_empty(n_samples + n_segments + n_points)
+    xy = segments.xy_px.new_empty((len(view), 2))
+    row = cut_pixel // width
+    corner = torch.stack([cut_pixel % width, row % height], 1)
+    view[n_samples + n_segments :] = (row // height).repeat_interleave(3, output_size=n_points)
+    xy[n_samples + n_segments :] = (corner[:, None] + points).reshape(-1, 2)
     launch(
-        place_points, triton.cdiv(len(view), BLOCK), pixel, offsets, segments.pixel, segments.xy_px,
+        place_points, triton.cdiv(n_samples + n_segments, BLOCK), pixel, offsets, segments.pixel, segments.xy_px,
         segments.normal_px, view, xy, n_samples, max(1, len(offsets)), n_segments, height, width,
         OUTSIDE=OUTSIDE_PX, BLOCK=BLOCK, **EXACT,
     )  # fmt: skip
     face, depth = query_visibility(verts, faces, view, xy, height, width, bins, near)
     sample_face_id = face[:n_samples].reshape(len(pixel), len(offsets))
-    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets))
-    outside = (part[n_samples:] for part in (view, xy, face, depth))
+    cut_face_id = face[n_samples + n_segments :].reshape(-1, 3)
+    cuts = Cuts(cut_pixel, cut_face_id, points.to(offsets.dtype), weights.to(offsets.dtype))
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, cuts))
+    outside = (part[n_samples : n_samples + n_segments] for part in (view, xy, face, depth))
     found = find_visible_segments(verts, faces, segments, *outside)
     return AntialiasPlan(samples, *found, pixel, sample_face_id)

@@ -32,15 +32,16 @@ def read_stl(path: Path) -> MeshFile:
 
     Normals of facets are not used: they are those of the triangles. Raises DataError if the file is damaged or cut off.
     """
-    data = path.read_bytes().removeprefix(BOM_UTF8)
+    data = path.read_bytes()
+    text = data.removeprefix(BOM_UTF8)
     n_facets = int.from_bytes(data[HEADER : HEADER + 4], "little")
     wanted = HEADER + 4 + n_facets * FACET.itemsize
     # Texts have no zero bytes; the header of a binary file may begin as they do.
-    is_text = data.lstrip()[:5].lower() == b"solid" and b"\0" not in data[: HEADER + 4 + FACET.itemsize]
+    is_text = text.lstrip()[:5].lower() == b"solid" and b"\0" not in text[: HEADER + 4 + FACET.itemsize]
     if len(data) >= HEADER + 4 and (len(data) == wanted or not is_text):
         mesh = _read_binary(path, data, n_facets, wanted)
     elif is_text:
-        mesh = _read_ascii(path, data)
+        mesh = _read_ascii(path, text)
     else:
         raise DataError(f"{path}: is not an STL file: it is {len(data)} bytes long and does not start with 'solid'")
     return MeshFile(path, [Piece(path.stem, "material", None)], longest_side([mesh.positions]), lambda _: mesh)
@@ -49,7 +50,7 @@ def read_stl(path: Path) -> MeshFile:
 def _read_binary(path: Path, data: bytes, n_facets: int, wanted: int) -> RawMesh:
     n_whole, n_more = divmod(len(data) - HEADER - 4, FACET.itemsize)
     notes: tuple[str, ...] = ()
-    if not n_more and (n_facets < n_whole or n_facets == UNKNOWN):
+    if not n_more and n_whole and n_facets in (0, UNKNOWN):
         notes = (f"its header states {n_facets} triangles, but its length is that of {n_whole}, which are read",)
         n_facets = n_whole
     elif len(data) > wanted and n_facets:

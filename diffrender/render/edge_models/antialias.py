@@ -28,7 +28,8 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 class Antialias(EdgeModel):
     """The image under a box filter one pixel wide, with its gradient.
 
-    Pixels that contain a silhouette segment are the mean of samples x samples points, all others show their centre.
+    Pixels that one straight silhouette cuts in two are the mean of both halves, weighted by their exact areas; others
+    that contain silhouettes are the mean of samples x samples points, and all others show their centre.
     When a silhouette segment moves, its pixel changes by the length of the segment in it times the colour step across
     it, per pixel of motion. Silhouettes are those against the background, those of one surface in front of another,
     open boundaries, edges at which a surface changes its colour at a step, and the lines where separate parts
@@ -36,8 +37,8 @@ class Antialias(EdgeModel):
     part have no gradient. Where surfaces touch and the derivative to one side differs from that to the other, it is
     their mean if both have a silhouette there, and that without penetration if only one has.
 
-    samples: points per pixel along each axis in pixels with silhouettes, at least 1; default 4. Otherwise raises
-        ShapeError.
+    samples: points per pixel along each axis in pixels with several silhouettes, at least 1; default 4. Otherwise
+        raises ShapeError.
 
     In a scene file:
 
