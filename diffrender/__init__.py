@@ -61,7 +61,7 @@ _HOME = {
         ("DiffrenderError", "ConfigError", "DataError", "ShapeError", "MeshError", "BackendError", "FitError"),
         "diffrender.errors",
     ),
-    "PrecisionWarning": "diffrender.errors",
+    **dict.fromkeys(("PrecisionWarning", "NearPlaneWarning"), "diffrender.errors"),
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

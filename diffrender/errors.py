@@ -31,3 +31,7 @@ class FitError(DiffrenderError, RuntimeError):
 
 class PrecisionWarning(UserWarning):
     """Values are so large that their dtype does not resolve what is computed with them."""
+
+
+class NearPlaneWarning(UserWarning):
+    """Most of a scene is nearer to its cameras than they draw, as one in a very small unit is."""

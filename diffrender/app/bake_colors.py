@@ -66,8 +66,21 @@ def bake_file(
     else:
         write_ply(out, mesh, surface.base_color)
     if console is not None:
-        show_notes(notes_on_file(source, {name: part.all_notes for name, part in parts.items()}), console)
+        notes = notes_on_file(source, {name: part.all_notes for name, part in parts.items()})
+        show_notes([*notes, *_lost(data, out, to)], console)
     return out
+
+
+def _lost(data: MeshData, out: Path, to: str) -> list[str]:
+    """Return notes on what of a surface, besides its colour, the new file does not hold."""
+    is_ply = out.suffix.lower() == ".ply"
+    lost = [name.replace("_", " and ") for name in sorted(data.maps)] if is_ply or to == "vertices" else []
+    notes = (
+        [f"{out.name}: holds no textures of {', '.join(lost)}; bake to a texture in a GLB to keep them"] if lost else []
+    )
+    if is_ply and data.finish != Finish():
+        notes.append(f"{out.name}: PLY holds colours only, not how the material reflects or glows; GLB does")
+    return notes
 
 
 def _bake_to_vertices(source: Path, data: MeshData) -> tuple[Mesh, GltfSurface]:

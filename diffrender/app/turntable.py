@@ -80,15 +80,15 @@ def _bounding_ball(scene: Scene) -> tuple[Tensor, Tensor]:
     """Return the middle [3] of the bounding box of all vertices, and the largest distance [] from it."""
     vertices = torch.cat([item.vertices_w() for item in scene.objects.values()])
     center = (vertices.amin(0) + vertices.amax(0)) / 2
-    return center, (vertices - center).norm(dim=1).amax().clamp_min(1e-6)
+    return center, (vertices - center).norm(dim=1).amax().clamp_min(1e-30)
 
 
 def _place_camera(cameras: Cameras, up: Tensor, center: Tensor, radius: Tensor) -> Cameras:
     aspect = cameras.width / cameras.height
     width, height = (LONG_SIDE, round(LONG_SIDE / aspect)) if aspect > 1 else (round(LONG_SIDE * aspect), LONG_SIDE)
-    side = cameras.positions_w()[0].detach() - center
-    side = side - up * (side @ up)
-    if float(side.norm()) < 1e-6:
+    towards = cameras.positions_w()[0].detach() - center
+    side = towards - up * (towards @ up)
+    if float(side.norm()) <= 1e-6 * float(towards.norm()):
         # Seen straight from above, any side will do.
         helper = torch.zeros_like(up)
         helper[up.abs().argmin()] = 1.0

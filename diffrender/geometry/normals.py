@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 # Faces whose height is below this fraction of their length have no normal, and neither do vertices whose faces' normals
-# cancel down to this fraction: float32 positions are not that precise, and the direction's derivative is unbounded.
+# cancel down to LEAST_SUM: float32 positions are not that precise, and the direction's derivative is unbounded.
 LEAST_SHARE = 1e-8
+LEAST_SUM = 1e-5
 
 
 def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ def group_normals(vertices: Tensor, faces: Tensor, groups: Tensor, n_groups: int
     normals = normals.where(area > 0, 0)
     summed = precise.new_zeros(n_groups, 3).index_add(0, corner_group, normals.repeat_interleave(3, 0))
     length = torch.linalg.vector_norm(summed, dim=1, keepdim=True)
-    is_defined = length > LEAST_SHARE * total
+    is_defined = length > LEAST_SUM * total
     return (summed / length.where(is_defined, 1)).where(is_defined, 0).to(vertices.dtype)
 
 

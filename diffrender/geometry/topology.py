@@ -20,7 +20,8 @@ MOST_SEAMS = 8
 class EdgeCorners(NamedTuple):
     """The half-edges of each edge, as a list of lists (compressed rows).
 
-    corner: [3F] int64; a corner is 3 f + c, and its half-edge runs from faces[f, c] to faces[f, (c + 1) % 3].
+    corner: [3F] int64; a corner is 3 f + c, and its half-edge runs from faces[f, c] to faces[f, (c + 1) % 3]; those of
+        a face with a repeated corner are loops at its first.
     offset: [E + 1] int64; corner[offset[e] : offset[e + 1]] are the half-edges on edge e, one per face.
     """
 
@@ -129,8 +130,11 @@ class Topology:
 
     @cached_property
     def _sorted_half_edges(self) -> tuple[Tensor, Tensor, Tensor]:
-        start = self.welded_faces.reshape(-1)
-        end = self.welded_faces.roll(-1, 1).reshape(-1)
+        # A face with a repeated corner borders nothing: its half-edges are loops, and so on no edge of other faces.
+        faces = self.welded_faces
+        is_flat = (faces == faces.roll(-1, 1)).any(1, keepdim=True)
+        start = faces.where(~is_flat, faces[:, :1]).reshape(-1)
+        end = faces.roll(-1, 1).where(~is_flat, faces[:, :1]).reshape(-1)
         n_vertices = int(self.welded_faces.max()) + 1 if self.faces.numel() else 1
         key = torch.minimum(start, end) * n_vertices + torch.maximum(start, end)
         key, corner = key.sort(stable=True)
@@ -153,6 +157,19 @@ class Topology:
     def is_border(self) -> Tensor:
         """[E] bool: whether an edge has not exactly two faces."""
         return self._sorted_half_edges[2] != 2
+
+    @cached_property
+    def is_turned(self) -> Tensor | None:
+        """[E] bool: whether neighbours at an edge face different ways; None if none do.
+
+        Then not as many of them run along it one way as the other.
+        """
+        edges, corner, count = self._sorted_half_edges
+        forward = (self.welded_faces.reshape(-1)[corner] == edges[:, 0].repeat_interleave(count)).long()
+        edge = torch.arange(len(count), device=corner.device).repeat_interleave(count)
+        n_forward = torch.zeros_like(count).index_add(0, edge, forward)
+        found = (count > 1) & (2 * n_forward != count) & (edges[:, 0] != edges[:, 1])
+        return found if bool(found.any()) else None
 
     @cached_property
     def edge_of_corner(self) -> Tensor:
@@ -184,11 +201,13 @@ class Topology:
         """Return the edges [S] at which two faces meet with other numbers in `faces` at an end, and these numbers.
 
         faces: [F, 3] int64; the numbers that corners have, such as their own vertices or texture coordinates.
-        Returns edge [S] int64 and numbers [S, 2 (face), 2 (end)] int64, both faces with the same end first.
+        Returns edge [S] int64 and numbers [S, 2 (face), 2 (end)] int64, both faces with the same end first. Of an edge
+        with more than two faces, each face is compared with the next.
         """
         if id(faces) not in self._seams:
-            _, corner, count = self._sorted_half_edges
-            first = (count.cumsum(0) - count)[count == 2]
+            edges, corner, count = self._sorted_half_edges
+            owner = torch.arange(len(count), device=corner.device).repeat_interleave(count)
+            first = torch.nonzero((owner[1:] == owner[:-1]) & (edges[owner[1:], 0] != edges[owner[1:], 1]))[:, 0]
             two = torch.stack([corner[first], corner[first + 1]], 1)
             following = two - two % 3 + (two % 3 + 1) % 3
             numbers = faces.reshape(-1)[torch.stack([two, following], 2)]
@@ -197,11 +216,10 @@ class Topology:
             is_opposite = (start[:, 0] != start[:, 1])[:, None]
             other = torch.where(is_opposite, numbers[:, 1].flip(1), numbers[:, 1])
             differs = (numbers[:, 0] != other).any(1)
-            edge = torch.nonzero(count == 2)[:, 0]
             if len(self._seams) >= MOST_SEAMS:
                 del self._seams[next(iter(self._seams))]
             # With the tensor itself, so that its id is not used again.
-            self._seams[id(faces)] = faces, edge[differs], torch.stack([numbers[:, 0], other], 1)[differs]
+            self._seams[id(faces)] = faces, owner[first[differs]], torch.stack([numbers[:, 0], other], 1)[differs]
         return self._seams[id(faces)][1:]
 
     @cached_property
@@ -212,9 +230,9 @@ class Topology:
 
         if not self.faces.numel():
             return self.faces.new_zeros(0)
-        edges = self.edges.cpu().numpy()
+        sides = torch.cat([self.welded_faces[:, :2], self.welded_faces[:, 1:]]).cpu().numpy()
         n_vertices = int(self.welded_faces.max()) + 1
-        graph = coo_matrix((edges[:, 0] >= 0, (edges[:, 0], edges[:, 1])), shape=(n_vertices, n_vertices))
+        graph = coo_matrix((sides[:, 0] >= 0, (sides[:, 0], sides[:, 1])), shape=(n_vertices, n_vertices))
         label = torch.from_numpy(connected_components(graph, directed=False)[1]).long().to(self.faces.device)
         # Numbered from 0 again: vertices without a face have labels of their own.
         return label[self.welded_faces[:, 0]].unique(return_inverse=True)[1]

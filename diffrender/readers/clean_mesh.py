@@ -96,7 +96,10 @@ def clean_mesh(
         if is_mixed.any():
             n_mixed = len(np.unique(group[is_mixed]))
             notes.append(f"at {n_mixed} of its {len(means)} places vertices have different colours, which are averaged")
-        colors = torch.from_numpy(means[group[kept]])
+        is_outside = (np.abs(means - 0.5) > 0.5 + SAME_COLOR).any(1)
+        if is_outside.any():
+            notes.append(f"at {is_outside.sum()} of its {len(means)} places colours are outside 0..1 and are clamped")
+        colors = torch.from_numpy(means[group[kept]].clip(0, 1))
     normal_faces, normals, more = _weld_normals(raw, has_area, index, vertices)
     mesh = Mesh(vertices, index, uvs, uv_faces, normal_faces, normals)
     return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, (*notes, *more))

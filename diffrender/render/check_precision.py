@@ -1,4 +1,4 @@
-"""Warn about scenes so far from the origin that float32 does not resolve their pictures."""
+"""Warn about scenes so far from the origin that float32 does not resolve them, or nearer than cameras draw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 import torch
 
-from diffrender.errors import PrecisionWarning
+from diffrender.errors import NearPlaneWarning, PrecisionWarning
 from diffrender.geometry.topology import Topology
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.cameras import Cameras
@@ -15,6 +15,8 @@ from diffrender.scene.scene import Scene
 
 # From here on float32 rounds positions by a fifth of a pixel of a picture of 1000.
 FARTHEST = 3000.0
+# Share of the vertices in the pictures that may be too near to be drawn, as a floor under the camera is.
+MOST_TOO_NEAR = 0.5
 # So many vertices tell as well as all.
 MOST_VERTICES = 1000
 _CHECKED: WeakSet[Topology] = WeakSet()
@@ -22,20 +24,29 @@ _CHECKED: WeakSet[Topology] = WeakSet()
 
 @torch.no_grad()
 def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras) -> None:
-    """Warn if what is seen of a scene in float32 is more than FARTHEST widths of the picture away from the origin.
+    """Warn if most of what is before the cameras is nearer than they draw, or, in float32, far from the origin.
 
-    Vertices in the pictures are looked at. Done once per mesh, the first of the scene: it waits for the device, and a
-    fit does not move its scene so far.
+    That is more than FARTHEST widths of the picture. Vertices in the pictures are looked at. Done once per mesh, the
+    first of the scene: it waits for the device, and a fit does not move its scene so far.
     """
     topology = next(iter(scene.objects.values())).mesh.topology
     if topology in _CHECKED:
         return
     _CHECKED.add(topology)
     points_w = geometry.verts_w[:: 1 + len(geometry.verts_w) // MOST_VERTICES]
+    x, y, depth = cameras.world_to_pixels(points_w).unbind(-1)
+    is_before = (x >= 0) & (x <= cameras.width) & (y >= 0) & (y <= cameras.height) & (depth > 0)
+    is_seen = is_before & (depth > cameras.near)
+    if float(is_seen.sum()) < (1 - MOST_TOO_NEAR) * float(is_before.sum()):
+        warnings.warn(
+            f"render: {float(1 - is_seen.sum() / is_before.sum()):.0%} of the vertices in the pictures are nearer than"
+            f" the cameras draw, at depths about {float(depth[is_before].median()):.2g} while near is"
+            f" {cameras.near:.2g}; give the cameras a smaller near, or the scene a larger unit",
+            NearPlaneWarning,
+            stacklevel=4,
+        )
     if points_w.dtype != torch.float32:
         return
-    x, y, depth = cameras.world_to_pixels(points_w).unbind(-1)
-    is_seen = (x >= 0) & (x <= cameras.width) & (y >= 0) & (y <= cameras.height) & (depth > cameras.near)
     width = cameras.pixel_size(points_w) * max(cameras.height, cameras.width)
     distance = points_w.norm(dim=1).expand_as(width)
     if not bool(is_seen.any()) or not float((distance / width)[is_seen].median()) > FARTHEST:

@@ -27,7 +27,8 @@ def find_jumps(
     """Return [E] bool of geometry.topology.edges: where colours or normals of one surface change at a step; or None.
 
     They do where the corners of two faces coincide but are not one vertex, or have normals of their own, and the values
-    differ; and where one part of a surface ends and another begins, which has a material of its own.
+    differ; where one part of a surface ends and another begins, which has a material of its own; and where neighbours
+    face different ways, since a normal is reversed where the back of its face is seen.
     """
     found = []
     first = 0
@@ -70,9 +71,9 @@ def _jumps_of(
     item: Object, frames: VertexFrames, topology: Topology, aovs: Sequence[str], backend: str | None
 ) -> Tensor | None:
     """Return [E] bool for one object, or None if it has no jumps."""
-    values = list(_corner_values(item, frames, aovs))
-    result = None
-    for value, faces in values:
+    has_normals = ("color" in aovs and item.material.needs_light) or "normal" in aovs
+    result = topology.is_turned.clone() if has_normals and topology.is_turned is not None else None
+    for value, faces in _corner_values(item, frames, has_normals):
         if faces is topology.welded_faces:
             continue
         edge, sides = topology.seams(faces)
@@ -85,9 +86,9 @@ def _jumps_of(
     return None if result is None or not bool(result.any()) else result
 
 
-def _corner_values(item: Object, frames: VertexFrames, aovs: Sequence[str]) -> Iterator[tuple[Tensor, Tensor]]:
+def _corner_values(item: Object, frames: VertexFrames, has_normals: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield values [K, C] of the surface, and the faces [F, 3] that say which of them each corner has."""
     for value in vertex_fields_of(item.material, item.mesh.n_vertices).values():
         yield value, item.mesh.faces
-    if ("color" in aovs and item.material.needs_light) or "normal" in aovs:
+    if has_normals:
         yield frames.normals_w, frames.normal_faces

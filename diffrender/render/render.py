@@ -94,7 +94,8 @@ def render(
 
     Raises ShapeError for a scene without objects, for unknown AOVs, for values that do not match the meshes, and unless
     all tensors are on one device; BackendError for a backend that is unknown or cannot run there. Warns, once per mesh,
-    of a scene so far from the origin that float32 does not resolve it (PrecisionWarning).
+    of a scene so far from the origin that float32 does not resolve it (PrecisionWarning), or of which most is nearer
+    than `cameras.near` (NearPlaneWarning).
     """
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)

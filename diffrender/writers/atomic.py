@@ -32,9 +32,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 with Unix line endings. Raises DataError if the file cannot be written."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    """Write `text` as UTF-8 with its line endings. Raises DataError if the file cannot be written."""
+    write_bytes(path, encode_text(text))
+
+
+def encode_text(text: str) -> bytes:
+    """Return `text` in UTF-8; bytes of a path that Python could not decode are what they were, if that is UTF-8."""
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    return data
 
 
 def write_bytes(path: Path, data: bytes) -> None:

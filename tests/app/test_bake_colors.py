@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from support.comparators import psnr_of
 from support.shapes import bumpy, flat_camera, scene_of, smooth_colors
 from typer.testing import CliRunner
@@ -134,6 +136,30 @@ def test_notes_on_the_file_are_shown(colored: Path, tmp_path: Path) -> None:
         "  note  two.obj (b): its texture lost.png does not exist; put it beside two.obj\n"
         "wrote "
     )
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "told"),
+    [
+        ("texture", "b.glb", []),
+        ("texture", "b.obj", []),
+        ("texture", "b.ply", ["b.ply: holds no textures of metallic and roughness, normal;", "PLY holds colours only"]),
+        ("vertices", "b.glb", ["b.glb: holds no textures of metallic and roughness, normal;"]),
+    ],
+)
+def test_what_the_new_file_does_not_hold_is_told(
+    tmp_path: Path, to: Literal["texture", "vertices"], name: str, told: list[str]
+) -> None:
+    mesh = unwrap_mesh(bumpy(1), 32)
+    paint = bake_to_texture(mesh, smooth_colors(mesh.vertices), 32)
+    flat = Texture(torch.tensor([0.0, 0.0, 1.0]).expand(32, 32, 3))
+    one = Texture(torch.full((32, 32, 1), 0.5))
+    surface = GltfSurface(paint, one, one, flat, torch.tensor([0.1, 0.2, 0.3]))
+    write_glb(tmp_path / "a.glb", [GlbObject("a", mesh, paint, surface=surface)])
+    console = Console(file=io.StringIO(), width=200)
+    bake_file(tmp_path / "a.glb", to, tmp_path / name, 32, unwrap=to == "texture", console=console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.count("note") == len(told) and all(words in shown for words in told)
 
 
 def test_meshes_without_colours_are_refused(tmp_path: Path, colored: Path) -> None:

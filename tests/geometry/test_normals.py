@@ -130,3 +130,13 @@ def test_same_bits_for_any_number_of_threads() -> None:
         torch.set_num_threads(n_threads)
         found.append(vertex_normals(vertices, faces))
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+def test_normals_that_cancel_up_to_rounding_are_none() -> None:
+    points = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0.9, 0.3, 3e-7], [0.1, 0.8, 0]], requires_grad=True)
+    normals = vertex_normals(points, torch.tensor([[0, 1, 2], [0, 2, 1], [0, 3, 4], [0, 4, 3]]))
+    tilted = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 1e-7]], requires_grad=True)
+    found = vertex_normals(tilted, torch.tensor([[0, 1, 2], [0, 2, 3]]))
+    assert not normals.any() and not found[0].any() and not found[2].any()
+    found.sum().backward()
+    assert tilted.grad is not None and float(tilted.grad.abs().max()) < 10

@@ -26,8 +26,9 @@ def random_faces(n_faces: int, n_vertices: int, seed: int) -> Tensor:
 
 
 def half_edges(faces: Tensor) -> list[tuple[int, int]]:
-    """Return the start and end of the half-edge of each corner 3 f + c."""
-    return [(face[c], face[(c + 1) % 3]) for face in faces.tolist() for c in range(3)]
+    """Return the start and end of the half-edge of each corner 3 f + c; loops where a corner is repeated."""
+    whole = [face if len(set(face)) == 3 else face[:1] * 3 for face in faces.tolist()]
+    return [(face[c], face[(c + 1) % 3]) for face in whole for c in range(3)]
 
 
 def test_worked_example() -> None:

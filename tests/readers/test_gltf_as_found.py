@@ -53,6 +53,10 @@ INSTANCES = {"EXT_mesh_gpu_instancing": {"attributes": {"ROTATION": 2}}}
         ({"rotation": [0, 0, 0, 0]}, r"node 0 has the rotation \[0, 0, 0, 0\]; a quaternion must not be zero"),
         ({"extensions": INSTANCES}, r"an instance of node 0 has the rotation \[0.0, 0.0, 0.0, 0.0\]; a quaternion"),
         ({"scale": [1, float("nan"), 1]}, "node 0 has a transform that is not finite"),
+        (
+            {"matrix": [1, 0, 0, 5, 0, 1, 0, 6, 0, 0, 1, 7, 0, 0, 0, 1]},
+            r"node 0 has a matrix whose last row is \[5.0, 6.0, 7.0, 1.0\], .* column by column, translation last",
+        ),
         ({"translation": [0, 0, 1e300], "scale": [1e300] * 3}, r"vertex 0 is .* finite numbers, at most 3\.4e\+38"),
     ],
 )
@@ -181,6 +185,15 @@ def test_what_is_only_used_is_noted_and_what_is_required_is_refused(tmp_path: Pa
     assert found.notes == (f"extensions that are not read: {name}",)
     with pytest.raises(DataError, match=rf"a\.glb: needs {name}, which is not supported; export it without"):
         read_mesh(plain(extensionsUsed=[name], extensionsRequired=[name]).write(tmp_path / "a.glb"))
+
+
+def test_extensions_that_are_used_without_being_declared(tmp_path: Path) -> None:
+    gltf = plain()
+    gltf.document["materials"] = [{"extensions": {"KHR_materials_clearcoat": {"clearcoatFactor": 1}}}]
+    assert read_mesh(gltf.write(tmp_path / "a.glb")).notes == ("extensions that are not read: KHR_materials_clearcoat",)
+    gltf.document["meshes"][0]["primitives"][0]["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": 0}}
+    with pytest.raises(DataError, match=r"a\.glb: is compressed with KHR_draco_mesh_compression"):
+        read_mesh(gltf.write(tmp_path / "a.glb"))
 
 
 @pytest.mark.parametrize("name", COMPRESSIONS)

@@ -72,6 +72,22 @@ def test_depths_of_nerfstudio_are_thousandths_and_this_is_noted(tmp_path, suffix
     assert not any("thousandths" in note for note in read_capture(tmp_path, CaptureOptions()).notes)
 
 
+@pytest.mark.parametrize(("scale", "unit"), [({}, 1.0), ({"integer_depth_scale": 0.001}, 0.001)])
+def test_pictures_of_depth_have_the_unit_of_instant_ngp(tmp_path, scale, unit):
+    write_capture(tmp_path)
+    Image.fromarray(np.full((4, 6), 2500, np.uint16)).save(tmp_path / "d.png")
+    content = json.loads((tmp_path / "transforms.json").read_text()) | scale
+    content["frames"][0]["depth_path"] = "d.png"
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    capture = read_capture(tmp_path, CaptureOptions(aovs=("depth",)))
+    assert float(capture.views.aovs["depth"][0, 0, 3, 0]) == pytest.approx(2500 * unit)
+    note = "its 1 pictures of depth are taken in whole units of the world; if they are not, state integer_depth_scale"
+    assert capture.notes == (() if scale else (note,))
+    Image.fromarray(np.full((4, 6), 250, np.uint8)).save(tmp_path / "d.png")
+    with pytest.raises(DataError, match=r"d\.png: has 8 bits, as a picture to look at; depth must have 16 bits"):
+        read(tmp_path, "depth")
+
+
 def test_what_is_missing_or_of_another_shape_is_named(tmp_path):
     write_capture(tmp_path, normal=np.zeros((4, 6)), depth=np.zeros((2, 3)))
     with pytest.raises(

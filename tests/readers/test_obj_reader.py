@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.mesh_data import MeshData
+from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 from diffrender.readers.meshes.triangulate import cut_polygons
 
@@ -117,6 +117,17 @@ def test_byte_order_marks(tmp_path: Path) -> None:
     assert written(tmp_path, text, "utf-8-sig", skin="newmtl skin\nmap_Kd wood.png\nnewmtl b\n").texture is not None
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_line_ends(tmp_path: Path, end: str) -> None:
+    library = "newmtl skin\nmap_Kd wood.png\n".replace("\n", end)
+    text = f"# by hand\nmtllib l.mtl\n{SQUARE}usemtl skin\nf 1/1 2/2 \\\n3/3 4/4\n".replace("\n", end)
+    (tmp_path / "l.mtl").write_bytes(library.encode())
+    Image.fromarray(np.full((2, 2, 3), (255, 0, 0), np.uint8)).save(tmp_path / "wood.png")
+    (tmp_path / "a.obj").write_bytes(text.encode())
+    data = read_mesh(tmp_path / "a.obj")
+    assert data.mesh.n_faces == 2 and data.texture is not None and data.all_notes == ()
+
+
 def test_several_libraries_in_one_line(tmp_path: Path) -> None:
     text = f"mtllib a.mtl my b.mtl missing one.mtl\n{SQUARE}usemtl two\n{FACE}"
     data = written(tmp_path, text, a="newmtl one\n", my_b="newmtl two\nmap_Kd wood.png\n")
@@ -149,6 +160,18 @@ def test_a_texture_without_texture_coordinates_is_told(tmp_path: Path) -> None:
     torch.testing.assert_close(data.vertex_colors, torch.tensor([[0.1, 0.2, 0.3]] * 4))
 
 
+def test_a_texture_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    turned = Image.new("RGB", (4, 4))
+    turned.getexif()[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=turned.getexif())
+    for name, reason in (("cut.png", "is not an image"), ("turned.jpg", "has an EXIF orientation")):
+        data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=f"newmtl a\nKd 1 0 0\nmap_Kd {name}\n")
+        assert data.texture is None and data.texture_note is not None
+        assert data.texture_note.startswith(f"its texture is omitted: {tmp_path / name}: {reason}")
+        assert data.vertex_colors is not None  # those of Kd
+
+
 def test_a_clamped_map(tmp_path: Path) -> None:
     text = f"mtllib skin.mtl\n{SQUARE}{FACE}"
     data = written(tmp_path, text, skin="newmtl skin\nmap_Kd -clamp on wood.png\n")
@@ -166,6 +189,21 @@ def test_colours_at_some_vertices_only(tmp_path: Path) -> None:
     assert data.notes == ("2 of 4 vertices have no colour; they are the colour of their material",)
 
 
+def test_colours_painted_in_zbrush(tmp_path: Path) -> None:
+    """Comments hold a mask and sRGB of each vertex, as many to a line as fit."""
+    text = SQUARE + "#MRGB ffff0000ff00ff00\n#MRGB FF0000FF00808080\n" + FACE
+    data = written(tmp_path, text)
+    expected = linear_from_srgb(torch.tensor([[255.0, 0, 0], [0, 255, 0], [0, 0, 255], [128, 128, 128]]) / 255)
+    torch.testing.assert_close(data.vertex_colors, expected)
+    assert data.notes == ()
+    for old, new, note in (
+        ("00808080", "", "its 3 colours in comments (#MRGB) do not fit its 4 vertices"),
+        ("#MRGB ff", "#MRGB f?", "its colours in comments (#MRGB) are damaged and not read"),
+    ):
+        data = written(tmp_path, text.replace(old, new))
+        assert data.vertex_colors is None and data.notes == (note,)
+
+
 def test_uniform_values_of_materials(tmp_path: Path) -> None:
     library = "newmtl a\nKd 0.2 0.4 0.6\nPr 0.3\nPm 0.7\nKe 1 2 3\nnewmtl b\nKd 1 0 0\nPr 0.3\nPm 0.7\nKe 1 2 3\n"
     two = SQUARE + "v 5 0 0\nv 6 0 0\nv 6 1 0\nusemtl a\nf 1 2 3 4\nusemtl b\nf 5 6 7\n"
@@ -174,6 +212,13 @@ def test_uniform_values_of_materials(tmp_path: Path) -> None:
     finish = data.finish
     assert (finish.roughness, finish.metallic, finish.emissive) == (0.3, 0.7, (1.0, 2.0, 3.0))
     assert data.notes == ("its materials have different colours, which blend where their faces share vertices",)
+
+
+def test_values_that_maps_multiply_are_not_taken_for_the_whole_surface(tmp_path: Path) -> None:
+    library = "newmtl a\nPr 1\nmap_Pr r.png\nPm 1\nmap_Pm m.png\nKe 1 1 1\nmap_Ke e.png\n"
+    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=library)
+    assert data.finish == Finish()
+    assert data.notes == ("map_pr, map_pm, map_ke of its materials are not read from OBJ; export as GLB to keep them",)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +241,21 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         "elements other than faces are skipped: l, p",
         "its materials differ in roughness, metallic or emission, which are omitted",
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("map_Kd wood.png\nmap_Ka wood.png\nmap_aat on", ""),
+        ("map_Ka wood.png", "map_ka"),
+        ("map_Kd wood.png\nmap_Ka my wood.png", "map_ka"),
+        ("refl sky.png\nmap_ORM all.png\nmap_Tr holes.png", "refl, map_orm, map_tr"),
+    ],
+)
+def test_maps_that_are_not_read_are_told(tmp_path: Path, lines: str, told: str) -> None:
+    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=f"newmtl a\n{lines}\n")
+    note = f"{told} of its materials are not read from OBJ; export as GLB to keep them"
+    assert data.notes == ((note,) if told else ())
 
 
 # A tent: two squares that meet at a ridge along y.
@@ -237,6 +297,12 @@ def test_other_colours_outside_0_to_1_are_clamped(tmp_path: Path, value: str) ->
     expected = linear_from_srgb(torch.tensor([[0.0 if value[0] == "-" else 1.0, 0, 0], [0, 0.5, 0], [0, 0, 0]]))
     torch.testing.assert_close(data.vertex_colors, expected)
     assert data.notes == ("1 of its 3 vertex colours are outside 0..1 and are clamped",)
+
+
+def test_colours_of_materials_outside_0_to_1_are_clamped(tmp_path: Path) -> None:
+    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}", l="newmtl a\nKd 204 0.5 -1\n")
+    torch.testing.assert_close(data.vertex_colors, torch.tensor([[1.0, 0.5, 0.0]] * 4))
+    assert data.notes == ("at 4 of its 4 places colours are outside 0..1 and are clamped",)
 
 
 def test_different_colours_at_one_place_are_told(tmp_path: Path) -> None:

@@ -169,6 +169,28 @@ def test_colors_of_every_type(
     torch.testing.assert_close(data.vertex_colors, srgb(*wanted).expand(3, 3))
 
 
+def test_fractions_above_1_are_clamped_and_do_not_darken_the_others(tmp_path: Path) -> None:
+    more = [("float", name) for name in ("red", "green", "blue")]
+    colors = [(1.0001, 0.5, 0.25), (0.5, 0.5, 0.5), (3.5, -0.5, 1.0)]
+    rows = [(*row, *color) for row, color in zip(SQUARE[:3], colors, strict=True)]
+    data = read_mesh(
+        ply(tmp_path / "a.ply", {"vertex": ([*XYZ, *more], rows), "face": (CORNERS, [([0, 1, 2],)])}, "ascii")
+    )
+    expected = torch.cat([srgb(1, 0.5, 0.25), srgb(0.5, 0.5, 0.5), srgb(1, 0, 1)]).reshape(3, 3)
+    torch.testing.assert_close(data.vertex_colors, expected)
+    assert data.notes == ("at 2 of its 3 places colours are outside 0..1 and are clamped",)
+
+
+def test_a_picture_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG")
+    rows = [(*row, 0.0, 0.0) for row in SQUARE[:3]]
+    elements = {"vertex": ([*XYZ, ("float", "s"), ("float", "t")], rows), "face": (CORNERS, [([0, 1, 2],)])}
+    file = ply(tmp_path / "a.ply", elements, "ascii")
+    file.write_bytes(file.read_bytes().replace(b"element vertex", b"comment TextureFile cut.png\nelement vertex", 1))
+    data = read_mesh(file)
+    assert data.texture is None and str(data.texture_note).startswith("its texture is omitted: ")
+
+
 @pytest.mark.parametrize("size", ["uchar", "ushort", "uint", "int"])
 @pytest.mark.parametrize("index", ["char", "uchar", "short", "ushort", "int", "uint"])
 @pytest.mark.parametrize("form", FORMATS)

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -371,6 +372,48 @@ def test_the_split_of_a_capture_is_kept(tmp_path, heldout):
     assert found.read_heldout is not None and found.read_heldout().names == ("0",)
     with pytest.raises(DataError, match="names none of its frames"):
         read_capture(capture(tmp_path, **names | {"train_filenames": ["7.png"]}), CaptureOptions())
+
+
+@pytest.mark.parametrize(
+    ("names", "notes"),
+    [
+        (
+            {"train_filenames": ["images/0.png", "images/1.png", "images/2.png"], "test_filenames": ["images/1.png"]},
+            ("1 of its 3 train_filenames are no frames of it", "1 of its frames are both fitted and held out: 1"),
+        ),
+        (
+            {"train_filenames": ["images/0.png"]},
+            ("its train_filenames are not used: it does not also say which to hold out or to fit",),
+        ),
+    ],
+)
+def test_splits_that_do_not_fit_the_frames_are_told(tmp_path, names, notes):
+    assert read_capture(capture(tmp_path, **names), CaptureOptions()).notes == notes
+
+
+def test_frames_that_are_in_no_split_are_told(tmp_path):
+    folder = capture(tmp_path)
+    content = json.loads((folder / "transforms.json").read_text())
+    save(folder / "images" / "2.png", flat(9))
+    third = {**content["frames"][1], "file_path": "images/2.png"}
+    split = {"train_filenames": ["images/0.png"], "val_filenames": ["images/1.png"]}
+    (folder / "transforms.json").write_text(json.dumps(content | {"frames": [*content["frames"], third]} | split))
+    notes = read_capture(folder, CaptureOptions()).notes
+    assert notes == ("1 of its frames are neither in train_filenames nor in val_filenames: 2",)
+
+
+@pytest.mark.parametrize(
+    ("top", "note"),
+    [
+        ({"cx": 45.0, "cy": 25.0}, r"the principal point \(cx, cy\) of 2 of its 2 frames is outside the picture; fl_x"),
+        ({"camera_angle_x": 0.3}, r"its camera_angle_x is 17\.19 degrees, but by fl_x .* it is 43\.6; fl_x is used"),
+        ({"camera_angle_x": 2 * math.atan(0.4), "camera_angle_y": 2 * math.atan(0.25)}, None),
+    ],
+)
+@pytest.mark.parametrize("resolution", [None, 4])
+def test_lenses_of_pictures_of_another_size_are_told(tmp_path, top, note, resolution):
+    notes = read_capture(capture(tmp_path, w=None, h=None, **top), CaptureOptions(resolution)).notes
+    assert len(notes) == (note is not None) and (note is None or re.match(note, notes[0]))
 
 
 def test_lost_images_are_skipped_if_asked_for(tmp_path):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 
-from diffrender.errors import PrecisionWarning
+from diffrender.errors import NearPlaneWarning, PrecisionWarning
 from diffrender.geometry.primitives import icosphere
 from diffrender.render.render import render
 from diffrender.render.supersample import render_supersampled
@@ -50,7 +51,7 @@ def test_a_scene_in_map_coordinates_is_told_where_it_is_rendered(posed: bool) ->
     [
         (UTM, 50.0, torch.float64),
         (UTM, 5000.0, torch.float32),
-        (torch.zeros(3), 1e-4, torch.float32),
+        (torch.zeros(3), 1e-3, torch.float32),
         (torch.tensor([300.0, -300.0, 300.0]), 1.0, torch.float32),
         (torch.tensor([1e6, 0.0, 0.0]), 2e3, torch.float32),
     ],
@@ -69,3 +70,17 @@ def test_a_camera_inside_its_scene_is_not_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         render(scene, inside)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_scene_nearer_than_the_cameras_draw_is_told(dtype: torch.dtype) -> None:
+    scene, cameras = ball(torch.zeros(3, dtype=torch.float64), 1e-6, dtype)
+    with pytest.warns(
+        NearPlaneWarning, match=r"100% of the vertices .* depths about 4.1e-06 while near is 0.001"
+    ) as told:
+        image = render(scene, cameras).rgba
+    assert told[0].filename == __file__ and not image[..., 3].any()
+    scene, cameras = ball(torch.zeros(3, dtype=torch.float64), 1e-6, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert float(render(scene, replace(cameras, near=1e-8)).rgba[..., 3].mean()) > 0.1

@@ -123,7 +123,7 @@ def test_point_light_conserves_power_through_any_ball_around_it():
     from diffrender.scene.mesh import Mesh
 
     vertices, faces = icosphere(4)
-    for radius in (0.5, 3.0):
+    for radius in (1e-8, 0.5, 3.0, 1e8):
         mesh = Mesh((radius * vertices).double(), faces)
         face_id = torch.arange(len(faces))
         bary = torch.full((len(faces), 3), 1 / 3, dtype=F64)

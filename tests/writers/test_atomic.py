@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from diffrender.errors import DataError
@@ -32,3 +34,15 @@ def test_unwritable_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot write .*file/x\.txt: .*; choose a writable folder with --out"):
         write_text(tmp_path / "file" / "x.txt", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("scan ü".encode().decode("ascii", "surrogateescape"), "scan ü"),  # as a console of plain ASCII has it
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), "caf\\udce9"),  # a name that is no UTF-8
+    ],
+)
+def test_paths_that_python_could_not_decode_are_written_as_utf_8(tmp_path: Path, name: str, written: str) -> None:
+    write_text(tmp_path / "a.txt", f"path: {name}\n")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == f"path: {written}\n"

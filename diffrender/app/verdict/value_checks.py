@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from diffrender.app.verdict.evidence import Course
@@ -12,9 +13,9 @@ from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.parameter_paths import ParameterPath, get_value
-from diffrender.scene.quantity_kinds import ANGLE, COLOR, NUMBER, RADIANCE, SHARE, Kind
+from diffrender.scene.quantity_kinds import ANGLE, COLOR, NUMBER, POSE, POSITION, RADIANCE, SHARE, VERTICES, Kind
 
-# Relative to the largest entry of the value.
+# Relative to the largest entry of the value; lengths to the size of the scene.
 STILL = 1e-4
 # Shares are at a bound within this; albedos of lit surfaces are seldom near 1, not even those of snow.
 BOUND, MOST_WHITE, MOST_AT_BOUND = 0.01, 0.3, 0.95
@@ -25,7 +26,10 @@ EXTRA_STOPS, CAST = 1.0, 3.0
 
 def find_still_values(course: Course) -> Reason | None:
     """Values that are where they began."""
-    still = [path for path, before, after in _changes(course) if _is_still(before, after)]
+    vertices = torch.cat([item.vertices_w() for item in course.case.setup.scene.objects.values()])
+    size = float((vertices.amax(0) - vertices.amin(0)).max())
+    kind = course.case.setup.model.kind
+    still = [path for path, before, after in _changes(course) if _is_still(kind(path), before, after, size)]
     if not still or course.result.returned_step == 0:
         return None
     return Reason(
@@ -90,7 +94,13 @@ def _changes(course: Course) -> list[tuple[str, Tensor, Tensor]]:
     return found
 
 
-def _is_still(before: Tensor, after: Tensor) -> bool:
+def _is_still(kind: Kind, before: Tensor, after: Tensor, size: float) -> bool:
+    unit = torch.ones_like(before)
+    if kind in (VERTICES, POSITION):
+        unit *= size
+    elif kind == POSE:
+        unit[..., :3, 3] = size
+    before, after = before / unit, after / unit
     return float((after - before).abs().max()) <= STILL * max(float(before.abs().max()), STILL)
 
 

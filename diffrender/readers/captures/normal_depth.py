@@ -75,10 +75,18 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
     return covered.where(mask[..., None] > 0, 0.0)
 
 
+def is_depth_picture(path: Path) -> bool:
+    """Return whether a file of depths is an image of whole numbers, by its name."""
+    return path.suffix.lower() in (".png", ".tif", ".tiff")
+
+
 def _values(path: Path, name: str) -> np.ndarray:
     """Return the values of a .npy file or, of depth, the whole numbers of an image."""
-    if name == "depth" and path.suffix.lower() in (".png", ".tif", ".tiff"):
-        return np.asarray(decode_picture(existing_file(path), str(path)))
+    if name == "depth" and is_depth_picture(path):
+        values = np.asarray(decode_picture(existing_file(path), str(path)))
+        if values.dtype.itemsize == 1:
+            raise DataError(f"{path}: has 8 bits, as a picture to look at; depth must have 16 bits, or be a .npy file")
+        return values
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, check_rigid, invert_rigid, make_rigid
-from diffrender.readers.captures.normal_depth import CAPTURED_AOVS
+from diffrender.readers.captures.normal_depth import CAPTURED_AOVS, is_depth_picture
 from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.projections.perspective import Perspective
@@ -24,6 +24,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", "
 _UNDISTORTED = dict.fromkeys(("SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL"), Perspective)
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 NERFSTUDIO_DEPTH = "depth_file_path"  # depth in thousandths of the world's unit
+NGP_DEPTH_UNIT = "integer_depth_scale"  # of pictures of depth, in the world's unit
 LARGEST_EXPOSURE_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
 # How far R R^T may be from the identity: files are often rounded to three digits. `_nearest_rigid` removes it; from
 # ROUNDED on it is worth a note.
@@ -55,6 +56,7 @@ def posed_image(
     if mask_path is not None and not isinstance(mask_path, str):
         own.append(f"mask_path must be a path, got {shorten(mask_path)}")
     aov_paths, depth_unit = {}, 1.0
+    unit_of_pictures = _number(lens, NGP_DEPTH_UNIT, 0, math.inf, own)
     for name in CAPTURED_AOVS:
         key = f"{name}_path"
         if name == "depth" and frame.get(key) is None and frame.get(NERFSTUDIO_DEPTH) is not None:
@@ -62,6 +64,8 @@ def posed_image(
         aov_path = frame.get(key)
         if isinstance(aov_path, str):
             aov_paths[name] = resolve(path.parent, aov_path)
+            if key == "depth_path" and is_depth_picture(aov_paths[name]):
+                depth_unit = unit_of_pictures or 1.0
         elif aov_path is not None:
             own.append(f"{key} must be a path, got {shorten(aov_path)}")
     exposure, white_balance = _exposure(frame, own), _white_balance(frame, own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
-from diffrender.readers.captures.normal_depth import read_aov
+from diffrender.readers.captures.lens_doubts import doubt_lenses
+from diffrender.readers.captures.normal_depth import is_depth_picture, read_aov
 from diffrender.readers.captures.posed_images import (
     PosedImage,
     far_origin,
@@ -23,7 +24,16 @@ from diffrender.readers.captures.posed_images import (
     some,
     with_mask_white,
 )
-from diffrender.readers.captures.transforms_frame import ROUNDED, matrix_of, posed_image, resolve, rounding_of, shorten
+from diffrender.readers.captures.transforms_frame import (
+    NERFSTUDIO_DEPTH,
+    NGP_DEPTH_UNIT,
+    ROUNDED,
+    matrix_of,
+    posed_image,
+    resolve,
+    rounding_of,
+    shorten,
+)
 from diffrender.scene.target_views import Views
 
 TRAIN, TEST = "transforms_train.json", "transforms_test.json"
@@ -41,8 +51,9 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
 
     The file holds "frames". Each has `file_path` (relative to the JSON; the suffix may be missing), `transform_matrix`
     (camera to world, OpenGL axes: x right, y up, looking along -z) and, optionally, `mask_path`, `normal_path` (.npy,
-    [H, W, 3] world normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN if unknown) or
-    nerfstudio's `depth_file_path` (16-bit PNG or .npy, in thousandths of the world's unit). Per frame or once for all:
+    [H, W, 3] world normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN if unknown; or PNG of
+    16 bits in units of instant-ngp's `integer_depth_scale`) or nerfstudio's `depth_file_path` (PNG of 16 bits or .npy,
+    in thousandths of the world's unit). Per frame or once for all:
     `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`, `camera_angle_y` in radians. `camera_model` is
     a name in scene.projections.PROJECTIONS, whose parameters are beside the focal lengths; with "ORTHOGRAPHIC", `fl_x`
     and `fl_y` are pixels per world unit. A frame may have its `exposure`, -20..20 stops, and its `white_balance`, gains
@@ -77,8 +88,8 @@ def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[Posed
             f"{len(rounding)} of its {len(frames)} transform matrices are rotations only to {max(rounding):.1g};"
             " the nearest rotations are used"
         )
-    if "depth" in options.aovs and any(frame.depth_unit != 1 for frame in posed):
-        notes.append("its depth_file_path are in thousandths of the world's unit, as nerfstudio has them")
+    if "depth" in options.aovs:
+        notes += _about_depths(content, posed)
     lost = [frame.name for frame in posed if not frame.image_path.is_file()]
     if lost and options.skip_missing:
         if len(lost) == len(posed):
@@ -86,6 +97,18 @@ def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[Posed
         notes.append(f"{len(lost)} of its {len(posed)} images do not exist and are skipped: {some(lost)}")
         posed = [frame for frame in posed if frame.image_path.is_file()]
     return _short_names(with_mask_white(posed, notes) if options.use_masks else posed)
+
+
+def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> list[str]:
+    """Return notes on units of depth that the file does not state."""
+    of_nerfstudio = [frame.get("depth_path") is None and NERFSTUDIO_DEPTH in frame for frame in content["frames"]]
+    if any(of_nerfstudio):
+        return ["its depth_file_path are in thousandths of the world's unit, as nerfstudio has them"]
+    pictures = [frame for frame in posed if "depth" in frame.aov_paths and is_depth_picture(frame.aov_paths["depth"])]
+    if not pictures or any(NGP_DEPTH_UNIT in frame for frame in (content, *content["frames"])):
+        return []
+    count = f"its {len(pictures)} pictures of depth"
+    return [f"{count} are taken in whole units of the world; if they are not, state {NGP_DEPTH_UNIT}"]
 
 
 def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
@@ -133,12 +156,14 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     frames, aabb = move_frames(frames, origin), _read_aabb(file, origin)
     if any(origin):
         notes.append(f"its cameras are far from the world's origin; the fit takes place about {_point(origin)}")
-    split = _split_by_names(file, frames)
+    split = _split_by_names(file, frames, notes)
     if split is not None:
         train, test = split
         views = _read_views(file, train, options)
+        notes += doubt_lenses(train, views)
         return Capture(views, False, lambda: _read_views(file, test, options), aabb, origin, tuple(notes))
     views = _read_views(file, frames, options)
+    notes += doubt_lenses(frames, views)
     other = file.with_name(TEST)
     if file.name == TRAIN and other.is_file():
 
@@ -153,14 +178,19 @@ def _point(origin: tuple[float, float, float]) -> str:
     return f"({', '.join(f'{value:.6g}' for value in origin)})"
 
 
-def _split_by_names(path: Path, frames: Sequence[PosedImage]) -> tuple[list[PosedImage], list[PosedImage]] | None:
+def _split_by_names(
+    path: Path, frames: Sequence[PosedImage], notes: list[str]
+) -> tuple[list[PosedImage], list[PosedImage]] | None:
     """Return the frames of `train_filenames` and those of `test_filenames` (else `val_filenames`), as nerfstudio does.
 
-    None if the file does not name both. Frames in neither are not used. Raises DataError for a name without a frame.
+    None if the file does not name both. Adds notes on frames that are not used or in both, and on names without a
+    frame. Raises DataError if one of the two has no frames.
     """
     content = _read_json(path)
     heldout = "test_filenames" if content.get("test_filenames") else "val_filenames"
-    if not content.get("train_filenames") or not content.get(heldout):
+    named = [key for key in ("train_filenames", heldout) if content.get(key)]
+    if len(named) < 2:
+        notes += [f"its {key} are not used: it does not also say which to hold out or to fit" for key in named]
         return None
     chosen = []
     for key in ("train_filenames", heldout):
@@ -171,7 +201,16 @@ def _split_by_names(path: Path, frames: Sequence[PosedImage]) -> tuple[list[Pose
         found = [frame for frame in frames if frame.image_path.resolve() in files]
         if not found:
             raise DataError(f'{path}: "{key}" names none of its frames, for example {names[0]}')
+        if len(found) < len(files):
+            notes.append(f"{len(files) - len(found)} of its {len(files)} {key} are no frames of it")
         chosen.append(found)
+    fitted, held_out = ({frame.image_path for frame in part} for part in chosen)
+    in_both = [frame.name for frame in frames if frame.image_path in fitted & held_out]
+    if in_both:
+        notes.append(f"{len(in_both)} of its frames are both fitted and held out: {some(in_both)}")
+    unused = [frame.name for frame in frames if frame.image_path not in fitted | held_out]
+    if unused:
+        notes.append(f"{len(unused)} of its frames are neither in train_filenames nor in {heldout}: {some(unused)}")
     return chosen[0], chosen[1]
 
 

@@ -88,6 +88,11 @@ class GltfDocument:
             return values
         return np.maximum(values.astype(np.float64) / np.iinfo(dtype).max, -1.0)
 
+    @cached_property
+    def extensions(self) -> set[str]:
+        """The names of extensions that it declares or, without that, uses anywhere."""
+        return extensions_of(self.json)
+
     def material(self, primitive: Mapping[str, Any]) -> dict[str, Any]:
         """Return the material of a primitive; empty, which is glTF's default, if it has none."""
         return self.entry("materials", primitive["material"]) if "material" in primitive else {}
@@ -198,10 +203,25 @@ def _check_readable(path: Path, document: Mapping[str, Any]) -> None:
     version = document.get("asset", {}).get("version", "2.0")
     if str(version).startswith("1."):
         raise DataError(f"{path}: is glTF {version}, but only glTF 2 is supported; export it as that")
-    declared = {*document.get("extensionsUsed", []), *document.get("extensionsRequired", [])}
+    used = extensions_of(document)
     for name in COMPRESSIONS:
-        if name in declared:
+        if name in used:
             raise DataError(f"{path}: is compressed with {name}, which is not supported; export it without compression")
     unknown = sorted(set(document.get("extensionsRequired", [])) - set(UNDERSTOOD))
     if unknown:
         raise DataError(f"{path}: needs {', '.join(unknown)}, which is not supported; export it without")
+
+
+def extensions_of(document: Mapping[str, Any]) -> set[str]:
+    """Return the names of the extensions that a document declares, or uses in any of its entries all the same."""
+    found = {*document.get("extensionsUsed", []), *document.get("extensionsRequired", [])}
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            extensions = value.get("extensions")
+            found |= set(extensions) if isinstance(extensions, dict) else set()
+            waiting += [each for key, each in value.items() if key != "extras"]
+        elif isinstance(value, list):
+            waiting += [each for each in value if isinstance(each, (dict, list))]
+    return found

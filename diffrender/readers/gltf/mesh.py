@@ -157,7 +157,7 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
         yield "its skin is not applied: the mesh is shown as modelled"
     if document.entries("animations"):
         yield "its animations are not read"
-    ignored = sorted(set(document.json.get("extensionsUsed", [])) - set(UNDERSTOOD))
+    ignored = sorted(document.extensions - set(UNDERSTOOD))
     if ignored:
         yield f"extensions that are not read: {', '.join(ignored)}"
 

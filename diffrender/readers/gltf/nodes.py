@@ -71,6 +71,11 @@ def _matrix(node: Mapping[str, Any], where: str) -> np.ndarray:
     """Return the [4, 4] transform of a node or an instance. Raises DataError, at `where`, if it is not one."""
     if "matrix" in node:
         matrix = np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
+        if np.isfinite(matrix).all() and not np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-6):
+            raise DataError(
+                f"{where} has a matrix whose last row is {matrix[3].tolist()}, not [0, 0, 0, 1]; it must be listed"
+                " column by column, translation last; export it again"
+            )
     else:
         x, y, z, w = rotation = node.get("rotation", (0, 0, 0, 1))
         if not any(rotation):

@@ -16,8 +16,8 @@ from diffrender.readers.meshes.text_file import read_text
 MOST_NUMBERS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}
 # Larger numbers are damaged, as are infinity and NaN.
 LARGEST = 1e30
-# Maps that become no part of a mesh's data.
-UNUSED_MAPS = ("map_ks", "map_ns", "map_d", "map_pr", "map_pm", "map_ke", "norm", "map_bump", "bump", "disp", "decal")
+# Maps that become no part of a mesh's data, besides all other map_...; map_aat is none.
+UNUSED_MAPS = ("norm", "bump", "disp", "decal", "refl")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class MtlMaterial:
     """What a library says of one material.
 
     folder: that of the library. color: Kd, linear RGB. picture: map_Kd. roughness, metallic: Pr, Pm. emissive: Ke,
-    linear RGB. unused: the keywords of maps that are not read. opacity: d, or else 1 - Tr; is not shown.
+    linear RGB. unused: the keywords of maps that are not read. ambient: map_Ka. opacity: d, or else 1 - Tr; is not
+    shown.
     """
 
     folder: Path
@@ -49,7 +50,20 @@ class MtlMaterial:
     metallic: float | None = None
     emissive: tuple[float, float, float] | None = None
     unused: tuple[str, ...] = ()
+    ambient: Picture | None = field(default=None, compare=False)
     opacity: float | None = field(default=None, compare=False)
+
+    def finish(self) -> tuple[float | None, float | None, tuple[float, float, float] | None]:
+        """Return roughness, metallic and emission; None for what is not said, or by a map, which is not read."""
+        return (
+            None if "map_pr" in self.unused else self.roughness,
+            None if "map_pm" in self.unused else self.metallic,
+            None if "map_ke" in self.unused else self.emissive,
+        )
+
+    def unused_maps(self) -> tuple[str, ...]:
+        """Return the keywords of maps that are not read; map_Ka only if it is another picture than map_Kd."""
+        return self.unused if self.ambient in (None, self.picture) else (*self.unused, "map_ka")
 
 
 def read_mtl(path: Path) -> dict[str, MtlMaterial]:
@@ -108,7 +122,9 @@ def find_libraries(folder: Path, names: str) -> tuple[list[Path], list[str]]:
 def _with_line(material: MtlMaterial, keyword: str, rest: str) -> MtlMaterial:
     if keyword == "map_kd":
         return replace(material, picture=_picture(rest))
-    if keyword in UNUSED_MAPS:
+    if keyword == "map_ka":
+        return replace(material, ambient=_picture(rest))
+    if keyword in UNUSED_MAPS or (keyword.startswith("map_") and keyword != "map_aat"):
         return replace(material, unused=(*material.unused, keyword))
     numbers = _numbers(rest.partition("#")[0].split())
     color = (numbers * 3)[:3] if len(numbers) == 1 else numbers[:3]

@@ -22,20 +22,24 @@ from diffrender.scene.textures.texture import Texture
 
 # Their arguments are names, which may hold spaces and "#".
 NAMES = ("mtllib", "usemtl", "o", "g", "s")
+# Comments of ZBrush: for each vertex the bytes of a mask, of red, green and blue.
+PAINTED = "#MRGB"
 
 
 @dataclass
 class _Content:
     """What has been read so far; indices count from 0.
 
-    colors: of the positions that have one. polygons: corners as (position, texture coordinate, normal), -1 for none.
-    polygon_objects, polygon_materials: what `o` (or else `g`) and `usemtl` said last before each polygon.
+    colors: of the positions that have one. painted: those of all positions in comments of ZBrush. polygons: corners as
+    (position, texture coordinate, normal), -1 for none. polygon_objects, polygon_materials: what `o` (or else `g`) and
+    `usemtl` said last before each polygon.
     """
 
     path: Path
     positions: list[list[float]] = field(default_factory=list)
     position_lines: list[int] = field(default_factory=list)
     colors: dict[int, list[float]] = field(default_factory=dict)
+    painted: str = ""
     uvs: list[list[float]] = field(default_factory=list)
     normals: list[list[float]] = field(default_factory=list)
     polygons: list[list[tuple[int, int, int]]] = field(default_factory=list)
@@ -51,7 +55,8 @@ class _Content:
 def read_obj(path: Path) -> MeshFile:
     """Read an OBJ file; polygons are cut into triangles without overlaps.
 
-    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1, or 0..255 if all are whole numbers. Of the
+    Colours after positions (`v x y z r g b`) are taken as sRGB in 0..1, or 0..255 if all are whole numbers; else those
+    that ZBrush writes into comments. Of the
     materials that the faces of a part use: the one picture (`map_Kd`), or the colours (`Kd`), and roughness, metallic
     and emission if all agree; faces before the first `usemtl` use a library's only material. Raises DataError, with the
     line, for invalid numbers and wrong indices.
@@ -59,6 +64,8 @@ def read_obj(path: Path) -> MeshFile:
     content = _Content(path)
     for number, line in _logical_lines(read_text(path)):
         words = line.split(None, 1)
+        if words and words[0] == PAINTED:
+            content.painted += words[-1].strip()
         if not words or words[0].startswith("#"):
             continue
         words = [words[0], *words[1:]] if words[0] in NAMES else line.partition("#")[0].split()
@@ -69,7 +76,7 @@ def read_obj(path: Path) -> MeshFile:
 
     positions = np.array(content.positions, dtype=np.float64).reshape(-1, 3)
     corners, owner = _triangulate(content, positions)
-    about_colors = _normalize_colors(content)
+    about_colors = [*_read_painted(content), *_normalize_colors(content)]
     materials, notes = _materials(content)
     notes += about_colors
     labels = list(zip(content.polygon_objects, content.polygon_materials, strict=True))
@@ -227,6 +234,20 @@ def _normalize_colors(content: _Content) -> list[str]:
     return [note]
 
 
+def _read_painted(content: _Content) -> list[str]:
+    """Give the positions their painted colours, if they have no others, and return a note if that fails."""
+    if not content.painted or content.colors:
+        return []
+    try:
+        values = np.frombuffer(bytes.fromhex(content.painted), np.uint8).reshape(-1, 4)[:, 1:] / 255
+    except ValueError:
+        return [f"its colours in comments ({PAINTED}) are damaged and not read"]
+    if len(values) != len(content.positions):
+        return [f"its {len(values)} colours in comments ({PAINTED}) do not fit its {len(content.positions)} vertices"]
+    content.colors = dict(enumerate(values.tolist()))
+    return []
+
+
 def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
     """Return the material of each name that faces use, and notes about what is missing or not read."""
     known: dict[str, MtlMaterial] = {}
@@ -244,7 +265,7 @@ def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
         if material is None and name and known:
             notes.append(f"the material {name!r} is in none of its libraries")
         found[name] = material or MtlMaterial(content.path.parent)
-    unused = dict.fromkeys(keyword for material in found.values() for keyword in material.unused)
+    unused = dict.fromkeys(keyword for material in found.values() for keyword in material.unused_maps())
     if unused:
         notes.append(f"{', '.join(unused)} of its materials are not read from OBJ; export as GLB to keep them")
     if any(material.opacity is not None and material.opacity < 1 for material in found.values()):
@@ -266,7 +287,11 @@ def _texture(content: _Content, used: Sequence[MtlMaterial]) -> tuple[Texture | 
     file = find_file(folder, picture.file) or find_file(content.path.parent, picture.file)
     if file is None:
         return None, f"its texture {picture.file} does not exist; put it beside {content.path.name}", None
-    return Texture(read_image(file).rgb, "clamp" if picture.clamped else "repeat"), None, picture
+    try:
+        texels = read_image(file).rgb
+    except DataError as error:
+        return None, f"its texture is omitted: {error}", None
+    return Texture(texels, "clamp" if picture.clamped else "repeat"), None, picture
 
 
 def _colors(
@@ -301,7 +326,7 @@ def _colors(
 
 
 def _finish(used: Sequence[MtlMaterial]) -> tuple[Finish, list[str]]:
-    found = {(material.roughness, material.metallic, material.emissive) for material in used}
+    found = {material.finish() for material in used}
     if len(found) > 1:
         return Finish(), ["its materials differ in roughness, metallic or emission, which are omitted"]
     roughness, metallic, emissive = found.pop() if found else (None, None, None)

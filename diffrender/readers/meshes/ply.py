@@ -170,16 +170,17 @@ def _with_colors(mesh: RawMesh, vertex: Element, face: Element, owner: np.ndarra
 def _linear(element: Element, names: Sequence[str]) -> np.ndarray:
     """Return linear colours [N, 3] of sRGB ones: those of 16 bits in 0..65535, others in 0..255.
 
-    Fractions are in 0..1 unless one exceeds 1; numbers of 16 bits of which none exceeds 255 are in 0..255.
+    Fractions are in 0..1 unless most colours exceed 2, or one exceeds 1 and all are whole numbers; numbers of 16 bits
+    of which none exceeds 255 are in 0..255.
     """
     values = _columns(element, names)
     dtype = element.numbers[names[0]].dtype
     highest = values.max(initial=0)
     if dtype.kind != "f" and dtype.itemsize == 2 and highest > 255:
         values = values / np.iinfo(dtype).max
-    elif dtype.kind != "f" or highest > 1:
+    elif dtype.kind != "f" or np.median(values.max(1)) > 2 or (highest > 1 and (values == np.round(values)).all()):
         values = values / (127 if dtype == np.int8 else 255)
-    return linear_from_srgb(torch.from_numpy(np.clip(values, 0, 1))).numpy()
+    return linear_from_srgb(torch.from_numpy(values)).numpy()
 
 
 def _opacity(vertex: Element) -> set[str]:
@@ -222,7 +223,10 @@ def _texture(
     file = find_file(path.parent, name)
     if file is None:
         return None, f"its texture {name} does not exist; put it beside {path.name}"
-    return Texture(read_image(file).rgb, "repeat"), None
+    try:
+        return Texture(read_image(file).rgb, "repeat"), None
+    except DataError as error:
+        return None, f"its texture is omitted: {error}"
 
 
 def _picture_name(pictures: Sequence[str], choice: int) -> str:

@@ -29,14 +29,18 @@ def resolve_contacts(
 
     A segment is seen if nothing nearer is outside it. This does not suffice for three kinds, which must also be seen
     from within: segments that touch what is outside, those of open borders (several may coincide), and all of a scene
-    of several parts (which may coincide). If a silhouette of another surface touches the segment from outside, as
-    where two boxes stand side by side, the image has no derivative but one towards either side; their mean is taken.
+    of several parts (which may coincide). Where backs of faces can be seen, the face of a segment becomes the one that
+    is: of the two at the fold of a sheet that is either. If a silhouette of another surface touches the segment from
+    outside, as where two boxes stand side by side, the image has no derivative but one towards either side; their mean
+    is taken.
     """
     segments, outside = plan.segments, plan.outside
     unsure = (
         plan.touches | topology.is_border[plan.edge] if topology.n_components == 1 else torch.ones_like(plan.touches)
     )
-    index = torch.nonzero(unsure)[:, 0]
+    # The map to pixels and depth keeps what is left and right.
+    shows_backs = not topology.is_outward(verts_hom[0][:, [0, 1, 3]])
+    index = torch.arange(len(unsure), device=unsure.device) if shows_backs else torch.nonzero(unsure)[:, 0]
     if len(index) == 0:
         return segments, outside
 
@@ -50,16 +54,25 @@ def resolve_contacts(
     )  # fmt: skip
     corners = topology.welded_faces[face_inside.clamp_min(0)]
     ends = topology.edges[plan.edge[index]]
-    has_edge = (corners[:, :, None] == ends[:, None]).any(1).all(1) & (face_inside >= 0)
+    is_end = corners[:, :, None] == ends[:, None]
+    has_edge = is_end.any(1).all(1) & (face_inside >= 0)
+    if shows_backs:
+        at_end = topology.welded_faces[segments.face[index]][:, :, None] == ends[:, None]
+        along = (segments.bary[index][:, :, None] * at_end).sum(1, keepdim=True)
+        face, bary = segments.face.clone(), segments.bary.clone()
+        face[index[has_edge]] = face_inside[has_edge]
+        bary[index[has_edge]] = (along * is_end).sum(2)[has_edge]
+        segments = segments._replace(face=face, bary=bary)
     face_outside = torch.full_like(segments.face, -1)
     face_outside[outside.segment] = outside.face_id
     touching = index[has_edge & plan.touches[index]]
     kink = touching[ends_at_silhouette(verts_hom, topology, raster, view, plan.xy_px, face_outside, touching)]
-    if len(kink) == 0 and bool(has_edge.all()):
-        return segments, outside
-
     is_seen = torch.ones_like(unsure)
     is_seen[index[~has_edge]] = False
+    is_seen |= ~unsure
+    if len(kink) == 0 and bool(is_seen.all()):
+        return segments, outside
+
     xy_outside = plan.xy_px + step
     normal = segments.normal_px.clone()
     normal[kink] /= 2
@@ -99,10 +112,20 @@ def ends_at_silhouette(
     is_near = values.abs() <= TOUCHING_PX * lines[..., :2].norm(dim=-1)
     # The edge opposite corner c leaves from corner c + 1.
     corner = 3 * face[:, None] + torch.tensor([1, 2, 0], device=face.device)
-    sides = topology.edge_sides[topology.edge_of_corner[corner]].long()
-    facing = raster.bins.facing[view[:, None, None], torch.where(sides < 0, -1 - sides, sides)].long()
-    facing = torch.where(sides < 0, -facing, facing)
-    return (is_near & (facing[..., 0] == facing[..., 1])).any(1)
+    edge = topology.edge_of_corner[corner].reshape(-1)
+    half_edge, offset = topology.edge_corners
+    count = offset[edge + 1] - offset[edge]
+    row = torch.arange(len(edge), device=edge.device).repeat_interleave(count)
+    half_edge = half_edge[
+        offset[edge][row] + torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
+    ]
+    facing = raster.bins.facing[view[row // 3], half_edge // 3].long()
+    is_forward = topology.welded_faces.reshape(-1)[half_edge] == topology.edges[edge[row], 0]
+    side = torch.where(is_forward, facing, -facing)
+    low, high = (
+        side.new_zeros(len(edge)).scatter_reduce(0, row, side, r, include_self=False) for r in ("amin", "amax")
+    )
+    return (is_near & (low == high).reshape(-1, 3)).any(1)
 
 
 def covers_outside(

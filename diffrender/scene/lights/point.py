@@ -14,8 +14,8 @@ from diffrender.scene.quantity_kinds import POSITION, RADIANCE, quantity
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, cube_map
 
-# Lower limit of squared distances in world units: a light on a surface stays finite.
-NEAREST_SQUARED = 1e-8
+# Lower limit of squared distances in world units: a light on a surface stays finite, and its gradient in float32 too.
+NEAREST_SQUARED = 1e-18
 
 
 @dataclass(frozen=True)

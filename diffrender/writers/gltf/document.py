@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from diffrender.writers.atomic import write_bytes
+from diffrender.writers.atomic import encode_text, write_bytes
 
 Json: TypeAlias = dict[str, object]
 
@@ -75,8 +75,8 @@ class GltfFile:
             document["extensions"] = self.extensions
         document |= {name: entries for name, entries in self.lists.items() if entries}
         document["buffers"] = [{"byteLength": len(self._buffer)}]
-        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        chunks = _chunk(CHUNK_JSON, text, b" ") + _chunk(CHUNK_BIN, bytes(self._buffer), b"\0")
+        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        chunks = _chunk(CHUNK_JSON, encode_text(text), b" ") + _chunk(CHUNK_BIN, bytes(self._buffer), b"\0")
         write_bytes(path, struct.pack("<III", MAGIC, VERSION, 12 + len(chunks)) + chunks)
 
 

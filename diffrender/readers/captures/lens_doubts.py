@@ -1,0 +1,38 @@
+"""What is doubtful about the lenses of a capture: numbers that were made for pictures of another size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.scene.target_views import Views
+
+# How far two fields of view may differ, as a ratio of tangents, to be one that was rounded.
+SAME_FIELD = 0.02
+
+
+def doubt_lenses(frames: Sequence[PosedImage], views: Views) -> list[str]:
+    """Return notes on lenses that contradict the size of their pictures. frames: those of `views`."""
+    cameras = views.cameras
+    size = cameras.center_px.new_tensor([cameras.width, cameras.height])
+    outside = int(((cameras.center_px < 0) | (cameras.center_px > size)).any(1).sum())
+    notes = []
+    if outside:
+        notes.append(
+            f"the principal point (cx, cy) of {outside} of its {len(frames)} frames is outside the picture; fl_x, fl_y,"
+            " cx and cy must be in pixels of the image on disk"
+        )
+    halves = (size / 2 / cameras.focal_px).tolist()
+    for frame, half in zip(frames, halves, strict=True):
+        lens = frame.intrinsics
+        for axis, field, focal in ((0, lens.fov_x_rad, lens.focal_x_px), (1, lens.fov_y_rad, lens.focal_y_px)):
+            if field is None or focal is None or abs(math.tan(field / 2) / half[axis] - 1) < SAME_FIELD:
+                continue
+            letter, found = "xy"[axis], math.degrees(2 * math.atan(half[axis]))
+            notes.append(
+                f"its camera_angle_{letter} is {math.degrees(field):.4g} degrees, but by fl_{letter} and the size of"
+                f" its pictures it is {found:.4g}; fl_{letter} is used"
+            )
+            return notes
+    return notes
