@@ -62,6 +62,11 @@ class Topology:
             topology._known.last = topology
         return topology
 
+    @property
+    def identity(self) -> object:
+        """What all topologies of the same tensor of faces, one after the other, have in common."""
+        return self if self._known is None else self._known
+
     def _take_over(self, other: Topology | None) -> None:
         """Take over what another topology of equal faces knows that depends on the faces alone."""
         if other is not None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 
 from diffrender.errors import NearPlaneWarning, PrecisionWarning
-from diffrender.geometry.topology import Topology
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
@@ -19,24 +18,27 @@ FARTHEST = 3000.0
 MOST_TOO_NEAR = 0.5
 # So many vertices tell as well as all.
 MOST_VERTICES = 1000
-_CHECKED: WeakSet[Topology] = WeakSet()
+_CHECKED: WeakKeyDictionary[object, tuple[torch.dtype, ...]] = WeakKeyDictionary()
 
 
 @torch.no_grad()
-def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras) -> None:
+def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None = None) -> None:
     """Warn if most of what is before the cameras is nearer than they draw, or, in float32, far from the origin.
 
-    That is more than FARTHEST widths of the picture. Vertices in the pictures are looked at. Done once per mesh, the
-    first of the scene: it waits for the device, and a fit does not move its scene so far.
+    That is more than FARTHEST widths of the picture. Vertices in the pictures are looked at. Done once per tensor of
+    faces, those of the first mesh: it waits for the device, and a fit does not move its scene so far.
     """
-    topology = next(iter(scene.objects.values())).mesh.topology
-    if topology in _CHECKED:
+    identity = next(iter(scene.objects.values())).mesh.topology.identity
+    dtype = geometry.verts_w.dtype
+    if dtype in _CHECKED.get(identity, ()):
         return
-    _CHECKED.add(topology)
     points_w = geometry.verts_w[:: 1 + len(geometry.verts_w) // MOST_VERTICES]
-    x, y, depth = cameras.world_to_pixels(points_w).unbind(-1)
+    x, y, depth = cameras.world_to_pixels(points_w, backend).unbind(-1)
     is_before = (x >= 0) & (x <= cameras.width) & (y >= 0) & (y <= cameras.height) & (depth > 0)
     is_seen = is_before & (depth > cameras.near)
+    if not bool(is_before.any()):  # other cameras may tell
+        return
+    _CHECKED[identity] = (*_CHECKED.get(identity, ()), dtype)
     if float(is_seen.sum()) < (1 - MOST_TOO_NEAR) * float(is_before.sum()):
         warnings.warn(
             f"render: {float(1 - is_seen.sum() / is_before.sum()):.0%} of the vertices in the pictures are nearer than"
@@ -45,9 +47,9 @@ def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras) ->
             NearPlaneWarning,
             stacklevel=4,
         )
-    if points_w.dtype != torch.float32:
+    if dtype != torch.float32:
         return
-    width = cameras.pixel_size(points_w) * max(cameras.height, cameras.width)
+    width = cameras.pixel_size(points_w, backend) * max(cameras.height, cameras.width)
     distance = points_w.norm(dim=1).expand_as(width)
     if not bool(is_seen.any()) or not float((distance / width)[is_seen].median()) > FARTHEST:
         return

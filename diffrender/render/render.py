@@ -101,7 +101,7 @@ def render(
     names = check_aovs("render", aovs)
     check_one_device(scene, cameras)
     geometry = gather_triangles(scene, backend)
-    check_precision(scene, geometry, cameras)
+    check_precision(scene, geometry, cameras, backend)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w, backend)

@@ -190,9 +190,9 @@ class Cameras:
         """
         return self.projection.project_from_world(points_w, self.cam_from_world, self.focal_px, self.center_px, backend)
 
-    def world_to_pixels(self, points_w: Tensor) -> Tensor:
+    def world_to_pixels(self, points_w: Tensor, backend: str | None = None) -> Tensor:
         """Project world points [V, 3] to [N, V, 3]: x, y in pixels, camera depth; x, y are NaN behind the camera."""
-        homogeneous = self.project(points_w)
+        homogeneous = self.project(points_w, backend)
         w = homogeneous[..., 2:3]
         pixels = homogeneous[..., :2] / w.where(w > 0, torch.nan)
         return torch.cat([pixels, homogeneous[..., 3:4]], -1)
@@ -206,10 +206,10 @@ class Cameras:
         origin_w = self.positions_w()[:, None] + (world_from_cam @ origin_c.mT).mT
         return origin_w, torch.nn.functional.normalize((world_from_cam @ direction_c.mT).mT, dim=-1)
 
-    def pixel_size(self, points_w: Tensor) -> Tensor:
+    def pixel_size(self, points_w: Tensor, backend: str | None = None) -> Tensor:
         """Return the [N, P] width in world units of a pixel in the image's middle at the depths of points [P, 3].
 
         Depths below `near` count as `near`.
         """
-        depth = self.project(points_w)[..., 3].clamp_min(self.near)
+        depth = self.project(points_w, backend)[..., 3].clamp_min(self.near)
         return self.projection.pixel_size(depth, self.focal_px)

@@ -61,7 +61,7 @@ def segments_along(*lines: tuple[tuple[float, float], tuple[float, float]]) -> S
 
 
 def weighed(segments: SilhouetteSegments, extra: Tensor | None = None) -> dict[int, list[float]]:
-    """The shares of the pixels that are supersampled, of which two samples are in the upper half and one in the lower."""
+    """The shares of supersampled pixels, of which two samples are in the upper half and one in the lower."""
     offsets = torch.tensor([[0.25, 0.125], [0.75, 0.125], [0.5, 0.875]], dtype=torch.float64)
     size = (1, HEIGHT, WIDTH)
     pixel, share = weigh_samples(segments, extra, offsets, size)
@@ -71,7 +71,7 @@ def weighed(segments: SilhouetteSegments, extra: Tensor | None = None) -> dict[i
     )
     assert own_pixel.tolist() == pixel.tolist()
     torch.testing.assert_close(own_share, share, rtol=0, atol=1e-12)
-    return {n: shares for n, shares in zip(pixel.tolist(), share.tolist(), strict=True)}
+    return dict(zip(pixel.tolist(), share.tolist(), strict=True))
 
 
 EQUAL = pytest.approx([1 / 3, 1 / 3, 1 / 3])

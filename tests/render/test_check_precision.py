@@ -84,3 +84,25 @@ def test_a_scene_nearer_than_the_cameras_draw_is_told(dtype: torch.dtype) -> Non
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert float(render(scene, replace(cameras, near=1e-8)).rgba[..., 3].mean()) > 0.1
+
+
+def test_what_was_not_decisive_is_looked_at_again() -> None:
+    scene, cameras = ball(UTM, 50.0, torch.float64)
+    rows = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    away = replace(cameras, cam_from_world=rows.double() @ cameras.cam_from_world)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        render(scene, cameras)  # in float64
+    item = scene.objects["ball"]
+    near = replace(item, mesh=item.mesh.in_float32(), material=Unlit(torch.ones(3)), pose=item.pose.float())
+    single, others = Scene({"ball": near}), cameras.select(slice(0, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        render(single, _in_float32(away))  # looks the other way
+    with pytest.warns(PrecisionWarning):
+        render(single, _in_float32(others))
+
+
+def _in_float32(cameras: Cameras) -> Cameras:
+    parts = (cameras.cam_from_world, cameras.focal_px, cameras.center_px)
+    return Cameras(*(part.float() for part in parts), cameras.height, cameras.width)
