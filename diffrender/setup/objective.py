@@ -52,6 +52,23 @@ def fill_loss(
     return filled.model_copy(update={"normal_consistency": remeshed})
 
 
+def note_omitted_terms(loss: LossOptions | None, default: LossOptions, filled: LossOptions) -> list[str]:
+    """Say which terms of the default a `loss:` of the file leaves out, unless it names them: null is on purpose."""
+    if loss is None:
+        return []
+    omitted = [
+        name
+        for name in type(default).model_fields
+        if getattr(default, name) is not None and getattr(filled, name) is None and name not in loss.model_fields_set
+    ]
+    if not omitted:
+        return []
+    names = ", ".join(omitted)
+    return [
+        f"`loss` says all terms: without it there would also be {names}; add what you want, or `{omitted[0]}: null`"
+    ]
+
+
 def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views) -> LossOptions:
     """Return the loss of a scene file without `loss:`.
 

@@ -169,6 +169,18 @@ def test_smoothness_of_a_remeshed_shape_is_left_out_only_on_purpose(tmp_path: Pa
         assert ("normal_consistency" in terms) == expected, text
 
 
+def test_terms_that_a_loss_leaves_out_are_told_unless_on_purpose(tmp_path: Path) -> None:
+    write(tmp_path)
+    for text, expected in (
+        ("", None),
+        ("loss: {normal_consistency: 0.1}", "there would also be mask, color_smoothness; add"),
+        ("loss: {mask: 1}", "there would also be color_smoothness; add"),
+        ("loss: {mask: null, color_smoothness: null}", None),
+    ):
+        told = [note for note in built(tmp_path, text).notes if "`loss` says all terms" in note]
+        assert len(told) == (expected is not None) and all(expected in note for note in told), (text, told)
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_masks_before_a_plain_backdrop(noise: float) -> None:
     found, truth = views(noise=noise)
