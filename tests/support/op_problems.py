@@ -66,8 +66,9 @@ def barycentrics_problem(
 
 
 def changes_problem(dtype: torch.dtype = F64, n_edges: int = 300, n_channels: int = 3) -> tuple[Tensor, Tensor, float]:
-    """Return values of which half differ by about as much as counts, and edges between any of them."""
-    values = torch.cat([uniform(20, n_channels), uniform(20, n_channels).round()]).to(dtype)
+    """Return values of which some differ by as much as counts, exactly or nearly, and edges between any of them."""
+    exact = torch.tensor([0, 0.4, 0.8])[:, None] * torch.eye(1, n_channels)
+    values = torch.cat([uniform(17, n_channels), uniform(20, n_channels).round(), exact]).to(dtype)
     return values, torch.randint(0, 40, (n_edges, 2, 2), generator=torch.Generator().manual_seed(2)), 0.4
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numba import njit
 from torch import Tensor
 
@@ -61,18 +62,6 @@ def matrix_gradients(start, end, points, grad, sums):
                 sums[block, n, k, 0], sums[block, n, k, 1], sums[block, n, k, 2], sums[block, n, k, 3] = a, b, c, d
 
 
-@njit(nogil=True, cache=True)
-def add_blocks(sums, out):
-    """Write the sums over blocks, in their order."""
-    for n in range(out.shape[0]):
-        for k in range(out.shape[1]):
-            for j in range(4):
-                total = 0.0
-                for block in range(len(sums)):
-                    total += sums[block, n, k, j]
-                out[n, k, j] = total
-
-
 def forward(points: Tensor, matrices: Tensor) -> Tensor:
     """See op.transform_points."""
     out = memory.empty((len(matrices), len(points), matrices.shape[1]), points.dtype)
@@ -91,7 +80,6 @@ def backward(
     if wants[1]:
         n_blocks = -(-len(points) // BLOCK)
         sums = np.empty((n_blocks, *matrices.shape))
-        to_matrices = memory.empty(matrices.shape, matrices.dtype)
         parallel_for(matrix_gradients, n_blocks, GRAIN // BLOCK, *as_numpy(points, grad_out), sums)
-        add_blocks(sums, *as_numpy(to_matrices))
+        to_matrices = torch.from_numpy(sums.sum(0)).to(matrices.dtype)
     return to_points, to_matrices
