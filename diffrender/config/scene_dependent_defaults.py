@@ -73,7 +73,9 @@ EARLY_NORMAL_CONSISTENCY = 4.0
 LAPLACIAN = 0.1
 SMOOTHNESS = 3e-4
 # Where pictures disagree, as under lights that do not turn with the object, each texel takes another's side: speckles.
-SMOOTHNESS_OF_TEXTURES = 1e-4
+# How much they do is the image loss itself, which this is times: as in a most probable texture, whose prior counts more
+# where its data are noisier.
+SMOOTHNESS_OF_TEXTURES = 0.03
 WHITE_LIGHT = 1e-3
 
 

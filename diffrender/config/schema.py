@@ -155,7 +155,7 @@ class FitConfig(SceneParts):
         f" normal_consistency {defaults.NORMAL_CONSISTENCY_WITH_LARGE_STEPS:g} with large_steps, else laplacian"
         f" {defaults.LAPLACIAN:g} and normal_consistency {defaults.NORMAL_CONSISTENCY:g}; material_smoothness and"
         f" color_smoothness {defaults.SMOOTHNESS:g} if more than the colour of a material is learned, and"
-        f" {defaults.SMOOTHNESS_OF_TEXTURES:g} for textures of remeshed vertices; white_light"
+        f" {defaults.SMOOTHNESS_OF_TEXTURES:g} times the image loss for textures of remeshed vertices; white_light"
         f" {defaults.WHITE_LIGHT:g} if its colour is learned together with that of a light",
     )
     progress: ProgressOptions = option(ProgressOptions(), "pictures and videos of the fit")

@@ -50,12 +50,14 @@ class Term:
     """One term of the objective: `weight` times a loss (mean over the views of a batch) or a regulariser.
 
     early: the factor of the weight at the first step; it falls to 1, exponentially, in EARLY_UNTIL of the fit.
+    relative_to: the name of an earlier term, the value of which the weight is times; without gradient.
     """
 
     name: str
     weight: float
     measure: Loss | Regularizer
     early: float = 1.0
+    relative_to: str | None = None
 
     def weight_at(self, progress: float) -> float:
         """Return the weight at `progress` 0..1 of the fit."""
@@ -97,6 +99,12 @@ class Objective:
         active = tuple(term for term in self.terms if term.weight > 0)
         if not active:
             raise ConfigError("loss: nothing to minimise; give at least one term a weight above 0, as in image: l1")
+        for number, term in enumerate(active):
+            before = [other.name for other in active[:number]]
+            if term.relative_to is not None and term.relative_to not in before:
+                raise ConfigError(
+                    f"loss.{term.name}: its weight is times {term.relative_to}, which is no term before it"
+                )
         object.__setattr__(self, "terms", active)
 
     def aovs(self) -> tuple[str, ...]:
@@ -118,13 +126,15 @@ class Objective:
         total: Tensor | None = None
         values: dict[str, Tensor] = {}
         per_view: dict[str, Tensor] = {}
-        for name, weight, measure in ((term.name, term.weight_at(progress), term.measure) for term in self.terms):
-            if isinstance(measure, Loss):
-                per_view[name] = measure(comparison)
-                values[name] = per_view[name].mean()
+        for term in self.terms:
+            if isinstance(term.measure, Loss):
+                per_view[term.name] = term.measure(comparison)
+                values[term.name] = per_view[term.name].mean()
             else:
-                values[name] = measure(scene)
-            weighted = weight * values[name]
+                values[term.name] = term.measure(scene)
+            weighted = term.weight_at(progress) * values[term.name]
+            if term.relative_to is not None:
+                weighted = weighted * values[term.relative_to].detach()
             total = weighted if total is None else total + weighted
         assert total is not None
         return Terms(total, values, per_view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from diffrender.config.options.losses import (
+    ColorSmoothnessOptions,
     LossOptions,
     MaskLossOptions,
     MaterialSmoothnessOptions,
@@ -83,13 +84,13 @@ def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views
     learns_finish = any(kind in FINISHES for kind in of_materials.values())
     learns_light = any(parts.root == "lights" and kind.is_color for parts, kind in kinds.items())
     shapes = [options for path, options in parameters.items() if paths[path].is_vertices]
-    color = SMOOTHNESS if learns_color and learns_finish else None
+    color = ColorSmoothnessOptions(weight=SMOOTHNESS) if learns_color and learns_finish else None
     if color is None and learns_color and any(options.remesh is not None for options in shapes):
         is_texture = any(isinstance(item.material.base_color, Texture) for item in scene.objects.values())
-        color = SMOOTHNESS_OF_TEXTURES if is_texture else None
+        color = ColorSmoothnessOptions(weight=SMOOTHNESS_OF_TEXTURES, relative=True) if is_texture else None
     priors = LossOptions(
         mask=MaskLossOptions() if views.masks is not None else None,
-        color_smoothness=None if color is None else TermOptions(weight=color),
+        color_smoothness=color,
         material_smoothness=MaterialSmoothnessOptions(weight=SMOOTHNESS) if learns_finish else None,
         white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,
     )
@@ -124,6 +125,7 @@ def build_terms(loss: LossOptions, start: Scene) -> list[Term]:
     for name, regularizer in REGULARIZERS.items():
         options: TermOptions | None = getattr(loss, name)
         if options is not None:
-            measure = regularizer(**constructor_options(options, "weight", "early")).bind(start)
-            terms.append(Term(name, options.weight, measure, getattr(options, "early", 1.0)))
+            measure = regularizer(**constructor_options(options, "weight", "early", "relative")).bind(start)
+            relative_to = "image" if getattr(options, "relative", False) else None
+            terms.append(Term(name, options.weight, measure, getattr(options, "early", 1.0), relative_to))
     return terms

@@ -81,7 +81,7 @@ UNIONS_AND_TABLES = [
 ]
 # Options that only a scene file has: type, name and weight of an entry, how it changes during a fit, and what its
 # tensors are built from.
-MORE = {"type", "name", "weight", "anneal", "order", "resolution", "early"}
+MORE = {"type", "name", "weight", "anneal", "order", "resolution", "early", "relative"}
 # Options and the class that they configure, with the fields that only one of the two has.
 PAIRS: list[tuple[Any, Any, set[str]]] = [
     *((options[name], table[name], MORE) for options, table in UNIONS_AND_TABLES for name in options),

@@ -77,3 +77,22 @@ def test_early_weights_fall_to_their_own() -> None:
     comparison, scene = example()
     early, late = (Objective((IMAGE, term))(comparison, scene, progress) for progress in (0.0, 1.0))
     assert float(early.total - late.total) == pytest.approx(1.5 * float(late.values["normal_consistency"]))
+
+
+def test_a_relative_weight_is_times_the_value_of_another_term_without_its_gradient() -> None:
+    comparison, scene = example()
+    relative = replace(SMOOTH, relative_to="image")
+    terms = Objective((IMAGE, relative))(comparison, scene)
+    expected = 2 * terms.values["image"] + 0.25 * terms.values["image"] * terms.values["laplacian"]
+    torch.testing.assert_close(terms.total, expected)
+    image = torch.tensor(3.0, requires_grad=True)
+
+    class Given(type(IMAGE.measure)):  # type: ignore[misc]
+        def __call__(self, comparison: LossInputs) -> torch.Tensor:
+            return image.expand(3)
+
+    total = Objective((Term("image", 2.0, Given()), relative))(comparison, scene).total
+    assert torch.autograd.grad(total, image)[0].item() == pytest.approx(2)  # of the image alone
+    for others in ((), (replace(IMAGE, weight=0.0),)):
+        with pytest.raises(ConfigError, match=r"loss\.laplacian: its weight is times image, which is no term"):
+            Objective((*others, relative))

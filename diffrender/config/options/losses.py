@@ -80,6 +80,14 @@ class NormalConsistencyOptions(TermOptions):
     )
 
 
+class ColorSmoothnessOptions(TermOptions):
+    """Total variation of base colours."""
+
+    relative: bool = option(
+        False, "whether the weight is times the present value of `image`: smoother where pictures disagree more"
+    )
+
+
 class SymmetryOptions(TermOptions):
     """The surface is its own mirror image."""
 
@@ -118,7 +126,7 @@ class LossOptions(Strict):
     edge_length: TermOptions | None = _term("edges of equal length")
     arap: TermOptions | None = _term("as rigid as possible: neighbourhoods keep their initial shape, but may rotate")
     symmetry: SymmetryOptions | None = _term("equal to its mirror image")
-    color_smoothness: TermOptions | None = _term("total variation of base colours: few changes")
+    color_smoothness: ColorSmoothnessOptions | None = _term("total variation of base colours: few changes")
     material_smoothness: MaterialSmoothnessOptions | None = _term(
         "few changes of roughness, metallic and normal maps, except where colours change"
     )
@@ -134,3 +142,8 @@ class LossOptions(Strict):
         terms = [getattr(self, name) for name in type(self).model_fields]
         if all(term is None or term.weight == 0 for term in terms):
             yield Finding((), "`loss` has no term: nothing would be fitted", ("for example: `loss: {image: l1}`",))
+        is_relative = self.color_smoothness is not None and self.color_smoothness.relative
+        if is_relative and (self.image is None or self.image.weight == 0):
+            yield Finding(
+                ("color_smoothness", "relative"), "`relative` needs `loss.image`, whose value the weight is times", ()
+            )
