@@ -51,7 +51,8 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
     vertices = torch.tensor(corners, dtype=dtype, requires_grad=True)
     colors = torch.full((6, 3), 0.5, dtype=dtype, requires_grad=True)
     mesh = Mesh(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]]))
-    item = Object(mesh, Unlit(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
+    pose = torch.eye(4, dtype=dtype, requires_grad=True)
+    item = Object(mesh, Unlit(colors), pose, torch.ones((), dtype=dtype))
     background = torch.zeros(3, dtype=dtype, requires_grad=True)
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]], dtype=dtype), height=16, width=16)
     with threads_to_kernels(1):
