@@ -67,9 +67,9 @@ SMOOTHING = 0.02
 NORMAL_CONSISTENCY_WITH_LARGE_STEPS = 0.001
 NORMAL_CONSISTENCY = 0.01
 # Without it, remeshed vertices follow the noise of their gradients: an orange peel.
-NORMAL_CONSISTENCY_OF_REMESHED = 0.15
+NORMAL_CONSISTENCY_OF_REMESHED = 0.05
 # The first steps, which are long, fold thin parts into themselves; some folds never come apart again.
-EARLY_NORMAL_CONSISTENCY = 4.0
+EARLY_NORMAL_CONSISTENCY = 12.0
 LAPLACIAN = 0.1
 SMOOTHNESS = 3e-4
 # Where pictures disagree, as under lights that do not turn with the object, each texel takes another's side: speckles.

@@ -82,7 +82,7 @@ def test_one_line_is_a_hull_that_is_remeshed_with_a_texture(tmp_path: Path, mask
     assert shape.schedule.type == "exponential"
     assert [term.name for term in setup.objective.terms] == ["image", "mask", "normal_consistency", "color_smoothness"]
     smooth = setup.objective.terms[2]
-    assert smooth.weight_at(0) == pytest.approx(4 * smooth.weight_at(1))  # while steps are long, thin parts would fold
+    assert smooth.weight_at(0) == pytest.approx(12 * smooth.weight_at(1))  # while steps are long, thin parts would fold
     assert setup.config.background == pytest.approx((0.0, 0.0, 0.0) if masked else (GRAY,) * 3, abs=0.01)
     assert set(setup.reasons) == {"mesh", "material", "optimize.mesh.vertices"}
     # Written out with reasons, it is the same fit.
