@@ -421,7 +421,8 @@ SCENES = sorted((Path(__file__).parents[2] / "scenes").glob("*.yaml"))
 def test_the_scenes_that_come_along_are_right(scene: Path, folder: Path) -> None:
     needs_path = "# path: your folder" in scene.read_text(encoding="utf-8")
     config = load_config(scene, [f"targets.path={folder / 'shots'}"] if needs_path else [])
-    assert config.targets.path is not None or config.targets.synthetic is not None
+    assert config.targets.path == (str(folder / "shots") if needs_path else None)
+    assert (config.targets.synthetic is None) == needs_path
 
 
 def test_set_adds_to_a_shorthand(folder: Path) -> None:

@@ -1,69 +1,18 @@
 import json
 import math
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from support.transforms_captures import AT_X5, AT_Z5, DISC, HEIGHT, WIDTH, capture, fails, flat, read, save
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.captures import read_capture
-from diffrender.readers.captures.capture import CaptureOptions
-from diffrender.readers.captures.transforms_json import find_transforms, read_aabb, read_transforms
+from diffrender.readers.captures.transforms_json import find_transforms, read_aabb
 from diffrender.scene.projections.orthographic import Orthographic
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-WIDTH, HEIGHT = 8, 6
-DISC = np.zeros((HEIGHT, WIDTH), np.uint8)
-DISC[1:5, 2:6] = 255
-
-# A camera at (0, 0, 5) that looks along -z with y up is the identity rotation in OpenGL's axes.
-AT_Z5 = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 5], [0, 0, 0, 1]]
-# One at (5, 0, 0) that looks along -x: its right is -z, its back is +x.
-AT_X5 = [[0.0, 0, 1, 5], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
-
-
-def save(path, values):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values).save(path)
-
-
-def flat(color, width=WIDTH, height=HEIGHT):
-    return np.full((height, width, 3), color, np.uint8)
-
-
-def capture(folder, changes=None, **top):
-    """A good two-frame capture in `folder`; `top` changes its top level and changes[i] its frame i."""
-    frames = []
-    for index, matrix in enumerate((AT_Z5, AT_X5)):
-        save(folder / "images" / f"{index}.png", flat((200, 100, 50 * index)))
-        save(folder / "masks" / f"{index}.png", DISC)
-        frames.append(
-            {"file_path": f"images/{index}.png", "mask_path": f"masks/{index}.png", "transform_matrix": matrix}
-        )
-    for index, change in (changes or {}).items():
-        frames[index] = {**frames[index], **change}
-    content = {"fl_x": 10.0, "fl_y": 12.0, "cx": 4.5, "cy": 2.5, "w": WIDTH, "h": HEIGHT, "frames": frames, **top}
-    content = {key: value for key, value in content.items() if value is not None}
-    (folder / "transforms.json").write_text(json.dumps(content))
-    return folder
-
-
-def read(folder, **options):
-    return read_transforms(folder, CaptureOptions(**options))
-
-
-def fails(folder, *messages, **options):
-    with pytest.raises(DataError) as caught:
-        read(folder, **options)
-    text = str(caught.value)
-    assert str(folder) in text
-    for message in messages:
-        assert message in text, text
-    return text
 
 
 def test_opengl_cameras_become_opencv_cameras(tmp_path):
@@ -275,15 +224,6 @@ def test_orthographic_cameras(tmp_path):
     fails(mixed, "some cameras are orthographic and others perspective; split the capture")
 
 
-def test_masks_of_zeros_and_ones_are_taken_as_meant_with_a_note(tmp_path):
-    folder = capture(tmp_path)
-    for name in "01":
-        save(folder / "masks" / f"{name}.png", DISC // 255)
-    found = read_capture(folder, CaptureOptions())
-    assert found.notes == ("its 2 masks hold 0 and 1 of 255 only; 1 is taken for the object",)
-    torch.testing.assert_close(found.views.masks[0], torch.from_numpy(DISC / 255).float())
-
-
 def test_what_is_wrong_with_a_file_of_each_frame_is_one_line(tmp_path):
     folder = capture(tmp_path)
     for name in "01":
@@ -337,95 +277,3 @@ def test_lego_renders():
     assert views.images.shape == (13, 50, 50, 3) and views.masks is not None
     torch.testing.assert_close(views.images[:, 0, 0], torch.ones(13, 3))
     torch.testing.assert_close(views.cameras.positions_w().norm(dim=1), torch.full((13,), 4.0311), atol=1e-3, rtol=0)
-
-
-def test_paths_from_windows_and_a_byte_order_mark(tmp_path):
-    folder = capture(tmp_path, {0: {"file_path": "images\\0.png", "mask_path": ".\\masks\\0.png"}})
-    text = (folder / "transforms.json").read_text()
-    (folder / "transforms.json").write_text(text, encoding="utf-8-sig")
-    assert len(read(folder)) == 2
-
-
-def turned(degrees, digits):
-    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    rows = [[c, 0, s, 5], [0.6 * s, 0.8, -0.6 * c, 0], [-0.8 * s, 0.6, 0.8 * c, 0], [0, 0, 0, 1]]
-    return [[round(value, digits) for value in row] for row in rows]
-
-
-def test_matrices_of_three_digits_become_rotations_with_a_note(tmp_path):
-    found = read_capture(capture(tmp_path, {0: {"transform_matrix": turned(33, 3)}}), CaptureOptions())
-    (note,) = found.notes
-    assert note.startswith("1 of its 2 transform matrices are rotations only to 0.0")
-    rotation = found.views.cameras.cam_from_world[0, :3, :3].double()
-    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3).double(), rtol=0, atol=1e-6)
-    exact = read_capture(capture(tmp_path, {0: {"transform_matrix": turned(33, 9)}}), CaptureOptions())
-    assert exact.notes == ()
-    difference = rotation - exact.views.cameras.cam_from_world[0, :3, :3].double()
-    assert 0 < float(difference.abs().max()) < 1e-3
-
-
-@pytest.mark.parametrize("heldout", ["test_filenames", "val_filenames"])
-def test_the_split_of_a_capture_is_kept(tmp_path, heldout):
-    names = {"train_filenames": ["images/1.png"], heldout: ["./images/0.png"]}
-    found = read_capture(capture(tmp_path, **names), CaptureOptions())
-    assert found.views.names == ("1",) and not found.holds_out
-    assert found.read_heldout is not None and found.read_heldout().names == ("0",)
-    with pytest.raises(DataError, match="names none of its frames"):
-        read_capture(capture(tmp_path, **names | {"train_filenames": ["7.png"]}), CaptureOptions())
-
-
-@pytest.mark.parametrize(
-    ("names", "notes"),
-    [
-        (
-            {"train_filenames": ["images/0.png", "images/1.png", "images/2.png"], "test_filenames": ["images/1.png"]},
-            ("1 of its 3 train_filenames are no frames of it", "1 of its frames are both fitted and held out: 1"),
-        ),
-        (
-            {"train_filenames": ["images/0.png"]},
-            ("its train_filenames are not used: it does not also say which to hold out or to fit",),
-        ),
-    ],
-)
-def test_splits_that_do_not_fit_the_frames_are_told(tmp_path, names, notes):
-    assert read_capture(capture(tmp_path, **names), CaptureOptions()).notes == notes
-
-
-def test_frames_that_are_in_no_split_are_told(tmp_path):
-    folder = capture(tmp_path)
-    content = json.loads((folder / "transforms.json").read_text())
-    save(folder / "images" / "2.png", flat(9))
-    third = {**content["frames"][1], "file_path": "images/2.png"}
-    split = {"train_filenames": ["images/0.png"], "val_filenames": ["images/1.png"]}
-    (folder / "transforms.json").write_text(json.dumps(content | {"frames": [*content["frames"], third]} | split))
-    notes = read_capture(folder, CaptureOptions()).notes
-    assert notes == ("1 of its frames are neither in train_filenames nor in val_filenames: 2",)
-
-
-@pytest.mark.parametrize(
-    ("top", "note"),
-    [
-        ({"cx": 45.0, "cy": 25.0}, r"the principal point \(cx, cy\) of 2 of its 2 frames is outside the picture; fl_x"),
-        ({"camera_angle_x": 0.3}, r"its camera_angle_x is 17\.19 degrees, but by fl_x .* it is 43\.6; fl_x is used"),
-        ({"camera_angle_x": 2 * math.atan(0.4), "camera_angle_y": 2 * math.atan(0.25)}, None),
-    ],
-)
-@pytest.mark.parametrize("resolution", [None, 4])
-def test_lenses_of_pictures_of_another_size_are_told(tmp_path, top, note, resolution):
-    notes = read_capture(capture(tmp_path, w=None, h=None, **top), CaptureOptions(resolution)).notes
-    assert len(notes) == (note is not None) and (note is None or re.match(note, notes[0]))
-
-
-def test_lost_images_are_skipped_if_asked_for(tmp_path):
-    folder = capture(tmp_path)
-    (folder / "images" / "0.png").unlink()
-    found = read_capture(folder, CaptureOptions(skip_missing=True))
-    assert len(found.views) == 1
-    assert found.notes == ("1 of its 2 images do not exist and are skipped: images/0.png",)
-    (folder / "images" / "1.png").unlink()
-    fails(folder, "none of its 2 images exists", skip_missing=True)
-
-
-def test_what_all_frames_share_is_said_once(tmp_path):
-    text = fails(capture(tmp_path, camera_model="FISHEYE"), "all 2 frames: camera_model")
-    assert text.count("FISHEYE") == 1 and "\n" not in text

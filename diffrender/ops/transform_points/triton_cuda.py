@@ -16,6 +16,14 @@ BLOCK = 256
 
 
 @triton.jit
+def place(n_verts, n_blocks, BLOCK: tl.constexpr):
+    """Return the map of a program, its points, and which of them there are."""
+    program = tl.program_id(0).to(tl.int64)
+    v = program % n_blocks * BLOCK + tl.arange(0, BLOCK)
+    return program // n_blocks, v, v < n_verts
+
+
+@triton.jit
 def load_row(matrices, row):
     """Return the four numbers of a row of the maps."""
     at = matrices + 4 * row
@@ -25,10 +33,7 @@ def load_row(matrices, row):
 @triton.jit(do_not_specialize=["n_verts", "n_blocks"])
 def evaluate(points, matrices, out, n_verts, n_blocks, K: tl.constexpr, BLOCK: tl.constexpr):
     """Write points under one map."""
-    program = tl.program_id(0).to(tl.int64)
-    view = program // n_blocks
-    v = program % n_blocks * BLOCK + tl.arange(0, BLOCK)
-    here = v < n_verts
+    view, v, here = place(n_verts, n_blocks, BLOCK)
     x, y, z = load_triple(points, v, here)
     for k in tl.static_range(K):
         a, b, c, d = load_row(matrices, view * K + k)
@@ -59,10 +64,7 @@ def point_gradients(matrices, grad, out, n_verts, n_views, K: tl.constexpr, BLOC
 @triton.jit(do_not_specialize=["n_verts", "n_blocks"])
 def matrix_gradients(points, grad, out, n_verts, n_blocks, K: tl.constexpr, BLOCK: tl.constexpr):
     """Add the share of some points in the gradient of one map."""
-    program = tl.program_id(0).to(tl.int64)
-    view = program // n_blocks
-    v = program % n_blocks * BLOCK + tl.arange(0, BLOCK)
-    here = v < n_verts
+    view, v, here = place(n_verts, n_blocks, BLOCK)
     x, y, z = load_triple(points, v, here)
     for k in tl.static_range(K):
         g = tl.load(grad + (view * n_verts + v) * K + k, here, other=0)
