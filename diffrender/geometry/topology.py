@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from threading import Lock
@@ -311,6 +312,16 @@ class _Known:
 _OF_FACES = tuple(name for name, value in vars(Topology).items() if isinstance(value, cached_property))
 _recent: list[_Known] = []
 _lock = Lock()
+
+
+def _forget_lock() -> None:
+    """In a forked process, where another thread may have held it."""
+    global _lock
+    _lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
 import weakref
 from collections import Counter
@@ -293,3 +295,15 @@ def test_threads_may_build_topologies_at_once() -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 4 * 20 * 30 and all(found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_a_thread_of_the_other() -> None:
+    with topology_module._lock:  # as of another thread that builds a topology
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            Topology.of(PAIR)
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

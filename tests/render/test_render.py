@@ -331,3 +331,13 @@ def test_silhouettes_are_shaded_only_where_something_can_move(monkeypatch: pytes
     assert torch.equal(image(moving), still) and torch.equal(unwatched, still)
     assert calls == [1]
     assert bool(torch.autograd.grad(still.sum(), colors)[0].any())
+
+
+@pytest.mark.parametrize("edges", EDGE_MODELS.values())
+def test_no_cameras_give_no_images(edges):
+    mesh = square()
+    for item in (mesh, Mesh(mesh.vertices, mesh.faces[:1])):
+        scene = scene_of(placed(item, Unlit(torch.ones(item.n_vertices, 3, requires_grad=True))))
+        image = render(scene, flat_camera(8, 8).select(slice(0, 0)), edges()).rgba
+        assert image.shape == (0, 8, 8, 4)
+        image.sum().backward()

@@ -35,6 +35,8 @@ def resolve_contacts(
     is taken.
     """
     segments, outside = plan.segments, plan.outside
+    if len(plan.touches) == 0:  # as where there are no views
+        return segments, outside
     unsure = (
         plan.touches | topology.is_border[plan.edge] if topology.n_components == 1 else torch.ones_like(plan.touches)
     )
