@@ -26,7 +26,21 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
 
 
 @every_backend
-def test_every_covered_sample_is_there_once_and_pixels_stand_together(backend: str) -> None:
+@both_dtypes
+def test_samples_of_a_face_in_a_quarter_of_a_pixel_are_one_at_their_mean(backend: str, dtype: torch.dtype) -> None:
+    # The last sample is in another quarter, the second sees another face, the third nothing.
+    offsets = torch.tensor([[0.25, 0.125], [0.125, 0.25], [0.375, 0.375], [0.375, 0.25], [0.5, 0.25]], dtype=dtype)
+    share = torch.tensor([[0.125, 0.25, 0.125, 0.375, 0.125]], dtype=dtype)
+    found = gather_samples(
+        torch.tensor([[[3]]]), torch.tensor([0]), torch.tensor([[9, 4, -1, 9, 9]]), offsets, share, backend=backend
+    )
+    assert found.face_id.tolist() == [4, 9, 9]
+    assert found.xy_px.tolist() == [[0.125, 0.25], [0.3125, 0.1875], [0.5, 0.25]]
+    assert found.weight.tolist() == [0.25, 0.5, 0.125]
+
+
+@every_backend
+def test_what_samples_stand_for_is_there_once_and_pixels_stand_together(backend: str) -> None:
     face_id, refined, sample_face_id, offsets, share = problem(torch.float64)
     samples = gather_samples(face_id, refined, sample_face_id, offsets, share, backend=backend)
     assert bool((samples.pixel.diff() >= 0).all())

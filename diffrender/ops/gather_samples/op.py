@@ -12,7 +12,7 @@ from diffrender.ops.backend import implementation
 
 
 class Samples(NamedTuple):
-    """M samples of an image that see a surface, ordered by pixel, in a pixel by face.
+    """M samples of an image that see a surface, ordered by pixel, in a pixel by face and quarter.
 
     pixel: [M] int64 (n H + i) W + j.
     view: [M] int64 n.
@@ -37,9 +37,10 @@ def gather_samples(
     *,
     backend: str | None = None,
 ) -> Samples:
-    """List one sample at the centre of each covered plain pixel, and every covered one of S in each refined pixel.
+    """List one sample at the centre of each covered plain pixel, and those of S that see a face in each refined pixel.
 
-    A sample at a centre has weight 1, one of S its share; what sees no face is not listed. Not differentiable.
+    Those of one face in one quarter of a pixel are one sample, at their mean: nearly the same image for a fraction of
+    the shading. A sample at a centre has weight 1, others their share. Not differentiable.
 
     face_id: [N, H, W] int64 what pixel centres see, -1 for nothing.
     refined: [R] int64 (n H + i) W + j, ascending.

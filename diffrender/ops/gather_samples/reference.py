@@ -14,13 +14,18 @@ def forward(
     centers = face_id.reshape(-1).clone()
     centers[refined] = -1
     plain = torch.nonzero(centers >= 0)[:, 0]
+    # Samples of one face in one quarter of a pixel are one.
     row, column = torch.nonzero(sample_face_id >= 0, as_tuple=True)
-    pixel = torch.cat([plain, refined[row]])
-    face = torch.cat([centers[plain], sample_face_id[row, column]])
-    offset = torch.cat([offsets.new_full((len(plain), 2), 0.5), offsets[column]])
-    weight = torch.cat([share.new_ones(len(plain)), share[row, column]])
-    order = face.argsort(stable=True)
-    order = order[pixel[order].argsort(stable=True)]
-    pixel, face, offset, weight = pixel[order], face[order], offset[order], weight[order]
+    quarter = (offsets[:, 0] >= 0.5).long() + 2 * (offsets[:, 1] >= 0.5).long()
+    where = torch.stack([refined[row], sample_face_id[row, column], quarter[column]], 1)
+    where, group = torch.unique(where, dim=0, return_inverse=True)
+    each = torch.stack([share.new_ones(len(group)), share[row, column], *offsets[column].T], 1).double()
+    sums = each.new_zeros(len(where), 4).index_add_(0, group, each)
+
+    pixel = torch.cat([plain, where[:, 0]])
+    order = pixel.argsort(stable=True)
+    pixel, face = pixel[order], torch.cat([centers[plain], where[:, 1]])[order]
+    offset = torch.cat([sums.new_full((len(plain), 2), 0.5), sums[:, 2:] / sums[:, :1]])[order]
+    weight = torch.cat([sums.new_ones(len(plain)), sums[:, 1]])[order].to(share.dtype)
     corner = torch.stack([pixel % width, pixel // width % height], 1)
-    return pixel, pixel // (height * width), face, corner + offset, weight
+    return pixel, pixel // (height * width), face, (corner + offset).to(offsets.dtype), weight
