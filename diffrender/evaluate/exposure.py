@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffrender.fit.loss_inputs import is_clipped
+from diffrender.imaging.color import is_clipped
 from diffrender.render.render import RenderViews
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene

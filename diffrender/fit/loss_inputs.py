@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.imaging.color import srgb_from_linear
+from diffrender.imaging.color import COLOR_SPACES
+from diffrender.ops.compare_colors import compare_colors
+from diffrender.ops.compare_colors.reference import color_difference
 from diffrender.scene.target_views import Views
 
 if TYPE_CHECKING:
     from diffrender.render.render import RenderOutput
-
-
-def _identity(linear: Tensor) -> Tensor:
-    return linear
-
-
-def _log(linear: Tensor) -> Tensor:
-    # Linear below 0, where only noise and filter overshoot occur: no infinity, no zero gradient.
-    return torch.where(linear > 0, (1 + linear.clamp_min(0)).log(), linear)
-
-
-# The spaces in which images can be compared, by name. In "srgb" equal differences look about equally large. "log",
-# log(1 + x), is for pictures far above 1: it compares by difference near black and by ratio in highlights.
-SPACES: dict[str, Callable[[Tensor], Tensor]] = {"linear": _identity, "srgb": srgb_from_linear, "log": _log}
-
-
-# Values this near to 1 count as clipped: means of clipped values differ from 1 by rounding only.
-AT_THE_END = 1e-4
-
-
-def is_clipped(images: Tensor) -> Tensor:
-    """Return a mask [...] of the values at 1, where 8-bit files clip overexposed pixels."""
-    return (images - 1).abs() < AT_THE_END
 
 
 class LossInputs:
@@ -53,24 +31,33 @@ class LossInputs:
         self.views = views
         self._added = added_background
         self._differences: dict[str, Tensor] = {}
+        self._squared: dict[str, Tensor] = {}
 
     def difference(self, space: str) -> Tensor:
         """Return rendered minus target colours [n, H, W, 3] in `space`; differentiable."""
         if space not in self._differences:
-            convert = SPACES[space]
-            rgba, images = self.output.rgba, self.views.images
-            rendered = rgba[..., :3]
-            if self.views.cameras.gains() is not None:
-                # Where a photograph is overexposed, more light looks the same; otherwise the highlights of bright
-                # pictures would pull down their exposure.
-                rendered = torch.where(is_clipped(images) & (rendered > images), images, rendered)
-            if self._added is not None:
-                # Exact, since both are linear in the background: it is weighted by 1 - coverage.
-                added = self._added[:, None, None]
-                rendered = rendered + (1 - rgba[..., 3:]) * added
-                images = images + (1 - self.masks()[..., None]) * added
-            self._differences[space] = convert(rendered) - convert(images)
+            self._differences[space] = color_difference(
+                self.output.rgba, self.views.images, space=space, **self._compared()
+            )
         return self._differences[space]
+
+    def mean_penalty(self, space: str, **options: Any) -> Tensor:
+        """Return the mean of a penalty of compare_colors, by its options, over the colours [n]; differentiable."""
+        cost, squared = compare_colors(self.output.rgba, self.views.images, space=space, **options, **self._compared())
+        self._squared[space] = squared.detach()
+        return cost
+
+    def squared_error(self) -> Tensor:
+        """Return the mean squared difference of sRGB colours [n], without gradient."""
+        if "srgb" not in self._squared:
+            with torch.no_grad():
+                self.mean_penalty("srgb")
+        return self._squared["srgb"]
+
+    def _compared(self) -> dict[str, Any]:
+        """Return the options of compare_colors that the views determine."""
+        masks = None if self._added is None else self.masks()
+        return {"clips": self.views.cameras.gains() is not None, "added": self._added, "masks": masks}
 
     def aov_difference(self, name: str) -> Tensor:
         """Return rendered minus target AOV `name` [n, H, W, C], zero where the target is NaN; differentiable.
@@ -110,6 +97,6 @@ def require_aov(views: Views, name: str) -> Tensor:
 
 
 def check_space(loss: str, space: str) -> None:
-    """Raise ConfigError unless `space` is one of SPACES."""
-    if space not in SPACES:
-        raise ConfigError(f"{loss}: space must be one of {', '.join(SPACES)}, got {space!r}")
+    """Raise ConfigError unless `space` is one of COLOR_SPACES."""
+    if space not in COLOR_SPACES:
+        raise ConfigError(f"{loss}: space must be one of {', '.join(COLOR_SPACES)}, got {space!r}")

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from diffrender.fit.batch_targets import StepViews
 from diffrender.fit.batches import Batches
-from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Terms
@@ -137,8 +136,7 @@ class Stepper:
         with torch.no_grad():
             psnr_db = terms.total.new_tensor(math.nan)
             if "color" in self._objective.aovs():
-                squared = mean_per_view(inputs.difference("srgb").detach().square())
-                psnr_db = (-10 * squared.log10()).clamp_max(MOST_DB).mean()
+                psnr_db = (-10 * inputs.squared_error().log10()).clamp_max(MOST_DB).mean()
             # One device synchronisation for all recorded numbers.
             total, psnr, *numbers = torch.stack([terms.total, psnr_db, *terms.values.values()]).tolist()
         return StepRecord(step, total, dict(zip(terms.values, numbers, strict=True)), psnr, self.seconds())

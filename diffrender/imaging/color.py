@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 # IEC 61966-2-1: linear near black, a power law above; the two thresholds are the same point in the two spaces.
-_LINEAR_THRESHOLD = 0.0031308
+LINEAR_THRESHOLD = 0.0031308
+LINEAR_SLOPE = 12.92
+EXPONENT = 1 / 2.4
+ENCODED_SCALE = 1.055
+ENCODED_OFFSET = 0.055
 _ENCODED_THRESHOLD = 0.04045
+# Values this near to 1 count as clipped: means of clipped values differ from 1 by rounding only.
+AT_THE_END = 1e-4
 
 
 def srgb_from_linear(linear: Tensor) -> Tensor:
@@ -27,8 +34,8 @@ class _SrgbFromLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, linear: Tensor) -> Tensor:
         # exp(log) instead of **: torch's power rounds differently at the end of each thread's part of a tensor.
-        power = 1.055 * (linear.clamp_min(_LINEAR_THRESHOLD).log() / 2.4).exp() - 0.055
-        encoded = torch.where(linear <= _LINEAR_THRESHOLD, 12.92 * linear, power)
+        power = ENCODED_SCALE * (EXPONENT * linear.clamp_min(LINEAR_THRESHOLD).log()).exp() - ENCODED_OFFSET
+        encoded = torch.where(linear <= LINEAR_THRESHOLD, LINEAR_SLOPE * linear, power)
         ctx.save_for_backward(linear, encoded)
         return encoded
 
@@ -36,11 +43,33 @@ class _SrgbFromLinear(torch.autograd.Function):
     def backward(ctx: Any, grad_encoded: Tensor) -> Tensor:  # type: ignore[override]
         linear, encoded = ctx.saved_tensors
         # d/dx (1.055 x^(1 / 2.4) - 0.055); the clamp keeps the unused branch away from 0, where it is infinite.
-        slope = (encoded + 0.055) / (2.4 * linear.clamp_min(_LINEAR_THRESHOLD))
-        return grad_encoded * torch.where(linear <= _LINEAR_THRESHOLD, 12.92, slope)
+        slope = EXPONENT * (encoded + ENCODED_OFFSET) / linear.clamp_min(LINEAR_THRESHOLD)
+        return grad_encoded * torch.where(linear <= LINEAR_THRESHOLD, LINEAR_SLOPE, slope)
 
 
 def linear_from_srgb(encoded: Tensor) -> Tensor:
     """Decode sRGB values, of any shape, to linear ones: the inverse of `srgb_from_linear`, also outside 0..1."""
-    power = (((encoded.clamp_min(_ENCODED_THRESHOLD) + 0.055) / 1.055).log() * 2.4).exp()
-    return torch.where(encoded <= _ENCODED_THRESHOLD, encoded / 12.92, power)
+    power = (((encoded.clamp_min(_ENCODED_THRESHOLD) + ENCODED_OFFSET) / ENCODED_SCALE).log() / EXPONENT).exp()
+    return torch.where(encoded <= _ENCODED_THRESHOLD, encoded / LINEAR_SLOPE, power)
+
+
+def is_clipped(images: Tensor) -> Tensor:
+    """Return a mask [...] of the values at 1, where 8-bit files clip overexposed pixels."""
+    return (images - 1).abs() < AT_THE_END
+
+
+def _identity(linear: Tensor) -> Tensor:
+    return linear
+
+
+def _log(linear: Tensor) -> Tensor:
+    # Linear below 0, where only noise and filter overshoot occur: no infinity, no zero gradient.
+    return torch.where(linear > 0, (1 + linear.clamp_min(0)).log(), linear)
+
+
+COLOR_SPACES: dict[str, Callable[[Tensor], Tensor]] = {"linear": _identity, "srgb": srgb_from_linear, "log": _log}
+"""The spaces in which images can be compared, by name.
+
+In "srgb" equal differences look about equally large. "log", log(1 + x), is for pictures far above 1: it compares by
+difference near black and by ratio in highlights.
+"""

@@ -38,7 +38,6 @@ from diffrender.config.untyped_config import learned_options, optimizable_paths
 from diffrender.evaluate.exposure import with_gains
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.loop import FitSettings
-from diffrender.fit.loss_inputs import SPACES
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.losses.pointwise import POINTWISE
@@ -49,6 +48,7 @@ from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.regularizers import REGULARIZERS
 from diffrender.fit.remeshing_policy import Remeshing
+from diffrender.imaging.color import COLOR_SPACES
 from diffrender.imaging.tone_mapping import TONE_CURVES, Display
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS
 from diffrender.readers.meshes.read_mesh import MESH_READERS
@@ -148,7 +148,7 @@ def test_words_of_the_schema_are_those_of_the_tables() -> None:
     assert get_args(MaskLossOptions.model_fields["type"].annotation) == tuple(MASK_LOSSES)
     assert set(CAPTURED_AOVS) == AOV_TERMS
     assert get_args(Pointwise) == tuple(POINTWISE)
-    assert set(get_args(ImageLossOptions.model_fields["space"].annotation)) == set(SPACES)
+    assert set(get_args(ImageLossOptions.model_fields["space"].annotation)) == set(COLOR_SPACES)
     for method in ("zero_mean", "balanced"):
         assert CAMERA_LEAVES[MADE_FOR[method].removeprefix("cameras.")][1].parametrization == method
 

@@ -20,6 +20,8 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.blur import blur
 from diffrender.ops.blur.numba_cpu import BAND
 from diffrender.ops.changes_across import changes_across
+from diffrender.ops.compare_colors import compare_colors
+from diffrender.ops.compare_colors.op import PENALTIES
 from diffrender.ops.gather_samples import gather_samples
 from diffrender.ops.ggx import ggx
 from diffrender.ops.interpolate import interpolate
@@ -230,6 +232,18 @@ _SHARED_BY_LAMBERT = ((), ("to_light",), ("base_color",), ("to_light", "base_col
 _BLUR_SHAPES = ((2, 29, 43, 4), (1, 1, 1, 1), (3, 1, 9, 2), (1, 9, 1, 5), (1, 3, 2 * BAND // 3 + 5, 3))
 _MIP_SIZES = ((8, 8), (1, 1), (1, 7), (6, 1), (5, 9), (13, 6), (3, 2))
 _DEFAULT: tuple[dict[str, float], dict[str, float]] = ({}, {})
+
+
+def _colors(**options: tuple[Any, ...]) -> dict[str, Problem]:
+    """Return problems of compare_colors with all combinations of options."""
+    names = tuple(options)
+    return {
+        " ".join(map(str, values)): lambda dtype, seed, values=values: make.color_problem(
+            dtype, **dict(zip(names, values, strict=True))
+        )
+        for values in product(*options.values())
+    }
+
 
 _CASES = (
     OpCase(
@@ -498,6 +512,24 @@ _CASES = (
         mistakes={
             f"sigma_px must be at least 0, got {sigma_px}": {"sigma_px": sigma_px}
             for sigma_px in (-0.1, math.nan, math.inf)
+        },
+    ),
+    OpCase(
+        compare_colors,
+        _colors(space=("linear", "srgb", "log"), penalty=PENALTIES, clips=(False, True), adds=(False, True)),
+        _colors(size=((2, 200, 300),)),
+        differentiable=("rgba",),
+        constants=("images",),
+        small=_colors(space=("srgb", "log"), penalty=("l2", "huber"), adds=(True,), size=((2, 2, 3),)),
+        empty=(("N",), ("H",), ("W",)),
+        tolerance=(1e-12, 1e-6),
+        gradients=_DEFAULT,
+        precise=True,
+        interpreted=tuple(_colors(space=("srgb", "log"), penalty=PENALTIES, clips=(True,), adds=(True,))),
+        mistakes={
+            "space must be one of linear, srgb, log, got 'hsv'": {"space": "hsv"},
+            "penalty must be one of l1, l2, huber, got 'l3'": {"penalty": "l3"},
+            "added needs masks": {"added": torch.zeros(2, 3)},
         },
     ),
 )  # fmt: skip

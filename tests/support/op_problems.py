@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from support.triangle_soups import HEIGHT, WIDTH, parallel_points, raster_of, seen_points, segments_of, soup
@@ -204,6 +205,22 @@ def vectors_of_all_lengths(dtype: torch.dtype = F64, n_vectors: int = 300) -> Te
     vectors = gaussian(n_vectors, 3) * 10 ** torch.linspace(-5, 5, n_vectors)[:, None]
     vectors[::7] = 0
     return vectors.to(dtype)
+
+
+def color_problem(
+    dtype: torch.dtype, space: str = "srgb", penalty: str = "l1", clips: bool = False, adds: bool = False,
+    size: tuple[int, int, int] = (2, 9, 13),
+) -> dict[str, Any]:  # fmt: skip
+    """Return rendered colours from below 0 to above 1, some of them those wanted, of which some are clipped."""
+    generator = torch.Generator().manual_seed(len(space) + len(penalty))
+    rgba = torch.rand(*size, 4, generator=generator, dtype=F64) * 1.6 - 0.2
+    images = (torch.rand(*size, 3, generator=generator, dtype=F64) * 1.6 - 0.2).clamp_max(1)
+    rgba[:, ::3, ::2, :3] = images[:, ::3, ::2]
+    problem = {"rgba": rgba.to(dtype), "images": images.to(dtype), "space": space, "penalty": penalty, "clips": clips}
+    if adds:
+        added = torch.rand(size[0], 3, generator=generator, dtype=F64) - 0.5
+        problem |= {"added": added.to(dtype), "masks": torch.rand(*size, generator=generator, dtype=F64).to(dtype)}
+    return problem
 
 
 def points_in_image(n_views: int, n_points: int, dtype: torch.dtype, beyond_px: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from diffrender.app.verdict.evidence import Case
 from diffrender.app.verdict.reason import Reason
-from diffrender.fit.loss_inputs import is_clipped
-from diffrender.imaging.color import srgb_from_linear
+from diffrender.imaging.color import is_clipped, srgb_from_linear
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.quantity_kinds import POSE, SCALE, VERTICES
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.fit.loss_inputs import LossInputs, check_space
 from diffrender.fit.objective import Loss
+from diffrender.imaging.penalties import huber, l1, l2
 
 
 class PointwiseLoss(Loss):
@@ -29,8 +31,15 @@ class PointwiseLoss(Loss):
     def penalty(self, difference: Tensor) -> Tensor:
         """Return the penalty of each entry of `difference`, same shape: zero at zero, symmetric, differentiable."""
 
+    def kernel(self) -> dict[str, Any] | None:
+        """Return the penalty as options of ops.compare_colors, which takes one pass over the images, if it has it."""
+        return None
+
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean penalty of each view [n]."""
+        options = self.kernel()
+        if options is not None:
+            return comparison.mean_penalty(self.space, **options)
         return mean_per_view(self.penalty(comparison.difference(self.space)))
 
 
@@ -42,7 +51,11 @@ class L1(PointwiseLoss):
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Return |d|."""
-        return difference.abs()
+        return l1(difference)
+
+    def kernel(self) -> dict[str, Any]:
+        """Return its name."""
+        return {"penalty": "l1"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,11 @@ class L2(PointwiseLoss):
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Return d^2."""
-        return difference * difference
+        return l2(difference)
+
+    def kernel(self) -> dict[str, Any]:
+        """Return its name."""
+        return {"penalty": "l2"}
 
 
 @dataclass(frozen=True)
@@ -75,10 +92,11 @@ class Huber(PointwiseLoss):
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Return d^2 / (2 delta) where |d| < delta, else |d| - delta / 2."""
-        # Not torch's smooth_l1_loss: on CPU its gradient rounds differently where the ranges of two threads meet.
-        size = difference.abs()
-        inner = size.clamp_max(self.delta)
-        return inner * (size - 0.5 * inner) / self.delta
+        return huber(difference, self.delta)
+
+    def kernel(self) -> dict[str, Any]:
+        """Return its name and delta."""
+        return {"penalty": "huber", "delta": self.delta}
 
 
 POINTWISE: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}

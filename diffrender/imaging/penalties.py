@@ -1,0 +1,32 @@
+"""Penalties of differences: zero at zero, symmetric, differentiable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+def l1(difference: Tensor) -> Tensor:
+    """Return |d|, same shape."""
+    return difference.abs()
+
+
+def l2(difference: Tensor) -> Tensor:
+    """Return d^2, same shape."""
+    return difference * difference
+
+
+def huber(difference: Tensor, delta: float = 0.1) -> Tensor:
+    """Return d^2 / (2 delta) where |d| < delta, else |d| - delta / 2, same shape.
+
+    Source: P. Huber, Robust Estimation of a Location Parameter, 1964, times 1 / delta, so that large differences cost
+    as in l1.
+    """
+    # Not torch's smooth_l1_loss: on CPU its gradient rounds differently where the ranges of two threads meet.
+    size = difference.abs()
+    inner = size.clamp_max(delta)
+    return inner * (size - 0.5 * inner) / delta
+
+
+PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "l2": l2, "huber": huber}

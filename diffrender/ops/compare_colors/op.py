@@ -1,0 +1,54 @@
+"""Compare rendered with wanted colours: the penalties of their differences and the gradient in one pass."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from diffrender.checks import check_tensors
+from diffrender.errors import ShapeError
+from diffrender.imaging.color import COLOR_SPACES
+from diffrender.ops.differentiable import run_differentiable
+
+PENALTIES = ("l1", "l2", "huber")
+
+
+def compare_colors(
+    rgba: Tensor,
+    images: Tensor,
+    *,
+    space: str = "srgb",
+    penalty: str = "l1",
+    delta: float = 0.1,
+    clips: bool = False,
+    added: Tensor | None = None,
+    masks: Tensor | None = None,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the mean penalty of each view [N] and the mean squared difference [N], both differentiable in rgba.
+
+    They are of rendered minus wanted colours in `space`; the second is what PSNR is made of.
+
+        cost, squared = compare_colors(render(scene, cameras).rgba, images)     # [N], [N]
+        psnr_db = -10 * squared.log10()
+
+    rgba: [N, H, W, 4] rendered linear colours and coverage. images: [N, H, W, 3] wanted linear colours.
+    space: "linear", "srgb" or "log" (diffrender.imaging.color.COLOR_SPACES).
+    penalty: "l1": |d|; "l2": d^2; "huber": d^2 / (2 delta) where |d| < delta, else |d| - delta / 2.
+    clips: a rendering brighter than a wanted value at 1, where 8-bit files are clipped, agrees with it.
+    added: [N, 3] an offset of the background of both, which shows where coverage and masks [N, H, W] leave it to; both
+        or none.
+    backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
+
+    Raises ShapeError for unknown names, and for shapes, dtypes or devices that do not agree.
+    """
+    tensors = {"rgba": (rgba, "N H W 4"), "images": (images, "N H W 3")}
+    if (added is None) != (masks is None):
+        raise ShapeError("compare_colors: added needs masks, and masks are for added; give both or none")
+    if added is not None and masks is not None:
+        tensors |= {"added": (added, "N 3"), "masks": (masks, "N H W")}
+    check_tensors("compare_colors", **tensors)
+    for name, value, known in (("space", space, COLOR_SPACES), ("penalty", penalty, PENALTIES)):
+        if value not in known:
+            raise ShapeError(f"compare_colors: {name} must be one of {', '.join(known)}, got {value!r}")
+    arguments = (rgba, images, space, penalty, delta, clips, added, masks)
+    return run_differentiable("compare_colors", backend, *arguments)
