@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import weakref
 from collections import deque
 from collections.abc import Sequence
 from threading import Lock
@@ -23,6 +22,10 @@ LEAST_BYTES = 1 << 18
 MOST_BYTES = 1 << 29
 PATIENCE = 2000
 ALIGNMENT = 64
+_NUMPY_OF = {
+    dtype: torch.empty(0, dtype=dtype).numpy().dtype
+    for dtype in (torch.float32, torch.float64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+}
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -32,9 +35,9 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         return torch.empty(tuple(shape), dtype=dtype, device="cpu")
     block = _kept.take(_round_up(n_bytes))
     # The tensor's storage, and so all views of it, hold this array, and no one else does.
-    array = block[:n_bytes]
-    weakref.finalize(array, _kept.give_back, block).atexit = False
-    return torch.from_numpy(array).view(dtype).view(tuple(shape))
+    array = _Borrowed(shape, _NUMPY_OF[dtype], block)
+    array.kept = _kept
+    return torch.from_numpy(array)
 
 
 def zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -46,6 +49,16 @@ def _round_up(n_bytes: int) -> int:
     """Return one of eight sizes per power of two, so that results of about the same size share blocks."""
     step = 1 << max(0, n_bytes.bit_length() - 4)
     return -(-n_bytes // step) * step
+
+
+class _Borrowed(np.ndarray):
+    """An array on a block, which it gives back when it dies."""
+
+    kept: _KeptBlocks | None = None
+
+    def __del__(self) -> None:
+        if self.kept is not None:
+            self.kept.give_back(self.base)  # type: ignore[arg-type]
 
 
 class _KeptBlocks:
