@@ -24,7 +24,16 @@ PATIENCE = 2000
 ALIGNMENT = 64
 _NUMPY_OF = {
     dtype: torch.empty(0, dtype=dtype).numpy().dtype
-    for dtype in (torch.float32, torch.float64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+    for dtype in (
+        torch.float32,
+        torch.float64,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint8,
+        torch.bool,
+    )
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import mean_per_view, sum_per_view
@@ -27,9 +26,11 @@ class MaskIoU(Loss):
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return [n]: 0 for equal silhouettes, also for two empty ones; 1 for disjoint ones."""
         coverage, mask = comparison.output.coverage, comparison.masks()
-        # The union is at least one pixel, so that the gradient stays bounded as both vanish.
-        union = sum_per_view(torch.maximum(coverage, mask)).clamp_min(1)
-        return sum_per_view((coverage - mask).abs()) / union
+        apart = sum_per_view((coverage - mask).abs())
+        # max(a, b) = (a + b + |a - b|) / 2: half the time of another pass with its gradient.
+        union = (sum_per_view(coverage) + sum_per_view(mask) + apart) / 2
+        # It is at least one pixel, so that the gradient stays bounded as both vanish.
+        return apart / union.clamp_min(1)
 
 
 @dataclass(frozen=True)

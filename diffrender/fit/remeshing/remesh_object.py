@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
 from diffrender.geometry.subdivide import subdivide_loop
+from diffrender.geometry.weld_corners import weld_corners
 from diffrender.scene.mesh import Mesh
 
 # Sharp edges are remeshed as all others, since they move during a fit; only boundaries and seams are features.
@@ -126,9 +127,8 @@ def _mesh_like(mesh: Mesh, vertices: Tensor, faces: Tensor, corners: Tensor | No
     """Return a mesh with the texture coordinates at `corners`, if there are any, and edges as hard as in `mesh`."""
     uvs = uv_faces = None
     if mesh.uvs is not None and corners is not None:
-        # Weld corners with the same coordinates.
-        uvs, uv_faces = corners[..., :2].reshape(-1, 2).unique(dim=0, return_inverse=True)
-        uvs, uv_faces = uvs.to(vertices), uv_faces.reshape(-1, 3)
+        uvs, uv_faces = weld_corners(faces.cpu(), corners[..., :2].to(vertices.dtype).cpu())
+        uvs, uv_faces = uvs.to(vertices), uv_faces.to(faces)
     new_mesh = Mesh(vertices, faces, uvs, uv_faces)
     if mesh.normal_faces is not None:
         new_mesh = new_mesh.with_crease(GIVEN_CREASE_DEG if mesh.crease_deg is None else mesh.crease_deg)
