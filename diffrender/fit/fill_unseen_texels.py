@@ -16,7 +16,7 @@ from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.bake import complete_texture
-from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texel_to_surface import covered_texels
 from diffrender.scene.textures.texture import Texture
 
 # A texel whose weight in the images is below this share of the mean weight was hardly learned.
@@ -68,7 +68,7 @@ def find_seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras
 
 def _find_filtered_texels(mesh: Mesh, texture: Texture) -> Tensor:
     """Return a mask [H, W] of the texels that bilinear filtering reads for points of the mesh."""
-    covered = texel_map(mesh, *texture.texels.shape[:2]).covered
+    covered = covered_texels(mesh, *texture.texels.shape[:2])
     return torch.nn.functional.max_pool2d(covered[None, None].float(), 3, 1, 1)[0, 0] > 0
 
 

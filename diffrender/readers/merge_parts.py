@@ -13,7 +13,7 @@ from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.shading_points import VertexFrames
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
-from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texel_to_surface import covered_texels
 from diffrender.scene.textures.texture import Texture
 from diffrender.scene.textures.transfer import transfer_normal_map, transfer_texture
 
@@ -37,7 +37,7 @@ def merge_parts(parts: Sequence[MeshData], resolution: int) -> MeshData:
         texels = torch.zeros(resolution, resolution, 3)
         covered = torch.zeros(resolution, resolution, dtype=torch.bool)
         for part, mesh in zip(parts, placed, strict=True):
-            inside = texel_map(mesh, resolution, resolution).covered
+            inside = covered_texels(mesh, resolution, resolution)
             texels[inside] = _texels(part, name, mesh, resolution)[inside]
             covered |= inside
         return Texture(fill_nearest(texels, covered))

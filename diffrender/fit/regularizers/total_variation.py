@@ -12,7 +12,7 @@ from diffrender.fit.regularizers.regularizer_units import SHORTEST, edge_vectors
 from diffrender.geometry.seams import SeamSamples, sample_seams
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import SurfaceValue
-from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texel_to_surface import covered_texels
 from diffrender.scene.textures.texture import Texture
 
 # Differences below this cost about quadratically, so that the derivative is continuous; 1/255 is four times as much.
@@ -59,7 +59,7 @@ class Layouts:
         # By identity: a mesh whose vertices move keeps its texture coordinates.
         if known is None or known[0] is not mesh.uvs or known[1] != (height, width):
             seams = sample_seams(mesh.topology, mesh.uvs, mesh.uv_faces, height, width)
-            known = (mesh.uvs, (height, width), Layout(texel_map(mesh, height, width).covered, seams))
+            known = (mesh.uvs, (height, width), Layout(covered_texels(mesh, height, width), seams))
             self._found[name] = known
         return known[2]
 

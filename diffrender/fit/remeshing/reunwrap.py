@@ -16,7 +16,7 @@ from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.quantity_kinds import NORMAL, Kind, kinds_of, textures_of
 from diffrender.scene.textures.bake import unwrap_mesh
-from diffrender.scene.textures.texel_to_surface import texel_map
+from diffrender.scene.textures.texel_to_surface import covered_texels
 from diffrender.scene.textures.texture import Texture
 from diffrender.scene.textures.transfer import TextureTransfer, texture_transfer
 
@@ -75,7 +75,7 @@ def _unwrap_object(
         if at in latents:
             method = model.parametrization(at)
             # Texels next to the charts contribute only through their corners, so their values may be arbitrary.
-            texels = fill_nearest(method.value_of(latents[at]), texel_map(old, *size).covered)
+            texels = fill_nearest(method.value_of(latents[at]), covered_texels(old, *size))
             texture = dataclasses.replace(texture, texels=texels)
         fields[field] = _transfer_texture(transfers[size], kinds[field], texture)
         if at in latents:
