@@ -13,7 +13,9 @@ from diffrender.geometry.distances import SurfaceQuery
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
+from diffrender.geometry.weld_corners import weld_corners
 from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.render.edge_models import EDGE_MODELS
@@ -68,14 +70,19 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
 
 
 def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
-    """Remesh a ball, measure it, sample a texture and interpolate a value."""
+    """Remesh a ball, measure it, sample a texture, interpolate a value and compare colours."""
     ball = icosphere(0)
     remesh(*ball, target_length=0.5)
     triangles = Triangles(*ball)
     self_intersections(triangles)
     SurfaceQuery(triangles).closest(triangles.vertices)
+    weld_corners(ball.faces, torch.zeros(*ball.faces.shape, 2, dtype=dtype))
     _sample_texture(dtype)
     _interpolate(dtype)
+    cost, _ = compare_colors(
+        torch.zeros(1, 2, 2, 4, dtype=dtype, requires_grad=True), torch.ones(1, 2, 2, 3, dtype=dtype)
+    )
+    cost.sum().backward()
 
 
 def _interpolate(dtype: torch.dtype) -> None:
