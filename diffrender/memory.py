@@ -40,10 +40,10 @@ _NUMPY_OF = {
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return a tensor on the CPU with any contents, in memory that another used before, if there is such."""
     n_bytes = math.prod(shape) * dtype.itemsize
-    if n_bytes < LEAST_BYTES:
+    if n_bytes < LEAST_BYTES or dtype not in _NUMPY_OF:
         return torch.empty(tuple(shape), dtype=dtype, device="cpu")
     block = _kept.take(_round_up(n_bytes))
-    # The tensor's storage, and so all views of it, hold this array, and no one else does.
+    # The tensor's storage, and so all views of it, hold this array. NumPy's own views of it would not.
     array = _Borrowed(shape, _NUMPY_OF[dtype], block)
     array.kept = _kept
     return torch.from_numpy(array)

@@ -59,6 +59,7 @@ def test_what_only_a_dark_photograph_shows_is_seen_too() -> None:
     dark = replace(both, exposure=torch.tensor([0.0, -10.0]))
     expected = find_seen_texels(scene, "a", truth, both, draw)
     assert torch.equal(find_seen_texels(scene, "a", truth, dark, draw), expected)
+    # 1.5: the two views share what is seen at an angle.
     assert int(expected.sum()) > 1.4 * int(find_seen_texels(scene, "a", truth, both.select([0]), draw).sum())
 
 

@@ -62,5 +62,6 @@ def test_what_is_not_finite_is_seen(backend: str) -> None:
     for bad in (torch.nan, torch.inf):
         rgba = one_pixel(bad, 0.5, 0.5, 1, dtype=torch.float32)
         for space in ("linear", "srgb", "log"):
-            cost, squared = compare_colors(rgba, torch.rand(1, 1, 1, 3), space=space, backend=backend)
-            assert not bool(cost.isfinite().any()) and not bool(squared.isfinite().any())
+            for image in (torch.rand(1, 1, 1, 3), rgba[..., :3]):
+                cost, squared = compare_colors(rgba, image, space=space, backend=backend)
+                assert not bool(cost.isfinite().any()) and not bool(squared.isfinite().any())

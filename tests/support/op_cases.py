@@ -530,6 +530,7 @@ _CASES = (
             "space must be one of linear, srgb, log, got 'hsv'": {"space": "hsv"},
             "penalty must be one of l1, l2, huber, got 'l3'": {"penalty": "l3"},
             "added needs masks": {"added": torch.zeros(2, 3)},
+            "delta must be a finite number above 0, got 0.0": {"delta": 0.0},
         },
     ),
 )  # fmt: skip

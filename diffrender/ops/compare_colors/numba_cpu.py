@@ -69,7 +69,7 @@ def penalize(d, penalty, delta):
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def compare(x, wanted, space, exact):
     """Return the difference of two values in a colour space and its derivative by x: 0 where they are equal."""
-    if x == wanted:
+    if x == wanted and abs(x) < np.inf:
         return 0.0, 0.0
     encoded, slope = encode(x, space, exact)
     return encoded - encode(wanted, space, exact)[0], slope
@@ -124,9 +124,12 @@ def gradients(start, end, rgba, images, added, masks, height, penalty, delta, op
                 is_free = not is_cut_off(x, wanted, clips)
                 x = x if is_free else wanted
                 d, slope = compare(x + spare * offset, wanted + spare_wanted * offset, space, exact)
-                g = slope * (weight * penalize(d, penalty, delta)[1] + weight_squared * 2 * d)
+                g = slope * weight * penalize(d, penalty, delta)[1]
+                if weight_squared != 0:  # 0 times infinity is a NaN
+                    g += slope * weight_squared * 2 * d
                 out[row, i, c] = g if is_free else 0.0
-                to_coverage -= g * offset
+                if has_added:
+                    to_coverage -= g * offset
             out[row, i, 3] = to_coverage
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from diffrender.checks import check_tensors
@@ -39,7 +41,7 @@ def compare_colors(
         or none.
     backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
-    Raises ShapeError for unknown names, and for shapes, dtypes or devices that do not agree.
+    Raises ShapeError for unknown names and another delta, and for shapes, dtypes or devices that do not agree.
     """
     tensors = {"rgba": (rgba, "N H W 4"), "images": (images, "N H W 3")}
     if (added is None) != (masks is None):
@@ -50,5 +52,7 @@ def compare_colors(
     for name, value, known in (("space", space, COLOR_SPACES), ("penalty", penalty, PENALTIES)):
         if value not in known:
             raise ShapeError(f"compare_colors: {name} must be one of {', '.join(known)}, got {value!r}")
+    if not (math.isfinite(delta) and delta > 0):
+        raise ShapeError(f"compare_colors: delta must be a finite number above 0, got {delta}")
     arguments = (rgba, images, space, penalty, delta, clips, added, masks)
     return run_differentiable("compare_colors", backend, *arguments)

@@ -32,6 +32,7 @@ def forward(
     masks: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """See op.compare_colors."""
+    added, masks = (None if part is None else part.detach() for part in (added, masks))
     difference = color_difference(rgba, images.detach(), space, clips, added, masks)
     cost = huber(difference, delta) if penalty == "huber" else PENALTIES[penalty](difference)
     count = max(1, 3 * images.shape[1] * images.shape[2])

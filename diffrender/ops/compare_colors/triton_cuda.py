@@ -43,7 +43,7 @@ def encode(
 
 
 @triton.jit
-def penalize(d, delta, PENALTY: tl.constexpr):
+def penalize(d, PENALTY: tl.constexpr, DELTA: tl.constexpr):
     """Return the penalties of differences, and their derivatives."""
     size = tl.abs(d)
     sign = tl.where(d > 0, 1.0, tl.where(d < 0, -1.0, 0.0)).to(d.dtype)
@@ -51,15 +51,15 @@ def penalize(d, delta, PENALTY: tl.constexpr):
     if PENALTY == "l2":
         cost, slope = d * d, 2 * d
     if PENALTY == "huber":
-        is_small = size < delta
-        cost, slope = tl.where(is_small, 0.5 * d * d / delta, size - 0.5 * delta), tl.where(is_small, d / delta, sign)
+        is_small = size < DELTA
+        cost, slope = tl.where(is_small, 0.5 * d * d / DELTA, size - 0.5 * DELTA), tl.where(is_small, d / DELTA, sign)
     return cost, slope
 
 
-@triton.jit(do_not_specialize=["n_pixels", "n_blocks", "delta"])
+@triton.jit(do_not_specialize=["n_pixels", "n_blocks"])
 def compare_pixels(
-    rgba, images, added, masks, grad, grad_squared, sums, out, n_pixels, n_blocks, delta, SPACE: tl.constexpr,
-    PENALTY: tl.constexpr, CLIPS: tl.constexpr, ADDS: tl.constexpr, DIFFERENTIATES: tl.constexpr,
+    rgba, images, added, masks, grad, grad_squared, sums, out, n_pixels, n_blocks, SPACE: tl.constexpr,
+    PENALTY: tl.constexpr, DELTA: tl.constexpr, CLIPS: tl.constexpr, ADDS: tl.constexpr, DIFFERENTIATES: tl.constexpr,
     THRESHOLD: tl.constexpr, SLOPE: tl.constexpr, EXPONENT: tl.constexpr, SCALE: tl.constexpr, OFFSET: tl.constexpr,
     END: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -87,11 +87,14 @@ def compare_pixels(
             wanted += spare_wanted * offset
         encoded, slope = encode(x, SPACE, THRESHOLD, SLOPE, EXPONENT, SCALE, OFFSET)
         d = encoded - encode(wanted, SPACE, THRESHOLD, SLOPE, EXPONENT, SCALE, OFFSET)[0]
-        penalty, by_difference = penalize(d, delta, PENALTY)
+        penalty, by_difference = penalize(d, PENALTY, DELTA)
         if DIFFERENTIATES:
-            g = slope * (tl.load(grad + view) * by_difference + tl.load(grad_squared + view) * 2 * d)
+            weight_squared = tl.load(grad_squared + view)  # mostly 0, which must not become NaN where d is infinite
+            by_square = tl.where(weight_squared == 0, 0.0, weight_squared * 2 * d)
+            g = slope * (tl.load(grad + view) * by_difference + by_square)
             tl.store(out + 4 * pixel + c, tl.where(is_free, g, 0.0), here)
-            to_coverage -= g * offset
+            if ADDS:
+                to_coverage -= g * offset
         else:
             cost += tl.where(here, penalty, 0.0)
             squared += tl.where(here, d * d, 0.0)
@@ -113,8 +116,9 @@ def run(
     adds = added is not None
     added, masks = (rgba if part is None else part.contiguous() for part in (added, masks))
     launch(
-        compare_pixels, n_views * n_blocks, rgba, images, added, masks, *grads, sums, out, n_pixels, n_blocks, delta,
-        SPACE=space, PENALTY=penalty, CLIPS=clips, ADDS=adds, DIFFERENTIATES=differentiates, BLOCK=BLOCK, **CONSTANTS,
+        compare_pixels, n_views * n_blocks, rgba, images, added, masks, *grads, sums, out, n_pixels, n_blocks,
+        SPACE=space, PENALTY=penalty, DELTA=float(delta), CLIPS=clips, ADDS=adds, DIFFERENTIATES=differentiates,
+        BLOCK=BLOCK, **CONSTANTS,
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def forward(
     quarter = (offset_array[:, 0] >= 0.5) + 2 * (offset_array[:, 1] >= 0.5)
     shared = (rows, refined_array, first_refined, sample_face_id.contiguous().numpy(), quarter)
     count = np.empty(len(rows), np.int64)
-    grain = max(1, 32768 // width)
+    grain = max(1, 32768 // max(1, width))
     parallel_for(count_rows, len(rows), grain, *shared, count)
     first = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(count, out=first[1:])
