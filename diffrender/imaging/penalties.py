@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 
@@ -17,7 +15,7 @@ def l2(difference: Tensor) -> Tensor:
     return difference * difference
 
 
-def huber(difference: Tensor, delta: float = 0.1) -> Tensor:
+def huber(difference: Tensor, delta: float) -> Tensor:
     """Return d^2 / (2 delta) where |d| < delta, else |d| - delta / 2, same shape.
 
     Source: P. Huber, Robust Estimation of a Location Parameter, 1964, times 1 / delta, so that large differences cost
@@ -27,6 +25,3 @@ def huber(difference: Tensor, delta: float = 0.1) -> Tensor:
     size = difference.abs()
     inner = size.clamp_max(delta)
     return inner * (size - 0.5 * inner) / delta
-
-
-PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "l2": l2, "huber": huber}

@@ -23,7 +23,8 @@ from support.op_arguments import (
     waves,
     with_all,
 )
-from support.op_cases import CASES, OpCase, Problem
+from support.op_case import OpCase, Problem
+from support.op_cases import CASES
 from support.triangle_soups import (
     BACKENDS,
     CPU_BACKENDS,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffrender.imaging.color import COLOR_SPACES, is_clipped
-from diffrender.imaging.penalties import PENALTIES, huber
+from diffrender.imaging.penalties import huber, l1, l2
 
 
 def color_difference(
@@ -34,6 +34,6 @@ def forward(
     """See op.compare_colors."""
     added, masks = (None if part is None else part.detach() for part in (added, masks))
     difference = color_difference(rgba, images.detach(), space, clips, added, masks)
-    cost = huber(difference, delta) if penalty == "huber" else PENALTIES[penalty](difference)
+    cost = {"l1": l1, "l2": l2, "huber": lambda d: huber(d, delta)}[penalty](difference)
     count = max(1, 3 * images.shape[1] * images.shape[2])
     return cost.sum((1, 2, 3)) / count, difference.square().sum((1, 2, 3)) / count
