@@ -15,9 +15,11 @@ from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
 from diffrender.geometry.weld_corners import weld_corners
 from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.collapse_pyramid import collapse_pyramid
 from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.screen_uvs import screen_uvs
+from diffrender.ops.total_variation import total_variation
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -70,7 +72,7 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
 
 
 def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
-    """Remesh a ball, measure it, sample a texture, interpolate a value and compare colours."""
+    """Remesh a ball, measure it, sample a texture, interpolate a value, compare colours, and smooth texels."""
     ball = icosphere(0)
     remesh(*ball, target_length=0.5)
     triangles = Triangles(*ball)
@@ -83,6 +85,8 @@ def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
         torch.zeros(1, 2, 2, 4, dtype=dtype, requires_grad=True), torch.ones(1, 2, 2, 3, dtype=dtype)
     )
     cost.sum().backward()
+    texels = collapse_pyramid(torch.zeros(20, 3, dtype=dtype, requires_grad=True), 4, 4, 1)
+    total_variation(texels, 1e-3)[0].backward()
 
 
 def _interpolate(dtype: torch.dtype) -> None:

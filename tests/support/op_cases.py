@@ -17,6 +17,7 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.blur import blur
 from diffrender.ops.blur.numba_cpu import BAND
 from diffrender.ops.changes_across import changes_across
+from diffrender.ops.collapse_pyramid import collapse_pyramid
 from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.compare_colors.op import PENALTIES
 from diffrender.ops.gather_samples import gather_samples
@@ -34,6 +35,7 @@ from diffrender.ops.sample_texture import WRAPS, sample_texture
 from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.ops.silhouettes import silhouettes
 from diffrender.ops.supersample_silhouettes import supersample_silhouettes
+from diffrender.ops.total_variation import total_variation
 from diffrender.ops.transform_points import transform_points
 
 IN_SIGHT = ("in_front", "crossing", "parallel")
@@ -425,6 +427,33 @@ _CASES = (
             "penalty must be one of l1, l2, huber, got 'l3'": {"penalty": "l3"},
             "added needs masks": {"added": torch.zeros(2, 3)},
             "delta must be a finite number above 0, got 0.0": {"delta": 0.0},
+        },
+    ),
+    OpCase(
+        total_variation,
+        grid(total_variation, make.variation_problem, covers=(True, False), weighs=(True, False))
+        | grid(total_variation, make.variation_problem, size=((1, 7, 3), (7, 1, 3), (5, 6, 1), (5, 6, 4))),
+        grid(total_variation, make.variation_problem, size=((201, 300, 3),)),
+        differentiable=("texels",),
+        small=grid(total_variation, make.variation_problem, size=((4, 5, 2),), covers=(False,)),
+        empty=(("H",), ("W",), ("C",)),
+        tolerance=(1e-12, 1e-5),
+        mistakes={"small must be a finite number above 0, got 0.0": {"small": 0.0}},
+    ),
+    OpCase(
+        collapse_pyramid,
+        grid(collapse_pyramid, make.levels_problem, closed=(False, True))
+        | grid(collapse_pyramid, make.levels_problem, size=((8, 8, 1), (16, 8, 4)), levels=(3,), closed=(False, True))
+        | grid(collapse_pyramid, make.levels_problem, size=((6, 2, 5), (2, 2, 3)), levels=(1,), closed=(False, True)),
+        grid(collapse_pyramid, make.levels_problem, size=((256, 320, 3),), levels=(3,)),
+        differentiable=("texels",),
+        small=grid(collapse_pyramid, make.levels_problem, size=((4, 6, 2),), levels=(1,), closed=(False, True)),
+        empty=(("C",),),
+        tolerance=(1e-12, 1e-5),
+        mistakes={
+            "an image of 12 x 20 cannot be halved 3 times": {"levels": 3},
+            "an image of 12 x 20 cannot be halved 0 times": {"levels": 0},
+            "texels must have shape": {"width": 24},
         },
     ),
 )  # fmt: skip

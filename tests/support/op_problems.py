@@ -200,6 +200,36 @@ def texels_of(height: int, width: int, channels: int = 3, dtype: torch.dtype = F
     return uniform(height, width, channels, seed=100 * height + width).to(dtype)
 
 
+def variation_problem(
+    dtype: torch.dtype = F64, size: tuple[int, int, int] = (9, 13, 3), covers: bool = True, weighs: bool = True
+) -> dict[str, Any]:
+    """Return texels, some as their neighbours, NaN where not covered; and weights, NaN where there is no neighbour."""
+    height, width, _ = size
+    texels = (6 * texels_of(*size)).round() / 6
+    problem: dict[str, Any] = {"small": 0.01}
+    if covers:
+        covered = uniform(height, width, seed=1) < 0.8
+        texels[~covered] = math.nan
+        problem["covered"] = covered
+    if weighs:
+        weights = uniform(2, height, width, seed=2)
+        weights[0, -1], weights[1, :, -1] = math.nan, math.nan
+        problem["weights"] = weights.to(dtype)
+    return {"texels": texels.to(dtype), **problem}
+
+
+def levels_problem(
+    dtype: torch.dtype = F64, size: tuple[int, int, int] = (12, 20, 3), levels: int = 2, closed: bool = False
+) -> dict[str, Any]:
+    """Return the levels of a pyramid of noise."""
+    height, width, channels = size
+    count = sum((height >> level) * (width >> level) for level in range(levels + 1))
+    texels = uniform(count, channels, seed=levels).to(dtype)
+    return {
+        "texels": texels, "height": height, "width": width, "levels": levels, "coarse_share": 0.4, "closed": closed
+    }  # fmt: skip
+
+
 def vectors_of_all_lengths(dtype: torch.dtype = F64, n_vectors: int = 300) -> Tensor:
     """Return vectors of lengths from 1e-5 to 1e5, some of them zero."""
     vectors = gaussian(n_vectors, 3) * 10 ** torch.linspace(-5, 5, n_vectors)[:, None]

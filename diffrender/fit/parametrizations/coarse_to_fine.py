@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
+from diffrender.ops.collapse_pyramid import collapse_pyramid
 
 # Weight of the coarser images, which slows them under steps of equal size. At 1, textures with sharp edges (a painted
 # cow in known light) lost 1.4 dB on held-out views against texels alone, at 0.5 half a dB; if material and light are
@@ -51,14 +52,7 @@ class CoarseToFine(Parametrization):
 
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the texels [H, W, C]."""
-        sizes = self._sizes()
-        parts = latent.split([height * width for height, width in sizes])
-        total: Tensor | None = None
-        for part, (height, width) in zip(reversed(parts), reversed(sizes), strict=True):
-            image = part.reshape(height, width, -1)
-            image = image if height == self.height else COARSE_SHARE * image
-            total = image if total is None else image + _enlarge(total, self.closed)
-        assert total is not None
+        total = collapse_pyramid(latent, self.height, self.width, self.levels, COARSE_SHARE, self.closed)
         return self.inner.value_of(total)
 
     def latent_of(self, value: Tensor) -> Tensor:
@@ -68,11 +62,8 @@ class CoarseToFine(Parametrization):
                 f"coarse_to_fine: values must be images [{self.height}, {self.width}, C], got {list(value.shape)}"
             )
         finest = self.inner.latent_of(value).flatten(0, 1)
-        coarser = sum(height * width for height, width in self._sizes()[1:])
+        coarser = sum((self.height >> level) * (self.width >> level) for level in range(1, self.levels + 1))
         return torch.cat([finest, finest.new_zeros(coarser, finest.shape[1])])
-
-    def _sizes(self) -> list[tuple[int, int]]:
-        return [(self.height >> level, self.width >> level) for level in range(self.levels + 1)]
 
 
 def is_image(value: Tensor) -> bool:
@@ -86,20 +77,3 @@ def most_levels(height: int, width: int, least: int) -> int:
     while height % 2 == width % 2 == 0 and min(height, width) // 2 >= least:
         height, width, levels = height // 2, width // 2, levels + 1
     return levels
-
-
-def _enlarge(image: Tensor, closed: bool) -> Tensor:
-    """Upsample to [2 H, 2 W, C] bilinearly, with texel centres as in a mip pyramid and clamped borders.
-
-    Uses sums of shifted copies, whose gradient is accumulated in the same order on every device.
-    """
-    tall = _double(image, image[:1], image[-1:])
-    columns = tall.transpose(0, 1)
-    first, last = (columns[-1:], columns[:1]) if closed else (columns[:1], columns[-1:])
-    return _double(columns, first, last).transpose(0, 1)
-
-
-def _double(rows: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Split each row in two, a quarter of the way to either neighbour: [2 H, ...]."""
-    above, below = torch.cat([before, rows[:-1]]), torch.cat([rows[1:], after])
-    return torch.stack([torch.lerp(rows, above, 0.25), torch.lerp(rows, below, 0.25)], 1).flatten(0, 1)

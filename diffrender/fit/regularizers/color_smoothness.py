@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.total_variation import Layouts, find_steps, total_variation
+from diffrender.fit.regularizers.total_variation import Layouts, total_variation
 from diffrender.scene.scene import Scene
 
 
@@ -41,6 +41,6 @@ def _total(scene: Scene, layouts: Layouts | None) -> Tensor:
     total = scene.background.new_zeros(())
     for name, item in scene.objects.items():
         color = item.material.base_color
-        steps = find_steps(item.mesh, color, None if layouts is None else layouts.of(name, item.mesh, color))
-        total = total if steps is None else total + total_variation(steps)
+        variation = total_variation(item.mesh, color, None if layouts is None else layouts.of(name, item.mesh, color))
+        total = total if variation is None else total + variation
     return total

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.errors import ConfigError
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.total_variation import Layouts, edge_steps, find_steps, texel_steps, total_variation
+from diffrender.fit.regularizers.total_variation import Layouts, edge_steps, total_variation
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.quantity_kinds import NORMAL, NUMBER, RADIANCE, Kind, SurfaceValue, kinds_of, map_tensors
@@ -61,18 +61,17 @@ class _MaterialSmoothnessOn(Regularizer):
                 layout = None if self.layouts is None else self.layouts.of(f"{name}.{quantity}", item.mesh, value)
                 if layout is not None and kind == NORMAL:
                     layout = layout._replace(seams=None)  # each chart has its own tangent frame
-                steps = find_steps(item.mesh, measured, layout)
-                if steps is not None:
-                    total = total + total_variation(steps, self._weights(item, value))
+                variation = total_variation(item.mesh, measured, layout, self._weights(item, value))
+                total = total if variation is None else total + variation
         return total
 
     @torch.no_grad()
-    def _weights(self, item: Object, value: SurfaceValue) -> tuple[Tensor, ...] | None:
+    def _weights(self, item: Object, value: SurfaceValue) -> Tensor | None:
         """Return the weight of each difference, or None if all weights are equal."""
         if self.chroma == 0:
             return None
-        changes = _chroma_steps(item.mesh, item.material.base_color, value)
-        return None if changes is None else tuple((-change.norm(dim=-1) / self.chroma).exp() for change in changes)
+        changes = _chroma_changes(item.mesh, item.material.base_color, value)
+        return None if changes is None else (-changes / self.chroma).exp()
 
 
 def _quantities(item: Object) -> list[tuple[str, SurfaceValue, Kind]]:
@@ -82,13 +81,20 @@ def _quantities(item: Object) -> list[tuple[str, SurfaceValue, Kind]]:
     return [field for field in fields if field[0] != "base_color" and field[2] != RADIANCE and field[1] is not None]
 
 
-def _chroma_steps(mesh: Mesh, color: SurfaceValue, like: SurfaceValue) -> tuple[Tensor, ...] | None:
-    """Return the chroma differences of a colour between neighbours of `like`; None if the two differ in layout."""
+def _chroma_changes(mesh: Mesh, color: SurfaceValue, like: SurfaceValue) -> Tensor | None:
+    """Return how much the chroma of a colour changes between neighbours of `like`; None if the two differ in layout.
+
+    For textures [2, H, W], from each texel to the one below and to the one on its right; for values of vertices [E].
+    """
     if isinstance(color, Texture) and isinstance(like, Texture):
-        return texel_steps(_chroma(_resize(color.texels, like.texels.shape[0], like.texels.shape[1])))
+        chroma = _chroma(_resize(color.texels, like.texels.shape[0], like.texels.shape[1]))
+        changes = chroma.new_zeros(2, *chroma.shape[:2])
+        changes[0, :-1] = (chroma[1:] - chroma[:-1]).norm(dim=-1)
+        changes[1, :, :-1] = (chroma[:, 1:] - chroma[:, :-1]).norm(dim=-1)
+        return changes
     if isinstance(color, Texture) or isinstance(like, Texture) or color.dim() == 1:
         return None
-    return (edge_steps(mesh, _chroma(color)),)
+    return edge_steps(mesh, _chroma(color)).norm(dim=-1)
 
 
 def _resize(texels: Tensor, height: int, width: int) -> Tensor:

@@ -1,0 +1,119 @@
+"""Total variation and its gradient on CUDA, one lane per texel. Results are the same bits each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from diffrender.ops.triton_launch import launch
+
+BLOCK = 256
+
+
+@triton.jit
+def is_step(covered, start, end, here, COVERED: tl.constexpr):
+    """Return which steps from one texel to another count."""
+    if COVERED:
+        here = here & (tl.load(covered + start, here, other=0) != 0) & (tl.load(covered + end, here, other=0) != 0)
+    return here
+
+
+@triton.jit
+def length_of(texels, start, end, here, small, CHANNELS: tl.constexpr):
+    """Return the root of the squared length of steps and of `small`."""
+    squared = tl.zeros(here.shape, texels.dtype.element_ty) + small * small
+    for c in tl.static_range(CHANNELS):
+        at_start = tl.load(texels + start * CHANNELS + c, here, other=0)
+        difference = tl.load(texels + end * CHANNELS + c, here, other=0) - at_start
+        squared += difference * difference
+    return tl.sqrt(squared)
+
+
+@triton.jit(do_not_specialize=["height", "width", "small"])
+def sum_steps(
+    texels, covered, weights, totals, numbers, height, width, small, CHANNELS: tl.constexpr, COVERED: tl.constexpr,
+    WEIGHTS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write the sum and the number of the steps downwards and to the right from a program's texels."""
+    program = tl.program_id(0).to(tl.int64)
+    texel = program * BLOCK + tl.arange(0, BLOCK)
+    row, column = texel // width, texel % width
+    total, number = tl.zeros((BLOCK,), texels.dtype.element_ty), tl.zeros((BLOCK,), tl.int32)
+    for axis in tl.static_range(2):
+        end = texel + (width if axis == 0 else 1)
+        here = (row + 1 < height) if axis == 0 else (row < height) & (column + 1 < width)
+        here = is_step(covered, texel, end, here, COVERED)
+        length = length_of(texels, texel, end, here, small, CHANNELS) - small
+        if WEIGHTS:
+            length *= tl.load(weights + axis * height * width + texel, here, other=0)
+        total += tl.where(here, length, 0.0)
+        number += here.to(tl.int32)
+    tl.store(totals + program, tl.sum(total))
+    tl.store(numbers + program, tl.sum(number))
+
+
+@triton.jit(do_not_specialize=["height", "width", "small"])
+def gradients(
+    texels, covered, weights, grad, out, height, width, small, CHANNELS: tl.constexpr, COVERED: tl.constexpr,
+    WEIGHTS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write the gradients of a program's texels: of the steps to them and from them."""
+    texel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    row, column = texel // width, texel % width
+    inside = row < height
+    scale = tl.load(grad)
+    for c in tl.static_range(CHANNELS):
+        tl.store(out + texel * CHANNELS + c, tl.zeros((BLOCK,), out.dtype.element_ty), inside)
+    for side in tl.static_range(4):
+        # From above, from the left, downwards, to the right.
+        if side == 0:
+            here, other = inside & (row > 0), texel - width
+        elif side == 1:
+            here, other = inside & (column > 0), texel - 1
+        elif side == 2:
+            here, other = row + 1 < height, texel + width
+        else:
+            here, other = inside & (column + 1 < width), texel + 1
+        here = is_step(covered, texel, other, here, COVERED)
+        share = scale / length_of(texels, texel, other, here, small, CHANNELS)
+        if WEIGHTS:
+            share *= tl.load(weights + side % 2 * height * width + tl.minimum(texel, other), here, other=0)
+        for c in tl.static_range(CHANNELS):
+            own = tl.load(texels + texel * CHANNELS + c, here, other=0)
+            change = share * (own - tl.load(texels + other * CHANNELS + c, here, other=0))
+            before = tl.load(out + texel * CHANNELS + c, here, other=0)
+            tl.store(out + texel * CHANNELS + c, before + change, here)
+
+
+def _run(kernel: object, texels: Tensor, small: float, parts: Sequence[Tensor | None], *results: Tensor) -> None:
+    """Launch a kernel over all texels."""
+    height, width, n_channels = texels.shape
+    texels = texels.contiguous()
+    covered, weights = (texels if part is None else part.contiguous() for part in parts)
+    given = dict(zip(("COVERED", "WEIGHTS"), (part is not None for part in parts), strict=True))
+    launch(
+        kernel, triton.cdiv(height * width, BLOCK), texels, covered, weights, *results, height, width,
+        float(small), CHANNELS=n_channels, **given, BLOCK=BLOCK,
+    )  # fmt: skip
+
+
+def forward(texels: Tensor, small: float, *parts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """See op.total_variation."""
+    n_programs = triton.cdiv(texels.shape[0] * texels.shape[1], BLOCK)
+    totals, numbers = texels.new_zeros(n_programs), texels.new_zeros(n_programs, dtype=torch.int64)
+    _run(sum_steps, texels, small, parts, totals, numbers)
+    return totals.sum(), numbers.sum()
+
+
+def backward(
+    grad_total: Tensor, grad_number: Tensor | None, texels: Tensor, small: float, *others: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
+    *parts, _ = others
+    out = torch.empty_like(texels, memory_format=torch.contiguous_format)
+    _run(gradients, texels, small, parts, grad_total.contiguous(), out)
+    return out, *[None] * 3
