@@ -11,4 +11,7 @@ COLOR = 3
 
 def as_numpy(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     """Return contiguous NumPy views of CPU tensors, without their gradients; copies only of what is not contiguous."""
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+    # An image asks for about eighty: a detached tensor costs more than to look whether it is needed.
+    return tuple(
+        (tensor.detach() if tensor.requires_grad else tensor).contiguous().numpy() for tensor in tensors
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from diffrender.checks import check_finite, check_shape, in_one_dtype
 from diffrender.ops.transform_points import transform_points
@@ -14,6 +16,11 @@ from diffrender.scene.material import Material
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import POSE, SCALE, SurfaceValue, quantity
 from diffrender.scene.shading_points import VertexFrames
+
+
+@cache
+def _identity(dtype: torch.dtype) -> Tensor:
+    return torch.eye(4, dtype=dtype, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,22 @@ class Object:
 
     def vertices_w(self, backend: str | None = None) -> Tensor:
         """Return the [V, 3] vertices in the world; differentiable, once, in vertices, pose and scale."""
+        if self._is_unmoved():
+            return self.mesh.vertices
         world_from_object = torch.cat([self.pose[:3, :3] * self.scale, self.pose[:3, 3:]], 1)
         return transform_points(*in_one_dtype(self.mesh.vertices, world_from_object[None]), backend=backend)[0]
+
+    def _is_unmoved(self) -> bool:
+        """Return whether the world is the object's frame, for sure: on a GPU the answer would cost more than it saves.
+
+        A pose or scale that has a derivative, or is wider than the vertices, is applied.
+        """
+        for part in (self.pose, self.scale):
+            is_constant = not part.requires_grad and unpack_dual(part).tangent is None
+            dtype = torch.promote_types(part.dtype, self.mesh.vertices.dtype)
+            if part.device.type != "cpu" or not is_constant or dtype != self.mesh.vertices.dtype:
+                return False
+        return self.scale.item() == 1 and torch.equal(self.pose, _identity(self.pose.dtype))
 
     def mesh_w(self) -> Mesh:
         """Return the mesh in the world, with the normals that it has itself turned along."""

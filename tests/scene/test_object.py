@@ -73,3 +73,23 @@ def test_errors():
         Object(mesh, Unlit(), torch.full((4, 4), torch.nan))
     with pytest.raises(ShapeError, match=r"scale must have shape \[\]"):
         Object(mesh, Unlit(), scale=torch.ones(1))
+
+
+def test_a_pose_that_changes_nothing_is_still_learned_and_still_widens():
+    mesh = triangle()
+    pose = torch.eye(4, requires_grad=True)
+    moved = Object(mesh, Unlit(), pose).vertices_w()
+    assert torch.equal(moved, mesh.vertices)
+    assert bool(torch.autograd.grad(moved.sum(), pose)[0][:3].any())
+    assert Object(mesh, Unlit(), torch.eye(4, dtype=torch.float64)).vertices_w().dtype == torch.float64
+    shifted = torch.eye(4)
+    shifted[0, 3] = 1e-6
+    assert not torch.equal(Object(mesh, Unlit(), shifted).vertices_w(), mesh.vertices)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # PyTorch's own, in its forward mode
+def test_a_derivative_forwards_in_a_pose_that_changes_nothing_is_not_lost_silently():
+    with torch.autograd.forward_ad.dual_level():
+        pose = torch.autograd.forward_ad.make_dual(torch.eye(4), torch.ones(4, 4))
+        with pytest.raises(NotImplementedError, match="jvp"):
+            Object(triangle(), Unlit(), pose).vertices_w()

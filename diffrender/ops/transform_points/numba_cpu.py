@@ -20,14 +20,23 @@ BLOCK = 4096
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def evaluate(start, end, points, matrices, out):
-    """Write points start..end-1 under all maps."""
+def evaluate_width(start, end, width, points, matrices, out):
+    """Write points start..end-1 under all maps, to `width` numbers each."""
     for n in range(len(matrices)):
-        for k in range(matrices.shape[1]):
-            a, b = np.float64(matrices[n, k, 0]), np.float64(matrices[n, k, 1])
-            c, d = np.float64(matrices[n, k, 2]), np.float64(matrices[n, k, 3])
-            for v in range(start, end):
-                out[n, v, k] = a * points[v, 0] + b * points[v, 1] + c * points[v, 2] + d
+        matrix = matrices[n].astype(np.float64)
+        for v in range(start, end):
+            x, y, z = np.float64(points[v, 0]), np.float64(points[v, 1]), np.float64(points[v, 2])
+            for k in range(width):
+                out[n, v, k] = matrix[k, 0] * x + matrix[k, 1] * y + matrix[k, 2] * z + matrix[k, 3]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def evaluate(start, end, points, matrices, out):
+    """Do the same; the width of a projection is known to the compiler."""
+    if matrices.shape[1] == 4:
+        evaluate_width(start, end, 4, points, matrices, out)
+    else:
+        evaluate_width(start, end, matrices.shape[1], points, matrices, out)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
