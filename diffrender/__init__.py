@@ -25,6 +25,7 @@ _HOME = {
     "EnvMap": "diffrender.scene.environment.env_map",
     "render_scene": "diffrender.render.render:render",
     "render_supersampled": "diffrender.render.supersample",
+    "compare_colors": "diffrender.ops.compare_colors",
     "threads_to_kernels": "diffrender.threads",
     "RenderOutput": "diffrender.render.render",
     "EdgeModel": "diffrender.render.edge_model",

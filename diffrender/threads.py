@@ -12,12 +12,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from itertools import count
 from queue import SimpleQueue
 from threading import Lock, Thread
+from typing import ParamSpec, TypeVar
 
 import torch
 
+P = ParamSpec("P")
+T = TypeVar("T")
 PIECES_PER_THREAD = 6
 
 _kernel_threads: ContextVar[int | None] = ContextVar("kernel_threads", default=None)
@@ -63,6 +67,24 @@ def threads_to_kernels(n_threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(torch_threads)
         _kernel_threads.reset(token)
+
+
+def on_kernel_threads(function: Callable[P, T]) -> Callable[P, T]:
+    """Make a function run as inside `threads_to_kernels`, its kernels on as many threads as they had.
+
+    So torch's small operations between kernels do not wake torch's threads, which would take the cores from the
+    kernels for milliseconds. A thread that runs its first torch operation at that very time keeps one thread for its
+    own operations (until it calls torch.set_num_threads): torch's number is copied then.
+    """
+
+    @wraps(function)
+    def run(*arguments: P.args, **options: P.kwargs) -> T:
+        if torch.get_num_threads() == 1:
+            return function(*arguments, **options)
+        with threads_to_kernels(kernel_threads()):
+            return function(*arguments, **options)
+
+    return run
 
 
 class _Share:

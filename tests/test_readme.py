@@ -27,7 +27,7 @@ def test_the_library_example_prints_what_is_promised(
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "README.md", "exec"), {})
     found = re.fullmatch(r"loss ([\d.]+), color \[(.*)\]\n", capsys.readouterr().out)
-    assert found is not None and float(found[1]) == pytest.approx(0.003, abs=0.001)
+    assert found is not None and float(found[1]) == pytest.approx(0.004, abs=0.001)
     assert [float(part) for part in found[2].split(",")] == pytest.approx([0.9, 0.4, 0.1], abs=0.02)
     assert (tmp_path / "egg.png").is_file()
 

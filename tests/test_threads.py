@@ -8,7 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from support.shapes import triangle
 
+from diffrender.errors import ShapeError
+from diffrender.ops.antialias import numba_cpu
+from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials import Unlit
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
 from diffrender.threads import kernel_threads, parallel_for, threads_to_kernels
 
 
@@ -89,6 +97,29 @@ def test_threads_to_kernels_sets_and_restores_the_threads_of_torch() -> None:
     with pytest.raises(ArithmeticError), threads_to_kernels(4):
         parallel_for(_fail, 4, 1)
     assert (kernel_threads(), torch.get_num_threads()) == (2, 2)
+
+
+def test_images_and_their_gradients_leave_the_cores_to_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for name in ("forward", "backward"):
+        own = getattr(numba_cpu, name)
+        monkeypatch.setattr(
+            numba_cpu,
+            name,
+            lambda *arguments, own=own: (seen.append((kernel_threads(), torch.get_num_threads())), own(*arguments))[1],
+        )
+    mesh = triangle()
+    vertices = mesh.vertices.clone().requires_grad_()
+    scene = Scene({"it": Object(mesh.with_vertices(vertices), Unlit(torch.ones(3)))})
+    torch.set_num_threads(3)
+    image = render(scene, Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]), height=16, width=16)).rgba
+    assert torch.get_num_threads() == 3
+    image.sum().backward()
+    assert torch.get_num_threads() == 3 and vertices.grad is not None
+    assert seen == [(3, 1), (3, 1)]
+    with pytest.raises(ShapeError):
+        render(Scene({}), Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]), height=16, width=16))
+    assert torch.get_num_threads() == 3
 
 
 def _use_all(n_threads: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from diffrender.ops.backend import implementation
+from diffrender.threads import on_kernel_threads
 
 
 def run_differentiable(op: str, backend: str | None, *arguments: Any) -> Any:
@@ -34,6 +35,7 @@ class _Kernel(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @on_kernel_threads
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         arguments = [
             other if tensor is None else tensor for tensor, other in zip(ctx.saved_tensors, ctx.others, strict=True)

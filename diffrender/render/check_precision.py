@@ -45,7 +45,7 @@ def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras, ba
             f" the cameras draw, at depths about {float(depth[is_before].median()):.2g} while near is"
             f" {cameras.near:.2g}; give the cameras a smaller near, or the scene a larger unit",
             NearPlaneWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if dtype != torch.float32:
         return
@@ -61,5 +61,5 @@ def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras, ba
         " from the positions of vertices, cameras and lights before they become float32 (read_mesh(path, origin=...)"
         " does), or give all tensors as float64",
         PrecisionWarning,
-        stacklevel=4,  # the caller of render, through torch.no_grad
+        stacklevel=5,  # the caller of render, through torch.no_grad and on_kernel_threads
     )

@@ -23,6 +23,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.quantity_kinds import named_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import ScreenPoints
+from diffrender.threads import on_kernel_threads
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ RenderStep: TypeAlias = Callable[[Scene, Cameras, int], RenderOutput]
 """A function from a scene, N cameras and the number of completed steps to their images, differentiable."""
 
 
+@on_kernel_threads
 def render(
     scene: Scene,
     cameras: Cameras,

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
+from diffrender.threads import on_kernel_threads
 
 
 def blur(images: Tensor, sigma_px: float, *, backend: str | None = None) -> Tensor:
@@ -45,5 +46,6 @@ class _Blur(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @on_kernel_threads
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         return ctx.module.backward(grad, *ctx.saved_tensors), None, None

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
+from diffrender.threads import on_kernel_threads
 
 Sizes = tuple[tuple[int, int], ...]
 
@@ -65,5 +66,6 @@ class _Collapsed(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @on_kernel_threads
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         return ctx.module.backward(grad, *ctx.options), *[None] * 4

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
+from diffrender.threads import on_kernel_threads
 
 Sizes = tuple[tuple[int, int], ...]
 
@@ -84,6 +85,7 @@ class _MipPyramid(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @on_kernel_threads
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         grads = ctx.module.backward(grad, ctx.sizes, ctx.channels)
         # Autograd passes over what is not wanted.

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
+from diffrender.threads import on_kernel_threads
 
 
 class Occluders(NamedTuple):
@@ -127,6 +128,7 @@ class _Shadow(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @on_kernel_threads
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         *points, visible, verts_hom, faces = ctx.saved_tensors[:9]
         occluders = Occluders(*ctx.saved_tensors[9:])
