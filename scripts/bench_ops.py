@@ -3,6 +3,7 @@
     python scripts/bench_ops.py                    every row, on 1 and 2 threads
     python scripts/bench_ops.py --quick --peers    fewer rows, raced against deodr (pip install deodr==0.2.3)
     python scripts/bench_ops.py --curve            how the cost grows with faces, pixels and distance
+    python scripts/bench_ops.py --plain            a plain loop against the best setting, and the quickstart's fit
     python scripts/bench_ops.py --remesh           a pass of remeshing at several sizes
     python scripts/bench_ops.py --smoothers spot.obj --pictures spot.png     Large Steps against Adam in equal time
 

@@ -10,6 +10,7 @@ from benchmarks.curve import print_curves
 from benchmarks.ops_bench import Settings, print_table, works
 from benchmarks.peers import require_deodr
 from benchmarks.pictures import save_comparison
+from benchmarks.plain import print_plain, print_quickstart
 from benchmarks.remeshing import print_passes
 from benchmarks.smoothers import SHAPES, draw, race, table
 from benchmarks.works import Work
@@ -31,6 +32,7 @@ def main(description: str) -> None:
     add("--curve", action="store_true", help="growth with faces, pixels and distance instead of the table")
     add("--curve-picture", type=Path, metavar="PNG", help="draw the curves as well")
     add("--remesh", action="store_true", help="a pass of remeshing at several sizes instead of the table")
+    add("--plain", action="store_true", help="a plain loop against the best setting, and the quickstart's fit, instead")
     add("--smoothers", nargs="*", metavar="SHAPE", help="large_steps against Adam: bumpy, box or mesh files")
     add("--seconds", type=float, default=20.0, help="of --smoothers, for each contestant")
     options = parser.parse_args()
@@ -53,6 +55,9 @@ def main(description: str) -> None:
             draw(outcomes, options.pictures)
     elif options.remesh:
         print_passes(settings, options.quick)
+    elif options.plain:
+        print_plain(settings)
+        print_quickstart(settings)
     elif options.curve or options.curve_picture:
         print_curves(settings, options.curve_picture)
     else:

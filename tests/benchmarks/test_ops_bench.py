@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks.ops_bench import COLUMNS, Settings, print_table
+from benchmarks.plain import LOSSES, measure_plain, print_plain
 from benchmarks.remeshing import measure_passes
 from benchmarks.replay import recorded_calls
 from benchmarks.works import LIGHTINGS, Work, image_task, knobbly_sphere, ops_of, task_of
@@ -81,3 +82,12 @@ def test_passes_of_remeshing_are_measured() -> None:
     assert set(rows) == {"uneven", "good", "good, alone", "good, texture"}
     assert all(row.milliseconds > 0 for row in rows.values())
     assert rows["uneven"].edits > 5 * rows["good"].edits
+
+
+def test_a_plain_loop_is_raced_beside_a_busy_program_for_each_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(threads=(1, 2), seconds=0.0)
+    found = measure_plain(SMALL, "compare_colors", settings, beside=True)
+    assert list(found) == ["plain", "1 threads", "2 threads"] and min(found.values()) > 0
+    print_plain(settings, [SMALL])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 2 * len(LOSSES) and all(line.count("|") == 6 for line in lines)
