@@ -24,7 +24,8 @@ def blur_rows(start, end, images, n_channels, weights, out):
             for c in range(n_channels):
                 wide[k * n_channels + c] = images[row, c]
                 wide[(reach + k) * n_channels + size + c] = images[row, size - n_channels + c]
-        wide[reach * n_channels : reach * n_channels + size] = images[row]
+        for i in range(size):  # an assignment of arrays would take a second more to compile
+            wide[reach * n_channels + i] = images[row, i]
         total = out[row]
         total[:] = 0
         for k in range(len(weights)):
@@ -48,7 +49,8 @@ def blur_rows_backward(start, end, grad, n_channels, weights, out):
             shifted = wide[k * n_channels : k * n_channels + size]
             for i in range(size):
                 shifted[i] += weight * source[i]
-        out[row] = wide[reach * n_channels : reach * n_channels + size]
+        for i in range(size):
+            out[row, i] = wide[reach * n_channels + i]
         for k in range(reach):
             for c in range(n_channels):
                 out[row, c] += wide[k * n_channels + c]

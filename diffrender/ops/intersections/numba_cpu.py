@@ -113,7 +113,8 @@ def find_segments(
             t = low + (segment + 0.5) * length
             x, y = cx + (foot_x + t * along_x), cy + (foot_y + t * along_y)
             for k in range(2):
-                values[k] = lines[k, :, 0] * x + lines[k, :, 1] * y + lines[k, :, 2]
+                for i in range(3):  # arithmetic of arrays would take a second more to compile
+                    values[k, i] = lines[k, i, 0] * x + lines[k, i, 1] * y + lines[k, i, 2]
                 total = values[k, 0] + values[k, 1] + values[k, 2]
                 depth[k] = 0.0
                 for i in range(3):
@@ -128,7 +129,8 @@ def find_segments(
                 depth_out[out] = depth[0]
                 for k in range(2):
                     face_out[out, k] = pairs[q, k]
-                    bary_out[out, k] = values[k]
+                    for i in range(3):
+                        bary_out[out, k, i] = values[k, i]
                     normal_out[out, k, 0], normal_out[out, k, 1] = -slope[k, 0] * reach, -slope[k, 1] * reach
                     rise_out[out, k] = -reach / depth[k] ** 2 if perspective else -reach
             written += 1
