@@ -101,7 +101,10 @@ def fit(
     scene: Annotated[
         Path | None,
         typer.Argument(
-            help="Scene file. With --resume, the run's own if omitted.", metavar="SCENE.YAML", show_default=False
+            help="Scene file; or a capture, as a folder of photographs with their cameras, to fit it as is best. With"
+            " --resume, the run's own if omitted.",
+            metavar="SCENE.YAML",
+            show_default=False,
         ),
     ] = None,
     set_: Annotated[
@@ -147,6 +150,23 @@ def fit(
         raise typer.Exit(STOPPED)
     if strict and result.metrics["verdict"] == "failed":
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def new(
+    capture: Annotated[
+        Path, typer.Argument(help="Capture: a folder of photographs with their cameras, or the file of these.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="SCENE.YAML", help="File to write. Default: scene.yaml in the folder.")
+    ] = None,
+) -> None:
+    """Write a scene file for a capture, with what was found in it and what can be chosen, to be edited and fitted."""
+    with _errors_in_one_line():
+        from diffrender.app.new_scene import write_new_scene
+
+        file, text = write_new_scene(capture, out)
+    typer.echo(f"{text}\nwrote {file}")
 
 
 @app.command()
@@ -298,7 +318,8 @@ def _load_and_run(
     resume: Path | None,
 ) -> RunResult:
     # torch takes seconds to import: mistakes in the scene file are reported before that.
-    from diffrender.config.load import load_config
+    from diffrender.app.new_scene import SCENE_FILE, is_capture, name_of_capture, scene_of_capture
+    from diffrender.config.load import load_config, parse_config
     from diffrender.config.overrides import Override
 
     overrides = [Override.parse(text) for text in sets]
@@ -308,7 +329,12 @@ def _load_and_run(
     ]
     if resume is None:
         assert scene is not None
-        config, name = load_config(scene, overrides), scene.stem
+        if is_capture(scene):
+            config, name = parse_config(scene_of_capture(scene), Path(), str(scene), overrides), name_of_capture(scene)
+            scene = None
+        else:
+            scene = scene / SCENE_FILE if scene.is_dir() else scene
+            config, name = load_config(scene, overrides), scene.stem
     else:
         from diffrender.app.earlier_run import RESOLVED, find_run, scene_name
 

@@ -35,7 +35,7 @@ def inspect_file(path: Path, console: Console) -> None:
 
     Raises DataError if it cannot be used.
     """
-    rows = _mesh_rows(open_mesh(path)) if path.suffix.lower() in MESH_READERS else _capture_rows(path)
+    rows = _mesh_rows(open_mesh(path)) if path.suffix.lower() in MESH_READERS else capture_rows(path)
     console.print(Text(str(path), style="bold"), soft_wrap=True)
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(style="dim")
@@ -93,7 +93,8 @@ def _health(report: MeshReport) -> list[tuple[bool, str]]:
     return facts
 
 
-def _capture_rows(path: Path) -> Rows:
+def capture_rows(path: Path) -> Rows:
+    """Return what a capture holds, as rows of a name and a text. Raises DataError if it cannot be used."""
     capture = read_capture(path, CaptureOptions())
     views, cameras = capture.views, capture.views.cameras
     region, doubt = region_of_views(views), doubt_poses(views, capture.origin, capture.aabb)

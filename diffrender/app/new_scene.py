@@ -1,0 +1,85 @@
+"""Scene files of captures: what `fit` takes for a folder of photographs, and what `new` writes for one to be edited."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from diffrender.errors import DataError
+
+SCENE_FILE = "scene.yaml"
+SCENES = (".yaml", ".yml")
+# Photographs have more pixels than a first fit has use for: it is several times as fast on images of this long side.
+LONG_SIDE = 800
+
+# Each commented line becomes valid without its "# ".
+CHOICES = """\
+  # test_every: 8                # every 8th view is held out, to judge the result; null: none
+  # missing: skip                # images that do not exist are left out, instead of an error
+
+# All that follows is chosen if it is not given; scene.resolved.yaml of a run says what, and why.
+# optimize:
+#   steps: 400
+#   minutes: 2                   # instead of steps: what fits into this time
+#   cameras.pose: {}             # corrects cameras that are not exact
+#   cameras.exposure: {}         # for photographs of unequal brightness
+# material: {type: lambert}      # with lights; without, colours hold the photographed shading
+# lights: [{type: ambient}, {type: directional, direction: [-1, -1, -1]}]
+# export: [glb, obj, ply]
+"""
+
+
+def is_capture(path: Path) -> bool:
+    """Return whether `path` is to be read as a capture: not a scene file, nor a folder that holds one."""
+    if path.is_dir():
+        return not (path / SCENE_FILE).is_file()
+    return path.suffix.lower() not in SCENES and path.exists()
+
+
+def name_of_capture(path: Path) -> str:
+    """Return what a run of a capture is called: by its folder."""
+    whole = path.resolve()
+    return (whole if whole.is_dir() else whole.parent).name or "capture"
+
+
+def scene_of_capture(path: Path) -> str:
+    """Return a scene file, for any folder, that fits the capture at `path` as well as we know how to."""
+    return f"targets: {{path: {_quoted(str(path.resolve()))}, resolution: {LONG_SIDE}}}\n"
+
+
+def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
+    """Write a commented scene file of the capture at `path`, to `out` or into its folder; return where, and its text.
+
+    Raises DataError if the capture cannot be used, if the file exists, or if it cannot be written.
+    """
+    from diffrender.app.inspect_file import capture_rows
+    from diffrender.config.load import parse_config
+    from diffrender.writers.atomic import write_text
+
+    file = out or (path if path.is_dir() else path.parent) / SCENE_FILE
+    if file.exists():
+        raise DataError(f"{file}: exists already; give another name with --out, or fit it: diffrender fit {file}")
+    rows = capture_rows(path)
+    width = max(len(name) for name, _ in rows)
+    found = [f"#   {name:{width}}  {' '.join(text.split())}".rstrip() for name, text in rows]
+    to_capture = os.path.relpath(path.resolve(), file.resolve().parent)
+    text = "\n".join(
+        [
+            f"# Fit it: diffrender fit {file.name}",
+            f"# What {path.name or 'the folder'} holds (diffrender inspect):",
+            *found,
+            "targets:",
+            f"  path: {_quoted(to_capture)}",
+            f"  resolution: {LONG_SIDE}              # the most pixels of a long side; more: slower, a finer texture",
+            CHOICES,
+        ]
+    )
+    parse_config(text, file.parent, str(file))
+    write_text(file, text)
+    return file, text
+
+
+def _quoted(text: str) -> str:
+    """Return a YAML string."""
+    return json.dumps(text, ensure_ascii=False)
