@@ -24,6 +24,8 @@ class Views:
     aovs: other known AOVs (diffrender.render.aovs) by name: "normal" [N, H, W, 3], "depth" [N, H, W, 1];
         uncovered parts of a pixel count as zero, NaN means unknown. Default none.
     is_composited: whether a background was put behind the images by their masks or transparency.
+    weights: [N, H, W] in 0..1, how much of each pixel is known and counts, or None if all do: 0 where the image shows
+        nothing of the scene (beyond the edge of the photograph, a hand, a turntable).
 
     Raises ShapeError for shapes that do not match the cameras.
     """
@@ -34,12 +36,14 @@ class Views:
     names: tuple[str, ...]
     aovs: Mapping[str, Tensor] = field(default_factory=dict)
     is_composited: bool = False
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views, height, width = len(self.cameras), self.cameras.height, self.cameras.width
         check_shape("Views", "images", self.images, (n_views, height, width, 3))
-        if self.masks is not None:
-            check_shape("Views", "masks", self.masks, (n_views, height, width))
+        for name, values in (("masks", self.masks), ("weights", self.weights)):
+            if values is not None:
+                check_shape("Views", name, values, (n_views, height, width))
         for name, values in self.aovs.items():
             check_shape("Views", f"aovs[{name!r}]", values, (n_views, height, width, "C"))
         if len(self.names) != n_views:
@@ -58,6 +62,7 @@ class Views:
             masks=None if self.masks is None else self.masks[index],
             names=tuple(self.names[i] for i in index.tolist()),
             aovs={name: values[index] for name, values in self.aovs.items()},
+            weights=None if self.weights is None else self.weights[index],
         )
 
     def to(self, device: torch.device | str) -> Views:
@@ -68,6 +73,7 @@ class Views:
             images=self.images.to(device),
             masks=None if self.masks is None else self.masks.to(device),
             aovs={name: values.to(device) for name, values in self.aovs.items()},
+            weights=None if self.weights is None else self.weights.to(device),
         )
 
 
