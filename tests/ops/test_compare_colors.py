@@ -50,6 +50,23 @@ def test_an_added_background_shows_where_coverage_and_mask_leave_it_to(backend: 
 
 
 @every_backend
+@both_dtypes
+def test_means_are_over_what_counts(backend: str, dtype: torch.dtype) -> None:
+    # The first view: .1 off at weight 1, .4 off at a quarter, no number at 0. Nothing of the second counts.
+    rgba = torch.full((2, 1, 3, 4), 0.5, dtype=dtype).requires_grad_()
+    images = torch.tensor([0.4, 0.9, torch.nan], dtype=dtype).expand(2, 1, 3)[..., None].expand(2, 1, 3, 3)
+    weights = torch.tensor([[[1, 0.25, 0]], [[0, 0, 0]]], dtype=dtype)
+    masks, added = images[..., 0], torch.zeros(2, 3, dtype=dtype)
+    for more in ({}, {"added": added, "masks": masks}):
+        cost, squared = compare_colors(rgba, images, space="linear", weights=weights, **more, backend=backend)
+        (grad,) = torch.autograd.grad(cost.sum(), rgba)
+        torch.testing.assert_close(cost, cost.new_tensor([(0.1 + 0.25 * 0.4) / 1.25, 0]))
+        torch.testing.assert_close(squared, cost.new_tensor([(0.01 + 0.25 * 0.16) / 1.25, 0]))
+        torch.testing.assert_close(grad[0, 0, :, 0], grad.new_tensor([1, -0.25, 0]) / 1.25 / 3)
+        assert not grad[1].any()
+
+
+@every_backend
 def test_srgb_is_that_of_all_magnitudes(backend: str) -> None:
     values = torch.cat([torch.logspace(-6, 6, 999), -torch.logspace(-6, 6, 999), torch.tensor([0.0])])
     rgba = torch.nn.functional.pad(values[None, :, None, None].expand(-1, -1, -1, 3), (0, 1)).reshape(1999, 1, 1, 4)
