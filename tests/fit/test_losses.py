@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from diffrender.errors import ConfigError
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.mask_losses import MaskIoU
-from diffrender.fit.losses.pointwise import L1, L2, Huber
+from diffrender.fit.losses.pointwise import L1, L2, Huber, PointwiseLoss
 from diffrender.fit.losses.pyramid import Pyramid
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
@@ -63,6 +64,39 @@ def test_positive_otherwise_and_each_view_by_itself(loss):
     assert value[2] == 0
     alone = loss(compare(rendered[1:2], images(0)[1:2]))
     torch.testing.assert_close(alone, value[1:2])
+
+
+@pytest.mark.parametrize("added", [None, torch.tensor([[0.5, -0.25, 0.0]]).expand(3, 3)])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_not_known_counts_as_if_it_were_not_there(loss, added):
+    rendered, target = images(0, height=8, width=8).requires_grad_(), images(1, height=8, width=8)
+    weights = torch.ones(3, 8, 8)
+    weights[:, :, 4:], weights[2] = 0, 0
+    target[weights == 0] = math.nan
+    views = [replace(views_of(target), weights=weights), views_of(target[:2, :, :4])]
+    parts = [rendered, rendered[:2, :, :4]]
+    offsets = [None, None] if added is None else [added, added[:2]]
+    pairs = [
+        LossInputs(SimpleNamespace(rgba=rgba, coverage=rgba[..., 3]), *others)
+        for rgba, *others in zip(parts, views, offsets, strict=True)
+    ]
+    whole, part = loss(pairs[0]), loss(pairs[1])
+    torch.testing.assert_close(whole[:2], part)
+    assert whole[2] == 0
+    gradients = [torch.autograd.grad(value.sum(), rendered)[0] for value in (whole, part)]
+    torch.testing.assert_close(*gradients)
+    if isinstance(loss, PointwiseLoss):
+        without_kernel = pairs[0].mean(loss.penalty(pairs[0].difference(loss.space)))
+        torch.testing.assert_close(without_kernel, whole)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_pixels_count_by_their_weights(loss):
+    rendered, target = images(0, height=8, width=8), images(1, height=8, width=8)
+    # Known by halves all over: as if all were known.
+    half = compare(rendered, target)
+    half.views = replace(half.views, weights=torch.full((3, 8, 8), 0.5))
+    torch.testing.assert_close(loss(half), loss(compare(rendered, target)))
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.fit.loss_inputs import LossInputs, check_space
 from diffrender.fit.objective import Loss
 from diffrender.imaging.penalties import huber, l1, l2
@@ -40,7 +39,7 @@ class PointwiseLoss(Loss):
         options = self.kernel()
         if options is not None:
             return comparison.mean_penalty(self.space, **options)
-        return mean_per_view(self.penalty(comparison.difference(self.space)))
+        return comparison.mean(self.penalty(comparison.difference(self.space)))
 
 
 @dataclass(frozen=True)
