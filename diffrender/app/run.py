@@ -209,7 +209,8 @@ def _check_in_view(setup: FitSetup) -> None:
 
 def _fill_unseen_texels(setup: FitSetup, result: FitResult) -> FitResult:
     """Fill texels of learned textures that no fitted view shows."""
-    scene = fill_unseen_texels(result.scene, result.cameras, setup.model.latents, setup.render_views)
+    weights = setup.fit_views.weights
+    scene = fill_unseen_texels(result.scene, result.cameras, setup.model.latents, setup.render_views, weights)
     return replace(result, scene=scene)
 
 

@@ -76,6 +76,40 @@ class Views:
             weights=None if self.weights is None else self.weights.to(device),
         )
 
+    @property
+    def known_masks(self) -> Tensor | None:
+        """The masks [N, H, W], times how much of each pixel is known: where nothing is, there is no object."""
+        if self.masks is None or self.weights is None:
+            return self.masks
+        return torch.where(self.weights > 0, self.weights * self.masks, 0)
+
+    @property
+    def known_pixels(self) -> Tensor:
+        """Which pixels are known, if only in part: [N, H, W] bool."""
+        return torch.ones_like(self.images[..., 0], dtype=torch.bool) if self.weights is None else self.weights > 0
+
+    def mask_shares(self) -> Tensor:
+        """Return the share of what is known of each view that is in its mask [N]. Raises ShapeError without masks."""
+        masks = self.known_masks
+        if masks is None:
+            raise ShapeError("Views.mask_shares: these views have no masks")
+        area = masks.sum((1, 2))
+        return masks.mean((1, 2)) if self.weights is None else area / self.weights.sum((1, 2)).clamp_min(1e-6)
+
+    def borders(self, rows: int, columns: int) -> Tensor:
+        """Return which pixels are known and at the border of what is: [N, H, W] bool.
+
+        It is the upper and lower `rows` and the left and right `columns` of the smallest box about them in each view.
+        """
+        known = self.known_pixels
+        is_border = torch.zeros_like(known)
+        for axis, width in ((1, rows), (2, columns)):
+            occupied = known.any(3 - axis).int()
+            index = torch.arange(occupied.shape[1], device=known.device)
+            first, last = occupied.argmax(1, True), len(index) - 1 - occupied.flip(1).argmax(1, True)
+            is_border |= ((index < first + width) | (index > last - width)).unsqueeze(3 - axis)
+        return known & is_border
+
 
 def evenly_spaced_indices(total: int, count: int) -> list[int]:
     """Return up to `count` evenly spaced indices below `total`, for a representative subset."""
