@@ -121,4 +121,5 @@ def _resize_views(views: Views, height: int, width: int) -> Views:
         masks=None if masks is None else resize_area(masks[..., None], height, width, weights)[..., 0],
         aovs={name: resize_area(values, height, width, weights) for name, values in views.aovs.items()},
         weights=None if weights is None else resize_area(weights[..., None], height, width)[..., 0],
+        boxes=None,
     )

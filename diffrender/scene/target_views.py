@@ -26,6 +26,8 @@ class Views:
     is_composited: whether a background was put behind the images by their masks or transparency.
     weights: [N, H, W] in 0..1, how much of each pixel is known and counts, or None if all do: 0 where the image shows
         nothing of the scene (beyond the edge of the photograph, a hand, a turntable).
+    boxes: [N, 4] int64, (top, left, height, width) of each photograph in its image, in pixels, or None if all fill
+        them; around photographs weights are 0.
 
     Raises ShapeError for shapes that do not match the cameras.
     """
@@ -37,6 +39,7 @@ class Views:
     aovs: Mapping[str, Tensor] = field(default_factory=dict)
     is_composited: bool = False
     weights: Tensor | None = None
+    boxes: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views, height, width = len(self.cameras), self.cameras.height, self.cameras.width
@@ -44,6 +47,8 @@ class Views:
         for name, values in (("masks", self.masks), ("weights", self.weights)):
             if values is not None:
                 check_shape("Views", name, values, (n_views, height, width))
+        if self.boxes is not None:
+            check_shape("Views", "boxes", self.boxes, (n_views, 4))
         for name, values in self.aovs.items():
             check_shape("Views", f"aovs[{name!r}]", values, (n_views, height, width, "C"))
         if len(self.names) != n_views:
@@ -63,6 +68,7 @@ class Views:
             names=tuple(self.names[i] for i in index.tolist()),
             aovs={name: values[index] for name, values in self.aovs.items()},
             weights=None if self.weights is None else self.weights[index],
+            boxes=None if self.boxes is None else self.boxes[index],
         )
 
     def to(self, device: torch.device | str) -> Views:
@@ -74,6 +80,7 @@ class Views:
             masks=None if self.masks is None else self.masks.to(device),
             aovs={name: values.to(device) for name, values in self.aovs.items()},
             weights=None if self.weights is None else self.weights.to(device),
+            boxes=None if self.boxes is None else self.boxes.to(device),
         )
 
     @property
@@ -87,6 +94,11 @@ class Views:
     def known_pixels(self) -> Tensor:
         """Which pixels are known, if only in part: [N, H, W] bool."""
         return torch.ones_like(self.images[..., 0], dtype=torch.bool) if self.weights is None else self.weights > 0
+
+    def photo_boxes(self) -> list[list[int]]:
+        """Return (top, left, height, width) of each photograph in its image, in pixels."""
+        whole = [0, 0, self.cameras.height, self.cameras.width]
+        return [whole] * len(self) if self.boxes is None else self.boxes.tolist()
 
     def mask_shares(self) -> Tensor:
         """Return the share of what is known of each view that is in its mask [N]. Raises ShapeError without masks."""
