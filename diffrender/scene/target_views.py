@@ -109,18 +109,27 @@ class Views:
         return masks.mean((1, 2)) if self.weights is None else area / self.weights.sum((1, 2)).clamp_min(1e-6)
 
     def borders(self, rows: int, columns: int) -> Tensor:
-        """Return which pixels are known and at the border of what is: [N, H, W] bool.
+        """Return which pixels are known and at the border of their photograph: [N, H, W] bool.
 
-        It is the upper and lower `rows` and the left and right `columns` of the smallest box about them in each view.
+        It is the upper and lower `rows` and the left and right `columns` of the photograph, or of the smallest box
+        about what is known of it if nothing is at its own border.
         """
-        known = self.known_pixels
-        is_border = torch.zeros_like(known)
-        for axis, width in ((1, rows), (2, columns)):
-            occupied = known.any(3 - axis).int()
-            index = torch.arange(occupied.shape[1], device=known.device)
-            first, last = occupied.argmax(1, True), len(index) - 1 - occupied.flip(1).argmax(1, True)
-            is_border |= ((index < first + width) | (index > last - width)).unsqueeze(3 - axis)
-        return known & is_border
+        known, photos = self.known_pixels, torch.zeros_like(self.known_pixels)
+        for photo, (top, left, height, width) in zip(photos, self.photo_boxes(), strict=True):
+            photo[top : top + height, left : left + width] = True
+        own, about_known = (known & _border_of(region, rows, columns) for region in (photos, known))
+        return torch.where(own.any(2, True).any(1, True), own, about_known)
+
+
+def _border_of(region: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the upper and lower `rows` and the left and right `columns` of the boxes about regions [N, H, W] bool."""
+    is_border = torch.zeros_like(region)
+    for axis, width in ((1, rows), (2, columns)):
+        occupied = region.any(3 - axis).int()
+        index = torch.arange(occupied.shape[1], device=region.device)
+        first, last = occupied.argmax(1, True), len(index) - 1 - occupied.flip(1).argmax(1, True)
+        is_border |= ((index < first + width) | (index > last - width)).unsqueeze(3 - axis)
+    return is_border
 
 
 def evenly_spaced_indices(total: int, count: int) -> list[int]:

@@ -54,10 +54,11 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     where the image shows nothing of the scene), `normal_path` (.npy, [H, W, 3] world normals) and `depth_path` (.npy,
     [H, W] camera depth in world units; 0 or NaN if unknown; or PNG of 16 bits in units of instant-ngp's
     `integer_depth_scale`) or nerfstudio's `depth_file_path` (PNG of 16 bits or .npy, in thousandths of the world's
-    unit). Per frame or once for all: `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`, `camera_angle_y` in radians. `camera_model` is
-    a name in scene.projections.PROJECTIONS, whose parameters are beside the focal lengths; with "ORTHOGRAPHIC", `fl_x`
-    and `fl_y` are pixels per world unit. A frame may have its `exposure`, -20..20 stops, and its `white_balance`, gains
-    of R, G and B above 0 (see scene.cameras). Distortion that the camera model does not have must be zero.
+    unit). Per frame or once for all: `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`,
+    `camera_angle_y` in radians. `camera_model` is a name in scene.projections.PROJECTIONS, whose parameters are beside
+    the focal lengths; with "ORTHOGRAPHIC", `fl_x` and `fl_y` are pixels per world unit. A frame may have its
+    `exposure`, -20..20 stops, and its `white_balance`, gains of R, G and B above 0 (see scene.cameras). Distortion that
+    the camera model does not have must be zero.
 
     Raises one DataError with everything that is wrong, each entry with its frame, the value and what it must be.
 
