@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from support.planted import SIZE, capture
 from support.small_runs import run_small
@@ -77,20 +76,16 @@ def without_times(values: Any) -> Any:
     return [without_times(each) for each in values] if isinstance(values, list) else values
 
 
-def fill_unknown(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """Put random colours and masks where weights are 0 in what is read, for readers may leave anything there."""
+def fill_unknown(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    """Put `value` where weights are 0 into the images and masks that are read: readers may leave anything there."""
 
     def read(*arguments: Any) -> Capture:
         capture = read_capture(*arguments)
-        views, generator = capture.views, torch.Generator().manual_seed(seed)
+        views = capture.views
         assert views.weights is not None and bool((views.weights == 0).any((1, 2)).all())
-        images, masks = (
-            None if part is None else torch.where(
-                (views.weights == 0).reshape(*views.weights.shape, *[1] * (part.dim() - 3)),
-                torch.rand(part.shape, generator=generator), part,
-            )
-            for part in (views.images, views.masks)
-        )  # fmt: skip
+        unknown = views.weights == 0
+        images = views.images.masked_fill(unknown[..., None], value)
+        masks = None if views.masks is None else views.masks.masked_fill(unknown, value)
         return replace(capture, views=replace(views, images=images, masks=masks))
 
     monkeypatch.setattr("diffrender.setup.targets.read_capture", read)
@@ -117,6 +112,6 @@ def results_of(text: str, folder: Path, seed: int, has_masks: bool, monkeypatch:
 def test_garbage_that_is_ignored_changes_nothing(
     tmp_path: Path, text: str, has_masks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = (results_of(text, tmp_path / str(seed), seed, has_masks, monkeypatch) for seed in (1, 2))
+    one, other = (results_of(text, tmp_path / str(seed), seed, has_masks, monkeypatch) for seed in (0, 1))
     assert one.keys() == other.keys() and len(one) > 4
     assert [name for name in one if one[name] != other[name]] == []
