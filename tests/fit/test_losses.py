@@ -18,6 +18,7 @@ VARIANTS = {
     "l1": [{}, {"space": "linear"}, {"space": "log"}],
     "l2": [{}, {"space": "linear"}],
     "huber": [{}, {"delta": 0.02, "space": "linear"}],
+    "charbonnier": [{}, {"epsilon": 0.2, "space": "linear"}],
     "pyramid": [{}, {"of": "l2", "levels": 1}, {"of": "huber", "levels": 9, "space": "linear"}],
 }
 LOSSES = [

@@ -18,6 +18,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     rgba, image = one_pixel(0.3, 0.5, 0.2, 1, dtype=dtype), one_pixel(0.2, 0.5, 0.6, dtype=dtype)
     for penalty, sum_of, slopes in (
         ("l1", 0.5, (1, 0, -1)), ("l2", 0.17, (0.2, 0, -0.8)), ("huber", 0.025 + 0.3, (0.5, 0, -1)),
+        ("charbonnier", 0.05**0.5 + 0.2**0.5 - 0.4, (0.2**0.5, 0, -(0.8**0.5))),
     ):  # fmt: skip
         leaf = rgba.clone().requires_grad_()
         cost, squared = compare_colors(leaf, image, space="linear", penalty=penalty, delta=0.2, backend=backend)

@@ -412,8 +412,8 @@ _CASES = (
         differentiable=("rgba",),
         constants=("images",),
         small=grid(
-            compare_colors, make.color_problem, space=("srgb", "log"), penalty=("l2", "huber"), adds=(True,),
-            weighs=(False, True), size=((2, 2, 3),),
+            compare_colors, make.color_problem, space=("srgb", "log"), penalty=("l2", "huber", "charbonnier"),
+            adds=(True,), weighs=(False, True), size=((2, 2, 3),),
         ),
         empty=(("N",), ("H",), ("W",)),
         tolerance=(1e-12, 1e-6),
@@ -425,7 +425,7 @@ _CASES = (
         ),
         mistakes={
             "space must be one of linear, srgb, log, got 'hsv'": {"space": "hsv"},
-            "penalty must be one of l1, l2, huber, got 'l3'": {"penalty": "l3"},
+            "penalty must be one of l1, l2, huber, charbonnier, got 'l3'": {"penalty": "l3"},
             "added needs masks": {"added": torch.zeros(2, 3)},
             "delta must be a finite number above 0, got 0.0": {"delta": 0.0},
         },

@@ -10,7 +10,7 @@ from pydantic import Field
 from diffrender.config.options.base import Finding, OneOf, Strict, option
 from diffrender.config.options.value_types import NonzeroVector, PositiveFloat, Vector, Weight
 
-Pointwise: TypeAlias = Literal["l1", "l2", "huber"]
+Pointwise: TypeAlias = Literal["l1", "l2", "huber", "charbonnier"]
 """The costs of one difference."""
 
 
@@ -47,6 +47,13 @@ class HuberOptions(ImageLossOptions):
     delta: PositiveFloat = option(0.1, "difference above which it is absolute")
 
 
+class CharbonnierOptions(ImageLossOptions):
+    """Absolute, with a smooth bottom."""
+
+    type: Literal["charbonnier"] = "charbonnier"
+    epsilon: PositiveFloat = option(0.01, "difference around which it turns from squared to absolute")
+
+
 class PyramidOptions(ImageLossOptions):
     """Another loss at several resolutions."""
 
@@ -55,7 +62,9 @@ class PyramidOptions(ImageLossOptions):
     levels: int = option(4, "number of resolutions, each half of the one before", ge=1, le=16)
 
 
-ImageLoss: TypeAlias = Annotated[L1Options | L2Options | HuberOptions | PyramidOptions, OneOf("type", otherwise="l1")]
+ImageLoss: TypeAlias = Annotated[
+    L1Options | L2Options | HuberOptions | CharbonnierOptions | PyramidOptions, OneOf("type", otherwise="l1")
+]
 
 
 class MaskLossOptions(TermOptions, shorthands={str: "type"}):

@@ -19,7 +19,7 @@ class AovLoss(Loss):
     Pixels where the target is NaN are not compared.
 
     aov: "normal" (world normals) or "depth" (camera depth, in world units).
-    of: the penalty: "l1", "l2" or "huber" with its default delta.
+    of: the penalty: a name in POINTWISE, with its default options.
     """
 
     aov: str

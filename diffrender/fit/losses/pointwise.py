@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError
 from diffrender.fit.loss_inputs import LossInputs, check_space
 from diffrender.fit.objective import Loss
-from diffrender.imaging.penalties import huber, l1, l2
+from diffrender.imaging.penalties import charbonnier, huber, l1, l2
 
 
 class PointwiseLoss(Loss):
@@ -98,5 +98,29 @@ class Huber(PointwiseLoss):
         return {"penalty": "huber", "delta": self.delta}
 
 
-POINTWISE: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
+@dataclass(frozen=True)
+class Charbonnier(PointwiseLoss):
+    """Absolute difference with a smooth bottom: beyond `epsilon` a few wrong pixels do not dominate.
+
+    epsilon: the difference, above 0, around which it turns from quadratic to absolute.
+    """
+
+    epsilon: float = 0.01
+    space: str = "srgb"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
+            raise ConfigError(f"charbonnier: epsilon must be a finite number above 0, got {self.epsilon}")
+        super().__post_init__()
+
+    def penalty(self, difference: Tensor) -> Tensor:
+        """Return sqrt(d^2 + epsilon^2) - epsilon."""
+        return charbonnier(difference, self.epsilon)
+
+    def kernel(self) -> dict[str, Any]:
+        """Return its name and epsilon."""
+        return {"penalty": "charbonnier", "delta": self.epsilon}
+
+
+POINTWISE: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber, "charbonnier": Charbonnier}
 """The losses of images and, with their defaults, the penalties of pyramid levels and of AOVs."""

@@ -23,7 +23,7 @@ class Pyramid(Loss):
 
     The coarse levels give gradients to shapes that do not overlap yet; the fine ones give the detail.
 
-    of: "l1", "l2" or "huber" (with its default delta), the loss at each level.
+    of: the loss at each level, a name in POINTWISE, with its default options.
     levels: at least 1; fewer are used if the image shrinks to one pixel.
     space: "srgb", "linear" or "log", the space in which colours are compared and averaged.
     """

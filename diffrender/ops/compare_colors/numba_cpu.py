@@ -21,7 +21,7 @@ from diffrender.threads import parallel_for
 GRAIN = 8192
 LINEAR, SRGB, LOG = range(3)
 SPACES = {"linear": LINEAR, "srgb": SRGB, "log": LOG}
-L1, L2, HUBER = range(3)
+L1, L2, HUBER, CHARBONNIER = range(4)
 # x^(1 / 2.4) is that of a power of two, from a table, times that of the rest in 1..2, a polynomial: 3.5e-8 off.
 _FIT = Chebyshev.interpolate(lambda m: m**EXPONENT, 7, [1, 2])
 POWERS = tuple(map(float, _FIT.convert(kind=Polynomial, domain=[-1, 1], window=[-1, 1]).coef))
@@ -58,12 +58,17 @@ def encode(x, space, exact):
 @njit(nogil=True, cache=True, forceinline=True)
 def penalize(d, penalty, delta):
     """Return the penalty of a difference, and its derivative."""
-    size = abs(d)
+    size, sign = abs(d), 1.0 * (d > 0) - 1.0 * (d < 0)
+    if penalty == L1:
+        return size, sign
     if penalty == L2:
         return d * d, 2 * d
-    if penalty == HUBER and size < delta:
+    if penalty == CHARBONNIER:
+        root = math.sqrt(d * d + delta * delta)
+        return d * d / (root + delta), d / root
+    if size < delta:
         return 0.5 * d * d / delta, d / delta
-    return size - (0.5 * delta if penalty == HUBER else 0.0), 1.0 * (d > 0) - 1.0 * (d < 0)
+    return size - 0.5 * delta, sign
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)

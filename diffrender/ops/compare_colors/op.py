@@ -11,7 +11,7 @@ from diffrender.errors import ShapeError
 from diffrender.imaging.color import COLOR_SPACES
 from diffrender.ops.differentiable import run_differentiable
 
-PENALTIES = ("l1", "l2", "huber")
+PENALTIES = ("l1", "l2", "huber", "charbonnier")
 
 
 def compare_colors(
@@ -36,7 +36,8 @@ def compare_colors(
 
     rgba: [N, H, W, 4] rendered linear colours and coverage. images: [N, H, W, 3] wanted linear colours.
     space: "linear", "srgb" or "log" (diffrender.imaging.color.COLOR_SPACES).
-    penalty: "l1": |d|; "l2": d^2; "huber": d^2 / (2 delta) where |d| < delta, else |d| - delta / 2.
+    penalty: "l1": |d|; "l2": d^2; "huber": d^2 / (2 delta) where |d| < delta, else |d| - delta / 2; "charbonnier":
+        sqrt(d^2 + delta^2) - delta.
     clips: a rendering brighter than a wanted value at 1, where 8-bit files are clipped, agrees with it.
     added: [N, 3] an offset of the background of both, which shows where coverage and masks [N, H, W] leave it to; both
         or none.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffrender.imaging.color import COLOR_SPACES, is_clipped
-from diffrender.imaging.penalties import huber, l1, l2
+from diffrender.imaging.penalties import charbonnier, huber, l1, l2
 
 
 def color_difference(
@@ -42,7 +42,8 @@ def forward(
     """See op.compare_colors."""
     added, masks, weights = (None if part is None else part.detach() for part in (added, masks, weights))
     difference = color_difference(rgba, images.detach(), space, clips, added, masks, weights)
-    cost = {"l1": l1, "l2": l2, "huber": lambda d: huber(d, delta)}[penalty](difference)
+    bent = {"huber": huber, "charbonnier": charbonnier}
+    cost = bent[penalty](difference, delta) if penalty in bent else {"l1": l1, "l2": l2}[penalty](difference)
     if weights is None:
         weights = torch.ones_like(images[..., 0])
     total = weights.contiguous().sum((1, 2)).clamp_min(torch.finfo(weights.dtype).tiny)

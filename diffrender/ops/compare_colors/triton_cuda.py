@@ -50,6 +50,9 @@ def penalize(d, PENALTY: tl.constexpr, DELTA: tl.constexpr):
     cost, slope = size, sign
     if PENALTY == "l2":
         cost, slope = d * d, 2 * d
+    if PENALTY == "charbonnier":
+        root = tl.sqrt(d * d + DELTA * DELTA)
+        cost, slope = d * d / (root + DELTA), d / root
     if PENALTY == "huber":
         is_small = size < DELTA
         cost, slope = tl.where(is_small, 0.5 * d * d / DELTA, size - 0.5 * DELTA), tl.where(is_small, d / DELTA, sign)
