@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -48,6 +49,10 @@ class LossInputs:
         cost, squared = compare_colors(self.output.rgba, self.views.images, space=space, **options, **self._compared())
         self._squared[space] = squared.detach()
         return cost
+
+    def weighted(self, weights: Tensor) -> LossInputs:
+        """Return the same comparison with other weights [n, H, W] of the pixels."""
+        return LossInputs(self.output, replace(self.views, weights=weights), self._added)
 
     def squared_error(self) -> Tensor:
         """Return the mean squared difference of sRGB colours [n], without gradient."""

@@ -9,13 +9,13 @@ from diffrender.errors import ConfigError
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.mask_losses import MaskIoU
-from diffrender.fit.losses.pointwise import L1, L2, Huber, PointwiseLoss
+from diffrender.fit.losses.pointwise import L1, L2, Charbonnier, Huber, PointwiseLoss
 from diffrender.fit.losses.pyramid import Pyramid
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 
 VARIANTS = {
-    "l1": [{}, {"space": "linear"}, {"space": "log"}],
+    "l1": [{}, {"space": "linear"}, {"space": "log"}, {"trim": 0.2}],
     "l2": [{}, {"space": "linear"}],
     "huber": [{}, {"delta": 0.02, "space": "linear"}],
     "charbonnier": [{}, {"epsilon": 0.2, "space": "linear"}],
@@ -86,7 +86,7 @@ def test_what_is_not_known_counts_as_if_it_were_not_there(loss, added):
     assert whole[2] == 0
     gradients = [torch.autograd.grad(value.sum(), rendered)[0] for value in (whole, part)]
     torch.testing.assert_close(*gradients)
-    if isinstance(loss, PointwiseLoss):
+    if isinstance(loss, PointwiseLoss) and loss.trim == 0:
         without_kernel = pairs[0].mean(loss.penalty(pairs[0].difference(loss.space)))
         torch.testing.assert_close(without_kernel, whole)
 
@@ -211,6 +211,40 @@ def test_mask_loss_without_masks_says_what_to_do():
 def test_unknown_space_is_refused(name):
     with pytest.raises(ConfigError, match=f"{name}: space must be one of linear, srgb, log, got 'rgb'"):
         IMAGE_LOSSES[name](space="rgb")
+
+
+def test_trim_leaves_out_the_pixels_that_differ_most_and_changes_nothing_else():
+    rendered, target = images(0, height=6, width=10).requires_grad_(), images(1, height=6, width=10)
+    spoilt = target.clone()
+    spoilt[:, :3, :2, :3] += 5  # 6 of 60 pixels, a tenth
+    known = torch.ones(3, 6, 10)
+    known[:, :3, :2] = 0
+    for loss, name in ((L1, "l1"), (Huber, "huber"), (Charbonnier, "charbonnier")):
+        comparison = compare(rendered, spoilt)
+        value, wanted = loss(trim=0.1)(comparison), loss()(compare(rendered, target).weighted(known))
+        torch.testing.assert_close(value, wanted, msg=name)
+        gradients = [torch.autograd.grad(each.sum(), rendered)[0] for each in (value, wanted)]
+        torch.testing.assert_close(*gradients, msg=name)
+        # The PSNR that is told is that of all pixels.
+        torch.testing.assert_close(comparison.squared_error(), compare(rendered, spoilt).squared_error())
+
+
+def test_trim_is_a_share_of_what_is_known():
+    rendered, target = images(0, height=6, width=10), images(1, height=6, width=10)
+    target[:, 3:] += 7  # unknown
+    target[:, 0, :3] += 5  # 3 of 30 that are known
+    known, kept = torch.ones(3, 6, 10), torch.ones(3, 6, 10)
+    known[:, 3:] = 0
+    kept[:, 3:], kept[:, 0, :3] = 0, 0
+    comparison = compare(rendered, target).weighted(known)
+    torch.testing.assert_close(L1(trim=0.1)(comparison), L1()(comparison.weighted(kept)))
+    assert not L1(trim=0.5)(comparison.weighted(torch.zeros(3, 6, 10))).any()
+
+
+@pytest.mark.parametrize("trim", [-0.1, 0.6, math.nan])
+def test_trims_that_keep_too_little_are_refused(trim):
+    with pytest.raises(ConfigError, match=r"l2: trim must be in 0..0.5"):
+        L2(trim=trim)
 
 
 @pytest.mark.parametrize("delta", [0.0, -1.0, math.nan, math.inf])

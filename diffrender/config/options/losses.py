@@ -28,26 +28,34 @@ class ImageLossOptions(TermOptions, shorthands={str: "type"}):
     )
 
 
-class L1Options(ImageLossOptions):
+class PointwiseOptions(ImageLossOptions):
+    """Base of the options of losses that compare pixel with pixel."""
+
+    trim: float = option(
+        0.0, "share of the pixels of each view, those that differ most, that does not count", ge=0, le=0.5
+    )
+
+
+class L1Options(PointwiseOptions):
     """Mean absolute difference."""
 
     type: Literal["l1"] = "l1"
 
 
-class L2Options(ImageLossOptions):
+class L2Options(PointwiseOptions):
     """Mean squared difference."""
 
     type: Literal["l2"] = "l2"
 
 
-class HuberOptions(ImageLossOptions):
+class HuberOptions(PointwiseOptions):
     """Squared for small differences, absolute for large ones."""
 
     type: Literal["huber"] = "huber"
     delta: PositiveFloat = option(0.1, "difference above which it is absolute")
 
 
-class CharbonnierOptions(ImageLossOptions):
+class CharbonnierOptions(PointwiseOptions):
     """Absolute, with a smooth bottom."""
 
     type: Literal["charbonnier"] = "charbonnier"

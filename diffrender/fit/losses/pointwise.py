@@ -7,6 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
@@ -14,17 +15,27 @@ from diffrender.fit.loss_inputs import LossInputs, check_space
 from diffrender.fit.objective import Loss
 from diffrender.imaging.penalties import charbonnier, huber, l1, l2
 
+# More would let what is wrong decide what is right.
+MOST_TRIMMED = 0.5
+
 
 class PointwiseLoss(Loss):
-    """Base of losses that average a penalty over pixels and channels: dataclasses with a `space`.
+    """Base of losses that average a penalty over pixels and channels: dataclasses with a `space` and a `trim`.
 
     space: "srgb", "linear" or "log", the space in which colours are compared.
+    trim: the share of the known pixels of a view, 0..0.5, that does not count: those of the largest penalty. What
+        passed through some of the pictures has no say then, but nor has what the rendering lacks most. Least trimmed
+        squares, by P. Rousseeuw (1984), for any penalty.
     """
 
     space: str
+    trim: float
 
     def __post_init__(self) -> None:
-        check_space(type(self).__name__.lower(), self.space)
+        name = type(self).__name__.lower()
+        check_space(name, self.space)
+        if not 0 <= self.trim <= MOST_TRIMMED:
+            raise ConfigError(f"{name}: trim must be in 0..{MOST_TRIMMED}, got {self.trim}")
 
     @abstractmethod
     def penalty(self, difference: Tensor) -> Tensor:
@@ -37,9 +48,22 @@ class PointwiseLoss(Loss):
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean penalty of each view [n]."""
         options = self.kernel()
+        if self.trim > 0:
+            comparison = comparison.weighted(self._kept(comparison))
         if options is not None:
             return comparison.mean_penalty(self.space, **options)
         return comparison.mean(self.penalty(comparison.difference(self.space)))
+
+    @torch.no_grad()
+    def _kept(self, comparison: LossInputs) -> Tensor:
+        """Return the weights [n, H, W] of the pixels, 0 for the share of their sum that is trimmed."""
+        costs = self.penalty(comparison.difference(self.space)).mean(3)
+        weights = torch.ones_like(costs) if comparison.views.weights is None else comparison.views.weights
+        ascending, order = torch.where(weights > 0, costs, torch.inf).flatten(1).sort(dim=1, stable=True)
+        sums = weights.double().flatten(1).gather(1, order).cumsum(1)
+        # The cost at which what is kept is complete; of equal ones, none is trimmed.
+        last = (sums < (1 - self.trim) * sums[:, -1:]).sum(1, keepdim=True).clamp_max(sums.shape[1] - 1)
+        return torch.where(costs <= ascending.gather(1, last)[..., None], weights, 0)
 
 
 @dataclass(frozen=True)
@@ -47,6 +71,7 @@ class L1(PointwiseLoss):
     """Mean absolute difference: a few wrong pixels, such as highlights, do not dominate."""
 
     space: str = "srgb"
+    trim: float = 0.0
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Return |d|."""
@@ -62,6 +87,7 @@ class L2(PointwiseLoss):
     """Mean squared difference, as in PSNR; the gradient fades as colours agree."""
 
     space: str = "srgb"
+    trim: float = 0.0
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Return d^2."""
@@ -83,6 +109,7 @@ class Huber(PointwiseLoss):
 
     delta: float = 0.1
     space: str = "srgb"
+    trim: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.delta) and self.delta > 0):
@@ -107,6 +134,7 @@ class Charbonnier(PointwiseLoss):
 
     epsilon: float = 0.01
     space: str = "srgb"
+    trim: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.epsilon) and self.epsilon > 0):
