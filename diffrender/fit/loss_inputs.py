@@ -50,7 +50,20 @@ class LossInputs:
         self._squared[space] = squared.detach()
         return cost
 
-    def weighted(self, weights: Tensor) -> LossInputs:
+    @torch.no_grad()
+    def penalties(self, space: str, **options: Any) -> Tensor:
+        """Return a penalty of compare_colors, by its options, of each pixel [n, H, W], 0 where weights are."""
+        compared = self._compared()
+        n_views, height, width = self.views.images.shape[:3]
+        if self._added is not None:
+            compared["added"] = self._added.repeat_interleave(height * width, dim=0)
+        for name in ("masks", "weights"):
+            compared[name] = None if compared[name] is None else compared[name].reshape(-1, 1, 1)
+        # Each pixel as a view of its own.
+        pair = (each.reshape(n_views * height * width, 1, 1, -1) for each in (self.output.rgba, self.views.images))
+        return compare_colors(*pair, space=space, **options, **compared)[0].reshape(n_views, height, width)
+
+    def weighted(self, weights: Tensor | None) -> LossInputs:
         """Return the same comparison with other weights [n, H, W] of the pixels."""
         return LossInputs(self.output, replace(self.views, weights=weights), self._added)
 

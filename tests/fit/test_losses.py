@@ -241,6 +241,13 @@ def test_trim_is_a_share_of_what_is_known():
     assert not L1(trim=0.5)(comparison.weighted(torch.zeros(3, 6, 10))).any()
 
 
+@pytest.mark.parametrize("weights", [None, torch.ones(1, 7, 9)])
+def test_trim_does_not_hide_a_nan(weights):
+    rendered = images(0, 1)
+    rendered[0, 2, 3, 0] = math.nan
+    assert L1(trim=0.5)(compare(rendered, images(1, 1)).weighted(weights)).isnan().all()
+
+
 @pytest.mark.parametrize("trim", [-0.1, 0.6, math.nan])
 def test_trims_that_keep_too_little_are_refused(trim):
     with pytest.raises(ConfigError, match=r"l2: trim must be in 0..0.5"):

@@ -19,13 +19,14 @@ from diffrender.config.load import parse_config
 from diffrender.evaluate.exposure import EXPOSURE
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.materials import Unlit
+from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.target_views import Views
 from diffrender.setup.best_defaults import choose_defaults
 from diffrender.setup.careful_rates import start_psnr_db
 from diffrender.setup.region import box_of_views, region_of_views
 
 SCENE = scene_of(placed(bumpy(2), Unlit(torch.tensor([0.6, 0.4, 0.3]))))
+LIT = scene_of(placed(bumpy(2), Lambert(torch.tensor([0.6, 0.4, 0.3]))))
 
 
 def views_with(garbage: float) -> Views:
@@ -35,18 +36,19 @@ def views_with(garbage: float) -> Views:
     rgba = render(SCENE, cameras).rgba
     weights = torch.ones(4, 40, 40)
     weights[:, :15], weights[:, :, :6] = 0, 0
+    weights[3, 30:] = 0
     images = (rgba[..., :3] + 0.1).masked_fill((weights == 0)[..., None], garbage)
     return Views(cameras, images, rgba[..., 3].masked_fill(weights == 0, garbage), tuple("abcd"), weights=weights)
 
 
 def case_of(views: Views) -> Any:
-    setup = SimpleNamespace(fit_views=views, scene=SCENE, render_views=render, model=SimpleNamespace(latents={}))
+    setup = SimpleNamespace(fit_views=views, scene=LIT, render_views=render, model=SimpleNamespace(latents={}))
     return SimpleNamespace(views=views, setup=setup, shape_paths=["mesh.vertices"], compares_colors=True)
 
 
 def runaway(views: Views) -> Any:
     setup = SimpleNamespace(learned_gains=lambda: [EXPOSURE])
-    cameras = replace(views.cameras, exposure=torch.tensor([0.0, 1.5, 0, 0]))
+    cameras = replace(views.cameras, exposure=torch.tensor([0.0, 9, 0, 0]))
     return find_runaway_exposures(
         SimpleNamespace(
             case=SimpleNamespace(setup=setup, views=views), result=SimpleNamespace(scene=SCENE, cameras=cameras)

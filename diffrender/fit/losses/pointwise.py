@@ -49,21 +49,28 @@ class PointwiseLoss(Loss):
         """Return the mean penalty of each view [n]."""
         options = self.kernel()
         if self.trim > 0:
-            comparison = comparison.weighted(self._kept(comparison))
+            comparison = comparison.weighted(self._kept(comparison, options))
         if options is not None:
             return comparison.mean_penalty(self.space, **options)
         return comparison.mean(self.penalty(comparison.difference(self.space)))
 
     @torch.no_grad()
-    def _kept(self, comparison: LossInputs) -> Tensor:
+    def _kept(self, comparison: LossInputs, options: dict[str, Any] | None) -> Tensor:
         """Return the weights [n, H, W] of the pixels, 0 for the share of their sum that is trimmed."""
-        costs = self.penalty(comparison.difference(self.space)).mean(3)
-        weights = torch.ones_like(costs) if comparison.views.weights is None else comparison.views.weights
+        if options is None:
+            costs = self.penalty(comparison.difference(self.space)).mean(3)
+        else:
+            costs = comparison.penalties(self.space, **options)
+        weights = comparison.views.weights
+        # The cost at which what is kept is complete; of equal ones, none is trimmed, nor is a NaN, which is to be seen.
+        if weights is None:
+            kept = math.ceil((1 - self.trim) * costs[0].numel())
+            limit = costs.flatten(1).kthvalue(kept, dim=1).values
+            return (~(costs > limit[:, None, None])).to(costs)
         ascending, order = torch.where(weights > 0, costs, torch.inf).flatten(1).sort(dim=1, stable=True)
         sums = weights.double().flatten(1).gather(1, order).cumsum(1)
-        # The cost at which what is kept is complete; of equal ones, none is trimmed.
         last = (sums < (1 - self.trim) * sums[:, -1:]).sum(1, keepdim=True).clamp_max(sums.shape[1] - 1)
-        return torch.where(costs <= ascending.gather(1, last)[..., None], weights, 0)
+        return torch.where(costs > ascending.gather(1, last)[..., None], 0, weights)
 
 
 @dataclass(frozen=True)
