@@ -13,7 +13,13 @@ import torch
 from support.shapes import bumpy, placed, scene_of
 
 from diffrender.app.verdict.evidence import Case, _score_views
-from diffrender.app.verdict.target_checks import TARGET_CHECKS
+from diffrender.app.verdict.target_checks import (
+    TARGET_CHECKS,
+    find_black_images,
+    find_empty_masks,
+    find_full_masks,
+    find_inverted_masks,
+)
 from diffrender.app.verdict.value_checks import find_runaway_exposures
 from diffrender.config.load import parse_config
 from diffrender.evaluate.exposure import EXPOSURE
@@ -78,3 +84,19 @@ CONCLUSIONS: dict[str, Callable[[Views], Any]] = {
 def test_conclusions_do_not_depend_on_garbage(name: str) -> None:
     one, other = (CONCLUSIONS[name](views_with(garbage)) for garbage in (0.0, 1.0))
     assert one == other
+
+
+def test_mistakes_are_found_in_what_is_known() -> None:
+    views = views_with(1.0)
+    unknown = views.weights == 0
+    center = torch.zeros_like(views.masks)
+    center[:, 18:26, 10:30] = 1
+    planted = {
+        find_black_images: replace(views, images=unknown[..., None].expand(-1, -1, -1, 3).float(), masks=None),
+        find_empty_masks: replace(views, masks=unknown.float()),
+        find_full_masks: replace(views, masks=(~unknown).float()),
+        find_inverted_masks: replace(views, masks=torch.where(unknown, 0.0, 1 - center)),
+    }
+    for check, wrong in planted.items():
+        assert check(case_of(wrong)) is not None, check.__name__
+        assert check(case_of(views)) is None, check.__name__
