@@ -100,6 +100,7 @@ def test_a_folder_may_say_what_to_ignore(tmp_path, name):
     found = read_capture(folder, CaptureOptions(ignore=tmp_path / "hands"))
     assert float(found.views.weights[1, :, :2].max()) < 0.1
     assert bool((found.views.weights[0] == 1).all())
+    assert any("parts of 1 of its 2 images are ignored, 2" in note for note in found.notes)
     assert any("1 of its 2 images have no picture in hands of what to ignore: 0" in n for n in found.notes)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+LISTED_SIZES = 4
+
 
 def boxes_on_canvas(sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, int, int]:
     """Return where pictures of these heights and widths are on the smallest canvas that holds each, and its size.
@@ -28,7 +30,9 @@ def put_on_canvas(pictures: Sequence[Tensor], boxes: Tensor, height: int, width:
 
 def describe_sizes(sizes: Sequence[tuple[int, int]], height: int, width: int) -> str:
     """Return a note on pictures of several sizes, (width, height), on canvases of one."""
-    counts = ", ".join(f"{count} of {w} x {h}" for (w, h), count in Counter(sizes).most_common())
+    common = Counter(sizes).most_common()
+    counts = ", ".join(f"{count} of {w} x {h}" for (w, h), count in common[:LISTED_SIZES])
+    counts += f" and {len(common) - LISTED_SIZES} more" if len(common) > LISTED_SIZES else ""
     return (
         f"its images have several sizes ({counts}): each is in the middle of a canvas of {width} x {height}, and what"
         " is around it does not count"

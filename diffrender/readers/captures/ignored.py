@@ -64,3 +64,13 @@ def find_ignored(folder: Path, images: Sequence[tuple[str, Path]], notes: list[s
             f"{len(missing)} of its {len(images)} images have no picture in {folder.name} of what to ignore: {listed}"
         )
     return found
+
+
+def describe_ignored(weights: Sequence[Tensor | None]) -> list[str]:
+    """Return a note on how much of the images is ignored, if anything is."""
+    shares = [1 - float(each.mean()) for each in weights if each is not None]
+    ignoring = [share for share in shares if share > 0]
+    if not ignoring:
+        return []
+    mean = sum(ignoring) / len(ignoring)
+    return [f"parts of {len(ignoring)} of its {len(weights)} images are ignored, {mean:.1%} of each on average"]

@@ -17,7 +17,7 @@ from diffrender.geometry.rigid import invert_rigid
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.canvas import boxes_on_canvas, describe_sizes, put_on_canvas
 from diffrender.readers.captures.capture import CaptureOptions
-from diffrender.readers.captures.ignored import find_ignored, read_weights
+from diffrender.readers.captures.ignored import describe_ignored, find_ignored, read_weights
 from diffrender.readers.images.image import read_image
 from diffrender.readers.images.image_data import ImageData
 from diffrender.readers.images.masks import read_mask
@@ -186,6 +186,7 @@ def read_posed_images(
     if len(set(sizes)) > 1:
         notes.append(describe_sizes(sizes, height, width))
         notes += _doubt_shared_lenses(good)
+    notes += describe_ignored([image.weights for image in images])
     place = partial(put_on_canvas, boxes=boxes, height=height, width=width)
     is_known = not is_padded and all(image.weights is None for image in images)
     known = [torch.ones(image.rgb.shape[:2]) if image.weights is None else image.weights for image in images]
