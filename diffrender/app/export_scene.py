@@ -67,11 +67,12 @@ def write_meshes(
 
 
 def write_appearance(
-    folder: RunFolder, scene: Scene, cameras: Cameras, view_names: Sequence[str], origin: Sequence[float] = ORIGIN
-) -> None:
+    folder: RunFolder, scene: Scene, cameras: Cameras, view_names: Sequence[str], origin: Sequence[float] = ORIGIN,
+    boxes: Sequence[Sequence[int]] | None = None,
+) -> None:  # fmt: skip
     """Write textures/<object>_<field>.png, lights/lights.json with environment maps, and cameras/transforms.json.
 
-    origin: as for `write_meshes`.
+    origin: as for `write_meshes`. boxes: as for `write_transforms`.
     """
     scene, cameras = move_scene(scene, origin), move_cameras(cameras, origin)
     for name, item in scene.objects.items():
@@ -79,4 +80,4 @@ def write_appearance(
         for field, texture in textures_of(item.material).items():
             write_texture(folder.folder("textures") / f"{name}_{field}.png", kinds[field], texture)
     write_lights(folder.lights / "lights.json", scene.lights)
-    write_transforms(folder.cameras / "transforms.json", cameras, view_names)
+    write_transforms(folder.cameras / "transforms.json", cameras, view_names, boxes)

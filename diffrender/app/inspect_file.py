@@ -124,7 +124,7 @@ def capture_rows(path: Path) -> Rows:
 
 def _describe_masks(views: Views) -> str:
     if views.masks is not None:
-        return f"{float(views.masks.mean()):.0%} object"
+        return f"{float(views.mask_shares().mean()):.0%} object"
     backdrop = find_backdrop(views)
     if backdrop is None or with_masks(views, backdrop).lost:
         return "none: the fit is much harder"

@@ -209,15 +209,17 @@ def _check_in_view(setup: FitSetup) -> None:
 
 def _fill_unseen_texels(setup: FitSetup, result: FitResult) -> FitResult:
     """Fill texels of learned textures that no fitted view shows."""
-    scene = fill_unseen_texels(result.scene, result.cameras, setup.model.latents, setup.render_views)
+    weights = setup.fit_views.weights
+    scene = fill_unseen_texels(result.scene, result.cameras, setup.model.latents, setup.render_views, weights)
     return replace(result, scene=scene)
 
 
 def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:
     # The most valuable first: if anything later fails, the mesh is written.
     write_meshes(folder, "final", setup.config.export, result.scene, result.cameras, setup.origin)
-    write_appearance(folder, result.scene, result.cameras, setup.fit_views.names, setup.origin)
-    save_scene(folder.path / SCENE_FILE, SavedScene(result.scene, result.cameras, setup.fit_views.names, setup.origin))
+    views = setup.fit_views
+    write_appearance(folder, result.scene, result.cameras, views.names, setup.origin, views.photo_boxes())
+    save_scene(folder.path / SCENE_FILE, SavedScene(result.scene, result.cameras, views.names, setup.origin))
     recorder.end(result.steps_done)
 
 

@@ -33,7 +33,10 @@ class ShownViews:
             heldout = setup.heldout_views.select(self._heldout_index)
             names = self.views.names + tuple(f"{name}, held out" for name in heldout.names)
             cameras = _concatenate_cameras(self.views.cameras, heldout.cameras)
-            self.views = Views(cameras, torch.cat([self.views.images, heldout.images]), None, names)
+            images, weights = torch.cat([self.views.images, heldout.images]), None
+            if not (self.views.weights is None and heldout.weights is None):
+                weights = torch.cat([_weights(self.views), _weights(heldout)])
+            self.views = Views(cameras, images, None, names, weights=weights)
 
     @classmethod
     def spread(cls, setup: FitSetup, count: int) -> ShownViews:
@@ -79,6 +82,10 @@ def _n_comparable(setup: FitSetup) -> int:
     """Return the number of held-out views, if their images have the size of the fitted ones; otherwise 0."""
     fit, heldout = setup.fit_views, setup.heldout_views
     return 0 if heldout is None or heldout.images.shape[1:] != fit.images.shape[1:] else len(heldout)
+
+
+def _weights(views: Views) -> Tensor:
+    return torch.ones_like(views.images[..., 0]) if views.weights is None else views.weights
 
 
 def _concatenate_cameras(a: Cameras, b: Cameras) -> Cameras:

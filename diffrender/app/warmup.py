@@ -81,10 +81,9 @@ def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
     weld_corners(ball.faces, torch.zeros(*ball.faces.shape, 2, dtype=dtype))
     _sample_texture(dtype)
     _interpolate(dtype)
-    cost, _ = compare_colors(
-        torch.zeros(1, 2, 2, 4, dtype=dtype, requires_grad=True), torch.ones(1, 2, 2, 3, dtype=dtype)
-    )
-    cost.sum().backward()
+    rgba, image = torch.zeros(1, 2, 2, 4, dtype=dtype, requires_grad=True), torch.ones(1, 2, 2, 3, dtype=dtype)
+    for weights in (None, image[..., 0].contiguous()):
+        compare_colors(rgba, image, weights=weights)[0].sum().backward()
     texels = collapse_pyramid(torch.zeros(20, 3, dtype=dtype, requires_grad=True), 4, 4, 1)
     total_variation(texels, 1e-3)[0].backward()
 

@@ -36,7 +36,8 @@ def match_exposure(scene: Scene, views: Views, render_views: RenderViews, paths:
     """Return the cameras of `views` with the gains that best match the renderings of `scene` to the images.
 
     The exposure of a held-out picture is unknown, so it is evaluated at its best exposure, by least squares in closed
-    form: per view, the gains g that minimise sum (g rendering - image)^2 in linear light. Clipped values do not count.
+    form: per view, the gains g that minimise sum (g rendering - image)^2 in linear light. Clipped values do not count,
+    and others by the weight of their pixel.
     paths: which of the two were learned. EXPOSURE alone: one gain per view, on top of its white balance. With
         WHITE_BALANCE: one gain per channel, whose mean in stops is added to an exposure that is not learned.
     """
@@ -51,7 +52,8 @@ def match_exposure(scene: Scene, views: Views, render_views: RenderViews, paths:
     sums_of_views = []
     for view in range(len(cameras)):
         rendered = render_views(scene, known.select([view])).rgba[0, ..., :3]
-        sums_of_views.append(_least_squares_sums(rendered, views.images[view]))
+        weights = None if views.weights is None else views.weights[view]
+        sums_of_views.append(_least_squares_sums(rendered, views.images[view], weights))
     sums = torch.stack(sums_of_views)  # [N, 2, 3]
     if WHITE_BALANCE not in paths:
         sums = sums.sum(-1, keepdim=True)
@@ -65,7 +67,14 @@ def match_exposure(scene: Scene, views: Views, render_views: RenderViews, paths:
     return replace(cameras, exposure=exposure, white_balance=white_balance)
 
 
-def _least_squares_sums(rendered: Tensor, image: Tensor) -> Tensor:
-    """Return [2, 3]: sums of rendering * image and of rendering^2 per channel, over pixels that are not clipped."""
+def _least_squares_sums(rendered: Tensor, image: Tensor, weights: Tensor | None) -> Tensor:
+    """Return [2, 3]: sums of rendering * image and of rendering^2 per channel, over pixels that are not clipped.
+
+    weights: [H, W] of the pixels, or None.
+    """
     rendered = rendered * ~is_clipped(image)
-    return torch.stack([(rendered * image).sum((0, 1)), rendered.square().sum((0, 1))])
+    counted = rendered
+    if weights is not None:
+        weights = weights[..., None]
+        counted, image = weights * rendered, torch.where(weights > 0, image, 0)
+    return torch.stack([(counted * image).sum((0, 1)), (counted * rendered).sum((0, 1))])

@@ -21,7 +21,7 @@ CHUNK = 4
 
 @dataclass(frozen=True)
 class ViewScores:
-    """The scores of one view. Colours are sRGB, clamped to 0..1.
+    """The scores of one view: of its known pixels, by their weights. Colours are sRGB, clamped to 0..1.
 
     name: of the view.
     psnr_db: of the whole image.
@@ -54,11 +54,13 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
         part = views.select(list(range(start, min(start + CHUNK, len(views)))))
         rgba = render_views(scene, part.cameras).rgba
         rendered, target = (srgb_from_linear(image).clamp(0, 1) for image in (rgba[..., :3], part.images))
-        whole = psnr_db(rendered, target).clamp_max(MOST_DB)
+        whole = psnr_db(rendered, target, part.weights).clamp_max(MOST_DB)
         inside, overlap = torch.full_like(whole, math.nan), torch.full_like(whole, math.nan)
         if part.masks is not None:
-            inside = psnr_db(rendered, target, (part.masks > 0.5).to(rendered.dtype)).clamp_max(MOST_DB)
-            overlap = mask_iou(rgba[..., 3], part.masks)
+            is_object = (part.masks > 0.5).to(rendered.dtype)
+            counted = is_object if part.weights is None else is_object * part.weights
+            inside = psnr_db(rendered, target, counted).clamp_max(MOST_DB)
+            overlap = mask_iou(rgba[..., 3], part.masks, weight=part.weights)
         columns = (column.tolist() for column in (whole, inside, overlap))
         scores += [ViewScores(*row) for row in zip(part.names, *columns, strict=True)]
     return scores

@@ -113,11 +113,13 @@ def _scale_views(cameras: Cameras, scale: float) -> tuple[int, int]:
 def _resize_views(views: Views, height: int, width: int) -> Views:
     if (height, width) == (views.cameras.height, views.cameras.width):
         return views
-    masks = views.masks
+    masks, weights = views.masks, views.weights
     return replace(
         views,
         cameras=views.cameras.resized(height, width),
-        images=resize_area(views.images, height, width),
-        masks=None if masks is None else resize_area(masks[..., None], height, width)[..., 0],
-        aovs={name: resize_area(values, height, width) for name, values in views.aovs.items()},
+        images=resize_area(views.images, height, width, weights),
+        masks=None if masks is None else resize_area(masks[..., None], height, width, weights)[..., 0],
+        aovs={name: resize_area(values, height, width, weights) for name, values in views.aovs.items()},
+        weights=None if weights is None else resize_area(weights[..., None], height, width)[..., 0],
+        boxes=None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 # torch splits a reduction to one number among its threads, which changes the order of additions; a reduction to many
@@ -29,6 +30,15 @@ def sum_per_view(images: Tensor) -> Tensor:
     return images.flatten(2).sum(2).sum(1) if images.dim() > 2 else images.sum(1)
 
 
-def mean_per_view(images: Tensor) -> Tensor:
-    """Average [N, H, ...] over all axes but the first, to [N], by `sum_per_view`; differentiable."""
-    return sum_per_view(images) / max(images[0].numel(), 1)
+def mean_per_view(images: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Average [N, H, ...] over all axes but the first, to [N], by `sum_per_view`; differentiable.
+
+    weights: [N, H, W] of images [N, H, W, ...], how much each pixel counts; None: all the same. The mean is 0 where
+        they all are.
+    """
+    count = max(images[0].numel(), 1)
+    if weights is None:
+        return sum_per_view(images) / count
+    total = sum_per_view(weights) * (count / max(weights[0].numel(), 1))
+    weighted = images * weights.reshape(*weights.shape, *[1] * (images.dim() - weights.dim()))
+    return sum_per_view(weighted) / torch.where(total > 0, total, 1)

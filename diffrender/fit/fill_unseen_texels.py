@@ -23,10 +23,13 @@ from diffrender.scene.textures.texture import Texture
 HARDLY_SEEN = 0.01
 
 
-def fill_unseen_texels(scene: Scene, cameras: Cameras, paths: Iterable[str], render_views: RenderViews) -> Scene:
+def fill_unseen_texels(
+    scene: Scene, cameras: Cameras, paths: Iterable[str], render_views: RenderViews, weights: Tensor | None = None
+) -> Scene:
     """Fill the learned textures of `scene` where none of `cameras` sees them, on the surface and in the gutters.
 
     paths: canonical paths of the learned values; those that are not textures are skipped. Seen texels do not change.
+    weights: [N, H, W] of the pixels of the views; what is seen only where they are 0 was not learned. None: all count.
     """
     objects = dict(scene.objects)
     for path in paths:
@@ -37,12 +40,15 @@ def fill_unseen_texels(scene: Scene, cameras: Cameras, paths: Iterable[str], ren
         texture = getattr(item.material, parts.field)
         if not isinstance(texture, Texture) or item.mesh.uvs is None:
             continue
-        seen = find_seen_texels(scene, parts.name, texture, cameras, render_views)
+        seen = find_seen_texels(scene, parts.name, texture, cameras, render_views, weights)
         objects[parts.name] = item.with_values({parts.field: complete_texture(item.mesh, texture, seen)})
     return dataclasses.replace(scene, objects=objects)
 
 
-def find_seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras, render_views: RenderViews) -> Tensor:
+def find_seen_texels(
+    scene: Scene, name: str, texture: Texture, cameras: Cameras, render_views: RenderViews,
+    weights: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Return a mask [H, W] of the texels of a texture on the object `name` that contribute to images of `cameras`.
 
     It is computed from the gradient of the images with respect to the texels, so that occlusion, filtering and mip
@@ -60,7 +66,8 @@ def find_seen_texels(scene: Scene, name: str, texture: Texture, cameras: Cameras
         for view in range(len(cameras)):
             image = render_views(stage, cameras.select([view])).rgba
             if image.requires_grad:  # otherwise the object is out of view
-                weight += torch.autograd.grad(image[..., 0].sum(), texels)[0]
+                shares = image[0, ..., 0] if weights is None else image[0, ..., 0] * weights[view]
+                weight += torch.autograd.grad(shares.sum(), texels)[0]
     weight = weight[:, :, 0]
     usual = weight[weight > 0].mean() if bool((weight > 0).any()) else weight.new_ones(())
     return (weight > HARDLY_SEEN * usual) & _find_filtered_texels(item.mesh, texture)

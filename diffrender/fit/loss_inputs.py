@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
+from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.imaging.color import COLOR_SPACES
 from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.compare_colors.reference import color_difference
@@ -21,7 +23,8 @@ class LossInputs:
     """The inputs of the losses of one step: n rendered views and their targets; differences are cached.
 
     output: the renderings, with the AOVs that the objective needs.
-    views: the n targets of these renderings, in the same order.
+    views: the n targets of these renderings, in the same order. What they do not know does not count: losses are means
+        over the pixels, weighted by `views.weights`, and no value of a pixel of weight 0 is looked at.
         If their cameras have exposures, a rendering brighter than a clipped value agrees with it.
     added_background: [n, 3] an offset of the background of both, or None; requires views with masks.
     """
@@ -34,7 +37,7 @@ class LossInputs:
         self._squared: dict[str, Tensor] = {}
 
     def difference(self, space: str) -> Tensor:
-        """Return rendered minus target colours [n, H, W, 3] in `space`; differentiable."""
+        """Return rendered minus target colours [n, H, W, 3] in `space`, zero where weights are; differentiable."""
         if space not in self._differences:
             self._differences[space] = color_difference(
                 self.output.rgba, self.views.images, space=space, **self._compared()
@@ -47,6 +50,23 @@ class LossInputs:
         self._squared[space] = squared.detach()
         return cost
 
+    @torch.no_grad()
+    def penalties(self, space: str, **options: Any) -> Tensor:
+        """Return a penalty of compare_colors, by its options, of each pixel [n, H, W], 0 where weights are."""
+        compared = self._compared()
+        n_views, height, width = self.views.images.shape[:3]
+        if self._added is not None:
+            compared["added"] = self._added.repeat_interleave(height * width, dim=0)
+        for name in ("masks", "weights"):
+            compared[name] = None if compared[name] is None else compared[name].reshape(-1, 1, 1)
+        # Each pixel as a view of its own.
+        pair = (each.reshape(n_views * height * width, 1, 1, -1) for each in (self.output.rgba, self.views.images))
+        return compare_colors(*pair, space=space, **options, **compared)[0].reshape(n_views, height, width)
+
+    def weighted(self, weights: Tensor | None) -> LossInputs:
+        """Return the same comparison with other weights [n, H, W] of the pixels."""
+        return LossInputs(self.output, replace(self.views, weights=weights), self._added)
+
     def squared_error(self) -> Tensor:
         """Return the mean squared difference of sRGB colours [n], without gradient."""
         if "srgb" not in self._squared:
@@ -54,26 +74,35 @@ class LossInputs:
                 self.mean_penalty("srgb")
         return self._squared["srgb"]
 
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of values [n, H, W, ...] of the pixels over those of each view that are known: [n]."""
+        return mean_per_view(values, self.views.weights)
+
     def _compared(self) -> dict[str, Any]:
         """Return the options of compare_colors that the views determine."""
         masks = None if self._added is None else self.masks()
-        return {"clips": self.views.cameras.gains() is not None, "added": self._added, "masks": masks}
+        gains, weights = self.views.cameras.gains(), self.views.weights
+        return {"clips": gains is not None, "added": self._added, "masks": masks, "weights": weights}
 
     def aov_difference(self, name: str) -> Tensor:
-        """Return rendered minus target AOV `name` [n, H, W, C], zero where the target is NaN; differentiable.
+        """Return rendered minus target AOV `name` [n, H, W, C], zero where the target is NaN or its weight 0.
 
-        Raises ConfigError if the targets have no such AOV.
+        Differentiable. Raises ConfigError if the targets have no such AOV.
         """
         if name not in self._differences:
             target = require_aov(self.views, name)
             # The target is replaced where it is unknown, not the difference zeroed: 0 * NaN would stay NaN.
-            known = target.where(~target.isnan(), self.output.aov(name).detach())
+            is_known = ~target.isnan()
+            if self.views.weights is not None:
+                is_known &= (self.views.weights > 0)[..., None]
+            known = target.where(is_known, self.output.aov(name).detach())
             self._differences[name] = self.output.aov(name) - known
         return self._differences[name]
 
     def masks(self) -> Tensor:
-        """Return the target masks [n, H, W]. Raises ConfigError if the targets have none."""
-        return require_masks(self.views, "mask")
+        """Return the target masks [n, H, W], zero where weights are. Raises ConfigError if the targets have none."""
+        masks, weights = require_masks(self.views, "mask"), self.views.weights
+        return masks if weights is None else torch.where(weights > 0, masks, 0)
 
 
 def require_masks(views: Views, term: str) -> Tensor:

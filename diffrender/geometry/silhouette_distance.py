@@ -31,6 +31,7 @@ class MaskViews:
         w is the width of focal_px pixels at that point in world units.
     focal_px: [N, 2] focal lengths (x, y) in pixels.
     near: depth of the near plane in world units; points in front of it are not visible.
+    weights: [N, H, W] in 0..1, how much of each pixel of the masks is known, or None if all is.
     """
 
     masks: Tensor
@@ -38,11 +39,14 @@ class MaskViews:
     project: Callable[[Tensor], Tensor]
     focal_px: Tensor
     near: float
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.masks)
         check_shape("MaskViews", "masks", self.masks, ("N", "H", "W"))
         check_shape("MaskViews", "focal_px", self.focal_px, (n_views, 2))
+        if self.weights is not None:
+            check_shape("MaskViews", "weights", self.weights, tuple(self.masks.shape))
         if len(self.names) != n_views:
             raise ShapeError(f"MaskViews: names must have one entry per mask ({n_views}), got {len(self.names)}")
         if 0 in self.masks.shape:
@@ -53,12 +57,15 @@ class MaskDistanceField:
     """Signed distance of points from the silhouette of each view, in world units.
 
     Negative inside a silhouette, zero on it, with sub-pixel accuracy. A view does not exclude points that it cannot
-    see: those behind its camera or, if the image border cuts the silhouette, those outside its image.
+    see: those behind its camera, those in parts of its image that are not known or, if the image border cuts the
+    silhouette, those outside its image.
     """
 
     def __init__(self, silhouettes: MaskViews) -> None:
         self._views = silhouettes
-        distances = [_padded_distance(mask.cpu().numpy()) for mask in silhouettes.masks]
+        masks = silhouettes.masks.cpu().numpy()
+        weights = np.ones_like(masks) if silhouettes.weights is None else silhouettes.weights.cpu().numpy()
+        distances = [_padded_distance(*each) for each in zip(masks, weights, strict=True)]
         self._distance_px = torch.from_numpy(np.stack(distances)).float()
 
     def __len__(self) -> int:
@@ -97,16 +104,18 @@ class MaskDistanceField:
         return torch.cat(parts) if parts else points_w.new_zeros(0)
 
 
-def _padded_distance(mask: np.ndarray) -> np.ndarray:
+def _padded_distance(mask: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the blurred `signed_distance_px` of `mask` [H, W], padded by PAD_PX pixels on every side.
 
-    If the object reaches the border, the surroundings of the image are unknown and count as object; otherwise they
-    count as background.
+    What is not known (`weight` below 1) counts as object, also in the surroundings of the image beside it. If the
+    object reaches the border, all surroundings are unknown and count as object; otherwise they count as background.
     """
     from scipy.ndimage import gaussian_filter
 
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    padded = np.pad(mask, PAD_PX, constant_values=float(border.max() >= 0.5))
+    known = np.where(weight > 0, weight * mask, 0)
+    border = np.concatenate([known[0], known[-1], known[:, 0], known[:, -1]])
+    padded = np.pad(known, PAD_PX, constant_values=float(border.max() >= 0.5)) + np.pad(1 - weight, PAD_PX, mode="edge")
+    padded = padded.clip(0, 1)
     return gaussian_filter(signed_distance_px(padded), BLUR_PX, mode="nearest")
 
 

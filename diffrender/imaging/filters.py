@@ -37,11 +37,13 @@ def pyramid(images: Tensor, levels: int) -> list[Tensor]:
     return result
 
 
-def resize_area(images: Tensor, height: int, width: int) -> Tensor:
+def resize_area(images: Tensor, height: int, width: int, weights: Tensor | None = None) -> Tensor:
     """Downsample images [N, H, W, C] to [N, height, width, C] by area averaging; differentiable.
 
     Each new pixel is the exact mean of the old image over the area that it covers, for any ratio: there is no aliasing,
     and the mean of the image is preserved. Pass linear light; means of sRGB values are too dark.
+    weights: [N, H, W] at least 0, how much each old pixel counts; None: all the same. A new pixel is 0 if none of it
+        counts, and what does not count may be anything.
     Raises ShapeError if the new size is larger than the old one in either direction.
     """
     _check_images("resize_area", images)
@@ -50,6 +52,12 @@ def resize_area(images: Tensor, height: int, width: int) -> Tensor:
         raise ShapeError(f"resize_area: height and width must be at least 1, got {height} x {width}")
     if height > images.shape[1] or width > images.shape[2]:
         raise ShapeError(f"resize_area: the new size must be at most {have}, got {height} x {width}")
+    if weights is not None:
+        check_shape("resize_area", "weights", weights, tuple(images.shape[:3]))
+        weights = weights[..., None]
+        sums = resize_area(torch.where(weights > 0, weights * images, 0), height, width)
+        counted = resize_area(weights, height, width)
+        return sums / torch.where(counted > 0, counted, 1)
     for dim, size in ((1, height), (2, width)):
         if size != images.shape[dim]:
             images = _weighted_taps(images, dim, *_area_taps(images.shape[dim], size))

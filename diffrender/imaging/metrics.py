@@ -17,7 +17,8 @@ _SSIM_SIGMA_PX = 1.5
 def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the peak signal-to-noise ratio [...] in dB of images [..., H, W, C] in 0..1: one number per image.
 
-    weight: [..., H, W] at least 0, the weight of each pixel, for example a mask; None weights all equally.
+    weight: [..., H, W] at least 0, the weight of each pixel, for example a mask; None weights all equally. Pixels of
+        weight 0 are not looked at.
     Identical images give infinity; an image whose weights are all zero gives NaN, because nothing was compared.
     """
     _check_pair("psnr_db", a, b, 3, "[..., H, W, C]")
@@ -25,16 +26,18 @@ def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     if weight is None:
         mean_error = error.mean((-1, -2))
     else:
-        if weight.shape != error.shape:
-            raise ShapeError(f"psnr_db: weight must have shape {list(error.shape)}, got {list(weight.shape)}")
-        mean_error = (weight * error).sum((-1, -2)) / weight.sum((-1, -2))
+        _check_weight("psnr_db", weight, error)
+        weighted = torch.where(weight > 0, weight * error, 0)
+        mean_error = weighted.sum((-1, -2)) / weight.sum((-1, -2))
     return -10 * torch.log10(mean_error)
 
 
-def ssim(a: Tensor, b: Tensor) -> Tensor:
+def ssim(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the structural similarity [...] of images [..., H, W, C] in 0..1: one number per image, 1 if identical.
 
     The mean over channels and over all positions of the 11 x 11 Gaussian window (sigma 1.5) inside the image.
+    weight: [..., H, W] at least 0, how much of each pixel is known. Windows with a pixel of weight 0 are left out: part
+        of a window has other statistics than the whole. NaN if none is left.
     Raises ShapeError for images smaller than the window.
     Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13.
     """
@@ -42,6 +45,9 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     height, width, channels = a.shape[-3:]
     if min(height, width) < _SSIM_WINDOW:
         raise ShapeError(f"ssim: images must be at least {_SSIM_WINDOW} pixels high and wide, got {height} x {width}")
+    if weight is not None:
+        _check_weight("ssim", weight, a[..., 0])
+        a, b = (torch.where(weight[..., None] > 0, image, 0) for image in (a, b))
     # Each channel of each image becomes an image of its own: [M, 1, H, W].
     x, y = (image.movedim(-1, -3).reshape(-1, 1, height, width) for image in (a, b))
     mean_x, mean_y = _window_mean(x), _window_mean(y)
@@ -51,20 +57,29 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     c1, c2 = 0.01**2, 0.03**2  # the constants of the paper, for a data range of 1
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return (luminance * structure).mean((-1, -2, -3)).reshape(*a.shape[:-3], channels).mean(-1)
+    similarity = (luminance * structure).reshape(*a.shape[:-3], channels, -1)
+    if weight is None:
+        return similarity.mean((-1, -2))
+    unknown = (weight <= 0).to(a.dtype).reshape(-1, 1, height, width)
+    is_whole = torch.nn.functional.max_pool2d(unknown, _SSIM_WINDOW, 1).reshape(*a.shape[:-3], 1, -1) == 0
+    return (similarity * is_whole).sum((-1, -2)) / (channels * is_whole.sum((-1, -2)))
 
 
-def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5) -> Tensor:
+def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5, weight: Tensor | None = None) -> Tensor:
     """Return the intersection over union [...] of masks [..., H, W]: 1 for identical masks, also for two empty ones.
 
     threshold: mask values above it are inside, others outside; None compares coverages 0..1 as they are: the
-    intersection is the smaller and the union the larger of the two.
+        intersection is the smaller and the union the larger of the two.
+    weight: [..., H, W] at least 0, of each pixel; None weights all equally. Pixels of weight 0 are not looked at.
     """
     _check_pair("mask_iou", a, b, 2, "[..., H, W]")
     if threshold is not None:
         a, b = (a > threshold).float(), (b > threshold).float()
-    intersection = torch.minimum(a, b).sum((-1, -2))
-    union = torch.maximum(a, b).sum((-1, -2))
+    both, either = torch.minimum(a, b), torch.maximum(a, b)
+    if weight is not None:
+        _check_weight("mask_iou", weight, a)
+        both, either = (torch.where(weight > 0, weight * part, 0) for part in (both, either))
+    intersection, union = both.sum((-1, -2)), either.sum((-1, -2))
     return torch.where(union > 0, intersection / union.where(union > 0, 1.0), 1.0)
 
 
@@ -75,6 +90,11 @@ def _window_mean(images: Tensor) -> Tensor:
     window = window / window.sum()
     down = torch.nn.functional.conv2d(images, window.reshape(1, 1, -1, 1))
     return torch.nn.functional.conv2d(down, window.reshape(1, 1, 1, -1))
+
+
+def _check_weight(function: str, weight: Tensor, pixels: Tensor) -> None:
+    if weight.shape != pixels.shape:
+        raise ShapeError(f"{function}: weight must have shape {list(pixels.shape)}, got {list(weight.shape)}")
 
 
 def _check_pair(function: str, a: Tensor, b: Tensor, min_dims: int, shape: str) -> None:

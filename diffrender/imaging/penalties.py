@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -25,3 +26,13 @@ def huber(difference: Tensor, delta: float) -> Tensor:
     size = difference.abs()
     inner = size.clamp_max(delta)
     return inner * (size - 0.5 * inner) / delta
+
+
+def charbonnier(difference: Tensor, epsilon: float) -> Tensor:
+    """Return sqrt(d^2 + epsilon^2) - epsilon, same shape: like l1 from epsilon on, but smooth at zero.
+
+    Source: P. Charbonnier and others, Two deterministic half-quadratic regularization algorithms for computed imaging,
+    1994.
+    """
+    bend = difference.new_tensor(epsilon)
+    return torch.hypot(difference, bend) - bend

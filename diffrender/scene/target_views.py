@@ -24,6 +24,10 @@ class Views:
     aovs: other known AOVs (diffrender.render.aovs) by name: "normal" [N, H, W, 3], "depth" [N, H, W, 1];
         uncovered parts of a pixel count as zero, NaN means unknown. Default none.
     is_composited: whether a background was put behind the images by their masks or transparency.
+    weights: [N, H, W] in 0..1, how much of each pixel is known and counts, or None if all do: 0 where the image shows
+        nothing of the scene (beyond the edge of the photograph, a hand, a turntable).
+    boxes: [N, 4] int64, (top, left, height, width) of each photograph in its image, in pixels, or None if all fill
+        them; around photographs weights are 0.
 
     Raises ShapeError for shapes that do not match the cameras.
     """
@@ -34,12 +38,17 @@ class Views:
     names: tuple[str, ...]
     aovs: Mapping[str, Tensor] = field(default_factory=dict)
     is_composited: bool = False
+    weights: Tensor | None = None
+    boxes: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views, height, width = len(self.cameras), self.cameras.height, self.cameras.width
         check_shape("Views", "images", self.images, (n_views, height, width, 3))
-        if self.masks is not None:
-            check_shape("Views", "masks", self.masks, (n_views, height, width))
+        for name, values in (("masks", self.masks), ("weights", self.weights)):
+            if values is not None:
+                check_shape("Views", name, values, (n_views, height, width))
+        if self.boxes is not None:
+            check_shape("Views", "boxes", self.boxes, (n_views, 4))
         for name, values in self.aovs.items():
             check_shape("Views", f"aovs[{name!r}]", values, (n_views, height, width, "C"))
         if len(self.names) != n_views:
@@ -58,6 +67,8 @@ class Views:
             masks=None if self.masks is None else self.masks[index],
             names=tuple(self.names[i] for i in index.tolist()),
             aovs={name: values[index] for name, values in self.aovs.items()},
+            weights=None if self.weights is None else self.weights[index],
+            boxes=None if self.boxes is None else self.boxes[index],
         )
 
     def to(self, device: torch.device | str) -> Views:
@@ -68,7 +79,57 @@ class Views:
             images=self.images.to(device),
             masks=None if self.masks is None else self.masks.to(device),
             aovs={name: values.to(device) for name, values in self.aovs.items()},
+            weights=None if self.weights is None else self.weights.to(device),
+            boxes=None if self.boxes is None else self.boxes.to(device),
         )
+
+    @property
+    def known_masks(self) -> Tensor | None:
+        """The masks [N, H, W], times how much of each pixel is known: where nothing is, there is no object."""
+        if self.masks is None or self.weights is None:
+            return self.masks
+        return torch.where(self.weights > 0, self.weights * self.masks, 0)
+
+    @property
+    def known_pixels(self) -> Tensor:
+        """Which pixels are known, if only in part: [N, H, W] bool."""
+        return torch.ones_like(self.images[..., 0], dtype=torch.bool) if self.weights is None else self.weights > 0
+
+    def photo_boxes(self) -> list[list[int]]:
+        """Return (top, left, height, width) of each photograph in its image, in pixels."""
+        whole = [0, 0, self.cameras.height, self.cameras.width]
+        return [whole] * len(self) if self.boxes is None else self.boxes.tolist()
+
+    def mask_shares(self) -> Tensor:
+        """Return the share of what is known of each view that is in its mask [N]. Raises ShapeError without masks."""
+        masks = self.known_masks
+        if masks is None:
+            raise ShapeError("Views.mask_shares: these views have no masks")
+        area = masks.sum((1, 2))
+        return masks.mean((1, 2)) if self.weights is None else area / self.weights.sum((1, 2)).clamp_min(1e-6)
+
+    def borders(self, rows: int, columns: int) -> Tensor:
+        """Return which pixels are known and at the border of their photograph: [N, H, W] bool.
+
+        It is the upper and lower `rows` and the left and right `columns` of the photograph, or of the smallest box
+        about what is known of it if nothing is at its own border.
+        """
+        known, photos = self.known_pixels, torch.zeros_like(self.known_pixels)
+        for photo, (top, left, height, width) in zip(photos, self.photo_boxes(), strict=True):
+            photo[top : top + height, left : left + width] = True
+        own, about_known = (known & _border_of(region, rows, columns) for region in (photos, known))
+        return torch.where(own.any(2, True).any(1, True), own, about_known)
+
+
+def _border_of(region: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the upper and lower `rows` and the left and right `columns` of the boxes about regions [N, H, W] bool."""
+    is_border = torch.zeros_like(region)
+    for axis, width in ((1, rows), (2, columns)):
+        occupied = region.any(3 - axis).int()
+        index = torch.arange(occupied.shape[1], device=region.device)
+        first, last = occupied.argmax(1, True), len(index) - 1 - occupied.flip(1).argmax(1, True)
+        is_border |= ((index < first + width) | (index > last - width)).unsqueeze(3 - axis)
+    return is_border
 
 
 def evenly_spaced_indices(total: int, count: int) -> list[int]:

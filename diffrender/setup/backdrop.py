@@ -56,31 +56,34 @@ class FoundMasks(NamedTuple):
 
 def find_backdrop(views: Views) -> Backdrop | None:
     """Return the backdrop if the borders of nearly all pictures have one colour."""
-    images = srgb_from_linear(views.images.clamp(0, 1)).numpy()
-    height, width = images.shape[1:3]
-    rows, columns = max(1, round(BORDER * height)), max(1, round(BORDER * width))
-    is_border = np.ones((height, width), bool)
-    is_border[rows:-rows, columns:-columns] = False
-    border = images[:, is_border]
-    color = np.median(border.reshape(-1, 3), axis=0)
-    difference = np.abs(border - color).max(-1)
-    noise = float(np.median(difference))
-    is_plain = (difference < ALIKE + 2 * noise).mean(1) >= SHARE_OF_BORDER
+    height, width = views.images.shape[1:3]
+    is_border = views.borders(max(1, round(BORDER * height)), max(1, round(BORDER * width)))
+    borders = [
+        srgb_from_linear(image[chosen].clamp(0, 1)).numpy()
+        for image, chosen in zip(views.images, is_border, strict=True)
+    ]
+    color = np.median(np.concatenate(borders), axis=0)
+    differences = [np.abs(border - color).max(-1) for border in borders]
+    noise = float(np.median(np.concatenate(differences)))
+    is_plain = np.array(
+        [len(each) > 0 and (each < ALIKE + 2 * noise).mean() >= SHARE_OF_BORDER for each in differences]
+    )
     return Backdrop(color, noise) if noise < NOISIEST and is_plain.mean() >= SHARE_OF_VIEWS else None
 
 
 def with_masks(views: Views, backdrop: Backdrop, n_parts: int | None = 1) -> FoundMasks:
-    """Return `views` with masks of what differs from the backdrop.
+    """Return `views` with masks of what differs from the backdrop; what is not known does not.
 
     n_parts: the number of connected parts of each mask, the largest; None: all that are not too small.
     Masks are fractions where the border of an object passes through a pixel.
     """
     images = srgb_from_linear(views.images.clamp(0, 1)).numpy()
     light = np.abs(views.images.clamp(0, 1).numpy() - np.array(backdrop.linear, np.float32)).max(-1)
-    differences = np.abs(images - backdrop.color).max(-1)
-    found = [_mask(each, own, backdrop.noise, n_parts) for each, own in zip(differences, light, strict=True)]
+    known = views.known_pixels.numpy()
+    light, differences = np.where(known, light, 0), np.where(known, np.abs(images - backdrop.color).max(-1), 0)
+    found = [_mask(*each, backdrop.noise, n_parts) for each in zip(differences, light, known, strict=True)]
     masks = np.stack([mask for mask, _ in found])
-    sizes = masks.mean((1, 2))
+    sizes = masks.sum((1, 2)) / known.sum((1, 2)).clip(1)
     is_object = (sizes > SMALLEST) & (sizes < LARGEST)
     lost = [name for name, good in zip(views.names, is_object, strict=True) if not good]
     if lost:
@@ -89,10 +92,12 @@ def with_masks(views: Views, backdrop: Backdrop, n_parts: int | None = 1) -> Fou
     return FoundMasks(replace(views, masks=torch.from_numpy(masks).to(views.images)), [], apart)
 
 
-def _mask(difference: np.ndarray, light: np.ndarray, noise: float, n_parts: int | None) -> tuple[np.ndarray, bool]:
+def _mask(
+    difference: np.ndarray, light: np.ndarray, known: np.ndarray, noise: float, n_parts: int | None
+) -> tuple[np.ndarray, bool]:
     """Return the mask [H, W] of a picture that differs from its backdrop by `difference` in sRGB, `light` in linear.
 
-    Also returns whether a large part is not in it.
+    Both are 0 where pixels are not `known`. Also returns whether a large part is not in it.
     """
     from scipy import ndimage
 
@@ -111,7 +116,7 @@ def _mask(difference: np.ndarray, light: np.ndarray, noise: float, n_parts: int 
         part |= np.isin(holes, np.flatnonzero(medians > GAP + noise) + 1)
     # A pixel is as much of the object as it has of the difference that the object has beside it.
     full = ndimage.grey_dilation(np.where(part, light, 0), size=NEIGHBOURHOOD)
-    near = ndimage.binary_dilation(part) & ~ndimage.binary_erosion(part)
+    near = ndimage.binary_dilation(part) & ~ndimage.binary_erosion(part | ~known) & known
     share = np.where(near, np.clip(light / np.maximum(full, 1e-6), 0, 1), part)
     is_apart = bool(len(left)) and left.max() > max(TELLING * sizes.max(), SMALLEST * label.size)
     return share.astype(np.float32), is_apart

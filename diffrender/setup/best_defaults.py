@@ -49,7 +49,7 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
     views: the fitted ones.
     """
     plain = Chosen(config, {}, DECAYING, DECAYING)
-    masks = views.masks
+    masks = views.known_masks
     names_shape = any(path.endswith("mesh.vertices") for path in config.optimize.written())
     if config.objects is not None or masks is None or names_shape:
         return plain

@@ -17,15 +17,20 @@ MOST_VIEWS = 8
 
 @torch.no_grad()
 def start_psnr_db(scene: Scene, views: Views) -> float:
-    """Return the PSNR of the rendered start in dB, with all errors spread over the pixels of the object."""
+    """Return the PSNR of the rendered start in dB, with all errors spread over the known pixels of the object."""
     error = pixels = 0.0
     chosen = evenly_spaced_indices(len(views), MOST_VIEWS)
     for first in range(0, len(chosen), CHUNK):
         part = views.select(chosen[first : first + CHUNK])
         output = render(scene, part.cameras)
         rendered, target = (srgb_from_linear(image).clamp(0, 1) for image in (output.rgba[..., :3], part.images))
-        error += float((rendered - target).square().mean(-1).sum())
-        pixels += float((output.coverage if part.masks is None else part.masks).sum())
+        errors, area = (rendered - target).square().mean(-1), part.known_masks
+        if part.weights is not None:
+            errors = torch.where(part.weights > 0, part.weights * errors, 0)
+        if area is None:
+            area = output.coverage if part.weights is None else part.weights * output.coverage
+        error += float(errors.sum())
+        pixels += float(area.sum())
     return -10 * math.log10(max(error, 1e-12) / max(pixels, 1.0))
 
 

@@ -42,7 +42,7 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
     low, high = box_of_views(views) if box is None else torch.tensor(box)
     options = options.model_copy(update={"resolution": options.resolution or _choose_resolution(views, low, high)})
     cameras = views.cameras
-    silhouettes = MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near)
+    silhouettes = MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near, views.weights)
     assert options.resolution is not None
     cell = float((high - low).max()) / options.resolution
     try:

@@ -123,10 +123,11 @@ def _without_near(views: Views) -> Cameras:
 def _targets_px(views: Views) -> tuple[Tensor, Tensor]:
     """Return what each view shows as a disc: its middle [N, 2] and its radius [N] in pixels."""
     cameras = views.cameras
-    if views.masks is None:
+    masks = views.known_masks
+    if masks is None:
         size = FILLED * min(cameras.height, cameras.width) / 2
         return cameras.center_px, cameras.focal_px.new_full((len(views),), size)
-    return _centroids(views.masks), (views.masks.sum((1, 2)) / math.pi).sqrt()
+    return _centroids(masks), (masks.sum((1, 2)) / math.pi).sqrt()
 
 
 def box_of_views(views: Views) -> tuple[Tensor, Tensor]:
@@ -135,13 +136,14 @@ def box_of_views(views: Views) -> tuple[Tensor, Tensor]:
     Its middle is that of `region_of_views`. It reaches as far from there as any mask does, plus a margin for parts
     that are farther from the camera than the middle and thus look smaller.
     """
-    assert views.masks is not None
+    masks = views.known_masks
+    assert masks is not None
     cameras = views.cameras
     center = torch.tensor(region_of_views(views).center)
     middle_px = cameras.world_to_pixels(center[None])[:, 0, :2]
     row, column = (torch.arange(size) + 0.5 for size in (cameras.height, cameras.width))
     x, y = column - middle_px[:, 0, None, None], row[:, None] - middle_px[:, 1, None, None]
-    reach_px = ((x.square() + y.square()).sqrt() * (views.masks >= 0.5)).amax((1, 2))
+    reach_px = ((x.square() + y.square()).sqrt() * (masks >= 0.5)).amax((1, 2))
     pixel = cameras.pixel_size(center[None])[:, 0]
     reach = reach_px * pixel
     # The margin for points `reach` behind the middle: the growth of the image scale per unit of depth.

@@ -55,6 +55,7 @@ def from_result(config: FitConfig, saved: SavedScene) -> tuple[Chosen, BuiltScen
 def with_cameras_of(views: Views, saved: SavedScene) -> Views:
     """Return `views` with the poses, lenses and gains of the run's cameras, at views of the same names.
 
+    Photographs of several sizes keep their own lenses if the run saw them at another size: each is shrunk by itself.
     Raises ConfigError if the run's cameras have another kind of projection.
     """
     here = [index for index, name in enumerate(views.names) if name in saved.names]
@@ -63,7 +64,11 @@ def with_cameras_of(views: Views, saved: SavedScene) -> Views:
     there = saved.cameras.select([saved.names.index(views.names[index]) for index in here])
     if type(there.projection) is not type(views.cameras.projection):
         raise ConfigError("from: the run's cameras have another projection than those of the targets")
-    there = there.resized(views.cameras.height, views.cameras.width)
+    size = views.cameras.height, views.cameras.width
+    if views.boxes is not None and (there.height, there.width) != size:
+        own = views.cameras.select(here)
+        there = replace(there, focal_px=own.focal_px, center_px=own.center_px, height=size[0], width=size[1])
+    there = there.resized(*size)
     cameras = replace(
         views.cameras,
         cam_from_world=_placed(views.cameras.cam_from_world, here, there.cam_from_world),

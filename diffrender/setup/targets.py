@@ -152,7 +152,10 @@ def _read(
 ) -> tuple[Views, Views | None, Tensor | None, Origin, list[str]]:
     """Return the views to fit, those held out, the box around the object, the origin of these, and notes."""
     skip_missing = options.missing == "skip"
-    capture = read_capture(path, CaptureOptions(options.resolution, background, options.masks, aovs, skip_missing))
+    ignore = None if options.ignore is None else Path(options.ignore)
+    capture = read_capture(
+        path, CaptureOptions(options.resolution, background, options.masks, aovs, skip_missing, ignore)
+    )
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
     if options.test_every != "auto" or capture.holds_out:
         return *_split(capture.views, options), capture.aabb, capture.origin, notes

@@ -19,10 +19,14 @@ def world_from_opengl_cameras(cameras: Cameras) -> torch.Tensor:
     return invert_rigid(cameras.cam_from_world.detach().to("cpu", torch.float64)) @ OPENCV_FROM_OPENGL
 
 
-def write_transforms(path: Path, cameras: Cameras, names: Sequence[str]) -> None:
+def write_transforms(
+    path: Path, cameras: Cameras, names: Sequence[str], boxes: Sequence[Sequence[int]] | None = None
+) -> None:
     """Write cameras in nerfstudio's dialect of transforms.json: per-frame intrinsics, OpenGL camera-to-world matrices.
 
     names: one per camera, written as `file_path`.
+    boxes: (top, left, height, width) of each photograph in the image of its camera, in pixels: sizes and principal
+        points are written for the photographs alone. None: they are the images.
 
     A frame has `exposure` (stops) and `white_balance` (gains of R, G, B) if the cameras have them.
     `camera_model` is the name in scene.projections.PROJECTIONS; the parameters of a lens are in the frames.
@@ -35,20 +39,21 @@ def write_transforms(path: Path, cameras: Cameras, names: Sequence[str]) -> None
     matrices = world_from_opengl_cameras(cameras).tolist()
     focal_px = cameras.focal_px.detach().double().cpu().tolist()
     center_px = cameras.center_px.detach().double().cpu().tolist()
+    boxes = [(0, 0, cameras.height, cameras.width)] * len(cameras) if boxes is None else boxes
     frames = [
         {
             "file_path": name,
             "fl_x": focal[0],
             "fl_y": focal[1],
-            "cx": center[0],
-            "cy": center[1],
-            "w": cameras.width,
-            "h": cameras.height,
+            "cx": center[0] - left,
+            "cy": center[1] - top,
+            "w": width,
+            "h": height,
             "transform_matrix": matrix,
             **others,
         }
-        for name, matrix, focal, center, others in zip(
-            names, matrices, focal_px, center_px, _lens_and_gains(cameras), strict=True
+        for name, matrix, focal, center, (top, left, height, width), others in zip(
+            names, matrices, focal_px, center_px, boxes, _lens_and_gains(cameras), strict=True
         )
     ]
     write_json(path, {"camera_model": projection_name(cameras.projection), "frames": frames})

@@ -110,3 +110,17 @@ def test_no_views():
     scene, cameras = blob_scene(), blob_cameras(2)
     with pytest.raises(ShapeError, match="no views"):
         evaluate_views(scene, blob_views(scene, cameras).select([]), render_blob)
+
+
+def test_scores_are_of_what_is_known() -> None:
+    masks = torch.zeros(5, 8, 6)
+    masks[:, :, :4] = 1
+    views = gray_views(masks)
+    views = replace(views, weights=torch.ones(5, 8, 6), images=views.images.clone())
+    views.weights[:, :4, :3] = 0
+    wanted = 20 - 10 * math.log10(12 / 36), 20 - 10 * math.log10(4 / 20)
+    for garbage in (0.0, 1.0, math.nan):
+        views.images[:, :4, :3], views.masks[:, :4, :3] = garbage, garbage
+        scores = evaluate_views(blob_scene(), views, shifted(0.1))
+        assert (scores["psnr_db"], scores["psnr_masked_db"]) == pytest.approx(wanted, abs=1e-3)
+        assert scores["mask_iou"] == 0

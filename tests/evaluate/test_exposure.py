@@ -27,6 +27,7 @@ from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional
 from diffrender.scene.materials import Lambert
+from diffrender.scene.target_views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.saved_scene import load_scene
@@ -252,3 +253,14 @@ def test_a_run_says_how_each_picture_was_exposed(tmp_path: Path) -> None:
     assert "gains of red, green, blue" in report
     torch.testing.assert_close(render(scene, cameras).rgba, render(scene, cameras.without_gains()).rgba * torch.cat(
         [cameras.gains(), torch.ones(len(cameras), 1)], 1)[:, None, None])  # type: ignore[list-item]  # fmt: skip
+
+
+def test_gains_are_matched_to_what_is_known():
+    exposed = replace(cameras(), exposure=STOPS)
+    images = render(ball(), exposed).rgba[..., :3]
+    weights = torch.ones(3, 24, 24)
+    weights[:, :, :9] = 0
+    images[:, :, :9] = torch.nan
+    views = Views(cameras(), images, None, ("a", "b", "c"), weights=weights)
+    found = match_exposure(ball(), views, render, [EXPOSURE])
+    torch.testing.assert_close(found.exposure, STOPS)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -40,6 +41,18 @@ def test_unknown_pixels_cost_and_pull_nothing():
     value.sum().backward()
     assert rendered.grad[0, 1, 2] == 0
     assert rendered.grad[0, 1, 1] == pytest.approx(1 / 20)
+
+
+def test_the_mean_is_over_what_views_know():
+    target = torch.ones(2, 4, 5, 1)
+    target[:, :2] = 1000
+    rendered = torch.full((2, 4, 5, 1), 3.0, requires_grad=True)
+    comparison = compare("depth", rendered, target)
+    comparison.views = replace(comparison.views, weights=(target[..., 0] == 1).float())
+    value = AovLoss("depth")(comparison)
+    torch.testing.assert_close(value, torch.full((2,), 2.0))
+    value.sum().backward()
+    assert not rendered.grad[:, :2].any()
 
 
 def test_a_fit_renders_what_its_terms_compare():

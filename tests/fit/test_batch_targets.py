@@ -58,6 +58,21 @@ def test_smaller_views_are_area_means_seen_by_smaller_cameras():
     assert whole_cameras is cameras
 
 
+def test_smaller_views_are_means_of_what_is_known():
+    _, cameras, views, _ = shown()
+    views = replace(views, aovs={"depth": torch.rand(4, 24, 30, 1)})
+    weights = torch.ones(4, 24, 30)
+    weights[:, :, 15:17], weights[:, 20:] = 0, 0  # the first in the middle of new pixels and beside them
+    garbage = replace(views, weights=weights, images=views.images.clone(), masks=views.masks.clone())
+    garbage.images[weights == 0], garbage.masks[weights == 0] = math.nan, math.nan
+    _, small = StepViews(garbage, ResolutionSchedule(0.5, 4), False, 0).at(cameras, None, 0)
+    torch.testing.assert_close(small.weights[:, 0, 6:9], torch.tensor([[1, 0.5, 0.5]]).expand(4, 3))
+    torch.testing.assert_close(small.images[:, 0, 7], views.images[:, :2, 14].mean(1))
+    torch.testing.assert_close(small.masks[:, 0, 8], views.masks[:, :2, 17].mean(1))
+    torch.testing.assert_close(small.aovs["depth"][:, 0, 7], views.aovs["depth"][:, :2, 14].mean(1))
+    assert not small.images[:, 10:].any() and not small.masks[:, 10:].any() and not small.weights[:, 10:].any()
+
+
 def test_a_background_over_another_is_what_rendering_over_it_gives():
     scene, cameras, views, steps = shown(random=True)
     added = steps.draw_added_background(scene.background, 4, 7)

@@ -75,3 +75,13 @@ def test_an_object_that_no_camera_sees_keeps_its_texture() -> None:
     same = fill_unseen_texels(scene, away, [PATH], draw)
     before, after = (one.objects["a"].material.base_color.texels for one in (scene, same))  # type: ignore[attr-defined]
     assert torch.equal(before[texel_map(mesh, 32, 32).covered], after[texel_map(mesh, 32, 32).covered])
+
+
+def test_what_is_seen_only_where_nothing_is_known_is_not_seen() -> None:
+    mesh = unwrap_mesh(bumpy(3), 64)
+    scene = scene_with(bake_to_texture(mesh, smooth_colors(mesh.vertices), 64), mesh)
+    texture, both = scene.objects["a"].material.base_color, camera_at((0.0, 0.0, 3.0)).resized(96, 96).select([0, 0])
+    weights = torch.zeros(2, 96, 96)
+    weights[1, :, 48:] = 1
+    half, whole = (find_seen_texels(scene, "a", texture, both, draw, each) for each in (weights, None))
+    assert 0.35 < float(half.sum() / whole.sum()) < 0.65 and not bool((half & ~whole).any())

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,15 +9,16 @@ from diffrender.errors import ConfigError
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.mask_losses import MaskIoU
-from diffrender.fit.losses.pointwise import L1, L2, Huber
+from diffrender.fit.losses.pointwise import L1, L2, Charbonnier, Huber, PointwiseLoss
 from diffrender.fit.losses.pyramid import Pyramid
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 
 VARIANTS = {
-    "l1": [{}, {"space": "linear"}, {"space": "log"}],
+    "l1": [{}, {"space": "linear"}, {"space": "log"}, {"trim": 0.2}],
     "l2": [{}, {"space": "linear"}],
     "huber": [{}, {"delta": 0.02, "space": "linear"}],
+    "charbonnier": [{}, {"epsilon": 0.2, "space": "linear"}],
     "pyramid": [{}, {"of": "l2", "levels": 1}, {"of": "huber", "levels": 9, "space": "linear"}],
 }
 LOSSES = [
@@ -63,6 +65,39 @@ def test_positive_otherwise_and_each_view_by_itself(loss):
     assert value[2] == 0
     alone = loss(compare(rendered[1:2], images(0)[1:2]))
     torch.testing.assert_close(alone, value[1:2])
+
+
+@pytest.mark.parametrize("added", [None, torch.tensor([[0.5, -0.25, 0.0]]).expand(3, 3)])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_not_known_counts_as_if_it_were_not_there(loss, added):
+    rendered, target = images(0, height=8, width=8).requires_grad_(), images(1, height=8, width=8)
+    weights = torch.ones(3, 8, 8)
+    weights[:, :, 4:], weights[2] = 0, 0
+    target[weights == 0] = math.nan
+    views = [replace(views_of(target), weights=weights), views_of(target[:2, :, :4])]
+    parts = [rendered, rendered[:2, :, :4]]
+    offsets = [None, None] if added is None else [added, added[:2]]
+    pairs = [
+        LossInputs(SimpleNamespace(rgba=rgba, coverage=rgba[..., 3]), *others)
+        for rgba, *others in zip(parts, views, offsets, strict=True)
+    ]
+    whole, part = loss(pairs[0]), loss(pairs[1])
+    torch.testing.assert_close(whole[:2], part)
+    assert whole[2] == 0
+    gradients = [torch.autograd.grad(value.sum(), rendered)[0] for value in (whole, part)]
+    torch.testing.assert_close(*gradients)
+    if isinstance(loss, PointwiseLoss) and loss.trim == 0:
+        without_kernel = pairs[0].mean(loss.penalty(pairs[0].difference(loss.space)))
+        torch.testing.assert_close(without_kernel, whole)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_pixels_count_by_their_weights(loss):
+    rendered, target = images(0, height=8, width=8), images(1, height=8, width=8)
+    # Known by halves all over: as if all were known.
+    half = compare(rendered, target)
+    half.views = replace(half.views, weights=torch.full((3, 8, 8), 0.5))
+    torch.testing.assert_close(loss(half), loss(compare(rendered, target)))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -176,6 +211,47 @@ def test_mask_loss_without_masks_says_what_to_do():
 def test_unknown_space_is_refused(name):
     with pytest.raises(ConfigError, match=f"{name}: space must be one of linear, srgb, log, got 'rgb'"):
         IMAGE_LOSSES[name](space="rgb")
+
+
+def test_trim_leaves_out_the_pixels_that_differ_most_and_changes_nothing_else():
+    rendered, target = images(0, height=6, width=10).requires_grad_(), images(1, height=6, width=10)
+    spoilt = target.clone()
+    spoilt[:, :3, :2, :3] += 5  # 6 of 60 pixels, a tenth
+    known = torch.ones(3, 6, 10)
+    known[:, :3, :2] = 0
+    for loss, name in ((L1, "l1"), (Huber, "huber"), (Charbonnier, "charbonnier")):
+        comparison = compare(rendered, spoilt)
+        value, wanted = loss(trim=0.1)(comparison), loss()(compare(rendered, target).weighted(known))
+        torch.testing.assert_close(value, wanted, msg=name)
+        gradients = [torch.autograd.grad(each.sum(), rendered)[0] for each in (value, wanted)]
+        torch.testing.assert_close(*gradients, msg=name)
+        # The PSNR that is told is that of all pixels.
+        torch.testing.assert_close(comparison.squared_error(), compare(rendered, spoilt).squared_error())
+
+
+def test_trim_is_a_share_of_what_is_known():
+    rendered, target = images(0, height=6, width=10), images(1, height=6, width=10)
+    target[:, 3:] += 7  # unknown
+    target[:, 0, :3] += 5  # 3 of 30 that are known
+    known, kept = torch.ones(3, 6, 10), torch.ones(3, 6, 10)
+    known[:, 3:] = 0
+    kept[:, 3:], kept[:, 0, :3] = 0, 0
+    comparison = compare(rendered, target).weighted(known)
+    torch.testing.assert_close(L1(trim=0.1)(comparison), L1()(comparison.weighted(kept)))
+    assert not L1(trim=0.5)(comparison.weighted(torch.zeros(3, 6, 10))).any()
+
+
+@pytest.mark.parametrize("weights", [None, torch.ones(1, 7, 9)])
+def test_trim_does_not_hide_a_nan(weights):
+    rendered = images(0, 1)
+    rendered[0, 2, 3, 0] = math.nan
+    assert L1(trim=0.5)(compare(rendered, images(1, 1)).weighted(weights)).isnan().all()
+
+
+@pytest.mark.parametrize("trim", [-0.1, 0.6, math.nan])
+def test_trims_that_keep_too_little_are_refused(trim):
+    with pytest.raises(ConfigError, match=r"l2: trim must be in 0..0.5"):
+        L2(trim=trim)
 
 
 @pytest.mark.parametrize("delta", [0.0, -1.0, math.nan, math.inf])

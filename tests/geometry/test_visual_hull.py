@@ -54,7 +54,9 @@ def views_of(
 
 def field_of(views: Views) -> MaskDistanceField:
     cameras = views.cameras
-    return MaskDistanceField(MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near))
+    return MaskDistanceField(
+        MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near, views.weights)
+    )
 
 
 def hull_of(views: Views, cell: float = 0.1, **options):
@@ -247,3 +249,17 @@ def test_the_sphere_of_the_primitives_is_its_own_hull() -> None:
     views = views_of([((0.0, 0.0, 0.0), 0.8)], 12, orthographic=False)
     outside = field_of(views).outside(icosphere(3, 0.8).vertices)
     assert float(outside.max()) == pytest.approx(0, abs=0.5 * PIXEL)
+
+
+def test_what_a_view_does_not_know_it_does_not_carve() -> None:
+    views = views_of([((0.0, 0.0, 0.0), 0.8)], 16)
+    # A quarter of each ball and all beside it is behind something, as if it were background.
+    side = torch.ones(SIZE, SIZE)
+    side[:, : SIZE * 2 // 5] = 0
+    weights = torch.stack([side.rot90(view) for view in range(16)])
+    hidden = replace(views, masks=torch.where(weights > 0, views.masks, 0), weights=weights)
+    points = 2 * torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) - 1
+    assert bool((field_of(hidden).outside(points) <= field_of(views).outside(points) + 0.05).all())
+    radii = hull_of(hidden).vertices.norm(dim=1)
+    assert float(radii.min()) > 0.75 and float(radii.max()) < 1.0
+    assert float(hull_of(replace(hidden, weights=None)).vertices.norm(dim=1).min()) < 0.5

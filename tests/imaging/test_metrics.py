@@ -90,3 +90,20 @@ def test_soft_mask_iou_of_an_empty_union_has_a_finite_gradient():
 def test_invalid_arguments_are_named(call, message):
     with pytest.raises(ShapeError, match=message):
         call()
+
+
+def test_what_is_not_known_is_not_looked_at():
+    a, b = random_image(2, 20, 24, 3), random_image(2, 20, 24, 3, seed=1)
+    left = torch.zeros(2, 20, 24)
+    left[:, :, :15] = 1
+    spoilt, masks = a.clone(), random_image(2, 20, 24)
+    spoilt[:, :, 15:] = torch.nan
+    torch.testing.assert_close(psnr_db(spoilt, b, left), psnr_db(a[:, :, :15], b[:, :, :15]))
+    # Only windows that are known throughout count: those inside the known part.
+    torch.testing.assert_close(ssim(spoilt, b, left), ssim(a[:, :, :15], b[:, :, :15]))
+    for threshold in (0.5, None):
+        found = mask_iou(spoilt[..., 0], masks, threshold, left)
+        torch.testing.assert_close(found, mask_iou(a[:, :, :15, 0], masks[:, :, :15], threshold))
+    assert ssim(a, b, torch.zeros(2, 20, 24)).isnan().all()
+    with pytest.raises(ShapeError, match="weight must have shape"):
+        ssim(a, b, left[0])

@@ -18,6 +18,7 @@ def test_worked_example(backend: str, dtype: torch.dtype) -> None:
     rgba, image = one_pixel(0.3, 0.5, 0.2, 1, dtype=dtype), one_pixel(0.2, 0.5, 0.6, dtype=dtype)
     for penalty, sum_of, slopes in (
         ("l1", 0.5, (1, 0, -1)), ("l2", 0.17, (0.2, 0, -0.8)), ("huber", 0.025 + 0.3, (0.5, 0, -1)),
+        ("charbonnier", 0.05**0.5 + 0.2**0.5 - 0.4, (0.2**0.5, 0, -(0.8**0.5))),
     ):  # fmt: skip
         leaf = rgba.clone().requires_grad_()
         cost, squared = compare_colors(leaf, image, space="linear", penalty=penalty, delta=0.2, backend=backend)
@@ -47,6 +48,23 @@ def test_an_added_background_shows_where_coverage_and_mask_leave_it_to(backend: 
     torch.testing.assert_close(cost, cost.new_tensor([(0.1 + 0.2) / 3]))
     torch.testing.assert_close(squared, cost.new_tensor([(0.01 + 0.04) / 3]))
     torch.testing.assert_close(grad.flatten(), grad.new_tensor([-1, 0, -1, 0.4 + 0.8]) / 3)
+
+
+@every_backend
+@both_dtypes
+def test_means_are_over_what_counts(backend: str, dtype: torch.dtype) -> None:
+    # The first view: .1 off at weight 1, .4 off at a quarter, no number at 0. Nothing of the second counts.
+    rgba = torch.full((2, 1, 3, 4), 0.5, dtype=dtype).requires_grad_()
+    images = torch.tensor([0.4, 0.9, torch.nan], dtype=dtype).expand(2, 1, 3)[..., None].expand(2, 1, 3, 3)
+    weights = torch.tensor([[[1, 0.25, 0]], [[0, 0, 0]]], dtype=dtype)
+    masks, added = images[..., 0], torch.zeros(2, 3, dtype=dtype)
+    for more in ({}, {"added": added, "masks": masks}):
+        cost, squared = compare_colors(rgba, images, space="linear", weights=weights, **more, backend=backend)
+        (grad,) = torch.autograd.grad(cost.sum(), rgba)
+        torch.testing.assert_close(cost, cost.new_tensor([(0.1 + 0.25 * 0.4) / 1.25, 0]))
+        torch.testing.assert_close(squared, cost.new_tensor([(0.01 + 0.25 * 0.16) / 1.25, 0]))
+        torch.testing.assert_close(grad[0, 0, :, 0], grad.new_tensor([1, -0.25, 0]) / 1.25 / 3)
+        assert not grad[1].any()
 
 
 @every_backend

@@ -240,12 +240,6 @@ def test_a_mask_without_object_is_refused_also_if_it_holds_ones(tmp_path, value)
     assert read(folder, use_masks=False).masks is None
 
 
-def test_images_of_several_sizes_are_refused(tmp_path):
-    folder = capture(tmp_path, w=None, h=None)
-    save(folder / "images" / "1.png", flat(9, 10, 6))
-    fails(folder, "images must share one size", "8 x 6: frame 0 (images/0.png)", "10 x 6: frame 1", use_masks=False)
-
-
 def test_the_same_image_twice_is_refused(tmp_path):
     folder = capture(tmp_path, {1: {"file_path": "./images/../images/0.png"}})
     fails(folder, "frame 1", "the same image as frame 0 (images/0.png)")

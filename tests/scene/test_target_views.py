@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from support.shapes import oblique_cameras
@@ -39,3 +41,30 @@ def test_errors():
         Views(every.cameras, every.images, torch.zeros(2, 8, 8), every.names)
     with pytest.raises(ShapeError, match=r"one entry per camera \(3\), got 2"):
         Views(every.cameras, every.images, None, ("a", "b"))
+
+
+def test_borders_are_of_what_is_known():
+    every = views()
+    plain = torch.ones(3, 8, 8, dtype=torch.bool)
+    plain[:, 1:-1, 2:-2] = False
+    assert torch.equal(every.borders(1, 2), plain)
+    weights = torch.zeros(3, 8, 8)
+    weights[0, 2:6], weights[1, :, :5], weights[2, 3:6, 3:7] = 1, 1, 1
+    boxes = torch.tensor([[2, 0, 4, 8], [0, 0, 8, 8], [0, 0, 8, 8]])
+    borders = replace(every, weights=weights, boxes=boxes).borders(1, 1)
+    assert borders[0].nonzero()[:, 0].min() == 2 and int(borders[0].sum()) == 20  # about the photograph
+    assert int(borders[1].sum()) == 8 + 4 + 4  # not along what hides a side of it
+    assert int(borders[2].sum()) == 10  # nothing of its border is known
+
+
+def test_masks_of_what_is_known():
+    weights = torch.ones(3, 8, 8)
+    weights[:, :4], weights[:, 4] = 0, 0.5
+    every = replace(views(), weights=weights)
+    every.masks[:, :4] = torch.nan
+    torch.testing.assert_close(
+        every.known_masks[:, 3:6],
+        torch.cat([torch.zeros(3, 1, 8), weights[:, 4:5] * every.masks[:, 4:5], every.masks[:, 5:6]], 1),
+    )
+    torch.testing.assert_close(every.mask_shares(), every.known_masks.sum((1, 2)) / 28)
+    assert every.select([2]).weights.shape == (1, 8, 8)

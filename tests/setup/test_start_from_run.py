@@ -19,6 +19,7 @@ from diffrender.scene.move_scene import move_scene
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.saved_scene import SCENE_FILE, load_scene, save_scene
+from diffrender.setup.start_from_run import with_cameras_of
 
 TARGETS = """
 targets:
@@ -75,6 +76,19 @@ def test_the_run_may_be_named_by_its_link_and_be_seen_at_another_size(first: Run
     small, full = setup.fit_views.cameras, first.fit.cameras
     torch.testing.assert_close(small.focal_px, full.focal_px / 2)
     assert torch.equal(small.cam_from_world, full.cam_from_world)
+
+
+def test_photographs_of_several_sizes_keep_their_lenses_at_another_size(first: RunResult, tmp_path: Path) -> None:
+    saved, views = load_scene(first.folder / SCENE_FILE), started(first.folder).fit_views
+    boxes = torch.tensor([[0, 0, 32, 32]]).repeat(len(views), 1)
+    moved = saved._replace(cameras=replace(saved.cameras, center_px=saved.cameras.center_px + 1))
+    assert torch.equal(
+        with_cameras_of(replace(views, boxes=boxes), moved).cameras.center_px, views.cameras.center_px + 1
+    )
+    smaller = moved._replace(cameras=moved.cameras.resized(16, 20))
+    cameras = with_cameras_of(replace(views, boxes=boxes), smaller).cameras
+    assert torch.equal(cameras.center_px, views.cameras.center_px)
+    assert torch.equal(cameras.cam_from_world, saved.cameras.cam_from_world)
 
 
 def test_views_that_the_run_has_not_keep_their_cameras(first: RunResult, tmp_path: Path) -> None:

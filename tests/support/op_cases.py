@@ -408,23 +408,26 @@ _CASES = (
         compare_colors,
         grid(
             compare_colors, make.color_problem, space=("linear", "srgb", "log"), penalty=PENALTIES,
-            clips=(False, True), adds=(False, True),
+            clips=(False, True), adds=(False, True), weighs=(False, True),
         ),
-        grid(compare_colors, make.color_problem, size=((2, 200, 300),)),
+        grid(compare_colors, make.color_problem, weighs=(False, True), size=((2, 200, 300),)),
         differentiable=("rgba",),
         constants=("images",),
         small=grid(
-            compare_colors, make.color_problem, space=("srgb", "log"), penalty=("l2", "huber"), adds=(True,),
-            size=((2, 2, 3),),
+            compare_colors, make.color_problem, space=("srgb", "log"), penalty=("l2", "huber", "charbonnier"),
+            adds=(True,), weighs=(False, True), size=((2, 2, 3),),
         ),
         empty=(("N",), ("H",), ("W",)),
         tolerance=(1e-12, 1e-6),
         gradients=_DEFAULT,
         precise=True,
-        interpreted=tuple(f"{space} {penalty} True True" for space, penalty in product(("srgb", "log"), PENALTIES)),
+        interpreted=tuple(
+            f"{space} {penalty} True True {weighs}"
+            for space, penalty, weighs in product(("srgb", "log"), PENALTIES, (False, True))
+        ),
         mistakes={
             "space must be one of linear, srgb, log, got 'hsv'": {"space": "hsv"},
-            "penalty must be one of l1, l2, huber, got 'l3'": {"penalty": "l3"},
+            "penalty must be one of l1, l2, huber, charbonnier, got 'l3'": {"penalty": "l3"},
             "added needs masks": {"added": torch.zeros(2, 3)},
             "delta must be a finite number above 0, got 0.0": {"delta": 0.0},
         },

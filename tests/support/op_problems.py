@@ -239,9 +239,12 @@ def vectors_of_all_lengths(dtype: torch.dtype = F64, n_vectors: int = 300) -> Te
 
 def color_problem(
     dtype: torch.dtype, space: str = "srgb", penalty: str = "l1", clips: bool = False, adds: bool = False,
-    size: tuple[int, int, int] = (2, 9, 13),
+    weighs: bool = False, size: tuple[int, int, int] = (2, 9, 13),
 ) -> dict[str, Any]:  # fmt: skip
-    """Return rendered colours from below 0 to above 1, some of them those wanted, of which some are clipped."""
+    """Return rendered colours from below 0 to above 1, some of them those wanted, of which some are clipped.
+
+    weighs: some pixels do not count, and hold what is no number; nothing of the last view counts.
+    """
     generator = torch.Generator().manual_seed(len(space) + len(penalty))
     rgba = torch.rand(*size, 4, generator=generator, dtype=F64) * 1.6 - 0.2
     images = (torch.rand(*size, 3, generator=generator, dtype=F64) * 1.6 - 0.2).clamp_max(1)
@@ -250,6 +253,13 @@ def color_problem(
     if adds:
         added = torch.rand(size[0], 3, generator=generator, dtype=F64) - 0.5
         problem |= {"added": added.to(dtype), "masks": torch.rand(*size, generator=generator, dtype=F64).to(dtype)}
+    if weighs:
+        weights = (torch.rand(*size, generator=generator, dtype=F64) * 1.5 - 0.5).clamp_min(0).to(dtype)
+        weights[1:] = 0
+        for name in ("rgba", "images", "masks"):
+            if name in problem:
+                problem[name][weights == 0] = torch.nan
+        problem["weights"] = weights
     return problem
 
 

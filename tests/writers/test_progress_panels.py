@@ -14,7 +14,7 @@ from diffrender.scene.target_views import Views
 from diffrender.writers.images.png import encode_srgb8
 from diffrender.writers.report.colormap import difference_colors
 from diffrender.writers.report.picture_grid import GAP, HEADER, MARGIN, PictureGrid
-from diffrender.writers.report.progress_panels import ProgressPanels
+from diffrender.writers.report.progress_panels import HATCHING, ProgressPanels
 
 
 def views(n_views: int, height: int = 160, width: int = 160, names: tuple[str, ...] | None = None) -> Views:
@@ -151,3 +151,20 @@ def test_colours_begin_black_and_get_evenly_lighter():
     # The very first colours are further apart: a difference of one byte should just be seen.
     assert steps[0] < 0.15
     assert steps[1:].max() < 1.2 * steps.mean()
+
+
+def test_what_targets_do_not_know_is_hatched_and_differs_by_nothing():
+    target = replace(views(1), weights=torch.ones(1, 160, 160))
+    target.weights[0, :, 80:] = 0
+    target.images[0, :, 80:] = torch.nan
+    render = torch.cat([target.images.nan_to_num(0.7), torch.ones(1, 160, 160, 1)], 3)
+    render[0, :, :80, :3] = 0
+    panels = ProgressPanels(target)
+    pixels = panels.picture(render, clay(1), "step 1")
+    shown, drawn, difference = (cell(pixels, panels.grid, 0, column) for column in range(3))
+    grays = {tuple(color) for color in shown[:, 80:].reshape(-1, 3).tolist()}
+    assert grays == {(gray,) * 3 for gray in HATCHING}
+    assert (shown[:, :80] == encode_srgb8(target.images[0, :, :80])).all() and (drawn[:, 80:] > 200).all()
+    assert (difference[:, 80:] == difference_colors()[0]).all() and (difference[:, :80] != difference_colors()[0]).any()
+    alone = ProgressPanels(replace(target, images=target.images.nan_to_num(1.0)))
+    assert (alone.picture(render, clay(1), "step 1") == pixels).all()

@@ -32,7 +32,7 @@ MOST_VIEWS = 64
 
 @dataclass(frozen=True)
 class ViewScores:
-    """Scores of some fitted views, one entry per view, on the CPU.
+    """Scores of the known pixels of some fitted views, one entry per view, on the CPU.
 
     iou: NaN without masks. psnr_db: inside the mask, or of the whole image without masks.
     brightness, target_brightness: mean linear colour of the covered pixels, and of the target inside its mask.
@@ -84,7 +84,7 @@ class Case:
     @cached_property
     def mask_radius_px(self) -> float:
         """The radius of a disc of the mean area of the masks; of the whole image without masks."""
-        cameras, masks = self.views.cameras, self.views.masks
+        cameras, masks = self.views.cameras, self.views.known_masks
         area = cameras.height * cameras.width if masks is None else float(masks.sum((1, 2)).mean())
         return max(math.sqrt(area / math.pi), 1.0)
 
@@ -162,8 +162,12 @@ def _score_views(setup: FitSetup, scene: Scene, cameras: Cameras) -> ViewScores:
         rgba = setup.render_views(scene, cameras.select(part)).rgba
         color, covered = rgba[..., :3], (rgba[..., 3] > 0.5).to(rgba.dtype)
         inside = torch.ones_like(covered) if views.masks is None else (views.masks > 0.5).to(rgba.dtype)
+        if views.weights is not None:
+            covered, inside = covered * views.weights, inside * views.weights
         seen, target = (srgb_from_linear(image).clamp(0, 1) for image in (color, views.images))
-        iou = torch.full_like(inside[:, 0, 0], math.nan) if views.masks is None else mask_iou(rgba[..., 3], views.masks)
+        iou = torch.full_like(inside[:, 0, 0], math.nan)
+        if views.masks is not None:
+            iou = mask_iou(rgba[..., 3], views.masks, weight=views.weights)
         rows.append(
             torch.stack([iou, psnr_db(seen, target, inside), _mean(color, covered), _mean(views.images, inside)]).cpu()
         )
@@ -172,4 +176,4 @@ def _score_views(setup: FitSetup, scene: Scene, cameras: Cameras) -> ViewScores:
 
 
 def _mean(images: Tensor, weight: Tensor) -> Tensor:
-    return (images.mean(-1) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+    return torch.where(weight > 0, images.mean(-1) * weight, 0).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)

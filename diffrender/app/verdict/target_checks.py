@@ -28,9 +28,9 @@ FEWEST_VIEWS, LEAST_ANGLE_DEG = 3, 5.0
 MOST_NAMED = 4
 
 
-def _border(images: Tensor) -> Tensor:
-    """Return the outermost pixels [N, P, ...] of images [N, H, W, ...]."""
-    return torch.cat([images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], 1)
+def _means(values: Tensor, pixels: Tensor) -> Tensor:
+    """Return the mean of values [N, H, W] over some pixels of each view [N]; NaN if there are none."""
+    return torch.where(pixels, values, 0).sum((1, 2)) / pixels.sum((1, 2))
 
 
 def _names(names: list[str]) -> str:
@@ -44,8 +44,11 @@ def find_inverted_masks(case: Case) -> Reason | None:
     if masks is None:
         return None
     height, width = masks.shape[1:]
-    border = _border(masks).mean(1).median()
-    middle = masks[:, height // 3 : -(height // 3), width // 3 : -(width // 3)].mean((1, 2)).median()
+    in_middle = torch.zeros_like(masks, dtype=torch.bool)
+    in_middle[:, height // 3 : -(height // 3), width // 3 : -(width // 3)] = True
+    border, middle = (
+        _means(masks, pixels).nanmedian() for pixels in (case.views.borders(1, 1), in_middle & case.views.known_pixels)
+    )
     if not (border > BORDER_COVERED and middle < border - EMPTIER_MIDDLE):
         return None
     return Reason(
@@ -58,8 +61,8 @@ def find_inverted_masks(case: Case) -> Reason | None:
 
 def find_full_masks(case: Case) -> Reason | None:
     """Masks that cover all of most images."""
-    masks = case.views.masks
-    if masks is None or not case.shape_paths or masks.mean((1, 2)).median() < FULL:
+    views = case.views
+    if views.masks is None or not case.shape_paths or views.mask_shares().median() < FULL:
         return None
     return Reason(
         "full_masks",
@@ -70,18 +73,18 @@ def find_full_masks(case: Case) -> Reason | None:
 
 def find_empty_masks(case: Case) -> Reason | None:
     """Views whose mask marks nothing."""
-    masks = case.views.masks
-    if masks is None:
+    views = case.views
+    if views.masks is None:
         return None
-    is_empty = masks.mean((1, 2)) < EMPTY
-    names = [name for name, empty in zip(case.views.names, is_empty.tolist(), strict=True) if empty]
+    is_empty = views.mask_shares() < EMPTY
+    names = [name for name, empty in zip(views.names, is_empty.tolist(), strict=True) if empty]
     if not names:
         return None
     return Reason(
         "empty_masks",
-        f"The masks of {len(names)} of {len(masks)} fitted views are empty, or almost: {_names(names)}",
+        f"The masks of {len(names)} of {len(views)} fitted views are empty, or almost: {_names(names)}",
         "They ask for nothing to be seen there; remove these frames, or mend their masks",
-        fails=len(names) > len(masks) / 2,
+        fails=len(names) > len(views) / 2,
     )
 
 
@@ -104,10 +107,10 @@ def find_black_images(case: Case) -> Reason | None:
     views = case.views
     if not case.compares_colors:
         return None
-    brightest = views.images.amax(-1)
+    brightest = torch.where(views.known_pixels, views.images.amax(-1), 0)
     if views.masks is not None:
         # An empty mask is another mistake.
-        brightest = torch.where(views.masks > 0.5, brightest, (views.masks.mean((1, 2)) < EMPTY)[:, None, None].float())
+        brightest = torch.where(views.masks > 0.5, brightest, (views.mask_shares() < EMPTY)[:, None, None].float())
     is_black = brightest.amax((1, 2)) < BLACK
     names = [name for name, black in zip(views.names, is_black.tolist(), strict=True) if black]
     if not names:
@@ -125,7 +128,7 @@ def find_overexposed_images(case: Case) -> Reason | None:
     views = case.views
     if views.masks is None or not case.compares_colors or _is_unlit(case):
         return None
-    inside = views.masks > 0.5
+    inside = (views.masks > 0.5) & views.known_pixels
     share = float((is_clipped(views.images).all(-1) & inside).sum() / inside.sum().clamp_min(1))
     if share < MOST_CLIPPED:
         return None
@@ -141,10 +144,11 @@ def find_other_background(case: Case) -> Reason | None:
     views, background = case.views, srgb_from_linear(case.setup.scene.background.detach().cpu())
     if not case.compares_colors or "background" in case.setup.model.latents or views.is_composited:
         return None
-    border = srgb_from_linear(_border(views.images).clamp(0, 1))
-    color = border.median(1).values
-    is_even = ((border - color[:, None]).abs().amax(-1) < SAME_COLOR).float().mean(1) > MOSTLY
-    common = color.median(0).values
+    is_border = views.borders(1, 1)
+    border = torch.where(is_border[..., None], srgb_from_linear(views.images.clamp(0, 1)), math.nan)
+    color = border.flatten(1, 2).nanmedian(1).values
+    is_even = _means(((border - color[:, None, None]).abs().amax(-1) < SAME_COLOR).float(), is_border) > MOSTLY
+    common = color.nanmedian(0).values
     is_common = (color - common).abs().amax(-1) < SAME_COLOR
     if (is_even & is_common).float().mean() < MOSTLY or (common - background).abs().max() < OTHER_COLOR:
         return None

@@ -10,6 +10,7 @@ from torch import Tensor
 from diffrender.app.verdict.evidence import Course
 from diffrender.app.verdict.reason import Reason
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
+from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.parameter_paths import ParameterPath, get_value
@@ -60,8 +61,8 @@ def find_runaway_exposures(course: Course) -> Reason | None:
     gains = course.case.setup.learned_gains()
     if EXPOSURE in gains:
         stops = get_value(course.result.scene, course.result.cameras, EXPOSURE)
-        images = course.case.views.images
-        own = images.mean((1, 2, 3)).clamp_min(1e-6).log2()
+        views = course.case.views
+        own = mean_per_view(views.images, views.weights).clamp_min(1e-6).log2()
         spread, expected = (float(each.max() - each.min()) for each in (stops.detach().cpu(), own))
         if spread > expected + EXTRA_STOPS:
             return Reason(

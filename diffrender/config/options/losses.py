@@ -10,7 +10,7 @@ from pydantic import Field
 from diffrender.config.options.base import Finding, OneOf, Strict, option
 from diffrender.config.options.value_types import NonzeroVector, PositiveFloat, Vector, Weight
 
-Pointwise: TypeAlias = Literal["l1", "l2", "huber"]
+Pointwise: TypeAlias = Literal["l1", "l2", "huber", "charbonnier"]
 """The costs of one difference."""
 
 
@@ -28,23 +28,38 @@ class ImageLossOptions(TermOptions, shorthands={str: "type"}):
     )
 
 
-class L1Options(ImageLossOptions):
+class PointwiseOptions(ImageLossOptions):
+    """Base of the options of losses that compare pixel with pixel."""
+
+    trim: float = option(
+        0.0, "share of the pixels of each view, those that differ most, that does not count", ge=0, le=0.5
+    )
+
+
+class L1Options(PointwiseOptions):
     """Mean absolute difference."""
 
     type: Literal["l1"] = "l1"
 
 
-class L2Options(ImageLossOptions):
+class L2Options(PointwiseOptions):
     """Mean squared difference."""
 
     type: Literal["l2"] = "l2"
 
 
-class HuberOptions(ImageLossOptions):
+class HuberOptions(PointwiseOptions):
     """Squared for small differences, absolute for large ones."""
 
     type: Literal["huber"] = "huber"
     delta: PositiveFloat = option(0.1, "difference above which it is absolute")
+
+
+class CharbonnierOptions(PointwiseOptions):
+    """Absolute, with a smooth bottom."""
+
+    type: Literal["charbonnier"] = "charbonnier"
+    epsilon: PositiveFloat = option(0.01, "difference around which it turns from squared to absolute")
 
 
 class PyramidOptions(ImageLossOptions):
@@ -55,7 +70,9 @@ class PyramidOptions(ImageLossOptions):
     levels: int = option(4, "number of resolutions, each half of the one before", ge=1, le=16)
 
 
-ImageLoss: TypeAlias = Annotated[L1Options | L2Options | HuberOptions | PyramidOptions, OneOf("type", otherwise="l1")]
+ImageLoss: TypeAlias = Annotated[
+    L1Options | L2Options | HuberOptions | CharbonnierOptions | PyramidOptions, OneOf("type", otherwise="l1")
+]
 
 
 class MaskLossOptions(TermOptions, shorthands={str: "type"}):

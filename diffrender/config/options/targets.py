@@ -75,6 +75,11 @@ class TargetsOptions(Strict):
     )
     missing: Literal["error", "skip"] = option("error", "what to do about an image of the capture that does not exist")
     masks: bool = option(True, "false: ignore masks; transparent pixels still show the background")
+    ignore: FileOrFolder | None = option(
+        None,
+        "a folder of pictures named as the images of `path`, white where these show nothing of the scene: a hand, a"
+        " turntable, a shadow",
+    )
     find_masks: bool | None = option(
         None,
         "whether to find masks of what is in front of a backdrop of one colour; if omitted: if there are no others and"
@@ -91,6 +96,8 @@ class TargetsOptions(Strict):
                 "rendered on the fly: `synthetic: {mesh: {init: bumpy}}`",
             )
             yield Finding((), "`targets` lacks `path` or `synthetic`: where the images come from", notes)
+        if self.ignore is not None and self.synthetic is not None:
+            yield Finding(("ignore",), "`ignore` is for photographs, but the targets are `synthetic`", ("remove it",))
         if self.background == "random" and not self.masks:
             message = "a random background needs masks, but `targets.masks` is false"
             yield Finding(("background",), message, ("remove one of the two",))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses.pointwise import POINTWISE
 from diffrender.fit.objective import Loss
@@ -20,7 +19,7 @@ class AovLoss(Loss):
     Pixels where the target is NaN are not compared.
 
     aov: "normal" (world normals) or "depth" (camera depth, in world units).
-    of: the penalty: "l1", "l2" or "huber" with its default delta.
+    of: the penalty: a name in POINTWISE, with its default options.
     """
 
     aov: str
@@ -37,4 +36,4 @@ class AovLoss(Loss):
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean penalty of each view [n]."""
-        return mean_per_view(POINTWISE[self.of]().penalty(comparison.aov_difference(self.aov)))
+        return comparison.mean(POINTWISE[self.of]().penalty(comparison.aov_difference(self.aov)))

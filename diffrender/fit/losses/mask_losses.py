@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffrender.fit.deterministic_reduce import mean_per_view, sum_per_view
+from diffrender.fit.deterministic_reduce import sum_per_view
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.objective import Loss
 
@@ -25,7 +25,9 @@ class MaskIoU(Loss):
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return [n]: 0 for equal silhouettes, also for two empty ones; 1 for disjoint ones."""
-        coverage, mask = comparison.output.coverage, comparison.masks()
+        coverage, mask, weights = comparison.output.coverage, comparison.masks(), comparison.views.weights
+        if weights is not None:
+            coverage, mask = weights * coverage, weights * mask
         apart = sum_per_view((coverage - mask).abs())
         # max(a, b) = (a + b + |a - b|) / 2: half the time of another pass with its gradient.
         union = (sum_per_view(coverage) + sum_per_view(mask) + apart) / 2
@@ -42,4 +44,4 @@ class MaskL1(Loss):
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean absolute difference of each view [n]."""
-        return mean_per_view((comparison.output.coverage - comparison.masks()).abs())
+        return comparison.mean((comparison.output.coverage - comparison.masks()).abs())

@@ -7,25 +7,35 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
-from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.fit.loss_inputs import LossInputs, check_space
 from diffrender.fit.objective import Loss
-from diffrender.imaging.penalties import huber, l1, l2
+from diffrender.imaging.penalties import charbonnier, huber, l1, l2
+
+# More would let what is wrong decide what is right.
+MOST_TRIMMED = 0.5
 
 
 class PointwiseLoss(Loss):
-    """Base of losses that average a penalty over pixels and channels: dataclasses with a `space`.
+    """Base of losses that average a penalty over pixels and channels: dataclasses with a `space` and a `trim`.
 
     space: "srgb", "linear" or "log", the space in which colours are compared.
+    trim: the share of the known pixels of a view, 0..0.5, that does not count: those of the largest penalty. What
+        passed through some of the pictures has no say then, but nor has what the rendering lacks most. Least trimmed
+        squares, by P. Rousseeuw (1984), for any penalty.
     """
 
     space: str
+    trim: float
 
     def __post_init__(self) -> None:
-        check_space(type(self).__name__.lower(), self.space)
+        name = type(self).__name__.lower()
+        check_space(name, self.space)
+        if not 0 <= self.trim <= MOST_TRIMMED:
+            raise ConfigError(f"{name}: trim must be in 0..{MOST_TRIMMED}, got {self.trim}")
 
     @abstractmethod
     def penalty(self, difference: Tensor) -> Tensor:
@@ -38,9 +48,29 @@ class PointwiseLoss(Loss):
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean penalty of each view [n]."""
         options = self.kernel()
+        if self.trim > 0:
+            comparison = comparison.weighted(self._kept(comparison, options))
         if options is not None:
             return comparison.mean_penalty(self.space, **options)
-        return mean_per_view(self.penalty(comparison.difference(self.space)))
+        return comparison.mean(self.penalty(comparison.difference(self.space)))
+
+    @torch.no_grad()
+    def _kept(self, comparison: LossInputs, options: dict[str, Any] | None) -> Tensor:
+        """Return the weights [n, H, W] of the pixels, 0 for the share of their sum that is trimmed."""
+        if options is None:
+            costs = self.penalty(comparison.difference(self.space)).mean(3)
+        else:
+            costs = comparison.penalties(self.space, **options)
+        weights = comparison.views.weights
+        # The cost at which what is kept is complete; of equal ones, none is trimmed, nor is a NaN, which is to be seen.
+        if weights is None:
+            kept = math.ceil((1 - self.trim) * costs[0].numel())
+            limit = costs.flatten(1).kthvalue(kept, dim=1).values
+            return (~(costs > limit[:, None, None])).to(costs)
+        ascending, order = torch.where(weights > 0, costs, torch.inf).flatten(1).sort(dim=1, stable=True)
+        sums = weights.double().flatten(1).gather(1, order).cumsum(1)
+        last = (sums < (1 - self.trim) * sums[:, -1:]).sum(1, keepdim=True).clamp_max(sums.shape[1] - 1)
+        return torch.where(costs > ascending.gather(1, last)[..., None], 0, weights)
 
 
 @dataclass(frozen=True)
@@ -48,6 +78,7 @@ class L1(PointwiseLoss):
     """Mean absolute difference: a few wrong pixels, such as highlights, do not dominate."""
 
     space: str = "srgb"
+    trim: float = 0.0
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Return |d|."""
@@ -63,6 +94,7 @@ class L2(PointwiseLoss):
     """Mean squared difference, as in PSNR; the gradient fades as colours agree."""
 
     space: str = "srgb"
+    trim: float = 0.0
 
     def penalty(self, difference: Tensor) -> Tensor:
         """Return d^2."""
@@ -84,6 +116,7 @@ class Huber(PointwiseLoss):
 
     delta: float = 0.1
     space: str = "srgb"
+    trim: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.delta) and self.delta > 0):
@@ -99,5 +132,30 @@ class Huber(PointwiseLoss):
         return {"penalty": "huber", "delta": self.delta}
 
 
-POINTWISE: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber}
+@dataclass(frozen=True)
+class Charbonnier(PointwiseLoss):
+    """Absolute difference with a smooth bottom: beyond `epsilon` a few wrong pixels do not dominate.
+
+    epsilon: the difference, above 0, around which it turns from quadratic to absolute.
+    """
+
+    epsilon: float = 0.01
+    space: str = "srgb"
+    trim: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
+            raise ConfigError(f"charbonnier: epsilon must be a finite number above 0, got {self.epsilon}")
+        super().__post_init__()
+
+    def penalty(self, difference: Tensor) -> Tensor:
+        """Return sqrt(d^2 + epsilon^2) - epsilon."""
+        return charbonnier(difference, self.epsilon)
+
+    def kernel(self) -> dict[str, Any]:
+        """Return its name and epsilon."""
+        return {"penalty": "charbonnier", "delta": self.epsilon}
+
+
+POINTWISE: dict[str, type[PointwiseLoss]] = {"l1": L1, "l2": L2, "huber": Huber, "charbonnier": Charbonnier}
 """The losses of images and, with their defaults, the penalties of pyramid levels and of AOVs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError
@@ -18,9 +19,11 @@ from diffrender.imaging.filters import pyramid
 class Pyramid(Loss):
     """The mean of one loss over the levels of an image pyramid, each half the size of the one before.
 
+    Of images with weights, a pixel of a coarse level is the mean of what is known of it, and counts by its share.
+
     The coarse levels give gradients to shapes that do not overlap yet; the fine ones give the detail.
 
-    of: "l1", "l2" or "huber" (with its default delta), the loss at each level.
+    of: the loss at each level, a name in POINTWISE, with its default options.
     levels: at least 1; fewer are used if the image shrinks to one pixel.
     space: "srgb", "linear" or "log", the space in which colours are compared and averaged.
     """
@@ -40,6 +43,15 @@ class Pyramid(Loss):
         """Return [n]: the mean over levels of the mean over pixels and channels."""
         level_loss = POINTWISE[self.of]()
         # Averaging is linear: the pyramid of the difference is the difference of the pyramids, at half the cost.
-        differences = pyramid(comparison.difference(self.space), self.levels)
-        costs = [mean_per_view(level_loss.penalty(level)) for level in differences]
+        differences, weights = comparison.difference(self.space), comparison.views.weights
+        if weights is None:
+            costs = [mean_per_view(level_loss.penalty(level)) for level in pyramid(differences, self.levels)]
+        else:
+            known = pyramid(weights[..., None], self.levels)
+            sums = pyramid(weights[..., None] * differences, self.levels)
+            levels = [part / torch.where(share > 0, share, 1) for part, share in zip(sums, known, strict=True)]
+            costs = [
+                mean_per_view(level_loss.penalty(level), share[..., 0])
+                for level, share in zip(levels, known, strict=True)
+            ]
         return sum(costs[1:], costs[0]) / len(costs)

@@ -21,7 +21,7 @@ from diffrender.threads import parallel_for
 GRAIN = 8192
 LINEAR, SRGB, LOG = range(3)
 SPACES = {"linear": LINEAR, "srgb": SRGB, "log": LOG}
-L1, L2, HUBER = range(3)
+L1, L2, HUBER, CHARBONNIER = range(4)
 # x^(1 / 2.4) is that of a power of two, from a table, times that of the rest in 1..2, a polynomial: 3.5e-8 off.
 _FIT = Chebyshev.interpolate(lambda m: m**EXPONENT, 7, [1, 2])
 POWERS = tuple(map(float, _FIT.convert(kind=Polynomial, domain=[-1, 1], window=[-1, 1]).coef))
@@ -58,12 +58,17 @@ def encode(x, space, exact):
 @njit(nogil=True, cache=True, forceinline=True)
 def penalize(d, penalty, delta):
     """Return the penalty of a difference, and its derivative."""
-    size = abs(d)
+    size, sign = abs(d), 1.0 * (d > 0) - 1.0 * (d < 0)
+    if penalty == L1:
+        return size, sign
     if penalty == L2:
         return d * d, 2 * d
-    if penalty == HUBER and size < delta:
+    if penalty == CHARBONNIER:
+        root = math.sqrt(d * d + delta * delta)
+        return d * d / (root + delta), d / root
+    if size < delta:
         return 0.5 * d * d / delta, d / delta
-    return size - (0.5 * delta if penalty == HUBER else 0.0), 1.0 * (d > 0) - 1.0 * (d < 0)
+    return size - 0.5 * delta, sign
 
 
 @njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
@@ -90,33 +95,49 @@ def spare_of(rgba, masks, row, i, has_added):
     return 0.0, 0.0
 
 
+@njit(nogil=True, cache=True, forceinline=True)
+def weight_of(weights, row, i):
+    """Return how much a pixel counts."""
+    # None is a type of its own: kernels compile once more for weights, and without them nothing is asked or multiplied.
+    if weights is None:
+        return 1.0
+    return np.float64(weights[row, i])
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
-def evaluate(start, end, rgba, images, added, masks, height, penalty, delta, options, sums):
+def evaluate(start, end, rgba, images, added, masks, weights, height, penalty, delta, options, sums):
     """Write the sums over the rows start..end-1 of all images."""
     space, clips, has_added, exact = options
     for row in range(start, end):
         view = row // height
         cost = squared = 0.0
         for i in range(rgba.shape[1]):
+            weight = weight_of(weights, row, i)
+            if not weight > 0:
+                continue
             spare, spare_wanted = spare_of(rgba, masks, row, i, has_added)
             for c in range(3):
                 x, wanted, offset = np.float64(rgba[row, i, c]), np.float64(images[row, i, c]), added[view, c]
                 if is_cut_off(x, wanted, clips):
                     x = wanted
                 d, _ = compare(x + spare * offset, wanted + spare_wanted * offset, space, exact)
-                cost += penalize(d, penalty, delta)[0]
-                squared += d * d
+                cost += weight * penalize(d, penalty, delta)[0]
+                squared += weight * d * d
         sums[row, 0], sums[row, 1] = cost, squared
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def gradients(start, end, rgba, images, added, masks, height, penalty, delta, options, grad, out):
+def gradients(start, end, rgba, images, added, masks, weights, height, penalty, delta, options, grad, out):
     """Write the gradient with respect to the rows start..end-1 of all images."""
     space, clips, has_added, exact = options
     for row in range(start, end):
         view = row // height
-        weight, weight_squared = grad[0, view], grad[1, view]
+        by_cost, by_squared = grad[0, view], grad[1, view]
         for i in range(rgba.shape[1]):
+            weight = weight_of(weights, row, i)
+            if not weight > 0:
+                out[row, i] = 0
+                continue
             spare, spare_wanted = spare_of(rgba, masks, row, i, has_added)
             to_coverage = 0.0
             for c in range(3):
@@ -124,9 +145,9 @@ def gradients(start, end, rgba, images, added, masks, height, penalty, delta, op
                 is_free = not is_cut_off(x, wanted, clips)
                 x = x if is_free else wanted
                 d, slope = compare(x + spare * offset, wanted + spare_wanted * offset, space, exact)
-                g = slope * weight * penalize(d, penalty, delta)[1]
-                if weight_squared != 0:  # 0 times infinity is a NaN
-                    g += slope * weight_squared * 2 * d
+                g = weight * slope * by_cost * penalize(d, penalty, delta)[1]
+                if by_squared != 0:  # 0 times infinity is a NaN
+                    g += weight * slope * by_squared * 2 * d
                 out[row, i, c] = g if is_free else 0.0
                 if has_added:
                     to_coverage -= g * offset
@@ -135,15 +156,24 @@ def gradients(start, end, rgba, images, added, masks, height, penalty, delta, op
 
 def arrays(
     rgba: Tensor, images: Tensor, space: str, penalty: str, delta: float, clips: bool, added: Tensor | None,
-    masks: Tensor | None,
+    masks: Tensor | None, weights: Tensor | None,
 ) -> tuple[object, ...]:  # fmt: skip
     """Return what both kernels take."""
     n_views, height, width = images.shape[:3]
     offset = np.zeros((n_views, 3)) if added is None else added.double().numpy()
-    mask = rgba.new_empty(0, width) if masks is None else masks.reshape(n_views * height, width)
     rows = (rgba.reshape(n_views * height, width, 4), images.reshape(n_views * height, width, 3))
+    mask = rgba.new_empty(0, width) if masks is None else masks.reshape(n_views * height, width)
+    weight = None if weights is None else as_numpy(weights.reshape(n_views * height, width))[0]
     options = SPACES[space], clips, added is not None, rgba.dtype == torch.float64
-    return *as_numpy(*rows), offset, *as_numpy(mask), height, PENALTIES.index(penalty), float(delta), options
+    return *as_numpy(*rows), offset, *as_numpy(mask), weight, height, PENALTIES.index(penalty), float(delta), options
+
+
+def count_values(images: Tensor, weights: Tensor | None) -> np.ndarray:
+    """Return what the sums of each view are divided by [N]."""
+    if weights is None:
+        return np.full(len(images), max(1.0, 3 * images.shape[1] * images.shape[2]))
+    total = 3 * weights.contiguous().numpy().sum((1, 2), dtype=np.float64)
+    return np.where(total > 0, total, 1)
 
 
 def forward(rgba: Tensor, images: Tensor, *options: object) -> tuple[Tensor, Tensor]:
@@ -151,7 +181,7 @@ def forward(rgba: Tensor, images: Tensor, *options: object) -> tuple[Tensor, Ten
     n_views, height, width = images.shape[:3]
     sums = np.empty((n_views * height, 2))
     parallel_for(evaluate, len(sums), max(1, GRAIN // max(1, width)), *arrays(rgba, images, *options), sums)  # type: ignore[arg-type]
-    means = sums.reshape(n_views, height, 2).sum(1) / max(1, 3 * height * width)
+    means = sums.reshape(n_views, height, 2).sum(1) / count_values(images, options[-1])[:, None]  # type: ignore[arg-type]
     cost, squared = torch.from_numpy(means).to(rgba.dtype).T.contiguous()
     return cost, squared
 
@@ -163,8 +193,8 @@ def backward(
     *others, wants = options
     assert isinstance(wants, Sequence)
     n_views, height, width = images.shape[:3]
-    grad = torch.stack([grad_cost, grad_squared]).double().numpy() / max(1, 3 * height * width)
+    grad = torch.stack([grad_cost, grad_squared]).double().numpy() / count_values(images, others[-1])  # type: ignore[arg-type]
     out = memory.empty(rgba.shape, rgba.dtype)
     rows = out.numpy().reshape(n_views * height, width, 4)
     parallel_for(gradients, len(rows), max(1, GRAIN // max(1, width)), *arrays(rgba, images, *others), grad, rows)  # type: ignore[arg-type]
-    return out, *[None] * 7
+    return out, *[None] * 8

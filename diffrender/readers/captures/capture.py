@@ -21,6 +21,7 @@ class CaptureOptions:
     background: linear RGB that fills what masks and transparency leave free.
     use_masks: False ignores mask files and returns no masks.
     aovs: which of "normal" and "depth" to read for every image.
+    ignore: a folder of pictures named as the images, white where these show nothing of the scene; None: no such folder.
     skip_missing: whether images that do not exist are skipped with a note; otherwise they are an error.
     """
 
@@ -29,6 +30,7 @@ class CaptureOptions:
     use_masks: bool = True
     aovs: tuple[str, ...] = ()
     skip_missing: bool = False
+    ignore: Path | None = None
 
 
 @dataclass(frozen=True)

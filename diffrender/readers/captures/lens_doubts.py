@@ -15,8 +15,9 @@ SAME_FIELD = 0.02
 def doubt_lenses(frames: Sequence[PosedImage], views: Views) -> list[str]:
     """Return notes on lenses that contradict the size of their pictures. frames: those of `views`."""
     cameras = views.cameras
-    size = cameras.center_px.new_tensor([cameras.width, cameras.height])
-    outside = int(((cameras.center_px < 0) | (cameras.center_px > size)).any(1).sum())
+    boxes = cameras.center_px.new_tensor(views.photo_boxes())
+    center, size = cameras.center_px - boxes[:, [1, 0]], boxes[:, [3, 2]]
+    outside = int(((center < 0) | (center > size)).any(1).sum())
     notes = []
     if outside:
         notes.append(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
+from diffrender.readers.captures.canvas import put_on_canvas
 from diffrender.readers.captures.posed_images import PosedImage, load_or_note, problems_error
 from diffrender.readers.images.image import decode_picture, existing_file
 from diffrender.render.aovs import AOV, AOVS
@@ -26,21 +27,24 @@ def read_aov(source: Path, frames: Sequence[PosedImage], views: Views, name: str
 
     The files are .npy arrays [H, W, C] (or [H, W] for depth) of numbers, at least as large as the views and of their
     shape: world normals, zero where there is no surface; camera depths, 0 or less where unknown, also as 16-bit images.
-    NaN is unknown, and so is a pixel if any part of it is; pixels outside the views' masks are zero.
+    NaN is unknown, and so is a pixel if any part of it is, or is ignored; pixels outside the views' masks are zero.
     Raises one DataError that lists all frames whose file is missing or of another shape.
     """
     problems: list[str] = []
     found = []
+    boxes = views.photo_boxes()
     for index, frame in enumerate(frames):
-        mask = None if views.masks is None else views.masks[index]
-        size = (views.cameras.height, views.cameras.width)
-        found.append(load_or_note(frame, problems, partial(_load, frame, name, size, mask)))
+        top, left, height, width = boxes[index]
+        inside = index, slice(top, top + height), slice(left, left + width)
+        mask, weights = (None if values is None else values[inside] for values in (views.masks, views.weights))
+        found.append(load_or_note(frame, problems, partial(_load, frame, name, (height, width), mask, weights)))
     if problems:
         raise problems_error(source, problems, len(frames))
-    return torch.stack([image for image in found if image is not None])
+    known = [image for image in found if image is not None]
+    return put_on_canvas(known, torch.tensor(boxes), views.cameras.height, views.cameras.width)
 
 
-def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | None) -> Tensor:
+def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | None, weights: Tensor | None) -> Tensor:
     height, width = size
     path = frame.aov_paths.get(name)
     if path is None:
@@ -68,6 +72,8 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
         tensor = tensor * frame.depth_unit
         tensor = tensor.where(tensor > 0, torch.nan)
     resized = resize_area(tensor[None], height, width)[0]
+    if weights is not None:
+        resized = resized.where(weights[..., None] == 1, torch.nan)
     if mask is None:
         return resized
     # Normals are zero where there is no surface, so their mean over a pixel already includes its coverage.

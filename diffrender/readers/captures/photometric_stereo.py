@@ -38,13 +38,15 @@ def read_photometric_stereo(folder: Path, options: CaptureOptions) -> Views:
     The folder holds <name>.0.png, <name>.1.png, ... and <name>.mask.png. Values of the pictures are taken as linear:
     measurements of light, not sRGB. The world: x right, y up, z towards the camera, which is orthographic; the square
     is -1..1 in x and y, and the object is near z = 0. Cameras are numbered in the order of the pictures.
-    Raises DataError if files are missing, differ in size, or AOVs are asked for.
+    Raises DataError if files are missing, differ in size, or AOVs or pictures to ignore are asked for.
     """
     if options.aovs:
         raise DataError(
             f"{folder}: pictures of photometric stereo come without images of {options.aovs[0]};"
             f" remove loss.{options.aovs[0]}"
         )
+    if options.ignore is not None:
+        raise DataError(f"{folder}: pictures of photometric stereo have one mask; remove targets.ignore")
     pictures = _pictures(folder)
     rows, columns = torch.nonzero(pictures.mask > 0.5, as_tuple=True)
     top, left, side = _square(rows, columns)

@@ -15,7 +15,9 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.geometry.rigid import invert_rigid
 from diffrender.imaging.filters import resize_area
+from diffrender.readers.captures.canvas import boxes_on_canvas, describe_sizes, put_on_canvas
 from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.ignored import describe_ignored, find_ignored, read_weights
 from diffrender.readers.images.image import read_image
 from diffrender.readers.images.image_data import ImageData
 from diffrender.readers.images.masks import read_mask
@@ -74,6 +76,7 @@ class PosedImage:
     name: for people. place: its name in messages, for example "frame 3 (images/0003.png)".
     cam_from_world: [4, 4] float64, rigid, OpenCV axes.
     stated_width, stated_height: the size in pixels that the capture says the image has, or None.
+    ignore_paths: pictures that are white where the image shows nothing of the scene.
     mask_white: the value, of 255, of the object in the mask file.
     aov_paths: the files of its "normal" and "depth", if there are any. depth_unit: of the depths, in world units.
     exposure, white_balance: in stops, and [3] gains, as in scene.cameras; None if the capture omits them.
@@ -87,6 +90,7 @@ class PosedImage:
     intrinsics: Intrinsics
     stated_width: int | None = None
     stated_height: int | None = None
+    ignore_paths: tuple[Path, ...] = ()
     mask_white: int = 255
     aov_paths: Mapping[str, Path] = field(default_factory=dict)
     depth_unit: float = 1.0
@@ -96,11 +100,15 @@ class PosedImage:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """An image after reading: its full size (width, height), and its pixels at the requested size."""
+    """An image after reading: its full size (width, height), and its pixels at the requested size.
+
+    weights: [h, w] how much of each pixel is known; None: all.
+    """
 
     size: tuple[int, int]
     rgb: Tensor
     mask: Tensor | None
+    weights: Tensor | None
     opaque: bool
 
 
@@ -138,18 +146,29 @@ def with_mask_white(frames: Sequence[PosedImage], notes: list[str]) -> list[Pose
     return [replace(frame, mask_white=1) for frame in frames]
 
 
-def read_posed_images(source: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
+def read_posed_images(
+    source: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str] | None = None
+) -> Views:
     """Read the images, masks and cameras of `frames`.
 
+    Images of different sizes are in the middle of canvases of one size. Each is shrunk by itself, so that its own long
+    side is at most that of the options: photographs of one camera, upright or not, become alike, and a crop keeps what
+    detail there is room for.
     source: the file that lists the frames, for messages.
-    options: images are shrunk by exact area means in linear light; without masks, transparency still shows the
-        background. Its AOVs are left to the caller.
+    options: images are shrunk by exact area means in linear light of what is not ignored; without masks, transparency
+        still shows the background. Its AOVs are left to the caller.
+    notes: gets what was changed or is doubtful.
     Raises one DataError that lists everything that is wrong with all the images.
     """
+    notes = [] if notes is None else notes
     problems: list[str] = []
+    if options.ignore is not None:
+        found = find_ignored(options.ignore, [(frame.name, frame.image_path) for frame in frames], notes)
+        frames = [
+            replace(frame, ignore_paths=frame.ignore_paths + more) for frame, more in zip(frames, found, strict=True)
+        ]
     loaded = [load_or_note(frame, problems, partial(_load, frame, options)) for frame in frames]
     good = [(frame, image) for frame, image in zip(frames, loaded, strict=True) if image is not None]
-    problems += _size_problems(good)
     kinds = sorted({frame.intrinsics.projection.__name__.lower() for frame in frames})
     if len(kinds) > 1:
         problems.append(f"some cameras are {' and others '.join(kinds)}; split the capture")
@@ -161,12 +180,25 @@ def read_posed_images(source: Path, frames: Sequence[PosedImage], options: Captu
         raise problems_error(source, problems, len(frames))
 
     images = [image for _, image in good]
-    masks = torch.stack([image.mask for image in images if image.mask is not None]) if masked else None
-    cameras = _cameras(frames, *images[0].size)
-    height, width = images[0].rgb.shape[:2]
-    names = tuple(frame.name for frame in frames)
-    rgb = torch.stack([image.rgb for image in images])
-    return Views(cameras.resized(height, width), rgb, masks, names, is_composited=composited)
+    boxes, height, width = boxes_on_canvas([(len(image.rgb), len(image.rgb[0])) for image in images])
+    is_padded = bool((boxes[:, 2:] != boxes.new_tensor([height, width])).any())
+    sizes = [image.size for image in images]
+    if len(set(sizes)) > 1:
+        notes.append(describe_sizes(sizes, height, width))
+        notes += _doubt_shared_lenses(good)
+    notes += describe_ignored([image.weights for image in images])
+    place = partial(put_on_canvas, boxes=boxes, height=height, width=width)
+    is_known = not is_padded and all(image.weights is None for image in images)
+    known = [torch.ones(image.rgb.shape[:2]) if image.weights is None else image.weights for image in images]
+    return Views(
+        _cameras(good, boxes, height, width),
+        place([image.rgb for image in images]),
+        place([image.mask for image in images if image.mask is not None]) if masked else None,
+        tuple(frame.name for frame in frames),
+        is_composited=composited,
+        weights=None if is_known else place(known),
+        boxes=boxes if is_padded else None,
+    )
 
 
 def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:
@@ -216,20 +248,24 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
                 f"the image is {width} x {height} (width x height), but {what} is stated as {stated};"
                 f" correct {what}, or give the image in that size"
             )
-    mask = _mask(frame, image, options.use_masks)
-    opaque = mask is None or bool((mask == 1).all())
+    weights = read_weights(frame.ignore_paths, height, width)
+    mask = _mask(frame, image, options.use_masks, weights)
+    opaque = mask is None or bool((mask == 1).all() if weights is None else ((mask == 1) | (weights == 0)).all())
     rgb = image.rgb
     if mask is not None:
         background = torch.tensor(list(options.background), dtype=torch.float32)
         rgb = rgb * mask[..., None] + background * (1 - mask[..., None])
     new_height, new_width = _fit_size(height, width, options.resolution)
-    rgb = resize_area(rgb[None], new_height, new_width)[0]
+    counted = None if weights is None else weights[None]
+    rgb = resize_area(rgb[None], new_height, new_width, counted)[0]
     if mask is not None:
-        mask = resize_area(mask[None, :, :, None], new_height, new_width)[0, :, :, 0]
-    return _Loaded((width, height), rgb, mask if options.use_masks else None, opaque)
+        mask = resize_area(mask[None, :, :, None], new_height, new_width, counted)[0, :, :, 0]
+    if weights is not None:
+        weights = resize_area(weights[None, :, :, None], new_height, new_width)[0, :, :, 0]
+    return _Loaded((width, height), rgb, mask if options.use_masks else None, weights, opaque)
 
 
-def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None:
+def _mask(frame: PosedImage, image: ImageData, use_masks: bool, weights: Tensor | None) -> Tensor | None:
     """Return the share of each pixel that shows the object, [H, W]: by transparency, mask file, or their product."""
     mask = image.alpha
     if use_masks and frame.mask_path is not None:
@@ -240,10 +276,12 @@ def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None
                 f" {image.rgb.shape[1]} x {image.rgb.shape[0]}; a mask must have one pixel for each of the image"
             )
         mask = from_file if mask is None else mask * from_file
-    if use_masks and mask is not None and float(mask.max()) < 0.5:
+    known = mask if mask is None or weights is None else mask * (weights > 0)
+    if use_masks and known is not None and float(known.max()) < 0.5:
         file = frame.image_path if frame.mask_path is None else frame.mask_path
+        where = "" if weights is None else ", where it is not ignored,"
         raise DataError(
-            f"{file}: the mask holds no object: its largest value is {round(float(mask.max()) * 255)} of 255"
+            f"{file}: the mask holds no object: its largest value{where} is {round(float(known.max()) * 255)} of 255"
             " (0 is background, 255 is object); give a mask with an object in it, multiplied by 255 if 1 means object"
             " in it, or remove this frame"
         )
@@ -258,15 +296,17 @@ def _fit_size(height: int, width: int, resolution: int | None) -> tuple[int, int
     return max(1, round(height * resolution / long_side)), max(1, round(width * resolution / long_side))
 
 
-def _size_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
-    """Return one entry that lists the sizes, if there are several."""
-    by_size: dict[tuple[int, int], list[str]] = {}
-    for frame, image in good:
-        by_size.setdefault(image.size, []).append(frame.place)
-    if len(by_size) < 2:
+def _doubt_shared_lenses(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
+    """Return a note if images of several sizes have one principal point or field of view, which seldom fits them."""
+    lenses = [frame.intrinsics for frame, _ in good]
+    stated = {
+        "cx, cy": {(lens.center_x_px, lens.center_y_px) for lens in lenses},
+        "field of view": {(lens.fov_x_rad, lens.fov_y_rad) for lens in lenses},
+    }
+    shared = [what for what, values in stated.items() if len(values) == 1 and values != {(None, None)}]
+    if not shared:
         return []
-    listing = "; ".join(f"{w} x {h}: {some(places)}" for (w, h), places in by_size.items())
-    return [f"images must share one size (width x height), found {listing}; crop or resize them, or split the capture"]
+    return [f"its images of several sizes have the same {' and '.join(shared)}; if they are cut or turned, state each"]
 
 
 def _mask_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
@@ -282,14 +322,18 @@ def some(places: Sequence[str]) -> str:
     return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
 
 
-def _cameras(frames: Sequence[PosedImage], width: int, height: int) -> Cameras:
-    """Return cameras for the full images, which all have one size."""
+def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: int, width: int) -> Cameras:
+    """Return the cameras of images at `boxes` on canvases of one size."""
+    frames = [frame for frame, _ in good]
     intrinsics = [frame.intrinsics for frame in frames]
     kind = intrinsics[0].projection
     projection = kind(
         **{name: torch.tensor([each.parameters[name] for each in intrinsics]) for name in kind.parameter_names()}
     )
-    resolved = [each.resolved(width, height) for each in intrinsics]
+    resolved = torch.tensor([frame.intrinsics.resolved(*image.size) for frame, image in good])
+    full_sizes = [image.size for _, image in good]
+    sizes = boxes[:, [3, 2]].tolist()
+    ratio = torch.tensor([[w / full_w, h / full_h] for (w, h), (full_w, full_h) in zip(sizes, full_sizes, strict=True)])
     exposure = white_balance = None
     if any(frame.exposure is not None for frame in frames):
         exposure = torch.tensor([frame.exposure or 0.0 for frame in frames])
@@ -297,8 +341,8 @@ def _cameras(frames: Sequence[PosedImage], width: int, height: int) -> Cameras:
         white_balance = torch.tensor([frame.white_balance or (1.0, 1.0, 1.0) for frame in frames])
     return Cameras(
         torch.stack([frame.cam_from_world for frame in frames]).float(),
-        torch.tensor([values[:2] for values in resolved]),
-        torch.tensor([values[2:] for values in resolved]),
+        resolved[:, :2] * ratio,
+        resolved[:, 2:] * ratio + boxes[:, [1, 0]],
         height,
         width,
         projection=projection,

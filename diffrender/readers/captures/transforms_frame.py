@@ -52,9 +52,10 @@ def posed_image(
     intrinsics = _intrinsics(lens, own)
     width, height = _size(lens, "w", own), _size(lens, "h", own)
     cam_from_world = _cam_from_world(frame.get("transform_matrix"), own)
-    mask_path = frame.get("mask_path")
-    if mask_path is not None and not isinstance(mask_path, str):
-        own.append(f"mask_path must be a path, got {shorten(mask_path)}")
+    mask_path, ignore_path = frame.get("mask_path"), frame.get("ignore_path")
+    for key, value in (("mask_path", mask_path), ("ignore_path", ignore_path)):
+        if value is not None and not isinstance(value, str):
+            own.append(f"{key} must be a path, got {shorten(value)}")
     aov_paths, depth_unit = {}, 1.0
     unit_of_pictures = _number(lens, NGP_DEPTH_UNIT, 0, math.inf, own)
     for name in CAPTURED_AOVS:
@@ -77,6 +78,7 @@ def posed_image(
         place=place,
         image_path=_with_suffix(resolve(path.parent, file_path)),
         mask_path=None if mask_path is None else resolve(path.parent, mask_path),
+        ignore_paths=() if ignore_path is None else (resolve(path.parent, ignore_path),),
         cam_from_world=cam_from_world,
         intrinsics=intrinsics,
         stated_width=width,

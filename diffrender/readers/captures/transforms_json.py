@@ -50,14 +50,15 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     [N, H, W] from mask files and transparency, if there are any.
 
     The file holds "frames". Each has `file_path` (relative to the JSON; the suffix may be missing), `transform_matrix`
-    (camera to world, OpenGL axes: x right, y up, looking along -z) and, optionally, `mask_path`, `normal_path` (.npy,
-    [H, W, 3] world normals) and `depth_path` (.npy, [H, W] camera depth in world units; 0 or NaN if unknown; or PNG of
-    16 bits in units of instant-ngp's `integer_depth_scale`) or nerfstudio's `depth_file_path` (PNG of 16 bits or .npy,
-    in thousandths of the world's unit). Per frame or once for all:
-    `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`, `camera_angle_y` in radians. `camera_model` is
-    a name in scene.projections.PROJECTIONS, whose parameters are beside the focal lengths; with "ORTHOGRAPHIC", `fl_x`
-    and `fl_y` are pixels per world unit. A frame may have its `exposure`, -20..20 stops, and its `white_balance`, gains
-    of R, G and B above 0 (see scene.cameras). Distortion that the camera model does not have must be zero.
+    (camera to world, OpenGL axes: x right, y up, looking along -z) and, optionally, `mask_path`, `ignore_path` (white
+    where the image shows nothing of the scene), `normal_path` (.npy, [H, W, 3] world normals) and `depth_path` (.npy,
+    [H, W] camera depth in world units; 0 or NaN if unknown; or PNG of 16 bits in units of instant-ngp's
+    `integer_depth_scale`) or nerfstudio's `depth_file_path` (PNG of 16 bits or .npy, in thousandths of the world's
+    unit). Per frame or once for all: `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`,
+    `camera_angle_y` in radians. `camera_model` is a name in scene.projections.PROJECTIONS, whose parameters are beside
+    the focal lengths; with "ORTHOGRAPHIC", `fl_x` and `fl_y` are pixels per world unit. A frame may have its
+    `exposure`, -20..20 stops, and its `white_balance`, gains of R, G and B above 0 (see scene.cameras). Distortion that
+    the camera model does not have must be zero.
 
     Raises one DataError with everything that is wrong, each entry with its frame, the value and what it must be.
 
@@ -65,7 +66,7 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     """
     options = options or CaptureOptions()
     path = find_transforms(path)
-    return _read_views(path, _frames(path, options, []), options)
+    return _read_views(path, _frames(path, options, []), options, [])
 
 
 def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[PosedImage]:
@@ -111,8 +112,8 @@ def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> li
     return [f"{count} are taken in whole units of the world; if they are not, state {NGP_DEPTH_UNIT}"]
 
 
-def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
-    views = read_posed_images(path, frames, options)
+def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str]) -> Views:
+    views = read_posed_images(path, frames, options, notes)
     return replace(views, aovs={name: read_aov(path, frames, views, name) for name in options.aovs})
 
 
@@ -159,16 +160,16 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     split = _split_by_names(file, frames, notes)
     if split is not None:
         train, test = split
-        views = _read_views(file, train, options)
+        views = _read_views(file, train, options, notes)
         notes += doubt_lenses(train, views)
-        return Capture(views, False, lambda: _read_views(file, test, options), aabb, origin, tuple(notes))
-    views = _read_views(file, frames, options)
+        return Capture(views, False, lambda: _read_views(file, test, options, []), aabb, origin, tuple(notes))
+    views = _read_views(file, frames, options, notes)
     notes += doubt_lenses(frames, views)
     other = file.with_name(TEST)
     if file.name == TRAIN and other.is_file():
 
         def read_heldout() -> Views:
-            return _read_views(other, move_frames(_frames(other, options, []), origin), options)
+            return _read_views(other, move_frames(_frames(other, options, []), origin), options, [])
 
         return Capture(views, False, read_heldout, aabb, origin, tuple(notes))
     return Capture(views, aabb=aabb, origin=origin, notes=tuple(notes))

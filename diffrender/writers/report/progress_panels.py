@@ -37,6 +37,8 @@ FOOTER = 50
 # cells, the picture stays below 2,000 pixels.
 SMALLEST_CELL = 160
 LARGEST_CELL = {1: 320, 2: 232}
+# Pixels of a stripe where targets are not known, and the grays of stripes, of 255.
+STRIPE, HATCHING = 3, (88, 104)
 # Positions of numbers at the colour bar, as shares of its range.
 SCALE_TICKS = (0.0, 0.04, 0.2, 0.5, 1.0)
 
@@ -47,7 +49,7 @@ class ProgressPanels:
 
     Up to three views are below one another; more are in two blocks, so that the picture stays wide.
 
-    targets: the views to show.
+    targets: the views to show. What they do not know is hatched in gray, and differs by nothing.
     difference_range: the absolute difference, in sRGB units of 0..1, that gets the brightest colour. It is the same
         in every picture of a fit, so that pictures of different steps can be compared. Colours follow the square
         root, so that the small differences at the end are as visible as the large ones at the start.
@@ -87,8 +89,11 @@ class ProgressPanels:
         images = self.targets.images, rgba[..., :3]
         target8, render8 = (encode_srgb8(image) for image in images)
         shown_target8, shown_render8 = (encode_srgb8(self.display.map_tones(image)) for image in images)
-        difference8 = [self._difference(*pair) for pair in zip(target8, render8, strict=True)]
-        scores_db = [_psnr_db(*pair) for pair in zip(target8, render8, strict=True)]
+        weights = [None] * len(rgba) if self.targets.weights is None else list(self.targets.weights.cpu().numpy())
+        shown_target8 = [_hatched(*each) for each in zip(shown_target8, weights, strict=True)]
+        triples = list(zip(target8, render8, weights, strict=True))
+        difference8 = [self._difference(*each) for each in triples]
+        scores_db = [_psnr_db(*each) for each in triples]
         cells = list(zip(shown_target8, shown_render8, difference8, encode_srgb8(clay), strict=True))
         canvas = self.grid.draw(COLUMNS, cells)
         draw = ImageDraw.Draw(canvas)
@@ -108,8 +113,10 @@ class ProgressPanels:
         write_encoded_png(path, pixels)
         return pixels
 
-    def _difference(self, target: np.ndarray, render: np.ndarray) -> np.ndarray:
+    def _difference(self, target: np.ndarray, render: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         absolute = np.abs(target.astype(np.float32) - render.astype(np.float32)).mean(-1) / 255
+        if weight is not None:
+            absolute *= weight > 0
         colors = difference_colors()
         index = np.sqrt(np.minimum(absolute / self.difference_range, 1)) * (len(colors) - 1)
         return colors[np.round(index).astype(np.int64)]
@@ -151,5 +158,16 @@ def _decibels(score_db: float) -> str:
     return "identical" if score_db == float("inf") else f"{score_db:.1f} dB"
 
 
-def _psnr_db(target: np.ndarray, render: np.ndarray) -> float:
-    return float(psnr_db(torch.from_numpy(target) / 255, torch.from_numpy(render) / 255))
+def _psnr_db(target: np.ndarray, render: np.ndarray, weight: np.ndarray | None) -> float:
+    weights = None if weight is None else torch.from_numpy(weight)
+    return float(psnr_db(torch.from_numpy(target) / 255, torch.from_numpy(render) / 255, weights))
+
+
+def _hatched(pixels: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return the picture [h, w, 3] with gray stripes over what is not known of it."""
+    if weight is None:
+        return pixels
+    row, column = np.indices(weight.shape)
+    stripes = np.where((row + column) // STRIPE % 2, *HATCHING)[..., None]
+    mixed = np.where(weight[..., None] > 0, weight[..., None] * pixels, 0) + (1 - weight[..., None]) * stripes
+    return np.round(mixed).astype(np.uint8)
