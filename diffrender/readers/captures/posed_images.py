@@ -16,6 +16,8 @@ from diffrender.errors import DataError
 from diffrender.geometry.rigid import invert_rigid
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.lens_distortion import LensDistortion
+from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
 from diffrender.readers.images.image import read_image
 from diffrender.readers.images.image_data import ImageData
 from diffrender.readers.images.masks import read_mask
@@ -37,6 +39,7 @@ class Intrinsics:
 
     projection: the kind of projection; for parallel rays, focal lengths are pixels per world unit.
     parameters: the numbers of the lens by name; all that `projection` has.
+    distortion: of the photograph, which is undistorted when it is read; None if it has none.
     """
 
     focal_x_px: float | None = None
@@ -47,6 +50,7 @@ class Intrinsics:
     center_y_px: float | None = None
     projection: type[Projection] = Perspective
     parameters: Mapping[str, float] = field(default_factory=dict)
+    distortion: LensDistortion | None = None
 
     def resolved(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Return focal lengths x, y and centre x, y in pixels for an image of this size.
@@ -96,12 +100,17 @@ class PosedImage:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """An image after reading: its full size (width, height), and its pixels at the requested size."""
+    """An image after reading: its full size (width, height), and its pixels at the requested size.
+
+    weights: how much of each pixel is known, or None if all is. lost: the share of the photograph outside the image.
+    """
 
     size: tuple[int, int]
     rgb: Tensor
     mask: Tensor | None
     opaque: bool
+    weights: Tensor | None = None
+    lost: float = 0.0
 
 
 def far_origin(frames: Sequence[PosedImage]) -> tuple[float, float, float]:
@@ -138,12 +147,15 @@ def with_mask_white(frames: Sequence[PosedImage], notes: list[str]) -> list[Pose
     return [replace(frame, mask_white=1) for frame in frames]
 
 
-def read_posed_images(source: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
+def read_posed_images(
+    source: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str] | None = None
+) -> Views:
     """Read the images, masks and cameras of `frames`.
 
     source: the file that lists the frames, for messages.
     options: images are shrunk by exact area means in linear light; without masks, transparency still shows the
-        background. Its AOVs are left to the caller.
+        background. Its AOVs are left to the caller. Distorted photographs are undistorted.
+    notes: what is told of the images is added to it.
     Raises one DataError that lists everything that is wrong with all the images.
     """
     problems: list[str] = []
@@ -161,12 +173,18 @@ def read_posed_images(source: Path, frames: Sequence[PosedImage], options: Captu
         raise problems_error(source, problems, len(frames))
 
     images = [image for _, image in good]
+    if notes is not None:
+        lost = [image.lost for frame, image in good if frame.intrinsics.distortion is not None]
+        notes += note_undistorted(lost, len(frames))
     masks = torch.stack([image.mask for image in images if image.mask is not None]) if masked else None
     cameras = _cameras(frames, *images[0].size)
     height, width = images[0].rgb.shape[:2]
     names = tuple(frame.name for frame in frames)
     rgb = torch.stack([image.rgb for image in images])
-    return Views(cameras.resized(height, width), rgb, masks, names, is_composited=composited)
+    weights = None
+    if any(image.weights is not None for image in images):
+        weights = torch.stack([torch.ones(height, width) if w is None else w for w in (i.weights for i in images)])
+    return Views(cameras.resized(height, width), rgb, masks, names, is_composited=composited, weights=weights)
 
 
 def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:
@@ -223,6 +241,12 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
         background = torch.tensor(list(options.background), dtype=torch.float32)
         rgb = rgb * mask[..., None] + background * (1 - mask[..., None])
     new_height, new_width = _fit_size(height, width, options.resolution)
+    lens = frame.intrinsics
+    if lens.distortion is not None:
+        rgb, bent_mask, weights, lost = undistort_loaded(
+            rgb, mask, lens.distortion, lens.resolved(width, height), new_height, new_width, options.background
+        )
+        return _Loaded((width, height), rgb, bent_mask if options.use_masks else None, opaque, weights, lost)
     rgb = resize_area(rgb[None], new_height, new_width)[0]
     if mask is not None:
         mask = resize_area(mask[None, :, :, None], new_height, new_width)[0, :, :, 0]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
+from diffrender.readers.captures.json_values import matrix_of, shorten
 from diffrender.readers.captures.lens_doubts import doubt_lenses
 from diffrender.readers.captures.normal_depth import is_depth_picture, read_aov
 from diffrender.readers.captures.posed_images import (
@@ -28,11 +29,9 @@ from diffrender.readers.captures.transforms_frame import (
     NERFSTUDIO_DEPTH,
     NGP_DEPTH_UNIT,
     ROUNDED,
-    matrix_of,
     posed_image,
     resolve,
     rounding_of,
-    shorten,
 )
 from diffrender.scene.target_views import Views
 
@@ -56,8 +55,9 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     in thousandths of the world's unit). Per frame or once for all:
     `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`, `camera_angle_y` in radians. `camera_model` is
     a name in scene.projections.PROJECTIONS, whose parameters are beside the focal lengths; with "ORTHOGRAPHIC", `fl_x`
-    and `fl_y` are pixels per world unit. A frame may have its `exposure`, -20..20 stops, and its `white_balance`, gains
-    of R, G and B above 0 (see scene.cameras). Distortion that the camera model does not have must be zero.
+    and `fl_y` are pixels per world unit; or one of CAMERA_MODELS, of which `k1` to `k6`, `p1` and `p2` are the
+    coefficients: distorted images are undistorted. `is_fisheye` means OPENCV_FISHEYE. A frame may have its `exposure`,
+    -20..20 stops, and its `white_balance`, gains of R, G and B above 0 (see scene.cameras).
 
     Raises one DataError with everything that is wrong, each entry with its frame, the value and what it must be.
 
@@ -111,8 +111,10 @@ def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> li
     return [f"{count} are taken in whole units of the world; if they are not, state {NGP_DEPTH_UNIT}"]
 
 
-def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOptions) -> Views:
-    views = read_posed_images(path, frames, options)
+def _read_views(
+    path: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str] | None = None
+) -> Views:
+    views = read_posed_images(path, frames, options, notes)
     return replace(views, aovs={name: read_aov(path, frames, views, name) for name in options.aovs})
 
 
@@ -159,10 +161,10 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     split = _split_by_names(file, frames, notes)
     if split is not None:
         train, test = split
-        views = _read_views(file, train, options)
+        views = _read_views(file, train, options, notes)
         notes += doubt_lenses(train, views)
         return Capture(views, False, lambda: _read_views(file, test, options), aabb, origin, tuple(notes))
-    views = _read_views(file, frames, options)
+    views = _read_views(file, frames, options, notes)
     notes += doubt_lenses(frames, views)
     other = file.with_name(TEST)
     if file.name == TRAIN and other.is_file():
