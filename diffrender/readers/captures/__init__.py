@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffrender.errors import DataError
-from diffrender.readers.captures import photometric_stereo, transforms_json
+from diffrender.readers.captures import colmap, photometric_stereo, transforms_json
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
 
 # The first that claims a path reads it.
-CAPTURE_READERS: tuple[CaptureReader, ...] = (photometric_stereo.READER, transforms_json.READER)
+CAPTURE_READERS: tuple[CaptureReader, ...] = (photometric_stereo.READER, transforms_json.READER, colmap.READER)
 
 
 def read_capture(path: str | Path, options: CaptureOptions) -> Capture:

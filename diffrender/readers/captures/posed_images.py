@@ -80,6 +80,7 @@ class PosedImage:
     stated_width, stated_height: the size in pixels that the capture says the image has, or None.
     mask_white: the value, of 255, of the object in the mask file.
     aov_paths: the files of its "normal" and "depth", if there are any. depth_unit: of the depths, in world units.
+    turn: what to do with an image that its camera marks to be turned, as in readers.images.image.
     exposure, white_balance: in stops, and [3] gains, as in scene.cameras; None if the capture omits them.
     """
 
@@ -94,6 +95,7 @@ class PosedImage:
     mask_white: int = 255
     aov_paths: Mapping[str, Path] = field(default_factory=dict)
     depth_unit: float = 1.0
+    turn: bool | None = None
     exposure: float | None = None
     white_balance: tuple[float, ...] | None = None
 
@@ -226,7 +228,7 @@ def load_or_note(frame: PosedImage, problems: list[str], load: Callable[[], T]) 
 
 
 def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
-    image = read_image(frame.image_path)
+    image = read_image(frame.image_path, frame.turn)
     height, width = image.rgb.shape[:2]
     for what, stated, found in (("w", frame.stated_width, width), ("h", frame.stated_height, height)):
         if stated is not None and stated != found:
