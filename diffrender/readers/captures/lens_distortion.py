@@ -8,6 +8,9 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from numpy.polynomial import Polynomial
 
+# A leading coefficient that is this small beside the largest is none.
+NEGLIGIBLE = 1e-14
+
 
 @dataclass(frozen=True)
 class LensDistortion:
@@ -69,7 +72,8 @@ class BrownConrady(LensDistortion):
         """Return the first root of the derivative of r c(r), or of the denominator of c."""
         top, bottom = Polynomial([1, self.k1, self.k2, self.k3]), Polynomial([1, self.k4, self.k5, self.k6])
         # With s = r^2 and c = top / bottom: d(r c)/dr bottom^2 = top bottom + 2 s (top' bottom - top bottom').
-        slope = top * bottom + Polynomial([0, 2]) * (top.deriv() * bottom - top * bottom.deriv())
+        with np.errstate(over="ignore", invalid="ignore"):  # of a damaged file
+            slope = top * bottom + Polynomial([0, 2]) * (top.deriv() * bottom - top * bottom.deriv())
         return float(np.sqrt(min(_first_root(slope), _first_root(bottom))))
 
 
@@ -99,7 +103,7 @@ class Fisheye(LensDistortion):
 
     def largest_radius(self) -> float:
         """Return the tangent of the first angle at which the derivative of t' is 0, or inf if that is beyond 90."""
-        slope = Polynomial([1, 3 * self.k1, 5 * self.k2, 7 * self.k3, 9 * self.k4])
+        slope = Polynomial([1.0, 3 * self.k1, 5 * self.k2, 7 * self.k3, 9 * self.k4])
         angle = float(np.sqrt(_first_root(slope)))
         return float(np.tan(angle)) if angle < np.pi / 2 else np.inf
 
@@ -109,7 +113,11 @@ class Fisheye(LensDistortion):
 
 
 def _first_root(polynomial: Polynomial) -> float:
-    """Return the smallest positive root, inf if there is none."""
-    roots = polynomial.trim().roots()
+    """Return the smallest positive root, inf if there is none, 0 if the coefficients are beyond float64."""
+    largest = np.abs(polynomial.coef).max()
+    if not np.isfinite(largest):
+        return 0.0
+    # What is lost is nothing at any radius that an image has.
+    roots = polynomial.trim(NEGLIGIBLE * largest).roots()
     real = roots.real[(np.abs(roots.imag) <= 1e-9 * np.abs(roots)) & (roots.real > 0)]
     return float(real.min()) if len(real) else np.inf

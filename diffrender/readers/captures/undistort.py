@@ -45,21 +45,21 @@ def undistort(
     image = np.ascontiguousarray(photograph.numpy(), np.float32)
     focal_x, focal_y, center_x, center_y = intrinsics
     full_height, full_width = image.shape[:2]
-    # Corners of the pixels, as integers until the division: those of the image's edge are exact.
-    x = (np.arange(width + 1) * full_width / width - center_x) / focal_x
-    y = (np.arange(height + 1) * full_height / height - center_y) / focal_y
     limit = lens.largest_radius()
     pixels = np.empty((height, width, image.shape[2]), np.float32)
     areas = np.empty((height, width, 2))
-    for start in range(0, height, ROWS):
-        end = min(start + ROWS, height)
-        corners_x, corners_y = np.meshgrid(x, y[start : end + 1])
-        valid = corners_x**2 + corners_y**2 <= limit**2
-        with np.errstate(all="ignore"):  # beyond the largest radius, which is not valid
+    with np.errstate(all="ignore"):  # beyond the largest radius, which is not valid, and of numbers that make no sense
+        # Corners of the pixels, as integers until the division: those of the image's edge are exact.
+        x = (np.arange(width + 1) * full_width / width - center_x) / focal_x
+        y = (np.arange(height + 1) * full_height / height - center_y) / focal_y
+        for start in range(0, height, ROWS):
+            end = min(start + ROWS, height)
+            corners_x, corners_y = np.meshgrid(x, y[start : end + 1])
+            valid = corners_x**2 + corners_y**2 <= limit**2
             bent_x, bent_y = lens.distort(corners_x, corners_y)
-        corners = np.stack([bent_x * focal_x + center_x, bent_y * focal_y + center_y], -1)
-        valid &= np.isfinite(corners).all(-1)
-        pixels[start:end], areas[start:end] = quad_means(image, corners, valid)
+            corners = np.stack([bent_x * focal_x + center_x, bent_y * focal_y + center_y], -1)
+            valid &= np.isfinite(corners).all(-1)
+            pixels[start:end], areas[start:end] = quad_means(image, corners, valid)
     inside, whole = areas[..., 0], areas[..., 1]
     weights = np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0)
     # Rounding is not a part that is missing.
