@@ -14,9 +14,9 @@ from diffrender.geometry.rotations import quaternion_to_matrix
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
 from diffrender.readers.captures.colmap_entries import CameraEntry, ImageEntry
 from diffrender.readers.captures.colmap_model import ColmapModel, is_model, read_model
+from diffrender.readers.captures.picture_turns import choose_turn
 from diffrender.readers.captures.posed_capture import read_posed_capture
 from diffrender.readers.captures.posed_images import PosedImage, problems_error, some
-from diffrender.readers.images.image import stored_and_turned_size
 
 # Where models are, below the folder that is named; there may be several, 0, 1, ..., in each.
 MODEL_FOLDERS = ("", "sparse", "colmap/sparse")
@@ -136,18 +136,13 @@ def _cam_from_world(image: ImageEntry) -> Tensor:
 
 def _turn(file: Path, camera: CameraEntry, place: str, problems: list[str]) -> bool | None:
     """Return whether the image is to be turned to have its camera's size; an entry in `problems` if that is another."""
-    sizes = stored_and_turned_size(file) if os.path.isfile(file) else None
-    if sizes is None:  # missing, or not a picture that Pillow knows: reading it will say so
-        return None
-    expected = (camera.width, camera.height)
-    if expected in sizes:
-        return sizes.index(expected) == 1
-    (width, height), _ = sizes
-    problems.append(
-        f"{place}: {file}: is {width} x {height} (width x height), but its camera {camera.number} was found for images"
-        f" of {camera.width} x {camera.height}; give the images that COLMAP saw"
-    )
-    return None
+    turn, size = choose_turn(file, lambda width, height: (width, height) == (camera.width, camera.height))
+    if size is not None and turn is None:
+        problems.append(
+            f"{place}: {file}: is {size[0]} x {size[1]} (width x height), but its camera {camera.number} was found for"
+            f" images of {camera.width} x {camera.height}; give the images that COLMAP saw"
+        )
+    return turn
 
 
 def _claims(path: Path) -> bool:

@@ -192,13 +192,13 @@ def read_posed_images(
 def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:
     """Return one error for everything that is wrong with what `source` lists; what several frames share is said once.
 
-    problems: each with the frame it is about, "place: what", or about all. Of what is said of a file of each frame,
-        "place: path: what", the first file is named; of many that remain, the first are told.
+    problems: each with the frame, image or row it is about, "place: what", or about all. Of what is said of a file of
+        each frame, "place: path: what", the first file is named; of many that remain, the first are told.
     """
     places: dict[str, list[str]] = {}
     files: dict[str, str] = {}
     for problem in problems:
-        is_of_frame = problem.startswith("frame ") and "): " in problem
+        is_of_frame = problem.startswith(("frame ", "image ", "row ")) and "): " in problem
         place, colon, what = problem.partition("): ") if is_of_frame else ("", "", problem)
         file, _, about_file = what.partition(": ")
         if is_of_frame and about_file and (Path(file).is_absolute() or Path(file).exists()):

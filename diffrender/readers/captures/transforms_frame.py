@@ -12,19 +12,17 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, check_rigid, invert_rigid, make_rigid
+from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, invert_rigid
 from diffrender.readers.captures.json_values import is_number, matrix_of, number_of, shorten
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS, is_depth_picture
 from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.poses import rigid_pose
 from diffrender.readers.captures.transforms_lens import intrinsics_of, size_of
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", ".JPEG", ".EXR")
 NERFSTUDIO_DEPTH = "depth_file_path"  # depth in thousandths of the world's unit
 NGP_DEPTH_UNIT = "integer_depth_scale"  # of pictures of depth, in the world's unit
 LARGEST_EXPOSURE_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
-# How far R R^T may be from the identity: files are often rounded to three digits. `_nearest_rigid` removes it; from
-# ROUNDED on it is worth a note.
-_RIGID_TOLERANCE, ROUNDED = 5e-3, 2e-4
 
 
 def posed_image(
@@ -90,12 +88,6 @@ def resolve(folder: Path, name: str) -> Path:
     return folder / name.replace("\\", "/") if "\\" in name and not os.path.exists(plain) else plain
 
 
-def rounding_of(matrix: Any) -> float:
-    """Return the largest difference of R R^T from the identity, R the rotation of a valid `transform_matrix`."""
-    rotation = torch.tensor(matrix, dtype=torch.float64)[:3, :3]
-    return float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
-
-
 def _with_suffix(path: Path) -> Path:
     """Return `path`, or the image that it names without a suffix, as NeRF-synthetic does."""
     if os.path.isfile(path):  # False also for what cannot be a name
@@ -133,17 +125,8 @@ def _cam_from_world(value: Any, problems: list[str]) -> Tensor | None:
     if matrix is None:
         problems.append(f"transform_matrix must be 4 rows of 4 numbers (or 3 of 4), got {shorten(value)}")
         return None
-    if len(matrix) == 3:
-        matrix = torch.cat([matrix, matrix.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
     try:
-        check_rigid("", "transform_matrix", matrix, _RIGID_TOLERANCE)
+        return invert_rigid(rigid_pose("transform_matrix", matrix) @ OPENCV_FROM_OPENGL)
     except ShapeError as error:
         problems.append(str(error).removeprefix(": "))
         return None
-    return invert_rigid(_nearest_rigid(matrix) @ OPENCV_FROM_OPENGL)
-
-
-def _nearest_rigid(matrix: Tensor) -> Tensor:
-    """Return the rigid motion nearest to `matrix` [4, 4]; removes the rounding of text files."""
-    left, _, right = torch.linalg.svd(matrix[:3, :3])
-    return make_rigid(left @ right, matrix[:3, 3])

@@ -17,13 +17,12 @@ from diffrender.readers.captures.lens_doubts import doubt_lenses
 from diffrender.readers.captures.normal_depth import is_depth_picture
 from diffrender.readers.captures.posed_capture import check_resolution, note_origin, read_views, usable_frames
 from diffrender.readers.captures.posed_images import PosedImage, far_origin, move_frames, problems_error, some
+from diffrender.readers.captures.poses import note_rounding
 from diffrender.readers.captures.transforms_frame import (
     NERFSTUDIO_DEPTH,
     NGP_DEPTH_UNIT,
-    ROUNDED,
     posed_image,
     resolve,
-    rounding_of,
 )
 from diffrender.scene.target_views import Views
 
@@ -73,12 +72,8 @@ def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[Posed
     problems += _duplicates(posed)
     if problems:
         raise problems_error(path, problems, len(frames))
-    rounding = [found for frame in frames if (found := rounding_of(frame["transform_matrix"])) > ROUNDED]
-    if rounding:
-        notes.append(
-            f"{len(rounding)} of its {len(frames)} transform matrices are rotations only to {max(rounding):.1g};"
-            " the nearest rotations are used"
-        )
+    matrices = [torch.tensor(frame["transform_matrix"], dtype=torch.float64) for frame in frames]
+    notes += note_rounding(matrices, "transform matrices")
     if "depth" in options.aovs:
         notes += _about_depths(content, posed)
     return usable_frames(path, posed, options, notes)
