@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import trimesh
 from PIL import Image
-from support.colmap_files import write_capture
+from support.colmap_files import write_capture, write_pictures
 from support.gltf_files import GltfBuilder
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
@@ -192,7 +192,15 @@ def _captures(folder: Path) -> dict[str, Case]:
         model = write_capture(folder / kind, kind) / "sparse" / "0"
         files = tuple(file for name in ("cameras", "images") for file in (model.glob(f"{name}.*")))
         cases[f"colmap {kind}"] = Case(model, files, (_read_capture,))
-    return cases
+    poses = np.eye(4)[None].repeat(2, 0)
+    arrays = {"images": ["0.png", "1.png"], "K": np.diag([9.0, 9, 1]), "cam_from_world": poses, "convention": "llff"}
+    np.savez(folder / "a.npz", **arrays, width=8)
+    listed = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in arrays.items()}
+    (folder / "a.json").write_text(json.dumps({**listed, "height": [6, 6]}))
+    rows = [np.concatenate([np.array([[0, 1, 0, 1, 6], [-1, 0, 0, 2, 8], [0, 0, 1, 3, 9]]).ravel(), [1, 9]])] * 2
+    llff = write_pictures(folder / "llff" / "images", {"0.png": 9, "1.png": 9}).with_name("poses_bounds.npy")
+    np.save(llff, rows)
+    return cases | {path.name: Case(path, (), (_read_capture,)) for path in (folder / "a.npz", folder / "a.json", llff)}
 
 
 def write_cases(folder: Path) -> dict[str, Case]:
