@@ -20,7 +20,8 @@ def quad_means(image: np.ndarray, corners: np.ndarray, valid: np.ndarray) -> tup
 
     image: [H, W, C] float32; the pixel in row i, column j covers x in j..j + 1, y in i..i + 1.
     corners: [h + 1, w + 1, 2] float64 (x, y); quadrilateral (i, j) has the corners i, i + 1 and j, j + 1, clockwise on
-        screen. valid: [h + 1, w + 1] bool; one with an invalid corner, mirrored, or larger than the image is empty.
+        screen. valid: [h + 1, w + 1] bool; one with a corner that is not valid or not finite, mirrored, or larger
+        than the image is empty.
 
     Returns the means [h, w, C] float32 over the part of each quadrilateral that is inside the image, 0 if none is, and
     [h, w, 2] float64: the area inside the image, and the whole area, in pixels of the image.
@@ -68,7 +69,7 @@ def _quad_means(start, end, image, corners, valid, means, areas):
                 row, column = i + (k % 4 >= 2), j + (k % 4 == 1 or k % 4 == 2)
                 xs[k], ys[k] = corners[row, column, 0], corners[row, column, 1]
             whole = 0.5 * ((xs[2] - xs[0]) * (ys[3] - ys[1]) - (xs[3] - xs[1]) * (ys[2] - ys[0]))
-            if not 0 < whole <= height * width:
+            if not 0 < whole <= height * width:  # also of NaN
                 continue
             areas[i, j, 1] = whole
             top, bottom = max(0.0, math.floor(ys.min())), min(float(height), math.ceil(ys.max()))

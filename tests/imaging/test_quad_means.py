@@ -69,3 +69,11 @@ def test_threads_do_not_matter():
         expected, _ = quad_means(IMAGE, corners, valid)
     with threads_to_kernels(3):
         assert (quad_means(IMAGE, corners, valid)[0] == expected).all()
+
+
+def test_corners_that_are_not_finite_are_no_quadrilateral():
+    for value in (np.nan, np.inf):
+        corners, valid = grid(2, 3, lambda x, y: (x * 5, y * 5))
+        corners[0, 0, 1] = value
+        means, areas = quad_means(IMAGE, corners, valid)
+        assert not areas[0, 0].any() and not means[0, 0].any() and (areas[..., 1] > 0).sum() == 5

@@ -59,9 +59,9 @@ class BrownConrady(LensDistortion):
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return c (x, y) plus the tangential terms."""
         r2 = x * x + y * y
-        radial = 1 + r2 * (self.k1 + r2 * (self.k2 + r2 * self.k3))
+        radial = _polynomial(r2, self.k1, self.k2, self.k3)
         if self.k4 or self.k5 or self.k6:
-            radial /= 1 + r2 * (self.k4 + r2 * (self.k5 + r2 * self.k6))
+            radial /= _polynomial(r2, self.k4, self.k5, self.k6)
         if not self.p1 and not self.p2:
             return x * radial, y * radial
         # x (c + 2 p1 y + 2 p2 x) + p2 r^2, and the same of y.
@@ -97,7 +97,7 @@ class Fisheye(LensDistortion):
         r = np.hypot(x, y)
         angle = np.arctan(r)
         t2 = angle * angle
-        bent = angle * (1 + t2 * (self.k1 + t2 * (self.k2 + t2 * (self.k3 + t2 * self.k4))))
+        bent = angle * _polynomial(t2, self.k1, self.k2, self.k3, self.k4)
         scale = np.divide(bent, r, out=np.ones_like(r), where=r > 1e-12)
         return x * scale, y * scale
 
@@ -110,6 +110,16 @@ class Fisheye(LensDistortion):
     def is_identity(self) -> bool:
         """Return False: no fisheye is a pinhole."""
         return False
+
+
+def _polynomial(s: np.ndarray, *coefficients: float) -> np.ndarray:
+    """Return 1 + c0 s + c1 s^2 + ..."""
+    result = np.zeros_like(s)
+    for coefficient in reversed(np.trim_zeros(coefficients, "b")):
+        result += coefficient
+        result *= s
+    result += 1
+    return result
 
 
 def _first_root(polynomial: Polynomial) -> float:

@@ -57,12 +57,12 @@ def _distortion(lens: Mapping[str, Any], projection: type[Projection], problems:
         model = "OPENCV_FISHEYE"
     known = CAMERA_MODELS.get(model) if isinstance(model, str) else None
     kind: type[LensDistortion] | None
-    if model is None or model == "OPENCV":
+    if projection is not Perspective:  # whose own coefficients are rendered, not undistorted
+        kind, accepted = None, projection.parameter_names()
+    elif model is None or model == "OPENCV":
         kind, accepted = BrownConrady, _UNNAMED
     elif known is not None:
         kind, accepted = known.lens, known.coefficients()
-    elif projection is not Perspective:
-        kind, accepted = None, projection.parameter_names()
     else:
         problems.append(
             f"camera_model {shorten(model)} is not supported; undistort the images to PINHOLE first (colmap"

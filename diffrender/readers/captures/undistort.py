@@ -47,7 +47,8 @@ def undistort(
     full_height, full_width = image.shape[:2]
     limit = lens.largest_radius()
     pixels = np.empty((height, width, image.shape[2]), np.float32)
-    areas = np.empty((height, width, 2))
+    weights = np.empty((height, width), np.float32)
+    shown = 0.0
     with np.errstate(all="ignore"):  # beyond the largest radius, which is not valid, and of numbers that make no sense
         # Corners of the pixels, as integers until the division: those of the image's edge are exact.
         x = (np.arange(width + 1) * full_width / width - center_x) / focal_x
@@ -55,17 +56,17 @@ def undistort(
         for start in range(0, height, ROWS):
             end = min(start + ROWS, height)
             corners_x, corners_y = np.meshgrid(x, y[start : end + 1])
-            valid = corners_x**2 + corners_y**2 <= limit**2
+            valid = x**2 + y[start : end + 1, None] ** 2 <= limit**2
             bent_x, bent_y = lens.distort(corners_x, corners_y)
             corners = np.stack([bent_x * focal_x + center_x, bent_y * focal_y + center_y], -1)
-            valid &= np.isfinite(corners).all(-1)
-            pixels[start:end], areas[start:end] = quad_means(image, corners, valid)
-    inside, whole = areas[..., 0], areas[..., 1]
-    weights = np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0)
+            pixels[start:end], areas = quad_means(image, corners, valid)
+            inside, whole = areas[..., 0], areas[..., 1]
+            weights[start:end] = np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0)
+            shown += float(inside.sum())
     # Rounding is not a part that is missing.
     weights[weights > 1 - 1e-6] = 1
-    lost = max(0.0, 1 - float(inside.sum()) / (full_height * full_width))
-    return Undistorted(torch.from_numpy(pixels), torch.from_numpy(weights.astype(np.float32)), lost)
+    lost = max(0.0, 1 - shown / (full_height * full_width))
+    return Undistorted(torch.from_numpy(pixels), torch.from_numpy(weights), lost)
 
 
 def undistort_loaded(
