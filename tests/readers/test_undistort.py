@@ -43,6 +43,9 @@ def test_points_are_where_opencv_has_them(lens, points, expected):
         (BrownConrady(p1=0.1), math.inf),
         (Fisheye(), math.inf),
         (Fisheye(k1=-0.2), math.tan(math.sqrt(1 / 0.6))),
+        (Fisheye(k2=-0.1), math.tan((1 / 0.5) ** (1 / 4))),
+        (Fisheye(k3=-0.02), math.tan((1 / 0.14) ** (1 / 6))),
+        (Fisheye(k4=-0.01), math.tan((1 / 0.09) ** (1 / 8))),
         (Fisheye(k1=-0.1), math.inf),  # 105 degrees
     ],
 )
@@ -94,11 +97,13 @@ def test_beyond_the_edge_of_the_photograph_nothing_is_known():
     assert lost < 1e-9  # all of the photograph is nearer to the middle
 
 
-def test_beyond_a_fold_nothing_is_known():
-    result = undistort(torch.ones(80, 100, 1), BrownConrady(k1=-2.0), (90.0, 90.0, 50.0, 40.0), 80, 100)
+@pytest.mark.parametrize("k1", [-2.0, -4.0])
+def test_beyond_a_fold_nothing_is_known(k1):
+    """With -4 the formula images what is far out a second time, turned by 180 degrees."""
+    result = undistort(torch.ones(80, 100, 1), BrownConrady(k1=k1), (90.0, 90.0, 50.0, 40.0), 80, 100)
     i, j = np.mgrid[:80, :100] + 0.5
     radius = np.hypot(i - 40, j - 50) / 90
-    fold = math.sqrt(1 / 6)
+    fold = math.sqrt(-1 / (3 * k1))
     assert not result.weights[radius > fold].any()
     assert bool((result.weights[radius < fold - 1.5 / 90] == 1).all())
     assert result.lost == pytest.approx(1 - math.pi * (90 * fold * 2 / 3) ** 2 / 8000, abs=0.02)
