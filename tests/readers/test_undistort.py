@@ -87,7 +87,7 @@ def test_a_fine_pattern_is_averaged_not_aliased():
 def test_beyond_the_edge_of_the_photograph_nothing_is_known():
     gray, mask = torch.full((80, 100, 3), 0.25), torch.ones(80, 100)
     rgb, mask, weights, lost = undistort_loaded(
-        gray, mask, BrownConrady(k1=0.3), (90.0, 90.0, 50.0, 40.0), 40, 50, (1, 0, 0)
+        gray, mask, None, BrownConrady(k1=0.3), (90.0, 90.0, 50.0, 40.0), 40, 50, (1, 0, 0)
     )
     assert weights is not None and mask is not None
     corner, middle = (0, 0), (20, 25)
@@ -95,6 +95,21 @@ def test_beyond_the_edge_of_the_photograph_nothing_is_known():
     assert rgb[corner].tolist() == [1, 0, 0] and mask[corner] == 0
     assert bool((rgb[weights > 0] == 0.25).all()) and bool((mask[weights > 0] == 1).all())
     assert lost < 1e-9  # all of the photograph is nearer to the middle
+
+
+def test_means_are_of_what_is_known():
+    """About half of the photograph is ignored, and holds garbage."""
+    known = torch.ones(80, 100)
+    known[:, 52:] = 0
+    photograph = torch.full((80, 100, 3), 0.25).where(known[..., None] > 0, torch.nan)
+    rgb, mask, weights, _ = undistort_loaded(
+        photograph, known.clone(), known, BrownConrady(k1=-0.1), (90.0, 90.0, 50.5, 40.0), 16, 20, (0, 1, 0)
+    )
+    assert weights is not None and mask is not None
+    torch.testing.assert_close(rgb[weights > 0], torch.full((160 + 16, 3), 0.25))
+    torch.testing.assert_close(mask, (weights > 0).float())
+    assert bool((rgb[weights == 0] == torch.tensor([0.0, 1.0, 0.0])).all())
+    assert 0.35 < float(weights[8, 10]) < 0.45 and bool((weights[:, :9] == 1).all())
 
 
 @pytest.mark.parametrize("k1", [-2.0, -4.0])
@@ -111,7 +126,7 @@ def test_beyond_a_fold_nothing_is_known(k1):
 
 def test_a_lens_that_shows_nothing_is_refused():
     with pytest.raises(DataError, match="shows nothing when it is undistorted"):
-        undistort_loaded(torch.ones(8, 8, 3), None, BrownConrady(k1=1e9), (9.0, 9.0, 4.0, 4.0), 8, 8, (0, 0, 0))
+        undistort_loaded(torch.ones(8, 8, 3), None, None, BrownConrady(k1=1e9), (9.0, 9.0, 4.0, 4.0), 8, 8, (0, 0, 0))
 
 
 def test_the_note_says_how_much_is_lost():

@@ -110,9 +110,9 @@ class _Loaded:
     size: tuple[int, int]
     rgb: Tensor
     mask: Tensor | None
+    weights: Tensor | None
     opaque: bool
-    weights: Tensor | None = None
-    lost: float = 0.0
+    lost: float
 
 
 def far_origin(frames: Sequence[PosedImage]) -> tuple[float, float, float]:
@@ -243,16 +243,16 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
         background = torch.tensor(list(options.background), dtype=torch.float32)
         rgb = rgb * mask[..., None] + background * (1 - mask[..., None])
     new_height, new_width = _fit_size(height, width, options.resolution)
-    lens = frame.intrinsics
+    lens, weights, lost = frame.intrinsics, None, 0.0
     if lens.distortion is not None:
-        rgb, bent_mask, weights, lost = undistort_loaded(
-            rgb, mask, lens.distortion, lens.resolved(width, height), new_height, new_width, options.background
+        rgb, mask, weights, lost = undistort_loaded(
+            rgb, mask, weights, lens.distortion, lens.resolved(width, height), new_height, new_width, options.background
         )
-        return _Loaded((width, height), rgb, bent_mask if options.use_masks else None, opaque, weights, lost)
-    rgb = resize_area(rgb[None], new_height, new_width)[0]
-    if mask is not None:
-        mask = resize_area(mask[None, :, :, None], new_height, new_width)[0, :, :, 0]
-    return _Loaded((width, height), rgb, mask if options.use_masks else None, opaque)
+    else:
+        rgb = resize_area(rgb[None], new_height, new_width)[0]
+        if mask is not None:
+            mask = resize_area(mask[None, :, :, None], new_height, new_width)[0, :, :, 0]
+    return _Loaded((width, height), rgb, mask if options.use_masks else None, weights, opaque, lost)
 
 
 def _mask(frame: PosedImage, image: ImageData, use_masks: bool) -> Tensor | None:

@@ -72,6 +72,7 @@ def undistort(
 def undistort_loaded(
     rgb: Tensor,
     mask: Tensor | None,
+    known: Tensor | None,
     lens: LensDistortion,
     intrinsics: tuple[float, ...],
     height: int,
@@ -80,19 +81,29 @@ def undistort_loaded(
 ) -> tuple[Tensor, Tensor | None, Tensor | None, float]:
     """Undistort a photograph [H, W, 3] with its mask [H, W], as `undistort` does.
 
-    Returns the photograph, `background` where it shows nothing; the mask, 0 there; the weights, None if it shows
-    everything; and the share of the photograph that is lost. Raises DataError if it shows nothing at all.
+    known: [H, W] how much of each of its pixels is known, None: all; means are of what is known.
+
+    Returns the photograph, `background` where nothing is known; the mask, 0 there; how much of each pixel is known,
+    None if all is; and the share of the photograph that is lost. Raises DataError if it shows nothing at all.
     """
     channels = rgb if mask is None else torch.cat([rgb, mask[..., None]], -1)
+    if known is not None:
+        # What is not known may be any number, also NaN.
+        channels = channels.where(known[..., None] > 0, 0.0) * known[..., None]
+        channels = torch.cat([channels, known[..., None]], -1)
     pixels, weights, lost = undistort(channels, lens, intrinsics, height, width)
     if not bool((weights > 0).any()):
         raise DataError(
             f"the image shows nothing when it is undistorted: {lens} bends all of it away; correct the coefficients of"
             " the lens, its focal lengths and its principal point, which are in pixels of the image on disk"
         )
+    if known is not None:
+        share = pixels[..., -1]
+        pixels = pixels[..., :-1] / share.clamp_min(1e-12)[..., None]
+        weights = weights * share
     rgb = pixels[..., :3].where(weights[..., None] > 0, torch.tensor(list(background), dtype=pixels.dtype))
-    known = None if bool((weights == 1).all()) else weights
-    return rgb, None if mask is None else pixels[..., 3], known, lost
+    mask = None if mask is None else pixels[..., 3].where(weights > 0, 0.0)
+    return rgb, mask, None if bool((weights == 1).all()) else weights, lost
 
 
 def note_undistorted(lost: Sequence[float], n_images: int) -> list[str]:
