@@ -37,6 +37,7 @@ _HOME = {
     "read_mesh_parts": "diffrender.readers.meshes.read_mesh",
     "read_image": "diffrender.readers.images.image",
     "read_transforms": "diffrender.readers.captures.transforms_json",
+    "read_capture": "diffrender.readers.captures",
     "CaptureOptions": "diffrender.readers.captures.capture",
     "write_glb": "diffrender.writers.gltf.scene",
     "GlbObject": "diffrender.writers.gltf.scene",

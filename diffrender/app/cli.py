@@ -191,7 +191,8 @@ def compare(
 @app.command()
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="Mesh file, or capture: a folder or its transforms.json.", metavar="FILE")
+        Path,
+        typer.Argument(help="Mesh file, or capture: a folder, or its file (transforms.json, .npz).", metavar="FILE"),
     ],
 ) -> None:
     """Show what a mesh file or a capture holds, what is used of it, and what is wrong with it."""

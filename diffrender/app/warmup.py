@@ -20,6 +20,8 @@ from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.ops.total_variation import total_variation
+from diffrender.readers.captures.lens_distortion import BrownConrady
+from diffrender.readers.captures.undistort import undistort
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -72,7 +74,7 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
 
 
 def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
-    """Remesh a ball, measure it, sample a texture, interpolate a value, compare colours, and smooth texels."""
+    """Remesh a ball, measure it, sample and smooth a texture, interpolate a value, undistort and compare images."""
     ball = icosphere(0)
     remesh(*ball, target_length=0.5)
     triangles = Triangles(*ball)
@@ -81,6 +83,7 @@ def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
     weld_corners(ball.faces, torch.zeros(*ball.faces.shape, 2, dtype=dtype))
     _sample_texture(dtype)
     _interpolate(dtype)
+    undistort(torch.zeros(2, 2, 3), BrownConrady(k1=0.1), (2.0, 2.0, 1.0, 1.0), 1, 1)
     rgba, image = torch.zeros(1, 2, 2, 4, dtype=dtype, requires_grad=True), torch.ones(1, 2, 2, 3, dtype=dtype)
     for weights in (None, image[..., 0].contiguous()):
         compare_colors(rgba, image, weights=weights)[0].sum().backward()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.colmap_files import write_capture as write_colmap
 
 from diffrender.errors import DataError
 from diffrender.readers.captures import CAPTURE_READERS, read_capture
@@ -35,7 +36,9 @@ def test_each_path_is_claimed_by_one_reader_at_most(tmp_path: Path) -> None:
     paths = {tmp_path / "cameras.json": 1, tmp_path: 0, tmp_path / "a.png": 0}
     for path, expected in paths.items():
         assert sum(reader.claims(path) for reader in CAPTURE_READERS) == expected, path
-    assert [reader.claims(write_photometric_stereo(tmp_path)) for reader in CAPTURE_READERS] == [True, False]
+    folders = (write_photometric_stereo(tmp_path), write_colmap(tmp_path / "photographs"))
+    for folder in folders:
+        assert sum(reader.claims(folder) for reader in CAPTURE_READERS) == 1, folder
 
 
 def test_views_of_transforms_are_held_out_unless_the_capture_sets_some_apart(tmp_path: Path) -> None:

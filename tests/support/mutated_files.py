@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import trimesh
 from PIL import Image
+from support.colmap_files import write_capture, write_pictures
 from support.gltf_files import GltfBuilder
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
@@ -50,7 +51,7 @@ WORDS += [struct.pack("<f", word) for word in (1e38, np.nan, np.inf)]
 
 
 class Case(NamedTuple):
-    """Files that belong together. path: what is read. others: what else is mutated. read: their readers."""
+    """Files that belong together. path: what is read, a file or a folder. others: what else is mutated."""
 
     path: Path
     others: tuple[Path, ...]
@@ -185,8 +186,21 @@ def _captures(folder: Path) -> dict[str, Case]:
         frames.append({"file_path": f"{index}.png", "transform_matrix": matrix, "exposure": 0.5})
     top = {"fl_x": 10.0, "fl_y": 12.0, "cx": 4.5, "cy": 2.5, "w": 8, "h": 6, "aabb": [[-1, -1, -1], [1, 1, 1]]}
     path = folder / "transforms.json"
-    path.write_text(json.dumps({**top, "camera_model": "OPENCV", "frames": frames}))
-    return {"transforms.json": Case(path, (folder / "0.png",), (_read_capture,))}
+    path.write_text(json.dumps({**top, "camera_model": "OPENCV", "k1": 0.1, "frames": frames}))
+    cases = {"transforms.json": Case(path, (folder / "0.png",), (_read_capture,))}
+    for kind in ("text", "binary"):
+        model = write_capture(folder / kind, kind) / "sparse" / "0"
+        files = tuple(file for name in ("cameras", "images") for file in (model.glob(f"{name}.*")))
+        cases[f"colmap {kind}"] = Case(model, files, (_read_capture,))
+    poses = np.eye(4)[None].repeat(2, 0)
+    arrays = {"images": ["0.png", "1.png"], "K": np.diag([9.0, 9, 1]), "cam_from_world": poses, "convention": "llff"}
+    np.savez(folder / "a.npz", **arrays, width=8)
+    listed = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in arrays.items()}
+    (folder / "a.json").write_text(json.dumps({**listed, "height": [6, 6]}))
+    rows = [np.concatenate([np.array([[0, 1, 0, 1, 6], [-1, 0, 0, 2, 8], [0, 0, 1, 3, 9]]).ravel(), [1, 9]])] * 2
+    llff = write_pictures(folder / "llff" / "images", {"0.png": 9, "1.png": 9}).with_name("poses_bounds.npy")
+    np.save(llff, rows)
+    return cases | {path.name: Case(path, (), (_read_capture,)) for path in (folder / "a.npz", folder / "a.json", llff)}
 
 
 def write_cases(folder: Path) -> dict[str, Case]:
@@ -262,7 +276,7 @@ def read_mutants(folder: Path, count: int, seed: int, names: list[str]) -> list[
     for number in range(count):
         name = rng.choice(names or list(cases))
         case = cases[name]
-        victim = rng.choice((case.path, case.path, *case.others))
+        victim = rng.choice((case.path, case.path, *case.others) if case.path.is_file() else case.others)
         read = rng.choice(case.read)
         original = victim.read_bytes()
         victim.write_bytes(mutate(original, rng))

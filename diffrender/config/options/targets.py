@@ -58,7 +58,10 @@ class SyntheticOptions(SceneParts):
 class TargetsOptions(Strict):
     """The images that the scene is fitted to: `path` or `synthetic`."""
 
-    path: FileOrFolder | None = option(None, "a folder with transforms.json, or such a file")
+    path: FileOrFolder | None = option(
+        None,
+        "a folder with transforms.json, a COLMAP model (sparse/0) or LLFF's poses_bounds.npy; or a file of matrices",
+    )
     synthetic: SyntheticOptions | None = option(None, "a target scene, rendered on the fly")
     resolution: PositiveInt | None = option(
         None, f"long side in pixels; if omitted: the images' own, or {SYNTHETIC_RESOLUTION} for `synthetic`"

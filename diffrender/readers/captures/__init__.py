@@ -8,11 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffrender.errors import DataError
-from diffrender.readers.captures import photometric_stereo, transforms_json
+from diffrender.readers.captures import colmap, llff, matrices, photometric_stereo, transforms_json
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
 
-# The first that claims a path reads it.
-CAPTURE_READERS: tuple[CaptureReader, ...] = (photometric_stereo.READER, transforms_json.READER)
+# The first that claims a path reads it: LLFF's poses are made from COLMAP's cameras, and lack their lenses.
+CAPTURE_READERS: tuple[CaptureReader, ...] = (
+    photometric_stereo.READER,
+    matrices.READER,
+    transforms_json.READER,
+    colmap.READER,
+    llff.READER,
+)
 
 
 def read_capture(path: str | Path, options: CaptureOptions) -> Capture:

@@ -62,7 +62,7 @@ class CaptureReader:
     """A format of captures.
 
     accepts: the format in words, for messages: "a folder with ...".
-    claims: whether a path (which may not exist) is of this format, from names alone.
+    claims: whether a path (which may not exist) is of this format, from names and the keys of a JSON.
     read: reads a path that it claims. Raises DataError that lists everything that is wrong.
     """
 

@@ -49,6 +49,11 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
     path = frame.aov_paths.get(name)
     if path is None:
         raise DataError(f"has no {name}_path, which loss.{name} needs; give it a .npy file, or remove loss.{name}")
+    if frame.intrinsics.distortion is not None:
+        raise DataError(
+            f"{path}: belongs to an image with lens distortion, which is undistorted, but files of {name} are not;"
+            f" undistort both first, or remove loss.{name}"
+        )
     values = _values(path, name)
     channels = CAPTURED_AOVS[name].channels
     if channels == 1 and values.ndim == 2:

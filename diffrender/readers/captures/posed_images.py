@@ -18,6 +18,8 @@ from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.canvas import boxes_on_canvas, describe_sizes, put_on_canvas
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.ignored import describe_ignored, find_ignored, read_weights
+from diffrender.readers.captures.lens_distortion import LensDistortion
+from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
 from diffrender.readers.images.image import read_image
 from diffrender.readers.images.image_data import ImageData
 from diffrender.readers.images.masks import read_mask
@@ -39,6 +41,7 @@ class Intrinsics:
 
     projection: the kind of projection; for parallel rays, focal lengths are pixels per world unit.
     parameters: the numbers of the lens by name; all that `projection` has.
+    distortion: of the photograph, which is undistorted when it is read; None if it has none.
     """
 
     focal_x_px: float | None = None
@@ -49,6 +52,7 @@ class Intrinsics:
     center_y_px: float | None = None
     projection: type[Projection] = Perspective
     parameters: Mapping[str, float] = field(default_factory=dict)
+    distortion: LensDistortion | None = None
 
     def resolved(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Return focal lengths x, y and centre x, y in pixels for an image of this size.
@@ -79,6 +83,7 @@ class PosedImage:
     ignore_paths: pictures that are white where the image shows nothing of the scene.
     mask_white: the value, of 255, of the object in the mask file.
     aov_paths: the files of its "normal" and "depth", if there are any. depth_unit: of the depths, in world units.
+    turn: what to do with an image that its camera marks to be turned, as in readers.images.image.
     exposure, white_balance: in stops, and [3] gains, as in scene.cameras; None if the capture omits them.
     """
 
@@ -94,6 +99,7 @@ class PosedImage:
     mask_white: int = 255
     aov_paths: Mapping[str, Path] = field(default_factory=dict)
     depth_unit: float = 1.0
+    turn: bool | None = None
     exposure: float | None = None
     white_balance: tuple[float, ...] | None = None
 
@@ -102,7 +108,7 @@ class PosedImage:
 class _Loaded:
     """An image after reading: its full size (width, height), and its pixels at the requested size.
 
-    weights: [h, w] how much of each pixel is known; None: all.
+    weights: [h, w] how much of each pixel is known; None: all. lost: the share of the photograph outside the image.
     """
 
     size: tuple[int, int]
@@ -110,6 +116,7 @@ class _Loaded:
     mask: Tensor | None
     weights: Tensor | None
     opaque: bool
+    lost: float
 
 
 def far_origin(frames: Sequence[PosedImage]) -> tuple[float, float, float]:
@@ -156,7 +163,7 @@ def read_posed_images(
     detail there is room for.
     source: the file that lists the frames, for messages.
     options: images are shrunk by exact area means in linear light of what is not ignored; without masks, transparency
-        still shows the background. Its AOVs are left to the caller.
+        still shows the background. Its AOVs are left to the caller. Distorted photographs are undistorted.
     notes: gets what was changed or is doubtful.
     Raises one DataError that lists everything that is wrong with all the images.
     """
@@ -180,13 +187,16 @@ def read_posed_images(
         raise problems_error(source, problems, len(frames))
 
     images = [image for _, image in good]
+    notes += note_undistorted(
+        [image.lost for frame, image in good if frame.intrinsics.distortion is not None], len(frames)
+    )
     boxes, height, width = boxes_on_canvas([(len(image.rgb), len(image.rgb[0])) for image in images])
     is_padded = bool((boxes[:, 2:] != boxes.new_tensor([height, width])).any())
     sizes = [image.size for image in images]
     if len(set(sizes)) > 1:
         notes.append(describe_sizes(sizes, height, width))
         notes += _doubt_shared_lenses(good)
-    notes += describe_ignored([image.weights for image in images])
+    notes += describe_ignored([image.weights if frame.ignore_paths else None for frame, image in good])
     place = partial(put_on_canvas, boxes=boxes, height=height, width=width)
     is_known = not is_padded and all(image.weights is None for image in images)
     known = [torch.ones(image.rgb.shape[:2]) if image.weights is None else image.weights for image in images]
@@ -204,13 +214,13 @@ def read_posed_images(
 def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:
     """Return one error for everything that is wrong with what `source` lists; what several frames share is said once.
 
-    problems: each with the frame it is about, "place: what", or about all. Of what is said of a file of each frame,
-        "place: path: what", the first file is named; of many that remain, the first are told.
+    problems: each with the frame, image or row it is about, "place: what", or about all. Of what is said of a file of
+        each frame, "place: path: what", the first file is named; of many that remain, the first are told.
     """
     places: dict[str, list[str]] = {}
     files: dict[str, str] = {}
     for problem in problems:
-        is_of_frame = problem.startswith("frame ") and "): " in problem
+        is_of_frame = problem.startswith(("frame ", "image ", "row ")) and "): " in problem
         place, colon, what = problem.partition("): ") if is_of_frame else ("", "", problem)
         file, _, about_file = what.partition(": ")
         if is_of_frame and about_file and (Path(file).is_absolute() or Path(file).exists()):
@@ -240,7 +250,7 @@ def load_or_note(frame: PosedImage, problems: list[str], load: Callable[[], T]) 
 
 
 def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
-    image = read_image(frame.image_path)
+    image = read_image(frame.image_path, frame.turn)
     height, width = image.rgb.shape[:2]
     for what, stated, found in (("w", frame.stated_width, width), ("h", frame.stated_height, height)):
         if stated is not None and stated != found:
@@ -256,13 +266,19 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
         background = torch.tensor(list(options.background), dtype=torch.float32)
         rgb = rgb * mask[..., None] + background * (1 - mask[..., None])
     new_height, new_width = _fit_size(height, width, options.resolution)
-    counted = None if weights is None else weights[None]
-    rgb = resize_area(rgb[None], new_height, new_width, counted)[0]
-    if mask is not None:
-        mask = resize_area(mask[None, :, :, None], new_height, new_width, counted)[0, :, :, 0]
-    if weights is not None:
-        weights = resize_area(weights[None, :, :, None], new_height, new_width)[0, :, :, 0]
-    return _Loaded((width, height), rgb, mask if options.use_masks else None, weights, opaque)
+    lens, lost = frame.intrinsics, 0.0
+    if lens.distortion is not None:
+        rgb, mask, weights, lost = undistort_loaded(
+            rgb, mask, weights, lens.distortion, lens.resolved(width, height), new_height, new_width, options.background
+        )
+    else:
+        counted = None if weights is None else weights[None]
+        rgb = resize_area(rgb[None], new_height, new_width, counted)[0]
+        if mask is not None:
+            mask = resize_area(mask[None, :, :, None], new_height, new_width, counted)[0, :, :, 0]
+        if weights is not None:
+            weights = resize_area(weights[None, :, :, None], new_height, new_width)[0, :, :, 0]
+    return _Loaded((width, height), rgb, mask if options.use_masks else None, weights, opaque, lost)
 
 
 def _mask(frame: PosedImage, image: ImageData, use_masks: bool, weights: Tensor | None) -> Tensor | None:

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
-from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, check_rigid, invert_rigid, make_rigid
+from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, invert_rigid
+from diffrender.readers.captures.json_values import is_number, matrix_of, number_of, shorten
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS, is_depth_picture
-from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
-from diffrender.scene.projections import PROJECTIONS
-from diffrender.scene.projections.perspective import Perspective
+from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.poses import rigid_pose
+from diffrender.readers.captures.transforms_lens import intrinsics_of, size_of
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", ".JPEG", ".EXR")
-# Camera models that are pinholes if all their distortion is zero.
-_UNDISTORTED = dict.fromkeys(("SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL"), Perspective)
-_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 NERFSTUDIO_DEPTH = "depth_file_path"  # depth in thousandths of the world's unit
 NGP_DEPTH_UNIT = "integer_depth_scale"  # of pictures of depth, in the world's unit
 LARGEST_EXPOSURE_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
-# How far R R^T may be from the identity: files are often rounded to three digits. `_nearest_rigid` removes it; from
-# ROUNDED on it is worth a note.
-_RIGID_TOLERANCE, ROUNDED = 5e-3, 2e-4
 
 
 def posed_image(
@@ -49,15 +43,15 @@ def posed_image(
     own: list[str] = []
     # A frame's own value comes before the one for all frames.
     lens = {**{key: value for key, value in content.items() if key != "frames"}, **frame}
-    intrinsics = _intrinsics(lens, own)
-    width, height = _size(lens, "w", own), _size(lens, "h", own)
+    intrinsics = intrinsics_of(lens, own)
+    width, height = size_of(lens, "w", own), size_of(lens, "h", own)
     cam_from_world = _cam_from_world(frame.get("transform_matrix"), own)
     mask_path, ignore_path = frame.get("mask_path"), frame.get("ignore_path")
     for key, value in (("mask_path", mask_path), ("ignore_path", ignore_path)):
         if value is not None and not isinstance(value, str):
             own.append(f"{key} must be a path, got {shorten(value)}")
     aov_paths, depth_unit = {}, 1.0
-    unit_of_pictures = _number(lens, NGP_DEPTH_UNIT, 0, math.inf, own)
+    unit_of_pictures = number_of(lens, NGP_DEPTH_UNIT, 0, math.inf, own)
     for name in CAPTURED_AOVS:
         key = f"{name}_path"
         if name == "depth" and frame.get(key) is None and frame.get(NERFSTUDIO_DEPTH) is not None:
@@ -96,12 +90,6 @@ def resolve(folder: Path, name: str) -> Path:
     return folder / name.replace("\\", "/") if "\\" in name and not os.path.exists(plain) else plain
 
 
-def rounding_of(matrix: Any) -> float:
-    """Return the largest difference of R R^T from the identity, R the rotation of a valid `transform_matrix`."""
-    rotation = torch.tensor(matrix, dtype=torch.float64)[:3, :3]
-    return float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
-
-
 def _with_suffix(path: Path) -> Path:
     """Return `path`, or the image that it names without a suffix, as NeRF-synthetic does."""
     if os.path.isfile(path):  # False also for what cannot be a name
@@ -111,57 +99,9 @@ def _with_suffix(path: Path) -> Path:
     return next((candidate for candidate in candidates if os.path.isfile(candidate)), path)
 
 
-def _intrinsics(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:
-    model = lens.get("camera_model", "PINHOLE")
-    projection = (_UNDISTORTED | PROJECTIONS).get(model) if isinstance(model, str) else None
-    if projection is None:
-        problems.append(f"camera_model {shorten(model)} is not supported; undistort the images to PINHOLE first")
-        projection = Perspective
-    if lens.get("is_fisheye"):
-        problems.append("is_fisheye is not supported; undistort the images to PINHOLE first")
-    names = projection.parameter_names()
-    bent = [f"{key} = {lens[key]}" for key in _DISTORTION if key not in names and key in lens and lens[key] != 0]
-    if bent:
-        problems.append(
-            f"lens distortion is not supported, found {', '.join(bent)}; undistort the images first"
-            " (colmap image_undistorter, or ns-process-data) and remove these keys"
-        )
-    result = Intrinsics(
-        focal_x_px=_number(lens, "fl_x", 0, math.inf, problems),
-        focal_y_px=_number(lens, "fl_y", 0, math.inf, problems),
-        fov_x_rad=_number(lens, "camera_angle_x", 0, math.pi, problems),
-        fov_y_rad=_number(lens, "camera_angle_y", 0, math.pi, problems),
-        center_x_px=_number(lens, "cx", -math.inf, math.inf, problems),
-        center_y_px=_number(lens, "cy", -math.inf, math.inf, problems),
-        projection=projection,
-        parameters={name: _number(lens, name, -math.inf, math.inf, problems) or 0.0 for name in names},
-    )
-    if not any(key in lens for key in ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y")):
-        problems.append("no focal length; give fl_x (pixels) or camera_angle_x (radians), for all frames or for each")
-    return result
-
-
-def _number(lens: Mapping[str, Any], key: str, low: float, high: float, problems: list[str]) -> float | None:
-    """Return lens[key] as a number strictly between low and high; None if it is absent."""
-    if key not in lens:
-        return None
-    value = lens[key]
-    if _is_number(value) and low < value < high:
-        return float(value)
-    expected = "a finite number" if low == -math.inf else f"a number above {low:g}"
-    if low == 0 and high == math.pi:
-        expected = "an angle in radians between 0 and pi"
-    problems.append(f"{key} must be {expected}, got {shorten(value)}")
-    return None
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _exposure(frame: Mapping[str, Any], problems: list[str]) -> float | None:
     value = frame.get("exposure")
-    if _is_number(value) and -LARGEST_EXPOSURE_STOPS <= value <= LARGEST_EXPOSURE_STOPS:
+    if is_number(value) and -LARGEST_EXPOSURE_STOPS <= value <= LARGEST_EXPOSURE_STOPS:
         return float(value)
     if value is not None:
         problems.append(
@@ -182,50 +122,13 @@ def _white_balance(frame: Mapping[str, Any], problems: list[str]) -> tuple[float
     return None
 
 
-def _size(lens: Mapping[str, Any], key: str, problems: list[str]) -> int | None:
-    value = _number(lens, key, 0, math.inf, problems)
-    if value is not None and value != round(value):
-        problems.append(f"{key} must be a whole number of pixels, got {value}")
-        return None
-    return None if value is None else round(value)
-
-
 def _cam_from_world(value: Any, problems: list[str]) -> Tensor | None:
     matrix = matrix_of(value, (3, 4), 4)
     if matrix is None:
         problems.append(f"transform_matrix must be 4 rows of 4 numbers (or 3 of 4), got {shorten(value)}")
         return None
-    if len(matrix) == 3:
-        matrix = torch.cat([matrix, matrix.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
     try:
-        check_rigid("", "transform_matrix", matrix, _RIGID_TOLERANCE)
+        return invert_rigid(rigid_pose("transform_matrix", matrix) @ OPENCV_FROM_OPENGL)
     except ShapeError as error:
         problems.append(str(error).removeprefix(": "))
         return None
-    return invert_rigid(_nearest_rigid(matrix) @ OPENCV_FROM_OPENGL)
-
-
-def _nearest_rigid(matrix: Tensor) -> Tensor:
-    """Return the rigid motion nearest to `matrix` [4, 4]; removes the rounding of text files."""
-    left, _, right = torch.linalg.svd(matrix[:3, :3])
-    return make_rigid(left @ right, matrix[:3, 3])
-
-
-def matrix_of(value: Any, n_rows: Sequence[int], n_columns: int) -> Tensor | None:
-    """Return `value` as a float64 matrix with one of these numbers of rows; None if it is something else."""
-    if not isinstance(value, list) or len(value) not in n_rows:
-        return None
-    for row in value:
-        if not isinstance(row, list) or len(row) != n_columns:
-            return None
-        if not all(_is_number(entry) for entry in row):
-            return None
-    return torch.tensor(value, dtype=torch.float64)
-
-
-def shorten(value: Any) -> str:
-    """Return `value` as JSON for messages, cut if it is long."""
-    if value is None:
-        return "nothing"
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,17 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
+from diffrender.readers.captures.json_values import matrix_of, shorten
 from diffrender.readers.captures.lens_doubts import doubt_lenses
-from diffrender.readers.captures.normal_depth import is_depth_picture, read_aov
-from diffrender.readers.captures.posed_images import (
-    PosedImage,
-    far_origin,
-    move_frames,
-    problems_error,
-    read_posed_images,
-    some,
-    with_mask_white,
-)
+from diffrender.readers.captures.normal_depth import is_depth_picture
+from diffrender.readers.captures.posed_capture import check_resolution, note_origin, read_views, usable_frames
+from diffrender.readers.captures.posed_images import PosedImage, far_origin, move_frames, problems_error, some
+from diffrender.readers.captures.poses import note_rounding
 from diffrender.readers.captures.transforms_frame import (
     NERFSTUDIO_DEPTH,
     NGP_DEPTH_UNIT,
-    ROUNDED,
-    matrix_of,
     posed_image,
     resolve,
-    rounding_of,
-    shorten,
 )
 from diffrender.scene.target_views import Views
 
@@ -56,9 +46,10 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     `integer_depth_scale`) or nerfstudio's `depth_file_path` (PNG of 16 bits or .npy, in thousandths of the world's
     unit). Per frame or once for all: `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`,
     `camera_angle_y` in radians. `camera_model` is a name in scene.projections.PROJECTIONS, whose parameters are beside
-    the focal lengths; with "ORTHOGRAPHIC", `fl_x` and `fl_y` are pixels per world unit. A frame may have its
-    `exposure`, -20..20 stops, and its `white_balance`, gains of R, G and B above 0 (see scene.cameras). Distortion that
-    the camera model does not have must be zero.
+    the focal lengths; with "ORTHOGRAPHIC", `fl_x` and `fl_y` are pixels per world unit; or one of
+    CAMERA_MODELS, of which `k1` to `k6`, `p1` and `p2` are the coefficients: distorted images are undistorted.
+    `is_fisheye` means OPENCV_FISHEYE. A frame may have its `exposure`, -20..20 stops, and its `white_balance`, gains of
+    R, G and B above 0 (see scene.cameras).
 
     Raises one DataError with everything that is wrong, each entry with its frame, the value and what it must be.
 
@@ -66,13 +57,12 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     """
     options = options or CaptureOptions()
     path = find_transforms(path)
-    return _read_views(path, _frames(path, options, []), options, [])
+    return read_views(path, _frames(path, options, []), options)
 
 
 def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[PosedImage]:
     """Return the frames of the file `path`, checked but for their images; adds to `notes`. Raises DataError."""
-    if options.resolution is not None and options.resolution < 1:
-        raise DataError(f"{path}: resolution must be at least 1 pixel, got {options.resolution}")
+    check_resolution(path, options)
     content = _read_json(path)
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames:
@@ -83,21 +73,11 @@ def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[Posed
     problems += _duplicates(posed)
     if problems:
         raise problems_error(path, problems, len(frames))
-    rounding = [found for frame in frames if (found := rounding_of(frame["transform_matrix"])) > ROUNDED]
-    if rounding:
-        notes.append(
-            f"{len(rounding)} of its {len(frames)} transform matrices are rotations only to {max(rounding):.1g};"
-            " the nearest rotations are used"
-        )
+    matrices = [torch.tensor(frame["transform_matrix"], dtype=torch.float64) for frame in frames]
+    notes += note_rounding(matrices, "transform matrices")
     if "depth" in options.aovs:
         notes += _about_depths(content, posed)
-    lost = [frame.name for frame in posed if not frame.image_path.is_file()]
-    if lost and options.skip_missing:
-        if len(lost) == len(posed):
-            raise DataError(f"{path}: none of its {len(lost)} images exists; the first is {posed[0].image_path}")
-        notes.append(f"{len(lost)} of its {len(posed)} images do not exist and are skipped: {some(lost)}")
-        posed = [frame for frame in posed if frame.image_path.is_file()]
-    return _short_names(with_mask_white(posed, notes) if options.use_masks else posed)
+    return usable_frames(path, posed, options, notes)
 
 
 def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> list[str]:
@@ -110,11 +90,6 @@ def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> li
         return []
     count = f"its {len(pictures)} pictures of depth"
     return [f"{count} are taken in whole units of the world; if they are not, state {NGP_DEPTH_UNIT}"]
-
-
-def _read_views(path: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str]) -> Views:
-    views = read_posed_images(path, frames, options, notes)
-    return replace(views, aovs={name: read_aov(path, frames, views, name) for name in options.aovs})
 
 
 def read_aabb(path: str | Path) -> Tensor | None:
@@ -156,27 +131,23 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     origin = far_origin(frames)
     frames, aabb = move_frames(frames, origin), _read_aabb(file, origin)
     if any(origin):
-        notes.append(f"its cameras are far from the world's origin; the fit takes place about {_point(origin)}")
+        notes.append(note_origin(origin))
     split = _split_by_names(file, frames, notes)
     if split is not None:
         train, test = split
-        views = _read_views(file, train, options, notes)
+        views = read_views(file, train, options, notes)
         notes += doubt_lenses(train, views)
-        return Capture(views, False, lambda: _read_views(file, test, options, []), aabb, origin, tuple(notes))
-    views = _read_views(file, frames, options, notes)
+        return Capture(views, False, lambda: read_views(file, test, options), aabb, origin, tuple(notes))
+    views = read_views(file, frames, options, notes)
     notes += doubt_lenses(frames, views)
     other = file.with_name(TEST)
     if file.name == TRAIN and other.is_file():
 
         def read_heldout() -> Views:
-            return _read_views(other, move_frames(_frames(other, options, []), origin), options, [])
+            return read_views(other, move_frames(_frames(other, options, []), origin), options)
 
         return Capture(views, False, read_heldout, aabb, origin, tuple(notes))
     return Capture(views, aabb=aabb, origin=origin, notes=tuple(notes))
-
-
-def _point(origin: tuple[float, float, float]) -> str:
-    return f"({', '.join(f'{value:.6g}' for value in origin)})"
 
 
 def _split_by_names(
@@ -226,14 +197,6 @@ def _duplicates(frames: Sequence[PosedImage]) -> list[str]:
         if earlier is not frame:
             problems.append(f"{frame.place}: the same image as {earlier.place}; remove one of the two")
     return problems
-
-
-def _short_names(frames: Sequence[PosedImage]) -> list[PosedImage]:
-    """Name the frames by the stems of their files, or by their paths if stems repeat."""
-    stems = [frame.image_path.stem for frame in frames]
-    if len(set(stems)) < len(stems):
-        stems = [frame.name.removeprefix("./") for frame in frames]
-    return [replace(frame, name=stem) for frame, stem in zip(frames, stems, strict=True)]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

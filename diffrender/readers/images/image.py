@@ -28,12 +28,14 @@ _MOST_BYTES_PER_BYTE = 1032
 _LEAST_BITS = {"RGB": 24, "RGBA": 32, "LA": 16}
 
 
-def read_image(path: str | Path) -> ImageData:
+def read_image(path: str | Path, turn: bool | None = None) -> ImageData:
     """Read an image file as linear colours and transparency.
 
     path: a file of any format that Pillow opens, of 8 bits per channel, or OpenEXR, Radiance HDR, or PNG or TIFF with
         more bits, which need the package OpenImageIO. Gray, palette and transparent files of every kind are
         understood.
+    turn: whether the pixels of a photograph that its camera marks to be turned are turned, or taken as they are stored;
+        None refuses such a file.
 
     Returns ImageData: `rgb` [H, W, 3] float32 in linear light, row 0 at the top, and `alpha` [H, W] in 0..1, or None
     if the file has no transparency. Integer files are decoded from sRGB; OpenEXR and Radiance HDR files are linear, and
@@ -45,7 +47,7 @@ def read_image(path: str | Path) -> ImageData:
         rgb, alpha = read_image("photo.png")
     """
     path = existing_file(Path(path))
-    return read_hdr_image(path) if has_high_bit_depth(path) else image_from_pillow(open_picture(path))
+    return read_hdr_image(path) if has_high_bit_depth(path) else image_from_pillow(open_picture(path, turn))
 
 
 def image_from_pillow(picture: Image.Image) -> ImageData:
@@ -116,12 +118,36 @@ def _check_size(picture: Image.Image, n_bytes: int, name: str) -> None:
         )
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Decode an image file of 8 bits per channel whose pixels are stored upright. Raises DataError for any other."""
+def stored_and_turned_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Return (width, height) of an image as it is stored and as its camera marks it to be turned, without decoding it.
+
+    None if Pillow does not know the file, or it is damaged: reading it will say how.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            # From 5 on, width and height are exchanged.
+            is_on_its_side = picture.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+    except Exception:
+        return None
+    return (width, height), (height, width) if is_on_its_side else (width, height)
+
+
+def open_picture(path: Path, turn: bool | None = None) -> Image.Image:
+    """Decode an image file of 8 bits per channel whose pixels are stored upright, or of which `turn` says what to do.
+
+    Raises DataError for any other.
+    """
     picture = decode_picture(path, str(path))
     if picture.mode.startswith(("I", "F")):
         raise DataError(f"{path}: has more than 8 bits per channel (Pillow mode {picture.mode}); save it with 8 bits")
-    if picture.getexif().get(_EXIF_ORIENTATION) not in (None, 0, 1):
+    if picture.getexif().get(_EXIF_ORIENTATION) not in (None, 0, 1) and turn is not False:
+        if turn:
+            from PIL import ImageOps
+
+            return ImageOps.exif_transpose(picture)
         raise DataError(
             f"{path}: has an EXIF orientation, which some programs apply and others ignore, so its pixels may not match"
             " the camera; rotate the pixels and remove the tag (mogrify -auto-orient)"

@@ -1,0 +1,86 @@
+"""What readers of posed images share: images that are missing, worlds far away, notes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from diffrender.errors import DataError
+from diffrender.readers.captures.capture import Capture, CaptureOptions
+from diffrender.readers.captures.lens_doubts import doubt_lenses
+from diffrender.readers.captures.normal_depth import read_aov
+from diffrender.readers.captures.posed_images import (
+    PosedImage,
+    far_origin,
+    move_frames,
+    read_posed_images,
+    some,
+    with_mask_white,
+)
+from diffrender.scene.target_views import Views
+
+
+def read_posed_capture(
+    source: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: Sequence[str] = ()
+) -> Capture:
+    """Read the images of `frames`, none of which the capture holds out itself.
+
+    source: the file that lists them. notes: what is told already. Raises DataError.
+    """
+    told = list(notes)
+    check_resolution(source, options)
+    usable = usable_frames(source, frames, options, told)
+    origin = far_origin(usable)
+    if any(origin):
+        told.append(note_origin(origin))
+    usable = move_frames(usable, origin)
+    views = read_views(source, usable, options, told)
+    told += doubt_lenses(usable, views)
+    return Capture(views, origin=origin, notes=tuple(told))
+
+
+def check_resolution(source: Path, options: CaptureOptions) -> None:
+    """Raise DataError if the resolution that is asked for is not valid."""
+    if options.resolution is not None and options.resolution < 1:
+        raise DataError(f"{source}: resolution must be at least 1 pixel, got {options.resolution}")
+
+
+def usable_frames(
+    source: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str]
+) -> list[PosedImage]:
+    """Return the frames whose images exist, if missing ones are skipped, with short names and the white of their masks.
+
+    Raises DataError if none is left.
+    """
+    found = list(frames)
+    lost = [frame.name for frame in found if not os.path.isfile(frame.image_path)]
+    if lost and options.skip_missing:
+        if len(lost) == len(found):
+            raise DataError(f"{source}: none of its {len(lost)} images exists; the first is {found[0].image_path}")
+        notes.append(f"{len(lost)} of its {len(found)} images do not exist and are skipped: {some(lost)}")
+        found = [frame for frame in found if os.path.isfile(frame.image_path)]
+    return _short_names(with_mask_white(found, notes) if options.use_masks else found)
+
+
+def read_views(
+    source: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str] | None = None
+) -> Views:
+    """Read the images, masks and AOVs of `frames`; what is told of them is added to `notes`. Raises DataError."""
+    views = read_posed_images(source, frames, options, notes)
+    return replace(views, aovs={name: read_aov(source, frames, views, name) for name in options.aovs})
+
+
+def note_origin(origin: tuple[float, float, float]) -> str:
+    """Return the note about a world whose origin is moved to `origin`."""
+    point = ", ".join(f"{value:.6g}" for value in origin)
+    return f"its cameras are far from the world's origin; the fit takes place about ({point})"
+
+
+def _short_names(frames: Sequence[PosedImage]) -> list[PosedImage]:
+    """Name the frames by the stems of their files, or by their paths if stems repeat."""
+    stems = [frame.image_path.stem for frame in frames]
+    if len(set(stems)) < len(stems):
+        stems = [frame.name.removeprefix("./") for frame in frames]
+    return [replace(frame, name=stem) for frame, stem in zip(frames, stems, strict=True)]

@@ -1,0 +1,86 @@
+"""Distorted photographs in a transforms.json: undistorted as they are read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from support.transforms_captures import DISC, capture, fails, read, save
+
+from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.lens_distortion import BrownConrady, Fisheye
+from diffrender.readers.captures.transforms_lens import intrinsics_of
+
+FOCAL = {"fl_x": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({"k1": 0.1, "k3": 0.3, "p2": -0.1}, BrownConrady(k1=0.1, k3=0.3, p2=-0.1)),
+        ({"camera_model": "SIMPLE_RADIAL", "k1": 0.1, "k2": 0}, BrownConrady(k1=0.1)),
+        ({"camera_model": "RADIAL", "k1": 0.1, "k2": 0.2}, BrownConrady(k1=0.1, k2=0.2)),
+        ({"camera_model": "OPENCV", "k2": 0.1, "k3": 0.3, "p1": 0.1}, BrownConrady(k2=0.1, k3=0.3, p1=0.1)),
+        ({"camera_model": "FULL_OPENCV", "k1": 0.1, "k6": 0.2}, BrownConrady(k1=0.1, k6=0.2)),
+        ({"camera_model": "OPENCV_FISHEYE", "k1": 0.1, "k4": 0.2}, Fisheye(k1=0.1, k4=0.2)),
+        ({"is_fisheye": True, "k2": 0.1}, Fisheye(k2=0.1)),
+        ({"is_fisheye": True}, Fisheye()),
+        ({"is_fisheye": False, "k4": 0, "p1": 0.0}, None),
+        ({"camera_model": "OPENCV", "k1": 0}, None),
+        ({"camera_model": "PINHOLE", "k1": 0}, None),
+    ],
+)
+def test_the_lens_is_that_of_the_model(entries, expected):
+    problems: list[str] = []
+    assert intrinsics_of(FOCAL | entries, problems).distortion == expected
+    assert problems == []
+
+
+def test_the_focal_length_of_a_fisheye_is_not_guessed(tmp_path):
+    top = {"fl_x": None, "fl_y": None, "camera_angle_x": 1.0, "is_fisheye": True}
+    fails(capture(tmp_path, **top), "camera_angle_x does not say the focal length of a fisheye; give fl_x")
+
+
+def test_a_distorted_frame_is_undistorted_and_told(tmp_path):
+    read_plain = read_capture(capture(tmp_path / "plain"), CaptureOptions())
+    bent = read_capture(capture(tmp_path / "bent", {1: {"k1": 3.0}}), CaptureOptions())
+    assert read_plain.views.weights is None and read_plain.notes == ()
+    assert bent.notes == (
+        "1 of its 2 images are undistorted, to a pinhole with the same focal lengths; hardly a pixel is lost",
+    )
+    views = bent.views
+    assert torch.equal(views.cameras.focal_px, read_plain.views.cameras.focal_px)
+    assert torch.equal(views.cameras.center_px, read_plain.views.cameras.center_px)
+    assert torch.equal(views.images[0], read_plain.views.images[0]) and bool((views.weights[0] == 1).all())
+    assert views.weights[1, 0, 0] == 0 and views.weights[1, 2, 4] == 1
+    assert views.images[1, 0, 0].tolist() == [0, 0, 0]
+    assert views.masks[1].sum() < views.masks[0].sum()  # k1 > 0 magnifies, and the pinhole takes that back
+
+
+def test_masks_are_undistorted_with_their_image(tmp_path):
+    """A mask that is the picture's red channel stays that."""
+    folder = capture(tmp_path, k1=-0.4, p1=0.02)
+    for name in "01":
+        save(folder / "images" / f"{name}.png", np.stack([DISC] * 3, -1))
+    views = read(folder, background=(0, 0, 0))
+    torch.testing.assert_close(views.images[..., 0], views.masks, atol=1e-6, rtol=0)
+    assert bool(((views.masks > 0) & (views.masks < 1)).any())
+
+
+def test_normals_beside_a_distorted_image_are_refused(tmp_path):
+    np.save(tmp_path / "n.npy", np.zeros((6, 8, 3), np.float32))
+    changes = {index: {"normal_path": "n.npy"} for index in range(2)}
+    fails(
+        capture(tmp_path, changes, k1=0.1),
+        "belongs to an image with lens distortion, which is undistorted, but files of normal are not; undistort both",
+        aovs=("normal",),
+    )
+    assert "normal" in read(capture(tmp_path, changes), aovs=("normal",)).aovs
+
+
+def test_a_field_of_view_beside_a_fisheye_is_no_doubt(tmp_path):
+    options = CaptureOptions(use_masks=False)
+    bent = capture(tmp_path, camera_angle_x=2.0, is_fisheye=True)
+    assert not any("camera_angle_x" in note for note in read_capture(bent, options).notes)
+    assert any("camera_angle_x" in note for note in read_capture(capture(tmp_path, camera_angle_x=2.0), options).notes)
