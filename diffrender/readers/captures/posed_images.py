@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,10 +29,13 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.perspective import Perspective
 from diffrender.scene.target_views import Views
+from diffrender.threads import kernel_threads
 
 T = TypeVar("T")
 # From here on float32 resolves the spread of the cameras to less than about 1e-5.
 FAR = 100.0
+# How many images are loaded at a time, at most.
+LOADERS = 4
 # How many problems of a capture a message lists.
 LISTED_PROBLEMS = 12
 
@@ -174,7 +179,7 @@ def read_posed_images(
         frames = [
             replace(frame, ignore_paths=frame.ignore_paths + more) for frame, more in zip(frames, found, strict=True)
         ]
-    loaded = [load_or_note(frame, problems, partial(_load, frame, options)) for frame in frames]
+    loaded = _load_all(frames, options, problems)
     good = [(frame, image) for frame, image in zip(frames, loaded, strict=True) if image is not None]
     kinds = sorted({frame.intrinsics.projection.__name__.lower() for frame in frames})
     if len(kinds) > 1:
@@ -240,6 +245,16 @@ def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> Data
     return DataError(f"{source}: {len(lines)} problems\n{listed}")
 
 
+def _load_all(frames: Sequence[PosedImage], options: CaptureOptions, problems: list[str]) -> list[_Loaded | None]:
+    """Load all images, LOADERS at a time: whole photographs take hundreds of megabytes each while they are shrunk."""
+    found: list[list[str]] = [[] for _ in frames]
+    with ThreadPoolExecutor(min(LOADERS, kernel_threads())) as pool:
+        load = partial(_load, options=options)
+        loaded = list(pool.map(lambda frame, told: load_or_note(frame, told, partial(load, frame)), frames, found))
+    problems += chain.from_iterable(found)
+    return loaded
+
+
 def load_or_note(frame: PosedImage, problems: list[str], load: Callable[[], T]) -> T | None:
     """Return `load()`, or None and add an entry to `problems` if it raises DataError."""
     try:
@@ -261,15 +276,15 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
     weights = read_weights(frame.ignore_paths, height, width)
     mask = _mask(frame, image, options.use_masks, weights)
     opaque = mask is None or bool((mask == 1).all() if weights is None else ((mask == 1) | (weights == 0)).all())
-    rgb = image.rgb
+    rgb, background = image.rgb, torch.tensor(list(options.background), dtype=torch.float32)
     if mask is not None:
-        background = torch.tensor(list(options.background), dtype=torch.float32)
-        rgb = rgb * mask[..., None] + background * (1 - mask[..., None])
+        rgb *= mask[..., None]  # the background is added when the image is small: both are linear
     new_height, new_width = _fit_size(height, width, options.resolution)
     lens, lost = frame.intrinsics, 0.0
     if lens.distortion is not None:
+        behind = background if mask is None else torch.zeros(3)
         rgb, mask, weights, lost = undistort_loaded(
-            rgb, mask, weights, lens.distortion, lens.resolved(width, height), new_height, new_width, options.background
+            rgb, mask, weights, lens.distortion, lens.resolved(width, height), new_height, new_width, behind.tolist()
         )
     else:
         counted = None if weights is None else weights[None]
@@ -278,6 +293,8 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
             mask = resize_area(mask[None, :, :, None], new_height, new_width, counted)[0, :, :, 0]
         if weights is not None:
             weights = resize_area(weights[None, :, :, None], new_height, new_width)[0, :, :, 0]
+    if mask is not None:
+        rgb = rgb + background * (1 - mask[..., None])
     return _Loaded((width, height), rgb, mask if options.use_masks else None, weights, opaque, lost)
 
 
