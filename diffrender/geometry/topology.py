@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.geometry.coincidence import all_coincide
+
 # Of the topologies that are kept for the next mesh of the same faces; the last is kept whatever its size.
 MOST_RECENT = 16
 MOST_RECENT_FACES = 1_000_000
@@ -120,15 +122,17 @@ class Topology:
             self._joined = list(others), join_topologies([self, *others], n_vertices)
         return self._joined[1]
 
-    def is_outward(self, vertices: Tensor) -> bool:
+    def is_outward(self, vertices: Tensor, axes: Sequence[int] = (0, 1, 2)) -> bool:
         """Return whether the surface is closed and no part of it is turned inside out, as walls of cavities are.
 
         Found at the first call and kept: a deformation does not turn a surface.
+
+        vertices: [V, 3], or more columns, of which `axes` are x, y and z.
         """
         if self._is_outward is None:
             self._is_outward = self.is_closed
             if self.is_closed:
-                a, b, c = vertices.detach().double()[self.welded_faces].unbind(1)
+                a, b, c = vertices.detach()[:, list(axes)].double()[self.welded_faces].unbind(1)
                 volume = (a * torch.linalg.cross(b, c)).sum(1)
                 parts = volume.new_zeros(self.n_components).index_add(0, self.face_component, volume)
                 self._is_outward = bool((parts >= 0).all())
@@ -271,7 +275,7 @@ class _Welded(NamedTuple):
 
     def still_holds(self, vertices: Tensor) -> bool:
         """Return whether what counts as one still coincides."""
-        return torch.equal(vertices.index_select(0, self.vertex), vertices.index_select(0, self.twin))
+        return all_coincide(vertices, self.vertex, self.twin)
 
     def is_all(self, vertices: Tensor) -> bool:
         """Return whether no others of the border coincide."""

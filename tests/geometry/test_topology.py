@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffrender.geometry import topology as topology_module
+from diffrender.geometry.coincidence import all_coincide
 from diffrender.geometry.primitives import box, icosphere, plane, torus
 from diffrender.geometry.topology import Topology, join_topologies
 
@@ -307,3 +308,16 @@ def test_a_forked_process_does_not_wait_for_a_thread_of_the_other() -> None:
             Topology.of(PAIR)
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("n_pairs", [0, 3, 70_000])
+def test_points_coincide_until_one_parts(n_pairs: int) -> None:
+    points = torch.rand(100, 3, generator=torch.Generator().manual_seed(0))
+    first = torch.randint(0, 100, (n_pairs,), generator=torch.Generator().manual_seed(1))
+    both = torch.cat([points, points])
+    assert all_coincide(both, first, first + 100)
+    if n_pairs:
+        both[100 + first[-1], 2] += 1e-6
+        assert not all_coincide(both, first, first + 100)
+        both[100 + first[-1]] = both[first[-1]] = float("nan")
+        assert not all_coincide(both, first, first + 100)

@@ -41,7 +41,7 @@ def resolve_contacts(
         plan.touches | topology.is_border[plan.edge] if topology.n_components == 1 else torch.ones_like(plan.touches)
     )
     # The map to pixels and depth keeps what is left and right.
-    shows_backs = not topology.is_outward(verts_hom[0][:, [0, 1, 3]])
+    shows_backs = not topology.is_outward(verts_hom[0], (0, 1, 3))
     index = torch.arange(len(unsure), device=unsure.device) if shows_backs else torch.nonzero(unsure)[:, 0]
     if len(index) == 0:
         return segments, outside
