@@ -73,8 +73,9 @@ def on_kernel_threads(function: Callable[P, T]) -> Callable[P, T]:
     """Make a function run as inside `threads_to_kernels`, its kernels on as many threads as they had.
 
     So torch's small operations between kernels do not wake torch's threads, which would take the cores from the
-    kernels for milliseconds. A thread that runs its first torch operation at that very time keeps one thread for its
-    own operations (until it calls torch.set_num_threads): torch's number is copied then.
+    kernels for milliseconds. Another thread that runs its first torch operation at that very time copies torch's
+    number, 1, for good: for its own operations, and for kernels that it starts. A pool of threads should run such an
+    operation before, or call torch.set_num_threads in each.
     """
 
     @wraps(function)

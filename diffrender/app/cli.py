@@ -319,7 +319,7 @@ def _load_and_run(
     resume: Path | None,
 ) -> RunResult:
     # torch takes seconds to import: mistakes in the scene file are reported before that.
-    from diffrender.app.new_scene import SCENE_FILE, is_capture, name_of_capture, scene_of_capture
+    from diffrender.app.new_scene import find_scene_file, name_of_capture, scene_of_capture
     from diffrender.config.load import load_config, parse_config
     from diffrender.config.overrides import Override
 
@@ -328,24 +328,23 @@ def _load_and_run(
     overrides += [
         Override(key, str(value), f"--{option}") for key, (option, value) in options.items() if value is not None
     ]
-    if resume is None:
-        assert scene is not None
-        if is_capture(scene):
-            config, name = parse_config(scene_of_capture(scene), Path(), str(scene), overrides), name_of_capture(scene)
-            scene = None
-        else:
-            scene = scene / SCENE_FILE if scene.is_dir() else scene
-            config, name = load_config(scene, overrides), scene.stem
-    else:
+    run_name = None
+    if resume is not None:
         from diffrender.app.earlier_run import RESOLVED, find_run, scene_name
 
         folder = find_run(resume)
-        scene = scene or folder.path / RESOLVED
-        config, name = load_config(scene, overrides), scene_name(folder)
+        scene, run_name = scene or folder.path / RESOLVED, scene_name(folder)
+    assert scene is not None
+    file = find_scene_file(scene)
+    if file is None:
+        config = parse_config(scene_of_capture(scene), Path(), str(scene), overrides)
+    else:
+        config = load_config(file, overrides)
+    name = run_name or (name_of_capture(scene) if file is None else file.stem)
 
     from diffrender.app.run import run_fit
 
-    return run_fit(config, name, scene, out, resume=resume)
+    return run_fit(config, name, file, out, resume=resume)
 
 
 def fit_scene() -> None:

@@ -27,6 +27,8 @@ from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.region import region_of_views, sight_of_views
 from diffrender.writers.report.mesh_text import describe_facts
 
+# Photographs tell as much at this long side, and hundreds of them fit into memory.
+LONG_SIDE = 800
 Rows = list[tuple[str, str]]
 
 
@@ -95,14 +97,14 @@ def _health(report: MeshReport) -> list[tuple[bool, str]]:
 
 def capture_rows(path: Path) -> Rows:
     """Return what a capture holds, as rows of a name and a text. Raises DataError if it cannot be used."""
-    capture = read_capture(path, CaptureOptions())
+    capture = read_capture(path, CaptureOptions(resolution=LONG_SIDE))
     views, cameras = capture.views, capture.views.cameras
     region, doubt = region_of_views(views), doubt_poses(views, capture.origin, capture.aabb)
     distance = (cameras.positions_w() - torch.tensor(region.center)).norm(dim=1)
     heldout = None if capture.read_heldout is None else capture.read_heldout()
     by_default = "every 8th view, by default" if capture.holds_out else "none"
     rows = [
-        ("images", f"{len(views)} of {cameras.width} x {cameras.height}"),
+        ("images", f"{len(views)} of {cameras.width} x {cameras.height}{_shrunk(cameras)}"),
         ("held out", by_default if heldout is None else f"{len(heldout)} by the capture"),
         ("masks", _describe_masks(views)),
         ("camera", f"{projection_name(cameras.projection)}, {_describe_lens(cameras)}"),
@@ -120,6 +122,11 @@ def capture_rows(path: Path) -> Rows:
     if doubt is not None:
         rows.append(("note" if views.masks is None else "fault", doubt))
     return rows + [("note", note) for note in capture.notes]
+
+
+def _shrunk(cameras: Cameras) -> str:
+    is_shrunk = max(cameras.width, cameras.height) == LONG_SIDE
+    return f", larger ones shrunk to a long side of {LONG_SIDE}" if is_shrunk else ""
 
 
 def _describe_masks(views: Views) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from diffrender.errors import DataError
 
-SCENE_FILE = "scene.yaml"
-SCENES = (".yaml", ".yml")
+SCENE_FILES = ("scene.yaml", "scene.yml")
+# Files of captures, which may be named as such; a .json may also be a scene file.
+CAPTURES = (".json", ".npz", ".npy")
 # Photographs have more pixels than a first fit has use for: it is several times as fast on images of this long side.
 LONG_SIDE = 800
 
-# Each commented line becomes valid without its "# ".
+# Without their "# " lines are valid; those of `optimize` together with it.
 CHOICES = """\
   # test_every: 8                # every 8th view is held out, to judge the result; null: none
   # missing: skip                # images that do not exist are left out, instead of an error
@@ -30,11 +31,22 @@ CHOICES = """\
 """
 
 
-def is_capture(path: Path) -> bool:
-    """Return whether `path` is to be read as a capture: not a scene file, nor a folder that holds one."""
+def find_scene_file(path: Path) -> Path | None:
+    """Return the scene file that `path` means: itself, or one in the folder; None if `path` is a capture."""
     if path.is_dir():
-        return not (path / SCENE_FILE).is_file()
-    return path.suffix.lower() not in SCENES and path.exists()
+        return next((path / name for name in SCENE_FILES if (path / name).is_file()), None)
+    if path.suffix.lower() not in CAPTURES or not path.is_file():
+        return path
+    return path if path.suffix.lower() == ".json" and _has_targets(path) else None
+
+
+def _has_targets(path: Path) -> bool:
+    """Return whether a JSON file is a scene file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "targets" in content
 
 
 def name_of_capture(path: Path) -> str:
@@ -57,17 +69,20 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
     from diffrender.config.load import parse_config
     from diffrender.writers.atomic import write_text
 
-    file = out or (path if path.is_dir() else path.parent) / SCENE_FILE
+    file = out or (path if path.is_dir() else path.parent) / SCENE_FILES[0]
     if file.exists():
         raise DataError(f"{file}: exists already; give another name with --out, or fit it: diffrender fit {file}")
     rows = capture_rows(path)
     width = max(len(name) for name, _ in rows)
-    found = [f"#   {name:{width}}  {' '.join(text.split())}".rstrip() for name, text in rows]
-    to_capture = os.path.relpath(path.resolve(), file.resolve().parent)
+    found = [f"#   {name:{width}}  {_in_a_line(text)}".rstrip() for name, text in rows]
+    try:
+        to_capture = os.path.relpath(path.resolve(), file.resolve().parent)
+    except ValueError:  # on another drive of Windows
+        to_capture = str(path.resolve())
     text = "\n".join(
         [
-            f"# Fit it: diffrender fit {file.name}",
-            f"# What {path.name or 'the folder'} holds (diffrender inspect):",
+            f"# Fit it: diffrender fit {_in_a_line(file.name)}",
+            f"# What {_in_a_line(path.name) or 'the folder'} holds (diffrender inspect):",
             *found,
             "targets:",
             f"  path: {_quoted(to_capture)}",
@@ -80,6 +95,22 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
     return file, text
 
 
+def _in_a_line(text: str) -> str:
+    """Return a text that a YAML comment can hold."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def _quoted(text: str) -> str:
-    """Return a YAML string."""
-    return json.dumps(text, ensure_ascii=False)
+    """Return a YAML string. Raises DataError for a name that is not text."""
+    parts = []
+    for letter in text:
+        code = ord(letter)
+        if 0xD800 <= code < 0xE000:
+            raise DataError(f"{text!r}: the name is not valid UTF-8, which a scene file cannot hold; rename it")
+        if letter in '"\\':
+            parts.append(f"\\{letter}")
+        elif letter.isprintable():
+            parts.append(letter)
+        else:
+            parts.append(f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return f'"{"".join(parts)}"'

@@ -34,11 +34,11 @@ def mean_per_view(images: Tensor, weights: Tensor | None = None) -> Tensor:
     """Average [N, H, ...] over all axes but the first, to [N], by `sum_per_view`; differentiable.
 
     weights: [N, H, W] of images [N, H, W, ...], how much each pixel counts; None: all the same. The mean is 0 where
-        they all are.
+        they all are; what has weight 0 may be anything, NaN too.
     """
     count = max(images[0].numel(), 1)
     if weights is None:
         return sum_per_view(images) / count
     total = sum_per_view(weights) * (count / max(weights[0].numel(), 1))
-    weighted = images * weights.reshape(*weights.shape, *[1] * (images.dim() - weights.dim()))
-    return sum_per_view(weighted) / torch.where(total > 0, total, 1)
+    weights = weights.reshape(*weights.shape, *[1] * (images.dim() - weights.dim()))
+    return sum_per_view(torch.where(weights > 0, images, 0) * weights) / torch.where(total > 0, total, 1)

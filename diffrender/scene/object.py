@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
 from diffrender.checks import check_finite, check_shape, in_one_dtype
+from diffrender.ops.backend import choose_backend
 from diffrender.ops.transform_points import transform_points
 from diffrender.scene.material import Material
 from diffrender.scene.mesh import Mesh
@@ -53,8 +54,12 @@ class Object:
         check_shape("Object", "scale", self.scale, ())
 
     def vertices_w(self, backend: str | None = None) -> Tensor:
-        """Return the [V, 3] vertices in the world; differentiable, once, in vertices, pose and scale."""
+        """Return the [V, 3] vertices in the world; differentiable, once, in vertices, pose and scale.
+
+        Where pose and scale change nothing they may be the mesh's own tensor.
+        """
         if self._is_unmoved():
+            choose_backend(self.mesh.vertices.device, backend)
             return self.mesh.vertices
         world_from_object = torch.cat([self.pose[:3, :3] * self.scale, self.pose[:3, 3:]], 1)
         return transform_points(*in_one_dtype(self.mesh.vertices, world_from_object[None]), backend=backend)[0]
@@ -67,7 +72,8 @@ class Object:
         for part in (self.pose, self.scale):
             is_constant = not part.requires_grad and unpack_dual(part).tangent is None
             dtype = torch.promote_types(part.dtype, self.mesh.vertices.dtype)
-            if part.device.type != "cpu" or not is_constant or dtype != self.mesh.vertices.dtype:
+            is_here = part.device.type == "cpu" and part.device == self.mesh.vertices.device
+            if not is_here or not is_constant or dtype != self.mesh.vertices.dtype:
                 return False
         return self.scale.item() == 1 and torch.equal(self.pose, _identity(self.pose.dtype))
 

@@ -125,8 +125,8 @@ def _targets_px(views: Views) -> tuple[Tensor, Tensor]:
     cameras = views.cameras
     masks = views.known_masks
     if masks is None:
-        size = FILLED * min(cameras.height, cameras.width) / 2
-        return cameras.center_px, cameras.focal_px.new_full((len(views),), size)
+        short_sides = [min(height, width) for _, _, height, width in views.photo_boxes()]
+        return cameras.center_px, FILLED / 2 * cameras.focal_px.new_tensor(short_sides)
     return _centroids(masks), (masks.sum((1, 2)) / math.pi).sqrt()
 
 

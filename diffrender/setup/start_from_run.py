@@ -55,7 +55,8 @@ def from_result(config: FitConfig, saved: SavedScene) -> tuple[Chosen, BuiltScen
 def with_cameras_of(views: Views, saved: SavedScene) -> Views:
     """Return `views` with the poses, lenses and gains of the run's cameras, at views of the same names.
 
-    Photographs of several sizes keep their own lenses if the run saw them at another size: each is shrunk by itself.
+    Photographs of several sizes keep their own lenses if the run saw them at another size, since each is shrunk by
+    itself; so do all if its images had another shape, as canvases about such photographs have.
     Raises ConfigError if the run's cameras have another kind of projection.
     """
     here = [index for index, name in enumerate(views.names) if name in saved.names]
@@ -64,8 +65,10 @@ def with_cameras_of(views: Views, saved: SavedScene) -> Views:
     there = saved.cameras.select([saved.names.index(views.names[index]) for index in here])
     if type(there.projection) is not type(views.cameras.projection):
         raise ConfigError("from: the run's cameras have another projection than those of the targets")
-    size = views.cameras.height, views.cameras.width
-    if views.boxes is not None and (there.height, there.width) != size:
+    size, former = (views.cameras.height, views.cameras.width), (there.height, there.width)
+    # Sizes are rounded to whole pixels.
+    is_other_shape = abs(former[0] * size[1] - former[1] * size[0]) > max(sum(former), sum(size)) / 2
+    if is_other_shape or (views.boxes is not None and former != size):
         own = views.cameras.select(here)
         there = replace(there, focal_px=own.focal_px, center_px=own.center_px, height=size[0], width=size[1])
     there = there.resized(*size)

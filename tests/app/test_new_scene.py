@@ -13,7 +13,9 @@ from support.transforms_captures import capture
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
-from diffrender.config.load import load_config
+from diffrender.app.new_scene import scene_of_capture
+from diffrender.config.load import load_config, parse_config
+from diffrender.errors import DataError
 
 QUICK = (
     "optimize.steps=2", "progress={pictures: 1, views: 1, video: false, turntable: false}",
@@ -52,16 +54,18 @@ def test_a_scene_file_says_what_was_found_and_is_fitted_as_it_is(photos: Path) -
     assert len(list((photos / "out" / "scene").glob("20*"))) == 2
 
 
-def test_every_choice_that_it_offers_is_valid(photos: Path) -> None:
+def test_each_choice_that_it_offers_is_valid(photos: Path) -> None:
     invoke("new", photos)
     text = (photos / "scene.yaml").read_text()
-    offered = text.split("targets:")[1]
-    lines = [re.sub(r"^( *)# ", r"\1", line) for line in offered.splitlines() if "is chosen if" not in line]
-    chosen = "\n".join(["targets:", *lines]).replace("steps: 400", "seed: 1")
-    (photos / "all.yaml").write_text(chosen)
-    config = load_config(photos / "all.yaml")
-    assert config.targets.missing == "skip" and config.optimize.minutes == 2 and len(config.lights) == 2
-    assert {"cameras.pose", "cameras.exposure"} <= set(config.optimize.written())
+    offered = [line for line in text.splitlines() if re.match(r" *# +[a-z_.]+:", line) and "   " not in line[4:12]]
+    offered = [line for line in offered if line in text.split("resolution:")[1] and not line.startswith("# optimize")]
+    assert len(offered) == 9
+    for line in offered:
+        bare = re.sub(r"^( *)# ", r"\1", line)
+        head = "optimize:\n" if line.startswith("#   ") else ""
+        (photos / "one.yaml").write_text(f"{text}\n{head}{bare}\n" if line[0] == "#" else text.replace(line, bare))
+        config = load_config(photos / "one.yaml")
+        assert config != load_config(photos / "scene.yaml") or "400" in line, line
 
 
 def test_an_existing_file_is_kept_and_a_folder_without_a_capture_makes_none(photos: Path, tmp_path: Path) -> None:
@@ -77,6 +81,32 @@ def test_an_existing_file_is_kept_and_a_folder_without_a_capture_makes_none(phot
     assert not list((tmp_path / "empty").iterdir())
 
 
+@pytest.mark.parametrize("name", ["scene.yml", "odd name", "scene.txt", "scene.json"])
+def test_scene_files_of_any_name_are_scene_files(photos: Path, name: str) -> None:
+    (photos / name).write_text('{"targets": {"path": ".", "resolution": 4}}')
+    path = photos if name == "scene.yml" else photos / name
+    done = fit(path, photos / "out")
+    assert done.exit_code == 0, done.output
+    (run,) = (photos / "out").glob("*/latest")
+    assert "resolution: 4" in (run / "scene.resolved.yaml").read_text() and (run / "scene.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "é ü 中", "a'b\"c\\d", "a#b: c", "\U0001f600", "tab\tand\x7f\x85", "line\nbreak"]
+)
+def test_names_of_folders_are_kept_whatever_they_are(photos: Path, tmp_path: Path, name: str) -> None:
+    photos.rename(tmp_path / name)
+    scene = scene_of_capture(tmp_path / name)
+    assert parse_config(scene, tmp_path).targets.path == str(tmp_path / name)
+    assert invoke("new", tmp_path / name).exit_code == 0
+    assert load_config(tmp_path / name / "scene.yaml").targets.path == str(tmp_path / name)
+
+
+def test_a_name_that_is_no_text_is_told() -> None:
+    with pytest.raises(DataError, match="not valid UTF-8"):
+        scene_of_capture(Path("lat\udce9"))
+
+
 @pytest.mark.parametrize("file", ["", "transforms.json"])
 def test_a_capture_is_fitted_without_a_scene_file(photos: Path, tmp_path: Path, file: str) -> None:
     done = fit(photos / file, tmp_path / "out")
@@ -84,8 +114,10 @@ def test_a_capture_is_fitted_without_a_scene_file(photos: Path, tmp_path: Path, 
     run = tmp_path / "out" / "photos" / "latest"
     assert "resolution: 800" in (run / "scene.resolved.yaml").read_text()
     assert json.loads((run / "manifest.json").read_text())["steps_done"] == 2
-    again = invoke("fit", "--resume", run, "--steps", 3)
-    assert again.exit_code == 0, again.output
+    sets = [word for text in (*QUICK[1:], "targets.resolution=800") for word in ("--set", text)]
+    for again in (["--resume", run, "--steps", 3], [photos / file, "--resume", run, "--steps", 4, *sets]):
+        result = invoke("fit", *again)
+        assert result.exit_code == 0, result.output
 
 
 def test_what_is_neither_scene_nor_capture_is_told(tmp_path: Path) -> None:

@@ -34,3 +34,11 @@ def test_the_same_bits_on_any_number_of_threads():
         results.append(torch.cat([deterministic_sum(values)[None], mean_per_view(image)]))
     torch.set_num_threads(threads)
     assert torch.equal(*results)
+
+
+def test_what_has_no_weight_may_be_anything():
+    values, weights = torch.rand(2, 3, 4, 3), torch.rand(2, 3, 4)
+    weights[:, 0, 0] = 0
+    expected = mean_per_view(values, weights)
+    values[0, 0, 0], values[1, 0, 0] = float("nan"), float("inf")
+    assert torch.equal(mean_per_view(values, weights), expected)

@@ -265,3 +265,14 @@ def test_pyramid_refuses_bad_options():
         Pyramid(of="mask_iou")
     with pytest.raises(ConfigError, match="levels must be at least 1, got 0"):
         Pyramid(levels=0)
+
+
+def test_trim_does_not_lose_an_object_that_is_smaller_than_it():
+    wanted = images(1, 1)
+    rendered = wanted.clone()
+    rendered[:, 2:4, 3:5] = 1 - rendered[:, 2:4, 3:5].round()  # 4 of 63 pixels, all of them wrong
+    leaf = rendered.requires_grad_()
+    value = L1(trim=0.25)(compare(leaf, wanted))
+    assert bool(value > 0)
+    (grad,) = torch.autograd.grad(value.sum(), leaf)
+    assert int(grad.any(-1).sum()) == 3  # one of the four is trimmed

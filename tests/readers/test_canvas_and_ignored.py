@@ -93,6 +93,24 @@ def test_what_is_ignored_has_no_weight_and_no_part_in_means(tmp_path):
     assert not half.images[1, :, 0].any()
 
 
+def test_rounding_is_not_a_part_that_is_unknown(tmp_path):
+    folder = capture(tmp_path, {1: {"ignore_path": "ignore/1.png"}}, w=1920, h=1080, cx=960.0, cy=540.0)
+    ignored = np.zeros((1080, 1920), np.uint8)
+    ignored[:8, :8] = 255
+    save(folder / "ignore" / "1.png", ignored)
+    for index in range(2):
+        save(folder / "images" / f"{index}.png", flat((200, 100, 50), 1920, 1080))
+        np.save(folder / f"n{index}.npy", np.ones((1080, 1920, 3), np.float32))
+    content = json.loads((folder / "transforms.json").read_text())
+    for index, frame in enumerate(content["frames"]):
+        frame["normal_path"] = f"n{index}.npy"
+        del frame["mask_path"]
+    (folder / "transforms.json").write_text(json.dumps(content))
+    views = read(folder, resolution=800, aovs=("normal",))
+    assert int((views.weights[1] != 1).sum()) <= 16 and float(views.weights.max()) == 1
+    assert int(views.aovs["normal"][1].isnan().any(-1).sum()) <= 16
+
+
 @pytest.mark.parametrize("name", ["1.png", "1.jpg", "1.png.png"])
 def test_a_folder_may_say_what_to_ignore(tmp_path, name):
     folder = capture(tmp_path)

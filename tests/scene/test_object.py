@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.shapes import bumpy, placed, triangle
 
-from diffrender.errors import ShapeError
+from diffrender.errors import BackendError, ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.materials import Unlit
 from diffrender.scene.object import Object
@@ -25,7 +25,9 @@ def test_scale_then_rotation_then_translation():
 
 def test_by_default_it_stands_where_the_mesh_is():
     mesh = triangle()
-    assert torch.equal(Object(mesh, Unlit()).vertices_w(), mesh.vertices)
+    assert Object(mesh, Unlit()).vertices_w() is mesh.vertices  # nothing is computed
+    with pytest.raises(BackendError):
+        Object(mesh, Unlit()).vertices_w("bogus")
 
 
 def test_gradients_match_finite_differences():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -42,6 +44,16 @@ def test_without_masks_it_is_where_all_cameras_look_and_within_every_view() -> N
     surface = torch.tensor(target) + region.radius * torch.nn.functional.normalize(torch.randn(100, 3), dim=1)
     pixels = cameras.world_to_pixels(surface)
     assert bool(((pixels[..., :2] > 0) & (pixels[..., :2] < torch.tensor([96.0, 64.0]))).all())
+
+
+def test_without_masks_a_photograph_counts_not_the_canvas_around_it() -> None:
+    cameras = Cameras.perspective(EYES, (0, 0, 0), height=64, width=96)
+    photos = Views(cameras, torch.zeros(4, 64, 96, 3), None, tuple("abcd"))
+    on_canvas = Views(
+        replace(cameras, height=200, width=200, center_px=cameras.center_px + torch.tensor([52.0, 68.0])),
+        torch.zeros(4, 200, 200, 3), None, tuple("abcd"), boxes=torch.tensor([[68, 52, 64, 96]]).repeat(4, 1),
+    )  # fmt: skip
+    assert region_of_views(on_canvas).radius == pytest.approx(region_of_views(photos).radius)
 
 
 def test_one_view_puts_it_on_its_ray_nearest_to_the_origin() -> None:

@@ -89,6 +89,9 @@ def test_photographs_of_several_sizes_keep_their_lenses_at_another_size(first: R
     cameras = with_cameras_of(replace(views, boxes=boxes), smaller).cameras
     assert torch.equal(cameras.center_px, views.cameras.center_px)
     assert torch.equal(cameras.cam_from_world, saved.cameras.cam_from_world)
+    # Its canvas had another shape than the photographs.
+    wide = saved._replace(cameras=replace(saved.cameras, width=2 * saved.cameras.width))
+    assert torch.equal(with_cameras_of(views, wide).cameras.focal_px, views.cameras.focal_px)
 
 
 def test_views_that_the_run_has_not_keep_their_cameras(first: RunResult, tmp_path: Path) -> None:

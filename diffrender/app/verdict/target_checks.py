@@ -144,10 +144,14 @@ def find_other_background(case: Case) -> Reason | None:
     views, background = case.views, srgb_from_linear(case.setup.scene.background.detach().cpu())
     if not case.compares_colors or "background" in case.setup.model.latents or views.is_composited:
         return None
-    is_border = views.borders(1, 1)
-    border = torch.where(is_border[..., None], srgb_from_linear(views.images.clamp(0, 1)), math.nan)
-    color = border.flatten(1, 2).nanmedian(1).values
-    is_even = _means(((border - color[:, None, None]).abs().amax(-1) < SAME_COLOR).float(), is_border) > MOSTLY
+    # View by view: of hundreds of photographs the borders alone are small.
+    at_border = zip(views.images, views.borders(1, 1), strict=True)
+    borders = [srgb_from_linear(image[chosen].clamp(0, 1)) for image, chosen in at_border]
+    color = torch.stack(
+        [border.median(0).values if len(border) else border.new_full((3,), math.nan) for border in borders]
+    )
+    differences = [(border - own).abs().amax(-1) for border, own in zip(borders, color, strict=True)]
+    is_even = torch.stack([(each < SAME_COLOR).float().mean() for each in differences]) > MOSTLY
     common = color.nanmedian(0).values
     is_common = (color - common).abs().amax(-1) < SAME_COLOR
     if (is_even & is_common).float().mean() < MOSTLY or (common - background).abs().max() < OTHER_COLOR:

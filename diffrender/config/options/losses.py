@@ -32,7 +32,7 @@ class PointwiseOptions(ImageLossOptions):
     """Base of the options of losses that compare pixel with pixel."""
 
     trim: float = option(
-        0.0, "share of the pixels of each view, those that differ most, that does not count", ge=0, le=0.5
+        0.0, "share of the pixels of each view that differ, the ones that differ most, not to count", ge=0, le=0.5
     )
 
 

@@ -23,9 +23,9 @@ class PointwiseLoss(Loss):
     """Base of losses that average a penalty over pixels and channels: dataclasses with a `space` and a `trim`.
 
     space: "srgb", "linear" or "log", the space in which colours are compared.
-    trim: the share of the known pixels of a view, 0..0.5, that does not count: those of the largest penalty. What
-        passed through some of the pictures has no say then, but nor has what the rendering lacks most. Least trimmed
-        squares, by P. Rousseeuw (1984), for any penalty.
+    trim: the share, 0..0.5, of the known pixels of a view that differ which does not count: those of the largest
+        penalty. What passed through some of the pictures has no say then, but nor has what the rendering lacks most.
+        Least trimmed squares, by P. Rousseeuw (1984), for any penalty.
     """
 
     space: str
@@ -57,20 +57,29 @@ class PointwiseLoss(Loss):
     @torch.no_grad()
     def _kept(self, comparison: LossInputs, options: dict[str, Any] | None) -> Tensor:
         """Return the weights [n, H, W] of the pixels, 0 for the share of their sum that is trimmed."""
-        if options is None:
+        # On a GPU pixels would be programs.
+        if options is None or comparison.output.rgba.device.type != "cpu":
             costs = self.penalty(comparison.difference(self.space)).mean(3)
         else:
             costs = comparison.penalties(self.space, **options)
         weights = comparison.views.weights
-        # The cost at which what is kept is complete; of equal ones, none is trimmed, nor is a NaN, which is to be seen.
-        if weights is None:
-            kept = math.ceil((1 - self.trim) * costs[0].numel())
-            limit = costs.flatten(1).kthvalue(kept, dim=1).values
-            return (~(costs > limit[:, None, None])).to(costs)
-        ascending, order = torch.where(weights > 0, costs, torch.inf).flatten(1).sort(dim=1, stable=True)
-        sums = weights.double().flatten(1).gather(1, order).cumsum(1)
-        last = (sums < (1 - self.trim) * sums[:, -1:]).sum(1, keepdim=True).clamp_max(sums.shape[1] - 1)
-        return torch.where(costs > ascending.gather(1, last)[..., None], 0, weights)
+        kept = torch.ones_like(costs) if weights is None else weights.clone()
+        # A background that agrees is none of what may differ: an object smaller than `trim` of a view is not lost.
+        for view, cost, weight in zip(kept, costs, costs if weights is None else weights, strict=True):
+            differs = (cost > 0) & (weight > 0)
+            if bool(differs.any()):
+                # The cost at which what is kept is complete; of equal ones, none is trimmed, nor a NaN, to be seen.
+                view[cost > _quantile(cost[differs], None if weights is None else weight[differs], 1 - self.trim)] = 0
+        return kept
+
+
+def _quantile(values: Tensor, weights: Tensor | None, share: float) -> Tensor:
+    """Return the value [] up to which `share` of the weights of `values` [K] is complete."""
+    if weights is None:
+        return values.kthvalue(math.ceil(share * len(values))).values
+    ascending, order = values.sort(stable=True)
+    sums = weights.double()[order].cumsum(0)
+    return ascending[int((sums < share * sums[-1]).sum().clamp_max(len(sums) - 1))]
 
 
 @dataclass(frozen=True)

@@ -63,14 +63,16 @@ def total_variation(
     """
     if isinstance(value, Texture):
         covered, seams = (None, None) if layout is None else layout
-        total, number = texel_variation(value.texels, SMALL, covered, weights)
+        texels = value.texels
+        weights = None if weights is None else weights.to(texels.dtype)  # of colours, perhaps of another
+        total, number = texel_variation(texels, SMALL, covered, weights)
         n_across = 0
         if seams is not None and len(seams.first):
-            both_sides = value.sample(torch.cat([seams.first, seams.second]).to(value.texels.dtype))
+            both_sides = value.sample(torch.cat([seams.first, seams.second]).to(texels.dtype))
             first, second = both_sides.unflatten(0, (2, -1))
             total = total + deterministic_sum(_lengths(second - first))
             n_across = len(first)
-        return total / (number + n_across).clamp_min(1) * len(value.texels)
+        return total / (number + n_across).clamp_min(1) * len(texels)
     if value.dim() == 1:
         return None
     with torch.no_grad():

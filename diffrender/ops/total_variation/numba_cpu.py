@@ -108,7 +108,7 @@ def scatter_rows(start, end, n_channels, *arguments):
 def _inputs(texels: Tensor, small: float, covered: Tensor | None, weights: Tensor | None) -> tuple[object, ...]:
     """Return the arguments that both kernels take; no weights are an empty array."""
     height, width, n_channels = texels.shape
-    covered = torch.ones(height, width, dtype=torch.bool) if covered is None else covered
+    covered = torch.ones(height, width, dtype=torch.bool, device="cpu") if covered is None else covered
     weights = texels.new_empty(0, 0, 0) if weights is None else weights
     flat, *others = as_numpy(texels.reshape(height, width * n_channels), covered, weights)
     return n_channels, flat, *others, flat.dtype.type(small)
@@ -123,7 +123,7 @@ def forward(texels: Tensor, small: float, *others: Tensor | None) -> tuple[Tenso
     sums = np.zeros((len(texels), 2))
     parallel_for(sum_rows, len(texels), _grain(texels), *_inputs(texels, small, *others), sums)
     total, number = sums.sum(0)
-    return texels.new_tensor(total), torch.tensor(int(number))
+    return texels.new_tensor(total), torch.tensor(int(number), device="cpu")
 
 
 def backward(

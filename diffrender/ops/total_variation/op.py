@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
@@ -28,7 +29,8 @@ def total_variation(
         mean = total / number.clamp_min(1)
 
     texels: [H, W, C] float32 or float64.
-    small: above 0; shorter differences cost about quadratically, so that the derivative is continuous.
+    small: above 0, as its square in the dtype of texels; shorter differences cost about quadratically, so that the
+        derivative is continuous.
     covered: [H, W] bool; only neighbours that both are covered count. None: all.
     weights: [2, H, W] of the lengths, not of their number: of the differences from each texel to the one below and to
         the one on its right; those of the last row or column are not read. None: 1.
@@ -43,6 +45,8 @@ def total_variation(
     if weights is not None:
         tensors["weights"] = (weights, "2 H W")
     check_tensors("total_variation", **tensors)
-    if not (math.isfinite(small) and small > 0):
-        raise ShapeError(f"total_variation: small must be a finite number above 0, got {small}")
+    if not (math.isfinite(small) and small**2 >= torch.finfo(texels.dtype).tiny):
+        raise ShapeError(
+            f"total_variation: small must be a finite number above 0, whose square {texels.dtype} can hold, got {small}"
+        )
     return run_differentiable("total_variation", backend, texels, small, covered, weights)

@@ -25,7 +25,7 @@ def is_step(covered, start, end, here, COVERED: tl.constexpr):
 @triton.jit
 def length_of(texels, start, end, here, small, CHANNELS: tl.constexpr):
     """Return the root of the squared length of steps and of `small`."""
-    squared = tl.zeros(here.shape, texels.dtype.element_ty) + small * small
+    squared = small * small
     for c in tl.static_range(CHANNELS):
         at_start = tl.load(texels + start * CHANNELS + c, here, other=0)
         difference = tl.load(texels + end * CHANNELS + c, here, other=0) - at_start
@@ -35,13 +35,14 @@ def length_of(texels, start, end, here, small, CHANNELS: tl.constexpr):
 
 @triton.jit(do_not_specialize=["height", "width", "small"])
 def sum_steps(
-    texels, covered, weights, totals, numbers, height, width, small, CHANNELS: tl.constexpr, COVERED: tl.constexpr,
-    WEIGHTS: tl.constexpr, BLOCK: tl.constexpr,
+    texels, covered, weights, totals, numbers, height, width, small: tl.float64, CHANNELS: tl.constexpr,
+    COVERED: tl.constexpr, WEIGHTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write the sum and the number of the steps downwards and to the right from a program's texels."""
     program = tl.program_id(0).to(tl.int64)
     texel = program * BLOCK + tl.arange(0, BLOCK)
     row, column = texel // width, texel % width
+    small = tl.full((BLOCK,), small, tl.float64).to(texels.dtype.element_ty)  # a number alone would be a float32
     total, number = tl.zeros((BLOCK,), texels.dtype.element_ty), tl.zeros((BLOCK,), tl.int32)
     for axis in tl.static_range(2):
         end = texel + (width if axis == 0 else 1)
@@ -56,37 +57,44 @@ def sum_steps(
     tl.store(numbers + program, tl.sum(number))
 
 
+@triton.jit
+def share_of(texels, start, end, here, small, weight, scale, CHANNELS: tl.constexpr, WEIGHTS: tl.constexpr):
+    """Return what a difference counts in the gradients at its ends, 0 where there is none."""
+    share = scale / length_of(texels, start, end, here, small, CHANNELS)
+    if WEIGHTS:
+        share *= tl.load(weight, here, other=0)
+    return tl.where(here, share, 0.0)
+
+
 @triton.jit(do_not_specialize=["height", "width", "small"])
 def gradients(
-    texels, covered, weights, grad, out, height, width, small, CHANNELS: tl.constexpr, COVERED: tl.constexpr,
-    WEIGHTS: tl.constexpr, BLOCK: tl.constexpr,
+    texels, covered, weights, grad, out, height, width, small: tl.float64, CHANNELS: tl.constexpr,
+    COVERED: tl.constexpr, WEIGHTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write the gradients of a program's texels: of the steps to them and from them."""
     texel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     row, column = texel // width, texel % width
+    small = tl.full((BLOCK,), small, tl.float64).to(texels.dtype.element_ty)  # a number alone would be a float32
     inside = row < height
     scale = tl.load(grad)
+    above, left, below, right = texel - width, texel - 1, texel + width, texel + 1
+    from_above = is_step(covered, texel, above, inside & (row > 0), COVERED)
+    from_left = is_step(covered, texel, left, inside & (column > 0), COVERED)
+    downwards = is_step(covered, texel, below, row + 1 < height, COVERED)
+    to_right = is_step(covered, texel, right, inside & (column + 1 < width), COVERED)
+    across = weights + height.to(tl.int64) * width
+    share_above = share_of(texels, texel, above, from_above, small, weights + above, scale, CHANNELS, WEIGHTS)
+    share_left = share_of(texels, texel, left, from_left, small, across + left, scale, CHANNELS, WEIGHTS)
+    share_below = share_of(texels, texel, below, downwards, small, weights + texel, scale, CHANNELS, WEIGHTS)
+    share_right = share_of(texels, texel, right, to_right, small, across + texel, scale, CHANNELS, WEIGHTS)
     for c in tl.static_range(CHANNELS):
-        tl.store(out + texel * CHANNELS + c, tl.zeros((BLOCK,), out.dtype.element_ty), inside)
-    for side in tl.static_range(4):
-        # From above, from the left, downwards, to the right.
-        if side == 0:
-            here, other = inside & (row > 0), texel - width
-        elif side == 1:
-            here, other = inside & (column > 0), texel - 1
-        elif side == 2:
-            here, other = row + 1 < height, texel + width
-        else:
-            here, other = inside & (column + 1 < width), texel + 1
-        here = is_step(covered, texel, other, here, COVERED)
-        share = scale / length_of(texels, texel, other, here, small, CHANNELS)
-        if WEIGHTS:
-            share *= tl.load(weights + side % 2 * height * width + tl.minimum(texel, other), here, other=0)
-        for c in tl.static_range(CHANNELS):
-            own = tl.load(texels + texel * CHANNELS + c, here, other=0)
-            change = share * (own - tl.load(texels + other * CHANNELS + c, here, other=0))
-            before = tl.load(out + texel * CHANNELS + c, here, other=0)
-            tl.store(out + texel * CHANNELS + c, before + change, here)
+        own = tl.load(texels + texel * CHANNELS + c, inside, other=0)
+        total = share_above * (own - tl.load(texels + above * CHANNELS + c, from_above, other=0))
+        total += share_left * (own - tl.load(texels + left * CHANNELS + c, from_left, other=0))
+        total += share_below * (own - tl.load(texels + below * CHANNELS + c, downwards, other=0))
+        total += share_right * (own - tl.load(texels + right * CHANNELS + c, to_right, other=0))
+        has_any = from_above | from_left | downwards | to_right
+        tl.store(out + texel * CHANNELS + c, tl.where(has_any, total, 0.0), inside)
 
 
 def _run(kernel: object, texels: Tensor, small: float, parts: Sequence[Tensor | None], *results: Tensor) -> None:

@@ -21,15 +21,16 @@ from diffrender.readers.captures.canvas import boxes_on_canvas, describe_sizes, 
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.ignored import describe_ignored, find_ignored, read_weights
 from diffrender.readers.captures.lens_distortion import LensDistortion
+from diffrender.readers.captures.memory_need import check_memory
 from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
-from diffrender.readers.images.image import read_image
+from diffrender.readers.images.image import read_image, stored_and_turned_size
 from diffrender.readers.images.image_data import ImageData
 from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.perspective import Perspective
 from diffrender.scene.target_views import Views
-from diffrender.threads import kernel_threads
+from diffrender.threads import kernel_threads, threads_to_kernels
 
 T = TypeVar("T")
 # From here on float32 resolves the spread of the cameras to less than about 1e-5.
@@ -179,6 +180,13 @@ def read_posed_images(
         frames = [
             replace(frame, ignore_paths=frame.ignore_paths + more) for frame, more in zip(frames, found, strict=True)
         ]
+    first = next((frame.image_path for frame in frames if frame.image_path.is_file()), None)
+    sizes = None if first is None else stored_and_turned_size(first)
+    if sizes is not None:  # of one that Pillow knows
+        try:
+            check_memory(len(frames), *_fit_size(sizes[0][1], sizes[0][0], options.resolution))
+        except DataError as error:
+            raise DataError(f"{source}: {error}") from None
     loaded = _load_all(frames, options, problems)
     good = [(frame, image) for frame, image in zip(frames, loaded, strict=True) if image is not None]
     kinds = sorted({frame.intrinsics.projection.__name__.lower() for frame in frames})
@@ -197,9 +205,9 @@ def read_posed_images(
     )
     boxes, height, width = boxes_on_canvas([(len(image.rgb), len(image.rgb[0])) for image in images])
     is_padded = bool((boxes[:, 2:] != boxes.new_tensor([height, width])).any())
-    sizes = [image.size for image in images]
-    if len(set(sizes)) > 1:
-        notes.append(describe_sizes(sizes, height, width))
+    whole = [image.size for image in images]
+    if len(set(whole)) > 1:
+        notes.append(describe_sizes(whole, height, width))
         notes += _doubt_shared_lenses(good)
     notes += describe_ignored([image.weights if frame.ignore_paths else None for frame, image in good])
     place = partial(put_on_canvas, boxes=boxes, height=height, width=width)
@@ -248,7 +256,9 @@ def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> Data
 def _load_all(frames: Sequence[PosedImage], options: CaptureOptions, problems: list[str]) -> list[_Loaded | None]:
     """Load all images, LOADERS at a time: whole photographs take hundreds of megabytes each while they are shrunk."""
     found: list[list[str]] = [[] for _ in frames]
-    with ThreadPoolExecutor(min(LOADERS, kernel_threads())) as pool:
+    n_threads = kernel_threads()
+    # Each loader is one thread: torch would start as many again for each.
+    with threads_to_kernels(n_threads), ThreadPoolExecutor(min(LOADERS, n_threads)) as pool:
         load = partial(_load, options=options)
         loaded = list(pool.map(lambda frame, told: load_or_note(frame, told, partial(load, frame)), frames, found))
     problems += chain.from_iterable(found)
@@ -293,6 +303,7 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
             mask = resize_area(mask[None, :, :, None], new_height, new_width, counted)[0, :, :, 0]
         if weights is not None:
             weights = resize_area(weights[None, :, :, None], new_height, new_width)[0, :, :, 0]
+            weights[weights > 1 - 1e-6] = 1  # rounding is not a part that is missing, nor more than all
     if mask is not None:
         rgb = rgb + background * (1 - mask[..., None])
     return _Loaded((width, height), rgb, mask if options.use_masks else None, weights, opaque, lost)
