@@ -4,6 +4,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +122,23 @@ def test_images_and_their_gradients_leave_the_cores_to_the_kernels(monkeypatch: 
     with pytest.raises(ShapeError):
         render(Scene({}), Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]), height=16, width=16))
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("op", "call"),
+    [
+        ("blur", lambda blur, x: blur(x[None], 1.0)),
+        ("mip_pyramid", lambda mip_pyramid, x: mip_pyramid(x).texels),
+        ("collapse_pyramid", lambda collapse_pyramid, x: collapse_pyramid(x.reshape(-1, 3)[:20], 4, 4, 1)),
+    ],
+)
+def test_so_do_ops_with_autograd_of_their_own(monkeypatch: pytest.MonkeyPatch, op: str, call: Any) -> None:
+    module = import_module(f"diffrender.ops.{op}.numba_cpu")
+    own, seen = module.backward, []
+    monkeypatch.setattr(module, "backward", lambda *given: (seen.append(torch.get_num_threads()), own(*given))[1])
+    torch.set_num_threads(3)
+    call(getattr(import_module(f"diffrender.ops.{op}"), op), torch.rand(8, 8, 3, requires_grad=True)).sum().backward()
+    assert seen == [1] and torch.get_num_threads() == 3
 
 
 def _use_all(n_threads: int) -> None:
