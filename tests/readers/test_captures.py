@@ -50,7 +50,7 @@ def test_views_of_transforms_are_held_out_unless_the_capture_sets_some_apart(tmp
     write_capture(tmp_path / "transforms_test.json", camera_angle_x=1.0)
     capture = read_capture(str(tmp_path), CaptureOptions(resolution=3))
     assert not capture.holds_out and capture.read_heldout is not None
-    assert capture.read_heldout().images.shape == (1, 2, 3, 3)
+    assert capture.read_heldout()[0].images.shape == (1, 2, 3, 3)
 
 
 def test_no_view_of_photometric_stereo_is_held_out(tmp_path: Path) -> None:

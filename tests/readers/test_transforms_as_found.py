@@ -43,7 +43,7 @@ def test_the_split_of_a_capture_is_kept(tmp_path, heldout):
     names = {"train_filenames": ["images/1.png"], heldout: ["./images/0.png"]}
     found = read_capture(capture(tmp_path, **names), CaptureOptions())
     assert found.views.names == ("1",) and not found.holds_out
-    assert found.read_heldout is not None and found.read_heldout().names == ("0",)
+    assert found.read_heldout is not None and found.read_heldout()[0].names == ("0",)
     with pytest.raises(DataError, match="names none of its frames"):
         read_capture(capture(tmp_path, **names | {"train_filenames": ["7.png"]}), CaptureOptions())
 

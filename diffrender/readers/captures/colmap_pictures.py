@@ -10,8 +10,7 @@ from pathlib import Path
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import describe_path
 from diffrender.readers.captures.colmap_model import ColmapModel
-from diffrender.readers.captures.picture_files import PictureFolder, shrunk_folders
-from diffrender.readers.captures.posed_images import some
+from diffrender.readers.captures.picture_files import PictureFolder, shrunk_folders, some
 from diffrender.readers.images.image import stored_and_turned_size
 
 # Photographs are at most so many folders above the model, and there in one of these, or in images_2, images_4, ...

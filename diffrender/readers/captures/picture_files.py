@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".hdr")
@@ -12,6 +13,11 @@ def shrunk_folders(parent: Path) -> list[Path]:
     """Return images_2, images_4, ... in `parent`, the largest pictures first."""
     numbered = [entry for entry in parent.glob("images_*") if entry.name[7:].isdecimal() and entry.is_dir()]
     return sorted(numbered, key=lambda entry: int(entry.name[7:]))
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 class PictureFolder:
