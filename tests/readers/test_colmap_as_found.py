@@ -159,3 +159,9 @@ def test_masks_of_other_names_are_an_error(tmp_path):
     save(tmp_path / "masks" / "mask0.png", DISC)
     fails(tmp_path, "masks: is a folder with mask0.png; none of its files is named as an image, as a first.png.png")
     assert read(tmp_path, use_masks=False).views.masks is None
+
+
+def test_a_lens_of_another_picture_is_doubted_in_words_of_any_format(tmp_path):
+    camera = (3, "PINHOLE", 1, 8, 6, (10.0, 10.0, -5.0, 3.0))
+    (note,) = read(write_capture(tmp_path, cameras=(camera,))).notes
+    assert note.startswith("the principal point of 2 of its 2 images is outside the picture;") and "cx" not in note

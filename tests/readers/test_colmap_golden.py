@@ -1,4 +1,4 @@
-"""Files that pycolmap 4.2.1 wrote: a rig of two cameras, two of three frames with a pose; and the numbers it reports."""
+"""Files that pycolmap 4.2.1 wrote: a rig of two cameras, three frames of which two have a pose."""
 
 from __future__ import annotations
 

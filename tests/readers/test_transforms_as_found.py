@@ -79,7 +79,7 @@ def test_frames_that_are_in_no_split_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("top", "note"),
     [
-        ({"cx": 45.0, "cy": 25.0}, r"the principal point \(cx, cy\) of 2 of its 2 frames is outside the picture; fl_x"),
+        ({"cx": 45.0, "cy": 25.0}, r"the principal point of 2 of its 2 images is outside the picture; focal lengths"),
         ({"camera_angle_x": 0.3}, r"its camera_angle_x is 17\.19 degrees, but by fl_x .* it is 43\.6; fl_x is used"),
         ({"camera_angle_x": 2 * math.atan(0.4), "camera_angle_y": 2 * math.atan(0.25)}, None),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".hdr")
 
@@ -31,12 +31,12 @@ class PictureFolder:
         """Return the file that is called `name`, a path below the folder; the very name comes first."""
         if os.path.isfile(self.path / name):
             return self.path / name
-        *folders, last = PureWindowsPath(name).parts or ("",)
+        *folders, last = _parts(name) or ("",)
         return self._in(folders, last)
 
     def find_picture(self, stem: str) -> Path | None:
         """Return the picture that is called `stem` and a suffix; of several the first by PICTURE_SUFFIXES."""
-        *folders, last = PureWindowsPath(stem).parts or ("",)
+        *folders, last = _parts(stem) or ("",)
         found = (self._in(folders, last + suffix) for suffix in PICTURE_SUFFIXES)
         return next((file for file in found if file is not None), None)
 
@@ -62,3 +62,7 @@ class PictureFolder:
         if name in names:
             return folder / name
         return folder / names[0] if len(names) == 1 else None
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name.replace("\\", "/")).parts
