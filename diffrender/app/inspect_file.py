@@ -101,7 +101,7 @@ def capture_rows(path: Path) -> Rows:
     views, cameras = capture.views, capture.views.cameras
     region, doubt = region_of_views(views), doubt_poses(views, capture.origin, capture.aabb)
     distance = (cameras.positions_w() - torch.tensor(region.center)).norm(dim=1)
-    heldout = None if capture.read_heldout is None else capture.read_heldout()
+    heldout, told = (None, ()) if capture.read_heldout is None else capture.read_heldout()
     by_default = "every 8th view, by default" if capture.holds_out else "none"
     rows = [
         ("images", f"{len(views)} of {cameras.width} x {cameras.height}{_shrunk(cameras)}"),
@@ -121,7 +121,7 @@ def capture_rows(path: Path) -> Rows:
         rows.append(("aabb", " to ".join(_point(corner) for corner in capture.aabb.tolist())))
     if doubt is not None:
         rows.append(("note" if views.masks is None else "fault", doubt))
-    return rows + [("note", note) for note in capture.notes]
+    return rows + [("note", note) for note in (*capture.notes, *(f"held out: {note}" for note in told))]
 
 
 def _shrunk(cameras: Cameras) -> str:

@@ -159,7 +159,8 @@ def _read(
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
     if options.test_every != "auto" or capture.holds_out:
         return *_split(capture.views, options), capture.aabb, capture.origin, notes
-    heldout = None if capture.read_heldout is None else capture.read_heldout()
+    heldout, told = (None, ()) if capture.read_heldout is None else capture.read_heldout()
+    notes += [f"{Path(path).name}: held out: {note}" for note in told]
     return capture.views, heldout, capture.aabb, capture.origin, notes
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.transforms_captures import AT_X5, DISC, capture, fails, flat, read, save
 
+from diffrender.errors import DataError
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.transforms_json import read_transforms
@@ -119,7 +120,61 @@ def test_a_folder_may_say_what_to_ignore(tmp_path, name):
     assert float(found.views.weights[1, :, :2].max()) < 0.1
     assert bool((found.views.weights[0] == 1).all())
     assert any("parts of 1 of its 2 images are ignored, 2" in note for note in found.notes)
-    assert any("1 of its 2 images have no picture in hands of what to ignore: 0" in n for n in found.notes)
+    assert any("1 of its 2 images have no picture in hands of what to ignore: images/0.png" in n for n in found.notes)
+
+
+def nerf_synthetic(folder, test="test/r_0"):
+    """Two images to fit, train/r_0 and train/r_1, and one that is held out."""
+    for name, files in (("train", ("train/r_0", "train/r_1")), ("test", (test,))):
+        frames = [{"file_path": file, "transform_matrix": AT_X5} for file in files]
+        (folder / f"transforms_{name}.json").write_text(json.dumps({"fl_x": 10.0, "frames": frames}))
+        for file in files:
+            save(folder / f"{file}.png", flat((200, 100, 50)))
+    return folder
+
+
+def shares(views):
+    return [0.0] * len(views) if views.weights is None else (1 - views.weights).mean((1, 2)).tolist()
+
+
+PART = pytest.approx(2.2 / 8)
+
+
+def test_pictures_of_what_to_ignore_may_be_in_the_folders_of_their_images(tmp_path):
+    folder = nerf_synthetic(tmp_path)
+    save(tmp_path / "ignore/train/r_0.png", IGNORED)
+    found = read_capture(folder, CaptureOptions(ignore=tmp_path / "ignore"))
+    assert shares(found.views) == [PART, 0] and shares(found.read_heldout()[0]) == [0]
+    assert any("2 of its 3 images have no picture in ignore of what to ignore: train/r_1.png" in n for n in found.notes)
+    save(tmp_path / "ignore/r_0.png", IGNORED)  # for what has no nearer one
+    found = read_capture(folder, CaptureOptions(ignore=tmp_path / "ignore"))
+    assert shares(found.read_heldout()[0]) == [PART]
+    assert any("parts of 1 of its 1 images are ignored" in note for note in found.read_heldout()[1])
+
+
+def test_a_picture_of_what_to_ignore_in_several_images_is_refused(tmp_path):
+    folder = nerf_synthetic(tmp_path)
+    save(tmp_path / "ignore/r_0.png", IGNORED)
+    with pytest.raises(DataError, match=r"r_0\.png: is named as 2 images: .*train/r_0\.png, .*test/r_0\.png; put"):
+        read_capture(folder, CaptureOptions(ignore=tmp_path / "ignore"))
+
+
+@pytest.mark.parametrize("name", ["train/r_0.png", "t_0.png"])
+def test_images_that_are_fitted_or_held_out_may_all_be_without_a_picture(tmp_path, name):
+    folder = nerf_synthetic(tmp_path, "test/t_0")
+    save(tmp_path / "ignore" / name, IGNORED)
+    found = read_capture(folder, CaptureOptions(ignore=tmp_path / "ignore"))
+    of_fit = name != "t_0.png"
+    assert shares(found.views) == [PART if of_fit else 0, 0]
+    assert shares(found.read_heldout()[0]) == [0 if of_fit else PART]
+
+
+def test_a_bad_file_of_what_is_held_out_is_no_obstacle_to_a_fit(tmp_path):
+    (nerf_synthetic(tmp_path) / "transforms_test.json").write_text("{")
+    found = read_capture(tmp_path, CaptureOptions())
+    assert len(found.views) == 2 and not found.holds_out
+    with pytest.raises(DataError, match=r"transforms_test\.json, line 1"):
+        found.read_heldout()
 
 
 def test_bad_pictures_of_what_to_ignore_are_refused(tmp_path):

@@ -41,6 +41,14 @@ def test_each_path_is_claimed_by_one_reader_at_most(tmp_path: Path) -> None:
         assert sum(reader.claims(folder) for reader in CAPTURE_READERS) == 1, folder
 
 
+def test_a_transforms_json_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_capture(tmp_path / "transforms.json", aabb=[[-1, -1, -1], [1, 1, 1]], train_filenames=["a.png"])
+    parse, parsed = json.loads, []
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(text) or parse(text))
+    read_capture(file, CaptureOptions())
+    assert len(parsed) == 1
+
+
 def test_views_of_transforms_are_held_out_unless_the_capture_sets_some_apart(tmp_path: Path) -> None:
     box = [[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]]
     write_capture(tmp_path / "transforms_train.json", aabb=box)
@@ -50,7 +58,7 @@ def test_views_of_transforms_are_held_out_unless_the_capture_sets_some_apart(tmp
     write_capture(tmp_path / "transforms_test.json", camera_angle_x=1.0)
     capture = read_capture(str(tmp_path), CaptureOptions(resolution=3))
     assert not capture.holds_out and capture.read_heldout is not None
-    assert capture.read_heldout().images.shape == (1, 2, 3, 3)
+    assert capture.read_heldout()[0].images.shape == (1, 2, 3, 3)
 
 
 def test_no_view_of_photometric_stereo_is_held_out(tmp_path: Path) -> None:

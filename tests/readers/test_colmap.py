@@ -136,7 +136,13 @@ def test_binary_files_that_are_cut_short_or_damaged(tmp_path):
         ("cameras.txt", 2, "3 PINHOLE 8 6 1 2 3 4 5", "PINHOLE must have 4 numbers (fx, fy, cx, cy), got 5"),
         ("cameras.txt", 2, "3 LENS 8 6 1 2 3", "camera 3: LENS is no camera model of COLMAP; it must be one of"),
         ("images.txt", 1, "7 1 0 0 0 0 0 zero 3 b.png", "images.txt, line 2: must be an image: IMAGE_ID QW"),
-        ("images.txt", 2, "2 1 0 0 0 0 0 4 3 c.png", "images.txt, line 3: must be the points of image 7"),
+        (
+            "images.txt",
+            2,
+            "1.5 2.5 9 0.5 0.5",
+            "images.txt, line 3: must be the points of image 7, triples X Y POINT3D_ID",
+        ),
+        ("images.txt", 2, "1.5 2.5 9.5", "images.txt, line 3: must be the points of image 7, triples X Y"),
     ],
 )
 def test_lines_of_text_that_are_wrong(tmp_path, name, line, text, message):
@@ -146,6 +152,16 @@ def test_lines_of_text_that_are_wrong(tmp_path, name, line, text, message):
     lines[line] = text
     file.write_text("\n".join(lines))
     fails(folder, message)
+
+
+@pytest.mark.parametrize("name", ["{}.png", "my {}.png", "my own {}.png", "my very own {}.png"])
+def test_the_lines_of_points_may_be_left_out(tmp_path, name):
+    names = [name.format(letter) for letter in "abcd"]
+    file = write_text(tmp_path) / "images.txt"
+    lines = [f"{number} 1 0 0 0 0 0 4 3 {name}" for number, name in enumerate(names)]
+    for text in (lines, [*lines[:2], "1.5 2.5 9 0.5 0.5 -1", lines[2], "", lines[3]]):
+        file.write_text("\n".join(text) + "\n")
+        assert [image.name for image in read_model(tmp_path).images] == names
 
 
 def test_where_models_and_images_may_be(tmp_path):
@@ -182,7 +198,6 @@ def test_masks_may_have_three_kinds_of_names(tmp_path):
     masks["a first.png.png"].unlink()
     fails(folder, "image 2 (a first.png) has no mask while others have one")
     masks["b/second.png"].unlink()
-    assert read(folder).notes == ("no file in its masks has the name of an image, as a first.png.png would have",)
     jpegs = tuple((*image[:4], image[4].replace(".png", ".jpg"), image[5]) for image in IMAGES)
     write_capture(folder, images=jpegs)
     save(folder / "masks" / "a first.png", DISC)

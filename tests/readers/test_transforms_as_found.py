@@ -43,7 +43,7 @@ def test_the_split_of_a_capture_is_kept(tmp_path, heldout):
     names = {"train_filenames": ["images/1.png"], heldout: ["./images/0.png"]}
     found = read_capture(capture(tmp_path, **names), CaptureOptions())
     assert found.views.names == ("1",) and not found.holds_out
-    assert found.read_heldout is not None and found.read_heldout().names == ("0",)
+    assert found.read_heldout is not None and found.read_heldout()[0].names == ("0",)
     with pytest.raises(DataError, match="names none of its frames"):
         read_capture(capture(tmp_path, **names | {"train_filenames": ["7.png"]}), CaptureOptions())
 
@@ -79,7 +79,7 @@ def test_frames_that_are_in_no_split_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("top", "note"),
     [
-        ({"cx": 45.0, "cy": 25.0}, r"the principal point \(cx, cy\) of 2 of its 2 frames is outside the picture; fl_x"),
+        ({"cx": 45.0, "cy": 25.0}, r"the principal point of 2 of its 2 images is outside the picture; focal lengths"),
         ({"camera_angle_x": 0.3}, r"its camera_angle_x is 17\.19 degrees, but by fl_x .* it is 43\.6; fl_x is used"),
         ({"camera_angle_x": 2 * math.atan(0.4), "camera_angle_y": 2 * math.atan(0.25)}, None),
     ],

@@ -302,6 +302,15 @@ def test_the_test_file_is_held_out_unless_the_split_is_given(
     assert "mask" not in [term.name for term in setup.objective.terms]
 
 
+def test_notes_on_images_that_are_held_out_are_told(tmp_path: Path) -> None:
+    write_capture(tmp_path, "transforms_train.json", 5)
+    write_capture(tmp_path, "transforms_test.json", 2)
+    file = tmp_path / "transforms_test.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"camera_model": "OPENCV", "k1": 0.1}))
+    setup = build_fit(parse_config("targets: {path: .}\nbackground: 0.0\nmesh: {subdivisions: 0}\n", tmp_path))
+    assert any("held out: its 2 images are undistorted" in note for note in setup.notes)
+
+
 def test_the_aabb_of_a_capture_is_where_the_sphere_begins(tmp_path: Path) -> None:
     write_capture(tmp_path, "transforms.json", 5)
     content = json.loads((tmp_path / "transforms.json").read_text())

@@ -41,7 +41,8 @@ class Capture:
         where masks leave it free, and `views.is_composited` says so; or black, if nothing else was ever there.
     holds_out: whether some of `views` are held out of a fit unless its options say otherwise; False if a fit needs
         each of them, or if the capture sets others apart.
-    read_heldout: reads the views that the capture itself sets apart to evaluate a fit; None if there are none.
+    read_heldout: reads the views that the capture itself sets apart to evaluate a fit, and returns them with what is
+        to be told of them, as `notes`; None if there are none.
     aabb: [2, 3] the low and the high corner of a box around the object in world units; None if the capture has none,
         and the box is then estimated from the views.
     origin: the point of the world, float64, that is the origin of `views` and `aabb`: (0, 0, 0) unless the cameras are
@@ -51,7 +52,7 @@ class Capture:
 
     views: Views
     holds_out: bool = True
-    read_heldout: Callable[[], Views] | None = None
+    read_heldout: Callable[[], tuple[Views, tuple[str, ...]]] | None = None
     aabb: Tensor | None = None
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     notes: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,25 +12,28 @@ from diffrender.errors import DataError
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import quaternion_to_matrix
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
-from diffrender.readers.captures.colmap_entries import CameraEntry, ImageEntry
+from diffrender.readers.captures.colmap_entries import ImageEntry
 from diffrender.readers.captures.colmap_model import ColmapModel, is_model, read_model
-from diffrender.readers.captures.picture_turns import choose_turn
+from diffrender.readers.captures.colmap_pictures import ColmapPictures, find_masks, find_pictures
 from diffrender.readers.captures.posed_capture import read_posed_capture
-from diffrender.readers.captures.posed_images import PosedImage, problems_error, some
+from diffrender.readers.captures.posed_images import PosedImage, problems_error
+from diffrender.readers.captures.resized import fit_lens
+from diffrender.scene.target_views import Views
 
 # Where models are, below the folder that is named; there may be several, 0, 1, ..., in each.
-MODEL_FOLDERS = ("", "sparse", "colmap/sparse")
-# Where photographs are, from the folder that is named and from that of the model.
-IMAGE_FOLDERS = ("images", "", "../images", "../../images", "../../../images", "..")
+MODEL_FOLDERS = ("", "sparse", "colmap/sparse", "distorted/sparse", "dense/sparse", "dense/0/sparse")
+# A mask of the object is seldom whiter than this; one of what to leave out is.
+MOSTLY_WHITE = 0.8
 UNUSED = "poses_bounds.npy"
 
 
 def read_colmap(path: str | Path, options: CaptureOptions | None = None) -> Capture:
     """Read the photographs and cameras of a COLMAP model, .bin or .txt, of COLMAP 3 or 4.
 
-    path: a folder with the model's files, or with sparse/0, sparse or colmap/sparse/0; of several models the one with
-        the most images is read. The photographs are in `images` beside it, and masks, white on the object, in `masks`,
-        named <name>.png, <name> or <stem>.png.
+    path: a folder with the model's files, or with sparse/0, sparse, or others of MODEL_FOLDERS; of several models the
+        one with the most images is read. The photographs are in `images` beside it, or else in `input`, images_2, ...;
+        for images of another size, but of its camera's shape, the lens is scaled. Masks, white on the object, are in
+        `masks`, named <name>.<suffix>, <name> or <stem>.<suffix>.
     options: resolution, background, masks; if omitted, those of CaptureOptions().
 
     The world is COLMAP's, whose unit and axes are arbitrary, and so are the object's place and size in it: points are
@@ -39,110 +42,121 @@ def read_colmap(path: str | Path, options: CaptureOptions | None = None) -> Capt
     Raises one DataError with everything that is wrong.
     """
     path, options, notes = Path(path), options or CaptureOptions(), []
-    folders = _model_folders(path)
-    if not folders:
-        raise DataError(f"{path}: {describe_path(path)}; it must be {READER.accepts}")
-    models = [read_model(folder) for folder in folders]
-    model = max(models, key=lambda model: len(model.images))  # the first of them
-    if len(models) > 1:
-        counts = ", ".join(f"{_below(path, each)} with {len(each.images)} images" for each in models)
-        notes.append(f"its model {_below(path, model)} is used, which has the most images; there are {counts}")
+    model, pictures = _choose(path, notes)
     if (path / UNUSED).is_file():
         notes.append(f"its {UNUSED} is not used: the cameras are those of COLMAP")
-    images = _image_folder(path, model)
-    masks = _masks(images, model) if options.use_masks else {}
-    if options.use_masks and not masks and (folder := _mask_folder(images)) is not None:
-        notes.append(f"no file in its {folder.name} has the name of an image, as {model.images[0].name}.png would have")
+    notes += pictures.notes()
+    masks = find_masks(pictures, [image.name for image in model.images]) if options.use_masks else {}
     problems: list[str] = []
-    frames = [_frame(image, model, images, masks.get(image.name), problems) for image in model.images]
+    resized: list[str] = []
+    frames = [_frame(image, model, pictures, masks.get(image.name), problems, resized) for image in model.images]
     if problems:
         raise problems_error(model.images_file, problems, len(frames))
-    return read_posed_capture(model.images_file, frames, options, notes)
+    if resized:
+        notes.append(
+            f"{len(resized)} of its {len(frames)} images have another size than their cameras ({resized[0]}): focal"
+            " lengths and principal points are scaled"
+        )
+    capture = read_posed_capture(model.images_file, frames, options, notes)
+    return replace(capture, notes=(*capture.notes, *_about_masks(len(masks), capture.views)))
 
 
-def _model_folders(path: Path) -> list[Path]:
-    """Return the folders of the models that `path` means: all that are in the first place where there are any."""
+def _choose(path: Path, notes: list[str]) -> tuple[ColmapModel, ColmapPictures]:
+    """Return the first model whose photographs exist, and these; adds to `notes`. Raises DataError if there is none."""
+    places = _model_folders(path)
+    if not places:
+        raise DataError(f"{path}: {describe_path(path)}; it must be {READER.accepts}")
+    first_error = None
+    for folders in places:
+        models = [read_model(folder) for folder in folders]
+        model = max(models, key=lambda model: len(model.images))  # the first of them
+        try:
+            pictures = find_pictures(path, model)
+        except DataError as error:
+            first_error = first_error or error
+            continue
+        if len(models) > 1:
+            counts = ", ".join(f"{_below(path, each)} with {len(each.images)} images" for each in models)
+            notes.append(f"its model {_below(path, model)} is used, which has the most images; there are {counts}")
+        if first_error is not None:
+            notes.append(f"its model {_below(path, model)} is used, as there are no images of another: {first_error}")
+        return model, pictures
+    llff = path / UNUSED
+    remedy = f", or name {llff} to read LLFF's cameras instead" if llff.is_file() else ""
+    raise DataError(f"{first_error}{remedy}")
+
+
+def _model_folders(path: Path) -> list[list[Path]]:
+    """Return the folders of the models that `path` may mean, by the places where there are any."""
+    places = []
     for below in MODEL_FOLDERS:
         folder = path / below
         if is_model(folder):
-            return [folder]
+            places.append([folder])
+            continue
         numbered = [entry for entry in folder.iterdir() if entry.name.isdecimal()] if folder.is_dir() else []
         models = [entry for entry in sorted(numbered, key=lambda entry: int(entry.name)) if is_model(entry)]
         if models:
-            return models
-    return []
+            places.append(models)
+    return places
 
 
 def _below(path: Path, model: ColmapModel) -> str:
     return model.images_file.parent.relative_to(path).as_posix()
 
 
-def _image_folder(path: Path, model: ColmapModel) -> Path:
-    """Return the folder that holds the most of the model's images. Raises DataError if none holds any."""
-    start = model.images_file.parent
-    places = [root / below for root in (path, start) for below in IMAGE_FOLDERS]
-    folders = {Path(os.path.normpath(os.path.abspath(place))): None for place in places if place.is_dir()}
-    counts = {folder: sum(os.path.isfile(folder / image.name) for image in model.images) for folder in folders}
-    best = max(counts, key=lambda folder: counts[folder])
-    if not counts[best]:
-        names = some([image.name for image in model.images])
-        raise DataError(
-            f"{model.images_file}: none of its {len(model.images)} images ({names}) is in"
-            f" {', '.join(str(folder) for folder in folders)}; put the photographs into {path / 'images'}"
-        )
-    return best
+def _about_masks(n_masks: int, views: Views) -> list[str]:
+    """Return a note on what masks are taken for, since COLMAP's own say something else."""
+    if not n_masks:
+        return []
+    masks = torch.ones(1) if views.masks is None else views.masks
+    known = torch.ones_like(masks) if views.masks is None or views.weights is None else views.weights
+    white = float((masks * known).sum() / known.sum())
+    doubt = f", and they are white in {white:.0%} of the images: are they for that?" if white > MOSTLY_WHITE else ""
+    return [
+        f"its {n_masks} masks are taken for the object: white is the object; what to leave out goes to"
+        f" targets.ignore{doubt}"
+    ]
 
 
-def _mask_folder(images: Path) -> Path | None:
-    return next((place for place in (images / "masks", images.parent / "masks") if place.is_dir()), None)
-
-
-def _masks(images: Path, model: ColmapModel) -> dict[str, Path]:
-    """Return the mask files of the images that have one, by the names of the images."""
-    folder = _mask_folder(images)
-    if folder is None:
-        return {}
-    found = {}
-    for image in model.images:
-        stem = Path(image.name).with_suffix(".png")
-        candidates = (folder / f"{image.name}.png", folder / image.name, folder / stem)
-        mask = next((file for file in candidates if os.path.isfile(file)), None)
-        if mask is not None:
-            found[image.name] = mask
-    return found
-
-
-def _frame(image: ImageEntry, model: ColmapModel, folder: Path, mask: Path | None, problems: list[str]) -> PosedImage:
+def _frame(
+    image: ImageEntry,
+    model: ColmapModel,
+    pictures: ColmapPictures,
+    mask: Path | None,
+    problems: list[str],
+    resized: list[str],
+) -> PosedImage:
+    """Return an image; `problems` gets what is wrong with it, and `resized` its size if it is not its camera's."""
     camera = model.cameras[image.camera]
     place = f"image {image.number} ({image.name})"
-    file = folder / image.name
+    file = pictures.file(image.name)
+    fitted = fit_lens(file, camera.width, camera.height, model.intrinsics(image))
+    size = fitted.size or (camera.width, camera.height)
+    sizes = f"{size[0]} x {size[1]} (width x height)", f"{camera.width} x {camera.height}"
+    if fitted.is_unfit():
+        problems.append(
+            f"{place}: {file}: is {sizes[0]}, but its camera {camera.number} was found for images of {sizes[1]}, of"
+            " another shape; give the images that COLMAP saw"
+        )
+    elif size != (camera.width, camera.height):
+        resized.append(f"{sizes[0]} and not {sizes[1]}")
     return PosedImage(
         name=image.name,
         place=place,
         image_path=file,
         mask_path=mask,
         cam_from_world=_cam_from_world(image),
-        intrinsics=model.intrinsics(image),
-        stated_width=camera.width,
-        stated_height=camera.height,
-        turn=_turn(file, camera, place, problems),
+        intrinsics=fitted.lens,
+        stated_width=size[0],
+        stated_height=size[1],
+        turn=fitted.turn,
     )
 
 
 def _cam_from_world(image: ImageEntry) -> Tensor:
     rotation = quaternion_to_matrix(torch.tensor(image.quaternion, dtype=torch.float64))
     return make_rigid(rotation, torch.tensor(image.translation, dtype=torch.float64))
-
-
-def _turn(file: Path, camera: CameraEntry, place: str, problems: list[str]) -> bool | None:
-    """Return whether the image is to be turned to have its camera's size; an entry in `problems` if that is another."""
-    turn, size = choose_turn(file, lambda width, height: (width, height) == (camera.width, camera.height))
-    if size is not None and turn is None:
-        problems.append(
-            f"{place}: {file}: is {size[0]} x {size[1]} (width x height), but its camera {camera.number} was found for"
-            f" images of {camera.width} x {camera.height}; give the images that COLMAP saw"
-        )
-    return turn
 
 
 def _claims(path: Path) -> bool:

@@ -8,9 +8,6 @@ from pathlib import Path
 from diffrender.errors import DataError
 from diffrender.readers.captures.colmap_entries import CameraEntry, ImageEntry
 
-# Points of an image are a line of their own; one shorter than this is looked at, to see that it is no image.
-_LONGEST_IMAGE_LINE = 4096
-
 
 def read_cameras_text(path: Path) -> list[CameraEntry]:
     """Read cameras.txt. Raises DataError with the line of what is wrong."""
@@ -28,25 +25,47 @@ def read_cameras_text(path: Path) -> list[CameraEntry]:
 
 
 def read_images_text(path: Path) -> list[ImageEntry]:
-    """Read images.txt but for the points in the images. Raises DataError with the line of what is wrong."""
-    images = []
-    lines = _lines(path)
-    for number, line in lines:
-        if not _is_entry(line):
+    """Read images.txt but for the points in the images. Raises DataError with the line of what is wrong.
+
+    The line of points that follows an image is empty if there are none; some programs leave it out.
+    """
+    images: list[ImageEntry] = []
+    may_be_points = False  # only right after an image
+    for number, line in _lines(path):
+        if may_be_points and _are_points(line):
+            may_be_points = False
             continue
-        words = line.split(maxsplit=9)
-        try:
-            pose = [float(word) for word in words[1:8]]
-            entry = ImageEntry(int(words[0]), tuple(pose[:4]), tuple(pose[4:]), int(words[8]), words[9].strip())
-        except (ValueError, IndexError):
-            raise _error(path, number, line, "an image: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME") from None
-        images.append(entry)
-        # The second line of the image; it may be empty, and at the end of the file it may be missing.
-        number, line = next(lines, (number + 1, ""))
-        if len(line) < _LONGEST_IMAGE_LINE and len(line.split()) % 3:
-            wanted = f"the points of image {entry.number}, triples X Y POINT3D_ID, or an empty line"
-            raise _error(path, number, line, wanted)
+        if _is_entry(line):
+            entry = _image(line)
+            if entry is None:
+                wanted = "an image: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME"
+                if may_be_points:
+                    wanted = (
+                        f"the points of image {images[-1].number}, triples X Y POINT3D_ID, an empty line, or {wanted}"
+                    )
+                raise _error(path, number, line, wanted)
+            images.append(entry)
+            may_be_points = True
     return images
+
+
+def _image(line: str) -> ImageEntry | None:
+    words = line.split(maxsplit=9)
+    try:
+        pose = [float(word) for word in words[1:8]]
+        return ImageEntry(int(words[0]), tuple(pose[:4]), tuple(pose[4:]), int(words[8]), words[9].strip())
+    except (ValueError, IndexError):
+        return None
+
+
+def _are_points(line: str) -> bool:
+    """Return whether a line is numbers in threes, the third of each a whole one; so is an empty line."""
+    words = line.split()
+    try:
+        floats = [float(word) for word in words]
+        return len(words) % 3 == 0 and all(value.is_integer() for value in floats[2::3])
+    except ValueError:
+        return False
 
 
 def _is_entry(line: str) -> bool:

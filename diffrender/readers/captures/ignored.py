@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,8 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import describe_path
+from diffrender.readers.captures.picture_files import PictureFolder, some
 from diffrender.readers.images.masks import read_mask
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
 
 
 def read_weights(paths: Sequence[Path], height: int, width: int) -> Tensor | None:
@@ -39,31 +39,47 @@ def read_weights(paths: Sequence[Path], height: int, width: int) -> Tensor | Non
     return weights
 
 
-def find_ignored(folder: Path, images: Sequence[tuple[str, Path]], notes: list[str]) -> list[tuple[Path, ...]]:
-    """Return the picture in `folder` that is named as each image, of (name, file), if there is one; adds to `notes`.
+def find_ignored(folder: Path, images: Sequence[Path], notes: list[str]) -> list[tuple[Path, ...]]:
+    """Return the picture in `folder` that goes with each image, if there is one; adds to `notes`.
 
-    The name of a picture is that of the image, whatever its suffix, or with another suffix after it (0001.jpg.png).
-    Raises DataError if no image has a picture.
+    images: all of a capture, also those held out. A picture has the image's path from any of its folders on, at best
+        the longest: train/0001.png, or else 0001.png, whatever its suffix, or with another one (0001.jpg.png).
+    Raises DataError if no image has a picture, or one picture goes with several images.
     """
     if not folder.is_dir():
         raise DataError(f"targets.ignore: {folder}: {describe_path(folder)}; it must be a folder of pictures")
-    found: list[tuple[Path, ...]] = []
-    for name, file in images:
-        stems = dict.fromkeys(str(Path(name).with_name(each)) for each in (file.name, file.stem))
-        candidates = [folder / (stem + suffix) for stem in stems for suffix in ("", *SUFFIXES)]
-        found.append(tuple(path for path in candidates if path.is_file())[:1])
-    missing = [name for (name, _), paths in zip(images, found, strict=True) if not paths]
-    if len(missing) == len(images):
+    pictures = PictureFolder(Path(os.path.abspath(folder)))
+    files = [Path(os.path.abspath(image)) for image in images]
+    found = [_picture_of(file, pictures, frozenset(files)) for file in files]
+    users: dict[Path, list[Path]] = {}
+    for file, picture in zip(files, found, strict=True):
+        if picture is not None and file not in users.setdefault(picture, []):
+            users[picture].append(file)
+    shared = next((picture for picture, of in users.items() if len(of) > 1), None)
+    if shared is not None:
+        raise DataError(
+            f"targets.ignore: {shared}: is named as {len(users[shared])} images: {some(list(map(str, users[shared])))};"
+            f" put a picture for each into sub-folders named as theirs, such as {users[shared][0].parent.name}"
+        )
+    missing = [f"{file.parent.name}/{file.name}" for file, picture in zip(files, found, strict=True) if picture is None]
+    if len(missing) == len(files):
         raise DataError(
             f"targets.ignore: {folder}: {describe_path(folder)}; none of them is named as an image, such as"
-            f" {images[0][1].stem}.png"
+            f" {files[0].stem}.png"
         )
     if missing:
-        listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         notes.append(
-            f"{len(missing)} of its {len(images)} images have no picture in {folder.name} of what to ignore: {listed}"
+            f"{len(missing)} of its {len(files)} images have no picture in {folder.name} of what to ignore:"
+            f" {some(missing)}"
         )
-    return found
+    return [() if picture is None else (picture,) for picture in found]
+
+
+def _picture_of(image: Path, pictures: PictureFolder, images: frozenset[Path]) -> Path | None:
+    """Return the picture with the longest part of the image's path that is not an image itself."""
+    parts = image.parts[1:]
+    found = (pictures.find_companion("/".join(parts[start:])) for start in range(len(parts)))
+    return next((picture for picture in found if picture is not None and picture not in images), None)
 
 
 def describe_ignored(weights: Sequence[Tensor | None]) -> list[str]:

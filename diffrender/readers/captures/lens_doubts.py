@@ -22,8 +22,8 @@ def doubt_lenses(frames: Sequence[PosedImage], views: Views) -> list[str]:
     notes = []
     if outside:
         notes.append(
-            f"the principal point (cx, cy) of {outside} of its {len(frames)} frames is outside the picture; fl_x, fl_y,"
-            " cx and cy must be in pixels of the image on disk"
+            f"the principal point of {outside} of its {len(frames)} images is outside the picture; focal lengths and"
+            " principal points must be in pixels of the image on disk: correct them, or give the images they are for"
         )
     halves = (size / 2 / cameras.focal_px).tolist()
     for frame, half in zip(frames, halves, strict=True):

@@ -13,13 +13,13 @@ from diffrender.geometry.camera_axes import to_opencv_axes
 from diffrender.geometry.rigid import invert_rigid
 from diffrender.readers.captures.array_files import read_arrays
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader
-from diffrender.readers.captures.picture_turns import choose_turn
+from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES, shrunk_folders
 from diffrender.readers.captures.posed_capture import read_posed_capture
 from diffrender.readers.captures.posed_images import Intrinsics, PosedImage, problems_error
 from diffrender.readers.captures.poses import note_rounding, rigid_pose
+from diffrender.readers.captures.resized import fit_lens
 
 FILE_NAME = "poses_bounds.npy"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
 
 
 def read_llff(path: str | Path, options: CaptureOptions | None = None) -> Capture:
@@ -51,10 +51,9 @@ def read_llff(path: str | Path, options: CaptureOptions | None = None) -> Captur
 
 def _images(file: Path, n_poses: int) -> Sequence[Path]:
     """Return the images in the order of their names. Raises DataError if they are not as many as the poses."""
-    shrunk = [entry for entry in file.parent.glob("images_*") if entry.name[7:].isdecimal()]
-    folders = [file.parent / "images", *sorted(shrunk, key=lambda entry: int(entry.name[7:]))]
+    folders = [file.parent / "images", *shrunk_folders(file.parent)]
     found = {
-        folder: sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in SUFFIXES)
+        folder: sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in PICTURE_SUFFIXES)
         for folder in folders
         if folder.is_dir()
     }
@@ -79,23 +78,21 @@ def _frame(image: Path, index: int, matrix: torch.Tensor, problems: list[str]) -
     except ShapeError as error:
         problems.append(f"{place}: {str(error).removeprefix(': ')}")
         return None
-    # To the rounding of a size that was divided.
-    turn, size = choose_turn(image, lambda w, h: abs(w / width * height - h) <= 1)
-    if size is not None and turn is None:
+    fitted = fit_lens(image, width, height, Intrinsics(focal_x_px=focal, focal_y_px=focal))
+    if fitted.size is not None and fitted.is_unfit():
         problems.append(
-            f"{place}: {image}: is {size[0]} x {size[1]} (width x height), which is of another shape than the"
-            f" {width:g} x {height:g} of its pose; give the images that the poses were found for"
+            f"{place}: {image}: is {fitted.size[0]} x {fitted.size[1]} (width x height), which is of another shape than"
+            f" the {width:g} x {height:g} of its pose; give the images that the poses were found for"
         )
         return None
-    scale = (1.0, 1.0) if size is None else (size[0] / width, size[1] / height)
     return PosedImage(
         name=f"{image.parent.name}/{image.name}",
         place=place,
         image_path=image,
         mask_path=None,
         cam_from_world=to_opencv_axes(invert_rigid(world_from_cam), "llff"),
-        intrinsics=Intrinsics(focal_x_px=focal * scale[0], focal_y_px=focal * scale[1]),
-        turn=turn,
+        intrinsics=fitted.lens,
+        turn=fitted.turn,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def _content(path: Path) -> Mapping[str, Any]:
         return read_arrays(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: must be an object with {', '.join(KEYS[:5])}")
@@ -150,10 +151,12 @@ def _claims(path: Path) -> bool:
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and "frames" not in content and any(key in content for key in ("K", *POSES))
+    # Not parsed: a transforms.json may be large.
+    keys = set(re.findall(r'"(K|cam_from_world|world_from_cam|frames)"\s*:', text))
+    return bool(keys) and "frames" not in keys
 
 
 READER = CaptureReader(

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions
+from diffrender.readers.captures.ignored import find_ignored
 from diffrender.readers.captures.lens_doubts import doubt_lenses
 from diffrender.readers.captures.normal_depth import read_aov
+from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.posed_images import (
     PosedImage,
     far_origin,
     move_frames,
     read_posed_images,
-    some,
     with_mask_white,
 )
 from diffrender.scene.target_views import Views
@@ -31,7 +32,7 @@ def read_posed_capture(
     """
     told = list(notes)
     check_resolution(source, options)
-    usable = usable_frames(source, frames, options, told)
+    usable = with_ignored(usable_frames(source, frames, options, told), options, told)
     origin = far_origin(usable)
     if any(origin):
         told.append(note_origin(origin))
@@ -62,6 +63,14 @@ def usable_frames(
         notes.append(f"{len(lost)} of its {len(found)} images do not exist and are skipped: {some(lost)}")
         found = [frame for frame in found if os.path.isfile(frame.image_path)]
     return _short_names(with_mask_white(found, notes) if options.use_masks else found)
+
+
+def with_ignored(frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str]) -> list[PosedImage]:
+    """Return the frames with the pictures of what to ignore in them; adds to `notes`. frames: all of the capture."""
+    if options.ignore is None:
+        return list(frames)
+    found = find_ignored(options.ignore, [frame.image_path for frame in frames], notes)
+    return [replace(frame, ignore_paths=frame.ignore_paths + more) for frame, more in zip(frames, found, strict=True)]
 
 
 def read_views(

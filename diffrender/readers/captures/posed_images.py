@@ -19,9 +19,10 @@ from diffrender.geometry.rigid import invert_rigid
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.canvas import boxes_on_canvas, describe_sizes, put_on_canvas
 from diffrender.readers.captures.capture import CaptureOptions
-from diffrender.readers.captures.ignored import describe_ignored, find_ignored, read_weights
+from diffrender.readers.captures.ignored import describe_ignored, read_weights
 from diffrender.readers.captures.lens_distortion import LensDistortion
 from diffrender.readers.captures.memory_need import check_memory
+from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
 from diffrender.readers.images.image import read_image, stored_and_turned_size
 from diffrender.readers.images.image_data import ImageData
@@ -175,11 +176,6 @@ def read_posed_images(
     """
     notes = [] if notes is None else notes
     problems: list[str] = []
-    if options.ignore is not None:
-        found = find_ignored(options.ignore, [(frame.name, frame.image_path) for frame in frames], notes)
-        frames = [
-            replace(frame, ignore_paths=frame.ignore_paths + more) for frame, more in zip(frames, found, strict=True)
-        ]
     first = next((frame.image_path for frame in frames if frame.image_path.is_file()), None)
     sizes = None if first is None else stored_and_turned_size(first)
     if sizes is not None:  # of one that Pillow knows
@@ -359,11 +355,6 @@ def _mask_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
     if not without:
         return []
     return [f"{some(without)} has no mask while others have one; give every frame a mask, or fit without masks"]
-
-
-def some(places: Sequence[str]) -> str:
-    """Return the first few places, and how many more there are."""
-    return ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
 
 
 def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: int, width: int) -> Cameras:

@@ -15,11 +15,11 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, invert_rigid
 from diffrender.readers.captures.json_values import is_number, matrix_of, number_of, shorten
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS, is_depth_picture
+from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 from diffrender.readers.captures.posed_images import PosedImage
 from diffrender.readers.captures.poses import rigid_pose
 from diffrender.readers.captures.transforms_lens import intrinsics_of, size_of
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr", ".hdr", ".PNG", ".JPG", ".JPEG", ".EXR")
 NERFSTUDIO_DEPTH = "depth_file_path"  # depth in thousandths of the world's unit
 NGP_DEPTH_UNIT = "integer_depth_scale"  # of pictures of depth, in the world's unit
 LARGEST_EXPOSURE_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
@@ -95,7 +95,8 @@ def _with_suffix(path: Path) -> Path:
     if os.path.isfile(path):  # False also for what cannot be a name
         return path
     # Not with_suffix: ".5" in "view_0.5" is not a suffix.
-    candidates = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
+    suffixes = (*PICTURE_SUFFIXES, *(suffix.upper() for suffix in PICTURE_SUFFIXES))
+    candidates = [path.with_name(path.name + suffix) for suffix in suffixes]
     return next((candidate for candidate in candidates if os.path.isfile(candidate)), path)
 
 

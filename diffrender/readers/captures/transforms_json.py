@@ -15,8 +15,15 @@ from diffrender.readers.captures.capture import Capture, CaptureOptions, Capture
 from diffrender.readers.captures.json_values import matrix_of, shorten
 from diffrender.readers.captures.lens_doubts import doubt_lenses
 from diffrender.readers.captures.normal_depth import is_depth_picture
-from diffrender.readers.captures.posed_capture import check_resolution, note_origin, read_views, usable_frames
-from diffrender.readers.captures.posed_images import PosedImage, far_origin, move_frames, problems_error, some
+from diffrender.readers.captures.picture_files import some
+from diffrender.readers.captures.posed_capture import (
+    check_resolution,
+    note_origin,
+    read_views,
+    usable_frames,
+    with_ignored,
+)
+from diffrender.readers.captures.posed_images import PosedImage, far_origin, move_frames, problems_error
 from diffrender.readers.captures.poses import note_rounding
 from diffrender.readers.captures.transforms_frame import (
     NERFSTUDIO_DEPTH,
@@ -57,13 +64,12 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     """
     options = options or CaptureOptions()
     path = find_transforms(path)
-    return read_views(path, _frames(path, options, []), options)
+    return read_views(path, with_ignored(_frames(path, _read_json(path), options, []), options, []), options)
 
 
-def _frames(path: Path, options: CaptureOptions, notes: list[str]) -> list[PosedImage]:
+def _frames(path: Path, content: Mapping[str, Any], options: CaptureOptions, notes: list[str]) -> list[PosedImage]:
     """Return the frames of the file `path`, checked but for their images; adds to `notes`. Raises DataError."""
     check_resolution(path, options)
-    content = _read_json(path)
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames:
         raise DataError(f'{path}: "frames" must be a list with at least one frame, got {shorten(frames)}')
@@ -94,12 +100,13 @@ def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> li
 
 def read_aabb(path: str | Path) -> Tensor | None:
     """Read the box around the object that a transforms.json may state as "aabb": [2, 3], its low and high corner."""
-    return _read_aabb(find_transforms(path), (0.0, 0.0, 0.0))
+    path = find_transforms(path)
+    return _aabb(path, _read_json(path), (0.0, 0.0, 0.0))
 
 
-def _read_aabb(path: Path, origin: tuple[float, float, float]) -> Tensor | None:
+def _aabb(path: Path, content: Mapping[str, Any], origin: tuple[float, float, float]) -> Tensor | None:
     """Return the box relative to `origin`."""
-    aabb = _read_json(path).get("aabb")
+    aabb = content.get("aabb")
     if aabb is None:
         return None
     rows = matrix_of(aabb, (2,), 3)
@@ -126,39 +133,46 @@ def _claims(path: Path) -> bool:
 def _read(path: Path, options: CaptureOptions) -> Capture:
     """Read a capture; it holds out transforms_test.json beside transforms_train.json, or `test_filenames`."""
     file = find_transforms(path)
-    notes: list[str] = []
-    frames = _frames(file, options, notes)
+    content, notes = _read_json(file), []
+    frames = _frames(file, content, options, notes)
     origin = far_origin(frames)
-    frames, aabb = move_frames(frames, origin), _read_aabb(file, origin)
     if any(origin):
         notes.append(note_origin(origin))
-    split = _split_by_names(file, frames, notes)
+    heldout_file, heldout, failure = file, [], None
+    split = _split_by_names(file, content, frames, notes)
     if split is not None:
-        train, test = split
-        views = read_views(file, train, options, notes)
-        notes += doubt_lenses(train, views)
-        return Capture(views, False, lambda: read_views(file, test, options), aabb, origin, tuple(notes))
-    views = read_views(file, frames, options, notes)
-    notes += doubt_lenses(frames, views)
-    other = file.with_name(TEST)
-    if file.name == TRAIN and other.is_file():
+        frames, heldout = split
+    elif file.name == TRAIN and (other := file.with_name(TEST)).is_file():
+        told: list[str] = []
+        try:
+            heldout_file, heldout = other, _frames(other, _read_json(other), options, told)
+        except DataError as error:  # which is no obstacle to a fit that holds out others
+            failure = error
+        notes += [note for note in told if note not in notes]
+    everything = with_ignored(move_frames([*frames, *heldout], origin), options, notes)
+    fitted, set_apart = everything[: len(frames)], everything[len(frames) :]
+    views = read_views(file, fitted, options, notes)
+    notes += doubt_lenses(fitted, views)
 
-        def read_heldout() -> Views:
-            return read_views(other, move_frames(_frames(other, options, []), origin), options)
+    def read_heldout() -> tuple[Views, tuple[str, ...]]:
+        if failure is not None:
+            raise failure
+        told: list[str] = []
+        return read_views(heldout_file, set_apart, options, told), tuple(told)
 
-        return Capture(views, False, read_heldout, aabb, origin, tuple(notes))
-    return Capture(views, aabb=aabb, origin=origin, notes=tuple(notes))
+    aabb = _aabb(file, content, origin)
+    holds_out = not set_apart and failure is None
+    return Capture(views, holds_out, None if holds_out else read_heldout, aabb, origin, tuple(notes))
 
 
 def _split_by_names(
-    path: Path, frames: Sequence[PosedImage], notes: list[str]
+    path: Path, content: Mapping[str, Any], frames: Sequence[PosedImage], notes: list[str]
 ) -> tuple[list[PosedImage], list[PosedImage]] | None:
     """Return the frames of `train_filenames` and those of `test_filenames` (else `val_filenames`), as nerfstudio does.
 
     None if the file does not name both. Adds notes on frames that are not used or in both, and on names without a
     frame. Raises DataError if one of the two has no frames.
     """
-    content = _read_json(path)
     heldout = "test_filenames" if content.get("test_filenames") else "val_filenames"
     named = [key for key in ("train_filenames", heldout) if content.get(key)]
     if len(named) < 2:
