@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -176,7 +177,7 @@ def read_posed_images(
     """
     notes = [] if notes is None else notes
     problems: list[str] = []
-    first = next((frame.image_path for frame in frames if frame.image_path.is_file()), None)
+    first = next((frame.image_path for frame in frames if os.path.isfile(frame.image_path)), None)
     sizes = None if first is None else stored_and_turned_size(first)
     if sizes is not None:  # of one that Pillow knows
         try:
