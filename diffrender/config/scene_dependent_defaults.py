@@ -33,12 +33,15 @@ RATES: Mapping[str, float] = {
     "unit_interval": 0.05,
     "direction": 0.02,
     "pose": 0.01,
+    "camera_poses": 0.003,
     "large_steps": 0.05,
     "zero_mean": 0.02,
     "balanced": 0.01,
 }
 # Cameras of a capture are nearly right, and a camera that diverges distorts the shape.
-CAMERA_POSE_RATE = 0.001
+CAMERA_RATE = 0.003
+CAMERAS_START = 0.1
+CAMERA_PULL = 1.0
 # Decay rates of Adam's running means of gradients and squared gradients.
 BETAS = (0.9, 0.999)
 # Remeshed vertices without large_steps: the learning rate is in target edge lengths, and moments decay quickly, because

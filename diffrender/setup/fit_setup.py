@@ -25,7 +25,6 @@ from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.per_view_directional import PerViewDirectional
-from diffrender.scene.parameter_paths import get_value
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.best_defaults import Chosen, choose_defaults
@@ -149,8 +148,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     )
 
     methods = {
-        path: build_method(options, size, path, get_value(scene, fit_views.cameras, path))
-        for path, options in parameters.items()
+        path: build_method(path, parameters, scene, fit_views.cameras, targets.place.region) for path in parameters
     }
     settings = _build_settings(optimize, config.targets.background == "random")
     settings.check(fit_views)
