@@ -15,7 +15,7 @@ PLAIN = {
     "background": "linear RGB behind the objects",
 }
 OF_CAMERAS = {
-    "cameras.pose": "where each camera is, near where it starts; what the images and their lens distortion are is known",
+    "cameras.pose": "where each camera is, near where it starts; distortion of lenses is known, not learned",
     "cameras.focal": "focal lengths in pixels: one factor of all cameras, or those of each",
     "cameras.center": "principal points in pixels: one shift of all cameras, or those of each",
     "cameras.exposure": "the brightness of each picture, in stops",

@@ -26,7 +26,7 @@ class Parametrization(ABC):
         return self
 
     def starting_at(self, value: Tensor) -> Parametrization:
-        """Return the parametrisation of a value that starts at `value`: itself, unless its latents are changes of it."""
+        """Return the parametrisation of what starts at `value`: itself, unless latents are changes of that."""
         return self
 
     @abstractmethod

@@ -42,7 +42,7 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
 from diffrender.scene.quantity_kinds import POSITION, VERTICES, Kind
 from diffrender.scene.scene import Scene
-from diffrender.setup.best_defaults import DECAYING
+from diffrender.setup.best_defaults import DECAY, DECAYING
 from diffrender.setup.region import Region
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
 from diffrender.setup.scene import constructor_options
@@ -140,6 +140,8 @@ def fill_parameters(
             written = {item.name: item for item in config.all_objects()}
             parts = [(scene.objects[each], written.get(each, ObjectOptions(name=each))) for each in names]
             updates["remesh"] = fill_unwrap(path, remesh, parts, config.optimize.steps)
+        if updates.get("shared"):
+            updates["method"] = None
         filled[path] = options.model_copy(update=updates)
     return filled
 
@@ -151,6 +153,8 @@ def _fill_cameras(path: str, options: ParameterOptions, steps: int, is_late: boo
     late = int(CAMERAS_START * steps) if is_late else 0
     return {
         "start": late if options.start is None else options.start,
+        # Smaller steps later, for poses more exact than a step.
+        "schedule": options.schedule if "schedule" in options.model_fields_set else DECAY,
         "pull": CAMERA_PULL if options.pull is None else options.pull,
         **({"shared": options.shared is not False} if path in LENS else {}),
     }
@@ -234,8 +238,8 @@ def build_method(
         keeps_frame = _moves_as_a_whole(scene, cameras, parameters)
         if keeps_frame and len(cameras) < 2:
             raise ConfigError(
-                f"optimize.{path}: needs at least 2 fitted views where the shape is learned, got 1: a move of the camera"
-                " looks like one of the shape; remove it"
+                f"optimize.{path}: needs at least 2 fitted views where the shape is learned, got 1: a move of"
+                " the camera looks like one of the shape; remove it"
             )
         return CameraPoses(pivot=region.center, length_unit=region.radius, keeps_frame=keeps_frame)
     if options.shared:

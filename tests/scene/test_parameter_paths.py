@@ -57,6 +57,7 @@ def test_all_paths_of_a_scene_in_order():
         "background",
         "cameras.pose",
         "cameras.focal",
+        "cameras.center",
     ]
 
 
@@ -100,7 +101,8 @@ def test_every_default_parametrisation_is_on_the_shelf_and_suits_the_value():
         ("pose", "pose"),
         ("scale", "positive"),
         ("lights.key.direction", "direction"),
-        ("cameras.pose", "pose"),
+        ("cameras.pose", "camera_poses"),
+        ("cameras.center", "identity"),
         ("cameras.focal", "positive"),
         ("background", "unit_interval"),
     ],
