@@ -55,6 +55,7 @@ class CameraPoses(Parametrization):
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the poses."""
         start, pivots, seen = self._places()
+        latent = latent.to(start)
         if self.keeps_frame:
             gauges, moves = self._gauges(), latent.reshape(-1)
             latent = (moves - gauges @ (gauges.mT @ moves)).reshape(latent.shape)
