@@ -89,4 +89,6 @@ def write_cameras(folder: RunFolder, setup: FitSetup, fitted: Cameras, heldout: 
     views = [replace(setup.fit_views, cameras=fitted)]
     if setup.heldout_views is not None:
         views.append(setup.heldout_views if heldout is None else replace(setup.heldout_views, cameras=heldout))
-    write_capture(folder.cameras, *(replace(each, cameras=move_cameras(each.cameras, setup.origin)) for each in views))
+    fit, *rest = (replace(each, cameras=move_cameras(each.cameras, setup.origin)) for each in views)
+    background = setup.config.background
+    write_capture(folder.cameras, fit, rest[0] if rest else None, (0.0, 0.0, 0.0) if background is None else background)

@@ -48,7 +48,7 @@ def choose_batch(config: FitConfig) -> tuple[FitConfig, dict[str, str]]:
     if "cameras.pose" not in optimize.parameters() or "batch_size" in optimize.model_fields_set:
         return config, {}
     optimize = optimize.model_copy(update={"batch_size": VIEWS_FOR_POSES})
-    reason = "a shape that follows a few views at a time keeps their poses wrong"
+    reason = "more views per step: a shape that follows few at a time keeps their poses wrong"
     return config.model_copy(update={"optimize": optimize}), {"optimize.batch_size": reason}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.objects import ObjectOptions
 from diffrender.config.options.parameters import GEOMETRY_OF_CAMERAS, LENS, ParameterOptions
 from diffrender.config.options.schedules import AnySchedule
@@ -103,6 +104,7 @@ def fill_parameters(
     filled = {}
     # Something must move at the first step.
     is_late = any(path not in GEOMETRY_OF_CAMERAS and not options.start for path, options in parameters.items())
+    is_late &= not any(isinstance(item.mesh, VisualHullMesh) for item in config.all_objects())
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
     for path, options in parameters.items():

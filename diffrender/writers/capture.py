@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ from diffrender.writers.cameras import transforms_of
 from diffrender.writers.images.png import encode_numbers8, encode_srgb8, write_encoded_png
 from diffrender.writers.run.metrics import write_json
 
+# Colours of pixels that are covered less are not known.
+LEAST_COVERED = 1 / 255
 SPLIT = ("train_filenames", "test_filenames")
 
 
-def write_capture(folder: Path, fitted: Views, heldout: Views | None = None) -> None:
+def write_capture(
+    folder: Path, fitted: Views, heldout: Views | None = None, background: Sequence[float] = (0.0, 0.0, 0.0)
+) -> None:
     """Write <folder>/transforms.json of `fitted` and `heldout` views; read again, it gives both, with these cameras.
 
     It names the photographs that were read, at their full size. A view that no file shows as it is, one that was
     rendered or undistorted, is written to <folder>/images, and its mask to <folder>/masks.
+    background: linear RGB behind masked views, which is removed again.
     Raises DataError if a file cannot be written.
     """
     content: dict[str, Any] = {}
@@ -30,7 +36,7 @@ def write_capture(folder: Path, fitted: Views, heldout: Views | None = None) -> 
         of_split = transforms_of(views.cameras, views.names, views.photo_boxes())
         files = views.files or (None,) * len(views)
         own = [
-            _write_pictures(folder, frame, views, index) if each is None else _with_files(frame, each)
+            _write_pictures(folder, frame, views, index, background) if each is None else _with_files(frame, each)
             for index, (frame, each) in enumerate(zip(of_split["frames"], files, strict=True))
         ]
         content |= {"camera_model": of_split["camera_model"], split: [frame["file_path"] for frame in own]}
@@ -47,18 +53,23 @@ def _with_files(frame: dict[str, Any], files: ViewFiles) -> dict[str, Any]:
     return {**frame, **scaled, "w": files.width, "h": files.height, **named}
 
 
-def _write_pictures(folder: Path, frame: dict[str, Any], views: Views, index: int) -> dict[str, Any]:
+def _write_pictures(
+    folder: Path, frame: dict[str, Any], views: Views, index: int, background: Sequence[float]
+) -> dict[str, Any]:
     """Write what a fit was shown of a view; returns `frame` with the names of the files."""
     top, left, height, width = views.photo_boxes()[index]
     rows, columns = slice(top, top + height), slice(left, left + width)
     stem = frame["file_path"].replace("/", "_").replace("\\", "_")
-    pictures: dict[str, tuple[str, np.ndarray]] = {
-        "file_path": ("images", encode_srgb8(views.images[index, rows, columns]))
-    }
+    image = views.images[index, rows, columns]
+    pictures: dict[str, tuple[str, np.ndarray]] = {}
     if views.masks is not None:
+        covered = views.masks[index, rows, columns, None]
+        # Whoever reads it puts a background behind its mask again.
+        image = (image - image.new_tensor(background) * (1 - covered)) / covered.clamp_min(LEAST_COVERED)
         pictures["mask_path"] = ("masks", encode_numbers8(views.masks[index, rows, columns]))
     if views.weights is not None:
         pictures["ignore_path"] = ("ignored", encode_numbers8(1 - views.weights[index, rows, columns]))
+    pictures["file_path"] = ("images", encode_srgb8(image))
     names = {key: f"{part}/{stem}.png" for key, (part, _) in pictures.items()}
     for key, (_, pixels) in pictures.items():
         write_encoded_png(folder / names[key], pixels)

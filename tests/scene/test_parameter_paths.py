@@ -90,6 +90,7 @@ def test_every_default_parametrisation_is_on_the_shelf_and_suits_the_value():
         if parts.is_vertices:
             parametrization = parametrization.bind(scene.objects[parts.name].mesh)
         value = get_value(scene, CAMERAS, path)
+        parametrization = parametrization.starting_at(value)
         assert parametrization.value_of(parametrization.latent_of(value)).shape == value.shape
 
 

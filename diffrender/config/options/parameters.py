@@ -117,7 +117,8 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
     start: int | None = option(
         None,
         "step at which optimisation of this value starts; if omitted: the first, or, of cameras.pose, focal and center"
-        f" where anything else is learned, after {defaults.CAMERAS_START:g} of the steps: shape first, then cameras",
+        f" where anything else is learned, after {defaults.CAMERAS_START:g} of the steps, shape first, then cameras,"
+        " unless the mesh starts from a visual hull",
         ge=0,
     )
     stop: PositiveInt | None = option(None, "step at which optimisation of this value stops")

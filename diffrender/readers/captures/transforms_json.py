@@ -137,7 +137,8 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
         train, test = split
         views = read_views(file, train, options, notes)
         notes += doubt_lenses(train, views)
-        return Capture(views, False, lambda: read_views(file, test, options), aabb, origin, tuple(notes))
+        read_test = (lambda: read_views(file, test, options)) if test else None
+        return Capture(views, False, read_test, aabb, origin, tuple(notes))
     views = read_views(file, frames, options, notes)
     notes += doubt_lenses(frames, views)
     other = file.with_name(TEST)
@@ -155,13 +156,15 @@ def _split_by_names(
 ) -> tuple[list[PosedImage], list[PosedImage]] | None:
     """Return the frames of `train_filenames` and those of `test_filenames` (else `val_filenames`), as nerfstudio does.
 
-    None if the file does not name both. Adds notes on frames that are not used or in both, and on names without a
-    frame. Raises DataError if one of the two has no frames.
+    None if the file does not name both, unless all of its frames are named to be fitted. Adds notes on frames that are
+    not used or in both, and on names without a frame. Raises DataError if one of the two has no frames.
     """
     content = _read_json(path)
     heldout = "test_filenames" if content.get("test_filenames") else "val_filenames"
     named = [key for key in ("train_filenames", heldout) if content.get(key)]
     if len(named) < 2:
+        if named == ["train_filenames"] and len(content["train_filenames"]) == len(frames):
+            return list(frames), []
         notes += [f"its {key} are not used: it does not also say which to hold out or to fit" for key in named]
         return None
     chosen = []
