@@ -34,11 +34,6 @@ FOCAL, CENTER = "cameras.focal", "cameras.center"
 # Listed view by view: what the numbers are.
 XY = "pixels, x and y"
 PER_VIEW = {EXPOSURE: "stops", WHITE_BALANCE: "gains of red, green, blue", FOCAL: XY, CENTER: XY}
-    EXPOSURE: "stops",
-    WHITE_BALANCE: "gains of red, green, blue",
-    FOCAL: "pixels, x and y",
-    CENTER: "pixels, x and y",
-}
 ROUNDING = 1e-7
 UNITS = {
     COLOR: "linear RGB",
