@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def write_capture(
         of_split = transforms_of(views.cameras, views.names, views.photo_boxes())
         files = views.files or (None,) * len(views)
         own = [
-            _write_pictures(folder, frame, views, index, background) if each is None else _with_files(frame, each)
+            _write_pictures(folder, frame, views, index, background)
+            if each is None
+            else _with_files(folder, frame, each)
             for index, (frame, each) in enumerate(zip(of_split["frames"], files, strict=True))
         ]
         content |= {"camera_model": of_split["camera_model"], split: [frame["file_path"] for frame in own]}
@@ -44,13 +47,22 @@ def write_capture(
     write_json(folder / "transforms.json", content | {"frames": frames})
 
 
-def _with_files(frame: dict[str, Any], files: ViewFiles) -> dict[str, Any]:
+def _with_files(folder: Path, frame: dict[str, Any], files: ViewFiles) -> dict[str, Any]:
     """Return `frame` in the size of its photograph."""
     x, y = files.width / frame["w"], files.height / frame["h"]
     scaled = {key: frame[key] * scale for key, scale in (("fl_x", x), ("cx", x), ("fl_y", y), ("cy", y))}
     paths = {"file_path": files.image, "mask_path": files.mask, "ignore_path": files.ignore}
-    named = {key: str(path.absolute()) for key, path in paths.items() if path is not None}
+    named = {key: _relative(path, folder) for key, path in paths.items() if path is not None}
     return {**frame, **scaled, "w": files.width, "h": files.height, **named}
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Return `path` from `folder`, so that photographs and runs can be moved together; in full on another drive."""
+    path = path.resolve()
+    try:
+        return os.path.relpath(path, folder.resolve())
+    except ValueError:
+        return str(path)
 
 
 def _write_pictures(

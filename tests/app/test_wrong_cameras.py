@@ -142,7 +142,7 @@ def test_the_cameras_of_a_run_are_a_capture(refined: tuple[Views, RunResult, str
         torch.testing.assert_close(read.views.cameras.cam_from_world, result.fit.cameras.cam_from_world)
         assert errors(heldout.cameras.cam_from_world, views.select(HELDOUT).cameras.cam_from_world)[0] < 0.5
     frames = json.loads((folder / "transforms.json").read_text())["frames"]
-    assert len(frames) == 20 and all(Path(frame["file_path"]).is_file() for frame in frames)
+    assert len(frames) == 20 and all((folder / frame["file_path"]).is_file() for frame in frames)
 
 
 def test_smaller_images_and_no_held_out_views_come_back_too(tmp_path: Path) -> None:
