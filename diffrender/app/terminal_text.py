@@ -35,6 +35,7 @@ def opening_text(
     for path, options in setup.config.optimize.parameters().items():
         value = get_value(setup.scene, setup.fit_views.cameras, path)
         count = count_values(kind_of(setup.scene, setup.fit_views.cameras, path), value)
+        count = "shared by all views" if options.shared else count
         since = f", from step {options.start}" if options.start else ""
         parameters.append((path, f"lr {options.lr:.3g}{since}, {count}"))
     backends = ", ".join(sorted(set(backends_by_op(setup.device).values())))
