@@ -45,7 +45,7 @@ CAMERA_RATE = 0.02
 CAMERAS_START = 0.1
 CAMERA_PULL = 0.2
 # Views per step where poses are learned: of fewer, the shape follows those of the step, and their poses follow it.
-VIEWS_FOR_POSES = 8
+VIEWS_FOR_POSES = 16
 # Decay rates of Adam's running means of gradients and squared gradients.
 BETAS = (0.9, 0.999)
 # Remeshed vertices without large_steps: the learning rate is in target edge lengths, and moments decay quickly, because

@@ -36,7 +36,7 @@ SYNTHETIC = "targets: {resolution: 64, test_every: null, synthetic: {mesh: {init
 LONG_LENS = SYNTHETIC.replace("views: 20", "views: 12, fov_deg: 12, radius: 10")
 SCENE = """
 targets: {path: capture, test_every: 5}
-optimize: {steps: 80, cameras.pose: {}}
+optimize: {steps: 60, cameras.pose: {}}
 progress: {pictures: 1, video: false, turntable: false}
 """
 RENDERED = """

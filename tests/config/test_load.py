@@ -163,7 +163,11 @@ MISTAKES = [
     ("optimize: {minutes: 1, resolution: {scale: 0.5, until: 9}}", "2:49", ["`resolution.until` counts steps"]),
     ("optimize: {minutes: 1, cameras.pose: {start: 500}}", "2:39", ["`cameras.pose.start` counts steps", "remove one"]),
     ("optimize: {mesh.vertices: {pull: 1}}", "2:28", ["`pull` is for cameras.pose and cameras.focal", "remove it"]),
-    ("optimize: {cameras.pose: {shared: true}}", "2:27", ["`shared` is for cameras.focal and cameras.center", "remove"]),
+    (
+        "optimize: {cameras.pose: {shared: true}}",
+        "2:27",
+        ["`shared` is for cameras.focal and cameras.center", "remove"],
+    ),
     ("optimize: {cameras.focal: {method: positive}}", "2:28", ["has a method only with `shared: false`", "remove it"]),
     ("optimize: {cameras.pose: {method: pose}}", "2:27", ["must have the method `camera_poses`", "got `pose`"]),
     ("optimize: {minutes: 1, mesh.vertices: {remesh: [9]}}", "2:40", ["`mesh.vertices.remesh` counts steps"]),
