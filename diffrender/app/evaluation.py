@@ -8,6 +8,7 @@ from typing import Any
 
 from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
 from diffrender.evaluate.geometry import GeometryEvaluator, GeometryReport
+from diffrender.evaluate.match_poses import match_poses
 from diffrender.evaluate.materials import MaterialEvaluator, MaterialReport
 from diffrender.evaluate.views import ViewScores, mean_scores, score_views
 from diffrender.scene.cameras import Cameras
@@ -22,6 +23,8 @@ HELDOUT_GAINS = {
 }
 # (label, unit, key) of each score.
 SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
+# If poses are learned, those of held-out views are as wrong as the others were.
+HELDOUT_POSES = "refined against the picture of each view, the scene fixed"
 VIEW_LABELS = {"fit": "fitted-view", "heldout": "held-out"}
 VIEW_KINDS = {"fit": "fitted", "heldout": "held out"}
 
@@ -35,11 +38,13 @@ class Evaluation:
 
     views: the scores of each view of `fit` and, if there are held-out views, `heldout`.
     geometry, material: reports; material is None without a target scene.
+    heldout: the cameras that the held-out views were scored with, or None without any.
     """
 
     views: Mapping[str, Sequence[ViewScores]]
     geometry: GeometryReport
     material: MaterialReport | None
+    heldout: Cameras | None = None
 
     @property
     def scores(self) -> Scores:
@@ -59,26 +64,45 @@ class Evaluator:
             views = setup.fit_views if setup.heldout_views is None else setup.heldout_views
             self._materials = MaterialEvaluator(target, views.cameras, setup.relit, setup.render_views)
 
-    def evaluate(self, scene: Scene, cameras: Cameras) -> Evaluation:
-        """Evaluate `scene`: fitted views through `cameras`, held-out views through their own, geometry, materials."""
+    def evaluate(self, scene: Scene, cameras: Cameras, refine: bool = False) -> Evaluation:
+        """Evaluate `scene`: fitted views through `cameras`, held-out views through their own, geometry, materials.
+
+        refine: whether the poses of held-out views are refined first, where those of fitted views are learned.
+        """
         setup = self._setup
         views = {"fit": score_views(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
-        heldout = match_heldout_exposure(setup, scene)
+        heldout = match_heldout(setup, scene, refine)
         if heldout is not None:
             views["heldout"] = score_views(scene, heldout, setup.render_views)
         material = None if self._materials is None else self._materials.report(scene)
-        return Evaluation(views, self._geometry.report(scene), material)
+        return Evaluation(views, self._geometry.report(scene), material, None if heldout is None else heldout.cameras)
 
 
-def match_heldout_exposure(setup: FitSetup, scene: Scene, index: list[int] | None = None) -> Views | None:
+def match_heldout(setup: FitSetup, scene: Scene, refine: bool) -> Views | None:
     """Return the held-out views, exposed to match `scene` if exposures are learned; None if there are none.
 
-    index: which of them; None: all.
+    refine: whether to refine their poses as well, if poses are learned.
     """
     views = setup.heldout_views
     if views is None:
         return None
-    views = views if index is None else views.select(index)
+    views = match_exposure_of(setup, scene, views)
+    poses = setup.camera_poses
+    if not refine or poses is None:
+        return views
+    matched = match_poses(scene, views, setup.objective, setup.render_end, poses)
+    return match_exposure_of(setup, scene, replace(views, cameras=matched))
+
+
+def learned_of_heldout(setup: FitSetup) -> dict[str, str]:
+    """Return how what is learned per view is found for held-out views, by its key in metrics.json."""
+    gains = setup.learned_gains()
+    of_gains = {"heldout_gains": HELDOUT_GAINS[gains[-1]]} if gains else {}
+    return of_gains | ({} if setup.camera_poses is None else {"heldout_poses": HELDOUT_POSES})
+
+
+def match_exposure_of(setup: FitSetup, scene: Scene, views: Views) -> Views:
+    """Return held-out `views`, exposed to match `scene` if exposures are learned."""
     return replace(views, cameras=match_exposure(scene, views, setup.render_views, setup.learned_gains()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from diffrender.scene.cameras import Cameras
@@ -10,7 +11,8 @@ from diffrender.scene.joined_parts import with_joined_normals
 from diffrender.scene.move_scene import move_cameras, move_scene
 from diffrender.scene.quantity_kinds import kinds_of, textures_of
 from diffrender.scene.scene import Scene
-from diffrender.writers.cameras import write_transforms
+from diffrender.setup.fit_setup import FitSetup
+from diffrender.writers.capture import write_capture
 from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.images.textures import write_texture
 from diffrender.writers.lights import write_lights
@@ -66,18 +68,27 @@ def write_meshes(
             write_ply(ply_path(folder, own), item.mesh_w(), surface.base_color)
 
 
-def write_appearance(
-    folder: RunFolder, scene: Scene, cameras: Cameras, view_names: Sequence[str], origin: Sequence[float] = ORIGIN,
-    boxes: Sequence[Sequence[int]] | None = None,
-) -> None:  # fmt: skip
-    """Write textures/<object>_<field>.png, lights/lights.json with environment maps, and cameras/transforms.json.
+def write_appearance(folder: RunFolder, scene: Scene, origin: Sequence[float] = ORIGIN) -> None:
+    """Write textures/<object>_<field>.png and lights/lights.json with environment maps.
 
-    origin: as for `write_meshes`. boxes: as for `write_transforms`.
+    origin: as for `write_meshes`.
     """
-    scene, cameras = move_scene(scene, origin), move_cameras(cameras, origin)
+    scene = move_scene(scene, origin)
     for name, item in scene.objects.items():
         kinds = kinds_of(item.material)
         for field, texture in textures_of(item.material).items():
             write_texture(folder.folder("textures") / f"{name}_{field}.png", kinds[field], texture)
     write_lights(folder.lights / "lights.json", scene.lights)
-    write_transforms(folder.cameras / "transforms.json", cameras, view_names, boxes)
+
+
+def write_cameras(folder: RunFolder, setup: FitSetup, fitted: Cameras, heldout: Cameras | None = None) -> None:
+    """Write cameras/transforms.json, a capture of the fitted and the held-out views with these cameras.
+
+    heldout: None: those of the targets.
+    """
+    views = [replace(setup.fit_views, cameras=fitted)]
+    if setup.heldout_views is not None:
+        views.append(setup.heldout_views if heldout is None else replace(setup.heldout_views, cameras=heldout))
+    fit, *rest = (replace(each, cameras=move_cameras(each.cameras, setup.origin)) for each in views)
+    background = setup.config.background
+    write_capture(folder.cameras, fit, rest[0] if rest else None, (0.0, 0.0, 0.0) if background is None else background)

@@ -12,6 +12,7 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.parameter_paths import ParameterPath, get_value, kind_of
 from diffrender.scene.quantity_kinds import (
     ANGLE,
+    CAMERA_POSES,
     COLOR,
     DIRECTION,
     HARMONICS,
@@ -29,9 +30,10 @@ from diffrender.writers.report.report import LearnedValue
 
 # Values with more numbers are described by how far they moved. Nine coefficients of spherical harmonics have 27.
 MOST_NUMBERS = 27
-FOCAL = "cameras.focal"
+FOCAL, CENTER = "cameras.focal", "cameras.center"
 # Listed view by view: what the numbers are.
-PER_VIEW = {EXPOSURE: "stops", WHITE_BALANCE: "gains of red, green, blue", FOCAL: "pixels, x and y"}
+XY = "pixels, x and y"
+PER_VIEW = {EXPOSURE: "stops", WHITE_BALANCE: "gains of red, green, blue", FOCAL: XY, CENTER: XY}
 ROUNDING = 1e-7
 UNITS = {
     COLOR: "linear RGB",
@@ -95,7 +97,7 @@ def _move_to_origin(value: Tensor, path: str, kind: Kind, setup: FitSetup) -> Te
 
 def count_values(kind: Kind, value: Tensor) -> str:
     """Return how many values a tensor holds: "2,562 vertices", "24 poses", "768 numbers"."""
-    if kind == POSE:
+    if kind in (POSE, CAMERA_POSES):
         return "1 pose" if value.dim() == 2 else f"{len(value):,} poses"
     if kind == VERTICES:
         return f"{len(value):,} vertices"
@@ -104,7 +106,7 @@ def count_values(kind: Kind, value: Tensor) -> str:
 
 def _list_views(path: str, names: tuple[str, ...], values: Tensor) -> str:
     """List the exposure in stops, the gains or the focal lengths of each view; once if all are equal."""
-    form = {EXPOSURE: "+.2f", WHITE_BALANCE: ".3f", FOCAL: ".2f"}[path]
+    form = {EXPOSURE: "+.2f", WHITE_BALANCE: ".3f", FOCAL: ".2f", CENTER: ".2f"}[path]
     words = [" ".join(format(x, form) for x in row) for row in values.reshape(len(names), -1).tolist()]
     if len(set(words)) == 1:
         return words[0]
@@ -115,7 +117,7 @@ def _describe_change(path: str, kind: Kind, before: Tensor, after: Tensor) -> Le
     if before.shape != after.shape:
         # Per-vertex values after remeshing: there is no correspondence between old and new vertices.
         return LearnedValue(path, count_values(kind, before), count_values(kind, after), "")
-    if kind == POSE:
+    if kind in (POSE, CAMERA_POSES):
         return _describe_pose(path, before, after)
     if kind == ROTATION:
         turned = torch.rad2deg(rotation_angle(axis_angle_to_matrix(before), axis_angle_to_matrix(after)))

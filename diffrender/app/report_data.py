@@ -7,7 +7,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from diffrender.app.evaluation import HELDOUT_GAINS, SCORES, VIEW_KINDS, VIEW_LABELS, Evaluation, FlipStatistics
+from diffrender.app.evaluation import (
+    SCORES,
+    VIEW_KINDS,
+    VIEW_LABELS,
+    Evaluation,
+    FlipStatistics,
+    learned_of_heldout,
+)
 from diffrender.app.parameter_changes import describe_parameter_changes
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.shape_pictures import SHAPE, WORST
@@ -122,8 +129,8 @@ def _describe_result(setup: FitSetup, final: Evaluation) -> str:
         n_views, kind, remark = len(setup.fit_views), "fitted", "; no view was held out"
     else:
         n_views, kind, remark = len(setup.heldout_views), "held-out", ""
-        gains = setup.learned_gains()
-        remark = f", exposed to match ({HELDOUT_GAINS[gains[-1]]})" if gains else ""
+        words = {"heldout_gains": "exposed to match", "heldout_poses": "with their own poses"}
+        remark = "".join(f", {words[key]} ({how})" for key, how in learned_of_heldout(setup).items())
     views = f"{n_views} {kind} {'view' if n_views == 1 else 'views'}"
     mesh = final.geometry.whole
     form = "watertight" if mesh.watertight else "not watertight"

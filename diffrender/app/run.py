@@ -24,7 +24,7 @@ from diffrender.app.earlier_run import (
 )
 from diffrender.app.evaluation import Evaluation, Evaluator, sum_flips
 from diffrender.app.export_check import export_psnr_db
-from diffrender.app.export_scene import glb_path, write_appearance, write_meshes
+from diffrender.app.export_scene import glb_path, write_appearance, write_cameras, write_meshes
 from diffrender.app.report_data import build_report
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.run_recorder import Recorder
@@ -166,7 +166,8 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
             )  # fmt: skip
         result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)
-        final = evaluator.evaluate(result.scene, result.cameras)
+        final = evaluator.evaluate(result.scene, result.cameras, refine=True)
+        write_cameras(folder, setup, result.cameras, final.heldout)
         failures: list[str] = []
         _write_extras(folder, setup, result, final, recorder, failures)
         export_db = None
@@ -218,7 +219,8 @@ def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorde
     # The most valuable first: if anything later fails, the mesh is written.
     write_meshes(folder, "final", setup.config.export, result.scene, result.cameras, setup.origin)
     views = setup.fit_views
-    write_appearance(folder, result.scene, result.cameras, views.names, setup.origin, views.photo_boxes())
+    write_appearance(folder, result.scene, setup.origin)
+    write_cameras(folder, setup, result.cameras)
     save_scene(folder.path / SCENE_FILE, SavedScene(result.scene, result.cameras, views.names, setup.origin))
     recorder.end(result.steps_done)
 

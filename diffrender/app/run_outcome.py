@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from diffrender.app.evaluation import HELDOUT_GAINS, Evaluation, FlipStatistics
+from diffrender.app.evaluation import Evaluation, FlipStatistics, learned_of_heldout
 from diffrender.app.verdict.reason import Verdict
 from diffrender.fit.loop import FitResult
 from diffrender.setup.fit_setup import FitSetup
@@ -40,12 +40,12 @@ class RunOutcome:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
-        result, gains = self.result, self.setup.learned_gains()
+        result = self.result
         return {
             **self.verdict.as_json(),
             **self.final.scores,
             **_material_json(self.final),
-            **({"heldout_gains": HELDOUT_GAINS[gains[-1]]} if gains and "heldout" in self.final.scores else {}),
+            **(learned_of_heldout(self.setup) if "heldout" in self.final.scores else {}),
             "geometry": self.final.geometry.as_json() | ({} if self.flips is None else asdict(self.flips)),
             "initial": {
                 **self.initial.scores,

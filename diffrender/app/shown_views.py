@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffrender.app.evaluation import Evaluation, match_heldout_exposure
+from diffrender.app.evaluation import Evaluation, match_exposure_of
 from diffrender.evaluate.views import sort_worst_first
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -21,27 +21,40 @@ from diffrender.setup.fit_setup import FitSetup
 class ShownViews:
     """Some fitted views and some held-out ones, which must have the same size.
 
-    fit_index, heldout_index: which; at least one.
+    fit_index, heldout_index: which; at least one. heldout: the cameras of all held-out views, exposed to match already;
+        None: those of the targets, which are exposed to match whenever they are rendered.
     views: their targets, in order; names of held-out views say so.
     """
 
-    def __init__(self, setup: FitSetup, fit_index: Sequence[int], heldout_index: Sequence[int]) -> None:
+    def __init__(
+        self,
+        setup: FitSetup,
+        fit_index: Sequence[int],
+        heldout_index: Sequence[int],
+        heldout: Cameras | None = None,
+    ) -> None:
         self._setup = setup
         self._fit_index, self._heldout_index = list(fit_index), list(heldout_index)
         self.views = setup.fit_views.select(self._fit_index)
+        self._heldout: Views | None = None
+        self._is_matched = heldout is not None
         if setup.heldout_views is not None and self._heldout_index:
-            heldout = setup.heldout_views.select(self._heldout_index)
-            names = self.views.names + tuple(f"{name}, held out" for name in heldout.names)
-            cameras = _concatenate_cameras(self.views.cameras, heldout.cameras)
-            images, weights = torch.cat([self.views.images, heldout.images]), None
-            if not (self.views.weights is None and heldout.weights is None):
-                weights = torch.cat([_weights(self.views), _weights(heldout)])
+            views = setup.heldout_views if heldout is None else replace(setup.heldout_views, cameras=heldout)
+            self._heldout = views.select(self._heldout_index)
+            names = self.views.names + tuple(f"{name}, held out" for name in self._heldout.names)
+            cameras = _concatenate_cameras(self.views.cameras, self._heldout.cameras)
+            images, weights = torch.cat([self.views.images, self._heldout.images]), None
+            if not (self.views.weights is None and self._heldout.weights is None):
+                weights = torch.cat([_weights(self.views), _weights(self._heldout)])
             self.views = Views(cameras, images, None, names, weights=weights)
 
     @classmethod
     def spread(cls, setup: FitSetup, count: int) -> ShownViews:
-        """Choose up to `count` views, evenly spaced; half of them held-out ones, if there are any of the same size."""
-        n_heldout = min(_n_comparable(setup), count // 2)
+        """Choose up to `count` views, evenly spaced; half of them held-out ones, if there are any of the same size.
+
+        Where poses are learned, only fitted ones: those of held-out views are not known before the end.
+        """
+        n_heldout = min(_n_comparable(setup), count // 2) if setup.camera_poses is None else 0
         return cls(
             setup,
             evenly_spaced_indices(len(setup.fit_views), count - n_heldout),
@@ -52,24 +65,22 @@ class ShownViews:
     def worst(cls, setup: FitSetup, evaluation: Evaluation) -> ShownViews:
         """Choose the fitted and the held-out view of the lowest PSNR; no held-out one if their size is another."""
         worst = {kind: scores.index(sort_worst_first(scores)[0]) for kind, scores in evaluation.views.items()}
-        return cls(setup, [worst["fit"]], [worst["heldout"]] if _n_comparable(setup) else [])
+        heldout = [worst["heldout"]] if _n_comparable(setup) else []
+        return cls(setup, [worst["fit"]], heldout, evaluation.heldout)
 
     @torch.no_grad()
     def render(self, scene: Scene, fit_cameras: Cameras) -> Tensor:
         """Render `scene` [n, H, W, 4]. fit_cameras: of all fitted views, as learned so far."""
         images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
-        if self._heldout_index:
-            heldout = match_heldout_exposure(self._setup, scene, self._heldout_index)
-            assert heldout is not None
-            images.append(self._setup.render_views(scene, heldout.cameras).rgba)
+        if self._heldout is not None:
+            shown = self._heldout if self._is_matched else match_exposure_of(self._setup, scene, self._heldout)
+            images.append(self._setup.render_views(scene, shown.cameras).rgba)
         return torch.cat(images)
 
     def cameras(self, fit_cameras: Cameras) -> Cameras:
         """Return the cameras of the views, without exposures. fit_cameras: as of `render`."""
         fitted = fit_cameras.select(self._fit_index).without_gains()
-        if self._setup.heldout_views is None or not self._heldout_index:
-            return fitted
-        return _concatenate_cameras(fitted, self._setup.heldout_views.cameras.select(self._heldout_index))
+        return fitted if self._heldout is None else _concatenate_cameras(fitted, self._heldout.cameras)
 
 
 @torch.no_grad()

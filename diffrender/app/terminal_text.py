@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation
+from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation, learned_of_heldout
 from diffrender.app.export_scene import glb_path, obj_path, ply_path
 from diffrender.app.parameter_changes import count_values
 from diffrender.app.run_outcome import RunOutcome
@@ -35,6 +35,7 @@ def opening_text(
     for path, options in setup.config.optimize.parameters().items():
         value = get_value(setup.scene, setup.fit_views.cameras, path)
         count = count_values(kind_of(setup.scene, setup.fit_views.cameras, path), value)
+        count = "shared by all views" if options.shared else count
         since = f", from step {options.start}" if options.start else ""
         parameters.append((path, f"lr {options.lr:.3g}{since}, {count}"))
     backends = ", ".join(sorted(set(backends_by_op(setup.device).values())))
@@ -81,7 +82,8 @@ def closing_text(run: RunOutcome) -> Closing:
         steps_done=run.result.steps_done,
         seconds=run.seconds,
         scores=scores,
-        facts=describe_geometry(initial.geometry, final.geometry)
+        facts=_describe_heldout(run)
+        + describe_geometry(initial.geometry, final.geometry)
         + _describe_export(run.export_db)
         + [("note", note) for note in run.notes if note not in run.setup.notes],
         files=[(label, path) for label, path in files if path.exists()],
@@ -96,6 +98,11 @@ def describe_geometry(initial: GeometryReport, final: GeometryReport) -> list[tu
         surfaces = f"{final.surface_rms_to_target:.4g} between surfaces"
         rows.append(("to target", f"RMS {final.rms_to_target:.4g} between vertices{before}, {surfaces}"))
     return rows
+
+
+def _describe_heldout(run: RunOutcome) -> list[tuple[str, str]]:
+    found = learned_of_heldout(run.setup) if "heldout" in run.final.scores else {}
+    return [("held-out", f"{key.removeprefix('heldout_')}: {how}") for key, how in found.items()]
 
 
 def _describe_export(export_db: float | None) -> list[tuple[str, str]]:

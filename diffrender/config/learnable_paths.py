@@ -15,8 +15,9 @@ PLAIN = {
     "background": "linear RGB behind the objects",
 }
 OF_CAMERAS = {
-    "cameras.pose": "where each camera is",
-    "cameras.focal": "focal lengths of each camera, in pixels",
+    "cameras.pose": "where each camera is, near where it starts; distortion of lenses is known, not learned",
+    "cameras.focal": "focal lengths in pixels: one factor of all cameras, or those of each",
+    "cameras.center": "principal points in pixels: one shift of all cameras, or those of each",
     "cameras.exposure": "the brightness of each picture, in stops",
     "cameras.white_balance": "factors of the RGB channels of each picture",
 }

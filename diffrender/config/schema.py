@@ -87,12 +87,12 @@ class OptimizeOptions(Strict, extra="allow"):
         parameters = self.parameters()
         # Where nothing is placed, shapes and colours are learned besides.
         places = any(path.split(".")[-1] in ("pose", "scale") and path != "cameras.pose" for path in parameters)
-        if places and all(options.start > 0 for options in parameters.values()):
+        if places and all((options.start or 0) > 0 for options in parameters.values()):
             message = "nothing is optimised at step 0: every value has a later `start`"
             yield Finding((), message, ("remove `start` from one of them",))
         for path, options in parameters.items():
             yield from (found._replace(location=(path, *found.location)) for found in options.rules_at(path))
-            if options.start >= self.steps:
+            if (options.start or 0) >= self.steps:
                 message = f"`{path}` would never be optimised: it starts at step {options.start} of {self.steps}"
                 yield Finding((path, "start"), message, ("make `start` smaller or `steps` larger",))
             when = "continuous" if options.remesh is None else options.remesh.when
@@ -108,7 +108,7 @@ class OptimizeOptions(Strict, extra="allow"):
         if self.resolution is not None and self.resolution.until is not None:
             written.append(("resolution", "until"))
         for path, options in self.parameters().items():
-            if options.start > 0:
+            if options.start:
                 written.append((path, "start"))
             if options.stop is not None:
                 written.append((path, "stop"))

@@ -80,7 +80,8 @@ class SceneModel(nn.Module):
             if canonical in self._methods:
                 raise ConfigError(f"{canonical} is given twice, in full and in its short form; keep one of them")
             method = name or kind_of(scene, cameras, canonical).parametrization
-            self._methods[canonical] = _parametrization(method, canonical) if isinstance(method, str) else method
+            made = _parametrization(method, canonical) if isinstance(method, str) else method
+            self._methods[canonical] = made.starting_at(get_value(scene, cameras, canonical))
         self._initial_scene = scene = _without_moving_parts(scene, self._methods)
         joined = {next(iter(each.index)): each for each in join_vertices(scene, list(self._methods))}
         self._leaders = {path: first for first, each in joined.items() for path in each.index}

@@ -25,6 +25,10 @@ class Parametrization(ABC):
         """Return the parametrisation of the vertices of `mesh`: itself, unless it depends on the mesh."""
         return self
 
+    def starting_at(self, value: Tensor) -> Parametrization:
+        """Return the parametrisation of what starts at `value`: itself, unless latents are changes of that."""
+        return self
+
     @abstractmethod
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the value of `latent`; differentiable."""

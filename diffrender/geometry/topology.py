@@ -11,8 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.geometry.coincidence import all_coincide
-
 # Of the topologies that are kept for the next mesh of the same faces; the last is kept whatever its size.
 MOST_RECENT = 16
 MOST_RECENT_FACES = 1_000_000
@@ -275,6 +273,8 @@ class _Welded(NamedTuple):
 
     def still_holds(self, vertices: Tensor) -> bool:
         """Return whether what counts as one still coincides."""
+        from diffrender.geometry.coincidence import all_coincide  # it loads Numba, which writers do without
+
         return all_coincide(vertices, self.vertex, self.twin)
 
     def is_all(self, vertices: Tensor) -> bool:

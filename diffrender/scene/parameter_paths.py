@@ -2,7 +2,7 @@
 
     objects.<name>.mesh.vertices        objects.<name>.pose     objects.<name>.material.<field>
     objects.<name>.scale                lights.<name>.<field>   background
-    cameras.pose (cam_from_world)       cameras.focal (focal_px)
+    cameras.pose (cam_from_world)       cameras.focal (focal_px)    cameras.center (center_px)
     cameras.exposure                    cameras.white_balance (if the cameras have them)
 
 In a scene with exactly one object, `objects.<name>.` may be omitted. The value of a Texture or EnvMap is its texels.
@@ -21,7 +21,17 @@ from torch import Tensor
 from diffrender.errors import ConfigError, ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
-from diffrender.scene.quantity_kinds import EXPOSURE, POSE, SCALE, VERTICES, WHITE_BALANCE, Kind, kinds_of, map_tensors
+from diffrender.scene.quantity_kinds import (
+    CAMERA_POSES,
+    CENTER,
+    EXPOSURE,
+    SCALE,
+    VERTICES,
+    WHITE_BALANCE,
+    Kind,
+    kinds_of,
+    map_tensors,
+)
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.texture import Texture
 
@@ -29,8 +39,9 @@ Holder = TypeVar("Holder")
 
 # Name in a path -> (field of Cameras, its kind); paths use shorter names than the fields have.
 CAMERA_LEAVES = {
-    "pose": ("cam_from_world", POSE),
+    "pose": ("cam_from_world", CAMERA_POSES),
     "focal": ("focal_px", SCALE),
+    "center": ("center_px", CENTER),
     "exposure": ("exposure", EXPOSURE),
     "white_balance": ("white_balance", WHITE_BALANCE),
 }

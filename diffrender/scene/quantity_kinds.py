@@ -58,7 +58,9 @@ ANGLE = Kind("angle", "positive", 1, is_bounded=False)
 # Of objects and cameras.
 VERTICES = Kind("vertices", "large_steps", is_bounded=False)
 POSE = Kind("pose", "pose", is_bounded=False)
+CAMERA_POSES = Kind("pose", "camera_poses", is_bounded=False)
 SCALE = Kind("scale", "positive", 1, is_bounded=False)
+CENTER = Kind("center", "identity", is_bounded=False)
 EXPOSURE = Kind("exposure", "zero_mean", 1, is_bounded=False)
 WHITE_BALANCE = Kind("white_balance", "balanced", is_bounded=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,6 +12,20 @@ from torch import Tensor
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class ViewFiles:
+    """The files of a view whose picture is a whole photograph as a pinhole took it, and its size in pixels.
+
+    mask, ignore: None if there is no such file.
+    """
+
+    image: Path
+    mask: Path | None
+    ignore: Path | None
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,7 @@ class Views:
         nothing of the scene (beyond the edge of the photograph, a hand, a turntable).
     boxes: [N, 4] int64, (top, left, height, width) of each photograph in its image, in pixels, or None if all fill
         them; around photographs weights are 0.
+    files: N files of the views, None for a view that no file shows as it is: rendered, undistorted, turned.
 
     Raises ShapeError for shapes that do not match the cameras.
     """
@@ -40,6 +56,7 @@ class Views:
     is_composited: bool = False
     weights: Tensor | None = None
     boxes: Tensor | None = None
+    files: tuple[ViewFiles | None, ...] | None = None
 
     def __post_init__(self) -> None:
         n_views, height, width = len(self.cameras), self.cameras.height, self.cameras.width
@@ -69,6 +86,7 @@ class Views:
             aovs={name: values[index] for name, values in self.aovs.items()},
             weights=None if self.weights is None else self.weights[index],
             boxes=None if self.boxes is None else self.boxes[index],
+            files=None if self.files is None else tuple(self.files[i] for i in index.tolist()),
         )
 
     def to(self, device: torch.device | str) -> Views:
@@ -136,3 +154,12 @@ def evenly_spaced_indices(total: int, count: int) -> list[int]:
     """Return up to `count` evenly spaced indices below `total`, for a representative subset."""
     count = min(count, total)
     return [i * total // count for i in range(count)]
+
+
+def centroids_px(masks: Tensor) -> Tensor:
+    """Return the centroids [N, 2] (x, y) of masks [N, H, W], in pixels."""
+    _, height, width = masks.shape
+    area = masks.sum((1, 2)).clamp_min(1e-6)
+    x = (masks.sum(1) * (torch.arange(width, device=masks.device) + 0.5)).sum(1) / area
+    y = (masks.sum(2) * (torch.arange(height, device=masks.device) + 0.5)).sum(1) / area
+    return torch.stack([x, y], 1)

@@ -12,7 +12,7 @@ from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.config.options.schedules import ExponentialOptions
 from diffrender.config.options.value_types import Albedo
-from diffrender.config.scene_dependent_defaults import GRAY
+from diffrender.config.scene_dependent_defaults import GRAY, VIEWS_FOR_POSES
 from diffrender.config.schema import FitConfig, ResolutionOptions
 from diffrender.scene.target_views import Views
 
@@ -40,6 +40,16 @@ class Chosen(NamedTuple):
     reasons: Mapping[str, str]
     shape: ParameterOptions
     color: ParameterOptions
+
+
+def choose_batch(config: FitConfig) -> tuple[FitConfig, dict[str, str]]:
+    """Return `config` with more views per step where poses of cameras are learned, and why, by key of the file."""
+    optimize = config.optimize
+    if "cameras.pose" not in optimize.parameters() or "batch_size" in optimize.model_fields_set:
+        return config, {}
+    optimize = optimize.model_copy(update={"batch_size": VIEWS_FOR_POSES})
+    reason = "more views per step: a shape that follows few at a time keeps their poses wrong"
+    return config.model_copy(update={"optimize": optimize}), {"optimize.batch_size": reason}
 
 
 def choose_defaults(config: FitConfig, views: Views) -> Chosen:

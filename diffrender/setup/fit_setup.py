@@ -21,14 +21,15 @@ from diffrender.fit.loop import FitSettings
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.parametrizations.camera_poses import CameraPoses
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.per_view_directional import PerViewDirectional
-from diffrender.scene.parameter_paths import get_value
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
-from diffrender.setup.best_defaults import Chosen, choose_defaults
+from diffrender.setup.aim_cameras import aim_cameras
+from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
@@ -81,14 +82,13 @@ class FitSetup:
     @cached_property
     def best(self) -> BestState:
         """The keeper of the best state of this fit."""
-        steps = self.settings.steps
-        return BestState(
-            self.model,
-            self.fit_views,
-            self.objective,
-            lambda scene, cameras: self.render_step(scene, cameras, steps),
-            steps,
-        )
+        return BestState(self.model, self.fit_views, self.objective, self.render_end, self.settings.steps)
+
+    @property
+    def camera_poses(self) -> CameraPoses | None:
+        """How the poses of cameras are learned; None if they are not."""
+        method = self.model.parametrization("cameras.pose") if "cameras.pose" in self.model.latents else None
+        return method if isinstance(method, CameraPoses) else None
 
     def learned_gains(self) -> list[str]:
         """Return the paths among exposure and white balance that are learned."""
@@ -97,6 +97,10 @@ class FitSetup:
     def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
         """Render `scene` with the edge model of a step of the fit, counted from 0."""
         return render(scene, cameras, self.edges.at(step), aovs=self.objective.aovs())
+
+    def render_end(self, scene: Scene, cameras: Cameras) -> RenderOutput:
+        """Render what the objective compares as at the end of the fit."""
+        return self.render_step(scene, cameras, self.settings.steps)
 
     def render_views(self, scene: Scene, cameras: Cameras) -> RenderOutput:
         """Render `scene` with the edge model of the end of the fit, for scores and pictures."""
@@ -116,12 +120,16 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = config.model_copy(update={"background": targets.background})
     if targets.has_found_masks:  # also if the file is read again with its background
         config = config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
+    targets, aimed = aim_cameras(targets, config)
+    config, of_batch = choose_batch(config)
     if config.from_run is not None:
         saved = load_result(config.from_run, targets)
         targets = targets._replace(fit=with_cameras_of(targets.fit, saved))
         chosen, (scene, config, notes, names) = from_result(config, saved)
     else:
         chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
+    of_aim = {} if aimed is None else {"optimize.cameras.pose": aimed}
+    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_aim})
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
@@ -149,8 +157,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     )
 
     methods = {
-        path: build_method(options, size, path, get_value(scene, fit_views.cameras, path))
-        for path, options in parameters.items()
+        path: build_method(path, parameters, scene, fit_views.cameras, targets.place.region) for path in parameters
     }
     settings = _build_settings(optimize, config.targets.background == "random")
     settings.check(fit_views)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
+from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.objects import ObjectOptions
-from diffrender.config.options.parameters import ParameterOptions
+from diffrender.config.options.parameters import GEOMETRY_OF_CAMERAS, LENS, ParameterOptions
 from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.scene_dependent_defaults import (
     BETAS,
     BETAS_IN_EDGES,
-    CAMERA_POSE_RATE,
+    CAMERA_PULL,
+    CAMERA_RATE,
+    CAMERAS_START,
     LAMBDA_OF_REMESHED,
     LAMBDAS,
     LEAST_COARSE,
@@ -30,15 +33,18 @@ from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.fit.optimizer.schedules import SCHEDULES, Schedule
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
+from diffrender.fit.parametrizations.camera_poses import CameraPoses
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, is_image, most_levels
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
+from diffrender.fit.parametrizations.shared import SharedFactor, SharedShift
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
 from diffrender.scene.quantity_kinds import POSITION, VERTICES, Kind
 from diffrender.scene.scene import Scene
-from diffrender.setup.best_defaults import DECAYING
+from diffrender.setup.best_defaults import DECAY, DECAYING
+from diffrender.setup.region import Region
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
 from diffrender.setup.scene import constructor_options
 
@@ -96,6 +102,9 @@ def fill_parameters(
         del defaults["material.base_color"]  # nothing that is compared depends on it
     parameters = _with_defaults(config, scene, cameras, defaults)
     filled = {}
+    # Something must move at the first step.
+    is_late = any(path not in GEOMETRY_OF_CAMERAS and not options.start for path, options in parameters.items())
+    is_late &= not any(isinstance(item.mesh, VisualHullMesh) for item in config.all_objects())
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
     for path, options in parameters.items():
@@ -107,6 +116,8 @@ def fill_parameters(
             # Remeshing smooths too, and large_steps would have to factorise again after every change of the mesh.
             method = "identity"
         unit = _rate_unit(full, method, value, kind_of(scene, cameras, full), size)
+        if full == "cameras.center" and options.shared is False:
+            unit *= float(cameras.focal_px.mean())
         in_edges = options.remesh is not None and method == "identity"
         rate = unit * (RATES[method] if options.remesh is None else RATE_OF_REMESHED_LARGE_STEPS)
         if in_edges:
@@ -115,6 +126,7 @@ def fill_parameters(
             rate *= factor
         updates: dict[str, Any] = {
             "method": method,
+            **_fill_cameras(path, options, config.optimize.steps, is_late),
             "lr": options.lr or rate,
             "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
             "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
@@ -130,8 +142,24 @@ def fill_parameters(
             written = {item.name: item for item in config.all_objects()}
             parts = [(scene.objects[each], written.get(each, ObjectOptions(name=each))) for each in names]
             updates["remesh"] = fill_unwrap(path, remesh, parts, config.optimize.steps)
+        if updates.get("shared"):
+            updates["method"] = None
         filled[path] = options.model_copy(update=updates)
     return filled
+
+
+def _fill_cameras(path: str, options: ParameterOptions, steps: int, is_late: bool) -> dict[str, Any]:
+    """Return when a value starts, and the options of the geometry of cameras, filled in."""
+    if path not in GEOMETRY_OF_CAMERAS:
+        return {"start": options.start or 0}
+    late = int(CAMERAS_START * steps) if is_late else 0
+    return {
+        "start": late if options.start is None else options.start,
+        # Smaller steps later, for poses more exact than a step.
+        "schedule": options.schedule if "schedule" in options.model_fields_set else DECAY,
+        "pull": CAMERA_PULL if options.pull is None else options.pull,
+        **({"shared": options.shared is not False} if path in LENS else {}),
+    }
 
 
 def _with_defaults(
@@ -193,21 +221,43 @@ def _fill_large_steps(options: ParameterOptions, method: str, vertices: Tensor) 
 
 def _rate_unit(path: str, method: str, value: Tensor, kind: Kind, size: float) -> float:
     """Return the factor of the default learning rate: the unit of length for lengths, else 1."""
-    if path == "cameras.pose":
-        return CAMERA_POSE_RATE / RATES["pose"]
+    if path in GEOMETRY_OF_CAMERAS:
+        return CAMERA_RATE / RATES[method]
     if kind == VERTICES:
         return float((value - value.mean(0)).norm(dim=1).mean())
     return size if method == "identity" and kind == POSITION else 1.0
 
 
-def build_method(options: ParameterOptions, size: float, path: str, value: Tensor) -> Parametrization:
-    """Build the parametrisation of the value at `path`, from filled-in options; size: as in `fill_parameters`."""
-    inner = _build_inner_method(options, size)
+def build_method(
+    path: str, parameters: Mapping[str, ParameterOptions], scene: Scene, cameras: Cameras, region: Region
+) -> Parametrization:
+    """Build the parametrisation of the value at `path`, one of the filled-in `parameters`.
+
+    region: where the objects are. Raises ConfigError for the pose of a single camera, if the shape is learned as well.
+    """
+    options, value = parameters[path], get_value(scene, cameras, path)
+    if options.method == "camera_poses":
+        keeps_frame = _moves_as_a_whole(scene, cameras, parameters)
+        if keeps_frame and len(cameras) < 2:
+            raise ConfigError(
+                f"optimize.{path}: needs at least 2 fitted views where the shape is learned, got 1: a move of"
+                " the camera looks like one of the shape; remove it"
+            )
+        return CameraPoses(pivot=region.center, length_unit=region.radius, keeps_frame=keeps_frame)
+    if options.shared:
+        return SharedShift(unit=cameras.focal_px) if path == "cameras.center" else SharedFactor()
+    inner = _build_inner_method(options, region.radius)
     if not options.levels:
         return inner
     return CoarseToFine(
         inner, value.shape[0], value.shape[1], options.levels, closed=ParameterPath.parse(path).root == "lights"
     )
+
+
+def _moves_as_a_whole(scene: Scene, cameras: Cameras, paths: Iterable[str]) -> bool:
+    """Return whether a similarity of all objects is learned: each has vertices, or a pose, that are not known."""
+    learned = {ParameterPath.parse(canonical_path(scene, cameras, path)) for path in paths}
+    return scene.objects.keys() <= {each.name for each in learned if each.is_vertices or each.is_placement}
 
 
 def _build_inner_method(options: ParameterOptions, size: float) -> Parametrization:
@@ -222,8 +272,8 @@ def build_param_settings(options: ParameterOptions) -> ParamSettings:
     """Build the learning rate and schedule of a value, from filled-in options."""
     assert options.lr is not None and options.betas is not None
     in_edges = options.remesh is not None and options.method == "identity"
-    times = (options.start, options.stop, _build_schedule(options.schedule))
-    return ParamSettings(options.lr, *times, options.optimizer, options.betas, in_edges)
+    times = (options.start or 0, options.stop, _build_schedule(options.schedule))
+    return ParamSettings(options.lr, *times, options.optimizer, options.betas, in_edges, options.pull or 0.0)
 
 
 def _build_schedule(options: AnySchedule) -> Schedule:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.target_views import Views
+from diffrender.scene.target_views import Views, centroids_px
 
 # Fraction of the estimated radius, so that the initial sphere is inside the object.
 INSIDE = 0.8
@@ -81,7 +81,7 @@ class Sight(NamedTuple):
 def sight_of_views(views: Views) -> Sight:
     """Return where `views` look: along the rays through the centroids of their masks, or else through their middles."""
     cameras = _without_near(views)
-    origin, direction = (x[:, 0].double() for x in cameras.rays(_targets_px(views)[0][:, None]))
+    origin, direction = (x[:, 0].double() for x in cameras.rays(targets_px(views)[0][:, None]))
     point, least = _nearest_point(origin, direction)
     towards = point - origin
     # A camera at the point does not look at it: there its direction is rounding.
@@ -100,7 +100,7 @@ def region_of_views(views: Views) -> Region:
     disc of the mask's area, at the depth of the centre; views that have the centre behind them do not count.
     If most have, the ball is a guess, in front of cameras that look in about one direction, else among the cameras.
     """
-    cameras, (_, size_px), sight = _without_near(views), _targets_px(views), sight_of_views(views)
+    cameras, (_, size_px), sight = _without_near(views), targets_px(views), sight_of_views(views)
     eyes = cameras.positions_w()
     middle = eyes.mean(0)
     spread = float((eyes - middle).norm(dim=1).max())
@@ -120,14 +120,14 @@ def _without_near(views: Views) -> Cameras:
     return replace(views.cameras, near=min(views.cameras.near, 1e-30))
 
 
-def _targets_px(views: Views) -> tuple[Tensor, Tensor]:
+def targets_px(views: Views) -> tuple[Tensor, Tensor]:
     """Return what each view shows as a disc: its middle [N, 2] and its radius [N] in pixels."""
     cameras = views.cameras
     masks = views.known_masks
     if masks is None:
         short_sides = [min(height, width) for _, _, height, width in views.photo_boxes()]
         return cameras.center_px, FILLED / 2 * cameras.focal_px.new_tensor(short_sides)
-    return _centroids(masks), (masks.sum((1, 2)) / math.pi).sqrt()
+    return centroids_px(masks), (masks.sum((1, 2)) / math.pi).sqrt()
 
 
 def box_of_views(views: Views) -> tuple[Tensor, Tensor]:
@@ -152,15 +152,6 @@ def box_of_views(views: Views) -> tuple[Tensor, Tensor]:
     tangent = (growth * reach_px / cameras.focal_px.mean(1)).clamp_max(0.5)
     half = float((reach / (1 - tangent)).nan_to_num(0).max()) + float(pixel.max())
     return center - half, center + half
-
-
-def _centroids(masks: Tensor) -> Tensor:
-    """Return the centroids [N, 2] (x, y) in pixels."""
-    _, height, width = masks.shape
-    area = masks.sum((1, 2)).clamp_min(1e-6)
-    x = (masks.sum(1) * (torch.arange(width, device=masks.device) + 0.5)).sum(1) / area
-    y = (masks.sum(2) * (torch.arange(height, device=masks.device) + 0.5)).sum(1) / area
-    return torch.stack([x, y], 1)
 
 
 def _nearest_point(origin: Tensor, direction: Tensor) -> tuple[Tensor, float]:

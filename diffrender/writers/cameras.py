@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,6 +35,13 @@ def write_transforms(
 
     Raises ShapeError if names and cameras differ in number, DataError if the file cannot be written.
     """
+    write_json(path, transforms_of(cameras, names, boxes))
+
+
+def transforms_of(
+    cameras: Cameras, names: Sequence[str], boxes: Sequence[Sequence[int]] | None = None
+) -> dict[str, Any]:
+    """Return the content of `write_transforms`."""
     if len(names) != len(cameras):
         raise ShapeError(f"write_transforms: names must have one entry per camera ({len(cameras)}), got {len(names)}")
     matrices = world_from_opengl_cameras(cameras).tolist()
@@ -56,7 +64,7 @@ def write_transforms(
             names, matrices, focal_px, center_px, boxes, _lens_and_gains(cameras), strict=True
         )
     ]
-    write_json(path, {"camera_model": projection_name(cameras.projection), "frames": frames})
+    return {"camera_model": projection_name(cameras.projection), "frames": frames}
 
 
 def _lens_and_gains(cameras: Cameras) -> list[dict[str, object]]:

@@ -37,6 +37,11 @@ EXPOSED = (
     "optimize.cameras.exposure=0.05",
     "optimize.cameras.white_balance.start=5",
 )
+CAMERAS = (
+    "optimize.cameras.pose.start=3",
+    "optimize.cameras.focal={}",
+    "optimize.cameras.center={shared: false}",
+)
 
 
 class Killed(BaseException):
@@ -78,6 +83,7 @@ def rows_of(folder: Path) -> list[dict]:
         pytest.param((REMESHED,), Killed, id="remeshed-killed"),
         pytest.param(EXPOSED, KeyboardInterrupt, id="exposed-ctrl c", marks=pytest.mark.slow),
         pytest.param(EXPOSED, Killed, id="exposed-killed", marks=pytest.mark.slow),
+        pytest.param(CAMERAS, Killed, id="cameras-killed"),
     ],
 )
 def test_a_resumed_run_ends_as_if_it_had_never_stopped(
@@ -102,6 +108,7 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(
     assert_same_state(*last)
     assert bool(last[0]["meshes"]) == (overrides == (REMESHED,))
     assert ("cameras.exposure" in last[0]["latents"]) == (overrides == EXPOSED)
+    assert ("cameras.pose" in last[0]["latents"]) == (overrides == CAMERAS)
     written = ("lights/lights.json", "cameras/transforms.json", "scene.resolved.yaml")
     for name in ("mesh/final.glb", "mesh/final_obj/final.obj", "mesh/initial_obj/initial.obj", *written):
         assert (whole.folder / name).read_bytes() == (begun / name).read_bytes()

@@ -74,7 +74,9 @@ def read_json(path: Path):
 
 def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     result, shown = run(tmp_path)
-    assert files_in(result.folder) == sorted([*ALWAYS, "progress/step_00002.png", "progress/step_00004.png"])
+    pictures = [f"cameras/{part}/view_{view:03d}.png" for part in ("images", "masks") for view in range(9)]
+    progress = ["progress/step_00002.png", "progress/step_00004.png"]
+    assert files_in(result.folder) == sorted([*ALWAYS, *progress, *pictures])
     assert (tmp_path / "out" / "small" / "latest").resolve() == result.folder.resolve()
     assert (result.folder / "scene.yaml").read_text() == SCENE
 
@@ -108,7 +110,7 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert not torch.allclose(
         read_mesh(result.folder / "mesh" / "initial_obj" / "initial.obj").mesh.vertices, vertices, atol=1e-4
     )
-    assert len(read_json(result.folder / "cameras" / "transforms.json")["frames"]) == 7
+    assert len(read_json(result.folder / "cameras" / "transforms.json")["frames"]) == 9
 
     page = (result.folder / "report.html").read_text()
     for kind, count in (("fit", 7), ("heldout", 2)):

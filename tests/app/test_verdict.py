@@ -247,7 +247,7 @@ MISTAKES = (
     ),
     Mistake(
         "cameras too fast",
-        "failed",
+        "doubtful or failed",
         "learning_rate_too_high",
         ("optimize={steps: 60, cameras.pose: {lr: 0.5}, mesh.vertices: {}, material.base_color: {}}",),
         is_slow=True,

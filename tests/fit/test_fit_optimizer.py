@@ -41,6 +41,24 @@ def test_tiny_gradients_move_as_far_as_large_ones():
     assert model.latents[SCALE].item() == pytest.approx(before - 0.1, rel=1e-2)
 
 
+def test_a_pull_holds_at_its_start_what_gradients_do_not_determine():
+    """Adam follows the signs of mere noise at full length: a random walk."""
+    ends = {}
+    for pull in (0.0, 0.5):
+        model = model_of("cameras.pose")
+        latent = model.latents["cameras.pose"]
+        optimizer = FitOptimizer(model, {"cameras.pose": ParamSettings(0.02, pull=pull)}, 2000)
+        generator = torch.Generator().manual_seed(0)
+        for step in range(2000):
+            optimizer.begin(step)
+            latent.grad = torch.randn(latent.shape, generator=generator)
+            optimizer.step()
+        ends[pull] = float(latent.detach().square().mean().sqrt())
+    assert ends[0.0] > 2.5 * ends[0.5]
+    with pytest.raises(ConfigError, match="pull"):
+        ParamSettings(0.1, pull=-1.0)
+
+
 def test_a_value_stays_and_asks_for_no_gradient_before_start_and_from_stop_on():
     model = model_of(COLOR, SCALE)
     optimizer = FitOptimizer(

@@ -14,8 +14,10 @@ BALL = icosphere(1)
 BALL = Mesh(BALL.vertices.double(), BALL.faces)
 
 
-def made(name):
-    return PARAMETRIZATIONS[name]().bind(BALL)
+def made(name, value=None):
+    """The parametrisation of the ball's vertices, or of a value that starts at `value`."""
+    parametrization = PARAMETRIZATIONS[name]().bind(BALL)
+    return parametrization if value is None else parametrization.starting_at(value)
 
 
 def random_poses(generator):
@@ -36,6 +38,10 @@ def is_balanced(gains):
     return (gains > 0).all() & (log.mean(0).abs() < slack).all() & (log.mean(1).abs() < slack).all()
 
 
+def are_poses(value):
+    return (value[:, :3, :3] @ value[:, :3, :3].mT - torch.eye(3)).abs() < 1e-5
+
+
 # Name -> values inside the domain, and a predicate for tensors in the domain.
 DOMAINS = {
     "identity": (lambda g: torch.randn(40, 3, generator=g, dtype=torch.float64) * 100, torch.isfinite),
@@ -54,7 +60,8 @@ DOMAINS = {
         lambda v: v.mean().abs() < 1e-5 * (1 + v.abs().max()),
     ),
     "balanced": (random_balances, is_balanced),
-    "pose": (random_poses, lambda v: (v[:, :3, :3] @ v[:, :3, :3].mT - torch.eye(3)).abs() < 1e-5),
+    "pose": (random_poses, are_poses),
+    "camera_poses": (random_poses, are_poses),
 }
 OUTSIDE = {
     "identity": [torch.tensor([0.0, float("nan")])],
@@ -71,6 +78,11 @@ OUTSIDE = {
         torch.full((4, 4), float("nan")),
         torch.eye(3),
     ],
+    "camera_poses": [
+        2 * torch.eye(4).expand(3, 4, 4),
+        torch.full((3, 4, 4), float("nan")),
+        torch.eye(4),
+    ],
 }
 
 
@@ -80,16 +92,17 @@ def test_every_parametrisation_is_tested():
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_values_round_trip(name):
-    parametrization = made(name)
     value = DOMAINS[name][0](torch.Generator().manual_seed(0))
+    parametrization = made(name, value)
     torch.testing.assert_close(parametrization.value_of(parametrization.latent_of(value)), value, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_any_latent_gives_a_value_inside_the_domain(name):
-    parametrization = made(name)
     generator = torch.Generator().manual_seed(1)
-    shape = parametrization.latent_of(DOMAINS[name][0](generator)).shape
+    start = DOMAINS[name][0](generator)
+    parametrization = made(name, start)
+    shape = parametrization.latent_of(start).shape
     for size in (1e-3, 1.0, 20.0):
         latent = (torch.randn(shape, generator=generator) * size).requires_grad_()
         value = parametrization.value_of(latent)
@@ -101,8 +114,9 @@ def test_any_latent_gives_a_value_inside_the_domain(name):
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_gradient(name):
-    parametrization = made(name)
-    latent = parametrization.latent_of(DOMAINS[name][0](torch.Generator().manual_seed(2))).requires_grad_()
+    start = DOMAINS[name][0](torch.Generator().manual_seed(2))
+    parametrization = made(name, start)
+    latent = parametrization.latent_of(start).requires_grad_()
     assert torch.autograd.gradcheck(parametrization.value_of, latent)
 
 

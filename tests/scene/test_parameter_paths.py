@@ -57,6 +57,7 @@ def test_all_paths_of_a_scene_in_order():
         "background",
         "cameras.pose",
         "cameras.focal",
+        "cameras.center",
     ]
 
 
@@ -89,6 +90,7 @@ def test_every_default_parametrisation_is_on_the_shelf_and_suits_the_value():
         if parts.is_vertices:
             parametrization = parametrization.bind(scene.objects[parts.name].mesh)
         value = get_value(scene, CAMERAS, path)
+        parametrization = parametrization.starting_at(value)
         assert parametrization.value_of(parametrization.latent_of(value)).shape == value.shape
 
 
@@ -100,7 +102,8 @@ def test_every_default_parametrisation_is_on_the_shelf_and_suits_the_value():
         ("pose", "pose"),
         ("scale", "positive"),
         ("lights.key.direction", "direction"),
-        ("cameras.pose", "pose"),
+        ("cameras.pose", "camera_poses"),
+        ("cameras.center", "identity"),
         ("cameras.focal", "positive"),
         ("background", "unit_interval"),
     ],

@@ -57,7 +57,7 @@ def velvet_ball(**values):
 
 def written(tmp_path, item, **lights):
     folder = RunFolder(tmp_path)
-    write_appearance(folder, Scene({"ball": item}, lights), CAMERAS, ["a"])
+    write_appearance(folder, Scene({"ball": item}, lights))
     return folder
 
 

@@ -33,7 +33,7 @@ FIRST = f"""{TARGETS}
 mesh: {{init: bumpy, subdivisions: 3, radius: 0.97}}
 material: {{type: lambert, base_color: own}}
 lights: [{{name: sky, type: ambient, radiance: 0.9}}]
-optimize: {{steps: 60, lights.sky.radiance: {{}}, cameras.pose: {{}}, cameras.exposure: {{}}}}
+optimize: {{steps: 60, batch_size: 4, lights.sky.radiance: {{}}, cameras.pose: {{}}, cameras.exposure: {{}}}}
 """
 
 

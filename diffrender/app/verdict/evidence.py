@@ -20,7 +20,7 @@ from diffrender.geometry.primitives import Triangles
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.metrics import mask_iou, psnr_db
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.quantity_kinds import POSE, SCALE, VERTICES
+from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE, SCALE, VERTICES
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views, evenly_spaced_indices
 from diffrender.setup.fit_setup import FitSetup
@@ -77,7 +77,7 @@ class Case:
         """Whether silhouettes are to match the masks: the objective compares them, or shapes or places are learned."""
         kinds = {self.setup.model.kind(path) for path in self.setup.model.latents}
         terms = self.setup.objective.terms
-        return bool(kinds & {VERTICES, POSE, SCALE}) or any(
+        return bool(kinds & {VERTICES, POSE, CAMERA_POSES, SCALE}) or any(
             getattr(term.measure, "needs_masks", False) for term in terms
         )
 

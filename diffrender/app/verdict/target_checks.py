@@ -12,7 +12,7 @@ from diffrender.app.verdict.evidence import Case
 from diffrender.app.verdict.reason import Reason
 from diffrender.imaging.color import is_clipped, srgb_from_linear
 from diffrender.scene.materials.unlit import Unlit
-from diffrender.scene.quantity_kinds import POSE, SCALE, VERTICES
+from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE, SCALE, VERTICES
 
 # An object is seldom on most of the image's border, and then it fills the middle too.
 BORDER_COVERED, EMPTIER_MIDDLE = 0.7, 0.2
@@ -184,7 +184,7 @@ def find_few_viewpoints(case: Case) -> Reason | None:
 def find_hard_edges(case: Case) -> Reason | None:
     """Shapes that are learned without gradients of silhouettes."""
     setup = case.setup
-    shapes = [path for path in setup.model.latents if setup.model.kind(path) in (VERTICES, POSE, SCALE)]
+    shapes = [path for path in setup.model.latents if setup.model.kind(path) in (VERTICES, POSE, CAMERA_POSES, SCALE)]
     edges = setup.config.render.edges
     if not shapes or edges.moves_silhouettes:
         return None

@@ -14,7 +14,18 @@ from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.parameter_paths import ParameterPath, get_value
-from diffrender.scene.quantity_kinds import ANGLE, COLOR, NUMBER, POSE, POSITION, RADIANCE, SHARE, VERTICES, Kind
+from diffrender.scene.quantity_kinds import (
+    ANGLE,
+    CAMERA_POSES,
+    COLOR,
+    NUMBER,
+    POSE,
+    POSITION,
+    RADIANCE,
+    SHARE,
+    VERTICES,
+    Kind,
+)
 
 # Relative to the largest entry of the value; lengths to the size of the scene.
 STILL = 1e-4
@@ -99,7 +110,7 @@ def _is_still(kind: Kind, before: Tensor, after: Tensor, size: float) -> bool:
     unit = torch.ones_like(before)
     if kind in (VERTICES, POSITION):
         unit *= size
-    elif kind == POSE:
+    elif kind in (POSE, CAMERA_POSES):
         unit[..., :3, 3] = size
     before, after = before / unit, after / unit
     return float((after - before).abs().max()) <= STILL * max(float(before.abs().max()), STILL)

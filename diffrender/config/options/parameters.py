@@ -13,7 +13,15 @@ from diffrender.config.options.schedules import AnySchedule, ConstantOptions
 from diffrender.config.options.value_types import Fraction, Pair, PositiveFloat, PositiveInt, Weight
 
 Method: TypeAlias = Literal[
-    "identity", "positive", "unit_interval", "direction", "pose", "large_steps", "zero_mean", "balanced"
+    "identity",
+    "positive",
+    "unit_interval",
+    "direction",
+    "pose",
+    "camera_poses",
+    "large_steps",
+    "zero_mean",
+    "balanced",
 ]
 """The parametrisations."""
 
@@ -22,7 +30,15 @@ Optimizer: TypeAlias = Literal["adam", "vector_adam", "adam_uniform"]
 
 SHAPE = "mesh.vertices"
 # Methods that apply to one kind of value only.
-MADE_FOR = {"large_steps": SHAPE, "zero_mean": "cameras.exposure", "balanced": "cameras.white_balance"}
+MADE_FOR = {
+    "large_steps": SHAPE,
+    "zero_mean": "cameras.exposure",
+    "balanced": "cameras.white_balance",
+    "camera_poses": "cameras.pose",
+}
+# What cameras are and see with, which is pulled to its start; the latter can be one lens of all.
+GEOMETRY_OF_CAMERAS = ("cameras.pose", "cameras.focal", "cameras.center")
+LENS = GEOMETRY_OF_CAMERAS[1:]
 
 Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Steps: TypeAlias = Annotated[list[PositiveInt], Form("[200, 400]")]
@@ -30,8 +46,9 @@ Steps: TypeAlias = Annotated[list[PositiveInt], Form("[200, 400]")]
 
 def stop_after_start(options: RemeshScheduleOptions | ParameterOptions) -> Iterator[Finding]:
     """Yield `stop`, if it is not after `start`."""
-    if options.stop is not None and options.stop <= options.start:
-        yield Finding(("stop",), f"`stop` {options.stop} is not after `start` {options.start}", ("make `stop` larger",))
+    start = options.start or 0
+    if options.stop is not None and options.stop <= start:
+        yield Finding(("stop",), f"`stop` {options.stop} is not after `start` {start}", ("make `stop` larger",))
 
 
 class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
@@ -93,11 +110,28 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
         None,
         "the learning rate; if omitted, by its method:"
         f" {', '.join(f'{method} {rate:g}' for method, rate in defaults.RATES.items())} (in radii, for lengths);"
-        f" {defaults.CAMERA_POSE_RATE:g} for cameras.pose; for remeshed vertices {defaults.RATE_IN_EDGES:g} edge"
+        f" {defaults.CAMERA_RATE:g} for cameras.pose, focal and center; for remeshed vertices"
+        f" {defaults.RATE_IN_EDGES:g} edge"
         f" lengths, or {defaults.RATE_OF_REMESHED_LARGE_STEPS:g} radii with large_steps",
     )
-    start: int = option(0, "step at which optimisation of this value starts", ge=0)
+    start: int | None = option(
+        None,
+        "step at which optimisation of this value starts; if omitted: the first, or, of cameras.pose, focal and center"
+        f" where anything else is learned, after {defaults.CAMERAS_START:g} of the steps, shape first, then cameras,"
+        " unless the mesh starts from a visual hull",
+        ge=0,
+    )
     stop: PositiveInt | None = option(None, "step at which optimisation of this value stops")
+    pull: Weight | None = option(
+        None,
+        "cameras.pose, focal and center only: how strongly each step pulls them back to their start, against what"
+        f" images do not determine; if omitted: {defaults.CAMERA_PULL:g}",
+    )
+    shared: bool | None = option(
+        None,
+        "cameras.focal and center only: whether all views were taken with one lens, so that one factor or shift is"
+        " learned; if omitted: true",
+    )
     schedule: AnySchedule = option(ConstantOptions(), "how the learning rate changes")
     method: Method | None = option(
         None,
@@ -142,13 +176,14 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
 
     def rules_at(self, path: str) -> Iterator[Finding]:
         """Yield options that do not apply to the value at `path`, short or full."""
-        is_shape, is_pose = path.endswith("mesh.vertices"), path.split(".")[-1] == "pose"
+        yield from self._options_of_cameras(path)
+        is_shape, is_pose = path.endswith("mesh.vertices"), path.split(".")[-1] == "pose" and path != "cameras.pose"
         own = "pose" if is_pose else next((method for method, of in MADE_FOR.items() if path == of != SHAPE), None)
         value = SHAPE if is_shape else path
         suits = self.method == own if own else self.method != "pose" and MADE_FOR.get(self.method, value) == value
         if self.method is not None and not suits:
             notes = [f"{self.method} is for {MADE_FOR[self.method]}"] if self.method in MADE_FOR else []
-            if own in MADE_FOR:
+            if own in ("zero_mean", "balanced"):
                 notes.append("remove it: the lights already determine overall brightness")
             if own:
                 message = f"`{path}` must have the method `{own}`, got `{self.method}`"
@@ -163,3 +198,11 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
         if self.remesh is not None and not is_shape:
             note = "write it below the vertices of the object: `mesh.vertices: {remesh: continuous}`"
             yield Finding(("remesh",), f"`{path}` cannot be remeshed", (note,))
+
+    def _options_of_cameras(self, path: str) -> Iterator[Finding]:
+        """Yield options of the geometry of cameras that are given for another value."""
+        for key, value, paths in (("pull", self.pull, GEOMETRY_OF_CAMERAS), ("shared", self.shared, LENS)):
+            if value is not None and path not in paths:
+                yield Finding((key,), f"`{key}` is for {' and '.join(paths)}, not for `{path}`", ("remove it",))
+        if self.method is not None and path in LENS and self.shared is not False:
+            yield Finding(("method",), f"`{path}` has a method only with `shared: false`", ("remove it",))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError, FitError
@@ -37,6 +38,10 @@ class ParamSettings:
     optimizer: its name in ADAM_VARIANTS, or None for the default of the parametrisation.
     betas: decay of the running means of gradients and of their squares, each in 0..1, 1 excluded.
     in_edges: vertices of a remeshed object only: lr is in units of the target edge length at each vertex.
+    pull: of values that are not vertices: each step pulls the latent back by lr * pull of the way to its start.
+        Separate from Adam's step, as weight decay in I. Loshchilov and F. Hutter, "Decoupled weight decay
+        regularization" (2019): a prior whose strength does not depend on the units of the objective, and outweighs
+        gradients that are mere noise, which Adam would follow at full length.
     """
 
     lr: float
@@ -46,10 +51,13 @@ class ParamSettings:
     optimizer: str | None = None
     betas: tuple[float, float] = BETAS
     in_edges: bool = False
+    pull: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ConfigError(f"lr must be a finite number above 0, got {self.lr}; to keep a value fixed, remove it")
+        if not (math.isfinite(self.pull) and self.pull >= 0):
+            raise ConfigError(f"pull must be a finite number, at least 0, got {self.pull}")
         if self.start < 0:
             raise ConfigError(f"start must be at least 0, got {self.start}")
         if self.stop is not None and self.stop <= self.start:
@@ -102,6 +110,8 @@ class FitOptimizer:
         self._settings = {path: settings[path] for path in model.latents}
         self.variants = {path: own.optimizer or model.parametrization(path).optimizer for path, own in settings.items()}
         self._step = 0
+        # A fit that is resumed is built at its start too.
+        self._starts = {path: model.latents[path].detach().clone() for path, own in self._settings.items() if own.pull}
         self.moments = {path: AdamState.fresh(self.variants[path], latent) for path, latent in model.latents.items()}
         vertices = [path for path in self._settings if ParameterPath.parse(path).is_vertices]
         if not policies.keys() <= set(vertices):
@@ -139,6 +149,9 @@ class FitOptimizer:
             vertices = self._vertices.get(path)
             if vertices is None:
                 adam_step(latent, latent.grad, moments, settings)
+                if own.pull:
+                    with torch.no_grad():
+                        latent.lerp_(self._starts[path], min(settings.lr * own.pull, 1.0))
             else:
                 now = StepProgress((self._step + 1) / self.steps, own.factor_at(self._step, self.steps))
                 vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, settings, now)

@@ -1,6 +1,7 @@
 """Parametrisations, by their names in scene.yaml under `optimize: {<path>: {method: ...}}`."""
 
 from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrizations.camera_poses import CameraPoses
 from diffrender.fit.parametrizations.direction import Direction
 from diffrender.fit.parametrizations.identity import Identity
 from diffrender.fit.parametrizations.large_steps import LargeSteps
@@ -16,6 +17,7 @@ PARAMETRIZATIONS: dict[str, type[Parametrization]] = {
     "unit_interval": UnitInterval,
     "direction": Direction,
     "pose": Pose,
+    "camera_poses": CameraPoses,
     "large_steps": LargeSteps,
     "zero_mean": ZeroMean,
     "balanced": Balanced,

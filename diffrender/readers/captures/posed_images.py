@@ -31,7 +31,7 @@ from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.perspective import Perspective
-from diffrender.scene.target_views import Views
+from diffrender.scene.target_views import ViewFiles, Views
 from diffrender.threads import kernel_threads, threads_to_kernels
 
 T = TypeVar("T")
@@ -218,7 +218,16 @@ def read_posed_images(
         is_composited=composited,
         weights=None if is_known else place(known),
         boxes=boxes if is_padded else None,
+        files=tuple(_files(frame, image.size) for frame, image in good),
     )
+
+
+def _files(frame: PosedImage, size: tuple[int, int]) -> ViewFiles | None:
+    """Return the files of a frame, None if a transforms.json cannot say how they become its picture."""
+    if frame.intrinsics.distortion is not None or frame.turn is not None or len(frame.ignore_paths) > 1:
+        return None
+    ignore = frame.ignore_paths[0] if frame.ignore_paths else None
+    return ViewFiles(frame.image_path, frame.mask_path, ignore, *size)
 
 
 def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:

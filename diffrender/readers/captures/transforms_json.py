@@ -161,8 +161,9 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
         return read_views(heldout_file, set_apart, options, told), tuple(told)
 
     aabb = _aabb(file, content, origin)
-    holds_out = not set_apart and failure is None
-    return Capture(views, holds_out, None if holds_out else read_heldout, aabb, origin, tuple(notes))
+    sets_apart = bool(set_apart) or failure is not None
+    holds_out = split is None and not sets_apart
+    return Capture(views, holds_out, read_heldout if sets_apart else None, aabb, origin, tuple(notes))
 
 
 def _split_by_names(
@@ -170,12 +171,14 @@ def _split_by_names(
 ) -> tuple[list[PosedImage], list[PosedImage]] | None:
     """Return the frames of `train_filenames` and those of `test_filenames` (else `val_filenames`), as nerfstudio does.
 
-    None if the file does not name both. Adds notes on frames that are not used or in both, and on names without a
-    frame. Raises DataError if one of the two has no frames.
+    None if the file does not name both, unless all of its frames are named to be fitted. Adds notes on frames that are
+    not used or in both, and on names without a frame. Raises DataError if one of the two has no frames.
     """
     heldout = "test_filenames" if content.get("test_filenames") else "val_filenames"
     named = [key for key in ("train_filenames", heldout) if content.get(key)]
     if len(named) < 2:
+        if named == ["train_filenames"] and len(content["train_filenames"]) == len(frames):
+            return list(frames), []
         notes += [f"its {key} are not used: it does not also say which to hold out or to fit" for key in named]
         return None
     chosen = []
