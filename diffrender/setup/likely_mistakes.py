@@ -17,7 +17,7 @@ from diffrender.setup.mask_agreement import Agreement, share_of_outlines
 # Views on which mistakes are tried out.
 MOST_TRIED = 12
 # Another reading is right if this much of the outlines agrees, and what does not is this part of what did not.
-AGREED, PART_LEFT = 0.85, 0.4
+AGREED, PART_LEFT = 0.9, 0.3
 # Of those that are as good within this, the likelier one is named.
 AS_GOOD = 0.02
 # Other focal lengths are tried if the principal point says nothing of another image size.
@@ -26,6 +26,7 @@ FOCAL_FACTORS = (0.5, 0.7, 1.4, 2.0)
 SAME_PX = 0.5
 # Odd views, and others beside them, for which mistakes of single views are tried out.
 MOST_ODD, BESIDE = 4, 8
+WAYS = ("images", "cameras"), ("cameras", "images")
 SIZE = "give fl_x, fl_y, cx and cy (and w, h) in pixels of the image files"
 
 Change: TypeAlias = Callable[[Views], Views]
@@ -180,6 +181,12 @@ def _of_pictures(views: Views) -> list[Mistake]:
                 lambda old: _with_masks(old, lambda masks: masks.flip(1, 2))),
         Mistake("images mirrored, top for bottom", mirror, lambda old: _with_masks(old, lambda masks: masks.flip(1))),
     ]  # fmt: skip
+    masks = views.known_masks
+    if masks is not None and float(masks[views.borders(1, 1)].mean()) > 0.5:
+        remedy = "invert the mask files, or the alpha channel of the images"
+        found.append(
+            Mistake("masks that mark the background", remedy, lambda old: _with_masks(old, lambda each: 1 - each))
+        )
     if views.cameras.height == views.cameras.width:
         for turns, side in ((1, "left"), (-1, "right")):
             found.append(
@@ -193,30 +200,27 @@ def _of_pictures(views: Views) -> list[Mistake]:
 
 
 def _of_order(views: Views) -> list[Mistake]:
-    """Return mistakes of the order of images, as given by their place and by their names."""
+    """Return mistakes of the order of images: shifted, reversed, or sorted as texts, by names or by numbers."""
     n = len(views)
-    orders = {
-        "each image is that of the next camera": [(i + 1) % n for i in range(n)],
-        "each image is that of the camera before it": [(i - 1) % n for i in range(n)],
-        "images in the reverse order": list(range(n - 1, -1, -1)),
-        "images in the order of their names as texts (1, 10, 2), cameras in that of numbers": _rank(views.names, False),
-        "images in the order of numbers in their names, cameras in that of texts (1, 10, 2)": _rank(views.names, True),
-    }
-    kept = {name: order for name, order in orders.items() if n > 2 and order != list(range(n))}
-    return [
-        Mistake(name, "pair images and cameras anew (file_path and transform_matrix)", _reorder(order))
-        for name, order in kept.items()
+    images, cameras = (f"{what} in the order of texts (1, 10, 2), {other} in that of numbers" for what, other in WAYS)
+    orders = [
+        ("each image is that of the next camera", [(i - 1) % n for i in range(n)]),
+        ("each image is that of the camera before", [(i + 1) % n for i in range(n)]),
+        ("images in the reverse order", list(range(n - 1, -1, -1))),
+        (images, sorted(range(n), key=lambda view: _with_numbers(views.names[view]))),
+        (cameras, sorted(range(n), key=lambda view: views.names[view])),
     ]
+    for first in (0, 1):
+        as_text = sorted(range(n), key=lambda view, first=first: str(view + first))
+        orders += [(cameras, as_text), (images, sorted(range(n), key=as_text.__getitem__))]
+    unique = {tuple(order): name for name, order in reversed(orders) if n > 2 and order != list(range(n))}
+    remedy = "pair images and cameras anew (file_path and transform_matrix of the frames)"
+    return [Mistake(name, remedy, _reorder(order)) for order, name in unique.items()]
 
 
-def _rank(names: Sequence[str], as_numbers: bool) -> list[int]:
-    """Return the views in the order of their names, as texts or with the numbers in them as such."""
-
-    def key(view: int) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", names[view])
-        return [(int(part), "") if as_numbers and part.isdigit() else (0, part) for part in parts]
-
-    return sorted(range(len(names)), key=key)
+def _with_numbers(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names by the numbers in them."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _reorder(order: Sequence[int]) -> Change:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from diffrender.setup.likely_mistakes import Trial, try_mistakes, try_on_views
 from diffrender.setup.mask_agreement import Agreement, measure_agreement, shrink_masks
 
 # Shares of outlines. Real captures whose masks were found by a threshold have 0.97.
-SOUND, HOPELESS = 0.9, 0.5
+SOUND, HOPELESS, CLEARLY = 0.9, 0.5, 0.03
 MOST_NAMED = 4
 
 
@@ -65,18 +66,20 @@ def diagnose(views: Views, origin: tuple[float, float, float]) -> Diagnosis | No
         return None
     small = shrink_masks(views.to("cpu"))
     agreement = measure_agreement(small)
-    if agreement.has_exceptions and agreement.without_odd >= SOUND:
-        return Diagnosis(views.names, agreement, None, try_on_views(small, agreement, origin))
     trial = None if agreement.as_read >= SOUND else try_mistakes(small, origin)
+    if agreement.has_exceptions and agreement.without_odd >= SOUND:
+        found = None if trial is None else trial.found
+        if found is None or found.share < agreement.without_odd + CLEARLY:
+            return Diagnosis(views.names, agreement, None, try_on_views(small, agreement, origin))
     return Diagnosis(views.names, agreement, trial)
 
 
 def find_contradicting_masks(state: State) -> Reason | None:
     """Masks that contradict each other, seen through the cameras."""
     setup = state.case.setup
-    views = replace(state.case.views, cameras=state.cameras.to("cpu"))
     if setup.target_scene is not None or not state.case.fits_silhouettes:
         return None
+    views = replace(state.case.views, cameras=state.cameras.to("cpu"))
     diagnosis = diagnose(views, setup.origin)
     return None if diagnosis is None else diagnosis.reason()
 
@@ -107,7 +110,8 @@ def _reason_of_few(names: tuple[str, ...], agreement: Agreement, of_views: dict[
     for view in agreement.odd[:MOST_NAMED]:
         name = names[view]
         missed, hides = float(agreement.missed[view]), float(agreement.hides[view])
-        described.append(f"{name} ({missed:.0%} of its outline misses their hull, and it cuts {hides:.0%} off theirs)")
+        own = "its mask is empty" if math.isnan(missed) else f"{missed:.0%} of its outline misses their hull"
+        described.append(f"{name} ({own}, and it cuts {hides:.0%} off theirs)")
         found = of_views[name].found if name in of_views else None
         if found is not None:
             remedies.append(f"{name}: {found.name} would explain it ({found.share:.0%} then agree): {found.remedy}")

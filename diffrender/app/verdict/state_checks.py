@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from diffrender.app.verdict.evidence import State
 from diffrender.app.verdict.reason import Reason
+from diffrender.app.verdict.silhouette_checks import find_contradicting_masks
 from diffrender.geometry.winding import winding_numbers
 from diffrender.setup.region import INSIDE
 
@@ -112,6 +113,7 @@ def find_inside_out(state: State) -> Reason | None:
 
 
 STATE_CHECKS: tuple[Callable[[State], Reason | None], ...] = (
+    find_contradicting_masks,
     find_other_units,
     find_camera_inside_mesh,
     find_missed_masks,
