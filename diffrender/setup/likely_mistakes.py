@@ -24,6 +24,8 @@ AS_GOOD = 0.02
 FOCAL_FACTORS = (0.5, 0.7, 1.4, 2.0)
 # Principal points and focal lengths in pixels, of images of about SIDE pixels, that are the same.
 SAME_PX = 0.5
+# Masks that cover more of the images' border may mark the background.
+BORDER_COVERED = 0.5
 # Odd views, and others beside them, for which mistakes of single views are tried out.
 MOST_ODD, BESIDE = 4, 8
 WAYS = ("images", "cameras"), ("cameras", "images")
@@ -107,11 +109,11 @@ def _sort(tried: Sequence[tuple[Mistake, float]]) -> tuple[Tried, ...]:
 
 
 def _mistakes_of_all(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
-    return [*_of_poses(views, origin), *_of_lenses(views), *_of_pictures(views), *_of_order(views)]
+    return [*_of_masks(views), *_of_poses(views, origin), *_of_lenses(views), *_of_pictures(views), *_of_order(views)]
 
 
 def _mistakes_of_one(view: Views, origin: tuple[float, float, float]) -> list[Mistake]:
-    return [*_of_pictures(view), *_of_poses(view, origin), *_of_lenses(view)]
+    return [*_of_masks(view), *_of_pictures(view), *_of_poses(view, origin), *_of_lenses(view)]
 
 
 def _of_poses(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
@@ -173,6 +175,14 @@ def _swap(keys: Sequence[str]) -> Change:
     return undo
 
 
+def _of_masks(views: Views) -> list[Mistake]:
+    masks = views.known_masks
+    if masks is None or not float(masks[views.borders(1, 1)].mean()) > BORDER_COVERED:
+        return []
+    remedy = "invert the mask files, or the alpha channel of the images: white or opaque must mark the object"
+    return [Mistake("masks that mark the background", remedy, lambda old: _with_masks(old, lambda each: 1 - each))]
+
+
 def _of_pictures(views: Views) -> list[Mistake]:
     mirror = "mirror the image files back"
     found = [
@@ -181,12 +191,6 @@ def _of_pictures(views: Views) -> list[Mistake]:
                 lambda old: _with_masks(old, lambda masks: masks.flip(1, 2))),
         Mistake("images mirrored, top for bottom", mirror, lambda old: _with_masks(old, lambda masks: masks.flip(1))),
     ]  # fmt: skip
-    masks = views.known_masks
-    if masks is not None and float(masks[views.borders(1, 1)].mean()) > 0.5:
-        remedy = "invert the mask files, or the alpha channel of the images"
-        found.append(
-            Mistake("masks that mark the background", remedy, lambda old: _with_masks(old, lambda each: 1 - each))
-        )
     if views.cameras.height == views.cameras.width:
         for turns, side in ((1, "left"), (-1, "right")):
             found.append(

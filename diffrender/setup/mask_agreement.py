@@ -21,7 +21,7 @@ RAYS, MOST_RAYS, SAMPLES, REACH = 60, 4000, 64, 1.2
 # Views that carve the hull; all others are measured by these.
 MOST_CARVING = 24
 # A view is odd if it alone hides this share of the others' outlines, or if this share of its own is not covered.
-HIDES, MISSES = 0.04, 0.25
+HIDES, MISSES = 0.04, 0.15
 # More odd views than this share are no exceptions.
 FEW = 1 / 3
 # A view does not count for the object's place if it misses it by so many times as the usual one.

@@ -40,6 +40,10 @@ class Diagnosis:
             return _reason_of_few(self.names, self.agreement, self.of_views)
         return None
 
+    def is_odd(self, view: int) -> bool:
+        """Return whether a view is one of few that do not agree with the others."""
+        return self.trial is None and self.agreement.has_exceptions and view in self.agreement.odd
+
     def as_json(self) -> dict[str, Any]:
         """Return all numbers."""
         found, names = self.agreement, self.names
@@ -91,7 +95,7 @@ def _reason_of_all(agreement: Agreement, trial: Trial) -> Reason:
             "likely_mistake",
             f"The masks do not fit the cameras: {trial.as_read:.0%} of their outlines agree as read, {found.share:.0%}"
             f" with this mistake undone: {found.name}",
-            _as_sentence(found.remedy),
+            found.remedy[:1].upper() + found.remedy[1:],
             fails=True,
         )
     best = f"; the best is {trial.tried[0].share:.0%}, for {trial.tried[0].name}" if trial.tried else ""
@@ -106,7 +110,7 @@ def _reason_of_all(agreement: Agreement, trial: Trial) -> Reason:
 
 
 def _reason_of_few(names: tuple[str, ...], agreement: Agreement, of_views: dict[str, Trial]) -> Reason:
-    remedies, described = [], []
+    remedies, described = ["Check image, mask and transform_matrix of these frames, or remove them"], []
     for view in agreement.odd[:MOST_NAMED]:
         name = names[view]
         missed, hides = float(agreement.missed[view]), float(agreement.hides[view])
@@ -116,16 +120,11 @@ def _reason_of_few(names: tuple[str, ...], agreement: Agreement, of_views: dict[
         if found is not None:
             remedies.append(f"{name}: {found.name} would explain it ({found.share:.0%} then agree): {found.remedy}")
     more = f" and {len(agreement.odd) - MOST_NAMED} more" if len(agreement.odd) > MOST_NAMED else ""
-    remedies.append("check image, mask and transform_matrix of these frames, or remove them")
     return Reason(
         "odd_views",
         f"{len(agreement.odd)} of {len(names)} views do not agree with the others: {', '.join(described)}{more}",
-        _as_sentence("; ".join(remedies)),
+        "; ".join(remedies),
     )
-
-
-def _as_sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _tried_as_json(trial: Trial) -> dict[str, Any]:
