@@ -130,19 +130,19 @@ def _of_poses(views: Views, origin: tuple[float, float, float]) -> list[Mistake]
 def _of_lenses(views: Views) -> list[Mistake]:
     cameras = views.cameras
     size = torch.tensor([cameras.width, cameras.height], dtype=torch.float32)
-    central = float((size / (2 * cameras.center_px)).mean())
     found = []
+    swapped = {"center_px": "cx and cy", "focal_px": "fl_x and fl_y"}
+    unequal = [key for key in swapped if float((getattr(cameras, key) @ torch.tensor([1.0, -1])).abs().max()) > SAME_PX]
+    for keys in (*([key] for key in unequal), *([unequal] if len(unequal) > 1 else [])):
+        names = ", ".join(swapped[key] for key in keys)
+        found.append(Mistake(f"{names} swapped", f"swap {names}", _swap(keys)))
+    central = float((size / (2 * cameras.center_px)).mean())
     for factor in dict.fromkeys((round(central, 3), 0.5, 2.0)):
         if abs(factor - 1) > SAME_PX / float(size.min()) and 0.05 < factor < 20:
             name = f"intrinsics of images {1 / factor:.3g} times as large"
             found.append(Mistake(name, f"{SIZE}: multiply them by {factor:.3g}", _rescale(factor, factor)))
     if float((cameras.center_px - size / 2).abs().max()) > SAME_PX:
         found.append(Mistake("principal point in the middle of the images", "set cx: w / 2, cy: h / 2", _with_middle))
-    swapped = {"center_px": "cx and cy", "focal_px": "fl_x and fl_y"}
-    unequal = [key for key in swapped if float((getattr(cameras, key) @ torch.tensor([1.0, -1])).abs().max()) > SAME_PX]
-    for keys in ([key] for key in unequal) if len(unequal) < 2 else ([unequal[0]], [unequal[1]], unequal):
-        names = ", ".join(swapped[key] for key in keys)
-        found.append(Mistake(f"{names} swapped", f"swap {names}", _swap(keys)))
     for factor in FOCAL_FACTORS:
         remedy = f"check fl_x and fl_y, or camera_angle_x: in pixels about {factor:.2g} times as large would agree"
         found.append(
