@@ -31,9 +31,11 @@ from support.planted import (
     repeat_first_camera,
     shuffle_cameras,
     swap_one_picture,
+    swap_two_pictures,
     take_opencv_axes,
     take_world_to_camera,
     turn_pictures,
+    turn_pictures_upside_down,
 )
 from support.small_runs import raise_after, run_small
 from typer.testing import CliRunner
@@ -95,6 +97,8 @@ MISTAKES = (
     Mistake("cameras in another order", "failed", "low_iou", plant=shuffle_cameras),
     Mistake("pictures mirrored", "failed", "low_iou", plant=mirror_pictures, is_slow=True),
     Mistake("pictures turned by 90 degrees", "failed", "low_iou", plant=turn_pictures, is_slow=True),
+    Mistake("pictures upside down", "failed", "likely_mistake", plant=turn_pictures_upside_down),
+    Mistake("two pictures swapped", "doubtful or failed", "odd_views", plant=swap_two_pictures),
     Mistake("one picture twice", "doubtful", "outlier_views", plant=swap_one_picture),
     Mistake("intrinsics of images twice as large", "failed", "other_image_size", plant=double_intrinsics, is_slow=True),
     Mistake("intrinsics of images half as large", "failed", "other_image_size", plant=halve_intrinsics, is_slow=True),

@@ -70,7 +70,8 @@ def find_other_units(state: State) -> Reason | None:
     return Reason(
         "other_units",
         f"The mesh is {factor:.3g} times as {'large' if ratio > 1 else 'small'} as what the cameras look at{guess}",
-        f"Give mesh (or aabb) and cameras in the same units: set scale: {1 / ratio:.2g} for the mesh, or mend the cameras",
+        f"Give mesh (or aabb) and cameras in the same units: set scale: {1 / ratio:.2g} for the mesh, or mend the"
+        " cameras",
     )
 
 
