@@ -69,6 +69,16 @@ def test_a_planted_mistake_is_named(name: str, tmp_path: Path, pictures: Callabl
         assert found["verdict"] == "failed" and next(iter(reasons)) == key
 
 
+def test_views_are_in_the_order_of_the_capture_whichever_are_held_out(
+    tmp_path: Path, pictures: Callable[[], Capture]
+) -> None:
+    folder = pictures().write(tmp_path / "capture")
+    _, _, found = run_check(folder, tmp_path / "out", "--set", "targets.test_every=3")
+    assert [view["name"] for view in found["views"]] == [f"view_{i:02d}" for i in range(10)]
+    heldout = [view["name"] for view in found["views"] if "held out" in view["notes"]]
+    assert heldout == ["view_00", "view_03", "view_06", "view_09"]
+
+
 def leave_out_masks(c: Capture) -> None:
     c.pictures[..., :3] = c.pictures[..., :3] * c.pictures[..., 3:] / 255 + np.random.default_rng(0).uniform(
         0, 60, c.pictures[..., :3].shape

@@ -75,7 +75,6 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
         rows = view_rows(views, checked.heldout, region_of_views(views), iou, diagnosis)
         out = RunFolder(folder).folder("")
         files = _draw(checked, rows, diagnosis, out)
-    _print(console, name, checked, rows, diagnosis, verdict, files)
     if json_file is not None:
         facts = {
             "views": [row.as_json() for row in rows],
@@ -84,6 +83,7 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
             "notes": checked.notes,
         }
         write_json(json_file, {**verdict.as_json(), **facts})
+    _print(console, name, checked, rows, diagnosis, verdict, files)
     return verdict
 
 
@@ -102,25 +102,37 @@ def _read(config: FitConfig) -> _Checked:
         fit, heldout, origin, notes = targets.fit, targets.heldout, targets.place.origin, list(targets.notes)
         box, has_found = targets.place.box, targets.has_found_masks
     fit = fit.to("cpu")
-    doubt = None if config.targets.path is None else next((n for n in notes if n.endswith(_doubt(fit, origin))), None)
-    views, index = _in_order(fit, None if heldout is None else heldout.to("cpu"))
-    return _Checked(views, index, origin, doubt, [n for n in notes if n != doubt], box, has_found, setup, refusal)
+    doubt, notes = _split_doubt(notes, fit, origin)
+    every = config.targets.test_every
+    is_given = isinstance(every, int)
+    views, index = _in_order(fit, None if heldout is None else heldout.to("cpu"), every if is_given else EVERY)
+    return _Checked(views, index, origin, doubt, notes, box, has_found, setup, refusal)
 
 
-def _doubt(views: Views, origin: tuple[float, float, float]) -> str:
-    return doubt_poses(views, origin) or "\0"
+def _split_doubt(notes: list[str], views: Views, origin: tuple[float, float, float]) -> tuple[str | None, list[str]]:
+    """Return the note that doubts the poses, or None, and the others. It is not there if a stated box settles it."""
+    doubt = doubt_poses(views, origin)
+    told = [] if doubt is None else [note for note in notes if note.endswith(doubt)]
+    return next(iter(told), None), [note for note in notes if note not in told]
 
 
-def _in_order(fit: Views, heldout: Views | None) -> tuple[Views, list[int]]:
-    """Return all views in the order of the capture, as far as that is known, and which of them are held out."""
+def _in_order(fit: Views, heldout: Views | None, test_every: int) -> tuple[Views, list[int]]:
+    """Return all views in the order of the capture, as far as that is known, and which of them are held out.
+
+    Held-out views of another size, or without masks if the fitted ones have some, are left out.
+    """
     if heldout is None or heldout.images.shape[1:] != fit.images.shape[1:]:
+        return fit, []
+    if (heldout.masks is None) != (fit.masks is None):
         return fit, []
     n_fit, total = len(fit), len(fit) + len(heldout)
     views = concatenate_views(fit, heldout)
-    every = [view for view in range(total) if view % EVERY == 0]
+    every = list(range(0, total, test_every))
     if len(every) != len(heldout):
         return views, list(range(n_fit, total))
-    order = [n_fit + view // EVERY if view % EVERY == 0 else view - view // EVERY - 1 for view in range(total)]
+    order = [
+        n_fit + view // test_every if view % test_every == 0 else view - view // test_every - 1 for view in range(total)
+    ]
     return views.select(order), every
 
 
