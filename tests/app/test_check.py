@@ -136,6 +136,13 @@ def test_without_masks_the_cameras_alone_tell_flipped_axes(tmp_path: Path, pictu
     assert "read as OpenCV axes" in str(found["reasons"])
 
 
+def test_a_scene_file_with_minutes_is_checked(tmp_path: Path, pictures: Callable[[], Capture]) -> None:
+    scene = tmp_path / "scene.yaml"
+    scene.write_text(f"targets: {{path: {pictures().write(tmp_path / 'capture')}}}\noptimize: {{minutes: 1}}\n")
+    status, _, found = run_check(scene, tmp_path / "out")
+    assert (status, found["verdict"]) == (0, "good")
+
+
 def test_what_cannot_be_read_is_an_error(tmp_path: Path, pictures: Callable[[], Capture]) -> None:
     folder = pictures().write(tmp_path / "capture")
     (folder / "view_03.png").unlink()

@@ -90,7 +90,9 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
 def _read(config: FitConfig) -> _Checked:
     """Read the targets in a small size, and build the start."""
     side = min(config.targets.resolution or SIDE, SIDE)
-    config = config.model_copy(update={"targets": config.targets.model_copy(update={"resolution": side})})
+    optimize = config.optimize.model_copy(update={"minutes": None})  # nothing is learned: how long does not matter
+    targets_options = config.targets.model_copy(update={"resolution": side})
+    config = config.model_copy(update={"targets": targets_options, "optimize": optimize})
     setup, refusal = None, None
     try:
         setup = build_fit(config)

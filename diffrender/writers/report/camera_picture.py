@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ def write_camera_picture(
     figure = Figure(figsize=(14, 7), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     for place, (elevation, azimuth) in enumerate(SIDES):
-        axes = figure.add_axes((0.5 * place, 0.02, 0.5, 0.96), projection="3d")
+        axes: Any = figure.add_axes((0.5 * place, 0.02, 0.5, 0.96), projection="3d")
         axes.scatter(*points.T, s=2, color=GRAY, alpha=0.5, linewidths=0)
         for index, frustum in enumerate(lines):
             width = 1.6 if index in odd else 1.0 if len(eyes) <= MANY else 0.6

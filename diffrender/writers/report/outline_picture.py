@@ -59,4 +59,4 @@ def _outline(shape: Tensor, cell: tuple[int, int]) -> np.ndarray:
 
     enlarged = Image.fromarray(shape.detach().cpu().float().numpy()).resize(cell, Image.Resampling.BILINEAR)
     inside = np.asarray(enlarged) >= 0.5
-    return inside & ~binary_erosion(inside, iterations=WIDTH, border_value=1)
+    return inside & np.logical_not(binary_erosion(inside, iterations=WIDTH, border_value=1))
