@@ -18,6 +18,7 @@ from diffrender.errors import DiffrenderError
 
 if TYPE_CHECKING:
     from diffrender.app.run import RunResult
+    from diffrender.config.overrides import Override
 
 # Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h. FAILED: by verdict.
 INTERRUPTED = 130
@@ -149,6 +150,38 @@ def fit(
         typer.echo(f"error: {result.fit.message}", err=True)
         raise typer.Exit(STOPPED)
     if strict and result.metrics["verdict"] == "failed":
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def check(
+    scene: Annotated[
+        Path, typer.Argument(help="Scene file; or a capture, as a folder or its file.", metavar="SCENE.YAML")
+    ],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value, as of `fit`.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the pictures. Default: outputs/<scene>/check.")] = None,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers to this file.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 if the verdict is failed.")] = False,
+) -> None:
+    """Say in seconds whether a capture will work, and what is wrong: masks and cameras against each other, the start.
+
+    The usual mistakes, such as flipped axes, are tried out.
+    """
+    with _errors_in_one_line():
+        from rich.console import Console
+
+        from diffrender.app.new_scene import load_scene
+
+        config, name, _ = load_scene(scene, _overrides(set_ or [], {"device": ("device", device)}))
+        from diffrender.app.check.check_capture import check_capture
+
+        verdict = check_capture(config, name, out or Path("outputs") / name / "check", Console(), json_)
+    if strict and verdict.word == "failed":
         raise typer.Exit(FAILED)
 
 
@@ -309,6 +342,14 @@ def warmup() -> None:
         typer.echo(f"all CPU kernels are ready, {compile_kernels():.1f} s")
 
 
+def _overrides(sets: list[str], options: dict[str, tuple[str, object]]) -> list[Override]:
+    """Return the overrides of --set and of other options: key of the scene file -> (option, value)."""
+    from diffrender.config.overrides import Override
+
+    given = [Override(key, str(value), f"--{option}") for key, (option, value) in options.items() if value is not None]
+    return [*(Override.parse(text) for text in sets), *given]
+
+
 def _load_and_run(
     scene: Path | None,
     sets: list[str],
@@ -319,15 +360,10 @@ def _load_and_run(
     resume: Path | None,
 ) -> RunResult:
     # torch takes seconds to import: mistakes in the scene file are reported before that.
-    from diffrender.app.new_scene import find_scene_file, name_of_capture, scene_of_capture
-    from diffrender.config.load import load_config, parse_config
-    from diffrender.config.overrides import Override
+    from diffrender.app.new_scene import load_scene
 
-    overrides = [Override.parse(text) for text in sets]
     options = {"device": ("device", device), "optimize.seed": ("seed", seed), "optimize.steps": ("steps", steps)}
-    overrides += [
-        Override(key, str(value), f"--{option}") for key, (option, value) in options.items() if value is not None
-    ]
+    overrides = _overrides(sets, options)
     run_name = None
     if resume is not None:
         from diffrender.app.earlier_run import RESOLVED, find_run, scene_name
@@ -335,16 +371,11 @@ def _load_and_run(
         folder = find_run(resume)
         scene, run_name = scene or folder.path / RESOLVED, scene_name(folder)
     assert scene is not None
-    file = find_scene_file(scene)
-    if file is None:
-        config = parse_config(scene_of_capture(scene), Path(), str(scene), overrides)
-    else:
-        config = load_config(file, overrides)
-    name = run_name or (name_of_capture(scene) if file is None else file.stem)
+    config, name, file = load_scene(scene, overrides)
 
     from diffrender.app.run import run_fit
 
-    return run_fit(config, name, file, out, resume=resume)
+    return run_fit(config, run_name or name, file, out, resume=resume)
 
 
 def fit_scene() -> None:

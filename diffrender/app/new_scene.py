@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from diffrender.config.load import load_config, parse_config
+from diffrender.config.overrides import Override
+from diffrender.config.schema import FitConfig
 from diffrender.errors import DataError
 
 SCENE_FILES = ("scene.yaml", "scene.yml")
@@ -60,13 +64,23 @@ def scene_of_capture(path: Path) -> str:
     return f"targets: {{path: {_quoted(str(path.resolve()))}, resolution: {LONG_SIDE}}}\n"
 
 
+def load_scene(path: Path, overrides: Sequence[Override]) -> tuple[FitConfig, str, Path | None]:
+    """Return what to fit, its name, and the scene file; None for a capture, which is fitted as is best.
+
+    path: a scene file, a folder that holds one, or a capture. Raises ConfigError.
+    """
+    file = find_scene_file(path)
+    if file is None:
+        return parse_config(scene_of_capture(path), Path(), str(path), overrides), name_of_capture(path), None
+    return load_config(file, overrides), file.stem, file
+
+
 def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
     """Write a commented scene file of the capture at `path`, to `out` or into its folder; return where, and its text.
 
     Raises DataError if the capture cannot be used, if the file exists, or if it cannot be written.
     """
     from diffrender.app.inspect_file import capture_rows
-    from diffrender.config.load import parse_config
     from diffrender.writers.atomic import write_text
 
     file = out or (path if path.is_dir() else path.parent) / SCENE_FILES[0]

@@ -11,10 +11,10 @@ from torch import Tensor
 from diffrender.app.evaluation import Evaluation, match_exposure_of
 from diffrender.evaluate.views import sort_worst_first
 from diffrender.render.render import render
-from diffrender.scene.cameras import Cameras
+from diffrender.scene.cameras import Cameras, concatenate_cameras
 from diffrender.scene.clay import cover_in_clay
 from diffrender.scene.scene import Scene
-from diffrender.scene.target_views import Views, evenly_spaced_indices
+from diffrender.scene.target_views import Views, concatenate_views, evenly_spaced_indices
 from diffrender.setup.fit_setup import FitSetup
 
 
@@ -42,11 +42,7 @@ class ShownViews:
             views = setup.heldout_views if heldout is None else replace(setup.heldout_views, cameras=heldout)
             self._heldout = views.select(self._heldout_index)
             names = self.views.names + tuple(f"{name}, held out" for name in self._heldout.names)
-            cameras = _concatenate_cameras(self.views.cameras, self._heldout.cameras)
-            images, weights = torch.cat([self.views.images, self._heldout.images]), None
-            if not (self.views.weights is None and self._heldout.weights is None):
-                weights = torch.cat([_weights(self.views), _weights(self._heldout)])
-            self.views = Views(cameras, images, None, names, weights=weights)
+            self.views = replace(concatenate_views(self.views, self._heldout), names=names)
 
     @classmethod
     def spread(cls, setup: FitSetup, count: int) -> ShownViews:
@@ -80,7 +76,7 @@ class ShownViews:
     def cameras(self, fit_cameras: Cameras) -> Cameras:
         """Return the cameras of the views, without exposures. fit_cameras: as of `render`."""
         fitted = fit_cameras.select(self._fit_index).without_gains()
-        return fitted if self._heldout is None else _concatenate_cameras(fitted, self._heldout.cameras)
+        return fitted if self._heldout is None else concatenate_cameras(fitted, self._heldout.cameras)
 
 
 @torch.no_grad()
@@ -93,19 +89,3 @@ def _n_comparable(setup: FitSetup) -> int:
     """Return the number of held-out views, if their images have the size of the fitted ones; otherwise 0."""
     fit, heldout = setup.fit_views, setup.heldout_views
     return 0 if heldout is None or heldout.images.shape[1:] != fit.images.shape[1:] else len(heldout)
-
-
-def _weights(views: Views) -> Tensor:
-    return torch.ones_like(views.images[..., 0]) if views.weights is None else views.weights
-
-
-def _concatenate_cameras(a: Cameras, b: Cameras) -> Cameras:
-    """Concatenate cameras of the same image size; numbers and exposures are dropped."""
-    return replace(
-        a.without_gains(),
-        number=None,
-        cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
-        focal_px=torch.cat([a.focal_px, b.focal_px]),
-        center_px=torch.cat([a.center_px, b.center_px]),
-        projection=a.projection.concatenate(b.projection),
-    )

@@ -213,3 +213,15 @@ class Cameras:
         """
         depth = self.project(points_w, backend)[..., 3].clamp_min(self.near)
         return self.projection.pixel_size(depth, self.focal_px)
+
+
+def concatenate_cameras(a: Cameras, b: Cameras) -> Cameras:
+    """Return the cameras of `a` and then of `b`, of the same image size and kind; numbers and exposures are dropped."""
+    return replace(
+        a.without_gains(),
+        number=None,
+        cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
+        focal_px=torch.cat([a.focal_px, b.focal_px]),
+        center_px=torch.cat([a.center_px, b.center_px]),
+        projection=a.projection.concatenate(b.projection),
+    )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.checks import check_shape
 from diffrender.errors import ShapeError
-from diffrender.scene.cameras import Cameras
+from diffrender.scene.cameras import Cameras, concatenate_cameras
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,30 @@ def _border_of(region: Tensor, rows: int, columns: int) -> Tensor:
         first, last = occupied.argmax(1, True), len(index) - 1 - occupied.flip(1).argmax(1, True)
         is_border |= ((index < first + width) | (index > last - width)).unsqueeze(3 - axis)
     return is_border
+
+
+def concatenate_views(a: Views, b: Views) -> Views:
+    """Return the views of `a` and then of `b`, of the same image size, as `concatenate_cameras` does; without AOVs."""
+    masks = None if a.masks is None or b.masks is None else torch.cat([a.masks, b.masks])
+    weights = None
+    if not (a.weights is None and b.weights is None):
+        weights = torch.cat([_all_known(each) if each.weights is None else each.weights for each in (a, b)])
+    boxes = None
+    if not (a.boxes is None and b.boxes is None):
+        boxes = torch.tensor(a.photo_boxes() + b.photo_boxes(), device=a.images.device)
+    return Views(
+        concatenate_cameras(a.cameras, b.cameras),
+        torch.cat([a.images, b.images]),
+        masks,
+        a.names + b.names,
+        is_composited=a.is_composited,
+        weights=weights,
+        boxes=boxes,
+    )
+
+
+def _all_known(views: Views) -> Tensor:
+    return torch.ones_like(views.images[..., 0])
 
 
 def evenly_spaced_indices(total: int, count: int) -> list[int]:

@@ -9,7 +9,7 @@ import torch
 
 from diffrender.config.schema import FitConfig
 from diffrender.scene.turn_cameras import turn_cameras, turns_between_pixels
-from diffrender.setup.region import region_of_views, sight_of_views, targets_px
+from diffrender.setup.region import mask_discs, region_of_views, sight_of_views
 from diffrender.setup.targets import Targets
 
 # The middle of a mask is not the image of one point: on exact cameras of a long object they disagree by this many radii
@@ -38,7 +38,7 @@ def aim_cameras(targets: Targets, config: FitConfig) -> Aimed:
     if len(views) < 3 or not sight.is_met or sight.is_narrow or views.cameras.projection.default_near <= 0:
         return Aimed(targets, None)
     seen_px = views.cameras.world_to_pixels(sight.point.to(views.images)[None])[:, 0, :2]
-    turns = turns_between_pixels(views.cameras, seen_px, targets_px(views)[0]) * (sight.cosines > 0)[:, None].float()
+    turns = turns_between_pixels(views.cameras, seen_px, mask_discs(views)[0]) * (sight.cosines > 0)[:, None].float()
     distance = (views.cameras.positions_w() - sight.point.to(turns)).norm(dim=1)
     shift = (turns.norm(dim=1) * distance).square().mean().sqrt() / targets.place.region.radius
     if float(shift) < AGREEING:

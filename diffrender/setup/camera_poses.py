@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, invert_rigid
 from diffrender.scene.target_views import Views
+from diffrender.setup.camera_readings import Reading, other_readings
 from diffrender.setup.region import Sight, sight_of_views, to_triple
 
 # From this mean cosine on, another reading of the matrices is likely.
@@ -20,14 +18,6 @@ OUTWARDS = (
     "if they look outwards, from inside a scene, state where its surface is: aabb in transforms.json, or center and"
     " radius of mesh"
 )
-
-
-class _Reading(NamedTuple):
-    """A convention that `transform_matrix` may be in, what to do then, and the cam_from_world [N, 4, 4] it means."""
-
-    name: str
-    remedy: str
-    cam_from_world: Tensor
 
 
 def doubt_poses(
@@ -73,32 +63,14 @@ def doubt_poses(
     return found if views.masks is not None else f"{found}; or, {OUTWARDS}"
 
 
-def _likely_reading(views: Views, sight: Sight, origin: tuple[float, float, float]) -> _Reading | None:
+def _likely_reading(views: Views, sight: Sight, origin: tuple[float, float, float]) -> Reading | None:
     """Return the other convention in which the cameras clearly look at one point, if they do not so as they are."""
     if sight.is_met and not sight.is_narrow:
         return None
-    shift = torch.eye(4, dtype=torch.float64)
-    shift[:3, 3] = -torch.tensor(origin, dtype=torch.float64)
-    as_read = views.cameras.cam_from_world.double() @ shift
-    flip = OPENCV_FROM_OPENGL
-    world_from_cam = invert_rigid(as_read)
-    readings = [
-        _Reading(
-            "OpenCV axes (y down, z forward)", "multiply the second and third column of each transform_matrix by -1",
-            flip @ as_read,
-        ),
-        _Reading(
-            "world-to-camera matrices in OpenCV axes",
-            "invert each transform_matrix, then multiply its second and third column by -1", world_from_cam @ flip,
-        ),
-        _Reading(
-            "world-to-camera matrices", "invert each transform_matrix", flip @ world_from_cam @ flip,
-        ),
-    ]  # fmt: skip
+    readings = [reading for reading in other_readings(views.cameras, origin) if reading.is_common]
     # Cameras that look one way meet somewhere by chance, in any axes.
     for reading in readings[1:] if sight.is_met else readings:
-        cameras = replace(views.cameras, cam_from_world=reading.cam_from_world.float())
-        other = sight_of_views(replace(views, cameras=cameras))
+        other = sight_of_views(replace(views, cameras=reading.cameras))
         if not other.is_narrow and float(other.cosines.mean()) > CLEAR:
             return reading
     return None

@@ -81,7 +81,7 @@ class Sight(NamedTuple):
 def sight_of_views(views: Views) -> Sight:
     """Return where `views` look: along the rays through the centroids of their masks, or else through their middles."""
     cameras = _without_near(views)
-    origin, direction = (x[:, 0].double() for x in cameras.rays(targets_px(views)[0][:, None]))
+    origin, direction = (x[:, 0].double() for x in cameras.rays(mask_discs(views)[0][:, None]))
     point, least = _nearest_point(origin, direction)
     towards = point - origin
     # A camera at the point does not look at it: there its direction is rounding.
@@ -100,7 +100,7 @@ def region_of_views(views: Views) -> Region:
     disc of the mask's area, at the depth of the centre; views that have the centre behind them do not count.
     If most have, the ball is a guess, in front of cameras that look in about one direction, else among the cameras.
     """
-    cameras, (_, size_px), sight = _without_near(views), targets_px(views), sight_of_views(views)
+    cameras, (_, size_px), sight = _without_near(views), mask_discs(views), sight_of_views(views)
     eyes = cameras.positions_w()
     middle = eyes.mean(0)
     spread = float((eyes - middle).norm(dim=1).max())
@@ -120,7 +120,7 @@ def _without_near(views: Views) -> Cameras:
     return replace(views.cameras, near=min(views.cameras.near, 1e-30))
 
 
-def targets_px(views: Views) -> tuple[Tensor, Tensor]:
+def mask_discs(views: Views) -> tuple[Tensor, Tensor]:
     """Return what each view shows as a disc: its middle [N, 2] and its radius [N] in pixels."""
     cameras = views.cameras
     masks = views.known_masks

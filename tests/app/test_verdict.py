@@ -12,7 +12,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from support.planted import Capture, capture
+from support.planted import (
+    Capture,
+    blacken_two,
+    blank_but_one_pixel,
+    capture,
+    double_intrinsics,
+    empty_masks,
+    fill_masks,
+    halve_intrinsics,
+    invert_masks,
+    keep_six,
+    keep_two,
+    mirror_pictures,
+    move_principal_point,
+    overexpose,
+    paint_background,
+    repeat_first_camera,
+    shuffle_cameras,
+    swap_one_picture,
+    swap_two_pictures,
+    take_opencv_axes,
+    take_world_to_camera,
+    turn_pictures,
+    turn_pictures_upside_down,
+)
 from support.small_runs import raise_after, run_small
 from typer.testing import CliRunner
 
@@ -61,89 +85,6 @@ class Mistake:
     is_slow: bool = False
 
 
-def invert_masks(c: Capture) -> None:
-    c.pictures[..., 3] = 255 - c.pictures[..., 3]
-
-
-def fill_masks(c: Capture) -> None:
-    c.pictures[..., 3] = 255
-    c.pictures[:, :1, :1, 3] = 0
-
-
-def empty_masks(c: Capture) -> None:
-    c.pictures[:3, ..., 3] = 0
-
-
-def blank_but_one_pixel(c: Capture) -> None:
-    c.pictures[1:3, ..., 3] = 0
-    c.pictures[1:3, 0, 0, 3] = 255
-
-
-def shuffle_cameras(c: Capture) -> None:
-    c.poses = c.poses[np.random.default_rng(0).permutation(len(c.poses))]
-
-
-def mirror_pictures(c: Capture) -> None:
-    c.pictures = c.pictures[:, :, ::-1]
-
-
-def turn_pictures(c: Capture) -> None:
-    c.pictures = np.rot90(c.pictures, axes=(1, 2)).copy()
-
-
-def swap_one_picture(c: Capture) -> None:
-    c.pictures[3] = c.pictures[7]
-
-
-def double_intrinsics(c: Capture) -> None:
-    c.intrinsics = {
-        key: 2 * value if key in ("cx", "cy", "fl_x", "fl_y") else value for key, value in c.intrinsics.items()
-    }
-
-
-def halve_intrinsics(c: Capture) -> None:
-    c.intrinsics = {
-        key: value / 2 if key in ("cx", "cy", "fl_x", "fl_y") else value for key, value in c.intrinsics.items()
-    }
-
-
-def move_principal_point(c: Capture) -> None:
-    c.intrinsics |= {"cx": c.intrinsics["w"], "cy": c.intrinsics["h"]}
-
-
-def take_opencv_axes(c: Capture) -> None:
-    c.poses = c.poses @ np.diag([1.0, -1, -1, 1])
-
-
-def take_world_to_camera(c: Capture) -> None:
-    c.poses = np.linalg.inv(c.poses)
-
-
-def repeat_first_camera(c: Capture) -> None:
-    c.poses[:] = c.poses[0]
-
-
-def blacken_two(c: Capture) -> None:
-    c.pictures[1:3, ..., :3] = 0
-
-
-def overexpose(c: Capture) -> None:
-    c.pictures[..., :3] = 255
-
-
-def paint_background(c: Capture) -> None:
-    alpha = c.pictures[..., 3:] / 255
-    c.pictures = np.concatenate([c.pictures[..., :3] * alpha + 255 * (1 - alpha), 0 * alpha + 255], -1)
-
-
-def keep_two(c: Capture) -> None:
-    c.pictures, c.poses = c.pictures[:2], c.poses[:2]
-
-
-def keep_six(c: Capture) -> None:
-    c.pictures, c.poses = c.pictures[:6], c.poses[:6]
-
-
 COLORS_ONLY = "optimize={steps: 40, mesh.vertices: off}"
 GRAY = "material.base_color=[0.5, 0.5, 0.5]"
 MISTAKES = (
@@ -156,6 +97,8 @@ MISTAKES = (
     Mistake("cameras in another order", "failed", "low_iou", plant=shuffle_cameras),
     Mistake("pictures mirrored", "failed", "low_iou", plant=mirror_pictures, is_slow=True),
     Mistake("pictures turned by 90 degrees", "failed", "low_iou", plant=turn_pictures, is_slow=True),
+    Mistake("pictures upside down", "failed", "likely_mistake", plant=turn_pictures_upside_down),
+    Mistake("two pictures swapped", "doubtful or failed", "odd_views", plant=swap_two_pictures),
     Mistake("one picture twice", "doubtful", "outlier_views", plant=swap_one_picture),
     Mistake("intrinsics of images twice as large", "failed", "other_image_size", plant=double_intrinsics, is_slow=True),
     Mistake("intrinsics of images half as large", "failed", "other_image_size", plant=halve_intrinsics, is_slow=True),

@@ -73,3 +73,134 @@ def capture(folder: Path) -> Capture:
     pictures, poses, focal = _rendered(folder)
     intrinsics = {"w": SIZE, "h": SIZE, "fl_x": focal, "fl_y": focal, "cx": SIZE / 2, "cy": SIZE / 2}
     return Capture(pictures.copy(), poses.copy(), intrinsics)
+
+
+def invert_masks(c: Capture) -> None:
+    c.pictures[..., 3] = 255 - c.pictures[..., 3]
+
+
+def fill_masks(c: Capture) -> None:
+    c.pictures[..., 3] = 255
+    c.pictures[:, :1, :1, 3] = 0
+
+
+def empty_masks(c: Capture) -> None:
+    c.pictures[:3, ..., 3] = 0
+
+
+def blank_but_one_pixel(c: Capture) -> None:
+    c.pictures[1:3, ..., 3] = 0
+    c.pictures[1:3, 0, 0, 3] = 255
+
+
+def shuffle_cameras(c: Capture) -> None:
+    c.poses = c.poses[np.random.default_rng(0).permutation(len(c.poses))]
+
+
+def mirror_pictures(c: Capture) -> None:
+    c.pictures = c.pictures[:, :, ::-1]
+
+
+def turn_pictures(c: Capture) -> None:
+    c.pictures = np.rot90(c.pictures, axes=(1, 2)).copy()
+
+
+def swap_one_picture(c: Capture) -> None:
+    c.pictures[3] = c.pictures[7]
+
+
+def double_intrinsics(c: Capture) -> None:
+    c.intrinsics = {
+        key: 2 * value if key in ("cx", "cy", "fl_x", "fl_y") else value for key, value in c.intrinsics.items()
+    }
+
+
+def halve_intrinsics(c: Capture) -> None:
+    c.intrinsics = {
+        key: value / 2 if key in ("cx", "cy", "fl_x", "fl_y") else value for key, value in c.intrinsics.items()
+    }
+
+
+def move_principal_point(c: Capture) -> None:
+    c.intrinsics |= {"cx": c.intrinsics["w"], "cy": c.intrinsics["h"]}
+
+
+def take_opencv_axes(c: Capture) -> None:
+    c.poses = c.poses @ np.diag([1.0, -1, -1, 1])
+
+
+def take_world_to_camera(c: Capture) -> None:
+    c.poses = np.linalg.inv(c.poses)
+
+
+def repeat_first_camera(c: Capture) -> None:
+    c.poses[:] = c.poses[0]
+
+
+def blacken_two(c: Capture) -> None:
+    c.pictures[1:3, ..., :3] = 0
+
+
+def overexpose(c: Capture) -> None:
+    c.pictures[..., :3] = 255
+
+
+def paint_background(c: Capture) -> None:
+    alpha = c.pictures[..., 3:] / 255
+    c.pictures = np.concatenate([c.pictures[..., :3] * alpha + 255 * (1 - alpha), 0 * alpha + 255], -1)
+
+
+def keep_two(c: Capture) -> None:
+    c.pictures, c.poses = c.pictures[:2], c.poses[:2]
+
+
+def keep_six(c: Capture) -> None:
+    c.pictures, c.poses = c.pictures[:6], c.poses[:6]
+
+
+def take_pytorch3d_axes(c: Capture) -> None:
+    c.poses = c.poses @ np.diag([-1.0, 1, -1, 1])
+
+
+def take_opencv_world_to_camera(c: Capture) -> None:
+    c.poses = np.linalg.inv(c.poses @ np.diag([1.0, -1, -1, 1]))
+
+
+def transpose_rotations(c: Capture) -> None:
+    c.poses[:, :3, :3] = c.poses[:, :3, :3].transpose(0, 2, 1)
+
+
+def give_world_to_camera_translations(c: Capture) -> None:
+    c.poses[:, :3, 3] = np.linalg.inv(c.poses)[:, :3, 3]
+
+
+def scale_positions(c: Capture) -> None:
+    """Give positions in thousandths, beside a box in whole units."""
+    c.poses[:, :3, 3] *= 1000
+    c.intrinsics["aabb"] = [[-0.8] * 3, [0.8] * 3]
+
+
+def turn_one_camera(c: Capture) -> None:
+    c.poses[3] = [[0.0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]] @ c.poses[3]
+
+
+def mirror_one_picture(c: Capture) -> None:
+    c.pictures[7] = c.pictures[7][:, ::-1]
+
+
+def swap_two_pictures(c: Capture) -> None:
+    c.pictures[[2, 6]] = c.pictures[[6, 2]]
+
+
+def turn_pictures_upside_down(c: Capture) -> None:
+    c.pictures = c.pictures[:, ::-1, ::-1]
+
+
+def shift_order(c: Capture) -> None:
+    c.pictures = np.roll(c.pictures, 1, axis=0)
+
+
+def crop_and_swap_center(c: Capture) -> None:
+    """Cut columns off at the left, and give cx for cy and the reverse."""
+    c.pictures = c.pictures[:, :, 4:]
+    c.intrinsics |= {"w": c.pictures.shape[2], "cx": c.intrinsics["cy"], "cy": c.intrinsics["cx"] - 4}

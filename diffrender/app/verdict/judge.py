@@ -10,6 +10,7 @@ from diffrender.app.verdict.course_checks import COURSE_CHECKS
 from diffrender.app.verdict.evidence import Case, Course, State
 from diffrender.app.verdict.reason import Reason, Verdict
 from diffrender.app.verdict.shape_checks import SHAPE_CHECKS
+from diffrender.app.verdict.silhouette_checks import find_contradicting_masks
 from diffrender.app.verdict.state_checks import STATE_CHECKS
 from diffrender.app.verdict.target_checks import TARGET_CHECKS
 from diffrender.app.verdict.value_checks import VALUE_CHECKS
@@ -40,6 +41,14 @@ class Judge:
             found += _reasons(SHAPE_CHECKS, course)
         # A bad start that a good fit has left behind is no reason to doubt it; otherwise it is a likely cause.
         return Verdict.of([*self._of_start, *found] if found else [])
+
+
+def judge_start(setup: FitSetup, initial: Evaluation) -> list[Reason]:
+    """Return what is probably a mistake of targets and start, but for masks that contradict each other."""
+    case = Case(setup)
+    state = State(case, setup.scene, setup.fit_views.cameras, initial)
+    others = [check for check in STATE_CHECKS if check is not find_contradicting_masks]
+    return [*_reasons(TARGET_CHECKS, case), *_reasons(others, state)]
 
 
 def judge_targets(setup: FitSetup) -> list[Reason]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from diffrender.app.verdict.evidence import State
 from diffrender.app.verdict.reason import Reason
+from diffrender.app.verdict.silhouette_checks import find_contradicting_masks
 from diffrender.geometry.winding import winding_numbers
 from diffrender.setup.region import INSIDE
 
@@ -69,7 +70,8 @@ def find_other_units(state: State) -> Reason | None:
     return Reason(
         "other_units",
         f"The mesh is {factor:.3g} times as {'large' if ratio > 1 else 'small'} as what the cameras look at{guess}",
-        f"Give mesh and cameras in the same units: set scale: {1 / ratio:.2g} for the mesh, or mend the cameras",
+        f"Give mesh (or aabb) and cameras in the same units: set scale: {1 / ratio:.2g} for the mesh, or mend the"
+        " cameras",
     )
 
 
@@ -112,6 +114,7 @@ def find_inside_out(state: State) -> Reason | None:
 
 
 STATE_CHECKS: tuple[Callable[[State], Reason | None], ...] = (
+    find_contradicting_masks,
     find_other_units,
     find_camera_inside_mesh,
     find_missed_masks,

@@ -1,0 +1,135 @@
+"""The check of masks and cameras against each other: which disagree, and the mistake that would explain it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from diffrender.app.verdict.evidence import State
+from diffrender.app.verdict.reason import Reason
+from diffrender.scene.target_views import Views
+from diffrender.setup.likely_mistakes import Trial, try_mistakes, try_on_views
+from diffrender.setup.mask_agreement import Agreement, measure_agreement, shrink_masks
+
+# Shares of outlines. Real captures whose masks were found by a threshold have 0.97.
+SOUND, HOPELESS, CLEARLY = 0.9, 0.5, 0.03
+MOST_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the masks of a capture say of its cameras.
+
+    agreement: how far they agree. trial: what came of trying the usual mistakes; None if they agree but for few views.
+    of_views: the same of single views, by name.
+    """
+
+    names: tuple[str, ...]
+    agreement: Agreement
+    trial: Trial | None = None
+    of_views: dict[str, Trial] = field(default_factory=dict)
+
+    def reason(self) -> Reason | None:
+        """Return what is wrong, if anything is."""
+        if self.trial is not None:
+            return _reason_of_all(self.agreement, self.trial)
+        if self.agreement.has_exceptions:
+            return _reason_of_few(self.names, self.agreement, self.of_views)
+        return None
+
+    def is_odd(self, view: int) -> bool:
+        """Return whether a view is one of few that do not agree with the others."""
+        return self.trial is None and self.agreement.has_exceptions and view in self.agreement.odd
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all numbers."""
+        found, names = self.agreement, self.names
+        rows = zip(names, *(part.tolist() for part in (found.uncovered, found.missed, found.hides)), strict=True)
+        keys = ("name", "mask_uncovered", "outline_missed", "outlines_of_others_hidden")
+        return {
+            "outlines_agree": found.as_read,
+            "outlines_agree_without_odd": found.without_odd,
+            "odd": [names[view] for view in found.odd],
+            "views": [
+                {key: None if value != value else value for key, value in zip(keys, row, strict=True)} for row in rows
+            ],
+            "tried": None if self.trial is None else _tried_as_json(self.trial),
+            "tried_on_views": {name: _tried_as_json(trial) for name, trial in self.of_views.items()},
+        }
+
+
+@torch.no_grad()
+def diagnose(views: Views, origin: tuple[float, float, float]) -> Diagnosis | None:
+    """Compare the masks of `views` with each other; None without masks, or if all cameras have one pose."""
+    cameras = views.cameras
+    is_one = bool((cameras.cam_from_world == cameras.cam_from_world[:1]).all())
+    if views.masks is None or cameras.number is not None or is_one:
+        return None
+    small = shrink_masks(views.to("cpu"))
+    agreement = measure_agreement(small)
+    trial = None if agreement.as_read >= SOUND else try_mistakes(small, origin)
+    if agreement.has_exceptions and agreement.without_odd >= SOUND:
+        found = None if trial is None else trial.found
+        if found is None or found.share < agreement.without_odd + CLEARLY:
+            return Diagnosis(views.names, agreement, None, try_on_views(small, agreement, origin))
+    return Diagnosis(views.names, agreement, trial)
+
+
+def find_contradicting_masks(state: State) -> Reason | None:
+    """Masks that contradict each other, seen through the cameras."""
+    setup = state.case.setup
+    if setup.target_scene is not None or not state.case.fits_silhouettes:
+        return None
+    views = replace(state.case.views, cameras=state.cameras.to("cpu"))
+    diagnosis = diagnose(views, setup.origin)
+    return None if diagnosis is None else diagnosis.reason()
+
+
+def _reason_of_all(agreement: Agreement, trial: Trial) -> Reason:
+    found = trial.found
+    if found is not None:
+        return Reason(
+            "likely_mistake",
+            f"The masks do not fit the cameras: {trial.as_read:.0%} of their outlines agree as read, {found.share:.0%}"
+            f" with this mistake undone: {found.name}",
+            found.remedy[:1].upper() + found.remedy[1:],
+            fails=True,
+        )
+    best = f"; the best is {trial.tried[0].share:.0%}, for {trial.tried[0].name}" if trial.tried else ""
+    return Reason(
+        "masks_contradict",
+        f"The masks contradict each other: {agreement.as_read:.0%} of their outlines agree, and none of"
+        f" {len(trial.tried)} usual mistakes explains it{best}",
+        "Check that images, masks and cameras belong together (their order, their poses), and that all masks show the"
+        " same whole object; optimize: {cameras.pose: {}} corrects poses that are nearly right",
+        fails=agreement.as_read < HOPELESS,
+    )
+
+
+def _reason_of_few(names: tuple[str, ...], agreement: Agreement, of_views: dict[str, Trial]) -> Reason:
+    remedies, described = ["Check image, mask and transform_matrix of these frames, or remove them"], []
+    for view in agreement.odd[:MOST_NAMED]:
+        name = names[view]
+        missed, hides = float(agreement.missed[view]), float(agreement.hides[view])
+        own = "its mask is empty" if math.isnan(missed) else f"{missed:.0%} of its outline misses their hull"
+        described.append(f"{name} ({own}, and it cuts {hides:.0%} off theirs)")
+        found = of_views[name].found if name in of_views else None
+        if found is not None:
+            remedies.append(f"{name}: {found.name} would explain it ({found.share:.0%} then agree): {found.remedy}")
+    more = f" and {len(agreement.odd) - MOST_NAMED} more" if len(agreement.odd) > MOST_NAMED else ""
+    return Reason(
+        "odd_views",
+        f"{len(agreement.odd)} of {len(names)} views do not agree with the others: {', '.join(described)}{more}",
+        "; ".join(remedies),
+    )
+
+
+def _tried_as_json(trial: Trial) -> dict[str, Any]:
+    return {
+        "as_read": trial.as_read,
+        "found": None if trial.found is None else trial.found.name,
+        "mistakes": [each._asdict() for each in trial.tried],
+    }

@@ -1,0 +1,249 @@
+"""Try out the usual mistakes of captures: with which of them undone do the masks agree?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from diffrender.scene.target_views import Views, concatenate_views, evenly_spaced_indices
+from diffrender.setup.camera_readings import other_readings
+from diffrender.setup.mask_agreement import Agreement, share_of_outlines
+
+# Views on which mistakes are tried out.
+MOST_TRIED = 12
+# Another reading is right if this much of the outlines agrees, and what does not is this part of what did not.
+AGREED, PART_LEFT = 0.9, 0.3
+# Of those that are as good within this, the likelier one is named.
+AS_GOOD = 0.02
+# Other focal lengths are tried if the principal point says nothing of another image size.
+FOCAL_FACTORS = (0.5, 0.7, 1.4, 2.0)
+# Principal points and focal lengths in pixels, of images of about SIDE pixels, that are the same.
+SAME_PX = 0.5
+# Masks that cover more of the images' border may mark the background.
+BORDER_COVERED = 0.5
+# Odd views, and others beside them, for which mistakes of single views are tried out.
+MOST_ODD, BESIDE = 4, 8
+WAYS = ("images", "cameras"), ("cameras", "images")
+SIZE = "give fl_x, fl_y, cx and cy (and w, h) in pixels of the image files"
+
+Change: TypeAlias = Callable[[Views], Views]
+
+
+class Mistake(NamedTuple):
+    """A usual mistake: what the capture then is, how to correct it, and views [N] with it undone."""
+
+    name: str
+    remedy: str
+    undo: Change
+
+
+class Tried(NamedTuple):
+    """A mistake that was tried out. share: of the masks' outlines, of what agrees once it is undone."""
+
+    name: str
+    remedy: str
+    share: float
+
+
+class Trial(NamedTuple):
+    """What came of trying mistakes: `as_read` is the share for the same views as they are; best first."""
+
+    as_read: float
+    tried: tuple[Tried, ...]
+
+    @property
+    def found(self) -> Tried | None:
+        """The mistake that is very probably the one."""
+        best = self.tried[0] if self.tried else None
+        is_clear = best is not None and best.share >= AGREED and 1 - best.share <= PART_LEFT * (1 - self.as_read)
+        return best if is_clear else None
+
+
+def try_mistakes(views: Views, origin: tuple[float, float, float]) -> Trial:
+    """Try mistakes that all of the small `views` (`shrink_masks`) may share.
+
+    origin: the point of the capture's world that is the origin of `views`. If none is found with all views in
+    agreement, one view is allowed to disagree with the others.
+    """
+    some = evenly_spaced_indices(len(views), MOST_TRIED)
+    changed = [(each, each.undo(views).select(some)) for each in _mistakes_of_all(views, origin)]
+    for tolerance in (0, 1) if len(some) > 4 else (0,):
+        as_read = share_of_outlines(views.select(some), tolerance)
+        trial = Trial(as_read, _sort([(each, share_of_outlines(other, tolerance)) for each, other in changed]))
+        if trial.found is not None or tolerance == 0:
+            best = trial
+        if best.found is not None:
+            break
+    return best
+
+
+def try_on_views(views: Views, agreement: Agreement, origin: tuple[float, float, float]) -> dict[str, Trial]:
+    """Try on each odd view, beside some that agree, the mistakes that a single one of the small `views` may have.
+
+    Among them is that it has the image of another odd view. Returns a trial by the name of the view.
+    """
+    sound = [view for view in range(len(views)) if view not in agreement.odd]
+    beside = [sound[i] for i in evenly_spaced_indices(len(sound), BESIDE)]
+    trials = {}
+    for view in agreement.odd[:MOST_ODD]:
+        own, others = views.select([view]), views.select(beside)
+        mistakes = _mistakes_of_one(own, origin)
+        for other in agreement.odd[:MOST_ODD]:
+            if other != view:
+                mistakes.append(_image_of(views, other))
+        tried = [(each, share_of_outlines(concatenate_views(others, each.undo(own)))) for each in mistakes]
+        trials[views.names[view]] = Trial(share_of_outlines(concatenate_views(others, own)), _sort(tried))
+    return trials
+
+
+def _sort(tried: Sequence[tuple[Mistake, float]]) -> tuple[Tried, ...]:
+    """Return what was tried with the best first; the likelier one of those that are about as good as it."""
+    best = max((share for _, share in tried), default=0.0)
+    ordered = sorted(tried, key=lambda each: (each[1] < best - AS_GOOD, -each[1] if each[1] < best - AS_GOOD else 0))
+    return tuple(Tried(mistake.name, mistake.remedy, share) for mistake, share in ordered)
+
+
+def _mistakes_of_all(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
+    return [*_of_masks(views), *_of_poses(views, origin), *_of_lenses(views), *_of_pictures(views), *_of_order(views)]
+
+
+def _mistakes_of_one(view: Views, origin: tuple[float, float, float]) -> list[Mistake]:
+    return [*_of_masks(view), *_of_pictures(view), *_of_poses(view, origin), *_of_lenses(view)]
+
+
+def _of_poses(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
+    return [
+        Mistake(
+            each.name,
+            f"{each.remedy}, or state the right `convention`",
+            lambda old, new=each.cameras: replace(old, cameras=new),
+        )
+        for each in other_readings(views.cameras, origin)
+    ]
+
+
+def _of_lenses(views: Views) -> list[Mistake]:
+    cameras = views.cameras
+    size = torch.tensor([cameras.width, cameras.height], dtype=torch.float32)
+    found = []
+    swapped = {"center_px": "cx and cy", "focal_px": "fl_x and fl_y"}
+    unequal = [key for key in swapped if float((getattr(cameras, key) @ torch.tensor([1.0, -1])).abs().max()) > SAME_PX]
+    for keys in (*([key] for key in unequal), *([unequal] if len(unequal) > 1 else [])):
+        names = ", ".join(swapped[key] for key in keys)
+        found.append(Mistake(f"{names} swapped", f"swap {names}", _swap(keys)))
+    central = float((size / (2 * cameras.center_px)).mean())
+    for factor in dict.fromkeys((round(central, 3), 0.5, 2.0)):
+        if abs(factor - 1) > SAME_PX / float(size.min()) and 0.05 < factor < 20:
+            name = f"intrinsics of images {1 / factor:.3g} times as large"
+            found.append(Mistake(name, f"{SIZE}: multiply them by {factor:.3g}", _rescale(factor, factor)))
+    if float((cameras.center_px - size / 2).abs().max()) > SAME_PX:
+        found.append(Mistake("principal point in the middle of the images", "set cx: w / 2, cy: h / 2", _with_middle))
+    for factor in FOCAL_FACTORS:
+        remedy = f"check fl_x and fl_y, or camera_angle_x: in pixels about {factor:.2g} times as large would agree"
+        found.append(
+            Mistake(f"focal lengths {1 / factor:.2g} times as large as true ones", remedy, _rescale(factor, 1))
+        )
+    return found
+
+
+def _rescale(focal: float, center: float) -> Change:
+    def undo(views: Views) -> Views:
+        cameras = views.cameras
+        return replace(
+            views, cameras=replace(cameras, focal_px=cameras.focal_px * focal, center_px=cameras.center_px * center)
+        )
+
+    return undo
+
+
+def _with_middle(views: Views) -> Views:
+    middle = views.cameras.center_px.new_tensor([views.cameras.width / 2, views.cameras.height / 2])
+    return replace(views, cameras=replace(views.cameras, center_px=middle.expand(len(views), 2)))
+
+
+def _swap(keys: Sequence[str]) -> Change:
+    def undo(views: Views) -> Views:
+        return replace(
+            views, cameras=replace(views.cameras, **{key: getattr(views.cameras, key).flip(1) for key in keys})
+        )
+
+    return undo
+
+
+def _of_masks(views: Views) -> list[Mistake]:
+    masks = views.known_masks
+    if masks is None or not float(masks[views.borders(1, 1)].mean()) > BORDER_COVERED:
+        return []
+    remedy = "invert the mask files, or the alpha channel of the images: white or opaque must mark the object"
+    return [Mistake("masks that mark the background", remedy, lambda old: _with_masks(old, lambda each: 1 - each))]
+
+
+def _of_pictures(views: Views) -> list[Mistake]:
+    mirror = "mirror the image files back"
+    found = [
+        Mistake("images mirrored, left for right", mirror, lambda old: _with_masks(old, lambda masks: masks.flip(2))),
+        Mistake("images upside down", "turn the image files by 180 degrees",
+                lambda old: _with_masks(old, lambda masks: masks.flip(1, 2))),
+        Mistake("images mirrored, top for bottom", mirror, lambda old: _with_masks(old, lambda masks: masks.flip(1))),
+    ]  # fmt: skip
+    if views.cameras.height == views.cameras.width:
+        for turns, side in ((1, "left"), (-1, "right")):
+            found.append(
+                Mistake(
+                    f"images turned by 90 degrees to the {'right' if turns == 1 else 'left'}",
+                    f"turn the image files by 90 degrees to the {side}",
+                    lambda old, k=turns: _with_masks(old, lambda masks: torch.rot90(masks, k, (1, 2))),
+                )
+            )
+    return found
+
+
+def _of_order(views: Views) -> list[Mistake]:
+    """Return mistakes of the order of images: shifted, reversed, or sorted as texts, by names or by numbers."""
+    n = len(views)
+    images, cameras = (f"{what} in the order of texts (1, 10, 2), {other} in that of numbers" for what, other in WAYS)
+    orders = [
+        ("each image is that of the next camera", [(i - 1) % n for i in range(n)]),
+        ("each image is that of the camera before", [(i + 1) % n for i in range(n)]),
+        ("images in the reverse order", list(range(n - 1, -1, -1))),
+        (images, sorted(range(n), key=lambda view: _with_numbers(views.names[view]))),
+        (cameras, sorted(range(n), key=lambda view: views.names[view])),
+    ]
+    for first in (0, 1):
+        as_text = sorted(range(n), key=lambda view, first=first: str(view + first))
+        orders += [(cameras, as_text), (images, sorted(range(n), key=as_text.__getitem__))]
+    unique = {tuple(order): name for name, order in reversed(orders) if n > 2 and order != list(range(n))}
+    remedy = "pair images and cameras anew (file_path and transform_matrix of the frames)"
+    return [Mistake(name, remedy, _reorder(order)) for order, name in unique.items()]
+
+
+def _with_numbers(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names by the numbers in them."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _reorder(order: Sequence[int]) -> Change:
+    return lambda views: replace(
+        views, masks=views.select(list(order)).masks, weights=views.select(list(order)).weights
+    )
+
+
+def _image_of(views: Views, other: int) -> Mistake:
+    image = views.select([other])
+    remedy = f"swap its image with that of {views.names[other]}"
+    return Mistake(
+        f"its image and that of {views.names[other]} swapped",
+        remedy,
+        lambda own: replace(own, masks=image.masks, weights=image.weights),
+    )
+
+
+def _with_masks(views: Views, change: Callable[[Tensor], Tensor]) -> Views:
+    assert views.masks is not None
+    weights = None if views.weights is None else change(views.weights)
+    return replace(views, masks=change(views.masks), weights=weights)
