@@ -107,11 +107,13 @@ def view_table(rows: Sequence[ViewRow]) -> Table:
     if len(shown) < len(rows):
         names = {row.name for row in shown}
         cells.append(_summary([row for row in rows if row.name not in names]))
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     used = [k for k in range(len(HEADINGS)) if k == 0 or any(row[k] for row in cells)]
     for k in used:
         is_text = HEADINGS[k] in ("view", "notes")
-        table.add_column(HEADINGS[k], justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
+        # Wide enough for "38 others" and "touches the" in 80 columns.
+        width, side = (11, "left") if is_text else (None, "right")
+        table.add_column(HEADINGS[k], justify=side, overflow="fold", no_wrap=not is_text, min_width=width)
     for row in cells:
         table.add_row(*(Text(row[k], style="yellow" if HEADINGS[k] == "notes" else "") for k in used))
     return table
