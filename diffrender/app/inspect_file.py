@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from diffrender.config.scene_dependent_defaults import PHOTO_RESOLUTION
 from diffrender.geometry.mesh_checks import MeshReport, check_mesh
 from diffrender.geometry.primitives import Triangles
 from diffrender.readers.captures import read_capture
@@ -27,8 +28,6 @@ from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.region import region_of_views, sight_of_views
 from diffrender.writers.report.mesh_text import describe_facts
 
-# Photographs tell as much at this long side, and hundreds of them fit into memory.
-LONG_SIDE = 800
 Rows = list[tuple[str, str]]
 
 
@@ -97,7 +96,7 @@ def _health(report: MeshReport) -> list[tuple[bool, str]]:
 
 def capture_rows(path: Path) -> Rows:
     """Return what a capture holds, as rows of a name and a text. Raises DataError if it cannot be used."""
-    capture = read_capture(path, CaptureOptions(resolution=LONG_SIDE))
+    capture = read_capture(path, CaptureOptions(resolution=PHOTO_RESOLUTION))
     views, cameras = capture.views, capture.views.cameras
     region, doubt = region_of_views(views), doubt_poses(views, capture.origin, capture.aabb)
     distance = (cameras.positions_w() - torch.tensor(region.center)).norm(dim=1)
@@ -125,8 +124,8 @@ def capture_rows(path: Path) -> Rows:
 
 
 def _shrunk(cameras: Cameras) -> str:
-    is_shrunk = max(cameras.width, cameras.height) == LONG_SIDE
-    return f", larger ones shrunk to a long side of {LONG_SIDE}" if is_shrunk else ""
+    is_shrunk = max(cameras.width, cameras.height) == PHOTO_RESOLUTION
+    return f", larger ones shrunk to a long side of {PHOTO_RESOLUTION}" if is_shrunk else ""
 
 
 def _describe_masks(views: Views) -> str:

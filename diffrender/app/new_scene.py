@@ -9,14 +9,13 @@ from pathlib import Path
 
 from diffrender.config.load import load_config, parse_config
 from diffrender.config.overrides import Override
+from diffrender.config.scene_dependent_defaults import PHOTO_RESOLUTION
 from diffrender.config.schema import FitConfig
 from diffrender.errors import DataError
 
 SCENE_FILES = ("scene.yaml", "scene.yml")
 # Files of captures, which may be named as such; a .json may also be a scene file.
 CAPTURES = (".json", ".npz", ".npy")
-# Photographs have more pixels than a first fit has use for: it is several times as fast on images of this long side.
-LONG_SIDE = 800
 
 # Without their "# " lines are valid; those of `optimize` together with it.
 CHOICES = """\
@@ -61,7 +60,7 @@ def name_of_capture(path: Path) -> str:
 
 def scene_of_capture(path: Path) -> str:
     """Return a scene file, for any folder, that fits the capture at `path` as well as we know how to."""
-    return f"targets: {{path: {_quoted(str(path.resolve()))}, resolution: {LONG_SIDE}}}\n"
+    return f"targets: {{path: {_quoted(str(path.resolve()))}, resolution: {PHOTO_RESOLUTION}}}\n"
 
 
 def load_scene(path: Path, overrides: Sequence[Override]) -> tuple[FitConfig, str, Path | None]:
@@ -100,7 +99,7 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
             *found,
             "targets:",
             f"  path: {_quoted(to_capture)}",
-            f"  resolution: {LONG_SIDE}              # the most pixels of a long side; more: slower, a finer texture",
+            f"  resolution: {PHOTO_RESOLUTION}              # most pixels of a long side; more: slower, finer texture",
             CHOICES,
         ]
     )

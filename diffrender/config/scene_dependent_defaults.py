@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 # Targets rendered on the fly: pixels per side.
 SYNTHETIC_RESOLUTION = 128
+# Photographs: pixels of the long side. They have more than a first fit has use for, or fit into memory by the hundred.
+PHOTO_RESOLUTION = 800
 # Every Nth view is held out. If there are very few views, all are needed for the fit.
 EVERY = 8
 FEWEST_TO_SPLIT = 4

@@ -6,27 +6,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.any_capture import fails, read
 from support.colmap_files import CAMERA, IMAGES, WRITERS, write_binary, write_capture, write_pictures, write_text
 from support.transforms_captures import DISC, save
 
 from diffrender.errors import DataError
-from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.camera_models import CAMERA_MODELS, UNKNOWN_LENSES
-from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.colmap import read_colmap
 from diffrender.readers.captures.colmap_model import read_model
 from diffrender.readers.captures.lens_distortion import BrownConrady, Fisheye
-
-
-def read(folder, **options):
-    return read_capture(folder, CaptureOptions(**options))
-
-
-def fails(folder, *messages, **options):
-    with pytest.raises(DataError) as caught:
-        read(folder, **options)
-    for message in messages:
-        assert message in str(caught.value), str(caught.value)
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.any_capture import fails, read
 from support.colmap_files import IMAGES, write_capture, write_pictures, write_text
 from support.transforms_captures import DISC, save
-
-from diffrender.errors import DataError
-from diffrender.readers.captures import read_capture
-from diffrender.readers.captures.capture import CaptureOptions
 
 # A camera of 16 x 12 pixels.
 LARGE = (3, "PINHOLE", 1, 16, 12, (20.0, 22.0, 9.0, 5.0))
 NAMES = {image[4]: 50 + image[0] for image in IMAGES}
-
-
-def read(folder, **options):
-    return read_capture(folder, CaptureOptions(**options))
-
-
-def fails(folder, *messages):
-    with pytest.raises(DataError) as caught:
-        read(folder)
-    for message in messages:
-        assert message in str(caught.value), str(caught.value)
 
 
 def named(*names):

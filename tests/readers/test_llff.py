@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.any_capture import fails, read
 from support.colmap_files import write_capture, write_pictures
-
-from diffrender.errors import DataError
-from diffrender.readers.captures import read_capture
-from diffrender.readers.captures.capture import CaptureOptions
 
 # The camera at (1, 2, 3) whose down is -y, right is +x and back is +z of the world: OpenGL's axes, not turned.
 UPRIGHT = np.array([[0.0, 1, 0, 1], [-1, 0, 0, 2], [0, 0, 1, 3]])
@@ -24,17 +21,6 @@ def write(folder, names=("b.png", "a.jpg"), size=(8, 6), below="images", stated=
     rows[1:, 3] += 10
     np.save(folder / "poses_bounds.npy", rows)
     return folder
-
-
-def read(folder, **options):
-    return read_capture(folder, CaptureOptions(**options))
-
-
-def fails(folder, *messages):
-    with pytest.raises(DataError) as caught:
-        read(folder)
-    for message in messages:
-        assert message in str(caught.value), str(caught.value)
 
 
 def test_images_by_name_and_a_focal_length_of_their_size(tmp_path):

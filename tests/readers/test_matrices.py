@@ -7,13 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from support.any_capture import read
 from support.colmap_files import write_pictures
 from support.transforms_captures import DISC, save
 
 from diffrender.errors import DataError
 from diffrender.geometry.camera_axes import CAMERA_AXES, from_opencv_axes
-from diffrender.readers.captures import read_capture
-from diffrender.readers.captures.capture import CaptureOptions
 
 K = [[10.0, 0, 4.5], [0, 12.0, 2.5], [0, 0, 1]]
 POSES = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
@@ -30,10 +29,6 @@ def write(folder, suffix=".npz", **changes):
     else:
         np.savez(file, **{key: np.array(value) for key, value in content.items()})
     return file
-
-
-def read(file, **options):
-    return read_capture(file, CaptureOptions(**options))
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
