@@ -34,7 +34,7 @@ from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
-from diffrender.setup.objective import build_terms, fill_loss, note_omitted_terms
+from diffrender.setup.objective import build_terms, fill_loss
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import BuiltScene, build_scene, constructor_options
@@ -141,9 +141,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
         chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
     parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color, factor)
-    usual = fill_loss(None, parameters, scene, fit_views)
     loss = fill_loss(config.loss, parameters, scene, fit_views)
-    notes = [*notes, *note_omitted_terms(config.loss, usual, loss)]
     off = {path: None for path, options in config.optimize.written().items() if options is None}
     optimize = _fill_resolution(config.optimize.with_parameters({**parameters, **off}))
     edges = fill_edges(config.render.edges, fit_views.cameras, optimize.steps)
