@@ -38,6 +38,7 @@ MISTAKES = {
     "shuffled": (planted.shuffle_cameras, "masks_contradict", "their order"),
     "one pose": (planted.turn_one_camera, "odd_views", "1 of 10 views do not agree with the others: view_03"),
     "one mirrored": (planted.mirror_one_picture, "odd_views", "view_07: images mirrored, left for right"),
+    "a degree off": (planted.turn_cameras_a_little, "inexact_cameras", "The cameras are not exact"),
     "two swapped": (planted.swap_two_pictures, "odd_views", "swap its image with that of view_06"),
 }
 

@@ -91,6 +91,8 @@ def _read(config: FitConfig) -> _Checked:
     """Read the targets in a small size, and build the start."""
     side = min(config.targets.resolution or SIDE, SIDE)
     optimize = config.optimize.model_copy(update={"minutes": None})  # nothing is learned: how long does not matter
+    if "cameras.pose" not in optimize.written():  # what is checked are the cameras as they are
+        optimize = optimize.model_copy(update={"cameras.pose": None})
     targets_options = config.targets.model_copy(update={"resolution": side})
     config = config.model_copy(update={"targets": targets_options, "optimize": optimize})
     setup, refusal = None, None
