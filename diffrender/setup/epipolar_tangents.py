@@ -86,8 +86,11 @@ def find_tangents(views: Views) -> Tangents:
 
     ends = torch.full((n_views, n_views, 2), torch.nan, dtype=torch.float64)
     slopes = torch.full((n_views, n_views, 2, 2), torch.nan, dtype=torch.float64)
+    known = views.known_masks
+    assert known is not None
+    masks, borders = known.double().numpy(), (views.borders(1, 1) | ~views.known_pixels).numpy()
     for view in range(n_views):
-        points, is_known = _outline(views, view)
+        points, is_known = _outline(masks[view], borders[view])
         if not len(points):
             continue
         found = angles(view, points)
@@ -162,14 +165,10 @@ def _solve(tangents: Tangents, shift_of: Tensor, n_shifts: int) -> Shifts | None
     return Shifts(shifts.unflatten(0, (n_shifts, 2)), errors.unflatten(0, (n_shifts, 2)), before, after)
 
 
-def _outline(views: Views, view: int) -> tuple[Tensor, Tensor]:
-    """Return the corners [P, 2] of the convex hull of a mask in pixels, and whether each is known: on no border."""
+def _outline(mask: np.ndarray, border: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return the corners [P, 2] of the convex hull of a mask [H, W] in pixels, and which of them are on no border."""
     from scipy.spatial import ConvexHull, QhullError
 
-    masks, known = views.known_masks, views.known_pixels[view].numpy()
-    assert masks is not None
-    mask = masks[view].double().numpy()
-    border = views.borders(1, 1)[view].numpy() | ~known
     points, is_known = [], []
     # Between neighbours on either side of the outline it is where coverage, linear between them, is one half.
     for axis in (0, 1):

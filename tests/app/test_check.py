@@ -29,6 +29,8 @@ MISTAKES = {
     "scale": (planted.scale_positions, "other_units", "millimetres and metres"),
     "twice as large": (planted.double_intrinsics, "likely_mistake", "multiply them by 0.5"),
     "half as large": (planted.halve_intrinsics, "likely_mistake", "multiply them by 2"),
+    "half a pixel": (planted.take_whole_pixel_centers, "half_pixel", "add 0.5 to cx and cy"),
+    "half a pixel too much": (planted.add_half_a_pixel, "half_pixel", "subtract 0.5 from cx and cy"),
     "cx and cy": (planted.crop_and_swap_center, "likely_mistake", "Swap cx and cy"),
     "inverted": (planted.invert_masks, "likely_mistake", "masks that mark the background"),
     "mirrored": (planted.mirror_pictures, "likely_mistake", "images mirrored, left for right"),

@@ -127,6 +127,14 @@ def move_principal_point(c: Capture) -> None:
     c.intrinsics |= {"cx": c.intrinsics["w"], "cy": c.intrinsics["h"]}
 
 
+def take_whole_pixel_centers(c: Capture) -> None:
+    c.intrinsics |= {key: c.intrinsics[key] - 0.5 for key in ("cx", "cy")}
+
+
+def add_half_a_pixel(c: Capture) -> None:
+    c.intrinsics |= {key: c.intrinsics[key] + 0.5 for key in ("cx", "cy")}
+
+
 def take_opencv_axes(c: Capture) -> None:
     c.poses = c.poses @ np.diag([1.0, -1, -1, 1])
 

@@ -11,7 +11,7 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-from diffrender.app.verdict.silhouette_checks import Diagnosis
+from diffrender.app.verdict.diagnosis import Diagnosis
 from diffrender.scene.target_views import Views
 from diffrender.setup.mask_agreement import shrink_masks, uncovered_masks
 from diffrender.setup.region import Region

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from diffrender.app.verdict.evidence import State
 from diffrender.app.verdict.reason import Reason
 from diffrender.scene.target_views import Views
 from diffrender.setup.epipolar_tangents import Shifts, measure_camera_errors
@@ -84,16 +83,6 @@ def diagnose(views: Views, origin: tuple[float, float, float]) -> Diagnosis | No
         if found is None or found.share < agreement.without_odd + CLEARLY:
             return Diagnosis(views.names, agreement, None, try_on_views(small, agreement, origin), shifts)
     return Diagnosis(views.names, agreement, trial, shifts=shifts)
-
-
-def find_contradicting_masks(state: State) -> Reason | None:
-    """Masks that contradict each other, seen through the cameras."""
-    setup = state.case.setup
-    if setup.target_scene is not None or not state.case.fits_silhouettes:
-        return None
-    views = replace(state.case.views, cameras=state.cameras.to("cpu"))
-    diagnosis = diagnose(views, setup.origin)
-    return None if diagnosis is None else diagnosis.reason()
 
 
 def _reason_of_all(agreement: Agreement, trial: Trial) -> Reason:
