@@ -16,7 +16,8 @@ from diffrender.readers.captures.colmap_entries import ImageEntry
 from diffrender.readers.captures.colmap_model import ColmapModel, is_model, read_model
 from diffrender.readers.captures.colmap_pictures import ColmapPictures, find_masks, find_pictures
 from diffrender.readers.captures.posed_capture import read_posed_capture
-from diffrender.readers.captures.posed_images import PosedImage, problems_error
+from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.problems import problems_error
 from diffrender.readers.captures.resized import fit_lens
 from diffrender.scene.target_views import Views
 
