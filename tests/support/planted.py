@@ -204,6 +204,10 @@ def mirror_one_picture(c: Capture) -> None:
     c.pictures[7] = c.pictures[7][:, ::-1]
 
 
+def shift_one_picture(c: Capture) -> None:
+    c.pictures[7] = np.roll(c.pictures[7], 8, axis=1)
+
+
 def swap_two_pictures(c: Capture) -> None:
     c.pictures[[2, 6]] = c.pictures[[6, 2]]
 
