@@ -42,6 +42,7 @@ _HOME = {
     "write_obj": "diffrender.writers.meshes.obj",
     "write_ply": "diffrender.writers.meshes.ply",
     "write_png": "diffrender.writers.images.png",
+    "write_colmap": "diffrender.writers.colmap",
     "SceneModel": "diffrender.fit.model",
     "Objective": "diffrender.fit.objective",
     "Term": "diffrender.fit.objective",

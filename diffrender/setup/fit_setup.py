@@ -29,7 +29,7 @@ from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.aim_cameras import aim_cameras
-from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults
+from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults, choose_poses
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
@@ -120,6 +120,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = config.model_copy(update={"background": targets.background})
     if targets.has_found_masks:  # also if the file is read again with its background
         config = config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
+    config, of_poses = choose_poses(config, targets.fit)
     targets, aimed = aim_cameras(targets, config)
     config, of_batch = choose_batch(config)
     if config.from_run is not None:
@@ -128,8 +129,9 @@ def build_fit(config: FitConfig) -> FitSetup:
         chosen, (scene, config, notes, names) = from_result(config, saved)
     else:
         chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
-    of_aim = {} if aimed is None else {"optimize.cameras.pose": aimed}
-    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_aim})
+    if aimed is not None:
+        of_poses["optimize.cameras.pose"] = "; ".join([*of_poses.values(), aimed])
+    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_poses})
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
