@@ -10,9 +10,9 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.as_numpy import as_numpy, tangents_or_zeros
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.ops.vec3 import cross, dot, number, plus, put, vector
+from diffrender.ops.vec3 import cross, dot, number, plus, put, tangent_at, vector
 from diffrender.threads import parallel_for
 
 # Minimum number of points per thread.
@@ -228,3 +228,94 @@ def _inputs(
     """Return the inputs as the kernels take them: all vectors [rows, S, 3], numbers [rows, 1]."""
     vectors = (normal[:, None], to_camera[:, None], to_light, base_color[:, None])
     return as_numpy(*vectors, metallic, roughness, diffuse_table)
+
+
+@njit(nogil=True, cache=True)
+def tangents_of(
+    start, end, d_normal, d_camera, d_light, d_color, d_metallic, d_roughness,
+    normal, to_camera, to_light, base_color, metallic, roughness, table, out,
+):  # fmt: skip
+    """Write the tangents [K, M, S, 3] of the points start..end-1, from those of each input."""
+    for m in range(start, end):
+        n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
+        metal = number(metallic, m)
+        rough = clamp(number(roughness, m), LEAST_ROUGHNESS, 1.0)
+        is_within = LEAST_ROUGHNESS <= number(roughness, m) <= 1.0
+        a2 = rough * rough * rough * rough
+        raw_nv = dot(n, v)
+        nv = clamp(raw_nv, LEAST_COSINE, np.inf)
+        camera = math.sqrt(a2 + (1.0 - a2) * nv * nv)
+        tv, tv_by_rough, tv_by_nv = share_of(table, rough, nv)
+        f0 = straight_on(metal, color)
+        for s in range(to_light.shape[1]):
+            to = vector(to_light, m, s)
+            nl = dot(n, to)
+            if nl < 0.0:
+                for k in range(len(out)):
+                    out[k, m, s, 0], out[k, m, s, 1], out[k, m, s, 2] = 0.0, 0.0, 0.0
+                continue
+            h, length = half_of(to, v)
+            x = cross(n, h)
+            s2 = dot(x, x)
+            q = s2 + a2 * (1.0 - s2)
+            light = math.sqrt(a2 + (1.0 - a2) * nl * nl)
+            facets, seen = a2 / (math.pi * q * q), 0.5 / (nv * light + nl * camera)
+            raw_e = 1.0 - dot(v, h)
+            e = clamp(raw_e, 0.0, 1.0)
+            e4 = e * e * e * e
+            grazing = e4 * e
+            tl, tl_by_rough, tl_by_nl = share_of(table, rough, nl)
+            specular, base = nl * facets * seen, nl * (1.0 - metal) / math.pi
+            for k in range(len(out)):
+                d_n, d_v = tangent_at(d_normal, k, m, 0), tangent_at(d_camera, k, m, 0)
+                d_to, d_c = tangent_at(d_light, k, m, s), tangent_at(d_color, k, m, 0)
+                d_metal, d_rough = number(d_metallic[k], m), number(d_roughness[k], m) if is_within else 0.0
+                d_a2 = 4.0 * rough * rough * rough * d_rough
+                d_nl = dot(d_n, to) + dot(n, d_to)
+                d_nv = dot(d_n, v) + dot(n, d_v) if raw_nv >= LEAST_COSINE else 0.0
+                # The half vector is the sum of two, less what changes its length.
+                d_sum = plus(d_to, 1.0, d_v)
+                along = dot(d_sum, h)
+                d_h = (
+                    (d_sum[0] - along * h[0]) / length,
+                    (d_sum[1] - along * h[1]) / length,
+                    (d_sum[2] - along * h[2]) / length,
+                )
+                d_s2 = 2.0 * dot(x, plus(cross(d_n, h), 1.0, cross(n, d_h)))
+                d_q = d_s2 * (1.0 - a2) + d_a2 * (1.0 - s2)
+                d_facets = facets * (d_a2 / a2 - 2.0 * d_q / q)
+                d_light_root = 0.5 * (d_a2 * (1.0 - nl * nl) + 2.0 * (1.0 - a2) * nl * d_nl) / light
+                d_camera_root = 0.5 * (d_a2 * (1.0 - nv * nv) + 2.0 * (1.0 - a2) * nv * d_nv) / camera
+                d_seen = -2.0 * seen * seen * (d_nv * light + nv * d_light_root + d_nl * camera + nl * d_camera_root)
+                d_specular = d_nl * facets * seen + nl * (d_facets * seen + facets * d_seen)
+                d_grazing = -5.0 * e4 * (dot(d_v, h) + dot(v, d_h)) if 0.0 <= raw_e <= 1.0 else 0.0
+                d_base = (d_nl * (1.0 - metal) - nl * d_metal) / math.pi
+                d_tl, d_tv = tl_by_rough * d_rough + tl_by_nl * d_nl, tv_by_rough * d_rough + tv_by_nv * d_nv
+                d_left_over = d_base * tl * tv + base * (d_tl * tv + tl * d_tv)
+                for c in range(3):
+                    d_f0 = d_metal * (color[c] - DIELECTRIC_F0) + metal * d_c[c]
+                    fresnel = f0[c] + (1.0 - f0[c]) * grazing
+                    d_fresnel = d_f0 * (1.0 - grazing) + (1.0 - f0[c]) * d_grazing
+                    out[k, m, s, c] = (
+                        d_fresnel * specular + fresnel * d_specular + d_c[c] * base * tl * tv + color[c] * d_left_over
+                    )
+
+
+def jvp(
+    tangents: Sequence[Tensor | None],
+    normal: Tensor,
+    to_camera: Tensor,
+    to_light: Tensor,
+    base_color: Tensor,
+    metallic: Tensor,
+    roughness: Tensor,
+    diffuse_table: Tensor,
+) -> Tensor:
+    """See run_differentiable."""
+    inputs = (normal, to_camera, to_light, base_color, metallic, roughness)
+    d_normal, d_camera, d_light, d_color, *d_numbers = tangents_or_zeros(tangents[:-1], inputs)
+    d_vectors = (d_normal[:, :, None], d_camera[:, :, None], d_light, d_color[:, :, None])
+    out = memory.empty((len(d_normal), len(normal), to_light.shape[1], 3), normal.dtype)
+    given = _inputs(*inputs, diffuse_table)
+    parallel_for(tangents_of, len(normal), GRAIN, *as_numpy(*d_vectors, *d_numbers), *given, out.numpy())
+    return out

@@ -15,7 +15,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.as_numpy import as_numpy, count_tangents, tangent_or_none
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.vec3 import cross, dot, plus
 from diffrender.threads import parallel_for
@@ -132,14 +132,88 @@ def add_gradient(
             add_to_corner(total, first + 4 * scene_faces[face, 2], v0, v1, d0, d1, px, py)
 
 
+@njit(nogil=True, cache=True, forceinline=True)
+def first_of_run(m, face, view, scene_face_id, views):
+    """Return the first point of the run on one face that point m is in, wherever the thread's part begins."""
+    while m > 0 and scene_face_id[m - 1] == face and views[m - 1] == view:
+        m -= 1
+    return m
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def line_tangent(a, b, d_a, d_b):
+    """Return the tangent of the line a x b."""
+    return plus(cross(d_a, b), 1.0, cross(a, d_b))
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def tangents_of(
+    start, end, d_values, d_verts, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy, out
+):  # fmt: skip
+    """Write the tangents [K, M, 3] of the points start..end-1; those of values or verts may be [0, ...]."""
+    m = start
+    while m < end:
+        face, view, own = scene_face_id[m], views[m], face_id[m]
+        begin = first_of_run(m, face, view, scene_face_id, views)
+        px, py = np.float64(xy[begin, 0]), np.float64(xy[begin, 1])
+        i0, i1, i2 = scene_faces[face, 0], scene_faces[face, 1], scene_faces[face, 2]
+        v0, v1, v2 = (
+            corner_from(verts, view, i0, px, py), corner_from(verts, view, i1, px, py),
+            corner_from(verts, view, i2, px, py),
+        )  # fmt: skip
+        l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
+        a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
+        # The channels are n / d, with these lines; so d(n / d) = (dn - n / d dd) / d.
+        nx, ny, nz = weighted_sum(l0, l1, l2, (a[0], b[0], c[0]))
+        ox, oy, oz = weighted_sum(l0, l1, l2, (a[1], b[1], c[1]))
+        qx, qy, qz = weighted_sum(l0, l1, l2, (a[2], b[2], c[2]))
+        dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
+        first, m = m, m + 1
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            m += 1
+        for k in range(len(out)):
+            dn, do, dq, dd = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+            if len(d_verts) > 0:
+                t0 = corner_from(d_verts[k], view, i0, px, py)
+                t1 = corner_from(d_verts[k], view, i1, px, py)
+                t2 = corner_from(d_verts[k], view, i2, px, py)
+                d0, d1, d2 = line_tangent(v1, v2, t1, t2), line_tangent(v2, v0, t2, t0), line_tangent(v0, v1, t0, t1)
+                dn = weighted_sum(d0, d1, d2, (a[0], b[0], c[0]))
+                do = weighted_sum(d0, d1, d2, (a[1], b[1], c[1]))
+                dq = weighted_sum(d0, d1, d2, (a[2], b[2], c[2]))
+                dd = weighted_sum(d0, d1, d2, (1.0, 1.0, 1.0))
+            if len(d_values) > 0:
+                ta, tb = value_of(d_values[k], faces[own, 0]), value_of(d_values[k], faces[own, 1])
+                tc = value_of(d_values[k], faces[own, 2])
+                dn = plus(dn, 1.0, weighted_sum(l0, l1, l2, (ta[0], tb[0], tc[0])))
+                do = plus(do, 1.0, weighted_sum(l0, l1, l2, (ta[1], tb[1], tc[1])))
+                dq = plus(dq, 1.0, weighted_sum(l0, l1, l2, (ta[2], tb[2], tc[2])))
+            for p in range(first, m):
+                x, y = xy[p, 0] - px, xy[p, 1] - py
+                d = dx * x + dy * y + dz
+                scale = 1.0 / d if d != 0.0 else 0.0
+                growth = (dd[0] * x + dd[1] * y + dd[2]) * scale
+                out[k, p, 0] = (dn[0] * x + dn[1] * y + dn[2] - growth * (nx * x + ny * y + nz)) * scale
+                out[k, p, 1] = (do[0] * x + do[1] * y + do[2] - growth * (ox * x + oy * y + oz)) * scale
+                out[k, p, 2] = (dq[0] * x + dq[1] * y + dq[2] - growth * (qx * x + qy * y + qz)) * scale
+
+
 def _by_threes(values: Tensor) -> list[Tensor]:
-    """Return [rows, C] as contiguous [rows, 3], the last filled up with zeros."""
+    """Return [..., C] as contiguous [..., 3], the last filled up with zeros."""
     values = values.detach()
-    if values.shape[1] == CHANNELS:
+    if values.shape[-1] == CHANNELS:
         return [values.contiguous()]
-    missing = -values.shape[1] % CHANNELS
+    missing = -values.shape[-1] % CHANNELS
     padded = torch.nn.functional.pad(values, (0, missing))
-    return [padded[:, c : c + CHANNELS].contiguous() for c in range(0, values.shape[1], CHANNELS)]
+    return [padded[..., c : c + CHANNELS].contiguous() for c in range(0, values.shape[-1], CHANNELS)]
+
+
+def _joined(outputs: list[Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return parts [..., 3] as one tensor of `shape`."""
+    if len(outputs) == 1 and shape[-1] == CHANNELS:
+        return outputs[0]
+    joined = torch.cat(outputs, -1) if outputs else memory.empty(shape, dtype)
+    return joined[..., : shape[-1]].contiguous()
 
 
 def forward(
@@ -153,10 +227,7 @@ def forward(
         out = memory.empty((len(face_id), CHANNELS), values.dtype)
         parallel_for(evaluate, len(face_id), 16384, part.numpy(), *points, out.numpy())
         outputs.append(out)
-    if len(outputs) == 1 and values.shape[1] == CHANNELS:
-        return outputs[0]
-    joined = torch.cat(outputs, 1) if outputs else memory.empty((len(face_id), 0), values.dtype)
-    return joined[:, : values.shape[1]].contiguous()
+    return _joined(outputs, (len(face_id), values.shape[1]), values.dtype)
 
 
 def backward(
@@ -182,3 +253,20 @@ def backward(
         grad_parts, grad_verts = [torch.zeros_like(values)], torch.zeros_like(verts_hom)
     grad_values = torch.cat(grad_parts, 1)[:, : values.shape[1]] if wants_values else None
     return grad_values, None, None, grad_verts if wants_verts else None, None, None, None, None
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor,
+    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor,
+) -> Tensor:  # fmt: skip
+    """See run_differentiable."""
+    of_values, d_verts = tangents[0], tangent_or_none(tangents[3], verts_hom)
+    points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
+    shape = (count_tangents(tangents), len(face_id), values.shape[1])
+    d_parts = _by_threes(values.new_empty((0, *values.shape)) if of_values is None else of_values)
+    outputs = []
+    for part, d_part in zip(_by_threes(values), d_parts, strict=True):
+        out = memory.empty((*shape[:2], CHANNELS), values.dtype)
+        parallel_for(tangents_of, len(face_id), 8192, d_part.numpy(), d_verts, part.numpy(), *points, out.numpy())
+        outputs.append(out)
+    return _joined(outputs, shape, values.dtype)

@@ -57,3 +57,12 @@ def backward(grad_out: Tensor, vectors: Tensor, wants: Sequence[bool]) -> tuple[
     grad = memory.empty(vectors.shape, vectors.dtype)
     parallel_for(gradients, len(vectors), GRAIN, *as_numpy(vectors, grad_out, grad))
     return (grad,)
+
+
+def jvp(tangents: Sequence[Tensor], vectors: Tensor) -> Tensor:
+    """See run_differentiable: the Jacobian is symmetric, so a tangent goes forward as a gradient goes back."""
+    out = memory.empty(tangents[0].shape, vectors.dtype)
+    (array,) = as_numpy(vectors)
+    for tangent, total in zip(*as_numpy(tangents[0], out), strict=True):
+        parallel_for(gradients, len(vectors), GRAIN, array, tangent, total)
+    return out
