@@ -58,6 +58,16 @@ def without_derivatives() -> Iterator[None]:
 
 
 @contextmanager
+def on_plain_tensors() -> Iterator[None]:
+    """Compute on plain tensors alone (`constant`), and make no others: as outside of torch.func's transformations.
+
+    What is discrete is computed so, and what is kept for later calls.
+    """
+    with torch.no_grad(), torch._C._DisableFuncTorch():
+        yield
+
+
+@contextmanager
 def with_derivatives() -> Iterator[None]:
     """Undo `without_derivatives`, for values that are kept and serve others."""
     with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import constant
+
 # Of the topologies that are kept for the next mesh of the same faces; the last is kept whatever its size.
 MOST_RECENT = 16
 MOST_RECENT_FACES = 1_000_000
@@ -82,6 +84,7 @@ class Topology:
 
         vertices: [V, 3] positions; they coincide if they are equal.
         """
+        vertices = constant(vertices)
         if self._welded is not None and self._welded.still_holds(vertices):
             return self._welded.topology or self
         former = None if self._known is None else self._known.welded
@@ -99,7 +102,7 @@ class Topology:
 
     def _find_twins(self, vertices: Tensor) -> _Welded:
         border = torch.unique(self.edges[self.is_border])
-        first = border[first_equal_row(vertices.detach()[border])]
+        first = border[first_equal_row(vertices[border])]
         is_twin = border != first
         topology = None
         if bool(is_twin.any()):
@@ -130,7 +133,7 @@ class Topology:
         if self._is_outward is None:
             self._is_outward = self.is_closed
             if self.is_closed:
-                a, b, c = vertices.detach()[:, list(axes)].double()[self.welded_faces].unbind(1)
+                a, b, c = constant(vertices)[:, list(axes)].double()[self.welded_faces].unbind(1)
                 volume = (a * torch.linalg.cross(b, c)).sum(1)
                 parts = volume.new_zeros(self.n_components).index_add(0, self.face_component, volume)
                 self._is_outward = bool((parts >= 0).all())
@@ -279,7 +282,7 @@ class _Welded(NamedTuple):
 
     def is_all(self, vertices: Tensor) -> bool:
         """Return whether no others of the border coincide."""
-        first = first_equal_row(vertices.detach().index_select(0, self.alone))
+        first = first_equal_row(vertices.index_select(0, self.alone))
         return torch.equal(first, torch.arange(len(first), device=first.device))
 
 

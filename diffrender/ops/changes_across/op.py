@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
+from diffrender.derivatives import constant, on_plain_tensors
 from diffrender.ops.backend import implementation
 
 
@@ -23,5 +23,5 @@ def changes_across(values: Tensor, sides: Tensor, least: float, *, backend: str 
     """
     check_tensors("changes_across", values=(values, "K C"), sides=(sides, "int64: E 2 2"))
     _, module = implementation("changes_across", values.device, backend)
-    with torch.no_grad():
-        return module.forward(values.detach(), sides, least)
+    with on_plain_tensors():
+        return module.forward(constant(values), sides, least)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
+from diffrender.derivatives import on_plain_tensors
 from diffrender.ops.backend import implementation
 
 
@@ -57,5 +57,5 @@ def gather_samples(
         share=(share, "R S"),
     )
     _, module = implementation("gather_samples", face_id.device, backend)
-    with torch.no_grad():
+    with on_plain_tensors():
         return Samples(*module.forward(face_id, refined, sample_face_id, offsets, share))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
+from diffrender.derivatives import constant, on_plain_tensors
 from diffrender.ops.backend import implementation
 
 # Greatest length of a segment, in pixels; see ops.silhouettes.
@@ -73,5 +73,5 @@ def intersections(
         pair=(pair, "int64: Q 2"),
     )
     _, module = implementation("intersections", verts_hom.device, backend)
-    with torch.no_grad():
-        return Intersections(*module.forward(verts_hom.detach(), faces, pixel, pair, height, width))
+    with on_plain_tensors():
+        return Intersections(*module.forward(constant(verts_hom), faces, pixel, pair, height, width))

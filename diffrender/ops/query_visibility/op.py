@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
+from diffrender.derivatives import constant, on_plain_tensors
 from diffrender.ops.backend import implementation
 from diffrender.ops.rasterize import FaceBins
 
@@ -51,5 +51,5 @@ def query_visibility(
     if part is None or ignored is None:
         part, ignored = faces.new_zeros(len(faces)), faces.new_full((len(view),), -1)
     _, module = implementation("query_visibility", verts_hom.device, backend)
-    with torch.no_grad():
-        return module.forward(verts_hom.detach(), faces, view, xy_px, height, width, bins, near, part, ignored)
+    with on_plain_tensors():
+        return module.forward(constant(verts_hom), faces, view, xy_px, height, width, bins, near, part, ignored)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
+from diffrender.derivatives import constant, on_plain_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
 
@@ -93,5 +93,5 @@ def rasterize(
     if layers < 1:
         raise ShapeError(f"rasterize: layers must be at least 1, got {layers}")
     _, module = implementation("rasterize", verts_hom.device, backend)
-    with torch.no_grad():
-        return Raster(*module.forward(verts_hom.detach(), faces, height, width, near, layers))
+    with on_plain_tensors():
+        return Raster(*module.forward(constant(verts_hom), faces, height, width, near, layers))

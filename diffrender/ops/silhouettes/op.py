@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
+from diffrender.derivatives import constant, on_plain_tensors
 from diffrender.geometry.topology import Topology
 from diffrender.ops.backend import implementation
 
@@ -73,5 +73,5 @@ def silhouettes(
         tensors["jumps"] = (jumps, "bool: E")
     check_tensors("silhouettes", **tensors)
     _, module = implementation("silhouettes", verts_hom.device, backend)
-    with torch.no_grad():
-        return SilhouetteSegments(*module.forward(verts_hom.detach(), topology, facing, depth, near, jumps))
+    with on_plain_tensors():
+        return SilhouetteSegments(*module.forward(constant(verts_hom), topology, facing, depth, near, jumps))

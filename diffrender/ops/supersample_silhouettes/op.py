@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
+from diffrender.derivatives import constant, on_plain_tensors
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.backend import implementation
@@ -97,5 +97,5 @@ def supersample_silhouettes(
         tensors["jumps"] = (jumps, "bool: E")
     check_tensors("supersample_silhouettes", **tensors)
     _, module = implementation("supersample_silhouettes", verts_hom.device, backend)
-    with torch.no_grad():
-        return module.forward(verts_hom.detach(), topology, raster, offsets, near, extra_pixels, jumps)
+    with on_plain_tensors():
+        return module.forward(constant(verts_hom), topology, raster, offsets, near, extra_pixels, jumps)
