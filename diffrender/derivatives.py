@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch._functorch import pyfunctorch
 from torch.autograd import forward_ad
 
 from diffrender.errors import BackendError
+
+T = TypeVar("T")
 
 
 def has_derivative(tensor: Tensor) -> bool:
@@ -27,13 +32,13 @@ def has_derivative(tensor: Tensor) -> bool:
 
 
 def constant(tensor: Tensor) -> Tensor:
-    """Return the plain tensor of the same values, without any derivative.
+    """Return the plain tensor of the same values, without any derivative: the tensor itself if it is one.
 
     Raises BackendError under torch.vmap, if it is the values that are mapped over and not the tangents.
     """
     while _functorch.is_functorch_wrapped_tensor(tensor):
         tensor = _unwrap(tensor)
-    return tensor.detach()
+    return tensor.detach() if has_derivative(tensor) else tensor
 
 
 def _unwrap(tensor: Tensor) -> Tensor:
@@ -63,8 +68,19 @@ def on_plain_tensors() -> Iterator[None]:
 
     What is discrete is computed so, and what is kept for later calls.
     """
-    with torch.no_grad(), torch._C._DisableFuncTorch():
+    with torch.no_grad(), pyfunctorch.temporarily_clear_interpreter_stack():
         yield
+
+
+class plain_property(cached_property[T]):  # noqa: N801
+    """A cached_property that is made `on_plain_tensors`, out of such alone."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Compute the value; later uses find it in the instance."""
+        if instance is None:
+            return self
+        with on_plain_tensors():
+            return super().__get__(instance, owner)
 
 
 @contextmanager

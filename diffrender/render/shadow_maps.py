@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrender.derivatives import constant, has_derivative, without_derivatives
+from diffrender.derivatives import constant, has_derivative, on_plain_tensors, without_derivatives
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import Raster, rasterize
 from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
@@ -92,23 +92,22 @@ def _render_maps(
 ) -> ShadowMaps:
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w, backend)
-    raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
-    seen = raster.face_id[..., 0] >= 0
-    depth = _screen_depth(raster.depth[..., 0].where(seen, 1), cameras).where(seen, NOTHING)
-    if has_derivative(verts_hom):
-        occluders = _occluders(cameras, geometry, verts_hom, raster, backend)
-    else:
-        occluders = _no_occluders(verts_hom)
+    moves = has_derivative(verts_hom)
+    with on_plain_tensors():
+        fixed = constant(verts_hom)
+        raster = rasterize(fixed, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
+        seen = raster.face_id[..., 0] >= 0
+        depth = _screen_depth(raster.depth[..., 0].where(seen, 1), cameras).where(seen, NOTHING)
+        occluders = _occluders(cameras, geometry, fixed, raster, backend) if moves else _no_occluders(fixed)
     return ShadowMaps(shadow, cameras, sides, per_view, depth, occluders, verts_hom, faces)
 
 
 def _no_occluders(verts_hom: Tensor) -> Occluders:
-    """Return no occluders: without gradients none are needed."""
+    """Return no occluders: without derivatives none are needed."""
     none, zeros = torch.zeros(0, dtype=torch.int64, device=verts_hom.device), verts_hom.new_zeros
     return Occluders(none, none, zeros(0, 3), zeros(0, 2), zeros(0), zeros(0))
 
 
-@without_derivatives()
 def _occluders(
     cameras: Cameras, geometry: SceneTriangles, verts_hom: Tensor, raster: Raster, backend: str | None
 ) -> Occluders:
