@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from diffrender.derivatives import refusal_of_vmap
+from diffrender.derivatives import constant, has_derivative, on_plain_tensors, refusal_of_vmap
 from diffrender.errors import BackendError
 from diffrender.ops.backend import implementation
 from diffrender.threads import on_kernel_threads
@@ -32,7 +32,13 @@ def run_differentiable(op: str, backend: str | None, *arguments: Any) -> Any:
     NEEDS_RESULT = True in it: both get the result after the arguments. The derivatives of a reference are autograd's.
     """
     name, module = implementation(op, arguments[0].device, backend)
-    return module.forward(*arguments) if name == "reference" else _Kernel.apply(module, *arguments)
+    if name == "reference":
+        return module.forward(*arguments)
+    if any(has_derivative(part) for part in arguments if isinstance(part, Tensor)):
+        return _Kernel.apply(module, *arguments)
+    # torch.func takes half a millisecond per call.
+    with on_plain_tensors():
+        return module.forward(*(constant(part) if isinstance(part, Tensor) else part for part in arguments))
 
 
 def run_linear(function: Callable[..., Any], transpose: Callable[..., Any], *tensors: Tensor) -> Any:

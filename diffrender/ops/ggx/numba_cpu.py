@@ -230,6 +230,13 @@ def _inputs(
     return as_numpy(*vectors, metallic, roughness, diffuse_table)
 
 
+@njit(nogil=True, cache=True, forceinline=True)
+def turn_of(h, length, worth):
+    """Return what a change of the sum of two directions is worth, if one of the half vector h of them is `worth`."""
+    along = dot(worth, h)
+    return (worth[0] - along * h[0]) / length, (worth[1] - along * h[1]) / length, (worth[2] - along * h[2]) / length
+
+
 @njit(nogil=True, cache=True)
 def tangents_of(
     start, end, d_normal, d_camera, d_light, d_color, d_metallic, d_roughness,
@@ -246,7 +253,7 @@ def tangents_of(
         nv = clamp(raw_nv, LEAST_COSINE, np.inf)
         camera = math.sqrt(a2 + (1.0 - a2) * nv * nv)
         tv, tv_by_rough, tv_by_nv = share_of(table, rough, nv)
-        f0 = straight_on(metal, color)
+        f0, a2_by_rough = straight_on(metal, color), 4.0 * rough * rough * rough
         for s in range(to_light.shape[1]):
             to = vector(to_light, m, s)
             nl = dot(n, to)
@@ -265,40 +272,46 @@ def tangents_of(
             e4 = e * e * e * e
             grazing = e4 * e
             tl, tl_by_rough, tl_by_nl = share_of(table, rough, nl)
-            specular, base = nl * facets * seen, nl * (1.0 - metal) / math.pi
+            # The result is fresnel specular + color left_over, and fresnel is made of f0 and grazing. First what a
+            # change of each direction or number is worth to specular (S), left_over (B) and grazing (G).
+            specular, base = nl * facets * seen, (1.0 - metal) / math.pi
+            by_s2 = -2.0 * specular * (1.0 - a2) / q
+            by_sum = -2.0 * specular * seen
+            s_by_nl = facets * seen + by_sum * (camera + nv * (1.0 - a2) * nl / light)
+            s_by_nv = by_sum * (light + nl * (1.0 - a2) * nv / camera)
+            s_by_a2 = specular * (1.0 / a2 - 2.0 * (1.0 - s2) / q)
+            s_by_a2 += 0.5 * by_sum * (nv * (1.0 - nl * nl) / light + nl * (1.0 - nv * nv) / camera)
+            s_by_nv = s_by_nv if raw_nv >= LEAST_COSINE else 0.0
+            b_by_nl = base * tv * (tl + nl * tl_by_nl)
+            b_by_nv = base * nl * tl * tv_by_nv if raw_nv >= LEAST_COSINE else 0.0
+            b_by_rough = base * nl * (tl_by_rough * tv + tl * tv_by_rough)
+            b_by_metal = -nl * tl * tv / math.pi
+            g_by_vh = -5.0 * e4 if 0.0 <= raw_e <= 1.0 else 0.0
+            # The half vector is in n x h and v.h; a change of the sum of l and v that it is made of turns it.
+            s_h = cross(x, n)
+            s_sum = turn_of(h, length, (2.0 * by_s2 * s_h[0], 2.0 * by_s2 * s_h[1], 2.0 * by_s2 * s_h[2]))
+            g_sum = turn_of(h, length, (g_by_vh * v[0], g_by_vh * v[1], g_by_vh * v[2]))
+            s_n = plus(
+                plus(cross(h, (2.0 * by_s2 * x[0], 2.0 * by_s2 * x[1], 2.0 * by_s2 * x[2])), s_by_nl, to), s_by_nv, v
+            )
+            s_v, s_to = plus(s_sum, s_by_nv, n), plus(s_sum, s_by_nl, n)
+            g_v = plus(g_sum, g_by_vh, h)
+            left_over = nl * base * tl * tv
             for k in range(len(out)):
                 d_n, d_v = tangent_at(d_normal, k, m, 0), tangent_at(d_camera, k, m, 0)
                 d_to, d_c = tangent_at(d_light, k, m, s), tangent_at(d_color, k, m, 0)
-                d_metal, d_rough = number(d_metallic[k], m), number(d_roughness[k], m) if is_within else 0.0
-                d_a2 = 4.0 * rough * rough * rough * d_rough
-                d_nl = dot(d_n, to) + dot(n, d_to)
-                d_nv = dot(d_n, v) + dot(n, d_v) if raw_nv >= LEAST_COSINE else 0.0
-                # The half vector is the sum of two, less what changes its length.
-                d_sum = plus(d_to, 1.0, d_v)
-                along = dot(d_sum, h)
-                d_h = (
-                    (d_sum[0] - along * h[0]) / length,
-                    (d_sum[1] - along * h[1]) / length,
-                    (d_sum[2] - along * h[2]) / length,
-                )
-                d_s2 = 2.0 * dot(x, plus(cross(d_n, h), 1.0, cross(n, d_h)))
-                d_q = d_s2 * (1.0 - a2) + d_a2 * (1.0 - s2)
-                d_facets = facets * (d_a2 / a2 - 2.0 * d_q / q)
-                d_light_root = 0.5 * (d_a2 * (1.0 - nl * nl) + 2.0 * (1.0 - a2) * nl * d_nl) / light
-                d_camera_root = 0.5 * (d_a2 * (1.0 - nv * nv) + 2.0 * (1.0 - a2) * nv * d_nv) / camera
-                d_seen = -2.0 * seen * seen * (d_nv * light + nv * d_light_root + d_nl * camera + nl * d_camera_root)
-                d_specular = d_nl * facets * seen + nl * (d_facets * seen + facets * d_seen)
-                d_grazing = -5.0 * e4 * (dot(d_v, h) + dot(v, d_h)) if 0.0 <= raw_e <= 1.0 else 0.0
-                d_base = (d_nl * (1.0 - metal) - nl * d_metal) / math.pi
-                d_tl, d_tv = tl_by_rough * d_rough + tl_by_nl * d_nl, tv_by_rough * d_rough + tv_by_nv * d_nv
-                d_left_over = d_base * tl * tv + base * (d_tl * tv + tl * d_tv)
+                d_metal = np.float64(d_metallic[k, m if d_metallic.shape[1] > 1 else 0, 0])
+                d_rough = np.float64(d_roughness[k, m if d_roughness.shape[1] > 1 else 0, 0]) if is_within else 0.0
+                d_specular = dot(s_n, d_n) + dot(s_v, d_v) + dot(s_to, d_to) + s_by_a2 * a2_by_rough * d_rough
+                d_grazing = dot(g_v, d_v) + dot(g_sum, d_to)
+                d_left_over = b_by_nl * (dot(d_n, to) + dot(n, d_to)) + b_by_nv * (dot(d_n, v) + dot(n, d_v))
+                d_left_over += b_by_rough * d_rough + b_by_metal * d_metal
                 for c in range(3):
                     d_f0 = d_metal * (color[c] - DIELECTRIC_F0) + metal * d_c[c]
-                    fresnel = f0[c] + (1.0 - f0[c]) * grazing
                     d_fresnel = d_f0 * (1.0 - grazing) + (1.0 - f0[c]) * d_grazing
-                    out[k, m, s, c] = (
-                        d_fresnel * specular + fresnel * d_specular + d_c[c] * base * tl * tv + color[c] * d_left_over
-                    )
+                    fresnel = f0[c] + (1.0 - f0[c]) * grazing
+                    value = d_fresnel * specular + fresnel * d_specular + d_c[c] * left_over + color[c] * d_left_over
+                    out[k, m, s, c] = value
 
 
 def jvp(

@@ -140,12 +140,6 @@ def first_of_run(m, face, view, scene_face_id, views):
     return m
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def line_tangent(a, b, d_a, d_b):
-    """Return the tangent of the line a x b."""
-    return plus(cross(d_a, b), 1.0, cross(a, d_b))
-
-
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def tangents_of(
     start, end, d_values, d_verts, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy, out
@@ -157,45 +151,42 @@ def tangents_of(
         begin = first_of_run(m, face, view, scene_face_id, views)
         px, py = np.float64(xy[begin, 0]), np.float64(xy[begin, 1])
         i0, i1, i2 = scene_faces[face, 0], scene_faces[face, 1], scene_faces[face, 2]
-        v0, v1, v2 = (
-            corner_from(verts, view, i0, px, py), corner_from(verts, view, i1, px, py),
-            corner_from(verts, view, i2, px, py),
-        )  # fmt: skip
+        j0, j1, j2 = faces[own, 0], faces[own, 1], faces[own, 2]
+        v0, v1 = corner_from(verts, view, i0, px, py), corner_from(verts, view, i1, px, py)
+        v2 = corner_from(verts, view, i2, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
-        a, b, c = value_of(values, faces[own, 0]), value_of(values, faces[own, 1]), value_of(values, faces[own, 2])
-        # The channels are n / d, with these lines; so d(n / d) = (dn - n / d dd) / d.
-        nx, ny, nz = weighted_sum(l0, l1, l2, (a[0], b[0], c[0]))
-        ox, oy, oz = weighted_sum(l0, l1, l2, (a[1], b[1], c[1]))
-        qx, qy, qz = weighted_sum(l0, l1, l2, (a[2], b[2], c[2]))
-        dx, dy, dz = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
-        first, m = m, m + 1
+        det = dot(v0, l0)
+        # Where verts move the surface at a point by some pixels, the values there change by their slope times that.
+        per_det = 1.0 / det if det != 0.0 else 0.0
+        a, b, c = value_of(values, j0), value_of(values, j1), value_of(values, j2)
+        n, o = weighted_sum(l0, l1, l2, (a[0], b[0], c[0])), weighted_sum(l0, l1, l2, (a[1], b[1], c[1]))
+        q, d = weighted_sum(l0, l1, l2, (a[2], b[2], c[2])), weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
         while m < end and scene_face_id[m] == face and views[m] == view:
+            x, y = xy[m, 0] - px, xy[m, 1] - py
+            at = x, y, 1.0
+            e0, e1, e2 = dot(l0, at), dot(l1, at), dot(l2, at)
+            total = e0 + e1 + e2
+            scale = 1.0 / total if total != 0.0 else 0.0
+            red, green, blue = scale * dot(n, at), scale * dot(o, at), scale * dot(q, at)
+            slope = scale * per_det
+            rx, ry = slope * (n[0] - red * d[0]), slope * (n[1] - red * d[1])
+            gx, gy = slope * (o[0] - green * d[0]), slope * (o[1] - green * d[1])
+            bx, by = slope * (q[0] - blue * d[0]), slope * (q[1] - blue * d[1])
+            b0, b1, b2 = e0 * scale, e1 * scale, e2 * scale
+            for k in range(len(out)):
+                r, g, h = 0.0, 0.0, 0.0
+                if len(d_verts) > 0:
+                    w = e0 * d_verts[k, view, i0, 2] + e1 * d_verts[k, view, i1, 2] + e2 * d_verts[k, view, i2, 2]
+                    u = e0 * d_verts[k, view, i0, 0] + e1 * d_verts[k, view, i1, 0] + e2 * d_verts[k, view, i2, 0]
+                    v = e0 * d_verts[k, view, i0, 1] + e1 * d_verts[k, view, i1, 1] + e2 * d_verts[k, view, i2, 1]
+                    u, v = (px + x) * w - u, (py + y) * w - v
+                    r, g, h = rx * u + ry * v, gx * u + gy * v, bx * u + by * v
+                if len(d_values) > 0:
+                    r += b0 * d_values[k, j0, 0] + b1 * d_values[k, j1, 0] + b2 * d_values[k, j2, 0]
+                    g += b0 * d_values[k, j0, 1] + b1 * d_values[k, j1, 1] + b2 * d_values[k, j2, 1]
+                    h += b0 * d_values[k, j0, 2] + b1 * d_values[k, j1, 2] + b2 * d_values[k, j2, 2]
+                out[k, m, 0], out[k, m, 1], out[k, m, 2] = r, g, h
             m += 1
-        for k in range(len(out)):
-            dn, do, dq, dd = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
-            if len(d_verts) > 0:
-                t0 = corner_from(d_verts[k], view, i0, px, py)
-                t1 = corner_from(d_verts[k], view, i1, px, py)
-                t2 = corner_from(d_verts[k], view, i2, px, py)
-                d0, d1, d2 = line_tangent(v1, v2, t1, t2), line_tangent(v2, v0, t2, t0), line_tangent(v0, v1, t0, t1)
-                dn = weighted_sum(d0, d1, d2, (a[0], b[0], c[0]))
-                do = weighted_sum(d0, d1, d2, (a[1], b[1], c[1]))
-                dq = weighted_sum(d0, d1, d2, (a[2], b[2], c[2]))
-                dd = weighted_sum(d0, d1, d2, (1.0, 1.0, 1.0))
-            if len(d_values) > 0:
-                ta, tb = value_of(d_values[k], faces[own, 0]), value_of(d_values[k], faces[own, 1])
-                tc = value_of(d_values[k], faces[own, 2])
-                dn = plus(dn, 1.0, weighted_sum(l0, l1, l2, (ta[0], tb[0], tc[0])))
-                do = plus(do, 1.0, weighted_sum(l0, l1, l2, (ta[1], tb[1], tc[1])))
-                dq = plus(dq, 1.0, weighted_sum(l0, l1, l2, (ta[2], tb[2], tc[2])))
-            for p in range(first, m):
-                x, y = xy[p, 0] - px, xy[p, 1] - py
-                d = dx * x + dy * y + dz
-                scale = 1.0 / d if d != 0.0 else 0.0
-                growth = (dd[0] * x + dd[1] * y + dd[2]) * scale
-                out[k, p, 0] = (dn[0] * x + dn[1] * y + dn[2] - growth * (nx * x + ny * y + nz)) * scale
-                out[k, p, 1] = (do[0] * x + do[1] * y + do[2] - growth * (ox * x + oy * y + oz)) * scale
-                out[k, p, 2] = (dq[0] * x + dq[1] * y + dq[2] - growth * (qx * x + qy * y + qz)) * scale
 
 
 def _by_threes(values: Tensor) -> list[Tensor]:

@@ -17,7 +17,6 @@ from diffrender.ops.interpolate_at_pixels.numba_cpu import (
     add_to_corner,
     corner_from,
     first_of_run,
-    line_tangent,
     weighted_sum,
 )
 from diffrender.ops.scatter import sum_into
@@ -170,6 +169,12 @@ def backward(
     grad_uvs = total[:n_uvs].reshape(uvs.shape) if wants_uvs else None
     grad_verts = total[n_uvs:].reshape(verts_hom.shape) if wants_verts else None
     return grad_uvs, None, None, grad_verts, None, None, None, None
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def line_tangent(a, b, d_a, d_b):
+    """Return the tangent of the line a x b."""
+    return plus(cross(d_a, b), 1.0, cross(a, d_b))
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
