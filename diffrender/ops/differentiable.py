@@ -36,9 +36,12 @@ def run_differentiable(op: str, backend: str | None, *arguments: Any) -> Any:
         return module.forward(*arguments)
     if any(has_derivative(part) for part in arguments if isinstance(part, Tensor)):
         return _Kernel.apply(module, *arguments)
-    # torch.func takes half a millisecond per call.
-    with on_plain_tensors():
-        return module.forward(*(constant(part) if isinstance(part, Tensor) else part for part in arguments))
+    return _run_constant(module, arguments)  # torch.func would take a millisecond more
+
+
+def run_discrete(op: str, backend: str | None, *arguments: Any) -> Any:
+    """Run an `op` without derivatives on `arguments`, the first of which is a tensor."""
+    return _run_constant(implementation(op, arguments[0].device, backend)[1], arguments)
 
 
 def run_linear(function: Callable[..., Any], transpose: Callable[..., Any], *tensors: Tensor) -> Any:
@@ -185,6 +188,18 @@ class _Linear(torch.autograd.Function):
             return torch.stack(slices), 0
         stacked = tuple(torch.stack(parts) for parts in zip(*slices, strict=True))
         return stacked, (0,) * len(stacked)
+
+
+def _run_constant(module: ModuleType, arguments: Sequence[Any]) -> Any:
+    with on_plain_tensors():
+        return module.forward(*map(_constant, arguments))
+
+
+def _constant(argument: Any) -> Any:
+    """Return an argument with the plain values of its tensors."""
+    if isinstance(argument, Tensor):
+        return constant(argument)
+    return argument._make(map(_constant, argument)) if hasattr(argument, "_make") else argument
 
 
 def _arguments(ctx: Any) -> list[Any]:

@@ -182,7 +182,8 @@ def forward(rgba: Tensor, images: Tensor, *options: object) -> tuple[Tensor, Ten
     sums = np.empty((n_views * height, 2))
     parallel_for(evaluate, len(sums), max(1, GRAIN // max(1, width)), *arrays(rgba, images, *options), sums)  # type: ignore[arg-type]
     means = sums.reshape(n_views, height, 2).sum(1) / count_values(images, options[-1])[:, None]  # type: ignore[arg-type]
-    cost, squared = torch.from_numpy(means).to(rgba.dtype).T.contiguous()
+    # Each on its own: results that are parts of one tensor can have no tangents.
+    cost, squared = (torch.from_numpy(column.copy()).to(rgba.dtype) for column in means.T)
     return cost, squared
 
 
