@@ -137,7 +137,12 @@ class _Tangents(_Derivative):
     @staticmethod
     @on_kernel_threads
     def forward(module: ModuleType, are_many: bool, n_tangents: int, *tangents_and_arguments: Any) -> Any:
-        tangents, arguments = tangents_and_arguments[:n_tangents], tangents_and_arguments[n_tangents:]
+        arguments = tangents_and_arguments[n_tangents:]
+        # PyTorch makes tangents in float64 of a float32 number times one of Python.
+        tangents = [
+            None if part is None else part.to(argument.dtype)
+            for part, argument in zip(tangents_and_arguments[:n_tangents], arguments, strict=False)
+        ]
         if are_many:
             return module.jvp(tangents, *arguments)
         results = module.jvp([None if part is None else part[None] for part in tangents], *arguments)
