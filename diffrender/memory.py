@@ -23,17 +23,8 @@ MOST_BYTES = 1 << 29
 PATIENCE = 2000
 ALIGNMENT = 64
 _NUMPY_OF = {
-    dtype: torch.empty(0, dtype=dtype).numpy().dtype
-    for dtype in (
-        torch.float32,
-        torch.float64,
-        torch.int64,
-        torch.int32,
-        torch.int16,
-        torch.int8,
-        torch.uint8,
-        torch.bool,
-    )
+    getattr(torch, name): np.dtype(name)
+    for name in ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 }
 
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "diffrender"
 # Low to high; what stands on one floor does not import each other.
 FLOORS = (
     ("errors",),
-    ("checks", "threads", "memory", "config"),
+    ("checks", "threads", "memory", "derivatives", "config"),
     ("geometry", "imaging"),
     ("ops",),
     ("scene",),

@@ -7,6 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from diffrender.derivatives import constant
 from diffrender.threads import parallel_for
 
 # Minimum number of pairs per thread.
@@ -32,6 +33,6 @@ def all_coincide(points: Tensor, first: Tensor, second: Tensor) -> bool:
     if points.device.type != "cpu":
         return torch.equal(points.index_select(0, first), points.index_select(0, second))
     parted = np.zeros(1, np.bool_)
-    arrays = (part.detach().contiguous().numpy() for part in (points, first, second))
+    arrays = (constant(part).contiguous().numpy() for part in (points, first, second))
     parallel_for(_find_parted, len(first), GRAIN, *arrays, parted)
     return not bool(parted[0])

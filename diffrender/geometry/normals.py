@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import without_derivatives
+
 # Faces whose height is below this fraction of their length have no normal, and neither do vertices whose faces' normals
 # cancel down to LEAST_SUM: float32 positions are not that precise, and the direction's derivative is unbounded.
 LEAST_SHARE = 1e-8
@@ -34,7 +36,7 @@ def group_normals(vertices: Tensor, faces: Tensor, groups: Tensor, n_groups: int
     first, second = _sides(precise, faces)
     normals = torch.linalg.cross(first, second)
     corner_group = groups.reshape(-1)
-    with torch.no_grad():
+    with without_derivatives():
         size = first.square().sum(1, keepdim=True) + second.square().sum(1, keepdim=True)
         area = torch.linalg.vector_norm(normals, dim=1, keepdim=True)
         area = area.where(area > LEAST_SHARE * size, 0)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import constant, on_plain_tensors, plain_property
+
 # Of the topologies that are kept for the next mesh of the same faces; the last is kept whatever its size.
 MOST_RECENT = 16
 MOST_RECENT_FACES = 1_000_000
@@ -50,6 +52,7 @@ class Topology:
         self._seams: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     @classmethod
+    @on_plain_tensors()
     def of(cls, faces: Tensor) -> Topology:
         """Return a topology of `faces` that already knows what the last one of the same tensor has found out.
 
@@ -74,6 +77,7 @@ class Topology:
             self.__dict__.update({name: other.__dict__[name] for name in _OF_FACES if name in other.__dict__})
             self._seams = {number: seam for number, seam in other._seams.items() if seam[0] is self.faces}
 
+    @on_plain_tensors()
     def weld(self, vertices: Tensor) -> Topology:
         """Return the topology in which border vertices that coincide are one: itself if none do.
 
@@ -82,6 +86,7 @@ class Topology:
 
         vertices: [V, 3] positions; they coincide if they are equal.
         """
+        vertices = constant(vertices)
         if self._welded is not None and self._welded.still_holds(vertices):
             return self._welded.topology or self
         former = None if self._known is None else self._known.welded
@@ -99,7 +104,7 @@ class Topology:
 
     def _find_twins(self, vertices: Tensor) -> _Welded:
         border = torch.unique(self.edges[self.is_border])
-        first = border[first_equal_row(vertices.detach()[border])]
+        first = border[first_equal_row(vertices[border])]
         is_twin = border != first
         topology = None
         if bool(is_twin.any()):
@@ -108,7 +113,7 @@ class Topology:
             topology = Topology(self.faces, identity[self.faces])
         return _Welded(border[is_twin], first[is_twin], border[~is_twin], topology)
 
-    @cached_property
+    @plain_property
     def compacted(self) -> tuple[Tensor, Topology]:
         """The vertices [K] that faces have, of those that count as one the first, and the topology by their order."""
         used, faces = self.welded_faces.unique(return_inverse=True)
@@ -120,6 +125,7 @@ class Topology:
             self._joined = list(others), join_topologies([self, *others], n_vertices)
         return self._joined[1]
 
+    @on_plain_tensors()
     def is_outward(self, vertices: Tensor, axes: Sequence[int] = (0, 1, 2)) -> bool:
         """Return whether the surface is closed and no part of it is turned inside out, as walls of cavities are.
 
@@ -130,13 +136,13 @@ class Topology:
         if self._is_outward is None:
             self._is_outward = self.is_closed
             if self.is_closed:
-                a, b, c = vertices.detach()[:, list(axes)].double()[self.welded_faces].unbind(1)
+                a, b, c = constant(vertices)[:, list(axes)].double()[self.welded_faces].unbind(1)
                 volume = (a * torch.linalg.cross(b, c)).sum(1)
                 parts = volume.new_zeros(self.n_components).index_add(0, self.face_component, volume)
                 self._is_outward = bool((parts >= 0).all())
         return self._is_outward
 
-    @cached_property
+    @plain_property
     def _sorted_half_edges(self) -> tuple[Tensor, Tensor, Tensor]:
         # A face with a repeated corner borders nothing: its half-edges are loops, and so on no edge of other faces.
         faces = self.welded_faces
@@ -150,23 +156,23 @@ class Topology:
         edges = torch.stack([key // n_vertices, key % n_vertices], 1)
         return edges, corner, count
 
-    @cached_property
+    @plain_property
     def edges(self) -> Tensor:
         """[E, 2] int64: the two vertices of each undirected edge, the lower index first."""
         return self._sorted_half_edges[0]
 
-    @cached_property
+    @plain_property
     def edge_corners(self) -> EdgeCorners:
         """The half-edges of each edge, and so the faces that meet there."""
         _, corner, count = self._sorted_half_edges
         return EdgeCorners(corner, torch.cat([count.new_zeros(1), count.cumsum(0)]))
 
-    @cached_property
+    @plain_property
     def is_border(self) -> Tensor:
         """[E] bool: whether an edge has not exactly two faces."""
         return self._sorted_half_edges[2] != 2
 
-    @cached_property
+    @plain_property
     def is_turned(self) -> Tensor | None:
         """[E] bool: whether neighbours at an edge face different ways; None if none do.
 
@@ -179,14 +185,14 @@ class Topology:
         found = (count > 1) & (2 * n_forward != count) & (edges[:, 0] != edges[:, 1])
         return found if bool(found.any()) else None
 
-    @cached_property
+    @plain_property
     def edge_of_corner(self) -> Tensor:
         """[3F] int64: the edge that each corner's half-edge is on."""
         _, corner, count = self._sorted_half_edges
         edge = torch.arange(len(count), device=corner.device).repeat_interleave(count)
         return torch.empty_like(corner).scatter_(0, corner, edge)
 
-    @cached_property
+    @plain_property
     def edge_sides(self) -> Tensor:
         """[E, 2] int32: the two faces of each edge, f if face f runs along it forwards, -1 - f if backwards.
 
@@ -198,13 +204,14 @@ class Topology:
         forward = self.welded_faces.reshape(-1)[two] == edges[:, :1]
         return torch.where(forward, two // 3, -1 - two // 3).int()
 
-    @cached_property
+    @plain_property
     def edge_pairs(self) -> Tensor:
         """[I, 2] int64: the two faces of every edge that has exactly two."""
         _, corner, count = self._sorted_half_edges
         first = torch.cat([count.new_zeros(1), count.cumsum(0)])[:-1][count == 2]
         return torch.stack([corner[first] // 3, corner[first + 1] // 3], 1)
 
+    @on_plain_tensors()
     def seams(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Return the edges [S] at which two faces meet with other numbers in `faces` at an end, and these numbers.
 
@@ -230,7 +237,7 @@ class Topology:
             self._seams[id(faces)] = faces, owner[first[differs]], torch.stack([numbers[:, 0], other], 1)[differs]
         return self._seams[id(faces)][1:]
 
-    @cached_property
+    @plain_property
     def face_component(self) -> Tensor:
         """[F] int64: the connected component of each face; faces that share a vertex are connected."""
         from scipy.sparse import coo_matrix
@@ -245,12 +252,12 @@ class Topology:
         # Numbered from 0 again: vertices without a face have labels of their own.
         return label[self.welded_faces[:, 0]].unique(return_inverse=True)[1]
 
-    @cached_property
+    @plain_property
     def n_components(self) -> int:
         """The number of connected components."""
         return int(self.face_component.max()) + 1 if self.faces.numel() else 0
 
-    @cached_property
+    @plain_property
     def is_closed(self) -> bool:
         """Whether every edge has exactly two faces, which run along it in opposite directions."""
         edges, corner, count = self._sorted_half_edges
@@ -279,7 +286,7 @@ class _Welded(NamedTuple):
 
     def is_all(self, vertices: Tensor) -> bool:
         """Return whether no others of the border coincide."""
-        first = first_equal_row(vertices.detach().index_select(0, self.alone))
+        first = first_equal_row(vertices.index_select(0, self.alone))
         return torch.equal(first, torch.arange(len(first), device=first.device))
 
 
@@ -328,6 +335,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_lock)
 
 
+@on_plain_tensors()
 def join_topologies(topologies: Sequence[Topology], n_vertices: Sequence[int]) -> Topology:
     """Return the topology of several meshes as one, their vertices concatenated; reuses what is known of the parts."""
     starts = [sum(n_vertices[:i]) for i in range(len(n_vertices))]

@@ -31,20 +31,33 @@ def srgb_from_linear(linear: Tensor) -> Tensor:
 class _SrgbFromLinear(torch.autograd.Function):
     """The sRGB curve with a closed-form derivative, which takes half as many passes over the image as autograd."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, linear: Tensor) -> Tensor:
+    def forward(linear: Tensor) -> Tensor:
         # exp(log) instead of **: torch's power rounds differently at the end of each thread's part of a tensor.
         power = ENCODED_SCALE * (EXPONENT * linear.clamp_min(LINEAR_THRESHOLD).log()).exp() - ENCODED_OFFSET
-        encoded = torch.where(linear <= LINEAR_THRESHOLD, LINEAR_SLOPE * linear, power)
-        ctx.save_for_backward(linear, encoded)
-        return encoded
+        return torch.where(linear <= LINEAR_THRESHOLD, LINEAR_SLOPE * linear, power)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
 
     @staticmethod
     def backward(ctx: Any, grad_encoded: Tensor) -> Tensor:  # type: ignore[override]
-        linear, encoded = ctx.saved_tensors
-        # d/dx (1.055 x^(1 / 2.4) - 0.055); the clamp keeps the unused branch away from 0, where it is infinite.
-        slope = EXPONENT * (encoded + ENCODED_OFFSET) / linear.clamp_min(LINEAR_THRESHOLD)
-        return grad_encoded * torch.where(linear <= LINEAR_THRESHOLD, LINEAR_SLOPE, slope)
+        return grad_encoded * _slope(*ctx.saved_tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent * _slope(*ctx.saved_tensors)
+
+
+def _slope(linear: Tensor, encoded: Tensor) -> Tensor:
+    """Return the derivative of the sRGB curve at linear values: of 1.055 x^(1 / 2.4) - 0.055 above the threshold."""
+    # The clamp keeps the unused branch away from 0, where it is infinite.
+    slope = EXPONENT * (encoded + ENCODED_OFFSET) / linear.clamp_min(LINEAR_THRESHOLD)
+    return torch.where(linear <= LINEAR_THRESHOLD, LINEAR_SLOPE, slope)
 
 
 def linear_from_srgb(encoded: Tensor) -> Tensor:

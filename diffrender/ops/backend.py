@@ -14,6 +14,7 @@ from types import ModuleType
 
 import torch
 
+from diffrender.derivatives import on_plain_tensors
 from diffrender.errors import BackendError
 
 BACKENDS = ("numba", "triton", "reference")
@@ -52,7 +53,13 @@ def implementation(op: str, device: torch.device, backend: str | None = None) ->
         raise BackendError(
             "backend 'numba' needs the package numba; run `pip install numba` or use backend='reference'"
         )
-    return name, import_module(f"diffrender.ops.{op}.{_MODULES[name]}")
+    return name, _load(op, name)
+
+
+@cache
+def _load(op: str, name: str) -> ModuleType:
+    with on_plain_tensors():  # also within a transformation of torch.func
+        return import_module(f"diffrender.ops.{op}.{_MODULES[name]}")
 
 
 def backends_by_op(device: torch.device) -> dict[str, str]:

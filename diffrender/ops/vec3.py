@@ -42,3 +42,10 @@ def put(array, m, value):
     """Write row m of [M, 3]; do nothing where the array is empty, as those of gradients not needed are."""
     if len(array) > 0:
         array[m, 0], array[m, 1], array[m, 2] = value
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def tangent_at(array, k, m, s):
+    """Return row (k, m, s) of tangents [K, M, S, 3], or (k, 0, s) where one row serves all points, in float64."""
+    row = m if array.shape[1] > 1 else 0
+    return np.float64(array[k, row, s, 0]), np.float64(array[k, row, s, 1]), np.float64(array[k, row, s, 2])

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from diffrender.derivatives import without_derivatives
 from diffrender.errors import NearPlaneWarning, PrecisionWarning
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.cameras import Cameras
@@ -21,7 +22,7 @@ MOST_VERTICES = 1000
 _CHECKED: WeakKeyDictionary[object, tuple[torch.dtype, ...]] = WeakKeyDictionary()
 
 
-@torch.no_grad()
+@without_derivatives()
 def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None = None) -> None:
     """Warn if most of what is before the cameras is nearer than they draw, or, in float32, far from the origin.
 

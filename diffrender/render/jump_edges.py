@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import without_derivatives
 from diffrender.geometry.topology import Topology
 from diffrender.ops.changes_across import changes_across
 from diffrender.render.scene_triangles import SceneTriangles
@@ -20,7 +21,7 @@ from diffrender.scene.shading_points import VertexFrames
 LEAST_JUMP = 0.035
 
 
-@torch.no_grad()
+@without_derivatives()
 def find_jumps(
     scene: Scene, geometry: SceneTriangles, aovs: Sequence[str], backend: str | None = None
 ) -> Tensor | None:

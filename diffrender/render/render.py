@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import constant, has_derivative, on_plain_tensors, without_derivatives
 from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import rasterize
@@ -84,7 +85,9 @@ def render(
     aovs: Sequence[str] = ("color",),
     backend: str | None = None,
 ) -> RenderOutput:
-    """Render `scene` from N `cameras`; differentiable in all tensors of the scene and of the cameras.
+    """Render `scene` from N `cameras`; differentiable in all tensors of the scene and of the cameras, once.
+
+    In reverse mode, and on the CPU in forward mode (torch.func.jvp and jacfwd, torch.autograd.forward_ad).
 
         image = render(scene, cameras).rgba  # [N, H, W, 4] linear RGB over the background, and coverage
 
@@ -107,16 +110,18 @@ def render(
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w, backend)
-    raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
     jumps = find_jumps(scene, geometry, aovs, backend)
-    visible = edges.visible(verts_hom.detach(), geometry.topology, raster, cameras.near, backend, jumps)
+    with on_plain_tensors():
+        fixed = constant(verts_hom)
+        raster = rasterize(fixed, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
+        visible = edges.visible(fixed, geometry.topology, raster, cameras.near, backend, jumps)
 
     samples = visible.samples
     points = ScreenPoints(verts_hom, faces, samples.face_id, samples.view, samples.xy_px, backend)
     quantities = [AOVS[name] for name in names]
     values = shade(scene, geometry, cameras, quantities, samples.face_id, points, samples.view, backend)
     background = background_of(scene, names)
-    if verts_hom.requires_grad:  # jumps only serve gradients, so there are none under torch.no_grad()
+    if has_derivative(verts_hom):  # jumps only serve derivatives: under torch.no_grad() there are none
         jump = jump_across(scene, geometry, cameras, quantities, background, verts_hom, visible, backend)
     else:
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
@@ -147,7 +152,7 @@ def apply_exposure(image: Tensor, cameras: Cameras, aovs: Sequence[str]) -> Tens
     return image * factors[:, None, None]
 
 
-@torch.no_grad()
+@without_derivatives()
 def jump_across(
     scene: Scene,
     geometry: SceneTriangles,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import constant, has_derivative, on_plain_tensors, without_derivatives
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import Raster, rasterize
 from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
@@ -77,7 +78,7 @@ def with_shadows(light: Light, geometry: SceneTriangles, cameras: Cameras, backe
     """Return `light`, with shadow maps of the scene if it casts shadows."""
     if not isinstance(light, PunctualLight) or light.shadow is None:
         return light
-    vertices = geometry.verts_w.detach()
+    vertices = constant(geometry.verts_w)
     low, high = vertices.amin(0), vertices.amax(0)
     center = (low + high) / 2
     bounds = Bounds(center, (vertices - center).norm(dim=1).max())
@@ -91,23 +92,22 @@ def _render_maps(
 ) -> ShadowMaps:
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w, backend)
-    raster = rasterize(verts_hom, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
-    seen = raster.face_id[..., 0] >= 0
-    depth = _screen_depth(raster.depth[..., 0].where(seen, 1), cameras).where(seen, NOTHING)
-    if verts_hom.requires_grad:
-        occluders = _occluders(cameras, geometry, verts_hom, raster, backend)
-    else:
-        occluders = _no_occluders(verts_hom)
+    moves = has_derivative(verts_hom)
+    with on_plain_tensors():
+        fixed = constant(verts_hom)
+        raster = rasterize(fixed, faces, cameras.height, cameras.width, near=cameras.near, backend=backend)
+        seen = raster.face_id[..., 0] >= 0
+        depth = _screen_depth(raster.depth[..., 0].where(seen, 1), cameras).where(seen, NOTHING)
+        occluders = _occluders(cameras, geometry, fixed, raster, backend) if moves else _no_occluders(fixed)
     return ShadowMaps(shadow, cameras, sides, per_view, depth, occluders, verts_hom, faces)
 
 
 def _no_occluders(verts_hom: Tensor) -> Occluders:
-    """Return no occluders: without gradients none are needed."""
+    """Return no occluders: without derivatives none are needed."""
     none, zeros = torch.zeros(0, dtype=torch.int64, device=verts_hom.device), verts_hom.new_zeros
     return Occluders(none, none, zeros(0, 3), zeros(0, 2), zeros(0), zeros(0))
 
 
-@torch.no_grad()
 def _occluders(
     cameras: Cameras, geometry: SceneTriangles, verts_hom: Tensor, raster: Raster, backend: str | None
 ) -> Occluders:
@@ -157,7 +157,7 @@ def visible_fraction(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
     lens, focal, center = _lens(cameras), cameras.focal_px[0, 0], cameras.width / 2
     xy_px = point[:, :2] / lens.scale(depth)[:, None] * focal + center
 
-    with torch.no_grad():
+    with without_derivatives():
         normal = (rotation * surface.face_normal_w[:, None, :]).sum(-1)
         facing, slope = lens.plane_slope(point, normal, depth, focal, STEEPEST)
         bias = lens.screen_depth_step(depth, BIAS_TEXELS * (lens.scale(depth) / focal))
@@ -170,7 +170,7 @@ def visible_fraction(maps: ShadowMaps, surface: ShadingPoints) -> Tensor:
     )  # fmt: skip
 
 
-@torch.no_grad()
+@without_derivatives()
 def _side(maps: ShadowMaps, surface: ShadingPoints, base: Tensor) -> Tensor:
     """Return the [M] index of the map of a position that sees each point: the one in which its depth is largest."""
     forward = maps.cameras.cam_from_world[:, 2]

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import with_derivatives
 from diffrender.geometry.normals import group_normals
 from diffrender.geometry.topology import Topology
 from diffrender.scene.mesh import Mesh
@@ -53,6 +54,6 @@ class JoinedSurface:
                 numbers.append(mesh.normal_faces)
                 vertices.append(vertices_w)
                 start += mesh.n_vertices
-        with torch.enable_grad():
+        with with_derivatives():
             n_normals = max(mesh.n_normals for mesh in self.meshes)
             return group_normals(torch.cat(vertices), torch.cat(faces), torch.cat(numbers), n_normals)

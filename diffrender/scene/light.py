@@ -54,7 +54,8 @@ class Light(ABC):
 
 def shade_samples(samples: LightSamples, surface: ShadingPoints, material: Material) -> Tensor:
     """Return the [M, 3] radiance that `material` reflects of `samples`: the sum of bsdf x cosine x radiance."""
-    return (material.evaluate(surface, samples.to_light_w) * samples.radiance).sum(1)
+    reflected = material.evaluate(surface, samples.to_light_w) * samples.radiance
+    return reflected[:, 0] if reflected.shape[1] == 1 else reflected.sum(1)
 
 
 class PunctualLight(Light):

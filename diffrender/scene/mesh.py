@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_finite, check_float, check_indices_below, check_shape
+from diffrender.derivatives import constant
 from diffrender.errors import ShapeError
 from diffrender.geometry.smoothing_groups import crease_groups
 from diffrender.geometry.topology import Topology
@@ -51,6 +52,9 @@ class Mesh:
         self._check_normals()
         if self.topology is not None and self.topology.faces is self.faces:
             return
+        for name in ("faces", "uv_faces", "normal_faces"):  # what is known of them outlives a transformation
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, constant(getattr(self, name)))
         check_indices_below("Mesh", "faces", self.faces, len(self.vertices), "the number of vertices")
         if (self.uvs is None) != (self.uv_faces is None):
             raise ShapeError("Mesh: uvs and uv_faces must be given together, or neither")

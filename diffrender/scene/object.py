@@ -8,9 +8,9 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 
 from diffrender.checks import check_finite, check_shape, in_one_dtype
+from diffrender.derivatives import constant, has_derivative, on_plain_tensors
 from diffrender.ops.backend import choose_backend
 from diffrender.ops.transform_points import transform_points
 from diffrender.scene.material import Material
@@ -20,6 +20,7 @@ from diffrender.scene.shading_points import VertexFrames
 
 
 @cache
+@on_plain_tensors()
 def _identity(dtype: torch.dtype) -> Tensor:
     return torch.eye(4, dtype=dtype, device="cpu")
 
@@ -70,12 +71,11 @@ class Object:
         A pose or scale that has a derivative, or is wider than the vertices, is applied.
         """
         for part in (self.pose, self.scale):
-            is_constant = not part.requires_grad and unpack_dual(part).tangent is None
             dtype = torch.promote_types(part.dtype, self.mesh.vertices.dtype)
             is_here = part.device.type == "cpu" and part.device == self.mesh.vertices.device
-            if not is_here or not is_constant or dtype != self.mesh.vertices.dtype:
+            if not is_here or has_derivative(part) or dtype != self.mesh.vertices.dtype:
                 return False
-        return self.scale.item() == 1 and torch.equal(self.pose, _identity(self.pose.dtype))
+        return constant(self.scale).item() == 1 and torch.equal(constant(self.pose), _identity(self.pose.dtype))
 
     def mesh_w(self) -> Mesh:
         """Return the mesh in the world, with the normals that it has itself turned along."""

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import with_derivatives
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals, group_normals
 from diffrender.geometry.tangents import corner_groups, group_tangents
@@ -53,7 +54,7 @@ class VertexFrames:
     def normals_w(self) -> Tensor:
         """[K, 3] unit normals."""
         mesh = self.mesh
-        with torch.enable_grad():
+        with with_derivatives():
             if mesh.normals is None and mesh.normal_faces is not None and self.joined is not None:
                 return self.joined.normals_w
             if mesh.normals is not None:
@@ -70,7 +71,7 @@ class VertexFrames:
         faces, uvs, uv_faces = self.mesh.faces, self.mesh.uvs, self.mesh.uv_faces
         if uvs is None or uv_faces is None:
             raise ShapeError("ShadingPoints: a normal map needs a mesh with texture coordinates; this one has none")
-        with torch.enable_grad():
+        with with_derivatives():
             numbers, normals = self.normal_faces, self.normals_w
             group, found, handedness = corner_groups(numbers, uvs, uv_faces)
             tangents = group_tangents(self.vertices_w, faces, normals, uvs, uv_faces, group, len(found), numbers)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,17 @@ from support.op_arguments import (
 )
 from support.op_case import OpCase, Problem
 from support.op_cases import CASES
+from support.op_runs import (
+    DIFFERENTIABLE,
+    KERNELS,
+    Poison,
+    declared,
+    every,
+    every_differentiable_op,
+    every_op,
+    every_run,
+    without,
+)
 from support.triangle_soups import (
     BACKENDS,
     CPU_BACKENDS,
@@ -43,53 +52,11 @@ from diffrender import ops
 from diffrender.errors import BackendError, ShapeError
 from diffrender.ops.backend import OPS
 
-Poison = Callable[[], AbstractContextManager[None]]
-ProblemsOf = Callable[[OpCase, str], Mapping[str, Problem]]
-DIFFERENTIABLE = [case for case in CASES.values() if case.differentiable]
-KERNELS = [name for name in BACKENDS if name != "reference"]
-if not INTERPRETED and torch.cuda.is_available():
-    KERNELS.append("triton")
-every_op = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-every_differentiable_op = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=[case.name for case in DIFFERENTIABLE])
-
-
-def every(kind: str) -> pytest.MarkDecorator:
-    """Each of the `problems`, `large` or `small` of all ops."""
-    found = [
-        pytest.param(case, problem, id=f"{name}: {label}")
-        for name, case in CASES.items()
-        for label, problem in getattr(case, kind).items()
-    ]
-    return pytest.mark.parametrize(("case", "problem"), found)
-
-
-def every_run(
-    backends: Sequence[str], problems_of: ProblemsOf = OpCase.problems_for, of: Sequence[OpCase] = tuple(CASES.values())
-) -> pytest.MarkDecorator:
-    """Each of the problems of ops with each of the backends."""
-    found = [
-        pytest.param(case, problem, backend, id=f"{case.name}: {label}-{backend}")
-        for case in of
-        for backend in backends
-        for label, problem in problems_of(case, backend).items()
-    ]
-    return pytest.mark.parametrize(("case", "problem", "backend"), found)
-
 
 def outcome(case: OpCase, arguments: Arguments, backend: str, **more: Any) -> Outcome:
     if backend == "triton" and not INTERPRETED:
         arguments = map_tensors(arguments, lambda tensor: tensor.cuda())
     return value_and_gradients(case.op, arguments, case.leaves(arguments), backend, **more)
-
-
-def declared(case: OpCase, arguments: Arguments) -> dict[str, tuple[Tensor, str]]:
-    """What the op declares of these arguments to check_tensors."""
-    found: dict[str, tuple[Tensor, str]] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        module = import_module(f"diffrender.ops.{case.name}.op")
-        patch.setattr(module, "check_tensors", lambda function, /, **tensors: found.update(tensors))
-        case.op(**arguments, backend="reference")
-    return found
 
 
 def assert_values_agree(case: OpCase, actual: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
@@ -202,15 +169,23 @@ def test_what_has_no_gradient_gives_none(case: OpCase, backend: str) -> None:
 
 @every_differentiable_op
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
-def test_a_second_derivative_is_refused_and_not_zero(case: OpCase, backend: str) -> None:
-    arguments = case.first(torch.float64)
-    leaves = {path: get(arguments, split_path(path)).clone().requires_grad_() for path in case.leaves(arguments)}
-    result = case.op(**with_all(arguments, leaves), backend=backend)
-    total = sum((part.square().sum() for part in flatten(result) if part.is_floating_point()), torch.zeros(()))
-    grads = torch.autograd.grad(total, list(leaves.values()), create_graph=True)
-    for grad in grads:
-        with pytest.raises(RuntimeError, match="once_differentiable"):
-            grad.sum().backward(retain_graph=True)
+def test_a_second_derivative_is_right_or_refused(case: OpCase, backend: str) -> None:
+    def second(backend: str) -> list[Tensor]:
+        arguments = case.first(torch.float64)
+        leaves = {path: get(arguments, split_path(path)).clone().requires_grad_() for path in case.leaves(arguments)}
+        result = case.op(**with_all(arguments, leaves), backend=backend)
+        total = sum((part.square().sum() for part in flatten(result) if part.is_floating_point()), torch.zeros(()))
+        grads = torch.autograd.grad(total, list(leaves.values()), create_graph=True)
+        return [
+            torch.autograd.grad(grad.square().sum(), leaf)[0] for grad, leaf in zip(grads, leaves.values(), strict=True)
+        ]
+
+    if case.linear:
+        for actual, wanted in zip(second(backend), second("reference"), strict=True):
+            torch.testing.assert_close(actual, wanted)
+    else:
+        with pytest.raises(BackendError, match=f"{case.name}: the kernel has no second derivative"):
+            second(backend)
 
 
 @every("large")
@@ -247,24 +222,6 @@ def test_gradients_that_come_in_need_not_be_contiguous(case: OpCase, problem: Pr
     assert_same_bits(found, outcome(case, arguments, backend))
     expanded = outcome(case, arguments, backend, upstream=lambda out: out.new_ones(()).expand(out.shape))
     assert_same_bits(expanded, outcome(case, arguments, backend, upstream=torch.ones_like))
-
-
-def without(tensors: dict[str, tuple[Tensor, str]], sizes: tuple[str, ...]) -> dict[str, Tensor]:
-    """The declared tensors that have any of these sizes, with 0 instead of it."""
-    known = {
-        name: size
-        for tensor, declaration in tensors.values()
-        for name, size in zip(declaration.split(": ")[-1].split(), tensor.shape, strict=True)
-    }
-    found = {}
-    for path, (tensor, declaration) in tensors.items():
-        shape = declaration.split(": ")[-1].split()
-        for dim, text in enumerate(shape):
-            name, _, more = text.removeprefix("1|").partition("+")
-            if name in sizes and tensor.shape[dim] == known[name] + int(more or 0):
-                tensor = tensor.narrow(dim, 0, int(more or 0))
-        found[path] = tensor
-    return found
 
 
 @pytest.mark.parametrize(

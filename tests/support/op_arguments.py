@@ -103,3 +103,30 @@ def value_and_gradients(
             torch.autograd.grad(outputs, fresh, [upstream(part.detach()) for part in outputs], allow_unused=True)
         )
     return Outcome(result, grads)
+
+
+def value_and_tangents(
+    op: Callable[..., Any], arguments: Arguments, tangents: dict[str, Tensor], backend: str
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the float outputs of an op, and K tangents of each [K, ...] from those of some arguments, by path."""
+    paths = list(tangents)
+
+    def outputs(*leaves: Tensor) -> tuple[Tensor, ...]:
+        result = op(**with_all(arguments, dict(zip(paths, leaves, strict=True))), backend=backend)
+        return tuple(part for part in flatten(result) if part.is_floating_point())
+
+    def along(*chosen: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return torch.func.jvp(outputs, tuple(get(arguments, split_path(path)) for path in paths), chosen)
+
+    values, found = torch.func.vmap(along, out_dims=(None, 0))(*tangents.values())
+    return list(values), list(found)
+
+
+def some_tangents(arguments: Arguments, paths: Sequence[str], count: int = 2) -> dict[str, Tensor]:
+    """Return `count` random tangents [count, ...] of each of some arguments, by path."""
+    generator = torch.Generator().manual_seed(7)
+    leaves = {path: get(arguments, split_path(path)) for path in paths}
+    return {
+        path: torch.randn(count, *leaf.shape, generator=generator, dtype=torch.float64).to(leaf.dtype)
+        for path, leaf in leaves.items()
+    }

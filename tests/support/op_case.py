@@ -28,6 +28,7 @@ class OpCase:
         (layouts of memory, which gradients are wanted), not in what it computes; the first if there are none.
     large: arguments of enough items that several threads share them.
     differentiable: the arguments it is differentiable in; constants: floats documented to get no gradient.
+    linear: whether the result is linear in them, so that its derivatives have derivatives; of others there is one.
     small: float64 arguments for gradcheck of all differentiable arguments except `not_in_gradcheck`.
     empty: names of sizes that may be 0 together.
     tolerance: of values against the reference, (float64, float32); relative: of each row's largest number, and 0 near
@@ -44,6 +45,7 @@ class OpCase:
     large: Mapping[str, Problem]
     differentiable: tuple[str, ...] = ()
     constants: tuple[str, ...] = ()
+    linear: bool = False
     small: Mapping[str, Problem] = field(default_factory=dict)
     not_in_gradcheck: tuple[str, ...] = ()
     empty: tuple[tuple[str, ...], ...] = ()

@@ -254,6 +254,7 @@ _CASES = (
         },
         {"one image": lambda dtype, seed: {"texels": make.texels_of(301, 260, 3, dtype)}},
         differentiable=("texels",),
+        linear=True,
         small={"odd and even": lambda dtype, seed: {"texels": make.texels_of(5, 6, 2, dtype)}},
         interpreted=(
             *(f"{height}x{width} 3" for height, width in _MIP_SIZES), "13x6 1", "13x6 5", "several images",
@@ -392,6 +393,7 @@ _CASES = (
         {f"{sigma} {shape}": _blur(sigma, *shape) for shape, sigma in product(_BLUR_SHAPES, (0.3, 1.0, 2.5, 20.0))},
         {"images": _blur(3.0, 3, 130, 200, 4)},
         differentiable=("images",),
+        linear=True,
         small={f"{sigma} {shape}": _blur(sigma, *shape)
                for shape, sigma in product(((1, 4, 5, 2), (2, 1, 3, 1)), (0.4, 3.0))},
         empty=(("N",), ("H",), ("W",), ("C",)),
@@ -450,6 +452,7 @@ _CASES = (
         | grid(collapse_pyramid, make.levels_problem, size=((6, 2, 5), (2, 2, 3)), levels=(1,), closed=(False, True)),
         grid(collapse_pyramid, make.levels_problem, size=((256, 320, 3),), levels=(3,)),
         differentiable=("texels",),
+        linear=True,
         small=grid(collapse_pyramid, make.levels_problem, size=((4, 6, 2),), levels=(1,), closed=(False, True)),
         empty=(("C",),),
         tolerance=(1e-12, 1e-5),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.geometry.spd_solver import SparseSystem, choose_solver
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
+from diffrender.ops.differentiable import run_linear
 from diffrender.scene.mesh import Mesh
 
 
@@ -81,7 +82,8 @@ class BoundLargeSteps(Parametrization):
         """Return the vertices by one sparse solve; the gradient takes another."""
         # Average over each group of welded vertices, solve, copy back: the transpose of this is as simple.
         welded = latent if self._group is None else self._sum_groups(latent) / self._size
-        solved: Tensor = _Solve.apply(welded, self._system)  # type: ignore[assignment]
+        # The system is symmetric.
+        solved: Tensor = run_linear(self._system.solve, self._system.solve, welded)
         return solved if self._group is None else solved.index_select(0, self._group)
 
     def latent_of(self, value: Tensor) -> Tensor:
@@ -118,16 +120,3 @@ def _build_system(edges: Tensor, degree: Tensor, smoothness: float, solver: str)
     return SparseSystem(
         len(degree), row, column, torch.cat([1 + smoothness * degree, off_diagonal]), choose_solver(solver)
     )
-
-
-class _Solve(torch.autograd.Function):
-    """The solution of a symmetric system; its gradient solves the same system."""
-
-    @staticmethod
-    def forward(ctx: Any, right: Tensor, system: SparseSystem) -> Tensor:
-        ctx.system = system
-        return system.solve(right)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Solve.apply(gradients[0], ctx.system), None  # type: ignore[return-value]

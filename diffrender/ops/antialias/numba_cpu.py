@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffrender import memory
 from diffrender.ops.antialias.op import LEAST_W, VisibleSegments
-from diffrender.ops.as_numpy import COLOR, as_numpy
+from diffrender.ops.as_numpy import COLOR, as_numpy, count_tangents
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
@@ -59,6 +59,26 @@ def scatter_rows(start, end, grad_image, pixel, weight, grad_radiance):
         scatter_channels(start, end, grad_radiance.shape[1], grad_image, pixel, weight, grad_radiance)
 
 
+@njit(nogil=True, cache=True, forceinline=True)
+def sweep_of(p, worth, view, verts, faces, face_id, bary, normal, depth_weight):
+    """Return what moving the middle of segment p sweeps, times `worth`: its derivatives by x w, y w, w and depth there.
+
+    The middle is at (x / w, y / w); what it sweeps is worth `worth` per square pixel. Zero where it is only rounding.
+    """
+    x, y, w, size = 0.0, 0.0, 0.0, 0.0
+    face = face_id[p]
+    for corner in range(3):
+        share = np.float64(bary[p, corner])
+        x += share * verts[view, faces[face, corner], 0]
+        y += share * verts[view, faces[face, corner], 1]
+        w += share * verts[view, faces[face, corner], 2]
+        size += abs(share * verts[view, faces[face, corner], 2])
+    if not w > LEAST_W * size:
+        return 0.0, 0.0, 0.0, 0.0
+    gx, gy = worth * normal[p, 0] / w, worth * normal[p, 1] / w
+    return gx, gy, -(gx * x + gy * y) / w, worth * depth_weight[p]
+
+
 @njit(nogil=True, cache=True)
 def add_segment_gradient(
     start, end, total, grad_image, jump, verts, faces, n_pixels, pixel, face_id, bary, normal, depth_weight
@@ -71,18 +91,7 @@ def add_segment_gradient(
             worth += grad_image[row, c] * jump[p, c]
         view = row // n_pixels
         face = face_id[p]
-        x, y, w, size = 0.0, 0.0, 0.0, 0.0
-        for corner in range(3):
-            share = np.float64(bary[p, corner])
-            x += share * verts[view, faces[face, corner], 0]
-            y += share * verts[view, faces[face, corner], 1]
-            w += share * verts[view, faces[face, corner], 2]
-            size += abs(share * verts[view, faces[face, corner], 2])
-        if not w > LEAST_W * size:
-            continue
-        # The middle of the segment is at (x / w, y / w); what it sweeps is worth `worth` per square pixel.
-        gx, gy = worth * normal[p, 0] / w, worth * normal[p, 1] / w
-        gw = -(gx * x + gy * y) / w
+        gx, gy, gw, gz = sweep_of(p, worth, view, verts, faces, face_id, bary, normal, depth_weight)
         for corner in range(3):
             share = np.float64(bary[p, corner])
             if share != 0.0:
@@ -90,7 +99,7 @@ def add_segment_gradient(
                 total[view, vertex, 0] += share * gx
                 total[view, vertex, 1] += share * gy
                 total[view, vertex, 2] += share * gw
-                total[view, vertex, 3] += share * worth * depth_weight[p]
+                total[view, vertex, 3] += share * gz
 
 
 def forward(
@@ -157,3 +166,64 @@ def segment_gradient(
         tuple(verts_hom.shape), verts_hom.dtype, len(segments.pixel), add_segment_gradient,
         flat, *scene, n_pixels, *as_numpy(*segments),
     )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def sweep_areas(start, end, d_verts, verts, faces, n_pixels, pixel, face_id, bary, normal, depth_weight, areas):
+    """Write the areas [K, P] that the segments start..end-1 sweep as the vertices move by their tangents."""
+    for p in range(start, end):
+        view, face = pixel[p] // n_pixels, face_id[p]
+        gx, gy, gw, gz = sweep_of(p, 1.0, view, verts, faces, face_id, bary, normal, depth_weight)
+        for k in range(len(areas)):
+            area = 0.0
+            for corner in range(3):
+                share, vertex = np.float64(bary[p, corner]), faces[face, corner]
+                if share != 0.0:
+                    planar = gx * d_verts[k, view, vertex, 0] + gy * d_verts[k, view, vertex, 1]
+                    area += share * (planar + gw * d_verts[k, view, vertex, 2] + gz * d_verts[k, view, vertex, 3])
+            areas[k, p] = area
+
+
+@njit(nogil=True, cache=True)
+def add_swept(start, end, areas, jump, pixel, images):
+    """Add to the images start..end-1 of [K, pixels, C + 1] the areas [K, P] that segments sweep, times their jump."""
+    for k in range(start, end):
+        for p in range(len(pixel)):
+            for c in range(jump.shape[1]):
+                images[k, pixel[p], c] += areas[k, p] * jump[p, c]
+
+
+def jvp(
+    tangents: Sequence[Tensor | None],
+    radiance: Tensor,
+    jump: Tensor,
+    verts_hom: Tensor,
+    faces: Tensor,
+    pixel: Tensor,
+    weight: Tensor,
+    segments: VisibleSegments,
+    background: Tensor,
+    size: tuple[int, int, int],
+) -> Tensor:
+    """See run_differentiable; the image is linear in radiance and background, and their coverage stays."""
+    of_radiance, of_verts, of_background = (
+        part.new_zeros(()).expand(count_tangents(tangents), *part.shape) if tangent is None else tangent
+        for tangent, part in ((tangents[0], radiance), (tangents[2], verts_hom), (tangents[7], background))
+    )
+    images = memory.empty((len(of_verts), *size, radiance.shape[1] + 1), radiance.dtype)
+    flat = images.numpy().reshape(len(images), -1, images.shape[-1])
+    for k, rows in enumerate(flat):
+        parallel_for(resolve, len(rows), 32768, *as_numpy(of_radiance[k], pixel, weight, of_background[k]), rows)
+    images[..., -1] = 0
+    if tangents[2] is not None:
+        areas = as_numpy(swept_areas(of_verts, verts_hom, faces, segments, size[1] * size[2]))
+        parallel_for(add_swept, len(flat), 1, *areas, *as_numpy(jump, segments.pixel), flat)
+    return images
+
+
+def swept_areas(of_verts: Tensor, verts_hom: Tensor, faces: Tensor, segments: VisibleSegments, n_pixels: int) -> Tensor:
+    """Return the areas [K, P] that segments sweep as verts_hom moves by each of its tangents [K, N, V, 4]."""
+    areas = memory.empty((len(of_verts), len(segments.pixel)), verts_hom.dtype)
+    scene = as_numpy(of_verts, verts_hom, faces)
+    parallel_for(sweep_areas, len(segments.pixel), 4096, *scene, n_pixels, *as_numpy(*segments), areas.numpy())
+    return areas

@@ -9,7 +9,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.as_numpy import as_numpy, tangent_or_none
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
@@ -94,3 +94,36 @@ def backward(
     points = as_numpy(grad_bary, verts_hom, faces, view, face_id, xy_px)
     grad_verts = sum_into(tuple(verts_hom.shape), verts_hom.dtype, len(face_id), add_gradient, *points)
     return grad_verts, None, None, None, None
+
+
+@njit(nogil=True, cache=True)
+def tangents_of(start, end, d_verts, verts, faces, views, face_id, xy, out):
+    """Write the tangents [K, M, 3] of the points start..end-1, from those of the vertices."""
+    for m in range(start, end):
+        view, v0, v1, v2 = views[m], faces[face_id[m], 0], faces[face_id[m], 1], faces[face_id[m], 2]
+        px, py = np.float64(xy[m, 0]), np.float64(xy[m, 1])
+        x0, y0, x1, y1, x2, y2 = relative_corners(verts, view, v0, v1, v2, px, py)
+        e0, e1, e2 = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
+        total = e0 + e1 + e2
+        scale = 1.0 / total if total != 0.0 else 0.0
+        for k in range(len(d_verts)):
+            dx0, dy0, dx1, dy1, dx2, dy2 = relative_corners(d_verts[k], view, v0, v1, v2, px, py)
+            d0 = dx1 * y2 + x1 * dy2 - dx2 * y1 - x2 * dy1
+            d1 = dx2 * y0 + x2 * dy0 - dx0 * y2 - x0 * dy2
+            d2 = dx0 * y1 + x0 * dy1 - dx1 * y0 - x1 * dy0
+            # b_i = e_i / total, so d b_i = (d e_i - b_i sum_j d e_j) / total.
+            growth = (d0 + d1 + d2) * scale
+            out[k, m, 0] = (d0 - e0 * growth) * scale
+            out[k, m, 1] = (d1 - e1 * growth) * scale
+            out[k, m, 2] = (d2 - e2 * growth) * scale
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor
+) -> Tensor:
+    """See run_differentiable."""
+    d_verts = tangent_or_none(tangents[0], verts_hom)
+    out = memory.empty((len(d_verts), len(face_id), 3), verts_hom.dtype)
+    points = as_numpy(verts_hom, faces, view, face_id, xy_px)
+    parallel_for(tangents_of, len(face_id), 16384, d_verts, *points, out.numpy())
+    return out

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
-from diffrender.threads import on_kernel_threads
+from diffrender.ops.differentiable import run_linear
 
 
 def blur(images: Tensor, sigma_px: float, *, backend: str | None = None) -> Tensor:
@@ -34,18 +33,5 @@ def blur(images: Tensor, sigma_px: float, *, backend: str | None = None) -> Tens
         return module.forward(images, sigma_px)
     reach = math.ceil(4 * sigma_px)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu") / sigma_px) ** 2)
-    return _Blur.apply(images, (weights / weights.sum()).to(images.dtype), module)  # type: ignore[return-value]
-
-
-class _Blur(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, weights: Tensor, module: Any) -> Tensor:
-        ctx.save_for_backward(weights)
-        ctx.module = module
-        return module.forward(images, weights)
-
-    @staticmethod
-    @once_differentiable
-    @on_kernel_threads
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return ctx.module.backward(grad, *ctx.saved_tensors), None, None
+    weights = (weights / weights.sum()).to(images.dtype)
+    return run_linear(partial(module.forward, weights=weights), partial(module.backward, weights=weights), images)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
-from diffrender.ops.backend import implementation
+from diffrender.ops.differentiable import run_discrete
 
 
 def changes_across(values: Tensor, sides: Tensor, least: float, *, backend: str | None = None) -> Tensor:
@@ -22,6 +21,4 @@ def changes_across(values: Tensor, sides: Tensor, least: float, *, backend: str 
     backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
     """
     check_tensors("changes_across", values=(values, "K C"), sides=(sides, "int64: E 2 2"))
-    _, module = implementation("changes_across", values.device, backend)
-    with torch.no_grad():
-        return module.forward(values.detach(), sides, least)
+    return run_discrete("changes_across", backend, values, sides, least)

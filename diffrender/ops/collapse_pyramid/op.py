@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
-from diffrender.threads import on_kernel_threads
+from diffrender.ops.differentiable import run_linear
 
 Sizes = tuple[tuple[int, int], ...]
 
@@ -55,17 +53,5 @@ def collapse_pyramid(
     name, module = implementation("collapse_pyramid", texels.device, backend)
     if name == "reference":
         return module.forward(texels, sizes, coarse_share, closed)
-    return _Collapsed.apply(texels, sizes, coarse_share, closed, module)  # type: ignore[return-value]
-
-
-class _Collapsed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, texels: Tensor, *options: Any) -> Tensor:
-        *ctx.options, ctx.module = options
-        return ctx.module.forward(texels, *ctx.options)
-
-    @staticmethod
-    @once_differentiable
-    @on_kernel_threads
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return ctx.module.backward(grad, *ctx.options), *[None] * 4
+    options = {"sizes": sizes, "coarse_share": coarse_share, "closed": closed}
+    return run_linear(partial(module.forward, **options), partial(module.backward, **options), texels)

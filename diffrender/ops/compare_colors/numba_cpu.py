@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffrender import memory
 from diffrender.imaging.color import AT_THE_END, ENCODED_OFFSET, ENCODED_SCALE, EXPONENT, LINEAR_SLOPE, LINEAR_THRESHOLD
-from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.as_numpy import as_numpy, count_tangents
 from diffrender.ops.compare_colors.op import PENALTIES
 from diffrender.threads import parallel_for
 
@@ -182,7 +182,8 @@ def forward(rgba: Tensor, images: Tensor, *options: object) -> tuple[Tensor, Ten
     sums = np.empty((n_views * height, 2))
     parallel_for(evaluate, len(sums), max(1, GRAIN // max(1, width)), *arrays(rgba, images, *options), sums)  # type: ignore[arg-type]
     means = sums.reshape(n_views, height, 2).sum(1) / count_values(images, options[-1])[:, None]  # type: ignore[arg-type]
-    cost, squared = torch.from_numpy(means).to(rgba.dtype).T.contiguous()
+    # Each on its own: results that are parts of one tensor can have no tangents.
+    cost, squared = (torch.from_numpy(column.copy()).to(rgba.dtype) for column in means.T)
     return cost, squared
 
 
@@ -198,3 +199,19 @@ def backward(
     rows = out.numpy().reshape(n_views * height, width, 4)
     parallel_for(gradients, len(rows), max(1, GRAIN // max(1, width)), *arrays(rgba, images, *others), grad, rows)  # type: ignore[arg-type]
     return out, *[None] * 8
+
+
+def jvp(tangents: Sequence[Tensor | None], rgba: Tensor, images: Tensor, *options: object) -> tuple[Tensor, Tensor]:
+    """See run_differentiable: two numbers of a view, so that tangents are their gradients' products with those of rgba.
+
+    Only rgba has a derivative.
+    """
+    of_rgba = tangents[0]
+    if of_rgba is None:  # the images have, and it counts for nothing
+        none = rgba.new_zeros(count_tangents(tangents), len(images))
+        return none, none.clone()
+    one, zero = rgba.new_ones(len(images)), rgba.new_zeros(len(images))
+    wants = [True] + [False] * 8
+    by_cost, by_squared = (backward(*chosen, rgba, images, *options, wants)[0] for chosen in ((one, zero), (zero, one)))
+    cost, squared = ((of_rgba * by).flatten(2).sum(2) for by in (by_cost, by_squared))
+    return cost, squared

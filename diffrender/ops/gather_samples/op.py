@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
-from diffrender.ops.backend import implementation
+from diffrender.ops.differentiable import run_discrete
 
 
 class Samples(NamedTuple):
@@ -56,6 +55,4 @@ def gather_samples(
         sample_face_id=(sample_face_id, "int64: R S"),
         share=(share, "R S"),
     )
-    _, module = implementation("gather_samples", face_id.device, backend)
-    with torch.no_grad():
-        return Samples(*module.forward(face_id, refined, sample_face_id, offsets, share))
+    return Samples(*run_discrete("gather_samples", backend, face_id, refined, sample_face_id, offsets, share))

@@ -10,9 +10,9 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.as_numpy import as_numpy, tangents_or_zeros
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.ops.vec3 import cross, dot, number, plus, put, vector
+from diffrender.ops.vec3 import cross, dot, number, plus, put, tangent_at, vector
 from diffrender.threads import parallel_for
 
 # Minimum number of points per thread.
@@ -228,3 +228,107 @@ def _inputs(
     """Return the inputs as the kernels take them: all vectors [rows, S, 3], numbers [rows, 1]."""
     vectors = (normal[:, None], to_camera[:, None], to_light, base_color[:, None])
     return as_numpy(*vectors, metallic, roughness, diffuse_table)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def turn_of(h, length, worth):
+    """Return what a change of the sum of two directions is worth, if one of the half vector h of them is `worth`."""
+    along = dot(worth, h)
+    return (worth[0] - along * h[0]) / length, (worth[1] - along * h[1]) / length, (worth[2] - along * h[2]) / length
+
+
+@njit(nogil=True, cache=True)
+def tangents_of(
+    start, end, d_normal, d_camera, d_light, d_color, d_metallic, d_roughness,
+    normal, to_camera, to_light, base_color, metallic, roughness, table, out,
+):  # fmt: skip
+    """Write the tangents [K, M, S, 3] of the points start..end-1, from those of each input."""
+    for m in range(start, end):
+        n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
+        metal = number(metallic, m)
+        rough = clamp(number(roughness, m), LEAST_ROUGHNESS, 1.0)
+        is_within = LEAST_ROUGHNESS <= number(roughness, m) <= 1.0
+        a2 = rough * rough * rough * rough
+        raw_nv = dot(n, v)
+        nv = clamp(raw_nv, LEAST_COSINE, np.inf)
+        camera = math.sqrt(a2 + (1.0 - a2) * nv * nv)
+        tv, tv_by_rough, tv_by_nv = share_of(table, rough, nv)
+        f0, a2_by_rough = straight_on(metal, color), 4.0 * rough * rough * rough
+        for s in range(to_light.shape[1]):
+            to = vector(to_light, m, s)
+            nl = dot(n, to)
+            if nl < 0.0:
+                for k in range(len(out)):
+                    out[k, m, s, 0], out[k, m, s, 1], out[k, m, s, 2] = 0.0, 0.0, 0.0
+                continue
+            h, length = half_of(to, v)
+            x = cross(n, h)
+            s2 = dot(x, x)
+            q = s2 + a2 * (1.0 - s2)
+            light = math.sqrt(a2 + (1.0 - a2) * nl * nl)
+            facets, seen = a2 / (math.pi * q * q), 0.5 / (nv * light + nl * camera)
+            raw_e = 1.0 - dot(v, h)
+            e = clamp(raw_e, 0.0, 1.0)
+            e4 = e * e * e * e
+            grazing = e4 * e
+            tl, tl_by_rough, tl_by_nl = share_of(table, rough, nl)
+            # The result is fresnel specular + color left_over, and fresnel is made of f0 and grazing. First what a
+            # change of each direction or number is worth to specular (S), left_over (B) and grazing (G).
+            specular, base = nl * facets * seen, (1.0 - metal) / math.pi
+            by_s2 = -2.0 * specular * (1.0 - a2) / q
+            by_sum = -2.0 * specular * seen
+            s_by_nl = facets * seen + by_sum * (camera + nv * (1.0 - a2) * nl / light)
+            s_by_nv = by_sum * (light + nl * (1.0 - a2) * nv / camera)
+            s_by_a2 = specular * (1.0 / a2 - 2.0 * (1.0 - s2) / q)
+            s_by_a2 += 0.5 * by_sum * (nv * (1.0 - nl * nl) / light + nl * (1.0 - nv * nv) / camera)
+            s_by_nv = s_by_nv if raw_nv >= LEAST_COSINE else 0.0
+            b_by_nl = base * tv * (tl + nl * tl_by_nl)
+            b_by_nv = base * nl * tl * tv_by_nv if raw_nv >= LEAST_COSINE else 0.0
+            b_by_rough = base * nl * (tl_by_rough * tv + tl * tv_by_rough)
+            b_by_metal = -nl * tl * tv / math.pi
+            g_by_vh = -5.0 * e4 if 0.0 <= raw_e <= 1.0 else 0.0
+            # The half vector is in n x h and v.h; a change of the sum of l and v that it is made of turns it.
+            s_h = cross(x, n)
+            s_sum = turn_of(h, length, (2.0 * by_s2 * s_h[0], 2.0 * by_s2 * s_h[1], 2.0 * by_s2 * s_h[2]))
+            g_sum = turn_of(h, length, (g_by_vh * v[0], g_by_vh * v[1], g_by_vh * v[2]))
+            s_n = plus(
+                plus(cross(h, (2.0 * by_s2 * x[0], 2.0 * by_s2 * x[1], 2.0 * by_s2 * x[2])), s_by_nl, to), s_by_nv, v
+            )
+            s_v, s_to = plus(s_sum, s_by_nv, n), plus(s_sum, s_by_nl, n)
+            g_v = plus(g_sum, g_by_vh, h)
+            left_over = nl * base * tl * tv
+            for k in range(len(out)):
+                d_n, d_v = tangent_at(d_normal, k, m, 0), tangent_at(d_camera, k, m, 0)
+                d_to, d_c = tangent_at(d_light, k, m, s), tangent_at(d_color, k, m, 0)
+                d_metal = np.float64(d_metallic[k, m if d_metallic.shape[1] > 1 else 0, 0])
+                d_rough = np.float64(d_roughness[k, m if d_roughness.shape[1] > 1 else 0, 0]) if is_within else 0.0
+                d_specular = dot(s_n, d_n) + dot(s_v, d_v) + dot(s_to, d_to) + s_by_a2 * a2_by_rough * d_rough
+                d_grazing = dot(g_v, d_v) + dot(g_sum, d_to)
+                d_left_over = b_by_nl * (dot(d_n, to) + dot(n, d_to)) + b_by_nv * (dot(d_n, v) + dot(n, d_v))
+                d_left_over += b_by_rough * d_rough + b_by_metal * d_metal
+                for c in range(3):
+                    d_f0 = d_metal * (color[c] - DIELECTRIC_F0) + metal * d_c[c]
+                    d_fresnel = d_f0 * (1.0 - grazing) + (1.0 - f0[c]) * d_grazing
+                    fresnel = f0[c] + (1.0 - f0[c]) * grazing
+                    value = d_fresnel * specular + fresnel * d_specular + d_c[c] * left_over + color[c] * d_left_over
+                    out[k, m, s, c] = value
+
+
+def jvp(
+    tangents: Sequence[Tensor | None],
+    normal: Tensor,
+    to_camera: Tensor,
+    to_light: Tensor,
+    base_color: Tensor,
+    metallic: Tensor,
+    roughness: Tensor,
+    diffuse_table: Tensor,
+) -> Tensor:
+    """See run_differentiable."""
+    inputs = (normal, to_camera, to_light, base_color, metallic, roughness)
+    d_normal, d_camera, d_light, d_color, *d_numbers = tangents_or_zeros(tangents[:-1], inputs)
+    d_vectors = (d_normal[:, :, None], d_camera[:, :, None], d_light, d_color[:, :, None])
+    out = memory.empty((len(d_normal), len(normal), to_light.shape[1], 3), normal.dtype)
+    given = _inputs(*inputs, diffuse_table)
+    parallel_for(tangents_of, len(normal), GRAIN, *as_numpy(*d_vectors, *d_numbers), *given, out.numpy())
+    return out

@@ -8,7 +8,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import COLOR, as_numpy
+from diffrender.ops.as_numpy import COLOR, as_numpy, count_tangents
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
@@ -104,3 +104,15 @@ def backward(
         arguments = (grad, values_array, faces_array, face_array, grad_bary.numpy())
         parallel_for(bary_gradient, len(face_id), 32768, *arguments)
     return grad_values, None, None, grad_bary
+
+
+def jvp(tangents: Sequence[Tensor | None], values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
+    """See run_differentiable: the values are linear in each of the two."""
+    of_values, _, _, of_bary = tangents
+    out = memory.zeros((count_tangents(tangents), len(face_id), values.shape[1]), values.dtype)
+    for k, total in enumerate(out):
+        if of_values is not None:
+            total += forward(of_values[k], faces, face_id, bary)
+        if of_bary is not None:
+            total += forward(values, faces, face_id, of_bary[k])
+    return out

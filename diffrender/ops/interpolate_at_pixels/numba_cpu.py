@@ -15,7 +15,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.as_numpy import as_numpy, count_tangents, tangent_or_none
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.vec3 import cross, dot, plus
 from diffrender.threads import parallel_for
@@ -132,21 +132,79 @@ def add_gradient(
             add_to_corner(total, first + 4 * scene_faces[face, 2], v0, v1, d0, d1, px, py)
 
 
+@njit(nogil=True, cache=True, forceinline=True)
+def first_of_run(m, face, view, scene_face_id, views):
+    """Return the first point of the run on one face that point m is in, wherever the thread's part begins."""
+    while m > 0 and scene_face_id[m - 1] == face and views[m - 1] == view:
+        m -= 1
+    return m
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def tangents_of(
+    start, end, d_values, d_verts, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy, out
+):  # fmt: skip
+    """Write the tangents [K, M, 3] of the points start..end-1; those of values or verts may be [0, ...]."""
+    m = start
+    while m < end:
+        face, view, own = scene_face_id[m], views[m], face_id[m]
+        begin = first_of_run(m, face, view, scene_face_id, views)
+        px, py = np.float64(xy[begin, 0]), np.float64(xy[begin, 1])
+        i0, i1, i2 = scene_faces[face, 0], scene_faces[face, 1], scene_faces[face, 2]
+        j0, j1, j2 = faces[own, 0], faces[own, 1], faces[own, 2]
+        v0, v1 = corner_from(verts, view, i0, px, py), corner_from(verts, view, i1, px, py)
+        v2 = corner_from(verts, view, i2, px, py)
+        l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
+        det = dot(v0, l0)
+        # Where verts move the surface at a point by some pixels, the values there change by their slope times that.
+        per_det = 1.0 / det if det != 0.0 else 0.0
+        a, b, c = value_of(values, j0), value_of(values, j1), value_of(values, j2)
+        n, o = weighted_sum(l0, l1, l2, (a[0], b[0], c[0])), weighted_sum(l0, l1, l2, (a[1], b[1], c[1]))
+        q, d = weighted_sum(l0, l1, l2, (a[2], b[2], c[2])), weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            x, y = xy[m, 0] - px, xy[m, 1] - py
+            at = x, y, 1.0
+            e0, e1, e2 = dot(l0, at), dot(l1, at), dot(l2, at)
+            total = e0 + e1 + e2
+            scale = 1.0 / total if total != 0.0 else 0.0
+            red, green, blue = scale * dot(n, at), scale * dot(o, at), scale * dot(q, at)
+            slope = scale * per_det
+            rx, ry = slope * (n[0] - red * d[0]), slope * (n[1] - red * d[1])
+            gx, gy = slope * (o[0] - green * d[0]), slope * (o[1] - green * d[1])
+            bx, by = slope * (q[0] - blue * d[0]), slope * (q[1] - blue * d[1])
+            b0, b1, b2 = e0 * scale, e1 * scale, e2 * scale
+            for k in range(len(out)):
+                r, g, h = 0.0, 0.0, 0.0
+                if len(d_verts) > 0:
+                    w = e0 * d_verts[k, view, i0, 2] + e1 * d_verts[k, view, i1, 2] + e2 * d_verts[k, view, i2, 2]
+                    u = e0 * d_verts[k, view, i0, 0] + e1 * d_verts[k, view, i1, 0] + e2 * d_verts[k, view, i2, 0]
+                    v = e0 * d_verts[k, view, i0, 1] + e1 * d_verts[k, view, i1, 1] + e2 * d_verts[k, view, i2, 1]
+                    u, v = (px + x) * w - u, (py + y) * w - v
+                    r, g, h = rx * u + ry * v, gx * u + gy * v, bx * u + by * v
+                if len(d_values) > 0:
+                    r += b0 * d_values[k, j0, 0] + b1 * d_values[k, j1, 0] + b2 * d_values[k, j2, 0]
+                    g += b0 * d_values[k, j0, 1] + b1 * d_values[k, j1, 1] + b2 * d_values[k, j2, 1]
+                    h += b0 * d_values[k, j0, 2] + b1 * d_values[k, j1, 2] + b2 * d_values[k, j2, 2]
+                out[k, m, 0], out[k, m, 1], out[k, m, 2] = r, g, h
+            m += 1
+
+
 def _by_threes(values: Tensor) -> list[Tensor]:
-    """Return [rows, C] as contiguous [rows, 3], the last filled up with zeros."""
+    """Return [..., C] as contiguous [..., 3], the last filled up with zeros."""
     values = values.detach()
-    if values.shape[1] == CHANNELS:
+    if values.shape[-1] == CHANNELS:
         return [values.contiguous()]
-    missing = -values.shape[1] % CHANNELS
+    missing = -values.shape[-1] % CHANNELS
     padded = torch.nn.functional.pad(values, (0, missing))
-    return [padded[:, c : c + CHANNELS].contiguous() for c in range(0, values.shape[1], CHANNELS)]
+    return [padded[..., c : c + CHANNELS].contiguous() for c in range(0, values.shape[-1], CHANNELS)]
 
 
-def _side_by_side(parts: list[Tensor], n_channels: int) -> Tensor:
-    """Return contiguous [rows, n_channels] of parts [rows, 3], without what fills up the last."""
-    if len(parts) == 1 and n_channels == CHANNELS:
-        return parts[0]
-    return torch.cat(parts, 1)[:, :n_channels].contiguous()
+def _joined(outputs: list[Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return parts [..., 3] as one tensor of `shape`."""
+    if len(outputs) == 1 and shape[-1] == CHANNELS:
+        return outputs[0]
+    joined = torch.cat(outputs, -1) if outputs else memory.empty(shape, dtype)
+    return joined[..., : shape[-1]].contiguous()
 
 
 def forward(
@@ -160,7 +218,7 @@ def forward(
         out = memory.empty((len(face_id), CHANNELS), values.dtype)
         parallel_for(evaluate, len(face_id), 16384, part.numpy(), *points, out.numpy())
         outputs.append(out)
-    return _side_by_side(outputs, values.shape[1]) if outputs else memory.empty((len(face_id), 0), values.dtype)
+    return _joined(outputs, (len(face_id), values.shape[1]), values.dtype)
 
 
 def backward(
@@ -184,5 +242,22 @@ def backward(
             grad_verts = part_verts if grad_verts is None else grad_verts + part_verts
     if not grad_parts:  # there are no channels
         grad_parts, grad_verts = [torch.zeros_like(values)], torch.zeros_like(verts_hom)
-    grad_values = _side_by_side(grad_parts, values.shape[1]) if wants_values else None
+    grad_values = _joined(grad_parts, tuple(values.shape), values.dtype) if wants_values else None
     return grad_values, None, None, grad_verts if wants_verts else None, None, None, None, None
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor,
+    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor,
+) -> Tensor:  # fmt: skip
+    """See run_differentiable."""
+    of_values, d_verts = tangents[0], tangent_or_none(tangents[3], verts_hom)
+    points = as_numpy(faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
+    shape = (count_tangents(tangents), len(face_id), values.shape[1])
+    d_parts = _by_threes(values.new_empty((0, *values.shape)) if of_values is None else of_values)
+    outputs = []
+    for part, d_part in zip(_by_threes(values), d_parts, strict=True):
+        out = memory.empty((*shape[:2], CHANNELS), values.dtype)
+        parallel_for(tangents_of, len(face_id), 8192, d_part.numpy(), d_verts, part.numpy(), *points, out.numpy())
+        outputs.append(out)
+    return _joined(outputs, shape, values.dtype)

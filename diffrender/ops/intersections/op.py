@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
-from diffrender.ops.backend import implementation
+from diffrender.ops.differentiable import run_discrete
 
 # Greatest length of a segment, in pixels; see ops.silhouettes.
 SEGMENT_PX = 0.25
@@ -72,6 +71,4 @@ def intersections(
         pixel=(pixel, "int64: Q"),
         pair=(pair, "int64: Q 2"),
     )
-    _, module = implementation("intersections", verts_hom.device, backend)
-    with torch.no_grad():
-        return Intersections(*module.forward(verts_hom.detach(), faces, pixel, pair, height, width))
+    return Intersections(*run_discrete("intersections", backend, verts_hom, faces, pixel, pair, height, width))

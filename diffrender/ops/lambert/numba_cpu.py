@@ -9,8 +9,8 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy
-from diffrender.ops.vec3 import dot, plus, put, vector
+from diffrender.ops.as_numpy import as_numpy, tangents_or_zeros
+from diffrender.ops.vec3 import dot, plus, put, tangent_at, vector
 from diffrender.threads import parallel_for
 
 # Minimum number of points per thread.
@@ -71,3 +71,30 @@ def backward(
         (grad.sum(0, keepdim=True) if len(part) == 1 else grad) if wanted else None
         for grad, part, wanted in zip(grads, inputs, wants, strict=True)
     )
+
+
+@njit(nogil=True, cache=True)
+def tangents_of(start, end, d_normal, d_light, d_color, normal, to_light, base_color, out):
+    """Write the tangents [K, M, S, 3] of the points start..end-1, from those of each input."""
+    for m in range(start, end):
+        n, color = vector(normal, m, 0), vector(base_color, m, 0)
+        for s in range(to_light.shape[1]):
+            to = vector(to_light, m, s)
+            cosine = dot(n, to)
+            lit = 0.0 if cosine < 0.0 else ONE_OVER_PI
+            for k in range(len(out)):
+                d_cosine = dot(tangent_at(d_normal, k, m, 0), to) + dot(n, tangent_at(d_light, k, m, s))
+                d_c = tangent_at(d_color, k, m, 0)
+                for c in range(3):
+                    out[k, m, s, c] = lit * (cosine * d_c[c] + d_cosine * color[c])
+
+
+def jvp(tangents: Sequence[Tensor | None], normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:
+    """See run_differentiable."""
+    d_normal, d_light, d_color = tangents_or_zeros(tangents, (normal, to_light, base_color))
+    out = memory.empty((len(d_normal), len(normal), to_light.shape[1], 3), normal.dtype)
+    vectors = as_numpy(
+        d_normal[:, :, None], d_light, d_color[:, :, None], normal[:, None], to_light, base_color[:, None]
+    )
+    parallel_for(tangents_of, len(normal), GRAIN, *vectors, out.numpy())
+    return out

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.backend import implementation
-from diffrender.threads import on_kernel_threads
+from diffrender.ops.differentiable import run_linear
 
 Sizes = tuple[tuple[int, int], ...]
 
@@ -66,7 +65,13 @@ def mip_pyramid(
     name, module = implementation("mip_pyramid", images[0].device, backend)
     if name == "reference":
         return MipPyramid(module.forward(images, sizes), sizes)
-    return MipPyramid(_MipPyramid.apply(sizes, module, *images), sizes)  # type: ignore[arg-type]
+    channels = [image.shape[2] for image in images]
+    return MipPyramid(
+        run_linear(
+            lambda *parts: module.forward(parts, sizes), lambda grad: module.backward(grad, sizes, channels), *images
+        ),
+        sizes,
+    )
 
 
 def level_sizes(height: int, width: int, levels: int | None = None) -> Sizes:
@@ -75,18 +80,3 @@ def level_sizes(height: int, width: int, levels: int | None = None) -> Sizes:
     while sizes[-1] != (1, 1) and len(sizes) != levels:
         sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))
     return tuple(sizes)
-
-
-class _MipPyramid(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, sizes: Sizes, module: Any, *images: Tensor) -> Tensor:
-        ctx.sizes, ctx.module, ctx.channels = sizes, module, [image.shape[2] for image in images]
-        return module.forward(images, sizes)
-
-    @staticmethod
-    @once_differentiable
-    @on_kernel_threads
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        grads = ctx.module.backward(grad, ctx.sizes, ctx.channels)
-        # Autograd passes over what is not wanted.
-        return None, None, *grads

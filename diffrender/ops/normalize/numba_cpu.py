@@ -35,14 +35,16 @@ def evaluate(start, end, vectors, out):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def gradients(start, end, vectors, grad, out):
-    """Write the incoming gradient, without its part along the vector, over the length."""
+def derivatives(start, end, vectors, given, out):
+    """Write each of the K given gradients or tangents [K, M, 3], without its part along the vector, over the length."""
     for m in range(start, end):
         x, y, z, scale = load(vectors, m)
         x, y, z = x * scale, y * scale, z * scale
-        gx, gy, gz = np.float64(grad[m, 0]), np.float64(grad[m, 1]), np.float64(grad[m, 2])
-        along = gx * x + gy * y + gz * z
-        out[m, 0], out[m, 1], out[m, 2] = (gx - along * x) * scale, (gy - along * y) * scale, (gz - along * z) * scale
+        for k in range(len(given)):
+            gx, gy, gz = np.float64(given[k, m, 0]), np.float64(given[k, m, 1]), np.float64(given[k, m, 2])
+            along = gx * x + gy * y + gz * z
+            out[k, m, 0], out[k, m, 1] = (gx - along * x) * scale, (gy - along * y) * scale
+            out[k, m, 2] = (gz - along * z) * scale
 
 
 def forward(vectors: Tensor) -> Tensor:
@@ -54,6 +56,11 @@ def forward(vectors: Tensor) -> Tensor:
 
 def backward(grad_out: Tensor, vectors: Tensor, wants: Sequence[bool]) -> tuple[Tensor]:
     """See run_differentiable."""
-    grad = memory.empty(vectors.shape, vectors.dtype)
-    parallel_for(gradients, len(vectors), GRAIN, *as_numpy(vectors, grad_out, grad))
-    return (grad,)
+    return (jvp([grad_out[None]], vectors)[0],)
+
+
+def jvp(tangents: Sequence[Tensor], vectors: Tensor) -> Tensor:
+    """See run_differentiable: the Jacobian is symmetric, so a tangent goes forward as a gradient goes back."""
+    out = memory.empty(tangents[0].shape, vectors.dtype)
+    parallel_for(derivatives, len(vectors), GRAIN, *as_numpy(vectors, tangents[0], out))
+    return out

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
-from diffrender.ops.backend import implementation
+from diffrender.ops.differentiable import run_discrete
 from diffrender.ops.rasterize import FaceBins
 
 
@@ -50,6 +49,6 @@ def query_visibility(
     check_tensors("query_visibility", **tensors)
     if part is None or ignored is None:
         part, ignored = faces.new_zeros(len(faces)), faces.new_full((len(view),), -1)
-    _, module = implementation("query_visibility", verts_hom.device, backend)
-    with torch.no_grad():
-        return module.forward(verts_hom.detach(), faces, view, xy_px, height, width, bins, near, part, ignored)
+    return run_discrete(
+        "query_visibility", backend, verts_hom, faces, view, xy_px, height, width, bins, near, part, ignored
+    )

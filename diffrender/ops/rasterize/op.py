@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
-from diffrender.ops.backend import implementation
+from diffrender.ops.differentiable import run_discrete
 
 # Half a pixel and a thousandth, so that rounding misses no centre that a face covers.
 AROUND_CENTER = 0.501
@@ -92,6 +91,4 @@ def rasterize(
         raise ShapeError(f"rasterize: height and width must be in 1..{LARGEST_IMAGE}, got {height} x {width}")
     if layers < 1:
         raise ShapeError(f"rasterize: layers must be at least 1, got {layers}")
-    _, module = implementation("rasterize", verts_hom.device, backend)
-    with torch.no_grad():
-        return Raster(*module.forward(verts_hom.detach(), faces, height, width, near, layers))
+    return Raster(*run_discrete("rasterize", backend, verts_hom, faces, height, width, near, layers))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
-from diffrender.ops.backend import implementation
-from diffrender.threads import on_kernel_threads
+from diffrender.ops.differentiable import run_differentiable
 
 
 class Occluders(NamedTuple):
@@ -97,44 +94,5 @@ def sample_shadow_map(
     )
     if radius < 1:
         raise ShapeError(f"sample_shadow_map: radius must be at least 1 texel, got {radius}")
-    name, module = implementation("sample_shadow_map", map_depth.device, backend)
     points = (map_depth.detach(), map_id, xy_px, depth.detach(), slope.detach(), bias.detach())
-    if name == "reference":
-        return module.forward(*points, radius, occluders, verts_hom, faces)
-    return _Shadow.apply(*points, radius, verts_hom, faces, module, *occluders)  # type: ignore[return-value]
-
-
-class _Shadow(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        map_depth: Tensor,
-        map_id: Tensor,
-        xy_px: Tensor,
-        depth: Tensor,
-        slope: Tensor,
-        bias: Tensor,
-        radius: int,
-        verts_hom: Tensor,
-        faces: Tensor,
-        module: Any,
-        *occluders: Tensor,
-    ) -> Tensor:
-        points = (map_depth, map_id, xy_px, depth, slope, bias)
-        visible = module.forward(*points, radius)
-        ctx.save_for_backward(*points, visible, verts_hom, faces, *occluders)
-        ctx.radius, ctx.module = radius, module
-        return visible
-
-    @staticmethod
-    @once_differentiable
-    @on_kernel_threads
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        *points, visible, verts_hom, faces = ctx.saved_tensors[:9]
-        occluders = Occluders(*ctx.saved_tensors[9:])
-        wants = (ctx.needs_input_grad[2], ctx.needs_input_grad[7])
-        grad_xy, grad_verts = ctx.module.backward(
-            grad, *points, ctx.radius, occluders, verts_hom, faces, visible, wants
-        )
-        nothing = (None,) * (2 + len(occluders))
-        return None, None, grad_xy, None, None, None, None, grad_verts, *nothing
+    return run_differentiable("sample_shadow_map", backend, *points, radius, occluders, verts_hom, faces)

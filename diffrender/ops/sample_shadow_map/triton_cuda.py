@@ -22,6 +22,8 @@ from diffrender.ops.triton_vec3 import load_triple
 
 BLOCK = 512
 WARPS = 8
+# Most points see all of the light: the result says which.
+NEEDS_RESULT = True
 
 
 @triton.jit
@@ -160,9 +162,18 @@ def add_worth(
 
 
 def forward(
-    map_depth: Tensor, map_id: Tensor, xy_px: Tensor, depth: Tensor, slope: Tensor, bias: Tensor, radius: int
+    map_depth: Tensor,
+    map_id: Tensor,
+    xy_px: Tensor,
+    depth: Tensor,
+    slope: Tensor,
+    bias: Tensor,
+    radius: int,
+    occluders: Occluders,
+    verts_hom: Tensor,
+    faces: Tensor,
 ) -> Tensor:
-    """See op.sample_shadow_map."""
+    """See op.sample_shadow_map; occluders have derivatives and no value."""
     visible, n = torch.empty(depth.shape, dtype=depth.dtype, device=depth.device), len(depth)
     inputs = [part.contiguous() for part in (map_depth, map_id, xy_px, depth, slope, bias)]
     constants = {"RADIUS": radius, "BLOCK": BLOCK, "num_warps": WARPS}
@@ -184,9 +195,9 @@ def backward(
     faces: Tensor,
     visible: Tensor,
     wants: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients with respect to xy_px [M, 2] and verts_hom [L, V, 4], None where not wanted."""
-    wants_xy, wants_verts = wants
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable."""
+    wants_xy, wants_verts = wants[2], wants[8]
     points = [part.contiguous() for part in (map_id, xy_px, depth, slope, bias)]
     grad, n, size = grad.contiguous(), len(depth), map_depth.shape
     constants = {"RADIUS": radius, "BLOCK": BLOCK, "num_warps": WARPS}
@@ -210,7 +221,7 @@ def backward(
         segments = VisibleSegments(seen.pixel, seen.face, seen.bary, seen.normal_px, torch.zeros_like(seen.front))
         # Each texel counts alike: the number 1, of which the next is 0 numbers apart.
         grad_verts = segment_gradient(worth.new_ones(1), 0, worth[:, None], verts_hom, faces, segments, tuple(size))
-    return grad_xy, grad_verts
+    return None, None, grad_xy, *[None] * 5, grad_verts, None
 
 
 def middles(occluders: Occluders, verts_hom: Tensor, faces: Tensor, size: Sequence[int]) -> Tensor:

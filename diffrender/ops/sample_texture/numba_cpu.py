@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.as_numpy import as_numpy, count_tangents, tangent_or_none
 from diffrender.ops.scatter import sum_into
 from diffrender.threads import parallel_for
 
@@ -199,3 +199,79 @@ def _positions(
     )
     uv_array, footprint_array = as_numpy(uv, flat)
     return size_array, first, uv_array, footprint_array, wrap == "clamp"
+
+
+@njit(nogil=True, cache=True)
+def tangents_of(
+    start, end, d_texels, d_uv, d_footprint, texels, sizes, first, uv, footprint, clamps, out
+):  # fmt: skip
+    """Write the tangents [K, M, C] of the samples start..end-1; those of texels, uv or footprint may be [0, ...]."""
+    n_channels = texels.shape[1]
+    full_height, full_width = sizes[0, 0], sizes[0, 1]
+    by = np.empty((3, n_channels))  # the derivatives by u, v and the level
+    for m in range(start, end):
+        squared = squared_width(footprint, m, full_height, full_width)
+        level, t, blends = level_of(squared, len(sizes))
+        by[:] = 0.0
+        for k in range(len(out)):
+            for c in range(n_channels):
+                out[k, m, c] = 0
+        for index in range(level, level + 1 + blends):
+            height, width = sizes[index, 0], sizes[index, 1]
+            left, right, fx = neighbours(uv[m, 0], width, clamps)
+            above, below, fy = neighbours(uv[m, 1], height, clamps)
+            weight = t if index > level else 1.0 - t
+            a, b = first[index] + above * width, first[index] + below * width
+            w00, w01 = weight * (1 - fy) * (1 - fx), weight * (1 - fy) * fx
+            w10, w11 = weight * fy * (1 - fx), weight * fy * fx
+            for k in range(len(d_texels)):
+                for c in range(n_channels):
+                    out[k, m, c] += (
+                        w00 * d_texels[k, a + left, c]
+                        + w01 * d_texels[k, a + right, c]
+                        + w10 * d_texels[k, b + left, c]
+                        + w11 * d_texels[k, b + right, c]
+                    )
+            for c in range(n_channels):
+                g00, g01 = np.float64(texels[a + left, c]), np.float64(texels[a + right, c])
+                g10, g11 = np.float64(texels[b + left, c]), np.float64(texels[b + right, c])
+                upper, lower = g00 + (g01 - g00) * fx, g10 + (g11 - g10) * fx
+                by[0, c] += weight * width * ((g01 - g00) * (1 - fy) + (g11 - g10) * fy)
+                by[1, c] += weight * height * (lower - upper)
+                value = upper + (lower - upper) * fy
+                by[2, c] += value if index > level else -value
+        for k in range(len(d_uv)):
+            for c in range(n_channels):
+                out[k, m, c] += by[0, c] * d_uv[k, m, 0] + by[1, c] * d_uv[k, m, 1]
+        if not blends:
+            continue
+        # level = log2(squared) / 2; squared is f^2, or a quarter of the sum of the squares of the scaled derivatives.
+        for k in range(len(d_footprint)):
+            if footprint.shape[1] == 1:
+                d_squared = 2.0 * footprint[m, 0] * d_footprint[k, m, 0]
+            else:
+                across = footprint[m, 0] * d_footprint[k, m, 0] + footprint[m, 1] * d_footprint[k, m, 1]
+                down = footprint[m, 2] * d_footprint[k, m, 2] + footprint[m, 3] * d_footprint[k, m, 3]
+                d_squared = 0.5 * (full_width * full_width * across + full_height * full_height * down)
+            d_level = d_squared / (2 * math.log(2.0) * squared)
+            for c in range(n_channels):
+                out[k, m, c] += by[2, c] * d_level
+
+
+def jvp(
+    tangents: Sequence[Tensor | None],
+    texels: Tensor,
+    sizes: tuple[tuple[int, int], ...],
+    uv: Tensor,
+    footprint: Tensor | None,
+    wrap: str,
+) -> Tensor:
+    """See run_differentiable."""
+    of_texels, _, of_uv, of_footprint, _ = tangents
+    positions = _positions(sizes, uv, footprint, wrap)
+    n_tangents = count_tangents(tangents)
+    flat = uv.new_empty(0, len(uv), 0) if of_footprint is None else of_footprint.reshape(n_tangents, len(uv), -1)
+    out = memory.empty((n_tangents, len(uv), texels.shape[1]), texels.dtype)
+    moved = (tangent_or_none(of_texels, texels), tangent_or_none(of_uv, uv), *as_numpy(flat, texels))
+    parallel_for(tangents_of, len(uv), GRAIN, *moved, *positions, out.numpy())
+    return out

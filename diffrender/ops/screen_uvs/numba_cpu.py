@@ -12,11 +12,16 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy
-from diffrender.ops.interpolate_at_pixels.numba_cpu import add_to_corner, corner_from, weighted_sum
+from diffrender.ops.as_numpy import as_numpy, count_tangents, tangent_or_none
+from diffrender.ops.interpolate_at_pixels.numba_cpu import (
+    add_to_corner,
+    corner_from,
+    first_of_run,
+    weighted_sum,
+)
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.screen_uvs.op import LARGEST
-from diffrender.ops.vec3 import cross, dot
+from diffrender.ops.vec3 import cross, dot, plus
 from diffrender.threads import parallel_for
 
 # Minimum number of points per thread.
@@ -56,9 +61,7 @@ def evaluate(start, end, uvs, uv_faces, face_id, verts, scene_faces, scene_face_
     while m < end:
         face, view, own = scene_face_id[m], views[m], face_id[m]
         # Where a part of the points begins depends on the threads and must not show: back to where the run does.
-        begin = m
-        while begin > 0 and scene_face_id[begin - 1] == face and views[begin - 1] == view:
-            begin -= 1
+        begin = first_of_run(m, face, view, scene_face_id, views)
         px, py = np.float64(xy[begin, 0]), np.float64(xy[begin, 1])
         v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
         l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
@@ -166,3 +169,69 @@ def backward(
     grad_uvs = total[:n_uvs].reshape(uvs.shape) if wants_uvs else None
     grad_verts = total[n_uvs:].reshape(verts_hom.shape) if wants_verts else None
     return grad_uvs, None, None, grad_verts, None, None, None, None
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def line_tangent(a, b, d_a, d_b):
+    """Return the tangent of the line a x b."""
+    return plus(cross(d_a, b), 1.0, cross(a, d_b))
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def tangents_of(
+    start, end, d_uvs, d_verts, uvs, uv_faces, face_id, verts, scene_faces, scene_face_id, views, xy,
+    out_uv, out_derivatives,
+):  # fmt: skip
+    """Write the tangents of coordinates [K, M, 2] and derivatives [K, M, 2, 2] of the points start..end-1.
+
+    Those of uvs or verts may be [0, ...].
+    """
+    m = start
+    while m < end:
+        face, view, own = scene_face_id[m], views[m], face_id[m]
+        begin = first_of_run(m, face, view, scene_face_id, views)
+        px, py = np.float64(xy[begin, 0]), np.float64(xy[begin, 1])
+        v0, v1, v2 = corners_from(verts, scene_faces, face, view, px, py)
+        l0, l1, l2 = cross(v1, v2), cross(v2, v0), cross(v0, v1)
+        u, v = coordinates_of(uvs, uv_faces, own)
+        n, o = weighted_sum(l0, l1, l2, u), weighted_sum(l0, l1, l2, v)
+        d = weighted_sum(l0, l1, l2, (1.0, 1.0, 1.0))
+        first, m = m, m + 1
+        while m < end and scene_face_id[m] == face and views[m] == view:
+            m += 1
+        for k in range(len(out_uv)):
+            dn, do, dd = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+            if len(d_verts) > 0:
+                t0, t1, t2 = corners_from(d_verts[k], scene_faces, face, view, px, py)
+                d0, d1, d2 = line_tangent(v1, v2, t1, t2), line_tangent(v2, v0, t2, t0), line_tangent(v0, v1, t0, t1)
+                dn, do = weighted_sum(d0, d1, d2, u), weighted_sum(d0, d1, d2, v)
+                dd = weighted_sum(d0, d1, d2, (1.0, 1.0, 1.0))
+            if len(d_uvs) > 0:
+                du, dv = coordinates_of(d_uvs[k], uv_faces, own)
+                dn, do = plus(dn, 1.0, weighted_sum(l0, l1, l2, du)), plus(do, 1.0, weighted_sum(l0, l1, l2, dv))
+            for p in range(first, m):
+                at = xy[p, 0] - px, xy[p, 1] - py, 1.0
+                total = dot(d, at)
+                scale = 1.0 / total if total != 0.0 else 0.0
+                growth = dot(dd, at)
+                for i, (line, d_line) in enumerate(((n, dn), (o, do))):
+                    here = scale * dot(line, at)
+                    d_here = scale * (dot(d_line, at) - here * growth)
+                    out_uv[k, p, i] = d_here
+                    for j in range(2):
+                        slope = scale * (line[j] - here * d[j])
+                        d_slope = scale * (d_line[j] - d_here * d[j] - here * dd[j] - slope * growth)
+                        out_derivatives[k, p, i, j] = d_slope if abs(slope) <= LARGEST else 0.0
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor,
+    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """See run_differentiable."""
+    d_uvs, d_verts = tangent_or_none(tangents[0], uvs), tangent_or_none(tangents[3], verts_hom)
+    inputs = as_numpy(uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
+    shape = (count_tangents(tangents), len(face_id), 2)
+    uv, derivatives = memory.empty(shape, uvs.dtype), memory.empty((*shape, 2), uvs.dtype)
+    parallel_for(tangents_of, len(face_id), GRAIN, d_uvs, d_verts, *inputs, uv.numpy(), derivatives.numpy())
+    return uv, derivatives

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
 from diffrender.geometry.topology import Topology
-from diffrender.ops.backend import implementation
+from diffrender.ops.differentiable import run_discrete
 
 # Greatest length of a segment, in pixels: short against a pixel, so that the pixel of its middle may stand for all of
 # it, and so that visibility is decided finely enough.
@@ -72,6 +71,4 @@ def silhouettes(
     if jumps is not None:
         tensors["jumps"] = (jumps, "bool: E")
     check_tensors("silhouettes", **tensors)
-    _, module = implementation("silhouettes", verts_hom.device, backend)
-    with torch.no_grad():
-        return SilhouetteSegments(*module.forward(verts_hom.detach(), topology, facing, depth, near, jumps))
+    return SilhouetteSegments(*run_discrete("silhouettes", backend, verts_hom, topology, facing, depth, near, jumps))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
-from diffrender.ops.backend import implementation
+from diffrender.ops.differentiable import run_discrete
 from diffrender.ops.gather_samples import Samples
 from diffrender.ops.rasterize import Raster
 
@@ -96,6 +95,6 @@ def supersample_silhouettes(
     if jumps is not None:
         tensors["jumps"] = (jumps, "bool: E")
     check_tensors("supersample_silhouettes", **tensors)
-    _, module = implementation("supersample_silhouettes", verts_hom.device, backend)
-    with torch.no_grad():
-        return module.forward(verts_hom.detach(), topology, raster, offsets, near, extra_pixels, jumps)
+    return run_discrete(
+        "supersample_silhouettes", backend, verts_hom, topology, raster, offsets, near, extra_pixels, jumps
+    )

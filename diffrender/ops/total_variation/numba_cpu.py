@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import COLOR, as_numpy
+from diffrender.ops.as_numpy import COLOR, as_numpy, count_tangents
 from diffrender.threads import parallel_for
 
 # Minimum number of texels per thread.
@@ -143,3 +143,14 @@ def backward(
     (flat,) = as_numpy(out.reshape(len(texels), -1))
     parallel_for(scatter_rows, len(texels), _grain(texels), *inputs, flat.dtype.type(float(grad_total)), flat)
     return out, *[None] * 3
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], texels: Tensor, small: float, covered: Tensor | None, weights: Tensor | None
+) -> tuple[Tensor, None]:
+    """See run_differentiable: a tangent of the one number is the product of its gradient with that of the texels."""
+    of_texels = tangents[0]
+    if of_texels is None:  # the weights have, and it counts for nothing
+        return texels.new_zeros(count_tangents(tangents)), None
+    grad = backward(texels.new_ones(()), None, texels, small, covered, weights, (True, False, False, False))[0]
+    return (of_texels * grad).flatten(1).sum(1), None

@@ -102,3 +102,17 @@ def backward(
         parallel_for(matrix_gradients, n_blocks, GRAIN // BLOCK, *as_numpy(points, grad_out), sums)
         to_matrices = torch.from_numpy(sums.sum(0)).to(matrices.dtype)
     return to_points, to_matrices
+
+
+def jvp(tangents: Sequence[Tensor | None], points: Tensor, matrices: Tensor) -> Tensor:
+    """See run_differentiable: the map is affine in the points and linear in the matrices."""
+    of_points, of_matrices = tangents
+    total = None
+    if of_matrices is not None:
+        total = forward(points, of_matrices.flatten(0, 1)).unflatten(0, of_matrices.shape[:2])
+    if of_points is not None:
+        linear = torch.cat([matrices[..., :3], torch.zeros_like(matrices[..., 3:])], 2)
+        moved = forward(of_points.flatten(0, 1), linear).unflatten(1, of_points.shape[:2]).transpose(0, 1)
+        total = moved if total is None else total.add_(moved)
+    assert total is not None
+    return total

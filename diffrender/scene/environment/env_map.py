@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_float, check_shape
+from diffrender.derivatives import constant, has_derivative, on_plain_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS
 from diffrender.ops.mip_pyramid import MipPyramid
@@ -56,11 +57,12 @@ class EnvMap:
     def prefiltered(self) -> PrefilteredEnvMap:
         """Return its prefiltered copies: computed once if the texels are fixed, every time if they need a gradient."""
         # A cached autograd graph could be traversed backwards only once.
-        return _prefilter(self.texels) if self.texels.requires_grad else self._kept
+        return _prefilter(self.texels) if has_derivative(self.texels) else self._kept
 
     @cached_property
     def _kept(self) -> PrefilteredEnvMap:
-        return _prefilter(self.texels)
+        with on_plain_tensors():
+            return _prefilter(constant(self.texels))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import on_plain_tensors
 from diffrender.scene.environment.prefilter_lobes import cosine_kernel, highlight_kernel
 from diffrender.scene.environment.sphere_directions import map_directions
 
@@ -57,7 +58,7 @@ def _cosine_weights(height: int, width: int) -> Tensor:
     return _weights(height, width, cosine_kernel)
 
 
-@torch.no_grad()
+@on_plain_tensors()
 def _weights(height: int, width: int, kernel: Callable[[Tensor], Tensor]) -> Tensor:
     """Compute [W / 2 + 1, H, H] float32 weights by frequency, output row, input row; a constant map is preserved."""
     like = torch.zeros((), dtype=torch.float64, device="cpu")

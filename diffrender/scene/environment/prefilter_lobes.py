@@ -12,6 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import on_plain_tensors
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution, visibility
 
 # Rows (roughness) of the table of bands; number of angles in the quadrature of a row.
@@ -41,6 +42,7 @@ def lobe_bands(roughness: Tensor) -> Tensor:
 
 
 @cache
+@on_plain_tensors()
 def _band_table(dtype: torch.dtype, device: torch.device) -> Tensor:
     """Compute [BAND_ROWS, 4]: integrals over the sphere of the normalized lobe times Legendre polynomials 0 to 3."""
     # Denser towards the axis, where lobes of low roughness are narrow.

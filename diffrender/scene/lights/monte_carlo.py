@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import constant, on_plain_tensors, without_derivatives
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution
@@ -63,7 +64,7 @@ class MonteCarloEnvironment(EnvironmentLight):
         """Return the environment's prefiltered mean."""
         return self.environment.lobe(surface, direction_w, roughness)
 
-    @torch.no_grad()
+    @without_derivatives()
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """Return the [M, 3] linear radiance reflected towards the camera, with the noise of `samples` directions."""
         if len(surface) == 0:
@@ -104,7 +105,8 @@ class MonteCarloEnvironment(EnvironmentLight):
 
     @cached_property
     def _sampled_light(self) -> _SampledLight:
-        return _SampledLight.of_map(self.environment.radiance.texels)
+        with on_plain_tensors():
+            return _SampledLight.of_map(constant(self.environment.radiance.texels))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffrender.checks import check_shape
+from diffrender.derivatives import constant
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import (
@@ -78,7 +79,7 @@ class Spot(PunctualLight):
         """Return the camera of one map of the cone."""
         positions_w = positions_of_views(cameras, self.frame, self.position)
         directions_w = directions_of_views(cameras, self.frame, self.direction)
-        return cone_map(self.shadow or Shadow(), bounds, positions_w, directions_w, float(self.outer_deg.detach()))
+        return cone_map(self.shadow or Shadow(), bounds, positions_w, directions_w, float(constant(self.outer_deg)))
 
     def gltf_entries(self) -> dict[str, Any]:
         """Return the two cones in radians; the inner must be narrower than the outer, and that at most a hemisphere."""

@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import on_plain_tensors
 from diffrender.ops.ggx.formulas import LEAST_COSINE
 from diffrender.ops.mip_pyramid import MipPyramid
 from diffrender.ops.sample_texture import sample_texture
@@ -24,7 +25,7 @@ QUADRATURE = (96, 32)
 @cache
 def table_of(make: Callable[[], Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the float64 table that `make` computes in another dtype and on a device; each is computed once."""
-    with torch.no_grad():
+    with on_plain_tensors():
         return make().to(device, dtype)
 
 
