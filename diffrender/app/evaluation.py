@@ -22,7 +22,15 @@ HELDOUT_GAINS = {
     WHITE_BALANCE: "one gain per view and channel, by least squares",
 }
 # (label, unit, key) of each score.
-SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
+SCORES = (
+    ("PSNR", "dB", "psnr_db"),
+    ("PSNR inside the mask", "dB", "psnr_masked_db"),
+    ("mask IoU", "", "mask_iou"),
+    ("SSIM", "", "ssim"),
+    ("SSIM inside the mask", "", "ssim_masked"),
+)
+# Those of the start, in one line.
+START_SCORES = SCORES[:3]
 # If poses are learned, those of held-out views are as wrong as the others were.
 HELDOUT_POSES = "refined against the picture of each view, the scene fixed"
 VIEW_LABELS = {"fit": "fitted-view", "heldout": "held-out"}
