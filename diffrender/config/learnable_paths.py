@@ -20,6 +20,8 @@ OF_CAMERAS = {
     "cameras.center": "principal points in pixels: one shift of all cameras, or those of each",
     "cameras.exposure": "the brightness of each picture, in stops",
     "cameras.white_balance": "factors of the RGB channels of each picture",
+    "cameras.vignetting": "light lost towards the corners: a, b, c of 1 + a r^2 + b r^4 + c r^6, r = 1 there",
+    "cameras.response": "how pictures depart from the sRGB curve; needs light that is known, or exposures that are",
 }
 
 

@@ -3,7 +3,7 @@
     objects.<name>.mesh.vertices        objects.<name>.pose     objects.<name>.material.<field>
     objects.<name>.scale                lights.<name>.<field>   background
     cameras.pose (cam_from_world)       cameras.focal (focal_px)    cameras.center (center_px)
-    cameras.exposure                    cameras.white_balance (if the cameras have them)
+    cameras.exposure, white_balance, vignetting, response (those that the cameras have)
 
 In a scene with exactly one object, `objects.<name>.` may be omitted. The value of a Texture or EnvMap is its texels.
 """
@@ -25,8 +25,10 @@ from diffrender.scene.quantity_kinds import (
     CAMERA_POSES,
     CENTER,
     EXPOSURE,
+    RESPONSE,
     SCALE,
     VERTICES,
+    VIGNETTING,
     WHITE_BALANCE,
     Kind,
     kinds_of,
@@ -44,6 +46,8 @@ CAMERA_LEAVES = {
     "center": ("center_px", CENTER),
     "exposure": ("exposure", EXPOSURE),
     "white_balance": ("white_balance", WHITE_BALANCE),
+    "vignetting": ("vignetting", VIGNETTING),
+    "response": ("response", RESPONSE),
 }
 PARTS = ("mesh", "material")
 # Images; their value is their texels.

@@ -94,6 +94,10 @@ class FitSetup:
         """Return the paths among exposure and white balance that are learned."""
         return [path for path in (EXPOSURE, WHITE_BALANCE) if path in self.model.latents]
 
+    def shared_of_lens(self) -> list[str]:
+        """Return the learned paths of the one lens that all views share."""
+        return [path for path, options in self.config.optimize.parameters().items() if options.shared]
+
     def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
         """Render `scene` with the edge model of a step of the fit, counted from 0."""
         return render(scene, cameras, self.edges.at(step), aovs=self.objective.aovs())

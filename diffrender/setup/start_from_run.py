@@ -9,6 +9,7 @@ import torch
 
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
+from diffrender.imaging.response import straight_response
 from diffrender.scene.move_scene import move_cameras, move_scene
 from diffrender.scene.quantity_kinds import map_tensors
 from diffrender.scene.target_views import Views
@@ -79,6 +80,8 @@ def with_cameras_of(views: Views, saved: SavedScene) -> Views:
         center_px=_placed(views.cameras.center_px, here, there.center_px),
         exposure=_gains(views.cameras.exposure, len(views), here, there.exposure, torch.zeros(())),
         white_balance=_gains(views.cameras.white_balance, len(views), here, there.white_balance, torch.ones(3)),
+        vignetting=_gains(views.cameras.vignetting, len(views), here, there.vignetting, torch.zeros(3)),
+        response=_gains(views.cameras.response, len(views), here, there.response, straight_response()),
     )
     return replace(views, cameras=cameras)
 

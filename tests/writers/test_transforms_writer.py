@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.lenses import KINDS, lens
 
 from diffrender.errors import DataError, ShapeError
@@ -14,6 +15,8 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images.png import write_png
+
+CURVE = [0.1, 0.2, 0.35, 0.5, 0.6, 0.75, 0.9]
 
 
 def some_cameras() -> Cameras:
@@ -63,6 +66,24 @@ def test_our_reader_gives_the_cameras_back(tmp_path):
     torch.testing.assert_close(read.focal_px, cameras.focal_px)
     torch.testing.assert_close(read.center_px, cameras.center_px)
     assert read.exposure is None and read.white_balance is None
+
+
+def test_vignetting_and_response_come_back_in_the_unit_of_each_photograph(tmp_path):
+    """Photographs of two sizes on one canvas: the corners of each are 1 in the file, those of the canvas in cameras."""
+    sizes = [(24, 32), (12, 16)]
+    frames = []
+    for index, (height, width) in enumerate(sizes):
+        Image.new("RGB", (width, height)).save(tmp_path / f"{index}.png")
+        own = {"fl_x": 30, "w": width, "h": height, "vignetting": [-0.3, 0.1, -0.05], "response": CURVE}
+        frames.append({"file_path": f"{index}.png", "transform_matrix": torch.eye(4).tolist(), **own})
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
+    views = read_transforms(tmp_path).views
+    torch.testing.assert_close(views.cameras.vignetting[0], torch.tensor([-0.3, 0.1, -0.05]))
+    torch.testing.assert_close(views.cameras.vignetting[1], torch.tensor([-1.2, 1.6, -3.2]))
+    write_transforms(tmp_path / "again.json", views.cameras, views.names, views.photo_boxes())
+    again = json.loads((tmp_path / "again.json").read_text())["frames"]
+    for frame in again:
+        assert frame["vignetting"] == pytest.approx([-0.3, 0.1, -0.05]) and frame["response"] == pytest.approx(CURVE)
 
 
 def test_exposures_and_white_balances_come_back(tmp_path):
