@@ -16,7 +16,8 @@ from diffrender.config.options.value_types import NOT_LEARNED
 MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
 # Values of the cameras of all views.
 CAMERA_PATHS = tuple(
-    f"cameras.{name}" for name in ("pose", "focal", "center", "exposure", "white_balance", "vignetting", "response")
+    f"cameras.{name}"
+    for name in ("pose", "focal", "center", "k1", "k2", "exposure", "white_balance", "vignetting", "response")
 )
 
 

@@ -49,6 +49,11 @@ def with_shared_lens(cameras: Cameras, start: Cameras, fitted: Cameras, paths: C
         if path in paths:
             name = path.removeprefix("cameras.")
             changed[name] = getattr(fitted, name).detach()[:1].expand(len(cameras), -1)
+    lens = cameras.projection
+    for name, values in lens.parameters().items():
+        if f"cameras.{name}" in paths:
+            own = fitted.projection.parameters()[name].detach()[:1].expand_as(values)
+            changed["projection"] = lens = replace(lens, **{name: own})  # type: ignore[type-var]
     if "cameras.focal" in paths:
         changed["focal_px"] = cameras.focal_px * (fitted.focal_px / start.focal_px).detach()[:1]
     if "cameras.center" in paths:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.objects import ObjectOptions
-from diffrender.config.options.parameters import GEOMETRY_OF_CAMERAS, LENS, PHOTOMETRY_OF_LENS, PULLED, ParameterOptions
+from diffrender.config.options.parameters import GEOMETRY_OF_CAMERAS, LENS, PULLED, ParameterOptions
 from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.scene_dependent_defaults import (
     BETAS,
@@ -244,7 +244,7 @@ def build_method(
                 " the camera looks like one of the shape; remove it"
             )
         return CameraPoses(pivot=region.center, length_unit=region.radius, keeps_frame=keeps_frame)
-    if options.shared and path in PHOTOMETRY_OF_LENS:
+    if options.shared and path not in ("cameras.focal", "cameras.center"):
         inner = PARAMETRIZATIONS[kind_of(scene, cameras, path).parametrization]()
         return SharedRows(inner, len(cameras))
     if options.shared:
