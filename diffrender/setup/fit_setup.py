@@ -33,7 +33,7 @@ from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
-from diffrender.setup.lens import with_learned_distortion
+from diffrender.setup.lens import with_learned_distortion, with_lens_of
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
 from diffrender.setup.objective import build_terms, fill_loss, note_omitted_terms
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
@@ -171,7 +171,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
     objective.check(fit_views)
     param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
-    heldout = None if targets.heldout is None else with_learned_distortion(targets.heldout.to(device), config)
+    heldout = None if targets.heldout is None else with_lens_of(targets.heldout.to(device), fit_views)
     return FitSetup(
         config=shift_positions(config, origin),
         device=device,

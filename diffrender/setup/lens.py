@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
@@ -29,6 +33,26 @@ def with_learned_distortion(views: Views, config: FitConfig) -> Views:
             f"optimize.{paths[0]}: is of perspective cameras, but those of the targets are {kind}; remove it"
         )
     return replace(views, cameras=replace(views.cameras, projection=undistorted(len(views), views)))
+
+
+def with_lens_of(views: Views, fitted: Views) -> Views:
+    """Return held-out `views` with the lens of the fitted ones, where it is one lens and their capture tells none."""
+    cameras, lens = views.cameras, fitted.cameras
+    changed: dict[str, Any] = {}
+    for name in ("vignetting", "response"):
+        value = getattr(lens, name)
+        if value is not None and getattr(cameras, name) is None and _is_one(value):
+            changed[name] = value[:1].repeat(len(views), 1)
+    if isinstance(lens.projection, Radial) and isinstance(cameras.projection, Perspective):
+        values = lens.projection.parameters()
+        is_one = all(_is_one(value) for value in values.values())
+        rows = {name: value[:1].repeat(len(views)) * is_one for name, value in values.items()}
+        changed["projection"] = Radial(**rows)
+    return replace(views, cameras=replace(cameras, **changed))
+
+
+def _is_one(values: Tensor) -> bool:
+    return torch.equal(values, values[:1].expand_as(values))
 
 
 def undistorted(count: int, views: Views) -> Radial:

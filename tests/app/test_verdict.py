@@ -193,7 +193,10 @@ MISTAKES = (
         "a response in place of colours",
         "doubtful",
         "odd_response",
-        ("optimize={steps: 60, cameras.response: {lr: 0.1}, mesh.vertices: {}, material.base_color: off}", GRAY),
+        (
+            "optimize={steps: 60, cameras.response: {lr: 0.1, pull: 0}, mesh.vertices: {}, material.base_color: off}",
+            "material.base_color=[0.02, 0.02, 0.02]",
+        ),
         is_slow=True,
     ),
     # Learning.

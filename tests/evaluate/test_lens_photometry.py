@@ -13,7 +13,7 @@ from support.shapes import bumpy, placed, scene_of
 from diffrender.app.evaluation import match_heldout
 from diffrender.config.load import parse_config
 from diffrender.errors import ConfigError, ShapeError
-from diffrender.evaluate.exposure import EXPOSURE, match_exposure, with_gains
+from diffrender.evaluate.exposure import EXPOSURE, match_exposure, with_gains, with_shared_lens
 from diffrender.evaluate.views import evaluate_views
 from diffrender.fit.loop import FitResult, fit
 from diffrender.imaging.response import respond, straight_response
@@ -22,6 +22,7 @@ from diffrender.render.render import render
 from diffrender.scene.cameras import LEAST_LIGHT, Cameras
 from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert
+from diffrender.scene.projections.radial import Radial
 from diffrender.scene.target_views import Views
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.writers.cameras import write_transforms
@@ -81,6 +82,26 @@ def test_gains_of_held_out_pictures_are_matched_to_light_without_the_response():
     found = match_exposure(ball(), views, render, (EXPOSURE,))
     torch.testing.assert_close(found.exposure, stops, rtol=0, atol=0.01)
     assert torch.equal(found.response, taken.response)
+
+
+def test_views_that_were_not_fitted_get_what_is_learned_of_a_shared_lens_and_nothing_else():
+    zero = torch.zeros(3)
+    start = replace(cameras(), projection=Radial(zero, zero))
+    end = replace(
+        with_lens(start),
+        focal_px=start.focal_px * 1.1,
+        center_px=start.center_px + 2,
+        projection=Radial(zero + 0.05, zero + 0.01),
+    )
+    other = start.select([0, 1]).resized(48, 48)
+    paths = [f"cameras.{name}" for name in ("focal", "center", "k1", "vignetting", "response")]
+    found = with_shared_lens(other, start, end, paths)
+    torch.testing.assert_close(found.focal_px, other.focal_px * 1.1)
+    torch.testing.assert_close(found.center_px, other.center_px + 4)
+    assert found.projection.parameters()["k1"].tolist() == pytest.approx([0.05, 0.05])
+    assert found.projection.parameters()["k2"].tolist() == [0, 0]
+    assert torch.equal(found.vignetting, end.vignetting[:2]) and torch.equal(found.response, end.response[:2])
+    assert with_shared_lens(other, start, end, ()).focal_px is other.focal_px
 
 
 SCENE = """
