@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure
+from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, match_exposure, with_shared_lens
 from diffrender.evaluate.geometry import GeometryEvaluator, GeometryReport
 from diffrender.evaluate.match_poses import match_poses
 from diffrender.evaluate.materials import MaterialEvaluator, MaterialReport
@@ -22,7 +22,15 @@ HELDOUT_GAINS = {
     WHITE_BALANCE: "one gain per view and channel, by least squares",
 }
 # (label, unit, key) of each score.
-SCORES = (("PSNR", "dB", "psnr_db"), ("PSNR inside the mask", "dB", "psnr_masked_db"), ("mask IoU", "", "mask_iou"))
+SCORES = (
+    ("PSNR", "dB", "psnr_db"),
+    ("PSNR inside the mask", "dB", "psnr_masked_db"),
+    ("mask IoU", "", "mask_iou"),
+    ("SSIM", "", "ssim"),
+    ("SSIM inside the mask", "", "ssim_masked"),
+)
+# Those of the start, in one line.
+START_SCORES = SCORES[:3]
 # If poses are learned, those of held-out views are as wrong as the others were.
 HELDOUT_POSES = "refined against the picture of each view, the scene fixed"
 VIEW_LABELS = {"fit": "fitted-view", "heldout": "held-out"}
@@ -71,22 +79,23 @@ class Evaluator:
         """
         setup = self._setup
         views = {"fit": score_views(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
-        heldout = match_heldout(setup, scene, refine)
+        heldout = match_heldout(setup, scene, refine, cameras)
         if heldout is not None:
             views["heldout"] = score_views(scene, heldout, setup.render_views)
         material = None if self._materials is None else self._materials.report(scene)
         return Evaluation(views, self._geometry.report(scene), material, None if heldout is None else heldout.cameras)
 
 
-def match_heldout(setup: FitSetup, scene: Scene, refine: bool) -> Views | None:
+def match_heldout(setup: FitSetup, scene: Scene, refine: bool, fitted: Cameras | None = None) -> Views | None:
     """Return the held-out views, exposed to match `scene` if exposures are learned; None if there are none.
 
     refine: whether to refine their poses as well, if poses are learned.
+    fitted: the cameras of the fitted views, of which those held out have what is learned of a lens that all share.
     """
     views = setup.heldout_views
     if views is None:
         return None
-    views = match_exposure_of(setup, scene, views)
+    views = match_exposure_of(setup, scene, views, fitted)
     poses = setup.camera_poses
     if not refine or poses is None:
         return views
@@ -101,8 +110,11 @@ def learned_of_heldout(setup: FitSetup) -> dict[str, str]:
     return of_gains | ({} if setup.camera_poses is None else {"heldout_poses": HELDOUT_POSES})
 
 
-def match_exposure_of(setup: FitSetup, scene: Scene, views: Views) -> Views:
-    """Return held-out `views`, exposed to match `scene` if exposures are learned."""
+def match_exposure_of(setup: FitSetup, scene: Scene, views: Views, fitted: Cameras | None = None) -> Views:
+    """Return held-out `views`, exposed to match `scene` if exposures are learned. fitted: as of `match_heldout`."""
+    if fitted is not None:
+        lens = with_shared_lens(views.cameras, setup.fit_views.cameras, fitted, setup.shared_of_lens())
+        views = replace(views, cameras=lens)
     return replace(views, cameras=match_exposure(scene, views, setup.render_views, setup.learned_gains()))
 
 

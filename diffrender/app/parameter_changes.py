@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
+from diffrender.evaluate.exposure import EXPOSURE, RESPONSE, VIGNETTING, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
 from diffrender.imaging.color import srgb_from_linear
@@ -33,7 +33,16 @@ MOST_NUMBERS = 27
 FOCAL, CENTER = "cameras.focal", "cameras.center"
 # Listed view by view: what the numbers are.
 XY = "pixels, x and y"
-PER_VIEW = {EXPOSURE: "stops", WHITE_BALANCE: "gains of red, green, blue", FOCAL: XY, CENTER: XY}
+PER_VIEW = {
+    EXPOSURE: "stops",
+    WHITE_BALANCE: "gains of red, green, blue",
+    VIGNETTING: "of r^2, r^4, r^6, where r = 1 in the corners",
+    RESPONSE: "sRGB values that even steps of sRGB values, without 0 and 1, become",
+    "cameras.k1": "of r^2, r in focal lengths",
+    "cameras.k2": "of r^4",
+    FOCAL: XY,
+    CENTER: XY,
+}
 ROUNDING = 1e-7
 UNITS = {
     COLOR: "linear RGB",
@@ -106,7 +115,14 @@ def count_values(kind: Kind, value: Tensor) -> str:
 
 def _list_views(path: str, names: tuple[str, ...], values: Tensor) -> str:
     """List the exposure in stops, the gains or the focal lengths of each view; once if all are equal."""
-    form = {EXPOSURE: "+.2f", WHITE_BALANCE: ".3f", FOCAL: ".2f", CENTER: ".2f"}[path]
+    form = {
+        EXPOSURE: "+.2f",
+        "cameras.k1": "+.5f",
+        "cameras.k2": "+.5f",
+        VIGNETTING: "+.4f",
+        WHITE_BALANCE: ".3f",
+        RESPONSE: ".4f",
+    }.get(path, ".2f")
     words = [" ".join(format(x, form) for x in row) for row in values.reshape(len(names), -1).tolist()]
     if len(set(words)) == 1:
         return words[0]

@@ -69,7 +69,9 @@ class ShownViews:
         """Render `scene` [n, H, W, 4]. fit_cameras: of all fitted views, as learned so far."""
         images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
         if self._heldout is not None:
-            shown = self._heldout if self._is_matched else match_exposure_of(self._setup, scene, self._heldout)
+            shown = (
+                self._heldout if self._is_matched else match_exposure_of(self._setup, scene, self._heldout, fit_cameras)
+            )
             images.append(self._setup.render_views(scene, shown.cameras).rgba)
         return torch.cat(images)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from diffrender.app.evaluation import SCORES, VIEW_LABELS, Evaluation, learned_of_heldout
+from diffrender.app.evaluation import SCORES, START_SCORES, VIEW_LABELS, Evaluation, learned_of_heldout
 from diffrender.app.export_scene import glb_path, obj_path, ply_path
 from diffrender.app.parameter_changes import count_values
 from diffrender.app.run_outcome import RunOutcome
@@ -30,7 +30,7 @@ def opening_text(
         prefix = f"{object_name}: " if len(setup.scene.objects) > 1 else ""
         start.append(f"{prefix}{item.mesh.n_vertices:,} vertices, {item.mesh.n_faces:,} faces")
     kind = "heldout" if "heldout" in initial.scores else "fit"
-    scores = [(f"{VIEW_LABELS[kind]} {what}", unit, initial.scores[kind][key]) for what, unit, key in SCORES]
+    scores = [(f"{VIEW_LABELS[kind]} {what}", unit, initial.scores[kind][key]) for what, unit, key in START_SCORES]
     parameters = []
     for path, options in setup.config.optimize.parameters().items():
         value = get_value(setup.scene, setup.fit_views.cameras, path)

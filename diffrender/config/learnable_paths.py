@@ -15,11 +15,15 @@ PLAIN = {
     "background": "linear RGB behind the objects",
 }
 OF_CAMERAS = {
-    "cameras.pose": "where each camera is, near where it starts; distortion of lenses is known, not learned",
+    "cameras.pose": "where each camera is, near where it starts",
     "cameras.focal": "focal lengths in pixels: one factor of all cameras, or those of each",
     "cameras.center": "principal points in pixels: one shift of all cameras, or those of each",
+    "cameras.k1": "distortion by 1 + k1 r^2 + k2 r^4 that is left in undistorted images, r in focal lengths",
+    "cameras.k2": "see cameras.k1",
     "cameras.exposure": "the brightness of each picture, in stops",
     "cameras.white_balance": "factors of the RGB channels of each picture",
+    "cameras.vignetting": "light lost towards the corners: a, b, c of 1 + a r^2 + b r^4 + c r^6, r = 1 there",
+    "cameras.response": "how pictures depart from the sRGB curve; needs light that is known, or exposures that are",
 }
 
 

@@ -39,6 +39,7 @@ RATES: Mapping[str, float] = {
     "large_steps": 0.05,
     "zero_mean": 0.02,
     "balanced": 0.01,
+    "monotone": 0.02,
 }
 # In radians, radii, and shares of distances or focal lengths. Half of it left one of 26 poses 4 degrees off.
 CAMERA_RATE = 0.02

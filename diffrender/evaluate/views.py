@@ -1,16 +1,16 @@
-"""Scores of a scene against target views: PSNR and mask IoU."""
+"""Scores of a scene against target views: PSNR, mask IoU and SSIM."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
 from diffrender.errors import ShapeError
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.imaging.metrics import MOST_DB, mask_iou, psnr_db
+from diffrender.imaging.metrics import MOST_DB, has_ssim, mask_iou, psnr_db, ssim
 from diffrender.render.render import RenderViews
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
@@ -27,19 +27,23 @@ class ViewScores:
     psnr_db: of the whole image.
     psnr_masked_db: of the pixels where the target mask is above 0.5; NaN if there are none.
     mask_iou: of coverage and mask, both thresholded at 0.5; NaN if the target has no mask.
+    ssim: structural similarity of the whole image; NaN if no window of 11 x 11 pixels is known.
+    ssim_masked: of the windows about pixels where the target mask is above 0.5; NaN if there are none.
     """
 
     name: str
     psnr_db: float
     psnr_masked_db: float
     mask_iou: float
+    ssim: float
+    ssim_masked: float
 
 
 def evaluate_views(scene: Scene, views: Views, render_views: RenderViews) -> dict[str, float]:
     """Score `scene` against `views`, rendered with their cameras; each score is the mean over views.
 
-    Returns psnr_db, psnr_masked_db and mask_iou of `ViewScores`; the masked PSNR is over the views whose mask is not
-    empty. The last two are NaN if the targets have no masks. Raises ShapeError if there are no views.
+    Returns the numbers of `ViewScores` by name, each over the views that have it: those inside the mask are over the
+    views whose mask is not empty, and NaN if the targets have no masks. Raises ShapeError if there are no views.
     """
     return mean_scores(score_views(scene, views, render_views))
 
@@ -55,22 +59,29 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
         rgba = render_views(scene, part.cameras).rgba
         rendered, target = (srgb_from_linear(image).clamp(0, 1) for image in (rgba[..., :3], part.images))
         whole = psnr_db(rendered, target, part.weights).clamp_max(MOST_DB)
-        inside, overlap = torch.full_like(whole, math.nan), torch.full_like(whole, math.nan)
+        inside, overlap, similar, similar_inside = (torch.full_like(whole, math.nan) for _ in range(4))
+        is_large = has_ssim(part.cameras.height, part.cameras.width)
+        if is_large:
+            similar = ssim(rendered, target, part.weights)
         if part.masks is not None:
-            is_object = (part.masks > 0.5).to(rendered.dtype)
-            counted = is_object if part.weights is None else is_object * part.weights
+            is_object = part.masks > 0.5
+            counted = is_object.to(rendered.dtype)
+            counted = counted if part.weights is None else counted * part.weights
             inside = psnr_db(rendered, target, counted).clamp_max(MOST_DB)
             overlap = mask_iou(rgba[..., 3], part.masks, weight=part.weights)
-        columns = (column.tolist() for column in (whole, inside, overlap))
+            if is_large:
+                similar_inside = ssim(rendered, target, part.weights, is_object)
+        columns = (column.tolist() for column in (whole, inside, overlap, similar, similar_inside))
         scores += [ViewScores(*row) for row in zip(part.names, *columns, strict=True)]
     return scores
 
 
 def mean_scores(scores: Sequence[ViewScores]) -> dict[str, float]:
-    """Return the mean of each score over the views, by name; of those of the mask over the views that have it."""
-    means = {"psnr_db": sum(view.psnr_db for view in scores) / len(scores)}
-    for name in ("psnr_masked_db", "mask_iou"):
-        known = [value for value in (getattr(view, name) for view in scores) if not math.isnan(value)]
+    """Return the mean of each score over the views, by name; of all but the PSNR over the views that have it."""
+    means = {}
+    for name in (field.name for field in fields(ViewScores) if field.name != "name"):
+        values = [getattr(view, name) for view in scores]
+        known = values if name == "psnr_db" else [value for value in values if not math.isnan(value)]
         means[name] = sum(known) / len(known) if known else math.nan
     return means
 

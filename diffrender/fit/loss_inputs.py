@@ -81,8 +81,8 @@ class LossInputs:
     def _compared(self) -> dict[str, Any]:
         """Return the options of compare_colors that the views determine."""
         masks = None if self._added is None else self.masks()
-        gains, weights = self.views.cameras.gains(), self.views.weights
-        return {"clips": gains is not None, "added": self._added, "masks": masks, "weights": weights}
+        is_exposed, weights = self.views.cameras.is_exposed(), self.views.weights
+        return {"clips": is_exposed, "added": self._added, "masks": masks, "weights": weights}
 
     def aov_difference(self, name: str) -> Tensor:
         """Return rendered minus target AOV `name` [n, H, W, C], zero where the target is NaN or its weight 0.

@@ -10,7 +10,9 @@ from diffrender.errors import ShapeError
 MOST_DB = 99.0
 """What means over views count the infinite PSNR of identical images as; 8-bit images that differ have at most 96 dB."""
 
-_SSIM_WINDOW = 11
+SSIM_WINDOW = 11
+"""Pixels per side of the window that structural similarity is of."""
+
 _SSIM_SIGMA_PX = 1.5
 
 
@@ -32,19 +34,21 @@ def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     return -10 * torch.log10(mean_error)
 
 
-def ssim(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
+def ssim(a: Tensor, b: Tensor, weight: Tensor | None = None, region: Tensor | None = None) -> Tensor:
     """Return the structural similarity [...] of images [..., H, W, C] in 0..1: one number per image, 1 if identical.
 
     The mean over channels and over all positions of the 11 x 11 Gaussian window (sigma 1.5) inside the image.
     weight: [..., H, W] at least 0, how much of each pixel is known. Windows with a pixel of weight 0 are left out: part
         of a window has other statistics than the whole. NaN if none is left.
+    region: [..., H, W] bool; only windows about these pixels count, whole, so that what is around an object is seen by
+        the windows about its outline. None: all.
     Raises ShapeError for images smaller than the window.
     Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13.
     """
     _check_pair("ssim", a, b, 3, "[..., H, W, C]")
     height, width, channels = a.shape[-3:]
-    if min(height, width) < _SSIM_WINDOW:
-        raise ShapeError(f"ssim: images must be at least {_SSIM_WINDOW} pixels high and wide, got {height} x {width}")
+    if not has_ssim(height, width):
+        raise ShapeError(f"ssim: images must be at least {SSIM_WINDOW} pixels high and wide, got {height} x {width}")
     if weight is not None:
         _check_weight("ssim", weight, a[..., 0])
         a, b = (torch.where(weight[..., None] > 0, image, 0) for image in (a, b))
@@ -58,11 +62,22 @@ def ssim(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (var_x + var_y + c2)
     similarity = (luminance * structure).reshape(*a.shape[:-3], channels, -1)
-    if weight is None:
+    if weight is None and region is None:
         return similarity.mean((-1, -2))
-    unknown = (weight <= 0).to(a.dtype).reshape(-1, 1, height, width)
-    is_whole = torch.nn.functional.max_pool2d(unknown, _SSIM_WINDOW, 1).reshape(*a.shape[:-3], 1, -1) == 0
-    return (similarity * is_whole).sum((-1, -2)) / (channels * is_whole.sum((-1, -2)))
+    counts = torch.ones_like(similarity[..., :1, :], dtype=torch.bool)
+    if weight is not None:
+        unknown = (weight <= 0).to(a.dtype).reshape(-1, 1, height, width)
+        counts &= torch.nn.functional.max_pool2d(unknown, SSIM_WINDOW, 1).reshape(counts.shape) == 0
+    if region is not None:
+        _check_weight("ssim", region, a[..., 0], "region")
+        half = SSIM_WINDOW // 2
+        counts &= region[..., half : height - half, half : width - half].reshape(counts.shape)
+    return torch.where(counts, similarity, 0).sum((-1, -2)) / (channels * counts.sum((-1, -2)))
+
+
+def has_ssim(height: int, width: int) -> bool:
+    """Return whether images of this size have a structural similarity: its window fits into them."""
+    return min(height, width) >= SSIM_WINDOW
 
 
 def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5, weight: Tensor | None = None) -> Tensor:
@@ -85,16 +100,19 @@ def mask_iou(a: Tensor, b: Tensor, threshold: float | None = 0.5, weight: Tensor
 
 def _window_mean(images: Tensor) -> Tensor:
     """Return Gaussian-weighted means of images [M, 1, H, W] over every window inside them."""
-    offset = torch.arange(_SSIM_WINDOW, dtype=images.dtype, device=images.device) - _SSIM_WINDOW // 2
+    offset = torch.arange(SSIM_WINDOW, dtype=images.dtype, device="cpu") - SSIM_WINDOW // 2
     window = torch.exp(-0.5 * (offset / _SSIM_SIGMA_PX) ** 2)
-    window = window / window.sum()
-    down = torch.nn.functional.conv2d(images, window.reshape(1, 1, -1, 1))
-    return torch.nn.functional.conv2d(down, window.reshape(1, 1, 1, -1))
+    weights = (window / window.sum()).tolist()
+    # Shifted images, added up: on a CPU a seventh of the time of convolutions of one channel.
+    for axis in (-2, -1):
+        length = images.shape[axis] - SSIM_WINDOW + 1
+        images = sum(weight * images.narrow(axis, first, length) for first, weight in enumerate(weights))  # type: ignore[assignment]
+    return images
 
 
-def _check_weight(function: str, weight: Tensor, pixels: Tensor) -> None:
+def _check_weight(function: str, weight: Tensor, pixels: Tensor, name: str = "weight") -> None:
     if weight.shape != pixels.shape:
-        raise ShapeError(f"{function}: weight must have shape {list(pixels.shape)}, got {list(weight.shape)}")
+        raise ShapeError(f"{function}: {name} must have shape {list(pixels.shape)}, got {list(weight.shape)}")
 
 
 def _check_pair(function: str, a: Tensor, b: Tensor, min_dims: int, shape: str) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors, without_derivatives
 from diffrender.errors import ShapeError
+from diffrender.imaging.response import respond
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
@@ -143,13 +144,23 @@ def check_one_device(scene: Scene, cameras: Cameras) -> None:
 
 
 def apply_exposure(image: Tensor, cameras: Cameras, aovs: Sequence[str]) -> Tensor:
-    """Multiply the colours of `image` [N, H, W, C + 1] by each camera's exposure and white balance."""
-    gains = cameras.gains()
-    if gains is None or "color" not in aovs:
+    """Return `image` [N, H, W, C + 1] with the colours that each camera makes of light: gains, vignetting, response."""
+    gains, passed = cameras.gains(), cameras.vignetting_factors()
+    if "color" not in aovs:
         return image
-    factors = image.new_ones(len(image), image.shape[-1])
-    factors[:, channels_of(aovs, "color")] = gains
-    return image * factors[:, None, None]
+    color = channels_of(aovs, "color")
+    if gains is not None:
+        factors = image.new_ones(len(image), image.shape[-1])
+        factors[:, color] = gains
+        image = image * factors[:, None, None]
+    if passed is None and cameras.response is None:
+        return image
+    seen = image[..., color]
+    if passed is not None:
+        seen = seen * passed[..., None]
+    if cameras.response is not None:
+        seen = respond(seen, cameras.response)
+    return torch.cat([image[..., : color.start], seen, image[..., color.stop :]], -1)
 
 
 @without_derivatives()

@@ -16,6 +16,11 @@ from diffrender.scene.projection import Projection
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
 
+# How light becomes pictures, in this order.
+PHOTOMETRY = ("exposure", "white_balance", "vignetting", "response")
+# What vignetting leaves of the light at least: steps of a fit may lead beyond every lens.
+LEAST_LIGHT = 0.05
+
 
 @dataclass(frozen=True)
 class Cameras:
@@ -39,6 +44,10 @@ class Cameras:
         the cameras are not numbered.
     exposure: [N] stops: colours, including the background, are multiplied by 2^exposure; None for 0.
     white_balance: [N, 3] positive factors of the RGB channels, applied in addition; None for 1.
+    vignetting: [N, 3] coefficients a, b, c of the light that the lens passes, 1 + a r^2 + b r^4 + c r^6, where r is the
+        distance from the principal point in halves of the image's diagonal (D. B. Goldman, "Vignette and Exposure
+        Calibration and Compensation", 2010, eq. 2); applied in addition; None for 0.
+    response: [N, K - 1] how pictures depart from the sRGB curve, applied last (`imaging.response`); None: they do not.
 
     Raises ShapeError for a wrong shape, a value that is not finite, or one out of its range.
     """
@@ -53,6 +62,8 @@ class Cameras:
     number: Tensor | None = None
     exposure: Tensor | None = None
     white_balance: Tensor | None = None
+    vignetting: Tensor | None = None
+    response: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.cam_from_world)
@@ -69,6 +80,11 @@ class Cameras:
             check_finite("Cameras", "white_balance", self.white_balance)
             if not bool((self.white_balance > 0).all()):
                 raise ShapeError(f"Cameras: white_balance must be above 0, got {self.white_balance.min().item():g}")
+        for name, columns in (("vignetting", 3), ("response", "K - 1")):
+            value = getattr(self, name)
+            if value is not None:
+                check_shape("Cameras", name, value, (n_views, columns))
+                check_finite("Cameras", name, value)
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
@@ -161,13 +177,30 @@ class Cameras:
         gain = torch.exp2(self.exposure)[:, None]
         return gain.expand(-1, 3) if self.white_balance is None else gain * self.white_balance
 
+    def vignetting_factors(self) -> Tensor | None:
+        """Return the [N, H, W] shares of the light that reach each pixel, at least LEAST_LIGHT; None for 1."""
+        if self.vignetting is None:
+            return None
+        like = self.vignetting
+        rows, columns = (torch.arange(n, device=like.device).to(like) + 0.5 for n in (self.height, self.width))
+        x, y = columns - self.center_px[:, :1], rows - self.center_px[:, 1:]
+        unit = 4 / (self.height**2 + self.width**2)
+        squared = unit * (x.square()[:, None] + y.square()[..., None])
+        # Rows first: gradients are sums over pixels, which threads would split for a single view.
+        a, b, c = (part[:, None, None].expand(-1, self.height, 1) for part in like.unbind(1))
+        return (1 + squared * (a + squared * (b + squared * c))).clamp_min(LEAST_LIGHT)
+
+    def is_exposed(self) -> bool:
+        """Return whether images differ from the scene's own radiance by exposure, colour, vignetting or response."""
+        return any(getattr(self, name) is not None for name in PHOTOMETRY)
+
     def without_gains(self) -> Cameras:
-        """Return the same cameras without exposure and white balance: images in the scene's own radiance."""
-        return replace(self, exposure=None, white_balance=None)
+        """Return the same cameras without exposure and all after it: images in the scene's own radiance."""
+        return replace(self, **dict.fromkeys(PHOTOMETRY))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Cameras:
         """Return the same cameras with `change` applied to each tensor; each has one row per camera."""
-        names = ("cam_from_world", "focal_px", "center_px", "number", "exposure", "white_balance")
+        names = ("cam_from_world", "focal_px", "center_px", "number", *PHOTOMETRY)
         values = {name: getattr(self, name) for name in names}
         changed = {name: change(value) for name, value in values.items() if value is not None}
         return replace(self, projection=self.projection.map(change), **changed)

@@ -3,7 +3,8 @@
     objects.<name>.mesh.vertices        objects.<name>.pose     objects.<name>.material.<field>
     objects.<name>.scale                lights.<name>.<field>   background
     cameras.pose (cam_from_world)       cameras.focal (focal_px)    cameras.center (center_px)
-    cameras.exposure                    cameras.white_balance (if the cameras have them)
+    cameras.exposure, white_balance, vignetting, response (those that the cameras have)
+    cameras.<parameter of the projection>, such as cameras.k1
 
 In a scene with exactly one object, `objects.<name>.` may be omitted. The value of a Texture or EnvMap is its texels.
 """
@@ -24,9 +25,12 @@ from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.quantity_kinds import (
     CAMERA_POSES,
     CENTER,
+    DISTORTION,
     EXPOSURE,
+    RESPONSE,
     SCALE,
     VERTICES,
+    VIGNETTING,
     WHITE_BALANCE,
     Kind,
     kinds_of,
@@ -44,6 +48,8 @@ CAMERA_LEAVES = {
     "center": ("center_px", CENTER),
     "exposure": ("exposure", EXPOSURE),
     "white_balance": ("white_balance", WHITE_BALANCE),
+    "vignetting": ("vignetting", VIGNETTING),
+    "response": ("response", RESPONSE),
 }
 PARTS = ("mesh", "material")
 # Images; their value is their texels.
@@ -167,6 +173,8 @@ def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
         value = getattr(cameras, field)
         if value is not None:
             leaves[str(ParameterPath("cameras", "", "", name))] = _Leaf(True, (field,), value, kind)
+    for name, value in cameras.projection.parameters().items():
+        leaves[str(ParameterPath("cameras", "", "", name))] = _Leaf(True, ("projection", name), value, DISTORTION)
     return leaves
 
 

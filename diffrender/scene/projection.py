@@ -26,8 +26,8 @@ class Projection(ABC):
     """Base of all projections: a frozen dataclass whose fields, if any, are the lens's parameters.
 
     Each parameter is a tensor [N], one number per camera, named as in transforms.json (k1, p2, ...); 0 means that the
-    lens has no such effect, and is what files that omit a parameter get. Parameters cannot be learned yet, and glTF has
-    no cameras with other lenses than `Perspective` and `Orthographic`.
+    lens has no such effect, and is what files that omit a parameter get. It is learned as `cameras.<name>`. glTF has no
+    cameras with other lenses than `Perspective` and `Orthographic`.
 
     A projection need not be linear. The renderer projects the vertices and connects them by straight lines: if the
     lens bends lines, a face is drawn as the triangle of its projected corners (a chord of each edge), so such meshes
@@ -38,9 +38,11 @@ class Projection(ABC):
     The methods implemented here assume that all rays meet in the camera's centre; other projections override them.
 
     default_near: the `near` of cameras if it is omitted.
+    is_undone_on_reading: whether photographs that a capture says to be taken with this lens are undistorted.
     """
 
     default_near: ClassVar[float] = 1e-3
+    is_undone_on_reading: ClassVar[bool] = False
 
     @abstractmethod
     def to_image_plane(self, points_c: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -61,8 +61,11 @@ POSE = Kind("pose", "pose", is_bounded=False)
 CAMERA_POSES = Kind("pose", "camera_poses", is_bounded=False)
 SCALE = Kind("scale", "positive", 1, is_bounded=False)
 CENTER = Kind("center", "identity", is_bounded=False)
+DISTORTION = Kind("distortion", "identity", 1, is_bounded=False)
 EXPOSURE = Kind("exposure", "zero_mean", 1, is_bounded=False)
 WHITE_BALANCE = Kind("white_balance", "balanced", is_bounded=False)
+VIGNETTING = Kind("vignetting", "identity", is_bounded=False)
+RESPONSE = Kind("response", "monotone", is_bounded=False)
 
 
 def quantity(kind: Kind, default: Callable[[], Any] | None = None) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffrender.config.options.targets import SyntheticOptions
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
-from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE, with_gains
+from diffrender.evaluate.exposure import EXPOSURE, PHOTOMETRY_PATHS, WHITE_BALANCE, with_gains
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 
@@ -20,16 +20,17 @@ IRRATIONALS = (2**0.5, 3**0.5, 5**0.5, 7**0.5)
 
 
 def with_learned_gains(views: Views, config: FitConfig) -> Views:
-    """Return `views` whose cameras have the exposures and white balances that `config` learns.
+    """Return `views` whose cameras have what `config` learns of exposure, white balance, vignetting and response.
 
     config: with its background filled in. Raises ConfigError if they cannot be learned.
     """
-    paths = [path for path in (EXPOSURE, WHITE_BALANCE) if path in config.optimize.parameters()]
-    if not paths and views.cameras.gains() is None:
+    paths = [path for path in PHOTOMETRY_PATHS if path in config.optimize.parameters()]
+    if not paths and not views.cameras.is_exposed():
         return views
-    if paths and len(views) < 2:
+    per_view = [path for path in paths if path in (EXPOSURE, WHITE_BALANCE)]
+    if per_view and len(views) < 2:
         raise ConfigError(
-            f"optimize.{paths[0]}: needs at least 2 fitted views, got 1: only differences between views can be"
+            f"optimize.{per_view[0]}: needs at least 2 fitted views, got 1: only differences between views can be"
             " learned; remove it and optimise the light instead"
         )
     # The reader composited it, so it was not exposed by any camera; neither is a random background.

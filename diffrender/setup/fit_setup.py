@@ -33,6 +33,7 @@ from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
+from diffrender.setup.lens import with_learned_distortion, with_lens_of
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
 from diffrender.setup.objective import build_terms, fill_loss
 from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
@@ -94,6 +95,10 @@ class FitSetup:
         """Return the paths among exposure and white balance that are learned."""
         return [path for path in (EXPOSURE, WHITE_BALANCE) if path in self.model.latents]
 
+    def shared_of_lens(self) -> list[str]:
+        """Return the learned paths of the one lens that all views share."""
+        return [path for path, options in self.config.optimize.parameters().items() if options.shared]
+
     def render_step(self, scene: Scene, cameras: Cameras, step: int) -> RenderOutput:
         """Render `scene` with the edge model of a step of the fit, counted from 0."""
         return render(scene, cameras, self.edges.at(step), aovs=self.objective.aovs())
@@ -135,7 +140,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
-    fit_views = with_learned_gains(fit_views, config)
+    fit_views = with_learned_distortion(with_learned_gains(fit_views, config), config)
     config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
     start_db = start_psnr_db(scene, fit_views)
     factor = rate_factor(start_db)
@@ -166,7 +171,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
     objective.check(fit_views)
     param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
-    heldout = None if targets.heldout is None else targets.heldout.to(device)
+    heldout = None if targets.heldout is None else with_lens_of(targets.heldout.to(device), fit_views)
     return FitSetup(
         config=shift_positions(config, origin),
         device=device,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.objects import ObjectOptions
-from diffrender.config.options.parameters import GEOMETRY_OF_CAMERAS, LENS, ParameterOptions
+from diffrender.config.options.parameters import GEOMETRY_OF_CAMERAS, LENS, PULLED, ParameterOptions
 from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.scene_dependent_defaults import (
     BETAS,
@@ -37,7 +37,7 @@ from diffrender.fit.parametrizations.camera_poses import CameraPoses
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, is_image, most_levels
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.pose import Pose
-from diffrender.fit.parametrizations.shared import SharedFactor, SharedShift
+from diffrender.fit.parametrizations.shared import SharedFactor, SharedRows, SharedShift
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
@@ -150,9 +150,9 @@ def fill_parameters(
 
 def _fill_cameras(path: str, options: ParameterOptions, steps: int, is_late: bool) -> dict[str, Any]:
     """Return when a value starts, and the options of the geometry of cameras, filled in."""
-    if path not in GEOMETRY_OF_CAMERAS:
+    if path not in PULLED:
         return {"start": options.start or 0}
-    late = int(CAMERAS_START * steps) if is_late else 0
+    late = int(CAMERAS_START * steps) if is_late and path in GEOMETRY_OF_CAMERAS else 0
     return {
         "start": late if options.start is None else options.start,
         # Smaller steps later, for poses more exact than a step.
@@ -244,6 +244,9 @@ def build_method(
                 " the camera looks like one of the shape; remove it"
             )
         return CameraPoses(pivot=region.center, length_unit=region.radius, keeps_frame=keeps_frame)
+    if options.shared and path not in ("cameras.focal", "cameras.center"):
+        inner = PARAMETRIZATIONS[kind_of(scene, cameras, path).parametrization]()
+        return SharedRows(inner, len(cameras))
     if options.shared:
         return SharedShift(unit=cameras.focal_px) if path == "cameras.center" else SharedFactor()
     inner = _build_inner_method(options, region.radius)

@@ -9,10 +9,14 @@ import torch
 
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
+from diffrender.imaging.response import straight_response
 from diffrender.scene.move_scene import move_cameras, move_scene
+from diffrender.scene.projections.perspective import Perspective
+from diffrender.scene.projections.radial import Radial
 from diffrender.scene.quantity_kinds import map_tensors
 from diffrender.scene.target_views import Views
 from diffrender.setup.best_defaults import DECAYING, Chosen
+from diffrender.setup.lens import undistorted
 from diffrender.setup.saved_scene import SCENE_FILE, SavedScene, load_scene
 from diffrender.setup.scene import BuiltScene
 from diffrender.setup.targets import Targets
@@ -63,6 +67,8 @@ def with_cameras_of(views: Views, saved: SavedScene) -> Views:
     if not here:
         return views
     there = saved.cameras.select([saved.names.index(views.names[index]) for index in here])
+    if isinstance(there.projection, Radial) and isinstance(views.cameras.projection, Perspective):
+        views = replace(views, cameras=replace(views.cameras, projection=undistorted(len(views), views)))
     if type(there.projection) is not type(views.cameras.projection):
         raise ConfigError("from: the run's cameras have another projection than those of the targets")
     size, former = (views.cameras.height, views.cameras.width), (there.height, there.width)
@@ -72,13 +78,20 @@ def with_cameras_of(views: Views, saved: SavedScene) -> Views:
         own = views.cameras.select(here)
         there = replace(there, focal_px=own.focal_px, center_px=own.center_px, height=size[0], width=size[1])
     there = there.resized(*size)
+    own = views.cameras.projection
+    placed = {
+        name: _placed(value, here, there.projection.parameters()[name]) for name, value in own.parameters().items()
+    }
     cameras = replace(
         views.cameras,
+        projection=replace(own, **placed),  # type: ignore[type-var]
         cam_from_world=_placed(views.cameras.cam_from_world, here, there.cam_from_world),
         focal_px=_placed(views.cameras.focal_px, here, there.focal_px),
         center_px=_placed(views.cameras.center_px, here, there.center_px),
         exposure=_gains(views.cameras.exposure, len(views), here, there.exposure, torch.zeros(())),
         white_balance=_gains(views.cameras.white_balance, len(views), here, there.white_balance, torch.ones(3)),
+        vignetting=_gains(views.cameras.vignetting, len(views), here, there.vignetting, torch.zeros(3)),
+        response=_gains(views.cameras.response, len(views), here, there.response, straight_response()),
     )
     return replace(views, cameras=cameras)
 

@@ -10,7 +10,7 @@ import torch
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, invert_rigid
-from diffrender.scene.cameras import Cameras
+from diffrender.scene.cameras import PHOTOMETRY, Cameras
 from diffrender.scene.projections import projection_name
 from diffrender.writers.run.metrics import write_json
 
@@ -29,7 +29,8 @@ def write_transforms(
     boxes: (top, left, height, width) of each photograph in the image of its camera, in pixels: sizes and principal
         points are written for the photographs alone. None: they are the images.
 
-    A frame has `exposure` (stops) and `white_balance` (gains of R, G, B) if the cameras have them.
+    A frame has `exposure` (stops), `white_balance` (gains of R, G, B), `vignetting` (of r^2, r^4, r^6 in halves of the
+    photograph's diagonal) and `response` (imaging.response), those of them that the cameras have.
     `camera_model` is the name in scene.projections.PROJECTIONS; the parameters of a lens are in the frames.
     Focal lengths of "ORTHOGRAPHIC" cameras are in pixels per world unit.
 
@@ -61,16 +62,20 @@ def transforms_of(
             **others,
         }
         for name, matrix, focal, center, (top, left, height, width), others in zip(
-            names, matrices, focal_px, center_px, boxes, _lens_and_gains(cameras), strict=True
+            names, matrices, focal_px, center_px, boxes, _lens_and_photometry(cameras, boxes), strict=True
         )
     ]
     return {"camera_model": projection_name(cameras.projection), "frames": frames}
 
 
-def _lens_and_gains(cameras: Cameras) -> list[dict[str, object]]:
-    """Return what else there is to say of each picture: the parameters of its lens, and its exposure."""
+def _lens_and_photometry(cameras: Cameras, boxes: Sequence[Sequence[int]]) -> list[dict[str, object]]:
+    """Return what else there is to say of each picture: the parameters of its lens, and how light became it."""
     rows: list[dict[str, object]] = [{} for _ in range(len(cameras))]
-    columns = {**cameras.projection.parameters(), "exposure": cameras.exposure, "white_balance": cameras.white_balance}
+    columns = {**cameras.projection.parameters(), **{name: getattr(cameras, name) for name in PHOTOMETRY}}
+    if cameras.vignetting is not None:
+        sizes = torch.tensor([box[2:] for box in boxes], dtype=torch.float64)
+        squared = sizes.square().sum(1, keepdim=True) / (cameras.height**2 + cameras.width**2)
+        columns["vignetting"] = cameras.vignetting.detach().cpu() * torch.cat([squared, squared**2, squared**3], 1)
     for name, values in columns.items():
         if values is not None:
             rows = [row | {name: value} for row, value in zip(rows, values.detach().tolist(), strict=True)]

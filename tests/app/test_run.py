@@ -84,6 +84,8 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     for scores in (metrics["heldout"], metrics["fit"], metrics["initial"]["heldout"], metrics["initial"]["fit"]):
         assert 0 < scores["psnr_masked_db"] < scores["psnr_db"] < 60
         assert 0 < scores["mask_iou"] <= 1
+        assert 0 < scores["ssim"] < 1 and 0 < scores["ssim_masked"] < 1
+    assert metrics["views"]["heldout"][0].keys() >= metrics["heldout"].keys()
     assert metrics["wall_s"] > 0
     assert metrics["steps_per_s"] > 0
     assert metrics["steps"] == 4

@@ -182,6 +182,23 @@ MISTAKES = (
         ),
         is_slow=True,
     ),
+    Mistake(
+        "vignetting in place of colours",
+        "doubtful",
+        "odd_vignetting",
+        ("optimize={steps: 60, cameras.vignetting: {lr: 0.2}, mesh.vertices: {}, material.base_color: off}", GRAY),
+        is_slow=True,
+    ),
+    Mistake(
+        "a response in place of colours",
+        "doubtful",
+        "odd_response",
+        (
+            "optimize={steps: 60, cameras.response: {lr: 0.1, pull: 0}, mesh.vertices: {}, material.base_color: off}",
+            "material.base_color=[0.02, 0.02, 0.02]",
+        ),
+        is_slow=True,
+    ),
     # Learning.
     Mistake("vertices too fast", "failed", "learning_rate_too_high", ("optimize.mesh.vertices.lr=2",)),
     Mistake("vertices that overflow", "failed", "diverged", ("optimize.mesh.vertices.lr=1e38",)),
@@ -329,6 +346,13 @@ GOOD = (
     Mistake("soft edges", "good", "", ("render.edges={type: soft, sigma: 1, samples: 2}",), is_slow=True),
     Mistake("a light that is learned", "good", "", ("optimize.lights.key.direction={}",), is_slow=True),
     Mistake("exposures that are learned", "good", "", ("optimize.cameras.exposure={}",), vary_exposure, is_slow=True),
+    Mistake(
+        "a lens whose light is learned",
+        "good",
+        "",
+        ("optimize.cameras.vignetting={}", "optimize.cameras.response={}"),
+        is_slow=True,
+    ),
     Mistake("cameras that are learned", "good", "", ("optimize.cameras.pose={}",), is_slow=True),
     Mistake("a mesh of the user's", "good", "", ball=0.75),
     Mistake("all views are fitted", "good", "", ("targets.test_every=null",), is_slow=True),

@@ -35,7 +35,7 @@ from diffrender.config.options.schedules import AnySchedule
 from diffrender.config.schema import DisplayOptions, OptimizeOptions, ResolutionOptions
 from diffrender.config.schema_words import model_of
 from diffrender.config.untyped_config import learned_options, optimizable_paths
-from diffrender.evaluate.exposure import with_gains
+from diffrender.evaluate.exposure import PHOTOMETRY_PATHS, with_gains
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.loop import FitSettings
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
@@ -61,6 +61,7 @@ from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import CAMERA_LEAVES, canonical_path, learnable_paths
+from diffrender.scene.projections.radial import Radial
 from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
@@ -173,7 +174,9 @@ def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str],
         {name: light() for name, light in LIGHTS.items()},
     )
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]))
-    cameras = with_gains(cameras, ("cameras.exposure", "cameras.white_balance"))
+    cameras = with_gains(
+        dataclasses.replace(cameras, projection=Radial(torch.zeros(1), torch.zeros(1))), PHOTOMETRY_PATHS
+    )
     objects: dict[str, Any] = {"objects": [{"name": name, "material": kind} for name in names]}
     data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": kind})
     paths = optimizable_paths(data)

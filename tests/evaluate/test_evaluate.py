@@ -35,9 +35,9 @@ def gray_views(masks):
 
 
 def test_equal_images_have_the_largest_finite_psnr():
-    scene, cameras = blob_scene(), blob_cameras(5)
+    scene, cameras = blob_scene(), blob_cameras(5, 24, 24)
     scores = evaluate_views(scene, blob_views(scene, cameras), render_blob)
-    assert scores == {"psnr_db": 99.0, "psnr_masked_db": 99.0, "mask_iou": 1.0}
+    assert scores == {"psnr_db": 99.0, "psnr_masked_db": 99.0, "mask_iou": 1.0, "ssim": 1.0, "ssim_masked": 1.0}
 
 
 def test_psnr_is_that_of_srgb_values_and_the_masked_one_looks_inside_only():
@@ -79,6 +79,22 @@ def test_without_masks_the_mask_scores_are_no_numbers():
     assert math.isfinite(scores["psnr_db"])
 
 
+def test_similarity_is_that_of_srgb_values_and_the_masked_one_is_of_windows_about_the_object():
+    views = blob_views(blob_scene(), blob_cameras(5, 40, 24))
+    views = replace(views, images=torch.full_like(views.images, 0.2), masks=torch.zeros(5, 40, 24))
+    views.masks[:, :15] = 1  # the upper half, in which all differs by .1, without windows that see the lower one
+    scores = evaluate_views(blob_scene(), views, shifted(0.1))
+    a, b = encoded(0.2), encoded(0.2) + 0.1
+    expected = (2 * a * b + 1e-4) / (a * a + b * b + 1e-4)
+    assert scores["ssim_masked"] == pytest.approx(expected, abs=1e-4)
+    assert scores["ssim"] < scores["ssim_masked"] - 0.05  # windows on the edge in the middle, which the target lacks
+
+
+def test_images_smaller_than_the_window_have_no_similarity():
+    scores = evaluate_views(blob_scene(), gray_views(torch.ones(5, 8, 6)), shifted(0.1))
+    assert math.isnan(scores["ssim"]) and math.isnan(scores["ssim_masked"])
+
+
 def test_a_part_of_the_views_is_the_mean_of_their_scores():
     scene, cameras = blob_scene(), blob_cameras(5)
     views = blob_views(scene, cameras)
@@ -86,7 +102,7 @@ def test_a_part_of_the_views_is_the_mean_of_their_scores():
     single = [evaluate_views(moved, views.select([i]), render_blob) for i in range(5)]
     together = evaluate_views(moved, views, render_blob)
     for name, score in together.items():
-        assert score == pytest.approx(sum(one[name] for one in single) / 5)
+        assert score == pytest.approx(sum(one[name] for one in single) / 5, nan_ok=True)
 
 
 def test_each_view_has_its_own_scores():
@@ -101,7 +117,8 @@ def test_each_view_has_its_own_scores():
 
 
 def test_the_worst_view_is_first_and_a_mean_does_not_hide_nan():
-    scores = [ViewScores(name, psnr_db, 1.0, 1.0) for name, psnr_db in (("a", 30.0), ("b", math.nan), ("c", 20.0))]
+    psnr_db = {"a": 30.0, "b": math.nan, "c": 20.0}
+    scores = [ViewScores(name, value, 1.0, 1.0, 1.0, 1.0) for name, value in psnr_db.items()]
     assert [view.name for view in sort_worst_first(scores)] == ["b", "c", "a"]
     assert math.isnan(mean_scores(scores)["psnr_db"])
 

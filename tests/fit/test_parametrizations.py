@@ -43,6 +43,11 @@ def are_poses(value):
 
 
 # Name -> values inside the domain, and a predicate for tensors in the domain.
+def increases(curves):
+    ends = torch.nn.functional.pad(curves, (1, 0)), torch.nn.functional.pad(curves, (0, 1), value=1.0)
+    return ends[1] > ends[0]
+
+
 DOMAINS = {
     "identity": (lambda g: torch.randn(40, 3, generator=g, dtype=torch.float64) * 100, torch.isfinite),
     "positive": (lambda g: torch.randn(40, generator=g, dtype=torch.float64).mul(5).exp(), lambda v: v > 0),
@@ -60,6 +65,10 @@ DOMAINS = {
         lambda v: v.mean().abs() < 1e-5 * (1 + v.abs().max()),
     ),
     "balanced": (random_balances, is_balanced),
+    "monotone": (
+        lambda g: torch.rand(4, 8, generator=g, dtype=torch.float64).add(0.1).cumsum(1)[:, :-1] / 10,
+        increases,
+    ),
     "pose": (random_poses, are_poses),
     "camera_poses": (random_poses, are_poses),
 }
@@ -71,6 +80,7 @@ OUTSIDE = {
     "large_steps": [torch.zeros(41, 3), torch.full((42, 3), float("nan")), torch.zeros(42, 2)],
     "zero_mean": [torch.zeros(4, 3), torch.tensor([0.0, float("nan")]), torch.tensor(1.0)],
     "balanced": [torch.ones(3), torch.tensor([[1.0, 0.0, 1.0]]), torch.full((2, 3), float("inf"))],
+    "monotone": [torch.tensor(0.5), torch.tensor([0.5, 0.5]), torch.tensor([0.2, 1.0]), torch.tensor([float("nan")])],
     "pose": [
         2 * torch.eye(4),
         torch.diag(torch.tensor([1.0, 1.0, -1.0, 1.0])),

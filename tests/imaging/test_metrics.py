@@ -61,6 +61,22 @@ def test_ssim_matches_a_direct_evaluation_of_the_formula():
     torch.testing.assert_close(ssim(a, b), torch.stack(values).mean())
 
 
+def test_ssim_of_a_region_is_the_mean_of_the_windows_about_its_pixels():
+    a, b = random_image(2, 24, 20, 3), random_image(2, 24, 20, 3, seed=1)
+    region = torch.zeros(2, 24, 20, dtype=torch.bool)
+    region[0, 9:13, 8:12] = True
+    region[:, 0] = True  # no window is about a pixel at the border
+    whole_windows = ssim(a[:, 4:18, 3:17], b[:, 4:18, 3:17])  # those about rows 9 to 12, columns 8 to 11
+    found = ssim(a, b, region=region)
+    torch.testing.assert_close(found[0], whole_windows[0])
+    assert found[1].isnan()
+    left = torch.zeros(2, 24, 20)
+    left[:, :, :15] = 1  # of these, windows about columns 8 and 9 are known
+    torch.testing.assert_close(ssim(a, b, left, region)[0], ssim(a[0, 4:18, 3:15], b[0, 4:18, 3:15]))
+    with pytest.raises(ShapeError, match="region must have shape"):
+        ssim(a, b, region=region[0])
+
+
 def test_mask_iou_by_hand_thresholded_and_soft():
     a = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
     b = torch.tensor([[[0.0, 0.8, 0.6, 0.2]]])

@@ -6,14 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.lenses import KINDS, lens
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.readers.captures.transforms_json import read_transforms
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projections import PROJECTIONS
+from diffrender.scene.projections.perspective import Perspective
+from diffrender.scene.projections.radial import Radial
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images.png import write_png
+
+CURVE = [0.1, 0.2, 0.35, 0.5, 0.6, 0.75, 0.9]
 
 
 def some_cameras() -> Cameras:
@@ -65,6 +70,24 @@ def test_our_reader_gives_the_cameras_back(tmp_path):
     assert read.exposure is None and read.white_balance is None
 
 
+def test_vignetting_and_response_come_back_in_the_unit_of_each_photograph(tmp_path):
+    """Photographs of two sizes on one canvas: the corners of each are 1 in the file, those of the canvas in cameras."""
+    sizes = [(24, 32), (12, 16)]
+    frames = []
+    for index, (height, width) in enumerate(sizes):
+        Image.new("RGB", (width, height)).save(tmp_path / f"{index}.png")
+        own = {"fl_x": 30, "w": width, "h": height, "vignetting": [-0.3, 0.1, -0.05], "response": CURVE}
+        frames.append({"file_path": f"{index}.png", "transform_matrix": torch.eye(4).tolist(), **own})
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
+    views = read_transforms(tmp_path)
+    torch.testing.assert_close(views.cameras.vignetting[0], torch.tensor([-0.3, 0.1, -0.05]))
+    torch.testing.assert_close(views.cameras.vignetting[1], torch.tensor([-1.2, 1.6, -3.2]))
+    write_transforms(tmp_path / "again.json", views.cameras, views.names, views.photo_boxes())
+    again = json.loads((tmp_path / "again.json").read_text())["frames"]
+    for frame in again:
+        assert frame["vignetting"] == pytest.approx([-0.3, 0.1, -0.05]) and frame["response"] == pytest.approx(CURVE)
+
+
 def test_exposures_and_white_balances_come_back(tmp_path):
     taken = replace(
         some_cameras(),
@@ -91,7 +114,7 @@ def test_exposures_and_white_balances_come_back(tmp_path):
         read_transforms(tmp_path)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if not kind.is_undone_on_reading])
 def test_projections_and_their_parameters_come_back(tmp_path, monkeypatch, name):
     monkeypatch.setitem(PROJECTIONS, name, KINDS[name])
     projection = lens(KINDS[name], 3, torch.float32)
@@ -104,6 +127,31 @@ def test_projections_and_their_parameters_come_back(tmp_path, monkeypatch, name)
     assert type(read.projection) is KINDS[name] and read.near == cameras.near
     for parameter, values in projection.parameters().items():
         torch.testing.assert_close(read.projection.parameters()[parameter], values)
+
+
+def test_a_learned_distortion_is_written_in_words_that_undistort_the_photographs(tmp_path):
+    """A point that the lens sees at a pixel is where the undistorted photograph has it."""
+    distorted = Radial(torch.full((3,), 0.15), torch.full((3,), -0.05))
+    cameras = replace(some_cameras(), projection=distorted)
+    point = cameras.rays(torch.tensor([[[72.5, 10.5]]]).expand(3, 1, 2))
+    point = point[0][0, 0] + 3 * point[1][0, 0]
+    picture = torch.zeros(60, 80, 3)
+    picture[10, 72] = 1
+    for stem in ("a", "b", "c"):
+        write_png(tmp_path / f"{stem}.png", picture)
+    write_transforms(tmp_path / "transforms.json", cameras, ["a.png", "b.png", "c.png"])
+    assert json.loads((tmp_path / "transforms.json").read_text())["camera_model"] == "OPENCV"
+    read = read_transforms(tmp_path)
+    assert type(read.cameras.projection) is Perspective
+    image = read.images[0].mean(-1)
+    seen = (image[..., None] * pixel_centers(60, 80)).sum((0, 1)) / image.sum()
+    torch.testing.assert_close(seen, read.cameras.world_to_pixels(point[None])[0, 0, :2], atol=0.1, rtol=0)
+    assert float((seen - torch.tensor([72.5, 10.5])).norm()) > 0.8
+
+
+def pixel_centers(height, width):
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return torch.stack([x, y], -1)
 
 
 def test_names_must_match(tmp_path):

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from diffrender.app.verdict.evidence import Course
 from diffrender.app.verdict.reason import Reason
-from diffrender.evaluate.exposure import EXPOSURE, WHITE_BALANCE
+from diffrender.evaluate.exposure import EXPOSURE, RESPONSE, VIGNETTING, WHITE_BALANCE
 from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.imaging.color import srgb_from_linear
+from diffrender.imaging.response import undo_response
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.parameter_paths import ParameterPath, get_value
 from diffrender.scene.quantity_kinds import (
@@ -34,6 +35,8 @@ BOUND, MOST_WHITE, MOST_AT_BOUND = 0.01, 0.3, 0.95
 FADED, BLOWN = 1e-3, 1e3
 # Stops beyond the spread of the pictures' own brightness; ratio of channels.
 EXTRA_STOPS, CAST = 1.0, 3.0
+# Of lenses, which lose half of the light in their corners or more, and gain none; ratio of slopes to those of sRGB.
+LEAST_PASSED, MOST_PASSED, STEEPEST = 0.15, 1.15, 4.0
 
 
 def find_still_values(course: Course) -> Reason | None:
@@ -72,8 +75,9 @@ def find_runaway_exposures(course: Course) -> Reason | None:
     gains = course.case.setup.learned_gains()
     if EXPOSURE in gains:
         stops = get_value(course.result.scene, course.result.cameras, EXPOSURE)
-        views = course.case.views
-        own = mean_per_view(views.images, views.weights).clamp_min(1e-6).log2()
+        views, response = course.case.views, course.result.cameras.response
+        light = views.images if response is None else undo_response(views.images, response.to(views.images.device))
+        own = mean_per_view(light, views.weights).clamp_min(1e-6).log2()
         spread, expected = (float(each.max() - each.min()) for each in (stops.detach().cpu(), own))
         if spread > expected + EXTRA_STOPS:
             return Reason(
@@ -90,6 +94,35 @@ def find_runaway_exposures(course: Course) -> Reason | None:
                 "exposures_ate_light",
                 f"White balances differ by a factor of {ratio:.1f} between channels: they explain what light should",
                 "Remove cameras.white_balance from optimize, or lower its lr and let lights move first (start)",
+            )
+    return None
+
+
+def find_odd_lenses(course: Course) -> Reason | None:
+    """Vignetting or a response beyond those of cameras, which explain what light or materials should."""
+    learned, cameras = course.case.setup.model.latents, course.result.cameras
+    passed = cameras.vignetting_factors()
+    if VIGNETTING in learned and passed is not None:
+        weights = course.case.views.weights
+        seen = passed.detach().cpu() if weights is None else passed.detach().cpu()[weights.cpu() > 0]
+        low, high = float(seen.min()), float(seen.max())
+        if low < LEAST_PASSED or high > MOST_PASSED:
+            return Reason(
+                "odd_vignetting",
+                f"The vignetting of the lens passes {low:.2f} to {high:.2f} of the light: it explains what light and"
+                " material should, or what is in no mask",
+                "Remove cameras.vignetting from optimize, or raise its pull",
+            )
+    if RESPONSE in learned and cameras.response is not None:
+        ends = torch.nn.functional.pad(cameras.response.detach().cpu(), (1, 0))
+        slopes = torch.nn.functional.pad(ends, (0, 1), value=1.0).diff(dim=1) * ends.shape[1]
+        low, high = float(slopes.min()), float(slopes.max())
+        if low < 1 / STEEPEST or high > STEEPEST:
+            return Reason(
+                "odd_response",
+                f"The response has slopes of {low:.2g} to {high:.2g} of the sRGB curve's: it explains what light and"
+                " material should",
+                "Remove cameras.response from optimize, or raise its pull; it needs light or exposures that are known",
             )
     return None
 
@@ -139,4 +172,5 @@ VALUE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
     find_still_values,
     find_values_at_bounds,
     find_runaway_exposures,
+    find_odd_lenses,
 )

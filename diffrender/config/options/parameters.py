@@ -22,6 +22,7 @@ Method: TypeAlias = Literal[
     "large_steps",
     "zero_mean",
     "balanced",
+    "monotone",
 ]
 """The parametrisations."""
 
@@ -35,10 +36,14 @@ MADE_FOR = {
     "zero_mean": "cameras.exposure",
     "balanced": "cameras.white_balance",
     "camera_poses": "cameras.pose",
+    "monotone": "cameras.response",
 }
 # What cameras are and see with, which is pulled to its start; the latter can be one lens of all.
-GEOMETRY_OF_CAMERAS = ("cameras.pose", "cameras.focal", "cameras.center")
-LENS = GEOMETRY_OF_CAMERAS[1:]
+GEOMETRY_OF_CAMERAS = ("cameras.pose", "cameras.focal", "cameras.center", "cameras.k1", "cameras.k2")
+# What the light does on its way through the lens into the file.
+PHOTOMETRY_OF_LENS = ("cameras.vignetting", "cameras.response")
+LENS = (*GEOMETRY_OF_CAMERAS[1:], *PHOTOMETRY_OF_LENS)
+PULLED = (*GEOMETRY_OF_CAMERAS, *PHOTOMETRY_OF_LENS)
 
 Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Steps: TypeAlias = Annotated[list[PositiveInt], Form("[200, 400]")]
@@ -110,27 +115,27 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
         None,
         "the learning rate; if omitted, by its method:"
         f" {', '.join(f'{method} {rate:g}' for method, rate in defaults.RATES.items())} (in radii, for lengths);"
-        f" {defaults.CAMERA_RATE:g} for cameras.pose, focal and center; for remeshed vertices"
+        f" {defaults.CAMERA_RATE:g} for cameras.pose, focal, center, k1 and k2; for remeshed vertices"
         f" {defaults.RATE_IN_EDGES:g} edge"
         f" lengths, or {defaults.RATE_OF_REMESHED_LARGE_STEPS:g} radii with large_steps",
     )
     start: int | None = option(
         None,
-        "step at which optimisation of this value starts; if omitted: the first, or, of cameras.pose, focal and center"
-        f" where anything else is learned, after {defaults.CAMERAS_START:g} of the steps, shape first, then cameras,"
-        " unless the mesh starts from a visual hull",
+        "step at which optimisation of this value starts; if omitted: the first, or, of cameras.pose, focal, center,"
+        f" k1 and k2 where anything else is learned, after {defaults.CAMERAS_START:g} of the steps, shape first, then"
+        " cameras, unless the mesh starts from a visual hull",
         ge=0,
     )
     stop: PositiveInt | None = option(None, "step at which optimisation of this value stops")
     pull: Weight | None = option(
         None,
-        "cameras.pose, focal and center only: how strongly each step pulls them back to their start, against what"
+        "cameras.pose and the lens only: how strongly each step pulls them back to their start, against what"
         f" images do not determine; if omitted: {defaults.CAMERA_PULL:g}",
     )
     shared: bool | None = option(
         None,
-        "cameras.focal and center only: whether all views were taken with one lens, so that one factor or shift is"
-        " learned; if omitted: true",
+        "cameras.focal, center, k1, k2, vignetting and response only: whether all views were taken with one lens, so"
+        " that one factor, shift or row of numbers is learned; if omitted: true",
     )
     schedule: AnySchedule = option(ConstantOptions(), "how the learning rate changes")
     method: Method | None = option(
@@ -201,7 +206,7 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
 
     def _options_of_cameras(self, path: str) -> Iterator[Finding]:
         """Yield options of the geometry of cameras that are given for another value."""
-        for key, value, paths in (("pull", self.pull, GEOMETRY_OF_CAMERAS), ("shared", self.shared, LENS)):
+        for key, value, paths in (("pull", self.pull, PULLED), ("shared", self.shared, LENS)):
             if value is not None and path not in paths:
                 yield Finding((key,), f"`{key}` is for {' and '.join(paths)}, not for `{path}`", ("remove it",))
         if self.method is not None and path in LENS and self.shared is not False:

@@ -6,6 +6,7 @@ from diffrender.fit.parametrizations.direction import Direction
 from diffrender.fit.parametrizations.identity import Identity
 from diffrender.fit.parametrizations.large_steps import LargeSteps
 from diffrender.fit.parametrizations.mean_free_gains import Balanced
+from diffrender.fit.parametrizations.monotone import Monotone
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.parametrizations.positive import Positive
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
@@ -21,4 +22,5 @@ PARAMETRIZATIONS: dict[str, type[Parametrization]] = {
     "large_steps": LargeSteps,
     "zero_mean": ZeroMean,
     "balanced": Balanced,
+    "monotone": Monotone,
 }

@@ -62,6 +62,31 @@ class SharedShift(Parametrization):
         return value.new_zeros(value.shape[-1])
 
 
+@dataclass(frozen=True)
+class SharedRows(Parametrization):
+    """One row of `inner` for all cameras: values [N, ...] of the lens that all photographs were taken with.
+
+    n_rows: N.
+    """
+
+    inner: Parametrization
+    n_rows: int
+
+    def value_of(self, latent: Tensor) -> Tensor:
+        """Return the row of the latent, once per camera."""
+        row = self.inner.value_of(latent)
+        return row.expand(self.n_rows, *row.shape)
+
+    def latent_of(self, value: Tensor) -> Tensor:
+        """Return the latent of the row. Raises ShapeError if rows differ."""
+        check_finite("shared", "value", value)
+        if len(value) != self.n_rows or not torch.equal(value, value[:1].expand_as(value)):
+            raise ShapeError(
+                f"shared: must be the same for all {self.n_rows} cameras at first; set `shared: false` for one each"
+            )
+        return self.inner.latent_of(value[0])
+
+
 def _check_start(value: Tensor | None, start: Tensor | None) -> None:
     if start is not None and value is not None and not torch.equal(value, start):
         raise ShapeError("shared: the value must be the start, of which it is a change")

@@ -22,6 +22,7 @@ from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.ignored import describe_ignored, read_weights
 from diffrender.readers.captures.lens_distortion import LensDistortion
 from diffrender.readers.captures.memory_need import check_memory
+from diffrender.readers.captures.photometry import Photometry, photometry_of_cameras
 from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.problems import load_or_note, problems_error
 from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
@@ -89,7 +90,7 @@ class PosedImage:
     mask_white: the value, of 255, of the object in the mask file.
     aov_paths: the files of its "normal" and "depth", if there are any. depth_unit: of the depths, in world units.
     turn: what to do with an image that its camera marks to be turned, as in readers.images.image.
-    exposure, white_balance: in stops, and [3] gains, as in scene.cameras; None if the capture omits them.
+    photometry: how light became the image.
     """
 
     name: str
@@ -105,8 +106,7 @@ class PosedImage:
     aov_paths: Mapping[str, Path] = field(default_factory=dict)
     depth_unit: float = 1.0
     turn: bool | None = None
-    exposure: float | None = None
-    white_balance: tuple[float, ...] | None = None
+    photometry: Photometry = field(default_factory=Photometry)
 
 
 @dataclass(frozen=True)
@@ -354,11 +354,6 @@ def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: 
     full_sizes = [image.size for _, image in good]
     sizes = boxes[:, [3, 2]].tolist()
     ratio = torch.tensor([[w / full_w, h / full_h] for (w, h), (full_w, full_h) in zip(sizes, full_sizes, strict=True)])
-    exposure = white_balance = None
-    if any(frame.exposure is not None for frame in frames):
-        exposure = torch.tensor([frame.exposure or 0.0 for frame in frames])
-    if any(frame.white_balance is not None for frame in frames):
-        white_balance = torch.tensor([frame.white_balance or (1.0, 1.0, 1.0) for frame in frames])
     return Cameras(
         torch.stack([frame.cam_from_world for frame in frames]).float(),
         resolved[:, :2] * ratio,
@@ -367,6 +362,5 @@ def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: 
         width,
         projection=projection,
         near=projection.default_near,
-        exposure=exposure,
-        white_balance=white_balance,
+        **photometry_of_cameras([frame.photometry for frame in frames], boxes, height, width),
     )

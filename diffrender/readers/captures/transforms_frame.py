@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, invert_rigid
-from diffrender.readers.captures.json_values import is_number, matrix_of, number_of, shorten
+from diffrender.readers.captures.json_values import matrix_of, number_of, shorten
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS, is_depth_picture
+from diffrender.readers.captures.photometry import photometry_of
 from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 from diffrender.readers.captures.posed_images import PosedImage
 from diffrender.readers.captures.poses import rigid_pose
@@ -22,7 +22,6 @@ from diffrender.readers.captures.transforms_lens import intrinsics_of, size_of
 
 NERFSTUDIO_DEPTH = "depth_file_path"  # depth in thousandths of the world's unit
 NGP_DEPTH_UNIT = "integer_depth_scale"  # of pictures of depth, in the world's unit
-LARGEST_EXPOSURE_STOPS = 20  # either way, as in scene files; beyond, a file means something else by the word
 
 
 def posed_image(
@@ -63,7 +62,7 @@ def posed_image(
                 depth_unit = unit_of_pictures or 1.0
         elif aov_path is not None:
             own.append(f"{key} must be a path, got {shorten(aov_path)}")
-    exposure, white_balance = _exposure(frame, own), _white_balance(frame, own)
+    photometry = photometry_of(frame, own)
     if own or cam_from_world is None:
         problems.extend(f"{place}: {problem}" for problem in own)
         return None
@@ -79,8 +78,7 @@ def posed_image(
         stated_height=height,
         aov_paths=aov_paths,
         depth_unit=depth_unit,
-        exposure=exposure,
-        white_balance=white_balance,
+        photometry=photometry,
     )
 
 
@@ -98,29 +96,6 @@ def _with_suffix(path: Path) -> Path:
     suffixes = (*PICTURE_SUFFIXES, *(suffix.upper() for suffix in PICTURE_SUFFIXES))
     candidates = [path.with_name(path.name + suffix) for suffix in suffixes]
     return next((candidate for candidate in candidates if os.path.isfile(candidate)), path)
-
-
-def _exposure(frame: Mapping[str, Any], problems: list[str]) -> float | None:
-    value = frame.get("exposure")
-    if is_number(value) and -LARGEST_EXPOSURE_STOPS <= value <= LARGEST_EXPOSURE_STOPS:
-        return float(value)
-    if value is not None:
-        problems.append(
-            f"exposure must be in {-LARGEST_EXPOSURE_STOPS}..{LARGEST_EXPOSURE_STOPS}, in stops, got {shorten(value)}"
-        )
-    return None
-
-
-def _white_balance(frame: Mapping[str, Any], problems: list[str]) -> tuple[float, ...] | None:
-    value = frame.get("white_balance")
-    row = None if value is None else matrix_of([value], (1,), 3)
-    # In float32, as cameras have it: there 1e-50 is 0.
-    row = None if row is None else row.float()
-    if row is not None and bool((row > 0).all()) and bool(torch.isfinite(row).all()):
-        return tuple(row[0].tolist())
-    if value is not None:
-        problems.append(f"white_balance must be three gains above 0, for R, G and B, got {shorten(value)}")
-    return None
 
 
 def _cam_from_world(value: Any, problems: list[str]) -> Tensor | None:

@@ -23,6 +23,8 @@ def intrinsics_of(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:
     """Return what the values of a frame, or else of all, say of its lens; adds what is wrong to `problems`."""
     model = lens.get("camera_model")
     projection = PROJECTIONS.get(model, Perspective) if isinstance(model, str) else Perspective
+    if projection.is_undone_on_reading:
+        projection = Perspective
     distortion = _distortion(lens, projection, problems)
     names = projection.parameter_names()
     result = Intrinsics(

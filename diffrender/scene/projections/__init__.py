@@ -3,8 +3,13 @@
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
+from diffrender.scene.projections.radial import Radial
 
-PROJECTIONS: dict[str, type[Projection]] = {"PINHOLE": Perspective, "ORTHOGRAPHIC": Orthographic}
+PROJECTIONS: dict[str, type[Projection]] = {
+    "PINHOLE": Perspective,
+    "ORTHOGRAPHIC": Orthographic,
+    "OPENCV": Radial,
+}
 
 
 def projection_name(projection: Projection) -> str:
