@@ -426,7 +426,7 @@ SCENES = sorted((Path(__file__).parents[2] / "scenes").glob("*.yaml"))
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda path: path.stem)
 def test_the_scenes_that_come_along_are_right(scene: Path, folder: Path) -> None:
-    needs_path = "# path: your folder" in scene.read_text(encoding="utf-8")
+    needs_path = "\n  # path: " in scene.read_text(encoding="utf-8")
     config = load_config(scene, [f"targets.path={folder / 'shots'}"] if needs_path else [])
     assert config.targets.path == (str(folder / "shots") if needs_path else None)
     assert (config.targets.synthetic is None) == needs_path
