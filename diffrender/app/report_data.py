@@ -61,6 +61,7 @@ STOPPED = {
     "interrupted": "Stopped by Ctrl-C",
     "non_finite": "Stopped by a non-finite value",
     "diverged": "Stopped since vertices left the scene",
+    "program": "Stopped since the program failed",
 }
 
 

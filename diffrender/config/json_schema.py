@@ -94,5 +94,5 @@ class _Writer:
             **({"required": required} if required else {}),
             "additionalProperties": False
             if model.extra_kind is None
-            else {"anyOf": [*self.alternatives(model.extra_kind), {"enum": ["off"]}]},
+            else {"anyOf": [*self.alternatives(model.extra_kind), *([{"enum": ["off"]}] if "off" in model.extra_words[1] else [])]},
         }

@@ -39,6 +39,8 @@ class Cameras:
         the cameras are not numbered.
     exposure: [N] stops: colours, including the background, are multiplied by 2^exposure; None for 0.
     white_balance: [N, 3] positive factors of the RGB channels, applied in addition; None for 1.
+    time: [N] float64, when each image was taken, in seconds; it selects what is seen of a scene that moves
+        (scene.motion). None if that is not known.
 
     Raises ShapeError for a wrong shape, a value that is not finite, or one out of its range.
     """
@@ -53,6 +55,7 @@ class Cameras:
     number: Tensor | None = None
     exposure: Tensor | None = None
     white_balance: Tensor | None = None
+    time: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.cam_from_world)
@@ -69,6 +72,9 @@ class Cameras:
             check_finite("Cameras", "white_balance", self.white_balance)
             if not bool((self.white_balance > 0).all()):
                 raise ShapeError(f"Cameras: white_balance must be above 0, got {self.white_balance.min().item():g}")
+        if self.time is not None:
+            check_shape("Cameras", "time", self.time, (n_views,))
+            check_finite("Cameras", "time", self.time)
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
@@ -166,7 +172,7 @@ class Cameras:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Cameras:
         """Return the same cameras with `change` applied to each tensor; each has one row per camera."""
-        names = ("cam_from_world", "focal_px", "center_px", "number", "exposure", "white_balance")
+        names = ("cam_from_world", "focal_px", "center_px", "number", "exposure", "white_balance", "time")
         values = {name: getattr(self, name) for name in names}
         changed = {name: change(value) for name, value in values.items() if value is not None}
         return replace(self, projection=self.projection.map(change), **changed)
@@ -216,10 +222,15 @@ class Cameras:
 
 
 def concatenate_cameras(a: Cameras, b: Cameras) -> Cameras:
-    """Return the cameras of `a` and then of `b`, of the same image size and kind; numbers and exposures are dropped."""
+    """Return the cameras of `a` and then of `b`, of the same image size and kind.
+
+    Numbers and exposures are dropped; so are times, if one of the two has none.
+    """
+    times = [each.time for each in (a, b) if each.time is not None]
     return replace(
         a.without_gains(),
         number=None,
+        time=torch.cat(times) if len(times) == 2 else None,
         cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
         focal_px=torch.cat([a.focal_px, b.focal_px]),
         center_px=torch.cat([a.center_px, b.center_px]),

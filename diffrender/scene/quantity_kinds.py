@@ -63,6 +63,8 @@ SCALE = Kind("scale", "positive", 1, is_bounded=False)
 CENTER = Kind("center", "identity", is_bounded=False)
 EXPOSURE = Kind("exposure", "zero_mean", 1, is_bounded=False)
 WHITE_BALANCE = Kind("white_balance", "balanced", is_bounded=False)
+# Of programs: numbers of any meaning.
+PARAMETER = Kind("parameter", "identity", 1, is_bounded=False)
 
 
 def quantity(kind: Kind, default: Callable[[], Any] | None = None) -> Any:

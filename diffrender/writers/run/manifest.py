@@ -39,7 +39,7 @@ def write_manifest(
     scene_file: the scene file, or None if the scene was built in Python.
     device: that of the fit.
     backends: the implementation used, by op.
-    stop_reason: "finished", "interrupted", "non_finite" or "diverged"; message: its explanation, or None.
+    stop_reason: "finished", "interrupted", "non_finite", "diverged" or "program"; message: its explanation, or None.
     seconds: wall time of the whole run.
     started: local time at which the run began or was resumed.
     first_step: steps that were done then. notes: what readers changed, or did not read, of the files.
