@@ -16,6 +16,7 @@ from diffrender.app.evaluation import (
     learned_of_heldout,
 )
 from diffrender.app.parameter_changes import describe_parameter_changes
+from diffrender.app.program_results import PLOT
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.shape_pictures import SHAPE, WORST
 from diffrender.evaluate.views import sort_worst_first
@@ -43,6 +44,7 @@ FILES = (
     ("fitted scene without loss, for diffrender relight", "scene.pt"),
     ("shape in clay and as normals", SHAPE),
     ("worst views", WORST),
+    ("picture of the program", PLOT),
     ("progress pictures", "progress"),
     ("renderings", "renders"),
     ("all scores", "metrics.json"),
@@ -94,6 +96,7 @@ def build_report(run: RunOutcome) -> Report:
         pictures=_list_pictures(folder.progress),
         shape=_existing(folder.path / SHAPE),
         worst=_existing(folder.path / WORST),
+        program=_existing(folder.path / PLOT),
         curves=_existing(folder.path / "curves.png"),
         learned=describe_parameter_changes(setup, result),
         mesh_facts=describe_facts(final.geometry.whole) + _describe_flips(run.flips) + _describe_export(run.export_db),

@@ -41,8 +41,8 @@ def write_turntable(
 ) -> None:
     """Write an MP4 of one turn of all objects about the vertical axis through their middle.
 
-    Lights, environment and camera stay, and so does what moves. Up is the mean up axis of `cameras`; the video is seen from the side of the
-    first of them. Raises DataError if the video cannot be written.
+    Lights, environment and camera stay, and so does what moves. Up is the mean up axis of `cameras`; the video is
+    seen from the side of the first of them. Raises DataError if the video cannot be written.
     display: how light becomes a picture.
     """
     up = upward(cameras)

@@ -52,7 +52,7 @@ class Parameter:
 
 
 class Program:
-    """Makes values of a scene follow from the parameters in `scene.program`: any code in PyTorch, loops and solvers too.
+    """Makes values of a scene follow from the parameters in `scene.program`: any code in PyTorch, also with loops.
 
     function: is called with the parameters by name, float64 tensors, and, if it has an argument `time`, with all
         times at once. It returns values by path (scene.parameter_paths): `objects.bob.mesh.vertices`,
@@ -90,7 +90,9 @@ class Program:
         of_function = f"`{self.name}{self._signature}` in {self._place()}"
         for name in names:
             if name not in taken and not takes_any:
-                raise ConfigError(f"program.parameters.{name}: {of_function} has no argument `{name}`; rename one of both")
+                raise ConfigError(
+                    f"program.parameters.{name}: {of_function} has no argument `{name}`; rename one of both"
+                )
         for name, each in taken.items():
             is_needed = each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
             if is_needed and name != TIME and name not in names:
@@ -171,9 +173,7 @@ class Program:
             raise self._error(scene, f"returned {path}, which is a parameter of its own")
         return full, ""
 
-    def _tensor(
-        self, scene: Scene, path: str, value: Any, shape: tuple[int, ...], like: Tensor
-    ) -> tuple[Tensor, bool]:
+    def _tensor(self, scene: Scene, path: str, value: Any, shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, bool]:
         """Return a value in the dtype of `like`, and whether it has a row per time."""
         try:
             tensor = torch.as_tensor(value).to(like)

@@ -113,7 +113,10 @@ class Stepper:
         return replace(record, geometry=self._optimizer.geometry())
 
     def finish(self) -> None:
-        """Check the values after the last step. Raises NonFiniteError after restoring the last good state; ProgramError."""
+        """Check the values after the last step, and what the program makes of them. Raises ProgramError.
+
+        Raises NonFiniteError after restoring the last good state.
+        """
         with torch.no_grad():
             self._watchdog.check_values(self._model.values())
             self._model.state()

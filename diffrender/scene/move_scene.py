@@ -45,9 +45,10 @@ def _move_motion(scene: Scene, moved: Mapping[str, Light], by: Sequence[float]) 
         if parts.root == "objects" and parts.field == "pose":
             pose = value.detach().double()
             values[path] = torch.cat([pose[..., :3], pose[..., 3:] + _column(by, pose)], -1)
-        elif parts.root == "lights" and kinds_of(moved[parts.name])[parts.field] == POSITION:
-            if getattr(moved[parts.name], "frame", "world") == "world":
-                values[path] = value.detach().double() + value.new_tensor(by, dtype=torch.float64)
+        light = moved.get(parts.name) if parts.root == "lights" else None
+        is_fixed = light is not None and getattr(light, "frame", "world") == "world"
+        if is_fixed and kinds_of(light)[parts.field] == POSITION:
+            values[path] = value.detach().double() + value.new_tensor(by, dtype=torch.float64)
     return Motion(scene.motion.times, values)
 
 

@@ -56,7 +56,8 @@ IMAGES = (Texture, EnvMap)
 class ParameterPath:
     """The parts of a canonical path; `str` joins them.
 
-    root: "objects", "lights", "cameras", "program", or "" for the scene's own fields. name: of the object or light, otherwise "".
+    root: "objects", "lights", "cameras", "program", or "" for the scene's own fields. name: of the object or light,
+        otherwise "".
     part: "mesh" or "material" of an object, otherwise "". field: the last name, such as "roughness".
     """
 

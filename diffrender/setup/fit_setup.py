@@ -205,9 +205,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     )
 
 
-def _follow_program(
-    scene: Scene, loaded: LoadedProgram | None, targets: Targets
-) -> tuple[Scene, Program | None]:
+def _follow_program(scene: Scene, loaded: LoadedProgram | None, targets: Targets) -> tuple[Scene, Program | None]:
     """Return the scene as it follows from its program; a scene from a run keeps the parameters that it has."""
     if loaded is None:
         return replace(scene, program={}), None

@@ -116,7 +116,9 @@ def fill_parameters(
         usual = "bounded" if full in ranges else kind_of(scene, cameras, full).parametrization
         method = options.method or usual
         if method == "bounded" and full not in ranges:
-            raise ConfigError(f"optimize.{path}.method: bounded needs a `range` of the parameter; give it, or remove this")
+            raise ConfigError(
+                f"optimize.{path}.method: bounded needs a `range` of the parameter; give it, or remove this"
+            )
         if options.remesh is not None and options.method is None:
             # Remeshing smooths too, and large_steps would have to factorise again after every change of the mesh.
             method = "identity"
@@ -253,7 +255,8 @@ def build_method(
 ) -> Parametrization:
     """Build the parametrisation of the value at `path`, one of the filled-in `parameters`.
 
-    region: where the objects are. ranges: of values that are bounded, by path. Raises ConfigError for the pose of a single camera, if the shape is learned as well.
+    region: where the objects are. ranges: of values that are bounded, by path.
+    Raises ConfigError for the pose of a single camera, if the shape is learned as well.
     """
     options, value = parameters[path], get_value(scene, cameras, path)
     if options.method == "camera_poses":

@@ -73,6 +73,17 @@ def _with_hash(parts: Any, where: str) -> Any:
     return parts.model_copy(update={"program": options.model_copy(update={"sha256": found})})
 
 
+def programs_of(config: FitConfig) -> list[dict[str, str | None]]:
+    """Return the programs that a fit ran, for its manifest: what for, file, function, hash."""
+    synthetic = config.targets.synthetic
+    named = {"scene": config.program, "targets": None if synthetic is None else synthetic.program}
+    return [
+        {"of": of, "file": each.file, "function": each.function, "sha256": each.sha256}
+        for of, each in named.items()
+        if each is not None
+    ]
+
+
 def load_program(options: ProgramOptions) -> LoadedProgram:
     """Import the file of a program. Raises ProgramError, with file and line, if that fails; ConfigError if it lacks it.
 

@@ -29,7 +29,7 @@ def write_transforms(
     boxes: (top, left, height, width) of each photograph in the image of its camera, in pixels: sizes and principal
         points are written for the photographs alone. None: they are the images.
 
-    A frame has `exposure` (stops) and `white_balance` (gains of R, G, B) if the cameras have them.
+    A frame has `time` (seconds), `exposure` (stops) and `white_balance` (gains of R, G, B) if the cameras have them.
     `camera_model` is the name in scene.projections.PROJECTIONS; the parameters of a lens are in the frames.
     Focal lengths of "ORTHOGRAPHIC" cameras are in pixels per world unit.
 
@@ -70,7 +70,12 @@ def transforms_of(
 def _lens_and_gains(cameras: Cameras) -> list[dict[str, object]]:
     """Return what else there is to say of each picture: the parameters of its lens, and its exposure."""
     rows: list[dict[str, object]] = [{} for _ in range(len(cameras))]
-    columns = {**cameras.projection.parameters(), "exposure": cameras.exposure, "white_balance": cameras.white_balance}
+    columns = {
+        **cameras.projection.parameters(),
+        "exposure": cameras.exposure,
+        "white_balance": cameras.white_balance,
+        "time": cameras.time,
+    }
     for name, values in columns.items():
         if values is not None:
             rows = [row | {name: value} for row, value in zip(rows, values.detach().tolist(), strict=True)]

@@ -81,7 +81,8 @@ def diagnose(views: Views, origin: tuple[float, float, float]) -> Diagnosis | No
 def find_contradicting_masks(state: State) -> Reason | None:
     """Masks that contradict each other, seen through the cameras."""
     setup = state.case.setup
-    if setup.target_scene is not None or not state.case.fits_silhouettes:
+    # Of what moves, each view shows another shape.
+    if setup.target_scene is not None or state.scene.motion is not None or not state.case.fits_silhouettes:
         return None
     views = replace(state.case.views, cameras=state.cameras.to("cpu"))
     diagnosis = diagnose(views, setup.origin)

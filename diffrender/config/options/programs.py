@@ -35,7 +35,7 @@ Numbers: TypeAlias = Annotated[
 
 
 class ProgramParameter(Strict, shorthands={float: "value", list: "value"}):
-    """A number, or a list of numbers, that a program starts from. It is learned, as `optimize` says of program.<name>."""
+    """A number, or a list of numbers, that is learned of a program; `optimize: {program.<name>: ...}` says how."""
 
     value: Numbers = Field(description="its start")
     range: Pair[float] | None = option(None, "the lowest and the highest value; if omitted: any number")

@@ -92,7 +92,7 @@ class PosedImage:
     mask_white: the value, of 255, of the object in the mask file.
     aov_paths: the files of its "normal" and "depth", if there are any. depth_unit: of the depths, in world units.
     turn: what to do with an image that its camera marks to be turned, as in readers.images.image.
-    exposure, white_balance: in stops, and [3] gains, as in scene.cameras; None if the capture omits them.
+    exposure, white_balance, time: in stops, [3] gains, seconds, as in scene.cameras; None if the capture omits it.
     """
 
     name: str
@@ -110,6 +110,7 @@ class PosedImage:
     turn: bool | None = None
     exposure: float | None = None
     white_balance: tuple[float, ...] | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -384,6 +385,7 @@ def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: 
         exposure = torch.tensor([frame.exposure or 0.0 for frame in frames])
     if any(frame.white_balance is not None for frame in frames):
         white_balance = torch.tensor([frame.white_balance or (1.0, 1.0, 1.0) for frame in frames])
+    times = [frame.time for frame in frames if frame.time is not None]
     return Cameras(
         torch.stack([frame.cam_from_world for frame in frames]).float(),
         resolved[:, :2] * ratio,
@@ -394,4 +396,5 @@ def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: 
         near=projection.default_near,
         exposure=exposure,
         white_balance=white_balance,
+        time=torch.tensor(times, dtype=torch.float64) if len(times) == len(frames) else None,
     )

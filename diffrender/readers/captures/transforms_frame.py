@@ -64,6 +64,7 @@ def posed_image(
         elif aov_path is not None:
             own.append(f"{key} must be a path, got {shorten(aov_path)}")
     exposure, white_balance = _exposure(frame, own), _white_balance(frame, own)
+    time = frame.get("time")
     if own or cam_from_world is None:
         problems.extend(f"{place}: {problem}" for problem in own)
         return None
@@ -81,6 +82,8 @@ def posed_image(
         depth_unit=depth_unit,
         exposure=exposure,
         white_balance=white_balance,
+        # Some captures have the time of day here, as text.
+        time=float(time) if is_number(time) and math.isfinite(time) else None,
     )
 
 
