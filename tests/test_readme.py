@@ -34,6 +34,7 @@ def test_the_library_example_prints_what_is_promised(
 
 def test_the_scene_files_shown_are_valid(tmp_path: Path) -> None:
     (tmp_path / "my_capture").mkdir()
+    (tmp_path / "pendulum.py").touch()
     texts = blocks("yaml")
     assert len(texts) >= 2
     for text in texts:
