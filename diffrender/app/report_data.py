@@ -51,6 +51,7 @@ FILES = (
     ("metrics of every step", "metrics.jsonl"),
     ("terminal output", "log.txt"),
     ("scene file", "scene.yaml"),
+    ("programs as they were", "programs"),
     ("scene file with all defaults filled in", "scene.resolved.yaml"),
     ("versions, machine and command", "manifest.json"),
 )

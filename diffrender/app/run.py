@@ -47,7 +47,7 @@ from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.programs import programs_of
 from diffrender.setup.saved_scene import SCENE_FILE, SavedScene, save_scene
 from diffrender.threads import kernel_threads, threads_to_kernels
-from diffrender.writers.atomic import write_text
+from diffrender.writers.atomic import write_bytes, write_text
 from diffrender.writers.report.curves import write_curves
 from diffrender.writers.report.report import write_report
 from diffrender.writers.report.terminal import FitPanel
@@ -122,6 +122,9 @@ def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     if scene_file is not None:
         write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
     write_text(folder.path / RESOLVED, format_resolved(setup.config, setup.reasons))
+    for program in programs_of(setup.config):
+        file = Path(str(program["file"]))
+        write_bytes(folder.folder("programs") / f"{program['of']}_{file.name}", file.read_bytes())
     return _RunState(setup, folder, [], started, clock)
 
 

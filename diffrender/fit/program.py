@@ -175,6 +175,9 @@ class Program:
 
     def _tensor(self, scene: Scene, path: str, value: Any, shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, bool]:
         """Return a value in the dtype of `like`, and whether it has a row per time."""
+        if isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
+            # Made a tensor, they would silently lose their gradients.
+            raise self._error(scene, f"returned a list of tensors for {path}; join them by torch.stack")
         try:
             tensor = torch.as_tensor(value).to(like)
         except (TypeError, ValueError, RuntimeError) as error:

@@ -37,10 +37,11 @@ def report(run):
     time = torch.linspace(0, float(run.time[-1]), 400, dtype=torch.float64)
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
-    for label, parameters, style in (("start", run.start, ":"), ("found", run.found, "-"), ("true", run.true, "--")):
+    for label, parameters, style, width in (
+        ("start", run.start, ":", 1.5), ("found", run.found, "-", 4), ("true", run.true, "--", 1.5),
+    ):  # fmt: skip
         if parameters:
-            degrees = torch.rad2deg(swing(**parameters, time=time))
-            axes.plot(time, degrees, style, label=label)
+            axes.plot(time, torch.rad2deg(swing(**parameters, time=time)), style, linewidth=width, label=label)
     axes.set(xlabel="time in s", ylabel="angle in degrees")
     axes.legend()
     return figure

@@ -59,6 +59,8 @@ def test_the_manifest_has_the_hashes(finished: RunResult) -> None:
         ("targets", "throw", digest),
     ]
     assert digest in (finished.folder / "scene.resolved.yaml").read_text()
+    copies = {path.name: path.read_text() for path in (finished.folder / "programs").iterdir()}
+    assert copies == {"scene_ball.py": PROGRAM + DRAWS, "targets_ball.py": PROGRAM + DRAWS}
 
 
 def test_what_is_written_can_be_used_without_the_program(finished: RunResult, tmp_path: Path) -> None:
@@ -101,6 +103,19 @@ def test_a_run_starts_from_the_parameters_of_another(finished: RunResult, tmp_pa
     again = run_ball(scene, "optimize.steps=2")
     first = json.loads((again.folder / "metrics.json").read_text())["program"]["speed"]["start"]
     assert first == pytest.approx(float(finished.fit.scene.program["speed"]))
+
+
+def test_colours_are_learned_beside_a_program(tmp_path: Path) -> None:
+    scene = write_ball(tmp_path)
+    result = run_ball(
+        scene,
+        "optimize.objects.ball.material.base_color.lr=0.1",
+        "objects.ball.material.base_color=0.2",
+        "optimize.steps=30",
+    )
+    color = result.fit.scene.objects["ball"].material.base_color
+    assert result.fit.stop_reason == "finished" and float(color.mean()) > 0.35
+    assert float(result.fit.scene.program["speed"]) > 1
 
 
 def test_a_program_that_fails_on_the_way_ends_the_run_with_its_results(tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ def test_wrong_values_are_named() -> None:
     )
     assert re.search(place + r"str for background, not a tensor", case({"background": "red"}))
     assert re.search(place + r"program\.speed, which is a parameter", case({"program.speed": rows[0, 0]}))
+    assert re.search(place + r"a list of tensors for background; join them", case({"background": [rows[0, 0]] * 3}))
     assert "must return values by path or a Scene, got Tensor" in case(rows)
     both = {"objects.ball.position": rows, "objects.ball.pose": torch.eye(4)}
     assert re.search(place + r"objects\.ball\.pose and its position; keep one", case(both))
