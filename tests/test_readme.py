@@ -64,7 +64,18 @@ def test_the_gallery_has_every_scene() -> None:
 
 @pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)
 def test_every_scene_is_read(path: Path, tmp_path: Path) -> None:
-    brings_data = path.stem in ("dino", "lego", "photometric_stereo")
+    brings_data = path.stem in ("photographs", "lego", "photometric_stereo")
     overrides = [Override.parse(f"targets.path={tmp_path}")] if brings_data else []
     config = load_config(path, overrides)
     assert (config.targets.path is not None) == brings_data
+
+
+def test_what_is_commented_out_in_the_scene_of_photographs_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "ignore").mkdir()
+    _, _, body = (ROOT / "scenes" / "photographs.yaml").read_text(encoding="utf-8").partition("\ntargets:")
+    whole = re.sub(r"(?m)^# ( *[a-z_.]+:)", r"\1", re.sub(r"(?m)^  # (?=[a-z_]+:)", "  ", "targets:" + body))
+    assert re.findall(r"(?m)^ *#", whole) == []
+    # A random background needs masks.
+    config = parse_config(whole.replace("masks: false", "masks: true").replace("my_capture", str(tmp_path)), tmp_path)
+    assert config.targets.missing == "skip" and config.optimize.minutes == 2
+    assert {"cameras.pose", "cameras.focal", "cameras.exposure"} <= set(config.optimize.parameters())

@@ -20,13 +20,13 @@ CAPTURES = (".json", ".npz", ".npy")
 # Without their "# " lines are valid; those of `optimize` together with it.
 CHOICES = """\
   # test_every: 8                # every 8th view is held out, to judge the result; null: none
-  # missing: skip                # images that do not exist are left out, instead of an error
+  # missing: skip                # images that do not exist, or lack a mask that others have, are left out
 
 # All that follows is chosen if it is not given; scene.resolved.yaml of a run says what, and why.
 # optimize:
 #   steps: 400
 #   minutes: 2                   # instead of steps: what fits into this time
-#   cameras.pose: {}             # corrects cameras that are not exact
+#   cameras.pose: {}             # corrects cameras that are not exact; the default where outlines tell so; or: off
 #   cameras.exposure: {}         # for photographs of unequal brightness
 # material: {type: lambert}      # with lights; without, colours hold the photographed shading
 # lights: [{type: ambient}, {type: directional, direction: [-1, -1, -1]}]

@@ -156,8 +156,10 @@ class FitConfig(SceneParts):
     optimize: OptimizeOptions = option(OptimizeOptions(), "what is optimised, and how long")
     loss: LossOptions | None = option(
         None,
-        "if omitted: image l1; mask 1 if the targets have masks; for vertices that are not remeshed,"
-        f" normal_consistency {defaults.NORMAL_CONSISTENCY_WITH_LARGE_STEPS:g} with large_steps, else laplacian"
+        "terms that are added to the default or replace its own; null removes one. The default: image l1; mask 1 if the"
+        " targets have masks; for learned vertices"
+        f" normal_consistency {defaults.NORMAL_CONSISTENCY_OF_REMESHED:g} if they are remeshed,"
+        f" {defaults.NORMAL_CONSISTENCY_WITH_LARGE_STEPS:g} with large_steps, else laplacian"
         f" {defaults.LAPLACIAN:g} and normal_consistency {defaults.NORMAL_CONSISTENCY:g}; material_smoothness and"
         f" color_smoothness {defaults.SMOOTHNESS:g} if more than the colour of a material is learned, and"
         f" {defaults.SMOOTHNESS_OF_TEXTURES:g} times the image loss for textures of remeshed vertices; white_light"

@@ -13,6 +13,8 @@ from diffrender.errors import ShapeError
 # Converts between the camera axes of OpenGL and glTF (x right, y up, looking along -z) and ours, those of OpenCV (y
 # down, z forward): a rotation by 180 degrees about x, its own inverse.
 OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
+# A 3x3 part whose least stretch, squared, is below this part of the largest is of no rotation.
+FLAT = 1e-12
 
 
 def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
@@ -91,6 +93,8 @@ def _explain_not_orthonormal(gram: Tensor, tol: float) -> str:
     """Say what is wrong with a matrix whose R R^T is `gram`."""
     lengths = gram.diagonal().sqrt()
     shear = gram - torch.diag(gram.diagonal())
+    if float(torch.linalg.eigvalsh(gram)[0]) <= FLAT * float(lengths.max()) ** 2:
+        return f"its 3x3 part is singular: rows of length {_format_numbers(lengths)}; export the pose again"
     if bool((lengths - lengths.mean()).abs().max() <= tol * lengths.mean()) and bool(
         shear.abs().max() <= tol * lengths.mean() ** 2
     ):

@@ -167,6 +167,7 @@ def concatenate_views(a: Views, b: Views) -> Views:
         is_composited=a.is_composited,
         weights=weights,
         boxes=boxes,
+        files=None if a.files is None or b.files is None else a.files + b.files,
     )
 
 

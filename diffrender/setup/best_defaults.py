@@ -15,6 +15,8 @@ from diffrender.config.options.value_types import Albedo
 from diffrender.config.scene_dependent_defaults import GRAY, VIEWS_FOR_POSES
 from diffrender.config.schema import FitConfig, ResolutionOptions
 from diffrender.scene.target_views import Views
+from diffrender.setup.epipolar_tangents import measure_camera_errors
+from diffrender.setup.mask_agreement import SIDE, shrink_masks
 
 # Fewer views carve a hull that is much larger than the object.
 FEWEST_FOR_HULL = 6
@@ -40,6 +42,27 @@ class Chosen(NamedTuple):
     reasons: Mapping[str, str]
     shape: ParameterOptions
     color: ParameterOptions
+
+
+def choose_poses(config: FitConfig, views: Views) -> tuple[FitConfig, dict[str, str]]:
+    """Return `config` with poses of cameras learned if they are wrong by more than masks can be, and why, by key.
+
+    Of photographs from which a shape is learned, unless the file names `cameras.pose`. views: the fitted ones.
+    """
+    optimize = config.optimize
+    learns_shape = config.objects is None and config.pose is None and isinstance(config.mesh, VisualHullMesh | None)
+    is_open = learns_shape and config.from_run is None and "cameras.pose" not in optimize.written()
+    if not is_open or config.targets.path is None or views.masks is None or len(views) < FEWEST_FOR_HULL:
+        return config, {}
+    found = measure_camera_errors(shrink_masks(views))
+    if found is None or not found.are_of_cameras:
+        return config, {}
+    reason = (
+        f"at a long side of {SIDE} pixels outlines disagree by {found.before:.2g} pixels, and by {found.after:.2g} if"
+        " pictures are shifted: cameras are not exact"
+    )
+    optimize = optimize.model_copy(update={"cameras.pose": ParameterOptions()})
+    return config.model_copy(update={"optimize": optimize}), {"optimize.cameras.pose": reason}
 
 
 def choose_batch(config: FitConfig) -> tuple[FitConfig, dict[str, str]]:

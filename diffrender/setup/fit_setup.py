@@ -30,12 +30,12 @@ from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.aim_cameras import aim_cameras
-from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults
+from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults, choose_poses
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
-from diffrender.setup.objective import build_terms, fill_loss, note_omitted_terms
+from diffrender.setup.objective import build_terms, fill_loss
 from diffrender.setup.parameters import (
     build_method,
     build_param_settings,
@@ -131,6 +131,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = config.model_copy(update={"background": targets.background})
     if targets.has_found_masks:  # also if the file is read again with its background
         config = config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
+    config, of_poses = choose_poses(config, targets.fit)
     targets, aimed = aim_cameras(targets, config)
     config, of_batch = choose_batch(config)
     if config.from_run is not None:
@@ -139,8 +140,9 @@ def build_fit(config: FitConfig) -> FitSetup:
         chosen, (scene, config, notes, names) = from_result(config, saved)
     else:
         chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
-    of_aim = {} if aimed is None else {"optimize.cameras.pose": aimed}
-    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_aim})
+    if aimed is not None:
+        of_poses["optimize.cameras.pose"] = "; ".join([*of_poses.values(), aimed])
+    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_poses})
     _check_flashes(scene, targets.fit)
     loaded = None if config.program is None else load_program(config.program)
     scene, program = _follow_program(scene, loaded, targets)
@@ -154,9 +156,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
         chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
     parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color, factor)
-    usual = fill_loss(None, parameters, scene, fit_views)
     loss = fill_loss(config.loss, parameters, scene, fit_views)
-    notes = [*notes, *note_omitted_terms(config.loss, usual, loss)]
     off = {path: None for path, options in config.optimize.written().items() if options is None}
     optimize = _fill_resolution(config.optimize.with_parameters({**parameters, **off}))
     edges = fill_edges(config.render.edges, fit_views.cameras, optimize.steps)

@@ -9,8 +9,10 @@ from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.silhouette_distance import MaskDistanceField, MaskViews
 from diffrender.geometry.visual_hull import visual_hull
+from diffrender.readers.captures.picture_files import some
 from diffrender.scene.target_views import Views
 from diffrender.setup.camera_poses import doubt_poses
+from diffrender.setup.mask_agreement import find_odd_views
 from diffrender.setup.region import InitRegion, box_of_views
 
 # Edges become about three pixels long, enough for a silhouette; finer cells would reproduce the pixel grid.
@@ -22,9 +24,10 @@ FEWEST_CELLS, MOST_CELLS = 40, 80
 def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[VisualHullMesh, Triangles]:
     """Return `options` with defaults filled in, and the visual hull of the fitted views of `place`, in the world.
 
+    Views that disagree with all others do not carve it: one camera that is wrong would cut off half of the object.
     where: the key of the scene file, for messages.
-    Raises ConfigError if the views have no masks or `tolerance` is not below their number, DataError if the hull is
-    empty.
+    Raises ConfigError if the views have no masks, `tolerance` is not below the number of those that carve, or
+    `leave_out` names others; DataError if the hull is empty.
     """
     views = place.views
     if views is None or views.masks is None:
@@ -32,19 +35,24 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
             f"{where}: a visual hull needs masks, but the targets have none; give every frame a mask_path or an image"
             " with an alpha channel, or start from {init: sphere}"
         )
+    left_out = options.leave_out
+    if left_out is None:
+        left_out = list(find_odd_views(views))
+    views = _without(views, left_out, f"{where}.leave_out")
     if options.tolerance >= len(views):
         raise ConfigError(
-            f"{where}.tolerance: must be less than the number of fitted views ({len(views)}), got {options.tolerance}"
+            f"{where}.tolerance: must be less than the number of views that carve ({len(views)}), got"
+            f" {options.tolerance}"
         )
     box = options.aabb or place.box
     if box is None:
         place.require_sight(where)
     low, high = box_of_views(views) if box is None else torch.tensor(box)
-    options = options.model_copy(update={"resolution": options.resolution or _choose_resolution(views, low, high)})
+    resolution = options.resolution or _choose_resolution(views, low, high)
+    options = options.model_copy(update={"resolution": resolution, "leave_out": left_out or options.leave_out})
     cameras = views.cameras
     silhouettes = MaskViews(views.masks, views.names, cameras.project, cameras.focal_px, cameras.near, views.weights)
-    assert options.resolution is not None
-    cell = float((high - low).max()) / options.resolution
+    cell = float((high - low).max()) / resolution
     try:
         return options, visual_hull(
             MaskDistanceField(silhouettes), low, high, cell, options.components, options.tolerance
@@ -52,6 +60,27 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
     except DataError as error:
         doubt = doubt_poses(views, place.origin)
         raise DataError(f"{where}: {error}" + (f"; of the targets, {doubt}" if doubt else "")) from error
+
+
+def note_left_out(names: list[str], where: str) -> str:
+    """Return a note on views that disagree with all others, and were left out of the hull."""
+    several = len(names) > 1
+    return (
+        f"{where}: the visual hull is carved without {some(names)}, whose {'masks do' if several else 'mask does'} not"
+        " agree with those of the other views; the fit still compares"
+        f" {'them' if several else 'it'}: correct mask and camera, remove the frame, or learn optimize.cameras.pose"
+    )
+
+
+def _without(views: Views, names: list[str], where: str) -> Views:
+    """Return `views` without those of these names. Raises ConfigError if there are no such views, or none is left."""
+    unknown = [name for name in names if name not in views.names]
+    if unknown:
+        raise ConfigError(f"{where}: {some(unknown)} is not among the fitted views; they are {some(list(views.names))}")
+    kept = [index for index, name in enumerate(views.names) if name not in names]
+    if not kept:
+        raise ConfigError(f"{where}: names all {len(views)} fitted views, so that none carves the hull; remove some")
+    return views.select(kept) if names else views
 
 
 def _choose_resolution(views: Views, low: torch.Tensor, high: torch.Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,8 +23,8 @@ RAYS, MOST_RAYS, SAMPLES, REACH = 60, 4000, 64, 1.2
 MOST_CARVING = 24
 # A view is odd if it alone hides this share of the others' outlines, or if this share of its own is not covered.
 HIDES, MISSES = 0.04, 0.15
-# More odd views than this share are no exceptions.
-FEW = 1 / 3
+# More odd views than this share are no exceptions, and of fewer views none is.
+FEW, FEWEST = 1 / 3, 4
 # A view does not count for the object's place if it misses it by so many times as the usual one.
 STRAYING = 3.0
 
@@ -31,13 +32,12 @@ STRAYING = 3.0
 class Agreement(NamedTuple):
     """How far the masks of N views agree, as shares; those of single views are of the hull of others that agree.
 
-    uncovered: [N] of each mask, of what is outside the others' hull; NaN of an empty mask. missed: [N] the same of
-    its outline, which tells more. hides: [N] of the others' outlines, of what this view alone leaves uncovered.
+    missed: [N] of the outline of each mask, of what is outside the others' hull; NaN of an empty mask. hides: [N] of
+    the others' outlines, of what this view alone leaves uncovered.
     odd: the views that disagree with the others, worst first. as_read: of all outlines, of what the hull of all views
     covers; without_odd: the same without odd views.
     """
 
-    uncovered: Tensor
     missed: Tensor
     hides: Tensor
     odd: tuple[int, ...]
@@ -82,7 +82,7 @@ def measure_agreement(views: Views) -> Agreement:
     Views that hide the others' rays are left out one by one, the worst first.
     """
     ball = _ball(views)
-    outline, inside = (_cast_rays(views, ball, of_outline) for of_outline in (True, False))
+    outline = _cast_rays(views, ball, True)
     carving = torch.tensor(evenly_spaced_indices(len(views), MOST_CARVING))
     hidden = _hidden(views.select(carving), outline, carving)
     counts = torch.isin(outline.view, carving)
@@ -97,13 +97,36 @@ def measure_agreement(views: Views) -> Agreement:
     trusted, votes = carving[kept], hidden[kept].sum(0)
     is_covered = _is_covered(votes, outline)
     missed = _mean_by_view(~is_covered, outline.view, len(views))
-    inner_votes = _hidden(views.select(trusted), inside, trusted).sum(0)
-    uncovered = _mean_by_view(~_is_covered(inner_votes, inside), inside.view, len(views))
     counts = torch.isin(outline.view, trusted)
-    hides = _shares_hidden(views, _Rays(*(part[counts] for part in outline)), votes[counts], trusted)
+    rays, votes = _Rays(*(part[counts] for part in outline)), votes[counts]
+    known = dict(zip(carving.tolist(), hidden[:, counts], strict=True))
+    hides = torch.tensor([_share_hidden(views, view, rays, votes, known, trusted) for view in range(len(views))])
     badness = torch.maximum(hides / HIDES, missed.nan_to_num(0) / MISSES)
     odd = [view for view in badness.argsort(descending=True).tolist() if float(badness[view]) > 1]
-    return Agreement(uncovered, missed, hides, tuple(odd), as_read, _share(is_covered[counts]))
+    return Agreement(missed, hides, tuple(odd), as_read, _share(is_covered[counts]))
+
+
+def uncovered_masks(views: Views, agreement: Agreement) -> Tensor:
+    """Return of each mask of small `views` the share [N] that is outside the hull of others that agree.
+
+    NaN of an empty mask.
+    """
+    inside = _cast_rays(views, _ball(views), False)
+    carving = evenly_spaced_indices(len(views), MOST_CARVING)
+    trusted = torch.tensor([view for view in carving if view not in agreement.odd] or carving)
+    votes = _hidden(views.select(trusted), inside, trusted).sum(0)
+    return _mean_by_view(~_is_covered(votes, inside), inside.view, len(views))
+
+
+def find_odd_views(views: Views) -> tuple[str, ...]:
+    """Return the names of the few `views` whose masks disagree with all others, worst first.
+
+    None are found without masks, or among fewer than FEWEST views.
+    """
+    if views.masks is None or len(views) < FEWEST:
+        return ()
+    agreement = measure_agreement(shrink_masks(views.to("cpu")))
+    return tuple(views.names[view] for view in agreement.odd) if agreement.has_exceptions else ()
 
 
 class _Rays(NamedTuple):
@@ -189,14 +212,13 @@ def _blame(hidden: Tensor, view: Tensor, kept: Tensor, carving: Tensor) -> Tenso
     return (share * counts).sum(1) / counts.sum(1).clamp_min(1) * kept
 
 
-def _shares_hidden(views: Views, rays: _Rays, votes: Tensor, trusted: Tensor) -> Tensor:
-    """Return for each of `views` the share [N] of covered `rays` that it alone hides; votes: of the trusted views."""
-    shares = []
-    for view in range(len(views)):
-        own = _hidden(views.select([view]), rays, torch.tensor([view]))[0]
-        others = votes - own if bool((trusted == view).any()) else votes
-        shares.append(_share((others == 0).any(1) & ~(others + own == 0).any(1) & (rays.view != view)))
-    return torch.tensor(shares, dtype=torch.float64)
+def _share_hidden(
+    views: Views, view: int, rays: _Rays, votes: Tensor, known: Mapping[int, Tensor], trusted: Tensor
+) -> float:
+    """Return the share of covered `rays` that a view alone hides; votes: of the trusted views, known: of some."""
+    own = known[view] if view in known else _hidden(views.select([view]), rays, torch.tensor([view]))[0]
+    others = votes - own if bool((trusted == view).any()) else votes
+    return _share((others == 0).any(1) & ~(others + own == 0).any(1) & (rays.view != view))
 
 
 def _share(found: Tensor) -> float:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from diffrender.config.options.lights import AmbientOptions, AnyLight
 from diffrender.config.options.materials import UnlitOptions
-from diffrender.config.options.meshes import FileMesh, SphereMesh
+from diffrender.config.options.meshes import FileMesh, SphereMesh, VisualHullMesh
 from diffrender.config.options.objects import CreaseOptions, ObjectOptions, PoseOptions, SceneParts
 from diffrender.errors import ConfigError
 from diffrender.geometry.rigid import make_rigid
@@ -20,6 +20,7 @@ from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.setup.hull import note_left_out
 from diffrender.setup.lights import build_light, name_lights, rotation_vector
 from diffrender.setup.materials import build_material, material_of_file
 from diffrender.setup.mesh_files import MeshFiles
@@ -32,7 +33,7 @@ Parts = TypeVar("Parts", bound=SceneParts)
 class BuiltScene(NamedTuple, Generic[Parts]):
     """A scene as its options describe it, on the CPU.
 
-    parts: the options with defaults filled in, an object for each part of a mesh file. notes: on mesh files.
+    parts: the options with defaults filled in, an object for each part of a mesh file. notes: on meshes.
     names: the names of the objects that each entry of the options became, by its own name.
     """
 
@@ -54,6 +55,7 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
     objects: dict[str, Object] = {}
     filled: list[ObjectOptions] = []
     about_files: dict[str, dict[str, tuple[str, ...]]] = {}
+    about_hulls: list[str] = []
     names: dict[str, list[str]] = {}
     for written in parts.all_objects():
         several = files.split(written, f"{written.name}_" if parts.objects is not None else "")
@@ -69,6 +71,9 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
             if isinstance(mesh_options, FileMesh):
                 about = data.all_notes
                 about_files.setdefault(mesh_options.file, {})[options.name] = about
+            is_found = getattr(options.mesh, "leave_out", None) is None
+            if isinstance(mesh_options, VisualHullMesh) and mesh_options.leave_out and is_found:
+                about_hulls.append(note_left_out(mesh_options.leave_out, f"{where}mesh"))
             default = material_of_file(data) if parts.lights else UnlitOptions()
             material_options = options.material or default
             material, material_options, data = build_material(material_options, data, f"{where}material")
@@ -85,7 +90,7 @@ def build_scene(parts: Parts, place: InitRegion) -> BuiltScene[Parts]:
     update = _one_or_several(filled, parts.objects is not None or len(filled) > 1)
     filled_parts = parts.model_copy(update=update | {"lights": list(lights.values()), "background": background})
     notes = [note for path, by_object in about_files.items() for note in notes_on_file(path, by_object)]
-    return BuiltScene(scene, filled_parts, [*notes, *_notes_on_starts(filled)], names)
+    return BuiltScene(scene, filled_parts, [*notes, *about_hulls, *_notes_on_starts(filled)], names)
 
 
 def _notes_on_starts(filled: list[ObjectOptions]) -> list[str]:

@@ -29,6 +29,8 @@ MISTAKES = {
     "scale": (planted.scale_positions, "other_units", "millimetres and metres"),
     "twice as large": (planted.double_intrinsics, "likely_mistake", "multiply them by 0.5"),
     "half as large": (planted.halve_intrinsics, "likely_mistake", "multiply them by 2"),
+    "half a pixel": (planted.take_whole_pixel_centers, "half_pixel", "add 0.5 to cx and cy"),
+    "half a pixel too much": (planted.add_half_a_pixel, "half_pixel", "subtract 0.5 from cx and cy"),
     "cx and cy": (planted.crop_and_swap_center, "likely_mistake", "Swap cx and cy"),
     "inverted": (planted.invert_masks, "likely_mistake", "masks that mark the background"),
     "mirrored": (planted.mirror_pictures, "likely_mistake", "images mirrored, left for right"),
@@ -38,6 +40,7 @@ MISTAKES = {
     "shuffled": (planted.shuffle_cameras, "masks_contradict", "their order"),
     "one pose": (planted.turn_one_camera, "odd_views", "1 of 10 views do not agree with the others: view_03"),
     "one mirrored": (planted.mirror_one_picture, "odd_views", "view_07: images mirrored, left for right"),
+    "a degree off": (planted.turn_cameras_a_little, "inexact_cameras", "The cameras are not exact"),
     "two swapped": (planted.swap_two_pictures, "odd_views", "swap its image with that of view_06"),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import planted
 from support.small_runs import run_small
 from torch import Tensor
 
@@ -189,3 +190,15 @@ def test_cameras_that_do_not_see_their_masks_at_one_point_are_turned_first(off: 
 
 def setup_of(folder: Path) -> FitSetup:
     return build_fit(load_config(folder / "small.yaml"))
+
+
+def test_a_view_that_does_not_carve_is_told_everywhere(tmp_path: Path) -> None:
+    spoiled = planted.capture(tmp_path)
+    planted.shift_one_picture(spoiled)
+    spoiled.write(tmp_path / "capture")
+    result, shown = run_small(SCENE.replace("steps: 60, cameras.pose: {}", "steps: 1"), tmp_path)
+    told = "the visual hull is carved without view_07, whose mask does not agree with those of the other views"
+    assert told in " ".join(shown.split())
+    assert any(told in note for note in json.loads((result.folder / "manifest.json").read_text())["notes"])
+    assert told in " ".join((result.folder / "report.html").read_text().split())
+    assert "view_07" in (result.folder / "scene.resolved.yaml").read_text()

@@ -58,6 +58,8 @@ def spoilt(row, column, value):
         (spoilt(0, 1, 0.2), "not orthonormal"),
         (torch.diag(torch.tensor([1.0, 1.0, 2.0, 1.0])), "not orthonormal"),
         (torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])), "scaled by 2;"),
+        (torch.diag(torch.tensor([0.0, 0.0, 0.0, 1.0])), r"3x3 part is singular: rows of length \[0, 0, 0\]; export"),
+        (torch.diag(torch.tensor([1.0, 0.0, 1.0, 1.0])), "3x3 part is singular"),
         (torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])), "mirror"),
         (torch.zeros(4, 4), "last row"),
         (torch.eye(3), r"\[\.\.\., 4, 4\]"),

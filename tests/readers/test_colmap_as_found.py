@@ -151,3 +151,13 @@ def test_a_lens_of_another_picture_is_doubted_in_words_of_any_format(tmp_path):
     camera = (3, "PINHOLE", 1, 8, 6, (10.0, 10.0, -5.0, 3.0))
     (note,) = read(write_capture(tmp_path, cameras=(camera,))).notes
     assert note.startswith("the principal point of 2 of its 2 images is outside the picture;") and "cx" not in note
+
+
+def test_a_text_file_that_says_more_than_it_holds_is_told(tmp_path):
+    write_capture(tmp_path, "text")
+    file = tmp_path / "sparse" / "0" / "images.txt"
+    text = file.read_text()
+    for count, is_told in ((2, False), (3, True)):
+        file.write_text(f"# Number of images: {count}, mean observations per image: 1\n{text}")
+        notes = read(tmp_path).notes
+        assert ("its images.txt says that it holds 3 images, but 2 are in it: it may be cut short" in notes) == is_told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.transforms_captures import DISC, capture, fails, read, save
+from support.transforms_captures import DISC, HEIGHT, WIDTH, capture, fails, read, save
 
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
@@ -68,15 +68,32 @@ def test_masks_are_undistorted_with_their_image(tmp_path):
     assert bool(((views.masks > 0) & (views.masks < 1)).any())
 
 
-def test_normals_beside_a_distorted_image_are_refused(tmp_path):
-    np.save(tmp_path / "n.npy", np.zeros((6, 8, 3), np.float32))
-    changes = {index: {"normal_path": "n.npy"} for index in range(2)}
-    fails(
-        capture(tmp_path, changes, k1=0.1),
-        "belongs to an image with lens distortion, which is undistorted, but files of normal are not; undistort both",
-        aovs=("normal",),
-    )
-    assert "normal" in read(capture(tmp_path, changes), aovs=("normal",)).aovs
+def test_normals_and_depths_are_undistorted_with_their_images(tmp_path):
+    """A photograph of a plane, whose depth is linear in the pixels of a pinhole; its file has twice the size."""
+    k1, width, height = 0.3, 2 * WIDTH, 2 * HEIGHT
+    fx, fy, cx, cy = 20.0, 24.0, 9.0, 5.0
+    x, y = (np.arange(width) + 0.5 - cx) / fx, (np.arange(height) + 0.5 - cy) / fy
+    bent_x, bent_y = np.meshgrid(x, y)
+    straight = bent = np.hypot(bent_x, bent_y)
+    for _ in range(20):
+        straight = straight - (straight + k1 * straight**3 - bent) / (1 + 3 * k1 * straight**2)
+    depth = 5 + (bent_x * 3 + bent_y * 2) * straight / bent
+    np.save(tmp_path / "d.npy", depth)
+    unknown = np.stack([depth, -depth, 0 * depth], -1)
+    unknown[5, 9] = np.nan
+    np.save(tmp_path / "n.npy", unknown)
+    changes = {index: {"depth_path": "d.npy", "normal_path": "n.npy"} for index in range(2)}
+    views = read(capture(tmp_path, changes, k1=k1), aovs=("normal", "depth"), use_masks=False)
+    column, row = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    expected = 5 + 3 * (column - 4.5) / 10 + 2 * (row - 2.5) / 12
+    found, normals = views.aovs["depth"][0, ..., 0].numpy(), views.aovs["normal"][0].numpy()
+    is_known = np.isfinite(found)
+    # As distorted they would be off by more than .1 near the corners.
+    assert 0.4 < is_known.mean() < 1 and np.abs(found - expected)[is_known].max() < 0.015
+    assert (is_known == (views.weights[0] == 1).numpy()).all()
+    assert np.isnan(normals[2, 4]).all() and np.isfinite(normals[1, 2]).all()
+    is_known = np.isfinite(normals[..., 0])
+    np.testing.assert_allclose(normals[is_known], found[is_known][:, None] * [1, -1, 0], rtol=1e-6)
 
 
 def test_a_field_of_view_beside_a_fisheye_is_no_doubt(tmp_path):

@@ -9,6 +9,8 @@ from support.transforms_captures import AT_X5, AT_Z5, DISC, HEIGHT, WIDTH, captu
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.transforms_json import find_transforms, read_aabb
 from diffrender.scene.projections.orthographic import Orthographic
 
@@ -202,7 +204,10 @@ MIRRORED = [[-1.0, 0, 0, 0], *AT_Z5[1:]]
         ({"k1": 1e9}, "the image shows nothing when it is undistorted"),
         ({"mask_path": 7}, "mask_path must be a path, got 7"),
         ({"mask_path": "masks/none.png"}, "none.png: does not exist"),
-        ({"mask_path": None}, "frame 1 (images/1.png) has no mask while others have one"),
+        (
+            {"mask_path": None},
+            "frame 1 (images/1.png) has no mask while others have one; give every frame a",
+        ),
     ],
 )
 def test_bad_frames_are_refused_with_frame_and_value(tmp_path, change, message):
@@ -211,7 +216,7 @@ def test_bad_frames_are_refused_with_frame_and_value(tmp_path, change, message):
 
 def test_a_problem_of_one_frame_ends_in_its_remedy(tmp_path):
     text = fails(capture(tmp_path, {1: {"mask_path": None}}))
-    assert text.endswith("give every frame a mask, or fit without masks")
+    assert text.endswith("targets.missing: skip, or fit without masks by targets.masks: false")
 
 
 def test_missing_focal_length_is_named(tmp_path):
@@ -286,3 +291,11 @@ def test_lego_renders():
     assert views.images.shape == (13, 50, 50, 3) and views.masks is not None
     torch.testing.assert_close(views.images[:, 0, 0], torch.ones(13, 3))
     torch.testing.assert_close(views.cameras.positions_w().norm(dim=1), torch.full((13,), 4.0311), atol=1e-3, rtol=0)
+
+
+def test_images_without_masks_are_skipped_where_missing_ones_are(tmp_path):
+    folder = capture(tmp_path, {1: {"mask_path": None}}, aabb=[[-1, -1, -1], [1, 1, 1]])
+    found = read_capture(folder, CaptureOptions(skip_missing=True))
+    assert found.notes == ("1 of its 2 images have no mask while others have one, and are skipped: 1",)
+    assert found.views.names == ("0",) and found.views.masks is not None
+    assert len(read(folder, use_masks=False)) == 2

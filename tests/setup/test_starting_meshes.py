@@ -120,7 +120,7 @@ def test_the_hull_stays_in_the_aabb_of_a_capture_and_an_empty_one_is_refused(tmp
 
 def test_too_much_tolerance_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"mesh.tolerance: must be less than the number of fitted views \(10\), got 10"
+        ConfigError, match=r"mesh.tolerance: must be less than the number of views that carve \(10\), got 10"
     ):
         built("mesh: {init: visual_hull, tolerance: 10}")
 

@@ -8,9 +8,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from diffrender.config.load import load_config
+from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.setup.targets import build_targets
 
@@ -125,6 +127,14 @@ def move_principal_point(c: Capture) -> None:
     c.intrinsics |= {"cx": c.intrinsics["w"], "cy": c.intrinsics["h"]}
 
 
+def take_whole_pixel_centers(c: Capture) -> None:
+    c.intrinsics |= {key: c.intrinsics[key] - 0.5 for key in ("cx", "cy")}
+
+
+def add_half_a_pixel(c: Capture) -> None:
+    c.intrinsics |= {key: c.intrinsics[key] + 0.5 for key in ("cx", "cy")}
+
+
 def take_opencv_axes(c: Capture) -> None:
     c.poses = c.poses @ np.diag([1.0, -1, -1, 1])
 
@@ -184,8 +194,18 @@ def turn_one_camera(c: Capture) -> None:
     c.poses[3] = [[0.0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]] @ c.poses[3]
 
 
+def turn_cameras_a_little(c: Capture, degrees: float = 0.7) -> None:
+    """Turn each camera about its centre by a random angle of this standard deviation about each axis."""
+    turns = torch.from_numpy(np.random.default_rng(0).normal(0, np.radians(degrees), (len(c.poses), 3)))
+    c.poses[:, :3, :3] = c.poses[:, :3, :3] @ axis_angle_to_matrix(turns).numpy()
+
+
 def mirror_one_picture(c: Capture) -> None:
     c.pictures[7] = c.pictures[7][:, ::-1]
+
+
+def shift_one_picture(c: Capture) -> None:
+    c.pictures[7] = np.roll(c.pictures[7], 8, axis=1)
 
 
 def swap_two_pictures(c: Capture) -> None:

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
+from diffrender.app.check.half_pixel import find_half_pixel
 from diffrender.app.check.view_rows import ViewRow, view_rows, view_table, worst_first
 from diffrender.app.evaluation import Evaluator
+from diffrender.app.verdict.diagnosis import Diagnosis, diagnose
 from diffrender.app.verdict.judge import judge_start
 from diffrender.app.verdict.reason import Reason, Verdict
-from diffrender.app.verdict.silhouette_checks import Diagnosis, diagnose
 from diffrender.config.scene_dependent_defaults import EVERY
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
@@ -71,6 +72,8 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
             iou = {row.name: row.mask_iou for kind in initial.views.values() for row in kind}
             reasons = judge_start(setup, initial)
         found = None if diagnosis is None else diagnosis.reason()
+        if found is None or found.key == "inexact_cameras":  # which cameras that share one error are, too
+            found = find_half_pixel(views) or found
         verdict = Verdict.of([*([] if found is None else [found]), *_of_poses(checked, found), *reasons])
         rows = view_rows(views, checked.heldout, region_of_views(views), iou, diagnosis)
         out = RunFolder(folder).folder("")
@@ -91,6 +94,8 @@ def _read(config: FitConfig) -> _Checked:
     """Read the targets in a small size, and build the start."""
     side = min(config.targets.resolution or SIDE, SIDE)
     optimize = config.optimize.model_copy(update={"minutes": None})  # nothing is learned: how long does not matter
+    if "cameras.pose" not in optimize.written():  # what is checked are the cameras as they are
+        optimize = optimize.model_copy(update={"cameras.pose": None})
     targets_options = config.targets.model_copy(update={"resolution": side})
     config = config.model_copy(update={"targets": targets_options, "optimize": optimize})
     setup, refusal = None, None

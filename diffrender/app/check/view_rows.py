@@ -11,8 +11,9 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-from diffrender.app.verdict.silhouette_checks import Diagnosis
+from diffrender.app.verdict.diagnosis import Diagnosis
 from diffrender.scene.target_views import Views
+from diffrender.setup.mask_agreement import shrink_masks, uncovered_masks
 from diffrender.setup.region import Region
 
 # A capture of more views is shown by those that stand out, and a summary of the others.
@@ -51,6 +52,7 @@ def view_rows(
     views: Views, heldout: Sequence[int], region: Region, iou: Mapping[str, float], diagnosis: Diagnosis | None
 ) -> list[ViewRow]:
     """Return a row per view. iou: of the start, by name. heldout: the views that are held out."""
+    uncovered = None if diagnosis is None else uncovered_masks(shrink_masks(views), diagnosis.agreement)
     center = torch.tensor(region.center)
     cameras = views.cameras
     offset = center - cameras.positions_w()
@@ -76,10 +78,10 @@ def view_rows(
         notes += ["looks away"] if float(ahead[view]) <= 0 and cameras.projection.default_near > 0 else []
         notes += ["start far off"] if own is not None and own < middle - FAR_BELOW else []
         focal = cameras.focal_px[view].tolist()
-        uncovered = None if diagnosis is None else _finite(float(diagnosis.agreement.uncovered[view]))
+        left = None if uncovered is None else _finite(float(uncovered[view]))
         rows.append(
             ViewRow(
-                name, width, height, share, uncovered, own, float(distance[view]), (focal[0], focal[1]),
+                name, width, height, share, left, own, float(distance[view]), (focal[0], focal[1]),
                 1 - float(photo.float().mean()), tuple(notes),
             )
         )  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffrender.app.evaluation import Evaluation
+from diffrender.app.verdict.diagnosis import Diagnosis, diagnose
 from diffrender.evaluate.geometry import triangles_w
 from diffrender.evaluate.views import CHUNK
 from diffrender.fit.loop import FitResult
@@ -60,6 +61,11 @@ class Case:
     def region(self) -> Region:
         """Where the targets suggest that the object is."""
         return region_of_views(self.views)
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """How far the masks agree through the cameras as they are before the fit."""
+        return diagnose(self.views, self.setup.origin)
 
     @cached_property
     def shape_paths(self) -> list[str]:

@@ -10,8 +10,7 @@ from diffrender.app.verdict.course_checks import COURSE_CHECKS
 from diffrender.app.verdict.evidence import Case, Course, State
 from diffrender.app.verdict.reason import Reason, Verdict
 from diffrender.app.verdict.shape_checks import SHAPE_CHECKS
-from diffrender.app.verdict.silhouette_checks import find_contradicting_masks
-from diffrender.app.verdict.state_checks import STATE_CHECKS
+from diffrender.app.verdict.state_checks import STATE_CHECKS, find_contradicting_masks
 from diffrender.app.verdict.target_checks import TARGET_CHECKS
 from diffrender.app.verdict.value_checks import VALUE_CHECKS
 from diffrender.fit.loop import FitResult

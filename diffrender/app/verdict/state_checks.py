@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import torch
+
+from diffrender.app.verdict.diagnosis import diagnose
 from diffrender.app.verdict.evidence import State
 from diffrender.app.verdict.reason import Reason
-from diffrender.app.verdict.silhouette_checks import find_contradicting_masks
 from diffrender.geometry.winding import winding_numbers
 from diffrender.setup.region import INSIDE
 
@@ -22,6 +25,19 @@ UNIT_RANGE = 2.0
 # Of the targets' brightness.
 DARK, BRIGHT = 0.02, 8.0
 LEAST_BRIGHTNESS = 0.01
+
+
+def find_contradicting_masks(state: State) -> Reason | None:
+    """Masks that contradict each other, seen through the cameras."""
+    case = state.case
+    # Of what moves, each view shows another shape.
+    if case.setup.target_scene is not None or state.scene.motion is not None or not case.fits_silhouettes:
+        return None
+    before, now = case.views.cameras, state.cameras.to("cpu")
+    names = ("cam_from_world", "focal_px", "center_px")
+    is_same = all(torch.equal(getattr(before, name), getattr(now, name)) for name in names)
+    diagnosis = case.diagnosis if is_same else diagnose(replace(case.views, cameras=now), case.setup.origin)
+    return None if diagnosis is None else diagnosis.reason()
 
 
 def find_missed_masks(state: State) -> Reason | None:

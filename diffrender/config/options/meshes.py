@@ -99,6 +99,9 @@ class VisualHullMesh(Strict, shorthands={str: "init"}):
         "largest", "connected parts that are kept: the one of the largest volume, or all"
     )
     tolerance: int = option(0, "number of views that may see background at a point inside the hull", ge=0)
+    leave_out: list[str] | None = option(
+        None, "names of views that do not carve it; if omitted: the few that disagree with all others"
+    )
     aabb: Aabb = None
     subdivide: Subdivide = None
 

@@ -77,7 +77,9 @@ class TargetsOptions(Strict):
         "behind masked photographs; if omitted: the scene's; random: another colour per view and step,"
         " behind both renderings and targets (needs masks)",
     )
-    missing: Literal["error", "skip"] = option("error", "what to do about an image of the capture that does not exist")
+    missing: Literal["error", "skip"] = option(
+        "error", "what to do about an image that does not exist, or has no mask while others have one"
+    )
     masks: bool = option(True, "false: ignore masks; transparent pixels still show the background")
     ignore: FileOrFolder | None = option(
         None,

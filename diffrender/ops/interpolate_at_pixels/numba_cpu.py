@@ -142,6 +142,13 @@ def _by_threes(values: Tensor) -> list[Tensor]:
     return [padded[:, c : c + CHANNELS].contiguous() for c in range(0, values.shape[1], CHANNELS)]
 
 
+def _side_by_side(parts: list[Tensor], n_channels: int) -> Tensor:
+    """Return contiguous [rows, n_channels] of parts [rows, 3], without what fills up the last."""
+    if len(parts) == 1 and n_channels == CHANNELS:
+        return parts[0]
+    return torch.cat(parts, 1)[:, :n_channels].contiguous()
+
+
 def forward(
     values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
     view: Tensor, xy_px: Tensor,
@@ -153,10 +160,7 @@ def forward(
         out = memory.empty((len(face_id), CHANNELS), values.dtype)
         parallel_for(evaluate, len(face_id), 16384, part.numpy(), *points, out.numpy())
         outputs.append(out)
-    if len(outputs) == 1 and values.shape[1] == CHANNELS:
-        return outputs[0]
-    joined = torch.cat(outputs, 1) if outputs else memory.empty((len(face_id), 0), values.dtype)
-    return joined[:, : values.shape[1]].contiguous()
+    return _side_by_side(outputs, values.shape[1]) if outputs else memory.empty((len(face_id), 0), values.dtype)
 
 
 def backward(
@@ -180,5 +184,5 @@ def backward(
             grad_verts = part_verts if grad_verts is None else grad_verts + part_verts
     if not grad_parts:  # there are no channels
         grad_parts, grad_verts = [torch.zeros_like(values)], torch.zeros_like(verts_hom)
-    grad_values = torch.cat(grad_parts, 1)[:, : values.shape[1]] if wants_values else None
+    grad_values = _side_by_side(grad_parts, values.shape[1]) if wants_values else None
     return grad_values, None, None, grad_verts if wants_verts else None, None, None, None, None

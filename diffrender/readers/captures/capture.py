@@ -22,7 +22,8 @@ class CaptureOptions:
     use_masks: False ignores mask files and returns no masks.
     aovs: which of "normal" and "depth" to read for every image.
     ignore: a folder of pictures named as the images, white where these show nothing of the scene; None: no such folder.
-    skip_missing: whether images that do not exist are skipped with a note; otherwise they are an error.
+    skip_missing: whether images that do not exist, and those without masks if others have some, are skipped with a
+        note; otherwise they are an error.
     """
 
     resolution: int | None = None

@@ -15,8 +15,10 @@ from diffrender.readers.captures.capture import Capture, CaptureOptions, Capture
 from diffrender.readers.captures.colmap_entries import ImageEntry
 from diffrender.readers.captures.colmap_model import ColmapModel, is_model, read_model
 from diffrender.readers.captures.colmap_pictures import ColmapPictures, find_masks, find_pictures
+from diffrender.readers.captures.colmap_text import count_stated_images
 from diffrender.readers.captures.posed_capture import read_posed_capture
-from diffrender.readers.captures.posed_images import PosedImage, problems_error
+from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.problems import problems_error
 from diffrender.readers.captures.resized import fit_lens
 from diffrender.scene.target_views import Views
 
@@ -45,7 +47,7 @@ def read_colmap(path: str | Path, options: CaptureOptions | None = None) -> Capt
     model, pictures = _choose(path, notes)
     if (path / UNUSED).is_file():
         notes.append(f"its {UNUSED} is not used: the cameras are those of COLMAP")
-    notes += pictures.notes()
+    notes += [*_note_cut_short(model), *pictures.notes()]
     masks = find_masks(pictures, [image.name for image in model.images]) if options.use_masks else {}
     problems: list[str] = []
     resized: list[str] = []
@@ -59,6 +61,17 @@ def read_colmap(path: str | Path, options: CaptureOptions | None = None) -> Capt
         )
     capture = read_posed_capture(model.images_file, frames, options, notes)
     return replace(capture, notes=(*capture.notes, *_about_masks(len(masks), capture.views)))
+
+
+def _note_cut_short(model: ColmapModel) -> list[str]:
+    """Return a note if a text file says that it holds more images than there are."""
+    stated = count_stated_images(model.images_file) if model.images_file.suffix == ".txt" else None
+    if stated is None or stated <= len(model.images):
+        return []
+    return [
+        f"its {model.images_file.name} says that it holds {stated} images, but {len(model.images)} are in it: it may be"
+        " cut short"
+    ]
 
 
 def _choose(path: Path, notes: list[str]) -> tuple[ColmapModel, ColmapPictures]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def read_images_text(path: Path) -> list[ImageEntry]:
             images.append(entry)
             may_be_points = True
     return images
+
+
+def count_stated_images(path: Path) -> int | None:
+    """Return how many images the comments at the top of images.txt say that it holds; None if they do not say."""
+    for _, line in _lines(path):
+        if not line.startswith("#"):
+            break
+        found = re.match(r"# *Number of images: *(\d+)", line)
+        if found:
+            return int(found[1])
+    return None
 
 
 def _image(line: str) -> ImageEntry | None:

@@ -13,8 +13,11 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.canvas import put_on_canvas
-from diffrender.readers.captures.posed_images import PosedImage, load_or_note, problems_error
-from diffrender.readers.images.image import decode_picture, existing_file
+from diffrender.readers.captures.lens_distortion import LensDistortion
+from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.problems import load_or_note, problems_error
+from diffrender.readers.captures.undistort import undistort
+from diffrender.readers.images.image import decode_picture, existing_file, stored_and_turned_size
 from diffrender.render.aovs import AOV, AOVS
 from diffrender.scene.target_views import Views
 
@@ -28,6 +31,8 @@ def read_aov(source: Path, frames: Sequence[PosedImage], views: Views, name: str
     The files are .npy arrays [H, W, C] (or [H, W] for depth) of numbers, at least as large as the views and of their
     shape: world normals, zero where there is no surface; camera depths, 0 or less where unknown, also as 16-bit images.
     NaN is unknown, and so is a pixel if any part of it is, or is ignored; pixels outside the views' masks are zero.
+    Beside distorted photographs they are distorted too, and undistorted with them: a pinhole with the same axes sees
+    the same normals and depths along its axis, elsewhere. Pixels are means over their area, as those of a rendering.
     Raises one DataError that lists all frames whose file is missing or of another shape.
     """
     problems: list[str] = []
@@ -37,7 +42,7 @@ def read_aov(source: Path, frames: Sequence[PosedImage], views: Views, name: str
         top, left, height, width = boxes[index]
         inside = index, slice(top, top + height), slice(left, left + width)
         mask, weights = (None if values is None else values[inside] for values in (views.masks, views.weights))
-        found.append(load_or_note(frame, problems, partial(_load, frame, name, (height, width), mask, weights)))
+        found.append(load_or_note(frame.place, problems, partial(_load, frame, name, (height, width), mask, weights)))
     if problems:
         raise problems_error(source, problems, len(frames))
     known = [image for image in found if image is not None]
@@ -46,14 +51,10 @@ def read_aov(source: Path, frames: Sequence[PosedImage], views: Views, name: str
 
 def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | None, weights: Tensor | None) -> Tensor:
     height, width = size
+    lens = frame.intrinsics.distortion
     path = frame.aov_paths.get(name)
     if path is None:
         raise DataError(f"has no {name}_path, which loss.{name} needs; give it a .npy file, or remove loss.{name}")
-    if frame.intrinsics.distortion is not None:
-        raise DataError(
-            f"{path}: belongs to an image with lens distortion, which is undistorted, but files of {name} are not;"
-            f" undistort both first, or remove loss.{name}"
-        )
     values = _values(path, name)
     channels = CAPTURED_AOVS[name].channels
     if channels == 1 and values.ndim == 2:
@@ -76,7 +77,7 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
     if name == "depth":
         tensor = tensor * frame.depth_unit
         tensor = tensor.where(tensor > 0, torch.nan)
-    resized = resize_area(tensor[None], height, width)[0]
+    resized = resize_area(tensor[None], height, width)[0] if lens is None else _undistort(tensor, frame, lens, size)
     if weights is not None:
         resized = resized.where(weights[..., None] == 1, torch.nan)
     if mask is None:
@@ -84,6 +85,23 @@ def _load(frame: PosedImage, name: str, size: tuple[int, int], mask: Tensor | No
     # Normals are zero where there is no surface, so their mean over a pixel already includes its coverage.
     covered = resized * mask[..., None] if name == "depth" else resized
     return covered.where(mask[..., None] > 0, 0.0)
+
+
+def _undistort(values: Tensor, frame: PosedImage, lens: LensDistortion, size: tuple[int, int]) -> Tensor:
+    """Return values [H, W, C], of any size of the frame's photograph, as a pinhole sees them: [height, width, C].
+
+    NaN where any part of a pixel is unknown, or beyond the photograph.
+    """
+    sizes = stored_and_turned_size(frame.image_path)
+    full_width, full_height = (values.shape[1], values.shape[0]) if sizes is None else sizes[frame.turn is True]
+    scale_x, scale_y = values.shape[1] / full_width, values.shape[0] / full_height
+    focal_x, focal_y, center_x, center_y = frame.intrinsics.resolved(full_width, full_height)
+    intrinsics = focal_x * scale_x, focal_y * scale_y, center_x * scale_x, center_y * scale_y
+    is_known = values.isfinite().all(-1, keepdim=True)
+    channels = torch.cat([values.where(is_known, 0.0), is_known.to(values)], -1)
+    pixels, weights, _ = undistort(channels, lens, intrinsics, *size)
+    is_whole = (weights[..., None] == 1) & (pixels[..., -1:] > 1 - 1e-5)
+    return pixels[..., :-1].where(is_whole, torch.nan)
 
 
 def is_depth_picture(path: Path) -> bool:

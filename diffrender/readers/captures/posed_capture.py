@@ -38,7 +38,7 @@ def read_posed_capture(
         told.append(note_origin(origin))
     usable = move_frames(usable, origin)
     views = read_views(source, usable, options, told)
-    told += doubt_lenses(usable, views)
+    told += doubt_lenses(frames_of(views, usable), views)
     return Capture(views, origin=origin, notes=tuple(told))
 
 
@@ -78,7 +78,14 @@ def read_views(
 ) -> Views:
     """Read the images, masks and AOVs of `frames`; what is told of them is added to `notes`. Raises DataError."""
     views = read_posed_images(source, frames, options, notes)
-    return replace(views, aovs={name: read_aov(source, frames, views, name) for name in options.aovs})
+    kept = frames_of(views, frames)
+    return replace(views, aovs={name: read_aov(source, kept, views, name) for name in options.aovs})
+
+
+def frames_of(views: Views, frames: Sequence[PosedImage]) -> list[PosedImage]:
+    """Return the frames of `views`, in which those without masks may have been skipped."""
+    names = set(views.names)
+    return [frame for frame in frames if frame.name in names]
 
 
 def note_origin(origin: tuple[float, float, float]) -> str:

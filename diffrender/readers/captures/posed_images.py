@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from diffrender.readers.captures.ignored import describe_ignored, read_weights
 from diffrender.readers.captures.lens_distortion import LensDistortion
 from diffrender.readers.captures.memory_need import check_memory
 from diffrender.readers.captures.picture_files import some
+from diffrender.readers.captures.problems import load_or_note, problems_error
 from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
 from diffrender.readers.images.image import read_image, stored_and_turned_size
 from diffrender.readers.images.image_data import ImageData
@@ -34,13 +34,10 @@ from diffrender.scene.projections.perspective import Perspective
 from diffrender.scene.target_views import ViewFiles, Views
 from diffrender.threads import kernel_threads, threads_to_kernels
 
-T = TypeVar("T")
 # From here on float32 resolves the spread of the cameras to less than about 1e-5.
 FAR = 100.0
 # How many images are loaded at a time, at most.
 LOADERS = 4
-# How many problems of a capture a message lists.
-LISTED_PROBLEMS = 12
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,9 @@ def read_posed_images(
         problems.append(f"some cameras are {' and others '.join(kinds)}; split the capture")
     masked = options.use_masks and any(image.mask is not None and not image.opaque for _, image in good)
     composited = any(not image.opaque for _, image in good)
-    if masked:
+    if masked and options.skip_missing:
+        good = _skip_without_masks(good, notes)
+    elif masked:
         problems += _mask_problems(good)
     if problems:
         raise problems_error(source, problems, len(frames))
@@ -215,7 +214,7 @@ def read_posed_images(
         _cameras(good, boxes, height, width),
         place([image.rgb for image in images]),
         place([image.mask for image in images if image.mask is not None]) if masked else None,
-        tuple(frame.name for frame in frames),
+        tuple(frame.name for frame, _ in good),
         is_composited=composited,
         weights=None if is_known else place(known),
         boxes=boxes if is_padded else None,
@@ -231,54 +230,16 @@ def _files(frame: PosedImage, size: tuple[int, int]) -> ViewFiles | None:
     return ViewFiles(frame.image_path, frame.mask_path, ignore, *size)
 
 
-def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:
-    """Return one error for everything that is wrong with what `source` lists; what several frames share is said once.
-
-    problems: each with the frame, image or row it is about, "place: what", or about all. Of what is said of a file of
-        each frame, "place: path: what", the first file is named; of many that remain, the first are told.
-    """
-    places: dict[str, list[str]] = {}
-    files: dict[str, str] = {}
-    for problem in problems:
-        is_of_frame = problem.startswith(("frame ", "image ", "row ")) and "): " in problem
-        place, colon, what = problem.partition("): ") if is_of_frame else ("", "", problem)
-        file, _, about_file = what.partition(": ")
-        if is_of_frame and about_file and (Path(file).is_absolute() or Path(file).exists()):
-            what = about_file
-            files.setdefault(what, file)
-        places.setdefault(what, []).append(place + colon.rstrip(": "))
-    lines = []
-    for what, named in places.items():
-        where = f"all {n_frames} frames" if n_frames == len(named) > 1 else some(named)
-        file = files.get(what, "")
-        told = what if not file else f"{file}: {what}" if len(named) == 1 else f"{what} (the first: {file})"
-        lines.append(f"{where}: {told}" if named[0] else told)
-    if len(lines) == 1:
-        return DataError(f"{source}: {lines[0]}")
-    more = [f"and {len(lines) - LISTED_PROBLEMS} more"] if len(lines) > LISTED_PROBLEMS else []
-    listed = "\n".join(f"  - {line}" for line in lines[:LISTED_PROBLEMS] + more)
-    return DataError(f"{source}: {len(lines)} problems\n{listed}")
-
-
 def _load_all(frames: Sequence[PosedImage], options: CaptureOptions, problems: list[str]) -> list[_Loaded | None]:
     """Load all images, LOADERS at a time: whole photographs take hundreds of megabytes each while they are shrunk."""
     found: list[list[str]] = [[] for _ in frames]
     n_threads = kernel_threads()
     # Each loader is one thread: torch would start as many again for each.
     with threads_to_kernels(n_threads), ThreadPoolExecutor(min(LOADERS, n_threads)) as pool:
-        load = partial(_load, options=options)
-        loaded = list(pool.map(lambda frame, told: load_or_note(frame, told, partial(load, frame)), frames, found))
+        loads = [partial(_load, frame, options) for frame in frames]
+        loaded = list(pool.map(load_or_note, [frame.place for frame in frames], found, loads))
     problems += chain.from_iterable(found)
     return loaded
-
-
-def load_or_note(frame: PosedImage, problems: list[str], load: Callable[[], T]) -> T | None:
-    """Return `load()`, or None and add an entry to `problems` if it raises DataError."""
-    try:
-        return load()
-    except DataError as error:
-        problems.append(f"{frame.place}: {error}")
-        return None
 
 
 def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
@@ -360,12 +321,26 @@ def _doubt_shared_lenses(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str
     return [f"its images of several sizes have the same {' and '.join(shared)}; if they are cut or turned, state each"]
 
 
+def _skip_without_masks(
+    good: Sequence[tuple[PosedImage, _Loaded]], notes: list[str]
+) -> list[tuple[PosedImage, _Loaded]]:
+    """Return the frames that have masks, as some do; adds a note on the others."""
+    lost = [frame.name for frame, image in good if image.mask is None]
+    if lost:
+        told = f"{len(lost)} of its {len(good)} images have no mask while others have one, and are skipped"
+        notes.append(f"{told}: {some(lost)}")
+    return [(frame, image) for frame, image in good if image.mask is not None]
+
+
 def _mask_problems(good: Sequence[tuple[PosedImage, _Loaded]]) -> list[str]:
     """Return one entry if only some images have masks."""
     without = [frame.place for frame, image in good if image.mask is None]
     if not without:
         return []
-    return [f"{some(without)} has no mask while others have one; give every frame a mask, or fit without masks"]
+    return [
+        f"{some(without)} has no mask while others have one; give every frame a mask, leave out those without by"
+        " targets.missing: skip, or fit without masks by targets.masks: false"
+    ]
 
 
 def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: int, width: int) -> Cameras:

@@ -18,13 +18,15 @@ from diffrender.readers.captures.normal_depth import is_depth_picture
 from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.posed_capture import (
     check_resolution,
+    frames_of,
     note_origin,
     read_views,
     usable_frames,
     with_ignored,
 )
-from diffrender.readers.captures.posed_images import PosedImage, far_origin, move_frames, problems_error
+from diffrender.readers.captures.posed_images import PosedImage, far_origin, move_frames
 from diffrender.readers.captures.poses import note_rounding
+from diffrender.readers.captures.problems import problems_error
 from diffrender.readers.captures.transforms_frame import (
     NERFSTUDIO_DEPTH,
     NGP_DEPTH_UNIT,
@@ -152,7 +154,7 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     everything = with_ignored(move_frames([*frames, *heldout], origin), options, notes)
     fitted, set_apart = everything[: len(frames)], everything[len(frames) :]
     views = read_views(file, fitted, options, notes)
-    notes += doubt_lenses(fitted, views)
+    notes += doubt_lenses(frames_of(views, fitted), views)
 
     def read_heldout() -> tuple[Views, tuple[str, ...]]:
         if failure is not None:

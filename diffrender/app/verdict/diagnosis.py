@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from diffrender.app.verdict.evidence import State
 from diffrender.app.verdict.reason import Reason
 from diffrender.scene.target_views import Views
+from diffrender.setup.epipolar_tangents import Shifts, measure_camera_errors
 from diffrender.setup.likely_mistakes import Trial, try_mistakes, try_on_views
-from diffrender.setup.mask_agreement import Agreement, measure_agreement, shrink_masks
+from diffrender.setup.mask_agreement import SIDE, Agreement, measure_agreement, shrink_masks
 
 # Shares of outlines. Real captures whose masks were found by a threshold have 0.97.
 SOUND, HOPELESS, CLEARLY = 0.9, 0.5, 0.03
@@ -24,16 +24,20 @@ class Diagnosis:
     """What the masks of a capture say of its cameras.
 
     agreement: how far they agree. trial: what came of trying the usual mistakes; None if they agree but for few views.
-    of_views: the same of single views, by name.
+    of_views: the same of single views, by name. shifts: of pictures by which they agree; None if that is not known.
     """
 
     names: tuple[str, ...]
     agreement: Agreement
     trial: Trial | None = None
     of_views: dict[str, Trial] = field(default_factory=dict)
+    shifts: Shifts | None = None
 
     def reason(self) -> Reason | None:
         """Return what is wrong, if anything is."""
+        is_mistake = self.trial is not None and self.trial.found is not None
+        if self.shifts is not None and self.shifts.are_of_cameras and not is_mistake:
+            return _reason_of_cameras(self.agreement, self.shifts)
         if self.trial is not None:
             return _reason_of_all(self.agreement, self.trial)
         if self.agreement.has_exceptions:
@@ -47,8 +51,9 @@ class Diagnosis:
     def as_json(self) -> dict[str, Any]:
         """Return all numbers."""
         found, names = self.agreement, self.names
-        rows = zip(names, *(part.tolist() for part in (found.uncovered, found.missed, found.hides)), strict=True)
-        keys = ("name", "mask_uncovered", "outline_missed", "outlines_of_others_hidden")
+        rows = zip(names, found.missed.tolist(), found.hides.tolist(), strict=True)
+        keys = ("name", "outline_missed", "outlines_of_others_hidden")
+        shifts = self.shifts
         return {
             "outlines_agree": found.as_read,
             "outlines_agree_without_odd": found.without_odd,
@@ -56,6 +61,7 @@ class Diagnosis:
             "views": [
                 {key: None if value != value else value for key, value in zip(keys, row, strict=True)} for row in rows
             ],
+            "tangents": None if shifts is None else {"apart_px": shifts.before, "apart_shifted_px": shifts.after},
             "tried": None if self.trial is None else _tried_as_json(self.trial),
             "tried_on_views": {name: _tried_as_json(trial) for name, trial in self.of_views.items()},
         }
@@ -70,23 +76,13 @@ def diagnose(views: Views, origin: tuple[float, float, float]) -> Diagnosis | No
         return None
     small = shrink_masks(views.to("cpu"))
     agreement = measure_agreement(small)
+    shifts = measure_camera_errors(small)
     trial = None if agreement.as_read >= SOUND else try_mistakes(small, origin)
     if agreement.has_exceptions and agreement.without_odd >= SOUND:
         found = None if trial is None else trial.found
         if found is None or found.share < agreement.without_odd + CLEARLY:
-            return Diagnosis(views.names, agreement, None, try_on_views(small, agreement, origin))
-    return Diagnosis(views.names, agreement, trial)
-
-
-def find_contradicting_masks(state: State) -> Reason | None:
-    """Masks that contradict each other, seen through the cameras."""
-    setup = state.case.setup
-    # Of what moves, each view shows another shape.
-    if setup.target_scene is not None or state.scene.motion is not None or not state.case.fits_silhouettes:
-        return None
-    views = replace(state.case.views, cameras=state.cameras.to("cpu"))
-    diagnosis = diagnose(views, setup.origin)
-    return None if diagnosis is None else diagnosis.reason()
+            return Diagnosis(views.names, agreement, None, try_on_views(small, agreement, origin), shifts)
+    return Diagnosis(views.names, agreement, trial, shifts=shifts)
 
 
 def _reason_of_all(agreement: Agreement, trial: Trial) -> Reason:
@@ -107,6 +103,15 @@ def _reason_of_all(agreement: Agreement, trial: Trial) -> Reason:
         "Check that images, masks and cameras belong together (their order, their poses), and that all masks show the"
         " same whole object; optimize: {cameras.pose: {}} corrects poses that are nearly right",
         fails=agreement.as_read < HOPELESS,
+    )
+
+
+def _reason_of_cameras(agreement: Agreement, shifts: Shifts) -> Reason:
+    return Reason(
+        "inexact_cameras",
+        f"The cameras are not exact: {agreement.as_read:.0%} of the masks' outlines agree; at a long side of"
+        f" {SIDE} pixels they are {shifts.before:.2g} pixels apart, and {shifts.after:.2g} if pictures are shifted",
+        "optimize: {cameras.pose: {}} corrects them beside the shape; it is the default where a hull is the start",
     )
 
 
