@@ -25,6 +25,10 @@ class BackendError(DiffrenderError, RuntimeError):
     """The requested implementation cannot run here; the message says how to fix it."""
 
 
+class ProgramError(DiffrenderError, RuntimeError):
+    """A program of a scene failed: it raised an error, or returned what the scene has no place for."""
+
+
 class FitError(DiffrenderError, RuntimeError):
     """A fit cannot continue: a value became non-finite, or nothing can be optimised."""
 

@@ -40,6 +40,7 @@ def test_the_example_of_forward_mode_finds_the_pose(capsys: pytest.CaptureFixtur
 
 def test_the_scene_files_shown_are_valid(tmp_path: Path) -> None:
     (tmp_path / "my_capture").mkdir()
+    (tmp_path / "pendulum.py").touch()
     texts = blocks("yaml")
     assert len(texts) >= 2
     for text in texts:

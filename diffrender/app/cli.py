@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import tempfile
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffrender.errors import DiffrenderError
+from diffrender.app.command_errors import FAILED, INTERRUPTED, STOPPED, errors_in_one_line, show_any_character
 
 if TYPE_CHECKING:
     from diffrender.app.run import RunResult
     from diffrender.config.overrides import Override
-
-# Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h. FAILED: by verdict.
-INTERRUPTED = 130
-STOPPED = 1
-FAILED = 3
-UNEXPECTED = 70
 
 app = typer.Typer(
     name="diffrender",
@@ -33,44 +22,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    """Report errors in one line and exit; the traceback of an error that is not ours goes into a file."""
-    try:
-        yield
-    except DiffrenderError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(STOPPED) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the results are incomplete", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except (typer.Exit, typer.Abort, BrokenPipeError):
-        raise
-    except Exception as error:
-        reason = next(iter(str(error).splitlines()), "")
-        what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-        typer.echo(f"error: unexpected {what}; please report it with {_save_traceback()}", err=True)
-        raise typer.Exit(UNEXPECTED) from None
-
-
-def _save_traceback() -> str:
-    """Write the traceback of the error that is being handled to a temporary file, and return its path."""
-    try:
-        handle, path = tempfile.mkstemp(prefix="diffrender_error_", suffix=".txt")
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
-        return path
-    except OSError:
-        return f"this traceback:\n{traceback.format_exc()}"
-
-
-def _show_any_character() -> None:
-    """Let the console show `?` for characters that its encoding lacks, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _print_version(is_given: bool) -> None:
@@ -132,6 +83,9 @@ def fit(
             " continued if --steps is larger.",
         ),
     ] = None,
+    no_programs: Annotated[
+        bool, typer.Option("--no-programs", help="Refuse scene files with programs, which are code that would run.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 if the verdict is failed.")] = False,
 ) -> None:
     """Fit a scene to its target images, and judge the result: good, doubtful or failed, with reasons.
@@ -142,8 +96,8 @@ def fit(
         raise typer.BadParameter("give a scene file, or --resume with the folder of a run", param_hint="SCENE.YAML")
     if resume is not None and out is not None:
         raise typer.BadParameter("a resumed run stays in its own folder; omit --out", param_hint="--out")
-    with _errors_in_one_line():
-        result = _load_and_run(scene, set_ or [], device, out or Path("outputs"), seed, steps, resume)
+    with errors_in_one_line():
+        result = _load_and_run(scene, set_ or [], device, out or Path("outputs"), seed, steps, resume, no_programs)
     if result.fit.stop_reason == "interrupted":
         raise typer.Exit(INTERRUPTED)
     if result.fit.stop_reason != "finished":
@@ -166,18 +120,21 @@ def check(
         Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers to this file.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = None,
+    no_programs: Annotated[
+        bool, typer.Option("--no-programs", help="Refuse scene files with programs, which are code that would run.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 if the verdict is failed.")] = False,
 ) -> None:
     """Say in seconds whether a capture will work, and what is wrong: masks and cameras against each other, the start.
 
     The usual mistakes, such as flipped axes, are tried out.
     """
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from rich.console import Console
 
         from diffrender.app.new_scene import load_scene
 
-        config, name, _ = load_scene(scene, _overrides(set_ or [], {"device": ("device", device)}))
+        config, name, _ = load_scene(scene, _overrides(set_ or [], {"device": ("device", device)}), no_programs)
         from diffrender.app.check.check_capture import check_capture
 
         verdict = check_capture(config, name, out or Path("outputs") / name / "check", Console(), json_)
@@ -195,7 +152,7 @@ def new(
     ] = None,
 ) -> None:
     """Write a scene file for a capture, with what was found in it and what can be chosen, to be edited and fitted."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from diffrender.app.new_scene import write_new_scene
 
         file, text = write_new_scene(capture, out)
@@ -213,7 +170,7 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the sample points.")] = 0,
 ) -> None:
     """Measure the distance between two meshes, and the defects of each."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from rich.console import Console
 
         from diffrender.app.compare_mesh_files import compare_files
@@ -229,7 +186,7 @@ def inspect(
     ],
 ) -> None:
     """Show what a mesh file or a capture holds, what is used of it, and what is wrong with it."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from rich.console import Console
 
         from diffrender.app.inspect_file import inspect_file
@@ -258,7 +215,7 @@ def relight(
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
     """Render a fitted scene under other lights: pictures from its cameras and a turntable video."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from diffrender.app.relight import relight_run
         from diffrender.imaging.tone_mapping import Display
 
@@ -279,7 +236,7 @@ def bake(
     ] = False,
 ) -> None:
     """Move the colours of a mesh from its vertices into a texture, or from its texture into vertices."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from rich.console import Console
 
         from diffrender.app.bake_colors import bake_file
@@ -336,7 +293,7 @@ def schema() -> None:
 @app.command()
 def warmup() -> None:
     """Compile all CPU kernels now, so that the first fit does not wait for them."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         from diffrender.app.warmup import warmup as compile_kernels
 
         typer.echo(f"all CPU kernels are ready, {compile_kernels():.1f} s")
@@ -358,6 +315,7 @@ def _load_and_run(
     seed: int | None,
     steps: int | None,
     resume: Path | None,
+    no_programs: bool,
 ) -> RunResult:
     # torch takes seconds to import: mistakes in the scene file are reported before that.
     from diffrender.app.new_scene import load_scene
@@ -371,7 +329,7 @@ def _load_and_run(
         folder = find_run(resume)
         scene, run_name = scene or folder.path / RESOLVED, scene_name(folder)
     assert scene is not None
-    config, name, file = load_scene(scene, overrides)
+    config, name, file = load_scene(scene, overrides, no_programs)
 
     from diffrender.app.run import run_fit
 
@@ -380,7 +338,7 @@ def _load_and_run(
 
 def fit_scene() -> None:
     """Run the command `fit` alone, for scripts/fit_scene.py."""
-    _show_any_character()
+    show_any_character()
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command()(fit)
     single()
@@ -388,7 +346,7 @@ def fit_scene() -> None:
 
 def main() -> None:
     """Run the command `diffrender`."""
-    _show_any_character()
+    show_any_character()
     app()
 
 

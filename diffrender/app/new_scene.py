@@ -11,7 +11,7 @@ from diffrender.config.load import load_config, parse_config
 from diffrender.config.overrides import Override
 from diffrender.config.scene_dependent_defaults import PHOTO_RESOLUTION
 from diffrender.config.schema import FitConfig
-from diffrender.errors import DataError
+from diffrender.errors import ConfigError, DataError
 
 SCENE_FILES = ("scene.yaml", "scene.yml")
 # Files of captures, which may be named as such; a .json may also be a scene file.
@@ -63,15 +63,27 @@ def scene_of_capture(path: Path) -> str:
     return f"targets: {{path: {_quoted(str(path.resolve()))}, resolution: {PHOTO_RESOLUTION}}}\n"
 
 
-def load_scene(path: Path, overrides: Sequence[Override]) -> tuple[FitConfig, str, Path | None]:
+def load_scene(
+    path: Path, overrides: Sequence[Override], no_programs: bool = False
+) -> tuple[FitConfig, str, Path | None]:
     """Return what to fit, its name, and the scene file; None for a capture, which is fitted as is best.
 
-    path: a scene file, a folder that holds one, or a capture. Raises ConfigError.
+    path: a scene file, a folder that holds one, or a capture. no_programs: whether to refuse scene files with programs.
+    Raises ConfigError.
     """
     file = find_scene_file(path)
     if file is None:
         return parse_config(scene_of_capture(path), Path(), str(path), overrides), name_of_capture(path), None
-    return load_config(file, overrides), file.stem, file
+    config = load_config(file, overrides)
+    synthetic = config.targets.synthetic
+    places = {"program": config, "targets.synthetic.program": synthetic}
+    for key, parts in places.items() if no_programs else ():
+        if parts is not None and parts.program is not None:
+            raise ConfigError(
+                f"{file}: `{key}` would run {parts.program.file}, which --no-programs refuses; read that file, and omit"
+                " --no-programs if you trust it"
+            )
+    return config, file.stem, file
 
 
 def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diffrender.app.program_results import program_run, units_of
 from diffrender.evaluate.exposure import EXPOSURE, RESPONSE, VIGNETTING, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
@@ -16,6 +17,7 @@ from diffrender.scene.quantity_kinds import (
     COLOR,
     DIRECTION,
     HARMONICS,
+    PARAMETER,
     POSE,
     POSITION,
     RADIANCE,
@@ -64,7 +66,9 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[Learn
             _move_to_origin(get_value(scene, cameras, path).detach().cpu().double(), path, kind, setup)
             for scene, cameras in ((setup.scene, setup.fit_views.cameras), (result.scene, result.cameras))
         )
-        if path in PER_VIEW:
+        if kind == PARAMETER:
+            rows.append(_describe_program(setup, result, path, before, after))
+        elif path in PER_VIEW:
             start, end = (_list_views(path, setup.fit_views.names, values) for values in (before, after))
             rows.append(LearnedValue(path, start, end, PER_VIEW[path]))
         elif setup.model.full_path(path) in reunwrapped:
@@ -74,6 +78,16 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[Learn
         else:
             rows.append(_describe_change(path, kind, before, after))
     return rows
+
+
+def _describe_program(setup: FitSetup, result: FitResult, path: str, before: Tensor, after: Tensor) -> LearnedValue:
+    """Describe a parameter of the program, with its unit, and with the true one if that is known."""
+    name = ParameterPath.parse(path).field
+    true = program_run(setup, result).true.get(name)
+    words = [units_of(setup).get(name, "")]
+    if true is not None and true.shape == after.shape:
+        words.append(f"true: {_format(true)}, off by {float((after - true).abs().max()):.2g}")
+    return LearnedValue(path, _format(before), _format(after), "; ".join(filter(None, words)))
 
 
 def _find_reunwrapped_textures(setup: FitSetup, result: FitResult) -> set[str]:

@@ -16,6 +16,7 @@ from diffrender.app.evaluation import (
     learned_of_heldout,
 )
 from diffrender.app.parameter_changes import describe_parameter_changes
+from diffrender.app.program_results import PLOT
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.shape_pictures import SHAPE, WORST
 from diffrender.evaluate.views import sort_worst_first
@@ -43,12 +44,14 @@ FILES = (
     ("fitted scene without loss, for diffrender relight", "scene.pt"),
     ("shape in clay and as normals", SHAPE),
     ("worst views", WORST),
+    ("picture of the program", PLOT),
     ("progress pictures", "progress"),
     ("renderings", "renders"),
     ("all scores", "metrics.json"),
     ("metrics of every step", "metrics.jsonl"),
     ("terminal output", "log.txt"),
     ("scene file", "scene.yaml"),
+    ("programs as they were", "programs"),
     ("scene file with all defaults filled in", "scene.resolved.yaml"),
     ("versions, machine and command", "manifest.json"),
 )
@@ -61,6 +64,7 @@ STOPPED = {
     "interrupted": "Stopped by Ctrl-C",
     "non_finite": "Stopped by a non-finite value",
     "diverged": "Stopped since vertices left the scene",
+    "program": "Stopped since the program failed",
 }
 
 
@@ -93,6 +97,7 @@ def build_report(run: RunOutcome) -> Report:
         pictures=_list_pictures(folder.progress),
         shape=_existing(folder.path / SHAPE),
         worst=_existing(folder.path / WORST),
+        program=_existing(folder.path / PLOT),
         curves=_existing(folder.path / "curves.png"),
         learned=describe_parameter_changes(setup, result),
         mesh_facts=describe_facts(final.geometry.whole) + _describe_flips(run.flips) + _describe_export(run.export_db),

@@ -25,6 +25,7 @@ from diffrender.app.earlier_run import (
 from diffrender.app.evaluation import Evaluation, Evaluator, sum_flips
 from diffrender.app.export_check import export_psnr_db
 from diffrender.app.export_scene import glb_path, write_appearance, write_cameras, write_meshes
+from diffrender.app.program_results import PLOT, draw_program
 from diffrender.app.report_data import build_report
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.run_recorder import Recorder
@@ -43,9 +44,10 @@ from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
+from diffrender.setup.programs import programs_of
 from diffrender.setup.saved_scene import SCENE_FILE, SavedScene, save_scene
 from diffrender.threads import kernel_threads, threads_to_kernels
-from diffrender.writers.atomic import write_text
+from diffrender.writers.atomic import write_bytes, write_text
 from diffrender.writers.report.curves import write_curves
 from diffrender.writers.report.report import write_report
 from diffrender.writers.report.terminal import FitPanel
@@ -120,6 +122,9 @@ def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     if scene_file is not None:
         write_text(folder.path / "scene.yaml", scene_file.read_text(encoding="utf-8-sig"))
     write_text(folder.path / RESOLVED, format_resolved(setup.config, setup.reasons))
+    for program in programs_of(setup.config):
+        file = Path(str(program["file"]))
+        write_bytes(folder.folder("programs") / f"{program['of']}_{file.name}", file.read_bytes())
     return _RunState(setup, folder, [], started, clock)
 
 
@@ -238,6 +243,8 @@ def _write_extras(
     with _noted("curves.png could not be written", failures):
         if recorder.rows:
             write_curves(recorder.rows, folder.path / "curves.png")
+    with _noted(f"{PLOT} could not be drawn", failures):
+        draw_program(folder.path / PLOT, setup, result)
     with _noted("turntable.mp4 could not be written", failures):
         if setup.config.progress.turntable:
             turntable = folder.path / "turntable.mp4"
@@ -268,7 +275,8 @@ def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> floa
     """Return the PSNR in dB of the exported GLB against the fitted scene; None if none was exported."""
     if "glb" not in setup.config.export:
         return None
-    return export_psnr_db(glb_path(folder, "final"), result.scene, result.cameras, setup.render_views, setup.origin)
+    still = replace(result.scene, motion=None)  # as files have it
+    return export_psnr_db(glb_path(folder, "final"), still, result.cameras, setup.render_views, setup.origin)
 
 
 def _write_manifest(
@@ -289,4 +297,5 @@ def _write_manifest(
         started=state.started,
         first_step=len(state.before),
         notes=notes,
+        programs=programs_of(setup.config),
     )

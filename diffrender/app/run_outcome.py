@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from diffrender.app.evaluation import Evaluation, FlipStatistics, learned_of_heldout
+from diffrender.app.program_results import program_json
 from diffrender.app.verdict.reason import Verdict
 from diffrender.fit.loop import FitResult
 from diffrender.setup.fit_setup import FitSetup
@@ -44,6 +45,7 @@ class RunOutcome:
         return {
             **self.verdict.as_json(),
             **self.final.scores,
+            **program_json(self.setup, result),
             **_material_json(self.final),
             **(learned_of_heldout(self.setup) if "heldout" in self.final.scores else {}),
             "geometry": self.final.geometry.as_json() | ({} if self.flips is None else asdict(self.flips)),

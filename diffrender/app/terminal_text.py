@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from diffrender.app.evaluation import SCORES, START_SCORES, VIEW_LABELS, Evaluation, learned_of_heldout
 from diffrender.app.export_scene import glb_path, obj_path, ply_path
 from diffrender.app.parameter_changes import count_values
+from diffrender.app.program_results import describe_program
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.shape_pictures import SHAPE
 from diffrender.app.verdict.reason import Reason
@@ -82,7 +83,8 @@ def closing_text(run: RunOutcome) -> Closing:
         steps_done=run.result.steps_done,
         seconds=run.seconds,
         scores=scores,
-        facts=_describe_heldout(run)
+        facts=describe_program(run.setup, run.result)
+        + _describe_heldout(run)
         + describe_geometry(initial.geometry, final.geometry)
         + _describe_export(run.export_db)
         + [("note", note) for note in run.notes if note not in run.setup.notes],

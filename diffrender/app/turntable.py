@@ -41,14 +41,14 @@ def write_turntable(
 ) -> None:
     """Write an MP4 of one turn of all objects about the vertical axis through their middle.
 
-    Lights, environment and camera stay. Up is the mean up axis of `cameras`; the video is seen from the side of the
-    first of them. Raises DataError if the video cannot be written.
+    Lights, environment and camera stay, and so does what moves. Up is the mean up axis of `cameras`; the video is
+    seen from the side of the first of them. Raises DataError if the video cannot be written.
     display: how light becomes a picture.
     """
     up = upward(cameras)
     center, radius = _bounding_ball(scene)
     camera = _place_camera(cameras, up, center, radius)
-    turns = _render_frames(scene, camera, up, center, render_views, frames)
+    turns = _render_frames(replace(scene, motion=None), camera, up, center, render_views, frames)
     write_video((encode_srgb8(display.map_tones(image)) for image in turns), path, FPS)
 
 

@@ -86,6 +86,7 @@ class _Writer:
             about = {} if field.description is None else {"description": field.description}
             default = {} if field.is_required() or field.default is None else {"default": plain(field.default)}
             properties[key] = ({"anyOf": [schema]} if "$ref" in schema else schema) | about | default
+        switches = [{"enum": ["off"]}] if "off" in model.extra_words[1] else []
         required = [key for key, field in model.fields_by_key().items() if field.is_required()]
         return {
             "type": "object",
@@ -94,5 +95,5 @@ class _Writer:
             **({"required": required} if required else {}),
             "additionalProperties": False
             if model.extra_kind is None
-            else {"anyOf": [*self.alternatives(model.extra_kind), {"enum": ["off"]}]},
+            else {"anyOf": [*self.alternatives(model.extra_kind), *switches]},
         }

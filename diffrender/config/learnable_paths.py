@@ -47,6 +47,9 @@ def learnable_paths() -> Iterator[LearnablePath]:
                 kinds.setdefault((f"{owner}.{field}", model.model_fields[field].description or ""), []).append(kind)
         for (path, meaning), names in kinds.items():
             yield LearnablePath(path, ", ".join(names), path in BY_DEFAULT, meaning)
+    yield LearnablePath(
+        "program.<name>", "a program", True, "a parameter of the program, which other values follow from"
+    )
     yield LearnablePath("background", "the scene", False, PLAIN["background"])
     for path, meaning in OF_CAMERAS.items():
         yield LearnablePath(path, "all fitted views", False, meaning)

@@ -108,7 +108,7 @@ def _collect(model: type[Strict], places: dict[type[Strict], list[str]]) -> None
         for item in _models(field.rebuild_annotation(), start + key)
     ]
     new = {}
-    for place, below in [*inner, *_models(model.extra_kind, f"{start}<path>")]:
+    for place, below in [*inner, *_models(model.extra_kind, f"{start}{model.extra_words[0]}")]:
         if below not in places:
             new[below] = places[below] = []
         places[below].append(place)
@@ -136,7 +136,8 @@ def _options(model: type[Strict], only: str | None = None) -> Iterator[Option]:
         accepted = _accepted(field.rebuild_annotation(), field.default is None)
         yield Option(key, " | ".join(accepted), _default(field), field.description or "")
     if model.extra_kind is not None and only is None:
-        yield Option("<path>", "a number, a mapping or off", "", "the dotted path of a value, such as mesh.vertices")
+        key, accepted, meaning = model.extra_words
+        yield Option(key, accepted, "", meaning)
 
 
 def _accepted(kind: Any, is_null: bool) -> list[str]:

@@ -14,7 +14,19 @@ HEADER = """\
 # It reproduces the fit: diffrender fit scene.resolved.yaml
 """
 # The order in which a scene file is usually written.
-FIRST_KEYS = ("targets", "mesh", "material", "pose", "objects", "lights", "background", "render", "optimize", "loss")
+FIRST_KEYS = (
+    "targets",
+    "mesh",
+    "material",
+    "pose",
+    "objects",
+    "lights",
+    "background",
+    "program",
+    "render",
+    "optimize",
+    "loss",
+)
 
 
 def format_resolved(config: FitConfig, reasons: Mapping[str, str] | None = None) -> str:

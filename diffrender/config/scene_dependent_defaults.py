@@ -33,6 +33,7 @@ RATES: Mapping[str, float] = {
     "identity": 0.02,
     "positive": 0.02,
     "unit_interval": 0.05,
+    "bounded": 0.05,
     "direction": 0.02,
     "pose": 0.01,
     "camera_poses": 0.02,

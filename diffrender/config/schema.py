@@ -48,6 +48,11 @@ class OptimizeOptions(Strict, extra="allow"):
     """
 
     extra_kind: ClassVar[type[BaseModel] | None] = ParameterOptions
+    extra_words: ClassVar[tuple[str, str, str]] = (
+        "<path>",
+        "a number, a mapping or off",
+        "the dotted path of a value, such as mesh.vertices",
+    )
     __pydantic_extra__: dict[str, Learned] = Field(init=False)
 
     steps: PositiveInt = option(400, "gradient steps")

@@ -77,8 +77,8 @@ def describe(kind: Any) -> str:
     if shape.form is not None or shape.choice is not None or words_of(kind):
         return either(forms(kind))
     if model is not None:
-        more = " and dotted paths" if model.extra_kind else ""
-        return f"a mapping with keys {', '.join(model.fields_by_key())}{more}"
+        keys = [", ".join(model.fields_by_key()), model.extra_words[0]]
+        return f"a mapping with keys {' and '.join(filter(None, keys))}"
     if get_origin(shape.kind) is list:
         words = words_of(get_args(shape.kind)[0])
         return (

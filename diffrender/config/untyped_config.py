@@ -32,6 +32,8 @@ def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:
     own = [
         f"lights.{name}.{key}" for name, kind in lights_by_name(data).items() for key in _learned(LIGHT_OPTIONS, kind)
     ]
+    parameters = as_mapping(as_mapping(data.get("program")).get("parameters"))
+    own += [f"program.{name}" for name in parameters]
     return paths | {path: path for path in (*own, "background", *CAMERA_PATHS)}
 
 

@@ -59,7 +59,7 @@ def find_seen_texels(
     shown = Unlit(dataclasses.replace(texture, texels=texels.expand(-1, -1, 3)))
     objects = {other_name: _make_black_and_constant(other) for other_name, other in scene.objects.items()}
     objects[name] = dataclasses.replace(objects[name], material=shown)
-    stage = Scene(objects, {}, torch.zeros_like(scene.background))
+    stage = Scene(objects, {}, torch.zeros_like(scene.background), motion=scene.motion)
     weight = torch.zeros_like(texels.detach())
     cameras = cameras.without_gains()
     with torch.enable_grad():

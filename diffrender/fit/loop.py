@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from diffrender.errors import ConfigError, ShapeError
+from diffrender.errors import ConfigError, ProgramError, ShapeError
 from diffrender.fit.batch_targets import ResolutionSchedule, StepViews, check_step_views
 from diffrender.fit.batches import Batches
 from diffrender.fit.best_state import BestState
@@ -63,8 +63,9 @@ class FitResult:
     """The result of a fit.
 
     scene, cameras: the last good state, or an earlier one that was better; all cameras of the fitted views.
-    stop_reason: "finished", "interrupted" (Ctrl-C), "non_finite" or "diverged" (vertices left the scene).
-    message: what became non-finite or diverged, where and why, else None.
+    stop_reason: "finished", "interrupted" (Ctrl-C), "non_finite", "diverged" (vertices left the scene) or "program"
+        (the program failed).
+    message: what became non-finite, diverged or failed, where and why, else None.
     steps_done: number of completed steps. returned_step: after how many of them the state is.
     objectives: (steps done, objective) wherever `BestState` compared states.
     seconds: wall time of the fit.
@@ -73,7 +74,7 @@ class FitResult:
 
     scene: Scene
     cameras: Cameras
-    stop_reason: Literal["finished", "interrupted", "non_finite", "diverged"]
+    stop_reason: Literal["finished", "interrupted", "non_finite", "diverged", "program"]
     message: str | None
     steps_done: int
     seconds: float
@@ -107,9 +108,9 @@ def fit(
 
     Ctrl-C ends the fit after its current step; pressed twice, after its last complete one. So does a non-finite term of
     the objective, gradient or value, and so do vertices that leave the scene (fit.reach): the step that led to it is
-    undone (the optimiser's moments are not).
+    undone (the optimiser's moments are not), and so is one to parameters at which the scene's program fails.
     Raises ConfigError or ShapeError if model, views and objective do not match, and FitError if a learned value has no
-    influence on the objective.
+    influence on the objective; ProgramError if the program fails at the start.
     """
     if len(views) != len(model.cameras()):
         raise ShapeError(f"fit: the model must have one camera per view ({len(views)}), got {len(model.cameras())}")
@@ -140,6 +141,10 @@ def fit(
         stepper.undo_unfinished()
     except NonFiniteError as error:
         stop_reason, message = error.stop_reason, str(error)
+    except ProgramError as error:
+        if not stepper.undo_last():
+            raise
+        stop_reason, message = "program", f"{error}. The state after {stepper.done} steps is kept"
     if best is None:
         scene, cameras = model.snapshot()
         returned_step, objectives = stepper.done, ()

@@ -13,6 +13,7 @@ from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.joined_vertices import JoinedVertices, join_vertices
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
+from diffrender.fit.program import Program
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
@@ -62,14 +63,23 @@ class SceneModel(nn.Module):
     parameters: path (diffrender.scene.parameter_paths) -> parametrisation, its name in PARAMETRIZATIONS, or None for
         the value's default.
 
+    program: makes other values follow from the learned ones, in every state of the model; None: none do.
+
     A latent has the device and dtype of its value. If objects change their meshes (`with_objects`), their latents are
     new tensors, so get `latents` again in each step.
     Raises ConfigError for an unknown path or parametrisation, or if nothing is learned; ShapeError, naming the path,
     for a value outside its domain.
     """
 
-    def __init__(self, scene: Scene, cameras: Cameras, parameters: Mapping[str, str | Parametrization | None]) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        cameras: Cameras,
+        parameters: Mapping[str, str | Parametrization | None],
+        program: Program | None = None,
+    ) -> None:
         super().__init__()
+        self._program = program
         if not parameters:
             available = ", ".join(learnable_paths(scene, cameras))
             raise ConfigError(f"nothing to optimise; name at least one of: {available}")
@@ -202,7 +212,10 @@ class SceneModel(nn.Module):
 
     def state_at(self, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
         """Return scene and cameras with `values`, by canonical path."""
-        return replace_values(self._template.scene, self._initial_cameras, values)
+        return self._completed(*replace_values(self._template.scene, self._initial_cameras, values))
+
+    def _completed(self, scene: Scene, cameras: Cameras) -> tuple[Scene, Cameras]:
+        return (scene if self._program is None else self._program(scene)), cameras
 
     def state(self) -> tuple[Scene, Cameras]:
         """Return the current scene and all cameras; differentiable in the latents."""
@@ -225,7 +238,7 @@ class SceneModel(nn.Module):
     def snapshot_of(self, template: SceneTemplate, latents: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
         """Return copies as `snapshot` does, of another state of this model: a template and matching latents."""
         values = {path: value.detach().clone() for path, value in self._values_of(template, latents).items()}
-        return replace_values(template.scene, self._initial_cameras, values)
+        return self._completed(*replace_values(template.scene, self._initial_cameras, values))
 
 
 def _without_moving_parts(scene: Scene, paths: Iterable[str]) -> Scene:

@@ -113,9 +113,22 @@ class Stepper:
         return replace(record, geometry=self._optimizer.geometry())
 
     def finish(self) -> None:
-        """Check the values after the last step. Raises NonFiniteError after restoring the last good state."""
+        """Check the values after the last step, and what the program makes of them. Raises ProgramError.
+
+        Raises NonFiniteError after restoring the last good state.
+        """
         with torch.no_grad():
             self._watchdog.check_values(self._model.values())
+            self._model.state()
+
+    def undo_last(self) -> bool:
+        """Go back to before the last complete step; return whether there is one."""
+        self._last_good.undo_unfinished()
+        if self._last_good.is_at_start:
+            return False
+        self._last_good.reopen()
+        self._last_good.undo_unfinished()
+        return True
 
     def undo_unfinished(self) -> None:
         """Go back to before the step in progress, if there is one."""

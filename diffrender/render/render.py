@@ -22,6 +22,7 @@ from diffrender.render.jump_edges import find_jumps
 from diffrender.render.scene_triangles import SceneTriangles, gather_triangles
 from diffrender.render.shading import prepare, shade
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.parameter_paths import scene_at
 from diffrender.scene.quantity_kinds import named_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import ScreenPoints
@@ -34,12 +35,16 @@ class RenderOutput:
 
     image: [N, H, W, C + 1] the AOVs one after the other, then coverage in 0..1.
     aovs: their names (diffrender.render.aovs).
-    visible: the samples and silhouette segments it was made of.
+    face_id: [N, H, W] int64; `face_id[n, i, j] = f`: the pixel's centre sees face f of the scene; -1 for none.
+    depth: [N, H, W] camera depth at pixel centres in world units, 0 if uncovered; without gradient.
+    visible: the samples and silhouette segments it was made of; None if the scene moves, which is an image per time.
     """
 
     image: Tensor
     aovs: tuple[str, ...]
-    visible: Visible
+    face_id: Tensor
+    depth: Tensor
+    visible: Visible | None
 
     @property
     def rgba(self) -> Tensor:
@@ -58,16 +63,6 @@ class RenderOutput:
         if name not in self.aovs:
             raise ShapeError(f"RenderOutput: there is no AOV {name!r}, only {', '.join(self.aovs)}; pass it to render")
         return self.image[..., channels_of(self.aovs, name)]
-
-    @property
-    def face_id(self) -> Tensor:
-        """[N, H, W] int64; `face_id[n, i, j] = f`: the pixel's centre sees face f of the scene; -1 for none."""
-        return self.visible.raster.face_id[..., 0]
-
-    @property
-    def depth(self) -> Tensor:
-        """[N, H, W] camera depth at pixel centres in world units, 0 if uncovered; without gradient."""
-        return self.visible.raster.depth[..., 0]
 
 
 RenderViews: TypeAlias = Callable[[Scene, Cameras], RenderOutput]
@@ -96,6 +91,7 @@ def render(
 
     edges: edge model, which draws and differentiates silhouettes; if omitted: Antialias().
     aovs: the AOVs that the images hold: "color", "normal", "depth".
+    A scene that moves (`scene.motion`) is rendered once for each of its times that the cameras see.
     backend: implementation of the ops, "numba", "triton" or "reference"; if omitted: Numba on the CPU, Triton on CUDA.
 
     Raises ShapeError for a scene without objects, for unknown AOVs, for values that do not match the meshes, and unless
@@ -106,6 +102,8 @@ def render(
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)
     check_one_device(scene, cameras)
+    if scene.motion is not None:
+        return _render_moving(scene, cameras, edges, names, backend)
     geometry = gather_triangles(scene, backend)
     check_precision(scene, geometry, cameras, backend)
     scene = prepare(scene, geometry, cameras, backend)
@@ -128,7 +126,27 @@ def render(
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
     image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, names)
-    return RenderOutput(image, names, visible)
+    return RenderOutput(image, names, raster.face_id[..., 0], raster.depth[..., 0], visible)
+
+
+def _render_moving(
+    scene: Scene, cameras: Cameras, edges: EdgeModel, aovs: Sequence[str], backend: str | None
+) -> RenderOutput:
+    """Render a scene that moves: the views of each time together."""
+    assert scene.motion is not None
+    rows = [0] * len(cameras) if cameras.time is None else scene.motion.rows_at(cameras.time)
+    outputs, order = [], []
+    for row in dict.fromkeys(rows):
+        views = [view for view, own in enumerate(rows) if own == row]
+        still = scene_at(scene, row)
+        outputs.append(render(still, cameras.select(views), edges, aovs=aovs, backend=backend))
+        order += views
+    if len(outputs) == 1:
+        return outputs[0]
+    places = torch.argsort(torch.tensor(order, device=scene.background.device))
+    parts = zip(*((each.image, each.face_id, each.depth) for each in outputs), strict=True)
+    image, face_id, depth = (torch.cat(part).index_select(0, places) for part in parts)
+    return RenderOutput(image, tuple(aovs), face_id, depth, None)
 
 
 def check_one_device(scene: Scene, cameras: Cameras) -> None:

@@ -46,8 +46,10 @@ class Cameras:
     white_balance: [N, 3] positive factors of the RGB channels, applied in addition; None for 1.
     vignetting: [N, 3] coefficients a, b, c of the light that the lens passes, 1 + a r^2 + b r^4 + c r^6, where r is the
         distance from the principal point in halves of the image's diagonal (D. B. Goldman, "Vignette and Exposure
-        Calibration and Compensation", 2010, eq. 2); applied in addition; None for 0.
+        Calibration and Compensation", 2010); applied in addition; None for 0.
     response: [N, K - 1] how pictures depart from the sRGB curve, applied last (`imaging.response`); None: they do not.
+    time: [N] float64, when each image was taken, in seconds; it selects what is seen of a scene that moves
+        (scene.motion). None if that is not known.
 
     Raises ShapeError for a wrong shape, a value that is not finite, or one out of its range.
     """
@@ -64,6 +66,7 @@ class Cameras:
     white_balance: Tensor | None = None
     vignetting: Tensor | None = None
     response: Tensor | None = None
+    time: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.cam_from_world)
@@ -85,6 +88,9 @@ class Cameras:
             if value is not None:
                 check_shape("Cameras", name, value, (n_views, columns))
                 check_finite("Cameras", name, value)
+        if self.time is not None:
+            check_shape("Cameras", "time", self.time, (n_views,))
+            check_finite("Cameras", "time", self.time)
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
@@ -200,7 +206,7 @@ class Cameras:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Cameras:
         """Return the same cameras with `change` applied to each tensor; each has one row per camera."""
-        names = ("cam_from_world", "focal_px", "center_px", "number", *PHOTOMETRY)
+        names = ("cam_from_world", "focal_px", "center_px", "number", "time", *PHOTOMETRY)
         values = {name: getattr(self, name) for name in names}
         changed = {name: change(value) for name, value in values.items() if value is not None}
         return replace(self, projection=self.projection.map(change), **changed)
@@ -250,10 +256,15 @@ class Cameras:
 
 
 def concatenate_cameras(a: Cameras, b: Cameras) -> Cameras:
-    """Return the cameras of `a` and then of `b`, of the same image size and kind; numbers and exposures are dropped."""
+    """Return the cameras of `a` and then of `b`, of the same image size and kind.
+
+    Numbers and exposures are dropped; so are times, if one of the two has none.
+    """
+    times = [each.time for each in (a, b) if each.time is not None]
     return replace(
         a.without_gains(),
         number=None,
+        time=torch.cat(times) if len(times) == 2 else None,
         cam_from_world=torch.cat([a.cam_from_world, b.cam_from_world]),
         focal_px=torch.cat([a.focal_px, b.focal_px]),
         center_px=torch.cat([a.center_px, b.center_px]),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 
 from diffrender.geometry.rigid import invert_rigid, make_rigid
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.light import Light
+from diffrender.scene.motion import Motion
+from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.quantity_kinds import POSITION, kinds_of
 from diffrender.scene.scene import Scene
 
@@ -29,7 +32,24 @@ def move_scene(scene: Scene, by: Sequence[float]) -> Scene:
             for field, value in values.items()
         }
         lights[name] = replace(light, **moved)  # type: ignore[type-var]
-    return replace(scene, objects=objects, lights=lights)
+    return replace(scene, objects=objects, lights=lights, motion=_move_motion(scene, lights, by))
+
+
+def _move_motion(scene: Scene, moved: Mapping[str, Light], by: Sequence[float]) -> Motion | None:
+    """Return the motion of `scene` moved by `by`. moved: its lights, after they were moved."""
+    if scene.motion is None:
+        return None
+    values = dict(scene.motion.values)
+    for path, value in values.items():
+        parts = ParameterPath.parse(path)
+        if parts.root == "objects" and parts.field == "pose":
+            pose = value.detach().double()
+            values[path] = torch.cat([pose[..., :3], pose[..., 3:] + _column(by, pose)], -1)
+        light = moved.get(parts.name) if parts.root == "lights" else None
+        is_fixed = light is not None and getattr(light, "frame", "world") == "world"
+        if is_fixed and kinds_of(light)[parts.field] == POSITION:
+            values[path] = value.detach().double() + value.new_tensor(by, dtype=torch.float64)
+    return Motion(scene.motion.times, values)
 
 
 def move_cameras(cameras: Cameras, by: Sequence[float]) -> Cameras:

@@ -5,6 +5,7 @@
     cameras.pose (cam_from_world)       cameras.focal (focal_px)    cameras.center (center_px)
     cameras.exposure, white_balance, vignetting, response (those that the cameras have)
     cameras.<parameter of the projection>, such as cameras.k1
+    program.<name>                      a parameter of the program that other values follow from (if there is one)
 
 In a scene with exactly one object, `objects.<name>.` may be omitted. The value of a Texture or EnvMap is its texels.
 """
@@ -27,6 +28,7 @@ from diffrender.scene.quantity_kinds import (
     CENTER,
     DISTORTION,
     EXPOSURE,
+    PARAMETER,
     RESPONSE,
     SCALE,
     VERTICES,
@@ -60,7 +62,8 @@ IMAGES = (Texture, EnvMap)
 class ParameterPath:
     """The parts of a canonical path; `str` joins them.
 
-    root: "objects", "lights", "cameras", or "" for the scene's own fields. name: of the object or light, otherwise "".
+    root: "objects", "lights", "cameras", "program", or "" for the scene's own fields. name: of the object or light,
+        otherwise "".
     part: "mesh" or "material" of an object, otherwise "". field: the last name, such as "roughness".
     """
 
@@ -159,7 +162,45 @@ def replace_values(scene: Scene, cameras: Cameras, values: Mapping[str, Tensor])
     return _replace(scene, changes[False]), _replace(cameras, changes[True])
 
 
+def scene_values(scene: Scene) -> dict[str, Tensor]:
+    """Return all tensors of `scene` that can be learned, by canonical path."""
+    return {path: leaf.value for path, leaf in _leaves_of_scene(scene).items()}
+
+
+def resolve_path(scene: Scene, path: str) -> str:
+    """Return `path` of a value of the scene in full. Raises ConfigError for an unknown path."""
+    return _resolve(scene, _leaves_of_scene(scene), path)
+
+
+def with_values(scene: Scene, values: Mapping[str, Tensor]) -> Scene:
+    """Return `scene` with other tensors, of the same shapes, at canonical paths."""
+    return _replace(scene, {ParameterPath.parse(path).steps: value for path, value in values.items()})
+
+
+def scene_at(scene: Scene, row: int) -> Scene:
+    """Return `scene` as it is at one of the times of its motion, without motion.
+
+    Values of lights or materials that other ones have taken the place of, as in clay, are left out.
+    """
+    if scene.motion is None:
+        return scene
+    now, values = scene_values(scene), scene.motion.at(row)
+    kept = {path: value for path, value in values.items() if path in now and now[path].shape == value.shape}
+    return dataclasses.replace(with_values(scene, kept), motion=None)
+
+
 def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
+    leaves = _leaves_of_scene(scene)
+    for name, (field, kind) in CAMERA_LEAVES.items():
+        value = getattr(cameras, field)
+        if value is not None:
+            leaves[str(ParameterPath("cameras", "", "", name))] = _Leaf(True, (field,), value, kind)
+    for name, value in cameras.projection.parameters().items():
+        leaves[str(ParameterPath("cameras", "", "", name))] = _Leaf(True, ("projection", name), value, DISTORTION)
+    return leaves
+
+
+def _leaves_of_scene(scene: Scene) -> dict[str, _Leaf]:
     leaves: dict[str, _Leaf] = {}
     for name, item in scene.objects.items():
         vertices = ParameterPath.vertices(name)
@@ -169,12 +210,9 @@ def _leaves(scene: Scene, cameras: Cameras) -> dict[str, _Leaf]:
     for name, light in scene.lights.items():
         leaves |= _leaves_of(light, "lights", name)
     leaves |= _leaves_of(scene)
-    for name, (field, kind) in CAMERA_LEAVES.items():
-        value = getattr(cameras, field)
-        if value is not None:
-            leaves[str(ParameterPath("cameras", "", "", name))] = _Leaf(True, (field,), value, kind)
-    for name, value in cameras.projection.parameters().items():
-        leaves[str(ParameterPath("cameras", "", "", name))] = _Leaf(True, ("projection", name), value, DISTORTION)
+    for name, value in scene.program.items():
+        path = ParameterPath("program", "", "", name)
+        leaves[str(path)] = _Leaf(False, path.steps, value, PARAMETER)
     return leaves
 
 

@@ -66,6 +66,8 @@ EXPOSURE = Kind("exposure", "zero_mean", 1, is_bounded=False)
 WHITE_BALANCE = Kind("white_balance", "balanced", is_bounded=False)
 VIGNETTING = Kind("vignetting", "identity", is_bounded=False)
 RESPONSE = Kind("response", "monotone", is_bounded=False)
+# Of programs: numbers of any meaning.
+PARAMETER = Kind("parameter", "identity", 1, is_bounded=False)
 
 
 def quantity(kind: Kind, default: Callable[[], Any] | None = None) -> Any:

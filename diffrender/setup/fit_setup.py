@@ -22,6 +22,7 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.fit.parametrizations.camera_poses import CameraPoses
+from diffrender.fit.program import Program, with_parameters
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
@@ -36,7 +37,14 @@ from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.lens import with_learned_distortion, with_lens_of
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
 from diffrender.setup.objective import build_terms, fill_loss
-from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
+from diffrender.setup.parameters import (
+    build_method,
+    build_param_settings,
+    fill_parameters,
+    learn_all_parts,
+    ranges_of,
+)
+from diffrender.setup.programs import LoadedProgram, bind_program, load_program, times_of, with_hashes
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import BuiltScene, build_scene, constructor_options
 from diffrender.setup.start_from_run import from_result, load_result, with_cameras_of
@@ -55,6 +63,7 @@ class FitSetup:
     origin: the point of the user's world that is the origin of scene, cameras and results (setup.local_origin).
     notes: what readers changed, or did not read, of meshes and captures.
     reasons: why defaults were chosen, by dotted key of the scene file.
+    program: the code of the program that values of `scene` follow from; None without any.
     size: radius of the region that the targets suggest, the unit of default learning rates.
     """
 
@@ -74,6 +83,7 @@ class FitSetup:
     notes: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     size: float = 1.0
+    program: LoadedProgram | None = None
 
     @property
     def display(self) -> Display:
@@ -116,9 +126,10 @@ def build_fit(config: FitConfig) -> FitSetup:
     """Build a fit, ready to run. Reads or renders the targets, which may take seconds.
 
     Raises ConfigError or DataError if the scene file and the files it names do not fit together, BackendError if the
-    device does not exist.
+    device does not exist, ProgramError if a program fails.
     """
     device = choose_device(config.device)
+    config = with_hashes(config)
     targets = build_targets(config)
     origin = targets.place.origin
     config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
@@ -138,6 +149,8 @@ def build_fit(config: FitConfig) -> FitSetup:
         of_poses["optimize.cameras.pose"] = "; ".join([*of_poses.values(), aimed])
     chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_poses})
     _check_flashes(scene, targets.fit)
+    loaded = None if config.program is None else load_program(config.program)
+    scene, program = _follow_program(scene, loaded, targets)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_distortion(with_learned_gains(fit_views, config), config)
@@ -162,11 +175,13 @@ def build_fit(config: FitConfig) -> FitSetup:
     )
 
     methods = {
-        path: build_method(path, parameters, scene, fit_views.cameras, targets.place.region) for path in parameters
+        path: build_method(path, parameters, scene, fit_views.cameras, targets.place.region, ranges_of(config))
+        for path in parameters
     }
     settings = _build_settings(optimize, config.targets.background == "random")
     settings.check(fit_views)
-    model = SceneModel(scene, fit_views.cameras, methods)
+    model = SceneModel(scene, fit_views.cameras, methods, program)
+    _check_apart(model, scene, program)
     # Objects that move on their own are no parts of a surface in the model's scene.
     objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
     objective.check(fit_views)
@@ -191,7 +206,30 @@ def build_fit(config: FitConfig) -> FitSetup:
         notes=tuple(dict.fromkeys((*targets.notes, *notes))),
         reasons=chosen.reasons,
         size=size,
+        program=loaded,
     )
+
+
+def _follow_program(scene: Scene, loaded: LoadedProgram | None, targets: Targets) -> tuple[Scene, Program | None]:
+    """Return the scene as it follows from its program; a scene from a run keeps the parameters that it has."""
+    if loaded is None:
+        return replace(scene, program={}), None
+    heldout = None if targets.heldout is None else targets.heldout.cameras
+    program = bind_program(loaded, times_of(targets.fit.cameras, heldout), targets.place.origin)
+    with torch.no_grad():
+        start = with_parameters(scene, loaded.parameters())
+        found = {name: scene.program.get(name, value) for name, value in start.program.items()}
+        return program(replace(start, program=found)), program
+
+
+def _check_apart(model: SceneModel, scene: Scene, program: Program | None) -> None:
+    """Raise ConfigError if the program sets a value that is learned by itself."""
+    both = [] if program is None else sorted(program.paths(scene) & set(model.latents))
+    if both:
+        raise ConfigError(
+            f"optimize.{both[0]}: the program sets this value, so it cannot be learned by itself; remove it, or make it"
+            " a parameter of the program"
+        )
 
 
 def _build_with_defaults(config: FitConfig, targets: Targets) -> tuple[Chosen, BuiltScene[FitConfig]]:

@@ -33,6 +33,7 @@ from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.fit.optimizer.schedules import SCHEDULES, Schedule
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
+from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.parametrizations.camera_poses import CameraPoses
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, is_image, most_levels
 from diffrender.fit.parametrizations.large_steps import LargeSteps
@@ -41,7 +42,7 @@ from diffrender.fit.parametrizations.shared import SharedFactor, SharedRows, Sha
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_value, kind_of
-from diffrender.scene.quantity_kinds import POSITION, VERTICES, Kind
+from diffrender.scene.quantity_kinds import PARAMETER, POSITION, VERTICES, Kind
 from diffrender.scene.scene import Scene
 from diffrender.setup.best_defaults import DECAY, DECAYING
 from diffrender.setup.region import Region
@@ -101,6 +102,7 @@ def fill_parameters(
     if config.loss is not None and config.loss.image is None:
         del defaults["material.base_color"]  # nothing that is compared depends on it
     parameters = _with_defaults(config, scene, cameras, defaults)
+    ranges = ranges_of(config)
     filled = {}
     # Something must move at the first step.
     is_late = any(path not in GEOMETRY_OF_CAMERAS and not options.start for path, options in parameters.items())
@@ -111,7 +113,12 @@ def fill_parameters(
         full = full_paths[path]
         # Parts of one surface are learned as one mesh, by defaults of the whole.
         value = joined[full].mesh.vertices if full in joined else get_value(scene, cameras, full)
-        method = options.method or kind_of(scene, cameras, full).parametrization
+        usual = "bounded" if full in ranges else kind_of(scene, cameras, full).parametrization
+        method = options.method or usual
+        if method == "bounded" and full not in ranges:
+            raise ConfigError(
+                f"optimize.{path}.method: bounded needs a `range` of the parameter; give it, or remove this"
+            )
         if options.remesh is not None and options.method is None:
             # Remeshing smooths too, and large_steps would have to factorise again after every change of the mesh.
             method = "identity"
@@ -167,13 +174,15 @@ def _with_defaults(
 ) -> dict[str, ParameterOptions]:
     """Return what is learned by path: what `optimize` names besides the defaults, which `off` removes.
 
-    Shapes and colours are known, and not learned by default, where the pose or scale of any object is: vertices that
-    move as well would undo it. defaults: by path within an object. Raises ConfigError if nothing is left.
+    Shapes and colours are known, and not learned by default, where the pose or scale of any object is, or a program:
+    vertices that move as well would undo it. defaults: by path within an object. Raises ConfigError if nothing is left.
     """
     learned = config.optimize.parameters()
     written = {canonical_path(scene, cameras, path) for path in config.optimize.written()}
     places = any(ParameterPath.parse(canonical_path(scene, cameras, path)).is_placement for path in learned)
-    added: dict[str, ParameterOptions] = {}
+    places |= bool(scene.program)
+    programs = {str(ParameterPath("program", "", "", name)): DECAYING for name in scene.program}
+    added = {path: options for path, options in programs.items() if path not in written}
     for name in () if places else scene.objects:
         prefix = f"objects.{name}." if config.objects is not None or len(scene.objects) > 1 else ""
         paths = {f"{prefix}{value}": options for value, options in defaults.items()}
@@ -225,15 +234,29 @@ def _rate_unit(path: str, method: str, value: Tensor, kind: Kind, size: float) -
         return CAMERA_RATE / RATES[method]
     if kind == VERTICES:
         return float((value - value.mean(0)).norm(dim=1).mean())
+    if kind == PARAMETER and method == "identity":
+        return float(value.abs().max()) or 1.0
     return size if method == "identity" and kind == POSITION else 1.0
 
 
+def ranges_of(config: FitConfig) -> dict[str, tuple[float, float]]:
+    """Return the ranges of the program's parameters that have one, by path."""
+    parameters = {} if config.program is None else config.program.parameters.by_name()
+    return {f"program.{name}": each.range for name, each in parameters.items() if each.range is not None}
+
+
 def build_method(
-    path: str, parameters: Mapping[str, ParameterOptions], scene: Scene, cameras: Cameras, region: Region
+    path: str,
+    parameters: Mapping[str, ParameterOptions],
+    scene: Scene,
+    cameras: Cameras,
+    region: Region,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Parametrization:
     """Build the parametrisation of the value at `path`, one of the filled-in `parameters`.
 
-    region: where the objects are. Raises ConfigError for the pose of a single camera, if the shape is learned as well.
+    region: where the objects are. ranges: of values that are bounded, by path.
+    Raises ConfigError for the pose of a single camera, if the shape is learned as well.
     """
     options, value = parameters[path], get_value(scene, cameras, path)
     if options.method == "camera_poses":
@@ -249,6 +272,8 @@ def build_method(
         return SharedRows(inner, len(cameras))
     if options.shared:
         return SharedShift(unit=cameras.focal_px) if path == "cameras.center" else SharedFactor()
+    if options.method == "bounded":
+        return Bounded(*(ranges or {})[path])
     inner = _build_inner_method(options, region.radius)
     if not options.levels:
         return inner

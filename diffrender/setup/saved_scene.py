@@ -17,6 +17,7 @@ from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.motion import Motion
 from diffrender.scene.object import Object
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.quantity_kinds import fields_of
@@ -32,7 +33,7 @@ def _types() -> dict[str, type]:
     """Return the types that are saved field by field, by their names in the file."""
     return {
         **{"scene": Scene, "cameras": Cameras, "object": Object, "mesh": Mesh},
-        **{"texture": Texture, "environment_map": EnvMap, "shadow": Shadow},
+        **{"texture": Texture, "environment_map": EnvMap, "shadow": Shadow, "motion": Motion},
         **MATERIALS,
         **LIGHTS,
         **PROJECTIONS,

@@ -28,6 +28,7 @@ from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
 from diffrender.setup.local_origin import ZERO, Origin
+from diffrender.setup.programs import apply_program
 from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, sight_of_views, to_triple
 from diffrender.setup.scene import build_scene
 
@@ -157,11 +158,19 @@ def _read(
         path, CaptureOptions(options.resolution, background, options.masks, aovs, skip_missing, ignore)
     )
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
+    views = replace(capture.views, cameras=_with_times(capture.views.cameras, options.fps))
     if options.test_every != "auto" or capture.holds_out:
-        return *_split(capture.views, options), capture.aabb, capture.origin, notes
+        return *_split(views, options), capture.aabb, capture.origin, notes
     heldout, told = (None, ()) if capture.read_heldout is None else capture.read_heldout()
     notes += [f"{Path(path).name}: held out: {note}" for note in told]
-    return capture.views, heldout, capture.aabb, capture.origin, notes
+    if heldout is not None:
+        heldout = replace(heldout, cameras=_with_times(heldout.cameras, options.fps))
+    return views, heldout, capture.aabb, capture.origin, notes
+
+
+def _with_times(cameras: Cameras, fps: float | None) -> Cameras:
+    """Return the cameras of a whole capture as those of a video with `fps` frames per second; None: unchanged."""
+    return cameras if fps is None else replace(cameras, time=torch.arange(len(cameras), dtype=torch.float64) / fps)
 
 
 def _render(
@@ -169,7 +178,9 @@ def _render(
 ) -> tuple[Views, Scene, list[str]]:
     size = targets.resolution or SYNTHETIC_RESOLUTION
     low, high = options.elevation_deg
-    if options.grid is None:
+    if options.eye is not None:
+        eyes = torch.tensor(options.eye).expand(options.views, 3)
+    elif options.grid is None:
         eyes = sphere_positions(options.views, options.radius, options.center, low, high)
     else:
         eyes = grid_positions(*options.grid, options.radius, options.center)
@@ -179,6 +190,8 @@ def _render(
     scene, _, notes, _ = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
     if options.normalize:
         scene = _fit_into_unit_sphere(scene)
+    cameras = _with_times(cameras, targets.fps)
+    scene = apply_program(scene, options, cameras)
     taken = synthetic_gains(cameras, options)
     views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, aovs)
     # The true exposures are hidden from the fit.

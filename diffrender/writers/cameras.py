@@ -30,7 +30,8 @@ def write_transforms(
         points are written for the photographs alone. None: they are the images.
 
     A frame has `exposure` (stops), `white_balance` (gains of R, G, B), `vignetting` (of r^2, r^4, r^6 in halves of the
-    photograph's diagonal) and `response` (imaging.response), those of them that the cameras have.
+    photograph's diagonal) and `response` (imaging.response), and `time` (seconds), those of them
+    that the cameras have.
     `camera_model` is the name in scene.projections.PROJECTIONS; the parameters of a lens are in the frames.
     Focal lengths of "ORTHOGRAPHIC" cameras are in pixels per world unit.
 
@@ -71,7 +72,7 @@ def transforms_of(
 def _lens_and_photometry(cameras: Cameras, boxes: Sequence[Sequence[int]]) -> list[dict[str, object]]:
     """Return what else there is to say of each picture: the parameters of its lens, and how light became it."""
     rows: list[dict[str, object]] = [{} for _ in range(len(cameras))]
-    columns = {**cameras.projection.parameters(), **{name: getattr(cameras, name) for name in PHOTOMETRY}}
+    columns = {**cameras.projection.parameters(), **{name: getattr(cameras, name) for name in (*PHOTOMETRY, "time")}}
     if cameras.vignetting is not None:
         sizes = torch.tensor([box[2:] for box in boxes], dtype=torch.float64)
         squared = sizes.square().sum(1, keepdim=True) / (cameras.height**2 + cameras.width**2)

@@ -104,7 +104,8 @@ def written(schema: dict[str, Any], draw: Any, definitions: dict[str, Any], dept
         return [written(schema["items"], draw, definitions, depth + 1) for _ in range(size)]
     if schema["type"] == "object":
         most = 4 - depth if depth < 4 else 0
-        keys = draw(st.lists(st.sampled_from(list(schema["properties"])), max_size=most, unique=True))
+        names, most = (st.sampled_from(list(schema["properties"])), most) if schema["properties"] else (st.nothing(), 0)
+        keys = draw(st.lists(names, max_size=most, unique=True))
         data = {
             key: written(schema["properties"][key], draw, definitions, depth + 1)
             for key in dict.fromkeys([*schema.get("required", ()), *keys])

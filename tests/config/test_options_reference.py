@@ -80,7 +80,7 @@ def test_all_that_can_be_learned_is_listed():
     listed = {option.key for option in section.options}
     assert listed >= set(optimizable_paths(data)) - {path for path in optimizable_paths(data) if "objects." in path}
     assert {option.key for option in section.options if option.default == "learned"} == {
-        "mesh.vertices", "material.base_color",
+        "mesh.vertices", "material.base_color", "program.<name>",
     }  # fmt: skip
     (cameras,) = sections("cameras")
     assert [option.key for option in cameras.options] == list(CAMERA_PATHS)

@@ -55,6 +55,10 @@ DOMAINS = {
         lambda g: torch.rand(40, 3, generator=g, dtype=torch.float64) * 0.998 + 0.001,
         lambda v: (v >= 0) & (v <= 1),
     ),
+    "bounded": (
+        lambda g: torch.rand(40, 3, generator=g, dtype=torch.float64) * 0.998 + 0.001,
+        lambda v: (v >= 0) & (v <= 1),
+    ),
     "direction": (
         lambda g: torch.nn.functional.normalize(torch.randn(40, 3, generator=g, dtype=torch.float64), dim=-1),
         lambda v: (v.norm(dim=-1) - 1).abs() < 1e-5,
@@ -76,6 +80,7 @@ OUTSIDE = {
     "identity": [torch.tensor([0.0, float("nan")])],
     "positive": [torch.tensor(0.0), torch.tensor([1.0, -1.0]), torch.tensor(float("inf")), torch.tensor(float("nan"))],
     "unit_interval": [torch.tensor([-0.1, 0.5]), torch.tensor(1.1), torch.tensor(float("nan"))],
+    "bounded": [torch.tensor([-0.1, 0.5]), torch.tensor(1.1), torch.tensor(float("nan"))],
     "direction": [torch.zeros(3), torch.ones(()), torch.ones(5, 1), torch.tensor([1.0, float("nan"), 0.0])],
     "large_steps": [torch.zeros(41, 3), torch.full((42, 3), float("nan")), torch.zeros(42, 2)],
     "zero_mean": [torch.zeros(4, 3), torch.tensor([0.0, float("nan")]), torch.tensor(1.0)],

@@ -91,6 +91,14 @@ def test_exposures_and_white_balances_are_read_and_null_says_nothing(tmp_path):
     assert read(capture(tmp_path, {0: {"exposure": None, "white_balance": None}})).cameras.gains() is None
 
 
+def test_times_are_read_if_every_frame_has_one(tmp_path):
+    n_frames = len(read(capture(tmp_path)).cameras)
+    timed = {index: {"time": 0.25 * index} for index in range(n_frames)}
+    assert read(capture(tmp_path, timed)).cameras.time.tolist() == [0.25 * index for index in range(n_frames)]
+    for no_time in (None, "12:30:01", True, math.inf):
+        assert read(capture(tmp_path, {**timed, 1: {"time": no_time}})).cameras.time is None
+
+
 @pytest.mark.parametrize("exposure", [600, -20.5, math.inf, math.nan, True, "1"])
 def test_exposures_that_no_picture_has_are_refused(tmp_path, exposure):
     found = json.dumps(exposure)

@@ -46,7 +46,7 @@ MOST_NAMED = 4
 
 def find_non_finite(course: Course) -> Reason | None:
     """A fit that ended in a value that is not finite."""
-    if course.result.stop_reason not in ("non_finite", "diverged"):
+    if course.result.stop_reason not in ("non_finite", "diverged", "program"):
         return None
     return Reason(course.result.stop_reason, str(course.result.message), _blame_rate(course.case.setup), fails=True)
 

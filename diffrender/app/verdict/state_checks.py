@@ -30,7 +30,8 @@ LEAST_BRIGHTNESS = 0.01
 def find_contradicting_masks(state: State) -> Reason | None:
     """Masks that contradict each other, seen through the cameras."""
     case = state.case
-    if case.setup.target_scene is not None or not case.fits_silhouettes:
+    # Of what moves, each view shows another shape.
+    if case.setup.target_scene is not None or state.scene.motion is not None or not case.fits_silhouettes:
         return None
     before, now = case.views.cameras, state.cameras.to("cpu")
     names = ("cam_from_world", "focal_px", "center_px")

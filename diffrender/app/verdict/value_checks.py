@@ -11,6 +11,7 @@ from diffrender.app.verdict.evidence import Course
 from diffrender.app.verdict.reason import Reason
 from diffrender.evaluate.exposure import EXPOSURE, RESPONSE, VIGNETTING, WHITE_BALANCE
 from diffrender.fit.deterministic_reduce import mean_per_view
+from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.response import undo_response
 from diffrender.scene.materials.unlit import Unlit
@@ -162,6 +163,10 @@ def _describe_bound(course: Course, path: str, before: Tensor, after: Tensor) ->
     if kind == SHARE and parts.field == "roughness":
         shares = [float(((each < BOUND) | (each > 1 - BOUND)).double().mean()) for each in (before, after)]
         return "ended at the end of its range" if shares[1] > MOST_AT_BOUND > shares[0] else ""
+    method = setup.model.parametrization(str(parts)) if str(parts) in setup.model.latents else None
+    if isinstance(method, Bounded):
+        edges = [((each - method.low) / (method.high - method.low) - 0.5).abs().max() for each in (before, after)]
+        return "ended at the end of its range" if edges[1] > 0.5 - BOUND > edges[0] else ""
     if kind in (RADIANCE, NUMBER, ANGLE) and float(before.max()) > 0:
         ratio = float(after.max() / before.max())
         return f"ended at {ratio:.2g} times its start" if ratio < FADED or ratio > BLOWN else ""

@@ -10,6 +10,7 @@ from diffrender.config.options.base import Finding, OneOf, Strict, option, refus
 from diffrender.config.options.lights import AnyLight, Rotation
 from diffrender.config.options.materials import AnyMaterial
 from diffrender.config.options.meshes import AnyMesh
+from diffrender.config.options.programs import ProgramOptions
 from diffrender.config.options.value_types import Color, Name, PositiveFloat, T, Vector
 
 
@@ -86,6 +87,9 @@ class SceneParts(Strict):
     )
     lights: Named[AnyLight] | None = option(None, "if omitted: ambient light of radiance 1, if a material needs light")
     background: Color | None = option(None, "linear RGB behind the objects; if omitted: black")
+    program: ProgramOptions | None = option(
+        None, "a Python function that values of the scene follow from; its parameters are then what is learned"
+    )
 
     def all_objects(self) -> list[ObjectOptions]:
         """Return the objects, however they are written; the one at the top is named `object`."""

@@ -16,6 +16,7 @@ Method: TypeAlias = Literal[
     "identity",
     "positive",
     "unit_interval",
+    "bounded",
     "direction",
     "pose",
     "camera_poses",
@@ -30,6 +31,7 @@ Optimizer: TypeAlias = Literal["adam", "vector_adam", "adam_uniform"]
 """The optimizers."""
 
 SHAPE = "mesh.vertices"
+PROGRAM = "program."
 # Methods that apply to one kind of value only.
 MADE_FOR = {
     "large_steps": SHAPE,
@@ -37,6 +39,7 @@ MADE_FOR = {
     "balanced": "cameras.white_balance",
     "camera_poses": "cameras.pose",
     "monotone": "cameras.response",
+    "bounded": f"{PROGRAM}<name> with a range",
 }
 # What cameras are and see with, which is pulled to its start; the latter can be one lens of all.
 GEOMETRY_OF_CAMERAS = ("cameras.pose", "cameras.focal", "cameras.center", "cameras.k1", "cameras.k2")
@@ -185,6 +188,8 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
         is_shape, is_pose = path.endswith("mesh.vertices"), path.split(".")[-1] == "pose" and path != "cameras.pose"
         own = "pose" if is_pose else next((method for method, of in MADE_FOR.items() if path == of != SHAPE), None)
         value = SHAPE if is_shape else path
+        if self.method == "bounded" and path.startswith(PROGRAM):
+            return  # of a parameter with a range
         suits = self.method == own if own else self.method != "pose" and MADE_FOR.get(self.method, value) == value
         if self.method is not None and not suits:
             notes = [f"{self.method} is for {MADE_FOR[self.method]}"] if self.method in MADE_FOR else []

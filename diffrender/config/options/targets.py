@@ -34,6 +34,7 @@ class SyntheticOptions(SceneParts):
     )
     radius: PositiveFloat = option(3.0, "distance of the cameras from `center`")
     center: Vector = option((0.0, 0.0, 0.0), "where the cameras look")
+    eye: Vector | None = option(None, "where all cameras are, as for a video, instead of around `center`")
     fov_deg: float = option(40.0, "vertical field of view in degrees", gt=0, lt=180)
     elevation_deg: Annotated[
         Pair[Degrees], must("two numbers, the lower one first", lambda ends: ends[0] <= ends[1])
@@ -89,6 +90,12 @@ class TargetsOptions(Strict):
         None,
         "whether to find masks of what is in front of a backdrop of one colour; if omitted: if there are no others and"
         " `background` is not given, or the mesh is a visual hull",
+    )
+
+    fps: PositiveFloat | None = option(
+        None,
+        "views are frames of a video, in their order, with so many in a second, for programs; if omitted: at the `time`"
+        " of each frame of transforms.json, if it has any",
     )
 
     def rules(self) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Parametrisations, by their names in scene.yaml under `optimize: {<path>: {method: ...}}`."""
 
 from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.parametrizations.camera_poses import CameraPoses
 from diffrender.fit.parametrizations.direction import Direction
 from diffrender.fit.parametrizations.identity import Identity
@@ -16,6 +17,7 @@ PARAMETRIZATIONS: dict[str, type[Parametrization]] = {
     "identity": Identity,
     "positive": Positive,
     "unit_interval": UnitInterval,
+    "bounded": Bounded,
     "direction": Direction,
     "pose": Pose,
     "camera_poses": CameraPoses,

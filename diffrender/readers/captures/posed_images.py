@@ -91,6 +91,7 @@ class PosedImage:
     aov_paths: the files of its "normal" and "depth", if there are any. depth_unit: of the depths, in world units.
     turn: what to do with an image that its camera marks to be turned, as in readers.images.image.
     photometry: how light became the image.
+    time: in seconds, as in scene.cameras; None if the capture omits it.
     """
 
     name: str
@@ -107,6 +108,7 @@ class PosedImage:
     depth_unit: float = 1.0
     turn: bool | None = None
     photometry: Photometry = field(default_factory=Photometry)
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -354,6 +356,7 @@ def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: 
     full_sizes = [image.size for _, image in good]
     sizes = boxes[:, [3, 2]].tolist()
     ratio = torch.tensor([[w / full_w, h / full_h] for (w, h), (full_w, full_h) in zip(sizes, full_sizes, strict=True)])
+    times = [frame.time for frame in frames if frame.time is not None]
     return Cameras(
         torch.stack([frame.cam_from_world for frame in frames]).float(),
         resolved[:, :2] * ratio,
@@ -362,5 +365,6 @@ def _cameras(good: Sequence[tuple[PosedImage, _Loaded]], boxes: Tensor, height: 
         width,
         projection=projection,
         near=projection.default_near,
+        time=torch.tensor(times, dtype=torch.float64) if len(times) == len(frames) else None,
         **photometry_of_cameras([frame.photometry for frame in frames], boxes, height, width),
     )

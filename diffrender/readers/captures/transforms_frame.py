@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, invert_rigid
-from diffrender.readers.captures.json_values import matrix_of, number_of, shorten
+from diffrender.readers.captures.json_values import is_number, matrix_of, number_of, shorten
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS, is_depth_picture
 from diffrender.readers.captures.photometry import photometry_of
 from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
@@ -63,6 +63,7 @@ def posed_image(
         elif aov_path is not None:
             own.append(f"{key} must be a path, got {shorten(aov_path)}")
     photometry = photometry_of(frame, own)
+    time = frame.get("time")
     if own or cam_from_world is None:
         problems.extend(f"{place}: {problem}" for problem in own)
         return None
@@ -79,6 +80,8 @@ def posed_image(
         aov_paths=aov_paths,
         depth_unit=depth_unit,
         photometry=photometry,
+        # Some captures have the time of day here, as text.
+        time=float(time) if is_number(time) and math.isfinite(time) else None,
     )
 
 

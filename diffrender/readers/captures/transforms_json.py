@@ -58,7 +58,8 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     the focal lengths; with "ORTHOGRAPHIC", `fl_x` and `fl_y` are pixels per world unit; or one of
     CAMERA_MODELS, of which `k1` to `k6`, `p1` and `p2` are the coefficients: distorted images are undistorted.
     `is_fisheye` means OPENCV_FISHEYE. A frame may have its `exposure`, -20..20 stops, and its `white_balance`, gains of
-    R, G and B above 0, `vignetting` and `response` (see scene.cameras; r = 1 in the corners of the photograph).
+    R, G and B above 0, `vignetting` and `response` (see scene.cameras; r = 1 in the corners of the
+    photograph), and its `time`, in seconds or as the capture counts it.
 
     Raises one DataError with everything that is wrong, each entry with its frame, the value and what it must be.
 

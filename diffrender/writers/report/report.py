@@ -80,7 +80,8 @@ class Report:
     scores: those that count most; other_scores: the others.
     views: the scores of each view, the worst first.
     pictures: (caption, file) of the progress pictures in order.
-    shape, worst, curves: pictures of the shape, of the worst views, and of the course of the fit, or None.
+    shape, worst, curves, program: pictures of the shape, of the worst views, of the course of the fit, and by the
+        scene's program, or None.
     mesh_facts: (whether it is as it should be, a sentence) of all objects as one mesh; objects: (name, words) of each
         if there are several. learned: see there. timing: (what, words).
     files: (what, path inside the run's folder). command: the command line.
@@ -106,6 +107,7 @@ class Report:
     timing: Sequence[tuple[str, str]]
     files: Sequence[tuple[str, str]]
     command: str
+    program: Path | None = None
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -123,7 +125,12 @@ def write_report(path: Path, report: Report) -> None:
         pictures=[(caption, _as_webp(file)) for caption, file in _some(report.pictures)],
         **{
             name: None if path is None else _as_webp(path)
-            for name, path in (("shape", report.shape), ("worst", report.worst), ("curves", report.curves))
+            for name, path in (
+                ("shape", report.shape),
+                ("worst", report.worst),
+                ("curves", report.curves),
+                ("program", report.program),
+            )
         },
         most_rows=MOST_ROWS,
         paths=[place for _, place in report.files],

@@ -72,7 +72,7 @@ class Closing:
     """Content of the message after the last step.
 
     verdict: "good", "doubtful" or "failed"; reasons: (what was found, what to change).
-    stop_reason: "finished", "interrupted", "non_finite" or "diverged"; message: its explanation, or None.
+    stop_reason: "finished", "interrupted", "non_finite", "diverged" or "program"; message: its explanation, or None.
     steps_done, seconds: of the whole run.
     scores: (name, unit, before, after), such as ("held-out PSNR", "dB", 12.3, 29.8); NaN if unknown.
     files: (what, path), such as ("mesh", outputs/.../mesh/final.glb).

@@ -32,6 +32,7 @@ def write_manifest(
     started: datetime,
     first_step: int = 0,
     notes: Sequence[str] = (),
+    programs: Sequence[Mapping[str, str | None]] = (),
 ) -> None:
     """Write manifest.json.
 
@@ -39,9 +40,10 @@ def write_manifest(
     scene_file: the scene file, or None if the scene was built in Python.
     device: that of the fit.
     backends: the implementation used, by op.
-    stop_reason: "finished", "interrupted", "non_finite" or "diverged"; message: its explanation, or None.
+    stop_reason: "finished", "interrupted", "non_finite", "diverged" or "program"; message: its explanation, or None.
     seconds: wall time of the whole run.
     started: local time at which the run began or was resumed.
+    programs: the code that scene files named, with its hashes.
     first_step: steps that were done then. notes: what readers changed, or did not read, of the files.
 
     Raises DataError if the file cannot be written.
@@ -59,6 +61,7 @@ def write_manifest(
             "steps_done": steps_done,
             "seed": seed,
             "notes": list(notes),
+            "programs": [dict(program) for program in programs],
             "device": describe_device(device),
             "backends": dict(backends),
             "versions": installed_versions(),

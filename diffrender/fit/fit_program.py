@@ -1,0 +1,107 @@
+"""fit_program: learn the parameters of any function that returns values of a scene, or a scene, from views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ShapeError
+from diffrender.fit.loop import FitResult, FitSettings, fit
+from diffrender.fit.losses.pyramid import Pyramid
+from diffrender.fit.model import SceneModel
+from diffrender.fit.objective import Loss, Objective, Term
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
+from diffrender.fit.optimizer.schedules import Cosine
+from diffrender.fit.program import ROOT, Function, Parameter, Program, with_parameters
+from diffrender.fit.step import StepRecord
+from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
+from diffrender.scene.target_views import Views
+
+
+class FoundProgram(NamedTuple):
+    """What `fit_program` found.
+
+    parameters: by name, float64. losses: the objective before each step. scene: as it follows from the parameters.
+    result: of the loop, such as why it ended.
+    """
+
+    parameters: Mapping[str, Tensor]
+    losses: Sequence[float]
+    scene: Scene
+    result: FitResult
+
+
+class _Losses:
+    """Keeps the objective of each step."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_step(self, record: StepRecord, model: SceneModel) -> None:
+        """Keep the objective."""
+        self.values.append(record.total)
+
+
+def fit_program(
+    function: Function,
+    views: Views,
+    parameters: Mapping[str, Parameter | float | Sequence[float] | Tensor],
+    scene: Scene | None = None,
+    *,
+    steps: int = 200,
+    lr: float = 0.05,
+    batch_size: int | None = None,
+    loss: Loss | None = None,
+    seed: int = 0,
+) -> FoundProgram:
+    """Learn `parameters` until what `function` makes of them looks like `views`.
+
+        def throw(speed, time):  # [], [K] -> positions [K, 3]
+            height = speed * time - 4.905 * time**2
+            return {"objects.ball.position": torch.stack([0 * time, height, 0 * time], 1)}
+
+        found = fit_program(throw, views, {"speed": Parameter(3.0, range=(0, 10))}, scene)
+        print(found.parameters["speed"])
+
+    function: called with the parameters by name, and with the `time` of all views if it asks for it; it returns values
+        of `scene` by path, or a Scene (fit.program.Program has both in full).
+    views: with `cameras.time` if the function asks for it.
+    parameters: starts by name; a Parameter may have a range. scene: None if the function returns whole scenes.
+    lr: of Adam, as a share: of the largest number of a parameter without a range, else in logits of its range. It falls
+        along a cosine. batch_size: views per step; None: all. loss: of the images; if omitted: Pyramid(levels=5).
+
+    Raises ProgramError if the function fails at the start; a later failure ends the fit, and `result` says so.
+    """
+    starts = {name: each if isinstance(each, Parameter) else Parameter(each) for name, each in parameters.items()}
+    times = None if views.cameras.time is None else views.cameras.time.unique()
+    program = Program(function, times)
+    program.check_names(list(starts))
+    with torch.no_grad():
+        start = program(with_parameters(_first_scene(views.cameras) if scene is None else scene, starts))
+    if not start.objects:
+        raise ShapeError("fit_program: give the `scene` whose values the function returns, or return a whole Scene")
+    methods = {f"{ROOT}.{name}": each.parametrization() for name, each in starts.items()}
+    model = SceneModel(start, views.cameras, methods, program)
+    units = {name: 1.0 if each.range else float(each.tensor().abs().max()) or 1.0 for name, each in starts.items()}
+    settings = {f"{ROOT}.{name}": ParamSettings(lr * unit, schedule=Cosine(0.01)) for name, unit in units.items()}
+    losses = _Losses()
+    result = fit(
+        model,
+        views,
+        Objective((Term("image", 1.0, loss or Pyramid(levels=5)),)),
+        FitOptimizer(model, settings, steps),
+        FitSettings(steps, batch_size, seed),
+        lambda shown, cameras, step: render(shown, cameras),
+        [losses],
+    )
+    return FoundProgram(dict(result.scene.program), losses.values, result.scene, result)
+
+
+def _first_scene(cameras: Cameras) -> Scene:
+    """Return a scene without objects, where the cameras are, for a function that makes its own."""
+    return Scene({}, background=torch.zeros(3, device=cameras.cam_from_world.device))

@@ -1,0 +1,258 @@
+"""Program: a function whose results are values of a scene, so that what is learned are its parameters."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ConfigError, ProgramError, ShapeError
+from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrizations.bounded import Bounded
+from diffrender.fit.parametrizations.identity import Identity
+from diffrender.geometry.rigid import make_rigid
+from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.motion import Motion
+from diffrender.scene.parameter_paths import ParameterPath, resolve_path, scene_values, with_values
+from diffrender.scene.quantity_kinds import POSITION, kinds_of
+from diffrender.scene.scene import Scene
+
+TIME = "time"
+ROOT = "program"
+# Parts of an object's pose that a program may set in place of the whole: shapes of one time.
+PLACEMENT = {"position": (3,), "rotation": (3,)}
+
+Values: TypeAlias = Mapping[str, Any]
+Function: TypeAlias = Callable[..., Values | Scene]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a program.
+
+    value: its start, a number or numbers. range: (low, high) that it stays between; None: any number.
+    """
+
+    value: float | Sequence[float] | Tensor
+    range: tuple[float, float] | None = None
+
+    def tensor(self) -> Tensor:
+        """Return the start in float64."""
+        return torch.as_tensor(self.value, dtype=torch.float64).detach().clone()
+
+    def parametrization(self) -> Parametrization:
+        """Return what keeps it in its range."""
+        return Identity() if self.range is None else Bounded(*map(float, self.range))
+
+
+class Program:
+    """Makes values of a scene follow from the parameters in `scene.program`: any code in PyTorch, also with loops.
+
+    function: is called with the parameters by name, float64 tensors, and, if it has an argument `time`, with all
+        times at once. It returns values by path (scene.parameter_paths): `objects.bob.mesh.vertices`,
+        `lights.lamp.radiance`; and `objects.bob.position` [3] in the world or `objects.bob.rotation` [3], a rotation
+        vector in radians, in place of a whole `pose`. A value has the shape that it has in the scene, or one row per
+        time before that. Or it returns a whole Scene, with a `motion` if it moves.
+    times: [K] float64, increasing, in seconds; None if no times are known.
+    origin: the point of the program's world that is the origin of the scene.
+
+    Calling it returns a scene. Raises ConfigError if the function needs times and there are none; ProgramError, with
+    file, line and parameters, if the function fails or what it returns has no place in the scene or is not finite.
+    """
+
+    def __init__(
+        self, function: Function, times: Tensor | None = None, origin: Sequence[float] = (0.0, 0.0, 0.0)
+    ) -> None:
+        self._function, self._times, self._origin = function, times, tuple(origin)
+        self._signature = inspect.signature(function)
+        self.takes_time = TIME in self._signature.parameters
+        if self.takes_time and times is None:
+            raise ConfigError(
+                f"{self._place()}: `{self.name}` asks for the time of each view, which the targets do not have: give"
+                " targets.fps, or a `time` to each frame of transforms.json"
+            )
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return getattr(self._function, "__name__", type(self._function).__name__)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ConfigError unless the function takes parameters of these names, and needs no others."""
+        taken = self._signature.parameters
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in taken.values())
+        of_function = f"`{self.name}{self._signature}` in {self._place()}"
+        for name in names:
+            if name not in taken and not takes_any:
+                raise ConfigError(
+                    f"program.parameters.{name}: {of_function} has no argument `{name}`; rename one of both"
+                )
+        for name, each in taken.items():
+            is_needed = each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+            if is_needed and name != TIME and name not in names:
+                raise ConfigError(
+                    f"program.parameters: {of_function} needs `{name}`; give its value, as in {name}: {{value: 1}}"
+                )
+
+    def __call__(self, scene: Scene) -> Scene:
+        """Return `scene` as it follows from its parameters; differentiable in them."""
+        scene = replace(scene, motion=None)
+        found = self._run(scene.program)
+        if isinstance(found, Scene):
+            return replace(found, program=scene.program)
+        if not isinstance(found, Mapping):
+            raise self._error(scene, f"must return values by path or a Scene, got {type(found).__name__}")
+        placed = self._placed(scene, found)
+        still = {path: value for path, (value, moves) in placed.items() if not moves}
+        moving = {path: value for path, (value, moves) in placed.items() if moves}
+        if not moving:
+            return with_values(scene, still)
+        assert self._times is not None
+        times = self._times.to(scene.background.device)
+        first = {path: value[0] for path, value in moving.items()}
+        return replace(with_values(scene, still | first), motion=Motion(times, moving))
+
+    def paths(self, scene: Scene) -> set[str]:
+        """Return the canonical paths of the values of `scene` that the program sets; none if it makes whole scenes."""
+        found = self._run(scene.program)
+        return set(self._placed(scene, found)) if isinstance(found, Mapping) else set()
+
+    def _run(self, parameters: Mapping[str, Tensor]) -> Values | Scene:
+        times: dict[str, Tensor] = {}
+        if self.takes_time:
+            assert self._times is not None
+            like = next(iter(parameters.values()), self._times)
+            times[TIME] = self._times.to(like.device)
+        try:
+            return self._function(**parameters, **times)
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise ProgramError(f"{self._place(error)}: {self.name}({_written(parameters)}) failed: {what}") from error
+
+    def _placed(self, scene: Scene, found: Values) -> dict[str, tuple[Tensor, bool]]:
+        """Return the values by canonical path, each with whether it has a row per time."""
+        now = {path: value for path, value in scene_values(scene).items() if not path.startswith(f"{ROOT}.")}
+        placed: dict[str, tuple[Tensor, bool]] = {}
+        poses: dict[str, dict[str, tuple[Tensor, bool]]] = {}
+        for path, value in found.items():
+            full, part = self._resolve(scene, str(path))
+            shape = PLACEMENT[part] if part else tuple(now[full].shape)
+            tensor, moves = self._tensor(scene, str(path), value, shape, now[full])
+            if part:
+                poses.setdefault(full, {})[part] = self._in_scene(scene, full, part, tensor), moves
+            elif full in placed:
+                raise self._error(scene, f"returned {full} twice, in full and in its short form; keep one of them")
+            else:
+                placed[full] = self._in_scene(scene, full, ParameterPath.parse(full).field, tensor), moves
+        for full, parts in poses.items():
+            if full in placed:
+                raise self._error(scene, f"returned {full} and its {' and '.join(parts)}; keep one of them")
+            rotation, turns = parts.get("rotation", (None, False))
+            position, shifts = parts.get("position", (now[full][:3, 3], False))
+            matrix = now[full][:3, :3] if rotation is None else axis_angle_to_matrix(rotation)
+            placed[full] = make_rigid(matrix, position), turns or shifts
+        return placed
+
+    def _resolve(self, scene: Scene, path: str) -> tuple[str, str]:
+        """Return the canonical path of a value, and which part of a pose it is, or ""."""
+        owner, _, field = path.rpartition(".")
+        pose = f"{owner}.pose" if owner else "pose"
+        try:
+            if field in PLACEMENT and not path.startswith("lights."):
+                return resolve_path(scene, pose), field
+            full = resolve_path(scene, path)
+        except ConfigError as error:
+            raise self._error(scene, f"returned a value that has no place: {error}") from None
+        if full.startswith(f"{ROOT}."):
+            raise self._error(scene, f"returned {path}, which is a parameter of its own")
+        return full, ""
+
+    def _tensor(self, scene: Scene, path: str, value: Any, shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, bool]:
+        """Return a value in the dtype of `like`, and whether it has a row per time."""
+        if isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
+            # Made a tensor, they would silently lose their gradients.
+            raise self._error(scene, f"returned a list of tensors for {path}; join them by torch.stack")
+        try:
+            tensor = torch.as_tensor(value).to(like)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise self._error(scene, f"returned {type(value).__name__} for {path}, not a tensor ({error})") from None
+        n_times = None if self._times is None else len(self._times)
+        moves = self.takes_time and tuple(tensor.shape) == (n_times, *shape)
+        if not moves and tuple(tensor.shape) != shape:
+            per_time = f", or {[n_times, *shape]} with one row per time" if self.takes_time else ""
+            message = f"returned {path} of shape {list(tensor.shape)}; it must be {list(shape)}{per_time}"
+            raise self._error(scene, message)
+        is_finite = torch.isfinite(tensor.detach())
+        if not bool(is_finite.all()):
+            when = ""
+            if moves and self._times is not None:
+                row = int((~is_finite.reshape(len(tensor), -1).all(1)).int().argmax())
+                when = f" from time {float(self._times[row]):g} on" if row else " from its first time on"
+            raise self._error(scene, f"returned {path}, which is not finite{when}")
+        return tensor, moves
+
+    def _in_scene(self, scene: Scene, full: str, field: str, value: Tensor) -> Tensor:
+        """Return a value in the world of the scene, whose origin is that of the program's at `origin`."""
+        if not any(self._origin):
+            return value
+        origin, parts = value.new_tensor(self._origin), ParameterPath.parse(full)
+        if field == "pose":
+            return torch.cat([value[..., :3], value[..., 3:] - torch.cat([origin, origin.new_zeros(1)])[:, None]], -1)
+        light = scene.lights[parts.name] if parts.root == "lights" else None
+        is_light = light is not None and kinds_of(light)[parts.field] == POSITION
+        is_light = is_light and getattr(light, "frame", "world") == "world"
+        return value - origin if field == "position" and (is_light or parts.root == "objects") else value
+
+    def _error(self, scene: Scene, what: str) -> ProgramError:
+        return ProgramError(f"{self._place()}: {self.name}({_written(scene.program)}) {what}")
+
+    def _place(self, error: BaseException | None = None) -> str:
+        """Return file and line of the function, or where in its file an error came from."""
+        code = getattr(inspect.unwrap(self._function), "__code__", None)
+        if code is None:
+            return self.name
+        line, trace = code.co_firstlineno, None if error is None else error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == code.co_filename:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        return f"{_short(code.co_filename)}, line {line}"
+
+
+def with_parameters(scene: Scene, parameters: Mapping[str, Parameter]) -> Scene:
+    """Return `scene` with the parameters of a program at their start. Raises ShapeError for one outside its range."""
+    values = {}
+    for name, each in parameters.items():
+        value = each.tensor().to(scene.background.device)
+        try:
+            each.parametrization().latent_of(value)
+        except ShapeError as error:
+            raise ShapeError(f"{ROOT}.{name}: {error}") from error
+        values[name] = value
+    return replace(scene, program=values)
+
+
+def _short(file: str) -> str:
+    """Return a file name for messages: relative if it is below the working folder."""
+    try:
+        return os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file
+    except (OSError, ValueError):
+        return file
+
+
+def _written(parameters: Mapping[str, Tensor]) -> str:
+    """Write the values of parameters as arguments."""
+    return ", ".join(f"{name}={written(value)}" for name, value in parameters.items())
+
+
+def written(value: Tensor) -> str:
+    """Write a number or numbers to six digits, of many the first ones."""
+    numbers = [f"{each:.6g}" for each in value.detach().reshape(-1)[:6].tolist()]
+    more = ", ..." if value.numel() > 6 else ""
+    return numbers[0] if value.dim() == 0 else f"[{', '.join(numbers)}{more}]"

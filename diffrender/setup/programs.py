@@ -1,0 +1,152 @@
+"""Load programs of scene files, and make scenes follow from them. Here and nowhere else is their code imported."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffrender.config.options.objects import SceneParts
+from diffrender.config.options.programs import ProgramOptions
+from diffrender.config.schema import FitConfig
+from diffrender.errors import ConfigError, DataError, ProgramError
+from diffrender.fit.checkpointed_loop import checkpoints_every
+from diffrender.fit.program import Parameter, Program, with_parameters
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
+from diffrender.setup.local_origin import ZERO, Origin
+
+# What programs may import that comes with an extra of this package.
+EXTRAS = {"torchdiffeq": "physics"}
+# The function of a program's file that draws for the report.
+REPORT = "report"
+
+
+@dataclass(frozen=True)
+class LoadedProgram:
+    """The code of a program. module: its file, imported. function: in it. sha256: of the file."""
+
+    options: ProgramOptions
+    module: ModuleType
+    function: Callable[..., Any]
+
+    @property
+    def report(self) -> Callable[[Any], Any] | None:
+        """The function `report` of the file, if it has one."""
+        return getattr(self.module, REPORT, None)
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return the parameters with their starts and ranges."""
+        return {name: Parameter(each.value, each.range) for name, each in self.options.parameters.by_name().items()}
+
+
+def with_hashes(config: FitConfig) -> FitConfig:
+    """Return `config` with the hashes of its programs' files. Raises ConfigError for a file of another hash."""
+    synthetic = config.targets.synthetic
+    if synthetic is not None and synthetic.program is not None:
+        synthetic = _with_hash(synthetic, "targets.synthetic.program")
+        config = config.model_copy(update={"targets": config.targets.model_copy(update={"synthetic": synthetic})})
+    return config if config.program is None else _with_hash(config, "program")
+
+
+def _with_hash(parts: Any, where: str) -> Any:
+    options: ProgramOptions = parts.program
+    try:
+        found = hashlib.sha256(Path(options.file).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{options.file}: cannot be read: {error.strerror}") from error
+    if options.sha256 not in (None, found):
+        raise ConfigError(
+            f"{where}.sha256: {options.file} has changed: its hash is {found}, and must be {options.sha256}; restore"
+            " the file, or remove `sha256` and start a new run"
+        )
+    return parts.model_copy(update={"program": options.model_copy(update={"sha256": found})})
+
+
+def programs_of(config: FitConfig) -> list[dict[str, str | None]]:
+    """Return the programs that a fit ran, for its manifest: what for, file, function, hash."""
+    synthetic = config.targets.synthetic
+    named = {"scene": config.program, "targets": None if synthetic is None else synthetic.program}
+    return [
+        {"of": of, "file": each.file, "function": each.function, "sha256": each.sha256}
+        for of, each in named.items()
+        if each is not None
+    ]
+
+
+def load_program(options: ProgramOptions) -> LoadedProgram:
+    """Import the file of a program. Raises ProgramError, with file and line, if that fails; ConfigError if it lacks it.
+
+    The module has a private name, so that it cannot take the place of another.
+    """
+    file = Path(options.file)
+    name = f"_diffrender_program_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"program.file: {file} must be a Python file, with the suffix .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for their module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise _import_error(file, error) from error
+    function = getattr(module, options.function, None)
+    if not callable(function):
+        known = [key for key, each in vars(module).items() if callable(each) and not key.startswith("_")]
+        raise ConfigError(f"program.function: {file} has no function `{options.function}`; it has {', '.join(known)}")
+    return LoadedProgram(options, module, function)
+
+
+def _import_error(file: Path, error: Exception) -> ProgramError:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        lines.append(error.lineno)
+    place = f"{file}, line {lines[-1]}" if lines else str(file)
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package:
+        install = f"diffrender[{EXTRAS[package]}]" if package in EXTRAS else package
+        return ProgramError(f"{place}: needs {package}, which is not installed: pip install '{install}'")
+    return ProgramError(f"{place}: the program cannot be imported: {type(error).__name__}: {error}")
+
+
+def times_of(*cameras: Cameras | None) -> Tensor | None:
+    """Return the times of all views, increasing, each once: [K] float64; None if some are not known."""
+    times = [each.time for each in cameras if each is not None]
+    if not times or any(each is None for each in times):
+        return None
+    return torch.cat([each for each in times if each is not None]).unique()
+
+
+def bind_program(loaded: LoadedProgram, times: Tensor | None, origin: Origin = ZERO) -> Program:
+    """Return the program of these times. Raises ConfigError if its function does not suit its parameters."""
+    function = loaded.function
+    every = loaded.options.checkpoint_every
+
+    @functools.wraps(function)
+    def run(**arguments: Any) -> Any:
+        with checkpoints_every(every):
+            return function(**arguments)
+
+    program = Program(run, times, origin)
+    program.check_names(list(loaded.parameters()))
+    return program
+
+
+def apply_program(scene: Scene, parts: SceneParts, cameras: Cameras) -> Scene:
+    """Return the `scene` of `parts` as it follows from its program at the times of `cameras`; itself without one."""
+    if parts.program is None:
+        return scene
+    loaded = load_program(parts.program)
+    with torch.no_grad():
+        return bind_program(loaded, times_of(cameras))(with_parameters(scene, loaded.parameters()))

@@ -1,0 +1,139 @@
+"""Whole runs of scenes with programs: results, hashes, pictures, resuming, and the command's refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from support.moving_ball import PROGRAM, write_ball
+from support.small_runs import raise_after
+from typer.testing import CliRunner
+
+from diffrender.app import cli
+from diffrender.app.relight import relight_run
+from diffrender.app.run import RunResult, run_fit
+from diffrender.config.load import load_config
+from diffrender.errors import ConfigError
+from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.setup.saved_scene import load_scene
+
+DRAWS = """
+def report(run):
+    from matplotlib.figure import Figure
+    assert set(run.found) == set(run.true) == {"speed", "side"} and len(run.time) == 9
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot(run.time, run.time * run.found["speed"])
+    return figure
+"""
+
+
+def run_ball(scene: Path, *overrides: str, resume: Path | None = None) -> RunResult:
+    return run_fit(load_config(scene, overrides), "ball", scene, scene.parent / "out", resume=resume)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    scene = write_ball(tmp_path_factory.mktemp("ball"), PROGRAM + DRAWS)
+    return run_ball(scene)
+
+
+def test_a_run_reports_its_parameters(finished: RunResult) -> None:
+    found = json.loads((finished.folder / "metrics.json").read_text())["program"]
+    assert found["speed"] == {"start": 0.8, "found": pytest.approx(1.2, abs=0.05), "true": 1.2, "unit": "m/s"}
+    assert found["side"] == {"start": 0.2, "found": pytest.approx(0.5, abs=0.05), "true": 0.5}
+    page = (finished.folder / "report.html").read_text()
+    assert "program.speed" in page and "m/s; true: 1.2, off by" in page and "What the program draws" in page
+    assert (finished.folder / "program.png").stat().st_size > 500
+    assert "m/s (initially 0.8, truly 1.2)" in (finished.folder / "log.txt").read_text()
+
+
+def test_the_manifest_has_the_hashes(finished: RunResult) -> None:
+    digest = hashlib.sha256((PROGRAM + DRAWS).encode()).hexdigest()
+    programs = json.loads((finished.folder / "manifest.json").read_text())["programs"]
+    assert [(each["of"], each["function"], each["sha256"]) for each in programs] == [
+        ("scene", "throw", digest),
+        ("targets", "throw", digest),
+    ]
+    assert digest in (finished.folder / "scene.resolved.yaml").read_text()
+    copies = {path.name: path.read_text() for path in (finished.folder / "programs").iterdir()}
+    assert copies == {"scene_ball.py": PROGRAM + DRAWS, "targets_ball.py": PROGRAM + DRAWS}
+
+
+def test_what_is_written_can_be_used_without_the_program(finished: RunResult, tmp_path: Path) -> None:
+    saved = load_scene(finished.folder / "scene.pt")
+    assert saved.scene.motion is not None and set(saved.scene.program) == {"speed", "side"}
+    assert finished.metrics["export"]["glb_psnr_db"] > 40
+    views = read_capture(finished.folder / "cameras", CaptureOptions()).views
+    assert views.cameras.time is not None
+    assert views.cameras.time.tolist() == pytest.approx([view / 6 for view in (1, 2, 3, 5, 6, 7)])
+    with pytest.raises(ConfigError, match="unlit"):
+        relight_run(finished.folder, lights=["{type: ambient}"], out=tmp_path)
+
+
+def test_a_resumed_run_has_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: RunResult) -> None:
+    scene = write_ball(tmp_path, PROGRAM + DRAWS)
+    raise_after(monkeypatch, 24)
+    stopped = run_ball(scene)
+    assert stopped.fit.stop_reason == "interrupted" and stopped.fit.steps_done == 25
+    resumed = run_ball(stopped.folder / "scene.resolved.yaml", resume=stopped.folder)
+    for name, value in finished.fit.scene.program.items():
+        assert torch.equal(resumed.fit.scene.program[name], value)
+
+
+def test_a_run_is_not_resumed_with_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = write_ball(tmp_path)
+    raise_after(monkeypatch, 20)
+    stopped = run_ball(scene)
+    write_ball(tmp_path, PROGRAM.replace("0.5 * time", "0.6 * time"))
+    with pytest.raises(ConfigError, match="has changed"):
+        run_ball(stopped.folder / "scene.resolved.yaml", resume=stopped.folder)
+    with pytest.raises(ConfigError, match=r"program\.sha256 was"):
+        run_ball(scene, resume=stopped.folder)
+
+
+def test_a_run_starts_from_the_parameters_of_another(finished: RunResult, tmp_path: Path) -> None:
+    scene = write_ball(tmp_path, PROGRAM)
+    text = scene.read_text()
+    start, end = text.index("objects: [{name: ball, mesh: {init: sphere, subdivisions: 2"), text.index("\nprogram:")
+    scene.write_text(text[:start] + f"from: {finished.folder}" + text[end:])
+    again = run_ball(scene, "optimize.steps=2")
+    first = json.loads((again.folder / "metrics.json").read_text())["program"]["speed"]["start"]
+    assert first == pytest.approx(float(finished.fit.scene.program["speed"]))
+
+
+def test_colours_are_learned_beside_a_program(tmp_path: Path) -> None:
+    scene = write_ball(tmp_path)
+    result = run_ball(
+        scene,
+        "optimize.objects.ball.material.base_color.lr=0.1",
+        "objects.ball.material.base_color=0.2",
+        "optimize.steps=30",
+    )
+    color = result.fit.scene.objects["ball"].material.base_color
+    assert result.fit.stop_reason == "finished" and float(color.mean()) > 0.35
+    assert float(result.fit.scene.program["speed"]) > 1
+
+
+def test_a_program_that_fails_on_the_way_ends_the_run_with_its_results(tmp_path: Path) -> None:
+    fails = PROGRAM.replace("    height =", "    if speed > 0.9: raise ValueError('too fast')\n    height =")
+    scene = write_ball(tmp_path, fails)
+    result = run_ball(scene, "targets.synthetic.program.parameters.speed=0.89", "optimize.program.speed.lr=0.5")
+    assert result.fit.stop_reason == "program" and "ValueError: too fast" in str(result.fit.message)
+    assert result.metrics["verdict"] == "failed" and (result.folder / "report.html").is_file()
+
+
+def test_the_command_refuses_programs_and_reports_their_errors(tmp_path: Path) -> None:
+    trace = tmp_path / "imported"
+    scene = write_ball(tmp_path, f"open({str(trace)!r}, 'w').close()\n1 / 0\n")
+    out = ["--out", str(tmp_path / "out")]
+    for command in (["fit", str(scene), *out], ["check", str(scene), *out]):
+        refused = CliRunner().invoke(cli.app, [*command, "--no-programs"])
+        assert refused.exit_code == 1 and not trace.exists()
+        assert "`program` would run" in refused.output and "ball.py, which --no-programs refuses" in refused.output
+    failed = CliRunner().invoke(cli.app, ["fit", str(scene), *out])
+    assert failed.exit_code == 1 and trace.exists()
+    assert "ball.py, line 2: the program cannot be imported: ZeroDivisionError" in failed.output

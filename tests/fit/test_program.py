@@ -1,0 +1,219 @@
+"""Programs: what functions return becomes a scene, their mistakes are named, and their parameters are learned."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffrender.errors import ConfigError, ProgramError, ShapeError
+from diffrender.fit.fit_program import fit_program
+from diffrender.fit.model import SceneModel
+from diffrender.fit.program import Parameter, Program, with_parameters
+from diffrender.geometry.primitives import icosphere
+from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.readers.captures.synthetic import synthetic_views
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.lights.point import Point
+from diffrender.scene.materials.unlit import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.motion import Motion
+from diffrender.scene.object import Object
+from diffrender.scene.parameter_paths import scene_at
+from diffrender.scene.scene import Scene
+
+TIMES = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+BALL = icosphere(2)
+
+
+def still(**numbers: float) -> Scene:
+    ball = Object(Mesh(BALL.vertices * 0.4, BALL.faces), Unlit(torch.ones(3)))
+    scene = Scene({"ball": ball, "other": ball}, {"lamp": Point()})
+    return with_parameters(scene, {name: Parameter(value) for name, value in numbers.items()})
+
+
+def throw(speed: Tensor, time: Tensor) -> dict[str, Tensor]:
+    return {"objects.ball.position": torch.stack([0 * time, speed * time, 0 * time], 1)}
+
+
+def refused(function, **numbers: float) -> str:
+    with pytest.raises(ProgramError) as caught:
+        Program(function, TIMES)(still(**(numbers or {"speed": 1.0})))
+    return str(caught.value)
+
+
+def test_values_have_their_places_and_times() -> None:
+    def place(turn: Tensor, time: Tensor):
+        zero = 0 * time
+        return {
+            "objects.ball.position": torch.stack([time, zero, zero], 1),
+            "objects.ball.rotation": torch.stack([zero, zero, turn * time], 1),
+            "objects.other.rotation": turn * torch.tensor([1.0, 0.0, 0.0]),
+            "objects.other.scale": 2 * turn,
+            "lights.lamp.position": torch.stack([zero, time, zero], 1),
+            "background": [0.1, 0.2, 0.3],
+        }
+
+    scene = Program(place, TIMES)(still(turn=0.5))
+    assert scene.motion is not None
+    assert set(scene.motion.values) == {"objects.ball.pose", "lights.lamp.position"}
+    assert scene.background.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert float(scene.objects["other"].scale) == 1
+    turned = axis_angle_to_matrix(torch.tensor([0.5, 0.0, 0.0]))
+    assert torch.allclose(scene.objects["other"].pose[:3, :3], turned)
+    last = scene_at(scene, 2)
+    assert last.objects["ball"].pose[:3, 3].tolist() == [1, 0, 0]
+    assert torch.allclose(last.objects["ball"].pose[:3, :3], axis_angle_to_matrix(torch.tensor([0.0, 0.0, 0.5])))
+    assert last.lights["lamp"].position.tolist() == [0, 1, 0]  # type: ignore[attr-defined]
+    # Without motion it is as at the first time.
+    assert torch.equal(scene.objects["ball"].pose, scene_at(scene, 0).objects["ball"].pose)
+    assert scene.objects["ball"].pose.dtype == torch.float32
+
+
+def test_gradients_reach_the_parameters() -> None:
+    speed = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    scene = Program(throw, TIMES)(replace(still(speed=1.0), program={"speed": speed}))
+    scene_at(scene, 2).objects["ball"].pose[1, 3].backward()
+    assert float(speed.grad) == 1  # type: ignore[arg-type]
+
+
+def test_the_world_of_the_program_may_have_another_origin() -> None:
+    def place(x: Tensor, time: Tensor):
+        rows = torch.stack([x + time, 0 * time, 0 * time], 1)
+        return {"objects.ball.position": rows, "lights.lamp.position": rows[0]}
+
+    scene = Program(place, TIMES, (100.0, 0.0, 0.0))(still(x=101.0))
+    assert scene_at(scene, 1).objects["ball"].pose[:3, 3].tolist() == [1.5, 0, 0]
+    assert scene.lights["lamp"].position.tolist() == [1, 0, 0]  # type: ignore[attr-defined]
+
+
+def test_a_function_may_make_whole_scenes() -> None:
+    def make(speed: Tensor, time: Tensor) -> Scene:
+        poses = torch.eye(4).repeat(3, 1, 1)
+        return replace(still(), motion=Motion(time, {"objects.ball.pose": poses * speed.float() ** 0}))
+
+    scene = Program(make, TIMES)(with_parameters(Scene({}), {"speed": Parameter(1.0)}))
+    assert set(scene.objects) == {"ball", "other"} and scene.motion is not None
+
+
+def fails_inside(speed: Tensor, time: Tensor) -> dict[str, Tensor]:
+    below = speed - 3
+    if below < 0:
+        raise ValueError("too slow")
+    return {}
+
+
+def test_an_error_names_file_line_and_parameters() -> None:
+    message = refused(fails_inside, speed=1.25)
+    line = fails_inside.__code__.co_firstlineno + 3
+    assert re.search(
+        rf"test_program\.py, line {line}: fails_inside\(speed=1\.25\) failed: ValueError: too slow", message
+    )
+
+
+def test_wrong_values_are_named() -> None:
+    place = r"test_program\.py, line \d+: f\(speed=1\) returned "
+
+    def case(values):
+        def f(speed: Tensor, time: Tensor):
+            return values
+
+        return refused(f)
+
+    rows = torch.zeros(3, 3)
+    bad = rows.clone()
+    bad[1:, 1] = torch.nan
+    assert re.search(
+        place + r".*'objects\.boll\.pose'.*did you mean objects\.ball\.pose", case({"objects.boll.position": rows})
+    )
+    assert re.search(
+        place + r"objects\.ball\.position of shape \[2, 3\]; it must be \[3\], or \[3, 3\]",
+        case({"objects.ball.position": rows[:2]}),
+    )
+    assert re.search(
+        place + r"objects\.ball\.position, which is not finite from time 0\.5 on", case({"objects.ball.position": bad})
+    )
+    assert re.search(place + r"str for background, not a tensor", case({"background": "red"}))
+    assert re.search(place + r"program\.speed, which is a parameter", case({"program.speed": rows[0, 0]}))
+    assert re.search(place + r"a list of tensors for background; join them", case({"background": [rows[0, 0]] * 3}))
+    assert "must return values by path or a Scene, got Tensor" in case(rows)
+    both = {"objects.ball.position": rows, "objects.ball.pose": torch.eye(4)}
+    assert re.search(place + r"objects\.ball\.pose and its position; keep one", case(both))
+
+
+def test_functions_and_parameters_must_suit_each_other() -> None:
+    program = Program(throw, TIMES)
+    with pytest.raises(ConfigError, match=r"program\.parameters\.mass: `throw\(speed.*has no argument `mass`"):
+        program.check_names(["speed", "mass"])
+    with pytest.raises(ConfigError, match="needs `speed`"):
+        program.check_names([])
+    with pytest.raises(ConfigError, match=r"asks for the time of each view.*targets\.fps"):
+        Program(throw)
+    Program(lambda **any_of_them: {}).check_names(["a", "b"])
+    with pytest.raises(ShapeError, match=r"program\.speed: .*0\.\.1, got 3"):
+        with_parameters(still(), {"speed": Parameter(3.0, (0, 1))})
+
+
+def views_of(scene: Scene, time: Tensor | None, size: int = 32):
+    eyes = torch.tensor([[0.0, 0.3, 4.0]]).expand(3 if time is None else len(time), 3)
+    cameras = replace(Cameras.perspective(eyes, height=size, width=size), time=time)
+    return synthetic_views(scene, cameras, 6)
+
+
+def test_a_function_is_learned_from_views() -> None:
+    times = torch.linspace(0.2, 1.4, 5, dtype=torch.float64)
+    views = views_of(Program(throw, times)(still(speed=0.9)), times, 64)
+    found = fit_program(throw, views, {"speed": Parameter(0.5, range=(0, 2))}, still(), steps=100, lr=0.1)
+    assert float(found.parameters["speed"]) == pytest.approx(0.9, rel=1e-3)
+    assert len(found.losses) == 100 and found.losses[-1] < 0.1 * found.losses[0]
+    assert found.scene.motion is not None and found.result.stop_reason == "finished"
+
+
+def test_a_function_that_makes_scenes_is_learned_with_a_loop_and_a_condition() -> None:
+    def grow(size: Tensor) -> Scene:
+        radius = 0 * size
+        for part in range(6):
+            radius = radius + size if part % 2 else radius
+        ball = Object(Mesh(BALL.vertices * radius.float(), BALL.faces), Unlit(torch.ones(3)))
+        return Scene({"ball": ball})
+
+    views = views_of(grow(torch.tensor(0.2)), None)
+    found = fit_program(grow, views, {"size": 0.1}, steps=60)
+    assert float(found.parameters["size"]) == pytest.approx(0.2, rel=1e-2)
+
+
+def test_a_failure_on_the_way_keeps_the_last_state_that_works() -> None:
+    def brittle(speed: Tensor, time: Tensor):
+        if speed > 0.5:
+            raise ValueError("too fast")
+        return throw(speed, time)
+
+    views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
+    found = fit_program(brittle, views, {"speed": Parameter(0.3, range=(0, 2))}, still(), steps=60)
+    assert found.result.stop_reason == "program" and "too fast" in str(found.result.message)
+    assert 0 < found.result.steps_done < 60
+    assert 0.3 < float(found.parameters["speed"]) <= 0.5
+    with pytest.raises(ProgramError, match="too fast"):
+        fit_program(brittle, views, {"speed": 0.6}, still())
+
+
+def test_values_without_a_scene_are_refused() -> None:
+    views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
+    with pytest.raises(ProgramError, match=r"objects\.ball\.pose"):
+        fit_program(throw, views, {"speed": 0.3})
+    with pytest.raises(ShapeError, match="give the `scene`"):
+        fit_program(lambda speed: {}, views, {"speed": 0.3})
+
+
+def test_snapshots_of_a_model_follow_the_program() -> None:
+    cameras = replace(Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]), height=8, width=8), time=TIMES[2:])
+    program = Program(throw, TIMES)
+    model = SceneModel(program(still(speed=1.0)), cameras, {"program.speed": None}, program)
+    with torch.no_grad():
+        model.latents["program.speed"].fill_(3.0)
+    scene, _ = model.snapshot()
+    assert float(scene_at(scene, 2).objects["ball"].pose[1, 3]) == 3
+    assert float(scene.program["speed"]) == 3

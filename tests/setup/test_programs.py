@@ -1,0 +1,148 @@
+"""Programs of scene files: what is wrong is said before or as they are imported, and nothing is imported before."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from support.moving_ball import PROGRAM, write_ball
+
+from diffrender.config.load import load_config
+from diffrender.errors import ConfigError, ProgramError
+from diffrender.fit.checkpointed_loop import _EVERY
+from diffrender.fit.parametrizations.bounded import Bounded
+from diffrender.scene.parameter_paths import scene_at
+from diffrender.setup.fit_setup import build_fit
+from diffrender.setup.programs import bind_program, load_program
+
+LEAVES_A_TRACE = "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n" + PROGRAM
+
+
+def config_error(folder: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write_ball(folder, LEAVES_A_TRACE), overrides)
+    assert not (folder / "imported").exists()
+    return str(caught.value)
+
+
+def build_error(folder: Path, program: str, *overrides: str, kind: type[Exception] = ProgramError) -> str:
+    with pytest.raises(kind) as caught:
+        build_fit(load_config(write_ball(folder, program), overrides))
+    return str(caught.value)
+
+
+def test_nothing_is_imported_before_the_scene_file_is_valid(tmp_path: Path) -> None:
+    message = config_error(tmp_path, "program.file=missing.py", "optimize.steps=-1")
+    assert "missing.py" in message and "optimize.steps" in message
+    config = load_config(write_ball(tmp_path, LEAVES_A_TRACE))
+    assert not (tmp_path / "imported").exists()
+    build_fit(config)
+    assert (tmp_path / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("program.parameters.speed.range=[3, 1]", "the range 3 to 1 is empty"),
+        ("program.parameters.speed.value=7", "the value 7 is not in the range 0 to 3"),
+        ("program.parameters.time=1", "`time` is the time of each view, and no parameter"),
+        ("program.parameters.two words=1", "`two words` cannot be the name of an argument"),
+        ("program.parameters.speed=fast", "`program.parameters.speed` must be"),
+        ("program.parameters.speed.rnge=[0, 1]", "did you mean `range`"),
+        ("program.function=3", "`program.function` must be text"),
+        ("optimize.program.sped.lr=1", "did you mean `program.speed`"),
+        ("optimize.objects.ball.pose.method=bounded", "must have the method `pose`"),
+        ("targets.fps=0", "`targets.fps` must be a number above 0"),
+    ],
+)
+def test_mistakes_of_the_scene_file_are_told(tmp_path: Path, override: str, words: str) -> None:
+    assert words in config_error(tmp_path, override)
+
+
+def test_mistakes_of_program_and_scene_file_are_told(tmp_path: Path) -> None:
+    assert "has no function `thro`; it has throw" in build_error(
+        tmp_path, PROGRAM, "program.function=thro", kind=ConfigError
+    )
+    assert "has no argument `mass`" in build_error(tmp_path, PROGRAM, "program.parameters.mass=1", kind=ConfigError)
+    assert "asks for the time of each view" in build_error(tmp_path, PROGRAM, "targets.fps=null", kind=ConfigError)
+    learned = build_error(tmp_path, PROGRAM, "optimize.objects.ball.pose={}", kind=ConfigError)
+    assert "optimize.objects.ball.pose: the program sets this value" in learned
+    assert "needs a `range`" in build_error(tmp_path, PROGRAM, "optimize.program.side.method=bounded", kind=ConfigError)
+
+
+def test_errors_on_import_name_the_line_and_what_to_install(tmp_path: Path) -> None:
+    place = str(tmp_path / "ball.py")
+    assert f"{place}, line 2: the program cannot be imported: ZeroDivisionError" in build_error(tmp_path, "\n1 / 0\n")
+    assert f"{place}, line 1: the program cannot be imported: SyntaxError" in build_error(tmp_path, "def f(:\n")
+    missing = build_error(tmp_path, "import os\nimport no_such_package.part\n")
+    assert f"{place}, line 2: needs no_such_package, which is not installed: pip install 'no_such_package'" in missing
+
+
+def test_the_extra_is_named_that_brings_a_missing_solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchdiffeq", None)
+    message = build_error(tmp_path, "from torchdiffeq import odeint\n" + PROGRAM)
+    assert "line 1: needs torchdiffeq, which is not installed: pip install 'diffrender[physics]'" in message
+
+
+def test_a_program_that_fails_names_line_and_parameters(tmp_path: Path) -> None:
+    program = PROGRAM.replace("    height =", "    assert speed > 1, 'too slow'\n    height =")
+    message = build_error(tmp_path, program)
+    assert f"{tmp_path / 'ball.py'}, line 5: throw(speed=0.8, side=0.2) failed: AssertionError: too slow" in message
+
+
+def test_what_is_learned_starts_bounded_and_moves_the_scene(tmp_path: Path) -> None:
+    setup = build_fit(load_config(write_ball(tmp_path)))
+    assert list(setup.model.latents) == ["program.speed", "program.side"]
+    method = setup.model.parametrization("program.speed")
+    assert isinstance(method, Bounded) and (method.low, method.high) == (0, 3)
+    assert setup.config.optimize.parameters()["program.side"].method == "identity"
+    motion = setup.scene.motion
+    assert motion is not None
+    # Those of held-out views too.
+    assert motion.times.tolist() == pytest.approx([view / 6 for view in range(9)])
+    assert setup.heldout_views is not None and len(setup.heldout_views) == 3
+    assert setup.heldout_views.cameras.time.tolist() == pytest.approx([0, 4 / 6, 8 / 6])
+    last = scene_at(setup.scene, 8).objects["ball"].pose[:3, 3]
+    assert last.tolist() == pytest.approx([0.2 * 8 / 6, 0.8 * 8 / 6 - 0.5 * (8 / 6) ** 2, 0], abs=1e-6)
+    target = setup.target_scene
+    assert target is not None and {name: float(value) for name, value in target.program.items()} == {
+        "speed": 1.2,
+        "side": 0.5,
+    }
+
+
+def test_what_is_named_or_off_is_learned_or_not(tmp_path: Path) -> None:
+    overrides = ("optimize.program.side=off", "optimize.objects.ball.material.base_color={}")
+    setup = build_fit(load_config(write_ball(tmp_path), overrides))
+    assert set(setup.model.latents) == {"program.speed", "objects.ball.material.base_color"}
+
+
+def test_a_file_of_another_hash_is_refused(tmp_path: Path) -> None:
+    scene = write_ball(tmp_path)
+    digest = hashlib.sha256((tmp_path / "ball.py").read_bytes()).hexdigest()
+    pinned = load_config(scene, [f"program.sha256={digest}"])
+    setup = build_fit(pinned)
+    assert setup.config.program is not None and setup.config.program.sha256 == digest
+    synthetic = setup.config.targets.synthetic
+    assert synthetic is not None and synthetic.program is not None and synthetic.program.sha256 == digest
+    write_ball(tmp_path, LEAVES_A_TRACE)
+    with pytest.raises(ConfigError, match=r"program\.sha256: .*ball\.py has changed"):
+        build_fit(pinned)
+    assert not (tmp_path / "imported").exists()
+
+
+def test_the_option_reaches_loops(tmp_path: Path) -> None:
+    loaded = load_program(load_config(write_ball(tmp_path), ["program.checkpoint_every=17"]).program)  # type: ignore[arg-type]
+    seen: list[int | None] = []
+
+    def watched(speed: torch.Tensor, side: torch.Tensor):
+        seen.append(_EVERY.get())
+        return {}
+
+    program = bind_program(replace(loaded, function=watched), None)
+    program(build_fit(load_config(tmp_path / "ball.yaml")).scene)
+    assert seen == [17] and _EVERY.get() is None
