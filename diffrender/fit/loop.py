@@ -127,6 +127,8 @@ def fit(
             if best is not None:
                 best.check_due(first_step)
             for step in range(first_step, settings.steps):
+                if stepper.converged:
+                    break
                 record = stepper.step(step)
                 if best is not None:
                     with stepper.phases.timed("compare"):
