@@ -23,13 +23,19 @@ def blocks(language: str) -> list[str]:
 def test_the_library_example_prints_what_is_promised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (program,) = blocks("python")
+    program, _ = blocks("python")
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "README.md", "exec"), {})
     found = re.fullmatch(r"loss ([\d.]+), color \[(.*)\]\n", capsys.readouterr().out)
     assert found is not None and float(found[1]) == pytest.approx(0.004, abs=0.001)
     assert [float(part) for part in found[2].split(",")] == pytest.approx([0.9, 0.4, 0.1], abs=0.02)
     assert (tmp_path / "egg.png").is_file()
+
+
+def test_the_example_of_forward_mode_finds_the_pose(capsys: pytest.CaptureFixture[str]) -> None:
+    _, program = blocks("python")
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "[0.05, -0.1, 0.05, 0.02, 0.0, 0.03]\n"
 
 
 def test_the_scene_files_shown_are_valid(tmp_path: Path) -> None:

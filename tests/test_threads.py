@@ -132,12 +132,24 @@ def test_images_and_their_gradients_leave_the_cores_to_the_kernels(monkeypatch: 
         ("collapse_pyramid", lambda collapse_pyramid, x: collapse_pyramid(x.reshape(-1, 3)[:20], 4, 4, 1)),
     ],
 )
-def test_so_do_ops_with_autograd_of_their_own(monkeypatch: pytest.MonkeyPatch, op: str, call: Any) -> None:
+def test_so_do_linear_ops(monkeypatch: pytest.MonkeyPatch, op: str, call: Any) -> None:
     module = import_module(f"diffrender.ops.{op}.numba_cpu")
     own, seen = module.backward, []
-    monkeypatch.setattr(module, "backward", lambda *given: (seen.append(torch.get_num_threads()), own(*given))[1])
+    monkeypatch.setattr(
+        module, "backward", lambda *given, **more: (seen.append(torch.get_num_threads()), own(*given, **more))[1]
+    )
     torch.set_num_threads(3)
     call(getattr(import_module(f"diffrender.ops.{op}"), op), torch.rand(8, 8, 3, requires_grad=True)).sum().backward()
+    assert seen == [1] and torch.get_num_threads() == 3
+
+
+def test_so_do_tangents(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("diffrender.ops.normalize.numba_cpu")
+    own, seen = module.jvp, []
+    monkeypatch.setattr(module, "jvp", lambda *given: (seen.append(torch.get_num_threads()), own(*given))[1])
+    torch.set_num_threads(3)
+    vectors = torch.rand(5, 3)
+    torch.func.jvp(import_module("diffrender.ops.normalize").normalize, (vectors,), (vectors,))
     assert seen == [1] and torch.get_num_threads() == 3
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from diffrender.errors import BackendError
 from diffrender.geometry.distances import SurfaceQuery
@@ -52,7 +54,10 @@ def warmup(dtype: torch.dtype = torch.float32) -> float:
 
 
 def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
-    """Render and differentiate two triangles with every edge model, and with every material in light with shadows."""
+    """Render and differentiate two triangles with every edge model, and with every material in light with shadows.
+
+    The latter in forward mode, too.
+    """
     corners = [[-1, -1, 0.5], [1, -1, -0.5], [0, 1, 0], [-1, -1, -0.5], [1, -1, 0.5], [0, 0.9, 0.1]]
     vertices = torch.tensor(corners, dtype=dtype, requires_grad=True)
     colors = torch.full((6, 3), 0.5, dtype=dtype, requires_grad=True)
@@ -70,7 +75,17 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
         sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
         for material in MATERIALS.values():
             lit = Object(mesh, material(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
-            render(Scene({"object": lit}, {"sun": sun}, background), cameras).rgba.sum().backward()
+            shown = Scene({"object": lit}, {"sun": sun}, background)
+            render(shown, cameras).rgba.sum().backward()
+            torch.func.jvp(
+                lambda moved, shown=shown: _draw(shown, moved, cameras), (vertices.detach(),), (vertices.detach(),)
+            )
+
+
+def _draw(scene: Scene, vertices: Tensor, cameras: Cameras) -> Tensor:
+    item = scene.objects["object"]
+    moved = replace(item, mesh=item.mesh.with_vertices(vertices))
+    return render(replace(scene, objects={"object": moved}), cameras).rgba
 
 
 def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
@@ -98,6 +113,8 @@ def _interpolate(dtype: torch.dtype) -> None:
     face, point = torch.tensor([[0, 1, 2]]), torch.zeros(1, dtype=torch.int64)
     bary = barycentrics(corners[None].requires_grad_(), face, point, point, torch.full((1, 2), 1 / 3, dtype=dtype))
     interpolate(values, face, point, bary).sum().backward()
+    place = torch.full((1, 2), 1 / 3, dtype=dtype)
+    torch.func.jvp(lambda verts: barycentrics(verts, face, point, point, place), (corners[None],), (corners[None],))
 
 
 def _sample_texture(dtype: torch.dtype) -> None:
@@ -111,6 +128,13 @@ def _sample_texture(dtype: torch.dtype) -> None:
     for footprint in (None, torch.ones(1, dtype=dtype), derivatives):
         Texture(texels).sample(uvs[:1], footprint).sum().backward(retain_graph=True)
     Texture(texels[:2]).sample(uvs[:1], derivatives).sum().backward()
+
+    def sample(texels: Tensor, uvs: Tensor) -> Tensor:
+        uv, derivatives = screen_uvs(uvs, face, point, verts_hom.detach(), face, point, point, barycentric)
+        return Texture(texels).sample(uv, derivatives)
+
+    values = texels.detach(), uvs.detach()
+    torch.func.jvp(sample, values, values)
 
 
 # Of about the same duration.

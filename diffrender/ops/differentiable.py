@@ -74,7 +74,9 @@ class _Kernel(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        like = next(grad for grad in grads if grad is not None)
+        like = next((grad for grad in grads if grad is not None), None)
+        if like is None:
+            return (None,) * len(ctx.needs_input_grad)
         filled = [
             like.new_zeros(shape) if grad is None and dtype.is_floating_point else grad
             for grad, (shape, dtype) in zip(grads, ctx.results, strict=True)

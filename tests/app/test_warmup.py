@@ -37,14 +37,30 @@ optimize:
 loss: {image: l1, mask: 1, normal: 0.1}
 """
 
+# Every op of forward mode.
+TANGENTS = """
+import torch
+from support.material_kinds import cameras, exported_objects, lit_scene
+from diffrender.render.edge_models import Soft
+from diffrender.render.render import render
+from diffrender.scene.parameter_paths import get_value, learnable_paths, replace_values
+for name in ("ggx_texture", "lambert_vertex"):
+    scene, views = lit_scene(exported_objects()[name]), cameras(16)
+    paths = learnable_paths(scene, views)
+    values = tuple(get_value(scene, views, path) for path in paths)
+    draw = lambda *values: render(*replace_values(scene, views, dict(zip(paths, values))), Soft()).image
+    torch.func.jvp(draw, values, values)
+"""
+
 
 @pytest.mark.slow
 def test_nothing_compiles_after_warmup(tmp_path: Path) -> None:
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "PYTHONPATH": str(ROOT)}
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "PYTHONPATH": paths}
 
-    def kernels_after(*arguments: str) -> set[str]:
+    def kernels_after(*arguments: str, run: tuple[str, ...] = ("-m", "diffrender.app.cli")) -> set[str]:
         """The compiled kernels on disk, a file each, after a command in a process of its own."""
-        command = [sys.executable, "-m", "diffrender.app.cli", *arguments]
+        command = [sys.executable, *run, *arguments]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.nbc")}
@@ -55,3 +71,4 @@ def test_nothing_compiles_after_warmup(tmp_path: Path) -> None:
     (tmp_path / "rich.yaml").write_text(RICH)
     assert kernels_after("fit", "quickstart.yaml", *SMALLER) - warm == set()
     assert kernels_after("fit", "rich.yaml") - warm == set()
+    assert kernels_after(TANGENTS, run=("-c",)) - warm == set()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from math import isnan, nan
 
 import torch
@@ -110,7 +111,7 @@ def peer_columns() -> dict[str, Callable[[Row], str]]:
 def works(quick: bool) -> list[Work]:
     """The rows: whole images with every edge model that has an edge, several at once, and of a mesh whose vertices are
     not shared; then the ops of an antialiased image; a textured image and what it takes beside; glTF's material in two
-    lights."""
+    lights; images in forward mode, beside those without."""
     if quick:
         images = [("antialias", 6_000, 256), ("antialias", 6_000, 512), ("soft", 6_000, 256)]
     else:
@@ -128,7 +129,10 @@ def works(quick: bool) -> list[Work]:
         rows += [Work(edges_of_op[op], faces, 512, op) for op in OPS if op in edges_of_op]
         of_textures = [op for op in ops_of(PEER_EDGES, TEXTURE) if op not in edges_of_op]
         rows += [Work(PEER_EDGES, faces, 512, op, texture=TEXTURE) for op in (None, *of_textures)]
-    return rows + [Work(PEER_EDGES, 6_000, 256, texture=TEXTURE, lighting=lighting) for lighting in LIGHTINGS]
+    rows += [Work(PEER_EDGES, 6_000, 256, texture=TEXTURE, lighting=lighting) for lighting in LIGHTINGS]
+    for size, lighting in product((256, 512), ("", "sun")):
+        rows += [Work(PEER_EDGES, 6_000, size, lighting=lighting, tangents=count) for count in (0, 1, 6)]
+    return rows
 
 
 def time_work(work: Work, settings: Settings) -> dict[str, Times]:
@@ -144,7 +148,7 @@ def time_work(work: Work, settings: Settings) -> dict[str, Times]:
 
 def has_peers(work: Work) -> bool:
     """Whether the peers do the same work."""
-    return work.op is None and work.edges == PEER_EDGES and not work.texture and not work.lighting
+    return work.op is None and work.edges == PEER_EDGES and not (work.texture or work.lighting or work.tangents)
 
 
 def measure(some: Sequence[Work], settings: Settings) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from benchmarks.ops_bench import COLUMNS, Settings, print_table
 from benchmarks.plain import LOSSES, measure_plain, print_plain
 from benchmarks.remeshing import measure_passes
 from benchmarks.replay import recorded_calls
-from benchmarks.works import LIGHTINGS, Work, image_task, knobbly_sphere, ops_of, task_of
+from benchmarks.works import LIGHTINGS, Work, image_task, knobbly_sphere, ops_of, task_of, upstream_gradient
 
 SMALL = Work("antialias", 320, 32)
 
@@ -48,6 +48,16 @@ def test_a_textured_image_takes_ops_of_its_own() -> None:
     task = task_of(Work("antialias", 320, 32, "sample_texture", texture=64))
     assert task.backward is not None
     task.backward(task.forward())
+
+
+def test_an_image_in_forward_mode_moves_as_its_gradients_say() -> None:
+    image, tangents = task_of(replace(SMALL, tangents=6)).forward()
+    plain = image_task(SMALL)
+    output = plain.forward()
+    assert plain.backward is not None and torch.equal(image, output.rgba)
+    to_vertices, _ = plain.backward(output)
+    assert float((tangents[0] * upstream_gradient(32)).sum()) == pytest.approx(float(to_vertices[:, 0].sum()), rel=1e-3)
+    assert tangents.shape == (6, 1, 32, 32, 4)
 
 
 @pytest.mark.parametrize("lighting", LIGHTINGS)

@@ -66,6 +66,7 @@ class Work:
     texture: colours are in a texture of so many texels a side; 0: in the vertices.
     views: images at once, from directions around the object; times and memory are per view.
     unshared: the mesh has a vertex per corner.
+    tangents: forward mode: the image and so many tangents of it in one pass, of the object's rigid motions, at most 6.
     lighting: a name in LIGHTINGS, under which the material is Ggx with metallic and roughness as its colour; or "": it
         shows its colour without any light.
     """
@@ -79,6 +80,7 @@ class Work:
     lighting: str = ""
     views: int = 1
     unshared: bool = False
+    tangents: int = 0
 
     @property
     def name(self) -> str:
@@ -90,6 +92,7 @@ class Work:
         words += [f"ggx, {self.lighting}"] if self.lighting else []
         words += [f"{self.views} views"] if self.views > 1 else []
         words += ["unshared vertices"] if self.unshared else []
+        words += [f"{self.tangents} tangents"] if self.tangents else []
         return ", ".join(words)
 
 
@@ -221,6 +224,23 @@ def image_task(work: Work) -> Task:
     return Task(forward, backward, ([output.rgba, output.depth, output.face_id], [gradient]))
 
 
+def tangent_task(work: Work) -> Task:
+    """The image and its tangents of rigid motions of the object: three along the axes, three turns about them."""
+    setting = setting_of(work)
+    edges, vertices = edge_model(work.edges), setting.mesh.vertices
+    axes = torch.eye(3)[:, None].expand(3, len(vertices), 3)
+    motions = torch.cat([axes, torch.linalg.cross(axes, vertices.expand_as(axes), dim=2)])[: work.tangents]
+
+    def image(vertices: Tensor) -> Tensor:
+        return rendered(setting, edges, vertices, setting.colors, setting.others).rgba
+
+    def forward() -> tuple[Tensor, Tensor]:
+        one = lambda motion: torch.func.jvp(image, (vertices,), (motion,))  # noqa: E731
+        return torch.func.vmap(one, out_dims=(None, 0))(motions)
+
+    return Task(forward, None, (list(forward()), []))
+
+
 def op_task(work: Work) -> Task:
     """The calls of `work.op` that the image takes, made again with the same arguments."""
     image = image_task(work)
@@ -242,4 +262,6 @@ def ops_of(edges: str, texture: int = 0) -> list[str]:
 
 def task_of(work: Work) -> Task:
     """What to time for a row."""
+    if work.tangents:
+        return tangent_task(work)
     return image_task(work) if work.op is None else op_task(work)

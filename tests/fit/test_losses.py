@@ -67,6 +67,17 @@ def test_positive_otherwise_and_each_view_by_itself(loss):
     torch.testing.assert_close(alone, value[1:2])
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_tangents_are_those_of_the_gradient(loss):
+    rendered, target, motion = (images(seed).double() for seed in range(3))
+
+    def total(rendered):
+        return loss(compare(rendered, target)).sum()
+
+    _, tangent = torch.func.jvp(total, (rendered,), (motion,))
+    assert float(tangent) == pytest.approx(float((torch.func.grad(total)(rendered) * motion).sum()), rel=1e-9)
+
+
 @pytest.mark.parametrize("added", [None, torch.tensor([[0.5, -0.25, 0.0]]).expand(3, 3)])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_what_is_not_known_counts_as_if_it_were_not_there(loss, added):

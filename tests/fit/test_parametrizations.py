@@ -121,6 +121,17 @@ def test_gradient(name):
 
 
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
+def test_tangents(name):
+    start = DOMAINS[name][0](torch.Generator().manual_seed(2))
+    parametrization = made(name, start)
+    latent = parametrization.latent_of(start)
+    by_tangents, by_gradients = (
+        way(parametrization.value_of)(latent) for way in (torch.func.jacfwd, torch.func.jacrev)
+    )
+    torch.testing.assert_close(by_tangents, by_gradients)
+
+
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_latents_share_no_memory_with_values(name):
     value = DOMAINS[name][0](torch.Generator().manual_seed(3))
     before = value.clone()
