@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ LEAST_DIFFERENCE = 0.1
 MOST_NUMBERS = 1 << 26
 # Rows of a Jacobian that are squared at a time, in float64.
 ROWS = 1 << 16
+# Of the largest eigenvalue, of numbers scaled to equal information each: less is rounding.
+LEAST_EIGENVALUE = 1e-10
+# The least share of a value's change that is not determined.
+UNDETERMINED = 1e-4
 
 
 class LeastSquares:
@@ -58,11 +63,30 @@ class LeastSquares:
             parabola about zero that touches its penalty (iteratively reweighted least squares; P. Holland and R.
             Welsch, 1977). Terms that add up no penalties have no part in it.
         """
+        return sum(rows.T @ (weights[:, None] * rows) for rows, weights, _ in self._rows(paths))  # type: ignore[return-value]
+
+    def covariance(self, paths: Sequence[str]) -> Covariance:
+        """Return the covariance of the latents at `paths`, if what remains of the differences is independent noise.
+
+        The inverse of J^T W J times the variance of the noise, which is estimated from the differences that the latents
+        change at all, as many as there are less the number of latents.
+        """
+        matrix, squares, count = None, 0.0, 0
+        for rows, weights, differences in self._rows(paths):
+            part = rows.T @ (weights[:, None] * rows)
+            matrix = part if matrix is None else matrix + part
+            depends = rows.any(1) & (weights > 0)
+            squares += float((weights * differences.square())[depends].sum())
+            count += int(depends.sum())
+        assert matrix is not None
+        return Covariance.of(matrix, squares / max(1, count - len(matrix)))
+
+    def _rows(self, paths: Sequence[str]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield rows of J [R, K], with their weights [R] in the objective and the differences [R]; all float64."""
         latents = {path: latent.detach() for path, latent in self._model.latents.items()}
         at = torch.cat([latents[path].reshape(-1) for path in paths])
-        matrix = torch.zeros(len(at), len(at), dtype=torch.float64, device=at.device)
         for index in self._parts(len(at)):
-            weights = self._weights(latents, index)
+            weighted = self._weigh(latents, index)
 
             def differences_at(numbers: Tensor, index: Tensor = index) -> tuple[Tensor, ...]:
                 parts = numbers.split([latents[path].numel() for path in paths])
@@ -70,32 +94,57 @@ class LeastSquares:
                 inputs, _ = self._evaluate(self._model.values_of({**latents, **moved}), index)
                 return tuple(part for loss, _ in self._losses for part in loss.differences(inputs))
 
-            for jacobian, weight in zip(torch.func.jacfwd(differences_at)(at), weights, strict=True):
-                rows, weight = jacobian.reshape(-1, len(at)), weight.reshape(-1, 1)
-                for first in range(0, len(rows), ROWS):
-                    some = rows[first : first + ROWS].double()
-                    matrix += some.T @ (weight[first : first + ROWS] * some)
-        return matrix
+            for jacobian, (weights, differences) in zip(torch.func.jacfwd(differences_at)(at), weighted, strict=True):
+                columns = (jacobian.reshape(-1, len(at)), weights.reshape(-1), differences.reshape(-1))
+                for rows, *others in zip(*(column.split(ROWS) for column in columns), strict=True):
+                    yield rows.double(), others[0], others[1].double()
 
     def _parts(self, n_numbers: int) -> Iterator[Tensor]:
         """Yield the indices of views whose Jacobians are taken together."""
         size = max(1, MOST_NUMBERS // (4 * self._pixels * n_numbers))
         yield from torch.arange(self._n_views, device="cpu").split(size)
 
-    def _weights(self, latents: Mapping[str, Tensor], index: Tensor) -> list[Tensor]:
-        """Return the weights of all differences in the views at `index`, in the objective; float64, no gradient."""
+    def _weigh(self, latents: Mapping[str, Tensor], index: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return the weights of all differences of the views at `index` in the objective, float64, and these."""
         with torch.no_grad():
             inputs, _ = self._evaluate(self._model.values_of(latents), index)
         found = []
         for loss, weight in self._losses:
-            probes = [_away_from_zero(part.detach()).requires_grad_() for part in loss.differences(inputs)]
-            if not probes:
+            differences = [part.detach() for part in loss.differences(inputs)]
+            if not differences:
                 continue
-            costs = loss.cost(probes, inputs).sum()
+            probes = [_away_from_zero(part).requires_grad_() for part in differences]
+            gradients = torch.autograd.grad(loss.cost(probes, inputs).sum(), probes)
             share = weight / self._n_views
-            gradients = torch.autograd.grad(costs, probes)
-            found += [share * (grad.double() / probe.detach().double()) for grad, probe in zip(gradients, probes, strict=True)]
+            found += [
+                (share * (grad.double() / probe.detach().double()), part)
+                for grad, probe, part in zip(gradients, probes, differences, strict=True)
+            ]
         return found
+
+
+class Covariance(NamedTuple):
+    """The covariance of some numbers, [K, K] float64, and an orthonormal basis [K, B] of what is not determined."""
+
+    matrix: Tensor
+    undetermined: Tensor
+
+    @staticmethod
+    def of(information: Tensor, variance: float) -> Covariance:
+        """Return `variance` times the inverse of an information matrix [K, K]."""
+        scale = information.diagonal().clamp_min(0).sqrt()
+        scale = torch.where(scale > 0, scale, 1)
+        values, vectors = torch.linalg.eigh(information / (scale[:, None] * scale))
+        is_known = values > LEAST_EIGENVALUE * values.max().clamp_min(torch.finfo(values.dtype).tiny)
+        known, unknown = (vectors[:, which] / scale[:, None] for which in (is_known, ~is_known))
+        return Covariance(variance * (known / values[is_known]) @ known.T, torch.linalg.qr(unknown).Q)
+
+    def deviations(self, derivative: Tensor) -> Tensor:
+        """Return the standard deviations [...] of values with this derivative [..., K]; infinite if not determined."""
+        variance = ((derivative @ self.matrix) * derivative).sum(-1).clamp_min(0)
+        size = derivative.norm(dim=-1)
+        lost = (derivative @ self.undetermined).norm(dim=-1)
+        return torch.where(lost > UNDETERMINED * size, torch.inf, variance.sqrt())
 
 
 def _away_from_zero(differences: Tensor) -> Tensor:
