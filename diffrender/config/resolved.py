@@ -37,15 +37,16 @@ def format_resolved(config: FitConfig, reasons: Mapping[str, str] | None = None)
 
 
 def plain(value: Any) -> Any:
-    """Return models as dicts and tuples as lists. Nulls that are the default are omitted."""
+    """Return models as dicts and tuples as lists. Nulls that are the default are omitted, unless they say something."""
     if isinstance(value, Strict):
         fields = value.fields_by_key()
+        said = value.model_fields_set if value.writes_nulls else frozenset()
         # Name and type come before other options.
         entries = sorted(value.entries().items(), key=lambda entry: entry[0] not in ("name", "type"))
         return {
             key: plain(entry)
             for key, entry in entries
-            if entry is not None or key not in fields or fields[key].default is not None
+            if entry is not None or key not in fields or fields[key].default is not None or key in said
         }
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 

@@ -82,11 +82,6 @@ class Stepper:
         """Number of completed steps of the model's state."""
         return self._last_good.done
 
-    @property
-    def converged(self) -> bool:
-        """Whether further steps would change nothing."""
-        return self._optimizer.converged
-
     def seconds(self) -> float:
         """Return the wall time since the fit began."""
         return time.perf_counter() - self._began

@@ -17,10 +17,13 @@ GRAIN = 16384
 @njit(nogil=True, cache=True)
 def _find_parted(start, end, points, first, second, parted):
     """Set parted[0] if any of the pairs start..end-1 is at two places; no thread sets it back."""
+    coincide = True
     for p in range(start, end):
+        a, b = np.uint64(first[p]), np.uint64(second[p])  # unsigned: nothing is counted from the end
         for c in range(points.shape[1]):
-            if points[first[p], c] != points[second[p], c]:
-                parted[0] = True
+            coincide &= points[a, c] == points[b, c]
+    if not coincide:
+        parted[0] = True
 
 
 def all_coincide(points: Tensor, first: Tensor, second: Tensor) -> bool:

@@ -21,6 +21,7 @@ from diffrender.fit.loop import FitSettings
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.optimizer.levenberg_marquardt import LevenbergMarquardt
 from diffrender.fit.parametrizations.camera_poses import CameraPoses
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import RenderOutput, render
@@ -29,13 +30,19 @@ from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.aim_cameras import aim_cameras
-from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults
+from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults, choose_for_least_squares
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
-from diffrender.setup.objective import build_terms, fill_loss, note_omitted_terms
-from diffrender.setup.parameters import build_method, build_param_settings, fill_parameters, learn_all_parts
+from diffrender.setup.objective import build_terms, fill_loss
+from diffrender.setup.parameters import (
+    build_method,
+    build_param_settings,
+    fill_parameters,
+    learn_all_parts,
+    without_rates,
+)
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import BuiltScene, build_scene, constructor_options
 from diffrender.setup.start_from_run import from_result, load_result, with_cameras_of
@@ -129,7 +136,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     else:
         chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
     of_aim = {} if aimed is None else {"optimize.cameras.pose": aimed}
-    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_aim})
+    config, of_method = choose_for_least_squares(config, targets.fit)
+    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_aim, **of_method})
     _check_flashes(scene, targets.fit)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
@@ -137,14 +145,15 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
     start_db = start_psnr_db(scene, fit_views)
     factor = rate_factor(start_db)
-    if factor < 1:
+    has_rates = config.optimize.method == "adam"
+    if factor < 1 and has_rates:
         reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
         chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
     parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color, factor)
-    usual = fill_loss(None, parameters, scene, fit_views)
     loss = fill_loss(config.loss, parameters, scene, fit_views)
-    notes = [*notes, *note_omitted_terms(config.loss, usual, loss)]
     off = {path: None for path, options in config.optimize.written().items() if options is None}
+    if not has_rates:
+        parameters = {path: without_rates(options, config.optimize, path) for path, options in parameters.items()}
     optimize = _fill_resolution(config.optimize.with_parameters({**parameters, **off}))
     edges = fill_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
@@ -159,7 +168,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     methods = {
         path: build_method(path, parameters, scene, fit_views.cameras, targets.place.region) for path in parameters
     }
-    settings = _build_settings(optimize, config.targets.background == "random")
+    edge_schedule = build_edge_schedule(edges)
+    settings = _build_settings(optimize, config.targets.background == "random", edge_schedule)
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods)
     # Objects that move on their own are no parts of a surface in the model's scene.
@@ -177,9 +187,11 @@ def build_fit(config: FitConfig) -> FitSetup:
         objective=objective,
         optimizer=FitOptimizer(
             model, param_settings, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras)
-        ),
+        )
+        if has_rates
+        else LevenbergMarquardt(model, param_settings, optimize.steps),
         settings=settings,
-        edges=build_edge_schedule(edges),
+        edges=edge_schedule,
         target_scene=targets.scene,
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
         origin=origin,
@@ -226,11 +238,14 @@ def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
     return optimize.model_copy(update={"resolution": filled})
 
 
-def _build_settings(optimize: OptimizeOptions, random_background: bool) -> FitSettings:
+def _build_settings(
+    optimize: OptimizeOptions, random_background: bool, edges: FixedEdges | EdgeSchedule
+) -> FitSettings:
     resolution = ResolutionSchedule()
     if optimize.resolution is not None:
         resolution = ResolutionSchedule(**constructor_options(optimize.resolution))
-    return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background)
+    settled = max(edges.until, resolution.until)
+    return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background, settled)
 
 
 def choose_device(name: str) -> torch.device:

@@ -23,6 +23,7 @@ from diffrender.config.scene_dependent_defaults import (
     SMOOTHNESS_OF_TEXTURES,
     WHITE_LIGHT,
 )
+from diffrender.errors import ConfigError
 from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.objective import Term
@@ -41,41 +42,30 @@ FINISHES = (COLOR, SHARE, NUMBER)
 def fill_loss(
     loss: LossOptions | None, parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views
 ) -> LossOptions:
-    """Return `loss`, or the default; where a mesh is remeshed, with the smoothness that it needs unless it says so.
+    """Return the default loss, with the terms that `loss` names instead of its own; null removes one.
 
-    `normal_consistency: null` says so.
+    Raises ConfigError if no term is left.
     """
-    filled = default_loss(parameters, scene, views) if loss is None else loss
-    is_smooth = {"normal_consistency", "laplacian", "bilaplacian"} & filled.model_fields_set
-    if is_smooth or all(options.remesh is None for options in parameters.values()):
-        return filled
-    remeshed = NormalConsistencyOptions(weight=NORMAL_CONSISTENCY_OF_REMESHED, early=EARLY_NORMAL_CONSISTENCY)
-    return filled.model_copy(update={"normal_consistency": remeshed})
+    filled = default_loss(parameters, scene, views)
+    if loss is not None:
+        filled = filled.model_copy(update={name: getattr(loss, name) for name in sorted(loss.model_fields_set)})
+    if not _is_on(filled.image) and filled.color_smoothness is not None and filled.color_smoothness.relative:
+        filled = filled.model_copy(update={"color_smoothness": None})
+    if not any(_is_on(getattr(filled, name)) for name in type(filled).model_fields):
+        raise ConfigError("loss: has no term, so that nothing would be fitted; for example: `loss: {image: l1}`")
+    return filled
 
 
-def note_omitted_terms(loss: LossOptions | None, default: LossOptions, filled: LossOptions) -> list[str]:
-    """Say which terms of the default a `loss:` of the file leaves out, unless it names them: null is on purpose."""
-    if loss is None:
-        return []
-    omitted = [
-        name
-        for name in type(default).model_fields
-        if getattr(default, name) is not None and getattr(filled, name) is None and name not in loss.model_fields_set
-    ]
-    if not omitted:
-        return []
-    names = ", ".join(omitted)
-    return [
-        f"`loss` says all terms: without it there would also be {names}; add what you want, or `{omitted[0]}: null`"
-    ]
+def _is_on(term: TermOptions | None) -> bool:
+    return term is not None and term.weight != 0
 
 
 def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views) -> LossOptions:
     """Return the loss of a scene file without `loss:`.
 
-    parameters: what is learned of `scene`. Vertices that their method keeps smooth need little regularisation. If a
-        material is learned beyond its colour, or a colour together with the light, many solutions look the same, and
-        priors prefer the simple ones.
+    parameters: what is learned of `scene`. Vertices that their method keeps smooth need little regularisation, and
+        remeshed ones more. If a material is learned beyond its colour, or a colour together with the light, many
+        solutions look the same, and priors prefer the simple ones.
     """
     paths = {path: ParameterPath.parse(canonical_path(scene, views.cameras, path)) for path in parameters}
     kinds = {parts: kind_of(scene, views.cameras, path) for path, parts in paths.items()}
@@ -100,8 +90,11 @@ def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views
 def _default_shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
     """Return the default regularisers of learned vertices."""
     fixed = [options for options in shapes if options.remesh is None]
-    if not fixed:
+    if not shapes:
         return {}
+    if not fixed:
+        remeshed = NormalConsistencyOptions(weight=NORMAL_CONSISTENCY_OF_REMESHED, early=EARLY_NORMAL_CONSISTENCY)
+        return {"normal_consistency": remeshed}
     if all(options.method == "large_steps" for options in fixed):
         return {"normal_consistency": NormalConsistencyOptions(weight=NORMAL_CONSISTENCY_WITH_LARGE_STEPS)}
     return {

@@ -283,7 +283,6 @@ MISTAKES = [
         ["only one object can be a `visual_hull`", "another shape"],
     ),
     ("mesh: {init: torus, tube: 0.9}", "2:21", ["leaves no hole"]),
-    ("loss: {image: null}", "2:1", ["has no term"]),
 ]
 
 

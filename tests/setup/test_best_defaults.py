@@ -13,7 +13,7 @@ from PIL import Image
 from diffrender.config.load import parse_config
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.resolved import format_resolved
-from diffrender.errors import DataError
+from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -158,27 +158,29 @@ def test_colours_are_not_learned_where_none_are_compared(tmp_path: Path) -> None
     assert list(setup.config.optimize.parameters()) == ["mesh.vertices"]
 
 
-def test_smoothness_of_a_remeshed_shape_is_left_out_only_on_purpose(tmp_path: Path) -> None:
-    write(tmp_path)
-    for text, expected in (
-        ("{image: l1}", True),
-        ("{image: l1, normal_consistency: null}", False),
-        ("{image: l1, laplacian: 0.1}", False),
-    ):
-        terms = [term.name for term in built(tmp_path, f"loss: {text}").objective.terms]
-        assert ("normal_consistency" in terms) == expected, text
+def weights(setup: FitSetup) -> dict[str, float]:
+    return {term.name: term.weight for term in setup.objective.terms}
 
 
-def test_terms_that_a_loss_leaves_out_are_told_unless_on_purpose(tmp_path: Path) -> None:
+def test_a_loss_adds_to_the_default_and_null_removes_from_it(tmp_path: Path) -> None:
     write(tmp_path)
-    for text, expected in (
-        ("", None),
-        ("loss: {normal_consistency: 0.1}", "there would also be mask, color_smoothness; add"),
-        ("loss: {mask: 1}", "there would also be color_smoothness; add"),
-        ("loss: {mask: null, color_smoothness: null}", None),
+    usual = weights(built(tmp_path, ""))
+    assert set(usual) == {"image", "mask", "normal_consistency", "color_smoothness"}
+    for text, changes in (
+        ("{image: huber}", {}),
+        ("{mask: 3}", {"mask": 3.0}),
+        ("{laplacian: 0.2}", {"laplacian": 0.2}),
+        ("{normal_consistency: null, mask: null}", {"normal_consistency": None, "mask": None}),
+        # What is relative to the images' loss goes with it.
+        ("{image: {weight: 0}}", {"image": None, "color_smoothness": None}),
     ):
-        told = [note for note in built(tmp_path, text).notes if "`loss` says all terms" in note]
-        assert len(told) == (expected is not None) and all(expected in note for note in told), (text, told)
+        setup = built(tmp_path, f"loss: {text}")
+        expected = {name: weight for name, weight in {**usual, **changes}.items() if weight is not None}
+        assert weights(setup) == expected, text
+        again = parse_config(format_resolved(setup.config), tmp_path)
+        assert weights(build_fit(again)) == expected, text
+    with pytest.raises(ConfigError, match="loss: has no term"):
+        built(tmp_path, "loss: {image: null, mask: null, normal_consistency: null}")
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])

@@ -90,9 +90,10 @@ loss: {image: {type: huber, delta: 0.2, weight: 3, space: linear}, edge_length: 
     assert setup.scene.background.tolist() == [1, 1, 1]
     # The background of the targets is the scene's.
     assert bool((setup.fit_views.images[setup.fit_views.masks == 0] == 1).all())
-    image, edge_length = setup.objective.terms
-    assert (image.name, image.weight, image.measure.delta, image.measure.space) == ("image", 3.0, 0.2, "linear")  # type: ignore[union-attr]
-    assert (edge_length.name, edge_length.weight) == ("edge_length", 0.5)
+    terms = {term.name: term for term in setup.objective.terms}
+    image, edge_length = terms["image"], terms["edge_length"]
+    assert (image.weight, image.measure.delta, image.measure.space) == (3.0, 0.2, "linear")  # type: ignore[union-attr]
+    assert edge_length.weight == 0.5
     assert (setup.settings.steps, setup.settings.batch_size, setup.settings.seed) == (7, None, 5)
     rate = setup.optimizer._settings["objects.object.pose"]
     assert (rate.lr, rate.start, rate.stop) == (0.5, 2, 6)

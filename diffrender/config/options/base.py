@@ -58,10 +58,12 @@ class Strict(BaseModel):
     shorthands: the key that a bare value of a type sets. With {str: "type"}, `image: l1` is `image: {type: l1}`;
         with {float: "weight"}, `mask: 1` is `mask: {weight: 1}`; with {bool: ""}, `shadow: true` is `shadow: {}`.
     extra_kind: type of the values under keys that are not fields, if such keys are allowed.
+    writes_nulls: whether a null that a file gives differs from no entry at all, although it is the field's default.
     """
 
     shorthands: ClassVar[Mapping[type, str]] = {}
     extra_kind: ClassVar[type[BaseModel] | None] = None
+    writes_nulls: ClassVar[bool] = False
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 

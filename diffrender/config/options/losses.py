@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -127,7 +127,12 @@ def _term(description: str) -> Any:
 
 
 class LossOptions(Strict):
-    """The terms that are added up; null or weight 0 omits a term."""
+    """The terms that are added up; null or weight 0 omits a term.
+
+    What a file names is added to the default, or stands for its term of that name: a null says something.
+    """
+
+    writes_nulls: ClassVar[bool] = True
 
     image: ImageLoss | None = option(L1Options(), "between images")
     mask: MaskLossOptions | None = _term("between silhouettes")
@@ -155,10 +160,7 @@ class LossOptions(Strict):
         return {name: term for name, term in terms.items() if isinstance(term, AovLossOptions)}
 
     def rules(self) -> Iterator[Finding]:
-        """Yield mistakes in the combination of terms."""
-        terms = [getattr(self, name) for name in type(self).model_fields]
-        if all(term is None or term.weight == 0 for term in terms):
-            yield Finding((), "`loss` has no term: nothing would be fitted", ("for example: `loss: {image: l1}`",))
+        """Yield a term that lacks another."""
         is_relative = self.color_smoothness is not None and self.color_smoothness.relative
         if is_relative and (self.image is None or self.image.weight == 0):
             yield Finding(

@@ -19,8 +19,10 @@ FIRST_DAMPING = 1e-3
 LEAST_DAMPING = 1e-9
 # Trials of one step, each with more damping, before the fit has converged.
 MOST_TRIALS = 12
-# A step that promises less than this share of the objective is the last: images are float32.
-LEAST_GAIN = 1e-7
+# A step that gains less than this share of the objective is the last.
+LEAST_GAIN = 1e-3
+# One that promises less is not tried: images are float32.
+LEAST_PROMISE = 1e-7
 # Of the largest entry of the matrix's diagonal, in square roots: what hardly shows is damped as if it did this much.
 LEAST_SCALE = 1e-4
 
@@ -66,6 +68,8 @@ class LevenbergMarquardt(FitOptimizer):
     def step(self, problem: Problem | None = None) -> None:
         """Update the latents that have gradients; where nothing is gained they stay, and the fit has converged."""
         assert problem is not None
+        if self.converged:  # on smaller images, or softer edges
+            self.damping, self._growth, self.converged = FIRST_DAMPING, 2.0, False
         latents = {path: latent for path, latent in self._model.latents.items() if latent.grad is not None}
         start = {path: latent.detach().clone() for path, latent in latents.items()}
         gradient = torch.cat([_flat(latent.grad) for latent in latents.values()])  # type: ignore[arg-type]
@@ -82,11 +86,12 @@ class LevenbergMarquardt(FitOptimizer):
         for _ in range(MOST_TRIALS):
             change = -torch.linalg.solve(matrix + self.damping * identity, gradient)
             promised = -float(change @ gradient + 0.5 * change @ matrix @ change)
-            if not promised > LEAST_GAIN * before:
+            if not promised > LEAST_PROMISE * before:
                 break
             self._move(latents, start, change / scale)
             gain = before - (problem.total() + self._prior(latents))
             if gain > 0:
+                self.converged = gain < LEAST_GAIN * before
                 # Nielsen's rule: damping / 3 where the promise was kept, twice as much where hardly anything was.
                 self.damping = max(LEAST_DAMPING, self.damping * max(1 / 3, 1 - (2 * gain / promised - 1) ** 3))
                 self._growth = 2.0

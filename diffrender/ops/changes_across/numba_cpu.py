@@ -21,7 +21,7 @@ def compare(start, end, values, sides, least_squared, out):
     for e in range(start, end):
         changes = False
         for t in range(2):
-            a, b = sides[e, 0, t], sides[e, 1, t]
+            a, b = np.uint64(sides[e, 0, t]), np.uint64(sides[e, 1, t])  # unsigned: nothing is counted from the end
             squared = 0.0
             for c in range(values.shape[1]):
                 difference = np.float64(values[a, c]) - np.float64(values[b, c])

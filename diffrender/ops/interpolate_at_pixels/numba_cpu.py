@@ -242,7 +242,7 @@ def backward(
             grad_verts = part_verts if grad_verts is None else grad_verts + part_verts
     if not grad_parts:  # there are no channels
         grad_parts, grad_verts = [torch.zeros_like(values)], torch.zeros_like(verts_hom)
-    grad_values = torch.cat(grad_parts, 1)[:, : values.shape[1]] if wants_values else None
+    grad_values = _joined(grad_parts, tuple(values.shape), values.dtype) if wants_values else None
     return grad_values, None, None, grad_verts if wants_verts else None, None, None, None, None
 
 

@@ -39,18 +39,28 @@ def evaluate(start, end, points, matrices, out):
         evaluate_width(start, end, matrices.shape[1], points, matrices, out)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def point_gradients(start, end, matrices, grad, out):
-    """Write the gradients of points start..end-1: the sum over maps, each transposed."""
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+def point_gradients_of(start, end, n_maps, width, matrices, grad, out):
+    """Write the gradients of points start..end-1: the sum over `n_maps` maps to `width` numbers, each transposed."""
     for v in range(start, end):
         x = y = z = 0.0
-        for n in range(len(matrices)):
-            for k in range(matrices.shape[1]):
+        for n in range(n_maps):
+            for k in range(width):
                 g = np.float64(grad[n, v, k])
                 x += g * matrices[n, k, 0]
                 y += g * matrices[n, k, 1]
                 z += g * matrices[n, k, 2]
         out[v, 0], out[v, 1], out[v, 2] = x, y, z
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def point_gradients(start, end, matrices, grad, out):
+    """Do the same; that of one projection is known to the compiler."""
+    wide = matrices.astype(np.float64)
+    if matrices.shape[:2] == (1, 4):
+        point_gradients_of(start, end, 1, 4, wide, grad, out)
+    else:
+        point_gradients_of(start, end, len(matrices), matrices.shape[1], wide, grad, out)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
