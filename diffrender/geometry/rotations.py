@@ -54,7 +54,8 @@ def axis_angle_to_matrix(vector: Tensor) -> Tensor:
     Rodrigues' formula: R = I + sin(t)/t K + (1 - cos(t))/t^2 K^2, K v = vector x v.
     """
     _check_last("axis_angle_to_matrix", "vector", vector, 3)
-    angle2 = (vector * vector).sum(-1)
+    # Not of no dimension: PyTorch gives those, times a number of Python, tangents in float64.
+    angle2 = (vector * vector).sum(-1, keepdim=True)
     # Below this the series are exact to rounding (next terms t^4/120 and t^4/720), and sqrt has no gradient at 0.
     small = angle2 < 1e-4
     angle = torch.where(small, 1.0, angle2).sqrt()
@@ -66,7 +67,7 @@ def axis_angle_to_matrix(vector: Tensor) -> Tensor:
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
     identity = torch.eye(3, dtype=vector.dtype, device=vector.device)
-    return identity + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
+    return identity + a[..., None] * cross + b[..., None] * (cross @ cross)
 
 
 def nearest_rotations(matrix: Tensor) -> Tensor:

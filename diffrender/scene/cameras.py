@@ -135,7 +135,8 @@ class Cameras:
     ) -> Cameras:
         n_views = len(cam_from_world)
         focal_px = cam_from_world.new_full((n_views, 2), focal)
-        center_px = cam_from_world.new_tensor([width / 2, height / 2]).expand(n_views, 2)
+        # Repeated, not expanded: values that share memory cannot have tangents.
+        center_px = cam_from_world.new_tensor([width / 2, height / 2]).repeat(n_views, 1)
         return cls(cam_from_world, focal_px, center_px, height, width, projection, near)
 
     def select(self, index: Tensor | slice | Sequence[int]) -> Cameras:

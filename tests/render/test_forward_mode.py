@@ -22,6 +22,7 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.ops.compare_colors import compare_colors
+from diffrender.ops.normalize import normalize
 from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
@@ -71,11 +72,16 @@ def some_cameras() -> Cameras:
 
 
 def drawing(
-    scene: Scene, cameras: Cameras, edges: EdgeModel | None = None, backend: str | None = None, **options
+    scene: Scene,
+    cameras: Cameras,
+    edges: EdgeModel | None = None,
+    backend: str | None = None,
+    dtype: torch.dtype = torch.float64,
+    **options,
 ) -> tuple[list[str], tuple[Tensor, ...], Draw]:
-    """Every value of a scene and its cameras in float64: their paths, them, and the image as a function of them."""
+    """Every value of a scene and its cameras: their paths, them, and the image as a function of them."""
     scene, cameras = (
-        map_tensors(part, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+        map_tensors(part, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
         for part in (scene, cameras)
     )
     paths = learnable_paths(scene, cameras)
@@ -96,6 +102,8 @@ def assert_dual(values: tuple[Tensor, ...], draw: Draw) -> None:
     """Fail unless <u, J v> = <J^T u, v> for random u and v, by every way there is to J v, and the image is the same."""
     directions = directions_of(values, 2)
     tangents = torch.func.vmap(lambda *chosen: torch.func.jvp(draw, values, chosen)[1])(*directions)
+    assert tangents.dtype == values[0].dtype
+    rel, atol = (1e-9, 1e-12) if tangents.dtype == torch.float64 else (1e-4, 1e-5)
     leaves = [value.clone().requires_grad_() for value in values]
     image = draw(*leaves)
     weights = torch.randn(image.shape, dtype=image.dtype, generator=torch.Generator().manual_seed(2))
@@ -104,20 +112,21 @@ def assert_dual(values: tuple[Tensor, ...], draw: Draw) -> None:
         chosen = [part[k] for part in directions]
         value, alone = torch.func.jvp(draw, values, tuple(chosen))
         assert torch.equal(value, image.detach())
-        torch.testing.assert_close(alone, tangents[k], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(alone, tangents[k], rtol=rel, atol=atol)
         with forward_ad.dual_level():
             dual = forward_ad.unpack_dual(draw(*map(forward_ad.make_dual, values, chosen)))
-        torch.testing.assert_close(dual.tangent, alone, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(dual.tangent, alone, rtol=rel, atol=atol)
         reverse = sum((grad * part).sum() for grad, part in zip(grads, chosen, strict=True) if grad is not None)
-        assert float((weights * alone).sum()) == pytest.approx(float(reverse), rel=1e-9)
+        assert float((weights * alone).sum()) == pytest.approx(float(reverse), rel=rel)
         assert relative_l2(alone, tangents[1 - k]) > 0.1
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", OBJECTS)
-def test_every_material_in_every_light(name: str) -> None:
+def test_every_material_in_every_light(name: str, dtype: torch.dtype) -> None:
     scene = in_every_light(OBJECTS[name])
     assert {type(light) for light in scene.lights.values()} == set(LIGHTS.values())
-    paths, values, draw = drawing(scene, some_cameras(), aovs=("color", "normal", "depth"))
+    paths, values, draw = drawing(scene, some_cameras(), dtype=dtype, aovs=("color", "normal", "depth"))
     assert len(paths) > 20
     assert_dual(values, draw)
 
@@ -209,6 +218,15 @@ def test_the_jacobian_of_an_image_in_a_pose() -> None:
     by_tangents, by_gradients = (torch.func.jacfwd(draw)(pose), torch.func.jacrev(draw)(pose))
     assert by_tangents.shape == (1, 32, 32, 4, 6)
     assert relative_l2(by_tangents, by_gradients) < 1e-12
+
+
+def test_tangents_have_the_dtype_of_their_values() -> None:
+    # PyTorch's own of a number times one of Python is float64.
+    turn, number = torch.tensor([0.1, 0.2, 0.3]), torch.tensor(0.5)
+    assert torch.func.jvp(lambda n: n * 2.0, (number,), (number,))[1].dtype == torch.float64
+    assert torch.func.jvp(axis_angle_to_matrix, (turn,), (turn,))[1].dtype == torch.float32
+    found = torch.func.jvp(lambda n: normalize(torch.stack([n * 2.0, n, n])[None]), (number,), (number,))[1]
+    assert found.dtype == torch.float32
 
 
 def test_losses_and_cameras_and_colours() -> None:
