@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from diffrender.app.program_results import program_run, units_of
+from diffrender.app.uncertainty import Deviations, describe_deviation
 from diffrender.evaluate.exposure import EXPOSURE, RESPONSE, VIGNETTING, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
@@ -56,8 +59,8 @@ UNITS = {
 }
 
 
-def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[LearnedValue]:
-    """Return one row per path under `optimize`."""
+def describe_parameter_changes(setup: FitSetup, result: FitResult, deviations: Deviations) -> list[LearnedValue]:
+    """Return one row per path under `optimize`, with its standard deviations if they are known."""
     rows = []
     reunwrapped = _find_reunwrapped_textures(setup, result)
     for path in setup.config.optimize.parameters():
@@ -77,6 +80,10 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult) -> list[Learn
             )
         else:
             rows.append(_describe_change(path, kind, before, after))
+        deviation = deviations.get(setup.model.latent_path(path))
+        if deviation is not None and after.numel() <= MOST_NUMBERS:
+            words = [words for words in (rows[-1].words, describe_deviation(deviation)) if words]
+            rows[-1] = replace(rows[-1], words="; ".join(words))
     return rows
 
 

@@ -99,7 +99,7 @@ def build_report(run: RunOutcome) -> Report:
         worst=_existing(folder.path / WORST),
         program=_existing(folder.path / PLOT),
         curves=_existing(folder.path / "curves.png"),
-        learned=describe_parameter_changes(setup, result),
+        learned=describe_parameter_changes(setup, result, run.deviations),
         mesh_facts=describe_facts(final.geometry.whole) + _describe_flips(run.flips) + _describe_export(run.export_db),
         objects=[
             (name, f"{describe_shape(report)}; {describe_faults(report)}")

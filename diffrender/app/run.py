@@ -33,6 +33,7 @@ from diffrender.app.shape_pictures import SHAPE, WORST, write_shape, write_worst
 from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.time_budget import build_within_minutes
 from diffrender.app.turntable import write_turntable
+from diffrender.app.uncertainty import find_deviations
 from diffrender.app.verdict.judge import Judge, judge_targets
 from diffrender.config.load import load_config
 from diffrender.config.resolved import format_resolved
@@ -183,8 +184,9 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         flips = sum_flips(recorder.rows)
         verdict = judge.verdict(result, final, recorder.rows)
         outcome = RunOutcome(
-            name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, verdict, notes
-        )
+            name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, verdict,
+            find_deviations(setup, result), notes,
+        )  # fmt: skip
         metrics = outcome.as_json()
         write_json(folder.path / "metrics.json", metrics)
         _write_manifest(state, result, scene_file, seconds, notes)

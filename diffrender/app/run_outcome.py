@@ -8,6 +8,7 @@ from typing import Any
 
 from diffrender.app.evaluation import Evaluation, FlipStatistics, learned_of_heldout
 from diffrender.app.program_results import program_json
+from diffrender.app.uncertainty import Deviations
 from diffrender.app.verdict.reason import Verdict
 from diffrender.fit.loop import FitResult
 from diffrender.setup.fit_setup import FitSetup
@@ -22,6 +23,7 @@ class RunOutcome:
     initial, final: the scene before and after the fit.
     flips: what the flip guard did, or None if no mesh is learned.
     export_db: PSNR of the exported GLB against the fit, or None if none was exported.
+    deviations: how certain learned values are, by path, if the method of the fit tells.
     notes: what readers changed or did not read, and which extras could not be written.
     started: when this process began the run. seconds: of the whole run, including earlier processes.
     """
@@ -37,6 +39,7 @@ class RunOutcome:
     started: datetime
     seconds: float
     verdict: Verdict
+    deviations: Deviations
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -56,6 +59,7 @@ class RunOutcome:
             },
             **({} if self.export_db is None else {"export": {"glb_psnr_db": round(self.export_db, 3)}}),
             "views": {kind: [asdict(view) for view in views] for kind, views in self.final.views.items()},
+            **({"deviations": self.deviations} if self.deviations else {}),
             "wall_s": round(self.seconds, 3),
             "fit_s": round(result.seconds, 3),
             "phase_s": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items()},

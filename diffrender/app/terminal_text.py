@@ -38,7 +38,8 @@ def opening_text(
         count = count_values(kind_of(setup.scene, setup.fit_views.cameras, path), value)
         count = "shared by all views" if options.shared else count
         since = f", from step {options.start}" if options.start else ""
-        parameters.append((path, f"lr {options.lr:.3g}{since}, {count}"))
+        rate = "" if options.lr is None else f"lr {options.lr:.3g}"
+        parameters.append((path, f"{rate}{since}, {count}".removeprefix(", ")))
     backends = ", ".join(sorted(set(backends_by_op(setup.device).values())))
     views = setup.fit_views
     return Opening(

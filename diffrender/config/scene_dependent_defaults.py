@@ -74,6 +74,12 @@ LONGEST = 0.33
 EVERY_WITH_LARGE_STEPS = 5
 SMOOTHING = 0.02
 
+# Levenberg-Marquardt's steps at most, those at each size of images that are smaller at first, and the least side of the
+# first.
+STEPS_OF_LEAST_SQUARES = 40
+STEPS_PER_SIZE = 2
+LEAST_SIDE_OF_LEAST_SQUARES = 8
+
 # Weights of terms; those of materials and lights were tuned on scenes/material.yaml.
 NORMAL_CONSISTENCY_WITH_LARGE_STEPS = 0.001
 NORMAL_CONSISTENCY = 0.01

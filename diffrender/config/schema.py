@@ -55,7 +55,15 @@ class OptimizeOptions(Strict, extra="allow"):
     )
     __pydantic_extra__: dict[str, Learned] = Field(init=False)
 
-    steps: PositiveInt = option(400, "gradient steps")
+    method: Literal["adam", "levenberg_marquardt"] = option(
+        "adam",
+        "levenberg_marquardt: damped Gauss-Newton steps on all views, for at most 1000 learned numbers such as poses,"
+        " cameras or lights; it has no learning rates, ends when nothing is gained any more, and tells how certain the"
+        " numbers are",
+    )
+    steps: PositiveInt = option(
+        400, f"gradient steps; at most, and {defaults.STEPS_OF_LEAST_SQUARES} if omitted, with levenberg_marquardt"
+    )
     minutes: PositiveFloat | None = option(
         None, "time for the steps in place of their number, which a short trial finds and scene.resolved.yaml holds"
     )
@@ -80,7 +88,9 @@ class OptimizeOptions(Strict, extra="allow"):
         return OptimizeOptions.model_validate({**own, **entries})
 
     def rules(self) -> Iterator[Finding]:
-        """Yield steps that are never reached, and steps beside minutes."""
+        """Yield steps that are never reached, steps beside minutes, and what the method does not know."""
+        if self.method == "levenberg_marquardt":
+            yield from self._beside_least_squares()
         if self.minutes is not None:
             yield from self._steps_beside_minutes()
             return
@@ -105,6 +115,21 @@ class OptimizeOptions(Strict, extra="allow"):
             if late:
                 message = f"remeshing after step {late[0]} of {self.steps} is too late"
                 yield Finding((path, "remesh"), message, ("use earlier steps",))
+
+    def _beside_least_squares(self) -> Iterator[Finding]:
+        """Yield what gradient steps alone have."""
+        found: list[tuple[str, ...]] = []
+        if "batch_size" in self.model_fields_set and self.batch_size is not None:
+            found.append(("batch_size",))
+        if self.minutes is not None:
+            found.append(("minutes",))
+        for path, options in self.parameters().items():
+            defaults_of = type(options).model_fields
+            rates = ("lr", "schedule", "optimizer", "betas", "remesh")
+            found += [(path, key) for key in rates if getattr(options, key) != defaults_of[key].default]
+        for location in found:
+            message = f"`{location[-1]}` means nothing to `method: levenberg_marquardt`"
+            yield Finding(location, message, ("remove one of them",))
 
     def _steps_beside_minutes(self) -> Iterator[Finding]:
         """Yield what is given in steps although their number is not known."""

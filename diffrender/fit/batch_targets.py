@@ -68,6 +68,11 @@ class StepViews:
         self._random_background = random_background
         self._seed = seed
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The number of all views, and their height and width at full resolution."""
+        return len(self._whole), self._whole.cameras.height, self._whole.cameras.width
+
     def at(self, cameras: Cameras, index: Tensor | None, step: int) -> tuple[Cameras, Views]:
         """Return the cameras and targets of `step` for the views at `index`, None for all.
 

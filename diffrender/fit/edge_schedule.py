@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from diffrender.errors import ConfigError
 from diffrender.render.edge_model import EdgeModel
@@ -14,6 +15,7 @@ class FixedEdges:
     """The same edge model at every step."""
 
     edges: EdgeModel
+    until: ClassVar[int] = 0
 
     def at(self, step: int) -> EdgeModel:
         """Return the edge model of `step`, counted from 0."""

@@ -31,6 +31,7 @@ class FitSettings:
     seed: of the order of the views and of random backgrounds.
     resolution: the size of the images over the steps.
     random_background: a new background colour per view and step.
+    settled: the first step from which on images and edges are those of the last; nothing has converged before.
     """
 
     steps: int
@@ -38,6 +39,7 @@ class FitSettings:
     seed: int = 0
     resolution: ResolutionSchedule = field(default_factory=ResolutionSchedule)
     random_background: bool = False
+    settled: int = 0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -128,6 +130,8 @@ def fit(
             if best is not None:
                 best.check_due(first_step)
             for step in range(first_step, settings.steps):
+                if optimizer.converged and step > settings.settled:
+                    break
                 record = stepper.step(step)
                 if best is not None:
                     with stepper.phases.timed("compare"):

@@ -200,7 +200,11 @@ class SceneModel(nn.Module):
 
     def values(self) -> dict[str, Tensor]:
         """Return the learned values by canonical path; differentiable in the latents."""
-        return self._values_of(self._template, self.latents)
+        return self.values_of(self.latents)
+
+    def values_of(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the values of other latents, one per learned value, by canonical path; differentiable in them."""
+        return self._values_of(self._template, latents)
 
     def _values_of(self, template: SceneTemplate, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}

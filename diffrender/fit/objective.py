@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -31,6 +32,20 @@ class Loss(ABC):
     @abstractmethod
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return one number per view [n], zero if rendering and target are equal; differentiable in the rendering."""
+
+    def differences(self, comparison: LossInputs) -> list[Tensor]:
+        """Return the differences [n, ...] whose penalties it adds up, for Gauss-Newton's method; none if it is no sum.
+
+        Differentiable in the rendering, in forward mode too.
+        """
+        return []
+
+    def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
+        """Return one number per view [n]: a function of each entry of the `differences` alone, that itself of them.
+
+        What else it depends on may be taken as constant: the gradient of the loss is that of calling it.
+        """
+        raise NotImplementedError
 
 
 class Regularizer(ABC):

@@ -6,12 +6,14 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from diffrender.fit.batch_targets import StepViews
 from diffrender.fit.batches import Batches
+from diffrender.fit.least_squares import LeastSquares
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Terms
@@ -106,7 +108,7 @@ class Stepper:
         # In this order, Ctrl-C between any two lines leaves a state that undo_unfinished() can restore.
         self._last_good.keep()
         with self.phases.timed("update"):
-            self._optimizer.step()
+            self._optimizer.step(self._problem(step, record.total))
         with self.phases.timed("remesh"):
             remesh_due(self._model, self._optimizer, step + 1, self._reach)
         self._last_good.complete()
@@ -144,6 +146,11 @@ class Stepper:
         added = self._views.draw_added_background(scene.background, len(views), step)
         inputs = LossInputs(self._render_step(scene, cameras, step), views, added)
         return inputs, self._objective(inputs, scene, step / self._optimizer.steps)
+
+    def _problem(self, step: int, before: float) -> LeastSquares:
+        progress = step / self._optimizer.steps
+        evaluate = partial(self._evaluate, step=step)
+        return LeastSquares(self._model, self._objective, evaluate, self._views.shape, progress, before)
 
     def _record(self, step: int, inputs: LossInputs, terms: Terms) -> StepRecord:
         with torch.no_grad():

@@ -6,13 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from diffrender.config.options.losses import L2Options, LossOptions
 from diffrender.config.options.material_inputs import TextureOf
 from diffrender.config.options.materials import LambertOptions, UnlitOptions
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.config.options.schedules import ExponentialOptions
 from diffrender.config.options.value_types import Albedo
-from diffrender.config.scene_dependent_defaults import GRAY, VIEWS_FOR_POSES
+from diffrender.config.scene_dependent_defaults import (
+    GRAY,
+    LEAST_SIDE_OF_LEAST_SQUARES,
+    STEPS_OF_LEAST_SQUARES,
+    STEPS_PER_SIZE,
+    VIEWS_FOR_POSES,
+)
 from diffrender.config.schema import FitConfig, ResolutionOptions
 from diffrender.scene.target_views import Views
 from diffrender.setup.epipolar_tangents import measure_camera_errors
@@ -73,6 +80,28 @@ def choose_batch(config: FitConfig) -> tuple[FitConfig, dict[str, str]]:
     optimize = optimize.model_copy(update={"batch_size": VIEWS_FOR_POSES})
     reason = "more views per step: a shape that follows few at a time keeps their poses wrong"
     return config.model_copy(update={"optimize": optimize}), {"optimize.batch_size": reason}
+
+
+def choose_for_least_squares(config: FitConfig, views: Views) -> tuple[FitConfig, dict[str, str]]:
+    """Return `config` with what suits Levenberg-Marquardt's method, if it is asked for, and why, by key of the file."""
+    optimize, loss = config.optimize, config.loss or LossOptions()
+    if optimize.method != "levenberg_marquardt":
+        return config, {}
+    reasons = {}
+    updates: dict[str, Any] = {"batch_size": None}
+    if "steps" not in optimize.model_fields_set:
+        updates["steps"] = STEPS_OF_LEAST_SQUARES
+    side = min(views.cameras.height, views.cameras.width)
+    n_sizes = max(0, math.floor(math.log2(side / LEAST_SIDE_OF_LEAST_SQUARES)))
+    if "resolution" not in optimize.model_fields_set and n_sizes:
+        until = min(STEPS_PER_SIZE * n_sizes, updates.get("steps", optimize.steps))
+        updates["resolution"] = ResolutionOptions(scale=2.0**-n_sizes, until=until)
+        reasons["optimize.resolution"] = "a step is right for motions of a pixel or two, so large ones first"
+    if "image" not in loss.model_fields_set:
+        loss = loss.model_copy(update={"image": L2Options()})
+        reasons["loss"] = "squares: steps of any other penalty are too short far from the solution"
+    optimize = optimize.model_copy(update=updates)
+    return config.model_copy(update={"optimize": optimize, "loss": loss}), reasons
 
 
 def choose_defaults(config: FitConfig, views: Views) -> Chosen:

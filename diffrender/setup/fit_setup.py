@@ -21,6 +21,7 @@ from diffrender.fit.loop import FitSettings
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
+from diffrender.fit.optimizer.levenberg_marquardt import LevenbergMarquardt
 from diffrender.fit.parametrizations.camera_poses import CameraPoses
 from diffrender.fit.program import Program, with_parameters
 from diffrender.imaging.tone_mapping import Display
@@ -30,7 +31,13 @@ from diffrender.scene.lights.per_view_directional import PerViewDirectional
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.aim_cameras import aim_cameras
-from diffrender.setup.best_defaults import Chosen, choose_batch, choose_defaults, choose_poses
+from diffrender.setup.best_defaults import (
+    Chosen,
+    choose_batch,
+    choose_defaults,
+    choose_for_least_squares,
+    choose_poses,
+)
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_gains
@@ -43,6 +50,7 @@ from diffrender.setup.parameters import (
     fill_parameters,
     learn_all_parts,
     ranges_of,
+    without_rates,
 )
 from diffrender.setup.programs import LoadedProgram, bind_program, load_program, times_of, with_hashes
 from diffrender.setup.remeshing import build_remeshing
@@ -147,7 +155,8 @@ def build_fit(config: FitConfig) -> FitSetup:
         chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
     if aimed is not None:
         of_poses["optimize.cameras.pose"] = "; ".join([*of_poses.values(), aimed])
-    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_poses})
+    config, of_method = choose_for_least_squares(config, targets.fit)
+    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_poses, **of_method})
     _check_flashes(scene, targets.fit)
     loaded = None if config.program is None else load_program(config.program)
     scene, program = _follow_program(scene, loaded, targets)
@@ -157,12 +166,15 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
     start_db = start_psnr_db(scene, fit_views)
     factor = rate_factor(start_db)
-    if factor < 1:
+    has_rates = config.optimize.method == "adam"
+    if factor < 1 and has_rates:
         reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
         chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
     parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color, factor)
     loss = fill_loss(config.loss, parameters, scene, fit_views)
     off = {path: None for path, options in config.optimize.written().items() if options is None}
+    if not has_rates:
+        parameters = {path: without_rates(options, config.optimize, path) for path, options in parameters.items()}
     optimize = _fill_resolution(config.optimize.with_parameters({**parameters, **off}))
     edges = fill_edges(config.render.edges, fit_views.cameras, optimize.steps)
     config = config.model_copy(
@@ -178,7 +190,8 @@ def build_fit(config: FitConfig) -> FitSetup:
         path: build_method(path, parameters, scene, fit_views.cameras, targets.place.region, ranges_of(config))
         for path in parameters
     }
-    settings = _build_settings(optimize, config.targets.background == "random")
+    edge_schedule = build_edge_schedule(edges)
+    settings = _build_settings(optimize, config.targets.background == "random", edge_schedule)
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods, program)
     _check_apart(model, scene, program)
@@ -197,9 +210,11 @@ def build_fit(config: FitConfig) -> FitSetup:
         objective=objective,
         optimizer=FitOptimizer(
             model, param_settings, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras)
-        ),
+        )
+        if has_rates
+        else LevenbergMarquardt(model, param_settings, optimize.steps),
         settings=settings,
-        edges=build_edge_schedule(edges),
+        edges=edge_schedule,
         target_scene=targets.scene,
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
         origin=origin,
@@ -269,11 +284,14 @@ def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
     return optimize.model_copy(update={"resolution": filled})
 
 
-def _build_settings(optimize: OptimizeOptions, random_background: bool) -> FitSettings:
+def _build_settings(
+    optimize: OptimizeOptions, random_background: bool, edges: FixedEdges | EdgeSchedule
+) -> FitSettings:
     resolution = ResolutionSchedule()
     if optimize.resolution is not None:
         resolution = ResolutionSchedule(**constructor_options(optimize.resolution))
-    return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background)
+    settled = max(edges.until, resolution.until)
+    return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background, settled)
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.objects import ObjectOptions
 from diffrender.config.options.parameters import GEOMETRY_OF_CAMERAS, LENS, PULLED, ParameterOptions
-from diffrender.config.options.schedules import AnySchedule
+from diffrender.config.options.schedules import AnySchedule, ConstantOptions
 from diffrender.config.scene_dependent_defaults import (
     BETAS,
     BETAS_IN_EDGES,
@@ -296,9 +296,19 @@ def _build_inner_method(options: ParameterOptions, size: float) -> Parametrizati
     return Pose(length_unit=size) if options.method == "pose" else PARAMETRIZATIONS[options.method]()
 
 
+def without_rates(options: ParameterOptions, given: OptimizeOptions, path: str) -> ParameterOptions:
+    """Return filled-in options as a method without learning rates has them: what the file says, from the first step."""
+    own = given.parameters().get(path, ParameterOptions())
+    return options.model_copy(
+        update={"lr": None, "betas": None, "schedule": ConstantOptions(), "optimizer": None, "remesh": None}
+        | {key: getattr(own, key) for key in ("start", "stop", "pull")}
+    )
+
+
 def build_param_settings(options: ParameterOptions) -> ParamSettings:
     """Build the learning rate and schedule of a value, from filled-in options."""
-    assert options.lr is not None and options.betas is not None
+    if options.lr is None or options.betas is None:
+        return ParamSettings(1.0, options.start or 0, options.stop, pull=options.pull or 0.0)
     in_edges = options.remesh is not None and options.method == "identity"
     times = (options.start or 0, options.stop, _build_schedule(options.schedule))
     return ParamSettings(options.lr, *times, options.optimizer, options.betas, in_edges, options.pull or 0.0)

@@ -37,7 +37,7 @@ def setup(tmp_path: Path) -> FitSetup:
 def rows(setup: FitSetup, changes: dict[str, torch.Tensor]) -> dict[str, LearnedValue]:
     scene, cameras = replace_values(setup.scene, setup.fit_views.cameras, changes)
     result = FitResult(scene, cameras, "finished", None, 1, 1.0)
-    return {row.path: row for row in describe_parameter_changes(setup, result)}
+    return {row.path: row for row in describe_parameter_changes(setup, result, {})}
 
 
 def value(setup: FitSetup, path: str) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_a_remeshed_object_is_described_by_its_counts(setup: FitSetup) -> None:
     item = replace(setup.scene.objects["object"], mesh=Mesh(*icosphere(2)))
     scene = replace(setup.scene, objects={"object": item})
     result = FitResult(scene, setup.fit_views.cameras, "finished", None, 1, 1.0)
-    row = next(row for row in describe_parameter_changes(setup, result) if row.path == "mesh.vertices")
+    row = next(row for row in describe_parameter_changes(setup, result, {}) if row.path == "mesh.vertices")
     assert (row.before, row.after) == ("42 vertices", "162 vertices")
 
 
@@ -82,7 +82,9 @@ def test_textures_are_not_compared_across_layouts(tmp_path: Path, unwrap: bool) 
     item = setup.scene.objects["object"]
     scene = replace(setup.scene, objects={"object": replace(item, mesh=unwrap_mesh(Mesh(*icosphere(2)), 16))})
     result = FitResult(scene, setup.fit_views.cameras, "finished", None, 2, 1.0)
-    words = next(row.words for row in describe_parameter_changes(setup, result) if row.path == "material.base_color")
+    words = next(
+        row.words for row in describe_parameter_changes(setup, result, {}) if row.path == "material.base_color"
+    )
     expected = "transferred to new texture coordinates" if unwrap else "changed by 0 on average, at most 0"
     assert words == f"768 numbers; {expected}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -36,4 +37,12 @@ class AovLoss(Loss):
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean penalty of each view [n]."""
-        return comparison.mean(POINTWISE[self.of]().penalty(comparison.aov_difference(self.aov)))
+        return self.cost(self.differences(comparison), comparison)
+
+    def differences(self, comparison: LossInputs) -> list[Tensor]:
+        """Return those of the AOV, [n, H, W, C]."""
+        return [comparison.aov_difference(self.aov)]
+
+    def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
+        """Return the mean penalty of each view [n]."""
+        return comparison.mean(POINTWISE[self.of]().penalty(differences[0]))

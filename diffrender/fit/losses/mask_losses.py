@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,6 +26,21 @@ class MaskIoU(Loss):
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return [n]: 0 for equal silhouettes, also for two empty ones; 1 for disjoint ones."""
+        apart, union = self._areas(comparison)
+        return apart / union
+
+    def differences(self, comparison: LossInputs) -> list[Tensor]:
+        """Return those of the coverage, [n, H, W]."""
+        return [comparison.output.coverage - comparison.masks()]
+
+    def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
+        """Return [n]: what is apart, relative to the union as it is."""
+        weights = comparison.views.weights
+        apart = differences[0].abs() if weights is None else weights * differences[0].abs()
+        return sum_per_view(apart) / self._areas(comparison)[1].detach()
+
+    def _areas(self, comparison: LossInputs) -> tuple[Tensor, Tensor]:
+        """Return what is in one of them alone, and the union, in pixels [n]."""
         coverage, mask, weights = comparison.output.coverage, comparison.masks(), comparison.views.weights
         if weights is not None:
             coverage, mask = weights * coverage, weights * mask
@@ -32,7 +48,7 @@ class MaskIoU(Loss):
         # max(a, b) = (a + b + |a - b|) / 2: half the time of another pass with its gradient.
         union = (sum_per_view(coverage) + sum_per_view(mask) + apart) / 2
         # It is at least one pixel, so that the gradient stays bounded as both vanish.
-        return apart / union.clamp_min(1)
+        return apart, union.clamp_min(1)
 
 
 @dataclass(frozen=True)
@@ -44,4 +60,12 @@ class MaskL1(Loss):
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return the mean absolute difference of each view [n]."""
-        return comparison.mean((comparison.output.coverage - comparison.masks()).abs())
+        return self.cost(self.differences(comparison), comparison)
+
+    def differences(self, comparison: LossInputs) -> list[Tensor]:
+        """Return those of the coverage, [n, H, W]."""
+        return [comparison.output.coverage - comparison.masks()]
+
+    def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
+        """Return the mean absolute difference of each view [n]."""
+        return comparison.mean(differences[0].abs())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,16 @@ class PointwiseLoss(Loss):
         if options is not None:
             return comparison.mean_penalty(self.space, **options)
         return comparison.mean(self.penalty(comparison.difference(self.space)))
+
+    def differences(self, comparison: LossInputs) -> list[Tensor]:
+        """Return those of the colours, [n, H, W, 3]."""
+        return [comparison.difference(self.space)]
+
+    def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
+        """Return the mean penalty of each view [n]; what is trimmed is that of the comparison."""
+        if self.trim > 0:
+            comparison = comparison.weighted(self._kept(comparison, self.kernel()))
+        return comparison.mean(self.penalty(differences[0]))
 
     @torch.no_grad()
     def _kept(self, comparison: LossInputs, options: dict[str, Any] | None) -> Tensor:

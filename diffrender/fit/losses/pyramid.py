@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,17 +42,26 @@ class Pyramid(Loss):
 
     def __call__(self, comparison: LossInputs) -> Tensor:
         """Return [n]: the mean over levels of the mean over pixels and channels."""
-        level_loss = POINTWISE[self.of]()
+        return self.cost(self.differences(comparison), comparison)
+
+    def differences(self, comparison: LossInputs) -> list[Tensor]:
+        """Return those of the colours at each level, [n, H, W, 3]."""
         # Averaging is linear: the pyramid of the difference is the difference of the pyramids, at half the cost.
         differences, weights = comparison.difference(self.space), comparison.views.weights
         if weights is None:
-            costs = [mean_per_view(level_loss.penalty(level)) for level in pyramid(differences, self.levels)]
+            return list(pyramid(differences, self.levels))
+        sums = pyramid(weights[..., None] * differences, self.levels)
+        known = pyramid(weights[..., None], self.levels)
+        return [part / torch.where(share > 0, share, 1) for part, share in zip(sums, known, strict=True)]
+
+    def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
+        """Return [n]: the mean over levels of the mean penalty."""
+        penalty, weights = POINTWISE[self.of]().penalty, comparison.views.weights
+        if weights is None:
+            costs = [mean_per_view(penalty(level)) for level in differences]
         else:
             known = pyramid(weights[..., None], self.levels)
-            sums = pyramid(weights[..., None] * differences, self.levels)
-            levels = [part / torch.where(share > 0, share, 1) for part, share in zip(sums, known, strict=True)]
             costs = [
-                mean_per_view(level_loss.penalty(level), share[..., 0])
-                for level, share in zip(levels, known, strict=True)
+                mean_per_view(penalty(level), share[..., 0]) for level, share in zip(differences, known, strict=True)
             ]
         return sum(costs[1:], costs[0]) / len(costs)

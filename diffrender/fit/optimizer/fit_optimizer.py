@@ -89,6 +89,7 @@ class FitOptimizer:
 
     moments, variants: Adam's moments, and the variant of Adam (ADAM_VARIANTS), by canonical path.
     target_lengths: of the edges of each remeshed object, by path of its vertices.
+    converged: whether further steps would change nothing; Adam never knows.
     A change of a mesh replaces `moments`, and the tensors in `target_lengths`.
 
     Raises ConfigError if the paths of settings and learned values differ, if no value is optimised at step 0, or if the
@@ -110,6 +111,7 @@ class FitOptimizer:
         self._settings = {path: settings[path] for path in model.latents}
         self.variants = {path: own.optimizer or model.parametrization(path).optimizer for path, own in settings.items()}
         self._step = 0
+        self.converged = False
         # A fit that is resumed is built at its start too.
         self._starts = {path: model.latents[path].detach().clone() for path, own in self._settings.items() if own.pull}
         self.moments = {path: AdamState.fresh(self.variants[path], latent) for path, latent in model.latents.items()}
@@ -139,8 +141,11 @@ class FitOptimizer:
                 moving.append(path)
         return moving
 
-    def step(self) -> None:
-        """Update the latents by their gradients; a latent without a gradient does not change."""
+    def step(self, problem: object = None) -> None:
+        """Update the latents by their gradients; a latent without a gradient does not change.
+
+        problem: the step as other optimisers need it (levenberg_marquardt.Problem).
+        """
         for path, latent in self._model.latents.items():
             if latent.grad is None:
                 continue

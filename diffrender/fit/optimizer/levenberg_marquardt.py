@@ -1,0 +1,133 @@
+"""Levenberg-Marquardt: damped steps of Gauss and Newton, for few learned numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from diffrender.errors import ConfigError
+from diffrender.fit.model import SceneModel
+from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
+
+# More would take a Jacobian of gigabytes and a matrix that is slow to factor.
+MOST_NUMBERS = 1000
+FIRST_DAMPING = 1e-3
+LEAST_DAMPING = 1e-9
+# Trials of one step, each with more damping, before the fit has converged.
+MOST_TRIALS = 12
+# A step that gains less than this share of the objective is the last.
+LEAST_GAIN = 1e-3
+# One that promises less is not tried: images are float32.
+LEAST_PROMISE = 1e-7
+# Of the largest entry of the matrix's diagonal, in square roots: what hardly shows is damped as if it did this much.
+LEAST_SCALE = 1e-4
+
+
+class Problem(Protocol):
+    """What a step asks about the model's latents: the objective before and at any, and its curvature (LeastSquares)."""
+
+    before: float
+
+    def total(self) -> float:
+        """Return the objective; infinite if it is not finite."""
+        ...
+
+    def normal_matrix(self, paths: list[str]) -> Tensor:
+        """Return J^T W J [K, K] of the latents at `paths`."""
+        ...
+
+
+class LevenbergMarquardt(FitOptimizer):
+    """Steps that solve (J^T W J + damping D) change = -gradient, D its diagonal, accepted if the objective falls.
+
+    The gradient is that of the whole objective; its curvature is that of the losses that add up penalties of
+    differences. Learning rates, schedules and variants of Adam mean nothing here. `pull` of a value adds
+    pull / 2 |latent - start|^2 to the objective: a Gaussian prior of variance 1 / pull.
+
+    damping: of the next step; it follows how much of the promised gain was had (H. Nielsen, "Damping parameter in
+        Marquardt's method", 1999). converged: no further step would gain anything.
+
+    Raises ConfigError as FitOptimizer does, and for more than MOST_NUMBERS numbers.
+    """
+
+    def __init__(self, model: SceneModel, settings: Mapping[str, ParamSettings], steps: int) -> None:
+        super().__init__(model, settings, steps)
+        count = sum(latent.numel() for latent in model.latents.values())
+        if count > MOST_NUMBERS:
+            many = ", ".join(path for path, latent in model.latents.items() if latent.numel() > MOST_NUMBERS // 2)
+            raise ConfigError(
+                f"optimize.method: levenberg_marquardt is for at most {MOST_NUMBERS} learned numbers, got {count:,}"
+                f" ({many or 'in all'}); switch some off, or use `method: adam`"
+            )
+        self.damping, self._growth = FIRST_DAMPING, 2.0
+
+    def step(self, problem: Problem | None = None) -> None:
+        """Update the latents that have gradients; where nothing is gained they stay, and the fit has converged."""
+        assert problem is not None
+        if self.converged:  # on smaller images, or softer edges
+            self.damping, self._growth, self.converged = FIRST_DAMPING, 2.0, False
+        latents = {path: latent for path, latent in self._model.latents.items() if latent.grad is not None}
+        start = {path: latent.detach().clone() for path, latent in latents.items()}
+        gradient = torch.cat([_flat(latent.grad) for latent in latents.values()])  # type: ignore[arg-type]
+        matrix = problem.normal_matrix(list(latents))
+        pull = torch.cat([torch.full_like(_flat(latent), self._settings[path].pull) for path, latent in start.items()])
+        gradient = gradient + pull * torch.cat([_flat(self._apart(path, latent)) for path, latent in start.items()])
+        matrix = matrix + pull.diag()
+        scale = matrix.diagonal().clamp_min(0).sqrt()
+        scale = scale.clamp_min(max(LEAST_SCALE * float(scale.max()), torch.finfo(torch.float64).tiny))
+        matrix, gradient = matrix / (scale[:, None] * scale), gradient / scale
+
+        before = problem.before + self._prior(start)
+        identity = torch.eye(len(scale), dtype=torch.float64, device=scale.device)
+        for _ in range(MOST_TRIALS):
+            change = -torch.linalg.solve(matrix + self.damping * identity, gradient)
+            promised = -float(change @ gradient + 0.5 * change @ matrix @ change)
+            if not promised > LEAST_PROMISE * before:
+                break
+            self._move(latents, start, change / scale)
+            gain = before - (problem.total() + self._prior(latents))
+            if gain > 0:
+                self.converged = gain < LEAST_GAIN * before
+                # Nielsen's rule: damping / 3 where the promise was kept, twice as much where hardly anything was.
+                self.damping = max(LEAST_DAMPING, self.damping * max(1 / 3, 1 - (2 * gain / promised - 1) ** 3))
+                self._growth = 2.0
+                return
+            self.damping *= self._growth
+            self._growth *= 2
+        self._move(latents, start, torch.zeros_like(scale))
+        self.converged = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return FitOptimizer's, and the damping."""
+        own = {"damping": self.damping, "growth": self._growth, "converged": self.converged}
+        return {**super().state_dict(), "levenberg_marquardt": own}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load a state of `state_dict`. Raises FitError as FitOptimizer does."""
+        super().load_state_dict(state)
+        own = state["levenberg_marquardt"]
+        self.damping, self._growth, self.converged = own["damping"], own["growth"], own["converged"]
+
+    def _apart(self, path: str, latent: Tensor) -> Tensor:
+        """Return how far a latent is from what it is pulled to."""
+        return latent - self._starts[path] if path in self._starts else torch.zeros_like(latent)
+
+    def _prior(self, latents: Mapping[str, Tensor]) -> float:
+        """Return what the priors add to the objective."""
+        apart = {path: self._apart(path, latent.detach()).double() for path, latent in latents.items()}
+        return math.fsum(self._settings[path].pull / 2 * float((part * part).sum()) for path, part in apart.items())
+
+    @torch.no_grad()
+    def _move(self, latents: Mapping[str, Tensor], start: Mapping[str, Tensor], change: Tensor) -> None:
+        """Set the latents to what they were, moved by `change` [K]."""
+        parts = change.split([latent.numel() for latent in latents.values()])
+        for (path, latent), part in zip(latents.items(), parts, strict=True):
+            latent.copy_(start[path] + part.view_as(latent).to(latent.dtype))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.detach().reshape(-1).double()
