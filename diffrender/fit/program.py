@@ -25,6 +25,8 @@ from diffrender.scene.scene import Scene
 
 TIME = "time"
 ROOT = "program"
+# Part of PyTorch's message about functions that torch.func cannot differentiate.
+_FORWARD = "must override the setup_context"
 # Parts of an object's pose that a program may set in place of the whole: shapes of one time.
 PLACEMENT = {"position": (3,), "rotation": (3,)}
 
@@ -133,6 +135,11 @@ class Program:
             return self._function(**parameters, **times)
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
+            if _FORWARD in str(error):
+                what = (
+                    "a function in it has no forward mode (adaptive solvers of torchdiffeq have none), which"
+                    " levenberg_marquardt needs; take another solver, or `optimize.method: adam`"
+                )
             raise ProgramError(f"{self._place(error)}: {self.name}({_written(parameters)}) failed: {what}") from error
 
     def _placed(self, scene: Scene, found: Values) -> dict[str, tuple[Tensor, bool]]:

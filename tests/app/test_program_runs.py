@@ -16,7 +16,7 @@ from diffrender.app import cli
 from diffrender.app.relight import relight_run
 from diffrender.app.run import RunResult, run_fit
 from diffrender.config.load import load_config
-from diffrender.errors import ConfigError
+from diffrender.errors import ConfigError, ProgramError
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.setup.saved_scene import load_scene
@@ -49,6 +49,36 @@ def test_a_run_reports_its_parameters(finished: RunResult) -> None:
     assert "program.speed" in page and "m/s; true: 1.2, off by" in page and "What the program draws" in page
     assert (finished.folder / "program.png").stat().st_size > 500
     assert "m/s (initially 0.8, truly 1.2)" in (finished.folder / "log.txt").read_text()
+
+
+def test_levenberg_marquardt_finds_parameters_and_says_how_certain_they_are(tmp_path: Path) -> None:
+    scene = write_ball(tmp_path, PROGRAM)
+    run = run_ball(scene, "optimize={method: levenberg_marquardt}", "loss={mask: null}")
+    assert run.metrics["steps"] <= 15
+    for name, true in (("speed", 1.2), ("side", 0.5)):
+        assert run.metrics["program"][name]["found"] == pytest.approx(true, abs=0.003)
+        assert 0 < run.metrics["deviations"][f"program.{name}"]["deviation"] < 0.003
+    page = (run.folder / "report.html").read_text()
+    assert page.count("standard deviation") == 2
+
+
+def test_a_program_without_forward_mode_is_told_what_it_lacks(tmp_path: Path) -> None:
+    own = """
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+"""
+    program = PROGRAM.replace("def throw", own + "def throw").replace("speed * time", "Once.apply(speed) * time")
+    assert "Once.apply(speed)" in program
+    scene = write_ball(tmp_path, program)
+    with pytest.raises(ProgramError, match="no forward mode .* levenberg_marquardt needs"):
+        run_ball(scene, "optimize={method: levenberg_marquardt}")
 
 
 def test_the_manifest_has_the_hashes(finished: RunResult) -> None:
