@@ -77,7 +77,7 @@ class Once(torch.autograd.Function):
     program = PROGRAM.replace("def throw", own + "def throw").replace("speed * time", "Once.apply(speed) * time")
     assert "Once.apply(speed)" in program
     scene = write_ball(tmp_path, program)
-    with pytest.raises(ProgramError, match="no forward mode .* levenberg_marquardt needs"):
+    with pytest.raises(ProgramError, match=r"no forward mode .* levenberg_marquardt needs"):
         run_ball(scene, "optimize={method: levenberg_marquardt}")
 
 

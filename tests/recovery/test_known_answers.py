@@ -42,7 +42,7 @@ material: {type: lambert, base_color: own}
 lights: *lights
 pose: {translation: [-0.1, 0.0, 0.0]}
 optimize: {steps: 120, pose: {lr: 0.02, schedule: cosine}}
-loss: {image: {type: pyramid, levels: 4}}
+loss: {image: {type: pyramid, levels: 4}, mask: null}
 """
 SHAPE = """
 targets: {resolution: 64, synthetic: {mesh: {init: bumpy, subdivisions: 3}, views: 12, samples: 4}}
