@@ -20,6 +20,7 @@ OF_CAMERAS = {
     "cameras.center": "principal points in pixels: one shift of all cameras, or those of each",
     "cameras.exposure": "the brightness of each picture, in stops",
     "cameras.white_balance": "factors of the RGB channels of each picture",
+    "cameras.blur": "how blurred all pictures are: the standard deviation of a Gaussian, in pixels",
 }
 
 

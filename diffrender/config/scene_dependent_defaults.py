@@ -46,6 +46,8 @@ CAMERA_RATE = 0.02
 # cameras are wrong keeps them wrong (16 photographs that were 2 degrees off ended at 1.2 degrees in place of .8).
 CAMERAS_START = 0.1
 CAMERA_PULL = 0.2
+# In pixels, where blur is learned and not known: about that of a pixel's own area, and a sampled Gaussian has a slope.
+BLUR_PX = 0.5
 # Views per step where poses are learned: of fewer, the shape follows those of the step, and their poses follow it.
 VIEWS_FOR_POSES = 16
 # Decay rates of Adam's running means of gradients and squared gradients.

@@ -15,7 +15,14 @@ from diffrender.config.options.value_types import NOT_LEARNED
 
 MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
 # Values of the cameras of all views.
-CAMERA_PATHS = ("cameras.pose", "cameras.focal", "cameras.center", "cameras.exposure", "cameras.white_balance")
+CAMERA_PATHS = (
+    "cameras.pose",
+    "cameras.focal",
+    "cameras.center",
+    "cameras.exposure",
+    "cameras.white_balance",
+    "cameras.blur",
+)
 
 
 def optimizable_paths(data: dict[str, Any]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.blur import blur
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
 from diffrender.render.check_precision import check_precision
@@ -121,7 +122,8 @@ def render(
     else:
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
-    image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, names)
+    image = edges.image(shaded, geometry.topology, visible, backend)
+    image = apply_exposure(apply_blur(image, cameras, names, backend), cameras, names)
     return RenderOutput(image, names, visible)
 
 
@@ -135,6 +137,15 @@ def check_one_device(scene: Scene, cameras: Cameras) -> None:
                     f"render: {path} is on {tensor.device}, but the vertices of the first object are on {wanted};"
                     f" use {whole}.to({str(wanted)!r})"
                 )
+
+
+def apply_blur(image: Tensor, cameras: Cameras, aovs: Sequence[str], backend: str | None) -> Tensor:
+    """Blur the colours of `image` [N, H, W, C + 1] as the cameras do; other AOVs and coverage stay sharp."""
+    if cameras.blur_px is None or "color" not in aovs:
+        return image
+    where = channels_of(aovs, "color")
+    blurred = blur(image[..., where].contiguous(), cameras.blur_px, backend=backend)
+    return torch.cat([image[..., : where.start], blurred, image[..., where.stop :]], -1)
 
 
 def apply_exposure(image: Tensor, cameras: Cameras, aovs: Sequence[str]) -> Tensor:

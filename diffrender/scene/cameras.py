@@ -39,6 +39,8 @@ class Cameras:
         the cameras are not numbered.
     exposure: [N] stops: colours, including the background, are multiplied by 2^exposure; None for 0.
     white_balance: [N, 3] positive factors of the RGB channels, applied in addition; None for 1.
+    blur_px: [] standard deviation in pixels, at least 0, of the Gaussian through which all cameras see colours: lenses
+        and demosaicing are not sharp. Coverage and other AOVs stay sharp. None for 0.
 
     Raises ShapeError for a wrong shape, a value that is not finite, or one out of its range.
     """
@@ -53,6 +55,7 @@ class Cameras:
     number: Tensor | None = None
     exposure: Tensor | None = None
     white_balance: Tensor | None = None
+    blur_px: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.cam_from_world)
@@ -69,6 +72,11 @@ class Cameras:
             check_finite("Cameras", "white_balance", self.white_balance)
             if not bool((self.white_balance > 0).all()):
                 raise ShapeError(f"Cameras: white_balance must be above 0, got {self.white_balance.min().item():g}")
+        if self.blur_px is not None:
+            check_shape("Cameras", "blur_px", self.blur_px, ())
+            check_finite("Cameras", "blur_px", self.blur_px)
+            if not bool(self.blur_px >= 0):
+                raise ShapeError(f"Cameras: blur_px must be at least 0, got {self.blur_px.item():g}")
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
@@ -143,15 +151,21 @@ class Cameras:
         return self._map(lambda value: value[index])
 
     def resized(self, height: int, width: int) -> Cameras:
-        """Return the same cameras with another image size; focal lengths and principal points are scaled with it."""
+        """Return the same cameras with another image size; all that is in pixels is scaled with it."""
         ratio = self.focal_px.new_tensor([width / self.width, height / self.height])
         return replace(
-            self, focal_px=self.focal_px * ratio, center_px=self.center_px * ratio, height=height, width=width
+            self,
+            focal_px=self.focal_px * ratio,
+            center_px=self.center_px * ratio,
+            height=height,
+            width=width,
+            blur_px=None if self.blur_px is None else self.blur_px * ratio.mean(),
         )
 
     def to(self, device: torch.device | str) -> Cameras:
         """Return the same cameras on `device`."""
-        return self._map(lambda value: value.to(device))
+        moved = self._map(lambda value: value.to(device))
+        return moved if self.blur_px is None else replace(moved, blur_px=self.blur_px.to(device))
 
     def gains(self) -> Tensor | None:
         """Return the [N, 3] factors by which exposure and white balance multiply each image's RGB; None for 1."""
@@ -161,8 +175,8 @@ class Cameras:
         return gain.expand(-1, 3) if self.white_balance is None else gain * self.white_balance
 
     def without_gains(self) -> Cameras:
-        """Return the same cameras without exposure and white balance: images in the scene's own radiance."""
-        return replace(self, exposure=None, white_balance=None)
+        """Return the same cameras without exposure, white balance and blur: images of the scene's own radiance."""
+        return replace(self, exposure=None, white_balance=None, blur_px=None)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Cameras:
         """Return the same cameras with `change` applied to each tensor; each has one row per camera."""

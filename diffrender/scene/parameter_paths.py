@@ -3,7 +3,7 @@
     objects.<name>.mesh.vertices        objects.<name>.pose     objects.<name>.material.<field>
     objects.<name>.scale                lights.<name>.<field>   background
     cameras.pose (cam_from_world)       cameras.focal (focal_px)    cameras.center (center_px)
-    cameras.exposure                    cameras.white_balance (if the cameras have them)
+    cameras.exposure, cameras.white_balance, cameras.blur (blur_px), if the cameras have them
 
 In a scene with exactly one object, `objects.<name>.` may be omitted. The value of a Texture or EnvMap is its texels.
 """
@@ -22,6 +22,7 @@ from diffrender.errors import ConfigError, ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.quantity_kinds import (
+    BLUR,
     CAMERA_POSES,
     CENTER,
     EXPOSURE,
@@ -44,6 +45,7 @@ CAMERA_LEAVES = {
     "center": ("center_px", CENTER),
     "exposure": ("exposure", EXPOSURE),
     "white_balance": ("white_balance", WHITE_BALANCE),
+    "blur": ("blur_px", BLUR),
 }
 PARTS = ("mesh", "material")
 # Images; their value is their texels.

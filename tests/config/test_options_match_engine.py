@@ -173,7 +173,8 @@ def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str],
         {name: light() for name, light in LIGHTS.items()},
     )
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]))
-    cameras = with_gains(cameras, ("cameras.exposure", "cameras.white_balance"))
+    gained = with_gains(cameras, ("cameras.exposure", "cameras.white_balance"))
+    cameras = dataclasses.replace(gained, blur_px=torch.ones(()))
     objects: dict[str, Any] = {"objects": [{"name": name, "material": kind} for name in names]}
     data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": kind})
     paths = optimizable_paths(data)
