@@ -34,11 +34,14 @@ class RenderOutput:
     image: [N, H, W, C + 1] the AOVs one after the other, then coverage in 0..1.
     aovs: their names (diffrender.render.aovs).
     visible: the samples and silhouette segments it was made of.
+    sharp: the images before the cameras' blur; None if they have none. sigma_px: that of the cameras.
     """
 
     image: Tensor
     aovs: tuple[str, ...]
     visible: Visible
+    sharp: Tensor | None = None
+    sigma_px: Tensor | None = None
 
     @property
     def rgba(self) -> Tensor:
@@ -46,6 +49,13 @@ class RenderOutput:
         if self.aovs == ("color",):
             return self.image
         return torch.cat([self.aov("color"), self.coverage[..., None]], -1)
+
+    def rgba_of_known_blur(self) -> Tensor:
+        """Return `rgba`, without gradient in the blur of the cameras."""
+        if self.sharp is None or self.sigma_px is None or not self.sigma_px.requires_grad:
+            return self.rgba
+        known = blur_colors(self.sharp, self.sigma_px.detach(), self.aovs, None)
+        return RenderOutput(known, self.aovs, self.visible).rgba
 
     @property
     def coverage(self) -> Tensor:
@@ -122,9 +132,11 @@ def render(
     else:
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
-    image = edges.image(shaded, geometry.topology, visible, backend)
-    image = apply_exposure(apply_blur(image, cameras, names, backend), cameras, names)
-    return RenderOutput(image, names, visible)
+    image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, names)
+    if cameras.blur_px is None or "color" not in names:
+        return RenderOutput(image, names, visible)
+    blurred = blur_colors(image, cameras.blur_px, names, backend)
+    return RenderOutput(blurred, names, visible, image, cameras.blur_px)
 
 
 def check_one_device(scene: Scene, cameras: Cameras) -> None:
@@ -139,12 +151,10 @@ def check_one_device(scene: Scene, cameras: Cameras) -> None:
                 )
 
 
-def apply_blur(image: Tensor, cameras: Cameras, aovs: Sequence[str], backend: str | None) -> Tensor:
-    """Blur the colours of `image` [N, H, W, C + 1] as the cameras do; other AOVs and coverage stay sharp."""
-    if cameras.blur_px is None or "color" not in aovs:
-        return image
+def blur_colors(image: Tensor, sigma_px: Tensor, aovs: Sequence[str], backend: str | None) -> Tensor:
+    """Blur the colours of `image` [N, H, W, C + 1]; other AOVs and coverage stay sharp."""
     where = channels_of(aovs, "color")
-    blurred = blur(image[..., where].contiguous(), cameras.blur_px, backend=backend)
+    blurred = blur(image[..., where].contiguous(), sigma_px, backend=backend)
     return torch.cat([image[..., : where.start], blurred, image[..., where.stop :]], -1)
 
 

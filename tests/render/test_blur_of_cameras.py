@@ -49,3 +49,16 @@ def test_blur_of_photographs_is_learned_from_a_known_scene(start):
         (render(SCENE, blurred(latent.exp())).rgba[..., :3] - target).square().mean().backward()
         optimizer.step()
     assert float(latent.detach().exp()) == pytest.approx(1.1, rel=0.02)
+
+
+def test_an_image_of_known_blur_is_the_same_without_gradient_in_it():
+    sigma, colors = torch.tensor(0.9, requires_grad=True), lobe_colors(MESH.vertices).requires_grad_()
+    found = render(scene_of(placed(MESH, Unlit(colors))), blurred(sigma))
+    known = found.rgba_of_known_blur()
+    assert torch.equal(known, found.rgba)
+    of_known, of_all = (
+        torch.autograd.grad(image.square().sum(), (sigma, colors), allow_unused=True, retain_graph=True)
+        for image in (known, found.rgba)
+    )
+    assert of_known[0] is None and of_all[0] is not None
+    torch.testing.assert_close(of_known[1], of_all[1])

@@ -15,9 +15,9 @@ from diffrender.setup.fit_setup import build_fit
 BLURRED = "mesh: {subdivisions: 1}\noptimize: {steps: 3, batch_size: 2, cameras.blur: {lr: 0.1}}\n"
 
 
-def test_it_starts_at_half_a_pixel_and_is_one_positive_number():
+def test_it_starts_at_a_pixel_and_is_one_positive_number():
     setup = built(BLURRED)
-    assert float(setup.fit_views.cameras.blur_px) == 0.5
+    assert float(setup.fit_views.cameras.blur_px) == 1.0
     assert setup.model.latents["cameras.blur"].shape == ()
     assert setup.config.optimize.parameters()["cameras.blur"].method == "positive"
     assert built("mesh: {subdivisions: 1}").fit_views.cameras.blur_px is None
