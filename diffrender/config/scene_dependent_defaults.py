@@ -50,6 +50,11 @@ CAMERA_PULL = 0.2
 # change it by such a share of itself, until the end: only images of full size tell it well, and they come last.
 BLUR_PX = 1.0
 BLUR_RATE = 0.05
+# Masks of photographs are cut somewhere in a blurred outline, mostly at its outer end; colours say where it is as well.
+MASK_WITH_BLUR = 0.5
+# Views per step of a hull fitted to pictures: on the dinosaur .5 dB for half as much time again, and as well spent as on
+# twice the steps, which remesh twice as often.
+VIEWS_OF_PICTURES = 8
 # Views per step where poses are learned: of fewer, the shape follows those of the step, and their poses follow it.
 VIEWS_FOR_POSES = 16
 # Decay rates of Adam's running means of gradients and squared gradients.

@@ -12,7 +12,7 @@ from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.config.options.schedules import ExponentialOptions
 from diffrender.config.options.value_types import Albedo
-from diffrender.config.scene_dependent_defaults import GRAY, VIEWS_FOR_POSES
+from diffrender.config.scene_dependent_defaults import GRAY, VIEWS_FOR_POSES, VIEWS_OF_PICTURES
 from diffrender.config.schema import FitConfig, ResolutionOptions
 from diffrender.scene.target_views import Views
 from diffrender.setup.exposure import BLUR
@@ -86,9 +86,13 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
         until = max(1, round(SMALL_UNTIL * optimize.steps))
         updates["optimize"] = optimize.model_copy(update={"resolution": ResolutionOptions(scale=scale, until=until)})
         reasons["optimize.resolution"] = "shapes become no better on larger images, and steps are quick"
+    if config.targets.path is not None and "batch_size" not in optimize.model_fields_set:
+        chosen = updates.get("optimize", optimize)
+        updates["optimize"] = chosen.model_copy(update={"batch_size": VIEWS_OF_PICTURES})
+        reasons["optimize.batch_size"] = "a shape that many views agree on; fewer per step pull it to and fro"
     if _shows_blur(config):
         chosen = updates.get("optimize", optimize)
-        updates["optimize"] = chosen.with_parameters({**chosen.written(), BLUR: ParameterOptions()})
+        updates["optimize"] = chosen.model_copy(update={BLUR: ParameterOptions()})
         reasons[f"optimize.{BLUR}"] = (
             "pictures are not quite sharp, and what leaks over an outline is not the surface's"
         )

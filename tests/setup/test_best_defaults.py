@@ -84,7 +84,9 @@ def test_one_line_is_a_hull_that_is_remeshed_with_a_texture(tmp_path: Path, mask
     smooth = setup.objective.terms[2]
     assert smooth.weight_at(0) == pytest.approx(12 * smooth.weight_at(1))  # while steps are long, thin parts would fold
     assert setup.config.background == pytest.approx((0.0, 0.0, 0.0) if masked else (GRAY,) * 3, abs=0.01)
-    assert set(setup.reasons) == {"mesh", "material", "optimize.mesh.vertices", "optimize.cameras.blur"}
+    of_optimize = {f"optimize.{key}" for key in ("mesh.vertices", "batch_size", "cameras.blur")}
+    assert set(setup.reasons) == {"mesh", "material"} | of_optimize
+    assert setup.settings.batch_size == 8 and setup.objective.terms[1].weight == 0.5
     assert "cameras.blur" in setup.model.latents and setup.config.optimize.parameters()["cameras.blur"].lr == 0.05
     # Written out with reasons, it is the same fit.
     text = format_resolved(setup.config, setup.reasons)
@@ -104,7 +106,9 @@ def test_faces_and_first_images_follow_the_pixels(tmp_path: Path) -> None:
     remesh = shape_of(setup).remesh
     assert remesh is not None and remesh.most_faces == pytest.approx(4 * pixels, abs=4)
     assert built(tmp_path, "optimize: {resolution: null}").config.optimize.resolution is None
-    assert "cameras.blur" not in built(tmp_path, "optimize: {cameras.blur: off}").model.latents
+    sharp = built(tmp_path, "optimize: {cameras.blur: off, batch_size: 3}")
+    assert "cameras.blur" not in sharp.model.latents and sharp.settings.batch_size == 3
+    assert sharp.objective.terms[1].weight == 1
     random = build_fit(parse_config("targets: {path: ., background: random}", tmp_path))
     assert "mesh" in random.reasons and "cameras.blur" not in random.model.latents
 
