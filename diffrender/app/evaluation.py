@@ -79,28 +79,28 @@ class Evaluator:
         """
         setup = self._setup
         views = {"fit": score_views(scene, replace(setup.fit_views, cameras=cameras), setup.render_views)}
-        heldout = match_heldout(setup, scene, refine, cameras)
+        heldout = match_heldout(setup, scene, cameras, refine)
         if heldout is not None:
             views["heldout"] = score_views(scene, heldout, setup.render_views)
         material = None if self._materials is None else self._materials.report(scene)
         return Evaluation(views, self._geometry.report(scene), material, None if heldout is None else heldout.cameras)
 
 
-def match_heldout(setup: FitSetup, scene: Scene, refine: bool, fitted: Cameras | None = None) -> Views | None:
+def match_heldout(setup: FitSetup, scene: Scene, fitted: Cameras, refine: bool) -> Views | None:
     """Return the held-out views, exposed to match `scene` if exposures are learned; None if there are none.
 
+    fitted: the cameras of fitted views, of which those held out have what is learned of a lens that all share.
     refine: whether to refine their poses as well, if poses are learned.
-    fitted: the cameras of the fitted views, of which those held out have what is learned of a lens that all share.
     """
     views = setup.heldout_views
     if views is None:
         return None
-    views = match_exposure_of(setup, scene, views, fitted)
+    views = match_lens_of(setup, scene, views, fitted)
     poses = setup.camera_poses
     if not refine or poses is None:
         return views
     matched = match_poses(scene, views, setup.objective, setup.render_end, poses)
-    return match_exposure_of(setup, scene, replace(views, cameras=matched))
+    return match_lens_of(setup, scene, replace(views, cameras=matched), fitted)
 
 
 def learned_of_heldout(setup: FitSetup) -> dict[str, str]:
@@ -110,11 +110,13 @@ def learned_of_heldout(setup: FitSetup) -> dict[str, str]:
     return of_gains | ({} if setup.camera_poses is None else {"heldout_poses": HELDOUT_POSES})
 
 
-def match_exposure_of(setup: FitSetup, scene: Scene, views: Views, fitted: Cameras | None = None) -> Views:
-    """Return held-out `views`, exposed to match `scene` if exposures are learned. fitted: as of `match_heldout`."""
-    if fitted is not None:
-        lens = with_shared_lens(views.cameras, setup.fit_views.cameras, fitted, setup.shared_of_lens())
-        views = replace(views, cameras=lens)
+def match_lens_of(setup: FitSetup, scene: Scene, views: Views, fitted: Cameras) -> Views:
+    """Return held-out `views`, seen through the lens that `fitted` ones share, exposed to match `scene`.
+
+    Each only if it is learned.
+    """
+    lens = with_shared_lens(views.cameras, setup.fit_views.cameras, fitted, setup.shared_of_lens())
+    views = replace(views, cameras=replace(lens, blur_px=fitted.blur_px))
     return replace(views, cameras=match_exposure(scene, views, setup.render_views, setup.learned_gains()))
 
 

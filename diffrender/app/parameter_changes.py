@@ -16,6 +16,7 @@ from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.parameter_paths import ParameterPath, get_value, kind_of
 from diffrender.scene.quantity_kinds import (
     ANGLE,
+    BLUR,
     CAMERA_POSES,
     COLOR,
     DIRECTION,
@@ -56,6 +57,7 @@ UNITS = {
     POSITION: "world units",
     ANGLE: "degrees",
     SCALE: "times the size of the mesh",
+    BLUR: "pixels: standard deviation of a Gaussian",
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffrender.app.evaluation import Evaluation, match_exposure_of
+from diffrender.app.evaluation import Evaluation, match_lens_of
 from diffrender.evaluate.views import sort_worst_first
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras, concatenate_cameras
@@ -69,9 +69,9 @@ class ShownViews:
         """Render `scene` [n, H, W, 4]. fit_cameras: of all fitted views, as learned so far."""
         images = [self._setup.render_views(scene, fit_cameras.select(self._fit_index)).rgba]
         if self._heldout is not None:
-            shown = (
-                self._heldout if self._is_matched else match_exposure_of(self._setup, scene, self._heldout, fit_cameras)
-            )
+            shown = self._heldout
+            if not self._is_matched:
+                shown = match_lens_of(self._setup, scene, shown, fit_cameras)
             images.append(self._setup.render_views(scene, shown.cameras).rgba)
         return torch.cat(images)
 

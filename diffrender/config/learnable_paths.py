@@ -24,6 +24,7 @@ OF_CAMERAS = {
     "cameras.white_balance": "factors of the RGB channels of each picture",
     "cameras.vignetting": "light lost towards the corners: a, b, c of 1 + a r^2 + b r^4 + c r^6, r = 1 there",
     "cameras.response": "how pictures depart from the sRGB curve; needs light that is known, or exposures that are",
+    "cameras.blur": "how blurred all pictures are: the standard deviation of a Gaussian, in pixels",
 }
 
 

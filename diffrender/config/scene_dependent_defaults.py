@@ -48,6 +48,15 @@ CAMERA_RATE = 0.02
 # cameras are wrong keeps them wrong (16 photographs that were 2 degrees off ended at 1.2 degrees in place of .8).
 CAMERAS_START = 0.1
 CAMERA_PULL = 0.2
+# In pixels, where blur is learned and not known: wide enough to have a slope also while images are half as large. Steps
+# change it by such a share of itself, until the end: only images of full size tell it well, and they come last.
+BLUR_PX = 1.0
+BLUR_RATE = 0.05
+# Masks of photographs are cut somewhere in a blurred outline, mostly at its outer end; colours say where it is as well.
+MASK_WITH_BLUR = 0.5
+# Views per step of a hull fitted to few pictures, of which four are a small part of what the object looks like: on the
+# dinosaur .5 dB for half as much time again.
+VIEWS_OF_PICTURES, FEW_PICTURES = 8, 16
 # Views per step where poses are learned: of fewer, the shape follows those of the step, and their poses follow it.
 VIEWS_FOR_POSES = 16
 # Decay rates of Adam's running means of gradients and squared gradients.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +26,8 @@ class LossInputs:
     output: the renderings, with the AOVs that the objective needs.
     views: the n targets of these renderings, in the same order. What they do not know does not count: losses are means
         over the pixels, weighted by `views.weights`, and no value of a pixel of weight 0 is looked at.
-        If their cameras have exposures, a rendering brighter than a clipped value agrees with it.
+        If their cameras have exposures, a rendering brighter than a clipped value agrees with it. Blur is learned where
+        the object is: a background that was put behind it by its mask begins where no photograph has so sharp an edge.
     added_background: [n, 3] an offset of the background of both, or None; requires views with masks.
     """
 
@@ -39,14 +41,12 @@ class LossInputs:
     def difference(self, space: str) -> Tensor:
         """Return rendered minus target colours [n, H, W, 3] in `space`, zero where weights are; differentiable."""
         if space not in self._differences:
-            self._differences[space] = color_difference(
-                self.output.rgba, self.views.images, space=space, **self._compared()
-            )
+            self._differences[space] = color_difference(self._rgba, self.views.images, space=space, **self._compared())
         return self._differences[space]
 
     def mean_penalty(self, space: str, **options: Any) -> Tensor:
         """Return the mean of a penalty of compare_colors, by its options, over the colours [n]; differentiable."""
-        cost, squared = compare_colors(self.output.rgba, self.views.images, space=space, **options, **self._compared())
+        cost, squared = compare_colors(self._rgba, self.views.images, space=space, **options, **self._compared())
         self._squared[space] = squared.detach()
         return cost
 
@@ -60,8 +60,16 @@ class LossInputs:
         for name in ("masks", "weights"):
             compared[name] = None if compared[name] is None else compared[name].reshape(-1, 1, 1)
         # Each pixel as a view of its own.
-        pair = (each.reshape(n_views * height * width, 1, 1, -1) for each in (self.output.rgba, self.views.images))
+        pair = (each.reshape(n_views * height * width, 1, 1, -1) for each in (self._rgba, self.views.images))
         return compare_colors(*pair, space=space, **options, **compared)[0].reshape(n_views, height, width)
+
+    @cached_property
+    def _rgba(self) -> Tensor:
+        """The renderings [n, H, W, 4]; what is nothing but a background that was put there teaches no blur."""
+        views = self.views
+        if views.cameras.blur_px is None or views.masks is None or not views.is_composited:
+            return self.output.rgba
+        return torch.where((views.masks > 0)[..., None], self.output.rgba, self.output.rgba_of_known_blur())
 
     def weighted(self, weights: Tensor | None) -> LossInputs:
         """Return the same comparison with other weights [n, H, W] of the pixels."""

@@ -64,21 +64,31 @@ def resize_area(images: Tensor, height: int, width: int, weights: Tensor | None 
     return images
 
 
-def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
-    """Convolve images [N, H, W, C] with a Gaussian of standard deviation `sigma_px`; differentiable.
+def gaussian_weights(sigma_px: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Return the offsets of a Gaussian that is cut at four sigmas, and their weights, which sum to 1: float64, CPU.
+
+    sigma_px: standard deviation above 0, a number or a tensor []; the weights are differentiable in it.
+    """
+    sigma = torch.as_tensor(sigma_px, dtype=torch.float64, device="cpu")
+    reach = math.ceil(4 * float(sigma.detach()))
+    offset = torch.arange(-reach, reach + 1, device="cpu")
+    weight = torch.exp(-0.5 * (offset.double() / sigma) ** 2)
+    return offset, weight / weight.sum()
+
+
+def gaussian_blur(images: Tensor, sigma_px: float | Tensor) -> Tensor:
+    """Convolve images [N, H, W, C] with a Gaussian of standard deviation `sigma_px`; differentiable in both.
 
     Border pixels are repeated outside the image. The Gaussian is truncated at four sigmas and normalized;
     sigma_px = 0 returns the images unchanged.
     """
     _check_images("gaussian_blur", images)
-    if not (math.isfinite(sigma_px) and sigma_px >= 0):
-        raise ShapeError(f"gaussian_blur: sigma_px must be at least 0, got {sigma_px}")
-    if sigma_px == 0:
+    value = float(sigma_px.detach()) if isinstance(sigma_px, Tensor) else sigma_px
+    if not (math.isfinite(value) and value >= 0):
+        raise ShapeError(f"gaussian_blur: sigma_px must be at least 0, got {value}")
+    if value == 0:
         return images
-    reach = math.ceil(4 * sigma_px)
-    offset = torch.arange(-reach, reach + 1, device="cpu")
-    weight = torch.exp(-0.5 * (offset.double() / sigma_px) ** 2)
-    weight = weight / weight.sum()
+    offset, weight = gaussian_weights(sigma_px)
     for dim in (1, 2):
         size = images.shape[dim]
         index = (torch.arange(size, device="cpu")[:, None] + offset).clamp(0, size - 1)

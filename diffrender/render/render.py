@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -13,6 +13,7 @@ from diffrender.derivatives import constant, has_derivative, on_plain_tensors, w
 from diffrender.errors import ShapeError
 from diffrender.imaging.response import respond
 from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.blur import blur
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
 from diffrender.render.check_precision import check_precision
@@ -38,6 +39,7 @@ class RenderOutput:
     face_id: [N, H, W] int64; `face_id[n, i, j] = f`: the pixel's centre sees face f of the scene; -1 for none.
     depth: [N, H, W] camera depth at pixel centres in world units, 0 if uncovered; without gradient.
     visible: the samples and silhouette segments it was made of; None if the scene moves, which is an image per time.
+    sharp: the images before the cameras' blur; None if they have none. sigma_px: that of the cameras.
     """
 
     image: Tensor
@@ -45,6 +47,8 @@ class RenderOutput:
     face_id: Tensor
     depth: Tensor
     visible: Visible | None
+    sharp: Tensor | None = None
+    sigma_px: Tensor | None = None
 
     @property
     def rgba(self) -> Tensor:
@@ -52,6 +56,13 @@ class RenderOutput:
         if self.aovs == ("color",):
             return self.image
         return torch.cat([self.aov("color"), self.coverage[..., None]], -1)
+
+    def rgba_of_known_blur(self) -> Tensor:
+        """Return `rgba`, without gradient in the blur of the cameras."""
+        if self.sharp is None or self.sigma_px is None or not has_derivative(self.sigma_px):
+            return self.rgba
+        known = blur_colors(self.sharp, constant(self.sigma_px), self.aovs, None)
+        return replace(self, image=known).rgba
 
     @property
     def coverage(self) -> Tensor:
@@ -126,7 +137,11 @@ def render(
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
     image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, names)
-    return RenderOutput(image, names, raster.face_id[..., 0], raster.depth[..., 0], visible)
+    seen = image
+    if cameras.blur_px is not None and "color" in names:
+        seen = blur_colors(image, cameras.blur_px, names, backend)
+    sharp, sigma = (None, None) if seen is image else (image, cameras.blur_px)
+    return RenderOutput(seen, names, raster.face_id[..., 0], raster.depth[..., 0], visible, sharp, sigma)
 
 
 def _render_moving(
@@ -159,6 +174,13 @@ def check_one_device(scene: Scene, cameras: Cameras) -> None:
                     f"render: {path} is on {tensor.device}, but the vertices of the first object are on {wanted};"
                     f" use {whole}.to({str(wanted)!r})"
                 )
+
+
+def blur_colors(image: Tensor, sigma_px: Tensor, aovs: Sequence[str], backend: str | None) -> Tensor:
+    """Blur the colours of `image` [N, H, W, C + 1]; other AOVs and coverage stay sharp."""
+    where = channels_of(aovs, "color")
+    blurred = blur(image[..., where].contiguous(), sigma_px, backend=backend)
+    return torch.cat([image[..., : where.start], blurred, image[..., where.stop :]], -1)
 
 
 def apply_exposure(image: Tensor, cameras: Cameras, aovs: Sequence[str]) -> Tensor:

@@ -50,6 +50,8 @@ class Cameras:
     response: [N, K - 1] how pictures depart from the sRGB curve, applied last (`imaging.response`); None: they do not.
     time: [N] float64, when each image was taken, in seconds; it selects what is seen of a scene that moves
         (scene.motion). None if that is not known.
+    blur_px: [] standard deviation in pixels, at least 0, of the Gaussian through which all cameras see colours: lenses
+        and demosaicing are not sharp. Coverage and other AOVs stay sharp. None for 0.
 
     Raises ShapeError for a wrong shape, a value that is not finite, or one out of its range.
     """
@@ -67,6 +69,7 @@ class Cameras:
     vignetting: Tensor | None = None
     response: Tensor | None = None
     time: Tensor | None = None
+    blur_px: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.cam_from_world)
@@ -91,6 +94,11 @@ class Cameras:
         if self.time is not None:
             check_shape("Cameras", "time", self.time, (n_views,))
             check_finite("Cameras", "time", self.time)
+        if self.blur_px is not None:
+            check_shape("Cameras", "blur_px", self.blur_px, ())
+            check_finite("Cameras", "blur_px", self.blur_px)
+            if not bool(self.blur_px >= 0):
+                raise ShapeError(f"Cameras: blur_px must be at least 0, got {self.blur_px.item():g}")
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
@@ -166,15 +174,21 @@ class Cameras:
         return self._map(lambda value: value[index])
 
     def resized(self, height: int, width: int) -> Cameras:
-        """Return the same cameras with another image size; focal lengths and principal points are scaled with it."""
+        """Return the same cameras with another image size; all that is in pixels is scaled with it."""
         ratio = self.focal_px.new_tensor([width / self.width, height / self.height])
         return replace(
-            self, focal_px=self.focal_px * ratio, center_px=self.center_px * ratio, height=height, width=width
+            self,
+            focal_px=self.focal_px * ratio,
+            center_px=self.center_px * ratio,
+            height=height,
+            width=width,
+            blur_px=None if self.blur_px is None else self.blur_px * ratio.mean(),
         )
 
     def to(self, device: torch.device | str) -> Cameras:
         """Return the same cameras on `device`."""
-        return self._map(lambda value: value.to(device))
+        moved = self._map(lambda value: value.to(device))
+        return moved if self.blur_px is None else replace(moved, blur_px=self.blur_px.to(device))
 
     def gains(self) -> Tensor | None:
         """Return the [N, 3] factors by which exposure and white balance multiply each image's RGB; None for 1."""
@@ -201,8 +215,8 @@ class Cameras:
         return any(getattr(self, name) is not None for name in PHOTOMETRY)
 
     def without_gains(self) -> Cameras:
-        """Return the same cameras without exposure and all after it: images in the scene's own radiance."""
-        return replace(self, **dict.fromkeys(PHOTOMETRY))
+        """Return the same cameras without exposure and all after it, and blur: images in the scene's own radiance."""
+        return replace(self, blur_px=None, **dict.fromkeys(PHOTOMETRY))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Cameras:
         """Return the same cameras with `change` applied to each tensor; each has one row per camera."""

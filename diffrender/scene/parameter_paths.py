@@ -3,7 +3,7 @@
     objects.<name>.mesh.vertices        objects.<name>.pose     objects.<name>.material.<field>
     objects.<name>.scale                lights.<name>.<field>   background
     cameras.pose (cam_from_world)       cameras.focal (focal_px)    cameras.center (center_px)
-    cameras.exposure, white_balance, vignetting, response (those that the cameras have)
+    cameras.exposure, white_balance, vignetting, response, blur (those that the cameras have)
     cameras.<parameter of the projection>, such as cameras.k1
     program.<name>                      a parameter of the program that other values follow from (if there is one)
 
@@ -24,6 +24,7 @@ from diffrender.errors import ConfigError, ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.quantity_kinds import (
+    BLUR,
     CAMERA_POSES,
     CENTER,
     DISTORTION,
@@ -52,6 +53,7 @@ CAMERA_LEAVES = {
     "white_balance": ("white_balance", WHITE_BALANCE),
     "vignetting": ("vignetting", VIGNETTING),
     "response": ("response", RESPONSE),
+    "blur": ("blur_px", BLUR),
 }
 PARTS = ("mesh", "material")
 # Images; their value is their texels.

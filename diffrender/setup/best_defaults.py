@@ -14,15 +14,18 @@ from diffrender.config.options.parameters import ParameterOptions, RemeshSchedul
 from diffrender.config.options.schedules import ExponentialOptions
 from diffrender.config.options.value_types import Albedo
 from diffrender.config.scene_dependent_defaults import (
+    FEW_PICTURES,
     GRAY,
     LEAST_SIDE_OF_LEAST_SQUARES,
     STEPS_OF_LEAST_SQUARES,
     STEPS_PER_SIZE,
     VIEWS_FOR_POSES,
+    VIEWS_OF_PICTURES,
 )
 from diffrender.config.schema import FitConfig, ResolutionOptions
 from diffrender.scene.target_views import Views
 from diffrender.setup.epipolar_tangents import measure_camera_errors
+from diffrender.setup.exposure import BLUR
 from diffrender.setup.mask_agreement import SIDE, shrink_masks
 
 # Fewer views carve a hull that is much larger than the object.
@@ -137,6 +140,17 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
         until = max(1, round(SMALL_UNTIL * optimize.steps))
         updates["optimize"] = optimize.model_copy(update={"resolution": ResolutionOptions(scale=scale, until=until)})
         reasons["optimize.resolution"] = "shapes become no better on larger images, and steps are quick"
+    is_small = config.targets.path is not None and len(views) <= FEW_PICTURES
+    if is_small and "batch_size" not in optimize.model_fields_set:
+        chosen = updates.get("optimize", optimize)
+        updates["optimize"] = chosen.model_copy(update={"batch_size": VIEWS_OF_PICTURES})
+        reasons["optimize.batch_size"] = "of few pictures, four at a time pull a shape to and fro"
+    if _shows_blur(config):
+        chosen = updates.get("optimize", optimize)
+        updates["optimize"] = chosen.model_copy(update={BLUR: ParameterOptions()})
+        reasons[f"optimize.{BLUR}"] = (
+            "pictures are not quite sharp, and what leaks over an outline is not the surface's"
+        )
     pixels = float(masks.sum((1, 2)).mean()) * scale**2
     budget = round(min(max(FEWEST_FACES, FACES_PER_PIXEL * pixels), MOST_FACES))
     stop = max(1, round(SMALL_UNTIL * optimize.steps))
@@ -147,3 +161,16 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
     )
     shape = ParameterOptions(remesh=remesh, schedule=DECAY)
     return Chosen(config.model_copy(update=updates), reasons, shape, DECAYING)
+
+
+def _shows_blur(config: FitConfig) -> bool:
+    """Whether blur is learned: from files of pictures whose colours are compared, with shapes or colours."""
+    learned = config.optimize.parameters()
+    compares_colors = config.loss is None or config.loss.image is not None
+    is_placed = any(path.split(".")[-1] in ("pose", "scale") and not path.startswith("cameras") for path in learned)
+    is_random = config.targets.background == "random"
+    return (
+        config.targets.path is not None
+        and compares_colors
+        and not (is_placed or is_random or BLUR in config.optimize.written())
+    )

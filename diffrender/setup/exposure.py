@@ -1,4 +1,4 @@
-"""Exposure and white balance of views: those of synthetic targets, and the initial ones of a fit."""
+"""Exposure, white balance and blur of views: those of synthetic targets, and the initial ones of a fit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from diffrender.config.options.targets import SyntheticOptions
+from diffrender.config.scene_dependent_defaults import BLUR_PX
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, PHOTOMETRY_PATHS, WHITE_BALANCE, with_gains
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 
+BLUR = "cameras.blur"
 # Additive recurrences: the fractional parts of the multiples of an irrational number are spread evenly over 0..1. One
 # for exposures and one per channel, so that they are independent.
 IRRATIONALS = (2**0.5, 3**0.5, 5**0.5, 7**0.5)
@@ -41,6 +43,24 @@ def with_learned_gains(views: Views, config: FitConfig) -> Views:
             " background behind masked or transparent photographs was not exposed; set background: black"
         )
     return replace(views, cameras=with_gains(views.cameras, paths))
+
+
+def with_learned_blur(views: Views, config: FitConfig) -> Views:
+    """Return `views` whose cameras have the blur that `config` learns; a small one if none is known.
+
+    Raises ConfigError for random backgrounds, which are drawn behind sharp silhouettes.
+    """
+    cameras = views.cameras
+    if BLUR not in config.optimize.parameters():
+        return views
+    if config.targets.background == "random":
+        raise ConfigError(
+            f"optimize.{BLUR}: random backgrounds have sharp silhouettes before them, which blur cannot explain; remove"
+            " it, or targets.background"
+        )
+    if cameras.blur_px is not None:
+        return views
+    return replace(views, cameras=replace(cameras, blur_px=cameras.focal_px.new_tensor(BLUR_PX)))
 
 
 def synthetic_gains(cameras: Cameras, options: SyntheticOptions) -> Cameras:

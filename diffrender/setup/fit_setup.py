@@ -40,7 +40,7 @@ from diffrender.setup.best_defaults import (
 )
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.edges import build_edge_schedule, fill_edges
-from diffrender.setup.exposure import with_learned_gains
+from diffrender.setup.exposure import with_learned_blur, with_learned_gains
 from diffrender.setup.lens import with_learned_distortion, with_lens_of
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
 from diffrender.setup.objective import build_terms, fill_loss
@@ -163,6 +163,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_distortion(with_learned_gains(fit_views, config), config)
+    fit_views = with_learned_blur(fit_views, config)
     config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
     start_db = start_psnr_db(scene, fit_views)
     factor = rate_factor(start_db)

@@ -16,6 +16,7 @@ from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.scene_dependent_defaults import (
     EARLY_NORMAL_CONSISTENCY,
     LAPLACIAN,
+    MASK_WITH_BLUR,
     NORMAL_CONSISTENCY,
     NORMAL_CONSISTENCY_OF_REMESHED,
     NORMAL_CONSISTENCY_WITH_LARGE_STEPS,
@@ -33,6 +34,7 @@ from diffrender.scene.quantity_kinds import COLOR, NUMBER, SHARE
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.scene.textures.texture import Texture
+from diffrender.setup.exposure import BLUR
 from diffrender.setup.scene import constructor_options
 
 # Kinds of a material's other inputs: roughness, shininess, the colour of a highlight.
@@ -78,8 +80,9 @@ def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views
     if color is None and learns_color and any(options.remesh is not None for options in shapes):
         is_texture = any(isinstance(item.material.base_color, Texture) for item in scene.objects.values())
         color = ColorSmoothnessOptions(weight=SMOOTHNESS_OF_TEXTURES, relative=True) if is_texture else None
+    mask = MaskLossOptions(weight=MASK_WITH_BLUR) if BLUR in parameters else MaskLossOptions()
     priors = LossOptions(
-        mask=MaskLossOptions() if views.masks is not None else None,
+        mask=mask if views.masks is not None else None,
         color_smoothness=color,
         material_smoothness=MaterialSmoothnessOptions(weight=SMOOTHNESS) if learns_finish else None,
         white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,

@@ -15,6 +15,7 @@ from diffrender.config.options.schedules import AnySchedule, ConstantOptions
 from diffrender.config.scene_dependent_defaults import (
     BETAS,
     BETAS_IN_EDGES,
+    BLUR_RATE,
     CAMERA_PULL,
     CAMERA_RATE,
     CAMERAS_START,
@@ -45,6 +46,7 @@ from diffrender.scene.parameter_paths import ParameterPath, canonical_path, get_
 from diffrender.scene.quantity_kinds import PARAMETER, POSITION, VERTICES, Kind
 from diffrender.scene.scene import Scene
 from diffrender.setup.best_defaults import DECAY, DECAYING
+from diffrender.setup.exposure import BLUR
 from diffrender.setup.region import Region
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
 from diffrender.setup.scene import constructor_options
@@ -178,7 +180,9 @@ def _with_defaults(
     vertices that move as well would undo it. defaults: by path within an object. Raises ConfigError if nothing is left.
     """
     learned = config.optimize.parameters()
-    written = {canonical_path(scene, cameras, path) for path in config.optimize.written()}
+    # Cameras have no blur where it is off.
+    named = [path for path, options in config.optimize.written().items() if options is not None or path != BLUR]
+    written = {canonical_path(scene, cameras, path) for path in named}
     places = any(ParameterPath.parse(canonical_path(scene, cameras, path)).is_placement for path in learned)
     places |= bool(scene.program)
     programs = {str(ParameterPath("program", "", "", name)): DECAYING for name in scene.program}
@@ -232,6 +236,8 @@ def _rate_unit(path: str, method: str, value: Tensor, kind: Kind, size: float) -
     """Return the factor of the default learning rate: the unit of length for lengths, else 1."""
     if path in GEOMETRY_OF_CAMERAS:
         return CAMERA_RATE / RATES[method]
+    if path == BLUR:
+        return BLUR_RATE / RATES[method]
     if kind == VERTICES:
         return float((value - value.mean(0)).norm(dim=1).mean())
     if kind == PARAMETER and method == "identity":

@@ -57,7 +57,7 @@ def from_result(config: FitConfig, saved: SavedScene) -> tuple[Chosen, BuiltScen
 
 
 def with_cameras_of(views: Views, saved: SavedScene) -> Views:
-    """Return `views` with the poses, lenses and gains of the run's cameras, at views of the same names.
+    """Return `views` with the poses, lenses, gains and blur of the run's cameras, at views of the same names.
 
     Photographs of several sizes keep their own lenses if the run saw them at another size, since each is shrunk by
     itself; so do all if its images had another shape, as canvases about such photographs have.
@@ -92,6 +92,7 @@ def with_cameras_of(views: Views, saved: SavedScene) -> Views:
         white_balance=_gains(views.cameras.white_balance, len(views), here, there.white_balance, torch.ones(3)),
         vignetting=_gains(views.cameras.vignetting, len(views), here, there.vignetting, torch.zeros(3)),
         response=_gains(views.cameras.response, len(views), here, there.response, straight_response()),
+        blur_px=views.cameras.blur_px if there.blur_px is None else there.blur_px,
     )
     return replace(views, cameras=cameras)
 

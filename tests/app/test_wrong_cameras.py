@@ -118,7 +118,7 @@ def test_a_held_out_picture_changes_nothing_but_its_own_camera(refined: tuple[Vi
     images = views.images.clone()
     images[1] = images[1].flip(0)
     plain, changed = (
-        evaluation.match_heldout(replace(setup, heldout_views=each), result.fit.scene, refine=True)
+        evaluation.match_heldout(replace(setup, heldout_views=each), result.fit.scene, result.fit.cameras, refine=True)
         for each in (views, replace(views, images=images))
     )
     assert plain is not None and changed is not None

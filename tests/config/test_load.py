@@ -113,7 +113,7 @@ MISTAKES = [
     ("optimize: {mesh.vertices: {lr: '1e-3'}}", "2:32", ["remove the quotes"]),
     ("optimize: {steps: 2.5}", "2:19", ["must be an integer of at least 1, got 2.5"]),
     ("optimize: {steps: true}", "2:19", ["must be an integer of at least 1, got true"]),
-    ("optimize: 100", "2:11", ["must be a mapping with keys steps, ", "got 100"]),
+    ("optimize: 100", "2:11", ["must be a mapping with keys method, steps, ", "got 100"]),
     ("export: obj", "2:9", ["must be a list (obj, glb, ply)", "put `[ ]` around it"]),
     ("lights: {type: ambient}", "2:9", ["must be a list", "put `[ ]` around it"]),
     ("progress: {video: yes}", "2:19", ["must be true or false", "did you mean `true`?"]),

@@ -177,6 +177,7 @@ def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str],
     cameras = with_gains(
         dataclasses.replace(cameras, projection=Radial(torch.zeros(1), torch.zeros(1))), PHOTOMETRY_PATHS
     )
+    cameras = dataclasses.replace(cameras, blur_px=torch.ones(()))
     objects: dict[str, Any] = {"objects": [{"name": name, "material": kind} for name in names]}
     data = {"lights": list(LIGHTS)} | (objects if len(names) > 1 else {"material": kind})
     paths = optimizable_paths(data)

@@ -177,7 +177,7 @@ def test_exposures_and_colour_casts_are_recovered_and_the_colours_are_better_for
     without = evaluate_views(plain.scene, judged, plain_setup.render_views)["psnr_masked_db"]
     assert score > 38 and score > without + 10
     # In pictures as they were taken, held-out views are judged at their best exposure.
-    at_best = match_heldout(setup, result.scene, refine=False)
+    at_best = match_heldout(setup, result.scene, result.cameras, refine=False)
     assert at_best is not None
     assert evaluate_views(result.scene, at_best, setup.render_views)["psnr_masked_db"] > 38
 

@@ -287,3 +287,21 @@ def test_trim_does_not_lose_an_object_that_is_smaller_than_it():
     assert bool(value > 0)
     (grad,) = torch.autograd.grad(value.sum(), leaf)
     assert int(grad.any(-1).sum()) == 3  # one of the four is trimmed
+
+
+@pytest.mark.parametrize("is_composited", [False, True])
+def test_the_edge_of_a_background_that_was_put_there_teaches_no_blur(is_composited):
+    target, rendered, known = images(0), images(1).requires_grad_(), images(1).requires_grad_()
+    target[..., 3] = (target[..., 3] > 0.5).float() * 0.5
+    views = replace(views_of(target), is_composited=is_composited)
+    views = replace(views, cameras=replace(views.cameras, blur_px=torch.tensor(1.0)))
+    output = SimpleNamespace(rgba=rendered, rgba_of_known_blur=lambda: known, coverage=rendered[..., 3])
+    inputs = LossInputs(output, views)
+    assert torch.equal(inputs.difference("srgb"), compare(rendered, target).difference("srgb"))
+    grads = torch.autograd.grad(L1()(inputs).sum(), (rendered, known), allow_unused=True)
+    is_object = target[..., 3] > 0
+    if not is_composited:
+        assert grads[1] is None and bool((grads[0][..., :3] != 0).all())
+        return
+    assert bool((grads[0][~is_object] == 0).all()) and bool((grads[0][is_object][:, :3] != 0).all())
+    assert bool((grads[1][is_object] == 0).all()) and bool((grads[1][~is_object][:, :3] != 0).all())

@@ -12,7 +12,10 @@ from support.triangle_soups import (
 )
 from torch import Tensor
 
+from diffrender.errors import ShapeError
 from diffrender.ops.blur import blur
+
+DOUBLE = torch.float64
 
 
 def noise(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
@@ -136,3 +139,33 @@ def test_a_sigma_of_zero_and_empty_images_are_given_back(backend: str) -> None:
     assert blur(images, 0.0, backend=backend) is images
     for shape in ((0, 3, 4, 2), (1, 0, 4, 2), (1, 3, 0, 2), (1, 3, 4, 0)):
         assert blur(torch.zeros(shape), 2.0, backend=backend).shape == shape
+
+
+@every_backend
+@both_dtypes
+@pytest.mark.parametrize("sigma_px", [0.25, 0.8, 2.9])
+def test_derivative_of_sigma_is_that_of_differences(backend: str, dtype: torch.dtype, sigma_px: float) -> None:
+    images, upstream = noise(2, 9, 11, 3, dtype=dtype), noise(2, 9, 11, 3, dtype=dtype, seed=1)
+    sigma = torch.tensor(sigma_px, dtype=dtype, requires_grad=True)
+    (found,) = torch.autograd.grad((blur(images, sigma, backend=backend) * upstream).sum(), sigma)
+    assert found.dtype == dtype and found.shape == ()
+    h = 1e-5  # both ends of the difference are cut at the same pixel
+    ends = [(blur(images.double(), sigma_px + s * h, backend="reference") * upstream).sum() for s in (-1, 1)]
+    assert float(found) == pytest.approx(float((ends[1] - ends[0]) / (2 * h)), rel=1e-6 if dtype is DOUBLE else 1e-4)
+
+
+@every_backend
+def test_a_gaussian_narrower_than_pixels_has_no_derivative_of_sigma(backend: str) -> None:
+    sigma = torch.tensor(0.01, requires_grad=True)
+    images = noise(1, 4, 5, 2, dtype=torch.float32)
+    blurred = blur(images, sigma, backend=backend)
+    assert torch.equal(blurred.detach(), images)
+    assert torch.autograd.grad(blurred.sum(), sigma)[0].item() == 0
+
+
+def test_of_images_and_sigma_only_what_is_wanted_has_a_gradient() -> None:
+    images, sigma = noise(1, 4, 5, 2), torch.tensor(0.7, dtype=DOUBLE)
+    assert not blur(images, sigma).requires_grad
+    assert torch.autograd.grad(blur(images.requires_grad_(), sigma).sum(), images)[0].shape == images.shape
+    with pytest.raises(ShapeError, match=r"sigma_px must be at least 0, got -0\.7"):
+        blur(images, -sigma)

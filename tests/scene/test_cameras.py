@@ -123,6 +123,13 @@ def test_projection_and_its_gradients_are_the_same_for_any_number_of_threads():
         assert torch.equal(one, two)
 
 
+def test_blur_is_in_pixels_and_of_all_cameras():
+    cameras = dataclasses.replace(oblique_cameras(3, 32), blur_px=torch.tensor(0.8))
+    assert cameras.resized(16, 16).blur_px == pytest.approx(0.4)
+    assert cameras.select([1]).blur_px == pytest.approx(0.8)
+    assert cameras.without_gains().blur_px is None
+
+
 def test_errors():
     good = oblique_cameras(2, 32)
     with pytest.raises(ShapeError, match=r"cam_from_world must have shape \[N, 4, 4\]"):
@@ -151,6 +158,10 @@ def test_errors():
     for wrong in (0.0, -0.5):
         with pytest.raises(ShapeError, match=f"white_balance must be above 0, got {wrong:g}"):
             dataclasses.replace(good, white_balance=torch.tensor([[1.0, 1, 1], [1, wrong, 1]]))
+    with pytest.raises(ShapeError, match=r"blur_px must have shape \[\]"):
+        dataclasses.replace(good, blur_px=torch.ones(2))
+    with pytest.raises(ShapeError, match="blur_px must be at least 0, got -1"):
+        dataclasses.replace(good, blur_px=torch.tensor(-1.0))
     eye = torch.tensor([[0.0, 0.0, 3.0]])
     for angle in (0.0, 180.0, -5.0, math.nan):
         with pytest.raises(ShapeError, match="fov_deg must be between 0 and 180"):

@@ -84,7 +84,10 @@ def test_one_line_is_a_hull_that_is_remeshed_with_a_texture(tmp_path: Path, mask
     smooth = setup.objective.terms[2]
     assert smooth.weight_at(0) == pytest.approx(12 * smooth.weight_at(1))  # while steps are long, thin parts would fold
     assert setup.config.background == pytest.approx((0.0, 0.0, 0.0) if masked else (GRAY,) * 3, abs=0.01)
-    assert set(setup.reasons) == {"mesh", "material", "optimize.mesh.vertices"}
+    of_optimize = {f"optimize.{key}" for key in ("mesh.vertices", "batch_size", "cameras.blur")}
+    assert set(setup.reasons) == {"mesh", "material"} | of_optimize
+    assert setup.settings.batch_size == 8 and setup.objective.terms[1].weight == 0.5
+    assert "cameras.blur" in setup.model.latents and setup.config.optimize.parameters()["cameras.blur"].lr == 0.05
     # Written out with reasons, it is the same fit.
     text = format_resolved(setup.config, setup.reasons)
     assert "# the masks of 7 views carve a first shape\nmesh: {init: visual_hull" in text
@@ -103,6 +106,11 @@ def test_faces_and_first_images_follow_the_pixels(tmp_path: Path) -> None:
     remesh = shape_of(setup).remesh
     assert remesh is not None and remesh.most_faces == pytest.approx(4 * pixels, abs=4)
     assert built(tmp_path, "optimize: {resolution: null}").config.optimize.resolution is None
+    sharp = built(tmp_path, "optimize: {cameras.blur: off, batch_size: 3}")
+    assert "cameras.blur" not in sharp.model.latents and sharp.settings.batch_size == 3
+    assert sharp.objective.terms[1].weight == 1
+    random = build_fit(parse_config("targets: {path: ., background: random}", tmp_path))
+    assert "mesh" in random.reasons and "cameras.blur" not in random.model.latents
 
 
 @pytest.mark.parametrize(
@@ -134,14 +142,17 @@ def test_few_views_start_from_a_sphere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "learned"),
     [
-        ("cameras.exposure: {}", "mesh.vertices, material.base_color, cameras.exposure"),
+        ("cameras.exposure: {}", "mesh.vertices, material.base_color, cameras.exposure, cameras.blur"),
         ("cameras.exposure: {}, mesh.vertices: off", "material.base_color, cameras.exposure"),
-        ("material.base_color: {lr: 0.1}, background: {}", "mesh.vertices, material.base_color, background"),
+        (
+            "material.base_color: {lr: 0.1}, background: {}",
+            "mesh.vertices, material.base_color, background, cameras.blur",
+        ),
         ("mesh.vertices: {lr: 0.1}", "material.base_color, mesh.vertices"),
         # Vertices that move as well would undo a pose.
         ("pose: {}", "pose"),
         ("scale: {}, material.base_color: {}", "scale, material.base_color"),
-        ("pose: off", "mesh.vertices, material.base_color"),
+        ("pose: off", "mesh.vertices, material.base_color, cameras.blur"),
     ],
 )
 def test_what_is_named_is_learned_besides_shape_and_color(tmp_path: Path, named: str, learned: str) -> None:

@@ -49,7 +49,7 @@ REPORT = Report(
     objects=[("ball", "42 vertices")],
     timing=[("whole run", "46.1 s")],
     files=[("the fitted mesh", "mesh/final.glb"), ("the scene file", "scene.yaml")],
-    command="diffrender fit scenes/dino.yaml",
+    command="diffrender fit scenes/photographs.yaml",
 )
 
 
@@ -103,7 +103,7 @@ def test_the_page_parses_and_says_everything(tmp_path: Path) -> None:
         "initially 12.3 dB", "0.971", "initially 0.61", "31.0 dB", "step 2", "lights.key.radiance",
         "3.1, 3, 2.9", "2,562 vertices", "Watertight; it encloses a volume of 0.5.", "3 slivers.", "ball",
         "42 vertices", "46.1 s", "000.png", "28.1 dB", "Blender", "glTF 2.0",
-        "diffrender fit scenes/dino.yaml", "the scene file",
+        "diffrender fit scenes/photographs.yaml", "the scene file",
     ):  # fmt: skip
         assert said in page.words, said
     assert re.search(r"fitted views, PSNR +- +31\.0 dB", page.words)

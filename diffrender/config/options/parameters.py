@@ -118,7 +118,8 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
         None,
         "the learning rate; if omitted, by its method:"
         f" {', '.join(f'{method} {rate:g}' for method, rate in defaults.RATES.items())} (in radii, for lengths);"
-        f" {defaults.CAMERA_RATE:g} for cameras.pose, focal, center, k1 and k2; for remeshed vertices"
+        f" {defaults.CAMERA_RATE:g} for cameras.pose, focal, center, k1 and k2, {defaults.BLUR_RATE:g} for"
+        " cameras.blur; for remeshed vertices"
         f" {defaults.RATE_IN_EDGES:g} edge"
         f" lengths, or {defaults.RATE_OF_REMESHED_LARGE_STEPS:g} radii with large_steps",
     )

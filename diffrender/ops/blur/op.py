@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from diffrender.checks import check_tensors
+from diffrender.derivatives import constant, has_derivative
 from diffrender.errors import ShapeError
+from diffrender.imaging.filters import gaussian_weights
 from diffrender.ops.backend import implementation
 from diffrender.ops.differentiable import run_linear
 
 
-def blur(images: Tensor, sigma_px: float, *, backend: str | None = None) -> Tensor:
-    """Blur images with a Gaussian of standard deviation `sigma_px`; differentiable in images.
+def blur(images: Tensor, sigma_px: float | Tensor, *, backend: str | None = None) -> Tensor:
+    """Blur images with a Gaussian of standard deviation `sigma_px`; differentiable in both.
 
     Outside of its border the image continues with its border pixels. The Gaussian is sampled at whole pixels, cut at
     four sigmas and normalized; sigma_px = 0 gives the images back. The same as imaging.filters.gaussian_blur, faster.
 
-    images: [N, H, W, C] float32 or float64.
+    images: [N, H, W, C] float32 or float64. sigma_px: a number, or a tensor [] that may be learned.
     Raises ShapeError for another shape or dtype, and for a sigma_px that is negative or not finite.
     """
     check_tensors("blur", images=(images, "N H W C"))
-    if not (math.isfinite(sigma_px) and sigma_px >= 0):
-        raise ShapeError(f"blur: sigma_px must be at least 0, got {sigma_px}")
-    if sigma_px == 0 or images.numel() == 0:
+    value = float(constant(sigma_px)) if isinstance(sigma_px, Tensor) else sigma_px
+    if not (math.isfinite(value) and value >= 0):
+        raise ShapeError(f"blur: sigma_px must be at least 0, got {value}")
+    if value == 0 or images.numel() == 0:
         return images
     name, module = implementation("blur", images.device, backend)
     if name == "reference":
         return module.forward(images, sigma_px)
-    reach = math.ceil(4 * sigma_px)
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu") / sigma_px) ** 2)
-    weights = (weights / weights.sum()).to(images.dtype)
-    return run_linear(partial(module.forward, weights=weights), partial(module.backward, weights=weights), images)
+    offset, weights = gaussian_weights(value)
+    squares = offset.double().square()
+    slope = weights * (squares - (weights * squares).sum()) / value**3
+    weights = weights.to(images.dtype)
+    blurred = run_linear(partial(module.forward, weights=weights), partial(module.backward, weights=weights), images)
+    length = float(slope.abs().sum())
+    if not isinstance(sigma_px, Tensor) or not has_derivative(sigma_px) or length == 0:
+        return blurred
+    # Blurred by w + h w' along both axes, minus the same with -h, is 2 h times the derivative of the product of both
+    # passes with respect to sigma: exactly, whatever h is, since what is squared in h cancels.
+    step = (slope / length).to(images.dtype)
+
+    def change(passes: Callable[..., Tensor], whole: Tensor) -> Tensor:
+        return (passes(whole, weights=weights + step) - passes(whole, weights=weights - step)) * (length / 2)
+
+    of_sigma = run_linear(partial(change, module.forward), partial(change, module.backward), images)
+    return blurred + of_sigma * (sigma_px - constant(sigma_px)).to(images.dtype)
