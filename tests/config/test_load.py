@@ -156,7 +156,7 @@ MISTAKES = [
     ("mesh: {file: shots}", "2:14", ["must be a file, got the folder"]),
     # dotted paths
     ("optimize: {mesh.vertexs: {lr: 1}}", "2:12", ["did you mean `mesh.vertices`?"]),
-    ("optimize: {lights.key.direction: {lr: 1}}", "2:12", ["unknown key or path", "known in `optimize`: steps"]),
+    ("optimize: {lights.key.direction: {lr: 1}}", "2:12", ["unknown key or path", "known in `optimize`: method, steps"]),
     ("optimize: {mesh: {vertices: {lr: 1}}}", "2:12", ["as one key: `mesh.vertices: {...}`"]),
     ("optimize: {scale: 1, pose: {start: 500}}", "2:29", ["would never be optimised", "step 500 of 400"]),
     ("optimize: {minutes: 1, steps: 9}", "2:24", ["`steps` counts steps, but their number follows from `minutes`"]),

@@ -91,7 +91,7 @@ PAIRS: list[tuple[Any, Any, set[str]]] = [
     (ResolutionOptions, ResolutionSchedule, set()),
     (AovLossOptions, AovLoss, {"type", "weight", "aov", "of"}),
     (RemeshScheduleOptions, Remeshing, {"when", "at"}),
-    (OptimizeOptions, FitSettings, {"random_background", "minutes"}),
+    (OptimizeOptions, FitSettings, {"random_background", "minutes", "method", "settled"}),
     (ParameterOptions, ParamSettings, {"method", "smoothness", "solver", "levels", "remesh", "shared", "in_edges"}),
 ]
 # Callers of the library set how much memory a step may take; a scene file need not.

@@ -39,11 +39,11 @@ def blur(images: Tensor, sigma_px: float | Tensor, *, backend: str | None = None
     slope = weights * (squares - (weights * squares).sum()) / value**3
     weights = weights.to(images.dtype)
     blurred = run_linear(partial(module.forward, weights=weights), partial(module.backward, weights=weights), images)
-    length = float(slope.abs().sum())
-    if not isinstance(sigma_px, Tensor) or not has_derivative(sigma_px) or length == 0:
+    if not isinstance(sigma_px, Tensor) or not has_derivative(sigma_px):
         return blurred
     # Blurred by w + h w' along both axes, minus the same with -h, is 2 h times the derivative of the product of both
     # passes with respect to sigma: exactly, whatever h is, since what is squared in h cancels.
+    length = float(slope.abs().sum()) or 1.0
     step = (slope / length).to(images.dtype)
 
     def change(passes: Callable[..., Tensor], whole: Tensor) -> Tensor:
