@@ -156,8 +156,19 @@ MISTAKES = [
     ("mesh: {file: shots}", "2:14", ["must be a file, got the folder"]),
     # dotted paths
     ("optimize: {mesh.vertexs: {lr: 1}}", "2:12", ["did you mean `mesh.vertices`?"]),
-    ("optimize: {lights.key.direction: {lr: 1}}", "2:12", ["unknown key or path", "known in `optimize`: method, steps"]),
+    (
+        "optimize: {lights.key.direction: {lr: 1}}",
+        "2:12",
+        ["unknown key or path", "known in `optimize`: method, steps"],
+    ),
     ("optimize: {mesh: {vertices: {lr: 1}}}", "2:12", ["as one key: `mesh.vertices: {...}`"]),
+    (
+        "optimize: {method: levenberg_marquardt, pose: {lr: 0.1}}",
+        "2:48",
+        ["`lr` means nothing to `method: levenberg_marquardt`"],
+    ),
+    ("optimize: {method: levenberg_marquardt, batch_size: 2}", "2:41", ["`batch_size` means nothing"]),
+    ("optimize: {method: levenberg_marquardt, minutes: 2}", "2:41", ["`minutes` means nothing"]),
     ("optimize: {scale: 1, pose: {start: 500}}", "2:29", ["would never be optimised", "step 500 of 400"]),
     ("optimize: {minutes: 1, steps: 9}", "2:24", ["`steps` counts steps, but their number follows from `minutes`"]),
     ("optimize: {minutes: 1, resolution: {scale: 0.5, until: 9}}", "2:49", ["`resolution.until` counts steps"]),
