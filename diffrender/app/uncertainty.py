@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -74,18 +74,24 @@ def _problem(setup: FitSetup) -> LeastSquares:
     compared = setup.objective.aovs()
     of_colors = any(isinstance(term.measure, Loss) and "color" in term.measure.aovs for term in setup.objective.terms)
     others = [name for name in compared if name != "color"]
-    loss: Loss = L2() if of_colors else AovLoss(others[0], "l2") if others else MaskL1()
+    loss: Loss = L2() if of_colors else AovLoss(others[0], "l2") if others else _MaskSquares()
 
-    def evaluate(values: Mapping[str, Tensor], index: Tensor | None) -> tuple[LossInputs, Any]:
+    def compare(values: Mapping[str, Tensor], index: Tensor) -> LossInputs:
         scene, cameras = setup.model.state_at(values)
-        views = setup.fit_views
-        if index is not None:
-            views, cameras = views.select(index), cameras.select(index)
-        return LossInputs(setup.render_end(scene, cameras), views), None
+        return LossInputs(setup.render_end(scene, cameras.select(index)), setup.fit_views.select(index))
 
     cameras = setup.fit_views.cameras
     shape = (len(cameras), cameras.height, cameras.width)
-    return LeastSquares(setup.model, Objective((Term("image", 1.0, loss),)), evaluate, shape, 1.0, 0.0)
+    squares = Objective((Term("image", 1.0, loss),))
+    return LeastSquares(setup.model, squares, compare, lambda: math.nan, shape, 1.0, math.nan)
+
+
+class _MaskSquares(MaskL1):
+    """Mean over the image of (coverage - target mask)^2."""
+
+    def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
+        """Return the mean squared difference of each view [n]."""
+        return comparison.mean(differences[0].square())
 
 
 def _of_pose(value: Tensor, derivative: Tensor, covariance: Covariance) -> dict[str, Any]:

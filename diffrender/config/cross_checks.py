@@ -92,6 +92,13 @@ def _masks(data: dict[str, Any]) -> Iterator[Finding]:
     if targets.get("background") == "random" and not is_off(as_mapping(data.get("optimize")).get("background", "off")):
         message = "a random background cannot be learned, but `optimize` has `background`"
         yield Finding(("targets", "background"), message, ONE_OF_TWO)
+    method = as_mapping(data.get("optimize")).get("method")
+    if targets.get("background") == "random" and method == "levenberg_marquardt":
+        message = "`method: levenberg_marquardt` compares the same pictures at each step, but the background is random"
+        yield Finding(("targets", "background"), message, ONE_OF_TWO)
+    if targets.get("fps") is not None and targets.get("missing") == "skip":
+        message = "`fps` counts all pictures, but `missing: skip` may leave some out; give each frame its `time`"
+        yield Finding(("targets", "fps"), message, ONE_OF_TWO)
 
 
 def _is_on(term: Any) -> bool:

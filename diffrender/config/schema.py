@@ -58,8 +58,8 @@ class OptimizeOptions(Strict, extra="allow"):
     method: Literal["adam", "levenberg_marquardt"] = option(
         "adam",
         "levenberg_marquardt: damped Gauss-Newton steps on all views, for at most 1000 learned numbers such as poses,"
-        " cameras or lights; it has no learning rates, ends when nothing is gained any more, and tells how certain the"
-        " numbers are",
+        " cameras or lights, on a CPU; it has no learning rates, ends when nothing is gained any more, and tells how"
+        " certain the numbers are",
     )
     steps: PositiveInt = option(
         400, f"gradient steps; at most, and {defaults.STEPS_OF_LEAST_SQUARES} if omitted, with levenberg_marquardt"
@@ -94,10 +94,10 @@ class OptimizeOptions(Strict, extra="allow"):
         if self.minutes is not None:
             yield from self._steps_beside_minutes()
             return
-        if self.resolution is not None and (self.resolution.until or 0) > self.steps:
-            message = (
-                f"full-size images would start at step {self.resolution.until} of {self.steps}, which is never reached"
-            )
+        is_few = self.method == "levenberg_marquardt" and "steps" not in self.model_fields_set
+        steps = defaults.STEPS_OF_LEAST_SQUARES if is_few else self.steps
+        if self.resolution is not None and (self.resolution.until or 0) > steps:
+            message = f"full-size images would start at step {self.resolution.until} of {steps}, which is never reached"
             yield Finding(("resolution", "until"), message, ("make `until` smaller or `steps` larger",))
         parameters = self.parameters()
         # Where nothing is placed, shapes and colours are learned besides.
@@ -107,13 +107,13 @@ class OptimizeOptions(Strict, extra="allow"):
             yield Finding((), message, ("remove `start` from one of them",))
         for path, options in parameters.items():
             yield from (found._replace(location=(path, *found.location)) for found in options.rules_at(path))
-            if (options.start or 0) >= self.steps:
-                message = f"`{path}` would never be optimised: it starts at step {options.start} of {self.steps}"
+            if (options.start or 0) >= steps:
+                message = f"`{path}` would never be optimised: it starts at step {options.start} of {steps}"
                 yield Finding((path, "start"), message, ("make `start` smaller or `steps` larger",))
             when = "continuous" if options.remesh is None else options.remesh.when
-            late = [] if when == "continuous" else [step for step in when if step >= self.steps]
+            late = [] if when == "continuous" else [step for step in when if step >= steps]
             if late:
-                message = f"remeshing after step {late[0]} of {self.steps} is too late"
+                message = f"remeshing after step {late[0]} of {steps} is too late"
                 yield Finding((path, "remesh"), message, ("use earlier steps",))
 
     def _beside_least_squares(self) -> Iterator[Finding]:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.errors import ProgramError, ShapeError
 from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.model import SceneModel
-from diffrender.fit.objective import Loss, Objective, Terms
+from diffrender.fit.objective import Loss, Objective
 
 # Differences below this share of their mean count as that large: a penalty with a kink has no curvature at it.
 LEAST_DIFFERENCE = 0.1
@@ -28,7 +29,7 @@ UNDETERMINED = 1e-4
 class LeastSquares:
     """The objective of one step about the model's present latents.
 
-    evaluate: (values by path, indices of views or None for all) -> (what losses compare, terms).
+    compare: (values by path, indices of views) -> what losses compare. total: () -> the objective now.
     shape: the number of all views, and their height and width. progress: 0..1 of the fit, on which weights of terms may
         depend. before: the objective now.
     """
@@ -37,13 +38,15 @@ class LeastSquares:
         self,
         model: SceneModel,
         objective: Objective,
-        evaluate: Callable[[Mapping[str, Tensor], Tensor | None], tuple[LossInputs, Terms]],
+        compare: Callable[[Mapping[str, Tensor], Tensor], LossInputs],
+        total: Callable[[], float],
         shape: tuple[int, int, int],
         progress: float,
         before: float,
     ) -> None:
         self._model = model
-        self._evaluate = evaluate
+        self._compare = compare
+        self._total = total
         self._n_views, *size = shape
         self._pixels = math.prod(size)
         self.before = before
@@ -52,8 +55,11 @@ class LeastSquares:
 
     @torch.no_grad()
     def total(self) -> float:
-        """Return the objective at the model's latents; infinite if it is not finite."""
-        total = float(self._evaluate(self._model.values(), None)[1].total)
+        """Return the objective at the model's latents; infinite if it is not finite, or what is built of them fails."""
+        try:
+            total = self._total()
+        except (ProgramError, ShapeError):
+            return math.inf
         return total if math.isfinite(total) else math.inf
 
     def normal_matrix(self, paths: Sequence[str]) -> Tensor:
@@ -90,8 +96,11 @@ class LeastSquares:
 
             def differences_at(numbers: Tensor, index: Tensor = index) -> tuple[Tensor, ...]:
                 parts = numbers.split([latents[path].numel() for path in paths])
-                moved = {path: part.view_as(latents[path]) for path, part in zip(paths, parts, strict=True)}
-                inputs, _ = self._evaluate(self._model.values_of({**latents, **moved}), index)
+                moved = {
+                    path: part.view_as(latents[path]).to(latents[path].dtype)
+                    for path, part in zip(paths, parts, strict=True)
+                }
+                inputs = self._compare(self._model.values_of({**latents, **moved}), index)
                 return tuple(part for loss, _ in self._losses for part in loss.differences(inputs))
 
             for jacobian, (weights, differences) in zip(torch.func.jacfwd(differences_at)(at), weighted, strict=True):
@@ -107,7 +116,7 @@ class LeastSquares:
     def _weigh(self, latents: Mapping[str, Tensor], index: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return the weights of all differences of the views at `index` in the objective, float64, and these."""
         with torch.no_grad():
-            inputs, _ = self._evaluate(self._model.values_of(latents), index)
+            inputs = self._compare(self._model.values_of(latents), index)
         found = []
         for loss, weight in self._losses:
             differences = [part.detach() for part in loss.differences(inputs)]

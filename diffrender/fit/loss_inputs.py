@@ -99,12 +99,13 @@ class LossInputs:
         """
         if name not in self._differences:
             target = require_aov(self.views, name)
-            # The target is replaced where it is unknown, not the difference zeroed: 0 * NaN would stay NaN.
+            # The target is replaced where it is unknown, since 0 * NaN would stay NaN, and the rendering has no
+            # derivative there, in forward mode either.
             is_known = ~target.isnan()
             if self.views.weights is not None:
                 is_known &= (self.views.weights > 0)[..., None]
-            known = target.where(is_known, self.output.aov(name).detach())
-            self._differences[name] = self.output.aov(name) - known
+            difference = self.output.aov(name) - target.where(is_known, 0)
+            self._differences[name] = difference.where(is_known, 0)
         return self._differences[name]
 
     def masks(self) -> Tensor:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from diffrender.fit.timings import Phases
 from diffrender.fit.watchdog import Watchdog
 from diffrender.imaging.metrics import MOST_DB
 from diffrender.render.render import RenderStep
+from diffrender.scene.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -141,16 +141,27 @@ class Stepper:
 
     def _evaluate(self, values: dict[str, Tensor], index: Tensor | None, step: int) -> tuple[LossInputs, Terms]:
         """Render the views of `step` at `index`, None for all, and evaluate the terms."""
+        inputs, scene = self._compare(values, index, step)
+        return inputs, self._objective(inputs, scene, step / self._optimizer.steps)
+
+    def _compare(self, values: Mapping[str, Tensor], index: Tensor | None, step: int) -> tuple[LossInputs, Scene]:
+        """Render the views of `step` at `index`, None for all; also return the scene."""
         scene, cameras = self._model.state_at(values)
         cameras, views = self._views.at(cameras, index, step)
         added = self._views.draw_added_background(scene.background, len(views), step)
-        inputs = LossInputs(self._render_step(scene, cameras, step), views, added)
-        return inputs, self._objective(inputs, scene, step / self._optimizer.steps)
+        return LossInputs(self._render_step(scene, cameras, step), views, added), scene
 
     def _problem(self, step: int, before: float) -> LeastSquares:
         progress = step / self._optimizer.steps
-        evaluate = partial(self._evaluate, step=step)
-        return LeastSquares(self._model, self._objective, evaluate, self._views.shape, progress, before)
+        return LeastSquares(
+            self._model,
+            self._objective,
+            lambda values, index: self._compare(values, index, step)[0],
+            lambda: float(self._terms_at(None, step).total),
+            self._views.shape,
+            progress,
+            before,
+        )
 
     def _record(self, step: int, inputs: LossInputs, terms: Terms) -> StepRecord:
         with torch.no_grad():

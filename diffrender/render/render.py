@@ -161,7 +161,10 @@ def _render_moving(
     places = torch.argsort(torch.tensor(order, device=scene.background.device))
     parts = zip(*((each.image, each.face_id, each.depth) for each in outputs), strict=True)
     image, face_id, depth = (torch.cat(part).index_select(0, places) for part in parts)
-    return RenderOutput(image, tuple(aovs), face_id, depth, None)
+    first = outputs[0]
+    sharp = [each.sharp for each in outputs if each.sharp is not None]
+    whole = torch.cat(sharp).index_select(0, places) if sharp else None
+    return RenderOutput(image, tuple(aovs), face_id, depth, None, whole, first.sigma_px)
 
 
 def check_one_device(scene: Scene, cameras: Cameras) -> None:

@@ -78,6 +78,8 @@ def choose_poses(config: FitConfig, views: Views) -> tuple[FitConfig, dict[str, 
 def choose_batch(config: FitConfig) -> tuple[FitConfig, dict[str, str]]:
     """Return `config` with more views per step where poses of cameras are learned, and why, by key of the file."""
     optimize = config.optimize
+    if optimize.method != "adam":
+        return config, {}
     if "cameras.pose" not in optimize.parameters() or "batch_size" in optimize.model_fields_set:
         return config, {}
     optimize = optimize.model_copy(update={"batch_size": VIEWS_FOR_POSES})

@@ -136,7 +136,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     Raises ConfigError or DataError if the scene file and the files it names do not fit together, BackendError if the
     device does not exist, ProgramError if a program fails.
     """
-    device = choose_device(config.device)
+    device = _device_of(config)
     config = with_hashes(config)
     targets = build_targets(config)
     origin = targets.place.origin
@@ -147,6 +147,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     config, of_poses = choose_poses(config, targets.fit)
     targets, aimed = aim_cameras(targets, config)
     config, of_batch = choose_batch(config)
+    config, of_method = choose_for_least_squares(config, targets.fit)
     if config.from_run is not None:
         saved = load_result(config.from_run, targets)
         targets = targets._replace(fit=with_cameras_of(targets.fit, saved))
@@ -155,7 +156,6 @@ def build_fit(config: FitConfig) -> FitSetup:
         chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
     if aimed is not None:
         of_poses["optimize.cameras.pose"] = "; ".join([*of_poses.values(), aimed])
-    config, of_method = choose_for_least_squares(config, targets.fit)
     chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_poses, **of_method})
     _check_flashes(scene, targets.fit)
     loaded = None if config.program is None else load_program(config.program)
@@ -192,7 +192,8 @@ def build_fit(config: FitConfig) -> FitSetup:
         for path in parameters
     }
     edge_schedule = build_edge_schedule(edges)
-    settings = _build_settings(optimize, config.targets.background == "random", edge_schedule)
+    starts = [0 if has_rates else options.start or 0 for options in parameters.values()]
+    settings = _build_settings(optimize, config.targets.background == "random", max(edge_schedule.until, *starts))
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods, program)
     _check_apart(model, scene, program)
@@ -285,14 +286,26 @@ def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
     return optimize.model_copy(update={"resolution": filled})
 
 
-def _build_settings(
-    optimize: OptimizeOptions, random_background: bool, edges: FixedEdges | EdgeSchedule
-) -> FitSettings:
+def _build_settings(optimize: OptimizeOptions, random_background: bool, settled: int) -> FitSettings:
+    """Build the settings of the loop. settled: the step from which on nothing but images changes."""
     resolution = ResolutionSchedule()
     if optimize.resolution is not None:
         resolution = ResolutionSchedule(**constructor_options(optimize.resolution))
-    settled = max(edges.until, resolution.until)
+    settled = max(settled, resolution.until)
     return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background, settled)
+
+
+def _device_of(config: FitConfig) -> torch.device:
+    """Return the device of the fit. Raises BackendError for a method that it does not know."""
+    if config.optimize.method != "levenberg_marquardt":
+        return choose_device(config.device)
+    device = choose_device("cpu" if config.device == "auto" else config.device)
+    if device.type == "cuda":
+        raise BackendError(
+            f"device: {config.device} has no forward mode, which optimize.method: levenberg_marquardt needs; use"
+            " --device cpu"
+        )
+    return device
 
 
 def choose_device(name: str) -> torch.device:

@@ -215,9 +215,9 @@ def test_control_c_in_the_middle_of_an_update_undoes_it(monkeypatch):
     steps = []
     whole_step = FitOptimizer.step
 
-    def half_a_step(self):
+    def half_a_step(self, problem):
         steps.append(None)
-        whole_step(self)
+        whole_step(self, problem)
         if len(steps) == 4:
             raise KeyboardInterrupt
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffrender.errors import ConfigError
+from diffrender.errors import ConfigError, ShapeError
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint
 from diffrender.fit.least_squares import Covariance, LeastSquares
 from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.loss_inputs import LossInputs
+from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.losses.mask_losses import MaskIoU, MaskL1
 from diffrender.fit.losses.pointwise import L1, L2, Charbonnier, Huber
 from diffrender.fit.losses.pyramid import Pyramid
@@ -66,13 +67,11 @@ def render_step(scene, cameras, step):
 
 
 def problem_of(model: SceneModel, views: Views, objective: Objective) -> LeastSquares:
-    def evaluate(values, index):
+    def compare(values, index):
         scene, cameras = model.state_at(values)
-        some = views if index is None else views.select(index)
-        inputs = LossInputs(render(scene, cameras if index is None else cameras.select(index)), some)
-        return inputs, objective(inputs, scene)
+        return LossInputs(render(scene, cameras.select(index), aovs=objective.aovs()), views.select(index))
 
-    return LeastSquares(model, objective, evaluate, (len(views), *views.images.shape[1:3]), 1.0, 0.0)
+    return LeastSquares(model, objective, compare, lambda: 0.0, (len(views), *views.images.shape[1:3]), 1.0, 0.0)
 
 
 def angle_to(pose: Tensor, other: Tensor) -> float:
@@ -155,6 +154,71 @@ def test_it_ends_when_nothing_is_gained_but_not_on_smaller_images() -> None:
         optimizer = LevenbergMarquardt(model, {POSE: ParamSettings(1.0)}, 40)
         result = fit(model, views, SQUARES, optimizer, FitSettings(40, settled=settled), render_step)
         assert least <= result.steps_done < 40 and result.stop_reason == "finished"
+
+
+def test_values_may_stop_and_start_late() -> None:
+    scene, cameras = ball()
+    seen = dataclasses.replace(cameras, focal_px=1.05 * cameras.focal_px)
+    views = dataclasses.replace(targets(moved(scene, 3, 0.03), seen), cameras=cameras)
+    settings = {POSE: ParamSettings(1.0, stop=8), FOCAL: ParamSettings(1.0, start=6)}
+    model = SceneModel(scene, cameras, dict.fromkeys(settings))
+    optimizer = LevenbergMarquardt(model, settings, 40)
+    result = fit(model, views, SQUARES, optimizer, FitSettings(40, settled=6), render_step)
+    assert result.steps_done > 8 and result.stop_reason == "finished"
+    assert not torch.allclose(result.cameras.focal_px, cameras.focal_px, rtol=0.01)
+    # Nothing moves any more.
+    alone = {POSE: ParamSettings(1.0, stop=2)}
+    model = SceneModel(scene, cameras, {POSE: None})
+    assert (
+        fit(model, views, SQUARES, LevenbergMarquardt(model, alone, 9), FitSettings(9), render_step).stop_reason
+        == "finished"
+    )
+
+
+def test_pixels_without_a_target_do_not_count() -> None:
+    scene, cameras = ball(16)
+    views = targets(moved(scene, 4, 0.05), cameras)
+    depth = render(moved(scene, 4, 0.05), cameras, aovs=("depth",)).aov("depth")
+    half = depth.clone()
+    half[:, :8] = torch.nan
+    weights = torch.ones(depth.shape[:3])
+    weights[:, :8] = 0
+    objective = Objective((Term("depth", 1.0, AovLoss("depth", "l2")),))
+    matrices = [
+        problem_of(SceneModel(scene, cameras, {POSE: None}), replaced, objective).normal_matrix([POSE])
+        for replaced in (
+            dataclasses.replace(views, aovs={"depth": half}),
+            dataclasses.replace(views, aovs={"depth": depth}, weights=weights),
+            dataclasses.replace(views, aovs={"depth": depth}),
+        )
+    ]
+    # Means over all pixels of a view, or over those that are known.
+    torch.testing.assert_close(2 * matrices[0], matrices[1], rtol=1e-5, atol=1e-9)
+    assert not torch.allclose(matrices[0], matrices[2], rtol=0.05)
+
+
+def test_a_trial_that_cannot_be_rendered_is_damped() -> None:
+    scene, cameras = ball()
+    views = targets(moved(scene, 3, 0.03), cameras)
+    model = SceneModel(scene, cameras, {POSE: None})
+    calls = []
+
+    def fails_at_first(scene, cameras, step):
+        calls.append(torch.is_grad_enabled())
+        if calls.count(False) == 2:  # after the weights, the first trial
+            raise ShapeError("Cameras: no")
+        return render(scene, cameras)
+
+    result = fit(
+        model,
+        views,
+        SQUARES,
+        LevenbergMarquardt(model, {POSE: ParamSettings(1.0)}, 12),
+        FitSettings(12),
+        fails_at_first,
+    )
+    assert result.stop_reason == "finished"
+    assert angle_to(result.scene.objects["it"].pose, moved(scene, 3, 0.03).objects["it"].pose) < 0.1
 
 
 def test_a_resumed_fit_ends_in_the_same_bits(tmp_path) -> None:

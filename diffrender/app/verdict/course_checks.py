@@ -120,7 +120,7 @@ def find_high_rate(course: Course) -> Reason | None:
 def find_unfinished_descent(course: Course) -> Reason | None:
     """A fit that ended while it was still getting better."""
     objectives, setup = course.result.objectives, course.case.setup
-    if course.result.stop_reason != "finished" or len(objectives) < 3:
+    if course.result.stop_reason != "finished" or len(objectives) < 3 or setup.optimizer.converged:
         return None
     before, last = objectives[-2][1], objectives[-1][1]
     gain = objectives[0][1] - last

@@ -134,7 +134,8 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
     pull: Weight | None = option(
         None,
         "cameras.pose and the lens only: how strongly each step pulls them back to their start, against what"
-        f" images do not determine; if omitted: {defaults.CAMERA_PULL:g}",
+        f" images do not determine; if omitted: {defaults.CAMERA_PULL:g}. With levenberg_marquardt a prior of variance"
+        " 1 / pull, in units of the objective; if omitted: none",
     )
     shared: bool | None = option(
         None,

@@ -71,6 +71,9 @@ class LevenbergMarquardt(FitOptimizer):
         if self.converged:  # on smaller images, or softer edges
             self.damping, self._growth, self.converged = FIRST_DAMPING, 2.0, False
         latents = {path: latent for path, latent in self._model.latents.items() if latent.grad is not None}
+        if not latents:  # all have stopped
+            self.converged = True
+            return
         start = {path: latent.detach().clone() for path, latent in latents.items()}
         gradient = torch.cat([_flat(latent.grad) for latent in latents.values()])  # type: ignore[arg-type]
         matrix = problem.normal_matrix(list(latents))
