@@ -276,7 +276,7 @@ def test_priors_come_with_what_they_are_for() -> None:
     assert build_terms(start + both) == usual | {"white_light": 1e-3}
     turning = "material.base_color: {}, lights.environment.rotation: {}}"
     assert build_terms(start + turning) == usual
-    assert build_terms(start + both + "\nloss: {image: l2}") == {"image": 1.0}
+    assert build_terms(start + both + "\nloss: {image: l2, mask: null, white_light: null}") == {"image": 1.0}
 
 
 @dataclass(frozen=True)

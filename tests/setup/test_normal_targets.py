@@ -25,7 +25,7 @@ def test_normals_and_coverage_alone_are_fitted(tmp_path):
     output = setup.render_step(setup.scene, views.cameras, 0)
     assert output.aovs == ("normal",)
     assert setup.render_views(setup.scene, views.cameras).aovs == ("color",)
-    assert [term.name for term in setup.objective.terms] == ["mask", "normal"]
+    assert [term.name for term in setup.objective.terms] == ["mask", "normal", "normal_consistency"]
 
 
 def test_targets_are_centred_and_fill_the_unit_sphere(tmp_path):
