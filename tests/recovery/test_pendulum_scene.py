@@ -11,7 +11,6 @@ from diffrender.fit.loop import fit
 from diffrender.setup.fit_setup import build_fit
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("torchdiffeq")
 
 SCENE = Path(__file__).parents[2] / "scenes" / "pendulum.yaml"
 SMALL = ("targets.resolution=64", "targets.synthetic.samples=6", "targets.synthetic.views=24", "optimize.steps=120")

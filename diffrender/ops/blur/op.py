@@ -17,7 +17,7 @@ from diffrender.ops.differentiable import run_linear
 
 
 def blur(images: Tensor, sigma_px: float | Tensor, *, backend: str | None = None) -> Tensor:
-    """Blur images with a Gaussian of standard deviation `sigma_px`; differentiable in both.
+    """Blur images with a Gaussian of standard deviation `sigma_px`; differentiable in both, in sigma_px once.
 
     Outside of its border the image continues with its border pixels. The Gaussian is sampled at whole pixels, cut at
     four sigmas and normalized; sigma_px = 0 gives the images back. The same as imaging.filters.gaussian_blur, faster.
