@@ -144,19 +144,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = config.model_copy(update={"background": targets.background})
     if targets.has_found_masks:  # also if the file is read again with its background
         config = config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
-    config, of_poses = choose_poses(config, targets.fit)
-    targets, aimed = aim_cameras(targets, config)
-    config, of_batch = choose_batch(config)
-    config, of_method = choose_for_least_squares(config, targets.fit)
-    if config.from_run is not None:
-        saved = load_result(config.from_run, targets)
-        targets = targets._replace(fit=with_cameras_of(targets.fit, saved))
-        chosen, (scene, config, notes, names) = from_result(config, saved)
-    else:
-        chosen, (scene, config, notes, names) = _build_with_defaults(config, targets)
-    if aimed is not None:
-        of_poses["optimize.cameras.pose"] = "; ".join([*of_poses.values(), aimed])
-    chosen = chosen._replace(reasons={**chosen.reasons, **of_batch, **of_poses, **of_method})
+    targets, chosen, (scene, config, notes, names) = _build_start(config, targets)
     _check_flashes(scene, targets.fit)
     loaded = None if config.program is None else load_program(config.program)
     scene, program = _follow_program(scene, loaded, targets)
@@ -193,7 +181,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     }
     edge_schedule = build_edge_schedule(edges)
     starts = [0 if has_rates else options.start or 0 for options in parameters.values()]
-    settings = _build_settings(optimize, config.targets.background == "random", max(edge_schedule.until, *starts))
+    settings = _build_settings(optimize, config.targets.background == "random", max([edge_schedule.until, *starts]))
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods, program)
     _check_apart(model, scene, program)
@@ -201,6 +189,11 @@ def build_fit(config: FitConfig) -> FitSetup:
     objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
     objective.check(fit_views)
     param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
+    if has_rates:
+        remeshing = build_remeshing(parameters, scene, fit_views.cameras)
+        optimizer = FitOptimizer(model, param_settings, optimize.steps, remeshing)
+    else:
+        optimizer = LevenbergMarquardt(model, param_settings, optimize.steps)
     heldout = None if targets.heldout is None else with_lens_of(targets.heldout.to(device), fit_views)
     return FitSetup(
         config=shift_positions(config, origin),
@@ -210,11 +203,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         heldout_views=heldout,
         model=model,
         objective=objective,
-        optimizer=FitOptimizer(
-            model, param_settings, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras)
-        )
-        if has_rates
-        else LevenbergMarquardt(model, param_settings, optimize.steps),
+        optimizer=optimizer,
         settings=settings,
         edges=edge_schedule,
         target_scene=targets.scene,
@@ -225,6 +214,24 @@ def build_fit(config: FitConfig) -> FitSetup:
         size=size,
         program=loaded,
     )
+
+
+def _build_start(config: FitConfig, targets: Targets) -> tuple[Targets, Chosen, BuiltScene[FitConfig]]:
+    """Choose what the file leaves out, aim the cameras, and build the scene: by defaults, or from a run's result."""
+    config, of_poses = choose_poses(config, targets.fit)
+    targets, aimed = aim_cameras(targets, config)
+    config, of_batch = choose_batch(config)
+    config, of_method = choose_for_least_squares(config, targets.fit)
+    if config.from_run is not None:
+        saved = load_result(config.from_run, targets)
+        targets = targets._replace(fit=with_cameras_of(targets.fit, saved))
+        chosen, built = from_result(config, saved)
+    else:
+        chosen, built = _build_with_defaults(config, targets)
+    if aimed is not None:
+        of_poses["optimize.cameras.pose"] = "; ".join([*of_poses.values(), aimed])
+    reasons = {**chosen.reasons, **of_batch, **of_poses, **of_method}
+    return targets, chosen._replace(reasons=reasons), built
 
 
 def _follow_program(scene: Scene, loaded: LoadedProgram | None, targets: Targets) -> tuple[Scene, Program | None]:
