@@ -85,7 +85,7 @@ def test_the_curvature_is_that_of_the_squares_that_touch_the_penalties(loss) -> 
     scene, cameras = ball(12)
     views = targets(moved(scene, 4, 0.05), cameras)
     model = SceneModel(scene, cameras, {POSE: None})
-    objective = Objective((Term("it", 2.0, loss),))
+    objective = Objective((Term("it", 3.0, loss),))
     matrix = problem_of(model, views, objective).normal_matrix([POSE])
 
     # By reverse mode, row by row, and the gradient of the loss: weight = gradient / difference.
@@ -102,7 +102,7 @@ def test_the_curvature_is_that_of_the_squares_that_touch_the_penalties(loss) -> 
         parts = [probe if other is part else other.detach() for other in loss.differences(inputs)]
         parts = [probe if other.shape == probe.shape else other for other in parts]
         (slope,) = torch.autograd.grad(loss.cost(parts, inputs).sum(), probe)
-        weights = 2.0 / len(views) * (slope / probe.detach()).flatten().double()
+        weights = 3.0 / len(views) * (slope / probe.detach()).flatten().double()
         expected += rows.T @ (weights[:, None] * rows)
         gradient += rows.T @ (weights * at.flatten().double())
     torch.testing.assert_close(matrix, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))

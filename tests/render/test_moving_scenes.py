@@ -67,3 +67,16 @@ def test_gradients_reach_the_values_of_the_times_that_are_seen() -> None:
     render(scene_at(scene, 2), cameras().select([0])).rgba[..., 3].sum().backward()
     assert alone.grad is not None
     assert torch.equal(learned.grad[2], alone.grad[2]) and float(alone.grad[2].abs().max()) > 1
+
+
+def test_blur_that_is_known_has_no_gradient_in_a_scene_that_moves() -> None:
+    sigma, places = torch.tensor(0.9, requires_grad=True), poses().requires_grad_()
+    output = render(moving(places), replace(cameras(), blur_px=sigma))
+    known = output.rgba_of_known_blur()
+    assert torch.equal(known, output.rgba)
+    of_known, of_all = (
+        torch.autograd.grad(image.square().sum(), (sigma, places), allow_unused=True, retain_graph=True)
+        for image in (known, output.rgba)
+    )
+    assert of_known[0] is None and of_all[0] is not None
+    torch.testing.assert_close(of_known[1], of_all[1])
