@@ -349,6 +349,11 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(folder: Path
         ("mesh: spot.obj\n", "lacks `targets`"),
         ("targets:\n", "`targets` lacks `path` or `synthetic`"),
         ("targets: {pth: shots}\n", "did you mean `path`?"),
+        (
+            "targets: {path: shots, background: random}\noptimize: {method: levenberg_marquardt}\n",
+            "compares the same pictures at each step",
+        ),
+        ("targets: {path: shots, fps: 10, missing: skip}\n", "`fps` counts all pictures"),
         ("targets: {path: shots, synthetic: {}}\n", "both `path` and `synthetic`"),
         ("targets: {path: shoots}\n", "did you mean `shots`?"),
         ("targets: {path: shots, test_every: 1}\n", "an integer of at least 2"),
