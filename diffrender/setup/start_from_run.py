@@ -45,11 +45,10 @@ def load_result(path: str, targets: Targets) -> SavedScene:
         move_scene(saved.scene, by), lambda value: value.to(dtype) if value.is_floating_point() else value
     )
     # What counts as numbers and times stays as precise as it is.
-    program = {name: value.double() for name, value in saved.scene.program.items()}
     motion = scene.motion
     if motion is not None and saved.scene.motion is not None:
         motion = replace(motion, times=saved.scene.motion.times)
-    scene = replace(scene, program=program, motion=motion)
+    scene = replace(scene, program=saved.scene.program, motion=motion)
     if targets.fit.is_composited:
         scene = replace(scene, background=scene.background.new_tensor(targets.background))
     return SavedScene(scene, cameras, saved.names, origin)

@@ -19,6 +19,7 @@ from diffrender.config.load import load_config
 from diffrender.errors import ConfigError, ProgramError
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.setup.fit_setup import build_fit
 from diffrender.setup.saved_scene import load_scene
 
 DRAWS = """
@@ -103,6 +104,18 @@ def test_what_is_written_can_be_used_without_the_program(finished: RunResult, tm
     assert views.cameras.time.tolist() == pytest.approx([view / 6 for view in (1, 2, 3, 5, 6, 7)])
     with pytest.raises(ConfigError, match="unlit"):
         relight_run(finished.folder, lights=["{type: ambient}"], out=tmp_path)
+
+
+def test_a_fit_from_a_run_starts_with_its_parameters_as_precise_as_they_were(
+    tmp_path: Path, finished: RunResult
+) -> None:
+    scene = write_ball(tmp_path, PROGRAM + DRAWS)
+    text = scene.read_text().replace("\nobjects: [{name: ball", "\n# objects: [{name: ball", 1)
+    scene.write_text(f"from: {finished.folder}\n{text}")
+    setup = build_fit(load_config(scene))
+    for name, value in finished.fit.scene.program.items():
+        assert setup.scene.program[name].dtype == torch.float64
+        assert float(setup.scene.program[name]) == float(value)
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: RunResult) -> None:
