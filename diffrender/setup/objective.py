@@ -44,18 +44,26 @@ FINISHES = (COLOR, SHARE, NUMBER)
 def fill_loss(
     loss: LossOptions | None, parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views
 ) -> LossOptions:
-    """Return the default loss, with the terms that `loss` names instead of its own; null removes one.
+    """Return the default loss, with what `loss` says of its terms instead; null removes one.
 
     Raises ConfigError if no term is left.
     """
     filled = default_loss(parameters, scene, views)
     if loss is not None:
-        filled = filled.model_copy(update={name: getattr(loss, name) for name in sorted(loss.model_fields_set)})
+        names = sorted(loss.model_fields_set)
+        filled = filled.model_copy(update={name: _fill(getattr(loss, name), getattr(filled, name)) for name in names})
     if not _is_on(filled.image) and filled.color_smoothness is not None and filled.color_smoothness.relative:
         filled = filled.model_copy(update={"color_smoothness": None})
     if not any(_is_on(getattr(filled, name)) for name in type(filled).model_fields):
         raise ConfigError("loss: has no term, so that nothing would be fitted; for example: `loss: {image: l1}`")
     return filled
+
+
+def _fill(term: TermOptions | None, default: TermOptions | None) -> TermOptions | None:
+    """Return `term`, with what it leaves out as in `default` if both are of one type."""
+    if term is None or type(term) is not type(default) or getattr(term, "type", "") != getattr(default, "type", ""):
+        return term
+    return default.model_copy(update={name: getattr(term, name) for name in sorted(term.model_fields_set)})
 
 
 def _is_on(term: TermOptions | None) -> bool:

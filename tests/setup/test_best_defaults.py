@@ -13,6 +13,7 @@ from PIL import Image
 from diffrender.config.load import parse_config
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.resolved import format_resolved
+from diffrender.config.scene_dependent_defaults import EARLY_NORMAL_CONSISTENCY
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.render.render import render
@@ -192,6 +193,19 @@ def test_a_loss_adds_to_the_default_and_null_removes_from_it(tmp_path: Path) -> 
         assert weights(build_fit(again)) == expected, text
     with pytest.raises(ConfigError, match="loss: has no term"):
         built(tmp_path, "loss: {image: null, mask: null, normal_consistency: null}")
+
+
+def test_a_term_of_the_default_keeps_the_options_that_a_file_leaves_out(tmp_path: Path) -> None:
+    write(tmp_path)
+    text = "{normal_consistency: 0.02, color_smoothness: {weight: 0.01}, mask: {type: l1}, image: huber}"
+    setup = built(tmp_path, f"loss: {text}")
+    terms = {term.name: term for term in setup.objective.terms}
+    assert (terms["normal_consistency"].weight, terms["normal_consistency"].early) == (0.02, EARLY_NORMAL_CONSISTENCY)
+    assert (terms["color_smoothness"].weight, terms["color_smoothness"].relative_to) == (0.01, "image")
+    # Another type of term is wholly the file's.
+    assert terms["mask"].weight == 1.0 != weights(built(tmp_path, ""))["mask"]
+    again = parse_config(format_resolved(setup.config), tmp_path)
+    assert again.loss is not None and again.loss == setup.config.loss
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])

@@ -129,7 +129,8 @@ def _term(description: str) -> Any:
 class LossOptions(Strict):
     """The terms that are added up; null or weight 0 omits a term.
 
-    What a file names is added to the default, or stands for its term of that name: a null says something.
+    What a file names is added to the default. Of a default term of the same type it replaces the options that it names;
+    of another type, the whole; a null removes one.
     """
 
     writes_nulls: ClassVar[bool] = True
