@@ -23,6 +23,8 @@ SAME_NORMAL = 1e-4
 # Linear colours that differ by less are one.
 SAME_COLOR = 1e-4
 LARGEST = float(np.finfo(np.float32).max)
+# A note of readers.
+OMITTED_COLORS = "its vertex colours, which multiply its texture, are omitted where that is used"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffrender.errors import DataError
-from diffrender.readers.clean_mesh import RawMesh, join
+from diffrender.readers.clean_mesh import OMITTED_COLORS, RawMesh, join
 from diffrender.readers.gltf.document import UNDERSTOOD, GltfDocument, read_document, valid_gltf
 from diffrender.readers.gltf.factors import (
     Factors,
@@ -136,7 +136,7 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
         yield f"{textured.count(False)} of its {len(entries)} parts have no texture and show that of the others"
     colored = [part for part, has in zip(parts, textured, strict=True) if has and part.colors is not None]
     if any(bool((part.colors != 1).any()) for part in colored if part.colors is not None):
-        yield "its vertex colours, which multiply its texture, are omitted where that is used"
+        yield OMITTED_COLORS
     if any(textured) and len({base_color_factor(entry) for entry in entries}) > 1:
         yield "its materials multiply the texture by different colours, which are omitted"
     if len({_finish(entry) for entry in entries}) > 1:
