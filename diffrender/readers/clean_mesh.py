@@ -112,7 +112,8 @@ def _weld_normals(
 ) -> tuple[Tensor | None, Tensor | None, list[str]]:
     """Return normal_faces and normals of the faces that are kept, and notes: equal normals at one vertex are one.
 
-    Corners without a valid normal get the mean normal of the faces around their vertex. None if no corner has one.
+    Corners without a valid normal get the mean normal of the faces around their vertex. Those of a face are reversed if
+    all are at its back: renderers that show both sides take a normal for that of the front. None if no corner has one.
     """
     if raw.normals is None or raw.normal_faces is None:
         return None, None, []
@@ -131,10 +132,21 @@ def _weld_normals(
         unit[lost] = vertex_normals(vertices.double(), faces).numpy()[faces.reshape(-1)[lost]]
     if not is_valid.any():
         return None, None, notes
+    is_back = _points_back(vertices, faces, unit)
+    if is_back.any():
+        notes.append(f"{is_back.sum()} of its {len(faces)} faces are turned against their normals, which are reversed")
+        unit[is_back.repeat(3)] *= -1
     key = np.concatenate([faces.reshape(-1, 1).numpy(), np.round(unit / SAME_NORMAL).astype(np.int64)], 1)
     _, first, number = np.unique(key, axis=0, return_index=True, return_inverse=True)
     normals = torch.from_numpy(unit[first]).to(vertices.dtype)
     return torch.from_numpy(number.reshape(-1, 3).astype(np.int64)), normals, notes
+
+
+def _points_back(vertices: Tensor, faces: Tensor, normals: np.ndarray) -> np.ndarray:
+    """Return [F], whether the normals [3F, 3] at all corners of a face are at its back."""
+    corners = vertices.double()[faces].numpy()
+    of_face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return (np.einsum("fcx,fx->fc", normals.reshape(-1, 3, 3), of_face) < 0).all(1)
 
 
 def join(parts: Sequence[RawMesh]) -> RawMesh:
