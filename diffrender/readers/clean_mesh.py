@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.geometry.normals import vertex_normals
+from diffrender.geometry.orientation import find_turned
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
@@ -60,8 +61,9 @@ def clean_mesh(
     """Check `raw`, move it by -origin and weld it: equal positions become one vertex.
 
     Vertices that no face uses are removed, and so are faces with two equal corners, which have no area. The order of
-    vertices and faces is kept. Colours at one place are averaged, and corners without a valid normal get a smooth one;
-    notes count these and the faces that are removed. size: the longest side of the box around the whole file, if `raw`
+    vertices and faces is kept. Colours at one place are averaged, corners without a valid normal get a smooth one, and
+    without any normals, faces that face another way than most of their surface are turned; notes count these and the
+    faces that are removed. size: the longest side of the box around the whole file, if `raw`
     is a part of it.
     Raises DataError for an empty mesh, positions or texture coordinates that float32 does not hold, and indices out of
     range.
@@ -86,12 +88,20 @@ def clean_mesh(
     kept, index = np.unique(welded[has_area], return_inverse=True)
     index = torch.from_numpy(index.reshape(-1, 3))
     vertices = torch.from_numpy(positions[kept])
+    # Normals say what is in front.
+    is_turned = torch.zeros(len(index), dtype=torch.bool) if raw.normals is not None else find_turned(vertices, index)
+    if bool(is_turned.any()):
+        index = torch.where(is_turned[:, None], index.flip(1), index)
+        notes.append(
+            f"{int(is_turned.sum())} of its {len(index)} faces face another way than the others and are turned"
+        )
 
     uvs = uv_faces = colors = None
     if raw.uvs is not None and raw.uv_faces is not None:
         used_uvs, uv_index = np.unique(raw.uv_faces[has_area], return_inverse=True)
         uvs = torch.from_numpy(raw.uvs[used_uvs].astype(np.float32))
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
+        uv_faces = torch.where(is_turned[:, None], uv_faces.flip(1), uv_faces)
     if raw.colors is not None:
         means = _mean_by_group(raw.colors[used], group)
         is_mixed = (np.abs(raw.colors[used] - means[group]) > SAME_COLOR).any(1)
