@@ -37,7 +37,6 @@ from diffrender.readers.mesh_file import MeshFile, Piece, longest_side, plain_na
 # Of a material, besides extensions.
 NOT_READ = ("name", "extras", "doubleSided", "alphaMode", "alphaCutoff", "occlusionTexture")
 MAPS = ("metallic_roughness", "normal", "emissive")
-WHITE = (1.0, 1.0, 1.0)
 
 Entry = Mapping[str, Any]
 Found = tuple[Tensor, Entry]
@@ -124,7 +123,8 @@ def _with_materials(
 
 
 def _has_colors(parts: Sequence[RawMesh], entries: Sequence[Entry]) -> bool:
-    return any(part.colors is not None for part in parts) or any(base_color_factor(entry) != WHITE for entry in entries)
+    """Return whether there is a colour; it is white where a material states other things only."""
+    return any(part.colors is not None for part in parts) or any(set(entry) - set(NOT_READ) for entry in entries)
 
 
 def _tint(part: RawMesh, entry: Entry) -> RawMesh:
