@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from rich.text import Text
 from diffrender.config.scene_dependent_defaults import PHOTO_RESOLUTION
 from diffrender.geometry.mesh_checks import MeshReport, check_mesh
 from diffrender.geometry.primitives import Triangles
-from diffrender.readers.captures import read_capture
+from diffrender.readers.captures import CAPTURE_READERS, read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.mesh_data import Finish, MeshData
@@ -36,7 +37,7 @@ def inspect_file(path: Path, console: Console) -> None:
 
     Raises DataError if it cannot be used.
     """
-    rows = _mesh_rows(open_mesh(path)) if path.suffix.lower() in MESH_READERS else capture_rows(path)
+    rows = _mesh_rows(open_mesh(path)) if _is_mesh(path) else capture_rows(path)
     console.print(Text(str(path), style="bold"), soft_wrap=True)
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(style="dim")
@@ -46,6 +47,12 @@ def inspect_file(path: Path, console: Console) -> None:
     console.print(table)
 
 
+def _is_mesh(path: Path) -> bool:
+    """Return whether the path is a mesh file, or a file of another kind, which is refused as one."""
+    is_capture = any(reader.claims(path) for reader in CAPTURE_READERS)
+    return path.suffix.lower() in MESH_READERS or (path.is_file() and not is_capture)
+
+
 def _mesh_rows(file: MeshFile) -> Rows:
     """Return rows on the whole file, and on each part of what becomes several objects."""
     whole = clean_mesh(file.path, file.read_all())
@@ -53,7 +60,7 @@ def _mesh_rows(file: MeshFile) -> Rows:
     parts = file.parts("materials")
     rows = [
         ("size", " x ".join(f"{b - a:.6g}" for a, b in zip(low, high, strict=True)) + ", in the unit of the file"),
-        ("from, to", f"{_point(low)} to {_point(high)}"),
+        ("from, to", f"{_point(low, _digits(low, high))} to {_point(high, _digits(low, high))}"),
     ]
     objects = file.parts("objects")
     if len(objects) > 1:
@@ -168,8 +175,15 @@ def _describe_finish(finish: Finish) -> str:
     return "unlit" if finish.unlit else ", ".join(parts)
 
 
-def _point(values: list[float]) -> str:
-    return f"({', '.join(f'{value:.6g}' for value in values)})"
+def _digits(low: list[float], high: list[float]) -> int:
+    """Return how many digits tell the corners of a box apart to a thousandth of its size: 6 or more."""
+    size = max(b - a for a, b in zip(low, high, strict=True))
+    farthest = max(map(abs, (*low, *high)))
+    return 6 if not farthest > size > 0 else min(17, max(6, math.ceil(math.log10(farthest / size)) + 4))
+
+
+def _point(values: list[float], digits: int = 6) -> str:
+    return f"({', '.join(f'{value:.{digits}g}' for value in values)})"
 
 
 def _range(values: torch.Tensor) -> str:

@@ -17,6 +17,7 @@ from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
 from diffrender.geometry.weld_corners import weld_corners
 from diffrender.ops.barycentrics import barycentrics
+from diffrender.ops.changes_across import changes_across
 from diffrender.ops.collapse_pyramid import collapse_pyramid
 from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.interpolate import interpolate
@@ -118,7 +119,7 @@ def _interpolate(dtype: torch.dtype) -> None:
 
 
 def _sample_texture(dtype: torch.dtype) -> None:
-    """Compile what only textured scenes need, for every kind of footprint."""
+    """Compile what only textured scenes, and those with hard edges, need, for every kind of footprint."""
     texels = torch.zeros(3, 2, 3, dtype=dtype, requires_grad=True)
     corners = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]], dtype=dtype)
     verts_hom, uvs = corners[None].requires_grad_(), corners[:, :2].clone().requires_grad_()
@@ -135,6 +136,7 @@ def _sample_texture(dtype: torch.dtype) -> None:
 
     values = texels.detach(), uvs.detach()
     torch.func.jvp(sample, values, values)
+    changes_across(corners, torch.zeros(1, 2, 2, dtype=torch.int64), 1.0)
 
 
 # Of about the same duration.

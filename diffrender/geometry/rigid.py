@@ -43,6 +43,7 @@ def look_at(eye: Tensor, target: Tensor | Sequence[float], up: Tensor | Sequence
     target, up: [3] or [N, 3]. Raises ShapeError if an eye is at its target or looks straight along `up`.
     """
     check_shape("look_at", "eye", eye, ("N", 3))
+    check_float("look_at", "eye", eye)
     target = torch.as_tensor(target, dtype=eye.dtype, device=eye.device).expand_as(eye)
     up = torch.as_tensor(up, dtype=eye.dtype, device=eye.device).expand_as(eye)
     forward = target - eye
@@ -81,6 +82,8 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
     index = int(bad.nonzero()[0])
     if off_row[index] > tol:
         fault = f"its last row must be [0, 0, 0, 1], got {_format_numbers(flat[index, 3])}"
+        if float((flat[index, :, 3] - flat.new_tensor([0.0, 0.0, 0.0, 1.0])).abs().max()) <= tol:
+            fault = f"it is transposed: {fault}, which is the translation and belongs into the last column"
     elif off_orthonormal[index] > tol:
         fault = _explain_not_orthonormal(gram[index], tol)
     else:
@@ -99,7 +102,10 @@ def _explain_not_orthonormal(gram: Tensor, tol: float) -> str:
         shear.abs().max() <= tol * lengths.mean() ** 2
     ):
         return f"its rotation is scaled by {lengths.mean():.6g}; divide the 3x3 part by that and store the scale apart"
-    return f"its 3x3 part is not orthonormal: rows of length {_format_numbers(lengths)}, a scale or a shear"
+    return (
+        f"its 3x3 part is not orthonormal: rows of length {_format_numbers(lengths)}, a scale or a shear of more than"
+        f" {tol:g}; export the pose again, with more digits"
+    )
 
 
 def _format_numbers(values: Tensor) -> str:

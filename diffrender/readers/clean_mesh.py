@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.geometry.normals import vertex_normals
+from diffrender.geometry.orientation import find_turned
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
@@ -23,6 +24,8 @@ SAME_NORMAL = 1e-4
 # Linear colours that differ by less are one.
 SAME_COLOR = 1e-4
 LARGEST = float(np.finfo(np.float32).max)
+# A note of readers.
+OMITTED_COLORS = "its vertex colours, which multiply its texture, are omitted where that is used"
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ def clean_mesh(
     """Check `raw`, move it by -origin and weld it: equal positions become one vertex.
 
     Vertices that no face uses are removed, and so are faces with two equal corners, which have no area. The order of
-    vertices and faces is kept. Colours at one place are averaged, and corners without a valid normal get a smooth one;
-    notes count these and the faces that are removed. size: the longest side of the box around the whole file, if `raw`
+    vertices and faces is kept. Colours at one place are averaged, corners without a valid normal get a smooth one, and
+    without any normals, faces that face another way than most of their surface are turned; notes count these and the
+    faces that are removed. size: the longest side of the box around the whole file, if `raw`
     is a part of it.
     Raises DataError for an empty mesh, positions or texture coordinates that float32 does not hold, and indices out of
     range.
@@ -84,12 +88,20 @@ def clean_mesh(
     kept, index = np.unique(welded[has_area], return_inverse=True)
     index = torch.from_numpy(index.reshape(-1, 3))
     vertices = torch.from_numpy(positions[kept])
+    # Normals say what is in front.
+    is_turned = torch.zeros(len(index), dtype=torch.bool) if raw.normals is not None else find_turned(vertices, index)
+    if bool(is_turned.any()):
+        index = torch.where(is_turned[:, None], index.flip(1), index)
+        notes.append(
+            f"{int(is_turned.sum())} of its {len(index)} faces face another way than the others and are turned"
+        )
 
     uvs = uv_faces = colors = None
     if raw.uvs is not None and raw.uv_faces is not None:
         used_uvs, uv_index = np.unique(raw.uv_faces[has_area], return_inverse=True)
         uvs = torch.from_numpy(raw.uvs[used_uvs].astype(np.float32))
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
+        uv_faces = torch.where(is_turned[:, None], uv_faces.flip(1), uv_faces)
     if raw.colors is not None:
         means = _mean_by_group(raw.colors[used], group)
         is_mixed = (np.abs(raw.colors[used] - means[group]) > SAME_COLOR).any(1)
@@ -110,7 +122,8 @@ def _weld_normals(
 ) -> tuple[Tensor | None, Tensor | None, list[str]]:
     """Return normal_faces and normals of the faces that are kept, and notes: equal normals at one vertex are one.
 
-    Corners without a valid normal get the mean normal of the faces around their vertex. None if no corner has one.
+    Corners without a valid normal get the mean normal of the faces around their vertex. Those of a face are reversed if
+    all are at its back: renderers that show both sides take a normal for that of the front. None if no corner has one.
     """
     if raw.normals is None or raw.normal_faces is None:
         return None, None, []
@@ -129,10 +142,21 @@ def _weld_normals(
         unit[lost] = vertex_normals(vertices.double(), faces).numpy()[faces.reshape(-1)[lost]]
     if not is_valid.any():
         return None, None, notes
+    is_back = _points_back(vertices, faces, unit)
+    if is_back.any():
+        notes.append(f"{is_back.sum()} of its {len(faces)} faces are turned against their normals, which are reversed")
+        unit[is_back.repeat(3)] *= -1
     key = np.concatenate([faces.reshape(-1, 1).numpy(), np.round(unit / SAME_NORMAL).astype(np.int64)], 1)
     _, first, number = np.unique(key, axis=0, return_index=True, return_inverse=True)
     normals = torch.from_numpy(unit[first]).to(vertices.dtype)
     return torch.from_numpy(number.reshape(-1, 3).astype(np.int64)), normals, notes
+
+
+def _points_back(vertices: Tensor, faces: Tensor, normals: np.ndarray) -> np.ndarray:
+    """Return [F], whether the normals [3F, 3] at all corners of a face are at its back."""
+    corners = vertices.double()[faces].numpy()
+    of_face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return (np.einsum("fcx,fx->fc", normals.reshape(-1, 3, 3), of_face) < 0).all(1)
 
 
 def join(parts: Sequence[RawMesh]) -> RawMesh:

@@ -12,9 +12,10 @@ from diffrender.geometry.topology import Topology
 from diffrender.ops.changes_across import changes_across
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.object import Object
-from diffrender.scene.quantity_kinds import vertex_fields_of
+from diffrender.scene.quantity_kinds import NORMAL, kinds_of, textures_of, vertex_fields_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import VertexFrames
+from diffrender.scene.textures.texture import Texture
 
 # The least change of a value, or of the length of the difference of two unit normals (about 2 degrees), that counts: a
 # curved surface of many flat faces changes by less at each of its edges, and takes many times as long if all count.
@@ -27,9 +28,9 @@ def find_jumps(
 ) -> Tensor | None:
     """Return [E] bool of geometry.topology.edges: where colours or normals of one surface change at a step; or None.
 
-    They do where the corners of two faces coincide but are not one vertex, or have normals of their own, and the values
-    differ; where one part of a surface ends and another begins, which has a material of its own; and where neighbours
-    face different ways, since a normal is reversed where the back of its face is seen.
+    They do where the corners of two faces coincide but are not one vertex, or have normals or texture coordinates of
+    their own, and the values differ; where one part of a surface ends and another begins, which has a material of its
+    own; and where neighbours face different ways, since a normal is reversed where the back of its face is seen.
     """
     found = []
     first = 0
@@ -80,6 +81,9 @@ def _jumps_of(
         edge, sides = topology.seams(faces)
         if len(edge) == 0:
             continue
+        if isinstance(value, Texture):
+            value, sides = _sample_sides(value, item.mesh.uvs, sides, backend)
+            edge = edge.repeat(2)
         jumps = changes_across(value, sides, LEAST_JUMP, backend=backend)
         if result is None:
             result = torch.zeros(len(topology.edges), dtype=torch.bool, device=edge.device)
@@ -87,8 +91,23 @@ def _jumps_of(
     return None if result is None or not bool(result.any()) else result
 
 
-def _corner_values(item: Object, frames: VertexFrames, has_normals: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield values [K, C] of the surface, and the faces [F, 3] that say which of them each corner has."""
+def _sample_sides(texture: Texture, uvs: Tensor, sides: Tensor, backend: str | None) -> tuple[Tensor, Tensor]:
+    """Return values of a texture at both ends of the edges [E] of `sides`, and then in their middles; and the sides."""
+    at = uvs[sides]
+    at = torch.cat([at, at.mean(2, keepdim=True).expand_as(at)]).reshape(-1, 2)
+    return texture.sample(at, backend=backend), torch.arange(len(at), device=at.device).reshape(-1, 2, 2)
+
+
+def _corner_values(item: Object, frames: VertexFrames, has_normals: bool) -> Iterator[tuple[Tensor | Texture, Tensor]]:
+    """Yield values [K, C] of the surface, and the faces [F, 3] that say which of them each corner has.
+
+    Of textures, the faces are those of texture coordinates. Those of normals are not among them: on either side of an
+    edge, their frames differ.
+    """
+    kinds = kinds_of(item.material)
+    for name, texture in textures_of(item.material).items():
+        if item.mesh.uv_faces is not None and kinds[name] != NORMAL:
+            yield texture, item.mesh.uv_faces
     for value in vertex_fields_of(item.material, item.mesh.n_vertices).values():
         yield value, item.mesh.faces
     if has_normals:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -102,15 +103,17 @@ class Cameras:
         check_finite("Cameras", "cam_from_world", self.cam_from_world)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
-        if self.height < 1 or self.width < 1:
-            raise ShapeError(f"Cameras: height and width must be at least 1, got {self.height} x {self.width}")
+        if not all(isinstance(side, Integral) and side >= 1 for side in (self.height, self.width)):
+            raise ShapeError(
+                f"Cameras: height and width must be whole numbers of at least 1, got {self.height} x {self.width}"
+            )
         for name, value in self.projection.parameters().items():
             check_shape("Cameras", f"projection.{name}", value, (n_views,))
             check_finite("Cameras", f"projection.{name}", value)
         # At depth 0 a perspective projection divides by zero.
-        if not self.projection.scale(torch.tensor(self.near, device="cpu")) > 0:
+        if not (self.projection.scale(torch.tensor(self.near, device="cpu")) > 0 and math.isfinite(self.near)):
             kind = type(self.projection).__name__.lower()
-            raise ShapeError(f"Cameras: near must be positive for {kind} cameras, got {self.near}")
+            raise ShapeError(f"Cameras: near must be positive and finite for {kind} cameras, got {self.near}")
 
     def __len__(self) -> int:
         return len(self.cam_from_world)

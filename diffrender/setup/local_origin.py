@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from diffrender.config.options.objects import ObjectOptions
+from diffrender.config.options.objects import ObjectOptions, SceneParts
 from diffrender.config.schema import FitConfig
 
 Origin = tuple[float, float, float]
+Parts = TypeVar("Parts", bound=SceneParts)
 ZERO: Origin = (0.0, 0.0, 0.0)
 
 
-def shift_positions(config: FitConfig, by: Origin) -> FitConfig:
+def shift_positions(config: Parts, by: Origin) -> Parts:
     """Return `config` with `by` added to all positions in the world, in float64.
 
     Those are translations of poses, `center` and `aabb` of meshes without a pose, positions of lights that are fixed to
@@ -33,9 +34,10 @@ def shift_positions(config: FitConfig, by: Origin) -> FitConfig:
             _shift(light, by, "position") if getattr(light, "frame", "world") == "world" else light
             for light in config.lights
         ]
-    symmetry = None if config.loss is None else config.loss.symmetry
-    if config.loss is not None and symmetry is not None and all(item.pose is None for item in config.all_objects()):
-        update["loss"] = config.loss.model_copy(update={"symmetry": _shift(symmetry, by, "point")})
+    loss = config.loss if isinstance(config, FitConfig) else None
+    symmetry = None if loss is None else loss.symmetry
+    if loss is not None and symmetry is not None and all(item.pose is None for item in config.all_objects()):
+        update["loss"] = loss.model_copy(update={"symmetry": _shift(symmetry, by, "point")})
     return config.model_copy(update=update)
 
 

@@ -10,27 +10,20 @@ import torch
 from torch import Tensor
 
 from diffrender.config.options.meshes import FileMesh, VisualHullMesh
-from diffrender.config.options.targets import SyntheticOptions, TargetsOptions
-from diffrender.config.scene_dependent_defaults import EVERY, FEWEST_TO_SPLIT, NEAR, SYNTHETIC_RESOLUTION
+from diffrender.config.options.targets import TargetsOptions
+from diffrender.config.scene_dependent_defaults import EVERY, FEWEST_TO_SPLIT, NEAR
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
 from diffrender.evaluate.materials import Relit
-from diffrender.geometry.orbits import grid_positions, sphere_positions
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
-from diffrender.readers.captures.synthetic import synthetic_views
-from diffrender.scene.cameras import Cameras
-from diffrender.scene.lights.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.backdrop import find_backdrop, with_masks
 from diffrender.setup.camera_poses import doubt_poses
-from diffrender.setup.exposure import synthetic_gains
-from diffrender.setup.lights import build_light, name_lights
-from diffrender.setup.local_origin import ZERO, Origin
-from diffrender.setup.programs import apply_program
-from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, sight_of_views, to_triple
-from diffrender.setup.scene import build_scene
+from diffrender.setup.local_origin import Origin
+from diffrender.setup.region import InitRegion, region_of_box, region_of_views, sight_of_views, to_triple
+from diffrender.setup.synthetic_targets import build_relit, render_targets, with_times
 
 
 class Targets(NamedTuple):
@@ -62,10 +55,11 @@ def build_targets(config: FitConfig) -> Targets:
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
     aovs = tuple(config.loss.aovs()) if config.loss is not None else ()
     if synthetic is not None:
-        views, scene, notes = _render(synthetic.model_copy(update={"background": background}), options, aovs)
+        synthetic = synthetic.model_copy(update={"background": background})
+        views, scene, origin, notes = render_targets(synthetic, options, aovs)
         fit, heldout = _split(views, options)
-        relit = _build_relit(synthetic, scene, (heldout or fit).cameras)
-        aabb, origin = None, ZERO
+        relit = build_relit(synthetic, scene, (heldout or fit).cameras)
+        aabb = None
     else:
         assert options.path is not None
         scene = relit = None
@@ -158,73 +152,14 @@ def _read(
         path, CaptureOptions(options.resolution, background, options.masks, aovs, skip_missing, ignore)
     )
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
-    views = replace(capture.views, cameras=_with_times(capture.views.cameras, options.fps))
+    views = replace(capture.views, cameras=with_times(capture.views.cameras, options.fps))
     if options.test_every != "auto" or capture.holds_out:
         return *_split(views, options), capture.aabb, capture.origin, notes
     heldout, told = (None, ()) if capture.read_heldout is None else capture.read_heldout()
     notes += [f"{Path(path).name}: held out: {note}" for note in told]
     if heldout is not None:
-        heldout = replace(heldout, cameras=_with_times(heldout.cameras, options.fps))
+        heldout = replace(heldout, cameras=with_times(heldout.cameras, options.fps))
     return views, heldout, capture.aabb, capture.origin, notes
-
-
-def _with_times(cameras: Cameras, fps: float | None) -> Cameras:
-    """Return the cameras of a whole capture as those of a video with `fps` frames per second; None: unchanged."""
-    return cameras if fps is None else replace(cameras, time=torch.arange(len(cameras), dtype=torch.float64) / fps)
-
-
-def _render(
-    options: SyntheticOptions, targets: TargetsOptions, aovs: tuple[str, ...]
-) -> tuple[Views, Scene, list[str]]:
-    size = targets.resolution or SYNTHETIC_RESOLUTION
-    low, high = options.elevation_deg
-    if options.eye is not None:
-        eyes = torch.tensor(options.eye).expand(options.views, 3)
-    elif options.grid is None:
-        eyes = sphere_positions(options.views, options.radius, options.center, low, high)
-    else:
-        eyes = grid_positions(*options.grid, options.radius, options.center)
-    cameras = Cameras.perspective(
-        eyes, options.center, fov_deg=options.fov_deg, height=size, width=size, near=NEAR / 3 * options.radius
-    )
-    scene, _, notes, _ = build_scene(options, InitRegion(Region(options.center, 1.0), None, None))
-    if options.normalize:
-        scene = _fit_into_unit_sphere(scene)
-    cameras = _with_times(cameras, targets.fps)
-    scene = apply_program(scene, options, cameras)
-    taken = synthetic_gains(cameras, options)
-    views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, aovs)
-    # The true exposures are hidden from the fit.
-    views = replace(views, cameras=cameras)
-    return views if targets.masks else replace(views, masks=None), scene, notes
-
-
-def _build_relit(options: SyntheticOptions, scene: Scene, cameras: Cameras) -> Relit | None:
-    if options.relight is None:
-        return None
-    lights = {name: build_light(light) for name, light in name_lights(options.relight).items()}
-    relit = _with_light_samples(replace(scene, lights=lights), options.light_samples)
-    return Relit(lights, synthetic_views(relit, cameras, options.samples))
-
-
-def _with_light_samples(scene: Scene, light_samples: int | None) -> Scene:
-    """Return `scene` with environments sampled by `light_samples` directions per point; None: unchanged."""
-    if light_samples is None:
-        return scene
-    return replace(scene, lights={name: with_monte_carlo(light, light_samples) for name, light in scene.lights.items()})
-
-
-def _fit_into_unit_sphere(scene: Scene) -> Scene:
-    """Move and scale all objects together: middle of the bounding box at the origin, farthest vertex at distance 1."""
-    vertices_w = torch.cat([item.vertices_w() for item in scene.objects.values()])
-    middle = (vertices_w.amin(0) + vertices_w.amax(0)) / 2
-    scale = 1 / (vertices_w - middle).norm(dim=1).max()
-    objects = {}
-    for name, item in scene.objects.items():
-        pose = item.pose.clone()
-        pose[:3, 3] = (pose[:3, 3] - middle) * scale
-        objects[name] = replace(item, pose=pose, scale=item.scale * scale)
-    return replace(scene, objects=objects)
 
 
 def _split(views: Views, options: TargetsOptions) -> tuple[Views, Views | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,17 @@ from diffrender.errors import DataError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which is moved onto it if the block succeeds and removed if it fails.
 
-    Missing parent folders are made. The temporary name keeps the suffix, by which encoders choose their format.
+    Missing parent folders are made. The temporary name keeps the suffix, by which encoders choose their format. Links,
+    pipes and devices, such as /dev/stdout, are written to as they are, not replaced.
 
     Raises DataError if the file cannot be written.
     """
+    if os.path.lexists(path) and not os.path.isdir(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        try:
+            yield path
+        except OSError as error:
+            raise unwritable(path, error) from error
+        return
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from diffrender.app.cli import app
 from diffrender.app.inspect_file import inspect_file
+from diffrender.errors import DataError
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.scene.materials import Ggx
 from diffrender.scene.mesh import Mesh
@@ -44,6 +45,18 @@ def test_a_mesh_file(tmp_path: Path) -> None:
     ):
         assert words in text
     assert "fault" not in text and "note" not in text
+
+
+def test_places_far_away_have_the_digits_that_tell_them_apart(tmp_path: Path) -> None:
+    corners = ("500000 4649776 30", "500001.25 4649776 30", "500000 4649776.5 30")
+    (tmp_path / "a.obj").write_text("".join(f"v {corner}\n" for corner in corners) + "f 1 2 3\n")
+    assert "from, to (500000, 4649776, 30) to (500001.25, 4649776.5, 30)" in shown(tmp_path / "a.obj")
+
+
+def test_a_file_of_another_kind_is_refused_as_a_mesh(tmp_path: Path) -> None:
+    (tmp_path / "a.fbx").write_bytes(b"Kaydara FBX Binary")
+    with pytest.raises(DataError, match=r"a\.fbx: unknown mesh format \.fbx; it must be one of \.obj, \.ply, "):
+        shown(tmp_path / "a.fbx")
 
 
 def test_faults_and_notes_are_named(tmp_path: Path) -> None:

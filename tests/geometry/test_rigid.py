@@ -55,7 +55,9 @@ def spoilt(row, column, value):
         (spoilt(0, 3, math.nan), "finite"),
         (spoilt(1, 1, math.inf), "finite"),
         (spoilt(3, 0, 0.1), "last row"),
-        (spoilt(0, 1, 0.2), "not orthonormal"),
+        (spoilt(0, 3, 0.1) @ spoilt(3, 0, 0.1), "but its last row"),
+        (spoilt(0, 3, 0.1).T, r"it is transposed: its last row must be \[0, 0, 0, 1\], got .* the last column"),
+        (spoilt(0, 1, 0.2), r"not orthonormal: .* a shear of more than 0.0001; export the pose again"),
         (torch.diag(torch.tensor([1.0, 1.0, 2.0, 1.0])), "not orthonormal"),
         (torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])), "scaled by 2;"),
         (torch.diag(torch.tensor([0.0, 0.0, 0.0, 1.0])), r"3x3 part is singular: rows of length \[0, 0, 0\]; export"),
@@ -128,3 +130,5 @@ def test_look_at_refuses_undefined_orientations(eye: list[float], up: list[float
 def test_look_at_names_a_wrong_shape():
     with pytest.raises(ShapeError, match=r"look_at: eye must have shape \[N, 3\]"):
         look_at(torch.zeros(3), [0.0, 0.0, 1.0], [0.0, 1.0, 0.0])
+    with pytest.raises(ShapeError, match=r"look_at: eye must be .*int64"):
+        look_at(torch.tensor([[1, 2, 3]]), [0.0, 0.0, 1.0], [0.0, 1.0, 0.0])

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
+import struct
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_from_bytes
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.glb_edits import edit_glb
 from support.gltf_files import GltfBuilder
 
 from diffrender.errors import DataError
-from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 
 POSITIONS = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
 FACES = np.array([[0, 1, 2], [0, 2, 3]], np.uint32)
@@ -101,11 +105,11 @@ def test_counts_without_data_take_no_memory(
 
 def test_normals_of_some_parts_are_kept(tmp_path: Path) -> None:
     gltf = plain()
-    gltf.node(gltf.primitive(POSITIONS + np.array([0, 0, 1], np.float32), FACES, NORMAL=-UP))
+    gltf.node(gltf.primitive(POSITIONS + np.array([0, 0, 1], np.float32), FACES, NORMAL=UP[:, [2, 0, 2]]))
     data = read_mesh(gltf.write(tmp_path / "a.glb"))
     assert data.mesh.normals is not None and data.mesh.normal_faces is not None
-    towards = data.mesh.normals[data.mesh.normal_faces][:, :, 2]
-    assert towards.tolist() == [[1.0] * 3] * 2 + [[-1.0] * 3] * 2
+    sideways = data.mesh.normals[data.mesh.normal_faces][:, :, 0]
+    torch.testing.assert_close(sideways, torch.tensor([[0.0] * 3] * 2 + [[0.5**0.5] * 3] * 2))
     assert data.notes == ("6 of its 12 corners lack a valid normal and get a smooth one",)
 
 
@@ -192,6 +196,8 @@ def test_extensions_that_are_used_without_being_declared(tmp_path: Path) -> None
     gltf.document["materials"] = [{"extensions": {"KHR_materials_clearcoat": {"clearcoatFactor": 1}}}]
     assert read_mesh(gltf.write(tmp_path / "a.glb")).notes == ("extensions that are not read: KHR_materials_clearcoat",)
     gltf.document["meshes"][0]["primitives"][0]["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": 0}}
+    assert "KHR_draco_mesh_compression" in read_mesh(gltf.write(tmp_path / "a.glb")).notes[0]
+    del gltf.document["accessors"][1]["bufferView"]
     with pytest.raises(DataError, match=r"a\.glb: is compressed with KHR_draco_mesh_compression"):
         read_mesh(gltf.write(tmp_path / "a.glb"))
 
@@ -201,7 +207,119 @@ def test_compressed_files_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(
         DataError, match=rf"a\.glb: is compressed with {name}, which is not supported; export it without"
     ):
-        read_mesh(plain(extensionsUsed=[name]).write(tmp_path / "a.glb"))
+        read_mesh(plain(extensionsUsed=[name], extensionsRequired=[name]).write(tmp_path / "a.glb"))
+    # Who only uses it has the same uncompressed.
+    found = read_mesh(plain(extensionsUsed=[name]).write(tmp_path / "a.glb"))
+    assert found.mesh.n_faces == 2 and found.notes == (f"extensions that are not read: {name}",)
+
+
+def test_a_buffer_without_data_is_told(tmp_path: Path) -> None:
+    path = plain().write(tmp_path / "a.glb")
+
+    def move(document: dict[str, Any]) -> None:
+        document["buffers"].append({"byteLength": 999, "extensions": {"EXT_meshopt_compression": {"fallback": True}}})
+        document["bufferViews"][0]["buffer"] = 1
+
+    edit_glb(path, move)
+    with pytest.raises(DataError, match=r"a\.glb: buffer 1 has no data, as of compressed files; export it"):
+        read_mesh(path)
+
+
+def test_what_follows_in_a_glb_is_not_read(tmp_path: Path) -> None:
+    path = plain().write(tmp_path / "a.glb")
+    content = path.read_bytes()
+    second = struct.pack("<I4s", 64, b"BIN\0") + bytes(64)
+    longer = content[:8] + struct.pack("<I", len(content) + len(second)) + content[12:] + second
+    for data in (longer, content + b"\nmore than eight bytes"):
+        path.write_bytes(data)
+        np.testing.assert_array_equal(read_mesh(path).mesh.vertices, POSITIONS)
+    path.write_bytes(struct.pack("<4sIIII", b"glTF", 1, 40, 20, 0) + b"{}".ljust(20))
+    with pytest.raises(DataError, match=r"a\.glb: is glTF 1, but only glTF 2 is supported"):
+        read_mesh(path)
+
+
+def test_data_in_the_document_need_not_be_base64(tmp_path: Path) -> None:
+    gltf = plain()
+    path = gltf.write(tmp_path / "a.gltf")
+    document = json.loads(path.read_text())
+    plainly = document["buffers"][0]["uri"]
+    for uri in (f"data:,{quote_from_bytes(bytes(gltf.buffer))}", plainly.replace("+", "%2B").replace("=", "%3D")):
+        document["buffers"][0]["uri"] = uri
+        path.write_text(json.dumps(document))
+        np.testing.assert_array_equal(read_mesh(path).mesh.vertices, POSITIONS)
+
+
+def test_numbers_that_need_no_normalization(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    gltf.node(gltf.primitive(gltf.accessor(POSITIONS, normalized=True), FACES))
+    np.testing.assert_array_equal(read_mesh(gltf.write(tmp_path / "a.glb")).mesh.vertices, POSITIONS)
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "second", "note"),
+    [
+        ("metallicRoughnessTexture", {"roughnessFactor": 0.2}, {"roughnessFactor": 0.9}, "metallic_roughness"),
+        ("emissiveTexture", {"emissiveFactor": [1, 1, 1]}, {}, "emissive"),
+        ("normalTexture", {"scale": 0.5}, {}, "normal"),
+    ],
+)
+def test_factors_of_shared_maps_that_differ_are_told(
+    tmp_path: Path, key: str, first: dict[str, Any], second: dict[str, Any], note: str
+) -> None:
+    gltf = GltfBuilder()
+    shared = picture(gltf, 100)
+    for x, factor in enumerate((first, second)):
+        of_texture = {key: shared | (factor if "scale" in factor else {})}
+        material = of_texture | ({} if "scale" in factor else factor)
+        textured(gltf, float(x), **({"pbrMetallicRoughness": material} if note == "metallic_roughness" else material))
+    data = read_mesh(gltf.write(tmp_path / "a.glb"))
+    told = f"its materials multiply the {note} texture by different numbers, which are omitted"
+    assert note in data.maps and told in data.notes
+    assert all(told not in part.notes for part in read_mesh_parts(tmp_path / "a.glb").values())
+
+
+def test_ways_to_continue_a_shared_texture_that_differ_are_told(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    picture(gltf, 100)
+    for x, code in enumerate((33071, 33648)):
+        sampler = gltf.add("samplers", {"wrapS": code, "wrapT": code})
+        texture = {"index": gltf.add("textures", {"source": 0, "sampler": sampler})}
+        textured(gltf, float(x), pbrMetallicRoughness={"baseColorTexture": texture})
+    data = read_mesh(gltf.write(tmp_path / "a.glb"))
+    assert data.texture is not None and data.notes == (
+        "its materials continue the base_color texture outside 0..1 in different ways; the first one's is taken",
+    )
+    assert all(part.notes == () for part in read_mesh_parts(tmp_path / "a.glb").values())
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_skins_are_in_the_pose_of_the_joints(tmp_path: Path, mirrored: bool) -> None:
+    gltf = GltfBuilder()
+    weights = np.array([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 0, 2]], np.float32)
+    joints = np.array([[0, 1, 9, 9], [0, 1, 9, 9], [0, 1, 9, 9], [9, 9, 9, 1]], np.uint8)
+    primitive = gltf.primitive(POSITIONS, FACES, NORMAL=UP, JOINTS_0=joints, WEIGHTS_0=weights)
+    gltf.node(primitive, skin=0, scale=[100, 100, 100])  # which does not count
+    half = 0.5**0.5
+    low = gltf.add("nodes", {"translation": [0, 0, 5], "children": [2], "scale": [-2 if mirrored else 2, 2, 2]})
+    high = gltf.add("nodes", {"rotation": [0, half, 0, half], "translation": [1, 0, 0]})
+    inverse = np.stack([np.eye(4), np.eye(4)]).astype(np.float32)
+    inverse[1, :3, 3] = [-1, 0, 0]
+    stored = np.ascontiguousarray(inverse.transpose(0, 2, 1)).reshape(2, 16)
+    skin = {"joints": [low, high], "inverseBindMatrices": gltf.accessor(stored)}
+    gltf.document["skins"] = [skin]
+    mesh = read_mesh(gltf.write(tmp_path / "a.glb")).mesh
+    x = -1 if mirrored else 1
+    first = np.array([[2.0 * x, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 5], [0, 0, 0, 1]])
+    turn = np.array([[0.0, 0, 1, 1], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]])
+    second = first @ turn @ inverse[1]
+    moved = [np.append(point, 1) for point in POSITIONS]
+    expected = [first @ moved[0], (first @ moved[1] + second @ moved[1]) / 2, second @ moved[2], second @ moved[3]]
+    np.testing.assert_allclose(mesh.vertices, np.stack(expected)[:, :3], atol=1e-5)
+    assert mesh.faces.tolist() == (FACES[:, ::-1] if mirrored else FACES).tolist()
+    assert mesh.normals is not None and mesh.normal_faces is not None
+    of_vertex = torch.zeros(4, 3).index_put((mesh.faces.reshape(-1),), mesh.normals[mesh.normal_faces.reshape(-1)])
+    torch.testing.assert_close(of_vertex[0], torch.tensor([0.0, 0, 1]))
+    torch.testing.assert_close(of_vertex[2], torch.tensor([1.0 * x, 0, 0]))
 
 
 def test_an_axis_that_is_clamped_alone_is_told(tmp_path: Path) -> None:
@@ -223,10 +341,19 @@ def test_only_the_scene_that_a_file_shows_is_read(tmp_path: Path) -> None:
     assert data.notes == ("it has 2 scenes; only the one that it shows first is read",)
 
 
-def test_pictures_beside_the_file_may_have_any_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "uri"),
+    [
+        ("Höhe #1 50%.png", "H%C3%B6he%20%231%2050%25.png"),
+        ("my%20skin.png", "my%20skin.png"),
+        ("parts/my skin.png", "parts\\my%20skin.png"),
+    ],
+)
+def test_pictures_beside_the_file_may_have_any_name(tmp_path: Path, file: str, uri: str) -> None:
     gltf = GltfBuilder()
-    Image.new("RGB", (2, 2), (255, 0, 0)).save(tmp_path / "Höhe #1 50%.png")
-    image = gltf.add("images", {"uri": "H%C3%B6he%20%231%2050%25.png"})
+    (tmp_path / "parts").mkdir()
+    Image.new("RGB", (2, 2), (255, 0, 0)).save(tmp_path / file)
+    image = gltf.add("images", {"uri": uri})
     index = gltf.add("textures", {"source": image})
     textured(gltf, pbrMetallicRoughness={"baseColorTexture": {"index": index}})
     texture = read_mesh(gltf.write(tmp_path / "a.gltf")).texture

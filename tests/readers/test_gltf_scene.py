@@ -128,7 +128,10 @@ def test_a_foreign_file_with_all_left_out_has_gltf_s_defaults(tmp_path: Path) ->
 
 Change = Callable[[dict[str, Any]], object]
 WRONG: dict[str, tuple[Change, str]] = {
-    "compressed": (lambda d: d.update(extensionsUsed=["KHR_draco_mesh_compression"]), "is compressed with KHR_draco"),
+    "compressed": (
+        lambda d: d.update(extensionsRequired=["KHR_draco_mesh_compression"]),
+        "is compressed with KHR_draco",
+    ),
     "required": (lambda d: d.update(extensionsRequired=["EXT_new"]), "needs EXT_new, which is not supported"),
     "lines": (lambda d: d["meshes"][0]["primitives"][0].update(mode=1), "holds lines or points"),
     "empty": (lambda d: d.update(nodes=[], scenes=[]), "holds no triangles"),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.clean_mesh import OMITTED_COLORS
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 from diffrender.readers.meshes.triangulate import cut_polygons
@@ -117,6 +118,23 @@ def test_byte_order_marks(tmp_path: Path) -> None:
     assert written(tmp_path, text, "utf-8-sig", skin="newmtl skin\nmap_Kd wood.png\nnewmtl b\n").texture is not None
 
 
+def test_a_comment_that_ends_in_a_backslash_is_not_continued(tmp_path: Path) -> None:
+    data = written(tmp_path, "# C:\\scans\\\n" + SQUARE + "f 1/1 2/2 \\ \n3/3 4/4\nf 1/1 2/2 3/3\n")
+    assert data.mesh.n_faces == 3 and data.mesh.vertices[0].tolist() == [0, 0, 0]
+
+
+def test_names_in_latin_1_stay_different(tmp_path: Path) -> None:
+    text = f"mtllib skin.mtl\n{SQUARE}usemtl h\xf6lz\n{FACE}"
+    data = written(tmp_path, text, "latin-1", skin="newmtl h\xf6lz\nKd 1 0 0\nnewmtl h\xe4lz\nKd 0 1 0\n")
+    assert data.vertex_colors is not None and data.vertex_colors[0].tolist() == [1, 0, 0]
+
+
+def test_white_space_of_any_kind_in_libraries(tmp_path: Path) -> None:
+    text = f"mtllib\tskin.mtl\n{SQUARE}usemtl\ta\x85b\n{FACE}"
+    data = written(tmp_path, text, skin="newmtl\ta\x85b\n\tKd\t1 0 0\nnewmtl other\n")
+    assert data.notes == () and data.vertex_colors is not None and data.vertex_colors[0].tolist() == [1, 0, 0]
+
+
 @pytest.mark.parametrize("end", ["\r\n", "\r"])
 def test_line_ends(tmp_path: Path, end: str) -> None:
     library = "newmtl skin\nmap_Kd wood.png\n".replace("\n", end)
@@ -140,6 +158,8 @@ def test_several_libraries_in_one_line(tmp_path: Path) -> None:
         ("textures\\wood.png", [[0, 1], [1, 1], [1, 0], [0, 0]]),
         (".\\textures\\my wood.png", [[0, 1], [1, 1], [1, 0], [0, 0]]),
         ("C:\\work\\scan\\my wood.png", [[0, 1], [1, 1], [1, 0], [0, 0]]),
+        ('"my wood.png"', [[0, 1], [1, 1], [1, 0], [0, 0]]),
+        ("textures/my wood.png # by hand", [[0, 1], [1, 1], [1, 0], [0, 0]]),
         ("-s 2 2 1 my wood.png", [[0, 1], [2, 1], [2, -1], [0, -1]]),
         ("-s 2 my wood.png", [[0, 1], [2, 1], [2, 0], [0, 0]]),
         ("-o 0.25 -0.5 -s 2 3 wood.png", [[0.25, 1.5], [2.25, 1.5], [2.25, -1.5], [0.25, -1.5]]),
@@ -223,7 +243,14 @@ def test_values_that_maps_multiply_are_not_taken_for_the_whole_surface(tmp_path:
 
 @pytest.mark.parametrize(
     ("lines", "is_told"),
-    [("d 0.5", True), ("Tr 0.25", True), ("d 1.0\nTr 0", False), ("Tr 1", False), ("d 1\nTr 0.5", False)],
+    [
+        ("d 0.5", True),
+        ("d -halo 0.5", True),
+        ("Tr 0.25", True),
+        ("d 1.0\nTr 0", False),
+        ("Tr 1", False),
+        ("d 1\nTr 0.5", False),
+    ],
 )
 def test_transparency_is_told(tmp_path: Path, lines: str, is_told: bool) -> None:
     # Tr alone is 1 - d by its definition, but some programs write Tr 1 for what is opaque.
@@ -248,6 +275,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     [
         ("map_Kd wood.png\nmap_Ka wood.png\nmap_aat on", ""),
         ("map_Ka wood.png", "map_ka"),
+        ("map_Kd -mm 0 0.5 wood.png", "map_kd -mm"),
         ("map_Kd wood.png\nmap_Ka my wood.png", "map_ka"),
         ("refl sky.png\nmap_ORM all.png\nmap_Tr holes.png", "refl, map_orm, map_tr"),
     ],
@@ -256,6 +284,22 @@ def test_maps_that_are_not_read_are_told(tmp_path: Path, lines: str, told: str) 
     data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=f"newmtl a\n{lines}\n")
     note = f"{told} of its materials are not read from OBJ; export as GLB to keep them"
     assert data.notes == ((note,) if told else ())
+
+
+@pytest.mark.parametrize(
+    ("color", "values", "note"),
+    [
+        ("0.5 0.5 1", "", "its texture is shown as it is, not multiplied by the colour of its material (Kd)"),
+        ("1 1 1", " 1 1 1", None),
+        ("1 1 1", " 0 1 0", OMITTED_COLORS),
+    ],
+)
+def test_colours_that_a_texture_is_shown_without_are_told(
+    tmp_path: Path, color: str, values: str, note: str | None
+) -> None:
+    square = "".join(f"{line}{values if line.startswith('v ') else ''}\n" for line in SQUARE.splitlines())
+    data = written(tmp_path, f"mtllib l.mtl\n{square}{FACE}", l=f"newmtl a\nKd {color}\nmap_Kd wood.png\n")
+    assert data.texture is not None and data.notes == (() if note is None else (note,))
 
 
 # A tent: two squares that meet at a ridge along y.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
+from diffrender.readers.clean_mesh import OMITTED_COLORS
 from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 
@@ -108,6 +110,50 @@ def test_corners_of_a_scanner_with_two_pictures(tmp_path: Path, form: str) -> No
     )
     assert whole.vertex_colors is not None
     torch.testing.assert_close(whole.vertex_colors[:2], torch.tensor([[0.5, 0, 0.5], [1, 0, 0]]))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_faces_without_the_only_picture_are_a_part_of_their_own(tmp_path: Path, form: str) -> None:
+    Image.new("RGB", (4, 2), (0, 0, 255)).save(tmp_path / "one.png")
+    of_faces = [*CORNERS, ("uchar", "float", "texcoord"), ("int", "texnumber")]
+    for number, names in ((-1, ["texture_-1", "one"]), (0, ["one"]), (1, ["one"])):
+        faces = [([0, 1, 2], [0, 0, 1, 0, 1, 1], number), ([0, 2, 3], [0.5, 0, 1, 1, 0, 1], max(number, 0))]
+        path = ply(
+            tmp_path / "a.ply", {"vertex": (XYZ, SQUARE), "face": (of_faces, faces)}, form, ("texturefile one.png",)
+        )
+        parts = read_mesh_parts(path)
+        assert list(parts) == names and parts["one"].texture is not None
+        assert all(parts[name].texture is None for name in names[:-1])
+    faces[0] = (*faces[0][:2], -1)
+    note = read_mesh(ply(path, {"vertex": (XYZ, SQUARE), "face": (of_faces, faces)}, form, ("TextureFile one.png",)))
+    assert note.texture_note == "some of its faces have no texture (texnumber); split it by materials"
+
+
+def test_what_another_element_has_of_the_same_name_is_told(tmp_path: Path) -> None:
+    rgb = [("uchar", name) for name in ("red", "green", "blue")]
+    normal = [("float", name) for name in ("nx", "ny", "nz")]
+    elements = {
+        "vertex": ([*XYZ, *rgb], [(*xyz, 255, 0, 0) for xyz in SQUARE]),
+        "face": ([*CORNERS, *rgb, *normal], [([0, 1, 2, 3], 0, 0, 255, 0, 0, 1)]),
+    }
+    data = read_mesh(ply(tmp_path / "a.ply", elements))
+    assert data.notes == ("red, green, blue, nx, ny, nz of its element 'face' are not read",)
+
+
+def test_colours_that_a_picture_is_shown_without_are_told(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 2), (0, 0, 255)).save(tmp_path / "one.png")
+    columns = [*XYZ, *(("uchar", name) for name in ("red", "green", "blue")), ("float", "s"), ("float", "t")]
+    for red, notes in ((255, ()), (254, (OMITTED_COLORS,))):
+        rows = [(*xyz, red, 255, 255, 0, 0) for xyz in SQUARE]
+        elements = {"vertex": (columns, rows), "face": (CORNERS, [([0, 1, 2, 3],)])}
+        data = read_mesh(ply(tmp_path / "a.ply", elements, comments=("TextureFile one.png",)))
+        assert data.texture is not None and data.notes == notes
+
+
+def test_a_byte_order_mark_before_the_header(tmp_path: Path) -> None:
+    path = ply(tmp_path / "a.ply", {"vertex": (XYZ, SQUARE), "face": (CORNERS, [([0, 1, 2, 3],)])})
+    path.write_bytes(BOM_UTF8 + path.read_bytes())
+    assert areas(read_mesh(path)).sum() == 2
 
 
 @pytest.mark.parametrize(("u", "v"), [("texture_u", "texture_v"), ("u", "v"), ("texture_s", "texture_t")])

@@ -105,6 +105,41 @@ def test_what_all_frames_share_is_said_once(tmp_path):
     assert text.count("EUCM") == 1 and "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: list(zip(*rows, strict=True)), r"it is transposed: .* into the last column \(the first\)$"),
+        (
+            lambda rows: [value for row in rows for value in row],
+            r"must be 4 rows of 4 numbers \(or 3 of 4\), got .* \(the first\)$",
+        ),
+    ],
+)
+def test_what_all_frames_share_but_for_its_numbers_is_said_once(tmp_path, change, message):
+    folder = capture(tmp_path)
+    content = json.loads((folder / "transforms.json").read_text())
+    for x, frame in enumerate(content["frames"]):
+        frame["transform_matrix"][0][3] += x
+        frame["transform_matrix"] = change(frame["transform_matrix"])
+    (folder / "transforms.json").write_text(json.dumps(content))
+    assert re.search(f"all 2 frames: transform_matrix.* {message}", fails(folder, "transform_matrix"))
+    content["frames"][1]["transform_matrix"] = "none"  # another cause for the first message, the same for the second
+    (folder / "transforms.json").write_text(json.dumps(content))
+    assert ("2 problems" in fails(folder, "transform_matrix")) == ("transposed" in message)
+
+
+def test_a_file_that_is_not_utf_8_says_so(tmp_path):
+    file = capture(tmp_path) / "transforms.json"
+    for encoding in ("utf-16", "latin-1"):
+        file.write_bytes(json.dumps({"name": "ä", "frames": []}, ensure_ascii=False).encode(encoding))
+        fails(tmp_path, "transforms.json: is not text in UTF-8, but UTF-16 or another", "; save it as UTF-8")
+
+
+def test_names_of_a_split_may_lack_their_suffix_as_frames_may(tmp_path):
+    names = {"train_filenames": ["images/1"], "test_filenames": ["images\\0"]}
+    assert read_capture(capture(tmp_path, **names), CaptureOptions()).views.names == ("1",)
+
+
 def test_masks_of_zeros_and_ones_are_taken_as_meant_with_a_note(tmp_path):
     folder = capture(tmp_path)
     for name in "01":

@@ -12,13 +12,16 @@ from support.truth import Leaves, Motion
 from torch import Tensor
 
 from diffrender.geometry.primitives import box, icosphere
+from diffrender.render.jump_edges import find_jumps
 from diffrender.render.render import render
+from diffrender.render.scene_triangles import gather_triangles
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional
-from diffrender.scene.materials import Lambert, Unlit
+from diffrender.scene.materials import Ggx, Lambert, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
+from diffrender.scene.textures.texture import Texture
 
 X, Y, Z = torch.eye(3)
 RED, GREEN = torch.tensor([0.9, 0.2, 0.1]), torch.tensor([0.1, 0.8, 0.3])
@@ -142,6 +145,44 @@ def test_hard_edges_by_unshared_vertices(split: Callable[[Tensor, Tensor], tuple
     motions = [Motion(str(i), {"shift": direction}) for i, direction in enumerate((X, Y, Z))]
     case = make_case(build, {"shift": torch.zeros(3)}, motions, Motion("target", {"shift": 0.05 * X}), 16)
     case.check_all("a lit cube", linear=0.03, squared=0.06)
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_textures_that_jump_at_seams(eye: tuple[float, float, float]) -> None:
+    # Each side of the box has its own stretch of a picture.
+    texture = Texture(SIDES.repeat_interleave(8, 0).repeat(8, 1, 1))
+    flat = (BOX.vertices[BOX.faces] / 0.6 + 0.5).reshape(6, 6, 3)
+    axes = [[axis for axis in range(3) if float(side[:, axis].std()) > 0.1] for side in flat]
+    inside = torch.stack([side[:, pair] for side, pair in zip(flat, axes, strict=True)]) * 0.75 + 0.125
+    uvs = torch.stack([(inside[:, :, 0] + torch.arange(6)[:, None]) / 6, inside[:, :, 1]], 2).reshape(-1, 2)
+    mesh = Mesh(*BOX, uvs, torch.arange(36).reshape(-1, 3))
+
+    def build(leaves: Leaves) -> tuple[Scene, Cameras]:
+        item = Object(mesh.with_vertices(mesh.vertices + leaves["shift"]), Unlit(texture))
+        return Scene({"a": item}, background=BACKGROUND), camera(*eye)
+
+    motions = [Motion(str(i), {"shift": direction}) for i, direction in enumerate((X, Y, Z))]
+    case = make_case(build, {"shift": torch.zeros(3)}, motions, Motion("target", {"shift": 0.05 * X}), 16)
+    case.check_all("a textured box", linear=0.03, squared=0.08)
+
+
+def test_seams_of_a_texture_without_a_jump_are_no_outlines() -> None:
+    mesh = Mesh(*BOX, torch.rand(36, 2), torch.arange(36).reshape(-1, 3))
+    gray = Unlit(Texture(torch.full((8, 8, 3), 0.5)))
+    scene = Scene({"a": Object(mesh, gray)})
+    assert find_jumps(scene, gather_triangles(scene), ("color",)) is None
+
+
+@pytest.mark.parametrize("column", [0, 4, 8])
+def test_a_texture_that_jumps_somewhere_along_a_seam(column: int) -> None:
+    texels = torch.full((9, 9, 1), 0.5)
+    texels[0, column] = 0.6
+    uvs = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.05], [1.0, 0.05], [0.0, 0.95], [1.0, 0.95]])
+    vertices, faces = rectangle(0.0, 1.0)  # which share the edge (0, 2)
+    mesh = Mesh(vertices, faces, uvs, torch.tensor([[2, 0, 3], [4, 5, 1]]))
+    scene = Scene({"a": Object(mesh, Ggx(roughness=Texture(texels)))}, LIGHTS)
+    jumps = find_jumps(scene, gather_triangles(scene), ("color",))
+    assert jumps is not None and mesh.topology.edges[jumps].tolist() == [[0, 2]]
 
 
 def gradient_of(vertices: Tensor, faces: Tensor, weight: Tensor) -> Tensor:

@@ -137,6 +137,39 @@ def test_normals_of_files_are_kept_and_written_again(tmp_path: Path, suffix: str
     torch.testing.assert_close(corner_normals(found.with_vertices(found.vertices)), corner_normals(flat))
 
 
+@pytest.mark.parametrize("turned", ["faces", "normals", "some faces"])
+def test_normals_of_a_file_at_the_back_of_its_faces_are_reversed(tmp_path: Path, turned: str) -> None:
+    flat = BOX.with_crease(0)
+    assert flat.normal_faces is not None
+    normals = corner_normals(flat)[:, 0]
+    is_turned = torch.arange(12) % 3 == 0 if turned == "some faces" else torch.full((12,), turned == "faces")
+    faces, numbers = (torch.where(is_turned[:, None], each.flip(1), each) for each in (BOX.faces, flat.normal_faces))
+    mesh = Mesh(BOX.vertices, faces, normal_faces=numbers, normals=-normals if turned == "normals" else normals)
+    write_obj(tmp_path / "a.obj", mesh)
+    found = read_mesh(tmp_path / "a.obj")
+    count = 4 if turned == "some faces" else 12
+    assert found.notes == (f"{count} of its 12 faces are turned against their normals, which are reversed",)
+    # Of a surface that is not turned one way, the coverage of pixels at outlines is rounded to 16 samples.
+    torch.testing.assert_close(image_of(found.mesh), image_of(flat), rtol=0, atol=0.05)
+    assert float((image_of(mesh) - image_of(flat)).abs().max()) > 0.1
+
+
+def test_faces_of_a_file_that_face_another_way_than_the_others_are_turned(tmp_path: Path) -> None:
+    vertices, faces = icosphere(2, 0.6)
+    uvs = torch.rand(len(faces) * 3, 2, generator=torch.Generator().manual_seed(0))
+    ball = Mesh(vertices, faces, uvs, torch.arange(len(uvs)).reshape(-1, 3))
+    is_turned = torch.arange(len(faces))[:, None] % 3 == 0
+    assert ball.uv_faces is not None
+    mixed, numbers = (torch.where(is_turned, each.flip(1), each) for each in (faces, ball.uv_faces))
+    write_obj(tmp_path / "a.obj", Mesh(vertices, mixed, uvs, numbers))
+    found = read_mesh(tmp_path / "a.obj")
+    assert found.notes == ("107 of its 320 faces face another way than the others and are turned",)
+    torch.testing.assert_close(image_of(found.mesh), image_of(ball), rtol=0, atol=1e-3)
+    assert float((image_of(Mesh(vertices, mixed)) - image_of(ball)).abs().max()) > 0.1
+    assert found.mesh.uvs is not None and found.mesh.uv_faces is not None
+    torch.testing.assert_close(found.mesh.uvs[found.mesh.uv_faces], uvs[ball.uv_faces], rtol=0, atol=1e-5)
+
+
 def test_a_pose_turns_the_normals_of_a_file() -> None:
     flat = BOX.with_crease(0)
     given = Mesh(BOX.vertices, BOX.faces, normal_faces=flat.normal_faces, normals=corner_normals(flat)[:, 0])

@@ -136,10 +136,13 @@ def test_errors():
         dataclasses.replace(good, cam_from_world=torch.eye(4))
     with pytest.raises(ShapeError, match=r"focal_px must have shape \[2, 2\]"):
         dataclasses.replace(good, focal_px=torch.ones(2))
-    with pytest.raises(ShapeError, match="height and width must be at least 1"):
+    with pytest.raises(ShapeError, match="height and width must be whole numbers of at least 1"):
         dataclasses.replace(good, height=0)
-    with pytest.raises(ShapeError, match="near must be positive for perspective cameras, got 0"):
-        dataclasses.replace(good, near=0.0)
+    with pytest.raises(ShapeError, match=r"height and width must be whole numbers .*, got 32.0 x 32"):
+        dataclasses.replace(good, height=32.0)
+    for near in (0.0, math.inf):
+        with pytest.raises(ShapeError, match=f"near must be positive and finite for perspective cameras, got {near}"):
+            dataclasses.replace(good, near=near)
     with pytest.raises(ShapeError, match=r"projection.k1 must have shape \[2\]"):
         dataclasses.replace(good, projection=RadialLens(torch.zeros(3)))
     with pytest.raises(ShapeError, match=r"projection\.k1 must be finite"):

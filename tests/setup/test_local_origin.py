@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffrender.config.load import parse_config
 from diffrender.config.resolved import format_resolved
+from diffrender.errors import ConfigError
 from diffrender.geometry.orbits import sphere_positions
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.readers.gltf.scene import read_gltf_scene
@@ -107,8 +108,7 @@ def test_a_mesh_file_is_relative_to_the_world(tmp_path: Path) -> None:
     folder = capture(tmp_path, 1.0, UTM)
     ball = bumpy_sphere(2)
     points = (ball.vertices.double() + torch.tensor(UTM, dtype=torch.float64)).tolist()
-    lines = [f"v {x!r} {y!r} {z!r}" for x, y, z in points] + [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in ball.faces]
-    (folder / "ball.obj").write_text("\n".join(lines))
+    obj_file(folder / "ball.obj", 1.0, UTM)
     setup = setup_of(folder, "mesh: ball.obj")
     moved = torch.tensor(UTM, dtype=torch.float64) - torch.tensor(setup.origin, dtype=torch.float64)
     torch.testing.assert_close(vertices(setup), ball.vertices + moved.float(), rtol=0, atol=1e-6)
@@ -119,6 +119,60 @@ def test_a_mesh_file_is_relative_to_the_world(tmp_path: Path) -> None:
     assert alone.mesh.vertices.dtype == torch.float64 and alone.mesh.n_vertices == len(ball.vertices)
     torch.testing.assert_close(alone.mesh.vertices, torch.tensor(points, dtype=torch.float64), rtol=0, atol=0)
     assert "kept in float64" in alone.notes[0]
+
+
+def obj_file(path: Path, size: float, origin: tuple[float, ...]) -> None:
+    ball = bumpy_sphere(2)
+    points = (ball.vertices.double() * size + torch.tensor(origin, dtype=torch.float64)).tolist()
+    lines = [f"v {x!r} {y!r} {z!r}" for x, y, z in points] + [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in ball.faces]
+    path.write_text("\n".join(lines))
+
+
+SYNTHETIC = """
+targets: {{resolution: 32, test_every: null, synthetic: {{mesh: ball.obj, material: unlit, views: 3{0}}}}}
+mesh: {{init: sphere}}
+material: unlit
+optimize: {{steps: 2, mesh.vertices: {{}}}}
+"""
+
+
+def synthetic(folder: Path, options: str, size: float = 1.0, origin: tuple[float, ...] = (0.0, 0.0, 0.0)) -> FitSetup:
+    obj_file(folder / "ball.obj", size, origin)
+    return build_fit(parse_config(SYNTHETIC.format(options), folder))
+
+
+@pytest.mark.parametrize(
+    ("size", "origin", "options"),
+    [
+        (1.0, UTM, ", normalize: true"),
+        (1e-9, (0.0, 0.0, 0.0), ", normalize: true"),
+        (1.0, UTM, f", center: [{UTM[0]}, {UTM[1]}, {UTM[2]}]"),
+        (1.0, UTM, f", center: [{UTM[0]}, {UTM[1]}, {UTM[2]}], eye: [{UTM[0]}, {UTM[1]}, {UTM[2] + 3}]"),
+    ],
+)
+def test_synthetic_targets_of_any_unit_and_place(
+    tmp_path: Path, size: float, origin: tuple[float, ...], options: str
+) -> None:
+    plain = ", normalize: true" if "normalize" in options else ", eye: [0, 0, 3]" if "eye" in options else ""
+    near, far = synthetic(tmp_path, plain), synthetic(tmp_path, options, size, origin)
+    torch.testing.assert_close(far.fit_views.masks, near.fit_views.masks, rtol=0, atol=0.02)
+    torch.testing.assert_close(vertices(far), vertices(near), rtol=0, atol=1e-4)
+    assert far.origin == (origin if "center" in options else (0.0, 0.0, 0.0)) and far.notes == ()
+    again = build_fit(parse_config(format_resolved(far.config), tmp_path))
+    torch.testing.assert_close(vertices(again), vertices(far), rtol=0, atol=1e-6)
+
+
+def test_synthetic_targets_that_no_camera_sees_are_refused_and_huge_ones_told(tmp_path: Path) -> None:
+    for size, origin in ((1.0, UTM), (1e-9, (0.0, 0.0, 0.0))):
+        with pytest.raises(
+            ConfigError, match=r"targets\.synthetic: no camera sees an object; they are in the box from"
+        ):
+            synthetic(tmp_path, "", size, origin)
+    (note,) = synthetic(tmp_path, "", 1e6).notes
+    assert (
+        note.startswith("the target objects are 1.8e+06 wide,")
+        and "but the cameras 3 from `center`; set `normalize:" in note
+    )
 
 
 def test_results_are_in_the_world(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ RED = torch.tensor([0.7, 0.2, 0.1])
 MATERIALS = {
     "metal": Ggx(RED, metallic=torch.tensor([1.0]), roughness=torch.tensor([0.4])),
     "plastic": Ggx(RED, metallic=torch.tensor([0.0]), roughness=torch.tensor([0.3])),
+    "white plastic": Ggx(torch.ones(3), metallic=torch.tensor([0.0]), roughness=torch.tensor([0.3])),
     "maps": Ggx(random_texture(3, 1), metallic=random_texture(1, 2), roughness=ROUGHNESS, normal=tilted()),
     "lamp": Ggx(RED, torch.tensor([0.0]), torch.tensor([0.5]), emissive=torch.tensor([0.2, 0.4, 0.1])),
     "chalk": Lambert(random_texture(3, 1)),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 COMPONENT_TYPES = {"int8": 5120, "int16": 5122, "uint8": 5121, "uint16": 5123, "uint32": 5125, "float32": 5126}
-ELEMENT_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+ELEMENT_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 
 
 class GltfBuilder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,13 +13,16 @@ from diffrender.readers.captures.picture_files import some
 T = TypeVar("T")
 # How many problems of a capture a message lists.
 LISTED_PROBLEMS = 12
+# Not those of names, as of k1.
+NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[-+]?\d+)?")
 
 
 def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> DataError:
     """Return one error for everything that is wrong with what `source` lists; what several frames share is said once.
 
     problems: each with the frame, image or row it is about, "place: what", or about all. Of what is said of a file of
-        each frame, "place: path: what", the first file is named; of many that remain, the first are told.
+        each frame, "place: path: what", the first file is named, and of what differs only in its numbers, the first is
+        told if all frames have it; of many that remain, the first are told.
     """
     places: dict[str, list[str]] = {}
     files: dict[str, str] = {}
@@ -30,6 +34,7 @@ def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> Data
             what = about_file
             files.setdefault(what, file)
         places.setdefault(what, []).append(place + colon.rstrip(": "))
+    _unite(places, n_frames)
     lines = []
     for what, named in places.items():
         where = f"all {n_frames} frames" if n_frames == len(named) > 1 else some(named)
@@ -41,6 +46,19 @@ def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> Data
     more = [f"and {len(lines) - LISTED_PROBLEMS} more"] if len(lines) > LISTED_PROBLEMS else []
     listed = "\n".join(f"  - {line}" for line in lines[:LISTED_PROBLEMS] + more)
     return DataError(f"{source}: {len(lines)} problems\n{listed}")
+
+
+def _unite(places: dict[str, list[str]], n_frames: int) -> None:
+    """Make what all frames have but for its numbers one entry of `places`, with the text of the first."""
+    alike: dict[str, list[str]] = {}
+    for what in places:
+        alike.setdefault(NUMBER.sub("0", what.partition(", got ")[0]), []).append(what)
+    for texts in alike.values():
+        named = [place for what in texts for place in places[what]]
+        if len(texts) > 1 and len(named) == n_frames and all(named):
+            for what in texts:
+                del places[what]
+            places[f"{texts[0]} (the first)"] = named
 
 
 def load_or_note(place: str, problems: list[str], load: Callable[[], T]) -> T | None:

@@ -70,7 +70,7 @@ def posed_image(
     return PosedImage(
         name=file_path,
         place=place,
-        image_path=_with_suffix(resolve(path.parent, file_path)),
+        image_path=image_of(path.parent, file_path),
         mask_path=None if mask_path is None else resolve(path.parent, mask_path),
         ignore_paths=() if ignore_path is None else (resolve(path.parent, ignore_path),),
         cam_from_world=cam_from_world,
@@ -91,8 +91,9 @@ def resolve(folder: Path, name: str) -> Path:
     return folder / name.replace("\\", "/") if "\\" in name and not os.path.exists(plain) else plain
 
 
-def _with_suffix(path: Path) -> Path:
-    """Return `path`, or the image that it names without a suffix, as NeRF-synthetic does."""
+def image_of(folder: Path, name: str) -> Path:
+    """Return the image that a capture in `folder` calls `name`, also without its suffix, as NeRF-synthetic does."""
+    path = resolve(folder, name)
     if os.path.isfile(path):  # False also for what cannot be a name
         return path
     # Not with_suffix: ".5" in "view_0.5" is not a suffix.

@@ -30,8 +30,8 @@ from diffrender.readers.captures.problems import problems_error
 from diffrender.readers.captures.transforms_frame import (
     NERFSTUDIO_DEPTH,
     NGP_DEPTH_UNIT,
+    image_of,
     posed_image,
-    resolve,
 )
 from diffrender.scene.target_views import Views
 
@@ -189,7 +189,7 @@ def _split_by_names(
         names = content[key]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DataError(f'{path}: "{key}" must be a list of paths, got {shorten(names)}')
-        files = {resolve(path.parent, name).resolve() for name in names}
+        files = {image_of(path.parent, name).resolve() for name in names}
         found = [frame for frame in frames if frame.image_path.resolve() in files]
         if not found:
             raise DataError(f'{path}: "{key}" names none of its frames, for example {names[0]}')
@@ -224,8 +224,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8, but UTF-16 or another ({error}); save it as UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     if not isinstance(content, dict):
         raise DataError(f'{path}: must be an object with "frames", got {shorten(content)}')
     return content

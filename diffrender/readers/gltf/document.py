@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 from PIL import Image
@@ -30,8 +31,9 @@ HEADER = 12
 # Elements of an accessor without data; more are a damaged count.
 MOST_ZEROS = 10_000_000
 WEBP = "EXT_texture_webp"
-# Without decompression there is nothing left to read: accessors hold placeholders.
-COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
+# A file that does not require one holds the same uncompressed.
+DRACO = "KHR_draco_mesh_compression"
+COMPRESSIONS = (DRACO, "EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
 # A file that requires another one must not be read without it; those that are only used have a fallback.
@@ -84,7 +86,7 @@ class GltfDocument:
             index_type = np.dtype(DTYPES[sparse["indices"]["componentType"]])
             rows = self._elements(sparse["indices"], index_type, 1, sparse["count"])[:, 0]
             values[rows] = self._elements(sparse["values"], dtype, size, sparse["count"])
-        if not accessor.get("normalized", False):
+        if not accessor.get("normalized", False) or dtype.kind == "f":
             return values
         return np.maximum(values.astype(np.float64) / np.iinfo(dtype).max, -1.0)
 
@@ -125,8 +127,10 @@ class GltfDocument:
 
     @cached_property
     def _buffers(self) -> list[bytes]:
+        buffers = self.json.get("buffers", [])
         return [
-            self._resource(buffer["uri"]) if "uri" in buffer else self.binary for buffer in self.json.get("buffers", [])
+            self._resource(buffer["uri"]) if "uri" in buffer else b"" if number else self.binary
+            for number, buffer in enumerate(buffers)
         ]
 
     def _elements(self, reference: Mapping[str, Any], dtype: np.dtype, size: int, count: int) -> np.ndarray:
@@ -137,6 +141,10 @@ class GltfDocument:
             return np.zeros((count, size), dtype)
         view = self.entry("bufferViews", reference["bufferView"])
         data = self._buffers[view["buffer"]]
+        if not data:
+            raise DataError(
+                f"{self.path}: buffer {view['buffer']} has no data, as of compressed files; export it uncompressed"
+            )
         start = view.get("byteOffset", 0) + reference.get("byteOffset", 0)
         stride = view.get("byteStride", dtype.itemsize * size)
         if stride < dtype.itemsize * size:
@@ -147,8 +155,12 @@ class GltfDocument:
 
     def _resource(self, uri: str) -> bytes:
         if uri.startswith("data:"):
-            return base64.b64decode(uri.partition(",")[2])
-        file = self.path.parent / unquote(uri)
+            header, _, data = uri.partition(",")
+            return base64.b64decode(unquote(data)) if header.endswith(";base64") else unquote_to_bytes(data)
+        # Some programs do not encode names, or separate folders as Windows does.
+        names = (unquote(uri), uri, unquote(uri).replace("\\", "/"))
+        file = next((each for name in names if os.path.isfile(each := self.path.parent / name)), None)
+        file = file or self.path.parent / names[0]
         try:
             return file.read_bytes()
         except OSError as error:
@@ -168,12 +180,16 @@ def read_document(path: Path) -> GltfDocument:
     if content.startswith(b"glTF"):
         if len(content) < HEADER + 8:
             raise DataError(f"{path}: is cut off after {len(content)} bytes; export it again")
+        version, end = struct.unpack_from("<II", content, 4)
+        if version != 2:
+            raise _other_version(path, version)
         chunks, start = {}, HEADER
-        while start + 8 <= len(content):
+        while start + 8 <= len(content) and start < end:
             length, kind = struct.unpack_from("<I4s", content, start)
-            chunks[kind] = content[start + 8 : start + 8 + length]
-            if len(chunks[kind]) < length:
+            data = content[start + 8 : start + 8 + length]
+            if len(data) < length:
                 raise DataError(f"{path}: is cut off after {len(content)} bytes; export it again")
+            chunks.setdefault(kind, data)
             start += 8 + length
     try:
         document = json.loads(chunks[b"JSON"])
@@ -202,14 +218,31 @@ def valid_gltf(path: Path) -> Iterator[None]:
 def _check_readable(path: Path, document: Mapping[str, Any]) -> None:
     version = document.get("asset", {}).get("version", "2.0")
     if str(version).startswith("1."):
-        raise DataError(f"{path}: is glTF {version}, but only glTF 2 is supported; export it as that")
-    used = extensions_of(document)
+        raise _other_version(path, version)
+    required = document.get("extensionsRequired", [])
     for name in COMPRESSIONS:
-        if name in used:
+        if name in required or (name == DRACO and _lacks_plain_data(document)):
             raise DataError(f"{path}: is compressed with {name}, which is not supported; export it without compression")
-    unknown = sorted(set(document.get("extensionsRequired", [])) - set(UNDERSTOOD))
+    unknown = sorted(set(required) - set(UNDERSTOOD))
     if unknown:
         raise DataError(f"{path}: needs {', '.join(unknown)}, which is not supported; export it without")
+
+
+def _other_version(path: Path, version: Any) -> DataError:
+    return DataError(f"{path}: is glTF {version}, but only glTF 2 is supported; export it as that")
+
+
+def _lacks_plain_data(document: Mapping[str, Any]) -> bool:
+    """Return whether accessors of a primitive that Draco compresses are placeholders."""
+    compressed = [
+        primitive
+        for mesh in document.get("meshes", [])
+        for primitive in mesh["primitives"]
+        if DRACO in primitive.get("extensions", {})
+    ]
+    indices = [index for each in compressed for index in (*each["attributes"].values(), each.get("indices"))]
+    accessors = document.get("accessors", [])
+    return any(index is not None and not {"bufferView", "sparse"} & set(accessors[index]) for index in indices)
 
 
 def extensions_of(document: Mapping[str, Any]) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffrender.errors import DataError
-from diffrender.readers.clean_mesh import RawMesh, join
+from diffrender.readers.clean_mesh import OMITTED_COLORS, RawMesh, join
 from diffrender.readers.gltf.document import UNDERSTOOD, GltfDocument, read_document, valid_gltf
 from diffrender.readers.gltf.factors import (
     Factors,
@@ -29,14 +29,14 @@ from diffrender.readers.gltf.factors import (
 )
 from diffrender.readers.gltf.nodes import place_nodes
 from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
-from diffrender.readers.gltf.textures import TEXTURES, placement_of, placement_of_material, wrap_textures
+from diffrender.readers.gltf.skins import apply_skin, is_skinned
+from diffrender.readers.gltf.textures import REPEAT, TEXTURES, placement_of, placement_of_material, wrap_textures
 from diffrender.readers.mesh_data import Finish
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side, plain_names
 
 # Of a material, besides extensions.
 NOT_READ = ("name", "extras", "doubleSided", "alphaMode", "alphaCutoff", "occlusionTexture")
 MAPS = ("metallic_roughness", "normal", "emissive")
-WHITE = (1.0, 1.0, 1.0)
 
 Entry = Mapping[str, Any]
 Found = tuple[Tensor, Entry]
@@ -66,7 +66,11 @@ def read_gltf_mesh(path: Path) -> MeshFile:
                 if part is None:
                     n_skipped += 1
                 else:
-                    parts.append(transform(part, world))
+                    parts.append(
+                        apply_skin(document, node, primitive, part, nodes)
+                        if is_skinned(node, primitive)
+                        else transform(part, world)
+                    )
                     entries.append(entry)
                     pieces.append(Piece(names[id(node)], _material_name(primitive, entry), _look(entry)))
 
@@ -104,6 +108,7 @@ def _with_materials(
     found = {name: each for name, (each, _) in zip(("base_color", *MAPS), ((base, note), *maps), strict=True) if each}
     if mesh.uvs is None and found:
         found, note = {}, note or "not all of its parts have texture coordinates"
+    notes = [*notes, *_wrap_notes(document, found, entries)]
     textures, uvs, more = wrap_textures(document, found, mesh.uvs)
     finishes = {_finish(entry) for entry in entries}
     return replace(
@@ -118,7 +123,8 @@ def _with_materials(
 
 
 def _has_colors(parts: Sequence[RawMesh], entries: Sequence[Entry]) -> bool:
-    return any(part.colors is not None for part in parts) or any(base_color_factor(entry) != WHITE for entry in entries)
+    """Return whether there is a colour; it is white where a material states other things only."""
+    return any(part.colors is not None for part in parts) or any(set(entry) - set(NOT_READ) for entry in entries)
 
 
 def _tint(part: RawMesh, entry: Entry) -> RawMesh:
@@ -136,7 +142,7 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
         yield f"{textured.count(False)} of its {len(entries)} parts have no texture and show that of the others"
     colored = [part for part, has in zip(parts, textured, strict=True) if has and part.colors is not None]
     if any(bool((part.colors != 1).any()) for part in colored if part.colors is not None):
-        yield "its vertex colours, which multiply its texture, are omitted where that is used"
+        yield OMITTED_COLORS
     if any(textured) and len({base_color_factor(entry) for entry in entries}) > 1:
         yield "its materials multiply the texture by different colours, which are omitted"
     if len({_finish(entry) for entry in entries}) > 1:
@@ -153,13 +159,28 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
         yield f"how its materials reflect by {name} is simplified"
     if len(document.entries("scenes")) > 1:
         yield f"it has {len(document.entries('scenes'))} scenes; only the one that it shows first is read"
-    if any("skin" in node for node in document.entries("nodes")):
+    if any(_lacks_joints(document, node) for node in document.entries("nodes")):
         yield "its skin is not applied: the mesh is shown as modelled"
     if document.entries("animations"):
         yield "its animations are not read"
     ignored = sorted(document.extensions - set(UNDERSTOOD))
     if ignored:
         yield f"extensions that are not read: {', '.join(ignored)}"
+
+
+def _lacks_joints(document: GltfDocument, node: Entry) -> bool:
+    """Return whether a node has a skin that cannot be applied to all of its mesh."""
+    primitives = document.entry("meshes", node["mesh"])["primitives"] if "skin" in node and "mesh" in node else []
+    return not all(is_skinned(node, primitive) for primitive in primitives)
+
+
+def _wrap_notes(document: GltfDocument, names: Iterable[str], entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield which of some shared textures continue outside 0..1 in several ways."""
+    for name in names:
+        references = [found for entry in entries if (found := TEXTURES[name].reference(entry)) is not None]
+        samplers = [document.sampler(reference["index"]) for reference in references]
+        if len({(sampler.get("wrapS", REPEAT), sampler.get("wrapT", REPEAT)) for sampler in samplers}) > 1:
+            yield f"its materials continue the {name} texture outside 0..1 in different ways; the first one's is taken"
 
 
 def _is_apart(entry: Entry, name: str) -> bool:
@@ -183,7 +204,7 @@ def _base_color(document: GltfDocument, entries: Sequence[Entry]) -> tuple[Found
 
 
 def _shared_map(document: GltfDocument, entries: Sequence[Entry], name: str) -> tuple[Found | None, str | None]:
-    """Return the texture that all parts share, or None and the reason, if another note does not say it."""
+    """Return the texture that all parts share, or None; and a note on what is omitted, if no other says it."""
     references = [None if _is_apart(entry, name) else TEXTURES[name].reference(entry) for entry in entries]
     present = [reference for reference in references if reference is not None]
     if not present or not any(_shared_factor(entries, name)):
@@ -196,7 +217,9 @@ def _shared_map(document: GltfDocument, entries: Sequence[Entry], name: str) -> 
         return None, f"its {name} texture is omitted: {str(error).removeprefix(f'{document.path}: ')}"
     if len(pictures) > 1:
         return None, f"its parts have {len(pictures)} different {name} textures, which are omitted"
-    return _texels(document, name, pictures[0], present[0], entries), None
+    differ = len({TEXTURES[name].factor(entry) for entry in entries}) > 1
+    note = f"its materials multiply the {name} texture by different numbers, which are omitted" if differ else None
+    return _texels(document, name, pictures[0], present[0], entries), note
 
 
 def _texels(

@@ -39,8 +39,8 @@ class MtlMaterial:
     """What a library says of one material.
 
     folder: that of the library. color: Kd, linear RGB. picture: map_Kd. roughness, metallic: Pr, Pm. emissive: Ke,
-    linear RGB. unused: the keywords of maps that are not read. ambient: map_Ka. opacity: d, or else 1 - Tr; is not
-    shown.
+    linear RGB. unused: the keywords of maps, and options of map_Kd, that are not read. ambient: map_Ka. opacity: d, or
+    else 1 - Tr; is not shown.
     """
 
     folder: Path
@@ -70,9 +70,9 @@ def read_mtl(path: Path) -> dict[str, MtlMaterial]:
     """Return the materials of a library by name. Numbers that cannot be read are ignored, as most programs do."""
     materials: dict[str, MtlMaterial] = {}
     name = ""
-    for line in read_text(path).splitlines():
-        keyword, _, rest = line.strip().partition(" ") if " " in line.strip() else line.strip().partition("\t")
-        keyword, rest = keyword.lower(), rest.strip()
+    for line in read_text(path).split("\n"):
+        words = [*line.split(None, 1), "", ""]
+        keyword, rest = words[0].lower(), words[1].strip()
         if keyword == "newmtl":
             name = rest
             materials[name] = MtlMaterial(path.parent)
@@ -89,11 +89,15 @@ def find_material(materials: dict[str, MtlMaterial], name: str) -> MtlMaterial |
 def find_file(folder: Path, name: str) -> Path | None:
     """Return the file called `name`, relative to `folder` and written on any system, or one of that name in `folder`.
 
-    Some exporters write absolute paths; on another machine the file is usually next to the one that names it.
+    Some exporters write absolute paths; on another machine the file is usually next to the one that names it. Names may
+    be in quotes, or have a comment after them.
     """
-    plain = name.replace("\\", "/")
-    candidates = (folder / name, folder / plain, folder / Path(plain).name)
-    return next((file for file in candidates if os.path.isfile(file)), None)  # False also for what cannot be a name
+    for each in dict.fromkeys((name, name.strip("\"'"), name.partition(" #")[0].strip())):
+        plain = each.replace("\\", "/")
+        for file in (folder / each, folder / plain, folder / Path(plain).name):
+            if os.path.isfile(file):  # False also for what cannot be a name
+                return file
+    return None
 
 
 def find_libraries(folder: Path, names: str) -> tuple[list[Path], list[str]]:
@@ -121,12 +125,13 @@ def find_libraries(folder: Path, names: str) -> tuple[list[Path], list[str]]:
 
 def _with_line(material: MtlMaterial, keyword: str, rest: str) -> MtlMaterial:
     if keyword == "map_kd":
-        return replace(material, picture=_picture(rest))
+        picture, unused = _picture(rest)
+        return replace(material, picture=picture, unused=(*material.unused, *unused))
     if keyword == "map_ka":
-        return replace(material, ambient=_picture(rest))
+        return replace(material, ambient=_picture(rest)[0])
     if keyword in UNUSED_MAPS or (keyword.startswith("map_") and keyword != "map_aat"):
         return replace(material, unused=(*material.unused, keyword))
-    numbers = _numbers(rest.partition("#")[0].split())
+    numbers = _numbers(rest.removeprefix("-halo").partition("#")[0].split())
     color = (numbers * 3)[:3] if len(numbers) == 1 else numbers[:3]
     if keyword == "d" and numbers:
         return replace(material, opacity=numbers[0])
@@ -144,9 +149,11 @@ def _with_line(material: MtlMaterial, keyword: str, rest: str) -> MtlMaterial:
     return material
 
 
-def _picture(rest: str) -> Picture:
+def _picture(rest: str) -> tuple[Picture, list[str]]:
+    """Return the picture that a line names, and what changes its colours but is not read."""
     words = rest.split()
     scale, offset, clamped = (1.0, 1.0), (0.0, 0.0), False
+    unused = []
     while len(words) > 1 and words[0].startswith("-") and not _is_number(words[0]):
         option = words.pop(0).lower()
         values: list[str] = []
@@ -165,7 +172,9 @@ def _picture(rest: str) -> Picture:
             offset = (numbers[0], numbers[1] if len(numbers) > 1 else 0.0)
         elif option == "-clamp":
             clamped = values == ["on"]
-    return Picture(" ".join(words), scale, offset, clamped)
+        elif option == "-mm" and [*numbers, *(0.0, 1.0)[len(numbers) :]] != [0.0, 1.0]:  # base and gain
+            unused.append(f"map_kd {option}")
+    return Picture(" ".join(words), scale, offset, clamped), unused
 
 
 def _is_number(word: str) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.clean_mesh import RawMesh
+from diffrender.readers.clean_mesh import OMITTED_COLORS, RawMesh
 from diffrender.readers.images.image import read_image
 from diffrender.readers.mesh_data import Finish
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
@@ -109,6 +109,8 @@ def _raw_mesh(
         texture, note = None, "not all of its faces have texture coordinates"
     colors, more = _colors(content, corners, owner, materials, texture is None)
     finish, different = _finish(used)
+    if texture is not None:
+        more += _about_factors(used, colors)
     return RawMesh(
         positions=positions,
         faces=corners[:, :, 0],
@@ -126,11 +128,11 @@ def _raw_mesh(
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Return numbered lines; those that end in a backslash are joined with the next."""
+    """Return numbered lines; those that end in a backslash are joined with the next, but for comments, as of a path."""
     continued = ""
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.endswith("\\"):
-            continued += line[:-1] + " "
+        if line.rstrip().endswith("\\") and not (continued + line).lstrip().startswith("#"):
+            continued += line.rstrip()[:-1] + " "
         else:
             yield number, continued + line
             continued = ""
@@ -323,6 +325,16 @@ def _colors(
     if len(set(own.values())) > 1 and not colored:
         notes.append("its materials have different colours, which blend where their faces share vertices")
     return colors, notes
+
+
+def _about_factors(used: Sequence[MtlMaterial], colors: np.ndarray | None) -> list[str]:
+    """Return notes about colours that a texture is shown without."""
+    notes = []
+    if any(material.color not in (None, (1.0, 1.0, 1.0)) for material in used):
+        notes.append("its texture is shown as it is, not multiplied by the colour of its material (Kd)")
+    if colors is not None and (colors != 1).any():
+        notes.append(OMITTED_COLORS)
+    return notes
 
 
 def _finish(used: Sequence[MtlMaterial]) -> tuple[Finish, list[str]]:

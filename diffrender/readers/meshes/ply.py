@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.clean_mesh import RawMesh
+from diffrender.readers.clean_mesh import OMITTED_COLORS, RawMesh
 from diffrender.readers.images.image import read_image
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.readers.meshes.face_colors import with_face_colors
@@ -54,21 +54,31 @@ def read_ply(path: Path) -> MeshFile:
     mesh = _with_normals(mesh, vertex)
     mesh, of_uvs = _with_uvs(mesh, vertex, face, polygons, triangles)
     mesh, of_colors = _with_colors(mesh, vertex, face, owner)
-    used = {*POSITION, *NORMAL, *CORNER_LISTS, "texnumber", *of_uvs, *of_colors, *_opacity(vertex), *_opacity(face)}
+    of_vertices = {*POSITION, *NORMAL, *of_uvs, *_opacity(vertex)}
+    of_faces = {*CORNER_LISTS, "texnumber", *of_uvs, *_opacity(face)}
+    (of_vertices if _first_group(vertex, COLORS) else of_faces).update(of_colors)
+    used = {"vertex": of_vertices, "face": of_faces, "tristrips": {*CORNER_LISTS}}
     thin = int((polygons.sizes < 3).sum())
     notes = (
         *mesh.notes,
         *([f"its {thin} faces with fewer than three corners are skipped"] if thin else []),
         *_notes(content, used),
     )
-    pictures = [line.split(None, 1)[1].strip() for line in content.comments if line.startswith(TEXTURE_FILE + " ")]
+    pictures = [
+        words[1].strip()
+        for line in content.comments
+        if len(words := line.split(None, 1)) > 1 and words[0].lower() == TEXTURE_FILE.lower()
+    ]
     numbers = face.numbers.get("texnumber", np.zeros(0)) if "tristrips" not in content.elements else np.zeros(0)
-    chosen = numbers[owner].astype(np.int64) if len(numbers) and len(pictures) > 1 else np.zeros(len(owner), np.int64)
+    chosen = numbers[owner].astype(np.int64) if len(numbers) and pictures else np.zeros(len(owner), np.int64)
+    if len(pictures) == 1:  # programs number it from 0 or 1; below that is none
+        chosen = chosen.clip(-1, 0)
     choices = np.unique(chosen).tolist()
 
     def read(pieces: Sequence[int]) -> RawMesh:
         kept = np.isin(chosen, [choices[piece] for piece in pieces])
         texture, note = _texture(path, mesh, pictures, [choices[piece] for piece in pieces])
+        omits_colors = texture is not None and mesh.colors is not None and bool((mesh.colors != 1).any())
         return replace(
             mesh,
             faces=mesh.faces[kept],
@@ -76,7 +86,7 @@ def read_ply(path: Path) -> MeshFile:
             normal_faces=None if mesh.normal_faces is None else mesh.normal_faces[kept],
             texture=texture,
             texture_note=note,
-            notes=notes,
+            notes=(*notes, OMITTED_COLORS) if omits_colors else notes,
         )
 
     named = [Piece(path.stem, _picture_name(pictures, choice), choice) for choice in choices]
@@ -191,15 +201,15 @@ def _opacity(vertex: Element) -> set[str]:
     return {"alpha"} if (alpha == (1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max)).all() else set()
 
 
-def _notes(content: PlyContent, used: set[str]) -> list[str]:
-    """Return notes about what is not read. used: properties that are."""
+def _notes(content: PlyContent, used: Mapping[str, set[str]]) -> list[str]:
+    """Return notes about what is not read. used: properties that are, by element."""
     notes = []
     for name, element in content.elements.items():
         if name not in ELEMENTS:
             if element.count:
                 notes.append(f"its {element.count} rows of {name!r} are not read")
             continue
-        unused = [each for each in (*element.numbers, *element.lists) if each not in used]
+        unused = [each for each in (*element.numbers, *element.lists) if each not in used[name]]
         if unused and element.count:
             notes.append(f"{', '.join(unused)} of its element {name!r} {'is' if len(unused) == 1 else 'are'} not read")
     if content.rest:
@@ -213,10 +223,12 @@ def _texture(
     """Return the one picture of the faces that choose `choices`, or None and why there is none."""
     if not pictures:
         return None, None
+    if len(choices) == 2 and min(choices) < 0:
+        return None, "some of its faces have no texture (texnumber); split it by materials"
     if len(choices) > 1:
         return None, f"its faces use {len(choices)} different textures, but one is needed; split it by materials"
     if not 0 <= choices[0] < len(pictures):
-        return None, f"its faces use texture {choices[0]} of {len(pictures)}"
+        return None, f"its faces use texture {choices[0]} (texnumber) of {len(pictures)}"
     name = pictures[choices[0]]
     if mesh.uvs is None:
         return None, f"it names the texture {name}, but has no texture coordinates"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ class PlyContent:
 
 def read_ply_content(path: Path) -> PlyContent:
     """Read all elements. Raises DataError, with the line or the row, if the file is not PLY, damaged or cut off."""
-    data = path.read_bytes()
+    data = path.read_bytes().removeprefix(BOM_UTF8)
     byte_order, declared, comments, start = _read_header(path, data)
     elements: dict[str, Element] = {}
     if byte_order is None:

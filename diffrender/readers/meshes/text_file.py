@@ -10,13 +10,16 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8 or another encoding that contains ASCII, with line ends \\n.
+    """Return the text of a file in UTF-8 or, if it is not that, in Latin-1, with line ends \\n.
 
-    What is not UTF-8 becomes U+FFFD.
+    So names of any other encoding that contains ASCII stay different.
     Raises DataError if it is UTF-16 or no text.
     """
     content = path.read_bytes()
     if content.startswith(UTF16) or b"\0" in content:
         raise DataError(f"{path}: is not text in UTF-8, but UTF-16 or binary; save it as UTF-8 or export it again")
-    text = content.decode("utf-8-sig", errors="replace")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
     return text.replace("\r\n", "\n").replace("\r", "\n")
