@@ -47,15 +47,18 @@ def custom_gradient(
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         rules = _Rules(function, vjp, jvp)
-        signature = inspect.signature(function)
+        # Functions that are not written in Python, such as NumPy's, have more arguments than anybody gives.
+        signature = inspect.signature(function) if inspect.isfunction(inspect.unwrap(function)) else None
 
         @functools.wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:
-            bound = signature.bind(*arguments, **named)
-            bound.apply_defaults()
-            if bound.kwargs:
+            if signature is not None:
+                bound = signature.bind(*arguments, **named)
+                bound.apply_defaults()
+                arguments, named = bound.args, bound.kwargs
+            if named:
                 raise ConfigError(f"custom_gradient: {rules.name} has arguments that can be given by name alone")
-            return _Custom.apply(rules, *bound.args)
+            return _Custom.apply(rules, *arguments)
 
         return call
 
@@ -108,9 +111,10 @@ class _Rules:
                 f"custom_gradient: the vjp of {self.name} must return one gradient per argument, {len(arguments)}, got"
                 f" {len(rows)}"
             )
-        for place, (row, argument) in enumerate(zip(rows, arguments, strict=True)):
-            self._check("vjp", f"gradient {place}", row, argument)
-        return rows
+        return tuple(
+            self._checked("vjp", f"gradient {place}", row, argument)
+            for place, (row, argument) in enumerate(zip(rows, arguments, strict=True))
+        )
 
     def tangents(self, tangents: tuple[Any, ...], value: Any, arguments: Sequence[Any]) -> Any:
         """Return the tangent of the value, or one per part of it, for one tangent per argument."""
@@ -136,9 +140,11 @@ class _Rules:
                 f"custom_gradient: the jvp of {self.name} must return one tangent per result, {len(parts)}, got"
                 f" {len(rows)}"
             )
-        for place, (row, part) in enumerate(zip(rows, parts, strict=True)):
-            self._check("jvp", f"tangent {place}", row, part)
-        return found
+        checked = tuple(
+            self._checked("jvp", f"tangent {place}", row, part)
+            for place, (row, part) in enumerate(zip(rows, parts, strict=True))
+        )
+        return checked if isinstance(value, tuple) else checked[0]
 
     def _transposed(self, wanted: str, linear: Rule, zeros: list[Tensor], rows: Any) -> tuple[Tensor, ...]:
         """Return the transpose of the `linear` function of as many tensors as `zeros`, for what it returns one of."""
@@ -154,13 +160,15 @@ class _Rules:
                 f" made of PyTorch operations for that ({error}); give {wanted}=..."
             ) from error
 
-    def _check(self, rule: str, what: str, row: Any, like: Any) -> None:
+    def _checked(self, rule: str, what: str, row: Any, like: Any) -> Any:
+        """Return a gradient or tangent in the dtype of what it is of; raise ShapeError if it has another shape."""
         if row is None and rule == "vjp":
-            return
+            return None
         if not isinstance(row, Tensor) or not isinstance(like, Tensor) or row.shape != like.shape:
             wanted = f"a tensor of shape {list(like.shape)}" if isinstance(like, Tensor) else "None: it is no tensor"
             got = f"shape {list(row.shape)}" if isinstance(row, Tensor) else type(row).__name__
             raise ShapeError(f"custom_gradient: {what} of the {rule} of {self.name} must be {wanted}, got {got}")
+        return row.to(like.dtype)
 
 
 class _Custom(torch.autograd.Function):

@@ -23,13 +23,12 @@ from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError, ProgramError
 from diffrender.fit.checkpointed_loop import checkpoints_every
 from diffrender.fit.program import Parameter, Program, with_parameters
+from diffrender.programs.bridges.imported import install_of
 from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.setup.local_origin import ZERO, Origin
 
-# What programs may import that comes with an extra of this package.
-EXTRAS = {"torchdiffeq": "physics"}
 # The function of a program's file that draws for the report.
 REPORT = "report"
 
@@ -131,8 +130,7 @@ def _import_error(file: Path, error: Exception) -> ProgramError:
     place = f"{file}, line {lines[-1]}" if lines else str(file)
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package:
-        install = f"diffrender[{EXTRAS[package]}]" if package in EXTRAS else package
-        return ProgramError(f"{place}: needs {package}, which is not installed: pip install '{install}'")
+        return ProgramError(f"{place}: needs {package}, which is not installed: pip install '{install_of(package)}'")
     return ProgramError(f"{place}: the program cannot be imported: {type(error).__name__}: {error}")
 
 

@@ -1,0 +1,186 @@
+"""Functions of PyTorch in JAX, our images among them, and of JAX in PyTorch: values and derivatives are the same."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.small_image import SIZE, ball_image
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from diffrender.errors import BackendError, ShapeError
+from diffrender.programs.bridges import from_jax, to_jax
+
+jax: Any = pytest.importorskip("jax", reason="JAX is not installed: pip install 'diffrender[jax]'")
+jnp = jax.numpy
+
+
+def loop(x: Any) -> Any:
+    """The loop whose derivative is 10."""
+    y = 0.0
+    for _ in range(10):
+        y = y + x
+    return y
+
+
+def pull_left(scale: Tensor) -> Tensor:
+    """An image that the number decides the size and the place of a ball in."""
+    side = torch.stack([0.2 * scale, 0 * scale, 0 * scale])
+    return ball_image(side, torch.tensor([0.9, 0.5, 0.2]), scale)
+
+
+def brightness(image: Any) -> Any:
+    return (image[..., :3] ** 2).mean() + image[:, : SIZE // 2].mean()
+
+
+def test_a_loop_in_jax_has_its_derivative_through_our_image() -> None:
+    assert float(jax.grad(loop)(0.1)) == 10
+    image = to_jax(pull_left, (SIZE, SIZE, 4))
+    y = torch.tensor(1.0, requires_grad=True)
+    expected = brightness(pull_left(y))
+    (slope,) = torch.autograd.grad(expected, y)
+    assert abs(slope) > 0.05
+
+    def whole(x: Any) -> Any:
+        return brightness(image(loop(x)))
+
+    for function in (whole, jax.jit(whole)):
+        value, gradient = jax.value_and_grad(function)(jnp.float32(0.1))
+        assert float(value) == pytest.approx(float(expected.detach()), rel=1e-5)
+        assert float(gradient) == pytest.approx(10 * float(slope), rel=1e-4)
+        _, tangent = jax.jvp(function, (jnp.float32(0.1),), (jnp.float32(2.0),))
+        assert float(tangent) == pytest.approx(20 * float(slope), rel=1e-4)
+
+
+def test_an_image_may_be_in_the_loop() -> None:
+    image = to_jax(pull_left, (SIZE, SIZE, 4))
+
+    def step(x: Any, picture: Any) -> Any:
+        return x + 0.3 * brightness(picture)
+
+    def in_jax(x: Any) -> Any:
+        return jax.lax.scan(lambda y, _: (step(y, image(y)), None), x, length=4)[0]
+
+    y = x = torch.tensor(0.5, requires_grad=True)
+    for _ in range(4):
+        y = step(y, pull_left(y))
+    (slope,) = torch.autograd.grad(y, x)
+    value, gradient = jax.value_and_grad(jax.jit(in_jax))(jnp.float32(0.5))
+    assert float(value) == pytest.approx(float(y.detach()), rel=1e-5)
+    assert float(gradient) == pytest.approx(float(slope), rel=1e-4) and abs(slope - 1) > 0.05
+
+
+def pair(x: Tensor, index: Tensor, more: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {"wave": x.sin() * more["w"][index].sum(), "sum": (x.sum() * more["w"])[:2]}
+
+
+def pair_in_jax(x: Any, index: Any, more: dict[str, Any]) -> dict[str, Any]:
+    return {"wave": jnp.sin(x) * more["w"][index].sum(), "sum": (x.sum() * more["w"])[:2]}
+
+
+X, INDEX, MORE = np.array([0.3, -0.5, 1.2], np.float32), np.array([0, 2, 2]), {"w": np.arange(1, 5, dtype=np.float32)}
+
+
+def squares(function: Any) -> Any:
+    return lambda *arguments: sum(jnp.sum(each**2) for each in function(*arguments).values())
+
+
+TRANSFORMS = {
+    "value": lambda f: f,
+    "grad": lambda f: jax.grad(squares(f), (0, 2)),
+    "jacrev": lambda f: jax.jacrev(f, (0, 2)),
+    "jacfwd": lambda f: jax.jacfwd(f, (0, 2)),
+    "jvp": lambda f: lambda x, k, d: jax.jvp(lambda x, d: f(x, k, d), (x, d), (2 * x, d)),
+    "vmap": lambda f: lambda x, k, d: jax.vmap(f, (0, None, None))(jnp.stack([x, 2 * x]), k, d),
+    "vmap of grad": lambda f: (
+        lambda x, k, d: jax.vmap(jax.grad(squares(f)), (None, 0, None))(x, jnp.stack([k, 0 * k]), d)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_jax_transforms_functions_of_tensors_as_its_own(name: str, compiled: bool) -> None:
+    result = {"wave": jax.ShapeDtypeStruct((3,), np.float32), "sum": jax.ShapeDtypeStruct((2,), np.float32)}
+    arguments = jax.tree.map(jnp.asarray, (X, INDEX, MORE))
+    found, expected = (TRANSFORMS[name](f) for f in (to_jax(pair, result), pair_in_jax))
+    found = (jax.jit(found) if compiled else found)(*arguments)
+    leaves, tree = jax.tree.flatten(found)
+    wanted, same_tree = jax.tree.flatten(expected(*arguments))
+    assert tree == same_tree
+    for leaf, want in zip(leaves, wanted, strict=True):
+        np.testing.assert_allclose(leaf, want, rtol=1e-5, atol=1e-6)
+
+
+def test_what_does_not_depend_has_gradient_0_and_second_derivatives_are_refused() -> None:
+    constant = to_jax(lambda x: torch.ones(2), (2,))
+    assert jax.grad(lambda x: constant(x).sum())(jnp.ones(3)).tolist() == [0, 0, 0]
+    sine = to_jax(torch.sin, (3,))
+    with pytest.raises(BackendError, match="second derivatives are not possible"):
+        jax.hessian(lambda x: sine(x).sum())(jnp.ones(3))
+
+
+def test_results_that_are_not_as_declared_are_told() -> None:
+    with pytest.raises(Exception, match=r"`result` says shape \[2\], but the function returned \[3\]"):
+        to_jax(torch.sin, (2,))(jnp.ones(3)).block_until_ready()
+    with pytest.raises(ShapeError, match=r"result must be a shape, such as \(64, 64, 4\).* got str"):
+        to_jax(torch.sin, "image")(jnp.ones(3))
+    with pytest.raises(Exception, match=r"`result` says PyTreeDef\(\(\*, \*\)\), but the function returned PyTreeDef"):
+        shape = jax.ShapeDtypeStruct((3,), np.float32)
+        to_jax(torch.sin, (shape, shape))(jnp.ones(3))
+
+
+def wave(x: Any, index: Any, factor: Any) -> tuple[Any, Any]:
+    return jnp.sin(x) * factor, x[index] ** 2
+
+
+def test_functions_of_jax_have_derivatives_of_any_order_in_pytorch() -> None:
+    index = torch.tensor([0, 2])
+    x = torch.tensor([0.3, -0.5, 1.2], dtype=torch.float64, requires_grad=True)
+    with jax.enable_x64(True):
+        function = from_jax(wave)
+        assert all(map(torch.equal, function(x, index, 2.0), (2 * x.sin(), x[index] ** 2)))
+        assert gradcheck(lambda x: function(x, index, 2.0), (x,), check_forward_ad=True)
+        assert gradgradcheck(lambda x: function(x, index, 2.0), (x,), check_fwd_over_rev=True)
+        plain = x.detach()
+        for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+            found = jacobian(lambda x: function(x, index, 2.0)[0])(plain)
+            torch.testing.assert_close(found, torch.diag(2 * plain.cos()))
+        hessian = torch.func.hessian(lambda x: function(x, index, 2.0)[0].sum())(plain)
+        torch.testing.assert_close(hessian, torch.diag(-2 * plain.sin()))
+
+
+def test_a_function_of_jax_moves_a_ball_in_our_image() -> None:
+    place = from_jax(lambda t: jnp.stack([jnp.sin(t), 0.2 * t, 0 * t]))
+
+    def loss(t: Tensor, place: Any) -> Tensor:
+        return brightness(ball_image(place(t), torch.tensor([0.2, 0.7, 0.4])))
+
+    t = torch.tensor(0.2)
+    expected = torch.func.grad(lambda t: loss(t, lambda t: torch.stack([t.sin(), 0.2 * t, 0 * t])))(t)
+    assert abs(float(expected)) > 0.01
+    torch.testing.assert_close(torch.func.grad(lambda t: loss(t, place))(t), expected)
+    torch.testing.assert_close(torch.func.jvp(lambda t: loss(t, place), (t,), (torch.ones(()),))[1], expected)
+
+
+def test_an_argument_that_is_returned_does_not_share_its_memory() -> None:
+    x = torch.ones(3)
+    same = from_jax(lambda x: x)(x)
+    same.add_(1)
+    assert x.tolist() == [1, 1, 1] and same.tolist() == [2, 2, 2]
+
+
+def test_float64_needs_jax_to_compute_in_it() -> None:
+    with pytest.raises(ShapeError, match=r"JAX computes in float32, got float64; jax\.config\.update"):
+        from_jax(jnp.sin)(torch.ones(2, dtype=torch.float64))
+
+
+def test_what_to_install_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jax", None)
+    for function, name in ((lambda: to_jax(torch.sin, (3,)), "to_jax"), (lambda: from_jax(torch.sin), "from_jax")):
+        with pytest.raises(BackendError, match=rf"bridges\.{name} needs jax, .*: pip install 'diffrender\[jax\]'"):
+            function()
