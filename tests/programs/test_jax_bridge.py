@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -138,20 +139,27 @@ def wave(x: Any, index: Any, factor: Any) -> tuple[Any, Any]:
     return jnp.sin(x) * factor, x[index] ** 2
 
 
-def test_functions_of_jax_have_derivatives_of_any_order_in_pytorch() -> None:
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    """JAX computes in float64 meanwhile."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def test_functions_of_jax_have_derivatives_of_any_order_in_pytorch(in_float64: None) -> None:
     index = torch.tensor([0, 2])
     x = torch.tensor([0.3, -0.5, 1.2], dtype=torch.float64, requires_grad=True)
-    with jax.enable_x64(True):
-        function = from_jax(wave)
-        assert all(map(torch.equal, function(x, index, 2.0), (2 * x.sin(), x[index] ** 2)))
-        assert gradcheck(lambda x: function(x, index, 2.0), (x,), check_forward_ad=True)
-        assert gradgradcheck(lambda x: function(x, index, 2.0), (x,), check_fwd_over_rev=True)
-        plain = x.detach()
-        for jacobian in (torch.func.jacrev, torch.func.jacfwd):
-            found = jacobian(lambda x: function(x, index, 2.0)[0])(plain)
-            torch.testing.assert_close(found, torch.diag(2 * plain.cos()))
-        hessian = torch.func.hessian(lambda x: function(x, index, 2.0)[0].sum())(plain)
-        torch.testing.assert_close(hessian, torch.diag(-2 * plain.sin()))
+    function = from_jax(wave)
+    assert all(map(torch.equal, function(x, index, 2.0), (2 * x.sin(), x[index] ** 2)))
+    assert gradcheck(lambda x: function(x, index, 2.0), (x,), check_forward_ad=True)
+    assert gradgradcheck(lambda x: function(x, index, 2.0), (x,), check_fwd_over_rev=True)
+    plain = x.detach()
+    for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+        found = jacobian(lambda x: function(x, index, 2.0)[0])(plain)
+        torch.testing.assert_close(found, torch.diag(2 * plain.cos()))
+    hessian = torch.func.hessian(lambda x: function(x, index, 2.0)[0].sum())(plain)
+    torch.testing.assert_close(hessian, torch.diag(-2 * plain.sin()))
 
 
 def test_a_function_of_jax_moves_a_ball_in_our_image() -> None:

@@ -54,7 +54,7 @@ def to_jax(function: Callable[..., Any], result: Any) -> Callable[..., Any]:
         tangent = linear(leaves, [rows[place] for place in moves])
         return call(*arguments), jax.tree.unflatten(torched.image_tree, tangent)
 
-    return call
+    return lambda *arguments: call(*jax.tree.map(jax.numpy.asarray, arguments))
 
 
 class _Torched:
