@@ -98,7 +98,7 @@ def fit_program(
         views,
         Objective((Term("image", 1.0, loss or Pyramid(levels=5)),)),
         FitOptimizer(model, settings, steps),
-        FitSettings(steps, batch_size, seed, settled=program.until),
+        FitSettings(steps, batch_size, seed),
         lambda shown, cameras, step: render(shown, cameras),
         [losses],
     )

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from diffrender.derivatives import constant
 from diffrender.errors import ConfigError, ProgramError, ShapeError
 
 Rule: TypeAlias = Callable[..., Any]
@@ -27,8 +26,8 @@ def custom_gradient(
         def root(x):
             return torch.from_numpy(numpy.sqrt(x.numpy()))
 
-    The function returns a tensor or a tuple of tensors. It gets plain tensors, and may do with them what it likes, also
-    in NumPy. Its arguments are tensors and anything else; they may be given by name.
+    The function returns a tensor or a tuple of tensors. No derivative is taken of what it does, which may be NumPy. Its
+    arguments are tensors and anything else; they may be given by name.
     vjp(grad, value, *arguments): the gradient of reverse mode, linear in `grad`: for the gradient with respect to what
         the function returned, `value` (both tuples if that is one), it returns the gradient with respect to each
         argument, None for one without any; of a function of one argument, without a tuple.
@@ -78,7 +77,6 @@ class _Rules:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
     def value(self, arguments: Sequence[Any]) -> Any:
-        arguments = [constant(each) if isinstance(each, Tensor) else each for each in arguments]
         found = self.function(*arguments)
         parts = found if isinstance(found, tuple) else (found,)
         for part in parts:
@@ -196,11 +194,7 @@ class _Custom(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Any:
         value, arguments = _Custom._kept(ctx)
-        given = tuple(
-            torch.zeros_like(argument) if tangent is None and _is_real(argument) else tangent
-            for tangent, argument in zip(tangents, arguments, strict=True)
-        )
-        return ctx.rules.tangents(given, value, arguments)
+        return ctx.rules.tangents(tangents, value, arguments)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, rules: _Rules, *arguments: Any) -> Any:

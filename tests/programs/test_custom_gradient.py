@@ -99,6 +99,21 @@ def test_only_some_arguments_and_results_need_a_derivative() -> None:
     assert value.requires_grad
 
 
+def test_derivatives_have_the_dtype_of_what_they_are_of() -> None:
+    @custom_gradient(vjp=lambda g, v, x: 2 * g.double(), jvp=lambda t, v, x: 2 * t[0].double())
+    def twice(x: Tensor) -> Tensor:
+        return 2 * x
+
+    x = torch.ones(3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(twice(x).sum(), x)
+    _, tangent = torch.func.jvp(twice, (x.detach(),), (x.detach(),))
+    assert gradient.dtype == tangent.dtype == torch.float32
+    with forward_ad.dual_level():
+        assert (
+            forward_ad.unpack_dual(twice(forward_ad.make_dual(x.detach(), x.detach()))).tangent.dtype == torch.float32
+        )
+
+
 def returning(**rules):
     @custom_gradient(**rules)
     def twice(x: Tensor, y: Tensor) -> Tensor:

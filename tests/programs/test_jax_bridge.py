@@ -86,6 +86,11 @@ def pair_in_jax(x: Any, index: Any, more: dict[str, Any]) -> dict[str, Any]:
 X, INDEX, MORE = np.array([0.3, -0.5, 1.2], np.float32), np.array([0, 2, 2]), {"w": np.arange(1, 5, dtype=np.float32)}
 
 
+def of_rows(f: Any, axis: int) -> Any:
+    """The gradient for each of some rows of x, which are along `axis`."""
+    return lambda x, k, d: jax.vmap(jax.grad(squares(f)), (axis, None, None))(jnp.stack([x, 2 * x], axis), k, d)
+
+
 def squares(function: Any) -> Any:
     return lambda *arguments: sum(jnp.sum(each**2) for each in function(*arguments).values())
 
@@ -93,10 +98,12 @@ def squares(function: Any) -> Any:
 TRANSFORMS = {
     "value": lambda f: f,
     "grad": lambda f: jax.grad(squares(f), (0, 2)),
+    "grad of one result": lambda f: jax.grad(lambda x, k, d: f(x, k, d)["wave"].sum(), (0, 2)),
     "jacrev": lambda f: jax.jacrev(f, (0, 2)),
     "jacfwd": lambda f: jax.jacfwd(f, (0, 2)),
     "jvp": lambda f: lambda x, k, d: jax.jvp(lambda x, d: f(x, k, d), (x, d), (2 * x, d)),
     "vmap": lambda f: lambda x, k, d: jax.vmap(f, (0, None, None))(jnp.stack([x, 2 * x]), k, d),
+    "vmap of grad by columns": lambda f: of_rows(f, 1),
     "vmap of grad": lambda f: (
         lambda x, k, d: jax.vmap(jax.grad(squares(f)), (None, 0, None))(x, jnp.stack([k, 0 * k]), d)
     ),
@@ -120,9 +127,23 @@ def test_jax_transforms_functions_of_tensors_as_its_own(name: str, compiled: boo
 def test_what_does_not_depend_has_gradient_0_and_second_derivatives_are_refused() -> None:
     constant = to_jax(lambda x: torch.ones(2), (2,))
     assert jax.grad(lambda x: constant(x).sum())(jnp.ones(3)).tolist() == [0, 0, 0]
+    first = to_jax(lambda x, y: 2 * x, (3,))
+    found = jax.grad(lambda x, y: first(x, y).sum(), (0, 1))(jnp.ones(3), jnp.ones(2))
+    assert [each.tolist() for each in found] == [[2, 2, 2], [0, 0]]
     sine = to_jax(torch.sin, (3,))
     with pytest.raises(BackendError, match="second derivatives are not possible"):
         jax.hessian(lambda x: sine(x).sum())(jnp.ones(3))
+
+
+def test_a_tangent_has_a_gradient_by_the_direction_that_it_is_along() -> None:
+    product = to_jax(lambda x, y: x * y, (3,))
+    x, y = jnp.arange(1.0, 4.0), jnp.arange(4.0, 7.0)
+
+    def along(direction: Any) -> Any:
+        return jax.jvp(product, (x, y), (direction, jnp.ones(3)))[1].sum()
+
+    assert jax.grad(along)(x).tolist() == [4, 5, 6]
+    assert jax.jvp(along, (x,), (x,))[1] == 4 + 2 * 5 + 3 * 6
 
 
 def test_results_that_are_not_as_declared_are_told() -> None:

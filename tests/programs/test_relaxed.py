@@ -144,6 +144,16 @@ def test_a_loop_stops_once_nothing_is_left_of_it_and_a_hard_branch_runs_alone() 
     assert taken == "yes"
 
 
+def test_what_has_ended_stays_ended_although_its_condition_holds_again() -> None:
+    # The first row's condition fails at 1 and holds again at 2, while the second row's still does.
+    fails_at = torch.tensor([1.0, 3.0])
+    for mode in ("hard", "straight_through"):
+        ended = relaxed.while_loop(
+            lambda x: (x - fails_at).abs() - 0.5, lambda x: x + 1, torch.zeros(2), 9, temperature=0.1, mode=mode
+        )
+        assert ended.tolist() == [1, 3]
+
+
 def test_round_meets_the_integers_and_becomes_the_identity() -> None:
     whole = torch.arange(-2.0, 3.0, dtype=torch.float64)
     torch.testing.assert_close(relaxed.round(whole, 0.2), whole)

@@ -66,9 +66,12 @@ def test_value_and_gradient_at_one_place_cost_one_evaluation() -> None:
     runs.clear()
     x = np.array([1.0, 2.0])
     assert problem.fun(x) == 5 and problem.jac(x).tolist() == [2, 4] and len(runs) == 1
-    problem.jac(x)[:] = 0
-    x[0] = 3  # SciPy changes its vectors in place
+    problem.jac(x)[:] = 0  # SciPy owns what it gets, and changes its vectors in place
+    assert problem.jac(x).tolist() == [2, 4] and len(runs) == 1
+    kept = problem.values(x)["x"]
+    x[0] = 3
     assert problem.fun(x) == 13 and problem.jac(x).tolist() == [6, 4] and len(runs) == 2
+    assert kept.tolist() == [1, 2]
 
 
 def test_what_cannot_be_is_refused() -> None:

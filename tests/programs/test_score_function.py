@@ -59,6 +59,13 @@ def test_a_baseline_lowers_the_variance() -> None:
     assert float(derivatives("leave_one_out").var()) < fixed / 4 < without / 20
 
 
+def test_values_that_are_all_the_same_have_derivative_0_beside_the_mean_of_the_others() -> None:
+    logit = LOGIT.clone().requires_grad_()
+    mean = score_function(torch.full((5,), 7.0), log_probs(logit, torch.tensor([True, True, True, False, True])))
+    (derivative,) = torch.autograd.grad(mean, logit)
+    assert float(mean.detach()) == 7 and float(derivative) == 0
+
+
 def test_images_have_a_row_per_sample_and_forward_mode_agrees() -> None:
     values = torch.rand(6, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     choices = torch.tensor([True, False, True, True, False, False])

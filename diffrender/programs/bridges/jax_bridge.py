@@ -173,13 +173,7 @@ def from_jax(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         arrays = [_jax_array(each) if isinstance(each, Tensor) else each for each in arguments]
         found = compiled(*arrays)
-        parts = found if isinstance(found, tuple) else (found,)
-        # JAX returns an argument that does not change as it is.
-        tensors = tuple(
-            torch.from_dlpack(part).clone() if any(part is each for each in arrays) else torch.from_dlpack(part)
-            for part in parts
-        )
-        return tensors if isinstance(found, tuple) else tensors[0]
+        return tuple(map(torch.from_dlpack, found)) if isinstance(found, tuple) else torch.from_dlpack(found)
 
     return call
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +58,9 @@ def scipy_problem(function: Callable[..., Tensor], start: Mapping[str, Tensor]) 
             raise ShapeError(f"scipy_problem: the function must return a tensor, got {type(found).__name__}")
         return found.reshape(-1) if found.dim() else found
 
-    def gradient(vector: Tensor) -> tuple[float, np.ndarray]:
+    @lru_cache(maxsize=1)  # SciPy asks for the value and then for the gradient, at the same place
+    def value_and_gradient(x: bytes) -> tuple[float, np.ndarray]:
+        vector = vector_of(np.frombuffer(x))
         with torch.enable_grad():
             value = run(vector.requires_grad_())
         if not value.requires_grad:
@@ -70,27 +73,17 @@ def scipy_problem(function: Callable[..., Tensor], start: Mapping[str, Tensor]) 
     x0 = torch.cat([value.detach().reshape(-1).double().cpu() for value in start.values()])
     with torch.no_grad():
         is_number = run(x0).dim() == 0
-    # SciPy asks for value and gradient at the same place, one after the other.
-    last: dict[bytes, tuple[float, np.ndarray]] = {}
 
     def fun(x: np.ndarray) -> float | np.ndarray:
         if is_number:
-            return at(x)[0]
+            return value_and_gradient(np.asarray(x, np.float64).tobytes())[0]
         with torch.no_grad():
             return run(vector_of(x)).double().cpu().numpy()
 
     def jac(x: np.ndarray) -> np.ndarray:
         if is_number:
-            return at(x)[1].copy()
+            return value_and_gradient(np.asarray(x, np.float64).tobytes())[1].copy()
         return torch.func.jacfwd(run)(vector_of(x)).detach().double().cpu().numpy()
-
-    def at(x: np.ndarray) -> tuple[float, np.ndarray]:
-        vector = vector_of(x)
-        key = vector.numpy().tobytes()
-        if key not in last:
-            last.clear()
-            last[key] = gradient(vector)
-        return last[key]
 
     return ScipyProblem(x0.numpy(), fun, jac, lambda x: of_vector(vector_of(x)))
 

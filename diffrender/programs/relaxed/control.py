@@ -79,9 +79,8 @@ def while_loop(
 
 
 def _hard_loop(margin: Callable[[S], Tensor], body: Callable[[S], S], state: S, max_steps: int) -> S:
-    holds: Any = True
     for _ in range(max_steps):
-        holds = holds & (margin(state) > 0)
+        holds = margin(state) > 0
         if not bool(holds.any()):
             break
         state = _advanced(holds, body(state), state)
