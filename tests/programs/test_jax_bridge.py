@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.small_image import SIZE, ball_image
+from support.small_image import BALL, SIZE, ball_image
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from diffrender.errors import BackendError, ShapeError
+from diffrender.fit.fit_program import fit_program
+from diffrender.fit.program import Parameter, Program, with_parameters
 from diffrender.programs.bridges import from_jax, to_jax
+from diffrender.readers.captures.synthetic import synthetic_views
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials.unlit import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
 
 jax: Any = pytest.importorskip("jax", reason="JAX is not installed: pip install 'diffrender[jax]'")
 jnp = jax.numpy
@@ -201,6 +210,21 @@ def test_an_argument_that_is_returned_does_not_share_its_memory() -> None:
     same = from_jax(lambda x: x)(x)
     same.add_(1)
     assert x.tolist() == [1, 1, 1] and same.tolist() == [2, 2, 2]
+
+
+def test_a_program_in_jax_is_learned_from_views() -> None:
+    fall = from_jax(lambda speed, time: jnp.stack([0 * time, speed * time - 0.5 * time**2, 0 * time], 1))
+
+    def throw(speed: Tensor, time: Tensor) -> dict[str, Tensor]:
+        return {"objects.ball.position": fall(speed.float(), time.float())}
+
+    times = torch.linspace(0.2, 1.4, 4, dtype=torch.float64)
+    cameras = Cameras.perspective(torch.tensor([[0.0, 0.3, 4.0]]).expand(4, 3), height=32, width=32)
+    still = Scene({"ball": Object(Mesh(0.4 * BALL.vertices.float(), BALL.faces), Unlit(torch.ones(3)))})
+    moving = Program(throw, times)(with_parameters(still, {"speed": Parameter(0.9)}))
+    views = synthetic_views(moving, replace(cameras, time=times), 6)
+    found = fit_program(throw, views, {"speed": Parameter(0.6, range=(0, 2))}, still, steps=40, lr=0.1)
+    assert float(found.parameters["speed"]) == pytest.approx(0.9, rel=0.01)
 
 
 def test_float64_needs_jax_to_compute_in_it() -> None:

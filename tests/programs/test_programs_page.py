@@ -14,7 +14,7 @@ PAGE = (Path(dr.__file__).parent / "programs" / "README.md").read_text(encoding=
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["loop", "custom_gradient", "jax"])
+@pytest.mark.parametrize("block", BLOCKS, ids=["loop", "score_function", "custom_gradient", "jax"])
 def test_examples_print_what_they_say(block: str, capsys: pytest.CaptureFixture[str]) -> None:
     if "import jax" in block:
         pytest.importorskip("jax", reason="JAX is not installed")
