@@ -192,6 +192,13 @@ def test_functions_of_jax_have_derivatives_of_any_order_in_pytorch(in_float64: N
     torch.testing.assert_close(hessian, torch.diag(-2 * plain.sin()))
 
 
+def test_functions_of_tensors_compute_in_float64_where_jax_does(in_float64: None) -> None:
+    x = jnp.linspace(0.0, 1.0, 3)
+    value, gradient = jax.value_and_grad(lambda x: to_jax(torch.sin, (3,))(x).sum())(x)
+    assert value.dtype == gradient.dtype == np.float64
+    np.testing.assert_allclose(gradient, np.cos(x), rtol=1e-14)
+
+
 def test_a_function_of_jax_moves_a_ball_in_our_image() -> None:
     place = from_jax(lambda t: jnp.stack([jnp.sin(t), 0.2 * t, 0 * t]))
 
