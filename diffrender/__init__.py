@@ -48,6 +48,7 @@ _HOME = {
     **dict.fromkeys(("Program", "Parameter"), "diffrender.fit.program"),
     "fit_program": "diffrender.fit.fit_program",
     "checkpointed_loop": "diffrender.fit.checkpointed_loop",
+    **dict.fromkeys(("relaxed", "bridges", "custom_gradient"), "diffrender.programs"),
     "FitSettings": "diffrender.fit.loop",
     "fit_scene": "diffrender.fit.loop:fit",
     "evaluate_views": "diffrender.evaluate.views",

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "diffrender"
 FLOORS = (
     ("errors",),
     ("checks", "threads", "memory", "derivatives", "config"),
-    ("geometry", "imaging"),
+    ("geometry", "imaging", "programs"),
     ("ops",),
     ("scene",),
     ("render",),

@@ -48,7 +48,14 @@ def test_the_scene_files_shown_are_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "scenes/README.md", "tests/benchmarks/README.md", "diffrender/ops/README.md"]
+    "document",
+    [
+        "README.md",
+        "scenes/README.md",
+        "tests/benchmarks/README.md",
+        "diffrender/ops/README.md",
+        "diffrender/programs/README.md",
+    ],
 )
 def test_links_lead_somewhere(document: str) -> None:
     path = ROOT / document

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from diffrender.errors import ConfigError
+from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models.soft import Soft
 
@@ -39,11 +39,10 @@ class EdgeSchedule:
 
     def __post_init__(self) -> None:
         Soft(self.last_sigma)
-        if self.until < 1:
-            raise ConfigError(f"until must be at least step 1, got {self.until}")
+        Anneal(self.first.sigma, self.last_sigma, self.until)
 
     def at(self, step: int) -> EdgeModel:
         """Return the edge model of `step`, counted from 0."""
         if step >= self.until:
             return self.then
-        return Soft(self.first.sigma * (self.last_sigma / self.first.sigma) ** (step / self.until), self.first.samples)
+        return Soft(Anneal(self.first.sigma, self.last_sigma, self.until).at(step), self.first.samples)

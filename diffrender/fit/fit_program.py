@@ -17,6 +17,7 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.optimizer.schedules import Cosine
 from diffrender.fit.program import ROOT, Function, Parameter, Program, with_parameters
 from diffrender.fit.step import StepRecord
+from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
@@ -53,6 +54,7 @@ def fit_program(
     parameters: Mapping[str, Parameter | float | Sequence[float] | Tensor],
     scene: Scene | None = None,
     *,
+    anneal: Mapping[str, Anneal] | None = None,
     steps: int = 200,
     lr: float = 0.05,
     batch_size: int | None = None,
@@ -72,6 +74,7 @@ def fit_program(
         of `scene` by path, or a Scene (fit.program.Program has both in full).
     views: with `cameras.time` if the function asks for it.
     parameters: starts by name; a Parameter may have a range. scene: None if the function returns whole scenes.
+    anneal: numbers that the function also takes, by name, and that fall during the fit; their last counts at its end.
     lr: of Adam, as a share: of the largest number of a parameter without a range, else in logits of its range. It falls
         along a cosine. batch_size: views per step; None: all. loss: of the images; if omitted: Pyramid(levels=5).
 
@@ -79,7 +82,7 @@ def fit_program(
     """
     starts = {name: each if isinstance(each, Parameter) else Parameter(each) for name, each in parameters.items()}
     times = None if views.cameras.time is None else views.cameras.time.unique()
-    program = Program(function, times)
+    program = Program(function, times, anneal=anneal)
     program.check_names(list(starts))
     with torch.no_grad():
         start = program(with_parameters(_first_scene(views.cameras) if scene is None else scene, starts))

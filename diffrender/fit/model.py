@@ -214,12 +214,15 @@ class SceneModel(nn.Module):
             values |= {path: value} if joined is None else joined.split(value)
         return values
 
-    def state_at(self, values: Mapping[str, Tensor]) -> tuple[Scene, Cameras]:
-        """Return scene and cameras with `values`, by canonical path."""
-        return self._completed(*replace_values(self._template.scene, self._initial_cameras, values))
+    def state_at(self, values: Mapping[str, Tensor], step: int | None = None) -> tuple[Scene, Cameras]:
+        """Return scene and cameras with `values`, by canonical path.
 
-    def _completed(self, scene: Scene, cameras: Cameras) -> tuple[Scene, Cameras]:
-        return (scene if self._program is None else self._program(scene)), cameras
+        step: whose annealed numbers the program takes; None, as in all other states: their last.
+        """
+        return self._completed(*replace_values(self._template.scene, self._initial_cameras, values), step)
+
+    def _completed(self, scene: Scene, cameras: Cameras, step: int | None = None) -> tuple[Scene, Cameras]:
+        return (scene if self._program is None else self._program(scene, step)), cameras
 
     def state(self) -> tuple[Scene, Cameras]:
         """Return the current scene and all cameras; differentiable in the latents."""

@@ -18,6 +18,7 @@ from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.parametrizations.identity import Identity
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.motion import Motion
 from diffrender.scene.parameter_paths import ParameterPath, resolve_path, scene_values, with_values
 from diffrender.scene.quantity_kinds import POSITION, kinds_of
@@ -63,15 +64,21 @@ class Program:
         time before that. Or it returns a whole Scene, with a `motion` if it moves.
     times: [K] float64, increasing, in seconds; None if no times are known.
     origin: the point of the program's world that is the origin of the scene.
+    anneal: numbers that the function also takes, by name, and that follow from the step of a fit alone: temperatures.
 
     Calling it returns a scene. Raises ConfigError if the function needs times and there are none; ProgramError, with
     file, line and parameters, if the function fails or what it returns has no place in the scene or is not finite.
     """
 
     def __init__(
-        self, function: Function, times: Tensor | None = None, origin: Sequence[float] = (0.0, 0.0, 0.0)
+        self,
+        function: Function,
+        times: Tensor | None = None,
+        origin: Sequence[float] = (0.0, 0.0, 0.0),
+        anneal: Mapping[str, Anneal] | None = None,
     ) -> None:
         self._function, self._times, self._origin = function, times, tuple(origin)
+        self._anneal = dict(anneal or {})
         self._signature = inspect.signature(function)
         self.takes_time = TIME in self._signature.parameters
         if self.takes_time and times is None:
@@ -85,32 +92,40 @@ class Program:
         """The name of the function."""
         return getattr(self._function, "__name__", type(self._function).__name__)
 
+    @property
+    def until(self) -> int:
+        """The first step from which on all that is annealed stays as it is."""
+        return max([each.until for each in self._anneal.values()], default=0)
+
     def check_names(self, names: Sequence[str]) -> None:
-        """Raise ConfigError unless the function takes parameters of these names, and needs no others."""
+        """Raise ConfigError unless the function takes these names and what is annealed, and needs nothing else."""
         taken = self._signature.parameters
         takes_any = any(each.kind is each.VAR_KEYWORD for each in taken.values())
         of_function = f"`{self.name}{self._signature}` in {self._place()}"
-        for name in names:
+        places = dict.fromkeys(self._anneal, "anneal") | dict.fromkeys(names, "parameters")
+        for name, place in places.items():
             if name not in taken and not takes_any:
-                raise ConfigError(
-                    f"program.parameters.{name}: {of_function} has no argument `{name}`; rename one of both"
-                )
+                raise ConfigError(f"program.{place}.{name}: {of_function} has no argument `{name}`; rename one of both")
         for name, each in taken.items():
             is_needed = each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
-            if is_needed and name != TIME and name not in names:
+            if is_needed and name != TIME and name not in places:
                 raise ConfigError(
                     f"program.parameters: {of_function} needs `{name}`; give its value, as in {name}: {{value: 1}}"
                 )
 
-    def __call__(self, scene: Scene) -> Scene:
-        """Return `scene` as it follows from its parameters; differentiable in them."""
+    def __call__(self, scene: Scene, step: int | None = None) -> Scene:
+        """Return `scene` as it follows from its parameters; differentiable in them.
+
+        step: of a fit, counted from 0, whose annealed numbers are taken; None: their last.
+        """
         scene = replace(scene, motion=None)
-        found = self._run(scene.program)
+        called = self._called(scene, step)
+        found = self._run(called.program)
         if isinstance(found, Scene):
             return replace(found, program=scene.program)
         if not isinstance(found, Mapping):
-            raise self._error(scene, f"must return values by path or a Scene, got {type(found).__name__}")
-        placed = self._placed(scene, found)
+            raise self._error(called, f"must return values by path or a Scene, got {type(found).__name__}")
+        placed = self._placed(called, found)
         still = {path: value for path, (value, moves) in placed.items() if not moves}
         moving = {path: value for path, (value, moves) in placed.items() if moves}
         if not moving:
@@ -122,8 +137,15 @@ class Program:
 
     def paths(self, scene: Scene) -> set[str]:
         """Return the canonical paths of the values of `scene` that the program sets; none if it makes whole scenes."""
-        found = self._run(scene.program)
-        return set(self._placed(scene, found)) if isinstance(found, Mapping) else set()
+        called = self._called(scene, None)
+        found = self._run(called.program)
+        return set(self._placed(called, found)) if isinstance(found, Mapping) else set()
+
+    def _called(self, scene: Scene, step: int | None) -> Scene:
+        """Return `scene` with all numbers that the function is called with, the annealed ones of `step` included."""
+        like = scene.background.new_empty((), dtype=torch.float64)
+        annealed = {name: torch.full_like(like, each.at(step)) for name, each in self._anneal.items()}
+        return replace(scene, program={**scene.program, **annealed})
 
     def _run(self, parameters: Mapping[str, Tensor]) -> Values | Scene:
         times: dict[str, Tensor] = {}

@@ -146,7 +146,7 @@ class Stepper:
 
     def _compare(self, values: Mapping[str, Tensor], index: Tensor | None, step: int) -> tuple[LossInputs, Scene]:
         """Render the views of `step` at `index`, None for all; also return the scene."""
-        scene, cameras = self._model.state_at(values)
+        scene, cameras = self._model.state_at(values, step)
         cameras, views = self._views.at(cameras, index, step)
         added = self._views.draw_added_background(scene.background, len(views), step)
         return LossInputs(self._render_step(scene, cameras, step), views, added), scene

@@ -52,7 +52,7 @@ from diffrender.setup.parameters import (
     ranges_of,
     without_rates,
 )
-from diffrender.setup.programs import LoadedProgram, bind_program, load_program, times_of, with_hashes
+from diffrender.setup.programs import LoadedProgram, bind_program, fill_anneal, load_program, times_of, with_hashes
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import BuiltScene, build_scene, constructor_options
 from diffrender.setup.start_from_run import from_result, load_result, with_cameras_of
@@ -146,7 +146,10 @@ def build_fit(config: FitConfig) -> FitSetup:
         config = config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
     targets, chosen, (scene, config, notes, names) = _build_start(config, targets)
     _check_flashes(scene, targets.fit)
-    loaded = None if config.program is None else load_program(config.program)
+    loaded = None
+    if config.program is not None:
+        config = config.model_copy(update={"program": fill_anneal(config.program, config.optimize.steps)})
+        loaded = load_program(config.program)
     scene, program = _follow_program(scene, loaded, targets)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
@@ -181,7 +184,10 @@ def build_fit(config: FitConfig) -> FitSetup:
     }
     edge_schedule = build_edge_schedule(edges)
     starts = [0 if has_rates else options.start or 0 for options in parameters.values()]
-    settings = _build_settings(optimize, config.targets.background == "random", max([edge_schedule.until, *starts]))
+    annealed = [] if program is None else [program.until]
+    settings = _build_settings(
+        optimize, config.targets.background == "random", max([edge_schedule.until, *starts, *annealed])
+    )
     settings.check(fit_views)
     model = SceneModel(scene, fit_views.cameras, methods, program)
     _check_apart(model, scene, program)

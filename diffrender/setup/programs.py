@@ -17,17 +17,18 @@ import torch
 from torch import Tensor
 
 from diffrender.config.options.objects import SceneParts
-from diffrender.config.options.programs import ProgramOptions
+from diffrender.config.options.programs import AnnealedNumbers, ProgramOptions
+from diffrender.config.scene_dependent_defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError, ProgramError
 from diffrender.fit.checkpointed_loop import checkpoints_every
 from diffrender.fit.program import Parameter, Program, with_parameters
+from diffrender.programs.bridges.imported import install_of
+from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.setup.local_origin import ZERO, Origin
 
-# What programs may import that comes with an extra of this package.
-EXTRAS = {"torchdiffeq": "physics"}
 # The function of a program's file that draws for the report.
 REPORT = "report"
 
@@ -48,6 +49,20 @@ class LoadedProgram:
     def parameters(self) -> dict[str, Parameter]:
         """Return the parameters with their starts and ranges."""
         return {name: Parameter(each.value, each.range) for name, each in self.options.parameters.by_name().items()}
+
+    def annealed(self) -> dict[str, Anneal]:
+        """Return the numbers that follow from the step. Where steps are not known, as for targets, the last counts."""
+        numbers = self.options.anneal.by_name()
+        return {name: Anneal(*each.values, each.until or 1) for name, each in numbers.items()}
+
+
+def fill_anneal(options: ProgramOptions, steps: int) -> ProgramOptions:
+    """Return the options of a program with the steps filled in until which its numbers are annealed."""
+    until = end_of_coarse_steps(steps)
+    filled = {
+        name: {"values": each.values, "until": each.until or until} for name, each in options.anneal.by_name().items()
+    }
+    return options.model_copy(update={"anneal": AnnealedNumbers.model_validate(filled)})
 
 
 def with_hashes(config: FitConfig) -> FitConfig:
@@ -115,8 +130,7 @@ def _import_error(file: Path, error: Exception) -> ProgramError:
     place = f"{file}, line {lines[-1]}" if lines else str(file)
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package:
-        install = f"diffrender[{EXTRAS[package]}]" if package in EXTRAS else package
-        return ProgramError(f"{place}: needs {package}, which is not installed: pip install '{install}'")
+        return ProgramError(f"{place}: needs {package}, which is not installed: pip install '{install_of(package)}'")
     return ProgramError(f"{place}: the program cannot be imported: {type(error).__name__}: {error}")
 
 
@@ -138,7 +152,7 @@ def bind_program(loaded: LoadedProgram, times: Tensor | None, origin: Origin = Z
         with checkpoints_every(every):
             return function(**arguments)
 
-    program = Program(run, times, origin)
+    program = Program(run, times, origin, loaded.annealed())
     program.check_names(list(loaded.parameters()))
     return program
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from support.moving_ball import PROGRAM, write_ball
 from support.small_runs import raise_after
 from typer.testing import CliRunner
@@ -125,6 +126,29 @@ def test_a_resumed_run_has_the_same_bits(tmp_path: Path, monkeypatch: pytest.Mon
     assert stopped.fit.stop_reason == "interrupted" and stopped.fit.steps_done == 25
     resumed = run_ball(stopped.folder / "scene.resolved.yaml", resume=stopped.folder)
     for name, value in finished.fit.scene.program.items():
+        assert torch.equal(resumed.fit.scene.program[name], value)
+
+
+def test_temperatures_of_a_resumed_run_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = PROGRAM.replace("speed, side, time", "speed, side, temperature, time").replace(
+        "    return", "    height = relaxed.clamp(height, 0.1, 0.6, temperature)\n    return"
+    )
+    scene = write_ball(tmp_path, f"from diffrender.programs import relaxed\n{program}")
+    cools = ["targets.synthetic.program.anneal.temperature=[0.2, 0.01]", "program.anneal.temperature=[0.2, 0.01]"]
+    whole = run_ball(scene, *cools)
+    assert whole.metrics["program"].keys() == {"speed", "side"}  # a temperature is not a result
+    resolved = yaml.safe_load((whole.folder / "scene.resolved.yaml").read_text())
+    assert resolved["program"]["anneal"] == {"temperature": {"values": [0.2, 0.01], "until": 20}}
+    raise_after(monkeypatch, 9)
+    stopped = run_ball(scene, *cools)
+    assert stopped.fit.steps_done == 10
+    resumed = run_ball(stopped.folder / "scene.resolved.yaml", resume=stopped.folder)
+    rows = [
+        [json.loads(line)["total"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+        for run in (whole, resumed)
+    ]
+    assert rows[0] == rows[1] and len(rows[0]) == 40
+    for name, value in whole.fit.scene.program.items():
         assert torch.equal(resumed.fit.scene.program[name], value)
 
 

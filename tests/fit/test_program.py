@@ -15,6 +15,8 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.program import Parameter, Program, with_parameters
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.programs import relaxed
+from diffrender.programs.relaxed import Anneal
 from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.point import Point
@@ -206,6 +208,54 @@ def test_values_without_a_scene_are_refused() -> None:
         fit_program(throw, views, {"speed": 0.3})
     with pytest.raises(ShapeError, match="give the `scene`"):
         fit_program(lambda speed: {}, views, {"speed": 0.3})
+
+
+def test_annealed_numbers_are_those_of_the_step_and_the_last_elsewhere() -> None:
+    def jump(speed: Tensor, temperature: Tensor) -> dict[str, Tensor]:
+        return {"objects.ball.scale": speed * temperature}
+
+    program = Program(jump, anneal={"temperature": Anneal(1.0, 0.25, 2)})
+    program.check_names(["speed"])
+    assert program.until == 2 and Program(throw, TIMES).until == 0
+    scene = still(speed=1.0)
+    scales = [float(program(scene, step).objects["ball"].scale) for step in (0, 1, 2, 9)]
+    assert scales == [1, 0.5, 0.25, 0.25]
+    assert float(program(scene).objects["ball"].scale) == 0.25
+    assert set(program(scene, 1).program) == {"speed"}  # what is annealed is no value of the scene
+    model = SceneModel(scene, Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]])), {"program.speed": None}, program)
+    with torch.no_grad():
+        states = model.state_at(model.values(), 1)[0], model(), model.snapshot()[0]
+    assert [float(state.objects["ball"].scale) for state in states] == [0.5, 0.25, 0.25]
+
+
+def test_annealed_numbers_must_suit_the_function_and_are_named_in_errors() -> None:
+    anneal = {"temperature": Anneal(0.5, 0.01, 10)}
+    with pytest.raises(ConfigError, match=r"program\.anneal\.temperature: `throw\(.* has no argument `temperature`"):
+        Program(throw, TIMES, anneal=anneal).check_names(["speed"])
+
+    def fails(speed: Tensor, temperature: Tensor) -> dict[str, Tensor]:
+        raise ValueError
+
+    with pytest.raises(ProgramError, match=r"fails\(speed=1, temperature=0\.5\) failed"):
+        Program(fails, anneal=anneal)(still(speed=1.0), 0)
+
+
+def test_a_choice_without_a_gradient_is_learned_by_a_temperature_that_falls() -> None:
+    seen = []
+
+    def lift(margin: Tensor, temperature: Tensor) -> dict[str, Tensor]:
+        seen.append(float(temperature))
+        height = relaxed.where(margin, margin.new_tensor(0.7), margin.new_tensor(-0.7), temperature)
+        return {"objects.ball.position": torch.stack([0 * margin, height, 0 * margin])}
+
+    anneal = {"temperature": Anneal(2.0, 0.05, 10)}
+    views = views_of(Program(lift, anneal=anneal)(still(margin=1.0)), None)
+    seen.clear()
+    found = fit_program(lift, views, {"margin": -0.5}, still(), anneal=anneal, steps=30, lr=0.2)
+    assert float(found.parameters["margin"]) > 0.2
+    steps = [anneal["temperature"].at(step) for step in range(30)]
+    # Other states, such as the first and the last, have the last.
+    assert [each for each in seen if each != 0.05] == pytest.approx(steps[:10]) and seen[0] == seen[-1] == 0.05
 
 
 def test_snapshots_of_a_model_follow_the_program() -> None:

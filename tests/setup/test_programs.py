@@ -53,6 +53,11 @@ def test_nothing_is_imported_before_the_scene_file_is_valid(tmp_path: Path) -> N
         ("program.parameters.two words=1", "`two words` cannot be the name of an argument"),
         ("program.parameters.speed=fast", "`program.parameters.speed` must be"),
         ("program.parameters.speed.rnge=[0, 1]", "did you mean `range`"),
+        ("program.anneal.time=[1, 0.1]", "`time` is the time of each view, and no annealed number"),
+        ("program.anneal.speed=[1, 0.1]", "`speed` is a parameter, which is learned"),
+        ("program.anneal.temperature=[1, 0]", "must be a number above 0"),
+        ("program.anneal.temperature=1", "`program.anneal.temperature` must be"),
+        ("program.anneal.temperature={values: [1, 0.1], untl: 3}", "did you mean `until`"),
         ("program.function=3", "`program.function` must be text"),
         ("optimize.program.sped.lr=1", "did you mean `program.speed`"),
         ("optimize.objects.ball.pose.method=bounded", "must have the method `pose`"),
@@ -146,3 +151,19 @@ def test_the_option_reaches_loops(tmp_path: Path) -> None:
     program = bind_program(replace(loaded, function=watched), None)
     program(build_fit(load_config(tmp_path / "ball.yaml")).scene)
     assert seen == [17] and _EVERY.get() is None
+
+
+COOLS = PROGRAM.replace("speed, side, time", "speed, side, temperature, time")
+
+
+def test_annealed_numbers_end_half_way_unless_told_and_nothing_has_settled_before(tmp_path: Path) -> None:
+    assert "has no argument `temperature`" in build_error(
+        tmp_path, PROGRAM, "program.anneal.temperature=[1, 0.1]", kind=ConfigError
+    )
+    words = "targets.synthetic.program.anneal.temperature=[1, 0.1]"
+    for override, until in (("[1, 0.1]", 20), ("{values: [1, 0.1], until: 7}", 7)):
+        setup = build_fit(load_config(write_ball(tmp_path, COOLS), [words, f"program.anneal.temperature={override}"]))
+        assert setup.config.program is not None
+        filled = setup.config.program.anneal.by_name()["temperature"]
+        assert filled.values == (1, 0.1) and filled.until == until == setup.settings.settled
+        assert set(setup.model.latents) == {"program.speed", "program.side"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from diffrender.config.options.base import Finding, Form, Strict, is_number, option
-from diffrender.config.options.value_types import File, Pair, PositiveInt, expected
+from diffrender.config.options.value_types import File, Pair, PositiveFloat, PositiveInt, expected
 
 # The argument that is the time of each view.
 TIME = "time"
@@ -69,11 +69,38 @@ class ProgramParameters(Strict, extra="allow"):
 
     def rules(self) -> Iterator[Finding]:
         """Yield names that an argument cannot have."""
-        for name in self.by_name():
-            if name == TIME:
-                yield Finding((name,), "`time` is the time of each view, and no parameter", ("rename it",))
-            elif not name.isidentifier():
-                yield Finding((name,), f"`{name}` cannot be the name of an argument in Python", ("rename it",))
+        yield from _names_of_arguments(self.by_name(), "parameter")
+
+
+class AnnealedNumber(Strict, shorthands={list: "values"}):
+    """A number that is not learned, but goes from one value to another by the same factor at each step."""
+
+    values: Pair[PositiveFloat] = Field(description="the first and the last, which counts in scores and pictures")
+    until: PositiveInt | None = option(None, "the first step with the last value; if omitted: half of the steps")
+
+
+class AnnealedNumbers(Strict, extra="allow"):
+    """Numbers that fall during the fit, such as the temperatures of `relaxed` choices, by the names of arguments."""
+
+    extra_kind: ClassVar[type[BaseModel] | None] = AnnealedNumber
+    extra_words: ClassVar[tuple[str, str, str]] = ("<name>", "[first, last] or a mapping", "an argument")
+    __pydantic_extra__: dict[str, AnnealedNumber] = Field(init=False)
+
+    def by_name(self) -> dict[str, AnnealedNumber]:
+        """Return the numbers by name."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield names that an argument cannot have."""
+        yield from _names_of_arguments(self.by_name(), "annealed number")
+
+
+def _names_of_arguments(names: Iterable[str], what: str) -> Iterator[Finding]:
+    for name in names:
+        if name == TIME:
+            yield Finding((name,), f"`time` is the time of each view, and no {what}", ("rename it",))
+        elif not name.isidentifier():
+            yield Finding((name,), f"`{name}` cannot be the name of an argument in Python", ("rename it",))
 
 
 class ProgramOptions(Strict):
@@ -88,6 +115,9 @@ class ProgramOptions(Strict):
         " {'objects.bob.position': ...}"
     )
     parameters: ProgramParameters = option(ProgramParameters(), "its parameters by name")
+    anneal: AnnealedNumbers = option(
+        AnnealedNumbers(), "numbers that it also takes and that fall during the fit: {temperature: [1, 0.01]}"
+    )
     checkpoint_every: PositiveInt | None = option(
         None,
         "steps of a `checkpointed_loop` that are in memory at a time; if omitted: the square root of all, which needs"
@@ -96,3 +126,8 @@ class ProgramOptions(Strict):
     sha256: str | None = option(
         None, "hash of the file, which is then refused if it has another; scene.resolved.yaml has it"
     )
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield names that are both learned and annealed."""
+        for name in self.anneal.by_name().keys() & self.parameters.by_name().keys():
+            yield Finding(("anneal", name), f"`{name}` is a parameter, which is learned", ("keep one of the two",))

@@ -1,0 +1,26 @@
+"""Import of packages that only bridges need, and what to install for one that is missing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from diffrender.errors import BackendError
+
+# What programs and bridges may import that comes with an extra of this package.
+EXTRAS = {"torchdiffeq": "physics", "jax": "jax"}
+
+
+def imported(package: str, function: str) -> Any:
+    """Return a package that `function` needs. Raises BackendError, with what to install, if it is not there."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"bridges.{function} needs {package}, which is not installed: pip install '{install_of(package)}'"
+        ) from error
+
+
+def install_of(package: str) -> str:
+    """Return what pip must install for a package."""
+    return f"diffrender[{EXTRAS[package]}]" if package in EXTRAS else package

@@ -1,0 +1,172 @@
+"""custom_gradient: rules are used in both modes, the missing one is found, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+
+from diffrender.errors import ConfigError, ProgramError, ShapeError
+from diffrender.programs.custom_gradient import custom_gradient
+
+
+def vjp(grads, value, x, power, z):
+    a, b = grads
+    return a * power * x ** (power - 1) * z + b, None, a * x**power - 2 * b * z
+
+
+def jvp(tangents, value, x, power, z):
+    u, none, w = tangents
+    assert none is None
+    return power * x ** (power - 1) * z * u + x**power * w, u - 2 * z * w
+
+
+RULES = {"vjp": {"vjp": vjp}, "jvp": {"jvp": jvp}, "both": {"vjp": vjp, "jvp": jvp}}
+
+
+def powers(rules: str):
+    """In NumPy, which has no derivatives: x^power z and x - z^2."""
+
+    @custom_gradient(**RULES[rules])
+    def function(x: Tensor, power: int, z: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = x.numpy(), z.numpy()
+        return torch.as_tensor(np.power(a, power) * b), torch.as_tensor(a - b * b)
+
+    return function
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    return 0.5 + torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("seed", range(3))
+def test_both_modes_agree_with_differences(rules: str, seed: int) -> None:
+    inputs = draw(seed, 3).requires_grad_(), draw(seed + 10, 3).requires_grad_()
+    function = powers(rules)
+    assert gradcheck(lambda x, z: function(x, z=z, power=3), inputs, check_forward_ad=True)
+    assert gradgradcheck(lambda x, z: function(x, 3, z)[0], inputs, check_fwd_over_rev=True)
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_torch_func_uses_the_rules(rules: str) -> None:
+    function, x, z = powers(rules), draw(0, 4), draw(1, 4)
+
+    def known(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return x**3 * z, x - z * z
+
+    def own(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return function(x, 3, z)
+
+    for transform in (torch.func.jacrev, torch.func.jacfwd):
+        torch.testing.assert_close(transform(own, (0, 1))(x, z), transform(known, (0, 1))(x, z))
+    torch.testing.assert_close(torch.func.vmap(own)(x, z), known(x, z))
+    for derived in (torch.func.grad, torch.func.hessian):
+        sums = [derived(lambda x, f=f: (f(x, x)[0] + f(x, z)[1]).sum())(x) for f in (own, known)]
+        torch.testing.assert_close(*sums)
+    by_row = [torch.func.vmap(torch.func.grad(lambda x, z, f=f: f(x, z)[0]))(x, z) for f in (own, known)]
+    torch.testing.assert_close(*by_row)
+
+
+def test_the_rule_counts_and_not_the_function() -> None:
+    @custom_gradient(vjp=lambda grad, value, x: -grad)
+    def reverse(x: Tensor) -> Tensor:
+        return x
+
+    @custom_gradient(vjp=lambda grad, value, x: torch.cat([7 * grad, grad[:1]]))
+    def first(x: Tensor) -> Tensor:
+        return x[:-1]
+
+    x = draw(0, 3).requires_grad_()
+    assert torch.equal(reverse(x), x) and torch.equal(first(x), x[:-1])
+    assert torch.autograd.grad(reverse(x).sum(), x)[0].tolist() == [-1, -1, -1]
+    assert torch.autograd.grad(first(x).sum(), x)[0].tolist() == [7, 7, 1]
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x.detach(), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
+        assert forward_ad.unpack_dual(reverse(dual)).tangent.tolist() == [-1, -2, -3]
+        assert forward_ad.unpack_dual(first(dual)).tangent.tolist() == [7 + 3, 14]
+
+
+def test_only_some_arguments_and_results_need_a_derivative() -> None:
+    function, x, z = powers("both"), draw(0, 3).requires_grad_(), draw(1, 3)
+    value, other = function(x, 2, z)
+    assert torch.equal(torch.autograd.grad(other.sum(), x)[0], torch.ones(3, dtype=torch.float64))
+    assert not function(x.detach(), 2, z)[0].requires_grad
+    _, tangents = torch.func.jvp(lambda z: function(x.detach(), 2, z), (z,), (torch.ones_like(z),))
+    torch.testing.assert_close(tangents, (x.detach() ** 2, -2 * z))
+    assert value.requires_grad
+
+
+def test_derivatives_have_the_dtype_of_what_they_are_of() -> None:
+    @custom_gradient(vjp=lambda g, v, x: 2 * g.double(), jvp=lambda t, v, x: 2 * t[0].double())
+    def twice(x: Tensor) -> Tensor:
+        return 2 * x
+
+    x = torch.ones(3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(twice(x).sum(), x)
+    _, tangent = torch.func.jvp(twice, (x.detach(),), (x.detach(),))
+    assert gradient.dtype == tangent.dtype == torch.float32
+    with forward_ad.dual_level():
+        assert (
+            forward_ad.unpack_dual(twice(forward_ad.make_dual(x.detach(), x.detach()))).tangent.dtype == torch.float32
+        )
+
+
+def returning(**rules):
+    @custom_gradient(**rules)
+    def twice(x: Tensor, y: Tensor) -> Tensor:
+        return 2 * x
+
+    return twice
+
+
+@pytest.mark.parametrize(
+    ("gradients", "words"),
+    [
+        (lambda g, v, x, y: g, "the vjp of twice must return one gradient per argument, 2, got 1"),
+        (
+            lambda g, v, x, y: (g[:1], None),
+            r"gradient 0 of the vjp of twice must be a tensor of shape \[3\], got shape",
+        ),
+        (lambda g, v, x, y: (g, g.sum()), r"gradient 1 of the vjp of twice .* \[3\], got shape \[\]"),
+        (lambda g, v, x, y: (g, 0.0), r"gradient 1 of the vjp of twice .* \[3\], got float"),
+    ],
+)
+def test_gradients_that_do_not_fit_are_refused(gradients, words: str) -> None:
+    x = draw(0, 3).requires_grad_()
+    with pytest.raises(ShapeError, match=words):
+        returning(vjp=gradients)(x, x).sum().backward()
+    with pytest.raises(ShapeError, match=words):
+        torch.func.grad(lambda x: returning(vjp=gradients)(x, x).sum())(x.detach())
+
+
+def test_tangents_that_do_not_fit_are_refused() -> None:
+    x = draw(0, 3)
+    for tangent, words in (
+        (lambda t, v, x, y: t, "the jvp of twice must return one tangent per result, 1, got 2"),
+        (lambda t, v, x, y: t[0][:2], r"tangent 0 of the jvp of twice .* \[3\], got shape \[2\]"),
+    ):
+        twice = returning(jvp=tangent)
+        with pytest.raises(ShapeError, match=words):
+            torch.func.jvp(lambda x, twice=twice: twice(x, x), (x,), (x,))
+
+
+def test_what_is_missing_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"give a rule, @custom_gradient\(vjp=\.\.\.\)"):
+        custom_gradient(torch.sin)
+    with pytest.raises(ProgramError, match="<lambda> must return a tensor or a tuple of tensors, got float"):
+        custom_gradient(lambda x: 1.0, vjp=lambda g, v, x: g)(draw(0, 1))
+
+    def by_name(x: Tensor, *, scale: float) -> Tensor:
+        return x * scale
+
+    with pytest.raises(ConfigError, match="by_name has arguments that can be given by name alone"):
+        custom_gradient(by_name, vjp=lambda g, v, x: g)(draw(0, 1), scale=2.0)
+    in_numpy = returning(vjp=lambda g, v, x, y: (torch.from_numpy(2 * g.numpy()), None))
+    x = draw(0, 3).requires_grad_()
+    in_numpy(x, x).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [2, 2, 2]
+    with pytest.raises(ProgramError, match=r"twice has no jvp, and it cannot be found from its vjp.*give jvp="):
+        torch.func.jvp(lambda x: in_numpy(x, x), (x.detach(),), (x.detach(),))

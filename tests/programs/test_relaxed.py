@@ -1,0 +1,203 @@
+"""Relaxed choices: at temperature 0 they are the choices, and their derivatives are right in both modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from diffrender.errors import ConfigError, ShapeError
+from diffrender.programs import relaxed
+
+N = 5
+
+
+def halving(x: Tensor, temperature: float, mode: str) -> Tensor:
+    """As long as each number is above one, halve it and count."""
+    state = {"x": x, "count": torch.zeros_like(x)}
+    body = lambda s: {"x": s["x"] / 2, "count": s["count"] + s["x"]}  # noqa: E731
+    ended = relaxed.while_loop(lambda s: s["x"] - 1, body, state, 4, temperature=temperature, mode=mode)
+    return torch.stack([ended["x"], ended["count"]])
+
+
+def halving_all(x: Tensor, temperature: float, mode: str) -> Tensor:
+    """The same with one condition for all rows."""
+    return relaxed.while_loop(
+        lambda s: s.square().sum() - 3, lambda s: s / 2, x, 40, temperature=temperature, mode=mode
+    )
+
+
+def branch_by_row(x: Tensor, temperature: float, mode: str) -> Tensor:
+    rows = torch.stack([x, x**2], 1)
+    both = relaxed.branch(
+        x, lambda r: (r.sin(), r[:, 0]), lambda r: (r**2, -r[:, 0]), rows, temperature=temperature, mode=mode
+    )
+    return torch.cat([both[0], both[1][:, None]], 1)
+
+
+# Each as a function of [N] numbers, temperature and mode.
+RELAXED: dict[str, Callable[..., Tensor]] = {
+    "step": relaxed.step,
+    "sign": relaxed.sign,
+    "round": relaxed.round,
+    "clamp": lambda x, t, mode: relaxed.clamp(x, -0.5, x.new_tensor(1.0), t, mode),
+    "clamp_low": lambda x, t, mode: relaxed.clamp(x, -0.5, None, t, mode),
+    "where": lambda x, t, mode: relaxed.where(x.flip(0), x**2, 3 * x, t, mode),
+    "argmax": relaxed.argmax,
+    "sort": lambda x, t, mode: relaxed.sort(x, t, mode).values,
+    "permutation": lambda x, t, mode: relaxed.sort(x, t, mode, descending=True).permutation,
+    "branch": lambda x, t, mode: relaxed.branch(x.mean(), torch.sin, torch.square, x, temperature=t, mode=mode),
+    "branch_by_row": branch_by_row,
+    "while_loop": halving,
+    "while_loop_of_all": halving_all,
+}
+each = pytest.mark.parametrize("name", RELAXED)
+
+
+def numbers(seed: int) -> Tensor:
+    """Random numbers, none near a jump of a choice above: there the limit is another than the choice."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        x = 6 * torch.rand(N, dtype=torch.float64, generator=generator) - 3
+        jumps = [x, x + 0.5, x.sort().values.diff(), x.mean()[None]]
+        jumps += [x / 2**k - 1 for k in range(4)] + [(x.square().sum() / 4**k - 3)[None] for k in range(4)]
+        if torch.cat(jumps).abs().min() > 0.03 and ((x - 0.5) % 1 - 0.5).abs().max() < 0.47:
+            return x
+
+
+@each
+@pytest.mark.parametrize("seed", range(3))
+def test_the_limit_at_temperature_0_is_the_choice(name: str, seed: int) -> None:
+    x = numbers(seed)
+    hard = RELAXED[name](x, 1.0, "hard")
+    errors = [float((RELAXED[name](x, t, "smooth") - hard).abs().max()) for t in (1.0, 0.03, 1e-4)]
+    assert errors[0] > 0.01 and errors[0] > errors[1] >= errors[2] and errors[2] < 2e-4
+
+
+@each
+@pytest.mark.parametrize("seed", range(3))
+def test_derivatives_agree_with_differences(name: str, seed: int) -> None:
+    inputs = (numbers(seed).requires_grad_(), torch.tensor(0.4, dtype=torch.float64, requires_grad=True))
+    function = partial(RELAXED[name], mode="smooth")
+    assert gradcheck(function, inputs, check_forward_ad=True)
+    assert gradgradcheck(function, inputs, check_fwd_over_rev=True)
+
+
+@each
+def test_straight_through_is_the_choice_with_the_smooth_derivatives(name: str) -> None:
+    x = numbers(3)
+    through, smooth = (lambda x, mode=mode: RELAXED[name](x, 0.4, mode) for mode in ("straight_through", "smooth"))
+    assert torch.equal(through(x), RELAXED[name](x, 0.4, "hard"))
+    assert not torch.equal(through(x), smooth(x))
+    weight = torch.rand(smooth(x).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for transform in (torch.func.grad, torch.func.hessian):
+        expected = transform(lambda y: (weight * smooth(y)).sum())(x)
+        assert expected.abs().max() > 1e-3
+        torch.testing.assert_close(transform(lambda y: (weight * through(y)).sum())(x), expected)
+    value, tangent = torch.func.jvp(through, (x,), (x.cos(),))
+    assert torch.equal(value, through(x))
+    torch.testing.assert_close(tangent, torch.func.jvp(smooth, (x,), (x.cos(),))[1])
+
+
+def test_smooth_values_are_means_under_noise_on_the_margin() -> None:
+    generator = torch.Generator().manual_seed(0)
+    uniform = torch.rand(400_000, 1, dtype=torch.float64, generator=generator)
+    x, t = torch.tensor([-0.7, 0.1, 0.6], dtype=torch.float64), 0.3
+    noisy = x + t * (uniform.log() - (1 - uniform).log())
+    gumbel = x - t * (-torch.rand(400_000, 3, dtype=torch.float64, generator=generator).log()).log()
+    for mean, smooth in (
+        ((noisy > 0).double(), relaxed.step(x, t)),
+        (noisy.sign(), relaxed.sign(x, t)),
+        (noisy.clamp(0, 0.5), relaxed.clamp(x, 0.0, 0.5, t)),
+        (torch.where(noisy > 0, 3.0, -1.0), relaxed.where(x, torch.tensor(3.0), torch.tensor(-1.0), t)),
+        (torch.nn.functional.one_hot(gumbel.argmax(1), 3).double(), relaxed.argmax(x, t)),
+    ):
+        assert ((mean.mean(0) - smooth).abs() < 4 * mean.std(0) / 400_000**0.5).all()
+
+
+def test_a_smooth_loop_is_the_mean_of_loops_that_end_by_chance() -> None:
+    x, t = torch.tensor([2.5, 1.1], dtype=torch.float64), 0.5
+    go = [torch.sigmoid((x / 2**k - 1) / t) for k in range(4)]
+    ends = [1 - go[0], go[0] * (1 - go[1]), go[0] * go[1] * (1 - go[2]), go[0] * go[1] * go[2] * (1 - go[3])]
+    ends.append(go[0] * go[1] * go[2] * go[3])
+    count = sum(chance * x * (2 - 2 / 2**k) for k, chance in enumerate(ends))
+    torch.testing.assert_close(halving(x, t, "smooth")[1], count)
+
+
+def test_a_loop_stops_once_nothing_is_left_of_it_and_a_hard_branch_runs_alone() -> None:
+    runs = []
+
+    def body(x: Tensor) -> Tensor:
+        runs.append(1)
+        return x - 1
+
+    for mode in ("hard", "straight_through", "smooth"):
+        runs.clear()
+        ended = relaxed.while_loop(lambda x: x, body, torch.tensor(3.5), 1000, temperature=0.1, mode=mode)
+        assert float(ended) == pytest.approx(-0.5, abs=0.01)
+        assert len(runs) == 4 if mode == "hard" else 4 <= len(runs) < 10
+    taken = relaxed.branch(torch.tensor(1.0), lambda: "yes", lambda: 1 / 0, temperature=1.0, mode="hard")
+    assert taken == "yes"
+
+
+def test_what_has_ended_stays_ended_although_its_condition_holds_again() -> None:
+    # The first row's condition fails at 1 and holds again at 2, while the second row's still does.
+    fails_at = torch.tensor([1.0, 3.0])
+    for mode in ("hard", "straight_through"):
+        ended = relaxed.while_loop(
+            lambda x: (x - fails_at).abs() - 0.5, lambda x: x + 1, torch.zeros(2), 9, temperature=0.1, mode=mode
+        )
+        assert ended.tolist() == [1, 3]
+
+
+def test_round_meets_the_integers_and_becomes_the_identity() -> None:
+    whole = torch.arange(-2.0, 3.0, dtype=torch.float64)
+    torch.testing.assert_close(relaxed.round(whole, 0.2), whole)
+    torch.testing.assert_close(relaxed.round(whole - 1e-9, 0.2), whole)
+    x = torch.linspace(-1, 1, 50, dtype=torch.float64)
+    torch.testing.assert_close(relaxed.round(x, 1e3), x, atol=1e-6, rtol=0)
+
+
+def test_large_margins_overflow_nowhere() -> None:
+    far = torch.tensor([-1e6, 1e6], requires_grad=True)
+    for name in ("step", "sign", "clamp", "argmax", "permutation"):
+        value = RELAXED[name](far, 1e-3, "smooth")
+        torch.testing.assert_close(value, RELAXED[name](far, 1.0, "hard"))
+        assert torch.isfinite(torch.autograd.grad(value.square().sum(), far)[0]).all()
+
+
+def test_a_permutation_sorts_other_values_along() -> None:
+    x, y = torch.tensor([0.3, 0.1, 0.2]), torch.tensor([3.0, 1.0, 2.0])
+    for mode in ("smooth", "straight_through", "hard"):
+        found = relaxed.sort(x, 1e-3, mode)
+        torch.testing.assert_close(found.permutation @ y, torch.tensor([1.0, 2.0, 3.0]))
+        torch.testing.assert_close(found.permutation @ x, found.values)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    x = torch.ones(2)
+    for temperature in (0.0, -1.0, float("nan"), float("inf"), torch.tensor(0.0)):
+        with pytest.raises(ShapeError, match=r"step: temperature must be above 0 and finite.*mode='hard'"):
+            relaxed.step(x, temperature)
+    with pytest.raises(ShapeError, match=r"where: mode must be one of smooth, straight_through, hard, got 'soft'"):
+        relaxed.where(x, x, x, 1.0, "soft")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"while_loop: max_steps must be at least 1, got 0"):
+        relaxed.while_loop(lambda x: x, lambda x: x, x, 0, temperature=1.0)
+    with pytest.raises(ShapeError, match=r"argmax: x must have a last dimension.*got shape \[\]"):
+        relaxed.argmax(torch.tensor(1.0), 1.0)
+    with pytest.raises(ShapeError, match="sort: x must be float32 or float64"):
+        relaxed.sort(torch.tensor([1, 2]), 1.0)
+
+
+def test_a_number_is_annealed_by_the_same_factor_and_stays() -> None:
+    anneal = relaxed.Anneal(8.0, 0.5, 4)
+    assert [anneal.at(step) for step in range(6)] == pytest.approx([8, 4, 2, 1, 0.5, 0.5])
+    assert anneal.at(None) == 0.5
+    with pytest.raises(ConfigError, match="must be above 0, got 1 and 0"):
+        relaxed.Anneal(1.0, 0.0, 4)
+    with pytest.raises(ConfigError, match="until must be at least step 1, got 0"):
+        relaxed.Anneal(1.0, 0.1, 0)
