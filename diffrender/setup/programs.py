@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,24 +17,25 @@ import torch
 from torch import Tensor
 
 from diffrender.config.options.objects import SceneParts
-from diffrender.config.options.programs import ProgramOptions
+from diffrender.config.options.programs import ProgramOptions, ProgramParameters
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError, ProgramError
 from diffrender.fit.checkpointed_loop import checkpoints_every
+from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.program import Parameter, Program, with_parameters
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.setup.local_origin import ZERO, Origin
 
 # What programs may import that comes with an extra of this package.
-EXTRAS = {"torchdiffeq": "physics"}
-# The function of a program's file that draws for the report.
-REPORT = "report"
+EXTRAS = {"torchdiffeq": "physics", "pytorch_kinematics": "robots"}
+# What else a program's file may hold: a function that draws for the report, and ranges of parameters by name.
+REPORT, RANGES = "report", "RANGES"
 
 
 @dataclass(frozen=True)
 class LoadedProgram:
-    """The code of a program. module: its file, imported. function: in it. sha256: of the file."""
+    """The code of a program. options: with the ranges of its file. module: that file, imported. function: in it."""
 
     options: ProgramOptions
     module: ModuleType
@@ -105,7 +106,27 @@ def load_program(options: ProgramOptions) -> LoadedProgram:
     if not callable(function):
         known = [key for key, each in vars(module).items() if callable(each) and not key.startswith("_")]
         raise ConfigError(f"program.function: {file} has no function `{options.function}`; it has {', '.join(known)}")
-    return LoadedProgram(options, module, function)
+    return LoadedProgram(_with_ranges(options, getattr(module, RANGES, {})), module, function)
+
+
+def _with_ranges(options: ProgramOptions, ranges: Mapping[str, Sequence[float]]) -> ProgramOptions:
+    """Return `options` with the ranges that the program's file knows, of parameters that have none of their own.
+
+    Raises ConfigError for a range that is not two numbers, the lower one first.
+    """
+    written, found = options.parameters.by_name(), {}
+    for name, each in written.items():
+        if each.range is not None or name not in ranges:
+            continue
+        try:
+            low, high = map(float, ranges[name])
+            Bounded(low, high)
+        except (TypeError, ValueError, ConfigError):
+            raise ConfigError(
+                f"{options.file}: {RANGES}[{name!r}] must be two numbers, the lower one first, got {ranges[name]!r}"
+            ) from None
+        found[name] = each.model_copy(update={"range": (low, high)})
+    return options.model_copy(update={"parameters": ProgramParameters(**{**written, **found})}) if found else options
 
 
 def _import_error(file: Path, error: Exception) -> ProgramError:

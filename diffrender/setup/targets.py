@@ -31,6 +31,7 @@ from diffrender.setup.local_origin import ZERO, Origin
 from diffrender.setup.programs import apply_program
 from diffrender.setup.region import InitRegion, Region, region_of_box, region_of_views, sight_of_views, to_triple
 from diffrender.setup.scene import build_scene
+from diffrender.setup.synthetic_cameras import true_cameras, with_noise
 
 
 class Targets(NamedTuple):
@@ -41,6 +42,7 @@ class Targets(NamedTuple):
     scene: the scene that the views show; None for photographs.
     relit: the same scene under the `relight` lights; None if there are none.
     notes: what readers say of the files. has_found_masks: whether the masks of `fit` are not those of the capture.
+    cameras: those that took the fitted views, of which `fit` may have others; None for photographs.
     """
 
     fit: Views
@@ -51,6 +53,7 @@ class Targets(NamedTuple):
     relit: Relit | None
     notes: tuple[str, ...] = ()
     has_found_masks: bool = False
+    cameras: Cameras | None = None
 
 
 def build_targets(config: FitConfig) -> Targets:
@@ -62,13 +65,15 @@ def build_targets(config: FitConfig) -> Targets:
     background = next((color for color in candidates if color is not None), (0.0, 0.0, 0.0))
     aovs = tuple(config.loss.aovs()) if config.loss is not None else ()
     if synthetic is not None:
-        views, scene, notes = _render(synthetic.model_copy(update={"background": background}), options, aovs)
+        synthetic = synthetic.model_copy(update={"background": background})
+        views, scene, taken, notes = _render(synthetic, options, aovs, config.optimize.seed)
         fit, heldout = _split(views, options)
+        cameras = _split(replace(views, cameras=taken), options)[0].cameras
         relit = _build_relit(synthetic, scene, (heldout or fit).cameras)
         aabb, origin = None, ZERO
     else:
         assert options.path is not None
-        scene = relit = None
+        scene = relit = cameras = None
         fit, heldout, aabb, origin, notes = _read(options.path, options, background, aovs)
     is_stated = any(color is not None for color in candidates)
     find = options.find_masks
@@ -94,7 +99,7 @@ def build_targets(config: FitConfig) -> Targets:
         place = InitRegion(region_of_box(low, high), (to_triple(low), to_triple(high)), fit, origin)
     near = config.render.near or NEAR * place.region.radius
     fit, heldout = _with_near(fit, near), None if heldout is None else _with_near(heldout, near)
-    return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes), has_found)
+    return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes), has_found, cameras)
 
 
 def _most_parts(config: FitConfig) -> int | None:
@@ -174,8 +179,9 @@ def _with_times(cameras: Cameras, fps: float | None) -> Cameras:
 
 
 def _render(
-    options: SyntheticOptions, targets: TargetsOptions, aovs: tuple[str, ...]
-) -> tuple[Views, Scene, list[str]]:
+    options: SyntheticOptions, targets: TargetsOptions, aovs: tuple[str, ...], seed: int
+) -> tuple[Views, Scene, Cameras, list[str]]:
+    """Return the views as the fit is told of them, what they show, the cameras that took them, and notes."""
     size = targets.resolution or SYNTHETIC_RESOLUTION
     low, high = options.elevation_deg
     if options.eye is not None:
@@ -192,11 +198,11 @@ def _render(
         scene = _fit_into_unit_sphere(scene)
     cameras = _with_times(cameras, targets.fps)
     scene = apply_program(scene, options, cameras)
-    taken = synthetic_gains(cameras, options)
+    taken = synthetic_gains(true_cameras(cameras, options.camera_errors, options.center), options)
     views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, aovs)
-    # The true exposures are hidden from the fit.
-    views = replace(views, cameras=cameras)
-    return views if targets.masks else replace(views, masks=None), scene, notes
+    # The true cameras are hidden from the fit.
+    views = replace(views, cameras=cameras, images=with_noise(views.images, options.noise, seed))
+    return views if targets.masks else replace(views, masks=None), scene, taken, notes
 
 
 def _build_relit(options: SyntheticOptions, scene: Scene, cameras: Cameras) -> Relit | None:
