@@ -112,7 +112,7 @@ def load_program(options: ProgramOptions) -> LoadedProgram:
 def _with_ranges(options: ProgramOptions, ranges: Mapping[str, Sequence[float]]) -> ProgramOptions:
     """Return `options` with the ranges that the program's file knows, of parameters that have none of their own.
 
-    Raises ConfigError for a range that is not two numbers, the lower one first.
+    Raises ConfigError for a range that is not two numbers, the lower one first, and for a value outside it.
     """
     written, found = options.parameters.by_name(), {}
     for name, each in written.items():
@@ -125,6 +125,13 @@ def _with_ranges(options: ProgramOptions, ranges: Mapping[str, Sequence[float]])
             raise ConfigError(
                 f"{options.file}: {RANGES}[{name!r}] must be two numbers, the lower one first, got {ranges[name]!r}"
             ) from None
+        values = each.value if isinstance(each.value, tuple) else (each.value,)
+        outside = [value for value in values if not low <= value <= high]
+        if outside:
+            raise ConfigError(
+                f"program.parameters.{name}: the value {outside[0]:g} is not in the range {low:g} to {high:g} of"
+                f" {RANGES} in {options.file}; change one of the two"
+            )
         found[name] = each.model_copy(update={"range": (low, high)})
     return options.model_copy(update={"parameters": ProgramParameters(**{**written, **found})}) if found else options
 
