@@ -23,28 +23,35 @@ def ellipse(covariance, share):
 
 
 def report(run):
-    """Draw the pairs of shifts and of turns with their ellipses, and the intervals of all six numbers."""
+    """Draw pairs of turns and of shifts with their ellipses, and the intervals of all six, from what was found."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 6.4), layout="constrained")
-    axes = figure.subplots(2, 4, width_ratios=[1, 1, 1, 1.1])
-    for row, (name, first, scale, unit) in enumerate((("turn", 0, 180 / math.pi, "degrees"), ("shift", 3, 1, ""))):
-        found, true = scale * run.found[name], run.true.get(name)
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    axes = figure.subplots(2, 4)
+    for row, (name, first, scale, what) in enumerate(
+        (("turn", 0, 180 / math.pi, "turn about {}, degrees"), ("shift", 3, 1000, "shift along {}, thousandths"))
+    ):
+        # From what was found, as the truth is.
+        true = scale * (run.true[name] - run.found[name]) if name in run.true else None
         for column, (i, j) in enumerate(((0, 1), (0, 2), (1, 2))):
-            pair = [first + i, first + j]
+            own, pair = axes[row, column], [first + i, first + j]
             for share in INTERVALS:
-                points = found[[i, j]] + scale * ellipse(run.covariance[pair][:, pair], share)
-                axes[row, column].plot(*points.T, label=f"{share:.0%}")
-            axes[row, column].plot(*found[[i, j]], "k+", label="found")
+                points = scale * ellipse(run.covariance[pair][:, pair], share)
+                own.plot(points[:, 0], points[:, 1], label=f"{share:.0%}")
+            own.plot(0, 0, "k+", label="found")
             if true is not None:
-                axes[row, column].plot(*(scale * true[[i, j]]), "rx", label="true")
-            labels = [f"{name} about {NAMES[k]}" if unit else f"{name} in {NAMES[k]}" for k in (i, j)]
-            axes[row, column].set(xlabel=f"{labels[0]} {unit}", ylabel=f"{labels[1]} {unit}")
-        last, deviation = axes[row, 3], scale * run.deviations[name]
+                own.plot(true[i], true[j], "rx", label="true")
+            own.set(xlabel=what.format(NAMES[i]), ylabel=what.format(NAMES[j]))
+        last = axes[row, 3]
         for share, reach in INTERVALS.items():
-            last.errorbar(NAMES, 0 * found, reach * deviation, fmt="none", capsize=9 - 3 * reach, label=f"{share:.0%}")
+            reaches = reach * scale * run.deviations[name]
+            last.errorbar(NAMES, [0.0] * 3, reaches, fmt="none", capsize=18 - 7 * reach, label=f"{share:.0%}")
         if true is not None:
-            last.plot(NAMES, scale * true - found, "rx", label="true")
-        last.set(ylabel=f"{name}, from what was found {unit}")
-    axes[0, 0].legend()
+            last.plot(NAMES, true, "rx")
+        last.set(ylabel=what.replace(" about {}", "").replace(" along {}", ""), xlim=(-0.5, 2.5))
+    for each in axes.flat:
+        each.locator_params(axis="y", nbins=5)
+    for each in axes[:, :3].flat:
+        each.locator_params(axis="x", nbins=4)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
