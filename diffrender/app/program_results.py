@@ -28,9 +28,9 @@ class ProgramRun(NamedTuple):
 
     start, found: before and after the fit. true: those of the same names that the targets were made with; empty if that
         is not known. time: all times of the views, increasing; None if the program does not move anything.
-    deviations: standard deviations of those that are learned, of their shapes. covariance: [K, K] of all these numbers,
-        one parameter after the other, whatever else is learned. Empty and None where the method of the fit does not
-        tell, or the pictures do not determine one of them.
+    deviations: standard deviations of those that are learned, of their shapes, infinite where the pictures do not
+        determine a number; empty if the method of the fit does not tell. covariance: [K, K] of all these numbers, one
+        parameter after the other, whatever else is learned; None if it does not tell, or one is not determined.
     ranges: (lowest, highest) of the parameters that have one.
     """
 
@@ -101,13 +101,14 @@ def draw_program(path: Path, setup: FitSetup, result: FitResult, posterior: Post
 def _with_certainty(run: ProgramRun, setup: FitSetup, posterior: Posterior | None) -> ProgramRun:
     """Return `run` with the ranges of its parameters, and with how certain they are."""
     run = run._replace(ranges={path.removeprefix(f"{ROOT}."): each for path, each in ranges_of(setup.config).items()})
-    names = [name for name in run.found if posterior is not None and f"{ROOT}.{name}" in posterior.parts]
-    covariance = posterior.covariance_of([f"{ROOT}.{name}" for name in names]) if posterior and names else None
-    if covariance is None:
+    if posterior is None:
         return run
-    parts = covariance.diagonal().sqrt().cpu().split([run.found[name].numel() for name in names])
-    deviations = {name: part.view_as(run.found[name]) for name, part in zip(names, parts, strict=True)}
-    return run._replace(covariance=covariance.cpu(), deviations=deviations)
+    paths = {name: f"{ROOT}.{name}" for name in run.found if f"{ROOT}.{name}" in posterior.parts}
+    covariance = posterior.covariance_of(list(paths.values())) if paths else None
+    return run._replace(
+        deviations={name: posterior.deviations_of(path).cpu() for name, path in paths.items()},
+        covariance=None if covariance is None else covariance.cpu(),
+    )
 
 
 def _parameters(scene: Scene) -> dict[str, Tensor]:

@@ -29,7 +29,7 @@ class Posterior(NamedTuple):
 
     parts: by path, the columns of its latent. It holds if what remains of the differences of colours (else of normals,
     depth or masks) is independent noise of one size in all pixels that the values change; for a scene that cannot look
-    like its pictures it is too narrow.
+    like its pictures it is too narrow. It knows nothing of priors (`pull`).
     """
 
     model: SceneModel
@@ -50,6 +50,10 @@ class Posterior(NamedTuple):
         """Return the covariance of the latents at `paths` alone, whatever the others are."""
         index = torch.cat([torch.arange(self.parts[path].start, self.parts[path].stop) for path in paths])
         return Covariance(self.covariance.matrix[index][:, index], self.covariance.undetermined[index])
+
+    def deviations_of(self, path: str) -> Tensor:
+        """Return the standard deviations of the value at `path`, of its shape; infinite where not determined."""
+        return self.within([path]).deviations(self.of(path)[1])
 
     def covariance_of(self, paths: Sequence[str]) -> Tensor | None:
         """Return the covariance [K, K] of all numbers of the values at `paths`; None if one is not determined."""
@@ -84,12 +88,11 @@ def find_deviations(posterior: Posterior | None) -> Deviations:
     """
     found: Deviations = {}
     for path in () if posterior is None else posterior.parts:
-        value, derivative = posterior.of(path)
-        part = posterior.within([path])
         if posterior.model.kind(path) in (POSE, CAMERA_POSES):
-            found[path] = _of_pose(value.double(), derivative, part)
+            value, derivative = posterior.of(path)
+            found[path] = _of_pose(value.double(), derivative, posterior.within([path]))
         else:
-            found[path] = {"deviation": _numbers(part.deviations(derivative))}
+            found[path] = {"deviation": _numbers(posterior.deviations_of(path))}
     return found
 
 
