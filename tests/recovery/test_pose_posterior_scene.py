@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,12 @@ def test_intervals_hold_the_true_pose_as_often_as_they_say() -> None:
     assert float(errors.mean(0).abs().max()) < 0.5
     # All six together, with their correlations: 6, give or take .5.
     assert 4.5 < float(sizes.mean()) < 8
+
+
+def test_the_script_prints_how_often(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [part for each in SMALL for part in ("--set", each)]
+    monkeypatch.setattr(sys, "argv", ["check_intervals.py", str(SCENE), "--draws", "2", *overrides])
+    runpy.run_path(str(SCENE.parents[1] / "scripts" / "check_intervals.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("68% intervals hold ") and lines[1].startswith("95% intervals hold ")
+    assert lines[0].count(",") == 5 and lines[-1].endswith(" of 6 expected")
