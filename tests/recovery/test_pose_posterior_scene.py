@@ -24,7 +24,7 @@ SMALL = (
 def test_intervals_hold_the_true_pose_as_often_as_they_say() -> None:
     errors, sizes = errors_in_deviations(SCENE, 50, SMALL)
     # Of 300 numbers, of which those of a fit depend on each other: deviations 1.4 times too small hold 52 and 84 %.
-    for share, low, high in ((0.68, 0.60, 0.77), (0.95, 0.90, 0.99)):
+    for share, low, high in ((0.68, 0.60, 0.77), (0.95, 0.88, 0.99)):
         inside = float((errors.abs() < REACH[share]).double().mean())
         assert low < inside < high, (share, inside)
     # No number is off to one side: the mean of 50 errors of 1 is .14.
