@@ -48,7 +48,10 @@ class Posterior(NamedTuple):
 
     def within(self, paths: Sequence[str]) -> Covariance:
         """Return the covariance of the latents at `paths` alone, whatever the others are."""
-        index = torch.cat([torch.arange(self.parts[path].start, self.parts[path].stop) for path in paths])
+        device = self.covariance.matrix.device
+        index = torch.cat(
+            [torch.arange(self.parts[path].start, self.parts[path].stop, device=device) for path in paths]
+        )
         return Covariance(self.covariance.matrix[index][:, index], self.covariance.undetermined[index])
 
     def deviations_of(self, path: str) -> Tensor:

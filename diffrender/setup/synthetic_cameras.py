@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -46,7 +47,7 @@ def _moved(poses: Tensor, options: CameraErrorOptions, center: tuple[float, floa
         for which in (AXES, WAYS)
     )
     middle = poses.new_tensor(center)
-    turn = axis_angle_to_matrix(torch.deg2rad(torch.tensor(options.turn_deg)) * axes)
+    turn = axis_angle_to_matrix(math.radians(options.turn_deg) * axes)
     rotation = poses[:, :3, :3] @ turn
     seen = poses[:, :3, :3] @ middle + poses[:, :3, 3]
     distance = seen.norm(dim=1, keepdim=True)
@@ -60,5 +61,6 @@ def with_noise(images: Tensor, deviation: float, seed: int) -> Tensor:
     """
     if deviation == 0:
         return images
-    generator = torch.Generator().manual_seed(seed)
-    return linear_from_srgb(srgb_from_linear(images) + deviation * torch.randn(images.shape, generator=generator))
+    generator = torch.Generator(images.device).manual_seed(seed)
+    drawn = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=images.device)
+    return linear_from_srgb(srgb_from_linear(images) + deviation * drawn)
