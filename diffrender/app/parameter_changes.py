@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from diffrender.app.camera_errors import camera_errors, describe_camera_error
 from diffrender.app.program_results import program_run, units_of
 from diffrender.app.uncertainty import Deviations, describe_deviation
 from diffrender.evaluate.exposure import EXPOSURE, RESPONSE, VIGNETTING, WHITE_BALANCE
@@ -64,6 +65,7 @@ UNITS = {
 def describe_parameter_changes(setup: FitSetup, result: FitResult, deviations: Deviations) -> list[LearnedValue]:
     """Return one row per path under `optimize`, with its standard deviations if they are known."""
     rows = []
+    errors = camera_errors(setup, result)
     reunwrapped = _find_reunwrapped_textures(setup, result)
     for path in setup.config.optimize.parameters():
         kind = kind_of(setup.scene, setup.fit_views.cameras, path)
@@ -82,10 +84,13 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult, deviations: D
             )
         else:
             rows.append(_describe_change(path, kind, before, after))
+        words = [rows[-1].words]
+        if path in errors:
+            words.append(describe_camera_error(path, errors[path]["found"]))
         deviation = deviations.get(setup.model.latent_path(path))
         if deviation is not None and after.numel() <= MOST_NUMBERS:
-            words = [words for words in (rows[-1].words, describe_deviation(deviation)) if words]
-            rows[-1] = replace(rows[-1], words="; ".join(words))
+            words.append(describe_deviation(deviation))
+        rows[-1] = replace(rows[-1], words="; ".join(filter(None, words)))
     return rows
 
 

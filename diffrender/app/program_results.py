@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from diffrender.app.uncertainty import Posterior
 from diffrender.errors import DataError
 from diffrender.fit.loop import FitResult
-from diffrender.fit.program import written
+from diffrender.fit.program import ROOT, written
 from diffrender.scene.scene import Scene
 from diffrender.setup.fit_setup import FitSetup
+from diffrender.setup.parameters import ranges_of
 from diffrender.writers.atomic import replacing
 
 PLOT = "program.png"
@@ -24,13 +27,20 @@ class ProgramRun(NamedTuple):
     """What the function `report` of a program's file is given: parameters by name, float64 tensors on the CPU.
 
     start, found: before and after the fit. true: those of the same names that the targets were made with; empty if that
-    is not known. time: all times of the views, increasing; None if the program does not move anything.
+        is not known. time: all times of the views, increasing; None if the program does not move anything.
+    deviations: standard deviations of those that are learned, of their shapes, infinite where the pictures do not
+        determine a number; empty if the method of the fit does not tell. covariance: [K, K] of all these numbers, one
+        parameter after the other, whatever else is learned; None if it does not tell, or one is not determined.
+    ranges: (lowest, highest) of the parameters that have one.
     """
 
     start: Mapping[str, Tensor]
     found: Mapping[str, Tensor]
     true: Mapping[str, Tensor]
     time: Tensor | None
+    deviations: Mapping[str, Tensor] = MappingProxyType({})
+    covariance: Tensor | None = None
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
 
 def program_run(setup: FitSetup, result: FitResult) -> ProgramRun:
@@ -75,17 +85,30 @@ def units_of(setup: FitSetup) -> dict[str, str]:
     return {name: each.unit for name, each in parameters.items() if each.unit is not None}
 
 
-def draw_program(path: Path, setup: FitSetup, result: FitResult) -> None:
+def draw_program(path: Path, setup: FitSetup, result: FitResult, posterior: Posterior | None = None) -> None:
     """Write the figure that the program's own `report` draws, if it has one. Raises whatever that raises."""
     report = None if setup.program is None else setup.program.report
     if report is None:
         return
     with torch.no_grad():
-        figure = report(program_run(setup, result))
+        figure = report(_with_certainty(program_run(setup, result), setup, posterior))
     if not hasattr(figure, "savefig"):
         raise DataError(f"`report` of the program must return a matplotlib Figure, got {type(figure).__name__}")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", facecolor="white")
+
+
+def _with_certainty(run: ProgramRun, setup: FitSetup, posterior: Posterior | None) -> ProgramRun:
+    """Return `run` with the ranges of its parameters, and with how certain they are."""
+    run = run._replace(ranges={path.removeprefix(f"{ROOT}."): each for path, each in ranges_of(setup.config).items()})
+    if posterior is None:
+        return run
+    paths = {name: f"{ROOT}.{name}" for name in run.found if f"{ROOT}.{name}" in posterior.parts}
+    covariance = posterior.covariance_of(list(paths.values())) if paths else None
+    return run._replace(
+        deviations={name: posterior.deviations_of(path).cpu() for name, path in paths.items()},
+        covariance=None if covariance is None else covariance.cpu(),
+    )
 
 
 def _parameters(scene: Scene) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ from diffrender.app.shape_pictures import SHAPE, WORST, write_shape, write_worst
 from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.time_budget import build_within_minutes
 from diffrender.app.turntable import write_turntable
-from diffrender.app.uncertainty import Deviations, find_deviations
+from diffrender.app.uncertainty import find_deviations, find_posterior
 from diffrender.app.verdict.judge import Judge, judge_targets
 from diffrender.config.load import load_config
 from diffrender.config.resolved import format_resolved
@@ -179,9 +179,12 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         export_db = None
         with _noted("the exported GLB could not be checked", failures):
             export_db = _check_export(folder, setup, result)
-        deviations: Deviations = {}
+        posterior, deviations = None, {}
         with _noted("the standard deviations of what was learned could not be found", failures):
-            deviations = find_deviations(setup, result)
+            posterior = find_posterior(setup, result)
+            deviations = find_deviations(posterior)
+        with _noted(f"{PLOT} could not be drawn", failures):
+            draw_program(folder.path / PLOT, setup, result, posterior)
         notes = (*setup.notes, *_notes_on_faces(setup, result), *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
@@ -248,8 +251,6 @@ def _write_extras(
     with _noted("curves.png could not be written", failures):
         if recorder.rows:
             write_curves(recorder.rows, folder.path / "curves.png")
-    with _noted(f"{PLOT} could not be drawn", failures):
-        draw_program(folder.path / PLOT, setup, result)
     with _noted("turntable.mp4 could not be written", failures):
         if setup.config.progress.turntable:
             turntable = folder.path / "turntable.mp4"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from diffrender.app.camera_errors import camera_errors
 from diffrender.app.evaluation import Evaluation, FlipStatistics, learned_of_heldout
 from diffrender.app.program_results import program_json
 from diffrender.app.uncertainty import Deviations
@@ -60,6 +61,7 @@ class RunOutcome:
             **({} if self.export_db is None else {"export": {"glb_psnr_db": round(self.export_db, 3)}}),
             "views": {kind: [asdict(view) for view in views] for kind, views in self.final.views.items()},
             **({"deviations": self.deviations} if self.deviations else {}),
+            **({"camera_errors": errors} if (errors := camera_errors(self.setup, result)) else {}),
             "wall_s": round(self.seconds, 3),
             "fit_s": round(result.seconds, 3),
             "phase_s": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items()},

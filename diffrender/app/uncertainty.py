@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from diffrender.fit.loss_inputs import LossInputs
 from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.losses.mask_losses import MaskL1
 from diffrender.fit.losses.pointwise import L2
+from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Loss, Objective, Term
 from diffrender.fit.optimizer.levenberg_marquardt import LevenbergMarquardt
 from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE
@@ -23,36 +24,78 @@ from diffrender.setup.fit_setup import FitSetup
 Deviations = dict[str, dict[str, Any]]
 
 
-def find_deviations(setup: FitSetup, result: FitResult) -> Deviations:
-    """Return the standard deviations of all learned values by path; none after other methods or another end.
+class Posterior(NamedTuple):
+    """What a fit by squares knows of the learned numbers, taken as normally distributed: the covariance of latents.
 
-    Each has `deviation`, numbers as the value's own, or, of a pose, `turn_deg` about the axes of what it maps to and
-    `position` along them. None: the images do not determine it. They hold if what remains of the differences of
-    colours (else of normals, depth or masks) is independent noise of one size in all pixels that the values change; for
-    a scene that cannot look like its pictures they are too small.
+    parts: by path, the columns of its latent. It holds if what remains of the differences of colours (else of normals,
+    depth or masks) is independent noise of one size in all pixels that the values change; for a scene that cannot look
+    like its pictures it is too narrow. It knows nothing of priors (`pull`).
     """
+
+    model: SceneModel
+    covariance: Covariance
+    parts: Mapping[str, slice]
+
+    def of(self, path: str) -> tuple[Tensor, Tensor]:
+        """Return the value at `path` [...] and its derivative [..., L] by its latent of L numbers."""
+        latent, parametrization = self.model.latents[path].detach(), self.model.parametrization(path)
+
+        def value_of(numbers: Tensor) -> Tensor:
+            return parametrization.value_of(numbers.view_as(latent))
+
+        flat = latent.reshape(-1)
+        return value_of(flat), torch.func.jacfwd(value_of)(flat).double()
+
+    def within(self, paths: Sequence[str]) -> Covariance:
+        """Return the covariance of the latents at `paths` alone, whatever the others are."""
+        device = self.covariance.matrix.device
+        index = torch.cat(
+            [torch.arange(self.parts[path].start, self.parts[path].stop, device=device) for path in paths]
+        )
+        return Covariance(self.covariance.matrix[index][:, index], self.covariance.undetermined[index])
+
+    def deviations_of(self, path: str) -> Tensor:
+        """Return the standard deviations of the value at `path`, of its shape; infinite where not determined."""
+        return self.within([path]).deviations(self.of(path)[1])
+
+    def covariance_of(self, paths: Sequence[str]) -> Tensor | None:
+        """Return the covariance [K, K] of all numbers of the values at `paths`; None if one is not determined."""
+        within = self.within(paths)
+        rows = []
+        for path in paths:
+            value, derivative = self.of(path)
+            rows.append(derivative.reshape(value.numel(), -1))
+        derivative = torch.block_diag(*rows)
+        if not bool(torch.isfinite(within.deviations(derivative)).all()):
+            return None
+        return derivative @ within.matrix @ derivative.T
+
+
+def find_posterior(setup: FitSetup, result: FitResult) -> Posterior | None:
+    """Return what the fit knows of all that it learned; None after other methods or another end."""
     model = setup.model
     is_last = result.returned_step == result.steps_done
     if not isinstance(setup.optimizer, LevenbergMarquardt) or result.stop_reason != "finished" or not is_last:
-        return {}
+        return None
     paths = list(model.latents)
-    covariance = _problem(setup).covariance(paths)
-    counts = [model.latents[path].numel() for path in paths]
+    ends = torch.tensor([model.latents[path].numel() for path in paths]).cumsum(0).tolist()
+    parts = {path: slice(first, end) for path, first, end in zip(paths, [0, *ends], ends, strict=False)}
+    return Posterior(model, _problem(setup).covariance(paths), parts)
+
+
+def find_deviations(posterior: Posterior | None) -> Deviations:
+    """Return the standard deviations of all learned values by path; none without a posterior.
+
+    Each has `deviation`, numbers as the value's own, or, of a pose, `turn_deg` about the axes of what it maps to and
+    `position` along them. None: the images do not determine it.
+    """
     found: Deviations = {}
-    for path, first in zip(paths, torch.tensor([0, *counts]).cumsum(0).tolist(), strict=False):
-        latent = model.latents[path].detach()
-        parametrization = model.parametrization(path)
-
-        def value_of(numbers: Tensor, parametrization: Any = parametrization, latent: Tensor = latent) -> Tensor:
-            return parametrization.value_of(numbers.view_as(latent))
-
-        own = slice(first, first + latent.numel())
-        part = Covariance(covariance.matrix[own, own], covariance.undetermined[own])
-        value, derivative = value_of(latent.reshape(-1)), torch.func.jacfwd(value_of)(latent.reshape(-1)).double()
-        if model.kind(path) in (POSE, CAMERA_POSES):
-            found[path] = _of_pose(value.double(), derivative, part)
+    for path in () if posterior is None else posterior.parts:
+        if posterior.model.kind(path) in (POSE, CAMERA_POSES):
+            value, derivative = posterior.of(path)
+            found[path] = _of_pose(value.double(), derivative, posterior.within([path]))
         else:
-            found[path] = {"deviation": _numbers(part.deviations(derivative))}
+            found[path] = {"deviation": _numbers(posterior.deviations_of(path))}
     return found
 
 
@@ -72,9 +115,16 @@ def _join(numbers: Any) -> str:
 def _problem(setup: FitSetup) -> LeastSquares:
     """Return the comparison of all views at the end of the fit, in squares."""
     compared = setup.objective.aovs()
-    of_colors = any(isinstance(term.measure, Loss) and "color" in term.measure.aovs for term in setup.objective.terms)
+    losses = [term.measure for term in setup.objective.terms if isinstance(term.measure, Loss)]
+    of_colors = [loss for loss in losses if "color" in loss.aovs]
     others = [name for name in compared if name != "color"]
-    loss: Loss = L2() if of_colors else AovLoss(others[0], "l2") if others else _MaskSquares()
+    loss: Loss = (
+        L2(getattr(of_colors[0], "space", "srgb"))
+        if of_colors
+        else AovLoss(others[0], "l2")
+        if others
+        else _MaskSquares()
+    )
 
     def compare(values: Mapping[str, Tensor], index: Tensor) -> LossInputs:
         scene, cameras = setup.model.state_at(values)

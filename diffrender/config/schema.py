@@ -119,7 +119,7 @@ class OptimizeOptions(Strict, extra="allow"):
     def _beside_least_squares(self) -> Iterator[Finding]:
         """Yield what gradient steps alone have."""
         found: list[tuple[str, ...]] = []
-        # A resolved file has every default in it.
+        # A file that is written out has every default in it.
         if self.batch_size not in (None, OptimizeOptions.model_fields["batch_size"].default):
             found.append(("batch_size",))
         if self.minutes is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from diffrender.config.options.targets import SyntheticOptions
 from diffrender.config.scene_dependent_defaults import BLUR_PX
@@ -14,10 +13,10 @@ from diffrender.errors import ConfigError
 from diffrender.evaluate.exposure import EXPOSURE, PHOTOMETRY_PATHS, WHITE_BALANCE, with_gains
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
+from diffrender.setup.low_discrepancy import low_discrepancy
 
 BLUR = "cameras.blur"
-# Additive recurrences: the fractional parts of the multiples of an irrational number are spread evenly over 0..1. One
-# for exposures and one per channel, so that they are independent.
+# One for exposures and one per channel (setup.low_discrepancy).
 IRRATIONALS = (2**0.5, 3**0.5, 5**0.5, 7**0.5)
 
 
@@ -67,15 +66,9 @@ def synthetic_gains(cameras: Cameras, options: SyntheticOptions) -> Cameras:
     """Return `cameras` with the exposures and white balances that `options` ask for, different in each view."""
     exposure, white_balance = cameras.exposure, cameras.white_balance
     if options.exposure_stops > 0:
-        exposure = options.exposure_stops * _low_discrepancy(len(cameras), IRRATIONALS[0])
+        exposure = options.exposure_stops * low_discrepancy(len(cameras), IRRATIONALS[0])
     if options.color_cast > 0:
         white_balance = 1 + options.color_cast * torch.stack(
-            [_low_discrepancy(len(cameras), irrational) for irrational in IRRATIONALS[1:]], 1
+            [low_discrepancy(len(cameras), irrational) for irrational in IRRATIONALS[1:]], 1
         )
     return replace(cameras, exposure=exposure, white_balance=white_balance)
-
-
-def _low_discrepancy(count: int, irrational: float) -> Tensor:
-    """Return [count] evenly spread numbers in -1..1."""
-    steps = torch.arange(1, count + 1, dtype=torch.float64)
-    return (2 * (steps * irrational).frac() - 1).float()

@@ -66,7 +66,7 @@ class FitSetup:
     config: with all defaults filled in; written out and read again, it gives the same fit.
     scene: the initial guess.
     fit_views, heldout_views: the targets; heldout_views is None if no view is held out.
-    target_scene: what the targets show, on the CPU; None for photographs.
+    target_scene, target_cameras: what the fitted targets show, and what took them, on the CPU; None for photographs.
     relit: the target scene under `relight` lights, on the device; None if the file has no such lights.
     origin: the point of the user's world that is the origin of scene, cameras and results (setup.local_origin).
     notes: what readers changed, or did not read, of meshes and captures.
@@ -86,6 +86,7 @@ class FitSetup:
     settings: FitSettings
     edges: EdgeSchedule | FixedEdges
     target_scene: Scene | None = None
+    target_cameras: Cameras | None = None
     relit: Relit | None = None
     origin: Origin = ZERO
     notes: tuple[str, ...] = ()
@@ -148,8 +149,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     _check_flashes(scene, targets.fit)
     loaded = None
     if config.program is not None:
-        config = config.model_copy(update={"program": fill_anneal(config.program, config.optimize.steps)})
-        loaded = load_program(config.program)
+        loaded = load_program(fill_anneal(config.program, config.optimize.steps))
+        config = config.model_copy(update={"program": loaded.options})
     scene, program = _follow_program(scene, loaded, targets)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
@@ -213,6 +214,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         settings=settings,
         edges=edge_schedule,
         target_scene=targets.scene,
+        target_cameras=targets.cameras,
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
         origin=origin,
         notes=tuple(dict.fromkeys((*targets.notes, *notes))),

@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from diffrender.config.options.objects import SceneParts
-from diffrender.config.options.programs import AnnealedNumbers, ProgramOptions
+from diffrender.config.options.programs import AnnealedNumbers, ProgramOptions, ProgramParameters
 from diffrender.config.scene_dependent_defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError, ProgramError
 from diffrender.fit.checkpointed_loop import checkpoints_every
+from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.program import Parameter, Program, with_parameters
 from diffrender.programs.bridges.imported import install_of
 from diffrender.programs.relaxed.anneal import Anneal
@@ -29,13 +30,13 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.setup.local_origin import ZERO, Origin
 
-# The function of a program's file that draws for the report.
-REPORT = "report"
+# What else a program's file may hold: a function that draws for the report, and ranges of parameters by name.
+REPORT, RANGES = "report", "RANGES"
 
 
 @dataclass(frozen=True)
 class LoadedProgram:
-    """The code of a program. module: its file, imported. function: in it. sha256: of the file."""
+    """The code of a program. options: with the ranges of its file. module: that file, imported. function: in it."""
 
     options: ProgramOptions
     module: ModuleType
@@ -120,7 +121,34 @@ def load_program(options: ProgramOptions) -> LoadedProgram:
     if not callable(function):
         known = [key for key, each in vars(module).items() if callable(each) and not key.startswith("_")]
         raise ConfigError(f"program.function: {file} has no function `{options.function}`; it has {', '.join(known)}")
-    return LoadedProgram(options, module, function)
+    return LoadedProgram(_with_ranges(options, getattr(module, RANGES, {})), module, function)
+
+
+def _with_ranges(options: ProgramOptions, ranges: Mapping[str, Sequence[float]]) -> ProgramOptions:
+    """Return `options` with the ranges that the program's file knows, of parameters that have none of their own.
+
+    Raises ConfigError for a range that is not two numbers, the lower one first, and for a value outside it.
+    """
+    written, found = options.parameters.by_name(), {}
+    for name, each in written.items():
+        if each.range is not None or name not in ranges:
+            continue
+        try:
+            low, high = map(float, ranges[name])
+            Bounded(low, high)
+        except (TypeError, ValueError, ConfigError):
+            raise ConfigError(
+                f"{options.file}: {RANGES}[{name!r}] must be two numbers, the lower one first, got {ranges[name]!r}"
+            ) from None
+        values = each.value if isinstance(each.value, tuple) else (each.value,)
+        outside = [value for value in values if not low <= value <= high]
+        if outside:
+            raise ConfigError(
+                f"program.parameters.{name}: the value {outside[0]:g} is not in the range {low:g} to {high:g} of"
+                f" {RANGES} in {options.file}; change one of the two"
+            )
+        found[name] = each.model_copy(update={"range": (low, high)})
+    return options.model_copy(update={"parameters": ProgramParameters(**{**written, **found})}) if found else options
 
 
 def _import_error(file: Path, error: Exception) -> ProgramError:

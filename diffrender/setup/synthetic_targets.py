@@ -25,16 +25,19 @@ from diffrender.setup.local_origin import ZERO, Origin, shift_positions
 from diffrender.setup.programs import apply_program
 from diffrender.setup.region import InitRegion, Region, to_triple
 from diffrender.setup.scene import build_scene
+from diffrender.setup.synthetic_cameras import true_cameras, with_noise
 
 # Objects so many times larger than the distance of the cameras are no room around them.
 HUGE = 100.0
 
 
 def render_targets(
-    options: SyntheticOptions, targets: TargetsOptions, aovs: tuple[str, ...]
-) -> tuple[Views, Scene, Origin, list[str]]:
-    """Render the target views. Returns them, their scene, the point of the world that is the origin of both, and notes.
+    options: SyntheticOptions, targets: TargetsOptions, aovs: tuple[str, ...], seed: int
+) -> tuple[Views, Scene, Cameras, Origin, list[str]]:
+    """Render the target views.
 
+    Returns them as the fit is told of them, what they show, the cameras that took them, the point of the world that is
+    the origin of all, and notes. seed: of the noise.
     Raises ConfigError if no camera sees an object.
     """
     origin = _far_origin(options)
@@ -59,12 +62,12 @@ def render_targets(
         scene, origin = _fit_into_unit_sphere(scene), ZERO
     cameras = with_times(cameras, targets.fps)
     scene = apply_program(scene, options, cameras)
-    taken = synthetic_gains(cameras, options)
+    taken = synthetic_gains(true_cameras(cameras, options.camera_errors, center), options)
     views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, aovs)
     notes += _doubt_size(scene, views, options, origin)
-    # The true exposures are hidden from the fit.
-    views = replace(views, cameras=cameras)
-    return views if targets.masks else replace(views, masks=None), scene, origin, notes
+    # The true cameras are hidden from the fit.
+    views = replace(views, cameras=cameras, images=with_noise(views.images, options.noise, seed))
+    return views if targets.masks else replace(views, masks=None), scene, taken, origin, notes
 
 
 def with_times(cameras: Cameras, fps: float | None) -> Cameras:

@@ -17,6 +17,7 @@ from diffrender.errors import ConfigError, DataError
 from diffrender.evaluate.materials import Relit
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.backdrop import find_backdrop, with_masks
@@ -34,6 +35,7 @@ class Targets(NamedTuple):
     scene: the scene that the views show; None for photographs.
     relit: the same scene under the `relight` lights; None if there are none.
     notes: what readers say of the files. has_found_masks: whether the masks of `fit` are not those of the capture.
+    cameras: those that took the fitted views, of which `fit` may have others; None for photographs.
     """
 
     fit: Views
@@ -44,6 +46,7 @@ class Targets(NamedTuple):
     relit: Relit | None
     notes: tuple[str, ...] = ()
     has_found_masks: bool = False
+    cameras: Cameras | None = None
 
 
 def build_targets(config: FitConfig) -> Targets:
@@ -56,13 +59,14 @@ def build_targets(config: FitConfig) -> Targets:
     aovs = tuple(config.loss.aovs()) if config.loss is not None else ()
     if synthetic is not None:
         synthetic = synthetic.model_copy(update={"background": background})
-        views, scene, origin, notes = render_targets(synthetic, options, aovs)
+        views, scene, taken, origin, notes = render_targets(synthetic, options, aovs, config.optimize.seed)
         fit, heldout = _split(views, options)
+        cameras = _split(replace(views, cameras=taken), options)[0].cameras
         relit = build_relit(synthetic, scene, (heldout or fit).cameras)
         aabb = None
     else:
         assert options.path is not None
-        scene = relit = None
+        scene = relit = cameras = None
         fit, heldout, aabb, origin, notes = _read(options.path, options, background, aovs)
     is_stated = any(color is not None for color in candidates)
     find = options.find_masks
@@ -88,7 +92,7 @@ def build_targets(config: FitConfig) -> Targets:
         place = InitRegion(region_of_box(low, high), (to_triple(low), to_triple(high)), fit, origin)
     near = config.render.near or NEAR * place.region.radius
     fit, heldout = _with_near(fit, near), None if heldout is None else _with_near(heldout, near)
-    return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes), has_found)
+    return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes), has_found, cameras)
 
 
 def _most_parts(config: FitConfig) -> int | None:

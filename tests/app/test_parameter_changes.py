@@ -101,7 +101,8 @@ def test_poses_are_described_in_degrees_and_lengths(setup: FitSetup) -> None:
     cosine, sine = math.cos(math.radians(12.5)), math.sin(math.radians(12.5))
     lines = [[cosine, 0, sine, 0], [0, 1, 0, 0.3], [-sine, 0, cosine, 0.4], [0, 0, 0, 1]]
     assert found["pose"].after == "\n".join(", ".join(f"{x:.5g}" for x in line) for line in lines)
-    words = "3 poses; turned by 0 degrees and moved by 0.2 on average; all are in cameras/transforms.json"
+    words = "3 poses; turned by 0 degrees and moved by 0.2 on average; all are in cameras/transforms.json;"
+    words += " off by 0 degrees and 0.2 on average"
     assert found["cameras.pose"].words == words
 
 
@@ -135,7 +136,7 @@ def test_small_values_have_their_units(small: FitSetup) -> None:
     listed = ", ".join(f"{name} {f:.2f} {f:.2f}" for name, f in zip(names, (9, 10, 11.5), strict=True))
     start = float(value(small, "cameras.focal")[0, 0])
     assert found["cameras.focal"] == LearnedValue(
-        "cameras.focal", f"{start:.2f} {start:.2f}", listed, "pixels, x and y"
+        "cameras.focal", f"{start:.2f} {start:.2f}", listed, f"pixels, x and y; off by {abs(9 - start):.2g}"
     )
     assert found["lights.lamp.direction"].words == "turned by 90 degrees"
     sky = found["lights.sky.rotation"]

@@ -65,6 +65,47 @@ def test_levenberg_marquardt_finds_parameters_and_says_how_certain_they_are(tmp_
     assert page.count("standard deviation") == 3  # of the background as well, a float32 beside float64
 
 
+CERTAIN = """
+def report(run):
+    import json
+    from pathlib import Path
+    from matplotlib.figure import Figure
+    covariance = None if run.covariance is None else run.covariance.tolist()
+    told = {"deviations": {name: each.tolist() for name, each in run.deviations.items()}, "covariance": covariance,
+            "ranges": run.ranges}
+    Path(__file__).with_name("told.json").write_text(json.dumps(told))
+    return Figure()
+"""
+
+
+def test_the_programs_report_is_told_how_certain_parameters_are(tmp_path: Path) -> None:
+    scene = write_ball(tmp_path, PROGRAM + CERTAIN)
+    overrides = ["optimize={method: levenberg_marquardt, background: {}}", "loss={mask: null, white_light: 1.0e-6}"]
+    run = run_ball(scene, *overrides)
+    told = json.loads((tmp_path / "told.json").read_text())
+    covariance = torch.tensor(told["covariance"])
+    for row, name in enumerate(("speed", "side")):
+        wanted = run.metrics["deviations"][f"program.{name}"]["deviation"]
+        assert told["deviations"][name] == pytest.approx(wanted, rel=0.01)
+        assert float(covariance[row, row]) ** 0.5 == pytest.approx(wanted, rel=0.01)
+    assert torch.equal(covariance, covariance.T) and float(covariance[0, 1]) != 0
+    assert told["ranges"] == {"speed": [0, 3]}
+    # Of parameters that are not learned nothing is told, nor after other methods.
+    run_ball(scene, "optimize={method: levenberg_marquardt, program.side: off}", "loss={mask: null}")
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert list(told["deviations"]) == ["speed"] and len(told["covariance"]) == 1
+    run_ball(scene, "optimize.steps=1")
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["deviations"] == {} and told["covariance"] is None
+
+
+def test_a_report_that_fails_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    scene = write_ball(tmp_path, PROGRAM + "\ndef report(run):\n    return 1 / 0\n")
+    run = run_ball(scene, "optimize.steps=1")
+    assert not (run.folder / "program.png").exists()
+    assert "program.png could not be drawn: division by zero" in (run.folder / "report.html").read_text()
+
+
 def test_a_program_without_forward_mode_is_told_what_it_lacks(tmp_path: Path) -> None:
     own = """
 class Once(torch.autograd.Function):

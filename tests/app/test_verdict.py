@@ -373,6 +373,9 @@ SMALL = {
     "quickstart": ("targets.resolution=48", "optimize.steps=80", "mesh.subdivisions=3"),
     "genus_one": ("targets.resolution=56", "optimize.steps=80"),
     "pose": ("targets.resolution=48", "optimize.steps=80"),
+    "pose_posterior": ("targets.resolution=48", "targets.synthetic.samples=4"),
+    "calibration": ("targets.resolution=80", "targets.synthetic.samples=4", "render.edges.anneal.sigma=[4, 0.5]"),
+    "robot_arm": ("targets.resolution=80", "targets.synthetic.samples=4", "render.edges.anneal.sigma=[4, 0.5]"),
     "soft_edges": ("targets.resolution=48", "optimize.steps=80", "mesh.subdivisions=3"),
     "texture": ("targets.resolution=64", "optimize.steps=100", "targets.synthetic.mesh.subdivisions=4"),
     "light_and_color": ("targets.resolution=48", "optimize.steps=100"),
@@ -389,6 +392,8 @@ SMALL = {
     "name", [pytest.param(name, marks=() if name == "pose" else pytest.mark.slow) for name in SMALL]
 )
 def test_the_shipped_scenes_are_good(name: str, tmp_path: Path) -> None:
+    if name == "robot_arm":
+        pytest.importorskip("pytorch_kinematics")
     overrides = [Override.parse(each) for each in (*SMALL[name], "progress={pictures: 0, video: false}", "export=[]")]
     config = load_config(SCENES / f"{name}.yaml", overrides)
     metrics = run_fit(config, name, None, tmp_path, Console(file=io.StringIO())).metrics

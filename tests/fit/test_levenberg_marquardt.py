@@ -257,6 +257,45 @@ def test_a_pull_is_a_prior() -> None:
     assert strong < 0.01
 
 
+class RoughValley:
+    """A parabola about `wanted` over a narrow valley, the gains in which small jumps hide from the objective.
+
+    It is 1 at its bottom; derivatives are those without jumps.
+    """
+
+    def __init__(self, model: SceneModel) -> None:
+        self._latent = model.latents[COLOR]
+        self.wanted = self._latent.detach().clone() + torch.tensor([0.3, -0.2, 0.1])
+        self._matrix = torch.tensor([[1.0, 0.999, 0.0], [0.999, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+        self.before = 0.0
+
+    def total(self) -> float:
+        error = (self._latent.detach() - self.wanted).double()
+        jumps = 2e-4 * torch.sin(1e4 * error.sum())
+        return 1 + 0.5 * float(error @ self._matrix @ error) + float(jumps)
+
+    def normal_matrix(self, paths: list[str]) -> Tensor:
+        return self._matrix
+
+    def differentiate(self) -> None:
+        self.before = self.total()
+        self._latent.grad = (self._matrix @ (self._latent.detach() - self.wanted).double()).float()
+
+
+def test_the_last_steps_follow_the_gradient_where_jumps_hide_what_is_gained() -> None:
+    scene, cameras = ball(is_round=True)
+    model = SceneModel(scene, cameras, {COLOR: "identity"})
+    problem = RoughValley(model)
+    optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
+    for _ in range(12):
+        problem.differentiate()
+        optimizer.step(problem)
+        if optimizer.converged:
+            break
+    assert optimizer.converged
+    torch.testing.assert_close(model.latents[COLOR].detach(), problem.wanted, rtol=0, atol=1e-4)
+
+
 def test_many_numbers_are_refused() -> None:
     scene, cameras = ball()
     vertices = "objects.it.mesh.vertices"

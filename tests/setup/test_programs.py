@@ -93,6 +93,22 @@ def test_the_extra_is_named_that_brings_a_missing_solver(tmp_path: Path, monkeyp
     assert "line 1: needs torchdiffeq, which is not installed: pip install 'diffrender[physics]'" in message
 
 
+def test_the_programs_file_may_know_the_ranges(tmp_path: Path) -> None:
+    ranges = "RANGES = {'speed': (0.5, 2), 'side': [-1, 1], 'other': (0, 1)}\n"
+    setup = build_fit(load_config(write_ball(tmp_path, ranges + PROGRAM)))
+    # That of the scene file wins.
+    for name, (low, high) in {"speed": (0, 3), "side": (-1, 1)}.items():
+        method = setup.model.parametrization(f"program.{name}")
+        assert isinstance(method, Bounded) and (method.low, method.high) == (low, high)
+    assert setup.config.program is not None
+    assert setup.config.program.parameters.by_name()["side"].range == (-1, 1)
+    outside = build_error(tmp_path, ranges.replace("[-1, 1]", "[0.3, 1]") + PROGRAM, kind=ConfigError)
+    assert "program.parameters.side: the value 0.2 is not in the range 0.3 to 1 of RANGES in" in outside
+    for wrong in ("[1, -1]", "3", "'ab'"):
+        message = build_error(tmp_path, ranges.replace("[-1, 1]", wrong) + PROGRAM, kind=ConfigError)
+        assert "ball.py: RANGES['side'] must be two numbers, the lower one first, got" in message
+
+
 def test_a_program_that_fails_names_line_and_parameters(tmp_path: Path) -> None:
     program = PROGRAM.replace("    height =", "    assert speed > 1, 'too slow'\n    height =")
     message = build_error(tmp_path, program)

@@ -38,7 +38,9 @@ class ProgramParameter(Strict, shorthands={float: "value", list: "value"}):
     """A number, or a list of numbers, that is learned of a program; `optimize: {program.<name>: ...}` says how."""
 
     value: Numbers = Field(description="its start")
-    range: Pair[float] | None = option(None, "the lowest and the highest value; if omitted: any number")
+    range: Pair[float] | None = option(
+        None, "the lowest and the highest value; if omitted: that of RANGES in the file, or any number"
+    )
     unit: str | None = option(None, "for reports: m, 1/s")
 
     def rules(self) -> Iterator[Finding]:

@@ -24,6 +24,21 @@ from diffrender.config.scene_dependent_defaults import EVERY, SYNTHETIC_RESOLUTI
 Degrees: TypeAlias = Annotated[float, Field(ge=-90, le=90)]
 
 
+class CameraErrorOptions(Strict):
+    """How the cameras of the pictures differ from those that the fit is told, and finds by `optimize: {cameras...}`."""
+
+    focal: PositiveFloat = option(1.0, "the true focal length, in those that the fit is told")
+    center: Pair[float] = option(
+        (0.0, 0.0), "the true principal point less the middle of the image, x and y, in widths of the image"
+    )
+    k1: float = option(0.0, "of the true lens; the fit is told a pinhole")
+    k2: float = option(0.0, "of the true lens")
+    turn_deg: float = option(
+        0.0, "each pose is turned about `center` of the cameras by so much, each about another axis"
+    )
+    shift: float = option(0.0, "each pose is moved by this share of the distance to `center`, each another way")
+
+
 class SyntheticOptions(SceneParts):
     """A target scene rendered on the fly, by dense supersampling, from cameras spread over a sphere."""
 
@@ -50,6 +65,13 @@ class SyntheticOptions(SceneParts):
     exposure_stops: float = option(0.0, "exposures differ between views, by up to N stops either way", ge=0, le=8)
     color_cast: float = option(
         0.0, "white balances differ between views, by up to this fraction of each channel", ge=0, lt=1
+    )
+    noise: float = option(
+        0.0, "standard deviation of Gaussian noise in each channel of each pixel, as sRGB of 0..1; `--seed` draws it",
+        ge=0, lt=1,
+    )  # fmt: skip
+    camera_errors: CameraErrorOptions | None = option(
+        None, "how the cameras differ from what the fit is told; if omitted: they do not"
     )
     relight: Annotated[Named[AnyLight], Field(min_length=1)] | None = option(
         None, "light that the fit never sees: fitted and target materials are compared under it at the end"

@@ -23,6 +23,9 @@ MOST_TRIALS = 12
 LEAST_GAIN = 1e-3
 # One that promises less is not tried: images are float32.
 LEAST_PROMISE = 1e-7
+# Of the last steps, which the gradient alone judges; each must promise less than this share of what the one before did.
+POLISHING_DAMPING = 1e-7
+CONTRACTION = 0.5
 # Of the largest entry of the matrix's diagonal, in square roots: what hardly shows is damped as if it did this much.
 LEAST_SCALE = 1e-4
 
@@ -47,6 +50,8 @@ class LevenbergMarquardt(FitOptimizer):
     The gradient is that of the whole objective; its curvature is that of the losses that add up penalties of
     differences. Learning rates, schedules and variants of Adam mean nothing here. `pull` of a value adds
     pull / 2 |latent - start|^2 to the objective: a Gaussian prior of variance 1 / pull.
+    The last steps are those of Gauss and Newton, for as long as each promises less than the one before: where little is
+    left to gain, noise times the image's own small jumps hides it from the objective, and the gradient is smooth.
 
     damping: of the next step; it follows how much of the promised gain was had (H. Nielsen, "Damping parameter in
         Marquardt's method", 1999). converged: no further step would gain anything.
@@ -63,13 +68,13 @@ class LevenbergMarquardt(FitOptimizer):
                 f"optimize.method: levenberg_marquardt is for at most {MOST_NUMBERS} learned numbers, got {count:,}"
                 f" ({many or 'in all'}); switch some off, or use `method: adam`"
             )
-        self.damping, self._growth = FIRST_DAMPING, 2.0
+        self.damping, self._growth, self._promised = FIRST_DAMPING, 2.0, math.inf
 
     def step(self, problem: Problem | None = None) -> None:
         """Update the latents that have gradients; where nothing is gained they stay, and the fit has converged."""
         assert problem is not None
         if self.converged:  # on smaller images, or softer edges
-            self.damping, self._growth, self.converged = FIRST_DAMPING, 2.0, False
+            self.damping, self._growth, self._promised, self.converged = FIRST_DAMPING, 2.0, math.inf, False
         latents = {path: latent for path, latent in self._model.latents.items() if latent.grad is not None}
         if not latents:  # all have stopped
             self.converged = True
@@ -86,6 +91,8 @@ class LevenbergMarquardt(FitOptimizer):
 
         before = problem.before + self._prior(start)
         identity = torch.eye(len(scale), dtype=torch.float64, device=scale.device)
+        if self._polish(problem, latents, start, matrix, gradient, scale, before):
+            return
         for _ in range(MOST_TRIALS):
             change = -torch.linalg.solve(matrix + self.damping * identity, gradient)
             promised = -float(change @ gradient + 0.5 * change @ matrix @ change)
@@ -104,16 +111,45 @@ class LevenbergMarquardt(FitOptimizer):
         self._move(latents, start, torch.zeros_like(scale))
         self.converged = True
 
+    def _polish(
+        self,
+        problem: Problem,
+        latents: Mapping[str, Tensor],
+        start: Mapping[str, Tensor],
+        matrix: Tensor,
+        gradient: Tensor,
+        scale: Tensor,
+        before: float,
+    ) -> bool:
+        """Take a whole step of Gauss and Newton if the solution is near; return whether that is so."""
+        identity = torch.eye(len(scale), dtype=torch.float64, device=scale.device)
+        change = -torch.linalg.solve(matrix + POLISHING_DAMPING * identity, gradient)
+        promised = -0.5 * float(change @ gradient)
+        if not LEAST_PROMISE * before < promised < min(LEAST_GAIN * before, CONTRACTION * self._promised):
+            return False
+        self._move(latents, start, change / scale)
+        if problem.total() + self._prior(latents) > (1 + LEAST_GAIN) * before:  # not near after all
+            self._move(latents, start, torch.zeros_like(scale))
+            return False
+        self._promised = promised
+        return True
+
     def state_dict(self) -> dict[str, Any]:
         """Return FitOptimizer's, and the damping."""
-        own = {"damping": self.damping, "growth": self._growth, "converged": self.converged}
+        own = {
+            "damping": self.damping,
+            "growth": self._growth,
+            "promised": self._promised,
+            "converged": self.converged,
+        }
         return {**super().state_dict(), "levenberg_marquardt": own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Load a state of `state_dict`. Raises FitError as FitOptimizer does."""
         super().load_state_dict(state)
         own = state["levenberg_marquardt"]
-        self.damping, self._growth, self.converged = own["damping"], own["growth"], own["converged"]
+        self.damping, self._growth = own["damping"], own["growth"]
+        self._promised, self.converged = own["promised"], own["converged"]
 
     def _apart(self, path: str, latent: Tensor) -> Tensor:
         """Return how far a latent is from what it is pulled to."""

@@ -8,7 +8,7 @@ from typing import Any
 from diffrender.errors import BackendError
 
 # What programs and bridges may import that comes with an extra of this package.
-EXTRAS = {"torchdiffeq": "physics", "jax": "jax"}
+EXTRAS = {"torchdiffeq": "physics", "pytorch_kinematics": "robots", "jax": "jax"}
 
 
 def imported(package: str, function: str) -> Any:
