@@ -197,10 +197,10 @@ def test_a_loss_adds_to_the_default_and_null_removes_from_it(tmp_path: Path) -> 
 
 def test_a_term_of_the_default_keeps_the_options_that_a_file_leaves_out(tmp_path: Path) -> None:
     write(tmp_path)
-    text = "{normal_consistency: 0.02, color_smoothness: {weight: 0.01}, mask: {type: l1}, image: huber}"
+    text = "{normal_consistency: 0.07, color_smoothness: {weight: 0.01}, mask: {type: l1}, image: huber}"
     setup = built(tmp_path, f"loss: {text}")
     terms = {term.name: term for term in setup.objective.terms}
-    assert (terms["normal_consistency"].weight, terms["normal_consistency"].early) == (0.02, EARLY_NORMAL_CONSISTENCY)
+    assert (terms["normal_consistency"].weight, terms["normal_consistency"].early) == (0.07, EARLY_NORMAL_CONSISTENCY)
     assert (terms["color_smoothness"].weight, terms["color_smoothness"].relative_to) == (0.01, "image")
     # Another type of term is wholly the file's.
     assert terms["mask"].weight == 1.0 != weights(built(tmp_path, ""))["mask"]
