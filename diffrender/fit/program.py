@@ -103,6 +103,10 @@ class Program:
         takes_any = any(each.kind is each.VAR_KEYWORD for each in taken.values())
         of_function = f"`{self.name}{self._signature}` in {self._place()}"
         places = dict.fromkeys(self._anneal, "anneal") | dict.fromkeys(names, "parameters")
+        for name in names:
+            if name in self._anneal or name == TIME:
+                what = "annealed" if name in self._anneal else "the times of the views"
+                raise ConfigError(f"program.parameters.{name}: `{name}` is {what}; rename one of both")
         for name, place in places.items():
             if name not in taken and not takes_any:
                 raise ConfigError(f"program.{place}.{name}: {of_function} has no argument `{name}`; rename one of both")

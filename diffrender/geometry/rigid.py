@@ -83,7 +83,7 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
     if off_row[index] > tol:
         fault = f"its last row must be [0, 0, 0, 1], got {_format_numbers(flat[index, 3])}"
         if float((flat[index, :, 3] - flat.new_tensor([0.0, 0.0, 0.0, 1.0])).abs().max()) <= tol:
-            fault = f"it is transposed: {fault}, which is the translation and belongs into the last column"
+            fault = f"it is transposed: {fault}, which is the translation and belongs in the last column"
     elif off_orthonormal[index] > tol:
         fault = _explain_not_orthonormal(gram[index], tol)
     else:

@@ -85,10 +85,8 @@ class _Rules:
                     f"custom_gradient: {self.name} must return a tensor or a tuple of tensors, got"
                     f" {type(part).__name__}"
                 )
-        # An argument, or a view of one, would have that one's derivative.
-        own = tuple(
-            part.clone() if part._is_view() or any(part is each for each in arguments) else part for part in parts
-        )
+        # An argument, a view of one, or a tensor that the function keeps would become part of the graph itself.
+        own = tuple(part.detach().clone() for part in parts)
         return own if isinstance(found, tuple) else own[0]
 
     def gradients(self, grads: Any, value: Any, arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import math
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -129,16 +130,21 @@ def _with_ranges(options: ProgramOptions, ranges: Mapping[str, Sequence[float]])
 
     Raises ConfigError for a range that is not two numbers, the lower one first, and for a value outside it.
     """
+    if not isinstance(ranges, Mapping):
+        raise ConfigError(f"{options.file}: {RANGES} must be a dict of ranges by parameter, got {ranges!r}")
     written, found = options.parameters.by_name(), {}
     for name, each in written.items():
         if each.range is not None or name not in ranges:
             continue
         try:
             low, high = map(float, ranges[name])
+            if (low, high) == (-math.inf, math.inf):  # as of a joint that turns without end
+                continue
             Bounded(low, high)
         except (TypeError, ValueError, ConfigError):
             raise ConfigError(
-                f"{options.file}: {RANGES}[{name!r}] must be two numbers, the lower one first, got {ranges[name]!r}"
+                f"{options.file}: {RANGES}[{name!r}] must be two finite numbers, the lower one first, got"
+                f" {ranges[name]!r}"
             ) from None
         values = each.value if isinstance(each.value, tuple) else (each.value,)
         outside = [value for value in values if not low <= value <= high]

@@ -57,7 +57,7 @@ def _moved(poses: Tensor, options: CameraErrorOptions, center: tuple[float, floa
 def with_noise(images: Tensor, deviation: float, seed: int) -> Tensor:
     """Return linear images [N, H, W, 3] with Gaussian noise of that deviation added to their sRGB values.
 
-    Values are not cut at 0 and 1: the mean of many draws is the image without noise.
+    Values are not cut at 0 and 1: the mean of many draws, in sRGB, is the image without noise.
     """
     if deviation == 0:
         return images

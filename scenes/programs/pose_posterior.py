@@ -35,7 +35,7 @@ def report(run):
         true = scale * (run.true[name] - run.found[name]) if name in run.true else None
         for column, (i, j) in enumerate(((0, 1), (0, 2), (1, 2))):
             own, pair = axes[row, column], [first + i, first + j]
-            for share in INTERVALS:
+            for share in INTERVALS if run.covariance is not None else ():
                 points = scale * ellipse(run.covariance[pair][:, pair], share)
                 own.plot(points[:, 0], points[:, 1], label=f"{share:.0%}")
             own.plot(0, 0, "k+", label="found")
@@ -43,7 +43,7 @@ def report(run):
                 own.plot(true[i], true[j], "rx", label="true")
             own.set(xlabel=what.format(NAMES[i]), ylabel=what.format(NAMES[j]))
         last = axes[row, 3]
-        for share, reach in INTERVALS.items():
+        for share, reach in INTERVALS.items() if run.deviations else ():
             reaches = reach * scale * run.deviations[name]
             last.errorbar(NAMES, [0.0] * 3, reaches, fmt="none", capsize=18 - 7 * reach, label=f"{share:.0%}")
         if true is not None:

@@ -230,6 +230,8 @@ def test_annealed_numbers_are_those_of_the_step_and_the_last_elsewhere() -> None
 
 def test_annealed_numbers_must_suit_the_function_and_are_named_in_errors() -> None:
     anneal = {"temperature": Anneal(0.5, 0.01, 10)}
+    with pytest.raises(ConfigError, match=r"program\.parameters\.temperature: `temperature` is annealed; rename one"):
+        Program(throw, TIMES, anneal=anneal).check_names(["speed", "temperature"])
     with pytest.raises(ConfigError, match=r"program\.anneal\.temperature: `throw\(.* has no argument `temperature`"):
         Program(throw, TIMES, anneal=anneal).check_names(["speed"])
 

@@ -89,6 +89,17 @@ def test_the_rule_counts_and_not_the_function() -> None:
         assert forward_ad.unpack_dual(first(dual)).tangent.tolist() == [7 + 3, 14]
 
 
+def test_a_tensor_that_the_function_keeps_is_no_part_of_the_graph() -> None:
+    kept = draw(1, 3)
+
+    @custom_gradient(vjp=lambda grad, value, x: grad)
+    def constant(x: Tensor) -> Tensor:
+        return kept
+
+    assert constant(draw(0, 3).requires_grad_()).requires_grad
+    assert not kept.requires_grad and kept.grad_fn is None
+
+
 def test_only_some_arguments_and_results_need_a_derivative() -> None:
     function, x, z = powers("both"), draw(0, 3).requires_grad_(), draw(1, 3)
     value, other = function(x, 2, z)

@@ -189,8 +189,14 @@ def test_what_cannot_be_is_refused() -> None:
         relaxed.while_loop(lambda x: x, lambda x: x, x, 0, temperature=1.0)
     with pytest.raises(ShapeError, match=r"argmax: x must have a last dimension.*got shape \[\]"):
         relaxed.argmax(torch.tensor(1.0), 1.0)
-    with pytest.raises(ShapeError, match="sort: x must be float32 or float64"):
-        relaxed.sort(torch.tensor([1, 2]), 1.0)
+    whole = torch.tensor([1, 2])
+    for choice in (relaxed.step, relaxed.sign, relaxed.round, relaxed.argmax, relaxed.sort):
+        with pytest.raises(ShapeError, match=f"{choice.__name__}: x must be float32 or float64"):
+            choice(whole, 1.0)
+    with pytest.raises(ShapeError, match="clamp: x must be float32 or float64"):
+        relaxed.clamp(whole, 0.0, 1.0, 1.0)
+    with pytest.raises(ShapeError, match="where: margin must be float32 or float64"):
+        relaxed.where(whole, x, x, 1.0)
 
 
 def test_a_number_is_annealed_by_the_same_factor_and_stays() -> None:

@@ -322,6 +322,16 @@ def test_skins_are_in_the_pose_of_the_joints(tmp_path: Path, mirrored: bool) -> 
     torch.testing.assert_close(of_vertex[2], torch.tensor([1.0 * x, 0, 0]))
 
 
+def test_a_vertex_without_weights_stays_where_its_node_is(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    weights = np.array([[1, 0, 0, 0]] * 3 + [[0, 0, 0, 0]], np.float32)
+    primitive = gltf.primitive(POSITIONS, FACES, JOINTS_0=np.zeros((4, 4), np.uint8), WEIGHTS_0=weights)
+    gltf.node(primitive, skin=0, translation=[0, 0, 7])
+    gltf.document["skins"] = [{"joints": [gltf.add("nodes", {"translation": [3, 0, 0]})]}]
+    vertices = read_mesh(gltf.write(tmp_path / "a.glb")).mesh.vertices
+    np.testing.assert_allclose(vertices, POSITIONS + np.array([[3, 0, 0]] * 3 + [[0, 0, 7]]), atol=1e-6)
+
+
 def test_an_axis_that_is_clamped_alone_is_told(tmp_path: Path) -> None:
     gltf = GltfBuilder()
     reference = picture(gltf, 100)

@@ -104,9 +104,15 @@ def test_the_programs_file_may_know_the_ranges(tmp_path: Path) -> None:
     assert setup.config.program.parameters.by_name()["side"].range == (-1, 1)
     outside = build_error(tmp_path, ranges.replace("[-1, 1]", "[0.3, 1]") + PROGRAM, kind=ConfigError)
     assert "program.parameters.side: the value 0.2 is not in the range 0.3 to 1 of RANGES in" in outside
-    for wrong in ("[1, -1]", "3", "'ab'"):
+    endless = build_fit(
+        load_config(write_ball(tmp_path, "RANGES = {'side': (-float('inf'), float('inf'))}\n" + PROGRAM))
+    )
+    assert not isinstance(endless.model.parametrization("program.side"), Bounded)
+    message = build_error(tmp_path, "RANGES = ['side']\n" + PROGRAM, kind=ConfigError)
+    assert "ball.py: RANGES must be a dict of ranges by parameter, got ['side']" in message
+    for wrong in ("[1, -1]", "3", "'ab'", "[0, float('inf')]"):
         message = build_error(tmp_path, ranges.replace("[-1, 1]", wrong) + PROGRAM, kind=ConfigError)
-        assert "ball.py: RANGES['side'] must be two numbers, the lower one first, got" in message
+        assert "ball.py: RANGES['side'] must be two finite numbers, the lower one first, got" in message
 
 
 def test_a_program_that_fails_names_line_and_parameters(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ class LevenbergMarquardt(FitOptimizer):
         if not LEAST_PROMISE * before < promised < min(LEAST_GAIN * before, CONTRACTION * self._promised):
             return False
         self._move(latents, start, change / scale)
-        if problem.total() + self._prior(latents) > (1 + LEAST_GAIN) * before:  # not near after all
+        if not problem.total() + self._prior(latents) <= (1 + LEAST_GAIN) * before:  # not near after all, or NaN
             self._move(latents, start, torch.zeros_like(scale))
             return False
         self._promised = promised

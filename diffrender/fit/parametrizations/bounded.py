@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -17,15 +18,17 @@ class Bounded(Parametrization):
     """value = low + (high - low) / (1 + exp(-latent)): parameters of programs with a range.
 
     A value at a bound starts a thousandth of the range inside, where it can still move. Raises ConfigError unless low
-    is below high.
+    is below high, and both are finite.
     """
 
     low: float = 0.0
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ConfigError(f"bounded: the low bound must be below the high one, got {self.low:g} and {self.high:g}")
+        if not -math.inf < self.low < self.high < math.inf:
+            raise ConfigError(
+                f"bounded: the low bound must be below the high one, both finite, got {self.low:g} and {self.high:g}"
+            )
 
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the value between the bounds."""

@@ -64,7 +64,7 @@ def while_loop(
         return _hard_loop(margin, body, state, max_steps)
     ended = tree_map(torch.Tensor.detach, state)  # what the loop itself has come to
     mean: Any = tree_map(torch.zeros_like, state)
-    alive: Any = torch.ones(())
+    alive: Any = 1.0
     holds: Any = True
     for _ in range(max_steps):
         now = margin(state)

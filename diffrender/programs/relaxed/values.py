@@ -20,11 +20,13 @@ from diffrender.programs.relaxed.modes import Mode, Temperature, chance, relax
 
 def step(x: Tensor, temperature: Temperature, mode: Mode = "smooth") -> Tensor:
     """Return 1 where x > 0, else 0: the mean of that under logistic noise of scale `temperature` on x, a sigmoid."""
+    check_float("step", "x", x)
     return relax("step", mode, temperature, lambda: chance(x, temperature), lambda: (x > 0).to(x.dtype))
 
 
 def sign(x: Tensor, temperature: Temperature, mode: Mode = "smooth") -> Tensor:
     """Return -1, 0 or 1: smoothly 2 `step` - 1, which is tanh(x / (2 temperature))."""
+    check_float("sign", "x", x)
     return relax("sign", mode, temperature, lambda: torch.tanh(x / temperature / 2), lambda: x.sign())
 
 
@@ -40,6 +42,7 @@ def round(x: Tensor, temperature: Temperature, mode: Mode = "smooth") -> Tensor:
         end = torch.tanh(x.new_tensor(0.25) / temperature)
         return below + 0.5 + rise / end / 2
 
+    check_float("round", "x", x)
     return relax("round", mode, temperature, smooth, lambda: x.round())
 
 
@@ -61,6 +64,7 @@ def clamp(
             value = low + temperature * _softplus((x - low) / temperature)
         return value if high is None else value - temperature * _softplus((x - high) / temperature)
 
+    check_float("clamp", "x", x)
     return relax("clamp", mode, temperature, smooth, lambda: _clamp(x, low, high))
 
 
@@ -70,6 +74,7 @@ def where(margin: Tensor, a: Tensor, b: Tensor, temperature: Temperature, mode: 
     def smooth() -> Tensor:
         return chance(margin, temperature) * a + chance(-margin, temperature) * b
 
+    check_float("where", "margin", margin)
     return relax("where", mode, temperature, smooth, lambda: torch.where(margin > 0, a, b))
 
 

@@ -58,6 +58,7 @@ def apply_skin(
             moved += share[:, None, None] * matrices[np.where(share > 0, joint[:, column], 0)]
             total += share
     moved /= np.where(total > 0, total, 1)[:, None, None]  # rounded weights do not add up to 1
+    moved[total == 0] = world[id(node)]  # as if it had no skin
     linear = moved[:, :3, :3]
     determinant = np.linalg.det(linear)
     faces = mesh.faces[:, ::-1] if (determinant < 0).sum() > len(determinant) / 2 else mesh.faces
