@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ from diffrender.config.schema import FitConfig
 
 Origin = tuple[float, float, float]
 Parts = TypeVar("Parts", bound=SceneParts)
+Light = TypeVar("Light", bound=BaseModel)
 ZERO: Origin = (0.0, 0.0, 0.0)
 
 
@@ -30,15 +32,17 @@ def shift_positions(config: Parts, by: Origin) -> Parts:
         moved = _shift_object(item, by)
         update |= {"mesh": moved.mesh, "pose": moved.pose}
     if config.lights is not None:
-        update["lights"] = [
-            _shift(light, by, "position") if getattr(light, "frame", "world") == "world" else light
-            for light in config.lights
-        ]
+        update["lights"] = shift_lights(config.lights, by)
     loss = config.loss if isinstance(config, FitConfig) else None
     symmetry = None if loss is None else loss.symmetry
     if loss is not None and symmetry is not None and all(item.pose is None for item in config.all_objects()):
         update["loss"] = loss.model_copy(update={"symmetry": _shift(symmetry, by, "point")})
     return config.model_copy(update=update)
+
+
+def shift_lights(lights: Sequence[Light], by: Origin) -> list[Light]:
+    """Return the options of lights with `by` added to the positions of those that are fixed to the world."""
+    return [_shift(light, by, "position") if getattr(light, "frame", "world") == "world" else light for light in lights]
 
 
 def _shift_object(item: ObjectOptions, by: Origin) -> ObjectOptions:

@@ -21,7 +21,7 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
-from diffrender.setup.local_origin import ZERO, Origin, shift_positions
+from diffrender.setup.local_origin import ZERO, Origin, shift_lights, shift_positions
 from diffrender.setup.programs import apply_program
 from diffrender.setup.region import InitRegion, Region, to_triple
 from diffrender.setup.scene import build_scene
@@ -75,11 +75,15 @@ def with_times(cameras: Cameras, fps: float | None) -> Cameras:
     return cameras if fps is None else replace(cameras, time=torch.arange(len(cameras), dtype=torch.float64) / fps)
 
 
-def build_relit(options: SyntheticOptions, scene: Scene, cameras: Cameras) -> Relit | None:
-    """Return the target scene under its `relight` lights, seen by `cameras`; None without any."""
+def build_relit(options: SyntheticOptions, scene: Scene, cameras: Cameras, origin: Origin) -> Relit | None:
+    """Return the target scene under its `relight` lights, seen by `cameras`; None without any.
+
+    origin: the point of the world that is that of scene and cameras.
+    """
     if options.relight is None:
         return None
-    lights = {name: build_light(light) for name, light in name_lights(options.relight).items()}
+    relight = shift_lights(options.relight, (-origin[0], -origin[1], -origin[2]))
+    lights = {name: build_light(light) for name, light in name_lights(relight).items()}
     relit = _with_light_samples(replace(scene, lights=lights), options.light_samples)
     return Relit(lights, synthetic_views(relit, cameras, options.samples))
 

@@ -62,7 +62,7 @@ def build_targets(config: FitConfig) -> Targets:
         views, scene, taken, origin, notes = render_targets(synthetic, options, aovs, config.optimize.seed)
         fit, heldout = _split(views, options)
         cameras = _split(replace(views, cameras=taken), options)[0].cameras
-        relit = build_relit(synthetic, scene, (heldout or fit).cameras)
+        relit = build_relit(synthetic, scene, (heldout or fit).cameras, origin)
         aabb = None
     else:
         assert options.path is not None

@@ -15,11 +15,13 @@ from diffrender.errors import DataError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which is moved onto it if the block succeeds and removed if it fails.
 
-    Missing parent folders are made. The temporary name keeps the suffix, by which encoders choose their format. Links,
-    pipes and devices, such as /dev/stdout, are written to as they are, not replaced.
+    Missing parent folders are made. The temporary name keeps the suffix, by which encoders choose their format. Of a
+    link, it is the file that it leads to; pipes and devices, such as /dev/stdout, are written to and not replaced.
 
     Raises DataError if the file cannot be written.
     """
+    if os.path.islink(path) and os.path.isfile(path):
+        path = Path(os.path.realpath(path))
     if os.path.lexists(path) and not os.path.isdir(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         try:
             yield path

@@ -162,6 +162,15 @@ def test_synthetic_targets_of_any_unit_and_place(
     torch.testing.assert_close(vertices(again), vertices(far), rtol=0, atol=1e-6)
 
 
+def test_lights_of_other_scores_are_where_the_scene_is(tmp_path: Path) -> None:
+    x, y, z = UTM
+    lit = f", center: [{x}, {y}, {z}], relight: [{{type: point, position: [{x + 2}, {y}, {z}], intensity: 9}}]"
+    relit = synthetic(tmp_path, lit, 1.0, UTM).relit
+    assert relit is not None
+    (light,) = relit.lights.values()
+    torch.testing.assert_close(light.position, torch.tensor([2.0, 0, 0]), rtol=0, atol=1e-5)
+
+
 def test_synthetic_targets_that_no_camera_sees_are_refused_and_huge_ones_told(tmp_path: Path) -> None:
     for size, origin in ((1.0, UTM), (1e-9, (0.0, 0.0, 0.0))):
         with pytest.raises(

@@ -30,6 +30,10 @@ def test_links_and_pipes_are_written_to_and_not_replaced(tmp_path):
     (tmp_path / "link").symlink_to("file")
     write_bytes(tmp_path / "link", b"new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_text() == "new"
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "link") as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise KeyboardInterrupt
+    assert (tmp_path / "file").read_text() == "new"
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     write_bytes(tmp_path / "pipe", b"through")
