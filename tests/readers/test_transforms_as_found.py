@@ -108,7 +108,7 @@ def test_what_all_frames_share_is_said_once(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: list(zip(*rows, strict=True)), r"it is transposed: .* into the last column \(the first\)$"),
+        (lambda rows: list(zip(*rows, strict=True)), r"it is transposed: .* in the last column \(the first\)$"),
         (
             lambda rows: [value for row in rows for value in row],
             r"must be 4 rows of 4 numbers \(or 3 of 4\), got .* \(the first\)$",
