@@ -142,15 +142,10 @@ def build_fit(config: FitConfig) -> FitSetup:
     targets = build_targets(config)
     origin = targets.place.origin
     config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
-    config = config.model_copy(update={"background": targets.background})
-    if targets.has_found_masks:  # also if the file is read again with its background
-        config = config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
+    config = _with_findings(config, targets)
     targets, chosen, (scene, config, notes, names) = _build_start(config, targets)
     _check_flashes(scene, targets.fit)
-    loaded = None
-    if config.program is not None:
-        loaded = load_program(fill_anneal(config.program, config.optimize.steps))
-        config = config.model_copy(update={"program": loaded.options})
+    config, loaded = _load_program(config)
     scene, program = _follow_program(scene, loaded, targets)
     size = targets.place.region.radius
     scene, fit_views = scene.to(device), targets.fit.to(device)
@@ -196,11 +191,11 @@ def build_fit(config: FitConfig) -> FitSetup:
     objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
     objective.check(fit_views)
     param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
-    if has_rates:
-        remeshing = build_remeshing(parameters, scene, fit_views.cameras)
-        optimizer = FitOptimizer(model, param_settings, optimize.steps, remeshing)
-    else:
-        optimizer = LevenbergMarquardt(model, param_settings, optimize.steps)
+    optimizer = (
+        FitOptimizer(model, param_settings, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras))
+        if has_rates
+        else LevenbergMarquardt(model, param_settings, optimize.steps)
+    )
     heldout = None if targets.heldout is None else with_lens_of(targets.heldout.to(device), fit_views)
     return FitSetup(
         config=shift_positions(config, origin),
@@ -222,6 +217,23 @@ def build_fit(config: FitConfig) -> FitSetup:
         size=size,
         program=loaded,
     )
+
+
+def _with_findings(config: FitConfig, targets: Targets) -> FitConfig:
+    """Return `config` with the background of the targets, and whether their masks were found."""
+    config = config.model_copy(update={"background": targets.background})
+    if not targets.has_found_masks:
+        return config
+    # Also if the file is read again with its background.
+    return config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
+
+
+def _load_program(config: FitConfig) -> tuple[FitConfig, LoadedProgram | None]:
+    """Return the program of the scene, and `config` with all that it says of it filled in."""
+    if config.program is None:
+        return config, None
+    loaded = load_program(fill_anneal(config.program, config.optimize.steps))
+    return config.model_copy(update={"program": loaded.options}), loaded
 
 
 def _build_start(config: FitConfig, targets: Targets) -> tuple[Targets, Chosen, BuiltScene[FitConfig]]:

@@ -47,9 +47,9 @@ def test_what_the_cameras_see_is_kept_and_the_rest_filled() -> None:
     texels = filled.objects["a"].material.base_color.texels  # type: ignore[attr-defined]
     assert torch.equal(texels[seen], truth.texels[seen])
     assert texels.max() <= 1.5  # no 9 is left, gutters included
-    # The front has not changed, but for samples of pixels at the rim: they follow from seams at which colours jump.
-    change = (draw(filled, front).rgba - draw(scene, front).rgba).abs()
-    assert float(change.max()) < 0.07 and int((change > 0.02).sum()) < 20
+    # The front has not changed. Which pixels are sampled follows from the seams at which colours jump, so many samples.
+    after, before = (render(each, front, Antialias(samples=16)).rgba for each in (filled, scene))
+    torch.testing.assert_close(after, before, atol=0.02, rtol=0)
 
 
 def test_what_only_a_dark_photograph_shows_is_seen_too() -> None:
