@@ -92,8 +92,10 @@ LEAST_SIDE_OF_LEAST_SQUARES = 8
 # Weights of terms; those of materials and lights were tuned on scenes/material.yaml.
 NORMAL_CONSISTENCY_WITH_LARGE_STEPS = 0.001
 NORMAL_CONSISTENCY = 0.01
-# Without it, remeshed vertices follow the noise of their gradients: an orange peel.
-NORMAL_CONSISTENCY_OF_REMESHED = 0.03
+# Without it, remeshed vertices follow the noise of their gradients: an orange peel. In light, each tilt of a face shows
+# and pulls; without, edges may be sharper.
+NORMAL_CONSISTENCY_OF_REMESHED = 0.05
+NORMAL_CONSISTENCY_WITHOUT_LIGHT = 0.03
 # The first steps, which are long, fold thin parts into themselves; some folds never come apart again.
 EARLY_NORMAL_CONSISTENCY = 12.0
 LAPLACIAN = 0.1

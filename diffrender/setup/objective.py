@@ -20,6 +20,7 @@ from diffrender.config.scene_dependent_defaults import (
     NORMAL_CONSISTENCY,
     NORMAL_CONSISTENCY_OF_REMESHED,
     NORMAL_CONSISTENCY_WITH_LARGE_STEPS,
+    NORMAL_CONSISTENCY_WITHOUT_LIGHT,
     SMOOTHNESS,
     SMOOTHNESS_OF_TEXTURES,
     WHITE_LIGHT,
@@ -29,6 +30,7 @@ from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.objective import Term
 from diffrender.fit.regularizers import REGULARIZERS
+from diffrender.scene.materials import Unlit
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path, kind_of
 from diffrender.scene.quantity_kinds import COLOR, NUMBER, SHARE
 from diffrender.scene.scene import Scene
@@ -48,7 +50,7 @@ def fill_loss(
 
     Raises ConfigError if no term is left.
     """
-    filled = default_loss(parameters, scene, views)
+    filled = default_loss(parameters, scene, views, compares_normals=loss is not None and loss.normal is not None)
     if loss is not None:
         names = sorted(loss.model_fields_set)
         filled = filled.model_copy(update={name: _fill(getattr(loss, name), getattr(filled, name)) for name in names})
@@ -70,12 +72,15 @@ def _is_on(term: TermOptions | None) -> bool:
     return term is not None and term.weight != 0
 
 
-def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views) -> LossOptions:
+def default_loss(
+    parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views, compares_normals: bool = False
+) -> LossOptions:
     """Return the loss of a scene file without `loss:`.
 
     parameters: what is learned of `scene`. Vertices that their method keeps smooth need little regularisation, and
-        remeshed ones more. If a material is learned beyond its colour, or a colour together with the light, many
-        solutions look the same, and priors prefer the simple ones.
+        remeshed ones more, above all where images show normals: in light, or if images of normals are compared. If a
+        material is learned beyond its colour, or a colour together with the light, many solutions look the same, and
+        priors prefer the simple ones.
     """
     paths = {path: ParameterPath.parse(canonical_path(scene, views.cameras, path)) for path in parameters}
     kinds = {parts: kind_of(scene, views.cameras, path) for path, parts in paths.items()}
@@ -95,16 +100,18 @@ def default_loss(parameters: Mapping[str, ParameterOptions], scene: Scene, views
         material_smoothness=MaterialSmoothnessOptions(weight=SMOOTHNESS) if learns_finish else None,
         white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,
     )
-    return priors.model_copy(update=_default_shape_terms(shapes))
+    is_lit = any(not isinstance(item.material, Unlit) for item in scene.objects.values())
+    return priors.model_copy(update=_default_shape_terms(shapes, is_lit or compares_normals))
 
 
-def _default_shape_terms(shapes: Sequence[ParameterOptions]) -> dict[str, TermOptions]:
+def _default_shape_terms(shapes: Sequence[ParameterOptions], shows_normals: bool) -> dict[str, TermOptions]:
     """Return the default regularisers of learned vertices."""
     fixed = [options for options in shapes if options.remesh is None]
     if not shapes:
         return {}
     if not fixed:
-        remeshed = NormalConsistencyOptions(weight=NORMAL_CONSISTENCY_OF_REMESHED, early=EARLY_NORMAL_CONSISTENCY)
+        weight = NORMAL_CONSISTENCY_OF_REMESHED if shows_normals else NORMAL_CONSISTENCY_WITHOUT_LIGHT
+        remeshed = NormalConsistencyOptions(weight=weight, early=EARLY_NORMAL_CONSISTENCY)
         return {"normal_consistency": remeshed}
     if all(options.method == "large_steps" for options in fixed):
         return {"normal_consistency": NormalConsistencyOptions(weight=NORMAL_CONSISTENCY_WITH_LARGE_STEPS)}

@@ -13,7 +13,11 @@ from PIL import Image
 from diffrender.config.load import parse_config
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.resolved import format_resolved
-from diffrender.config.scene_dependent_defaults import EARLY_NORMAL_CONSISTENCY
+from diffrender.config.scene_dependent_defaults import (
+    EARLY_NORMAL_CONSISTENCY,
+    NORMAL_CONSISTENCY_OF_REMESHED,
+    NORMAL_CONSISTENCY_WITHOUT_LIGHT,
+)
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import bumpy_sphere
 from diffrender.render.render import render
@@ -193,6 +197,13 @@ def test_a_loss_adds_to_the_default_and_null_removes_from_it(tmp_path: Path) -> 
         assert weights(build_fit(again)) == expected, text
     with pytest.raises(ConfigError, match="loss: has no term"):
         built(tmp_path, "loss: {image: null, mask: null, normal_consistency: null}")
+
+
+def test_shapes_are_smoother_where_pictures_show_normals(tmp_path: Path) -> None:
+    write(tmp_path)
+    unlit = weights(built(tmp_path))["normal_consistency"]
+    lit = weights(built(tmp_path, "material: lambert\nlights: [ambient]"))["normal_consistency"]
+    assert (unlit, lit) == (NORMAL_CONSISTENCY_WITHOUT_LIGHT, NORMAL_CONSISTENCY_OF_REMESHED) and unlit < lit
 
 
 def test_a_term_of_the_default_keeps_the_options_that_a_file_leaves_out(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from diffrender.config.load import parse_config
+from diffrender.config.scene_dependent_defaults import NORMAL_CONSISTENCY_OF_REMESHED
 from diffrender.errors import ConfigError
 from diffrender.setup.fit_setup import build_fit
 
@@ -26,6 +27,11 @@ def test_normals_and_coverage_alone_are_fitted(tmp_path):
     assert output.aovs == ("normal",)
     assert setup.render_views(setup.scene, views.cameras).aovs == ("color",)
     assert [term.name for term in setup.objective.terms] == ["mask", "normal", "normal_consistency"]
+
+
+def test_remeshed_shapes_are_as_smooth_as_in_light(tmp_path):
+    setup = build_fit(parse_config(SCENE.replace("vertices: 0.01", "vertices: {remesh: continuous}"), tmp_path))
+    assert setup.objective.terms[2].weight == NORMAL_CONSISTENCY_OF_REMESHED
 
 
 def test_targets_are_centred_and_fill_the_unit_sphere(tmp_path):
