@@ -182,9 +182,8 @@ class FitConfig(SceneParts):
     optimize: OptimizeOptions = option(OptimizeOptions(), "what is optimised, and how long")
     loss: LossOptions | None = option(
         None,
-        "terms that are added to the default, or whose options replace its own; null removes one. The default: image l1;"
-        " mask 1 if the"
-        " targets have masks; for learned vertices"
+        "terms that are added to the default, or whose options replace its own; null removes one. The default: image"
+        " l1; mask 1 if the targets have masks; for learned vertices"
         f" normal_consistency {defaults.NORMAL_CONSISTENCY_OF_REMESHED:g} if they are remeshed"
         f" ({defaults.NORMAL_CONSISTENCY_WITHOUT_LIGHT:g} where images show no normals: unlit, and none compared),"
         f" {defaults.NORMAL_CONSISTENCY_WITH_LARGE_STEPS:g} with large_steps, else laplacian"
