@@ -105,6 +105,16 @@ def depth_of(verts_hom: Tensor, faces: Tensor, view: Tensor, face: Tensor, value
     return (values * corner_depth).sum(-1) / values.sum(-1)
 
 
+def share_of_nearness(verts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which of I views are perspective [I] and by what [I, 2, 3] edge functions / det add up to nearness.
+
+    Nearness is as in ops.intersections; verts [I, 2, 3, 4] are the corners of a pair of faces of each view.
+    """
+    # Of both: a face of an orthographic view may happen to be at depth 1, which is its w.
+    is_perspective = (verts[..., 2] == verts[..., 3]).all(-1).all(-1)
+    return is_perspective, torch.where(is_perspective[:, None, None], torch.ones_like(verts[..., 3]), -verts[..., 3])
+
+
 def nearest(group: Tensor, depth: Tensor, face: Tensor, layers: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the `layers` nearest entries per group, ties to the lower face: (index into the input, group, rank)."""
     order = face.argsort(stable=True)

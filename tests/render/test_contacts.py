@@ -70,6 +70,21 @@ def stacked(shift: Tensor, together: bool = False) -> Objects:
     return {"high": (high, BOX.faces, RED), "low": (low + shift if together else low, BOX.faces, GREEN)}
 
 
+def across_an_edge(shift: Tensor, together: bool = False) -> Objects:
+    """Boxes that have an edge in common: one side of each is seen, in a valley or, from behind, on a ridge."""
+    right, high = BOX.vertices + 0.3 * (X - Y) + shift, BOX.vertices + 0.3 * (Y - X)
+    return {"right": (right, BOX.faces, RED), "high": (high + shift if together else high, BOX.faces, GREEN)}
+
+
+def on_a_ridge(shift: Tensor, together: bool = False) -> Objects:
+    """Wedges that have an edge in common and lean against each other like a roof."""
+    ends = torch.tensor([[0.0, 0.0], [0.35, -0.3], [0.1, -0.5]])
+    right = torch.cat([torch.nn.functional.pad(ends, (0, 1), value=z) for z in (-0.35, 0.35)])
+    faces = torch.tensor([[0, 1, 2], [3, 5, 4], [0, 4, 1], [0, 3, 4], [1, 5, 2], [1, 4, 5], [2, 3, 0], [2, 5, 3]])
+    left = right * torch.tensor([-1.0, 1, 1])
+    return {"a": (right + shift, faces, RED), "b": (left + shift if together else left, faces.flip(1), GREEN)}
+
+
 def twice(shift: Tensor) -> Objects:
     return dict.fromkeys("ab", (BOX.vertices + shift, BOX.faces, RED))
 
@@ -105,6 +120,8 @@ CASES: dict[str, tuple[Callable[[Tensor], Objects], Tensor]] = {
     "box on a floor": (on_floor, torch.stack([X, Z])),
     "two rectangles that share a border": (lambda shift: side_by_side(shift, together=True), torch.stack([X, Y, Z])),
     "two boxes, one on the other": (lambda shift: stacked(shift, together=True), torch.stack([X, Y, Z])),
+    "two boxes with a common edge": (lambda shift: across_an_edge(shift, together=True), torch.stack([X, Y, Z])),
+    "two wedges with a common edge": (lambda shift: on_a_ridge(shift, together=True), torch.stack([X, Y, Z])),
     "a box twice": (twice, torch.stack([X, Y, Z])),
     "each face twice": (doubled, torch.stack([X, Y, Z])),
     "T-junction": (with_t_junction, torch.stack([X, Y, Z])),
@@ -113,14 +130,16 @@ CASES: dict[str, tuple[Callable[[Tensor], Objects], Tensor]] = {
     "a colour per corner": (one_color_per_corner, torch.stack([X, Y, Z])),
     # The derivative to one side differs from that to the other: the gradient is their mean, as central differences are.
     "the upper of two boxes": (stacked, torch.stack([X, Z])),
+    "one of two boxes with a common edge": (across_an_edge, torch.stack([X, Y, Z])),
     "one of two rectangles": (side_by_side, torch.stack([X])),
 }
 EYES = [(0.5, 1.5, 4.0), (2.6, 2.1, 2.4), (-3.0, 0.8, -2.0)]
+FROM_ABOVE = ("two wedges with a common edge", (0.4, 4.0, 0.8))  # both end there
 # Seen straight on, rounding does not decide which rectangle is before the other where they overlap.
 STRAIGHT = ("one of two rectangles", (0.0, 0.0, 4.0))
 
 
-@pytest.mark.parametrize(("name", "eye"), [*product(list(CASES)[:-1], EYES), STRAIGHT])
+@pytest.mark.parametrize(("name", "eye"), [*product(list(CASES)[:-1], EYES), FROM_ABOVE, STRAIGHT])
 def test_gradients_are_those_of_the_image(name: str, eye: tuple[float, float, float]) -> None:
     make, directions = CASES[name]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, TOUCHING_PX
-from diffrender.ops.reference_raster import edge_functions
+from diffrender.ops.reference_raster import edge_functions, share_of_nearness
 
 
 def forward(
@@ -21,9 +21,7 @@ def forward(
     lines, det = lines[view[:, None], pair], det[view[:, None], pair].abs()  # [I, 2, 3, 3], [I, 2]
     values = lines[..., 0] * center[:, None, None, 0] + lines[..., 1] * center[:, None, None, 1] + lines[..., 2]
     verts = verts_hom.double()[view[:, None, None], corners]
-    # Of both: a face of an orthographic view may happen to be at depth 1, which is its w.
-    is_perspective = (verts[..., 2] == verts[..., 3]).all(-1).all(-1)
-    share = torch.where(is_perspective[:, None, None], torch.ones_like(det)[..., None], -verts[..., 3])
+    is_perspective, share = share_of_nearness(verts)
     slope = (lines[..., :2] * share[..., None]).sum(2) / det[..., None]  # gradient of nearness, [I, 2, 2]
     nearness = (values * share).sum(2) / det
 

@@ -35,7 +35,8 @@ class Antialias(EdgeModel):
     open boundaries, edges at which a surface changes its colour at a step, and the lines where separate parts
     (objects, or parts of a mesh without a common vertex) pass through each other; self-intersections of one connected
     part have no gradient. Where surfaces touch and the derivative to one side differs from that to the other, it is
-    their mean if both have a silhouette there, and that without penetration if only one has.
+    the mean of parting and entering if both have a silhouette there, and that of parting if only one has. Surfaces that
+    move together have the image's own derivative.
 
     samples: points per pixel along each axis in pixels with silhouettes, at least 1; default 4. Otherwise raises
         ShapeError.

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
+from diffrender.ops.intersections.op import LEAST_STEEPNESS
 from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.rasterize import Raster
-from diffrender.ops.reference_raster import EdgeFunctions, edge_functions
+from diffrender.ops.reference_raster import EdgeFunctions, edge_functions, share_of_nearness
 from diffrender.ops.supersample_silhouettes import (
     OUTSIDE_PX,
     TOUCHING_DEPTH,
@@ -31,8 +32,8 @@ def resolve_contacts(
     from within: segments that touch what is outside, those of open borders (several may coincide), and all of a scene
     of several parts (which may coincide). Where backs of faces can be seen, the face of a segment becomes the one that
     is: of the two at the fold of a sheet that is either. If a silhouette of another surface touches the segment from
-    outside, as where two boxes stand side by side, the image has no derivative but one towards either side; their mean
-    is taken.
+    outside, as where two boxes stand side by side, the image has no derivative but one for parting and one for entering
+    one another; their mean is taken.
     """
     segments, outside = plan.segments, plan.outside
     if len(plan.touches) == 0:  # as where there are no views
@@ -87,20 +88,27 @@ def resolve_contacts(
         )  # fmt: skip
         xy_apart = plan.xy_px + APART_PX / OUTSIDE_PX * step
         is_nearer = covers_outside(verts_hom, topology, view, xy_apart, segments.face, face_outside, apart)
-        # One half of each segment covers what is outside, if it is in front of it; the other uncovers what is behind.
-        covering, hidden = apart[is_nearer], apart[~is_nearer]
-        face_outside[hidden], xy_outside[hidden] = uncovered[~is_nearer], xy_outside[hidden] - 2 * step[hidden]
-        n_segments = len(face_outside)
-        order = torch.cat([torch.arange(n_segments, device=covering.device), covering])
-        segments = VisibleSegments._make(part[order] for part in segments)
-        view, is_seen, normal, xy_outside = view[order], is_seen[order], normal[order], xy_outside[order]
-        face_outside = torch.cat([face_outside, uncovered[is_nearer]])
-        xy_outside[n_segments:] -= 2 * step[covering]
+        # Parted, each uncovers what is behind. Moved into one another, each covers what is outside if it is before it
+        # (on a ridge, not in a valley), and the line where both intersect moves.
+        is_seen[apart[~is_nearer]] = False
+        n = len(face_outside)
+        order = torch.cat([torch.arange(n, device=apart.device), apart, apart])
+        segments = VisibleSegments._make(part[order] for part in segments._replace(normal_px=normal))
+        entering = VisibleSegments._make(part[apart] for part in segments)
+        segments.normal_px[-len(apart) :], segments.depth_weight[-len(apart) :] = motion_of_intersection(
+            verts_hom, topology.faces, view[apart], plan.xy_px[apart], face_outside[apart], entering
+        )
+        is_seen = torch.cat([is_seen, torch.ones_like(apart, dtype=torch.bool).repeat(2)])
+        face_outside = torch.cat([face_outside, uncovered, face_outside[apart]])
+        view, xy_outside = view[order], xy_outside[order]
+        xy_outside[n : n + len(apart)] -= 2 * step[apart]
+    else:
+        segments = segments._replace(normal_px=normal)
 
     seen = torch.nonzero(is_seen)[:, 0]
     inner = torch.nonzero(face_outside[seen] >= 0)[:, 0]
     beyond = seen[inner]
-    segments = VisibleSegments._make(part[seen] for part in segments._replace(normal_px=normal))
+    segments = VisibleSegments._make(part[seen] for part in segments)
     return segments, OutsidePoints(inner, view[beyond], face_outside[beyond], xy_outside[beyond].to(verts_hom.dtype))
 
 
@@ -143,6 +151,29 @@ def covers_outside(
     difference = depths[0] - depths[1]
     tie = difference.abs() <= TOUCHING_DEPTH * depths[1].abs()
     return torch.where(tie, face[index] < other[index], difference < 0)
+
+
+def motion_of_intersection(
+    verts_hom: Tensor, faces: Tensor, view: Tensor, xy_px: Tensor, other: Tensor, segments: VisibleSegments
+) -> tuple[Tensor, Tensor]:
+    """Return normal_px [K, 2] and depth_weight [K] with which each segment's face moves its line with other [K].
+
+    As in ops.intersections, of planes that meet at the segment; zero where they are one plane.
+    """
+    pair = torch.stack([segments.face, other], 1)
+    verts = verts_hom[view[:, None, None], faces[pair]].double()
+    functions = [functions_of(verts_hom, faces, view, face) for face in pair.unbind(1)]
+    lines, det = (torch.stack(parts, 1) for parts in zip(*functions, strict=True))
+    is_perspective, share = share_of_nearness(verts)
+    weights = share / det.abs()[..., None]
+    values = (lines[..., :2] * xy_px[:, None, None]).sum(-1) + lines[..., 2]
+    depth = (values[:, 0] * verts[:, 0, :, 3]).sum(-1) / values[:, 0].sum(-1)
+    slope = (lines[..., :2] * weights[..., None]).sum(2)
+    steepness = (slope[:, 0] - slope[:, 1]).norm(dim=1)
+    is_sound = steepness > LEAST_STEEPNESS * (values * weights).sum(2)[:, 0].abs()
+    reach = torch.where(is_sound, segments.normal_px.norm(dim=1) / steepness, 0.0)
+    fall = torch.where(is_perspective, depth**-2, torch.ones_like(depth))
+    return (-slope[:, 0] * reach[:, None]).to(verts_hom.dtype), (-fall * reach).to(verts_hom.dtype)
 
 
 def functions_of(verts_hom: Tensor, faces: Tensor, view: Tensor, face: Tensor) -> EdgeFunctions:
