@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from diffrender.app.shown_views import ShownViews, render_clay
 from diffrender.fit.checkpoint import save_checkpoint
 from diffrender.fit.model import SceneModel
 from diffrender.fit.step import StepRecord
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.scene import Scene
 from diffrender.setup.fit_setup import FitSetup
+from diffrender.threads import threads_to_kernels
 from diffrender.writers.images.png import write_encoded_png
 from diffrender.writers.images.video import read_frame, write_video
 from diffrender.writers.report.progress_panels import ProgressPanels
@@ -29,7 +33,8 @@ VIDEO_HOLD_S = 1.5
 class Recorder:
     """Writes metrics.jsonl, progress pictures, frames for progress.mp4 and checkpoints of one fit.
 
-    Enter it around the fit, pass it as one of its observers, and call `start` before and `end` after it.
+    Enter it around the fit, pass it as one of its observers, and call `start` before and `end` after it. Pictures are
+    drawn in a thread of their own while the fit goes on, one at a time; what fails there is raised with the next one.
 
     before: the metrics rows of earlier steps of a resumed run. Its pictures up to there are kept and begin the video.
     shown: the views in the pictures, the same in all of them.
@@ -52,6 +57,8 @@ class Recorder:
         self._loss: float | None = before[-1]["total"] if before else None
         self.seconds_before: float = before[-1]["seconds"] if before else 0.0
         self._log = MetricsLog(folder.path / METRICS_LOG, before)
+        self._painter = ThreadPoolExecutor(1, "diffrender_pictures")
+        self._drawing: Future[None] | None = None
 
     @property
     def rows(self) -> list[dict[str, object]]:
@@ -62,6 +69,7 @@ class Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._painter.shutdown()
         self._log.close()
         self._frames.close()
 
@@ -101,6 +109,7 @@ class Recorder:
         """Draw the final state and write the last checkpoint."""
         model = self._setup.model
         self._draw(steps_done, model, is_last=True)
+        self._finish_drawing()
         save_checkpoint(
             self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, steps_done, self._setup.best
         )
@@ -118,16 +127,29 @@ class Recorder:
         as_frame = self._is_due("frame", done, self._frame_steps, is_last)
         if not (as_picture or as_frame):
             return
-        scene, fit_cameras = model.snapshot()
+        self._drawn |= {("picture", done)} if as_picture else set()
+        self._drawn |= {("frame", done)} if as_frame else set()
+        self._finish_drawing()
+        drawn = (*model.snapshot(), done, self._loss, as_picture, as_frame)
+        self._drawing = self._painter.submit(self._draw_snapshot, *drawn)
+
+    def _finish_drawing(self) -> None:
+        """Wait for the picture that is being drawn, and raise what went wrong there."""
+        if self._drawing is not None:
+            drawing, self._drawing = self._drawing, None
+            drawing.result()
+
+    @threads_to_kernels(1)  # the fit's kernels are on the others
+    def _draw_snapshot(
+        self, scene: Scene, fit_cameras: Cameras, done: int, loss: float | None, as_picture: bool, as_frame: bool
+    ) -> None:
         rgba = self.shown.render(scene, fit_cameras)
         clay = render_clay(scene, self.shown.cameras(fit_cameras), self._panels.grid.cell)
-        pixels = self._panels.picture(rgba, clay, f"step {done}", f"of {self._steps}", self._loss)
+        pixels = self._panels.picture(rgba, clay, f"step {done}", f"of {self._steps}", loss)
         if as_picture:
             write_encoded_png(self._folder.progress_picture(done), pixels)
         if as_frame:
             self._frames.append(pixels)
-        self._drawn |= {("picture", done)} if as_picture else set()
-        self._drawn |= {("frame", done)} if as_frame else set()
 
 
 class _Frames:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from support.small_runs import raise_after, run_small
 
 from diffrender.app.run import RunResult, run_fit
 from diffrender.app.run_recorder import evenly_spaced_steps
+from diffrender.app.shown_views import ShownViews
 from diffrender.config.load import load_config
 from diffrender.config.overrides import Override
 from diffrender.errors import ConfigError, DataError
@@ -222,6 +224,28 @@ def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> N
 )
 def test_pictures_are_spread_evenly_spaced_steps_with_both_ends(steps: int, count: int, expected: set[int]) -> None:
     assert evenly_spaced_steps(steps, count) == expected
+
+
+def test_pictures_show_the_state_of_their_step_while_the_fit_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = ShownViews.render
+    pictures = []
+    for folder, delay_s in (("prompt", 0.0), ("late", 0.3)):
+        monkeypatch.setattr(ShownViews, "render", lambda *all, delay_s=delay_s: time.sleep(delay_s) or render(*all))
+        (tmp_path / folder).mkdir()
+        done, _ = run(tmp_path / folder, Override("progress.video", "false"))
+        pictures.append([path.read_bytes() for path in sorted(done.folder.glob("progress/*.png"))])
+    assert pictures[0] == pictures[1] and len({*pictures[0]}) == 3
+
+
+def test_a_picture_that_cannot_be_drawn_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise DataError("the disk is full")
+
+    monkeypatch.setattr("diffrender.app.run_recorder.write_encoded_png", fail)
+    with pytest.raises(DataError, match="the disk is full"):
+        run(tmp_path)
 
 
 def test_a_start_that_no_view_sees_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ def blur(images: Tensor, sigma_px: float | Tensor, *, backend: str | None = None
     step = (slope / length).to(images.dtype)
 
     def change(passes: Callable[..., Tensor], whole: Tensor) -> Tensor:
+        # The gradient of of_sigma, whose factor below is 0. To know of a GPU would be to wait for it.
+        if whole.device.type == "cpu" and not bool(whole.any()):
+            return whole
         return (passes(whole, weights=weights + step) - passes(whole, weights=weights - step)) * (length / 2)
 
     of_sigma = run_linear(partial(change, module.forward), partial(change, module.backward), images)

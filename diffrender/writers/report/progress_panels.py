@@ -86,11 +86,10 @@ class ProgressPanels:
         """
         check_shape("ProgressPanels.picture", "rgba", rgba, (*self.targets.images.shape[:3], "C"))
         check_shape("ProgressPanels.picture", "clay", clay, (len(rgba), "h", "w", 3))
-        images = self.targets.images, rgba[..., :3]
-        target8, render8 = (encode_srgb8(image) for image in images)
-        shown_target8, shown_render8 = (encode_srgb8(self.display.map_tones(image)) for image in images)
         weights = [None] * len(rgba) if self.targets.weights is None else list(self.targets.weights.cpu().numpy())
+        target8, shown_target8 = self._target8
         shown_target8 = [_hatched(*each) for each in zip(shown_target8, weights, strict=True)]
+        render8, shown_render8 = self._encode(rgba[..., :3])
         triples = list(zip(target8, render8, weights, strict=True))
         difference8 = [self._difference(*each) for each in triples]
         scores_db = [_psnr_db(*each) for each in triples]
@@ -112,6 +111,15 @@ class ProgressPanels:
         pixels = self.picture(rgba, clay, title, remark, loss)
         write_encoded_png(path, pixels)
         return pixels
+
+    @cached_property
+    def _target8(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._encode(self.targets.images)
+
+    def _encode(self, image: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return the image in 8 bits as it is compared, clipped at 1, and as it is shown."""
+        compared = encode_srgb8(image)
+        return compared, compared if self.display == PLAIN else encode_srgb8(self.display.map_tones(image))
 
     def _difference(self, target: np.ndarray, render: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         absolute = np.abs(target.astype(np.float32) - render.astype(np.float32)).mean(-1) / 255
