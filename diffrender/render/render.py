@@ -13,7 +13,7 @@ from diffrender.derivatives import constant, has_derivative, on_plain_tensors, w
 from diffrender.errors import ShapeError
 from diffrender.imaging.response import respond
 from diffrender.ops.barycentrics import barycentrics
-from diffrender.ops.blur import blur
+from diffrender.ops.blur import blur_parts
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
 from diffrender.render.check_precision import check_precision
@@ -39,7 +39,7 @@ class RenderOutput:
     face_id: [N, H, W] int64; `face_id[n, i, j] = f`: the pixel's centre sees face f of the scene; -1 for none.
     depth: [N, H, W] camera depth at pixel centres in world units, 0 if uncovered; without gradient.
     visible: the samples and silhouette segments it was made of; None if the scene moves, which is an image per time.
-    sharp: the images before the cameras' blur; None if they have none. sigma_px: that of the cameras.
+    known: the image without derivative by the blur of the cameras; None if it has none.
     """
 
     image: Tensor
@@ -47,8 +47,7 @@ class RenderOutput:
     face_id: Tensor
     depth: Tensor
     visible: Visible | None
-    sharp: Tensor | None = None
-    sigma_px: Tensor | None = None
+    known: Tensor | None = None
 
     @property
     def rgba(self) -> Tensor:
@@ -59,10 +58,7 @@ class RenderOutput:
 
     def rgba_of_known_blur(self) -> Tensor:
         """Return `rgba`, without gradient in the blur of the cameras."""
-        if self.sharp is None or self.sigma_px is None or not has_derivative(self.sigma_px):
-            return self.rgba
-        known = blur_colors(self.sharp, constant(self.sigma_px), self.aovs, None)
-        return replace(self, image=known).rgba
+        return self.rgba if self.known is None else replace(self, image=self.known).rgba
 
     @property
     def coverage(self) -> Tensor:
@@ -137,11 +133,10 @@ def render(
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
     image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, names)
-    seen = image
+    known = None
     if cameras.blur_px is not None and "color" in names:
-        seen = blur_colors(image, cameras.blur_px, names, backend)
-    sharp, sigma = (None, None) if seen is image else (image, cameras.blur_px)
-    return RenderOutput(seen, names, raster.face_id[..., 0], raster.depth[..., 0], visible, sharp, sigma)
+        image, known = blur_colors(image, cameras.blur_px, names, backend)
+    return RenderOutput(image, names, raster.face_id[..., 0], raster.depth[..., 0], visible, known)
 
 
 def _render_moving(
@@ -161,10 +156,9 @@ def _render_moving(
     places = torch.argsort(torch.tensor(order, device=scene.background.device))
     parts = zip(*((each.image, each.face_id, each.depth) for each in outputs), strict=True)
     image, face_id, depth = (torch.cat(part).index_select(0, places) for part in parts)
-    first = outputs[0]
-    sharp = [each.sharp for each in outputs if each.sharp is not None]
-    whole = torch.cat(sharp).index_select(0, places) if sharp else None
-    return RenderOutput(image, tuple(aovs), face_id, depth, None, whole, first.sigma_px)
+    known = [each.known for each in outputs if each.known is not None]
+    whole = torch.cat(known).index_select(0, places) if known else None
+    return RenderOutput(image, tuple(aovs), face_id, depth, None, whole)
 
 
 def check_one_device(scene: Scene, cameras: Cameras) -> None:
@@ -179,11 +173,23 @@ def check_one_device(scene: Scene, cameras: Cameras) -> None:
                 )
 
 
-def blur_colors(image: Tensor, sigma_px: Tensor, aovs: Sequence[str], backend: str | None) -> Tensor:
-    """Blur the colours of `image` [N, H, W, C + 1]; other AOVs and coverage stay sharp."""
+def blur_colors(
+    image: Tensor, sigma_px: Tensor, aovs: Sequence[str], backend: str | None
+) -> tuple[Tensor, Tensor | None]:
+    """Blur the colours of `image` [N, H, W, C + 1]; other AOVs and coverage stay sharp.
+
+    The second image is the same without derivative by sigma_px; None where the first has none.
+    """
+    before, color, after = _around_color(image, aovs)
+    known, change = blur_parts(color.contiguous(), sigma_px, backend=backend)
+    image = torch.cat([before, known, after], -1)
+    return (image, None) if change is None else (torch.cat([before, known + change, after], -1), image)
+
+
+def _around_color(image: Tensor, aovs: Sequence[str]) -> Sequence[Tensor]:
+    """Split the channels of `image` [N, H, W, C + 1] into those before the colour, the colour and those after it."""
     where = channels_of(aovs, "color")
-    blurred = blur(image[..., where].contiguous(), sigma_px, backend=backend)
-    return torch.cat([image[..., : where.start], blurred, image[..., where.stop :]], -1)
+    return image.split([where.start, where.stop - where.start, image.shape[-1] - where.stop], -1)
 
 
 def apply_exposure(image: Tensor, cameras: Cameras, aovs: Sequence[str]) -> Tensor:
@@ -191,19 +197,18 @@ def apply_exposure(image: Tensor, cameras: Cameras, aovs: Sequence[str]) -> Tens
     gains, passed = cameras.gains(), cameras.vignetting_factors()
     if "color" not in aovs:
         return image
-    color = channels_of(aovs, "color")
     if gains is not None:
         factors = image.new_ones(len(image), image.shape[-1])
-        factors[:, color] = gains
+        factors[:, channels_of(aovs, "color")] = gains
         image = image * factors[:, None, None]
     if passed is None and cameras.response is None:
         return image
-    seen = image[..., color]
+    before, seen, after = _around_color(image, aovs)
     if passed is not None:
         seen = seen * passed[..., None]
     if cameras.response is not None:
         seen = respond(seen, cameras.response)
-    return torch.cat([image[..., : color.start], seen, image[..., color.stop :]], -1)
+    return torch.cat([before, seen, after], -1)
 
 
 @without_derivatives()
