@@ -16,6 +16,7 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.blur import blur
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
+from diffrender.render.check_orientation import check_orientation
 from diffrender.render.check_precision import check_precision
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
@@ -107,8 +108,8 @@ def render(
 
     Raises ShapeError for a scene without objects, for unknown AOVs, for values that do not match the meshes, and unless
     all tensors are on one device; BackendError for a backend that is unknown or cannot run there. Warns, once per mesh,
-    of a scene so far from the origin that float32 does not resolve it (PrecisionWarning), or of which most is nearer
-    than `cameras.near` (NearPlaneWarning).
+    of a scene so far from the origin that float32 does not resolve it (PrecisionWarning), of which most is nearer than
+    `cameras.near` (NearPlaneWarning), or with faces turned against their neighbours (OrientationWarning).
     """
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)
@@ -117,6 +118,7 @@ def render(
         return _render_moving(scene, cameras, edges, names, backend)
     geometry = gather_triangles(scene, backend)
     check_precision(scene, geometry, cameras, backend)
+    check_orientation(scene)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w, backend)
