@@ -92,9 +92,7 @@ def clean_mesh(
     is_turned = torch.zeros(len(index), dtype=torch.bool) if raw.normals is not None else find_turned(vertices, index)
     if bool(is_turned.any()):
         index = torch.where(is_turned[:, None], index.flip(1), index)
-        notes.append(
-            f"{int(is_turned.sum())} of its {len(index)} faces face another way than the others and are turned"
-        )
+        notes.append(note_turned(int(is_turned.sum()), len(index)))
 
     uvs = uv_faces = colors = None
     if raw.uvs is not None and raw.uv_faces is not None:
@@ -115,6 +113,11 @@ def clean_mesh(
     normal_faces, normals, more = _weld_normals(raw, has_area, index, vertices)
     mesh = Mesh(vertices, index, uvs, uv_faces, normal_faces, normals)
     return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, (*notes, *more))
+
+
+def note_turned(n_turned: int, n_faces: int) -> str:
+    """Return the note on faces that were turned."""
+    return f"{n_turned} of its {n_faces} faces face another way than the others and are turned"
 
 
 def _weld_normals(

@@ -13,6 +13,7 @@ from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.clean_mesh import OMITTED_COLORS, RawMesh
 from diffrender.readers.images.image import read_image
+from diffrender.readers.images.image_data import TRANSPARENT, is_opaque
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.readers.meshes.face_colors import with_face_colors
 from diffrender.readers.meshes.mtl import find_file
@@ -77,7 +78,7 @@ def read_ply(path: Path) -> MeshFile:
 
     def read(pieces: Sequence[int]) -> RawMesh:
         kept = np.isin(chosen, [choices[piece] for piece in pieces])
-        texture, note = _texture(path, mesh, pictures, [choices[piece] for piece in pieces])
+        texture, note, about_texture = _texture(path, mesh, pictures, [choices[piece] for piece in pieces])
         omits_colors = texture is not None and mesh.colors is not None and bool((mesh.colors != 1).any())
         return replace(
             mesh,
@@ -86,7 +87,7 @@ def read_ply(path: Path) -> MeshFile:
             normal_faces=None if mesh.normal_faces is None else mesh.normal_faces[kept],
             texture=texture,
             texture_note=note,
-            notes=(*notes, OMITTED_COLORS) if omits_colors else notes,
+            notes=(*notes, *about_texture, *([OMITTED_COLORS] if omits_colors else [])),
         )
 
     named = [Piece(path.stem, _picture_name(pictures, choice), choice) for choice in choices]
@@ -219,26 +220,27 @@ def _notes(content: PlyContent, used: Mapping[str, set[str]]) -> list[str]:
 
 def _texture(
     path: Path, mesh: RawMesh, pictures: Sequence[str], choices: Sequence[int]
-) -> tuple[Texture | None, str | None]:
-    """Return the one picture of the faces that choose `choices`, or None and why there is none."""
+) -> tuple[Texture | None, str | None, list[str]]:
+    """Return the one picture of the faces that choose `choices`, or None and why there is none; and notes."""
     if not pictures:
-        return None, None
+        return None, None, []
     if len(choices) == 2 and min(choices) < 0:
-        return None, "some of its faces have no texture (texnumber); split it by materials"
+        return None, "some of its faces have no texture (texnumber); split it by materials", []
     if len(choices) > 1:
-        return None, f"its faces use {len(choices)} different textures, but one is needed; split it by materials"
+        return None, f"its faces use {len(choices)} different textures, but one is needed; split it by materials", []
     if not 0 <= choices[0] < len(pictures):
-        return None, f"its faces use texture {choices[0]} (texnumber) of {len(pictures)}"
+        return None, f"its faces use texture {choices[0]} (texnumber) of {len(pictures)}", []
     name = pictures[choices[0]]
     if mesh.uvs is None:
-        return None, f"it names the texture {name}, but has no texture coordinates"
+        return None, f"it names the texture {name}, but has no texture coordinates", []
     file = find_file(path.parent, name)
     if file is None:
-        return None, f"its texture {name} does not exist; put it beside {path.name}"
+        return None, f"its texture {name} does not exist; put it beside {path.name}", []
     try:
-        return Texture(read_image(file).rgb, "repeat"), None
+        image = read_image(file)
     except DataError as error:
-        return None, f"its texture is omitted: {error}"
+        return None, f"its texture is omitted: {error}", []
+    return Texture(image.rgb, "repeat"), None, [] if is_opaque(image) else [TRANSPARENT]
 
 
 def _picture_name(pictures: Sequence[str], choice: int) -> str:
