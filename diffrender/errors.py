@@ -14,7 +14,7 @@ class DataError(DiffrenderError):
 
 
 class ShapeError(DiffrenderError, ValueError):
-    """A tensor argument has the wrong shape, dtype, device or value range."""
+    """An argument of a function has the wrong type, shape, dtype, device or value range."""
 
 
 class MeshError(DiffrenderError, ValueError):

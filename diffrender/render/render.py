@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from diffrender.checks import check_type
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors, without_derivatives
 from diffrender.errors import ShapeError
 from diffrender.imaging.response import respond
@@ -111,6 +112,8 @@ def render(
     of a scene so far from the origin that float32 does not resolve it (PrecisionWarning), of which most is nearer than
     `cameras.near` (NearPlaneWarning), or with faces turned against their neighbours (OrientationWarning).
     """
+    check_type("render", "scene", scene, Scene)
+    check_type("render", "cameras", cameras, Cameras)
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)
     check_one_device(scene, cameras)

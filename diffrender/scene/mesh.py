@@ -8,7 +8,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_finite, check_float, check_indices_below, check_shape
+from diffrender.checks import (
+    check_finite,
+    check_float,
+    check_index,
+    check_indices_below,
+    check_number,
+    check_shape,
+    check_type,
+)
 from diffrender.derivatives import constant
 from diffrender.errors import ShapeError
 from diffrender.geometry.orientation import find_turned
@@ -50,26 +58,36 @@ class Mesh:
         check_shape("Mesh", "vertices", self.vertices, ("V", 3))
         check_float("Mesh", "vertices", self.vertices)
         check_shape("Mesh", "faces", self.faces, ("F", 3))
+        if (self.uvs is None) != (self.uv_faces is None):
+            raise ShapeError("Mesh: uvs and uv_faces must be given together, or neither")
+        if self.uvs is not None and self.uv_faces is not None:
+            check_shape("Mesh", "uvs", self.uvs, ("T", 2))
+            check_float("Mesh", "uvs", self.uvs)
+            check_shape("Mesh", "uv_faces", self.uv_faces, (len(self.faces), 3))
         self._check_normals()
+        if self.topology is not None:
+            check_type("Mesh", "topology", self.topology, Topology)
         if self.topology is not None and self.topology.faces is self.faces:
             return
         for name in ("faces", "uv_faces", "normal_faces"):  # what is known of them outlives a transformation
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, constant(getattr(self, name)))
         check_indices_below("Mesh", "faces", self.faces, len(self.vertices), "the number of vertices")
-        if (self.uvs is None) != (self.uv_faces is None):
-            raise ShapeError("Mesh: uvs and uv_faces must be given together, or neither")
         if self.uvs is not None and self.uv_faces is not None:
-            check_shape("Mesh", "uvs", self.uvs, ("T", 2))
-            check_shape("Mesh", "uv_faces", self.uv_faces, (len(self.faces), 3))
             check_indices_below("Mesh", "uv_faces", self.uv_faces, len(self.uvs), "the number of uvs")
+        if self.normal_faces is not None and self.normal_faces.numel() and int(self.normal_faces.min()) < 0:
+            raise ShapeError(f"Mesh: normal_faces must be at least 0, got {int(self.normal_faces.min())}")
         object.__setattr__(self, "topology", Topology.of(self.faces))
 
     def _check_normals(self) -> None:
+        if self.crease_deg is not None:
+            check_number("Mesh", "crease_deg", self.crease_deg)
         if self.normal_faces is not None:
             check_shape("Mesh", "normal_faces", self.normal_faces, (len(self.faces), 3))
+            check_index("Mesh", "normal_faces", self.normal_faces)
         if self.normals is not None:
             check_shape("Mesh", "normals", self.normals, ("K", 3))
+            check_float("Mesh", "normals", self.normals)
             if self.normal_faces is None:
                 raise ShapeError("Mesh: normals need normal_faces, which say the normal of each corner")
             check_indices_below("Mesh", "normal_faces", self.normal_faces, len(self.normals), "the number of normals")

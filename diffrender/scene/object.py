@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape, in_one_dtype
+from diffrender.checks import check_shape, check_type, in_one_dtype
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import RIGID_TOLERANCE, check_rigid
@@ -49,6 +49,8 @@ class Object:
     part_of: str | None = None
 
     def __post_init__(self) -> None:
+        check_type("Object", "mesh", self.mesh, Mesh)
+        check_type("Object", "material", self.material, Material, "a Material, such as Lambert(color)")
         device = self.mesh.vertices.device
         if self.pose is None:
             object.__setattr__(self, "pose", torch.eye(4, device=device))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffrender.checks import as_path
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
 from diffrender.readers.captures.json_values import matrix_of, shorten
@@ -120,7 +121,7 @@ def _aabb(path: Path, content: Mapping[str, Any], origin: tuple[float, float, fl
 
 def find_transforms(path: str | Path) -> Path:
     """Return the JSON file that `path` means: itself, or the transforms file of the folder. Raises DataError."""
-    path = Path(path)
+    path = as_path("read_transforms", "path", path)
     if path.is_file():
         return path
     for name in FILE_NAMES:
