@@ -121,7 +121,7 @@ def render(
         return _render_moving(scene, cameras, edges, names, backend)
     geometry = gather_triangles(scene, backend)
     check_precision(scene, geometry, cameras, backend)
-    check_orientation(scene)
+    check_orientation(scene, names)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w, backend)

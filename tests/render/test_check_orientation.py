@@ -14,7 +14,7 @@ from diffrender.geometry.normals import vertex_normals
 from diffrender.render.edge_models import Hard
 from diffrender.render.render import render
 from diffrender.scene.lights import Directional
-from diffrender.scene.materials import Lambert
+from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
 
 SUN = {"sun": Directional(torch.tensor([0.0, 0.0, -1.0]), torch.ones(3))}
@@ -43,6 +43,18 @@ def test_turned_faces_are_told_once_and_oriented_ones_look_as_they_should(edges:
         right = picture(mesh, *edges)
         assert torch.equal(picture(wrong.oriented(), *edges), right)
     assert not torch.allclose(shown, right, atol=0.1)
+
+
+def test_where_no_normals_mix_nothing_is_told() -> None:
+    mesh = bumpy(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flat = mixed(mesh).with_crease(0)
+        torch.testing.assert_close(picture(flat), picture(mesh.with_crease(0)), rtol=0, atol=1e-3)
+        unlit = scene_of(placed(mixed(mesh), Unlit(torch.ones(3))))
+        render(unlit, front_camera(24))
+    with pytest.warns(OrientationWarning):
+        render(unlit, front_camera(24), aovs=("normal",))
 
 
 def test_given_normals_say_what_is_in_front() -> None:
