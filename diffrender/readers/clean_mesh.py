@@ -14,11 +14,10 @@ from diffrender.errors import DataError
 from diffrender.geometry.normals import vertex_normals
 from diffrender.geometry.orientation import find_turned
 from diffrender.readers.mesh_data import Finish, MeshData
+from diffrender.readers.rounding import FAR, doubt_rounding
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 
-# Of its size; farther from the origin float32 resolves less than a hundred thousandth of the size.
-FAR = 100.0
 # Normals of one vertex whose coordinates differ by less are one.
 SAME_NORMAL = 1e-4
 # Linear colours that differ by less are one.
@@ -72,6 +71,8 @@ def clean_mesh(
     is_used = _is_used(raw.faces, len(raw.positions))
     used, faces = np.flatnonzero(is_used), (np.cumsum(is_used) - 1)[raw.faces]
     positions, notes = raw.positions[used] - np.array(origin), list(raw.notes)
+    doubt = doubt_rounding(raw.positions[used], faces, size)
+    notes += [] if doubt is None else [doubt]
     extent, farthest = size or float(np.ptp(positions, axis=0).max()), np.abs(positions).max()
     if farthest > FAR * extent:
         notes.append(f"its size is {extent:.3g}, but it is {farthest:.3g} from the origin: kept in float64")

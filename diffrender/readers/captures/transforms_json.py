@@ -20,7 +20,7 @@ from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.posed_capture import (
     check_resolution,
     frames_of,
-    note_origin,
+    notes_on_origin,
     read_views,
     usable_frames,
     with_ignored,
@@ -141,7 +141,7 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     frames = _frames(file, content, options, notes)
     origin = far_origin(frames)
     if any(origin):
-        notes.append(note_origin(origin))
+        notes += notes_on_origin(frames, origin)
     heldout_file, heldout, failure = file, [], None
     split = _split_by_names(file, content, frames, notes)
     if split is not None:
