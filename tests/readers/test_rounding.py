@@ -43,7 +43,7 @@ def test_a_grid_of_heights_has_its_own_step(post: float) -> None:
     heights = np.random.default_rng(0).uniform(100, 120, i.size).round(2)
     points = np.stack([500_000 + post * i.reshape(-1), 4_649_780 + post * j.reshape(-1), heights], 1)
     corner = (12 * i + j)[:-1, :-1].reshape(-1, 1)
-    faces = np.concatenate([corner + [0, 12, 13], corner + [0, 13, 1]])
+    faces = np.concatenate([np.add(corner, [0, 12, 13]), np.add(corner, [0, 13, 1])])
     assert doubt_rounding(points, faces) is None
     assert doubt_rounding(points) is not None  # as points alone they may be either
 

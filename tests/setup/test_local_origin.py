@@ -222,4 +222,4 @@ def test_cameras_that_were_rounded_before_they_were_written_are_told(tmp_path: P
             row[3] = float(torch.tensor(row[3]))
     (folder / "transforms.json").write_text(json.dumps(content))
     _, told = read_capture(folder, CaptureOptions()).notes
-    assert told.startswith("of its cameras: its coordinates are multiples of a coarse step (x of 0.03125, y of 0.5;")
+    assert told.startswith("the coordinates of its cameras are multiples of a coarse step (x of 0.03125, y of 0.5;")

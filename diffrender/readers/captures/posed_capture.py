@@ -95,7 +95,7 @@ def notes_on_origin(frames: Sequence[PosedImage], origin: tuple[float, float, fl
     point = ", ".join(f"{value:.6g}" for value in origin)
     doubt = doubt_rounding(camera_centers(frames).numpy())
     note = f"its cameras are far from the world's origin; the fit takes place about ({point})"
-    return [note] if doubt is None else [note, f"of its cameras: {doubt}"]
+    return [note] if doubt is None else [note, doubt.replace("its coordinates", "the coordinates of its cameras", 1)]
 
 
 def _short_names(frames: Sequence[PosedImage]) -> list[PosedImage]:
