@@ -22,6 +22,8 @@ from diffrender.scene.textures.texture import Texture
 SAME_NORMAL = 1e-4
 # Linear colours that differ by less are one.
 SAME_COLOR = 1e-4
+# Numbers of vertices whose cube 64 bits hold.
+MOST_KEYS = 2_600_000
 LARGEST = float(np.finfo(np.float32).max)
 # A note of readers.
 OMITTED_COLORS = "its vertex colours, which multiply its texture, are omitted where that is used"
@@ -61,9 +63,9 @@ def clean_mesh(
 
     Vertices that no face uses are removed, and so are faces with two equal corners, which have no area. The order of
     vertices and faces is kept. Colours at one place are averaged, corners without a valid normal get a smooth one, and
-    without any normals, faces that face another way than most of their surface are turned; notes count these and the
-    faces that are removed. size: the longest side of the box around the whole file, if `raw`
-    is a part of it.
+    without any normals, faces that are another one turned over are removed, since their smooth normals would cancel,
+    and faces that face another way than most of their surface are turned; notes count all of these.
+    size: the longest side of the box around the whole file, if `raw` is a part of it.
     Raises DataError for an empty mesh, positions or texture coordinates that float32 does not hold, and indices out of
     range.
     """
@@ -86,7 +88,11 @@ def clean_mesh(
         raise DataError(f"{path}: all {len(faces)} triangles are degenerate (two equal corners)")
     if not has_area.all():
         notes.append(f"{(~has_area).sum()} of its {len(faces)} triangles have two equal corners and are left out")
-    kept, index = np.unique(welded[has_area], return_inverse=True)
+    is_kept = has_area if raw.normals is not None else has_area & ~_backs(welded)
+    n_backs = int((has_area & ~is_kept).sum())
+    if n_backs:
+        notes.append(f"{n_backs} of its {len(faces)} triangles are the backs of others and are left out")
+    kept, index = np.unique(welded[is_kept], return_inverse=True)
     index = torch.from_numpy(index.reshape(-1, 3))
     vertices = torch.from_numpy(positions[kept])
     # Normals say what is in front.
@@ -97,7 +103,7 @@ def clean_mesh(
 
     uvs = uv_faces = colors = None
     if raw.uvs is not None and raw.uv_faces is not None:
-        used_uvs, uv_index = np.unique(raw.uv_faces[has_area], return_inverse=True)
+        used_uvs, uv_index = np.unique(raw.uv_faces[is_kept], return_inverse=True)
         uvs = torch.from_numpy(raw.uvs[used_uvs].astype(np.float32))
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
         uv_faces = torch.where(is_turned[:, None], uv_faces.flip(1), uv_faces)
@@ -111,9 +117,21 @@ def clean_mesh(
         if is_outside.any():
             notes.append(f"at {is_outside.sum()} of its {len(means)} places colours are outside 0..1 and are clamped")
         colors = torch.from_numpy(means[group[kept]].clip(0, 1))
-    normal_faces, normals, more = _weld_normals(raw, has_area, index, vertices)
+    normal_faces, normals, more = _weld_normals(raw, is_kept, index, vertices)
     mesh = Mesh(vertices, index, uvs, uv_faces, normal_faces, normals)
     return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, (*notes, *more))
+
+
+def _backs(faces: np.ndarray) -> np.ndarray:
+    """Return [F], whether an earlier face has the same corners, the other way round: nobody sees such a one."""
+    order = np.argsort(faces, 1, kind="stable")
+    rows = np.take_along_axis(faces, order, 1).astype(np.uint64)
+    count = np.uint64(faces.max() + 1)
+    key = (rows[:, 0] * count + rows[:, 1]) * count + rows[:, 2] if count < MOST_KEYS else rows
+    _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    # Even permutations are (0, 1, 2) and its rotations.
+    is_even = (order[:, 1] - order[:, 0]) % 3 == 1
+    return is_even != is_even[first][group.reshape(-1)]
 
 
 def note_turned(n_turned: int, n_faces: int) -> str:

@@ -98,8 +98,9 @@ def read_mtl(path: Path) -> dict[str, MtlMaterial]:
 
 
 def find_material(materials: dict[str, MtlMaterial], name: str) -> MtlMaterial | None:
-    """Return the material that `usemtl name` means: by its whole name, or without a comment after it."""
-    return materials.get(name, materials.get(name.partition(" #")[0].strip()))
+    """Return the material that `usemtl name` means: by its whole name, or without a comment after it or quotes."""
+    plain = name.partition(" #")[0].strip()
+    return next((materials[each] for each in (name, plain, plain.strip("\"'")) if each in materials), None)
 
 
 def find_file(folder: Path, name: str) -> Path | None:

@@ -34,7 +34,7 @@ def read_materials(
         files, missing = find_libraries(path.parent, names)
         notes += [f"the material library {name} does not exist" for name in missing]
         for file in files:
-            known |= read_mtl(file)
+            known = read_mtl(file) | known  # of several, the first library that has the name
     found = {}
     for name in dict.fromkeys(used):
         material = find_material(known, name)

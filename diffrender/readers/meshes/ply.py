@@ -27,6 +27,7 @@ COLORS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_bl
 TEXTURE_COORDINATES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
 CORNER_LISTS = ("vertex_indices", "vertex_index")
 TEXTURE_FILE = "TextureFile"
+PICTURES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp")
 ELEMENTS = ("vertex", "face", "tristrips")
 EMPTY = Element(0, {}, {})
 
@@ -55,7 +56,7 @@ def read_ply(path: Path) -> MeshFile:
     mesh = _with_normals(mesh, vertex)
     mesh, of_uvs = _with_uvs(mesh, vertex, face, polygons, triangles)
     mesh, of_colors = _with_colors(mesh, vertex, face, owner)
-    of_vertices = {*POSITION, *NORMAL, *of_uvs, *_opacity(vertex)}
+    of_vertices = {*POSITION, *_first_group(vertex, [NORMAL]), *of_uvs, *_opacity(vertex)}
     of_faces = {*CORNER_LISTS, "texnumber", *of_uvs, *_opacity(face)}
     (of_vertices if _first_group(vertex, COLORS) else of_faces).update(of_colors)
     used = {"vertex": of_vertices, "face": of_faces, "tristrips": {*CORNER_LISTS}}
@@ -64,12 +65,9 @@ def read_ply(path: Path) -> MeshFile:
         *mesh.notes,
         *([f"its {thin} faces with fewer than three corners are skipped"] if thin else []),
         *_notes(content, used),
+        *_about_comments(content),
     )
-    pictures = [
-        words[1].strip()
-        for line in content.comments
-        if len(words := line.split(None, 1)) > 1 and words[0].lower() == TEXTURE_FILE.lower()
-    ]
+    pictures = _pictures(content)
     numbers = face.numbers.get("texnumber", np.zeros(0)) if "tristrips" not in content.elements else np.zeros(0)
     chosen = numbers[owner].astype(np.int64) if len(numbers) and pictures else np.zeros(len(owner), np.int64)
     if len(pictures) == 1:  # programs number it from 0 or 1; below that is none
@@ -241,6 +239,20 @@ def _texture(
     except DataError as error:
         return None, f"its texture is omitted: {error}", []
     return Texture(image.rgb, "repeat"), None, [] if is_opaque(image) else [TRANSPARENT]
+
+
+def _pictures(content: PlyContent) -> list[str]:
+    """Return the pictures that comments name as TextureFile."""
+    words = [line.split(None, 1) for line in content.comments]
+    return [each[1].strip() for each in words if len(each) > 1 and each[0].lower() == TEXTURE_FILE.lower()]
+
+
+def _about_comments(content: PlyContent) -> list[str]:
+    """Return notes on pictures that comments name otherwise, where none is named as programs agree on."""
+    others = [line for line in content.comments if line.strip("\"' ").lower().endswith(PICTURES)]
+    if _pictures(content) or not others:
+        return []
+    return [f"its comment {others[0].strip()!r} is not read: a texture is named by `comment {TEXTURE_FILE} FILE`"]
 
 
 def _picture_name(pictures: Sequence[str], choice: int) -> str:
