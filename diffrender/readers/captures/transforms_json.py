@@ -34,6 +34,7 @@ from diffrender.readers.captures.transforms_frame import (
     image_of,
     posed_image,
 )
+from diffrender.readers.captures.transforms_keys import about_keys
 from diffrender.scene.target_views import Views
 
 TRAIN, TEST = "transforms_train.json", "transforms_test.json"
@@ -83,6 +84,7 @@ def _frames(path: Path, content: Mapping[str, Any], options: CaptureOptions, not
     problems += _duplicates(posed)
     if problems:
         raise problems_error(path, problems, len(frames))
+    notes += about_keys(content)
     matrices = [torch.tensor(frame["transform_matrix"], dtype=torch.float64) for frame in frames]
     notes += note_rounding(matrices, "transform matrices")
     if "depth" in options.aovs:
