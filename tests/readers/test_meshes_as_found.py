@@ -80,14 +80,14 @@ def facet(normal: str, z: float = 0) -> str:
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_normals_of_stl_against_the_order_of_corners_are_told(tmp_path: Path, binary: bool) -> None:
-    told = ("the normals of 1 of its 3 facets oppose the order of their corners, which counts",)
+    told = ("the normals of 1 of its 4 facets oppose the order of their corners, which counts",)
     if binary:
-        rows = np.zeros(3, [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
-        rows["normal"] = [[0, 0, -1], [0, 0, 1], [0, 0, 0]]
-        rows["corners"] = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]])[None] + np.arange(3)[:, None, None]
-        data = read(tmp_path, bytes(80) + np.uint32(3).tobytes() + rows.tobytes(), ".stl")
+        rows = np.zeros(4, [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+        rows["normal"] = [[0, 0, -1], [0, 0, 1], [0, 0, 0], [0, 0, 1]]
+        rows["corners"] = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]])[None] + np.arange(4)[:, None, None]
+        data = read(tmp_path, bytes(80) + np.uint32(4).tobytes() + rows.tobytes(), ".stl")
     else:
-        text = facet("0 0 -1") + facet("0 0 1", 1) + facet("- - nan", 2)
+        text = facet("0 0 -1") + facet("0 0 1", 1) + facet("- - nan", 2) + facet("0 0 1", 3)
         data = read(tmp_path, f"solid a\n{text}endsolid a\n", ".stl")
     assert data.notes == told
     a, b, c = data.mesh.vertices[data.mesh.faces].unbind(1)
