@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -63,7 +64,6 @@ def look_at(eye: Tensor, target: Tensor | Sequence[float], up: Tensor | Sequence
     return cam_from_world
 
 
-@on_plain_tensors()
 def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4) -> None:
     """Raise ShapeError unless `matrix` [..., 4, 4] is finite: a rotation, a translation and the last row 0 0 0 1.
 
@@ -72,7 +72,24 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
     """
     _check_4x4(function, argument, matrix)
     check_float(function, argument, matrix)
-    flat = constant(matrix).reshape(-1, 4, 4).double().cpu()  # one wait for the device
+    plain = constant(matrix)
+    if plain.dim() > 2 or not _is_rigid(plain.tolist(), tol):
+        _check_all_rigid(function, argument, plain, tol)
+
+
+def _is_rigid(rows: list[list[float]], tol: float) -> bool:
+    """Return whether one matrix, as plain numbers, is rigid: many are made, and tensor operations are slower."""
+    (a, b, c, x), (d, e, f, y), (g, h, i, z), (p, q, r, s) = rows
+    squares = (a * a + b * b + c * c, d * d + e * e + f * f, g * g + h * h + i * i)
+    products = (a * d + b * e + c * f, a * g + b * h + c * i, d * g + e * h + f * i)
+    is_orthonormal = all(abs(n - 1) <= tol for n in (*squares, s)) and all(abs(n) <= tol for n in (*products, p, q, r))
+    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return is_orthonormal and determinant >= 0 and math.isfinite(x + y + z)
+
+
+@on_plain_tensors()
+def _check_all_rigid(function: str, argument: str, matrix: Tensor, tol: float) -> None:
+    flat = matrix.reshape(-1, 4, 4).double().cpu()  # one wait for the device
     off_row = (flat[:, 3] - flat.new_tensor([0.0, 0.0, 0.0, 1.0])).abs().amax(-1)
     x, y, z = flat[:, :3, :3].unbind(1)
     mirrored = (torch.linalg.cross(x, y) * z).sum(1) < 0
@@ -81,7 +98,7 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
     bad = ~((off_row <= tol) & (off_orthonormal <= tol) & flat[:, :3, 3].isfinite().all(1)) | mirrored
     if not bool(bad.any()):
         return
-    check_finite(function, argument, constant(matrix))
+    check_finite(function, argument, matrix)
     index = int(bad.nonzero()[0])
     if off_row[index] > tol:
         fault = f"its last row must be [0, 0, 0, 1], got {_format_numbers(flat[index, 3])}"
