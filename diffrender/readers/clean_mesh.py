@@ -88,7 +88,7 @@ def clean_mesh(
         raise DataError(f"{path}: all {len(faces)} triangles are degenerate (two equal corners)")
     if not has_area.all():
         notes.append(f"{(~has_area).sum()} of its {len(faces)} triangles have two equal corners and are left out")
-    is_kept = has_area if raw.normals is not None else has_area & ~_backs(welded)
+    is_kept = has_area if raw.normals is not None else has_area & ~find_backs(welded)
     n_backs = int((has_area & ~is_kept).sum())
     if n_backs:
         notes.append(f"{n_backs} of its {len(faces)} triangles are the backs of others and are left out")
@@ -122,7 +122,7 @@ def clean_mesh(
     return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, (*notes, *more))
 
 
-def _backs(faces: np.ndarray) -> np.ndarray:
+def find_backs(faces: np.ndarray) -> np.ndarray:
     """Return [F], whether an earlier face has the same corners, the other way round: nobody sees such a one."""
     order = np.argsort(faces, 1, kind="stable")
     rows = np.take_along_axis(faces, order, 1).astype(np.uint64)

@@ -48,7 +48,8 @@ def _step(values: np.ndarray) -> float | None:
     least, most = np.abs(values).min(), np.abs(values).max()
     if not 0 < np.ptp(values) < math.inf or most == 0:
         return None
-    single = float(np.spacing(np.float32(least)))
+    with np.errstate(over="ignore"):
+        single = float(np.spacing(np.float32(least)))
     if single > 0 and _are_multiples(values, single) and not _are_multiples(values, 2 * single):
         return single
     decimal = 10.0 ** (math.floor(math.log10(most)) + 1 - DIGITS)
@@ -60,8 +61,9 @@ def _step(values: np.ndarray) -> float | None:
 
 
 def _are_multiples(values: np.ndarray, step: float) -> bool:
-    count = values / step
-    return bool((np.abs(count - np.round(count)) < NEAR).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        count = values / step
+        return bool((np.abs(count - np.round(count)) < NEAR).all())
 
 
 def _is_grid(values: np.ndarray, faces: np.ndarray | None, step: float) -> bool:

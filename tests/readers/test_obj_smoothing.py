@@ -85,3 +85,9 @@ def test_a_group_runs_on_across_the_border_of_two_materials(tmp_path: Path) -> N
         on_ridge = part.mesh.vertices[part.mesh.faces][..., 0] == 1
         normals = torch.from_numpy(corner_normals(part))[on_ridge]
         torch.testing.assert_close(normals, torch.tensor([0.0, 0, 1]).expand_as(normals), atol=1e-6, rtol=0)
+
+
+def test_backs_of_faces_do_not_cancel_the_normals_of_their_group(tmp_path: Path) -> None:
+    found = corner_normals(read(tmp_path, f"{TWO}s 1\nf 1 3 4\nf 4 3 1\ns 2\n{RIGHT}"))
+    np.testing.assert_allclose(found[0], np.broadcast_to(UP_LEFT, (3, 3)), atol=1e-6)
+    np.testing.assert_allclose(found[1], np.broadcast_to(-UP_LEFT, (3, 3)), atol=1e-6)

@@ -37,6 +37,11 @@ def test_rounded_points_are_told_and_others_are_not(points: np.ndarray, steps: s
     assert steps is None or (told is not None and f"({steps})" in told)
 
 
+@pytest.mark.parametrize("points", [np.full((9, 3), 1e300), np.diag([1e300, 1e40, 1e-320]) @ np.ones((3, 9))])
+def test_numbers_beyond_float32_are_no_reason_to_fail(points: np.ndarray) -> None:
+    assert doubt_rounding(points.reshape(-1, 3)) is None
+
+
 @pytest.mark.parametrize("post", [1.0, 30.0])
 def test_a_grid_of_heights_has_its_own_step(post: float) -> None:
     i, j = np.mgrid[:12, :12]

@@ -14,7 +14,7 @@ import torch
 from diffrender.geometry.normals import group_normals
 from diffrender.geometry.orientation import find_turned
 from diffrender.geometry.topology import first_equal_row
-from diffrender.readers.clean_mesh import note_turned
+from diffrender.readers.clean_mesh import find_backs, note_turned
 
 # What `s` may say for no group.
 OFF = ("off", "0", "")
@@ -49,7 +49,9 @@ def smooth_by_groups(
     # A polygon that is flat is a group of its own.
     numbers = {name: number for number, name in enumerate(dict.fromkeys(named))}
     of_polygon = np.array([len(numbers) + i if name == "off" else numbers[name] for i, name in enumerate(named)])
-    shared = torch.stack([faces, torch.from_numpy(of_polygon[owner])[:, None].expand(-1, 3)], 2).reshape(-1, 2)
+    # Normals of a face and its back would cancel.
+    of_face = of_polygon[owner] + find_backs(faces.numpy()) * (len(numbers) + len(named))
+    shared = torch.stack([faces, torch.from_numpy(of_face)[:, None].expand(-1, 3)], 2).reshape(-1, 2)
     found, corner_group = torch.unique(shared, dim=0, return_inverse=True)
     corner_group = corner_group.reshape(-1, 3)
     smooth = group_normals(points, faces, corner_group, len(found)).numpy()
