@@ -16,6 +16,8 @@ from diffrender.readers.mesh_data import Finish
 from diffrender.readers.meshes.mtl import MtlMaterial, Picture, find_file, find_libraries, find_material, read_mtl
 from diffrender.scene.textures.texture import Texture
 
+# A note.
+HIGHLIGHTS = "the highlights of its materials (Ks, Ns) are not read; with Pr, or exported as GLB, they are"
 # Illumination models with reflection, refraction or shadows alone.
 REFRACTING = frozenset(range(3, 11))
 
@@ -54,7 +56,7 @@ def _not_read(used: Sequence[MtlMaterial]) -> Iterator[str]:
     if any(material.opacity is not None and material.opacity < 1 for material in used):
         yield "transparency (d, Tr) is not supported; its surface is opaque"
     if any(material.has_highlight for material in used):
-        yield "the highlights of its materials (Ks, Ns) are not read; with Pr, or exported as GLB, they are"
+        yield HIGHLIGHTS
     models = sorted({material.illumination for material in used} & REFRACTING)
     if models:
         yield f"reflection and refraction (illum {', '.join(map(str, models))}) are not supported"
