@@ -38,6 +38,12 @@ def test_of_two_libraries_the_first_that_has_a_name_counts(tmp_path: Path) -> No
     assert found is not None and found.unique(dim=0).tolist() == [[0, 0, 1]]
 
 
+def test_materials_without_any_library_are_told(tmp_path: Path) -> None:
+    told = "its faces name materials (usemtl), but it names no library that has them (mtllib)"
+    assert read(tmp_path, f"{SQUARE}usemtl skin\nf 1 2 3\n").notes == (told,)
+    assert read(tmp_path, f"{SQUARE}usemtl None\nf 1 2 3\n").notes == ()
+
+
 def test_quotes_around_the_name_of_a_material(tmp_path: Path) -> None:
     (tmp_path / "one.mtl").write_text("newmtl dark red\nKd 1 0 0\n")
     data = read(tmp_path, f'mtllib one.mtl\n{SQUARE}usemtl "dark red"\nf 1 2 3\n')

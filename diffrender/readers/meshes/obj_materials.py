@@ -18,6 +18,8 @@ from diffrender.scene.textures.texture import Texture
 
 # A note.
 HIGHLIGHTS = "the highlights of its materials (Ks, Ns) are not read; with Pr, or exported as GLB, they are"
+# What `usemtl` may say for none.
+NO_MATERIAL = ("", "none", "(null)", "null", "default")
 # Illumination models with reflection, refraction or shadows alone.
 REFRACTING = frozenset(range(3, 11))
 
@@ -31,14 +33,17 @@ def read_materials(
     one that states nothing; if there is only one material, the latter mean it.
     """
     known: dict[str, MtlMaterial] = {}
+    libraries, names_used = list(libraries), list(dict.fromkeys(used))
     notes: list[str] = []
+    if not libraries and any(name.lower() not in NO_MATERIAL for name in names_used):
+        notes.append("its faces name materials (usemtl), but it names no library that has them (mtllib)")
     for names in libraries:
         files, missing = find_libraries(path.parent, names)
         notes += [f"the material library {name} does not exist" for name in missing]
         for file in files:
             known = read_mtl(file) | known  # of several, the first library that has the name
     found = {}
-    for name in dict.fromkeys(used):
+    for name in names_used:
         material = find_material(known, name)
         if material is None and name == "" and len(known) == 1:
             material = next(iter(known.values()))
