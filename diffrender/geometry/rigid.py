@@ -19,6 +19,7 @@ OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch
 FLAT = 1e-12
 # Tolerance of orthonormality: files store poses with 4 to 6 digits.
 RIGID_TOLERANCE = 1e-3
+FEW = 32
 
 
 def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
@@ -73,12 +74,14 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
     _check_4x4(function, argument, matrix)
     check_float(function, argument, matrix)
     plain = constant(matrix)
-    if plain.dim() > 2 or not _is_rigid(plain.tolist(), tol):
+    # Objects and cameras are made often: for a few matrices plain numbers cost less than tensor operations.
+    is_few = plain.numel() <= 16 * FEW
+    if not is_few or not all(_is_rigid(rows, tol) for rows in plain.reshape(-1, 4, 4).tolist()):
         _check_all_rigid(function, argument, plain, tol)
 
 
 def _is_rigid(rows: list[list[float]], tol: float) -> bool:
-    """Return whether one matrix, as plain numbers, is rigid: many are made, and tensor operations are slower."""
+    """Return whether one matrix is rigid."""
     (a, b, c, x), (d, e, f, y), (g, h, i, z), (p, q, r, s) = rows
     squares = (a * a + b * b + c * c, d * d + e * e + f * f, g * g + h * h + i * i)
     products = (a * d + b * e + c * f, a * g + b * h + c * i, d * g + e * h + f * i)

@@ -14,7 +14,6 @@ from diffrender.scene.scene import Scene
 _CHECKED: WeakSet[object] = WeakSet()
 
 
-@on_plain_tensors()
 def check_orientation(scene: Scene, aovs: Sequence[str]) -> None:
     """Warn if faces that face different ways share normals that follow from them: these are nearly arbitrary.
 
@@ -36,6 +35,7 @@ def check_orientation(scene: Scene, aovs: Sequence[str]) -> None:
             )
 
 
+@on_plain_tensors()
 def _count_turned(mesh: Mesh) -> int:
     """Return how many faces are turned, if any shares a normal with one that is not."""
     if mesh.normals is not None:

@@ -159,5 +159,6 @@ def test_one_matrix_is_judged_as_a_batch_is():
         noise = torch.randn(4, 4, dtype=torch.float64, generator=generator)
         matrix = random_rigid(1)[0] + 10**exponent * noise
         found.append(refusal(matrix))
-        assert found[-1] == refusal(matrix[None])
+        many = matrix.expand(40, 4, 4)
+        assert found[-1] == refusal(matrix[None]) == refusal(many)
     assert found[0] == "" and found[-1] != ""

@@ -51,9 +51,8 @@ def smooth_by_groups(
     of_polygon = np.array([len(numbers) + i if name == "off" else numbers[name] for i, name in enumerate(named)])
     # Normals of a face and its back would cancel.
     of_face = of_polygon[owner] + find_backs(faces.numpy()) * (len(numbers) + len(named))
-    shared = torch.stack([faces, torch.from_numpy(of_face)[:, None].expand(-1, 3)], 2).reshape(-1, 2)
-    found, corner_group = torch.unique(shared, dim=0, return_inverse=True)
-    corner_group = corner_group.reshape(-1, 3)
+    key = faces * int(of_face.max() + 1) + torch.from_numpy(of_face)[:, None]
+    found, corner_group = torch.unique(key, return_inverse=True)
     smooth = group_normals(points, faces, corner_group, len(found)).numpy()
     lacking = corners[:, :, 2] < 0
     corners = corners.copy()
