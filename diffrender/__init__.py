@@ -58,11 +58,9 @@ _HOME = {
     "compare_meshes": "diffrender.evaluate.compare_meshes",
     "check_mesh": "diffrender.geometry.mesh_checks",
     **dict.fromkeys(("SurfaceQuery", "surface_distance"), "diffrender.geometry.distances"),
-    **dict.fromkeys(
-        ("DiffrenderError", "ConfigError", "DataError", "ShapeError", "MeshError", "BackendError", "FitError"),
-        "diffrender.errors",
-    ),
-    **dict.fromkeys(("ProgramError", "PrecisionWarning", "NearPlaneWarning"), "diffrender.errors"),
+    **dict.fromkeys(("DiffrenderError", "ConfigError", "DataError", "ShapeError", "MeshError"), "diffrender.errors"),
+    **dict.fromkeys(("BackendError", "FitError", "ProgramError", "PrecisionWarning"), "diffrender.errors"),
+    **dict.fromkeys(("NearPlaneWarning", "OrientationWarning"), "diffrender.errors"),
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -1,15 +1,58 @@
-"""Checks of tensor arguments whose errors name the function and the argument."""
+"""Checks of arguments whose errors name the function and the argument."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
+
+VOWELS = "AEIOU"
+
+
+def check_type(function: str, argument: str, value: object, kind: type | tuple[type, ...], wanted: str = "") -> None:
+    """Raise unless `value` is an instance of `kind`. wanted: what to give instead; default: the name of `kind`."""
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        wanted = wanted or " or ".join(
+            f"{'an' if each.__name__[0] in VOWELS else 'a'} {each.__name__}" for each in kinds
+        )
+        raise ShapeError(f"{function}: {argument} must be {wanted}, got {type(value).__name__}")
+
+
+def as_path(function: str, argument: str, value: str | os.PathLike[str]) -> Path:
+    """Return a path. Raises ShapeError unless `value` is one or its text."""
+    check_type(function, argument, value, (str, os.PathLike), "a path or its text")
+    return Path(value)
+
+
+def check_number(function: str, argument: str, value: object, *, whole: bool = False) -> None:
+    """Raise unless `value` is a number, which a tensor or array of no dimensions is as well; a whole one if `whole`."""
+    kind, found = (Integral if whole else Real), value
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        found = value.item()
+    if not isinstance(found, kind) or isinstance(found, bool):
+        shown = found if isinstance(found, (str, Real)) else type(found).__name__
+        raise ShapeError(f"{function}: {argument} must be a {'whole ' if whole else ''}number, got {shown!r}")
+
+
+def as_point(function: str, argument: str, value: Any) -> tuple[float, float, float]:
+    """Return a point as numbers. Raises ShapeError unless `value` is three finite ones: a sequence, array or tensor."""
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = torch.zeros(0)
+    if tuple(numbers.shape) != (3,) or not bool(numbers.isfinite().all()):
+        raise ShapeError(f"{function}: {argument} must be three finite numbers, got {value!r}")
+    x, y, z = numbers.tolist()
+    return x, y, z
 
 
 def check_shape(function: str, argument: str, value: Tensor, shape: Sequence[int | str | None]) -> None:

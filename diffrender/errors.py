@@ -14,7 +14,7 @@ class DataError(DiffrenderError):
 
 
 class ShapeError(DiffrenderError, ValueError):
-    """A tensor argument has the wrong shape, dtype, device or value range."""
+    """An argument of a function has the wrong type, shape, dtype, device or value range."""
 
 
 class MeshError(DiffrenderError, ValueError):
@@ -39,3 +39,7 @@ class PrecisionWarning(UserWarning):
 
 class NearPlaneWarning(UserWarning):
     """Most of a scene is nearer to its cameras than they draw, as one in a very small unit is."""
+
+
+class OrientationWarning(UserWarning):
+    """Some faces of a mesh face another way than most of their surface."""

@@ -5,6 +5,7 @@ Rules about the combination of values of one section are checked once each value
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def load_config(path: str | Path, overrides: Sequence[Override | str] = ()) -> F
         while those in the scene file are relative to its own folder.
     Raises ConfigError with all mistakes, each with file:line:column, the line itself and what was expected.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"load_config: path must be that of a scene file, got {type(path).__name__}")
     path = Path(path)
     text = _read_text(path)
     return parse_config(text, path.parent, _short_name(path), overrides)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from diffrender.checks import check_number, check_type
 from diffrender.geometry.distances import (
     SAMPLES,
     SurfaceDistance,
@@ -48,6 +49,10 @@ def compare_meshes(first: Mesh, second: Mesh, n_samples: int = SAMPLES, seed: in
     first, second: in the same frame, no alignment is done; the second is the reference.
     Raises ShapeError for n_samples < 1, and for a mesh without faces, without area or with a non-finite vertex.
     """
+    for name, mesh in (("first", first), ("second", second)):
+        check_type("compare_meshes", name, mesh, Mesh)
+    check_number("compare_meshes", "n_samples", n_samples, whole=True)
+    check_number("compare_meshes", "seed", seed, whole=True)
     triangles = [Triangles(mesh.vertices, mesh.faces) for mesh in (first, second)]
     one, other = (SurfaceQuery(mesh) for mesh in triangles)
     low, high = second.vertices[second.faces.unique()].double().aminmax(dim=0)

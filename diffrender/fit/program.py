@@ -16,7 +16,7 @@ from diffrender.errors import ConfigError, ProgramError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.parametrizations.identity import Identity
-from diffrender.geometry.rigid import make_rigid
+from diffrender.geometry.rigid import RIGID_TOLERANCE, check_rigid, make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.motion import Motion
@@ -30,6 +30,7 @@ ROOT = "program"
 _FORWARD = "must override the setup_context"
 # Parts of an object's pose that a program may set in place of the whole: shapes of one time.
 PLACEMENT = {"position": (3,), "rotation": (3,)}
+POSE_FIELD = "pose"
 
 Values: TypeAlias = Mapping[str, Any]
 Function: TypeAlias = Callable[..., Values | Scene]
@@ -132,12 +133,15 @@ class Program:
         placed = self._placed(called, found)
         still = {path: value for path, (value, moves) in placed.items() if not moves}
         moving = {path: value for path, (value, moves) in placed.items() if moves}
-        if not moving:
-            return with_values(scene, still)
-        assert self._times is not None
-        times = self._times.to(scene.background.device)
         first = {path: value[0] for path, value in moving.items()}
-        return replace(with_values(scene, still | first), motion=Motion(times, moving))
+        try:
+            now = with_values(scene, still | first)
+        except ShapeError as error:
+            raise self._error(called, f"returned what is no value there: {error}") from None
+        if not moving:
+            return now
+        assert self._times is not None
+        return replace(now, motion=Motion(self._times.to(scene.background.device), moving))
 
     def paths(self, scene: Scene) -> set[str]:
         """Return the canonical paths of the values of `scene` that the program sets; none if it makes whole scenes."""
@@ -182,7 +186,10 @@ class Program:
             elif full in placed:
                 raise self._error(scene, f"returned {full} twice, in full and in its short form; keep one of them")
             else:
-                placed[full] = self._in_scene(scene, full, ParameterPath.parse(full).field, tensor), moves
+                field = ParameterPath.parse(full).field
+                if field == POSE_FIELD:
+                    self._check_rigid(scene, str(path), tensor)
+                placed[full] = self._in_scene(scene, full, field, tensor), moves
         for full, parts in poses.items():
             if full in placed:
                 raise self._error(scene, f"returned {full} and its {' and '.join(parts)}; keep one of them")
@@ -230,12 +237,18 @@ class Program:
             raise self._error(scene, f"returned {path}, which is not finite{when}")
         return tensor, moves
 
+    def _check_rigid(self, scene: Scene, path: str, poses: Tensor) -> None:
+        try:
+            check_rigid("", path, poses, RIGID_TOLERANCE)
+        except ShapeError as error:
+            raise self._error(scene, f"returned a pose: {str(error).removeprefix(': ')}") from None
+
     def _in_scene(self, scene: Scene, full: str, field: str, value: Tensor) -> Tensor:
         """Return a value in the world of the scene, whose origin is that of the program's at `origin`."""
         if not any(self._origin):
             return value
         origin, parts = value.new_tensor(self._origin), ParameterPath.parse(full)
-        if field == "pose":
+        if field == POSE_FIELD:
             return torch.cat([value[..., :3], value[..., 3:] - torch.cat([origin, origin.new_zeros(1)])[:, None]], -1)
         light = scene.lights[parts.name] if parts.root == "lights" else None
         is_light = light is not None and kinds_of(light)[parts.field] == POSITION

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_finite, check_indices_below, check_shape
+from diffrender.checks import check_finite, check_indices_below, check_number, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import Triangles
@@ -102,6 +102,10 @@ def surface_distance(
 
     Raises ShapeError if a surface has no area or n_samples < 1.
     """
+    for name, surface in (("first", first), ("second", second)):
+        check_type("surface_distance", name, surface, SurfaceQuery, "a SurfaceQuery of a mesh")
+    check_number("surface_distance", "n_samples", n_samples, whole=True)
+    check_number("surface_distance", "seed", seed, whole=True)
     if n_samples < 1:
         raise ShapeError(f"surface_distance: n_samples must be at least 1, got {n_samples}")
     there, there_deg = _one_way(first, second, n_samples, seed)
@@ -140,6 +144,8 @@ def corners_of(triangles: Triangles) -> Tensor:
 
 def check_triangles(function: str, triangles: Triangles) -> Triangles:
     """Check triangles and return them on the CPU in float64, without gradients; errors name `function`."""
+    if not (hasattr(triangles, "vertices") and hasattr(triangles, "faces")):
+        raise ShapeError(f"{function}: the surface must be a Mesh or Triangles, got {type(triangles).__name__}")
     vertices, faces = triangles.vertices, triangles.faces
     check_shape(function, "vertices", vertices, ("V", 3))
     check_shape(function, "faces", faces, ("F", 3))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from diffrender.checks import check_finite, check_float, check_shape
+from diffrender.derivatives import constant, on_plain_tensors
 from diffrender.errors import ShapeError
 
 # Converts between the camera axes of OpenGL and glTF (x right, y up, looking along -z) and ours, those of OpenCV (y
@@ -15,6 +17,9 @@ from diffrender.errors import ShapeError
 OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 # A 3x3 part whose least stretch, squared, is below this part of the largest is of no rotation.
 FLAT = 1e-12
+# Tolerance of orthonormality: files store poses with 4 to 6 digits.
+RIGID_TOLERANCE = 1e-3
+FEW = 32
 
 
 def make_rigid(rotation: Tensor, translation: Tensor) -> Tensor:
@@ -68,17 +73,35 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
     """
     _check_4x4(function, argument, matrix)
     check_float(function, argument, matrix)
-    check_finite(function, argument, matrix)
-    flat = matrix.detach().reshape(-1, 4, 4).double()
-    rotation = flat[:, :3, :3]
-    gram = rotation @ rotation.transpose(1, 2)
-    identity = torch.eye(3, dtype=flat.dtype, device=flat.device)
+    plain = constant(matrix)
+    # Objects and cameras are made often: for a few matrices plain numbers cost less than tensor operations.
+    is_few = plain.numel() <= 16 * FEW
+    if not is_few or not all(_is_rigid(rows, tol) for rows in plain.reshape(-1, 4, 4).tolist()):
+        _check_all_rigid(function, argument, plain, tol)
+
+
+def _is_rigid(rows: list[list[float]], tol: float) -> bool:
+    """Return whether one matrix is rigid."""
+    (a, b, c, x), (d, e, f, y), (g, h, i, z), (p, q, r, s) = rows
+    squares = (a * a + b * b + c * c, d * d + e * e + f * f, g * g + h * h + i * i)
+    products = (a * d + b * e + c * f, a * g + b * h + c * i, d * g + e * h + f * i)
+    is_orthonormal = all(abs(n - 1) <= tol for n in (*squares, s)) and all(abs(n) <= tol for n in (*products, p, q, r))
+    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return is_orthonormal and determinant >= 0 and math.isfinite(x + y + z)
+
+
+@on_plain_tensors()
+def _check_all_rigid(function: str, argument: str, matrix: Tensor, tol: float) -> None:
+    flat = matrix.reshape(-1, 4, 4).double().cpu()  # one wait for the device
     off_row = (flat[:, 3] - flat.new_tensor([0.0, 0.0, 0.0, 1.0])).abs().amax(-1)
-    off_orthonormal = (gram - identity).abs().amax((-1, -2))
-    mirrored = torch.linalg.det(rotation) < 0
-    bad = (off_row > tol) | (off_orthonormal > tol) | mirrored
+    x, y, z = flat[:, :3, :3].unbind(1)
+    mirrored = (torch.linalg.cross(x, y) * z).sum(1) < 0
+    gram = (flat[:, :3, None, :3] * flat[:, None, :3, :3]).sum(3)
+    off_orthonormal = (gram - torch.eye(3, dtype=flat.dtype, device=flat.device)).abs().amax((-1, -2))
+    bad = ~((off_row <= tol) & (off_orthonormal <= tol) & flat[:, :3, 3].isfinite().all(1)) | mirrored
     if not bool(bad.any()):
         return
+    check_finite(function, argument, matrix)
     index = int(bad.nonzero()[0])
     if off_row[index] > tol:
         fault = f"its last row must be [0, 0, 0, 1], got {_format_numbers(flat[index, 3])}"

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from diffrender.checks import check_number
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.topology import Topology
@@ -21,6 +22,7 @@ def crease_groups(vertices: Tensor, faces: Tensor, crease_deg: float) -> Tensor:
 
     vertices: [V, 3]; faces: [F, 3]. Raises ShapeError for an angle out of its range.
     """
+    check_number("crease_groups", "crease_deg", crease_deg)
     if not 0 <= crease_deg <= 180:
         raise ShapeError(f"crease_groups: crease_deg must be from 0 to 180, got {crease_deg}")
     n_faces = len(faces)

@@ -14,15 +14,16 @@ from diffrender.errors import DataError
 from diffrender.geometry.normals import vertex_normals
 from diffrender.geometry.orientation import find_turned
 from diffrender.readers.mesh_data import Finish, MeshData
+from diffrender.readers.rounding import FAR, doubt_rounding
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texture import Texture
 
-# Of its size; farther from the origin float32 resolves less than a hundred thousandth of the size.
-FAR = 100.0
 # Normals of one vertex whose coordinates differ by less are one.
 SAME_NORMAL = 1e-4
 # Linear colours that differ by less are one.
 SAME_COLOR = 1e-4
+# Numbers of vertices whose cube 64 bits hold.
+MOST_KEYS = 2_600_000
 LARGEST = float(np.finfo(np.float32).max)
 # A note of readers.
 OMITTED_COLORS = "its vertex colours, which multiply its texture, are omitted where that is used"
@@ -62,9 +63,9 @@ def clean_mesh(
 
     Vertices that no face uses are removed, and so are faces with two equal corners, which have no area. The order of
     vertices and faces is kept. Colours at one place are averaged, corners without a valid normal get a smooth one, and
-    without any normals, faces that face another way than most of their surface are turned; notes count these and the
-    faces that are removed. size: the longest side of the box around the whole file, if `raw`
-    is a part of it.
+    without any normals, faces that are another one turned over are removed, since their smooth normals would cancel,
+    and faces that face another way than most of their surface are turned; notes count all of these.
+    size: the longest side of the box around the whole file, if `raw` is a part of it.
     Raises DataError for an empty mesh, positions or texture coordinates that float32 does not hold, and indices out of
     range.
     """
@@ -72,6 +73,8 @@ def clean_mesh(
     is_used = _is_used(raw.faces, len(raw.positions))
     used, faces = np.flatnonzero(is_used), (np.cumsum(is_used) - 1)[raw.faces]
     positions, notes = raw.positions[used] - np.array(origin), list(raw.notes)
+    doubt = doubt_rounding(raw.positions[used], faces, size)
+    notes += [] if doubt is None else [doubt]
     extent, farthest = size or float(np.ptp(positions, axis=0).max()), np.abs(positions).max()
     if farthest > FAR * extent:
         notes.append(f"its size is {extent:.3g}, but it is {farthest:.3g} from the origin: kept in float64")
@@ -85,20 +88,22 @@ def clean_mesh(
         raise DataError(f"{path}: all {len(faces)} triangles are degenerate (two equal corners)")
     if not has_area.all():
         notes.append(f"{(~has_area).sum()} of its {len(faces)} triangles have two equal corners and are left out")
-    kept, index = np.unique(welded[has_area], return_inverse=True)
+    is_kept = has_area if raw.normals is not None else has_area & ~find_backs(welded)
+    n_backs = int((has_area & ~is_kept).sum())
+    if n_backs:
+        notes.append(f"{n_backs} of its {len(faces)} triangles are the backs of others and are left out")
+    kept, index = np.unique(welded[is_kept], return_inverse=True)
     index = torch.from_numpy(index.reshape(-1, 3))
     vertices = torch.from_numpy(positions[kept])
     # Normals say what is in front.
     is_turned = torch.zeros(len(index), dtype=torch.bool) if raw.normals is not None else find_turned(vertices, index)
     if bool(is_turned.any()):
         index = torch.where(is_turned[:, None], index.flip(1), index)
-        notes.append(
-            f"{int(is_turned.sum())} of its {len(index)} faces face another way than the others and are turned"
-        )
+        notes.append(note_turned(int(is_turned.sum()), len(index)))
 
     uvs = uv_faces = colors = None
     if raw.uvs is not None and raw.uv_faces is not None:
-        used_uvs, uv_index = np.unique(raw.uv_faces[has_area], return_inverse=True)
+        used_uvs, uv_index = np.unique(raw.uv_faces[is_kept], return_inverse=True)
         uvs = torch.from_numpy(raw.uvs[used_uvs].astype(np.float32))
         uv_faces = torch.from_numpy(uv_index.reshape(-1, 3))
         uv_faces = torch.where(is_turned[:, None], uv_faces.flip(1), uv_faces)
@@ -112,9 +117,26 @@ def clean_mesh(
         if is_outside.any():
             notes.append(f"at {is_outside.sum()} of its {len(means)} places colours are outside 0..1 and are clamped")
         colors = torch.from_numpy(means[group[kept]].clip(0, 1))
-    normal_faces, normals, more = _weld_normals(raw, has_area, index, vertices)
+    normal_faces, normals, more = _weld_normals(raw, is_kept, index, vertices)
     mesh = Mesh(vertices, index, uvs, uv_faces, normal_faces, normals)
     return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, (*notes, *more))
+
+
+def find_backs(faces: np.ndarray) -> np.ndarray:
+    """Return [F], whether an earlier face has the same corners, the other way round: nobody sees such a one."""
+    order = np.argsort(faces, 1, kind="stable")
+    rows = np.take_along_axis(faces, order, 1).astype(np.uint64)
+    count = np.uint64(faces.max() + 1)
+    key = (rows[:, 0] * count + rows[:, 1]) * count + rows[:, 2] if count < MOST_KEYS else rows
+    _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    # Even permutations are (0, 1, 2) and its rotations.
+    is_even = (order[:, 1] - order[:, 0]) % 3 == 1
+    return is_even != is_even[first][group.reshape(-1)]
+
+
+def note_turned(n_turned: int, n_faces: int) -> str:
+    """Return the note on faces that were turned."""
+    return f"{n_turned} of its {n_faces} faces face another way than the others and are turned"
 
 
 def _weld_normals(

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from diffrender.checks import check_type
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors, without_derivatives
 from diffrender.errors import ShapeError
 from diffrender.imaging.response import respond
@@ -16,6 +17,7 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.blur import blur_parts
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
+from diffrender.render.check_orientation import check_orientation
 from diffrender.render.check_precision import check_precision
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
@@ -103,9 +105,11 @@ def render(
 
     Raises ShapeError for a scene without objects, for unknown AOVs, for values that do not match the meshes, and unless
     all tensors are on one device; BackendError for a backend that is unknown or cannot run there. Warns, once per mesh,
-    of a scene so far from the origin that float32 does not resolve it (PrecisionWarning), or of which most is nearer
-    than `cameras.near` (NearPlaneWarning).
+    of a scene so far from the origin that float32 does not resolve it (PrecisionWarning), of which most is nearer than
+    `cameras.near` (NearPlaneWarning), or with faces turned against their neighbours (OrientationWarning).
     """
+    check_type("render", "scene", scene, Scene)
+    check_type("render", "cameras", cameras, Cameras)
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)
     check_one_device(scene, cameras)
@@ -113,6 +117,7 @@ def render(
         return _render_moving(scene, cameras, edges, names, backend)
     geometry = gather_triangles(scene, backend)
     check_precision(scene, geometry, cameras, backend)
+    check_orientation(scene, names)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
     verts_hom = cameras.project(geometry.verts_w, backend)

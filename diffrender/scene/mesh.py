@@ -8,9 +8,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_finite, check_float, check_indices_below, check_shape
+from diffrender.checks import (
+    check_finite,
+    check_float,
+    check_index,
+    check_indices_below,
+    check_number,
+    check_shape,
+    check_type,
+)
 from diffrender.derivatives import constant
 from diffrender.errors import ShapeError
+from diffrender.geometry.orientation import find_turned
 from diffrender.geometry.smoothing_groups import crease_groups
 from diffrender.geometry.topology import Topology
 
@@ -21,9 +30,9 @@ class Mesh:
 
     vertices: [V, 3] float32 or float64, in object units.
     faces: [F, 3] int64, corners counter-clockwise seen from outside; `faces[f, c] = v` means that corner c of
-        face f is at vertices[v]. Texture coordinates have their own indices, so that vertices can be shared across UV
-        seams. Vertices that coincide count as one for silhouettes, each with its own normal and values: a cube of 24
-        vertices has hard edges.
+        face f is at vertices[v]. `oriented` turns faces that face another way than their neighbours. Texture
+        coordinates have their own indices, so that vertices can be shared across UV seams. Vertices that coincide count
+        as one for silhouettes, each with its own normal and values: a cube of 24 vertices has hard edges.
     uvs: [T, 2] float texture coordinates as in glTF (u right, v down, 0..1 is the image), or None.
     uv_faces: [F, 3] int64; `uv_faces[f, c] = t` means that corner c of face f has uvs[t]. None exactly if uvs is None.
     normal_faces: [F, 3] int64; corners with the same number share one normal (geometry.smoothing_groups). None: those
@@ -49,26 +58,36 @@ class Mesh:
         check_shape("Mesh", "vertices", self.vertices, ("V", 3))
         check_float("Mesh", "vertices", self.vertices)
         check_shape("Mesh", "faces", self.faces, ("F", 3))
+        if (self.uvs is None) != (self.uv_faces is None):
+            raise ShapeError("Mesh: uvs and uv_faces must be given together, or neither")
+        if self.uvs is not None and self.uv_faces is not None:
+            check_shape("Mesh", "uvs", self.uvs, ("T", 2))
+            check_float("Mesh", "uvs", self.uvs)
+            check_shape("Mesh", "uv_faces", self.uv_faces, (len(self.faces), 3))
         self._check_normals()
+        if self.topology is not None:
+            check_type("Mesh", "topology", self.topology, Topology)
         if self.topology is not None and self.topology.faces is self.faces:
             return
         for name in ("faces", "uv_faces", "normal_faces"):  # what is known of them outlives a transformation
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, constant(getattr(self, name)))
         check_indices_below("Mesh", "faces", self.faces, len(self.vertices), "the number of vertices")
-        if (self.uvs is None) != (self.uv_faces is None):
-            raise ShapeError("Mesh: uvs and uv_faces must be given together, or neither")
         if self.uvs is not None and self.uv_faces is not None:
-            check_shape("Mesh", "uvs", self.uvs, ("T", 2))
-            check_shape("Mesh", "uv_faces", self.uv_faces, (len(self.faces), 3))
             check_indices_below("Mesh", "uv_faces", self.uv_faces, len(self.uvs), "the number of uvs")
+        if self.normal_faces is not None and self.normal_faces.numel() and int(self.normal_faces.min()) < 0:
+            raise ShapeError(f"Mesh: normal_faces must be at least 0, got {int(self.normal_faces.min())}")
         object.__setattr__(self, "topology", Topology.of(self.faces))
 
     def _check_normals(self) -> None:
+        if self.crease_deg is not None:
+            check_number("Mesh", "crease_deg", self.crease_deg)
         if self.normal_faces is not None:
             check_shape("Mesh", "normal_faces", self.normal_faces, (len(self.faces), 3))
+            check_index("Mesh", "normal_faces", self.normal_faces)
         if self.normals is not None:
             check_shape("Mesh", "normals", self.normals, ("K", 3))
+            check_float("Mesh", "normals", self.normals)
             if self.normal_faces is None:
                 raise ShapeError("Mesh: normals need normal_faces, which say the normal of each corner")
             check_indices_below("Mesh", "normal_faces", self.normal_faces, len(self.normals), "the number of normals")
@@ -111,6 +130,27 @@ class Mesh:
         """
         groups = None if crease_deg is None else crease_groups(self.vertices, self.faces, crease_deg)
         return replace(self, normal_faces=groups, normals=None, crease_deg=crease_deg)
+
+    def find_turned(self) -> Tensor:
+        """Return [F] bool: the faces that face another way than most of their surface (geometry.orientation)."""
+        topology = self.welded_topology
+        if topology.is_turned is None:
+            return torch.zeros(self.n_faces, dtype=torch.bool, device=self.faces.device)
+        return find_turned(constant(self.vertices), topology.welded_faces)
+
+    def oriented(self) -> Mesh:
+        """Return the mesh with all faces of a surface facing the way that most of them do: itself if they do.
+
+        Faces of arrays from other programs may be turned against their neighbours; those of files are turned by their
+        readers. Given normals are kept.
+        """
+        turned = self.find_turned()[:, None]
+        if not bool(turned.any()):
+            return self
+        indices = {name: getattr(self, name) for name in ("faces", "uv_faces", "normal_faces")}
+        flipped = {name: torch.where(turned, each.flip(1), each) for name, each in indices.items() if each is not None}
+        mesh = replace(self, **flipped, topology=None)
+        return mesh if self.crease_deg is None or self.normals is not None else mesh.with_crease(self.crease_deg)
 
     @cached_property
     def n_normals(self) -> int:

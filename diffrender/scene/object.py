@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -9,8 +10,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_finite, check_shape, in_one_dtype
+from diffrender.checks import check_shape, check_type, in_one_dtype
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors
+from diffrender.errors import ShapeError
+from diffrender.geometry.rigid import RIGID_TOLERANCE, check_rigid
 from diffrender.ops.backend import choose_backend
 from diffrender.ops.transform_points import transform_points
 from diffrender.scene.material import Material
@@ -29,13 +32,14 @@ def _identity(dtype: torch.dtype) -> Tensor:
 class Object:
     """A mesh, its material and its pose in the world: x_world = rotation (scale x_object) + translation.
 
-    pose: [4, 4] world_from_object, a rigid transform; if omitted, the identity on the mesh's device.
+    pose: [4, 4] world_from_object, a rigid transform to a thousandth; if omitted, the identity on the mesh's device.
+        A stretch or a mirror image belongs into the vertices, and the faces of the latter the other way round.
     scale: [] positive, uniform; if omitted, 1 on the mesh's device.
     part_of: the name of a surface that it is a part of, of one pose: objects of the same surface have the numbers of
         their normals (`mesh.normal_faces`) in common, so that shading runs on across their borders, and learned
         vertices that coincide at first stay together (joined_parts.join_parts).
 
-    Raises ShapeError for a wrong shape or a pose that is not finite.
+    Raises ShapeError for a wrong shape, a pose that is no rigid motion or a scale that is not positive.
     """
 
     mesh: Mesh
@@ -45,14 +49,19 @@ class Object:
     part_of: str | None = None
 
     def __post_init__(self) -> None:
+        check_type("Object", "mesh", self.mesh, Mesh)
+        check_type("Object", "material", self.material, Material, "a Material, such as Lambert(color)")
         device = self.mesh.vertices.device
         if self.pose is None:
             object.__setattr__(self, "pose", torch.eye(4, device=device))
         if self.scale is None:
             object.__setattr__(self, "scale", torch.ones((), device=device))
         check_shape("Object", "pose", self.pose, (4, 4))
-        check_finite("Object", "pose", self.pose)
+        check_rigid("Object", "pose", self.pose, RIGID_TOLERANCE)
         check_shape("Object", "scale", self.scale, ())
+        scale = constant(self.scale).item()
+        if not 0 < scale < math.inf:
+            raise ShapeError(f"Object: scale must be positive and finite, got {scale:g}")
 
     def vertices_w(self, backend: str | None = None) -> Tensor:
         """Return the [V, 3] vertices in the world; differentiable, once, in vertices, pose and scale.

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import check_shape, check_type
 from diffrender.scene.light import Light
 from diffrender.scene.motion import Motion
 from diffrender.scene.object import Object
@@ -42,6 +42,11 @@ class Scene:
     motion: Motion | None = None
 
     def __post_init__(self) -> None:
+        for values, kind, wanted in ((self.objects, Object, "Objects"), (self.lights, Light, "Lights")):
+            argument = wanted.lower()
+            check_type("Scene", argument, values, Mapping, f"a mapping from names to {wanted}")
+            for name, value in values.items():
+                check_type("Scene", f"{argument}[{name!r}]", value, kind)
         if self.background is None:
             like = next((item.mesh.vertices for item in self.objects.values()), torch.zeros(0))
             object.__setattr__(self, "background", like.new_zeros(3))

@@ -13,8 +13,8 @@ from diffrender.errors import ConfigError
 from diffrender.evaluate.materials import Relit
 from diffrender.geometry.orbits import grid_positions, sphere_positions
 from diffrender.readers.captures.synthetic import synthetic_views
-from diffrender.readers.clean_mesh import FAR
 from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.readers.rounding import FAR
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.monte_carlo import with_monte_carlo
 from diffrender.scene.scene import Scene

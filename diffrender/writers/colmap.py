@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import as_path, check_shape
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import matrix_to_quaternion
 from diffrender.scene.cameras import Cameras
@@ -58,7 +58,7 @@ def write_colmap(
         number = lenses.setdefault(lens, len(lenses) + 1)
         numbers = _numbers(torch.cat([quaternion[index], pose[index, :3, 3]]))
         images += [f"{index + 1} {numbers} {number} {name}", ""]
-    folder = Path(folder)
+    folder = as_path("write_colmap", "folder", folder)
     _write(
         folder / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]", *(f"{i} {x}" for x, i in lenses.items())]
     )

@@ -24,7 +24,10 @@ from diffrender.app.shown_views import ShownViews
 from diffrender.config.load import load_config
 from diffrender.config.overrides import Override
 from diffrender.errors import ConfigError, DataError
+from diffrender.readers.gltf.mesh import NO_NORMALS
+from diffrender.readers.meshes.obj_materials import HIGHLIGHTS
 from diffrender.readers.meshes.read_mesh import read_mesh
+from diffrender.readers.meshes.smoothing import FLAT
 
 SCENE = """
 # A small fit.
@@ -361,11 +364,24 @@ def write_glb_with_a_skin_and_holes(path: Path) -> list[str]:
     return [
         "transparency (alphaMode MASK) is not supported; its surface is opaque",
         "its skin is not applied: the mesh is shown as modelled",
+        NO_NORMALS,
     ]
 
 
+def write_obj_of_flat_faces_and_highlights(path: Path) -> list[str]:
+    corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n"
+    path.write_text(f"mtllib flat.mtl\n{corners}usemtl a\ns off\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
+    (path.parent / "flat.mtl").write_text("newmtl a\nKd 0.5 0.5 0.5\nKs 1 1 1\nNs 90\n")
+    return [HIGHLIGHTS, FLAT]
+
+
 @pytest.mark.parametrize(
-    ("name", "write"), [("a.obj", write_obj_without_its_library), ("a.glb", write_glb_with_a_skin_and_holes)]
+    ("name", "write"),
+    [
+        ("a.obj", write_obj_without_its_library),
+        ("a.glb", write_glb_with_a_skin_and_holes),
+        ("flat.obj", write_obj_of_flat_faces_and_highlights),
+    ],
 )
 def test_notes_of_readers_reach_the_person(tmp_path: Path, name: str, write: Callable[[Path], list[str]]) -> None:
     notes = [f"{name}: {note}" for note in write(tmp_path / name)]

@@ -144,6 +144,12 @@ def test_wrong_values_are_named() -> None:
     assert "must return values by path or a Scene, got Tensor" in case(rows)
     both = {"objects.ball.position": rows, "objects.ball.pose": torch.eye(4)}
     assert re.search(place + r"objects\.ball\.pose and its position; keep one", case(both))
+    poses = torch.eye(4).repeat(3, 1, 1)
+    poses[2, 0, 0] = -1
+    mirrored = place + r"a pose: objects\.ball\.pose\[2\] must be a rigid motion .* a mirror image"
+    assert re.search(mirrored, case({"objects.ball.pose": poses}))
+    wrong = place + r"what is no value there: Object: scale must be positive and finite, got -2"
+    assert re.search(wrong, case({"objects.ball.scale": torch.tensor(-2.0)}))
 
 
 def test_functions_and_parameters_must_suit_each_other() -> None:

@@ -132,3 +132,33 @@ def test_look_at_names_a_wrong_shape():
         look_at(torch.zeros(3), [0.0, 0.0, 1.0], [0.0, 1.0, 0.0])
     with pytest.raises(ShapeError, match=r"look_at: eye must be .*int64"):
         look_at(torch.tensor([[1, 2, 3]]), [0.0, 0.0, 1.0], [0.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 3), (3, 0), (3, 3)])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("batch", [(), (1,)])
+def test_a_matrix_that_is_not_finite_is_refused_wherever_it_is(place, value, batch):
+    matrix = torch.eye(4)
+    matrix[place] = value
+    with pytest.raises(ShapeError, match="pose must be finite"):
+        check_rigid("fit", "pose", matrix.expand(*batch, 4, 4))
+
+
+def refusal(matrix):
+    try:
+        check_rigid("fit", "pose", matrix)
+    except ShapeError as error:
+        return str(error).replace("pose[0]", "pose")
+    return ""
+
+
+def test_one_matrix_is_judged_as_a_batch_is():
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for exponent in torch.linspace(-6, -2, 40).tolist():
+        noise = torch.randn(4, 4, dtype=torch.float64, generator=generator)
+        matrix = random_rigid(1)[0] + 10**exponent * noise
+        found.append(refusal(matrix))
+        many = matrix.expand(40, 4, 4)
+        assert found[-1] == refusal(matrix[None]) == refusal(many)
+    assert found[0] == "" and found[-1] != ""

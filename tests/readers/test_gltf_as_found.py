@@ -14,9 +14,11 @@ import pytest
 import torch
 from PIL import Image
 from support.glb_edits import edit_glb
-from support.gltf_files import GltfBuilder
+from support.gltf_files import GltfBuilder, told
 
 from diffrender.errors import DataError
+from diffrender.readers.gltf.mesh import NO_NORMALS
+from diffrender.readers.gltf.scene import read_gltf_scene
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 
 POSITIONS = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
@@ -110,7 +112,7 @@ def test_normals_of_some_parts_are_kept(tmp_path: Path) -> None:
     assert data.mesh.normals is not None and data.mesh.normal_faces is not None
     sideways = data.mesh.normals[data.mesh.normal_faces][:, :, 0]
     torch.testing.assert_close(sideways, torch.tensor([[0.0] * 3] * 2 + [[0.5**0.5] * 3] * 2))
-    assert data.notes == ("6 of its 12 corners lack a valid normal and get a smooth one",)
+    assert told(data) == ("6 of its 12 corners lack a valid normal and get a smooth one",)
 
 
 @pytest.mark.parametrize("name", ["POSITION", "NORMAL", "TEXCOORD_0", "COLOR_0"])
@@ -139,7 +141,7 @@ def test_maps_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     lost = {"index": gltf.add("textures", {"source": gltf.add("images", {"uri": "lost.png"})})}
     textured(gltf, normalTexture=lost)
     data = read_mesh(gltf.write(tmp_path / "a.glb"))
-    (note,) = data.notes
+    (note,) = told(data)
     assert data.maps == {} and note.startswith("its normal texture is omitted: the file ") and "lost.png" in note
 
     gltf = GltfBuilder()
@@ -147,7 +149,7 @@ def test_maps_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     textured(gltf, normalTexture=one, emissiveTexture=one, emissiveFactor=[1, 1, 1])
     textured(gltf, 1.0, normalTexture=other, emissiveFactor=[1, 1, 1])
     data = read_mesh(gltf.write(tmp_path / "b.glb"))
-    assert data.maps == {} and data.notes[-2:] == (
+    assert data.maps == {} and told(data)[-2:] == (
         "its parts have 2 different normal textures, which are omitted",
         "its emissive texture is omitted: not all of its parts have one",
     )
@@ -155,7 +157,7 @@ def test_maps_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     gltf = GltfBuilder()
     textured(gltf, uvs=False, normalTexture=picture(gltf, 100))
     data = read_mesh(gltf.write(tmp_path / "c.glb"))
-    assert data.maps == {} and data.all_notes == ("not all of its parts have texture coordinates",)
+    assert data.maps == {} and told(data) == ("not all of its parts have texture coordinates",)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_reflections_that_we_do_not_have_are_told(tmp_path: Path, extension: dic
     textured(gltf, extensions=extension)
     gltf.document["extensionsUsed"] = [*extension]
     wanted = () if note is None else (f"how its materials reflect by {note} is simplified",)
-    assert read_mesh(gltf.write(tmp_path / "a.glb")).notes == wanted
+    assert told(read_mesh(gltf.write(tmp_path / "a.glb"))) == wanted
 
 
 EXTENSIONS = ("KHR_materials_ior", "KHR_materials_variants", "KHR_texture_basisu", "KHR_materials_transmission")
@@ -186,7 +188,7 @@ COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_me
 @pytest.mark.parametrize("name", EXTENSIONS)
 def test_what_is_only_used_is_noted_and_what_is_required_is_refused(tmp_path: Path, name: str) -> None:
     found = read_mesh(plain(extensionsUsed=[name]).write(tmp_path / "a.glb"))
-    assert found.notes == (f"extensions that are not read: {name}",)
+    assert told(found) == (f"extensions that are not read: {name}",)
     with pytest.raises(DataError, match=rf"a\.glb: needs {name}, which is not supported; export it without"):
         read_mesh(plain(extensionsUsed=[name], extensionsRequired=[name]).write(tmp_path / "a.glb"))
 
@@ -194,9 +196,9 @@ def test_what_is_only_used_is_noted_and_what_is_required_is_refused(tmp_path: Pa
 def test_extensions_that_are_used_without_being_declared(tmp_path: Path) -> None:
     gltf = plain()
     gltf.document["materials"] = [{"extensions": {"KHR_materials_clearcoat": {"clearcoatFactor": 1}}}]
-    assert read_mesh(gltf.write(tmp_path / "a.glb")).notes == ("extensions that are not read: KHR_materials_clearcoat",)
+    assert told(read_mesh(gltf.write(tmp_path / "a.glb"))) == ("extensions that are not read: KHR_materials_clearcoat",)
     gltf.document["meshes"][0]["primitives"][0]["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": 0}}
-    assert "KHR_draco_mesh_compression" in read_mesh(gltf.write(tmp_path / "a.glb")).notes[0]
+    assert "KHR_draco_mesh_compression" in told(read_mesh(gltf.write(tmp_path / "a.glb")))[0]
     del gltf.document["accessors"][1]["bufferView"]
     with pytest.raises(DataError, match=r"a\.glb: is compressed with KHR_draco_mesh_compression"):
         read_mesh(gltf.write(tmp_path / "a.glb"))
@@ -210,7 +212,7 @@ def test_compressed_files_are_refused(tmp_path: Path, name: str) -> None:
         read_mesh(plain(extensionsUsed=[name], extensionsRequired=[name]).write(tmp_path / "a.glb"))
     # Who only uses it has the same uncompressed.
     found = read_mesh(plain(extensionsUsed=[name]).write(tmp_path / "a.glb"))
-    assert found.mesh.n_faces == 2 and found.notes == (f"extensions that are not read: {name}",)
+    assert found.mesh.n_faces == 2 and told(found) == (f"extensions that are not read: {name}",)
 
 
 def test_a_buffer_without_data_is_told(tmp_path: Path) -> None:
@@ -273,9 +275,9 @@ def test_factors_of_shared_maps_that_differ_are_told(
         material = of_texture | ({} if "scale" in factor else factor)
         textured(gltf, float(x), **({"pbrMetallicRoughness": material} if note == "metallic_roughness" else material))
     data = read_mesh(gltf.write(tmp_path / "a.glb"))
-    told = f"its materials multiply the {note} texture by different numbers, which are omitted"
-    assert note in data.maps and told in data.notes
-    assert all(told not in part.notes for part in read_mesh_parts(tmp_path / "a.glb").values())
+    about = f"its materials multiply the {note} texture by different numbers, which are omitted"
+    assert note in data.maps and about in told(data)
+    assert all(about not in told(part) for part in read_mesh_parts(tmp_path / "a.glb").values())
 
 
 def test_ways_to_continue_a_shared_texture_that_differ_are_told(tmp_path: Path) -> None:
@@ -286,10 +288,10 @@ def test_ways_to_continue_a_shared_texture_that_differ_are_told(tmp_path: Path) 
         texture = {"index": gltf.add("textures", {"source": 0, "sampler": sampler})}
         textured(gltf, float(x), pbrMetallicRoughness={"baseColorTexture": texture})
     data = read_mesh(gltf.write(tmp_path / "a.glb"))
-    assert data.texture is not None and data.notes == (
+    assert data.texture is not None and told(data) == (
         "its materials continue the base_color texture outside 0..1 in different ways; the first one's is taken",
     )
-    assert all(part.notes == () for part in read_mesh_parts(tmp_path / "a.glb").values())
+    assert all(told(part) == () for part in read_mesh_parts(tmp_path / "a.glb").values())
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -340,7 +342,7 @@ def test_an_axis_that_is_clamped_alone_is_told(tmp_path: Path) -> None:
     gltf.node(gltf.primitive(POSITIONS, FACES, TEXCOORD_0=3 * POSITIONS[:, :2], material=material))
     data = read_mesh(gltf.write(tmp_path / "a.glb"))
     assert data.texture is not None and data.texture.wrap == "repeat"
-    assert data.notes == ("its base_color texture, clamped along u or v, is repeated along both",)
+    assert told(data) == ("its base_color texture, clamped along u or v, is repeated along both",)
 
 
 def test_only_the_scene_that_a_file_shows_is_read(tmp_path: Path) -> None:
@@ -348,7 +350,7 @@ def test_only_the_scene_that_a_file_shows_is_read(tmp_path: Path) -> None:
     gltf.node(gltf.primitive(POSITIONS + np.float32(5), FACES))
     data = read_mesh(gltf.write(tmp_path / "a.glb"))
     assert float(data.mesh.vertices.min()) == 5
-    assert data.notes == ("it has 2 scenes; only the one that it shows first is read",)
+    assert told(data) == ("it has 2 scenes; only the one that it shows first is read",)
 
 
 @pytest.mark.parametrize(
@@ -375,3 +377,39 @@ def test_a_number_that_is_no_index_is_refused(tmp_path: Path) -> None:
     textured(gltf, pbrMetallicRoughness={"baseColorTexture": picture(gltf, 100) | {"texCoord": float("inf")}})
     with pytest.raises(DataError, match=r"a\.glb: is not valid glTF \(OverflowError: cannot convert float infinity"):
         read_mesh(gltf.write(tmp_path / "a.glb"))
+
+
+def test_meshes_without_normals_are_told_unless_nothing_lights_them(tmp_path: Path) -> None:
+    up = np.tile(np.float32([0, 0, 1]), (3, 1))
+    for material, normals, notes in (
+        ({}, {}, (NO_NORMALS,)),
+        ({"extensions": {"KHR_materials_unlit": {}}}, {}, ()),
+        ({}, {"NORMAL": up}, ()),
+    ):
+        gltf = GltfBuilder()
+        gltf.document["extensionsUsed"] = list(material.get("extensions", {}))
+        corner = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+        gltf.node(gltf.primitive(corner, np.uint8([0, 1, 2]), material=gltf.add("materials", material), **normals))
+        assert read_mesh(gltf.write(tmp_path / "a.glb")).notes == notes
+
+
+def test_nodes_that_are_not_visible_are_not_read(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    corner = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    child = gltf.node(gltf.primitive(corner + 5, np.uint8([0, 1, 2])))
+    off, on = ({"KHR_node_visibility": {"visible": visible}} for visible in (False, True))
+    gltf.node(gltf.primitive(corner + 7, np.uint8([0, 1, 2])), extensions=off, children=[child])
+    gltf.node(gltf.primitive(corner, np.uint8([0, 1, 2])), extensions=on)
+    gltf.document["extensionsRequired"] = ["KHR_node_visibility"]
+    data = read_mesh(gltf.write(tmp_path / "a.glb"))
+    assert told(data) == () and data.mesh.bounds().tolist() == [[0, 0, 0], [1, 1, 0]]
+    assert list(read_gltf_scene(tmp_path / "a.glb").scene.objects) == ["object"]
+
+
+def test_a_sampler_of_the_nearest_texel_is_told(tmp_path: Path) -> None:
+    gltf = GltfBuilder()
+    shared = picture(gltf, 100)
+    gltf.document["textures"][shared["index"]]["sampler"] = gltf.add("samplers", {"magFilter": 9728})
+    textured(gltf, 0.0, pbrMetallicRoughness={"baseColorTexture": shared})
+    (note,) = told(read_mesh(gltf.write(tmp_path / "a.glb")))
+    assert note == "its base_color texture is interpolated between texels, where its sampler takes the nearest"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.gltf_files import GltfBuilder
+from support.gltf_files import GltfBuilder, told
 
 from diffrender.errors import DataError
 from diffrender.readers.gltf.scene import read_gltf_scene
@@ -161,7 +161,7 @@ def test_points_and_lines_are_skipped_with_a_note(tmp_path: Path, mode: int) -> 
     gltf = GltfBuilder()
     gltf.node(gltf.primitive(POSITIONS, FACES), gltf.primitive(POSITIONS, FACES, mode=mode))
     data = read(tmp_path, gltf)
-    assert data.mesh.n_faces == 3 and data.notes == ("1 of its primitives are points or lines, which are skipped",)
+    assert data.mesh.n_faces == 3 and told(data) == ("1 of its primitives are points or lines, which are skipped",)
 
 
 def test_parts_are_joined_in_the_order_of_nodes_and_primitives(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_textures_are_placed_as_their_coordinates_and_transforms_say(
     gltf = textured(**reference)
     gltf.document["meshes"][0]["primitives"][0]["attributes"]["TEXCOORD_1"] = gltf.accessor(SECOND.astype(np.float32))
     data = read(tmp_path, gltf)
-    assert data.texture is not None and data.notes == () and data.mesh.uvs is not None
+    assert data.texture is not None and told(data) == () and data.mesh.uvs is not None
     found = np.zeros_like(expected)
     found[data.mesh.faces.reshape(-1)] = data.mesh.uvs.numpy()[data.mesh.uv_faces.reshape(-1)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -299,7 +299,7 @@ def test_morph_targets_and_instances(tmp_path: Path) -> None:
     data = read(tmp_path, gltf)
     moved = POSITIONS + np.array([0, 0, 0.5])
     np.testing.assert_allclose(data.mesh.vertices, np.concatenate([moved, moved * 2 + [10, 0, 0]]), atol=1e-6)
-    assert data.mesh.normals is not None and data.vertex_colors is not None and data.notes == ()
+    assert data.mesh.normals is not None and data.vertex_colors is not None and told(data) == ()
     torch.testing.assert_close(data.mesh.normals, torch.tensor([0.5**0.5, 0, 0.5**0.5]).expand(10, 3))
     torch.testing.assert_close(data.vertex_colors, torch.tensor([0.5, 1, 1]).expand(10, 3))
 
@@ -317,7 +317,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     gltf.document["extensionsUsed"] = ["KHR_materials_variants", "KHR_materials_unlit"]
     gltf.add("animations", {})
     gltf.document["nodes"][0]["skin"] = 0
-    notes = "\n".join(read(tmp_path, gltf).notes)
+    notes = "\n".join(told(read(tmp_path, gltf)))
     for words in (
         "1 of its primitives are points or lines",
         "its vertex colours, which multiply its texture, are omitted",

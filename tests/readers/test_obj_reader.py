@@ -13,6 +13,7 @@ from PIL import Image
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.clean_mesh import OMITTED_COLORS
+from diffrender.readers.images.image_data import TRANSPARENT
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 
@@ -227,7 +228,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         "the material 'c' is in none of its libraries",
         "map_ks of its materials are not read from OBJ; export as GLB to keep them",
         "elements other than faces are skipped: l, p",
-        "its materials differ in roughness, metallic or emission, which are omitted",
+        "its materials differ in roughness, metallic, emission or illum, which are omitted",
     )
 
 
@@ -372,3 +373,58 @@ def test_names_and_numbers_that_cannot_be(tmp_path: Path) -> None:
     assert data.vertex_colors is None and data.finish.roughness == 1.0
     with pytest.raises(DataError, match="cannot be read"):
         read_mesh(tmp_path / f"{long}.obj")
+
+
+def test_highlights_are_told_unless_physical_values_replace_them(tmp_path: Path) -> None:
+    shiny = "newmtl a\nKd 1 1 1\nKs .5 .5 .5\nNs 250\nillum 2\n"
+    told = "the highlights of its materials (Ks, Ns) are not read; with Pr, or exported as GLB, they are"
+    text = f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}"
+    assert written(tmp_path, text, l=shiny).notes == (told,)
+    for silent in (shiny + "Pr 0.5\n", shiny.replace(".5 .5 .5", "0 0 0"), shiny.replace("illum 2", "illum 1")):
+        assert written(tmp_path, text, l=silent).notes == ()
+
+
+def test_models_of_illumination(tmp_path: Path) -> None:
+    text = f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}"
+    constant = written(tmp_path, text, l="newmtl a\nKd 1 0 0\nKs 1 1 1\nillum 0\n")
+    assert constant.finish == Finish(unlit=True)
+    assert constant.notes == ("its materials are shown without lights (illum 0)",)
+    glass = written(tmp_path, text, l="newmtl a\nillum 7\n")
+    assert glass.finish == Finish() and glass.notes == ("reflection and refraction (illum 7) are not supported",)
+    both = f"mtllib l.mtl\n{SQUARE}usemtl a\nf 1/1 2/2 3/3\nusemtl b\nf 1/1 3/3 4/4\n"
+    mixed = written(tmp_path, both, l="newmtl a\nillum 0\nnewmtl b\nillum 1\n")
+    assert mixed.notes == ("its materials differ in roughness, metallic, emission or illum, which are omitted",)
+
+
+def test_materials_that_differ_in_what_is_not_shown_are_one_part(tmp_path: Path) -> None:
+    library = "newmtl a\nKd 1 0 0\nKs 1 1 1\nillum 2\nnewmtl b\nKd 1 0 0\nillum 1\n"
+    written(tmp_path, f"mtllib l.mtl\n{SQUARE}usemtl a\nf 1 2 3\nusemtl b\nf 1 3 4\n", l=library)
+    assert len(read_mesh_parts(tmp_path / "a.obj")) == 1
+
+
+@pytest.mark.parametrize("line, told", [
+    ("Kd xyz 0.3 0.4 0.5", "Kd xyz"),
+    ("Kd spectral red.rfl 1", "Kd spectral"),
+    ("Ke spectral red.rfl", "Ke spectral"),
+    ("Pc 0.5", "pc"),
+    ("aniso 1", "aniso"),
+    ("map_d wood.png", "map_d"),
+])  # fmt: skip
+def test_what_a_material_states_otherwise_is_told(tmp_path: Path, line: str, told: str) -> None:
+    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}", l=f"newmtl a\n{line}\nPs 0\n")
+    assert data.notes == (f"{told} of its materials are not read from OBJ; export as GLB to keep them",)
+    assert data.vertex_colors is None and data.finish == Finish()
+
+
+def test_transparent_texels_are_told(tmp_path: Path) -> None:
+    for alpha, notes in ((255, ()), (254, (TRANSPARENT,))):
+        Image.new("RGBA", (2, 2), (255, 0, 0, alpha)).save(tmp_path / "leaf.png")
+        data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}", l="newmtl a\nmap_Kd leaf.png\n")
+        assert data.texture is not None and data.notes == notes
+
+
+def test_lines_that_are_not_read_are_told_but_not_those_that_change_nothing(tmp_path: Path) -> None:
+    curve = "vp 0 1\ncstype bezier\ndeg 3 3\nsurf 0 1 0 1 1 2 3 4\nparm u 0 1\nend\nusemap wood\nlod 2\n"
+    data = written(tmp_path, f"{SQUARE}{FACE}{curve}fo 1/1 2/2 3/3\n")
+    assert data.notes == ("elements other than faces are skipped: surf, usemap",)
+    assert data.mesh.n_faces == 3

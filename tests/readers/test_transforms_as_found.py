@@ -147,3 +147,10 @@ def test_masks_of_zeros_and_ones_are_taken_as_meant_with_a_note(tmp_path):
     found = read_capture(folder, CaptureOptions())
     assert found.notes == ("its 2 masks hold 0 and 1 of 255 only; 1 is taken for the object",)
     torch.testing.assert_close(found.views.masks[0], torch.from_numpy(DISC / 255).float())
+
+
+def test_keys_that_are_not_read_are_told_unless_they_say_nothing_of_pictures(tmp_path):
+    silent = {"aabb_scale": 16, "applied_scale": 0.5, "_by": "hand", "rotation": 0.01, "rolling_shutter_time": 0}
+    assert read_capture(capture(tmp_path / "a", **silent), CaptureOptions()).notes == ()
+    told = read_capture(capture(tmp_path / "b", skew=3.0, **silent), CaptureOptions()).notes
+    assert told == ("keys of its file that are not read: skew",)

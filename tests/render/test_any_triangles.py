@@ -63,6 +63,7 @@ SMOOTH = (
 )
 
 
+@pytest.mark.filterwarnings("ignore::diffrender.errors.OrientationWarning")
 @pytest.mark.parametrize(("name", "crease"), [*((name, 0.0) for name in MESHES), *((name, None) for name in SMOOTH)])
 def test_gradients_are_those_of_the_image(name: str, crease: float | None) -> None:
     mesh = MESHES[name].with_crease(crease)

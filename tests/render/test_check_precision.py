@@ -88,7 +88,7 @@ def test_a_scene_nearer_than_the_cameras_draw_is_told(dtype: torch.dtype) -> Non
 
 def test_what_was_not_decisive_is_looked_at_again() -> None:
     scene, cameras = ball(UTM, 50.0, torch.float64)
-    rows = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    rows = torch.tensor([[-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
     away = replace(cameras, cam_from_world=rows.double() @ cameras.cam_from_world)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -130,6 +130,7 @@ BOX = [(0, 1, 3), (0, 3, 2), (4, 6, 7), (4, 7, 5), (0, 4, 5), (0, 5, 1), (2, 3, 
 
 
 @pytest.mark.filterwarnings("ignore::diffrender.errors.PrecisionWarning")
+@pytest.mark.filterwarnings("ignore::diffrender.errors.OrientationWarning")
 @settings(
     max_examples=N_EXAMPLES, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -132,6 +132,10 @@ def test_blur_is_in_pixels_and_of_all_cameras():
 
 def test_errors():
     good = oblique_cameras(2, 32)
+    mirrored = good.cam_from_world.clone()
+    mirrored[0, 0] *= -1
+    with pytest.raises(ShapeError, match=r"Cameras: cam_from_world\[0\] must be a rigid motion .* a mirror image"):
+        dataclasses.replace(good, cam_from_world=mirrored)
     with pytest.raises(ShapeError, match=r"cam_from_world must have shape \[N, 4, 4\]"):
         dataclasses.replace(good, cam_from_world=torch.eye(4))
     with pytest.raises(ShapeError, match=r"focal_px must have shape \[2, 2\]"):

@@ -72,3 +72,29 @@ def test_errors():
         Mesh(points, FACES, torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int64))
     with pytest.raises(ShapeError, match=r"uv_faces must be in 0..2 \(the number of uvs\), got 7"):
         Mesh(points, FACES, torch.zeros(3, 2), torch.tensor([[0, 1, 7]]))
+
+
+def test_oriented_turns_all_that_belongs_to_a_face():
+    mesh = square(torch.float64)
+    numbers = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    smooth = dataclasses.replace(mesh, normal_faces=numbers)
+    turned = dataclasses.replace(
+        smooth,
+        faces=torch.tensor([[0, 1, 2], [3, 2, 0]]),
+        uv_faces=torch.tensor([[0, 1, 2], [3, 2, 0]]),
+        normal_faces=torch.tensor([[0, 1, 2], [3, 2, 0]]),
+        topology=None,
+    )
+    found = turned.oriented()
+    for name in ("faces", "uv_faces", "normal_faces"):
+        assert torch.equal(getattr(found, name), numbers)
+    assert not bool(found.find_turned().any())
+    assert smooth.oriented() is smooth
+
+
+def test_an_oriented_mesh_is_creased_as_before():
+    mesh = bumpy(2, torch.float64)
+    turned = torch.arange(mesh.n_faces)[:, None] % 5 == 0
+    mixed = Mesh(mesh.vertices, torch.where(turned, mesh.faces.flip(1), mesh.faces)).with_crease(90)
+    assert torch.equal(mixed.oriented().normal_faces, mesh.with_crease(90).normal_faces)
+    assert not torch.equal(mixed.normal_faces, mesh.with_crease(90).normal_faces)

@@ -73,6 +73,16 @@ def test_errors():
         Object(mesh, Unlit(), torch.eye(3))
     with pytest.raises(ShapeError, match=r"pose must be finite, got nan at index \[0, 0\]"):
         Object(mesh, Unlit(), torch.full((4, 4), torch.nan))
+    for turned, fault in (
+        ((1.0, -1.0, 1.0), "mirror image"),
+        ((0.4, 0.4, 0.4), "scaled by 0.4; .* store the scale apart"),
+        ((1.0, 2.0, 1.0), r"not orthonormal: rows of length \[1, 2, 1\]"),
+    ):
+        with pytest.raises(ShapeError, match=rf"Object: pose must be a rigid motion .*{fault}"):
+            Object(mesh, Unlit(), torch.diag(torch.tensor([*turned, 1.0])))
+    for scale in (-1.0, 0.0, torch.inf):
+        with pytest.raises(ShapeError, match=f"Object: scale must be positive and finite, got {scale:g}"):
+            Object(mesh, Unlit(), scale=torch.tensor(scale))
     with pytest.raises(ShapeError, match=r"scale must have shape \[\]"):
         Object(mesh, Unlit(), scale=torch.ones(1))
 

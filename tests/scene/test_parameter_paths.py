@@ -123,11 +123,18 @@ def test_the_parts_of_a_path():
     assert ParameterPath.parse("background") == ParameterPath("", "", "", "background")
 
 
+def rotation_about_x(like):
+    motion = torch.eye(4, dtype=like.dtype)
+    motion[1:3, 1:3] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
+    return motion
+
+
 @pytest.mark.parametrize("path", learnable_paths(one_object(), CAMERAS))
 def test_what_is_put_in_comes_out_and_nothing_else_changes(path):
     scene = one_object()
     before = {other: get_value(scene, CAMERAS, other).clone() for other in learnable_paths(scene, CAMERAS)}
-    value = get_value(scene, CAMERAS, path) + 0.25
+    value = get_value(scene, CAMERAS, path)
+    value = value @ rotation_about_x(value) if path.endswith("pose") else value + 0.25
     changed, cameras = replace_values(scene, CAMERAS, {path: value})
     assert get_value(changed, cameras, path) is value
     for other, old in before.items():

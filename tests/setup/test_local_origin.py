@@ -16,6 +16,8 @@ from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError
 from diffrender.geometry.orbits import sphere_positions
 from diffrender.geometry.primitives import bumpy_sphere
+from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.gltf.scene import read_gltf_scene
 from diffrender.readers.meshes.read_mesh import read_mesh
 from diffrender.render.render import render
@@ -210,3 +212,14 @@ progress: {{pictures: 0, video: false, turntable: false}}
     assert light["position"] == pytest.approx([UTM[0] + 2, UTM[1], UTM[2]], abs=1e-5)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["export"]["glb_psnr_db"] > 45
+
+
+def test_cameras_that_were_rounded_before_they_were_written_are_told(tmp_path: Path) -> None:
+    folder = capture(tmp_path, 1.0, UTM)
+    content = json.loads((folder / "transforms.json").read_text())
+    for frame in content["frames"]:
+        for row in frame["transform_matrix"][:3]:
+            row[3] = float(torch.tensor(row[3]))
+    (folder / "transforms.json").write_text(json.dumps(content))
+    _, told = read_capture(folder, CaptureOptions()).notes
+    assert told.startswith("the coordinates of its cameras are multiples of a coarse step (x of 0.03125, y of 0.5;")

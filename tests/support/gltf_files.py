@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from diffrender.readers.gltf.mesh import NO_NORMALS
+from diffrender.readers.mesh_data import MeshData
+
 COMPONENT_TYPES = {"int8": 5120, "int16": 5122, "uint8": 5121, "uint16": 5123, "uint32": 5125, "float32": 5126}
 ELEMENT_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 
@@ -74,3 +77,8 @@ class GltfBuilder:
             chunks += struct.pack("<I4s", len(padded), kind) + padded
         path.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
         return path
+
+
+def told(data: MeshData) -> tuple[str, ...]:
+    """Return all notes but the one on normals, which most of these files lack."""
+    return tuple(note for note in data.all_notes if note != NO_NORMALS)

@@ -11,8 +11,7 @@ from torch import Tensor
 from diffrender.checks import check_finite
 from diffrender.errors import ShapeError
 from diffrender.fit.parametrization import Parametrization
-from diffrender.fit.parametrizations.pose import RIGID_TOLERANCE
-from diffrender.geometry.rigid import check_rigid, make_rigid
+from diffrender.geometry.rigid import RIGID_TOLERANCE, check_rigid, make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 
 # A camera turns about a point this far ahead of it at least, in length_unit: it may be inside of what it looks at.

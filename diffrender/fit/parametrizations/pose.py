@@ -11,11 +11,8 @@ from torch import Tensor
 from diffrender.checks import check_finite
 from diffrender.errors import ShapeError
 from diffrender.fit.parametrization import Parametrization
-from diffrender.geometry.rigid import check_rigid, make_rigid
+from diffrender.geometry.rigid import RIGID_TOLERANCE, check_rigid, make_rigid
 from diffrender.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
-
-# Tolerance of orthonormality: files store poses with 4 to 6 digits.
-RIGID_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)

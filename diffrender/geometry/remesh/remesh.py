@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_finite, check_float, check_indices_below, check_shape
+from diffrender.checks import check_finite, check_float, check_indices_below, check_number, check_shape, check_type
 from diffrender.errors import MeshError, ShapeError
 from diffrender.geometry.remesh.constants import (
     COLLAPSED,
@@ -133,6 +133,8 @@ def remesh(
     W. Palfinger, "Continuous remeshing for inverse rendering" (2022).
     """
     options = RemeshOptions() if options is None else options
+    check_type("remesh", "options", options, RemeshOptions)
+    check_shape("remesh", "vertices", vertices, ("V", 3))
     attributes = vertices.new_zeros(len(vertices), 0) if attributes is None else attributes
     target = _check_target(vertices, faces, target_length, attributes, corner_attributes, passes)
     _check_size(vertices, faces, target, options.most_faces)
@@ -152,7 +154,6 @@ def _check_target(
     passes: int,
 ) -> Tensor:
     """Check all arguments and return the target length of each vertex, [V] float64."""
-    check_shape("remesh", "vertices", vertices, ("V", 3))
     check_shape("remesh", "faces", faces, ("F", 3))
     check_shape("remesh", "attributes", attributes, (len(vertices), "C"))
     if corner_attributes is not None:
@@ -165,6 +166,7 @@ def _check_target(
             if value.device.type != "cpu":
                 raise ShapeError(f"remesh: {name} must be on the CPU, got {value.device}; move it with .cpu()")
     check_indices_below("remesh", "faces", faces, len(vertices), "the number of vertices")
+    check_number("remesh", "passes", passes, whole=True)
     if passes < 1:
         raise ShapeError(f"remesh: passes must be at least 1, got {passes}")
     if isinstance(target_length, Tensor) and target_length.ndim:
@@ -172,6 +174,7 @@ def _check_target(
         check_finite("remesh", "target_length", target_length)
         target = target_length.detach().double()
     else:
+        check_number("remesh", "target_length", target_length)
         target = torch.full((len(vertices),), float(target_length), dtype=torch.float64)
     if not bool(((target > 0) & (target < math.inf)).all()):
         raise ShapeError(f"remesh: target_length must be positive and finite, got {float(target.min())}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diffrender.checks import as_path, check_type
 from diffrender.errors import DataError
 from diffrender.readers.captures import colmap, llff, matrices, photometric_stereo, transforms_json
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
@@ -23,7 +24,8 @@ CAPTURE_READERS: tuple[CaptureReader, ...] = (
 
 def read_capture(path: str | Path, options: CaptureOptions) -> Capture:
     """Read a capture of any known format. Raises DataError if the path is of none, or if something in it is wrong."""
-    path = Path(path)
+    path = as_path("read_capture", "path", path)
+    check_type("read_capture", "options", options, CaptureOptions)
     reader = next((reader for reader in CAPTURE_READERS if reader.claims(path)), None)
     if reader is None:
         accepted = ", or ".join(reader.accepts for reader in CAPTURE_READERS)

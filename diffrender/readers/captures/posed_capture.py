@@ -15,11 +15,13 @@ from diffrender.readers.captures.normal_depth import read_aov
 from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.posed_images import (
     PosedImage,
+    camera_centers,
     far_origin,
     move_frames,
     read_posed_images,
     with_mask_white,
 )
+from diffrender.readers.rounding import doubt_rounding
 from diffrender.scene.target_views import Views
 
 
@@ -35,7 +37,7 @@ def read_posed_capture(
     usable = with_ignored(usable_frames(source, frames, options, told), options, told)
     origin = far_origin(usable)
     if any(origin):
-        told.append(note_origin(origin))
+        told += notes_on_origin(usable, origin)
     usable = move_frames(usable, origin)
     views = read_views(source, usable, options, told)
     told += doubt_lenses(frames_of(views, usable), views)
@@ -88,10 +90,12 @@ def frames_of(views: Views, frames: Sequence[PosedImage]) -> list[PosedImage]:
     return [frame for frame in frames if frame.name in names]
 
 
-def note_origin(origin: tuple[float, float, float]) -> str:
-    """Return the note about a world whose origin is moved to `origin`."""
+def notes_on_origin(frames: Sequence[PosedImage], origin: tuple[float, float, float]) -> list[str]:
+    """Return notes about a world whose origin is moved to `origin`, in which `frames` were far away."""
     point = ", ".join(f"{value:.6g}" for value in origin)
-    return f"its cameras are far from the world's origin; the fit takes place about ({point})"
+    doubt = doubt_rounding(camera_centers(frames).numpy())
+    note = f"its cameras are far from the world's origin; the fit takes place about ({point})"
+    return [note] if doubt is None else [note, doubt.replace("its coordinates", "the coordinates of its cameras", 1)]
 
 
 def _short_names(frames: Sequence[PosedImage]) -> list[PosedImage]:

@@ -126,9 +126,14 @@ class _Loaded:
     lost: float
 
 
+def camera_centers(frames: Sequence[PosedImage]) -> Tensor:
+    """Return where the cameras are, [N, 3] float64."""
+    return torch.stack([invert_rigid(frame.cam_from_world)[:3, 3] for frame in frames])
+
+
 def far_origin(frames: Sequence[PosedImage]) -> tuple[float, float, float]:
     """Return the middle of the cameras if it is FAR times as far from the world's origin as they are spread; else 0."""
-    centers = torch.stack([invert_rigid(frame.cam_from_world)[:3, 3] for frame in frames])
+    centers = camera_centers(frames)
     middle = centers.mean(0)
     spread = (centers - middle).norm(dim=1).max()
     # Cameras at one point differ by the rounding of float64 only.

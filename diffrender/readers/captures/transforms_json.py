@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffrender.checks import as_path
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
 from diffrender.readers.captures.json_values import matrix_of, shorten
@@ -19,7 +20,7 @@ from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.posed_capture import (
     check_resolution,
     frames_of,
-    note_origin,
+    notes_on_origin,
     read_views,
     usable_frames,
     with_ignored,
@@ -33,6 +34,7 @@ from diffrender.readers.captures.transforms_frame import (
     image_of,
     posed_image,
 )
+from diffrender.readers.captures.transforms_keys import about_keys
 from diffrender.scene.target_views import Views
 
 TRAIN, TEST = "transforms_train.json", "transforms_test.json"
@@ -82,6 +84,7 @@ def _frames(path: Path, content: Mapping[str, Any], options: CaptureOptions, not
     problems += _duplicates(posed)
     if problems:
         raise problems_error(path, problems, len(frames))
+    notes += about_keys(content)
     matrices = [torch.tensor(frame["transform_matrix"], dtype=torch.float64) for frame in frames]
     notes += note_rounding(matrices, "transform matrices")
     if "depth" in options.aovs:
@@ -120,7 +123,7 @@ def _aabb(path: Path, content: Mapping[str, Any], origin: tuple[float, float, fl
 
 def find_transforms(path: str | Path) -> Path:
     """Return the JSON file that `path` means: itself, or the transforms file of the folder. Raises DataError."""
-    path = Path(path)
+    path = as_path("read_transforms", "path", path)
     if path.is_file():
         return path
     for name in FILE_NAMES:
@@ -140,7 +143,7 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     frames = _frames(file, content, options, notes)
     origin = far_origin(frames)
     if any(origin):
-        notes.append(note_origin(origin))
+        notes += notes_on_origin(frames, origin)
     heldout_file, heldout, failure = file, [], None
     split = _split_by_names(file, content, frames, notes)
     if split is not None:

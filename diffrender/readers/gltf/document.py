@@ -44,6 +44,7 @@ UNDERSTOOD = (
     "KHR_materials_specular",
     "KHR_materials_unlit",
     "KHR_mesh_quantization",
+    "KHR_node_visibility",
     "KHR_texture_transform",
     "EXT_mesh_gpu_instancing",
     WEBP,

@@ -27,15 +27,24 @@ from diffrender.readers.gltf.factors import (
     roughness_factor,
     simplified_reflection,
 )
-from diffrender.readers.gltf.nodes import place_nodes
+from diffrender.readers.gltf.nodes import hidden_nodes, place_nodes
 from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
 from diffrender.readers.gltf.skins import apply_skin, is_skinned
-from diffrender.readers.gltf.textures import REPEAT, TEXTURES, placement_of, placement_of_material, wrap_textures
+from diffrender.readers.gltf.textures import (
+    NEAREST,
+    REPEAT,
+    TEXTURES,
+    placement_of,
+    placement_of_material,
+    wrap_textures,
+)
 from diffrender.readers.mesh_data import Finish
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side, plain_names
 
 # Of a material, besides extensions.
 NOT_READ = ("name", "extras", "doubleSided", "alphaMode", "alphaCutoff", "occlusionTexture")
+# A note.
+NO_NORMALS = "not all of it has normals: glTF shows such faces flat (`shading: flat`), here they are smooth"
 MAPS = ("metallic_roughness", "normal", "emissive")
 
 Entry = Mapping[str, Any]
@@ -57,8 +66,10 @@ def read_gltf_mesh(path: Path) -> MeshFile:
     n_skipped = 0
     with valid_gltf(path):
         nodes = list(place_nodes(document))
-        names = _object_names(document, [node for node, _ in nodes])
-        for node, world in nodes:
+        hidden = hidden_nodes(document)
+        shown = [(node, world) for node, world in nodes if id(node) not in hidden]
+        names = _object_names(document, [node for node, _ in shown])
+        for node, world in shown:
             mesh = document.entry("meshes", node["mesh"]) if "mesh" in node else {"primitives": []}
             for primitive in mesh["primitives"]:
                 entry = document.material(primitive)
@@ -163,6 +174,8 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
         yield "its skin is not applied: the mesh is shown as modelled"
     if document.entries("animations"):
         yield "its animations are not read"
+    if any(part.normals is None and not is_unlit(entry) for part, entry in zip(parts, entries, strict=True)):
+        yield NO_NORMALS
     ignored = sorted(document.extensions - set(UNDERSTOOD))
     if ignored:
         yield f"extensions that are not read: {', '.join(ignored)}"
@@ -175,10 +188,12 @@ def _lacks_joints(document: GltfDocument, node: Entry) -> bool:
 
 
 def _wrap_notes(document: GltfDocument, names: Iterable[str], entries: Sequence[Entry]) -> Iterator[str]:
-    """Yield which of some shared textures continue outside 0..1 in several ways."""
+    """Yield which of some shared textures continue outside 0..1 in several ways, or show their texels as squares."""
     for name in names:
         references = [found for entry in entries if (found := TEXTURES[name].reference(entry)) is not None]
         samplers = [document.sampler(reference["index"]) for reference in references]
+        if any(sampler.get("magFilter") == NEAREST for sampler in samplers):
+            yield f"its {name} texture is interpolated between texels, where its sampler takes the nearest"
         if len({(sampler.get("wrapS", REPEAT), sampler.get("wrapT", REPEAT)) for sampler in samplers}) > 1:
             yield f"its materials continue the {name} texture outside 0..1 in different ways; the first one's is taken"
 

@@ -25,6 +25,7 @@ from diffrender.scene.quantity_kinds import DIRECTION, POSITION, RADIANCE, kinds
 
 LIGHTS_EXTENSION = "KHR_lights_punctual"
 INSTANCING = "EXT_mesh_gpu_instancing"
+VISIBILITY = "KHR_node_visibility"
 SAME_LENS = 1e-5
 
 
@@ -52,6 +53,23 @@ def place_nodes(document: GltfDocument) -> Iterator[tuple[dict[str, Any], np.nda
         for instance in _instances(document, nodes[index], f"{document.path}: an instance of node {index}"):
             yield nodes[index], world @ instance
         waiting += [(child, world) for child in reversed(nodes[index].get("children", []))]
+
+
+def hidden_nodes(document: GltfDocument) -> set[int]:
+    """Return the ids of the nodes that are not visible, themselves or with a parent (KHR_node_visibility)."""
+    nodes = document.entries("nodes")
+    waiting = [
+        index
+        for index, node in enumerate(nodes)
+        if not node.get("extensions", {}).get(VISIBILITY, {}).get("visible", True)
+    ]
+    hidden: set[int] = set()
+    while waiting:
+        index = waiting.pop()
+        if index not in hidden:
+            hidden.add(index)
+            waiting += nodes[index].get("children", [])
+    return {id(nodes[index]) for index in hidden if index < len(nodes)}
 
 
 def _instances(document: GltfDocument, node: Mapping[str, Any], where: str) -> list[np.ndarray]:

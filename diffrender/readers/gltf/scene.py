@@ -14,7 +14,7 @@ from diffrender.errors import DataError
 from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.gltf.document import GltfDocument, read_document, valid_gltf
 from diffrender.readers.gltf.materials import read_material, read_textures
-from diffrender.readers.gltf.nodes import place_nodes, read_cameras, read_light
+from diffrender.readers.gltf.nodes import hidden_nodes, place_nodes, read_cameras, read_light
 from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
 from diffrender.readers.gltf.textures import placement_of_material
 from diffrender.scene.cameras import Cameras
@@ -50,7 +50,10 @@ def read_gltf_scene(
     lights: dict[str, Light] = {}
     cameras = []
     with valid_gltf(document.path):
+        hidden = hidden_nodes(document)
         for node, placed in place_nodes(document):
+            if id(node) in hidden:
+                continue
             world = placed.copy()
             world[:3, 3] -= np.array(origin)
             if "mesh" in node:

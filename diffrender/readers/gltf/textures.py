@@ -28,6 +28,7 @@ from diffrender.readers.images.image import image_from_pillow
 from diffrender.scene.textures.texture import Texture
 
 TRANSFORM = "KHR_texture_transform"
+NEAREST = 9728
 REPEAT, CLAMP_TO_EDGE, MIRRORED_REPEAT = 10497, 33071, 33648
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffrender.checks import as_path
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.images.high_bit_depth import has_high_bit_depth, read_hdr_image
@@ -46,7 +47,7 @@ def read_image(path: str | Path, turn: bool | None = None) -> ImageData:
 
         rgb, alpha = read_image("photo.png")
     """
-    path = existing_file(Path(path))
+    path = existing_file(as_path("read_image", "path", path))
     return read_hdr_image(path) if has_high_bit_depth(path) else image_from_pillow(open_picture(path, turn))
 
 

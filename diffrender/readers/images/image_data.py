@@ -6,6 +6,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+# Alpha of 8 bits that is rounded is still opaque.
+OPAQUE = 254.5 / 255
+# A note of mesh readers.
+TRANSPARENT = "its texture has transparent texels; its surface is opaque"
+
 
 class ImageData(NamedTuple):
     """One image.
@@ -16,3 +21,8 @@ class ImageData(NamedTuple):
 
     rgb: Tensor
     alpha: Tensor | None
+
+
+def is_opaque(image: ImageData) -> bool:
+    """Return whether no pixel is transparent."""
+    return image.alpha is None or bool((image.alpha >= OPAQUE).all())

@@ -18,6 +18,12 @@ MOST_NUMBERS = {"-o": 3, "-s": 3, "-t": 3, "-mm": 2}
 LARGEST = 1e30
 # Maps that become no part of a mesh's data, besides all other map_...; map_aat is none.
 UNUSED_MAPS = ("norm", "bump", "disp", "decal", "refl")
+# Sheen, clear coat and anisotropy, which our materials do not have; 0 is none.
+UNUSED_NUMBERS = ("ps", "pc", "aniso")
+# How a colour may be written instead of in RGB.
+OTHER_COLORS = ("xyz", "spectral")
+# Illumination models: the colour as it is; without highlights.
+CONSTANT, DIFFUSE = 0, 1
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,9 @@ class MtlMaterial:
     """What a library says of one material.
 
     folder: that of the library. color: Kd, linear RGB. picture: map_Kd. roughness, metallic: Pr, Pm. emissive: Ke,
-    linear RGB. unused: the keywords of maps, and options of map_Kd, that are not read. ambient: map_Ka. opacity: d, or
-    else 1 - Tr; is not shown.
+    linear RGB. unused: the keywords of maps, colours and numbers, and options of map_Kd, that are not read. unlit:
+    whether the illumination model shows the colour as it is (illum 0). ambient: map_Ka. opacity: d, or else 1 - Tr;
+    specular: whether Ks is not black; illumination: illum; these are not shown.
     """
 
     folder: Path
@@ -50,15 +57,24 @@ class MtlMaterial:
     metallic: float | None = None
     emissive: tuple[float, float, float] | None = None
     unused: tuple[str, ...] = ()
+    unlit: bool = False
     ambient: Picture | None = field(default=None, compare=False)
     opacity: float | None = field(default=None, compare=False)
+    specular: bool = field(default=False, compare=False)
+    illumination: int | None = field(default=None, compare=False)
 
-    def finish(self) -> tuple[float | None, float | None, tuple[float, float, float] | None]:
-        """Return roughness, metallic and emission; None for what is not said, or by a map, which is not read."""
+    @property
+    def has_highlight(self) -> bool:
+        """Whether it has highlights by Ks and Ns, which are not read: exporters disagree about what Ns means."""
+        return self.specular and self.roughness is None and self.illumination not in (CONSTANT, DIFFUSE)
+
+    def finish(self) -> tuple[float | None, float | None, tuple[float, float, float] | None, bool]:
+        """Return roughness, metallic, emission and unlit; None for what is not said, or by a map, which is not read."""
         return (
             None if "map_pr" in self.unused else self.roughness,
             None if "map_pm" in self.unused else self.metallic,
             None if "map_ke" in self.unused else self.emissive,
+            self.unlit,
         )
 
     def unused_maps(self) -> tuple[str, ...]:
@@ -82,8 +98,9 @@ def read_mtl(path: Path) -> dict[str, MtlMaterial]:
 
 
 def find_material(materials: dict[str, MtlMaterial], name: str) -> MtlMaterial | None:
-    """Return the material that `usemtl name` means: by its whole name, or without a comment after it."""
-    return materials.get(name, materials.get(name.partition(" #")[0].strip()))
+    """Return the material that `usemtl name` means: by its whole name, or without a comment after it or quotes."""
+    plain = name.partition(" #")[0].strip()
+    return next((materials[each] for each in (name, plain, plain.strip("\"'")) if each in materials), None)
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -131,6 +148,9 @@ def _with_line(material: MtlMaterial, keyword: str, rest: str) -> MtlMaterial:
         return replace(material, ambient=_picture(rest)[0])
     if keyword in UNUSED_MAPS or (keyword.startswith("map_") and keyword != "map_aat"):
         return replace(material, unused=(*material.unused, keyword))
+    word = rest.split()[0].lower()
+    if keyword in ("kd", "ke") and word in OTHER_COLORS:
+        return replace(material, unused=(*material.unused, f"{keyword.capitalize()} {word}"))
     numbers = _numbers(rest.removeprefix("-halo").partition("#")[0].split())
     color = (numbers * 3)[:3] if len(numbers) == 1 else numbers[:3]
     if keyword == "d" and numbers:
@@ -142,6 +162,12 @@ def _with_line(material: MtlMaterial, keyword: str, rest: str) -> MtlMaterial:
         return replace(material, color=(color[0], color[1], color[2]))
     if keyword == "ke" and len(color) == 3 and any(color):
         return replace(material, emissive=(color[0], color[1], color[2]))
+    if keyword == "ks" and (any(color) or word in OTHER_COLORS):
+        return replace(material, specular=True)
+    if keyword == "illum" and numbers:
+        return replace(material, illumination=int(numbers[0]), unlit=numbers[0] == CONSTANT)
+    if keyword in UNUSED_NUMBERS and any(numbers):
+        return replace(material, unused=(*material.unused, keyword))
     if keyword == "pr" and numbers:
         return replace(material, roughness=min(max(numbers[0], 0.0), 1.0))
     if keyword == "pm" and numbers:

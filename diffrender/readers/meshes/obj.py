@@ -11,17 +11,25 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.clean_mesh import OMITTED_COLORS, RawMesh
-from diffrender.readers.images.image import read_image
-from diffrender.readers.mesh_data import Finish
+from diffrender.readers.clean_mesh import RawMesh
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
-from diffrender.readers.meshes.mtl import MtlMaterial, Picture, find_file, find_libraries, find_material, read_mtl
+from diffrender.readers.meshes.mtl import MtlMaterial, Picture
+from diffrender.readers.meshes.obj_materials import about_factors, read_materials, read_texture, shared_finish
+from diffrender.readers.meshes.smoothing import smooth_by_groups
 from diffrender.readers.meshes.text_file import read_text
 from diffrender.readers.meshes.triangulate import cut_polygons
-from diffrender.scene.textures.texture import Texture
 
 # Their arguments are names, which may hold spaces and "#".
-NAMES = ("mtllib", "usemtl", "o", "g", "s")
+NAMES = ("mtllib", "usemtl", "o", "g")
+# Of curves and surfaces, which are told, and of display: they change nothing of the faces.
+SILENT = {
+    *("vp", "cstype", "deg", "bmat", "step", "parm", "trim", "hole", "scrv", "sp", "end", "con", "mg"),
+    *("bevel", "c_interp", "d_interp", "lod", "ctech", "stech", "shadow_obj", "trace_obj"),
+}
+# Longer words are damage, and no keywords to tell.
+LONGEST_KEYWORD = 20
+# Of keywords; more are no OBJ.
+MOST_TOLD = 10
 # Comments of ZBrush: for each vertex the bytes of a mask, of red, green and blue.
 PAINTED = "#MRGB"
 
@@ -31,8 +39,8 @@ class _Content:
     """What has been read so far; indices count from 0.
 
     colors: of the positions that have one. painted: those of all positions in comments of ZBrush. polygons: corners as
-    (position, texture coordinate, normal), -1 for none. polygon_objects, polygon_materials: what `o` (or else `g`) and
-    `usemtl` said last before each polygon.
+    (position, texture coordinate, normal), -1 for none. polygon_objects, polygon_materials, polygon_smoothing: what `o`
+    (or else `g`), `usemtl` and `s` said last before each polygon. skipped: keywords of lines that are not read.
     """
 
     path: Path
@@ -45,10 +53,12 @@ class _Content:
     polygons: list[list[tuple[int, int, int]]] = field(default_factory=list)
     polygon_objects: list[str] = field(default_factory=list)
     polygon_materials: list[str] = field(default_factory=list)
+    polygon_smoothing: list[str | None] = field(default_factory=list)
     libraries: list[str] = field(default_factory=list)
     object: str = ""
     group: str = ""
     material: str = ""
+    smoothing: str | None = None
     skipped: set[str] = field(default_factory=set)
 
 
@@ -77,15 +87,18 @@ def read_obj(path: Path) -> MeshFile:
     positions = np.array(content.positions, dtype=np.float64).reshape(-1, 3)
     corners, owner = _triangulate(content, positions)
     about_colors = [*_read_painted(content), *_normalize_colors(content)]
-    materials, notes = _materials(content)
-    notes += about_colors
+    materials, notes = read_materials(path, content.libraries, content.polygon_materials)
+    notes += [*_about_skipped(content), *about_colors]
+    normals = np.array(content.normals, dtype=np.float64).reshape(-1, 3)
+    corners, normals, about_normals = smooth_by_groups(positions, corners, owner, normals, content.polygon_smoothing)
+    notes += about_normals
     labels = list(zip(content.polygon_objects, content.polygon_materials, strict=True))
     pieces = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     piece_of = np.array([pieces[label] for label in labels], dtype=np.int64)[owner]
 
     def read(numbers: Sequence[int]) -> RawMesh:
         kept = np.isin(piece_of, np.array(numbers, dtype=np.int64))
-        return _raw_mesh(content, positions, corners[kept], owner[kept], materials, notes)
+        return _raw_mesh(content, positions, normals, corners[kept], owner[kept], materials, notes)
 
     named = [Piece(name, of or "material", materials[of]) for name, of in pieces]
     return MeshFile(path, named, longest_side([positions[corners[:, :, 0].reshape(-1)]]), read)
@@ -94,6 +107,7 @@ def read_obj(path: Path) -> MeshFile:
 def _raw_mesh(
     content: _Content,
     positions: np.ndarray,
+    normals: np.ndarray,
     corners: np.ndarray,
     owner: np.ndarray,
     materials: dict[str, MtlMaterial],
@@ -104,13 +118,13 @@ def _raw_mesh(
     used = [materials[name] for name in dict.fromkeys(names)]
     has_uvs = len(corners) > 0 and bool((corners[:, :, 1] >= 0).all())
     has_normals = bool((corners[:, :, 2] >= 0).any())
-    texture, note, picture = _texture(content, used)
+    texture, note, picture, about_texture = read_texture(content.path, used)
     if not has_uvs and (texture is not None or (corners[:, :, 1] >= 0).any()):
-        texture, note = None, "not all of its faces have texture coordinates"
+        texture, note, about_texture = None, "not all of its faces have texture coordinates", ()
     colors, more = _colors(content, corners, owner, materials, texture is None)
-    finish, different = _finish(used)
+    finish, about_finish = shared_finish(used)
     if texture is not None:
-        more += _about_factors(used, colors)
+        more += about_factors(used, colors)
     return RawMesh(
         positions=positions,
         faces=corners[:, :, 0],
@@ -121,8 +135,8 @@ def _raw_mesh(
         texture_note=note,
         place_of_vertex=lambda vertex: f"line {content.position_lines[vertex]} (vertex {vertex + 1})",
         finish=finish,
-        notes=(*notes, *more, *different),
-        normals=np.array(content.normals, dtype=np.float64) if has_normals else None,
+        notes=(*notes, *about_texture, *more, *about_finish),
+        normals=normals if has_normals else None,
         normal_faces=corners[:, :, 2] if has_normals else None,
     )
 
@@ -153,7 +167,7 @@ def _read_line(content: _Content, number: int, words: list[str]) -> None:
             content.uvs.append([*values[:2], 0.0][:2])
         case "vn":
             content.normals.append(_floats(words, 3, "a normal needs three numbers: vn x y z")[:3])
-        case "f":
+        case "f" | "fo":  # a face with its outline, of old files
             _read_face(content, words[1:])
         case "mtllib":
             content.libraries.append(rest)
@@ -163,8 +177,10 @@ def _read_line(content: _Content, number: int, words: list[str]) -> None:
             content.object = rest
         case "g":
             content.group = rest
-        case "l" | "p" | "curv" | "curv2" | "surf":
-            content.skipped.add(words[0])
+        case "s":
+            content.smoothing = rest
+        case keyword if keyword not in SILENT and len(keyword) <= LONGEST_KEYWORD:
+            content.skipped.add(keyword)
 
 
 def _read_face(content: _Content, corners: list[str]) -> None:
@@ -181,6 +197,7 @@ def _read_face(content: _Content, corners: list[str]) -> None:
     content.polygons.append(list(zip(vertices, uvs, normals, strict=True)))
     content.polygon_objects.append(content.object or content.group or "object")
     content.polygon_materials.append(content.material)
+    content.polygon_smoothing.append(content.smoothing)
 
 
 def _triangulate(content: _Content, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -210,6 +227,11 @@ def _floats(words: list[str], least: int, rule: str) -> list[float]:
     if len(values) < least:
         raise ValueError(rule)
     return values
+
+
+def _about_skipped(content: _Content) -> list[str]:
+    skipped = sorted(content.skipped)
+    return [f"elements other than faces are skipped: {', '.join(skipped[:MOST_TOLD])}"] if skipped else []
 
 
 def _flip_v(uvs: np.ndarray) -> np.ndarray:
@@ -250,52 +272,6 @@ def _read_painted(content: _Content) -> list[str]:
     return []
 
 
-def _materials(content: _Content) -> tuple[dict[str, MtlMaterial], list[str]]:
-    """Return the material of each name that faces use, and notes about what is missing or not read."""
-    known: dict[str, MtlMaterial] = {}
-    notes: list[str] = []
-    for names in content.libraries:
-        files, missing = find_libraries(content.path.parent, names)
-        notes += [f"the material library {name} does not exist" for name in missing]
-        for file in files:
-            known |= read_mtl(file)
-    found = {}
-    for name in dict.fromkeys(content.polygon_materials):
-        material = find_material(known, name)
-        if material is None and name == "" and len(known) == 1:
-            material = next(iter(known.values()))
-        if material is None and name and known:
-            notes.append(f"the material {name!r} is in none of its libraries")
-        found[name] = material or MtlMaterial(content.path.parent)
-    unused = dict.fromkeys(keyword for material in found.values() for keyword in material.unused_maps())
-    if unused:
-        notes.append(f"{', '.join(unused)} of its materials are not read from OBJ; export as GLB to keep them")
-    if any(material.opacity is not None and material.opacity < 1 for material in found.values()):
-        notes.append("transparency (d, Tr) is not supported; its surface is opaque")
-    if content.skipped:
-        notes.append(f"elements other than faces are skipped: {', '.join(sorted(content.skipped))}")
-    return found, notes
-
-
-def _texture(content: _Content, used: Sequence[MtlMaterial]) -> tuple[Texture | None, str | None, Picture | None]:
-    """Return the one colour texture of the materials in use and its placement; or None and the reason if it fails."""
-    pictures = {(material.folder, material.picture) for material in used if material.picture is not None}
-    if not pictures:
-        return None, None, None
-    if len(pictures) > 1:
-        reason = f"its materials use {len(pictures)} different textures, but one is needed; split it by materials"
-        return None, reason, None
-    folder, picture = pictures.pop()
-    file = find_file(folder, picture.file) or find_file(content.path.parent, picture.file)
-    if file is None:
-        return None, f"its texture {picture.file} does not exist; put it beside {content.path.name}", None
-    try:
-        texels = read_image(file).rgb
-    except DataError as error:
-        return None, f"its texture is omitted: {error}", None
-    return Texture(texels, "clamp" if picture.clamped else "repeat"), None, picture
-
-
 def _colors(
     content: _Content, corners: np.ndarray, owner: np.ndarray, materials: dict[str, MtlMaterial], use_kd: bool
 ) -> tuple[np.ndarray | None, list[str]]:
@@ -325,24 +301,3 @@ def _colors(
     if len(set(own.values())) > 1 and not colored:
         notes.append("its materials have different colours, which blend where their faces share vertices")
     return colors, notes
-
-
-def _about_factors(used: Sequence[MtlMaterial], colors: np.ndarray | None) -> list[str]:
-    """Return notes about colours that a texture is shown without."""
-    notes = []
-    if any(material.color not in (None, (1.0, 1.0, 1.0)) for material in used):
-        notes.append("its texture is shown as it is, not multiplied by the colour of its material (Kd)")
-    if colors is not None and (colors != 1).any():
-        notes.append(OMITTED_COLORS)
-    return notes
-
-
-def _finish(used: Sequence[MtlMaterial]) -> tuple[Finish, list[str]]:
-    found = {material.finish() for material in used}
-    if len(found) > 1:
-        return Finish(), ["its materials differ in roughness, metallic or emission, which are omitted"]
-    roughness, metallic, emissive = found.pop() if found else (None, None, None)
-    plain = Finish()
-    return Finish(
-        plain.metallic if metallic is None else metallic, plain.roughness if roughness is None else roughness, emissive
-    ), []

@@ -13,6 +13,7 @@ from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.clean_mesh import OMITTED_COLORS, RawMesh
 from diffrender.readers.images.image import read_image
+from diffrender.readers.images.image_data import TRANSPARENT, is_opaque
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.readers.meshes.face_colors import with_face_colors
 from diffrender.readers.meshes.mtl import find_file
@@ -26,6 +27,7 @@ COLORS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_bl
 TEXTURE_COORDINATES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
 CORNER_LISTS = ("vertex_indices", "vertex_index")
 TEXTURE_FILE = "TextureFile"
+PICTURES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp")
 ELEMENTS = ("vertex", "face", "tristrips")
 EMPTY = Element(0, {}, {})
 
@@ -54,7 +56,7 @@ def read_ply(path: Path) -> MeshFile:
     mesh = _with_normals(mesh, vertex)
     mesh, of_uvs = _with_uvs(mesh, vertex, face, polygons, triangles)
     mesh, of_colors = _with_colors(mesh, vertex, face, owner)
-    of_vertices = {*POSITION, *NORMAL, *of_uvs, *_opacity(vertex)}
+    of_vertices = {*POSITION, *_first_group(vertex, [NORMAL]), *of_uvs, *_opacity(vertex)}
     of_faces = {*CORNER_LISTS, "texnumber", *of_uvs, *_opacity(face)}
     (of_vertices if _first_group(vertex, COLORS) else of_faces).update(of_colors)
     used = {"vertex": of_vertices, "face": of_faces, "tristrips": {*CORNER_LISTS}}
@@ -63,12 +65,9 @@ def read_ply(path: Path) -> MeshFile:
         *mesh.notes,
         *([f"its {thin} faces with fewer than three corners are skipped"] if thin else []),
         *_notes(content, used),
+        *_about_comments(content),
     )
-    pictures = [
-        words[1].strip()
-        for line in content.comments
-        if len(words := line.split(None, 1)) > 1 and words[0].lower() == TEXTURE_FILE.lower()
-    ]
+    pictures = _pictures(content)
     numbers = face.numbers.get("texnumber", np.zeros(0)) if "tristrips" not in content.elements else np.zeros(0)
     chosen = numbers[owner].astype(np.int64) if len(numbers) and pictures else np.zeros(len(owner), np.int64)
     if len(pictures) == 1:  # programs number it from 0 or 1; below that is none
@@ -77,7 +76,7 @@ def read_ply(path: Path) -> MeshFile:
 
     def read(pieces: Sequence[int]) -> RawMesh:
         kept = np.isin(chosen, [choices[piece] for piece in pieces])
-        texture, note = _texture(path, mesh, pictures, [choices[piece] for piece in pieces])
+        texture, note, about_texture = _texture(path, mesh, pictures, [choices[piece] for piece in pieces])
         omits_colors = texture is not None and mesh.colors is not None and bool((mesh.colors != 1).any())
         return replace(
             mesh,
@@ -86,7 +85,7 @@ def read_ply(path: Path) -> MeshFile:
             normal_faces=None if mesh.normal_faces is None else mesh.normal_faces[kept],
             texture=texture,
             texture_note=note,
-            notes=(*notes, OMITTED_COLORS) if omits_colors else notes,
+            notes=(*notes, *about_texture, *([OMITTED_COLORS] if omits_colors else [])),
         )
 
     named = [Piece(path.stem, _picture_name(pictures, choice), choice) for choice in choices]
@@ -219,26 +218,41 @@ def _notes(content: PlyContent, used: Mapping[str, set[str]]) -> list[str]:
 
 def _texture(
     path: Path, mesh: RawMesh, pictures: Sequence[str], choices: Sequence[int]
-) -> tuple[Texture | None, str | None]:
-    """Return the one picture of the faces that choose `choices`, or None and why there is none."""
+) -> tuple[Texture | None, str | None, list[str]]:
+    """Return the one picture of the faces that choose `choices`, or None and why there is none; and notes."""
     if not pictures:
-        return None, None
+        return None, None, []
     if len(choices) == 2 and min(choices) < 0:
-        return None, "some of its faces have no texture (texnumber); split it by materials"
+        return None, "some of its faces have no texture (texnumber); split it by materials", []
     if len(choices) > 1:
-        return None, f"its faces use {len(choices)} different textures, but one is needed; split it by materials"
+        return None, f"its faces use {len(choices)} different textures, but one is needed; split it by materials", []
     if not 0 <= choices[0] < len(pictures):
-        return None, f"its faces use texture {choices[0]} (texnumber) of {len(pictures)}"
+        return None, f"its faces use texture {choices[0]} (texnumber) of {len(pictures)}", []
     name = pictures[choices[0]]
     if mesh.uvs is None:
-        return None, f"it names the texture {name}, but has no texture coordinates"
+        return None, f"it names the texture {name}, but has no texture coordinates", []
     file = find_file(path.parent, name)
     if file is None:
-        return None, f"its texture {name} does not exist; put it beside {path.name}"
+        return None, f"its texture {name} does not exist; put it beside {path.name}", []
     try:
-        return Texture(read_image(file).rgb, "repeat"), None
+        image = read_image(file)
     except DataError as error:
-        return None, f"its texture is omitted: {error}"
+        return None, f"its texture is omitted: {error}", []
+    return Texture(image.rgb, "repeat"), None, [] if is_opaque(image) else [TRANSPARENT]
+
+
+def _pictures(content: PlyContent) -> list[str]:
+    """Return the pictures that comments name as TextureFile."""
+    words = [line.split(None, 1) for line in content.comments]
+    return [each[1].strip() for each in words if len(each) > 1 and each[0].lower() == TEXTURE_FILE.lower()]
+
+
+def _about_comments(content: PlyContent) -> list[str]:
+    """Return notes on pictures that comments name otherwise, where none is named as programs agree on."""
+    others = [line for line in content.comments if line.strip("\"' ").lower().endswith(PICTURES)]
+    if _pictures(content) or not others:
+        return []
+    return [f"its comment {others[0].strip()!r} is not read: a texture is named by `comment {TEXTURE_FILE} FILE`"]
 
 
 def _picture_name(pictures: Sequence[str], choice: int) -> str:

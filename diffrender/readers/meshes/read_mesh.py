@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from diffrender.errors import DataError
+from diffrender.checks import as_path, as_point
+from diffrender.errors import DataError, ShapeError
 from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.gltf.mesh import read_gltf_mesh
 from diffrender.readers.mesh_data import MeshData
@@ -42,13 +44,14 @@ def read_mesh(path: str | Path, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> Me
     `texture_note` says why.
 
     Raises DataError, with the file and the place in it, if it is missing, damaged, compressed, empty or has a number
-    that is not finite.
+    that is not finite; ShapeError for an argument of another type.
 
         data = read_mesh("spot.obj")
         scene = Scene({"spot": Object(data.mesh, Lambert(data.texture))}, {"sky": Ambient()})
     """
-    file = open_mesh(path)
-    return clean_mesh(file.path, file.read_all(), origin)
+    point = as_point("read_mesh", "origin", origin)
+    file = open_mesh(as_path("read_mesh", "path", path))
+    return clean_mesh(file.path, file.read_all(), point)
 
 
 def read_mesh_parts(
@@ -64,8 +67,11 @@ def read_mesh_parts(
         parts = read_mesh_parts("car.glb")
         scene = Scene({name: Object(part.mesh, Lambert(part.texture)) for name, part in parts.items()}, lights)
     """
-    file = open_mesh(path)
-    return {name: read_part(file, pieces, origin) for name, pieces in file.parts(split).items()}
+    if split not in get_args(Split):
+        raise ShapeError(f"read_mesh_parts: split must be {' or '.join(map(repr, get_args(Split)))}, got {split!r}")
+    point = as_point("read_mesh_parts", "origin", origin)
+    file = open_mesh(as_path("read_mesh_parts", "path", path))
+    return {name: read_part(file, pieces, point) for name, pieces in file.parts(split).items()}
 
 
 def read_part(file: MeshFile, pieces: Sequence[int], origin: Sequence[float] = (0.0, 0.0, 0.0)) -> MeshData:

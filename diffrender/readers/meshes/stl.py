@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from codecs import BOM_UTF8
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +26,16 @@ FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute"
 MAGICS = b"COLOR="
 FLAG = 0x8000
 VERTEX = re.compile(rb"\bvertex\s+(\S+)\s+(\S+)\s+(\S+)", re.IGNORECASE)
-FACET_START = re.compile(rb"\bfacet\s+normal\b", re.IGNORECASE)
+FACET_START = re.compile(rb"\bfacet\s+normal\b[ \t]*(\S*)[ \t]*(\S*)[ \t]*(\S*)", re.IGNORECASE)
+# Cosine; normals of slivers are rounded.
+OPPOSED = 0.5
 
 
 def read_stl(path: Path) -> MeshFile:
     """Read an STL file, several solids as one mesh; colours of facets (Magics, VisCAM) are taken as sRGB.
 
-    Normals of facets are not used: they are those of the triangles. Raises DataError if the file is damaged or cut off.
+    Normals of facets are not used, but told if they oppose those of the triangles. Raises DataError if the file is
+    damaged or cut off.
     """
     data = path.read_bytes()
     text = data.removeprefix(BOM_UTF8)
@@ -61,7 +66,9 @@ def _read_binary(path: Path, data: bytes, n_facets: int, wanted: int) -> RawMesh
             " cut off, or is not STL"
         )
     facets = np.frombuffer(data, FACET, n_facets, HEADER + 4)
-    mesh = replace(_loose_triangles(facets["corners"].astype(np.float64)), notes=notes)
+    mesh = _loose_triangles(facets["corners"].astype(np.float64))
+    about_normals = _about_normals(facets["corners"].astype(np.float64), facets["normal"].astype(np.float64))
+    mesh = replace(mesh, notes=(*notes, *about_normals))
     header, attribute = data[:HEADER], facets["attribute"].astype(np.int64)
     levels = np.stack([attribute & 31, attribute >> 5 & 31, attribute >> 10 & 31], 1) / 31
     own = (attribute & FLAG) != 0
@@ -88,7 +95,27 @@ def _read_ascii(path: Path, data: bytes) -> RawMesh:
         values = np.array([[float(word) for word in row] for row in words]).reshape(-1, 3, 3)
     except ValueError as error:
         raise DataError(f"{path}: {error}; a vertex must be three numbers; export it again") from None
-    return _loose_triangles(values)
+    stated = [_floats(words) for words in FACET_START.findall(data)]
+    return replace(_loose_triangles(values), notes=_about_normals(values, np.array(stated).reshape(-1, 3)))
+
+
+def _floats(words: Sequence[bytes]) -> list[float]:
+    """Return numbers; NaN for what is none, of a normal that is not used."""
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        return [math.nan] * len(words)
+
+
+def _about_normals(corners: np.ndarray, stated: np.ndarray) -> tuple[str, ...]:
+    """Return a note if stated normals [F, 3] oppose those of triangles [F, 3, 3]."""
+    with np.errstate(all="ignore"):
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        lengths = np.linalg.norm(normals, axis=1) * np.linalg.norm(stated, axis=1)
+        n_opposed = int(((normals * stated).sum(1) < -OPPOSED * lengths).sum())
+    if not n_opposed:
+        return ()
+    return (f"the normals of {n_opposed} of its {len(corners)} facets oppose the order of their corners, which counts",)
 
 
 def _loose_triangles(corners: np.ndarray) -> RawMesh:

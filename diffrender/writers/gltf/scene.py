@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import as_path, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.gltf_surface import GltfSurface
@@ -18,6 +18,7 @@ from diffrender.scene.light import Light
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.quantity_kinds import SurfaceValue
+from diffrender.scene.textures.texture import Texture
 from diffrender.writers.gltf.document import GltfFile, Json
 from diffrender.writers.gltf.materials import add_material
 from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entry
@@ -77,6 +78,14 @@ def write_glb(
         objects = [GlbObject.of(name, item) for name, item in scene.objects.items()]
         write_glb("scene.glb", objects, cameras, scene.lights)
     """
+    path = as_path("write_glb", "path", path)
+    check_type("write_glb", "objects", objects, Sequence, "a list of GlbObject")
+    for item in objects:
+        check_type("write_glb", "each of objects", item, GlbObject, "a GlbObject (GlbObject.of(name, item))")
+        check_type("write_glb", f"mesh of {item.name!r}", item.mesh, Mesh)
+        if item.surface is None:
+            wanted = "a torch.Tensor or a Texture"
+            check_type("write_glb", f"base_color of {item.name!r}", item.base_color, (Tensor, Texture), wanted)
     if not objects:
         raise ShapeError("write_glb: objects must hold at least one object, got none")
     gltf = GltfFile()
@@ -86,7 +95,7 @@ def write_glb(
     if cameras is not None:
         nodes += add_cameras(gltf, cameras, _reach(objects))
     scene = gltf.add("scenes", {"nodes": nodes})
-    gltf.write(Path(path), {"version": "2.0", "generator": "diffrender"}, scene)
+    gltf.write(path, {"version": "2.0", "generator": "diffrender"}, scene)
 
 
 def _add_object(gltf: GltfFile, item: GlbObject) -> int:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from diffrender.checks import as_path, check_type
 from diffrender.errors import ShapeError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.writers.atomic import replacing
@@ -41,6 +42,8 @@ def write_png(path: Path, image: Tensor) -> None:
 
         write_png("view.png", render_scene(scene, cameras).rgba[0, :, :, :3])
     """
+    path = as_path("write_png", "path", path)
+    check_type("write_png", "image", image, Tensor, "a torch.Tensor")
     if image.dim() != 3:
         raise ShapeError(f"write_png: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
     write_encoded_png(path, encode_srgb8(image))

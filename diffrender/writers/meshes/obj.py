@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import as_path, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.gltf_surface import GltfSurface
@@ -42,7 +42,8 @@ def write_obj(
 
         write_obj("mesh.obj", item.mesh, texture=item.material.base_color)
     """
-    path = Path(path)
+    path = as_path("write_obj", "path", path)
+    check_type("write_obj", "mesh", mesh, Mesh)
     mesh.check("write_obj")
     if surface is not None:
         is_texture = isinstance(surface.base_color, Texture)
@@ -79,6 +80,7 @@ def _vertex_lines(vertices: Tensor, vertex_colors: Tensor | None) -> list[str]:
     positions = [" ".join(f"{value:.{digits}g}" for value in row) for row in vertices.detach().cpu().tolist()]
     if vertex_colors is None:
         return [f"v {position}" for position in positions]
+    check_type("write_obj", "vertex_colors", vertex_colors, Tensor, "a torch.Tensor")
     if vertex_colors.dim() == 1:
         vertex_colors = vertex_colors.expand(len(vertices), -1)
     check_shape("write_obj", "vertex_colors", vertex_colors, (len(vertices), 3))

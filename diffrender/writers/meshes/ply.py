@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import as_path, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import SurfaceValue
@@ -33,7 +34,8 @@ def write_ply(path: Path, mesh: Mesh, colors: SurfaceValue | None = None) -> Non
 
         write_ply("mesh.ply", item.mesh, item.material.base_color)
     """
-    path = Path(path)
+    path = as_path("write_ply", "path", path)
+    check_type("write_ply", "mesh", mesh, Mesh)
     mesh.check("write_ply")
     vertices, faces = mesh.vertices.detach().cpu(), mesh.faces.cpu()
     columns = {}
@@ -55,6 +57,7 @@ def write_ply(path: Path, mesh: Mesh, colors: SurfaceValue | None = None) -> Non
         comment = f"comment TextureFile {path.stem}.png\n"
         write_encoded_png(path.with_suffix(".png"), encode_srgb8(colors.texels))
     elif colors is not None:
+        check_type("write_ply", "colors", colors, Tensor, "a torch.Tensor or a Texture")
         colors = colors.expand(mesh.n_vertices, -1) if colors.dim() == 1 else colors
         check_shape("write_ply", "colors", colors, (mesh.n_vertices, 3))
         columns |= dict(zip(("red", "green", "blue"), encode_srgb8(colors)[source.numpy()].T, strict=True))
