@@ -117,9 +117,7 @@ class _Rules:
             for place, (row, argument) in enumerate(zip(rows, arguments, strict=True))
         ]
 
-    def tangents(
-        self, tangents: Sequence[Tensor | None], value: Any, arguments: Sequence[Any]
-    ) -> list[Tensor | None]:
+    def tangents(self, tangents: Sequence[Tensor | None], value: Any, arguments: Sequence[Any]) -> list[Tensor | None]:
         """Return one tangent per part of the value, None for those without, for one tangent per argument; None is 0."""
         parts = _parts(value)
         moving = (each for each, tangent in zip(arguments, tangents, strict=True) if tangent is not None)
