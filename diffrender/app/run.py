@@ -125,7 +125,11 @@ def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     write_text(folder.path / RESOLVED, format_resolved(setup.config, setup.reasons))
     for program in programs_of(setup.config):
         file = Path(str(program["file"]))
-        write_bytes(folder.folder("programs") / f"{program['of']}_{file.name}", file.read_bytes())
+        copies = folder.folder("programs")
+        write_bytes(copies / f"{program['of']}_{file.name}", file.read_bytes())
+        for module in program["modules"]:
+            (copies / module).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(copies / module, (file.parent / module).read_bytes())
     return _RunState(setup, folder, [], started, clock)
 
 

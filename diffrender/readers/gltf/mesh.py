@@ -29,7 +29,7 @@ from diffrender.readers.gltf.factors import (
 )
 from diffrender.readers.gltf.nodes import place_nodes
 from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
-from diffrender.readers.gltf.skins import apply_skin, is_skinned
+from diffrender.readers.gltf.skins import apply_skin, is_skinned, why_unposed
 from diffrender.readers.gltf.textures import REPEAT, TEXTURES, placement_of, placement_of_material, wrap_textures
 from diffrender.readers.mesh_data import Finish
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side, plain_names
@@ -38,6 +38,7 @@ from diffrender.readers.mesh_file import MeshFile, Piece, longest_side, plain_na
 NOT_READ = ("name", "extras", "doubleSided", "alphaMode", "alphaCutoff", "occlusionTexture")
 MAPS = ("metallic_roughness", "normal", "emissive")
 
+UNPOSED = "its skin is not applied, and the mesh shown as modelled"
 Entry = Mapping[str, Any]
 Found = tuple[Tensor, Entry]
 """Texels of a texture, and its textureInfo."""
@@ -55,6 +56,7 @@ def read_gltf_mesh(path: Path) -> MeshFile:
     entries: list[Entry] = []
     pieces: list[Piece] = []
     n_skipped = 0
+    unposed: dict[str, None] = {}  # reasons, each once
     with valid_gltf(path):
         nodes = list(place_nodes(document))
         names = _object_names(document, [node for node, _ in nodes])
@@ -66,10 +68,11 @@ def read_gltf_mesh(path: Path) -> MeshFile:
                 if part is None:
                     n_skipped += 1
                 else:
+                    is_posed = is_skinned(node, primitive)
+                    if is_posed and (reason := why_unposed(document, node, nodes)) is not None:
+                        unposed[reason], is_posed = None, False
                     parts.append(
-                        apply_skin(document, node, primitive, part, nodes)
-                        if is_skinned(node, primitive)
-                        else transform(part, world)
+                        apply_skin(document, node, primitive, part, nodes) if is_posed else transform(part, world)
                     )
                     entries.append(entry)
                     pieces.append(Piece(names[id(node)], _material_name(primitive, entry), _look(entry)))
@@ -77,7 +80,8 @@ def read_gltf_mesh(path: Path) -> MeshFile:
     def read(numbers: Sequence[int]) -> RawMesh:
         some, their = [parts[i] for i in numbers], [entries[i] for i in numbers]
         with valid_gltf(path):
-            return _with_materials(document, some, their, list(_notes(document, some, their, n_skipped)))
+            notes = [*_notes(document, some, their, n_skipped), *(f"{UNPOSED}: {reason}" for reason in unposed)]
+            return _with_materials(document, some, their, notes)
 
     return MeshFile(path, pieces, longest_side(part.positions[part.faces.reshape(-1)] for part in parts), read)
 
@@ -160,7 +164,7 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
     if len(document.entries("scenes")) > 1:
         yield f"it has {len(document.entries('scenes'))} scenes; only the one that it shows first is read"
     if any(_lacks_joints(document, node) for node in document.entries("nodes")):
-        yield "its skin is not applied: the mesh is shown as modelled"
+        yield UNPOSED
     if document.entries("animations"):
         yield "its animations are not read"
     ignored = sorted(document.extensions - set(UNDERSTOOD))
