@@ -86,6 +86,8 @@ def test_the_programs_report_is_told_how_certain_parameters_are(tmp_path: Path) 
     covariance = torch.tensor(told["covariance"])
     for row, name in enumerate(("speed", "side")):
         wanted = run.metrics["deviations"][f"program.{name}"]["deviation"]
+        row = run.metrics["covariance"]["of"].index(f"program.{name}")
+        assert run.metrics["covariance"]["matrix"][row][row] ** 0.5 == pytest.approx(wanted, rel=0.01)
         assert told["deviations"][name] == pytest.approx(wanted, rel=0.01)
         assert float(covariance[row, row]) ** 0.5 == pytest.approx(wanted, rel=0.01)
     assert torch.equal(covariance, covariance.T) and float(covariance[0, 1]) != 0

@@ -168,10 +168,10 @@ MISTAKES = [
         ["`lr` means nothing to `method: levenberg_marquardt`"],
     ),
     ("optimize: {method: levenberg_marquardt, batch_size: 2}", "2:41", ["`batch_size` means nothing"]),
-    ("render: {edges: {type: soft, anneal: {until: 401}}}", "2:43", ["at step 401 of 400, which is never reached"]),
+    ("render: {edges: {type: soft, anneal: {until: 401}}}", "2:39", ["at step 401 of 400, which is never reached"]),
     (
         "render: {edges: {type: soft, anneal: {until: 9}}}\noptimize: {minutes: 1}",
-        "2:43",
+        "2:39",
         ["`render.edges.anneal.until` counts steps, but their number follows from `minutes`"],
     ),
     ("optimize: {method: levenberg_marquardt, batch_size: 4}", "2:41", ["`batch_size` means nothing"]),
