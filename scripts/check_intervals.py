@@ -92,9 +92,9 @@ def errors_in_deviations(scene: Path, draws: int, overrides: Sequence[str] = ())
 def _true_values(config: FitConfig, generator: torch.Generator) -> list[str]:
     """Return overrides that draw what is true anew."""
 
-    def around(start: Tensor | float, true: Tensor | float) -> list[float] | float:
-        start, true = (torch.as_tensor(each, dtype=torch.float64) for each in (start, true))
-        return (start + (true - start) * (2 * torch.rand(start.shape, generator=generator).double() - 1)).tolist()
+    def around(start: float | Sequence[float], true: float | Sequence[float]) -> list[float] | float:
+        middle, end = (torch.as_tensor(each, dtype=torch.float64) for each in (start, true))
+        return (middle + (end - middle) * (2 * torch.rand(middle.shape, generator=generator).double() - 1)).tolist()
 
     synthetic = config.targets.synthetic
     if synthetic is not None and config.program is not None and synthetic.program is not None:

@@ -40,7 +40,7 @@ def modules_of(file: Path) -> dict[str, Path]:
 
 def make_importable(file: Path) -> None:
     """Let a program import the modules in its folder, unless others are called as they are."""
-    folder = str(file.parent)
+    folder = str(file.parent.resolve())
     if modules_of(file) and folder not in sys.path:
         sys.path.append(folder)
 

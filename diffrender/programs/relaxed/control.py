@@ -38,11 +38,11 @@ def branch(
     Raises ShapeError for results of other types; BackendError if torch.vmap maps over the margin in mode "hard".
     """
     check("branch", mode, temperature)
-    margin = _as_tensors("branch", "margin", margin, arguments)
-    if mode == "hard" and margin.numel() == 1:
-        return if_true(*arguments) if plain("branch", *MARGINS, margin).item() > 0 else if_false(*arguments)
-    yes, no = (_as_tensors("branch", "results", each(*arguments), margin) for each in (if_true, if_false))
-    return tree_map(lambda a, b: where(_rows(margin, a), a, b, temperature, mode), yes, no)
+    now: Tensor = _as_tensors("branch", "margins", margin, arguments)
+    if mode == "hard" and now.numel() == 1:
+        return if_true(*arguments) if plain("branch", *MARGINS, now).item() > 0 else if_false(*arguments)
+    yes, no = (_as_tensors("branch", "results", each(*arguments), now) for each in (if_true, if_false))
+    return tree_map(lambda a, b: where(_rows(now, a), a, b, temperature, mode), yes, no)
 
 
 def while_loop(
