@@ -176,7 +176,11 @@ def test_numbers_in_states_are_tensors_of_the_same_kind() -> None:
         slope = torch.func.grad(lambda x: count(x, 0, 0.5, "smooth")["n"])(x)
         assert slope > 0.1
     assert float(relaxed.while_loop(lambda x: x - 1, lambda x: x / 2, 5.0, 9, temperature=0.1, mode="hard")) == 0.625
-    assert int(relaxed.while_loop(lambda n: 1.0, lambda n: n + 1, 0, 3, temperature=0.1, mode="hard")) == 3
+    assert int(relaxed.while_loop(lambda n: 1, lambda n: n + 1, 0, 3, temperature=0.1, mode="hard")) == 3
+    # Of 0 to 3 steps, by a margin of whole numbers: each test goes on by a chance of sigmoid(margin).
+    chances = torch.sigmoid(torch.tensor([2.0, 1.0, 0.0])).cumprod(0)
+    counted = relaxed.while_loop(lambda n: 2 - n, lambda n: n + 1, 0, 3, temperature=1.0)
+    torch.testing.assert_close(counted, chances.sum())
 
 
 def test_branches_may_return_numbers() -> None:
@@ -186,6 +190,8 @@ def test_branches_may_return_numbers() -> None:
         one, two = relaxed.where(margin, margin.new_ones(()), margin, 0.1, mode), torch.tensor(2.0).double()
         assert torch.equal(found[0], one)
         torch.testing.assert_close(found[1].double(), relaxed.where(margin, two, -two, 0.1, mode))
+    whole = relaxed.branch(1, torch.sin, torch.cos, margin, temperature=1.0)
+    torch.testing.assert_close(whole, relaxed.branch(1.0, torch.sin, torch.cos, margin, temperature=1.0))
     assert relaxed.branch(1.0, torch.sin, torch.cos, margin, temperature=1.0, mode="hard").equal(margin.sin())
 
 

@@ -38,7 +38,7 @@ def branch(
     Raises ShapeError for results of other types; BackendError if torch.vmap maps over the margin in mode "hard".
     """
     check("branch", mode, temperature)
-    now: Tensor = _as_tensors("branch", "margins", margin, arguments)
+    now: Tensor = _as_tensors("branch", "margins", float(margin) if isinstance(margin, int) else margin, arguments)
     if mode == "hard" and now.numel() == 1:
         return if_true(*arguments) if plain("branch", *MARGINS, now).item() > 0 else if_false(*arguments)
     yes, no = (_as_tensors("branch", "results", each(*arguments), now) for each in (if_true, if_false))
@@ -76,7 +76,7 @@ def while_loop(
         now = test(state)
         mean, alive = _add(mean, alive * chance(-now, temperature), state), alive * chance(now, temperature)
         holds = holds & (plain("while_loop", *MARGINS, now) > 0)
-        if not bool(holds.any()) and float(plain("while_loop", *MARGINS, alive).max()) < torch.finfo(now.dtype).eps:
+        if not bool(holds.any()) and float(plain("while_loop", *MARGINS, alive).max()) < torch.finfo(alive.dtype).eps:
             break
         state = step(state)
         ended = _advanced(holds, tree_map(torch.Tensor.detach, state), ended)
