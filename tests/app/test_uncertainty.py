@@ -110,6 +110,12 @@ material: {type: unlit, base_color: own}
     wanted = torch.tensor([deviations[kind][view][axis] for view, kind, axis in names], dtype=torch.float64)
     torch.testing.assert_close(matrix.diagonal().sqrt(), wanted, rtol=0.01, atol=0)
     assert float(torch.linalg.eigvalsh(matrix).min()) > -1e-9 * float(matrix.max())
+    # Small turns w change a rotation matrix by 2 |w|^2, added up over its squared entries.
+    entries = posterior.covariance_of(["cameras.pose"])
+    assert entries is not None
+    of_rotation = entries.diagonal().view(2, 4, 4)[:, :3, :3].sum((1, 2))
+    of_turns = torch.deg2rad(wanted.view(2, 2, 3)[:, 0]).square().sum(1)
+    torch.testing.assert_close(of_rotation, 2 * of_turns, rtol=0.02, atol=0)
     # Turns are not told from shifts entirely, but those of one camera say nothing of the other's.
     correlation = (matrix / (wanted[:, None] * wanted)).abs()
     assert float(correlation[:3, 3:6].max()) > 0.1 and float(correlation[:6, 6:].max()) < 1e-6
