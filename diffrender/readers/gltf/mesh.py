@@ -38,7 +38,7 @@ from diffrender.readers.mesh_file import MeshFile, Piece, longest_side, plain_na
 NOT_READ = ("name", "extras", "doubleSided", "alphaMode", "alphaCutoff", "occlusionTexture")
 MAPS = ("metallic_roughness", "normal", "emissive")
 
-UNPOSED = "its skin is not applied, and the mesh shown as modelled"
+UNPOSED = "its skin is not applied{}: the mesh is shown as modelled"
 Entry = Mapping[str, Any]
 Found = tuple[Tensor, Entry]
 """Texels of a texture, and its textureInfo."""
@@ -80,7 +80,7 @@ def read_gltf_mesh(path: Path) -> MeshFile:
     def read(numbers: Sequence[int]) -> RawMesh:
         some, their = [parts[i] for i in numbers], [entries[i] for i in numbers]
         with valid_gltf(path):
-            notes = [*_notes(document, some, their, n_skipped), *(f"{UNPOSED}: {reason}" for reason in unposed)]
+            notes = [*_notes(document, some, their, n_skipped), *(UNPOSED.format(f" ({reason})") for reason in unposed)]
             return _with_materials(document, some, their, notes)
 
     return MeshFile(path, pieces, longest_side(part.positions[part.faces.reshape(-1)] for part in parts), read)
@@ -164,7 +164,7 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
     if len(document.entries("scenes")) > 1:
         yield f"it has {len(document.entries('scenes'))} scenes; only the one that it shows first is read"
     if any(_lacks_joints(document, node) for node in document.entries("nodes")):
-        yield UNPOSED
+        yield UNPOSED.format("")
     if document.entries("animations"):
         yield "its animations are not read"
     ignored = sorted(document.extensions - set(UNDERSTOOD))
