@@ -33,7 +33,7 @@ from diffrender.app.shape_pictures import SHAPE, WORST, write_shape, write_worst
 from diffrender.app.terminal_text import closing_text, opening_text
 from diffrender.app.time_budget import build_within_minutes
 from diffrender.app.turntable import write_turntable
-from diffrender.app.uncertainty import find_deviations, find_posterior
+from diffrender.app.uncertainty import find_covariance, find_deviations, find_posterior
 from diffrender.app.verdict.judge import Judge, judge_targets
 from diffrender.config.load import load_config
 from diffrender.config.resolved import format_resolved
@@ -125,7 +125,11 @@ def _start(config: FitConfig, name: str, scene_file: Path | None, out: Path) -> 
     write_text(folder.path / RESOLVED, format_resolved(setup.config, setup.reasons))
     for program in programs_of(setup.config):
         file = Path(str(program["file"]))
-        write_bytes(folder.folder("programs") / f"{program['of']}_{file.name}", file.read_bytes())
+        copies = folder.folder("programs")
+        write_bytes(copies / f"{program['of']}_{file.name}", file.read_bytes())
+        for module in program["modules"]:
+            (copies / module).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(copies / module, (file.parent / module).read_bytes())
     return _RunState(setup, folder, [], started, clock)
 
 
@@ -179,10 +183,10 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         export_db = None
         with _noted("the exported GLB could not be checked", failures):
             export_db = _check_export(folder, setup, result)
-        posterior, deviations = None, {}
+        posterior, deviations, covariance = None, {}, {}
         with _noted("the standard deviations of what was learned could not be found", failures):
             posterior = find_posterior(setup, result)
-            deviations = find_deviations(posterior)
+            deviations, covariance = find_deviations(posterior), find_covariance(posterior)
         with _noted(f"{PLOT} could not be drawn", failures):
             draw_program(folder.path / PLOT, setup, result, posterior)
         notes = (*setup.notes, *_notes_on_faces(setup, result), *failures)
@@ -191,7 +195,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         verdict = judge.verdict(result, final, recorder.rows)
         outcome = RunOutcome(
             name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, verdict,
-            deviations, notes,
+            deviations, covariance, notes,
         )  # fmt: skip
         metrics = outcome.as_json()
         write_json(folder.path / "metrics.json", metrics)

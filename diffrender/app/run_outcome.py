@@ -24,7 +24,7 @@ class RunOutcome:
     initial, final: the scene before and after the fit.
     flips: what the flip guard did, or None if no mesh is learned.
     export_db: PSNR of the exported GLB against the fit, or None if none was exported.
-    deviations: how certain learned values are, by path, if the method of the fit tells.
+    deviations: how certain learned values are, by path, if the method of the fit tells. covariance: of all of them.
     notes: what readers changed or did not read, and which extras could not be written.
     started: when this process began the run. seconds: of the whole run, including earlier processes.
     """
@@ -41,6 +41,7 @@ class RunOutcome:
     seconds: float
     verdict: Verdict
     deviations: Deviations
+    covariance: dict[str, Any]
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -61,6 +62,7 @@ class RunOutcome:
             **({} if self.export_db is None else {"export": {"glb_psnr_db": round(self.export_db, 3)}}),
             "views": {kind: [asdict(view) for view in views] for kind, views in self.final.views.items()},
             **({"deviations": self.deviations} if self.deviations else {}),
+            **({"covariance": self.covariance} if self.covariance else {}),
             **({"camera_errors": errors} if (errors := camera_errors(self.setup, result)) else {}),
             "wall_s": round(self.seconds, 3),
             "fit_s": round(result.seconds, 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE
 from diffrender.setup.fit_setup import FitSetup
 
 Deviations = dict[str, dict[str, Any]]
+# The most numbers whose covariances are written: as a table of that size is still read.
+MOST_OF_COVARIANCE = 100
 
 
 class Posterior(NamedTuple):
@@ -92,11 +95,46 @@ def find_deviations(posterior: Posterior | None) -> Deviations:
     found: Deviations = {}
     for path in () if posterior is None else posterior.parts:
         if posterior.model.kind(path) in (POSE, CAMERA_POSES):
-            value, derivative = posterior.of(path)
-            found[path] = _of_pose(value.double(), derivative, posterior.within([path]))
+            covariance, (about, along) = posterior.within([path]), _motions(*posterior.of(path))
+            found[path] = {
+                "turn_deg": _numbers(covariance.deviations(about)),
+                "position": _numbers(covariance.deviations(along)),
+            }
         else:
             found[path] = {"deviation": _numbers(posterior.deviations_of(path))}
     return found
+
+
+def find_covariance(posterior: Posterior | None) -> dict[str, Any]:
+    """Return the covariance of all learned numbers as `{of: K names, matrix: K rows}`; {} if there are too many.
+
+    Rows are named as objects.it.pose.turn_deg.x, cameras.pose.0.position.z or program.turn.2; numbers and units are
+    those of `find_deviations`. None: the images do not determine one of the two.
+    """
+    if posterior is None:
+        return {}
+    names, blocks = [], []
+    for path in posterior.parts:
+        value, derivative = posterior.of(path)
+        is_pose = posterior.model.kind(path) in (POSE, CAMERA_POSES)
+        rows = torch.stack(_motions(value, derivative), -3) if is_pose else derivative
+        words: list[Sequence[Any]] = [range(size) for size in rows.shape[:-1]]
+        if is_pose:
+            words[-2:] = ("turn_deg", "position"), "xyz"
+        names += [".".join(map(str, (path, *each))) for each in itertools.product(*words)]
+        blocks.append(rows.reshape(-1, rows.shape[-1]))
+        if len(names) > MOST_OF_COVARIANCE:
+            return {}
+    derivative = torch.block_diag(*blocks)
+    matrix = derivative @ posterior.covariance.matrix @ derivative.T
+    is_known = torch.isfinite(posterior.covariance.deviations(derivative)).tolist()
+    return {
+        "of": names,
+        "matrix": [
+            [float(f"{number:.9g}") if known and other else None for number, other in zip(row, is_known, strict=True)]
+            for row, known in zip(matrix.tolist(), is_known, strict=True)
+        ],
+    }
 
 
 def describe_deviation(deviation: Mapping[str, Any]) -> str:
@@ -144,14 +182,14 @@ class _MaskSquares(MaskL1):
         return comparison.mean(differences[0].square())
 
 
-def _of_pose(value: Tensor, derivative: Tensor, covariance: Covariance) -> dict[str, Any]:
-    """Return the deviations of poses [..., 4, 4] with their derivative [..., 4, 4, K]."""
-    turning = torch.einsum("...ijk,...lj->...ilk", derivative[..., :3, :3, :], value[..., :3, :3])
+def _motions(value: Tensor, derivative: Tensor) -> tuple[Tensor, Tensor]:
+    """Return derivatives of poses [..., 4, 4] as turns about the axes in degrees and shifts along them: [..., 3, L].
+
+    derivative: [..., 4, 4, L], of the poses by numbers.
+    """
+    turning = torch.einsum("...ijk,...lj->...ilk", derivative[..., :3, :3, :], value.double()[..., :3, :3])
     about = torch.stack([turning[..., 2, 1, :], turning[..., 0, 2, :], turning[..., 1, 0, :]], -2)
-    return {
-        "turn_deg": _numbers(torch.rad2deg(covariance.deviations(about))),
-        "position": _numbers(covariance.deviations(derivative[..., :3, 3, :])),
-    }
+    return torch.rad2deg(about), derivative[..., :3, 3, :]
 
 
 def _numbers(values: Tensor) -> Any:

@@ -9,12 +9,14 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from diffrender.config import scene_dependent_defaults as defaults
 from diffrender.config.options.base import Finding, Strict, is_off, option
-from diffrender.config.options.edges import AntialiasOptions, AnyEdges
+from diffrender.config.options.edges import AntialiasOptions, AnyEdges, SoftOptions
 from diffrender.config.options.losses import LossOptions
 from diffrender.config.options.objects import SceneParts
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.options.targets import TargetsOptions
 from diffrender.config.options.value_types import Device, FileOrFolder, PositiveFloat, PositiveInt, Seed
+
+ONE_OF_THEM = ("remove one of them (from a command: --set optimize.minutes=null)",)
 
 
 class ResolutionOptions(Strict, shorthands={float: "scale"}):
@@ -81,9 +83,15 @@ class OptimizeOptions(Strict, extra="allow"):
         """Return the options of each dotted path; None if it is switched off."""
         return dict(self.__pydantic_extra__ or {})
 
+    def most_steps(self) -> int:
+        """Return the number of steps, at most; what counts steps cannot be beside `minutes`."""
+        is_few = self.method == "levenberg_marquardt" and "steps" not in self.model_fields_set
+        return defaults.STEPS_OF_LEAST_SQUARES if is_few else self.steps
+
     def with_parameters(self, parameters: Mapping[str, ParameterOptions | None]) -> OptimizeOptions:
         """Return a copy with other dotted paths."""
-        own: dict[str, Any] = {name: getattr(self, name) for name in OptimizeOptions.model_fields}
+        written = self.model_fields_set & OptimizeOptions.model_fields.keys()
+        own: dict[str, Any] = {name: getattr(self, name) for name in written}
         entries = {path: "off" if options is None else options for path, options in parameters.items()}
         return OptimizeOptions.model_validate({**own, **entries})
 
@@ -94,8 +102,7 @@ class OptimizeOptions(Strict, extra="allow"):
         if self.minutes is not None:
             yield from self._steps_beside_minutes()
             return
-        is_few = self.method == "levenberg_marquardt" and "steps" not in self.model_fields_set
-        steps = defaults.STEPS_OF_LEAST_SQUARES if is_few else self.steps
+        steps = self.most_steps()
         if self.resolution is not None and (self.resolution.until or 0) > steps:
             message = f"full-size images would start at step {self.resolution.until} of {steps}, which is never reached"
             yield Finding(("resolution", "until"), message, ("make `until` smaller or `steps` larger",))
@@ -119,8 +126,7 @@ class OptimizeOptions(Strict, extra="allow"):
     def _beside_least_squares(self) -> Iterator[Finding]:
         """Yield what gradient steps alone have."""
         found: list[tuple[str, ...]] = []
-        # A file that is written out has every default in it.
-        if self.batch_size not in (None, OptimizeOptions.model_fields["batch_size"].default):
+        if "batch_size" in self.model_fields_set and self.batch_size is not None:
             found.append(("batch_size",))
         if self.minutes is not None:
             found.append(("minutes",))
@@ -147,7 +153,7 @@ class OptimizeOptions(Strict, extra="allow"):
                 written.append((path, "remesh"))
         for location in written:
             message = f"`{'.'.join(location)}` counts steps, but their number follows from `minutes`"
-            yield Finding(location, message, ("remove one of them (from a command: --set optimize.minutes=null)",))
+            yield Finding(location, message, ONE_OF_THEM)
 
 
 class ProgressOptions(Strict):
@@ -196,3 +202,18 @@ class FitConfig(SceneParts):
     display: DisplayOptions = option(DisplayOptions(), "how light becomes pictures and videos")
     export: list[Literal["obj", "glb", "ply"]] = option(["obj", "glb"], "formats of the meshes")
     device: Device = option("auto", "where to compute; auto: a CUDA GPU if available")
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield what is annealed beyond the last step, or until a step that is not known."""
+        edges = self.render.edges
+        ends = {("render", "edges", "anneal", "until"): edges.anneal.until if isinstance(edges, SoftOptions) else None}
+        numbers = {} if self.program is None else self.program.anneal.by_name()
+        ends |= {("program", "anneal", name, "until"): each.until for name, each in numbers.items()}
+        steps = self.optimize.most_steps()
+        for location, until in ends.items():
+            if until is not None and self.optimize.minutes is not None:
+                message = f"`{'.'.join(location)}` counts steps, but their number follows from `minutes`"
+                yield Finding(location, message, ONE_OF_THEM)
+            elif until is not None and until > steps:
+                message = f"the last value would come at step {until} of {steps}, which is never reached"
+                yield Finding(location, message, ("make `until` smaller or `steps` larger",))

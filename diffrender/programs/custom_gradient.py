@@ -32,12 +32,14 @@ def custom_gradient(
         the function returned, `value` (both tuples if that is one), it returns the gradient with respect to each
         argument, None for one without any; of a function of one argument, without a tuple.
     jvp(tangents, value, *arguments): the tangent of forward mode, linear in `tangents`, a tuple with one per argument,
-        None for one without a derivative. It returns one of the shape of `value`, or a tuple of those.
+        None for one without a derivative. It returns one of the shape of `value`, or a tuple of those, None for results
+        without a derivative, such as indices.
 
     One of them is enough if it is made of PyTorch operations: the other is its transpose. Rules are differentiated for
     second derivatives. Under torch.vmap the function is called once per row.
-    Raises ConfigError without a rule; ShapeError if a rule returns what has not the shape of its argument or result;
-    ProgramError if the function does not return tensors, or a missing rule cannot be found from the other.
+    Raises ConfigError without a rule; ShapeError if a rule returns what has not the shape of its argument or result, or
+    a derivative of complex numbers is asked for; ProgramError if the function does not return tensors, or a missing
+    rule cannot be found from the other.
     """
     if vjp is None and jvp is None:
         raise ConfigError(
@@ -78,7 +80,7 @@ class _Rules:
 
     def value(self, arguments: Sequence[Any]) -> Any:
         found = self.function(*arguments)
-        parts = found if isinstance(found, tuple) else (found,)
+        parts = _parts(found)
         for part in parts:
             if not isinstance(part, Tensor):
                 raise ProgramError(
@@ -89,58 +91,61 @@ class _Rules:
         own = tuple(part.detach().clone() for part in parts)
         return own if isinstance(found, tuple) else own[0]
 
-    def gradients(self, grads: Any, value: Any, arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:
-        """Return one gradient per argument, for the gradient of the value, or one per part of it."""
+    def gradients(self, grads: Sequence[Tensor | None], value: Any, arguments: Sequence[Any]) -> list[Tensor | None]:
+        """Return one gradient per argument, for the gradients of the parts of the value; None is 0."""
+        parts = _parts(value)
+        self._refuse_complex(*(part for part, grad in zip(parts, grads, strict=True) if grad is not None))
+        grads = tuple(torch.zeros_like(part) if g is None else g for g, part in zip(grads, parts, strict=True))
         if self.vjp is None:
-            like = [torch.zeros_like(each) if _is_real(each) else None for each in arguments]
+            moving = [torch.zeros_like(each) for each in arguments if _is_real(each)]
 
-            def push(*tangents: Tensor) -> Any:
+            def push(*tangents: Tensor) -> tuple[Tensor, ...]:
                 given = iter(tangents)
-                return self.tangents(tuple(None if each is None else next(given) for each in like), value, arguments)
+                rows = [next(given) if _is_real(each) else None for each in arguments]
+                return _only_real(parts, self.tangents(rows, value, arguments))
 
-            found = iter(self._transposed("vjp", push, [each for each in like if each is not None], grads))
-            return tuple(None if each is None else next(found) for each in like)
-        found = self.vjp(grads, value, *arguments)
-        rows = found if isinstance(found, tuple) else (found,)
+            found = iter(self._transposed("vjp", push, moving, _only_real(parts, grads)))
+            return [next(found) if _is_real(each) else None for each in arguments]
+        rows = _parts(self.vjp(grads if isinstance(value, tuple) else grads[0], value, *arguments))
         if len(rows) != len(arguments):
             raise ShapeError(
                 f"custom_gradient: the vjp of {self.name} must return one gradient per argument, {len(arguments)}, got"
                 f" {len(rows)}"
             )
-        return tuple(
-            self._checked("vjp", f"gradient {place}", row, argument)
+        return [
+            None if row is None else self._checked("vjp", f"gradient {place}", row, argument)
             for place, (row, argument) in enumerate(zip(rows, arguments, strict=True))
+        ]
+
+    def tangents(self, tangents: Sequence[Tensor | None], value: Any, arguments: Sequence[Any]) -> list[Tensor | None]:
+        """Return one tangent per part of the value, None for those without, for one tangent per argument; None is 0."""
+        parts = _parts(value)
+        moving = (each for each, tangent in zip(arguments, tangents, strict=True) if tangent is not None)
+        self._refuse_complex(*moving, *parts)
+        tangents = tuple(
+            torch.zeros_like(each) if tangent is None and _is_real(each) else tangent
+            for tangent, each in zip(tangents, arguments, strict=True)
         )
-
-    def tangents(self, tangents: tuple[Any, ...], value: Any, arguments: Sequence[Any]) -> Any:
-        """Return the tangent of the value, or one per part of it, for one tangent per argument."""
         if self.jvp is None:
-            parts = value if isinstance(value, tuple) else (value,)
-            is_real = [_is_real(each) for each in arguments]
+            of_real = [torch.zeros_like(part) for part in parts if _is_real(part)]
 
-            def pull(*grads: Tensor) -> Any:
-                found = self.gradients(grads if isinstance(value, tuple) else grads[0], value, arguments)
-                return tuple(
-                    torch.zeros_like(argument) if row is None else row
-                    for row, argument, real in zip(found, arguments, is_real, strict=True)
-                    if real
-                )
+            def pull(*grads: Tensor) -> tuple[Tensor, ...]:
+                given = iter(grads)
+                rows = self.gradients([next(given) if _is_real(each) else None for each in parts], value, arguments)
+                return _only_real(arguments, rows)
 
-            given = tuple(each for each, real in zip(tangents, is_real, strict=True) if real)
-            found = self._transposed("jvp", pull, [torch.zeros_like(each) for each in parts], given)
-            return found if isinstance(value, tuple) else found[0]
-        found = self.jvp(tangents, value, *arguments)
-        rows, parts = (each if isinstance(each, tuple) else (each,) for each in (found, value))
+            found = iter(self._transposed("jvp", pull, of_real, _only_real(arguments, tangents)) if of_real else ())
+            return [next(found) if _is_real(part) else None for part in parts]
+        rows = _parts(self.jvp(tangents, value, *arguments))
         if len(rows) != len(parts):
             raise ShapeError(
                 f"custom_gradient: the jvp of {self.name} must return one tangent per result, {len(parts)}, got"
                 f" {len(rows)}"
             )
-        checked = tuple(
-            self._checked("jvp", f"tangent {place}", row, part)
+        return [
+            self._checked("jvp", f"tangent {place}", row, part) if _is_real(part) else None
             for place, (row, part) in enumerate(zip(rows, parts, strict=True))
-        )
-        return checked if isinstance(value, tuple) else checked[0]
+        ]
 
     def _transposed(self, wanted: str, linear: Rule, zeros: list[Tensor], rows: Any) -> tuple[Tensor, ...]:
         """Return the transpose of the `linear` function of as many tensors as `zeros`, for what it returns one of."""
@@ -156,10 +161,17 @@ class _Rules:
                 f" made of PyTorch operations for that ({error}); give {wanted}=..."
             ) from error
 
+    def _refuse_complex(self, *tensors: Any) -> None:
+        """Raise ShapeError if one of what has a derivative is complex."""
+        for each in tensors:
+            if isinstance(each, Tensor) and each.is_complex():
+                raise ShapeError(
+                    f"custom_gradient: {self.name} has no derivative of complex numbers, got {each.dtype}; let it take"
+                    " and return their real and imaginary parts (torch.view_as_real, torch.view_as_complex)"
+                )
+
     def _checked(self, rule: str, what: str, row: Any, like: Any) -> Any:
         """Return a gradient or tangent in the dtype of what it is of; raise ShapeError if it has another shape."""
-        if row is None and rule == "vjp":
-            return None
         if not isinstance(row, Tensor) or not isinstance(like, Tensor) or row.shape != like.shape:
             wanted = f"a tensor of shape {list(like.shape)}" if isinstance(like, Tensor) else "None: it is no tensor"
             got = f"shape {list(row.shape)}" if isinstance(row, Tensor) else type(row).__name__
@@ -176,23 +188,28 @@ class _Custom(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.rules, *arguments = inputs
         ctx.is_tuple = isinstance(output, tuple)
-        kept = [*arguments, *(output if ctx.is_tuple else (output,))]
+        kept = [*arguments, *_parts(output)]
         ctx.n_arguments = len(arguments)
         # Tensors must be saved in autograd's way; the others keep their positions.
         ctx.others = [None if isinstance(each, Tensor) else each for each in kept]
         tensors = [each if isinstance(each, Tensor) else None for each in kept]
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         value, arguments = _Custom._kept(ctx)
-        return None, *ctx.rules.gradients(grads if ctx.is_tuple else grads[0], value, arguments)
+        ctx.rules._refuse_complex(
+            *(each for each, needed in zip(arguments, ctx.needs_input_grad[1:], strict=True) if needed)
+        )
+        return None, *ctx.rules.gradients(grads, value, arguments)
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Any:
         value, arguments = _Custom._kept(ctx)
-        return ctx.rules.tangents(tangents, value, arguments)
+        found = ctx.rules.tangents(tangents, value, arguments)
+        return tuple(found) if ctx.is_tuple else found[0]
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, rules: _Rules, *arguments: Any) -> Any:
@@ -216,6 +233,16 @@ class _Custom(torch.autograd.Function):
         return (value if ctx.is_tuple else value[0]), kept[: ctx.n_arguments]
 
 
-def _is_real(argument: Any) -> bool:
-    """Return whether an argument may have a derivative."""
-    return isinstance(argument, Tensor) and argument.dtype.is_floating_point
+def _is_real(each: Any) -> bool:
+    """Return whether an argument or a result may have a derivative."""
+    return isinstance(each, Tensor) and each.dtype.is_floating_point
+
+
+def _only_real(like: Sequence[Any], rows: Sequence[Any]) -> tuple[Tensor, ...]:
+    """Return the rows of what may have a derivative, 0 for None."""
+    pairs = zip(like, rows, strict=True)
+    return tuple(torch.zeros_like(each) if row is None else row for each, row in pairs if _is_real(each))
+
+
+def _parts(each: Any) -> tuple[Any, ...]:
+    return each if isinstance(each, tuple) else (each,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import inspect
 import math
 import sys
 import traceback
@@ -17,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffrender.config.format_mistakes import most_similar
 from diffrender.config.options.objects import SceneParts
 from diffrender.config.options.programs import AnnealedNumbers, ProgramOptions, ProgramParameters
 from diffrender.config.scene_dependent_defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig
-from diffrender.errors import ConfigError, DataError, ProgramError
+from diffrender.errors import ConfigError, ProgramError
 from diffrender.fit.checkpointed_loop import checkpoints_every
 from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.program import Parameter, Program, with_parameters
@@ -30,6 +32,7 @@ from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.setup.local_origin import ZERO, Origin
+from diffrender.setup.program_files import check_imported, hash_of, make_importable, modules_of
 
 # What else a program's file may hold: a function that draws for the report, and ranges of parameters by name.
 REPORT, RANGES = "report", "RANGES"
@@ -78,24 +81,28 @@ def with_hashes(config: FitConfig) -> FitConfig:
 
 def _with_hash(parts: Any, where: str) -> Any:
     options: ProgramOptions = parts.program
-    try:
-        found = hashlib.sha256(Path(options.file).read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{options.file}: cannot be read: {error.strerror}") from error
+    found = hash_of(Path(options.file))
     if options.sha256 not in (None, found):
+        modules = ", ".join(modules_of(Path(options.file)))
         raise ConfigError(
-            f"{where}.sha256: {options.file} has changed: its hash is {found}, and must be {options.sha256}; restore"
-            " the file, or remove `sha256` and start a new run"
+            f"{where}.sha256: {options.file}{f', or what it imports ({modules}),' if modules else ''} has changed: its"
+            f" hash is {found}, and must be {options.sha256}; restore it, or remove `sha256` and start a new run"
         )
     return parts.model_copy(update={"program": options.model_copy(update={"sha256": found})})
 
 
-def programs_of(config: FitConfig) -> list[dict[str, str | None]]:
-    """Return the programs that a fit ran, for its manifest: what for, file, function, hash."""
+def programs_of(config: FitConfig) -> list[dict[str, Any]]:
+    """Return the programs that a fit ran, for its manifest: what for, file, function, hash, modules beside the file."""
     synthetic = config.targets.synthetic
     named = {"scene": config.program, "targets": None if synthetic is None else synthetic.program}
     return [
-        {"of": of, "file": each.file, "function": each.function, "sha256": each.sha256}
+        {
+            "of": of,
+            "file": each.file,
+            "function": each.function,
+            "sha256": each.sha256,
+            "modules": list(modules_of(Path(each.file))),
+        }
         for of, each in named.items()
         if each is not None
     ]
@@ -104,7 +111,7 @@ def programs_of(config: FitConfig) -> list[dict[str, str | None]]:
 def load_program(options: ProgramOptions) -> LoadedProgram:
     """Import the file of a program. Raises ProgramError, with file and line, if that fails; ConfigError if it lacks it.
 
-    The module has a private name, so that it cannot take the place of another.
+    The module has a private name, so that it cannot take the place of another. It may import modules from its folder.
     """
     file = Path(options.file)
     name = f"_diffrender_program_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
@@ -113,16 +120,37 @@ def load_program(options: ProgramOptions) -> LoadedProgram:
         raise ConfigError(f"program.file: {file} must be a Python file, with the suffix .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for their module
+    make_importable(file)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
         raise _import_error(file, error) from error
+    check_imported(file)
     function = getattr(module, options.function, None)
     if not callable(function):
         known = [key for key, each in vars(module).items() if callable(each) and not key.startswith("_")]
         raise ConfigError(f"program.function: {file} has no function `{options.function}`; it has {', '.join(known)}")
-    return LoadedProgram(_with_ranges(options, getattr(module, RANGES, {})), module, function)
+    ranges = getattr(module, RANGES, {})
+    if not isinstance(ranges, Mapping):
+        raise ConfigError(f"{options.file}: {RANGES} must be a dict of ranges by parameter, got {ranges!r}")
+    _check_names_of_ranges(options, list(map(str, ranges)), function)
+    return LoadedProgram(_with_ranges(options, ranges), module, function)
+
+
+def _check_names_of_ranges(options: ProgramOptions, names: Sequence[str], function: Callable[..., Any]) -> None:
+    """Raise ConfigError for a range of what is no argument or, if the function takes any, hardly differs from one."""
+    arguments = inspect.signature(function).parameters
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in arguments.values())
+    named = {name for name, each in arguments.items() if each.kind is not each.VAR_KEYWORD}
+    known = {*options.parameters.by_name(), *named}
+    for name in (name for name in names if name not in known):
+        near = most_similar(name, known - set(names))
+        if near is not None or not takes_any:
+            raise ConfigError(
+                f"{options.file}: {RANGES} has `{name}`, which is no parameter of `{options.function}`; rename or"
+                f" remove it{f' (did you mean `{near}`?)' if near else ''}"
+            )
 
 
 def _with_ranges(options: ProgramOptions, ranges: Mapping[str, Sequence[float]]) -> ProgramOptions:
@@ -130,8 +158,6 @@ def _with_ranges(options: ProgramOptions, ranges: Mapping[str, Sequence[float]])
 
     Raises ConfigError for a range that is not two numbers, the lower one first, and for a value outside it.
     """
-    if not isinstance(ranges, Mapping):
-        raise ConfigError(f"{options.file}: {RANGES} must be a dict of ranges by parameter, got {ranges!r}")
     written, found = options.parameters.by_name(), {}
     for name, each in written.items():
         if each.range is not None or name not in ranges:

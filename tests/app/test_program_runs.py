@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,8 @@ def test_the_programs_report_is_told_how_certain_parameters_are(tmp_path: Path) 
     covariance = torch.tensor(told["covariance"])
     for row, name in enumerate(("speed", "side")):
         wanted = run.metrics["deviations"][f"program.{name}"]["deviation"]
+        row = run.metrics["covariance"]["of"].index(f"program.{name}")
+        assert run.metrics["covariance"]["matrix"][row][row] ** 0.5 == pytest.approx(wanted, rel=0.01)
         assert told["deviations"][name] == pytest.approx(wanted, rel=0.01)
         assert float(covariance[row, row]) ** 0.5 == pytest.approx(wanted, rel=0.01)
     assert torch.equal(covariance, covariance.T) and float(covariance[0, 1]) != 0
@@ -135,6 +138,22 @@ def test_the_manifest_has_the_hashes(finished: RunResult) -> None:
     assert digest in (finished.folder / "scene.resolved.yaml").read_text()
     copies = {path.name: path.read_text() for path in (finished.folder / "programs").iterdir()}
     assert copies == {"scene_ball.py": PROGRAM + DRAWS, "targets_ball.py": PROGRAM + DRAWS}
+
+
+def test_modules_beside_the_program_are_kept_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "halves_of_run").mkdir()
+    (tmp_path / "halves_of_run" / "earth.py").write_text("HALF = 0.5\n")
+    program = "from halves_of_run.earth import HALF\n" + PROGRAM.replace("0.5 * time", "HALF * time")
+    scene = write_ball(tmp_path, program)
+    run = run_ball(scene, "optimize.steps=1")
+    kept = run.folder / "programs"
+    assert (kept / "halves_of_run" / "earth.py").read_text() == "HALF = 0.5\n"
+    programs = json.loads((run.folder / "manifest.json").read_text())["programs"]
+    assert [each["modules"] for each in programs] == [["halves_of_run/earth.py"]] * 2
+    (tmp_path / "halves_of_run" / "earth.py").write_text("HALF = 0.25\n")
+    with pytest.raises(ConfigError, match=r"program\.sha256"):
+        run_ball(scene, "optimize.steps=1", resume=run.folder)
 
 
 def test_what_is_written_can_be_used_without_the_program(finished: RunResult, tmp_path: Path) -> None:

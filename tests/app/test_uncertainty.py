@@ -8,8 +8,9 @@ import pytest
 import torch
 from support.moving_ball import PROGRAM, write_ball
 
+from diffrender.app import uncertainty
 from diffrender.app.program_results import draw_program
-from diffrender.app.uncertainty import Posterior, find_deviations, find_posterior
+from diffrender.app.uncertainty import Posterior, find_covariance, find_deviations, find_posterior
 from diffrender.config.load import load_config
 from diffrender.fit.least_squares import LeastSquares
 from diffrender.fit.loop import FitResult, fit
@@ -67,3 +68,54 @@ def test_a_number_that_nothing_shows_has_no_deviation_and_the_others_have_theirs
     (told,) = setup.program.module.TOLD
     assert told.covariance is None and float(told.deviations["idle"]) == torch.inf
     assert float(told.deviations["side"]) == pytest.approx(float(known[1, 1].sqrt()))
+
+
+def test_the_covariance_is_that_of_the_deviations_and_names_its_rows(tmp_path: Path, monkeypatch) -> None:
+    scene = write_ball(tmp_path, IDLE)
+    text = scene.read_text().replace("side: 0.2}", "side: 0.2, idle: 1}").replace("side: 0.5}", "side: 0.5, idle: 1}")
+    scene.write_text(text)
+    _, _, posterior = fitted(scene, "loss={mask: null}", "optimize.background={}")
+    found, deviations = find_covariance(posterior), find_deviations(posterior)
+    names = ["program.speed", "program.side", "program.idle"]
+    assert found["of"] == [*names, *(f"background.{channel}" for channel in range(3))]
+    own = [*(deviations[name]["deviation"] for name in names), *deviations["background"]["deviation"]]
+    assert len(own) == len(found["matrix"]) and own[2] is None and None not in own[:2] + own[3:]
+    for k, (wanted, row) in enumerate(zip(own, found["matrix"], strict=True)):
+        assert row[k] is None if wanted is None else row[k] ** 0.5 == pytest.approx(wanted, rel=0.01)
+        assert row[2] is None
+    assert found["matrix"][2] == [None] * len(own)
+    of_program = posterior.covariance_of(["program.speed", "program.side"])
+    assert of_program is not None
+    assert [row[:2] for row in found["matrix"][:2]] == [pytest.approx(row, rel=1e-6) for row in of_program.tolist()]
+    monkeypatch.setattr(uncertainty, "MOST_OF_COVARIANCE", len(own) - 1)
+    assert find_covariance(posterior) == {} == find_covariance(None)
+
+
+def test_the_covariance_of_poses_is_by_turns_and_shifts(tmp_path: Path) -> None:
+    learned = ("cameras.pose={}", "mesh.vertices=off", "material.base_color=off")
+    scene = tmp_path / "two.yaml"
+    scene.write_text("""
+targets:
+  resolution: 32
+  test_every: null
+  synthetic: {views: 2, noise: 0.02, mesh: {init: bumpy, subdivisions: 2}, material: {type: unlit, base_color: own}}
+mesh: {init: bumpy, subdivisions: 2}
+material: {type: unlit, base_color: own}
+""")
+    _, _, posterior = fitted(scene, "loss={mask: null}", *(f"optimize.{each}" for each in learned))
+    found, deviations = find_covariance(posterior), find_deviations(posterior)["cameras.pose"]
+    names = [(view, kind, axis) for view in range(2) for kind in ("turn_deg", "position") for axis in range(3)]
+    assert found["of"] == [f"cameras.pose.{view}.{kind}.{'xyz'[axis]}" for view, kind, axis in names]
+    matrix = torch.tensor(found["matrix"], dtype=torch.float64)
+    wanted = torch.tensor([deviations[kind][view][axis] for view, kind, axis in names], dtype=torch.float64)
+    torch.testing.assert_close(matrix.diagonal().sqrt(), wanted, rtol=0.01, atol=0)
+    assert float(torch.linalg.eigvalsh(matrix).min()) > -1e-9 * float(matrix.max())
+    # Small turns w change a rotation matrix by 2 |w|^2, added up over its squared entries.
+    entries = posterior.covariance_of(["cameras.pose"])
+    assert entries is not None
+    of_rotation = entries.diagonal().view(2, 4, 4)[:, :3, :3].sum((1, 2))
+    of_turns = torch.deg2rad(wanted.view(2, 2, 3)[:, 0]).square().sum(1)
+    torch.testing.assert_close(of_rotation, 2 * of_turns, rtol=0.02, atol=0)
+    # Turns are not told from shifts entirely, but those of one camera say nothing of the other's.
+    correlation = (matrix / (wanted[:, None] * wanted)).abs()
+    assert float(correlation[:3, 3:6].max()) > 0.1 and float(correlation[:6, 6:].max()) < 1e-6

@@ -168,6 +168,13 @@ MISTAKES = [
         ["`lr` means nothing to `method: levenberg_marquardt`"],
     ),
     ("optimize: {method: levenberg_marquardt, batch_size: 2}", "2:41", ["`batch_size` means nothing"]),
+    ("render: {edges: {type: soft, anneal: {until: 401}}}", "2:39", ["at step 401 of 400, which is never reached"]),
+    (
+        "render: {edges: {type: soft, anneal: {until: 9}}}\noptimize: {minutes: 1}",
+        "2:39",
+        ["`render.edges.anneal.until` counts steps, but their number follows from `minutes`"],
+    ),
+    ("optimize: {method: levenberg_marquardt, batch_size: 4}", "2:41", ["`batch_size` means nothing"]),
     ("optimize: {method: levenberg_marquardt, minutes: 2}", "2:41", ["`minutes` means nothing"]),
     ("optimize: {scale: 1, pose: {start: 500}}", "2:29", ["would never be optimised", "step 500 of 400"]),
     ("optimize: {minutes: 1, steps: 9}", "2:24", ["`steps` counts steps, but their number follows from `minutes`"]),

@@ -296,6 +296,29 @@ def test_the_last_steps_follow_the_gradient_where_jumps_hide_what_is_gained() ->
     torch.testing.assert_close(model.latents[COLOR].detach(), problem.wanted, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("total", [torch.nan, torch.inf])
+def test_a_last_step_to_where_nothing_can_be_told_is_taken_back(total: float) -> None:
+    scene, cameras = ball(is_round=True)
+    model = SceneModel(scene, cameras, {COLOR: "identity"})
+    problem = RoughValley(model)
+    near = problem.wanted + torch.tensor([0.02, -0.01, 0.01])  # so near that the first step is one of the last
+    model.latents[COLOR].data.copy_(near)
+    optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
+    problem.differentiate()
+    known, calls = problem.total, []
+
+    def total_once() -> float:
+        calls.append(model.latents[COLOR].detach().clone())
+        return total if len(calls) == 1 else known()
+
+    problem.total = total_once  # type: ignore[method-assign]
+    optimizer.step(problem)
+    # The whole step was tried, and left; a damped one, or none, follows.
+    torch.testing.assert_close(calls[0], problem.wanted, rtol=0, atol=1e-5)
+    assert not torch.allclose(model.latents[COLOR].detach(), calls[0], rtol=0, atol=1e-6)
+    assert len(calls) > 1 or torch.equal(model.latents[COLOR].detach(), near)
+
+
 def test_many_numbers_are_refused() -> None:
     scene, cameras = ball()
     vertices = "objects.it.mesh.vertices"

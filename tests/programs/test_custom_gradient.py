@@ -89,6 +89,60 @@ def test_the_rule_counts_and_not_the_function() -> None:
         assert forward_ad.unpack_dual(first(dual)).tangent.tolist() == [7 + 3, 14]
 
 
+LARGEST = {
+    "vjp": {"vjp": lambda grads, value, x: torch.zeros_like(x).scatter(0, value[1][None], 3 * grads[0][None])},
+    "jvp": {"jvp": lambda tangents, value, x: (3 * tangents[0][value[1]], None)},
+}
+
+
+@pytest.mark.parametrize("rules", LARGEST)
+def test_an_index_among_the_results_has_no_derivative_in_either_mode(rules: str) -> None:
+    @custom_gradient(**LARGEST[rules])
+    def largest(x: Tensor) -> tuple[Tensor, Tensor]:
+        return 3 * x.max(), x.argmax()
+
+    x, slope = torch.tensor([1.0, 5.0, 2.0], dtype=torch.float64), [0, 3, 0]
+    (value, index), (tangent, of_index) = torch.func.jvp(largest, (x,), (torch.tensor([1.0, 2.0, 4.0]).double(),))
+    assert (float(value), int(index), float(tangent)) == (15, 1, 6) and not of_index.any()
+    for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+        assert jacobian(lambda x: largest(x)[0])(x).tolist() == slope
+    leaf = x.clone().requires_grad_()
+    value, index = largest(leaf)
+    assert not index.requires_grad and torch.autograd.grad(value, leaf)[0].tolist() == slope
+    with forward_ad.dual_level():
+        value, index = largest(forward_ad.make_dual(x, torch.ones_like(x)))
+        assert float(forward_ad.unpack_dual(value).tangent) == 3 and forward_ad.unpack_dual(index).tangent is None
+
+
+def test_a_function_that_returns_an_index_alone_has_no_derivative() -> None:
+    where = custom_gradient(lambda x: x.argmax(), vjp=lambda grad, value, x: None)
+    x = draw(0, 3)
+    value, tangent = torch.func.jvp(where, (x,), (x,))
+    assert value == x.argmax() and tangent == 0
+    assert not where(x.requires_grad_()).requires_grad
+
+
+@pytest.mark.parametrize("rules", [{"vjp": lambda g, v, x, f: (g * f, None)}, {"jvp": lambda t, v, x, f: t[0] * f}])
+def test_derivatives_of_complex_numbers_are_refused(rules) -> None:
+    @custom_gradient(**rules)
+    def times(x: Tensor, factor: Tensor) -> Tensor:
+        return x * factor
+
+    z, x = torch.ones(2, dtype=torch.complex64), torch.ones(2)
+    assert torch.equal(times(z, z), z)
+    for argument, factor in ((z, x), (x, z)):  # its argument, or its result
+        with pytest.raises(ShapeError, match=r"times has no derivative of complex numbers, got torch\.complex64;"):
+            times(argument.clone().requires_grad_(), factor).abs().sum().backward()
+        with pytest.raises(ShapeError, match="times has no derivative of complex numbers"):
+            torch.func.jvp(lambda a, factor=factor: times(a, factor), (argument,), (argument,))
+    # A complex constant does not stand in the way of what is real.
+    real = custom_gradient(lambda x, z: x * z.abs(), vjp=lambda g, v, x, z: (g * z.abs(), None))
+    leaf = x.clone().requires_grad_()
+    real(leaf, 2 * z).sum().backward()
+    assert leaf.grad is not None and leaf.grad.tolist() == [2, 2]
+    assert torch.func.jvp(lambda x: real(x, 2 * z), (x,), (x,))[1].tolist() == [2, 2]
+
+
 def test_a_tensor_that_the_function_keeps_is_no_part_of_the_graph() -> None:
     kept = draw(1, 3)
 

@@ -14,7 +14,7 @@ from support.small_image import BALL, SIZE, ball_image
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from diffrender.errors import BackendError, ShapeError
+from diffrender.errors import BackendError, ProgramError, ShapeError
 from diffrender.fit.fit_program import fit_program
 from diffrender.fit.program import Parameter, Program, with_parameters
 from diffrender.programs.bridges import from_jax, to_jax
@@ -165,6 +165,45 @@ def test_results_that_are_not_as_declared_are_told() -> None:
         to_jax(torch.sin, (shape, shape))(jnp.ones(3))
 
 
+@pytest.mark.parametrize(
+    ("function", "dtype", "words"),
+    [
+        (lambda x: x.double(), np.float32, r"`result` says float32, but the function returned torch\.float64; convert"),
+        (lambda x: x + 0.7, np.int32, r"says int32, but the function returned torch\.float32"),
+        (lambda x: x > 0, np.float32, r"says float32, but the function returned torch\.bool"),
+    ],
+)
+def test_results_are_not_cast(function: Any, dtype: Any, words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        to_jax(function, jax.ShapeDtypeStruct((3,), dtype))(jnp.ones(3)).block_until_ready()
+
+
+def test_indices_are_results_of_their_own_dtype() -> None:
+    result = (jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.int32))
+    largest = to_jax(lambda x: (x.max(), x.argmax().int()), result)
+    value, index = largest(jnp.array([1.0, 4.0, 2.0]))
+    assert (float(value), int(index)) == (4, 1)
+
+
+def test_complex_numbers_are_refused_by_name() -> None:
+    z = jnp.ones(2, np.complex64)
+    for transform in (lambda f: f, lambda f: jax.grad(lambda z: f(z).sum())):
+        with pytest.raises(
+            ShapeError, match=r"bridges\.to_jax: complex numbers have no derivative here, got complex64"
+        ):
+            transform(to_jax(torch.abs, jax.ShapeDtypeStruct((2,), np.float32)))(z)
+    with pytest.raises(ShapeError, match=r"bridges\.to_jax: complex numbers"):
+        to_jax(lambda x: x * 1j, jax.ShapeDtypeStruct((2,), np.complex64))(jnp.ones(2))
+    tensor = torch.ones(2, dtype=torch.complex64)
+    assert from_jax(jnp.abs)(tensor).tolist() == [1, 1]
+    with pytest.raises(ShapeError, match="has no derivative of complex numbers"):
+        from_jax(jnp.abs)(tensor.requires_grad_()).sum().backward()
+    with pytest.raises(ShapeError, match="has no derivative of complex numbers"):
+        torch.func.jvp(from_jax(lambda x: x * 1j), (torch.ones(2),), (torch.ones(2),))
+    with pytest.raises(ShapeError, match=r"JAX computes in float32, got torch\.complex128; .* \.cfloat\(\)"):
+        from_jax(jnp.abs)(torch.ones(2, dtype=torch.complex128))
+
+
 def wave(x: Any, index: Any, factor: Any) -> tuple[Any, Any]:
     return jnp.sin(x) * factor, x[index] ** 2
 
@@ -190,6 +229,59 @@ def test_functions_of_jax_have_derivatives_of_any_order_in_pytorch(in_float64: N
         torch.testing.assert_close(found, torch.diag(2 * plain.cos()))
     hessian = torch.func.hessian(lambda x: function(x, index, 2.0)[0].sum())(plain)
     torch.testing.assert_close(hessian, torch.diag(-2 * plain.sin()))
+
+
+def test_nests_of_arrays_are_taken_and_returned(in_float64: None) -> None:
+    def moments(balls: dict[str, Any], order: list[Any], scale: float) -> dict[str, Any]:
+        x = balls["x"] * scale
+        return {"all": [x**2, (jnp.sin(x[order[0]]),)], "first": jnp.argmin(x), "near": x < 0.5}
+
+    function, order = from_jax(moments), [torch.tensor([2, 0])]
+    x = torch.tensor([0.3, -0.5, 1.2], dtype=torch.float64, requires_grad=True)
+    found = function({"x": x}, order, 2.0)
+    assert torch.equal(found["all"][0], 4 * x**2) and isinstance(found["all"][1], tuple)
+    assert found["first"].dtype == torch.int64 and int(found["first"]) == 1
+    assert found["near"].tolist() == [False, True, False] and not found["near"].requires_grad
+
+    def reals(x: Tensor) -> tuple[Tensor, Tensor]:
+        nest = function({"x": x}, order, scale=2.0)["all"]
+        return nest[0], nest[1][0]
+
+    assert gradcheck(reals, (x,), check_forward_ad=True)
+    assert gradgradcheck(reals, (x,), check_fwd_over_rev=True)
+
+
+def test_integers_of_jax_have_no_derivative_in_either_mode() -> None:
+    largest = from_jax(lambda x: (3 * jnp.max(x), jnp.argmax(x)))
+    x = torch.tensor([1.0, 5.0, 2.0])
+    (value, index), (tangent, of_index) = torch.func.jvp(largest, (x,), (torch.tensor([1.0, 2.0, 4.0]),))
+    assert (float(value), int(index), float(tangent)) == (15, 1, 6) and not of_index.any()
+    for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+        assert jacobian(lambda x: largest(x)[0])(x).tolist() == [0, 3, 0]
+    alone, none = torch.func.jvp(from_jax(jnp.argmax), (x,), (x,))
+    assert alone == 1 and none == 0
+
+
+def test_integers_that_jax_does_not_hold_are_refused() -> None:
+    same = from_jax(lambda k: k)
+    assert same(torch.tensor([-(2**31), 2**31 - 1])).tolist() == [-(2**31), 2**31 - 1]
+    for number in (2**31, 2**40 + 3, -(2**31) - 1):
+        with pytest.raises(ShapeError, match=r"JAX computes in int32, which does not hold all numbers .*int64; jax\."):
+            same(torch.tensor([1, number]))
+    jax.config.update("jax_enable_x64", True)
+    try:
+        assert same(torch.tensor(2**40 + 3)) == 2**40 + 3
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
+def test_a_function_that_returns_nothing_is_told() -> None:
+    with pytest.raises(ProgramError, match=r"bridges\.from_jax: nothing must return arrays, got PyTreeDef\(None\)"):
+        from_jax(nothing)(torch.ones(1))
+
+
+def nothing(x: Any) -> None:
+    """Return nothing."""
 
 
 def test_functions_of_tensors_compute_in_float64_where_jax_does(in_float64: None) -> None:
@@ -235,7 +327,7 @@ def test_a_program_in_jax_is_learned_from_views() -> None:
 
 
 def test_float64_needs_jax_to_compute_in_it() -> None:
-    with pytest.raises(ShapeError, match=r"JAX computes in float32, got float64; jax\.config\.update"):
+    with pytest.raises(ShapeError, match=r"JAX computes in float32, got torch.float64; jax\.config\.update"):
         from_jax(jnp.sin)(torch.ones(2, dtype=torch.float64))
 
 

@@ -35,3 +35,13 @@ def test_the_scene_file_is_valid(tmp_path: Path) -> None:
 def test_all_that_is_public_is_in_its_tables() -> None:
     for module, others in ((dr.relaxed, {"Anneal", "Sorted"}), (dr.bridges, {"ScipyProblem"})):
         assert set(module.__all__) == others | {name for name in module.__all__ if f"| `{name}(" in PAGE}
+
+
+def test_what_the_scenes_page_quotes_of_programs_are_their_lines() -> None:
+    scenes = Path(dr.__file__).parents[1] / "scenes"
+    blocks = re.findall(r"```python\n(.*?)```", (scenes / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for block, name in zip(blocks, ("pendulum", "robot_arm"), strict=True):
+        text = (scenes / "programs" / f"{name}.py").read_text(encoding="utf-8")
+        lines = [re.sub(r"\s+#.*", "", line) for line in text.splitlines()]
+        assert [line for line in block.splitlines() if line not in lines] == []

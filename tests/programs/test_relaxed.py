@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from diffrender.errors import ConfigError, ShapeError
+from diffrender.errors import BackendError, ConfigError, ShapeError
 from diffrender.programs import relaxed
 
 N = 5
@@ -56,6 +56,13 @@ RELAXED: dict[str, Callable[..., Tensor]] = {
     "while_loop_of_all": halving_all,
 }
 each = pytest.mark.parametrize("name", RELAXED)
+
+
+def test_all_choices_are_tested() -> None:
+    of_others = {"Anneal", "score_function", "Sorted"}  # no relaxations: a schedule, an estimator, what sort returns
+    assert of_others < set(relaxed.__all__)
+    assert set(relaxed.__all__) - of_others == {name for name in relaxed.__all__ if name in RELAXED}
+    assert all(any(name.startswith(choice) for choice in relaxed.__all__) for name in set(RELAXED) - {"permutation"})
 
 
 def numbers(seed: int) -> Tensor:
@@ -154,6 +161,60 @@ def test_what_has_ended_stays_ended_although_its_condition_holds_again() -> None
         assert ended.tolist() == [1, 3]
 
 
+def test_numbers_in_states_are_tensors_of_the_same_kind() -> None:
+    def count(x: Tensor, zero: Tensor | int, scale: Tensor | float, mode: str) -> dict[str, Tensor]:
+        state = {"x": x, "n": zero, "scale": scale}
+        body = lambda s: {"x": s["x"] * s["scale"], "n": s["n"] + 1, "scale": 0.5}  # noqa: E731
+        return relaxed.while_loop(lambda s: s["x"] - 1, body, state, 9, temperature=0.1, mode=mode)
+
+    for dtype in (torch.float32, torch.float64):
+        x = torch.tensor(5.0, dtype=dtype)
+        for mode in ("smooth", "straight_through", "hard"):
+            found, wanted = count(x, 0, 0.5, mode), count(x, torch.tensor(0), x.new_tensor(0.5), mode)
+            for name, value in found.items():
+                assert value.dtype == wanted[name].dtype and torch.equal(value, wanted[name])
+        slope = torch.func.grad(lambda x: count(x, 0, 0.5, "smooth")["n"])(x)
+        assert slope > 0.1
+    assert float(relaxed.while_loop(lambda x: x - 1, lambda x: x / 2, 5.0, 9, temperature=0.1, mode="hard")) == 0.625
+    assert int(relaxed.while_loop(lambda n: 1, lambda n: n + 1, 0, 3, temperature=0.1, mode="hard")) == 3
+    # Of 0 to 3 steps, by a margin of whole numbers: each test goes on by a chance of sigmoid(margin).
+    chances = torch.sigmoid(torch.tensor([2.0, 1.0, 0.0])).cumprod(0)
+    counted = relaxed.while_loop(lambda n: 2 - n, lambda n: n + 1, 0, 3, temperature=1.0)
+    torch.testing.assert_close(counted, chances.sum())
+
+
+def test_branches_may_return_numbers() -> None:
+    margin = torch.tensor([-0.2, 0.3], dtype=torch.float64)
+    for mode in ("smooth", "straight_through", "hard"):
+        found = relaxed.branch(margin, lambda: (1.0, 2), lambda: (margin, -2), temperature=0.1, mode=mode)
+        one, two = relaxed.where(margin, margin.new_ones(()), margin, 0.1, mode), torch.tensor(2.0).double()
+        assert torch.equal(found[0], one)
+        torch.testing.assert_close(found[1].double(), relaxed.where(margin, two, -two, 0.1, mode))
+    whole = relaxed.branch(1, torch.sin, torch.cos, margin, temperature=1.0)
+    torch.testing.assert_close(whole, relaxed.branch(1.0, torch.sin, torch.cos, margin, temperature=1.0))
+    assert relaxed.branch(1.0, torch.sin, torch.cos, margin, temperature=1.0, mode="hard").equal(margin.sin())
+
+
+def test_torch_vmap_is_told_what_to_do_in_its_place() -> None:
+    x = torch.tensor([3.0, 5.0])
+    for mode in ("smooth", "straight_through", "hard"):
+        loop = partial(relaxed.while_loop, lambda s: s - 1, lambda s: s / 2, max_steps=9, temperature=0.1, mode=mode)
+        words = (
+            r"while_loop: torch\.vmap over margins is not possible, .*; give tensors \[B, \.\.\.\] and a margin per row"
+        )
+        for mapped in (torch.func.vmap(loop), torch.func.vmap(torch.func.grad(loop))):
+            with pytest.raises(BackendError, match=words):
+                mapped(x)
+        # Rows do what vmap would.
+        torch.testing.assert_close(loop(x), torch.stack([loop(each) for each in x]))
+    with pytest.raises(BackendError, match=r"branch: torch\.vmap over margins is not possible"):
+        torch.func.vmap(lambda x: relaxed.branch(x, torch.sin, torch.cos, x, temperature=1.0, mode="hard"))(x)
+    both = torch.func.vmap(lambda x: relaxed.branch(x, torch.sin, torch.cos, x, temperature=1.0))(x)
+    torch.testing.assert_close(both, relaxed.branch(x, torch.sin, torch.cos, x, temperature=1.0))
+    with pytest.raises(BackendError, match=r"step: torch\.vmap over temperatures is not possible, .*; call it once"):
+        torch.func.vmap(lambda t: relaxed.step(x, t))(x)
+
+
 def test_round_meets_the_integers_and_becomes_the_identity() -> None:
     whole = torch.arange(-2.0, 3.0, dtype=torch.float64)
     torch.testing.assert_close(relaxed.round(whole, 0.2), whole)
@@ -187,6 +248,10 @@ def test_what_cannot_be_is_refused() -> None:
         relaxed.where(x, x, x, 1.0, "soft")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"while_loop: max_steps must be at least 1, got 0"):
         relaxed.while_loop(lambda x: x, lambda x: x, x, 0, temperature=1.0)
+    with pytest.raises(ShapeError, match=r"while_loop: states must be tensors or numbers, .* got str"):
+        relaxed.while_loop(lambda s: s["x"], lambda s: s, {"x": x, "name": "it"}, 3, temperature=1.0)
+    with pytest.raises(ShapeError, match=r"branch: results must be tensors or numbers, .* got NoneType"):
+        relaxed.branch(x, lambda: None, lambda: 1.0, temperature=1.0)
     with pytest.raises(ShapeError, match=r"argmax: x must have a last dimension.*got shape \[\]"):
         relaxed.argmax(torch.tensor(1.0), 1.0)
     whole = torch.tensor([1, 2])

@@ -79,8 +79,9 @@ def test_what_cannot_be_is_refused() -> None:
         scipy_problem(torch.sin, {"n": torch.tensor(3)})
     with pytest.raises(ShapeError, match="must have at least one value"):
         scipy_problem(torch.sin, {})
-    with pytest.raises(ShapeError, match="must return a tensor, got float"):
-        scipy_problem(lambda x: 1.0, {"x": torch.ones(2)})
+    for function, got in ((lambda x: 1.0, "float"), (torch.Tensor.long, "torch.int64"), (torch.fft.fft, "complex64")):
+        with pytest.raises(ShapeError, match=f"the function must return a tensor of floats, got .*{got}"):
+            scipy_problem(lambda x, function=function: function(x), {"x": torch.ones(2)})
     lost = scipy_problem(lambda x: x.detach().sum(), {"x": torch.ones(2)})
     with pytest.raises(ProgramError, match=r"the result has no derivative.*\.detach\(\)"):
         lost.fun(lost.x0)

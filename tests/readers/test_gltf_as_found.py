@@ -334,6 +334,27 @@ def test_a_vertex_without_weights_stays_where_its_node_is(tmp_path: Path) -> Non
     np.testing.assert_allclose(vertices, POSITIONS + np.array([[3, 0, 0]] * 3 + [[0, 0, 7]]), atol=1e-6)
 
 
+@pytest.mark.parametrize("is_apart", [True, False], ids=["joint not in the scene", "too few matrices"])
+def test_a_skin_that_cannot_be_applied_leaves_the_mesh_as_modelled(tmp_path: Path, is_apart: bool) -> None:
+    gltf = GltfBuilder()
+    weights = np.array([[1, 0, 0, 0]] * 4, np.float32)
+    primitive = gltf.primitive(POSITIONS, FACES, JOINTS_0=np.zeros((4, 4), np.uint8), WEIGHTS_0=weights)
+    gltf.node(primitive, skin=0, translation=[0, 0, 7])
+    gltf.node(gltf.primitive(POSITIONS + np.float32(20), FACES))
+    joints = [gltf.add("nodes", {"translation": [3, 0, 0]}) for _ in range(2)]
+    skin = {"joints": joints}
+    if is_apart:
+        gltf.document["scenes"] = [{"nodes": [0, 1, joints[0]]}]
+    else:
+        skin["inverseBindMatrices"] = gltf.accessor(np.eye(4, dtype=np.float32).reshape(1, 16))
+    gltf.document["skins"] = [skin]
+    data = read_mesh(gltf.write(tmp_path / "a.glb"))
+    expected = np.concatenate([POSITIONS + np.array([0, 0, 7]), POSITIONS + 20])
+    np.testing.assert_allclose(data.mesh.vertices, expected, atol=1e-6)
+    reason = "a joint is not in the scene" if is_apart else "it has 2 joints but 1 inverseBindMatrices"
+    assert data.notes == (f"its skin is not applied ({reason}): the mesh is shown as modelled",)
+
+
 def test_an_axis_that_is_clamped_alone_is_told(tmp_path: Path) -> None:
     gltf = GltfBuilder()
     reference = picture(gltf, 100)

@@ -6,6 +6,7 @@ import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from diffrender.fit.checkpointed_loop import _EVERY
 from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.scene.parameter_paths import scene_at
 from diffrender.setup.fit_setup import build_fit
-from diffrender.setup.programs import bind_program, load_program
+from diffrender.setup.programs import bind_program, load_program, programs_of
 
 LEAVES_A_TRACE = "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n" + PROGRAM
 
@@ -58,6 +59,11 @@ def test_nothing_is_imported_before_the_scene_file_is_valid(tmp_path: Path) -> N
         ("program.anneal.temperature=[1, 0]", "must be a number above 0"),
         ("program.anneal.temperature=1", "`program.anneal.temperature` must be"),
         ("program.anneal.temperature={values: [1, 0.1], untl: 3}", "did you mean `until`"),
+        ("program.anneal.temperature={values: [1, 0.1], until: 41}", "at step 41 of 40, which is never reached"),
+        (
+            "render.edges={type: soft, anneal: {until: 41}}",
+            "the last value would come at step 41 of 40, which is never reached",
+        ),
         ("program.function=3", "`program.function` must be text"),
         ("optimize.program.sped.lr=1", "did you mean `program.speed`"),
         ("optimize.objects.ball.pose.method=bounded", "must have the method `pose`"),
@@ -94,7 +100,7 @@ def test_the_extra_is_named_that_brings_a_missing_solver(tmp_path: Path, monkeyp
 
 
 def test_the_programs_file_may_know_the_ranges(tmp_path: Path) -> None:
-    ranges = "RANGES = {'speed': (0.5, 2), 'side': [-1, 1], 'other': (0, 1)}\n"
+    ranges = "RANGES = {'speed': (0.5, 2), 'side': [-1, 1], 'time': (0, 9)}\n"
     setup = build_fit(load_config(write_ball(tmp_path, ranges + PROGRAM)))
     # That of the scene file wins.
     for name, (low, high) in {"speed": (0, 3), "side": (-1, 1)}.items():
@@ -113,6 +119,19 @@ def test_the_programs_file_may_know_the_ranges(tmp_path: Path) -> None:
     for wrong in ("[1, -1]", "3", "'ab'", "[0, float('inf')]"):
         message = build_error(tmp_path, ranges.replace("[-1, 1]", wrong) + PROGRAM, kind=ConfigError)
         assert "ball.py: RANGES['side'] must be two finite numbers, the lower one first, got" in message
+
+
+def test_a_range_of_what_is_no_parameter_is_refused(tmp_path: Path) -> None:
+    for name, words in {"sde": " (did you mean `side`?)", "other": ""}.items():
+        message = build_error(tmp_path, f"RANGES = {{'{name}': (0, 1)}}\n" + PROGRAM, kind=ConfigError)
+        assert f"RANGES has `{name}`, which is no parameter of `throw`; rename or remove it{words}" in message
+    # Of a function that takes any name, RANGES may know more than the scene: a robot's other joints.
+    takes_any = PROGRAM.replace("speed, side, time", "time, **rest").replace("speed *", "rest['speed'] *")
+    takes_any = takes_any.replace("side *", "rest['side'] *")
+    setup = build_fit(load_config(write_ball(tmp_path, "RANGES = {'side': (-1, 1), 'jaw': (0, 1)}\n" + takes_any)))
+    assert isinstance(setup.model.parametrization("program.side"), Bounded)
+    message = build_error(tmp_path, "RANGES = {'sde': (-1, 1)}\n" + takes_any, kind=ConfigError)
+    assert "did you mean `side`" in message
 
 
 def test_a_program_that_fails_names_line_and_parameters(tmp_path: Path) -> None:
@@ -160,6 +179,52 @@ def test_a_file_of_another_hash_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"program\.sha256: .*ball\.py has changed"):
         build_fit(pinned)
     assert not (tmp_path / "imported").exists()
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scene whose program has gravity in a module beside it, and in another that that one imports."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "gravity_of_test", raising=False)
+    monkeypatch.delitem(sys.modules, "pulls_of_test", raising=False)
+    monkeypatch.delitem(sys.modules, "pulls_of_test.earth", raising=False)
+    (tmp_path / "pulls_of_test").mkdir()
+    (tmp_path / "pulls_of_test" / "__init__.py").touch()
+    (tmp_path / "pulls_of_test" / "earth.py").write_text("HALF = 0.5\n")
+    (tmp_path / "gravity_of_test.py").write_text("from pulls_of_test.earth import HALF\n")
+    (tmp_path / "unused_of_test.py").write_text("1 / 0\n")
+    program = PROGRAM.replace("0.5 * time", "HALF * time")
+    return write_ball(tmp_path, "from gravity_of_test import HALF\n" + program)
+
+
+def test_modules_beside_a_program_are_imported_and_part_of_its_hash(beside: Path) -> None:
+    config = load_config(beside)
+    setup = build_fit(config)
+    last = scene_at(setup.scene, 8).objects["ball"].pose[1, 3]
+    assert float(last) == pytest.approx(0.8 * 8 / 6 - 0.5 * (8 / 6) ** 2, abs=1e-6)
+    first, _ = programs_of(setup.config)
+    assert first["modules"] == ["gravity_of_test.py", "pulls_of_test/__init__.py", "pulls_of_test/earth.py"]
+    pinned = load_config(beside, [f"program.sha256={first['sha256']}"])
+    (beside.parent / "unused_of_test.py").write_text("2 / 0\n")
+    build_fit(pinned)
+    for module in first["modules"]:
+        path = beside.parent / module
+        text = path.read_text()
+        path.write_text(text + "# another\n")
+        with pytest.raises(ConfigError, match=rf"ball\.py, or what it imports \(.*{path.name}.*\), has changed"):
+            build_fit(pinned)
+        path.write_text(text)
+    build_fit(pinned)
+
+
+def test_a_module_of_the_same_name_from_elsewhere_is_refused(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ModuleType("gravity_of_test")
+    other.__file__, other.HALF = "/elsewhere/gravity_of_test.py", 0.25  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gravity_of_test", other)
+    with pytest.raises(
+        ProgramError, match=r"`import gravity_of_test` found /elsewhere/.*, and not .*; rename the latter"
+    ):
+        build_fit(load_config(beside))
 
 
 def test_the_option_reaches_loops(tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ class ProgramOptions(Strict):
         " the least",
     )
     sha256: str | None = option(
-        None, "hash of the file, which is then refused if it has another; scene.resolved.yaml has it"
+        None,
+        "hash of the file and of the modules in its folder that it imports, not of data that it reads; with another it"
+        " is refused; scene.resolved.yaml has it",
     )
 
     def rules(self) -> Iterator[Finding]:

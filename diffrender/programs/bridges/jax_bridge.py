@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffrender.errors import ShapeError
+from diffrender.errors import ProgramError, ShapeError
 from diffrender.programs.bridges.imported import imported
 from diffrender.programs.bridges.jax_linear import Linear
 from diffrender.programs.custom_gradient import custom_gradient
@@ -27,8 +28,9 @@ def to_jax(function: Callable[..., Any], result: Any) -> Callable[..., Any]:
     result: what it returns: the shape of a single array, in the dtype of the first floating-point argument; or a
         jax.ShapeDtypeStruct, or a dict or tuple of those.
 
-    Raises BackendError if JAX is not installed. JAX reports errors of the function, and ShapeError where it returns
-    anything but `result`, as its own JaxRuntimeError with their text.
+    Raises BackendError if JAX is not installed; ShapeError for complex numbers, which have no derivative here. JAX
+    reports errors of the function, and ShapeError where it returns another shape or dtype than `result`, as its own
+    JaxRuntimeError with their text.
     """
     jax = imported("jax", "to_jax")
 
@@ -107,7 +109,12 @@ class _Torched:
                 raise ShapeError(
                     f"bridges.to_jax: `result` says shape {list(wanted.shape)}, but the function returned {got}"
                 )
-        return [leaf.to(_torch_dtype(wanted.dtype)) for leaf, wanted in zip(leaves, self.image, strict=True)]
+            if str(leaf.dtype).removeprefix("torch.") != str(wanted.dtype):
+                raise ShapeError(
+                    f"bridges.to_jax: `result` says {wanted.dtype}, but the function returned {leaf.dtype}; convert it"
+                    f" there with .to(torch.{wanted.dtype}), or say so: jax.ShapeDtypeStruct(shape, dtype)"
+                )
+        return leaves
 
 
 def _declared(result: Any, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
@@ -123,6 +130,12 @@ def _declared(result: Any, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], Any]
                 "bridges.to_jax: result must be a shape, such as (64, 64, 4), or jax.ShapeDtypeStruct, alone or in"
                 f" dicts and tuples, got {type(each).__name__}"
             )
+    for each in (*leaves, *declared):
+        if "complex" in str(each.dtype):
+            raise ShapeError(
+                f"bridges.to_jax: complex numbers have no derivative here, got {each.dtype}; pass real and imaginary"
+                " parts"
+            )
     return tuple(declared), tree
 
 
@@ -132,70 +145,102 @@ def from_jax(function: Callable[..., Any]) -> Callable[..., Any]:
         energy = bridges.from_jax(lambda positions: jnp.sum(potential(positions)))
         energy(positions).backward()
 
-    function: of arrays and numbers; it returns an array or a tuple of arrays. It is compiled by jax.jit, for each shape
-        once. The returned function takes tensors in their place, on a CPU.
+    function: of arrays and numbers, or dicts, lists and tuples of them; it returns such. It is compiled by jax.jit, for
+        each shape once. The returned function takes tensors in their place, on a CPU. Integers and bools have no
+        derivative. Unless JAX computes in 64 bits, int64 becomes int32, and so do results.
 
-    Raises BackendError if JAX is not installed; the function raises ShapeError for float64, unless JAX computes in it.
+    Raises BackendError if JAX is not installed; the function raises ShapeError for float64, unless JAX computes in it,
+    for integers that JAX's do not hold, and for derivatives of complex numbers; ProgramError if it returns no array.
     """
     jax = imported("jax", "from_jax")
     compiled = jax.jit(function)
 
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        leaves, tree = jax.tree.flatten((arguments, named))
+        found_tree = None
+
+        def of_leaves(*leaves: Any) -> tuple[Tensor, ...]:
+            nonlocal found_tree
+            arrays = [_jax_array(each) if isinstance(each, Tensor) else each for each in leaves]
+            given, by_name = jax.tree.unflatten(tree, arrays)
+            found, found_tree = jax.tree.flatten(compiled(*given, **by_name))
+            if not found:
+                raise ProgramError(f"bridges.from_jax: {_name(function)} must return arrays, got {found_tree}")
+            return tuple(map(torch.from_dlpack, found))
+
+        of_leaves.__name__ = _name(function)
+        pull, push = _derivatives(function, tree)
+        found = custom_gradient(of_leaves, vjp=pull, jvp=push)(*leaves)
+        return jax.tree.unflatten(found_tree, found)
+
+    return call
+
+
+@lru_cache(maxsize=256)
+def _derivatives(function: Callable[..., Any], tree: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the vjp and the jvp, as of custom_gradient, of a function of JAX arrays on the leaves of its arguments."""
+    jax = imported("jax", "from_jax")
+
+    def of_moving(leaves: Sequence[Any], moves: Sequence[int]) -> tuple[Callable[..., Any], list[Any]]:
+        """Return the results that may have a derivative as a function of the leaves at `moves`, and those leaves."""
+
+        def run(*moving: Any) -> list[Any]:
+            given = dict(zip(moves, moving, strict=True))
+            arguments, named = jax.tree.unflatten(tree, [given.get(place, each) for place, each in enumerate(leaves)])
+            found = jax.tree.leaves(function(*arguments, **named))
+            return [each for each in map(jax.numpy.asarray, found) if _is_real(each)]
+
+        return run, [leaves[place] for place in moves]
+
     @cache
-    def pulled(n_results: int, moves: tuple[int, ...]) -> Callable[..., Any]:
-        def pull(*arrays: Any) -> Any:
-            grads, arguments = arrays[:n_results], arrays[n_results:]
-            of_moving, moving = _of_moving(function, arguments, moves)
-            found, transpose = jax.vjp(of_moving, *moving)
-            return transpose(grads if isinstance(found, tuple) else grads[0])
+    def pulled(moves: tuple[int, ...]) -> Callable[..., Any]:
+        def pull(grads: list[Any], leaves: list[Any]) -> list[Any]:
+            run, moving = of_moving(leaves, moves)
+            return list(jax.vjp(run, *moving)[1](grads))
 
         return from_jax(pull)
 
     @cache
     def pushed(moves: tuple[int, ...]) -> Callable[..., Any]:
-        def push(*arrays: Any) -> Any:
-            tangents, arguments = arrays[: len(moves)], arrays[len(moves) :]
-            of_moving, moving = _of_moving(function, arguments, moves)
-            return jax.jvp(of_moving, moving, tangents)[1]
+        def push(tangents: list[Any], leaves: list[Any]) -> list[Any]:
+            run, moving = of_moving(leaves, moves)
+            return jax.jvp(run, moving, tangents)[1]
 
         return from_jax(push)
 
-    def vjp(grads: Any, value: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
-        moves = tuple(place for place, each in enumerate(arguments) if _is_real(each))
-        grads = grads if isinstance(grads, tuple) else (grads,)
-        found = dict(zip(moves, pulled(len(grads), moves)(*grads, *arguments), strict=True))
-        return tuple(found.get(place) for place in range(len(arguments)))
+    def vjp(grads: Any, value: Any, *leaves: Any) -> tuple[Tensor | None, ...]:
+        moves, results = _reals(leaves), _reals(value)
+        found = pulled(moves)([grads[k] for k in results], list(leaves)) if moves and results else ()
+        return _at(moves, found, len(leaves))
 
-    def jvp(tangents: Sequence[Any], value: Any, *arguments: Any) -> Any:
-        moves = tuple(place for place, each in enumerate(arguments) if _is_real(each))
-        return pushed(moves)(*(tangents[place] for place in moves), *arguments)
+    def jvp(tangents: Sequence[Any], value: Any, *leaves: Any) -> tuple[Tensor | None, ...]:
+        moves, results = _reals(leaves), _reals(value)
+        found = pushed(moves)([tangents[k] for k in moves], list(leaves)) if moves and results else ()
+        return _at(results, found, len(value))
 
-    @custom_gradient(vjp=vjp, jvp=jvp)
-    def call(*arguments: Any) -> Any:
-        arrays = [_jax_array(each) if isinstance(each, Tensor) else each for each in arguments]
-        found = compiled(*arrays)
-        return tuple(map(torch.from_dlpack, found)) if isinstance(found, tuple) else torch.from_dlpack(found)
-
-    return call
-
-
-def _of_moving(function: Callable[..., Any], arguments: Sequence[Any], moves: Sequence[int]) -> tuple[Any, Any]:
-    """Return a function as one of its arguments at `moves` alone, and those."""
-
-    def of_moving(*moving: Any) -> Any:
-        given = dict(zip(moves, moving, strict=True))
-        return function(*(given.get(place, each) for place, each in enumerate(arguments)))
-
-    return of_moving, tuple(arguments[place] for place in moves)
+    return vjp, jvp
 
 
 def _jax_array(tensor: Tensor) -> Any:
+    """Return a tensor as an array that shares its memory; integers of 64 bits become JAX's, unless they do not fit."""
     jax = imported("jax", "from_jax")
-    if tensor.dtype == torch.float64 and not jax.config.jax_enable_x64:
-        raise ShapeError(
-            "bridges.from_jax: JAX computes in float32, got float64; jax.config.update('jax_enable_x64', True) at the"
-            " start of the program, or convert it with .float()"
-        )
-    return jax.dlpack.from_dlpack(tensor.detach().contiguous())
+    tensor = tensor.detach().contiguous()
+    if tensor.element_size() >= 8 and not jax.config.jax_enable_x64:
+        to_do = "jax.config.update('jax_enable_x64', True) at the start of the program"
+        if tensor.dtype in (torch.float64, torch.complex128):
+            raise ShapeError(
+                f"bridges.from_jax: JAX computes in float32, got {tensor.dtype}; {to_do}, or convert it with"
+                f" .{'float' if tensor.dtype == torch.float64 else 'cfloat'}()"
+            )
+        wide = tensor.numpy()
+        narrow = f"{wide.dtype.name.removesuffix('64')}32"
+        if wide.dtype.kind in "iu" and (wide != wide.astype(narrow)).any():
+            raise ShapeError(
+                f"bridges.from_jax: JAX computes in {narrow}, which does not hold all numbers of an argument of"
+                f" {tensor.dtype}; {to_do}"
+            )
+    return jax.dlpack.from_dlpack(tensor)
 
 
 def _array(tensor: Tensor) -> Any:
@@ -207,5 +252,15 @@ def _is_real(leaf: Any) -> bool:
     return "float" in str(getattr(leaf, "dtype", ""))
 
 
-def _torch_dtype(dtype: Any) -> torch.dtype:
-    return getattr(torch, str(dtype))
+def _reals(leaves: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(place for place, each in enumerate(leaves) if _is_real(each))
+
+
+def _at(places: Sequence[int], rows: Sequence[Any], count: int) -> tuple[Any, ...]:
+    """Return `count` entries: the rows at their places, None elsewhere."""
+    given = dict(zip(places, rows, strict=True)) if rows else {}
+    return tuple(given.get(place) for place in range(count))
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)

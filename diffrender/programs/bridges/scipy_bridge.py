@@ -38,7 +38,7 @@ def scipy_problem(function: Callable[..., Tensor], start: Mapping[str, Tensor]) 
         Anything else are residuals, whose Jacobian is found in forward mode, which costs the more the more numbers
         `start` has, but not for more residuals: least_squares(problem.fun, problem.x0, problem.jac).
 
-    Raises ShapeError if nothing is to be found, or values are not floating-point.
+    Raises ShapeError if nothing is to be found, or values or results are not floating-point, such as complex ones.
     """
     for name, value in start.items():
         if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
@@ -54,8 +54,9 @@ def scipy_problem(function: Callable[..., Tensor], start: Mapping[str, Tensor]) 
 
     def run(vector: Tensor) -> Tensor:
         found = function(**of_vector(vector))
-        if not isinstance(found, Tensor):
-            raise ShapeError(f"scipy_problem: the function must return a tensor, got {type(found).__name__}")
+        if not isinstance(found, Tensor) or not found.dtype.is_floating_point:
+            got = found.dtype if isinstance(found, Tensor) else type(found).__name__
+            raise ShapeError(f"scipy_problem: the function must return a tensor of floats, got {got}")
         return found.reshape(-1) if found.dim() else found
 
     @lru_cache(maxsize=1)  # SciPy asks for the value and then for the gradient, at the same place

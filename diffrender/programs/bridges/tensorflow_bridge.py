@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffrender.errors import ShapeError
 from diffrender.programs.bridges.imported import imported
 
 # Bytes; TensorFlow ends the process at tensors that begin elsewhere, as part of another may.
@@ -25,7 +26,7 @@ def to_tensorflow(function: Callable[..., Any]) -> Callable[..., Any]:
     function: of tensors, which it must not change; it returns a tensor or a tuple of tensors. Inside tf.function call
         it by tf.py_function, which has gradients too.
 
-    Raises BackendError if TensorFlow is not installed.
+    Raises BackendError if TensorFlow is not installed; ShapeError for complex numbers, which have no derivative here.
     """
     tf = imported("tensorflow", "to_tensorflow")
 
@@ -45,6 +46,12 @@ def to_tensorflow(function: Callable[..., Any]) -> Callable[..., Any]:
         with torch.enable_grad():
             found = function(*tensors)
         parts = found if isinstance(found, tuple) else (found,)
+        for each in (*tensors, *parts):
+            if each.is_complex():
+                raise ShapeError(
+                    f"bridges.to_tensorflow: complex numbers have no derivative here, got {each.dtype}; pass real and"
+                    " imaginary parts"
+                )
 
         def gradient(*grads: Any) -> Sequence[Any]:
             pairs = [(part, shared(g)) for part, g in zip(parts, grads, strict=True) if part.requires_grad]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from diffrender.derivatives import constant
-from diffrender.errors import ShapeError
+from diffrender.errors import BackendError, ShapeError
 
 Mode: TypeAlias = Literal["smooth", "straight_through", "hard"]
 Temperature: TypeAlias = float | Tensor
@@ -38,11 +38,25 @@ def check(function: str, mode: Mode, temperature: Temperature) -> None:
     """Raise ShapeError for a mode that does not exist or a temperature that is not above 0."""
     if mode not in get_args(Mode):
         raise ShapeError(f"{function}: mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
-    number = float(constant(temperature)) if isinstance(temperature, Tensor) else temperature
+    number = (
+        float(plain(function, "temperatures", "call it once for each", temperature))
+        if isinstance(temperature, Tensor)
+        else temperature
+    )
     if not number > 0 or number == float("inf"):
         raise ShapeError(
             f"{function}: temperature must be above 0 and finite, got {number:g}; mode='hard' is the limit at 0"
         )
+
+
+def plain(function: str, what: str, remedy: str, tensor: Tensor) -> Tensor:
+    """Return the tensor of the same values, without any derivative; raise BackendError if torch.vmap maps over them."""
+    try:
+        return constant(tensor)
+    except BackendError:
+        raise BackendError(
+            f"{function}: torch.vmap over {what} is not possible, because they decide what is computed; {remedy}"
+        ) from None
 
 
 def chance(margin: Tensor, temperature: Temperature) -> Tensor:

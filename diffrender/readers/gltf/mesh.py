@@ -29,7 +29,7 @@ from diffrender.readers.gltf.factors import (
 )
 from diffrender.readers.gltf.nodes import hidden_nodes, place_nodes
 from diffrender.readers.gltf.primitives import morph_weights, read_triangles, transform
-from diffrender.readers.gltf.skins import apply_skin, is_skinned
+from diffrender.readers.gltf.skins import apply_skin, is_skinned, why_unposed
 from diffrender.readers.gltf.textures import (
     NEAREST,
     REPEAT,
@@ -47,6 +47,7 @@ NOT_READ = ("name", "extras", "doubleSided", "alphaMode", "alphaCutoff", "occlus
 NO_NORMALS = "not all of it has normals: glTF shows such faces flat (`shading: flat`), here they are smooth"
 MAPS = ("metallic_roughness", "normal", "emissive")
 
+UNPOSED = "its skin is not applied{}: the mesh is shown as modelled"
 Entry = Mapping[str, Any]
 Found = tuple[Tensor, Entry]
 """Texels of a texture, and its textureInfo."""
@@ -64,6 +65,7 @@ def read_gltf_mesh(path: Path) -> MeshFile:
     entries: list[Entry] = []
     pieces: list[Piece] = []
     n_skipped = 0
+    unposed: dict[str, None] = {}  # reasons, each once
     with valid_gltf(path):
         nodes = list(place_nodes(document))
         hidden = hidden_nodes(document)
@@ -77,10 +79,11 @@ def read_gltf_mesh(path: Path) -> MeshFile:
                 if part is None:
                     n_skipped += 1
                 else:
+                    is_posed = is_skinned(node, primitive)
+                    if is_posed and (reason := why_unposed(document, node, nodes)) is not None:
+                        unposed[reason], is_posed = None, False
                     parts.append(
-                        apply_skin(document, node, primitive, part, nodes)
-                        if is_skinned(node, primitive)
-                        else transform(part, world)
+                        apply_skin(document, node, primitive, part, nodes) if is_posed else transform(part, world)
                     )
                     entries.append(entry)
                     pieces.append(Piece(names[id(node)], _material_name(primitive, entry), _look(entry)))
@@ -88,7 +91,8 @@ def read_gltf_mesh(path: Path) -> MeshFile:
     def read(numbers: Sequence[int]) -> RawMesh:
         some, their = [parts[i] for i in numbers], [entries[i] for i in numbers]
         with valid_gltf(path):
-            return _with_materials(document, some, their, list(_notes(document, some, their, n_skipped)))
+            notes = [*_notes(document, some, their, n_skipped), *(UNPOSED.format(f" ({reason})") for reason in unposed)]
+            return _with_materials(document, some, their, notes)
 
     return MeshFile(path, pieces, longest_side(part.positions[part.faces.reshape(-1)] for part in parts), read)
 
@@ -171,7 +175,7 @@ def _notes(document: GltfDocument, parts: Sequence[RawMesh], entries: Sequence[E
     if len(document.entries("scenes")) > 1:
         yield f"it has {len(document.entries('scenes'))} scenes; only the one that it shows first is read"
     if any(_lacks_joints(document, node) for node in document.entries("nodes")):
-        yield "its skin is not applied: the mesh is shown as modelled"
+        yield UNPOSED.format("")
     if document.entries("animations"):
         yield "its animations are not read"
     if any(part.normals is None and not is_unlit(entry) for part, entry in zip(parts, entries, strict=True)):

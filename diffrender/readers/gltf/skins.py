@@ -22,6 +22,22 @@ def is_skinned(node: Node, primitive: Mapping[str, Any]) -> bool:
     return "skin" in node and {"JOINTS_0", "WEIGHTS_0"} <= set(primitive["attributes"])
 
 
+def why_unposed(document: GltfDocument, node: Node, placed: Sequence[tuple[Node, np.ndarray]]) -> str | None:
+    """Return why the joints of a node's skin cannot place its mesh; None if they can. placed: as of `apply_skin`.
+
+    Raises DataError if the skin or a joint does not exist.
+    """
+    skin = document.entry("skins", node["skin"])
+    in_scene = {id(each) for each, _ in placed}
+    if not all(id(document.entry("nodes", index)) in in_scene for index in skin["joints"]):
+        return "a joint is not in the scene"
+    if "inverseBindMatrices" in skin:
+        count, wanted = document.entry("accessors", skin["inverseBindMatrices"])["count"], len(skin["joints"])
+        if count < wanted:
+            return f"it has {wanted} joints but {count} inverseBindMatrices"
+    return None
+
+
 def apply_skin(
     document: GltfDocument,
     node: Node,
@@ -29,15 +45,14 @@ def apply_skin(
     mesh: RawMesh,
     placed: Sequence[tuple[Node, np.ndarray]],
 ) -> RawMesh:
-    """Return a skinned mesh in world space. placed: the nodes of the scene with their [4, 4] world_from_node.
+    """Return a skinned mesh in world space, unless `why_unposed`.
 
-    Raises DataError or ValueError if joints or weights are missing.
+    placed: the nodes of the scene with their [4, 4] world_from_node.
+    Raises DataError or ValueError if weights are missing.
     """
     skin = document.entry("skins", node["skin"])
     world = {id(each): matrix for each, matrix in placed}
     joints = [id(document.entry("nodes", index)) for index in skin["joints"]]
-    if not all(joint in world for joint in joints):
-        raise ValueError("a joint of a skin is not in the scene")
     matrices = np.stack([world[joint] for joint in joints])
     if "inverseBindMatrices" in skin:
         inverse = document.array(skin["inverseBindMatrices"]).astype(np.float64).reshape(-1, 4, 4).transpose(0, 2, 1)

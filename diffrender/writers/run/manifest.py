@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,7 +33,7 @@ def write_manifest(
     started: datetime,
     first_step: int = 0,
     notes: Sequence[str] = (),
-    programs: Sequence[Mapping[str, str | None]] = (),
+    programs: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write manifest.json.
 
@@ -43,7 +44,7 @@ def write_manifest(
     stop_reason: "finished", "interrupted", "non_finite", "diverged" or "program"; message: its explanation, or None.
     seconds: wall time of the whole run.
     started: local time at which the run began or was resumed.
-    programs: the code that scene files named, with its hashes.
+    programs: the code that scene files named, with its hashes and the modules beside it that it imports.
     first_step: steps that were done then. notes: what readers changed, or did not read, of the files.
 
     Raises DataError if the file cannot be written.
