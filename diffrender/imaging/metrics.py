@@ -106,7 +106,10 @@ def _window_mean(images: Tensor) -> Tensor:
     # Shifted images, added up: on a CPU a seventh of the time of convolutions of one channel.
     for axis in (-2, -1):
         length = images.shape[axis] - SSIM_WINDOW + 1
-        images = sum(weight * images.narrow(axis, first, length) for first, weight in enumerate(weights))  # type: ignore[assignment]
+        total = torch.zeros_like(images.narrow(axis, 0, length))
+        for first, weight in enumerate(weights):
+            total.add_(images.narrow(axis, first, length), alpha=weight)
+        images = total
     return images
 
 
