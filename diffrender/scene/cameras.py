@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.checks import check_finite, check_shape
 from diffrender.errors import ShapeError
-from diffrender.geometry.rigid import RIGID_TOLERANCE, check_rigid, look_at
+from diffrender.geometry.rigid import RENDERED_TOLERANCE, check_rigid, look_at
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
@@ -100,7 +100,7 @@ class Cameras:
             check_finite("Cameras", "blur_px", self.blur_px)
             if not bool(self.blur_px >= 0):
                 raise ShapeError(f"Cameras: blur_px must be at least 0, got {self.blur_px.item():g}")
-        check_rigid("Cameras", "cam_from_world", self.cam_from_world, RIGID_TOLERANCE)
+        check_rigid("Cameras", "cam_from_world", self.cam_from_world, RENDERED_TOLERANCE)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
         if not all(isinstance(side, Integral) and side >= 1 for side in (self.height, self.width)):

@@ -13,7 +13,7 @@ from torch import Tensor
 from diffrender.checks import check_shape, check_type, in_one_dtype
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors
 from diffrender.errors import ShapeError
-from diffrender.geometry.rigid import RIGID_TOLERANCE, check_rigid
+from diffrender.geometry.rigid import RENDERED_TOLERANCE, check_rigid
 from diffrender.ops.backend import choose_backend
 from diffrender.ops.transform_points import transform_points
 from diffrender.scene.material import Material
@@ -32,7 +32,7 @@ def _identity(dtype: torch.dtype) -> Tensor:
 class Object:
     """A mesh, its material and its pose in the world: x_world = rotation (scale x_object) + translation.
 
-    pose: [4, 4] world_from_object, a rigid transform to a thousandth; if omitted, the identity on the mesh's device.
+    pose: [4, 4] world_from_object, a rigid transform to a hundredth; if omitted, the identity on the mesh's device.
         A stretch or a mirror image belongs into the vertices, and the faces of the latter the other way round.
     scale: [] positive, uniform; if omitted, 1 on the mesh's device.
     part_of: the name of a surface that it is a part of, of one pose: objects of the same surface have the numbers of
@@ -57,7 +57,7 @@ class Object:
         if self.scale is None:
             object.__setattr__(self, "scale", torch.ones((), device=device))
         check_shape("Object", "pose", self.pose, (4, 4))
-        check_rigid("Object", "pose", self.pose, RIGID_TOLERANCE)
+        check_rigid("Object", "pose", self.pose, RENDERED_TOLERANCE)
         check_shape("Object", "scale", self.scale, ())
         scale = constant(self.scale).item()
         if not 0 < scale < math.inf:

@@ -80,6 +80,9 @@ def test_errors():
     ):
         with pytest.raises(ShapeError, match=rf"Object: pose must be a rigid motion .*{fault}"):
             Object(mesh, Unlit(), torch.diag(torch.tensor([*turned, 1.0])))
+    step = torch.eye(4)
+    step[0, 1] = 0.009  # as differences and gradient steps move it
+    Object(mesh, Unlit(), step)
     for scale in (-1.0, 0.0, torch.inf):
         with pytest.raises(ShapeError, match=f"Object: scale must be positive and finite, got {scale:g}"):
             Object(mesh, Unlit(), scale=torch.tensor(scale))
