@@ -103,6 +103,7 @@ class Recorder:
         done = record.step + 1
         self._draw(done, model)
         if done in self._picture_steps:
+            self._finish_drawing()  # a run that goes on from here has all pictures before
             save_checkpoint(self._folder.checkpoints / CHECKPOINT, model, self._setup.optimizer, done, self._setup.best)
 
     def end(self, steps_done: int) -> None:
@@ -127,11 +128,11 @@ class Recorder:
         as_frame = self._is_due("frame", done, self._frame_steps, is_last)
         if not (as_picture or as_frame):
             return
-        self._drawn |= {("picture", done)} if as_picture else set()
-        self._drawn |= {("frame", done)} if as_frame else set()
         self._finish_drawing()
         drawn = (*model.snapshot(), done, self._loss, as_picture, as_frame)
         self._drawing = self._painter.submit(self._draw_snapshot, *drawn)
+        self._drawn |= {("picture", done)} if as_picture else set()
+        self._drawn |= {("frame", done)} if as_frame else set()
 
     def _finish_drawing(self) -> None:
         """Wait for the picture that is being drawn, and raise what went wrong there."""
@@ -139,7 +140,7 @@ class Recorder:
             drawing, self._drawing = self._drawing, None
             drawing.result()
 
-    @threads_to_kernels(1)  # the fit's kernels are on the others
+    @threads_to_kernels(1)  # beside those of the fit
     def _draw_snapshot(
         self, scene: Scene, fit_cameras: Cameras, done: int, loss: float | None, as_picture: bool, as_frame: bool
     ) -> None:

@@ -126,7 +126,8 @@ class OptimizeOptions(Strict, extra="allow"):
     def _beside_least_squares(self) -> Iterator[Finding]:
         """Yield what gradient steps alone have."""
         found: list[tuple[str, ...]] = []
-        if "batch_size" in self.model_fields_set and self.batch_size is not None:
+        # A file that is written out has every default in it.
+        if self.batch_size not in (None, OptimizeOptions.model_fields["batch_size"].default):
             found.append(("batch_size",))
         if self.minutes is not None:
             found.append(("minutes",))

@@ -20,7 +20,7 @@ FLAT = 1e-12
 # Tolerance of orthonormality: files store poses with 4 to 6 digits.
 RIGID_TOLERANCE = 1e-3
 # That of poses that are rendered: derivatives are measured, and steps made, in single numbers of the matrix.
-RENDERED_TOLERANCE = 1e-2
+RENDERED_TOLERANCE = 0.1
 FEW = 32
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -32,7 +31,7 @@ def _identity(dtype: torch.dtype) -> Tensor:
 class Object:
     """A mesh, its material and its pose in the world: x_world = rotation (scale x_object) + translation.
 
-    pose: [4, 4] world_from_object, a rigid transform to a hundredth; if omitted, the identity on the mesh's device.
+    pose: [4, 4] world_from_object, a rigid transform (R R^T = 1 within 0.1); if omitted, the identity on its device.
         A stretch or a mirror image belongs into the vertices, and the faces of the latter the other way round.
     scale: [] positive, uniform; if omitted, 1 on the mesh's device.
     part_of: the name of a surface that it is a part of, of one pose: objects of the same surface have the numbers of
@@ -60,8 +59,8 @@ class Object:
         check_rigid("Object", "pose", self.pose, RENDERED_TOLERANCE)
         check_shape("Object", "scale", self.scale, ())
         scale = constant(self.scale).item()
-        if not 0 < scale < math.inf:
-            raise ShapeError(f"Object: scale must be positive and finite, got {scale:g}")
+        if scale < 0:  # one that a fit made 0 or infinite is told by the fit, which goes back
+            raise ShapeError(f"Object: scale must be positive, got {scale:g}")
 
     def vertices_w(self, backend: str | None = None) -> Tensor:
         """Return the [V, 3] vertices in the world; differentiable, once, in vertices, pose and scale.

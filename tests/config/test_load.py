@@ -174,7 +174,7 @@ MISTAKES = [
         "2:39",
         ["`render.edges.anneal.until` counts steps, but their number follows from `minutes`"],
     ),
-    ("optimize: {method: levenberg_marquardt, batch_size: 4}", "2:41", ["`batch_size` means nothing"]),
+    ("optimize: {method: levenberg_marquardt, batch_size: 3}", "2:41", ["`batch_size` means nothing"]),
     ("optimize: {method: levenberg_marquardt, minutes: 2}", "2:41", ["`minutes` means nothing"]),
     ("optimize: {scale: 1, pose: {start: 500}}", "2:29", ["would never be optimised", "step 500 of 400"]),
     ("optimize: {minutes: 1, steps: 9}", "2:24", ["`steps` counts steps, but their number follows from `minutes`"]),

@@ -148,7 +148,7 @@ def test_wrong_values_are_named() -> None:
     poses[2, 0, 0] = -1
     mirrored = place + r"a pose: objects\.ball\.pose\[2\] must be a rigid motion .* a mirror image"
     assert re.search(mirrored, case({"objects.ball.pose": poses}))
-    wrong = place + r"what is no value there: Object: scale must be positive and finite, got -2"
+    wrong = place + r"what is no value there: Object: scale must be positive, got -2"
     assert re.search(wrong, case({"objects.ball.scale": torch.tensor(-2.0)}))
 
 

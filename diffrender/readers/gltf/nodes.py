@@ -159,9 +159,11 @@ def read_cameras(document: GltfDocument, placed: list[tuple[int, np.ndarray]], h
 
 
 def _without_scale(matrix: np.ndarray) -> np.ndarray:
-    """Return the matrix without scale: a camera's frame is a rotation, whatever scale its parents have."""
+    """Return the matrix with the nearest rotation: a camera's frame, whatever scales and mirrors its parents are."""
     result = np.array(matrix)
-    result[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)
+    left, _, right = np.linalg.svd(matrix[:3, :3])
+    left[:, 2] *= np.linalg.det(left @ right)
+    result[:3, :3] = left @ right
     return result
 
 
