@@ -16,7 +16,7 @@ from diffrender.errors import ConfigError, ProgramError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.parametrizations.identity import Identity
-from diffrender.geometry.rigid import RIGID_TOLERANCE, check_rigid, make_rigid
+from diffrender.geometry.rigid import RENDERED_TOLERANCE, check_rigid, make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.motion import Motion
@@ -239,7 +239,7 @@ class Program:
 
     def _check_rigid(self, scene: Scene, path: str, poses: Tensor) -> None:
         try:
-            check_rigid("", path, poses, RIGID_TOLERANCE)
+            check_rigid("", path, poses, RENDERED_TOLERANCE)
         except ShapeError as error:
             raise self._error(scene, f"returned a pose: {str(error).removeprefix(': ')}") from None
 

@@ -251,6 +251,14 @@ def test_a_picture_that_cannot_be_drawn_ends_the_run(tmp_path: Path, monkeypatch
         run(tmp_path)
 
 
+@pytest.mark.parametrize("lr", [30, 2000])
+def test_a_scale_that_runs_away_ends_the_fit_with_its_results(tmp_path: Path, lr: int) -> None:
+    result, shown = run(
+        tmp_path, *BARE, Override("pose", "{scale: 0.6}"), Override("optimize", f"{{steps: 8, scale: {{lr: {lr}}}}}")
+    )
+    assert (tmp_path / "out").exists() and result.metrics["verdict"] != "good" and shown
+
+
 def test_a_start_that_no_view_sees_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none of the \d+ fitted views sees the initial scene"):
         run(tmp_path, Override("mesh", "{init: sphere, center: [0, 0, 50], radius: 0.5}"))
