@@ -77,8 +77,8 @@ def resolve_contacts(
         return segments, outside
 
     xy_outside = plan.xy_px + step
-    normal = segments.normal_px.clone()
-    normal[kink] /= 2
+    segments = segments._replace(normal_px=segments.normal_px.clone())
+    segments.normal_px[kink] /= 2
     component = topology.face_component
     apart = kink[component[segments.face[kink]] != component[face_outside[kink]]]
     if len(apart):
@@ -86,24 +86,20 @@ def resolve_contacts(
             verts_hom, topology.faces, view[apart], plan.xy_px[apart] - step[apart], height, width,
             bins=raster.bins, near=near, part=component, ignored=component[segments.face[apart]], backend=backend,
         )  # fmt: skip
-        xy_apart = plan.xy_px + APART_PX / OUTSIDE_PX * step
-        is_nearer = covers_outside(verts_hom, topology, view, xy_apart, segments.face, face_outside, apart)
         # Parted, each uncovers what is behind. Moved into one another, each covers what is outside if it is before it
         # (on a ridge, not in a valley), and the line where both intersect moves.
-        is_seen[apart[~is_nearer]] = False
-        n = len(face_outside)
-        order = torch.cat([torch.arange(n, device=apart.device), apart, apart])
-        segments = VisibleSegments._make(part[order] for part in segments._replace(normal_px=normal))
-        entering = VisibleSegments._make(part[apart] for part in segments)
-        segments.normal_px[-len(apart) :], segments.depth_weight[-len(apart) :] = motion_of_intersection(
-            verts_hom, topology.faces, view[apart], plan.xy_px[apart], face_outside[apart], entering
+        xy_apart = plan.xy_px + APART_PX / OUTSIDE_PX * step
+        is_seen[apart] = covers_outside(verts_hom, topology, view, xy_apart, segments.face, face_outside, apart)
+        halves = VisibleSegments._make(part[apart] for part in segments)
+        normal_px, depth_weight = motion_of_intersection(
+            verts_hom, topology.faces, view[apart], plan.xy_px[apart], face_outside[apart], halves
         )
-        is_seen = torch.cat([is_seen, torch.ones_like(apart, dtype=torch.bool).repeat(2)])
+        entering = halves._replace(normal_px=normal_px, depth_weight=depth_weight)
+        segments = VisibleSegments._make(map(torch.cat, zip(segments, halves, entering, strict=True)))
+        is_seen = torch.cat([is_seen, is_seen.new_ones(2 * len(apart))])
         face_outside = torch.cat([face_outside, uncovered, face_outside[apart]])
-        view, xy_outside = view[order], xy_outside[order]
-        xy_outside[n : n + len(apart)] -= 2 * step[apart]
-    else:
-        segments = segments._replace(normal_px=normal)
+        xy_outside = torch.cat([xy_outside, xy_outside[apart] - 2 * step[apart], xy_outside[apart]])
+        view = torch.cat([view, view[apart], view[apart]])
 
     seen = torch.nonzero(is_seen)[:, 0]
     inner = torch.nonzero(face_outside[seen] >= 0)[:, 0]
