@@ -39,9 +39,15 @@ def modules_of(file: Path) -> dict[str, Path]:
 
 
 def make_importable(file: Path) -> None:
-    """Let a program import the modules in its folder, unless others are called as they are."""
+    """Let a program import the modules in its folder as they are now, unless others are called as they are."""
     folder = str(file.parent.resolve())
-    if modules_of(file) and folder not in sys.path:
+    modules = modules_of(file)
+    paths = {path.resolve() for path in modules.values()}
+    for name, module in list(sys.modules.items()):  # those that an earlier load of the program imported
+        origin = getattr(module, "__file__", None)
+        if origin is not None and modules and Path(origin).resolve() in paths:
+            del sys.modules[name]
+    if modules and folder not in sys.path:
         sys.path.append(folder)
 
 

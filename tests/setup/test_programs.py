@@ -13,6 +13,7 @@ import torch
 from support.moving_ball import PROGRAM, write_ball
 
 from diffrender.config.load import load_config
+from diffrender.config.options.programs import ProgramOptions
 from diffrender.errors import ConfigError, ProgramError
 from diffrender.fit.checkpointed_loop import _EVERY
 from diffrender.fit.parametrizations.bounded import Bounded
@@ -215,6 +216,18 @@ def test_modules_beside_a_program_are_imported_and_part_of_its_hash(beside: Path
             build_fit(pinned)
         path.write_text(text)
     build_fit(pinned)
+
+
+def test_a_module_that_was_edited_is_imported_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    module, program = tmp_path / "edited_of_test.py", tmp_path / "program.py"
+    program.write_text("from edited_of_test import HALF\ndef run(x):\n    return HALF\n")
+    found = []
+    for number in ("0.5", "0.25"):
+        module.write_text(f"HALF = {number}\n")
+        found.append(load_program(ProgramOptions(file=str(program), function="run", parameters={"x": 1.0})).function(0))
+    sys.modules.pop("edited_of_test")
+    assert found == [0.5, 0.25]
 
 
 def test_a_module_of_the_same_name_from_elsewhere_is_refused(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
