@@ -16,6 +16,7 @@ from diffrender.geometry.orientation import find_turned
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.readers.rounding import FAR, doubt_rounding
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.textures.texel_to_surface import covered_texels
 from diffrender.scene.textures.texture import Texture
 
 # Normals of one vertex whose coordinates differ by less are one.
@@ -25,7 +26,10 @@ SAME_COLOR = 1e-4
 # Numbers of vertices whose cube 64 bits hold.
 MOST_KEYS = 2_600_000
 LARGEST = float(np.finfo(np.float32).max)
-# A note of readers.
+# Texels along each side at which a texture is looked at for holes.
+MOST_TEXELS = 2048
+# Notes of readers.
+TRANSPARENT = "its texture has transparent texels; its surface is opaque"
 OMITTED_COLORS = "its vertex colours, which multiply its texture, are omitted where that is used"
 
 
@@ -38,6 +42,7 @@ class RawMesh:
     colors: [P, 3] linear, or None.
     normals: [N, 3] of any length, normal_faces: [F, 3] int64 into normals, -1 at corners without one; or both None.
     texture, texture_note, maps, finish, notes: as in MeshData.
+    transparent: [H, W] bool, which texels of the texture are transparent; None if none is.
     place_of_vertex: from the index of a position to where it is in the file, for messages.
     """
 
@@ -54,6 +59,7 @@ class RawMesh:
     notes: tuple[str, ...] = ()
     normals: np.ndarray | None = None
     normal_faces: np.ndarray | None = None
+    transparent: Tensor | None = None
 
 
 def clean_mesh(
@@ -119,6 +125,8 @@ def clean_mesh(
         colors = torch.from_numpy(means[group[kept]].clip(0, 1))
     normal_faces, normals, more = _weld_normals(raw, is_kept, index, vertices)
     mesh = Mesh(vertices, index, uvs, uv_faces, normal_faces, normals)
+    if raw.transparent is not None and _shows_any(raw.transparent, mesh):
+        notes.append(TRANSPARENT)
     return MeshData(mesh, colors, raw.texture, raw.texture_note, raw.maps, raw.finish, (*notes, *more))
 
 
@@ -172,6 +180,18 @@ def _weld_normals(
     _, first, number = np.unique(key, axis=0, return_index=True, return_inverse=True)
     normals = torch.from_numpy(unit[first]).to(vertices.dtype)
     return torch.from_numpy(number.reshape(-1, 3).astype(np.int64)), normals, notes
+
+
+def _shows_any(texels: Tensor, mesh: Mesh) -> bool:
+    """Return whether the faces of `mesh` show any of the texels [H, W] that are true."""
+    if mesh.uvs is None or mesh.uv_faces is None:
+        return False
+    corners = mesh.uvs[mesh.uv_faces]
+    if bool((corners.amax(1).ceil() - corners.amin(1).floor() > 1).any()):
+        return bool(texels.any())  # faces across the border of the texture may show all of it
+    step = -(-max(texels.shape) // MOST_TEXELS)
+    texels = texels[step // 2 :: step, step // 2 :: step]
+    return bool((texels & covered_texels(mesh, *texels.shape)).any())
 
 
 def _points_back(vertices: Tensor, faces: Tensor, normals: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ DIGITS = 7
 NEAR = 1e-3
 # Fewer points may be on round numbers by chance, or on purpose.
 FEWEST = 6
+# Different coordinates of a mesh along an axis; of boxes, there are fewer.
+FEWEST_VALUES = 8
 
 
 def doubt_rounding(points: np.ndarray, faces: np.ndarray | None = None, size: float | None = None) -> str | None:
@@ -28,13 +30,14 @@ def doubt_rounding(points: np.ndarray, faces: np.ndarray | None = None, size: fl
     if len(points) < FEWEST:
         return None
     extent = size or float(np.ptp(points, axis=0).max())
-    found = {}
+    found, most_values = {}, 0
     for name, values in zip("xyz", points.T, strict=True):
         is_far = np.abs(values).max() > FAR * extent
         step = _step(values) if is_far else None
         if step is not None and step > COARSE * extent and not _is_grid(values, faces, step):
             found[name] = step
-    if not found:
+            most_values = max(most_values, len(np.unique(values)))
+    if not found or (faces is not None and most_values < FEWEST_VALUES):
         return None
     steps = ", ".join(f"{name} of {step:g}" for name, step in found.items())
     return (

@@ -12,13 +12,10 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
-from diffrender.readers.clean_mesh import OMITTED_COLORS
-from diffrender.readers.images.image_data import TRANSPARENT
-from diffrender.readers.mesh_data import Finish, MeshData
+from diffrender.readers.mesh_data import MeshData
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
+from tests.support.obj_files import FACE, SQUARE, written
 
-SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
-FACE = "f 1/1 2/2 3/3 4/4\n"
 # A U in a square of 3 x 3, of area 7, counter-clockwise.
 U = np.array([[0.0, 0], [3, 0], [3, 3], [2, 3], [2, 1], [1, 1], [1, 3], [0, 3]])
 
@@ -26,18 +23,6 @@ U = np.array([[0.0, 0], [3, 0], [3, 3], [2, 3], [2, 1], [1, 1], [1, 3], [0, 3]])
 def area(data: MeshData) -> float:
     a, b, c = data.mesh.vertices.double()[data.mesh.faces].unbind(1)
     return float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2)
-
-
-def written(folder: Path, text: str, encoding: str = "utf-8", **libraries: str) -> MeshData:
-    """libraries: name without suffix -> text; all pictures that are named exist, 2 x 2 and red."""
-    for name, content in libraries.items():
-        (folder / f"{name.replace('_', ' ')}.mtl").write_text(content, encoding=encoding)
-    (folder / "textures").mkdir(exist_ok=True)
-    for picture in ("wood.png", "my wood.png"):
-        for place in (folder, folder / "textures"):
-            Image.fromarray(np.full((2, 2, 3), (255, 0, 0), np.uint8)).save(place / picture)
-    (folder / "a.obj").write_text(text, encoding=encoding)
-    return read_mesh(folder / "a.obj")
 
 
 @pytest.mark.parametrize("tilt", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -186,84 +171,6 @@ def test_colours_painted_in_zbrush(tmp_path: Path) -> None:
         assert data.vertex_colors is None and data.notes == (note,)
 
 
-def test_uniform_values_of_materials(tmp_path: Path) -> None:
-    library = "newmtl a\nKd 0.2 0.4 0.6\nPr 0.3\nPm 0.7\nKe 1 2 3\nnewmtl b\nKd 1 0 0\nPr 0.3\nPm 0.7\nKe 1 2 3\n"
-    two = SQUARE + "v 5 0 0\nv 6 0 0\nv 6 1 0\nusemtl a\nf 1 2 3 4\nusemtl b\nf 5 6 7\n"
-    data = written(tmp_path, f"mtllib l.mtl\n{two}", l=library)
-    torch.testing.assert_close(data.vertex_colors, torch.tensor([[0.2, 0.4, 0.6]] * 4 + [[1.0, 0, 0]] * 3))
-    finish = data.finish
-    assert (finish.roughness, finish.metallic, finish.emissive) == (0.3, 0.7, (1.0, 2.0, 3.0))
-    assert data.notes == ("its materials have different colours, which blend where their faces share vertices",)
-
-
-def test_values_that_maps_multiply_are_not_taken_for_the_whole_surface(tmp_path: Path) -> None:
-    library = "newmtl a\nPr 1\nmap_Pr r.png\nPm 1\nmap_Pm m.png\nKe 1 1 1\nmap_Ke e.png\n"
-    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=library)
-    assert data.finish == Finish()
-    assert data.notes == ("map_pr, map_pm, map_ke of its materials are not read from OBJ; export as GLB to keep them",)
-
-
-@pytest.mark.parametrize(
-    ("lines", "is_told"),
-    [
-        ("d 0.5", True),
-        ("d -halo 0.5", True),
-        ("Tr 0.25", True),
-        ("d 1.0\nTr 0", False),
-        ("Tr 1", False),
-        ("d 1\nTr 0.5", False),
-    ],
-)
-def test_transparency_is_told(tmp_path: Path, lines: str, is_told: bool) -> None:
-    # Tr alone is 1 - d by its definition, but some programs write Tr 1 for what is opaque.
-    data = written(tmp_path, f"mtllib m.mtl\n{SQUARE}usemtl skin\n{FACE}", m=f"newmtl skin\n{lines}\n")
-    assert data.notes == (("transparency (d, Tr) is not supported; its surface is opaque",) if is_told else ())
-
-
-def test_what_is_not_read_is_said(tmp_path: Path) -> None:
-    library = "newmtl a\nmap_Ks shine.png\nPr 0.1\nnewmtl b\nPr 0.9\n"
-    text = f"mtllib l.mtl\n{SQUARE}usemtl a\nf 1 2 3\nusemtl b\nf 1 3 4\nusemtl c\nf 1 2 4\nl 1 2\np 1\n"
-    data = written(tmp_path, text, l=library)
-    assert data.notes == (
-        "the material 'c' is in none of its libraries",
-        "map_ks of its materials are not read from OBJ; export as GLB to keep them",
-        "elements other than faces are skipped: l, p",
-        "its materials differ in roughness, metallic, emission or illum, which are omitted",
-    )
-
-
-@pytest.mark.parametrize(
-    ("lines", "told"),
-    [
-        ("map_Kd wood.png\nmap_Ka wood.png\nmap_aat on", ""),
-        ("map_Ka wood.png", "map_ka"),
-        ("map_Kd -mm 0 0.5 wood.png", "map_kd -mm"),
-        ("map_Kd wood.png\nmap_Ka my wood.png", "map_ka"),
-        ("refl sky.png\nmap_ORM all.png\nmap_Tr holes.png", "refl, map_orm, map_tr"),
-    ],
-)
-def test_maps_that_are_not_read_are_told(tmp_path: Path, lines: str, told: str) -> None:
-    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}{FACE}", l=f"newmtl a\n{lines}\n")
-    note = f"{told} of its materials are not read from OBJ; export as GLB to keep them"
-    assert data.notes == ((note,) if told else ())
-
-
-@pytest.mark.parametrize(
-    ("color", "values", "note"),
-    [
-        ("0.5 0.5 1", "", "its texture is shown as it is, not multiplied by the colour of its material (Kd)"),
-        ("1 1 1", " 1 1 1", None),
-        ("1 1 1", " 0 1 0", OMITTED_COLORS),
-    ],
-)
-def test_colours_that_a_texture_is_shown_without_are_told(
-    tmp_path: Path, color: str, values: str, note: str | None
-) -> None:
-    square = "".join(f"{line}{values if line.startswith('v ') else ''}\n" for line in SQUARE.splitlines())
-    data = written(tmp_path, f"mtllib l.mtl\n{square}{FACE}", l=f"newmtl a\nKd {color}\nmap_Kd wood.png\n")
-    assert data.texture is not None and data.notes == (() if note is None else (note,))
-
-
 # A tent: two squares that meet at a ridge along y.
 TENT = "v 0 0 0\nv 1 0 1\nv 1 1 1\nv 0 1 0\nv 2 0 0\nv 2 1 0\n"
 
@@ -375,56 +282,20 @@ def test_names_and_numbers_that_cannot_be(tmp_path: Path) -> None:
         read_mesh(tmp_path / f"{long}.obj")
 
 
-def test_highlights_are_told_unless_physical_values_replace_them(tmp_path: Path) -> None:
-    shiny = "newmtl a\nKd 1 1 1\nKs .5 .5 .5\nNs 250\nillum 2\n"
-    told = "the highlights of its materials (Ks, Ns) are not read; with Pr, or exported as GLB, they are"
-    text = f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}"
-    assert written(tmp_path, text, l=shiny).notes == (told,)
-    for silent in (shiny + "Pr 0.5\n", shiny.replace(".5 .5 .5", "0 0 0"), shiny.replace("illum 2", "illum 1")):
-        assert written(tmp_path, text, l=silent).notes == ()
-
-
-def test_models_of_illumination(tmp_path: Path) -> None:
-    text = f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}"
-    constant = written(tmp_path, text, l="newmtl a\nKd 1 0 0\nKs 1 1 1\nillum 0\n")
-    assert constant.finish == Finish(unlit=True)
-    assert constant.notes == ("its materials are shown without lights (illum 0)",)
-    glass = written(tmp_path, text, l="newmtl a\nillum 7\n")
-    assert glass.finish == Finish() and glass.notes == ("reflection and refraction (illum 7) are not supported",)
-    both = f"mtllib l.mtl\n{SQUARE}usemtl a\nf 1/1 2/2 3/3\nusemtl b\nf 1/1 3/3 4/4\n"
-    mixed = written(tmp_path, both, l="newmtl a\nillum 0\nnewmtl b\nillum 1\n")
-    assert mixed.notes == ("its materials differ in roughness, metallic, emission or illum, which are omitted",)
-
-
-def test_materials_that_differ_in_what_is_not_shown_are_one_part(tmp_path: Path) -> None:
-    library = "newmtl a\nKd 1 0 0\nKs 1 1 1\nillum 2\nnewmtl b\nKd 1 0 0\nillum 1\n"
-    written(tmp_path, f"mtllib l.mtl\n{SQUARE}usemtl a\nf 1 2 3\nusemtl b\nf 1 3 4\n", l=library)
-    assert len(read_mesh_parts(tmp_path / "a.obj")) == 1
-
-
-@pytest.mark.parametrize("line, told", [
-    ("Kd xyz 0.3 0.4 0.5", "Kd xyz"),
-    ("Kd spectral red.rfl 1", "Kd spectral"),
-    ("Ke spectral red.rfl", "Ke spectral"),
-    ("Pc 0.5", "pc"),
-    ("aniso 1", "aniso"),
-    ("map_d wood.png", "map_d"),
-])  # fmt: skip
-def test_what_a_material_states_otherwise_is_told(tmp_path: Path, line: str, told: str) -> None:
-    data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}", l=f"newmtl a\n{line}\nPs 0\n")
-    assert data.notes == (f"{told} of its materials are not read from OBJ; export as GLB to keep them",)
-    assert data.vertex_colors is None and data.finish == Finish()
-
-
-def test_transparent_texels_are_told(tmp_path: Path) -> None:
-    for alpha, notes in ((255, ()), (254, (TRANSPARENT,))):
-        Image.new("RGBA", (2, 2), (255, 0, 0, alpha)).save(tmp_path / "leaf.png")
-        data = written(tmp_path, f"mtllib l.mtl\n{SQUARE}usemtl a\n{FACE}", l="newmtl a\nmap_Kd leaf.png\n")
-        assert data.texture is not None and data.notes == notes
-
-
 def test_lines_that_are_not_read_are_told_but_not_those_that_change_nothing(tmp_path: Path) -> None:
     curve = "vp 0 1\ncstype bezier\ndeg 3 3\nsurf 0 1 0 1 1 2 3 4\nparm u 0 1\nend\nusemap wood\nlod 2\n"
     data = written(tmp_path, f"{SQUARE}{FACE}{curve}fo 1/1 2/2 3/3\n")
     assert data.notes == ("elements other than faces are skipped: surf, usemap",)
     assert data.mesh.n_faces == 3
+
+
+def test_faces_may_come_before_their_vertices(tmp_path: Path) -> None:
+    data = written(tmp_path, f"f 1/1/1 2/2/1 3/3/1\n{SQUARE}vn 0 0 1\nf -4/-4/1 -2/-2/1 -1/-1/1\n")
+    assert data.mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3]] and data.notes == ()
+    for face, message in (
+        ("f 1 2 9", "line 2: a face uses vertex 9, but the file has 4"),
+        ("f 1/1 2/2 3/7", "line 2: a face uses texture coordinate 7, but the file has 4"),
+        ("f -1 -2 -3", "line 2: a face uses vertex -1, but the file has 0 up to here"),
+    ):
+        with pytest.raises(DataError, match=message):
+            written(tmp_path, f"f 1 2 3\n{face}\n{SQUARE}")

@@ -16,6 +16,9 @@ BALL = icosphere(4)
 FACES = BALL.faces.numpy()
 POINTS = 10 * BALL.vertices.double().numpy() + UTM
 
+BOX = np.stack(np.meshgrid([500_000.0, 500_010.5], [4_649_776.0, 4_649_800.0], [30.0, 42.5]), -1).reshape(-1, 3)
+BOX_FACES = np.array([(0, 1, 2), (1, 3, 2), (4, 6, 5), (5, 6, 7), (0, 4, 1), (1, 4, 5), (2, 3, 6), (3, 7, 6)])
+
 
 @pytest.mark.parametrize(
     ("points", "steps"),
@@ -28,11 +31,12 @@ POINTS = 10 * BALL.vertices.double().numpy() + UTM
         (POINTS - UTM, None),
         ((POINTS - UTM).astype(np.float32).astype(np.float64), None),
         (100 * (POINTS - UTM) + UTM.round(), None),
-        (POINTS[:4].astype(np.float32).astype(np.float64), None),  # too few to tell
+        (BOX, None),  # as drawn: too few values to tell
+        (POINTS[:4].astype(np.float32).astype(np.float64), None),  # too few points
     ],
 )
 def test_rounded_points_are_told_and_others_are_not(points: np.ndarray, steps: str | None) -> None:
-    told = doubt_rounding(points, FACES if len(points) == len(POINTS) else None)
+    told = doubt_rounding(points, {len(BOX): BOX_FACES, len(POINTS): FACES}.get(len(points)))
     assert (told is None) == (steps is None)
     assert steps is None or (told is not None and f"({steps})" in told)
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 # Alpha of 8 bits that is rounded is still opaque.
 OPAQUE = 254.5 / 255
-# A note of mesh readers.
-TRANSPARENT = "its texture has transparent texels; its surface is opaque"
 
 
 class ImageData(NamedTuple):
@@ -23,6 +21,7 @@ class ImageData(NamedTuple):
     alpha: Tensor | None
 
 
-def is_opaque(image: ImageData) -> bool:
-    """Return whether no pixel is transparent."""
-    return image.alpha is None or bool((image.alpha >= OPAQUE).all())
+def transparent_pixels(image: ImageData) -> Tensor | None:
+    """Return [H, W] bool, which pixels are transparent; None if none is."""
+    pixels = None if image.alpha is None else image.alpha < OPAQUE
+    return pixels if pixels is not None and bool(pixels.any()) else None

@@ -5,6 +5,7 @@ Source: the format's specification by Alias|Wavefront, appendices B1 and B2.1 (O
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -22,8 +23,14 @@ UNUSED_MAPS = ("norm", "bump", "disp", "decal", "refl")
 UNUSED_NUMBERS = ("ps", "pc", "aniso")
 # How a colour may be written instead of in RGB.
 OTHER_COLORS = ("xyz", "spectral")
-# Illumination models: the colour as it is; without highlights.
-CONSTANT, DIFFUSE = 0, 1
+# Illumination models: the colour as it is; without highlights; reflection; glass, which Maya writes for all it has.
+CONSTANT, DIFFUSE, MIRROR, GLASS = 0, 1, 3, 4
+# Other models with reflection, refraction or shadows alone.
+REFRACTING = range(5, 11)
+# Ks and Ns up to which a highlight is that of Blender's material where nobody chose one.
+USUAL_SPECULAR, USUAL_EXPONENT = 0.5, 325.0
+# Ns up to which it is no highlight; MeshLab, CloudCompare and trimesh write 0 or 1 beside a Ks that is not black.
+FLAT_EXPONENT = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,8 @@ class MtlMaterial:
     folder: that of the library. color: Kd, linear RGB. picture: map_Kd. roughness, metallic: Pr, Pm. emissive: Ke,
     linear RGB. unused: the keywords of maps, colours and numbers, and options of map_Kd, that are not read. unlit:
     whether the illumination model shows the colour as it is (illum 0). ambient: map_Ka. opacity: d, or else 1 - Tr;
-    specular: whether Ks is not black; illumination: illum; these are not shown.
+    specular: the largest of Ks, infinite for a spectrum; exponent: Ns; illumination: illum; transmits: whether Ni or Tf
+    are not 1; these are not shown.
     """
 
     folder: Path
@@ -60,13 +68,26 @@ class MtlMaterial:
     unlit: bool = False
     ambient: Picture | None = field(default=None, compare=False)
     opacity: float | None = field(default=None, compare=False)
-    specular: bool = field(default=False, compare=False)
+    specular: float = field(default=0.0, compare=False)
+    exponent: float = field(default=0.0, compare=False)
     illumination: int | None = field(default=None, compare=False)
+    transmits: bool = field(default=False, compare=False)
 
     @property
     def has_highlight(self) -> bool:
-        """Whether it has highlights by Ks and Ns, which are not read: exporters disagree about what Ns means."""
-        return self.specular and self.roughness is None and self.illumination not in (CONSTANT, DIFFUSE)
+        """Whether somebody chose highlights by Ks and Ns; not read, as exporters disagree about what Ns means."""
+        is_chosen = self.specular > USUAL_SPECULAR or self.exponent > USUAL_EXPONENT
+        has_one = self.specular > 0 and (self.exponent > FLAT_EXPONENT or self.specular == math.inf)
+        return is_chosen and has_one and self.roughness is None and self.illumination not in (CONSTANT, DIFFUSE)
+
+    @property
+    def is_refracting(self) -> bool:
+        """Whether its illumination model reflects or refracts, as metallic and roughness do not say already."""
+        return (
+            self.illumination in REFRACTING
+            or (self.illumination == MIRROR and self.roughness is None and self.metallic is None)
+            or (self.illumination == GLASS and self.transmits)
+        )
 
     def finish(self) -> tuple[float | None, float | None, tuple[float, float, float] | None, bool]:
         """Return roughness, metallic, emission and unlit; None for what is not said, or by a map, which is not read."""
@@ -162,8 +183,12 @@ def _with_line(material: MtlMaterial, keyword: str, rest: str) -> MtlMaterial:
         return replace(material, color=(color[0], color[1], color[2]))
     if keyword == "ke" and len(color) == 3 and any(color):
         return replace(material, emissive=(color[0], color[1], color[2]))
-    if keyword == "ks" and (any(color) or word in OTHER_COLORS):
-        return replace(material, specular=True)
+    if keyword == "ks":
+        return replace(material, specular=math.inf if word in OTHER_COLORS else max(color, default=0.0))
+    if keyword == "ns" and numbers:
+        return replace(material, exponent=numbers[0])
+    if keyword in ("ni", "tf") and any(number != 1 for number in numbers):
+        return replace(material, transmits=True)
     if keyword == "illum" and numbers:
         return replace(material, illumination=int(numbers[0]), unlit=numbers[0] == CONSTANT)
     if keyword in UNUSED_NUMBERS and any(numbers):

@@ -30,6 +30,10 @@ SILENT = {
 LONGEST_KEYWORD = 20
 # Of keywords; more are no OBJ.
 MOST_TOLD = 10
+# What a corner of a face is made of.
+KINDS = ("vertex", "texture coordinate", "normal")
+# Larger ones are damage.
+MOST_INDEX = 2**62
 # Comments of ZBrush: for each vertex the bytes of a mask, of red, green and blue.
 PAINTED = "#MRGB"
 
@@ -39,8 +43,9 @@ class _Content:
     """What has been read so far; indices count from 0.
 
     colors: of the positions that have one. painted: those of all positions in comments of ZBrush. polygons: corners as
-    (position, texture coordinate, normal), -1 for none. polygon_objects, polygon_materials, polygon_smoothing: what `o`
-    (or else `g`), `usemtl` and `s` said last before each polygon. skipped: keywords of lines that are not read.
+    (position, texture coordinate, normal), -1 for none. polygon_lines: where they are. polygon_objects,
+    polygon_materials, polygon_smoothing: what `o` (or else `g`), `usemtl` and `s` said last before each.
+    skipped: keywords of lines that are not read.
     """
 
     path: Path
@@ -51,6 +56,7 @@ class _Content:
     uvs: list[list[float]] = field(default_factory=list)
     normals: list[list[float]] = field(default_factory=list)
     polygons: list[list[tuple[int, int, int]]] = field(default_factory=list)
+    polygon_lines: list[int] = field(default_factory=list)
     polygon_objects: list[str] = field(default_factory=list)
     polygon_materials: list[str] = field(default_factory=list)
     polygon_smoothing: list[str | None] = field(default_factory=list)
@@ -118,9 +124,9 @@ def _raw_mesh(
     used = [materials[name] for name in dict.fromkeys(names)]
     has_uvs = len(corners) > 0 and bool((corners[:, :, 1] >= 0).all())
     has_normals = bool((corners[:, :, 2] >= 0).any())
-    texture, note, picture, about_texture = read_texture(content.path, used)
+    texture, note, picture, transparent = read_texture(content.path, used)
     if not has_uvs and (texture is not None or (corners[:, :, 1] >= 0).any()):
-        texture, note, about_texture = None, "not all of its faces have texture coordinates", ()
+        texture, note, transparent = None, "not all of its faces have texture coordinates", None
     colors, more = _colors(content, corners, owner, materials, texture is None)
     finish, about_finish = shared_finish(used)
     if texture is not None:
@@ -135,9 +141,10 @@ def _raw_mesh(
         texture_note=note,
         place_of_vertex=lambda vertex: f"line {content.position_lines[vertex]} (vertex {vertex + 1})",
         finish=finish,
-        notes=(*notes, *about_texture, *more, *about_finish),
+        notes=(*notes, *more, *about_finish),
         normals=normals if has_normals else None,
         normal_faces=corners[:, :, 2] if has_normals else None,
+        transparent=transparent,
     )
 
 
@@ -168,7 +175,7 @@ def _read_line(content: _Content, number: int, words: list[str]) -> None:
         case "vn":
             content.normals.append(_floats(words, 3, "a normal needs three numbers: vn x y z")[:3])
         case "f" | "fo":  # a face with its outline, of old files
-            _read_face(content, words[1:])
+            _read_face(content, number, words[1:])
         case "mtllib":
             content.libraries.append(rest)
         case "usemtl":
@@ -183,18 +190,19 @@ def _read_line(content: _Content, number: int, words: list[str]) -> None:
             content.skipped.add(keyword)
 
 
-def _read_face(content: _Content, corners: list[str]) -> None:
+def _read_face(content: _Content, number: int, corners: list[str]) -> None:
     if len(corners) < 3:
         raise ValueError(f"a face needs at least three corners, got {len(corners)}")
     fields = [corner.split("/") for corner in corners]
-    vertices = [_index(parts[0], len(content.positions), "vertex") for parts in fields]
+    vertices = [_index(parts[0], len(content.positions), KINDS[0]) for parts in fields]
     uvs = [-1] * len(fields)
     if all(len(parts) > 1 and parts[1] for parts in fields):
-        uvs = [_index(parts[1], len(content.uvs), "texture coordinate") for parts in fields]
+        uvs = [_index(parts[1], len(content.uvs), KINDS[1]) for parts in fields]
     normals = [
-        _index(parts[2], len(content.normals), "normal") if len(parts) > 2 and parts[2] else -1 for parts in fields
+        _index(parts[2], len(content.normals), KINDS[2]) if len(parts) > 2 and parts[2] else -1 for parts in fields
     ]
     content.polygons.append(list(zip(vertices, uvs, normals, strict=True)))
+    content.polygon_lines.append(number)
     content.polygon_objects.append(content.object or content.group or "object")
     content.polygon_materials.append(content.material)
     content.polygon_smoothing.append(content.smoothing)
@@ -204,17 +212,29 @@ def _triangulate(content: _Content, positions: np.ndarray) -> tuple[np.ndarray, 
     """Return the corners [F, 3, 3] of triangles (position, texture coordinate, normal), and the polygon [F] of each."""
     corners = np.array([corner for polygon in content.polygons for corner in polygon], dtype=np.int64).reshape(-1, 3)
     sizes = np.array([len(polygon) for polygon in content.polygons], dtype=np.int64)
+    counts = [len(content.positions), len(content.uvs), len(content.normals)]
+    wrong = np.argwhere(corners >= counts)
+    if len(wrong):
+        corner, column = wrong[0].tolist()
+        line = content.polygon_lines[int(np.searchsorted(sizes.cumsum(), corner, side="right"))]
+        raise DataError(
+            f"{content.path}, line {line}: a face uses {KINDS[column]} {corners[corner, column] + 1}, but the file has"
+            f" {counts[column]} (counted from 1)"
+        )
     triangles, owner = cut_polygons(positions, corners[:, 0], sizes)
     return corners[triangles], owner
 
 
 def _index(word: str, count: int, what: str) -> int:
-    """Return the index from 0 for one of OBJ, which counts from 1 upwards, or from -1 (the last so far) downwards."""
+    """Return the index from 0 for one of OBJ, which counts from 1 upwards, or from -1 (the last so far) downwards.
+
+    What counts from 1 may follow later.
+    """
     try:
         index = int(word)
     except ValueError:
         raise ValueError(f"a face's indices must be whole numbers, got {word!r}") from None
-    if not 1 <= abs(index) <= count:
+    if index == 0 or not -count <= index <= MOST_INDEX:
         raise ValueError(f"a face uses {what} {index}, but the file has {count} up to here (counted from 1)")
     return index - 1 if index > 0 else count + index
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.readers.clean_mesh import OMITTED_COLORS
 from diffrender.readers.images.image import read_image
-from diffrender.readers.images.image_data import TRANSPARENT, is_opaque
+from diffrender.readers.images.image_data import transparent_pixels
 from diffrender.readers.mesh_data import Finish
 from diffrender.readers.meshes.mtl import MtlMaterial, Picture, find_file, find_libraries, find_material, read_mtl
 from diffrender.scene.textures.texture import Texture
@@ -20,8 +21,6 @@ from diffrender.scene.textures.texture import Texture
 HIGHLIGHTS = "the highlights of its materials (Ks, Ns) are not read; with Pr, or exported as GLB, they are"
 # What `usemtl` may say for none.
 NO_MATERIAL = ("", "none", "(null)", "null", "default")
-# Illumination models with reflection, refraction or shadows alone.
-REFRACTING = frozenset(range(3, 11))
 
 
 def read_materials(
@@ -62,18 +61,18 @@ def _not_read(used: Sequence[MtlMaterial]) -> Iterator[str]:
         yield "transparency (d, Tr) is not supported; its surface is opaque"
     if any(material.has_highlight for material in used):
         yield HIGHLIGHTS
-    models = sorted({material.illumination for material in used} & REFRACTING)
+    models = sorted({material.illumination for material in used if material.is_refracting})
     if models:
         yield f"reflection and refraction (illum {', '.join(map(str, models))}) are not supported"
 
 
 class ColorTexture(NamedTuple):
-    """The one colour texture of some materials and its placement; or why there is none; and notes."""
+    """The one colour texture of some materials and its placement; or why there is none; and its transparent texels."""
 
     texture: Texture | None = None
     reason: str | None = None
     picture: Picture | None = None
-    notes: tuple[str, ...] = ()
+    transparent: Tensor | None = None
 
 
 def read_texture(path: Path, used: Sequence[MtlMaterial]) -> ColorTexture:
@@ -94,7 +93,7 @@ def read_texture(path: Path, used: Sequence[MtlMaterial]) -> ColorTexture:
     except DataError as error:
         return ColorTexture(reason=f"its texture is omitted: {error}")
     texture = Texture(image.rgb, "clamp" if picture.clamped else "repeat")
-    return ColorTexture(texture, None, picture, () if is_opaque(image) else (TRANSPARENT,))
+    return ColorTexture(texture, None, picture, transparent_pixels(image))
 
 
 def about_factors(used: Sequence[MtlMaterial], colors: np.ndarray | None) -> list[str]:

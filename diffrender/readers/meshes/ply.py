@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.clean_mesh import OMITTED_COLORS, RawMesh
 from diffrender.readers.images.image import read_image
-from diffrender.readers.images.image_data import TRANSPARENT, is_opaque
+from diffrender.readers.images.image_data import transparent_pixels
 from diffrender.readers.mesh_file import MeshFile, Piece, longest_side
 from diffrender.readers.meshes.face_colors import with_face_colors
 from diffrender.readers.meshes.mtl import find_file
@@ -76,7 +77,7 @@ def read_ply(path: Path) -> MeshFile:
 
     def read(pieces: Sequence[int]) -> RawMesh:
         kept = np.isin(chosen, [choices[piece] for piece in pieces])
-        texture, note, about_texture = _texture(path, mesh, pictures, [choices[piece] for piece in pieces])
+        texture, note, transparent = _texture(path, mesh, pictures, [choices[piece] for piece in pieces])
         omits_colors = texture is not None and mesh.colors is not None and bool((mesh.colors != 1).any())
         return replace(
             mesh,
@@ -85,7 +86,8 @@ def read_ply(path: Path) -> MeshFile:
             normal_faces=None if mesh.normal_faces is None else mesh.normal_faces[kept],
             texture=texture,
             texture_note=note,
-            notes=(*notes, *about_texture, *([OMITTED_COLORS] if omits_colors else [])),
+            transparent=transparent,
+            notes=(*notes, *([OMITTED_COLORS] if omits_colors else [])),
         )
 
     named = [Piece(path.stem, _picture_name(pictures, choice), choice) for choice in choices]
@@ -218,27 +220,27 @@ def _notes(content: PlyContent, used: Mapping[str, set[str]]) -> list[str]:
 
 def _texture(
     path: Path, mesh: RawMesh, pictures: Sequence[str], choices: Sequence[int]
-) -> tuple[Texture | None, str | None, list[str]]:
-    """Return the one picture of the faces that choose `choices`, or None and why there is none; and notes."""
+) -> tuple[Texture | None, str | None, Tensor | None]:
+    """Return the one picture of the faces that choose `choices`, or None and why; and its transparent texels [H, W]."""
     if not pictures:
-        return None, None, []
+        return None, None, None
     if len(choices) == 2 and min(choices) < 0:
-        return None, "some of its faces have no texture (texnumber); split it by materials", []
+        return None, "some of its faces have no texture (texnumber); split it by materials", None
     if len(choices) > 1:
-        return None, f"its faces use {len(choices)} different textures, but one is needed; split it by materials", []
+        return None, f"its faces use {len(choices)} different textures, but one is needed; split it by materials", None
     if not 0 <= choices[0] < len(pictures):
-        return None, f"its faces use texture {choices[0]} (texnumber) of {len(pictures)}", []
+        return None, f"its faces use texture {choices[0]} (texnumber) of {len(pictures)}", None
     name = pictures[choices[0]]
     if mesh.uvs is None:
-        return None, f"it names the texture {name}, but has no texture coordinates", []
+        return None, f"it names the texture {name}, but has no texture coordinates", None
     file = find_file(path.parent, name)
     if file is None:
-        return None, f"its texture {name} does not exist; put it beside {path.name}", []
+        return None, f"its texture {name} does not exist; put it beside {path.name}", None
     try:
         image = read_image(file)
     except DataError as error:
-        return None, f"its texture is omitted: {error}", []
-    return Texture(image.rgb, "repeat"), None, [] if is_opaque(image) else [TRANSPARENT]
+        return None, f"its texture is omitted: {error}", None
+    return Texture(image.rgb, "repeat"), None, transparent_pixels(image)
 
 
 def _pictures(content: PlyContent) -> list[str]:
