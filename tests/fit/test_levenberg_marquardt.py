@@ -24,6 +24,7 @@ from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.fit.optimizer.levenberg_marquardt import MOST_OF_MATRIX, LevenbergMarquardt
 from diffrender.fit.optimizer.normal_equations import DenseEquations, IterativeEquations
+from diffrender.fit.parametrization import CURVED
 from diffrender.geometry.primitives import bumpy_sphere, icosphere
 from diffrender.geometry.rotations import rotation_angle
 from diffrender.render.render import render
@@ -321,7 +322,20 @@ def test_a_last_step_to_where_nothing_can_be_told_is_taken_back(total: float) ->
     assert len(calls) > 1 or torch.equal(model.latents[COLOR].detach(), near)
 
 
-VERTICES = "objects.it.mesh.vertices"
+@pytest.mark.parametrize(("name", "reach"), [("unit_interval", CURVED), ("positive", CURVED), ("identity", 10.0)])
+def test_a_logarithm_goes_no_farther_than_its_derivative_can_tell(name: str, reach: float) -> None:
+    scene, cameras = ball(is_round=True)
+    model = SceneModel(scene, cameras, {COLOR: name})
+    problem = RoughValley(model)
+    start = model.latents[COLOR].detach().clone()
+    problem.wanted = start + torch.tensor([10.0, 10.0, 0.5])
+    optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
+    problem.differentiate()
+    optimizer.step(problem)
+    moved = model.latents[COLOR].detach() - start
+    assert float(moved.abs().max()) == pytest.approx(reach, rel=0.05) and float(moved[2]) == pytest.approx(
+        0.5, rel=0.05
+    )
 
 
 @pytest.mark.parametrize("loss", [L2(), Huber(), MaskL1()], ids=lambda loss: repr(loss))

@@ -53,6 +53,7 @@ class Problem(Protocol):
 class LevenbergMarquardt(FitOptimizer):
     """Steps that solve (J^T W J + damping D) change = -gradient, D its diagonal, accepted if the objective falls.
 
+    No number of a latent goes farther than its parametrisation's reach in one step.
     The gradient is that of the whole objective; its curvature is that of the losses that add up penalties of
     differences; of more than MOST_OF_MATRIX numbers, only its products are computed, for conjugate gradients. Learning
     rates, schedules and variants of Adam mean nothing here. `pull` of a value adds pull / 2 |latent - start|^2 to the
@@ -86,19 +87,26 @@ class LevenbergMarquardt(FitOptimizer):
         gradient = gradient + pull * torch.cat([_flat(self._apart(path, latent)) for path, latent in start.items()])
         equations = _equations(problem, list(latents), pull, gradient)
 
+        reach = torch.cat(
+            [torch.full_like(_flat(latent), self._model.parametrization(path).reach) for path, latent in start.items()]
+        )
+
         before = problem.before + self._prior(start)
         if len(gradient) <= MOST_OF_MATRIX and self._polish(problem, latents, start, equations, before):
             return
         for _ in range(MOST_TRIALS):
-            step = equations.step(self.damping)
-            if not step.promised > LEAST_PROMISE * before:
+            change, promised, _ = equations.step(self.damping)
+            if bool((change.abs() > reach).any()):
+                change = change.clamp(-reach, reach)
+                promised = equations.promised(change)
+            if not promised > LEAST_PROMISE * before:
                 break
-            self._move(latents, start, step.change)
+            self._move(latents, start, change)
             gain = before - (problem.total() + self._prior(latents))
             if gain > 0:
                 self.converged = gain < LEAST_GAIN * before
                 # Nielsen's rule: damping / 3 where the promise was kept, twice as much where hardly anything was.
-                self.damping = max(LEAST_DAMPING, self.damping * max(1 / 3, 1 - (2 * gain / step.promised - 1) ** 3))
+                self.damping = max(LEAST_DAMPING, self.damping * max(1 / 3, 1 - (2 * gain / promised - 1) ** 3))
                 self._growth = 2.0
                 return
             self.damping *= self._growth

@@ -34,6 +34,10 @@ class NormalEquations(Protocol):
         """Return the step at this damping."""
         ...
 
+    def promised(self, change: Tensor) -> float:
+        """Return what the parabola falls by with any change [K]."""
+        ...
+
 
 class DenseEquations:
     """The equations of few numbers: A is a matrix [K, K], gradient [K]; both float64."""
@@ -47,9 +51,13 @@ class DenseEquations:
         """Solve by factoring."""
         identity = torch.eye(len(self._scale), dtype=torch.float64, device=self._scale.device)
         change = -torch.linalg.solve(self._matrix + damping * identity, self._gradient)
-        along = float(change @ self._gradient)
-        promised = -(along + 0.5 * float(change @ self._matrix @ change))
-        return DampedStep(change / self._scale, promised, -0.5 * along)
+        change, whole = change / self._scale, -0.5 * float(change @ self._gradient)
+        return DampedStep(change, self.promised(change), whole)
+
+    def promised(self, change: Tensor) -> float:
+        """Return it by the matrix."""
+        change = change * self._scale
+        return -float(change @ self._gradient + 0.5 * change @ self._matrix @ change)
 
 
 class IterativeEquations:
@@ -84,6 +92,12 @@ class IterativeEquations:
         # A change = -gradient - left - damping change
         bent = -along - float(change @ left) - damping * float(change @ change)
         return DampedStep(change / self._scale, -(along + 0.5 * bent), -0.5 * along)
+
+    def promised(self, change: Tensor) -> float:
+        """Return it by one more product."""
+        bent = self._product(change) / self._scale
+        change = change * self._scale
+        return -float(change @ self._gradient + 0.5 * change @ bent)
 
 
 def _scale_of(diagonal: Tensor) -> Tensor:
