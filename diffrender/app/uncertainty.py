@@ -18,7 +18,7 @@ from diffrender.fit.losses.mask_losses import MaskL1
 from diffrender.fit.losses.pointwise import L2
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Loss, Objective, Term
-from diffrender.fit.optimizer.levenberg_marquardt import LevenbergMarquardt
+from diffrender.fit.optimizer.levenberg_marquardt import MOST_OF_MATRIX, LevenbergMarquardt
 from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE
 from diffrender.setup.fit_setup import FitSetup
 
@@ -75,10 +75,12 @@ class Posterior(NamedTuple):
 
 
 def find_posterior(setup: FitSetup, result: FitResult) -> Posterior | None:
-    """Return what the fit knows of all that it learned; None after other methods or another end."""
+    """Return what the fit knows of all that it learned; None after other methods or another end, or of many numbers."""
     model = setup.model
     is_last = result.returned_step == result.steps_done
     if not isinstance(setup.optimizer, LevenbergMarquardt) or result.stop_reason != "finished" or not is_last:
+        return None
+    if sum(latent.numel() for latent in model.latents.values()) > MOST_OF_MATRIX:
         return None
     paths = list(model.latents)
     ends = torch.tensor([model.latents[path].numel() for path in paths]).cumsum(0).tolist()

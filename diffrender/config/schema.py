@@ -59,9 +59,9 @@ class OptimizeOptions(Strict, extra="allow"):
 
     method: Literal["adam", "levenberg_marquardt"] = option(
         "adam",
-        "levenberg_marquardt: damped Gauss-Newton steps on all views, for at most 1000 learned numbers such as poses,"
-        " cameras or lights, on a CPU; it has no learning rates, ends when nothing is gained any more, and tells how"
-        " certain the numbers are",
+        "levenberg_marquardt: damped Gauss-Newton steps on all views, on a CPU, best for few numbers such as poses,"
+        " cameras or lights; it has no learning rates, ends when nothing is gained any more, and tells how certain up"
+        " to 1000 numbers are; more are solved for by conjugate gradients",
     )
     steps: PositiveInt = option(
         400, f"gradient steps; at most, and {defaults.STEPS_OF_LEAST_SQUARES} if omitted, with levenberg_marquardt"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from diffrender.errors import ProgramError, ShapeError
 from diffrender.fit.loss_inputs import LossInputs
@@ -18,6 +19,10 @@ from diffrender.fit.objective import Loss, Objective
 LEAST_DIFFERENCE = 0.1
 # The most numbers of a Jacobian at a time: views are taken in as many parts as that needs.
 MOST_NUMBERS = 1 << 26
+# About as many numbers per pixel are in the graph of an image.
+NUMBERS_OF_GRAPH = 64
+# Random signs that the diagonal of a large J^T W J is estimated with: to about half of each entry.
+PROBES = 8
 # Rows of a Jacobian that are squared at a time, in float64.
 ROWS = 1 << 16
 # Of the largest eigenvalue, of numbers scaled to equal information each: less is rounding.
@@ -52,6 +57,7 @@ class LeastSquares:
         self.before = before
         losses = [term for term in objective.terms if isinstance(term.measure, Loss)]
         self._losses = [(term.measure, term.weight_at(progress)) for term in losses]
+        self._weights: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     @torch.no_grad()
     def total(self) -> float:
@@ -70,6 +76,63 @@ class LeastSquares:
             Welsch, 1977). Terms that add up no penalties have no part in it.
         """
         return sum(rows.T @ (weights[:, None] * rows) for rows, weights, _ in self._rows(paths))  # type: ignore[return-value]
+
+    def product(self, paths: Sequence[str], vector: Tensor) -> Tensor:
+        """Return J^T W J vector [K] float64, as normal_matrix does for few numbers: one pass over all views."""
+
+        def weighted(tangents: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+            return [weight.view_as(part) * part for weight, part in zip(weights, tangents, strict=True)]
+
+        return self._pull_back(paths, weighted, vector)
+
+    def diagonal(self, paths: Sequence[str]) -> Tensor:
+        """Return an estimate [K] float64 of the diagonal of J^T W J, from random signs; always the same ones.
+
+        The squares of J^T W^(1/2) z have it as their mean (C. Bekas, E. Kokiopoulou and Y. Saad, "An estimator for the
+        diagonal of a matrix", 2007).
+        """
+        generator = torch.Generator().manual_seed(0)
+
+        def random(_: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+            signs = (torch.randint(0, 2, part.shape, generator=generator).to(part) * 2 - 1 for part in weights)
+            return [part.sqrt() * sign for part, sign in zip(weights, signs, strict=True)]
+
+        return sum(self._pull_back(paths, random).square() for _ in range(PROBES)) / PROBES  # type: ignore[return-value]
+
+    def _pull_back(
+        self,
+        paths: Sequence[str],
+        cotangents: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Tensor]],
+        vector: Tensor | None = None,
+    ) -> Tensor:
+        """Return the sum over views of J^T cotangents(J vector, weights) [K] float64; no vector: one of zeros."""
+        latents = {path: latent.detach() for path, latent in self._model.latents.items()}
+        sizes = [latents[path].numel() for path in paths]
+        at = [latents[path].clone().requires_grad_() for path in paths]
+        total = torch.zeros(sum(sizes), dtype=torch.float64, device=at[0].device)
+        for number, index in enumerate(self._parts(NUMBERS_OF_GRAPH)):
+            if number not in self._weights:
+                self._weights[number] = self._weigh(latents, index)
+            weights = [part for part, _ in self._weights[number]]
+            with torch.enable_grad(), forward_ad.dual_level():
+                moved = dict(zip(paths, at, strict=True))
+                if vector is not None:
+                    parts = vector.split(sizes)
+                    moved = {
+                        path: forward_ad.make_dual(latent, part.view_as(latent).to(latent.dtype))
+                        for (path, latent), part in zip(moved.items(), parts, strict=True)
+                    }
+                inputs = self._compare(self._model.values_of({**latents, **moved}), index)
+                found = [forward_ad.unpack_dual(part) for loss, _ in self._losses for part in loss.differences(inputs)]
+            tangents = [torch.zeros_like(part) if slope is None else slope.detach() for part, slope in found]
+            primals = [part for part, _ in found]
+            pulled = [
+                part.to(primal.dtype).view_as(primal)
+                for part, primal in zip(cotangents(tangents, weights), primals, strict=True)
+            ]
+            gradients = torch.autograd.grad(primals, at, pulled, allow_unused=True, materialize_grads=True)
+            total += torch.cat([part.reshape(-1).double() for part in gradients])
+        return total
 
     def covariance(self, paths: Sequence[str]) -> Covariance:
         """Return the covariance of the latents at `paths`, if what remains of the differences is independent noise.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from torch import Tensor
 
 from diffrender.scene.mesh import Mesh
+
+# Of a logarithm or logit: seven times as much, or as little.
+CURVED = 2.0
 
 
 class Parametrization(ABC):
@@ -17,9 +21,12 @@ class Parametrization(ABC):
     `value_of(latent_of(value))` equals `value` up to rounding.
 
     optimizer: the default optimiser of the latent, a name in diffrender.fit.optimizer.adam.ADAM_VARIANTS.
+    reach: the farthest that a number of the latent can go in one step that follows the value's derivative alone: at
+        most CURVED for an exponential, and any way for what is linear.
     """
 
     optimizer: ClassVar[str] = "adam"
+    reach: ClassVar[float] = math.inf
 
     def bind(self, mesh: Mesh) -> Parametrization:
         """Return the parametrisation of the vertices of `mesh`: itself, unless it depends on the mesh."""

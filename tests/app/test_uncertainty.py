@@ -119,3 +119,12 @@ material: {type: unlit, base_color: own}
     # Turns are not told from shifts entirely, but those of one camera say nothing of the other's.
     correlation = (matrix / (wanted[:, None] * wanted)).abs()
     assert float(correlation[:3, 3:6].max()) > 0.1 and float(correlation[:6, 6:].max()) < 1e-6
+
+
+def test_of_many_numbers_none_is_told(tmp_path: Path) -> None:
+    ball = "{name: ball, mesh: {init: sphere, subdivisions: 4}, material: {type: unlit, base_color: {vertex: 0.4}}}"
+    overrides = (*SQUARES, f"objects=[{ball}]", "optimize.steps=1", "optimize.objects.ball.material.base_color={}")
+    setup = build_fit(load_config(write_ball(tmp_path), overrides))
+    result = fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
+    assert result.stop_reason == "finished" and result.returned_step == 1
+    assert find_posterior(setup, result) is None

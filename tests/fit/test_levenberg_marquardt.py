@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
 
-from diffrender.errors import ConfigError, ShapeError
+from diffrender.errors import ShapeError
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint
 from diffrender.fit.least_squares import Covariance, LeastSquares
 from diffrender.fit.loop import FitSettings, fit
@@ -21,7 +22,9 @@ from diffrender.fit.losses.pyramid import Pyramid
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer.fit_optimizer import ParamSettings
-from diffrender.fit.optimizer.levenberg_marquardt import MOST_NUMBERS, LevenbergMarquardt
+from diffrender.fit.optimizer.levenberg_marquardt import MOST_OF_MATRIX, LevenbergMarquardt
+from diffrender.fit.optimizer.normal_equations import DenseEquations, IterativeEquations
+from diffrender.fit.parametrization import CURVED
 from diffrender.geometry.primitives import bumpy_sphere, icosphere
 from diffrender.geometry.rotations import rotation_angle
 from diffrender.render.render import render
@@ -319,12 +322,70 @@ def test_a_last_step_to_where_nothing_can_be_told_is_taken_back(total: float) ->
     assert len(calls) > 1 or torch.equal(model.latents[COLOR].detach(), near)
 
 
-def test_many_numbers_are_refused() -> None:
-    scene, cameras = ball()
-    vertices = "objects.it.mesh.vertices"
-    model = SceneModel(scene, cameras, {vertices: "identity"})
-    with pytest.raises(ConfigError, match=f"at most {MOST_NUMBERS} learned numbers, got 1,926 .*mesh.vertices"):
-        LevenbergMarquardt(model, {vertices: ParamSettings(1.0)}, 5)
+@pytest.mark.parametrize(("name", "reach"), [("unit_interval", CURVED), ("positive", CURVED), ("identity", 10.0)])
+def test_a_logarithm_goes_no_farther_than_its_derivative_can_tell(name: str, reach: float) -> None:
+    scene, cameras = ball(is_round=True)
+    model = SceneModel(scene, cameras, {COLOR: name})
+    problem = RoughValley(model)
+    start = model.latents[COLOR].detach().clone()
+    problem.wanted = start + torch.tensor([10.0, 10.0, 0.5])
+    optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
+    problem.differentiate()
+    optimizer.step(problem)
+    moved = model.latents[COLOR].detach() - start
+    assert float(moved.abs().max()) == pytest.approx(reach, rel=0.05) and float(moved[2]) == pytest.approx(
+        0.5, rel=0.05
+    )
+
+
+@pytest.mark.parametrize("loss", [L2(), Huber(), MaskL1()], ids=lambda loss: repr(loss))
+def test_products_with_the_curvature_are_those_of_its_matrix(loss) -> None:
+    scene, cameras = ball(16)
+    views = targets(moved(scene, 4, 0.05), cameras)
+    model = SceneModel(scene, cameras, {POSE: None, FOCAL: None})
+    problem = problem_of(model, views, Objective((Term("it", 3.0, loss),)))
+    paths = list(model.latents)
+    matrix = problem.normal_matrix(paths)
+    scale = matrix.diagonal().sqrt()
+    scale = scale.clamp_min(1e-3 * float(scale.max()))
+    vector = torch.randn(len(matrix), dtype=torch.float64, generator=torch.Generator().manual_seed(1)) / scale
+    product = problem.product(paths, vector) / scale
+    torch.testing.assert_close(product, matrix @ vector / scale, rtol=1e-4, atol=1e-4)
+    about = problem.diagonal(paths)
+    assert ((about >= 0.05 * matrix.diagonal()) & (about <= 4 * matrix.diagonal())).all()
+    assert torch.equal(about, problem.diagonal(paths))
+
+
+@pytest.mark.parametrize("condition", [1e1, 1e4])
+def test_conjugate_gradients_solve_as_factoring_does(condition: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    basis = torch.linalg.qr(torch.randn(30, 30, dtype=torch.float64, generator=generator)).Q
+    matrix = (basis * torch.logspace(0, -math.log10(condition), 30, dtype=torch.float64)) @ basis.T
+    gradient = matrix @ torch.randn(30, dtype=torch.float64, generator=generator)
+    exact = DenseEquations(matrix, gradient).step(1e-3)
+    step = IterativeEquations(matrix.__matmul__, matrix.diagonal(), gradient).step(1e-3)
+    assert step.promised == pytest.approx(exact.promised, rel=0.05)
+    bent = step.change @ gradient + 0.5 * step.change @ matrix @ step.change
+    assert step.promised == pytest.approx(-float(bent), rel=1e-9)
+    assert step.whole == pytest.approx(-0.5 * float(step.change @ gradient), rel=1e-9)
+
+
+def test_many_numbers_are_found_by_products_alone() -> None:
+    scene, cameras = ball(views=6)
+    item = scene.objects["it"]
+    gray = dataclasses.replace(item, material=Unlit(torch.full_like(item.material.base_color, 0.5)))
+    start = dataclasses.replace(scene, objects={"it": gray})
+    model = SceneModel(start, cameras, {COLOR: None})
+    records = []
+
+    class Keep:
+        def on_step(self, record, model):
+            records.append(record.total)
+
+    optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 10)
+    result = fit(model, targets(scene, cameras), SQUARES, optimizer, FitSettings(10), render_step, [Keep()])
+    assert model.latents[COLOR].numel() > MOST_OF_MATRIX and result.stop_reason == "finished"
+    assert min(records) < 1e-4 * records[0]
 
 
 def test_deviations_are_those_of_fits_to_noisy_pictures() -> None:

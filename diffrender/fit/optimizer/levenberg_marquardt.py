@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt: damped steps of Gauss and Newton, for few learned numbers."""
+"""Levenberg-Marquardt: damped steps of Gauss and Newton."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from diffrender.errors import ConfigError
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
+from diffrender.fit.optimizer.normal_equations import DenseEquations, IterativeEquations, NormalEquations
 
-# More would take a Jacobian of gigabytes and a matrix that is slow to factor.
-MOST_NUMBERS = 1000
+# Of more, the Jacobian would take gigabytes, and its square be slow to factor: there are only products with it.
+MOST_OF_MATRIX = 1000
 FIRST_DAMPING = 1e-3
 LEAST_DAMPING = 1e-9
 # Trials of one step, each with more damping, before the fit has converged.
@@ -26,8 +26,6 @@ LEAST_PROMISE = 1e-7
 # Of the last steps, which the gradient alone judges; each must promise less than this share of what the one before did.
 POLISHING_DAMPING = 1e-7
 CONTRACTION = 0.5
-# Of the largest entry of the matrix's diagonal, in square roots: what hardly shows is damped as if it did this much.
-LEAST_SCALE = 1e-4
 
 
 class Problem(Protocol):
@@ -43,31 +41,35 @@ class Problem(Protocol):
         """Return J^T W J [K, K] of the latents at `paths`."""
         ...
 
+    def product(self, paths: list[str], vector: Tensor) -> Tensor:
+        """Return J^T W J vector [K]."""
+        ...
+
+    def diagonal(self, paths: list[str]) -> Tensor:
+        """Return about the diagonal of J^T W J [K]."""
+        ...
+
 
 class LevenbergMarquardt(FitOptimizer):
     """Steps that solve (J^T W J + damping D) change = -gradient, D its diagonal, accepted if the objective falls.
 
+    No number of a latent goes farther than its parametrisation's reach in one step.
     The gradient is that of the whole objective; its curvature is that of the losses that add up penalties of
-    differences. Learning rates, schedules and variants of Adam mean nothing here. `pull` of a value adds
-    pull / 2 |latent - start|^2 to the objective: a Gaussian prior of variance 1 / pull.
-    The last steps are those of Gauss and Newton, for as long as each promises less than the one before: where little is
-    left to gain, noise times the image's own small jumps hides it from the objective, and the gradient is smooth.
+    differences; of more than MOST_OF_MATRIX numbers, only its products are computed, for conjugate gradients. Learning
+    rates, schedules and variants of Adam mean nothing here. `pull` of a value adds pull / 2 |latent - start|^2 to the
+    objective: a Gaussian prior of variance 1 / pull.
+    The last steps of few numbers are those of Gauss and Newton, for as long as each promises less than the one before:
+    where little is left to gain, noise times the image's own small jumps hides it from the objective, and the gradient
+    is smooth.
 
     damping: of the next step; it follows how much of the promised gain was had (H. Nielsen, "Damping parameter in
         Marquardt's method", 1999). converged: no further step would gain anything.
 
-    Raises ConfigError as FitOptimizer does, and for more than MOST_NUMBERS numbers.
+    Raises ConfigError as FitOptimizer does.
     """
 
     def __init__(self, model: SceneModel, settings: Mapping[str, ParamSettings], steps: int) -> None:
         super().__init__(model, settings, steps)
-        count = sum(latent.numel() for latent in model.latents.values())
-        if count > MOST_NUMBERS:
-            many = ", ".join(path for path, latent in model.latents.items() if latent.numel() > MOST_NUMBERS // 2)
-            raise ConfigError(
-                f"optimize.method: levenberg_marquardt is for at most {MOST_NUMBERS} learned numbers, got {count:,}"
-                f" ({many or 'in all'}); switch some off, or use `method: adam`"
-            )
         self.damping, self._growth, self._promised = FIRST_DAMPING, 2.0, math.inf
 
     def step(self, problem: Problem | None = None) -> None:
@@ -81,24 +83,25 @@ class LevenbergMarquardt(FitOptimizer):
             return
         start = {path: latent.detach().clone() for path, latent in latents.items()}
         gradient = torch.cat([_flat(latent.grad) for latent in latents.values()])  # type: ignore[arg-type]
-        matrix = problem.normal_matrix(list(latents))
         pull = torch.cat([torch.full_like(_flat(latent), self._settings[path].pull) for path, latent in start.items()])
         gradient = gradient + pull * torch.cat([_flat(self._apart(path, latent)) for path, latent in start.items()])
-        matrix = matrix + pull.diag()
-        scale = matrix.diagonal().clamp_min(0).sqrt()
-        scale = scale.clamp_min(max(LEAST_SCALE * float(scale.max()), torch.finfo(torch.float64).tiny))
-        matrix, gradient = matrix / (scale[:, None] * scale), gradient / scale
+        equations = _equations(problem, list(latents), pull, gradient)
+
+        reach = torch.cat(
+            [torch.full_like(_flat(latent), self._model.parametrization(path).reach) for path, latent in start.items()]
+        )
 
         before = problem.before + self._prior(start)
-        identity = torch.eye(len(scale), dtype=torch.float64, device=scale.device)
-        if self._polish(problem, latents, start, matrix, gradient, scale, before):
+        if len(gradient) <= MOST_OF_MATRIX and self._polish(problem, latents, start, equations, before):
             return
         for _ in range(MOST_TRIALS):
-            change = -torch.linalg.solve(matrix + self.damping * identity, gradient)
-            promised = -float(change @ gradient + 0.5 * change @ matrix @ change)
+            change, promised, _ = equations.step(self.damping)
+            if bool((change.abs() > reach).any()):
+                change = change.clamp(-reach, reach)
+                promised = equations.promised(change)
             if not promised > LEAST_PROMISE * before:
                 break
-            self._move(latents, start, change / scale)
+            self._move(latents, start, change)
             gain = before - (problem.total() + self._prior(latents))
             if gain > 0:
                 self.converged = gain < LEAST_GAIN * before
@@ -108,7 +111,7 @@ class LevenbergMarquardt(FitOptimizer):
                 return
             self.damping *= self._growth
             self._growth *= 2
-        self._move(latents, start, torch.zeros_like(scale))
+        self._move(latents, start, torch.zeros_like(gradient))
         self.converged = True
 
     def _polish(
@@ -116,22 +119,18 @@ class LevenbergMarquardt(FitOptimizer):
         problem: Problem,
         latents: Mapping[str, Tensor],
         start: Mapping[str, Tensor],
-        matrix: Tensor,
-        gradient: Tensor,
-        scale: Tensor,
+        equations: NormalEquations,
         before: float,
     ) -> bool:
         """Take a whole step of Gauss and Newton if the solution is near; return whether that is so."""
-        identity = torch.eye(len(scale), dtype=torch.float64, device=scale.device)
-        change = -torch.linalg.solve(matrix + POLISHING_DAMPING * identity, gradient)
-        promised = -0.5 * float(change @ gradient)
-        if not LEAST_PROMISE * before < promised < min(LEAST_GAIN * before, CONTRACTION * self._promised):
+        step = equations.step(POLISHING_DAMPING)
+        if not LEAST_PROMISE * before < step.whole < min(LEAST_GAIN * before, CONTRACTION * self._promised):
             return False
-        self._move(latents, start, change / scale)
+        self._move(latents, start, step.change)
         if not problem.total() + self._prior(latents) <= (1 + LEAST_GAIN) * before:  # not near after all, or NaN
-            self._move(latents, start, torch.zeros_like(scale))
+            self._move(latents, start, torch.zeros_like(step.change))
             return False
-        self._promised = promised
+        self._promised = step.whole
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -170,3 +169,13 @@ class LevenbergMarquardt(FitOptimizer):
 
 def _flat(tensor: Tensor) -> Tensor:
     return tensor.detach().reshape(-1).double()
+
+
+def _equations(problem: Problem, paths: list[str], pull: Tensor, gradient: Tensor) -> NormalEquations:
+    if len(gradient) <= MOST_OF_MATRIX:
+        return DenseEquations(problem.normal_matrix(paths) + pull.diag(), gradient)
+
+    def product(vector: Tensor) -> Tensor:
+        return problem.product(paths, vector) + pull * vector
+
+    return IterativeEquations(product, problem.diagonal(paths) + pull, gradient)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from diffrender.checks import check_finite
 from diffrender.errors import ConfigError, ShapeError
-from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrization import CURVED, Parametrization
 from diffrender.fit.parametrizations.unit_interval import MARGIN, SLACK, UnitInterval
 
 
@@ -20,6 +21,8 @@ class Bounded(Parametrization):
     A value at a bound starts a thousandth of the range inside, where it can still move. Raises ConfigError unless low
     is below high, and both are finite.
     """
+
+    reach: ClassVar[float] = CURVED
 
     low: float = 0.0
     high: float = 1.0

@@ -50,6 +50,11 @@ class CoarseToFine(Parametrization):
                 f" be halved, got {self.levels}"
             )
 
+    @property
+    def reach(self) -> float:  # type: ignore[override]
+        """That of the texels."""
+        return self.inner.reach
+
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the texels [H, W, C]."""
         total = collapse_pyramid(latent, self.height, self.width, self.levels, COARSE_SHARE, self.closed)

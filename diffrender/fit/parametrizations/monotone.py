@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from diffrender.checks import check_finite
 from diffrender.errors import ShapeError
-from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrization import CURVED, Parametrization
 
 # Of the mean increment: a curve that is flat says nothing of the light.
 LEAST = 1e-3
@@ -21,6 +22,8 @@ class Monotone(Parametrization):
 
     These are positive and add up to 1, the end of the curve; a step changes an increment by a fraction of itself.
     """
+
+    reach: ClassVar[float] = CURVED
 
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the sums of the increments, without the last, which is 1."""

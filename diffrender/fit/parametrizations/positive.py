@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from diffrender.checks import check_finite
 from diffrender.errors import ShapeError
-from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrization import CURVED, Parametrization
 
 
 @dataclass(frozen=True)
 class Positive(Parametrization):
     """value = exp(latent): a step changes the value by a fraction of itself, whatever its size."""
+
+    reach: ClassVar[float] = CURVED
 
     def value_of(self, latent: Tensor) -> Tensor:
         """Return exp(latent)."""

@@ -72,6 +72,11 @@ class SharedRows(Parametrization):
     inner: Parametrization
     n_rows: int
 
+    @property
+    def reach(self) -> float:  # type: ignore[override]
+        """That of the row."""
+        return self.inner.reach
+
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the row of the latent, once per camera."""
         row = self.inner.value_of(latent)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from diffrender.checks import check_finite
 from diffrender.errors import ShapeError
-from diffrender.fit.parametrization import Parametrization
+from diffrender.fit.parametrization import CURVED, Parametrization
 
 # Initial values are at least this far inside: at 0 and 1 the latent would be infinite and could not change.
 MARGIN = 1e-3
@@ -19,6 +20,8 @@ SLACK = 1e-5
 @dataclass(frozen=True)
 class UnitInterval(Parametrization):
     """value = 1 / (1 + exp(-latent)): colours, albedos."""
+
+    reach: ClassVar[float] = CURVED
 
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the logistic function of the latent."""
