@@ -10,7 +10,7 @@ from diffrender.config.options.parameters import GEOMETRY_OF_CAMERAS
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.rotations import rotation_angle
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.setup.fit_setup import FitSetup
 
 POSE = "cameras.pose"
@@ -61,7 +61,8 @@ def _value(path: str, cameras: Cameras) -> torch.Tensor:
         return cameras.center_px
     # A lens without distortion is one of which it is 0.
     lens = cameras.projection
-    return getattr(lens, path.removeprefix("cameras.")) if isinstance(lens, Radial) else torch.zeros(len(cameras))
+    is_distorted = isinstance(lens, RadialTangential)
+    return getattr(lens, path.removeprefix("cameras.")) if is_distorted else torch.zeros(len(cameras))
 
 
 def _rounded(value: torch.Tensor) -> float:

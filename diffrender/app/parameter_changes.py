@@ -10,6 +10,7 @@ from torch import Tensor
 from diffrender.app.camera_errors import camera_errors, describe_camera_error
 from diffrender.app.program_results import program_run, units_of
 from diffrender.app.uncertainty import Deviations, describe_deviation
+from diffrender.config.options.parameters import DISTORTION
 from diffrender.evaluate.exposure import EXPOSURE, RESPONSE, VIGNETTING, WHITE_BALANCE
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
@@ -47,6 +48,8 @@ PER_VIEW = {
     RESPONSE: "sRGB values that even steps of sRGB values, without 0 and 1, become",
     "cameras.k1": "of r^2, r in focal lengths",
     "cameras.k2": "of r^4",
+    "cameras.p1": "of 2 x y, in focal lengths",
+    "cameras.p2": "of r^2 + 2 x^2",
     FOCAL: XY,
     CENTER: XY,
 }
@@ -145,8 +148,7 @@ def _list_views(path: str, names: tuple[str, ...], values: Tensor) -> str:
     """List the exposure in stops, the gains or the focal lengths of each view; once if all are equal."""
     form = {
         EXPOSURE: "+.2f",
-        "cameras.k1": "+.5f",
-        "cameras.k2": "+.5f",
+        **dict.fromkeys(DISTORTION, "+.5f"),
         VIGNETTING: "+.4f",
         WHITE_BALANCE: ".3f",
         RESPONSE: ".4f",

@@ -20,6 +20,8 @@ OF_CAMERAS = {
     "cameras.center": "principal points in pixels: one shift of all cameras, or those of each",
     "cameras.k1": "distortion by 1 + k1 r^2 + k2 r^4 that is left in undistorted images, r in focal lengths",
     "cameras.k2": "see cameras.k1",
+    "cameras.p1": "what a lens off its axis adds: 2 p1 x y + p2 (r^2 + 2 x^2) to x, and so for y, as in OpenCV",
+    "cameras.p2": "see cameras.p1",
     "cameras.exposure": "the brightness of each picture, in stops",
     "cameras.white_balance": "factors of the RGB channels of each picture",
     "cameras.vignetting": "light lost towards the corners: a, b, c of 1 + a r^2 + b r^4 + c r^6, r = 1 there",

@@ -17,7 +17,10 @@ MATERIAL_OPTIONS, LIGHT_OPTIONS = arms_of(AnyMaterial), arms_of(AnyLight)
 # Values of the cameras of all views.
 CAMERA_PATHS = tuple(
     f"cameras.{name}"
-    for name in ("pose", "focal", "center", "k1", "k2", "exposure", "white_balance", "vignetting", "response", "blur")
+    for name in (
+        *("pose", "focal", "center", "k1", "k2", "p1", "p2"),
+        *("exposure", "white_balance", "vignetting", "response", "blur"),
+    )
 )
 
 

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffrender.config.options.parameters import DISTORTION
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError
 from diffrender.scene.projections.perspective import Perspective
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.scene.target_views import Views
-
-DISTORTION = ("cameras.k1", "cameras.k2")
 
 
 def with_learned_distortion(views: Views, config: FitConfig) -> Views:
@@ -25,7 +24,7 @@ def with_learned_distortion(views: Views, config: FitConfig) -> Views:
     """
     paths = [path for path in DISTORTION if path in config.optimize.parameters()]
     projection = views.cameras.projection
-    if not paths or isinstance(projection, Radial):
+    if not paths or isinstance(projection, RadialTangential):
         return views
     if not isinstance(projection, Perspective):
         kind = type(projection).__name__.lower()
@@ -43,11 +42,11 @@ def with_lens_of(views: Views, fitted: Views) -> Views:
         value = getattr(lens, name)
         if value is not None and getattr(cameras, name) is None and _is_one(value):
             changed[name] = value[:1].repeat(len(views), 1)
-    if isinstance(lens.projection, Radial) and isinstance(cameras.projection, Perspective):
+    if isinstance(lens.projection, RadialTangential) and isinstance(cameras.projection, Perspective):
         values = lens.projection.parameters()
         is_one = all(_is_one(value) for value in values.values())
         rows = {name: value[:1].repeat(len(views)) * is_one for name, value in values.items()}
-        changed["projection"] = Radial(**rows)
+        changed["projection"] = RadialTangential(**rows)
     return replace(views, cameras=replace(cameras, **changed))
 
 
@@ -55,7 +54,7 @@ def _is_one(values: Tensor) -> bool:
     return torch.equal(values, values[:1].expand_as(values))
 
 
-def undistorted(count: int, views: Views) -> Radial:
+def undistorted(count: int, views: Views) -> RadialTangential:
     """Return the lens of `count` cameras that distorts nothing, where and as the cameras of `views` are."""
     like = views.cameras.focal_px
-    return Radial(like.new_zeros(count), like.new_zeros(count))
+    return RadialTangential(*like.new_zeros(4, count))

@@ -12,7 +12,7 @@ from diffrender.errors import ConfigError, DataError
 from diffrender.imaging.response import straight_response
 from diffrender.scene.move_scene import move_cameras, move_scene
 from diffrender.scene.projections.perspective import Perspective
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.scene.quantity_kinds import map_tensors
 from diffrender.scene.target_views import Views
 from diffrender.setup.best_defaults import DECAYING, Chosen
@@ -72,7 +72,7 @@ def with_cameras_of(views: Views, saved: SavedScene) -> Views:
     if not here:
         return views
     there = saved.cameras.select([saved.names.index(views.names[index]) for index in here])
-    if isinstance(there.projection, Radial) and isinstance(views.cameras.projection, Perspective):
+    if isinstance(there.projection, RadialTangential) and isinstance(views.cameras.projection, Perspective):
         views = replace(views, cameras=replace(views.cameras, projection=undistorted(len(views), views)))
     if type(there.projection) is not type(views.cameras.projection):
         raise ConfigError("from: the run's cameras have another projection than those of the targets")

@@ -13,7 +13,7 @@ from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.imaging.color import linear_from_srgb, srgb_from_linear
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.setup.low_discrepancy import low_discrepancy
 
 # Of the axes that poses are turned about, and of the ways that they are moved (setup.low_discrepancy).
@@ -28,9 +28,9 @@ def true_cameras(told: Cameras, options: CameraErrorOptions | None, center: tupl
     if options is None:
         return told
     lens = told.projection
-    if options.k1 or options.k2:
-        like = told.focal_px[:, 0]
-        lens = Radial(torch.full_like(like, options.k1), torch.full_like(like, options.k2))
+    coefficients = (options.k1, options.k2, options.p1, options.p2)
+    if any(coefficients):
+        lens = RadialTangential(*(torch.full_like(told.focal_px[:, 0], value) for value in coefficients))
     return replace(
         told,
         cam_from_world=_moved(told.cam_from_world, options, center),

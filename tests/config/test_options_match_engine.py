@@ -61,7 +61,7 @@ from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import CAMERA_LEAVES, canonical_path, learnable_paths
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.scene.quantity_kinds import kinds_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
@@ -175,7 +175,7 @@ def test_the_paths_that_a_file_may_hold_are_those_of_the_scene(names: list[str],
     )
     cameras = Cameras.perspective(torch.tensor([[0.0, 0.0, 3.0]]))
     cameras = with_gains(
-        dataclasses.replace(cameras, projection=Radial(torch.zeros(1), torch.zeros(1))), PHOTOMETRY_PATHS
+        dataclasses.replace(cameras, projection=RadialTangential(*torch.zeros(4, 1))), PHOTOMETRY_PATHS
     )
     cameras = dataclasses.replace(cameras, blur_px=torch.ones(()))
     objects: dict[str, Any] = {"objects": [{"name": name, "material": kind} for name in names]}

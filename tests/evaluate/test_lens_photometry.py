@@ -22,7 +22,7 @@ from diffrender.render.render import render
 from diffrender.scene.cameras import LEAST_LIGHT, Cameras
 from diffrender.scene.lights import Ambient
 from diffrender.scene.materials import Lambert
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.scene.target_views import Views
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.writers.cameras import write_transforms
@@ -86,12 +86,12 @@ def test_gains_of_held_out_pictures_are_matched_to_light_without_the_response():
 
 def test_views_that_were_not_fitted_get_what_is_learned_of_a_shared_lens_and_nothing_else():
     zero = torch.zeros(3)
-    start = replace(cameras(), projection=Radial(zero, zero))
+    start = replace(cameras(), projection=RadialTangential(zero, zero, zero, zero))
     end = replace(
         with_lens(start),
         focal_px=start.focal_px * 1.1,
         center_px=start.center_px + 2,
-        projection=Radial(zero + 0.05, zero + 0.01),
+        projection=RadialTangential(zero + 0.05, zero + 0.01, zero, zero),
     )
     other = start.select([0, 1]).resized(48, 48)
     paths = [f"cameras.{name}" for name in ("focal", "center", "k1", "vignetting", "response")]

@@ -148,8 +148,10 @@ def test_axes_are_those_of_opencv(kind):
     points = torch.tensor([[[0.0, 0, 5], [1, 0, 5], [0, 1, 5]]]).double()
     axis, right, down = image_points(lens(kind, 1).project(points, FOCAL[:1], CENTER[:1]))[0]
     assert torch.equal(axis, CENTER[0])
-    assert right[0] > axis[0] and right[1] == axis[1]
-    assert down[1] > axis[1] and down[0] == axis[0]
+    # A lens that is off its axis moves points across it, a little.
+    across = 0.05 if "p1" in kind.parameter_names() else 0.0
+    assert right[0] > axis[0] and abs(right[1] - axis[1]) <= across * (right[0] - axis[0])
+    assert down[1] > axis[1] and abs(down[0] - axis[0]) <= across * (down[1] - axis[1])
 
 
 @every_rectilinear

@@ -17,7 +17,7 @@ from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError, DataError
 from diffrender.imaging.response import straight_response
 from diffrender.scene.move_scene import move_scene
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.setup.careful_rates import rate_factor, start_psnr_db
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.saved_scene import SCENE_FILE, load_scene, save_scene
@@ -111,14 +111,14 @@ def test_a_learned_lens_is_taken_over_and_held_out_views_have_it(first: RunResul
     saved = load_scene(first.folder / SCENE_FILE)
     rows = len(saved.cameras)
     lens = {"vignetting": torch.tensor([[-0.3, 0.1, 0.0]]).repeat(rows, 1), "response": CURVE.repeat(rows, 1)}
-    lens["projection"] = Radial(torch.full((rows,), 0.04), torch.full((rows,), -0.01))
+    lens["projection"] = RadialTangential(*(torch.full((rows,), value) for value in (0.04, -0.01, 0.0, 0.002)))
     shutil.copytree(first.folder, tmp_path / "run")
     save_scene(tmp_path / "run" / SCENE_FILE, saved._replace(cameras=replace(saved.cameras, **lens)))
     for more in ("", "optimize: {cameras.k1: {}, cameras.vignetting: {}}"):
         setup = started(tmp_path / "run", more)
         assert setup.heldout_views is not None
         for cameras in (setup.model.cameras(), setup.heldout_views.cameras):
-            assert isinstance(cameras.projection, Radial)
+            assert isinstance(cameras.projection, RadialTangential)
             assert torch.equal(cameras.projection.k1, torch.full((len(cameras),), 0.04))
             assert torch.equal(cameras.projection.k2, torch.full((len(cameras),), -0.01))
             torch.testing.assert_close(cameras.vignetting, lens["vignetting"][:1].expand(len(cameras), 3))

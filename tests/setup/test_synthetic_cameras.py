@@ -13,7 +13,7 @@ from diffrender.config.options.targets import CameraErrorOptions
 from diffrender.geometry.rotations import rotation_angle
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.synthetic_cameras import true_cameras, with_noise
 
@@ -49,7 +49,7 @@ def test_cameras_are_off_by_what_is_asked_for_each_in_its_own_way() -> None:
     true = true_cameras(told, options, (0.3, 0.0, 0.0))
     assert torch.allclose(true.focal_px, 1.1 * told.focal_px)
     assert torch.allclose(true.center_px - told.center_px, torch.tensor([4.0, -8.0]))
-    assert isinstance(true.projection, Radial) and true.projection.k1.tolist() == pytest.approx([-0.1] * 3)
+    assert isinstance(true.projection, RadialTangential) and true.projection.k1.tolist() == pytest.approx([-0.1] * 3)
     turn = true.cam_from_world[:, :3, :3] @ told.cam_from_world[:, :3, :3].mT
     assert torch.rad2deg(rotation_angle(turn, torch.eye(3).expand(3, 3, 3))).tolist() == pytest.approx(
         [3] * 3, abs=1e-3

@@ -14,7 +14,7 @@ from diffrender.readers.captures.transforms_json import read_transforms
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.projections.perspective import Perspective
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images.png import write_png
 
@@ -131,7 +131,7 @@ def test_projections_and_their_parameters_come_back(tmp_path, monkeypatch, name)
 
 def test_a_learned_distortion_is_written_in_words_that_undistort_the_photographs(tmp_path):
     """A point that the lens sees at a pixel is where the undistorted photograph has it."""
-    distorted = Radial(torch.full((3,), 0.15), torch.full((3,), -0.05))
+    distorted = RadialTangential(*(torch.full((3,), value) for value in (0.15, -0.05, -0.01, 0.02)))
     cameras = replace(some_cameras(), projection=distorted)
     point = cameras.rays(torch.tensor([[[72.5, 10.5]]]).expand(3, 1, 2))
     point = point[0][0, 0] + 3 * point[1][0, 0]

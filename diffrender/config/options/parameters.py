@@ -42,7 +42,8 @@ MADE_FOR = {
     "bounded": f"{PROGRAM}<name> with a range",
 }
 # What cameras are and see with, which is pulled to its start; the latter can be one lens of all.
-GEOMETRY_OF_CAMERAS = ("cameras.pose", "cameras.focal", "cameras.center", "cameras.k1", "cameras.k2")
+DISTORTION = ("cameras.k1", "cameras.k2", "cameras.p1", "cameras.p2")
+GEOMETRY_OF_CAMERAS = ("cameras.pose", "cameras.focal", "cameras.center", *DISTORTION)
 # What the light does on its way through the lens into the file.
 PHOTOMETRY_OF_LENS = ("cameras.vignetting", "cameras.response")
 LENS = (*GEOMETRY_OF_CAMERAS[1:], *PHOTOMETRY_OF_LENS)
@@ -118,7 +119,7 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
         None,
         "the learning rate; if omitted, by its method:"
         f" {', '.join(f'{method} {rate:g}' for method, rate in defaults.RATES.items())} (in radii, for lengths);"
-        f" {defaults.CAMERA_RATE:g} for cameras.pose, focal, center, k1 and k2, {defaults.BLUR_RATE:g} for"
+        f" {defaults.CAMERA_RATE:g} for cameras.pose, focal, center and distortion, {defaults.BLUR_RATE:g} for"
         " cameras.blur; for remeshed vertices"
         f" {defaults.RATE_IN_EDGES:g} edge"
         f" lengths, or {defaults.RATE_OF_REMESHED_LARGE_STEPS:g} radii with large_steps",
@@ -126,7 +127,7 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
     start: int | None = option(
         None,
         "step at which optimisation of this value starts; if omitted: the first, or, of cameras.pose, focal, center,"
-        f" k1 and k2 where anything else is learned, after {defaults.CAMERAS_START:g} of the steps, shape first, then"
+        f" distortion where anything else is learned, after {defaults.CAMERAS_START:g} of the steps, shape first, then"
         " cameras, unless the mesh starts from a visual hull",
         ge=0,
     )
@@ -139,8 +140,8 @@ class ParameterOptions(Strict, shorthands={float: "lr"}):
     )
     shared: bool | None = option(
         None,
-        "cameras.focal, center, k1, k2, vignetting and response only: whether all views were taken with one lens, so"
-        " that one factor, shift or row of numbers is learned; if omitted: true",
+        "cameras.focal, center, distortion, vignetting and response only: whether all views were taken with one lens,"
+        " so that one factor, shift or row of numbers is learned; if omitted: true",
     )
     schedule: AnySchedule = option(ConstantOptions(), "how the learning rate changes")
     method: Method | None = option(

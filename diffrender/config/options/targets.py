@@ -33,6 +33,8 @@ class CameraErrorOptions(Strict):
     )
     k1: float = option(0.0, "of the true lens; the fit is told a pinhole")
     k2: float = option(0.0, "of the true lens")
+    p1: float = option(0.0, "of the true lens")
+    p2: float = option(0.0, "of the true lens")
     turn_deg: float = option(
         0.0, "each pose is turned about `center` of the cameras by so much, each about another axis"
     )

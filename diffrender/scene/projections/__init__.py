@@ -3,12 +3,12 @@
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 
 PROJECTIONS: dict[str, type[Projection]] = {
     "PINHOLE": Perspective,
     "ORTHOGRAPHIC": Orthographic,
-    "OPENCV": Radial,
+    "OPENCV": RadialTangential,
 }
 
 

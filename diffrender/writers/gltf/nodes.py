@@ -17,7 +17,7 @@ from diffrender.scene.light import Light, PunctualLight
 from diffrender.scene.lights import GLTF_LIGHTS
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.scene.quantity_kinds import DIRECTION, POSITION, RADIANCE, kinds_of
 from diffrender.writers.cameras import world_from_opengl_cameras
 from diffrender.writers.gltf.document import GltfFile, Json
@@ -65,7 +65,7 @@ def add_cameras(gltf: GltfFile, cameras: Cameras, reach: float) -> list[int]:
     A radial lens is written as the pinhole that it distorts.
     reach: the largest distance of anything from the world's origin; orthographic cameras must state their far plane.
     """
-    if not isinstance(cameras.projection, Perspective | Radial | Orthographic):
+    if not isinstance(cameras.projection, Perspective | RadialTangential | Orthographic):
         return []
     nodes = []
     poses = world_from_opengl_cameras(cameras)
