@@ -96,6 +96,8 @@ NORMAL_CONSISTENCY = 0.01
 # and pulls; without, edges may be sharper.
 NORMAL_CONSISTENCY_OF_REMESHED = 0.05
 NORMAL_CONSISTENCY_WITHOUT_LIGHT = 0.03
+# Views that the weights of remeshed shapes and their textures are for; of more, each place is seen by more of them.
+VIEWS_OF_PRIORS = 30
 # The first steps, which are long, fold thin parts into themselves; some folds never come apart again.
 EARLY_NORMAL_CONSISTENCY = 12.0
 LAPLACIAN = 0.1

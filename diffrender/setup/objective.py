@@ -23,6 +23,7 @@ from diffrender.config.scene_dependent_defaults import (
     NORMAL_CONSISTENCY_WITHOUT_LIGHT,
     SMOOTHNESS,
     SMOOTHNESS_OF_TEXTURES,
+    VIEWS_OF_PRIORS,
     WHITE_LIGHT,
 )
 from diffrender.errors import ConfigError
@@ -80,8 +81,9 @@ def default_loss(
     parameters: what is learned of `scene`. Vertices that their method keeps smooth need little regularisation, and
         remeshed ones more, above all where images show normals: in light, or if images of normals are compared. If a
         material is learned beyond its colour, or a colour together with the light, many solutions look the same, and
-        priors prefer the simple ones.
+        priors prefer the simple ones. views: the more, the less what they do not show is left to smoothness.
     """
+    doubt = min(1.0, VIEWS_OF_PRIORS / len(views))
     paths = {path: ParameterPath.parse(canonical_path(scene, views.cameras, path)) for path in parameters}
     kinds = {parts: kind_of(scene, views.cameras, path) for path, parts in paths.items()}
     of_materials = {parts.field: kind for parts, kind in kinds.items() if parts.part == "material"}
@@ -92,7 +94,7 @@ def default_loss(
     color = ColorSmoothnessOptions(weight=SMOOTHNESS) if learns_color and learns_finish else None
     if color is None and learns_color and any(options.remesh is not None for options in shapes):
         is_texture = any(isinstance(item.material.base_color, Texture) for item in scene.objects.values())
-        color = ColorSmoothnessOptions(weight=SMOOTHNESS_OF_TEXTURES, relative=True) if is_texture else None
+        color = ColorSmoothnessOptions(weight=doubt * SMOOTHNESS_OF_TEXTURES, relative=True) if is_texture else None
     mask = MaskLossOptions(weight=MASK_WITH_BLUR) if BLUR in parameters else MaskLossOptions()
     priors = LossOptions(
         mask=mask if views.masks is not None else None,
@@ -101,17 +103,19 @@ def default_loss(
         white_light=TermOptions(weight=WHITE_LIGHT) if learns_color and learns_light else None,
     )
     is_lit = any(not isinstance(item.material, Unlit) for item in scene.objects.values())
-    return priors.model_copy(update=_default_shape_terms(shapes, is_lit or compares_normals))
+    return priors.model_copy(update=_default_shape_terms(shapes, is_lit or compares_normals, doubt))
 
 
-def _default_shape_terms(shapes: Sequence[ParameterOptions], shows_normals: bool) -> dict[str, TermOptions]:
-    """Return the default regularisers of learned vertices."""
+def _default_shape_terms(
+    shapes: Sequence[ParameterOptions], shows_normals: bool, doubt: float
+) -> dict[str, TermOptions]:
+    """Return the default regularisers of learned vertices. doubt: what those of remeshed ones are times."""
     fixed = [options for options in shapes if options.remesh is None]
     if not shapes:
         return {}
     if not fixed:
         weight = NORMAL_CONSISTENCY_OF_REMESHED if shows_normals else NORMAL_CONSISTENCY_WITHOUT_LIGHT
-        remeshed = NormalConsistencyOptions(weight=weight, early=EARLY_NORMAL_CONSISTENCY)
+        remeshed = NormalConsistencyOptions(weight=doubt * weight, early=EARLY_NORMAL_CONSISTENCY)
         return {"normal_consistency": remeshed}
     if all(options.method == "large_steps" for options in fixed):
         return {"normal_consistency": NormalConsistencyOptions(weight=NORMAL_CONSISTENCY_WITH_LARGE_STEPS)}

@@ -17,6 +17,8 @@ from diffrender.config.scene_dependent_defaults import (
     EARLY_NORMAL_CONSISTENCY,
     NORMAL_CONSISTENCY_OF_REMESHED,
     NORMAL_CONSISTENCY_WITHOUT_LIGHT,
+    SMOOTHNESS_OF_TEXTURES,
+    VIEWS_OF_PRIORS,
 )
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import bumpy_sphere
@@ -64,7 +66,8 @@ def write(folder: Path, size: int = 64, count: int = 8, masked: bool = True) -> 
 
 
 def built(folder: Path, text: str = "") -> FitSetup:
-    return build_fit(parse_config("targets: {path: .}\n" + text, folder))
+    targets = "" if "targets:" in text else "targets: {path: .}\n"
+    return build_fit(parse_config(targets + text, folder))
 
 
 def shape_of(setup: FitSetup) -> ParameterOptions:
@@ -204,6 +207,17 @@ def test_shapes_are_smoother_where_pictures_show_normals(tmp_path: Path) -> None
     unlit = weights(built(tmp_path))["normal_consistency"]
     lit = weights(built(tmp_path, "material: lambert\nlights: [ambient]"))["normal_consistency"]
     assert (unlit, lit) == (NORMAL_CONSISTENCY_WITHOUT_LIGHT, NORMAL_CONSISTENCY_OF_REMESHED) and unlit < lit
+
+
+@pytest.mark.parametrize("count", [VIEWS_OF_PRIORS, 2 * VIEWS_OF_PRIORS])
+def test_what_many_views_show_is_left_less_to_smoothness(tmp_path: Path, count: int) -> None:
+    write(tmp_path, 32, count)
+    setup = built(tmp_path, "targets: {path: ., test_every: null}")
+    share = VIEWS_OF_PRIORS / len(setup.fit_views)
+    assert share == VIEWS_OF_PRIORS / count
+    found = weights(setup)
+    assert found["normal_consistency"] == pytest.approx(share * NORMAL_CONSISTENCY_WITHOUT_LIGHT)
+    assert found["color_smoothness"] == pytest.approx(share * SMOOTHNESS_OF_TEXTURES)
 
 
 def test_a_term_of_the_default_keeps_the_options_that_a_file_leaves_out(tmp_path: Path) -> None:
