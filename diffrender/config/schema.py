@@ -197,8 +197,8 @@ class FitConfig(SceneParts):
         f" {defaults.LAPLACIAN:g} and normal_consistency {defaults.NORMAL_CONSISTENCY:g}; material_smoothness and"
         f" color_smoothness {defaults.SMOOTHNESS:g} if more than the colour of a material is learned, and"
         f" {defaults.SMOOTHNESS_OF_TEXTURES:g} times the image loss for textures of remeshed vertices (of N views, more"
-        f" than {defaults.VIEWS_OF_PRIORS}, this and the vertices' own are times {defaults.VIEWS_OF_PRIORS} / N); white_light"
-        f" {defaults.WHITE_LIGHT:g} if its colour is learned together with that of a light",
+        f" than {defaults.VIEWS_OF_PRIORS}, this and the vertices' own are times {defaults.VIEWS_OF_PRIORS} / N);"
+        f" white_light {defaults.WHITE_LIGHT:g} if its colour is learned together with that of a light",
     )
     progress: ProgressOptions = option(ProgressOptions(), "pictures and videos of the fit")
     display: DisplayOptions = option(DisplayOptions(), "how light becomes pictures and videos")
