@@ -1,4 +1,4 @@
-"""Intervals of a bright plate before the dark, drawn thirty times: what an outline cuts off a pixel counts, and shows."""
+"""Intervals of a bright plate before the dark, drawn thirty times: what an outline cuts off a pixel shows."""
 
 from __future__ import annotations
 

@@ -26,6 +26,8 @@ LEAST_PROMISE = 1e-7
 # Of the last steps, which the gradient alone judges; each must promise less than this share of what the one before did.
 POLISHING_DAMPING = 1e-7
 CONTRACTION = 0.5
+# Of the objective: another one than the last step left, by more, is of other images or edges.
+SAME = 1e-6
 # Of the largest entry of the matrix's diagonal, in square roots: what hardly shows is damped as if it did this much.
 LEAST_SCALE = 1e-4
 
@@ -68,7 +70,7 @@ class LevenbergMarquardt(FitOptimizer):
                 f"optimize.method: levenberg_marquardt is for at most {MOST_NUMBERS} learned numbers, got {count:,}"
                 f" ({many or 'in all'}); switch some off, or use `method: adam`"
             )
-        self.damping, self._growth, self._promised = FIRST_DAMPING, 2.0, math.inf
+        self.damping, self._growth, self._promised, self._left = FIRST_DAMPING, 2.0, math.inf, math.inf
 
     def step(self, problem: Problem | None = None) -> None:
         """Update the latents that have gradients; where nothing is gained they stay, and the fit has converged."""
@@ -90,6 +92,8 @@ class LevenbergMarquardt(FitOptimizer):
         matrix, gradient = matrix / (scale[:, None] * scale), gradient / scale
 
         before = problem.before + self._prior(start)
+        if not abs(before - self._left) <= SAME * before:
+            self._promised = math.inf  # that of smaller images says nothing of larger ones
         identity = torch.eye(len(scale), dtype=torch.float64, device=scale.device)
         if self._polish(problem, latents, start, matrix, gradient, scale, before):
             return
@@ -128,10 +132,11 @@ class LevenbergMarquardt(FitOptimizer):
         if not LEAST_PROMISE * before < promised < min(LEAST_GAIN * before, CONTRACTION * self._promised):
             return False
         self._move(latents, start, change / scale)
-        if not problem.total() + self._prior(latents) <= (1 + LEAST_GAIN) * before:  # not near after all, or NaN
+        left = problem.total() + self._prior(latents)
+        if not left <= (1 + LEAST_GAIN) * before:  # not near after all, or NaN
             self._move(latents, start, torch.zeros_like(scale))
             return False
-        self._promised = promised
+        self._promised, self._left = promised, left
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -140,6 +145,7 @@ class LevenbergMarquardt(FitOptimizer):
             "damping": self.damping,
             "growth": self._growth,
             "promised": self._promised,
+            "left": self._left,
             "converged": self.converged,
         }
         return {**super().state_dict(), "levenberg_marquardt": own}
@@ -149,7 +155,7 @@ class LevenbergMarquardt(FitOptimizer):
         super().load_state_dict(state)
         own = state["levenberg_marquardt"]
         self.damping, self._growth = own["damping"], own["growth"]
-        self._promised, self.converged = own["promised"], own["converged"]
+        self._promised, self._left, self.converged = own["promised"], own["left"], own["converged"]
 
     def _apart(self, path: str, latent: Tensor) -> Tensor:
         """Return how far a latent is from what it is pulled to."""
