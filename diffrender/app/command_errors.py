@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import tempfile
@@ -13,6 +14,8 @@ import typer
 
 from diffrender.errors import DiffrenderError
 
+# What an OSError is of a full disk, or of the share of it that one user has.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h. FAILED: by verdict.
 INTERRUPTED = 130
 STOPPED = 1
@@ -34,6 +37,13 @@ def errors_in_one_line() -> Iterator[None]:
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:  # results name their file; this is something beside them
+            typer.echo(
+                f"error: {error.strerror}, for compiled kernels, temporary files or what this command prints; free some"
+                " space, or name a folder that has some by NUMBA_CACHE_DIR or TMPDIR",
+                err=True,
+            )
+            raise typer.Exit(STOPPED) from None
         reason = next(iter(str(error).splitlines()), "")
         what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         typer.echo(f"error: unexpected {what}; please report it with {_save_traceback()}", err=True)

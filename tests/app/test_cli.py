@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -133,6 +134,17 @@ def test_other_errors_end_in_one_line_with_the_place_of_the_traceback(
     text = Path(found[1]).read_text()
     assert "in fail" in text and "ZeroDivisionError: division by" in text
     Path(found[1]).unlink()
+
+
+def test_a_full_disk_beside_the_results_is_told_with_its_remedy(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("diffrender.app.run.run_fit", fail)
+    result = invoke(scene)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: No space left on device, for compiled kernels, temporary files or")
+    assert "NUMBA_CACHE_DIR" in result.stderr
 
 
 def diffrender(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.checks import as_path, check_shape, check_type
+from diffrender.checks import as_path, check_colors, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.gltf_surface import GltfSurface
@@ -86,6 +86,8 @@ def write_glb(
         if item.surface is None:
             wanted = "a torch.Tensor or a Texture"
             check_type("write_glb", f"base_color of {item.name!r}", item.base_color, (Tensor, Texture), wanted)
+            if isinstance(item.base_color, Tensor):
+                check_colors("write_glb", f"base_color of {item.name!r}", item.base_color)
     if not objects:
         raise ShapeError("write_glb: objects must hold at least one object, got none")
     gltf = GltfFile()
