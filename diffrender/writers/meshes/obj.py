@@ -49,7 +49,7 @@ def write_obj(
         is_texture = isinstance(surface.base_color, Texture)
         vertex_colors = None if is_texture else surface.base_color  # type: ignore[assignment]
         texture = surface.base_color if is_texture else None  # type: ignore[assignment]
-    material = material_lines(path, vertex_colors, texture, surface)
+    material = material_lines(path, mesh.uvs, vertex_colors, texture, surface)
     if mesh.uvs is None and any(line.startswith(("map_", "norm ")) for line in material):
         raise ShapeError(
             "write_obj: a texture needs a mesh with uvs, but this one has none; write vertex colours instead"
