@@ -60,7 +60,7 @@ _HOME = {
     **dict.fromkeys(("SurfaceQuery", "surface_distance"), "diffrender.geometry.distances"),
     **dict.fromkeys(("DiffrenderError", "ConfigError", "DataError", "ShapeError", "MeshError"), "diffrender.errors"),
     **dict.fromkeys(("BackendError", "FitError", "ProgramError", "PrecisionWarning"), "diffrender.errors"),
-    **dict.fromkeys(("NearPlaneWarning", "OrientationWarning"), "diffrender.errors"),
+    **dict.fromkeys(("NearPlaneWarning", "OrientationWarning", "NotFiniteWarning"), "diffrender.errors"),
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -79,6 +79,15 @@ def check_float(function: str, argument: str, value: Tensor) -> None:
         )
 
 
+def check_colors(function: str, argument: str, value: Tensor) -> None:
+    """Raise if `value` holds whole numbers: colours are linear in 0..1 here, and bytes of pictures are sRGB."""
+    if not value.is_floating_point():
+        raise ShapeError(
+            f"{function}: {argument} must be floats, linear RGB in 0..1, got {value.dtype}; of sRGB bytes these are"
+            " imaging.color.linear_from_srgb(bytes / 255)"
+        )
+
+
 def in_one_dtype(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in the dtype that PyTorch's arithmetic gives their sum."""
     dtype = torch.promote_types(a.dtype, b.dtype)

@@ -43,3 +43,7 @@ class NearPlaneWarning(UserWarning):
 
 class OrientationWarning(UserWarning):
     """Some faces of a mesh face another way than most of their surface."""
+
+
+class NotFiniteWarning(UserWarning):
+    """Faces of a mesh have vertices that are not finite, so that they are not drawn."""

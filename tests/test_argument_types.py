@@ -60,6 +60,13 @@ def cases() -> list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], s
         one = [dr.GlbObject("a", MESH, color)]  # type: ignore[arg-type]
         refused("write_glb: base_color of 'a' must be a torch.Tensor or a Texture", dr.write_glb, "a.glb", one)
         refused("Object: material must be a Material, such as Lambert(color)", dr.Object, MESH, color)
+    bytes_, red = torch.full((42, 3), 200, dtype=torch.uint8), torch.tensor([1, 0, 0])
+    for color in (bytes_, red):
+        wanted = "must be floats, linear RGB in 0..1, got"
+        refused(f"write_obj: vertex_colors {wanted}", dr.write_obj, "a.obj", MESH, color)
+        refused(f"write_ply: colors {wanted}", dr.write_ply, "a.ply", MESH, color)
+        refused(f"write_glb: base_color of 'a' {wanted}", dr.write_glb, "a.glb", [dr.GlbObject("a", MESH, color)])
+    refused("write_png: image must be floats, linear RGB in 0..1, got", dr.write_png, "a.png", bytes_[None])
     for objects in (None, "a", [BALL], MESH):
         refused("Scene: objects must be a mapping from names to Objects", dr.Scene, objects)
     for objects in (None, 3, {"a": BALL}):

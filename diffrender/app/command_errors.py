@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import tempfile
@@ -13,6 +14,8 @@ import typer
 
 from diffrender.errors import DiffrenderError
 
+# What an OSError is of a full disk, or of the share of it that one user has.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h. FAILED: by verdict.
 INTERRUPTED = 130
 STOPPED = 1
@@ -34,10 +37,28 @@ def errors_in_one_line() -> Iterator[None]:
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except Exception as error:
+        remedy = _remedy_of(error)
+        if remedy:
+            typer.echo(f"error: {remedy}", err=True)
+            raise typer.Exit(STOPPED) from None
         reason = next(iter(str(error).splitlines()), "")
         what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         typer.echo(f"error: unexpected {what}; please report it with {_save_traceback()}", err=True)
         raise typer.Exit(UNEXPECTED) from None
+
+
+def _remedy_of(error: Exception) -> str | None:
+    """Say what helps against an error of the machine, a full disk or a package that is missing; None for others."""
+    if isinstance(error, OSError) and error.errno in FULL:  # results name their file; this is something beside them
+        return (
+            f"{error.strerror}, for compiled kernels, temporary files or what this command prints; free some space, or"
+            " name a folder that has some by NUMBA_CACHE_DIR or TMPDIR"
+        )
+    package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if package in ("", "diffrender"):
+        return None
+    cause = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
+    return f"the package {package} {cause}; `pip install .` in diffrender's folder installs all that it needs"
 
 
 def _save_traceback() -> str:

@@ -54,7 +54,7 @@ from diffrender.writers.report.report import write_report
 from diffrender.writers.report.terminal import FitPanel
 from diffrender.writers.run.manifest import write_manifest
 from diffrender.writers.run.metrics import write_json
-from diffrender.writers.run.run_folder import RunFolder, check_writable, create_run_folder
+from diffrender.writers.run.run_folder import LATEST, RunFolder, check_writable, create_run_folder
 
 LOG_WIDTH = 120
 CHECK_PLACE = (
@@ -102,6 +102,9 @@ def run_fit(
         else:
             state = _resume(config, find_run(Path(resume)), scene_file)
         return _run(state, name, scene_file, console or Console())
+
+
+LATEST_KEPT = "{} is a folder, not a link, and still holds another run; remove it, and the next run makes the link"
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         _write_result(folder, setup, result, recorder)
         final = evaluator.evaluate(result.scene, result.cameras, refine=True)
         write_cameras(folder, setup, result.cameras, final.heldout)
-        failures: list[str] = []
+        failures = [LATEST_KEPT.format(folder.path.parent / LATEST)] if folder.is_latest_kept else []
         _write_extras(folder, setup, result, final, recorder, failures)
         export_db = None
         with _noted("the exported GLB could not be checked", failures):

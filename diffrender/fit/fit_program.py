@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffrender.checks import check_type
 from diffrender.errors import ShapeError
 from diffrender.fit.loop import FitResult, FitSettings, fit
 from diffrender.fit.losses.pyramid import Pyramid
@@ -80,6 +81,7 @@ def fit_program(
 
     Raises ProgramError if the function fails at the start; a later failure ends the fit, and `result` says so.
     """
+    check_type("fit_program", "views", views, Views)
     starts = {name: each if isinstance(each, Parameter) else Parameter(each) for name, each in parameters.items()}
     times = None if views.cameras.time is None else views.cameras.time.unique()
     program = Program(function, times, anneal=anneal)

@@ -15,6 +15,8 @@ from diffrender.readers.clean_mesh import RawMesh
 Split = Literal["materials", "objects"]
 # In parameter paths and file names.
 NOT_PLAIN = re.compile(r"[^\w-]+")
+# Characters of a name: names of files that begin or end otherwise have 255 bytes.
+LONGEST_NAME = 60
 
 
 class Piece(NamedTuple):
@@ -73,15 +75,18 @@ def longest_side(positions: Iterable[np.ndarray]) -> float:
 
 
 def plain_names(names: Iterable[str]) -> list[str]:
-    """Return `names` without spaces, dots and the like; of equal ones, the later ones are numbered."""
+    """Return `names` without spaces, dots and the like, shortened if they are long, so that files can have them.
+
+    Of equal ones the later ones are numbered, and of those that differ in capitals, which are one file to some systems.
+    """
     taken: set[str] = set()
     result = []
     for name in names:
-        plain = NOT_PLAIN.sub("_", name).strip("_") or "part"
+        plain = NOT_PLAIN.sub("_", name).strip("_")[:LONGEST_NAME] or "part"
         unique, count = plain, 1
-        while unique in taken:
+        while unique.casefold() in taken:
             count += 1
             unique = f"{plain}_{count}"
-        taken.add(unique)
+        taken.add(unique.casefold())
         result.append(unique)
     return result

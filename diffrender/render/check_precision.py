@@ -23,14 +23,16 @@ _CHECKED: WeakKeyDictionary[object, tuple[torch.dtype, ...]] = WeakKeyDictionary
 
 
 @without_derivatives()
-def check_precision(scene: Scene, geometry: SceneTriangles, cameras: Cameras, backend: str | None = None) -> None:
+def check_precision(
+    scene: Scene, geometry: SceneTriangles, cameras: Cameras, dtype: torch.dtype, backend: str | None = None
+) -> None:
     """Warn if most of what is before the cameras is nearer than they draw, or, in float32, far from the origin.
 
     That is more than FARTHEST widths of the picture. Vertices in the pictures are looked at. Done once per tensor of
     faces, those of the first mesh: it waits for the device, and a fit does not move its scene so far.
+    dtype: the narrowest in which places were given (common_dtype.narrowest_dtype).
     """
     identity = next(iter(scene.objects.values())).mesh.topology.identity
-    dtype = geometry.verts_w.dtype
     if dtype in _CHECKED.get(identity, ()):
         return
     points_w = geometry.verts_w[:: 1 + len(geometry.verts_w) // MOST_VERTICES]

@@ -19,6 +19,8 @@ from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
 from diffrender.render.check_orientation import check_orientation
 from diffrender.render.check_precision import check_precision
+from diffrender.render.check_vertices import check_vertices
+from diffrender.render.common_dtype import check_one_device, in_common_dtype, narrowest_dtype
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
 from diffrender.render.edge_models.antialias import Antialias
 from diffrender.render.jump_edges import find_jumps
@@ -26,7 +28,6 @@ from diffrender.render.scene_triangles import SceneTriangles, gather_triangles
 from diffrender.render.shading import prepare, shade
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.parameter_paths import scene_at
-from diffrender.scene.quantity_kinds import named_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import ScreenPoints
 from diffrender.threads import on_kernel_threads
@@ -100,23 +101,29 @@ def render(
 
     edges: edge model, which draws and differentiates silhouettes; if omitted: Antialias().
     aovs: the AOVs that the images hold: "color", "normal", "depth".
+    Tensors may be float32 and float64: images are in the wider one of vertices, poses and cameras.
     A scene that moves (`scene.motion`) is rendered once for each of its times that the cameras see.
     backend: implementation of the ops, "numba", "triton" or "reference"; if omitted: Numba on the CPU, Triton on CUDA.
 
     Raises ShapeError for a scene without objects, for unknown AOVs, for values that do not match the meshes, and unless
     all tensors are on one device; BackendError for a backend that is unknown or cannot run there. Warns, once per mesh,
     of a scene so far from the origin that float32 does not resolve it (PrecisionWarning), of which most is nearer than
-    `cameras.near` (NearPlaneWarning), or with faces turned against their neighbours (OrientationWarning).
+    `cameras.near` (NearPlaneWarning), or with faces turned against their neighbours (OrientationWarning); and of faces
+    whose vertices are not finite (NotFiniteWarning).
     """
     check_type("render", "scene", scene, Scene)
     check_type("render", "cameras", cameras, Cameras)
     edges = Antialias() if edges is None else edges
+    check_type("render", "edges", edges, EdgeModel, "an EdgeModel, such as Antialias() or Soft()")
     names = check_aovs("render", aovs)
     check_one_device(scene, cameras)
     if scene.motion is not None:
         return _render_moving(scene, cameras, edges, names, backend)
+    given = narrowest_dtype(scene, cameras)
+    scene, cameras = in_common_dtype(scene, cameras)
     geometry = gather_triangles(scene, backend)
-    check_precision(scene, geometry, cameras, backend)
+    check_vertices(scene, geometry)
+    check_precision(scene, geometry, cameras, given, backend)
     check_orientation(scene, names)
     scene = prepare(scene, geometry, cameras, backend)
     faces = geometry.topology.faces
@@ -164,18 +171,6 @@ def _render_moving(
     known = [each.known for each in outputs if each.known is not None]
     whole = torch.cat(known).index_select(0, places) if known else None
     return RenderOutput(image, tuple(aovs), face_id, depth, None, whole)
-
-
-def check_one_device(scene: Scene, cameras: Cameras) -> None:
-    """Raise ShapeError unless all tensors, single numbers aside, are where the vertices of the first object are."""
-    wanted = next((item.mesh.vertices.device for item in scene.objects.values()), None)
-    for whole, value in (("scene", scene), ("cameras", cameras)):
-        for path, tensor in named_tensors(value, whole):
-            if wanted is not None and tensor.device != wanted and tensor.dim():
-                raise ShapeError(
-                    f"render: {path} is on {tensor.device}, but the vertices of the first object are on {wanted};"
-                    f" use {whole}.to({str(wanted)!r})"
-                )
 
 
 def blur_colors(

@@ -193,6 +193,15 @@ class Cameras:
         moved = self._map(lambda value: value.to(device))
         return moved if self.blur_px is None else replace(moved, blur_px=self.blur_px.to(device))
 
+    def in_dtype(self, dtype: torch.dtype) -> Cameras:
+        """Return the same cameras in `dtype`, numbers and times aside; themselves if they are in it."""
+        names = ("cam_from_world", "focal_px", "center_px", "blur_px", *PHOTOMETRY)
+        values = {name: getattr(self, name) for name in names}
+        others = {name: value.to(dtype) for name, value in values.items() if value is not None and value.dtype != dtype}
+        if any(value.dtype != dtype for value in self.projection.parameters().values()):
+            others["projection"] = self.projection.map(lambda value: value.to(dtype))
+        return replace(self, **others) if others else self
+
     def gains(self) -> Tensor | None:
         """Return the [N, 3] factors by which exposure and white balance multiply each image's RGB; None for 1."""
         if self.exposure is None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import check_float, check_shape
 from diffrender.scene.textures.texture import Texture
 
 Node = TypeVar("Node")
@@ -80,13 +80,15 @@ def quantity(kind: Kind, default: Callable[[], Any] | None = None) -> Any:
 
 
 def check_surface_value(function: str, argument: str, value: SurfaceValue, channels: int) -> None:
-    """Raise ShapeError unless `value` is [channels], [V, channels], or a Texture with that many channels."""
+    """Raise ShapeError unless `value` is float [channels], [V, channels], or a Texture with that many channels."""
     if isinstance(value, Texture):
         check_shape(function, f"{argument}.texels", value.texels, ("H", "W", channels))
     elif isinstance(value, Tensor) and value.dim() == 1:
         check_shape(function, argument, value, (channels,))
     else:
         check_shape(function, argument, value, ("V", channels))
+    if not isinstance(value, Texture):
+        check_float(function, argument, value)
 
 
 def check_surface_values(holder: Any) -> None:
@@ -97,6 +99,13 @@ def check_surface_values(holder: Any) -> None:
         if field.name in kinds and not is_missing:
             value = getattr(holder, field.name)
             check_surface_value(type(holder).__name__, field.name, value, kinds[field.name].channels)
+
+
+def check_vectors(holder: Any) -> None:
+    """Raise ShapeError unless each quantity of a dataclass is a vector [C], or [] if its kind has one channel."""
+    for name, kind in kinds_of(holder).items():
+        shape = () if kind.channels == 1 else (kind.channels,)
+        check_shape(type(holder).__name__, name, getattr(holder, name), shape)
 
 
 def fields_of(holder: Any) -> dict[str, Any]:

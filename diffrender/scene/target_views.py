@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import check_colors, check_float, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras, concatenate_cameras
 
@@ -45,7 +45,7 @@ class Views:
         them; around photographs weights are 0.
     files: N files of the views, None for a view that no file shows as it is: rendered, undistorted, turned.
 
-    Raises ShapeError for shapes that do not match the cameras.
+    Raises ShapeError for shapes that do not match the cameras, and for whole numbers.
     """
 
     cameras: Cameras
@@ -59,11 +59,14 @@ class Views:
     files: tuple[ViewFiles | None, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_type("Views", "cameras", self.cameras, Cameras)
         n_views, height, width = len(self.cameras), self.cameras.height, self.cameras.width
         check_shape("Views", "images", self.images, (n_views, height, width, 3))
+        check_colors("Views", "images", self.images)
         for name, values in (("masks", self.masks), ("weights", self.weights)):
             if values is not None:
                 check_shape("Views", name, values, (n_views, height, width))
+                check_float("Views", name, values)
         if self.boxes is not None:
             check_shape("Views", "boxes", self.boxes, (n_views, 4))
         for name, values in self.aovs.items():

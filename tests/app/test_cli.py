@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -133,6 +134,33 @@ def test_other_errors_end_in_one_line_with_the_place_of_the_traceback(
     text = Path(found[1]).read_text()
     assert "in fail" in text and "ZeroDivisionError: division by" in text
     Path(found[1]).unlink()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device, for compiled kernels, .*TMPDIR"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "Disk quota exceeded, for compiled kernels, .*NUMBA_CACHE_DIR"),
+        (
+            ModuleNotFoundError("No module named 'x.y'", name="x.y"),
+            "the package x is not installed; `pip install .` in",
+        ),
+        (
+            ImportError("libGL.so.1: no such file", name="cv"),
+            r"the package cv cannot be imported \(libGL.so.1: no such",
+        ),
+    ],
+)
+def test_errors_of_the_machine_are_told_with_their_remedy(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("diffrender.app.run.run_fit", fail)
+    result = invoke(scene)
+    assert result.exit_code == 1
+    assert re.match(f"error: {told}", result.stderr)
 
 
 def diffrender(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -332,6 +333,19 @@ def test_a_textured_metal_leaves_all_its_maps(tmp_path: Path) -> None:
     assert result.metrics["export"]["glb_psnr_db"] >= 45
     without, _ = run(tmp_path, *overrides, "lights=[{type: environment, resolution: 16}]", "export=[obj]")
     assert "export" not in without.metrics
+
+
+def test_a_folder_in_the_place_of_the_link_is_told(tmp_path: Path) -> None:
+    result, _ = run(tmp_path, "optimize.steps=1", *BARE)
+    assert read_json(result.folder / "manifest.json")["notes"] == []
+    latest = result.folder.parent / "latest"
+    shutil.copytree(latest, tmp_path / "copy")  # as copies onto other machines are, without links
+    latest.unlink()
+    (tmp_path / "copy").rename(latest)
+    result, shown = run(tmp_path, "optimize.steps=1", *BARE)
+    (note,) = read_json(result.folder / "manifest.json")["notes"]
+    assert note.startswith(f"{latest} is a folder, not a link, and still holds another run")
+    assert "still holds another run" in " ".join(shown.split())
 
 
 def test_a_failing_video_costs_a_note_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,6 +286,9 @@ MISTAKES = [
     ("objects: [{name: a}]\nmesh: spot.obj", "3:1", ["`mesh` cannot be combined with `objects`"]),
     ("objects: [{name: a}, {name: a}]", "2:23", ["entries [0] and [1] are both named `a`"]),
     ("objects: [{name: a.b}]", "2:18", ["`a.b`"]),
+    ("objects: [{name: arm/left}]", "2:18", ["`arm/left`", "without spaces, dots and any of /"]),
+    ("objects: [{name: 'arm\\left'}]", "2:18", ["without spaces, dots and any of /"]),
+    (f"objects: [{{name: {'n' * 61}}}]", "2:18", ["of up to 60 characters"]),
     ("lights: [ambient, ambient]", "2:19", ["are both named `ambient`", "`name:`"]),
     ("mesh: {aabb: [[0, 0, 0], [1, 1, 1]], radius: 1}", "2:38", ["`radius` cannot be combined with `aabb`"]),
     (

@@ -152,7 +152,7 @@ BAD_FILES = {
     "words.obj": ("v a b c\n", r"line 1: a vertex needs three numbers.*the line is 'v a b c'"),
     "short.obj": (TRIANGLE + "f 1 2\n", "line 4: a face needs at least three corners, got 2"),
     "float.obj": (TRIANGLE + "f 1 2 3.5\n", "line 4: .*3.5"),
-    "empty.obj": ("", r"has no triangles \(0 vertices, 0 faces\)"),
+    "empty.obj": ("# nothing\n", r"has no triangles \(0 vertices, 0 faces\)"),
     "points.obj": (TRIANGLE, r"has no triangles \(3 vertices, 0 faces\)"),
     "empty.stl": ("solid\nendsolid\n", "empty.stl: "),
     "junk.glb": ("not a glb at all", "junk.glb: its glTF header is not valid JSON"),

@@ -32,6 +32,12 @@ def test_the_shelf_holds_frozen_options_with_defaults(name):
             setattr(edges, option.name, 1)
 
 
+@pytest.mark.parametrize("edges", ["soft", Hard])
+def test_what_is_no_edge_model_is_refused(edges):
+    with pytest.raises(ShapeError, match=r"^render: edges must be an EdgeModel, such as Antialias\(\)"):
+        render(scene_of(placed(square())), flat_camera(8, 8), edges)
+
+
 @pytest.mark.parametrize("edges", [Antialias(), Antialias(3), Hard()], ids=["antialias", "3 samples", "hard"])
 @pytest.mark.parametrize("mesh", [bumpy(3), wavy_sheet(16)], ids=["closed", "open"])
 def test_weights_of_a_pixel_sum_to_its_coverage(edges, mesh):

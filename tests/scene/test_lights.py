@@ -7,12 +7,21 @@ import pytest
 import torch
 from support.shapes import bumpy, camera_at, square
 
-from diffrender.errors import ConfigError
+from diffrender.errors import ConfigError, ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.environment.env_map import EnvMap
 from diffrender.scene.environment.sphere_directions import even_directions
 from diffrender.scene.light import EnvironmentLight, Light
-from diffrender.scene.lights import LIGHTS, Ambient, Directional, PerViewDirectional, Point, SphericalHarmonics, Spot
+from diffrender.scene.lights import (
+    LIGHTS,
+    Ambient,
+    Directional,
+    Environment,
+    PerViewDirectional,
+    Point,
+    SphericalHarmonics,
+    Spot,
+)
 from diffrender.scene.lights.spherical_harmonics import harmonics
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.quantity_kinds import kinds_of
@@ -261,6 +270,19 @@ def test_camera_axes_are_right_down_and_forward():
     )
     at_camera = Point(torch.zeros(3, dtype=F64), torch.ones(3, dtype=F64), "camera").sample(surface)
     torch.testing.assert_close(at_camera.to_light_w[:, 0], surface.to_camera_w)
+
+
+@pytest.mark.parametrize("light", [Ambient, Directional, Point, Spot])
+@pytest.mark.parametrize("value", [2.0, (1, 1, 1), torch.ones(()), torch.ones(1), torch.ones(4), torch.ones(1, 3)])
+def test_values_of_another_shape_are_refused(light, value):
+    for name in (name for name, kind in kinds_of(light).items() if kind.channels == 3):
+        with pytest.raises(ShapeError, match=rf"^{light.__name__}: {name} must "):
+            light(**{name: value})
+
+
+def test_an_environment_wants_a_map():
+    with pytest.raises(ShapeError, match=r"^Environment: radiance must be an EnvMap, got Tensor"):
+        Environment(torch.ones(16, 32, 3))
 
 
 @pytest.mark.parametrize("name", FRAMED)

@@ -41,6 +41,12 @@ def test_errors():
         Views(every.cameras, every.images, torch.zeros(2, 8, 8), every.names)
     with pytest.raises(ShapeError, match=r"one entry per camera \(3\), got 2"):
         Views(every.cameras, every.images, None, ("a", "b"))
+    with pytest.raises(ShapeError, match=r"^Views: cameras must be a Cameras, got Tensor"):
+        Views(every.images, every.cameras, None, every.names)
+    with pytest.raises(ShapeError, match=r"^Views: images must be floats, linear RGB in 0..1, got torch.uint8"):
+        Views(every.cameras, (every.images * 255).byte(), None, every.names)
+    with pytest.raises(ShapeError, match=r"^Views: masks must be float32 or float64, got torch.bool"):
+        Views(every.cameras, every.images, every.masks > 0.5, every.names)
 
 
 def test_borders_are_of_what_is_known():

@@ -11,6 +11,7 @@ from PIL import Image
 
 from diffrender.config.load import load_config
 from diffrender.errors import ConfigError
+from diffrender.readers.mesh_file import plain_names
 from diffrender.readers.meshes.read_mesh import read_mesh, read_mesh_parts
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.mesh import Mesh
@@ -94,6 +95,13 @@ def test_a_file_has_a_part_per_material_that_looks_different(room: Path) -> None
 
 def test_a_file_has_a_part_per_object_and_material(room: Path) -> None:
     assert list(read_mesh_parts(room, "objects")) == ["Table_001_Wood_Oak", "Table_001_Metal_2", "Ball"]
+
+
+def test_names_can_be_those_of_files_on_any_system() -> None:
+    long = "Basic Wall: " + "x" * 300
+    names = plain_names(["Wheel.L", "wheel_l", "WHEEL L", long, long, "ß" * 300])
+    assert names[:3] == ["Wheel_L", "wheel_l_2", "WHEEL_L_3"]  # one file where capitals make no difference
+    assert len(set(names)) == 6 and all(len(f"initial_{name}_obj".encode()) < 255 for name in names)
 
 
 def test_parts_hold_the_triangles_of_the_file_once(room: Path) -> None:

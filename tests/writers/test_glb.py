@@ -256,6 +256,28 @@ def test_tiny_meshes_keep_their_normals(tmp_path):
     np.testing.assert_allclose(parse_glb(tmp_path / "a.glb").attribute("a", "NORMAL"), mesh.vertices, atol=0.03)
 
 
+def test_float64_keeps_its_digits_far_from_the_origin(tmp_path):
+    mesh, far = sphere(), torch.tensor([500000.25, 4.5e6, -100], dtype=torch.float64)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3], pose[:3, 3] = some_pose()[:3, :3].double(), far
+    pose[:3, :3] = torch.linalg.qr(pose[:3, :3])[0]
+    there = mesh.with_vertices(mesh.vertices.double() + far)
+    for name, item, expected in (
+        ("moved", GlbObject("a", there, torch.ones(3)), there.vertices),
+        (
+            "posed",
+            GlbObject("a", there, torch.ones(3), pose, torch.tensor(2.0)),
+            2 * there.vertices @ pose[:3, :3].T + far,
+        ),
+    ):
+        write_glb(tmp_path / f"{name}.glb", [item])
+        read = read_mesh(tmp_path / f"{name}.glb")
+        assert read.mesh.vertices.dtype == torch.float64 and not any("rounded" in note for note in read.notes)
+        corners, wanted = read.mesh.vertices[read.mesh.faces].sum(1), expected[mesh.faces].sum(1)
+        middle = wanted.mean(0)
+        assert torch.cdist(wanted - middle, corners - middle).amin(1).max() < 1e-5
+
+
 def test_errors(tmp_path):
     path, mesh = tmp_path / "a.glb", sphere()
     with pytest.raises(ShapeError, match="at least one object"):

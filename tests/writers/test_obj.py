@@ -82,6 +82,21 @@ def test_our_reader_gives_the_mesh_back(tmp_path):
     torch.testing.assert_close(read_mesh(tmp_path / "b.obj").vertex_colors, colors, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("wrap", ["clamp", "repeat"])
+def test_what_is_outside_of_a_texture_stays(tmp_path, wrap):
+    texture = Texture(torch.rand(4, 4, 3), wrap)
+    inside = quad()
+    outside = Mesh(inside.vertices, inside.faces, inside.uvs * 3 - 1, inside.uv_faces)
+    write_obj(tmp_path / "b c.obj", outside, texture=texture)
+    assert read_mesh(tmp_path / "b c.obj").texture.wrap == wrap
+    write_obj(tmp_path / "in.obj", inside, texture=texture)  # programs that know no options read the name alone
+    assert "map_Kd in.png\n" in (tmp_path / "in.mtl").read_text()
+    surface = GltfSurface(texture, roughness=Texture(torch.rand(4, 4, 1), wrap), normal=texture)
+    write_obj(tmp_path / "pbr.obj", outside, surface=surface)
+    pictures = [line for line in (tmp_path / "pbr.mtl").read_text().splitlines() if line.endswith(".png")]
+    assert len(pictures) == 4 and all((" -clamp on " in line) == (wrap == "clamp") for line in pictures)
+
+
 def test_uvs_are_kept_without_a_texture(tmp_path):
     write_obj(tmp_path / "a.obj", quad(), torch.rand(4, 3))
     assert len(lines(tmp_path / "a.obj", "vt")) == 6

@@ -51,7 +51,8 @@ def test_a_real_folder_called_latest_is_left_alone(tmp_path):
     (tmp_path / "scene" / "latest").mkdir(parents=True)
     (tmp_path / "scene" / "latest" / "keep").write_text("mine")
     run = create_run_folder(tmp_path, "scene", NOW)
-    assert run.path.is_dir()
+    assert run.path.is_dir() and run.is_latest_kept
+    assert not create_run_folder(tmp_path, "other", NOW).is_latest_kept
     assert (tmp_path / "scene" / "latest" / "keep").read_text() == "mine"
     assert len(list((tmp_path / "scene").iterdir())) == 2
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffrender.errors import DataError, ShapeError
+from diffrender.errors import BackendError, DataError, ShapeError
 from diffrender.writers.images.video import write_video
 
 
@@ -61,3 +61,9 @@ def test_errors_leave_no_file(tmp_path):
     with pytest.raises(DataError, match=r"missing\.png"):
         write_video([tmp_path / "missing.png"], tmp_path / "film.mp4", fps=5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_cannot_be_started_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "ffmpeg"))
+    with pytest.raises(BackendError, match=rf"film.*mp4: {tmp_path}/ffmpeg cannot be started: No such file"):
+        write_video([gray(30)], tmp_path / "film.mp4", fps=5)

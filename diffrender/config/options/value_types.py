@@ -97,8 +97,12 @@ Albedo: TypeAlias = Annotated[
 ]
 """Linear RGB in 0..1."""
 
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[^.\s]+$"), Form("a name without dots and spaces")]
-"""A name that can be part of a dotted path."""
+Name: TypeAlias = Annotated[
+    str,
+    Field(pattern=r'^[^.\s/\\:*?"<>|]{1,60}$'),
+    Form('a name of up to 60 characters without spaces, dots and any of / \\ : * ? " < > |'),
+]
+"""A name that can be part of a dotted path and of the name of a file."""
 
 Device: TypeAlias = Annotated[
     str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"), Form("auto, cpu, cuda, or cuda:1 for one of several")

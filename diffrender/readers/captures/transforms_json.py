@@ -35,6 +35,7 @@ from diffrender.readers.captures.transforms_frame import (
     posed_image,
 )
 from diffrender.readers.captures.transforms_keys import about_keys
+from diffrender.readers.stand_ins import HEAD, stand_in
 from diffrender.scene.target_views import Views
 
 TRAIN, TEST = "transforms_train.json", "transforms_test.json"
@@ -224,8 +225,11 @@ def _duplicates(frames: Sequence[PosedImage]) -> list[str]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text)
     except json.JSONDecodeError as error:
+        if instead := stand_in(text.encode()[:HEAD]):
+            raise DataError(f"{path}: {instead}") from None
         raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not text in UTF-8, but UTF-16 or another ({error}); save it as UTF-8") from None

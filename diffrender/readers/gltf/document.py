@@ -24,6 +24,7 @@ from PIL import Image
 
 from diffrender.errors import DataError
 from diffrender.readers.images.image import decode_picture, to_8_bits
+from diffrender.readers.stand_ins import HEAD, stand_in
 
 DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -163,11 +164,14 @@ class GltfDocument:
         file = next((each for name in names if os.path.isfile(each := self.path.parent / name)), None)
         file = file or self.path.parent / names[0]
         try:
-            return file.read_bytes()
+            content = file.read_bytes()
         except OSError as error:
             raise DataError(
                 f"{self.path}: the file {file}, to which it refers, cannot be read; put it there"
             ) from error
+        if instead := stand_in(content[:HEAD]):
+            raise DataError(f"{self.path}: the file {file}, to which it refers, {instead}")
+        return content
 
 
 def read_document(path: Path) -> GltfDocument:

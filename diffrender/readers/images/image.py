@@ -19,6 +19,7 @@ from diffrender.errors import DataError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.readers.images.high_bit_depth import has_high_bit_depth, read_hdr_image
 from diffrender.readers.images.image_data import ImageData
+from diffrender.readers.stand_ins import HEAD, stand_in
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -157,8 +158,15 @@ def open_picture(path: Path, turn: bool | None = None) -> Image.Image:
 
 
 def existing_file(path: Path) -> Path:
-    """Return `path`. Raises DataError if it is not a file."""
+    """Return `path`. Raises DataError if it is not a file, or one that was never fetched (`stand_in`)."""
     if not os.path.isfile(path):  # False also for what cannot be a name
         what = "is a folder, not an image file" if os.path.isdir(path) else "does not exist; check the path"
         raise DataError(f"{path}: {what}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    if instead := stand_in(head):
+        raise DataError(f"{path}: {instead}")
     return path

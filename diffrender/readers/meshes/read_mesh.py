@@ -18,6 +18,7 @@ from diffrender.readers.mesh_file import MeshFile, Split
 from diffrender.readers.meshes.obj import read_obj
 from diffrender.readers.meshes.ply import read_ply
 from diffrender.readers.meshes.stl import read_stl
+from diffrender.readers.stand_ins import HEAD, stand_in
 
 MESH_READERS: dict[str, Callable[[Path], MeshFile]] = {
     ".obj": read_obj,
@@ -91,11 +92,13 @@ def open_mesh(path: str | Path) -> MeshFile:
         raise DataError(f"{path}: is a folder, not a mesh file; give a file in it")
     try:
         with path.open("rb") as file:
-            head = file.read(4)
+            head = file.read(HEAD)
     except FileNotFoundError:
         raise DataError(f"{path}: does not exist; check the path") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    if instead := stand_in(head):
+        raise DataError(f"{path}: {instead}")
     for signature, program in PACKED.items():
         if head.startswith(signature):
             raise DataError(f"{path}: is compressed with {program}; unpack it first")

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffrender.scene.environment.sphere_directions import even_directions, solid_angles
 from diffrender.scene.light import EnvironmentLight, LightSamples
 from diffrender.scene.material import Material
-from diffrender.scene.quantity_kinds import RADIANCE, quantity
+from diffrender.scene.quantity_kinds import RADIANCE, check_vectors, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
 
@@ -20,12 +20,15 @@ class Ambient(EnvironmentLight):
 
     radiance: [3] linear RGB, at least 0, in W / (m2 sr); default 1.
 
-    In a scene file:
+    Raises ShapeError for another shape. In a scene file:
 
         lights: [{type: ambient, radiance: 0.3}]
     """
 
     radiance: Tensor = quantity(RADIANCE, lambda: torch.ones(3))
+
+    def __post_init__(self) -> None:
+        check_vectors(self)
 
     def prepared(self) -> Ambient:
         """Return the light itself: there is nothing to precompute."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import check_frame, direction_to_world, directions_of_views
-from diffrender.scene.quantity_kinds import DIRECTION, RADIANCE, quantity
+from diffrender.scene.quantity_kinds import DIRECTION, RADIANCE, check_vectors, quantity
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, parallel_map
 
@@ -26,7 +26,7 @@ class Directional(PunctualLight):
     frame: "world" (default) or "camera": what the light is fixed to (scene.light_frames).
     shadow: how it casts shadows; None (default): it casts none.
 
-    Raises ConfigError for an unknown frame. In a scene file:
+    Raises ConfigError for an unknown frame, ShapeError for a wrong shape. In a scene file:
 
         lights: [{type: directional, direction: [-1, -1, -0.6], radiance: 2.2, shadow: true}]
     """
@@ -38,6 +38,7 @@ class Directional(PunctualLight):
 
     def __post_init__(self) -> None:
         check_frame("Directional", self.frame)
+        check_vectors(self)
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
         """Return one sample, the same at all points that one camera sees."""

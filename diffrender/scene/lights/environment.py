@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import check_shape, check_type
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.environment.env_map import EnvMap, PrefilteredEnvMap
 from diffrender.scene.environment.sphere_directions import map_directions
@@ -40,6 +40,7 @@ class Environment(EnvironmentLight):
 
     def __post_init__(self) -> None:
         check_frame("Environment", self.frame)
+        check_type("Environment", "radiance", self.radiance, EnvMap)
         check_shape("Environment", "rotation", self.rotation, (3,))
 
     def prepared(self) -> EnvironmentLight:

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import LightSamples, PunctualLight
 from diffrender.scene.light_frames import check_frame, position_to_world, positions_of_views
-from diffrender.scene.quantity_kinds import POSITION, RADIANCE, quantity
+from diffrender.scene.quantity_kinds import POSITION, RADIANCE, check_vectors, quantity
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, cube_map
 
@@ -27,7 +27,7 @@ class Point(PunctualLight):
     frame: "world" (default) or "camera": what the light is fixed to (scene.light_frames).
     shadow: how it casts shadows; None (default): it casts none.
 
-    Raises ConfigError for an unknown frame. In a scene file:
+    Raises ConfigError for an unknown frame, ShapeError for a wrong shape. In a scene file:
 
         lights: [{type: point, position: [1, 2, 1], intensity: [4, 4, 3.5]}]
     """
@@ -39,6 +39,7 @@ class Point(PunctualLight):
 
     def __post_init__(self) -> None:
         check_frame("Point", self.frame)
+        check_vectors(self)
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
         """Return one sample per point: its direction, and intensity / distance squared."""

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_shape
 from diffrender.derivatives import constant
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.light import LightSamples, PunctualLight
@@ -22,7 +21,7 @@ from diffrender.scene.light_frames import (
     positions_of_views,
 )
 from diffrender.scene.lights.point import towards
-from diffrender.scene.quantity_kinds import ANGLE, DIRECTION, POSITION, RADIANCE, quantity
+from diffrender.scene.quantity_kinds import ANGLE, DIRECTION, POSITION, RADIANCE, check_vectors, quantity
 from diffrender.scene.shading_points import ShadingPoints
 from diffrender.scene.shadow_cameras import Bounds, Shadow, cone_map
 
@@ -46,7 +45,7 @@ class Spot(PunctualLight):
     frame: "world" (default) or "camera": what the light is fixed to (scene.light_frames).
     shadow: how it casts shadows; None (default): it casts none.
 
-    Raises ConfigError for an unknown frame, ShapeError for angles of a wrong shape. In a scene file:
+    Raises ConfigError for an unknown frame, ShapeError for a wrong shape. In a scene file:
 
         lights: [{type: spot, position: [0, 3, 0], direction: [0, -1, 0], intensity: 8, inner_deg: 15, outer_deg: 25}]
     """
@@ -61,8 +60,7 @@ class Spot(PunctualLight):
 
     def __post_init__(self) -> None:
         check_frame("Spot", self.frame)
-        check_shape("Spot", "inner_deg", self.inner_deg, ())
-        check_shape("Spot", "outer_deg", self.outer_deg, ())
+        check_vectors(self)
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
         """Return a point light's sample times the factor of the cone."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.checks import as_path, check_shape, check_type
+from diffrender.checks import as_path, check_colors, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.gltf_surface import GltfSurface
@@ -25,6 +25,9 @@ from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entr
 from diffrender.writers.gltf.pbr import with_textures
 from diffrender.writers.images.png import unit_interval
 from diffrender.writers.meshes.split_vertices import SplitMesh, split_vertices
+
+# From so many times their size on, float64 positions lose digits in float32 that can be seen.
+FAR = 100.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def write_glb(
     path: the .glb file; missing folders are made, and an earlier file is replaced.
     objects: at least one. Vertices are split along UV seams; vertices that no face uses are omitted. Colours are
         clamped to 0..1, and textures have 8 bits. Roughness, metallic, normals and emission per vertex are baked into
-        textures. With a normal map, the tangents that it was made for are written.
+        textures. With a normal map, the tangents that it was made for are written. Positions in float64 keep their
+        digits far from the origin: the node moves the mesh there.
     cameras: a node for each. glTF has no off-centre principal points: they are lost (transforms.json keeps them).
     lights: by name. Directional, point and spot lights fixed to the world are written (KHR_lights_punctual; 1 here is
         1 lux or 1 candela, as viewers without units read it). Others are omitted: glTF has no environments, and no
@@ -86,6 +90,8 @@ def write_glb(
         if item.surface is None:
             wanted = "a torch.Tensor or a Texture"
             check_type("write_glb", f"base_color of {item.name!r}", item.base_color, (Tensor, Texture), wanted)
+            if isinstance(item.base_color, Tensor):
+                check_colors("write_glb", f"base_color of {item.name!r}", item.base_color)
     if not objects:
         raise ShapeError("write_glb: objects must hold at least one object, got none")
     gltf = GltfFile()
@@ -98,7 +104,25 @@ def write_glb(
     gltf.write(path, {"version": "2.0", "generator": "diffrender"}, scene)
 
 
+def _with_small_positions(item: GlbObject) -> GlbObject:
+    """Return the object with its vertices about their middle, and that in its pose, if float32 would round them.
+
+    Positions of glTF are float32; translations of nodes are not.
+    """
+    vertices = item.mesh.vertices.detach()
+    if vertices.dtype == torch.float32 or not len(vertices):
+        return item
+    low, high = vertices.amin(0), vertices.amax(0)
+    middle = (low + high) / 2
+    if float(middle.norm()) <= FAR * float((high - low).max()):
+        return item
+    pose = item.pose.detach().double().clone()
+    pose[:3, 3] += item.scale.detach().double() * (pose[:3, :3] @ middle)
+    return replace(item, mesh=replace(item.mesh, vertices=vertices - middle), pose=pose)
+
+
 def _add_object(gltf: GltfFile, item: GlbObject) -> int:
+    item = _with_small_positions(item)
     plain = GltfSurface(item.base_color, unlit=item.unlit)
     mesh, surface = with_textures(item.mesh, item.surface or plain)
     corners = split_vertices(mesh, with_tangents=surface.normal is not None and mesh.uvs is not None)

@@ -57,7 +57,7 @@ def _open_ffmpeg(path: Path, first: np.ndarray, fps: float) -> Generator[None, n
     try:
         import imageio_ffmpeg
 
-        imageio_ffmpeg.get_ffmpeg_exe()
+        program = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise BackendError(f"cannot write {path}: no ffmpeg found; install imageio-ffmpeg") from error
     height, width = first.shape[:2]
@@ -73,7 +73,10 @@ def _open_ffmpeg(path: Path, first: np.ndarray, fps: float) -> Generator[None, n
         quality=QUALITY,
         output_params=["-preset", "medium", "-movflags", "+faststart"],
     )
-    writer.send(None)
+    try:
+        writer.send(None)
+    except OSError as error:
+        raise BackendError(f"cannot write {path}: {program} cannot be started: {error.strerror or error}") from error
     return writer
 
 

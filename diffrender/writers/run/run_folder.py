@@ -26,6 +26,12 @@ class RunFolder:
 
     path: Path
 
+    @property
+    def is_latest_kept(self) -> bool:
+        """Whether `latest` beside it is a folder of its own, which no run replaces."""
+        latest = self.path.parent / LATEST
+        return latest.is_dir() and not latest.is_symlink()
+
     def folder(self, name: str) -> Path:
         """Return the subfolder `name` (it may contain slashes), made if it is missing."""
         folder = self.path / name
@@ -83,7 +89,8 @@ def create_run_folder(root: Path, scene_name: str, now: datetime) -> RunFolder:
     scene_name: a folder name, usually the scene file's stem.
     now: the time in the folder's name; if that folder exists, `_2`, `_3`, ... is appended.
 
-    If links are not allowed (some network drives, Windows), `latest` is a text file with the folder's name.
+    If links are not allowed (some network drives, Windows), `latest` is a text file with the folder's name. A folder
+    called `latest`, as copies of results have it, stays as it is: `is_latest_kept`.
 
     Raises DataError if the folder cannot be made, or if scene_name is not a plain folder name.
     """
