@@ -1,7 +1,8 @@
-"""Launch Triton kernels: on the device of their tensors, and under the tests' eyes."""
+"""Launch Triton kernels: on the device of their tensors, and under the tests' eyes. What they take of tangents."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,3 +26,11 @@ def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> Non
 
 def _start(kernel: Any, programs: int, arguments: tuple[Any, ...], constants: dict[str, Any]) -> None:
     kernel[(programs,)](*arguments, **constants)
+
+
+def tangents_or(of: Sequence[Tensor], tangents: Sequence[Tensor | None]) -> tuple[list[Tensor], list[bool]]:
+    """Return contiguous tangents, what they are of in the place of those that are missing, and which there are."""
+    given = [tangent is not None for tangent in tangents]
+    return [
+        part if tangent is None else tangent.contiguous() for part, tangent in zip(of, tangents, strict=True)
+    ], given

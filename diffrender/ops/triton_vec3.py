@@ -54,6 +54,12 @@ def to_dtype(a, dtype):
 
 
 @triton.jit
+def tangent_row(k, n_points, m, step):
+    """Return the row of tangent k at points m in [K, M, ...], or in [K, 1, ...] where one row serves all: step 0."""
+    return k * (1 + (n_points.to(tl.int64) - 1) * step) + m * step
+
+
+@triton.jit
 def give(grad, row, shared_row, here, value, HOW: tl.constexpr):
     """Write the gradient of a number per point to `row`, or add its sum to `shared_row`; zero where not `here`."""
     if HOW == PER_POINT:

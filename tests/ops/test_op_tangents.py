@@ -18,6 +18,7 @@ from support.op_case import OpCase, Problem
 from support.op_cases import CASES
 from support.op_runs import (
     DIFFERENTIABLE,
+    KERNELS,
     Poison,
     declared,
     every,
@@ -27,12 +28,13 @@ from support.op_runs import (
     without,
 )
 from support.triangle_soups import (
-    CPU_BACKENDS,
+    BACKENDS,
     INTERPRETED,
     assert_all_finite,
     assert_same_bits,
     assert_same_for_any_threads,
     both_dtypes,
+    every_backend,
     flatten,
     strided,
 )
@@ -41,14 +43,15 @@ from torch.autograd import forward_ad
 
 from diffrender.errors import BackendError
 
-every_cpu_backend = pytest.mark.parametrize("backend", CPU_BACKENDS)
+ON_THE_CPU = [name for name in BACKENDS if name != "reference"]
+every_kernel = pytest.mark.parametrize("backend", ON_THE_CPU)
 
 
 def outputs_of(case: OpCase, arguments: dict, backend: str) -> list[Tensor]:
     return [part for part in flatten(case.op(**arguments, backend=backend)) if part.is_floating_point()]
 
 
-@every_run(["numba"], of=DIFFERENTIABLE)
+@every_run(KERNELS, of=DIFFERENTIABLE)
 @both_dtypes
 def test_tangents_are_those_of_the_reference(
     case: OpCase, problem: Problem, dtype: torch.dtype, backend: str, poisoned_memory: Poison
@@ -59,19 +62,23 @@ def test_tangents_are_those_of_the_reference(
     if case.precise:
         precise = map_tensors(arguments, lambda t: t.double() if t.is_floating_point() else t)
         of_precise = {path: tangent.double() for path, tangent in tangents.items()}
-    value_and_tangents(case.op, arguments, tangents, backend)  # what compiles must not meet poison
+    _, expected = value_and_tangents(case.op, precise, of_precise, "reference")
+    if backend == "triton" and not INTERPRETED:
+        arguments = map_tensors(arguments, lambda tensor: tensor.cuda())
+        tangents = {path: tangent.cuda() for path, tangent in tangents.items()}
+    if backend == "numba":
+        value_and_tangents(case.op, arguments, tangents, backend)  # what compiles must not meet poison
     with poisoned_memory():
         values, found = value_and_tangents(case.op, arguments, tangents, backend)
-    _, expected = value_and_tangents(case.op, precise, of_precise, "reference")
     assert_same_bits(values, outputs_of(case, arguments, backend))
     bounds = case.gradients[0 if dtype == torch.float64 else 1]
     for actual, wanted in zip(found, expected, strict=True):
         for one, wanted_one in zip(actual, wanted, strict=True):
             assert bool(wanted_one.any()), "a tangent of zero proves nothing"
-            assert_gradients_agree(one, wanted_one.to(dtype), what="tangent", **bounds)
+            assert_gradients_agree(one.cpu(), wanted_one.to(dtype), what="tangent", **bounds)
 
 
-@every_run(CPU_BACKENDS, of=DIFFERENTIABLE)
+@every_run(BACKENDS, of=DIFFERENTIABLE)
 def test_tangents_are_the_transpose_of_gradients(case: OpCase, problem: Problem, backend: str) -> None:
     arguments = problem(torch.float64, 0)
     tangents = some_tangents(arguments, case.leaves(arguments), 1)
@@ -87,12 +94,14 @@ def test_tangents_are_the_transpose_of_gradients(case: OpCase, problem: Problem,
 
 
 @every_differentiable_op
-def test_tangents_of_all_arguments_are_the_sum_of_those_of_each(case: OpCase) -> None:
-    for problem in case.problems.values():
+@every_kernel
+def test_tangents_of_all_arguments_are_the_sum_of_those_of_each(case: OpCase, backend: str) -> None:
+    problems = case.problems if backend == "numba" else case.calls_for(backend)
+    for problem in problems.values():
         arguments = problem(torch.float64, 0)
         tangents = some_tangents(arguments, case.leaves(arguments))
-        _, together = value_and_tangents(case.op, arguments, tangents, "numba")
-        alone = [value_and_tangents(case.op, arguments, {path: tangents[path]}, "numba")[1] for path in tangents]
+        _, together = value_and_tangents(case.op, arguments, tangents, backend)
+        alone = [value_and_tangents(case.op, arguments, {path: tangents[path]}, backend)[1] for path in tangents]
         for total, *parts in zip(together, *alone, strict=True):
             torch.testing.assert_close(
                 total, torch.stack(parts).sum(0), rtol=1e-9, atol=1e-9 * float(total.abs().max())
@@ -100,10 +109,11 @@ def test_tangents_of_all_arguments_are_the_sum_of_those_of_each(case: OpCase) ->
 
 
 @every_differentiable_op
-def test_many_tangents_are_those_that_come_one_by_one(case: OpCase) -> None:
+@every_kernel
+def test_many_tangents_are_those_that_come_one_by_one(case: OpCase, backend: str) -> None:
     arguments = case.first()
     tangents = some_tangents(arguments, case.leaves(arguments), 6)
-    _, together = value_and_tangents(case.op, arguments, tangents, "numba")
+    _, together = value_and_tangents(case.op, arguments, tangents, backend)
     for k in range(6):
         with forward_ad.dual_level():
             duals = {
@@ -111,20 +121,20 @@ def test_many_tangents_are_those_that_come_one_by_one(case: OpCase) -> None:
                 for path, tangent in tangents.items()
             }
             alone = [
-                forward_ad.unpack_dual(part).tangent for part in outputs_of(case, with_all(arguments, duals), "numba")
+                forward_ad.unpack_dual(part).tangent for part in outputs_of(case, with_all(arguments, duals), backend)
             ]
         assert_same_bits([part[k] for part in together], alone)
     nested = {path: tangent.unflatten(0, (2, 3)) for path, tangent in tangents.items()}
 
     def in_threes(*chosen: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(tangents, chosen, strict=True))
-        return tuple(value_and_tangents(case.op, arguments, named, "numba")[1])
+        return tuple(value_and_tangents(case.op, arguments, named, backend)[1])
 
     twice = torch.func.vmap(in_threes)(*nested.values())
     assert_same_bits([part.flatten(0, 1) for part in twice], together)
 
 
-@every_run(["numba"], OpCase.calls_for, DIFFERENTIABLE)
+@every_run(ON_THE_CPU, OpCase.calls_for, DIFFERENTIABLE)
 def test_tangents_need_not_be_contiguous(case: OpCase, problem: Problem, backend: str) -> None:
     arguments = problem(torch.float32, 0)
     tangents = some_tangents(arguments, case.leaves(arguments))
@@ -151,18 +161,19 @@ def test_tangents_have_the_same_bits_for_any_number_of_threads(case: OpCase, pro
         for sizes in case.empty
     ],
 )
-def test_tangents_of_nothing(case: OpCase, sizes: tuple[str, ...]) -> None:
+@every_kernel
+def test_tangents_of_nothing(case: OpCase, sizes: tuple[str, ...], backend: str) -> None:
     arguments = case.first(torch.float64)
     nothing = with_all(arguments, without(declared(case, arguments), sizes))
     tangents = some_tangents(nothing, case.leaves(nothing))
-    found = value_and_tangents(case.op, nothing, tangents, "numba")
+    found = value_and_tangents(case.op, nothing, tangents, backend)
     expected = value_and_tangents(case.op, nothing, tangents, "reference")
     for actual, wanted in zip(flatten(found), flatten(expected), strict=True):
         torch.testing.assert_close(actual, wanted)
 
 
 @every_op
-@every_cpu_backend
+@every_backend
 def test_what_has_no_derivative_is_constant(case: OpCase, backend: str) -> None:
     arguments = case.first()
     constant = [
@@ -244,19 +255,3 @@ def test_values_are_not_mapped_over(case: OpCase) -> None:
         return
     with pytest.raises(BackendError, match="vmap over scenes, cameras or other values is not possible"):
         torch.func.vmap(lambda part: tuple(outputs_of(case, with_all(arguments, {path: part}), "numba")))(tensor[None])
-
-
-@every_differentiable_op
-@pytest.mark.skipif(not INTERPRETED, reason="needs Triton's interpreter")
-def test_kernels_without_tangents_say_so(case: OpCase) -> None:
-    arguments = case.first()
-    tangents = some_tangents(arguments, case.leaves(arguments))
-    if case.linear:
-        found = value_and_tangents(case.op, arguments, tangents, "triton")
-        for actual, wanted in zip(
-            flatten(found), flatten(value_and_tangents(case.op, arguments, tangents, "reference")), strict=True
-        ):
-            torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-5)
-    else:
-        with pytest.raises(BackendError, match=f"{case.name}: its kernel on CUDA has no forward-mode derivative yet"):
-            value_and_tangents(case.op, arguments, tangents, "triton")

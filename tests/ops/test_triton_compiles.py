@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.op_arguments import value_and_gradients
+from support.op_arguments import some_tangents, value_and_gradients, value_and_tangents
 from support.op_cases import CASES
 from support.triangle_soups import INTERPRETED
 from support.wide_programs import narrow_constants
@@ -93,7 +93,10 @@ def launches_of(op: str) -> tuple[str, ...]:
         patch.setattr(triton_launch, "_start", record)
         for problem in case.problems_for("triton").values():
             arguments = problem(torch.float32, 0)
-            value_and_gradients(case.op, arguments, case.leaves(arguments), "triton")
+            leaves = case.leaves(arguments)
+            value_and_gradients(case.op, arguments, leaves, "triton")
+            if leaves:
+                value_and_tangents(case.op, arguments, some_tangents(arguments, leaves), "triton")
     return tuple(sorted(found))
 
 

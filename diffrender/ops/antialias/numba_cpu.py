@@ -10,8 +10,9 @@ from torch import Tensor
 
 from diffrender import memory
 from diffrender.ops.antialias.op import LEAST_W, VisibleSegments
-from diffrender.ops.as_numpy import COLOR, as_numpy, count_tangents
+from diffrender.ops.as_numpy import COLOR, as_numpy
 from diffrender.ops.scatter import sum_into
+from diffrender.ops.tangents import count_tangents
 from diffrender.threads import parallel_for
 
 

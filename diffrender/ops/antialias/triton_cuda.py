@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffrender.ops.antialias.op import LEAST_W, VisibleSegments
 from diffrender.ops.barycentrics.triton_cuda import find_corners
+from diffrender.ops.tangents import count_tangents
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_vec3 import load_triple
 
@@ -38,25 +39,35 @@ def count_below(ascending, n, values):
     return low
 
 
-@triton.jit(do_not_specialize=["n", "n_rows"])
+@triton.jit(do_not_specialize=["n", "n_rows", "count"])
 def resolve(
-    radiance, pixel, weight, background, image, n, n_rows,
-    CHANNELS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
+    radiance, pixel, weight, background, images, n, n_rows, count,
+    COVERAGE: tl.constexpr, CHANNELS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Write ROWS pixels: the background, and the samples of each over it."""
+    """Write ROWS pixels of each of `count` images: its background, and its samples over it.
+
+    COVERAGE: what a sample's last channel is, 1; or 0 where radiance and background are tangents.
+    """
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    m = count_below(pixel, n, row)
-    here = tl.load(pixel + m, m < n, other=-1) == row
+    first = count_below(pixel, n, row)
+    begins = tl.load(pixel + first, first < n, other=-1) == row
     c = tl.arange(0, WIDTH)[None, :]
-    behind = tl.load(background + c, c < CHANNELS, other=0)
-    total = tl.zeros([ROWS, WIDTH], radiance.dtype.element_ty) + behind
-    while tl.max(here.to(tl.int32)) > 0:
-        share = tl.load(weight + m, here, other=0)[:, None]
-        color = tl.load(radiance + m[:, None] * CHANNELS + c, here[:, None] & (c < CHANNELS), other=1)
-        total += tl.where(here[:, None], share * (color - behind), 0.0)
-        m += 1
-        here = here & (tl.load(pixel + m, m < n, other=-1) == row)
-    tl.store(image + row[:, None] * (CHANNELS + 1) + c, total, (row < n_rows)[:, None] & (c <= CHANNELS))
+    at, left = images + row[:, None] * (CHANNELS + 1) + c, count
+    while left > 0:
+        behind = tl.load(background + c, c < CHANNELS, other=0)
+        total = tl.zeros([ROWS, WIDTH], radiance.dtype.element_ty) + behind
+        m, here = first, begins
+        while tl.max(here.to(tl.int32)) > 0:
+            share = tl.load(weight + m, here, other=0)[:, None]
+            color = tl.load(radiance + m[:, None] * CHANNELS + c, here[:, None] & (c < CHANNELS), other=COVERAGE)
+            total += tl.where(here[:, None], share * (color - behind), 0.0)
+            m += 1
+            here = here & (tl.load(pixel + m, m < n, other=-1) == row)
+        tl.store(at, total, (row < n_rows)[:, None] & (c <= CHANNELS))
+        radiance += n.to(tl.int64) * CHANNELS
+        background += CHANNELS
+        at += n_rows.to(tl.int64) * (CHANNELS + 1)
+        left -= 1
 
 
 @triton.jit(do_not_specialize=["n"])
@@ -83,6 +94,20 @@ def find_middle(verts, at, bary, here, LEAST_W: tl.constexpr):
     return x, y, w, w > LEAST_W * size
 
 
+@triton.jit
+def sweep_of(verts, at, share, normal, depth_weight, p, worth, here, LEAST_W: tl.constexpr):
+    """Return what moving the middle of segments sweeps, times `worth`: its derivatives by x w, y w, w and depth there.
+
+    And whether it is more than rounding. The middle is at (x / w, y / w); what it sweeps is worth `worth` per square
+    pixel.
+    """
+    x, y, w, is_sound = find_middle(verts, at, share, here, LEAST_W)
+    w = tl.where(is_sound, w, 1.0)
+    gx = worth * tl.load(normal + 2 * p, here, other=0) / w
+    gy = worth * tl.load(normal + 2 * p + 1, here, other=0) / w
+    return gx, gy, -(gx * x + gy * y) / w, worth * tl.load(depth_weight + p, here, other=0), is_sound
+
+
 @triton.jit(do_not_specialize=["stride", "n_pixels", "n", "n_verts"])
 def add_segments(
     verts, faces, pixel, face_id, bary, normal, depth_weight, grad, jump, total, stride, n_pixels, n, n_verts,
@@ -99,13 +124,7 @@ def add_segments(
         )
     face, view = tl.load(face_id + p, here, other=0), row // n_pixels
     at, share = find_corners(faces, face, view, n_verts, here), load_triple(bary, p, here)
-    x, y, w, is_sound = find_middle(verts, at, share, here, LEAST_W)
-    w = tl.where(is_sound, w, 1.0)
-    # The middle of the segment is at (x / w, y / w); what it sweeps is worth `worth` per square pixel.
-    gx = worth * tl.load(normal + 2 * p, here, other=0) / w
-    gy = worth * tl.load(normal + 2 * p + 1, here, other=0) / w
-    gw = -(gx * x + gy * y) / w
-    depth = worth * tl.load(depth_weight + p, here, other=0)
+    gx, gy, gw, depth, is_sound = sweep_of(verts, at, share, normal, depth_weight, p, worth, here, LEAST_W)
     kind = total.dtype.element_ty
     for i in tl.static_range(3):
         moves = here & is_sound & (share[i] != 0)
@@ -113,6 +132,51 @@ def add_segments(
         tl.atomic_add(total + at[i] + 1, (share[i] * gy).to(kind), moves, sem="relaxed")
         tl.atomic_add(total + at[i] + 2, (share[i] * gw).to(kind), moves, sem="relaxed")
         tl.atomic_add(total + at[i] + 3, (share[i] * depth).to(kind), moves, sem="relaxed")
+
+
+@triton.jit(do_not_specialize=["n_pixels", "n", "n_verts", "n_numbers", "n_tangents"])
+def sweep_areas(
+    d_verts, verts, faces, pixel, face_id, bary, normal, depth_weight, areas, n_pixels, n, n_verts, n_numbers,
+    n_tangents, LEAST_W: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write the areas [K, P] that segments sweep as the vertices move by each of their tangents, one segment a lane."""
+    p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = p < n
+    face, view = tl.load(face_id + p, here, other=0), tl.load(pixel + p, here, other=0) // n_pixels
+    at, share = find_corners(faces, face, view, n_verts, here), load_triple(bary, p, here)
+    one = tl.full([BLOCK], 1, tl.float64)
+    gx, gy, gw, depth, is_sound = sweep_of(verts, at, share, normal, depth_weight, p, one, here, LEAST_W)
+    left = n_tangents
+    while left > 0:
+        area = tl.zeros([BLOCK], tl.float64)
+        for i in tl.static_range(3):
+            moves = here & is_sound & (share[i] != 0)
+            moved = gx * tl.load(d_verts + at[i], moves, other=0) + gy * tl.load(d_verts + at[i] + 1, moves, other=0)
+            moved += gw * tl.load(d_verts + at[i] + 2, moves, other=0)
+            moved += depth * tl.load(d_verts + at[i] + 3, moves, other=0)
+            area += tl.where(moves, share[i] * moved, 0.0)
+        tl.store(areas + p, area, here)
+        d_verts += n_numbers
+        p += n
+        left -= 1
+
+
+@triton.jit(do_not_specialize=["n_rows", "n", "n_tangents"])
+def add_swept(
+    areas, jump, pixel, images, n_rows, n, n_tangents, CHANNELS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Add to images [K, pixels, C + 1] the areas [K, P] that segments sweep, times their jump, one segment a lane."""
+    p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = p < n
+    at, steps = images + tl.load(pixel + p, here, other=0) * CHANNELS, jump + p * CHANNELS
+    left = n_tangents
+    while left > 0:
+        area = tl.load(areas + p, here, other=0)
+        for c in range(CHANNELS):
+            tl.atomic_add(at + c, area * tl.load(steps + c, here, other=0), here, sem="relaxed")
+        at += n_rows.to(tl.int64) * CHANNELS
+        p += n
+        left -= 1
 
 
 def forward(
@@ -127,16 +191,23 @@ def forward(
     size: tuple[int, int, int],
 ) -> Tensor:
     """See op.antialias; segments have a gradient and no value."""
-    n, channels = radiance.shape
-    image = torch.empty((*size, channels + 1), dtype=radiance.dtype, device=radiance.device)
+    return images_of(radiance[None], pixel, weight, background[None], size, coverage=1)[0]
+
+
+def images_of(
+    radiance: Tensor, pixel: Tensor, weight: Tensor, background: Tensor, size: tuple[int, int, int], coverage: int
+) -> Tensor:
+    """Return images [K, N, H, W, C + 1] of samples [K, M, C] over backgrounds [K, C]; see resolve."""
+    count, n, channels = radiance.shape
+    images = torch.empty((count, *size, channels + 1), dtype=radiance.dtype, device=radiance.device)
     width = triton.next_power_of_2(channels + 1)
     rows, n_rows = max(1, TILE // width), size[0] * size[1] * size[2]
     inputs = [part.contiguous() for part in (radiance, pixel, weight, background)]
     launch(
-        resolve, triton.cdiv(n_rows, rows), *inputs, image, n, n_rows,
-        CHANNELS=channels, WIDTH=width, ROWS=rows,
+        resolve, triton.cdiv(n_rows, rows), *inputs, images, n, n_rows, count,
+        COVERAGE=coverage, CHANNELS=channels, WIDTH=width, ROWS=rows,
     )  # fmt: skip
-    return image
+    return images
 
 
 def backward(
@@ -195,3 +266,41 @@ def segment_gradient(
         CHANNELS=jump.shape[1], LEAST_W=LEAST_W, BLOCK=BLOCK,
     )  # fmt: skip
     return total
+
+
+def jvp(
+    tangents: Sequence[Tensor | None],
+    radiance: Tensor,
+    jump: Tensor,
+    verts_hom: Tensor,
+    faces: Tensor,
+    pixel: Tensor,
+    weight: Tensor,
+    segments: VisibleSegments,
+    background: Tensor,
+    size: tuple[int, int, int],
+) -> Tensor:
+    """See run_differentiable; the image is linear in radiance and background, and their coverage stays."""
+    count, of_verts = count_tangents(tangents), tangents[2]
+    of_radiance, of_background = (
+        part.new_zeros(count, *part.shape) if tangent is None else tangent
+        for tangent, part in ((tangents[0], radiance), (tangents[7], background))
+    )
+    images = images_of(of_radiance, pixel, weight, of_background, size, coverage=0)
+    if of_verts is not None:
+        areas, n = swept_areas(of_verts, verts_hom, faces, segments, size[1] * size[2]), len(segments.pixel)
+        launch(
+            add_swept, triton.cdiv(n, BLOCK), areas, jump.contiguous(), segments.pixel.contiguous(), images,
+            size[0] * size[1] * size[2], n, count, CHANNELS=jump.shape[1], BLOCK=BLOCK,
+        )  # fmt: skip
+    return images
+
+
+def swept_areas(of_verts: Tensor, verts_hom: Tensor, faces: Tensor, segments: VisibleSegments, n_pixels: int) -> Tensor:
+    """Return the areas [K, P] that segments sweep as verts_hom moves by each of its tangents [K, N, V, 4]."""
+    count, n = len(of_verts), len(segments.pixel)
+    areas = torch.empty((count, n), dtype=verts_hom.dtype, device=verts_hom.device)
+    inputs = (part.contiguous() for part in (of_verts, verts_hom, faces, *segments))
+    sizes = (n_pixels, n, verts_hom.shape[1], verts_hom.numel(), count)
+    launch(sweep_areas, triton.cdiv(n, BLOCK), *inputs, areas, *sizes, LEAST_W=LEAST_W, BLOCK=BLOCK)
+    return areas

@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from diffrender.ops.triton_launch import launch
+from diffrender.ops.tangents import count_tangents
+from diffrender.ops.triton_launch import launch, tangents_or
 from diffrender.ops.triton_scatter import add_runs, find_runs
 from diffrender.ops.triton_vec3 import load_triple, store_triple
 
@@ -65,6 +66,19 @@ def locate(corners):
 
 
 @triton.jit
+def locate_tangents(corners, moved, bary, scale):
+    """Return the tangents of coordinates from those of the corners, which count from the point as these do."""
+    a, b, c = corners
+    p, q, r = moved
+    d0 = q[0] * c[1] + b[0] * r[1] - r[0] * b[1] - c[0] * q[1]
+    d1 = r[0] * a[1] + c[0] * p[1] - p[0] * c[1] - a[0] * r[1]
+    d2 = p[0] * b[1] + a[0] * q[1] - q[0] * a[1] - b[0] * p[1]
+    # b_i = e_i / total, so d b_i = (d e_i - b_i sum_j d e_j) / total.
+    growth = d0 + d1 + d2
+    return (d0 - bary[0] * growth) * scale, (d1 - bary[1] * growth) * scale, (d2 - bary[2] * growth) * scale
+
+
+@triton.jit
 def add_corner_gradient(total, at, x, y, w, point, first, last, BLOCK: tl.constexpr):
     """Add the gradient of corners counted from the points to total[at]."""
     kind = total.dtype.element_ty
@@ -111,6 +125,26 @@ def gradients(verts, faces, views, face_id, xy, grad, total, n, n_verts, BLOCK: 
     add_gradient(total, at, corners, point, bary, scale, load_triple(grad, m, here), first, last, BLOCK)
 
 
+@triton.jit(do_not_specialize=["n", "n_verts", "n_numbers", "n_tangents"])
+def tangents_of(
+    d_verts, verts, faces, views, face_id, xy, out, n, n_verts, n_numbers, n_tangents, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Write all tangents of coordinates, one point a lane; n_numbers: from one tangent of the vertices to the next."""
+    m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = m < n
+    face, view = tl.load(face_id + m, here, other=0), tl.load(views + m, here, other=0)
+    at, point = find_corners(faces, face, view, n_verts, here), load_point(xy, m, here)
+    corners = load_relative_corners(verts, at, point, here)
+    bary, scale = locate(corners)
+    left = n_tangents
+    while left > 0:
+        moved = load_relative_corners(d_verts, at, point, here)
+        store_triple(out, m, locate_tangents(corners, moved, bary, scale), here)
+        d_verts += n_numbers
+        m += n
+        left -= 1
+
+
 def forward(verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor) -> Tensor:
     """See op.barycentrics."""
     n = len(face_id)
@@ -135,3 +169,16 @@ def backward(
     points = [part.contiguous() for part in (verts_hom, faces, view, face_id, xy_px, grad_bary)]
     launch(gradients, triton.cdiv(n, BLOCK), *points, total, n, verts_hom.shape[1], **OPTIONS)
     return total, None, None, None, None
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], verts_hom: Tensor, faces: Tensor, view: Tensor, face_id: Tensor, xy_px: Tensor
+) -> Tensor:
+    """See run_differentiable."""
+    n, n_tangents = len(face_id), count_tangents(tangents)
+    out = torch.empty((n_tangents, n, 3), dtype=verts_hom.dtype, device=verts_hom.device)
+    points = [part.contiguous() for part in (verts_hom, faces, view, face_id, xy_px)]
+    (moved,), _ = tangents_or(points[:1], tangents[:1])
+    sizes = (n, verts_hom.shape[1], verts_hom.numel(), n_tangents)
+    launch(tangents_of, triton.cdiv(n, BLOCK), moved, *points, out, *sizes, **OPTIONS)
+    return out

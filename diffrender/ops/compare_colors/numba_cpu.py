@@ -13,8 +13,9 @@ from torch import Tensor
 
 from diffrender import memory
 from diffrender.imaging.color import AT_THE_END, ENCODED_OFFSET, ENCODED_SCALE, EXPONENT, LINEAR_SLOPE, LINEAR_THRESHOLD
-from diffrender.ops.as_numpy import as_numpy, count_tangents
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.compare_colors.op import PENALTIES
+from diffrender.ops.tangents import products_with_gradients
 from diffrender.threads import parallel_for
 
 # Minimum number of pixels per thread.
@@ -201,17 +202,7 @@ def backward(
     return out, *[None] * 8
 
 
-def jvp(tangents: Sequence[Tensor | None], rgba: Tensor, images: Tensor, *options: object) -> tuple[Tensor, Tensor]:
-    """See run_differentiable: two numbers of a view, so that tangents are their gradients' products with those of rgba.
-
-    Only rgba has a derivative.
-    """
-    of_rgba = tangents[0]
-    if of_rgba is None:  # the images have, and it counts for nothing
-        none = rgba.new_zeros(count_tangents(tangents), len(images))
-        return none, none.clone()
-    one, zero = rgba.new_ones(len(images)), rgba.new_zeros(len(images))
-    wants = [True] + [False] * 8
-    by_cost, by_squared = (backward(*chosen, rgba, images, *options, wants)[0] for chosen in ((one, zero), (zero, one)))
-    cost, squared = ((of_rgba * by).flatten(2).sum(2) for by in (by_cost, by_squared))
-    return cost, squared
+def jvp(tangents: Sequence[Tensor | None], rgba: Tensor, images: Tensor, *options: object) -> tuple[Tensor | None, ...]:
+    """See run_differentiable: two numbers of a view."""
+    zeros = rgba.new_zeros(2, len(images)).unbind()
+    return products_with_gradients(backward, tangents, zeros, rgba, images, *options)

@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from diffrender.imaging.color import AT_THE_END, ENCODED_OFFSET, ENCODED_SCALE, EXPONENT, LINEAR_SLOPE, LINEAR_THRESHOLD
+from diffrender.ops.tangents import products_with_gradients
 from diffrender.ops.triton_launch import launch
 
 BLOCK = 256
@@ -159,3 +160,9 @@ def backward(
     count = count_values(images, others[-1])  # type: ignore[arg-type]
     run((grad_cost / count, grad_squared / count), rgba, out, rgba, images, *others, True)  # type: ignore[arg-type]
     return out, *[None] * 8
+
+
+def jvp(tangents: Sequence[Tensor | None], rgba: Tensor, images: Tensor, *options: object) -> tuple[Tensor | None, ...]:
+    """See run_differentiable: two numbers of a view."""
+    zeros = rgba.new_zeros(2, len(images)).unbind()
+    return products_with_gradients(backward, tangents, zeros, rgba, images, *options)

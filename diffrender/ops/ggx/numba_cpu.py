@@ -10,8 +10,9 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy, tangents_or_zeros
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
+from diffrender.ops.tangents import tangents_or_zeros
 from diffrender.ops.vec3 import cross, dot, number, plus, put, tangent_at, vector
 from diffrender.threads import parallel_for
 

@@ -15,7 +15,8 @@ import triton.language as tl
 from torch import Tensor
 
 from diffrender.ops.ggx import formulas
-from diffrender.ops.triton_launch import launch
+from diffrender.ops.tangents import count_tangents
+from diffrender.ops.triton_launch import launch, tangents_or
 from diffrender.ops.triton_vec3 import (
     cross,
     dot,
@@ -26,6 +27,7 @@ from diffrender.ops.triton_vec3 import (
     rooms_for,
     step_of,
     store_triple,
+    tangent_row,
     to_dtype,
 )
 
@@ -214,6 +216,94 @@ def gradients(
     give(grad_roughness, m, 0, here, g_rough, ROUGHNESS)
 
 
+@triton.jit
+def turn_of(h, inverse, worth):
+    """Return what a change of the sum of two directions is worth, if one of the half vector h of them is `worth`."""
+    x, y, z = plus(worth, -dot(worth, h), h)
+    return x * inverse, y * inverse, z * inverse
+
+
+@triton.jit(do_not_specialize=[
+    "n_points", "n_lights", "rows", "columns", "light_step", "color_step", "metal_step", "rough_step", "n_tangents",
+])  # fmt: skip
+def tangents_of(
+    d_normal, d_camera, d_light, d_color, d_metallic, d_roughness,
+    normal, to_camera, to_light, base_color, metallic, roughness, table, out,
+    n_points, n_lights, rows, columns, light_step, color_step, metal_step, rough_step, n_tangents,
+    NORMAL: tl.constexpr, CAMERA: tl.constexpr, LIGHT: tl.constexpr, COLOR: tl.constexpr, METALLIC: tl.constexpr,
+    ROUGHNESS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write all tangents [K, M, S, 3]; which inputs have any is said by their constants. See NOTES.md."""
+    m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = m < n_points
+    n, v, color, metal, raw_rough, raw_nv = surface(
+        normal, to_camera, base_color, metallic, roughness, m, here, color_step, metal_step, rough_step
+    )
+    rough, nv = clamp(raw_rough, LEAST_ROUGHNESS, 1.0), tl.where(raw_nv < LEAST_COSINE, LEAST_COSINE, raw_nv)
+    is_within, is_graded = (raw_rough >= LEAST_ROUGHNESS) & (raw_rough <= 1.0), raw_nv >= LEAST_COSINE
+    a2, a2_by_rough = (rough * rough) * (rough * rough), 4.0 * rough * rough * rough
+    camera = tl.sqrt(a2 + (1.0 - a2) * nv * nv)
+    tv, tv_by_rough, tv_by_nv = share_of(table, rows, columns, rough, nv)
+    f0, diffuse = straight_on(metal, color), (1.0 - metal) * ONE_OVER_PI
+    s = 0
+    while s < n_lights:
+        to = load_triple(to_light, m * light_step * n_lights + s, here)
+        nl, h, x, raw_e, inverse = geometry(n, v, to)
+        is_lit = here & ((nl < 0) == 0)
+        nl, e = tl.where(is_lit, nl, 0), clamp(raw_e, 0.0, 1.0)
+        s2 = dot(x, x)
+        q = s2 + a2 * (1.0 - s2)
+        light = tl.sqrt(a2 + (1.0 - a2) * nl * nl)
+        facets, seen = a2 / (q * q) * ONE_OVER_PI, 0.5 / (nv * light + nl * camera)
+        e4 = e * e * e * e
+        grazing = e4 * e
+        share, share_by_rough, share_by_nl = share_of(table, rows, columns, rough, nl)
+        # The result is fresnel specular + color left_over, and fresnel is made of f0 and grazing. First what a change
+        # of each direction or number is worth to specular (S), left_over (B) and grazing (G).
+        specular, left_over = nl * facets * seen, nl * diffuse * share * tv
+        by_x, by_sum = -4.0 * specular * (1.0 - a2) / q, -2.0 * specular * seen
+        s_by_nl = facets * seen + by_sum * (camera + nv * (1.0 - a2) * nl / light)
+        s_by_nv = tl.where(is_graded, by_sum * (light + nl * (1.0 - a2) * nv / camera), 0)
+        s_by_a2 = specular * (1.0 / a2 - 2.0 * (1.0 - s2) / q)
+        s_by_a2 += 0.5 * by_sum * (nv * (1.0 - nl * nl) / light + nl * (1.0 - nv * nv) / camera)
+        b_by_nl = diffuse * tv * (share + nl * share_by_nl)
+        b_by_nv = tl.where(is_graded, diffuse * nl * share * tv_by_nv, 0)
+        b_by_rough = diffuse * nl * (share_by_rough * tv + share * tv_by_rough)
+        b_by_metal = -nl * share * tv * ONE_OVER_PI
+        g_by_vh = tl.where((raw_e >= 0.0) & (raw_e <= 1.0), -5.0 * e4, 0)
+        # The half vector is in n x h and v.h; a change of the sum of l and v that it is made of turns it.
+        s_x = by_x * x[0], by_x * x[1], by_x * x[2]
+        s_sum, g_sum = (
+            turn_of(h, inverse, cross(s_x, n)),
+            turn_of(h, inverse, (g_by_vh * v[0], g_by_vh * v[1], g_by_vh * v[2])),
+        )
+        s_n = plus(plus(cross(h, s_x), s_by_nl, to), s_by_nv, v)
+        s_v, s_to = plus(s_sum, s_by_nv, n), plus(s_sum, s_by_nl, n)
+        g_v = plus(g_sum, g_by_vh, h)
+        k = 0
+        while k < n_tangents:
+            row = tangent_row(k, n_points, m, 1)
+            d_n = load_triple(d_normal, row, here & NORMAL)
+            d_v = load_triple(d_camera, row, here & CAMERA)
+            d_to = load_triple(d_light, tangent_row(k, n_points, m, light_step) * n_lights + s, here & LIGHT)
+            d_c = load_triple(d_color, tangent_row(k, n_points, m, color_step), here & COLOR)
+            d_metal = tl.load(d_metallic + tangent_row(k, n_points, m, metal_step), here & METALLIC, other=0)
+            at = d_roughness + tangent_row(k, n_points, m, rough_step)
+            d_rough = tl.load(at, here & is_within & ROUGHNESS, other=0)
+            d_specular = dot(s_n, d_n) + dot(s_v, d_v) + dot(s_to, d_to) + s_by_a2 * a2_by_rough * d_rough
+            d_grazing = dot(g_v, d_v) + dot(g_sum, d_to)
+            d_left_over = b_by_nl * (dot(d_n, to) + dot(n, d_to)) + b_by_nv * (dot(d_n, v) + dot(n, d_v))
+            d_left_over += b_by_rough * d_rough + b_by_metal * d_metal
+            for c in tl.static_range(3):
+                d_f0 = d_metal * (color[c] - DIELECTRIC_F0) + metal * d_c[c]
+                d_fresnel = d_f0 * (1.0 - grazing) + (1.0 - f0[c]) * d_grazing
+                fresnel = f0[c] + (1.0 - f0[c]) * grazing
+                value = d_fresnel * specular + fresnel * d_specular + d_c[c] * left_over + color[c] * d_left_over
+                tl.store(out + 3 * (row * n_lights + s) + c, tl.where(is_lit, value, 0), here)
+            k += 1
+        s += 1
+
+
 def forward(
     normal: Tensor,
     to_camera: Tensor,
@@ -260,3 +350,23 @@ def _sizes(
     """Return the numbers of points and lights, the table's size, and the steps between the rows of inputs."""
     steps = (step_of(part) for part in (to_light, base_color, metallic, roughness))
     return len(normal), to_light.shape[1], *diffuse_table.shape[:2], *steps
+
+
+def jvp(
+    tangents: Sequence[Tensor | None],
+    normal: Tensor,
+    to_camera: Tensor,
+    to_light: Tensor,
+    base_color: Tensor,
+    metallic: Tensor,
+    roughness: Tensor,
+    diffuse_table: Tensor,
+) -> Tensor:
+    """See run_differentiable."""
+    arguments = (normal, to_camera, to_light, base_color, metallic, roughness, diffuse_table)
+    sizes, inputs = _sizes(*arguments), [part.contiguous() for part in arguments]
+    moved, given = tangents_or(inputs[:-1], tangents[:-1])
+    out = normal.new_empty((count_tangents(tangents), len(normal), to_light.shape[1], 3))
+    constants = dict(zip(INPUTS, given, strict=True), BLOCK=BLOCK)
+    launch(tangents_of, triton.cdiv(len(normal), BLOCK), *moved, *inputs, out, *sizes, len(out), **constants)
+    return out

@@ -9,23 +9,45 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from diffrender.ops.triton_launch import launch
+from diffrender.ops.tangents import count_tangents
+from diffrender.ops.triton_launch import launch, tangents_or
 from diffrender.ops.triton_scatter import add_runs, find_runs
-from diffrender.ops.triton_vec3 import load_triple, store_triple
+from diffrender.ops.triton_vec3 import load_triple, store_triple, to_dtype
 
 BLOCK = 256
 OPTIONS = {"BLOCK": BLOCK, "num_warps": BLOCK // 32}
 
 
 @triton.jit
+def weigh(values, corner, bary, c, here, CHANNELS: tl.constexpr):
+    """Return the sum of a channel of the corners' values, weighted by their coordinates."""
+    value = bary[0] * tl.load(values + corner[0] * CHANNELS + c, here, other=0)
+    value += bary[1] * tl.load(values + corner[1] * CHANNELS + c, here, other=0)
+    value += bary[2] * tl.load(values + corner[2] * CHANNELS + c, here, other=0)
+    return value
+
+
+@triton.jit
 def write_values(out, m, values, corner, bary, here, CHANNELS: tl.constexpr):
     """Write rows m of the sum of the corners' values, weighted by their coordinates."""
-    kind = values.dtype.element_ty
-    b0, b1, b2 = bary[0].to(kind), bary[1].to(kind), bary[2].to(kind)
+    bary = to_dtype(bary, values.dtype.element_ty)
     for c in range(CHANNELS):
-        value = b0 * tl.load(values + corner[0] * CHANNELS + c, here, other=0)
-        value += b1 * tl.load(values + corner[1] * CHANNELS + c, here, other=0)
-        value += b2 * tl.load(values + corner[2] * CHANNELS + c, here, other=0)
+        tl.store(out + m * CHANNELS + c, weigh(values, corner, bary, c, here, CHANNELS), here)
+
+
+@triton.jit
+def write_tangents(
+    out, m, d_values, values, corner, d_bary, bary, here,
+    OF_VALUES: tl.constexpr, OF_BARY: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Write rows m of a tangent: the tangents of values or of coordinates, or both, weighted by the others."""
+    bary = to_dtype(bary, values.dtype.element_ty)
+    for c in range(CHANNELS):
+        value = tl.zeros(m.shape, values.dtype.element_ty)
+        if OF_VALUES:
+            value += weigh(d_values, corner, bary, c, here, CHANNELS)
+        if OF_BARY:
+            value += weigh(values, corner, d_bary, c, here, CHANNELS).to(value.dtype)
         tl.store(out + m * CHANNELS + c, value, here)
 
 
@@ -82,6 +104,25 @@ def gradients(
         store_triple(grad_bary, m, bary_gradient(values, grad, m, corner, zero, here, CHANNELS), here)
 
 
+@triton.jit(do_not_specialize=["n", "n_numbers", "n_tangents"])
+def tangents_of(
+    d_values, d_bary, values, faces, face_id, bary, out, n, n_numbers, n_tangents,
+    OF_VALUES: tl.constexpr, OF_BARY: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write all tangents of values, one point a lane; n_numbers: from one tangent of `values` to the next."""
+    m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = m < n
+    corner = load_triple(faces, tl.load(face_id + m, here, other=0), here)
+    weights = load_triple(bary, m, here)
+    left = n_tangents
+    while left > 0:
+        moved = load_triple(d_bary, m, here & OF_BARY)
+        write_tangents(out, m, d_values, values, corner, moved, weights, here, OF_VALUES, OF_BARY, CHANNELS)
+        d_values += n_numbers
+        m += n
+        left -= 1
+
+
 def forward(values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
     """See op.interpolate."""
     n, channels = len(face_id), values.shape[1]
@@ -105,3 +146,16 @@ def backward(
         CHANNELS=values.shape[1], WANTS_VALUES=wants_values, WANTS_BARY=wants_bary, **OPTIONS,
     )  # fmt: skip
     return grad_values, None, None, grad_bary
+
+
+def jvp(tangents: Sequence[Tensor | None], values: Tensor, faces: Tensor, face_id: Tensor, bary: Tensor) -> Tensor:
+    """See run_differentiable."""
+    n, n_tangents = len(face_id), count_tangents(tangents)
+    values, faces, face_id, bary = (part.contiguous() for part in (values, faces, face_id, bary))
+    moved, given = tangents_or((values, bary), (tangents[0], tangents[3]))
+    out = torch.empty((n_tangents, n, values.shape[1]), dtype=values.dtype, device=values.device)
+    launch(
+        tangents_of, triton.cdiv(n, BLOCK), *moved, values, faces, face_id, bary, out, n, values.numel(), n_tangents,
+        OF_VALUES=given[0], OF_BARY=given[1], CHANNELS=values.shape[1], **OPTIONS,
+    )  # fmt: skip
+    return out

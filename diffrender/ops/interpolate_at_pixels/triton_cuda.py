@@ -20,9 +20,11 @@ from diffrender.ops.barycentrics.triton_cuda import (
     load_point,
     load_relative_corners,
     locate,
+    locate_tangents,
 )
-from diffrender.ops.interpolate.triton_cuda import add_values_gradient, bary_gradient, write_values
-from diffrender.ops.triton_launch import launch
+from diffrender.ops.interpolate.triton_cuda import add_values_gradient, bary_gradient, write_tangents, write_values
+from diffrender.ops.tangents import count_tangents
+from diffrender.ops.triton_launch import launch, tangents_or
 from diffrender.ops.triton_scatter import find_runs
 from diffrender.ops.triton_vec3 import load_triple
 
@@ -62,6 +64,35 @@ def gradients(
         add_gradient(total_verts, at, corners, point, bary, scale, of_bary, first, last, BLOCK)
 
 
+@triton.jit(do_not_specialize=["n", "n_verts", "n_values", "n_numbers", "n_tangents"])
+def tangents_of(
+    d_values, d_verts, values, faces, face_id, verts, scene_faces, scene_face_id, views, xy, out,
+    n, n_verts, n_values, n_numbers, n_tangents,
+    OF_VALUES: tl.constexpr, OF_VERTS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write all tangents of values, one point a lane.
+
+    n_values, n_numbers: from one tangent of values, and of verts, to the next.
+    """
+    m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = m < n
+    face, view = tl.load(scene_face_id + m, here, other=0), tl.load(views + m, here, other=0)
+    at, point = find_corners(scene_faces, face, view, n_verts, here), load_point(xy, m, here)
+    corners = load_relative_corners(verts, at, point, here)
+    bary, scale = locate(corners)
+    corner = load_triple(faces, tl.load(face_id + m, here, other=0), here)
+    left = n_tangents
+    while left > 0:
+        # From float64, as only the differences of the corners' values count.
+        moved = load_relative_corners(d_verts, at, point, here & OF_VERTS)
+        d_bary = locate_tangents(corners, moved, bary, scale)
+        write_tangents(out, m, d_values, values, corner, d_bary, bary, here, OF_VALUES, OF_VERTS, CHANNELS)
+        d_values += n_values
+        d_verts += n_numbers
+        m += n
+        left -= 1
+
+
 def forward(
     values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
     view: Tensor, xy_px: Tensor,
@@ -93,3 +124,21 @@ def backward(
         **OPTIONS,
     )  # fmt: skip
     return grad_values, None, None, grad_verts, None, None, None, None
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], values: Tensor, faces: Tensor, face_id: Tensor, verts_hom: Tensor,
+    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor,
+) -> Tensor:  # fmt: skip
+    """See run_differentiable."""
+    arguments = (values, faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
+    inputs = [part.contiguous() for part in arguments]
+    moved, given = tangents_or((inputs[0], inputs[3]), (tangents[0], tangents[3]))
+    n, n_tangents, channels = len(face_id), count_tangents(tangents), values.shape[1]
+    out = torch.empty((n_tangents, n, channels), dtype=values.dtype, device=values.device)
+    launch(
+        tangents_of, triton.cdiv(n, BLOCK), *moved, *inputs, out,
+        n, verts_hom.shape[1], values.numel(), verts_hom.numel(), n_tangents,
+        OF_VALUES=given[0], OF_VERTS=given[1], CHANNELS=channels, **OPTIONS,
+    )  # fmt: skip
+    return out

@@ -9,7 +9,8 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy, tangents_or_zeros
+from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.tangents import tangents_or_zeros
 from diffrender.ops.vec3 import dot, plus, put, tangent_at, vector
 from diffrender.threads import parallel_for
 

@@ -12,8 +12,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from diffrender.ops.triton_launch import launch
-from diffrender.ops.triton_vec3 import dot, give_vector, load_triple, plus, rooms_for, step_of, store_triple
+from diffrender.ops.tangents import count_tangents
+from diffrender.ops.triton_launch import launch, tangents_or
+from diffrender.ops.triton_vec3 import (
+    dot,
+    give_vector,
+    load_triple,
+    plus,
+    rooms_for,
+    step_of,
+    store_triple,
+    tangent_row,
+)
 
 BLOCK = 128
 ONE_OVER_PI = tl.constexpr(1 / math.pi)
@@ -67,6 +77,32 @@ def gradients(
     give_vector(grad_color, m, 0, here, g_color, COLOR)
 
 
+@triton.jit(do_not_specialize=["n_points", "n_lights", "light_step", "color_step", "n_tangents"])
+def tangents_of(
+    d_normal, d_light, d_color, normal, to_light, base_color, out, n_points, n_lights, light_step, color_step,
+    n_tangents, OF_NORMAL: tl.constexpr, OF_LIGHT: tl.constexpr, OF_COLOR: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write all tangents [K, M, S, 3]."""
+    m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = m < n_points
+    n, color = load_triple(normal, m, here), load_triple(base_color, m * color_step, here)
+    s = 0
+    while s < n_lights:
+        to = load_triple(to_light, m * light_step * n_lights + s, here)
+        share, is_lit = share_of(n, to)
+        k = 0
+        while k < n_tangents:
+            row = tangent_row(k, n_points, m, 1)
+            d_n = load_triple(d_normal, row, here & OF_NORMAL)
+            d_to = load_triple(d_light, tangent_row(k, n_points, m, light_step) * n_lights + s, here & OF_LIGHT)
+            d_c = load_triple(d_color, tangent_row(k, n_points, m, color_step), here & OF_COLOR)
+            d_share = tl.where(is_lit, (dot(d_n, to) + dot(n, d_to)) * ONE_OVER_PI, 0)
+            value = plus((share * d_c[0], share * d_c[1], share * d_c[2]), d_share, color)
+            store_triple(out, row * n_lights + s, value, here)
+            k += 1
+        s += 1
+
+
 def forward(normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:
     """See op.lambert."""
     normal, to_light, base_color = (part.contiguous() for part in (normal, to_light, base_color))
@@ -87,3 +123,15 @@ def backward(
     constants = dict(zip(("NORMAL", "LIGHT", "COLOR"), ways, strict=True), BLOCK=BLOCK)
     launch(gradients, triton.cdiv(len(normal), BLOCK), grad_out.contiguous(), *inputs, *grads, *sizes, **constants)
     return tuple(grad if wanted else None for grad, wanted in zip(grads, wants, strict=True))
+
+
+def jvp(tangents: Sequence[Tensor | None], normal: Tensor, to_light: Tensor, base_color: Tensor) -> Tensor:
+    """See run_differentiable."""
+    inputs = [part.contiguous() for part in (normal, to_light, base_color)]
+    moved, given = tangents_or(inputs, tangents)
+    n_points, n_lights = len(normal), to_light.shape[1]
+    out = normal.new_empty((count_tangents(tangents), n_points, n_lights, 3))
+    sizes = (n_points, n_lights, step_of(to_light), step_of(base_color), len(out))
+    constants = dict(zip(("OF_NORMAL", "OF_LIGHT", "OF_COLOR"), given, strict=True), BLOCK=BLOCK)
+    launch(tangents_of, triton.cdiv(n_points, BLOCK), *moved, *inputs, out, *sizes, **constants)
+    return out

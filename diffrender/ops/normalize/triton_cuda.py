@@ -34,14 +34,19 @@ def evaluate(vectors, out, n, LEAST: tl.constexpr, BLOCK: tl.constexpr):
     store_triple(out, m, unit, m < n)
 
 
-@triton.jit(do_not_specialize=["n"])
-def gradients(vectors, grad, out, n, LEAST: tl.constexpr, BLOCK: tl.constexpr):
-    """Write the incoming gradient, without its part along the vector, over the length."""
+@triton.jit(do_not_specialize=["n", "count"])
+def derivatives(vectors, given, out, n, count, LEAST: tl.constexpr, BLOCK: tl.constexpr):
+    """Write each given gradient or tangent [count, M, 3], without its part along the vector, over the length."""
     m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    unit, scale = load_normalized(vectors, m, m < n, LEAST)
-    g = load_triple(grad, m, m < n)
-    x, y, z = plus(g, -dot(g, unit), unit)
-    store_triple(out, m, (x * scale, y * scale, z * scale), m < n)
+    here = m < n
+    unit, scale = load_normalized(vectors, m, here, LEAST)
+    left = count
+    while left > 0:
+        g = load_triple(given, m, here)
+        x, y, z = plus(g, -dot(g, unit), unit)
+        store_triple(out, m, (x * scale, y * scale, z * scale), here)
+        m += n
+        left -= 1
 
 
 def forward(vectors: Tensor) -> Tensor:
@@ -54,7 +59,13 @@ def forward(vectors: Tensor) -> Tensor:
 
 def backward(grad_out: Tensor, vectors: Tensor, wants: Sequence[bool]) -> tuple[Tensor]:
     """See run_differentiable."""
-    vectors, grad = vectors.contiguous(), grad_out.contiguous()
-    out, n = torch.empty_like(vectors), len(vectors)
-    launch(gradients, triton.cdiv(n, BLOCK), vectors, grad, out, n, LEAST=LEAST_LENGTH, BLOCK=BLOCK)
-    return (out,)
+    return (jvp([grad_out[None]], vectors)[0],)
+
+
+def jvp(tangents: Sequence[Tensor], vectors: Tensor) -> Tensor:
+    """See run_differentiable: the Jacobian is symmetric, so a tangent goes forward as a gradient goes back."""
+    vectors, given = vectors.contiguous(), tangents[0].contiguous()
+    out, n = torch.empty_like(given), len(vectors)
+    sizes = (n, len(given))
+    launch(derivatives, triton.cdiv(n, BLOCK), vectors, given, out, *sizes, LEAST=LEAST_LENGTH, BLOCK=BLOCK)
+    return out

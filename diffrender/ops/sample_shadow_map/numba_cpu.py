@@ -12,9 +12,10 @@ from torch import Tensor
 from diffrender import memory
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.antialias.numba_cpu import segment_gradient, swept_areas
-from diffrender.ops.as_numpy import as_numpy, count_tangents
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.sample_shadow_map.op import Occluders
 from diffrender.ops.scatter import sum_into
+from diffrender.ops.tangents import count_tangents
 from diffrender.threads import parallel_for
 
 # A point farther than this from the map's corner, in texels, sees nothing of it; its texel would not fit an integer.

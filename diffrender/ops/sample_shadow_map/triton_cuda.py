@@ -14,9 +14,10 @@ from torch import Tensor
 
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.antialias.op import LEAST_W
-from diffrender.ops.antialias.triton_cuda import find_middle, segment_gradient
+from diffrender.ops.antialias.triton_cuda import find_middle, segment_gradient, swept_areas
 from diffrender.ops.barycentrics.triton_cuda import find_corners
 from diffrender.ops.sample_shadow_map.op import Occluders
+from diffrender.ops.tangents import count_tangents
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_vec3 import load_triple
 
@@ -24,6 +25,8 @@ BLOCK = 512
 WARPS = 8
 # Most points see all of the light: the result says which.
 NEEDS_RESULT = True
+# map_id, xy_px, depth, slope and bias.
+Points = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 @triton.jit
@@ -129,23 +132,26 @@ def locate_segments(
     tl.store(out + 2 * p + 1, y / w, here)
 
 
-@triton.jit(do_not_specialize=["n", "height", "width"])
-def add_worth(
-    map_id, xy, depth, slope, bias, grad, first_in, middle, front, outside, worth, n, height, width,
-    RADIUS: tl.constexpr, BLOCK: tl.constexpr,
+@triton.jit(do_not_specialize=["n", "height", "width", "n_segments", "n_tangents"])
+def sweep_points(
+    map_id, xy, depth, slope, bias, given, first_in, middle, front, outside, total, n, height, width, n_segments,
+    n_tangents, AREAS: tl.constexpr, RADIUS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Add to worth [P] what a square texel swept by each segment is worth, one row of the window of a point a lane.
+    """Add to total [P] what a square texel swept by each segment is worth to the points whose gradients are `given`.
 
+    AREAS: given are the areas [K, P] that the segments sweep; add to total [K, M] what these are worth to each point.
+    One row of the window of a point a lane.
     first_in: [L H W + 1] the first segment in each texel. They are sorted: those of a row of texels are one run.
     """
     lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     m = lane // (2 * RADIUS + 1)
-    g = tl.load(grad + m, m < n, other=0)
-    x, y = load_place(xy, m, height, width, m < n, RADIUS)
+    here = m < n
+    g = tl.full([BLOCK], 1, xy.dtype.element_ty) if AREAS else tl.load(given + m, here, other=0)
+    x, y = load_place(xy, m, height, width, here, RADIUS)
     row = tl.floor(y - RADIUS).to(tl.int64) + lane % (2 * RADIUS + 1)
     column = tl.floor(x - RADIUS).to(tl.int32)
     left, right = tl.maximum(column, 0), tl.minimum(column + 2 * RADIUS + 1, width)
-    here = (g != 0) & (left < right) & (row >= 0) & (row < height)
+    here = here & (g != 0) & (left < right) & (row >= 0) & (row < height)
     start = (tl.load(map_id + m, here, other=0) * height + row) * width
     p, end = tl.load(first_in + start + left, here, other=0), tl.load(first_in + start + right, here, other=0)
     depth, slope_x, slope_y, bias = load_surface(depth, slope, bias, m, p < end)
@@ -157,7 +163,17 @@ def add_worth(
         front_hides = tl.load(front + p, here, other=0) < plane
         outside_hides = tl.load(outside + p, here, other=0) < plane
         value = tl.where(front_hides, -g, g) * share / (RADIUS * RADIUS * RADIUS * RADIUS)
-        tl.atomic_add(worth + p, value, here & (front_hides != outside_hides) & (share > 0), sem="relaxed")
+        counts = here & (front_hides != outside_hides) & (share > 0)
+        if AREAS:
+            area, at = given + p, total + m
+            more = tl.where(tl.max(counts.to(tl.int32)) > 0, n_tangents, 0)
+            while more > 0:
+                tl.atomic_add(at, value * tl.load(area, counts, other=0), counts, sem="relaxed")
+                area += n_segments
+                at += n
+                more -= 1
+        else:
+            tl.atomic_add(total + p, value, counts, sem="relaxed")
         p += 1
 
 
@@ -198,30 +214,75 @@ def backward(
 ) -> tuple[Tensor | None, ...]:
     """See run_differentiable."""
     wants_xy, wants_verts = wants[2], wants[8]
-    points = [part.contiguous() for part in (map_id, xy_px, depth, slope, bias)]
-    grad, n, size = grad.contiguous(), len(depth), map_depth.shape
-    constants = {"RADIUS": radius, "BLOCK": BLOCK, "num_warps": WARPS}
+    points = (map_id, xy_px, depth, slope, bias)
     grad_xy = grad_verts = None
     if wants_xy:
-        grad_xy = torch.empty(xy_px.shape, dtype=xy_px.dtype, device=xy_px.device)
-        launch(
-            xy_gradient, triton.cdiv(n, BLOCK), map_depth.contiguous(), *points, visible, grad, grad_xy,
-            n, *size[1:], **constants,
-        )  # fmt: skip
+        grad_xy = _xy_gradient(grad, map_depth, points, radius, visible)
     if wants_verts:
         # What each segment's motion is worth goes to the ends of its edge.
-        seen = Occluders(*(part.contiguous() for part in occluders))
-        worth = torch.zeros(len(seen.pixel), dtype=grad.dtype, device=grad.device)
-        middle = middles(seen, verts_hom, faces, size)
-        first_in = torch.searchsorted(seen.pixel, torch.arange(map_depth.numel() + 1, device=worth.device))
-        launch(
-            add_worth, triton.cdiv(n * (2 * radius + 1), BLOCK), *points, grad, first_in, middle, seen.front,
-            seen.outside, worth, n, *size[1:], **constants,
-        )  # fmt: skip
-        segments = VisibleSegments(seen.pixel, seen.face, seen.bary, seen.normal_px, torch.zeros_like(seen.front))
+        worth = torch.zeros(len(occluders.pixel), dtype=grad.dtype, device=grad.device)
+        _sweep(grad, worth, map_depth, points, radius, occluders, verts_hom, faces)
         # Each texel counts alike: the number 1, of which the next is 0 numbers apart.
-        grad_verts = segment_gradient(worth.new_ones(1), 0, worth[:, None], verts_hom, faces, segments, tuple(size))
+        everywhere, size = worth.new_ones(1), tuple(map_depth.shape)
+        grad_verts = segment_gradient(everywhere, 0, worth[:, None], verts_hom, faces, _segments(occluders), size)
     return None, None, grad_xy, *[None] * 5, grad_verts, None
+
+
+def jvp(
+    tangents: Sequence[Tensor | None],
+    map_depth: Tensor,
+    map_id: Tensor,
+    xy_px: Tensor,
+    depth: Tensor,
+    slope: Tensor,
+    bias: Tensor,
+    radius: int,
+    occluders: Occluders,
+    verts_hom: Tensor,
+    faces: Tensor,
+    visible: Tensor,
+) -> Tensor:
+    """See run_differentiable."""
+    of_xy, of_verts = tangents[2], tangents[8]
+    points = (map_id, xy_px, depth, slope, bias)
+    out = depth.new_zeros(count_tangents(tangents), len(depth))
+    if of_xy is not None:
+        out += (of_xy * _xy_gradient(torch.ones_like(depth), map_depth, points, radius, visible)).sum(2)
+    if of_verts is not None:
+        n_texels = map_depth.shape[1] * map_depth.shape[2]
+        areas = swept_areas(of_verts, verts_hom, faces, _segments(occluders), n_texels)
+        _sweep(areas, out, map_depth, points, radius, occluders, verts_hom, faces)
+    return out
+
+
+def _xy_gradient(grad: Tensor, map_depth: Tensor, points: Points, radius: int, visible: Tensor) -> Tensor:
+    """Return the gradient with respect to xy_px [M, 2]."""
+    out, n = torch.empty(points[1].shape, dtype=points[1].dtype, device=grad.device), len(grad)
+    inputs = [part.contiguous() for part in (map_depth, *points, visible, grad)]
+    constants = {"RADIUS": radius, "BLOCK": BLOCK, "num_warps": WARPS}
+    launch(xy_gradient, triton.cdiv(n, BLOCK), *inputs, out, n, *map_depth.shape[1:], **constants)
+    return out
+
+
+def _segments(occluders: Occluders) -> VisibleSegments:
+    none = torch.zeros_like(occluders.front)
+    return VisibleSegments(occluders.pixel, occluders.face, occluders.bary, occluders.normal_px, none)
+
+
+def _sweep(
+    given: Tensor, total: Tensor, map_depth: Tensor, points: Points, radius: int, occluders: Occluders,
+    verts_hom: Tensor, faces: Tensor,
+) -> None:  # fmt: skip
+    """Add to `total` as sweep_points does: given are gradients [M], or the areas [K, P] of K tangents."""
+    seen = Occluders(*(part.contiguous() for part in occluders))
+    n, n_segments = len(points[0]), len(seen.pixel)
+    first_in = torch.searchsorted(seen.pixel, torch.arange(map_depth.numel() + 1, device=total.device))
+    launch(
+        sweep_points, triton.cdiv(n * (2 * radius + 1), BLOCK), *(part.contiguous() for part in (*points, given)),
+        first_in, middles(seen, verts_hom, faces, map_depth.shape), seen.front, seen.outside, total,
+        n, *map_depth.shape[1:], n_segments, len(given), AREAS=given.dim() == 2, RADIUS=radius, BLOCK=BLOCK,
+        num_warps=WARPS,
+    )  # fmt: skip
 
 
 def middles(occluders: Occluders, verts_hom: Tensor, faces: Tensor, size: Sequence[int]) -> Tensor:

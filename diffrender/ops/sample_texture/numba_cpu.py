@@ -10,8 +10,9 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy, count_tangents, tangent_or_none
+from diffrender.ops.as_numpy import as_numpy, tangent_or_none
 from diffrender.ops.scatter import sum_into
+from diffrender.ops.tangents import count_tangents
 from diffrender.threads import parallel_for
 
 # Minimum number of samples per thread.

@@ -15,7 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from diffrender.ops.triton_launch import launch
+from diffrender.ops.tangents import count_tangents
+from diffrender.ops.triton_launch import launch, tangents_or
 
 # Samples per program, one per thread.
 BLOCK = 256
@@ -110,6 +111,28 @@ def evaluate(
 
 
 @triton.jit
+def slopes_between(g00, g01, g10, g11, fx, fy, height, width):
+    """Return the derivatives by u and v of values between four texels each, and the values."""
+    upper, lower = g00 + (g01 - g00) * fx, g10 + (g11 - g10) * fx
+    du = width * ((g01 - g00) * (1 - fy) + (g11 - g10) * fy)
+    return du, height * (lower - upper), upper + (lower - upper) * fy
+
+
+@triton.jit
+def squared_slope(footprint, levels, m, i, here, FOOTPRINT: tl.constexpr):
+    """Return the derivative of the squared width by number i of the samples' footprints."""
+    f = tl.load(footprint + FOOTPRINT * m + i, here, other=0)
+    size = tl.load(levels + (2 if i < 2 else 1)).to(f.dtype)
+    return f * (2 if FOOTPRINT == 1 else 0.5 * size * size)
+
+
+@triton.jit
+def level_slope(squared, blends, dtype: tl.constexpr):
+    """Return the derivative of the level by the squared width: level = log2(squared) / 2."""
+    return tl.where(blends, 1.0 / (tl.where(blends, squared, 1.0).to(dtype) * (2 * LN_2)), 0)
+
+
+@triton.jit
 def give_level(
     total, grad, texels, levels, uv, m, level, weight, here,
     CLAMPS: tl.constexpr, CHANNELS: tl.constexpr, TEXELS: tl.constexpr, POSITIONS: tl.constexpr,
@@ -132,9 +155,8 @@ def give_level(
             g01 += g * tl.load(texels + at[1] * CHANNELS + c, here, other=0)
             g10 += g * tl.load(texels + at[2] * CHANNELS + c, here, other=0)
             g11 += g * tl.load(texels + at[3] * CHANNELS + c, here, other=0)
-    upper, lower = g00 + (g01 - g00) * fx, g10 + (g11 - g10) * fx
-    du = weight * width * ((g01 - g00) * (1 - fy) + (g11 - g10) * fy)
-    return du, weight * height * (lower - upper), upper + (lower - upper) * fy
+    du, dv, value = slopes_between(g00, g01, g10, g11, fx, fy, height, width)
+    return weight * du, weight * dv, value
 
 
 @triton.jit(do_not_specialize=["n", "n_levels"])
@@ -163,17 +185,70 @@ def gradients(
             total, grad, texels, levels, uv, m, level + 1, t, blends, CLAMPS, CHANNELS, TEXELS, POSITIONS
         )
         du, dv = du + next_du, dv + next_dv
-        # level = log2(squared) / 2; squared is f^2, or a quarter of the sum of the squares of the scaled derivatives.
-        d_squared = tl.where(blends, (next_value - value) / (tl.where(blends, squared, 1.0).to(dtype) * (2 * LN_2)), 0)
+        d_squared = tl.where(blends, next_value - value, 0) * level_slope(squared, blends, dtype)
         if POSITIONS:
-            height, width = tl.load(levels + 1).to(dtype), tl.load(levels + 2).to(dtype)
             for i in tl.static_range(FOOTPRINT):
-                factor = 2 if FOOTPRINT == 1 else 0.5 * (width * width if i < 2 else height * height)
-                f = tl.load(footprint + FOOTPRINT * m + i, here, other=0)
-                tl.store(grad_footprint + FOOTPRINT * m + i, factor * d_squared * f, here)
+                by_number = squared_slope(footprint, levels, m, i, here, FOOTPRINT)
+                tl.store(grad_footprint + FOOTPRINT * m + i, d_squared * by_number, here)
     if POSITIONS:
         tl.store(grad_uv + 2 * m, du, here)
         tl.store(grad_uv + 2 * m + 1, dv, here)
+
+
+@triton.jit
+def slopes(texels, at, c, fx, fy, height, width, here, CHANNELS: tl.constexpr):
+    """Return the derivatives of a channel by u and v in one level, and its values there."""
+    g00 = tl.load(texels + at[0] * CHANNELS + c, here, other=0)
+    g01 = tl.load(texels + at[1] * CHANNELS + c, here, other=0)
+    g10 = tl.load(texels + at[2] * CHANNELS + c, here, other=0)
+    g11 = tl.load(texels + at[3] * CHANNELS + c, here, other=0)
+    return slopes_between(g00, g01, g10, g11, fx, fy, height, width)
+
+
+@triton.jit(do_not_specialize=["n", "n_levels", "n_numbers", "n_tangents"])
+def tangents_of(
+    d_texels, d_uv, d_footprint, texels, levels, uv, footprint, out, n, n_levels, n_numbers, n_tangents,
+    OF_TEXELS: tl.constexpr, OF_UV: tl.constexpr, OF_FOOTPRINT: tl.constexpr,
+    FOOTPRINT: tl.constexpr, CLAMPS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write all tangents [K, M, C] of the samples; n_numbers: from one tangent of texels to the next."""
+    m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = m < n
+    dtype = uv.dtype.element_ty
+    if FOOTPRINT == 0:
+        at, fx, fy, height, width = corners(levels, uv, m, m * 0, here, CLAMPS)
+    else:
+        squared = squared_width(footprint, levels, m, here, FOOTPRINT)
+        level, t, blends = level_of(squared, n_levels, dtype)
+        blends &= here
+        at, fx, fy, height, width = corners(levels, uv, m, level, here, CLAMPS)
+        next_at, next_fx, next_fy, next_height, next_width = corners(levels, uv, m, level + 1, blends, CLAMPS)
+        by_squared = level_slope(squared, blends, dtype)
+    for c in range(CHANNELS):
+        by_u, by_v, value = slopes(texels, at, c, fx, fy, height, width, here, CHANNELS)
+        if FOOTPRINT > 0:
+            next_u, next_v, next_value = slopes(
+                texels, next_at, c, next_fx, next_fy, next_height, next_width, blends, CHANNELS
+            )
+            by_u, by_v = (1 - t) * by_u + t * next_u, (1 - t) * by_v + t * next_v
+            by_width = tl.where(blends, next_value - value, 0) * by_squared
+        row, of_texels, left = m, d_texels, n_tangents
+        while left > 0:
+            total = by_u * tl.load(d_uv + 2 * row, here & OF_UV, other=0)
+            total += by_v * tl.load(d_uv + 2 * row + 1, here & OF_UV, other=0)
+            if OF_TEXELS and FOOTPRINT == 0:
+                total += bilinear(of_texels, at, c, fx, fy, here, CHANNELS)
+            if OF_TEXELS and FOOTPRINT > 0:
+                total += (1 - t) * bilinear(of_texels, at, c, fx, fy, here, CHANNELS)
+                total += t * bilinear(of_texels, next_at, c, next_fx, next_fy, blends, CHANNELS)
+            if OF_FOOTPRINT:
+                for i in tl.static_range(FOOTPRINT):
+                    moved = tl.load(d_footprint + FOOTPRINT * row + i, here, other=0)
+                    total += by_width * squared_slope(footprint, levels, m, i, here, FOOTPRINT) * moved
+            tl.store(out + row * CHANNELS + c, total, here)
+            of_texels += n_numbers
+            row += n
+            left -= 1
 
 
 def forward(texels: Tensor, sizes: Sizes, uv: Tensor, footprint: Tensor | None, wrap: str) -> Tensor:
@@ -204,6 +279,19 @@ def backward(
     launch(gradients, triton.cdiv(len(uv), BLOCK), total, grad, *inputs, *outputs, **constants, **wanted)
     grads = (total if wants_texels else None, None, grad_uv if wants_uv else None)
     return *grads, grad_footprint if wants_footprint else None, None
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], texels: Tensor, sizes: Sizes, uv: Tensor, footprint: Tensor | None, wrap: str
+) -> Tensor:
+    """See run_differentiable."""
+    inputs, constants = _inputs(texels, sizes, uv, footprint, wrap)
+    moved, given = tangents_or((inputs[0], *inputs[2:]), (tangents[0], *tangents[2:4]))
+    out = uv.new_empty((count_tangents(tangents), len(uv), texels.shape[1]))
+    constants |= dict(zip(("OF_TEXELS", "OF_UV", "OF_FOOTPRINT"), given, strict=True))
+    numbers = (len(uv), len(sizes), texels.numel(), len(out))
+    launch(tangents_of, triton.cdiv(len(uv), BLOCK), *moved, *inputs, out, *numbers, **constants)
+    return out
 
 
 def _inputs(

@@ -12,7 +12,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import as_numpy, count_tangents, tangent_or_none
+from diffrender.ops.as_numpy import as_numpy, tangent_or_none
 from diffrender.ops.interpolate_at_pixels.numba_cpu import (
     add_to_corner,
     corner_from,
@@ -21,6 +21,7 @@ from diffrender.ops.interpolate_at_pixels.numba_cpu import (
 )
 from diffrender.ops.scatter import sum_into
 from diffrender.ops.screen_uvs.op import LARGEST
+from diffrender.ops.tangents import count_tangents
 from diffrender.ops.vec3 import cross, dot, plus
 from diffrender.threads import parallel_for
 

@@ -21,9 +21,10 @@ from diffrender.ops.barycentrics.triton_cuda import (
     load_relative_corners,
 )
 from diffrender.ops.screen_uvs.op import LARGEST
-from diffrender.ops.triton_launch import launch
+from diffrender.ops.tangents import count_tangents
+from diffrender.ops.triton_launch import launch, tangents_or
 from diffrender.ops.triton_scatter import add_runs, find_runs
-from diffrender.ops.triton_vec3 import cross, dot, load_triple
+from diffrender.ops.triton_vec3 import cross, dot, load_triple, plus
 
 
 @triton.jit
@@ -137,6 +138,65 @@ def gradients(
         add_from_lines(total_verts, at[2], a, b, l0, l1, point, first, ends, BLOCK)
 
 
+@triton.jit
+def line_tangent(a, b, d_a, d_b):
+    """Return the tangent of the line a x b."""
+    return plus(cross(d_a, b), 1.0, cross(a, d_b))
+
+
+@triton.jit
+def write_tangents(
+    out_uv, out_derivatives, m, axis, lines, d_lines, d, d_d, scale, coordinates, d_coordinates, here,
+    LARGEST: tl.constexpr,
+):  # fmt: skip
+    """Write a tangent of one coordinate and of its derivatives: the quotient rule, twice."""
+    value, by_x, by_y = differentiate(lines, d, scale, coordinates)
+    d_n = plus(
+        combine(d_lines[0], d_lines[1], d_lines[2], coordinates),
+        1.0,
+        combine(lines[0], lines[1], lines[2], d_coordinates),
+    )
+    moved = scale * (d_n[2] - value * d_d[2])
+    moved_x = scale * (d_n[0] - moved * d[0] - value * d_d[0] - by_x * d_d[2])
+    moved_y = scale * (d_n[1] - moved * d[1] - value * d_d[1] - by_y * d_d[2])
+    tl.store(out_uv + 2 * m + axis, moved, here)
+    tl.store(out_derivatives + 4 * m + 2 * axis, tl.where(tl.abs(by_x) <= LARGEST, moved_x, 0.0), here)
+    tl.store(out_derivatives + 4 * m + 2 * axis + 1, tl.where(tl.abs(by_y) <= LARGEST, moved_y, 0.0), here)
+
+
+@triton.jit(do_not_specialize=["n", "n_verts", "n_coordinates", "n_numbers", "n_tangents"])
+def tangents_of(
+    d_uvs, d_verts, uvs, uv_faces, face_id, verts, faces, scene_face_id, views, xy, out_uv, out_derivatives,
+    n, n_verts, n_coordinates, n_numbers, n_tangents,
+    LARGEST: tl.constexpr, OF_UVS: tl.constexpr, OF_VERTS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write all tangents of coordinates [K, M, 2] and derivatives [K, M, 2, 2], one point a lane.
+
+    n_coordinates, n_numbers: from one tangent of uvs, and of verts, to the next.
+    """
+    m = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = m < n
+    face, view = tl.load(scene_face_id + m, here, other=0), tl.load(views + m, here, other=0)
+    at, point = find_corners(faces, face, view, n_verts, here), load_point(xy, m, here)
+    a, b, c = load_relative_corners(verts, at, point, here)
+    lines, d, scale = find_lines((a, b, c))
+    corner = load_triple(uv_faces, tl.load(face_id + m, here, other=0), here)
+    u, v = load_coordinates(uvs, corner, 0, here), load_coordinates(uvs, corner, 1, here)
+    left = n_tangents
+    while left > 0:
+        p, q, r = load_relative_corners(d_verts, at, point, here & OF_VERTS)
+        l0, l1, l2 = line_tangent(b, c, q, r), line_tangent(c, a, r, p), line_tangent(a, b, p, q)
+        d_d = (l0[0] + l1[0] + l2[0], l0[1] + l1[1] + l2[1], l0[2] + l1[2] + l2[2])
+        d_u = load_coordinates(d_uvs, corner, 0, here & OF_UVS)
+        d_v = load_coordinates(d_uvs, corner, 1, here & OF_UVS)
+        write_tangents(out_uv, out_derivatives, m, 0, lines, (l0, l1, l2), d, d_d, scale, u, d_u, here, LARGEST)
+        write_tangents(out_uv, out_derivatives, m, 1, lines, (l0, l1, l2), d, d_d, scale, v, d_v, here, LARGEST)
+        d_uvs += n_coordinates
+        d_verts += n_numbers
+        m += n
+        left -= 1
+
+
 def forward(
     uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor, scene_faces: Tensor, scene_face_id: Tensor,
     view: Tensor, xy_px: Tensor,
@@ -168,3 +228,22 @@ def backward(
         LARGEST=LARGEST, WANTS_UVS=wants_uvs, WANTS_VERTS=wants_verts, **OPTIONS,
     )  # fmt: skip
     return grad_uvs, None, None, grad_verts, None, None, None, None
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], uvs: Tensor, uv_faces: Tensor, face_id: Tensor, verts_hom: Tensor,
+    scene_faces: Tensor, scene_face_id: Tensor, view: Tensor, xy_px: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """See run_differentiable."""
+    arguments = (uvs, uv_faces, face_id, verts_hom, scene_faces, scene_face_id, view, xy_px)
+    inputs = [part.contiguous() for part in arguments]
+    moved, given = tangents_or((inputs[0], inputs[3]), (tangents[0], tangents[3]))
+    n, n_tangents = len(face_id), count_tangents(tangents)
+    uv = torch.empty((n_tangents, n, 2), dtype=uvs.dtype, device=uvs.device)
+    derivatives = torch.empty((n_tangents, n, 2, 2), dtype=uvs.dtype, device=uvs.device)
+    launch(
+        tangents_of, triton.cdiv(n, BLOCK), *moved, *inputs, uv, derivatives,
+        n, verts_hom.shape[1], uvs.numel(), verts_hom.numel(), n_tangents,
+        LARGEST=LARGEST, OF_UVS=given[0], OF_VERTS=given[1], **OPTIONS,
+    )  # fmt: skip
+    return uv, derivatives

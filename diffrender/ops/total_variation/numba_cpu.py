@@ -10,7 +10,8 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.as_numpy import COLOR, as_numpy, count_tangents
+from diffrender.ops.as_numpy import COLOR, as_numpy
+from diffrender.ops.tangents import products_with_gradients
 from diffrender.threads import parallel_for
 
 # Minimum number of texels per thread.
@@ -146,11 +147,7 @@ def backward(
 
 
 def jvp(
-    tangents: Sequence[Tensor | None], texels: Tensor, small: float, covered: Tensor | None, weights: Tensor | None
-) -> tuple[Tensor, None]:
-    """See run_differentiable: a tangent of the one number is the product of its gradient with that of the texels."""
-    of_texels = tangents[0]
-    if of_texels is None:  # the weights have, and it counts for nothing
-        return texels.new_zeros(count_tangents(tangents)), None
-    grad = backward(texels.new_ones(()), None, texels, small, covered, weights, (True, False, False, False))[0]
-    return (of_texels * grad).flatten(1).sum(1), None
+    tangents: Sequence[Tensor | None], texels: Tensor, small: float, *others: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable: one number."""
+    return products_with_gradients(backward, tangents, (texels.new_zeros(()), None), texels, small, *others)

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from diffrender.ops.tangents import products_with_gradients
 from diffrender.ops.triton_launch import launch
 
 BLOCK = 256
@@ -125,3 +126,10 @@ def backward(
     out = torch.empty_like(texels, memory_format=torch.contiguous_format)
     _run(gradients, texels, small, parts, grad_total.contiguous(), out)
     return out, *[None] * 3
+
+
+def jvp(
+    tangents: Sequence[Tensor | None], texels: Tensor, small: float, *others: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """See run_differentiable: one number."""
+    return products_with_gradients(backward, tangents, (texels.new_zeros(()), None), texels, small, *others)

@@ -9,7 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from diffrender.ops.triton_launch import launch
+from diffrender.ops.tangents import count_tangents
+from diffrender.ops.triton_launch import launch, tangents_or
 from diffrender.ops.triton_vec3 import load_triple, store_triple
 
 BLOCK = 256
@@ -75,6 +76,33 @@ def matrix_gradients(points, grad, out, n_verts, n_blocks, K: tl.constexpr, BLOC
         tl.atomic_add(at + 3, tl.sum(g), sem="relaxed")
 
 
+@triton.jit(do_not_specialize=["n_verts", "n_blocks", "n_views", "n_tangents"])
+def tangents_of(
+    d_points, d_matrices, points, matrices, out, n_verts, n_blocks, n_views, n_tangents,
+    OF_POINTS: tl.constexpr, OF_MATRICES: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write all tangents of points under one map, which is affine in the points and linear in the map."""
+    view, v, here = place(n_verts, n_blocks, BLOCK)
+    x, y, z = load_triple(points, v, here)
+    total, at, left = n_verts.to(tl.int64), out + (view * n_verts + v) * K, n_tangents
+    while left > 0:
+        if OF_POINTS:
+            dx, dy, dz = load_triple(d_points, v, here)
+        for k in tl.static_range(K):
+            value = tl.zeros((BLOCK,), points.dtype.element_ty)
+            if OF_MATRICES:
+                a, b, c, d = load_row(d_matrices, view * K + k)
+                value += a * x + b * y + c * z + d
+            if OF_POINTS:
+                a, b, c, _ = load_row(matrices, view * K + k)
+                value += a * dx + b * dy + c * dz
+            tl.store(at + k, value, here)
+        d_points += 3 * total
+        d_matrices += 4 * K * n_views
+        at += K * n_views * total
+        left -= 1
+
+
 def forward(points: Tensor, matrices: Tensor) -> Tensor:
     """See op.transform_points."""
     points, matrices = points.contiguous(), matrices.contiguous()
@@ -100,3 +128,16 @@ def backward(
             matrix_gradients, n_views * n_blocks, points, grad, to_matrices, len(points), n_blocks, K=width, BLOCK=BLOCK
         )
     return to_points, to_matrices
+
+
+def jvp(tangents: Sequence[Tensor | None], points: Tensor, matrices: Tensor) -> Tensor:
+    """See run_differentiable."""
+    inputs = [points.contiguous(), matrices.contiguous()]
+    moved, given = tangents_or(inputs, tangents)
+    (n_views, width), n_blocks = matrices.shape[:2], triton.cdiv(len(points), BLOCK)
+    out = points.new_empty(count_tangents(tangents), n_views, len(points), width)
+    launch(
+        tangents_of, n_views * n_blocks, *moved, *inputs, out, len(points), n_blocks, n_views, len(out),
+        OF_POINTS=given[0], OF_MATRICES=given[1], K=width, BLOCK=BLOCK,
+    )  # fmt: skip
+    return out
