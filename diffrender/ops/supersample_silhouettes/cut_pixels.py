@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from diffrender.ops.gather_samples import Samples
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.op import SEGMENT_PX
 
@@ -15,30 +12,13 @@ from diffrender.ops.silhouettes.op import SEGMENT_PX
 LEAST_SLOPE = 1e-5
 
 
-class Slivers(NamedTuple):
-    """Sides of K cut pixels that hold none of their samples, and so get one of their own.
-
-    pixel: [K] int64, ascending. xy_px: [K, 2] float64, a point of each side. share: [K] its area.
-    """
-
-    pixel: Tensor
-    xy_px: Tensor
-    share: Tensor
-
-    def samples(self, view: Tensor, face_id: Tensor) -> Samples:
-        """Return those of them that see a face, as samples. view, face_id: [K] int64; -1 for nothing."""
-        seen = torch.nonzero(face_id >= 0)[:, 0]
-        xy, share = self.xy_px.to(self.share.dtype), self.share
-        return Samples(*(part[seen] for part in (self.pixel, view, face_id, xy, share)))
-
-
 def weigh_samples(
     segments: SilhouetteSegments, extra_pixels: Tensor | None, offsets: Tensor, size: tuple[int, int, int]
-) -> tuple[Tensor, Tensor, Slivers]:
-    """Return the pixels to supersample [R], ascending, the shares [R, S] of their samples, and slivers.
+) -> tuple[Tensor, Tensor]:
+    """Return the pixels to supersample [R], ascending, and the shares [R, S] of their samples.
 
     A pixel is cut in two if all segments in it are on one edge, which passes through it from side to side: the samples
-    inside the silhouette share the area there, those outside the rest; a side without any is a sliver. Elsewhere all
+    inside the silhouette share the area there, those outside the rest. Elsewhere, and where either has no sample, all
     shares are equal. offsets: [S, 2]. size: N, H, W.
     """
     n_views, height, width = size
@@ -64,19 +44,11 @@ def weigh_samples(
     share = offsets.new_full((len(pixel), len(offsets)), 1 / max(1, len(offsets)))
     is_inside = (normal[:, None] * offsets.double()).sum(2) <= distance[:, None]
     n_inside = is_inside.sum(1)
-    is_cut = count[run_pixel] == 1
-    row = torch.searchsorted(pixel, run_pixel[is_cut])
-    own = torch.where(is_inside, (area / n_inside)[:, None], ((1 - area) / (len(offsets) - n_inside))[:, None])
-    share[row] = own[is_cut].to(share.dtype)
-
-    middle = (start + segments.xy_px[last]) / 2 - corner
-    is_within = n_inside == 0
-    farthest = torch.where(is_within[:, None], normal < 0, normal > 0)
-    bare = torch.where(is_within, area, 1 - area).to(share.dtype)
-    lone = torch.nonzero(is_cut & (is_within | (n_inside == len(offsets))) & (bare > 0))[:, 0]
-    lone = lone[run_pixel[lone].argsort()]
-    xy = corner + (2 * middle + farthest) / 3
-    return pixel, share, Slivers(run_pixel[lone], xy[lone], bare[lone])
+    is_cut = (count[run_pixel] == 1) & (n_inside > 0) & (n_inside < len(offsets))
+    area, is_inside, n_inside = area[is_cut, None], is_inside[is_cut], n_inside[is_cut, None]
+    own = torch.where(is_inside, area / n_inside, (1 - area) / (len(offsets) - n_inside))
+    share[torch.searchsorted(pixel, run_pixel[is_cut])] = own.to(share.dtype)
+    return pixel, share
 
 
 def cut_squares(normal: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:

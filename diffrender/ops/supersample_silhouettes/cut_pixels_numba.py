@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender import memory
 from diffrender.ops.silhouettes.op import SEGMENT_PX
-from diffrender.ops.supersample_silhouettes.cut_pixels import LEAST_SLOPE, Slivers
+from diffrender.ops.supersample_silhouettes.cut_pixels import LEAST_SLOPE
 from diffrender.threads import parallel_for
 
 
@@ -31,7 +31,7 @@ def mark_pixels(pixel, edge, xy, normal, height, width, count, run, lines):
     """Count the pixels' silhouettes, those that do not pass through from side to side twice.
 
     Runs of segments on one edge in one pixel are numbered: run[pixel] is the last run in it, and its lines[run] are the
-    normal, the distance from the pixel's corner, the area inside and the middle, from that corner.
+    normal, the distance from the pixel's corner and the area inside.
     """
     n_runs = first = 0
     for p in range(1, len(pixel) + 1):
@@ -50,30 +50,24 @@ def mark_pixels(pixel, edge, xy, normal, height, width, count, run, lines):
         count[at] = min(count[at] + (1 if is_whole else 2), 2)
         run[at] = n_runs
         lines[n_runs, 0], lines[n_runs, 1], lines[n_runs, 2], lines[n_runs, 3] = nx, ny, distance, area
-        lines[n_runs, 4] = (xy[first, 0] + xy[p - 1, 0]) / 2 - at % width
-        lines[n_runs, 5] = (xy[first, 1] + xy[p - 1, 1]) / 2 - at // width % height
         n_runs += 1
         first = p
 
 
 @njit(nogil=True, cache=True)
-def share_pixels(start, end, pixel, count, run, lines, offsets, height, width, share, sliver_share, sliver_xy):
-    """Write the shares of the samples of pixels start..end-1, and slivers; their share is 0 where there is none."""
+def share_pixels(start, end, pixel, count, run, lines, offsets, share):
+    """Write the shares of the samples of pixels start..end-1."""
     n_samples = len(offsets)
     for r in range(start, end):
         share[r] = 1 / n_samples
-        sliver_share[r] = 0
         if count[pixel[r]] != 1:
             continue
-        nx, ny, distance, area, x, y = lines[run[pixel[r]]]
+        nx, ny, distance, area = lines[run[pixel[r]]]
         n_inside = 0
         for s in range(n_samples):
             n_inside += nx * np.float64(offsets[s, 0]) + ny * np.float64(offsets[s, 1]) <= distance
         if n_inside == 0 or n_inside == n_samples:
-            side = -1 if n_inside == 0 else 1
-            sliver_share[r] = area if n_inside == 0 else 1 - area
-            sliver_xy[r, 0] = pixel[r] % width + (2 * x + (side * nx > 0)) / 3
-            sliver_xy[r, 1] = pixel[r] // width % height + (2 * y + (side * ny > 0)) / 3
+            continue
         for s in range(n_samples):
             is_inside = nx * np.float64(offsets[s, 0]) + ny * np.float64(offsets[s, 1]) <= distance
             share[r, s] = area / n_inside if is_inside else (1 - area) / (n_samples - n_inside)
@@ -82,21 +76,16 @@ def share_pixels(start, end, pixel, count, run, lines, offsets, height, width, s
 def weigh_samples(
     pixel: np.ndarray, edge: np.ndarray, xy: np.ndarray, normal: np.ndarray, extra_pixels: Tensor | None,
     offsets: np.ndarray, size: tuple[int, int, int],
-) -> tuple[np.ndarray, Tensor, Slivers]:  # fmt: skip
+) -> tuple[np.ndarray, Tensor]:  # fmt: skip
     """See cut_pixels.weigh_samples; the segments by their parts."""
     n_views, height, width = size
     n_pixels = n_views * height * width
     count = np.zeros(n_pixels, np.uint8) if extra_pixels is None else 2 * extra_pixels.numpy().flatten().view(np.uint8)
     run = memory.empty((n_pixels,), torch.int32).numpy()
-    lines = memory.empty((len(pixel), 6), torch.float64).numpy()
+    lines = memory.empty((len(pixel), 4), torch.float64).numpy()
     if len(pixel):
         mark_pixels(pixel, edge, xy, normal, height, width, count, run, lines)
     refined = np.flatnonzero(count)
-    dtype = torch.from_numpy(offsets).dtype
-    share, lone = memory.empty((len(refined), len(offsets)), dtype), np.empty(len(refined), offsets.dtype)
-    lone_xy = np.empty((len(refined), 2))
-    out = (share.numpy(), lone, lone_xy)
-    parallel_for(share_pixels, len(refined), 4096, refined, count, run, lines, offsets, height, width, *out)
-    which = np.flatnonzero(lone)
-    slivers = Slivers(*(torch.from_numpy(each[which]) for each in (refined, lone_xy, lone)))
-    return refined, share, slivers
+    share = memory.empty((len(refined), len(offsets)), torch.from_numpy(offsets).dtype)
+    parallel_for(share_pixels, len(refined), 4096, refined, count, run, lines, offsets, share.numpy())
+    return refined, share
