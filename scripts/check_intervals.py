@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from diffrender.scene.projections.radial import Radial
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from torch import Tensor
 
 from diffrender.app.program_results import program_run
@@ -128,7 +128,7 @@ def _of_lens(setup: FitSetup, result: FitResult, posterior: Posterior) -> tuple[
 
 def _lens(cameras: Cameras) -> Tensor:
     lens = cameras.projection
-    k1 = lens.k1[:1] if isinstance(lens, Radial) else torch.zeros(1)
+    k1 = lens.k1[:1] if isinstance(lens, RadialTangential) else torch.zeros(1)
     return torch.cat([cameras.focal_px[0, :1], cameras.center_px[0], k1]).detach().double()
 
 

@@ -104,7 +104,7 @@ def test_the_tables_fit_into_80_columns_and_tell_open_from_closed() -> None:
     [
         ("missing.obj", None, "does not exist"),
         ("mesh.txt", b"v 0 0 0", "unknown mesh format"),
-        ("empty.obj", b"", "has no triangles"),
+        ("empty.obj", b"", "is empty (0 bytes)"),
         ("noise.obj", bytes(range(256)) * 4, "noise.obj"),
         ("noise.ply", bytes(range(256)) * 4, "is not a PLY file"),
         ("nan.obj", b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "must be three finite numbers"),
