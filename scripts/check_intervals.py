@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from diffrender.scene.projections.radial_tangential import RadialTangential
 from torch import Tensor
 
 from diffrender.app.program_results import program_run
@@ -26,6 +25,7 @@ from diffrender.config.overrides import Override
 from diffrender.config.schema import FitConfig
 from diffrender.fit.loop import FitResult, fit
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.threads import kernel_threads, threads_to_kernels
 

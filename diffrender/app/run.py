@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ from diffrender.app.verdict.judge import Judge, judge_targets
 from diffrender.config.load import load_config
 from diffrender.config.resolved import format_resolved
 from diffrender.config.schema import FitConfig
-from diffrender.errors import ConfigError
+from diffrender.errors import ConfigError, NotFiniteWarning
 from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.fill_unseen_texels import fill_unseen_texels
 from diffrender.fit.loop import FitResult, fit
@@ -96,7 +97,8 @@ def run_fit(
     Raises ConfigError, DataError or BackendError before the fit if the scene cannot be built or the run cannot be
     resumed, DataError if the folder cannot be written, FitError if nothing depends on an optimised value.
     """
-    with threads_to_kernels(kernel_threads()):
+    with threads_to_kernels(kernel_threads()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotFiniteWarning)  # the fit itself tells what is not finite, and where
         if resume is None:
             state = _start(config, name, scene_file, Path(out))
         else:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from diffrender.errors import ConfigError, NotFiniteWarning, ProgramError, ShapeError
+from diffrender.errors import ConfigError, ProgramError, ShapeError
 from diffrender.fit.batch_targets import ResolutionSchedule, StepViews, check_step_views
 from diffrender.fit.batches import Batches
 from diffrender.fit.best_state import BestState
@@ -127,8 +126,7 @@ def fit(
 
     stop_reason, message = "finished", None
     try:
-        with deferred_ctrl_c() as ctrl_c, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotFiniteWarning)  # the fit itself tells what is not finite, and where
+        with deferred_ctrl_c() as ctrl_c:
             if best is not None:
                 best.check_due(first_step)
             for step in range(first_step, settings.steps):
