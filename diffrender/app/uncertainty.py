@@ -83,7 +83,7 @@ def find_posterior(setup: FitSetup, result: FitResult) -> Posterior | None:
     if sum(latent.numel() for latent in model.latents.values()) > MOST_OF_MATRIX:
         return None
     paths = list(model.latents)
-    ends = torch.tensor([model.latents[path].numel() for path in paths]).cumsum(0).tolist()
+    ends = list(itertools.accumulate(model.latents[path].numel() for path in paths))
     parts = {path: slice(first, end) for path, first, end in zip(paths, [0, *ends], ends, strict=False)}
     return Posterior(model, _problem(setup).covariance(paths), parts)
 

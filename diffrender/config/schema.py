@@ -59,7 +59,7 @@ class OptimizeOptions(Strict, extra="allow"):
 
     method: Literal["adam", "levenberg_marquardt"] = option(
         "adam",
-        "levenberg_marquardt: damped Gauss-Newton steps on all views, on a CPU, best for few numbers such as poses,"
+        "levenberg_marquardt: damped Gauss-Newton steps on all views, best for few numbers such as poses,"
         " cameras or lights; it has no learning rates, ends when nothing is gained any more, and tells how certain up"
         " to 1000 numbers are; more are solved for by conjugate gradients",
     )

@@ -94,7 +94,9 @@ class LeastSquares:
         generator = torch.Generator().manual_seed(0)
 
         def random(_: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
-            signs = (torch.randint(0, 2, part.shape, generator=generator).to(part) * 2 - 1 for part in weights)
+            signs = (
+                torch.randint(0, 2, part.shape, generator=generator, device="cpu").to(part) * 2 - 1 for part in weights
+            )
             return [part.sqrt() * sign for part, sign in zip(weights, signs, strict=True)]
 
         return sum(self._pull_back(paths, random).square() for _ in range(PROBES)) / PROBES  # type: ignore[return-value]

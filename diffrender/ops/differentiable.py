@@ -85,11 +85,6 @@ class _Kernel(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Any:
-        if not hasattr(ctx.module, "jvp"):
-            raise BackendError(
-                f"{_op_of(ctx.module)}: its kernel on CUDA has no forward-mode derivative yet; use backend='reference',"
-                " move the tensors to the CPU, or use reverse mode"
-            )
         arguments = _arguments(ctx)
         return _Tangents.apply(ctx.module, False, len(tangents), *tangents, *arguments)
 

@@ -93,7 +93,7 @@ def render(
 ) -> RenderOutput:
     """Render `scene` from N `cameras`; differentiable in all tensors of the scene and of the cameras, once.
 
-    In reverse mode, and on the CPU in forward mode (torch.func.jvp and jacfwd, torch.autograd.forward_ad).
+    In reverse mode, and in forward mode (torch.func.jvp and jacfwd, torch.autograd.forward_ad).
 
         image = render(scene, cameras).rgba  # [N, H, W, 4] linear RGB over the background, and coverage
 

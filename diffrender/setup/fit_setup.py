@@ -137,7 +137,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     Raises ConfigError or DataError if the scene file and the files it names do not fit together, BackendError if the
     device does not exist, ProgramError if a program fails.
     """
-    device = _device_of(config)
+    device = choose_device(config.device)
     config = with_hashes(config)
     targets = build_targets(config)
     origin = targets.place.origin
@@ -320,19 +320,6 @@ def _build_settings(optimize: OptimizeOptions, random_background: bool, settled:
         resolution = ResolutionSchedule(**constructor_options(optimize.resolution))
     settled = max(settled, resolution.until)
     return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background, settled)
-
-
-def _device_of(config: FitConfig) -> torch.device:
-    """Return the device of the fit. Raises BackendError for a method that it does not know."""
-    if config.optimize.method != "levenberg_marquardt":
-        return choose_device(config.device)
-    device = choose_device("cpu" if config.device == "auto" else config.device)
-    if device.type == "cuda":
-        raise BackendError(
-            f"device: {config.device} has no forward mode, which optimize.method: levenberg_marquardt needs; use"
-            " --device cpu"
-        )
-    return device
 
 
 def choose_device(name: str) -> torch.device:

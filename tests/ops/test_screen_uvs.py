@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.op_arguments import some_tangents, value_and_tangents
+from support.op_case import named
 from support.op_problems import screen_uvs_problem as problem
 from support.triangle_soups import (
     assert_all_finite,
@@ -30,6 +32,13 @@ def with_gradients(work: Work, backend: str) -> tuple[Tensor, ...]:
     for part, end in zip(out, (2, -1), strict=True):
         total = total + (part * torch.linspace(1, end, part.numel(), dtype=part.dtype).reshape(part.shape).cos()).sum()
     return (*(part.detach() for part in out), *torch.autograd.grad(total, [arguments[index] for index in FLOATS]))
+
+
+def tangents_of(work: Work, backend: str) -> list[Tensor]:
+    """Two tangents of coordinates and derivatives each, of uvs and verts_hom that move in two ways."""
+    arguments = named(screen_uvs, *work)
+    moved = some_tangents(arguments, ("uvs", "verts_hom"))
+    return value_and_tangents(screen_uvs, arguments, moved, backend)[1]
 
 
 @every_backend
@@ -89,6 +98,9 @@ def test_finite_however_grazing(backend: str, dtype: torch.dtype) -> None:
         assert_all_finite(results)
         assert float(results[1].abs().max()) <= LARGEST
         assert bool(results[1].any()) == (height > 0)
+        _, moved = tangents_of((uvs, faces, zero, verts_hom, faces, zero, zero, xy), backend)
+        assert not bool(moved[:, results[1].abs() >= LARGEST].any())
+        assert bool(moved.any()) or height < 1e-3
 
 
 @every_backend
@@ -98,3 +110,5 @@ def test_a_face_seen_exactly_from_the_side_gives_zeros(backend: str) -> None:
     xy = torch.tensor([[1.5, 1.5], [3, 1]])
     results = with_gradients((uvs, faces, zero, verts, faces, zero, zero, xy), backend)
     assert not any(bool(part.any()) for part in results)
+    moved = tangents_of((uvs, faces, zero, verts, faces, zero, zero, xy), backend)
+    assert not any(bool(part.any()) for part in moved)

@@ -1,4 +1,4 @@
-"""Whole images and gradients by Triton's kernels are those of the CPU's; without a GPU through Triton's interpreter."""
+"""Whole images and their derivatives by Triton's kernels are those of the CPU's; without a GPU by its interpreter."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional
 from diffrender.scene.materials import Ggx
+from diffrender.scene.parameter_paths import get_value, learnable_paths, replace_values
 from diffrender.scene.quantity_kinds import map_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.shadow_cameras import Shadow
@@ -59,7 +60,21 @@ def image_and_gradients(scene: Scene, cameras: Cameras, edges: EdgeModel, backen
     return image.detach().cpu(), [gradient.cpu() for gradient in gradients if gradient is not None]
 
 
-@pytest.mark.parametrize(
+def image_and_tangents(scene: Scene, cameras: Cameras, edges: EdgeModel, backend: str) -> tuple[Tensor, Tensor]:
+    """Return the image, and its tangents [2, ...] where all that may be learned moves in two ways."""
+    generator, paths = torch.Generator().manual_seed(3), learnable_paths(scene, cameras)
+    values = tuple(get_value(scene, cameras, path) for path in paths)
+    moved = tuple(torch.randn(2, *value.shape, generator=generator).to(value) for value in values)
+
+    def draw(*values: Tensor) -> Tensor:
+        changed = replace_values(scene, cameras, dict(zip(paths, values, strict=True)))
+        return render(*changed, edges, backend=backend).rgba
+
+    image, tangents = torch.func.vmap(lambda *way: torch.func.jvp(draw, values, way), out_dims=(None, 0))(*moved)
+    return image.cpu(), tangents.cpu()
+
+
+every_scene = pytest.mark.parametrize(
     ("scene", "edges", "n_views"),
     [
         pytest.param(colored(), Antialias(), 2, id="coloured"),
@@ -67,6 +82,9 @@ def image_and_gradients(scene: Scene, cameras: Cameras, edges: EdgeModel, backen
         pytest.param(colored(), Soft(1.5), 1, id="soft", marks=pytest.mark.slow),
     ],
 )
+
+
+@every_scene
 def test_images_and_gradients_are_those_of_the_cpu(
     scene: Scene, edges: EdgeModel, n_views: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,3 +98,18 @@ def test_images_and_gradients_are_those_of_the_cpu(
     for number, (gradient, correct) in enumerate(zip(gradients, wanted, strict=True)):
         assert correct.any()
         assert_gradients_agree(gradient, correct, what=f"leaf {number}", relative_l2_at_most=1e-3)
+
+
+@every_scene
+def test_tangents_are_those_of_the_cpu(
+    scene: Scene, edges: EdgeModel, n_views: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if INTERPRETED:
+        widen(monkeypatch)
+    cameras = oblique_cameras(n_views, 18)
+    expected, wanted = image_and_tangents(scene, cameras, edges, "numba")
+    image, tangents = image_and_tangents(scene.to(DEVICE), cameras.to(DEVICE), edges, "triton")
+    assert_images_agree(image, expected, error_at_most=1e-5)
+    for tangent, correct in zip(tangents, wanted, strict=True):
+        assert correct.any()
+        assert_gradients_agree(tangent, correct, what="tangent", relative_l2_at_most=1e-3)

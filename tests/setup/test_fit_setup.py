@@ -354,22 +354,6 @@ def test_a_device_that_does_not_exist_is_refused() -> None:
         choose_device("cuda:99")
 
 
-def test_levenberg_marquardt_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    config = parse_config(
-        """
-targets: {synthetic: {views: 2, mesh: {init: sphere, subdivisions: 1}}, resolution: 16}
-mesh: {init: sphere, subdivisions: 1}
-optimize: {method: levenberg_marquardt, pose: {}}
-""",
-        Path(),
-    )
-    assert build_fit(config).device == torch.device("cpu")
-    with pytest.raises(BackendError, match=r"cuda:0 has no forward mode.*--device cpu"):
-        build_fit(config.model_copy(update={"device": "cuda:0"}))
-
-
 @pytest.mark.parametrize("scale", [1.0, 1000.0])
 def test_one_pose_rate_suits_metres_and_millimetres(tmp_path: Path, scale: float) -> None:
     file = tmp_path / "scaled.yaml"
