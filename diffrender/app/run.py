@@ -58,6 +58,7 @@ from diffrender.writers.run.metrics import write_json
 from diffrender.writers.run.run_folder import LATEST, RunFolder, check_writable, create_run_folder
 
 LOG_WIDTH = 120
+LATEST_KEPT = "{} is a folder, not a link, and still holds another run; remove it, and the next run makes the link"
 CHECK_PLACE = (
     "Move the scene in front of the cameras with mesh.center, mesh.radius or pose, scale it if its units are not those"
     " of the cameras, or check the camera convention: transforms.json holds camera-to-world matrices of cameras that"
@@ -104,9 +105,6 @@ def run_fit(
         else:
             state = _resume(config, find_run(Path(resume)), scene_file)
         return _run(state, name, scene_file, console or Console())
-
-
-LATEST_KEPT = "{} is a folder, not a link, and still holds another run; remove it, and the next run makes the link"
 
 
 @dataclass(frozen=True)

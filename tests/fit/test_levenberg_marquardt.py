@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from itertools import pairwise
 
 import pytest
@@ -23,7 +22,6 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Term
 from diffrender.fit.optimizer.fit_optimizer import ParamSettings
 from diffrender.fit.optimizer.levenberg_marquardt import MOST_OF_MATRIX, LevenbergMarquardt
-from diffrender.fit.optimizer.normal_equations import DenseEquations, IterativeEquations
 from diffrender.fit.parametrization import CURVED
 from diffrender.geometry.primitives import bumpy_sphere, icosphere
 from diffrender.geometry.rotations import rotation_angle
@@ -354,20 +352,6 @@ def test_products_with_the_curvature_are_those_of_its_matrix(loss) -> None:
     about = problem.diagonal(paths)
     assert ((about >= 0.05 * matrix.diagonal()) & (about <= 4 * matrix.diagonal())).all()
     assert torch.equal(about, problem.diagonal(paths))
-
-
-@pytest.mark.parametrize("condition", [1e1, 1e4])
-def test_conjugate_gradients_solve_as_factoring_does(condition: float) -> None:
-    generator = torch.Generator().manual_seed(2)
-    basis = torch.linalg.qr(torch.randn(30, 30, dtype=torch.float64, generator=generator)).Q
-    matrix = (basis * torch.logspace(0, -math.log10(condition), 30, dtype=torch.float64)) @ basis.T
-    gradient = matrix @ torch.randn(30, dtype=torch.float64, generator=generator)
-    exact = DenseEquations(matrix, gradient).step(1e-3)
-    step = IterativeEquations(matrix.__matmul__, matrix.diagonal(), gradient).step(1e-3)
-    assert step.promised == pytest.approx(exact.promised, rel=0.05)
-    bent = step.change @ gradient + 0.5 * step.change @ matrix @ step.change
-    assert step.promised == pytest.approx(-float(bent), rel=1e-9)
-    assert step.whole == pytest.approx(-0.5 * float(step.change @ gradient), rel=1e-9)
 
 
 def test_many_numbers_are_found_by_products_alone() -> None:
