@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tempfile
 import traceback
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 
 import typer
 
-from diffrender.errors import DiffrenderError
+from diffrender.errors import DataError, DiffrenderError
 
 # Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h. FAILED: by verdict.
 INTERRUPTED = 130
@@ -24,6 +25,7 @@ UNEXPECTED = 70
 def errors_in_one_line() -> Iterator[None]:
     """Report errors in one line and exit; the traceback of an error that is not ours goes into a file."""
     try:
+        _check_working_folder()
         yield
     except DiffrenderError as error:
         typer.echo(f"error: {error}", err=True)
@@ -38,6 +40,14 @@ def errors_in_one_line() -> Iterator[None]:
         what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         typer.echo(f"error: unexpected {what}; please report it with {_save_traceback()}", err=True)
         raise typer.Exit(UNEXPECTED) from None
+
+
+def _check_working_folder() -> None:
+    """Raise DataError if the working folder was deleted: no path from it means anything, and libraries look it up."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DataError(f"the working folder cannot be found ({error.strerror}); cd into one that exists") from None
 
 
 def _save_traceback() -> str:

@@ -135,6 +135,25 @@ def test_other_errors_end_in_one_line_with_the_place_of_the_traceback(
     Path(found[1]).unlink()
 
 
+@pytest.mark.parametrize("name", ["~nobody_of_this_name/photos", "loop"])
+def test_paths_that_cannot_be_followed_are_named(scene: Path, name: str) -> None:
+    (scene.parent / "loop").symlink_to("loop")
+    found = invoke(scene, "--set", f"targets={{path: {name}}}"), invoke("--resume", scene.parent / "loop")
+    assert [result.exit_code for result in found] == [1, 1]
+    assert "no such folder" in found[1].output and name in found[0].output
+
+
+def test_a_working_folder_that_is_gone_is_told(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = invoke(scene, "--out", tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    assert result.exit_code == 1 and result.stderr.startswith("error: the working folder cannot be found")
+
+
 def diffrender(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from diffrender.app.cli import main; main()", *map(str, arguments)]
     return subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from torch import Tensor
 from diffrender.checks import as_path
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
-from diffrender.readers.captures.json_values import matrix_of, shorten
+from diffrender.readers.captures.json_values import matrix_of, read_json, shorten
 from diffrender.readers.captures.lens_doubts import doubt_lenses
 from diffrender.readers.captures.normal_depth import is_depth_picture
-from diffrender.readers.captures.picture_files import some
+from diffrender.readers.captures.picture_files import real_path, some
 from diffrender.readers.captures.posed_capture import (
     check_resolution,
     frames_of,
@@ -192,8 +191,8 @@ def _split_by_names(
         names = content[key]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DataError(f'{path}: "{key}" must be a list of paths, got {shorten(names)}')
-        files = {image_of(path.parent, name).resolve() for name in names}
-        found = [frame for frame in frames if frame.image_path.resolve() in files]
+        files = {real_path(image_of(path.parent, name)) for name in names}
+        found = [frame for frame in frames if real_path(frame.image_path) in files]
         if not found:
             raise DataError(f'{path}: "{key}" names none of its frames, for example {names[0]}')
         if len(found) < len(files):
@@ -216,21 +215,11 @@ def _duplicates(frames: Sequence[PosedImage]) -> list[str]:
     first: dict[Path, PosedImage] = {}
     problems = []
     for frame in frames:
-        earlier = first.setdefault(frame.image_path.resolve(), frame)
+        earlier = first.setdefault(real_path(frame.image_path), frame)
         if earlier is not frame:
             problems.append(f"{frame.place}: the same image as {earlier.place}; remove one of the two")
     return problems
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not text in UTF-8, but UTF-16 or another ({error}); save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    if not isinstance(content, dict):
-        raise DataError(f'{path}: must be an object with "frames", got {shorten(content)}')
-    return content
+    return read_json(path, '"frames"')
