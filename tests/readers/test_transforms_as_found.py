@@ -79,6 +79,12 @@ def test_frames_that_are_in_no_split_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("top", "note"),
     [
+        (
+            {"cx": 2.0, "cy": 1.5},
+            r"the principal point of 2 of its 2 images is at 25% of the width and of the height, and not",
+        ),
+        ({"cx": 2.0, "cy": 2.5}, None),
+        ({"fl_x": 20.0}, r"the focal lengths of 2 of its 2 images differ along x and y, by a factor of 1\.67"),
         ({"cx": 45.0, "cy": 25.0}, r"the principal point of 2 of its 2 images is outside the picture; focal lengths"),
         ({"camera_angle_x": 0.3}, r"its camera_angle_x is 17\.19 degrees, but by fl_x .* it is 43\.6; fl_x is used"),
         ({"camera_angle_x": 2 * math.atan(0.4), "camera_angle_y": 2 * math.atan(0.25)}, None),
