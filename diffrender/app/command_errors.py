@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
 from diffrender.errors import DataError, DiffrenderError
 
-# Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h. FAILED: by verdict.
+# Exit statuses. After Ctrl-C shells expect 128 + SIGINT, after `kill` 128 + SIGTERM; 70 is EX_SOFTWARE of sysexits.h.
+# FAILED: by verdict.
 INTERRUPTED = 130
+TERMINATED = 143
 STOPPED = 1
 FAILED = 3
 UNEXPECTED = 70
+
+# No space, no more of it for this user or process, and a disk that has become read-only.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
@@ -36,6 +44,11 @@ def errors_in_one_line() -> Iterator[None]:
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            what = error.filename or "the console's output or a temporary file"
+            where = f"free some space there and in {os.environ.get('TMPDIR') or 'the folder of temporary files'}"
+            typer.echo(f"error: cannot write {what}: {error.strerror}; {where}", err=True)
+            raise typer.Exit(STOPPED) from None
         reason = next(iter(str(error).splitlines()), "")
         what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         typer.echo(f"error: unexpected {what}; please report it with {_save_traceback()}", err=True)
@@ -59,6 +72,33 @@ def _save_traceback() -> str:
         return path
     except OSError:
         return f"this traceback:\n{traceback.format_exc()}"
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command as the whole program: consoles show any character, and SIGTERM ends it as Ctrl-C does.
+
+    So what batch systems and containers stop still writes its results. Once the command has ended, Ctrl-C does not
+    interrupt what libraries do at the end.
+    """
+    show_any_character()
+    terminated = False
+
+    def on_termination(number: int, frame: FrameType | None) -> None:
+        nonlocal terminated
+        terminated = True
+        if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):  # as in the background of a shell
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, on_termination)
+    try:
+        command()
+    except SystemExit as end:
+        raise SystemExit(TERMINATED if terminated and end.code == INTERRUPTED else end.code) from None
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def show_any_character() -> None:

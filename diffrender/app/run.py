@@ -189,7 +189,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
             deviations, covariance = find_deviations(posterior), find_covariance(posterior)
         with _noted(f"{PLOT} could not be drawn", failures):
             draw_program(folder.path / PLOT, setup, result, posterior)
-        notes = (*setup.notes, *_notes_on_faces(setup, result), *failures)
+        notes = (*setup.notes, *folder.notes, *_notes_on_faces(setup, result), *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
         verdict = judge.verdict(result, final, recorder.rows)

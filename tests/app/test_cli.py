@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -81,7 +82,8 @@ def heeded_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heeded_ctrl_c")
-def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_in_the_middle_write_the_results(scene: Path, number: int, status: int) -> None:
     out = scene.parent / "out"
     command = [sys.executable, ROOT / "scripts" / "fit_scene.py", scene, "--out", out, "--steps", "1000000"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -94,11 +96,11 @@ def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path)
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             output, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130, errors
+    assert process.returncode == status, errors
     assert "Traceback" not in output + errors
     assert (out / "tiny" / "latest" / "mesh" / "final_obj" / "final.obj").is_file()
     assert json.loads((out / "tiny" / "latest" / "manifest.json").read_text())["stop_reason"] == "interrupted"
@@ -135,6 +137,25 @@ def test_other_errors_end_in_one_line_with_the_place_of_the_traceback(
     Path(found[1]).unlink()
 
 
+def test_a_full_disk_is_told_in_one_line(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("diffrender.app.run.run_fit", fail)
+    result = invoke(scene)
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: cannot write the console's output or a temporary file: No space left")
+
+
+def test_ctrl_c_after_the_end_of_a_command_changes_nothing() -> None:
+    code = (
+        "import atexit, signal; from diffrender.app.command_errors import run_command;"
+        " atexit.register(signal.raise_signal, signal.SIGINT); run_command(lambda: None)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("name", ["~nobody_of_this_name/photos", "loop"])
 def test_paths_that_cannot_be_followed_are_named(scene: Path, name: str) -> None:
     (scene.parent / "loop").symlink_to("loop")
@@ -143,9 +164,7 @@ def test_paths_that_cannot_be_followed_are_named(scene: Path, name: str) -> None
     assert "no such folder" in found[1].output and name in found[0].output
 
 
-def test_a_working_folder_that_is_gone_is_told(
-    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_working_folder_that_is_gone_is_told(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()

@@ -53,6 +53,8 @@ def test_a_real_folder_called_latest_is_left_alone(tmp_path):
     run = create_run_folder(tmp_path, "scene", NOW)
     assert run.path.is_dir()
     assert (tmp_path / "scene" / "latest" / "keep").read_text() == "mine"
+    (note,) = run.notes
+    assert "latest is still what it was (Is a directory) and not this run" in note
     assert len(list((tmp_path / "scene").iterdir())) == 2
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffrender.errors import DataError, ShapeError
+from diffrender.errors import BackendError, DataError, ShapeError
 from diffrender.writers.images.video import write_video
 
 
@@ -61,3 +61,34 @@ def test_errors_leave_no_file(tmp_path):
     with pytest.raises(DataError, match=r"missing\.png"):
         write_video([tmp_path / "missing.png"], tmp_path / "film.mp4", fps=5)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+def test_a_film_that_ffmpeg_left_incomplete_is_an_error(tmp_path, monkeypatch, share):
+    frames = [gray(level) for level in (10, 200)]
+    write_video(frames, tmp_path / "whole.mp4", fps=5)
+    data = (tmp_path / "whole.mp4").read_bytes()
+
+    def cut(path, first, fps):
+        path.write_bytes(data[: round(share * len(data))])
+        while True:
+            yield
+
+    def opened(*arguments):
+        writer = cut(*arguments)
+        writer.send(None)
+        return writer
+
+    monkeypatch.setattr("diffrender.writers.images.video._open_ffmpeg", opened)
+    if share == 1:
+        assert write_video(frames, tmp_path / "cut.mp4", fps=5) == 2
+        return
+    with pytest.raises(BackendError, match=r"cut\.mp4: ffmpeg failed \(its file is incomplete\)"):
+        write_video(frames, tmp_path / "cut.mp4", fps=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.mp4"]
+
+
+def test_an_ffmpeg_that_cannot_run_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
+    with pytest.raises(BackendError, match=r"ffmpeg failed .*IMAGEIO_FFMPEG_EXE if it is set"):
+        write_video([gray(1)], tmp_path / "film.mp4", fps=5)

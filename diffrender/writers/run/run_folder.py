@@ -21,10 +21,11 @@ SUFFIX_LIMIT = 1000
 class RunFolder:
     """The folder of one run; each subfolder is made when it is first used.
 
-    path: the run's own folder.
+    path: the run's own folder. notes: what was not as usual when it was made.
     """
 
     path: Path
+    notes: tuple[str, ...] = ()
 
     def folder(self, name: str) -> Path:
         """Return the subfolder `name` (it may contain slashes), made if it is missing."""
@@ -95,8 +96,7 @@ def create_run_folder(root: Path, scene_name: str, now: datetime) -> RunFolder:
         path = _make_unique(parent, now.strftime(TIME_FORMAT))
     except OSError as error:
         raise unwritable(parent, error) from error
-    _point_latest_at(path)
-    return RunFolder(path)
+    return RunFolder(path, _point_latest_at(path))
 
 
 def follow_latest(path: Path) -> Path:
@@ -115,17 +115,21 @@ def _make_unique(parent: Path, name: str) -> Path:
     raise FileExistsError(f"{SUFFIX_LIMIT} runs named {name}")
 
 
-def _point_latest_at(path: Path) -> None:
+def _point_latest_at(path: Path) -> tuple[str, ...]:
+    """Let `latest` beside the folder name it; return a note if that fails."""
     latest = path.parent / LATEST
     # Made under another name and moved over the old one, so that `latest` exists at any time.
     temporary = path.parent / f".{LATEST}.{os.getpid()}"
-    # If even the text file fails, or there is a real folder called latest: the run matters more.
-    with suppress(OSError):
+    note: tuple[str, ...] = ()
+    try:
         temporary.unlink(missing_ok=True)
         try:
             temporary.symlink_to(path.name, target_is_directory=True)
         except (OSError, NotImplementedError):
             temporary.write_text(path.name + "\n", encoding="utf-8")
         temporary.replace(latest)
+    except OSError as error:  # the run matters more
+        note = (f"{latest} is still what it was ({error.strerror}) and not this run; move it away",)
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
+    return note
