@@ -56,6 +56,7 @@ def test_files_of_several_pictures_are_told(tmp_path, kind, is_told):
         ("a.png", encoded(PICTURE, "PNG", icc_profile=b"damaged" * 9), "the colour profile 'that cannot be read'"),
         ("a.jpg", encoded(PICTURE, "JPEG", icc_profile=profile("sRGB")), None),
     ],
+    ids=["cmyk", "linear", "gamma of sRGB", "another profile", "damaged profile", "sRGB"],
 )
 def test_colours_that_are_not_those_of_srgb_are_told(tmp_path, name, data, told):
     notes = notes_on(capture(tmp_path), name, data)
