@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffrender.app.command_errors import FAILED, INTERRUPTED, STOPPED, errors_in_one_line, show_any_character
+from diffrender.app.command_errors import FAILED, INTERRUPTED, STOPPED, errors_in_one_line, run_command
 
 if TYPE_CHECKING:
     from diffrender.app.run import RunResult
@@ -90,7 +90,7 @@ def fit(
 ) -> None:
     """Fit a scene to its target images, and judge the result: good, doubtful or failed, with reasons.
 
-    Ctrl-C ends the fit early and writes the results so far (exit status 130); --resume continues it.
+    Ctrl-C or SIGTERM ends the fit early and writes the results so far (exit status 130 or 143); --resume continues it.
     """
     if scene is None and resume is None:
         raise typer.BadParameter("give a scene file, or --resume with the folder of a run", param_hint="SCENE.YAML")
@@ -338,16 +338,14 @@ def _load_and_run(
 
 def fit_scene() -> None:
     """Run the command `fit` alone, for scripts/fit_scene.py."""
-    show_any_character()
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command()(fit)
-    single()
+    run_command(single)
 
 
 def main() -> None:
     """Run the command `diffrender`."""
-    show_any_character()
-    app()
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
-from diffrender.errors import DiffrenderError
+from diffrender.errors import DataError, DiffrenderError
 
-# What an OSError is of a full disk, or of the share of it that one user has.
-FULL = (errno.ENOSPC, errno.EDQUOT)
-# Exit statuses. After Ctrl-C shells expect 128 + SIGINT; 70 is EX_SOFTWARE of sysexits.h. FAILED: by verdict.
+# Exit statuses. After Ctrl-C shells expect 128 + SIGINT, after `kill` 128 + SIGTERM; 70 is EX_SOFTWARE of sysexits.h.
+# FAILED: by verdict.
 INTERRUPTED = 130
+TERMINATED = 143
 STOPPED = 1
 FAILED = 3
 UNEXPECTED = 70
+
+# No space, no more of it for this user or process, and a disk that has become read-only.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
     """Report errors in one line and exit; the traceback of an error that is not ours goes into a file."""
     try:
+        _check_working_folder()
         yield
     except DiffrenderError as error:
         typer.echo(f"error: {error}", err=True)
@@ -61,6 +68,14 @@ def _remedy_of(error: Exception) -> str | None:
     return f"the package {package} {cause}; `pip install .` in diffrender's folder installs all that it needs"
 
 
+def _check_working_folder() -> None:
+    """Raise DataError if the working folder was deleted: no path from it means anything, and libraries look it up."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DataError(f"the working folder cannot be found ({error.strerror}); cd into one that exists") from None
+
+
 def _save_traceback() -> str:
     """Write the traceback of the error that is being handled to a temporary file, and return its path."""
     try:
@@ -70,6 +85,33 @@ def _save_traceback() -> str:
         return path
     except OSError:
         return f"this traceback:\n{traceback.format_exc()}"
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command as the whole program: consoles show any character, and SIGTERM ends it as Ctrl-C does.
+
+    So what batch systems and containers stop still writes its results. Once the command has ended, Ctrl-C does not
+    interrupt what libraries do at the end.
+    """
+    show_any_character()
+    terminated = False
+
+    def on_termination(number: int, frame: FrameType | None) -> None:
+        nonlocal terminated
+        terminated = True
+        if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):  # as in the background of a shell
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, on_termination)
+    try:
+        command()
+    except SystemExit as end:
+        raise SystemExit(TERMINATED if terminated and end.code == INTERRUPTED else end.code) from None
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def show_any_character() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ MOST_NAMED = 6
 
 def find_run(path: Path) -> RunFolder:
     """Return the run folder at `path`, which may be the link `latest`. Raises DataError if there is no run."""
-    folder = follow_latest(Path(path)).resolve()
+    folder = Path(os.path.realpath(follow_latest(Path(path))))
     if not folder.is_dir():
         raise DataError(f"{path}: no such folder; give the folder of a run, such as outputs/<scene>/latest")
     if not (folder / RESOLVED).is_file():

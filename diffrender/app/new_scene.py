@@ -47,20 +47,20 @@ def _has_targets(path: Path) -> bool:
     """Return whether a JSON file is a scene file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and "targets" in content
 
 
 def name_of_capture(path: Path) -> str:
     """Return what a run of a capture is called: by its folder."""
-    whole = path.resolve()
+    whole = Path(os.path.realpath(path))
     return (whole if whole.is_dir() else whole.parent).name or "capture"
 
 
 def scene_of_capture(path: Path) -> str:
     """Return a scene file, for any folder, that fits the capture at `path` as well as we know how to."""
-    return f"targets: {{path: {_quoted(str(path.resolve()))}, resolution: {PHOTO_RESOLUTION}}}\n"
+    return f"targets: {{path: {_quoted(os.path.realpath(path))}, resolution: {PHOTO_RESOLUTION}}}\n"
 
 
 def load_scene(
@@ -101,9 +101,9 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
     width = max(len(name) for name, _ in rows)
     found = [f"#   {name:{width}}  {_in_a_line(text)}".rstrip() for name, text in rows]
     try:
-        to_capture = os.path.relpath(path.resolve(), file.resolve().parent)
+        to_capture = os.path.relpath(os.path.realpath(path), os.path.dirname(os.path.realpath(file)))
     except ValueError:  # on another drive of Windows
-        to_capture = str(path.resolve())
+        to_capture = os.path.realpath(path)
     text = "\n".join(
         [
             f"# Fit it: diffrender fit {_in_a_line(file.name)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,11 @@ def save_checkpoint(
     try:
         torch.save(state, unfinished)
         os.replace(unfinished, path)
-    except (OSError, RuntimeError) as error:  # torch reports a missing folder as a RuntimeError
-        raise DataError(f"{path}: cannot write the checkpoint ({error}); choose another folder with --out") from error
+    except (OSError, RuntimeError) as error:  # torch reports a missing folder and a full disk as a RuntimeError
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        remedy = "free some space, or choose another folder with --out"
+        raise DataError(f"{path}: cannot write the checkpoint ({error}); {remedy}") from error
 
 
 def load_checkpoint(path: Path, model: SceneModel, optimizer: FitOptimizer, best: BestState | None = None) -> int:

@@ -82,7 +82,8 @@ def heeded_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heeded_ctrl_c")
-def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_in_the_middle_write_the_results(scene: Path, number: int, status: int) -> None:
     out = scene.parent / "out"
     command = [sys.executable, ROOT / "scripts" / "fit_scene.py", scene, "--out", out, "--steps", "1000000"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -95,11 +96,11 @@ def test_ctrl_c_in_the_middle_writes_the_results_and_exits_with_130(scene: Path)
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             output, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130, errors
+    assert process.returncode == status, errors
     assert "Traceback" not in output + errors
     assert (out / "tiny" / "latest" / "mesh" / "final_obj" / "final.obj").is_file()
     assert json.loads((out / "tiny" / "latest" / "manifest.json").read_text())["stop_reason"] == "interrupted"
@@ -161,6 +162,32 @@ def test_errors_of_the_machine_are_told_with_their_remedy(
     result = invoke(scene)
     assert result.exit_code == 1
     assert re.match(f"error: {told}", result.stderr)
+
+
+def test_ctrl_c_after_the_end_of_a_command_changes_nothing() -> None:
+    code = (
+        "import atexit, signal; from diffrender.app.command_errors import run_command;"
+        " atexit.register(signal.raise_signal, signal.SIGINT); run_command(lambda: None)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["~nobody_of_this_name/photos", "loop"])
+def test_paths_that_cannot_be_followed_are_named(scene: Path, name: str) -> None:
+    (scene.parent / "loop").symlink_to("loop")
+    found = invoke(scene, "--set", f"targets={{path: {name}}}"), invoke("--resume", scene.parent / "loop")
+    assert [result.exit_code for result in found] == [1, 1]
+    assert "no such folder" in found[1].output and name in found[0].output
+
+
+def test_a_working_folder_that_is_gone_is_told(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = invoke(scene, "--out", tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    assert result.exit_code == 1 and result.stderr.startswith("error: the working folder cannot be found")
 
 
 def diffrender(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

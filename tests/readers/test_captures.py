@@ -44,7 +44,7 @@ def test_each_path_is_claimed_by_one_reader_at_most(tmp_path: Path) -> None:
 def test_a_transforms_json_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_capture(tmp_path / "transforms.json", aabb=[[-1, -1, -1], [1, 1, 1]], train_filenames=["a.png"])
     parse, parsed = json.loads, []
-    monkeypatch.setattr(json, "loads", lambda text: parsed.append(text) or parse(text))
+    monkeypatch.setattr(json, "loads", lambda text, **hooks: parsed.append(text) or parse(text, **hooks))
     read_capture(file, CaptureOptions())
     assert len(parsed) == 1
 

@@ -161,3 +161,12 @@ def test_a_text_file_that_says_more_than_it_holds_is_told(tmp_path):
         file.write_text(f"# Number of images: {count}, mean observations per image: 1\n{text}")
         notes = read(tmp_path).notes
         assert ("its images.txt says that it holds 3 images, but 2 are in it: it may be cut short" in notes) == is_told
+
+
+def test_photographs_that_colmap_found_no_camera_for_are_told(tmp_path):
+    write_text(tmp_path / "sparse/0")
+    write_pictures(tmp_path / "images", NAMES)
+    assert read(tmp_path).notes == ()
+    write_pictures(tmp_path / "images", {"lost.png": 9})
+    (tmp_path / "images" / "notes.txt").write_text("no picture")
+    assert read(tmp_path).notes == ("1 of the 3 pictures in its folders have no camera in the model: lost.png",)

@@ -126,6 +126,36 @@ def test_a_foreign_file_with_all_left_out_has_gltf_s_defaults(tmp_path: Path) ->
     assert normal[2] > 0  # a mirror image still shows its front
 
 
+@pytest.mark.parametrize("half_turn", [0.0, 0.3])
+@pytest.mark.parametrize("scale", [[-1, 1, 1], [1, -1, 1], [1, 1, -1], [-2, 2, 2], [2, 3, 4], [-1, -1, -1]])
+def test_cameras_below_mirrored_and_scaled_parents_look_where_they_look(
+    tmp_path: Path, scale: list[float], half_turn: float
+) -> None:
+    write_glb(tmp_path / "a.glb", [GlbObject.of("thing", OBJECTS["lambert"])], cameras(), {})
+    turn = [0.0, math.sin(half_turn), 0.0, math.cos(half_turn)]
+
+    def below_a_parent(document: dict[str, Any]) -> None:
+        index = next(i for i, node in enumerate(document["nodes"]) if "camera" in node)
+        document["nodes"][index] = {"camera": document["nodes"][index]["camera"], "translation": [0, 0, 1]}
+        document["nodes"].append({"scale": scale, "rotation": turn, "children": [index]})
+        roots = document["scenes"][0]["nodes"]
+        roots[roots.index(index)] = len(document["nodes"]) - 1
+
+    edit_glb(tmp_path / "a.glb", below_a_parent)
+    found = read_gltf_scene(tmp_path / "a.glb").cameras
+    assert found is not None
+    c, s = math.cos(2 * half_turn), math.sin(2 * half_turn)
+    turned = torch.tensor([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    sign = torch.tensor([math.copysign(1, each) for each in scale])
+    by_position = [torch.dist(each, turned @ torch.tensor([0.0, 0, scale[2]])) for each in found.positions_w()]
+    index = int(torch.stack(by_position).argmin())
+    assert by_position[index] < 1e-5
+    right, down, forward = found.cam_from_world[index, :3, :3]
+    torch.testing.assert_close(forward, turned @ torch.tensor([0.0, 0, -1]) * sign[2])
+    torch.testing.assert_close(down, turned @ torch.tensor([0.0, -1, 0]) * sign[1])
+    torch.testing.assert_close(torch.linalg.cross(down, forward), right)
+
+
 Change = Callable[[dict[str, Any]], object]
 WRONG: dict[str, tuple[Change, str]] = {
     "compressed": (

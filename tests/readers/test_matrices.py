@@ -54,10 +54,10 @@ def test_each_convention_and_both_directions_are_the_same_cameras(tmp_path, suff
 def test_masks_lenses_per_image_and_centres_at_whole_numbers(tmp_path):
     save(tmp_path / "mask.png", DISC)
     lenses = np.array([K, K])
-    lenses[1, 0, 0] = 20
+    lenses[1, 0, 0] = 15
     file = write(tmp_path, K=lenses.tolist(), pixel_center=0, masks=["mask.png", "mask.png"], bbox=[1, 2])
     capture = read(file)
-    assert capture.views.cameras.focal_px[:, 0].tolist() == [10, 20]
+    assert capture.views.cameras.focal_px[:, 0].tolist() == [10, 15]
     assert capture.views.cameras.center_px[0].tolist() == [5, 3]
     assert capture.views.masks.sum((1, 2)).tolist() == [16, 16]
     assert capture.notes == ("its bbox is not used",)

@@ -79,6 +79,12 @@ def test_frames_that_are_in_no_split_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("top", "note"),
     [
+        (
+            {"cx": 2.0, "cy": 1.5},
+            r"the principal point of 2 of its 2 images is at 25% of the width and of the height, and not",
+        ),
+        ({"cx": 2.0, "cy": 2.5}, None),
+        ({"fl_x": 20.0}, r"the focal lengths of 2 of its 2 images differ along x and y, by a factor of 1\.67"),
         ({"cx": 45.0, "cy": 25.0}, r"the principal point of 2 of its 2 images is outside the picture; focal lengths"),
         ({"camera_angle_x": 0.3}, r"its camera_angle_x is 17\.19 degrees, but by fl_x .* it is 43\.6; fl_x is used"),
         ({"camera_angle_x": 2 * math.atan(0.4), "camera_angle_y": 2 * math.atan(0.25)}, None),
@@ -133,6 +139,34 @@ def test_a_file_that_is_not_utf_8_says_so(tmp_path):
     for encoding in ("utf-16", "latin-1"):
         file.write_bytes(json.dumps({"name": "ä", "frames": []}, ensure_ascii=False).encode(encoding))
         fails(tmp_path, "transforms.json: is not text in UTF-8, but UTF-16 or another", "; save it as UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"fl_x": 20.0, "fl_x": 10.0, ', '"fl_x" is in one object twice, as 20.0 and as 10.0'),
+        ('{"a": ' + "[" * 100_000, "cannot be read as JSON (maximum recursion depth exceeded"),
+        ('{"a": ' + "1" * 5000 + ", ", "cannot be read as JSON (Exceeds the limit"),
+        ('{"w": 1' + "0" * 400 + ", ", "w must be a number above 0, got 1000"),
+    ],
+)
+def test_json_that_other_readers_take_in_silence_or_fail_on(tmp_path, text, message):
+    file = capture(tmp_path, fl_x=None, w=None) / "transforms.json"
+    file.write_text(text + file.read_text()[1:])
+    fails(tmp_path, message)
+
+
+def test_a_key_twice_with_one_value_is_taken(tmp_path):
+    file = capture(tmp_path) / "transforms.json"
+    file.write_text('{"fl_x": 10, ' + file.read_text()[1:])
+    assert len(read(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("name", ["images/\0.png", "images/loop.png", "x" * 5000])
+def test_names_that_no_file_can_have(tmp_path, name):
+    folder = capture(tmp_path, {0: {"file_path": name}})
+    (folder / "images" / "loop.png").symlink_to("loop.png")
+    fails(folder, "frame 0", "does not exist")
 
 
 def test_names_of_a_split_may_lack_their_suffix_as_frames_may(tmp_path):

@@ -67,3 +67,28 @@ def test_an_encoder_that_cannot_be_started_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "ffmpeg"))
     with pytest.raises(BackendError, match=rf"film.*mp4: {tmp_path}/ffmpeg cannot be started: No such file"):
         write_video([gray(30)], tmp_path / "film.mp4", fps=5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+def test_a_film_that_ffmpeg_left_incomplete_is_an_error(tmp_path, monkeypatch, share):
+    frames = [gray(level) for level in (10, 200)]
+    write_video(frames, tmp_path / "whole.mp4", fps=5)
+    data = (tmp_path / "whole.mp4").read_bytes()
+
+    def cut(path, first, fps):
+        path.write_bytes(data[: round(share * len(data))])
+        while True:
+            yield
+
+    def opened(*arguments):
+        writer = cut(*arguments)
+        writer.send(None)
+        return writer
+
+    monkeypatch.setattr("diffrender.writers.images.video._open_ffmpeg", opened)
+    if share == 1:
+        assert write_video(frames, tmp_path / "cut.mp4", fps=5) == 2
+        return
+    with pytest.raises(BackendError, match=r"cut\.mp4: ffmpeg failed \(its file is incomplete\)"):
+        write_video(frames, tmp_path / "cut.mp4", fps=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.mp4"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -116,7 +117,7 @@ def _existing(kind: str) -> BeforeValidator:
             raise expected("the name of a file" if kind == "file" else "the name of a folder or of a json file")
         folders = info.context or {"scene": Path(), "shell": Path()}
         folder = folders["shell"] if isinstance(value, ShellText) else folders["scene"]
-        path = Path(folder, Path(value).expanduser()).resolve()
+        path = Path(os.path.realpath(os.path.join(folder, os.path.expanduser(value))))
         fits = path.is_file() if kind == "file" else path.exists()
         if not fits:
             raise PydanticCustomError("no_file", "{path}", {"path": str(path), "kind": kind})

@@ -10,7 +10,7 @@ from pathlib import Path
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import describe_path
 from diffrender.readers.captures.colmap_model import ColmapModel
-from diffrender.readers.captures.picture_files import PictureFolder, shrunk_folders, some
+from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES, PictureFolder, shrunk_folders, some
 from diffrender.readers.images.image import stored_and_turned_size
 
 # Photographs are at most so many folders above the model, and there in one of these, or in images_2, images_4, ...
@@ -32,13 +32,22 @@ class ColmapPictures:
         return self.files.get(name, self.folder / name)
 
     def notes(self) -> list[str]:
-        """Return a note on files whose names are not those of the model."""
+        """Return notes on files whose names are not those of the model, and on pictures beside them that it lacks."""
+        notes = []
         other = [(name, file) for name, file in self.files.items() if file != self.folder / name.replace("\\", "/")]
-        if not other:
-            return []
-        name, file = other[0]
-        found = file.relative_to(self.folder).as_posix()
-        return [f"{len(other)} of its images have other names than in the model, as {found} for {name}"]
+        if other:
+            name, file = other[0]
+            found = file.relative_to(self.folder).as_posix()
+            notes.append(f"{len(other)} of its images have other names than in the model, as {found} for {name}")
+        known = set(self.files.values())
+        beside = [entry for folder in sorted({file.parent for file in known}) for entry in sorted(folder.iterdir())]
+        lost = [each.name for each in beside if each.suffix.lower() in PICTURE_SUFFIXES and each not in known]
+        if lost:
+            all_of_them = len(lost) + len(known)
+            notes.append(
+                f"{len(lost)} of the {all_of_them} pictures in its folders have no camera in the model: {some(lost)}"
+            )
+        return notes
 
 
 def find_pictures(root: Path, model: ColmapModel) -> ColmapPictures:

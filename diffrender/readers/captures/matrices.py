@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.errors import DataError, ShapeError
+from diffrender.errors import ShapeError
 from diffrender.geometry.camera_axes import CAMERA_AXES, to_opencv_axes
 from diffrender.geometry.rigid import invert_rigid
 from diffrender.readers.captures.array_files import read_arrays
 from diffrender.readers.captures.array_values import numbers_of, pixels_of, texts_of
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader
+from diffrender.readers.captures.json_values import read_json
 from diffrender.readers.captures.posed_capture import read_posed_capture
 from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
 from diffrender.readers.captures.poses import note_rounding, rigid_pose
@@ -86,13 +86,7 @@ def read_matrices(path: str | Path, options: CaptureOptions | None = None) -> Ca
 def _content(path: Path) -> Mapping[str, Any]:
     if path.suffix.lower() != ".json":
         return read_arrays(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: must be an object with {', '.join(KEYS[:5])}")
-    return content
+    return read_json(path, ", ".join(KEYS[:5]))
 
 
 def _convention(content: Mapping[str, Any], problems: list[str]) -> str:

@@ -9,6 +9,14 @@ from pathlib import Path, PurePosixPath
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".hdr")
 
 
+def real_path(path: Path) -> Path:
+    """Return `path` without links; as it is where it cannot be the name of a file."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return path
+
+
 def shrunk_folders(parent: Path) -> list[Path]:
     """Return images_2, images_4, ... in `parent`, the largest pictures first."""
     numbered = [entry for entry in parent.glob("images_*") if entry.name[7:].isdecimal() and entry.is_dir()]

@@ -64,7 +64,19 @@ def usable_frames(
             raise DataError(f"{source}: none of its {len(lost)} images exists; the first is {found[0].image_path}")
         notes.append(f"{len(lost)} of its {len(found)} images do not exist and are skipped: {some(lost)}")
         found = [frame for frame in found if os.path.isfile(frame.image_path)]
+    if options.use_masks and options.skip_missing:
+        found = _with_their_masks(found, notes)
     return _short_names(with_mask_white(found, notes) if options.use_masks else found)
+
+
+def _with_their_masks(frames: list[PosedImage], notes: list[str]) -> list[PosedImage]:
+    """Return the frames whose mask files exist, unless none does; adds to `notes`."""
+    lost = [frame for frame in frames if frame.mask_path is not None and not os.path.isfile(frame.mask_path)]
+    if not lost or len(lost) == sum(frame.mask_path is not None for frame in frames):
+        return frames  # where none exists, the path is wrong: reading says so
+    names = some([frame.name for frame in lost])
+    notes.append(f"{len(lost)} of its {len(frames)} images are skipped, as their masks do not exist: {names}")
+    return [frame for frame in frames if frame not in lost]
 
 
 def with_ignored(frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str]) -> list[PosedImage]:

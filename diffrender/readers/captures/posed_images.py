@@ -23,9 +23,11 @@ from diffrender.readers.captures.ignored import describe_ignored, read_weights
 from diffrender.readers.captures.lens_distortion import LensDistortion
 from diffrender.readers.captures.memory_need import check_memory
 from diffrender.readers.captures.photometry import Photometry, photometry_of_cameras
+from diffrender.readers.captures.picture_doubts import doubt_brightness, doubt_copies, doubt_files
 from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.problems import load_or_note, problems_error
 from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
+from diffrender.readers.images.high_bit_depth import LINEAR_SUFFIXES, has_high_bit_depth
 from diffrender.readers.images.image import read_image, stored_and_turned_size
 from diffrender.readers.images.image_data import ImageData
 from diffrender.readers.images.masks import read_mask
@@ -116,6 +118,7 @@ class _Loaded:
     """An image after reading: its full size (width, height), and its pixels at the requested size.
 
     weights: [h, w] how much of each pixel is known; None: all. lost: the share of the photograph outside the image.
+    brightest, whitest: the largest values of a photograph of whole numbers above 8 bits, and of the mask; else None.
     """
 
     size: tuple[int, int]
@@ -124,6 +127,8 @@ class _Loaded:
     weights: Tensor | None
     opaque: bool
     lost: float
+    brightest: float | None
+    whitest: float | None
 
 
 def camera_centers(frames: Sequence[PosedImage]) -> Tensor:
@@ -203,6 +208,10 @@ def read_posed_images(
         raise problems_error(source, problems, len(frames))
 
     images = [image for _, image in good]
+    names = tuple(frame.name for frame, _ in good)
+    notes += doubt_files({frame.name: frame.image_path for frame, _ in good})
+    notes += doubt_brightness(names, [image.brightest for image in images], [image.whitest for image in images])
+    notes += doubt_copies(names, [image.rgb for image in images])
     notes += note_undistorted(
         [image.lost for frame, image in good if frame.intrinsics.distortion is not None], len(frames)
     )
@@ -220,7 +229,7 @@ def read_posed_images(
         _cameras(good, boxes, height, width),
         place([image.rgb for image in images]),
         place([image.mask for image in images if image.mask is not None]) if masked else None,
-        tuple(frame.name for frame, _ in good),
+        names,
         is_composited=composited,
         weights=None if is_known else place(known),
         boxes=boxes if is_padded else None,
@@ -260,6 +269,8 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
     weights = read_weights(frame.ignore_paths, height, width)
     mask = _mask(frame, image, options.use_masks, weights)
     opaque = mask is None or bool((mask == 1).all() if weights is None else ((mask == 1) | (weights == 0)).all())
+    is_deep = has_high_bit_depth(frame.image_path) and frame.image_path.suffix.lower() not in LINEAR_SUFFIXES
+    brightest, whitest = float(image.rgb.max()) if is_deep else None, None if mask is None else float(mask.max())
     rgb, background = image.rgb, torch.tensor(list(options.background), dtype=torch.float32)
     if mask is not None:
         rgb *= mask[..., None]  # the background is added when the image is small: both are linear
@@ -280,7 +291,8 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
             weights[weights > 1 - 1e-6] = 1  # rounding is not a part that is missing, nor more than all
     if mask is not None:
         rgb = rgb + background * (1 - mask[..., None])
-    return _Loaded((width, height), rgb, mask if options.use_masks else None, weights, opaque, lost)
+    shown = mask if options.use_masks else None
+    return _Loaded((width, height), rgb, shown, weights, opaque, lost, brightest, whitest)
 
 
 def _mask(frame: PosedImage, image: ImageData, use_masks: bool, weights: Tensor | None) -> Tensor | None:

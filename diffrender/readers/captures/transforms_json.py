@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from torch import Tensor
 from diffrender.checks import as_path
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
-from diffrender.readers.captures.json_values import matrix_of, shorten
+from diffrender.readers.captures.json_values import matrix_of, read_json, shorten
 from diffrender.readers.captures.lens_doubts import doubt_lenses
 from diffrender.readers.captures.normal_depth import is_depth_picture
-from diffrender.readers.captures.picture_files import some
+from diffrender.readers.captures.picture_files import real_path, some
 from diffrender.readers.captures.posed_capture import (
     check_resolution,
     frames_of,
@@ -35,10 +34,10 @@ from diffrender.readers.captures.transforms_frame import (
     posed_image,
 )
 from diffrender.readers.captures.transforms_keys import about_keys
-from diffrender.readers.stand_ins import HEAD, stand_in
 from diffrender.scene.target_views import Views
 
 TRAIN, TEST = "transforms_train.json", "transforms_test.json"
+CONTENT = '"frames"'
 FILE_NAMES = ("transforms.json", TRAIN)
 
 
@@ -70,7 +69,7 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     """
     options = options or CaptureOptions()
     path = find_transforms(path)
-    return read_views(path, with_ignored(_frames(path, _read_json(path), options, []), options, []), options)
+    return read_views(path, with_ignored(_frames(path, read_json(path, CONTENT), options, []), options, []), options)
 
 
 def _frames(path: Path, content: Mapping[str, Any], options: CaptureOptions, notes: list[str]) -> list[PosedImage]:
@@ -108,7 +107,7 @@ def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> li
 def read_aabb(path: str | Path) -> Tensor | None:
     """Read the box around the object that a transforms.json may state as "aabb": [2, 3], its low and high corner."""
     path = find_transforms(path)
-    return _aabb(path, _read_json(path), (0.0, 0.0, 0.0))
+    return _aabb(path, read_json(path, CONTENT), (0.0, 0.0, 0.0))
 
 
 def _aabb(path: Path, content: Mapping[str, Any], origin: tuple[float, float, float]) -> Tensor | None:
@@ -140,7 +139,7 @@ def _claims(path: Path) -> bool:
 def _read(path: Path, options: CaptureOptions) -> Capture:
     """Read a capture; it holds out transforms_test.json beside transforms_train.json, or `test_filenames`."""
     file = find_transforms(path)
-    content, notes = _read_json(file), []
+    content, notes = read_json(file, CONTENT), []
     frames = _frames(file, content, options, notes)
     origin = far_origin(frames)
     if any(origin):
@@ -152,7 +151,7 @@ def _read(path: Path, options: CaptureOptions) -> Capture:
     elif file.name == TRAIN and (other := file.with_name(TEST)).is_file():
         told: list[str] = []
         try:
-            heldout_file, heldout = other, _frames(other, _read_json(other), options, told)
+            heldout_file, heldout = other, _frames(other, read_json(other, CONTENT), options, told)
         except DataError as error:  # which is no obstacle to a fit that holds out others
             failure = error
         notes += [note for note in told if note not in notes]
@@ -193,8 +192,8 @@ def _split_by_names(
         names = content[key]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DataError(f'{path}: "{key}" must be a list of paths, got {shorten(names)}')
-        files = {image_of(path.parent, name).resolve() for name in names}
-        found = [frame for frame in frames if frame.image_path.resolve() in files]
+        files = {real_path(image_of(path.parent, name)) for name in names}
+        found = [frame for frame in frames if real_path(frame.image_path) in files]
         if not found:
             raise DataError(f'{path}: "{key}" names none of its frames, for example {names[0]}')
         if len(found) < len(files):
@@ -217,24 +216,7 @@ def _duplicates(frames: Sequence[PosedImage]) -> list[str]:
     first: dict[Path, PosedImage] = {}
     problems = []
     for frame in frames:
-        earlier = first.setdefault(frame.image_path.resolve(), frame)
+        earlier = first.setdefault(real_path(frame.image_path), frame)
         if earlier is not frame:
             problems.append(f"{frame.place}: the same image as {earlier.place}; remove one of the two")
     return problems
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        if instead := stand_in(text.encode()[:HEAD]):
-            raise DataError(f"{path}: {instead}") from None
-        raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not text in UTF-8, but UTF-16 or another ({error}); save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    if not isinstance(content, dict):
-        raise DataError(f'{path}: must be an object with "frames", got {shorten(content)}')
-    return content

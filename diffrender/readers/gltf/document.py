@@ -198,7 +198,7 @@ def read_document(path: Path) -> GltfDocument:
             start += 8 + length
     try:
         document = json.loads(chunks[b"JSON"])
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise DataError(f"{path}: its glTF header is not valid JSON ({error}); export it again") from None
     if not isinstance(document, dict):
         raise DataError(f"{path}: its glTF header must be an object, got a {type(document).__name__}; export it again")

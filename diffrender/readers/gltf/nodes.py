@@ -159,10 +159,14 @@ def read_cameras(document: GltfDocument, placed: list[tuple[int, np.ndarray]], h
 
 
 def _without_scale(matrix: np.ndarray) -> np.ndarray:
-    """Return the matrix with the nearest rotation: a camera's frame, whatever scales and mirrors its parents are."""
+    """Return the matrix with the nearest rotation: a camera's frame, whatever scales its parents have.
+
+    Below a mirror it is x that is turned round: the camera still looks where it looks, and up stays up.
+    """
     result = np.array(matrix)
-    left, _, right = np.linalg.svd(matrix[:3, :3])
-    left[:, 2] *= np.linalg.det(left @ right)
+    if np.linalg.det(matrix[:3, :3]) < 0:
+        result[:3, 0] *= -1
+    left, _, right = np.linalg.svd(result[:3, :3])
     result[:3, :3] = left @ right
     return result
 

@@ -58,6 +58,11 @@ def _read(path: Path) -> tuple[np.ndarray, list[str], bool]:
         raise DataError(f"{path}: cannot be read as an image ({_first_line(oiio.geterror())}); export it again")
     try:
         spec = file.spec()
+        if spec.format.basetype in (oiio.UINT32, oiio.INT32, oiio.UINT64, oiio.INT64):
+            raise DataError(
+                f"{path}: has whole numbers of {8 * spec.format.basesize()} bits, of which nobody knows what is white;"
+                " save it with 16"
+            )
         values = file.read_image(oiio.FLOAT)
         if values is None:
             raise DataError(f"{path}: cannot be read as an image ({_first_line(file.geterror())}); export it again")

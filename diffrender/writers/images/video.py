@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def write_video(frames: Iterable[np.ndarray | Path], path: Path, fps: float, hol
     hold_last_s: how much longer the last frame stays, in seconds.
 
     Raises DataError without any frame or if the file cannot be written, ShapeError for a frame of another size or type,
-    BackendError if ffmpeg is missing.
+    BackendError if ffmpeg is missing or fails.
     """
     source = iter(frames)
     first = next(source, None)
@@ -32,25 +33,60 @@ def write_video(frames: Iterable[np.ndarray | Path], path: Path, fps: float, hol
         raise DataError(f"cannot write {path}: a video needs at least one frame")
     first = _even(_pixels(first))
     with replacing(Path(path)) as temporary:
-        writer = _open_ffmpeg(temporary, first, fps)
         try:
-            n_frames, last = 1, first
-            writer.send(first)
-            for frame in source:
-                last = _even(_pixels(frame))
-                if last.shape != first.shape:
-                    raise ShapeError(
-                        f"write_video: all frames must have one size, got {last.shape[1]} x {last.shape[0]}"
-                        f" after {first.shape[1]} x {first.shape[0]}"
-                    )
-                writer.send(last)
-                n_frames += 1
-            for _ in range(round(hold_last_s * fps)):
-                writer.send(last)
-                n_frames += 1
-        finally:
-            writer.close()
+            n_frames = _encode(first, source, temporary, fps, hold_last_s)
+            is_whole = _is_whole(temporary)
+        except OSError as error:
+            raise _failed(path, error.strerror or str(error).partition("\n")[0]) from error
+        if not is_whole:
+            raise _failed(path, "its file is incomplete")
     return n_frames
+
+
+def _failed(path: Path, reason: str) -> BackendError:
+    remedy = "check that the folder can be written, the free space, and IMAGEIO_FFMPEG_EXE if it is set"
+    return BackendError(f"cannot write {path}: ffmpeg failed ({reason}); {remedy}")
+
+
+def _encode(first: np.ndarray, others: Iterable[np.ndarray | Path], path: Path, fps: float, hold_last_s: float) -> int:
+    """Encode the frames into `path`; return how many there are."""
+    writer = _open_ffmpeg(path, first, fps)
+    try:
+        n_frames, last = 1, first
+        writer.send(first)
+        for frame in others:
+            last = _even(_pixels(frame))
+            if last.shape != first.shape:
+                raise ShapeError(
+                    f"write_video: all frames must have one size, got {last.shape[1]} x {last.shape[0]}"
+                    f" after {first.shape[1]} x {first.shape[0]}"
+                )
+            writer.send(last)
+            n_frames += 1
+        for _ in range(round(hold_last_s * fps)):
+            writer.send(last)
+            n_frames += 1
+    finally:
+        writer.close()
+    return n_frames
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether the boxes of an MP4 fill the file and hold an index; on a full disk ffmpeg ends in silence.
+
+    Source: ISO/IEC 14496-12, section 4.2.
+    """
+    kinds, start, size = set(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while start + 16 <= size:
+            file.seek(start)
+            length, kind, long_length = struct.unpack(">I4sQ", file.read(16))
+            length = long_length if length == 1 else length
+            if length < 8:
+                return False
+            kinds.add(kind)
+            start += length
+    return {b"moov", b"mdat"} <= kinds and size - 16 < start <= size
 
 
 def _open_ffmpeg(path: Path, first: np.ndarray, fps: float) -> Generator[None, np.ndarray | None, None]:
