@@ -17,6 +17,7 @@ from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.blur import blur_parts
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
+from diffrender.render.check_numbers import check_numbers, in_one_precision
 from diffrender.render.check_orientation import check_orientation
 from diffrender.render.check_precision import check_precision
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible
@@ -100,19 +101,23 @@ def render(
 
     edges: edge model, which draws and differentiates silhouettes; if omitted: Antialias().
     aovs: the AOVs that the images hold: "color", "normal", "depth".
+    Vertices, poses, scales and cameras of different precision are taken as float64, and the images then are.
     A scene that moves (`scene.motion`) is rendered once for each of its times that the cameras see.
     backend: implementation of the ops, "numba", "triton" or "reference"; if omitted: Numba on the CPU, Triton on CUDA.
 
-    Raises ShapeError for a scene without objects, for unknown AOVs, for values that do not match the meshes, and unless
-    all tensors are on one device; BackendError for a backend that is unknown or cannot run there. Warns, once per mesh,
-    of a scene so far from the origin that float32 does not resolve it (PrecisionWarning), of which most is nearer than
-    `cameras.near` (NearPlaneWarning), or with faces turned against their neighbours (OrientationWarning).
+    Raises ShapeError for a scene without objects, for unknown AOVs, for vertices that are NaN, for values that do not
+    match the meshes, and unless all tensors are on one device; BackendError for a backend that is unknown or cannot run
+    there. Warns, once per mesh, of a scene so far from the origin that float32 does not resolve it (PrecisionWarning),
+    of which most is nearer than `cameras.near` (NearPlaneWarning), or with faces turned against their neighbours
+    (OrientationWarning).
     """
     check_type("render", "scene", scene, Scene)
     check_type("render", "cameras", cameras, Cameras)
     edges = Antialias() if edges is None else edges
     names = check_aovs("render", aovs)
     check_one_device(scene, cameras)
+    check_numbers(scene)
+    scene, cameras = in_one_precision(scene, cameras)
     if scene.motion is not None:
         return _render_moving(scene, cameras, edges, names, backend)
     geometry = gather_triangles(scene, backend)

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor
 
-from diffrender.checks import check_shape
+from diffrender.checks import check_float, check_shape
+from diffrender.errors import ShapeError
 from diffrender.scene.textures.texture import Texture
 
 Node = TypeVar("Node")
@@ -80,13 +81,18 @@ def quantity(kind: Kind, default: Callable[[], Any] | None = None) -> Any:
 
 
 def check_surface_value(function: str, argument: str, value: SurfaceValue, channels: int) -> None:
-    """Raise ShapeError unless `value` is [channels], [V, channels], or a Texture with that many channels."""
+    """Raise ShapeError unless `value` is [channels], [V, channels], or a Texture with that many channels, of floats."""
     if isinstance(value, Texture):
         check_shape(function, f"{argument}.texels", value.texels, ("H", "W", channels))
-    elif isinstance(value, Tensor) and value.dim() == 1:
-        check_shape(function, argument, value, (channels,))
-    else:
-        check_shape(function, argument, value, ("V", channels))
+        return
+    is_uniform = isinstance(value, Tensor) and value.dim() == 1
+    check_shape(function, argument, value, (channels,) if is_uniform else ("V", channels))
+    if not value.is_floating_point():
+        raise ShapeError(
+            f"{function}: {argument} must be float32 or float64, got {value.dtype}; bytes become numbers in 0..1 by"
+            " division by 255, and sRGB then linear by diffrender.imaging.color.linear_from_srgb"
+        )
+    check_float(function, argument, value)
 
 
 def check_surface_values(holder: Any) -> None:
