@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from diffrender.readers.clean_mesh import RawMesh
 Split = Literal["materials", "objects"]
 # In parameter paths and file names.
 NOT_PLAIN = re.compile(r"[^\w-]+")
+# A letter may take four bytes, a file's name 255.
+LONGEST_NAME = 48
 
 
 class Piece(NamedTuple):
@@ -73,15 +76,18 @@ def longest_side(positions: Iterable[np.ndarray]) -> float:
 
 
 def plain_names(names: Iterable[str]) -> list[str]:
-    """Return `names` without spaces, dots and the like; of equal ones, the later ones are numbered."""
+    """Return `names` without spaces, dots and the like, of at most LONGEST_NAME letters; of equal ones, number the later.
+
+    Those that differ in their case alone are equal: not all file systems tell them apart.
+    """
     taken: set[str] = set()
     result = []
     for name in names:
-        plain = NOT_PLAIN.sub("_", name).strip("_") or "part"
+        plain = NOT_PLAIN.sub("_", unicodedata.normalize("NFC", name)).strip("_")[:LONGEST_NAME].rstrip("_") or "part"
         unique, count = plain, 1
-        while unique in taken:
+        while unique.casefold() in taken:
             count += 1
             unique = f"{plain}_{count}"
-        taken.add(unique)
+        taken.add(unique.casefold())
         result.append(unique)
     return result
