@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.checks import as_path, check_shape, check_type
+from diffrender.checks import as_path, check_finite, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.gltf_surface import GltfSurface
@@ -25,6 +25,9 @@ from diffrender.writers.gltf.nodes import add_cameras, add_lights, rotation_entr
 from diffrender.writers.gltf.pbr import with_textures
 from diffrender.writers.images.png import unit_interval
 from diffrender.writers.meshes.split_vertices import SplitMesh, split_vertices
+
+# Float64 vertices farther from their origin, in diagonals of their box, are written relative to their middle.
+FARTHEST = 100.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def write_glb(
     path: the .glb file; missing folders are made, and an earlier file is replaced.
     objects: at least one. Vertices are split along UV seams; vertices that no face uses are omitted. Colours are
         clamped to 0..1, and textures have 8 bits. Roughness, metallic, normals and emission per vertex are baked into
-        textures. With a normal map, the tangents that it was made for are written.
+        textures. With a normal map, the tangents that it was made for are written. glTF has float32: float64 vertices
+        far from the origin, as in coordinates of maps, are moved there, and their node back.
     cameras: a node for each. glTF has no off-centre principal points: they are lost (transforms.json keeps them).
     lights: by name. Directional, point and spot lights fixed to the world are written (KHR_lights_punctual; 1 here is
         1 lux or 1 candela, as viewers without units read it). Others are omitted: glTF has no environments, and no
@@ -98,7 +102,20 @@ def write_glb(
     gltf.write(path, {"version": "2.0", "generator": "diffrender"}, scene)
 
 
+def _near_its_origin(item: GlbObject) -> GlbObject:
+    """Return the same object in the world, with vertices that float32 resolves: about their middle if they are far."""
+    vertices = item.mesh.check("write_glb").vertices.detach()
+    low, high = item.mesh.bounds().detach()
+    middle = (low + high) / 2
+    if vertices.dtype != torch.float64 or float(middle.norm()) <= FARTHEST * float((high - low).norm()):
+        return item
+    pose = item.pose.detach().to(middle.device, torch.float64, copy=True)
+    pose[:3, 3] += pose[:3, :3] @ (item.scale.detach().to(pose) * middle)
+    return replace(item, mesh=replace(item.mesh, vertices=vertices - middle), pose=pose)
+
+
 def _add_object(gltf: GltfFile, item: GlbObject) -> int:
+    item = _near_its_origin(item)
     plain = GltfSurface(item.base_color, unlit=item.unlit)
     mesh, surface = with_textures(item.mesh, item.surface or plain)
     corners = split_vertices(mesh, with_tangents=surface.normal is not None and mesh.uvs is not None)
@@ -129,6 +146,7 @@ def _add_object(gltf: GltfFile, item: GlbObject) -> int:
 
 def _vertex_colors(name: str, mesh: Mesh, colors: Tensor, corners: SplitMesh) -> np.ndarray:
     check_shape("write_glb", f"base_color of object {name!r}", colors, (mesh.n_vertices, 3))
+    check_finite("write_glb", f"base_color of object {name!r}", colors)
     return unit_interval(colors)[corners.source]
 
 

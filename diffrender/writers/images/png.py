@@ -38,7 +38,7 @@ def write_png(path: Path, image: Tensor) -> None:
     image: [H, W, 3] linear RGB, row 0 at the top, or [H, W, 4] with alpha in 0..1, by which the colours are neither
         multiplied nor divided. Values are clamped to 0..1; NaN becomes black.
 
-    Raises ShapeError for another shape, DataError if the file cannot be written.
+    Raises ShapeError for another shape or whole numbers, DataError if the file cannot be written.
 
         write_png("view.png", render_scene(scene, cameras).rgba[0, :, :, :3])
     """
@@ -46,6 +46,11 @@ def write_png(path: Path, image: Tensor) -> None:
     check_type("write_png", "image", image, Tensor, "a torch.Tensor")
     if image.dim() != 3:
         raise ShapeError(f"write_png: image must have shape [H, W, 3] or [H, W, 4], got {list(image.shape)}")
+    if not image.is_floating_point():
+        raise ShapeError(
+            f"write_png: image must be linear numbers in 0..1, got {image.dtype}; bytes that are sRGB already become"
+            " linear by diffrender.imaging.color.linear_from_srgb(image / 255)"
+        )
     write_encoded_png(path, encode_srgb8(image))
 
 
